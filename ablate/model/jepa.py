@@ -1,0 +1,79 @@
+"""The JEPA: a context encoder, a predictor, and a target encoder that follows by moving average.
+
+Assran et al., "Self-Supervised Learning from Images with a Joint-Embedding Predictive
+Architecture", CVPR 2023. https://arxiv.org/abs/2301.08243
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ablate.model.masking import Mask
+from ablate.model.objectives import AbstractObjective, mean_per_sample, normalise
+from ablate.model.packing import Packing, pack, rows_of
+from ablate.model.predictor import Predictor
+from ablate.model.transformer import initialise
+from ablate.model.vit import Encoder
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was predicted for a batch, and what it should have been."""
+
+    predicted: Tensor  # float32 (target tokens, dim)
+    target: Tensor  # float32 (target tokens, dim), normalised, without gradient
+    context: Packing
+    targets: Packing
+    whole: Packing  # what the target encoder saw: every real patch
+
+    def loss(self, objective: AbstractObjective) -> Tensor:
+        """Returns the mean over samples of the mean distance over their targets."""
+        return self.against(self.predicted, objective)
+
+    def against(self, predicted: Tensor, objective: AbstractObjective) -> Tensor:
+        """The loss that another prediction of the same targets would have."""
+        distance = objective.distance(predicted, self.target)
+        return mean_per_sample(distance, self.targets.owner, self.targets.segments.lengths)
+
+
+class JEPA(nn.Module):
+    """Predicts the target encoder's features of hidden patches from the visible ones."""
+
+    def __init__(self, encoder: Encoder, predictor: Predictor, seed: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.predictor = predictor
+        initialise(encoder, seed, "encoder")
+        initialise(predictor, seed, "predictor")
+        self.target_encoder = copy.deepcopy(encoder).requires_grad_(False)  # noqa: FBT003
+
+    def forward(self, patches: Tensor, mask: Mask, valid: Tensor) -> Prediction:
+        """Takes (batch, patches, pixels) on the device; `mask` and `valid` lie on the CPU."""
+        device = patches.device
+        context = pack(mask.context, device)
+        targets = pack(mask.target_union, device)
+        whole = pack(valid, device)
+        features = self.encoder(patches, context)
+        predicted = self.predictor(features, context, targets)
+        with torch.no_grad():
+            everything = self.target_encoder(patches, whole)
+            target = everything.index_select(0, rows_of(mask.target_union, valid, device))
+        return Prediction(predicted.float(), normalise(target), context, targets, whole)
+
+    @torch.no_grad()
+    def follow(self, momentum: float) -> None:
+        """Moves the target encoder: target = momentum * target + (1 - momentum) * encoder.
+
+        Weights are float32 whatever the autocast: at bfloat16, steps of 1e-4 would vanish.
+        """
+        targets: list[Tensor] = list(self.target_encoder.parameters())
+        sources: list[Tensor] = list(self.encoder.parameters())
+        torch._foreach_lerp_(targets, sources, 1 - momentum)
+
+    def flops(self, prediction: Prediction) -> int:
+        """Counts a training step: forward once, backward twice, and the target encoder once."""
+        learning = self.encoder.flops(prediction.context)
+        learning += self.predictor.flops(prediction.context, prediction.targets)
+        return 3 * learning + self.target_encoder.flops(prediction.whole)

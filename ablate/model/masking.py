@@ -1,0 +1,198 @@
+"""The masking contract: a masker says which patches are seen and which are to be predicted.
+
+A mask is membership, with names: `mask.context` and `mask.targets`, where True means *belongs
+to*. Maskers, ours or a stranger's, know this module, torch and einops, and nothing else.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The patches of a clip, counted per axis; patch `i` lies at (`i // time`, `i % time`)."""
+
+    freq: int
+    time: int
+
+    @property
+    def size(self) -> int:
+        return self.freq * self.time
+
+    def __str__(self) -> str:
+        return f"{self.freq}x{self.time}"
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which patches of each sample belong to the context, and which to each target block.
+
+    A sample with fewer blocks than its batch leaves the rest of its `blocks` axis empty.
+    """
+
+    context: Tensor  # bool (batch, patches)
+    targets: Tensor  # bool (batch, blocks, patches)
+
+    @property
+    def target_union(self) -> Tensor:
+        """Every patch that is in some target block, bool (batch, patches)."""
+        return self.targets.any(dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promises:
+    """What a masker declares about its masks, for `check_masker` and for the trainer."""
+
+    context: tuple[float, float]  # least and greatest share of valid patches that are visible
+    exact: bool = False  # the share is `context` itself, to the nearest patch
+    overlap: bool = False  # a patch may be both context and target
+    coupled: bool = False  # samples share sizes or masks: draw for the global batch
+    needs: Literal["patches", "features"] | None = None  # the `content` it must be given
+
+
+class GridRefusedError(ValueError):
+    """A masker cannot work on this grid; the message says why and what would do."""
+
+
+class AbstractMasker(ABC):
+    """Draws masks. Subclasses are frozen keyword-only dataclasses: their fields are settings.
+
+    The promises to keep, on every grid of two patches or more that is not refused, for every
+    sample with at least two valid patches:
+
+    - the context and at least one target block hold a patch; none holds padding;
+    - context and targets are disjoint, unless `promises.overlap`;
+    - all chance comes from `generator`, and work is bounded;
+    - samples are independent of one another, unless `promises.coupled`.
+    """
+
+    @property
+    @abstractmethod
+    def promises(self) -> Promises:
+        """What this masker declares about its masks."""
+
+    @abstractmethod
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        """Draws one mask per sample, on the CPU.
+
+        `progress` in [0, 1] is the share of training done. `valid`, bool (batch, patches), marks
+        real patches: a sample's padding is a tail of whole time columns, and shares count valid
+        patches only. `content`, float (batch, patches, dim), is given if `promises.needs` it.
+        Raises `GridRefusedError` for a grid it cannot serve.
+        """
+
+
+def all_valid(grid: Grid, batch: int, valid: Tensor | None) -> Tensor:
+    """Returns `valid`, or all True where there is no padding, bool (batch, patches)."""
+    return torch.ones(batch, grid.size, dtype=torch.bool) if valid is None else valid
+
+
+def share_of(count: Tensor, share: float | Tensor) -> Tensor:
+    """Rounds a share of `count` patches to a number that leaves at least one on either side."""
+    return (count * share).round().long().clamp(min=1).minimum((count - 1).clamp(min=1))
+
+
+def choose(number: Tensor, *, among: Tensor, generator: torch.Generator) -> Tensor:
+    """Chooses `number` (...) patches uniformly among those marked (..., patches), exactly."""
+    keys = torch.rand(among.shape, generator=generator).masked_fill_(~among, 2.0)
+    order = keys.argsort(dim=-1)
+    rank = torch.empty_like(order).scatter_(
+        -1, order, torch.arange(among.shape[-1]).expand_as(order)
+    )
+    return (rank < number.unsqueeze(-1)) & among
+
+
+def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
+    """Draws floats uniformly from [low, high)."""
+    return low + (high - low) * torch.rand(shape, generator=generator)
+
+
+def rectangles(
+    grid: Grid,
+    shape: tuple[int, ...],
+    *,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    valid: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Draws solid rectangles inside the valid part of the grid, bool (*shape, patches).
+
+    `shape` begins with the batch. `area` is the share of a sample's valid patches; `aspect` is
+    height over width, both as shares of their axes, so that a thin grid gets thin blocks and
+    the area is kept. The width is derived from the *rounded* height: on one row, deriving both
+    alike would inflate every block. Each position is equally likely, edges included.
+    """
+    columns = valid.view(-1, grid.freq, grid.time)[:, 0].sum(dim=1)
+    columns = columns.view(-1, *[1] * (len(shape) - 1)).clamp(min=1)
+    share = uniform(shape, *area, generator)
+    log_aspect = torch.tensor(aspect).log()
+    ratio = uniform(shape, log_aspect[0].item(), log_aspect[1].item(), generator).exp()
+    cells = share * grid.freq * columns
+
+    height = (share * ratio).sqrt().mul(grid.freq).round().clamp(1, grid.freq)
+    width = (cells / height).round().clamp(min=1).minimum(columns)
+    height = (cells / width).round().clamp(1, grid.freq)  # where the width met the clip's end
+
+    top = (torch.rand(shape, generator=generator) * (grid.freq - height + 1)).floor()
+    left = (torch.rand(shape, generator=generator) * (columns - width + 1)).floor()
+    rows = torch.arange(grid.freq)
+    times = torch.arange(grid.time)
+    in_rows = (rows >= top.unsqueeze(-1)) & (rows < (top + height).unsqueeze(-1))
+    in_times = (times >= left.unsqueeze(-1)) & (times < (left + width).unsqueeze(-1))
+    return (in_rows.unsqueeze(-1) & in_times.unsqueeze(-2)).flatten(-2)
+
+
+def leave_visible(
+    context: Tensor,
+    targets: Tensor,
+    *,
+    valid: Tensor,
+    least: Tensor,
+    generator: torch.Generator,
+) -> Mask:
+    """Removes the targets from the context, giving up target blocks that would empty it.
+
+    Blocks are dropped from the last until `least` (batch,) patches of `context` stay visible;
+    the first is never dropped. Where it alone covers the context, the patches around it become
+    the context; where it covers the whole clip, one of its patches does.
+    """
+    covered = targets.cumsum(dim=1) > 0  # by the first k blocks
+    visible = (context.unsqueeze(1) & ~covered).sum(dim=-1)
+    kept = visible >= least.clamp(min=1).unsqueeze(-1)
+    kept[:, 0] = True
+    targets = targets & kept.unsqueeze(-1)
+    context = context & ~targets.any(dim=1)
+
+    empty = ~context.any(dim=1)
+    if empty.any():
+        around = valid & ~targets.any(dim=1)
+        context = torch.where(empty.unsqueeze(-1), around, context)
+        whole = ~context.any(dim=1)
+        given_up = choose(whole.long(), among=targets[:, 0], generator=generator)
+        context = context | given_up
+        targets = targets & ~given_up.unsqueeze(1)
+    return Mask(context, targets)
+
+
+def check_range(
+    name: str, value: float | tuple[float, float], *, low: float, high: float
+) -> tuple[float, float]:
+    """Refuses a setting, a number or an ordered pair, that leaves [low, high]; returns the pair."""
+    pair = value if isinstance(value, tuple) else (value, value)
+    if not low <= pair[0] <= pair[1] <= high:
+        raise ValueError(f"`{name}` must lie in [{low:g}, {high:g}], lower end first; got {value}")
+    return pair

@@ -1,0 +1,77 @@
+"""The encoder: a vision transformer that reads only the patches it is shown.
+
+Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021. https://arxiv.org/abs/2010.11929
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ablate.model.masking import Grid
+from ablate.model.packing import Packing
+from ablate.model.positions import sine_cosine
+from ablate.model.transformer import Transformer, check_width
+
+
+class Encoder(nn.Module, ABC):
+    """Turns the packed patches of a batch into features."""
+
+    dim: int
+
+    @abstractmethod
+    def forward(self, patches: Tensor, packing: Packing) -> Tensor:
+        """Encodes (batch, patches, pixels), where `packing` says, into (tokens, dim)."""
+
+    @abstractmethod
+    def flops(self, packing: Packing) -> int:
+        """Counts the operations of one forward pass."""
+
+
+class AbstractEncoder(ABC):
+    """The settings of an encoder; subclasses are frozen keyword-only dataclasses."""
+
+    @abstractmethod
+    def build(self, grid: Grid, pixels: int) -> Encoder:
+        """Builds the encoder for patches of `pixels` values on `grid`. Weights are not set yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViT(AbstractEncoder):
+    """A pre-norm ViT with fixed sine-cosine positions."""
+
+    dim: int = 384
+    layers: int = 12
+    heads: int = 6
+    mlp_ratio: float = 4.0
+    position_scale: float = 1.0  # of the sines; 0.2 gave a tiny model better neighbours
+
+    def __post_init__(self) -> None:
+        check_width(self.dim, self.heads, self.layers)
+
+    def build(self, grid: Grid, pixels: int) -> Encoder:
+        return VisionTransformer(self, grid, pixels)
+
+
+class VisionTransformer(Encoder):
+    """A projection of patches, positions, and a transformer."""
+
+    def __init__(self, settings: ViT, grid: Grid, pixels: int) -> None:
+        super().__init__()
+        self.dim = settings.dim
+        self.project = nn.Linear(pixels, settings.dim)
+        self.transformer = Transformer(
+            settings.dim, settings.layers, settings.heads, settings.mlp_ratio
+        )
+        positions = settings.position_scale * sine_cosine(grid, settings.dim)
+        self.register_buffer("positions", positions, persistent=False)
+        self.positions: Tensor
+
+    def forward(self, patches: Tensor, packing: Packing) -> Tensor:
+        tokens = self.project(packing.gather(patches)) + self.positions[packing.place]
+        features: Tensor = self.transformer(tokens, packing.segments)
+        return features
+
+    def flops(self, packing: Packing) -> int:
+        projection = 2 * self.project.weight.numel() * packing.segments.total
+        return projection + self.transformer.flops(packing.segments)

@@ -1,0 +1,125 @@
+"""The promises of maskers, as a test for this zoo and for yours: `check_masker(MyMasker())`.
+
+The strategies are exported for tests of your own. A broken promise raises `AssertionError`
+with the smallest grid that breaks it.
+"""
+
+import random
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ablate.chance import generator
+from ablate.model.masking import AbstractMasker, Grid, GridRefusedError, Mask
+from ablate.model.promises import check_mask
+
+# rows by columns: squares of AudioMAE, M2D and Audio-JEPA, an image, strips, and a tiny clip
+NAMED_GRIDS = (Grid(8, 64), Grid(5, 38), Grid(8, 16), Grid(14, 14), Grid(1, 32), Grid(2, 3))
+
+
+class Case(NamedTuple):
+    """What a masker is called with; `columns` counts the real time columns of each sample."""
+
+    grid: Grid
+    columns: tuple[int, ...]
+    progress: float
+    seed: int
+
+    @property
+    def valid(self) -> Tensor:
+        """The mask of real patches, bool (batch, patches)."""
+        times = torch.arange(self.grid.time) < torch.tensor(self.columns).unsqueeze(-1)
+        return times.unsqueeze(1).expand(-1, self.grid.freq, -1).flatten(1)
+
+
+@st.composite
+def grids(draw: st.DrawFn, max_freq: int = 16, max_time: int = 256) -> Grid:
+    """Grids of two patches and more, thin and tiny ones included."""
+    freq = draw(st.integers(1, max_freq))
+    return Grid(freq, draw(st.integers(1 if freq > 1 else 2, max_time)))
+
+
+@st.composite
+def cases(draw: st.DrawFn, max_freq: int = 16, max_time: int = 256, max_batch: int = 8) -> Case:
+    """Calls to a masker, with clips of unequal length that have at least two real patches."""
+    grid = draw(grids(max_freq, max_time))
+    least = 1 if grid.freq > 1 else 2
+    lengths = st.integers(least, grid.time)
+    columns = draw(st.lists(lengths, min_size=1, max_size=max_batch))
+    return Case(grid, tuple(columns), draw(st.floats(0, 1)), draw(st.integers(0, 2**32)))
+
+
+def check_masker(masker: AbstractMasker, *, max_examples: int = 50, draws: int = 1024) -> None:
+    """Checks a masker against every promise of `AbstractMasker`, on grids from 2 to 4096 patches.
+
+    Draws `max_examples` cases with Hypothesis, then counts visits over `draws` masks on each of
+    `NAMED_GRIDS`. Maskers that need content are given random floats of 8 dimensions.
+    """
+    profile = settings(
+        max_examples=max_examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink),
+    )
+
+    @profile
+    @given(case=cases())
+    def keeps_its_promises(case: Case) -> None:
+        note(f"masker: {masker}")
+        try:
+            mask = _draw_untouched(masker, case)
+        except GridRefusedError as refusal:
+            if not str(refusal):
+                raise AssertionError(f"{case.grid} is refused without a reason") from refusal
+            return
+        check_mask(masker, mask, case.grid, case.valid)
+        again = _draw(masker, case)
+        assert torch.equal(mask.context, again.context), "one seed gave two contexts"
+        assert torch.equal(mask.targets, again.targets), "one seed gave two sets of targets"
+
+    keeps_its_promises()
+    for grid in NAMED_GRIDS:
+        _check_visits(masker, grid, draws)
+
+
+def _draw(masker: AbstractMasker, case: Case) -> Mask:
+    content = None
+    if masker.promises.needs is not None:
+        shape = (len(case.columns), case.grid.size, 8)
+        content = torch.rand(shape, generator=generator(case.seed, "content"))
+    return masker(
+        case.grid,
+        len(case.columns),
+        generator=generator(case.seed, "mask"),
+        progress=case.progress,
+        valid=case.valid,
+        content=content,
+    )
+
+
+def _draw_untouched(masker: AbstractMasker, case: Case) -> Mask:
+    """Draws a mask and checks that the generators of torch, numpy and Python were left alone."""
+    before = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())  # type: ignore[index]
+    mask = _draw(masker, case)
+    assert torch.equal(before[0], torch.get_rng_state()), "torch's global generator was used"
+    assert np.array_equal(before[1], np.random.get_state()[1]), "numpy's generator was used"  # type: ignore[index]
+    assert before[2] == random.getstate(), "Python's global generator was used"
+    return mask
+
+
+def _check_visits(masker: AbstractMasker, grid: Grid, draws: int) -> None:
+    case = Case(grid, (grid.time,) * draws, 0.5, 0)
+    try:
+        mask = _draw(masker, case)
+    except GridRefusedError:
+        return
+    for name, member in (("context", mask.context), ("target", mask.target_union)):
+        visits = member.sum(dim=0).view(grid.freq, grid.time)
+        never = [(int(row), int(column)) for row, column in (visits == 0).nonzero()[:3]]
+        assert not never, f"on {grid} these (freq, time) patches are never {name}: {never}"

@@ -1,0 +1,66 @@
+"""Health of a run: does it learn, and from its context? The loss alone cannot tell.
+
+A JEPA's loss rises in healthy runs and falls in collapse, so what is watched is the effective
+rank of the features, and the loss beside that of guessing each target by its position.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ablate.model.jepa import Prediction
+from ablate.model.objectives import AbstractObjective
+
+
+@dataclass(frozen=True)
+class Health:
+    """The spread of (tokens, dim) features."""
+
+    effective_rank: float
+    feature_std: float  # over tokens, averaged over dimensions
+
+    @classmethod
+    def of(cls, features: Tensor) -> "Health":
+        return cls(effective_rank(features), float(features.float().std(dim=0).mean()))
+
+    def collapsed(self, start: "Health") -> bool:
+        """Whether the rank fell below half of what it was before training.
+
+        Partial collapse leaves the deviation high and the loss low; only the rank shows it.
+        """
+        return self.effective_rank < start.effective_rank / 2
+
+
+def effective_rank(features: Tensor) -> float:
+    """Returns exp(entropy) of the normalised singular values of centred (tokens, dim) features.
+
+    From 1, a line, to `dim`; 0 where all tokens are equal. Roy and Vetterli, 2007; as RankMe in
+    Garrido et al., ICML 2023. https://arxiv.org/abs/2210.02885
+    """
+    centred = (features - features.mean(dim=0)).double()
+    values = torch.linalg.eigvalsh(centred.T @ centred).clamp(min=0).sqrt()
+    if values.sum() < 1e-9:
+        return 0.0
+    return float(torch.special.entr(values / values.sum()).sum().exp())
+
+
+class PositionGuess:
+    """Guesses a target by the running mean of the targets at its position: no context at all."""
+
+    def __init__(self, patches: int, dim: int, device: torch.device, decay: float = 0.98) -> None:
+        self._sum = torch.zeros(patches, dim, device=device)
+        self._weight = torch.full((patches, 1), 1e-6, device=device)
+        self._decay = decay
+
+    def loss(self, prediction: Prediction, objective: AbstractObjective) -> Tensor:
+        """The loss of this guess on a batch that it has not learned from yet."""
+        guess = (self._sum / self._weight).index_select(0, prediction.targets.place)
+        return prediction.against(guess, objective)
+
+    def learn(self, prediction: Prediction) -> None:
+        """Adds a batch's targets to the running means."""
+        place = prediction.targets.place
+        ones = torch.ones_like(prediction.target[:, :1])
+        self._sum.mul_(self._decay).index_add_(0, place, prediction.target)
+        self._weight.mul_(self._decay).index_add_(0, place, ones)

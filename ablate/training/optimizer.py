@@ -1,0 +1,78 @@
+"""AdamW with the usual groups, and the schedules of its rate and weight decay."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ablate.model.masking import check_range
+from ablate.training.schedules import linear, ramp, warm_cosine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How long a trial trains. Budgets count steps, never seconds, which would differ by load."""
+
+    steps: int
+    batch: int  # clips per step, over all devices
+
+    def __post_init__(self) -> None:
+        for name, value in (("steps", self.steps), ("batch", self.batch)):
+            if value < 1:
+                raise ValueError(f"`{name}` must be at least 1; got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """AdamW (https://arxiv.org/abs/1711.05101), its schedules, and the target's momentum."""
+
+    rate: float = 1e-3  # at its peak
+    warmup: float = 0.1  # share of the steps
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: tuple[float, float] = (0.05, 0.05)  # first and last step; matrices only
+    clip: float = 3.0  # greatest gradient norm; 0 does not clip
+    momentum: tuple[float, float] = (0.99, 1.0)  # of the target encoder, first and last step
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        check_range("warmup", self.warmup, low=0, high=1)
+        check_range("momentum", self.momentum, low=0, high=1)
+        for name, value in (("rate", self.rate), ("clip", self.clip)):
+            if value < 0:
+                raise ValueError(f"`{name}` must not be negative; got {value}")
+        for name, value in (("betas", self.betas), ("weight_decay", self.weight_decay)):
+            if min(value) < 0 or max(value) >= 1:
+                raise ValueError(f"`{name}` must lie in [0, 1); got {list(value)}")
+
+
+class ScheduledAdamW:
+    """Steps a module's trainable parameters along the schedules, which end at the last step."""
+
+    def __init__(self, module: nn.Module, settings: Optimizer, steps: int) -> None:
+        self._settings = settings
+        self._steps = steps
+        self._parameters = [p for p in module.parameters() if p.requires_grad]
+        decayed = [p for p in self._parameters if p.dim() >= 2]
+        others = [p for p in self._parameters if p.dim() < 2]
+        self._adamw = torch.optim.AdamW(
+            [{"params": decayed, "decays": True}, {"params": others, "decays": False}],
+            betas=settings.betas,
+            fused=True,
+        )
+
+    def rate(self, step: int) -> float:
+        """The learning rate at `step`."""
+        return warm_cosine(self._settings.rate, step, self._steps, self._settings.warmup)
+
+    def step(self, loss: Tensor, step: int) -> Tensor:
+        """Takes one step down the gradient of `loss`; returns the gradient norm before clipping."""
+        decay = linear(*self._settings.weight_decay, ramp(step, self._steps))
+        for group in self._adamw.param_groups:
+            group["lr"] = self.rate(step)
+            group["weight_decay"] = decay if group["decays"] else 0.0
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._settings.clip or float("inf"))
+        self._adamw.step()
+        self._adamw.zero_grad()
+        return norm

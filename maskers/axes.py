@@ -1,0 +1,105 @@
+"""Axis-aware masking: time and frequency are not alike, and a mask may treat them apart.
+
+Fei, Fan and Huang, "A-JEPA: Joint-Embedding Predictive Architecture Can Listen", 2023.
+https://arxiv.org/abs/2311.15830
+No code was published, and the text leaves open whether the targets' rows, columns or both are
+taken from the context. Taken literally, both empty half of all contexts on 8x64 patches, so the
+axes are a setting here and a guard keeps a least context. No number of the paper is claimed.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ablate.model.masking import (
+    AbstractMasker,
+    Grid,
+    Mask,
+    Promises,
+    all_valid,
+    check_range,
+    leave_visible,
+    rectangles,
+    share_of,
+)
+
+Axes = Literal["time", "freq", "both"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeFrequency(AbstractMasker):
+    """Hides small blocks and takes all that shares their time or frequency from the context.
+
+    Where that would leave less than `min_context` visible, the sample falls back: from both axes
+    to time alone, from one axis to the blocks alone, and at last to fewer blocks.
+    """
+
+    axes: Axes = "time"
+    num_targets: int = 3
+    target_area: tuple[float, float] = (0.05, 0.075)  # share of the clip, per block
+    target_aspect: tuple[float, float] = (0.75, 1.50)  # height over width, as shares of their axes
+    context_area: tuple[float, float] = (0.85, 1.00)
+    min_context: float = 0.15  # share of the clip
+
+    def __post_init__(self) -> None:
+        if self.num_targets < 1:
+            raise ValueError(f"`num_targets` must be at least 1; got {self.num_targets}")
+        _, largest = check_range("target_area", self.target_area, low=0, high=1)
+        check_range("target_aspect", self.target_aspect, low=0.01, high=100)
+        least, _ = check_range("context_area", self.context_area, low=0, high=1)
+        check_range("min_context", self.min_context, low=0, high=1)
+        if least - self.num_targets * largest < self.min_context:
+            raise ValueError(
+                f"{self.num_targets} blocks of up to {largest:.0%} can leave less than "
+                f"`min_context` {self.min_context:.0%} of a context of {least:.0%}; "
+                "lower `num_targets`, `target_area` or `min_context`"
+            )
+
+    @property
+    def promises(self) -> Promises:
+        return Promises(context=(self.min_context, self.context_area[1] - self.target_area[0]))
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        valid = all_valid(grid, batch, valid)
+        targets = rectangles(
+            grid,
+            (batch, self.num_targets),
+            area=self.target_area,
+            aspect=self.target_aspect,
+            valid=valid,
+            generator=generator,
+        )
+        context = rectangles(
+            grid,
+            (batch,),
+            area=self.context_area,
+            aspect=(1.0, 1.0),
+            valid=valid,
+            generator=generator,
+        )
+        least = share_of(valid.sum(dim=1), self.min_context)
+        visible = context
+        for removed in _removals(grid, targets.any(dim=1), self.axes):
+            left = context & ~removed
+            visible = torch.where((left.sum(dim=1) >= least).unsqueeze(-1), left, visible)
+        return leave_visible(visible, targets, valid=valid, least=least, generator=generator)
+
+
+def _removals(grid: Grid, hidden: Tensor, axes: Axes) -> list[Tensor]:
+    """Lists what to take from the context, from the blocks alone up to all that is asked."""
+    cells = hidden.view(-1, grid.freq, grid.time)
+    columns = cells.any(dim=1, keepdim=True).expand_as(cells).flatten(1)
+    rows = cells.any(dim=2, keepdim=True).expand_as(cells).flatten(1)
+    spans = {"time": [columns], "freq": [rows], "both": [columns, rows | columns]}
+    return [hidden, *spans[axes]]
