@@ -87,17 +87,18 @@ def _attend_xformers(query: Tensor, key: Tensor, value: Tensor, segments: Segmen
 
 def _attend_segments(query: Tensor, key: Tensor, value: Tensor, segments: Segments) -> Tensor:
     if segments.equal:
-        row = [
-            rearrange(
-                part,
-                "(batch tokens) heads dim -> batch heads tokens dim",
-                batch=len(segments.lengths),
-            )
-            for part in (query, key, value)
-        ]
-        attended = F.scaled_dot_product_attention(*row)
+        rows = (_batched(part, len(segments.lengths)) for part in (query, key, value))
+        attended = _attend_all(*rows)
         return rearrange(attended, "batch heads tokens dim -> (batch tokens) heads dim")
-    row = [rearrange(part, "tokens heads dim -> heads tokens dim") for part in (query, key, value)]
-    split = zip(*(part.split(segments.lengths, dim=1) for part in row), strict=True)
-    attended = torch.cat([F.scaled_dot_product_attention(*one) for one in split], dim=1)
+    rows = (rearrange(part, "tokens heads dim -> heads tokens dim") for part in (query, key, value))
+    split = (torch.split(row, list(segments.lengths), dim=1) for row in rows)
+    attended = torch.cat([_attend_all(*one) for one in zip(*split, strict=True)], dim=1)
     return rearrange(attended, "heads tokens dim -> tokens heads dim")
+
+
+def _attend_all(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(query, key, value)
+
+
+def _batched(part: Tensor, batch: int) -> Tensor:
+    return rearrange(part, "(batch tokens) heads dim -> batch heads tokens dim", batch=batch)

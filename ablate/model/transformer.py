@@ -25,18 +25,18 @@ class Layer(nn.Module):
         self.contract = nn.Linear(hidden, dim)
 
     def forward(self, tokens: Tensor, segments: Segments) -> Tensor:
-        parts = rearrange(
+        query, key, value = rearrange(
             self.query_key_value(self.norm_attention(tokens)),
             "tokens (parts heads dim) -> parts tokens heads dim",
             parts=3,
             heads=self.heads,
         )
-        attended = attend(*parts.unbind(), segments)
+        attended = attend(query, key, value, segments)
         tokens = tokens + self.project(
             rearrange(attended, "tokens heads dim -> tokens (heads dim)")
         )
-        hidden: Tensor = self.activation(self.expand(self.norm_mlp(tokens)))
-        return tokens + self.contract(hidden)
+        changed: Tensor = self.contract(self.activation(self.expand(self.norm_mlp(tokens))))
+        return tokens + changed
 
 
 class Transformer(nn.Module):

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from ablate.probing.probe import AbstractProbe, Indices, Matrix
+from ablate.probing.probe import AbstractProbe, Matrix
+from ablate.probing.tasks import Indices
 
 QUERIES_AT_ONCE = 1024
 
@@ -36,7 +37,8 @@ class KNN(AbstractProbe):
         bank = F.normalize(torch.from_numpy(known), dim=1)
         classes = torch.from_numpy(labels)
         guesses = []
-        for queries in F.normalize(torch.from_numpy(asked), dim=1).split(QUERIES_AT_ONCE):
+        everything = F.normalize(torch.from_numpy(asked), dim=1)
+        for queries in torch.split(everything, QUERIES_AT_ONCE):
             cosine, nearest = (queries @ bank.T).topk(min(self.k, len(bank)), dim=1)
             votes = torch.zeros(len(queries), int(classes.max()) + 1)
             # less the greatest cosine, so that a small temperature does not overflow

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from ablate.probing.probe import AbstractProbe, Indices, Matrix
+from ablate.probing.probe import AbstractProbe, Matrix
+from ablate.probing.tasks import Indices
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,4 +49,5 @@ def standardise(features: Matrix, known: Indices) -> Matrix:
     mean = features[known].mean(axis=0, dtype=np.float64)
     std = features[known].std(axis=0, dtype=np.float64)
     std[std < 1e-8] = 1.0  # a constant dimension tells nothing; it becomes 0
-    return ((features - mean) / std).astype(np.float32)
+    scaled: Matrix = ((features - mean) / std).astype(np.float32)
+    return scaled

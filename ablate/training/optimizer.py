@@ -41,9 +41,9 @@ class Optimizer:
         for name, value in (("rate", self.rate), ("clip", self.clip)):
             if value < 0:
                 raise ValueError(f"`{name}` must not be negative; got {value}")
-        for name, value in (("betas", self.betas), ("weight_decay", self.weight_decay)):
-            if min(value) < 0 or max(value) >= 1:
-                raise ValueError(f"`{name}` must lie in [0, 1); got {list(value)}")
+        for name, pair in (("betas", self.betas), ("weight_decay", self.weight_decay)):
+            if min(pair) < 0 or max(pair) >= 1:
+                raise ValueError(f"`{name}` must lie in [0, 1); got {list(pair)}")
 
 
 class ScheduledAdamW:

@@ -63,6 +63,7 @@ class Outcome:
     """What a training leaves beside the trained model."""
 
     start: Health
+    end: Health
     logs: list[Log]
     cost: Cost
 
@@ -107,7 +108,7 @@ class Trainer:
                 logs.append(window.close(cost, self.health(), adamw.rate(step), momentum))
                 self.on_log(logs[-1])
                 self.on_mask(step + 1, batch, mask)
-        return Outcome(start, logs, cost)
+        return Outcome(start, self.health(), logs, cost)
 
     def health(self) -> Health:
         """Measures the target encoder's features on a fixed batch of clips, shown whole."""

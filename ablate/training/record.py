@@ -1,0 +1,68 @@
+"""What a run leaves on disk while it trains: metrics, TensorBoard scalars and mask pictures."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from ablate.files import write_atomically
+from ablate.training.trainer import Log
+
+PICTURES = 5  # per run, evenly over the steps
+
+
+class Record:
+    """Writes one run's `metrics.jsonl`, `heartbeat` and `tb/`. Use it as a context manager."""
+
+    def __init__(self, folder: Path, steps: int) -> None:
+        self._folder = folder
+        self._steps = steps
+        self._beats = 0
+        self._pictured = 0
+
+    def __enter__(self) -> "Record":
+        self._metrics = (self._folder / "metrics.jsonl").open("w")
+        self._board = SummaryWriter(str(self._folder / "tb"))
+        self.beat()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._metrics.close()
+        self._board.close()
+
+    def beat(self) -> None:
+        """Counts on: a reader knows that the run lives when it sees the count change."""
+        self._beats += 1
+        write_atomically(self._folder / "heartbeat", f"{self._beats}\n")
+
+    def log(self, log: Log) -> None:
+        """Writes one report."""
+        values = {name: round_off(value) for name, value in asdict(log).items()}
+        self._metrics.write(json.dumps(values) + "\n")
+        self._metrics.flush()
+        for name, value in values.items():
+            if name != "step":
+                self._board.add_scalar(f"train/{name}", value, log.step)
+        self.beat()
+
+    def scores(self, scores: dict[str, float]) -> None:
+        """Writes the probes' scores of the trained encoder."""
+        for name, value in scores.items():
+            self._board.add_scalar(f"probe/{name}", value, self._steps)
+
+    def picture(self, step: int, paint: Callable[[], npt.NDArray[np.float32]]) -> None:
+        """Adds a picture (height, width, RGB), painted only when one is due."""
+        due = step * PICTURES // self._steps
+        if due > self._pictured:
+            self._pictured = due
+            upright = np.flipud(paint())  # low frequencies at the bottom
+            self._board.add_image("mask", upright, step, dataformats="HWC")
+
+
+def round_off(value: float) -> float:
+    """Keeps six significant digits, which is more than a metric means."""
+    return value if isinstance(value, int) else float(f"{value:.6g}")

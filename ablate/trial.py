@@ -1,0 +1,99 @@
+"""The door to the workshop: `python -m ablate.trial RUN_DIR` runs what is missing in a run folder.
+
+With `--worker` it stays open: it reads requests from its standard input, a JSON object a line,
+and answers on its standard output in the same way, so that a small trial pays for no import.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from ablate.files import read_json
+from ablate.parts import PartError
+from ablate.workshop.gallery import draw_gallery
+from ablate.workshop.planning import Emit, plan
+from ablate.workshop.running import run
+
+
+def answer(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    """Does what a request asks for. Raises `PartError` for settings that cannot be built."""
+    cache = Path(request["cache"])
+    match request["do"]:
+        case "plan":
+            return plan(request["trials"], request["probes"], cache, emit)
+        case "run":
+            folder, device = Path(request["folder"]), torch.device(request["device"])
+            return run(folder, request["probes"], device, cache, emit)
+        case "gallery":
+            return draw_gallery(Path(request["folder"]), request["trials"], cache)
+        case unknown:
+            raise ValueError(f"no request is called {unknown!r}")
+
+
+def serve(requests: TextIO, answers: TextIO) -> None:
+    """Answers requests until there are no more."""
+
+    def emit(event: dict[str, Any]) -> None:
+        answers.write(json.dumps(event) + "\n")
+        answers.flush()
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    emit({"event": "ready", "gpus": gpus, "torch": torch.__version__})
+    for line in requests:
+        try:
+            emit({"event": "result", **answer(json.loads(line), emit)})
+        except PartError as error:
+            problems = [{"path": list(p.path), "message": p.message} for p in error.problems]
+            emit({"event": "error", "problems": problems})
+
+
+def main() -> int:
+    """Runs one folder, or serves."""
+    parser = argparse.ArgumentParser(prog="python -m ablate.trial", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, help="a run folder with a config.json")
+    parser.add_argument("--worker", action="store_true", help="serve requests on standard input")
+    parser.add_argument("--probes", type=Path, help="JSON: the probes to score it by, by name")
+    parser.add_argument("--device", default="cpu", help="where to train: cpu, cuda:0")
+    cache = os.environ.get("ABLATE_CACHE", "cache")
+    parser.add_argument("--cache", type=Path, default=Path(cache), help="decoded clips")
+    arguments = parser.parse_args()
+    # one thread a process: on small models more threads only wait for one another, and sums
+    # taken in another order would make two machines disagree
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, _stop)
+    if arguments.worker:
+        # whatever a library prints must not land between the answers
+        with os.fdopen(os.dup(1), "w") as answers:
+            os.dup2(2, 1)
+            serve(sys.stdin, answers)
+        return 0
+    if arguments.folder is None:
+        parser.error("name a run folder, or use --worker")
+    probes = read_json(arguments.probes) if arguments.probes else {}
+    ended = run(
+        arguments.folder,
+        probes,
+        torch.device(arguments.device),
+        arguments.cache,
+        _show,
+    )
+    sys.stdout.write(json.dumps(ended) + "\n")
+    return 0 if ended["state"] == "done" else 1
+
+
+def _show(event: dict[str, Any]) -> None:
+    sys.stderr.write(json.dumps(event) + "\n")
+
+
+def _stop(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""The mask gallery: every masker on the same spectrogram, for every patchifier."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ablate.audio.loader import windows
+from ablate.files import write_atomically
+from ablate.parts import build
+from ablate.pictures import draw_masks, legend
+from ablate.workshop.planning import realised_shares
+from ablate.workshop.subjects import Sound, Trial, open_sound
+
+
+def draw_gallery(folder: Path, trials: list[dict[str, Any]], cache: Path) -> dict[str, Any]:
+    """Draws a picture for each of `trials`, which name their `masker` and `patchifier`.
+
+    Returns the pictures' files, relative to `folder`, and the clip that they show.
+    """
+    pictures, shown = [], ""
+    write_atomically(folder / "legend.png", legend())
+    for entry in trials:
+        trial = build(entry["settings"], expect=Trial)
+        sound = open_sound(trial.data, trial.mel, cache)
+        index = _clip(sound, trial.crop_frames)
+        batch = windows(sound.store, index, trial.crop_frames, sound.normaliser)
+        grid = trial.twin.grid
+        name = f"{_plain(entry['masker'])}--{_plain(entry['patchifier'])}.png"
+        write_atomically(
+            folder / name, draw_masks(trial.masker, grid, torch.as_tensor(batch.mels[0]))
+        )
+        context, targets = realised_shares(trial.masker, grid)
+        labels = {"masker": entry["masker"], "patchifier": entry["patchifier"]}
+        pictures.append({**labels, "file": name, "context": context, "targets": targets})
+        clip = sound.store.clips[index]
+        shown = f"{clip.path} ({clip.label})"
+    return {"title": shown, "legend": "legend.png", "pictures": pictures}
+
+
+def _clip(sound: Sound, crop_frames: int) -> int:
+    """Picks the first clip to pre-train on that fills the window, else the longest."""
+    for index in sound.train:
+        if sound.store.lengths[index] >= crop_frames:
+            return int(index)
+    return int(sound.store.lengths.argmax())
+
+
+def _plain(label: str) -> str:
+    """Makes a label fit for a file's name."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in label)

@@ -1,0 +1,135 @@
+"""One run folder, from its `config.json` to *done*: training and scores, where they are missing.
+
+The process that runs it is the only writer of `run.json` and of all that training leaves.
+"""
+
+import resource
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ablate.files import read_json
+from ablate.parts import build
+from ablate.pictures import paint
+from ablate.training.record import Record, round_off
+from ablate.training.trainer import DivergedError, Log, Outcome, Trainer
+from ablate.workshop.planning import Emit, build_probes
+from ablate.workshop.scoring import ENCODER, save_encoder, score
+from ablate.workshop.state import RunState
+from ablate.workshop.subjects import KINDS, Sound, Trial, open_sound
+
+
+def run(
+    folder: Path, probes: Mapping[str, Any], device: torch.device, cache: Path, emit: Emit
+) -> dict[str, Any]:
+    """Runs what is missing in a run folder and says how it ended.
+
+    Whatever a trial raises is written down in its `run.json` and returned as its reason: one
+    failed trial does not stop a study.
+    """
+    config = read_json(folder / "config.json")
+    state = RunState(folder, kind=config["kind"], device=str(device))
+    try:
+        subject = build(config["settings"], expect=KINDS[config["kind"]])
+        sound = open_sound(subject.data, subject.mel, cache)
+        trains = isinstance(subject, Trial) and not (folder / ENCODER).exists()
+        if isinstance(subject, Trial) and trains:
+            state.put("running")
+            state.facts |= train(folder, subject, sound, device, emit)
+        scored = score(folder, subject, build_probes(probes), sound, device, emit)
+    except Exception as error:  # a trial's border: a stranger's part may raise anything
+        reason = _reason(error)
+        state.put("failed", reason, details=traceback.format_exc())
+        return {"state": "failed", "reason": reason}
+    except BaseException:  # told to stop
+        state.put("cancelled", "stopped before it was done")
+        raise
+    state.put("done")
+    return {"state": "done", "trained": trains, "probed": scored}
+
+
+def train(
+    folder: Path, trial: Trial, sound: Sound, device: torch.device, emit: Emit
+) -> dict[str, Any]:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    grid, steps = trial.twin.grid, trial.budget.steps
+    jepa = trial.build_jepa().to(device)
+    with Record(folder, steps) as record:
+
+        def on_log(log: Log) -> None:
+            record.log(log)
+            progress = {"event": "progress", "label": "train", "done": log.step, "total": steps}
+            emit({**progress, "loss": round_off(log.loss)})
+
+        outcome = Trainer(
+            jepa=jepa,
+            loader=sound.loader(trial),
+            patchifier=trial.patchifier,
+            grid=grid,
+            masker=trial.masker,
+            objective=trial.objective,
+            budget=trial.budget,
+            optimizer=trial.optimizer,
+            seed=trial.seed,
+            hop_seconds=sound.hop_seconds,
+            device=device,
+            on_log=on_log,
+            on_mask=lambda step, batch, mask: record.picture(
+                step, lambda: paint(batch.mels[0], mask, grid)
+            ),
+        ).train()
+    save_encoder(folder, jepa.target_encoder, sound)
+    parameters = {"encoder": jepa.encoder, "predictor": jepa.predictor}
+    return {
+        **_summary(outcome, device),
+        "precision": trial.optimizer.precision,
+        "parameters": {
+            name: sum(p.numel() for p in module.parameters()) for name, module in parameters.items()
+        },
+    }
+
+
+def _summary(outcome: Outcome, device: torch.device) -> dict[str, Any]:
+    last, cost = outcome.logs[-1], asdict(outcome.cost)
+    cost["audio_hours"] = cost.pop("audio_seconds") / 3600
+    cost["peak_memory_mb"] = _peak_memory(device) / 2**20
+    trained = cost["context_tokens"] + cost["target_tokens"]
+    metrics = {
+        "loss": last.loss,
+        "position_loss": last.position_loss,
+        "effective_rank": last.effective_rank,
+        "effective_rank_init": outcome.start.effective_rank,
+        "feature_std": last.feature_std,
+        "context_fraction": cost["context_tokens"] / cost["valid_tokens"],
+        "target_fraction": cost["target_tokens"] / cost["valid_tokens"],
+        "tokens_per_second": trained / cost["seconds"],
+    }
+    return {
+        "cost": {name: round_off(value) for name, value in cost.items()},
+        "metrics": {name: round_off(value) for name, value in metrics.items()},
+        "collapsed": outcome.end.collapsed(outcome.start),
+    }
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes; on a CPU those of the process, which may have run other trials before."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _reason(error: Exception) -> str:
+    """Says in a line why a trial failed, its kind first."""
+    kinds = {DivergedError: "nan", torch.OutOfMemoryError: "oom", MemoryError: "oom"}
+    kind = next((word for found, word in kinds.items() if isinstance(error, found)), "error")
+    words = str(error).strip().splitlines() or [""]
+    return (
+        f"{kind}: {words[0]}" if kind != "error" else f"error: {type(error).__name__}: {words[0]}"
+    )

@@ -1,0 +1,96 @@
+"""The state of a run as its own process writes it: `run.json`, `env.json`, `attempts/NNN/`."""
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from ablate.files import read_json, write_atomically, write_json
+
+PACKAGES = ("torch", "torchaudio", "xformers", "numpy", "scikit-learn", "einops")
+
+
+class RunState:
+    """Keeps a run's `run.json`. What was found out about a finished run survives a re-scoring."""
+
+    def __init__(self, folder: Path, *, kind: str, device: str) -> None:
+        self._folder = folder
+        self._attempt = _claim(folder)
+        known = folder / "run.json"
+        self.facts: dict[str, Any] = read_json(known) if known.exists() else {}
+        here = {"kind": kind, "host": socket.gethostname(), "device": device}
+        self.facts = {**here, "code": code(), "versions": versions(), **self.facts}
+
+    def put(
+        self,
+        state: Literal["running", "done", "failed", "cancelled"],
+        reason: str | None = None,
+        details: str = "",
+    ) -> None:
+        """Writes the state down, with a reason in a line and details in the attempt's log."""
+        attempt = int(self._attempt.name)
+        if state == "running":
+            self.facts |= {"code": code(), "versions": versions()}
+            write_json(self._folder / "env.json", environment())
+        written = {"state": state, "reason": reason, "attempt": attempt}
+        write_json(self._folder / "run.json", {**self.facts, **written})
+        log = f"attempt {attempt}, process {os.getpid()}: {state}\n{details}"
+        write_atomically(self._attempt / "log.txt", log)
+
+
+def _claim(folder: Path) -> Path:
+    """Makes the next attempt's folder; making a folder is atomic on network file systems too."""
+    attempts = folder / "attempts"
+    attempts.mkdir(parents=True, exist_ok=True)
+    number = 1 + max((int(path.name) for path in attempts.iterdir()), default=0)
+    while True:
+        try:
+            (attempts / f"{number:03d}").mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return attempts / f"{number:03d}"
+
+
+def versions() -> dict[str, str]:
+    """The versions that decide numbers."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+@lru_cache
+def code() -> dict[str, Any]:
+    """The commit that this package was run from; None where it is no git checkout."""
+    return {"git": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))}
+
+
+def environment() -> dict[str, Any]:
+    """All that may be asked later about where a run was made."""
+    machine = {
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "argv": sys.argv,
+    }
+    slurm = {name: value for name, value in os.environ.items() if name.startswith("SLURM_JOB")}
+    return {
+        "machine": machine,
+        "slurm": slurm,
+        "versions": versions(),
+        "diff": _git("diff", "HEAD"),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
+        )
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,174 @@
+"""What a study examines, as objects: a trial, its random-init twin, and log-mel statistics.
+
+A subject's fields are its settings, its fingerprint is its identity, and its sound is opened
+here, once for all subjects of a process that share it.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ablate.audio.loader import Loader, Normaliser, statistics
+from ablate.audio.mel import AbstractFrontEnd
+from ablate.audio.sources import AbstractSource
+from ablate.audio.store import ClipStore, open_store
+from ablate.model.jepa import JEPA
+from ablate.model.masking import AbstractMasker, Grid
+from ablate.model.objectives import AbstractObjective
+from ablate.model.patchify import AbstractPatchifier
+from ablate.model.predictor import AbstractPredictor
+from ablate.model.transformer import initialise
+from ablate.model.vit import AbstractEncoder, Encoder
+from ablate.parts import identity
+from ablate.probing.tasks import Indices, Task, find_tasks, pretraining_clips
+from ablate.training.optimizer import Budget, Optimizer
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelStatistics:
+    """The baseline without a model."""
+
+    data: AbstractSource
+    mel: AbstractFrontEnd
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomInit:
+    """An encoder as it is before training; every masker of its seed starts from this one."""
+
+    data: AbstractSource
+    mel: AbstractFrontEnd
+    crop_frames: int
+    patchifier: AbstractPatchifier
+    encoder: AbstractEncoder
+    seed: int
+
+    @property
+    def grid(self) -> Grid:
+        return self.patchifier.grid(self.mel.bands, self.crop_frames)
+
+    def build_encoder(self) -> Encoder:
+        encoder = self.encoder.build(self.grid, self.patchifier.pixels)
+        initialise(encoder, self.seed, "encoder")
+        return encoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One configuration and one seed: what a study trains."""
+
+    data: AbstractSource
+    mel: AbstractFrontEnd
+    crop_frames: int  # of the model's window
+    patchifier: AbstractPatchifier
+    masker: AbstractMasker
+    encoder: AbstractEncoder
+    predictor: AbstractPredictor
+    objective: AbstractObjective
+    budget: Budget
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.crop_frames < 1:
+            raise ValueError(f"`crop_frames` must be at least 1; got {self.crop_frames}")
+
+    @property
+    def twin(self) -> RandomInit:
+        """The encoder of this trial before training."""
+        return RandomInit(
+            data=self.data,
+            mel=self.mel,
+            crop_frames=self.crop_frames,
+            patchifier=self.patchifier,
+            encoder=self.encoder,
+            seed=self.seed,
+        )
+
+    @property
+    def statistics(self) -> MelStatistics:
+        """The baseline without a model on this trial's sound."""
+        return MelStatistics(data=self.data, mel=self.mel)
+
+    def build_jepa(self) -> JEPA:
+        encoder = self.twin.build_encoder()
+        return JEPA(encoder, self.predictor.build(self.twin.grid, encoder.dim), self.seed)
+
+
+Subject = Trial | RandomInit | MelStatistics
+KINDS: dict[str, type[Subject]] = {
+    "jepa": Trial,
+    "random_init": RandomInit,
+    "mel_statistics": MelStatistics,
+}
+
+
+def kind_of(subject: Subject) -> str:
+    """Returns the word for a subject in `config.json`."""
+    return next(kind for kind, found in KINDS.items() if isinstance(subject, found))
+
+
+def fingerprint(subject: Subject, data_digest: str) -> str:
+    """Hashes all that decides a result, in 10 hex digits: data by content, parts by settings."""
+    settings = {**identity(subject), "type": kind_of(subject), "data": data_digest}
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Clips as log-mels, the tasks among them, and how they are normalised."""
+
+    store: ClipStore
+    hop_seconds: float
+
+    @cached_property
+    def train(self) -> Indices:
+        """The clips to pre-train on."""
+        return pretraining_clips(self.store.clips)
+
+    @cached_property
+    def normaliser(self) -> Normaliser:
+        """Mean and deviation of each band over the clips to pre-train on."""
+        return statistics(self.store, self.train.tolist())
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        return find_tasks(self.store.clips)
+
+    def trainable(self, patchifier: AbstractPatchifier, crop_frames: int, bands: int) -> Indices:
+        """The clips to pre-train on that fill two patches: one to see and one to predict."""
+        lengths = np.minimum(self.store.lengths[self.train], crop_frames)
+        kinds, which = np.unique(lengths, return_inverse=True)
+        frames = torch.arange(crop_frames) < torch.from_numpy(kinds).unsqueeze(1)
+        enough = patchifier.valid(frames, bands).sum(dim=1) >= 2
+        chosen: Indices = self.train[enough.numpy()[which]]
+        return chosen
+
+    def loader(self, trial: Trial) -> Loader:
+        """The batches of a trial. Raises `ValueError` where no clip is long enough."""
+        chosen = self.trainable(trial.patchifier, trial.crop_frames, trial.mel.bands)
+        if not len(chosen):
+            raise ValueError("no clip to pre-train on fills two patches; use narrower patches")
+        return Loader(self.store, chosen.tolist(), trial.crop_frames, self.normaliser, trial.seed)
+
+
+_open: dict[tuple[AbstractSource, AbstractFrontEnd, Path], Sound] = {}
+
+
+def open_sound(
+    data: AbstractSource, mel: AbstractFrontEnd, cache: Path, progress: Progress | None = None
+) -> Sound:
+    """Opens the clips of a source, decoding what is not in the cache yet."""
+    key = (data, mel, cache)
+    if key not in _open:
+        _open[key] = Sound(open_store(data, mel, cache, progress=progress), mel.hop_seconds)
+    return _open[key]
