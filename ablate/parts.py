@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 AS_BEFORE = "as_before"  # field metadata: the value that leaves old results valid
 
@@ -163,7 +163,7 @@ def _class_for(
         problems.append(Problem((*path, "type"), str(error)))
         return None
     if not issubclass(found, expect):
-        message = f"`{name}` is not a {expect.__name__} (of `{expect.__module__}`)"
+        message = f"`{name}` is no {expect.__name__} (of `{expect.__module__}`)"
         problems.append(Problem((*path, "type"), message))
         return None
     return found
@@ -189,13 +189,16 @@ def _value(value: Any, annotation: Any, path: tuple[str, ...], problems: list[Pr
         # JSON mode: a list may be a tuple and 1 a float, but "1" is no number and 1 no flag
         adapter = TypeAdapter(annotation)
         return adapter.validate_json(json.dumps(value), strict=True)
-    except ValidationError as error:
-        for detail in error.errors():
-            where = (*path, *map(str, detail["loc"]))
-            problems.append(Problem(where, f"{detail['msg'].lower()}, got {value!r}"))
-    except (TypeError, PydanticUserError) as error:
-        problems.append(Problem(path, f"cannot read {value!r} as {annotation}: {error}"))
+    except (ValidationError, TypeError):  # a TypeError is a value that JSON has no word for
+        problems.append(Problem(path, f"expected {_spelled(annotation)}, got {value!r}"))
     return None
+
+
+def _spelled(annotation: Any) -> str:
+    """Writes an annotation as a person would: `float | tuple[float, float]`, `time or freq`."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return " or ".join(f"`{word}`" for word in typing.get_args(annotation))
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _part_of(annotation: Any) -> type | None:

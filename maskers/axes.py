@@ -3,8 +3,9 @@
 Fei, Fan and Huang, "A-JEPA: Joint-Embedding Predictive Architecture Can Listen", 2023.
 https://arxiv.org/abs/2311.15830
 No code was published, and the text leaves open whether the targets' rows, columns or both are
-taken from the context. Taken literally, both empty half of all contexts on 8x64 patches, so the
-axes are a setting here and a guard keeps a least context. No number of the paper is claimed.
+taken from the context. Both, with blocks square in patches, would empty half of all contexts on
+8x64 patches; so the axes are a setting here, blocks are sized relative to the grid, and a guard
+keeps a least context. No number of the paper is claimed.
 """
 
 from dataclasses import dataclass

@@ -47,7 +47,7 @@ class JEPA(nn.Module):
         self.predictor = predictor
         initialise(encoder, seed, "encoder")
         initialise(predictor, seed, "predictor")
-        self.target_encoder = copy.deepcopy(encoder).requires_grad_(False)  # noqa: FBT003
+        self.target_encoder = copy.deepcopy(encoder).requires_grad_(requires_grad=False)
 
     def forward(self, patches: Tensor, mask: Mask, valid: Tensor) -> Prediction:
         """Takes (batch, patches, pixels) on the device; `mask` and `valid` lie on the CPU."""

@@ -1,0 +1,74 @@
+"""Attention over packed segments."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ablate.chance import generator
+from ablate.model.attention import Segments, attend
+
+lengths = st.lists(st.integers(1, 9), min_size=1, max_size=6).map(tuple)
+
+
+def drawn(tokens: int, device: str = "cpu", dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    values = torch.randn(3, tokens, 2, 16, generator=generator(0, tokens))
+    return [part.to(device, dtype).requires_grad_() for part in values]
+
+
+def dense(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """Attention written out, with a dense bias over all pairs of tokens."""
+    scores = torch.einsum("qhd,khd->hqk", query, key) / query.shape[-1] ** 0.5 + bias
+    return torch.einsum("hqk,khd->qhd", scores.softmax(dim=-1), value)
+
+
+@given(lengths)
+def test_segments_agree_with_the_materialised_block_diagonal_mask(lengths):
+    pytest.importorskip("xformers", reason="xformers has no wheel for this platform")
+    segments = Segments(lengths)
+    query, key, value = drawn(segments.total)
+    bias = segments.bias(torch.device("cpu")).materialize((segments.total, segments.total))
+    expected = dense(query, key, value, bias)
+    assert torch.allclose(attend(query, key, value, segments), expected, atol=1e-5)
+
+
+@given(lengths)
+def test_a_token_sees_its_own_segment_only(lengths):
+    segments = Segments(lengths)
+    query, key, value = drawn(segments.total)
+    with torch.no_grad():
+        before = attend(query, key, value, segments)
+        value[: lengths[0]] += 1
+        after = attend(query, key, value, segments)
+    assert torch.equal(before[lengths[0] :], after[lengths[0] :])
+    assert not torch.allclose(before[: lengths[0]], after[: lengths[0]])
+
+
+@pytest.mark.parametrize("lengths", [(), (3, 0, 2)])
+def test_an_empty_segment_is_refused(lengths):
+    with pytest.raises(ValueError, match="every segment needs a token"):
+        Segments(lengths)
+
+
+def test_segments_that_do_not_add_up_to_the_tokens_are_refused():
+    with pytest.raises(ValueError, match="segments hold 5 tokens but got 6 queries"):
+        attend(*drawn(6), Segments((2, 3)))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("dtype", "atol"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float16, 4e-3)]
+)
+@pytest.mark.parametrize("lengths", [(1,), (5, 1, 70, 33), (64, 64), (199, 60, 131, 7)])
+def test_xformers_and_segments_agree_forward_and_backward(lengths, dtype, atol):
+    segments = Segments(lengths)
+    here = drawn(segments.total)
+    there = drawn(segments.total, "cuda", dtype)
+    plain = attend(*here, segments, kernel="segments")
+    fused = attend(*there, segments, kernel="xformers")
+    assert torch.allclose(plain, fused.float().cpu(), atol=atol)
+    plain.square().sum().backward()
+    fused.square().sum().backward()
+    for one, other in zip(here, there, strict=True):
+        assert torch.allclose(one.grad, other.grad.float().cpu(), atol=8 * atol)

@@ -1,0 +1,61 @@
+"""Packing the patches of a batch into one row."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ablate.model.packing import join, pack, rows_of
+
+
+@st.composite
+def members(draw):
+    """Memberships, bool (batch, patches), with at least one patch per sample."""
+    batch, patches = draw(st.integers(1, 5)), draw(st.integers(1, 12))
+    drawn = draw(st.lists(st.booleans(), min_size=batch * patches, max_size=batch * patches))
+    member = torch.tensor(drawn).view(batch, patches)
+    sure = draw(st.lists(st.integers(0, patches - 1), min_size=batch, max_size=batch))
+    member[torch.arange(batch), torch.tensor(sure)] = True
+    return member
+
+
+@given(members())
+def test_packing_keeps_every_member_in_order_and_nothing_else(member):
+    batch, patches = member.shape
+    values = torch.arange(batch * patches, dtype=torch.float32).view(batch, patches, 1)
+    packing = pack(member)
+    expected = [values[sample, member[sample], 0] for sample in range(batch)]
+    assert torch.equal(packing.gather(values).squeeze(1), torch.cat(expected))
+    assert packing.segments.lengths == tuple(len(part) for part in expected)
+    assert torch.equal(packing.owner * patches + packing.place, packing.index)
+
+
+@given(members())
+def test_joining_puts_each_samples_two_parts_side_by_side(member):
+    other = member.roll(1, dims=1)
+    first, second = pack(member), pack(other)
+    joined = join(first, second)
+    rows = torch.cat([first.index, second.index + 1000])
+    side_by_side = [
+        row
+        for sample in range(len(member))
+        for row in [
+            *first.index[first.owner == sample].tolist(),
+            *(1000 + second.index[second.owner == sample]).tolist(),
+        ]
+    ]
+    assert rows[joined.order].tolist() == side_by_side
+    assert rows[joined.order][joined.second].tolist() == (second.index + 1000).tolist()
+    assert joined.segments.total == first.segments.total + second.segments.total
+
+
+@given(members())
+def test_rows_of_finds_a_part_among_the_packed_whole(member):
+    part = member & (torch.arange(member.shape[1]) % 2 == 0)
+    whole = pack(member)
+    assert torch.equal(whole.index[rows_of(part, member)], part.flatten().nonzero().squeeze(1))
+
+
+def test_a_sample_without_a_patch_is_refused():
+    with pytest.raises(ValueError, match="every segment needs a token"):
+        pack(torch.tensor([[True, False], [False, False]]))

@@ -1,0 +1,128 @@
+"""Probes against slow and obvious twins."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from ablate.audio.sources import ClipInfo
+from ablate.probing.knn import KNN
+from ablate.probing.linear import Logistic
+from ablate.probing.probe import AbstractProbe, examine, standardise
+from ablate.probing.tasks import find_tasks, pretraining_clips
+
+
+def clouds(clips: int = 60, dim: int = 5, seed: int = 0):
+    """Points of three classes around three centres that every seed shares."""
+    labels = np.arange(clips) % 3
+    centres = np.random.default_rng(99).normal(size=(3, dim)) * 2
+    noise = np.random.default_rng(seed).normal(size=(clips, dim))
+    return (centres[labels] + noise).astype(np.float32), labels
+
+
+def clip(index: int, label: str, *, task: str = "a", split: str = "", fold: str = "") -> ClipInfo:
+    return ClipInfo(f"{index}.wav", label=label, task=task, split=split, fold=fold, extra={})
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 1000])
+def test_knn_agrees_with_a_double_loop(k):
+    known, labels = clouds()
+    asked, _ = clouds(20, seed=1)
+    expected = []
+    for query in asked:
+        cosines = [
+            float(query @ row / np.linalg.norm(query) / np.linalg.norm(row)) for row in known
+        ]
+        votes = np.zeros(3)
+        for index in np.argsort(cosines)[::-1][:k]:
+            votes[labels[index]] += np.exp(cosines[index] / 0.07)
+        expected.append(votes.argmax())
+    assert KNN(k=k).predict(known, labels, asked).tolist() == expected
+
+
+def test_knn_does_not_care_how_long_a_vector_is():
+    known, labels = clouds()
+    asked, _ = clouds(20, seed=1)
+    lengths = np.random.default_rng(2).uniform(0.1, 10, size=(len(known), 1)).astype(np.float32)
+    expected = KNN().predict(known, labels, asked)
+    assert np.array_equal(KNN().predict(known * lengths, labels, asked), expected)
+
+
+def test_logistic_regression_separates_what_a_line_separates():
+    known, labels = clouds(300)
+    asked, truth = clouds(60, seed=1)
+    assert (Logistic().predict(known, labels, asked) == truth).mean() > 0.85
+
+
+def test_features_are_scaled_by_the_known_clips_alone():
+    features, _ = clouds()
+    known = np.arange(30)
+    features[30:] += 100
+    scaled = standardise(features, known)
+    assert scaled[known].mean(axis=0) == pytest.approx(np.zeros(5), abs=1e-5)
+    assert scaled[known].std(axis=0) == pytest.approx(np.ones(5), abs=1e-5)
+
+
+def test_a_constant_dimension_stays_finite():
+    features, _ = clouds()
+    features[:, 2] = 7
+    assert np.isfinite(standardise(features, np.arange(30))).all()
+    assert (standardise(features, np.arange(30))[:, 2] == 0).all()
+
+
+@dataclass(frozen=True)
+class Sees(AbstractProbe):
+    """Knows the answer for clips that it was shown, and answers 0 for all others."""
+
+    def predict(self, known, labels, asked):
+        shown = {row.tobytes(): label for row, label in zip(known, labels, strict=True)}
+        return np.array([shown.get(row.tobytes(), 0) for row in asked])
+
+
+def test_no_examined_clip_is_shown_to_the_probe_before():
+    features = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    clips = [clip(i, "xy"[i % 2], fold=str(i // 8)) for i in range(40)]
+    [task] = find_tasks(clips)
+    score = examine(Sees(), features, task)
+    assert score["folds"] == [50.0] * 5  # of label 0 by the blind guess alone
+    assert score["test"] == 50.0
+    assert score["valid"] is None
+
+
+def test_splits_are_examined_apart_and_learn_from_the_training_split_alone():
+    features, labels = clouds(90)
+    parts = ["train", "valid", "test"]
+    clips = [clip(i, str(labels[i]), split=parts[i // 30]) for i in range(90)]
+    [task] = find_tasks(clips)
+    examinations = {name: (known, asked) for name, known, asked in task.examinations()}
+    assert set(examinations) == {"valid", "test"}
+    for known, asked in examinations.values():
+        assert known.tolist() == list(range(30))
+        assert not set(known) & set(asked)
+    assert examine(KNN(), features, task)["test"] > 50
+
+
+def test_tasks_keep_their_own_clips_and_labels():
+    clips = [clip(i, "ab"[i % 2], task="xy"[i // 10], split="train") for i in range(20)]
+    first, second = find_tasks(clips)
+    assert (first.name, second.name) == ("x", "y")
+    assert (first.labels[:10] >= 0).all()
+    assert (first.labels[10:] == -1).all()
+
+
+def test_folds_are_all_pretrained_on_and_of_splits_only_train():
+    clips = [clip(0, "a", split="train"), clip(1, "a", split="test"), clip(2, "a", fold="1")]
+    assert pretraining_clips(clips).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("probe", "message"),
+    [
+        (lambda: KNN(k=0), "`k` must be at least 1; got 0"),
+        (lambda: KNN(temperature=0.0), "`temperature` must be above 0"),
+        (lambda: Logistic(strength=-1.0), "`strength` must be above 0"),
+    ],
+)
+def test_impossible_probes_are_refused(probe, message):
+    with pytest.raises(ValueError, match=message):
+        probe()

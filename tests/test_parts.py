@@ -1,0 +1,169 @@
+"""Settings become parts, and what is wrong with them is said all at once."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import pytest
+
+import maskers
+from ablate.model.masking import AbstractMasker
+from ablate.parts import AS_BEFORE, PartError, build, identity, public_name, resolve
+
+CURRICULUM = {
+    "type": "maskers.Curriculum",
+    "start": {"type": "maskers.MultiBlock", "num_targets": 2},
+    "end": {"type": "maskers.Random", "ratio": [0.4, 0.6]},
+}
+
+
+class AbstractShape(ABC):
+    """A contract for these tests."""
+
+    @property
+    @abstractmethod
+    def area(self) -> float:
+        """How much it covers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Square(AbstractShape):
+    side: float
+    colour: Literal["red", "blue"] = "red"
+    corners: int = field(default=0, metadata={AS_BEFORE: 0})
+    version: ClassVar[int] = 2
+
+    @property
+    def area(self) -> float:
+        return self.side**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack(AbstractShape):
+    shapes: tuple[AbstractShape, ...]
+    top: AbstractShape | None = None
+
+    @property
+    def area(self) -> float:
+        return max(shape.area for shape in self.shapes)
+
+
+def problems(settings, expect=AbstractMasker) -> list[str]:
+    with pytest.raises(PartError) as caught:
+        build(settings, expect=expect)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_nested_settings_with_a_type_are_built_first():
+    expected = maskers.Curriculum(
+        start=maskers.MultiBlock(num_targets=2), end=maskers.Random(ratio=(0.4, 0.6))
+    )
+    assert build(CURRICULUM, expect=AbstractMasker) == expected
+
+
+def test_resolved_settings_hold_every_default_and_build_the_same_part():
+    part = build(CURRICULUM, expect=AbstractMasker)
+    resolved = resolve(part)
+    assert resolved["start"]["context_area"] == [0.85, 1.0]
+    assert resolved["competence"] == 0.01
+    assert build(resolved, expect=AbstractMasker) == part
+    assert resolve(build(resolved, expect=AbstractMasker)) == resolved
+
+
+def test_a_part_is_called_by_its_shortest_path():
+    assert public_name(maskers.MultiBlock) == "maskers.MultiBlock"
+    spelled = {"type": "maskers.blocks.MultiBlock"}
+    assert resolve(build(spelled, expect=AbstractMasker))["type"] == "maskers.MultiBlock"
+
+
+def test_lists_of_parts_are_built(shapes):
+    squares = [{"type": f"{shapes}.Square", "side": side} for side in (1, 2)]
+    stack = build({"type": f"{shapes}.Stack", "shapes": squares}, expect=AbstractShape)
+    assert [shape.side for shape in stack.shapes] == [1, 2]
+
+
+def test_a_setting_added_later_stays_out_of_the_identity_while_it_means_as_before(shapes):
+    before = build({"type": f"{shapes}.Square", "side": 1}, expect=AbstractShape)
+    assert "corners" not in identity(before)
+    assert resolve(before)["corners"] == 0
+    after = build({"type": f"{shapes}.Square", "side": 1, "corners": 4}, expect=AbstractShape)
+    assert identity(after)["corners"] == 4
+
+
+def test_a_declared_version_is_part_of_the_identity_and_must_match(shapes):
+    part = build({"type": f"{shapes}.Square", "side": 1, "version": 2}, expect=AbstractShape)
+    assert identity(part)["version"] == 2
+    [problem] = problems({"type": f"{shapes}.Square", "side": 1, "version": 1}, AbstractShape)
+    assert "made by version 1" in problem
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"type": "maskers.Randon"}, "`maskers` has no part `Randon` (did you mean `Random`?)"),
+        ({"type": "masker.Random"}, "no module `masker`"),
+        ({"type": "Random"}, "is not a dotted path"),
+        ({"ratio": 0.5}, "needs a `type`"),
+        ({"type": "maskers.Random", "ration": 0.5}, "unknown key `ration`"),
+        ({"type": "maskers.Random", "ratio": "0.5"}, "got '0.5'"),
+        ({"type": "maskers.Random", "ratio": 2.0}, "`ratio` must lie in [0, 1]"),
+        ({"type": "maskers.MultiBlock", "num_targets": 2.5}, "expected int, got 2.5"),
+        ({"type": "maskers.TimeFrequency", "axes": "tme"}, "`time` or `freq` or `both`, got 'tme'"),
+        ({"type": "maskers.MultiBlock", "num_targets": True}, "got True"),
+        ({"type": "maskers.Curriculum", "start": {"type": "maskers.Random"}}, "needs `end`"),
+        ({"type": "ablate.model.vit.ViT"}, "is no AbstractMasker"),
+        ("maskers.Random", "expected settings with a `type`, got 'maskers.Random'"),
+    ],
+)
+def test_wrong_settings_are_refused_with_the_value_and_the_way_out(settings, message):
+    [problem] = problems(settings)
+    assert message in problem
+
+
+def test_all_problems_are_reported_at_once_each_with_its_path():
+    settings = {
+        "type": "maskers.Curriculum",
+        "start": {"type": "maskers.Random", "ratio": 7.0},
+        "end": {"type": "maskers.MultiBlock", "num_target": 3},
+        "competence": "high",
+    }
+    found = problems(settings)
+    assert [problem.split(":")[0] for problem in found] == [
+        "`start`",
+        "`end.num_target`",
+        "`competence`",
+    ]
+
+
+def test_a_module_that_fails_to_import_something_else_says_so(tmp_path, monkeypatch):
+    (tmp_path / "broken_lab.py").write_text("import no_such_library\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+        build({"type": "broken_lab.Mine"}, expect=AbstractMasker)
+
+
+def test_a_strangers_masker_is_built_like_ours(tmp_path, monkeypatch):
+    (tmp_path / "my_lab.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from maskers import Random\n"
+        "from ablate.model.masking import AbstractMasker\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class Mine(AbstractMasker):\n"
+        "    depth: int = 3\n"
+        "    promises = Random().promises\n"
+        "    def __call__(self, *args, **kwargs): return Random()(*args, **kwargs)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    part = build({"type": "my_lab.Mine", "depth": 5}, expect=AbstractMasker)
+    assert resolve(part) == {"type": "my_lab.Mine", "depth": 5}
+
+
+@pytest.fixture
+def shapes(monkeypatch) -> str:
+    """The import path of this module's shapes, whatever pytest calls the module."""
+    import sys
+
+    monkeypatch.setitem(sys.modules, "shapes_of_a_test", sys.modules[__name__])
+    for shape in (Square, Stack):
+        monkeypatch.setattr(shape, "__module__", "shapes_of_a_test")
+    return "shapes_of_a_test"

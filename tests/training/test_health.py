@@ -1,0 +1,52 @@
+"""What tells a healthy run from a collapsed one."""
+
+import pytest
+import torch
+
+import maskers
+from ablate.chance import generator
+from ablate.model.jepa import Prediction
+from ablate.model.masking import Grid
+from ablate.model.objectives import L2
+from ablate.model.packing import pack
+from ablate.training.health import Health, PositionGuess, effective_rank
+
+NOISE = torch.randn(4000, 16, generator=generator(0, "noise"))
+
+
+def test_the_effective_rank_of_noise_is_its_width():
+    assert effective_rank(NOISE) == pytest.approx(16, rel=0.01)
+
+
+def test_the_effective_rank_agrees_with_singular_values():
+    features = NOISE[:50] @ torch.diag(torch.linspace(0.1, 2, 16))
+    values = torch.linalg.svdvals(features - features.mean(dim=0))
+    shares = values / values.sum()
+    assert effective_rank(features) == pytest.approx(float((-shares * shares.log()).sum().exp()))
+
+
+def test_the_effective_rank_of_a_line_is_one():
+    assert effective_rank(NOISE[:, :1] @ NOISE[:1]) == pytest.approx(1, abs=0.01)
+
+
+def test_equal_tokens_have_no_rank():
+    assert effective_rank(torch.ones(10, 16)) == 0
+
+
+def test_half_of_the_rank_lost_is_a_collapse_though_the_deviation_grew():
+    assert Health(4.9, 2.0).collapsed(start=Health(10.0, 0.5))
+    assert not Health(5.1, 0.1).collapsed(start=Health(10.0, 0.5))
+
+
+def test_targets_that_only_depend_on_their_position_are_guessed_without_context():
+    grid = Grid(2, 4)
+    guess = PositionGuess(grid.size, 3, torch.device("cpu"))
+    values = torch.randn(grid.size, 3, generator=generator(0, "positions"))
+    for step in range(30):
+        mask = maskers.Random()(grid, 8, generator=generator(0, step))
+        targets = pack(mask.target_union)
+        target = values[targets.place]
+        prediction = Prediction(target, target, pack(mask.context), targets, targets)
+        last = guess.loss(prediction, L2())
+        guess.learn(prediction)
+    assert last < 1e-6
