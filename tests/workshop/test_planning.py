@@ -1,0 +1,173 @@
+"""What can be wrong with a trial is found before anything is trained."""
+
+import copy
+
+import numpy as np
+import pytest
+import soundfile
+
+from ablate.parts import PartError
+from ablate.workshop.planning import plan
+
+PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}}
+
+
+def planned(cache, *trials, probes=PROBES):
+    events: list[dict] = []
+    return plan(list(trials), probes, cache, events.append)
+
+
+def changed(settings, **changes):
+    return {**copy.deepcopy(settings), **changes}
+
+
+def test_a_sound_trial_is_resolved_and_named(settings, cache):
+    [entry] = planned(cache, settings)["trials"]
+    assert entry["problems"] == []
+    assert entry["grid"] == [2, 4]
+    assert entry["settings"]["masker"]["target_area"] == [0.15, 0.2]
+    assert entry["settings"]["optimizer"]["clip"] == 3.0
+    assert 0 < entry["context"] < 1
+    assert entry["parameters"]["encoder"] == 16 * 256 + 16 + 3280 + 32
+
+
+def test_defaults_written_out_do_not_change_the_fingerprint(settings, cache):
+    [short] = planned(cache, settings)["trials"]
+    [long] = planned(cache, short["settings"])["trials"]
+    assert short["fingerprint"] == long["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"budget": {"steps": 61, "batch": 4}},
+        {"masker": {"type": "maskers.MultiBlock", "num_targets": 3}},
+        {"optimizer": {"rate": 2e-3}},
+        {"crop_frames": 32},
+        {"mel": {"type": "ablate.audio.mel.LogMel", "bands": 32, "f_min": 60}},
+    ],
+    ids=str,
+)
+def test_whatever_decides_a_result_changes_the_fingerprint(settings, cache, change):
+    first, second = planned(cache, settings, changed(settings, **change))["trials"]
+    assert first["fingerprint"] != second["fingerprint"]
+
+
+def test_maskers_of_one_seed_share_their_twin_and_patchifiers_do_not(settings, cache):
+    random = changed(settings, masker={"type": "maskers.Random"})
+    strips = changed(
+        settings, patchifier={"type": "ablate.model.patchify.Rectangles", "freq": 32, "time": 4}
+    )
+    one, other, third = planned(cache, settings, random, strips)["trials"]
+    assert one["twin"]["fingerprint"] == other["twin"]["fingerprint"]
+    assert one["twin"]["fingerprint"] != third["twin"]["fingerprint"]
+    assert one["statistics"]["fingerprint"] == third["statistics"]["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "message"),
+    [
+        ({"maskr": 1}, ["maskr"], "did you mean `masker`?"),
+        (
+            {"patchifier": {"type": "ablate.model.patchify.Rectangles", "freq": 24}},
+            ["patchifier"],
+            "do not divide 32 mel bands",
+        ),
+        (
+            {"masker": {"type": "maskers.MultiBlock", "num_targets": 9}},
+            ["masker"],
+            "could hide the whole clip",
+        ),
+        (
+            {"patchifier": {"type": "ablate.model.patchify.Rectangles", "freq": 32, "time": 64}},
+            ["patchifier"],
+            "one patch covers all 64 frames",
+        ),
+        ({"encoder": {"type": "ablate.model.vit.ViT", "dim": 15}}, ["encoder"], "`dim` 15"),
+        ({"budget": {"steps": 0, "batch": 4}}, ["budget"], "`steps` must be at least 1; got 0"),
+    ],
+)
+def test_an_impossible_trial_is_refused_at_its_setting(settings, cache, change, path, message):
+    [entry] = planned(cache, changed(settings, **change))["trials"]
+    [problem] = entry["problems"]
+    assert problem["path"] == path
+    assert message in problem["message"]
+    assert entry["fingerprint"] is None
+
+
+def test_every_trials_problems_are_reported_at_once(settings, cache):
+    bad_masker = changed(settings, masker={"type": "maskers.Random", "ratio": 2.0})
+    bad_patch = changed(
+        settings, patchifier={"type": "ablate.model.patchify.Rectangles", "freq": 5}
+    )
+    entries = planned(cache, bad_masker, settings, bad_patch)["trials"]
+    assert [len(entry["problems"]) for entry in entries] == [1, 0, 1]
+
+
+def test_a_probe_that_cannot_be_built_is_refused(settings, cache):
+    with pytest.raises(PartError, match=r"probes.knn.*`k` must be at least 1"):
+        planned(cache, settings, probes={"knn": {"type": "ablate.probing.knn.KNN", "k": 0}})
+
+
+def folder_of_sounds(tmp_path, rows):
+    """Writes tones, and a manifest of (path, label, split)."""
+    for index, (path, _, _) in enumerate(rows):
+        times = np.arange(8000) / 16000
+        soundfile.write(
+            tmp_path / path, 0.3 * np.sin(2 * np.pi * (300 + 40 * index) * times), 16000
+        )
+    manifest = tmp_path / "metadata.csv"
+    lines = ["path,label,split", *(",".join(row) for row in rows)]
+    manifest.write_text("\n".join(lines) + "\n")
+    return {"type": "ablate.audio.sources.Folder", "manifest": str(manifest)}
+
+
+ROWS = [(f"{i}.wav", "ab"[i % 2], ("train", "train", "test", "test")[i % 4]) for i in range(16)]
+
+
+def test_a_folder_of_sounds_is_planned_and_its_place_is_not_part_of_the_name(
+    settings, cache, tmp_path
+):
+    names = set()
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        data = folder_of_sounds(tmp_path / place, ROWS)
+        [entry] = planned(cache, changed(settings, data={**data, "task": "tones"}))["trials"]
+        assert entry["problems"] == []
+        names.add(entry["fingerprint"])
+    assert len(names) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "3.wav").unlink(), "3.wav"),
+        (lambda folder: (folder / "3.wav").write_bytes(b"RIFF no sound"), "3.wav"),
+        (lambda folder: (folder / "metadata.csv").write_text("path,label,split\n"), "no clip"),
+        (
+            lambda folder: (folder / "metadata.csv").write_text(
+                "path,label,split\n0.wav,a,train\n2.wav,a,test\n1.wav,b,train\n"
+            ),
+            "`b`",
+        ),
+    ],
+    ids=["missing file", "corrupt file", "empty manifest", "class with one clip"],
+)
+def test_bad_audio_is_named_before_training(settings, cache, tmp_path, spoil, message):
+    data = folder_of_sounds(tmp_path, ROWS)
+    spoil(tmp_path)
+    [entry] = planned(cache, changed(settings, data=data))["trials"]
+    [problem] = entry["problems"]
+    assert problem["path"] == ["data"]
+    assert message in problem["message"]
+
+
+def test_a_corrupt_file_is_skipped_and_counted_when_asked(settings, cache, tmp_path):
+    data = folder_of_sounds(tmp_path, ROWS)
+    (tmp_path / "3.wav").write_bytes(b"RIFF no sound")
+    result = planned(cache, changed(settings, data={**data, "on_bad_audio": "skip"}))
+    [[path, reason]] = result["data"][0]["skipped"]
+    assert path == "3.wav"
+    assert reason
+    assert result["data"][0]["clips"] == 15
