@@ -47,6 +47,7 @@ class Transformer(nn.Module):
         hidden = round(dim * mlp_ratio)
         self.layers = nn.ModuleList([Layer(dim, heads, hidden) for _ in range(layers)])
         self.norm = nn.LayerNorm(dim)
+        self._weights = sum(p.numel() for p in self.layers.parameters() if p.dim() == 2)
 
     def forward(self, tokens: Tensor, segments: Segments) -> Tensor:
         for layer in self.layers:
@@ -56,9 +57,8 @@ class Transformer(nn.Module):
 
     def flops(self, segments: Segments) -> int:
         """Counts the operations of one forward pass: 2 per multiply-add of every product."""
-        weights = sum(p.numel() for name, p in self.named_parameters() if p.dim() == 2)
         attention = 4 * segments.pairs * self.norm.weight.numel() * len(self.layers)
-        return 2 * weights * segments.total + attention
+        return 2 * self._weights * segments.total + attention
 
 
 def check_width(dim: int, heads: int, layers: int) -> None:

@@ -7,9 +7,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ablate.chance import generator
-from ablate.model.attention import Segments, attend
+from ablate.model.attention import SHORT, Segments, attend
 
-lengths = st.lists(st.integers(1, 9), min_size=1, max_size=6).map(tuple)
+# short ones are padded, longer ones looped over
+lengths = st.one_of(
+    st.lists(st.integers(1, longest), min_size=1, max_size=6).map(tuple)
+    for longest in (9, 2 * SHORT)
+)
 
 
 def drawn(tokens: int, device: str = "cpu", dtype: torch.dtype = torch.float32) -> list[Tensor]:
