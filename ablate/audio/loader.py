@@ -1,0 +1,126 @@
+"""From stored clips to batches: order and crops drawn from (seed, epoch), normalised, padded.
+
+Nothing here carries state from step to step, and nothing here knows of masks: trials with one
+seed hear the same crops in the same order, whatever else differs between them.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from ablate.audio.store import ClipStore
+from ablate.chance import derive, generator
+
+_LEAST_STD = 1e-3  # of log-mel units: a constant band stays near zero instead of exploding
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """Brings every mel band to zero mean and unit deviation."""
+
+    mean: npt.NDArray[np.float32]  # (bands,)
+    std: npt.NDArray[np.float32]  # (bands,)
+
+    def __call__(self, frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Normalises (..., bands)."""
+        return (frames - self.mean) / self.std
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops of equal length; what lies past a clip's end is zero and marked False."""
+
+    mels: Tensor  # float32 (batch, bands, frames)
+    valid_frames: Tensor  # bool (batch, frames)
+
+
+def statistics(store: ClipStore, indices: Sequence[int]) -> Normaliser:
+    """Measures mean and deviation of each band over all frames of some clips."""
+    if len(indices) == 0:
+        raise ValueError("there is no clip to measure mean and deviation on; give one at least")
+    count = 0
+    total = np.zeros(store.bands)
+    squares = np.zeros(store.bands)
+    for index in indices:
+        frames = store.frames(index).astype(np.float64)
+        count += len(frames)
+        total += frames.sum(axis=0)
+        squares += np.square(frames).sum(axis=0)
+    mean = total / count
+    variance = np.maximum(squares / count - np.square(mean), 0.0)
+    std = np.maximum(np.sqrt(variance), _LEAST_STD)
+    return Normaliser(mean.astype(np.float32), std.astype(np.float32))
+
+
+class Loader:
+    """Draws the batches of a training run from some clips of a store."""
+
+    def __init__(
+        self,
+        store: ClipStore,
+        indices: Sequence[int],
+        crop_frames: int,
+        normaliser: Normaliser,
+        seed: int,
+    ) -> None:
+        if len(indices) == 0:
+            raise ValueError("there is no clip to train on; give one at least")
+        if crop_frames < 1:
+            raise ValueError(f"`crop_frames` must be 1 or more, got {crop_frames}")
+        self._store = store
+        self._indices = np.asarray(indices, dtype=np.int64)
+        self._crop_frames = crop_frames
+        self._normaliser = normaliser
+        self._seed = seed
+
+    def batch(self, step: int, size: int) -> Batch:
+        """Returns the global batch of a step; it may span the end of an epoch."""
+        pieces = []
+        for position in range(step * size, (step + 1) * size):
+            epoch, place = divmod(position, len(self._indices))
+            index = int(self._indices[_order(self._seed, epoch, len(self._indices))[place]])
+            start = self._start(epoch, index)
+            pieces.append(self._store.piece(index, start, start + self._crop_frames))
+        return _batch(pieces, self._crop_frames, self._normaliser)
+
+    def _start(self, epoch: int, index: int) -> int:
+        """Draws where a clip's crop begins, uniformly; a short clip is taken whole."""
+        starts = max(0, int(self._store.lengths[index]) - self._crop_frames) + 1
+        return derive(self._seed, "crop", epoch, index) % starts
+
+
+def windows(store: ClipStore, index: int, crop_frames: int, normaliser: Normaliser) -> Batch:
+    """Cuts a whole clip into consecutive crops, the last one padded."""
+    starts = range(0, int(store.lengths[index]), crop_frames)
+    pieces = [store.piece(index, start, start + crop_frames) for start in starts]
+    return _batch(pieces, crop_frames, normaliser)
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
+    """Draws the order of an epoch; remembered, since every step of it asks."""
+    order: npt.NDArray[np.int64] = torch.randperm(
+        count, generator=generator(seed, "order", epoch)
+    ).numpy()
+    return order
+
+
+def _batch(
+    pieces: list[npt.NDArray[np.float16]], crop_frames: int, normaliser: Normaliser
+) -> Batch:
+    mels = np.zeros((len(pieces), crop_frames, len(normaliser.mean)), dtype=np.float32)
+    valid = np.zeros((len(pieces), crop_frames), dtype=np.bool_)
+    for row, piece in enumerate(pieces):
+        mels[row, : len(piece)] = piece
+        valid[row, : len(piece)] = True
+    mels = np.where(valid[:, :, None], normaliser(mels), np.float32(0))
+    return Batch(
+        mels=rearrange(torch.from_numpy(mels), "batch frames bands -> batch bands frames"),
+        valid_frames=torch.from_numpy(valid),
+    )

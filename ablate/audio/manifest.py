@@ -1,0 +1,199 @@
+"""Writes the manifest of a well-known dataset from the way its files lie.
+
+The layouts are those that the datasets are distributed in; `subfolder` serves all others. The
+manifest is written into the dataset's own folder, with the clips' paths relative to it.
+"""
+
+import csv
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ablate.parts import nearest
+
+NAME = "manifest.csv"
+_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"}
+_SPLIT_NAMES = {"train", "training", "valid", "validation", "val", "dev", "test", "testing", "eval"}
+_SPLITS = {"tr": "train", "va": "valid", "de": "valid", "te": "test", "ev": "test"}
+
+Row = dict[str, str]
+
+
+def write_manifest(folder: Path, layout: str) -> Path:
+    """Writes `manifest.csv` for a dataset that lies in `folder`, and returns its path."""
+    if layout not in LAYOUTS:
+        raise ValueError(f"unknown layout `{layout}`{nearest(layout, LAYOUTS)}")
+    if not folder.is_dir():
+        raise ValueError(f"`{folder}` is not a folder; give the one that the dataset lies in")
+    manifest = folder / NAME
+    if manifest.exists():
+        raise ValueError(f"`{manifest}` exists; move it away to have a new one written")
+    rows = LAYOUTS[layout](folder)
+    if not rows:
+        raise ValueError(f"`{folder}` holds no sound file in the layout `{layout}`")
+    with manifest.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return manifest
+
+
+def _subfolder(folder: Path) -> list[Row]:
+    """`label/clip`, or `split/label/clip`; without splits, each label's clips are dealt out."""
+    files = _sounds(folder)
+    tops = {file.relative_to(folder).parts[0] for file in files}
+    if tops and all(top.lower() in _SPLIT_NAMES for top in tops):
+        deep = [file for file in files if len(file.relative_to(folder).parts) >= 3]
+        return [
+            _row(folder, file, label=parts[1], split=_SPLITS[parts[0].lower()[:2]])
+            for file in deep
+            for parts in [file.relative_to(folder).parts]
+        ]
+    labelled = [file for file in files if file.parent != folder]
+    labels = {file: file.relative_to(folder).parts[0] for file in labelled}
+    splits = _dealt(folder, labels)
+    return [_row(folder, file, label=labels[file], split=splits[file]) for file in labelled]
+
+
+def _esc50(folder: Path) -> list[Row]:
+    """`meta/esc50.csv` and `audio/`, in five folds. https://github.com/karolpiczak/ESC-50"""
+    return [
+        {
+            "path": f"audio/{line['filename']}",
+            "label": line["category"],
+            "fold": line["fold"],
+            "esc10": line["esc10"],
+        }
+        for line in _table(folder / "meta" / "esc50.csv")
+    ]
+
+
+def _speech_commands(folder: Path) -> list[Row]:
+    """`word/clip.wav` and two lists of clips. https://arxiv.org/abs/1804.03209"""
+    valid = set(_lines(folder / "validation_list.txt"))
+    test = set(_lines(folder / "testing_list.txt"))
+    rows = []
+    for file in _sounds(folder):
+        path = file.relative_to(folder).as_posix()
+        if len(file.relative_to(folder).parts) == 2 and not path.startswith("_"):
+            split = "valid" if path in valid else "test" if path in test else "train"
+            rows.append(_row(folder, file, label=file.parent.name, split=split))
+    return rows
+
+
+def _fsd50k(folder: Path) -> list[Row]:
+    """`FSD50K.ground_truth/{dev,eval}.csv`. https://zenodo.org/records/4060432
+
+    A clip has several labels there, the most specific one first: that one is told apart here,
+    and all are kept in a column of their own.
+    """
+    truth = folder / "FSD50K.ground_truth"
+    rows = []
+    for part in ("dev", "eval"):
+        for line in _table(truth / f"{part}.csv"):
+            split = {"train": "train", "val": "valid"}[line["split"]] if part == "dev" else "test"
+            rows.append(
+                {
+                    "path": f"FSD50K.{part}_audio/{line['fname']}.wav",
+                    "label": line["labels"].split(",")[0],
+                    "split": split,
+                    "labels": line["labels"].replace(",", ";"),
+                }
+            )
+    return rows
+
+
+def _audioset(folder: Path) -> list[Row]:
+    """The segment lists, `class_labels_indices.csv`, and clips named after their video.
+
+    https://research.google.com/audioset/download.html
+    A clip is `ID`, `YID`, or either with `_` and its start, anywhere below the folder. Many
+    videos are gone: segments without a clip are left out. The first label is told apart.
+    """
+    names = {
+        line["mid"]: line["display_name"] for line in _table(folder / "class_labels_indices.csv")
+    }
+    clips = {file.stem: file for file in _sounds(folder)}
+    lists = {
+        "train": ("balanced_train_segments.csv", "unbalanced_train_segments.csv"),
+        "test": ("eval_segments.csv",),
+    }
+    present = [
+        (split, folder / name)
+        for split, files in lists.items()
+        for name in files
+        if (folder / name).exists()
+    ]
+    if not present:
+        raise ValueError(f"`{folder}` holds no segment list such as `{lists['train'][0]}`")
+    rows = []
+    for split, segments in present:
+        for video, start, labels in _segments(segments):
+            file = next((clips[stem] for stem in _stems(video, start) if stem in clips), None)
+            if file is not None:
+                told = [names.get(label, label) for label in labels.split(",")]
+                row = _row(folder, file, label=told[0], split=split)
+                rows.append({**row, "labels": ";".join(told)})
+    return rows
+
+
+LAYOUTS: dict[str, Callable[[Path], list[Row]]] = {
+    "subfolder": _subfolder,
+    "esc50": _esc50,
+    "speech_commands": _speech_commands,
+    "fsd50k": _fsd50k,
+    "audioset": _audioset,
+}
+
+
+def _row(folder: Path, file: Path, *, label: str, split: str) -> Row:
+    return {"path": file.relative_to(folder).as_posix(), "label": label, "split": split}
+
+
+def _sounds(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES)
+
+
+def _dealt(folder: Path, labels: dict[Path, str]) -> dict[Path, str]:
+    """Deals each label's clips to the splits, 6 : 2 : 2, in an order given by their names' hash.
+
+    Of two clips one is trained and one tested on; of three, each split gets one.
+    """
+    by_label: defaultdict[str, list[Path]] = defaultdict(list)
+    for file, label in labels.items():
+        by_label[label].append(file)
+    splits: dict[Path, str] = {}
+    for files in by_label.values():
+        files.sort(key=lambda file: _hash(file.relative_to(folder).as_posix()))
+        held_out = max(1, round(0.2 * len(files)))
+        deal = ["test"] * held_out * (len(files) > 1) + ["valid"] * held_out * (len(files) > 2)
+        splits |= zip(files, deal + ["train"] * (len(files) - len(deal)), strict=True)
+    return splits
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()
+
+
+def _table(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(_lines(file)))
+
+
+def _segments(file: Path) -> Iterable[tuple[str, str, str]]:
+    for line in csv.reader(_lines(file), skipinitialspace=True):
+        if line and not line[0].startswith("#"):
+            yield line[0], line[1], line[3]
+
+
+def _stems(video: str, start: str) -> list[str]:
+    seconds = float(start)
+    starts = (start, f"{seconds:g}", str(round(seconds * 1000)))
+    names = (video, f"Y{video}")
+    return [*names, *(f"{name}_{start}" for name in names for start in starts)]
+
+
+def _lines(file: Path) -> list[str]:
+    if not file.is_file():
+        raise ValueError(f"there is no `{file}`; is the layout another one?")
+    return file.read_text(encoding="utf-8-sig").splitlines()

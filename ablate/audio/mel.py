@@ -1,0 +1,209 @@
+"""Front ends: a waveform becomes frames of log-mel energies, which patches are cut from."""
+
+import functools
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from scipy import signal
+from torch import Tensor
+from torch.nn import functional as F
+
+from ablate.audio.torchaudio_import import kaldi, torchaudio
+
+
+class AbstractFrontEnd(ABC):
+    """Turns sound into frames. Subclasses are frozen keyword-only dataclasses.
+
+    Sound at another sample rate is resampled; its mean is removed; silence and a single sample
+    give finite frames, at least one.
+    """
+
+    @abstractmethod
+    def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
+        """Turns a waveform, float32 (samples,), into float32 (frames, bands)."""
+
+    @property
+    @abstractmethod
+    def bands(self) -> int:
+        """The number of mel bands."""
+
+    @property
+    @abstractmethod
+    def hop_seconds(self) -> float:
+        """The time from one frame to the next."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogMel(AbstractFrontEnd):
+    """The logarithm of a mel spectrogram, log(power + floor), frames centred on every hop.
+
+    A clip gives a frame for each hop begun: 1.28 s at 10 ms are 128 frames.
+    """
+
+    sample_rate: int = 16000
+    bands: int = 64
+    window_ms: float = 25.0
+    hop_ms: float = 10.0
+    f_min: float = 50.0  # hertz
+    f_max: float = 8000.0  # hertz
+    floor: float = 1e-6  # power below it is silence
+    fft_size: int | None = None  # samples; by default the power of two that holds the window
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.floor <= 0:
+            raise ValueError(f"`floor` must be greater than 0, got {self.floor}")
+        if self._fft_size < self._window:
+            raise ValueError(
+                f"`fft_size` {self.fft_size} does not hold the window of {self._window} samples; "
+                f"give {_power_of_two(self._window)} or leave it out"
+            )
+        if empty := self._empty_bands():
+            raise ValueError(
+                f"{empty} of {self.bands} mel bands would hold no frequency of the FFT and stay "
+                f"constant; lower `bands`, or raise `fft_size` above {self._fft_size}"
+            )
+
+    def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
+        """Turns a waveform, float32 (samples,), into float32 (frames, bands)."""
+        samples = _resampled(waveform - waveform.mean(), sample_rate, self.sample_rate)
+        power: Tensor = _mel_spectrogram(self)(samples)
+        frames = math.ceil(len(samples) / self._hop)
+        return (power[:, :frames] + self.floor).log_().T.contiguous()
+
+    @property
+    def hop_seconds(self) -> float:
+        """The time from one frame to the next, as rounded to samples."""
+        return self._hop / self.sample_rate
+
+    @property
+    def _window(self) -> int:
+        return round(self.window_ms * self.sample_rate / 1000)
+
+    @property
+    def _hop(self) -> int:
+        return round(self.hop_ms * self.sample_rate / 1000)
+
+    @property
+    def _fft_size(self) -> int:
+        return self.fft_size or _power_of_two(self._window)
+
+    def _empty_bands(self) -> int:
+        with warnings.catch_warnings():  # torchaudio warns of what is refused here
+            warnings.simplefilter("ignore", UserWarning)
+            filters: Tensor = torchaudio.functional.melscale_fbanks(
+                self._fft_size // 2 + 1, self.f_min, self.f_max, self.bands, self.sample_rate
+            )
+        return int((filters.amax(dim=0) == 0).sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class KaldiFbank(AbstractFrontEnd):
+    """Log-mel filter banks as Kaldi computes them, with the settings of AST and AudioMAE.
+
+    Gong et al., "AST: Audio Spectrogram Transformer", Interspeech 2021.
+    https://github.com/YuanGongND/ast/blob/master/src/dataloader.py
+    Many narrow bands leave the lowest ones without a frequency of the FFT, and constant: that
+    is how these models were trained, so it is not refused.
+    """
+
+    sample_rate: int = 16000
+    bands: int = 128
+    window_ms: float = 25.0
+    hop_ms: float = 10.0
+    f_min: float = 20.0  # hertz
+    f_max: float = 8000.0  # hertz
+    window: Literal["hanning", "hamming", "povey", "rectangular", "blackman"] = "hanning"
+    preemphasis: float = 0.97
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if not 0 <= self.preemphasis <= 1:
+            raise ValueError(f"`preemphasis` must lie in [0, 1], got {self.preemphasis}")
+
+    def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
+        """Turns a waveform, float32 (samples,), into float32 (frames, bands)."""
+        samples = _resampled(waveform - waveform.mean(), sample_rate, self.sample_rate)
+        window = math.ceil(self.window_ms * self.sample_rate / 1000)
+        samples = F.pad(samples, (0, max(0, window - len(samples))))  # kaldi wants one window
+        frames: Tensor = kaldi.fbank(
+            samples.unsqueeze(0),
+            sample_frequency=self.sample_rate,
+            num_mel_bins=self.bands,
+            frame_length=self.window_ms,
+            frame_shift=self.hop_ms,
+            low_freq=self.f_min,
+            high_freq=self.f_max,
+            window_type=self.window,
+            preemphasis_coefficient=self.preemphasis,
+            dither=0.0,  # chance has its own doors
+            use_energy=False,
+            htk_compat=True,
+        )
+        return frames
+
+    @property
+    def hop_seconds(self) -> float:
+        """The time from one frame to the next, as Kaldi truncates it to samples."""
+        return int(self.hop_ms * self.sample_rate / 1000) / self.sample_rate
+
+
+def _check(front_end: LogMel | KaldiFbank) -> None:
+    """Refuses settings that no spectrogram can have."""
+    if not 1000 <= front_end.sample_rate <= 384000:
+        raise ValueError(f"`sample_rate` must lie in [1000, 384000], got {front_end.sample_rate}")
+    if front_end.bands < 1:
+        raise ValueError(f"`bands` must be 1 or more, got {front_end.bands}")
+    shortest = 2000 / front_end.sample_rate  # two samples, in ms
+    for name, value in (("window_ms", front_end.window_ms), ("hop_ms", front_end.hop_ms)):
+        if not shortest <= value <= 10_000:
+            raise ValueError(f"`{name}` must lie in [{shortest:g}, 10000], got {value}")
+    nyquist = front_end.sample_rate / 2
+    if not 0 <= front_end.f_min < front_end.f_max <= nyquist:
+        raise ValueError(
+            f"`f_min` {front_end.f_min:g} and `f_max` {front_end.f_max:g} must ascend within "
+            f"[0, {nyquist:g}]: half of `sample_rate`"
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def _mel_spectrogram(settings: LogMel) -> Callable[[Tensor], Tensor]:
+    """Builds the transform once: its filters take longer than a clip does."""
+    transform: Callable[[Tensor], Tensor] = torchaudio.transforms.MelSpectrogram(
+        settings.sample_rate,
+        n_fft=settings._fft_size,
+        win_length=settings._window,
+        hop_length=settings._hop,
+        f_min=settings.f_min,
+        f_max=settings.f_max,
+        n_mels=settings.bands,
+        pad_mode="constant",  # the default, reflection, needs more samples than a short clip has
+    )
+    return transform
+
+
+def _resampled(waveform: Tensor, rate: int, wanted: int) -> Tensor:
+    if rate == wanted:
+        return waveform
+    common = math.gcd(rate, wanted)
+    # torchaudio is the faster, but its kernel has rate x wanted cells: gigabytes for 44101 Hz
+    if rate // common * (wanted // common) <= 1_000_000:
+        return _resampler(rate, wanted)(waveform)
+    return torch.from_numpy(
+        signal.resample_poly(waveform.numpy(), wanted // common, rate // common)
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _resampler(rate: int, wanted: int) -> Callable[[Tensor], Tensor]:
+    resampler: Callable[[Tensor], Tensor] = torchaudio.transforms.Resample(rate, wanted)
+    return resampler
+
+
+def _power_of_two(samples: int) -> int:
+    return 1 << (samples - 1).bit_length()

@@ -1,0 +1,65 @@
+"""What a study still lacks: the wanted runs less those on disk."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ablate.launching import ledger
+from ablate.launching.pool import Job
+
+TRIAL = "jepa"  # the kind of run that is trained; the others are references
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that a study wants."""
+
+    fingerprint: str
+    kind: str  # jepa, random_init, mel_statistics
+    settings: Mapping[str, Any]
+    title: str  # for people
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """The wanted runs, by what is left to do."""
+
+    start: list[Run] = field(default_factory=list)
+    score: list[Run] = field(default_factory=list)  # done, but under other probes
+    done: list[Run] = field(default_factory=list)
+    failed: list[tuple[Run, str]] = field(default_factory=list)  # not to be run again unasked
+
+    @property
+    def trainings(self) -> list[Run]:
+        return [run for run in self.start if run.kind == TRIAL]
+
+    @property
+    def references(self) -> list[Run]:
+        return [run for run in self.start if run.kind != TRIAL]
+
+    def jobs(self, runs: Path, probes: Mapping[str, Any]) -> list[Job]:
+        """Prepares the run folders of all that is to do. References are short, so they go last."""
+        wanted = [*self.score, *self.trainings, *self.references]
+        for run in wanted:
+            ledger.prepare(runs / run.fingerprint, kind=run.kind, settings=run.settings)
+        return [Job(runs / run.fingerprint, run.title, probes) for run in wanted]
+
+
+def find(
+    wanted: Iterable[Run], runs: Path, probes: Mapping[str, Any], *, retry_failed: bool = False
+) -> Backlog:
+    """Sorts the wanted runs by what their folders hold. `probes` have every default written out."""
+    backlog = Backlog()
+    for run in {run.fingerprint: run for run in wanted}.values():
+        folder = runs / run.fingerprint
+        entry = ledger.entry(folder)
+        if entry.state == "failed" and not retry_failed:
+            backlog.failed.append((run, entry.reason or "no reason is recorded"))
+        elif entry.state != "done":
+            backlog.start.append(run)
+        elif ledger.missing_probes(folder, probes):
+            backlog.score.append(run)
+        else:
+            backlog.done.append(run)
+    return backlog

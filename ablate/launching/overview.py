@@ -1,0 +1,98 @@
+"""A study at a glance, from its plan and its run folders."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from shutil import disk_usage
+from typing import Any
+
+from ablate.launching import ledger
+from ablate.text import differences
+
+Plan = Mapping[str, Any]
+
+BYTES_PER_NUMBER = 4
+LOG_BYTES = 200_000  # of a run's records, curves and scores
+STATES_KEPT = 3  # a checkpoint's copies of each weight: the weight and Adam's two moments
+
+
+def status(plan: Plan, runs: Path) -> list[str]:
+    """Lists the trials of a saved plan with their states and scores."""
+    score = plan["score"]
+    rows, counts = [], dict.fromkeys(ledger.STATES, 0)
+    for trial in plan["trials"]:
+        folder = runs / trial["fingerprint"]
+        entry = ledger.entry(folder)
+        counts[entry.state] += 1
+        value = ledger.score(folder, plan["probes"][score["probe"]], score["pooling"])
+        written = "" if value is None else f"{value:.1f}"
+        rows.append([*_names(trial), entry.state, written, entry.reason or ""])
+    counted = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    head = ["run", "variant", "seed", "state", "score", ""]
+    return [f"{plan['study']}: {counted}", *columns([head, *rows])]
+
+
+def preview(plan: Plan, runs: Path) -> list[str]:
+    """Lists what each variant changes, the trials and their states, and the disk they take."""
+    lines = ["variants (baseline first):"]
+    variants = {tuple(trial["levels"].values()): trial for trial in reversed(plan["trials"])}
+    baseline = variants[tuple(plan["baseline"].values())]
+    for trial in sorted(reversed(variants.values()), key=lambda trial: trial is not baseline):
+        lines.append(f"  {variant(trial)}: {_told(trial)}")
+        lines += [f"    {line}" for line in changes(baseline["settings"], trial["settings"])]
+    rows = [
+        [*_names(trial), ledger.entry(runs / trial["fingerprint"]).state]
+        for trial in plan["trials"]
+    ]
+    lines += ["trials:", *columns([["run", "variant", "seed", "state"], *rows])]
+    return [*lines, disk(plan["trials"], runs)]
+
+
+def changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Words the settings that differ: `seed: 0 -> 1`, and a dash where there is no such setting."""
+    return [
+        f"{path}: {'-' if before is None else before} -> {'-' if after is None else after}"
+        for path, (before, after) in differences(one, other).items()
+    ]
+
+
+def disk(trials: Sequence[Mapping[str, Any]], runs: Path) -> str:
+    """Says what the run folders will take when all is done, and one run while it is trained."""
+    kept = [trial["parameters"]["encoder"] * BYTES_PER_NUMBER + LOG_BYTES for trial in trials]
+    trained = [2 * t["parameters"]["encoder"] + t["parameters"]["predictor"] for t in trials]
+    most = max(trained) * BYTES_PER_NUMBER * STATES_KEPT
+    there = next(folder for folder in (runs, *runs.absolute().parents) if folder.is_dir())
+    free = disk_usage(there).free
+    return (
+        f"disk: {_size(sum(kept))} when all is done, {_size(most)} more per worker "
+        f"while it trains; {_size(free)} free in {runs}"
+    )
+
+
+def variant(trial: Mapping[str, Any]) -> str:
+    """Names a trial's variant by its levels."""
+    return ", ".join(trial["levels"].values()) or "baseline"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Aligns a table's columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _names(trial: Mapping[str, Any]) -> Iterable[str]:
+    return trial["fingerprint"], variant(trial), str(trial["seed"])
+
+
+def _told(trial: Mapping[str, Any]) -> str:
+    freq, time = trial["grid"]
+    shares = f"{trial['context']:.0%} visible, {trial['targets']:.0%} predicted"
+    weights = trial["parameters"]["encoder"]
+    return f"grid {freq}x{time}, {shares}, encoder of {weights:,} weights"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

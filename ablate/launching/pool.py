@@ -1,0 +1,238 @@
+"""Runs on this machine: a few persistent workers, a queue of run folders, a thread per worker.
+
+Workers are started once, for importing torch takes longer than a short trial's probes. One that
+dies takes its trial with it and nothing else.
+"""
+
+import collections
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+from ablate.launching import ledger
+from ablate.launching.worker import COMMAND, GRACE_SECONDS, Event, Worker, WorkerDiedError
+
+POLL_SECONDS = 0.2
+ELSEWHERE: Event = {"event": "progress", "label": "waiting for another process"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run folder that lacks something."""
+
+    folder: Path
+    title: str  # for people
+    probes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended."""
+
+    job: Job
+    state: Literal["done", "failed", "cancelled"]
+    reason: str | None = None
+    trained: bool = False
+    probed: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+class Watch(Protocol):
+    """Is told what the pool is doing, in the thread that called `Pool.run`."""
+
+    def progress(self, worker: int, job: Job, event: Event) -> None: ...
+
+    def finished(self, worker: int, outcome: Outcome) -> None: ...
+
+
+class Pool:
+    """Workers for as long as the `with` lasts."""
+
+    def __init__(
+        self, cache: Path, *, size: int | None = None, command: Sequence[str] = COMMAND
+    ) -> None:
+        self._cache = cache
+        self._size = size
+        self._command = command
+        self._workers: dict[int, Worker] = {}
+        self._threads = 1  # of a worker on a CPU: two trials side by side beat two threads
+        self._devices: list[str] = []  # one a worker
+        self._todo: collections.deque[tuple[Job, bool]] = collections.deque()
+        self._news: queue.SimpleQueue[tuple[int, Job, Event | Outcome]] = queue.SimpleQueue()
+        self._stopping = False
+        self._door = threading.Lock()  # no worker comes in once they are being sent away
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop(at_once=kind is not None)
+        for worker in self._workers.values():
+            worker.close()
+
+    @property
+    def size(self) -> int:
+        """How many workers are used: as asked, or one a GPU, or one a CPU core."""
+        return len(self._find_devices())
+
+    def ask(self, request: Mapping[str, Any], heard: Callable[[Event], None]) -> Event:
+        """Asks one worker something that is not a run."""
+        return self._worker(0).ask({**request, "cache": str(self._cache)}, heard)
+
+    def run(self, jobs: Sequence[Job], watch: Watch) -> list[Outcome]:
+        """Runs all jobs and returns how they ended, in the order of their ends.
+
+        On Ctrl-C, and on whatever else ends it early, the workers are stopped in good order
+        and their runs marked cancelled.
+        """
+        self._todo.extend((job, False) for job in jobs)
+        outcomes: list[Outcome] = []
+        count = max(1, min(self.size, len(jobs)))
+        executor = ThreadPoolExecutor(count)
+        try:
+            serving = [executor.submit(self._serve, index) for index in range(count)]
+            while len(outcomes) < len(jobs):
+                self._hear(watch, outcomes, serving)
+        finally:
+            try:
+                if len(outcomes) < len(jobs):
+                    self._stop(at_once=True)
+            finally:
+                executor.shutdown()
+        return outcomes
+
+    def _find_devices(self) -> list[str]:
+        if not self._devices:
+            gpus = int(self._worker(0).ready().get("gpus", 0))
+            count = self._size or gpus or _cores()
+            self._devices = [f"cuda:{i % gpus}" if gpus else "cpu" for i in range(count)]
+            if gpus:
+                self._threads = max(1, _cores() // count)
+                self._retire(0)  # it was started before anybody knew of the GPUs
+        return self._devices
+
+    def _hear(self, watch: Watch, outcomes: list[Outcome], serving: Sequence[Future[None]]) -> None:
+        for future in serving:
+            if future.done():
+                future.result()  # raises what ended a thread before its time
+        with contextlib.suppress(queue.Empty):
+            index, job, news = self._news.get(timeout=POLL_SECONDS)
+            if isinstance(news, Outcome):
+                outcomes.append(news)
+                watch.finished(index, news)
+            else:
+                watch.progress(index, job, news)
+
+    def _serve(self, index: int) -> None:
+        """Takes jobs until there are none left."""
+        while not self._stopping:
+            try:
+                job, waited = self._todo.popleft()
+            except IndexError:
+                return
+            if waited:
+                time.sleep(POLL_SECONDS)
+            with ledger.held(job.folder) as mine:
+                outcome = self._end_of(index, job, waited=waited) if mine else None
+            if outcome is None:  # another process has it: come back when the rest is done
+                self._news.put((index, job, ELSEWHERE))
+                self._todo.append((job, True))
+            else:
+                self._news.put((index, job, outcome))
+
+    def _end_of(self, index: int, job: Job, *, waited: bool) -> Outcome | None:
+        """Has a worker do the job; None where another process has claimed it."""
+        entry = ledger.entry(job.folder)
+        if waited and entry.state == "failed":  # just now, elsewhere: not to be tried twice
+            return Outcome(job, "failed", entry.reason)
+        if entry.state == "done" and not ledger.missing_probes(job.folder, job.probes):
+            return Outcome(job, "done")
+        worker = self._worker(index)
+        worker.ready()
+        request = {
+            "do": "run",
+            "folder": str(job.folder),
+            "probes": job.probes,
+            "device": self._devices[index],
+            "cache": str(self._cache),
+        }
+        started = time.monotonic()
+        try:
+            answer = worker.ask(request, lambda event: self._news.put((index, job, event)))
+        except WorkerDiedError as error:
+            return self._lost(index, job, str(error), time.monotonic() - started)
+        if answer.get("state") == "claimed":
+            return None
+        return _outcome(job, answer, time.monotonic() - started)
+
+    def _lost(self, index: int, job: Job, reason: str, seconds: float) -> Outcome:
+        if self._stopping:
+            reason = "interrupted"
+        ledger.close(job.folder, "cancelled" if self._stopping else "failed", reason)
+        self._retire(index)
+        told_to = ledger.entry(job.folder).state == "cancelled"
+        return Outcome(job, "cancelled" if told_to else "failed", reason, seconds=seconds)
+
+    def _worker(self, index: int) -> Worker:
+        with self._door:
+            if self._stopping:
+                raise WorkerDiedError("the workers are being stopped")
+            if index not in self._workers:
+                self._workers[index] = Worker(self._command, threads=self._threads)
+            return self._workers[index]
+
+    def _retire(self, index: int) -> None:
+        with self._door:
+            if self._stopping:
+                return  # `_stop` sees to it
+            worker = self._workers.pop(index)
+        worker.dismiss(at_once=False)
+        worker.finish()
+        worker.close()
+
+    def _stop(self, *, at_once: bool) -> None:
+        with self._door:
+            self._stopping = True
+        for worker in self._workers.values():
+            worker.dismiss(at_once=at_once)
+        deadline = time.monotonic() + GRACE_SECONDS
+        with contextlib.ExitStack() as stack:  # a second Ctrl-C still ends every one of them
+            for worker in self._workers.values():
+                stack.callback(_finish, worker, deadline)
+
+
+def _finish(worker: Worker, deadline: float) -> None:
+    worker.finish(max(0.0, deadline - time.monotonic()))
+
+
+def _outcome(job: Job, answer: Event, seconds: float) -> Outcome:
+    if answer["event"] == "error":
+        reasons = [f"`{'.'.join(p['path'])}`: {p['message']}" for p in answer["problems"]]
+        return Outcome(job, "failed", "; ".join(reasons), seconds=seconds)
+    return Outcome(
+        job,
+        answer["state"],
+        answer.get("reason"),
+        trained=bool(answer.get("trained")),
+        probed=tuple(answer.get("probed", ())),
+        seconds=seconds,
+    )
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,232 @@
+"""What a study may say: its keys, and what each of them must hold."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.text import Node, did_you_mean, spelled
+
+KEYS = ("study", "baseline", "factors", "seeds", "probes", "score", "report")
+SETTINGS = (  # what a trial is made of; the seed is added to each
+    "data",
+    "mel",
+    "crop_frames",
+    "patchifier",
+    "masker",
+    "encoder",
+    "predictor",
+    "objective",
+    "budget",
+    "optimizer",
+)
+POOLINGS = ("mean", "mean_std", "concat_freq")
+DEFAULT_PROBES = {
+    "knn": {"type": "ablate.probing.knn.KNN", "k": 10},
+    "linear": {"type": "ablate.probing.linear.Logistic"},
+}
+DEFAULT_SCORE = "knn.concat_freq"
+
+
+class StudyError(ValueError):
+    """A study that cannot be run. `problems` lists all that is wrong with it, a line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """How the report decides."""
+
+    equivalence_margin: float = 2.0  # points within which two variants count as equal
+    alpha: float = 0.05  # chance of a wrong word, over the family of contrasts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What a study file asks for."""
+
+    name: str
+    file: Path
+    overrides: tuple[str, ...]
+    baseline: Node
+    factors: dict[str, dict[str, Node]]  # dotted path into the baseline -> label -> branch
+    seeds: tuple[int, ...]
+    probes: dict[str, dict[str, Any]]
+    score: str  # probe.pooling
+    report: Report
+    tree: Node  # all of it, for the places of its values
+    title: str = ""  # the first line of the file's first comment
+    source: str = ""  # the file as it is, with the overrides behind it
+
+
+def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str]) -> Study:
+    """Reads the study out of its text; what is wrong is added to `problems`."""
+    for key, child in text.children.items():
+        if key not in KEYS:
+            problems.append(f"{child.place}: unknown key `{key}`{did_you_mean(key, KEYS)}")
+    probes = _probes(text.children["probes"], problems)
+    return Study(
+        name=_name(text, problems),
+        file=file,
+        overrides=overrides,
+        baseline=_baseline(text, problems),
+        factors=dict(_factors(text, problems)),
+        seeds=_seeds(text, problems),
+        probes=probes,
+        score=_score(text, probes, problems),
+        report=_report(text, problems),
+        tree=text,
+    )
+
+
+def _name(text: Node, problems: list[str]) -> str:
+    node = text.children.get("study")
+    if node is None:
+        problems.append(f"{text.place}: `study` is missing: the name of the report's folder")
+        return ""
+    if not (isinstance(node.value, str) and re.fullmatch(r"\w[\w.+-]*", node.value)):
+        rule = "`study` must be a name of letters, digits, `_`, `-`, `+`, `.`"
+        problems.append(f"{node.place}: {rule}; got {node.plain()!r}")
+    return str(node.value)
+
+
+def _baseline(text: Node, problems: list[str]) -> Node:
+    node = text.children.get("baseline")
+    if node is None or not node.children:
+        place = (node or text).place
+        problems.append(f"{place}: `baseline` is missing: the settings that all trials share")
+        return Node({}, place)
+    for key, child in node.children.items():
+        if key == "seed":
+            problem = "`seed` is not a setting of the baseline; write `seeds` in the study"
+            problems.append(f"{child.place}: {problem}")
+        elif key not in SETTINGS:
+            problem = f"unknown key `{key}` of `baseline`{did_you_mean(key, SETTINGS)}"
+            problems.append(f"{child.place}: {problem}")
+    return node
+
+
+def _factors(text: Node, problems: list[str]) -> Iterator[tuple[str, dict[str, Node]]]:
+    node = text.children.get("factors")
+    if node is None:
+        return
+    if not isinstance(node.value, dict):
+        problem = "`factors` must map settings of the baseline to levels"
+        problems.append(f"{node.place}: {problem}; got {node.plain()!r}")
+    baseline = text.children.get("baseline", text)
+    for name, factor in node.children.items():
+        if reason := _misplaced(name, node.children, baseline):
+            problems.append(f"{factor.place}: factor `{name}` {reason}")
+        else:
+            levels = _levels(name, factor, problems)
+            _refuse_twins(name, levels, problems)
+            yield name, levels
+
+
+def _misplaced(name: str, names: dict[str, Node], baseline: Node) -> str | None:
+    path = name.split(".")
+    if path[0] not in SETTINGS:
+        return f"is not a setting of the baseline{did_you_mean(path[0], SETTINGS)}"
+    branch = baseline.nearest(path[:-1])
+    if len(path) > 1 and not isinstance(branch.value, dict):
+        return f"goes through a value that has no settings: {branch.plain()!r}"
+    outer = [other for other in names if name.startswith(f"{other}.")]
+    return f"lies inside the factor `{outer[0]}`; keep one of them" if outer else None
+
+
+def _levels(name: str, factor: Node, problems: list[str]) -> dict[str, Node]:
+    if isinstance(factor.value, dict) and factor.value:
+        for label, level in factor.value.items():
+            if not label or label.startswith(".") or re.search(r"[/\\\n]", label):
+                rule = "a level's label names files: no `/`, and no `.` in front"
+                problems.append(f"{level.place}: {rule}; got `{label}` in factor `{name}`")
+        return factor.value
+    if not isinstance(factor.value, list) or not factor.value:
+        rule = "needs levels: `label: settings` for each, or a list of plain values"
+        problems.append(f"{factor.place}: factor `{name}` {rule}; got {factor.plain()!r}")
+        return {}
+    levels: dict[str, Node] = {}
+    for level in factor.value:
+        if isinstance(level.value, dict | list):
+            rule = "a level that is not a plain value needs a label: `label: settings`"
+            problems.append(f"{level.place}: factor `{name}`: {rule}; got {level.plain()!r}")
+        else:
+            twin = spelled(level.value) in levels
+            levels[spelled(level.value) + (" again" if twin else "")] = level
+    return levels
+
+
+def _refuse_twins(name: str, levels: dict[str, Node], problems: list[str]) -> None:
+    seen: dict[str, Node] = {}
+    for label, level in levels.items():
+        for twin in (other for other, earlier in seen.items() if earlier.equals(level)):
+            problem = f"levels `{twin}` and `{label}` of factor `{name}` are the same"
+            problems.append(f"{level.place}: {problem}; keep one of them")
+        seen[label] = level
+
+
+def _seeds(text: Node, problems: list[str]) -> tuple[int, ...]:
+    node = text.children.get("seeds")
+    if node is None:
+        problems.append(f"{text.place}: `seeds` is missing: how many per variant, e.g. `seeds: 3`")
+        return ()
+    value = node.plain()
+    seeds = list(range(value)) if type(value) is int else value
+    good = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if not good or not seeds or len(set(seeds)) < len(seeds):
+        rule = "must be a count from 1 up, or a list of different integers from 0 up"
+        problems.append(f"{node.place}: `seeds` {rule}; got {value!r}")
+        return ()
+    return tuple(seeds)
+
+
+def _probes(node: Node, problems: list[str]) -> dict[str, dict[str, Any]]:
+    if not node.children:
+        rule = "`probes` must map names to settings with a `type`"
+        problems.append(f"{node.place}: {rule}; got {node.plain()!r}")
+    for name, probe in node.children.items():
+        if not re.fullmatch(r"[\w+-]+", name):
+            rule = "a probe's name is made of letters, digits, `_`, `-`, `+`"
+            problems.append(f"{probe.place}: {rule}; got `{name}`")
+        if "type" not in probe.children:
+            known = did_you_mean(name, [other for other in node.children if other != name])
+            problem = f"probe `{name}` needs a `type`: the dotted path of a probe{known}"
+            problems.append(f"{probe.place}: {problem}")
+    return {name: probe.plain() for name, probe in node.children.items()}
+
+
+def _score(text: Node, probes: dict[str, Any], problems: list[str]) -> str:
+    node = text.children.get("score", Node(DEFAULT_SCORE, f"{text.place}: no `score` is written"))
+    probe, _, pooling = str(node.value).partition(".")
+    rule = f"`score` must be probe.pooling, such as `{DEFAULT_SCORE}`"
+    if probe not in probes:
+        problem = f"there is no probe `{probe}`{did_you_mean(probe, probes)}"
+        problems.append(f"{node.place}: {rule}; {problem}")
+    if pooling not in POOLINGS:
+        problem = f"there is no pooling `{pooling}`{did_you_mean(pooling, POOLINGS)}"
+        problems.append(f"{node.place}: {rule}; {problem}")
+    return str(node.value)
+
+
+def _report(text: Node, problems: list[str]) -> Report:
+    node = text.children.get("report", Node({}, text.place))
+    if not isinstance(node.value, dict):
+        problems.append(f"{node.place}: `report` must hold settings; got {node.plain()!r}")
+    bounds = {"equivalence_margin": (0.0, 100.0), "alpha": (0.0, 0.5)}
+    values: dict[str, float] = {}
+    for key, child in node.children.items():
+        number: Any = child.value
+        if key not in bounds:
+            problem = f"unknown key `{key}` of `report`{did_you_mean(key, bounds)}"
+            problems.append(f"{child.place}: {problem}")
+        elif type(number) not in (int, float) or not bounds[key][0] < number < bounds[key][1]:
+            low, high = bounds[key]
+            rule = f"`report.{key}` must lie between {low:g} and {high:g}"
+            problems.append(f"{child.place}: {rule}; got {number!r}")
+        else:
+            values[key] = float(number)
+    return Report(**values)

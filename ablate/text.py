@@ -1,0 +1,133 @@
+"""A study's text as a tree in which every value remembers where it was written.
+
+A place is what an error message begins with: `studies/masking.yaml:14`, or `command line`.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+COMMAND_LINE = "command line"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value and the place of its key."""
+
+    value: "dict[str, Node] | list[Node] | str | int | float | bool | None"
+    place: str
+
+    @property
+    def children(self) -> "dict[str, Node]":
+        """The settings of a mapping; none for any other value."""
+        return self.value if isinstance(self.value, dict) else {}
+
+    def plain(self) -> Any:
+        """Returns the value without places: dicts, lists and scalars."""
+        if isinstance(self.value, dict):
+            return {key: child.plain() for key, child in self.value.items()}
+        if isinstance(self.value, list):
+            return [child.plain() for child in self.value]
+        return self.value
+
+    def equals(self, other: "Node") -> bool:
+        """Compares values, less the order of keys; unlike Python, 1 is not `true`."""
+        mine, theirs = self.plain(), other.plain()
+        return json.dumps(mine, sort_keys=True) == json.dumps(theirs, sort_keys=True)
+
+    def at(self, path: Iterable[str]) -> "Node | None":
+        """Returns the value at a path of keys, or None where nothing is written."""
+        node: Node | None = self
+        for key in path:
+            node = node._child(key) if node is not None else None
+        return node
+
+    def nearest(self, path: Iterable[str]) -> "Node":
+        """Returns the deepest value that is written on the way along a path of keys."""
+        node = self
+        for key in path:
+            child = node._child(key)
+            if child is None:
+                break
+            node = child
+        return node
+
+    def _child(self, key: str) -> "Node | None":
+        if isinstance(self.value, list):
+            return self.value[int(key)] if key.isdigit() and int(key) < len(self.value) else None
+        return self.children.get(key)
+
+
+def from_plain(value: Any, place: str) -> Node:
+    """Turns dicts, lists and scalars into a tree that was all written in one place."""
+    if isinstance(value, dict):
+        return Node({key: from_plain(child, place) for key, child in value.items()}, place)
+    if isinstance(value, list):
+        return Node([from_plain(child, place) for child in value], place)
+    return Node(value, place)
+
+
+def merge(inherited: Node, own: Node) -> Node:
+    """Lays `own` over `inherited`, key by key; a mapping of another `type` replaces it whole."""
+    if not (isinstance(inherited.value, dict) and isinstance(own.value, dict)):
+        return own
+    if "type" in own.value and _type_of(own) != _type_of(inherited):
+        return own
+    merged = dict(inherited.value)
+    for key, child in own.value.items():
+        merged[key] = merge(merged[key], child) if key in merged else child
+    return Node(merged, own.place)
+
+
+def put(node: Node, path: tuple[str, ...], value: Node) -> Node:
+    """Returns `node` with `value` at `path`; another `type` takes its siblings away with it."""
+    if not path:
+        return value
+    if not isinstance(node.value, dict):
+        raise ValueError(f"`{path[0]}` cannot be set: the value there is {node.plain()!r}")
+    children = node.value
+    if path == ("type",) and _type_of(node) != value.value:
+        children = {}
+    child = children.get(path[0], Node({}, value.place))
+    return Node({**children, path[0]: put(child, path[1:], value)}, node.place)
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Returns the values that differ as pairs, by dotted path; None where there is none."""
+    mine, theirs = dict(_leaves(one)), dict(_leaves(other))
+    return {
+        path: (mine.get(path), theirs.get(path))
+        for path in {**mine, **theirs}
+        if mine.get(path) != theirs.get(path)
+    }
+
+
+def spelled(value: object) -> str:
+    """Writes a scalar as YAML does: `true`, `null`, `0.001`."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Returns `` (did you mean `x`?)`` for the nearest known word, or the list of all."""
+    words = sorted(known)
+    match = difflib.get_close_matches(word, words, n=1)
+    if match:
+        return f" (did you mean `{match[0]}`?)"
+    return f"; known: {', '.join(words)}" if words else ""
+
+
+def _type_of(node: Node) -> object:
+    found = node.children.get("type")
+    return found.value if found is not None else None
+
+
+def _leaves(value: Any, path: str = "") -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, child in value.items():
+            yield from _leaves(child, f"{path}.{key}" if path else key)
+    else:
+        yield path, value

@@ -1,0 +1,123 @@
+"""Missing, broken and odd sounds on their way into a store: named, or left out and listed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ablate.audio.mel import LogMel
+from ablate.audio.sources import BadAudioError, Folder
+from ablate.audio.store import open_store
+
+Tones = Callable[..., Folder]
+
+
+def file_of(folder: Folder, name: str) -> Path:
+    return Path(folder.manifest).parent / name
+
+
+def change(folder: Folder, name: str) -> None:
+    """Puts another sound, of another length, in a file's place."""
+    soundfile.write(file_of(folder, name), np.random.default_rng(0).uniform(-1, 1, 9999), 16000)
+
+
+def test_missing_files_are_all_named_before_anything_is_decoded(
+    tones: Tones, tmp_path: Path
+) -> None:
+    folder = tones()
+    for number in range(3):
+        file_of(folder, f"low{number}.wav").unlink()
+    with pytest.raises(BadAudioError, match=r"`low0.wav`: no such file\n`low1.wav`.*\n`low2.wav`"):
+        open_store(folder, LogMel(), tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_broken_files_are_all_named_with_a_way_out(tones: Tones, tmp_path: Path) -> None:
+    folder = tones()
+    for name in ("low1.wav", "high1.wav"):
+        file_of(folder, name).write_bytes(b"no sound")
+    with pytest.raises(BadAudioError) as caught:
+        open_store(folder, LogMel(), tmp_path)
+    assert [path for path, _ in caught.value.clips] == ["low1.wav", "high1.wav"]
+    assert "`on_bad_audio: skip`" in str(caught.value)
+
+
+def test_mending_a_broken_file_is_enough(tones: Tones, tmp_path: Path) -> None:
+    folder = tones()
+    file_of(folder, "low1.wav").write_bytes(b"no sound")
+    with pytest.raises(BadAudioError):
+        open_store(folder, LogMel(), tmp_path)
+    change(folder, "low1.wav")
+    assert len(open_store(folder, LogMel(), tmp_path).clips) == 6
+
+
+def test_bad_clips_are_left_out_and_listed_on_demand(tones: Tones, tmp_path: Path) -> None:
+    folder = tones(on_bad_audio="skip")
+    file_of(folder, "low1.wav").write_bytes(b"no sound")
+    file_of(folder, "high1.wav").unlink()
+    for store in (open_store(folder, LogMel(), tmp_path) for _ in range(2)):
+        assert [clip.path for clip in store.clips] == [
+            "low0.wav",
+            "low2.wav",
+            "high0.wav",
+            "high2.wav",
+        ]
+        (first, first_reason), second = store.skipped
+        assert first == "low1.wav"
+        assert "cannot be decoded" in first_reason
+        assert second == ("high1.wav", "no such file")
+        assert store.frames(2).shape == (20, 64)
+
+
+def test_a_skipped_file_is_taken_in_once_it_is_mended(tones: Tones, tmp_path: Path) -> None:
+    folder = tones(on_bad_audio="skip")
+    file_of(folder, "low1.wav").unlink()
+    assert len(open_store(folder, LogMel(), tmp_path).clips) == 5
+    change(folder, "low1.wav")
+    assert len(open_store(folder, LogMel(), tmp_path).clips) == 6
+
+
+def test_skipping_may_not_use_up_a_label(tones: Tones, tmp_path: Path) -> None:
+    folder = tones(on_bad_audio="skip")
+    for number in range(2):
+        file_of(folder, f"low{number}.wav").unlink()
+    with pytest.raises(ValueError, match="`low` of task `tones` has one clip only"):
+        open_store(folder, LogMel(), tmp_path)
+
+
+def test_a_sound_too_loud_for_a_float_is_bad(tones: Tones, tmp_path: Path) -> None:
+    folder = tones()
+    sound = np.array([1e30, -1e30] * 500, np.float32)
+    soundfile.write(file_of(folder, "low1.wav"), sound, 16000, subtype="FLOAT")
+    with pytest.raises(BadAudioError, match=r"`low1.wav`: is too loud, up to 1e\+30"):
+        open_store(folder, LogMel(), tmp_path)
+
+
+def test_a_silent_clip_and_a_single_sample_are_fine(tones: Tones, tmp_path: Path) -> None:
+    folder = tones()
+    soundfile.write(file_of(folder, "low1.wav"), np.zeros(8000), 16000)
+    soundfile.write(file_of(folder, "low2.wav"), np.ones(1), 44100)
+    store = open_store(folder, LogMel(), tmp_path)
+    assert store.lengths[1:3].tolist() == [50, 1]
+    assert all(np.isfinite(store.frames(index)).all() for index in range(6))
+
+
+def test_clips_of_any_rate_come_out_alike(tones: Tones, tmp_path: Path) -> None:
+    folder = tones()
+    for name, rate in (("low0.wav", 8000), ("low1.wav", 44100), ("low2.wav", 11127)):
+        wave = 0.5 * np.sin(2 * np.pi * 500 * np.arange(rate) / rate)
+        soundfile.write(file_of(folder, name), wave, rate)
+    store = open_store(folder, LogMel(), tmp_path)
+    assert store.lengths[:3].tolist() == [100, 100, 100]
+    assert len({int(store.frames(index)[10:-10].mean(axis=0).argmax()) for index in range(3)}) == 1
+
+
+def test_skipping_may_not_use_up_every_clip(tones: Tones, tmp_path: Path) -> None:
+    folder = tones(on_bad_audio="skip")
+    for clip in folder.clips():
+        file_of(folder, clip.path).unlink()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="there is no clip to use"):
+            open_store(folder, LogMel(), tmp_path)

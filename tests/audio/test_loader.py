@@ -1,0 +1,156 @@
+"""Batches: drawn from (seed, step) alone, cropped, normalised, padded and marked."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ablate.audio.loader import Batch, Loader, Normaliser, statistics, windows
+from ablate.audio.store import ClipStore
+
+Numbered = Callable[[Sequence[int]], ClipStore]
+AS_IT_IS = Normaliser(np.zeros(2, np.float32), np.ones(2, np.float32))
+
+
+def numbers(batch: Batch) -> list[list[int]]:
+    """Reads back which frames of a numbered store each row of a batch holds."""
+    return [
+        (mels[0] * 1000 + mels[1])[valid].long().tolist()
+        for mels, valid in zip(batch.mels, batch.valid_frames, strict=True)
+    ]
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return torch.equal(one.mels, other.mels) and torch.equal(one.valid_frames, other.valid_frames)
+
+
+def test_a_batch_depends_on_seed_and_step_alone(small_store: ClipStore) -> None:
+    normaliser = statistics(small_store, range(20))
+    loader = Loader(small_store, range(40), 64, normaliser, 3)
+    in_order = [loader.batch(step, 16) for step in range(4)]
+    torch.rand(5)  # what a masker draws meanwhile is none of its business
+    again = Loader(small_store, range(40), 64, normaliser, 3)
+    assert all(same(again.batch(step, 16), in_order[step]) for step in (3, 0, 2, 1))
+
+
+def test_torchs_own_generator_is_left_alone(numbered: Numbered) -> None:
+    before = torch.get_rng_state()
+    Loader(numbered([30, 40]), [0, 1], 8, AS_IT_IS, 0).batch(0, 4)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_another_seed_gives_other_batches(numbered: Numbered) -> None:
+    store = numbered([50] * 20)
+    one, other = (Loader(store, range(20), 8, AS_IT_IS, seed).batch(0, 20) for seed in (0, 1))
+    assert not same(one, other)
+
+
+@given(st.integers(1, 12), st.integers(1, 7), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_every_epoch_holds_every_clip_once(
+    numbered: Numbered, clips: int, size: int, seed: int
+) -> None:
+    loader = Loader(numbered([3] * clips), range(clips), 3, AS_IT_IS, seed)
+    steps = range(clips)  # clips * size rows: `size` whole epochs
+    heard = [row[0] // 3 for step in steps for row in numbers(loader.batch(step, size))]
+    for epoch in range(size):
+        assert sorted(heard[epoch * clips : (epoch + 1) * clips]) == list(range(clips))
+
+
+def test_epochs_differ_in_order_and_crops(numbered: Numbered) -> None:
+    loader = Loader(numbered([60] * 10), range(10), 8, AS_IT_IS, 0)
+    first, second = numbers(loader.batch(0, 10)), numbers(loader.batch(1, 10))
+    assert [row[0] // 60 for row in first] != [row[0] // 60 for row in second]
+    starts = [{row[0] // 60: row[0] % 60 for row in rows} for rows in (first, second)]
+    assert starts[0] != starts[1]
+
+
+def test_micro_batches_make_up_the_batch(numbered: Numbered) -> None:
+    loader = Loader(numbered([20] * 7), range(7), 8, AS_IT_IS, 0)
+    halves = numbers(loader.batch(4, 3)) + numbers(loader.batch(5, 3))
+    assert halves == numbers(loader.batch(2, 6))
+
+
+def test_only_the_given_clips_are_drawn(numbered: Numbered) -> None:
+    loader = Loader(numbered([4] * 10), [2, 5], 4, AS_IT_IS, 0)
+    drawn = {row[0] // 4 for step in range(5) for row in numbers(loader.batch(step, 4))}
+    assert drawn == {2, 5}
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+@settings(max_examples=40, deadline=None)
+def test_a_crop_is_consecutive_and_padding_is_marked(
+    numbered: Numbered, length: int, crop: int
+) -> None:
+    batch = Loader(numbered([length]), [0], crop, AS_IT_IS, 0).batch(0, 3)
+    assert batch.mels.shape == (3, 2, crop)
+    for mels, valid, row in zip(batch.mels, batch.valid_frames, numbers(batch), strict=True):
+        assert row == list(range(row[0], row[0] + min(length, crop)))
+        assert valid.tolist() == [True] * len(row) + [False] * (crop - len(row))
+        assert (mels[:, ~valid] == 0).all()
+
+
+def test_crops_reach_both_ends_of_a_clip(numbered: Numbered) -> None:
+    loader = Loader(numbered([10]), [0], 8, AS_IT_IS, 0)
+    starts = {row[0] for row in numbers(loader.batch(0, 60))}
+    assert starts == {0, 1, 2}
+
+
+def test_padding_is_zero_after_normalisation(numbered: Numbered) -> None:
+    normaliser = Normaliser(np.full(2, 5, np.float32), np.full(2, 2, np.float32))
+    batch = windows(numbered([3]), 0, 8, normaliser)
+    assert (batch.mels[:, :, 3:] == 0).all()
+    assert batch.mels[0, 0, 0] == -2.5
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=4), st.integers(1, 20))
+@settings(max_examples=40, deadline=None)
+def test_windows_hold_every_frame_once_in_order(
+    numbered: Numbered, lengths: list[int], crop: int
+) -> None:
+    store = numbered(lengths)
+    heard = [
+        number
+        for index in range(len(lengths))
+        for row in numbers(windows(store, index, crop, AS_IT_IS))
+        for number in row
+    ]
+    assert heard == list(range(sum(lengths)))
+
+
+def test_statistics_agree_with_numpy(small_store: ClipStore) -> None:
+    indices = [0, 7, 50]
+    frames = np.concatenate([small_store.frames(index) for index in indices]).astype(np.float64)
+    found = statistics(small_store, indices)
+    assert np.allclose(found.mean, frames.mean(axis=0), atol=1e-4)
+    assert np.allclose(found.std, frames.std(axis=0), atol=1e-4)
+
+
+def test_normalised_training_clips_have_no_offset_and_unit_deviation(
+    small_store: ClipStore,
+) -> None:
+    normaliser = statistics(small_store, range(8))
+    mels = torch.cat([windows(small_store, i, 128, normaliser).mels for i in range(8)])
+    assert mels.mean(dim=(0, 2)).abs().max() < 1e-3
+    assert (mels.std(dim=(0, 2), correction=0) - 1).abs().max() < 1e-3
+
+
+def test_a_constant_band_stays_finite(numbered: Numbered) -> None:
+    store = numbered([20])  # its first band is 0 throughout
+    batch = windows(store, 0, 20, statistics(store, [0]))
+    assert (batch.mels[:, 0] == 0).all()
+
+
+def test_nothing_to_draw_from_is_refused(numbered: Numbered) -> None:
+    with pytest.raises(ValueError, match="no clip to train on"):
+        Loader(numbered([5]), [], 4, AS_IT_IS, 0)
+    with pytest.raises(ValueError, match="no clip to measure"):
+        statistics(numbered([5]), [])
+
+
+def test_an_empty_crop_is_refused(numbered: Numbered) -> None:
+    with pytest.raises(ValueError, match=r"`crop_frames`.*got 0"):
+        Loader(numbered([5]), [0], 0, AS_IT_IS, 0)

@@ -1,0 +1,162 @@
+"""Manifests of well-known datasets, written from the way their files lie."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ablate.audio.manifest import LAYOUTS, write_manifest
+from ablate.audio.sources import ClipInfo, Folder
+
+
+def lay(folder: Path, *names: str) -> None:
+    """Lays empty files; a manifest is written without decoding any."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def listed(folder: Path, layout: str) -> dict[str, ClipInfo]:
+    manifest = write_manifest(folder, layout)
+    return {clip.path: clip for clip in Folder(manifest=str(manifest)).clips()}
+
+
+def told(clips: dict[str, ClipInfo]) -> dict[str, tuple[str, str]]:
+    return {path: (clip.label, clip.split) for path, clip in clips.items()}
+
+
+def test_subfolders_are_labels(tmp_path: Path) -> None:
+    lay(tmp_path, *(f"{label}/{n}.flac" for label in ("cat", "dog") for n in range(20)))
+    lay(tmp_path, "README.md", "loose.wav")
+    clips = listed(tmp_path, "subfolder")
+    counts = Counter((clip.label, clip.split) for clip in clips.values())
+    assert counts == {
+        (label, split): number
+        for label in ("cat", "dog")
+        for split, number in (("train", 12), ("valid", 4), ("test", 4))
+    }
+
+
+def test_three_clips_of_a_label_reach_every_split(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/a.wav", "cat/b.wav", "cat/c.wav")
+    splits = {clip.split for clip in listed(tmp_path, "subfolder").values()}
+    assert splits == {"train", "valid", "test"}
+
+
+def test_two_clips_of_a_label_can_be_trained_and_tested_on(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/a.wav", "cat/b.wav")
+    splits = {clip.split for clip in listed(tmp_path, "subfolder").values()}
+    assert splits == {"train", "test"}
+
+
+def test_dealing_does_not_depend_on_other_labels(tmp_path: Path) -> None:
+    lay(tmp_path / "one", *(f"cat/{n}.wav" for n in range(9)))
+    lay(tmp_path / "two", *(f"cat/{n}.wav" for n in range(9)), "ape/1.wav")
+    one, two = (told(listed(tmp_path / place, "subfolder")) for place in ("one", "two"))
+    assert one.items() <= two.items()
+
+
+def test_split_folders_are_splits(tmp_path: Path) -> None:
+    lay(tmp_path, "train/cat/a.wav", "val/cat/b.wav", "Test/cat/deep/c.ogg", "train/loose.wav")
+    lay(tmp_path, "eval/cat/d.wav")
+    assert told(listed(tmp_path, "subfolder")) == {
+        "train/cat/a.wav": ("cat", "train"),
+        "val/cat/b.wav": ("cat", "valid"),
+        "Test/cat/deep/c.ogg": ("cat", "test"),
+        "eval/cat/d.wav": ("cat", "test"),
+    }
+
+
+def test_esc50_has_five_folds(tmp_path: Path) -> None:
+    lay(tmp_path, "meta/esc50.csv")
+    (tmp_path / "meta/esc50.csv").write_text(
+        "filename,fold,target,category,esc10,src_file,take\n"
+        "1-100032-A-0.wav,1,0,dog,True,100032,A\n"
+    )
+    clip = listed(tmp_path, "esc50")["audio/1-100032-A-0.wav"]
+    assert (clip.label, clip.fold, clip.split, clip.extra) == ("dog", "1", "", {"esc10": "True"})
+
+
+def test_speech_commands_has_two_lists_and_background_noise(tmp_path: Path) -> None:
+    lay(tmp_path, "yes/a.wav", "yes/b.wav", "no/c.wav", "_background_noise_/hum.wav")
+    (tmp_path / "validation_list.txt").write_text("yes/b.wav\n")
+    (tmp_path / "testing_list.txt").write_text("no/c.wav\n")
+    assert told(listed(tmp_path, "speech_commands")) == {
+        "yes/a.wav": ("yes", "train"),
+        "yes/b.wav": ("yes", "valid"),
+        "no/c.wav": ("no", "test"),
+    }
+
+
+def test_fsd50k_keeps_all_labels_and_tells_the_most_specific_apart(tmp_path: Path) -> None:
+    truth = tmp_path / "FSD50K.ground_truth"
+    truth.mkdir()
+    (truth / "dev.csv").write_text(
+        'fname,labels,mids,split\n64760,"Electric_guitar,Guitar,Music","/m/1,/m/2",train\n'
+        "16399,Bark,/m/3,val\n"
+    )
+    (truth / "eval.csv").write_text('fname,labels,mids\n37199,"Bark,Dog","/m/3,/m/4"\n')
+    clips = listed(tmp_path, "fsd50k")
+    assert told(clips) == {
+        "FSD50K.dev_audio/64760.wav": ("Electric_guitar", "train"),
+        "FSD50K.dev_audio/16399.wav": ("Bark", "valid"),
+        "FSD50K.eval_audio/37199.wav": ("Bark", "test"),
+    }
+    first = clips["FSD50K.dev_audio/64760.wav"]
+    assert first.extra == {"labels": "Electric_guitar;Guitar;Music"}
+
+
+def test_audioset_lists_the_clips_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "class_labels_indices.csv").write_text(
+        'index,mid,display_name\n0,/m/09x0r,"Speech"\n1,/t/dd00088,"Gush, spray"\n'
+    )
+    header = "# Segments csv\n# num_ytids=3\n# YTID, start_seconds, end_seconds, positive_labels\n"
+    (tmp_path / "balanced_train_segments.csv").write_text(
+        f'{header}--PJHxphWEs, 30.000, 40.000, "/m/09x0r,/t/dd00088"\n'
+        'gone_000000, 0.000, 10.000, "/m/09x0r"\n'
+    )
+    (tmp_path / "eval_segments.csv").write_text(
+        f'{header}-0SdAVK79lg, 20.000, 30.000, "/t/dd00088"\n'
+    )
+    lay(tmp_path, "train/Y--PJHxphWEs.flac", "eval/-0SdAVK79lg_20000.wav", "eval/other.wav")
+    clips = listed(tmp_path, "audioset")
+    assert told(clips) == {
+        "train/Y--PJHxphWEs.flac": ("Speech", "train"),
+        "eval/-0SdAVK79lg_20000.wav": ("Gush, spray", "test"),
+    }
+    assert clips["train/Y--PJHxphWEs.flac"].extra == {"labels": "Speech;Gush, spray"}
+
+
+def test_an_unknown_layout_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"unknown layout `esc_50` \(did you mean `esc50`\?\)"):
+        write_manifest(tmp_path, "esc_50")
+
+
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"subfolder"}))
+def test_a_folder_in_another_layout_is_refused(tmp_path: Path, layout: str) -> None:
+    lay(tmp_path, "cat/a.wav")
+    with pytest.raises(ValueError, match=r"there is no .*is the layout another one"):
+        write_manifest(tmp_path, layout)
+
+
+def test_a_folder_without_sounds_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no sound file"):
+        write_manifest(tmp_path, "subfolder")
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"`.*gone` is not a folder"):
+        write_manifest(tmp_path / "gone", "subfolder")
+
+
+def test_a_manifest_is_never_written_over(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/a.wav", "cat/b.wav", "manifest.csv")
+    with pytest.raises(ValueError, match=r"manifest\.csv` exists; move it away"):
+        write_manifest(tmp_path, "subfolder")
+
+
+def test_writing_a_manifest_needs_no_torch() -> None:
+    code = "import sys, ablate.audio.manifest; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,256 @@
+"""A folder of sounds: any format is read, and what is wrong with a manifest is said at once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ablate.audio.sources import BadAudioError, ClipInfo, Folder, check_labels
+from ablate.parts import build, resolve
+
+Rows = list[dict[str, str]]
+Write = Callable[[Path, Rows], Path]
+Tones = Callable[..., Folder]
+
+
+@pytest.fixture
+def folder_of(tmp_path: Path, write_rows: Write) -> Callable[[Rows], Folder]:
+    def make(rows: Rows) -> Folder:
+        return Folder(manifest=str(write_rows(tmp_path / "manifest.csv", rows)))
+
+    return make
+
+
+def clip(path: str, label: str, split: str = "", fold: str = "") -> ClipInfo:
+    return ClipInfo(path=path, label=label, task="pets", split=split, fold=fold)
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype"),
+    [
+        ("a.wav", "PCM_16"),
+        ("a.wav", "PCM_24"),
+        ("a.wav", "FLOAT"),
+        ("a.flac", "PCM_16"),
+        ("a.ogg", "VORBIS"),
+        ("a.mp3", "MPEG_LAYER_III"),
+    ],
+)
+@pytest.mark.parametrize("rate", [8000, 44100])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_clip_is_read_as_it_was_written(
+    tmp_path: Path, write_rows: Write, name: str, subtype: str, rate: int, channels: int
+) -> None:
+    sound = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate // 2) / rate)
+    soundfile.write(tmp_path / name, np.stack([sound] * channels, axis=1), rate, subtype=subtype)
+    manifest = write_rows(tmp_path / "m.csv", [{"path": name, "label": "x", "split": "train"}])
+    samples, found_rate = Folder(manifest=str(manifest)).read(0)
+    assert (str(samples.dtype), samples.ndim, found_rate) == ("float32", 1, rate)
+    length = min(len(samples), len(sound))
+    assert length >= 0.95 * len(sound)
+    assert abs(np.corrcoef(samples[:length], sound[:length])[0, 1]) > 0.99
+
+
+def test_channels_are_averaged(tmp_path: Path, write_rows: Write) -> None:
+    both = np.stack([np.full(100, 0.5), np.full(100, -0.25)], axis=1)
+    soundfile.write(tmp_path / "a.wav", both, 16000)
+    manifest = write_rows(tmp_path / "m.csv", [{"path": "a.wav", "label": "x", "split": "train"}])
+    assert Folder(manifest=str(manifest)).read(0)[0] == pytest.approx(0.125, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("val", "valid"), ("validation", "valid"), ("dev", "valid"), ("Test", "test")],
+)
+def test_splits_have_several_spellings(
+    folder_of: Callable[[Rows], Folder], written: str, meant: str
+) -> None:
+    rows = [{"path": "a.wav", "label": "x", "split": written}]
+    assert folder_of(rows).clips()[0].split == meant
+
+
+def test_the_task_is_named_after_the_folder_unless_told(tones: Tones) -> None:
+    assert {clip.task for clip in tones().clips()} == {"tones"}
+    assert {clip.task for clip in tones(task="pitch").clips()} == {"pitch"}
+
+
+def test_a_task_column_makes_several_tasks(folder_of: Callable[[Rows], Folder]) -> None:
+    rows = [
+        {"path": "a.wav", "label": "x", "split": "train", "task": "one"},
+        {"path": "a.wav", "label": "y", "split": "train", "task": "two"},
+    ]
+    assert [clip.task for clip in folder_of(rows).clips()] == ["one", "two"]
+
+
+def test_other_columns_are_kept(folder_of: Callable[[Rows], Folder]) -> None:
+    rows = [{"path": "a.wav", "label": "x", "fold": "1", "speaker": "ann"}]
+    assert folder_of(rows).clips()[0].extra == {"speaker": "ann"}
+
+
+def test_absolute_paths_become_relative(
+    folder_of: Callable[[Rows], Folder], tmp_path: Path
+) -> None:
+    rows = [{"path": str(tmp_path / "sub" / "a.wav"), "label": "x", "split": "train"}]
+    assert folder_of(rows).clips()[0].path == "sub/a.wav"
+
+
+def test_a_folder_is_a_part_like_any_other(tones: Tones) -> None:
+    folder = tones(on_bad_audio="skip")
+    assert build(resolve(folder), expect=Folder) == folder
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {"path": "a.wav", "label": "x", "split": "trian"},
+            r":2: .*`trian` \(did you mean `train`",
+        ),
+        ({"path": "a.wav", "label": "", "split": "train"}, ":2: the label is empty"),
+        ({"path": "", "label": "x", "split": "train"}, ":2: the cell `path` is empty"),
+        ({"path": "a.wav", "label": "x", "split": ""}, ":2: has neither a split nor a fold"),
+        (
+            {"path": "a.wav", "label": "x", "split": "train", "fold": "2"},
+            "split `train` and fold `2`",
+        ),
+        (
+            {"path": "a.wav", "lable": "x", "split": "train"},
+            r"no column `label` \(did you mean `lable`",
+        ),
+        ({"file": "a.wav", "label": "x", "split": "train"}, "no column `path`"),
+        ({"path": "a.wav", "label": "x"}, "neither a column `split` nor `fold`"),
+    ],
+)
+def test_a_wrong_line_is_named(
+    folder_of: Callable[[Rows], Folder], row: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        folder_of([row]).clips()
+
+
+def test_five_wrong_lines_are_named_and_the_rest_counted(
+    folder_of: Callable[[Rows], Folder],
+) -> None:
+    rows = [{"path": f"{number}.wav", "label": "", "split": "train"} for number in range(8)]
+    with pytest.raises(ValueError, match=r":6: [^:]*\n\.\.\. and 3 more$"):
+        folder_of(rows).clips()
+
+
+def test_a_clip_listed_twice_is_refused(folder_of: Callable[[Rows], Folder]) -> None:
+    row = {"path": "a.wav", "label": "x", "split": "train"}
+    with pytest.raises(ValueError, match=r"lists `a.wav` twice"):
+        folder_of([row, row]).clips()
+
+
+def test_a_comma_in_a_label_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,label,split\na.wav,dog, barking,train\n")
+    with pytest.raises(ValueError, match="more cells than the header"):
+        Folder(manifest=str(tmp_path / "m.csv")).clips()
+
+
+def test_a_manifest_without_lines_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,label,split\n")
+    with pytest.raises(ValueError, match="lists no clip"):
+        Folder(manifest=str(tmp_path / "m.csv")).clips()
+
+
+def test_an_empty_manifest_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("")
+    with pytest.raises(ValueError, match="no column `path`"):
+        Folder(manifest=str(tmp_path / "m.csv")).clips()
+
+
+def test_a_manifest_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_bytes(b"path,label\n\xff\xfe\x00")
+    with pytest.raises(ValueError, match="not a CSV file in UTF-8"):
+        Folder(manifest=str(tmp_path / "m.csv")).clips()
+
+
+def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no manifest at .*gone\.csv"):
+        Folder(manifest=str(tmp_path / "gone.csv")).clips()
+
+
+def test_a_spreadsheets_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,label,split\na.wav,x,train\n", encoding="utf-8-sig")
+    assert Folder(manifest=str(tmp_path / "m.csv")).clips()[0].path == "a.wav"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "cannot be decoded"), (b"RIFF no sound at all", "cannot be decoded")],
+)
+def test_a_broken_file_is_named(tones: Tones, content: bytes, reason: str) -> None:
+    folder = tones()
+    (Path(folder.manifest).parent / "low0.wav").write_bytes(content)
+    with pytest.raises(BadAudioError, match=rf"`low0.wav`: {reason}"):
+        folder.read(0)
+
+
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        (np.zeros(0, np.float32), "holds no samples"),
+        (np.array([0, np.nan], np.float32), "not finite"),
+        (np.array([0, np.inf], np.float32), "not finite"),
+    ],
+)
+def test_samples_that_cannot_be_used_are_named(
+    tones: Tones, samples: np.ndarray, reason: str
+) -> None:
+    folder = tones()
+    soundfile.write(Path(folder.manifest).parent / "low0.wav", samples, 16000, subtype="FLOAT")
+    with pytest.raises(BadAudioError, match=reason):
+        folder.read(0)
+
+
+def test_a_file_that_breaks_off_is_named(tones: Tones) -> None:
+    folder = tones()
+    file = Path(folder.manifest).parent / "low0.wav"
+    sound = np.random.default_rng(0).uniform(-1, 1, 48000)
+    soundfile.write(file, sound, 16000, format="FLAC")
+    file.write_bytes(file.read_bytes()[:40000])
+    with pytest.raises(BadAudioError, match=r"low0.wav"):
+        folder.read(0)
+
+
+def test_a_content_digest_tells_sounds_apart_but_not_places(tones: Tones, tmp_path: Path) -> None:
+    here, there = tones(), tones(tmp_path / "elsewhere")
+    digests = [here.content_digest(index) for index in range(6)]
+    assert len(set(digests)) == 6
+    assert digests == [there.content_digest(index) for index in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("clips", "message"),
+    [
+        ([], "no clip"),
+        (
+            [clip("a", "cat", "train"), clip("b", "cat", "test"), clip("c", "dog", "train")],
+            "`dog` of task `pets` has one clip only",
+        ),
+        (
+            [clip("a", "cat", "test"), clip("b", "cat", "test")],
+            "`cat` of task `pets` has no clip with split `train`",
+        ),
+        ([clip("a", "cat", "train"), clip("b", "cat", "train")], "no clip with split `test`"),
+        (
+            [clip("a", "cat", fold="1"), clip("b", "cat", fold="1")],
+            "`cat` of task `pets` has clips in fold `1` only",
+        ),
+        (
+            [clip("a", "cat", "train"), clip("b", "cat", fold="1")],
+            "a `split` for some clips and a `fold`",
+        ),
+    ],
+)
+def test_labels_that_cannot_be_probed_are_named(clips: list[ClipInfo], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_labels(clips)
+
+
+def test_labels_in_several_folds_or_in_both_splits_are_fine() -> None:
+    check_labels([clip("a", "cat", fold="1"), clip("b", "cat", fold="2")])
+    check_labels([clip("a", "cat", "train"), clip("b", "cat", "test")])

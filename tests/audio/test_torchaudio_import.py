@@ -1,0 +1,28 @@
+"""torchaudio loads beside any torch."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ablate.audio.torchaudio_import import _no_extension, torchaudio
+
+
+def test_torchaudio_loads_without_a_warning() -> None:
+    code = "from ablate.audio.torchaudio_import import torchaudio; torchaudio.transforms.Resample"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_pure_python_works() -> None:
+    assert len(torchaudio.functional.resample(torch.zeros(8000), 8000, 16000)) == 16000
+
+
+def test_what_needs_the_extension_refuses_by_name() -> None:
+    def forced_align() -> None: ...
+
+    with pytest.raises(RuntimeError, match="forced_align"):
+        _no_extension().fail_if_no_align(forced_align)()

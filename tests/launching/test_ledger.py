@@ -1,0 +1,186 @@
+"""What is on disk, and what is left to do."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.launching import backlog, ledger, overview
+from ablate.launching.backlog import Run
+
+KNN = {"type": "KNN", "k": 10}
+LINEAR = {"type": "Linear"}
+
+
+def record(folder: Path, **content: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(json.dumps(content))
+    return folder
+
+
+def scored(folder: Path, task: str, settings: dict[str, Any], test: float | None = 40.0) -> None:
+    path = folder / "probes" / task / f"{settings['type']}{settings.get('k', '')}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"settings": settings, "scores": {"mean": {"valid": None, "test": test}}}
+    path.write_text(json.dumps(content))
+
+
+def wanted(*fingerprints: str, kind: str = "jepa") -> list[Run]:
+    return [Run(name, kind, {"seed": 0}, f"title of {name}") for name in fingerprints]
+
+
+@pytest.mark.parametrize("state", ["done", "failed", "cancelled"])
+def test_an_ended_run_is_in_the_state_it_recorded(tmp_path: Path, state: str) -> None:
+    entry = ledger.entry(record(tmp_path / "run", state=state, reason="why", cost={"seconds": 3}))
+    assert entry == ledger.Entry(state, "why", 3)
+
+
+def test_a_run_without_a_record_is_planned(tmp_path: Path) -> None:
+    assert ledger.entry(tmp_path / "run").state == "planned"
+
+
+def test_a_running_run_that_nobody_holds_is_stale(tmp_path: Path) -> None:
+    assert ledger.entry(record(tmp_path / "run", state="running")).state == "stale"
+
+
+def test_a_held_run_is_running(tmp_path: Path) -> None:
+    folder = record(tmp_path / "run", state="running")
+    with ledger.held(folder):
+        assert ledger.entry(folder).state == "running"
+
+
+def test_a_run_is_held_once(tmp_path: Path) -> None:
+    with ledger.held(tmp_path / "run") as first, ledger.held(tmp_path / "run") as second:
+        assert (first, second) == (True, False)
+
+
+def test_a_run_is_let_go_by_a_process_that_is_killed(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    holder = context.Process(target=hold_for_ever, args=(tmp_path / "run", ready))
+    holder.start()
+    assert ready.wait(30)
+    assert ledger.is_held(tmp_path / "run")
+    os.kill(holder.pid or 0, signal.SIGKILL)
+    holder.join()
+    assert not ledger.is_held(tmp_path / "run")
+
+
+def hold_for_ever(folder: Path, ready: Any) -> None:
+    with ledger.held(folder):
+        ready.set()
+        time.sleep(60)
+
+
+def test_closing_keeps_a_run_that_has_ended(tmp_path: Path) -> None:
+    folder = record(tmp_path / "run", state="done")
+    ledger.close(folder, "failed", "worker died")
+    assert ledger.entry(folder).state == "done"
+
+
+def test_closing_keeps_what_the_worker_had_recorded(tmp_path: Path) -> None:
+    folder = record(tmp_path / "run", state="running", attempt=2)
+    ledger.close(folder, "failed", "worker died")
+    content = json.loads((folder / "run.json").read_text())
+    assert content == {"state": "failed", "attempt": 2, "reason": "worker died"}
+
+
+def test_a_config_is_written_once(tmp_path: Path) -> None:
+    ledger.prepare(tmp_path / "run", kind="jepa", settings={"seed": 0})
+    ledger.prepare(tmp_path / "run", kind="jepa", settings={"seed": 1})
+    content = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert content == {"kind": "jepa", "settings": {"seed": 0}}
+
+
+def test_half_a_file_is_refused_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"state": ')
+    with pytest.raises(ValueError, match=r"run\.json is not JSON .* delete it"):
+        ledger.entry(tmp_path)
+
+
+def test_a_probe_is_missing_until_every_task_has_its_score(tmp_path: Path) -> None:
+    probes = {"knn": KNN, "linear": LINEAR}
+    assert ledger.missing_probes(tmp_path, probes) == ["knn", "linear"]
+    scored(tmp_path, "speech", KNN)
+    scored(tmp_path, "speech", LINEAR)
+    scored(tmp_path, "music", KNN)
+    assert ledger.missing_probes(tmp_path, probes) == ["linear"]
+
+
+def test_a_changed_probe_is_missing(tmp_path: Path) -> None:
+    scored(tmp_path, "speech", KNN)
+    assert ledger.missing_probes(tmp_path, {"knn": {**KNN, "k": 5}}) == ["knn"]
+
+
+def test_a_renamed_probe_is_not_missing(tmp_path: Path) -> None:
+    scored(tmp_path, "speech", KNN)
+    assert ledger.missing_probes(tmp_path, {"neighbours": KNN}) == []
+
+
+def test_a_score_is_the_mean_over_tasks(tmp_path: Path) -> None:
+    scored(tmp_path, "speech", KNN, 40)
+    scored(tmp_path, "music", KNN, 50)
+    scored(tmp_path, "music", {**KNN, "k": 5}, 90)
+    assert ledger.score(tmp_path, KNN, "mean") == 45
+    assert ledger.score(tmp_path, KNN, "concat_freq") is None
+
+
+def test_a_run_is_found_by_the_beginning_of_its_fingerprint(tmp_path: Path) -> None:
+    for name in ("abc1", "abd2"):
+        ledger.prepare(tmp_path / name, kind="jepa", settings={})
+    assert ledger.find(tmp_path, "abc").name == "abc1"
+    with pytest.raises(ValueError, match=r"2 runs in .* begin with `ab`: abc1, abd2; say more"):
+        ledger.find(tmp_path, "ab")
+    with pytest.raises(ValueError, match=r"no run in .* begins with `x`"):
+        ledger.find(tmp_path, "x")
+
+
+def test_the_environment_names_the_folders() -> None:
+    found = ledger.folders({"ABLATE_RUNS": "/far/runs"})
+    assert (found.runs, found.reports) == (Path("/far/runs"), Path("reports"))
+
+
+def test_the_backlog_sorts_runs_by_what_is_left_to_do(tmp_path: Path) -> None:
+    for name in ("done", "rescore"):
+        record(tmp_path / name, state="done")
+    scored(tmp_path / "done", "speech", KNN)
+    record(tmp_path / "failed", state="failed", reason="nan")
+    record(tmp_path / "cut", state="cancelled")
+    record(tmp_path / "stale", state="running")
+    runs = wanted("done", "rescore", "failed", "cut", "stale", "new")
+    found = backlog.find(runs, tmp_path, {"knn": KNN})
+    assert [run.fingerprint for run in found.start] == ["cut", "stale", "new"]
+    assert [run.fingerprint for run in found.score] == ["rescore"]
+    assert [run.fingerprint for run in found.done] == ["done"]
+    assert [(run.fingerprint, reason) for run, reason in found.failed] == [("failed", "nan")]
+
+
+def test_failed_runs_are_started_again_when_asked(tmp_path: Path) -> None:
+    record(tmp_path / "failed", state="failed")
+    found = backlog.find(wanted("failed"), tmp_path, {}, retry_failed=True)
+    assert [run.fingerprint for run in found.start] == ["failed"]
+
+
+def test_a_shared_run_is_wanted_once(tmp_path: Path) -> None:
+    assert len(backlog.find(wanted("a", "a", "b"), tmp_path, {}).start) == 2
+
+
+def test_references_are_run_after_trials(tmp_path: Path) -> None:
+    runs = [*wanted("twin", kind="random_init"), *wanted("trial")]
+    jobs = backlog.find(runs, tmp_path, {}).jobs(tmp_path, {})
+    assert [job.folder.name for job in jobs] == ["trial", "twin"]
+
+
+def test_jobs_have_their_config_on_disk(tmp_path: Path) -> None:
+    (job,) = backlog.find(wanted("a"), tmp_path, {}).jobs(tmp_path, {})
+    content = json.loads((job.folder / "config.json").read_text())
+    assert content == {"kind": "jepa", "settings": {"seed": 0}}
+
+
+def test_columns_are_aligned() -> None:
+    assert overview.columns([["a", "bb", ""], ["ccc", "d", "e"]]) == ["  a    bb", "  ccc  d   e"]

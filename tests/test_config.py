@@ -1,0 +1,283 @@
+"""A study's text: what is understood, and what is refused with file, line and a way out."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.config import load
+from ablate.schema import DEFAULT_PROBES, Study, StudyError
+
+STUDY = """\
+study: masking
+baseline:
+  extends: recipes/tiny.yaml
+  masker: {type: maskers.Random, ratio: 0.6}
+  budget:
+    steps: 1500
+factors:
+  masker:
+    random: {type: maskers.Random, ratio: 0.6}
+    block: {type: maskers.MultiBlock}
+  optimizer.rate: [1e-3, 3e-3]
+seeds: 3
+score: knn.concat_freq
+report: {equivalence_margin: 1.5}
+"""
+TINY = """\
+# the smallest
+masker: {type: maskers.TimeFrequency, axes: time}
+budget: {steps: 10, batch: 16}
+encoder:
+  type: ablate.model.vit.ViT
+  dim: 64
+optimizer: {rate: 1e-3}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write("studies/masking.yaml", STUDY)
+    write("studies/recipes/tiny.yaml", TINY)
+    return tmp_path
+
+
+def write(path: str, text: str) -> Path:
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def loaded(*overrides: str) -> Study:
+    return load(Path("studies/masking.yaml"), overrides)
+
+
+def baseline(*overrides: str) -> Any:
+    return loaded(*overrides).baseline.plain()
+
+
+def problems(text: str | None = None, *overrides: str) -> list[str]:
+    if text is not None:
+        write("studies/masking.yaml", text)
+    with pytest.raises(StudyError) as caught:
+        loaded(*overrides)
+    return caught.value.problems
+
+
+def test_a_study_is_read(folder: Path) -> None:
+    study = loaded()
+    assert (study.name, study.seeds, study.score) == ("masking", (0, 1, 2), "knn.concat_freq")
+    assert (study.report.equivalence_margin, study.report.alpha) == (1.5, 0.05)
+    assert list(study.factors["masker"]) == ["random", "block"]
+    assert study.probes == DEFAULT_PROBES
+
+
+def test_the_first_comment_is_the_title(folder: Path) -> None:
+    write("studies/masking.yaml", "#\n# Does it matter?\n#\n#   more\n" + STUDY)
+    assert loaded().title == "Does it matter?"
+
+
+def test_the_source_ends_with_the_overrides(folder: Path) -> None:
+    assert loaded("budget.steps=3").source == STUDY + "# override: budget.steps=3\n"
+
+
+def test_numbers_with_an_exponent_are_numbers(folder: Path) -> None:
+    levels = loaded().factors["optimizer.rate"]
+    assert {label: level.value for label, level in levels.items()} == {
+        "0.001": 0.001,
+        "0.003": 0.003,
+    }
+
+
+def test_no_is_a_word(folder: Path) -> None:
+    assert baseline("data.label=no")["data"] == {"label": "no"}
+
+
+def test_an_extended_file_is_merged_deeply(folder: Path) -> None:
+    assert baseline()["budget"] == {"steps": 1500, "batch": 16}
+
+
+def test_another_type_replaces_what_was_inherited(folder: Path) -> None:
+    assert baseline()["masker"] == {"type": "maskers.Random", "ratio": 0.6}
+
+
+def test_the_same_type_adds_to_what_was_inherited(folder: Path) -> None:
+    text = STUDY.replace(
+        "  budget:", "  encoder: {type: ablate.model.vit.ViT, layers: 2}\n  budget:"
+    )
+    write("studies/masking.yaml", text)
+    assert baseline()["encoder"] == {"type": "ablate.model.vit.ViT", "dim": 64, "layers": 2}
+
+
+def test_extended_files_extend_files_relative_to_themselves(folder: Path) -> None:
+    write("studies/recipes/tiny.yaml", "extends: ../more/base.yaml\n" + TINY)
+    write("studies/more/base.yaml", "mel: {bands: 80}\nbudget: {clips: 3}\n")
+    assert baseline()["mel"] == {"bands": 80}
+    assert baseline()["budget"] == {"clips": 3, "steps": 1500, "batch": 16}
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        (["masker", "ratio"], "studies/masking.yaml:4"),
+        (["budget", "steps"], "studies/masking.yaml:6"),
+        (["budget", "batch"], "studies/recipes/tiny.yaml:3"),
+        (["encoder", "dim"], "studies/recipes/tiny.yaml:6"),
+        (["encoder", "nothing", "there"], "studies/recipes/tiny.yaml:4"),
+        (["predictor"], "studies/masking.yaml:2"),
+        (["optimizer", "rate"], "command line"),
+    ],
+)
+def test_every_value_knows_where_it_was_written(folder: Path, path: list[str], place: str) -> None:
+    assert loaded("optimizer.rate=1e-4").baseline.nearest(path).place == place
+
+
+def test_an_override_addresses_the_baseline(folder: Path) -> None:
+    settings = baseline("budget.steps=10", "data.label=instrument", "masker.blocks=[1, 2]")
+    assert settings["budget"] == {"steps": 10, "batch": 16}
+    assert settings["data"] == {"label": "instrument"}
+    assert settings["masker"]["blocks"] == [1, 2]
+
+
+def test_an_override_addresses_the_study(folder: Path) -> None:
+    study = loaded("seeds=[4, 7]", "probes.knn.k=5", "report.alpha=0.1", "score=linear.mean")
+    assert (study.seeds, study.score, study.report.alpha) == ((4, 7), "linear.mean", 0.1)
+    assert study.probes["knn"] == {**DEFAULT_PROBES["knn"], "k": 5}
+
+
+def test_an_override_reaches_into_a_level(folder: Path) -> None:
+    study = loaded("factors.masker.block.num_targets=2")
+    assert study.factors["masker"]["block"].plain()["num_targets"] == 2
+
+
+def test_an_override_finds_a_factor_with_dots_in_its_name(folder: Path) -> None:
+    assert list(loaded("factors.optimizer.rate=[1, 2]").factors["optimizer.rate"]) == ["1", "2"]
+
+
+def test_an_override_can_add_a_factor(folder: Path) -> None:
+    assert list(loaded("factors.budget.batch=[8, 16]").factors["budget.batch"]) == ["8", "16"]
+
+
+def test_another_type_on_the_command_line_replaces_the_branch(folder: Path) -> None:
+    settings = baseline("masker.type=maskers.Inverse", "masker.depth=2")
+    assert settings["masker"] == {"type": "maskers.Inverse", "depth": 2}
+
+
+def test_the_same_type_on_the_command_line_changes_nothing(folder: Path) -> None:
+    assert baseline("masker.type=maskers.Random")["masker"]["ratio"] == 0.6
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("budgt.steps=10", "unknown key `budgt` (did you mean `budget`?)"),
+        ("seed=3", "unknown key `seed` (did you mean `seeds`?)"),
+        ("baseline.maskr.ratio=1", "unknown key `maskr` of `baseline` (did you mean `masker`?)"),
+        ("factors.maske=[1]", "factor `maske` is not a setting of the baseline (did you mean"),
+        ("probes.kn.k=3", "probe `kn` needs a `type`: the dotted path of a probe (did you mean"),
+        ("report.alpa=0.1", "unknown key `alpa` of `report` (did you mean `alpha`?)"),
+        ("score=knn.concat", "no pooling `concat` (did you mean `concat_freq`?)"),
+        ("score=kn.mean", "there is no probe `kn` (did you mean `knn`?)"),
+        ("budget.steps", "expected `key=value`"),
+        ("=3", "expected `key=value`"),
+        ("budget..steps=3", "expected `key=value`"),
+        ("study.name=3", "`name` cannot be set: the value there is 'masking'"),
+        ("budget.steps=[1", "not YAML"),
+    ],
+)
+def test_a_wrong_override_is_refused(folder: Path, override: str, expected: str) -> None:
+    (problem,) = problems(None, override)
+    assert problem.startswith("command line: ")
+    assert expected in problem
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("seeds: 3", "sedes: 3", "masking.yaml:12: unknown key `sedes` (did you mean `seeds`?)"),
+        ("seeds: 3", "seeds: 0", "masking.yaml:12: `seeds` must be a count from 1 up"),
+        ("seeds: 3", "seeds: [1, 1]", "different integers from 0 up; got [1, 1]"),
+        ("seeds: 3", "seeds: true", "different integers from 0 up; got True"),
+        ("seeds: 3", "seeds: {start: 3}", "got {'start': 3}"),
+        ("study: masking", "study: a/b", "masking.yaml:1: `study` must be a name"),
+        ("study: masking\n", "", "masking.yaml:1: `study` is missing"),
+        ("  masker: {", "  maskr: {", "masking.yaml:4: unknown key `maskr` of `baseline`"),
+        ("  masker: {", "  seed: {", "masking.yaml:4: `seed` is not a setting of the baseline"),
+        ("tiny.yaml", "tny.yaml", "masking.yaml:3: `extends`: studies/recipes/tny.yaml: no such"),
+        ("recipes/tiny.yaml", "masking.yaml", "masking.yaml:3: `extends` goes in a circle"),
+        ("recipes/tiny.yaml", "[1]", "masking.yaml:3: `extends` must be a path, got [1]"),
+        ("  optimizer.rate:", "  rate:", "masking.yaml:11: factor `rate` is not a setting"),
+        ("  optimizer.rate:", "  masker.ratio:", "lies inside the factor `masker`"),
+        ("  optimizer.rate:", "  budget.steps.x:", "no settings: 1500"),
+        ("[1e-3, 3e-3]", "[1e-3, 0.001]", "masking.yaml:11: levels `0.001` and `0.001 again`"),
+        ("[1e-3, 3e-3]", "[]", "needs levels"),
+        ("[1e-3, 3e-3]", "1e-3", "needs levels"),
+        ("[1e-3, 3e-3]", "[{a: 1}]", "needs a label"),
+        ("    block:", "    a/b:", "masking.yaml:10: a level's label names files"),
+        ("{type: maskers.MultiBlock}", "{ratio: 0.6, type: maskers.Random}", "are the same"),
+        ("report: {", "report: [", "not YAML"),
+        ("margin: 1.5", "margin: -1", "must lie between 0 and 100; got -1"),
+        ("seeds: 3", "seeds: 3\nseeds: 4", "masking.yaml:13: the key `seeds` is written twice"),
+        ("    steps: 1500", "\tsteps: 1500", "masking.yaml:6: not YAML: a tab"),
+        ("steps: 1500", "steps: .inf", "masking.yaml:6: inf is not a number"),
+        ("steps: 1500", "steps: 2020-01-01", "masking.yaml:6: `2020-01-01` is a date"),
+        ("study: masking", "&all\nstudy: *all", "masking.yaml:2: an alias that contains itself"),
+        ("seeds: 3", "seeds: 3\nprobes: {}", "`probes` must map names"),
+        ("seeds: 3", "seeds: 3\nprobes: {knn: {k: 3}}", "probe `knn` needs a `type`"),
+        ("seeds: 3", "seeds: 3\nprobes: {a.b: {type: x.Y}}", "a probe's name is made of"),
+    ],
+)
+def test_a_wrong_study_is_refused_where_it_is_wrong(
+    folder: Path, before: str, after: str, expected: str
+) -> None:
+    assert before in STUDY
+    found = problems(STUDY.replace(before, after, 1))
+    assert any(expected in problem for problem in found), found
+
+
+def test_all_problems_are_told_at_once(folder: Path) -> None:
+    text = STUDY.replace("seeds: 3", "seeds: 0").replace("  masker: {", "  maskr: {", 1)
+    assert len(problems(text, "budgt.steps=3")) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "studies/masking.yaml: the file is empty"),
+        ("# nothing\n", "studies/masking.yaml: the file is empty"),
+        ("- a\n", "studies/masking.yaml:1: expected the keys study, baseline"),
+        ("study: a\n---\nstudy: b\n", "not YAML: but found another document"),
+    ],
+)
+def test_a_file_that_holds_no_study_is_refused(folder: Path, text: str, expected: str) -> None:
+    (problem,) = problems(text)
+    assert expected in problem
+
+
+def test_a_missing_file_is_named_with_its_neighbours(folder: Path) -> None:
+    with pytest.raises(StudyError, match=r"no such file \(did you mean `masking.yaml`\?\)"):
+        load(Path("studies/maskng.yaml"))
+
+
+def test_a_file_that_is_not_text_is_refused(folder: Path) -> None:
+    Path("studies/masking.yaml").write_bytes(b"study: \xff\xfe")
+    with pytest.raises(StudyError, match="not UTF-8"):
+        loaded()
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(folder: Path) -> None:
+    Path("studies/masking.yaml").write_text(STUDY, encoding="utf-8-sig")
+    assert loaded().name == "masking"
+
+
+def test_aliases_are_understood(folder: Path) -> None:
+    text = STUDY.replace("steps: 1500", "steps: &n 7\n    batch: *n")
+    write("studies/masking.yaml", text)
+    assert baseline()["budget"] == {"steps": 7, "batch": 7}
+
+
+@pytest.mark.parametrize("file", sorted(Path(__file__).parents[1].glob("studies/*.yaml")), ids=str)
+def test_our_studies_are_in_order(file: Path) -> None:
+    assert load(file).seeds

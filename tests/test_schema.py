@@ -1,0 +1,22 @@
+"""What the office says of a study agrees with what the workshop can do."""
+
+import dataclasses
+
+from ablate import parts, schema
+from ablate.probing.features import POOLINGS
+from ablate.probing.probe import AbstractProbe
+from ablate.schema import DEFAULT_PROBES, SETTINGS
+from ablate.workshop.subjects import Trial
+
+
+def test_a_study_may_write_every_setting_of_a_trial_but_its_seed() -> None:
+    assert {*SETTINGS, "seed"} == {field.name for field in dataclasses.fields(Trial)}
+
+
+def test_a_score_may_name_every_pooling() -> None:
+    assert schema.POOLINGS == POOLINGS
+
+
+def test_the_default_probes_can_be_built() -> None:
+    for settings in DEFAULT_PROBES.values():
+        assert parts.build(settings, expect=AbstractProbe)
