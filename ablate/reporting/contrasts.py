@@ -1,0 +1,191 @@
+"""Which arms are held against which, and which seeds they share.
+
+A level meets the baseline level of its own factor, within every combination of the other
+factors. One baseline cell for all would mix the factors: *block on strips against random on
+squares* is mostly the patch. Where a factor changes the random-init twin (patchifier, front
+end, encoder), the arms are compared by their gain over their own twin.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ablate.reporting.results import Results, Trial
+
+Levels = tuple[tuple[str, str], ...]  # (factor, level) of every factor that is held fixed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One side of a contrast within one combination: what each seed gave, if anything."""
+
+    values: Mapping[int, float | None]  # by seed, as planned
+    failed: int
+    settings: frozenset[str]  # the devices and precisions that made the values
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two arms of one combination; only seeds that both have count."""
+
+    level: Arm
+    against: Arm
+
+    @property
+    def matched(self) -> dict[int, tuple[float, float]]:
+        """Returns both values of every seed that has both."""
+        values = {}
+        for seed in sorted(self.level.values.keys() & self.against.values.keys()):
+            one, other = self.level.values[seed], self.against.values[seed]
+            if one is not None and other is not None:
+                values[seed] = (one, other)
+        return values
+
+    @property
+    def differences(self) -> dict[int, float]:
+        """Returns level less against, by seed."""
+        return {seed: one - other for seed, (one, other) in self.matched.items()}
+
+    @property
+    def planned(self) -> int:
+        """Counts the pairs there would be if every trial had a score."""
+        return len(self.level.values.keys() | self.against.values.keys())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """A question put to the study: is this level better than that one?"""
+
+    family: Literal["pooled", "within", "learning"]
+    factor: str  # empty in the learning family
+    level: str
+    against: str
+    measure: Literal["score", "gain"]
+    held: Levels = ()  # what was held fixed; empty when pooled over it
+    others: tuple[str, ...] = ()  # the factors pooled over
+    pairs: tuple[Pair, ...] = field(repr=False)  # one a combination
+
+    @property
+    def planned(self) -> int:
+        """Counts the pairs of seeds there would be if every trial had a score."""
+        return sum(pair.planned for pair in self.pairs)
+
+
+def contrasts(results: Results) -> list[Contrast]:
+    """Lists every contrast of the study: pooled, within a combination, and of learning."""
+    found = list(_of_factors(results))
+    pooled = [contrast for contrast in found if contrast.family == "pooled"]
+    within = [contrast for contrast in found if contrast.family == "within"]
+    return [*pooled, *within, *_of_learning(results)]
+
+
+def changes_twin(results: Results, factor: str) -> bool:
+    """Says whether the random-init twin changes with the factor's level, all else fixed."""
+    twins: dict[tuple[Levels, int], set[str]] = {}
+    for trial in results.trials:
+        if trial.plan.get("twin"):
+            key = (_without(trial, factor), trial.seed)
+            twins.setdefault(key, set()).add(trial.plan["twin"])
+    return any(len(found) > 1 for found in twins.values())
+
+
+def _of_factors(results: Results) -> Iterator[Contrast]:
+    for factor, levels in results.plan["factors"].items():
+        against = str(results.plan["baseline"][factor])
+        measure: Literal["score", "gain"] = "gain" if changes_twin(results, factor) else "score"
+        cells = _cells(results, factor)
+        for level in (str(level) for level in levels if str(level) != against):
+            pairs = {
+                held: Pair(_arm(cell[level], measure), _arm(cell[against], measure))
+                for held, cell in cells.items()
+                if level in cell and against in cell
+            }
+            if not pairs:
+                continue  # this design never puts the two side by side
+            yield Contrast(
+                family="pooled",
+                factor=factor,
+                level=level,
+                against=against,
+                measure=measure,
+                held=next(iter(pairs)) if len(pairs) == 1 else (),
+                others=_varying(pairs),
+                pairs=tuple(pairs.values()),
+            )
+            for held, pair in pairs.items():
+                if len(pairs) > 1:  # of one combination, the pooled contrast already is it
+                    yield Contrast(
+                        family="within",
+                        factor=factor,
+                        level=level,
+                        against=against,
+                        measure=measure,
+                        held=held,
+                        pairs=(pair,),
+                    )
+
+
+def _of_learning(results: Results) -> Iterator[Contrast]:
+    """Yields *did it learn at all*: the trained encoder against its own random-init twin."""
+    baseline = {factor: str(level) for factor, level in results.plan["baseline"].items()}
+    varied = [factor for factor in results.factors if changes_twin(results, factor)]
+    fixed = [factor for factor in results.factors if factor not in varied]
+    combinations: dict[Levels, list[Trial]] = {}
+    for trial in results.trials:
+        if all(trial.levels.get(factor, baseline[factor]) == baseline[factor] for factor in fixed):
+            held = tuple((f, trial.levels[f]) for f in varied if f in trial.levels)
+            combinations.setdefault(held, []).append(trial)
+    for held, trials in combinations.items():
+        twin = Arm(
+            values={trial.seed: trial.twin_score for trial in trials},
+            failed=sum(trial.twin.state == "failed" for trial in trials),
+            settings=_settings(trial.twin.record for trial in trials),
+        )
+        yield Contrast(
+            family="learning",
+            factor="",
+            level="trained",
+            against="random init",
+            measure="score",
+            held=held,
+            pairs=(Pair(_arm(trials, "score"), twin),),
+        )
+
+
+def _cells(results: Results, factor: str) -> dict[Levels, dict[str, list[Trial]]]:
+    cells: dict[Levels, dict[str, list[Trial]]] = {}
+    for trial in results.trials:
+        if factor in trial.levels:
+            cell = cells.setdefault(_without(trial, factor), {})
+            cell.setdefault(trial.levels[factor], []).append(trial)
+    return cells
+
+
+def _arm(trials: Sequence[Trial], measure: Literal["score", "gain"]) -> Arm:
+    return Arm(
+        values={trial.seed: trial.score if measure == "score" else trial.gain for trial in trials},
+        failed=sum(trial.failed for trial in trials),
+        settings=_settings(trial.run.record for trial in trials),
+    )
+
+
+def _settings(records: Iterable[Mapping[str, object]]) -> frozenset[str]:
+    """Returns what computed the numbers; `cuda:0` and `cuda:1` are one kind of device."""
+    return frozenset(
+        f"{str(record['device']).partition(':')[0]} {record.get('precision', '')}"
+        for record in records
+        if record.get("device")
+    )
+
+
+def _without(trial: Trial, factor: str) -> Levels:
+    return tuple((name, level) for name, level in trial.levels.items() if name != factor)
+
+
+def _varying(combinations: Iterable[Levels]) -> tuple[str, ...]:
+    """Returns the factors that are not the same in all combinations."""
+    seen: dict[str, set[str]] = {}
+    for held in combinations:
+        for name, level in held:
+            seen.setdefault(name, set()).add(level)
+    return tuple(name for name, levels in seen.items() if len(levels) > 1)

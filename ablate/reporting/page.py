@@ -1,0 +1,147 @@
+"""The report as one HTML page that needs nothing but itself, and as Markdown."""
+
+import base64
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup, escape
+
+from ablate.reporting.figures import Picture
+from ablate.reporting.rendering import Table, piped, share
+from ablate.reporting.wording import Sentence
+
+TEMPLATE = "page.html.j2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One mask picture of the gallery: a masker on a patchifier's grid."""
+
+    masker: str
+    patchifier: str
+    path: Path
+    caption: str
+
+    @property
+    def data(self) -> str:
+        """Returns the picture as a `data:` address, so that the page needs no other file."""
+        return "data:image/png;base64," + base64.b64encode(self.path.read_bytes()).decode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Every masker on the same clip: a row a masker, a column a patchifier."""
+
+    title: str
+    patchifiers: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Tile | None, ...]], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """All that the page shows, in reading order."""
+
+    study: str
+    title: str
+    summary: str
+    sentences: Sequence[Sentence]
+    cautions: Sequence[str]
+    pictures: Sequence[Picture]
+    tables: Sequence[Table]
+    gallery: Gallery | None
+    protocol: Sequence[str]
+    text: str
+
+    def html(self) -> str:
+        """Writes the page."""
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(Path(__file__).parent),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        environment.filters["inline"] = inline_svg
+        return environment.get_template(TEMPLATE).render(page=self)
+
+    def markdown(self, folder: Path) -> str:
+        """Writes the report for a forge; pictures are linked relative to `folder`."""
+        pieces = [f"# {self.title}", self.summary, "## Verdicts"]
+        pieces.append(
+            "\n".join(f"- **{s.word}** {s.claim} ({s.numbers})." for s in self.sentences)
+            or "There is nothing to compare."
+        )
+        if self.cautions:
+            pieces += ["## Read with care", "\n".join(f"- {line}" for line in self.cautions)]
+        for picture in self.pictures:
+            link = f"![{picture.title}](figures/{picture.name}.png)"
+            pieces += [f"## {picture.title}", link, picture.caption]
+        for table in self.tables:
+            if table.rows:
+                pieces += [f"## {table.title}", table.markdown(), table.caption]
+        if self.gallery:
+            pieces += ["## Masks", self.gallery.title, _gallery_markdown(self.gallery, folder)]
+        pieces += ["## Protocol", *self.protocol]
+        pieces += ["## Study", f"```yaml\n{self.text.rstrip()}\n```"]
+        return "\n\n".join(pieces) + "\n"
+
+
+def gallery(plan: Mapping[str, Any], folder: Path) -> Gallery | None:
+    """Lays out the mask pictures that the plan lists and that are there; None without any."""
+    listed = plan.get("gallery") or {}
+    pictures = listed.get("pictures") or []
+    tiles: dict[tuple[str, str], Tile] = {}
+    for picture in pictures:
+        path = _found(folder, Path(listed["folder"]) / picture["file"])
+        if path is not None:
+            key = (str(picture["masker"]), str(picture["patchifier"]))
+            shares = f"context {share(picture['context'])}, targets {share(picture['targets'])}"
+            tiles[key] = Tile(masker=key[0], patchifier=key[1], path=path, caption=shares)
+    if not tiles:
+        return None
+    columns = tuple(dict.fromkeys(patchifier for _, patchifier in tiles))
+    rows = dict.fromkeys(masker for masker, _ in tiles)
+    return Gallery(
+        title=str(listed.get("title") or ""),
+        patchifiers=columns,
+        rows=tuple((row, tuple(tiles.get((row, column)) for column in columns)) for row in rows),
+    )
+
+
+def inline_svg(picture: Picture) -> Markup:
+    """Returns the figure for the inside of a page: no head, and identifiers of its own."""
+    svg = picture.svg[picture.svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
+    svg = re.sub(r'\bid="', f'id="{picture.name}-', svg)
+    svg = re.sub(r'href="#', f'href="#{picture.name}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{picture.name}-", svg)
+    label = escape(picture.title)
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
+
+
+def _found(folder: Path, path: Path) -> Path | None:
+    """Looks for a picture beside the report first, so that a moved report finds its own."""
+    return next((place for place in (folder / path, path) if place.is_file()), None)
+
+
+def _gallery_markdown(shown: Gallery, folder: Path) -> str:
+    lines = [["", *map(piped, shown.patchifiers)], [":---"] * (1 + len(shown.patchifiers))]
+    for masker, tiles in shown.rows:
+        links = [
+            quote(Path(os.path.relpath(tile.path, folder)).as_posix()) if tile else ""
+            for tile in tiles
+        ]
+        cells = [
+            f"![{tile.caption}]({link})" if tile else ""
+            for tile, link in zip(tiles, links, strict=True)
+        ]
+        lines.append([piped(masker), *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

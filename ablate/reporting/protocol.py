@@ -1,0 +1,179 @@
+"""How the numbers were made, in words for a paper, and what a reader should be wary of."""
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+from typing import Any
+
+from ablate.reporting.rendering import Table, share
+from ablate.reporting.results import Results
+from ablate.reporting.tables import score_name
+from ablate.reporting.verdicts import FAMILIES, Verdict
+from ablate.reporting.wording import place
+
+NOTABLE_SHARE = 0.05  # of the grid: the least difference in visible audio worth a warning
+
+
+def cautions(results: Results, verdicts: Sequence[Verdict], variants: Table) -> list[str]:
+    """Lists what could make the verdicts mean less than they seem to."""
+    return [
+        *_unfinished(results),
+        *_unmatched(variants, "context"),
+        *_unmatched(variants, "targets"),
+        *_not_learned(verdicts, variants),
+        *_mixed(results),
+        *_skipped(results),
+    ]
+
+
+def protocol(results: Results) -> list[str]:
+    """Writes the protocol, a paragraph an entry."""
+    return [_design(results), _statistics(results), _data(results), _machines(results)]
+
+
+def _unfinished(results: Results) -> Iterator[str]:
+    total = len(results.trials)
+    counts = {
+        "failed": sum(trial.failed for trial in results.trials),
+        "collapsed": sum(trial.collapsed for trial in results.trials),
+        "without a score for another reason": sum(
+            trial.state not in ("done", "failed") and trial.score is None
+            for trial in results.trials
+        ),
+    }
+    for what, count in counts.items():
+        if count:
+            yield f"{count} of {total} trials {what}: see the table of failures."
+    if len({trial.seed for trial in results.trials}) < 2:
+        yield "One seed: nothing can be said about the spread between seeds, and so no verdict."
+
+
+def _unmatched(variants: Table, name: str) -> Iterator[str]:
+    """Warns where variants saw unlike amounts of audio: the usual hidden cause."""
+    known = {row["variant"]: row[name] for row in variants.rows if row[name] is not None}
+    if not known:
+        return
+    least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+    if known[most] - known[least] > NOTABLE_SHARE:
+        yield (
+            f"Variants differ in their realised {name}: {share(known[least])} of the grid for "
+            f"{least}, {share(known[most])} for {most}. Part of a difference in score may be the "
+            "amount of audio and not the shape of the mask."
+        )
+
+
+def _not_learned(verdicts: Sequence[Verdict], variants: Table) -> Iterator[str]:
+    unsure = [v for v in verdicts if v.contrast.family == "learning" and v.word != "better"]
+    if unsure:
+        where = "; ".join(f"{place(v.contrast)}: {v.word}" for v in unsure)
+        yield (
+            f"The baseline is not shown to beat its own random init everywhere ({where}). Where "
+            "nothing was learned, differences between masks say little."
+        )
+    beaten = [
+        row["variant"]
+        for row in variants.rows
+        if None not in (row["score"], row["mel_statistics"])
+        and row["score"] < row["mel_statistics"]
+    ]
+    if beaten:
+        yield f"Plain log-mel statistics score higher than {'; '.join(beaten)}."
+
+
+def _mixed(results: Results) -> Iterator[str]:
+    records = [trial.run.record for trial in results.trials]
+    codes = sorted({str((r.get("code") or {}).get("git") or "unknown")[:10] for r in records if r})
+    if len(codes) > 1:
+        yield f"The runs were made by {len(codes)} versions of the code: {', '.join(codes)}."
+    if any((record.get("code") or {}).get("dirty") for record in records):
+        yield "Some runs were made by code with changes that were not committed."
+    devices = sorted(_devices(results))
+    if len(devices) > 1:
+        yield f"The runs mix devices or precisions: {', '.join(devices)}."
+
+
+def _skipped(results: Results) -> Iterator[str]:
+    for data in results.plan["data"]:
+        if skipped := data["skipped"]:
+            first = "; ".join(f"{path} ({reason})" for path, reason in skipped[:3])
+            more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+            yield f"Clips left out because they could not be read: {len(skipped)}. {first}{more}."
+
+
+def _design(results: Results) -> str:
+    factors = results.plan["factors"]
+    levels = "; ".join(f"{name}: {', '.join(map(str, of))}" for name, of in factors.items())
+    seeds = sorted({trial.seed for trial in results.trials})
+    named = f"Factors are {levels}." if levels else "There is one variant and no factor."
+    probe = results.plan["probes"][results.plan["score"]["probe"]]
+    settings = ", ".join(f"{key} {value}" for key, value in probe.items() if key != "type")
+    return (
+        f"{named} Every variant was pre-trained with the same {len(seeds)} seeds "
+        f"({', '.join(map(str, seeds))}); variants with one seed share data order and every "
+        f"initial weight whose name and shape agree. The score is {score_name(results)}: the "
+        f"probe {str(probe['type']).rpartition('.')[2]}"
+        f"{f' ({settings})' if settings else ''} on frozen features, in percent on the test "
+        "split, averaged over tasks."
+    )
+
+
+def _statistics(results: Results) -> str:
+    report = results.plan["report"]
+    level, margin = f"{100 * (1 - report['alpha']):.4g} %", report["equivalence_margin"]
+    return (
+        "The unit of replication is the pre-training seed. Each level is contrasted with the "
+        "baseline level of its own factor within every combination of the others, paired by "
+        "seed, and pooled over combinations with the variance within combinations; an F-test "
+        "looks whether the difference depends on the combination, and where it does "
+        f"(p < {report['alpha']:g}) no pooled word is given. Factors that change the random-init "
+        "encoder are compared by the gain over it. Intervals are Student-t, "
+        f"{level}, each by itself. P-values are corrected by Holm over three families apart: "
+        f"{', '.join(FAMILIES.values())}. Two levels are called equivalent when two one-sided "
+        f"tests, Holm-corrected likewise, place the difference within {margin:g} points. The "
+        "further seeds of an undecided contrast give 80 % power for the larger of the observed "
+        "difference and that margin, at the observed spread and the family's strictest level. "
+        "Failed trials enter no mean, and forbid the word better where failure rates differ."
+    )
+
+
+def _data(results: Results) -> str:
+    told = []
+    for data in results.plan["data"]:
+        tasks = "; ".join(f"{name} ({_counts(task)})" for name, task in data["tasks"].items())
+        told.append(
+            f"{data['clips']} clips (digest {data['digest']}, {len(data['skipped'])} skipped); "
+            f"tasks: {tasks}"
+        )
+    return "Data: " + ". ".join(told) + "."
+
+
+def _counts(task: dict[str, Any]) -> str:
+    splits = [f"{task[name]} {name}" for name in ("train", "valid", "test") if task.get(name)]
+    folds = [f"{task['folds']} folds"] if task.get("folds") else []
+    return ", ".join([f"{task['classes']} classes", *splits, *folds])
+
+
+def _machines(results: Results) -> str:
+    records = [trial.run.record for trial in results.trials if trial.run.record]
+    versions: dict[str, set[str]] = {}
+    for record in records:
+        for name, version in (record.get("versions") or {}).items():
+            versions.setdefault(name, set()).add(str(version))
+    written = ", ".join(f"{name} {' / '.join(sorted(of))}" for name, of in sorted(versions.items()))
+    codes = sorted({str((record.get("code") or {}).get("git") or "unknown") for record in records})
+    seconds = [trial.cost["seconds"] for trial in results.trials if "seconds" in trial.cost]
+    took = f" A run took {fmean(seconds):.0f} seconds on average." if seconds else ""
+    return (
+        f"Device and precision: {', '.join(sorted(_devices(results))) or 'no run yet'}. "
+        f"Versions: {written or 'none recorded'}. "
+        f"Code: {', '.join(codes) or 'none recorded'}.{took}"
+    )
+
+
+def _devices(results: Results) -> set[str]:
+    """Returns the kinds of device with their precision; the index of a GPU says nothing."""
+    records = [trial.run.record for trial in results.trials]
+    return {
+        f"{str(record['device']).partition(':')[0]} {record.get('precision', '')}".strip()
+        for record in records
+        if record.get("device")
+    }

@@ -1,0 +1,145 @@
+"""A table is one set of numbers; terminal, Markdown, CSV and LaTeX are ways to show it.
+
+A row holds raw values under plain names, and that is the CSV. A column says how it is shown
+to a reader: one column may show two values, such as a mean and its interval.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+import rich.box
+import rich.table
+import rich.text
+from great_tables import GT
+
+MINUS = "\N{MINUS SIGN}"
+PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
+DASH = "-"  # what stands where there is no number
+Row = Mapping[str, Any]
+Show = Callable[[Row], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One shown column: its head, and what it says of a row."""
+
+    head: str
+    show: Show
+    text: bool = False  # words stand left, numbers right
+    brief: bool = True  # stands in the terminal too, where there is little room
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of raw values with the columns that show them."""
+
+    name: str  # of its files
+    title: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+    def cells(self) -> list[list[str]]:
+        """Returns what is shown, row by row."""
+        return [[column.show(row) for column in self.columns] for row in self.rows]
+
+    def markdown(self) -> str:
+        """Writes the table for GitHub's Markdown."""
+        heads = [piped(column.head) for column in self.columns]
+        rules = [":---" if column.text else "---:" for column in self.columns]
+        body = [[piped(cell) for cell in row] for row in self.cells()]
+        return "\n".join(f"| {' | '.join(row)} |" for row in (heads, rules, *body))
+
+    def csv(self) -> str:
+        """Writes the raw values; nothing is rounded."""
+        text = io.StringIO()
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return text.getvalue()
+
+    def latex(self) -> str:
+        """Writes the shown cells as a booktabs table."""
+        heads = [column.head for column in self.columns]
+        frame = pd.DataFrame(self.cells(), columns=heads)
+        numbers = [column.head for column in self.columns if not column.text]
+        table = GT(frame).tab_header(title=self.title).cols_align("right", columns=numbers)
+        text: str = table.tab_source_note(self.caption).as_latex()
+        return text.replace(MINUS, "$-$").replace(PLUS_MINUS, r"$\pm$")
+
+    def renderable(self) -> rich.table.Table:
+        """Returns the brief columns for the terminal."""
+        table = rich.table.Table(
+            title=self.title, title_justify="left", title_style="bold", box=rich.box.SIMPLE_HEAD
+        )
+        brief = [column for column in self.columns if column.brief]
+        for column in brief:
+            side: Literal["left", "right"] = "left" if column.text else "right"
+            table.add_column(rich.text.Text(column.head), justify=side, no_wrap=not column.text)
+        for row in self.rows:
+            table.add_row(*(rich.text.Text(column.show(row)) for column in brief))
+        return table
+
+
+def number(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
+    """Writes a number with a true minus sign, and with a plus sign when signed."""
+    if value is None:
+        return DASH
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("+-")  # zero has no sign
+    return text.replace("-", MINUS)
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Writes an interval: `[2.1, 6.3]`."""
+    return DASH if low is None or high is None else f"[{number(low)}, {number(high)}]"
+
+
+def share(value: float | None) -> str:
+    """Writes a fraction as whole percent."""
+    return DASH if value is None else f"{100 * value:.0f} %"
+
+
+def chance(p: float | None) -> str:
+    """Writes a p-value: `0.012`, `<0.001`."""
+    if p is None:
+        return DASH
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def amount(value: float | None) -> str:
+    """Writes a count or another positive quantity in three digits: `600`, `24.0k`, `1.23M`."""
+    if value is None:
+        return DASH
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        digits = 0 if value >= 100 or (not prefix and value == int(value)) else 1 + (value < 10)
+        if round(value, digits) < 1000:
+            return f"{value:.{digits}f}{prefix}"
+        value /= 1000
+    return f"{value:.0f}E"
+
+
+def plain(name: str) -> Show:
+    """Shows a value as it is, and a dash where there is none."""
+    return lambda row: DASH if row[name] in (None, "") else str(row[name])
+
+
+def interval_of(name: str) -> Show:
+    """Shows the interval of a mean: the values `<name>_low` and `<name>_high`."""
+    return lambda row: interval(row[f"{name}_low"], row[f"{name}_high"])
+
+
+def chance_of(name: str) -> Show:
+    """Shows a p-value."""
+    return lambda row: chance(row[name])
+
+
+def piped(text: str) -> str:
+    """Keeps a text inside its cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("\n", " ")

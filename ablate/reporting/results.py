@@ -1,0 +1,277 @@
+"""Run folders become numbers here: a row a trial, and a row a trial, task, probe and pooling.
+
+A trial that failed or has not run stays a row with its state and its reason. No number is
+ever filled in for it.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+STATISTICS_POOLING = "mean_std"  # log-mel statistics have no other
+RESERVED = ("variant", "seed", "kind", "fingerprint", "task", "probe", "pooling", "valid", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What one probe says of one frozen encoder on one task, in percent."""
+
+    task: str
+    probe: str
+    pooling: str
+    valid: float | None
+    test: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What one run folder holds: how it ended, its `run.json`, and its scores."""
+
+    state: str  # as in run.json, or "missing"
+    reason: str | None
+    record: Mapping[str, Any]
+    scores: tuple[Score, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One configuration and one seed, with what became of it and of its two references."""
+
+    levels: Mapping[str, str]
+    seed: int
+    fingerprint: str | None
+    plan: Mapping[str, Any]
+    run: Run
+    twin: Run  # the same encoder, never trained
+    statistics: Run  # mean and deviation of the log-mel bands, no encoder at all
+    score: float | None
+    twin_score: float | None
+    statistics_score: float | None
+    state: str  # the run's, or "unscored" when it is done but a score is missing
+    reason: str | None
+
+    @property
+    def gain(self) -> float | None:
+        """Returns the score above that of the own random-init twin."""
+        if self.score is None or self.twin_score is None:
+            return None
+        return self.score - self.twin_score
+
+    @property
+    def failed(self) -> bool:
+        """Says whether the trial ran and did not come to its end."""
+        return self.state == "failed"
+
+    @property
+    def collapsed(self) -> bool:
+        """Says whether the run recorded a collapse. Its score, if any, counts all the same."""
+        return bool(self.run.record.get("collapsed"))
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Returns the health that the run recorded last."""
+        return _numbers(self.run.record.get("metrics"))
+
+    @property
+    def cost(self) -> Mapping[str, float]:
+        """Returns what the run took: steps, clips, tokens, FLOPs, seconds."""
+        return _numbers(self.run.record.get("cost"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """A study's plan with all that its run folders hold today."""
+
+    plan: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Returns the names of the factors, in the study's order."""
+        return tuple(self.plan["factors"])
+
+    def variants(self) -> dict[tuple[str, ...], list[Trial]]:
+        """Groups the trials by their levels, both in the plan's order."""
+        grouped: dict[tuple[str, ...], list[Trial]] = {}
+        for trial in self.trials:
+            grouped.setdefault(levels_of(trial, self.factors), []).append(trial)
+        return grouped
+
+    def scores(self) -> pd.DataFrame:
+        """Returns the tidy frame: a row a trial, kind, task, probe and pooling."""
+        rows = [row for trial in self.trials for row in _score_rows(trial, self.factors)]
+        columns = [column_of(factor) for factor in self.factors]
+        first, rest = list(RESERVED[:1]), list(RESERVED[1:])
+        return pd.DataFrame(rows, columns=[*first, *columns, *rest])
+
+    def frame(self) -> pd.DataFrame:
+        """Returns a row a trial: levels, seed, state, score, gain, health and cost."""
+        return pd.DataFrame([_trial_row(trial, self.factors) for trial in self.trials])
+
+
+def read(plan: Mapping[str, Any], runs: Path) -> Results:
+    """Reads what the run folders of a planned study hold. A folder that is not there is fine."""
+
+    @cache
+    def run_of(fingerprint: str | None) -> Run:
+        return _read_run(runs / fingerprint if fingerprint else None, plan["probes"])
+
+    trials = []
+    for planned in plan["trials"]:
+        run, twin, statistics = (
+            run_of(planned.get(key)) for key in ("fingerprint", "twin", "statistics")
+        )
+        trials.append(_trial(plan, planned, run=run, twin=twin, statistics=statistics))
+    return Results(plan=plan, trials=tuple(trials))
+
+
+def levels_of(trial: Trial, factors: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the trial's level of each factor; a dash where a factor does not apply to it."""
+    return tuple(trial.levels.get(factor, "-") for factor in factors)
+
+
+def label_of(levels: tuple[str, ...]) -> str:
+    """Names a variant by its levels: `block, strips`."""
+    return ", ".join(levels) or "baseline"
+
+
+def column_of(factor: str) -> str:
+    """Names a factor's column so that it hides no other column of the frame."""
+    return f"factor {factor}" if factor in RESERVED else factor
+
+
+def _trial(
+    plan: Mapping[str, Any], planned: Mapping[str, Any], *, run: Run, twin: Run, statistics: Run
+) -> Trial:
+    score, reason = _mean_over_tasks(plan, run, plan["score"]["pooling"])
+    state = run.state
+    if state != "done":
+        reason = run.reason
+    elif score is None:
+        state = "unscored"
+    return Trial(
+        levels={key: str(value) for key, value in planned["levels"].items()},
+        seed=int(planned["seed"]),
+        fingerprint=planned.get("fingerprint"),
+        plan=planned,
+        run=run,
+        twin=twin,
+        statistics=statistics,
+        score=score,
+        twin_score=_mean_over_tasks(plan, twin, plan["score"]["pooling"])[0],
+        statistics_score=_mean_over_tasks(plan, statistics, STATISTICS_POOLING)[0],
+        state=state,
+        reason=reason,
+    )
+
+
+def _mean_over_tasks(
+    plan: Mapping[str, Any], run: Run, pooling: str
+) -> tuple[float | None, str | None]:
+    """Returns the mean test score over all tasks, or why there is none.
+
+    A mean over some of the tasks would be compared with means over all of them.
+    """
+    probe = plan["score"]["probe"]
+    found = {
+        score.task: score.test
+        for score in run.scores
+        if score.probe == probe and score.pooling == pooling and score.test is not None
+    }
+    asked = [set(data["tasks"]) for data in plan["data"]]
+    if not found or set(found) not in asked:
+        nearest = max(asked, key=lambda tasks: len(tasks & set(found)))
+        lacking = ", ".join(sorted(nearest - set(found)))
+        return None, f"no {probe}.{pooling} score on {lacking or 'these tasks'}"
+    return sum(found.values()) / len(found), None
+
+
+def _read_run(folder: Path | None, probes: Mapping[str, Any]) -> Run:
+    if folder is None or not (folder / "run.json").is_file():
+        return Run(state="missing", reason="not run yet", record={}, scores=())
+    record = _read_json(folder / "run.json")
+    # what an unfinished run left behind is no score; a collapsed one was probed on purpose
+    probed = record["state"] == "done" or record.get("collapsed")
+    return Run(
+        state=record["state"],
+        reason=record.get("reason"),
+        record=record,
+        scores=tuple(_read_scores(folder / "probes", probes)) if probed else (),
+    )
+
+
+def _read_scores(folder: Path, probes: Mapping[str, Any]) -> Iterator[Score]:
+    for path in sorted(folder.glob("*/*.json")):
+        result = _read_json(path)
+        for name, settings in probes.items():
+            if result["settings"] != settings:  # the same probe under another protocol
+                continue
+            for pooling, scores in result["scores"].items():
+                yield Score(
+                    task=result["task"],
+                    probe=name,
+                    pooling=pooling,
+                    valid=_finite(scores.get("valid")),
+                    test=_finite(scores.get("test")),
+                )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        message = f"`{path}` is not JSON ({error}); delete it and run the study again"
+        raise ValueError(message) from error
+    return content
+
+
+def _score_rows(trial: Trial, factors: tuple[str, ...]) -> Iterator[dict[str, object]]:
+    levels = levels_of(trial, factors)
+    kinds = {"jepa": trial.run, "random_init": trial.twin, "mel_statistics": trial.statistics}
+    keys = {"jepa": "fingerprint", "random_init": "twin", "mel_statistics": "statistics"}
+    for kind, run in kinds.items():
+        for score in run.scores:
+            yield {
+                "variant": label_of(levels),
+                **dict(zip(map(column_of, factors), levels, strict=True)),
+                "seed": trial.seed,
+                "kind": kind,
+                "fingerprint": trial.plan.get(keys[kind]),
+                **vars(score),
+            }
+
+
+def _trial_row(trial: Trial, factors: tuple[str, ...]) -> dict[str, object]:
+    levels = levels_of(trial, factors)
+    return {
+        "variant": label_of(levels),
+        **dict(zip(map(column_of, factors), levels, strict=True)),
+        "seed": trial.seed,
+        "fingerprint": trial.fingerprint,
+        "state": trial.state,
+        "reason": trial.reason,
+        "score": trial.score,
+        "twin_score": trial.twin_score,
+        "statistics_score": trial.statistics_score,
+        "gain": trial.gain,
+        "collapsed": trial.collapsed,
+        **trial.metrics,
+        **trial.cost,
+    }
+
+
+def _numbers(values: Mapping[str, Any] | None) -> dict[str, float]:
+    found = {key: _finite(value) for key, value in (values or {}).items()}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _finite(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)

@@ -1,0 +1,241 @@
+"""The tables of what was measured: variants, probes, cost, and what failed."""
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from ablate.reporting.rendering import (
+    PLUS_MINUS,
+    Column,
+    Row,
+    Show,
+    Table,
+    amount,
+    interval_of,
+    number,
+    plain,
+    share,
+)
+from ablate.reporting.results import STATISTICS_POOLING, Results, Run, Trial, column_of, label_of
+from ablate.reporting.statistics import t_interval
+
+PROBE_KEYS = ("probe", "pooling", "task")
+COSTS = ("steps", "clips", "audio_hours", "context_tokens", "target_tokens", "flops", "seconds")
+
+
+def variants(results: Results) -> Table:
+    """Tabulates what each variant scored, and whether its runs were healthy."""
+    alpha = results.plan["report"]["alpha"]
+    rows = []
+    for levels, trials in results.variants().items():
+        score = t_interval(_known(trial.score for trial in trials), alpha=alpha)
+        gain = t_interval(_known(trial.gain for trial in trials), alpha=alpha)
+        rows.append(
+            {
+                **_named(results, levels),
+                "planned": len(trials),
+                "n": score.n,
+                "score": score.mean,
+                "score_low": score.low,
+                "score_high": score.high,
+                "gain": gain.mean,
+                "gain_low": gain.low,
+                "gain_high": gain.high,
+                "random_init": _mean(trial.twin_score for trial in trials),
+                "mel_statistics": _mean(trial.statistics_score for trial in trials),
+                "context": _realised(trials, "context"),
+                "targets": _realised(trials, "targets"),
+                "failed": sum(trial.failed for trial in trials),
+                "collapsed": sum(trial.collapsed for trial in trials),
+                "effective_rank": _mean(trial.metrics.get("effective_rank") for trial in trials),
+            }
+        )
+    percent = f"{100 * (1 - alpha):.4g} % interval"
+    return Table(
+        name="variants",
+        title="Variants",
+        caption=f"Score: mean test {score_name(results)} over tasks, in percent; mean over "
+        f"pre-training seeds with its Student-t {percent}. Gain: score less that of the same "
+        "encoder at random init. Context and targets: realised shares of the grid.",
+        columns=(
+            *_factor_columns(results),
+            Column(head="seeds", show=lambda row: f"{row['n']} of {row['planned']}"),
+            Column(head="score", show=lambda row: number(row["score"])),
+            Column(head=percent, show=interval_of("score")),
+            Column(head="gain", show=lambda row: number(row["gain"], signed=True)),
+            Column(head="gain's interval", show=interval_of("gain"), brief=False),
+            Column(head="random init", show=lambda row: number(row["random_init"])),
+            Column(
+                head="mel statistics", show=lambda row: number(row["mel_statistics"]), brief=False
+            ),
+            Column(head="context", show=lambda row: share(row["context"])),
+            Column(head="targets", show=lambda row: share(row["targets"])),
+            Column(head="failed", show=lambda row: str(row["failed"])),
+            Column(head="collapsed", show=lambda row: str(row["collapsed"])),
+            Column(
+                head="effective rank", show=lambda row: number(row["effective_rank"]), brief=False
+            ),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def probes(results: Results) -> Table:
+    """Tabulates every probe, pooling and task of each variant beside its two references."""
+    asked = results.plan["score"]["probe"], results.plan["score"]["pooling"]
+    rows: list[dict[str, Any]] = []
+    for levels, trials in results.variants().items():
+        scores = [score for trial in trials for score in (*trial.run.scores, *trial.twin.scores)]
+        for key in dict.fromkeys((score.probe, score.pooling, score.task) for score in scores):
+            row = dict(zip(("probe", "pooling", "task"), key, strict=True))
+            rows.append(
+                {
+                    **row,
+                    **_named(results, levels),
+                    **_told("trained", [trial.run for trial in trials], *key),
+                    **_told("random_init", [trial.twin for trial in trials], *key),
+                    **_told(
+                        "mel_statistics",
+                        [trial.statistics for trial in trials],
+                        row["probe"],
+                        STATISTICS_POOLING,
+                        row["task"],
+                    ),
+                }
+            )
+    rows.sort(  # the study's own score first; variants stay in the plan's order
+        key=lambda row: ((row["probe"], row["pooling"]) != asked, *(row[key] for key in PROBE_KEYS))
+    )
+    return Table(
+        name="probes",
+        title="Probes",
+        caption=f"Every probe on the frozen features, in percent: mean {PLUS_MINUS} standard "
+        "deviation over pre-training seeds. Log-mel statistics have one pooling, shown beside all.",
+        columns=(
+            *(Column(head=key, show=plain(key), text=True) for key in PROBE_KEYS),
+            *_factor_columns(results),
+            Column(head="trained", show=lambda row: _spread(row, "trained_test")),
+            Column(head="random init", show=lambda row: _spread(row, "random_init_test")),
+            Column(head="mel statistics", show=lambda row: _spread(row, "mel_statistics_test")),
+            Column(head="trained, validation", show=lambda row: _spread(row, "trained_valid")),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def cost(results: Results) -> Table:
+    """Tabulates what a run of each variant took."""
+    rows = []
+    for levels, trials in results.variants().items():
+        sizes = [trial.plan.get("parameters") or {} for trial in trials]
+        rows.append(
+            {
+                **_named(results, levels),
+                **{name: _mean(t.cost.get(name) for t in trials) for name in COSTS},
+                "tokens_per_second": _mean(t.metrics.get("tokens_per_second") for t in trials),
+                "peak_memory_mb": _mean(t.cost.get("peak_memory_mb") for t in trials),
+                "encoder_parameters": _mean(size.get("encoder") for size in sizes),
+                "predictor_parameters": _mean(size.get("predictor") for size in sizes),
+            }
+        )
+    heads = {name: name.replace("_", " ") for name in COSTS} | {"flops": "FLOPs"}
+    heads |= {"tokens_per_second": "tokens/s", "peak_memory_mb": "peak MB"}
+    heads |= {"encoder_parameters": "encoder", "predictor_parameters": "predictor"}
+    return Table(
+        name="cost",
+        title="Cost of a run",
+        caption="Means over the runs of a variant. Encoder and predictor: parameters. k, M, G, T: "
+        "thousands, millions, and so on.",
+        columns=(
+            *_factor_columns(results),
+            *(Column(head=head, show=_amount(name)) for name, head in heads.items()),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def failures(results: Results) -> Table:
+    """Lists the trials without a score and the collapsed ones, with the reason of each."""
+    rows = [
+        {
+            **_named(results, levels),
+            "seed": trial.seed,
+            "run": trial.fingerprint,
+            "state": "collapsed" if trial.collapsed and trial.state == "done" else trial.state,
+            "reason": trial.reason,
+            "score": trial.score,
+        }
+        for levels, trials in results.variants().items()
+        for trial in trials
+        if trial.state != "done" or trial.collapsed
+    ]
+    return Table(
+        name="failures",
+        title="Failed, missing and collapsed trials",
+        caption="No number is filled in for a trial without a score. A collapsed trial that "
+        "could be probed keeps its score.",
+        columns=(
+            *_factor_columns(results),
+            Column(head="seed", show=plain("seed")),
+            Column(head="run", show=plain("run"), text=True),
+            Column(head="state", show=plain("state"), text=True),
+            Column(head="reason", show=plain("reason"), text=True),
+            Column(head="score", show=lambda row: number(row["score"])),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def score_name(results: Results) -> str:
+    """Names the study's score as its text does: `knn.concat_freq`."""
+    return f"{results.plan['score']['probe']}.{results.plan['score']['pooling']}"
+
+
+def _factor_columns(results: Results) -> list[Column]:
+    names = [column_of(factor) for factor in results.factors] or ["variant"]
+    return [Column(head=name, show=plain(name), text=True) for name in names]
+
+
+def _named(results: Results, levels: tuple[str, ...]) -> dict[str, Any]:
+    named = zip(map(column_of, results.factors), levels, strict=True)
+    return {"variant": label_of(levels), **dict(named)}
+
+
+def _told(name: str, runs: Sequence[Run], probe: str, pooling: str, task: str) -> dict[str, Any]:
+    """Returns the mean and deviation over seeds of one probe, by split."""
+    told: dict[str, Any] = {}
+    for split in ("test", "valid"):
+        values = _known(
+            getattr(score, split)
+            for run in {id(run): run for run in runs}.values()  # seeds may share one
+            for score in run.scores
+            if (score.probe, score.pooling, score.task) == (probe, pooling, task)
+        )
+        told[f"{name}_{split}"] = fmean(values) if values else None
+        told[f"{name}_{split}_sd"] = stdev(values) if len(values) > 1 else None
+    return told
+
+
+def _realised(trials: Sequence[Trial], name: str) -> float | None:
+    """Returns the share of the grid that runs recorded, or the plan's where none has run."""
+    metric = {"context": "context_fraction", "targets": "target_fraction"}[name]
+    recorded = _mean(trial.metrics.get(metric) for trial in trials)
+    return _mean(trial.plan.get(name) for trial in trials) if recorded is None else recorded
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = _known(values)
+    return fmean(known) if known else None
+
+
+def _spread(row: Row, name: str) -> str:
+    sd = row[f"{name}_sd"]
+    return number(row[name]) + (f" {PLUS_MINUS} {number(sd)}" if sd is not None else "")
+
+
+def _amount(name: str) -> Show:
+    return lambda row: amount(row[name])

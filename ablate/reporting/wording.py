@@ -1,0 +1,199 @@
+"""How a verdict is written: a row of a table, and a sentence for the top of the page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ablate.reporting.contrasts import Contrast
+from ablate.reporting.rendering import (
+    MINUS,
+    Column,
+    Table,
+    chance,
+    chance_of,
+    interval_of,
+    number,
+    plain,
+)
+from ablate.reporting.results import Results
+from ablate.reporting.statistics import MOST_SEEDS
+from ablate.reporting.verdicts import Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """A verdict for a reader: its word, then what was compared, then the numbers."""
+
+    word: str  # better, worse, equivalent, undecided or differs
+    claim: str
+    numbers: str
+
+    def __str__(self) -> str:
+        return f"{self.claim} ({self.numbers})."
+
+
+def contrasts(results: Results, verdicts: Sequence[Verdict]) -> Table:
+    """Tabulates every level against its factor's baseline level: pooled, then apart."""
+    return _table(
+        results,
+        [verdict for verdict in verdicts if verdict.contrast.family != "learning"],
+        name="contrasts",
+        title="Contrasts",
+        caption="Difference in points, paired by pre-training seed. Intervals are not corrected; "
+        "p is, by Holm, over the pooled contrasts and over those within a combination apart. "
+        "Gain: each arm less its own random init, where the factor changes that. "
+        "Seed r: the correlation of the two arms over seeds.",
+    )
+
+
+def learning(results: Results, verdicts: Sequence[Verdict]) -> Table:
+    """Tabulates the trained encoder against its random-init twin."""
+    return _table(
+        results,
+        [verdict for verdict in verdicts if verdict.contrast.family == "learning"],
+        name="learning",
+        title="Did it learn?",
+        caption="The baseline, trained, less the same encoder at random init; paired by seed, "
+        "p corrected by Holm over this table.",
+    )
+
+
+def sentences(verdicts: Sequence[Verdict]) -> list[Sentence]:
+    """Writes a sentence for each pooled contrast, then for each learning contrast."""
+    written = []
+    for verdict in verdicts:
+        contrast = verdict.contrast
+        if contrast.family == "pooled":
+            parts = [
+                other
+                for other in verdicts
+                if other.contrast.family == "within"
+                and (other.contrast.factor, other.contrast.level)
+                == (contrast.factor, contrast.level)
+            ]
+            written.append(_sentence(verdict, parts))
+        elif contrast.family == "learning":
+            written.append(_sentence(verdict, []))
+    return written
+
+
+def word_with_seeds(verdict: Verdict) -> str:
+    """Writes the word, and for an undecided contrast how many seeds might settle it."""
+    if verdict.further_seeds is None:
+        return verdict.word
+    return f"{verdict.word}: {_seeds(verdict.further_seeds)}"
+
+
+def place(contrast: Contrast) -> str:
+    """Says where a contrast was looked at: `strips`, or `pooled over patchifier`."""
+    if contrast.others:
+        return f"pooled over {' and '.join(contrast.others)}"
+    return ", ".join(level for _, level in contrast.held) or "all"
+
+
+def _sentence(verdict: Verdict, parts: Sequence[Verdict]) -> Sentence:
+    contrast, estimate = verdict.contrast, verdict.estimate
+    where = "" if contrast.others or not contrast.held else f" with {place(contrast)}"
+    subject = f"{contrast.factor}: {contrast.level}"
+    against = contrast.against
+    if contrast.family == "learning":
+        subject, against = f"The trained encoder{where}", "its own random init"
+        where = ""
+    size = "" if estimate.mean is None else f" by {number(abs(estimate.mean))} points"
+    claim = {
+        "better": f"{subject} is better than {against}{where}{size}",
+        "worse": f"{subject} is worse than {against}{where}{size}",
+        "equivalent": f"{subject} and {against} are equivalent{where}",
+        "undecided": f"{subject} against {against}{where} is undecided",
+    }.get(verdict.word)
+    if claim is None:
+        each = ", ".join(
+            f"{part.word} with {place(part.contrast)} ({number(part.estimate.mean, signed=True)})"
+            for part in parts
+        )
+        claim = f"{subject} against {against}{where} {verdict.word}: {each}"
+    if verdict.further_seeds is not None:
+        claim += f"; about {_seeds(verdict.further_seeds)} might settle it"
+    return Sentence(word=verdict.word.split()[0], claim=claim, numbers=_numbers(verdict))
+
+
+def _numbers(verdict: Verdict) -> str:
+    contrast, estimate = verdict.contrast, verdict.estimate
+    numbers = []
+    if estimate.mean is not None and verdict.word not in ("better", "worse"):
+        numbers.append(f"difference {number(estimate.mean, signed=True)}")
+    if estimate.low is not None and estimate.high is not None:
+        numbers.append(f"interval {number(estimate.low)} to {number(estimate.high)}")
+    if verdict.p is not None:
+        numbers.append(f"Holm p {chance(verdict.p)}")
+    if verdict.interaction is not None:
+        numbers.append(f"interaction p {chance(verdict.interaction)}")
+    if contrast.measure == "gain":
+        numbers.append("each by its gain over its own random init")
+    pairs = f"{_pairs(estimate.n, contrast.planned)} pairs of seeds"
+    numbers.append(f"{pairs}, {place(contrast)}" if contrast.others else pairs)
+    return "; ".join([*numbers, *verdict.notes])
+
+
+def _pairs(n: int, planned: int) -> str:
+    return str(n) if n == planned else f"{n} of {planned}"
+
+
+def _seeds(further: int) -> str:
+    if further > MOST_SEEDS:
+        return f"more than {MOST_SEEDS} more seeds"
+    return f"{further} more seed{'s' * (further != 1)}"
+
+
+def _table(
+    results: Results, verdicts: Sequence[Verdict], *, name: str, title: str, caption: str
+) -> Table:
+    percent = f"{100 * (1 - results.plan['report']['alpha']):.4g} % interval"
+    return Table(
+        name=name,
+        title=title,
+        caption=caption,
+        columns=(
+            Column(
+                head="contrast",
+                show=lambda row: f"{row['level']} {MINUS} {row['against']}",
+                text=True,
+            ),
+            Column(head="where", show=plain("where"), text=True),
+            Column(head="verdict", show=plain("verdict"), text=True),
+            Column(head="difference", show=lambda row: number(row["difference"], signed=True)),
+            Column(head=percent, show=interval_of("difference")),
+            Column(head="p", show=chance_of("p_holm")),
+            Column(head="pairs", show=lambda row: _pairs(row["n"], row["planned"])),
+            Column(head="measure", show=plain("measure"), text=True, brief=False),
+            Column(head="p equivalent", show=chance_of("p_equivalent_holm"), brief=False),
+            Column(head="p interaction", show=chance_of("p_interaction"), brief=False),
+            Column(head="seed r", show=lambda row: number(row["seed_correlation"], 2), brief=False),
+            Column(head="notes", show=plain("notes"), text=True, brief=False),
+        ),
+        rows=tuple(map(_row, verdicts)),
+    )
+
+
+def _row(verdict: Verdict) -> dict[str, object]:
+    contrast, estimate = verdict.contrast, verdict.estimate
+    return {
+        "family": contrast.family,
+        "factor": contrast.factor,
+        "level": contrast.level,
+        "against": contrast.against,
+        "where": place(contrast),
+        "measure": contrast.measure,
+        "n": estimate.n,
+        "planned": contrast.planned,
+        "difference": estimate.mean,
+        "difference_low": estimate.low,
+        "difference_high": estimate.high,
+        "sd": estimate.sd,
+        "p": estimate.p,
+        "p_holm": verdict.p,
+        "p_equivalent_holm": verdict.p_equivalent,
+        "p_interaction": verdict.interaction,
+        "seed_correlation": verdict.correlation,
+        "verdict": word_with_seeds(verdict),
+        "notes": "; ".join(verdict.notes),
+    }
