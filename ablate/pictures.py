@@ -8,7 +8,6 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from torch import Tensor
 
 from ablate.chance import generator
@@ -60,16 +59,6 @@ def paint(mel: Tensor, mask: Mask, grid: Grid, sample: int = 0) -> npt.NDArray[n
         hidden = _spread(member, grid, mel.shape)
         picture = np.where(hidden, colour * (0.45 + 0.55 * grey), picture)
     return picture.astype(np.float32)
-
-
-def legend() -> bytes:
-    """Draws what the colours of a mask's picture mean, as PNG."""
-    figure = Figure(figsize=(6.4, 0.35), dpi=110)
-    handles = [Patch(facecolor="#d0d0d0", edgecolor="#808080", label="context (seen)")]
-    handles += [Patch(facecolor=BLOCK_COLOURS[0], label="targets (one colour a block)")]
-    handles += [Patch(facecolor=UNSEEN, label="neither")]
-    figure.legend(handles=handles, loc="center", ncols=3, frameon=False, fontsize=9)
-    return _png(figure)
 
 
 def _content(masker: AbstractMasker, grid: Grid, mel: Tensor) -> Tensor | None:

@@ -119,7 +119,8 @@ def _batch(
     for row, piece in enumerate(pieces):
         mels[row, : len(piece)] = piece
         valid[row, : len(piece)] = True
-    mels = np.where(valid[:, :, None], normaliser(mels), np.float32(0))
+    mels = normaliser(mels)
+    mels[~valid] = 0
     return Batch(
         mels=rearrange(torch.from_numpy(mels), "batch frames bands -> batch bands frames"),
         valid_frames=torch.from_numpy(valid),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ablate.model.attention import Segments
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing, join
 from ablate.model.positions import sine_cosine
@@ -81,4 +82,5 @@ class JointPredictor(Predictor):
     def flops(self, context: Packing, targets: Packing) -> int:
         ends = self.narrow.weight.numel() * context.segments.total
         ends += self.widen.weight.numel() * targets.segments.total
-        return 2 * ends + self.transformer.flops(join(context, targets).segments)
+        lengths = zip(context.segments.lengths, targets.segments.lengths, strict=True)
+        return 2 * ends + self.transformer.flops(Segments(tuple(map(sum, lengths))))

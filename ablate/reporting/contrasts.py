@@ -21,7 +21,7 @@ class Arm:
 
     values: Mapping[int, float | None]  # by seed, as planned
     failed: int
-    settings: frozenset[str]  # the devices and precisions that made the values
+    settings: frozenset[tuple[str, str]]  # the devices and precisions that made the values
 
 
 @dataclass(frozen=True)
@@ -169,12 +169,16 @@ def _arm(trials: Sequence[Trial], measure: Literal["score", "gain"]) -> Arm:
     )
 
 
-def _settings(records: Iterable[Mapping[str, object]]) -> frozenset[str]:
-    """Returns what computed the numbers; `cuda:0` and `cuda:1` are one kind of device."""
+def _settings(records: Iterable[Mapping[str, object]]) -> frozenset[tuple[str, str]]:
+    """Returns what computed the numbers; `cuda:0` and `cuda:1` are one kind of device.
+
+    A random init was never trained and so has no precision to differ in.
+    """
     return frozenset(
-        f"{str(record['device']).partition(':')[0]} {record.get('precision', '')}"
+        (name, str(record[name]).partition(":")[0])
         for record in records
-        if record.get("device")
+        for name in ("device", "precision")
+        if record.get(name)
     )
 
 

@@ -88,6 +88,7 @@ class Page:
                 pieces += [f"## {table.title}", table.markdown(), table.caption]
         if self.gallery:
             pieces += ["## Masks", self.gallery.title, _gallery_markdown(self.gallery, folder)]
+            pieces += ["Grey: seen. Coloured: to be predicted, a colour a block. Dark: neither."]
         pieces += ["## Protocol", *self.protocol]
         pieces += ["## Study", f"```yaml\n{self.text.rstrip()}\n```"]
         return "\n\n".join(pieces) + "\n"

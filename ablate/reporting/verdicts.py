@@ -110,7 +110,8 @@ def _notes(
     if word == "undecided" and claim != word:
         yield f"not called {claim}: failure rates differ"
     arms = [arm for pair in contrast.pairs for arm in (pair.level, pair.against)]
-    if len({setting for arm in arms for setting in arm.settings}) > 1:
+    settings = {setting for arm in arms for setting in arm.settings}
+    if len(settings) > len({name for name, _ in settings}):
         yield "mixes devices or precisions"
     shared = set.intersection(*(set(pair.matched) for pair in contrast.pairs))
     rows = [[pair.differences[seed] for seed in sorted(shared)] for pair in contrast.pairs]

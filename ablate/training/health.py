@@ -35,8 +35,9 @@ class Health:
 def effective_rank(features: Tensor) -> float:
     """Returns exp(entropy) of the normalised singular values of centred (tokens, dim) features.
 
-    From 1, a line, to `dim`; 0 where all tokens are equal, NaN where one is not finite. Roy and Vetterli, 2007; as RankMe in
-    Garrido et al., ICML 2023. https://arxiv.org/abs/2210.02885
+    From 1, a line, to `dim`; 0 where all tokens are equal, NaN where one is not finite.
+    Roy and Vetterli, 2007; as RankMe in Garrido et al., ICML 2023.
+    https://arxiv.org/abs/2210.02885
     """
     centred = (features - features.mean(dim=0)).double()
     if not centred.isfinite().all():

@@ -8,7 +8,7 @@ import torch
 from ablate.audio.loader import windows
 from ablate.files import write_atomically
 from ablate.parts import build
-from ablate.pictures import draw_masks, legend
+from ablate.pictures import draw_masks
 from ablate.workshop.planning import realised_shares
 from ablate.workshop.subjects import Sound, Trial, open_sound
 
@@ -19,7 +19,6 @@ def draw_gallery(folder: Path, trials: list[dict[str, Any]], cache: Path) -> dic
     Returns the pictures' files, relative to `folder`, and the clip that they show.
     """
     pictures, shown = [], ""
-    write_atomically(folder / "legend.png", legend())
     for entry in trials:
         trial = build(entry["settings"], expect=Trial)
         sound = open_sound(trial.data, trial.mel, cache)
@@ -35,7 +34,7 @@ def draw_gallery(folder: Path, trials: list[dict[str, Any]], cache: Path) -> dic
         pictures.append({**labels, "file": name, "context": context, "targets": targets})
         clip = sound.store.clips[index]
         shown = f"{clip.path} ({clip.label})"
-    return {"title": shown, "legend": "legend.png", "pictures": pictures}
+    return {"title": shown, "pictures": pictures}
 
 
 def _clip(sound: Sound, crop_frames: int) -> int:

@@ -149,14 +149,11 @@ def _parameters(trial: Trial) -> dict[str, int]:
 
 
 def _describe(sound: Sound) -> dict[str, Any]:
-    tasks = {
-        task.name: {
-            "classes": len(task.classes),
-            "folded": task.folded,
-            "parts": {part: len(clips) for part, clips in task.parts.items()},
-        }
-        for task in sound.tasks
-    }
+    tasks = {}
+    for task in sound.tasks:
+        sizes = {part: len(clips) for part, clips in task.parts.items()}
+        counts = {"folds": len(sizes)} if task.folded else {**sizes, "folds": None}
+        tasks[task.name] = {"classes": len(task.classes), **counts}
     return {
         "digest": sound.store.digest,
         "clips": len(sound.store.clips),
