@@ -54,7 +54,7 @@ def cases(draw: st.DrawFn, max_freq: int = 16, max_time: int = 256, max_batch: i
     return Case(grid, tuple(columns), draw(st.floats(0, 1)), draw(st.integers(0, 2**32)))
 
 
-def check_masker(masker: AbstractMasker, *, max_examples: int = 50, draws: int = 1024) -> None:
+def check_masker(masker: AbstractMasker, *, max_examples: int = 50, draws: int = 4096) -> None:
     """Checks a masker against every promise of `AbstractMasker`, on grids from 2 to 4096 patches.
 
     Draws `max_examples` cases with Hypothesis, then counts visits over `draws` masks on each of
@@ -124,7 +124,19 @@ def _check_visits(masker: AbstractMasker, grid: Grid, draws: int) -> None:
         mask = _draw(masker, case)
     except GridRefusedError:
         return
+    promises = masker.promises
+    if promises.unvisited:
+        return
     for name, member in (("context", mask.context), ("target", mask.target_union)):
-        visits = member.sum(dim=0).view(grid.freq, grid.time)
-        never = [(int(row), int(column)) for row, column in (visits == 0).nonzero()[:3]]
-        assert not never, f"on {grid} these (freq, time) patches are never {name}: {never}"
+        visits = member.sum(dim=0, dtype=torch.float).view(grid.freq, grid.time)
+        assert visits.all(), f"{_patches(visits == 0)} on {grid} are never {name}"
+        if not promises.uneven:
+            seldom, often = visits * 2 < visits.mean(), visits > visits.mean() * 2
+            assert not seldom.any(), f"{_patches(seldom)} on {grid} are too seldom {name}"
+            assert not often.any(), f"{_patches(often)} on {grid} are too often {name}"
+
+
+def _patches(marked: Tensor) -> str:
+    """Names the first patches marked in (freq, time)."""
+    named = [f"({row}, {column})" for row, column in marked.nonzero()[:3].tolist()]
+    return f"{int(marked.sum())} patches, (freq, time) {', '.join(named)} the first,"

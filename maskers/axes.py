@@ -60,7 +60,10 @@ class TimeFrequency(AbstractMasker):
 
     @property
     def promises(self) -> Promises:
-        return Promises(context=(self.min_context, self.context_area[1] - self.target_area[0]))
+        return Promises(
+            context=(self.min_context, self.context_area[1] - self.target_area[0]),
+            uneven="a rectangle has fewer places at the edges than in the middle",
+        )
 
     def __call__(
         self,

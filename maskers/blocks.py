@@ -51,7 +51,10 @@ class MultiBlock(AbstractMasker):
     def promises(self) -> Promises:
         least, most = self.context_area
         hidden = self.num_targets * self.target_area[1]
-        return Promises(context=(max(0.0, least - hidden), most - self.target_area[0]))
+        return Promises(
+            context=(max(0.0, least - hidden), most - self.target_area[0]),
+            uneven="a rectangle has fewer places at the edges than in the middle",
+        )
 
     def __call__(
         self,

@@ -46,7 +46,11 @@ class Curriculum(AbstractMasker):
             ),
             overlap=first.overlap or last.overlap,
             coupled=first.coupled or last.coupled,
+            copies=first.copies,
             needs=first.needs or last.needs,
+            uneven=first.uneven or last.uneven,
+            unvisited=first.unvisited or last.unvisited,
+            slow=first.slow or last.slow,
         )
 
     def __call__(

@@ -31,7 +31,8 @@ class Grid:
 class Mask:
     """Which patches of each sample belong to the context, and which to each target block.
 
-    A sample with fewer blocks than its batch leaves the rest of its `blocks` axis empty.
+    A sample with fewer blocks than its batch leaves the rest of its `blocks` axis empty. A
+    masker that draws several masks per clip counts each as a sample.
     """
 
     context: Tensor  # bool (batch, patches)
@@ -51,7 +52,11 @@ class Promises:
     exact: bool = False  # the share is `context` itself, to the nearest patch
     overlap: bool = False  # a patch may be both context and target
     coupled: bool = False  # samples share sizes or masks: draw for the global batch
+    copies: int = 1  # masks per clip; those of one clip lie side by side in the batch
     needs: Literal["patches", "features"] | None = None  # the `content` it must be given
+    uneven: str = ""  # why some patch is context or target less than half as often as the mean
+    unvisited: str = ""  # why some patch is never context, or never a target
+    slow: str = ""  # why drawing takes far longer than sorting as many random numbers
 
 
 class GridRefusedError(ValueError):
@@ -67,7 +72,9 @@ class AbstractMasker(ABC):
     - the context and at least one target block hold a patch; none holds padding;
     - context and targets are disjoint, unless `promises.overlap`;
     - all chance comes from `generator`, and work is bounded;
-    - samples are independent of one another, unless `promises.coupled`.
+    - samples are independent of one another, unless `promises.coupled`;
+    - on a whole clip every patch is context, and is a target, at least half as often as the
+      mean patch and at most twice as often, unless `promises.uneven` says why not.
     """
 
     @property
@@ -86,7 +93,7 @@ class AbstractMasker(ABC):
         valid: Tensor | None = None,
         content: Tensor | None = None,
     ) -> Mask:
-        """Draws one mask per sample, on the CPU.
+        """Draws `promises.copies` masks per clip of the batch, on the CPU.
 
         `progress` in [0, 1] is the share of training done. `valid`, bool (batch, patches), marks
         real patches: a sample's padding is a tail of whole time columns, and shares count valid

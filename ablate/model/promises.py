@@ -8,7 +8,9 @@ from ablate.model.masking import AbstractMasker, Grid, Mask
 
 def check_mask(masker: AbstractMasker, mask: Mask, grid: Grid, valid: Tensor) -> None:
     """Raises `AssertionError`, with a sentence, for the first promise that `mask` breaks."""
-    promises, batch = masker.promises, len(valid)
+    promises = masker.promises
+    valid = valid.repeat_interleave(promises.copies, dim=0)
+    batch = len(valid)
     assert mask.context.dtype == mask.targets.dtype == torch.bool, "a mask is not bool"
     assert mask.context.shape == (batch, grid.size), f"context is {tuple(mask.context.shape)}"
     shape = (batch, mask.targets.shape[1], grid.size)
@@ -25,11 +27,13 @@ def check_mask(masker: AbstractMasker, mask: Mask, grid: Grid, valid: Tensor) ->
 def _check_share(masker: AbstractMasker, mask: Mask, grid: Grid, valid: Tensor) -> None:
     low, high = masker.promises.context
     count, visible = valid.sum(dim=1), mask.context.sum(dim=1)
-    # rounding moves an exact count by a patch and a rectangle's edge by a row or a column; on
-    # fewer than 64 patches a share of the area means too little to be held to
-    edges = torch.where(count < 64, count, count.sqrt() + grid.freq)
-    slack = torch.ones_like(edges) if masker.promises.exact else edges
-    within = (visible >= count * low - slack) & (visible <= count * high + slack)
+    if masker.promises.exact:  # to the nearest patch, one being left on either side
+        slack = torch.full_like(count, 0.501, dtype=torch.float)
+        lowest, highest = ((count * share).clamp(min=1).minimum(count - 1) for share in (low, high))
+    else:  # rounding moves an edge by a row or column; on few patches a share means too little
+        slack = torch.where(count < 64, count, count.sqrt() + grid.freq)
+        lowest, highest = count * low, count * high
+    within = (visible >= lowest - slack) & (visible <= highest + slack)
     assert within.all(), (
         f"on {grid} the context holds {visible.tolist()} of {count.tolist()} patches; "
         f"promised {low:.3f} to {high:.3f}"

@@ -59,6 +59,11 @@ class Planted(AbstractMasker):
                 targets[..., 0] |= ~targets.any(dim=2)
                 context &= ~targets.any(dim=1)
                 context[:, -1] |= ~context.any(dim=1)
+            case "edges seldom":
+                edge = torch.arange(grid.size) % grid.time == 0
+                moved = targets & edge & (torch.rand(batch, 1, 1, generator=generator) < 0.7)
+                moved &= targets.sum(dim=2, keepdim=True) > grid.freq
+                targets &= ~moved
             case "polarity":
                 context, targets = targets.any(dim=1), context.unsqueeze(1)
             case "empty context":
@@ -77,8 +82,9 @@ class Planted(AbstractMasker):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("off by one", "patches are never target"),
+        ("off by one", "are never target"),
         ("polarity", "promised 0.400 to 0.400"),
+        ("edges seldom", "are too seldom target"),
         ("global generator", "torch's global generator was used"),
         ("own generator", "one seed gave two"),
         ("empty context", "an empty context"),
