@@ -2,7 +2,19 @@
 
 from maskers.axes import TimeFrequency
 from maskers.blocks import MultiBlock
-from maskers.combinators import Curriculum
+from maskers.combinators import Gap, Guard, Mixture, Several, Subsample
+from maskers.curricula import Curriculum, Vary
 from maskers.unstructured import Random
 
-__all__ = ["Curriculum", "MultiBlock", "Random", "TimeFrequency"]
+__all__ = [
+    "Curriculum",
+    "Gap",
+    "Guard",
+    "Mixture",
+    "MultiBlock",
+    "Random",
+    "Several",
+    "Subsample",
+    "TimeFrequency",
+    "Vary",
+]

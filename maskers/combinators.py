@@ -1,56 +1,180 @@
-"""Maskers made of maskers: a curriculum moves from one to another as training goes on.
+"""Maskers made of maskers: they mix, repeat, thin out or guard what others draw.
 
-Fei, Fan and Huang, "A-JEPA: Joint-Embedding Predictive Architecture Can Listen", 2023.
-https://arxiv.org/abs/2311.15830
-with the competence function of Platanios et al., "Competence-based Curriculum Learning for
-Neural Machine Translation", NAACL 2019, sec. 3. https://arxiv.org/abs/1903.09848
-Unlike A-JEPA, which draws one phase per step: each sample draws its own, so samples stay
-independent and the mixture at a step has less variance around the same mean.
+Whatever the inner maskers declare, a combinator passes on: overlap, coupling, bias, cost.
 """
 
-import math
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from ablate.model.masking import AbstractMasker, Grid, Mask, Promises, check_range
+from ablate.model.masking import (
+    AbstractMasker,
+    Grid,
+    Mask,
+    Promises,
+    all_valid,
+    check_range,
+    choose,
+    share_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curriculum(AbstractMasker):
-    """Draws each sample's mask from `end` with a probability that grows to 1, else from `start`.
+class Mixture(AbstractMasker):
+    """Draws each sample's mask from one of several maskers, chosen with the given weights."""
 
-    At progress s the probability is sqrt(s (1 - c^2) + c^2), c being `competence`, its value
-    at the start.
-    """
-
-    start: AbstractMasker
-    end: AbstractMasker
-    competence: float = 0.01
+    maskers: tuple[AbstractMasker, ...]
+    weights: tuple[float, ...]  # in proportion
 
     def __post_init__(self) -> None:
-        check_range("competence", self.competence, low=0, high=1)
+        if len(self.maskers) != len(self.weights) or not self.maskers:
+            counts = f"{len(self.maskers)} maskers and {len(self.weights)} weights"
+            raise ValueError(f"`weights` must give one number per masker; got {counts}")
+        if min(self.weights) < 0 or sum(self.weights) == 0:
+            raise ValueError(f"`weights` must be positive; got {list(self.weights)}")
+        joint_promises(self.maskers)
 
     @property
     def promises(self) -> Promises:
-        first, last = self.start.promises, self.end.promises
-        if None not in (first.needs, last.needs) and first.needs != last.needs:
-            raise ValueError(
-                f"`start` needs {first.needs} and `end` {last.needs}; one can be given"
+        return joint_promises(self.maskers)
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        rows = batch * self.promises.copies
+        weights = torch.tensor(self.weights, dtype=torch.float)
+        which = torch.multinomial(weights, rows, replacement=True, generator=generator)
+        masks = [
+            masker(
+                grid, batch, generator=generator, progress=progress, valid=valid, content=content
             )
-        return Promises(
-            context=(
-                min(first.context[0], last.context[0]),
-                max(first.context[1], last.context[1]),
-            ),
-            overlap=first.overlap or last.overlap,
-            coupled=first.coupled or last.coupled,
-            copies=first.copies,
-            needs=first.needs or last.needs,
-            uneven=first.uneven or last.uneven,
-            unvisited=first.unvisited or last.unvisited,
-            slow=first.slow or last.slow,
+            for masker in self.maskers
+        ]
+        return select(masks, which)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Several(AbstractMasker):
+    """Draws several masks per clip: one of each masker, `times` over.
+
+    The target encoder sees the clip once for all of them: 16 masks as in EAT (Chen et al., 2024,
+    https://arxiv.org/abs/2401.03497), or V-JEPA's two kinds side by side (Bardes et al., 2024,
+    https://arxiv.org/abs/2404.08471).
+    """
+
+    maskers: tuple[AbstractMasker, ...]
+    times: int = 1
+
+    def __post_init__(self) -> None:
+        if self.times < 1 or not self.maskers:
+            raise ValueError(
+                "`maskers` must hold one at least and `times` be at least 1; "
+                f"got {len(self.maskers)} and {self.times}"
+            )
+        if any(masker.promises.copies > 1 for masker in self.maskers):
+            raise ValueError("`maskers` that draw several masks themselves; raise `times` instead")
+        joint_promises(self.maskers)
+
+    @property
+    def promises(self) -> Promises:
+        copies = len(self.maskers) * self.times
+        return dataclasses.replace(joint_promises(self.maskers), copies=copies)
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        masks = [
+            masker(
+                grid, batch, generator=generator, progress=progress, valid=valid, content=content
+            )
+            for _ in range(self.times)
+            for masker in self.maskers
+        ]
+        blocks = max(mask.targets.shape[1] for mask in masks)
+        masks = [with_blocks(mask, blocks) for mask in masks]
+        return Mask(
+            torch.stack([mask.context for mask in masks], dim=1).flatten(0, 1),
+            torch.stack([mask.targets for mask in masks], dim=1).flatten(0, 1),
+            torch.stack([_fallback(mask) for mask in masks], dim=1).flatten(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subsample(AbstractMasker):
+    """Predicts only a random share of what another masker hides: cheaper, and harder to guess."""
+
+    masker: AbstractMasker
+    share: float = 0.5  # of the hidden patches; one at least
+
+    def __post_init__(self) -> None:
+        check_range("share", self.share, low=0, high=1)
+
+    @property
+    def promises(self) -> Promises:
+        return self.masker.promises
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        mask = self.masker(
+            grid, batch, generator=generator, progress=progress, valid=valid, content=content
+        )
+        union = mask.target_union
+        number = (union.sum(dim=1) * self.share).round().long().clamp(min=1)
+        kept = choose(number, among=union, generator=generator)
+        return Mask(mask.context, mask.targets & kept.unsqueeze(1), mask.fallback)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap(AbstractMasker):
+    """Keeps a distance: patches within a gap of a target are taken from the context.
+
+    Neighbours share samples where windows or patches overlap, and sound is smooth: without a gap
+    a target may be had by interpolation. Where nothing would stay visible, the sample keeps the
+    context that it had, and is counted as a fallback.
+    """
+
+    masker: AbstractMasker
+    freq: int = 0  # patches
+    time: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.freq, self.time) < 0:
+            raise ValueError(f"a gap is not negative; got `freq` {self.freq}, `time` {self.time}")
+
+    @property
+    def promises(self) -> Promises:
+        inner = self.masker.promises
+        if inner.overlap:
+            raise ValueError("a gap between context and targets that may overlap means nothing")
+        uneven = inner.uneven or "what lies between two targets is seldom further than the gap"
+        return dataclasses.replace(
+            inner, context=(0.0, inner.context[1]), exact=False, uneven=uneven
         )
 
     def __call__(
@@ -63,24 +187,112 @@ class Curriculum(AbstractMasker):
         valid: Tensor | None = None,
         content: Tensor | None = None,
     ) -> Mask:
-        share = math.sqrt(progress * (1 - self.competence**2) + self.competence**2)
-        late = torch.rand(batch, generator=generator) < share
-        masks = [
-            masker(
-                grid, batch, generator=generator, progress=progress, valid=valid, content=content
-            )
-            for masker in (self.start, self.end)
-        ]
-        blocks = max(mask.targets.shape[1] for mask in masks)
-        first, last = (_with_blocks(mask, blocks) for mask in masks)
-        return Mask(
-            torch.where(late.view(-1, 1), last.context, first.context),
-            torch.where(late.view(-1, 1, 1), last.targets, first.targets),
+        mask = self.masker(
+            grid, batch, generator=generator, progress=progress, valid=valid, content=content
         )
+        cells = mask.target_union.float().view(-1, 1, grid.freq, grid.time)
+        near = F.max_pool2d(
+            cells,
+            kernel_size=(2 * self.freq + 1, 2 * self.time + 1),
+            stride=1,
+            padding=(self.freq, self.time),
+        )
+        apart = mask.context & ~near.flatten(1).bool()
+        empty = ~apart.any(dim=1)
+        context = torch.where(empty.unsqueeze(1), mask.context, apart)
+        return Mask(context, mask.targets, _fallback(mask) | empty)
 
 
-def _with_blocks(mask: Mask, blocks: int) -> Mask:
+@dataclass(frozen=True, kw_only=True)
+class Guard(AbstractMasker):
+    """Replaces a mask that shows too little by a uniform one of the least context; counts it."""
+
+    masker: AbstractMasker
+    min_context: float = 0.1  # share of the clip
+
+    def __post_init__(self) -> None:
+        check_range("min_context", self.min_context, low=0, high=1)
+
+    @property
+    def promises(self) -> Promises:
+        inner = self.masker.promises
+        low = max(self.min_context, inner.context[0])
+        return dataclasses.replace(inner, context=(low, max(low, inner.context[1])), exact=False)
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        mask = self.masker(
+            grid, batch, generator=generator, progress=progress, valid=valid, content=content
+        )
+        valid = all_valid(grid, batch, valid).repeat_interleave(self.promises.copies, dim=0)
+        least = share_of(valid.sum(dim=1), self.min_context)
+        context = choose(least, among=valid, generator=generator)
+        stand_in = with_blocks(
+            Mask(context, (valid & ~context).unsqueeze(1)), mask.targets.shape[1]
+        )
+        poor = mask.context.sum(dim=1) < least
+        chosen = select([mask, stand_in], poor.long())
+        return Mask(chosen.context, chosen.targets, _fallback(mask) | poor)
+
+
+def joint_promises(maskers: Sequence[AbstractMasker]) -> Promises:
+    """Returns what masks of any of these maskers keep; refuses maskers that do not go together."""
+    promises = [masker.promises for masker in maskers]
+    first = promises[0]
+    needs = {each.needs for each in promises if each.needs}
+    if len(needs) > 1:
+        raise ValueError(f"these maskers need {' and '.join(sorted(needs))}; one can be given")
+    if len({each.copies for each in promises}) > 1:
+        copies = [each.copies for each in promises]
+        raise ValueError(f"these maskers draw {copies} masks per clip; the numbers must agree")
+    return Promises(
+        context=(
+            min(each.context[0] for each in promises),
+            max(each.context[1] for each in promises),
+        ),
+        exact=all(each.exact and each.context == first.context for each in promises),
+        overlap=any(each.overlap for each in promises),
+        coupled=any(each.coupled for each in promises),
+        copies=first.copies,
+        needs=next(iter(needs), None),
+        uneven=_first(promises, lambda each: each.uneven),
+        unvisited=_first(promises, lambda each: each.unvisited),
+        slow=_first(promises, lambda each: each.slow),
+    )
+
+
+def select(masks: Sequence[Mask], which: Tensor) -> Mask:
+    """Takes sample i from `masks[which[i]]`."""
+    blocks = max(mask.targets.shape[1] for mask in masks)
+    masks = [with_blocks(mask, blocks) for mask in masks]
+    rows = torch.arange(len(which))
+    return Mask(
+        torch.stack([mask.context for mask in masks])[which, rows],
+        torch.stack([mask.targets for mask in masks])[which, rows],
+        torch.stack([_fallback(mask) for mask in masks])[which, rows],
+    )
+
+
+def with_blocks(mask: Mask, blocks: int) -> Mask:
     """Adds empty blocks until there are `blocks`."""
     batch, present, patches = mask.targets.shape
     empty = mask.targets.new_zeros(batch, blocks - present, patches)
-    return Mask(mask.context, torch.cat([mask.targets, empty], dim=1))
+    return Mask(mask.context, torch.cat([mask.targets, empty], dim=1), mask.fallback)
+
+
+def _fallback(mask: Mask) -> Tensor:
+    if mask.fallback is None:
+        return torch.zeros(len(mask.context), dtype=torch.bool)
+    return mask.fallback
+
+
+def _first(promises: Sequence[Promises], reason: Callable[[Promises], str]) -> str:
+    return next((reason(each) for each in promises if reason(each)), "")

@@ -6,7 +6,7 @@ own kernel: one call where all segments have one length, one call per segment wh
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -24,17 +24,29 @@ SHORT = 32
 
 @dataclass(frozen=True)
 class Segments:
-    """The lengths of consecutive segments in a row of packed tokens. None may be empty."""
+    """The lengths of consecutive segments in a row of packed tokens. None may be empty.
+
+    A padded batch is one of equal lengths, some tokens of which are `filler`: nothing attends
+    to those.
+    """
 
     lengths: tuple[int, ...]
+    filler: Tensor | None = field(default=None, compare=False)  # bool (tokens,), on the CPU
 
     def __post_init__(self) -> None:
         if not self.lengths or min(self.lengths) < 1:
             raise ValueError(f"every segment needs a token; got lengths {self.lengths}")
+        if self.filler is not None and not self.equal:
+            raise ValueError(f"padded segments have one length; got {self.lengths}")
 
     @property
     def total(self) -> int:
         return sum(self.lengths)
+
+    @property
+    def num_real(self) -> int:
+        """How many tokens are no filler."""
+        return self.total - (0 if self.filler is None else int(self.filler.sum()))
 
     @property
     def equal(self) -> bool:
@@ -47,13 +59,11 @@ class Segments:
         return sum(length * length for length in self.lengths)
 
     @cached_property
-    def padding(self) -> tuple[Tensor, Tensor]:
-        """The cells that are real if all segments were as long as the longest.
-
-        Bool (batch, longest), and the index of the True ones; on the CPU.
-        """
-        real = torch.arange(max(self.lengths)) < torch.tensor(self.lengths).unsqueeze(1)
-        return real, real.flatten().nonzero().squeeze(1)
+    def real(self) -> Tensor:
+        """Marks the real cells of a padded batch, bool (batch, longest), on the CPU."""
+        if self.filler is not None:
+            return ~self.filler.view(len(self.lengths), -1)
+        return torch.arange(max(self.lengths)) < torch.tensor(self.lengths).unsqueeze(1)
 
     @cached_property
     def _biases(self) -> dict[torch.device, Any]:
@@ -81,6 +91,8 @@ def attend(
     if not len(query) == len(key) == len(value) == segments.total:
         lengths = f"{len(query)} queries, {len(key)} keys, {len(value)} values"
         raise ValueError(f"segments hold {segments.total} tokens but got {lengths}")
+    if segments.filler is not None:  # what a padding trainer pays for; no bias of xformers fits
+        return _attend_cells(query, key, value, segments.real.to(query.device))
     if kernel is None:
         kernel = "xformers" if query.is_cuda else "segments"
     if kernel == "xformers":
@@ -113,16 +125,25 @@ def _attend_segments(query: Tensor, key: Tensor, value: Tensor, segments: Segmen
 
 
 def _attend_padded(query: Tensor, key: Tensor, value: Tensor, segments: Segments) -> Tensor:
-    real, index = (part.to(query.device) for part in segments.padding)
+    real = segments.real.to(query.device)
+    index = real.flatten().nonzero().squeeze(1)
 
-    def padded(part: Tensor) -> Tensor:
-        cells = part.new_zeros(real.numel(), *part.shape[1:])
-        return _batched(cells.index_copy(0, index, part), len(real))
+    def spread(part: Tensor) -> Tensor:
+        return part.new_zeros(real.numel(), *part.shape[1:]).index_copy(0, index, part)
 
+    return _attend_cells(spread(query), spread(key), spread(value), real)[index]
+
+
+def _attend_cells(query: Tensor, key: Tensor, value: Tensor, real: Tensor) -> Tensor:
+    """Attends to the real cells of a padded batch; parts are (batch * longest, heads, dim)."""
+    batch = len(real)
     attended = F.scaled_dot_product_attention(
-        padded(query), padded(key), padded(value), attn_mask=real[:, None, None, :]
+        _batched(query, batch),
+        _batched(key, batch),
+        _batched(value, batch),
+        attn_mask=real[:, None, None, :],
     )
-    return rearrange(attended, "batch heads tokens dim -> (batch tokens) heads dim")[index]
+    return rearrange(attended, "batch heads tokens dim -> (batch tokens) heads dim")
 
 
 def _batched(part: Tensor, batch: int) -> Tensor:

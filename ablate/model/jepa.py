@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ablate.model.batching import Batching
 from ablate.model.masking import Mask
 from ablate.model.objectives import AbstractObjective, mean_per_sample, normalise
-from ablate.model.packing import Packing, pack, rows_of
+from ablate.model.packing import Packing, pack, pad, rows_of
 from ablate.model.predictor import Predictor
 from ablate.model.transformer import initialise
 from ablate.model.vit import Encoder
@@ -49,17 +50,29 @@ class JEPA(nn.Module):
         initialise(predictor, seed, "predictor")
         self.target_encoder = copy.deepcopy(encoder).requires_grad_(requires_grad=False)
 
-    def forward(self, patches: Tensor, mask: Mask, valid: Tensor) -> Prediction:
-        """Takes (batch, patches, pixels) on the device; `mask` and `valid` lie on the CPU."""
-        device = patches.device
-        context = pack(mask.context, device)
-        targets = pack(mask.target_union, device)
+    def forward(
+        self, patches: Tensor, mask: Mask, valid: Tensor, batching: Batching = "pack"
+    ) -> Prediction:
+        """Takes (clips, patches, pixels) on the device; `mask` and `valid` lie on the CPU.
+
+        The mask may hold several samples per clip; the target encoder sees each clip once.
+        """
+        device, union = patches.device, mask.target_union
+        copies = len(union) // len(patches)
+        targets = pack(union, device, copies=copies)
+        context = pack(mask.context, device, copies=copies)
+        if batching == "pad":
+            context = pad(mask.context, device, copies=copies)
+            asked = pad(union, device, copies=copies)
+            filled = self.predictor(self.encoder(patches, context), context, asked)
+            predicted = filled[asked.segments.real.flatten().to(device)]
+        else:
+            predicted = self.predictor(self.encoder(patches, context), context, targets)
         whole = pack(valid, device)
-        features = self.encoder(patches, context)
-        predicted = self.predictor(features, context, targets)
         with torch.no_grad():
             everything = self.target_encoder(patches, whole)
-            target = everything.index_select(0, rows_of(mask.target_union, valid, device))
+            rows = rows_of(union, valid, device, copies=copies)
+            target = everything.index_select(0, rows)
         return Prediction(predicted.float(), normalise(target), context, targets, whole)
 
     @torch.no_grad()

@@ -37,6 +37,7 @@ class Mask:
 
     context: Tensor  # bool (batch, patches)
     targets: Tensor  # bool (batch, blocks, patches)
+    fallback: Tensor | None = None  # bool (batch,): a guard had to change the mask
 
     @property
     def target_union(self) -> Tensor:

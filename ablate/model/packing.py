@@ -1,7 +1,8 @@
 """Packing: the tokens of all samples in one row, every one that belongs and nothing else.
 
-No padding and no truncation. Index arithmetic is done on the CPU, where masks are drawn, so
-that a GPU never has to report a count back.
+Padding is the other way, kept because the literature used it: equal rows, filled up with tokens
+that nothing attends to. Index arithmetic is done on the CPU, where masks are drawn, so that a
+GPU never has to report a count back.
 """
 
 from dataclasses import dataclass
@@ -15,11 +16,15 @@ from ablate.model.attention import Segments
 
 @dataclass(frozen=True)
 class Packing:
-    """Which patches of a batch lie in a row of packed tokens, sample after sample."""
+    """Which patches of a batch lie in a row of tokens, sample after sample.
 
-    index: Tensor  # int64 (tokens,): position in the batch's (batch patches), on the device
+    There may be several samples per clip, which are masks of one clip and lie side by side.
+    """
+
+    index: Tensor  # int64 (tokens,): position in (samples patches), on the device
     patches: int  # per sample
     segments: Segments
+    copies: int = 1  # samples per clip
 
     @property
     def place(self) -> Tensor:
@@ -32,25 +37,42 @@ class Packing:
         return self.index // self.patches
 
     def gather(self, patches: Tensor) -> Tensor:
-        """Packs (batch, patches, dim) into (tokens, dim)."""
-        flat = rearrange(patches, "batch patches dim -> (batch patches) dim")
-        return flat.index_select(0, self.index)
+        """Packs (clips, patches, dim) into (tokens, dim)."""
+        flat = rearrange(patches, "clips patches dim -> (clips patches) dim")
+        if self.copies == 1:
+            return flat.index_select(0, self.index)
+        return flat.index_select(0, self.owner // self.copies * self.patches + self.place)
 
 
-def pack(member: Tensor, device: torch.device | None = None) -> Packing:
-    """Packs the patches that `member`, bool (batch, patches) on the CPU, marks.
+def pack(member: Tensor, device: torch.device | None = None, *, copies: int = 1) -> Packing:
+    """Packs the patches that `member`, bool (samples, patches) on the CPU, marks.
 
     Raises `ValueError` for a sample without any.
     """
     index = member.flatten().nonzero().squeeze(1)
     segments = Segments(tuple(member.sum(dim=1).tolist()))
-    return Packing(_moved(index, device), member.shape[1], segments)
+    return Packing(_moved(index, device), member.shape[1], segments, copies)
 
 
-def rows_of(part: Tensor, whole: Tensor, device: torch.device | None = None) -> Tensor:
-    """Returns, for each patch marked in `part`, its row among the packed patches of `whole`."""
-    rank = whole.flatten().cumsum(dim=0) - 1
-    return _moved(rank[part.flatten()], device)
+def pad(member: Tensor, device: torch.device | None = None, *, copies: int = 1) -> Packing:
+    """Like `pack`, but fills each sample up to the longest with tokens that count for nothing."""
+    real = Segments(tuple(member.sum(dim=1).tolist())).real
+    samples, longest = real.shape
+    first = member.byte().argsort(dim=1, descending=True, stable=True)[:, :longest]
+    index = first + torch.arange(samples).unsqueeze(1) * member.shape[1]
+    segments = Segments((longest,) * samples, filler=~real.flatten())
+    return Packing(_moved(index.flatten(), device), member.shape[1], segments, copies)
+
+
+def rows_of(
+    part: Tensor, whole: Tensor, device: torch.device | None = None, *, copies: int = 1
+) -> Tensor:
+    """Returns, for each patch marked in `part`, its row among the packed patches of `whole`.
+
+    `part` is bool (clips * copies, patches), `whole` bool (clips, patches).
+    """
+    rank = whole.flatten().cumsum(dim=0).view_as(whole) - 1
+    return _moved(rank.repeat_interleave(copies, dim=0)[part], device)
 
 
 @dataclass(frozen=True)
@@ -69,8 +91,11 @@ def join(first: Packing, second: Packing) -> Joined:
     owner = torch.cat([samples.repeat_interleave(counts) for counts in lengths])
     order = owner.argsort(stable=True)
     behind = (order >= first.segments.total).nonzero().squeeze(1)
+    filler = None
+    if first.segments.filler is not None and second.segments.filler is not None:
+        filler = torch.cat([first.segments.filler, second.segments.filler])[order]
     device = first.index.device
-    segments = Segments(tuple(lengths.sum(dim=0).tolist()))
+    segments = Segments(tuple(lengths.sum(dim=0).tolist()), filler)
     return Joined(_moved(order, device), _moved(behind, device), segments)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ablate.audio.loader import Batch, Loader
 from ablate.chance import generator
+from ablate.model.batching import Batching, truncate
 from ablate.model.jepa import JEPA, Prediction
 from ablate.model.masking import AbstractMasker, Grid, Mask
 from ablate.model.objectives import AbstractObjective
@@ -34,9 +35,11 @@ class Cost:
     steps: int = 0
     clips: int = 0
     audio_seconds: float = 0.0
+    masks: int = 0  # a clip may have several
+    fallbacks: int = 0  # masks that a guard had to change
     context_tokens: int = 0
     target_tokens: int = 0
-    valid_tokens: int = 0
+    valid_tokens: int = 0  # of which those are a share: real patches, once per mask
     flops: int = 0
     seconds: float = 0.0
 
@@ -51,6 +54,7 @@ class Log:
     gradient_norm: float  # before clipping
     context_fraction: float  # realised, of valid patches
     target_fraction: float
+    fallback_fraction: float  # of masks that a guard had to change
     tokens_per_second: float  # context and target tokens
     rate: float
     momentum: float
@@ -80,6 +84,7 @@ class Trainer:
     objective: AbstractObjective
     budget: Budget
     optimizer: Optimizer
+    batching: Batching
     seed: int
     hop_seconds: float
     device: torch.device
@@ -95,7 +100,7 @@ class Trainer:
         for step in range(steps):
             batch, patches, mask, valid = self._draw(step)
             with self._autocast():
-                prediction = self.jepa(patches, mask, valid)
+                prediction = self.jepa(patches, mask, valid, self.batching)
             loss = prediction.loss(self.objective)
             guessed = guess.loss(prediction, self.objective)
             norm = adamw.step(loss, step)
@@ -103,7 +108,7 @@ class Trainer:
             self.jepa.follow(momentum)
             guess.learn(prediction)
             window.add(loss.detach(), guessed, norm)
-            self._count(cost, batch, prediction)
+            self._count(cost, batch, mask, prediction)
             if (step + 1) % LOG_EVERY == 0 or step + 1 == steps:
                 logs.append(window.close(cost, self.health(), adamw.rate(step), momentum))
                 self.on_log(logs[-1])
@@ -121,15 +126,16 @@ class Trainer:
     def _draw(self, step: int) -> tuple[Batch, Tensor, Mask, Tensor]:
         batch = self.loader.batch(step, self.budget.batch)
         patches, valid = self._cut(batch)
+        chance = generator(self.seed, "mask", step)
         mask = self.masker(
             self.grid,
             len(valid),
-            generator=generator(self.seed, "mask", step),
+            generator=chance,
             progress=ramp(step, self.budget.steps),
             valid=valid,
             content=patches.cpu() if self.masker.promises.needs == "patches" else None,
         )
-        return batch, patches, mask, valid
+        return batch, patches, truncate(mask, self.batching, chance), valid
 
     def _cut(self, batch: Batch) -> tuple[Tensor, Tensor]:
         valid = self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
@@ -139,13 +145,15 @@ class Trainer:
         enabled = self.optimizer.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
-    def _count(self, cost: Cost, batch: Batch, prediction: Prediction) -> None:
+    def _count(self, cost: Cost, batch: Batch, mask: Mask, prediction: Prediction) -> None:
         cost.steps += 1
         cost.clips += len(batch.mels)
         cost.audio_seconds += int(batch.valid_frames.sum()) * self.hop_seconds
-        cost.context_tokens += prediction.context.segments.total
-        cost.target_tokens += prediction.targets.segments.total
-        cost.valid_tokens += prediction.whole.segments.total
+        cost.masks += len(prediction.context.segments.lengths)
+        cost.fallbacks += 0 if mask.fallback is None else int(mask.fallback.sum())
+        cost.context_tokens += prediction.context.segments.num_real
+        cost.target_tokens += prediction.targets.segments.num_real
+        cost.valid_tokens += prediction.whole.segments.total * prediction.context.copies
         cost.flops += self.jepa.flops(prediction)
 
 
@@ -173,6 +181,8 @@ class _Window:
         context = cost.context_tokens - self._before.context_tokens
         targets = cost.target_tokens - self._before.target_tokens
         valid = cost.valid_tokens - self._before.valid_tokens
+        masks = cost.masks - self._before.masks
+        fallbacks = cost.fallbacks - self._before.fallbacks
         log = Log(
             step=cost.steps,
             loss=values[0],
@@ -180,6 +190,7 @@ class _Window:
             gradient_norm=values[2],
             context_fraction=context / valid,
             target_fraction=targets / valid,
+            fallback_fraction=fallbacks / masks,
             tokens_per_second=(context + targets) / seconds,
             rate=rate,
             momentum=momentum,

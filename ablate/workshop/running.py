@@ -76,6 +76,7 @@ def train(
             objective=trial.objective,
             budget=trial.budget,
             optimizer=trial.optimizer,
+            batching=trial.batching,
             seed=trial.seed,
             hop_seconds=sound.hop_seconds,
             device=device,
@@ -108,6 +109,7 @@ def _summary(outcome: Outcome, device: torch.device) -> dict[str, Any]:
         "feature_std": last.feature_std,
         "context_fraction": cost["context_tokens"] / cost["valid_tokens"],
         "target_fraction": cost["target_tokens"] / cost["valid_tokens"],
+        "fallback_fraction": cost["fallbacks"] / cost["masks"],
         "tokens_per_second": trained / cost["seconds"],
     }
     return {

@@ -18,6 +18,7 @@ from ablate.audio.loader import Loader, Normaliser, statistics
 from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.sources import AbstractSource
 from ablate.audio.store import ClipStore, open_store
+from ablate.model.batching import Batching
 from ablate.model.jepa import JEPA
 from ablate.model.masking import AbstractMasker, Grid
 from ablate.model.objectives import AbstractObjective
@@ -75,6 +76,7 @@ class Trial:
     objective: AbstractObjective
     budget: Budget
     optimizer: Optimizer = field(default_factory=Optimizer)
+    batching: Batching = "pack"
     seed: int
 
     def __post_init__(self) -> None:

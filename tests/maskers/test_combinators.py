@@ -1,31 +1,121 @@
 """Maskers made of maskers."""
 
-import math
-
 import pytest
+import torch
+from hypothesis import given
 
 from ablate.chance import generator
 from ablate.model.masking import Grid
-from maskers import Curriculum, MultiBlock, Random
+from ablate.testing import Case, cases
+from maskers import Gap, Guard, Mixture, MultiBlock, Random, Several, Subsample
 
-PATH = Curriculum(start=Random(ratio=0.25), end=Random(ratio=0.75))
-
-
-@pytest.mark.parametrize("progress", [0.0, 0.1, 0.25, 0.5, 1.0])
-def test_the_share_of_the_end_follows_the_square_root_competence(progress):
-    mask = PATH(Grid(4, 8), 4000, generator=generator(0, "x"), progress=progress)
-    late = (mask.context.sum(dim=1) == 8).float().mean()
-    expected = math.sqrt(progress * (1 - 0.01**2) + 0.01**2)
-    assert late == pytest.approx(expected, abs=0.03)
+GRID = Grid(4, 8)
 
 
-def test_samples_with_fewer_blocks_leave_the_rest_of_the_axis_empty():
-    masker = Curriculum(start=MultiBlock(), end=Random())
-    mask = masker(Grid(4, 8), 64, generator=generator(0, "x"), progress=0.25)
-    blocks = mask.targets.any(dim=2).sum(dim=1)
-    assert set(blocks.tolist()) == {1, 4}
+def draw(masker, batch=200, grid=GRID, seed=0, **given):
+    return masker(grid, batch, generator=generator(seed, "x"), **given)
 
 
-def test_a_competence_outside_its_range_is_refused():
-    with pytest.raises(ValueError, match="`competence` must lie in"):
-        Curriculum(start=Random(), end=Random(), competence=2.0)
+def test_a_mixture_draws_from_each_masker_as_often_as_its_weight_says():
+    mixture = Mixture(maskers=(Random(ratio=0.25), Random(ratio=0.75)), weights=(3, 1))
+    visible = draw(mixture, 4000).context.sum(dim=1)
+    assert (visible == 24).float().mean() == pytest.approx(0.75, abs=0.03)
+    assert set(visible.tolist()) == {24, 8}
+
+
+def test_several_masks_of_one_clip_lie_side_by_side():
+    several = Several(maskers=(Random(ratio=0.25), Random(ratio=0.75)), times=2)
+    assert several.promises.copies == 4
+    mask = draw(several, 3)
+    assert mask.context.sum(dim=1).tolist() == [24, 8, 24, 8] * 3
+    assert not torch.equal(mask.context[0], mask.context[2])
+
+
+def test_several_masks_respect_each_clips_own_padding():
+    valid = (torch.arange(8) < torch.tensor([[8], [3]])).repeat(1, 4)
+    mask = draw(Several(maskers=(MultiBlock(),), times=3), 2, valid=valid)
+    chosen = mask.context | mask.target_union
+    assert not (chosen & ~valid.repeat_interleave(3, dim=0)).any()
+
+
+@given(cases(max_freq=4, max_time=16))
+def test_a_sub_sample_predicts_its_share_of_the_hidden_patches_and_shows_no_more(case: Case):
+    inner = Random(ratio=0.6)
+    given = {"progress": case.progress, "valid": case.valid}
+    whole = draw(inner, len(case.columns), case.grid, case.seed, **given)
+    thin = draw(
+        Subsample(masker=inner, share=0.5), len(case.columns), case.grid, case.seed, **given
+    )
+    assert torch.equal(whole.context, thin.context)
+    assert not (thin.target_union & ~whole.target_union).any()
+    expected = (whole.target_union.sum(dim=1) * 0.5).round().clamp(min=1)
+    assert torch.equal(thin.target_union.sum(dim=1).float(), expected)
+
+
+@pytest.mark.parametrize(("freq", "time"), [(0, 1), (1, 0), (1, 2)])
+def test_no_context_lies_within_the_gap_of_a_target_unless_the_mask_fell_back(freq, time):
+    mask = draw(Gap(masker=MultiBlock(num_targets=2), freq=freq, time=time), grid=Grid(8, 16))
+    context = mask.context.view(-1, 8, 16)
+    targets = mask.target_union.view(-1, 8, 16)
+    for sample in (~mask.fallback).nonzero().flatten()[:40].tolist():
+        for row, column in targets[sample].nonzero().tolist():
+            rows = slice(max(0, row - freq), row + freq + 1)
+            columns = slice(max(0, column - time), column + time + 1)
+            assert not context[sample, rows, columns].any()
+
+
+def test_a_gap_that_would_hide_all_keeps_the_context_and_counts_a_fallback():
+    mask = draw(Gap(masker=Random(ratio=0.6), freq=4, time=8))
+    assert mask.fallback.all()
+    assert mask.context.any(dim=1).all()
+
+
+def test_a_guard_replaces_only_masks_that_show_too_little_and_counts_them():
+    inner = Random(ratio=(0.1, 0.99))
+    bare, guarded = draw(inner), draw(Guard(masker=inner, min_context=0.25))
+    poor = bare.context.sum(dim=1) < 8
+    assert 0 < poor.sum() < len(poor)
+    assert torch.equal(guarded.fallback, poor)
+    assert torch.equal(guarded.context[~poor], bare.context[~poor])
+    assert (guarded.context[poor].sum(dim=1) == 8).all()
+
+
+def test_combinators_pass_on_what_their_maskers_declare():
+    inner = MultiBlock()
+    for outer in (
+        Mixture(maskers=(Random(), inner), weights=(1, 1)),
+        Several(maskers=(inner,)),
+        Subsample(masker=inner),
+        Gap(masker=inner),
+        Guard(masker=inner),
+    ):
+        assert outer.promises.uneven == inner.promises.uneven
+
+
+def test_a_mixture_of_one_exact_share_is_exact():
+    half = Random(ratio=0.5)
+    assert Mixture(maskers=(half, half), weights=(1, 1)).promises.exact
+    assert not Mixture(maskers=(half, Random(ratio=0.4)), weights=(1, 1)).promises.exact
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Mixture(maskers=(Random(),), weights=(1, 2)), "1 maskers and 2 weights"),
+        (lambda: Mixture(maskers=(Random(),), weights=(-1,)), "must be positive"),
+        (lambda: Several(maskers=()), "must hold one at least"),
+        (lambda: Several(maskers=(Several(maskers=(Random(),), times=2),)), "raise `times`"),
+        (
+            lambda: Mixture(
+                maskers=(Random(), Several(maskers=(Random(),), times=2)), weights=(1, 1)
+            ),
+            r"draw \[1, 2\] masks per clip",
+        ),
+        (lambda: Subsample(masker=Random(), share=1.5), "`share` must lie in"),
+        (lambda: Gap(masker=Random(), time=-1), "a gap is not negative"),
+        (lambda: Guard(masker=Random(), min_context=2.0), "`min_context` must lie in"),
+    ],
+)
+def test_combinations_that_make_no_sense_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

@@ -18,6 +18,14 @@ ZOO = [
     maskers.TimeFrequency(axes="freq"),
     maskers.TimeFrequency(axes="both"),
     maskers.Curriculum(start=maskers.MultiBlock(), end=maskers.TimeFrequency()),
+    maskers.Curriculum(start=maskers.Random(ratio=0.4), end=maskers.Random(ratio=0.8), per="batch"),
+    maskers.Vary(masker=maskers.Random(), setting="ratio", start=0.4, end=0.8),
+    maskers.Mixture(maskers=(maskers.Random(), maskers.MultiBlock()), weights=(1, 2)),
+    maskers.Several(maskers=(maskers.Random(), maskers.MultiBlock()), times=2),
+    maskers.Subsample(masker=maskers.Random(ratio=0.8), share=0.25),
+    maskers.Gap(masker=maskers.MultiBlock(num_targets=2)),
+    maskers.Gap(masker=maskers.Random(), freq=1, time=1),
+    maskers.Guard(masker=maskers.Random(ratio=(0.4, 0.95)), min_context=0.2),
 ]
 
 

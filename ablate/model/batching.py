@@ -1,0 +1,35 @@
+"""How samples with different numbers of visible patches share a batch.
+
+`pack` keeps every token and adds none. The others are what the literature did, and may be
+compared with it: `pad` fills up to the longest sample and gives the same loss for more work;
+`truncate_first` cuts all to the poorest sample in raster order, as I-JEPA and V-JEPA do, which
+keeps low frequencies; `truncate_random` cuts as much, but anywhere.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ablate.model.masking import Mask, choose
+
+Batching = Literal["pack", "pad", "truncate_first", "truncate_random"]
+
+
+def truncate(mask: Mask, batching: Batching, generator: torch.Generator) -> Mask:
+    """Cuts contexts to the smallest context of the batch, and blocks to the smallest block.
+
+    Leaves the mask as it is unless `batching` truncates. Draw for the global batch.
+    """
+    if batching not in ("truncate_first", "truncate_random"):
+        return mask
+    at_random = generator if batching == "truncate_random" else None
+    return Mask(_cut(mask.context, at_random), _cut(mask.targets, at_random), mask.fallback)
+
+
+def _cut(member: Tensor, generator: torch.Generator | None) -> Tensor:
+    counts = member.sum(dim=-1)
+    least = counts[counts > 0].min()  # a sample may leave blocks empty
+    if generator is not None:
+        return choose(least.expand_as(counts), among=member, generator=generator)
+    return member & (member.cumsum(dim=-1) <= least)

@@ -1,0 +1,146 @@
+"""Curricula: masks that change as training goes on.
+
+Fei, Fan and Huang, "A-JEPA: Joint-Embedding Predictive Architecture Can Listen", 2023.
+https://arxiv.org/abs/2311.15830
+with the competence function of Platanios et al., "Competence-based Curriculum Learning for
+Neural Machine Translation", NAACL 2019, sec. 3. https://arxiv.org/abs/1903.09848
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ablate.model.masking import AbstractMasker, Grid, Mask, Promises, check_range
+from maskers.combinators import joint_promises, select
+
+Schedule = Literal["sqrt", "linear", "cosine", "step", "inverse", "constant"]
+
+
+def share_done(schedule: Schedule, progress: float, competence: float = 0.01) -> float:
+    """Returns how far a curriculum has come, in [0, 1], at a share `progress` of training.
+
+    `sqrt` is A-JEPA's competence, sqrt(s (1 - c^2) + c^2); `inverse` is 1 less it; `constant` is
+    its mean over training, 2/3 (1 - c^3) / (1 - c^2): the control that mixes as much of either
+    but in no order. `step` changes at once, halfway.
+    """
+    rest = 1 - competence**2
+    competent = math.sqrt(progress * rest + competence**2)
+    shares = {
+        "sqrt": competent,
+        "linear": progress,
+        "cosine": (1 - math.cos(math.pi * progress)) / 2,
+        "step": float(progress >= 0.5),
+        "inverse": 1 - competent,
+        "constant": 2 / 3 * (1 - competence**3) / rest if rest else 1.0,
+    }
+    return shares[schedule]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curriculum(AbstractMasker):
+    """Draws each sample's mask from `end` with a probability that grows, else from `start`.
+
+    Unlike A-JEPA, which draws one phase per step: by default each sample draws its own, so that
+    samples stay independent and a step's mixture has less variance around the same mean.
+    """
+
+    start: AbstractMasker
+    end: AbstractMasker
+    schedule: Schedule = "sqrt"
+    competence: float = 0.01  # of sqrt, inverse and constant: the share of `end` at the beginning
+    per: Literal["sample", "batch"] = "sample"
+
+    def __post_init__(self) -> None:
+        check_range("competence", self.competence, low=0, high=1)
+        joint_promises((self.start, self.end))
+
+    @property
+    def promises(self) -> Promises:
+        joint = joint_promises((self.start, self.end))
+        return dataclasses.replace(joint, coupled=joint.coupled or self.per == "batch")
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        rows = batch * self.promises.copies
+        draws = torch.rand(rows if self.per == "sample" else 1, generator=generator)
+        late = draws < share_done(self.schedule, progress, self.competence)
+        masks = [
+            masker(
+                grid, batch, generator=generator, progress=progress, valid=valid, content=content
+            )
+            for masker in (self.start, self.end)
+        ]
+        return select(masks, late.expand(rows).long())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vary(AbstractMasker):
+    """Moves one setting of a masker, a number or a pair, from one value to another.
+
+    For example `masker: {type: maskers.Random}, setting: ratio, start: 0.4, end: 0.8`.
+    """
+
+    masker: AbstractMasker
+    setting: str
+    start: float | tuple[float, float]
+    end: float | tuple[float, float]
+    schedule: Schedule = "linear"
+
+    def __post_init__(self) -> None:
+        known = {field.name: getattr(self.masker, field.name) for field in _fields(self.masker)}
+        if self.setting not in known:
+            names = ", ".join(known)
+            raise ValueError(f"`setting` {self.setting!r} is none of the masker's: {names}")
+        if isinstance(self.start, tuple) != isinstance(self.end, tuple):
+            raise ValueError(f"`start` {self.start} and `end` {self.end} must be of one kind")
+        self.at(0.0)
+        self.at(1.0)
+
+    @property
+    def promises(self) -> Promises:
+        joint = joint_promises((self.at(0.0), self.at(1.0)))
+        return dataclasses.replace(joint, exact=False)
+
+    def at(self, progress: float) -> AbstractMasker:
+        """The masker as it is at a share `progress` of training."""
+        share = share_done(self.schedule, progress)
+        starts, ends = _pair(self.start), _pair(self.end)
+        values = [low + (high - low) * share for low, high in zip(starts, ends, strict=True)]
+        whole = isinstance(getattr(self.masker, self.setting), int)
+        found: Any = tuple(values) if isinstance(self.start, tuple) else values[0]
+        settings = {self.setting: round(values[0]) if whole else found}
+        return dataclasses.replace(self.masker, **settings)  # type: ignore[type-var]
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        return self.at(progress)(
+            grid, batch, generator=generator, progress=progress, valid=valid, content=content
+        )
+
+
+def _fields(masker: AbstractMasker) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(masker)  # type: ignore[arg-type]
+
+
+def _pair(value: float | tuple[float, float]) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,)

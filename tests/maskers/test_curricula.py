@@ -1,0 +1,111 @@
+"""Curricula change as training goes on."""
+
+import math
+
+import pytest
+
+from ablate.chance import generator
+from ablate.model.masking import Grid
+from maskers import Curriculum, MultiBlock, Random, TimeFrequency, Vary
+from maskers.curricula import share_done
+
+EASY, HARD = Random(ratio=0.25), Random(ratio=0.75)
+
+
+def late_share(curriculum, progress):
+    """The share of samples that were drawn from the end."""
+    mask = curriculum(Grid(4, 8), 4000, generator=generator(0, "x"), progress=progress)
+    return (mask.context.sum(dim=1) == 8).float().mean().item()
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.1, 0.25, 0.5, 1.0])
+def test_the_share_of_the_end_follows_the_square_root_competence(progress):
+    expected = math.sqrt(progress * (1 - 0.01**2) + 0.01**2)
+    assert late_share(Curriculum(start=EASY, end=HARD), progress) == pytest.approx(
+        expected, abs=0.03
+    )
+
+
+def test_the_inverse_curriculum_is_the_curriculum_with_its_ends_exchanged():
+    for progress in (0.0, 0.3, 1.0):
+        inverse = late_share(Curriculum(start=EASY, end=HARD, schedule="inverse"), progress)
+        swapped = 1 - late_share(Curriculum(start=EASY, end=HARD), progress)
+        assert inverse == pytest.approx(swapped, abs=0.03)
+
+
+@pytest.mark.parametrize("competence", [0.0, 0.01, 0.5, 0.9])
+def test_the_constant_mixture_shows_as_much_of_the_end_as_the_curriculum_does(competence):
+    moments = [(step + 0.5) / 10_000 for step in range(10_000)]
+    mean = sum(share_done("sqrt", moment, competence) for moment in moments) / len(moments)
+    assert share_done("constant", 0.0, competence) == pytest.approx(mean, abs=1e-4)
+    assert share_done("constant", 1.0, competence) == share_done("constant", 0.0, competence)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "step"])
+def test_other_schedules_go_from_the_start_to_the_end(schedule):
+    assert share_done(schedule, 0.0) == 0
+    assert share_done(schedule, 1.0) == 1
+    steps = [share_done(schedule, step / 100) for step in range(101)]
+    assert steps == sorted(steps)
+
+
+def test_a_phase_drawn_per_batch_is_one_for_all_its_samples_and_is_declared_coupled():
+    curriculum = Curriculum(start=EASY, end=HARD, per="batch")
+    assert curriculum.promises.coupled
+    seen = set()
+    for seed in range(20):
+        mask = curriculum(Grid(4, 8), 16, generator=generator(seed, "x"), progress=0.25)
+        counts = set(mask.context.sum(dim=1).tolist())
+        assert len(counts) == 1
+        seen |= counts
+    assert seen == {8, 24}
+
+
+def test_samples_with_fewer_blocks_leave_the_rest_of_the_axis_empty():
+    masker = Curriculum(start=MultiBlock(), end=Random())
+    mask = masker(Grid(4, 8), 64, generator=generator(0, "x"), progress=0.25)
+    blocks = mask.targets.any(dim=2).sum(dim=1)
+    assert set(blocks.tolist()) == {1, 4}
+
+
+@pytest.mark.parametrize(("progress", "visible"), [(0.0, 24), (0.5, 16), (1.0, 8)])
+def test_a_setting_varies_with_progress(progress, visible):
+    masker = Vary(masker=Random(), setting="ratio", start=0.25, end=0.75)
+    mask = masker(Grid(4, 8), 4, generator=generator(0, "x"), progress=progress)
+    assert mask.context.sum(dim=1).tolist() == [visible] * 4
+
+
+def test_a_whole_number_stays_whole_and_a_pair_stays_a_pair():
+    counts = Vary(masker=MultiBlock(), setting="num_targets", start=1, end=4)
+    assert [counts.at(p).num_targets for p in (0.0, 0.5, 1.0)] == [1, 2, 4]
+    areas = Vary(masker=MultiBlock(), setting="target_area", start=(0.1, 0.2), end=(0.2, 0.24))
+    assert areas.at(0.5).target_area == pytest.approx((0.15, 0.22))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Curriculum(start=EASY, end=HARD, competence=2.0), "`competence` must lie in"),
+        (
+            lambda: Vary(masker=Random(), setting="ratoi", start=0.2, end=0.4),
+            "`setting` 'ratoi' is none of the masker's: ratio",
+        ),
+        (
+            lambda: Vary(masker=MultiBlock(), setting="num_targets", start=4, end=6),
+            "could hide the whole clip",
+        ),
+        (
+            lambda: Vary(masker=Random(), setting="ratio", start=0.2, end=(0.2, 0.4)),
+            "must be of one kind",
+        ),
+    ],
+)
+def test_impossible_curricula_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_a_jepas_curriculum_is_expressible():
+    late = TimeFrequency(axes="both")
+    curriculum = Curriculum(start=MultiBlock(), end=late, per="batch")
+    assert curriculum.promises.uneven
