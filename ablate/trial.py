@@ -7,7 +7,6 @@ and answers on its standard output in the same way, so that a small trial pays f
 import argparse
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,12 +15,13 @@ import torch
 
 from ablate.files import read_json
 from ablate.parts import PartError
+from ablate.training.stopping import Stop
 from ablate.workshop.gallery import draw_gallery
 from ablate.workshop.planning import Emit, plan
 from ablate.workshop.running import run
 
 
-def answer(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
+def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
     """Does what a request asks for. Raises `PartError` for settings that cannot be built."""
     cache = Path(request["cache"])
     match request["do"]:
@@ -29,15 +29,15 @@ def answer(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
             return plan(request["trials"], request["probes"], cache, emit)
         case "run":
             folder, device = Path(request["folder"]), torch.device(request["device"])
-            return run(folder, request["probes"], device, cache, emit)
+            return run(folder, request["probes"], device, cache, emit, stop)
         case "gallery":
             return draw_gallery(Path(request["folder"]), request["trials"], cache)
         case unknown:
             raise ValueError(f"no request is called {unknown!r}")
 
 
-def serve(requests: TextIO, answers: TextIO) -> None:
-    """Answers requests until there are no more."""
+def serve(requests: TextIO, answers: TextIO, stop: Stop) -> None:
+    """Answers requests until there are no more, or until told to stop."""
 
     def emit(event: dict[str, Any]) -> None:
         answers.write(json.dumps(event) + "\n")
@@ -47,10 +47,12 @@ def serve(requests: TextIO, answers: TextIO) -> None:
     emit({"event": "ready", "gpus": gpus, "torch": torch.__version__})
     for line in requests:
         try:
-            emit({"event": "result", **answer(json.loads(line), emit)})
+            emit({"event": "result", **answer(json.loads(line), emit, stop)})
         except PartError as error:
             problems = [{"path": list(p.path), "message": p.message} for p in error.problems]
             emit({"event": "error", "problems": problems})
+        if stop.signal:
+            return
 
 
 def main() -> int:
@@ -66,12 +68,13 @@ def main() -> int:
     # one thread a process: on small models more threads only wait for one another, and sums
     # taken in another order would make two machines disagree
     torch.set_num_threads(1)
-    signal.signal(signal.SIGTERM, _stop)
+    stop = Stop()
+    stop.listen()
     if arguments.worker:
         # whatever a library prints must not land between the answers
         with os.fdopen(os.dup(1), "w") as answers:
             os.dup2(2, 1)
-            serve(sys.stdin, answers)
+            serve(sys.stdin, answers, stop)
         return 0
     if arguments.folder is None:
         parser.error("name a run folder, or use --worker")
@@ -82,6 +85,7 @@ def main() -> int:
         torch.device(arguments.device),
         arguments.cache,
         _show,
+        stop,
     )
     sys.stdout.write(json.dumps(ended) + "\n")
     return 0 if ended["state"] == "done" else 1
@@ -89,10 +93,6 @@ def main() -> int:
 
 def _show(event: dict[str, Any]) -> None:
     sys.stderr.write(json.dumps(event) + "\n")
-
-
-def _stop(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from filelock import FileLock, Timeout
 
 from ablate.files import write_json
 
-State = Literal["planned", "running", "stale", "done", "failed", "cancelled"]
-STATES: tuple[State, ...] = ("planned", "running", "stale", "done", "failed", "cancelled")
+State = Literal["planned", "running", "preempted", "stale", "done", "failed", "cancelled"]
+STATES: tuple[State, ...] = get_args(State)
+ENDED = ("preempted", "done", "failed", "cancelled")  # as the run's own process wrote it
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def entry(folder: Path) -> Entry:
 def close(folder: Path, state: State, reason: str) -> None:
     """Ends the record of a run whose worker no longer can."""
     record = read_json(folder / "run.json") or {}
-    if record.get("state") not in ("done", "failed", "cancelled"):
+    if record.get("state") not in ENDED:
         write_json(folder / "run.json", {**record, "state": state, "reason": reason})
 
 

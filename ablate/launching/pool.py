@@ -38,7 +38,7 @@ class Outcome:
     """How a job ended."""
 
     job: Job
-    state: Literal["done", "failed", "cancelled"]
+    state: Literal["done", "failed", "preempted", "cancelled"]
     reason: str | None = None
     trained: bool = False
     probed: tuple[str, ...] = ()
@@ -176,6 +176,9 @@ class Pool:
             return self._lost(index, job, str(error), time.monotonic() - started)
         if answer.get("state") == "claimed":
             return None
+        if answer.get("state") == "preempted" and not self._stopping:
+            self._retire(index)  # somebody else told it to stop; another goes on from there
+            return self._end_of(index, job, waited=waited)
         return _outcome(job, answer, time.monotonic() - started)
 
     def _lost(self, index: int, job: Job, reason: str, seconds: float) -> Outcome:
@@ -183,8 +186,9 @@ class Pool:
             reason = "interrupted"
         ledger.close(job.folder, "cancelled" if self._stopping else "failed", reason)
         self._retire(index)
-        told_to = ledger.entry(job.folder).state == "cancelled"
-        return Outcome(job, "cancelled" if told_to else "failed", reason, seconds=seconds)
+        state = ledger.entry(job.folder).state
+        told_to = state if state in ("preempted", "cancelled") else "failed"
+        return Outcome(job, told_to, reason, seconds=seconds)
 
     def _worker(self, index: int) -> Worker:
         with self._door:

@@ -56,6 +56,13 @@ class PositionGuess:
         self._weight = torch.full((patches, 1), 1e-6, device=device)
         self._decay = decay
 
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"sum": self._sum, "weight": self._weight}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self._sum.copy_(state["sum"])
+        self._weight.copy_(state["weight"])
+
     def loss(self, prediction: Prediction, objective: AbstractObjective) -> Tensor:
         """The loss of this guess on a batch that it has not learned from yet."""
         guess = (self._sum / self._weight).index_select(0, prediction.targets.place)

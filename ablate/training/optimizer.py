@@ -1,7 +1,7 @@
 """AdamW with the usual groups, and the schedules of its rate and weight decay."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +60,12 @@ class ScheduledAdamW:
             betas=settings.betas,
             fused=True,
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._adamw.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._adamw.load_state_dict(state)
 
     def rate(self, step: int) -> float:
         """The learning rate at `step`."""

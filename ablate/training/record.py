@@ -10,7 +10,7 @@ import numpy.typing as npt
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from ablate.files import write_atomically
-from ablate.training.trainer import Log
+from ablate.training.meter import Log
 
 PICTURES = 5  # per run, evenly over the steps
 
@@ -18,15 +18,20 @@ PICTURES = 5  # per run, evenly over the steps
 class Record:
     """Writes one run's `metrics.jsonl`, `heartbeat` and `tb/`. Use it as a context manager."""
 
-    def __init__(self, folder: Path, steps: int) -> None:
+    def __init__(self, folder: Path, steps: int, *, done: int = 0) -> None:
         self._folder = folder
         self._steps = steps
+        self._done = done  # steps whose record stands; what an interrupted attempt added is cut
         self._beats = 0
-        self._pictured = 0
+        self._pictured = done * PICTURES // steps
 
     def __enter__(self) -> "Record":
-        self._metrics = (self._folder / "metrics.jsonl").open("w")
-        self._board = SummaryWriter(str(self._folder / "tb"))
+        path = self._folder / "metrics.jsonl"
+        lines = path.read_text().splitlines(keepends=True) if self._done else []
+        standing = [line for line in lines if _stands(line, self._done)]
+        write_atomically(path, "".join(standing))
+        self._metrics = path.open("a")
+        self._board = SummaryWriter(str(self._folder / "tb"), purge_step=self._done + 1)
         self.beat()
         return self
 
@@ -61,6 +66,11 @@ class Record:
             self._pictured = due
             upright = np.flipud(paint())  # low frequencies at the bottom
             self._board.add_image("mask", upright, step, dataformats="HWC")
+
+
+def _stands(line: str, done: int) -> bool:
+    """Whether a line of metrics is whole, and of a step that need not be taken again."""
+    return line.endswith("}\n") and int(json.loads(line)["step"]) <= done
 
 
 def round_off(value: float) -> float:

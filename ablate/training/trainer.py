@@ -1,9 +1,8 @@
 """The training loop: a JEPA in, a trained JEPA out, with what it cost and how it fared."""
 
-import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,50 +15,15 @@ from ablate.model.masking import AbstractMasker, Grid, Mask
 from ablate.model.objectives import AbstractObjective
 from ablate.model.packing import pack
 from ablate.model.patchify import AbstractPatchifier
+from ablate.training.checkpoint import Checkpoints
 from ablate.training.health import Health, PositionGuess
+from ablate.training.meter import Cost, Log, Window
 from ablate.training.optimizer import Budget, Optimizer, ScheduledAdamW
 from ablate.training.schedules import linear, ramp
+from ablate.training.stopping import Stop, StoppedError
 
 LOG_EVERY = 50  # steps
 REFERENCE_CLIPS = 64  # on which the features' health is measured
-
-
-class DivergedError(RuntimeError):
-    """The loss is no longer a number."""
-
-
-@dataclass
-class Cost:
-    """What training has used. Masks differ in it, so every run records it."""
-
-    steps: int = 0
-    clips: int = 0
-    audio_seconds: float = 0.0
-    masks: int = 0  # a clip may have several
-    fallbacks: int = 0  # masks that a guard had to change
-    context_tokens: int = 0
-    target_tokens: int = 0
-    valid_tokens: int = 0  # of which those are a share: real patches, once per mask
-    flops: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Log:
-    """How training fares: means over the steps since the last report, after `step` steps."""
-
-    step: int
-    loss: float
-    position_loss: float  # of guessing every target by its position alone, on the same batches
-    gradient_norm: float  # before clipping
-    context_fraction: float  # realised, of valid patches
-    target_fraction: float
-    fallback_fraction: float  # of masks that a guard had to change
-    tokens_per_second: float  # context and target tokens
-    rate: float
-    momentum: float
-    effective_rank: float
-    feature_std: float
 
 
 @dataclass(frozen=True)
@@ -68,7 +32,7 @@ class Outcome:
 
     start: Health
     end: Health
-    logs: list[Log]
+    last: Log
     cost: Cost
 
 
@@ -88,16 +52,24 @@ class Trainer:
     seed: int
     hop_seconds: float
     device: torch.device
+    checkpoints: Checkpoints
+    stop: Stop
     on_log: Callable[[Log], None]
     on_mask: Callable[[int, Batch, Mask], None]
 
-    def train(self) -> Outcome:
-        """Trains for the whole budget. Raises `DivergedError` when the loss is not finite."""
-        steps, cost, logs = self.budget.steps, Cost(), []
+    def train(self, saved: dict[str, Any] | None = None) -> Outcome:
+        """Trains for the whole budget, from the start or from a saved state.
+
+        Raises `DivergedError` when the loss is not finite, and `StoppedError` when told to stop,
+        after saving its state.
+        """
+        steps = self.budget.steps
         adamw = ScheduledAdamW(self.jepa, self.optimizer, steps)
         guess = PositionGuess(self.grid.size, self.jepa.encoder.dim, self.device)
-        start, window = self.health(), _Window()
-        for step in range(steps):
+        start, cost, log, window = self.health(), Cost(), None, Window()
+        if saved is not None:
+            start, cost, log = _restored(saved, self.jepa, adamw, guess, window)
+        for step in range(cost.steps, steps):
             batch, patches, mask, valid = self._draw(step)
             with self._autocast():
                 prediction = self.jepa(patches, mask, valid, self.batching)
@@ -109,11 +81,17 @@ class Trainer:
             guess.learn(prediction)
             window.add(loss.detach(), guessed, norm)
             self._count(cost, batch, mask, prediction)
-            if (step + 1) % LOG_EVERY == 0 or step + 1 == steps:
-                logs.append(window.close(cost, self.health(), adamw.rate(step), momentum))
-                self.on_log(logs[-1])
-                self.on_mask(step + 1, batch, mask)
-        return Outcome(start, self.health(), logs, cost)
+            if cost.steps % LOG_EVERY == 0 or cost.steps == steps:
+                log = window.close(cost, self.health(), adamw.rate(step), momentum)
+                self.on_log(log)
+                self.on_mask(cost.steps, batch, mask)
+            if self.stop.signal or (self.checkpoints.due and cost.steps < steps):
+                state = _state(start, cost, log, self.jepa, adamw, guess, window)
+                self.checkpoints.save(cost.steps, state)
+                if self.stop.signal:
+                    raise StoppedError(f"{self.stop.signal.name} at step {cost.steps} of {steps}")
+        assert log is not None
+        return Outcome(start, self.health(), log, cost)
 
     def health(self) -> Health:
         """Measures the target encoder's features on a fixed batch of clips, shown whole."""
@@ -133,9 +111,20 @@ class Trainer:
             generator=chance,
             progress=ramp(step, self.budget.steps),
             valid=valid,
-            content=patches.cpu() if self.masker.promises.needs == "patches" else None,
+            content=self._content(patches, valid),
         )
         return batch, patches, truncate(mask, self.batching, chance), valid
+
+    def _content(self, patches: Tensor, valid: Tensor) -> Tensor | None:
+        """What the masker must be shown, (clips, patches, dim) on the CPU; padding is zero."""
+        if self.masker.promises.needs != "features":
+            return patches.cpu() if self.masker.promises.needs else None
+        whole = pack(valid, self.device)
+        with torch.no_grad(), self._autocast():
+            tokens = self.jepa.target_encoder(patches, whole).float()
+        cells = tokens.new_zeros(valid.numel(), tokens.shape[1]).index_copy(0, whole.index, tokens)
+        shown: Tensor = cells.view(*valid.shape, -1).cpu()
+        return shown
 
     def _cut(self, batch: Batch) -> tuple[Tensor, Tensor]:
         valid = self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
@@ -157,45 +146,38 @@ class Trainer:
         cost.flops += self.jepa.flops(prediction)
 
 
-class _Window:
-    """Sums what happened since the last report, without asking the device for a number."""
+def _state(
+    start: Health,
+    cost: Cost,
+    log: Log | None,
+    jepa: JEPA,
+    adamw: ScheduledAdamW,
+    guess: PositionGuess,
+    window: Window,
+) -> dict[str, Any]:
+    """Gathers all that going on needs, as tensors and plain numbers."""
+    return {
+        "start": asdict(start),
+        "cost": asdict(cost),
+        "log": None if log is None else asdict(log),
+        "jepa": jepa.state_dict(),
+        "adamw": adamw.state_dict(),
+        "guess": guess.state_dict(),
+        "window": window.state(),
+    }
 
-    def __init__(self) -> None:
-        self._open(Cost())
 
-    def _open(self, cost: Cost) -> None:
-        self._steps: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._before = replace(cost)
-        self._since = time.perf_counter()
-
-    def add(self, loss: Tensor, guessed: Tensor, norm: Tensor) -> None:
-        self._steps.append((loss, guessed, norm))
-
-    def close(self, cost: Cost, health: Health, rate: float, momentum: float) -> Log:
-        """Reports on the steps since the last call, and adds their seconds to `cost`."""
-        values = [torch.stack(column).mean().item() for column in zip(*self._steps, strict=True)]
-        seconds = time.perf_counter() - self._since
-        cost.seconds += seconds
-        if not all(map(math.isfinite, values)):
-            raise DivergedError(f"the loss is not finite at step {cost.steps}; lower the rate")
-        context = cost.context_tokens - self._before.context_tokens
-        targets = cost.target_tokens - self._before.target_tokens
-        valid = cost.valid_tokens - self._before.valid_tokens
-        masks = cost.masks - self._before.masks
-        fallbacks = cost.fallbacks - self._before.fallbacks
-        log = Log(
-            step=cost.steps,
-            loss=values[0],
-            position_loss=values[1],
-            gradient_norm=values[2],
-            context_fraction=context / valid,
-            target_fraction=targets / valid,
-            fallback_fraction=fallbacks / masks,
-            tokens_per_second=(context + targets) / seconds,
-            rate=rate,
-            momentum=momentum,
-            effective_rank=health.effective_rank,
-            feature_std=health.feature_std,
-        )
-        self._open(cost)
-        return log
+def _restored(
+    saved: dict[str, Any],
+    jepa: JEPA,
+    adamw: ScheduledAdamW,
+    guess: PositionGuess,
+    window: Window,
+) -> tuple[Health, Cost, Log | None]:
+    """Puts a gathered state back where it was."""
+    jepa.load_state_dict(saved["jepa"])
+    adamw.load_state_dict(saved["adamw"])
+    guess.load_state_dict(saved["guess"])
+    window.restore(saved["window"])
+    log = None if saved["log"] is None else Log(**saved["log"])
+    return Health(**saved["start"]), Cost(**saved["cost"]), log

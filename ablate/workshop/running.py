@@ -16,8 +16,11 @@ import torch
 from ablate.files import read_json
 from ablate.parts import build
 from ablate.pictures import paint
+from ablate.training.checkpoint import Checkpoints
+from ablate.training.meter import DivergedError, Log
 from ablate.training.record import Record, round_off
-from ablate.training.trainer import DivergedError, Log, Outcome, Trainer
+from ablate.training.stopping import Stop, StoppedError
+from ablate.training.trainer import Outcome, Trainer
 from ablate.workshop.planning import Emit, build_probes
 from ablate.workshop.scoring import ENCODER, save_encoder, score
 from ablate.workshop.state import RunState
@@ -25,7 +28,12 @@ from ablate.workshop.subjects import KINDS, Sound, Trial, open_sound
 
 
 def run(
-    folder: Path, probes: Mapping[str, Any], device: torch.device, cache: Path, emit: Emit
+    folder: Path,
+    probes: Mapping[str, Any],
+    device: torch.device,
+    cache: Path,
+    emit: Emit,
+    stop: Stop,
 ) -> dict[str, Any]:
     """Runs what is missing in a run folder and says how it ended.
 
@@ -40,8 +48,12 @@ def run(
         trains = isinstance(subject, Trial) and not (folder / ENCODER).exists()
         if isinstance(subject, Trial) and trains:
             state.put("running")
-            state.facts |= train(folder, subject, sound, device, emit)
+            with stop.between_steps():
+                state.facts |= train(folder, subject, sound, device, emit, stop)
         scored = score(folder, subject, build_probes(probes), sound, device, emit)
+    except StoppedError as stopped:
+        state.put("preempted", str(stopped))
+        return {"state": "preempted", "reason": str(stopped)}
     except Exception as error:  # a trial's border: a stranger's part may raise anything
         reason = _reason(error)
         state.put("failed", reason, details=traceback.format_exc())
@@ -54,13 +66,17 @@ def run(
 
 
 def train(
-    folder: Path, trial: Trial, sound: Sound, device: torch.device, emit: Emit
+    folder: Path, trial: Trial, sound: Sound, device: torch.device, emit: Emit, stop: Stop
 ) -> dict[str, Any]:
+    """Trains a trial, from its last checkpoint if it has one; returns facts for `run.json`."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     grid, steps = trial.twin.grid, trial.budget.steps
     jepa = trial.build_jepa().to(device)
-    with Record(folder, steps) as record:
+    checkpoints = Checkpoints(folder / "checkpoints")
+    saved, warnings = checkpoints.load()
+    done = saved["cost"]["steps"] if saved else 0
+    with Record(folder, steps, done=done) as record:
 
         def on_log(log: Log) -> None:
             record.log(log)
@@ -80,15 +96,19 @@ def train(
             seed=trial.seed,
             hop_seconds=sound.hop_seconds,
             device=device,
+            checkpoints=checkpoints,
+            stop=stop,
             on_log=on_log,
             on_mask=lambda step, batch, mask: record.picture(
                 step, lambda: paint(batch.mels[0], mask, grid)
             ),
-        ).train()
+        ).train(saved)
     save_encoder(folder, jepa.target_encoder, sound)
+    checkpoints.drop()
     parameters = {"encoder": jepa.encoder, "predictor": jepa.predictor}
     return {
         **_summary(outcome, device),
+        "warnings": warnings,
         "precision": trial.optimizer.precision,
         "parameters": {
             name: sum(p.numel() for p in module.parameters()) for name, module in parameters.items()
@@ -97,7 +117,7 @@ def train(
 
 
 def _summary(outcome: Outcome, device: torch.device) -> dict[str, Any]:
-    last, cost = outcome.logs[-1], asdict(outcome.cost)
+    last, cost = outcome.last, asdict(outcome.cost)
     cost["audio_hours"] = cost.pop("audio_seconds") / 3600
     cost["peak_memory_mb"] = _peak_memory(device) / 2**20
     trained = cost["context_tokens"] + cost["target_tokens"]

@@ -28,7 +28,7 @@ class RunState:
 
     def put(
         self,
-        state: Literal["running", "done", "failed", "cancelled"],
+        state: Literal["running", "preempted", "done", "failed", "cancelled"],
         reason: str | None = None,
         details: str = "",
     ) -> None:

@@ -1,0 +1,65 @@
+"""Checkpoints: all that a training needs to go on as if it had never stopped.
+
+Chance is keyed by step and carries no state, so weights, optimiser, and counters are enough. The
+last two are kept; one that cannot be read is passed over for the one before.
+"""
+
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ablate.files import write_atomically
+
+KEPT = 2
+LEAST_SECONDS = 10.0  # between two checkpoints
+PATIENCE = 50  # times as long as the last one took to write: at most 2 % of the time is spent
+
+
+class Checkpoints:
+    """The checkpoints of one run, in a folder of their own."""
+
+    def __init__(self, folder: Path, *, least_seconds: float = LEAST_SECONDS) -> None:
+        self._folder = folder
+        self._least_seconds = least_seconds
+        self._written = time.monotonic()
+        self._took = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether the last one was written long enough ago."""
+        pause = max(self._least_seconds, PATIENCE * self._took)
+        return time.monotonic() - self._written >= pause
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Writes the state after `step` steps, atomically; removes those before the last two."""
+        began = time.monotonic()
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(self._folder / f"step-{step:09d}.pt", buffer.getvalue())
+        for old in self._files()[:-KEPT]:
+            old.unlink()
+        self._written = time.monotonic()
+        self._took = self._written - began
+
+    def load(self) -> tuple[dict[str, Any] | None, list[str]]:
+        """Returns the newest state that can be read, or None; a warning for each that cannot."""
+        warnings: list[str] = []
+        for path in reversed(self._files()):
+            try:
+                return torch.load(path, weights_only=True), warnings
+            except Exception as error:  # a damaged file may fail in any way at all
+                warnings.append(f"{path.name} cannot be read ({type(error).__name__}); passed over")
+        return None, warnings
+
+    def drop(self) -> None:
+        """Removes all: a finished run keeps its encoder, not its optimiser."""
+        for path in self._files():
+            path.unlink()
+        if self._folder.exists():
+            self._folder.rmdir()
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("step-*.pt"))

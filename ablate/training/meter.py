@@ -1,0 +1,102 @@
+"""What a training uses and how it fares, summed without asking the device for a number."""
+
+import math
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ablate.training.health import Health
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a number."""
+
+
+@dataclass
+class Cost:
+    """What training has used. Masks differ in it, so every run records it."""
+
+    steps: int = 0
+    clips: int = 0
+    audio_seconds: float = 0.0
+    masks: int = 0  # a clip may have several
+    fallbacks: int = 0  # masks that a guard had to change
+    context_tokens: int = 0
+    target_tokens: int = 0
+    valid_tokens: int = 0  # of which those are a share: real patches, once per mask
+    flops: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Log:
+    """How training fares: means over the steps since the last report, after `step` steps."""
+
+    step: int
+    loss: float
+    position_loss: float  # of guessing every target by its position alone, on the same batches
+    gradient_norm: float  # before clipping
+    context_fraction: float  # realised, of valid patches
+    target_fraction: float
+    fallback_fraction: float  # of masks that a guard had to change
+    tokens_per_second: float  # context and target tokens
+    rate: float
+    momentum: float
+    effective_rank: float
+    feature_std: float
+
+
+class Window:
+    """Sums what happened since the last report, without asking the device for a number."""
+
+    def __init__(self) -> None:
+        self._open(Cost())
+
+    def _open(self, cost: Cost) -> None:
+        self._steps: list[Tensor] = []  # of each: loss, guess, gradient norm
+        self._before = replace(cost)
+        self._since = time.perf_counter()
+
+    def add(self, loss: Tensor, guessed: Tensor, norm: Tensor) -> None:
+        self._steps.append(torch.stack([loss, guessed, norm]))
+
+    def state(self) -> dict[str, Any]:
+        seconds = time.perf_counter() - self._since
+        return {"steps": self._steps, "before": asdict(self._before), "seconds": seconds}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._steps = list(state["steps"])
+        self._before = Cost(**state["before"])
+        self._since = time.perf_counter() - state["seconds"]
+
+    def close(self, cost: Cost, health: Health, rate: float, momentum: float) -> Log:
+        """Reports on the steps since the last call, and adds their seconds to `cost`."""
+        values = torch.stack(self._steps).mean(dim=0).tolist()
+        seconds = time.perf_counter() - self._since
+        cost.seconds += seconds
+        if not all(map(math.isfinite, values)):
+            raise DivergedError(f"the loss is not finite at step {cost.steps}; lower the rate")
+        context = cost.context_tokens - self._before.context_tokens
+        targets = cost.target_tokens - self._before.target_tokens
+        valid = cost.valid_tokens - self._before.valid_tokens
+        masks = cost.masks - self._before.masks
+        fallbacks = cost.fallbacks - self._before.fallbacks
+        log = Log(
+            step=cost.steps,
+            loss=values[0],
+            position_loss=values[1],
+            gradient_norm=values[2],
+            context_fraction=context / valid,
+            target_fraction=targets / valid,
+            fallback_fraction=fallbacks / masks,
+            tokens_per_second=(context + targets) / seconds,
+            rate=rate,
+            momentum=momentum,
+            effective_rank=health.effective_rank,
+            feature_std=health.feature_std,
+        )
+        self._open(cost)
+        return log
