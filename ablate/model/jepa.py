@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ablate.model.batching import Batching
+from ablate.model.encoder import Encoder
 from ablate.model.masking import Mask
 from ablate.model.objectives import AbstractObjective, mean_per_sample, normalise
 from ablate.model.packing import Packing, pack, pad, rows_of
 from ablate.model.predictor import Predictor
 from ablate.model.transformer import initialise
-from ablate.model.vit import Encoder
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -115,12 +116,26 @@ def share_of(count: Tensor, share: float | Tensor) -> Tensor:
 
 def choose(number: Tensor, *, among: Tensor, generator: torch.Generator) -> Tensor:
     """Chooses `number` (...) patches uniformly among those marked (..., patches), exactly."""
-    keys = torch.rand(among.shape, generator=generator).masked_fill_(~among, 2.0)
-    order = keys.argsort(dim=-1)
-    rank = torch.empty_like(order).scatter_(
-        -1, order, torch.arange(among.shape[-1]).expand_as(order)
-    )
-    return (rank < number.unsqueeze(-1)) & among
+    return lowest(number, torch.rand(among.shape, generator=generator), among=among)
+
+
+def lowest(number: Tensor, scores: Tensor, *, among: Tensor) -> Tensor:
+    """Takes the `number` (...) patches of least score among those marked (..., patches), exactly.
+
+    Of equal scores the first are taken: one row of 512 random floats in 30,000 has a tie where it
+    matters. Sorting values and comparing with one of them is many times faster than an argsort,
+    and numpy sorts rows as short as these many times faster than torch.
+    """
+    keys = scores.masked_fill(~among, torch.inf)
+    ordered = torch.from_numpy(np.sort(keys.numpy(), axis=-1))
+    wanted = number.unsqueeze(-1)
+    highest = ordered.gather(-1, (wanted - 1).clamp(0, keys.shape[-1] - 1))
+    chosen = (keys <= highest) & among & (wanted > 0)
+    surplus = chosen.sum(dim=-1, keepdim=True) - wanted
+    if (surplus > 0).any():
+        tied = chosen & (keys == highest)
+        chosen &= ~tied | (tied.flip(-1).cumsum(dim=-1).flip(-1) > surplus)
+    return chosen
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:

@@ -1,39 +1,17 @@
-"""The encoder: a vision transformer that reads only the patches it is shown.
+"""A vision transformer that reads only the patches it is shown.
 
 Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021. https://arxiv.org/abs/2010.11929
 """
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ablate.model.encoder import AbstractEncoder, Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing
 from ablate.model.positions import sine_cosine
 from ablate.model.transformer import Transformer, check_width
-
-
-class Encoder(nn.Module, ABC):
-    """Turns the packed patches of a batch into features."""
-
-    dim: int
-
-    @abstractmethod
-    def forward(self, patches: Tensor, packing: Packing) -> Tensor:
-        """Encodes (batch, patches, pixels), where `packing` says, into (tokens, dim)."""
-
-    @abstractmethod
-    def flops(self, packing: Packing) -> int:
-        """Counts the operations of one forward pass."""
-
-
-class AbstractEncoder(ABC):
-    """The settings of an encoder; subclasses are frozen keyword-only dataclasses."""
-
-    @abstractmethod
-    def build(self, grid: Grid, pixels: int) -> Encoder:
-        """Builds the encoder for patches of `pixels` values on `grid`. Weights are not set yet."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ablate.audio.loader import Batch, Normaliser, windows
 from ablate.audio.store import ClipStore
+from ablate.model.encoder import Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import pack
 from ablate.model.patchify import AbstractPatchifier
-from ablate.model.vit import Encoder
 
 Pooling = Literal["mean", "mean_std", "concat_freq"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)

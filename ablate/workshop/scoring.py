@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ablate.files import write_json
-from ablate.model.vit import Encoder
+from ablate.model.encoder import Encoder
 from ablate.parts import identity, resolve
 from ablate.probing.features import Features, encoder_features, mel_features
 from ablate.probing.probe import AbstractProbe, examine

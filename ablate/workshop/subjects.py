@@ -19,13 +19,13 @@ from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.sources import AbstractSource
 from ablate.audio.store import ClipStore, open_store
 from ablate.model.batching import Batching
+from ablate.model.encoder import AbstractEncoder, Encoder
 from ablate.model.jepa import JEPA
 from ablate.model.masking import AbstractMasker, Grid
 from ablate.model.objectives import AbstractObjective
 from ablate.model.patchify import AbstractPatchifier
 from ablate.model.predictor import AbstractPredictor
 from ablate.model.transformer import initialise
-from ablate.model.vit import AbstractEncoder, Encoder
 from ablate.parts import identity
 from ablate.probing.tasks import Indices, Task, find_tasks, pretraining_clips
 from ablate.training.optimizer import Budget, Optimizer
