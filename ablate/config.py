@@ -46,6 +46,15 @@ def load(file: Path, overrides: Sequence[str] = ()) -> Study:
     )
 
 
+def settings(text: str, source: str) -> dict[str, Any]:
+    """Reads settings written in one line, `{type: maskers.Random}`. Raises `StudyError`."""
+    node = _parse(text, source, lines=False)
+    if not isinstance(node.value, dict):
+        raise StudyError([f"{source}: expected settings, got {node.plain()!r}"])
+    plain: dict[str, Any] = node.plain()
+    return plain
+
+
 def read(file: Path) -> Node:
     """Reads one YAML file as a tree of values with places. Raises `StudyError`."""
     try:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ablate import confounds
 from ablate.schema import Study, StudyError
 from ablate.text import Node
 
@@ -159,7 +160,7 @@ def summary(
 ) -> dict[str, Any]:
     """Writes a plan as plain data: what `plan.json` holds and a report is made from."""
     probe, _, pooling = study.score.partition(".")
-    varied = list(varied)
+    varied, trials = list(varied), list(trials)
     return {
         "study": study.name,
         "title": study.title,
@@ -173,6 +174,7 @@ def summary(
         "report": dataclasses.asdict(study.report),
         "probes": answer["probes"],
         "data": answer["data"],
+        "warnings": _warnings(trials),
         "trials": [
             {
                 **trial.plan,
@@ -186,6 +188,21 @@ def summary(
             for trial in trials
         ],
     }
+
+
+def _warnings(trials: Iterable[Trial]) -> list[str]:
+    """Warns of levels that differ in more than their shape; all seeds of a variant are alike."""
+    variants = {tuple(trial.levels.values()): trial for trial in trials}
+    return confounds.warnings(
+        [
+            confounds.Shares(
+                levels=trial.levels,
+                context=trial.plan.get("context"),
+                targets=trial.plan.get("targets"),
+            )
+            for trial in variants.values()
+        ]
+    )
 
 
 def _replace(settings: dict[str, Any], path: tuple[str, ...], branch: Node | None) -> None:

@@ -1,13 +1,16 @@
 """Masks and spectrograms as pictures."""
 
 import io
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from einops import rearrange
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from ablate.chance import generator
@@ -17,21 +20,28 @@ MOMENTS = (0.0, 0.5, 1.0)  # of training: a curriculum's masks change
 # told apart in grey and by colour-blind eyes (Okabe and Ito)
 BLOCK_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7")
 UNSEEN = "#15151c"
+RUN_COLOUR, BLOCK_COLOUR = "#9FB4C7", "#B84A00"
+SIDE_BY_SIDE = 128  # patches in time, up to which pictures stand side by side
+FINEST = 48  # patches in time, up to which lines between them leave something to see
 
 
 def draw_masks(masker: AbstractMasker, grid: Grid, mel: Tensor, *, seed: int = 0) -> bytes:
     """Draws three masks of one spectrogram, at the start, middle and end of training, as PNG.
 
     `mel` is (bands, frames). What is visible shows the sound; a target block is tinted, in one
-    colour per block; what is neither seen nor asked for is dark.
+    colour per block; what is neither seen nor asked for is dark. Many patches in time get a
+    picture a row.
     """
-    figure = Figure(figsize=(3.2 * len(MOMENTS), 2.3), dpi=110, layout="constrained")
-    for column, progress in enumerate(MOMENTS):
-        axes = figure.add_subplot(1, len(MOMENTS), column + 1)
+    stacked = grid.time > SIDE_BY_SIDE
+    rows, columns = (len(MOMENTS), 1) if stacked else (1, len(MOMENTS))
+    height = 1.25 * rows if stacked else 2.3
+    figure = Figure(figsize=(3.2 * len(MOMENTS), height), dpi=110, layout="constrained")
+    for moment, progress in enumerate(MOMENTS):
+        axes = figure.add_subplot(rows, columns, moment + 1)
         mask = masker(
             grid,
             1,
-            generator=generator(seed, "picture", column),
+            generator=generator(seed, "picture", moment),
             progress=progress,
             content=_content(masker, grid, mel),
         )
@@ -39,11 +49,54 @@ def draw_masks(masker: AbstractMasker, grid: Grid, mel: Tensor, *, seed: int = 0
         axes.imshow(picture, origin="lower", aspect="auto", interpolation="nearest")
         axes.set_xticks(_edges(grid.time, picture.shape[1]), [])
         axes.set_yticks(_edges(grid.freq, picture.shape[0]), [])
-        axes.grid(color="white", linewidth=0.3, alpha=0.5)
+        if grid.time <= FINEST:
+            axes.grid(color="white", linewidth=0.3, alpha=0.5)
         axes.tick_params(length=0)
         shares = (mask.context.float().mean(), mask.target_union.float().mean())
-        when = ("start", "middle", "end")[column]
+        when = ("start", "middle", "end")[moment]
         axes.set_title(f"{when}: {shares[0]:.0%} seen, {shares[1]:.0%} asked", fontsize=9)
+    return _png(figure)
+
+
+def draw_counts(
+    visits: Mapping[str, Tensor], lengths: Mapping[str, tuple[Tensor, Tensor]]
+) -> bytes:
+    """Draws how often each patch is chosen, and how long runs and blocks are, as PNG.
+
+    `visits` maps a name to probabilities (freq, time), drawn relative to their mean; `lengths`
+    maps an axis to the histograms, by length, of runs of target patches and of block sizes.
+    """
+    figure = Figure(figsize=(9.6, 1.9), dpi=110, layout="constrained")
+    places = iter(figure.subplots(1, len(visits) + len(lengths), squeeze=False)[0])
+    for name, chances in visits.items():
+        axes, mean = next(places), float(chances.mean())
+        shown = axes.imshow(
+            (chances / max(mean, 1e-9)).numpy(),
+            origin="lower",
+            aspect="auto",
+            cmap="PuOr",
+            vmin=0,
+            vmax=2,
+        )
+        span = f"{float(chances.min()):.0%} to {float(chances.max()):.0%}"
+        axes.set_title(f"{name} visits: {span}", fontsize=9)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        bar = figure.colorbar(shown, ax=axes, ticks=(0, 1, 2), pad=0.02)
+        bar.ax.set_yticklabels(["0", "mean", "x2"], fontsize=7)
+    for name, (runs, blocks) in lengths.items():
+        axes = next(places)
+        longest = max(_longest(runs), _longest(blocks))
+        steps = np.arange(1, longest + 1)
+        axes.bar(steps, _shares(runs, longest), width=1.0, color=RUN_COLOUR, label="runs")
+        edges = np.arange(longest + 1) + 0.5
+        axes.stairs(_shares(blocks, longest), edges, color=BLOCK_COLOUR, label="blocks")
+        axes.set_title(f"target patches along {name}", fontsize=9)
+        axes.tick_params(labelsize=7)
+        axes.set_yticks([])
+        axes.set_xlim(0.5, longest + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+        axes.legend(fontsize=7, frameon=False, loc="best")
     return _png(figure)
 
 
@@ -61,12 +114,24 @@ def paint(mel: Tensor, mask: Mask, grid: Grid, sample: int = 0) -> npt.NDArray[n
     return picture.astype(np.float32)
 
 
+def patches(mel: Tensor, grid: Grid) -> Tensor:
+    """Cuts a mel (bands, frames) into the patches of a grid, (1, patches, pixels)."""
+    pattern = "(freq bands) (time frames) -> 1 (freq time) (bands frames)"
+    return rearrange(mel, pattern, freq=grid.freq, time=grid.time)
+
+
 def _content(masker: AbstractMasker, grid: Grid, mel: Tensor) -> Tensor | None:
-    if masker.promises.needs is None:
-        return None
-    bands, frames = mel.shape
-    cells = mel.view(grid.freq, bands // grid.freq, grid.time, frames // grid.time)
-    return cells.permute(0, 2, 1, 3).reshape(1, grid.size, -1)
+    return None if masker.promises.needs is None else patches(mel, grid)
+
+
+def _longest(histogram: Tensor) -> int:
+    return int(histogram.nonzero().max()) if histogram.any() else 1
+
+
+def _shares(histogram: Tensor, longest: int) -> npt.NDArray[np.float64]:
+    """Returns the share of each length, from 1 to the longest."""
+    counts = histogram.double().numpy()
+    return np.asarray(counts[1 : longest + 1] / max(counts.sum(), 1))
 
 
 def _spread(member: Tensor, grid: Grid, shape: torch.Size) -> npt.NDArray[np.bool_]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablate import sweep_section
+from ablate.sweep_section import Sweep
 from ablate.text import Node, did_you_mean, spelled
 
-KEYS = ("study", "baseline", "factors", "seeds", "probes", "score", "report")
+KEYS = ("study", "baseline", "factors", "sweep", "seeds", "probes", "score", "report", "slurm")
 SETTINGS = (  # what a trial is made of; the seed is added to each
     "data",
     "mel",
@@ -20,6 +22,7 @@ SETTINGS = (  # what a trial is made of; the seed is added to each
     "objective",
     "budget",
     "optimizer",
+    "batching",
 )
 POOLINGS = ("mean", "mean_std", "concat_freq")
 DEFAULT_PROBES = {
@@ -61,6 +64,7 @@ class Study:
     tree: Node  # all of it, for the places of its values
     title: str = ""  # the first line of the file's first comment
     source: str = ""  # the file as it is, with the overrides behind it
+    sweep: Sweep | None = None  # what is tuned before the seeds are trained
 
 
 def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str]) -> Study:
@@ -69,17 +73,19 @@ def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str
         if key not in KEYS:
             problems.append(f"{child.place}: unknown key `{key}`{did_you_mean(key, KEYS)}")
     probes = _probes(text.children["probes"], problems)
+    factors, seeds = dict(_factors(text, problems)), _seeds(text, problems)
     return Study(
         name=_name(text, problems),
         file=file,
         overrides=overrides,
         baseline=_baseline(text, problems),
-        factors=dict(_factors(text, problems)),
-        seeds=_seeds(text, problems),
+        factors=factors,
+        seeds=seeds,
         probes=probes,
         score=_score(text, probes, problems),
         report=_report(text, problems),
         tree=text,
+        sweep=_sweep(text, factors, seeds, problems),
     )
 
 
@@ -182,6 +188,25 @@ def _seeds(text: Node, problems: list[str]) -> tuple[int, ...]:
         problems.append(f"{node.place}: `seeds` {rule}; got {value!r}")
         return ()
     return tuple(seeds)
+
+
+def _sweep(
+    text: Node,
+    factors: dict[str, dict[str, Node]],
+    seeds: tuple[int, ...],
+    problems: list[str],
+) -> Sweep | None:
+    node = text.children.get("sweep")
+    if node is None:
+        return None
+    sweep = sweep_section.check(node, factors, seeds, problems)
+    for space in (sweep.space, *sweep.only.values()):
+        for key, dimension in space.items():
+            if key.split(".")[0] not in SETTINGS:
+                problem = f"`{key}` is no setting of a trial to sweep over"
+                known = did_you_mean(key.split(".")[0], SETTINGS)
+                problems.append(f"{dimension.node.place}: {problem}{known}")
+    return sweep
 
 
 def _probes(node: Node, problems: list[str]) -> dict[str, dict[str, Any]]:

@@ -18,14 +18,17 @@ from ablate import config, design
 from ablate.files import write_json
 from ablate.launching import backlog, ledger, overview
 from ablate.launching.backlog import Backlog, Run
+from ablate.launching.commands import RefusedError
 from ablate.launching.pool import Job, Outcome, Pool
+from ablate.launching.slurm import Cluster
 from ablate.launching.watch import say, stage, terminal, watching
+from ablate.launching.where import HERE, Asked, cluster, hand_over
 from ablate.launching.worker import COMMAND, WorkerDiedError
 from ablate.schema import Study, StudyError
+from ablate.sweep_section import SweepError
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 STATISTICS_POOLING = "mean_std"  # log-mel statistics have no other
-FIRST = 5  # of a long list
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,20 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="settings to replace")
     parser.add_argument("--workers", type=int, help="default: one a GPU, or one a CPU core")
     parser.add_argument("--retry-failed", action="store_true", help="run failed trials again")
+    parser.add_argument("--slurm", metavar="NAME", help="the cluster of slurm/NAME.yaml")
+    parser.add_argument("--watch", action="store_true", help="with --slurm: follow the jobs")
+    parser.add_argument("--dry-run", action="store_true", help="with --slurm: show the jobs")
     asked = parser.parse_intermixed_args()
     if asked.workers is not None and asked.workers < 1:
         parser.error(f"--workers must be at least 1; got {asked.workers}")
     listen_for_endings()
-    code = run(asked.file, asked.overrides, workers=asked.workers, retry_failed=asked.retry_failed)
+    code = run(
+        asked.file,
+        asked.overrides,
+        workers=asked.workers,
+        retry_failed=asked.retry_failed,
+        where=Asked(asked.slurm, asked.watch, asked.dry_run),
+    )
     sys.exit(code)
 
 
@@ -76,6 +88,7 @@ def run(
     *,
     workers: int | None = None,
     retry_failed: bool = False,
+    where: Asked = HERE,
     command: Sequence[str] = COMMAND,
 ) -> int:
     """Runs a study from its file to its report; returns the exit code."""
@@ -83,11 +96,19 @@ def run(
 
     def act() -> int:
         study = config.load(file, overrides)
+        site = cluster(study, where, folders)
         with Pool(folders.cache, size=workers, command=command) as pool:
-            planned = prepare(study, pool, console)
+            planned = _tuned(prepare(study, pool, console), pool, folders, console)
             _draw_gallery(planned, pool, folders, console)
             write_json(folders.reports / study.name / "plan.json", planned.plan)
-            failed = _work(planned, pool, folders, console, retry_failed=retry_failed)
+            if site is not None and (where.dry_run or not where.watch):
+                found = planned.backlog(folders.runs, retry_failed=retry_failed)
+                jobs = found.jobs(folders.runs, planned.plan["probes"])
+                for line in hand_over(site, jobs, where):
+                    say(console, line)
+                return DONE
+            runner = pool if site is None else site
+            failed = _work(planned, runner, folders, console, retry_failed=retry_failed)
         _report(planned, folders, console)
         return FAILED if failed else DONE
 
@@ -102,8 +123,13 @@ def show(file: Path, overrides: Sequence[str] = (), *, command: Sequence[str] = 
         study = config.load(file, overrides)
         with Pool(folders.cache, size=1, command=command) as pool:
             planned = prepare(study, pool, console)
+            if study.sweep is not None:
+                _say_sweep(planned, pool, console)
         found = planned.backlog(folders.runs)
-        for line in (*describe(planned, found), *overview.preview(planned.plan, folders.runs)):
+        for line in (
+            *overview.describe(planned.plan, found),
+            *overview.preview(planned.plan, folders.runs),
+        ):
             say(console, line)
         return DONE
 
@@ -126,6 +152,15 @@ def _ended(act: Callable[[], int], *, again: Sequence[str]) -> int:
         return WRONG
     except WorkerDiedError as error:
         say(errors, f"{error}; nothing more can be run")
+        return FAILED
+    except (ValueError, OSError) as error:  # a damaged file, a full disk, a folder not ours
+        say(errors, f"{error}; what is done is kept")
+        return FAILED
+    except SweepError as error:
+        say(errors, str(error))
+        return FAILED
+    except RefusedError as error:
+        say(errors, f"{error}; nothing was submitted")
         return FAILED
     except KeyboardInterrupt:
         say(errors, f"interrupted; what is done is kept. To go on: {shlex.join(again)}")
@@ -152,43 +187,45 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
     return Planned(study, trials, design.summary(study, varied, trials, answer))
 
 
-def describe(planned: Planned, found: Backlog) -> list[str]:
-    """Says in a few lines what a study is and what is left to do."""
-    plan, trials = planned.plan, len(planned.trials)
-    sizes = [f"{len(levels)} {name}" for name, levels in plan["factors"].items()]
-    lines = [f"{plan['study']}: {' x '.join([*sizes, str(len(plan['seeds'])) + ' seeds'])}"]
-    for data in plan["data"]:
-        tasks = ", ".join(data["tasks"])
-        lines.append(f"{data['clips']} clips; tasks: {tasks}")
-        for path, reason in data["skipped"][:FIRST]:
-            lines.append(f"  skipped {path}: {reason}")
-        if len(data["skipped"]) > FIRST:
-            lines.append(f"  and {len(data['skipped']) - FIRST} more skipped")
-    failed = sum(run.kind == backlog.TRIAL for run, _ in found.failed)
-    done = trials - len(found.trainings) - failed
-    lines.append(f"{len(found.trainings)} trials to run, {done} done, {failed} failed, of {trials}")
-    if found.start or found.score:
-        counts = f"{len(found.trainings)} trainings, {len(found.score)} re-scores"
-        lines.append(f"{counts}, {len(found.references)} references")
-    for run, reason in found.failed:
-        lines.append(f"  failed before: {run.title} ({run.fingerprint}): {reason}")
-    if found.failed:
-        lines.append("  --retry-failed runs them again")
-    return lines
+def _tuned(planned: Planned, pool: Pool, folders: ledger.Folders, console: Console) -> Planned:
+    """Sweeps where the study asks for it; what is tuned takes the place of what is written."""
+    study = planned.study
+    if study.sweep is None:
+        return planned
+    from ablate import tuning  # Optuna: only for who asks for it
+
+    _say_sweep(planned, pool, console)
+    found = tuning.tune(study, planned.plan, pool, folders, console)
+    for line in tuning.results(found):
+        say(console, line)
+    return Planned(study, *tuning.plan_tuned(study, planned.plan, found, pool, console))
+
+
+def _say_sweep(planned: Planned, pool: Pool, console: Console) -> None:
+    from ablate import tuning
+
+    tuning.check(planned.study, planned.plan, pool, console)
+    for line in tuning.describe(planned.study, planned.plan):
+        say(console, line)
 
 
 def _work(
-    planned: Planned, pool: Pool, folders: ledger.Folders, console: Console, *, retry_failed: bool
+    planned: Planned,
+    runner: Pool | Cluster,
+    folders: ledger.Folders,
+    console: Console,
+    *,
+    retry_failed: bool,
 ) -> bool:
     """Runs what is missing; tells whether anything has failed, now or before."""
     found = planned.backlog(folders.runs, retry_failed=retry_failed)
-    for line in describe(planned, found):
+    for line in overview.describe(planned.plan, found):
         say(console, line)
     jobs = found.jobs(folders.runs, planned.plan["probes"])
     if not jobs:
         return bool(found.failed)
     with watching(console, len(jobs), lambda job: _score(planned, job)) as watch:
-        outcomes: list[Outcome] = pool.run(jobs, watch)
+        outcomes: list[Outcome] = runner.run(jobs, watch)
     lost = [outcome for outcome in outcomes if outcome.state != "done"]
     for outcome in lost:
         name = f"{outcome.job.title} ({outcome.job.folder.name})"

@@ -119,15 +119,21 @@ def _draw_untouched(masker: AbstractMasker, case: Case) -> Mask:
 
 
 def _check_visits(masker: AbstractMasker, grid: Grid, draws: int) -> None:
-    case = Case(grid, (grid.time,) * draws, 0.5, 0)
-    try:
-        mask = _draw(masker, case)
-    except GridRefusedError:
-        return
     promises = masker.promises
     if promises.unvisited:
         return
-    for name, member in (("context", mask.context), ("target", mask.target_union)):
+    # samples of a coupled batch are one draw
+    clips = 1 if promises.coupled else draws
+    try:
+        masks = [
+            _draw(masker, Case(grid, (grid.time,) * clips, 0.5, seed))
+            for seed in range(draws // clips)
+        ]
+    except GridRefusedError:
+        return
+    context = torch.cat([mask.context for mask in masks])
+    targets = torch.cat([mask.target_union for mask in masks])
+    for name, member in (("context", context), ("target", targets)):
         visits = member.sum(dim=0, dtype=torch.float).view(grid.freq, grid.time)
         assert visits.all(), f"{_patches(visits == 0)} on {grid} are never {name}"
         if not promises.uneven:

@@ -14,11 +14,15 @@ from typing import Any, TextIO
 import torch
 
 from ablate.files import read_json
+from ablate.model.masking import Grid
 from ablate.parts import PartError
+from ablate.training.record import write_board
 from ablate.training.stopping import Stop
 from ablate.workshop.gallery import draw_gallery
 from ablate.workshop.planning import Emit, plan
 from ablate.workshop.running import run
+from ablate.workshop.timing import time_maskers
+from ablate.workshop.zoo import catalogue, draw_zoo
 
 
 def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
@@ -32,6 +36,18 @@ def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
             return run(folder, request["probes"], device, cache, emit, stop)
         case "gallery":
             return draw_gallery(Path(request["folder"]), request["trials"], cache)
+        case "board":
+            write_board(Path(request["folder"]), request["curves"])
+            return {}
+        case "catalogue":
+            return catalogue(request["package"])
+        case "zoo":
+            grids = [Grid(*sizes) for sizes in request["grids"]]
+            folder = Path(request["folder"])
+            return draw_zoo(folder, request["maskers"], grids, request["audio"], emit)
+        case "time maskers":
+            grid = Grid(*request["grid"])
+            return time_maskers(request["maskers"], grid, request["batch"], emit)
         case unknown:
             raise ValueError(f"no request is called {unknown!r}")
 

@@ -1,14 +1,15 @@
-"""Axis-aware masking: time and frequency are not alike, and a mask may treat them apart.
+"""Time-frequency-aware masking: what shares a target's time or frequency is hidden, too.
 
 Fei, Fan and Huang, "A-JEPA: Joint-Embedding Predictive Architecture Can Listen", 2023.
 https://arxiv.org/abs/2311.15830
 No code was published, and the text leaves open whether the targets' rows, columns or both are
 taken from the context. Both, with blocks square in patches, would empty half of all contexts on
 8x64 patches; so the axes are a setting here, blocks are sized relative to the grid, and a guard
-keeps a least context. No number of the paper is claimed.
+keeps a least context. No number of the paper is claimed. The words taken literally are
+`TimeFrequency(axes="both", units="patches").literal`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -25,6 +26,7 @@ from ablate.model.masking import (
     rectangles,
     share_of,
 )
+from maskers.geometry import Units, cells, columns_of, placed, sides
 
 Axes = Literal["time", "freq", "both"]
 
@@ -40,9 +42,10 @@ class TimeFrequency(AbstractMasker):
     axes: Axes = "time"
     num_targets: int = 3
     target_area: tuple[float, float] = (0.05, 0.075)  # share of the clip, per block
-    target_aspect: tuple[float, float] = (0.75, 1.50)  # height over width, as shares of their axes
+    target_aspect: tuple[float, float] = (0.75, 1.50)  # height over width, in `units`
     context_area: tuple[float, float] = (0.85, 1.00)
-    min_context: float = 0.15  # share of the clip
+    min_context: float = 0.15  # share of the clip; 0 guards against empty contexts only
+    units: Units = field(default="grid", metadata={"as_before": "grid"})  # shares of axes, or not
 
     def __post_init__(self) -> None:
         if self.num_targets < 1:
@@ -76,14 +79,50 @@ class TimeFrequency(AbstractMasker):
         content: Tensor | None = None,
     ) -> Mask:
         valid = all_valid(grid, batch, valid)
-        targets = rectangles(
-            grid,
-            (batch, self.num_targets),
-            area=self.target_area,
-            aspect=self.target_aspect,
-            valid=valid,
-            generator=generator,
-        )
+        context, targets = self._blocks(grid, valid, generator)
+        least = share_of(valid.sum(dim=1), self.min_context)
+        visible, asked = context, context
+        for removed in _removals(grid, targets.any(dim=1), self.axes):
+            asked = context & ~removed
+            visible = torch.where((asked.sum(dim=1) >= least).unsqueeze(-1), asked, visible)
+        mask = leave_visible(visible, targets, valid=valid, least=least, generator=generator)
+        return Mask(mask.context, mask.targets, (mask.context != asked).any(dim=1))
+
+    def literal(self, grid: Grid, batch: int, *, generator: torch.Generator) -> Mask:
+        """Draws the mask that the guard would judge: its context may be empty."""
+        context, targets = self._blocks(grid, all_valid(grid, batch, None), generator)
+        return Mask(context & ~_removals(grid, targets.any(dim=1), self.axes)[-1], targets)
+
+    def _blocks(
+        self, grid: Grid, valid: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Draws the context block and the target blocks of every sample."""
+        batch = len(valid)
+        if self.units == "grid":
+            targets = rectangles(
+                grid,
+                (batch, self.num_targets),
+                area=self.target_area,
+                aspect=self.target_aspect,
+                valid=valid,
+                generator=generator,
+            )
+        else:
+            shape, columns = (batch, self.num_targets), columns_of(grid, valid).sum(1, keepdim=True)
+            height, width = sides(
+                grid,
+                shape,
+                area=self.target_area,
+                aspect=self.target_aspect,
+                columns=columns,
+                generator=generator,
+                units="patches",
+            )
+            targets = cells(
+                *placed(
+                    grid, shape, height=height, width=width, columns=columns, generator=generator
+                )
+            )
         context = rectangles(
             grid,
             (batch,),
@@ -92,12 +131,7 @@ class TimeFrequency(AbstractMasker):
             valid=valid,
             generator=generator,
         )
-        least = share_of(valid.sum(dim=1), self.min_context)
-        visible = context
-        for removed in _removals(grid, targets.any(dim=1), self.axes):
-            left = context & ~removed
-            visible = torch.where((left.sum(dim=1) >= least).unsqueeze(-1), left, visible)
-        return leave_visible(visible, targets, valid=valid, least=least, generator=generator)
+        return context, targets
 
 
 def _removals(grid: Grid, hidden: Tensor, axes: Axes) -> list[Tensor]:

@@ -1,13 +1,20 @@
-"""Block masking: hide a few rectangles and predict each from what lies around them.
+"""Block masking: hide a few rectangles and predict them from what lies around them.
 
-Assran et al., "Self-Supervised Learning from Images with a Joint-Embedding Predictive
-Architecture", CVPR 2023, sec. 3. https://arxiv.org/abs/2301.08243
+`MultiBlock`: Assran et al., "Self-Supervised Learning from Images with a Joint-Embedding
+Predictive Architecture", CVPR 2023, sec. 3. https://arxiv.org/abs/2301.08243
 Unlike the reference code: sizes are drawn per sample, area and aspect independently and
 relative to the grid (a spectrogram of 8x64 patches is no square image); a block may touch the
-last row and column; no context is cut to the poorest of the batch.
+last row and column; no context is cut to the poorest of the batch. As published:
+`LegacyMultiBlock`.
+
+`UnionComplement`: Bardes et al., "Revisiting Feature Prediction for Learning Visual
+Representations from Video", TMLR 2024, sec. 3.2. https://arxiv.org/abs/2404.08471
+Unlike the reference code: sizes are drawn per sample unless `sizes: batch`, relative to the grid,
+the aspect log-uniformly; a clip that its blocks cover whole is redrawn a few times, not for ever.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,11 +29,19 @@ from ablate.model.masking import (
     leave_visible,
     rectangles,
 )
+from maskers.geometry import cells, changed, columns_of, placed, rest_visible, sides, union
+
+REDRAWS = 10  # for a clip that its blocks cover whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class MultiBlock(AbstractMasker):
-    """Hides `num_targets` rectangles, which may overlap, from one large context rectangle."""
+    """Hides `num_targets` rectangles, which may overlap, from one large context rectangle.
+
+    The defaults are I-JEPA's. Audio-JEPA's block variant (Tuncay et al., 2025,
+    https://arxiv.org/abs/2507.02915; configs/masks/multiblock.yaml) is `num_targets: 3,
+    target_aspect: [0.5, 2.0], context_area: [0.8, 1.0]`.
+    """
 
     num_targets: int = 4
     target_area: tuple[float, float] = (0.15, 0.20)  # share of the clip, per block
@@ -85,3 +100,78 @@ class MultiBlock(AbstractMasker):
         )
         least = torch.ones(batch, dtype=torch.long)
         return leave_visible(context, targets, valid=valid, least=least, generator=generator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnionComplement(AbstractMasker):
+    """Hides all that a few rectangles cover, as one target, and shows all the rest.
+
+    The defaults are V-JEPA's many small blocks; its few large ones are `num_blocks: 2,
+    area: 0.7`. V-JEPA draws both for every clip: put the two into `Several`.
+    """
+
+    num_blocks: int = 8
+    area: float | tuple[float, float] = 0.15  # share of the clip, per block
+    aspect: tuple[float, float] = (0.75, 1.50)  # height over width, as shares of their axes
+    sizes: Literal["sample", "batch"] = "sample"  # who shares one size: a clip's blocks, or all
+
+    def __post_init__(self) -> None:
+        if self.num_blocks < 1:
+            raise ValueError(f"`num_blocks` must be at least 1; got {self.num_blocks}")
+        least, most = check_range("area", self.area, low=0, high=1)
+        check_range("aspect", self.aspect, low=0.01, high=100)
+        if least == 0 or most == 1:
+            raise ValueError(f"`area` {self.area} hides nothing or everything; stay inside (0, 1)")
+
+    @property
+    def promises(self) -> Promises:
+        least, most = check_range("area", self.area, low=0, high=1)
+        thinnest = least / max(self.aspect[1], 1 / self.aspect[0])  # squared side, share of an axis
+        middle = "blocks of more than half the height and width always cover the middle"
+        return Promises(
+            context=(max(0.0, 1 - self.num_blocks * most), 1 - least),
+            coupled=self.sizes == "batch",
+            uneven="a rectangle has fewer places at the edges than in the middle",
+            unvisited=middle if least > 0.5 or thinnest > 0.25 else "",
+        )
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        valid = all_valid(grid, batch, valid)
+        columns = columns_of(grid, valid).sum(dim=1, keepdim=True)
+        height, width = sides(
+            grid,
+            (1 if self.sizes == "batch" else batch, 1),
+            area=check_range("area", self.area, low=0, high=1),
+            aspect=self.aspect,
+            columns=columns,
+            generator=generator,
+        )
+        hidden = torch.zeros(batch, grid.size, dtype=torch.bool)
+        pending = torch.arange(batch)
+        for _ in range(REDRAWS):
+            rows, times = placed(
+                grid,
+                (len(pending), self.num_blocks),
+                height=height[pending],
+                width=width[pending],
+                columns=columns[pending],
+                generator=generator,
+            )
+            hidden[pending] = union(rows, times)
+            whole = (hidden[pending] == valid[pending]).all(dim=1)
+            pending = pending[whole]
+            if len(pending) == 0:
+                break
+        else:
+            hidden[pending] = cells(rows[whole, 0], times[whole, 0])  # one block of them
+        mask = rest_visible(hidden.unsqueeze(1), valid=valid, generator=generator)
+        return Mask(mask.context, mask.targets, changed(mask).index_fill(0, pending, 1))

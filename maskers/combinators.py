@@ -4,7 +4,6 @@ Whatever the inner maskers declare, a combinator passes on: overlap, coupling, b
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,11 +20,15 @@ from ablate.model.masking import (
     choose,
     share_of,
 )
+from maskers.joining import fallback_of, joint_promises, select, with_blocks
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture(AbstractMasker):
-    """Draws each sample's mask from one of several maskers, chosen with the given weights."""
+    """Draws each sample's mask from one of several maskers, chosen with the given weights.
+
+    For example `maskers: [{type: maskers.Random}, {type: maskers.MultiBlock}], weights: [1, 1]`.
+    """
 
     maskers: tuple[AbstractMasker, ...]
     weights: tuple[float, ...]  # in proportion
@@ -71,6 +74,8 @@ class Several(AbstractMasker):
     The target encoder sees the clip once for all of them: 16 masks as in EAT (Chen et al., 2024,
     https://arxiv.org/abs/2401.03497), or V-JEPA's two kinds side by side (Bardes et al., 2024,
     https://arxiv.org/abs/2404.08471).
+
+    For example `maskers: [{type: maskers.MultiBlock}], times: 4`.
     """
 
     maskers: tuple[AbstractMasker, ...]
@@ -113,13 +118,16 @@ class Several(AbstractMasker):
         return Mask(
             torch.stack([mask.context for mask in masks], dim=1).flatten(0, 1),
             torch.stack([mask.targets for mask in masks], dim=1).flatten(0, 1),
-            torch.stack([_fallback(mask) for mask in masks], dim=1).flatten(),
+            torch.stack([fallback_of(mask) for mask in masks], dim=1).flatten(),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subsample(AbstractMasker):
-    """Predicts only a random share of what another masker hides: cheaper, and harder to guess."""
+    """Predicts only a random share of what another masker hides: cheaper, and harder to guess.
+
+    For example `masker: {type: maskers.Random, ratio: 0.8}`.
+    """
 
     masker: AbstractMasker
     share: float = 0.5  # of the hidden patches; one at least
@@ -157,6 +165,8 @@ class Gap(AbstractMasker):
     Neighbours share samples where windows or patches overlap, and sound is smooth: without a gap
     a target may be had by interpolation. Where nothing would stay visible, the sample keeps the
     context that it had, and is counted as a fallback.
+
+    For example `masker: {type: maskers.MultiBlock, num_targets: 2}`.
     """
 
     masker: AbstractMasker
@@ -200,12 +210,15 @@ class Gap(AbstractMasker):
         apart = mask.context & ~near.flatten(1).bool()
         empty = ~apart.any(dim=1)
         context = torch.where(empty.unsqueeze(1), mask.context, apart)
-        return Mask(context, mask.targets, _fallback(mask) | empty)
+        return Mask(context, mask.targets, fallback_of(mask) | empty)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guard(AbstractMasker):
-    """Replaces a mask that shows too little by a uniform one of the least context; counts it."""
+    """Replaces a mask that shows too little by a uniform one of the least context; counts it.
+
+    For example `masker: {type: maskers.Random, ratio: [0.4, 0.95]}`.
+    """
 
     masker: AbstractMasker
     min_context: float = 0.1  # share of the clip
@@ -240,59 +253,4 @@ class Guard(AbstractMasker):
         )
         poor = mask.context.sum(dim=1) < least
         chosen = select([mask, stand_in], poor.long())
-        return Mask(chosen.context, chosen.targets, _fallback(mask) | poor)
-
-
-def joint_promises(maskers: Sequence[AbstractMasker]) -> Promises:
-    """Returns what masks of any of these maskers keep; refuses maskers that do not go together."""
-    promises = [masker.promises for masker in maskers]
-    first = promises[0]
-    needs = {each.needs for each in promises if each.needs}
-    if len(needs) > 1:
-        raise ValueError(f"these maskers need {' and '.join(sorted(needs))}; one can be given")
-    if len({each.copies for each in promises}) > 1:
-        copies = [each.copies for each in promises]
-        raise ValueError(f"these maskers draw {copies} masks per clip; the numbers must agree")
-    return Promises(
-        context=(
-            min(each.context[0] for each in promises),
-            max(each.context[1] for each in promises),
-        ),
-        exact=all(each.exact and each.context == first.context for each in promises),
-        overlap=any(each.overlap for each in promises),
-        coupled=any(each.coupled for each in promises),
-        copies=first.copies,
-        needs=next(iter(needs), None),
-        uneven=_first(promises, lambda each: each.uneven),
-        unvisited=_first(promises, lambda each: each.unvisited),
-        slow=_first(promises, lambda each: each.slow),
-    )
-
-
-def select(masks: Sequence[Mask], which: Tensor) -> Mask:
-    """Takes sample i from `masks[which[i]]`."""
-    blocks = max(mask.targets.shape[1] for mask in masks)
-    masks = [with_blocks(mask, blocks) for mask in masks]
-    rows = torch.arange(len(which))
-    return Mask(
-        torch.stack([mask.context for mask in masks])[which, rows],
-        torch.stack([mask.targets for mask in masks])[which, rows],
-        torch.stack([_fallback(mask) for mask in masks])[which, rows],
-    )
-
-
-def with_blocks(mask: Mask, blocks: int) -> Mask:
-    """Adds empty blocks until there are `blocks`."""
-    batch, present, patches = mask.targets.shape
-    empty = mask.targets.new_zeros(batch, blocks - present, patches)
-    return Mask(mask.context, torch.cat([mask.targets, empty], dim=1), mask.fallback)
-
-
-def _fallback(mask: Mask) -> Tensor:
-    if mask.fallback is None:
-        return torch.zeros(len(mask.context), dtype=torch.bool)
-    return mask.fallback
-
-
-def _first(promises: Sequence[Promises], reason: Callable[[Promises], str]) -> str:
-    return next((reason(each) for each in promises if reason(each)), "")
+        return Mask(chosen.context, chosen.targets, fallback_of(mask) | poor)

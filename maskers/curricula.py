@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ablate.model.masking import AbstractMasker, Grid, Mask, Promises, check_range
-from maskers.combinators import joint_promises, select
+from maskers.joining import joint_promises, select
 
 Schedule = Literal["sqrt", "linear", "cosine", "step", "inverse", "constant"]
 
@@ -46,6 +46,8 @@ class Curriculum(AbstractMasker):
 
     Unlike A-JEPA, which draws one phase per step: by default each sample draws its own, so that
     samples stay independent and a step's mixture has less variance around the same mean.
+
+    For example `start: {type: maskers.MultiBlock}, end: {type: maskers.TimeFrequency}`.
     """
 
     start: AbstractMasker

@@ -82,7 +82,7 @@ def test_a_light_verb_loads_nothing_heavy(desk: Path, verb: list[str]) -> None:
 
 def test_help_names_every_verb(desk: Path) -> None:
     text = ablate("--help", cwd=desk).stdout
-    verbs = ("run", "plan", "status", "logs", "manifest", "why-different")
+    verbs = ("run", "plan", "status", "logs", "manifest", "why-different", "zoo", "bench")
     assert all(verb in text for verb in verbs)
 
 

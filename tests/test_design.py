@@ -160,3 +160,22 @@ def test_a_label_names_what_a_trial_has_of_a_setting() -> None:
     trial = grid(study)[-1]
     assert design.label_within(trial, "masker") == "block"
     assert design.label_within(trial, "patchifier") == "baseline"
+
+
+def test_a_plan_warns_of_levels_that_show_unlike_amounts() -> None:
+    study = make_study({"masker": {"random": RANDOM, "block": BLOCK}}, (0, 1))
+    varied = design.factors(study)
+    reference = {"twin": {"fingerprint": "t"}, "statistics": {"fingerprint": "s"}}
+    answers = [
+        {
+            **reference,
+            "settings": trial.settings,
+            "fingerprint": f"{trial.variant}{trial.seed}",
+            "context": 0.4 if trial.variant == "random" else 0.3,
+            "targets": 0.5,
+        }
+        for trial in design.grid(study, varied)
+    ]
+    trials = design.planned(design.grid(study, varied), answers)
+    [warning] = design.summary(study, varied, trials, {"probes": {}, "data": []})["warnings"]
+    assert warning.startswith("Levels of masker differ in their realised context: 30 % of the grid")

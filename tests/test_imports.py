@@ -11,11 +11,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from floors below its own
     ("cli",),
-    ("study", "bench"),
-    ("design", "sweep", "launching", "reporting"),
+    ("study", "bench", "zoo"),
+    ("dashboard", "board"),
+    ("tuning",),
+    ("sweeping",),
+    ("design", "launching", "reporting"),
     ("config",),
     ("schema",),
-    ("text",),
+    ("sweep_section",),
+    ("space",),
+    ("text", "confounds"),
     ("trial",),  # a process border lies above this line
     ("workshop",),
     ("training",),
@@ -32,7 +37,7 @@ FOREIGN = {  # library -> the one place that may import it
     "xformers": "ablate/model/attention.py",
     "torchaudio": "ablate/audio/",
     "submitit": "ablate/launching/",
-    "optuna": "ablate/sweep.py",
+    "optuna": "ablate/sweeping/",
     "ruamel": "ablate/config.py",
     "yaml": "ablate/config.py",
 }

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ablate.files import write_atomically
+
 Frames = npt.NDArray[np.float16]  # (frames, bands)
 
 
@@ -41,7 +43,7 @@ class Journal:
         self._end = max((row.first + row.frames for row in rows), default=0)
         self._rows = {(row.path, row.stamp): row for row in rows}
         # drops a torn last line, and frames that no line speaks of
-        _replace(folder / "journal", "".join(_line(row) for row in rows))
+        write_atomically(folder / "journal", "".join(_line(row) for row in rows))
         (folder / "frames").touch()
         if (folder / "frames").stat().st_size > self._end * self._frame_bytes:
             os.truncate(folder / "frames", self._end * self._frame_bytes)
@@ -73,7 +75,7 @@ class Journal:
         with (self._folder / "frames").open("r+b") as file:
             os.fsync(file.fileno())
         content = {"listing": listing, "rows": [list(asdict(row).values()) for row in rows]}
-        _replace(self._folder / "index", json.dumps(content))
+        write_atomically(self._folder / "index", json.dumps(content))
 
     @property
     def _frame_bytes(self) -> int:
@@ -110,13 +112,3 @@ def _lines(journal: Path) -> Iterable[Row]:
                 yield Row(*json.loads(line))
             except (json.JSONDecodeError, TypeError):
                 return  # the line that a killed process was writing
-
-
-def _replace(file: Path, text: str) -> None:
-    """Writes a file so that a reader, or a crash, finds the old one or the new one, whole."""
-    temporary = file.with_name(f"{file.name}.new")  # builders hold the lock: there is one writer
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)

@@ -59,7 +59,11 @@ def statistics(store: ClipStore, indices: Sequence[int]) -> Normaliser:
 
 
 class Loader:
-    """Draws the batches of a training run from some clips of a store."""
+    """Draws the batches of a training run from some clips of a store.
+
+    Each epoch's order is drawn over all of `indices`, and what is in `skip` left out of it:
+    loaders that skip different clips draw those that they share in one order, and crop them alike.
+    """
 
     def __init__(
         self,
@@ -68,13 +72,15 @@ class Loader:
         crop_frames: int,
         normaliser: Normaliser,
         seed: int,
+        skip: frozenset[int] = frozenset(),
     ) -> None:
-        if len(indices) == 0:
-            raise ValueError("there is no clip to train on; give one at least")
+        if all(index in skip for index in indices):
+            raise ValueError("there is no clip to train on; give one at least, and do not skip it")
         if crop_frames < 1:
             raise ValueError(f"`crop_frames` must be 1 or more, got {crop_frames}")
         self._store = store
         self._indices = np.asarray(indices, dtype=np.int64)
+        self._skipped = frozenset(place for place, index in enumerate(indices) if index in skip)
         self._crop_frames = crop_frames
         self._normaliser = normaliser
         self._seed = seed
@@ -82,9 +88,10 @@ class Loader:
     def batch(self, step: int, size: int) -> Batch:
         """Returns the global batch of a step; it may span the end of an epoch."""
         pieces = []
+        clips = len(self._indices)
         for position in range(step * size, (step + 1) * size):
-            epoch, place = divmod(position, len(self._indices))
-            index = int(self._indices[_order(self._seed, epoch, len(self._indices))[place]])
+            epoch, place = divmod(position, clips - len(self._skipped))
+            index = int(self._indices[_order(self._seed, epoch, clips, self._skipped)[place]])
             start = self._start(epoch, index)
             pieces.append(self._store.piece(index, start, start + self._crop_frames))
         return _batch(pieces, self._crop_frames, self._normaliser)
@@ -103,12 +110,12 @@ def windows(store: ClipStore, index: int, crop_frames: int, normaliser: Normalis
 
 
 @functools.lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
-    """Draws the order of an epoch; remembered, since every step of it asks."""
+def _order(seed: int, epoch: int, count: int, skipped: frozenset[int]) -> npt.NDArray[np.int64]:
+    """Draws the order of an epoch, less some places; remembered, since every step of it asks."""
     order: npt.NDArray[np.int64] = torch.randperm(
         count, generator=generator(seed, "order", epoch)
     ).numpy()
-    return order
+    return order[~np.isin(order, np.fromiter(skipped, dtype=np.int64))]
 
 
 def _batch(

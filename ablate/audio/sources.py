@@ -4,8 +4,8 @@ import csv
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -84,7 +84,8 @@ class Folder(AbstractSource):
     """Sound files of any format libsndfile reads, listed in a CSV file with a line each.
 
     Its columns: `path`, relative to the CSV file; the label; `split` (train, valid, test) or
-    `fold`; and, where one file holds several tasks, `task`. Others are kept as they are.
+    `fold`; and, where one file holds several tasks, `task`. Others are kept as they are. A clip
+    may be listed once for each task, always with the same split.
     """
 
     manifest: str
@@ -92,26 +93,17 @@ class Folder(AbstractSource):
     task: str = ""  # its name in reports; by default that of the manifest's folder
     on_bad_audio: Literal["raise", "skip"] = "raise"
 
+    def __post_init__(self) -> None:
+        if self.task and not _names_a_folder(self.task):
+            raise ValueError(_unusable(self.task))
+
     def clips(self) -> list[ClipInfo]:
         """Lists the manifest's clips, in its order; it is read once."""
         return list(self._clips)
 
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
         """Decodes one file."""
-        path = self._clips[index].path
-        try:
-            with soundfile.SoundFile(self._file(index)) as file:
-                samples = file.read(dtype="float32", always_2d=True)
-                expected, sample_rate = file.frames, int(file.samplerate)
-        except (soundfile.SoundFileError, OSError) as error:
-            raise BadAudioError((path, f"cannot be decoded ({error})")) from error
-        if len(samples) == 0:
-            raise BadAudioError((path, "holds no samples"))
-        if len(samples) < expected:
-            raise BadAudioError((path, f"breaks off after {len(samples)} of {expected} samples"))
-        if not np.isfinite(samples).all():
-            raise BadAudioError((path, "holds samples that are not finite numbers"))
-        return samples.mean(axis=1, dtype=np.float32), sample_rate
+        return decode(self._file(index), self._clips[index].path)
 
     def content_digest(self, index: int) -> str:
         """Hashes the file's bytes."""
@@ -149,16 +141,24 @@ class Folder(AbstractSource):
         return self._manifest.parent / self._clips[index].path
 
 
-def check_labels(clips: Iterable[ClipInfo]) -> None:
-    """Refuses labels that no probe can be trained and tested on, naming each."""
-    tasks: defaultdict[str, list[ClipInfo]] = defaultdict(list)
-    for clip in clips:
-        tasks[clip.task].append(clip)
-    if not tasks:
-        raise ValueError("there is no clip to use; list some in the manifest, a line each")
-    problems = [problem for task, members in tasks.items() for problem in _untold(task, members)]
-    if problems:
-        raise ValueError(several(problems))
+def decode(file: Path, path: str) -> tuple[npt.NDArray[np.float32], int]:
+    """Reads a sound file: its samples, mixed to one channel, and its sample rate.
+
+    Raises `BadAudioError`, which calls the file `path`.
+    """
+    try:
+        with soundfile.SoundFile(file) as sound:
+            samples = sound.read(dtype="float32", always_2d=True)
+            expected, sample_rate = sound.frames, int(sound.samplerate)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise BadAudioError((path, f"cannot be decoded ({error})")) from error
+    if len(samples) == 0:
+        raise BadAudioError((path, "holds no samples"))
+    if len(samples) < expected:
+        raise BadAudioError((path, f"breaks off after {len(samples)} of {expected} samples"))
+    if not np.isfinite(samples).all():
+        raise BadAudioError((path, "holds samples that are not finite numbers"))
+    return samples.mean(axis=1, dtype=np.float32), sample_rate
 
 
 def several(problems: Sequence[str]) -> str:
@@ -171,25 +171,15 @@ def _digest() -> "hashlib.blake2b":
     return hashlib.blake2b(digest_size=16)
 
 
-def _untold(task: str, clips: list[ClipInfo]) -> list[str]:
-    folds = {clip.fold for clip in clips}
-    if "" in folds and len(folds) > 1:
-        return [f"task `{task}` has a `split` for some clips and a `fold` for others; use one"]
-    problems = []
-    if not folds - {""} and all(clip.split != "test" for clip in clips):
-        problems.append(f"task `{task}` has no clip with split `test` to be scored on; give some")
-    labels: defaultdict[str, list[ClipInfo]] = defaultdict(list)
-    for clip in clips:
-        labels[clip.label].append(clip)
-    for label, members in sorted(labels.items()):
-        name, way_out = f"label `{label}` of task `{task}`", "add clips or leave the label out"
-        if len(members) == 1:
-            problems.append(f"{name} has one clip only (`{members[0].path}`); {way_out}")
-        elif members[0].fold and len({clip.fold for clip in members}) == 1:
-            problems.append(f"{name} has clips in fold `{members[0].fold}` only; {way_out}")
-        elif not members[0].fold and all(clip.split != "train" for clip in members):
-            problems.append(f"{name} has no clip with split `train`; {way_out}")
-    return problems
+def _names_a_folder(task: str) -> bool:
+    return bool(task) and not task.startswith(".") and not {"/", "\\"} & set(task)
+
+
+def _unusable(task: str) -> str:
+    return (
+        f"task `{task}` cannot name a folder of results; give a name without `/` and `\\` that "
+        "does not begin with `.`, by the setting `task` or in the manifest's column `task`"
+    )
 
 
 def _read_manifest(manifest: Path, *, label: str, task: str) -> list[ClipInfo]:
@@ -213,6 +203,8 @@ def _read_manifest(manifest: Path, *, label: str, task: str) -> list[ClipInfo]:
         clips.append(clip)
     twice = [key for key, number in Counter((c.path, c.task) for c in clips).items() if number > 1]
     problems += [f"`{manifest}` lists `{path}` twice; a clip has one label" for path, _ in twice]
+    names = dict.fromkeys(clip.task for clip in clips)
+    problems += [f"`{manifest}`: {_unusable(name)}" for name in names if not _names_a_folder(name)]
     if problems:
         raise ValueError(several(problems))
     return clips
@@ -234,7 +226,9 @@ def _clip(row: dict[str, str], *, label: str, task: str, root: Path) -> ClipInfo
     cells = {name: cell.strip() for name, cell in row.items() if name}
     path = cells.pop("path")
     if Path(path).is_absolute():  # where the files lie is no part of what they are
-        path = Path(os.path.relpath(path, root)).as_posix()
+        path = os.path.relpath(path, root)
+    if path:
+        path = Path(path).as_posix()  # `./a.wav` is `a.wav`: each clip goes by one name
     split = cells.pop("split", "")
     return ClipInfo(
         path=path,

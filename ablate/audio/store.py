@@ -15,8 +15,9 @@ import torch
 from filelock import FileLock
 
 from ablate.audio.journal import Frames, Journal, Row, committed, mapped
+from ablate.audio.labels import check_labels
 from ablate.audio.mel import AbstractFrontEnd
-from ablate.audio.sources import AbstractSource, BadAudioError, ClipInfo, check_labels
+from ablate.audio.sources import AbstractSource, BadAudioError, ClipInfo
 from ablate.parts import identity
 
 Progress = Callable[[int, int], None]  # clips done, clips in all

@@ -58,9 +58,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def prepare(folder: Path, *, kind: str, settings: Mapping[str, Any]) -> None:
-    """Writes a run's `config.json`, once: the folder's name is a hash of it."""
-    if not (folder / "config.json").exists():
-        write_json(folder / "config.json", {"kind": kind, "settings": settings})
+    """Writes a run's `config.json`, unless it says so already.
+
+    The folder's name is a hash of all but where the data lies, and data may have moved.
+    """
+    config = {"kind": kind, "settings": settings}
+    if read_json(folder / "config.json") != config:
+        write_json(folder / "config.json", config)
 
 
 def entry(folder: Path) -> Entry:
@@ -91,10 +95,12 @@ def missing_probes(folder: Path, probes: Mapping[str, Mapping[str, Any]]) -> lis
     ]
 
 
-def score(folder: Path, settings: Mapping[str, Any], pooling: str) -> float | None:
-    """Returns the mean over tasks of a probe's test scores; None where none is written."""
+def score(
+    folder: Path, settings: Mapping[str, Any], pooling: str, *, part: str = "test"
+) -> float | None:
+    """Returns the mean over tasks of a probe's scores on a part; None where one is missing."""
     found = [
-        result["scores"][pooling]["test"]
+        result["scores"][pooling][part]
         for task in (folder / "probes").glob("*/")
         for result in _results(task)
         if result["settings"] == settings and pooling in result["scores"]

@@ -6,13 +6,40 @@ from shutil import disk_usage
 from typing import Any
 
 from ablate.launching import ledger
+from ablate.launching.backlog import TRIAL, Backlog
 from ablate.text import differences
 
 Plan = Mapping[str, Any]
 
 BYTES_PER_NUMBER = 4
+FIRST = 5  # of a long list
 LOG_BYTES = 200_000  # of a run's records, curves and scores
 STATES_KEPT = 3  # a checkpoint's copies of each weight: the weight and Adam's two moments
+
+
+def describe(plan: Plan, found: Backlog) -> list[str]:
+    """Says in a few lines what a study is and what is left to do."""
+    trials, num_seeds = len(plan["trials"]), len(plan["seeds"])
+    sizes = [f"{name} ({len(levels)})" for name, levels in plan["factors"].items()]
+    lines = [f"{plan['study']}: {' x '.join([*sizes, f'seeds ({num_seeds})'])}"]
+    for data in plan["data"]:
+        tasks = ", ".join(data["tasks"])
+        lines.append(f"{data['clips']} clips; tasks: {tasks}")
+        for path, reason in data["skipped"][:FIRST]:
+            lines.append(f"  skipped {path}: {reason}")
+        if len(data["skipped"]) > FIRST:
+            lines.append(f"  and {len(data['skipped']) - FIRST} more skipped")
+    failed = sum(run.kind == TRIAL for run, _ in found.failed)
+    done = trials - len(found.trainings) - failed
+    lines.append(f"{len(found.trainings)} trials to run, {done} done, {failed} failed, of {trials}")
+    if found.start or found.score:
+        counts = f"{len(found.trainings)} trainings, {len(found.score)} re-scores"
+        lines.append(f"{counts}, {len(found.references)} references")
+    for run, reason in found.failed:
+        lines.append(f"  failed before: {run.title} ({run.fingerprint}): {reason}")
+    if found.failed:
+        lines.append("  --retry-failed runs them again")
+    return lines
 
 
 def status(plan: Plan, runs: Path) -> list[str]:
@@ -32,13 +59,15 @@ def status(plan: Plan, runs: Path) -> list[str]:
 
 
 def preview(plan: Plan, runs: Path) -> list[str]:
-    """Lists what each variant changes, the trials and their states, and the disk they take."""
+    """Lists what each variant changes and is warned of, the trials' states, and their disk."""
     lines = ["variants (baseline first):"]
     variants = {tuple(trial["levels"].values()): trial for trial in reversed(plan["trials"])}
     baseline = variants[tuple(plan["baseline"].values())]
     for trial in sorted(reversed(variants.values()), key=lambda trial: trial is not baseline):
         lines.append(f"  {variant(trial)}: {_told(trial)}")
         lines += [f"    {line}" for line in changes(baseline["settings"], trial["settings"])]
+        lines += [f"    matched: {_match(match)}" for match in trial.get("matched", ())]
+    lines += [f"warning: {warning}" for warning in plan.get("warnings", ())]
     rows = [
         [*_names(trial), ledger.entry(runs / trial["fingerprint"]).state]
         for trial in plan["trials"]
@@ -88,6 +117,13 @@ def _told(trial: Mapping[str, Any]) -> str:
     shares = f"{trial['context']:.0%} visible, {trial['targets']:.0%} predicted"
     weights = trial["parameters"]["encoder"]
     return f"grid {freq}x{time}, {shares}, encoder of {weights:,} weights"
+
+
+def _match(found: Mapping[str, Any]) -> str:
+    return (
+        f"{found['setting']} {found['value']} for {found['share']} {100 * found['wanted']:.1f} %, "
+        f"reached {100 * found['reached']:.1f} %"
+    )
 
 
 def _size(count: float) -> str:

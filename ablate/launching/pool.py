@@ -88,9 +88,11 @@ class Pool:
         """How many workers are used: as asked, or one a GPU, or one a CPU core."""
         return len(self._find_devices())
 
-    def ask(self, request: Mapping[str, Any], heard: Callable[[Event], None]) -> Event:
+    def ask(
+        self, request: Mapping[str, Any], heard: Callable[[Event], None], *, worker: int = 0
+    ) -> Event:
         """Asks one worker something that is not a run."""
-        return self._worker(0).ask({**request, "cache": str(self._cache)}, heard)
+        return self._worker(worker).ask({**request, "cache": str(self._cache)}, heard)
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> list[Outcome]:
         """Runs all jobs and returns how they ended, in the order of their ends.
@@ -113,6 +115,41 @@ class Pool:
             finally:
                 executor.shutdown()
         return outcomes
+
+    def take_turns(self, turn: Callable[["Seat"], bool], watch: Watch) -> None:
+        """Has every worker take turns, each in a thread of its own, until one gives False."""
+        executor = ThreadPoolExecutor(self.size)
+        ended = False
+        try:
+            serving = [executor.submit(self._turn, index, turn) for index in range(self.size)]
+            while not ended:
+                ended = all(future.done() for future in serving) and self._news.empty()
+                self._hear(watch, [], serving)
+        finally:
+            try:
+                if not ended:
+                    self._stop(at_once=True)
+            finally:
+                executor.shutdown()
+
+    def run_in(self, index: int, job: Job) -> Outcome:
+        """Runs a job with one worker, in the thread that calls; waits for who else holds it."""
+        waited = False
+        while True:
+            with ledger.held(job.folder) as mine:
+                outcome = self._end_of(index, job, waited=waited) if mine else None
+            if outcome is not None:
+                self._news.put((index, job, outcome))
+                return outcome
+            if self._stopping:
+                return Outcome(job, "cancelled", "interrupted")
+            self._news.put((index, job, ELSEWHERE))
+            waited = True
+            time.sleep(POLL_SECONDS)
+
+    def _turn(self, index: int, turn: Callable[["Seat"], bool]) -> None:
+        while not self._stopping and turn(Seat(self, index)):
+            pass
 
     def _find_devices(self) -> list[str]:
         if not self._devices:
@@ -216,6 +253,22 @@ class Pool:
         with contextlib.ExitStack() as stack:  # a second Ctrl-C still ends every one of them
             for worker in self._workers.values():
                 stack.callback(_finish, worker, deadline)
+
+
+class Seat:
+    """One worker of a pool in the hands of who takes a turn."""
+
+    def __init__(self, pool: Pool, index: int) -> None:
+        self._pool = pool
+        self._index = index
+
+    def ask(self, request: Mapping[str, Any]) -> Event:
+        """Asks the worker something that is not a run."""
+        return self._pool.ask(request, lambda event: None, worker=self._index)
+
+    def run(self, job: Job) -> Outcome:
+        """Runs a job, unless it is done; waits while another process holds it."""
+        return self._pool.run_in(self._index, job)
 
 
 def _finish(worker: Worker, deadline: float) -> None:

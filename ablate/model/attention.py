@@ -105,7 +105,10 @@ def _attend_xformers(query: Tensor, key: Tensor, value: Tensor, segments: Segmen
     from xformers.ops import memory_efficient_attention
 
     row = (part.unsqueeze(0) for part in (query, key, value))  # one batch of all tokens
-    attended: Tensor = memory_efficient_attention(*row, attn_bias=bias)
+    try:
+        attended: Tensor = memory_efficient_attention(*row, attn_bias=bias)
+    except NotImplementedError:  # no kernel for this width and type on this GPU
+        return _attend_padded(query, key, value, segments)
     return attended.squeeze(0)
 
 

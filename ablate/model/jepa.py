@@ -14,7 +14,7 @@ from ablate.model.batching import Batching
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Mask
 from ablate.model.objectives import AbstractObjective, mean_per_sample, normalise
-from ablate.model.packing import Packing, pack, pad, rows_of
+from ablate.model.packing import Packing, pack, pad, real_rows, rows_of
 from ablate.model.predictor import Predictor
 from ablate.model.transformer import initialise
 
@@ -27,6 +27,7 @@ class Prediction:
     target: Tensor  # float32 (target tokens, dim), normalised, without gradient
     context: Packing
     targets: Packing
+    asked: Packing  # the targets as the predictor was given them: maybe padded
     whole: Packing  # what the target encoder saw: every real patch
 
     def loss(self, objective: AbstractObjective) -> Tensor:
@@ -65,15 +66,16 @@ class JEPA(nn.Module):
             context = pad(mask.context, device, copies=copies)
             asked = pad(union, device, copies=copies)
             filled = self.predictor(self.encoder(patches, context), context, asked)
-            predicted = filled[asked.segments.real.flatten().to(device)]
+            predicted = filled.index_select(0, real_rows(asked, device))
         else:
+            asked = targets
             predicted = self.predictor(self.encoder(patches, context), context, targets)
         whole = pack(valid, device)
         with torch.no_grad():
             everything = self.target_encoder(patches, whole)
             rows = rows_of(union, valid, device, copies=copies)
             target = everything.index_select(0, rows)
-        return Prediction(predicted.float(), normalise(target), context, targets, whole)
+        return Prediction(predicted.float(), normalise(target), context, targets, asked, whole)
 
     @torch.no_grad()
     def follow(self, momentum: float) -> None:
@@ -88,5 +90,5 @@ class JEPA(nn.Module):
     def flops(self, prediction: Prediction) -> int:
         """Counts a training step: forward once, backward twice, and the target encoder once."""
         learning = self.encoder.flops(prediction.context)
-        learning += self.predictor.flops(prediction.context, prediction.targets)
+        learning += self.predictor.flops(prediction.context, prediction.asked)
         return 3 * learning + self.target_encoder.flops(prediction.whole)

@@ -43,7 +43,7 @@ class Mask:
     @property
     def target_union(self) -> Tensor:
         """Every patch that is in some target block, bool (batch, patches)."""
-        return self.targets.any(dim=1)
+        return union(self.targets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +102,11 @@ class AbstractMasker(ABC):
         patches only. `content`, float (batch, patches, dim), is given if `promises.needs` it.
         Raises `GridRefusedError` for a grid it cannot serve.
         """
+
+
+def union(members: Tensor) -> Tensor:
+    """Joins bool (batch, blocks, patches) over the blocks; `any` takes 30 times as long."""
+    return members.view(torch.uint8).amax(dim=1).bool()
 
 
 def all_valid(grid: Grid, batch: int, valid: Tensor | None) -> Tensor:
@@ -167,8 +172,10 @@ def rectangles(
     cells = share * grid.freq * columns
 
     height = (share * ratio).sqrt().mul(grid.freq).round().clamp(1, grid.freq)
-    width = (cells / height).round().clamp(min=1).minimum(columns)
-    height = (cells / width).round().clamp(1, grid.freq)  # where the width met the clip's end
+    wished = (cells / height).round()
+    width = wished.clamp(min=1).minimum(columns)
+    refitted = (cells / width).round().clamp(1, grid.freq)
+    height = torch.where(width == wished, height, refitted)  # only where the clip bounds the width
 
     top = (torch.rand(shape, generator=generator) * (grid.freq - height + 1)).floor()
     left = (torch.rand(shape, generator=generator) * (columns - width + 1)).floor()
@@ -193,16 +200,20 @@ def leave_visible(
     the first is never dropped. Where it alone covers the context, the patches around it become
     the context; where it covers the whole clip, one of its patches does.
     """
-    covered = targets.cumsum(dim=1) > 0  # by the first k blocks
-    visible = (context.unsqueeze(1) & ~covered).sum(dim=-1)
-    kept = visible >= least.clamp(min=1).unsqueeze(-1)
-    kept[:, 0] = True
-    targets = targets & kept.unsqueeze(-1)
-    context = context & ~targets.any(dim=1)
+    least = least.clamp(min=1)
+    hidden = torch.zeros_like(context)
+    kept: list[Tensor] = []
+    for block in targets.unbind(dim=1):  # a handful: a running union beats `cumsum` of bools
+        more = hidden | block
+        enough = (context & ~more).sum(dim=1) >= least
+        kept.append(enough if kept else torch.ones_like(enough))
+        hidden = torch.where(kept[-1].unsqueeze(1), more, hidden)
+    targets = targets & torch.stack(kept, dim=1).unsqueeze(-1)
+    context = context & ~hidden
 
     empty = ~context.any(dim=1)
     if empty.any():
-        around = valid & ~targets.any(dim=1)
+        around = valid & ~union(targets)
         context = torch.where(empty.unsqueeze(-1), around, context)
         whole = ~context.any(dim=1)
         given_up = choose(whole.long(), among=targets[:, 0], generator=generator)

@@ -64,6 +64,11 @@ def pad(member: Tensor, device: torch.device | None = None, *, copies: int = 1) 
     return Packing(_moved(index.flatten(), device), member.shape[1], segments, copies)
 
 
+def real_rows(packing: Packing, device: torch.device | None = None) -> Tensor:
+    """Returns the rows of a padded packing that are no filler, int64."""
+    return _moved(packing.segments.real.flatten().nonzero().squeeze(1), device)
+
+
 def rows_of(
     part: Tensor, whole: Tensor, device: torch.device | None = None, *, copies: int = 1
 ) -> Tensor:

@@ -35,6 +35,7 @@ def encoder_features(
     crop_frames: int,
     normaliser: Normaliser,
     device: torch.device,
+    windows_at_once: int = WINDOWS_AT_ONCE,
 ) -> Features:
     """Encodes every clip of `store` and pools its tokens three ways.
 
@@ -46,7 +47,7 @@ def encoder_features(
     sums = torch.zeros(clips * grid.freq, dim, dtype=torch.float64)
     squares = torch.zeros(clips, dim, dtype=torch.float64)
     counts = torch.zeros(clips * grid.freq, 1, dtype=torch.float64)
-    for batch, owners in _batches(store, crop_frames, normaliser):
+    for batch, owners in _batches(store, crop_frames, normaliser, windows_at_once):
         packing = pack(patchifier.valid(batch.valid_frames, batch.mels.shape[1]), device)
         tokens = encoder(patchifier.cut(batch.mels.to(device)), packing).double().cpu()
         owner = owners[packing.owner.cpu()]
@@ -73,26 +74,27 @@ def mel_features(store: ClipStore, normaliser: Normaliser) -> Features:
 
 
 def _batches(
-    store: ClipStore, crop_frames: int, normaliser: Normaliser
+    store: ClipStore, crop_frames: int, normaliser: Normaliser, at_once: int
 ) -> Iterator[tuple[Batch, Tensor]]:
-    """Yields windows of consecutive clips, with the clip that each belongs to."""
-    held: list[Batch] = []
-    owners: list[int] = []
+    """Yields `at_once` windows of consecutive clips, with the clip that each belongs to.
+
+    The last windows are fewer. A clip may span batches: an hour of sound is no larger a batch.
+    """
+    held: list[tuple[Tensor, Tensor, int]] = []  # mel, its valid frames, its clip
     for index in range(len(store.clips)):
-        held.append(windows(store, index, crop_frames, normaliser))
-        owners.extend([index] * len(held[-1].mels))
-        if len(owners) >= WINDOWS_AT_ONCE:
-            yield _together(held), torch.tensor(owners)
-            held, owners = [], []
+        clip = windows(store, index, crop_frames, normaliser)
+        for mel, valid_frames in zip(clip.mels, clip.valid_frames, strict=True):
+            held.append((mel, valid_frames, index))
+            if len(held) >= at_once:
+                yield _together(held)
+                held = []
     if held:
-        yield _together(held), torch.tensor(owners)
+        yield _together(held)
 
 
-def _together(batches: Sequence[Batch]) -> Batch:
-    return Batch(
-        torch.cat([batch.mels for batch in batches]),
-        torch.cat([batch.valid_frames for batch in batches]),
-    )
+def _together(held: Sequence[tuple[Tensor, Tensor, int]]) -> tuple[Batch, Tensor]:
+    mels, valid_frames, owners = zip(*held, strict=True)
+    return Batch(torch.stack(mels), torch.stack(valid_frames)), torch.tensor(owners)
 
 
 def _numbers(values: Tensor) -> npt.NDArray[np.float32]:

@@ -13,7 +13,7 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Task:
-    """One classification task over clips of a store. Unlabelled clips belong to none."""
+    """One classification task over clips of a store. Every clip belongs to exactly one."""
 
     name: str
     classes: tuple[str, ...]
@@ -42,9 +42,13 @@ def pretraining_clips(clips: Sequence[ClipInfo]) -> Indices:
     """Returns the clips to pre-train on: the training split, or all where there are folds.
 
     Folds only divide the labels: each is held out once by the probes, as is usual for ESC-50.
+    A sound that stands in several tasks is taken once.
     """
-    chosen = [index for index, clip in enumerate(clips) if clip.fold or clip.split == "train"]
-    return np.array(chosen, dtype=np.int64)
+    chosen: dict[str, int] = {}
+    for index, clip in enumerate(clips):
+        if clip.fold or clip.split == "train":
+            chosen.setdefault(clip.path, index)
+    return np.array(list(chosen.values()), dtype=np.int64)
 
 
 def _task(name: str, clips: Sequence[ClipInfo]) -> Task:

@@ -8,6 +8,7 @@ end, encoder), the arms are compared by their gain over their own twin.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Literal
 
 from ablate.reporting.results import Results, Trial
@@ -46,11 +47,6 @@ class Pair:
         """Returns level less against, by seed."""
         return {seed: one - other for seed, (one, other) in self.matched.items()}
 
-    @property
-    def planned(self) -> int:
-        """Counts the pairs there would be if every trial had a score."""
-        return len(self.level.values.keys() | self.against.values.keys())
-
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
@@ -66,9 +62,21 @@ class Contrast:
     pairs: tuple[Pair, ...] = field(repr=False)  # one a combination
 
     @property
+    def differences(self) -> dict[int, float]:
+        """Returns the mean difference over combinations, of every seed that has them all.
+
+        Seeds are the repeats: the combinations of one seed share data order and random-init
+        twins, and so are no independent ones.
+        """
+        found = [pair.differences for pair in self.pairs]
+        shared = [seed for seed in found[0] if all(seed in of for of in found)]
+        return {seed: fmean(of[seed] for of in found) for seed in shared}
+
+    @property
     def planned(self) -> int:
-        """Counts the pairs of seeds there would be if every trial had a score."""
-        return sum(pair.planned for pair in self.pairs)
+        """Counts the seeds there would be if every trial had a score."""
+        arms = [arm for pair in self.pairs for arm in (pair.level, pair.against)]
+        return len({seed for arm in arms for seed in arm.values})
 
 
 def contrasts(results: Results) -> list[Contrast]:

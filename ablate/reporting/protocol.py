@@ -4,21 +4,19 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Any
 
-from ablate.reporting.rendering import Table, share
-from ablate.reporting.results import Results
+from ablate import confounds
+from ablate.reporting.rendering import Table
+from ablate.reporting.results import Results, column_of
 from ablate.reporting.tables import score_name
 from ablate.reporting.verdicts import FAMILIES, Verdict
 from ablate.reporting.wording import place
-
-NOTABLE_SHARE = 0.05  # of the grid: the least difference in visible audio worth a warning
 
 
 def cautions(results: Results, verdicts: Sequence[Verdict], variants: Table) -> list[str]:
     """Lists what could make the verdicts mean less than they seem to."""
     return [
         *_unfinished(results),
-        *_unmatched(variants, "context"),
-        *_unmatched(variants, "targets"),
+        *_unmatched(results, variants),
         *_not_learned(verdicts, variants),
         *_mixed(results),
         *_skipped(results),
@@ -47,18 +45,18 @@ def _unfinished(results: Results) -> Iterator[str]:
         yield "One seed: nothing can be said about the spread between seeds, and so no verdict."
 
 
-def _unmatched(variants: Table, name: str) -> Iterator[str]:
-    """Warns where variants saw unlike amounts of audio: the usual hidden cause."""
-    known = {row["variant"]: row[name] for row in variants.rows if row[name] is not None}
-    if not known:
-        return
-    least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
-    if known[most] - known[least] > NOTABLE_SHARE:
-        yield (
-            f"Variants differ in their realised {name}: {share(known[least])} of the grid for "
-            f"{least}, {share(known[most])} for {most}. Part of a difference in score may be the "
-            "amount of audio and not the shape of the mask."
-        )
+def _unmatched(results: Results, variants: Table) -> list[str]:
+    """Warns where levels saw, or were asked for, unlike amounts of audio."""
+    return confounds.warnings(
+        [
+            confounds.Shares(
+                levels={factor: row[column_of(factor)] for factor in results.factors},
+                context=row["context"],
+                targets=row["targets"],
+            )
+            for row in variants.rows
+        ]
+    )
 
 
 def _not_learned(verdicts: Sequence[Verdict], variants: Table) -> Iterator[str]:
@@ -122,7 +120,8 @@ def _statistics(results: Results) -> str:
     return (
         "The unit of replication is the pre-training seed. Each level is contrasted with the "
         "baseline level of its own factor within every combination of the others, paired by "
-        "seed, and pooled over combinations with the variance within combinations; an F-test "
+        "seed. The pooled estimate is a Student-t over seed means: of each seed that has every "
+        "combination, the mean of its differences; freedom is the seeds less one. An F-test "
         "looks whether the difference depends on the combination, and where it does "
         f"(p < {report['alpha']:g}) no pooled word is given. Factors that change the random-init "
         "encoder are compared by the gain over it. Intervals are Student-t, "

@@ -3,7 +3,6 @@
 The same runs give the same bytes: nothing here knows what time it is.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import rich.console
 import rich.table
 import rich.text
 
+from ablate.files import write_atomically
 from ablate.reporting import figures, tables, wording
 from ablate.reporting.curves import read_curves
 from ablate.reporting.page import Page, gallery
@@ -119,24 +119,13 @@ def _summary(results: Results) -> str:
 
 def _save(page: Page, results: Results, folder: Path) -> None:
     scores = results.scores().to_csv(index=False, lineterminator="\n")
-    _put(folder / "scores.csv", scores.encode())
+    write_atomically(folder / "scores.csv", scores)
     for table in page.tables:
-        _put(folder / "tables" / f"{table.name}.csv", table.csv().encode())
+        write_atomically(folder / "tables" / f"{table.name}.csv", table.csv())
         if table.rows:
-            _put(folder / "tables" / f"{table.name}.tex", table.latex().encode())
+            write_atomically(folder / "tables" / f"{table.name}.tex", table.latex())
     for picture in page.pictures:
-        _put(folder / "figures" / f"{picture.name}.svg", picture.svg.encode())
-        _put(folder / "figures" / f"{picture.name}.png", picture.png)
-    _put(folder / "report.md", page.markdown(folder).encode())
-    _put(folder / "index.html", page.html().encode())
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Replaces a file in one step, so that a reader never meets half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+        write_atomically(folder / "figures" / f"{picture.name}.svg", picture.svg)
+        write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
+    write_atomically(folder / "report.md", page.markdown(folder))
+    write_atomically(folder / "index.html", page.html())

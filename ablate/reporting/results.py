@@ -14,6 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.files import read_json
+
 STATISTICS_POOLING = "mean_std"  # log-mel statistics have no other
 RESERVED = ("variant", "seed", "kind", "fingerprint", "task", "probe", "pooling", "valid", "test")
 
@@ -224,7 +226,7 @@ def _read_scores(folder: Path, probes: Mapping[str, Any]) -> Iterator[Score]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(path)
     except json.JSONDecodeError as error:
         message = f"`{path}` is not JSON ({error}); delete it and run the study again"
         raise ValueError(message) from error

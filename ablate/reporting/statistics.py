@@ -22,62 +22,41 @@ NEGLIGIBLE = 1e-9  # spread below this share of the numbers is rounding
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean with its Student-t interval and the two-sided p of *the mean is zero*.
-
-    With several groups it is the mean of the group means, so that a group counts once however
-    many numbers it has; `sd` is the spread within groups, pooled.
-    """
+    """A mean over seeds with its Student-t interval and the two-sided p of *the mean is zero*."""
 
     n: int
-    groups: int
     mean: float | None
     sd: float | None = None
     error: float | None = None
-    freedom: int = 0
     low: float | None = None
     high: float | None = None
     p: float | None = None
 
     @property
     def has_no_spread(self) -> bool:
-        """Says whether all numbers of each group were the same: t has nothing to divide by."""
+        """Says whether all numbers were the same: t has nothing to divide by."""
         return self.error == 0
 
 
 def t_interval(values: Sequence[float], *, alpha: float) -> Estimate:
     """Estimates the mean of some numbers, one a seed."""
-    return pooled([values], alpha=alpha)
+    n = len(values)
+    mean = float(np.mean(values)) if n else None
+    sd = _spread_within([np.asarray(values, dtype=float)])
+    if mean is None or sd is None:
+        return Estimate(n=n, mean=mean)
+    error = sd / float(np.sqrt(n))
+    known = Estimate(n=n, mean=mean, sd=sd, error=error)
+    if error == 0:
+        return known  # coarse scores tie by chance too often for p = 0 to be honest
+    half = -float(special.stdtrit(n - 1, alpha / 2)) * error
+    p = 2 * float(special.stdtr(n - 1, -abs(mean) / error))
+    return replace(known, low=mean - half, high=mean + half, p=p)
 
 
 def paired(level: Sequence[float], baseline: Sequence[float], *, alpha: float) -> Estimate:
     """Estimates the mean difference of two arms whose numbers are in the same order of seeds."""
-    return pooled([np.subtract(level, baseline).tolist()], alpha=alpha)
-
-
-def pooled(groups: Sequence[Sequence[float]], *, alpha: float) -> Estimate:
-    """Estimates the mean of the group means from the variance within groups, pooled.
-
-    With paired differences as numbers and combinations as groups this is the blocked analysis:
-    freedom is the sum of (n - 1). It takes the spread as equal in all groups, and differences
-    of different groups as independent (`common_seed_effect` looks whether they are).
-    """
-    filled = [np.asarray(group, dtype=float) for group in groups if len(group)]
-    if not filled:
-        return Estimate(n=0, groups=0, mean=None)
-    n = sum(map(len, filled))
-    freedom = n - len(filled)
-    mean = float(np.mean([group.mean() for group in filled]))
-    if freedom == 0:
-        return Estimate(n=n, groups=len(filled), mean=mean)
-    sd = _spread_within(filled) or 0.0
-    error = sd * float(np.sqrt(sum(1 / len(group) for group in filled))) / len(filled)
-    mean = 0.0 if error == 0 and abs(mean) <= _rounding(filled) else mean
-    known = Estimate(n=n, groups=len(filled), mean=mean, sd=sd, error=error, freedom=freedom)
-    if error == 0 and mean != 0:
-        return known  # coarse scores tie by chance too often for p = 0 to be honest
-    half = -float(special.stdtrit(freedom, alpha / 2)) * error
-    p = 1.0 if error == 0 else 2 * float(special.stdtr(freedom, -abs(mean) / error))
-    return replace(known, low=mean - half, high=mean + half, p=p)
+    return t_interval(np.subtract(level, baseline).tolist(), alpha=alpha)
 
 
 def interaction(groups: Sequence[Sequence[float]]) -> float | None:
@@ -96,26 +75,6 @@ def interaction(groups: Sequence[Sequence[float]]) -> float | None:
         return 1.0 if np.ptp(means) <= _rounding(filled) else 0.0
     freedom = int(sizes.sum()) - len(filled)
     return float(special.fdtrc(len(filled) - 1, freedom, between / within**2))
-
-
-def common_seed_effect(differences: Sequence[Sequence[float]]) -> float | None:
-    """Tests whether the differences of one seed rise and fall together over combinations.
-
-    Rows are combinations, columns the seeds they all have. Where this shows, the pooled
-    interval is too narrow: the combinations are not independent repeats.
-    """
-    table = np.asarray(differences, dtype=float)
-    if table.ndim != 2 or min(table.shape) < 2:
-        return None
-    combinations, seeds = table.shape
-    seed_means = table.mean(axis=0)
-    rest = table - table.mean(axis=1, keepdims=True) - seed_means + table.mean()
-    between = combinations * float(np.var(seed_means, ddof=1))
-    freedom = (combinations - 1) * (seeds - 1)
-    left = float((rest**2).sum()) / freedom
-    if left <= _rounding([table]) ** 2:
-        return None
-    return float(special.fdtrc(seeds - 1, freedom, between / left))
 
 
 def seed_correlation(
@@ -149,13 +108,14 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 
 def equivalence(estimate: Estimate, *, margin: float) -> float | None:
-    """Returns the p of two one-sided tests: small when the mean lies surely within the margin."""
-    if estimate.p is None or estimate.mean is None or estimate.error is None:
+    """Returns the p of two one-sided tests: small when the mean lies surely within the margin.
+
+    None where no spread was observed: two seeds that tie do not show that others would.
+    """
+    if estimate.mean is None or not estimate.error:
         return None
-    if estimate.error == 0:
-        return 0.0  # the same numbers in every seed
     t = (abs(estimate.mean) - margin) / estimate.error
-    return float(special.stdtr(estimate.freedom, t))
+    return float(special.stdtr(estimate.n - 1, t))
 
 
 def further_seeds(
@@ -168,20 +128,15 @@ def further_seeds(
     """
     if not estimate.sd:
         return None
-    have = -(-estimate.n // estimate.groups)
-    seeds = np.arange(have + 1, have + MOST_SEEDS + 1)
-    enough = np.flatnonzero(
-        paired_power(effect, estimate.sd, seeds, groups=estimate.groups, alpha=alpha) >= power
-    )
+    seeds = estimate.n + np.arange(1, MOST_SEEDS + 1)
+    enough = np.flatnonzero(paired_power(effect, estimate.sd, seeds, alpha=alpha) >= power)
     return int(enough[0]) + 1 if len(enough) else MOST_SEEDS + 1
 
 
-def paired_power(
-    effect: float, sd: float, seeds: np.ndarray, *, groups: int, alpha: float
-) -> np.ndarray:
+def paired_power(effect: float, sd: float, seeds: np.ndarray, *, alpha: float) -> np.ndarray:
     """Returns the chance that a paired test sees `effect`, for each count of seeds (2 or more)."""
-    freedom = groups * (seeds - 1)
-    shift = effect / sd * np.sqrt(groups * seeds)
+    freedom = seeds - 1
+    shift = effect / sd * np.sqrt(seeds)
     critical = -special.stdtrit(freedom, alpha / 2)
     # far off, a tail underflows to NaN: the right one is then surely 1, the left one 0
     right = np.nan_to_num(stats.nct.sf(critical, freedom, shift), nan=1.0)

@@ -11,13 +11,12 @@ from ablate.reporting.contrasts import Contrast, contrasts
 from ablate.reporting.results import Results
 from ablate.reporting.statistics import (
     Estimate,
-    common_seed_effect,
     equivalence,
     further_seeds,
     holm,
     interaction,
-    pooled,
     seed_correlation,
+    t_interval,
     verdict_word,
 )
 
@@ -55,12 +54,12 @@ def verdicts(results: Results) -> tuple[Verdict, ...]:
 
 def _answered(family: list[Contrast], report: Mapping[str, float]) -> Iterator[Verdict]:
     alpha, margin = report["alpha"], report["equivalence_margin"]
-    estimates = [pooled(_differences(contrast), alpha=alpha) for contrast in family]
+    estimates = [t_interval([*c.differences.values()], alpha=alpha) for c in family]
     ps = holm([estimate.p for estimate in estimates])
     equivalents = holm([equivalence(estimate, margin=margin) for estimate in estimates])
     for contrast, estimate, p, equivalent in zip(family, estimates, ps, equivalents, strict=True):
         claim = verdict_word(estimate, p=p, p_equivalent=equivalent, alpha=alpha)
-        depends = interaction(_differences(contrast))
+        depends = interaction([[*pair.differences.values()] for pair in contrast.pairs])
         word = _allowed(claim, contrast, depends=depends, alpha=alpha)
         seeds = None
         if word == claim == "undecided":
@@ -76,7 +75,7 @@ def _answered(family: list[Contrast], report: Mapping[str, float]) -> Iterator[V
             correlation=seed_correlation(*_values(contrast)),
             word=word,
             further_seeds=seeds,
-            notes=tuple(_notes(contrast, estimate, claim=claim, word=word, alpha=alpha)),
+            notes=tuple(_notes(contrast, estimate, claim=claim, word=word)),
         )
 
 
@@ -94,14 +93,12 @@ def _allowed(claim: str, contrast: Contrast, *, depends: float | None, alpha: fl
     return claim
 
 
-def _notes(
-    contrast: Contrast, estimate: Estimate, *, claim: str, word: str, alpha: float
-) -> Iterator[str]:
+def _notes(contrast: Contrast, estimate: Estimate, *, claim: str, word: str) -> Iterator[str]:
     counts = [len(pair.matched) for pair in contrast.pairs]
     if 0 in counts and any(counts):
         yield f"no pair in {counts.count(0)} of {len(counts)} combinations"
-    if estimate.n and not estimate.freedom:
-        yield "n < 2: one pair says nothing about spread"
+    if estimate.n == 1:
+        yield "n < 2: one seed says nothing about spread"
     if estimate.has_no_spread:
         yield "no spread: every seed gave the same difference"
     failed, _ = _failures(contrast)
@@ -113,15 +110,6 @@ def _notes(
     settings = {setting for arm in arms for setting in arm.settings}
     if len(settings) > len({name for name, _ in settings}):
         yield "mixes devices or precisions"
-    shared = set.intersection(*(set(pair.matched) for pair in contrast.pairs))
-    rows = [[pair.differences[seed] for seed in sorted(shared)] for pair in contrast.pairs]
-    together = common_seed_effect(rows)
-    if together is not None and together < alpha:
-        yield "seeds move together over combinations: the interval may be too narrow"
-
-
-def _differences(contrast: Contrast) -> list[list[float]]:
-    return [list(pair.differences.values()) for pair in contrast.pairs]
 
 
 def _values(contrast: Contrast) -> tuple[list[list[float]], list[list[float]]]:

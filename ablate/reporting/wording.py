@@ -38,7 +38,8 @@ def contrasts(results: Results, verdicts: Sequence[Verdict]) -> Table:
         [verdict for verdict in verdicts if verdict.contrast.family != "learning"],
         name="contrasts",
         title="Contrasts",
-        caption="Difference in points, paired by pre-training seed. Intervals are not corrected; "
+        caption="Difference in points, paired by pre-training seed; a pooled one is averaged over "
+        "combinations within each seed first. Intervals are not corrected; "
         "p is, by Holm, over the pooled contrasts and over those within a combination apart. "
         "Gain: each arm less its own random init, where the factor changes that. "
         "Seed r: the correlation of the two arms over seeds.",
@@ -129,12 +130,12 @@ def _numbers(verdict: Verdict) -> str:
         numbers.append(f"interaction p {chance(verdict.interaction)}")
     if contrast.measure == "gain":
         numbers.append("each by its gain over its own random init")
-    pairs = f"{_pairs(estimate.n, contrast.planned)} pairs of seeds"
-    numbers.append(f"{pairs}, {place(contrast)}" if contrast.others else pairs)
+    seeds = f"{_share(estimate.n, contrast.planned)} seed{'s' * (contrast.planned != 1)}"
+    numbers.append(f"{seeds}, {place(contrast)}" if contrast.others else seeds)
     return "; ".join([*numbers, *verdict.notes])
 
 
-def _pairs(n: int, planned: int) -> str:
+def _share(n: int, planned: int) -> str:
     return str(n) if n == planned else f"{n} of {planned}"
 
 
@@ -163,7 +164,7 @@ def _table(
             Column(head="difference", show=lambda row: number(row["difference"], signed=True)),
             Column(head=percent, show=interval_of("difference")),
             Column(head="p", show=chance_of("p_holm")),
-            Column(head="pairs", show=lambda row: _pairs(row["n"], row["planned"])),
+            Column(head="seeds", show=lambda row: _share(row["n"], row["planned"])),
             Column(head="measure", show=plain("measure"), text=True, brief=False),
             Column(head="p equivalent", show=chance_of("p_equivalent_holm"), brief=False),
             Column(head="p interaction", show=chance_of("p_interaction"), brief=False),

@@ -5,6 +5,8 @@ last two are kept; one that cannot be read is passed over for the one before.
 """
 
 import io
+import pickle
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -44,22 +46,19 @@ class Checkpoints:
         self._written = time.monotonic()
         self._took = self._written - began
 
-    def load(self) -> tuple[dict[str, Any] | None, list[str]]:
+    def load(self, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
         """Returns the newest state that can be read, or None; a warning for each that cannot."""
         warnings: list[str] = []
         for path in reversed(self._files()):
             try:
-                return torch.load(path, weights_only=True), warnings
-            except Exception as error:  # a damaged file may fail in any way at all
+                return torch.load(path, map_location=device, weights_only=True), warnings
+            except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
                 warnings.append(f"{path.name} cannot be read ({type(error).__name__}); passed over")
         return None, warnings
 
     def drop(self) -> None:
         """Removes all: a finished run keeps its encoder, not its optimiser."""
-        for path in self._files():
-            path.unlink()
-        if self._folder.exists():
-            self._folder.rmdir()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("step-*.pt"))

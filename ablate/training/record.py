@@ -1,12 +1,14 @@
 """What a run leaves on disk while it trains: metrics, TensorBoard scalars and mask pictures."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from ablate.files import write_atomically
@@ -54,11 +56,6 @@ class Record:
                 self._board.add_scalar(f"train/{name}", value, log.step)
         self.beat()
 
-    def scores(self, scores: dict[str, float]) -> None:
-        """Writes the probes' scores of the trained encoder."""
-        for name, value in scores.items():
-            self._board.add_scalar(f"probe/{name}", value, self._steps)
-
     def picture(self, step: int, paint: Callable[[], npt.NDArray[np.float32]]) -> None:
         """Adds a picture (height, width, RGB), painted only when one is due."""
         due = step * PICTURES // self._steps
@@ -66,6 +63,19 @@ class Record:
             self._pictured = due
             upright = np.flipud(paint())  # low frequencies at the bottom
             self._board.add_image("mask", upright, step, dataformats="HWC")
+
+
+def write_board(folder: Path, curves: Sequence[Mapping[str, Any]]) -> None:
+    """Writes curves and settings for TensorBoard, each into the folder of its name."""
+    for curve in curves:
+        with SummaryWriter(str(folder / curve["name"])) as board:
+            for step, value in curve.get("points", ()):
+                board.add_scalar(curve["tag"], value, step)
+            if curve.get("score") is not None:
+                score = {"score": curve["score"]}
+                for part in hparams(curve["settings"], score):  # type: ignore[no-untyped-call]
+                    board.file_writer.add_summary(part)
+                board.add_scalar("score", curve["score"], 0)
 
 
 def _stands(line: str, done: int) -> bool:

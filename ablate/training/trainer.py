@@ -128,7 +128,7 @@ class Trainer:
 
     def _cut(self, batch: Batch) -> tuple[Tensor, Tensor]:
         valid = self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
-        return self.patchifier.cut(batch.mels.to(self.device, non_blocking=True)), valid
+        return self.patchifier.cut(batch.mels.to(self.device)), valid
 
     def _autocast(self) -> torch.autocast:
         enabled = self.optimizer.precision == "bf16"

@@ -9,7 +9,7 @@ from ablate.audio.loader import windows
 from ablate.files import write_atomically
 from ablate.parts import build
 from ablate.pictures import draw_masks
-from ablate.workshop.planning import realised_shares
+from ablate.workshop.mask_statistics import realised_shares
 from ablate.workshop.subjects import Sound, Trial, open_sound
 
 

@@ -1,23 +1,20 @@
 """Everything that can be wrong with a trial, found before one is trained."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ablate.chance import generator
-from ablate.model.masking import AbstractMasker, Grid, GridRefusedError
-from ablate.model.promises import check_mask
+from ablate.model.masking import Grid, GridRefusedError
 from ablate.parts import PartError, Problem, build, resolve
 from ablate.probing.probe import AbstractProbe
+from ablate.workshop.mask_statistics import realised_shares
+from ablate.workshop.matching import Match, is_asked, matched, without
 from ablate.workshop.subjects import Sound, Subject, Trial, fingerprint, kind_of, open_sound
 
 Emit = Callable[[dict[str, Any]], None]
-
-MOMENTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of training, at which masks are tried
-DRAWS = 256  # masks at each
 
 
 def plan(
@@ -56,6 +53,7 @@ def _entry(
     settings: dict[str, Any], cache: Path, emit: Emit, sounds: dict[str, Sound]
 ) -> dict[str, Any]:
     try:
+        settings, matches = _matched(settings)
         trial = build(settings, expect=Trial)
         problems, grid, shares = _try_masks(trial)
         sound = _sound(trial, cache, emit)
@@ -75,9 +73,31 @@ def _entry(
         "parameters": _parameters(trial),
         "context": shares[0],
         "targets": shares[1],
+        "too_short": len(sound.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)),
+        "matched": [dataclasses.asdict(match) for match in matches],
         "twin": _named(trial.twin, sound),
         "statistics": _named(trial.statistics, sound),
     }
+
+
+def _matched(settings: dict[str, Any]) -> tuple[dict[str, Any], list[Match]]:
+    """Puts found values in the place of what a masker's `match` asks for.
+
+    Where the rest of the trial is wrong, that is told first: a match needs its grid.
+    """
+    masker = settings.get("masker")
+    if not is_asked(masker):
+        return settings, []
+    plain = {**settings, "masker": without(masker)}
+    trial = build(plain, expect=Trial)
+    try:
+        grid = trial.twin.grid
+    except ValueError:
+        return plain, []  # told by `_try_masks`
+    if grid.size < 2:
+        return plain, []
+    found, matches = matched(masker, grid)
+    return {**settings, "masker": found}, matches
 
 
 def _refused(problems: list[Problem]) -> dict[str, Any]:
@@ -113,31 +133,10 @@ def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, tuple[float, f
     try:
         return [], grid, realised_shares(trial.masker, grid)
     except (GridRefusedError, AssertionError, ValueError) as error:
-        return [Problem(("masker",), f"on a grid of {grid} patches: {error}")], None, (0, 0)
-
-
-@lru_cache
-def realised_shares(masker: AbstractMasker, grid: Grid) -> tuple[float, float]:
-    """Draws masks over the course of training; returns the mean context and target shares.
-
-    Raises what the masker raises, and `AssertionError` for a promise that a mask breaks.
-    """
-    context, targets = 0.0, 0.0
-    content = None
-    if masker.promises.needs is not None:
-        content = torch.rand(DRAWS, grid.size, 8, generator=generator(0, "plan", "content"))
-    for moment in MOMENTS:
-        mask = masker(
-            grid,
-            DRAWS,
-            generator=generator(0, "plan", str(moment)),
-            progress=moment,
-            content=content,
-        )
-        check_mask(masker, mask, grid, torch.ones(DRAWS, grid.size, dtype=torch.bool))
-        context += float(mask.context.float().mean()) / len(MOMENTS)
-        targets += float(mask.target_union.float().mean()) / len(MOMENTS)
-    return round(context, 4), round(targets, 4)
+        reason = str(error)
+    except Exception as error:  # a stranger's masker may raise anything
+        reason = f"{type(error).__name__}: {error}"
+    return [Problem(("masker",), f"on a grid of {grid} patches: {reason}")], None, (0, 0)
 
 
 def _parameters(trial: Trial) -> dict[str, int]:

@@ -23,8 +23,8 @@ from ablate.training.stopping import Stop, StoppedError
 from ablate.training.trainer import Outcome, Trainer
 from ablate.workshop.planning import Emit, build_probes
 from ablate.workshop.scoring import ENCODER, save_encoder, score
-from ablate.workshop.state import RunState
-from ablate.workshop.subjects import KINDS, Sound, Trial, open_sound
+from ablate.workshop.state import Ended, RunState
+from ablate.workshop.subjects import KINDS, Sound, Subject, Trial, fingerprint, open_sound
 
 
 def run(
@@ -42,39 +42,66 @@ def run(
     """
     config = read_json(folder / "config.json")
     state = RunState(folder, kind=config["kind"], device=str(device))
+    trained = False
     try:
         subject = build(config["settings"], expect=KINDS[config["kind"]])
         sound = open_sound(subject.data, subject.mel, cache)
-        trains = isinstance(subject, Trial) and not (folder / ENCODER).exists()
-        if isinstance(subject, Trial) and trains:
+        _check_identity(folder, subject, sound)
+        if isinstance(subject, Trial) and not (folder / ENCODER).exists():
             state.put("running")
             with stop.between_steps():
-                state.facts |= train(folder, subject, sound, device, emit, stop)
+                train(folder, subject, sound, device, emit, stop, state)
+            trained = True
         scored = score(folder, subject, build_probes(probes), sound, device, emit)
     except StoppedError as stopped:
         state.put("preempted", str(stopped))
         return {"state": "preempted", "reason": str(stopped)}
     except Exception as error:  # a trial's border: a stranger's part may raise anything
         reason = _reason(error)
-        state.put("failed", reason, details=traceback.format_exc())
+        # a probe that fails takes nothing from what is trained, which other studies may share
+        ended: Ended = "done" if (folder / ENCODER).exists() else "failed"
+        state.put(ended, reason, details=traceback.format_exc())
+        if isinstance(error, torch.AcceleratorError):
+            raise SystemExit(1) from error  # no later trial can use this process's device
         return {"state": "failed", "reason": reason}
     except BaseException:  # told to stop
         state.put("cancelled", "stopped before it was done")
         raise
     state.put("done")
-    return {"state": "done", "trained": trains, "probed": scored}
+    return {"state": "done", "trained": trained, "probed": scored}
+
+
+def _check_identity(folder: Path, subject: Subject, sound: Sound) -> None:
+    """Refuses a folder whose settings lead to other sound or code than its name says."""
+    found = fingerprint(subject, sound.store.digest)
+    if found != folder.name:
+        raise ValueError(
+            f"`{folder.name}` was planned, but its config.json is now {found}: "
+            "the sound or a part's version has changed since; plan the study again"
+        )
 
 
 def train(
-    folder: Path, trial: Trial, sound: Sound, device: torch.device, emit: Emit, stop: Stop
-) -> dict[str, Any]:
-    """Trains a trial, from its last checkpoint if it has one; returns facts for `run.json`."""
+    folder: Path,
+    trial: Trial,
+    sound: Sound,
+    device: torch.device,
+    emit: Emit,
+    stop: Stop,
+    state: RunState,
+) -> None:
+    """Trains a trial, from its last checkpoint if it has one.
+
+    What it cost is written down before its encoder is: the encoder says that it is trained.
+    """
     if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # counting memory needs it, and nothing before does it
+        torch.cuda.set_device(device)
         torch.cuda.reset_peak_memory_stats(device)
     grid, steps = trial.twin.grid, trial.budget.steps
     jepa = trial.build_jepa().to(device)
     checkpoints = Checkpoints(folder / "checkpoints")
-    saved, warnings = checkpoints.load()
+    saved, warnings = checkpoints.load(device)
     done = saved["cost"]["steps"] if saved else 0
     with Record(folder, steps, done=done) as record:
 
@@ -103,10 +130,8 @@ def train(
                 step, lambda: paint(batch.mels[0], mask, grid)
             ),
         ).train(saved)
-    save_encoder(folder, jepa.target_encoder, sound)
-    checkpoints.drop()
     parameters = {"encoder": jepa.encoder, "predictor": jepa.predictor}
-    return {
+    state.facts |= {
         **_summary(outcome, device),
         "warnings": warnings,
         "precision": trial.optimizer.precision,
@@ -114,6 +139,9 @@ def train(
             name: sum(p.numel() for p in module.parameters()) for name, module in parameters.items()
         },
     }
+    state.put("running")
+    save_encoder(folder, jepa.target_encoder, sound)
+    checkpoints.drop()
 
 
 def _summary(outcome: Outcome, device: torch.device) -> dict[str, Any]:

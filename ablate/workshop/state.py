@@ -1,17 +1,20 @@
 """The state of a run as its own process writes it: `run.json`, `env.json`, `attempts/NNN/`."""
 
+import contextlib
 import os
 import platform
 import socket
 import subprocess
 import sys
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 from ablate.files import read_json, write_atomically, write_json
 
+Ended = Literal["done", "failed"]
+SNAPSHOT = Path(__file__).parents[2] / "commit.json"  # where the code was laid aside for a cluster
 PACKAGES = ("torch", "torchaudio", "xformers", "numpy", "scikit-learn", "einops")
 
 
@@ -23,8 +26,14 @@ class RunState:
         self._attempt = _claim(folder)
         known = folder / "run.json"
         self.facts: dict[str, Any] = read_json(known) if known.exists() else {}
-        here = {"kind": kind, "host": socket.gethostname(), "device": device}
-        self.facts = {**here, "code": code(), "versions": versions(), **self.facts}
+        self._here = {
+            "kind": kind,
+            "host": socket.gethostname(),
+            "device": device,
+            "code": code(),
+            "versions": versions(),
+        }
+        self.facts = {**self._here, **self.facts}
 
     def put(
         self,
@@ -35,7 +44,7 @@ class RunState:
         """Writes the state down, with a reason in a line and details in the attempt's log."""
         attempt = int(self._attempt.name)
         if state == "running":
-            self.facts |= {"code": code(), "versions": versions()}
+            self.facts |= self._here
             write_json(self._folder / "env.json", environment())
         written = {"state": state, "reason": reason, "attempt": attempt}
         write_json(self._folder / "run.json", {**self.facts, **written})
@@ -59,12 +68,22 @@ def _claim(folder: Path) -> Path:
 
 def versions() -> dict[str, str]:
     """The versions that decide numbers."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):  # xformers has no wheel for every platform
+            found[name] = version(name)
+    return found
 
 
 @lru_cache
 def code() -> dict[str, Any]:
     """The commit that this package was run from; None where it is no git checkout."""
+    if SNAPSHOT.exists():
+        laid_aside = read_json(SNAPSHOT)
+        return {"git": laid_aside["git"], "dirty": laid_aside["dirty"]}
+    top = _git("rev-parse", "--show-toplevel")
+    if top is None or Path(top) != Path(__file__).parents[2]:
+        return {"git": None, "dirty": False}
     return {"git": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))}
 
 
@@ -81,7 +100,7 @@ def environment() -> dict[str, Any]:
         "machine": machine,
         "slurm": slurm,
         "versions": versions(),
-        "diff": _git("diff", "HEAD"),
+        "diff": read_json(SNAPSHOT)["diff"] if SNAPSHOT.exists() else _git("diff", "HEAD"),
     }
 
 
@@ -89,7 +108,11 @@ def _git(*arguments: str) -> str | None:
     here = Path(__file__).parent
     try:
         done = subprocess.run(
-            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
+            ["git", "-C", str(here), *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=True,
         )
     except (FileNotFoundError, subprocess.CalledProcessError):
         return None

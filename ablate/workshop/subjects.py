@@ -146,21 +146,32 @@ class Sound:
     def tasks(self) -> list[Task]:
         return find_tasks(self.store.clips)
 
-    def trainable(self, patchifier: AbstractPatchifier, crop_frames: int, bands: int) -> Indices:
-        """The clips to pre-train on that fill two patches: one to see and one to predict."""
+    def too_short(self, patchifier: AbstractPatchifier, crop_frames: int, bands: int) -> Indices:
+        """The clips to pre-train on that fill less than two patches: one to see, one to predict."""
         lengths = np.minimum(self.store.lengths[self.train], crop_frames)
         kinds, which = np.unique(lengths, return_inverse=True)
         frames = torch.arange(crop_frames) < torch.from_numpy(kinds).unsqueeze(1)
-        enough = patchifier.valid(frames, bands).sum(dim=1) >= 2
-        chosen: Indices = self.train[enough.numpy()[which]]
-        return chosen
+        short = patchifier.valid(frames, bands).sum(dim=1) < 2
+        found: Indices = self.train[short.numpy()[which]]
+        return found
 
     def loader(self, trial: Trial) -> Loader:
-        """The batches of a trial. Raises `ValueError` where no clip is long enough."""
-        chosen = self.trainable(trial.patchifier, trial.crop_frames, trial.mel.bands)
-        if not len(chosen):
+        """The batches of a trial. Raises `ValueError` where no clip is long enough.
+
+        Too short clips are skipped in an order drawn over all, so that patchifiers for which
+        different clips are too short see those that they share in one order.
+        """
+        short = self.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
+        if len(short) == len(self.train):
             raise ValueError("no clip to pre-train on fills two patches; use narrower patches")
-        return Loader(self.store, chosen.tolist(), trial.crop_frames, self.normaliser, trial.seed)
+        return Loader(
+            self.store,
+            self.train.tolist(),
+            trial.crop_frames,
+            self.normaliser,
+            trial.seed,
+            skip=frozenset(short.tolist()),
+        )
 
 
 _open: dict[tuple[AbstractSource, AbstractFrontEnd, Path], Sound] = {}

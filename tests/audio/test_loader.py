@@ -80,6 +80,28 @@ def test_only_the_given_clips_are_drawn(numbered: Numbered) -> None:
     assert drawn == {2, 5}
 
 
+@given(st.sets(st.integers(0, 8)), st.sets(st.integers(0, 8)), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_loaders_that_skip_different_clips_agree_on_those_they_share(
+    numbered: Numbered, one: set[int], other: set[int], seed: int
+) -> None:
+    store, shared = numbered([40] * 10), set(range(10)) - one - other
+    for epoch in range(3):
+        heard = []
+        for skip in (one, other):
+            clips = 10 - len(skip)
+            loader = Loader(store, range(10), 8, AS_IT_IS, seed, skip=frozenset(skip))
+            rows = numbers(loader.batch(epoch, clips))
+            assert sorted(row[0] // 40 for row in rows) == sorted(set(range(10)) - skip)
+            heard.append([row for row in rows if row[0] // 40 in shared])
+        assert heard[0] == heard[1]
+
+
+def test_skipped_clips_are_those_of_the_store(numbered: Numbered) -> None:
+    loader = Loader(numbered([4] * 10), [2, 5, 7], 4, AS_IT_IS, 0, skip=frozenset({5, 9}))
+    assert {row[0] // 4 for row in numbers(loader.batch(0, 2))} == {2, 7}
+
+
 @given(st.integers(1, 40), st.integers(1, 40))
 @settings(max_examples=40, deadline=None)
 def test_a_crop_is_consecutive_and_padding_is_marked(
@@ -147,6 +169,8 @@ def test_a_constant_band_stays_finite(numbered: Numbered) -> None:
 def test_nothing_to_draw_from_is_refused(numbered: Numbered) -> None:
     with pytest.raises(ValueError, match="no clip to train on"):
         Loader(numbered([5]), [], 4, AS_IT_IS, 0)
+    with pytest.raises(ValueError, match="no clip to train on"):
+        Loader(numbered([5]), [0], 4, AS_IT_IS, 0, skip=frozenset({0}))
     with pytest.raises(ValueError, match="no clip to measure"):
         statistics(numbered([5]), [])
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ablate.audio.labels import check_labels
 from ablate.audio.loader import Loader, statistics
 from ablate.audio.mel import LogMel
-from ablate.audio.sources import Folder, check_labels
+from ablate.audio.sources import Folder
 from ablate.audio.store import open_store
 
 

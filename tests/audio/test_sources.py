@@ -1,5 +1,6 @@
 """A folder of sounds: any format is read, and what is wrong with a manifest is said at once."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ablate.audio.sources import BadAudioError, ClipInfo, Folder, check_labels
+from ablate.audio.sources import BadAudioError, Folder
 from ablate.parts import build, resolve
 
 Rows = list[dict[str, str]]
@@ -21,10 +22,6 @@ def folder_of(tmp_path: Path, write_rows: Write) -> Callable[[Rows], Folder]:
         return Folder(manifest=str(write_rows(tmp_path / "manifest.csv", rows)))
 
     return make
-
-
-def clip(path: str, label: str, split: str = "", fold: str = "") -> ClipInfo:
-    return ClipInfo(path=path, label=label, task="pets", split=split, fold=fold)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +141,32 @@ def test_a_clip_listed_twice_is_refused(folder_of: Callable[[Rows], Folder]) -> 
         folder_of([row, row]).clips()
 
 
+def test_a_clip_goes_by_one_name_however_it_is_written(
+    folder_of: Callable[[Rows], Folder],
+) -> None:
+    rows = [{"path": path, "label": "x", "split": "train"} for path in ("a/b.wav", "./a//b.wav")]
+    with pytest.raises(ValueError, match=r"lists `a/b.wav` twice"):
+        folder_of(rows).clips()
+
+
+@pytest.mark.parametrize("task", ["a/b", "a\\b", "..", ".hidden", "/abs"])
+def test_a_task_that_cannot_name_a_folder_is_refused(
+    folder_of: Callable[[Rows], Folder], task: str
+) -> None:
+    rows = [{"path": "a.wav", "label": "x", "split": "train", "task": task}]
+    message = rf"manifest.csv`: task `{re.escape(task)}` cannot name a folder.*column `task`"
+    with pytest.raises(ValueError, match=message):
+        folder_of(rows).clips()
+    with pytest.raises(ValueError, match=rf"task `{re.escape(task)}` cannot name.*setting `task`"):
+        Folder(manifest="manifest.csv", task=task)
+
+
+def test_a_hidden_folder_cannot_name_the_task(tones: Tones, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"task `.tones` cannot name"):
+        tones(tmp_path / ".tones").clips()
+    assert {clip.task for clip in tones(tmp_path / ".tones", task="pitch").clips()} == {"pitch"}
+
+
 def test_a_comma_in_a_label_is_explained(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path,label,split\na.wav,dog, barking,train\n")
     with pytest.raises(ValueError, match="more cells than the header"):
@@ -221,36 +244,3 @@ def test_a_content_digest_tells_sounds_apart_but_not_places(tones: Tones, tmp_pa
     digests = [here.content_digest(index) for index in range(6)]
     assert len(set(digests)) == 6
     assert digests == [there.content_digest(index) for index in range(6)]
-
-
-@pytest.mark.parametrize(
-    ("clips", "message"),
-    [
-        ([], "no clip"),
-        (
-            [clip("a", "cat", "train"), clip("b", "cat", "test"), clip("c", "dog", "train")],
-            "`dog` of task `pets` has one clip only",
-        ),
-        (
-            [clip("a", "cat", "test"), clip("b", "cat", "test")],
-            "`cat` of task `pets` has no clip with split `train`",
-        ),
-        ([clip("a", "cat", "train"), clip("b", "cat", "train")], "no clip with split `test`"),
-        (
-            [clip("a", "cat", fold="1"), clip("b", "cat", fold="1")],
-            "`cat` of task `pets` has clips in fold `1` only",
-        ),
-        (
-            [clip("a", "cat", "train"), clip("b", "cat", fold="1")],
-            "a `split` for some clips and a `fold`",
-        ),
-    ],
-)
-def test_labels_that_cannot_be_probed_are_named(clips: list[ClipInfo], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        check_labels(clips)
-
-
-def test_labels_in_several_folds_or_in_both_splits_are_fine() -> None:
-    check_labels([clip("a", "cat", fold="1"), clip("b", "cat", fold="2")])
-    check_labels([clip("a", "cat", "train"), clip("b", "cat", "test")])

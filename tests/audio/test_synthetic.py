@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from ablate.audio.labels import check_labels
 from ablate.audio.mel import LogMel
-from ablate.audio.sources import check_labels
 from ablate.audio.synthetic import Synthetic
 
 

@@ -29,7 +29,7 @@ def name(content: Any) -> str:
 def plan(request: dict[str, Any]) -> dict[str, Any]:
     say({"event": "progress", "label": "clips", "done": 4, "total": 4})
     probes = {key: {**probe, "temperature": 1.0} for key, probe in request["probes"].items()}
-    counts = {"classes": 2, "train": 1, "valid": 0, "test": 1, "folds": None}
+    counts = {"classes": 2, "train": 1, "valid": 1, "test": 1, "folds": None}
     tasks = dict.fromkeys(TASKS, counts)
     data = {"digest": "d", "clips": 4, "skipped": [["c.wav", "no audio"]], "tasks": tasks}
     trials = [plan_one(settings) for settings in request["trials"]]
@@ -94,12 +94,14 @@ def behave(kind: str) -> None:
 
 def probe(request: dict[str, Any]) -> list[str]:
     probed = []
+    config = json.loads(Path(request["folder"], "config.json").read_text())
+    valid = 41.0 + config["settings"].get("optimizer", {}).get("rate", 0)
     for key, settings in request["probes"].items():
         for task in TASKS:
             path = Path(request["folder"], "probes", task, f"{name(settings)}.json")
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                scores = {"valid": 41.0, "test": 40.0 if task == "speech" else 50.0}
+                scores = {"valid": valid, "test": 40.0 if task == "speech" else 50.0}
                 poolings = {pooling: scores for pooling in ("mean", "mean_std", "concat_freq")}
                 result = {"task": task, "probe": key, "settings": settings, "scores": poolings}
                 path.write_text(json.dumps({**result, "key": name(settings)}))

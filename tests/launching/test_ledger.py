@@ -90,11 +90,19 @@ def test_closing_keeps_what_the_worker_had_recorded(tmp_path: Path) -> None:
     assert content == {"state": "failed", "attempt": 2, "reason": "worker died"}
 
 
-def test_a_config_is_written_once(tmp_path: Path) -> None:
-    ledger.prepare(tmp_path / "run", kind="jepa", settings={"seed": 0})
-    ledger.prepare(tmp_path / "run", kind="jepa", settings={"seed": 1})
+def test_a_config_follows_data_that_moved(tmp_path: Path) -> None:
+    for place in ("here", "there"):
+        settings = {"data": {"manifest": place}}
+        ledger.prepare(tmp_path / "run", kind="jepa", settings=settings)
     content = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert content == {"kind": "jepa", "settings": {"seed": 0}}
+    assert content == {"kind": "jepa", "settings": {"data": {"manifest": "there"}}}
+
+
+def test_a_config_that_says_so_already_is_left_alone(tmp_path: Path) -> None:
+    ledger.prepare(tmp_path / "run", kind="jepa", settings={"seed": 0})
+    before = (tmp_path / "run" / "config.json").stat().st_ino
+    ledger.prepare(tmp_path / "run", kind="jepa", settings={"seed": 0})
+    assert (tmp_path / "run" / "config.json").stat().st_ino == before
 
 
 def test_half_a_file_is_refused_with_its_name(tmp_path: Path) -> None:

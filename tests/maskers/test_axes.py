@@ -1,6 +1,7 @@
 """Masks that treat time and frequency apart."""
 
 import pytest
+import torch
 
 from ablate.chance import generator
 from ablate.model.masking import Grid
@@ -30,3 +31,39 @@ def test_the_guard_keeps_the_least_context_where_both_axes_would_empty_it(grid):
 def test_a_guard_above_what_the_blocks_leave_is_refused():
     with pytest.raises(ValueError, match="`min_context` 80%"):
         TimeFrequency(min_context=0.8)
+
+
+def test_blocks_in_units_of_patches_are_as_high_as_wide_on_every_grid():
+    for grid in (Grid(16, 64), Grid(32, 32)):
+        masker = TimeFrequency(units="patches", target_aspect=(1.0, 1.0), target_area=(0.05, 0.1))
+        targets = masker(grid, 200, generator=generator(0, "x")).targets
+        cells = targets.unflatten(-1, (grid.freq, grid.time))
+        height, width = cells.any(dim=3).sum(dim=2), cells.any(dim=2).sum(dim=2)
+        assert (height - width).abs().max() <= 1
+        share = targets.float().mean(dim=2)
+        assert share.mean() == pytest.approx(0.075, abs=0.005)
+
+
+def test_blocks_in_units_of_patches_are_sized_by_the_clip_and_not_by_its_padding():
+    grid = Grid(16, 64)
+    valid = (torch.arange(64) < 32).repeat(16).expand(200, -1)
+    masker = TimeFrequency(units="patches", target_aspect=(1.0, 1.0))
+    targets = masker(grid, 200, generator=generator(0, "x"), valid=valid).targets
+    cells = targets.unflatten(-1, (grid.freq, grid.time))
+    assert (cells.any(dim=3).sum(dim=2) - cells.any(dim=2).sum(dim=2)).abs().max() <= 1
+    assert targets.sum() / valid.sum() / 3 == pytest.approx(0.0625, abs=0.005)
+
+
+def test_a_wide_block_that_meets_the_clips_end_grows_in_height_and_keeps_its_area():
+    masker = TimeFrequency(units="patches", target_aspect=(0.05, 0.05), target_area=(0.2, 0.2))
+    targets = masker(Grid(32, 16), 50, generator=generator(0, "x")).targets
+    assert targets[:, 0].float().mean(dim=1).sub(0.2).abs().max() < 0.02
+
+
+def test_a_sample_that_the_guard_changed_is_counted():
+    masker = TimeFrequency(axes="both", units="patches", min_context=0.0)
+    mask = masker(Grid(8, 64), 2000, generator=generator(0, "x"))
+    literal = masker.literal(Grid(8, 64), 2000, generator=generator(0, "x"))
+    assert mask.context.any(dim=1).all()
+    assert mask.fallback is not None
+    assert mask.fallback.equal(~literal.context.any(dim=1))

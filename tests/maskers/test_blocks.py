@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from ablate.chance import generator
-from ablate.model.masking import Grid
+from ablate.model.masking import Grid, GridRefusedError
 from maskers import MultiBlock
+from maskers.blocks import UnionComplement
+from maskers.legacy import LegacyMultiBlock
 
 # realised shares of the corrected masker, simulated independently: context, union of targets
 SIMULATED = {
@@ -35,3 +37,101 @@ def test_blocks_of_a_short_clip_are_sized_by_the_clip_and_not_by_its_padding():
 def test_blocks_that_could_hide_the_whole_clip_are_refused():
     with pytest.raises(ValueError, match="5 blocks of up to 20% could hide the whole clip; lower"):
         MultiBlock(num_targets=5)
+
+
+def test_what_no_block_of_a_union_covers_is_all_visible():
+    mask = UnionComplement()(Grid(8, 64), 200, generator=generator(0, "x"))
+    assert mask.targets.shape[1] == 1
+    assert (mask.context ^ mask.target_union).all()
+
+
+def test_a_single_block_of_a_union_is_a_solid_rectangle_of_the_area_asked_for():
+    grid = Grid(8, 64)
+    mask = UnionComplement(num_blocks=1, area=(0.1, 0.3))(grid, 500, generator=generator(0, "x"))
+    cells = mask.target_union.view(-1, grid.freq, grid.time)
+    height, width = cells.any(dim=2).sum(dim=1), cells.any(dim=1).sum(dim=1)
+    assert (height * width == cells.sum(dim=(1, 2))).all()
+    share = (height * width) / grid.size
+    assert share.min() > 0.09
+    assert share.max() < 0.31
+    assert share.mean() == pytest.approx(0.2, abs=0.01)
+
+
+def test_the_blocks_of_a_batch_share_one_size_if_asked_to():
+    grid = Grid(16, 64)
+    for sizes, expected in (("batch", {1}), ("sample", set(range(5, 500)))):
+        masker = UnionComplement(num_blocks=1, area=(0.1, 0.5), sizes=sizes)
+        assert masker.promises.coupled == (sizes == "batch")
+        hidden = masker(grid, 200, generator=generator(0, "x")).target_union
+        assert len(set(hidden.sum(dim=1).tolist())) in expected
+
+
+def test_a_clip_that_its_blocks_cover_whole_is_drawn_anew():
+    masker = UnionComplement(num_blocks=3, area=0.7)  # one draw in sixteen covers the clip
+    mask = masker(Grid(14, 14), 500, generator=generator(0, "x"))
+    assert mask.fallback is not None
+    assert not mask.fallback.any()
+    assert (mask.context ^ mask.target_union).all()
+
+
+def test_a_clip_that_its_blocks_always_cover_gets_one_of_them_and_is_counted():
+    mask = UnionComplement(num_blocks=200, area=0.5)(Grid(4, 4), 50, generator=generator(0, "x"))
+    assert mask.fallback is not None
+    assert mask.fallback.all()
+    assert set(mask.target_union.sum(dim=1).tolist()) == {8, 9}  # 2x4 or 3x3 patches
+
+
+def test_published_blocks_of_a_batch_share_one_size_and_never_reach_the_last_row_or_column():
+    grid = Grid(8, 64)
+    for seed in range(20):
+        mask = LegacyMultiBlock()(grid, 64, generator=generator(seed, "x"))
+        assert len(mask.targets.sum(dim=2).unique()) == 1
+        used = (mask.context | mask.target_union).view(-1, grid.freq, grid.time)
+        assert not used[:, -1].any()
+        assert not used[:, :, -1].any()
+
+
+def test_published_blocks_are_as_high_as_wide_whatever_the_grid():
+    grid = Grid(32, 128)
+    masker = LegacyMultiBlock(target_aspect=(1.0, 1.0), target_area=(0.05, 0.05))
+    cells = masker(grid, 8, generator=generator(0, "x")).targets[:, 0].view(-1, 32, 128)
+    assert (cells.any(dim=2).sum(dim=1) == 14).all()  # the root of 204 patches
+    assert (cells.any(dim=1).sum(dim=1) == 14).all()
+
+
+def test_the_published_context_overlaps_a_target_only_after_its_tries():
+    roomy = LegacyMultiBlock()(Grid(14, 14), 500, generator=generator(0, "x"))
+    assert not (roomy.context & roomy.target_union).any()
+    narrow = LegacyMultiBlock(min_keep=120)(Grid(14, 14), 500, generator=generator(0, "x"))
+    overlaps = (narrow.context & narrow.target_union).any(dim=1)
+    assert overlaps.any()
+    assert narrow.fallback is not None
+    assert (overlaps <= narrow.fallback).all()
+    assert (narrow.context.sum(dim=1) > 120).all()
+
+
+def test_the_published_draw_ends_where_the_collator_would_not():
+    masker = LegacyMultiBlock(min_keep=1000)
+    mask = masker(Grid(5, 13), 16, generator=generator(0, "x"))
+    assert mask.context.any(dim=1).all()
+
+
+@pytest.mark.parametrize("grid", [Grid(1, 64), Grid(64, 1)], ids=str)
+def test_published_blocks_refuse_a_grid_of_one_row_or_column(grid):
+    with pytest.raises(GridRefusedError, match="use MultiBlock"):
+        LegacyMultiBlock()(grid, 2, generator=generator(0, "x"))
+
+
+@pytest.mark.parametrize(
+    ("family", "setting", "message"),
+    [
+        (UnionComplement, {"num_blocks": 0}, "`num_blocks` must be at least 1"),
+        (UnionComplement, {"area": 1.0}, "`area` 1.0 hides nothing or everything"),
+        (UnionComplement, {"area": (0.3, 0.1)}, "`area` must lie in"),
+        (LegacyMultiBlock, {"num_targets": 0}, "`num_targets` must be at least 1"),
+        (LegacyMultiBlock, {"min_keep": -1}, "`min_keep` is a number of patches"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(family, setting, message):
+    with pytest.raises(ValueError, match=message):
+        family(**setting)

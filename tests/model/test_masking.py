@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from ablate.chance import generator
 from ablate.model.masking import (
@@ -12,6 +13,7 @@ from ablate.model.masking import (
     check_range,
     choose,
     leave_visible,
+    lowest,
     rectangles,
     share_of,
 )
@@ -73,6 +75,26 @@ def test_choose_takes_exactly_the_number_asked_among_those_marked(number, marked
     chosen = choose(torch.tensor([number]), among=among, generator=generator(seed, "choose"))
     assert chosen.sum() == min(number, marked)
     assert not (chosen & ~among).any()
+
+
+def test_choose_takes_every_subset_alike():
+    among = torch.tensor([True, True, False, True, True, True]).expand(20_000, -1)
+    number = torch.full((20_000,), 2)
+    chosen = choose(number, among=among, generator=generator(0, "choose"))
+    kinds, counts = chosen.unique(dim=0, return_counts=True)
+    assert len(kinds) == 10  # two of five
+    assert stats.chisquare(counts.numpy()).pvalue > 0.001
+
+
+@given(st.integers(0, 99), st.integers(1, 4))
+def test_lowest_agrees_with_a_stable_sort_where_scores_are_equal(seed, kinds):
+    chance = generator(seed, "lowest")
+    scores = torch.randint(kinds, (3, 2, 30), generator=chance).float()
+    among = torch.rand(3, 2, 30, generator=chance) < 0.7
+    number = torch.randint(31, (3, 2), generator=chance).minimum(among.sum(dim=-1))
+    rank = scores.masked_fill(~among, torch.inf).argsort(dim=-1, stable=True).argsort(dim=-1)
+    expected = (rank < number.unsqueeze(-1)) & among
+    assert torch.equal(lowest(number, scores, among=among), expected)
 
 
 @given(st.integers(2, 500), st.floats(0, 1))

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from ablate.audio.loader import statistics, windows
 from ablate.audio.mel import LogMel
+from ablate.audio.sources import Folder
 from ablate.audio.store import open_store
 from ablate.audio.synthetic import Synthetic
 from ablate.model.packing import pack
@@ -56,6 +58,44 @@ def test_pooling_agrees_with_one_clip_at_a_time(store, patch):
         assert np.allclose(features["mean"][index], mean, atol=1e-5)
         assert np.allclose(features["mean_std"][index], torch.cat([mean, std]), atol=1e-4)
         assert np.allclose(features["concat_freq"][index], by_row, atol=1e-5)
+
+
+def test_a_long_clip_spans_batches_of_bounded_size(tmp_path):
+    rows = ["path,label,split"]
+    for name, seconds in (("a", 0.3), ("b", 8.0), ("c", 0.5), ("d", 0.2)):
+        samples = np.random.default_rng(len(rows)).normal(size=int(16000 * seconds)) * 0.1
+        soundfile.write(tmp_path / f"{name}.wav", samples, 16000)
+        rows.append(f"{name}.wav,{'xy'[len(rows) % 2]},{('train', 'test')[len(rows) > 2]}")
+    (tmp_path / "m.csv").write_text("\n".join(rows))
+    folder = Folder(manifest=str(tmp_path / "m.csv"), task="noise")
+    long = open_store(folder, LogMel(bands=32), tmp_path / "cache")
+    patchifier = Rectangles(freq=16, time=16)
+    grid = patchifier.grid(32, CROP)
+    encoder = ViT(dim=16, layers=1, heads=2).build(grid, patchifier.pixels)
+    initialise(encoder, 0, "encoder")
+    sizes: list[int] = []
+    encoder.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    count = sum(-(-int(length) // CROP) for length in long.lengths)
+    assert count > 16
+    features = []
+    for at_once in (2, 64, 16):
+        sizes.clear()
+        features.append(
+            encoder_features(
+                encoder,
+                patchifier,
+                grid,
+                long,
+                crop_frames=CROP,
+                normaliser=statistics(long, range(4)),
+                device=torch.device("cpu"),
+                windows_at_once=at_once,
+            )
+        )
+        assert sizes == [at_once] * (count // at_once) + [count % at_once] * (count % at_once > 0)
+    for pooling, found in features[0].items():
+        assert np.allclose(found, features[1][pooling], atol=1e-5)
+        assert np.allclose(found, features[2][pooling], atol=1e-5)
 
 
 def test_on_strips_concatenating_the_rows_is_the_mean(store):

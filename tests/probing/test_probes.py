@@ -115,6 +115,15 @@ def test_folds_are_all_pretrained_on_and_of_splits_only_train():
     assert pretraining_clips(clips).tolist() == [0, 2]
 
 
+def test_a_sound_in_several_tasks_is_pretrained_on_once():
+    clips = [
+        clip(i, "a", task=task, split=split, fold=fold)
+        for task in ("one", "two")
+        for i, (split, fold) in enumerate([("train", ""), ("test", ""), ("", "1")])
+    ]
+    assert pretraining_clips(clips).tolist() == [0, 2]
+
+
 @pytest.mark.parametrize(
     ("probe", "message"),
     [

@@ -79,8 +79,8 @@ def new_run(settings, cache, tmp_path, trip):
     assert entry["problems"] == []
 
     def make(name):
-        folder = tmp_path / name
-        folder.mkdir()
+        folder = tmp_path / name / entry["fingerprint"]
+        folder.mkdir(parents=True)
         config = {"kind": "jepa", "settings": entry["settings"]}
         (folder / "config.json").write_text(json.dumps(config))
         return folder
@@ -152,7 +152,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
         checkpoints.save(step, {"step": step, "weights": torch.ones(1000)})
     newest = tmp_path / "step-000000030.pt"
     newest.write_bytes(newest.read_bytes()[:500])
-    state, [warning] = checkpoints.load()
+    state, [warning] = checkpoints.load(CPU)
     assert state["step"] == 20
     assert "step-000000030.pt cannot be read" in warning
 

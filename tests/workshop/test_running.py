@@ -38,6 +38,7 @@ def weights_of(folder):
 
 def put(folder, entry):
     """Makes a run folder as the launcher does."""
+    folder = folder / entry["fingerprint"]
     folder.mkdir(parents=True)
     config = {"kind": entry["kind"], "settings": entry["settings"]}
     (folder / "config.json").write_text(json.dumps(config))
@@ -102,7 +103,8 @@ def test_a_trial_run_second_and_a_fresh_process_end_in_the_same_bits(settings, c
     other = entry_of({**settings, "masker": {"type": "maskers.Random"}}, cache)
     first = put(tmp_path / "first", entry)
     run(first, PROBES, CPU, cache, silent, Stop())
-    run(put(tmp_path / "between", other), PROBES, CPU, cache, silent, Stop())
+    between = put(tmp_path / "between", other)
+    run(between, PROBES, CPU, cache, silent, Stop())
     second = put(tmp_path / "second", entry)
     run(second, PROBES, CPU, cache, silent, Stop())
     fresh = put(tmp_path / "fresh", entry)
@@ -112,7 +114,7 @@ def test_a_trial_run_second_and_a_fresh_process_end_in_the_same_bits(settings, c
     )
     assert same(weights_of(first), weights_of(second))
     assert same(weights_of(first), weights_of(fresh))
-    assert not same(weights_of(first), weights_of(tmp_path / "between"))
+    assert not same(weights_of(first), weights_of(between))
 
 
 def test_training_moves_the_encoder_away_from_its_twin(folder, settings, cache):

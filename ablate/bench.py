@@ -1,0 +1,107 @@
+"""The bench's door: `python -m ablate.bench maskers` says what drawing masks costs."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import rich.box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ablate.launching.errands import Ask, errand, grid_of, maskers_of
+from ablate.launching.watch import say, terminal
+from ablate.launching.worker import COMMAND
+
+MOST = 4.0  # times the plain draw, for maskers that do not declare themselves slow
+BLOCKS = "MultiBlock"  # whose twin the loop over samples is
+
+
+def main() -> None:
+    """Reads the command line of `python -m ablate.bench`."""
+    parser = argparse.ArgumentParser(prog="python -m ablate.bench", description=__doc__)
+    parser.add_argument("what", choices=["maskers"])
+    parser.add_argument("package", nargs="?", default="maskers", help="default: maskers")
+    parser.add_argument("--grid", default="8x64", help="patches in frequency by time: 8x64")
+    parser.add_argument("--batch", type=int, default=256, help="clips: 256")
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    asked = parser.parse_args()
+    if asked.batch < 1:
+        parser.error(f"--batch must be at least 1; got {asked.batch}")
+    sys.exit(maskers(asked.package, grid=asked.grid, batch=asked.batch, as_json=asked.json))
+
+
+def maskers(
+    package: str,
+    *,
+    grid: str = "8x64",
+    batch: int = 256,
+    as_json: bool = False,
+    command: Sequence[str] = COMMAND,
+) -> int:
+    """Times a package's maskers beside one plain draw each; returns the exit code."""
+    console = Console(stderr=True) if as_json else terminal()
+
+    def act(ask: Ask) -> None:
+        sizes, listed = list(grid_of(grid)), maskers_of(package, ask)
+        found = ask({"do": "time maskers", "maskers": listed, "grid": sizes, "batch": batch})
+        if as_json:
+            sys.stdout.write(json.dumps(summary(found), indent=1) + "\n")
+            return
+        console.print(_table(found))
+        for line in conclusions(found):
+            say(console, line)
+
+    return errand(act, title=f"timing {package}", console=console, command=command)
+
+
+def summary(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what was measured with what it comes to: who is over the limit, and the gain."""
+    over = [masker["name"] for masker in found["maskers"] if _is_over(masker)]
+    blocks = [m["ratio"] for m in found["maskers"] if m["name"] == BLOCKS and "ratio" in m]
+    gain = found["loop"]["ratio"] / blocks[0] if blocks else None
+    kept = {key: found[key] for key in ("grid", "batch", "maskers", "loop")}
+    return {**kept, "limit": MOST, "over": over, "blocks_faster_than_loop": gain}
+
+
+def conclusions(found: Mapping[str, Any]) -> list[str]:
+    """Says in a few lines what the measurements come to."""
+    told = summary(found)
+    lines = [
+        f"ratio: to one uniform rand and topk, drawn turn by turn with it, for {found['batch']} "
+        f"clips on {found['grid']} patches on one thread; medians"
+    ]
+    if told["over"]:
+        names = ", ".join(told["over"])
+        lines.append(f"over {MOST:g} times the plain draw, and not declared slow: {names}")
+    if told["blocks_faster_than_loop"] is not None:
+        lines.append(
+            f"a loop over samples takes {found['loop']['milliseconds']:.1f} ms for blocks alike; "
+            f"{BLOCKS} is {told['blocks_faster_than_loop']:.0f} times as fast"
+        )
+    return lines
+
+
+def _is_over(masker: Mapping[str, Any]) -> bool:
+    return masker.get("ratio", 0.0) > MOST and not masker["slow"]
+
+
+def _table(found: Mapping[str, Any]) -> Table:
+    table = Table(box=rich.box.SIMPLE_HEAD)
+    for head in ("masker", "ratio", "ms", ""):
+        table.add_column(head, justify="right" if head in ("ratio", "ms") else "left")
+    for masker in sorted(found["maskers"], key=lambda masker: masker.get("ratio", 0.0)):
+        if masker["refused"]:
+            cells = ["-", "-", f"refused: {masker['refused']}"]
+        else:
+            note = f"over {MOST:g}" if _is_over(masker) else ""
+            note = f"slow: {masker['slow']}" if masker["slow"] else note
+            cells = [f"{masker['ratio']:.2f}", f"{masker['milliseconds']:.2f}", note]
+        table.add_row(*map(Text, (masker["name"], *cells)))
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""The door to Optuna's dashboard: a study's trials, sweeps and report in a browser, on 127.0.0.1.
+
+The runs are the truth. A grid's trials are written into its journal when the dashboard is opened;
+a sweep's are there already and grow while it runs.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ablate import config, tuning
+from ablate.launching import ledger, overview
+from ablate.launching.watch import say, terminal
+from ablate.reporting import interactive
+from ablate.reporting.curves import QUANTITIES, read_curves
+from ablate.reporting.results import Results, Trial, label_of, levels_of, read
+from ablate.reporting.tables import score_name
+from ablate.reporting.verdicts import verdicts
+from ablate.schema import Study, StudyError
+from ablate.sweep_section import SweepError
+from ablate.sweeping.storage import open_storage, reachable
+from ablate.sweeping.window import HOST, Entry, Page, Window
+
+DONE, WRONG = 0, 2
+IMAGE = re.compile(r"^!\[.*\n?", re.MULTILINE)  # the note's links lead nowhere in a browser
+Plan = Mapping[str, Any]
+
+
+def show(file: Path, overrides: Sequence[str] = (), *, port: int) -> int:
+    """Writes what there is to show, and serves it until interrupted; returns the exit code."""
+    console, errors = terminal(), Console(stderr=True)
+    try:
+        study = config.load(file, overrides)
+        window = fill(study, ledger.folders())
+        with window.server(port) as server, suppress(KeyboardInterrupt):
+            say(console, f"http://{HOST}:{server.server_port} shows {study.name}; Ctrl-C ends it")
+            server.serve_forever()
+    except (StudyError, SweepError) as error:
+        say(errors, str(error))
+        return WRONG
+    except OSError as error:
+        say(errors, f"port {port} cannot be used ({error.strerror}); choose another: --port 0")
+        return WRONG
+    return DONE
+
+
+def fill(study: Study, folders: ledger.Folders) -> Window:
+    """Writes a study's finished trials, notes, figures and pictures where a dashboard looks."""
+    reports = folders.reports / study.name
+    plan = ledger.read_json(reports / "plan.json")
+    journal = tuning.journal(folders.reports, study.name)
+    url = None if study.sweep is None else study.sweep.storage
+    if plan is None and url is None and not journal.exists():
+        advice = f"run the study first: ablate run {study.file}"
+        raise StudyError([f"{reports} holds nothing yet; {advice}"])
+    if study.sweep is None:
+        journal.unlink(missing_ok=True)  # of a grid it holds nothing that the runs do not
+    with reachable(url or str(journal)):
+        window = Window(open_storage(url, journal), reports / "artifacts")
+        if plan is not None:
+            _write_grid(window, study, plan, folders)
+        for name in window.studies():
+            if name.startswith((f"{study.name}: ", f"{study.name} (")):
+                _decorate_sweep(window, study, name, folders)
+    return window
+
+
+def _write_grid(window: Window, study: Study, plan: Plan, folders: ledger.Folders) -> None:
+    results = read(plan, folders.runs)
+    reports = folders.reports / study.name
+    drawn = (plan.get("gallery") or {}).get("pictures", ())
+    pictures = {(each["masker"], each["patchifier"]): each["file"] for each in drawn}
+    gallery = reports / "gallery"
+    entries = [
+        _entry(trial, results, folders.runs, _pictured(trial, pictures, gallery))
+        for trial in results.trials
+        if trial.state in ("done", "failed", "unscored")
+    ]
+    files = [gallery / file for file in pictures.values()]
+    page = Page(
+        note=_note(study, plan, reports),
+        figures=_figures(results, folders.runs),
+        pictures=[file for file in files if file.is_file()],
+    )
+    window.show_grid(study.name, score_name(results), entries, page)
+
+
+def _decorate_sweep(window: Window, study: Study, name: str, folders: ledger.Folders) -> None:
+    notes = {}
+    for number, params, facts in window.ended(name):
+        runs = [str((folders.runs / run).absolute()) for run in facts.get("runs", ())]
+        lines = [f"- {key}: {value}" for key, value in params.items()]
+        reason = [f"Failed: {facts['reason']}"] if "reason" in facts else []
+        notes[number] = "\n".join(["Turned:", "", *lines, "", *reason, "Runs:", "", *_listed(runs)])
+    window.annotate(name, notes)
+    text = f"# {study.title or study.name}\n\nA sweep, judged on validation clips. What came out"
+    where = (folders.reports / study.name / "index.html").absolute()
+    note = f"{text} best was trained on fresh seeds: see the study `{study.name}` and {where}."
+    window.decorate(name, Page(note=note, figures={}, pictures=()))
+
+
+def _entry(trial: Trial, results: Results, runs: Path, pictures: Sequence[Path]) -> Entry:
+    folder = (runs / (trial.fingerprint or "")).absolute()
+    baseline = results.plan["baseline"]
+    compared = next(
+        (t for t in results.trials if t.levels == baseline and t.seed == trial.seed), trial
+    )
+    changes = overview.changes(compared.plan["settings"], trial.plan["settings"])
+    differs = _listed(changes) or ["- nothing: this is the baseline"]
+    reason = [f"Failed: {trial.reason}", ""] if trial.score is None else []
+    head = f"**{label_of(levels_of(trial, results.factors))}, seed {trial.seed}**"
+    lines = [head, "", *reason, "Against the baseline:", "", *differs, "", f"Run: `{folder}`"]
+    known = {**trial.metrics, **trial.cost, "gain": trial.gain, "collapsed": trial.collapsed}
+    facts = {key: value for key, value in known.items() if value is not None}
+    return Entry(
+        params={**trial.levels, "seed": str(trial.seed)},
+        score=trial.score,
+        note="\n".join(lines),
+        facts={**facts, "run": str(folder), **({"reason": trial.reason} if reason else {})},
+        pictures=pictures,
+    )
+
+
+def _pictured(trial: Trial, pictures: Mapping[tuple[str, str], str], gallery: Path) -> list[Path]:
+    labels = tuple(
+        ", ".join(v for k, v in trial.levels.items() if k.split(".")[0] == setting) or "baseline"
+        for setting in ("masker", "patchifier")
+    )
+    file = pictures.get((labels[0].replace("/", "-"), labels[1].replace("/", "-")))
+    return [gallery / file] if file and (gallery / file).is_file() else []
+
+
+def _figures(results: Results, runs: Path) -> dict[str, Mapping[str, Any]]:
+    curves = read_curves(results, runs)
+    drawn = {f"learning-{name}": interactive.learning_curves(curves, name) for name in QUANTITIES}
+    return {
+        "forest": interactive.forest(results, verdicts(results)),
+        "factors": interactive.parallel_factors(results),
+        **{name: figure for name, figure in drawn.items() if figure["data"]},
+    }
+
+
+def _note(study: Study, plan: Plan, reports: Path) -> str:
+    """Is the question and, once there is one, the report."""
+    report = reports / "report.md"
+    if not report.is_file():
+        return f"# {plan['title'] or study.name}\n\nNo report yet."
+    return IMAGE.sub("", report.read_text(encoding="utf-8"))
+
+
+def _listed(lines: Iterable[str]) -> list[str]:
+    return [f"- `{line}`" for line in lines]

@@ -1,0 +1,63 @@
+"""The canary: one short trial of every combination of parts, before an array of them is let in.
+
+It builds, trains a few steps, is told to stop, saves, resumes, and is probed.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ablate.files import write_json
+from ablate.launching import ledger
+from ablate.launching.snapshot import parts
+
+STEPS = 12
+REFUSED = "refused.json"  # why it could not even be planned
+
+
+def write_canary(home: Path, configs: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> bool:
+    """Lays out the canary's run folders; tells whether there is anything to try."""
+    trials = []
+    for config in distinct(configs):
+        budget = config["settings"]["budget"]
+        short = {**budget, "steps": min(STEPS, budget["steps"])}
+        trials.append({**config["settings"], "budget": short})
+    if trials:
+        (home / "logs").mkdir(parents=True)
+        write_json(home / "spec.json", {**base, "canary": trials})
+    return bool(trials)
+
+
+def prepare(home: Path, trials: Sequence[Mapping[str, Any]], cache: str) -> list[str]:
+    """Has a worker name the trials, and makes their run folders. Raises `ValueError`."""
+    request = {"do": "plan", "trials": trials, "probes": {}, "cache": cache}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "ablate.trial", "--worker"],
+        input=json.dumps(request) + "\n",
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    entries = events[-1].get("trials", []) if events else []
+    folders = []
+    for entry in entries:
+        for problem in entry["problems"]:
+            raise ValueError(f"`{'.'.join(problem['path'])}`: {problem['message']}")
+        folder = home / entry["fingerprint"]
+        ledger.prepare(folder, kind=entry.get("kind", "jepa"), settings=entry["settings"])
+        folders.append(str(folder))
+    if len(folders) < len(trials):
+        raise ValueError(f"a worker could not plan the canary: exit code {done.returncode}")
+    return folders
+
+
+def distinct(configs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Picks one training of each combination of parts."""
+    found: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    for config in configs:
+        if "budget" in config["settings"]:
+            found.setdefault(tuple(parts(config["settings"])), config)
+    return list(found.values())

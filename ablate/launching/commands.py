@@ -1,0 +1,49 @@
+"""The site's own commands: sbatch, scontrol. What they refuse is raised in their own words."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+SECONDS = 60.0  # for an answer
+
+
+class RefusedError(RuntimeError):
+    """The site said no; the words are its own."""
+
+
+def submit(file: Path) -> str:
+    """Queues a job and returns its number. Raises `RefusedError`."""
+    said = call(["sbatch", "--parsable", str(file)])
+    found = re.match(r"\d+", said)
+    if found is None:
+        raise RefusedError(f"sbatch gave no job number: {said.strip()!r}")
+    return found.group()
+
+
+def rehearse(file: Path) -> None:
+    """Has the site check a job without queueing it. Raises `RefusedError`."""
+    call(["sbatch", "--test-only", str(file)])
+
+
+def max_array() -> int:
+    """Asks the site for the size that an array may have; sites say one more than its last index."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", call(["scontrol", "show", "config"]), re.M)
+    return int(found[1]) if found else 1000
+
+
+def call(command: Sequence[str], *, seconds: float = SECONDS) -> str:
+    """Runs one of the site's commands. Raises `RefusedError` with what it wrote."""
+    if shutil.which(command[0]) is None:
+        raise RefusedError(f"there is no `{command[0]}` here; submit from a login node of the site")
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        raise RefusedError(f"`{command[0]}` did not answer for {seconds:.0f} s") from None
+    if done.returncode:
+        words = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["it said nothing"]
+        raise RefusedError(f"{command[0]}: {'; '.join(words)}")
+    return done.stdout

@@ -1,0 +1,78 @@
+"""Questions to a worker that are no runs: what a package's maskers are, look like, and cost."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from ablate import config
+from ablate.launching import ledger
+from ablate.launching.pool import Pool
+from ablate.launching.watch import say, stage
+from ablate.launching.worker import COMMAND, Event, WorkerDiedError
+from ablate.schema import StudyError
+
+DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+
+Ask = Callable[[Mapping[str, Any]], Event]
+
+
+def errand(
+    act: Callable[[Ask], None], *, title: str, console: Console, command: Sequence[str] = COMMAND
+) -> int:
+    """Acts with a worker to ask; returns the exit code, what ended it early being said."""
+    errors = Console(stderr=True)
+    try:
+        with Pool(ledger.folders().cache, size=1, command=command) as pool:
+
+            def ask(request: Mapping[str, Any]) -> Event:
+                with stage(console, title) as heard:
+                    answer = pool.ask(request, heard)
+                if answer["event"] == "error":
+                    raise StudyError([problem["message"] for problem in answer["problems"]])
+                return answer
+
+            act(ask)
+    except StudyError as error:
+        say(errors, str(error))
+        return WRONG
+    except WorkerDiedError as error:
+        say(errors, str(error))
+        return FAILED
+    except KeyboardInterrupt:
+        say(errors, "interrupted")
+        return INTERRUPTED
+    return DONE
+
+
+def maskers_of(package: str, ask: Ask) -> list[dict[str, Any]]:
+    """Lists a package's maskers as they come, and as their documentation sets them.
+
+    One that needs settings and documents none is listed as it comes, to be refused with a word.
+    """
+    found = []
+    for masker in ask({"do": "catalogue", "package": package})["maskers"]:
+        bare = {"about": masker["about"], "settings": {"type": masker["type"]}}
+        source = f"the example of `{masker['name']}`"
+        examples = [config.settings(f"{{{text}}}", source) for text in masker["examples"]]
+        if not masker["needs"] or not examples:
+            found.append({**bare, "name": masker["name"]})
+        for settings in examples:
+            plain = len(examples) == 1 and bool(masker["needs"])
+            name = masker["name"] + ("" if plain else f" ({_brief(settings)})")
+            found.append({**bare, "name": name, "settings": {**bare["settings"], **settings}})
+    return found
+
+
+def grid_of(text: str) -> tuple[int, int]:
+    """Reads `8x64`: patches in frequency by patches in time. Raises `StudyError`."""
+    sizes = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text)
+    if sizes is None or text == "1x1":
+        rule = "a grid is patches in frequency by patches in time, two at least, such as 8x64"
+        raise StudyError([f"{rule}; got `{text}`"])
+    return int(sizes[1]), int(sizes[2])
+
+
+def _brief(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in settings.items())

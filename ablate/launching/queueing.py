@@ -1,0 +1,140 @@
+"""What the site says of jobs: squeue and sacct, second opinions beside the run folders.
+
+A job is known by its number and its name together: a site that starts afresh gives numbers out
+again. sacct is asked only about jobs that have left the queue, and need not be there.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ablate.launching import commands
+from ablate.launching.commands import RefusedError
+
+RECORD = "jobs.jsonl"
+LONGEST = 100  # names or numbers in one question
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job as a run folder remembers it."""
+
+    job: str  # 123, or 123_4 in an array
+    name: str  # unique to the submission
+    log: str
+    canary: str = ""  # the folder of the job that it waits for
+    at: float = 0.0
+
+    @property
+    def number(self) -> str:
+        return self.job.partition("_")[0]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job is in the queue."""
+
+    state: str  # SLURM's word, PENDING
+    reason: str  # SLURM's word, Resources
+
+
+def remember(folder: Path, submitted: Submitted) -> None:
+    """Adds a job to a run folder's record."""
+    with (folder / RECORD).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(submitted) | {"at": time.time()}) + "\n")
+
+
+def last(folder: Path) -> Submitted | None:
+    """Returns the job that a run was last given to."""
+    try:
+        lines = (folder / RECORD).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    return Submitted(**json.loads(lines[-1])) if lines else None
+
+
+def places(jobs: Iterable[Submitted]) -> dict[str, Place]:
+    """Finds the jobs that are still in the queue. Raises `RefusedError` where nobody answers."""
+    wanted = {job.job: job for job in jobs}
+    names = sorted({job.name for job in wanted.values()})
+    found: dict[str, Place] = {}
+    for start in range(0, len(names), LONGEST):
+        some = ",".join(names[start : start + LONGEST])
+        # -r: a task a line; names, for a number that is unknown makes squeue fail as a whole
+        said = commands.call(["squeue", "-h", "-r", "--name", some, "-o", "%i|%j|%T|%r"])
+        for line in said.splitlines():
+            job, name, state, reason = [*line.split("|"), "", "", ""][:4]
+            if job in wanted and wanted[job].name == name:
+                found[job] = Place(state, reason)
+    return found
+
+
+def ends(jobs: Iterable[Submitted]) -> dict[str, str]:
+    """Asks sacct how jobs ended, `CANCELLED by 0`; nothing where it knows nothing."""
+    wanted = {job.job: job for job in jobs}
+    numbers = sorted({job.number for job in wanted.values()})
+    found: dict[str, str] = {}
+    for start in range(0, len(numbers), LONGEST):
+        some = ",".join(numbers[start : start + LONGEST])
+        command = ["sacct", "-X", "-n", "-P", "-j", some, "-o", "JobID,JobName,State,ExitCode"]
+        try:
+            said = commands.call(command)
+        except RefusedError:
+            return found  # a site without accounting
+        for line in said.splitlines():
+            job, name, state, code = [*line.split("|"), "", "", ""][:4]
+            if job in wanted and wanted[job].name == name:
+                found[job] = state if code in ("0:0", "") else f"{state}, exit code {code}"
+    return found
+
+
+def cancel(jobs: Iterable[Submitted]) -> None:
+    """Takes jobs out of the queue. Raises `RefusedError`."""
+    numbers = sorted({job.job for job in jobs})
+    for start in range(0, len(numbers), LONGEST):
+        commands.call(["scancel", *numbers[start : start + LONGEST]])
+
+
+def reason(job: Submitted, ended: str | None) -> tuple[str, str]:
+    """Says why a job left the queue before its run had ended: a state and a reason."""
+    words = tail(Path(job.log))
+    where = f"job {job.job}; see {job.log}"
+    if "oom" in words or "exceeded memory limit" in words or (ended or "").startswith("OUT_OF_ME"):
+        return "failed", f"oom: the job was killed for its memory ({where})"
+    ended = ended or _killed(words)
+    kinds: Mapping[str, tuple[str, str]] = {
+        "CANCELLED": ("cancelled", "the job was cancelled"),
+        "TIMEOUT": ("failed", "timeout: the job reached its time limit before it could be saved"),
+        "NODE_FAIL": ("failed", "node: the job's node failed"),
+        "PREEMPTED": ("preempted", "preempted, and not requeued"),
+    }
+    for word, (state, told) in kinds.items():
+        if (ended or "").startswith(word):
+            return state, f"{told} ({where})"
+    if ended is None and not words:
+        return "cancelled", f"the job left the queue before it had started ({where})"
+    said = f", {ended}" if ended else ""
+    lines = words.strip().splitlines()
+    own = [line for line in lines if not line.startswith(("srun: ", "slurmstepd: "))]
+    last = (own or lines or ["it wrote nothing"])[-1]  # the job's own words, where it has any
+    return "failed", f"error: the job ended before its run{said}: {last} ({where})"
+
+
+def _killed(words: str) -> str | None:
+    """Reads from a job's log what ended it, for a site without sacct."""
+    found = re.findall(r"\*\*\* (?:STEP|JOB) .* CANCELLED AT \S+( DUE TO [A-Z ]+)?", words)
+    if not found:
+        return None
+    causes = {" DUE TO TIME": "TIMEOUT", " DUE TO NODE": "NODE_FAIL", " DUE TO PREEM": "PREEMPTED"}
+    return next((word for due, word in causes.items() if found[-1].startswith(due)), "CANCELLED")
+
+
+def tail(log: Path, size: int = 4000) -> str:
+    """Reads the end of a log; nothing where there is none."""
+    try:
+        return log.read_text(encoding="utf-8", errors="replace")[-size:]
+    except FileNotFoundError:
+        return ""

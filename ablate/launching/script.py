@@ -1,0 +1,64 @@
+"""The text that is handed to sbatch, as submitit writes it.
+
+No function and no object goes with it: a job is a command line and files of text.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from submitit.slurm.slurm import _make_sbatch_string
+
+from ablate.launching.profile import Profile
+
+TASK = "ablate.launching.task"
+
+
+def text(
+    profile: Profile,
+    spec: Path,
+    *,
+    name: str,
+    code: Path,
+    count: int | None = None,
+    after: str = "",
+) -> str:
+    """Writes a job, or an array of `count`, that works through `spec`; `after` another job."""
+    # -P: the snapshot is the code that runs, not what lies in the working directory by then
+    python = profile.python or shlex.quote(sys.executable)
+    command = f"{python} -u -P -m {TASK} {shlex.quote(str(spec))}"
+    exports = {**profile.environment, "PYTHONUNBUFFERED": "1"}
+    setup = [
+        *profile.setup,
+        *(f"export {key}={shlex.quote(value)}" for key, value in exports.items()),
+        f"export PYTHONPATH={shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}",
+    ]
+    more = {"requeue": True, "export": "ALL", **profile.sbatch}
+    if after:
+        more |= {"dependency": f"afterok:{after}", "kill-on-invalid-dep": "yes"}
+    gpus, kind = profile.gpus, f"{profile.gpu_type}:" if profile.gpu_type else ""
+    if gpus:
+        spelled = f"gpu:{kind}{gpus}" if profile.gpus_as == "gres" else f"{kind}{gpus}"
+        more[profile.gpus_as.replace("_", "-")] = spelled
+    written: str = _make_sbatch_string(
+        command,
+        folder=spec.parent / "logs",
+        job_name=name,
+        partition=profile.partition or None,
+        account=profile.account or None,
+        qos=profile.qos or None,
+        constraint=profile.constraint or None,
+        time=profile.minutes,
+        ntasks_per_node=1,
+        cpus_per_task=profile.cpus,
+        mem=profile.memory or None,
+        signal_delay_s=profile.signal_seconds,
+        array_parallelism=profile.parallel,
+        wckey=None,  # type: ignore[arg-type]  # it names submitit, and some sites refuse unknown ones
+        map_count=count,
+        setup=setup,
+        stderr_to_stdout=True,
+        additional_parameters=more,
+        srun_args=[f"--cpus-per-task={profile.cpus}"],  # not handed on since SLURM 22.05
+    )
+    return written

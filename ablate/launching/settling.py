@@ -1,0 +1,116 @@
+"""How a run that was given to a cluster ended: its own word first, then the site's."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from ablate.files import write_json
+from ablate.launching import ledger, queueing
+from ablate.launching.canary import REFUSED
+from ablate.launching.queueing import Submitted
+
+MARKS = "ended"  # a file a run, where a job writes down that it has ended it
+
+
+class End(NamedTuple):
+    """What a run came to."""
+
+    state: Literal["done", "failed"]
+    reason: str | None
+    trained: bool
+    seconds: float
+
+
+def end_of(
+    folder: Path, given: Submitted | None, probes: Mapping[str, Mapping[str, Any]]
+) -> End | None:
+    """Reads from a run's folder whether it has ended, and how; None where it has not.
+
+    A failure counts only once the job that was last given the run has said so: one from before
+    it was tried again stands in the folder until then.
+    """
+    entry = ledger.entry(folder)
+    mark = ledger.read_json(mark_of(folder, given)) if given is not None else None
+    if given is not None and mark is None and ledger.is_held(folder):
+        return None  # its job has not let go of it yet
+    trained = bool((mark or {}).get("trained"))
+    if entry.state == "done" and not ledger.missing_probes(folder, probes):
+        return End("done", None, trained, entry.seconds or 0.0)
+    if entry.state in ("failed", "done") and mark is not None:  # trained, and not all scored
+        return End("failed", entry.reason, trained, entry.seconds or 0.0)
+    return None
+
+
+def mark_of(folder: Path, given: Submitted) -> Path:
+    """Names the file in which a job says that it has ended a run."""
+    return Path(given.log).parent.parent / MARKS / f"{folder.name}.json"
+
+
+def settle(folder: Path, given: Submitted, ended: str | None) -> None:
+    """Writes down why a run has not ended though its job is gone."""
+    record = ledger.read_json(folder / "run.json") or {}
+    state, reason = queueing.reason(given, ended)
+    if word := canary_word(given):
+        state, reason = "cancelled", f"the canary failed, and so nothing was run: {word}"
+    elif record.get("state") == "preempted" and state != "cancelled":
+        state, reason = "preempted", f"{record['reason']}; {reason}"
+    if record.get("state") == "done":  # a re-scoring: what is trained stays trained
+        state = "done"
+    write_json(folder / "run.json", {**record, "state": state, "reason": reason})
+
+
+def reconcile(folders: Iterable[Path]) -> list[str]:
+    """Settles the runs whose jobs are gone; returns a line for each that is still queued.
+
+    Raises `RefusedError` where the queue does not answer.
+    """
+    given = {folder: found for folder in folders if (found := queueing.last(folder)) is not None}
+    open_ones = {f: found for f, found in given.items() if not mark_of(f, found).exists()}
+    if not open_ones:
+        return []
+    places = queueing.places(open_ones.values())
+    gone = [f for f, found in open_ones.items() if found.job not in places and _is_open(f, found)]
+    ends = queueing.ends(open_ones[folder] for folder in gone)
+    for folder in gone:
+        settle(folder, open_ones[folder], ends.get(open_ones[folder].job))
+    return [
+        f"  {folder.name}  job {found.job}  {place.state} {place.reason}".rstrip()
+        for folder, found in open_ones.items()
+        if (place := places.get(found.job)) is not None
+    ]
+
+
+def canary_word(given: Submitted) -> str | None:
+    """Returns what made the canary that a job waits for fail; None where it did not."""
+    refused = ledger.read_json(Path(given.canary) / REFUSED) if given.canary else None
+    if refused is not None:
+        return str(refused["reason"])
+    for folder in _canaries(given):
+        entry = ledger.entry(folder)
+        if entry.state == "failed":
+            return entry.reason
+    return None
+
+
+def canary_trace(given: Submitted) -> list[str]:
+    """Returns the log of the canary's failed trial, traceback and all."""
+    for folder in _canaries(given):
+        if ledger.entry(folder).state == "failed":
+            logs = sorted(folder.glob("attempts/*/log.txt"))
+            return logs[-1].read_text(encoding="utf-8").splitlines() if logs else []
+    return []
+
+
+def _canaries(given: Submitted) -> list[Path]:
+    return (
+        sorted(p.parent for p in Path(given.canary).glob("*/config.json")) if given.canary else []
+    )
+
+
+def _is_open(folder: Path, given: Submitted) -> bool:
+    """Tells whether a run waits for its job: nothing has been written since that ended it."""
+    if ledger.is_held(folder):
+        return False
+    record = folder / "run.json"
+    written = record.stat().st_mtime if record.exists() else 0.0
+    return written < given.at or ledger.entry(folder).state in ("stale", "preempted", "planned")

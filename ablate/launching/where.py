@@ -1,0 +1,43 @@
+"""Where a study's runs go: to the pool on this machine, or to a cluster that the user names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ablate.launching import profile
+from ablate.launching.ledger import Folders
+from ablate.launching.pool import Job
+from ablate.launching.slurm import Cluster
+from ablate.schema import Study
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says of a cluster."""
+
+    name: str | None = None  # of a profile; the study's own `slurm:` where it is None
+    watch: bool = False  # follow the jobs to their ends
+    dry_run: bool = False  # show what sbatch would be handed, and submit nothing
+
+
+HERE = Asked()
+
+
+def cluster(study: Study, asked: Asked, folders: Folders) -> Cluster | None:
+    """Returns the cluster that a study goes to; None for this machine. Raises `StudyError`."""
+    written = study.tree.children.get("slurm")
+    if asked.name is not None:
+        found = profile.load(asked.name)
+    elif written is not None and written.value is not None:
+        found = profile.of_study(written)
+    else:
+        return None
+    return Cluster(found, folders.reports / study.name / "slurm", folders.cache, study=study.name)
+
+
+def hand_over(site: Cluster, jobs: Sequence[Job], asked: Asked) -> list[str]:
+    """Submits jobs, or shows how they would be; returns what is to be said of it."""
+    if not jobs:
+        return ["nothing is left to run"]
+    if asked.dry_run:
+        return [site.text(jobs)]
+    return [*site.submit(jobs).describe(), "`ablate status` shows them; --watch follows them"]

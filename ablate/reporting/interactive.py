@@ -1,0 +1,92 @@
+"""The report's figures for a browser, as the plain data that plotly draws."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ablate.reporting.curves import Curve
+from ablate.reporting.results import Results, label_of
+from ablate.reporting.verdicts import Verdict
+from ablate.reporting.wording import place
+
+Figure = dict[str, Any]
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def forest(results: Results, verdicts: Sequence[Verdict]) -> Figure:
+    """Draws every contrast's difference with its interval, and the margin of equivalence."""
+    known = [v for v in verdicts if v.estimate.mean is not None and v.estimate.low is not None]
+    margin = results.plan["report"]["equivalence_margin"]
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [v.estimate.mean for v in known],
+        "y": [f"{_named(v)}: {v.word}" for v in known],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [_less(v.estimate.high, v.estimate.mean) for v in known],
+            "arrayminus": [_less(v.estimate.mean, v.estimate.low) for v in known],
+        },
+    }
+    band = {
+        "type": "rect",
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+        "x0": -margin,
+        "x1": margin,
+        "fillcolor": "rgba(0, 158, 115, 0.15)",
+        "line": {"width": 0},
+    }
+    layout = _layout("Differences and their intervals", "points of score", "")
+    return {"data": [trace], "layout": {**layout, "shapes": [band]}}
+
+
+def learning_curves(curves: Sequence[Curve], quantity: str) -> Figure:
+    """Draws a quantity by step: each variant's mean, and its seeds thinly beside it."""
+    wanted = [curve for curve in curves if curve.quantity == quantity]
+    traces: list[Figure] = []
+    for index, curve in enumerate(wanted):
+        colour, label = COLOURS[index % len(COLOURS)], label_of(curve.levels)
+        for seed in curve.seeds:
+            thin = {"color": colour, "width": 1}
+            traces.append({**_line(seed, thin, label), "opacity": 0.35, "showlegend": False})
+        traces.append(_line(curve.mean, {"color": colour, "width": 3}, label))
+    title = f"Learning curves: {quantity.replace('_', ' ')}"
+    return {"data": traces, "layout": _layout(title, "step", quantity.replace("_", " "))}
+
+
+def parallel_factors(results: Results) -> Figure:
+    """Draws each scored trial as a line through its levels, its seed and its score."""
+    scored = [trial for trial in results.trials if trial.score is not None]
+    dimensions: list[Figure] = []
+    for factor, labels in results.plan["factors"].items():
+        indices = [list(labels).index(trial.levels[factor]) for trial in scored]
+        ticks = {"tickvals": list(range(len(labels))), "ticktext": list(labels)}
+        dimensions.append({"label": factor, "values": indices, **ticks})
+    dimensions.append({"label": "seed", "values": [trial.seed for trial in scored]})
+    scores = [trial.score for trial in scored]
+    dimensions.append({"label": "score", "values": scores})
+    line = {"color": scores, "colorscale": "Viridis", "showscale": True}
+    trace = {"type": "parcoords", "dimensions": dimensions, "line": line}
+    return {"data": [trace], "layout": _layout("Factors, seeds and scores", "", "")}
+
+
+def _line(points: Sequence[tuple[int, float]], line: Mapping[str, Any], name: str) -> Figure:
+    steps, values = [step for step, _ in points], [value for _, value in points]
+    shown = {"type": "scatter", "mode": "lines", "line": dict(line), "name": name}
+    return {**shown, "x": steps, "y": values}
+
+
+def _layout(title: str, across: str, up: str) -> Figure:
+    axes = {"xaxis": {"title": {"text": across}}, "yaxis": {"title": {"text": up}}}
+    return {"title": {"text": title}, "margin": {"l": 160}, **axes}
+
+
+def _named(verdict: Verdict) -> str:
+    contrast = verdict.contrast
+    return f"{contrast.level} \N{MINUS SIGN} {contrast.against} ({place(contrast)})"
+
+
+def _less(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other

@@ -1,0 +1,205 @@
+"""Where the workers of one process are given points, and bring what became of them."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from ablate.launching import ledger
+from ablate.launching.backlog import TRIAL
+from ablate.launching.pool import Job, Outcome, Seat
+from ablate.launching.worker import WorkerDiedError
+from ablate.space import Change, Point, Space, Tried, applied, draw
+from ablate.sweep_section import Sweep, SweepError
+from ablate.sweeping import memory
+from ablate.sweeping.presence import Presence
+from ablate.sweeping.search import Search
+from ablate.sweeping.storage import close_storage, open_storage
+from ablate.text import Node
+
+BEAT_SECONDS = 1.0  # between looks whether a beat is due
+WAIT_SECONDS = 0.5  # for points that other workers are at
+OPEN_SECONDS = 60.0  # while another process makes the storage
+LEFT = ("preempted", "cancelled")
+
+
+class NothingScoredError(SweepError):
+    """A search ended without one point that has a score."""
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Levels that are tuned together, with what may be turned of them."""
+
+    levels: dict[str, str]
+    tree: Node  # of a trial's settings, as they are written
+    space: Space
+    name: str = ""  # of its search
+
+    @property
+    def label(self) -> str:
+        return ", ".join(self.levels.values()) or "baseline"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best point of a combination, among as many as the others had."""
+
+    combination: Combination
+    best: Tried
+    num_tried: int
+    num_failed: int
+
+    @property
+    def changes(self) -> list[Change]:
+        """Returns what the best point changes."""
+        return draw(self.combination.space, lambda name, dimension: self.best.params[name])
+
+    @property
+    def tree(self) -> Node:
+        """Returns the tuned settings."""
+        return applied(self.combination.tree, self.changes)
+
+
+class Desk:
+    """Where the workers of one process are given points, and bring what became of them."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        plan: Mapping[str, Any],
+        found: list[Combination],
+        folders: ledger.Folders,
+        journal: Path,
+    ) -> None:
+        self._sweep, self._plan, self._folders = sweep, plan, folders
+        self._probe = plan["probes"][plan["score"]["probe"]]
+        self._pooling = plan["score"]["pooling"]
+        self._combinations = found
+        self._presence = Presence()
+        self._door = threading.Lock()
+        self._deadline = time.monotonic() + 60 * (sweep.minutes or float("inf"))
+        self.searches = self._open(journal)
+
+    def score(self, job: Job) -> float | None:
+        """Returns what a job is judged by."""
+        return ledger.score(job.folder, self._probe, self._pooling, part="valid")
+
+    def turn(self, seat: Seat) -> bool:
+        """Tries one point; gives False when there is none to come."""
+        if time.monotonic() > self._deadline:
+            return False
+        with self._door:
+            # the search that is behind comes first: a time limit must not favour one
+            searches = sorted(self.searches, key=lambda search: search.load)
+            asked = ((search, search.ask()) for search in searches)
+            search, point = next(((s, p) for s, p in asked if p is not None), (None, None))
+            over = point is None and all(search.is_over for search in searches)
+        if search is None or point is None:
+            time.sleep(0 if over else WAIT_SECONDS)
+            return not over
+        try:
+            self._try(seat, search, point)
+        except WorkerDiedError as error:
+            search.give_back(point, str(error))
+            raise
+        return True
+
+    def best(self) -> list[Tuned]:
+        """Chooses among as many points of each combination as the least tried one has."""
+        tried = [search.tried() for search in self.searches]
+        least = min(map(len, tried))
+        chosen, problems = [], []
+        for combination, points in zip(self._combinations, tried, strict=True):
+            scored = [point for point in points[:least] if point.values is not None]
+            if not scored:
+                reasons = "; ".join(dict.fromkeys(point.reason or "" for point in points[:3]))
+                problem = f"no point of the sweep of {combination.label} has a score"
+                problems.append(f"{problem}: {reasons or 'none was tried in time'}")
+                continue
+            best = max(scored, key=lambda point: (point.values or (0.0,))[0])
+            chosen.append(Tuned(combination, best, least, least - len(scored)))
+        if problems:
+            raise NothingScoredError("\n".join(problems))
+        return chosen
+
+    @contextlib.contextmanager
+    def beating(self) -> Iterator[None]:
+        """Says in the storage, while inside, that this process lives."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(BEAT_SECONDS):
+                for search in self.searches:
+                    search.beat()
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            close_storage(self._storage)
+
+    def _open(self, file: Path) -> list[Search]:
+        self._storage = open_storage(self._sweep.storage, file)
+        searches = []
+        for combination in self._combinations:
+            # two processes that begin at once must not both rebuild it
+            with FileLock(file.with_name(f".{file.name}.open"), timeout=OPEN_SECONDS):
+                search = Search(
+                    self._storage,
+                    combination.name,
+                    space=combination.space,
+                    trials=self._sweep.trials,
+                    sampler=self._sweep.sampler,
+                    objectives=self._sweep.objectives,
+                    presence=self._presence,
+                )
+                if not search.load:
+                    search.restore(self._recalled(combination.name))
+            searches.append(search)
+        return searches
+
+    def _recalled(self, search: str) -> list[memory.Record]:
+        asked = self._sweep.objectives
+        return memory.recall(self._folders.runs, search, self._probe, self._pooling, asked)
+
+    def _try(self, seat: Seat, search: Search, point: Point) -> None:
+        """Runs the trials of a point and tells what they are worth."""
+        combination = self._combinations[self.searches.index(search)]
+        tree = applied(combination.tree, point.changes)
+        trials = [{**tree.plain(), "seed": seed} for seed in self._sweep.seeds]
+        answer = seat.ask({"do": "plan", "trials": trials, "probes": {}})
+        problems = [found for entry in answer["trials"] for found in entry["problems"]]
+        if problems:
+            search.fail(point, f"refused: {problems[0]['message']}")
+            return
+        names = [entry["fingerprint"] for entry in answer["trials"]]
+        memory.remember(self._folders.runs, search.name, point, names)
+        folders = [self._folders.runs / name for name in names]
+        for seed, entry, folder in zip(self._sweep.seeds, answer["trials"], folders, strict=True):
+            ledger.prepare(folder, kind=TRIAL, settings=entry["settings"])
+            title = f"{combination.label}, point {point.number}, seed {seed}"
+            outcome = seat.run(Job(folder, title, self._plan["probes"]))
+            if _is_lost(outcome):
+                search.give_back(point, outcome.reason or outcome.state)
+                return
+            if outcome.state != "done":
+                break
+        values, reason = memory.worth(folders, self._probe, self._pooling, self._sweep.objectives)
+        if values is None:
+            search.fail(point, reason or "no score")
+        else:
+            search.tell(point, values, memory.facts(folders))
+
+
+def _is_lost(outcome: Outcome) -> bool:
+    died = (outcome.reason or "").startswith("worker died")
+    return outcome.state in LEFT or (outcome.state == "failed" and died)

@@ -1,0 +1,86 @@
+"""What was asked of a run, written beside it: from this a storage that is lost is rebuilt."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from ablate.files import write_json
+from ablate.launching import ledger
+from ablate.space import Point, Tried
+
+Record = tuple[dict[str, str], Tried]  # distributions, and what became of the point
+
+
+def remember(runs: Path, search: str, point: Point, fingerprints: Sequence[str]) -> None:
+    """Writes down, in each run of a point, which point of which search it is."""
+    content = {
+        "search": search,
+        "number": point.number,
+        "params": point.params,
+        "distributions": point.distributions,
+        "runs": list(fingerprints),
+    }
+    key = hashlib.sha256(f"{search} {point.number}".encode()).hexdigest()[:10]
+    for fingerprint in fingerprints:
+        write_json(runs / fingerprint / "asked" / f"{key}.json", content)
+
+
+def recall(
+    runs: Path, search: str, probe: dict[str, Any], pooling: str, objectives: Sequence[str]
+) -> list[Record]:
+    """Reads the points of a search whose runs have ended, in the order of their asking."""
+    found: dict[int, dict[str, Any]] = {}
+    for path in runs.glob("*/asked/*.json"):
+        asked = ledger.read_json(path)
+        if asked is not None and asked["search"] == search:
+            found[asked["number"]] = asked
+    records: list[Record] = []
+    for number in sorted(found):
+        asked = found[number]
+        if any(asked["params"] == tried.params for _, tried in records):
+            continue  # it was lost with a process, and asked for again
+        folders = [runs / name for name in asked["runs"]]
+        values, reason = worth(folders, probe, pooling, objectives)
+        if values is not None or any(ledger.entry(folder).state == "failed" for folder in folders):
+            tried = Tried(number, asked["params"], values, reason, facts(folders))
+            records.append((asked["distributions"], tried))
+    return records
+
+
+def worth(
+    folders: Sequence[Path], probe: dict[str, Any], pooling: str, objectives: Sequence[str]
+) -> tuple[tuple[float, ...] | None, str | None]:
+    """Returns what a point is worth, each objective as its mean over seeds, or why nothing."""
+    values = []
+    for objective in objectives:
+        found = [_value(folder, probe, pooling, objective) for folder in folders]
+        known = [value for value in found if value is not None]
+        if len(known) < len(folders):
+            reasons = [ledger.entry(folder).reason for folder in folders]
+            said = next((reason for reason in reasons if reason), None)
+            return None, said or f"a run has no {objective} on the validation part"
+        values.append(fmean(known))
+    return tuple(values), None
+
+
+def facts(folders: Sequence[Path]) -> dict[str, Any]:
+    """Returns what a reader of a point may ask: its runs, their health and their cost."""
+    records = [ledger.read_json(folder / "run.json") or {} for folder in folders]
+    found: dict[str, Any] = {"runs": [folder.name for folder in folders]}
+    for group in ("metrics", "cost"):
+        for name in dict.fromkeys(name for r in records for name in r.get(group) or {}):
+            numbers = [(r.get(group) or {}).get(name) for r in records]
+            if all(isinstance(number, int | float) for number in numbers):
+                found[name] = fmean(number for number in numbers if number is not None)
+    found["collapsed"] = sum(bool(record.get("collapsed")) for record in records)
+    return found
+
+
+def _value(folder: Path, probe: dict[str, Any], pooling: str, objective: str) -> float | None:
+    if objective == "score":
+        return ledger.score(folder, probe, pooling, part="valid")
+    record = ledger.read_json(folder / "run.json") or {}
+    value = (record.get("cost") or {}).get(objective.removeprefix("cost."))
+    return None if value is None else float(value)

@@ -1,0 +1,203 @@
+"""A study's sweep from its space to tuned variants, which then are trained on fresh seeds.
+
+Each combination of levels has a search of its own, of as many points, by the same sampler. A
+point becomes ordinary trials: what is in the run folders already is not trained again. Points are
+judged on validation data; the test part is opened by the report alone.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ablate import design
+from ablate.launching import ledger
+from ablate.launching.pool import Pool
+from ablate.launching.watch import stage, watching
+from ablate.schema import Study, StudyError
+from ablate.space import Space, applied, edges, written
+from ablate.sweeping.desk import Combination, Desk, Tuned
+from ablate.sweeping.samplers import sampler_refused
+from ablate.sweeping.storage import reachable
+from ablate.text import Node
+
+JOURNAL = "optuna.journal"  # beside the report
+TUNED = "settings"  # the factor of a sweep that has none: tuned settings against the baseline
+Plan = Mapping[str, Any]
+
+
+def journal(reports: Path, study: str) -> Path:
+    """Returns where a study's journal lies, unless a storage is named."""
+    return reports / study / JOURNAL
+
+
+def combinations(study: Study, plan: Plan) -> list[Combination]:
+    """Lists the combinations of levels, each with its settings and its space."""
+    assert study.sweep is not None
+    found = {}
+    for trial in plan["trials"]:
+        levels = dict(trial["levels"])
+        tree, space = study.baseline, dict(study.sweep.space)
+        for factor, label in levels.items():
+            branch = study.factors[factor].get(label)
+            if branch is not None:
+                tree = applied(tree, [(tuple(factor.split(".")), branch)])
+            space |= study.sweep.only.get(label, {})
+        if tuple(levels.values()) not in found:
+            name = _name(study, levels, space, plan, trial)
+            found[tuple(levels.values())] = Combination(levels, tree, space, name)
+    return list(found.values())
+
+
+def check(study: Study, plan: Plan, pool: Pool, console: Console) -> None:
+    """Has a worker try the ends of every range. Raises `StudyError` with all problems."""
+    assert study.sweep is not None
+    problems = [] if (refusal := sampler_refused(study.sweep.sampler)) is None else [refusal]
+    for data in plan["data"]:
+        for task, counts in data["tasks"].items():
+            if counts.get("folds") or not counts.get("valid"):
+                rule = "a sweep is judged on validation clips; give the manifest a `valid` split"
+                problems.append(f"task `{task}` has none: {rule}")
+    asked: list[tuple[str, Node]] = []
+    for combination in combinations(study, plan):
+        for key, changes in edges(combination.space):
+            try:
+                asked.append((key, applied(combination.tree, changes)))
+            except ValueError as error:
+                problems.append(f"{changes[-1][1].place}: `sweep.space.{key}`: {error}")
+    settings = [{**tree.plain(), "seed": study.sweep.seeds[0]} for _, tree in asked]
+    with stage(console, "checking the sweep") as heard:
+        answer = pool.ask({"do": "plan", "trials": settings, "probes": {}}, heard)
+    for (key, tree), entry in zip(asked, answer["trials"], strict=True):
+        problems += [
+            f"{_worded(tree, found)} (in `sweep.space.{key}`)" for found in entry["problems"]
+        ]
+    if problems:
+        raise StudyError(list(dict.fromkeys(problems)))
+
+
+def describe(study: Study, plan: Plan) -> list[str]:
+    """Says in a line for each combination what is tuned."""
+    assert study.sweep is not None
+    sweep = study.sweep
+    lines = []
+    for combination in combinations(study, plan):
+        keys = ", ".join(combination.space)
+        lines.append(
+            f"sweep of {combination.label}: {sweep.trials} points by {sweep.sampler}: {keys}"
+        )
+    seeds = f"seeds {', '.join(map(str, sweep.seeds))}"
+    fresh = f"the best are trained on {len(study.seeds)} fresh seeds"
+    return [*lines, f"each point is judged on validation data over {seeds}; {fresh}"]
+
+
+def tune(
+    study: Study, plan: Plan, pool: Pool, folders: ledger.Folders, console: Console
+) -> list[Tuned]:
+    """Searches every combination, with whoever else is at it, and returns the best points."""
+    assert study.sweep is not None
+    file = journal(folders.reports, study.name)
+    with reachable(study.sweep.storage or str(file)):
+        desk = Desk(study.sweep, plan, combinations(study, plan), folders, file)
+        with desk.beating():
+            total = sum(search.trials for search in desk.searches) * len(study.sweep.seeds)
+            with watching(console, total, desk.score) as watch:
+                pool.take_turns(desk.turn, watch)
+            return desk.best()
+
+
+def results(tuned: list[Tuned]) -> list[str]:
+    """Says in a line for each combination what came out best."""
+    lines = []
+    for found in tuned:
+        params = ", ".join(f"{name} {_rounded(value)}" for name, value in found.best.params.items())
+        count = f"best of {found.num_tried} points"
+        failed = f" ({found.num_failed} failed)" if found.num_failed else ""
+        score = (found.best.values or (float("nan"),))[0]
+        label = found.combination.label
+        lines.append(f"{label}: {count}{failed}: validation score {score:.1f} with {params}")
+    return lines
+
+
+def plan_tuned(
+    study: Study, plan: Plan, tuned: list[Tuned], pool: Pool, console: Console
+) -> tuple[list[design.Trial], dict[str, Any]]:
+    """Plans what enters the verdict: every combination at its best, on fresh seeds."""
+    trials = [
+        design.Trial(levels, seed, {**tree.plain(), "seed": seed})
+        for seed in study.seeds
+        for levels, tree in _variants(tuned)
+    ]
+    request = {"do": "plan", "trials": [trial.settings for trial in trials]}
+    with stage(console, f"planning {study.name} as tuned") as heard:
+        answer = pool.ask({**request, "probes": study.probes}, heard)
+    trees = [tree for _ in study.seeds for _, tree in _variants(tuned)]
+    problems = [
+        _worded(tree, problem)
+        for tree, entry in zip(trees, answer["trials"], strict=True)
+        for problem in entry["problems"]
+    ]
+    if problems:
+        raise StudyError(list(dict.fromkeys(problems)))
+    trials = design.planned(trials, answer["trials"])
+    summary = design.summary(study, _factors(plan), trials, answer)
+    return trials, {**summary, "sweep": [_told(found) for found in tuned]}
+
+
+def _rounded(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _variants(tuned: list[Tuned]) -> list[tuple[dict[str, str], Node]]:
+    found = []
+    for one in tuned:
+        levels = one.combination.levels
+        if not levels:
+            found.append(({TUNED: design.BASELINE}, one.combination.tree))
+        found.append((levels or {TUNED: "tuned"}, one.tree))
+    return found
+
+
+def _factors(plan: Plan) -> list[design.Factor]:
+    named = plan["factors"] or {TUNED: [design.BASELINE, "tuned"]}
+    baseline = plan["baseline"] or {TUNED: design.BASELINE}
+    return [design.Factor(name, dict.fromkeys(named[name]), baseline[name]) for name in named]
+
+
+def _told(tuned: Tuned) -> dict[str, Any]:
+    return {
+        "levels": tuned.combination.levels,
+        "search": tuned.combination.name,
+        "params": dict(tuned.best.params),
+        "valid": (tuned.best.values or (None,))[0],
+        "points": tuned.num_tried,
+        "failed": tuned.num_failed,
+        "runs": list(tuned.best.facts.get("runs", ())),
+    }
+
+
+def _name(
+    study: Study, levels: Mapping[str, str], space: Space, plan: Plan, trial: Mapping[str, Any]
+) -> str:
+    """Names a search; what its points mean is hashed, so that no other meaning gets its points."""
+    assert study.sweep is not None
+    meaning = {
+        "settings": {key: value for key, value in trial["settings"].items() if key != "seed"},
+        "data": [data["digest"] for data in plan["data"]],
+        "space": written(space),
+        "seeds": study.sweep.seeds,
+        "objectives": study.sweep.objectives,
+        "score": [plan["probes"][plan["score"]["probe"]], plan["score"]["pooling"]],
+    }
+    key = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:6]
+    label = ", ".join(levels.values())
+    return f"{study.name}{': ' if label else ''}{label} ({key})"
+
+
+def _worded(tree: Node, problem: Mapping[str, Any]) -> str:
+    path = problem["path"]
+    name = f"`{'.'.join(path)}`: " if path else ""
+    return f"{tree.nearest(path).place}: {name}{problem['message']}"

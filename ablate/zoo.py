@@ -1,0 +1,48 @@
+"""The zoo's door: `ablate zoo` has a worker draw and measure a package's maskers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ablate.launching import ledger
+from ablate.launching.errands import Ask, errand, grid_of, maskers_of
+from ablate.launching.watch import say, terminal
+from ablate.launching.worker import COMMAND
+
+STRIPS = 4  # columns of a grid of strips per column of squares: 64x4 beside 16x16 mel values
+
+
+def show(
+    package: str,
+    *,
+    grid: str,
+    audio: Path | None = None,
+    out: Path | None = None,
+    command: Sequence[str] = COMMAND,
+) -> int:
+    """Prints the table of a package's maskers and writes its gallery; returns the exit code."""
+    console = terminal()
+    folder = out or ledger.folders().reports / "zoo" / package
+
+    def act(ask: Ask) -> None:
+        from ablate.reporting.zoo import Zoo  # pandas: only once there is something to show
+
+        grids = _grids(*grid_of(grid))
+        request = {
+            "do": "zoo",
+            "folder": str(folder.absolute()),
+            "grids": grids,
+            "audio": None if audio is None else str(audio),
+            "maskers": maskers_of(package, ask),
+        }
+        zoo = Zoo(package, folder, ask(request))
+        page, table = zoo.write(), zoo.tables[0]
+        console.print(table.renderable())
+        for line in (*zoo.refusals(table), table.caption, "", str(page)):
+            say(console, line)
+
+    return errand(act, title=f"drawing {package}", console=console, command=command)
+
+
+def _grids(freq: int, time: int) -> list[list[int]]:
+    """Returns the grid that is asked for, and beside it the strips of the same clip."""
+    return [[freq, time]] if freq == 1 else [[freq, time], [1, STRIPS * time]]

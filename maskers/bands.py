@@ -1,0 +1,242 @@
+"""One stretch of time, or one band of frequency, is predicted from the rest.
+
+`SpecAugment`: Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech
+Recognition", Interspeech 2019, sec. 2. https://arxiv.org/abs/1904.08779
+Unlike there: widths are shares of the clip, and a band is at least one patch wide.
+
+`Causal`: the future from the past, as in van den Oord et al., "Representation Learning with
+Contrastive Predictive Coding", 2018. https://arxiv.org/abs/1807.03748
+Unlike there: one cut per clip, and the future as a whole.
+
+`Infill` and `BandSplit` are controls of our own: a hole in time with sound on both sides, and one
+half of the spectrum from the other.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ablate.model.masking import (
+    AbstractMasker,
+    Grid,
+    GridRefusedError,
+    Mask,
+    Promises,
+    all_valid,
+    check_range,
+    share_of,
+    uniform,
+)
+from maskers.drawing import check_ratio
+from maskers.geometry import (
+    columns_of,
+    interval,
+    rest_visible,
+    settled,
+    whole_columns,
+    whole_rows,
+)
+
+EDGES = "a band has fewer places at the ends of its axis than in the middle"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecAugment(AbstractMasker):
+    """Hides a few bands of time and a few of frequency, each a target of its own."""
+
+    time_bands: int = 2
+    freq_bands: int = 2
+    time_width: float = 0.1  # greatest width of a band, share of the clip: 100 of 1,000 frames
+    freq_width: float = 0.2  # greatest height of a band, share of the axis: 27 of 128 bins
+
+    def __post_init__(self) -> None:
+        if min(self.time_bands, self.freq_bands) < 0 or self.time_bands + self.freq_bands == 0:
+            raise ValueError(
+                "`time_bands` and `freq_bands` must give one band at least; "
+                f"got {self.time_bands} and {self.freq_bands}"
+            )
+        check_range("time_width", self.time_width, low=0, high=1)
+        check_range("freq_width", self.freq_width, low=0, high=1)
+
+    @property
+    def promises(self) -> Promises:
+        return Promises(context=(0.0, 1.0), uneven=EDGES)
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        if (grid.freq == 1 or not self.freq_bands) and (grid.time == 1 or not self.time_bands):
+            raise GridRefusedError(f"a band would hide the whole of {grid}; hide the other axis")
+        valid = all_valid(grid, batch, valid)
+        columns = columns_of(grid, valid).sum(dim=1, keepdim=True)
+        times = _bands(
+            grid.time, (batch, self.time_bands), self.time_width, lines=columns, generator=generator
+        )
+        rows = _bands(
+            grid.freq,
+            (batch, self.freq_bands),
+            self.freq_width,
+            lines=torch.full_like(columns, grid.freq),
+            generator=generator,
+        )
+        bands = torch.cat([whole_columns(grid, times), whole_rows(grid, rows)], dim=1)
+        return rest_visible(bands & valid.unsqueeze(1), valid=valid, generator=generator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Causal(AbstractMasker):
+    """Shows the beginning of a clip and hides what follows, all or so far as the horizon."""
+
+    context: float | tuple[float, float] = (0.3, 0.8)  # share of the clip's columns shown
+    horizon: float | None = None  # share of the clip's columns to predict; all that follow if unset
+    gap: int = 0  # columns in between that are neither, as far as a target remains
+
+    def __post_init__(self) -> None:
+        low, high = check_range("context", self.context, low=0, high=1)
+        if low == 0 or high == 1:
+            raise ValueError(
+                f"`context` {self.context} shows nothing or everything; stay inside (0, 1)"
+            )
+        check_range("horizon", 1.0 if self.horizon is None else self.horizon, low=0, high=1)
+        if self.gap < 0:
+            raise ValueError(f"`gap` is a number of columns; got {self.gap}")
+
+    @property
+    def promises(self) -> Promises:
+        return Promises(
+            context=check_range("context", self.context, low=0, high=1),
+            uneven="the beginning is shown and the end is hidden",
+            unvisited="the first column is never hidden and the last never shown",
+        )
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        valid = all_valid(grid, batch, valid)
+        columns = columns_of(grid, valid).sum(dim=1)
+        share = uniform((batch,), *self.promises.context, generator)
+        shown = share_of(columns, share)
+        first = (shown + self.gap).minimum(columns - 1).maximum(shown)
+        hidden = columns - first
+        if self.horizon is not None:
+            hidden = hidden.minimum((columns * self.horizon).round().long().clamp(min=1))
+        context = whole_columns(grid, interval(grid.time, torch.zeros_like(shown), shown))
+        targets = whole_columns(grid, interval(grid.time, first, hidden)).unsqueeze(1)
+        return settled(context, targets, valid=valid, generator=generator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Infill(AbstractMasker):
+    """Hides one stretch of time, at all frequencies, and shows what lies before and after."""
+
+    ratio: float | tuple[float, float] = (0.2, 0.5)  # share of the clip's columns
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio)
+
+    @property
+    def promises(self) -> Promises:
+        low, high = check_ratio(self.ratio)
+        middle = "a stretch of half the clip or more always covers the middle"
+        return Promises(
+            context=(1 - high, 1 - low), uneven=EDGES, unvisited=middle if low >= 0.5 else ""
+        )
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        valid = all_valid(grid, batch, valid)
+        columns = columns_of(grid, valid).sum(dim=1)
+        width = share_of(columns, uniform((batch,), *check_ratio(self.ratio), generator))
+        start = (torch.rand(batch, generator=generator) * (columns - width + 1)).floor()
+        hidden = whole_columns(grid, interval(grid.time, start, width)).unsqueeze(1)
+        return rest_visible(hidden, valid=valid, generator=generator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandSplit(AbstractMasker):
+    """Cuts the spectrum in two: one band is shown at all times, the other predicted."""
+
+    context: Literal["low", "high", "random"] = "low"  # the band that is shown
+    ratio: float | tuple[float, float] = 0.5  # share of the rows hidden
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio)
+
+    @property
+    def promises(self) -> Promises:
+        low, high = check_ratio(self.ratio)
+        ends = "one end of the spectrum is always shown and the other always hidden"
+        middle = "the middle is always on the wider side of the cut"
+        unvisited = ends if self.context != "random" else "" if low <= 0.5 <= high else middle
+        shown = [
+            (max(int(rows * (1 - high)), 1) / rows, min(int(rows * (1 - low)) + 1, rows - 1) / rows)
+            for rows in range(2, 65)
+        ]
+        return Promises(
+            context=(min(least for least, _ in shown), max(most for _, most in shown)),
+            uneven=unvisited,
+            unvisited=unvisited,
+        )
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        if grid.freq == 1:
+            raise GridRefusedError(f"{grid} has one row, which cannot be split by frequency")
+        valid = all_valid(grid, batch, valid)
+        hidden = uniform((batch,), *check_ratio(self.ratio), generator) * grid.freq
+        chance = torch.rand(batch, generator=generator)  # of a row that the share cuts in two
+        shown = (grid.freq - hidden + chance).floor().clamp(1, grid.freq - 1)
+        high = torch.rand(batch, generator=generator) < 0.5
+        if self.context != "random":
+            high = torch.full((batch,), self.context == "high")
+        start = torch.where(high, grid.freq - shown, 0)
+        context = whole_rows(grid, interval(grid.freq, start, shown)) & valid
+        return Mask(context, (valid & ~context).unsqueeze(1))
+
+
+def _bands(
+    size: int,
+    shape: tuple[int, int],
+    widest: float,
+    *,
+    lines: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Draws bands on an axis of which so many `lines` (batch, 1) are real, bool (*shape, size)."""
+    limit = (lines * widest).round().clamp(min=1).minimum(lines - 1)
+    width = (torch.rand(shape, generator=generator) * limit).floor() + 1
+    width = width.minimum(limit)
+    start = (torch.rand(shape, generator=generator) * (lines - width + 1)).floor()
+    return interval(size, start, width)

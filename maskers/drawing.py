@@ -1,0 +1,94 @@
+"""How the unstructured, noise-shaped and content-aware maskers turn numbers into a mask."""
+
+import torch
+from torch import Tensor
+
+from ablate.model.masking import Grid, Mask, check_range, choose
+
+
+def check_ratio(ratio: float | tuple[float, float]) -> tuple[float, float]:
+    """Refuses a share hidden, or a range of it, that may hide nothing or everything."""
+    low, high = check_range("ratio", ratio, low=0, high=1)
+    if low == 0 or high == 1:
+        raise ValueError(f"`ratio` {ratio} hides nothing or everything; stay inside (0, 1)")
+    return low, high
+
+
+def hide_the_rest(context: Tensor, valid: Tensor) -> Mask:
+    """Makes one target block of all valid patches that are not context."""
+    return Mask(context, (valid & ~context).unsqueeze(1))
+
+
+def scatter(
+    grid: Grid, number: Tensor, *, share: float, valid: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Chooses `number` (batch,) patches that keep apart from one another, bool (batch, patches).
+
+    Darts are thrown with a distance to keep, until none finds a place; then with the next smaller
+    distance, until `number` lie. All samples throw at once: a free patch receives a dart if its
+    priority is the highest of all free ones within the distance. `share` of the patches, about,
+    will be chosen: it sets the first distance. Distances are measured around the edges of the
+    grid, so that no patch is nearer to an edge than any other.
+    """
+    chosen = torch.zeros_like(valid)
+    priority = _priorities(grid, len(valid), generator)
+    for reach in _reaches(grid, share):
+        free = valid & ~_within(grid, chosen, reach)
+        while (free := free & (chosen.sum(dim=1) < number).unsqueeze(1)).any():
+            contenders = priority * free
+            darts = free & (_within(grid, contenders, reach) == contenders)
+            missing = number - chosen.sum(dim=1)
+            many = darts.sum(dim=1) > missing
+            if many.any():
+                darts[many] = choose(missing[many], among=darts[many], generator=generator)
+            chosen |= darts
+            free &= ~_within(grid, darts, reach)
+    left = number - chosen.sum(dim=1)
+    return chosen | choose(left, among=valid & ~chosen, generator=generator)
+
+
+def _priorities(grid: Grid, batch: int, generator: torch.Generator) -> Tensor:
+    """Draws a positive number per patch, no two alike in a sample, int32 (batch, patches)."""
+    bits = grid.size.bit_length()
+    chance = torch.randint(
+        2 ** (31 - bits), (batch, grid.size), generator=generator, dtype=torch.int32
+    )
+    return (chance << bits) + torch.arange(1, grid.size + 1, dtype=torch.int32)
+
+
+def _reaches(grid: Grid, share: float) -> list[int]:
+    """Lists squared distances to try, falling; darts at the first fill less than `share`.
+
+    Random darts jam where the discs of that diameter cover 0.55 of a plane (0.7 of squares), or
+    less than 0.83 of a line.
+    """
+    first = max(0.7 / share, (0.83 / share / grid.freq) ** 2)
+    lattice = {
+        rows**2 + columns**2
+        for rows in range(min(grid.freq, int(first) + 2))
+        for columns in range(min(grid.time, int(first) + 2))
+    }
+    above = [reach for reach in lattice if reach >= first]
+    limit = min(above, default=max(lattice))
+    return sorted((reach for reach in lattice if 1 < reach <= limit), reverse=True)
+
+
+def _within(grid: Grid, values: Tensor, reach: int) -> Tensor:
+    """Returns the maximum over all patches nearer than the root of `reach`, itself included."""
+    cells = values.view(-1, grid.freq, grid.time)
+    rows = cells
+    most = {0: cells}  # over as many columns on either side
+    for columns in range(1, grid.time // 2 + 1):
+        if columns**2 >= reach:
+            break
+        for step in (-columns, columns):
+            rows = torch.maximum(rows, cells.roll(step, dims=2))
+        most[columns] = rows
+    out = rows
+    for distance in range(1, grid.freq // 2 + 1):
+        if distance**2 >= reach:
+            break
+        widest = max(columns for columns in most if distance**2 + columns**2 < reach)
+        for step in (-distance, distance):
+            out = torch.maximum(out, most[widest].roll(step, dims=1))
+    return out.flatten(1)

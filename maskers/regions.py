@@ -1,0 +1,261 @@
+"""Regions grown from small pieces until the mask holds an exact number of patches.
+
+`InverseBlock`: Baevski et al., "Efficient Self-supervised Learning with Contextualized Target
+Representations for Vision, Speech and Language" (data2vec 2.0), ICML 2023, sec. 3.2.
+https://arxiv.org/abs/2212.07525
+with the settings of Chen et al., "EAT: Self-Supervised Pre-Training with Efficient Audio
+Transformer", IJCAI 2024. https://arxiv.org/abs/2401.03497
+Unlike the reference code: flexible shapes are drawn per sample, and centred.
+
+`Clusters`: Gong et al., "SSAST: Self-Supervised Audio Spectrogram Transformer", AAAI 2022,
+sec. 2.2. https://arxiv.org/abs/2110.09784
+Unlike the reference code, unless `legacy`: squares hang over every edge, so that all patches are
+hidden alike; none goes on in the next row; what is too many is taken from the last square.
+
+`BlockWise`: Bao et al., "BEiT: BERT Pre-Training of Image Transformers", ICLR 2022, algorithm 1.
+https://arxiv.org/abs/2106.08254
+Unlike the reference code: the count is exact, and a block may be as high as the grid.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ablate.model.masking import (
+    AbstractMasker,
+    Grid,
+    Mask,
+    Promises,
+    all_valid,
+    check_range,
+    lowest,
+    share_of,
+    uniform,
+)
+from maskers.drawing import check_ratio, hide_the_rest
+from maskers.geometry import cells, columns_of, interval, placed, union
+
+EDGES = "a rectangle has fewer places at the edges than in the middle"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseBlock(AbstractMasker):
+    """Shows squares around a few random centres, and hides the rest.
+
+    Single patches are then shown or hidden at random until the count is exact. EAT's flexible
+    masks are `shapes: [[4, 6], [5, 5], [3, 8]]`.
+    """
+
+    ratio: float = 0.8  # share hidden
+    length: int = 5  # side of a visible square, in patches
+    adjust: float = 0.07  # share shown on top of 1 - ratio, as squares overlap and are cut
+    shapes: tuple[tuple[int, int], ...] = ()  # rows and columns instead of `length`, one per sample
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio)
+        check_range("adjust", self.adjust, low=0, high=1)
+        if min(side for shape in self._shapes for side in shape) < 1:
+            raise ValueError(f"sides must be at least 1 patch; got {list(self._shapes)}")
+
+    @property
+    def _shapes(self) -> tuple[tuple[int, int], ...]:
+        return self.shapes or ((self.length, self.length),)
+
+    @property
+    def promises(self) -> Promises:
+        share = 1 - self.ratio
+        corners = "a patch at the edge lies in fewer of the visible squares"
+        return Promises(context=(share, share), exact=True, uneven=corners)
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        valid = all_valid(grid, batch, valid)
+        count = valid.sum(dim=1)
+        which = torch.randint(len(self._shapes), (batch,), generator=generator)
+        shape = torch.tensor(self._shapes)[which]  # (batch, 2)
+        centres = (count * (1 - self.ratio + self.adjust) / shape.prod(dim=1)).long()
+
+        most = int(centres.max())
+        places = torch.rand((2, batch, most), generator=generator)
+        middle = (shape // 2).unsqueeze(1)
+        columns = columns_of(grid, valid).sum(dim=1, keepdim=True)
+        top = (places[0] * grid.freq).floor() - middle[..., 0]
+        left = (places[1] * columns).floor() - middle[..., 1]
+        rows = interval(grid.freq, top, shape[:, :1])
+        drawn = (torch.arange(most) < centres.unsqueeze(1)).unsqueeze(2)
+        squares = union(rows & drawn, interval(grid.time, left, shape[:, 1:]))
+
+        keys = torch.rand((batch, grid.size), generator=generator) + ~squares
+        context = lowest(share_of(count, 1 - self.ratio), keys, among=valid)
+        return hide_the_rest(context, valid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clusters(AbstractMasker):
+    """Hides squares, all of one side in a sample, until the count is reached.
+
+    With `legacy`, as in SSAST's code: a square lies below and right of its start, runs on in the
+    next row at the end of one, and the last patches of the grid are given back.
+    """
+
+    ratio: float = 0.78125  # share hidden: 400 of 512 patches
+    side: tuple[int, int] = (3, 5)  # least and greatest side of a square, in patches
+    legacy: bool = False
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio)
+        if not 1 <= self.side[0] <= self.side[1]:
+            raise ValueError(f"`side` must be 1 patch or more, lower end first; got {self.side}")
+
+    @property
+    def promises(self) -> Promises:
+        share = 1 - self.ratio
+        if not self.legacy:
+            return Promises(context=(share, share), exact=True)
+        return Promises(
+            context=(share, share),
+            exact=True,
+            uneven="the first rows lie in few squares, and the last patches are given back",
+            unvisited="the published code never hides the first patch",
+        )
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        valid = all_valid(grid, batch, valid)
+        number = share_of(valid.sum(dim=1), self.ratio)
+        low, high = self.side
+        side = torch.randint(low, high + 1, (batch,), generator=generator)
+        arrival = torch.empty(batch, grid.size)
+        for size in range(low, high + 1):
+            rows = (side == size).nonzero().squeeze(1)
+            arrive = _legacy_arrival if self.legacy else _arrival
+            arrival[rows] = arrive(grid, len(rows), size, generator)
+        pick = _first_patches if self.legacy else _evenly
+        hidden = pick(arrival, number, valid, generator)
+        return Mask(valid & ~hidden, hidden.unsqueeze(1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockWise(AbstractMasker):
+    """Hides rectangles of random area and aspect, one after another, until the count is reached."""
+
+    ratio: float = 0.4  # share hidden
+    min_patches: int = 16  # of a rectangle, while so many are still to be hidden
+    aspect: tuple[float, float] = (0.3, 3.33)  # height over width, in patches
+    max_steps: int = 50  # after so many rectangles, single patches make up the count
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio)
+        check_range("aspect", self.aspect, low=0.01, high=100)
+        if min(self.min_patches, self.max_steps) < 1:
+            raise ValueError(
+                "`min_patches` and `max_steps` must be at least 1; "
+                f"got {self.min_patches} and {self.max_steps}"
+            )
+
+    @property
+    def promises(self) -> Promises:
+        return Promises(
+            context=(1 - self.ratio, 1 - self.ratio),
+            exact=True,
+            uneven=EDGES,
+            slow="each rectangle depends on what those before it have hidden",
+        )
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        valid = all_valid(grid, batch, valid)
+        number = share_of(valid.sum(dim=1), self.ratio)
+        columns = columns_of(grid, valid).sum(dim=1)
+        hidden = torch.zeros_like(valid)
+        for _ in range(self.max_steps):
+            left = number - hidden.sum(dim=1)
+            block = self._block(grid, left, columns, generator) & ~hidden
+            fits = block.sum(dim=1) <= left
+            hidden |= block & fits.unsqueeze(1)
+            if not (left > 0).any():
+                break
+        keys = torch.rand(valid.shape, generator=generator) - hidden.float()
+        hidden = lowest(number, keys, among=valid)
+        return Mask(valid & ~hidden, hidden.unsqueeze(1))
+
+    def _block(
+        self, grid: Grid, left: Tensor, columns: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Draws one rectangle per sample, of no more patches than are left to be hidden."""
+        least = left.clamp(max=self.min_patches)
+        area = least + (left - least) * torch.rand(left.shape, generator=generator)
+        logs = torch.tensor(self.aspect).log()
+        ratio = uniform(left.shape, logs[0].item(), logs[1].item(), generator).exp()
+        height = (area * ratio).sqrt().round().clamp(1, grid.freq)
+        width = (area / height).round().clamp(min=1).minimum(columns)
+        return cells(
+            *placed(
+                grid,
+                left.shape,
+                height=height,
+                width=width,
+                columns=columns,
+                generator=generator,
+            )
+        )
+
+
+def _arrival(grid: Grid, batch: int, side: int, generator: torch.Generator) -> Tensor:
+    """Returns when each patch is first covered, squares arriving in random order."""
+    shape = (batch, grid.freq + side - 1, grid.time + side - 1)
+    starts = torch.rand(shape, generator=generator)
+    return starts.unfold(1, side, 1).amin(dim=-1).unfold(2, side, 1).amin(dim=-1).flatten(1)
+
+
+def _legacy_arrival(grid: Grid, batch: int, side: int, generator: torch.Generator) -> Tensor:
+    """Like `_arrival`, of squares that start on the grid and wrap from row to row."""
+    before = (side - 1) * (grid.time + 1)
+    starts = torch.rand((batch, grid.size), generator=generator)
+    starts = torch.cat([torch.full((batch, before), 2.0), starts], dim=1)
+    ends = [before - row * grid.time - column for row in range(side) for column in range(side)]
+    arrival = torch.stack([starts[:, end : end + grid.size] for end in ends]).amin(dim=0)
+    arrival[:, 0] = 2.0
+    return arrival
+
+
+def _evenly(arrival: Tensor, number: Tensor, valid: Tensor, generator: torch.Generator) -> Tensor:
+    """Hides the patches covered first; of the last square, some at random."""
+    ties = torch.rand(arrival.shape, generator=generator) * 1e-5
+    return lowest(number, arrival + ties, among=valid)
+
+
+def _first_patches(
+    arrival: Tensor, number: Tensor, valid: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Hides squares until they are more than enough, then gives back the last patches."""
+    arrival = arrival.masked_fill(~valid, 2.0)
+    last = arrival.sort(dim=1).values.gather(1, number.unsqueeze(1))  # one patch too many
+    covered = (arrival <= last) & valid
+    covered[:, 0] = False
+    return covered & (covered.cumsum(dim=1) <= number.unsqueeze(1))

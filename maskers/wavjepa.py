@@ -1,0 +1,174 @@
+"""WavJEPA's maskers: several sets of spans of time, each predicted from what no span holds.
+
+Yuksel et al., "WavJEPA: Semantic learning unlocks robust audio foundation models for raw
+waveforms", 2025. https://arxiv.org/abs/2509.23238
+https://github.com/labhamlet/wavjepa/blob/6f4e1b1/wavjepa/masking.py
+Unlike the reference code: the last column can be drawn like any other; a sample with too little
+context is redrawn a few times, and then shows all that its first target sets leave, instead of
+being redrawn for ever; a span is at most a quarter of a clip long.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ablate.model.masking import (
+    AbstractMasker,
+    Grid,
+    GridRefusedError,
+    Mask,
+    Promises,
+    all_valid,
+    check_range,
+    leave_visible,
+    share_of,
+)
+from maskers.drawing import check_ratio
+from maskers.geometry import changed, columns_of, settled, whole_columns
+from maskers.spans import nominal_spans
+
+REDRAWS = 20  # for a sample with too little context
+ENDS = "a span has fewer places at the ends than in the middle"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WavJEPAInverse(AbstractMasker):
+    """Hides several sets of spans, each a target, and further spans that nothing asks for.
+
+    Ratios are nominal, as overlaps are lost: on 200 columns a fifth is seen, two thirds are
+    targets, and the rest is neither.
+    """
+
+    unseen_ratio: float = 0.65  # nominal share of the columns kept from the context
+    unseen_length: int = 10  # columns
+    num_targets: int = 4  # sets
+    target_ratio: float = 0.25  # nominal share of the columns, per set
+    target_length: int = 10  # columns
+    min_context: float = 0.1  # share of the clip
+
+    def __post_init__(self) -> None:
+        check_ratio(self.unseen_ratio)
+        check_ratio(self.target_ratio)
+        check_range("min_context", self.min_context, low=0, high=1)
+        _check_counts(self.num_targets, self.unseen_length, self.target_length)
+
+    @property
+    def promises(self) -> Promises:
+        return _promises(self.min_context, self.target_ratio)
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        def draw(columns: Tensor) -> tuple[Tensor, Tensor]:
+            unseen = nominal_spans(columns, self.unseen_ratio, self.unseen_length, generator)
+            sets = nominal_spans(
+                columns, self.target_ratio, self.target_length, generator, sets=(self.num_targets,)
+            )
+            return columns & ~unseen & ~sets.any(dim=1), sets
+
+        valid = all_valid(grid, batch, valid)
+        return _drawn(grid, valid, draw, self.min_context, generator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WavJEPASpeech(AbstractMasker):
+    """Hides several sets of spans, each a target, and shows the long runs that are left."""
+
+    num_targets: int = 4  # sets
+    target_ratio: float = 0.1  # nominal share of the columns, per set
+    target_length: int = 10  # columns
+    min_run: int = 5  # columns side by side that are shown; shorter runs are not
+    min_context: float = 0.5  # share of the clip
+
+    def __post_init__(self) -> None:
+        check_ratio(self.target_ratio)
+        check_range("min_context", self.min_context, low=0, high=1)
+        _check_counts(self.num_targets, self.target_length, self.min_run)
+
+    @property
+    def promises(self) -> Promises:
+        return _promises(self.min_context, self.target_ratio)
+
+    def __call__(
+        self,
+        grid: Grid,
+        batch: int,
+        *,
+        generator: torch.Generator,
+        progress: float = 0.0,
+        valid: Tensor | None = None,
+        content: Tensor | None = None,
+    ) -> Mask:
+        def draw(columns: Tensor) -> tuple[Tensor, Tensor]:
+            sets = nominal_spans(
+                columns, self.target_ratio, self.target_length, generator, sets=(self.num_targets,)
+            )
+            left = columns & ~sets.any(dim=1)
+            return left & (_run_lengths(left) >= self.min_run), sets
+
+        valid = all_valid(grid, batch, valid)
+        return _drawn(grid, valid, draw, self.min_context, generator)
+
+
+def _promises(min_context: float, target_ratio: float) -> Promises:
+    """One set hides at most half a clip, or, if it has two spans and more, twice its ratio."""
+    least = max(0.0, min(min_context, 0.5, 1 - 2 * target_ratio))
+    return Promises(context=(least, 1.0), uneven=ENDS)
+
+
+def _drawn(
+    grid: Grid,
+    valid: Tensor,
+    draw: Callable[[Tensor], tuple[Tensor, Tensor]],
+    min_context: float,
+    generator: torch.Generator,
+) -> Mask:
+    """Draws context and sets of target spans until enough context is left."""
+    if grid.time == 1:
+        raise GridRefusedError(f"{grid} has one column, which no span of time can split")
+    columns = columns_of(grid, valid)
+    least = (columns.sum(dim=1) * min_context).clamp(min=1)
+    seen, sets = draw(columns)
+    pending = torch.arange(len(valid))
+    for _ in range(REDRAWS):
+        pending = pending[seen[pending].sum(dim=1) < least[pending]]
+        if len(pending) == 0:
+            break
+        seen[pending], sets[pending] = draw(columns[pending])
+    context, targets = whole_columns(grid, seen) & valid, whole_columns(grid, sets)
+    targets &= valid.unsqueeze(1)
+    if len(pending):
+        kept = leave_visible(
+            valid[pending],
+            targets[pending],
+            valid=valid[pending],
+            least=share_of(valid[pending].sum(dim=1), min_context),
+            generator=generator,
+        )
+        context[pending], targets[pending] = kept.context, kept.targets
+    mask = settled(context, targets, valid=valid, generator=generator)
+    return Mask(mask.context, mask.targets, changed(mask).index_fill(0, pending, 1))
+
+
+def _run_lengths(marked: Tensor) -> Tensor:
+    """Returns how long the run of marked columns is in which each one lies, 0 if in none."""
+    places = torch.arange(marked.shape[1]).expand(marked.shape)
+    before = places.masked_fill(marked, -1).cummax(dim=1).values
+    after = places.masked_fill(marked, marked.shape[1]).flip(1).cummin(dim=1).values.flip(1)
+    return (after - before - 1) * marked
+
+
+def _check_counts(sets: int, *lengths: int) -> None:
+    if min(sets, *lengths) < 1:
+        raise ValueError(
+            f"`num_targets` and lengths must be at least 1; got {sets} and {list(lengths)}"
+        )

@@ -1,0 +1,46 @@
+"""What `plan` says of a study's variants before anything is run."""
+
+from pathlib import Path
+from typing import Any
+
+from ablate.launching.overview import preview
+
+MATCH = {"setting": "masker.context_area", "value": [0.813, 0.963], "share": "context"}
+WARNING = "Levels of masker differ in their realised targets: 52 % of the grid for block"
+
+
+def plan() -> dict[str, Any]:
+    trial = {
+        "seed": 0,
+        "grid": [4, 8],
+        "context": 0.406,
+        "targets": 0.594,
+        "parameters": {"encoder": 10, "predictor": 5},
+    }
+    block = [{**MATCH, "wanted": 0.406, "reached": 0.4062}]
+    return {
+        "baseline": {"masker": "random"},
+        "warnings": [WARNING],
+        "trials": [
+            {**trial, "levels": {"masker": "random"}, "fingerprint": "a", "settings": {"m": 1}},
+            {
+                **trial,
+                "levels": {"masker": "block"},
+                "fingerprint": "b",
+                "settings": {"m": 2},
+                "matched": block,
+            },
+        ],
+    }
+
+
+def test_a_matched_value_is_shown_with_its_variant(tmp_path: Path) -> None:
+    lines = preview(plan(), tmp_path)
+    place = lines.index("    m: 1 -> 2")
+    assert lines[place + 1] == (
+        "    matched: masker.context_area [0.813, 0.963] for context 40.6 %, reached 40.6 %"
+    )
+
+
+def test_warnings_are_shown(tmp_path: Path) -> None:
+    assert f"warning: {WARNING}" in preview(plan(), tmp_path)

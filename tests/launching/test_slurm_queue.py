@@ -1,0 +1,108 @@
+"""Handing runs to a real SLURM: arrays, canaries, cancelling, and sites that say no."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ablate.launching import commands, ledger, queueing, settling
+from ablate.launching.commands import RefusedError
+
+LATER = {"begin": "now+600"}  # a job that stays in the queue
+
+
+def record(job):
+    return ledger.read_json(job.folder / "run.json") or {}
+
+
+def in_queue():
+    return commands.call(["squeue", "-h", "-r", "-o", "%i"]).split()
+
+
+def test_a_cancelled_pending_task_ends(site, desk):
+    jobs = desk.jobs("good", "good")
+    cluster = desk.cluster(sbatch=LATER)
+    cluster.submit(jobs)
+    queueing.cancel([queueing.last(jobs[1].folder)])
+    followed = cluster.follow(jobs, Quiet(), seconds=5)
+    assert [outcome.job for outcome in followed] == [jobs[1]]
+    assert followed[0].state == "cancelled"
+
+
+def test_a_cancelled_array_ends(site, desk):
+    jobs = desk.jobs("good", "good")
+    cluster = desk.cluster(sbatch=LATER)
+    queueing.cancel(queueing.Submitted(number, "", "") for number in cluster.submit(jobs).numbers)
+    assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["cancelled"] * 2
+
+
+def test_what_is_in_the_queue_is_not_submitted_again(site, desk):
+    jobs = desk.jobs("good", "good")
+    cluster = desk.cluster(sbatch=LATER)
+    cluster.submit(jobs[:1])
+    second = cluster.submit(jobs)
+    assert (second.jobs, second.already) == (1, 1)
+
+
+def test_a_number_that_was_given_to_somebody_else_is_not_taken_for_ours(site, desk):
+    [job] = desk.jobs("good")
+    number = commands.call(
+        ["sbatch", "--parsable", "--begin=now+600", "-J", "theirs", "--wrap", "true"]
+    ).strip()
+    try:
+        queueing.remember(job.folder, queueing.Submitted(number, "test-0", "/nowhere/logs/log"))
+        assert queueing.places([queueing.last(job.folder)]) == {}
+    finally:
+        commands.call(["scancel", number])
+
+
+def test_a_refused_partition_is_told_in_the_words_of_the_site(site, desk):
+    jobs = desk.jobs("good")
+    before = in_queue()
+    with pytest.raises(RefusedError, match="invalid partition specified: moon"):
+        desk.cluster(partition="moon", canary=True).submit(jobs)
+    assert in_queue() == before
+    assert list((desk.folder / "reports" / "slurm").iterdir()) == []
+
+
+def test_code_that_is_edited_after_submission_changes_no_queued_trial(site, desk):
+    jobs = desk.jobs("good")
+    cluster = desk.cluster(sbatch={"begin": "now+3"})
+    cluster.submit(jobs)
+    Path("slurm_guest.py").write_text("a typo\n")
+    assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["done"]
+
+
+def test_a_canary_that_lives_lets_the_array_in(site, desk):
+    jobs = desk.jobs("good", "good")
+    cluster = desk.cluster(canary=True)
+    submission = cluster.submit(jobs)
+    assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["done", "done"]
+    [canary] = (desk.folder / "reports" / "slurm").glob("*/canary/*/run.json")
+    found = json.loads(canary.read_text())
+    assert (found["state"], found["cost"]["steps"]) == ("done", 12)
+    assert found["attempt"] == 2  # it was told to stop, and went on
+    assert submission.canary
+
+
+def test_a_canary_that_dies_keeps_the_array_out(site, desk, wait):
+    jobs = desk.jobs("raises", "raises")
+    cluster = desk.cluster(canary=True)
+    cluster.submit(jobs)
+    outcomes = desk.follow(cluster, jobs)
+    assert [outcome.state for outcome in outcomes] == ["cancelled"] * 2
+    assert "canary failed, and so nothing was run: error: RuntimeError" in outcomes[0].reason
+    assert not (jobs[0].folder / "attempts").exists()
+    assert queueing.places(queueing.last(job.folder) for job in jobs) == {}
+    trace = settling.canary_trace(queueing.last(jobs[0].folder))
+    assert any("slurm_guest.py" in line for line in trace)
+
+
+class Quiet:
+    """Listens to nothing."""
+
+    def progress(self, worker, job, event):
+        pass
+
+    def finished(self, worker, outcome):
+        pass

@@ -1,0 +1,58 @@
+"""The verbs on a real SLURM: what is in the queue, cancel, try again, and the doctor."""
+
+from ablate.files import write_json
+from ablate.launching import attendance, doctor, ledger, queueing
+from ablate.launching.profile import Profile
+
+PROFILE = Profile(name="test", partition="cpu", memory="1500M", poll_seconds=0.2)
+LATER = {"begin": "now+600"}
+
+
+def plan_of(jobs):
+    names = [job.folder.name for job in jobs]
+    return {"trials": [{"fingerprint": n, "twin": n, "statistics": n} for n in names]}
+
+
+def test_status_says_why_a_run_waits(site, desk, wait):
+    jobs = desk.jobs("good", "good")
+    desk.cluster(sbatch=LATER).submit(jobs)
+    plan, runs = plan_of(jobs), desk.folder / "runs"
+    wait(lambda: str(attendance.queue(plan, runs)).count("PENDING BeginTime") == 2)
+
+
+def test_status_settles_what_was_cancelled_behind_its_back(site, desk):
+    jobs = desk.jobs("good")
+    desk.cluster(sbatch=LATER).submit(jobs)
+    plan, runs = plan_of(jobs), desk.folder / "runs"
+    queueing.cancel(attendance.queued(plan, runs).values())
+    assert attendance.queue(plan, runs) == []
+    assert ledger.entry(jobs[0].folder).state == "cancelled"
+
+
+def test_failures_of_one_kind_are_tried_again(tmp_path):
+    for name, reason in (("aa", "timeout: too long"), ("bb", "node: gone"), ("cc", "nan: loss")):
+        write_json(tmp_path / name / "run.json", {"state": "failed", "reason": reason})
+    plan = {"trials": [{"fingerprint": "aa", "twin": "bb", "statistics": "cc"}]}
+    assert len(attendance.release(plan, tmp_path, ["timeout", "node"])) == 2
+    states = [ledger.entry(tmp_path / name).state for name in ("aa", "bb", "cc")]
+    assert states == ["cancelled", "cancelled", "failed"]
+
+
+def test_the_doctor_runs_a_job_and_finds_nothing_wrong(site, tmp_path):
+    said = []
+    assert doctor.examine(PROFILE, tmp_path, said.append)
+    assert said[-1].startswith("a job runs on n")
+
+
+def test_the_doctor_finds_a_partition_that_is_not_there(site, tmp_path):
+    said = []
+    moon = Profile(name="test", partition="moon")
+    assert not doctor.examine(moon, tmp_path, said.append)
+    assert "invalid partition specified: moon" in said[-1]
+
+
+def test_the_doctor_finds_a_python_that_is_not_there(site, tmp_path):
+    said = []
+    broken = Profile(name="test", memory="500M", python="/nowhere/python")
+    assert not doctor.examine(broken, tmp_path, said.append)
+    assert "/nowhere/python" in said[-1]

@@ -1,0 +1,181 @@
+"""Noise-shaped masks."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from scipy import ndimage, stats
+
+from ablate.chance import generator
+from ablate.model.masking import Grid
+from maskers.noise import EvenBlue, Noise, PowerLaw, _angles, _cosines
+from maskers.unstructured import Random
+
+GRIDS = [Grid(8, 64), Grid(1, 64), Grid(5, 38)]
+
+
+def seen(masker, grid, batch=400, **settings):
+    mask = masker(grid, batch, generator=generator(0, "x"), **settings)
+    return mask.context.view(batch, grid.freq, grid.time)
+
+
+def clustering(masker, grid, batch=400):
+    """Returns how often time neighbours are both visible, 1 where patches are independent."""
+    visible = seen(masker, grid, batch)
+    both = visible[:, :, 1:] & visible[:, :, :-1]
+    return (both.float().mean() / visible.float().mean() ** 2).item()
+
+
+def spectrum(masker, grid, low, high):
+    """Returns the power of masks in a band of radians per patch, white being 1."""
+    visible = seen(masker, grid, 2000).double()
+    visible = visible - visible.mean(dim=(1, 2), keepdim=True)
+    power = (_cosines(grid.freq) @ visible @ _cosines(grid.time).T).square().mean(dim=0)
+    freq, time = _angles(grid)
+    radius = (freq.square() + time.square()).sqrt()
+    inside = (radius >= low) & (radius < high) & (radius > 0)
+    return (power[inside].mean() / power.sum() * (grid.size - 1)).item()
+
+
+def coloured(colour, sigma):
+    return Noise(colour=colour, sigma_freq=sigma, sigma_time=sigma)
+
+
+def test_a_product_in_the_cosine_basis_is_a_convolution_between_reflecting_borders():
+    white = torch.randn(7, 30, generator=generator(0, "x"), dtype=torch.double)
+    rows, columns = _cosines(7), _cosines(30)
+    freq, time = _angles(Grid(7, 30))
+    gain = (-(1.5**2 * freq.square() + 2.5**2 * time.square()) / 2).exp()
+    fast = rows.T @ (gain * (rows @ white @ columns.T)) @ columns
+    slow = ndimage.gaussian_filter(white.numpy(), (1.5, 2.5), mode="reflect", truncate=8)
+    assert torch.allclose(fast, torch.from_numpy(slow), atol=1e-6)
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_blue_noise_spreads_and_green_and_red_cluster(grid):
+    around = [clustering(coloured(colour, 1.0), grid) for colour in ("blue", "green", "red")]
+    white = clustering(Random(ratio=0.75), grid)
+    assert around[0] < 0.8 * white
+    assert white * 1.3 < around[1] < around[2]
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_a_wider_red_makes_larger_clusters(grid):
+    sizes = [clustering(coloured("red", sigma), grid) for sigma in (0.5, 1.0, 2.0)]
+    assert sizes == sorted(sizes)
+
+
+def test_each_colour_has_its_bands_and_lacks_the_others():
+    bands = {
+        colour: [
+            spectrum(coloured(colour, 0.5), Grid(8, 64), *band)
+            for band in ((0, 0.5), (1.5, 2.5), (2.5, 5))
+        ]
+        for colour in ("red", "green", "blue", "purple")
+    }
+    low, middle, high = bands["red"]
+    assert low > middle > high
+    low, middle, high = bands["green"]
+    assert middle > low
+    assert middle > high
+    low, middle, high = bands["blue"]
+    assert high > middle > low
+    low, middle, high = bands["purple"]
+    assert low > 2 * middle
+    assert high > 2 * middle
+
+
+def test_a_reach_per_axis_stretches_clusters_along_it():
+    visible = seen(Noise(colour="red", sigma_freq=0.5, sigma_time=4.0), Grid(16, 64)).float()
+    in_time = (visible[:, :, 1:] * visible[:, :, :-1]).mean()
+    in_freq = (visible[:, 1:] * visible[:, :-1]).mean()
+    assert in_time > 1.5 * in_freq
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_beta_alone_says_how_clustered_a_mask_is(grid):
+    amounts = [clustering(PowerLaw(beta=beta), grid) for beta in (-2, -1, 0, 0.5, 1, 2, 4)]
+    assert all(more - less > 0.1 for less, more in pairwise(amounts))
+    assert amounts[2] == pytest.approx(clustering(Random(ratio=0.75), grid), abs=0.06)
+
+
+def test_beta_zero_draws_every_mask_alike():
+    visible = seen(PowerLaw(beta=0, ratio=2 / 3), Grid(2, 3), 30_000).flatten(1)
+    kinds, counts = visible.unique(dim=0, return_counts=True)
+    assert len(kinds) == 15  # two of six
+    assert stats.chisquare(counts.numpy()).pvalue > 0.001
+
+
+@pytest.mark.parametrize(
+    "masker",
+    [coloured("red", 2.0), coloured("green", 2.0), coloured("blue", 1.0), PowerLaw(beta=2)],
+    ids=str,
+)
+@pytest.mark.parametrize("grid", [*GRIDS, Grid(2, 3)], ids=str)
+def test_borders_are_seen_as_often_as_the_middle(masker, grid):
+    visits = seen(masker, grid, 4000).float().mean(dim=0)
+    assert visits.min() > 0.7 * visits.mean()
+    assert visits.max() < 1.3 * visits.mean()
+
+
+def test_what_filters_everything_out_leaves_uniform_masks():
+    visits = seen(Noise(colour="blue", sigma_freq=0.0, sigma_time=1.0), Grid(8, 1), 4000)
+    assert visits.float().mean(dim=0).min() > 0.2
+
+
+def test_filtering_nothing_is_refused():
+    with pytest.raises(ValueError, match="are both 0, which filters nothing; raise one"):
+        Noise(sigma_freq=0, sigma_time=0)
+
+
+@pytest.mark.parametrize(
+    ("masker", "settings"),
+    [
+        (Noise, {"ratio": 1.0}),
+        (Noise, {"sigma_time": -1.0}),
+        (Noise, {"width": 1.0}),
+        (PowerLaw, {"beta": -3.0}),
+        (PowerLaw, {"ratio": 0.0}),
+        (EvenBlue, {"swaps": -1.0}),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(masker, settings):
+    with pytest.raises(ValueError, match=f"`{next(iter(settings))}`"):
+        masker(**settings)
+
+
+def in_windows(masker, grid, size):
+    """Returns the variance of how many patches are visible in windows, over that of `Random`."""
+    windows = [
+        seen(each, grid, 100).float().unfold(1, size[0], 1).unfold(2, size[1], 1).sum(dim=(3, 4))
+        for each in (masker, Random(ratio=masker.ratio))
+    ]
+    return (windows[0].var() / windows[1].var()).item()
+
+
+@pytest.mark.parametrize(("grid", "size"), [(Grid(8, 64), (4, 4)), (Grid(1, 64), (1, 16))], ids=str)
+def test_even_blue_is_more_even_than_filtered_blue(grid, size):
+    even = in_windows(EvenBlue(ratio=0.75), grid, size)
+    assert even < 0.25
+    assert even < 0.7 * in_windows(Noise(colour="blue", ratio=0.75), grid, size)
+
+
+def test_even_blue_leaves_no_long_gap_on_one_row():
+    visible = seen(EvenBlue(ratio=0.8), Grid(1, 64), 200)[:, 0]
+    around = torch.cat([visible, visible], dim=1)
+    assert around.unfold(1, 10, 1).any(dim=2).all()  # twice the mean spacing, around the edge
+    assert not (around[:, 1:] & around[:, :-1]).any()
+
+
+def test_even_blue_treats_padding_as_neither_void_nor_cluster():
+    valid = (torch.arange(64) < 32).repeat(4).expand(400, -1)
+    visits = seen(EvenBlue(ratio=0.8), Grid(4, 64), 400, valid=valid).float().mean(dim=(0, 1))
+    assert visits[32:].sum() == 0
+    assert visits[:32].min() > 0.6 * 0.2
+    assert visits[:32].max() < 1.5 * 0.2
+
+
+def test_no_swaps_leave_uniform_masks():
+    assert in_windows(EvenBlue(ratio=0.75, swaps=0.0), Grid(8, 64), (4, 4)) == pytest.approx(
+        1.0, abs=0.1
+    )

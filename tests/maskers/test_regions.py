@@ -1,0 +1,124 @@
+"""Masks grown from small pieces."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ablate.chance import generator
+from ablate.model.masking import Grid
+from ablate.testing import Case, cases
+from maskers.regions import BlockWise, Clusters, InverseBlock
+
+GROWING = [InverseBlock, Clusters, BlockWise]
+
+
+@settings(max_examples=15)
+@pytest.mark.parametrize("family", GROWING)
+@given(case=cases(max_time=64), ratio=st.floats(0.05, 0.95))
+def test_the_count_is_exact_for_every_clip_and_nothing_is_left_over(family, case: Case, ratio):
+    mask = family(ratio=ratio)(
+        case.grid, len(case.columns), generator=generator(case.seed, "x"), valid=case.valid
+    )
+    count = case.valid.sum(dim=1)
+    expected = ((1 - ratio) * count).clamp(min=1).minimum(count - 1)
+    assert ((mask.context.sum(dim=1) - expected).abs() <= 0.501).all()
+    assert (mask.context | mask.target_union).equal(case.valid)
+
+
+def test_an_inverse_block_shows_squares_and_single_patches_make_up_the_count():
+    grid = Grid(16, 64)
+    mask = InverseBlock(adjust=0.0)(grid, 200, generator=generator(0, "x"))
+    squares = _solid(mask.context.view(-1, grid.freq, grid.time), 5, 5)
+    assert (squares.sum() / mask.context.sum()) > 0.6  # squares overlap and are cut by the edges
+    by_chance = InverseBlock(adjust=0.0, length=1)(grid, 200, generator=generator(0, "x"))
+    assert not _solid(by_chance.context.view(-1, grid.freq, grid.time), 5, 5).any()
+
+
+def test_flexible_shapes_are_drawn_per_sample():
+    grid = Grid(16, 64)
+    masker = InverseBlock(adjust=0.0, shapes=((2, 10), (10, 2)))
+    context = masker(grid, 200, generator=generator(0, "x")).context
+    cells = context.view(-1, grid.freq, grid.time)
+    wide = _solid(cells, 2, 10).flatten(1).any(dim=1)
+    high = _solid(cells, 10, 2).flatten(1).any(dim=1)
+    assert 0.35 < wide.float().mean() < 0.65
+    assert (wide ^ high).float().mean() > 0.9
+
+
+def test_clusters_are_squares_of_the_side_asked_for():
+    grid = Grid(16, 64)
+    mask = Clusters(ratio=0.2, side=(4, 4))(grid, 200, generator=generator(0, "x"))
+    hidden = mask.target_union.view(-1, grid.freq, grid.time)
+    inside = torch.zeros_like(hidden)
+    inside[:, 4:-4, 4:-4] = True  # squares hang over the edges
+    whole = _solid(hidden, 4, 4) & inside
+    assert whole.sum() / (hidden & inside).sum() > 0.9  # the last square is cut short
+    assert not _solid(hidden, 16, 4).any()
+
+
+def test_clusters_hide_every_patch_alike_and_the_published_ones_do_not():
+    grid = Grid(8, 64)
+    even = Clusters()(grid, 4000, generator=generator(0, "x")).target_union.float().mean(dim=0)
+    assert even.min() > 0.74
+    assert even.max() < 0.82
+    published = Clusters(legacy=True)(grid, 4000, generator=generator(0, "x"))
+    biased = published.target_union.float().mean(dim=0)
+    assert biased[0] == 0
+    assert biased[: grid.time].mean() < 0.5
+
+
+def test_published_clusters_run_on_in_the_next_row():
+    grid = Grid(2, 64)
+    masker = Clusters(ratio=0.03, side=(2, 2), legacy=True)  # 4 of 128 patches: one square
+    hidden = masker(grid, 4000, generator=generator(0, "x")).target_union
+    ends = torch.tensor([63, 64])  # the end of the first row, the beginning of the second
+    assert (hidden.sum(dim=1) == 4).all()
+    assert hidden[:, ends].all(dim=1).any()
+
+
+def test_published_clusters_never_hide_the_first_patch_even_where_all_others_are_hidden():
+    mask = Clusters(ratio=0.9, legacy=True)(Grid(2, 3), 50, generator=generator(0, "x"))
+    assert (mask.target_union.sum(dim=1) == 5).all()
+    assert not mask.target_union[:, 0].any()
+
+
+def test_blocks_of_block_wise_masks_are_few_and_large():
+    grid = Grid(14, 14)
+    hidden = BlockWise(ratio=0.4)(grid, 200, generator=generator(0, "x")).target_union
+    cells = hidden.view(-1, grid.freq, grid.time)
+    assert (_solid(cells, 3, 3).sum() / cells.sum()) > 0.75
+
+
+def test_block_wise_masks_end_where_no_rectangle_fits():
+    masker = BlockWise(ratio=0.9, max_steps=1)
+    mask = masker(Grid(8, 64), 8, generator=generator(0, "x"))
+    assert (mask.context.sum(dim=1) == 51).all()
+
+
+@pytest.mark.parametrize(
+    ("family", "setting", "message"),
+    [
+        (InverseBlock, {"ratio": 1.0}, "`ratio` 1.0 hides nothing or everything"),
+        (InverseBlock, {"length": 0}, "sides must be at least 1 patch"),
+        (InverseBlock, {"shapes": ((5, 5), (0, 3))}, "sides must be at least 1 patch"),
+        (InverseBlock, {"adjust": -0.1}, "`adjust` must lie in"),
+        (Clusters, {"side": (5, 3)}, "`side` must be 1 patch or more, lower end first"),
+        (BlockWise, {"max_steps": 0}, "`min_patches` and `max_steps` must be at least 1"),
+        (BlockWise, {"aspect": (2.0, 0.5)}, "`aspect` must lie in"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(family, setting, message):
+    with pytest.raises(ValueError, match=message):
+        family(**setting)
+
+
+def _solid(cells, height, width):
+    """Marks the cells that lie in some solid rectangle of the marked ones."""
+    windows = cells.unfold(1, height, 1).unfold(2, width, 1).flatten(3).all(dim=3)
+    out = torch.zeros_like(cells)
+    for row in range(height):
+        for column in range(width):
+            part = out[:, row : row + windows.shape[1], column : column + windows.shape[2]]
+            part |= windows
+    return out

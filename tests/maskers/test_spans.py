@@ -1,0 +1,164 @@
+"""Masks of spans of time."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ablate.chance import generator
+from ablate.model.masking import Grid, GridRefusedError
+from ablate.testing import Case, cases
+from maskers.spans import M2DSpans, RandomSpans, SeparateSpans, Spans
+from maskers.wavjepa import WavJEPAInverse, WavJEPASpeech
+
+EXACT = [Spans, RandomSpans, SeparateSpans, M2DSpans]
+LONG = Grid(1, 400)
+
+
+def runs(marked):
+    """Lists the lengths of all runs of marked columns in (columns,)."""
+    values, counts = torch.unique_consecutive(marked, return_counts=True)
+    return counts[values].tolist()
+
+
+@pytest.mark.parametrize("family", EXACT)
+@settings(max_examples=20)
+@given(case=cases(max_freq=4, max_time=100), ratio=st.floats(0.05, 0.9))
+def test_an_exact_number_of_whole_columns_is_hidden_in_every_clip(family, case: Case, ratio):
+    columns = torch.tensor(case.columns)
+    if case.grid.time == 1 or (columns == 1).any():
+        return  # one column cannot be split by time
+    mask = family(ratio=ratio)(
+        case.grid, len(columns), generator=generator(case.seed, "x"), valid=case.valid
+    )
+    hidden = mask.target_union.view(-1, case.grid.freq, case.grid.time)
+    assert (hidden == hidden[:, :1]).all()
+    expected = (columns * ratio).clamp(min=1).minimum(columns - 1)
+    assert ((hidden[:, 0].sum(dim=1) - expected).abs() <= 0.501).all()
+    assert (mask.context | mask.target_union).equal(case.valid)
+
+
+def test_spans_are_no_shorter_than_their_length_but_at_the_ends_and_where_one_is_cut():
+    hidden = Spans(ratio=0.3, length=10)(LONG, 200, generator=generator(0, "x")).target_union
+    inner = [run for row in hidden for run in runs(row[10:-10])]
+    assert sum(run < 10 for run in inner) / len(inner) < 0.2
+    assert min(len(runs(row)) for row in hidden) > 3
+
+
+@pytest.mark.parametrize(
+    ("masker", "bias"),
+    [
+        (Spans(), 0.05),
+        (RandomSpans(), 0.05),
+        (RandomSpans(lengths="geometric", mean=5, longest=10), 0.05),
+        (SeparateSpans(), 0.05),
+        (M2DSpans(), 0.12),  # spans that hang over an end cover less, and give back less
+    ],
+    ids=str,
+)
+def test_every_column_is_hidden_nearly_alike_where_the_count_is_exact(masker, bias):
+    mask = masker(Grid(1, 64), 6000, generator=generator(1, "x"))  # standard error 0.01
+    visits = mask.target_union.float().mean(dim=0)
+    assert (visits / visits.mean() - 1).abs().max() < bias
+
+
+def test_the_published_draw_never_hides_the_last_column():
+    mask = Spans(count="nominal")(Grid(1, 64), 2000, generator=generator(0, "x"))
+    assert not mask.target_union[:, -1].any()
+    assert mask.target_union[:, -2].any()
+
+
+@pytest.mark.parametrize("lengths", ["poisson", "geometric"])
+def test_random_spans_have_lengths_of_the_law_asked_for(lengths):
+    masker = RandomSpans(ratio=0.02, lengths=lengths, mean=5, longest=40)  # few: seldom overlap
+    hidden = masker(Grid(1, 4000), 60, generator=generator(0, "x")).target_union
+    found = torch.tensor([run for row in hidden for run in runs(row)], dtype=torch.float)
+    spread = {"poisson": 5**0.5, "geometric": (5 * 4) ** 0.5}[lengths]
+    assert found.mean() == pytest.approx(5, abs=0.3)
+    assert found.std() == pytest.approx(spread, abs=0.6)
+
+
+@settings(max_examples=40)
+@given(
+    columns=st.integers(20, 200),
+    length=st.integers(2, 12),
+    gap=st.integers(1, 6),
+    seed=st.integers(),
+)
+def test_separate_spans_keep_their_gap_and_are_alike_in_length(columns, length, gap, seed):
+    ratio = 0.6 * length / (length + gap)
+    masker = SeparateSpans(ratio=ratio, length=length, gap=gap)
+    hidden = masker(Grid(1, columns), 8, generator=generator(seed, "x")).target_union
+    for row in hidden:
+        shown = int((~row).nonzero()[0])
+        ring = row.roll(-shown)  # begins with a visible column: no span crosses the end
+        spans, gaps = runs(ring), runs(~ring)
+        if len(spans) > 1:
+            assert max(spans) - min(spans) <= 1
+            assert max(spans) <= length
+            first_and_last = gaps[0] + (gaps[-1] if not ring[-1] else 0)
+            inner = gaps[1 : len(spans)]
+            assert min([*inner, first_and_last]) >= gap
+
+
+def test_m2d_gives_back_single_columns_at_random_or_as_shipped_from_the_end():
+    grid = Grid(1, 64)
+    fixed = M2DSpans(ratio=0.6, length=20)(grid, 4000, generator=generator(0, "x")).target_union
+    shipped = M2DSpans(ratio=0.6, length=20, shipped=True)(
+        grid, 4000, generator=generator(0, "x")
+    ).target_union
+    assert shipped[:, 0].float().mean() < 0.2  # few spans begin with the clip
+    assert shipped[:, -1].float().mean() < 0.2
+    assert fixed[:, 0].float().mean() > 0.5
+    holes = [1 in runs(~row) for row in fixed]
+    assert sum(holes) / len(holes) > 0.5
+    assert sum(1 in runs(~row[1:-1]) for row in shipped) / len(holes) < 0.2
+
+
+@pytest.mark.parametrize("masker", [WavJEPAInverse(), WavJEPASpeech()], ids=str)
+def test_targets_are_sets_of_spans_and_nothing_of_them_is_visible(masker):
+    mask = masker(LONG, 300, generator=generator(0, "x"))
+    assert mask.targets.shape[1] == 4
+    assert mask.targets.any(dim=2).all()
+    assert not (mask.context & mask.target_union).any()
+    assert min(run for targets in mask.targets for row in targets for run in runs(row)) >= 10
+    share = mask.context.float().mean(dim=1)
+    assert share.min() >= masker.min_context
+
+
+def test_the_speech_masker_shows_long_runs_only():
+    mask = WavJEPASpeech(min_run=7)(LONG, 300, generator=generator(0, "x"))
+    assert min(run for row in mask.context for run in runs(row)) == 7
+    assert not (mask.context | mask.target_union).all()
+
+
+def test_a_clip_that_never_gets_enough_context_gives_up_target_sets():
+    masker = WavJEPAInverse(unseen_ratio=0.99, unseen_length=1, min_context=0.5)
+    mask = masker(LONG, 50, generator=generator(0, "x"))
+    assert mask.fallback is not None
+    assert mask.fallback.all()
+    assert (mask.context.float().mean(dim=1) >= 0.5).all()
+    assert mask.targets[:, 0].any(dim=1).all()
+
+
+@pytest.mark.parametrize("masker", [Spans(), SeparateSpans(), WavJEPAInverse()], ids=str)
+def test_a_grid_of_one_column_is_refused(masker):
+    with pytest.raises(GridRefusedError, match="no span of time can split"):
+        masker(Grid(8, 1), 2, generator=generator(0, "x"))
+
+
+@pytest.mark.parametrize(
+    ("family", "setting", "message"),
+    [
+        (Spans, {"ratio": 0.0}, "hides nothing or everything"),
+        (Spans, {"length": 0}, "`length` must be at least 1 patch"),
+        (RandomSpans, {"mean": 50.0}, "`mean` must lie between 1 and `longest`"),
+        (SeparateSpans, {"ratio": 0.95}, "with gaps of 1 hide at most 0.91"),
+        (M2DSpans, {"length": 0}, "`length` must be at least 1 patch"),
+        (WavJEPAInverse, {"num_targets": 0}, "`num_targets` and lengths must be at least 1"),
+        (WavJEPASpeech, {"min_context": 1.5}, "`min_context` must lie in"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(family, setting, message):
+    with pytest.raises(ValueError, match=message):
+        family(**setting)

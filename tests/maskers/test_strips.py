@@ -1,0 +1,172 @@
+"""Masks of whole rows and whole columns."""
+
+from itertools import combinations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ablate.chance import generator
+from ablate.model.masking import Grid, GridRefusedError
+from ablate.testing import Case, cases
+from maskers.strips import (
+    FrequencyStrips,
+    TimeFrequencyProduct,
+    TimeFrequencyUnion,
+    TimeStrips,
+    Tube,
+)
+
+
+def cells(member, grid):
+    return member.view(-1, grid.freq, grid.time)
+
+
+@settings(max_examples=25)
+@given(case=cases(max_freq=8, max_time=64), ratio=st.floats(0.05, 0.95), width=st.integers(1, 9))
+def test_time_strips_hide_an_exact_number_of_whole_columns(case: Case, ratio, width):
+    columns = torch.tensor(case.columns)
+    if case.grid.time == 1 or (columns == 1).any():
+        return  # one column cannot be split by time
+    mask = TimeStrips(ratio=ratio, width=width)(
+        case.grid, len(columns), generator=generator(case.seed, "x"), valid=case.valid
+    )
+    hidden, seen = cells(mask.target_union, case.grid), cells(mask.context, case.grid)
+    assert not (hidden.any(dim=1) & seen.any(dim=1)).any()
+    expected = (columns * ratio).clamp(min=1).minimum(columns - 1)
+    assert ((hidden.any(dim=1).sum(dim=1) - expected).abs() <= 0.501).all()
+
+
+@settings(max_examples=25)
+@given(freq=st.integers(2, 16), ratio=st.floats(0.05, 0.95), width=st.integers(1, 9))
+def test_frequency_strips_hide_an_exact_number_of_whole_rows(freq, ratio, width):
+    grid = Grid(freq, 7)
+    mask = FrequencyStrips(ratio=ratio, width=width)(grid, 8, generator=generator(0, "x"))
+    hidden, seen = cells(mask.target_union, grid), cells(mask.context, grid)
+    assert not (hidden.any(dim=2) & seen.any(dim=2)).any()
+    expected = min(max(freq * ratio, 1), freq - 1)
+    assert ((hidden.any(dim=2).sum(dim=1) - expected).abs() <= 0.501).all()
+
+
+@pytest.mark.parametrize("width", [1, 4, 8])
+def test_strips_are_as_wide_as_asked_and_one_is_cut_short(width):
+    hidden = TimeStrips(ratio=0.25, width=width)(Grid(1, 256), 200, generator=generator(0, "x"))
+    runs = [run for row in hidden.target_union for run in run_lengths(row[8:-8])]
+    whole = [run for run in runs if run % width == 0]
+    assert min(whole) == width
+    assert len(whole) / len(runs) > 0.8
+
+
+def test_a_tube_keeps_its_pattern_for_its_length():
+    grid = Grid(8, 64)
+    for length in (None, 16):
+        hidden = Tube(ratio=0.5, length=length)(grid, 50, generator=generator(0, "x")).target_union
+        tubes = cells(hidden, grid).unfold(2, length or 64, length or 64)  # rows, tubes, columns
+        assert (tubes == tubes[..., :1]).all()
+        assert (tubes[..., 0].sum(dim=1) == 4).all()
+    assert not (tubes[:, :, 0] == tubes[:, :, 1]).all()
+
+
+def test_a_tube_along_frequency_keeps_a_pattern_of_columns():
+    grid = Grid(8, 64)
+    masker = Tube(ratio=0.5, along="freq", length=4)
+    hidden = cells(masker(grid, 50, generator=generator(0, "x")).target_union, grid)
+    assert (hidden[:, :4] == hidden[:, :1]).all()
+    assert (hidden[:, 4:] == hidden[:, 4:5]).all()
+    assert not (hidden[:, 0] == hidden[:, 4]).all()
+    assert (hidden.sum(dim=2) == 32).all()
+
+
+def test_a_product_shows_the_crossings_of_kept_rows_and_kept_columns():
+    grid = Grid(8, 64)
+    seen = cells(TimeFrequencyProduct()(grid, 100, generator=generator(0, "x")).context, grid)
+    rows, times = seen.any(dim=2, keepdim=True), seen.any(dim=1, keepdim=True)
+    assert (seen == (rows & times)).all()
+    assert (rows.sum(dim=1) == 6).all()  # of 8, 0.3 being hidden
+    assert (times.sum(dim=2) == 19).all()  # of 64, 0.7 being hidden
+
+
+@pytest.mark.parametrize("grid", [Grid(8, 64), Grid(5, 38), Grid(1, 64)], ids=str)
+def test_a_union_hides_rows_and_columns_and_the_share_asked_for(grid):
+    mask = TimeFrequencyUnion(ratio=0.7)(grid, 500, generator=generator(0, "x"))
+    seen = cells(mask.context, grid)
+    rows, times = seen.any(dim=2, keepdim=True), seen.any(dim=1, keepdim=True)
+    assert (seen == (rows & times)).all()
+    half_a_column = 0.5 / grid.time
+    assert (mask.context.float().mean(dim=1) - 0.3).abs().max() <= half_a_column + 1e-6
+    if grid.freq > 1:
+        assert len(rows.sum(dim=1).unique()) > 2  # every sample draws its own number
+
+
+def test_the_shipped_union_shows_only_patches_of_the_lines_it_drew_as_many_as_it_left():
+    grid = Grid(3, 5)
+    for seed in range(20):
+        mask = TimeFrequencyUnion(shipped=True)(grid, 20, generator=generator(seed, "x"))
+        number = mask.context.sum(dim=1).unique()
+        assert len(number) == 1  # shared by the batch
+        for target in cells(mask.target_union, grid):
+            assert any(
+                target[list(rows)][:, list(columns)].all()  # crossings of the lines it left
+                for rows in subsets(grid.freq)
+                for columns in subsets(grid.time)
+                if len(rows) * len(columns) == number
+            )
+
+
+def test_the_shipped_union_shows_scattered_patches_and_not_the_crossings_of_what_it_left():
+    grid = Grid(8, 64)
+    for seed in range(20):
+        mask = TimeFrequencyUnion(shipped=True)(grid, 20, generator=generator(seed, "x"))
+        seen = cells(mask.context, grid)
+        crossings = seen.any(dim=2, keepdim=True) & seen.any(dim=1, keepdim=True)
+        assert (seen != crossings).flatten(1).any(dim=1).all()
+
+
+def subsets(count):
+    return [subset for size in range(count + 1) for subset in combinations(range(count), size)]
+
+
+@pytest.mark.parametrize(
+    ("masker", "grid"),
+    [
+        (TimeStrips(), Grid(8, 1)),
+        (FrequencyStrips(), Grid(1, 64)),
+        (Tube(), Grid(1, 64)),
+        (Tube(along="freq"), Grid(8, 1)),
+    ],
+    ids=str,
+)
+def test_a_grid_of_one_line_is_refused_where_lines_are_hidden_whole(masker, grid):
+    with pytest.raises(GridRefusedError, match="to hide it is to hide the whole clip"):
+        masker(grid, 2, generator=generator(0, "x"))
+
+
+def test_a_clip_of_one_column_gets_a_context_all_the_same():
+    grid = Grid(8, 64)
+    valid = (torch.arange(64) < 1).repeat(8).expand(3, -1)
+    mask = TimeStrips()(grid, 3, generator=generator(0, "x"), valid=valid)
+    assert (mask.context.sum(dim=1) == 1).all()
+    assert mask.fallback is not None
+    assert mask.fallback.all()
+
+
+@pytest.mark.parametrize(
+    ("family", "setting", "message"),
+    [
+        (TimeStrips, {"ratio": 0.0}, "`ratio` 0.0 hides nothing or everything"),
+        (TimeStrips, {"width": 0}, "`width` must be at least 1 patch"),
+        (FrequencyStrips, {"ratio": 1.0}, "`ratio` 1.0 hides nothing or everything"),
+        (Tube, {"length": -1}, "`length` must be at least 1 patch"),
+        (TimeFrequencyProduct, {"time": 0.0}, "use TimeStrips or FrequencyStrips"),
+        (TimeFrequencyUnion, {"ratio": 1.5}, "`ratio` must lie in"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(family, setting, message):
+    with pytest.raises(ValueError, match=message):
+        family(**setting)
+
+
+def run_lengths(marked):
+    values, counts = torch.unique_consecutive(marked, return_counts=True)
+    return counts[values].tolist()

@@ -1,0 +1,171 @@
+"""A sweep through the front door, against a stand-in for the worker."""
+
+import json
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ablate import study
+
+ROOT = Path(__file__).parents[1]
+STAND_IN = (sys.executable, str(ROOT / "tests" / "launching" / "stand_in.py"))
+STUDY = """\
+# Does it matter once it is tuned?
+study: tuned
+baseline:
+  data: {type: Sound}
+  masker: {type: Good}
+  patchifier: {type: Squares}
+  optimizer: {rate: 0.1}
+factors:
+  masker:
+    good: {type: Good}
+    other: {type: Other}
+sweep:
+  per: masker
+  trials: 4
+  sampler: random
+  space:
+    optimizer.rate: {low: 0.1, high: 10.0, log: true}
+  only:
+    other: {masker.ratio: {low: 0.2, high: 0.8}}
+seeds: 2
+probes: {knn: {type: KNN, k: 10}}
+score: knn.mean
+"""
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    Path("study.yaml").write_text(STUDY)
+    return tmp_path
+
+
+def run(*overrides: str) -> int:
+    return study.run(Path("study.yaml"), overrides, workers=2, command=STAND_IN)
+
+
+def configs() -> list[dict[str, object]]:
+    files = Path("runs").glob("*/config.json")
+    found = [json.loads(file.read_text()) for file in files]
+    return [config["settings"] for config in found if config["kind"] == "jepa"]
+
+
+def plan() -> dict[str, object]:
+    content: dict[str, object] = json.loads(Path("reports/tuned/plan.json").read_text())
+    return content
+
+
+def test_every_level_is_tuned_with_as_many_points(desk: Path) -> None:
+    assert run() == study.DONE
+    assert [found["points"] for found in plan()["sweep"]] == [4, 4]
+    tuned_on = [settings for settings in configs() if settings["seed"] == 1000]
+    assert sum(settings["masker"]["type"] == "Good" for settings in tuned_on) == 4
+    assert sum(settings["masker"]["type"] == "Other" for settings in tuned_on) == 4
+
+
+def test_the_best_by_validation_is_trained_on_fresh_seeds_alone(desk: Path) -> None:
+    run()
+    tuned_on = [settings for settings in configs() if settings["seed"] == 1000]
+    for label, kind in (("good", "Good"), ("other", "Other")):
+        rates = [s["optimizer"]["rate"] for s in tuned_on if s["masker"]["type"] == kind]
+        verdict = [t for t in plan()["trials"] if t["levels"]["masker"] == label]
+        # the stand-in's validation score grows with the rate
+        assert {t["settings"]["optimizer"]["rate"] for t in verdict} == {max(rates)}
+        assert [t["seed"] for t in verdict] == [0, 1]
+
+
+def test_a_setting_of_one_level_alone_is_turned_there_alone(desk: Path) -> None:
+    run()
+    ratios = {"Good": set(), "Other": set()}
+    for settings in configs():
+        ratios[settings["masker"]["type"]].add(settings["masker"]["ratio"])
+    assert ratios["Good"] == {0.5}
+    assert len(ratios["Other"]) == 4
+
+
+def test_a_sweep_without_factors_holds_the_tuned_against_the_baseline(desk: Path) -> None:
+    text = STUDY.replace("  per: masker\n", "")
+    start, end = text.index("factors:"), text.index("sweep:")
+    text = text[:start] + text[end:]
+    start, end = text.index("  only:"), text.index("seeds: 2")
+    Path("study.yaml").write_text(text[:start] + text[end:])
+    assert run() == study.DONE
+    assert plan()["factors"] == {"settings": ["baseline", "tuned"]}
+    assert len(plan()["trials"]) == 4
+
+
+def test_a_second_time_nothing_is_trained(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    before = sorted(Path("runs").glob("*"))
+    assert run() == study.DONE
+    assert "0 trials to run, 4 done, 0 failed, of 4" in capsys.readouterr().out
+    assert sorted(Path("runs").glob("*")) == before
+
+
+def test_a_point_that_is_refused_is_told_with_its_reason(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("sweep.only.other={masker.ratio: {low: 0.2, high: 1.8}}") == study.WRONG
+    said = capsys.readouterr().err
+    assert "`masker.ratio`: must be at most 1 (in `sweep.space.masker.ratio`)" in said
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("sweep.sampler=tpee", "there is no sampler `tpee` (did you mean `tpe`?)"),
+        ("sweep.pruner=median", "`sweep.pruner` must be `none`: a trial is probed only at its end"),
+        ("sweep.space={optimizr.rate: [1, 2]}", "`optimizr.rate` is no setting of a trial"),
+        ("sweep.space={masker: {a: {type: A}}}", "would replace the levels of factor `masker`"),
+        ("sweep.space={budget.steps: {low: 2, high: 1}}", "has low 2 and high 1"),
+        ("sweep.per=maskr", "names no factor of the study: `maskr` (did you mean `masker`?)"),
+        ("sweep.seeds=[1, 7]", "seeds 1 are in `sweep.seeds` and in `seeds`"),
+        ("sweep.trials=0", "`sweep.trials` must be a count from 1 up; got 0"),
+        ("sweep.minutes=-1", "`sweep.minutes` must be more than 0; got -1"),
+        ("sweep.objectives=[cost.flops]", "begins with `score`"),
+        ("sweep.storage=here", "must be `journal`, or a URL such as"),
+        ("sweep.trails=3", "unknown key `trails` of `sweep` (did you mean `trials`?)"),
+        ("sweep.only={othr: {masker.ratio: [0.1, 0.2]}}", "is no level of a factor (did you"),
+    ],
+)
+def test_a_mistake_in_the_section_is_told_before_anything_runs(
+    desk: Path, capsys: pytest.CaptureFixture[str], override: str, said: str
+) -> None:
+    assert run(override) == study.WRONG
+    assert said in capsys.readouterr().err
+    assert [path.name for path in desk.iterdir()] == ["study.yaml"]
+
+
+def test_a_storage_that_cannot_be_reached_is_told_within_ten_seconds(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("psycopg")
+    run()
+    before = sorted(Path("runs").glob("*"))
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never says a word
+        port = silent.getsockname()[1]
+        started = time.monotonic()
+        url = f"postgresql+psycopg://me:secret@127.0.0.1:{port}/x"
+        assert run(f"sweep.storage={url}") == study.FAILED
+        assert time.monotonic() - started < 10
+    said = capsys.readouterr().err
+    assert f"the storage postgresql+psycopg://127.0.0.1:{port}/x fails" in said
+    assert "secret" not in said
+    assert sorted(Path("runs").glob("*")) == before
+
+
+def test_a_plan_shows_the_sweep_and_runs_nothing(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study.show(Path("study.yaml"), command=STAND_IN) == study.DONE
+    assert "sweep of other: 4 points by random: optimizer.rate, masker.ratio" in (
+        capsys.readouterr().out
+    )
+    assert not Path("runs").exists()
