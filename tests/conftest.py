@@ -19,9 +19,13 @@ def _one_thread() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips GPU tests where there is none, unless `ABLATE_REQUIRE` names `gpu`."""
-    if torch.cuda.is_available() or "gpu" in os.environ.get("ABLATE_REQUIRE", ""):
-        return
+    """Skips what this machine lacks, or nobody asked for, unless `ABLATE_REQUIRE` names it."""
+    required = os.environ.get("ABLATE_REQUIRE", "").split(",")
+    gpu = torch.cuda.is_available() or "gpu" in required
     for item in items:
-        if item.get_closest_marker("gpu"):
+        if item.get_closest_marker("gpu") and not gpu:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+        asked = item.get_closest_marker("on_request")
+        if asked and asked.args[0] not in required:
+            reason = f"runs on request: set ABLATE_REQUIRE={asked.args[0]}"
+            item.add_marker(pytest.mark.skip(reason=reason))

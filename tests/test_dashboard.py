@@ -20,6 +20,8 @@ from ablate import study
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
+pytestmark = pytest.mark.on_request("sweeps")  # samplers draw anew in every process
+
 ROOT = Path(__file__).parents[1]
 STAND_IN = (sys.executable, str(ROOT / "tests" / "launching" / "stand_in.py"))
 ENTRY = "from ablate.cli import main; main()"

@@ -15,6 +15,8 @@ from ablate.sweeping.search import MOST_TRIES, Search
 from ablate.sweeping.storage import open_storage
 from ablate.text import from_plain
 
+pytestmark = pytest.mark.on_request("sweeps")  # samplers draw anew in every process
+
 X = {"low": 0.0, "high": 1.0}
 Make = Callable[..., Search]
 OPTIMUM = 0.397887
