@@ -1,10 +1,8 @@
 """What is on disk, and what is left to do."""
 
 import json
-import multiprocessing
-import os
-import signal
-import time
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,22 +57,25 @@ def test_a_run_is_held_once(tmp_path: Path) -> None:
         assert (first, second) == (True, False)
 
 
+HOLDER = """
+import sys, time
+from pathlib import Path
+from ablate.launching import ledger
+
+with ledger.held(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
 def test_a_run_is_let_go_by_a_process_that_is_killed(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    holder = context.Process(target=hold_for_ever, args=(tmp_path / "run", ready))
-    holder.start()
-    assert ready.wait(30)
-    assert ledger.is_held(tmp_path / "run")
-    os.kill(holder.pid or 0, signal.SIGKILL)
-    holder.join()
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert ledger.is_held(tmp_path / "run")
+        holder.kill()
     assert not ledger.is_held(tmp_path / "run")
-
-
-def hold_for_ever(folder: Path, ready: Any) -> None:
-    with ledger.held(folder):
-        ready.set()
-        time.sleep(60)
 
 
 def test_closing_keeps_a_run_that_has_ended(tmp_path: Path) -> None:
