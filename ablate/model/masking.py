@@ -206,6 +206,9 @@ def leave_visible(
     the context; where it covers the whole clip, one of its patches does.
     """
     least = least.clamp(min=1)
+    hidden = union(targets)
+    if ((context & ~hidden).sum(dim=1) >= least).all():
+        return Mask(context & ~hidden, targets)
     hidden = torch.zeros_like(context)
     kept: list[Tensor] = []
     for block in targets.unbind(dim=1):  # a handful: a running union beats `cumsum` of bools
