@@ -12,7 +12,15 @@ from ablate.parts import PartError, Problem, build, resolve
 from ablate.probing.probe import AbstractProbe
 from ablate.workshop.mask_statistics import realised_shares
 from ablate.workshop.matching import Match, is_asked, matched, without
-from ablate.workshop.subjects import Sound, Subject, Trial, fingerprint, kind_of, open_sound
+from ablate.workshop.subjects import (
+    Sound,
+    Subject,
+    Trial,
+    fingerprint,
+    kind_of,
+    num_parameters,
+    open_sound,
+)
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -143,8 +151,7 @@ def _parameters(trial: Trial) -> dict[str, int]:
     with torch.device("meta"):
         encoder = trial.encoder.build(trial.twin.grid, trial.patchifier.pixels)
         predictor = trial.predictor.build(trial.twin.grid, encoder.dim)
-    modules = {"encoder": encoder, "predictor": predictor}
-    return {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
+    return num_parameters(encoder, predictor)
 
 
 def _describe(sound: Sound) -> dict[str, Any]:

@@ -24,7 +24,15 @@ from ablate.training.trainer import Outcome, Trainer
 from ablate.workshop.planning import Emit, build_probes
 from ablate.workshop.scoring import ENCODER, save_encoder, score
 from ablate.workshop.state import Ended, RunState
-from ablate.workshop.subjects import KINDS, Sound, Subject, Trial, fingerprint, open_sound
+from ablate.workshop.subjects import (
+    KINDS,
+    Sound,
+    Subject,
+    Trial,
+    fingerprint,
+    num_parameters,
+    open_sound,
+)
 
 
 def run(
@@ -95,7 +103,8 @@ def train(
     What it cost is written down before its encoder is: the encoder says that it is trained.
     """
     if device.type == "cuda":
-        torch.cuda.init()  # type: ignore[no-untyped-call]  # counting memory needs it, and nothing before does it
+        # counting memory needs it, and nothing before does it
+        torch.cuda.init()  # type: ignore[no-untyped-call]
         torch.cuda.set_device(device)
         torch.cuda.reset_peak_memory_stats(device)
     grid, steps = trial.twin.grid, trial.budget.steps
@@ -130,14 +139,11 @@ def train(
                 step, lambda: paint(batch.mels[0], mask, grid)
             ),
         ).train(saved)
-    parameters = {"encoder": jepa.encoder, "predictor": jepa.predictor}
     state.facts |= {
         **_summary(outcome, device),
         "warnings": warnings,
         "precision": trial.optimizer.precision,
-        "parameters": {
-            name: sum(p.numel() for p in module.parameters()) for name, module in parameters.items()
-        },
+        "parameters": num_parameters(jepa.encoder, jepa.predictor),
     }
     state.put("running")
     save_encoder(folder, jepa.target_encoder, sound)

@@ -24,7 +24,7 @@ from ablate.model.jepa import JEPA
 from ablate.model.masking import AbstractMasker, Grid
 from ablate.model.objectives import AbstractObjective
 from ablate.model.patchify import AbstractPatchifier
-from ablate.model.predictor import AbstractPredictor
+from ablate.model.predictor import AbstractPredictor, Predictor
 from ablate.model.transformer import initialise
 from ablate.parts import identity
 from ablate.probing.tasks import Indices, Task, find_tasks, pretraining_clips
@@ -123,6 +123,12 @@ def fingerprint(subject: Subject, data_digest: str) -> str:
     settings = {**identity(subject), "type": kind_of(subject), "data": data_digest}
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def num_parameters(encoder: Encoder, predictor: Predictor) -> dict[str, int]:
+    """Counts the weights of both."""
+    modules = {"encoder": encoder, "predictor": predictor}
+    return {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
 
 
 @dataclass(frozen=True)
