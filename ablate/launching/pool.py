@@ -190,8 +190,8 @@ class Pool:
             else:
                 self._news.put((index, job, outcome))
 
-    def _end_of(self, index: int, job: Job, *, waited: bool) -> Outcome | None:
-        """Has a worker do the job; None where another process has claimed it."""
+    def _end_of(self, index: int, job: Job, *, waited: bool) -> Outcome:
+        """Has a worker do the job."""
         entry = ledger.entry(job.folder)
         if waited and entry.state == "failed":  # just now, elsewhere: not to be tried twice
             return Outcome(job, "failed", entry.reason)
@@ -211,8 +211,6 @@ class Pool:
             answer = worker.ask(request, lambda event: self._news.put((index, job, event)))
         except WorkerDiedError as error:
             return self._lost(index, job, str(error), time.monotonic() - started)
-        if answer.get("state") == "claimed":
-            return None
         if answer.get("state") == "preempted" and not self._stopping:
             self._retire(index)  # somebody else told it to stop; another goes on from there
             return self._end_of(index, job, waited=waited)
