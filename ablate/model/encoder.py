@@ -5,21 +5,47 @@ to build; what is built is a module.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing
 
+Hidden = Literal["drop", "replace"]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoder makes of a batch."""
+
+    tokens: Tensor  # (tokens, dim), after the last norm
+    layers: tuple[Tensor, ...]  # each layer's output (tokens, dim), first to last, before that norm
+    summary: Tensor | None = None  # (samples, dim): the summary token after the last norm
+
 
 class Encoder(nn.Module, ABC):
-    """Turns the packed patches of a batch into features."""
+    """Turns the packed patches of a batch into features.
+
+    What becomes of hidden patches is the encoder's own: one that drops them is given a packing
+    of the visible patches; one that replaces them is given a packing of all real patches, and
+    told which of these are `hidden`: a learned embedding stands in for what they hold, while
+    their place stays known.
+    """
 
     dim: int
+    hidden: Hidden
 
     @abstractmethod
-    def forward(self, patches: Tensor, packing: Packing) -> Tensor:
-        """Encodes (batch, patches, pixels), where `packing` says, into (tokens, dim)."""
+    def forward(
+        self, patches: Tensor, packing: Packing, *, hidden: Tensor | None = None
+    ) -> Encoded:
+        """Encodes (clips, patches, pixels), where `packing` says.
+
+        `hidden`, bool (tokens,) on the device of the patches, is for an encoder that replaces;
+        without it nothing is hidden.
+        """
 
     @abstractmethod
     def flops(self, packing: Packing) -> int:

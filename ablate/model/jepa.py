@@ -65,14 +65,16 @@ class JEPA(nn.Module):
         if batching == "pad":
             context = pad(mask.context, device, copies=copies)
             asked = pad(union, device, copies=copies)
-            filled = self.predictor(self.encoder(patches, context), context, asked)
+            seen = self.encoder(patches, context).tokens
+            filled = self.predictor(seen, context, asked)
             predicted = filled.index_select(0, real_rows(asked, device))
         else:
             asked = targets
-            predicted = self.predictor(self.encoder(patches, context), context, targets)
+            seen = self.encoder(patches, context).tokens
+            predicted = self.predictor(seen, context, targets)
         whole = pack(valid, device)
         with torch.no_grad():
-            everything = self.target_encoder(patches, whole)
+            everything = self.target_encoder(patches, whole).tokens
             rows = rows_of(union, valid, device, copies=copies)
             target = everything.index_select(0, rows)
         return Prediction(predicted.float(), normalise(target), context, targets, asked, whole)

@@ -50,10 +50,15 @@ class Transformer(nn.Module):
         self._weights = sum(p.numel() for p in self.layers.parameters() if p.dim() == 2)
 
     def forward(self, tokens: Tensor, segments: Segments) -> Tensor:
+        return self.outputs(tokens, segments)[1]
+
+    def outputs(self, tokens: Tensor, segments: Segments) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Returns what each layer gives, and the last of it normed."""
+        layers = []
         for layer in self.layers:
             tokens = layer(tokens, segments)
-        normed: Tensor = self.norm(tokens)
-        return normed
+            layers.append(tokens)
+        return tuple(layers), self.norm(tokens)
 
     def flops(self, segments: Segments) -> int:
         """Counts the operations of one forward pass: 2 per multiply-add of every product."""

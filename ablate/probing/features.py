@@ -49,7 +49,8 @@ def encoder_features(
     counts = torch.zeros(clips * grid.freq, 1, dtype=torch.float64)
     for batch, owners in _batches(store, crop_frames, normaliser, windows_at_once):
         packing = pack(patchifier.valid(batch.valid_frames, batch.mels.shape[1]), device)
-        tokens = encoder(patchifier.cut(batch.mels.to(device)), packing).double().cpu()
+        encoded = encoder(patchifier.cut(batch.mels.to(device)), packing)
+        tokens = encoded.tokens.double().cpu()
         owner = owners[packing.owner.cpu()]
         cell = owner * grid.freq + packing.place.cpu() // grid.time
         sums.index_add_(0, cell, tokens)

@@ -98,7 +98,7 @@ class Trainer:
         batch = self.loader.batch(0, REFERENCE_CLIPS)
         patches, valid = self._cut(batch)
         with torch.no_grad(), self._autocast():
-            features = self.jepa.target_encoder(patches, pack(valid, self.device))
+            features = self.jepa.target_encoder(patches, pack(valid, self.device)).tokens
         return Health.of(features)
 
     def _draw(self, step: int) -> tuple[Batch, Tensor, Mask, Tensor]:
@@ -121,7 +121,7 @@ class Trainer:
             return patches.cpu() if self.masker.promises.needs else None
         whole = pack(valid, self.device)
         with torch.no_grad(), self._autocast():
-            tokens = self.jepa.target_encoder(patches, whole).float()
+            tokens = self.jepa.target_encoder(patches, whole).tokens.float()
         cells = tokens.new_zeros(valid.numel(), tokens.shape[1]).index_copy(0, whole.index, tokens)
         shown: Tensor = cells.view(*valid.shape, -1).cpu()
         return shown

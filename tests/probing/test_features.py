@@ -50,7 +50,7 @@ def test_pooling_agrees_with_one_clip_at_a_time(store, patch):
             valid = patchifier.valid(valid_frames.unsqueeze(0), 32)
             packing = pack(valid)
             with torch.no_grad():
-                tokens.append(encoder(patchifier.cut(mel.unsqueeze(0)), packing))
+                tokens.append(encoder(patchifier.cut(mel.unsqueeze(0)), packing).tokens)
             rows.extend((packing.place // grid.time).tolist())
         together, row = torch.cat(tokens), torch.tensor(rows)
         mean, std = together.mean(dim=0), together.std(dim=0, correction=0)
