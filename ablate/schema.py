@@ -19,6 +19,7 @@ SETTINGS = (  # what a trial is made of; the seed is added to each
     "masker",
     "encoder",
     "predictor",
+    "target",
     "objective",
     "budget",
     "optimizer",

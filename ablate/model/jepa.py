@@ -1,21 +1,20 @@
-"""The JEPA: a context encoder, a predictor, and a target encoder that follows by moving average.
+"""The JEPA: a context encoder, a predictor, and a target for what is predicted.
 
 Assran et al., "Self-Supervised Learning from Images with a Joint-Embedding Predictive
 Architecture", CVPR 2023. https://arxiv.org/abs/2301.08243
 """
 
-import copy
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from ablate.model.batching import Batching
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Mask
-from ablate.model.objectives import AbstractObjective, mean_per_sample, normalise
-from ablate.model.packing import Packing, pack, pad, real_rows, rows_of
+from ablate.model.objectives import AbstractObjective, mean_per_sample
+from ablate.model.packing import Packing, pack, pad, real_rows
 from ablate.model.predictor import Predictor
+from ablate.model.targets import Target
 from ablate.model.transformer import initialise
 
 
@@ -28,7 +27,8 @@ class Prediction:
     context: Packing
     targets: Packing
     asked: Packing  # the targets as the predictor was given them: maybe padded
-    whole: Packing  # what the target encoder saw: every real patch
+    whole: Packing  # every real patch
+    target_flops: int  # of making the target
 
     def loss(self, objective: AbstractObjective) -> Tensor:
         """Returns the mean over samples of the mean distance over their targets."""
@@ -41,22 +41,29 @@ class Prediction:
 
 
 class JEPA(nn.Module):
-    """Predicts the target encoder's features of hidden patches from the visible ones."""
+    """Predicts the target of hidden patches from the visible ones.
 
-    def __init__(self, encoder: Encoder, predictor: Predictor, seed: int) -> None:
+    The encoder's weights are set already, and those of its target; the predictor's are set here.
+    """
+
+    def __init__(self, encoder: Encoder, predictor: Predictor, target: Target, seed: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.predictor = predictor
-        initialise(encoder, seed, "encoder")
+        self.target = target
         initialise(predictor, seed, "predictor")
-        self.target_encoder = copy.deepcopy(encoder).requires_grad_(requires_grad=False)
+
+    @property
+    def probed(self) -> Encoder:
+        """The encoder that training is for: the target's, where it has one that follows."""
+        return self.target.encoder or self.encoder
 
     def forward(
         self, patches: Tensor, mask: Mask, valid: Tensor, batching: Batching = "pack"
     ) -> Prediction:
         """Takes (clips, patches, pixels) on the device; `mask` and `valid` lie on the CPU.
 
-        The mask may hold several samples per clip; the target encoder sees each clip once.
+        The mask may hold several samples per clip; the target sees each clip once.
         """
         device, union = patches.device, mask.target_union
         copies = len(union) // len(patches)
@@ -72,25 +79,22 @@ class JEPA(nn.Module):
             asked = targets
             seen = self.encoder(patches, context).tokens
             predicted = self.predictor(seen, context, targets)
-        whole = pack(valid, device)
-        with torch.no_grad():
-            everything = self.target_encoder(patches, whole).tokens
-            rows = rows_of(union, valid, device, copies=copies)
-            target = everything.index_select(0, rows)
-        return Prediction(predicted.float(), normalise(target), context, targets, asked, whole)
+        return Prediction(
+            predicted.float(),
+            self.target(patches, valid, union, copies),
+            context,
+            targets,
+            asked,
+            pack(valid, device),
+            self.target.flops(valid, union, copies),
+        )
 
-    @torch.no_grad()
     def follow(self, momentum: float) -> None:
-        """Moves the target encoder: target = momentum * target + (1 - momentum) * encoder.
-
-        Weights are float32 whatever the autocast: at bfloat16, steps of 1e-4 would vanish.
-        """
-        targets: list[Tensor] = list(self.target_encoder.parameters())
-        sources: list[Tensor] = list(self.encoder.parameters())
-        torch._foreach_lerp_(targets, sources, 1 - momentum)
+        """Moves the target towards the context encoder, by as much as 1 - `momentum`."""
+        self.target.follow(self.encoder, momentum)
 
     def flops(self, prediction: Prediction) -> int:
-        """Counts a training step: forward once, backward twice, and the target encoder once."""
+        """Counts a training step: forward once, backward twice, and the target once."""
         learning = self.encoder.flops(prediction.context)
         learning += self.predictor.flops(prediction.context, prediction.asked)
-        return 3 * learning + self.target_encoder.flops(prediction.whole)
+        return 3 * learning + prediction.target_flops

@@ -1,24 +1,36 @@
-"""Objectives: how far predicted features are from the target encoder's.
+"""Objectives: how far what is predicted is from its target.
 
-Targets are layer-normalised over their dimensions, without weights, in float32, as in I-JEPA
-(https://arxiv.org/abs/2301.08243). The loss is the mean over a sample's target patches, then
-over samples: a sample with many targets counts as one with few.
+The loss is the mean over a sample's target patches, then over samples: a sample with many
+targets counts as one with few.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablate.model.masking import Mask
+
 
 class AbstractObjective(ABC):
     """A distance per target patch. Subclasses are frozen keyword-only dataclasses."""
 
+    coupled: ClassVar[bool] = False  # its loss of a batch is no mean over parts of the batch
+
     @abstractmethod
     def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
-        """Compares (tokens, dim) with normalised targets, to (tokens,)."""
+        """Compares (tokens, dim) with targets alike, to (tokens,)."""
+
+    def units(self, mask: Mask) -> int:
+        """Counts what the loss is a mean over, in the mask of any slice of a batch.
+
+        The loss of a batch is the sum over its slices of the slice's loss times its share of
+        the batch's units.
+        """
+        return len(mask.context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +54,6 @@ class L2(AbstractObjective):
 
     def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
         return (predicted - target).square().mean(dim=-1)
-
-
-def normalise(target: Tensor) -> Tensor:
-    """Layer-normalises targets over their last axis, in float32 and without a gradient."""
-    return F.layer_norm(target.detach().float(), target.shape[-1:])
 
 
 def mean_per_sample(distance: Tensor, owner: Tensor, lengths: tuple[int, ...]) -> Tensor:

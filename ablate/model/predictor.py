@@ -1,4 +1,4 @@
-"""The predictor: from the features of the context to those of the targets.
+"""The predictor: from the features of the context to the targets.
 
 Assran et al., CVPR 2023, sec. 3 (https://arxiv.org/abs/2301.08243) calls it once per target
 block; joint prediction of all targets is that of V-JEPA (Bardes et al., 2024,
@@ -23,7 +23,7 @@ class Predictor(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: Tensor, context: Packing, targets: Packing) -> Tensor:
-        """Takes (context tokens, dim) and gives (target tokens, dim)."""
+        """Takes (context tokens, dim) and gives (target tokens, target dim)."""
 
     @abstractmethod
     def flops(self, context: Packing, targets: Packing) -> int:
@@ -34,8 +34,11 @@ class AbstractPredictor(ABC):
     """The settings of a predictor; subclasses are frozen keyword-only dataclasses."""
 
     @abstractmethod
-    def build(self, grid: Grid, dim: int) -> Predictor:
-        """Builds the predictor for an encoder of width `dim`. Weights are not set yet."""
+    def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
+        """Builds the predictor, from features of width `dim` to targets of width `target_dim`.
+
+        Weights are not set yet.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,21 +54,21 @@ class Joint(AbstractPredictor):
     def __post_init__(self) -> None:
         check_width(self.dim, self.heads, self.layers)
 
-    def build(self, grid: Grid, dim: int) -> Predictor:
-        return JointPredictor(self, grid, dim)
+    def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
+        return JointPredictor(self, grid, dim, target_dim)
 
 
 class JointPredictor(Predictor):
     """Context features and mask embeddings, with positions, in one segment per sample."""
 
-    def __init__(self, settings: Joint, grid: Grid, dim: int) -> None:
+    def __init__(self, settings: Joint, grid: Grid, dim: int, target_dim: int) -> None:
         super().__init__()
         self.narrow = nn.Linear(dim, settings.dim)
         self.mask_embedding = nn.Parameter(torch.zeros(settings.dim))
         self.transformer = Transformer(
             settings.dim, settings.layers, settings.heads, settings.mlp_ratio
         )
-        self.widen = nn.Linear(settings.dim, dim)
+        self.widen = nn.Linear(settings.dim, target_dim)
         positions = settings.position_scale * sine_cosine(grid, settings.dim)
         self.register_buffer("positions", positions, persistent=False)
         self.positions: Tensor

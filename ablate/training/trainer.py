@@ -65,7 +65,7 @@ class Trainer:
         """
         steps = self.budget.steps
         adamw = ScheduledAdamW(self.jepa, self.optimizer, steps)
-        guess = PositionGuess(self.grid.size, self.jepa.encoder.dim, self.device)
+        guess = PositionGuess(self.grid.size, self.jepa.target.dim, self.device)
         start, cost, log, window = self.health(), Cost(), None, Window()
         if saved is not None:
             start, cost, log = _restored(saved, self.jepa, adamw, guess, window)
@@ -94,11 +94,11 @@ class Trainer:
         return Outcome(start, self.health(), log, cost)
 
     def health(self) -> Health:
-        """Measures the target encoder's features on a fixed batch of clips, shown whole."""
+        """Measures the probed encoder's features on a fixed batch of clips, shown whole."""
         batch = self.loader.batch(0, REFERENCE_CLIPS)
         patches, valid = self._cut(batch)
         with torch.no_grad(), self._autocast():
-            features = self.jepa.target_encoder(patches, pack(valid, self.device)).tokens
+            features = self.jepa.probed(patches, pack(valid, self.device)).tokens
         return Health.of(features)
 
     def _draw(self, step: int) -> tuple[Batch, Tensor, Mask, Tensor]:
@@ -121,7 +121,7 @@ class Trainer:
             return patches.cpu() if self.masker.promises.needs else None
         whole = pack(valid, self.device)
         with torch.no_grad(), self._autocast():
-            tokens = self.jepa.target_encoder(patches, whole).tokens.float()
+            tokens = self.jepa.probed(patches, whole).tokens.float()
         cells = tokens.new_zeros(valid.numel(), tokens.shape[1]).index_copy(0, whole.index, tokens)
         shown: Tensor = cells.view(*valid.shape, -1).cpu()
         return shown

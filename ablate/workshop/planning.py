@@ -150,7 +150,8 @@ def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, tuple[float, f
 def _parameters(trial: Trial) -> dict[str, int]:
     with torch.device("meta"):
         encoder = trial.encoder.build(trial.twin.grid, trial.patchifier.pixels)
-        predictor = trial.predictor.build(trial.twin.grid, encoder.dim)
+        target = trial.target.build(encoder, trial.twin.grid, trial.patchifier.pixels)
+        predictor = trial.predictor.build(trial.twin.grid, encoder.dim, target.dim)
     return num_parameters(encoder, predictor)
 
 

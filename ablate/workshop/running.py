@@ -146,7 +146,7 @@ def train(
         "parameters": num_parameters(jepa.encoder, jepa.predictor),
     }
     state.put("running")
-    save_encoder(folder, jepa.target_encoder, sound)
+    save_encoder(folder, jepa.probed, sound)
     checkpoints.drop()
 
 

@@ -25,8 +25,9 @@ from ablate.model.masking import AbstractMasker, Grid
 from ablate.model.objectives import AbstractObjective
 from ablate.model.patchify import AbstractPatchifier
 from ablate.model.predictor import AbstractPredictor, Predictor
+from ablate.model.targets import AbstractTarget, Teacher
 from ablate.model.transformer import initialise
-from ablate.parts import identity
+from ablate.parts import AS_BEFORE, identity
 from ablate.probing.tasks import Indices, Task, find_tasks, pretraining_clips
 from ablate.training.optimizer import Budget, Optimizer
 
@@ -73,6 +74,9 @@ class Trial:
     masker: AbstractMasker
     encoder: AbstractEncoder
     predictor: AbstractPredictor
+    target: AbstractTarget = field(
+        default_factory=Teacher, metadata={AS_BEFORE: identity(Teacher())}
+    )
     objective: AbstractObjective
     budget: Budget
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -101,8 +105,10 @@ class Trial:
         return MelStatistics(data=self.data, mel=self.mel)
 
     def build_jepa(self) -> JEPA:
-        encoder = self.twin.build_encoder()
-        return JEPA(encoder, self.predictor.build(self.twin.grid, encoder.dim), self.seed)
+        encoder, grid = self.twin.build_encoder(), self.twin.grid
+        target = self.target.build(encoder, grid, self.patchifier.pixels)
+        predictor = self.predictor.build(grid, encoder.dim, target.dim)
+        return JEPA(encoder, predictor, target, self.seed)
 
 
 Subject = Trial | RandomInit | MelStatistics

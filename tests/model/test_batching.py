@@ -13,6 +13,7 @@ from ablate.model.masking import Grid, Mask
 from ablate.model.objectives import SmoothL1
 from ablate.model.packing import pack, pad
 from ablate.model.predictor import Joint
+from ablate.model.targets import Teacher
 from ablate.model.transformer import initialise
 from ablate.model.vit import ViT
 from ablate.testing import Case, cases
@@ -23,8 +24,10 @@ GRID, PIXELS, CLIPS = Grid(4, 8), 6, 5
 def build() -> JEPA:
     encoder = ViT(dim=16, layers=2, heads=2).build(GRID, PIXELS)
     initialise(encoder, 0, "encoder")
-    jepa = JEPA(encoder, Joint(dim=8, layers=2, heads=2).build(GRID, encoder.dim), 0)
-    initialise(jepa.target_encoder, 1, "encoder")
+    target = Teacher().build(encoder, GRID, PIXELS)
+    predictor = Joint(dim=8, layers=2, heads=2).build(GRID, encoder.dim, target.dim)
+    jepa = JEPA(encoder, predictor, target, 0)
+    initialise(jepa.target.encoder, 1, "encoder")
     return jepa
 
 

@@ -11,6 +11,7 @@ from ablate.model.jepa import JEPA
 from ablate.model.masking import Grid, Mask
 from ablate.model.objectives import L2, SmoothL1
 from ablate.model.predictor import Joint
+from ablate.model.targets import Teacher
 from ablate.model.transformer import initialise
 from ablate.model.vit import ViT
 
@@ -20,8 +21,10 @@ GRID, PIXELS, BATCH = Grid(4, 8), 6, 5
 def build(seed: int = 0) -> JEPA:
     encoder = ViT(dim=16, layers=2, heads=2).build(GRID, PIXELS)
     initialise(encoder, seed, "encoder")
-    jepa = JEPA(encoder, Joint(dim=8, layers=2, heads=2).build(GRID, encoder.dim), seed)
-    initialise(jepa.target_encoder, seed + 1, "encoder")  # as after some training
+    target = Teacher().build(encoder, GRID, PIXELS)
+    predictor = Joint(dim=8, layers=2, heads=2).build(GRID, encoder.dim, target.dim)
+    jepa = JEPA(encoder, predictor, target, seed)
+    initialise(jepa.target.encoder, seed + 1, "encoder")  # as after some training
     return jepa
 
 
@@ -90,27 +93,27 @@ def test_no_gradient_reaches_the_target_encoder():
     patches, mask, valid = ragged_batch()
     jepa = build()
     jepa(patches, mask, valid).loss(SmoothL1()).backward()
-    assert all(p.grad is None for p in jepa.target_encoder.parameters())
+    assert all(p.grad is None for p in jepa.target.encoder.parameters())
     assert all(p.grad is not None for p in jepa.encoder.parameters())
     assert all(p.grad is not None for p in jepa.predictor.parameters())
 
 
 def test_the_target_encoder_is_the_moving_average_in_closed_form():
     jepa = build()
-    start = copy.deepcopy(jepa.target_encoder.state_dict())
+    start = copy.deepcopy(jepa.target.encoder.state_dict())
     for _ in range(3):
         jepa.follow(0.9)
-    for name, value in jepa.target_encoder.state_dict().items():
+    for name, value in jepa.target.encoder.state_dict().items():
         goal = jepa.encoder.state_dict()[name]
         assert torch.allclose(value, 0.9**3 * start[name] + (1 - 0.9**3) * goal, atol=1e-6)
 
 
 def test_a_momentum_near_one_still_moves_the_target_encoder():
     jepa = build()
-    before = [p.clone() for p in jepa.target_encoder.parameters()]
+    before = [p.clone() for p in jepa.target.encoder.parameters()]
     for _ in range(100):
         jepa.follow(0.9999)
-    after = jepa.target_encoder.parameters()
+    after = jepa.target.encoder.parameters()
     moved = [(a - b).abs().max() for a, b in zip(before, after, strict=True)]
     assert max(moved) > 1e-4
 

@@ -46,7 +46,7 @@ def test_targets_that_only_depend_on_their_position_are_guessed_without_context(
         mask = maskers.Random()(grid, 8, generator=generator(0, step))
         targets = pack(mask.target_union)
         target = values[targets.place]
-        prediction = Prediction(target, target, pack(mask.context), targets, targets, targets)
+        prediction = Prediction(target, target, pack(mask.context), targets, targets, targets, 0)
         last = guess.loss(prediction, L2())
         guess.learn(prediction)
     assert last < 1e-6
