@@ -25,12 +25,14 @@ SIDE_BY_SIDE = 128  # patches in time, up to which pictures stand side by side
 FINEST = 48  # patches in time, up to which lines between them leave something to see
 
 
-def draw_masks(masker: AbstractMasker, grid: Grid, mel: Tensor, *, seed: int = 0) -> bytes:
+def draw_masks(
+    masker: AbstractMasker, grid: Grid, mel: Tensor, content: Tensor, *, seed: int = 0
+) -> bytes:
     """Draws three masks of one spectrogram, at the start, middle and end of training, as PNG.
 
-    `mel` is (bands, frames). What is visible shows the sound; a target block is tinted, in one
-    colour per block; what is neither seen nor asked for is dark. Many patches in time get a
-    picture a row.
+    `mel` is (bands, frames), its patches are `content` (1, patches, pixels). What is visible shows
+    the sound; a target block is tinted, in one colour per block; what is neither seen nor asked
+    for is dark. Many patches in time get a picture a row.
     """
     stacked = grid.time > SIDE_BY_SIDE
     rows, columns = (len(MOMENTS), 1) if stacked else (1, len(MOMENTS))
@@ -43,7 +45,7 @@ def draw_masks(masker: AbstractMasker, grid: Grid, mel: Tensor, *, seed: int = 0
             1,
             generator=generator(seed, "picture", moment),
             progress=progress,
-            content=_content(masker, grid, mel),
+            content=None if masker.promises.needs is None else content,
         )
         picture = paint(mel, mask, grid)
         axes.imshow(picture, origin="lower", aspect="auto", interpolation="nearest")
@@ -101,15 +103,19 @@ def draw_counts(
 
 
 def paint(mel: Tensor, mask: Mask, grid: Grid, sample: int = 0) -> npt.NDArray[np.float32]:
-    """Paints one sample's mask over its mel, (bands, frames), to RGB with a last axis of 3."""
-    sound = mel.float().numpy()
+    """Paints one sample's mask over its mel, (bands, frames), to RGB with a last axis of 3.
+
+    A waveform, of one band, is shown by its spectrogram. Patches that overlap are drawn as wide
+    as they are apart.
+    """
+    sound = (_spectrogram(mel) if len(mel) == 1 else mel).float().numpy()
     low, high = np.percentile(sound, (2, 99))
     grey = np.clip((sound - low) / max(high - low, 1e-6), 0, 1)[..., None]
-    seen = _spread(mask.context[sample], grid, mel.shape)
+    seen = _spread(mask.context[sample], grid, sound.shape)
     picture = np.where(seen, 0.12 + 0.88 * grey, np.array(to_rgb(UNSEEN)))
     for block, member in enumerate(mask.targets[sample]):
         colour = np.array(to_rgb(BLOCK_COLOURS[block % len(BLOCK_COLOURS)]))
-        hidden = _spread(member, grid, mel.shape)
+        hidden = _spread(member, grid, sound.shape)
         picture = np.where(hidden, colour * (0.45 + 0.55 * grey), picture)
     return picture.astype(np.float32)
 
@@ -120,8 +126,11 @@ def patches(mel: Tensor, grid: Grid) -> Tensor:
     return rearrange(mel, pattern, freq=grid.freq, time=grid.time)
 
 
-def _content(masker: AbstractMasker, grid: Grid, mel: Tensor) -> Tensor | None:
-    return None if masker.promises.needs is None else patches(mel, grid)
+def _spectrogram(waveform: Tensor) -> Tensor:
+    window = torch.hann_window(400)
+    samples = waveform[0].float()
+    found = torch.stft(samples, 512, 160, 400, window, pad_mode="constant", return_complex=True)
+    return (found.abs().square() + 1e-4).log()
 
 
 def _longest(histogram: Tensor) -> int:
@@ -134,11 +143,12 @@ def _shares(histogram: Tensor, longest: int) -> npt.NDArray[np.float64]:
     return np.asarray(counts[1 : longest + 1] / max(counts.sum(), 1))
 
 
-def _spread(member: Tensor, grid: Grid, shape: torch.Size) -> npt.NDArray[np.bool_]:
-    """Repeats each patch's membership over its mel values, with a last axis for colour."""
+def _spread(member: Tensor, grid: Grid, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Repeats each patch's membership over its values, with a last axis for colour."""
     cells = member.view(grid.freq, grid.time).numpy()
-    tall = np.repeat(cells, shape[0] // grid.freq, axis=0)
-    return np.repeat(tall, shape[1] // grid.time, axis=1)[..., None]
+    rows = np.arange(shape[0]) * grid.freq // shape[0]
+    columns = np.arange(shape[1]) * grid.time // shape[1]
+    return cells[rows][:, columns, None]
 
 
 def _edges(patches: int, pixels: int) -> list[float]:

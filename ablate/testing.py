@@ -1,10 +1,14 @@
-"""The promises of maskers, as a test for this zoo and for yours: `check_masker(MyMasker())`.
+"""The promises of maskers and patchifiers, as a test for these and for yours.
 
-The strategies are exported for tests of your own. A broken promise raises `AssertionError`
-with the smallest grid that breaks it.
+`check_masker(MyMasker())` and `check_patchifier(MyPatchifier())`. The strategies are exported for
+tests of your own. A broken promise raises `AssertionError` with the smallest case that breaks it.
 """
 
+import contextlib
+import dataclasses
 import random
+import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +20,7 @@ from torch import Tensor
 
 from ablate.chance import generator
 from ablate.model.masking import AbstractMasker, Grid, GridRefusedError, Mask
+from ablate.model.patchify import AbstractPatchifier
 from ablate.model.promises import check_mask
 
 # rows by columns: squares of AudioMAE, M2D and Audio-JEPA, an image, strips, and a tiny clip
@@ -60,16 +65,8 @@ def check_masker(masker: AbstractMasker, *, max_examples: int = 50, draws: int =
     Draws `max_examples` cases with Hypothesis, then counts visits over `draws` masks on each of
     `NAMED_GRIDS`. Maskers that need content are given random floats of 8 dimensions.
     """
-    profile = settings(
-        max_examples=max_examples,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-        phases=(Phase.generate, Phase.shrink),
-    )
 
-    @profile
+    @_profile(max_examples)
     @given(case=cases())
     def keeps_its_promises(case: Case) -> None:
         note(f"masker: {masker}")
@@ -91,6 +88,109 @@ def check_masker(masker: AbstractMasker, *, max_examples: int = 50, draws: int =
         raise AssertionError(message) from error
     for grid in NAMED_GRIDS:
         _check_visits(masker, grid, draws)
+
+
+def check_patchifier(patchifier: AbstractPatchifier, *, max_examples: int = 50) -> None:
+    """Checks a patchifier against every promise of `AbstractPatchifier`.
+
+    Draws `max_examples` sizes of sound with Hypothesis, from 1 to 16x256 patches and up to 40
+    bands or frames beside that, with clips of any length in them.
+    """
+
+    @_profile(max_examples)
+    @given(sizes=_sizes(patchifier), lengths=st.lists(st.floats(0, 1), min_size=1, max_size=3))
+    def keeps_its_promises(sizes: tuple[int, int], lengths: list[float]) -> None:
+        bands, frames = sizes
+        note(f"patchifier: {patchifier}; a mel of {bands} bands and {frames} frames")
+        try:
+            grid = patchifier.grid(bands, frames)
+        except ValueError as refusal:
+            _check_refusal(patchifier, bands, frames, str(refusal))
+            return
+        _check_round_trip(patchifier, grid, bands, frames)
+        real = torch.tensor([round(length * frames) for length in lengths])
+        valid_frames = torch.arange(frames) < real.unsqueeze(1)
+        valid = patchifier.valid(valid_frames, bands)
+        held = patchifier.cut(valid_frames.float().unsqueeze(1).repeat(1, bands, 1)).amax(dim=2)
+        assert valid.dtype == torch.bool, "what is valid is not bool"
+        assert torch.equal(valid, held.bool()), "valid are not the patches with a real frame"
+
+    keeps_its_promises()
+    one = patchifier.grid(*patchifier.size)
+    assert one.size == 1, f"a mel of one patch's size, {patchifier.size}, has {one.size} patches"
+
+
+def _check_round_trip(patchifier: AbstractPatchifier, grid: Grid, bands: int, frames: int) -> None:
+    count = bands * frames
+    mels = torch.arange(1.0, 2 * count + 1).view(2, bands, frames) / count  # no two values alike
+    before = mels.clone()
+    patches = patchifier.cut(mels)
+    shape, wanted = tuple(patches.shape), (2, grid.size, patchifier.pixels)
+    assert shape == wanted, f"cut gave {shape}, not {wanted}"
+    tall, long = patchifier.covered(bands, frames)
+    back = patchifier.paste(patches, bands, frames)
+    expected = torch.zeros_like(mels)
+    expected[:, :tall, :long] = mels[:, :tall, :long]
+    assert back.shape == mels.shape, f"paste gave {tuple(back.shape)}, not {tuple(mels.shape)}"
+    assert torch.allclose(back, expected, atol=1e-5), "patches put back do not give the mel"
+    assert torch.equal(mels, before), "the mel was changed"
+    starts = patchifier.cut(mels)[0, :, 0].view(grid.freq, grid.time)
+    ordered = bool((starts.diff(dim=0) > 0).all() and (starts.diff(dim=1) > 0).all())
+    assert ordered, "patches do not lie row by row, from low to high and from first to last"
+
+
+def _check_refusal(patchifier: AbstractPatchifier, bands: int, frames: int, reason: str) -> None:
+    """Checks that a number in the reason would do: as bands, as frames, or in a setting."""
+    (freq, time), (freq_stride, time_stride) = patchifier.size, patchifier.stride
+    told = {int(number) for number in re.findall(r"\d+", reason)}
+    # the patch's own size would do anywhere, and being told of it helps nobody
+    cured = [(patchifier, n, time) for n in told - {bands, freq, freq_stride} | told & {1}]
+    cured += [(patchifier, freq, n) for n in told - {frames, time, time_stride} | told & {1}]
+    cured += [(other, bands, frames) for n in told for other in _with(patchifier, n)]
+    if not any(_fits(*case) for case in cured):
+        reason = f"{bands}x{frames} is refused without a number that would do: {reason}"
+        raise AssertionError(reason)
+
+
+def _fits(patchifier: AbstractPatchifier, bands: int, frames: int) -> bool:
+    try:
+        return patchifier.grid(bands, frames).size > 0
+    except ValueError:
+        return False
+
+
+def _with(patchifier: AbstractPatchifier, number: int) -> Iterator[AbstractPatchifier]:
+    """Yields the patchifier with each of its whole numbers replaced."""
+    for field in dataclasses.fields(patchifier):  # type: ignore[arg-type]
+        if type(getattr(patchifier, field.name)) is int:
+            with contextlib.suppress(ValueError):
+                yield dataclasses.replace(patchifier, **{field.name: number})  # type: ignore[type-var]
+
+
+@st.composite
+def _sizes(draw: st.DrawFn, patchifier: AbstractPatchifier) -> tuple[int, int]:
+    """Bands and frames that hold whole patches, or miss that along one axis."""
+    counts = draw(st.integers(1, 16)), draw(st.integers(1, 256))
+    beside = draw(st.sampled_from([(0, 0), (1, 0), (0, 1)]))
+    bands, frames = (
+        max(1, size + (count - 1) * stride + miss * draw(st.integers(-40, 40)))
+        for count, size, stride, miss in zip(
+            counts, patchifier.size, patchifier.stride, beside, strict=True
+        )
+    )
+    return bands, frames
+
+
+def _profile(max_examples: int) -> settings:
+    return settings(
+        max_examples=max_examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink),
+        report_multiple_bugs=False,
+    )
 
 
 def _draw(masker: AbstractMasker, case: Case) -> Mask:

@@ -14,6 +14,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ablate.audio.mel import Normalisation
 from ablate.audio.store import ClipStore
 from ablate.chance import derive, generator
 
@@ -40,8 +41,16 @@ class Batch:
     valid_frames: Tensor  # bool (batch, frames)
 
 
-def statistics(store: ClipStore, indices: Sequence[int]) -> Normaliser:
-    """Measures mean and deviation of each band over all frames of some clips."""
+def statistics(
+    store: ClipStore, indices: Sequence[int], normalisation: Normalisation = "bands"
+) -> Normaliser:
+    """Measures mean and deviation over all frames of some clips, or takes those that are given.
+
+    Measured for each band, or one pair over all bands.
+    """
+    if isinstance(normalisation, tuple):
+        given = np.repeat(np.array([normalisation], dtype=np.float32), store.bands, axis=0)
+        return Normaliser(given[:, 0], given[:, 1])
     if len(indices) == 0:
         raise ValueError("there is no clip to measure mean and deviation on; give one at least")
     count = 0
@@ -52,6 +61,8 @@ def statistics(store: ClipStore, indices: Sequence[int]) -> Normaliser:
         count += len(frames)
         total += frames.sum(axis=0)
         squares += np.square(frames).sum(axis=0)
+    if normalisation == "all":
+        total, squares = np.full_like(total, total.mean()), np.full_like(total, squares.mean())
     mean = total / count
     variance = np.maximum(squares / count - np.square(mean), 0.0)
     std = np.maximum(np.sqrt(variance), _LEAST_STD)

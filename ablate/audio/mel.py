@@ -5,15 +5,18 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
-from scipy import signal
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablate.audio.resampling import resampled
 from ablate.audio.torchaudio_import import kaldi, torchaudio
+from ablate.parts import AS_BEFORE
+
+# measured on the clips to pre-train on, band by band or over all bands; or a mean and a deviation
+Normalisation = Literal["bands", "all"] | tuple[float, float]
 
 
 class AbstractFrontEnd(ABC):
@@ -37,6 +40,16 @@ class AbstractFrontEnd(ABC):
     def hop_seconds(self) -> float:
         """The time from one frame to the next."""
 
+    @property
+    @abstractmethod
+    def window_seconds(self) -> float:
+        """The time that one frame is computed from; neighbours share what exceeds the hop."""
+
+    @property
+    @abstractmethod
+    def normalisation(self) -> Normalisation:
+        """What frames are brought to zero mean and unit deviation by, when they are read."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LogMel(AbstractFrontEnd):
@@ -53,11 +66,17 @@ class LogMel(AbstractFrontEnd):
     f_max: float = 8000.0  # hertz
     floor: float = 1e-6  # power below it is silence
     fft_size: int | None = None  # samples; by default the power of two that holds the window
+    # Slaney's mel scale and filters of equal area, or those of HTK
+    filters: Literal["htk", "slaney"] = field(default="htk", metadata={AS_BEFORE: "htk"})
+    # decibels below a clip's loudest, and not natural logarithms; what is softer is cut off there
+    top_db: float | None = field(default=None, metadata={AS_BEFORE: None})
+    normalisation: Normalisation = field(default="bands", metadata={AS_BEFORE: "bands"})
 
     def __post_init__(self) -> None:
         _check(self)
-        if self.floor <= 0:
-            raise ValueError(f"`floor` must be greater than 0, got {self.floor}")
+        for name, value in (("floor", self.floor), ("top_db", self.top_db)):
+            if value is not None and value <= 0:
+                raise ValueError(f"`{name}` must be greater than 0, got {value}")
         if self._fft_size < self._window:
             raise ValueError(
                 f"`fft_size` {self.fft_size} does not hold the window of {self._window} samples; "
@@ -71,15 +90,24 @@ class LogMel(AbstractFrontEnd):
 
     def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
         """Turns a waveform, float32 (samples,), into float32 (frames, bands)."""
-        samples = _resampled(waveform - waveform.mean(), sample_rate, self.sample_rate)
+        samples = resampled(waveform - waveform.mean(), sample_rate, self.sample_rate)
         power: Tensor = _mel_spectrogram(self)(samples)
         frames = math.ceil(len(samples) / self._hop)
-        return (power[:, :frames] + self.floor).log_().T.contiguous()
+        power = power[:, :frames]
+        if self.top_db is None:
+            return (power + self.floor).log_().T.contiguous()
+        decibels = 10 * power.clamp(min=self.floor).log10()
+        return decibels.clamp(min=float(decibels.max()) - self.top_db).T.contiguous()
 
     @property
     def hop_seconds(self) -> float:
         """The time from one frame to the next, as rounded to samples."""
         return self._hop / self.sample_rate
+
+    @property
+    def window_seconds(self) -> float:
+        """The time that one frame is computed from."""
+        return self._window / self.sample_rate
 
     @property
     def _window(self) -> int:
@@ -97,7 +125,12 @@ class LogMel(AbstractFrontEnd):
         with warnings.catch_warnings():  # torchaudio warns of what is refused here
             warnings.simplefilter("ignore", UserWarning)
             filters: Tensor = torchaudio.functional.melscale_fbanks(
-                self._fft_size // 2 + 1, self.f_min, self.f_max, self.bands, self.sample_rate
+                self._fft_size // 2 + 1,
+                self.f_min,
+                self.f_max,
+                self.bands,
+                self.sample_rate,
+                mel_scale=self.filters,
             )
         return int((filters.amax(dim=0) == 0).sum())
 
@@ -120,6 +153,8 @@ class KaldiFbank(AbstractFrontEnd):
     f_max: float = 8000.0  # hertz
     window: Literal["hanning", "hamming", "povey", "rectangular", "blackman"] = "hanning"
     preemphasis: float = 0.97
+    level: Literal["as_is", "peak"] = field(default="as_is", metadata={AS_BEFORE: "as_is"})
+    normalisation: Normalisation = field(default="bands", metadata={AS_BEFORE: "bands"})
 
     def __post_init__(self) -> None:
         _check(self)
@@ -128,7 +163,9 @@ class KaldiFbank(AbstractFrontEnd):
 
     def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
         """Turns a waveform, float32 (samples,), into float32 (frames, bands)."""
-        samples = _resampled(waveform - waveform.mean(), sample_rate, self.sample_rate)
+        samples = resampled(waveform - waveform.mean(), sample_rate, self.sample_rate)
+        if self.level == "peak":  # the loudest sample is 1, but silence stays silent
+            samples = samples / samples.abs().max().clamp(min=1e-8)
         window = math.ceil(self.window_ms * self.sample_rate / 1000)
         samples = F.pad(samples, (0, max(0, window - len(samples))))  # kaldi wants one window
         frames: Tensor = kaldi.fbank(
@@ -152,11 +189,24 @@ class KaldiFbank(AbstractFrontEnd):
         """The time from one frame to the next, as Kaldi truncates it to samples."""
         return int(self.hop_ms * self.sample_rate / 1000) / self.sample_rate
 
+    @property
+    def window_seconds(self) -> float:
+        """The time that one frame is computed from, truncated likewise."""
+        return int(self.window_ms * self.sample_rate / 1000) / self.sample_rate
+
+
+def check_sound(sample_rate: int, normalisation: Normalisation) -> None:
+    """Refuses a sample rate, or a deviation, that no sound can have."""
+    if not 1000 <= sample_rate <= 384000:
+        raise ValueError(f"`sample_rate` must lie in [1000, 384000], got {sample_rate}")
+    if isinstance(normalisation, tuple) and normalisation[1] <= 0:
+        given = list(normalisation)
+        raise ValueError(f"`normalisation` must give a mean and a deviation above 0, got {given}")
+
 
 def _check(front_end: LogMel | KaldiFbank) -> None:
     """Refuses settings that no spectrogram can have."""
-    if not 1000 <= front_end.sample_rate <= 384000:
-        raise ValueError(f"`sample_rate` must lie in [1000, 384000], got {front_end.sample_rate}")
+    check_sound(front_end.sample_rate, front_end.normalisation)
     if front_end.bands < 1:
         raise ValueError(f"`bands` must be 1 or more, got {front_end.bands}")
     shortest = 2000 / front_end.sample_rate  # two samples, in ms
@@ -182,27 +232,11 @@ def _mel_spectrogram(settings: LogMel) -> Callable[[Tensor], Tensor]:
         f_min=settings.f_min,
         f_max=settings.f_max,
         n_mels=settings.bands,
+        mel_scale=settings.filters,
+        norm="slaney" if settings.filters == "slaney" else None,
         pad_mode="constant",  # the default, reflection, needs more samples than a short clip has
     )
     return transform
-
-
-def _resampled(waveform: Tensor, rate: int, wanted: int) -> Tensor:
-    if rate == wanted:
-        return waveform
-    common = math.gcd(rate, wanted)
-    # torchaudio is the faster, but its kernel has rate x wanted cells: gigabytes for 44101 Hz
-    if rate // common * (wanted // common) <= 1_000_000:
-        return _resampler(rate, wanted)(waveform)
-    return torch.from_numpy(
-        signal.resample_poly(waveform.numpy(), wanted // common, rate // common)
-    )
-
-
-@functools.lru_cache(maxsize=8)
-def _resampler(rate: int, wanted: int) -> Callable[[Tensor], Tensor]:
-    resampler: Callable[[Tensor], Tensor] = torchaudio.transforms.Resample(rate, wanted)
-    return resampler
 
 
 def _power_of_two(samples: int) -> int:

@@ -53,7 +53,9 @@ class ClipStore:
 
 def store_key(source: AbstractSource, front_end: AbstractFrontEnd) -> str:
     """Names a store's folder, 16 hex digits: all settings, and where the clips are listed."""
-    key = [identity(source), source.location, identity(front_end)]
+    settings = identity(front_end)
+    settings.pop("normalisation", None)  # of what is read, not of what is stored
+    key = [identity(source), source.location, settings]
     return hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ablate.audio.loader import windows
 from ablate.files import write_atomically
 from ablate.parts import build
@@ -26,9 +24,9 @@ def draw_gallery(folder: Path, trials: list[dict[str, Any]], cache: Path) -> dic
         batch = windows(sound.store, index, trial.crop_frames, sound.normaliser)
         grid = trial.twin.grid
         name = f"{_plain(entry['masker'])}--{_plain(entry['patchifier'])}.png"
-        write_atomically(
-            folder / name, draw_masks(trial.masker, grid, torch.as_tensor(batch.mels[0]))
-        )
+        mel = batch.mels[0]
+        patches = trial.patchifier.cut(mel.unsqueeze(0))
+        write_atomically(folder / name, draw_masks(trial.masker, grid, mel, patches))
         context, targets = realised_shares(trial.masker, grid)
         labels = {"masker": entry["masker"], "patchifier": entry["patchifier"]}
         pictures.append({**labels, "file": name, "context": context, "targets": targets})

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ablate.audio.loader import Loader, Normaliser, statistics
-from ablate.audio.mel import AbstractFrontEnd
+from ablate.audio.mel import AbstractFrontEnd, LogMel, Normalisation
 from ablate.audio.sources import AbstractSource
 from ablate.audio.store import ClipStore, open_store
 from ablate.model.batching import Batching
@@ -101,8 +101,8 @@ class Trial:
 
     @property
     def statistics(self) -> MelStatistics:
-        """The baseline without a model on this trial's sound."""
-        return MelStatistics(data=self.data, mel=self.mel)
+        """The baseline without a model on this trial's sound; a waveform's is that of a log-mel."""
+        return MelStatistics(data=self.data, mel=self.mel if self.mel.bands > 1 else LogMel())
 
     def build_jepa(self) -> JEPA:
         encoder, grid = self.twin.build_encoder(), self.twin.grid
@@ -143,6 +143,7 @@ class Sound:
 
     store: ClipStore
     hop_seconds: float
+    normalisation: Normalisation = "bands"
 
     @cached_property
     def train(self) -> Indices:
@@ -151,8 +152,8 @@ class Sound:
 
     @cached_property
     def normaliser(self) -> Normaliser:
-        """Mean and deviation of each band over the clips to pre-train on."""
-        return statistics(self.store, self.train.tolist())
+        """Mean and deviation of each band, as the front end says: of the clips to pre-train on."""
+        return statistics(self.store, self.train.tolist(), self.normalisation)
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -195,5 +196,6 @@ def open_sound(
     """Opens the clips of a source, decoding what is not in the cache yet."""
     key = (data, mel, cache)
     if key not in _open:
-        _open[key] = Sound(open_store(data, mel, cache, progress=progress), mel.hop_seconds)
+        store = open_store(data, mel, cache, progress=progress)
+        _open[key] = Sound(store, mel.hop_seconds, mel.normalisation)
     return _open[key]

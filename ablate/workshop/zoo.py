@@ -13,7 +13,7 @@ from torch import Tensor
 from ablate.files import write_atomically
 from ablate.model.masking import AbstractMasker, Grid
 from ablate.parts import PartError, Problem, build, nearest, public_name, resolve
-from ablate.pictures import draw_counts, draw_masks
+from ablate.pictures import draw_counts, draw_masks, patches
 from ablate.workshop.exhibit import Exhibit
 from ablate.workshop.mask_statistics import MaskStatistics, measure
 from ablate.workshop.planning import Emit
@@ -111,7 +111,7 @@ def _on(
     content = None if masker.promises.needs is None else exhibit.content(grid)
     try:
         found = measure(masker, grid, content=content)
-        picture = draw_masks(masker, grid, mel)
+        picture = draw_masks(masker, grid, mel, patches(mel, grid))
     except (ValueError, AssertionError) as error:  # it refuses the grid, or breaks a promise
         return {"grid": str(grid), "refused": str(error)}
     stem = f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)}--{grid}"

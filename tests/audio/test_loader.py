@@ -143,6 +143,20 @@ def test_windows_hold_every_frame_once_in_order(
     assert heard == list(range(sum(lengths)))
 
 
+def test_statistics_over_all_bands_agree_with_numpy(small_store: ClipStore) -> None:
+    frames = np.concatenate([small_store.frames(index) for index in range(8)])
+    found = statistics(small_store, range(8), "all")
+    assert np.allclose(found.mean, frames.mean(), atol=1e-4)
+    assert np.allclose(found.std, frames.std(), atol=1e-4)
+    assert len(found.mean) == small_store.bands
+
+
+def test_given_statistics_are_taken_as_they_are(small_store: ClipStore) -> None:
+    normaliser = statistics(small_store, [], (-4.0, 9.0))
+    frames = small_store.frames(0)
+    assert np.allclose(normaliser(frames), (frames + 4) / 9)
+
+
 def test_statistics_agree_with_numpy(small_store: ClipStore) -> None:
     indices = [0, 7, 50]
     frames = np.concatenate([small_store.frames(index) for index in indices]).astype(np.float64)

@@ -12,8 +12,16 @@ from ablate.audio.mel import AbstractFrontEnd, KaldiFbank, LogMel
 from ablate.audio.torchaudio_import import kaldi, torchaudio
 from ablate.parts import build, resolve
 
-FRONT_ENDS = [LogMel(), KaldiFbank()]
-both = pytest.mark.parametrize("front_end", FRONT_ENDS, ids=["log-mel", "kaldi"])
+FRONT_ENDS = [
+    LogMel(),
+    KaldiFbank(),
+    LogMel(window_ms=32, f_min=0, floor=1e-10, top_db=120.0),  # Dasheng
+    LogMel(bands=80, fft_size=400, filters="slaney", floor=1.2e-7),  # M2D
+    KaldiFbank(level="peak"),  # Audio-JEPA
+]
+both = pytest.mark.parametrize(
+    "front_end", FRONT_ENDS, ids=["log-mel", "kaldi", "decibels", "slaney", "peak"]
+)
 
 
 def noise(samples: int) -> torch.Tensor:
@@ -144,3 +152,42 @@ def test_a_longer_fft_serves_more_bands() -> None:
 def test_kaldi_settings_are_checked_too() -> None:
     with pytest.raises(ValueError, match="`preemphasis`"):
         KaldiFbank(preemphasis=2.0)
+
+
+def test_decibels_agree_with_their_definition() -> None:
+    sound = noise(8000) * torch.linspace(0, 1, 8000) ** 8  # from silence to loud
+    power = LogMel(floor=1e-10)(sound, 16000).double().exp() - 1e-10
+    decibels = 10 * np.log10(np.maximum(power.numpy(), 1e-10))
+    cut = np.maximum(decibels, decibels.max() - 80)
+    assert (cut > decibels).any()
+    assert np.allclose(LogMel(floor=1e-10, top_db=80.0)(sound, 16000).numpy(), cut, atol=1e-2)
+
+
+def test_slaneys_filters_are_of_equal_area() -> None:
+    # white noise: as much in each band, where the filters of HTK let high bands through more
+    power = LogMel(fft_size=2048, filters="slaney")(noise(160000), 16000).exp().mean(dim=0)
+    assert power.max() / power.min() < 1.5
+
+
+@pytest.mark.parametrize("loud", [1e-3, 1.0])
+def test_a_level_of_peak_makes_any_loudness_the_same(loud: float) -> None:
+    sound = noise(8000)
+    levelled = KaldiFbank(level="peak")
+    assert torch.allclose(levelled(sound * loud, 16000), levelled(sound, 16000), atol=1e-2)
+
+
+@both
+def test_a_window_is_told_in_seconds_and_holds_a_hop(front_end: AbstractFrontEnd) -> None:
+    assert front_end.window_seconds >= front_end.hop_seconds
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"top_db": 0.0}, "`top_db` must be greater than 0, got 0.0"),
+        ({"normalisation": (0.0, 0.0)}, r"a deviation above 0, got \[0.0, 0.0\]"),
+    ],
+)
+def test_impossible_scales_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LogMel(**settings)

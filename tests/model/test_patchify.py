@@ -1,4 +1,6 @@
-"""Cutting mels into patches."""
+"""Cutting sound into patches."""
+
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -6,8 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.model.masking import Grid
-from ablate.model.patchify import Rectangles
+from ablate.model.patchify import AbstractPatchifier, Overlapping, Rectangles, Windows
+from ablate.testing import check_patchifier
 
+ALL = [
+    Rectangles(),
+    Rectangles(freq=64, time=4),
+    Rectangles(freq=8, time=100),
+    Rectangles(freq=1, time=1),
+    Overlapping(),
+    Overlapping(rest="drop"),
+    Overlapping(freq=64, time=4, freq_stride=64, time_stride=2),
+    Overlapping(freq=3, time=3, freq_stride=1, time_stride=1),
+    Windows(),
+    Windows(time=240, time_stride=160),
+    Windows(rest="refuse"),
+]
 sizes = st.tuples(*[st.integers(1, 5)] * 4)
 
 
@@ -51,3 +67,154 @@ def test_a_patch_that_does_not_divide_the_mel_is_refused_with_those_that_do(freq
 def test_a_patch_of_no_size_is_refused():
     with pytest.raises(ValueError, match="`time` must be at least 1; got 0"):
         Rectangles(freq=16, time=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"freq_stride": 17}, r"`freq_stride` must lie in \[1, 16\], the patch's size; got 17"),
+        ({"time_stride": 0}, r"`time_stride` must lie in \[1, 16\], the patch's size; got 0"),
+    ],
+)
+def test_a_stride_that_leaves_holes_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Overlapping(**changes)
+
+
+@pytest.mark.parametrize("patchifier", ALL, ids=repr)
+def test_every_patchifier_keeps_the_promises(patchifier):
+    check_patchifier(patchifier)
+
+
+@pytest.mark.parametrize(
+    ("patchifier", "sound", "grid"),
+    [
+        (Rectangles(), (128, 1024), Grid(8, 64)),  # AudioMAE, EAT, A-JEPA
+        (Rectangles(), (128, 256), Grid(8, 16)),  # Audio-JEPA
+        (Rectangles(), (80, 608), Grid(5, 38)),  # M2D
+        (Rectangles(freq=64, time=4), (64, 1008), Grid(1, 252)),  # Dasheng
+        (Overlapping(rest="drop"), (128, 1024), Grid(12, 101)),  # AST
+        (Windows(), (1, 160000), Grid(1, 499)),  # wav2vec 2.0, of 10 s
+        (Windows(time=240, time_stride=160), (1, 32160), Grid(1, 200)),  # WavJEPA, of 2.01 s
+    ],
+    ids=str,
+)
+def test_published_cuts_give_the_published_grids(patchifier, sound, grid):
+    assert patchifier.grid(*sound) == grid
+
+
+def test_what_the_cut_of_ast_drops_is_told():
+    assert Overlapping(rest="drop").covered(128, 1024) == (126, 1016)
+    with pytest.raises(
+        ValueError, match=r"leave the last 2 of 128 mel bands over; give 126 or 136"
+    ):
+        Overlapping().grid(128, 1016)
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 3), st.integers(0, 3))
+def test_an_overlapping_patch_holds_its_rectangle_of_the_mel(rows, columns, more_freq, more_time):
+    patchifier = Overlapping(freq=4, time=5, freq_stride=4 - more_freq, time_stride=5 - more_time)
+    bands = 4 + (rows - 1) * patchifier.freq_stride
+    frames = 5 + (columns - 1) * patchifier.time_stride
+    mels = torch.arange(2.0 * bands * frames).view(2, bands, frames)
+    patches = patchifier.cut(mels)
+    for index in range(rows * columns):
+        top = index // columns * patchifier.freq_stride
+        left = index % columns * patchifier.time_stride
+        rectangle = mels[:, top : top + 4, left : left + 5]
+        assert torch.equal(patches[:, index], rectangle.flatten(1))
+
+
+def test_where_patches_overlap_they_are_averaged():
+    patches = torch.tensor([[[0.0, 0.0], [4.0, 4.0], [6.0, 6.0]]])
+    pasted = Overlapping(freq=1, time=2, freq_stride=1, time_stride=1).paste(patches, 1, 4)
+    assert torch.equal(pasted, torch.tensor([[[0.0, 2.0, 5.0, 6.0]]]))
+
+
+def test_windows_are_cut_from_a_waveform_only():
+    with pytest.raises(ValueError, match="`mel` gives 64 bands, not 1"):
+        Windows().grid(64, 16000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted(AbstractPatchifier):
+    """A good patchifier with one fault."""
+
+    fault: str
+    time: int = 6
+
+    @property
+    def inner(self):
+        return Overlapping(freq=4, time=self.time, freq_stride=2, time_stride=3, rest="drop")
+
+    @property
+    def size(self):
+        return self.inner.size
+
+    @property
+    def stride(self):
+        return self.inner.stride
+
+    def grid(self, bands, frames):
+        if self.fault == "mute" and frames % 3:
+            raise ValueError(f"{frames} frames cannot be cut")
+        if self.fault == "one too many":
+            return Grid(
+                self.inner.grid(bands, frames).freq, self.inner.grid(bands, frames).time + 1
+            )
+        return self.inner.grid(bands, frames)
+
+    def cut(self, mels):
+        patches = self.inner.cut(mels)
+        if self.fault == "time first":
+            grid = self.inner.grid(*mels.shape[1:])
+            patches = patches.unflatten(1, (grid.freq, grid.time)).transpose(1, 2).flatten(1, 2)
+        if self.fault == "in place":
+            mels += 1
+        if self.fault == "louder":
+            patches = 2 * patches
+        return patches
+
+    def paste(self, patches, bands, frames):
+        if self.fault == "time first":
+            grid = self.inner.grid(bands, frames)
+            patches = patches.unflatten(1, (grid.time, grid.freq)).transpose(1, 2).flatten(1, 2)
+        pasted = self.inner.paste(patches, bands, frames)
+        if self.fault == "summed":
+            holders = self.inner.cut(torch.ones(1, bands, frames))
+            width = {"kernel_size": self.size, "stride": self.stride}
+            fold = torch.nn.functional.fold(holders.transpose(1, 2), (bands, frames), **width)
+            pasted = pasted * fold[0].clamp(min=1)
+        return pasted
+
+    def valid(self, valid_frames, bands):
+        valid = self.inner.valid(valid_frames, bands)
+        if self.fault == "padding":
+            return torch.ones_like(valid)
+        if self.fault == "whole only":
+            whole = valid_frames.float().unfold(1, *self.inner.size[1:], 3).amin(dim=2).bool()
+            return whole.repeat(1, valid.shape[1] // whole.shape[1])
+        return valid.float() if self.fault == "float" else valid
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("mute", "is refused without a number that would do"),
+        ("one too many", "cut gave"),
+        ("time first", "do not lie row by row"),
+        ("in place", "the mel was changed"),
+        ("louder", "do not give the mel"),
+        ("summed", "do not give the mel"),
+        ("padding", "valid are not the patches with a real frame"),
+        ("whole only", "valid are not the patches with a real frame"),
+        ("float", "what is valid is not bool"),
+    ],
+)
+def test_a_planted_fault_is_found(fault, message):
+    with pytest.raises(AssertionError, match=message):
+        check_patchifier(Planted(fault=fault))
+
+
+def test_the_patchifier_without_a_fault_passes():
+    check_patchifier(Planted(fault="none"))
