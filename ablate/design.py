@@ -119,9 +119,9 @@ def settle(
     return settled, trials
 
 
-def label_within(levels: Mapping[str, str], setting: str) -> str:
+def label_within(trial: Trial, setting: str) -> str:
     """Names what a trial has of a setting, by its levels: `block`, or `0.4, 2` of two factors."""
-    labels = [label for name, label in levels.items() if name.split(".")[0] == setting]
+    labels = [label for name, label in trial.levels.items() if name.split(".")[0] == setting]
     return ", ".join(labels).replace("/", "-") or BASELINE
 
 

@@ -1,5 +1,7 @@
 """The door to the workshop: `python -m ablate.trial RUN_DIR` runs what is missing in a run folder.
 
+With `--ranks 2`, or started by `torchrun`, several processes train it together.
+
 With `--worker` it stays open: it reads requests from its standard input, a JSON object a line,
 and answers on its standard output in the same way, so that a small trial pays for no import.
 """
@@ -16,11 +18,12 @@ import torch
 from ablate.files import read_json
 from ablate.model.masking import Grid
 from ablate.parts import PartError
+from ablate.training.distributed import Ranks, own_device, together
 from ablate.training.record import write_board
-from ablate.training.stopping import Stop
+from ablate.training.stopping import Stop, StoppedError
 from ablate.workshop.gallery import draw_gallery
 from ablate.workshop.planning import Emit, plan
-from ablate.workshop.running import run
+from ablate.workshop.running import lend_a_hand, run
 from ablate.workshop.timing import time_maskers
 from ablate.workshop.zoo import catalogue, draw_zoo
 
@@ -78,6 +81,7 @@ def main() -> int:
     parser.add_argument("--worker", action="store_true", help="serve requests on standard input")
     parser.add_argument("--probes", type=Path, help="JSON: the probes to score it by, by name")
     parser.add_argument("--device", default="cpu", help="where to train: cpu, cuda:0")
+    parser.add_argument("--ranks", type=int, default=1, help="processes to train with, here: 1")
     cache = os.environ.get("ABLATE_CACHE", "cache")
     parser.add_argument("--cache", type=Path, default=Path(cache), help="decoded clips")
     arguments = parser.parse_args()
@@ -94,15 +98,26 @@ def main() -> int:
         return 0
     if arguments.folder is None:
         parser.error("name a run folder, or use --worker")
-    probes = read_json(arguments.probes) if arguments.probes else {}
-    ended = run(
-        arguments.folder,
-        probes,
-        torch.device(arguments.device),
-        arguments.cache,
-        _show,
-        stop,
-    )
+    if arguments.ranks > 1 and "RANK" not in os.environ:
+        command = together(arguments.ranks, "ablate.trial", sys.argv[1:])
+        os.execv(command[0], command)
+    return run_folder(arguments, stop)
+
+
+def run_folder(arguments: argparse.Namespace, stop: Stop) -> int:
+    """Runs what is missing in a folder, alone or as one of several ranks; returns the exit code."""
+    folder, cache, device = arguments.folder, arguments.cache, own_device(arguments.device)
+    ranks = Ranks.join(device)
+    try:
+        if ranks.rank:
+            lend_a_hand(folder, device, cache, stop, ranks)
+            return 0
+        probes = read_json(arguments.probes) if arguments.probes else {}
+        ended = run(folder, probes, device, cache, _show, stop, ranks)
+    except StoppedError:  # the first rank says so
+        return 1
+    finally:
+        ranks.leave()
     sys.stdout.write(json.dumps(ended) + "\n")
     return 0 if ended["state"] == "done" else 1
 

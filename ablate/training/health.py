@@ -54,6 +54,7 @@ class PositionGuess:
     def __init__(self, patches: int, dim: int, device: torch.device, decay: float = 0.98) -> None:
         self._sum = torch.zeros(patches, dim, device=device)
         self._weight = torch.full((patches, 1), 1e-6, device=device)
+        self.heard = torch.zeros(patches, dim + 1, device=device)  # sums and counts of a step
         self._decay = decay
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -68,9 +69,18 @@ class PositionGuess:
         guess = (self._sum / self._weight).index_select(0, prediction.targets.place)
         return prediction.against(guess, objective)
 
-    def learn(self, prediction: Prediction) -> None:
-        """Adds a batch's targets to the running means."""
+    def hear(self, prediction: Prediction) -> None:
+        """Keeps the targets of a part of a step, until it learns."""
         place = prediction.targets.place
-        ones = torch.ones_like(prediction.target[:, :1])
-        self._sum.mul_(self._decay).index_add_(0, place, prediction.target)
-        self._weight.mul_(self._decay).index_add_(0, place, ones)
+        self.heard[:, :-1].index_add_(0, place, prediction.target)
+        self.heard[:, -1].index_add_(0, place, torch.ones_like(prediction.target[:, 0]))
+
+    def forget(self) -> None:
+        """Drops what was heard."""
+        self.heard.zero_()
+
+    def learn(self) -> None:
+        """Adds what was heard in a step to the running means."""
+        self._sum.mul_(self._decay).add_(self.heard[:, :-1])
+        self._weight.mul_(self._decay).add_(self.heard[:, -1:])
+        self.forget()

@@ -2,17 +2,51 @@
 
 import math
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ablate.model.jepa import Prediction
+from ablate.training.drawing import Drawn
 from ablate.training.health import Health
 
 
 class DivergedError(RuntimeError):
     """The loss is no longer a number."""
+
+
+class Counts(NamedTuple):
+    """What one step, or a part of one, takes up."""
+
+    clips: int = 0
+    frames: int = 0  # of real sound
+    masks: int = 0
+    fallbacks: int = 0
+    context_tokens: int = 0
+    target_tokens: int = 0
+    valid_tokens: int = 0
+    flops: int = 0
+
+    @classmethod
+    def of(cls, drawn: Drawn, prediction: Prediction, flops: int) -> "Counts":
+        fallback = drawn.mask.fallback
+        return cls(
+            clips=drawn.clips,
+            frames=int(drawn.batch.valid_frames.sum()),
+            masks=len(drawn.mask.context),
+            fallbacks=0 if fallback is None else int(fallback.sum()),
+            context_tokens=prediction.context.segments.num_real,
+            target_tokens=prediction.targets.segments.num_real,
+            valid_tokens=prediction.whole.segments.total * prediction.context.copies,
+            flops=flops,
+        )
+
+    @classmethod
+    def total(cls, parts: Iterable[Sequence[int]]) -> "Counts":
+        return cls(*map(sum, zip(*parts, strict=True)))
 
 
 @dataclass
@@ -29,6 +63,14 @@ class Cost:
     valid_tokens: int = 0  # of which those are a share: real patches, once per mask
     flops: int = 0
     seconds: float = 0.0
+
+    def add(self, counts: Counts, hop_seconds: float) -> None:
+        """Adds what one step took, whatever it was cut into."""
+        used = counts._asdict()
+        self.steps += 1
+        self.audio_seconds += used.pop("frames") * hop_seconds
+        for name, value in used.items():
+            setattr(self, name, getattr(self, name) + value)
 
 
 @dataclass(frozen=True)
@@ -60,8 +102,9 @@ class Window:
         self._before = replace(cost)
         self._since = time.perf_counter()
 
-    def add(self, loss: Tensor, guessed: Tensor, norm: Tensor) -> None:
-        self._steps.append(torch.stack([loss, guessed, norm]))
+    def add(self, losses: Tensor, norm: Tensor) -> None:
+        """Takes a step's loss and its guess's, (2,), and its gradient norm."""
+        self._steps.append(torch.cat([losses, norm.view(1)]))
 
     def state(self) -> dict[str, Any]:
         seconds = time.perf_counter() - self._since

@@ -1,12 +1,13 @@
 """AdamW with the usual groups, and the schedules of its rate and weight decay."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ablate.model.masking import check_range
+from ablate.parts import AS_BEFORE
 from ablate.training.schedules import linear, ramp, warm_cosine
 
 
@@ -16,11 +17,14 @@ class Budget:
 
     steps: int
     batch: int  # clips per step, over all devices
+    accumulate: int = field(default=1, metadata={AS_BEFORE: 1})  # parts that a step is cut into
 
     def __post_init__(self) -> None:
-        for name, value in (("steps", self.steps), ("batch", self.batch)):
-            if value < 1:
-                raise ValueError(f"`{name}` must be at least 1; got {value}")
+        for name in ("steps", "batch", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}")
+        if self.accumulate > self.batch:
+            raise ValueError(f"`accumulate` {self.accumulate} cuts a batch of {self.batch} clips")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +56,9 @@ class ScheduledAdamW:
     def __init__(self, module: nn.Module, settings: Optimizer, steps: int) -> None:
         self._settings = settings
         self._steps = steps
-        self._parameters = [p for p in module.parameters() if p.requires_grad]
-        decayed = [p for p in self._parameters if p.dim() >= 2]
-        others = [p for p in self._parameters if p.dim() < 2]
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        decayed = [p for p in self.parameters if p.dim() >= 2]
+        others = [p for p in self.parameters if p.dim() < 2]
         self._adamw = torch.optim.AdamW(
             [{"params": decayed, "decays": True}, {"params": others, "decays": False}],
             betas=settings.betas,
@@ -71,14 +75,22 @@ class ScheduledAdamW:
         """The learning rate at `step`."""
         return warm_cosine(self._settings.rate, step, self._steps, self._settings.warmup)
 
-    def step(self, loss: Tensor, step: int) -> Tensor:
-        """Takes one step down the gradient of `loss`; returns the gradient norm before clipping."""
+    @property
+    def gradients(self) -> list[Tensor]:
+        """What the parameters that took part have gathered since the last step."""
+        return [p.grad for p in self.parameters if p.grad is not None]
+
+    def step(self, step: int) -> Tensor:
+        """Steps down the gradients and clears them; returns their norm before clipping."""
         decay = linear(*self._settings.weight_decay, ramp(step, self._steps))
         for group in self._adamw.param_groups:
             group["lr"] = self.rate(step)
             group["weight_decay"] = decay if group["decays"] else 0.0
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._settings.clip or float("inf"))
+        norm = nn.utils.clip_grad_norm_(self.parameters, self._settings.clip or float("inf"))
         self._adamw.step()
-        self._adamw.zero_grad()
+        self.forget()
         return norm
+
+    def forget(self) -> None:
+        """Clears the gradients."""
+        self._adamw.zero_grad()

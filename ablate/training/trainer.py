@@ -1,7 +1,8 @@
 """The training loop: a JEPA in, a trained JEPA out, with what it cost and how it fared."""
 
+import signal
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,15 +11,18 @@ from torch import Tensor
 from ablate.audio.loader import Batch, Loader
 from ablate.chance import generator
 from ablate.model.batching import Batching, truncate
-from ablate.model.jepa import JEPA, Prediction
-from ablate.model.masking import AbstractMasker, Grid, Mask
+from ablate.model.jepa import JEPA
+from ablate.model.masking import AbstractMasker, Grid
 from ablate.model.objectives import AbstractObjective
 from ablate.model.packing import pack
 from ablate.model.patchify import AbstractPatchifier
 from ablate.training.checkpoint import Checkpoints
+from ablate.training.distributed import Ranks
+from ablate.training.drawing import Drawn
 from ablate.training.health import Health, PositionGuess
-from ablate.training.meter import Cost, Log, Window
+from ablate.training.meter import Cost, Counts, Log
 from ablate.training.optimizer import Budget, Optimizer, ScheduledAdamW
+from ablate.training.progress import Progress
 from ablate.training.schedules import linear, ramp
 from ablate.training.stopping import Stop, StoppedError
 
@@ -52,58 +56,51 @@ class Trainer:
     seed: int
     hop_seconds: float
     device: torch.device
+    ranks: Ranks
     checkpoints: Checkpoints
     stop: Stop
-    on_log: Callable[[Log], None]
-    on_mask: Callable[[int, Batch, Mask], None]
 
-    def train(self, saved: dict[str, Any] | None = None) -> Outcome:
+    def train(
+        self,
+        saved: dict[str, Any] | None = None,
+        *,
+        on_log: Callable[[Log], None] = lambda log: None,
+        on_mask: Callable[[int, Drawn], None] = lambda step, drawn: None,
+    ) -> Outcome:
         """Trains for the whole budget, from the start or from a saved state.
 
-        Raises `DivergedError` when the loss is not finite, and `StoppedError` when told to stop,
-        after saving its state.
+        Now and then `on_log` is given a report, and `on_mask` the number of steps taken and what
+        the last one saw. Raises `DivergedError` when the loss is not finite, and `StoppedError`
+        when told to stop, after saving its state.
         """
-        steps = self.budget.steps
-        adamw = ScheduledAdamW(self.jepa, self.optimizer, steps)
-        guess = PositionGuess(self.grid.size, self.jepa.target.dim, self.device)
-        start, cost, log, window = self.health(), Cost(), None, Window()
+        progress = self.begin(saved)
+        for step in range(progress.cost.steps, self.budget.steps):
+            drawn = self.draw(step)
+            self.step(progress, step, drawn)
+            if progress.cost.steps % LOG_EVERY == 0 or progress.cost.steps == self.budget.steps:
+                on_log(self._report(progress, step))
+                on_mask(progress.cost.steps, drawn)
+            self._save(progress)
+        assert progress.log is not None
+        return Outcome(progress.start, self.health(), progress.log, progress.cost)
+
+    def begin(self, saved: dict[str, Any] | None = None) -> Progress:
+        """Returns the state before the first step, or the saved one."""
+        progress = Progress(
+            jepa=self.jepa,
+            adamw=ScheduledAdamW(self.jepa, self.optimizer, self.budget.steps),
+            guess=PositionGuess(self.grid.size, self.jepa.target.dim, self.device),
+            start=self.health(),
+            micro_batches=self.budget.accumulate,
+        )
         if saved is not None:
-            start, cost, log = _restored(saved, self.jepa, adamw, guess, window)
-        for step in range(cost.steps, steps):
-            batch, patches, mask, valid = self._draw(step)
-            with self._autocast():
-                prediction = self.jepa(patches, mask, valid, self.batching)
-            loss = prediction.loss(self.objective)
-            guessed = guess.loss(prediction, self.objective)
-            norm = adamw.step(loss, step)
-            momentum = linear(*self.optimizer.momentum, ramp(step, steps))
-            self.jepa.follow(momentum)
-            guess.learn(prediction)
-            window.add(loss.detach(), guessed, norm)
-            self._count(cost, batch, mask, prediction)
-            if cost.steps % LOG_EVERY == 0 or cost.steps == steps:
-                log = window.close(cost, self.health(), adamw.rate(step), momentum)
-                self.on_log(log)
-                self.on_mask(cost.steps, batch, mask)
-            if self.stop.signal or (self.checkpoints.due and cost.steps < steps):
-                state = _state(start, cost, log, self.jepa, adamw, guess, window)
-                self.checkpoints.save(cost.steps, state)
-                if self.stop.signal:
-                    raise StoppedError(f"{self.stop.signal.name} at step {cost.steps} of {steps}")
-        assert log is not None
-        return Outcome(start, self.health(), log, cost)
+            progress.restore(saved)
+        return progress
 
-    def health(self) -> Health:
-        """Measures the probed encoder's features on a fixed batch of clips, shown whole."""
-        batch = self.loader.batch(0, REFERENCE_CLIPS)
-        patches, valid = self._cut(batch)
-        with torch.no_grad(), self._autocast():
-            features = self.jepa.probed(patches, pack(valid, self.device)).tokens
-        return Health.of(features)
-
-    def _draw(self, step: int) -> tuple[Batch, Tensor, Mask, Tensor]:
+    def draw(self, step: int) -> Drawn:
+        """Draws the global batch of a step, and its masks."""
         batch = self.loader.batch(step, self.budget.batch)
-        patches, valid = self._cut(batch)
+        valid = self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
         chance = generator(self.seed, "mask", step)
         mask = self.masker(
             self.grid,
@@ -111,73 +108,82 @@ class Trainer:
             generator=chance,
             progress=ramp(step, self.budget.steps),
             valid=valid,
-            content=self._content(patches, valid),
+            content=self._content(batch, valid),
         )
-        return batch, patches, truncate(mask, self.batching, chance), valid
+        return Drawn(batch, valid, truncate(mask, self.batching, chance))
 
-    def _content(self, patches: Tensor, valid: Tensor) -> Tensor | None:
+    def step(self, progress: Progress, step: int, drawn: Drawn) -> None:
+        """Takes one step on this rank's part of a global batch, with all other ranks."""
+        mine = drawn.parts(self.ranks.count)[self.ranks.rank]
+        losses, used = self._learn(progress, mine, self.objective.units(drawn.mask))
+        adamw, guess = progress.adamw, progress.guess
+        self.ranks.add_up([losses, guess.heard, *adamw.gradients])
+        norm = adamw.step(step)
+        self.jepa.follow(self._momentum(step))
+        guess.learn()
+        progress.window.add(losses, norm)
+        progress.cost.add(Counts.total(self.ranks.gather(used)), self.hop_seconds)
+
+    def health(self) -> Health:
+        """Measures the probed encoder's features on a fixed batch of clips, shown whole."""
+        batch = self.loader.batch(0, REFERENCE_CLIPS)
+        whole = pack(self.patchifier.valid(batch.valid_frames, batch.mels.shape[1]), self.device)
+        with torch.no_grad(), self._autocast():
+            features = self.jepa.probed(self._cut(batch), whole).tokens
+        return Health.of(features)
+
+    def _learn(self, progress: Progress, mine: Drawn, units: int) -> tuple[Tensor, Counts]:
+        """Gathers gradients, part by part; a part's loss counts by its share of `units`.
+
+        Returns the loss and that of guessing by position, (2,), and what was used.
+        """
+        losses, used = torch.zeros(2, device=self.device), []
+        for part in mine.parts(progress.micro_batches):
+            with self._autocast():
+                prediction = self.jepa(self._cut(part.batch), part.mask, part.valid, self.batching)
+            share = self.objective.units(part.mask) / units
+            loss = prediction.loss(self.objective) * share
+            loss.backward()
+            guessed = progress.guess.loss(prediction, self.objective) * share
+            progress.guess.hear(prediction)
+            losses += torch.stack([loss.detach(), guessed])
+            used.append(Counts.of(part, prediction, self.jepa.flops(prediction)))
+        return losses, Counts.total(used)
+
+    def _report(self, progress: Progress, step: int) -> Log:
+        rate, momentum = progress.adamw.rate(step), self._momentum(step)
+        progress.log = progress.window.close(progress.cost, self.health(), rate, momentum)
+        return progress.log
+
+    def _save(self, progress: Progress) -> None:
+        """Saves where it is time to, or where some rank was told to stop."""
+        done, steps = progress.cost.steps, self.budget.steps
+        told = self.stop.signal or 0
+        due = self.checkpoints.due and done < steps
+        every = self.ranks.gather([told, due])
+        told = max(told for told, _ in every)
+        if self.ranks.rank == 0 and (told or due):
+            self.checkpoints.save(done, progress.state())
+        if told:
+            raise StoppedError(f"{signal.Signals(told).name} at step {done} of {steps}")
+
+    def _momentum(self, step: int) -> float:
+        return linear(*self.optimizer.momentum, ramp(step, self.budget.steps))
+
+    def _content(self, batch: Batch, valid: Tensor) -> Tensor | None:
         """What the masker must be shown, (clips, patches, dim) on the CPU; padding is zero."""
         if self.masker.promises.needs != "features":
-            return patches.cpu() if self.masker.promises.needs else None
+            return self.patchifier.cut(batch.mels) if self.masker.promises.needs else None
         whole = pack(valid, self.device)
         with torch.no_grad(), self._autocast():
-            tokens = self.jepa.probed(patches, whole).tokens.float()
+            tokens = self.jepa.probed(self._cut(batch), whole).tokens.float()
         cells = tokens.new_zeros(valid.numel(), tokens.shape[1]).index_copy(0, whole.index, tokens)
         shown: Tensor = cells.view(*valid.shape, -1).cpu()
         return shown
 
-    def _cut(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        valid = self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
-        return self.patchifier.cut(batch.mels.to(self.device)), valid
+    def _cut(self, batch: Batch) -> Tensor:
+        return self.patchifier.cut(batch.mels.to(self.device))
 
     def _autocast(self) -> torch.autocast:
         enabled = self.optimizer.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
-
-    def _count(self, cost: Cost, batch: Batch, mask: Mask, prediction: Prediction) -> None:
-        cost.steps += 1
-        cost.clips += len(batch.mels)
-        cost.audio_seconds += int(batch.valid_frames.sum()) * self.hop_seconds
-        cost.masks += len(prediction.context.segments.lengths)
-        cost.fallbacks += 0 if mask.fallback is None else int(mask.fallback.sum())
-        cost.context_tokens += prediction.context.segments.num_real
-        cost.target_tokens += prediction.targets.segments.num_real
-        cost.valid_tokens += prediction.whole.segments.total * prediction.context.copies
-        cost.flops += self.jepa.flops(prediction)
-
-
-def _state(
-    start: Health,
-    cost: Cost,
-    log: Log | None,
-    jepa: JEPA,
-    adamw: ScheduledAdamW,
-    guess: PositionGuess,
-    window: Window,
-) -> dict[str, Any]:
-    """Gathers all that going on needs, as tensors and plain numbers."""
-    return {
-        "start": asdict(start),
-        "cost": asdict(cost),
-        "log": None if log is None else asdict(log),
-        "jepa": jepa.state_dict(),
-        "adamw": adamw.state_dict(),
-        "guess": guess.state_dict(),
-        "window": window.state(),
-    }
-
-
-def _restored(
-    saved: dict[str, Any],
-    jepa: JEPA,
-    adamw: ScheduledAdamW,
-    guess: PositionGuess,
-    window: Window,
-) -> tuple[Health, Cost, Log | None]:
-    """Puts a gathered state back where it was."""
-    jepa.load_state_dict(saved["jepa"])
-    adamw.load_state_dict(saved["adamw"])
-    guess.load_state_dict(saved["guess"])
-    window.restore(saved["window"])
-    log = None if saved["log"] is None else Log(**saved["log"])
-    return Health(**saved["start"]), Cost(**saved["cost"]), log

@@ -86,6 +86,11 @@ class Trial:
     def __post_init__(self) -> None:
         if self.crop_frames < 1:
             raise ValueError(f"`crop_frames` must be at least 1; got {self.crop_frames}")
+        if self.objective.coupled and self.budget.accumulate > 1:
+            raise ValueError(
+                f"`accumulate` {self.budget.accumulate} cuts batches that "
+                f"{type(self.objective).__name__} must see whole; leave it at 1"
+            )
 
     @property
     def twin(self) -> RandomInit:

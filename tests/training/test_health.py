@@ -48,5 +48,6 @@ def test_targets_that_only_depend_on_their_position_are_guessed_without_context(
         target = values[targets.place]
         prediction = Prediction(target, target, pack(mask.context), targets, targets, targets, 0)
         last = guess.loss(prediction, L2())
-        guess.learn(prediction)
+        guess.hear(prediction)
+        guess.learn()
     assert last < 1e-6

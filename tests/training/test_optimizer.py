@@ -12,7 +12,8 @@ def test_weight_decay_touches_matrices_only():
     nn.init.ones_(module.weight)
     nn.init.ones_(module.bias)
     adamw = ScheduledAdamW(module, Optimizer(weight_decay=(0.5, 0.5), warmup=0.0), steps=10)
-    adamw.step(0 * module(torch.zeros(1, 3)).sum(), step=0)
+    (0 * module(torch.zeros(1, 3)).sum()).backward()
+    adamw.step(0)
     assert module.weight[0, 0].item() == pytest.approx(1 - 1e-3 * 0.5)
     assert module.bias[0].item() == 1
 
@@ -21,14 +22,16 @@ def test_a_parameter_that_wants_no_gradient_is_left_alone():
     module = nn.Linear(2, 2)
     module.bias.requires_grad_(requires_grad=False)
     before = module.bias.clone()
-    ScheduledAdamW(module, Optimizer(), steps=2).step(module(torch.ones(1, 2)).sum(), step=0)
+    module(torch.ones(1, 2)).sum().backward()
+    ScheduledAdamW(module, Optimizer(), steps=2).step(0)
     assert torch.equal(module.bias, before)
 
 
 def test_gradients_are_clipped_to_the_norm_and_the_norm_before_is_returned():
     module = nn.Linear(1, 1, bias=False)
     adamw = ScheduledAdamW(module, Optimizer(clip=0.5), steps=2)
-    norm = adamw.step(100 * module(torch.ones(1, 1)).sum(), step=0)
+    (100 * module(torch.ones(1, 1))).sum().backward()
+    norm = adamw.step(0)
     assert norm.item() == pytest.approx(100)
 
 
@@ -49,3 +52,8 @@ def test_impossible_settings_are_refused_with_their_value(settings, message):
 def test_a_budget_of_no_steps_is_refused():
     with pytest.raises(ValueError, match="`steps` must be at least 1; got 0"):
         Budget(steps=0, batch=16)
+
+
+def test_a_batch_is_not_cut_into_more_parts_than_it_has_clips():
+    with pytest.raises(ValueError, match="`accumulate` 5 cuts a batch of 4 clips"):
+        Budget(steps=1, batch=4, accumulate=5)

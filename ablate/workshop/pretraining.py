@@ -1,0 +1,149 @@
+"""Trains a trial in its run folder, from its last checkpoint if it has one."""
+
+import resource
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ablate.pictures import paint
+from ablate.training.checkpoint import Checkpoints
+from ablate.training.distributed import Ranks
+from ablate.training.drawing import Drawn
+from ablate.training.meter import Log
+from ablate.training.record import Record, round_off
+from ablate.training.stopping import Stop
+from ablate.training.trainer import Outcome, Trainer
+from ablate.workshop.planning import Emit
+from ablate.workshop.scoring import save_encoder
+from ablate.workshop.state import RunState
+from ablate.workshop.subjects import Sound, Trial, num_parameters
+
+CHECKPOINTS = "checkpoints"
+
+
+def train(
+    folder: Path,
+    trial: Trial,
+    sound: Sound,
+    device: torch.device,
+    ranks: Ranks,
+    emit: Emit,
+    stop: Stop,
+    state: RunState,
+) -> None:
+    """Trains a trial as the first of its ranks, which alone writes files.
+
+    What it cost is written down before its encoder is: the encoder says that it is trained.
+    """
+    grid, steps = trial.twin.grid, trial.budget.steps
+    trainer, saved, warnings = _trainer(folder, trial, sound, device, ranks, stop)
+    with Record(folder, steps, done=_done(saved)) as record:
+
+        def on_log(log: Log) -> None:
+            record.log(log)
+            progress = {"event": "progress", "label": "train", "done": log.step, "total": steps}
+            emit({**progress, "loss": round_off(log.loss)})
+
+        def on_mask(step: int, drawn: Drawn) -> None:
+            record.picture(step, lambda: paint(drawn.batch.mels[0], drawn.mask, grid))
+
+        outcome = trainer.train(saved, on_log=on_log, on_mask=on_mask)
+    jepa = trainer.jepa
+    state.facts |= {
+        **_summary(outcome, device),
+        "warnings": warnings,
+        "precision": trial.optimizer.precision,
+        "ranks": ranks.count,
+        "parameters": num_parameters(jepa.encoder, jepa.predictor),
+    }
+    state.put("running")
+    save_encoder(folder, jepa.probed, sound)
+    trainer.checkpoints.drop()
+
+
+def assist(
+    folder: Path, trial: Trial, sound: Sound, device: torch.device, ranks: Ranks, stop: Stop
+) -> None:
+    """Trains along as another of the ranks, from the checkpoint that the first one reads."""
+    trainer, saved, _ = _trainer(folder, trial, sound, device, ranks, stop)
+    trainer.train(saved)
+
+
+def _trainer(
+    folder: Path, trial: Trial, sound: Sound, device: torch.device, ranks: Ranks, stop: Stop
+) -> tuple[Trainer, dict[str, Any] | None, list[str]]:
+    """Builds a trainer; returns it with the state to go on from, and what is wrong with others.
+
+    Raises `ValueError` where ranks cannot share a batch, or would go on from different steps.
+    """
+    if ranks.count > (1 if trial.objective.coupled else trial.budget.batch):
+        raise ValueError(
+            f"{ranks.count} ranks cannot share batches of {trial.budget.batch} clips with "
+            f"{type(trial.objective).__name__}; train with fewer"
+        )
+    if device.type == "cuda":
+        # counting memory needs it, and nothing before does it
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        torch.cuda.set_device(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    checkpoints = Checkpoints(folder / CHECKPOINTS)
+    saved, warnings = checkpoints.load(device)
+    found = ranks.gather([_done(saved)])
+    if any(step != found[0] for step in found):
+        raise ValueError(f"the ranks find checkpoints of steps {found}; do they share a disk?")
+    trainer = Trainer(
+        jepa=trial.build_jepa().to(device),
+        loader=sound.loader(trial),
+        patchifier=trial.patchifier,
+        grid=trial.twin.grid,
+        masker=trial.masker,
+        objective=trial.objective,
+        budget=trial.budget,
+        optimizer=trial.optimizer,
+        batching=trial.batching,
+        seed=trial.seed,
+        hop_seconds=sound.hop_seconds,
+        device=device,
+        ranks=ranks,
+        checkpoints=checkpoints,
+        stop=stop,
+    )
+    return trainer, saved, warnings
+
+
+def _done(saved: dict[str, Any] | None) -> int:
+    return saved["cost"]["steps"] if saved else 0
+
+
+def _summary(outcome: Outcome, device: torch.device) -> dict[str, Any]:
+    last, cost = outcome.last, asdict(outcome.cost)
+    cost["audio_hours"] = cost.pop("audio_seconds") / 3600
+    cost["peak_memory_mb"] = _peak_memory(device) / 2**20
+    trained = cost["context_tokens"] + cost["target_tokens"]
+    metrics = {
+        "loss": last.loss,
+        "position_loss": last.position_loss,
+        "effective_rank": last.effective_rank,
+        "effective_rank_init": outcome.start.effective_rank,
+        "feature_std": last.feature_std,
+        "context_fraction": cost["context_tokens"] / cost["valid_tokens"],
+        "target_fraction": cost["target_tokens"] / cost["valid_tokens"],
+        "fallback_fraction": cost["fallbacks"] / cost["masks"],
+        "tokens_per_second": trained / cost["seconds"],
+    }
+    return {
+        "cost": {name: round_off(value) for name, value in cost.items()},
+        "metrics": {name: round_off(value) for name, value in metrics.items()},
+        "collapsed": outcome.end.collapsed(outcome.start),
+    }
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes; on a CPU those of the process, which may have run other trials before."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

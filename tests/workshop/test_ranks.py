@@ -1,0 +1,167 @@
+"""Ranks and micro-batches train what one process trains on the whole batch."""
+
+import copy
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ablate.model.objectives import L2
+from ablate.parts import build, identity
+from ablate.training.optimizer import Budget
+from ablate.training.stopping import Stop
+from ablate.workshop.planning import plan
+from ablate.workshop.running import run
+from ablate.workshop.subjects import Trial
+
+CPU = torch.device("cpu")
+BOUND = 60.0  # seconds, in which all ranks have ended when one has
+WIRED = '''\
+"""A stranger's blocks; one rank's process is signalled by them as `WIRE` says, and goes on."""
+
+import os
+from dataclasses import dataclass
+
+from maskers import MultiBlock
+from ablate.model.masking import AbstractMasker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wired(AbstractMasker):
+    promises = MultiBlock().promises
+
+    def __call__(self, grid, batch, *, progress=0.0, **given):
+        rank, step, number = map(int, os.environ.get("WIRE", "9 9 9").split())
+        if os.environ.get("RANK") == str(rank) and batch == 5 and progress == step / 29:
+            os.kill(os.getpid(), number)
+        return MultiBlock()(grid, batch, progress=progress, **given)
+'''
+
+
+@pytest.fixture
+def new_run(settings, cache, tmp_path, monkeypatch):
+    """Makes run folders: masks are ragged, and the batch cannot be halved."""
+    (tmp_path / "wired_lab.py").write_text(WIRED)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.environ["PYTHONPATH"], str(tmp_path)]))
+    settings["masker"] = {"type": "wired_lab.Wired"}
+    settings["optimizer"] = {"momentum": [0.9, 0.9]}
+
+    def make(name, **changes):
+        asked = copy.deepcopy(settings)
+        asked["budget"] = {"steps": 30, "batch": 5, **changes.pop("budget", {})}
+        [entry] = plan([{**asked, **changes}], {}, cache, lambda event: None)["trials"]
+        assert entry["problems"] == []
+        folder = tmp_path / name / entry["fingerprint"]
+        folder.mkdir(parents=True)
+        config = {"kind": "jepa", "settings": entry["settings"]}
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    yield make
+    sys.modules.pop("wired_lab", None)
+
+
+def alone(folder, cache):
+    assert run(folder, {}, CPU, cache, lambda event: None, Stop())["state"] == "done"
+    return folder
+
+
+def together(folder, cache, **environment):
+    """Runs a folder by two ranks; returns the exit code."""
+    command = [sys.executable, "-m", "ablate.trial", str(folder), "--cache", str(cache)]
+    done = subprocess.run(
+        [*command, "--ranks", "2"],
+        capture_output=True,
+        env={**os.environ, **environment},
+        timeout=BOUND,
+    )
+    return done.returncode
+
+
+def state_of(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def assert_alike(first, second):
+    """Compares weights, but for biases of keys: they change nothing, and noise moves them."""
+    one, other = (load_file(folder / "encoder.safetensors") for folder in (first, second))
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        if name.endswith("query_key_value.bias"):
+            keys = slice(len(value) // 3, 2 * len(value) // 3)
+            value[keys] = other[name][keys] = 0
+        assert torch.allclose(value, other[name], rtol=0, atol=1e-5), name
+    lines = [(folder / "metrics.jsonl").read_text().splitlines() for folder in (first, second)]
+    for here, there in zip(*(map(json.loads, read) for read in lines), strict=True):
+        del here["tokens_per_second"], there["tokens_per_second"]
+        assert here == pytest.approx(there, rel=1e-4)
+    cost, same = state_of(first)["cost"], state_of(second)["cost"]
+    for name in ("steps", "clips", "masks", "context_tokens", "target_tokens", "flops"):
+        assert cost[name] == same[name], name
+
+
+SEVERAL = {"type": "maskers.Several", "maskers": [{"type": "maskers.MultiBlock"}], "times": 2}
+
+
+@pytest.mark.parametrize("masker", [{"type": "wired_lab.Wired"}, SEVERAL], ids=["one", "several"])
+def test_a_step_cut_into_parts_is_the_same_step(new_run, cache, masker):
+    whole = alone(new_run("whole", masker=masker), cache)
+    for parts in (2, 5):
+        cut = new_run("cut", masker=masker, budget={"accumulate": parts})
+        assert_alike(whole, alone(cut, cache))
+        assert cut.name != whole.name
+
+
+def test_padded_parts_are_the_same_step_though_they_pad_less(new_run, cache):
+    whole = alone(new_run("whole", batching="pad"), cache)
+    cut = alone(new_run("cut", batching="pad", budget={"accumulate": 2}), cache)
+    assert state_of(cut)["cost"]["flops"] < state_of(whole)["cost"]["flops"]
+    one, other = (load_file(folder / "encoder.safetensors") for folder in (whole, cut))
+    name = "encoder.project.weight"
+    assert torch.allclose(one[name], other[name], rtol=0, atol=1e-5)
+
+
+def test_two_ranks_train_what_one_process_does(new_run, cache):
+    whole, shared = alone(new_run("whole"), cache), new_run("shared")
+    assert together(shared, cache) == 0
+    assert_alike(whole, shared)
+    assert state_of(shared)["ranks"] == 2
+    assert len(list((shared / "attempts").iterdir())) == 1
+
+
+def test_ranks_stop_and_end_together_and_one_process_goes_on_from_there(new_run, cache):
+    whole, broken = alone(new_run("whole"), cache), new_run("broken")
+    assert together(broken, cache, WIRE=f"1 7 {int(signal.SIGUSR1)}") == 1
+    assert state_of(broken)["state"] == "preempted"
+    assert state_of(broken)["reason"] == "SIGUSR1 at step 8 of 30"
+    assert together(broken, cache, WIRE=f"1 20 {int(signal.SIGKILL)}") == 1
+    assert state_of(broken)["state"] == "failed"
+    assert state_of(broken)["reason"].startswith("node: another rank has ended")
+    assert_alike(whole, alone(broken, cache))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coupled(L2):
+    """A loss that must see its batch whole."""
+
+    coupled = True
+
+
+def test_a_batch_that_must_be_seen_whole_is_not_cut(settings):
+    trial = build(settings, expect=Trial)
+    with pytest.raises(ValueError, match="`accumulate` 2 cuts batches that Coupled must see whole"):
+        dataclasses.replace(
+            trial, objective=Coupled(), budget=Budget(steps=1, batch=4, accumulate=2)
+        )
+
+
+def test_a_setting_that_came_later_leaves_old_results_valid(settings):
+    assert "accumulate" not in identity(build(settings, expect=Trial))["budget"]
