@@ -8,6 +8,7 @@ end, encoder), the arms are compared by their gain over their own twin.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import fmean
 from typing import Literal
 
@@ -32,7 +33,7 @@ class Pair:
     level: Arm
     against: Arm
 
-    @property
+    @cached_property
     def matched(self) -> dict[int, tuple[float, float]]:
         """Returns both values of every seed that has both."""
         values = {}
@@ -62,15 +63,23 @@ class Contrast:
     pairs: tuple[Pair, ...] = field(repr=False)  # one a combination
 
     @property
+    def by_seed(self) -> dict[int, list[float]]:
+        """Returns the difference in each combination, of every seed that has them all.
+
+        A combination that no seed has, because nothing ran there or all failed, is left out.
+        """
+        found = [differences for pair in self.pairs if (differences := pair.differences)]
+        shared = [seed for seed in found[0] if all(seed in of for of in found)] if found else []
+        return {seed: [of[seed] for of in found] for seed in shared}
+
+    @property
     def differences(self) -> dict[int, float]:
-        """Returns the mean difference over combinations, of every seed that has them all.
+        """Returns each seed's mean difference over combinations.
 
         Seeds are the repeats: the combinations of one seed share data order and random-init
         twins, and so are no independent ones.
         """
-        found = [pair.differences for pair in self.pairs]
-        shared = [seed for seed in found[0] if all(seed in of for of in found)]
-        return {seed: fmean(of[seed] for of in found) for seed in shared}
+        return {seed: fmean(of) for seed, of in self.by_seed.items()}
 
     @property
     def planned(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from ablate import confounds
 from ablate.reporting.rendering import Table
 from ablate.reporting.results import Results, column_of
+from ablate.reporting.sequential import looks
 from ablate.reporting.tables import score_name
 from ablate.reporting.verdicts import FAMILIES, Verdict
 from ablate.reporting.wording import place
@@ -121,16 +122,30 @@ def _statistics(results: Results) -> str:
         "The unit of replication is the pre-training seed. Each level is contrasted with the "
         "baseline level of its own factor within every combination of the others, paired by "
         "seed. The pooled estimate is a Student-t over seed means: of each seed that has every "
-        "combination, the mean of its differences; freedom is the seeds less one. An F-test "
-        "looks whether the difference depends on the combination, and where it does "
-        f"(p < {report['alpha']:g}) no pooled word is given. Factors that change the random-init "
-        "encoder are compared by the gain over it. Intervals are Student-t, "
-        f"{level}, each by itself. P-values are corrected by Holm over three families apart: "
-        f"{', '.join(FAMILIES.values())}. Two levels are called equivalent when two one-sided "
-        f"tests, Holm-corrected likewise, place the difference within {margin:g} points. The "
+        "combination, the mean of its differences; freedom is the seeds less one. Whether the "
+        "difference depends on the combination is tested within seeds, by a paired t between "
+        "every two combinations; where it does, no pooled word is given. Factors that change the "
+        "random-init encoder are compared by the gain over it. Intervals are Student-t, "
+        f"{level}, each by itself. P-values are corrected by Holm over {len(FAMILIES)} families "
+        f"apart: {', '.join(FAMILIES.values())}; one within a combination is no smaller than "
+        "those of the pooled contrast and of its interaction. Two levels are called equivalent "
+        "when two one-sided tests, Holm-corrected likewise, place the difference within "
+        f"{margin:g} points. {_looks(results)}The "
         "further seeds of an undecided contrast give 80 % power for the larger of the observed "
         "difference and that margin, at the observed spread and the family's strictest level. "
         "Failed trials enter no mean, and forbid the word better where failure rates differ."
+    )
+
+
+def _looks(results: Results) -> str:
+    taken = looks(results.plan)
+    if taken is None:
+        return ""
+    at = ", ".join(map(str, taken.counts))
+    return (
+        f"Of up to {taken.most} declared seeds the verdicts were looked at with {at}. Each look "
+        "spends the share of the error that its new seeds are of the declared ones, in its "
+        "p-values and in its intervals. "
     )
 
 

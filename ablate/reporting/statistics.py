@@ -1,4 +1,4 @@
-"""What a few seeds can and cannot say: intervals, paired contrasts, Holm, equivalence, power.
+"""What a few seeds can and cannot say: intervals, effect sizes, Holm, equivalence, interaction.
 
 Student (1908), "The probable error of a mean", Biometrika 6(1).
 Holm (1979), "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6(2).
@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
-MOST_SEEDS = 50  # a study that needs more further seeds than this needs another question
 NEGLIGIBLE = 1e-9  # spread below this share of the numbers is rounding
 
 
@@ -41,10 +40,12 @@ class Estimate:
 def t_interval(values: Sequence[float], *, alpha: float) -> Estimate:
     """Estimates the mean of some numbers, one a seed."""
     n = len(values)
-    mean = float(np.mean(values)) if n else None
-    sd = _spread_within([np.asarray(values, dtype=float)])
-    if mean is None or sd is None:
-        return Estimate(n=n, mean=mean)
+    if n < 2:
+        return Estimate(n=n, mean=float(values[0]) if n else None)
+    numbers = np.asarray(values, dtype=float)
+    mean, sd = float(numbers.mean()), float(numbers.std(ddof=1))
+    if sd <= _rounding(numbers):
+        sd = 0.0
     error = sd / float(np.sqrt(n))
     known = Estimate(n=n, mean=mean, sd=sd, error=error)
     if error == 0:
@@ -54,27 +55,39 @@ def t_interval(values: Sequence[float], *, alpha: float) -> Estimate:
     return replace(known, low=mean - half, high=mean + half, p=p)
 
 
-def paired(level: Sequence[float], baseline: Sequence[float], *, alpha: float) -> Estimate:
-    """Estimates the mean difference of two arms whose numbers are in the same order of seeds."""
-    return t_interval(np.subtract(level, baseline).tolist(), alpha=alpha)
+def interaction(differences: Sequence[Sequence[float]]) -> float | None:
+    """Tests whether a difference depends on the combination; rows are seeds, columns combinations.
 
-
-def interaction(groups: Sequence[Sequence[float]]) -> float | None:
-    """Tests whether the group means differ by more than the spread within groups explains.
-
-    The one-way F-test. None with fewer than two groups, or with one number in each.
+    Two combinations of one seed share its luck, so they are compared within the seed: a paired
+    t for every two combinations; the smallest p, times how many there are. Unlike the F-test of
+    repeated measures it needs no equal spreads. None with fewer than two of either, or where
+    no two combinations show a spread.
     """
-    filled = [np.asarray(group, dtype=float) for group in groups if len(group)]
-    within = _spread_within(filled)
-    if len(filled) < 2 or within is None:
+    table = np.asarray(differences, dtype=float)
+    if table.ndim != 2 or min(table.shape) < 2:
         return None
-    sizes = np.array([len(group) for group in filled])
-    means = np.array([group.mean() for group in filled])
-    between = float(sizes @ (means - sizes @ means / sizes.sum()) ** 2) / (len(filled) - 1)
-    if within == 0:
-        return 1.0 if np.ptp(means) <= _rounding(filled) else 0.0
-    freedom = int(sizes.sum()) - len(filled)
-    return float(special.fdtrc(len(filled) - 1, freedom, between / within**2))
+    one, other = np.triu_indices(table.shape[1], k=1)
+    gaps = table[:, one] - table[:, other]
+    spread = gaps.std(axis=0, ddof=1)
+    seen = spread > _rounding(table)
+    if not seen.any():
+        return None
+    t = np.abs(gaps.mean(axis=0)[seen]) / spread[seen] * np.sqrt(len(table))
+    smallest = float(2 * special.stdtr(len(table) - 1, -t.max()))
+    return min(smallest * len(one), 1.0)
+
+
+def effect_size(estimate: Estimate) -> float | None:
+    """Returns Hedges' g of a paired difference: in standard deviations, corrected for few seeds.
+
+    Hedges (1981), "Distribution theory for Glass's estimator of effect size and related
+    estimators", J. Educ. Statist. 6(2). None below three seeds: the correction is infinite.
+    """
+    freedom = estimate.n - 1
+    if estimate.mean is None or not estimate.sd or freedom < 2:
+        return None
+    log_bias = special.gammaln(freedom / 2) - special.gammaln((freedom - 1) / 2)
+    return estimate.mean / estimate.sd * float(np.exp(log_bias) / np.sqrt(freedom / 2))
 
 
 def seed_correlation(
@@ -89,7 +102,7 @@ def seed_correlation(
         return None
     one = np.concatenate([np.asarray(a) - np.mean(a) for a, _ in pairs])
     two = np.concatenate([np.asarray(b) - np.mean(b) for _, b in pairs])
-    rounding = _rounding([np.asarray([*a, *b]) for a, b in pairs])
+    rounding = _rounding(np.concatenate([[*a, *b] for a, b in pairs]))
     spread = float(np.sqrt(one @ one)), float(np.sqrt(two @ two))
     if min(spread) <= rounding:
         return None
@@ -118,33 +131,6 @@ def equivalence(estimate: Estimate, *, margin: float) -> float | None:
     return float(special.stdtr(estimate.n - 1, t))
 
 
-def further_seeds(
-    estimate: Estimate, *, effect: float, alpha: float, power: float = 0.8
-) -> int | None:
-    """Counts the seeds to add so that a two-sided paired test sees `effect` with that power.
-
-    Takes the observed spread as the true one. At least 1; `MOST_SEEDS + 1` means *more than
-    that*; None where no spread was observed.
-    """
-    if not estimate.sd:
-        return None
-    seeds = estimate.n + np.arange(1, MOST_SEEDS + 1)
-    enough = np.flatnonzero(paired_power(effect, estimate.sd, seeds, alpha=alpha) >= power)
-    return int(enough[0]) + 1 if len(enough) else MOST_SEEDS + 1
-
-
-def paired_power(effect: float, sd: float, seeds: np.ndarray, *, alpha: float) -> np.ndarray:
-    """Returns the chance that a paired test sees `effect`, for each count of seeds (2 or more)."""
-    freedom = seeds - 1
-    shift = effect / sd * np.sqrt(seeds)
-    critical = -special.stdtrit(freedom, alpha / 2)
-    # far off, a tail underflows to NaN: the right one is then surely 1, the left one 0
-    right = np.nan_to_num(stats.nct.sf(critical, freedom, shift), nan=1.0)
-    left = np.nan_to_num(stats.nct.cdf(-critical, freedom, shift), nan=0.0)
-    power: np.ndarray = right + left
-    return power
-
-
 def verdict_word(
     estimate: Estimate, *, p: float | None, p_equivalent: float | None, alpha: float
 ) -> str:
@@ -161,14 +147,5 @@ def verdict_word(
     return "undecided"
 
 
-def _spread_within(groups: Sequence[np.ndarray]) -> float | None:
-    freedom = sum(len(group) - 1 for group in groups)
-    if freedom < 1:
-        return None
-    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
-    sd = float(np.sqrt(squares / freedom))
-    return 0.0 if sd <= _rounding(groups) else sd
-
-
-def _rounding(groups: Sequence[np.ndarray]) -> float:
-    return NEGLIGIBLE * max(1.0, max(float(np.abs(group).max()) for group in groups))
+def _rounding(values: np.ndarray) -> float:
+    return NEGLIGIBLE * max(1.0, float(np.abs(values).max()))

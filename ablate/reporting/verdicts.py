@@ -1,18 +1,23 @@
 """Contrasts become verdicts here: a difference, its interval, how sure, and one word.
 
-The three families of contrasts are corrected by Holm apart from one another. A word is taken
-back where an interaction shows or where failures could have chosen the winner.
+The families of contrasts are corrected by Holm apart from one another; p-values, of what a
+look at growing seeds may spend of the error, are all to be held against the study's alpha. A
+word is taken back where an interaction shows or where failures could have chosen the winner,
+and given within a combination only where the pooled contrast or its interaction shows: so
+pooled and single combinations together make no more false claims than the pooled ones alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.reporting.contrasts import Contrast, contrasts
+from ablate.reporting.power import further_seeds, most_further
 from ablate.reporting.results import Results
+from ablate.reporting.sequential import Looks, looks
 from ablate.reporting.statistics import (
     Estimate,
+    effect_size,
     equivalence,
-    further_seeds,
     holm,
     interaction,
     seed_correlation,
@@ -20,6 +25,7 @@ from ablate.reporting.statistics import (
     verdict_word,
 )
 
+UNSURE = "undecided"
 FAMILIES = {
     "pooled": "pooled contrasts",
     "within": "contrasts within a combination",
@@ -29,54 +35,112 @@ FAMILIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The answer to one contrast. The p-values are corrected within the contrast's family."""
+    """The answer to one contrast. All p-values but `estimate.p` are corrected for its family."""
 
     contrast: Contrast
     estimate: Estimate
+    effect_size: float | None
     p: float | None
     p_equivalent: float | None
     interaction: float | None  # p of *the difference depends on the combination*
     correlation: float | None  # of the two arms over seeds
+    claim: str  # the word if failed trials did not count
     word: str  # better, worse, equivalent, undecided, or "differs by <factors>"
     further_seeds: int | None  # for an undecided one: how many might settle it
+    most_further: int  # one more of them means: more than that
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How a study decides."""
+
+    alpha: float
+    margin: float
+    looks: Looks | None
+
+    @property
+    def share(self) -> float:
+        """Returns the share of the error that may be spent now."""
+        return 1.0 if self.looks is None else self.looks.share
+
+    def corrected(self, ps: Sequence[float | None]) -> list[float | None]:
+        """Corrects a family of p-values for its size and for the looks."""
+        return [None if p is None else self._spent(p) for p in holm(ps)]
+
+    def _spent(self, p: float) -> float:
+        return min(p / self.share, 1.0) if self.share else 1.0
 
 
 def verdicts(results: Results) -> tuple[Verdict, ...]:
     """Answers every contrast of the study, family by family."""
-    asked = contrasts(results)
     report = results.plan["report"]
+    rules = Rules(
+        alpha=report["alpha"], margin=report["equivalence_margin"], looks=looks(results.plan)
+    )
+    asked = contrasts(results)
     found: list[Verdict] = []
+    gates: dict[tuple[str, str], float] = {}
     for name in FAMILIES:
-        found.extend(_answered([c for c in asked if c.family == name], report))
+        family = list(_answered([c for c in asked if c.family == name], rules, gates))
+        if name == "pooled":
+            gates = {_key(verdict.contrast): _gate(verdict) for verdict in family}
+        found.extend(family)
     return tuple(found)
 
 
-def _answered(family: list[Contrast], report: Mapping[str, float]) -> Iterator[Verdict]:
-    alpha, margin = report["alpha"], report["equivalence_margin"]
-    estimates = [t_interval([*c.differences.values()], alpha=alpha) for c in family]
-    ps = holm([estimate.p for estimate in estimates])
-    equivalents = holm([equivalence(estimate, margin=margin) for estimate in estimates])
-    for contrast, estimate, p, equivalent in zip(family, estimates, ps, equivalents, strict=True):
-        claim = verdict_word(estimate, p=p, p_equivalent=equivalent, alpha=alpha)
-        depends = interaction([[*pair.differences.values()] for pair in contrast.pairs])
-        word = _allowed(claim, contrast, depends=depends, alpha=alpha)
-        seeds = None
-        if word == claim == "undecided":
-            effect = max(abs(estimate.mean or 0.0), margin)
-            # the level that Holm asks of the family's smallest p
-            seeds = further_seeds(estimate, effect=effect, alpha=alpha / len(family))
+def _answered(
+    family: list[Contrast], rules: Rules, gates: Mapping[tuple[str, str], float]
+) -> Iterator[Verdict]:
+    level = rules.alpha * (rules.share or 1.0)
+    estimates = [t_interval([*c.differences.values()], alpha=level) for c in family]
+    alone = rules.corrected([estimate.p for estimate in estimates])
+    equivalents = rules.corrected([equivalence(e, margin=rules.margin) for e in estimates])
+    depends = rules.corrected([interaction([*c.by_seed.values()]) for c in family])
+    for contrast, estimate, p, equivalent, depending in zip(
+        family, estimates, alone, equivalents, depends, strict=True
+    ):
+        gated = p
+        if p is not None and contrast.family == "within":
+            gated = max(p, gates[_key(contrast)])
+        claim = verdict_word(estimate, p=gated, p_equivalent=equivalent, alpha=rules.alpha)
+        word = _allowed(claim, contrast, depends=depending, alpha=rules.alpha)
+        notes = [*_notes(contrast, estimate, claim=claim, word=word)]
+        if p is not None and gated is not None and p < rules.alpha <= gated:
+            notes.append("no word here: neither the pooled contrast nor an interaction shows")
         yield Verdict(
             contrast=contrast,
             estimate=estimate,
-            p=p,
+            effect_size=effect_size(estimate),
+            p=gated,
             p_equivalent=equivalent,
-            interaction=depends,
+            interaction=depending,
             correlation=seed_correlation(*_values(contrast)),
+            claim=claim,
             word=word,
-            further_seeds=seeds,
-            notes=tuple(_notes(contrast, estimate, claim=claim, word=word)),
+            further_seeds=_further(estimate, rules, len(family))
+            if claim == word == UNSURE
+            else None,
+            most_further=most_further(rules.looks),
+            notes=tuple(notes),
         )
+
+
+def _further(estimate: Estimate, rules: Rules, family: int) -> int | None:
+    if not most_further(rules.looks):
+        return None
+    effect = max(abs(estimate.mean or 0.0), rules.margin)
+    strictest = rules.alpha / family  # the level that Holm asks of the family's smallest p
+    return further_seeds(estimate, effect=effect, alpha=strictest, looks=rules.looks)
+
+
+def _key(contrast: Contrast) -> tuple[str, str]:
+    return contrast.factor, contrast.level
+
+
+def _gate(pooled: Verdict) -> float:
+    """Returns the smallest p that a contrast within a combination of this one may have."""
+    return min((p for p in (pooled.p, pooled.interaction) if p is not None), default=1.0)
 
 
 def _allowed(claim: str, contrast: Contrast, *, depends: float | None, alpha: float) -> str:
@@ -105,7 +169,7 @@ def _notes(contrast: Contrast, estimate: Estimate, *, claim: str, word: str) -> 
     if any(failed):
         yield f"failed trials: {failed[0]} against {failed[1]}"
     if word == "undecided" and claim != word:
-        yield f"not called {claim}: failure rates differ"
+        yield f"not called {claim}, as it would be without failures: their rates differ"
     arms = [arm for pair in contrast.pairs for arm in (pair.level, pair.against)]
     settings = {setting for arm in arms for setting in arm.settings}
     if len(settings) > len({name for name, _ in settings}):

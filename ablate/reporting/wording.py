@@ -15,7 +15,6 @@ from ablate.reporting.rendering import (
     plain,
 )
 from ablate.reporting.results import Results
-from ablate.reporting.statistics import MOST_SEEDS
 from ablate.reporting.verdicts import Verdict
 
 
@@ -40,7 +39,8 @@ def contrasts(results: Results, verdicts: Sequence[Verdict]) -> Table:
         title="Contrasts",
         caption="Difference in points, paired by pre-training seed; a pooled one is averaged over "
         "combinations within each seed first. Intervals are not corrected; "
-        "p is, by Holm, over the pooled contrasts and over those within a combination apart. "
+        "p is, by Holm, over the pooled contrasts and over those within a combination apart; "
+        "of the latter none is below both p of its pooled contrast: difference and interaction. "
         "Gain: each arm less its own random init, where the factor changes that. "
         "Seed r: the correlation of the two arms over seeds.",
     )
@@ -81,7 +81,7 @@ def word_with_seeds(verdict: Verdict) -> str:
     """Writes the word, and for an undecided contrast how many seeds might settle it."""
     if verdict.further_seeds is None:
         return verdict.word
-    return f"{verdict.word}: {_seeds(verdict.further_seeds)}"
+    return f"{verdict.word}: {_seeds(verdict)}"
 
 
 def place(contrast: Contrast) -> str:
@@ -113,7 +113,7 @@ def _sentence(verdict: Verdict, parts: Sequence[Verdict]) -> Sentence:
         )
         claim = f"{subject} against {against}{where} {verdict.word}: {each}"
     if verdict.further_seeds is not None:
-        claim += f"; about {_seeds(verdict.further_seeds)} might settle it"
+        claim += f"; about {_seeds(verdict)} might settle it"
     return Sentence(word=verdict.word.split()[0], claim=claim, numbers=_numbers(verdict))
 
 
@@ -139,10 +139,10 @@ def _share(n: int, planned: int) -> str:
     return str(n) if n == planned else f"{n} of {planned}"
 
 
-def _seeds(further: int) -> str:
-    if further > MOST_SEEDS:
-        return f"more than {MOST_SEEDS} more seeds"
-    return f"{further} more seed{'s' * (further != 1)}"
+def _seeds(verdict: Verdict) -> str:
+    further, most = verdict.further_seeds or 0, verdict.most_further
+    count = f"more than {most}" if further > most else str(further)
+    return f"{count} more seed{'s' * (count != '1')}"
 
 
 def _table(

@@ -4,7 +4,7 @@ import itertools
 import json
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from ablate.reporting.results import Results, read
+from ablate.reporting.statistics import Estimate, t_interval
 
 settings.register_profile("reporting", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("reporting")
@@ -172,12 +173,9 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-@pytest.fixture
-def null_study(tmp_path: Path, request: pytest.FixtureRequest) -> Results:
-    """Five maskers on two patchifiers: a study of so many seeds whose scores a test draws."""
-    bench = Bench(tmp_path, margin=0.0, seeds=tuple(range(request.param)))
-    bench.factors = {"masker": ["a", "b", "c", "d", "e"], "patchifier": ["squares", "strips"]}
-    return bench.results()
+def paired(level: Sequence[float], against: Sequence[float]) -> Estimate:
+    """Estimates the mean difference of two arms whose numbers are in the same order of seeds."""
+    return t_interval(np.subtract(level, against).tolist(), alpha=0.05)
 
 
 def _hex(*key: object) -> str:

@@ -1,72 +1,166 @@
 """Over many fabricated studies the intervals cover, and the words are seldom false."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ablate.reporting.power import power
 from ablate.reporting.results import Results
-from ablate.reporting.statistics import paired, paired_power, t_interval
-from ablate.reporting.verdicts import FAMILIES, verdicts
+from ablate.reporting.statistics import t_interval
+from ablate.reporting.verdicts import Verdict, verdicts
+from tests.reporting.conftest import Bench
 
-REPEATS = 4000
+Luck = Mapping[tuple[object, ...], float]
+LEVELS = [f"level {number}" for number in range(12)]
+REPEATS = 1000
+MARGIN = 2.0
 
 
-def test_t_intervals_cover_the_true_mean() -> None:
-    draw = np.random.default_rng(1).normal(7.0, 2.0, (REPEATS, 3))
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_t_intervals_cover_the_true_mean(n: int) -> None:
+    draw = np.random.default_rng(1).normal(7.0, 2.0, (4000, n))
     intervals = [t_interval(row.tolist(), alpha=0.05) for row in draw]
-    covered = [e.low < 7.0 < e.high for e in intervals if e.low is not None and e.high is not None]
-    assert len(covered) == REPEATS
+    covered = [(e.low or 0) < 7.0 < (e.high or 0) for e in intervals]
     assert 0.93 < np.mean(covered) < 0.97
 
 
-def test_paired_intervals_cover_although_seeds_are_shared() -> None:
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_intervals_of_differences_cover_although_seeds_are_shared(n: int) -> None:
     draw = np.random.default_rng(2)
-    shared = draw.normal(40, 5, (REPEATS, 1, 5))
-    arms = shared + draw.normal(0, 1, (REPEATS, 2, 5)) + np.array([[1.5], [0.0]])
-    intervals = [paired(one.tolist(), two.tolist(), alpha=0.05) for one, two in arms]
+    shared = draw.normal(40, 5, (4000, 1, n))
+    arms = shared + draw.normal(0, 1, (4000, 2, n)) + np.array([[1.5], [0.0]])
+    intervals = [t_interval((one - two).tolist(), alpha=0.05) for one, two in arms]
     covered = [(e.low or 0) < 1.5 < (e.high or 0) for e in intervals]
     assert 0.93 < np.mean(covered) < 0.97
 
 
-def test_the_promised_power_is_the_share_of_studies_that_see_the_effect() -> None:
-    draw = np.random.default_rng(4).normal(1.0, 1.0, (REPEATS, 4))
-    seen = [(t_interval(study.tolist(), alpha=0.05).p or 0) < 0.05 for study in draw]
-    promised = paired_power(1.0, 1.0, np.array([4]), alpha=0.05)
-    assert np.mean(seen) == pytest.approx(promised.item(), abs=0.02)
+def one_factor(bench: Bench, *, seeds: int, margin: float = 0.0) -> Results:
+    """Returns twelve levels of one factor; the scores are a test's to draw."""
+    bench.factors, bench.twin_factors = {"masker": LEVELS}, ()
+    bench.seeds, bench.margin = tuple(range(seeds)), margin
+    return bench.results()
 
 
-def shared_null(study: Results, draw: np.random.Generator) -> Results:
-    """Draws scores of arms that are equal on average but where little is independent.
+def grid(bench: Bench) -> Results:
+    """Returns four maskers on three patchifiers, each patchifier with a random init of its own."""
+    bench.factors = {"masker": LEVELS[:4], "patchifier": ["squares", "strips", "tall"]}
+    bench.margin = 0.0
+    return bench.results()
+
+
+def drawn(
+    study: Results, draw: np.random.Generator, *, effect: Mapping[str, float] | None = None
+) -> Results:
+    """Draws scores of arms that are equal on average, but for the effects, and never independent.
 
     Each seed has its own luck with the data order, with each level of a factor in all its
     combinations, and with the one random init of a patchifier that all maskers share.
     """
-    luck: dict[tuple[object, ...], float] = defaultdict(lambda: float(draw.normal()))
+    luck: Luck = defaultdict(lambda: float(draw.normal()))
     trials = tuple(
         replace(
             trial,
             score=40
             + luck["order", trial.seed]
             + sum(0.5 * luck[*level, trial.seed] for level in trial.levels.items())
+            + (effect or {}).get(trial.levels["masker"], 0.0)
             + draw.normal(),
-            twin_score=40 + luck["twin", trial.levels["patchifier"], trial.seed],
+            twin_score=40 + luck["twin", trial.levels.get("patchifier"), trial.seed],
         )
         for trial in study.trials
     )
     return replace(study, trials=trials)
 
 
-@pytest.mark.parametrize("null_study", [3, 5], indirect=True)
-def test_a_null_study_seldom_makes_a_false_claim(null_study: Results) -> None:
-    draw, repeats = np.random.default_rng(5), 500
-    claims: Counter[str] = Counter()
-    for _ in range(repeats):
-        found = verdicts(shared_null(null_study, draw))
-        claims.update({v.contrast.family for v in found if v.word in ("better", "worse")})
-        pooled = [v for v in found if v.contrast.family == "pooled"]
-        claims.update(v.contrast.factor for v in pooled if (v.estimate.p or 0) < 0.05)
-    claims["masker"] //= 4  # it has four levels to be wrong about
-    assert set(claims) == {*FAMILIES, "masker", "patchifier"}  # else this looks at nothing
-    assert max(claims.values()) / repeats <= 0.06
+def share(studies: int, wrong: Callable[[], bool]) -> float:
+    return sum(wrong() for _ in range(studies)) / studies
+
+
+def claimed(found: Sequence[Verdict], *words: str) -> bool:
+    """Says whether any contrast but those of learning has one of the words."""
+    return any(v.word.startswith(words) for v in found if v.contrast.family != "learning")
+
+
+@pytest.mark.parametrize("plan", [lambda bench: one_factor(bench, seeds=3), grid])
+def test_a_study_of_equal_variants_seldom_makes_a_false_claim(
+    bench: Bench, plan: Callable[[Bench], Results]
+) -> None:
+    study, draw = plan(bench), np.random.default_rng(5)
+    found = [verdicts(drawn(study, draw)) for _ in range(REPEATS)]
+    better = [claimed(answers, "better", "worse") for answers in found]
+    differs = [claimed(answers, "differs") for answers in found]
+    learned = [
+        any(v.word in ("better", "worse") for v in a if not v.contrast.factor) for a in found
+    ]
+    assert 0.005 < np.mean(better) <= 0.06  # below, this would look at nothing
+    assert np.mean(differs) <= 0.06
+    assert np.mean(learned) <= 0.06
+
+
+def test_a_real_effect_makes_no_room_for_false_claims_beside_it(bench: Bench) -> None:
+    study, draw = one_factor(bench, seeds=3), np.random.default_rng(6)
+
+    def wrong() -> bool:
+        found = verdicts(drawn(study, draw, effect={LEVELS[1]: 60.0}))
+        return claimed([v for v in found if v.contrast.level != LEVELS[1]], "better", "worse")
+
+    assert share(REPEATS, wrong) <= 0.06
+
+
+def looked(study: Results, counts: Sequence[int]) -> Results:
+    """Returns what is there at the last of these looks, of at most eight seeds."""
+    trials = tuple(trial for trial in study.trials if trial.seed < counts[-1])
+    plan = {**study.plan, "looks": {"counts": list(counts), "most": 8}}
+    return replace(study, plan=plan, trials=trials)
+
+
+def looks_as_advised(study: Results) -> Iterator[tuple[Verdict, ...]]:
+    """Looks at three seeds, and adds seeds three times, as few as any verdict asks for."""
+    counts = [3]
+    for _ in range(4):
+        found = verdicts(looked(study, counts))
+        yield found
+        asked = [v.further_seeds for v in found if v.further_seeds]
+        if not asked or counts[-1] == 8:
+            return
+        counts.append(min(counts[-1] + min(asked), 8))
+
+
+def test_adding_seeds_three_times_as_advised_makes_no_room_for_false_claims(bench: Bench) -> None:
+    study, draw = one_factor(bench, seeds=8), np.random.default_rng(7)
+
+    def wrong() -> bool:
+        looks = looks_as_advised(drawn(study, draw))
+        return any(claimed(found, "better", "worse") for found in looks)
+
+    assert 0.005 < share(REPEATS, wrong) <= 0.06
+
+
+@pytest.mark.parametrize("size", [-MARGIN, MARGIN])
+def test_levels_at_the_margin_are_seldom_called_equivalent(bench: Bench, size: float) -> None:
+    study, draw = one_factor(bench, seeds=5, margin=MARGIN), np.random.default_rng(8)
+    effect = dict.fromkeys(LEVELS[1:], size)
+
+    def wrong() -> bool:
+        return claimed(verdicts(drawn(study, draw, effect=effect)), "equivalent")
+
+    assert share(REPEATS, wrong) <= 0.06
+
+
+@pytest.mark.parametrize(("seeds", "effect"), [(3, 20.0), (5, 6.0)])
+def test_the_promised_power_is_the_share_of_studies_that_see_the_effect(
+    bench: Bench, seeds: int, effect: float
+) -> None:
+    study, draw = one_factor(bench, seeds=seeds), np.random.default_rng(9)
+
+    def seen() -> bool:
+        found = verdicts(drawn(study, draw, effect={LEVELS[1]: effect}))
+        return claimed([v for v in found if v.contrast.level == LEVELS[1]], "better")
+
+    spread = np.sqrt(2 * (1 + 0.5**2))  # of a difference: the order is shared
+    promised = power(effect, spread, seeds, alpha=0.05, family=len(LEVELS) - 1)
+    assert 0.2 < promised < 0.95
+    assert share(REPEATS, seen) == pytest.approx(promised, abs=0.05)

@@ -154,8 +154,8 @@ def test_the_protocol_says_what_a_reviewer_asks(written: Written) -> None:
     for told in (
         "unit of replication is the pre-training seed",
         "Student-t",
-        "Holm over three families apart: pooled contrasts, contrasts within a combination, "
-        "learning contrasts",
+        "Holm over 3 families apart: pooled contrasts, contrasts within a combination, "
+        "learning contrasts; one within a combination",
         "within 2 points",
         "k 10",
         "cpu fp32",
@@ -167,6 +167,12 @@ def test_the_protocol_says_what_a_reviewer_asks(written: Written) -> None:
         "speech (10 classes, 600 train, 200 valid, 400 test)",
     ):
         assert told in text, told
+
+
+def test_the_protocol_says_when_seeds_were_looked_at(bench: Bench) -> None:
+    plan = bench.build() | {"looks": {"counts": [2, 3], "most": 8}}
+    text = write(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
+    assert "Of up to 8 declared seeds the verdicts were looked at with 2, 3." in text
 
 
 def test_unequal_amounts_of_visible_audio_are_warned_of(written: Written) -> None:

@@ -1,50 +1,51 @@
 """The statistics keep their laws, agree with statsmodels, and never give NaN."""
 
+import itertools
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
-import statsmodels.formula.api as smf
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.anova import AnovaRM
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW, ttost_paired
 
 from ablate.reporting.statistics import (
-    MOST_SEEDS,
     Estimate,
+    effect_size,
     equivalence,
-    further_seeds,
     holm,
     interaction,
-    paired,
-    paired_power,
     seed_correlation,
     t_interval,
     verdict_word,
 )
+from tests.reporting.conftest import paired
 
 scores = st.floats(-100, 100).map(lambda value: round(value, 3))
 seeds = st.lists(scores, max_size=6)
-groups = st.lists(seeds, min_size=1, max_size=4)
+tables = st.integers(1, 4).flatmap(
+    lambda columns: st.lists(
+        st.lists(scores, min_size=columns, max_size=columns), min_size=1, max_size=4
+    )
+)
 chances = st.lists(st.none() | st.floats(0, 1), min_size=1, max_size=12)
 
-UNEQUAL = [[1.2, 0.4, 2.2], [3.1, 2.0], [0.3, 0.9, 1.4, -0.2]]
+BY_SEED = [[1.2, 3.1, 0.3], [0.4, 2.0, 0.9], [2.2, 2.9, 1.4]]  # rows seeds, columns combinations
 
 
 def spread(values: list[float]) -> bool:
     return bool(values) and float(np.ptp(values)) > 0.01
 
 
-@given(seeds, groups)
+@given(seeds, tables)
 def test_no_number_is_ever_nan(values: list[float], several: list[list[float]]) -> None:
     estimate = t_interval(values, alpha=0.05)
     p = equivalence(estimate, margin=2.0)
-    further = further_seeds(estimate, effect=2.0, alpha=0.05)
-    found = [*vars(estimate).values(), p, further, interaction(several)]
+    found = [*vars(estimate).values(), p, effect_size(estimate), interaction(several)]
     assert all(math.isfinite(number) for number in found if number is not None)
 
 
@@ -81,7 +82,7 @@ def test_a_shift_moves_the_mean_and_leaves_the_spread(values: list[float], shift
 @given(st.lists(st.tuples(scores, scores), min_size=1, max_size=8))
 def test_swapping_the_arms_mirrors_the_contrast(pairs: list[tuple[float, float]]) -> None:
     one, two = [a for a, _ in pairs], [b for _, b in pairs]
-    ahead, back = paired(one, two, alpha=0.05), paired(two, one, alpha=0.05)
+    ahead, back = paired(one, two), paired(two, one)
     assert ahead.mean == pytest.approx(-(back.mean or 0), abs=1e-9)
     assert ahead.p == pytest.approx(back.p)
 
@@ -96,7 +97,7 @@ def test_no_numbers_have_no_mean() -> None:
 
 @pytest.mark.parametrize("difference", [2.5, 0.0])
 def test_the_same_difference_in_every_seed_proves_nothing(difference: float) -> None:
-    estimate = paired([30.0 + difference, 32.5 + difference], [30.0, 32.5], alpha=0.05)
+    estimate = paired([30.0 + difference, 32.5 + difference], [30.0, 32.5])
     assert estimate.has_no_spread
     assert (estimate.mean, estimate.p, estimate.low) == (difference, None, None)
     assert equivalence(estimate, margin=100.0) is None
@@ -110,18 +111,49 @@ def test_the_interval_agrees_with_statsmodels() -> None:
     assert estimate.p == pytest.approx(DescrStatsW(values).ttest_mean(0)[1])
 
 
-def test_the_interaction_agrees_with_an_analysis_of_variance() -> None:
-    rows = [(value, str(i)) for i, group in enumerate(UNEQUAL) for value in group]
-    fit = smf.ols("value ~ block", pd.DataFrame(rows, columns=["value", "block"])).fit()
-    expected = sm.stats.anova_lm(fit)["PR(>F)"]["block"]
-    assert interaction(UNEQUAL) == pytest.approx(expected)
+def test_the_interaction_of_two_combinations_is_that_of_repeated_measures() -> None:
+    two = [row[:2] for row in BY_SEED]
+    rows = [(value, seed, place) for seed, of in enumerate(two) for place, value in enumerate(of)]
+    frame = pd.DataFrame(rows, columns=["value", "seed", "place"])
+    expected = (
+        AnovaRM(frame, "value", "seed", within=["place"]).fit().anova_table["Pr > F"]["place"]
+    )
+    assert interaction(two) == pytest.approx(expected)
 
 
-def test_an_interaction_needs_two_combinations_and_some_spread() -> None:
-    assert interaction([[1.0, 2.0]]) is None
+def test_the_interaction_of_several_combinations_is_the_least_of_corrected_paired_tests() -> None:
+    columns = [*zip(*BY_SEED, strict=True)]
+    ps = [stats.ttest_rel(one, other).pvalue for one, other in itertools.combinations(columns, 2)]
+    assert interaction(BY_SEED) == pytest.approx(min(p for p in holm(ps) if p is not None))
+
+
+@given(tables, seeds.filter(lambda values: len(values) > 3))
+def test_what_a_seed_does_to_all_combinations_is_no_interaction(
+    several: list[list[float]], luck: list[float]
+) -> None:
+    moved = [[value + of for value in row] for row, of in zip(several, luck, strict=False)]
+    before, after = interaction(several), interaction(moved)
+    assume(before is not None and after is not None)
+    assert after == pytest.approx(before, rel=1e-3, abs=1e-6)
+
+
+def test_an_interaction_needs_two_combinations_two_seeds_and_some_spread() -> None:
+    assert interaction([]) is None
     assert interaction([[1.0], [2.0]]) is None
-    assert interaction([[1.0, 1.0], [1.0, 1.0]]) == 1.0
-    assert interaction([[1.0, 1.0], [3.0, 3.0]]) == 0.0
+    assert interaction([[1.0, 2.0]]) is None
+    assert interaction([[1.0, 1.0], [1.0, 1.0]]) is None
+    assert interaction([[1.0, 3.0], [1.0, 3.0]]) is None
+
+
+def test_the_effect_size_is_in_standard_deviations_less_the_bias_of_few_seeds() -> None:
+    values = np.array([1.2, 0.4, 2.2, 3.1])
+    estimate = t_interval(values.tolist(), alpha=0.05)
+    bias = math.gamma(1.5) / (math.sqrt(1.5) * math.gamma(1.0))  # of three degrees of freedom
+    assert effect_size(estimate) == pytest.approx(values.mean() / values.std(ddof=1) * bias)
+
+
+def test_two_seeds_have_no_effect_size() -> None:
+    assert effect_size(t_interval([1.0, 2.0], alpha=0.05)) is None
 
 
 @settings(max_examples=15)  # statsmodels is slow
@@ -148,37 +180,8 @@ def test_an_empty_family_needs_no_correction() -> None:
 def test_equivalence_agrees_with_two_one_sided_tests() -> None:
     one, two = np.array([31.0, 30.2, 32.9, 31.1]), np.array([30.4, 30.6, 32.1, 31.0])
     expected = ttost_paired(one, two, -2.0, 2.0)[0]
-    estimate = paired(one.tolist(), two.tolist(), alpha=0.05)
+    estimate = paired(one.tolist(), two.tolist())
     assert equivalence(estimate, margin=2.0) == pytest.approx(expected)
-
-
-def test_power_agrees_with_statsmodels() -> None:
-    seeds = np.array([2, 3, 5, 10, 20])
-    expected = [TTestPower().power(1.3 / 0.9, int(n), 0.05) for n in seeds]
-    assert paired_power(1.3, 0.9, seeds, alpha=0.05) == pytest.approx(expected)
-
-
-@given(st.floats(0.1, 60), st.floats(0.005, 0.05))
-def test_power_never_falls_with_more_seeds(effect: float, alpha: float) -> None:
-    power = paired_power(effect, 1.0, np.arange(2, 60), alpha=alpha)
-    assert (np.diff(power) > -1e-9).all()
-    assert ((power >= 0) & (power <= 1 + 1e-9)).all()
-
-
-@given(st.floats(0.6, 5))
-def test_further_seeds_are_the_fewest_that_suffice(effect: float) -> None:
-    estimate = t_interval([-1.2, 0.9, 1.3], alpha=0.05)
-    further = further_seeds(estimate, effect=effect, alpha=0.05)
-    assert further is not None
-    n = np.array([2 + further, 3 + further])
-    fewer, enough = paired_power(effect, estimate.sd or 0, n, alpha=0.05)
-    assert fewer < 0.8 or further == 1
-    assert enough >= 0.8
-
-
-def test_a_hopeless_effect_asks_for_more_seeds_than_anyone_has() -> None:
-    estimate = t_interval([10.0, -10.0, 3.0], alpha=0.05)
-    assert further_seeds(estimate, effect=0.01, alpha=0.05) == MOST_SEEDS + 1
 
 
 def test_the_seed_correlation_is_pearsons_within_combinations() -> None:

@@ -14,9 +14,9 @@ from scipy import stats
 
 from ablate.reporting.contrasts import changes_twin, contrasts
 from ablate.reporting.results import Results, read
-from ablate.reporting.statistics import holm, paired
+from ablate.reporting.statistics import holm, interaction
 from ablate.reporting.verdicts import Verdict, verdicts
-from tests.reporting.conftest import Bench
+from tests.reporting.conftest import Bench, paired
 
 
 def one(found: tuple[Verdict, ...], family: str, level: str, held: str = "") -> Verdict:
@@ -90,14 +90,14 @@ def test_the_gain_takes_the_own_twin_away(bench: Bench) -> None:
     )
     found = verdicts(replace(results, trials=trials))
     strips = one(found, "within", "strips", "random")
-    scores = paired(FLAT["random", "strips"], FLAT["random", "squares"], alpha=0.05)
+    scores = paired(FLAT["random", "strips"], FLAT["random", "squares"])
     assert strips.estimate.mean == pytest.approx((scores.mean or 0) - 3.0)
 
 
 def test_a_contrast_is_paired_by_seed(bench: Bench) -> None:
     found = verdicts(with_scores(bench.results(), FLAT))
     block = one(found, "within", "block", "strips")
-    expected = paired(FLAT["block", "strips"], FLAT["random", "strips"], alpha=0.05)
+    expected = paired(FLAT["block", "strips"], FLAT["random", "strips"])
     assert block.estimate == expected
     assert block.correlation == pytest.approx(0.99, abs=0.01)
 
@@ -132,9 +132,45 @@ def test_a_seed_that_lacks_a_combination_leaves_the_pooled_estimate(bench: Bench
 
 def test_families_are_corrected_apart(bench: Bench) -> None:
     found = verdicts(with_scores(bench.results(), FLAT))
-    for family in ("pooled", "within", "learning"):
+    for family in ("pooled", "learning"):
         members = [verdict for verdict in found if verdict.contrast.family == family]
         assert [v.p for v in members] == holm([v.estimate.p for v in members])
+        depends = [interaction([*v.contrast.by_seed.values()]) for v in members]
+        assert [v.interaction for v in members] == holm(depends)
+
+
+def test_a_combination_is_no_surer_than_the_pooled_contrast_or_the_interaction(
+    bench: Bench,
+) -> None:
+    found = verdicts(with_scores(bench.results(), FLAT))
+    members = [verdict for verdict in found if verdict.contrast.family == "within"]
+    for verdict, p in zip(members, holm([v.estimate.p for v in members]), strict=True):
+        pooled = one(found, "pooled", verdict.contrast.level)
+        assert verdict.p == max(p or 0, min(pooled.p or 1, pooled.interaction or 1))
+
+
+def test_a_word_that_only_one_combination_would_give_is_withheld(bench: Bench) -> None:
+    lucky = [*map(sum, zip(FLAT["random", "strips"], [9.0, 9.01, 9.02], strict=True))]
+    wild = [*map(sum, zip(FLAT["random", "squares"], [-40.0, 12.0, 30.0], strict=True))]
+    scores = FLAT | {("block", "strips"): lucky, ("block", "squares"): wild}
+    strips = one(verdicts(with_scores(bench.results(), scores)), "within", "block", "strips")
+    assert strips.word == "undecided"
+    assert "no word here: neither the pooled contrast nor an interaction shows" in strips.notes
+
+
+def test_a_look_spends_its_share_of_the_error(bench: Bench) -> None:
+    results = with_scores(bench.results(), FLAT)
+    looked = replace(results, plan={**results.plan, "looks": {"counts": [3], "most": 6}})
+    for fixed, sequential in zip(verdicts(results), verdicts(looked), strict=True):
+        if fixed.p is not None and fixed.contrast.family != "within":
+            assert sequential.p == pytest.approx(min(2 * fixed.p, 1.0))
+        assert (fixed.estimate.low or 0) >= (sequential.estimate.low or 0)
+
+
+def test_more_seeds_than_were_declared_decide_nothing(bench: Bench) -> None:
+    results = with_scores(bench.results(), FLAT)
+    past = replace(results, plan={**results.plan, "looks": {"counts": [2, 3], "most": 2}})
+    assert {verdict.word for verdict in verdicts(past)} == {"undecided"}
 
 
 def test_a_clear_loss_is_worse_and_a_clear_tie_is_equivalent(bench: Bench) -> None:
@@ -199,7 +235,8 @@ def test_unequal_failure_rates_forbid_better(bench: Bench, masker: str) -> None:
     assert one(verdicts(results), "pooled", "block").word == "better"
     block = one(verdicts(failed(results, masker)), "pooled", "block")
     assert block.word == "undecided"
-    assert "not called better: failure rates differ" in block.notes
+    assert block.claim == "better"
+    assert "not called better, as it would be without failures: their rates differ" in block.notes
 
 
 def test_equal_failure_rates_allow_better(bench: Bench) -> None:
