@@ -3,7 +3,6 @@
 A plan warns of it before anything is run, and a report once it is; both in these words.
 """
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +21,7 @@ class Shares:
 
 def warnings(variants: Sequence[Shares]) -> list[str]:
     """Warns, once per factor and share, of the levels that differ most, all else being equal."""
-    factors = list(variants[0].levels) if variants else []
+    factors = dict.fromkeys(factor for variant in variants for factor in variant.levels)
     return [
         warning
         for factor in factors
@@ -32,7 +31,7 @@ def warnings(variants: Sequence[Shares]) -> list[str]:
 
 
 def _of(factor: str, name: str, variants: Sequence[Shares]) -> str | None:
-    pairs = list(_pairs(factor, name, variants))
+    pairs = list(_extremes(factor, name, variants))
     if not pairs:
         return None
     less, more = max(pairs, key=lambda pair: _share(pair[1], name) - _share(pair[0], name))
@@ -48,13 +47,18 @@ def _of(factor: str, name: str, variants: Sequence[Shares]) -> str | None:
     )
 
 
-def _pairs(factor: str, name: str, variants: Sequence[Shares]) -> Iterator[tuple[Shares, Shares]]:
-    """Yields the variants that differ in one factor alone, the one with the lesser share first."""
-    known = [variant for variant in variants if getattr(variant, name) is not None]
-    for one, other in itertools.combinations(known, 2):
-        if [key for key in one.levels if one.levels[key] != other.levels[key]] == [factor]:
-            low, high = sorted((one, other), key=lambda variant: _share(variant, name))
-            yield low, high
+def _extremes(
+    factor: str, name: str, variants: Sequence[Shares]
+) -> Iterator[tuple[Shares, Shares]]:
+    """Yields, of the variants that differ in one factor alone, those with least and most."""
+    groups: dict[tuple[tuple[str, str], ...], list[Shares]] = {}
+    for variant in variants:
+        if factor in variant.levels and getattr(variant, name) is not None:
+            held = tuple(pair for pair in variant.levels.items() if pair[0] != factor)
+            groups.setdefault(held, []).append(variant)
+    for group in groups.values():
+        shares = sorted(group, key=lambda variant: _share(variant, name))
+        yield shares[0], shares[-1]
 
 
 def _share(variant: Shares, name: str) -> float:

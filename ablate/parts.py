@@ -7,6 +7,7 @@ reported at once, and nothing here knows where the settings were written.
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import inspect
 import json
@@ -17,6 +18,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 AS_BEFORE = "as_before"  # field metadata: the value that leaves old results valid
+# field metadata: `{sibling: value}`; where a sibling has another value, the field changes nothing
+MATTERS_IF = "matters_if"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Problem:
 
     path: tuple[str, ...]
     message: str
+    unknown: bool = False  # whether the part has no such setting
 
     def __str__(self) -> str:
         return f"`{'.'.join(self.path)}`: {self.message}" if self.path else self.message
@@ -63,14 +67,25 @@ def resolve(part: Any) -> dict[str, Any]:
 
 
 def identity(part: Any) -> dict[str, Any]:
-    """Like `resolve`, less the settings that hold the value declared to mean *as before*."""
+    """Like `resolve`, less the settings that decide nothing.
+
+    Those are the ones that hold the value declared to mean *as before*, and those declared to
+    matter only beside some value of another setting, where that has a different one.
+    """
     settings = _written(part, identity)
     for field in dataclasses.fields(part):
-        if AS_BEFORE in field.metadata and settings[field.name] == field.metadata[AS_BEFORE]:
+        as_before = field.metadata.get(AS_BEFORE, dataclasses.MISSING)
+        if settings[field.name] == as_before or not _matters(part, field):
             del settings[field.name]
     return settings
 
 
+def _matters(part: Any, field: "dataclasses.Field[Any]") -> bool:
+    wanted = field.metadata.get(MATTERS_IF, {})
+    return all(getattr(part, name) == value for name, value in wanted.items())
+
+
+@functools.cache
 def public_name(part: type) -> str:
     """Returns the shortest import path of a class: `maskers.Random`, wherever its file lies."""
     pieces = part.__module__.split(".")
@@ -123,7 +138,7 @@ def _build(
     if found is None:
         return None
     values, before = {}, len(problems)
-    annotations = typing.get_type_hints(found)
+    annotations = _annotations(found)
     fields = {field.name: field for field in dataclasses.fields(found) if field.init}
     for key, value in settings.items():
         if key == "type":
@@ -132,7 +147,7 @@ def _build(
             _check_version(found, value, (*path, key), problems)
         elif key not in fields:
             message = f"unknown key `{key}` of `{public_name(found)}`{nearest(key, fields)}"
-            problems.append(Problem((*path, key), message))
+            problems.append(Problem((*path, key), message, unknown=True))
         else:
             values[key] = _value(value, annotations[key], (*path, key), problems)
     for name, field in fields.items():
@@ -187,11 +202,20 @@ def _value(value: Any, annotation: Any, path: tuple[str, ...], problems: list[Pr
         return _build(value, expect, path, problems)
     try:
         # JSON mode: a list may be a tuple and 1 a float, but "1" is no number and 1 no flag
-        adapter = TypeAdapter(annotation)
-        return adapter.validate_json(json.dumps(value), strict=True)
+        return _adapter(annotation).validate_json(json.dumps(value), strict=True)
     except (ValidationError, TypeError):  # a TypeError is a value that JSON has no word for
         problems.append(Problem(path, f"expected {_spelled(annotation)}, got {value!r}"))
     return None
+
+
+@functools.cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation)
+
+
+@functools.cache
+def _annotations(part: type) -> dict[str, Any]:
+    return typing.get_type_hints(part)
 
 
 def _spelled(annotation: Any) -> str:
@@ -213,8 +237,9 @@ def _part_of(annotation: Any) -> type | None:
 
 
 def _written(part: Any, inner: typing.Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-    settings: dict[str, Any] = {"type": public_name(type(part))}
-    if (version := getattr(type(part), "version", 1)) != 1:
+    kind: type = type(part)
+    settings: dict[str, Any] = {"type": public_name(kind)}
+    if (version := getattr(kind, "version", 1)) != 1:
         settings["version"] = version
     for field in dataclasses.fields(part):
         settings[field.name] = _plain(getattr(part, field.name), inner)

@@ -2,15 +2,27 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import sweep_section
+from ablate import design_section, sweep_section
+from ablate.design_section import Design
 from ablate.sweep_section import Sweep
 from ablate.text import Node, did_you_mean, spelled
 
-KEYS = ("study", "baseline", "factors", "sweep", "seeds", "probes", "score", "report", "slurm")
+KEYS = (
+    "study",
+    "baseline",
+    "factors",
+    *design_section.KEYS,
+    "sweep",
+    "seeds",
+    "probes",
+    "score",
+    "report",
+    "slurm",
+)
 SETTINGS = (  # what a trial is made of; the seed is added to each
     "data",
     "mel",
@@ -63,6 +75,7 @@ class Study:
     score: str  # probe.pooling
     report: Report
     tree: Node  # all of it, for the places of its values
+    design: Design = field(default_factory=Design)  # which combinations of levels there are
     title: str = ""  # the first line of the file's first comment
     source: str = ""  # the file as it is, with the overrides behind it
     sweep: Sweep | None = None  # what is tuned before the seeds are trained
@@ -86,6 +99,7 @@ def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str
         score=_score(text, probes, problems),
         report=_report(text, problems),
         tree=text,
+        design=design_section.check(text, factors, problems),
         sweep=_sweep(text, factors, seeds, problems),
     )
 
@@ -139,10 +153,10 @@ def _misplaced(name: str, names: dict[str, Node], baseline: Node) -> str | None:
     if path[0] not in SETTINGS:
         return f"is not a setting of the baseline{did_you_mean(path[0], SETTINGS)}"
     branch = baseline.nearest(path[:-1])
-    if len(path) > 1 and not isinstance(branch.value, dict):
+    inside = any(name.startswith(f"{other}.") for other in names)  # a level may have settings
+    if len(path) > 1 and not inside and not isinstance(branch.value, dict):
         return f"goes through a value that has no settings: {branch.plain()!r}"
-    outer = [other for other in names if name.startswith(f"{other}.")]
-    return f"lies inside the factor `{outer[0]}`; keep one of them" if outer else None
+    return None
 
 
 def _levels(name: str, factor: Node, problems: list[str]) -> dict[str, Node]:

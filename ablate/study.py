@@ -14,7 +14,9 @@ from typing import Any
 
 from rich.console import Console
 
-from ablate import config, design
+from ablate import config
+from ablate.designing import factors, merging, summary
+from ablate.designing import trials as design
 from ablate.files import write_json
 from ablate.launching import backlog, ledger, overview
 from ablate.launching.backlog import Backlog, Run
@@ -169,10 +171,14 @@ def _ended(act: Callable[[], int], *, again: Sequence[str]) -> int:
 
 def prepare(study: Study, pool: Pool, console: Console) -> Planned:
     """Has a worker check every trial and name it. Raises `StudyError` with all problems."""
-    varied = design.factors(study)
-    trials = design.grid(study, varied)
-    settings = [trial.settings for trial in trials]
-    request = {"do": "plan", "trials": settings, "probes": study.probes}
+    varied = factors.factors(study)
+    trials = design.trials(study, varied)
+    request = {
+        "do": "plan",
+        "trials": [trial.settings for trial in trials],
+        "inner": [trial.inner for trial in trials],
+        "probes": study.probes,
+    }
     problems: list[str] = []
     with stage(console, f"planning {study.name}") as heard:
         answer = pool.ask(request, heard)
@@ -183,8 +189,9 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
     if problems:
         raise StudyError(problems)
     trials = design.planned(trials, answer["trials"])
-    varied, trials = design.settle(study, varied, trials)
-    return Planned(study, trials, design.summary(study, varied, trials, answer))
+    varied, trials = merging.settle(varied, trials)
+    trials = merging.merge(varied, trials)
+    return Planned(study, trials, summary.summary(study, varied, trials, answer))
 
 
 def _tuned(planned: Planned, pool: Pool, folders: ledger.Folders, console: Console) -> Planned:
@@ -246,7 +253,7 @@ def _draw_gallery(planned: Planned, pool: Pool, folders: ledger.Folders, console
     folder = folders.reports / planned.study.name / "gallery"
     firsts: dict[tuple[str, str], design.Trial] = {}
     for trial in planned.trials:
-        labels = (design.label_within(trial, "masker"), design.label_within(trial, "patchifier"))
+        labels = (design.label_within(trial.levels, "masker"), design.label_within(trial.levels, "patchifier"))
         firsts.setdefault(labels, trial)
     of = {"--".join(labels): trial.fingerprint for labels, trial in firsts.items()}
     drawn = ledger.read_json(folder / "pictures.json") or {}

@@ -33,7 +33,8 @@ def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
     cache = Path(request["cache"])
     match request["do"]:
         case "plan":
-            return plan(request["trials"], request["probes"], cache, emit)
+            inner = request.get("inner", ())
+            return plan(request["trials"], request["probes"], cache, emit, inner=inner)
         case "run":
             folder, device = Path(request["folder"]), torch.device(request["device"])
             return run(folder, request["probes"], device, cache, emit, stop)

@@ -13,7 +13,9 @@ from typing import Any
 
 from rich.console import Console
 
-from ablate import design
+from ablate.design_section import BASELINE
+from ablate.designing import factors, summary
+from ablate.designing import trials as design
 from ablate.launching import ledger
 from ablate.launching.pool import Pool
 from ablate.launching.watch import stage, watching
@@ -27,6 +29,7 @@ from ablate.text import Node
 JOURNAL = "optuna.journal"  # beside the report
 TUNED = "settings"  # the factor of a sweep that has none: tuned settings against the baseline
 Plan = Mapping[str, Any]
+NOTHING = factors.Level((), {})  # a level of which only the label is needed
 
 
 def journal(reports: Path, study: str) -> Path:
@@ -41,14 +44,14 @@ def combinations(study: Study, plan: Plan) -> list[Combination]:
     for trial in plan["trials"]:
         levels = dict(trial["levels"])
         tree, space = study.baseline, dict(study.sweep.space)
-        for factor, label in levels.items():
+        for factor, label in sorted(levels.items(), key=lambda pair: pair[0].count(".")):
             branch = study.factors[factor].get(label)
             if branch is not None:
                 tree = applied(tree, [(tuple(factor.split(".")), branch)])
             space |= study.sweep.only.get(label, {})
-        if tuple(levels.values()) not in found:
+        if tuple(levels.items()) not in found:
             name = _name(study, levels, space, plan, trial)
-            found[tuple(levels.values())] = Combination(levels, tree, space, name)
+            found[tuple(levels.items())] = Combination(levels, tree, space, name)
     return list(found.values())
 
 
@@ -143,8 +146,8 @@ def plan_tuned(
     if problems:
         raise StudyError(list(dict.fromkeys(problems)))
     trials = design.planned(trials, answer["trials"])
-    summary = design.summary(study, _factors(plan), trials, answer)
-    return trials, {**summary, "sweep": [_told(found) for found in tuned]}
+    told = summary.summary(study, _factors(plan), trials, answer)
+    return trials, {**told, "sweep": [_told(found) for found in tuned]}
 
 
 def _rounded(value: object) -> str:
@@ -156,15 +159,17 @@ def _variants(tuned: list[Tuned]) -> list[tuple[dict[str, str], Node]]:
     for one in tuned:
         levels = one.combination.levels
         if not levels:
-            found.append(({TUNED: design.BASELINE}, one.combination.tree))
+            found.append(({TUNED: BASELINE}, one.combination.tree))
         found.append((levels or {TUNED: "tuned"}, one.tree))
     return found
 
 
-def _factors(plan: Plan) -> list[design.Factor]:
-    named = plan["factors"] or {TUNED: [design.BASELINE, "tuned"]}
-    baseline = plan["baseline"] or {TUNED: design.BASELINE}
-    return [design.Factor(name, dict.fromkeys(named[name]), baseline[name]) for name in named]
+def _factors(plan: Plan) -> list[factors.Factor]:
+    named = plan["factors"] or {TUNED: [BASELINE, "tuned"]}
+    baseline = plan["baseline"] or {TUNED: BASELINE}
+    return [
+        factors.Factor(name, dict.fromkeys(named[name], NOTHING), baseline[name]) for name in named
+    ]
 
 
 def _told(tuned: Tuned) -> dict[str, Any]:

@@ -209,7 +209,6 @@ def test_a_wrong_override_is_refused(folder: Path, override: str, expected: str)
         ("recipes/tiny.yaml", "masking.yaml", "masking.yaml:3: `extends` goes in a circle"),
         ("recipes/tiny.yaml", "[1]", "masking.yaml:3: `extends` must be a path, got [1]"),
         ("  optimizer.rate:", "  rate:", "masking.yaml:11: factor `rate` is not a setting"),
-        ("  optimizer.rate:", "  masker.ratio:", "lies inside the factor `masker`"),
         ("  optimizer.rate:", "  budget.steps.x:", "no settings: 1500"),
         ("[1e-3, 3e-3]", "[1e-3, 0.001]", "masking.yaml:11: levels `0.001` and `0.001 again`"),
         ("[1e-3, 3e-3]", "[]", "needs levels"),

@@ -15,10 +15,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
     ("dashboard", "board"),
     ("tuning",),
     ("sweeping",),
-    ("design", "launching", "reporting"),
+    ("launching", "reporting"),
+    ("designing",),
     ("config",),
     ("schema",),
-    ("sweep_section",),
+    ("sweep_section", "design_section"),
     ("space",),
     ("text", "confounds"),
     ("trial",),  # a process border lies above this line

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from ablate import study
+from ablate.reporting.results import read
+from ablate.reporting.verdicts import verdicts
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = (sys.executable, str(ROOT / "tests" / "launching" / "stand_in.py"))
@@ -33,6 +35,8 @@ ENTRY = """\
 import sys
 from pathlib import Path
 from ablate import study
+from ablate.reporting.results import read
+from ablate.reporting.verdicts import verdicts
 study.listen_for_endings()
 sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=1))
 """
@@ -79,6 +83,48 @@ def test_a_study_ends_with_its_report(desk: Path, capsys: pytest.CaptureFixture[
 def test_a_clip_that_was_skipped_is_said(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run()
     assert "  skipped c.wav: no audio\n" in said(capsys)
+
+
+HOLES = """\
+study: masking
+baseline:
+  data: {type: Sound}
+  masker: {type: Good}
+  patchifier: {type: Squares}
+  budget: {steps: 1}
+factors:
+  masker: {good: {type: Good}, other: {type: Other}}
+  budget.steps: [1, 2]
+  patchifier: {squares: {type: Squares}, strips: {type: Strips}}
+seeds: 2
+probes: {knn: {type: KNN, k: 10}}
+score: knn.mean
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "cells", "contrasts"),
+    [
+        ("design: one_factor", 4, 3),
+        ("design: leave_one_out", 4, 3),
+        ("when: {budget.steps: {masker: other}}", 6, 3 + 2 + 2 + 3),  # pooled, and within
+        ("design: list\nvariants: [{masker: other}, {masker: other, budget.steps: 2}]", 3, 2),
+        ("exclude: [{masker: other, budget.steps: 2}]", 6, 3 + 2 + 2 + 3),
+    ],
+    ids=["one_factor", "leave_one_out", "when", "list", "exclude"],
+)
+def test_a_design_with_holes_contrasts_levels_where_both_are(
+    desk: Path, text: str, cells: int, contrasts: int
+) -> None:
+    Path("study.yaml").write_text(f"{HOLES}{text}\n")
+    assert run() == study.DONE
+    plan = json.loads(Path("reports/masking/plan.json").read_text())
+    assert len(plan["trials"]) == 2 * cells
+    found = verdicts(read(plan, Path("runs")))
+    asked = [verdict.contrast for verdict in found if verdict.contrast.family != "learning"]
+    assert len(asked) == contrasts
+    assert all(pair.matched for contrast in asked for pair in contrast.pairs)
+    assert any(verdict.contrast.family == "learning" for verdict in found)
 
 
 def test_every_finished_trial_is_said_with_its_score(

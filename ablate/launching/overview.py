@@ -5,6 +5,7 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
+from ablate.designing import merging
 from ablate.launching import ledger
 from ablate.launching.backlog import TRIAL, Backlog
 from ablate.text import differences
@@ -21,7 +22,12 @@ def describe(plan: Plan, found: Backlog) -> list[str]:
     """Says in a few lines what a study is and what is left to do."""
     trials, num_seeds = len(plan["trials"]), len(plan["seeds"])
     sizes = [f"{name} ({len(levels)})" for name, levels in plan["factors"].items()]
-    lines = [f"{plan['study']}: {' x '.join([*sizes, f'seeds ({num_seeds})'])}"]
+    grid = plan["design"] == "grid"
+    told = (" x " if grid else ", ").join([*sizes, f"seeds ({num_seeds})"])
+    lines = [f"{plan['study']}: {told}{'' if grid else ', by design ' + plan['design']}"]
+    lines += [f"  {merging.words(merged)}" for merged in plan["merged"]]
+    for names in plan["duplicates"]:
+        lines.append(f"  the same trial, run once: {'; '.join(names)}")
     for data in plan["data"]:
         tasks = ", ".join(data["tasks"])
         lines.append(f"{data['clips']} clips; tasks: {tasks}")
@@ -61,8 +67,8 @@ def status(plan: Plan, runs: Path) -> list[str]:
 def preview(plan: Plan, runs: Path) -> list[str]:
     """Lists what each variant changes and is warned of, the trials' states, and their disk."""
     lines = ["variants (baseline first):"]
-    variants = {tuple(trial["levels"].values()): trial for trial in reversed(plan["trials"])}
-    baseline = variants[tuple(plan["baseline"].values())]
+    variants = {tuple(trial["levels"].items()): trial for trial in reversed(plan["trials"])}
+    baseline = max(reversed(variants.values()), key=lambda trial: _likeness(trial, plan))
     for trial in sorted(reversed(variants.values()), key=lambda trial: trial is not baseline):
         lines.append(f"  {variant(trial)}: {_told(trial)}")
         lines += [f"    {line}" for line in changes(baseline["settings"], trial["settings"])]
@@ -106,6 +112,12 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Aligns a table's columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _likeness(trial: Mapping[str, Any], plan: Plan) -> int:
+    """Counts the factors that a trial has at the baseline's level, or that mean nothing in it."""
+    baseline = plan["baseline"]
+    return sum(trial["levels"].get(name, label) == label for name, label in baseline.items())
 
 
 def _names(trial: Mapping[str, Any]) -> Iterable[str]:

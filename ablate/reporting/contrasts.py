@@ -101,7 +101,7 @@ def changes_twin(results: Results, factor: str) -> bool:
     twins: dict[tuple[Levels, int], set[str]] = {}
     for trial in results.trials:
         if trial.plan.get("twin"):
-            key = (_without(trial, factor), trial.seed)
+            key = (_without(results, trial, factor), trial.seed)
             twins.setdefault(key, set()).add(trial.plan["twin"])
     return any(len(found) > 1 for found in twins.values())
 
@@ -173,7 +173,7 @@ def _cells(results: Results, factor: str) -> dict[Levels, dict[str, list[Trial]]
     cells: dict[Levels, dict[str, list[Trial]]] = {}
     for trial in results.trials:
         if factor in trial.levels:
-            cell = cells.setdefault(_without(trial, factor), {})
+            cell = cells.setdefault(_without(results, trial, factor), {})
             cell.setdefault(trial.levels[factor], []).append(trial)
     return cells
 
@@ -199,8 +199,13 @@ def _settings(records: Iterable[Mapping[str, object]]) -> frozenset[tuple[str, s
     )
 
 
-def _without(trial: Trial, factor: str) -> Levels:
-    return tuple((name, level) for name, level in trial.levels.items() if name != factor)
+def _without(results: Results, trial: Trial, factor: str) -> Levels:
+    """Returns the levels that are held fixed; a factor that means nothing is at the baseline's.
+
+    A trial without a projector so meets the one whose projector has the baseline's size.
+    """
+    whole = {**results.plan["baseline"], **trial.levels}
+    return tuple((name, str(whole[name])) for name in results.factors if name != factor)
 
 
 def _varying(combinations: Iterable[Levels]) -> tuple[str, ...]:

@@ -1,13 +1,20 @@
 """Everything that can be wrong with a trial, found before one is trained."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
+from ablate.model.encoder import AbstractEncoder
 from ablate.model.masking import Grid, GridRefusedError
+from ablate.model.predictor import AbstractPredictor
+from ablate.model.targets import AbstractTarget
 from ablate.parts import PartError, Problem, build, resolve
 from ablate.probing.probe import AbstractProbe
 from ablate.workshop.mask_statistics import realised_shares
@@ -16,7 +23,8 @@ from ablate.workshop.subjects import (
     Sound,
     Subject,
     Trial,
-    fingerprint,
+    deciding,
+    digest,
     kind_of,
     num_parameters,
     open_sound,
@@ -26,17 +34,26 @@ Emit = Callable[[dict[str, Any]], None]
 
 
 def plan(
-    trials: list[dict[str, Any]], probes: dict[str, Any], cache: Path, emit: Emit
+    trials: Sequence[dict[str, Any]],
+    probes: dict[str, Any],
+    cache: Path,
+    emit: Emit,
+    *,
+    inner: Sequence[Sequence[Sequence[str]]] = (),
 ) -> dict[str, Any]:
     """Checks trials, opens their sound and resolves their settings.
 
     Returns what `trials` and `data` hold, as plain data; a trial's problems stand in its own
-    entry. Raises `PartError` for probes that cannot be built.
+    entry. `inner` are, for each trial, the settings that are left out where the part that they
+    fall to has none of that name. Raises `PartError` for probes that cannot be built.
     """
     build_probes(probes)
-    sounds: dict[str, Sound] = {}
-    entries = [_entry(settings, cache, emit, sounds) for settings in trials]
-    data = [_describe(sound) for sound in sounds.values()]
+    desk = _Desk(cache, emit)
+    found = itertools.zip_longest(trials, inner, fillvalue=())
+    entries = [
+        desk.entry(dict(settings), {tuple(path) for path in paths}) for settings, paths in found
+    ]
+    data = [_describe(sound) for sound in desk.sounds.values()]
     return {"trials": entries, "data": data, "probes": {n: _probe(s) for n, s in probes.items()}}
 
 
@@ -57,35 +74,102 @@ def _probe(settings: Mapping[str, Any]) -> dict[str, Any]:
     return resolve(build(settings, expect=AbstractProbe))
 
 
-def _entry(
-    settings: dict[str, Any], cache: Path, emit: Emit, sounds: dict[str, Sound]
-) -> dict[str, Any]:
-    try:
+class _Named:
+    """A subject's settings and fingerprint, for any seed."""
+
+    def __init__(self, subject: Subject, sound: Sound) -> None:
+        self._kind = kind_of(subject)
+        self._settings = resolve(subject)
+        del self._settings["type"]  # its kind says it
+        self._deciding = deciding(subject, sound.store.digest)
+
+    def entry(self, **seed: int) -> dict[str, Any]:
+        found = digest({**self._deciding, **seed})
+        return {"kind": self._kind, "settings": {**self._settings, **seed}, "fingerprint": found}
+
+
+class _Checked:
+    """A trial that can be run, and what was found out about it whatever its seed."""
+
+    def __init__(self, trial: Trial, sound: Sound, facts: dict[str, Any]) -> None:
+        self._trial, self._twin = _Named(trial, sound), _Named(trial.twin, sound)
+        self.facts = {**facts, "statistics": _Named(trial.statistics, sound).entry()}
+
+    def entry(self, seed: int) -> dict[str, Any]:
+        twin = self._twin.entry(seed=seed)
+        return {**self._trial.entry(seed=seed), "problems": [], **self.facts, "twin": twin}
+
+
+class _Desk:
+    """Checks trials, each combination once for all its seeds."""
+
+    def __init__(self, cache: Path, emit: Emit) -> None:
+        self._cache, self._emit = cache, emit
+        self._known: dict[str, _Checked | dict[str, Any]] = {}
+        self.sounds: dict[str, Sound] = {}
+
+    def entry(self, settings: dict[str, Any], inner: Set[tuple[str, ...]]) -> dict[str, Any]:
+        seed = settings.get("seed")
+        key = json.dumps([{**settings, "seed": None}, sorted(inner)], sort_keys=True)
+        if key not in self._known:
+            self._known[key] = self._find_out(settings, inner)
+        found = self._known[key]
+        if isinstance(found, _Checked) and isinstance(seed, int):
+            return found.entry(seed)
+        assert isinstance(found, dict), "a trial without a seed is refused"
+        return found
+
+    def _find_out(
+        self, settings: dict[str, Any], inner: Set[tuple[str, ...]]
+    ) -> _Checked | dict[str, Any]:
+        try:
+            return self._check(settings)
+        except PartError as error:
+            foreign = [p.path for p in error.problems if p.unknown and p.path in inner]
+            if not foreign:
+                return _refused(error.problems)
+            for path in foreign:
+                settings = _less(settings, path)
+            found = self._find_out(settings, inner)
+            dropped = {"dropped": [list(path) for path in foreign]}
+            if isinstance(found, _Checked):
+                found.facts |= dropped
+                return found
+            return {**found, **dropped}
+
+    def _check(self, settings: dict[str, Any]) -> _Checked:
         settings, matches = _matched(settings)
         trial = build(settings, expect=Trial)
         problems, grid, shares = _try_masks(trial)
-        sound = _sound(trial, cache, emit)
-        if grid is not None:
-            sound.loader(trial)
-    except PartError as error:
-        return _refused(error.problems)
-    except ValueError as error:  # of the audio, the only part that has not named itself yet
-        return _refused([*problems, Problem(("data",), str(error))])
-    if problems or grid is None:
-        return _refused(problems)
-    sounds.setdefault(sound.store.digest, sound)
-    return {
-        **_named(trial, sound),
-        "problems": [],
-        "grid": [grid.freq, grid.time],
-        "parameters": _parameters(trial),
-        "context": shares[0],
-        "targets": shares[1],
-        "too_short": len(sound.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)),
-        "matched": [dataclasses.asdict(match) for match in matches],
-        "twin": _named(trial.twin, sound),
-        "statistics": _named(trial.statistics, sound),
-    }
+        try:
+            sound = _sound(trial, self._cache, self._emit)
+            if grid is not None:
+                sound.loader(trial)
+        except PartError:
+            raise
+        except ValueError as error:  # of the audio, the only part that has not named itself yet
+            raise PartError([*problems, Problem(("data",), str(error))]) from error
+        if problems or grid is None:
+            raise PartError(problems)
+        self.sounds.setdefault(sound.store.digest, sound)
+        short = sound.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
+        facts = {
+            "grid": [grid.freq, grid.time],
+            "parameters": _parameters(trial),
+            "context": shares[0],
+            "targets": shares[1],
+            "too_short": len(short),
+            "matched": [dataclasses.asdict(match) for match in matches],
+        }
+        return _Checked(trial, sound, facts)
+
+
+def _less(settings: Any, path: tuple[str, ...]) -> Any:
+    """Returns settings without the one at a path."""
+    first, *below = path
+    if not below:
+        return {key: value for key, value in settings.items() if key != first}
+    return {**settings, first: _less(settings[first], tuple(below))}
 
 
 def _matched(settings: dict[str, Any]) -> tuple[dict[str, Any], list[Match]]:
@@ -113,16 +197,6 @@ def _refused(problems: list[Problem]) -> dict[str, Any]:
     return {"settings": None, "fingerprint": None, "problems": listed}
 
 
-def _named(subject: Subject, sound: Sound) -> dict[str, Any]:
-    settings = resolve(subject)
-    del settings["type"]  # its kind says it
-    return {
-        "kind": kind_of(subject),
-        "settings": settings,
-        "fingerprint": fingerprint(subject, sound.store.digest),
-    }
-
-
 def _sound(trial: Trial, cache: Path, emit: Emit) -> Sound:
     def progress(done: int, total: int) -> None:
         emit({"event": "progress", "label": "clips", "done": done, "total": total})
@@ -148,11 +222,39 @@ def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, tuple[float, f
 
 
 def _parameters(trial: Trial) -> dict[str, int]:
-    with torch.device("meta"):
-        encoder = trial.encoder.build(trial.twin.grid, trial.patchifier.pixels)
-        target = trial.target.build(encoder, trial.twin.grid, trial.patchifier.pixels)
-        predictor = trial.predictor.build(trial.twin.grid, encoder.dim, target.dim)
-    return num_parameters(encoder, predictor)
+    grid, pixels = trial.twin.grid, trial.patchifier.pixels
+    return _count(trial.encoder, trial.target, trial.predictor, grid, pixels)
+
+
+@functools.lru_cache(maxsize=1024)
+def _count(
+    encoder: AbstractEncoder,
+    target: AbstractTarget,
+    predictor: AbstractPredictor,
+    grid: Grid,
+    pixels: int,
+) -> dict[str, int]:
+    with _Weightless():
+        built = encoder.build(grid, pixels)
+        width = target.build(built, grid, pixels).dim
+        return num_parameters(built, predictor.build(grid, built.dim, width))
+
+
+class _Weightless(TorchFunctionMode):
+    """Gives tensors of weights no memory.
+
+    `torch.device("meta")` does as much for every tensor, and takes seconds to do it for ranges.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        return func(*args, **{**kwargs, "device": "meta"} if func is torch.empty else kwargs)
 
 
 def _describe(sound: Sound) -> dict[str, Any]:

@@ -6,10 +6,11 @@ here, once for all subjects of a process that share it.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -131,7 +132,16 @@ def kind_of(subject: Subject) -> str:
 
 def fingerprint(subject: Subject, data_digest: str) -> str:
     """Hashes all that decides a result, in 10 hex digits: data by content, parts by settings."""
-    settings = {**identity(subject), "type": kind_of(subject), "data": data_digest}
+    return digest(deciding(subject, data_digest))
+
+
+def deciding(subject: Subject, data_digest: str) -> dict[str, Any]:
+    """Returns all that decides a result."""
+    return {**identity(subject), "type": kind_of(subject), "data": data_digest}
+
+
+def digest(settings: Mapping[str, Any]) -> str:
+    """Hashes what decides a result, in 10 hex digits."""
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 

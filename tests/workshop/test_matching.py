@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from ablate.config import load
-from ablate.design import factors, grid
+from ablate.designing.factors import factors
+from ablate.designing.trials import trials
 from ablate.model.masking import AbstractMasker, Grid
 from ablate.parts import PartError, build
 from ablate.workshop.mask_statistics import realised_shares
@@ -155,7 +156,7 @@ def test_a_patch_that_does_not_divide_is_told_before_any_match(settings, cache):
 
 def test_the_shipped_study_shows_every_masker_the_same_amount():
     study = load(ROOT / "studies" / "masking.yaml")
-    for trial in grid(study, factors(study))[:6]:
+    for trial in trials(study, factors(study))[:6]:
         where = {"squares": SQUARES, "strips": STRIPS}[trial.levels["patchifier"]]
         resolved, _ = matched(trial.settings["masker"], where)
         context, _ = realised_shares(build(resolved, expect=AbstractMasker), where)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate import design
+from ablate.designing import factors, merging, summary
+from ablate.designing import trials as design
 from ablate.schema import Report, Study, StudyError
 from ablate.text import from_plain
 
@@ -16,7 +17,9 @@ BLOCK = {"type": "maskers.MultiBlock"}
 
 
 def make_study(
-    factors: dict[str, dict[str, Any]], seeds: tuple[int, ...] = (0,), **baseline: Any
+    varied: dict[str, dict[str, Any]],
+    seeds: tuple[int, ...] = (0,),
+    **baseline: Any,
 ) -> Study:
     settings = {"masker": RANDOM, "budget": {"steps": 10, "batch": 2}, **baseline}
     return Study(
@@ -28,7 +31,7 @@ def make_study(
             name: {
                 label: from_plain(level, f"study.yaml:{label}") for label, level in levels.items()
             }
-            for name, levels in factors.items()
+            for name, levels in varied.items()
         },
         seeds=seeds,
         probes={},
@@ -39,7 +42,7 @@ def make_study(
 
 
 def grid(study: Study) -> list[design.Trial]:
-    return design.grid(study, design.factors(study))
+    return design.trials(study, factors.factors(study))
 
 
 def answered(trials: list[design.Trial], defaults: dict[str, Any]) -> list[design.Trial]:
@@ -57,9 +60,9 @@ def answered(trials: list[design.Trial], defaults: dict[str, Any]) -> list[desig
     st.lists(st.integers(0, 9), min_size=1, max_size=4, unique=True),
 )
 def test_a_grid_holds_every_combination_once(sizes: list[int], seeds: list[int]) -> None:
-    factors = {f"budget.f{i}": {str(k): k for k in range(n)} for i, n in enumerate(sizes)}
+    varied = {f"budget.f{i}": {str(k): k for k in range(n)} for i, n in enumerate(sizes)}
     budget = {f"f{i}": 0 for i in range(len(sizes))}
-    trials = grid(make_study(factors, tuple(seeds), budget=budget))
+    trials = grid(make_study(varied, tuple(seeds), budget=budget))
     kinds = {(*trial.levels.values(), trial.seed) for trial in trials}
     count = len(seeds)
     for size in sizes:
@@ -102,30 +105,30 @@ def test_trials_share_no_settings() -> None:
 
 def test_the_level_like_the_baseline_is_the_baseline_level() -> None:
     reordered = dict(reversed(RANDOM.items()))
-    (factor,) = design.factors(make_study({"masker": {"block": BLOCK, "random": reordered}}))
+    (factor,) = factors.factors(make_study({"masker": {"block": BLOCK, "random": reordered}}))
     assert (factor.baseline, list(factor.levels)) == ("random", ["block", "random"])
 
 
 def test_a_baseline_that_is_no_level_is_added_in_front() -> None:
-    (factor,) = design.factors(make_study({"masker": {"block": BLOCK}}))
+    (factor,) = factors.factors(make_study({"masker": {"block": BLOCK}}))
     assert (factor.baseline, list(factor.levels)) == ("baseline", ["baseline", "block"])
 
 
 def test_a_level_called_baseline_must_be_the_baseline() -> None:
     with pytest.raises(StudyError, match="differs from the baseline"):
-        design.factors(make_study({"masker": {"baseline": BLOCK}}))
+        factors.factors(make_study({"masker": {"baseline": BLOCK}}))
 
 
 def test_a_setting_that_the_baseline_leaves_out_can_be_a_factor() -> None:
     trials = grid(make_study({"optimizer.rate": {"0.1": 0.1}}))
-    assert [trial.settings.get("optimizer") for trial in trials] == [{}, {"rate": 0.1}]
+    assert [trial.settings.get("optimizer") for trial in trials] == [None, {"rate": 0.1}]
 
 
 def test_an_added_baseline_level_joins_the_level_that_means_the_same() -> None:
     study = make_study({"masker": {"block": BLOCK, "plain": {"type": "maskers.Random"}}}, (0, 1))
-    varied = design.factors(study)
-    trials = answered(design.grid(study, varied), {"ratio": 0.6})
-    (factor,), settled = design.settle(study, varied, trials)
+    varied = factors.factors(study)
+    trials = answered(design.trials(study, varied), {"ratio": 0.6})
+    (factor,), settled = merging.settle(varied, trials)
     assert (factor.baseline, list(factor.levels)) == ("plain", ["block", "plain"])
     assert [trial.levels["masker"] for trial in settled] == ["block", "plain"] * 2
 
@@ -133,10 +136,10 @@ def test_an_added_baseline_level_joins_the_level_that_means_the_same() -> None:
 def test_two_levels_that_mean_the_same_are_refused() -> None:
     plain = {"type": "maskers.Random"}
     study = make_study({"masker": {"random": RANDOM, "plain": plain}})
-    varied = design.factors(study)
-    trials = answered(design.grid(study, varied), {"ratio": 0.6})
+    varied = factors.factors(study)
+    trials = answered(design.trials(study, varied), {"ratio": 0.6})
     with pytest.raises(StudyError, match=r"study.yaml:plain: levels `random` and `plain`"):
-        design.settle(study, varied, trials)
+        merging.settle(varied, trials)
 
 
 def test_a_problem_is_told_where_its_level_was_written() -> None:
@@ -158,13 +161,13 @@ def test_a_problem_of_all_trials_is_told_once() -> None:
 def test_a_label_names_what_a_trial_has_of_a_setting() -> None:
     study = make_study({"masker": {"block": BLOCK}, "budget.steps": {"20": 20}})
     trial = grid(study)[-1]
-    assert design.label_within(trial, "masker") == "block"
-    assert design.label_within(trial, "patchifier") == "baseline"
+    assert design.label_within(trial.levels, "masker") == "block"
+    assert design.label_within(trial.levels, "patchifier") == "baseline"
 
 
 def test_a_plan_warns_of_levels_that_show_unlike_amounts() -> None:
     study = make_study({"masker": {"random": RANDOM, "block": BLOCK}}, (0, 1))
-    varied = design.factors(study)
+    varied = factors.factors(study)
     reference = {"twin": {"fingerprint": "t"}, "statistics": {"fingerprint": "s"}}
     answers = [
         {
@@ -174,8 +177,8 @@ def test_a_plan_warns_of_levels_that_show_unlike_amounts() -> None:
             "context": 0.4 if trial.variant == "random" else 0.3,
             "targets": 0.5,
         }
-        for trial in design.grid(study, varied)
+        for trial in design.trials(study, varied)
     ]
-    trials = design.planned(design.grid(study, varied), answers)
-    [warning] = design.summary(study, varied, trials, {"probes": {}, "data": []})["warnings"]
+    trials = design.planned(design.trials(study, varied), answers)
+    [warning] = summary.summary(study, varied, trials, {"probes": {}, "data": []})["warnings"]
     assert warning.startswith("Levels of masker differ in their realised context: 30 % of the grid")

@@ -1,0 +1,64 @@
+"""A plan as plain data: what `plan.json` holds and a report is made from."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ablate import confounds
+from ablate.designing import merging
+from ablate.designing.factors import Factor
+from ablate.designing.trials import Trial
+from ablate.schema import Study
+
+
+def summary(
+    study: Study, varied: Iterable[Factor], trials: Iterable[Trial], answer: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Writes a plan down."""
+    probe, _, pooling = study.score.partition(".")
+    varied, trials = list(varied), list(trials)
+    return {
+        "study": study.name,
+        "title": study.title,
+        "text": study.source,
+        "file": str(study.file),
+        "overrides": list(study.overrides),
+        "seeds": list(study.seeds),
+        "design": study.design.kind,
+        "factors": {factor.name: list(factor.levels) for factor in varied},
+        "baseline": {factor.name: factor.baseline for factor in varied},
+        "merged": merging.merged(varied, trials),
+        "duplicates": merging.duplicates(trials),
+        "score": {"probe": probe, "pooling": pooling},
+        "report": dataclasses.asdict(study.report),
+        "probes": answer["probes"],
+        "data": answer["data"],
+        "warnings": _warnings(trials),
+        "trials": [
+            {
+                **trial.plan,
+                "levels": trial.levels,
+                "seed": trial.seed,
+                "fingerprint": trial.fingerprint,
+                "settings": trial.settings,
+                "twin": trial.plan["twin"]["fingerprint"],
+                "statistics": trial.plan["statistics"]["fingerprint"],
+            }
+            for trial in trials
+        ],
+    }
+
+
+def _warnings(trials: Iterable[Trial]) -> list[str]:
+    """Warns of levels that differ in more than their shape; all seeds of a variant are alike."""
+    variants = {tuple(trial.levels.items()): trial for trial in trials}
+    return confounds.warnings(
+        [
+            confounds.Shares(
+                levels=trial.levels,
+                context=trial.plan.get("context"),
+                targets=trial.plan.get("targets"),
+            )
+            for trial in variants.values()
+        ]
+    )

@@ -1,0 +1,149 @@
+"""Combinations x seeds become trials, checked by a worker and named by it.
+
+A level replaces its branch of the baseline whole. Trials come seed by seed, so that a study that
+is stopped early has whole comparisons to show.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ablate.design_section import BASELINE
+from ablate.designing.combinations import Levels, combinations
+from ablate.designing.factors import AND, Changes, Factor, Path
+from ablate.schema import Study
+from ablate.text import Node
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One variant and one seed."""
+
+    levels: Levels  # factor -> label, less the factors that mean nothing beside the others
+    seed: int
+    settings: dict[str, Any]
+    fingerprint: str = ""
+    plan: dict[str, Any] = dataclasses.field(default_factory=dict)  # what the worker found out
+    changes: Changes = ()  # what was laid over the baseline, outer branches first
+    stands_for: int = 1  # combinations of the design
+
+    @property
+    def variant(self) -> str:
+        """The labels of its levels, for people."""
+        return ", ".join(self.levels.values()) or BASELINE
+
+    @property
+    def inner(self) -> list[Path]:
+        """The settings that a level wrote into what another level had written."""
+        paths = [path for path, _ in self.changes]
+        return [p for p in paths if any(p != other and p[: len(other)] == other for other in paths)]
+
+
+def trials(study: Study, varied: Sequence[Factor]) -> list[Trial]:
+    """Makes every combination of the design with every seed. Raises `StudyError`."""
+    found = combinations(study.design, varied)
+    baseline = study.baseline.plain()
+    return [
+        _trial(baseline, varied, levels, count, seed)
+        for seed in study.seeds
+        for levels, count in found
+    ]
+
+
+def planned(trials: Iterable[Trial], answers: Iterable[Mapping[str, Any]]) -> list[Trial]:
+    """Adds what a worker found out about each trial: its fingerprint and resolved settings."""
+    return [
+        dataclasses.replace(
+            trial,
+            settings=answer["settings"],
+            fingerprint=answer["fingerprint"],
+            plan={key: answer[key] for key in answer if key not in ("settings", "problems")},
+        )
+        for trial, answer in zip(trials, answers, strict=True)
+    ]
+
+
+def label_within(levels: Mapping[str, str], setting: str) -> str:
+    """Names what a trial has of a setting, by its levels: `block`, or `0.4, 2` of two factors."""
+    labels = [
+        label
+        for name, label in levels.items()
+        if setting in {member.split(".")[0] for member in name.split(AND)}
+    ]
+    return ", ".join(labels).replace("/", "-") or BASELINE
+
+
+def refused(
+    study: Study, trials: Sequence[Trial], answers: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Words what a worker found wrong with trials: each problem once, where it was written."""
+    variants: set[str] = set()
+    found: dict[str, dict[str, None]] = {}
+    for trial, answer in zip(trials, answers, strict=True):
+        variants.add(trial.variant)
+        for problem in answer["problems"]:
+            path = tuple(problem["path"])
+            name = f"`{'.'.join(path)}`: " if path else ""
+            text = f"{place(study, trial, path)}: {name}{problem['message']}"
+            found.setdefault(text, {})[trial.variant] = None
+    return [
+        *(
+            text if len(concerned) == len(variants) else f"{text} (in {'; '.join(concerned)})"
+            for text, concerned in found.items()
+        ),
+        *_unknown_everywhere(study, trials, answers),
+    ]
+
+
+def _unknown_everywhere(
+    study: Study, trials: Sequence[Trial], answers: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Words the settings inside another factor that no level of that factor has."""
+    places: dict[Path, str] = {}
+    taken: set[Path] = set()
+    for trial, answer in zip(trials, answers, strict=True):
+        dropped = {tuple(path) for path in answer.get("dropped", ())}
+        for path in trial.inner:
+            places.setdefault(path, place(study, trial, path))
+            if path not in dropped:
+                taken.add(path)
+    return [
+        f"{where}: `{'.'.join(path)}`: unknown key `{path[-1]}` of every level that it lies in"
+        for path, where in places.items()
+        if path not in taken
+    ]
+
+
+def place(study: Study, trial: Trial, path: Path) -> str:
+    """Returns where a trial's setting was written: in a level, the baseline or what it extends."""
+    for within, branch in reversed(trial.changes):
+        if path[: len(within)] == within:
+            return branch.nearest(path[len(within) :]).place
+    return study.baseline.nearest(path).place
+
+
+def _trial(
+    baseline: Mapping[str, Any], varied: Sequence[Factor], levels: Levels, count: int, seed: int
+) -> Trial:
+    changes = [
+        change
+        for factor in varied
+        if factor.name in levels
+        for change in factor.levels[levels[factor.name]].changes
+    ]
+    changes.sort(key=lambda change: len(change[0]))
+    settings: dict[str, Any] = dict(baseline)
+    for path, branch in changes:
+        settings = _replaced(settings, path, branch)
+    own = dict(levels)
+    whole = {**settings, "seed": seed}
+    return Trial(own, seed, whole, changes=tuple(changes), stands_for=count)
+
+
+def _replaced(settings: Mapping[str, Any], path: Path, branch: Node) -> dict[str, Any]:
+    """Returns settings with a branch at a path; what is not on the way is shared."""
+    first, *below = path
+    if not below:
+        return {**settings, first: branch.plain()}
+    return {**settings, first: _replaced(settings.get(first, {}), tuple(below), branch)}
