@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from ablate import config, tuning
+from ablate.designing.trials import label_within
 from ablate.launching import ledger, overview
 from ablate.launching.watch import say, terminal
 from ablate.reporting import interactive
@@ -65,31 +66,30 @@ def fill(study: Study, folders: ledger.Folders) -> Window:
             _write_grid(window, study, plan, folders)
         for name in window.studies():
             if name.startswith((f"{study.name}: ", f"{study.name} (")):
-                _decorate_sweep(window, study, name, folders)
+                _decorate_sweep(window, study, name, plan or {}, folders)
     return window
 
 
 def _write_grid(window: Window, study: Study, plan: Plan, folders: ledger.Folders) -> None:
     results = read(plan, folders.runs)
     reports = folders.reports / study.name
-    drawn = (plan.get("gallery") or {}).get("pictures", ())
-    pictures = {(each["masker"], each["patchifier"]): each["file"] for each in drawn}
-    gallery = reports / "gallery"
+    pictures = _gallery(plan, reports)
     entries = [
-        _entry(trial, results, folders.runs, _pictured(trial, pictures, gallery))
+        _entry(trial, results, folders.runs, _pictured(trial.levels, pictures))
         for trial in results.trials
         if trial.state in ("done", "failed", "unscored")
     ]
-    files = [gallery / file for file in pictures.values()]
     page = Page(
         note=_note(study, plan, reports),
         figures=_figures(results, folders.runs),
-        pictures=[file for file in files if file.is_file()],
+        pictures=list(pictures.values()),
     )
     window.show_grid(study.name, score_name(results), entries, page)
 
 
-def _decorate_sweep(window: Window, study: Study, name: str, folders: ledger.Folders) -> None:
+def _decorate_sweep(
+    window: Window, study: Study, name: str, plan: Plan, folders: ledger.Folders
+) -> None:
     notes = {}
     for number, params, facts in window.ended(name):
         runs = [str((folders.runs / run).absolute()) for run in facts.get("runs", ())]
@@ -100,7 +100,10 @@ def _decorate_sweep(window: Window, study: Study, name: str, folders: ledger.Fol
     text = f"# {study.title or study.name}\n\nA sweep, judged on validation clips. What came out"
     where = (folders.reports / study.name / "index.html").absolute()
     note = f"{text} best was trained on fresh seeds: see the study `{study.name}` and {where}."
-    window.decorate(name, Page(note=note, figures={}, pictures=()))
+    pictures = _gallery(plan, folders.reports / study.name)
+    tuned = (found["levels"] for found in plan.get("sweep", ()) if found["search"] == name)
+    masks = [picture for levels in tuned for picture in _pictured(levels, pictures)]
+    window.decorate(name, Page(note=note, figures={}, pictures=masks))
 
 
 def _entry(trial: Trial, results: Results, runs: Path, pictures: Sequence[Path]) -> Entry:
@@ -125,13 +128,19 @@ def _entry(trial: Trial, results: Results, runs: Path, pictures: Sequence[Path])
     )
 
 
-def _pictured(trial: Trial, pictures: Mapping[tuple[str, str], str], gallery: Path) -> list[Path]:
-    labels = tuple(
-        ", ".join(v for k, v in trial.levels.items() if k.split(".")[0] == setting) or "baseline"
-        for setting in ("masker", "patchifier")
-    )
-    file = pictures.get((labels[0].replace("/", "-"), labels[1].replace("/", "-")))
-    return [gallery / file] if file and (gallery / file).is_file() else []
+def _gallery(plan: Plan, reports: Path) -> dict[tuple[str, str], Path]:
+    """Finds the pictures of masks that the study has drawn, by masker and patchifier."""
+    drawn = (plan.get("gallery") or {}).get("pictures", ())
+    files = {(p["masker"], p["patchifier"]): reports / "gallery" / p["file"] for p in drawn}
+    return {labels: file for labels, file in files.items() if file.is_file()}
+
+
+def _pictured(
+    levels: Mapping[str, str], pictures: Mapping[tuple[str, str], Path]
+) -> Sequence[Path]:
+    masker, patchifier = (label_within(levels, part) for part in ("masker", "patchifier"))
+    found = pictures.get((masker, patchifier))
+    return [found] if found else []
 
 
 def _figures(results: Results, runs: Path) -> dict[str, Mapping[str, Any]]:

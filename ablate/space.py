@@ -3,6 +3,7 @@
 Knows no Optuna: a point is drawn by whoever answers `suggest`.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -124,6 +125,22 @@ def size(space: Mapping[str, Dimension]) -> int | None:
             return None
         total *= sum(known)
     return total
+
+
+def every(space: Mapping[str, Dimension], prefix: str = "") -> Iterator[dict[str, Any]]:
+    """Yields the parameters of each point of a space that has a `size`."""
+    values = (_values(f"{prefix}{key}", dimension) for key, dimension in space.items())
+    for parts in itertools.product(*map(list, values)):
+        yield {name: value for part in parts for name, value in part.items()}
+
+
+def _values(name: str, dimension: Dimension) -> Iterator[dict[str, Any]]:
+    if isinstance(dimension, Range):
+        yield from ({name: n} for n in range(int(dimension.low), int(dimension.high) + 1))
+        return
+    for label in dimension.options:
+        for below in every(dimension.inner.get(label, {}), f"{name}[{label}]."):
+            yield {name: label, **below}
 
 
 def written(space: Mapping[str, Dimension]) -> dict[str, Any]:

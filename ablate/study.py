@@ -253,7 +253,10 @@ def _draw_gallery(planned: Planned, pool: Pool, folders: ledger.Folders, console
     folder = folders.reports / planned.study.name / "gallery"
     firsts: dict[tuple[str, str], design.Trial] = {}
     for trial in planned.trials:
-        labels = (design.label_within(trial.levels, "masker"), design.label_within(trial.levels, "patchifier"))
+        labels = (
+            design.label_within(trial.levels, "masker"),
+            design.label_within(trial.levels, "patchifier"),
+        )
         firsts.setdefault(labels, trial)
     of = {"--".join(labels): trial.fingerprint for labels, trial in firsts.items()}
     drawn = ledger.read_json(folder / "pictures.json") or {}

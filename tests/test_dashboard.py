@@ -15,12 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright import sync_api
 
 from ablate import study
-
-sync_api = pytest.importorskip("playwright.sync_api")
-
-pytestmark = pytest.mark.on_request("sweeps")  # samplers draw anew in every process
 
 ROOT = Path(__file__).parents[1]
 STAND_IN = (sys.executable, str(ROOT / "tests" / "launching" / "stand_in.py"))
@@ -170,6 +167,8 @@ def test_a_browser_shows_the_points_of_a_sweep(desk: Path, page: Any) -> None:
         page.goto(f"{address}/dashboard/studies/{sweep}/trials")
         page.get_by_text("3 Trials").wait_for()
         page.get_by_text("optimizer.rate").first.wait_for()
+        page.goto(f"{address}/dashboard/studies/{sweep}")
+        page.locator("img[src*='/artifacts/']").first.wait_for()
 
 
 def test_tensorboard_shows_the_means_under_readable_names(desk: Path, page: Any) -> None:

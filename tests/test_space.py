@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ablate.space import Range, applied, draw, edges, read, size, written
+from ablate.space import Range, applied, draw, edges, every, read, size, written
 from ablate.text import from_plain
 
 RATE = {"low": 1e-4, "high": 1e-2, "log": True}
@@ -72,6 +72,15 @@ def test_the_points_of_a_finite_space_are_counted() -> None:
     finite, _ = spaced({"dim": [32, 64], "part": {"small": {"type": "S"}, "deep": deep}})
     assert size(finite) == 2 * (1 + 4)
     assert size(spaced({"dim": [32, 64], "rate": RATE})[0]) is None
+
+
+def test_the_points_of_a_finite_space_are_listed_once_each() -> None:
+    deep = {"type": "Deep", "space": {"layers": {"low": 1, "high": 4}}}
+    finite, _ = spaced({"dim": [32, 64], "part": {"small": {"type": "S"}, "deep": deep}})
+    points = [tuple(params.items()) for params in every(finite)]
+    assert len(set(points)) == len(points) == size(finite)
+    assert (("dim", "32"), ("part", "small")) in points
+    assert (("dim", "64"), ("part", "deep"), ("part[deep].layers", 4)) in points
 
 
 def test_a_space_remembers_how_it_was_written() -> None:

@@ -10,8 +10,6 @@ import pytest
 
 from ablate import study
 
-pytestmark = pytest.mark.on_request("sweeps")  # samplers draw anew in every process
-
 ROOT = Path(__file__).parents[1]
 STAND_IN = (sys.executable, str(ROOT / "tests" / "launching" / "stand_in.py"))
 STUDY = """\

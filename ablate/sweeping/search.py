@@ -17,13 +17,13 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.space import Dimension, Point, Range, Space, Tried, draw, size
+from ablate.space import Dimension, Point, Range, Space, Tried, draw, every, size
 from ablate.sweeping.presence import Presence, is_gone
-from ablate.sweeping.samplers import make_sampler
+from ablate.sweeping.samplers import KeyedSampler
 
 PATIENCE_SECONDS = 60.0  # after which a process whose counter stands still is taken for dead
 MOST_TRIES = 3  # of one point, if each time its process dies
-MOST_REPEATS = 10  # points in a row that were asked for before
+MOST_REPEATS = 5  # points in a row that were asked for before
 UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
 
@@ -48,8 +48,8 @@ class Search:
         self.trials = trials if distinct is None else min(trials, distinct)
         self._storage, self._presence, self._patience = storage, presence, patience
         self._seen: dict[int, tuple[object, float]] = {}  # unfinished trial -> its beat, since when
-        self._sampler = make_sampler(sampler, seed, presence.name, trials=trials)
-        self._chance = make_sampler("random", seed, presence.name)
+        self._sampler = KeyedSampler(sampler, seed, trials=trials)
+        self._chance = KeyedSampler("random", seed)
         directions = [_direction(objective) for objective in objectives]
         self.study = optuna.create_study(
             storage=storage, study_name=name, directions=directions, load_if_exists=True
@@ -68,8 +68,10 @@ class Search:
             waiting = any(trial.state == TrialState.WAITING for trial in counted)
             if not waiting and len(counted) >= self.trials:
                 return None
-            # where a sampler insists on a point, chance finds another
+            # where a sampler insists on a point, chance finds another, and then a list does
             self.study.sampler = self._chance if repeat else self._sampler
+            if repeat == MOST_REPEATS and (left := self._left()) is not None:
+                self.study.enqueue_trial(left)
             trial = self.study.ask()
             trial.set_user_attr("worker", self._presence.name)
             distributions: dict[str, str] = {}
@@ -155,6 +157,13 @@ class Search:
 
     def _counted(self) -> list[FrozenTrial]:
         return [t for t in self._all() if not (t.state == TrialState.FAIL and _is_void(t))]
+
+    def _left(self) -> dict[str, Any] | None:
+        """Returns the first point that nobody has tried, of a space that can be counted."""
+        if size(self.space) is None:
+            return None
+        known = [trial.params for trial in self._counted()]
+        return next((params for params in every(self.space) if params not in known), None)
 
     def _void(self, number: int, why: str) -> bool:
         return self._end(number, TrialState.FAIL, {"void": why})

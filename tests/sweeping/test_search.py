@@ -15,11 +15,11 @@ from ablate.sweeping.search import MOST_TRIES, Search
 from ablate.sweeping.storage import open_storage
 from ablate.text import from_plain
 
-pytestmark = pytest.mark.on_request("sweeps")  # samplers draw anew in every process
-
 X = {"low": 0.0, "high": 1.0}
 Make = Callable[..., Search]
 OPTIMUM = 0.397887
+AXES = {"x": {"low": -5.0, "high": 10.0}, "y": {"low": 0.0, "high": 15.0}}
+PLANE = read(from_plain(AXES, "here"), "space", [])
 
 
 def branin(point: Point) -> float:
@@ -140,15 +140,33 @@ def test_the_cost_is_to_be_small_and_the_score_large(search: Make) -> None:
     assert [direction.name for direction in one.study.directions] == ["MAXIMIZE", "MINIMIZE"]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "nsga2", "cmaes"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "nsga2", "cmaes", "gp"])
 def test_every_sampler_gives_points(search: Make, sampler: str) -> None:
     if sampler_refused(sampler):
         pytest.skip("needs the package cmaes")
-    one = search({"x": X, "n": {"low": 1, "high": 64, "log": True}}, sampler=sampler, trials=8)
-    for _ in range(8):
+    one = search({"x": X, "n": {"low": 1, "high": 64, "log": True}}, sampler=sampler, trials=12)
+    for _ in range(12):  # some draw the first ten by chance
         point = asked(one)
         one.tell(point, [point.params["x"]], {})
-    assert len({tried.params["x"] for tried in one.tried()}) == 8
+    assert len({tuple(tried.params.values()) for tried in one.tried()}) == 12
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "nsga2"])
+def test_a_search_repeated_asks_for_the_same_points(tmp_path: Path, sampler: str) -> None:
+    def points(journal: Path) -> list[dict[str, float]]:
+        one = Search(
+            open_storage(None, journal),
+            "again",
+            space=PLANE,
+            trials=15,
+            sampler=sampler,
+            presence=Presence(),
+        )
+        while (point := one.ask()) is not None:
+            one.tell(point, [-branin(point)], {})
+        return [dict(tried.params) for tried in one.tried()]
+
+    assert points(tmp_path / "one.journal") == points(tmp_path / "other.journal")
 
 
 def test_eight_workers_find_the_minimum_of_branin(tmp_path: Path) -> None:
@@ -170,14 +188,11 @@ def minimised(journal: Path, seed: int) -> list[Tried]:
             if (point := search.ask()) is not None:
                 search.tell(point, [-branin(point)], {})
 
-    problems: list[str] = []
-    plane = {"x": {"low": -5.0, "high": 10.0}, "y": {"low": 0.0, "high": 15.0}}
-    space = read(from_plain(plane, "here"), "space", problems)
     searches = [
         Search(
             open_storage(None, journal),
             "branin",
-            space=space,
+            space=PLANE,
             trials=60,
             seed=seed,
             presence=Presence(),

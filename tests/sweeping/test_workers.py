@@ -16,8 +16,6 @@ from optuna.trial import TrialState
 
 from ablate.sweeping.storage import close_storage, open_storage
 
-pytestmark = pytest.mark.on_request("sweeps")  # samplers draw anew in every process
-
 ROOT = Path(__file__).parents[2]
 STAND_IN = (sys.executable, str(ROOT / "tests" / "launching" / "stand_in.py"))
 POINTS, WORKERS, SECONDS = 100, 4, 240
