@@ -27,17 +27,22 @@ class Segments:
     """The lengths of consecutive segments in a row of packed tokens. None may be empty.
 
     A padded batch is one of equal lengths, some tokens of which are `filler`: nothing attends
-    to those.
+    to those. A `barred` token attends to all of its segment but itself; one that is alone there
+    has nothing else and keeps itself.
     """
 
     lengths: tuple[int, ...]
     filler: Tensor | None = field(default=None, compare=False)  # bool (tokens,), on the CPU
+    barred: Tensor | None = field(default=None, compare=False)  # bool (tokens,), on the CPU
 
     def __post_init__(self) -> None:
         if not self.lengths or min(self.lengths) < 1:
             raise ValueError(f"every segment needs a token; got lengths {self.lengths}")
         if self.filler is not None and not self.equal:
             raise ValueError(f"padded segments have one length; got {self.lengths}")
+        for name, marked in (("filler", self.filler), ("barred", self.barred)):
+            if marked is not None and len(marked) != self.total:
+                raise ValueError(f"`{name}` marks {len(marked)} tokens of {self.total}")
 
     @property
     def total(self) -> int:
@@ -66,6 +71,26 @@ class Segments:
         return torch.arange(max(self.lengths)) < torch.tensor(self.lengths).unsqueeze(1)
 
     @cached_property
+    def bars(self) -> bool:
+        """Whether any token is barred from itself."""
+        return self.barred is not None and bool(self.barred.any())
+
+    @cached_property
+    def open(self) -> Tensor:
+        """Marks whom the cells of a padded batch may attend to, on the CPU.
+
+        Bool (batch, 1, 1, longest) where all cells of a segment see the same, (batch, 1, longest,
+        longest) where some are barred from themselves.
+        """
+        real = self.real.unsqueeze(1)
+        if self.barred is None or not self.bars:
+            return real.unsqueeze(1)
+        barred = torch.zeros_like(self.real)
+        barred[self.real] = self.barred if self.filler is None else self.barred[~self.filler]
+        barred &= self.real.sum(dim=1, keepdim=True) > 1
+        return (real & ~torch.diag_embed(barred)).unsqueeze(1)
+
+    @cached_property
     def _biases(self) -> dict[torch.device, Any]:
         return {}
 
@@ -92,7 +117,9 @@ def attend(
         lengths = f"{len(query)} queries, {len(key)} keys, {len(value)} values"
         raise ValueError(f"segments hold {segments.total} tokens but got {lengths}")
     if segments.filler is not None:  # what a padding trainer pays for; no bias of xformers fits
-        return _attend_cells(query, key, value, segments.real.to(query.device))
+        return _attend_cells(query, key, value, segments.open.to(query.device))
+    if segments.bars:
+        return _attend_padded(query, key, value, segments)
     if kernel is None:
         kernel = "xformers" if query.is_cuda else "segments"
     if kernel == "xformers":
@@ -134,17 +161,18 @@ def _attend_padded(query: Tensor, key: Tensor, value: Tensor, segments: Segments
     def spread(part: Tensor) -> Tensor:
         return part.new_zeros(real.numel(), *part.shape[1:]).index_copy(0, index, part)
 
-    return _attend_cells(spread(query), spread(key), spread(value), real)[index]
+    open_to = segments.open.to(query.device)
+    return _attend_cells(spread(query), spread(key), spread(value), open_to)[index]
 
 
-def _attend_cells(query: Tensor, key: Tensor, value: Tensor, real: Tensor) -> Tensor:
-    """Attends to the real cells of a padded batch; parts are (batch * longest, heads, dim)."""
-    batch = len(real)
+def _attend_cells(query: Tensor, key: Tensor, value: Tensor, open_to: Tensor) -> Tensor:
+    """Attends to the cells that are open; parts are (batch * longest, heads, dim)."""
+    batch = len(open_to)
     attended = F.scaled_dot_product_attention(
         _batched(query, batch),
         _batched(key, batch),
         _batched(value, batch),
-        attn_mask=real[:, None, None, :],
+        attn_mask=open_to,
     )
     return rearrange(attended, "batch heads tokens dim -> (batch tokens) heads dim")
 

@@ -76,3 +76,54 @@ def test_xformers_and_segments_agree_forward_and_backward(lengths, dtype, atol):
     fused.square().sum().backward()
     for one, other in zip(here, there, strict=True):
         assert torch.allclose(one.grad, other.grad.float().cpu(), atol=8 * atol)
+
+
+def one_by_one(
+    query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], barred: Tensor
+) -> Tensor:
+    """Each token asks each of its segment in turn, but not itself where it is barred."""
+    rows = []
+    for start, length in zip([0, *torch.tensor(lengths).cumsum(0).tolist()], lengths, strict=False):
+        for token in range(start, start + length):
+            seen = [
+                other
+                for other in range(start, start + length)
+                if other != token or not barred[token] or length == 1
+            ]
+            scores = torch.stack([(query[token] * key[other]).sum(-1) for other in seen])
+            shares = (scores / query.shape[-1] ** 0.5).softmax(dim=0)
+            rows.append((shares.unsqueeze(-1) * value[seen]).sum(dim=0))
+    return torch.stack(rows)
+
+
+@given(lengths, st.integers(0, 3))
+def test_a_barred_token_is_made_of_the_others_only(lengths, seed):
+    total = sum(lengths)
+    barred = torch.rand(total, generator=generator(seed)) < 0.3
+    query, key, value = drawn(total)
+    expected = one_by_one(query, key, value, lengths, barred)
+    attended = attend(query, key, value, Segments(lengths, barred=barred))
+    assert torch.allclose(attended, expected, atol=1e-5)
+
+
+@given(lengths)
+def test_where_nothing_is_barred_attention_is_the_same_to_the_bit(lengths):
+    parts = drawn(sum(lengths))
+    nothing = torch.zeros(sum(lengths), dtype=torch.bool)
+    barred = attend(*parts, Segments(lengths, barred=nothing))
+    assert torch.equal(barred, attend(*parts, Segments(lengths)))
+
+
+def test_a_padded_batch_bars_too():
+    filler = torch.tensor([False, False, False, False, True, True])
+    barred = torch.tensor([True, False, False, True, False, False])
+    parts = drawn(6)
+    attended = attend(*parts, Segments((3, 3), filler=filler, barred=barred))
+    expected = one_by_one(*(part[:4] for part in parts), (3, 1), barred[:4])
+    assert torch.allclose(attended[:4], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["filler", "barred"])
+def test_marks_that_do_not_fit_the_tokens_are_refused(name):
+    with pytest.raises(ValueError, match=f"`{name}` marks 3 tokens of 4"):
+        Segments((2, 2), **{name: torch.zeros(3, dtype=torch.bool)})
