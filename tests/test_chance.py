@@ -1,8 +1,10 @@
 """The doors of chance."""
 
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ablate.chance import derive, generator
+from ablate.chance import Chance, derive, generator
 
 
 def test_one_key_gives_one_stream():
@@ -23,3 +25,10 @@ def test_a_key_is_not_the_string_of_its_pieces():
 def test_a_derived_seed_never_changes():
     """It decides every published number: a new value would silently change them all."""
     assert derive(0, "mask", 0) == 4062739671940811604
+
+
+@given(st.integers(0, 40), st.integers(1, 40), st.integers(1, 3))
+def test_a_slice_of_a_batch_draws_what_the_whole_would(first, clips, copies):
+    whole = Chance(seed=1, step=5).uniform(80 * copies, "use", copies=copies)
+    part = Chance(seed=1, step=5, first=first).uniform(clips * copies, "use", copies=copies)
+    assert torch.equal(part, whole[first * copies : (first + clips) * copies])

@@ -10,6 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from ablate.chance import Chance
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing
 
@@ -39,12 +40,18 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, patches: Tensor, packing: Packing, *, hidden: Tensor | None = None
+        self,
+        patches: Tensor,
+        packing: Packing,
+        *,
+        hidden: Tensor | None = None,
+        chance: Chance | None = None,
     ) -> Encoded:
         """Encodes (clips, patches, pixels), where `packing` says.
 
         `hidden`, bool (tokens,) on the device of the patches, is for an encoder that replaces;
-        without it nothing is hidden.
+        without it nothing is hidden. `chance` is that of a training step; without it nothing is
+        left to chance, as in a target encoder or a probe.
         """
 
     @abstractmethod

@@ -82,26 +82,50 @@ def rows_of(
 
 @dataclass(frozen=True)
 class Joined:
-    """The order that puts each sample's tokens of two packings side by side."""
+    """The order that puts each sample's tokens of two rows side by side."""
 
     order: Tensor  # int64: `torch.cat([first, second])[order]` is sample after sample
-    second: Tensor  # int64: the rows of the result that hold `second`, in its own order
+    first: Tensor  # int64: the rows of the result that hold `first`, in its own order
+    second: Tensor  # int64: those that hold `second`
     segments: Segments
 
 
 def join(first: Packing, second: Packing) -> Joined:
     """Joins two packings of one batch into one segment per sample."""
-    lengths = torch.tensor([first.segments.lengths, second.segments.lengths])
+    return join_segments(first.segments, second.segments, first.index.device)
+
+
+def join_segments(first: Segments, second: Segments, device: torch.device) -> Joined:
+    """Joins the segments of two rows, sample by sample.
+
+    Padded segments join padded ones; where one of the two is padded, the other's are of one
+    length, or the result could not be.
+    """
+    lengths = torch.tensor([first.lengths, second.lengths])
     samples = torch.arange(lengths.shape[1])
-    owner = torch.cat([samples.repeat_interleave(counts) for counts in lengths])
-    order = owner.argsort(stable=True)
-    behind = (order >= first.segments.total).nonzero().squeeze(1)
-    filler = None
-    if first.segments.filler is not None and second.segments.filler is not None:
-        filler = torch.cat([first.segments.filler, second.segments.filler])[order]
-    device = first.index.device
-    segments = Segments(tuple(lengths.sum(dim=0).tolist()), filler)
-    return Joined(_moved(order, device), _moved(behind, device), segments)
+    order = torch.cat([samples.repeat_interleave(counts) for counts in lengths]).argsort(
+        stable=True
+    )
+    rows = torch.empty_like(order)
+    rows[order] = torch.arange(len(order))
+    rows = _moved(rows, device)
+    segments = Segments(
+        tuple(lengths.sum(dim=0).tolist()),
+        _marked(first, first.filler, second, second.filler, order),
+        _marked(first, first.barred, second, second.barred, order),
+    )
+    return Joined(_moved(order, device), rows[: first.total], rows[first.total :], segments)
+
+
+def _marked(
+    first: Segments, here: Tensor | None, second: Segments, there: Tensor | None, order: Tensor
+) -> Tensor | None:
+    if here is None and there is None:
+        return None
+    nothing = torch.zeros(len(order), dtype=torch.bool)
+    here = nothing[: first.total] if here is None else here
+    there = nothing[: second.total] if there is None else there
+    return torch.cat([here, there])[order]
 
 
 def _moved(index: Tensor, device: torch.device | None) -> Tensor:

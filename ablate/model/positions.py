@@ -1,9 +1,149 @@
-"""Positions on a grid of patches: fixed sines and cosines, half of `dim` for each axis."""
+"""Positions on a grid of patches: what tells an encoder where a token lies.
+
+Some are added to the tokens, some turn queries and keys within attention.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from einops import repeat
+from torch import Tensor, nn
 
 from ablate.model.masking import Grid
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Turns each pair of dimensions of queries and keys by an angle of its own."""
+
+    cosine: Tensor  # (tokens, 1, head dim / 2)
+    sine: Tensor
+
+    def __call__(self, part: Tensor) -> Tensor:
+        """Turns (tokens, heads, head dim)."""
+        first, second = part.chunk(2, dim=-1)
+        cosine, sine = self.cosine.to(part.dtype), self.sine.to(part.dtype)
+        turned = (first * cosine - second * sine, first * sine + second * cosine)
+        return torch.cat(turned, dim=-1)
+
+
+class Positions(nn.Module):
+    """Positions for one grid: a vector added to each token, a rotation, or neither.
+
+    `added` gives (tokens, dim) and `turned` a `Rotation` for places, int64 (tokens,).
+    """
+
+    def __init__(self, *, added: nn.Module | None = None, turned: nn.Module | None = None) -> None:
+        super().__init__()
+        self.added = added
+        self.turned = turned
+
+    def add(self, tokens: Tensor, place: Tensor) -> Tensor:
+        """Adds to (tokens, dim) what tells their place."""
+        return tokens if self.added is None else tokens + self.added(place)
+
+    def rotation(self, place: Tensor) -> Rotation | None:
+        """Returns how to turn queries and keys; a place of -1 is nowhere and is not turned."""
+        return None if self.turned is None else self.turned(place)
+
+
+class AbstractPositions(ABC):
+    """The settings of positions; subclasses are frozen keyword-only dataclasses."""
+
+    @abstractmethod
+    def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
+        """Builds them for `grid`; what they add is multiplied by `scale`.
+
+        Raises `ValueError` for a grid that they cannot tell apart.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoPositions(AbstractPositions):
+    """None: tokens are a set, unless something else in the encoder tells them apart."""
+
+    def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
+        return Positions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SineCosine(AbstractPositions):
+    """Fixed sines and cosines, half of `dim` for frequency and half for time."""
+
+    def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
+        return Positions(added=_Fixed(scale * sine_cosine(grid, dim)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SineCosine1D(AbstractPositions):
+    """Fixed sines and cosines of time alone, for strips."""
+
+    def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
+        _check_one_row(self, grid)
+        return Positions(added=_Fixed(scale * _waves(torch.arange(grid.time), dim)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned(AbstractPositions):
+    """A learned vector for each place, as in ViT and SSAST.
+
+    Gong et al., "SSAST", AAAI 2022. https://arxiv.org/abs/2110.09784
+    """
+
+    time: int | None = None  # columns of the table; those of the grid where None
+
+    def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
+        return Positions(added=_Learned(grid, dim, _length("time", self.time, grid.time), scale))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparableLearned(AbstractPositions):
+    """A learned vector for each row plus one for each column, as in Dasheng.
+
+    Dinkel et al., "Scaling up masked audio encoder learning for general audio classification",
+    Interspeech 2024. https://arxiv.org/abs/2406.06992
+    """
+
+    freq: int | None = None  # rows of the one table; those of the grid where None
+    time: int | None = None  # columns of the other
+
+    def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
+        freq, time = _length("freq", self.freq, grid.freq), _length("time", self.time, grid.time)
+        return Positions(added=_SeparableLearned(grid, dim, freq, time, scale))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotary1D(AbstractPositions):
+    """Queries and keys turned by their place in time, for strips.
+
+    Su et al., "RoFormer", 2021. https://arxiv.org/abs/2104.09864
+    """
+
+    base: float = 10000.0  # the slowest pair turns this many times slower than the fastest
+
+    def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
+        _check_one_row(self, grid)
+        _check_rotary(self.base, dim // heads, 2)
+        angles = _angles(torch.arange(grid.time), dim // heads // 2, self.base)
+        return Positions(turned=_Rotary(angles))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotary2D(AbstractPositions):
+    """Half of each head turned by the place in frequency, half by that in time.
+
+    Heo et al., "Rotary Position Embedding for Vision Transformer", ECCV 2024 (the axial form).
+    https://arxiv.org/abs/2403.13298
+    """
+
+    base: float = 10000.0
+
+    def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
+        _check_rotary(self.base, dim // heads, 4)
+        pairs = dim // heads // 4
+        freq, time = (_angles(axis, pairs, self.base) for axis in _axes(grid))
+        return Positions(turned=_Rotary(torch.cat([freq, time], dim=1)))
 
 
 def sine_cosine(grid: Grid, dim: int) -> Tensor:
@@ -12,12 +152,97 @@ def sine_cosine(grid: Grid, dim: int) -> Tensor:
     Vaswani et al., 2017, per axis, as in He et al., "Masked Autoencoders Are Scalable Vision
     Learners", CVPR 2022. https://arxiv.org/abs/2111.06377
     """
-    freq = torch.arange(grid.freq).repeat_interleave(grid.time)
-    time = torch.arange(grid.time).repeat(grid.freq)
+    freq, time = _axes(grid)
     return torch.cat([_waves(freq, dim // 2), _waves(time, dim // 2)], dim=1)
 
 
+class _Fixed(nn.Module):
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("table", table, persistent=False)
+        self.table: Tensor
+
+    def forward(self, place: Tensor) -> Tensor:
+        return self.table[place]
+
+
+class _Learned(nn.Module):
+    def __init__(self, grid: Grid, dim: int, time: int, scale: float) -> None:
+        super().__init__()
+        self._columns = grid.time
+        self._scale = scale
+        self.embedding = nn.Parameter(torch.zeros(grid.freq, time, dim))
+
+    def forward(self, place: Tensor) -> Tensor:
+        return self._scale * self.embedding[place // self._columns, place % self._columns]
+
+
+class _SeparableLearned(nn.Module):
+    def __init__(self, grid: Grid, dim: int, freq: int, time: int, scale: float) -> None:
+        super().__init__()
+        self._columns = grid.time
+        self._scale = scale
+        self.freq_embedding = nn.Parameter(torch.zeros(freq, dim))
+        self.time_embedding = nn.Parameter(torch.zeros(time, dim))
+
+    def forward(self, place: Tensor) -> Tensor:
+        rows, columns = place // self._columns, place % self._columns
+        return self._scale * (self.freq_embedding[rows] + self.time_embedding[columns])
+
+
+class _Rotary(nn.Module):
+    def __init__(self, angles: Tensor) -> None:
+        super().__init__()
+        angles = torch.cat([angles, torch.zeros_like(angles[:1])])  # the last row is nowhere
+        self.register_buffer("cosine", angles.cos().float().unsqueeze(1), persistent=False)
+        self.register_buffer("sine", angles.sin().float().unsqueeze(1), persistent=False)
+        self.cosine: Tensor
+        self.sine: Tensor
+
+    def forward(self, place: Tensor) -> Rotation:
+        return Rotation(self.cosine[place], self.sine[place])
+
+
+def _axes(grid: Grid) -> tuple[Tensor, Tensor]:
+    """The row and the column of each place."""
+    rows = repeat(torch.arange(grid.freq), "freq -> (freq time)", time=grid.time)
+    columns = repeat(torch.arange(grid.time), "time -> (freq time)", freq=grid.freq)
+    return rows, columns
+
+
 def _waves(place: Tensor, dim: int) -> Tensor:
-    rates = 10000.0 ** -(torch.arange(dim // 2, dtype=torch.float64) / (dim // 2))
-    angles = place.double().outer(rates)
+    angles = _angles(place, dim // 2, 10000.0)
     return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+
+
+def _angles(place: Tensor, rates: int, base: float) -> Tensor:
+    """Angles at `rates` speeds from 1 down to nearly 1 / base, float64 (places, rates)."""
+    return place.double().outer(base ** -(torch.arange(rates, dtype=torch.float64) / rates))
+
+
+def _length(name: str, table: int | None, grid: int) -> int:
+    if table is not None and table < grid:
+        raise ValueError(
+            f"positions of `{name}` {table} are too few for a grid of {grid}; "
+            "lengthen the table, shorten the crop or widen the patch"
+        )
+    return grid if table is None else table
+
+
+def _check_one_row(positions: AbstractPositions, grid: Grid) -> None:
+    if grid.freq > 1:
+        name = type(positions).__name__
+        raise ValueError(
+            f"{name} tells time only, and the grid has {grid.freq} rows of frequency; "
+            f"use {name.replace('1D', '2D') if 'Rotary' in name else 'SineCosine'}"
+        )
+
+
+def _check_rotary(base: float, width: int, multiple: int) -> None:
+    if base <= 1:
+        raise ValueError(f"`base` must be above 1; got {base}")
+    if width % multiple:
+        raise ValueError(
+            f"a head of {width} dimensions is no multiple of {multiple}, so that rotary positions "
+            "cannot share it out; change `dim` or `heads`"
+        )

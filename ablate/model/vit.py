@@ -6,61 +6,151 @@ Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021. https://arxiv.or
 from dataclasses import dataclass, field
 
 import torch
+from einops import repeat
 from torch import Tensor, nn
 
+from ablate.chance import Chance
+from ablate.model.attention import Segments
+from ablate.model.drop_path import check_drop_path, kept_paths
 from ablate.model.encoder import AbstractEncoder, Encoded, Encoder, Hidden
 from ablate.model.masking import Grid
-from ablate.model.packing import Packing
-from ablate.model.positions import sine_cosine
-from ablate.model.transformer import Transformer, check_width
-from ablate.parts import AS_BEFORE
+from ablate.model.packing import Packing, join_segments
+from ablate.model.positions import AbstractPositions, SineCosine
+from ablate.model.stems import AbstractStem, Linear
+from ablate.model.transformer import Norm, Scope, Transformer, check_width
+from ablate.parts import AS_BEFORE, identity
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViT(AbstractEncoder):
-    """A pre-norm ViT with fixed sine-cosine positions."""
+    """A ViT. The sizes of the literature (Touvron et al., 2021, for the two smaller ones):
+
+    | size  | dim  | layers | heads | parameters |
+    |-------|------|--------|-------|------------|
+    | Tiny  | 192  | 12     | 3     | 5.5 M      |
+    | Small | 384  | 12     | 6     | 21 M       |
+    | Base  | 768  | 12     | 12    | 86 M       |
+    | Large | 1024 | 24     | 16    | 303 M      |
+    """
 
     dim: int = 384
     layers: int = 12
     heads: int = 6
     mlp_ratio: float = 4.0
-    position_scale: float = 1.0  # of the sines; 0.2 gave a tiny model better neighbours
+    position_scale: float = 1.0  # of what positions add; 0.2 gave a tiny model better neighbours
     hidden: Hidden = field(default="drop", metadata={AS_BEFORE: "drop"})
+    norm: Norm = field(default="pre", metadata={AS_BEFORE: "pre"})
+    stem: AbstractStem = field(default=Linear(), metadata={AS_BEFORE: identity(Linear())})
+    positions: AbstractPositions = field(
+        default=SineCosine(), metadata={AS_BEFORE: identity(SineCosine())}
+    )
+    summary: bool = field(default=False, metadata={AS_BEFORE: False})  # a CLS token
+    registers: int = field(default=0, metadata={AS_BEFORE: 0})  # tokens that nobody reads
+    drop_path: float = field(default=0.0, metadata={AS_BEFORE: 0.0})  # of the last layer
 
     def __post_init__(self) -> None:
         check_width(self.dim, self.heads, self.layers)
+        check_drop_path(self.drop_path)
+        if self.registers < 0:
+            raise ValueError(f"`registers` must not be negative; got {self.registers}")
 
     def build(self, grid: Grid, pixels: int) -> Encoder:
         return VisionTransformer(self, grid, pixels)
 
 
 class VisionTransformer(Encoder):
-    """A projection of patches, positions, and a transformer."""
+    """A stem, positions, and a transformer, before whose segments stand tokens of its own.
+
+    Registers: Darcet et al., "Vision Transformers Need Registers", ICLR 2024.
+    https://arxiv.org/abs/2309.16588
+    """
 
     def __init__(self, settings: ViT, grid: Grid, pixels: int) -> None:
         super().__init__()
         self.dim = settings.dim
         self.hidden = settings.hidden
-        self.project = nn.Linear(pixels, settings.dim)
+        self.project = settings.stem.build(pixels, settings.dim)
         self.transformer = Transformer(
-            settings.dim, settings.layers, settings.heads, settings.mlp_ratio
+            settings.dim, settings.layers, settings.heads, settings.mlp_ratio, settings.norm
         )
-        positions = settings.position_scale * sine_cosine(grid, settings.dim)
-        self.register_buffer("positions", positions, persistent=False)
-        self.positions: Tensor
+        self.positions = settings.positions.build(
+            grid, settings.dim, settings.heads, scale=settings.position_scale
+        )
         if settings.hidden == "replace":
             self.mask_embedding = nn.Parameter(torch.zeros(settings.dim))
+        if settings.summary:
+            self.summary_embedding = nn.Parameter(torch.zeros(1, settings.dim))
+        if settings.registers:
+            self.register_embedding = nn.Parameter(torch.zeros(settings.registers, settings.dim))
+        self._summary = settings.summary
+        self._lead = settings.summary + settings.registers  # own tokens of each sample
+        self._drop_path = settings.drop_path
 
     def forward(
-        self, patches: Tensor, packing: Packing, *, hidden: Tensor | None = None
+        self,
+        patches: Tensor,
+        packing: Packing,
+        *,
+        hidden: Tensor | None = None,
+        chance: Chance | None = None,
     ) -> Encoded:
-        tokens = self.project(packing.gather(patches))
+        tokens, place = self.project(packing.gather(patches)), packing.place
         if hidden is not None:
             tokens = torch.where(hidden.unsqueeze(1), self.mask_embedding.to(tokens.dtype), tokens)
-        tokens = tokens + self.positions[packing.place]
-        layers, normed = self.transformer.outputs(tokens, packing.segments)
-        return Encoded(normed, layers)
+        tokens = self.positions.add(tokens, place)
+        if not self._lead:
+            return Encoded(*self._through(tokens, place, packing.segments, packing, chance))
+        return self._led(tokens, place, packing, chance)
+
+    def _led(
+        self, tokens: Tensor, place: Tensor, packing: Packing, chance: Chance | None
+    ) -> Encoded:
+        """Encodes with the encoder's own tokens ahead of each sample's, and takes them out."""
+        samples = len(packing.segments.lengths)
+        own = Segments((self._lead,) * samples)
+        joined = join_segments(own, packing.segments, place.device)
+        leading = repeat(self._own(), "lead dim -> (samples lead) dim", samples=samples)
+        tokens = torch.cat([leading.to(tokens.dtype), tokens]).index_select(0, joined.order)
+        nowhere = place.new_full((len(leading),), -1)
+        place = torch.cat([nowhere, place]).index_select(0, joined.order)
+        normed, layers = self._through(tokens, place, joined.segments, packing, chance)
+        first = joined.first[:: self._lead]
+        return Encoded(
+            normed.index_select(0, joined.second),
+            tuple(layer.index_select(0, joined.second) for layer in layers),
+            normed.index_select(0, first) if self._summary else None,
+        )
+
+    def _through(
+        self,
+        tokens: Tensor,
+        place: Tensor,
+        segments: Segments,
+        packing: Packing,
+        chance: Chance | None,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        scope = Scope(segments, self.positions.rotation(place))
+        kept = kept_paths(
+            self._drop_path,
+            (len(self.transformer.layers), 2),
+            segments,
+            tokens.device,
+            chance=chance,
+            copies=packing.copies,
+        )
+        layers, normed = self.transformer.outputs(tokens, scope, kept)
+        return normed, layers
+
+    def _own(self) -> Tensor:
+        """The summary token and the registers, (lead, dim)."""
+        own: list[Tensor] = [self.summary_embedding] if self._summary else []
+        if self._lead > self._summary:
+            own.append(self.register_embedding)
+        return torch.cat(own)
 
     def flops(self, packing: Packing) -> int:
-        projection = 2 * self.project.weight.numel() * packing.segments.total
-        return projection + self.transformer.flops(packing.segments)
+        segments = packing.segments
+        projection = self.project.flops(segments.total)
+        if self._lead:
+            segments = Segments(tuple(length + self._lead for length in segments.lengths))
+        return projection + self.transformer.flops(segments)

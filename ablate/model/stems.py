@@ -1,0 +1,218 @@
+"""Stems: from the values of one patch to a token.
+
+A stem sees one patch at a time, so that nothing leaks from a hidden patch into a visible one.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# channels, kernel and stride of each layer
+Convolutions = tuple[tuple[int, int, int], ...]
+WAV2VEC2: Convolutions = ((512, 10, 5), *((512, 3, 2),) * 4, (512, 2, 2), (512, 2, 2))
+
+
+class Stem(nn.Module, ABC):
+    """Turns patches into tokens, each by itself."""
+
+    @abstractmethod
+    def forward(self, patches: Tensor) -> Tensor:
+        """Takes (tokens, pixels) and gives (tokens, dim)."""
+
+    @abstractmethod
+    def flops(self, tokens: int) -> int:
+        """Counts the operations of one forward pass."""
+
+
+class AbstractStem(ABC):
+    """The settings of a stem; subclasses are frozen keyword-only dataclasses."""
+
+    @abstractmethod
+    def build(self, pixels: int, dim: int) -> Stem:
+        """Builds the stem for patches of `pixels` values. Weights are not set yet.
+
+        Raises `ValueError` where it was told of patches of another shape.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(AbstractStem):
+    """One matrix, as in ViT: what a convolution by whole patches is."""
+
+    def build(self, pixels: int, dim: int) -> Stem:
+        return _Linear(pixels, dim)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convolutional2D(AbstractStem):
+    """Four 3x3 convolutions of stride 2 within the patch, each normed over the patch.
+
+    Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021.
+    https://arxiv.org/abs/2106.14881. Unlike there: layer norm in place of batch norm, and no
+    convolution reaches beyond its patch.
+    """
+
+    freq: int = 16  # mel bands of a patch
+    time: int = 16  # frames of a patch
+
+    def build(self, pixels: int, dim: int) -> Stem:
+        _check_shape(self.freq, self.time, pixels)
+        if dim % 8:
+            raise ValueError(f"`dim` {dim} must be a multiple of 8: the first layer has an eighth")
+        return _Convolutional2D(self.freq, self.time, dim)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speech1D(AbstractStem):
+    """Two convolutions over the frames of a patch, whose mel bands are channels, as in Whisper.
+
+    Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", ICML 2023.
+    https://arxiv.org/abs/2212.04356. Unlike there, no convolution reaches beyond its patch.
+    """
+
+    freq: int = 64  # mel bands of a patch
+    time: int = 4  # frames of a patch
+
+    def build(self, pixels: int, dim: int) -> Stem:
+        _check_shape(self.freq, self.time, pixels)
+        return _Speech1D(self.freq, self.time, dim)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waveform(AbstractStem):
+    """The convolutions of wav2vec 2.0 on the window of samples that makes one of its frames.
+
+    By default windows of 400 samples, 320 apart: 50 Hz at 16 kHz. Without the last layer, as in
+    WavJEPA (https://arxiv.org/abs/2509.23238), 240 samples, 160 apart: 100 Hz. The patchifier
+    must cut such windows. Each is normed channel by channel per frame, as in the large model of
+    Baevski et al., 2020 (https://arxiv.org/abs/2006.11477): the group norm of the base model
+    needs the whole clip, and padding with it.
+    """
+
+    layers: Convolutions = WAV2VEC2  # (channels, kernel, stride) of each
+
+    def __post_init__(self) -> None:
+        if not self.layers or min(map(min, self.layers)) < 1:
+            raise ValueError(
+                f"`layers` must be (channels, kernel, stride), each from 1; got {self.layers}"
+            )
+
+    @property
+    def window(self) -> int:
+        """How many samples one token is made of."""
+        samples = 1
+        for _, kernel, stride in reversed(self.layers):
+            samples = (samples - 1) * stride + kernel
+        return samples
+
+    @property
+    def hop(self) -> int:
+        """How many samples lie between one token and the next."""
+        return math.prod(stride for *_, stride in self.layers)
+
+    def build(self, pixels: int, dim: int) -> Stem:
+        if pixels != self.window:
+            raise ValueError(
+                f"these `layers` make a token of {self.window} samples, {self.hop} apart; "
+                f"the patchifier cuts patches of {pixels}"
+            )
+        return _Waveform(self.layers, dim)
+
+
+class _Linear(Stem):
+    def __init__(self, pixels: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(dim, pixels))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return F.linear(patches, self.weight, self.bias)
+
+    def flops(self, tokens: int) -> int:
+        return 2 * self.weight.numel() * tokens
+
+
+class _Convolutional2D(Stem):
+    def __init__(self, freq: int, time: int, dim: int) -> None:
+        super().__init__()
+        self._freq = freq
+        widths = (1, dim // 8, dim // 4, dim // 2, dim)
+        self.convolutions = nn.ModuleList()
+        self.norms = nn.ModuleList(nn.GroupNorm(1, width) for width in widths[1:])
+        self._products = 0
+        for before, after in pairwise(widths):
+            self.convolutions.append(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False))
+            freq, time = (freq + 1) // 2, (time + 1) // 2
+            self._products += 9 * before * after * freq * time
+        self.collect = nn.Linear(dim * freq * time, dim)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        images = rearrange(patches, "tokens (freq time) -> tokens 1 freq time", freq=self._freq)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            images = F.gelu(norm(convolution(images)))
+        tokens: Tensor = self.collect(images.flatten(1))
+        return tokens
+
+    def flops(self, tokens: int) -> int:
+        return 2 * tokens * (self._products + self.collect.weight.numel())
+
+
+class _Speech1D(Stem):
+    def __init__(self, freq: int, time: int, dim: int) -> None:
+        super().__init__()
+        self._freq = freq
+        self.first = nn.Conv1d(freq, dim, 3, padding=1)
+        self.second = nn.Conv1d(dim, dim, 3, stride=2, padding=1)
+        frames = (time + 1) // 2
+        self.collect = nn.Linear(dim * frames, dim)
+        self._products = self.first.weight.numel() * time + self.second.weight.numel() * frames
+
+    def forward(self, patches: Tensor) -> Tensor:
+        frames = rearrange(patches, "tokens (freq time) -> tokens freq time", freq=self._freq)
+        frames = F.gelu(self.second(F.gelu(self.first(frames))))
+        tokens: Tensor = self.collect(frames.flatten(1))
+        return tokens
+
+    def flops(self, tokens: int) -> int:
+        return 2 * tokens * (self._products + self.collect.weight.numel())
+
+
+class _Waveform(Stem):
+    def __init__(self, layers: Convolutions, dim: int) -> None:
+        super().__init__()
+        inputs = (1, *(channels for channels, _, _ in layers))
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(before, channels, kernel, stride, bias=False)
+            for before, (channels, kernel, stride) in zip(inputs, layers, strict=False)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for channels, _, _ in layers)
+        self.norm = nn.LayerNorm(inputs[-1])
+        self.collect = nn.Linear(inputs[-1], dim)
+        self._products, frames = self.collect.weight.numel(), 1
+        for before, (channels, kernel, stride) in reversed(list(zip(inputs, layers, strict=False))):
+            self._products += before * channels * kernel * frames
+            frames = (frames - 1) * stride + kernel
+
+    def forward(self, patches: Tensor) -> Tensor:
+        frames = patches.unsqueeze(1)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            frames = F.gelu(norm(convolution(frames).mT).mT)
+        tokens: Tensor = self.collect(self.norm(frames.squeeze(2)))
+        return tokens
+
+    def flops(self, tokens: int) -> int:
+        return 2 * tokens * self._products
+
+
+def _check_shape(freq: int, time: int, pixels: int) -> None:
+    if freq < 1 or time < 1 or freq * time != pixels:
+        raise ValueError(
+            f"a stem for patches of {freq} mel bands and {time} frames does not fit patches of "
+            f"{pixels} values; give its `freq` and `time` those of the patchifier"
+        )

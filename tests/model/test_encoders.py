@@ -1,0 +1,152 @@
+"""What holds for every encoder, whatever its settings."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from ablate.chance import Chance, generator
+from ablate.model.encoder import AbstractEncoder, Encoder
+from ablate.model.masking import Grid
+from ablate.model.packing import Packing, pack, pad, real_rows
+from ablate.model.positions import (
+    Learned,
+    NoPositions,
+    Rotary1D,
+    Rotary2D,
+    SeparableLearned,
+    SineCosine1D,
+)
+from ablate.model.stems import Convolutional2D, Speech1D, Waveform
+from ablate.model.transformer import checkpoint_activations, initialise
+from ablate.model.vit import ViT
+
+SQUARES, STRIPS, PIXELS, CLIPS = Grid(3, 5), Grid(1, 15), 8, 4
+SMALL = ViT(dim=16, layers=2, heads=2)
+ENCODERS: dict[str, tuple[AbstractEncoder, Grid]] = {
+    "plain": (SMALL, SQUARES),
+    "post": (replace(SMALL, norm="post"), SQUARES),
+    "summary": (replace(SMALL, summary=True), SQUARES),
+    "registers": (replace(SMALL, registers=3), SQUARES),
+    "both, turned": (replace(SMALL, summary=True, registers=2, positions=Rotary2D()), SQUARES),
+    "drop path": (replace(SMALL, drop_path=0.5), SQUARES),
+    "drop path, summary": (replace(SMALL, drop_path=0.5, summary=True, norm="post"), SQUARES),
+    "replaced": (replace(SMALL, hidden="replace"), SQUARES),
+    "no positions": (replace(SMALL, positions=NoPositions()), SQUARES),
+    "learned": (replace(SMALL, positions=Learned()), SQUARES),
+    "separable": (replace(SMALL, positions=SeparableLearned()), SQUARES),
+    "turned": (replace(SMALL, positions=Rotary2D()), SQUARES),
+    "turned in time": (replace(SMALL, positions=Rotary1D()), STRIPS),
+    "sines of time": (replace(SMALL, positions=SineCosine1D()), STRIPS),
+    "2-D stem": (replace(SMALL, stem=Convolutional2D(freq=4, time=2)), SQUARES),
+    "1-D stem": (replace(SMALL, stem=Speech1D(freq=4, time=2)), SQUARES),
+    "waveform": (replace(SMALL, stem=Waveform(layers=((6, 4, 2), (6, 3, 2)))), STRIPS),
+}
+every_encoder = pytest.mark.parametrize("name", ENCODERS)
+
+
+def build(name: str, seed: int = 0) -> Encoder:
+    settings, grid = ENCODERS[name]
+    encoder = settings.build(grid, PIXELS)
+    initialise(encoder, seed, "encoder")
+    for inner, parameter in encoder.named_parameters():  # as after some training
+        if parameter.dim() == 1:
+            noise = torch.randn(parameter.shape, generator=generator(seed, "later", inner))
+            parameter.data += 0.1 * noise
+    return encoder
+
+
+def batch(copies: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    """Patches, and for each sample what it holds and what of it is hidden."""
+    patches = torch.randn(CLIPS, 15, PIXELS, generator=generator(0, "patches"))
+    chance = generator(0, "members")
+    member = torch.rand(CLIPS * copies, 15, generator=chance) < 0.6
+    member[:, 4] = True
+    hidden = member & (torch.rand(member.shape, generator=chance) < 0.5)
+    return patches, member, hidden
+
+
+def encode(
+    encoder: Encoder, patches: Tensor, packing: Packing, hidden: Tensor, first: int = 0
+) -> list[Tensor]:
+    """All that it gives for a step's batch, or for a slice of it."""
+    chance = Chance(seed=0, step=7, first=first)
+    marked = hidden.flatten()[packing.index] if encoder.hidden == "replace" else None
+    encoded = encoder(patches, packing, hidden=marked, chance=chance)
+    summary = [] if encoded.summary is None else [encoded.summary]
+    return [encoded.tokens, *encoded.layers, *summary]
+
+
+def gradients(encoder: Encoder, outputs: list[Tensor]) -> dict[str, Tensor | None]:
+    weights = torch.arange(1, len(outputs) + 1)
+    loss = sum(w * part.pow(3).sum() for w, part in zip(weights, outputs, strict=True))
+    encoder.zero_grad()
+    loss.backward()
+    return {name: parameter.grad for name, parameter in encoder.named_parameters()}
+
+
+@every_encoder
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_packed_batch_equals_the_loop_over_clips(name, copies):
+    encoder, (patches, member, hidden) = build(name), batch(copies)
+    together = encode(encoder, patches, pack(member, copies=copies), hidden)
+    apart = []
+    for clip in range(CLIPS):
+        rows = slice(clip * copies, (clip + 1) * copies)
+        packing = pack(member[rows], copies=copies)
+        apart.append(encode(encoder, patches[clip : clip + 1], packing, hidden[rows], clip))
+    looped = [torch.cat(parts) for parts in zip(*apart, strict=True)]
+    for here, there in zip(together, looped, strict=True):
+        assert torch.allclose(here, there, atol=1e-5)
+    here, there = gradients(encoder, together), gradients(encoder, looped)
+    for inner, gradient in here.items():
+        scale = gradient.abs().max()
+        assert torch.allclose(gradient, there[inner], atol=1e-4 * float(scale)), inner
+
+
+@every_encoder
+def test_padding_changes_nothing(name):
+    encoder, (patches, member, hidden) = build(name), batch()
+    packed = encode(encoder, patches, pack(member), hidden)
+    padding = pad(member)
+    padded = encode(encoder, patches, padding, hidden)
+    rows = real_rows(padding)
+    for here, there in zip(packed, padded, strict=True):
+        real = there if len(there) == CLIPS else there[rows]
+        assert torch.allclose(here, real, atol=1e-5)
+
+
+@every_encoder
+def test_every_weight_receives_a_gradient(name):
+    encoder, (patches, member, hidden) = build(name), batch()
+    found = gradients(encoder, encode(encoder, patches, pack(member), hidden))
+    assert [inner for inner, grad in found.items() if grad is None or not grad.any()] == []
+
+
+@every_encoder
+def test_activations_computed_again_give_the_same_gradients(name):
+    encoder, (patches, member, hidden) = build(name), batch()
+    kept = gradients(encoder, encode(encoder, patches, pack(member), hidden))
+    kept = {inner: grad.clone() for inner, grad in kept.items()}
+    checkpoint_activations(encoder)
+    again = gradients(encoder, encode(encoder, patches, pack(member), hidden))
+    assert all(torch.equal(grad, again[inner]) for inner, grad in kept.items())
+
+
+@every_encoder
+def test_operations_are_counted_as_torch_counts_them(name):
+    encoder, (patches, member, hidden) = build(name), batch()
+    packing = pack(member[:1])
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        encode(encoder, patches[:1], packing, hidden[:1])
+    assert encoder.flops(packing) == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+@every_encoder
+def test_without_chance_nothing_is_left_to_chance(name):
+    encoder, (patches, member, _) = build(name), batch()
+    first, second = (encoder(patches, pack(member)).tokens for _ in range(2))
+    assert torch.equal(first, second)

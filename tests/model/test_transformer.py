@@ -1,0 +1,86 @@
+"""Layers against PyTorch's own, which knows nothing of packing."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ablate.chance import generator
+from ablate.model.attention import Segments
+from ablate.model.masking import Grid
+from ablate.model.packing import pack
+from ablate.model.transformer import Layer, Norm, Scope, Transformer, initialise
+from ablate.model.vit import ViT
+
+NORMS: tuple[Norm, ...] = ("pre", "post")
+
+
+def randomised(module: nn.Module) -> None:
+    for name, parameter in module.named_parameters():
+        parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator(0, name))
+
+
+def twin(layer: Layer, norm: Norm) -> nn.TransformerEncoderLayer:
+    dim, hidden = layer.project.in_features, layer.expand.out_features
+    theirs = nn.TransformerEncoderLayer(
+        dim, layer.heads, hidden, 0.0, "gelu", batch_first=True, norm_first=norm == "pre"
+    )
+    pairs: list[tuple[nn.Module, nn.Module]] = [
+        (theirs.self_attn.out_proj, layer.project),
+        (theirs.linear1, layer.expand),
+        (theirs.linear2, layer.contract),
+        (theirs.norm1, layer.norm_attention),
+        (theirs.norm2, layer.norm_mlp),
+    ]
+    for there, here in pairs:
+        there.load_state_dict(here.state_dict())
+    theirs.self_attn.in_proj_weight.data = layer.query_key_value.weight.data
+    theirs.self_attn.in_proj_bias.data = layer.query_key_value.bias.data
+    return theirs
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_layer_is_that_of_pytorch_with_the_norm_in_its_place(norm):
+    layer = Layer(16, 4, 24, norm)
+    randomised(layer)
+    tokens = torch.randn(9, 16, generator=generator(0, "tokens"))
+    expected = twin(layer, norm)(tokens.view(3, 3, 16)).view(9, 16)
+    assert torch.allclose(layer(tokens, Scope(Segments((3, 3, 3)))), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_norm_that_is_left_stands_at_the_other_end(norm):
+    transformer = Transformer(16, 2, 4, 1.5, norm)
+    randomised(transformer)
+    tokens = torch.randn(1, 5, 16, generator=generator(0, "tokens"))
+    expected = tokens if norm == "pre" else transformer.norm(tokens)
+    for layer in transformer.layers:
+        expected = twin(layer, norm)(expected)
+    expected = transformer.norm(expected) if norm == "pre" else expected
+    assert torch.allclose(transformer(tokens[0], Segments((5,))), expected[0], atol=1e-5)
+
+
+def test_summary_and_registers_are_tokens_ahead_of_the_others():
+    encoder = ViT(dim=16, layers=2, heads=4, summary=True, registers=2).build(Grid(1, 5), 3)
+    randomised(encoder)
+    patches = torch.randn(1, 5, 3, generator=generator(0, "patches"))
+    own: list[Tensor] = [encoder.summary_embedding, encoder.register_embedding]
+    table = encoder.positions.added.table
+    row = torch.cat([*own, encoder.project(patches[0]) + table]).unsqueeze(0)
+    for layer in encoder.transformer.layers:
+        row = twin(layer, "pre")(row)
+    row = encoder.transformer.norm(row)[0]
+    encoded = encoder(patches, pack(torch.ones(1, 5, dtype=torch.bool)))
+    assert torch.allclose(encoded.tokens, row[3:], atol=1e-5)
+    assert torch.allclose(encoded.summary, row[:1], atol=1e-5)
+
+
+def test_a_convolution_keeps_the_variance_of_what_it_is_given():
+    convolutions = nn.ModuleList(
+        [nn.Conv1d(64, 64, 9, bias=False), nn.Conv1d(64, 64, 31, groups=64, bias=False)]
+    )
+    initialise(convolutions, 0, "encoder")
+    signal = torch.randn(8, 64, 200, generator=generator(0, "signal"))
+    for convolution in convolutions:
+        assert math.isclose(convolution(signal).var().item(), 1.0, rel_tol=0.1)
