@@ -1,114 +1,135 @@
 """The files of a clip store: what was decoded stays decoded, whenever the process is killed.
 
 `frames` holds the frames of all clips, float16, one clip after the other, and is only ever
-appended to: a trial that has it mapped is never disturbed. `journal` gets a line for each clip,
+appended to: a trial that has it mapped is never disturbed. `journal` gets a record for each clip,
 after its frames. `index` is written last, by an atomic rename: it says that a store is complete.
 """
 
-import json
+import hashlib
 import os
 import zlib
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ablate.files import write_atomically
+from ablate.audio.columns import Array
 
 Frames = npt.NDArray[np.float16]  # (frames, bands)
+Keys = npt.NDArray[np.uint64]  # (clips, 2): a file as it is now; zeros where there is none
+
+RECORD = np.dtype(
+    [
+        ("key", "<u8", (2,)),
+        ("digest", "S64"),  # of the content
+        ("first", "<i8"),  # frame
+        ("frames", "<i8"),
+        ("checksum", "<u4"),  # of the frames: a record may reach the disk before what it is of
+        ("silent", "<u4"),
+        ("seal", "<u4"),  # of the record
+    ]
+)
+_READ_AT_ONCE = 1 << 16  # records
 
 
-@dataclass(frozen=True)
-class Row:
-    """One clip's content: where its frames lie, or the reason why there are none."""
-
-    path: str
-    stamp: str
-    digest: str = ""  # of the content
-    first: int = 0  # frame
-    frames: int = 0
-    checksum: int = 0  # of the frames: a line may reach the disk before what it speaks of
-    reason: str = ""
+def key_of(path: str, stamp: str | None) -> bytes:
+    """Names a file as it is now, in 16 bytes: zeros for one that is missing."""
+    if stamp is None:
+        return bytes(16)
+    return hashlib.blake2b(f"{path}\0{stamp}".encode(), digest_size=16).digest()
 
 
 class Journal:
-    """The store's files, open for one builder at a time."""
+    """The store's files, open for one builder at a time.
 
-    def __init__(self, folder: Path, bands: int) -> None:
+    The frames of the first `synced` records are known to have reached the disk.
+    """
+
+    def __init__(self, folder: Path, bands: int, synced: int = 0) -> None:
         self._folder = folder
-        self._bands = bands
-        rows = list(_lines(folder / "journal"))
-        self._end = max((row.first + row.frames for row in rows), default=0)
-        self._rows = {(row.path, row.stamp): row for row in rows}
-        # drops a torn last line, and frames that no line speaks of
-        write_atomically(folder / "journal", "".join(_line(row) for row in rows))
-        (folder / "frames").touch()
+        self._frame_bytes = 2 * bands
+        self._synced = synced
+        for name in ("journal", "frames"):
+            (folder / name).touch()
+        sound = _sealed(folder / "journal")
+        # drops a torn last record, and frames that no record speaks of
+        os.truncate(folder / "journal", sound * RECORD.itemsize)
+        records = self.records
+        self._end = int((records["first"] + records["frames"]).max(initial=0))
         if (folder / "frames").stat().st_size > self._end * self._frame_bytes:
             os.truncate(folder / "frames", self._end * self._frame_bytes)
 
-    def find(self, path: str, stamp: str) -> Row | None:
-        """Returns what was decoded of a file before, if its frames are still sound."""
-        row = self._rows.get((path, stamp))
-        if row is None:
-            return None
-        with (self._folder / "frames").open("rb") as file:
-            file.seek(row.first * self._frame_bytes)
-            found = file.read(row.frames * self._frame_bytes)
-        return row if zlib.crc32(found) == row.checksum else None
-
-    def append(self, path: str, stamp: str, digest: str, frames: Frames) -> Row:
-        """Writes one clip's frames, and then the line that makes them count."""
-        content = np.ascontiguousarray(frames).tobytes()
-        row = Row(path, stamp, digest, self._end, len(frames), zlib.crc32(content))
-        with (self._folder / "frames").open("r+b") as file:
-            file.seek(row.first * self._frame_bytes)
-            file.write(content)
-        with (self._folder / "journal").open("a", encoding="utf-8") as file_of_lines:
-            file_of_lines.write(_line(row))
-        self._end += row.frames
-        return row
-
-    def commit(self, listing: str, rows: Iterable[Row]) -> None:
-        """Declares the store complete for a listing of clips."""
-        with (self._folder / "frames").open("r+b") as file:
-            os.fsync(file.fileno())
-        content = {"listing": listing, "rows": [list(asdict(row).values()) for row in rows]}
-        write_atomically(self._folder / "index", json.dumps(content))
-
     @property
-    def _frame_bytes(self) -> int:
-        return 2 * self._bands
+    def records(self) -> Array:
+        """Maps all records, of `RECORD`."""
+        if (self._folder / "journal").stat().st_size == 0:  # nothing cannot be mapped
+            return np.zeros(0, dtype=RECORD)
+        return np.memmap(self._folder / "journal", dtype=RECORD, mode="r")
+
+    def find(self, keys: Keys) -> npt.NDArray[np.int64]:
+        """Returns the last record of each of some files, (files,); -1 where there is none."""
+        known = np.ascontiguousarray(self.records["key"])
+        if len(known) == 0:
+            return np.full(len(keys), -1)
+        order = np.argsort(known[:, 0], kind="stable")
+        places = np.searchsorted(known[order, 0], keys[:, 0], side="right") - 1
+        found = order[places]  # a key below all others wraps around, to one that differs
+        return np.where((known[found] == keys).all(axis=1) & keys.any(axis=1), found, -1)
+
+    def is_sound(self, number: int) -> bool:
+        """Whether the frames of a record are on disk as they were written."""
+        if number < self._synced:
+            return True
+        record = self.records[number]
+        with (self._folder / "frames").open("rb") as file:
+            file.seek(int(record["first"]) * self._frame_bytes)
+            found = file.read(int(record["frames"]) * self._frame_bytes)
+        return zlib.crc32(found) == int(record["checksum"])
+
+    def append(self, key: Keys, digest: str, frames: Frames, *, silent: bool) -> int:
+        """Writes one clip's frames, then the record that makes them count; returns its number."""
+        if len(digest.encode()) > RECORD["digest"].itemsize:
+            raise ValueError(f"a content digest holds 64 characters at most, got `{digest}`")
+        content = np.ascontiguousarray(frames).tobytes()
+        record = np.zeros(1, dtype=RECORD)
+        record[0] = (key, digest.encode(), self._end, len(frames), zlib.crc32(content), silent, 0)
+        record["seal"] = _seal(record.tobytes())
+        with (self._folder / "frames").open("r+b") as file:
+            file.seek(self._end * self._frame_bytes)
+            file.write(content)
+        with (self._folder / "journal").open("ab") as file:
+            file.write(record.tobytes())
+            number = file.tell() // RECORD.itemsize - 1
+        self._end += len(frames)
+        return number
+
+    def sync(self) -> int:
+        """Has all that was written reach the disk; returns how many records that are."""
+        for name in ("frames", "journal"):
+            with (self._folder / name).open("r+b") as file:
+                os.fsync(file.fileno())
+        return len(self.records)
 
 
-def committed(folder: Path, listing: str) -> list[Row] | None:
-    """Returns the rows of a complete store, or None if there is none for this listing."""
-    try:
-        content = json.loads((folder / "index").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return [Row(*row) for row in content["rows"]] if content["listing"] == listing else None
-
-
-def mapped(folder: Path, bands: int, rows: Iterable[Row]) -> Frames:
-    """Maps the frames of a complete store into memory, (all frames, bands)."""
-    frames = max(row.first + row.frames for row in rows)
-    if frames == 0:  # every clip was left out, and nothing cannot be mapped
+def mapped(folder: Path, bands: int, frames: int) -> Frames:
+    """Maps the frames of a complete store into memory, (frames, bands)."""
+    if frames == 0:  # nothing cannot be mapped
         return np.zeros((0, bands), dtype=np.float16)
     return np.memmap(folder / "frames", dtype=np.float16, mode="r", shape=(frames, bands))
 
 
-def _line(row: Row) -> str:
-    return json.dumps(list(asdict(row).values())) + "\n"
+def _seal(record: bytes) -> int:
+    return zlib.crc32(record[:-4])
 
 
-def _lines(journal: Path) -> Iterable[Row]:
-    if not journal.exists():
-        return
-    with journal.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                yield Row(*json.loads(line))
-            except (json.JSONDecodeError, TypeError):
-                return  # the line that a killed process was writing
+def _sealed(journal: Path) -> int:
+    """Counts the records up to the first that a crash left unfinished."""
+    size, count = RECORD.itemsize, 0
+    with journal.open("rb") as file:
+        while content := file.read(size * _READ_AT_ONCE):
+            seals = np.frombuffer(content[: len(content) // size * size], dtype=RECORD)["seal"]
+            for place, seal in enumerate(seals):
+                if _seal(content[place * size : (place + 1) * size]) != seal:
+                    return count
+                count += 1
+    return count

@@ -1,60 +1,78 @@
 """What the labels of a list of clips must be like for probes to be trained and tested on them."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from ablate.audio.sources import ClipInfo, several
+import numpy as np
+import numpy.typing as npt
+
+from ablate.audio.clips import ClipInfo, Clips
+from ablate.audio.reading import several
+
+Indices = npt.NDArray[np.int64]
 
 
-def check_labels(clips: Iterable[ClipInfo]) -> None:
+def check_labels(clips: Clips | Iterable[ClipInfo]) -> None:
     """Refuses labels that cannot be probed, and clips that stand in two splits, naming each."""
-    tasks: defaultdict[str, list[ClipInfo]] = defaultdict(list)
-    for clip in clips:
-        tasks[clip.task].append(clip)
-    if not tasks:
+    table = Clips.of(clips)
+    if not len(table):
         raise ValueError("there is no clip to use; list some in the manifest, a line each")
-    problems = [problem for task, members in tasks.items() for problem in _untold(task, members)]
-    problems += _strays(clip for members in tasks.values() for clip in members)
+    tasks = range(len(table.tasks.words))
+    members = [np.flatnonzero(table.tasks.codes == task) for task in tasks]
+    problems = [problem for mine in members for problem in _untold(table, mine)]
+    problems += _strays(table, np.concatenate(members))
     if problems:
         raise ValueError(several(problems))
 
 
-def _untold(task: str, clips: list[ClipInfo]) -> list[str]:
-    folds = {clip.fold for clip in clips}
-    if "" in folds and len(folds) > 1:
+def _untold(clips: Clips, mine: Indices) -> list[str]:
+    """Says why one task's clips cannot be probed."""
+    task = clips.tasks[int(mine[0])]
+    unfolded, tested = clips.folds.equals("")[mine], clips.splits.equals("test")[mine]
+    if unfolded.any() and not unfolded.all():
         return [f"task `{task}` has a `split` for some clips and a `fold` for others; use one"]
     problems = []
-    if not folds - {""} and all(clip.split != "test" for clip in clips):
+    if unfolded.all() and not tested.any():
         problems.append(f"task `{task}` has no clip with split `test` to be scored on; give some")
-    labels: defaultdict[str, list[ClipInfo]] = defaultdict(list)
-    for clip in clips:
-        labels[clip.label].append(clip)
-    if len(labels) == 1:
+    labels = clips.labels.codes[mine]
+    if (labels == labels[0]).all():
         problems.append(
-            f"task `{task}` has one label only (`{clips[0].label}`) and nothing to tell it from; "
-            "add clips of another label or leave the task out"
+            f"task `{task}` has one label only (`{clips.labels[int(mine[0])]}`) and nothing to "
+            "tell it from; add clips of another label or leave the task out"
         )
-    for label, members in sorted(labels.items()):
-        name, way_out = f"label `{label}` of task `{task}`", "add clips or leave the label out"
-        if len(members) == 1:
-            problems.append(f"{name} has one clip only (`{members[0].path}`); {way_out}")
-        elif members[0].fold and len({clip.fold for clip in members}) == 1:
-            problems.append(f"{name} has clips in fold `{members[0].fold}` only; {way_out}")
-        elif not members[0].fold and all(clip.split != "train" for clip in members):
-            problems.append(f"{name} has no clip with split `train`; {way_out}")
+    order = np.argsort(labels, kind="stable")
+    _, starts = np.unique(labels[order], return_index=True)
+    groups = {clips.labels[int(group[0])]: group for group in np.split(mine[order], starts[1:])}
+    for label, group in sorted(groups.items()):
+        if fault := _fault(clips, group):
+            name = f"label `{label}` of task `{task}`"
+            problems.append(f"{name} {fault}; add clips or leave the label out")
     return problems
 
 
-def _strays(clips: Iterable[ClipInfo]) -> list[str]:
+def _fault(clips: Clips, group: Indices) -> str:
+    """Says why one label of a task cannot be learnt, or nothing."""
+    first = clips[int(group[0])]
+    if len(group) == 1:
+        return f"has one clip only (`{first.path}`)"
+    if first.fold:
+        folds = clips.folds.codes[group]
+        return f"has clips in fold `{first.fold}` only" if (folds == folds[0]).all() else ""
+    taught = clips.splits.codes[group] == clips.splits.code("train")
+    return "" if taught.any() else "has no clip with split `train`"
+
+
+def _strays(clips: Clips, order: Indices) -> Iterator[str]:
     """Names the clips whose split differs by task: a tested one would have been trained on."""
-    first: dict[str, ClipInfo] = {}
-    return [
-        f"`{clip.path}` has {_part(seen)} in task `{seen.task}` but {_part(clip)} in task "
-        f"`{clip.task}`; give it the same split in both, or leave it out of one"
-        for clip in clips
-        for seen in [first.setdefault(clip.path, clip)]
-        if _part(seen) != _part(clip)
-    ]
+    part = np.where(clips.folds.equals(""), clips.splits.codes, -1)
+    _, first, which = np.unique(clips.sounds[order], return_index=True, return_inverse=True)
+    seen = order[first[which]]
+    differs = part[order] != part[seen]
+    for index, other in zip(order[differs], seen[differs], strict=True):
+        clip, earlier = clips[int(index)], clips[int(other)]
+        yield (
+            f"`{clip.path}` has {_part(earlier)} in task `{earlier.task}` but {_part(clip)} in "
+            f"task `{clip.task}`; give it the same split in both, or leave it out of one"
+        )
 
 
 def _part(clip: ClipInfo) -> str:

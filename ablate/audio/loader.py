@@ -5,7 +5,7 @@ seed hear the same crops in the same order, whatever else differs between them.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from torch import Tensor
 from ablate.audio.mel import Normalisation
 from ablate.audio.store import ClipStore
 from ablate.chance import derive, generator
+
+Indices = npt.NDArray[np.int64]
 
 _LEAST_STD = 1e-3  # of log-mel units: a constant band stays near zero instead of exploding
 
@@ -42,7 +44,7 @@ class Batch:
 
 
 def statistics(
-    store: ClipStore, indices: Sequence[int], normalisation: Normalisation = "bands"
+    store: ClipStore, indices: Sequence[int] | Indices, normalisation: Normalisation = "bands"
 ) -> Normaliser:
     """Measures mean and deviation over all frames of some clips, or takes those that are given.
 
@@ -79,19 +81,21 @@ class Loader:
     def __init__(
         self,
         store: ClipStore,
-        indices: Sequence[int],
+        indices: Sequence[int] | Indices,
         crop_frames: int,
         normaliser: Normaliser,
         seed: int,
-        skip: frozenset[int] = frozenset(),
+        skip: Collection[int] | Indices = (),
     ) -> None:
-        if all(index in skip for index in indices):
+        self._indices = np.asarray(indices, dtype=np.int64)
+        skipped = np.isin(self._indices, np.fromiter(skip, dtype=np.int64))
+        if skipped.all():
             raise ValueError("there is no clip to train on; give one at least, and do not skip it")
         if crop_frames < 1:
             raise ValueError(f"`crop_frames` must be 1 or more, got {crop_frames}")
         self._store = store
-        self._indices = np.asarray(indices, dtype=np.int64)
-        self._skipped = frozenset(place for place, index in enumerate(indices) if index in skip)
+        self._left = int((~skipped).sum())  # clips of an epoch
+        self._skipped = np.packbits(skipped).tobytes()  # may be a key, unlike an array
         self._crop_frames = crop_frames
         self._normaliser = normaliser
         self._seed = seed
@@ -101,7 +105,7 @@ class Loader:
         pieces = []
         clips = len(self._indices)
         for position in range(step * size, (step + 1) * size):
-            epoch, place = divmod(position, clips - len(self._skipped))
+            epoch, place = divmod(position, self._left)
             index = int(self._indices[_order(self._seed, epoch, clips, self._skipped)[place]])
             start = self._start(epoch, index)
             pieces.append(self._store.piece(index, start, start + self._crop_frames))
@@ -121,12 +125,12 @@ def windows(store: ClipStore, index: int, crop_frames: int, normaliser: Normalis
 
 
 @functools.lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int, skipped: frozenset[int]) -> npt.NDArray[np.int64]:
+def _order(seed: int, epoch: int, count: int, skipped: bytes) -> Indices:
     """Draws the order of an epoch, less some places; remembered, since every step of it asks."""
-    order: npt.NDArray[np.int64] = torch.randperm(
-        count, generator=generator(seed, "order", epoch)
-    ).numpy()
-    return order[~np.isin(order, np.fromiter(skipped, dtype=np.int64))]
+    order: Indices = torch.randperm(count, generator=generator(seed, "order", epoch)).numpy()
+    left_out = np.unpackbits(np.frombuffer(skipped, dtype=np.uint8), count=count)
+    left: Indices = order[left_out[order] == 0]
+    return left
 
 
 def _batch(

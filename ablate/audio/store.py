@@ -5,7 +5,7 @@ Opening a store builds what is missing of it. A clip is decoded again only if it
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,26 +14,25 @@ import numpy.typing as npt
 import torch
 from filelock import FileLock
 
-from ablate.audio.journal import Frames, Journal, Row, committed, mapped
+from ablate.audio.building import MISSING, Progress, build
+from ablate.audio.index import Index, read_index
+from ablate.audio.journal import Frames, Journal, Keys, key_of, mapped
 from ablate.audio.labels import check_labels
 from ablate.audio.mel import AbstractFrontEnd
-from ablate.audio.sources import AbstractSource, BadAudioError, ClipInfo
+from ablate.audio.sources import AbstractSource, BadAudioError
 from ablate.parts import identity
 
-Progress = Callable[[int, int], None]  # clips done, clips in all
-_MISSING = "no such file"
+_FORMAT = 2  # of the files: stores of another format lie in folders of their own
 
 
 class ClipStore:
-    """The clips of a source as frames; those that were left out are listed in `skipped`."""
+    """The clips of a source as frames; many processes may read one store."""
 
-    def __init__(self, clips: Sequence[tuple[ClipInfo, Row]], frames: Frames) -> None:
-        kept = [(clip, row) for clip, row in clips if not row.reason]
-        self.clips = tuple(clip for clip, _ in kept)
-        self.skipped = tuple((clip.path, row.reason) for clip, row in clips if row.reason)
-        self.lengths = np.array([row.frames for _, row in kept], dtype=np.int64)
-        self.digest = _digest(kept)
-        self._first = np.array([row.first for _, row in kept], dtype=np.int64)
+    def __init__(self, index: Index, frames: Frames) -> None:
+        self.clips = index.clips
+        self.lengths = index.lengths  # (clips,), frames
+        self.digest = index.digest
+        self._index = index
         self._frames = frames
 
     @property
@@ -41,13 +40,23 @@ class ClipStore:
         """The number of mel bands."""
         return int(self._frames.shape[1])
 
+    @property
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        """The clips that were left out, and why."""
+        return tuple(zip(*self._index.skipped, strict=True))
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """The clips that hold nothing but silence, and were kept."""
+        return tuple(self.clips.paths[int(index)] for index in np.flatnonzero(self._index.silent))
+
     def frames(self, index: int) -> npt.NDArray[np.float32]:
         """Returns one clip, (frames, bands)."""
         return self.piece(index, 0, int(self.lengths[index])).astype(np.float32)
 
     def piece(self, index: int, start: int, stop: int) -> Frames:
         """Returns some frames of one clip as they are stored; past its end there are none."""
-        first, last = self._first[index], min(stop, int(self.lengths[index]))
+        first, last = int(self._index.first[index]), min(stop, int(self.lengths[index]))
         return self._frames[first + start : first + last]
 
 
@@ -55,7 +64,7 @@ def store_key(source: AbstractSource, front_end: AbstractFrontEnd) -> str:
     """Names a store's folder, 16 hex digits: all settings, and where the clips are listed."""
     settings = identity(front_end)
     settings.pop("normalisation", None)  # of what is read, not of what is stored
-    key = [identity(source), source.location, settings]
+    key = [_FORMAT, identity(source), source.location, settings]
     return hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
@@ -64,78 +73,77 @@ def open_store(
     front_end: AbstractFrontEnd,
     cache: Path,
     *,
+    check_files: bool = True,
+    probed: bool = True,
     progress: Progress | None = None,
 ) -> ClipStore:
     """Opens the store of a source in a folder of its own below `cache`; builds what it lacks.
 
-    Of several processes one builds and the others wait for it. Raises `BadAudioError` naming
-    the clips that are missing, before anything is decoded, or that are broken, and `ValueError`
-    for labels that cannot be probed.
+    Of several processes one builds and the others wait for it. Without `check_files`, a store
+    that is complete for the source's list is opened whatever became of the files since. Raises
+    `BadAudioError` naming the clips that are missing, before anything is decoded, or that are
+    broken; `ValueError` for labels that cannot be `probed`, and where the cache cannot be written.
     """
-    clips = source.clips()
-    check_labels(clips)
-    stamps = [source.stamp(index) for index in range(len(clips))]
-    missing = [clip.path for clip, stamp in zip(clips, stamps, strict=True) if stamp is None]
-    if missing and not source.skips_bad_audio:
-        raise BadAudioError(*((path, _MISSING) for path in missing))
     folder = cache / store_key(source, front_end)
-    listing = _listing(clips, stamps)
-    rows = committed(folder, listing)
-    if rows is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"), _one_thread():
-            rows = committed(folder, listing)  # somebody may have built it meanwhile
-            if rows is None:
-                journal = Journal(folder, front_end.bands)
-                rows = _build(source, front_end, stamps, journal, progress)
-                journal.commit(listing, rows)
-    store = ClipStore(list(zip(clips, rows, strict=True)), mapped(folder, front_end.bands, rows))
-    check_labels(store.clips)  # again: some may have been skipped
-    return store
+    index = _complete(folder, source.edition)
+    if index is None or (check_files and not np.array_equal(index.keys, _keys(source))):
+        index = _built(source, front_end, folder, probed=probed, progress=progress)
+    if probed and index.unprobeable:
+        raise ValueError(index.unprobeable)
+    return ClipStore(index, mapped(folder, front_end.bands, index.end))
 
 
-def _build(
+def _built(
     source: AbstractSource,
     front_end: AbstractFrontEnd,
-    stamps: list[str | None],
-    journal: Journal,
+    folder: Path,
+    *,
+    probed: bool,
     progress: Progress | None,
-) -> list[Row]:
-    """Decodes every clip that the journal does not hold; gives a row for each clip."""
-    clips, rows = source.clips(), dict[str, Row]()  # by path: one file may serve two tasks
-    often = max(1, len(clips) // 200)
-    for index, (clip, stamp) in enumerate(zip(clips, stamps, strict=True)):
-        if stamp is None:
-            rows[clip.path] = Row(clip.path, "", reason=_MISSING)
-        elif clip.path not in rows:
-            rows[clip.path] = journal.find(clip.path, stamp) or _decode(
-                source, front_end, index, clip.path, stamp, journal
-            )
-        if progress and ((index + 1) % often == 0 or index + 1 == len(clips)):
-            progress(index + 1, len(clips))
-    bad = [(row.path, row.reason) for row in rows.values() if row.reason]
-    if bad and not source.skips_bad_audio:
-        raise BadAudioError(*bad)
-    return [rows[clip.path] for clip in clips]
+) -> Index:
+    """Brings a store up to date, unless another process has done so meanwhile."""
+    clips, keys = source.clips(), _keys(source)
+    if probed:
+        check_labels(clips)
+    missing = np.flatnonzero(~keys.any(axis=1))
+    if len(missing) and not source.skips_bad_audio:
+        raise BadAudioError(*((clips.paths[int(index)], MISSING) for index in missing))
+    with _writable(folder), FileLock(folder / "lock"), _one_thread():
+        index = _complete(folder, source.edition)
+        if index is None or not np.array_equal(index.keys, keys):
+            before = read_index(folder)
+            journal = Journal(folder, front_end.bands, before.synced if before else 0)
+            build(source, front_end, keys, journal, progress).write(folder)
+            index = read_index(folder)
+    assert index is not None
+    return index
 
 
-def _decode(
-    source: AbstractSource,
-    front_end: AbstractFrontEnd,
-    index: int,
-    path: str,
-    stamp: str,
-    journal: Journal,
-) -> Row:
+def _complete(folder: Path, edition: str) -> Index | None:
+    """Returns the index of a store that is complete for a source's list, or None."""
+    index = read_index(folder)
+    return index if index and index.edition == edition else None
+
+
+def _keys(source: AbstractSource) -> Keys:
+    """Names every file as it is now, (clips, 2)."""
+    keys = bytearray()
+    for index, path in enumerate(source.clips().paths):
+        keys += key_of(path, source.stamp(index))
+    return np.frombuffer(keys, dtype=np.uint64).reshape(-1, 2)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Makes a folder, and says what to do where it cannot be written, or is full."""
     try:
-        samples, sample_rate = source.read(index)
-        frames = front_end(torch.from_numpy(samples), sample_rate).numpy()
-        if not np.isfinite(frames).all():
-            raise BadAudioError((path, f"is too loud, up to {np.abs(samples).max():.2g}"))
-    except BadAudioError as error:
-        # all bad clips are reported at once, when the others have been decoded
-        return Row(path, stamp, reason="; ".join(reason for _, reason in error.clips))
-    return journal.append(path, stamp, source.content_digest(index), frames.astype(np.float16))
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise ValueError(
+            f"the cache `{folder.parent}` cannot be written ({error.strerror or error}); make room "
+            "or choose another folder, and go on: what is decoded is kept"
+        ) from error
 
 
 @contextmanager
@@ -147,17 +155,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _listing(clips: list[ClipInfo], stamps: list[str | None]) -> str:
-    """Hashes the files as they are now: where they differ, a store is to be brought up to date."""
-    listed = [[clip.path, stamp] for clip, stamp in zip(clips, stamps, strict=True)]
-    return hashlib.blake2b(json.dumps(listed).encode(), digest_size=16).hexdigest()
-
-
-def _digest(clips: list[tuple[ClipInfo, Row]]) -> str:
-    """Hashes the data itself: the same clips and labels hash alike wherever they lie."""
-    rows = sorted(
-        [clip.path, clip.label, clip.task, clip.split, clip.fold, row.digest] for clip, row in clips
-    )
-    return hashlib.blake2b(json.dumps(rows).encode(), digest_size=16).hexdigest()

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from scipy import signal
 
 from ablate.audio import synthetic_environment, synthetic_music, synthetic_speech
-from ablate.audio.sources import AbstractSource, ClipInfo
+from ablate.audio.clips import ClipInfo, Clips
+from ablate.audio.sources import AbstractSource
 from ablate.audio.synthetic_sound import Chance, Samples, count, decay, noise, place
 from ablate.chance import derive
 
@@ -47,19 +48,18 @@ class Synthetic(AbstractSource):
         if not 16000 <= self.sample_rate <= 96000:
             raise ValueError(f"`sample_rate` must lie in [16000, 96000], got {self.sample_rate}")
 
-    def clips(self) -> list[ClipInfo]:
+    def clips(self) -> Clips:
         """Lists every clip, task by task, class by class, split by split."""
-        return [
-            ClipInfo(path=f"{task}/{name}/{split}/{index}", label=name, task=task, split=split)
-            for task, room in _TASKS.items()
-            for name in room.CLASSES
-            for split, number in self._splits
-            for index in range(number)
-        ]
+        return self._clips
+
+    @property
+    def edition(self) -> str:
+        """The settings say all."""
+        return "made"
 
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
         """Makes one clip."""
-        clip = self._paths[index]
+        clip = self._clips.paths[index]
         chance = np.random.Generator(np.random.PCG64(derive(self.seed, "synthetic", clip)))
         task, name, _, _ = clip.split("/")
         length = count(self.seconds, self.sample_rate)
@@ -74,7 +74,7 @@ class Synthetic(AbstractSource):
     def content_digest(self, index: int) -> str:
         """Names what a clip is made from: the last bit of its samples may differ by machine."""
         seconds, rate = float(self.seconds), self.sample_rate
-        key = f"{self._paths[index]} {seconds!r} {rate} version {self.version}"
+        key = f"{self._clips.paths[index]} {seconds!r} {rate} version {self.version}"
         return f"{derive(self.seed, 'synthetic', key):016x}"
 
     def stamp(self, index: int) -> str:
@@ -92,6 +92,11 @@ class Synthetic(AbstractSource):
         return False
 
     @property
+    def skips_silence(self) -> bool:
+        """None is silent."""
+        return False
+
+    @property
     def _splits(self) -> tuple[tuple[str, int], ...]:
         return (
             ("train", self.clips_per_class),
@@ -100,8 +105,14 @@ class Synthetic(AbstractSource):
         )
 
     @cached_property
-    def _paths(self) -> list[str]:
-        return [clip.path for clip in self.clips()]
+    def _clips(self) -> Clips:
+        return Clips.of(
+            ClipInfo(path=f"{task}/{name}/{split}/{index}", label=name, task=task, split=split)
+            for task, room in _TASKS.items()
+            for name in room.CLASSES
+            for split, number in self._splits
+            for index in range(number)
+        )
 
 
 def _heard(dry: Samples, rate: int, chance: Chance) -> Samples:

@@ -1,12 +1,12 @@
 """Tasks: the labels that probes are asked for, and which clips teach and which examine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.sources import ClipInfo
+from ablate.audio.clips import ClipInfo, Clips
 
 Indices = npt.NDArray[np.int64]
 
@@ -33,36 +33,33 @@ class Task:
                 yield name, self.parts["train"], self.parts[name]
 
 
-def find_tasks(clips: Sequence[ClipInfo]) -> list[Task]:
+def find_tasks(clips: Clips | Iterable[ClipInfo]) -> list[Task]:
     """Finds the tasks among clips, in order of their names."""
-    return [_task(name, clips) for name in sorted({clip.task for clip in clips})]
+    table = Clips.of(clips)
+    return [_task(name, table) for name in sorted(table.tasks.words)]
 
 
-def pretraining_clips(clips: Sequence[ClipInfo]) -> Indices:
+def pretraining_clips(clips: Clips | Iterable[ClipInfo]) -> Indices:
     """Returns the clips to pre-train on: the training split, or all where there are folds.
 
     Folds only divide the labels: each is held out once by the probes, as is usual for ESC-50.
     A sound that stands in several tasks is taken once.
     """
-    chosen: dict[str, int] = {}
-    for index, clip in enumerate(clips):
-        if clip.fold or clip.split == "train":
-            chosen.setdefault(clip.path, index)
-    return np.array(list(chosen.values()), dtype=np.int64)
+    table = Clips.of(clips)
+    taken = np.flatnonzero(~table.folds.equals("") | table.splits.equals("train"))
+    first = np.full(len(table), len(table))  # taken of each sound
+    np.minimum.at(first, table.sounds[taken], taken)
+    return taken[first[table.sounds[taken]] == taken]
 
 
-def _task(name: str, clips: Sequence[ClipInfo]) -> Task:
-    mine = [index for index, clip in enumerate(clips) if clip.task == name]
-    classes = sorted({clips[index].label for index in mine})
+def _task(name: str, clips: Clips) -> Task:
+    mine = np.flatnonzero(clips.tasks.equals(name))
+    told = clips.labels.take(mine)
+    classes = sorted(told.words)
+    rank = np.array([classes.index(word) for word in told.words], dtype=np.int64)
     labels = np.full(len(clips), -1, dtype=np.int64)
-    labels[mine] = [classes.index(clips[index].label) for index in mine]
-    parts: dict[str, list[int]] = {}
-    for index in mine:
-        parts.setdefault(clips[index].fold or clips[index].split, []).append(index)
-    return Task(
-        name,
-        tuple(classes),
-        labels,
-        {part: np.array(parts[part], dtype=np.int64) for part in sorted(parts)},
-        folded=any(clips[index].fold for index in mine),
-    )
+    labels[mine] = rank[told.codes]
+    folded = not clips.folds.equals("")[mine].all()
+    named = (clips.folds if folded else clips.splits).take(mine)
+    parts = {part: mine[named.equals(part)] for part in sorted(named.words)}
+    return Task(name, tuple(classes), labels, parts, folded)

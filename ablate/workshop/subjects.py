@@ -168,7 +168,7 @@ class Sound:
     @cached_property
     def normaliser(self) -> Normaliser:
         """Mean and deviation of each band, as the front end says: of the clips to pre-train on."""
-        return statistics(self.store, self.train.tolist(), self.normalisation)
+        return statistics(self.store, self.train, self.normalisation)
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -194,11 +194,11 @@ class Sound:
             raise ValueError("no clip to pre-train on fills two patches; use narrower patches")
         return Loader(
             self.store,
-            self.train.tolist(),
+            self.train,
             trial.crop_frames,
             self.normaliser,
             trial.seed,
-            skip=frozenset(short.tolist()),
+            skip=short,
         )
 
 
@@ -206,11 +206,20 @@ _open: dict[tuple[AbstractSource, AbstractFrontEnd, Path], Sound] = {}
 
 
 def open_sound(
-    data: AbstractSource, mel: AbstractFrontEnd, cache: Path, progress: Progress | None = None
+    data: AbstractSource,
+    mel: AbstractFrontEnd,
+    cache: Path,
+    progress: Progress | None = None,
+    *,
+    check_files: bool = True,
 ) -> Sound:
-    """Opens the clips of a source, decoding what is not in the cache yet."""
+    """Opens the clips of a source, decoding what is not in the cache yet.
+
+    What was planned runs without `check_files`: a file that vanished since takes nothing from
+    what is decoded.
+    """
     key = (data, mel, cache)
     if key not in _open:
-        store = open_store(data, mel, cache, progress=progress)
+        store = open_store(data, mel, cache, check_files=check_files, progress=progress)
         _open[key] = Sound(store, mel.hop_seconds, mel.normalisation)
     return _open[key]

@@ -11,9 +11,11 @@ import pytest
 import soundfile
 import torch
 
-from ablate.audio.journal import Row
+from ablate.audio.clips import ClipInfo, Clips
+from ablate.audio.columns import Strings
+from ablate.audio.index import Index
 from ablate.audio.mel import LogMel
-from ablate.audio.sources import ClipInfo, Folder
+from ablate.audio.sources import Folder
 from ablate.audio.store import ClipStore, open_store
 from ablate.audio.synthetic import Synthetic
 
@@ -94,11 +96,19 @@ def numbered() -> Callable[[Sequence[int]], ClipStore]:
     def make(lengths: Sequence[int]) -> ClipStore:
         number = np.arange(sum(lengths))
         frames = np.stack([number // 1000, number % 1000], axis=1).astype(np.float16)
-        clips, first = [], 0
-        for index, length in enumerate(lengths):
-            clip = ClipInfo(path=f"{index}.wav", label="x", task="t", split="train")
-            clips.append((clip, Row(clip.path, "made", f"{index}", first, length)))
-            first += length
-        return ClipStore(clips, frames)
+        clips = Clips.of(
+            ClipInfo(path=f"{index}.wav", label="x", task="t", split="train")
+            for index in range(len(lengths))
+        )
+        index = Index(
+            clips=clips,
+            first=np.cumsum([0, *lengths[:-1]]),
+            lengths=np.array(lengths),
+            silent=np.zeros(len(lengths), dtype=bool),
+            digest="",
+            skipped=(Strings.of([]), Strings.of([])),
+            keys=np.zeros((len(lengths), 2), dtype=np.uint64),
+        )
+        return ClipStore(index, frames)
 
     return make

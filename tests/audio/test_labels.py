@@ -2,8 +2,8 @@
 
 import pytest
 
+from ablate.audio.clips import ClipInfo
 from ablate.audio.labels import check_labels
-from ablate.audio.sources import ClipInfo
 
 
 def clip(path: str, label: str, split: str = "", fold: str = "", task: str = "pets") -> ClipInfo:

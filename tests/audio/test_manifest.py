@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ablate.audio.clips import ClipInfo
 from ablate.audio.manifest import LAYOUTS, write_manifest
-from ablate.audio.sources import ClipInfo, Folder
+from ablate.audio.sources import Folder
 
 
 def lay(folder: Path, *names: str) -> None:

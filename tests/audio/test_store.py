@@ -1,6 +1,5 @@
 """The clip store: built once, by one process, resumed when killed, brought up to date."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 import soundfile
 import torch
 
+from ablate.audio.journal import RECORD
 from ablate.audio.mel import KaldiFbank, LogMel
 from ablate.audio.sources import Folder
 from ablate.audio.store import ClipStore, open_store, store_key
@@ -45,11 +45,11 @@ def builder(cache: Path, *, killed_after: int) -> "subprocess.Popen[str]":
 
 def journal_lines(cache: Path) -> int:
     (journal,) = cache.glob("*/journal")
-    return len(journal.read_text().splitlines())
+    return journal.stat().st_size // RECORD.itemsize
 
 
 def alike(one: ClipStore, other: ClipStore) -> bool:
-    return one.clips == other.clips and all(
+    return list(one.clips) == list(other.clips) and all(
         np.array_equal(one.frames(index), other.frames(index)) for index in range(len(one.clips))
     )
 
@@ -75,7 +75,7 @@ def test_frames_are_those_of_the_front_end(small: Synthetic, small_store: ClipSt
 def test_a_store_lists_its_clips_in_the_sources_order(
     small: Synthetic, small_store: ClipStore
 ) -> None:
-    assert list(small_store.clips) == small.clips()
+    assert list(small_store.clips) == list(small.clips())
     assert small_store.lengths.tolist() == [128] * 120
 
 
@@ -194,7 +194,7 @@ def test_the_digest_is_that_of_the_data_wherever_it_lies(tones: Tones, tmp_path:
     Path(there.manifest).write_text("\n".join([lines[0], *lines[:0:-1]]))  # another order
     stores = [open_store(folder, LogMel(), tmp_path / "cache") for folder in (here, there)]
     assert stores[0].digest == stores[1].digest
-    assert stores[0].clips != stores[1].clips
+    assert list(stores[0].clips) != list(stores[1].clips)
 
 
 def test_every_setting_and_place_has_a_store_of_its_own(tones: Tones, tmp_path: Path) -> None:
@@ -237,12 +237,6 @@ def test_a_file_in_two_tasks_is_decoded_once(
     assert len(store.clips) == 12
     assert journal_lines(tmp_path) == 6
     assert np.array_equal(store.frames(0), store.frames(6))
-
-
-def test_the_index_is_plain_json(tones: Tones, tmp_path: Path) -> None:
-    open_store(tones(), LogMel(), tmp_path)
-    (index,) = tmp_path.glob("*/index")
-    assert len(json.loads(index.read_text())["rows"]) == 6
 
 
 def test_torchs_thread_count_is_put_back(tones: Tones, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from ablate.audio.sources import ClipInfo
+from ablate.audio.clips import ClipInfo
 from ablate.probing.knn import KNN
 from ablate.probing.linear import Logistic
 from ablate.probing.probe import AbstractProbe, examine, standardise

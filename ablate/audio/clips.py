@@ -1,0 +1,182 @@
+"""The table of clips: what is known of each without hearing it, a column for each thing known."""
+
+import hashlib
+import heapq
+import json
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ablate.audio.columns import Array, Coded, Coding, Strings, Writing
+
+_AT_ONCE = 100_000  # rows that are sorted in memory
+
+
+@dataclass(frozen=True)
+class ClipInfo:
+    """What is known of a clip without hearing it. Either `split` or `fold` is given."""
+
+    path: str  # relative to the manifest, with `/`
+    label: str
+    task: str
+    split: str = ""  # train, valid or test
+    fold: str = ""
+    extra: dict[str, str] = field(default_factory=dict)  # further columns of the manifest
+
+
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """Clips in the order that their source lists them; a row is seen as a `ClipInfo`."""
+
+    paths: Strings
+    labels: Coded
+    tasks: Coded
+    splits: Coded
+    folds: Coded
+    extra: Mapping[str, Strings]
+    sounds: npt.NDArray[np.int64]  # (clips,), for each the first clip of the same path
+
+    @staticmethod
+    def of(clips: "Clips | Iterable[ClipInfo]") -> "Clips":
+        """Gathers clips into a table; one that is a table stays as it is."""
+        if isinstance(clips, Clips):
+            return clips
+        table = ClipWriting()
+        for clip in clips:
+            table.append(clip)
+        return table.clips()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> ClipInfo:
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(f"clip {index} of {len(self)}")
+        extra = {name: column[index] for name, column in self.extra.items()}
+        return ClipInfo(
+            self.paths[index],
+            self.labels[index],
+            self.tasks[index],
+            self.splits[index],
+            self.folds[index],
+            extra,
+        )
+
+    def __iter__(self) -> Iterator[ClipInfo]:
+        return (self[index] for index in range(len(self)))
+
+    def take(self, indices: npt.NDArray[np.int64]) -> "Clips":
+        """Returns the table of some clips; of all of them, itself."""
+        if np.array_equal(indices, np.arange(len(self))):
+            return self
+        _, first, which = np.unique(self.sounds[indices], return_index=True, return_inverse=True)
+        return Clips(
+            self.paths.take(indices),
+            self.labels.take(indices),
+            self.tasks.take(indices),
+            self.splits.take(indices),
+            self.folds.take(indices),
+            {name: column.take(indices) for name, column in self.extra.items()},
+            first[which],
+        )
+
+    def columns(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Returns facts and columns that `from_columns` makes the table of again."""
+        coded = {name: getattr(self, name) for name in _CODED}
+        texts = {"paths": self.paths, **{f"extra {k}": v for k, v in self.extra.items()}}
+        words = {name: column.words for name, column in coded.items()}
+        columns = {name: column.codes for name, column in coded.items()}
+        for name, column in texts.items():
+            columns[f"{name} starts"], columns[f"{name} text"] = column.arrays()
+        return {"words": words, "extra": list(self.extra)}, {**columns, "sounds": self.sounds}
+
+    @staticmethod
+    def from_columns(facts: Mapping[str, Any], columns: Mapping[str, Array]) -> "Clips":
+        """Makes a table of columns that may lie on disk."""
+
+        def text(name: str) -> Strings:
+            return Strings(columns[f"{name} starts"], columns[f"{name} text"])
+
+        return Clips(
+            paths=text("paths"),
+            **{name: Coded(tuple(facts["words"][name]), columns[name]) for name in _CODED},
+            extra={name: text(f"extra {name}") for name in facts["extra"]},
+            sounds=columns["sounds"],
+        )
+
+
+_CODED = ("labels", "tasks", "splits", "folds")
+
+
+class ClipWriting:
+    """Clips on their way to become a table."""
+
+    def __init__(self) -> None:
+        self._paths = Writing()
+        self._coded = {name: Coding() for name in _CODED}
+        self._extra: dict[str, Writing] = {}
+        self._names = array("Q")  # two numbers for each path, which no other path has
+
+    def __len__(self) -> int:
+        return len(self._names) // 2
+
+    def append(self, clip: ClipInfo) -> None:
+        self._paths.append(clip.path)
+        cells = (clip.label, clip.task, clip.split, clip.fold)
+        for coding, cell in zip(self._coded.values(), cells, strict=True):
+            coding.append(cell)
+        for name in clip.extra:
+            if name not in self._extra:
+                self._extra[name] = Writing.blank(len(self))
+        for name, column in self._extra.items():
+            column.append(clip.extra.get(name, ""))
+        self._names.frombytes(hashlib.blake2b(clip.path.encode(), digest_size=16).digest())
+
+    def clips(self) -> Clips:
+        return Clips(
+            paths=Strings(*self._paths.arrays()),
+            **{name: coding.coded() for name, coding in self._coded.items()},
+            extra={name: Strings(*column.arrays()) for name, column in self._extra.items()},
+            sounds=_first_of_equals(np.frombuffer(self._names, dtype=np.uint64).reshape(-1, 2)),
+        )
+
+
+def digest_of(clips: Clips, content: Callable[[int], str]) -> str:
+    """Hashes the data itself: the same clips and labels hash alike wherever they lie.
+
+    `content` names a clip's sound. Sorted piece by piece: the rows of millions of clips would
+    fill the memory as objects.
+    """
+
+    def row(index: int) -> list[str]:
+        told = (clips.labels, clips.tasks, clips.splits, clips.folds)
+        return [clips.paths[index], *(column[index] for column in told), content(index)]
+
+    def piece(start: int) -> Iterator[list[str]]:
+        order = sorted(range(start, min(start + _AT_ONCE, len(clips))), key=row)
+        places = np.array(order, dtype=np.int64)
+        return (row(int(index)) for index in places)
+
+    hashed = hashlib.blake2b(digest_size=16)
+    separator = "["
+    for ordered in heapq.merge(*[piece(start) for start in range(0, len(clips), _AT_ONCE)]):
+        hashed.update((separator + json.dumps(ordered)).encode())
+        separator = ", "
+    hashed.update(b"]" if len(clips) else b"[]")
+    return hashed.hexdigest()
+
+
+def _first_of_equals(names: Array) -> npt.NDArray[np.int64]:
+    """For each row of (rows, 2), finds the first row that equals it."""
+    order = np.lexsort((names[:, 1], names[:, 0]))
+    new = np.ones(len(order), dtype=np.bool_)
+    new[1:] = (names[order[1:]] != names[order[:-1]]).any(axis=1)
+    first = np.empty(len(order), dtype=np.int64)
+    first[order] = order[new][np.cumsum(new) - 1]
+    return first

@@ -1,0 +1,122 @@
+"""Reads a manifest into a table of clips, and says at once what is wrong with it."""
+
+import csv
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ablate.audio.clips import ClipInfo, Clips, ClipWriting
+from ablate.parts import nearest
+
+SPLITS = ("train", "valid", "test")
+_SPELLINGS = {
+    **{split: split for split in SPLITS},
+    **{"val": "valid", "validation": "valid", "dev": "valid"},
+}
+_UNUSUAL = re.compile(r"^/|[:\\]|//|\./|/\.?$")  # in paths that may be written another way
+
+
+def several(problems: Sequence[str]) -> str:
+    """Joins the first five problems, and counts the rest."""
+    rest = [f"... and {len(problems) - 5} more"] if len(problems) > 5 else []
+    return "\n".join([*problems[:5], *rest])
+
+
+def names_a_folder(task: str) -> bool:
+    return bool(task) and not task.startswith(".") and not {"/", "\\"} & set(task)
+
+
+def unusable(task: str) -> str:
+    return (
+        f"task `{task}` cannot name a folder of results; give a name without `/` and `\\` that "
+        "does not begin with `.`, by the setting `task` or in the manifest's column `task`"
+    )
+
+
+def check_there(manifest: Path) -> None:
+    if not manifest.is_file():
+        raise ValueError(f"no manifest at `{manifest}`; `ablate manifest` can write one")
+
+
+def read_manifest(manifest: Path, *, label: str, task: str) -> Clips:
+    problems: list[str] = []
+    written = ClipWriting()
+    try:
+        with manifest.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True, restkey="", restval="")
+            _check_columns(manifest, list(reader.fieldnames or []), label)
+            for row in reader:
+                clip = _clip(row, label=label, task=task, root=manifest.parent)
+                for problem in _row_problems(row, clip):
+                    problems.append(f"{manifest}:{reader.line_num}: {problem}")
+                written.append(clip)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"`{manifest}` is not a CSV file in UTF-8: {error}") from error
+    clips = written.clips()
+    if not len(clips):
+        raise ValueError(f"`{manifest}` lists no clip; add a line for each below its header")
+    twice = [clips.paths[int(index)] for index in _repeated(clips)]
+    problems += [f"`{manifest}` lists `{path}` twice; a clip has one label" for path in twice]
+    names = [name for name in clips.tasks.words if not names_a_folder(name)]
+    problems += [f"`{manifest}`: {unusable(name)}" for name in names]
+    if problems:
+        raise ValueError(several(problems))
+    return clips
+
+
+def _repeated(clips: Clips) -> npt.NDArray[np.int64]:
+    """Finds the clips that are listed more than once for one task."""
+    listed = clips.sounds * len(clips.tasks.words) + clips.tasks.codes
+    _, first, times = np.unique(listed, return_index=True, return_counts=True)
+    return np.sort(first[times > 1])
+
+
+def _check_columns(manifest: Path, columns: list[str], label: str) -> None:
+    problems = [
+        f"`{manifest}` has no column `{name}`{nearest(name, columns)}"
+        for name in ("path", label)
+        if name not in columns
+    ]
+    if not {"split", "fold"} & set(columns):
+        problems.append(f"`{manifest}` has neither a column `split` nor `fold`; add one")
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def _clip(row: dict[str, str], *, label: str, task: str, root: Path) -> ClipInfo:
+    cells = {name: cell.strip() for name, cell in row.items() if name}
+    path = cells.pop("path")
+    if _UNUSUAL.search(path):
+        if Path(path).is_absolute():  # where the files lie is no part of what they are
+            path = os.path.relpath(path, root)
+        path = Path(path).as_posix()  # `./a.wav` is `a.wav`: each clip goes by one name
+    split = cells.pop("split", "")
+    return ClipInfo(
+        path=path,
+        label=cells.pop(label),
+        task=cells.pop("task", "") or task,
+        split=_SPELLINGS.get(split.lower(), split),
+        fold=cells.pop("fold", ""),
+        extra=cells,
+    )
+
+
+def _row_problems(row: dict[str, str], clip: ClipInfo) -> list[str]:
+    problems = []
+    if row.get(""):
+        problems.append("has more cells than the header; quote cells that hold a comma")
+    if not clip.path:
+        problems.append("the cell `path` is empty")
+    if not clip.label:
+        problems.append("the label is empty; give one or leave the line out")
+    if clip.split and clip.fold:
+        problems.append(f"has split `{clip.split}` and fold `{clip.fold}`; keep one of them")
+    elif not clip.split and not clip.fold:
+        problems.append("has neither a split nor a fold; give one")
+    elif clip.split and clip.split not in SPLITS:
+        problems.append(f"unknown split `{clip.split}`{nearest(clip.split, _SPELLINGS)}")
+    return problems
