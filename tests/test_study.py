@@ -85,6 +85,11 @@ def test_a_clip_that_was_skipped_is_said(desk: Path, capsys: pytest.CaptureFixtu
     assert "  skipped c.wav: no audio\n" in said(capsys)
 
 
+def test_a_clip_that_is_silent_is_said(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    assert "  1 silent: d.wav\n" in said(capsys)
+
+
 HOLES = """\
 study: masking
 baseline:

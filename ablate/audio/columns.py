@@ -134,7 +134,7 @@ def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, Array]] | None:
     """Maps what `write_columns` wrote; None if there is no such file, or another kind of file."""
     try:
         whole = np.memmap(path, dtype=np.uint8, mode="r")
-    except (FileNotFoundError, ValueError):  # a `ValueError` is an empty file
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a `ValueError` is an empty file
         return None
     start = len(_MAGIC) + 8
     if bytes(whole[: len(_MAGIC)]) != _MAGIC:

@@ -35,6 +35,9 @@ def describe(plan: Plan, found: Backlog) -> list[str]:
             lines.append(f"  skipped {path}: {reason}")
         if len(data["skipped"]) > FIRST:
             lines.append(f"  and {len(data['skipped']) - FIRST} more skipped")
+        if silent := data.get("silent"):  # plans saved before they were looked for have none
+            more = ", ..." if len(silent) > FIRST else ""
+            lines.append(f"  {len(silent)} silent: {', '.join(silent[:FIRST])}{more}")
     failed = sum(run.kind == TRIAL for run, _ in found.failed)
     done = trials - len(found.trainings) - failed
     lines.append(f"{len(found.trainings)} trials to run, {done} done, {failed} failed, of {trials}")

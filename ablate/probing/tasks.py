@@ -49,7 +49,8 @@ def pretraining_clips(clips: Clips | Iterable[ClipInfo]) -> Indices:
     taken = np.flatnonzero(~table.folds.equals("") | table.splits.equals("train"))
     first = np.full(len(table), len(table))  # taken of each sound
     np.minimum.at(first, table.sounds[taken], taken)
-    return taken[first[table.sounds[taken]] == taken]
+    heard_first: Indices = taken[first[table.sounds[taken]] == taken]
+    return heard_first
 
 
 def _task(name: str, clips: Clips) -> Task:

@@ -268,5 +268,6 @@ def _describe(sound: Sound) -> dict[str, Any]:
         "clips": len(sound.store.clips),
         "pretraining_clips": len(sound.train),
         "skipped": [list(pair) for pair in sound.store.skipped],
+        "silent": list(sound.store.silent),
         "tasks": tasks,
     }

@@ -31,7 +31,8 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
     probes = {key: {**probe, "temperature": 1.0} for key, probe in request["probes"].items()}
     counts = {"classes": 2, "train": 1, "valid": 1, "test": 1, "folds": None}
     tasks = dict.fromkeys(TASKS, counts)
-    data = {"digest": "d", "clips": 4, "skipped": [["c.wav", "no audio"]], "tasks": tasks}
+    skipped = [["c.wav", "no audio"]]
+    data = {"digest": "d", "clips": 4, "skipped": skipped, "silent": ["d.wav"], "tasks": tasks}
     trials = [plan_one(settings) for settings in request["trials"]]
     return {"event": "result", "trials": trials, "probes": probes, "data": [data]}
 

@@ -171,3 +171,11 @@ def test_a_corrupt_file_is_skipped_and_counted_when_asked(settings, cache, tmp_p
     assert path == "3.wav"
     assert reason
     assert result["data"][0]["clips"] == 15
+
+
+def test_silent_clips_are_listed(settings, cache, tmp_path):
+    data = folder_of_sounds(tmp_path, ROWS)
+    soundfile.write(tmp_path / "3.wav", np.zeros(16000), 16000)
+    result = planned(cache, changed(settings, data=data))
+    assert result["data"][0]["silent"] == ["3.wav"]
+    assert result["data"][0]["skipped"] == []
