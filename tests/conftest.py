@@ -32,7 +32,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu") and not gpu:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
-        asked = item.get_closest_marker("on_request")
-        if asked and asked.args[0] not in required:
-            reason = f"runs on request: set ABLATE_REQUIRE={asked.args[0]}"
-            item.add_marker(pytest.mark.skip(reason=reason))
