@@ -18,7 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from ablate.schema import DEFAULT_PROBES, KEYS, SETTINGS, Study, StudyError, check
-from ablate.text import COMMAND_LINE, Node, did_you_mean, from_plain, merge, put, spelled
+from ablate.text import COMMAND_LINE, Node, did_you_mean, from_plain, lay, merge, put, spelled
 
 
 def load(file: Path, overrides: Sequence[str] = ()) -> Study:
@@ -125,28 +125,53 @@ def _located(
 
 
 def _extended(node: Node, file: Path, problems: list[str], chain: tuple[Path, ...]) -> Node:
-    """Lays a mapping over the file it `extends`, whose path is relative to the file saying so."""
+    """Lays a mapping over the file it `extends`, whose path is relative to the file saying so.
+
+    Of a list of files each is laid over those before it: by its `overlay` where it has one, which
+    changes only settings that are there, and otherwise whole.
+    """
     link = node.children.get("extends")
     if link is None:
         return node
-    own = Node({key: node.children[key] for key in node.children if key != "extends"}, node.place)
-    if not isinstance(link.value, str):
+    own = _less(node, "extends")
+    links = link.value if isinstance(link.value, list) else [link]
+    if not links or not all(isinstance(one.value, str) for one in links):
         problems.append(f"{link.place}: `extends` must be a path, got {link.plain()!r}")
         return own
-    other = Path(os.path.normpath(file.parent / link.value))
+    below: Node | None = None
+    for one in links:
+        other = Path(os.path.normpath(file.parent / str(one.value)))
+        inherited = _linked(one, other, problems, chain)
+        if inherited is None:
+            continue
+        overlay = inherited.children.get("overlay")
+        if below is not None and overlay is not None:
+            below = lay(overlay, over=below)
+            continue
+        whole = _extended(_less(inherited, "overlay"), other, problems, (*chain, other))
+        below = whole if below is None else merge(below, whole)
+    return own if below is None else merge(below, own)
+
+
+def _linked(link: Node, other: Path, problems: list[str], chain: tuple[Path, ...]) -> Node | None:
+    """Reads a file that is extended; what is wrong with it is told where it is named."""
     if other in chain:
         circle = " -> ".join(map(str, (*chain, other)))
         problems.append(f"{link.place}: `extends` goes in a circle: {circle}")
-        return own
+        return None
     try:
         inherited = read(other)
     except StudyError as error:
         problems += [f"{link.place}: `extends`: {problem}" for problem in error.problems]
-        return own
+        return None
     if not isinstance(inherited.value, dict):
         problems.append(f"{inherited.place}: expected settings, got {inherited.plain()!r}")
-        return own
-    return merge(_extended(inherited, other, problems, (*chain, other)), own)
+        return None
+    return inherited
+
+
+def _less(node: Node, key: str) -> Node:
+    return Node({k: child for k, child in node.children.items() if k != key}, node.place)
 
 
 def _overridden(text: Node, override: str, problems: list[str]) -> Node:

@@ -27,6 +27,7 @@ SETTINGS = (  # what a trial is made of; the seed is added to each
     "data",
     "mel",
     "crop_frames",
+    "crop_seconds",  # instead of `crop_frames`
     "patchifier",
     "masker",
     "encoder",

@@ -81,6 +81,20 @@ def merge(inherited: Node, own: Node) -> Node:
     return Node(merged, own.place)
 
 
+def lay(overlay: Node, *, over: Node) -> Node:
+    """Lays `overlay` over settings, only where they have the setting already.
+
+    So one overlay serves parts of every kind: each takes from it what it has. A mapping that
+    names a `type` is merged whole.
+    """
+    if "type" in overlay.children or not overlay.children or not over.children:
+        return merge(over, overlay)
+    laid = dict(over.children)
+    for key in over.children.keys() & overlay.children.keys():
+        laid[key] = lay(overlay.children[key], over=over.children[key])
+    return Node(laid, over.place)
+
+
 def put(node: Node, path: tuple[str, ...], value: Node) -> Node:
     """Returns `node` with `value` at `path`; another `type` takes its siblings away with it."""
     if not path:

@@ -118,6 +118,64 @@ def test_extended_files_extend_files_relative_to_themselves(folder: Path) -> Non
     assert baseline()["budget"] == {"clips": 3, "steps": 1500, "batch": 16}
 
 
+SMALL = """\
+masker: {type: maskers.MultiBlock}
+overlay:
+  data: {type: ablate.audio.synthetic.Synthetic}
+  crop_seconds: 1.28
+  encoder: {dim: 8, layers: 2, kernel: 3}
+  budget: {steps: 4}
+"""
+
+
+def in_a_list(*files: str) -> Any:
+    write("studies/recipes/small.yaml", SMALL)
+    text = STUDY.replace("extends: recipes/tiny.yaml", f"extends: [{', '.join(files)}]")
+    text = text.replace(
+        "  masker: {type: maskers.Random, ratio: 0.6}\n  budget:\n    steps: 1500\n", ""
+    )
+    write("studies/masking.yaml", text)
+    return baseline()
+
+
+def test_of_a_list_of_files_each_is_laid_over_those_before_it(folder: Path) -> None:
+    write("studies/recipes/more.yaml", "masker: {type: maskers.Random}\nbudget: {steps: 12}\n")
+    found = in_a_list("recipes/tiny.yaml", "recipes/more.yaml")
+    assert found["masker"] == {"type": "maskers.Random"}
+    assert found["budget"] == {"steps": 12, "batch": 16}
+
+
+def test_an_overlay_changes_only_what_is_there_and_keeps_its_kind(folder: Path) -> None:
+    found = in_a_list("recipes/tiny.yaml", "recipes/small.yaml")
+    assert found["encoder"] == {"type": "ablate.model.vit.ViT", "dim": 8}
+    assert found["budget"] == {"steps": 4, "batch": 16}
+    assert found["masker"]["type"] == "maskers.TimeFrequency"
+    assert not {"crop_seconds", "data", "overlay"} & found.keys()
+
+
+def test_a_part_that_an_overlay_names_replaces_the_one_that_is_there(folder: Path) -> None:
+    tiny = TINY + "data: {type: my.Folder, manifest: list.csv}\n"
+    write("studies/recipes/tiny.yaml", tiny)
+    found = in_a_list("recipes/tiny.yaml", "recipes/small.yaml")
+    assert found["data"] == {"type": "ablate.audio.synthetic.Synthetic"}
+
+
+def test_a_file_with_an_overlay_is_a_baseline_by_itself(folder: Path) -> None:
+    assert in_a_list("recipes/small.yaml") == {"masker": {"type": "maskers.MultiBlock"}}
+
+
+def test_an_overlay_remembers_where_it_was_written(folder: Path) -> None:
+    in_a_list("recipes/tiny.yaml", "recipes/small.yaml")
+    assert loaded().baseline.nearest(["encoder", "dim"]).place == "studies/recipes/small.yaml:5"
+    assert loaded().baseline.nearest(["encoder"]).place == "studies/recipes/tiny.yaml:4"
+
+
+def test_an_overlay_in_a_study_itself_is_refused(folder: Path) -> None:
+    write("studies/masking.yaml", STUDY.replace("  budget:", "  overlay: {}\n  budget:"))
+    with pytest.raises(StudyError, match="unknown key `overlay` of `baseline`"):
+        loaded()
+
+
 @pytest.mark.parametrize(
     ("path", "place"),
     [

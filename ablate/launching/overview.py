@@ -74,6 +74,7 @@ def preview(plan: Plan, runs: Path) -> list[str]:
     baseline = max(reversed(variants.values()), key=lambda trial: _likeness(trial, plan))
     for trial in sorted(reversed(variants.values()), key=lambda trial: trial is not baseline):
         lines.append(f"  {variant(trial)}: {_told(trial)}")
+        lines += [f"    {line}" for line in trial.get("tokens", {}).get("told", ())]
         lines += [f"    {line}" for line in changes(baseline["settings"], trial["settings"])]
         lines += [f"    matched: {_match(match)}" for match in trial.get("matched", ())]
     lines += [f"warning: {warning}" for warning in plan.get("warnings", ())]

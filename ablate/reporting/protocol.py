@@ -26,7 +26,13 @@ def cautions(results: Results, verdicts: Sequence[Verdict], variants: Table) -> 
 
 def protocol(results: Results) -> list[str]:
     """Writes the protocol, a paragraph an entry."""
-    return [_design(results), _statistics(results), _data(results), _machines(results)]
+    return [
+        _design(results),
+        _statistics(results),
+        *_tokens(results),
+        _data(results),
+        _machines(results),
+    ]
 
 
 def _unfinished(results: Results) -> Iterator[str]:
@@ -147,6 +153,28 @@ def _looks(results: Results) -> str:
         "spends the share of the error that its new seeds are of the declared ones, in its "
         "p-values and in its intervals. "
     )
+
+
+def _tokens(results: Results) -> Iterator[str]:
+    """Says what a token is in time, and what neighbours share, for each way to cut the sound."""
+    of: dict[str, list[str]] = {}  # words -> the levels that they hold for
+    for trial in results.plan["trials"]:
+        words = "; ".join(trial.get("tokens", {}).get("told", ()))
+        cut = [
+            str(label)
+            for factor, label in trial["levels"].items()
+            if factor.split(".")[0] in ("patchifier", "mel", "crop_frames", "crop_seconds")
+        ]
+        labels = of.setdefault(words, [])
+        if ", ".join(cut) not in labels:
+            labels.append(", ".join(cut))
+    told = [
+        f"{' and '.join(labels)}: {words}" if any(labels) else words
+        for words, labels in of.items()
+        if words
+    ]
+    if told:
+        yield f"Tokens: {'. '.join(told)}."
 
 
 def _data(results: Results) -> str:

@@ -17,8 +17,10 @@ from ablate.model.predictor import AbstractPredictor
 from ablate.model.targets import AbstractTarget
 from ablate.parts import PartError, Problem, build, resolve
 from ablate.probing.probe import AbstractProbe
+from ablate.workshop.combinations import refused
 from ablate.workshop.mask_statistics import realised_shares
 from ablate.workshop.matching import Match, is_asked, matched, without
+from ablate.workshop.sizes import sized
 from ablate.workshop.subjects import (
     Sound,
     Subject,
@@ -29,6 +31,7 @@ from ablate.workshop.subjects import (
     num_parameters,
     open_sound,
 )
+from ablate.workshop.tokens import token_facts
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -138,9 +141,12 @@ class _Desk:
             return {**found, **dropped}
 
     def _check(self, settings: dict[str, Any]) -> _Checked:
-        settings, matches = _matched(settings)
+        settings, matches = _matched(sized(settings))
         trial = build(settings, expect=Trial)
+        if incompatible := refused(trial):
+            raise PartError(incompatible)
         problems, grid, shares = _try_masks(trial)
+        parameters = {} if grid is None else _parameters(trial, problems)
         try:
             sound = _sound(trial, self._cache, self._emit)
             if grid is not None:
@@ -155,7 +161,8 @@ class _Desk:
         short = sound.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
         facts = {
             "grid": [grid.freq, grid.time],
-            "parameters": _parameters(trial),
+            "tokens": token_facts(trial.mel, trial.patchifier, trial.crop_frames),
+            "parameters": parameters,
             "context": shares[0],
             "targets": shares[1],
             "too_short": len(short),
@@ -221,9 +228,14 @@ def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, tuple[float, f
     return [Problem(("masker",), f"on a grid of {grid} patches: {reason}")], None, (0, 0)
 
 
-def _parameters(trial: Trial) -> dict[str, int]:
+def _parameters(trial: Trial, problems: list[Problem]) -> dict[str, int]:
+    """Counts the weights, without making any; adds what a part finds wrong in being built."""
     grid, pixels = trial.twin.grid, trial.patchifier.pixels
-    return _count(trial.encoder, trial.target, trial.predictor, grid, pixels)
+    try:
+        return _count(trial.encoder, trial.target, trial.predictor, grid, pixels)
+    except PartError as error:
+        problems += error.problems
+        return {}
 
 
 @functools.lru_cache(maxsize=1024)
@@ -234,10 +246,16 @@ def _count(
     grid: Grid,
     pixels: int,
 ) -> dict[str, int]:
-    with _Weightless():
-        built = encoder.build(grid, pixels)
-        width = target.build(built, grid, pixels).dim
-        return num_parameters(built, predictor.build(grid, built.dim, width))
+    part = "encoder"
+    try:
+        with _Weightless():
+            built = encoder.build(grid, pixels)
+            part = "target"
+            width = target.build(built, grid, pixels).dim
+            part = "predictor"
+            return num_parameters(built, predictor.build(grid, built.dim, width))
+    except ValueError as error:
+        raise PartError([Problem((part,), f"on a grid of {grid} patches: {error}")]) from error
 
 
 class _Weightless(TorchFunctionMode):

@@ -84,6 +84,21 @@ def test_maskers_of_one_seed_share_their_twin_and_patchifiers_do_not(settings, c
             ["patchifier"],
             "one patch covers all 64 frames",
         ),
+        (
+            {"mel": {"type": "ablate.audio.waveform.Waveform"}, "crop_frames": 16000},
+            ["patchifier"],
+            "cut it by `type: ablate.model.patchify.Windows`",
+        ),
+        (
+            {"patchifier": {"type": "ablate.model.patchify.Windows"}},
+            ["patchifier"],
+            "`mel` gives 32 bands, not 1",
+        ),
+        (
+            {"patchifier": {"type": "ablate.model.patchify.Rectangles", "seconds": 0.165}},
+            ["patchifier", "seconds"],
+            "no whole number of the 10 ms hops",
+        ),
         ({"encoder": {"type": "ablate.model.vit.ViT", "dim": 15}}, ["encoder"], "`dim` 15"),
         ({"budget": {"steps": 0, "batch": 4}}, ["budget"], "`steps` must be at least 1; got 0"),
     ],
