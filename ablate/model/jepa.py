@@ -4,40 +4,18 @@ Assran et al., "Self-Supervised Learning from Images with a Joint-Embedding Pred
 Architecture", CVPR 2023. https://arxiv.org/abs/2301.08243
 """
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
 from ablate.model.batching import Batching
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Mask
-from ablate.model.objectives import AbstractObjective, mean_per_sample
-from ablate.model.packing import Packing, pack, pad, real_rows
+from ablate.model.packing import real_rows
+from ablate.model.prediction import Prediction
 from ablate.model.predictor import Predictor
+from ablate.model.question import Question
+from ablate.model.showing import show
 from ablate.model.targets import Target
 from ablate.model.transformer import initialise
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What was predicted for a batch, and what it should have been."""
-
-    predicted: Tensor  # float32 (target tokens, dim)
-    target: Tensor  # float32 (target tokens, dim), normalised, without gradient
-    context: Packing
-    targets: Packing
-    asked: Packing  # the targets as the predictor was given them: maybe padded
-    whole: Packing  # every real patch
-    target_flops: int  # of making the target
-
-    def loss(self, objective: AbstractObjective) -> Tensor:
-        """Returns the mean over samples of the mean distance over their targets."""
-        return self.against(self.predicted, objective)
-
-    def against(self, predicted: Tensor, objective: AbstractObjective) -> Tensor:
-        """The loss that another prediction of the same targets would have."""
-        distance = objective.distance(predicted, self.target)
-        return mean_per_sample(distance, self.targets.owner, self.targets.segments.lengths)
 
 
 class JEPA(nn.Module):
@@ -51,6 +29,7 @@ class JEPA(nn.Module):
         self.encoder = encoder
         self.predictor = predictor
         self.target = target
+        self.seed = seed
         initialise(predictor, seed, "predictor")
 
     @property
@@ -59,34 +38,41 @@ class JEPA(nn.Module):
         return self.target.encoder or self.encoder
 
     def forward(
-        self, patches: Tensor, mask: Mask, valid: Tensor, batching: Batching = "pack"
+        self,
+        patches: Tensor,
+        mask: Mask,
+        valid: Tensor,
+        batching: Batching = "pack",
+        *,
+        step: int = 0,
     ) -> Prediction:
         """Takes (clips, patches, pixels) on the device; `mask` and `valid` lie on the CPU.
 
-        The mask may hold several samples per clip; the target sees each clip once.
+        The mask may hold several samples per clip. `step` keys what chance predicting needs.
         """
-        device, union = patches.device, mask.target_union
-        copies = len(union) // len(patches)
-        targets = pack(union, device, copies=copies)
-        context = pack(mask.context, device, copies=copies)
-        if batching == "pad":
-            context = pad(mask.context, device, copies=copies)
-            asked = pad(union, device, copies=copies)
-            seen = self.encoder(patches, context).tokens
-            filled = self.predictor(seen, context, asked)
-            predicted = filled.index_select(0, real_rows(asked, device))
-        else:
-            asked = targets
-            seen = self.encoder(patches, context).tokens
-            predicted = self.predictor(seen, context, targets)
+        question = Question(
+            mask=mask,
+            valid=valid,
+            device=patches.device,
+            by_block=self.predictor.by_block,
+            padded=batching == "pad",
+            seed=self.seed,
+            step=step,
+        )
+        shown = show(self.encoder, patches, question.context, question)
+        if shown.replaced:
+            read = mask.context if self.predictor.reads == "context" else question.union
+            features = shown.at(read)
+        else:  # a padded predictor is given the filler, too
+            features = shown.encoded.tokens
+        predicted = self.predictor(features, question)
+        if question.asked.segments.filler is not None:
+            predicted = predicted.index_select(0, real_rows(question.asked, patches.device))
         return Prediction(
-            predicted.float(),
-            self.target(patches, valid, union, copies),
-            context,
-            targets,
-            asked,
-            pack(valid, device),
-            self.target.flops(valid, union, copies),
+            question=question,
+            predicted=predicted.float(),
+            goal=self.target(patches, question),
+            shown=shown,
         )
 
     def follow(self, momentum: float) -> None:
@@ -95,6 +81,6 @@ class JEPA(nn.Module):
 
     def flops(self, prediction: Prediction) -> int:
         """Counts a training step: forward once, backward twice, and the target once."""
-        learning = self.encoder.flops(prediction.context)
-        learning += self.predictor.flops(prediction.context, prediction.asked)
-        return 3 * learning + prediction.target_flops
+        learning = self.encoder.flops(prediction.shown.packing)
+        learning += self.predictor.flops(prediction.question)
+        return 3 * learning + prediction.goal.flops

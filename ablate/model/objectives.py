@@ -1,28 +1,44 @@
-"""Objectives: how far what is predicted is from its target.
+"""Objectives: how far what is predicted is from its target, and what is averaged.
 
-The loss is the mean over a sample's target patches, then over samples: a sample with many
-targets counts as one with few.
+`reduction` says what counts alike: every sample, so that one with many targets counts as one
+with few; every target patch; or every target block. A patch that is predicted once for each of
+its blocks counts once: its distances are averaged first.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ablate.model.masking import Mask
+from ablate.model.packing import spread
+from ablate.model.question import Question
+from ablate.parts import AS_BEFORE
+
+Reduction = Literal["sample", "token", "target"]
 
 
+@dataclass(frozen=True, kw_only=True)
 class AbstractObjective(ABC):
     """A distance per target patch. Subclasses are frozen keyword-only dataclasses."""
 
     coupled: ClassVar[bool] = False  # its loss of a batch is no mean over parts of the batch
+    discrete: ClassVar[bool] = False  # it compares scores of clusters with a cluster
+    together: ClassVar[bool] = False  # it compares the targets of a sample with one another
+
+    reduction: Reduction = field(default="sample", metadata={AS_BEFORE: "sample"})
+    utterance: float = field(default=0.0, metadata={AS_BEFORE: 0.0})  # weight of that of summaries
 
     @abstractmethod
-    def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
+    def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
         """Compares (tokens, dim) with targets alike, to (tokens,)."""
+
+    def guess(self, mean: Tensor) -> Tensor:
+        """Turns the mean of some targets, (tokens, dim), into a prediction of them."""
+        return mean
 
     def units(self, mask: Mask) -> int:
         """Counts what the loss is a mean over, in the mask of any slice of a batch.
@@ -30,6 +46,10 @@ class AbstractObjective(ABC):
         The loss of a batch is the sum over its slices of the slice's loss times its share of
         the batch's units.
         """
+        if self.reduction == "token":
+            return int(mask.target_union.sum())
+        if self.reduction == "target":
+            return int(mask.targets.any(dim=-1).sum())
         return len(mask.context)
 
 
@@ -43,21 +63,92 @@ class SmoothL1(AbstractObjective):
         if self.beta <= 0:
             raise ValueError(f"`beta` must be above 0; got {self.beta}")
 
-    def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
+    def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
         apart = F.smooth_l1_loss(predicted, target, beta=self.beta, reduction="none")
         return apart.mean(dim=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class L1(AbstractObjective):
+    """Mean absolute error, as in V-JEPA (https://arxiv.org/abs/2404.08471)."""
+
+    def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
+        return (predicted - target).abs().mean(dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class L2(AbstractObjective):
     """Mean squared error, as in the text of Audio-JEPA (https://arxiv.org/abs/2507.02915)."""
 
-    def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
+    def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
         return (predicted - target).square().mean(dim=-1)
 
 
-def mean_per_sample(distance: Tensor, owner: Tensor, lengths: tuple[int, ...]) -> Tensor:
-    """Averages (tokens,) over each sample's tokens, then over samples."""
-    counts = torch.tensor(lengths, dtype=distance.dtype, device=distance.device)
-    sums = torch.zeros_like(counts).index_add(0, owner, distance)
-    return (sums / counts).mean()
+@dataclass(frozen=True, kw_only=True)
+class Cosine(AbstractObjective):
+    """Two minus twice the cosine: the squared distance of unit vectors, from 0 to 4.
+
+    As in M2D (Niizumi et al., ICASSP 2023, https://arxiv.org/abs/2210.14648) and in what
+    Audio-JEPA shipped.
+    """
+
+    def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
+        return 2 - 2 * F.cosine_similarity(predicted, target, dim=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossEntropy(AbstractObjective):
+    """Cross entropy of predicted scores, in nats, against a cluster of a `Codebook`.
+
+    As in HuBERT (Hsu et al., 2021, https://arxiv.org/abs/2106.07447) and BEATs (Chen et al.,
+    ICML 2023, https://arxiv.org/abs/2212.09058).
+    """
+
+    discrete = True
+
+    def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
+        return -(predicted.log_softmax(dim=-1) * target).sum(dim=-1)
+
+    def guess(self, mean: Tensor) -> Tensor:
+        return (mean + 1e-6).log()  # a cluster never seen in a place would cost an infinity
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfoNCE(AbstractObjective):
+    """Tells the target from distractors by the cosine: other targets of the same sample.
+
+    Baevski et al., "wav2vec 2.0", NeurIPS 2020, sec. 3.2. https://arxiv.org/abs/2006.11477
+    Unlike it: the samples of a step share one table of random numbers, an entry for each patch of
+    the grid and each distractor, so that any slice of a batch draws what the whole draws.
+    """
+
+    together = True
+
+    distractors: int = 100  # drawn with replacement
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.distractors < 1:
+            raise ValueError(f"`distractors` must be at least 1; got {self.distractors}")
+        if self.temperature <= 0:
+            raise ValueError(f"`temperature` must be above 0; got {self.temperature}")
+
+    def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
+        segments, place = question.targets.segments, question.targets.place
+        one, other = (spread(F.normalize(part, dim=-1), segments) for part in (predicted, target))
+        similar = (one @ other.transpose(1, 2)).flatten(0, 1) / self.temperature
+        real = segments.real.flatten().nonzero().squeeze(1).to(place.device)
+        similar = similar.index_select(0, real)  # of each target with all of its sample
+        rank = (real % segments.real.shape[1]).unsqueeze(1)
+        others = torch.tensor(segments.lengths, device=place.device) - 1
+        others = others.repeat_interleave(others + 1, output_size=segments.total).unsqueeze(1)
+        table = torch.rand(
+            (question.targets.patches, self.distractors),
+            generator=question.generator("distractors"),
+        )
+        chance = table.to(place.device, non_blocking=True).index_select(0, place)
+        drawn = (chance * others).long()
+        drawn += drawn >= rank  # passes over the target itself
+        against = similar.gather(1, drawn.minimum(others))
+        against = against.masked_fill(others == 0, -torch.inf)  # nothing to tell it from
+        return -torch.cat([similar.gather(1, rank), against], dim=1).log_softmax(dim=1)[:, 0]

@@ -51,7 +51,7 @@ def pack(member: Tensor, device: torch.device | None = None, *, copies: int = 1)
     """
     index = member.flatten().nonzero().squeeze(1)
     segments = Segments(tuple(member.sum(dim=1).tolist()))
-    return Packing(_moved(index, device), member.shape[1], segments, copies)
+    return Packing(on_device(index, device), member.shape[1], segments, copies)
 
 
 def pad(member: Tensor, device: torch.device | None = None, *, copies: int = 1) -> Packing:
@@ -61,12 +61,22 @@ def pad(member: Tensor, device: torch.device | None = None, *, copies: int = 1) 
     first = member.byte().argsort(dim=1, descending=True, stable=True)[:, :longest]
     index = first + torch.arange(samples).unsqueeze(1) * member.shape[1]
     segments = Segments((longest,) * samples, filler=~real.flatten())
-    return Packing(_moved(index.flatten(), device), member.shape[1], segments, copies)
+    return Packing(on_device(index.flatten(), device), member.shape[1], segments, copies)
 
 
 def real_rows(packing: Packing, device: torch.device | None = None) -> Tensor:
     """Returns the rows of a padded packing that are no filler, int64."""
-    return _moved(packing.segments.real.flatten().nonzero().squeeze(1), device)
+    return on_device(packing.segments.real.flatten().nonzero().squeeze(1), device)
+
+
+def spread(tokens: Tensor, segments: Segments) -> Tensor:
+    """Fills segments up to the longest with zeros: (tokens, dim) to (segments, longest, dim)."""
+    samples, longest = segments.real.shape
+    if segments.total == samples * longest:
+        return tokens.view(samples, longest, -1)
+    rows = on_device(segments.real.flatten().nonzero().squeeze(1), tokens.device)
+    cells = tokens.new_zeros(samples * longest, tokens.shape[1]).index_copy(0, rows, tokens)
+    return cells.view(samples, longest, -1)
 
 
 def rows_of(
@@ -77,7 +87,7 @@ def rows_of(
     `part` is bool (clips * copies, patches), `whole` bool (clips, patches).
     """
     rank = whole.flatten().cumsum(dim=0).view_as(whole) - 1
-    return _moved(rank.repeat_interleave(copies, dim=0)[part], device)
+    return on_device(rank.repeat_interleave(copies, dim=0)[part], device)
 
 
 @dataclass(frozen=True)
@@ -108,13 +118,13 @@ def join_segments(first: Segments, second: Segments, device: torch.device) -> Jo
     )
     rows = torch.empty_like(order)
     rows[order] = torch.arange(len(order))
-    rows = _moved(rows, device)
+    rows = on_device(rows, device)
     segments = Segments(
         tuple(lengths.sum(dim=0).tolist()),
         _marked(first, first.filler, second, second.filler, order),
         _marked(first, first.barred, second, second.barred, order),
     )
-    return Joined(_moved(order, device), rows[: first.total], rows[first.total :], segments)
+    return Joined(on_device(order, device), rows[: first.total], rows[first.total :], segments)
 
 
 def _marked(
@@ -128,7 +138,8 @@ def _marked(
     return torch.cat([here, there])[order]
 
 
-def _moved(index: Tensor, device: torch.device | None) -> Tensor:
+def on_device(index: Tensor, device: torch.device | None) -> Tensor:
+    """Moves what was counted on the CPU, without waiting for the device."""
     if device is None or device.type == "cpu":
         return index
     return index.pin_memory().to(device, non_blocking=True)

@@ -6,27 +6,36 @@ https://arxiv.org/abs/2404.08471).
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ablate.model.attention import Segments
 from ablate.model.masking import Grid
-from ablate.model.packing import Packing, join
+from ablate.model.packing import join
 from ablate.model.positions import sine_cosine
+from ablate.model.question import Question
 from ablate.model.transformer import Transformer, check_width
+from ablate.parts import AS_BEFORE
+
+MaskToken = Literal["learned", "zero", "noise"]
+NOISE = 0.01  # its deviation in EAT and data2vec 2.0
 
 
 class Predictor(nn.Module, ABC):
-    """Predicts the features of target patches from packed context features."""
+    """Predicts the targets of patches from packed features."""
+
+    reads: Literal["context", "targets"]  # the places whose features it is given
+    by_block: bool  # it is asked for each target block by itself
 
     @abstractmethod
-    def forward(self, features: Tensor, context: Packing, targets: Packing) -> Tensor:
-        """Takes (context tokens, dim) and gives (target tokens, target dim)."""
+    def forward(self, features: Tensor, question: Question) -> Tensor:
+        """Takes (context or target tokens, dim) and gives (asked tokens, target dim)."""
 
     @abstractmethod
-    def flops(self, context: Packing, targets: Packing) -> int:
+    def flops(self, question: Question) -> int:
         """Counts the operations of one forward pass."""
 
 
@@ -50,21 +59,54 @@ class Joint(AbstractPredictor):
     heads: int = 6
     mlp_ratio: float = 4.0
     position_scale: float = 1.0  # of the sines, as in the encoder
+    mask_token: MaskToken = field(default="learned", metadata={AS_BEFORE: "learned"})
 
     def __post_init__(self) -> None:
         check_width(self.dim, self.heads, self.layers)
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
-        return JointPredictor(self, grid, dim, target_dim)
+        return TransformerPredictor(self, grid, dim, target_dim, by_block=False)
 
 
-class JointPredictor(Predictor):
-    """Context features and mask embeddings, with positions, in one segment per sample."""
+@dataclass(frozen=True, kw_only=True)
+class PerTarget(AbstractPredictor):
+    """A narrow transformer that is called once per target block: blocks do not see each other.
 
-    def __init__(self, settings: Joint, grid: Grid, dim: int, target_dim: int) -> None:
+    As in I-JEPA. A patch that lies in several blocks is predicted several times.
+    """
+
+    dim: int = 192
+    layers: int = 6
+    heads: int = 6
+    mlp_ratio: float = 4.0
+    position_scale: float = 1.0
+    mask_token: MaskToken = "learned"
+
+    def __post_init__(self) -> None:
+        check_width(self.dim, self.heads, self.layers)
+
+    def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
+        return TransformerPredictor(self, grid, dim, target_dim, by_block=True)
+
+
+class TransformerPredictor(Predictor):
+    """Context features and mask tokens, with positions, in one segment per question."""
+
+    def __init__(
+        self,
+        settings: Joint | PerTarget,
+        grid: Grid,
+        dim: int,
+        target_dim: int,
+        *,
+        by_block: bool,
+    ) -> None:
         super().__init__()
+        self.reads = "context"
+        self.by_block = by_block
         self.narrow = nn.Linear(dim, settings.dim)
-        self.mask_embedding = nn.Parameter(torch.zeros(settings.dim))
+        self.mask_embedding = mask_embedding(settings.mask_token, settings.dim)
+        self.noisy = settings.mask_token == "noise"
         self.transformer = Transformer(
             settings.dim, settings.layers, settings.heads, settings.mlp_ratio
         )
@@ -73,17 +115,41 @@ class JointPredictor(Predictor):
         self.register_buffer("positions", positions, persistent=False)
         self.positions: Tensor
 
-    def forward(self, features: Tensor, context: Packing, targets: Packing) -> Tensor:
-        seen = self.narrow(features) + self.positions[context.place]
-        asked = self.mask_embedding + self.positions[targets.place]
-        joined = join(context, targets)
+    def forward(self, features: Tensor, question: Question) -> Tensor:
+        seen = self.narrow(features) + self.positions[question.context.place]
+        place = question.asked.place
+        asked = self.positions[place]
+        if self.mask_embedding is not None:
+            asked = self.mask_embedding + asked
+        if self.noisy:
+            asked = asked + mask_noise(question, self.positions)[place]
+        context = question.context
+        if self.by_block:
+            context, rows = question.repeat_context()
+            seen = seen.index_select(0, rows)
+        joined = join(context, question.asked)
         tokens = torch.cat([seen, asked.to(seen.dtype)]).index_select(0, joined.order)
         tokens = self.transformer(tokens, joined.segments)
         predicted: Tensor = self.widen(tokens.index_select(0, joined.second))
         return predicted
 
-    def flops(self, context: Packing, targets: Packing) -> int:
-        ends = self.narrow.weight.numel() * context.segments.total
-        ends += self.widen.weight.numel() * targets.segments.total
-        lengths = zip(context.segments.lengths, targets.segments.lengths, strict=True)
+    def flops(self, question: Question) -> int:
+        ends = self.narrow.weight.numel() * question.context.segments.total
+        ends += self.widen.weight.numel() * question.asked.segments.total
+        context = question.repeat_context()[0] if self.by_block else question.context
+        lengths = zip(context.segments.lengths, question.asked.segments.lengths, strict=True)
         return 2 * ends + self.transformer.flops(Segments(tuple(map(sum, lengths))))
+
+
+def mask_embedding(kind: MaskToken, dim: int) -> nn.Parameter | None:
+    """Returns what stands in for a hidden patch, if it is learned."""
+    return nn.Parameter(torch.zeros(dim)) if kind == "learned" else None
+
+
+def mask_noise(question: Question, like: Tensor) -> Tensor:
+    """Draws a stand-in for each patch of the grid, in the shape (patches, dim) of `like`.
+
+    One for all samples of a step, so that any slice of a batch is given what the whole is.
+    """
+    noise = torch.randn(like.shape, generator=question.generator("mask token"))
+    return NOISE * noise.to(like.device, non_blocking=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ablate.model.jepa import Prediction
 from ablate.model.objectives import AbstractObjective
+from ablate.model.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class PositionGuess:
 
     def loss(self, prediction: Prediction, objective: AbstractObjective) -> Tensor:
         """The loss of this guess on a batch that it has not learned from yet."""
-        guess = (self._sum / self._weight).index_select(0, prediction.targets.place)
-        return prediction.against(guess, objective)
+        mean = (self._sum / self._weight).index_select(0, prediction.targets.place)
+        return prediction.against(objective.guess(mean), objective)
 
     def hear(self, prediction: Prediction) -> None:
         """Keeps the targets of a part of a step, until it learns."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ablate.model.jepa import Prediction
+from ablate.model.prediction import Prediction
 from ablate.training.drawing import Drawn
 from ablate.training.health import Health
 

@@ -121,7 +121,7 @@ def test_a_momentum_near_one_still_moves_the_target_encoder():
 def test_the_loss_weighs_samples_alike_whatever_their_number_of_targets():
     patches, mask, valid = ragged_batch()
     prediction = build()(patches, mask, valid)
-    distance = SmoothL1().distance(prediction.predicted, prediction.target)
+    distance = SmoothL1().distance(prediction.predicted, prediction.target, prediction.question)
     means = [distance[prediction.targets.owner == sample].mean() for sample in range(BATCH)]
     assert torch.allclose(prediction.loss(SmoothL1()), torch.stack(means).mean())
 

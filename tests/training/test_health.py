@@ -2,13 +2,17 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 import maskers
 from ablate.chance import generator
-from ablate.model.jepa import Prediction
-from ablate.model.masking import Grid
+from ablate.model.encoder import Encoded
+from ablate.model.masking import Grid, Mask
 from ablate.model.objectives import L2
-from ablate.model.packing import pack
+from ablate.model.prediction import Prediction
+from ablate.model.question import Question
+from ablate.model.showing import Shown
+from ablate.model.targets import Goal
 from ablate.training.health import Health, PositionGuess, effective_rank
 
 NOISE = torch.randn(4000, 16, generator=generator(0, "noise"))
@@ -38,15 +42,23 @@ def test_half_of_the_rank_lost_is_a_collapse_though_the_deviation_grew():
     assert not Health(5.1, 0.1).collapsed(start=Health(10.0, 0.5))
 
 
+def predicted(mask: Mask, values: Tensor, grid: Grid) -> Prediction:
+    """A prediction whose target is the value of each patch's position."""
+    valid = torch.ones(len(mask.context), grid.size, dtype=torch.bool)
+    question = Question(mask=mask, valid=valid, device=torch.device("cpu"))
+    target = values[question.targets.place]
+    encoded = Encoded(tokens=target, layers=())
+    shown = Shown(encoded=encoded, packing=question.context, question=question, replaced=False)
+    return Prediction(question=question, predicted=target, goal=Goal(target), shown=shown)
+
+
 def test_targets_that_only_depend_on_their_position_are_guessed_without_context():
     grid = Grid(2, 4)
     guess = PositionGuess(grid.size, 3, torch.device("cpu"))
     values = torch.randn(grid.size, 3, generator=generator(0, "positions"))
     for step in range(30):
         mask = maskers.Random()(grid, 8, generator=generator(0, step))
-        targets = pack(mask.target_union)
-        target = values[targets.place]
-        prediction = Prediction(target, target, pack(mask.context), targets, targets, targets, 0)
+        prediction = predicted(mask, values, grid)
         last = guess.loss(prediction, L2())
         guess.hear(prediction)
         guess.learn()
