@@ -38,7 +38,8 @@ SETTINGS = (  # what a trial is made of; the seed is added to each
     "optimizer",
     "batching",
 )
-POOLINGS = ("mean", "mean_std", "concat_freq")
+POOLINGS = ("mean", "mean_std", "concat_freq", "max", "summary", "attentive")
+LAYER = re.compile(r"(layer[1-9]\d*|mean_layers)\.")  # before a pooling; else the last one
 DEFAULT_PROBES = {
     "knn": {"type": "ablate.probing.knn.KNN", "k": 10},
     "linear": {"type": "ablate.probing.linear.Logistic"},
@@ -73,7 +74,7 @@ class Study:
     factors: dict[str, dict[str, Node]]  # dotted path into the baseline -> label -> branch
     seeds: tuple[int, ...]
     probes: dict[str, dict[str, Any]]
-    score: str  # probe.pooling
+    score: str  # probe.pooling, or probe.layer3.pooling
     report: Report
     tree: Node  # all of it, for the places of its values
     design: Design = field(default_factory=Design)  # which combinations of levels there are
@@ -242,7 +243,8 @@ def _probes(node: Node, problems: list[str]) -> dict[str, dict[str, Any]]:
 
 def _score(text: Node, probes: dict[str, Any], problems: list[str]) -> str:
     node = text.children.get("score", Node(DEFAULT_SCORE, f"{text.place}: no `score` is written"))
-    probe, _, pooling = str(node.value).partition(".")
+    probe, _, view = str(node.value).partition(".")
+    pooling = LAYER.sub("", view, count=1)
     rule = f"`score` must be probe.pooling, such as `{DEFAULT_SCORE}`"
     if probe not in probes:
         problem = f"there is no probe `{probe}`{did_you_mean(probe, probes)}"

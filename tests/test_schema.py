@@ -3,8 +3,8 @@
 import dataclasses
 
 from ablate import parts, schema
-from ablate.probing.features import POOLINGS
 from ablate.probing.probe import AbstractProbe
+from ablate.probing.views import POOLINGS
 from ablate.schema import DEFAULT_PROBES, SETTINGS
 from ablate.workshop.subjects import Trial
 

@@ -117,9 +117,16 @@ class Loader:
         return derive(self._seed, "crop", epoch, index) % starts
 
 
-def windows(store: ClipStore, index: int, crop_frames: int, normaliser: Normaliser) -> Batch:
-    """Cuts a whole clip into consecutive crops, the last one padded."""
-    starts = range(0, int(store.lengths[index]), crop_frames)
+def windows(
+    store: ClipStore,
+    index: int,
+    crop_frames: int,
+    normaliser: Normaliser,
+    starts: range | None = None,
+) -> Batch:
+    """Cuts a whole clip into consecutive crops, the last one padded, or those at `starts` alone."""
+    if starts is None:
+        starts = range(0, int(store.lengths[index]), crop_frames)
     pieces = [store.piece(index, start, start + crop_frames) for start in starts]
     return _batch(pieces, crop_frames, normaliser)
 

@@ -1,10 +1,12 @@
-"""Frozen features: what an encoder makes of whole clips, pooled to one vector per clip.
+"""Frozen features: what an encoder makes of whole clips, pooled as each view asks.
 
 Long clips are read in consecutive windows and pooled over all of them; padding is left out.
+Features are given out as soon as a clip is complete: neither all clips' tokens nor those of one
+long clip are ever held at once.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, get_args
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,91 +15,195 @@ from torch import Tensor
 
 from ablate.audio.loader import Batch, Normaliser, windows
 from ablate.audio.store import ClipStore
-from ablate.model.encoder import Encoder
+from ablate.model.encoder import Encoded, Encoder
 from ablate.model.masking import Grid
-from ablate.model.packing import pack
+from ablate.model.packing import Packing, pack
 from ablate.model.patchify import AbstractPatchifier
+from ablate.probing.pooling import Sums
+from ablate.probing.views import TOKENS, View
 
-Pooling = Literal["mean", "mean_std", "concat_freq"]
-POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
-Features = dict[Pooling, npt.NDArray[np.float32]]  # each (clips, dim)
+Matrix = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
 
 WINDOWS_AT_ONCE = 64
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Block:
+    """Some rows of features in the order of clips: one a clip, or one a moment or a token."""
+
+    rows: Matrix  # (rows, dim)
+    owners: Indices  # (rows,): the place, among the clips asked for, of each row's clip
+
+
+Blocks = Mapping[View, Block]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """A frozen encoder with all that it takes to show it a clip."""
+
+    encoder: Encoder
+    patchifier: AbstractPatchifier
+    grid: Grid
+    crop_frames: int
+    normaliser: Normaliser
+    device: torch.device
+
+    @torch.no_grad()
+    def encode(self, batch: Batch) -> tuple[Encoded, Packing]:
+        """Encodes windows, (windows, bands, frames), their padding left out."""
+        valid = self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
+        packing = pack(valid, self.device)
+        return self.encoder(self.patchifier.cut(batch.mels.to(self.device)), packing), packing
+
+    def num_layers(self) -> int:
+        """Counts the layers that the encoder gives."""
+        silence = torch.zeros(1, len(self.normaliser.mean), self.crop_frames)
+        whole = torch.ones(1, self.crop_frames, dtype=torch.bool)
+        return len(self.encode(Batch(silence, whole))[0].layers)
+
+
 def encoder_features(
-    encoder: Encoder,
-    patchifier: AbstractPatchifier,
-    grid: Grid,
+    reader: Reader,
     store: ClipStore,
+    clips: Sequence[int],
+    views: Iterable[View],
     *,
-    crop_frames: int,
-    normaliser: Normaliser,
-    device: torch.device,
+    by_moment: bool = False,
     windows_at_once: int = WINDOWS_AT_ONCE,
-) -> Features:
-    """Encodes every clip of `store` and pools its tokens three ways.
+) -> Iterator[Blocks]:
+    """Encodes clips of `store` once and gives their features under every view.
 
-    `mean` over all tokens; `mean_std` adds their standard deviation; `concat_freq` takes the
-    mean over time in each row of the grid and joins the rows, as M2D does
-    (https://arxiv.org/abs/2210.14648): averaging the rows loses what tells pitches apart.
+    With `by_moment` each column of the grid is pooled apart, not each clip.
+    Raises `ValueError` for a view that the encoder does not have.
     """
-    clips, dim = len(store.clips), encoder.dim
-    sums = torch.zeros(clips * grid.freq, dim, dtype=torch.float64)
-    squares = torch.zeros(clips, dim, dtype=torch.float64)
-    counts = torch.zeros(clips * grid.freq, 1, dtype=torch.float64)
-    for batch, owners in _batches(store, crop_frames, normaliser, windows_at_once):
-        packing = pack(patchifier.valid(batch.valid_frames, batch.mels.shape[1]), device)
-        encoded = encoder(patchifier.cut(batch.mels.to(device)), packing)
-        tokens = encoded.tokens.double().cpu()
-        owner = owners[packing.owner.cpu()]
-        cell = owner * grid.freq + packing.place.cpu() // grid.time
-        sums.index_add_(0, cell, tokens)
-        squares.index_add_(0, owner, tokens.square())
-        counts.index_add_(0, cell, torch.ones(len(cell), 1, dtype=torch.float64))
-    rows = (sums / counts).view(clips, -1)
-    count = counts.view(clips, grid.freq, 1).sum(dim=1)
-    mean = sums.view(clips, grid.freq, dim).sum(dim=1) / count
-    std = (squares / count - mean.square()).clamp(min=0).sqrt()
-    return {
-        "mean": _numbers(mean),
-        "mean_std": _numbers(torch.cat([mean, std], dim=1)),
-        "concat_freq": _numbers(rows),
-    }
+    views = list(views)
+    earlier: dict[View, Sums] = {}  # of a clip that goes on in the next batch
+    for batch, owners, complete in _batches(store, clips, reader, windows_at_once):
+        encoded, packing = reader.encode(batch)
+        tokens = _Tokens(packing, owners, reader.grid)
+        blocks = {}
+        for view in views:
+            values = _values(encoded, view)
+            if view.pooling == TOKENS:
+                blocks[view] = tokens.each(values)
+            elif by_moment:
+                blocks[view] = tokens.moments(values, view)
+            else:
+                sums = tokens.sums(values, summary=view.pooling == "summary")
+                if view in earlier:
+                    sums.continue_from(earlier.pop(view))
+                ended = len(sums.total) - (not complete)
+                if not complete:
+                    earlier[view] = sums[ended:]
+                clip = np.arange(ended) + int(owners[0])
+                blocks[view] = Block(sums[:ended].pooled(view.pooling), clip)
+        yield blocks
 
 
-def mel_features(store: ClipStore, normaliser: Normaliser) -> Features:
-    """The baseline without a model: mean and deviation over time of each log-mel band."""
-    mels = [normaliser(store.frames(index)) for index in range(len(store.clips))]
-    pooled = [np.concatenate([mel.mean(axis=0), mel.std(axis=0)]) for mel in mels]
-    return {"mean_std": np.stack(pooled).astype(np.float32)}
+def mel_features(
+    store: ClipStore,
+    normaliser: Normaliser,
+    clips: Sequence[int],
+    views: Iterable[View],
+    *,
+    by_moment: bool = False,
+) -> Iterator[Blocks]:
+    """The baseline without a model: mean and deviation over time of each log-mel band.
+
+    Where moments or tokens are asked for, every frame is given as it is.
+    """
+    for place, index in enumerate(clips):
+        mel = normaliser(store.frames(index))
+        blocks = {}
+        for view in views:
+            whole = by_moment or view.pooling == TOKENS
+            rows = mel if whole else np.concatenate([mel.mean(axis=0), mel.std(axis=0)])[None]
+            blocks[view] = Block(rows.astype(np.float32), np.full(len(rows), place))
+        yield blocks
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """Where the tokens of one batch of windows belong."""
+
+    packing: Packing
+    owners: Tensor  # int64 (windows,): the clip of each
+    grid: Grid
+
+    @property
+    def window(self) -> Tensor:
+        return self.packing.owner.cpu()
+
+    @property
+    def place(self) -> Tensor:
+        return self.packing.place.cpu()
+
+    def sums(self, values: Tensor, *, summary: bool) -> Sums:
+        """Adds up each clip; clips are numbered from the first of the batch."""
+        clip = self.owners - self.owners[0]
+        units = int(clip[-1]) + 1
+        if summary:  # one a window
+            return Sums.of(values, clip, torch.zeros_like(clip), units=units, rows=1)
+        row = self.place // self.grid.time
+        return Sums.of(values, clip[self.window], row, units=units, rows=self.grid.freq)
+
+    def moments(self, values: Tensor, view: View) -> Block:
+        """Pools each column of each window that holds a real patch."""
+        columns = self.grid.time
+        unit = self.window * columns + self.place % columns
+        row = self.place // columns
+        units = len(self.owners) * columns
+        sums = Sums.of(values, unit, row, units=units, rows=self.grid.freq)
+        real = sums.count.sum(dim=(1, 2)) > 0
+        clip = self.owners.repeat_interleave(columns)[real]
+        return Block(sums[real].pooled(view.pooling), clip.numpy())
+
+    def each(self, values: Tensor) -> Block:
+        """Gives every token, in the order of time within a clip."""
+        order = (self.window * self.grid.size + self.place % self.grid.time).argsort(stable=True)
+        return Block(values[order].float().numpy(), self.owners[self.window[order]].numpy())
+
+
+def _values(encoded: Encoded, view: View) -> Tensor:
+    if view.pooling == "summary":
+        if encoded.summary is None:
+            raise ValueError("this encoder has no summary token; take another pooling in `views`")
+        return encoded.summary.cpu()
+    if view.layer is None:
+        return encoded.tokens.cpu()
+    if view.layer == "mean":
+        return torch.stack(encoded.layers).mean(dim=0).cpu()
+    if view.layer > len(encoded.layers):
+        raise ValueError(f"`{view.word}` of an encoder that gives {len(encoded.layers)} layers")
+    return encoded.layers[view.layer - 1].cpu()
 
 
 def _batches(
-    store: ClipStore, crop_frames: int, normaliser: Normaliser, at_once: int
-) -> Iterator[tuple[Batch, Tensor]]:
-    """Yields `at_once` windows of consecutive clips, with the clip that each belongs to.
+    store: ClipStore, clips: Sequence[int], reader: Reader, at_once: int
+) -> Iterator[tuple[Batch, Tensor, bool]]:
+    """Yields `at_once` windows of consecutive clips, the clip of each, and if the last one ends.
 
     The last windows are fewer. A clip may span batches: an hour of sound is no larger a batch.
     """
-    held: list[tuple[Tensor, Tensor, int]] = []  # mel, its valid frames, its clip
-    for index in range(len(store.clips)):
-        clip = windows(store, index, crop_frames, normaliser)
-        for mel, valid_frames in zip(clip.mels, clip.valid_frames, strict=True):
-            held.append((mel, valid_frames, index))
-            if len(held) >= at_once:
-                yield _together(held)
-                held = []
+    held: list[tuple[Batch, int]] = []  # some windows of a clip, and its place
+    room = at_once
+    for place, index in enumerate(clips):
+        starts = range(0, int(store.lengths[index]), reader.crop_frames)
+        while starts:
+            now, starts = starts[:room], starts[room:]
+            held.append((windows(store, index, reader.crop_frames, reader.normaliser, now), place))
+            room -= len(now)
+            if room == 0:
+                yield _together(held, complete=not starts)
+                held, room = [], at_once
     if held:
-        yield _together(held)
+        yield _together(held, complete=True)
 
 
-def _together(held: Sequence[tuple[Tensor, Tensor, int]]) -> tuple[Batch, Tensor]:
-    mels, valid_frames, owners = zip(*held, strict=True)
-    return Batch(torch.stack(mels), torch.stack(valid_frames)), torch.tensor(owners)
-
-
-def _numbers(values: Tensor) -> npt.NDArray[np.float32]:
-    numbers: npt.NDArray[np.float32] = values.float().numpy()
-    return numbers
+def _together(held: Sequence[tuple[Batch, int]], *, complete: bool) -> tuple[Batch, Tensor, bool]:
+    mels = torch.cat([batch.mels for batch, _ in held])
+    valid_frames = torch.cat([batch.valid_frames for batch, _ in held])
+    owners = torch.cat([torch.full((len(batch.mels),), place) for batch, place in held])
+    return Batch(mels, valid_frames), owners, complete

@@ -1,18 +1,18 @@
-"""The nearest-neighbour probe: what lies close together in feature space.
+"""The nearest-neighbour probes: what lies close together in feature space.
 
 Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", CVPR
 2018, sec. 3.4. https://arxiv.org/abs/1805.01978
-Unlike the X-ARES code, which normalises each feature over the clips: here each clip has length
-1, so that the similarity is the cosine.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from ablate.probing.probe import AbstractProbe, Matrix
-from ablate.probing.tasks import Indices
+from ablate.probing.metrics import Scores
+from ablate.probing.probe import AbstractProbe, Lesson
 
 QUERIES_AT_ONCE = 1024
 
@@ -28,22 +28,68 @@ class KNN(AbstractProbe):
     temperature: float = 0.07
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError(f"`k` must be at least 1; got {self.k}")
-        if self.temperature <= 0:
-            raise ValueError(f"`temperature` must be above 0; got {self.temperature}")
+        super().__post_init__()
+        _check(self.k, self.temperature)
 
-    def predict(self, known: Matrix, labels: Indices, asked: Matrix) -> Indices:
-        bank = F.normalize(torch.from_numpy(known), dim=1)
-        classes = torch.from_numpy(labels)
-        guesses = []
-        everything = F.normalize(torch.from_numpy(asked), dim=1)
-        for queries in torch.split(everything, QUERIES_AT_ONCE):
-            cosine, nearest = (queries @ bank.T).topk(min(self.k, len(bank)), dim=1)
-            votes = torch.zeros(len(queries), int(classes.max()) + 1)
-            # less the greatest cosine, so that a small temperature does not overflow
-            weights = ((cosine - cosine[:, :1]) / self.temperature).exp()
-            votes.scatter_add_(1, classes[nearest], weights)
-            guesses.append(votes.argmax(dim=1))
-        guessed: Indices = torch.cat(guesses).numpy()
-        return guessed
+    def predict(self, lesson: Lesson) -> Scores:
+        known, asked = _vectors(lesson)
+        similar = F.normalize(known, dim=1), F.normalize(asked, dim=1)
+        return _vote(*similar, lesson, self.k, self.temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class XaresKNN(AbstractProbe):
+    """The kNN of X-ARES as it is, for comparison with published numbers: not a cosine.
+
+    Zhang et al., "X-ARES: A Comprehensive Framework for Assessing Audio Encoder Performance",
+    2025. https://arxiv.org/abs/2505.16369
+    Its code (https://github.com/jimbozhang/xares, commit 161f0ef) brings each asked clip to
+    length 1, but of the known ones each feature, over the clips: they stay as long as they are,
+    and one of a great norm is a neighbour of everything. Features are not standardised before.
+    """
+
+    k: int = 10
+    temperature: float = 0.07
+
+    standardises: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.k, self.temperature)
+
+    def predict(self, lesson: Lesson) -> Scores:
+        known, asked = _vectors(lesson)
+        similar = F.normalize(known, dim=0), F.normalize(asked, dim=1)
+        return _vote(*similar, lesson, self.k, self.temperature)
+
+
+def _check(k: int, temperature: float) -> None:
+    if k < 1:
+        raise ValueError(f"`k` must be at least 1; got {k}")
+    if temperature <= 0:
+        raise ValueError(f"`temperature` must be above 0; got {temperature}")
+
+
+def _vectors(lesson: Lesson) -> tuple[Tensor, Tensor]:
+    """Returns the features of the known and of the asked."""
+    known, asked = lesson.features[lesson.known], lesson.features[lesson.asked]
+    return torch.from_numpy(known), torch.from_numpy(asked)
+
+
+def _vote(known: Tensor, asked: Tensor, lesson: Lesson, k: int, temperature: float) -> Scores:
+    """Lets the `k` known rows of the greatest product with each asked row vote."""
+    labels = torch.from_numpy(lesson.labels[lesson.known])
+    guesses = []
+    for queries in torch.split(asked, QUERIES_AT_ONCE):
+        similarity, nearest = (queries @ known.T).topk(min(k, len(known)), dim=1)
+        # less the greatest, so that a small temperature does not overflow
+        weights = ((similarity - similarity[:, :1]) / temperature).exp()
+        weights /= weights.sum(dim=1, keepdim=True)
+        if lesson.several:
+            votes = torch.einsum("qk,qkc->qc", weights, labels[nearest].float())
+        else:
+            votes = torch.zeros(len(queries), lesson.classes)
+            votes.scatter_add_(1, labels[nearest], weights)
+        guesses.append(votes)
+    scores: Scores = torch.cat(guesses).numpy()
+    return scores

@@ -1,36 +1,53 @@
 """Tasks: the labels that probes are asked for, and which clips teach and which examine."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from ablate.audio.annotations import Event, Kind, classes_in, events_in, kind_of
 from ablate.audio.clips import ClipInfo, Clips
 
 Indices = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.bool_]  # (clips,), or (clips, classes): several
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What a probe may learn from, choose by, and is examined on: places in a task's clips."""
+
+    known: Indices
+    valid: Indices  # may be empty; of three folds or more, the `known` one before the held-out one
+    asked: Mapping[str, Indices]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One classification task over clips of a store. Every clip belongs to exactly one."""
+    """One task over some clips of a store."""
 
     name: str
+    kind: Kind
     classes: tuple[str, ...]
-    labels: Indices  # (store's clips,); -1 for clips of other tasks
+    clips: Indices  # in the store; all else counts from 0 within them
+    labels: Labels
     parts: dict[str, Indices]  # split -> clips of it; of folds, one part each
     folded: bool
+    events: tuple[tuple[Event, ...], ...] = field(default=())  # of each clip, where times are told
 
-    def examinations(self) -> Iterator[tuple[str, Indices, Indices]]:
-        """Yields (part, clips to learn from, clips to be examined on)."""
-        if self.folded:
-            for name, held_out in self.parts.items():
-                rest = [part for other, part in self.parts.items() if other != name]
-                yield name, np.concatenate(rest), held_out
+    def examinations(self) -> Iterator[Examination]:
+        """Yields the one examination of splits, or one for each fold held out."""
+        nothing = np.zeros(0, dtype=np.int64)
+        if not self.folded:
+            asked = {part: self.parts[part] for part in self.parts if part in ("valid", "test")}
+            known = self.parts.get("train", nothing)
+            yield Examination(known, self.parts.get("valid", nothing), asked)
             return
-        for name in ("valid", "test"):
-            if len(self.parts.get(name, ())):
-                yield name, self.parts["train"], self.parts[name]
+        names = list(self.parts)
+        for place, name in enumerate(names):
+            rest = np.concatenate([self.parts[other] for other in names if other != name])
+            valid = self.parts[names[place - 1]] if len(names) > 2 else nothing
+            yield Examination(rest, valid, {name: self.parts[name]})
 
 
 def find_tasks(clips: Clips | Iterable[ClipInfo]) -> list[Task]:
@@ -56,11 +73,26 @@ def pretraining_clips(clips: Clips | Iterable[ClipInfo]) -> Indices:
 def _task(name: str, clips: Clips) -> Task:
     mine = np.flatnonzero(clips.tasks.equals(name))
     told = clips.labels.take(mine)
-    classes = sorted(told.words)
-    rank = np.array([classes.index(word) for word in told.words], dtype=np.int64)
-    labels = np.full(len(clips), -1, dtype=np.int64)
-    labels[mine] = rank[told.codes]
+    kind = kind_of(told.words)
+    held = [classes_in(word, kind) for word in told.words]
+    classes = tuple(sorted({name for names in held for name in names}))
+    place = {name: place for place, name in enumerate(classes)}
+    labels: Labels
+    if kind == "single":
+        labels = np.array([place[word] for word in told.words], dtype=np.int64)[told.codes]
+    else:
+        holds = [[name in names for name in classes] for names in held]
+        labels = np.array(holds, dtype=np.bool_)[told.codes]
+    events = [events_in(word) for word in told.words] if kind == "events" else []
     folded = not clips.folds.equals("")[mine].all()
     named = (clips.folds if folded else clips.splits).take(mine)
-    parts = {part: mine[named.equals(part)] for part in sorted(named.words)}
-    return Task(name, tuple(classes), labels, parts, folded)
+    return Task(
+        name,
+        kind,
+        classes,
+        mine,
+        labels,
+        {part: np.flatnonzero(named.equals(part)) for part in sorted(named.words)},
+        folded,
+        tuple(events[code] for code in told.codes) if events else (),
+    )

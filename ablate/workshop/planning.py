@@ -15,7 +15,7 @@ from ablate.model.encoder import AbstractEncoder
 from ablate.model.masking import Grid, GridRefusedError
 from ablate.model.predictor import AbstractPredictor
 from ablate.model.targets import AbstractTarget
-from ablate.parts import PartError, Problem, build, resolve
+from ablate.parts import PartError, Problem, build, identity, resolve
 from ablate.probing.probe import AbstractProbe
 from ablate.workshop.combinations import refused
 from ablate.workshop.mask_statistics import realised_shares
@@ -74,7 +74,8 @@ def build_probes(probes: Mapping[str, Any]) -> dict[str, AbstractProbe]:
 
 
 def _probe(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return resolve(build(settings, expect=AbstractProbe))
+    """Writes a probe's protocol as score files do: what it has learnt since stays out."""
+    return identity(build(settings, expect=AbstractProbe))
 
 
 class _Named:

@@ -48,7 +48,7 @@ def run(
             with stop.between_steps():
                 train(folder, subject, sound, device, ranks, emit, stop, state)
             trained = True
-        scored = score(folder, subject, build_probes(probes), sound, device, emit)
+        scored = score(folder, subject, build_probes(probes), sound, device, cache, emit)
     except StoppedError as stopped:
         state.put("preempted", str(stopped))
         return {"state": "preempted", "reason": str(stopped)}

@@ -1,12 +1,16 @@
 """Scores of a run: frozen features of its encoder, and what each probe finds in them.
 
 A score is keyed by the probe's settings and lies in the run's folder: another probe scores the
-same encoder again and never trains it again.
+same encoder again and never trains it again. Pooled features lie in the cache, keyed by the
+content of the encoder and of the sound: another probe reads them again and encodes nothing.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -14,9 +18,12 @@ from safetensors.torch import load_file, save_file
 
 from ablate.files import write_json
 from ablate.model.encoder import Encoder
-from ablate.parts import identity, resolve
-from ablate.probing.features import Features, encoder_features, mel_features
-from ablate.probing.probe import AbstractProbe, examine
+from ablate.parts import identity
+from ablate.probing.features import Blocks, Reader, encoder_features, mel_features
+from ablate.probing.probe import AbstractProbe, Features, examine
+from ablate.probing.shelf import shelved
+from ablate.probing.tasks import Task
+from ablate.probing.views import TOKENS, View
 from ablate.workshop.planning import Emit
 from ablate.workshop.subjects import MelStatistics, RandomInit, Sound, Subject, Trial
 
@@ -29,52 +36,124 @@ def score(
     probes: Mapping[str, AbstractProbe],
     sound: Sound,
     device: torch.device,
+    cache: Path,
     emit: Emit,
 ) -> list[str]:
     """Scores a subject on every task by the probes that have not yet; returns their names."""
-    files = [
-        (name, task, folder / "probes" / task.name / f"{score_key(probe)}.json")
+    files = {
+        (name, task.name): folder / "probes" / task.name / f"{score_key(probe)}.json"
         for name, probe in probes.items()
         for task in sound.tasks
-    ]
-    missing = [(name, task, file) for name, task, file in files if not file.exists()]
-    if not missing:
-        return []
-    features = subject_features(folder, subject, sound, device)
-    for done, (name, task, file) in enumerate(missing):
-        emit({"event": "progress", "label": "probe", "done": done, "total": len(missing)})
-        probe = probes[name]
-        scores = {pooling: examine(probe, matrix, task) for pooling, matrix in features.items()}
-        key, settings = score_key(probe), resolve(probe)
-        write_json(file, {"task": task.name, "key": key, "settings": settings, "scores": scores})
-    return sorted({name for name, _, _ in missing})
+    }
+    missing = [key for key, file in files.items() if not file.exists()]
+    examined, done = Examined(folder, subject, sound, device), 0
+    for task in sound.tasks:
+        asked = {name: probes[name] for name in probes if (name, task.name) in missing}
+        if not asked:
+            continue
+        with tempfile.TemporaryDirectory(prefix="ablate-tokens-") as passing:
+            features = examined.features(task, asked.values(), cache, Path(passing))
+            for name, probe in asked.items():
+                emit({"event": "progress", "label": "probe", "done": done, "total": len(missing)})
+                scores = {
+                    view.word: examine(probe, features[view], task)
+                    for view in examined.views(probe)
+                }
+                told = {"key": score_key(probe), "settings": identity(probe), "scores": scores}
+                write_json(files[name, task.name], {"task": task.name, **told})
+                done += 1
+    return sorted({name for name, _ in missing})
 
 
 def score_key(probe: AbstractProbe) -> str:
     """Hashes a probe's protocol, 10 hex digits."""
-    text = json.dumps(identity(probe), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    return _hash(identity(probe))[:10]
 
 
-def subject_features(
-    folder: Path, subject: Subject, sound: Sound, device: torch.device
-) -> Features:
-    """Computes the pooled features of every clip."""
-    if isinstance(subject, MelStatistics):
-        return mel_features(sound.store, sound.normaliser)
-    if isinstance(subject, RandomInit):
-        twin, encoder = subject, subject.build_encoder()
-    else:
-        twin, encoder = subject.twin, load_encoder(folder, subject)
-    return encoder_features(
-        encoder.to(device).eval(),
-        twin.patchifier,
-        twin.grid,
-        sound.store,
-        crop_frames=twin.crop_frames,
-        normaliser=sound.normaliser,
-        device=device,
-    )
+@dataclass(frozen=True)
+class Examined:
+    """A subject as probes see it."""
+
+    folder: Path
+    subject: Subject
+    sound: Sound
+    device: torch.device
+
+    @cached_property
+    def reader(self) -> Reader | None:
+        """The frozen encoder; None for log-mel statistics."""
+        if isinstance(self.subject, MelStatistics):
+            return None
+        if isinstance(self.subject, RandomInit):
+            twin, encoder = self.subject, self.subject.build_encoder()
+        else:
+            twin, encoder = self.subject.twin, load_encoder(self.folder, self.subject)
+        return Reader(
+            encoder=encoder.to(self.device).eval(),
+            patchifier=twin.patchifier,
+            grid=twin.grid,
+            crop_frames=twin.crop_frames,
+            normaliser=self.sound.normaliser,
+            device=self.device,
+        )
+
+    @cached_property
+    def key(self) -> str:
+        """Hashes all that decides the features: sound, front end, weights and how they are run."""
+        normaliser, reader = self.sound.normaliser, self.reader
+        told: list[object] = [self.sound.store.digest, identity(self.subject.mel)]
+        numbers = [normaliser.mean.tobytes(), normaliser.std.tobytes()]
+        if reader is not None and not isinstance(self.subject, MelStatistics):
+            parts = (self.subject.encoder, self.subject.patchifier)
+            told += [*map(identity, parts), self.subject.crop_frames]
+            state = reader.encoder.state_dict()
+            numbers += [state[name].cpu().numpy().tobytes() for name in sorted(state)]
+        return _hash(told, numbers)[:20]
+
+    def views(self, probe: AbstractProbe) -> Sequence[View]:
+        """Lists the views that a probe examines; log-mel statistics have one, or their frames."""
+        if self.reader is None:
+            return [View(TOKENS if probe.reads_tokens else "mean_std")]
+        return probe.views.of(self.reader.num_layers())
+
+    def features(
+        self, task: Task, probes: Iterable[AbstractProbe], cache: Path, passing: Path
+    ) -> dict[View, Features]:
+        """Gives the features of a task's clips under every view that the probes ask for.
+
+        One vector a clip is kept in the cache; tokens and moments, which are many, pass.
+        """
+        views = dict.fromkeys(view for probe in probes for view in self.views(probe))
+        by_moment = task.kind == "events"
+        kept = [view for view in views if view.pooling != TOKENS and not by_moment]
+
+        def produce(asked: Sequence[View]) -> Iterator[Blocks]:
+            store, clips, reader = self.sound.store, task.clips.tolist(), self.reader
+            if reader is None:
+                return mel_features(store, self.sound.normaliser, clips, asked, by_moment=by_moment)
+            return encoder_features(reader, store, clips, asked, by_moment=by_moment)
+
+        found: dict[View, Features] = {}
+        for folder, some in (
+            (cache / "features" / self.key / task.name, kept),
+            (passing, [view for view in views if view not in kept]),
+        ):
+            found |= shelved(
+                folder, some, produce, num_clips=len(task.clips), seconds=self._seconds()
+            )
+        return found
+
+    def _seconds(self) -> float:
+        """The time from one moment to the next."""
+        reader, hop = self.reader, self.sound.hop_seconds
+        return hop if reader is None else hop * reader.crop_frames / reader.grid.time
+
+
+def _hash(told: object, numbers: Iterable[bytes] = ()) -> str:
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for piece in numbers:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def save_encoder(folder: Path, encoder: Encoder, sound: Sound) -> None:

@@ -1,0 +1,60 @@
+"""Pooling: many tokens become one vector, summed up as they come so that none need be kept."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ablate.probing.views import Pooling
+
+
+@dataclass
+class Sums:
+    """What the tokens of each of some units, clips or moments, add up to; float64."""
+
+    total: Tensor  # (units, rows, dim)
+    count: Tensor  # (units, rows, 1)
+    squares: Tensor  # (units, dim)
+    greatest: Tensor  # (units, dim)
+
+    @classmethod
+    def of(cls, tokens: Tensor, unit: Tensor, row: Tensor, *, units: int, rows: int) -> "Sums":
+        """Adds up (tokens, dim) by the unit and the row of the grid that each belongs to."""
+        tokens, dim = tokens.double(), tokens.shape[1]
+        cell = unit * rows + row
+        total = tokens.new_zeros(units * rows, dim).index_add_(0, cell, tokens)
+        count = tokens.new_zeros(units * rows, 1).index_add_(0, cell, tokens.new_ones(len(cell), 1))
+        squares = tokens.new_zeros(units, dim).index_add_(0, unit, tokens.square())
+        greatest = tokens.new_full((units, dim), -torch.inf).scatter_reduce_(
+            0, unit.unsqueeze(1).expand_as(tokens), tokens, "amax"
+        )
+        return cls(total.view(units, rows, dim), count.view(units, rows, 1), squares, greatest)
+
+    def __getitem__(self, chosen: slice | Tensor) -> "Sums":
+        return Sums(
+            self.total[chosen], self.count[chosen], self.squares[chosen], self.greatest[chosen]
+        )
+
+    def continue_from(self, earlier: "Sums") -> None:
+        """Adds what came before of the first unit."""
+        self.total[0] += earlier.total[0]
+        self.count[0] += earlier.count[0]
+        self.squares[0] += earlier.squares[0]
+        self.greatest[0] = torch.maximum(self.greatest[0], earlier.greatest[0])
+
+    def pooled(self, pooling: Pooling) -> npt.NDArray[np.float32]:
+        """Returns a vector for each unit, (units, dim), or as wide as the pooling makes it."""
+        count = self.count.sum(dim=1)
+        mean = self.total.sum(dim=1) / count
+        if pooling == "concat_freq":
+            # a row without a real patch tells nothing; it stays 0
+            found = (self.total / self.count.clamp(min=1)).flatten(start_dim=1)
+        elif pooling == "mean_std":
+            std = (self.squares / count - mean.square()).clamp(min=0).sqrt()
+            found = torch.cat([mean, std], dim=1)
+        else:
+            found = self.greatest if pooling == "max" else mean
+        numbers: npt.NDArray[np.float32] = found.float().numpy()
+        return numbers

@@ -1,0 +1,145 @@
+"""What a score is keyed by, and that features are computed once and never mistaken."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ablate.files import read_json
+from ablate.launching import ledger
+from ablate.parts import build
+from ablate.probing.knn import KNN
+from ablate.probing.linear import Logistic
+from ablate.probing.views import Views
+from ablate.workshop.planning import plan
+from ablate.workshop.scoring import ENCODER, Examined, score, score_key
+from ablate.workshop.subjects import Trial, open_sound
+
+CPU = torch.device("cpu")
+
+
+def silent(event):
+    """Hears nothing."""
+
+
+@pytest.fixture
+def trial(settings):
+    return build(settings, expect=Trial)
+
+
+@pytest.fixture
+def sound(trial, cache):
+    return open_sound(trial.data, trial.mel, cache)
+
+
+def scored(folder, subject, probes, sound, cache):
+    return score(folder, subject, probes, sound, CPU, cache, silent)
+
+
+def scores_of(folder, probe, task="speech"):
+    return read_json(folder / "probes" / task / f"{score_key(probe)}.json")["scores"]
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """Counts the clips that are encoded."""
+    from ablate.workshop import scoring
+
+    counts = [0]
+    encode = scoring.encoder_features
+
+    def counting(reader, store, clips, views, **options):
+        counts[0] += len(clips)
+        return encode(reader, store, clips, views, **options)
+
+    monkeypatch.setattr(scoring, "encoder_features", counting)
+    return counts
+
+
+def test_scores_of_the_first_release_keep_their_keys():
+    keys = [score_key(probe) for probe in (KNN(k=10), KNN(k=3), Logistic())]
+    assert keys == ["33dd0e94ee", "d2dfca2159", "bea21a3c7d"]
+
+
+def test_a_score_file_of_the_first_release_is_still_read(tmp_path, settings, cache):
+    probes = {"knn": {"type": "ablate.probing.knn.KNN"}}
+    written = plan([settings], probes, cache, silent)["probes"]["knn"]
+    old = {"type": "ablate.probing.knn.KNN", "k": 10, "temperature": 0.07}
+    file = tmp_path / "probes" / "speech" / "33dd0e94ee.json"
+    file.parent.mkdir(parents=True)
+    scores = {"concat_freq": {"valid": 1.0, "test": 2.0, "folds": []}}
+    file.write_text(json.dumps({"task": "speech", "settings": old, "scores": scores}))
+    assert ledger.score(tmp_path, written, "concat_freq") == 2.0
+    assert ledger.missing_probes(tmp_path, {"knn": written}) == []
+
+
+def test_another_probe_reads_the_same_features_again(tmp_path, trial, sound, cache, encoded):
+    own = tmp_path / "features"
+    scored(tmp_path / "run", trial.twin, {"knn": KNN()}, sound, own)
+    assert encoded[0] == len(sound.store.clips)
+    first = scores_of(tmp_path / "run", KNN())
+    assert scored(tmp_path / "run", trial.twin, {"knn": KNN(k=3)}, sound, own) == ["knn"]
+    assert encoded[0] == len(sound.store.clips)
+    assert scores_of(tmp_path / "run", KNN()) == first
+    deeper = KNN(views=Views(poolings=("max",), layers=("each", "mean")))
+    scored(tmp_path / "run", trial.twin, {"deep": deeper}, sound, own)
+    assert encoded[0] == 2 * len(sound.store.clips)
+    assert set(scores_of(tmp_path / "run", deeper)) == {"layer1.max", "mean_layers.max"}
+
+
+def test_what_is_read_back_is_what_was_computed(tmp_path, trial, sound):
+    examined, [task, *_] = Examined(tmp_path, trial.twin, sound, CPU), sound.tasks
+    found = [examined.features(task, [KNN()], tmp_path, tmp_path / str(i)) for i in range(2)]
+    fresh = examined.features(task, [KNN()], tmp_path / "other", tmp_path)
+    for view, features in fresh.items():
+        assert len(features.rows) == len(task.clips)
+        for again in found:
+            assert np.array_equal(again[view].rows, features.rows)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"crop_frames": 32},
+        {"patchifier": {"type": "ablate.model.patchify.Rectangles", "freq": 32, "time": 8}},
+        {"encoder": {"type": "ablate.model.vit.ViT", "dim": 16, "layers": 1, "heads": 4}},
+        {"mel": {"type": "ablate.audio.mel.LogMel", "bands": 32, "f_min": 100.0}},
+        {"data": {"type": "ablate.audio.synthetic.Synthetic", "clips_per_class": 3}},
+    ],
+)
+def test_features_of_another_configuration_lie_elsewhere(settings, cache, tmp_path, change):
+    keys = set()
+    for told in (settings, {**settings, **change}):
+        trial = build(told, expect=Trial)
+        sound = open_sound(trial.data, trial.mel, cache)
+        for subject in (trial.twin, trial.statistics):
+            keys.add(Examined(tmp_path, subject, sound, CPU).key)
+    same_baseline = not {"mel", "data"} & set(change)
+    assert len(keys) == 4 - same_baseline
+
+
+def test_a_run_trained_again_to_other_weights_shares_no_features(tmp_path, trial, sound):
+    state = trial.twin.build_encoder().state_dict()
+    save_file({f"encoder.{name}": value for name, value in state.items()}, tmp_path / ENCODER)
+    first = Examined(tmp_path, trial, sound, CPU).key
+    assert first == Examined(tmp_path, trial.twin, sound, CPU).key  # the same bits
+    weights = load_file(tmp_path / ENCODER)
+    weights["encoder.project.weight"][0, 0] += 1e-6
+    save_file(weights, tmp_path / ENCODER)
+    assert Examined(tmp_path, trial, sound, CPU).key != first
+
+
+def test_scores_of_two_configurations_lie_in_two_places(tmp_path, trial, sound, cache):
+    for probe in (KNN(), KNN(views=Views(layers=("each",))), KNN(k=9), Logistic()):
+        scored(tmp_path, trial.twin, {"probe": probe}, sound, cache)
+    assert len(list((tmp_path / "probes" / "speech").glob("*.json"))) == 4
+
+
+def test_log_mel_statistics_have_one_view(tmp_path, trial, sound):
+    examined = Examined(tmp_path, trial.statistics, sound, CPU)
+    assert [view.word for view in examined.views(KNN(views=Views(layers=("each",))))] == [
+        "mean_std"
+    ]
