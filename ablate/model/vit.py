@@ -23,14 +23,14 @@ from ablate.parts import AS_BEFORE, identity
 
 @dataclass(frozen=True, kw_only=True)
 class ViT(AbstractEncoder):
-    """A ViT. The sizes of the literature (Touvron et al., 2021, for the two smaller ones):
+    """A ViT. The sizes of the literature, the smaller two from Touvron et al., ICML 2021:
 
-    | size  | dim  | layers | heads | parameters |
-    |-------|------|--------|-------|------------|
-    | Tiny  | 192  | 12     | 3     | 5.5 M      |
-    | Small | 384  | 12     | 6     | 21 M       |
-    | Base  | 768  | 12     | 12    | 86 M       |
-    | Large | 1024 | 24     | 16    | 303 M      |
+    | size  | dim  | layers | heads | parameters, with patches of 256 values |
+    |-------|------|--------|-------|----------------------------------------|
+    | Tiny  | 192  | 12     | 3     | 5.4 M                                  |
+    | Small | 384  | 12     | 6     | 21.4 M                                 |
+    | Base  | 768  | 12     | 12    | 85.3 M                                 |
+    | Large | 1024 | 24     | 16    | 302.6 M                                |
     """
 
     dim: int = 384

@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ablate.chance import Chance, generator
+from ablate.model.conformer import Conformer
 from ablate.model.encoder import AbstractEncoder, Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing, pack, pad, real_rows
@@ -26,6 +27,7 @@ from ablate.model.vit import ViT
 
 SQUARES, STRIPS, PIXELS, CLIPS = Grid(3, 5), Grid(1, 15), 8, 4
 SMALL = ViT(dim=16, layers=2, heads=2)
+CONFORMER = Conformer(dim=16, layers=2, heads=2, mlp_dim=24, kernel=5)
 ENCODERS: dict[str, tuple[AbstractEncoder, Grid]] = {
     "plain": (SMALL, SQUARES),
     "post": (replace(SMALL, norm="post"), SQUARES),
@@ -43,6 +45,9 @@ ENCODERS: dict[str, tuple[AbstractEncoder, Grid]] = {
     "sines of time": (replace(SMALL, positions=SineCosine1D()), STRIPS),
     "2-D stem": (replace(SMALL, stem=Convolutional2D(freq=4, time=2)), SQUARES),
     "1-D stem": (replace(SMALL, stem=Speech1D(freq=4, time=2)), SQUARES),
+    "conformer": (CONFORMER, SQUARES),
+    "conformer, dropping": (replace(CONFORMER, hidden="drop"), SQUARES),
+    "conformer, drop path": (replace(CONFORMER, drop_path=0.5, kernel=31), STRIPS),
     "waveform": (replace(SMALL, stem=Waveform(layers=((6, 4, 2), (6, 3, 2)))), STRIPS),
 }
 every_encoder = pytest.mark.parametrize("name", ENCODERS)
@@ -150,3 +155,25 @@ def test_without_chance_nothing_is_left_to_chance(name):
     encoder, (patches, member, _) = build(name), batch()
     first, second = (encoder(patches, pack(member)).tokens for _ in range(2))
     assert torch.equal(first, second)
+
+
+def size(settings: AbstractEncoder, grid: Grid, pixels: int) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in settings.build(grid, pixels).parameters())
+
+
+@pytest.mark.parametrize(
+    ("dim", "layers", "heads", "millions"),
+    [(192, 12, 3, 5.4), (384, 12, 6, 21.4), (768, 12, 12, 86), (1024, 24, 16, 302.6)],
+)
+def test_a_vit_has_the_published_size(dim, layers, heads, millions):
+    found = size(ViT(dim=dim, layers=layers, heads=heads), Grid(8, 64), 256)
+    assert found == pytest.approx(millions * 1e6, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("dim", "heads", "millions"), [(256, 8, 18.4), (768, 12, 88.1)], ids=["small", "large"]
+)
+def test_a_conformer_has_the_published_size(dim, heads, millions):
+    found = size(Conformer(dim=dim, heads=heads), Grid(1, 250), 256)
+    assert found == pytest.approx(millions * 1e6, rel=0.05)
