@@ -18,7 +18,7 @@ import torch
 from ablate.files import read_json
 from ablate.model.masking import Grid
 from ablate.parts import PartError
-from ablate.training.distributed import Ranks, own_device, together
+from ablate.training.distributed import Ranks, heed_slurm, own_device, together
 from ablate.training.record import write_board
 from ablate.training.stopping import Stop, StoppedError
 from ablate.workshop.gallery import draw_gallery
@@ -102,6 +102,7 @@ def main() -> int:
     if arguments.ranks > 1 and "RANK" not in os.environ:
         command = together(arguments.ranks, "ablate.trial", sys.argv[1:])
         os.execv(command[0], command)
+    heed_slurm()
     return run_folder(arguments, stop)
 
 

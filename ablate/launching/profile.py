@@ -28,7 +28,9 @@ class Profile:
     gpus: int = 0
     gpu_type: str = ""
     gpus_as: str = "gpus_per_node"  # how the site spells it: gpus_per_node, gres or gpus
-    cpus: int = 1
+    nodes: int = 1  # of one trial
+    ranks: int = 1  # processes a node that train one trial together, each on a GPU of its own
+    cpus: int = 1  # of a process
     memory: str = ""  # such as 16G
     signal_seconds: int = 90  # how long before the limit a trial is told to stop
     parallel: int = 256  # jobs of one array at a time
@@ -44,7 +46,14 @@ class Profile:
 
     @property
     def device(self) -> str:
-        return "cuda:0" if self.gpus else "cpu"
+        if not self.gpus:
+            return "cpu"
+        return "cuda:0" if self.ranks == 1 else "cuda"  # of each its own
+
+    @property
+    def num_ranks(self) -> int:
+        """How many processes train one trial."""
+        return self.nodes * self.ranks
 
 
 def load(name: str, changes: Mapping[str, Node] | None = None) -> Profile:
@@ -82,6 +91,9 @@ def check(name: str, settings: Mapping[str, Node]) -> Profile:
             problems.append(f"{node.place}: `{key}` {reason}; got {node.plain()!r}")
         else:
             values[key] = _value(key, node.plain())
+    if not problems and 0 < values.get("gpus", 0) < values.get("ranks", 1):
+        problem = f"{values['ranks']} `ranks` a node need a GPU each; `gpus` is {values['gpus']}"
+        problems.append(f"{settings['ranks'].place}: {problem}")
     if problems:
         raise StudyError(problems)
     return Profile(name=name, **values)

@@ -36,6 +36,8 @@ def text(
     more = {"requeue": True, "export": "ALL", **profile.sbatch}
     if after:
         more |= {"dependency": f"afterok:{after}", "kill-on-invalid-dep": "yes"}
+    # a trial of several ranks is a step of its own; the process that looks after it stands aside
+    aside = ["--nodes=1", "--ntasks=1", "--overlap"] if profile.num_ranks > 1 else []
     gpus, kind = profile.gpus, f"{profile.gpu_type}:" if profile.gpu_type else ""
     if gpus:
         spelled = f"gpu:{kind}{gpus}" if profile.gpus_as == "gres" else f"{kind}{gpus}"
@@ -49,7 +51,8 @@ def text(
         qos=profile.qos or None,
         constraint=profile.constraint or None,
         time=profile.minutes,
-        ntasks_per_node=1,
+        nodes=profile.nodes,
+        ntasks_per_node=profile.ranks,
         cpus_per_task=profile.cpus,
         mem=profile.memory or None,
         signal_delay_s=profile.signal_seconds,
@@ -59,6 +62,7 @@ def text(
         setup=setup,
         stderr_to_stdout=True,
         additional_parameters=more,
-        srun_args=[f"--cpus-per-task={profile.cpus}"],  # not handed on since SLURM 22.05
+        # not handed on since SLURM 22.05
+        srun_args=[*aside, f"--cpus-per-task={profile.cpus}"],
     )
     return written

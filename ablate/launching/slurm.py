@@ -179,6 +179,7 @@ class Cluster:
             "probes": str(home / "probes.json"),
             "cache": str(self._cache),
             "device": self._profile.device,
+            "step": self._step(),
             "max_requeues": self._profile.max_requeues,
             "signal_seconds": self._profile.signal_seconds,
         }
@@ -186,6 +187,15 @@ class Cluster:
             folders = [[str(job.folder.absolute()) for job in pack] for pack in packs]
             write_json(home / f"array-{index:02d}.json", {**base, "packs": folders})
         return self._profile.canary and write_canary(home / "canary", configs, base)
+
+    def _step(self) -> list[str]:
+        """Returns what starts a trial of several ranks: a step that spans the job."""
+        profile = self._profile
+        if profile.num_ranks == 1:
+            return []
+        ranks = [f"--ntasks={profile.num_ranks}", f"--ntasks-per-node={profile.ranks}"]
+        spread = [f"--nodes={profile.nodes}", *ranks, f"--cpus-per-task={profile.cpus}"]
+        return ["srun", "--overlap", "--unbuffered", "--kill-on-bad-exit=1", *spread]
 
     def _queue(
         self, home: Path, name: str, arrays: Sequence[list[list[Job]]], done: Submission

@@ -88,7 +88,7 @@ class Job:
         """Runs a trial's process to its end, and writes down what it could not write itself."""
         before = ledger.read_json(folder / "run.json")
         spec = self._spec
-        command = [sys.executable, "-P", "-m", "ablate.trial", str(folder)]
+        command = [*spec["step"], sys.executable, "-P", "-m", "ablate.trial", str(folder)]
         command += ["--probes", spec["probes"], "--device", spec["device"]]
         command += ["--cache", spec["cache"]]
         self._trial = subprocess.Popen(

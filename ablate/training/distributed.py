@@ -15,9 +15,8 @@ from torch import Tensor
 
 from ablate.training.stopping import SIGNALS
 
-PATIENCE = timedelta(
-    minutes=30
-)  # with a rank that is silent; one that has ended is noticed at once
+PATIENCE = timedelta(minutes=30)  # with a silent rank; one that has ended is noticed at once
+FIRST_PORT, NUM_PORTS = 20_000, 10_000  # of which the ranks of a job meet at one
 
 
 def together(count: int, module: str, arguments: Sequence[str]) -> list[str]:
@@ -28,6 +27,21 @@ def together(count: int, module: str, arguments: Sequence[str]) -> list[str]:
     signals = ",".join(number.name for number in SIGNALS)
     ways = ["--standalone", f"--nproc-per-node={count}", f"--signals-to-handle={signals}"]
     return [sys.executable, "-m", "torch.distributed.run", *ways, "-m", module, *arguments]
+
+
+def heed_slurm() -> None:
+    """Takes what `srun` says of several ranks as if `torchrun` had said it.
+
+    The first rank runs where the step was launched from: on the first node of its job.
+    """
+    said = os.environ
+    if "RANK" in said or int(said.get("SLURM_STEP_NUM_TASKS", "1")) == 1:
+        return
+    said["RANK"], said["LOCAL_RANK"] = said["SLURM_PROCID"], said["SLURM_LOCALID"]
+    said["WORLD_SIZE"] = said["SLURM_STEP_NUM_TASKS"]
+    said.setdefault("MASTER_ADDR", said["SLURM_LAUNCH_NODE_IPADDR"])
+    step = int(said["SLURM_JOB_ID"]) + int(said["SLURM_STEP_ID"])
+    said.setdefault("MASTER_PORT", str(FIRST_PORT + step % NUM_PORTS))
 
 
 def own_device(asked: str) -> torch.device:

@@ -1,0 +1,43 @@
+"""A real SLURM, on whose two nodes one trial is trained together."""
+
+import torch
+from safetensors.torch import load
+
+from ablate.launching import commands, ledger, queueing
+
+
+def record(job):
+    return ledger.read_json(job.folder / "run.json") or {}
+
+
+def is_training(job):
+    return record(job).get("state") == "running" and (job.folder / "heartbeat").exists()
+
+
+def assert_same(job, desk):
+    """Sums over ranks are rounded otherwise than sums over a batch; no more may differ."""
+    found = load((job.folder / "encoder.safetensors").read_bytes())
+    for name, value in load(desk.uninterrupted(job)).items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-5)
+
+
+def test_two_nodes_train_what_one_process_trains(site, desk):
+    [job] = desk.jobs("good")
+    cluster = desk.cluster(nodes=2)
+    cluster.submit([job])
+    [outcome] = desk.follow(cluster, [job])
+    assert (outcome.state, outcome.reason) == ("done", None)
+    assert record(job)["ranks"] == 2
+    assert_same(job, desk)
+
+
+def test_two_nodes_that_are_told_to_stop_save_their_trial_and_go_on(site, desk, wait):
+    [job] = desk.jobs("slow")
+    cluster = desk.cluster(nodes=2)
+    cluster.submit([job])
+    wait(lambda: is_training(job))
+    commands.call(["scancel", "--signal=USR2", queueing.last(job.folder).number])
+    [outcome] = desk.follow(cluster, [job])
+    assert outcome.state == "done"
+    assert record(job)["attempt"] == 2
+    assert_same(job, desk)
