@@ -38,19 +38,20 @@ def build(
         reasons |= dict.fromkeys(silent.tolist(), _SILENT)
         records[silent] = -1
     records = records[clips.sounds]  # one sound may serve several tasks
-    return _index(clips, records, reasons, keys, journal, source.edition)
+    return _index(source, records, reasons, keys, journal)
 
 
 def _index(
-    clips: Clips,
+    source: AbstractSource,
     records: Records,
     reasons: dict[int, str],
     keys: Keys,
     journal: Journal,
-    edition: str,
 ) -> Index:
-    synced = journal.sync()
-    kept, left_out = np.flatnonzero(records >= 0), np.flatnonzero(records < 0)
+    clips, synced = source.clips(), journal.sync()
+    kept, bad = np.flatnonzero(records >= 0), np.flatnonzero(records < 0)
+    skipped = [*source.left_out]
+    skipped += [(clips.paths[int(i)], reasons[int(clips.sounds[i])]) for i in bad]
     table, rows, places = clips.take(kept), journal.records, records[kept]
     first, lengths = rows["first"][places], rows["frames"][places]
     return Index(
@@ -59,12 +60,9 @@ def _index(
         lengths=lengths,
         silent=rows["silent"][places] > 0,
         digest=digest_of(table, lambda index: bytes(rows["digest"][places[index]]).decode()),
-        skipped=(
-            clips.paths.take(left_out),
-            Strings.of(reasons[int(clips.sounds[index])] for index in left_out),
-        ),
+        skipped=(Strings.of(path for path, _ in skipped), Strings.of(why for _, why in skipped)),
         keys=keys,
-        edition=edition,
+        edition=source.edition,
         unprobeable=_unprobeable(table),
         synced=synced,
         end=int((first + lengths).max(initial=0)),

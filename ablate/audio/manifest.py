@@ -13,7 +13,7 @@ from pathlib import Path
 from ablate.parts import nearest
 
 NAME = "manifest.csv"
-_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"}
+SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"}
 _SPLIT_NAMES = {"train", "training", "valid", "validation", "val", "dev", "test", "testing", "eval"}
 _SPLITS = {"tr": "train", "va": "valid", "de": "valid", "te": "test", "ev": "test"}
 
@@ -152,7 +152,7 @@ def _row(folder: Path, file: Path, *, label: str, split: str) -> Row:
 
 
 def _sounds(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES)
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
 
 
 def _dealt(folder: Path, labels: dict[Path, str]) -> dict[Path, str]:

@@ -13,9 +13,14 @@ from ablate.audio.clips import ClipInfo, Clips, ClipWriting
 from ablate.parts import nearest
 
 SPLITS = ("train", "valid", "test")
-_SPELLINGS = {
+SPELLINGS = {
     **{split: split for split in SPLITS},
     **{"val": "valid", "validation": "valid", "dev": "valid"},
+}
+SPLIT_WORDS = {  # of files that were named by others
+    **SPELLINGS,
+    **dict.fromkeys(("training", "tr", "bal", "unbal", "balanced", "unbalanced"), "train"),
+    **dict.fromkeys(("testing", "eval", "evaluation"), "test"),
 }
 _UNUSUAL = re.compile(r"^/|[:\\]|//|\./|/\.?$")  # in paths that may be written another way
 
@@ -99,7 +104,7 @@ def _clip(row: dict[str, str], *, label: str, task: str, root: Path) -> ClipInfo
         path=path,
         label=cells.pop(label),
         task=cells.pop("task", "") or task,
-        split=_SPELLINGS.get(split.lower(), split),
+        split=SPELLINGS.get(split.lower(), split),
         fold=cells.pop("fold", ""),
         extra=cells,
     )
@@ -118,5 +123,5 @@ def _row_problems(row: dict[str, str], clip: ClipInfo) -> list[str]:
     elif not clip.split and not clip.fold:
         problems.append("has neither a split nor a fold; give one")
     elif clip.split and clip.split not in SPLITS:
-        problems.append(f"unknown split `{clip.split}`{nearest(clip.split, _SPELLINGS)}")
+        problems.append(f"unknown split `{clip.split}`{nearest(clip.split, SPELLINGS)}")
     return problems

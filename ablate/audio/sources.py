@@ -2,10 +2,11 @@
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +36,18 @@ class AbstractSource(ABC):
 
     @property
     @abstractmethod
+    def left_out(self) -> Sequence[tuple[str, str]]:
+        """What should have been listed but was left out, and why: (path, reason)."""
+
+    @property
+    @abstractmethod
     def edition(self) -> str:
         """Differs where `clips` lists others; quick to ask, for millions of clips too."""
+
+    @property
+    @abstractmethod
+    def has_files(self) -> bool:
+        """Whether each clip is a file of its own, which may change while `edition` does not."""
 
     @abstractmethod
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
@@ -93,9 +104,19 @@ class Folder(AbstractSource):
         return self._clips
 
     @property
+    def left_out(self) -> Sequence[tuple[str, str]]:
+        """Nothing: a line that cannot be used is refused."""
+        return ()
+
+    @property
     def edition(self) -> str:
         """The manifest's content, hashed."""
         return self._edition
+
+    @property
+    def has_files(self) -> bool:
+        """Each clip is one."""
+        return True
 
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
         """Decodes one file."""
@@ -152,7 +173,7 @@ class Folder(AbstractSource):
         return self._manifest.parent / self._clips.paths[index]
 
 
-def decode(file: Path, path: str) -> tuple[npt.NDArray[np.float32], int]:
+def decode(file: Path | BinaryIO, path: str) -> tuple[npt.NDArray[np.float32], int]:
     """Reads a sound file: its samples, mixed to one channel, and its sample rate.
 
     Raises `BadAudioError`, which calls the file `path`.

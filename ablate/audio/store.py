@@ -86,6 +86,7 @@ def open_store(
     """
     folder = cache / store_key(source, front_end)
     index = _complete(folder, source.edition)
+    check_files = check_files and source.has_files
     if index is None or (check_files and not np.array_equal(index.keys, _keys(source))):
         index = _built(source, front_end, folder, probed=probed, progress=progress)
     if probed and index.unprobeable:

@@ -53,9 +53,19 @@ class Synthetic(AbstractSource):
         return self._clips
 
     @property
+    def left_out(self) -> tuple[tuple[str, str], ...]:
+        """Nothing."""
+        return ()
+
+    @property
     def edition(self) -> str:
         """The settings say all."""
         return "made"
+
+    @property
+    def has_files(self) -> bool:
+        """It has none."""
+        return False
 
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
         """Makes one clip."""

@@ -1,0 +1,213 @@
+"""Tar shards: which samples they hold, and where in the shard the bytes of each sound lie.
+
+A sample is the files of one stem, a sound and a JSON with its labels: what webdataset writes.
+Headers are read once; each sound is then read on its own, in any order, by any process.
+"""
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from ablate.audio.clips import ClipInfo, Clips, ClipWriting
+from ablate.audio.manifest import SUFFIXES
+from ablate.audio.reading import SPLIT_WORDS, SPLITS
+from ablate.audio.sources import BadAudioError, decode
+from ablate.parts import nearest
+
+_BLOCK = 512  # bytes, of a tar
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A tar, and what its place says of all of its samples."""
+
+    file: Path
+    name: str  # in the paths of its clips
+    task: str
+    split: str = ""
+    fold: str = ""
+    label: str = ""  # the key in a sample's JSON; without one, samples need no JSON
+    split_key: str = ""  # of the JSON, in the place of `split`
+    labels: frozenset[str] = frozenset()  # that there may be; any, if none is given
+    several: bool = False  # whether a label is several, joined by `;`
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The members of one stem."""
+
+    sounds: tuple[tarfile.TarInfo, ...]
+    described: tarfile.TarInfo | None  # its JSON
+
+
+class Members:
+    """The clips of some shards, and where they lie."""
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self.problems: list[tuple[str, str]] = []  # paths of samples left out, and why
+        self._files = [shard.file for shard in shards]
+        self._stamps = [_stamp(shard.file) for shard in shards]
+        written, places = ClipWriting(), array("q")
+        for number, shard in enumerate(shards):
+            for clip, sound in _clips(shard, self.problems):
+                written.append(clip)
+                places.extend((number, sound.offset_data, sound.size))
+        self.clips: Clips = written.clips()
+        self._places: npt.NDArray[np.int64] = np.frombuffer(places, dtype=np.int64).reshape(-1, 3)
+
+    def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
+        """Decodes one sound: its samples, mixed to one channel, and its sample rate."""
+        return decode(io.BytesIO(self._content(index)), self.clips.paths[index])
+
+    def content_digest(self, index: int) -> str:
+        """Hashes the bytes of one sound."""
+        return hashlib.blake2b(self._content(index), digest_size=16).hexdigest()
+
+    def stamp(self, index: int) -> str:
+        """Tells the shard as it was when it was scanned, and the place in it."""
+        number, offset, size = self._places[index].tolist()
+        return f"{self._stamps[number]} {offset} {size}"
+
+    def _content(self, index: int) -> bytes:
+        number, offset, size = map(int, self._places[index])
+        try:
+            with self._files[number].open("rb") as file:
+                file.seek(offset)
+                return file.read(size)
+        except OSError as error:
+            path = self.clips.paths[index]
+            raise BadAudioError((path, f"cannot be read ({error})")) from error
+
+
+def edition_of(files: Iterable[Path]) -> str:
+    """Hashes where shards lie, how large they are and when they changed."""
+    stamps = json.dumps([[str(file), _stamp(file)] for file in files])
+    return hashlib.blake2b(stamps.encode(), digest_size=16).hexdigest()
+
+
+def _stamp(file: Path) -> str:
+    status = file.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _clips(
+    shard: Shard, problems: list[tuple[str, str]]
+) -> Iterator[tuple[ClipInfo, tarfile.TarInfo]]:
+    """Yields the sound samples of a shard; of the others, says what is wrong with them."""
+    broken = ""
+    try:
+        with shard.file.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            found, broken = _samples(tar, file)
+            for stem, sample in found.items():
+                try:
+                    yield _clip(shard, tar, sample), sample.sounds[0]
+                except _BadSampleError as error:
+                    problems.append((f"{shard.name}/{stem}", str(error)))
+    except (tarfile.TarError, OSError) as error:
+        broken = f"cannot be read as an uncompressed tar ({error})"
+    if broken:
+        problems.append((shard.name, broken))
+
+
+class _BadSampleError(Exception):
+    """A sample that cannot be used; says why."""
+
+
+def _samples(tar: tarfile.TarFile, file: BinaryIO) -> tuple[dict[str, Sample], str]:
+    """Finds the samples of a tar, and says where it breaks off, if it does."""
+    size = file.seek(0, os.SEEK_END)
+    found: dict[str, Sample] = {}
+    last = ""
+    try:
+        for member in tar:
+            last = member.name
+            if member.offset_data + member.size > size:
+                return found, f"breaks off within `{last}`"
+            _sort_in(member, found)
+    except tarfile.TarError:
+        return found, f"breaks off after `{last}`"
+    file.seek(tar.offset)
+    if file.read(_BLOCK) != bytes(_BLOCK):  # what a tar ends with
+        return found, f"breaks off after `{last}`"
+    return found, ""
+
+
+def _sort_in(member: tarfile.TarInfo, found: dict[str, Sample]) -> None:
+    name = PurePosixPath(member.name)
+    if not member.isfile() or name.name.startswith("."):
+        return
+    stem, suffix = str(name.with_suffix("")), name.suffix.lower()
+    sample = found.get(stem, Sample((), None))
+    if suffix in SUFFIXES:
+        found[stem] = Sample((*sample.sounds, member), sample.described)
+    elif suffix == ".json":
+        found[stem] = Sample(sample.sounds, member)
+
+
+def _clip(shard: Shard, tar: tarfile.TarFile, sample: Sample) -> ClipInfo:
+    if len(sample.sounds) != 1:
+        raise _BadSampleError(f"has {len(sample.sounds) or 'no'} sounds; a sample has one")
+    (sound,) = sample.sounds
+    if sound.size == 0:
+        raise _BadSampleError("is empty, 0 bytes")
+    told = _told(tar, sample) if shard.label or shard.split_key else {}
+    return ClipInfo(
+        path=f"{shard.name}/{sound.name}",
+        label=_label(shard, told),
+        task=shard.task,
+        split=_split(told, shard.split_key) if shard.split_key else shard.split,
+        fold=shard.fold,
+    )
+
+
+def _told(tar: tarfile.TarFile, sample: Sample) -> dict[str, Any]:
+    if sample.described is None:
+        raise _BadSampleError("has no JSON beside it")
+    file = tar.extractfile(sample.described)
+    assert file is not None  # it is a plain file
+    try:
+        told = json.load(file)
+    except ValueError as error:
+        raise _BadSampleError(f"has a JSON that cannot be read ({error})") from error
+    if not isinstance(told, dict):
+        raise _BadSampleError(f"has a JSON that is no mapping but {json.dumps(told)[:40]}")
+    return told
+
+
+def _label(shard: Shard, told: dict[str, Any]) -> str:
+    if not shard.label:
+        return ""
+    label = _text(told, shard.label)
+    for word in label.split(";") if shard.several else [label]:
+        if shard.labels and word not in shard.labels:
+            known = nearest(word, shard.labels) if len(shard.labels) <= 50 else ""
+            raise _BadSampleError(f"has the label `{word}`, which the task does not know{known}")
+    return label
+
+
+def _split(told: dict[str, Any], key: str) -> str:
+    word = _text(told, key)
+    if word.lower() not in SPLIT_WORDS:
+        raise _BadSampleError(f"has the unknown split `{word}`{nearest(word, SPLITS)}")
+    return SPLIT_WORDS[word.lower()]
+
+
+def _text(told: dict[str, Any], key: str) -> str:
+    if key not in told:
+        raise _BadSampleError(f"has no `{key}` in its JSON{nearest(key, told)}")
+    value = told[key]
+    if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
+        return ";".join(value)
+    if not isinstance(value, str | int) or value == "":
+        raise _BadSampleError(f"has `{key}` {json.dumps(value)[:40]}; expected a word or a number")
+    return str(value)

@@ -1,0 +1,172 @@
+"""Tar shards as a source: large data sets come as a few thousand files, not as millions.
+
+A shard holds samples as webdataset writes them: a sound and a JSON of one stem. The library
+itself is not used: it streams shards in order, and a batch here is drawn from all clips. A scan
+of the tars' headers tells where each sound lies, and any process reads it from there.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ablate.audio.clips import Clips
+from ablate.audio.reading import SPLIT_WORDS, names_a_folder, several, unusable
+from ablate.audio.sources import AbstractSource, BadAudioError
+from ablate.audio.tar_members import Members, Shard, edition_of
+
+_FOLD = re.compile(r"fold[-_ ]?0*(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TarShards(AbstractSource):
+    """Samples of tar shards, in the order of the shards' names.
+
+    A sample's split or fold is told by the name of its shard (`train-000.tar`, `fold-3.tar`), by
+    that of the shard's folder (`eval/000.tar`), or by a key of its JSON.
+    """
+
+    shards: str | tuple[str, ...]  # paths, with `*` and `?` and `**` as in a shell
+    label: str = "label"  # the key of the JSON to tell apart
+    task: str = ""  # its name in reports; by default that of the shards' folder
+    split: str = ""  # the key of the JSON that holds the split; by default the names tell it
+    on_bad_audio: Literal["raise", "skip"] = "raise"  # of samples that lack a label, too
+    on_silence: Literal["keep", "skip"] = "keep"
+
+    def __post_init__(self) -> None:
+        if not self._patterns:
+            raise ValueError("`shards` names no tar; give a path such as `data/train-*.tar`")
+        if self.task and not names_a_folder(self.task):
+            raise ValueError(unusable(self.task))
+
+    def clips(self) -> Clips:
+        """Lists the samples; the shards are scanned once. Raises `BadAudioError` naming all bad."""
+        if self._members.problems and not self.skips_bad_audio:
+            raise BadAudioError(*self._members.problems)
+        return self._members.clips
+
+    def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
+        """Decodes one sound."""
+        return self._members.read(index)
+
+    def content_digest(self, index: int) -> str:
+        """Hashes one sound's bytes."""
+        return self._members.content_digest(index)
+
+    def stamp(self, index: int) -> str:
+        """Tells the shard, and the place in it."""
+        return self._members.stamp(index)
+
+    @property
+    def left_out(self) -> Sequence[tuple[str, str]]:
+        """Samples without a sound or a label, and shards that break off."""
+        return self._members.problems
+
+    @property
+    def edition(self) -> str:
+        """Size and time of change of every shard, hashed."""
+        return edition_of(self._files)
+
+    @property
+    def has_files(self) -> bool:
+        """A sound changes with its shard, of which `edition` tells."""
+        return False
+
+    @property
+    def location(self) -> str:
+        """The absolute paths of the shards, as they are asked for."""
+        return os.pathsep.join(self._patterns)
+
+    @property
+    def skips_bad_audio(self) -> bool:
+        """As `on_bad_audio` says."""
+        return self.on_bad_audio == "skip"
+
+    @property
+    def skips_silence(self) -> bool:
+        """As `on_silence` says."""
+        return self.on_silence == "skip"
+
+    @property
+    def _patterns(self) -> list[str]:
+        shards = [self.shards] if isinstance(self.shards, str) else self.shards
+        return [str(Path(shard).expanduser().absolute()) for shard in shards if shard]
+
+    @cached_property
+    def _files(self) -> list[Path]:
+        return find_shards(self._patterns)
+
+    @cached_property
+    def _members(self) -> Members:
+        top = Path(os.path.commonpath([file.parent for file in self._files]))
+        shards = [self._shard(file, top) for file in self._files]
+        untold = [shard.name for shard in shards if not (shard.split or shard.fold or self.split)]
+        if untold:
+            raise ValueError(
+                f"the names of shards tell no split: {several([f'`{name}`' for name in untold])}; "
+                "name them like `train-000.tar` or `fold-1.tar`, or give the key of the JSON that "
+                "tells by the setting `split`"
+            )
+        return Members(shards)
+
+    def _shard(self, file: Path, top: Path) -> Shard:
+        split, fold = ("", "") if self.split else split_of(file, top)
+        return Shard(
+            file,
+            name=file.relative_to(top).as_posix(),
+            task=self.task or top.name,
+            split=split,
+            fold=fold,
+            label=self.label,
+            split_key=self.split,
+        )
+
+
+def find_shards(patterns: Sequence[str]) -> list[Path]:
+    """Finds the tars that patterns name, sorted. Raises `ValueError` for those that find none."""
+    found: set[Path] = set()
+    missing = []
+    for pattern in patterns:
+        root = Path(pattern).anchor
+        files = [*Path(root).glob(str(Path(pattern).relative_to(root)))]
+        found |= {file for file in files if file.is_file()}
+        if not files:
+            missing.append(f"there is no shard `{pattern}`")
+    if missing:
+        raise ValueError("\n".join(missing))
+    return sorted(found)
+
+
+def split_of(shard: Path, top: Path) -> tuple[str, str]:
+    """Reads split and fold, one of them empty, from a shard's name or its folders' up to `top`.
+
+    The nearest name that tells one of them counts; both are empty where none does. A folder may
+    be called `test_of_something`: its name tells a split only if it says nothing else.
+    """
+    if told := _told_by(shard.stem):
+        return told
+    for folder in shard.parents:
+        if folder != top and top not in folder.parents:
+            break
+        if all(word in SPLIT_WORDS for word in _words(folder.name)) and (
+            told := _told_by(folder.name)
+        ):
+            return told
+    return "", ""
+
+
+def _told_by(name: str) -> tuple[str, str] | None:
+    if fold := _FOLD.search(name):
+        return "", fold[1]
+    told = {SPLIT_WORDS[word] for word in _words(name) if word in SPLIT_WORDS}
+    return (told.pop(), "") if len(told) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[\W_\d]+", name.lower()) if word]
