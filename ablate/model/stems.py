@@ -13,9 +13,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# channels, kernel and stride of each layer
-Convolutions = tuple[tuple[int, int, int], ...]
-WAV2VEC2: Convolutions = ((512, 10, 5), *((512, 3, 2),) * 4, (512, 2, 2), (512, 2, 2))
+Convolutions = tuple[tuple[int, int], ...]  # kernel and stride of each layer
+WAV2VEC2: Convolutions = ((10, 5), *((3, 2),) * 4, (2, 2), (2, 2))
 
 
 class Stem(nn.Module, ABC):
@@ -95,26 +94,27 @@ class Waveform(AbstractStem):
     needs the whole clip, and padding with it.
     """
 
-    layers: Convolutions = WAV2VEC2  # (channels, kernel, stride) of each
+    layers: Convolutions = WAV2VEC2  # (kernel, stride) of each
+    channels: int = 512  # of every layer
 
     def __post_init__(self) -> None:
         if not self.layers or min(map(min, self.layers)) < 1:
-            raise ValueError(
-                f"`layers` must be (channels, kernel, stride), each from 1; got {self.layers}"
-            )
+            raise ValueError(f"`layers` must be (kernel, stride), each from 1; got {self.layers}")
+        if self.channels < 1:
+            raise ValueError(f"`channels` must be at least 1; got {self.channels}")
 
     @property
     def window(self) -> int:
         """How many samples one token is made of."""
         samples = 1
-        for _, kernel, stride in reversed(self.layers):
+        for kernel, stride in reversed(self.layers):
             samples = (samples - 1) * stride + kernel
         return samples
 
     @property
     def hop(self) -> int:
         """How many samples lie between one token and the next."""
-        return math.prod(stride for *_, stride in self.layers)
+        return math.prod(stride for _, stride in self.layers)
 
     def build(self, pixels: int, dim: int) -> Stem:
         if pixels != self.window:
@@ -122,7 +122,7 @@ class Waveform(AbstractStem):
                 f"these `layers` make a token of {self.window} samples, {self.hop} apart; "
                 f"the patchifier cuts patches of {pixels}"
             )
-        return _Waveform(self.layers, dim)
+        return _Waveform(self.layers, self.channels, dim)
 
 
 class _Linear(Stem):
@@ -184,18 +184,18 @@ class _Speech1D(Stem):
 
 
 class _Waveform(Stem):
-    def __init__(self, layers: Convolutions, dim: int) -> None:
+    def __init__(self, layers: Convolutions, channels: int, dim: int) -> None:
         super().__init__()
-        inputs = (1, *(channels for channels, _, _ in layers))
+        inputs = (1, *(channels,) * (len(layers) - 1))
         self.convolutions = nn.ModuleList(
             nn.Conv1d(before, channels, kernel, stride, bias=False)
-            for before, (channels, kernel, stride) in zip(inputs, layers, strict=False)
+            for before, (kernel, stride) in zip(inputs, layers, strict=True)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(channels) for channels, _, _ in layers)
-        self.norm = nn.LayerNorm(inputs[-1])
-        self.collect = nn.Linear(inputs[-1], dim)
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in layers)
+        self.norm = nn.LayerNorm(channels)
+        self.collect = nn.Linear(channels, dim)
         self._products, frames = self.collect.weight.numel(), 1
-        for before, (channels, kernel, stride) in reversed(list(zip(inputs, layers, strict=False))):
+        for before, (kernel, stride) in reversed(list(zip(inputs, layers, strict=True))):
             self._products += before * channels * kernel * frames
             frames = (frames - 1) * stride + kernel
 

@@ -48,7 +48,7 @@ ENCODERS: dict[str, tuple[AbstractEncoder, Grid]] = {
     "conformer": (CONFORMER, SQUARES),
     "conformer, dropping": (replace(CONFORMER, hidden="drop"), SQUARES),
     "conformer, drop path": (replace(CONFORMER, drop_path=0.5, kernel=31), STRIPS),
-    "waveform": (replace(SMALL, stem=Waveform(layers=((6, 4, 2), (6, 3, 2)))), STRIPS),
+    "waveform": (replace(SMALL, stem=Waveform(layers=((4, 2), (3, 2)), channels=6)), STRIPS),
 }
 every_encoder = pytest.mark.parametrize("name", ENCODERS)
 

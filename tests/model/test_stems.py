@@ -21,7 +21,7 @@ def drawn(*shape: int) -> torch.Tensor:
         (Convolutional2D(freq=64, time=4), 256),
         (Speech1D(freq=64, time=4), 256),
         (Speech1D(freq=5, time=1), 5),
-        (Waveform(layers=((6, 4, 2), (6, 3, 2))), 8),
+        (Waveform(layers=((4, 2), (3, 2)), channels=6), 8),
     ],
 )
 def test_a_stem_sees_one_patch_at_a_time(settings, pixels):
@@ -40,14 +40,13 @@ def test_a_stem_sees_one_patch_at_a_time(settings, pixels):
     ("layers", "window", "hop"), [(WAV2VEC2, 400, 320), (WAV2VEC2[:-1], 240, 160)]
 )
 def test_windows_alone_equal_convolutions_over_the_whole_waveform(layers, window, hop):
-    narrow = tuple((6, kernel, stride) for _, kernel, stride in layers)
-    settings = Waveform(layers=narrow)
+    settings = Waveform(layers=layers, channels=6)
     assert (settings.window, settings.hop) == (window, hop)
     stem = settings.build(window, 8)
     initialise(stem, 0, "stem")
     waveform = drawn(1, 1, window + 6 * hop)
     whole = waveform
-    for convolution, (_, _, stride) in zip(stem.convolutions, narrow, strict=True):
+    for convolution, (_, stride) in zip(stem.convolutions, layers, strict=True):
         whole = F.conv1d(whole, convolution.weight, stride=stride)
         whole = F.gelu(F.layer_norm(whole.mT, (6,)).mT)
     expected = stem.collect(F.layer_norm(whole[0].mT, (6,)))
@@ -75,4 +74,4 @@ def test_a_stem_for_patches_of_another_shape_is_refused(settings, message):
 
 def test_a_convolution_over_nothing_is_refused():
     with pytest.raises(ValueError, match="`layers` must be"):
-        Waveform(layers=((512, 10, 0),))
+        Waveform(layers=((10, 0),))
