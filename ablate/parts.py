@@ -109,7 +109,7 @@ def find(name: str) -> type:
         raise ValueError(f"no module `{error.name}` on Python's path (in `{name}`)") from error
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-        parts = [key for key, value in vars(module).items() if _is_part(value)]
+        parts = [key for key, value in vars(module).items() if is_part(value)]
         raise ValueError(f"`{module_name}` has no part `{class_name}`{nearest(class_name, parts)}")
     return found
 
@@ -123,7 +123,8 @@ def nearest(word: str, words: typing.Iterable[str]) -> str:
     return f"; known: {', '.join(known)}" if known else ""
 
 
-def _is_part(value: object) -> bool:
+def is_part(value: object) -> bool:
+    """Tells whether a value is a class that settings can name."""
     concrete = isinstance(value, type) and not inspect.isabstract(value)
     return concrete and dataclasses.is_dataclass(value)
 
@@ -168,7 +169,7 @@ def _class_for(
 ) -> type | None:
     name = settings.get("type")
     if name is None:
-        if _is_part(expect):
+        if is_part(expect):
             return expect
         problems.append(Problem(path, f"needs a `type`: the dotted path of a {expect.__name__}"))
         return None

@@ -1,61 +1,34 @@
 """The front door: `python -m ablate.study FILE` plans a study, runs what is missing, and reports.
 
-Exit codes: 0 all is done, 1 some trials failed, 2 the study file is wrong, 130 interrupted.
+Exit codes: 0 all is done, 1 some trials failed, 2 the study file is wrong, 3 it would take more
+than its `limits` allow, 130 interrupted.
 """
 
 import argparse
-import shlex
-import signal
+import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from ablate import config
-from ablate.designing import factors, merging, summary
 from ablate.designing import trials as design
 from ablate.files import write_json
-from ablate.launching import backlog, ledger, overview
-from ablate.launching.backlog import Backlog, Run
-from ablate.launching.commands import RefusedError
+from ablate.launching import ledger, overview
+from ablate.launching.endings import DONE, FAILED, INTERRUPTED, OVER, WRONG, ended
+from ablate.launching.endings import listen_for_endings as listen_for_endings
 from ablate.launching.pool import Job, Outcome, Pool
 from ablate.launching.slurm import Cluster
 from ablate.launching.watch import say, stage, terminal, watching
 from ablate.launching.where import HERE, Asked, cluster, hand_over
-from ablate.launching.worker import COMMAND, WorkerDiedError
-from ablate.schema import Study, StudyError
-from ablate.sweep_section import SweepError
+from ablate.launching.worker import COMMAND
+from ablate.prepared import Planned, prepare, say_sweep, tuned, worded
+from ablate.schema import StudyError
 
-DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+__all__ = ["DONE", "FAILED", "INTERRUPTED", "OVER", "WRONG", "Planned", "prepare"]
 STATISTICS_POOLING = "mean_std"  # log-mel statistics have no other
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A study that can be run."""
-
-    study: Study
-    trials: list[design.Trial]
-    plan: dict[str, Any]  # as in plan.json
-
-    @property
-    def runs(self) -> list[Run]:
-        """Every run that the study wants: its trials, their random-init twins, mel statistics."""
-        found = []
-        for trial in self.trials:
-            title = f"{trial.variant}, seed {trial.seed}"
-            found.append(Run(trial.fingerprint, backlog.TRIAL, trial.settings, title))
-            for name in ("twin", "statistics"):
-                other = trial.plan[name]
-                title = f"{other['kind']} {other['fingerprint']}"
-                found.append(Run(other["fingerprint"], other["kind"], other["settings"], title))
-        return found
-
-    def backlog(self, runs: Path, *, retry_failed: bool = False) -> Backlog:
-        return backlog.find(self.runs, runs, self.plan["probes"], retry_failed=retry_failed)
 
 
 def main() -> None:
@@ -100,7 +73,7 @@ def run(
         study = config.load(file, overrides)
         site = cluster(study, where, folders)
         with Pool(folders.cache, size=workers, command=command) as pool:
-            planned = _tuned(prepare(study, pool, console), pool, folders, console)
+            planned = tuned(prepare(study, pool, console), pool, folders, console)
             _draw_gallery(planned, pool, folders, console)
             write_json(folders.reports / study.name / "plan.json", planned.plan)
             if site is not None and (where.dry_run or not where.watch):
@@ -111,23 +84,32 @@ def run(
                 return DONE
             runner = pool if site is None else site
             failed = _work(planned, runner, folders, console, retry_failed=retry_failed)
-        _report(planned, folders, console)
+        _report(planned.plan, folders, console)
         return FAILED if failed else DONE
 
-    return _ended(act, again=["python", "-m", "ablate.study", str(file), *overrides])
+    return ended(act, again=["python", "-m", "ablate.study", str(file), *overrides])
 
 
-def show(file: Path, overrides: Sequence[str] = (), *, command: Sequence[str] = COMMAND) -> int:
+def show(
+    file: Path,
+    overrides: Sequence[str] = (),
+    *,
+    as_json: bool = False,
+    command: Sequence[str] = COMMAND,
+) -> int:
     """Checks a study and says what it would run; returns the exit code. Runs nothing."""
-    console, folders = terminal(), ledger.folders()
+    console, folders = Console(stderr=True) if as_json else terminal(), ledger.folders()
 
     def act() -> int:
         study = config.load(file, overrides)
         with Pool(folders.cache, size=1, command=command) as pool:
             planned = prepare(study, pool, console)
             if study.sweep is not None:
-                _say_sweep(planned, pool, console)
+                say_sweep(planned, pool, console)
         found = planned.backlog(folders.runs)
+        if as_json:
+            sys.stdout.write(json.dumps({**planned.plan, "backlog": found.counts()}) + "\n")
+            return DONE
         for line in (
             *overview.describe(planned.plan, found),
             *overview.preview(planned.plan, folders.runs),
@@ -135,85 +117,40 @@ def show(file: Path, overrides: Sequence[str] = (), *, command: Sequence[str] = 
             say(console, line)
         return DONE
 
-    return _ended(act, again=["ablate", "plan", str(file), *overrides])
+    return ended(act, again=["ablate", "plan", str(file), *overrides])
 
 
-def listen_for_endings() -> None:
-    """Makes the signals that end a session end it in good order: workers would outlive us."""
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _interrupt)
+def report(file: Path, overrides: Sequence[str] = (), *, command: Sequence[str] = COMMAND) -> int:
+    """Writes a study's report from what is on disk, planning it anew; returns the exit code."""
+    console, folders = terminal(), ledger.folders()
+
+    def act() -> int:
+        study = config.load(file, overrides)
+        if study.sweep is not None:  # what it was tuned to stands in its saved plan alone
+            return report_again(study.name)
+        with Pool(folders.cache, size=1, command=command) as pool:
+            planned = prepare(study, pool, console)
+            _draw_gallery(planned, pool, folders, console)
+        write_json(folders.reports / study.name / "plan.json", planned.plan)
+        _report(planned.plan, folders, console)
+        return DONE
+
+    return ended(act, again=["ablate", "report", str(file), *overrides])
 
 
-def _ended(act: Callable[[], int], *, again: Sequence[str]) -> int:
-    """Acts, and turns what can end an act early into words and an exit code."""
-    errors = Console(stderr=True)
-    try:
-        return act()
-    except StudyError as error:
-        say(errors, str(error))
-        return WRONG
-    except WorkerDiedError as error:
-        say(errors, f"{error}; nothing more can be run")
-        return FAILED
-    except (ValueError, OSError) as error:  # a damaged file, a full disk, a folder not ours
-        say(errors, f"{error}; what is done is kept")
-        return FAILED
-    except SweepError as error:
-        say(errors, str(error))
-        return FAILED
-    except RefusedError as error:
-        say(errors, f"{error}; nothing was submitted")
-        return FAILED
-    except KeyboardInterrupt:
-        say(errors, f"interrupted; what is done is kept. To go on: {shlex.join(again)}")
-        return INTERRUPTED
+def report_again(name: str) -> int:
+    """Writes a study's report from its saved plan and what is on disk; returns the exit code."""
+    folders = ledger.folders()
 
+    def act() -> int:
+        plan = ledger.read_json(folders.reports / name / "plan.json")
+        if plan is None:
+            problem = f"{folders.reports / name} holds no plan.json"
+            raise StudyError([f"{problem}; run the study, or name its file"])
+        _report(plan, folders, terminal())
+        return DONE
 
-def prepare(study: Study, pool: Pool, console: Console) -> Planned:
-    """Has a worker check every trial and name it. Raises `StudyError` with all problems."""
-    varied = factors.factors(study)
-    trials = design.trials(study, varied)
-    request = {
-        "do": "plan",
-        "trials": [trial.settings for trial in trials],
-        "inner": [trial.inner for trial in trials],
-        "probes": study.probes,
-    }
-    problems: list[str] = []
-    with stage(console, f"planning {study.name}") as heard:
-        answer = pool.ask(request, heard)
-        if answer["event"] == "error":  # of the probes; the trials may have more
-            problems += [_worded(study, problem) for problem in answer["problems"]]
-            answer = pool.ask({**request, "probes": {}}, heard)
-    problems += design.refused(study, trials, answer["trials"])
-    if problems:
-        raise StudyError(problems)
-    trials = design.planned(trials, answer["trials"])
-    varied, trials = merging.settle(varied, trials)
-    trials = merging.merge(varied, trials)
-    return Planned(study, trials, summary.summary(study, varied, trials, answer))
-
-
-def _tuned(planned: Planned, pool: Pool, folders: ledger.Folders, console: Console) -> Planned:
-    """Sweeps where the study asks for it; what is tuned takes the place of what is written."""
-    study = planned.study
-    if study.sweep is None:
-        return planned
-    from ablate import tuning  # Optuna: only for who asks for it
-
-    _say_sweep(planned, pool, console)
-    found = tuning.tune(study, planned.plan, pool, folders, console)
-    for line in tuning.results(found):
-        say(console, line)
-    return Planned(study, *tuning.plan_tuned(study, planned.plan, found, pool, console))
-
-
-def _say_sweep(planned: Planned, pool: Pool, console: Console) -> None:
-    from ablate import tuning
-
-    tuning.check(planned.study, planned.plan, pool, console)
-    for line in tuning.describe(planned.study, planned.plan):
-        say(console, line)
+    return ended(act, again=["ablate", "report", name])
 
 
 def _work(
@@ -245,7 +182,8 @@ def _score(planned: Planned, job: Job) -> float | None:
     pooling = wanted["pooling"]
     if job.title.startswith("mel_statistics"):
         pooling = STATISTICS_POOLING
-    return ledger.score(job.folder, planned.plan["probes"][wanted["probe"]], pooling)
+    probe = planned.plan["probes"][wanted["probe"]]
+    return ledger.score(job.folder, probe, pooling, part="valid")  # the report opens the test part
 
 
 def _draw_gallery(planned: Planned, pool: Pool, folders: ledger.Folders, console: Console) -> None:
@@ -270,30 +208,17 @@ def _draw_gallery(planned: Planned, pool: Pool, folders: ledger.Folders, console
             answer = pool.ask(request, heard)
         if answer["event"] == "error":
             for problem in answer["problems"]:
-                say(console, f"no pictures: {_worded(planned.study, problem)}")
+                say(console, f"no pictures: {worded(planned.study, problem)}")
             return
         drawn = {**answer, "of": of}
         write_json(folder / "pictures.json", drawn)
     planned.plan["gallery"] = {**drawn, "folder": folder.name}
 
 
-def _report(planned: Planned, folders: ledger.Folders, console: Console) -> None:
+def _report(plan: dict[str, Any], folders: ledger.Folders, console: Console) -> None:
     from ablate.reporting import report  # pandas and matplotlib: only once there is something
 
-    folder = folders.reports / planned.study.name
-    summary = report.write(planned.plan, folders.runs, folder)
-    summary.render(console)
-
-
-def _worded(study: Study, problem: dict[str, Any]) -> str:
-    """Words a problem that belongs to the study and not to one trial."""
-    path = problem["path"]
-    name = f"`{'.'.join(path)}`: " if path else ""
-    return f"{study.tree.nearest(path).place}: {name}{problem['message']}"
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    report.write(plan, folders.runs, folders.reports / plan["study"]).render(console)
 
 
 if __name__ == "__main__":

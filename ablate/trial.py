@@ -22,6 +22,7 @@ from ablate.training.distributed import Ranks, heed_slurm, own_device, together
 from ablate.training.record import write_board
 from ablate.training.stopping import Stop, StoppedError
 from ablate.workshop.gallery import draw_gallery
+from ablate.workshop.part_schema import schemas
 from ablate.workshop.planning import Emit, plan
 from ablate.workshop.running import lend_a_hand, run
 from ablate.workshop.timing import time_maskers
@@ -45,6 +46,8 @@ def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
             return {}
         case "catalogue":
             return catalogue(request["package"])
+        case "schema":
+            return schemas(request["packages"])
         case "zoo":
             grids = [Grid(*sizes) for sizes in request["grids"]]
             folder = Path(request["folder"])

@@ -59,7 +59,7 @@ def desk(tmp_path: Path) -> Path:
     masker = {"type": "maskers.Random", "ratio": 0.6}
     write(good / "config.json", {"kind": "jepa", "settings": {"seed": 0, "masker": masker}})
     write(good / "run.json", {"state": "done"})
-    scores = {"mean": {"valid": 1, "test": 41.25}}
+    scores = {"mean": {"valid": 41.25, "test": 1}}
     write(good / "probes" / "speech" / "a.json", {"settings": KNN, "scores": scores})
     masker = {"type": "maskers.Random", "ratio": 0.8}
     write(bad / "config.json", {"kind": "jepa", "settings": {"seed": 1, "masker": masker}})
@@ -72,7 +72,19 @@ def desk(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "verb", [["--help"], ["status"], ["logs", "aabb"], ["why-different", "aaaa", "aabb"]], ids=str
+    "verb",
+    [
+        ["--help"],
+        ["status"],
+        ["status", "--json"],
+        ["logs", "aabb"],
+        ["show", "aabb"],
+        ["cancel", "masking"],
+        ["retry", "masking", "oom"],
+        ["clean", "--yes"],
+        ["why-different", "aaaa", "aabb"],
+    ],
+    ids=str,
 )
 def test_a_light_verb_loads_nothing_heavy(desk: Path, verb: list[str]) -> None:
     done = ablate(*verb, cwd=desk)
@@ -82,8 +94,9 @@ def test_a_light_verb_loads_nothing_heavy(desk: Path, verb: list[str]) -> None:
 
 def test_help_names_every_verb(desk: Path) -> None:
     text = ablate("--help", cwd=desk).stdout
-    verbs = ("run", "plan", "status", "logs", "manifest", "why-different", "zoo", "bench")
-    assert all(verb in text for verb in verbs)
+    verbs = """run plan status logs cancel retry report why-different show clean doctor init
+        manifest zoo dashboard tensorboard bench"""
+    assert all(f" {verb} " in text for verb in verbs.split())
 
 
 def test_status_lists_states_scores_and_reasons(desk: Path) -> None:

@@ -11,8 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from floors below its own
     ("cli",),
-    ("study", "bench", "zoo"),
+    ("verbs",),
+    ("study", "bench", "zoo", "study_schema", "starter"),
     ("dashboard", "board"),
+    ("prepared",),
     ("tuning",),
     ("sweeping",),
     ("launching", "reporting"),
@@ -33,7 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
 )
 OFFICE = {room for floor in FLOORS[: FLOORS.index(("trial",))] for room in floor}
 AIR = {"files"}  # rooms below the border that the office may know, too
-ERRANDS = {("ablate.cli", "ablate.audio.manifest")}  # a verb that reads folders, not sound
+ERRANDS = {("ablate.verbs.things", "ablate.audio.manifest")}  # a verb that reads folders, not sound
 FOREIGN = {  # library -> the one place that may import it
     "xformers": "ablate/model/attention.py",
     "torchaudio": "ablate/audio/",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +91,30 @@ def test_a_clip_that_is_silent_is_said(desk: Path, capsys: pytest.CaptureFixture
     assert "  1 silent: d.wav\n" in said(capsys)
 
 
+def written() -> dict[str, bytes]:
+    """The report, page and tables, without the pictures of masks."""
+    files = Path("reports/masking").rglob("*.*")
+    return {str(f): f.read_bytes() for f in files if f.suffix in (".md", ".csv", ".html", ".tex")}
+
+
+def test_a_report_is_written_again_from_files_alone(desk: Path) -> None:
+    run()
+    before = written()
+    for file in before:
+        Path(file).unlink()
+    assert study.report_again("masking") == study.DONE
+    assert written() == before != {}
+    shutil.rmtree("reports")
+    assert study.report(Path("study.yaml"), command=STAND_IN) == study.DONE
+    assert written() == before
+
+
+def test_a_plan_for_machines_is_json(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert study.show(Path("study.yaml"), as_json=True, command=STAND_IN) == study.DONE
+    plan = json.loads(said(capsys))
+    assert plan["backlog"]["trainings"] == len(plan["trials"]) == 4
+
+
 HOLES = """\
 study: masking
 baseline:
@@ -138,7 +163,12 @@ def test_every_finished_trial_is_said_with_its_score(
     run()
     lines = [line for line in said(capsys).splitlines() if line.startswith("[")]
     assert len(lines) == 7
-    assert sum("good, seed 0: trained in" in line and "score 45.0" in line for line in lines) == 1
+    assert (
+        sum(
+            "good, seed 0: trained in" in line and "validation score 41.0" in line for line in lines
+        )
+        == 1
+    )
 
 
 def test_a_second_time_nothing_is_run(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,6 +38,16 @@ class Backlog:
     def references(self) -> list[Run]:
         return [run for run in self.start if run.kind != TRIAL]
 
+    def counts(self) -> dict[str, int]:
+        """Counts what is left to do, and what is not."""
+        return {
+            "trainings": len(self.trainings),
+            "references": len(self.references),
+            "scores": len(self.score),
+            "done": len(self.done),
+            "failed": len(self.failed),
+        }
+
     def jobs(self, runs: Path, probes: Mapping[str, Any]) -> list[Job]:
         """Prepares the run folders of all that is to do. References are short, so they go last."""
         wanted = [*self.score, *self.trainings, *self.references]

@@ -8,12 +8,11 @@ from rich.console import Console
 
 from ablate import config
 from ablate.launching import ledger
+from ablate.launching.endings import DONE, ended
 from ablate.launching.pool import Pool
-from ablate.launching.watch import say, stage
-from ablate.launching.worker import COMMAND, Event, WorkerDiedError
+from ablate.launching.watch import stage
+from ablate.launching.worker import COMMAND, Event
 from ablate.schema import StudyError
-
-DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
 Ask = Callable[[Mapping[str, Any]], Event]
 
@@ -22,8 +21,8 @@ def errand(
     act: Callable[[Ask], None], *, title: str, console: Console, command: Sequence[str] = COMMAND
 ) -> int:
     """Acts with a worker to ask; returns the exit code, what ended it early being said."""
-    errors = Console(stderr=True)
-    try:
+
+    def with_a_worker() -> int:
         with Pool(ledger.folders().cache, size=1, command=command) as pool:
 
             def ask(request: Mapping[str, Any]) -> Event:
@@ -34,16 +33,9 @@ def errand(
                 return answer
 
             act(ask)
-    except StudyError as error:
-        say(errors, str(error))
-        return WRONG
-    except WorkerDiedError as error:
-        say(errors, str(error))
-        return FAILED
-    except KeyboardInterrupt:
-        say(errors, "interrupted")
-        return INTERRUPTED
-    return DONE
+        return DONE
+
+    return ended(with_a_worker)
 
 
 def maskers_of(package: str, ask: Ask) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from ablate.files import write_json
 
 State = Literal["planned", "running", "preempted", "stale", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
+FAILURES = ("oom", "nan", "timeout", "node", "error")  # how the reason of a failure begins
 ENDED = ("preempted", "done", "failed", "cancelled")  # as the run's own process wrote it
 
 

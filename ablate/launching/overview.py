@@ -8,6 +8,7 @@ from typing import Any
 from ablate.designing import merging
 from ablate.launching import ledger
 from ablate.launching.backlog import TRIAL, Backlog
+from ablate.launching.tidiness import size
 from ablate.text import differences
 
 Plan = Mapping[str, Any]
@@ -52,19 +53,54 @@ def describe(plan: Plan, found: Backlog) -> list[str]:
 
 
 def status(plan: Plan, runs: Path) -> list[str]:
-    """Lists the trials of a saved plan with their states and scores."""
-    score = plan["score"]
+    """Lists the trials of a saved plan with their states and validation scores."""
+    found = states(plan, runs)
+    counted = ", ".join(f"{count} {state}" for state, count in found["counts"].items())
+    rows = [
+        [
+            trial["fingerprint"],
+            trial["variant"],
+            str(trial["seed"]),
+            trial["state"],
+            "" if trial["valid"] is None else f"{trial['valid']:.1f}",
+            trial["reason"] or "",
+        ]
+        for trial in found["trials"]
+    ]
+    head = ["run", "variant", "seed", "state", "valid", ""]
+    return [f"{plan['study']}: {counted}", *columns([head, *rows])]
+
+
+def states(plan: Plan, runs: Path) -> dict[str, Any]:
+    """Returns the state of each trial of a saved plan, and its score on validation clips.
+
+    The test part is opened by the report alone.
+    """
+    probe, pooling = plan["probes"][plan["score"]["probe"]], plan["score"]["pooling"]
     rows, counts = [], dict.fromkeys(ledger.STATES, 0)
     for trial in plan["trials"]:
         folder = runs / trial["fingerprint"]
         entry = ledger.entry(folder)
         counts[entry.state] += 1
-        value = ledger.score(folder, plan["probes"][score["probe"]], score["pooling"])
-        written = "" if value is None else f"{value:.1f}"
-        rows.append([*_names(trial), entry.state, written, entry.reason or ""])
-    counted = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    head = ["run", "variant", "seed", "state", "score", ""]
-    return [f"{plan['study']}: {counted}", *columns([head, *rows])]
+        rows.append(
+            {
+                "fingerprint": trial["fingerprint"],
+                "variant": variant(trial),
+                "levels": trial["levels"],
+                "seed": trial["seed"],
+                "state": entry.state,
+                "reason": entry.reason,
+                "valid": ledger.score(folder, probe, pooling, part="valid"),
+            }
+        )
+    told = {state: count for state, count in counts.items() if count}
+    return {"study": plan["study"], "counts": told, "trials": rows}
+
+
+def is_open(plan: Plan, runs: Path) -> bool:
+    """Tells whether a trial of a saved plan has not ended yet."""
+    found = (ledger.entry(runs / trial["fingerprint"]).state for trial in plan["trials"])
+    return any(state not in ("done", "failed", "cancelled") for state in found)
 
 
 def preview(plan: Plan, runs: Path) -> list[str]:
@@ -102,8 +138,8 @@ def disk(trials: Sequence[Mapping[str, Any]], runs: Path) -> str:
     there = next(folder for folder in (runs, *runs.absolute().parents) if folder.is_dir())
     free = disk_usage(there).free
     return (
-        f"disk: {_size(sum(kept))} when all is done, {_size(most)} more per worker "
-        f"while it trains; {_size(free)} free in {runs}"
+        f"disk: {size(sum(kept))} when all is done, {size(most)} more per worker "
+        f"while it trains; {size(free)} free in {runs}"
     )
 
 
@@ -140,11 +176,3 @@ def _match(found: Mapping[str, Any]) -> str:
         f"{found['setting']} {found['value']} for {found['share']} {100 * found['wanted']:.1f} %, "
         f"reached {100 * found['reached']:.1f} %"
     )
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

@@ -85,7 +85,7 @@ class Watch:
         if outcome.state != "done":
             return f"{outcome.state}: {outcome.reason}"
         score = self._score_of(outcome.job)
-        scored = f", score {score:.1f}" if score is not None else ""
+        scored = f", validation score {score:.1f}" if score is not None else ""
         if not (outcome.trained or outcome.probed):
             return f"done by another process{scored}"
         what = "trained" if outcome.trained else "scored"

@@ -1,0 +1,59 @@
+"""Run folders that no study refers to, and their end."""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.launching import attendance, ledger
+
+
+@dataclass(frozen=True)
+class Unwanted:
+    """A run folder that could be deleted."""
+
+    folder: Path
+    state: ledger.State
+    bytes: int
+
+
+def unwanted(
+    plans: Iterable[Mapping[str, Any]], runs: Path, *, done: bool = False
+) -> list[Unwanted]:
+    """Lists the run folders of no plan; those that are done only where they are asked for."""
+    wanted = {folder for plan in plans for folder in attendance.folders(plan, runs)}
+    found = []
+    for config in sorted(runs.glob("*/config.json")):
+        folder = config.parent
+        if folder in wanted:
+            continue
+        state = ledger.entry(folder).state
+        if state != "running" and (done or state != "done"):
+            found.append(Unwanted(folder, state, _bytes(folder)))
+    return found
+
+
+def delete(found: Sequence[Unwanted]) -> list[Path]:
+    """Deletes run folders; returns those that somebody has begun to run since."""
+    kept = []
+    for one in found:
+        with ledger.held(one.folder) as mine:
+            if mine:
+                shutil.rmtree(one.folder)
+            else:
+                kept.append(one.folder)
+    return kept
+
+
+def size(count: float) -> str:
+    """Writes bytes for people: `1.2 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,97 @@
+"""A study that can be run: its trials checked and named by a worker, and tuned where it says so."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ablate.designing import factors, merging, summary
+from ablate.designing import trials as design
+from ablate.launching import backlog, ledger
+from ablate.launching.backlog import Backlog, Run
+from ablate.launching.pool import Pool
+from ablate.launching.watch import say, stage
+from ablate.schema import Study, StudyError
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A study that can be run."""
+
+    study: Study
+    trials: list[design.Trial]
+    plan: dict[str, Any]  # as in plan.json
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every run that the study wants: its trials, their random-init twins, mel statistics."""
+        found = []
+        for trial in self.trials:
+            title = f"{trial.variant}, seed {trial.seed}"
+            found.append(Run(trial.fingerprint, backlog.TRIAL, trial.settings, title))
+            for name in ("twin", "statistics"):
+                other = trial.plan[name]
+                title = f"{other['kind']} {other['fingerprint']}"
+                found.append(Run(other["fingerprint"], other["kind"], other["settings"], title))
+        return found
+
+    def backlog(self, runs: Path, *, retry_failed: bool = False) -> Backlog:
+        """Sorts what the study wants by what is left to do."""
+        return backlog.find(self.runs, runs, self.plan["probes"], retry_failed=retry_failed)
+
+
+def prepare(study: Study, pool: Pool, console: Console) -> Planned:
+    """Has a worker check every trial and name it. Raises `StudyError` with all problems."""
+    varied = factors.factors(study)
+    trials = design.trials(study, varied)
+    request = {
+        "do": "plan",
+        "trials": [trial.settings for trial in trials],
+        "inner": [trial.inner for trial in trials],
+        "probes": study.probes,
+    }
+    problems: list[str] = []
+    with stage(console, f"planning {study.name}") as heard:
+        answer = pool.ask(request, heard)
+        if answer["event"] == "error":  # of the probes; the trials may have more
+            problems += [worded(study, problem) for problem in answer["problems"]]
+            answer = pool.ask({**request, "probes": {}}, heard)
+    problems += design.refused(study, trials, answer["trials"])
+    if problems:
+        raise StudyError(problems)
+    trials = design.planned(trials, answer["trials"])
+    varied, trials = merging.settle(varied, trials)
+    trials = merging.merge(varied, trials)
+    return Planned(study, trials, summary.summary(study, varied, trials, answer))
+
+
+def tuned(planned: Planned, pool: Pool, folders: ledger.Folders, console: Console) -> Planned:
+    """Sweeps where the study asks for it; what is tuned takes the place of what is written."""
+    study = planned.study
+    if study.sweep is None:
+        return planned
+    from ablate import tuning  # Optuna: only for who asks for it
+
+    say_sweep(planned, pool, console)
+    found = tuning.tune(study, planned.plan, pool, folders, console)
+    for line in tuning.results(found):
+        say(console, line)
+    return Planned(study, *tuning.plan_tuned(study, planned.plan, found, pool, console))
+
+
+def say_sweep(planned: Planned, pool: Pool, console: Console) -> None:
+    """Checks the study's sweep and says what it turns. Raises `StudyError`."""
+    from ablate import tuning
+
+    tuning.check(planned.study, planned.plan, pool, console)
+    for line in tuning.describe(planned.study, planned.plan):
+        say(console, line)
+
+
+def worded(study: Study, problem: Mapping[str, Any]) -> str:
+    """Words a problem that belongs to the study and not to one trial."""
+    path = problem["path"]
+    name = f"`{'.'.join(path)}`: " if path else ""
+    return f"{study.tree.nearest(path).place}: {name}{problem['message']}"

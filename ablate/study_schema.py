@@ -1,0 +1,58 @@
+"""The door to a study's JSON schema: `ablate show --schema`, for editors to complete from."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from ablate.design_section import DESIGNS
+from ablate.launching.errands import Ask, errand
+from ablate.launching.worker import COMMAND
+from ablate.schema import KEYS, SETTINGS
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def show(packages: Sequence[str], *, command: Sequence[str] = COMMAND) -> int:
+    """Prints the schema; returns the exit code."""
+
+    def act(ask: Ask) -> None:
+        found = ask({"do": "schema", "packages": list(packages)})
+        sys.stdout.write(json.dumps(schema(found), indent=1) + "\n")
+
+    console = Console(stderr=True)
+    return errand(act, title="reading parts", console=console, command=command)
+
+
+def schema(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts a study's keys around what a worker says of the parts."""
+    settings = {name: found["settings"].get(name, {}) for name in SETTINGS}
+    baseline = {"extends": {"type": "string"}, **settings}
+    # a level is a branch, or nothing; a list of plain values is a level a value
+    levels = {
+        name: {"anyOf": [{"type": "array"}, {"type": "object", "additionalProperties": one}]}
+        for name, one in settings.items()
+    }
+    about: dict[str, Any] = {
+        "study": {"type": "string"},
+        "baseline": {
+            "type": "object",
+            "properties": baseline,
+            "additionalProperties": False,
+        },
+        "factors": {"type": "object", "properties": levels},
+        "design": {"enum": list(DESIGNS)},
+        "probes": {"type": "object", "additionalProperties": found["probe"]},
+        "score": {"type": "string"},
+    }
+    return {
+        "$schema": DRAFT,
+        "title": "A study of ablate",
+        "type": "object",
+        "properties": {key: about.get(key, {}) for key in KEYS},
+        "required": ["study", "baseline", "seeds"],
+        "additionalProperties": False,
+        "$defs": found["definitions"],
+    }

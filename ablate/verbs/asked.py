@@ -1,0 +1,82 @@
+"""What verbs are told on the command line, and how what is wrong with it is refused."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+StudyFile = Annotated[Path, typer.Argument(help="A study, a YAML file.", metavar="FILE")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Settings to replace.", metavar="[a.b=c]...")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Default: one a GPU, or one a CPU core.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0: any that is free.")]
+StudyName = Annotated[str, typer.Argument(help="A study's name, or its file.", metavar="STUDY")]
+RunName = Annotated[str, typer.Argument(help="A fingerprint, or how it begins.", metavar="RUN")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def refuse(message: str) -> NoReturn:
+    """Says what is wrong and ends with the exit code for it."""
+    typer.echo(message, err=True)
+    raise typer.Exit(2)
+
+
+def say(lines: Iterable[str]) -> None:
+    """Prints lines."""
+    for line in lines:
+        typer.echo(line)
+
+
+def saved_plans() -> dict[str, Path]:
+    """Finds the plan of every study that has been run here, by the study's name."""
+    from ablate.launching import ledger
+
+    found = sorted(ledger.folders().reports.glob("*/plan.json"))
+    return {path.parent.name: path for path in found}
+
+
+def saved_plan(study: str) -> dict[str, Any]:
+    """Reads the saved plan of a study, which is given by its name or its file."""
+    from ablate.launching import ledger
+    from ablate.text import did_you_mean
+
+    saved, name = saved_plans(), study_name(study)
+    if name not in saved:
+        where = ledger.folders().reports
+        refuse(f"no study `{name}` has a plan in {where}{did_you_mean(name, saved)}")
+    try:
+        return ledger.read_json(saved[name]) or {}
+    except ValueError as error:
+        refuse(str(error))
+
+
+def study_name(study: str) -> str:
+    """Returns a study's name, which a file says itself."""
+    if not is_file(study):
+        return study
+    from ablate import config
+    from ablate.schema import StudyError
+
+    try:
+        name = config.read(Path(study)).at(["study"])
+    except StudyError as error:
+        refuse(str(error))
+    return str(name.value) if name is not None else Path(study).stem
+
+
+def is_file(study: str) -> bool:
+    """Tells a study's file from its name."""
+    return study.endswith((".yaml", ".yml"))
+
+
+def run_folder(fingerprint: str) -> Path:
+    """Finds the run folder whose name begins so."""
+    from ablate.launching import ledger
+
+    try:
+        return ledger.find(ledger.folders().runs, fingerprint)
+    except ValueError as error:
+        refuse(str(error))

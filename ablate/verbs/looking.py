@@ -1,0 +1,108 @@
+"""The verbs that look at what there is, and change nothing."""
+
+import json
+import time
+from typing import Annotated
+
+import click
+import typer
+
+from ablate.verbs.asked import (
+    Json,
+    RunName,
+    refuse,
+    run_folder,
+    saved_plan,
+    saved_plans,
+    say,
+    study_name,
+)
+
+POLL_SECONDS = 2.0
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(help="A study. Default: all.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again until all has ended.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what is done of a study, from its saved plan and its run folders."""
+    from ablate.launching import attendance, ledger, overview
+
+    runs = ledger.folders().runs
+    studies = [study_name(name)] if name is not None else list(saved_plans())
+    try:
+        while True:
+            plans = [saved_plan(study) for study in studies]
+            if as_json:
+                typer.echo(json.dumps([overview.states(plan, runs) for plan in plans]))
+            else:
+                for plan in plans:
+                    say([*overview.status(plan, runs), *attendance.queue(plan, runs)])
+            if not watch or not any(overview.is_open(plan, runs) for plan in plans):
+                return
+            time.sleep(POLL_SECONDS)
+            if not as_json:
+                click.clear()
+    except ValueError as error:
+        refuse(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def logs(
+    fingerprint: RunName,
+    lines: Annotated[int | None, typer.Option("-n", min=1, help="The last lines only.")] = None,
+    follow: Annotated[bool, typer.Option("-f", help="Go on until the run has ended.")] = False,
+) -> None:
+    """Print the log of a run's last attempt."""
+    from ablate.launching import following
+
+    folder = run_folder(fingerprint)
+    if follow:
+        try:
+            for line in following.follow(folder, lines):
+                typer.echo(line)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        return
+    if following.log_of(folder) is None:
+        refuse(f"{folder} has no log yet")
+    text = following.read(folder)
+    say(text[-lines:] if lines else text)
+
+
+def why_different(one: RunName, other: RunName) -> None:
+    """Show the settings in which two runs differ."""
+    from ablate.launching import ledger, overview
+
+    folders = run_folder(one), run_folder(other)
+    first, second = (ledger.read_json(folder / "config.json") or {} for folder in folders)
+    found = overview.changes(
+        {"kind": first["kind"], **first["settings"]}, {"kind": second["kind"], **second["settings"]}
+    )
+    typer.echo(f"{folders[0].name} -> {folders[1].name}: {len(found)} settings differ")
+    say(f"  {line}" for line in found)
+
+
+def show(
+    run: Annotated[str | None, typer.Argument(help="A fingerprint, or how it begins.")] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of a study, for an editor.")
+    ] = False,
+    package: Annotated[
+        list[str] | None, typer.Option(help="With --schema: a package of parts beside `maskers`.")
+    ] = None,
+) -> None:
+    """Show all settings of a run and what it came to; or what a study may say."""
+    if schema:
+        from ablate import study_schema
+
+        raise typer.Exit(study_schema.show(["maskers", *(package or [])]))
+    if run is None:
+        refuse("name a run, or use --schema")
+    from ablate.launching import ledger
+
+    folder = run_folder(run)
+    found = {name: ledger.read_json(folder / f"{name}.json") for name in ("config", "run")}
+    typer.echo(json.dumps({"folder": str(folder), **found}, indent=2, ensure_ascii=False))

@@ -1,0 +1,78 @@
+"""The verbs about sound and maskers, which need no study; and the one that begins a study."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ablate.verbs.asked import Json, refuse
+
+Package = Annotated[str, typer.Argument(help="Whose `__all__` lists maskers.")]
+GridSize = Annotated[str, typer.Option(help="Patches in frequency by patches in time.")]
+
+bench = typer.Typer(no_args_is_help=True)
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="The file to write.")] = Path("studies/mine.yaml"),
+) -> None:
+    """Write a study to begin with, its keys explained."""
+    from ablate import starter
+
+    try:
+        typer.echo(f"wrote {starter.write(file)}; next: ablate plan {file}")
+    except ValueError as error:
+        refuse(str(error))
+
+
+def manifest(
+    folder: Annotated[Path, typer.Argument(help="A data set as it was unpacked.")],
+    layout: Annotated[
+        str, typer.Option(help="subfolder, esc50, speech_commands, fsd50k or audioset")
+    ],
+) -> None:
+    """Write the manifest of a data set: a CSV of paths, labels and splits."""
+    from ablate.audio.manifest import write_manifest
+
+    try:
+        typer.echo(f"wrote {write_manifest(folder, layout)}")
+    except ValueError as error:
+        refuse(str(error))
+
+
+def zoo(
+    package: Package = "maskers",
+    grid: GridSize = "8x64",
+    audio: Annotated[
+        Path | None, typer.Option(help="A sound file to draw on. Default: a synthetic clip.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write. Default: reports/zoo/PACKAGE.")
+    ] = None,
+) -> None:
+    """Show a package's maskers: a table of figures, and a gallery as PNG and HTML."""
+    from ablate import study
+    from ablate import zoo as door
+
+    study.listen_for_endings()
+    raise typer.Exit(door.show(package, grid=grid, audio=audio, out=out))
+
+
+@bench.callback()
+def _several() -> None:
+    """Measure what something costs."""  # with a callback, the one verb keeps its name
+
+
+@bench.command("maskers")
+def bench_maskers(
+    package: Package = "maskers",
+    grid: GridSize = "8x64",
+    batch: Annotated[int, typer.Option(min=1, help="Clips a draw.")] = 256,
+    as_json: Json = False,
+) -> None:
+    """Time a package's maskers beside one uniform draw of the same size."""
+    from ablate import bench as door
+    from ablate import study
+
+    study.listen_for_endings()
+    raise typer.Exit(door.maskers(package, grid=grid, batch=batch, as_json=as_json))

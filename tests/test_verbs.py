@@ -1,0 +1,178 @@
+"""What the verbs change and write, run as a user runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate import config, starter
+
+ROOT = Path(__file__).parents[1]
+ABLATE = [sys.executable, "-c", "from ablate.cli import main; main()"]
+KNN = {"type": "KNN", "k": 10}
+
+
+def ablate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*ABLATE, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(autouse=True)
+def _desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study of three trials, one of them failed; and two runs that no study refers to."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("COLUMNS", "100")
+    for name in ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    plan = {
+        "study": "masking",
+        "probes": {"knn": KNN},
+        "score": {"probe": "knn", "pooling": "mean"},
+        "trials": [
+            {"fingerprint": name, "twin": "t", "statistics": "s", "levels": {"m": name}, "seed": 0}
+            for name in ("done", "failed", "open")
+        ],
+    }
+    write("reports/masking/plan.json", plan)
+    for name, state in (("done", "done"), ("failed", "failed"), ("old", "cancelled")):
+        write(f"runs/{name}/config.json", {"kind": "jepa", "settings": {}})
+        write(f"runs/{name}/run.json", {"state": state, "reason": "oom: of memory"})
+    write("runs/keep/config.json", {"kind": "jepa", "settings": {}})
+    write("runs/keep/run.json", {"state": "done"})
+    scores = {"mean": {"valid": 41.0, "test": 77.0}}
+    write("runs/done/probes/speech/k.json", {"settings": KNN, "scores": scores})
+
+
+def write(path: str, content: Any) -> None:
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
+
+
+def runs() -> list[str]:
+    return sorted(path.name for path in Path("runs").iterdir())
+
+
+def test_status_shows_validation_scores_and_keeps_the_test_part_shut() -> None:
+    text = ablate("status", "masking").stdout
+    assert "41.0" in text
+    assert "77" not in text
+
+
+def test_status_for_machines_is_json() -> None:
+    [found] = json.loads(ablate("status", "--json").stdout)
+    assert found["counts"] == {"planned": 1, "done": 1, "failed": 1}
+    assert [trial["state"] for trial in found["trials"]] == ["done", "failed", "planned"]
+
+
+def test_status_takes_a_study_by_its_file() -> None:
+    Path("question.yaml").write_text("study: masking\n")
+    assert ablate("status", "question.yaml").stdout.startswith("masking: ")
+
+
+def test_status_watches_until_all_has_ended() -> None:
+    with subprocess.Popen([*ABLATE, "status", "--watch"], stdout=subprocess.PIPE) as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline().startswith(b"masking: 1 planned")
+        write("runs/open/run.json", {"state": "done"})
+        assert watching.wait(60) == 0
+
+
+def test_logs_follow_a_run_to_its_end() -> None:
+    folder = Path("runs/open")
+    write("runs/open/config.json", {})
+    (folder / "attempts" / "001").mkdir(parents=True)
+    (folder / "attempts" / "001" / "log.txt").write_text("attempt 1\n")
+    with subprocess.Popen([*ABLATE, "logs", "-f", "open"], stdout=subprocess.PIPE) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == b"attempt 1\n"
+        with (folder / "metrics.jsonl").open("a") as file:
+            file.write('{"step": 7, "loss": 0.5}\n')
+        assert following.stdout.readline() == b"step 7  loss 0.5\n"
+        write("runs/open/run.json", {"state": "done"})
+        assert following.wait(60) == 0
+
+
+def test_only_failures_of_the_kind_that_is_named_are_tried_again() -> None:
+    assert ablate("retry", "masking", "nan").stdout.startswith("0 runs")
+    assert ablate("retry", "masking", "oom").stdout.splitlines()[-1].startswith("1 runs")
+    assert json.loads(Path("runs/failed/run.json").read_text())["state"] == "cancelled"
+
+
+def test_an_unknown_kind_of_failure_is_refused_with_a_suggestion() -> None:
+    done = ablate("retry", "masking", "omm")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "there is no failure of kind `omm` (did you mean `oom`?)\n",
+    )
+
+
+def test_clean_deletes_what_no_study_refers_to_and_keeps_what_is_done() -> None:
+    assert "deleted 1 run folders" in ablate("clean", "--yes").stdout
+    assert runs() == ["done", "failed", "keep"]
+
+
+def test_clean_deletes_what_is_done_when_asked() -> None:
+    ablate("clean", "--done", "--yes")
+    assert runs() == ["done", "failed"]
+
+
+def test_clean_asks_first() -> None:
+    done = subprocess.run([*ABLATE, "clean"], input="n\n", capture_output=True, text=True)
+    assert "delete these 1 run folders?" in done.stdout
+    assert "old" in runs()
+
+
+def test_show_prints_a_run_as_json() -> None:
+    found = json.loads(ablate("show", "failed").stdout)
+    assert found["run"]["reason"] == "oom: of memory"
+
+
+@pytest.mark.parametrize("verb", ["run", "plan", "report"])
+def test_a_study_that_is_not_there_is_refused_with_a_suggestion(verb: str) -> None:
+    Path("question.yaml").write_text("study: masking\n")
+    done = ablate(verb, "questoin.yaml")
+    assert done.returncode == 2
+    assert done.stderr == "questoin.yaml: no such file (did you mean `question.yaml`?)\n"
+
+
+def test_a_mistyped_verb_is_told_the_nearest() -> None:
+    done = ablate("staus")
+    assert done.returncode == 2
+    assert "status" in done.stderr
+
+
+def test_a_starter_is_a_study_and_is_not_overwritten() -> None:
+    assert ablate("init", "studies/mine.yaml").returncode == 0
+    assert config.load(Path("studies/mine.yaml")).name == "mine"
+    with pytest.raises(ValueError, match="is there already"):
+        starter.write(Path("studies/mine.yaml"))
+
+
+def test_every_line_of_the_starter_that_is_commented_out_is_one_too() -> None:
+    text = starter.TEXT.format(file="mine.yaml", name="mine")
+    keys = ("  # optimizer.rate", "# design", "# exclude")
+    for key in keys:
+        text = text.replace(key, key.replace("# ", ""))
+    text = text.replace("design: one_factor # default", "design: grid # default")
+    Path("mine.yaml").write_text(text)
+    assert set(config.load(Path("mine.yaml")).factors) == {"masker", "optimizer.rate"}
+
+
+def test_the_schema_knows_every_key_and_every_part() -> None:
+    found = json.loads(ablate("show", "--schema").stdout)
+    baseline = found["properties"]["baseline"]["properties"]
+    assert {"masker", "budget", "extends"} <= baseline.keys()
+    kinds = [one.get("$ref") for one in baseline["masker"]["anyOf"]]
+    assert "#/$defs/maskers.MultiBlock" in kinds
+    block = found["$defs"]["maskers.MultiBlock"]["properties"]
+    assert block["num_targets"]["type"] == "integer"
+    assert found["$defs"]["maskers.Curriculum"]["properties"]["start"]["anyOf"]
+
+
+def test_this_machine_is_examined() -> None:
+    done = ablate("doctor")
+    assert "a worker starts: torch" in done.stdout
