@@ -20,7 +20,7 @@ from ablate.model.masking import Grid
 from ablate.model.packing import Packing
 from ablate.model.positions import AbstractPositions, Rotary2D
 from ablate.model.stems import AbstractStem, Linear
-from ablate.model.transformer import Layers, Scope, check_width, self_attend
+from ablate.model.transformer import Layers, Scope, check_width, self_attend, times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +145,11 @@ class ConformerLayer(nn.Module):
         self, tokens: Tensor, scope: Scope, lanes: Lanes, kept: Tensor | None = None
     ) -> Tensor:
         """Takes (tokens, dim); `kept` (4, tokens, 1) multiplies what the branches add."""
-        whole = kept if kept is not None else [1.0] * self.BRANCHES
-        tokens = tokens + whole[0] * self.first(tokens)
+        tokens = tokens + times(self.first(tokens), kept, 0)
         attended = self_attend(self.query_key_value(self.norm_attention(tokens)), self.heads, scope)
-        tokens = tokens + whole[1] * self.project(attended)
-        tokens = tokens + whole[2] * self.convolution(tokens, lanes)
-        normed: Tensor = self.norm(tokens + whole[3] * self.second(tokens))
+        tokens = tokens + times(self.project(attended), kept, 1)
+        tokens = tokens + times(self.convolution(tokens, lanes), kept, 2)
+        normed: Tensor = self.norm(tokens + times(self.second(tokens), kept, 3))
         return normed
 
 

@@ -6,6 +6,7 @@ Architecture", CVPR 2023. https://arxiv.org/abs/2301.08243
 
 from torch import Tensor, nn
 
+from ablate.chance import Chance
 from ablate.model.batching import Batching
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Mask
@@ -44,11 +45,12 @@ class JEPA(nn.Module):
         valid: Tensor,
         batching: Batching = "pack",
         *,
-        step: int = 0,
+        chance: Chance | None = None,
     ) -> Prediction:
         """Takes (clips, patches, pixels) on the device; `mask` and `valid` lie on the CPU.
 
-        The mask may hold several samples per clip. `step` keys what chance predicting needs.
+        The mask may hold several samples per clip. `chance` is that of the training step, by
+        default the first.
         """
         question = Question(
             mask=mask,
@@ -56,10 +58,9 @@ class JEPA(nn.Module):
             device=patches.device,
             by_block=self.predictor.by_block,
             padded=batching == "pad",
-            seed=self.seed,
-            step=step,
+            chance=chance or Chance(self.seed, step=0),
         )
-        shown = show(self.encoder, patches, question.context, question)
+        shown = show(self.encoder, patches, question.context, question, chance=question.chance)
         if shown.replaced:
             read = mask.context if self.predictor.reads == "context" else question.union
             features = shown.at(read)

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ablate.chance import generator
+from ablate.chance import Chance, generator
 from ablate.model.attention import Segments
 from ablate.model.masking import Mask
 from ablate.model.packing import Packing, on_device, pack, pad
@@ -23,10 +23,9 @@ class Question:
     mask: Mask
     valid: Tensor  # bool (clips, patches)
     device: torch.device
+    chance: Chance  # of the training step
     by_block: bool = False  # a question per target block, instead of one per sample
     padded: bool = False
-    seed: int = 0
-    step: int = 0
 
     @property
     def copies(self) -> int:
@@ -115,4 +114,4 @@ class Question:
 
     def generator(self, name: str) -> torch.Generator:
         """Returns the chance of this step for one use, the same whatever the slice of a batch."""
-        return generator(self.seed, name, self.step)
+        return generator(self.chance.seed, name, self.chance.step)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ablate.chance import Chance
 from ablate.model.encoder import Encoded, Encoder
 from ablate.model.packing import Packing, pack, real_rows, rows_of
 from ablate.model.question import Question
@@ -34,14 +35,24 @@ class Shown:
         return tokens
 
 
-def show(encoder: Encoder, patches: Tensor, part: Packing, question: Question) -> Shown:
-    """Shows the patches that `part` packs, of (clips, patches, pixels)."""
+def show(
+    encoder: Encoder,
+    patches: Tensor,
+    part: Packing,
+    question: Question,
+    *,
+    chance: Chance | None = None,
+) -> Shown:
+    """Shows the patches that `part` packs, of (clips, patches, pixels).
+
+    `chance` is for an encoder that learns from it.
+    """
     if encoder.hidden == "drop":
-        encoded = encoder(patches, part)
+        encoded = encoder(patches, part, chance=chance)
         return Shown(encoded=encoded, packing=part, question=question, replaced=False)
     whole = pack(question.real, patches.device, copies=question.copies)
     hidden = _hidden(part, whole)
-    encoded = encoder(patches, whole, hidden=hidden)
+    encoded = encoder(patches, whole, hidden=hidden, chance=chance)
     return Shown(encoded=encoded, packing=whole, question=question, replaced=True)
 
 

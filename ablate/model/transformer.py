@@ -45,11 +45,11 @@ class Layer(nn.Module):
     def forward(self, tokens: Tensor, scope: Scope, kept: Tensor | None = None) -> Tensor:
         """Takes (tokens, dim); `kept` (2, tokens, 1) multiplies what the two add."""
         if self.norm == "pre":
-            tokens = tokens + _times(self._attended(self.norm_attention(tokens), scope), kept, 0)
-            return tokens + _times(self._changed(self.norm_mlp(tokens)), kept, 1)
-        attended = _times(self._attended(tokens, scope), kept, 0)
+            tokens = tokens + times(self._attended(self.norm_attention(tokens), scope), kept, 0)
+            return tokens + times(self._changed(self.norm_mlp(tokens)), kept, 1)
+        attended = times(self._attended(tokens, scope), kept, 0)
         tokens = self.norm_attention(tokens + attended)
-        normed: Tensor = self.norm_mlp(tokens + _times(self._changed(tokens), kept, 1))
+        normed: Tensor = self.norm_mlp(tokens + times(self._changed(tokens), kept, 1))
         return normed
 
     def _attended(self, tokens: Tensor, scope: Scope) -> Tensor:
@@ -176,5 +176,6 @@ def initialise(module: nn.Module, seed: int, name: str) -> None:
                 parameter.fill_(1.0 if "norm" in inner and inner.endswith("weight") else 0.0)
 
 
-def _times(added: Tensor, kept: Tensor | None, branch: int) -> Tensor:
+def times(added: Tensor, kept: Tensor | None, branch: int) -> Tensor:
+    """Multiplies what a branch adds, (tokens, dim), by what is kept of it."""
     return added if kept is None else added * kept[branch]

@@ -4,12 +4,13 @@ It is drawn for the *global* batch and cut afterwards: ranks and micro-batches t
 process would.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from torch import Tensor
 
 from ablate.audio.loader import Batch
+from ablate.chance import Chance
 from ablate.model.masking import Mask
 
 
@@ -20,6 +21,7 @@ class Drawn:
     batch: Batch
     valid: Tensor  # bool (clips, patches): no padding
     mask: Mask
+    chance: Chance  # of the step, from the first of these clips on
 
     @property
     def clips(self) -> int:
@@ -49,4 +51,5 @@ class Drawn:
                 self.mask.targets[samples],
                 None if fallback is None else fallback[samples],
             ),
+            replace(self.chance, first=self.chance.first + clips.start),
         )

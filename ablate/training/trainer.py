@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ablate.audio.loader import Batch, Loader
-from ablate.chance import generator
+from ablate.chance import Chance, generator
 from ablate.model.batching import Batching, truncate
 from ablate.model.jepa import JEPA
 from ablate.model.masking import AbstractMasker, Grid
@@ -110,12 +110,12 @@ class Trainer:
             valid=valid,
             content=self._content(batch, valid),
         )
-        return Drawn(batch, valid, truncate(mask, self.batching, chance))
+        return Drawn(batch, valid, truncate(mask, self.batching, chance), Chance(self.seed, step))
 
     def step(self, progress: Progress, step: int, drawn: Drawn) -> None:
         """Takes one step on this rank's part of a global batch, with all other ranks."""
         mine = drawn.parts(self.ranks.count)[self.ranks.rank]
-        losses, used = self._learn(progress, step, mine, self.objective.units(drawn.mask))
+        losses, used = self._learn(progress, mine, self.objective.units(drawn.mask))
         adamw, guess = progress.adamw, progress.guess
         self.ranks.add_up([losses, guess.heard, *adamw.gradients])
         norm = adamw.step(step)
@@ -132,9 +132,7 @@ class Trainer:
             features = self.jepa.probed(self._cut(batch), whole).tokens
         return Health.of(features)
 
-    def _learn(
-        self, progress: Progress, step: int, mine: Drawn, units: int
-    ) -> tuple[Tensor, Counts]:
+    def _learn(self, progress: Progress, mine: Drawn, units: int) -> tuple[Tensor, Counts]:
         """Gathers gradients, part by part; a part's loss counts by its share of `units`.
 
         Returns the loss and that of guessing by position, (2,), and what was used.
@@ -142,8 +140,9 @@ class Trainer:
         losses, used = torch.zeros(2, device=self.device), []
         for part in mine.parts(progress.micro_batches):
             with self._autocast():
+                patches = self._cut(part.batch)
                 prediction = self.jepa(
-                    self._cut(part.batch), part.mask, part.valid, self.batching, step=step
+                    patches, part.mask, part.valid, self.batching, chance=part.chance
                 )
             share = self.objective.units(part.mask) / units
             loss = prediction.loss(self.objective) * share

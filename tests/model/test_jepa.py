@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import maskers
-from ablate.chance import generator
+from ablate.chance import Chance, generator
 from ablate.model.jepa import JEPA
 from ablate.model.masking import Grid, Mask
 from ablate.model.objectives import L2, SmoothL1
@@ -18,8 +18,8 @@ from ablate.model.vit import ViT
 GRID, PIXELS, BATCH = Grid(4, 8), 6, 5
 
 
-def build(seed: int = 0) -> JEPA:
-    encoder = ViT(dim=16, layers=2, heads=2).build(GRID, PIXELS)
+def build(seed: int = 0, **settings: object) -> JEPA:
+    encoder = ViT(dim=16, layers=2, heads=2, **settings).build(GRID, PIXELS)
     initialise(encoder, seed, "encoder")
     target = Teacher().build(encoder, GRID, PIXELS)
     predictor = Joint(dim=8, layers=2, heads=2).build(GRID, encoder.dim, target.dim)
@@ -139,3 +139,13 @@ def test_another_seed_gives_other_weights():
     first, second = (dict(build(seed).encoder.named_parameters()) for seed in (0, 1))
     same = [name for name in first if torch.equal(first[name], second[name])]
     assert all("norm" in name or name.endswith("bias") for name in same)
+
+
+def test_chance_reaches_the_context_encoder_and_not_the_target():
+    patches, mask, valid = ragged_batch()
+    jepa = build(drop_path=0.5)
+    first, second = (
+        jepa(patches, mask, valid, chance=Chance(seed=0, step=step)) for step in (1, 2)
+    )
+    assert not torch.allclose(first.predicted, second.predicted)
+    assert torch.equal(first.target, second.target)

@@ -111,11 +111,13 @@ def assert_alike(first, second):
 SEVERAL = {"type": "maskers.Several", "maskers": [{"type": "maskers.MultiBlock"}], "times": 2}
 
 
+@pytest.mark.parametrize("drop_path", [0.0, 0.5])
 @pytest.mark.parametrize("masker", [{"type": "wired_lab.Wired"}, SEVERAL], ids=["one", "several"])
-def test_a_step_cut_into_parts_is_the_same_step(new_run, cache, masker):
-    whole = alone(new_run("whole", masker=masker), cache)
+def test_a_step_cut_into_parts_is_the_same_step(new_run, settings, cache, masker, drop_path):
+    changes = {"masker": masker, "encoder": {**settings["encoder"], "drop_path": drop_path}}
+    whole = alone(new_run("whole", **changes), cache)
     for parts in (2, 5):
-        cut = new_run("cut", masker=masker, budget={"accumulate": parts})
+        cut = new_run("cut", **changes, budget={"accumulate": parts})
         assert_alike(whole, alone(cut, cache))
         assert cut.name != whole.name
 

@@ -74,6 +74,7 @@ def new_run(settings, cache, tmp_path, trip):
     settings |= {
         "masker": {"type": "tripwire_lab.Tripwire"},
         "budget": {"steps": STEPS, "batch": 4},
+        "encoder": {**settings["encoder"], "drop_path": 0.3},
     }
     [entry] = plan([settings], {}, cache, lambda event: None)["trials"]
     assert entry["problems"] == []
