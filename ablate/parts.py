@@ -196,6 +196,8 @@ def _check_version(
 
 def _value(value: Any, annotation: Any, path: tuple[str, ...], problems: list[Problem]) -> Any:
     expect = _part_of(annotation)
+    if value is None and type(None) in typing.get_args(annotation):
+        return None
     if expect is not None and value is not None:
         if isinstance(value, list | tuple):
             built = [_build(v, expect, (*path, str(i)), problems) for i, v in enumerate(value)]

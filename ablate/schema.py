@@ -34,6 +34,7 @@ SETTINGS = (  # what a trial is made of; the seed is added to each
     "predictor",
     "target",
     "objective",
+    "regulariser",
     "budget",
     "optimizer",
     "batching",

@@ -167,3 +167,8 @@ def shapes(monkeypatch) -> str:
     for shape in (Square, Stack):
         monkeypatch.setattr(shape, "__module__", "shapes_of_a_test")
     return "shapes_of_a_test"
+
+
+def test_a_part_that_may_be_left_out_is_built_again_from_its_none(shapes):
+    stack = Stack(shapes=(Square(side=1.0),))
+    assert build(resolve(stack), expect=AbstractShape) == stack

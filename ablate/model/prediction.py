@@ -1,6 +1,7 @@
 """What was predicted for a batch, what it should have been, and how far apart they are."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,6 +26,11 @@ class Prediction:
     def context(self) -> Packing:
         """The visible patches, a segment per sample."""
         return self.question.context
+
+    @cached_property
+    def context_features(self) -> Tensor:
+        """What the context encoder gave for the visible patches, (context tokens, dim)."""
+        return self.shown.at(self.question.mask.context)
 
     @property
     def targets(self) -> Packing:

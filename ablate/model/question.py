@@ -34,9 +34,15 @@ class Question:
 
     @cached_property
     def context(self) -> Packing:
-        """The visible patches, a segment per sample."""
-        fill = pad if self.padded else pack
-        return fill(self.mask.context, self.device, copies=self.copies)
+        """The visible patches, a segment per sample; with filler if padded."""
+        if self.padded:
+            return pad(self.mask.context, self.device, copies=self.copies)
+        return self.visible
+
+    @cached_property
+    def visible(self) -> Packing:
+        """The same without filler."""
+        return pack(self.mask.context, self.device, copies=self.copies)
 
     @cached_property
     def union(self) -> Tensor:

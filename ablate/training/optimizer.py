@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from ablate.model.masking import check_range
 from ablate.parts import AS_BEFORE
-from ablate.training.schedules import linear, ramp, warm_cosine
+from ablate.training.schedules import cosine, linear, ramp, warm_cosine
+
+Schedule = Literal["linear", "cosine", "constant"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,17 +39,33 @@ class Optimizer:
     weight_decay: tuple[float, float] = (0.05, 0.05)  # first and last step; matrices only
     clip: float = 3.0  # greatest gradient norm; 0 does not clip
     momentum: tuple[float, float] = (0.99, 1.0)  # of the target encoder, first and last step
+    momentum_schedule: Schedule = field(default="linear", metadata={AS_BEFORE: "linear"})
+    # over how much of the training the momentum moves; above 1 it never gets to its end
+    momentum_horizon: float = field(default=1.0, metadata={AS_BEFORE: 1.0})
+    # the target encoder follows after the optimiser's step, or before, with the weights of then
+    follow: Literal["after", "before"] = field(default="after", metadata={AS_BEFORE: "after"})
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
         check_range("warmup", self.warmup, low=0, high=1)
         check_range("momentum", self.momentum, low=0, high=1)
+        if self.momentum_schedule == "constant" and len(set(self.momentum)) > 1:
+            raise ValueError(
+                f"a constant `momentum` is one value, written twice; got {list(self.momentum)}"
+            )
+        if self.momentum_horizon <= 0:
+            raise ValueError(f"`momentum_horizon` must be above 0; got {self.momentum_horizon}")
         for name, value in (("rate", self.rate), ("clip", self.clip)):
             if value < 0:
                 raise ValueError(f"`{name}` must not be negative; got {value}")
         for name, pair in (("betas", self.betas), ("weight_decay", self.weight_decay)):
             if min(pair) < 0 or max(pair) >= 1:
                 raise ValueError(f"`{name}` must lie in [0, 1); got {list(pair)}")
+
+    def momentum_at(self, step: int, steps: int) -> float:
+        """The momentum of the target encoder at one of `steps` steps."""
+        moves = cosine if self.momentum_schedule == "cosine" else linear
+        return moves(*self.momentum, min(1.0, ramp(step, steps) / self.momentum_horizon))
 
 
 class ScheduledAdamW:

@@ -16,6 +16,8 @@ from ablate.model.masking import AbstractMasker, Grid
 from ablate.model.objectives import AbstractObjective
 from ablate.model.packing import pack
 from ablate.model.patchify import AbstractPatchifier
+from ablate.model.prediction import Prediction
+from ablate.model.regularisers import AbstractRegulariser
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.drawing import Drawn
@@ -23,7 +25,7 @@ from ablate.training.health import Health, PositionGuess
 from ablate.training.meter import Cost, Counts, Log
 from ablate.training.optimizer import Budget, Optimizer, ScheduledAdamW
 from ablate.training.progress import Progress
-from ablate.training.schedules import linear, ramp
+from ablate.training.schedules import ramp
 from ablate.training.stopping import Stop, StoppedError
 
 LOG_EVERY = 50  # steps
@@ -50,6 +52,7 @@ class Trainer:
     grid: Grid
     masker: AbstractMasker
     objective: AbstractObjective
+    regulariser: AbstractRegulariser | None
     budget: Budget
     optimizer: Optimizer
     batching: Batching
@@ -86,6 +89,8 @@ class Trainer:
 
     def begin(self, saved: dict[str, Any] | None = None) -> Progress:
         """Returns the state before the first step, or the saved one."""
+        if saved is None:
+            self.jepa.target.prepare(self._sample, self.seed)
         progress = Progress(
             jepa=self.jepa,
             adamw=ScheduledAdamW(self.jepa, self.optimizer, self.budget.steps),
@@ -96,6 +101,11 @@ class Trainer:
         if saved is not None:
             progress.restore(saved)
         return progress
+
+    def _sample(self, number: int) -> tuple[Tensor, Tensor]:
+        """Returns the patches of some clips on the device, and which are real."""
+        batch = self.loader.batch(number, REFERENCE_CLIPS)
+        return self._cut(batch), self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
 
     def draw(self, step: int) -> Drawn:
         """Draws the global batch of a step, and its masks."""
@@ -118,18 +128,21 @@ class Trainer:
         losses, used = self._learn(progress, mine, self.objective.units(drawn.mask))
         adamw, guess = progress.adamw, progress.guess
         self.ranks.add_up([losses, guess.heard, *adamw.gradients])
+        before = self.optimizer.follow == "before"
+        if before:
+            self.jepa.follow(self._momentum(step))
         norm = adamw.step(step)
-        self.jepa.follow(self._momentum(step))
+        if not before:
+            self.jepa.follow(self._momentum(step))
         guess.learn()
         progress.window.add(losses, norm)
         progress.cost.add(Counts.total(self.ranks.gather(used)), self.hop_seconds)
 
     def health(self) -> Health:
         """Measures the probed encoder's features on a fixed batch of clips, shown whole."""
-        batch = self.loader.batch(0, REFERENCE_CLIPS)
-        whole = pack(self.patchifier.valid(batch.valid_frames, batch.mels.shape[1]), self.device)
+        patches, valid = self._sample(0)
         with torch.no_grad(), self._autocast():
-            features = self.jepa.probed(self._cut(batch), whole).tokens
+            features = self.jepa.probed(patches, pack(valid, self.device)).tokens
         return Health.of(features)
 
     def _learn(self, progress: Progress, mine: Drawn, units: int) -> tuple[Tensor, Counts]:
@@ -146,12 +159,17 @@ class Trainer:
                 )
             share = self.objective.units(part.mask) / units
             loss = prediction.loss(self.objective) * share
-            loss.backward()
+            (loss + self._beside(prediction) * share).backward()
             guessed = progress.guess.loss(prediction, self.objective) * share
             progress.guess.hear(prediction)
             losses += torch.stack([loss.detach(), guessed])
             used.append(Counts.of(part, prediction, self.jepa.flops(prediction)))
         return losses, Counts.total(used)
+
+    def _beside(self, prediction: Prediction) -> Tensor | float:
+        """What is minimised with the loss, but says nothing about how well targets are met."""
+        summaries = prediction.utterance_loss(self.objective)
+        return summaries + (self.regulariser.penalty(prediction) if self.regulariser else 0.0)
 
     def _report(self, progress: Progress, step: int) -> Log:
         rate, momentum = progress.adamw.rate(step), self._momentum(step)
@@ -171,7 +189,7 @@ class Trainer:
             raise StoppedError(f"{signal.Signals(told).name} at step {done} of {steps}")
 
     def _momentum(self, step: int) -> float:
-        return linear(*self.optimizer.momentum, ramp(step, self.budget.steps))
+        return self.optimizer.momentum_at(step, self.budget.steps)
 
     def _content(self, batch: Batch, valid: Tensor) -> Tensor | None:
         """What the masker must be shown, (clips, patches, dim) on the CPU; padding is zero."""

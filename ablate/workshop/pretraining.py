@@ -79,10 +79,10 @@ def _trainer(
 
     Raises `ValueError` where ranks cannot share a batch, or would go on from different steps.
     """
-    if ranks.count > (1 if trial.objective.coupled else trial.budget.batch):
+    if ranks.count > (1 if trial.coupling else trial.budget.batch):
         raise ValueError(
             f"{ranks.count} ranks cannot share batches of {trial.budget.batch} clips with "
-            f"{type(trial.objective).__name__}; train with fewer"
+            f"{trial.coupling or type(trial.objective).__name__}; train with fewer"
         )
     if device.type == "cuda":
         # counting memory needs it, and nothing before does it
@@ -101,6 +101,7 @@ def _trainer(
         grid=trial.twin.grid,
         masker=trial.masker,
         objective=trial.objective,
+        regulariser=trial.regulariser,
         budget=trial.budget,
         optimizer=trial.optimizer,
         batching=trial.batching,

@@ -26,6 +26,7 @@ from ablate.model.masking import AbstractMasker, Grid
 from ablate.model.objectives import AbstractObjective
 from ablate.model.patchify import AbstractPatchifier
 from ablate.model.predictor import AbstractPredictor, Predictor
+from ablate.model.regularisers import AbstractRegulariser
 from ablate.model.targets import AbstractTarget, Teacher
 from ablate.model.transformer import initialise
 from ablate.parts import AS_BEFORE, identity
@@ -79,6 +80,7 @@ class Trial:
         default_factory=Teacher, metadata={AS_BEFORE: identity(Teacher())}
     )
     objective: AbstractObjective
+    regulariser: AbstractRegulariser | None = field(default=None, metadata={AS_BEFORE: None})
     budget: Budget
     optimizer: Optimizer = field(default_factory=Optimizer)
     batching: Batching = "pack"
@@ -87,11 +89,17 @@ class Trial:
     def __post_init__(self) -> None:
         if self.crop_frames < 1:
             raise ValueError(f"`crop_frames` must be at least 1; got {self.crop_frames}")
-        if self.objective.coupled and self.budget.accumulate > 1:
+        if self.coupling and self.budget.accumulate > 1:
             raise ValueError(
                 f"`accumulate` {self.budget.accumulate} cuts batches that "
-                f"{type(self.objective).__name__} must see whole; leave it at 1"
+                f"{self.coupling} must see whole; leave it at 1"
             )
+
+    @property
+    def coupling(self) -> str:
+        """Names the part whose loss of a batch is no mean over parts of it; empty without."""
+        coupled = [part for part in (self.objective, self.regulariser) if part and part.coupled]
+        return type(coupled[0]).__name__ if coupled else ""
 
     @property
     def twin(self) -> RandomInit:

@@ -1,0 +1,70 @@
+"""A tiny model and a ragged batch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import maskers
+from ablate.chance import generator
+from ablate.model.encoder import AbstractEncoder
+from ablate.model.jepa import JEPA
+from ablate.model.masking import Grid, Mask
+from ablate.model.predictor import AbstractPredictor, Joint
+from ablate.model.targets import AbstractTarget, Teacher
+from ablate.model.transformer import initialise
+from ablate.model.vit import ViT
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Patches, masks of unequal size whose blocks overlap, and clips of unequal length."""
+
+    patches: Tensor
+    mask: Mask
+    valid: Tensor
+
+    def one(self, sample: int) -> tuple[Tensor, Mask, Tensor]:
+        """A batch of one sample. There is one per clip."""
+        rows = slice(sample, sample + 1)
+        mask = Mask(self.mask.context[rows], self.mask.targets[rows])
+        return self.patches[rows], mask, self.valid[rows]
+
+
+class Bench:
+    """Builds models on one grid, and the batch that they are shown."""
+
+    grid, pixels, clips = Grid(4, 8), 6, 5
+
+    def batch(self, masker: Any = None) -> Ragged:
+        patches = torch.randn(self.clips, self.grid.size, self.pixels, generator=generator(0, "p"))
+        columns = torch.tensor([8, 3, 8, 5, 2])
+        valid = (torch.arange(8) < columns.unsqueeze(1)).repeat(1, self.grid.freq)
+        masker = masker or maskers.MultiBlock(num_targets=3, target_area=(0.2, 0.3))
+        mask = masker(self.grid, self.clips, generator=generator(0, "mask"), valid=valid)
+        return Ragged(patches, mask, valid)
+
+    def jepa(
+        self,
+        target: AbstractTarget | None = None,
+        predictor: AbstractPredictor | None = None,
+        encoder: AbstractEncoder | None = None,
+    ) -> JEPA:
+        """A model whose target encoder, if any, is another than its context encoder."""
+        built = (encoder or ViT(dim=16, layers=2, heads=2)).build(self.grid, self.pixels)
+        initialise(built, 0, "encoder")
+        goal = (target or Teacher()).build(built, self.grid, self.pixels)
+        predictor = predictor or Joint(dim=8, layers=2, heads=2)
+        jepa = JEPA(built, predictor.build(self.grid, built.dim, goal.dim), goal, 0)
+        batch = self.batch()
+        goal.prepare(lambda number: (batch.patches + number, batch.valid), 0)
+        if goal.encoder is not None:
+            initialise(goal.encoder, 1, "encoder")
+        return jepa
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
