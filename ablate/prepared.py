@@ -12,7 +12,9 @@ from ablate.designing import trials as design
 from ablate.launching import backlog, ledger
 from ablate.launching.backlog import Backlog, Run
 from ablate.launching.pool import Pool
+from ablate.launching.slurm import Cluster
 from ablate.launching.watch import say, stage
+from ablate.launching.where import Asked
 from ablate.schema import Study, StudyError
 
 
@@ -79,6 +81,20 @@ def tuned(planned: Planned, pool: Pool, folders: ledger.Folders, console: Consol
     for line in tuning.results(found):
         say(console, line)
     return Planned(study, *tuning.plan_tuned(study, planned.plan, found, pool, console))
+
+
+def swept(
+    planned: Planned, site: Cluster, where: Asked, folders: ledger.Folders, console: Console
+) -> bool:
+    """Has a cluster take the points of a sweep; tells whether there is none left to take."""
+    study = planned.study
+    if study.sweep is None:
+        return True
+    from ablate import cluster_tuning
+
+    options = ["--sweep-only", "--workers", str(max(1, site.profile.gpus))]
+    command = ["-m", "ablate.study", str(study.file), *study.overrides, *options]
+    return cluster_tuning.sweep(study, planned.plan, site.profile, folders, where, command, console)
 
 
 def say_sweep(planned: Planned, pool: Pool, console: Console) -> None:

@@ -24,7 +24,7 @@ from ablate.launching.slurm import Cluster
 from ablate.launching.watch import say, stage, terminal, watching
 from ablate.launching.where import HERE, Asked, cluster, hand_over
 from ablate.launching.worker import COMMAND
-from ablate.prepared import Planned, prepare, say_sweep, tuned, worded
+from ablate.prepared import Planned, prepare, say_sweep, swept, tuned, worded
 from ablate.schema import StudyError
 
 __all__ = ["DONE", "FAILED", "INTERRUPTED", "OVER", "WRONG", "Planned", "prepare"]
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--slurm", metavar="NAME", help="the cluster of slurm/NAME.yaml")
     parser.add_argument("--watch", action="store_true", help="with --slurm: follow the jobs")
     parser.add_argument("--dry-run", action="store_true", help="with --slurm: show the jobs")
+    parser.add_argument("--sweep-only", action="store_true", help="only take points")
     asked = parser.parse_intermixed_args()
     if asked.workers is not None and asked.workers < 1:
         parser.error(f"--workers must be at least 1; got {asked.workers}")
@@ -52,7 +53,7 @@ def main() -> None:
         asked.overrides,
         workers=asked.workers,
         retry_failed=asked.retry_failed,
-        where=Asked(asked.slurm, asked.watch, asked.dry_run),
+        where=Asked(asked.slurm, asked.watch, asked.dry_run, asked.sweep_only),
     )
     sys.exit(code)
 
@@ -73,7 +74,12 @@ def run(
         study = config.load(file, overrides)
         site = cluster(study, where, folders)
         with Pool(folders.cache, size=workers, command=command) as pool:
-            planned = tuned(prepare(study, pool, console), pool, folders, console)
+            planned = prepare(study, pool, console)
+            if site is not None and not swept(planned, site, where, folders, console):
+                return DONE
+            planned = tuned(planned, pool, folders, console)
+            if where.sweep_only:
+                return DONE
             _draw_gallery(planned, pool, folders, console)
             write_json(folders.reports / study.name / "plan.json", planned.plan)
             if site is not None and (where.dry_run or not where.watch):

@@ -33,6 +33,9 @@ class Sweep:
     trials: int = 20  # points per combination
     seeds: tuple[int, ...] = (FIRST_SEED,)  # to tune on; none of them enters the verdict
     objectives: tuple[str, ...] = (SCORE,)
+    workers: int = (
+        4  # jobs of a cluster that take points; on this machine, as many as the study has
+    )
     minutes: float | None = None  # after which no further point is asked for
     storage: str | None = None  # a URL; None is a journal file beside the report
 
@@ -66,7 +69,8 @@ class _Reader:
             "per": self._per,
             "sampler": self._sampler,
             "pruner": self._pruner,
-            "trials": self._trials,
+            "trials": lambda node: self._count("trials", node),
+            "workers": lambda node: self._count("workers", node),
             "seeds": self._seeds_of,
             "objectives": self._objectives,
             "minutes": self._minutes,
@@ -116,11 +120,11 @@ class _Reader:
         if node.value not in (None, "none"):
             self._refuse(node, f"{PRUNER}; got {node.plain()!r}")
 
-    def _trials(self, node: Node) -> int:
+    def _count(self, key: str, node: Node) -> int:
         count = node.value
         if type(count) is int and count >= 1:
             return count
-        self._refuse(node, f"`sweep.trials` must be a count from 1 up; got {node.plain()!r}")
+        self._refuse(node, f"`sweep.{key}` must be a count from 1 up; got {node.plain()!r}")
         return 1
 
     def _seeds_of(self, node: Node) -> tuple[int, ...]:

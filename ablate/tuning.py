@@ -102,14 +102,20 @@ def tune(
 ) -> list[Tuned]:
     """Searches every combination, with whoever else is at it, and returns the best points."""
     assert study.sweep is not None
-    file = journal(folders.reports, study.name)
-    with reachable(study.sweep.storage or str(file)):
-        desk = Desk(study.sweep, plan, combinations(study, plan), folders, file)
+    with reachable(study.sweep.storage or str(journal(folders.reports, study.name))):
+        desk = open_desk(study, plan, folders)
         with desk.beating():
-            total = sum(search.trials for search in desk.searches) * len(study.sweep.seeds)
+            total = desk.total * len(study.sweep.seeds)
             with watching(console, total, desk.score) as watch:
                 pool.take_turns(desk.turn, watch)
             return desk.best()
+
+
+def open_desk(study: Study, plan: Plan, folders: ledger.Folders) -> Desk:
+    """Opens the searches of a study, where `reachable` words what the storage raises."""
+    assert study.sweep is not None
+    file = journal(folders.reports, study.name)
+    return Desk(study.sweep, plan, combinations(study, plan), folders, file)
 
 
 def results(tuned: list[Tuned]) -> list[str]:

@@ -15,6 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
     ("study", "bench", "zoo", "study_schema", "starter"),
     ("dashboard", "board"),
     ("prepared",),
+    ("cluster_tuning",),
     ("tuning",),
     ("sweeping",),
     ("launching", "reporting"),

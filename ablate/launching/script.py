@@ -22,11 +22,15 @@ def text(
     code: Path,
     count: int | None = None,
     after: str = "",
+    of: str = TASK,
 ) -> str:
-    """Writes a job, or an array of `count`, that works through `spec`; `after` another job."""
+    """Writes a job, or an array of `count`, that works through `spec`; `after` another job.
+
+    `of` is the module that does the work.
+    """
     # -P: the snapshot is the code that runs, not what lies in the working directory by then
     python = profile.python or shlex.quote(sys.executable)
-    command = f"{python} -u -P -m {TASK} {shlex.quote(str(spec))}"
+    command = f"{python} -u -P -m {of} {shlex.quote(str(spec))}"
     exports = {**profile.environment, "PYTHONUNBUFFERED": "1"}
     setup = [
         *profile.setup,

@@ -55,7 +55,7 @@ class Cluster:
     """A site, as a profile describes it, and the folder of one study's submissions."""
 
     def __init__(self, profile: Profile, folder: Path, cache: Path, *, study: str) -> None:
-        self._profile = profile
+        self.profile = profile
         self._folder = folder.absolute()
         self._cache = cache.absolute()
         self._study = study
@@ -68,11 +68,11 @@ class Cluster:
         """Writes what `submit` would hand to sbatch; submits nothing."""
         home = self._folder / "SUBMISSION"
         parts = []
-        if self._profile.canary:
+        if self.profile.canary:
             parts.append(self._script(home / "canary" / "spec.json", "canary"))
-        size = self._profile.max_array or commands.max_array()
+        size = self.profile.max_array or commands.max_array()
         for index, packs in enumerate(chunks(self._packs(jobs), size)):
-            after = "CANARY" if self._profile.canary else ""
+            after = "CANARY" if self.profile.canary else ""
             spec = home / f"array-{index:02d}.json"
             parts.append(self._script(spec, self._study, count=len(packs), after=after))
         return "\n".join(parts)
@@ -85,7 +85,7 @@ class Cluster:
         if not missing:
             return done
         home = self._folder / secrets.token_hex(4)
-        size = self._profile.max_array or commands.max_array()
+        size = self.profile.max_array or commands.max_array()
         name = f"{self._study}-{home.name}"
         arrays = list(chunks(self._packs(missing), size))
         try:
@@ -128,7 +128,7 @@ class Cluster:
             if seconds is not None and time.monotonic() - started > seconds:
                 break
             if left:
-                time.sleep(self._profile.poll_seconds)
+                time.sleep(self.profile.poll_seconds)
             if held_back:
                 held_back = self.submit(held_back).waiting
         return outcomes
@@ -166,7 +166,7 @@ class Cluster:
         return {folder for folder, found in given.items() if found and found.job in places}
 
     def _packs(self, jobs: Sequence[Job]) -> list[list[Job]]:
-        return list(chunks(jobs, self._profile.trials_per_job))
+        return list(chunks(jobs, self.profile.trials_per_job))
 
     def _write(self, home: Path, jobs: Sequence[Job], arrays: Sequence[list[list[Job]]]) -> bool:
         """Lays out all that the jobs will read; tells whether there is a canary."""
@@ -178,19 +178,19 @@ class Cluster:
         base = {
             "probes": str(home / "probes.json"),
             "cache": str(self._cache),
-            "device": self._profile.device,
+            "device": self.profile.device,
             "step": self._step(),
-            "max_requeues": self._profile.max_requeues,
-            "signal_seconds": self._profile.signal_seconds,
+            "max_requeues": self.profile.max_requeues,
+            "signal_seconds": self.profile.signal_seconds,
         }
         for index, packs in enumerate(arrays):
             folders = [[str(job.folder.absolute()) for job in pack] for pack in packs]
             write_json(home / f"array-{index:02d}.json", {**base, "packs": folders})
-        return self._profile.canary and write_canary(home / "canary", configs, base)
+        return self.profile.canary and write_canary(home / "canary", configs, base)
 
     def _step(self) -> list[str]:
         """Returns what starts a trial of several ranks: a step that spans the job."""
-        profile = self._profile
+        profile = self.profile
         if profile.num_ranks == 1:
             return []
         ranks = [f"--ntasks={profile.num_ranks}", f"--ntasks-per-node={profile.ranks}"]
@@ -228,7 +228,7 @@ class Cluster:
     def _script(self, spec: Path, name: str, *, count: int | None = None, after: str = "") -> str:
         home = spec.parent.parent if spec.parent.name == "canary" else spec.parent
         code = home / "code"
-        return script.text(self._profile, spec, name=name, code=code, count=count, after=after)
+        return script.text(self.profile, spec, name=name, code=code, count=count, after=after)
 
     def _rehearse(self, spec: Path, name: str, *, count: int | None = None) -> None:
         file = spec.with_suffix(".sbatch")

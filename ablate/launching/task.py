@@ -127,19 +127,7 @@ class Job:
 
     def _requeue(self) -> None:
         assert self.told is not None
-        number, runs = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-        refused = ""
-        if runs < self._spec["max_requeues"]:
-            _say(f"{self.told.name}: requeueing job {number}")
-            try:
-                commands.call(["scontrol", "requeue", number])
-            except commands.RefusedError as error:
-                refused = f"cannot be requeued: {error}"
-        else:
-            limit = "raise `minutes` or `max_requeues` of the profile"
-            refused = f"timeout: requeued {runs} times and still not done; {limit}"
-        if refused:
-            _say(refused)
+        refused = requeue(self.told, self._spec["max_requeues"])
         for folder in self._pack:
             if refused and not self._mark(folder).exists():
                 state = "failed" if refused.startswith("timeout") else "preempted"
@@ -162,6 +150,24 @@ class Job:
     def _lose_patience(self, number: int, frame: object) -> None:
         """Ends a trial that does not stop: its last periodic checkpoint is what is left of it."""
         self._forward(signal.SIGKILL)
+
+
+def requeue(told: signal.Signals, most: int) -> str:
+    """Queues this job again, unless it was `most` times; returns why not, or nothing."""
+    number, runs = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    refused = ""
+    if runs < most:
+        _say(f"{told.name}: requeueing job {number}")
+        try:
+            commands.call(["scontrol", "requeue", number])
+        except commands.RefusedError as error:
+            refused = f"cannot be requeued: {error}"
+    else:
+        limit = "raise `minutes` or `max_requeues` of the profile"
+        refused = f"timeout: requeued {runs} times and still not done; {limit}"
+    if refused:
+        _say(refused)
+    return refused
 
 
 def _interrupt(folder: Path, trial: subprocess.Popen[str]) -> None:

@@ -17,6 +17,7 @@ class Asked:
     name: str | None = None  # of a profile; the study's own `slurm:` where it is None
     watch: bool = False  # follow the jobs to their ends
     dry_run: bool = False  # show what sbatch would be handed, and submit nothing
+    sweep_only: bool = False  # take points of the sweep until there are none, and no more
 
 
 HERE = Asked()
@@ -31,6 +32,8 @@ def cluster(study: Study, asked: Asked, folders: Folders) -> Cluster | None:
         found = profile.of_study(written)
     else:
         return None
+    if asked.sweep_only:
+        return None  # a job of the cluster is a machine like any other
     return Cluster(found, folders.reports / study.name / "slurm", folders.cache, study=study.name)
 
 

@@ -86,6 +86,16 @@ class Desk:
         self._deadline = time.monotonic() + 60 * (sweep.minutes or float("inf"))
         self.searches = self._open(journal)
 
+    @property
+    def total(self) -> int:
+        """How many points are to be tried."""
+        return sum(search.trials for search in self.searches)
+
+    @property
+    def num_tried(self) -> int:
+        """How many points have been, here and elsewhere."""
+        return sum(min(len(search.tried()), search.trials) for search in self.searches)
+
     def score(self, job: Job) -> float | None:
         """Returns what a job is judged by."""
         return ledger.score(job.folder, self._probe, self._pooling, part="valid")
@@ -145,16 +155,16 @@ class Desk:
         finally:
             ended.set()
             thread.join()
-            close_storage(self._storage)
+            close_storage(self.storage)
 
     def _open(self, file: Path) -> list[Search]:
-        self._storage = open_storage(self._sweep.storage, file)
+        self.storage = open_storage(self._sweep.storage, file)
         searches = []
         for combination in self._combinations:
             # two processes that begin at once must not both rebuild it
             with FileLock(file.with_name(f".{file.name}.open"), timeout=OPEN_SECONDS):
                 search = Search(
-                    self._storage,
+                    self.storage,
                     combination.name,
                     space=combination.space,
                     trials=self._sweep.trials,

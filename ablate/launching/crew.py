@@ -1,0 +1,114 @@
+"""Workers of a sweep on a cluster: tasks of one array, which join and leave.
+
+A worker is the study's own command, told to take points and nothing else. One that meets its time
+limit, or is preempted, gives its point back and queues itself again.
+"""
+
+import argparse
+import json
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ablate.files import write_json
+from ablate.launching import commands, ledger, queueing, script, snapshot
+from ablate.launching.profile import Profile
+from ablate.launching.queueing import Submitted
+from ablate.launching.task import AGAIN, requeue
+
+MODULE = "ablate.launching.crew"
+RECORD = "crew.json"  # the array that was submitted last
+
+
+def text(profile: Profile, folder: Path, name: str, count: int) -> str:
+    """Writes what `enlist` would hand to sbatch."""
+    spec = folder.absolute() / "SUBMISSION" / "crew.json"
+    return script.text(profile, spec, name=name, code=spec.parent / "code", count=count, of=MODULE)
+
+
+def enlist(
+    profile: Profile,
+    folder: Path,
+    name: str,
+    command: Sequence[str],
+    count: int,
+    settings: Mapping[str, Any],
+) -> list[Submitted]:
+    """Queues `count` workers, unless some are there; returns those in the queue.
+
+    `settings` name the parts whose code goes along. Raises `RefusedError`, queueing none.
+    """
+    present = crew(folder)
+    if present:
+        return present
+    home = folder.absolute() / secrets.token_hex(4)
+    (home / "logs").mkdir(parents=True)
+    spec = home / "crew.json"
+    write_json(spec, {"command": list(command), "max_requeues": profile.max_requeues})
+    code = snapshot.take([settings], home / "code")
+    unique = f"{name}-{home.name}"
+    file = spec.with_suffix(".sbatch")
+    file.write_text(script.text(profile, spec, name=unique, code=code, count=count, of=MODULE))
+    try:
+        commands.rehearse(file)
+        number = commands.submit(file)
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
+    content = {"number": number, "name": unique, "count": count, "logs": str(home / "logs")}
+    write_json(folder / RECORD, content)
+    return _tasks(content)
+
+
+def crew(folder: Path) -> list[Submitted]:
+    """Returns the workers that are in the queue. Raises `RefusedError` where nobody answers."""
+    content = ledger.read_json(folder / RECORD)
+    tasks = [] if content is None else _tasks(content)
+    places = queueing.places(tasks)
+    return [task for task in tasks if task.job in places]
+
+
+def logs(folder: Path) -> str:
+    """Returns where the workers write."""
+    return str((ledger.read_json(folder / RECORD) or {}).get("logs", folder))
+
+
+def main() -> int:
+    """Runs the command of a spec, as a task of an array; returns its exit code."""
+    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
+    parser.add_argument("spec", type=Path, help="JSON: the command, and how often to queue again")
+    spec = json.loads(parser.parse_args().spec.read_text())
+    told: list[signal.Signals] = []
+    worker: list[subprocess.Popen[bytes]] = []
+
+    def hear(number: int, frame: object) -> None:
+        told.append(signal.Signals(number))
+        for process in worker:
+            process.terminate()  # it gives its point back, and its trial saves itself
+
+    for number in (*AGAIN, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, hear)
+    worker.append(subprocess.Popen([sys.executable, "-P", *spec["command"]]))
+    if told:  # while it was being started
+        worker[0].terminate()
+    code = worker[0].wait()
+    if told and told[0] in AGAIN and code:
+        requeue(told[0], spec["max_requeues"])
+    return code
+
+
+def _tasks(content: Mapping[str, Any]) -> list[Submitted]:
+    number, name, folder = content["number"], content["name"], content["logs"]
+    return [
+        Submitted(f"{number}_{task}", name, f"{folder}/{number}_{task}_0_log.out")
+        for task in range(content["count"])
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""A sweep whose points are taken by jobs of a real SLURM."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ablate import study
+from ablate.launching import commands, crew
+from ablate.launching.where import Asked
+
+ROOT = Path(__file__).parents[2]
+SHRUNK = (
+    "budget.steps=4",
+    "seeds=2",
+    "data.clips_per_class=4",
+    "data.valid_per_class=2",
+    "data.test_per_class=3",
+    "probes={knn: {type: ablate.probing.knn.KNN, k: 3}}",
+    "sweep.trials=3",
+    "sweep.workers=2",
+    "sweep.sampler=random",
+)
+
+
+def go(*, watch=False, dry_run=False):
+    where = Asked("testcluster", watch, dry_run)
+    return study.run(Path("studies/sweep.yaml"), SHRUNK, workers=1, where=where)
+
+
+@pytest.fixture
+def bench(site, tmp_path, monkeypatch):
+    """A working directory with the studies and the profiles, and nothing run yet."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    shutil.copytree(ROOT / "studies", tmp_path / "studies")
+    shutil.copytree(ROOT / "slurm", tmp_path / "slurm")
+    for name in ("runs", "reports", "cache"):
+        monkeypatch.delenv(f"ABLATE_{name.upper()}", raising=False)
+    with Path("slurm/testcluster.yaml").open("a") as profile:
+        profile.write("canary: false\n")
+    return tmp_path
+
+
+def test_jobs_take_the_points_and_the_best_are_trained_by_others(bench, wait, capsys):
+    folder = bench / "reports" / "sweep" / "slurm" / "sweep"
+    assert go() == study.DONE
+    assert "2 workers of the sweep are in the queue" in capsys.readouterr().out
+    requeued = crew.crew(folder)[0]
+    wait(lambda: list(bench.glob("runs/*/asked/*.json")), 240)
+    commands.call(["scontrol", "requeue", requeued.job])  # it leaves, and comes back
+    wait(lambda: not crew.crew(folder), 400)
+    assert go(watch=True) == study.DONE
+    plan = json.loads((bench / "reports" / "sweep" / "plan.json").read_text())
+    assert {found["points"] for found in plan["sweep"]} == {3}
+    assert (bench / "reports" / "sweep" / "report.md").is_file()
+
+
+def test_a_dry_run_shows_the_workers_jobs_and_submits_nothing(bench, capsys):
+    assert go(dry_run=True) == study.DONE
+    text = capsys.readouterr().out
+    assert "#SBATCH --array=0-1%" in text
+    assert "-m ablate.launching.crew" in text
+    assert not (bench / "reports" / "sweep" / "slurm").exists()
