@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ablate.parts import AS_BEFORE
-from ablate.probing.metrics import HEADLINE, Scores, measure, segment_f1
+from ablate.probing.metrics import CHOICE, HEADLINE, Scores, measure, segment_f1
 from ablate.probing.tasks import Examination, Indices, Labels, Task
 from ablate.probing.views import TOKENS, Views
 
@@ -70,6 +70,7 @@ class Lesson:
     asked: Indices
     seed: int = 0
     bounds: Indices | None = None  # (items + 1,)
+    choose_by: str = "accuracy"  # the metric of `measure` that `valid` is looked at by
 
     @property
     def several(self) -> bool:
@@ -198,7 +199,9 @@ def _lesson(
     labels[blank] = -1 if labels.ndim == 1 else False
     if probe.standardises:
         rows = standardise(rows, known)
-    return Lesson(rows, labels, len(task.classes), known, valid, asked, seed, bounds)
+    return Lesson(
+        rows, labels, len(task.classes), known, valid, asked, seed, bounds, CHOICE[task.kind]
+    )
 
 
 def _labels(features: Features, task: Task) -> Labels:

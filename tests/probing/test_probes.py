@@ -5,37 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from ablate.audio.clips import ClipInfo
 from ablate.probing.knn import KNN
 from ablate.probing.linear import Logistic
-from ablate.probing.probe import AbstractProbe, Features, Lesson, examine, standardise
+from ablate.probing.probe import AbstractProbe, Features, examine, standardise
 from ablate.probing.tasks import find_tasks, pretraining_clips
-
-
-def clouds(clips: int = 60, dim: int = 5, seed: int = 0):
-    """Points of three classes around three centres that every seed shares."""
-    labels = np.arange(clips) % 3
-    centres = np.random.default_rng(99).normal(size=(3, dim)) * 2
-    noise = np.random.default_rng(seed).normal(size=(clips, dim))
-    return (centres[labels] + noise).astype(np.float32), labels
-
-
-def guessed(probe: AbstractProbe, known, labels, asked, seed: int = 0):
-    """Has a probe learn from some vectors and tell the classes of others."""
-    lesson = Lesson(
-        features=np.concatenate([known, asked]),
-        labels=np.concatenate([labels, np.full(len(asked), -1)]),
-        classes=int(labels.max()) + 1,
-        known=np.arange(len(known)),
-        valid=np.zeros(0, dtype=np.int64),
-        asked=np.arange(len(known), len(known) + len(asked)),
-        seed=seed,
-    )
-    return probe.predict(lesson).argmax(axis=1)
-
-
-def clip(index: int, label: str, *, task: str = "a", split: str = "", fold: str = "") -> ClipInfo:
-    return ClipInfo(f"{index}.wav", label=label, task=task, split=split, fold=fold, extra={})
+from tests.probing.conftest import clip, clouds, guessed
 
 
 @pytest.mark.parametrize("k", [1, 3, 10, 1000])

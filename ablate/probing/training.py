@@ -1,0 +1,103 @@
+"""How probes with weights learn: Adam by epochs, and the epoch that is best on held-out items.
+
+What is examined is looked at once, after the epoch is chosen.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ablate.chance import generator
+from ablate.model.transformer import initialise
+from ablate.probing.metrics import Scores, measure
+from ablate.probing.probe import Lesson
+from ablate.probing.tasks import Indices
+
+HELD_OUT = 0.2  # of the known items, to choose by where a task has no validation part
+
+Read = Callable[[Indices], tuple[Tensor, ...]]  # some items as a model takes them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Adam's rate falls by half a cosine, epoch by epoch, towards a share of what it was."""
+
+    rate: float
+    batch: int
+    epochs: int
+    floor: float = 0.1  # of the rate
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "batch", "epochs"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"`{name}` must be above 0; got {getattr(self, name)}")
+
+    def at(self, epoch: int) -> float:
+        """Returns the rate of an epoch, counted from 0."""
+        share = (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        return self.rate * (self.floor + (1 - self.floor) * share)
+
+
+def learn(
+    model: nn.Module, lesson: Lesson, read: Read, schedule: Schedule, *, choose: bool
+) -> Scores:
+    """Trains a model on what is known and returns its scores of what is asked.
+
+    With `choose` the weights are those of the first epoch that is best on `lesson.valid`, or,
+    where that is empty, on a part of what is known, which is then not learnt from.
+    """
+    initialise(model, lesson.seed, "probe")
+    known, valid = _held_out(lesson) if choose else (lesson.known, lesson.known[:0])
+    adam = torch.optim.Adam(model.parameters(), lr=schedule.rate)
+    best, kept = -math.inf, copy.deepcopy(model.state_dict())
+    for epoch in range(schedule.epochs):
+        for group in adam.param_groups:
+            group["lr"] = schedule.at(epoch)
+        model.train()
+        for items in _shuffled(known, schedule.batch, lesson.seed, epoch):
+            adam.zero_grad()
+            _loss(model(*read(items)), lesson, items).backward()  # type: ignore[no-untyped-call]
+            adam.step()
+        if not choose:
+            continue
+        found = measure(_scores(model, lesson, read, valid), lesson.labels[valid])
+        if found[lesson.choose_by] > best:
+            best, kept = found[lesson.choose_by], copy.deepcopy(model.state_dict())
+    if choose:
+        model.load_state_dict(kept)
+    return _scores(model, lesson, read, lesson.asked)
+
+
+def _held_out(lesson: Lesson) -> tuple[Indices, Indices]:
+    if len(lesson.valid):
+        return lesson.known, lesson.valid
+    order = torch.randperm(len(lesson.known), generator=generator(lesson.seed, "held out")).numpy()
+    count = max(1, round(HELD_OUT * len(order)))
+    return lesson.known[order[count:]], lesson.known[order[:count]]
+
+
+def _shuffled(known: Indices, batch: int, seed: int, epoch: int) -> Iterator[Indices]:
+    order = torch.randperm(len(known), generator=generator(seed, "probe order", epoch))
+    for piece in torch.split(order, batch):
+        yield known[piece.numpy()]
+
+
+def _loss(given: Tensor, lesson: Lesson, items: Indices) -> Tensor:
+    labels = torch.from_numpy(lesson.labels[items])
+    if lesson.several:
+        return F.binary_cross_entropy_with_logits(given, labels.float())
+    return F.cross_entropy(given, labels)
+
+
+@torch.no_grad()
+def _scores(model: nn.Module, lesson: Lesson, read: Read, items: Indices) -> Scores:
+    model.eval()
+    pieces = [items[start : start + 256] for start in range(0, len(items), 256)]
+    given = torch.cat([model(*read(piece)) for piece in pieces])
+    scores: Scores = (given.sigmoid() if lesson.several else given.softmax(dim=1)).numpy()
+    return scores

@@ -1,0 +1,143 @@
+"""Metrics against slow and obvious twins, and events from their label to their score."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ablate.audio.annotations import Event, classes_in, events_in, kind_of
+from ablate.probing.metrics import (
+    equal_error_rate,
+    mean_average_precision,
+    measure,
+    recall_at_1,
+    segment_f1,
+)
+from ablate.probing.neural import Linear
+from ablate.probing.probe import Features, examine
+from ablate.probing.tasks import find_tasks
+from tests.probing.conftest import clip
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@given(seed=SEEDS)
+def test_average_precision_is_the_mean_precision_at_each_that_holds(seed):
+    generator = np.random.default_rng(seed)
+    scores = generator.normal(size=(20, 3)).astype(np.float32)
+    truth = generator.random((20, 3)) < 0.3
+    found = []
+    for column in range(3):
+        order = np.argsort(-scores[:, column])
+        hits = truth[order, column]
+        if hits.any():
+            found.append(np.mean([hits[: n + 1].mean() for n in np.flatnonzero(hits)]))
+    expected = 100 * np.mean(found) if found else 0
+    assert mean_average_precision(scores, truth) == pytest.approx(expected)
+
+
+@given(seed=SEEDS)
+def test_at_the_equal_error_rate_both_errors_lie_on_either_side(seed):
+    generator = np.random.default_rng(seed)
+    truth = generator.random(60) < 0.4
+    truth[:2] = [True, False]
+    scores = generator.normal(size=60).astype(np.float32) + truth
+    rate = equal_error_rate(scores, truth) / 100
+    errors = [
+        ((scores[~truth] >= t).mean(), (scores[truth] < t).mean())
+        for t in [-np.inf, *np.sort(scores), np.inf]
+    ]
+    assert min(max(pair) for pair in errors) >= rate - 1e-9
+    assert max(min(pair) for pair in errors) <= rate + 1e-9
+
+
+def test_a_perfect_and_an_inverted_detector_have_rates_of_0_and_100():
+    truth = np.array([True, True, False, False])
+    scores = np.array([4, 3, 2, 1], dtype=np.float32)
+    assert equal_error_rate(scores, truth) == 0
+    assert equal_error_rate(-scores, truth) == 100
+
+
+def test_two_classes_have_an_equal_error_rate_and_three_have_none():
+    scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]], dtype=np.float32)
+    assert measure(scores, np.array([0, 1, 1])) == {
+        "accuracy": 100,
+        "macro_f1": 100,
+        "eer": 0,
+    }
+    assert "eer" not in measure(np.eye(3, dtype=np.float32), np.arange(3))
+
+
+def test_recall_at_1_counts_whose_nearest_is_its_partner():
+    similarity = np.array([[0.1, 0.9], [0.8, 0.2]], dtype=np.float32)
+    assert recall_at_1(similarity, np.array([1, 0])) == 100
+    assert recall_at_1(similarity, np.array([1, 1])) == 50
+
+
+def test_labels_say_what_kind_of_task_they_are_of():
+    assert kind_of(["dog", "cat"]) == "single"
+    assert kind_of(["dog", "dog;cat", "-"]) == "multi"
+    assert classes_in("-", "multi") == ()
+    assert classes_in(" dog; cat ", "multi") == ("dog", "cat")
+    assert kind_of(["dog@0-1", "-"]) == "events"
+    assert events_in("dog@0.5-1;a@b@2-3.25") == (Event("dog", 0.5, 1), Event("a@b", 2, 3.25))
+
+
+@pytest.mark.parametrize(("label", "message"), [("dog", "say when"), ("dog@2-1", "ends before")])
+def test_an_event_without_a_time_is_refused(label, message):
+    with pytest.raises(ValueError, match=message):
+        events_in(label)
+
+
+def events_task(labels):
+    [task] = find_tasks([clip(i, label, split="train") for i, label in enumerate(labels)])
+    return task
+
+
+def test_segments_hold_what_they_touch():
+    task = events_task(["a@0.2-1.5;b@3-4", "a@0-0.5", "-"])
+    moments = np.array([8, 4, 4])  # half seconds
+    scores = np.zeros((16, 2), dtype=np.float32)
+    scores[3, 0] = 1  # clip 0, second 1: right, and second 0 is missed
+    scores[6, 1] = 1  # clip 0, second 3: right
+    scores[14, 0] = 1  # clip 2, second 1: wrong
+    found = segment_f1(scores, moments, task, np.arange(3), 0.5)
+    a, b = 2 * 1 / (2 * 1 + 1 + 2), 1.0
+    assert found["segment_f1"] == pytest.approx(100 * (a + b) / 2)
+    assert found["segment_f1_micro"] == pytest.approx(100 * 2 * 2 / (2 * 2 + 1 + 2))
+
+
+def test_moments_are_told_apart_by_what_sounds_in_them():
+    generator = np.random.default_rng(0)
+    labels, rows = [], []
+    for _ in range(60):
+        start = generator.integers(0, 6) / 2
+        labels.append(f"hum@{start}-{start + 1};hiss@{(start + 2) % 3}-{(start + 2) % 3 + 0.5}")
+        moments = np.tile([0.0] * 6 + [4.0] * 2, (8, 1))  # a hum that a norm over features keeps
+        for event in events_in(labels[-1]):
+            rank = 3 * (event.name == "hum")
+            moments[int(event.start * 2) : int(event.stop * 2), rank : rank + 3] += 3
+        rows.append(moments + 0.3 * generator.normal(size=moments.shape))
+    parts = ["train"] * 40 + ["valid"] * 10 + ["test"] * 10
+    clips = [clip(i, label, split=parts[i]) for i, label in enumerate(labels)]
+    [task] = find_tasks(clips)
+    features = Features(np.concatenate(rows).astype(np.float32), np.full(60, 8), 0.5)
+    score = examine(Linear(seeds=1, rate=1e-2, epochs=40), features, task)
+    assert score["metric"] == "segment_f1"
+    assert score["test"] > 80
+    blind = Features(np.ones_like(features.rows), features.counts, 0.5)
+    assert examine(Linear(seeds=1, rate=1e-2), blind, task)["test"] < 70
+
+
+def test_clips_of_several_labels_are_scored_by_mean_average_precision():
+    generator = np.random.default_rng(0)
+    holds = generator.random((90, 3)) < 0.4
+    labels = [";".join(np.array(["x", "y", "z"])[row]) or "-" for row in holds]
+    parts = [("train", "valid", "test")[i // 30] for i in range(90)]
+    [task] = find_tasks([clip(i, labels[i], split=parts[i]) for i in range(90)])
+    features = holds @ generator.normal(size=(3, 8)) + 0.1 * generator.normal(size=(90, 8))
+    score = examine(
+        Linear(seeds=1, epochs=30, batch=4, rate=1e-2), Features.of(features.astype("f")), task
+    )
+    assert score["metric"] == "map"
+    assert score["test"] > 80
