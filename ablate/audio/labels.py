@@ -1,10 +1,11 @@
 """What the labels of a list of clips must be like for probes to be trained and tested on them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+from ablate.audio.annotations import classes_in, kind_of
 from ablate.audio.clips import ClipInfo, Clips
 from ablate.audio.reading import several
 
@@ -41,12 +42,26 @@ def _untold(clips: Clips, mine: Indices) -> list[str]:
         )
     order = np.argsort(labels, kind="stable")
     _, starts = np.unique(labels[order], return_index=True)
-    groups = {clips.labels[int(group[0])]: group for group in np.split(mine[order], starts[1:])}
+    cells = {clips.labels[int(group[0])]: group for group in np.split(mine[order], starts[1:])}
+    try:
+        groups = _by_class(cells)
+    except ValueError as error:
+        return [*problems, f"task `{task}`: {error}"]
     for label, group in sorted(groups.items()):
         if fault := _fault(clips, group):
             name = f"label `{label}` of task `{task}`"
             problems.append(f"{name} {fault}; add clips or leave the label out")
     return problems
+
+
+def _by_class(cells: Mapping[str, Indices]) -> dict[str, Indices]:
+    """Gathers the clips of each class from those of each cell, which may name several."""
+    kind = kind_of(cells)
+    groups: dict[str, list[Indices]] = {}
+    for cell, group in cells.items():
+        for name in classes_in(cell, kind):
+            groups.setdefault(name, []).append(group)
+    return {name: np.sort(np.concatenate(pieces)) for name, pieces in groups.items()}
 
 
 def _fault(clips: Clips, group: Indices) -> str:

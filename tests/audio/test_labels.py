@@ -88,3 +88,22 @@ def test_a_clip_may_have_one_split_or_any_folds_in_several_tasks() -> None:
     splits = ("train", "train", "test", "test")
     check_labels(pets("one", *splits) + pets("two", *splits))
     check_labels(pets("one", "1", "1", "2", "2") + pets("two", "2", "2", "3", "3"))
+
+
+def test_of_several_labels_each_class_is_looked_at_by_itself() -> None:
+    clips = [
+        clip("a", "cat;dog", "train"),
+        clip("b", "dog;cow", "train"),
+        clip("c", "-", "test"),
+        clip("d", "cow", "test"),
+        clip("e", "cat", "test"),
+    ]
+    check_labels(clips)
+    with pytest.raises(ValueError, match="label `hen` of task `pets` has one clip only"):
+        check_labels([*clips, clip("f", "hen;cat", "train")])
+
+
+def test_an_event_that_does_not_say_when_is_named() -> None:
+    clips = [clip("a", "cat@0-1", "train"), clip("b", "cat", "test")]
+    with pytest.raises(ValueError, match="task `pets`: `cat` does not say when"):
+        check_labels(clips)
