@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.model.packing import join, pack, rows_of
+from ablate.model.attention import Segments
+from ablate.model.packing import join, join_segments, pack, rows_of
 
 
 @st.composite
@@ -47,6 +48,16 @@ def test_joining_puts_each_samples_two_parts_side_by_side(member):
     assert rows[joined.order].tolist() == side_by_side
     assert rows[joined.order][joined.second].tolist() == (second.index + 1000).tolist()
     assert joined.segments.total == first.segments.total + second.segments.total
+
+
+@given(members())
+def test_joining_keeps_what_is_barred(member):
+    barred = torch.arange(int(member.sum())) % 2 == 0
+    first = Segments(pack(member).segments.lengths, barred=barred)
+    lead = Segments((2,) * len(member))
+    joined = join_segments(lead, first, torch.device("cpu"))
+    assert torch.equal(joined.segments.barred[joined.second], barred)
+    assert not joined.segments.barred[joined.first].any()
 
 
 @given(members())

@@ -10,6 +10,7 @@ from ablate.chance import generator
 from ablate.model.attention import Segments
 from ablate.model.masking import Grid
 from ablate.model.packing import pack
+from ablate.model.positions import Rotary1D, Rotation
 from ablate.model.transformer import Layer, Norm, Scope, Transformer, initialise
 from ablate.model.vit import ViT
 
@@ -74,6 +75,20 @@ def test_summary_and_registers_are_tokens_ahead_of_the_others():
     encoded = encoder(patches, pack(torch.ones(1, 5, dtype=torch.bool)))
     assert torch.allclose(encoded.tokens, row[3:], atol=1e-5)
     assert torch.allclose(encoded.summary, row[:1], atol=1e-5)
+
+
+def test_an_encoders_own_tokens_are_not_turned():
+    settings = ViT(dim=16, layers=2, heads=4, registers=2, positions=Rotary1D())
+    encoder = settings.build(Grid(1, 5), 3)
+    randomised(encoder)
+    patches = torch.randn(1, 5, 3, generator=generator(0, "patches"))
+    turns = encoder.positions.rotation(torch.arange(5))
+    nothing = torch.zeros(2, 1, 2)
+    rotation = Rotation(torch.cat([nothing + 1, turns.cosine]), torch.cat([nothing, turns.sine]))
+    row = torch.cat([encoder.register_embedding, encoder.project(patches[0])])
+    _, expected = encoder.transformer.outputs(row, Scope(Segments((7,)), rotation))
+    encoded = encoder(patches, pack(torch.ones(1, 5, dtype=torch.bool)))
+    assert torch.allclose(encoded.tokens, expected[2:], atol=1e-5)
 
 
 def test_a_convolution_keeps_the_variance_of_what_it_is_given():
