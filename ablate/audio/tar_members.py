@@ -10,7 +10,7 @@ import json
 import os
 import tarfile
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -36,10 +36,12 @@ class Shard:
     task: str
     split: str = ""
     fold: str = ""
-    label: str = ""  # the key in a sample's JSON; without one, samples need no JSON
+    label_of: Callable[[Any], str] | None = None  # reads a JSON; where none, samples need none
     split_key: str = ""  # of the JSON, in the place of `split`
-    labels: frozenset[str] = frozenset()  # that there may be; any, if none is given
-    several: bool = False  # whether a label is several, joined by `;`
+
+
+class BadSampleError(Exception):
+    """A sample that cannot be used; says why."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,20 @@ def edition_of(files: Iterable[Path]) -> str:
     return hashlib.blake2b(stamps.encode(), digest_size=16).hexdigest()
 
 
+def word(told: Any, key: str) -> str:
+    """Reads one word, or number, or several words, of a sample's JSON."""
+    if not isinstance(told, dict):
+        raise BadSampleError(f"has a JSON that is no mapping but {json.dumps(told)[:40]}")
+    if key not in told:
+        raise BadSampleError(f"has no `{key}` in its JSON{nearest(key, told)}")
+    value = told[key]
+    if isinstance(value, list) and value and all(isinstance(piece, str) for piece in value):
+        return ";".join(value)
+    if not isinstance(value, str | int) or value == "":
+        raise BadSampleError(f"has `{key}` {json.dumps(value)[:40]}; expected a word or a number")
+    return str(value)
+
+
 def _stamp(file: Path) -> str:
     status = file.stat()
     return f"{status.st_size} {status.st_mtime_ns}"
@@ -111,16 +127,12 @@ def _clips(
             for stem, sample in found.items():
                 try:
                     yield _clip(shard, tar, sample), sample.sounds[0]
-                except _BadSampleError as error:
+                except BadSampleError as error:
                     problems.append((f"{shard.name}/{stem}", str(error)))
     except (tarfile.TarError, OSError) as error:
         broken = f"cannot be read as an uncompressed tar ({error})"
     if broken:
         problems.append((shard.name, broken))
-
-
-class _BadSampleError(Exception):
-    """A sample that cannot be used; says why."""
 
 
 def _samples(tar: tarfile.TarFile, file: BinaryIO) -> tuple[dict[str, Sample], str]:
@@ -156,58 +168,33 @@ def _sort_in(member: tarfile.TarInfo, found: dict[str, Sample]) -> None:
 
 def _clip(shard: Shard, tar: tarfile.TarFile, sample: Sample) -> ClipInfo:
     if len(sample.sounds) != 1:
-        raise _BadSampleError(f"has {len(sample.sounds) or 'no'} sounds; a sample has one")
+        raise BadSampleError(f"has {len(sample.sounds) or 'no'} sounds; a sample has one")
     (sound,) = sample.sounds
     if sound.size == 0:
-        raise _BadSampleError("is empty, 0 bytes")
-    told = _told(tar, sample) if shard.label or shard.split_key else {}
+        raise BadSampleError("is empty, 0 bytes")
+    told = _told(tar, sample) if shard.label_of or shard.split_key else {}
     return ClipInfo(
         path=f"{shard.name}/{sound.name}",
-        label=_label(shard, told),
+        label=shard.label_of(told) if shard.label_of else "",
         task=shard.task,
         split=_split(told, shard.split_key) if shard.split_key else shard.split,
         fold=shard.fold,
     )
 
 
-def _told(tar: tarfile.TarFile, sample: Sample) -> dict[str, Any]:
+def _told(tar: tarfile.TarFile, sample: Sample) -> Any:
     if sample.described is None:
-        raise _BadSampleError("has no JSON beside it")
+        raise BadSampleError("has no JSON beside it")
     file = tar.extractfile(sample.described)
     assert file is not None  # it is a plain file
     try:
-        told = json.load(file)
+        return json.load(file)
     except ValueError as error:
-        raise _BadSampleError(f"has a JSON that cannot be read ({error})") from error
-    if not isinstance(told, dict):
-        raise _BadSampleError(f"has a JSON that is no mapping but {json.dumps(told)[:40]}")
-    return told
+        raise BadSampleError(f"has a JSON that cannot be read ({error})") from error
 
 
-def _label(shard: Shard, told: dict[str, Any]) -> str:
-    if not shard.label:
-        return ""
-    label = _text(told, shard.label)
-    for word in label.split(";") if shard.several else [label]:
-        if shard.labels and word not in shard.labels:
-            known = nearest(word, shard.labels) if len(shard.labels) <= 50 else ""
-            raise _BadSampleError(f"has the label `{word}`, which the task does not know{known}")
-    return label
-
-
-def _split(told: dict[str, Any], key: str) -> str:
-    word = _text(told, key)
-    if word.lower() not in SPLIT_WORDS:
-        raise _BadSampleError(f"has the unknown split `{word}`{nearest(word, SPLITS)}")
-    return SPLIT_WORDS[word.lower()]
-
-
-def _text(told: dict[str, Any], key: str) -> str:
-    if key not in told:
-        raise _BadSampleError(f"has no `{key}` in its JSON{nearest(key, told)}")
-    value = told[key]
-    if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
-        return ";".join(value)
-    if not isinstance(value, str | int) or value == "":
-        raise _BadSampleError(f"has `{key}` {json.dumps(value)[:40]}; expected a word or a number")
-    return str(value)
+def _split(told: Any, key: str) -> str:
+    split = word(told, key)
+    if split.lower() not in SPLIT_WORDS:
+        raise BadSampleError(f"has the unknown split `{split}`{nearest(split, SPLITS)}")
+    return SPLIT_WORDS[split.lower()]

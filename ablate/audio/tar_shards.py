@@ -5,6 +5,7 @@ itself is not used: it streams shards in order, and a batch here is drawn from a
 of the tars' headers tells where each sound lies, and any process reads it from there.
 """
 
+import functools
 import os
 import re
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from ablate.audio.clips import Clips
 from ablate.audio.reading import SPLIT_WORDS, names_a_folder, several, unusable
 from ablate.audio.sources import AbstractSource, BadAudioError
-from ablate.audio.tar_members import Members, Shard, edition_of
+from ablate.audio.tar_members import Members, Shard, edition_of, word
 
 _FOLD = re.compile(r"fold[-_ ]?0*(\d+)", re.IGNORECASE)
 
@@ -123,7 +124,7 @@ class TarShards(AbstractSource):
             task=self.task or top.name,
             split=split,
             fold=fold,
-            label=self.label,
+            label_of=functools.partial(word, key=self.label) if self.label else None,
             split_key=self.split,
         )
 
