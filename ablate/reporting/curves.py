@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.reporting.results import Results
+from ablate.reporting.results import Results, Trial
 
 QUANTITIES = {"loss": "loss", "position_loss": "position loss", "effective_rank": "effective rank"}
 
@@ -18,6 +18,7 @@ class Curve:
     quantity: str
     levels: tuple[str, ...]
     seeds: tuple[tuple[tuple[int, float], ...], ...]  # (step, value) of each seed
+    hours_per_step: float | None = None  # of audio, the same for every seed; None where unknown
 
     @property
     def mean(self) -> list[tuple[int, float]]:
@@ -33,11 +34,19 @@ def read_curves(results: Results, runs: Path) -> list[Curve]:
     for levels, trials in results.variants().items():
         folders = [runs / trial.fingerprint for trial in trials if trial.fingerprint]
         logs = [_read_log(folder / "metrics.jsonl") for folder in folders]
+        hours = _hours_per_step(trials)
         for quantity in QUANTITIES:
-            seeds = [_series(log, quantity) for log in logs]
-            if found := tuple(seed for seed in seeds if seed):
-                curves.append(Curve(quantity=quantity, levels=levels, seeds=found))
+            series = [_series(log, quantity) for log in logs]
+            if seeds := tuple(one for one in series if one):
+                curve = Curve(quantity=quantity, levels=levels, seeds=seeds, hours_per_step=hours)
+                curves.append(curve)
     return curves
+
+
+def _hours_per_step(trials: Sequence[Trial]) -> float | None:
+    costs = [trial.cost for trial in trials]
+    known = [cost["audio_hours"] / cost["steps"] for cost in costs if cost.get("audio_hours")]
+    return known[0] if known else None
 
 
 def _read_log(path: Path) -> list[Mapping[str, float | None]]:

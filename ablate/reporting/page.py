@@ -12,7 +12,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup, escape
 
-from ablate.reporting.figures import Picture
+from ablate.reporting.drawing import Picture
 from ablate.reporting.rendering import Table, piped, share
 from ablate.reporting.wording import Sentence
 
@@ -43,20 +43,59 @@ class Gallery:
     rows: tuple[tuple[str, tuple[Tile | None, ...]], ...]
 
 
+@dataclass(frozen=True)
+class Section:
+    """A picture and the table of the same numbers, or one of the two."""
+
+    picture: Picture | None
+    table: Table | None
+
+    @property
+    def filled(self) -> bool:
+        """Says whether there is anything to show."""
+        return self.picture is not None or bool(self.table and self.table.rows)
+
+    @property
+    def title(self) -> str:
+        """Returns the picture's title, or the table's where there is no picture."""
+        if self.picture is not None:
+            return self.picture.title
+        return self.table.title if self.table else ""
+
+    @property
+    def anchor(self) -> str:
+        """Names the section's place on the page."""
+        if self.table is not None:
+            return f"table-{self.table.name}"
+        return f"figure-{self.picture.name}" if self.picture else ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """All that the page shows, in reading order."""
+    """All that the page shows, in reading order; what answers the question stands first."""
 
-    study: str
     title: str
+    answer: Sequence[str]  # a sentence a factor
     summary: str
+    first: Section
     sentences: Sequence[Sentence]
     cautions: Sequence[str]
-    pictures: Sequence[Picture]
-    tables: Sequence[Table]
+    sections: Sequence[Section]
     gallery: Gallery | None
     protocol: Sequence[str]
     text: str
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Returns the pictures of all sections."""
+        found = [section.picture for section in (self.first, *self.sections)]
+        return [picture for picture in found if picture is not None]
+
+    @property
+    def tables(self) -> list[Table]:
+        """Returns the tables of all sections, empty ones too."""
+        found = [section.table for section in (self.first, *self.sections)]
+        return [table for table in found if table is not None]
 
     def html(self) -> str:
         """Writes the page."""
@@ -73,23 +112,25 @@ class Page:
 
     def markdown(self, folder: Path) -> str:
         """Writes the report for a forge; pictures are linked relative to `folder`."""
-        pieces = [f"# {self.title}", self.summary, "## Verdicts"]
-        pieces.append(
+        pieces = [f"# {self.title}", *(f"**{line}**" for line in self.answer), self.summary]
+        pieces += _section_markdown(self.first)
+        pieces += [
+            "## Verdicts",
             "\n".join(f"- **{s.word}** {s.claim} ({s.numbers})." for s in self.sentences)
-            or "There is nothing to compare."
-        )
+            or "There is nothing to compare.",
+        ]
         if self.cautions:
             pieces += ["## Read with care", "\n".join(f"- {line}" for line in self.cautions)]
-        for picture in self.pictures:
-            link = f"![{picture.title}](figures/{picture.name}.png)"
-            pieces += [f"## {picture.title}", link, picture.caption]
-        for table in self.tables:
-            if table.rows:
-                pieces += [f"## {table.title}", table.markdown(), table.caption]
+        for section in self.sections:
+            pieces += _section_markdown(section)
         if self.gallery:
-            pieces += ["## Masks", self.gallery.title, _gallery_markdown(self.gallery, folder)]
+            pieces += [
+                "## Mask gallery",
+                self.gallery.title,
+                _gallery_markdown(self.gallery, folder),
+            ]
             pieces += ["Grey: seen. Coloured: to be predicted, a colour a block. Dark: neither."]
-        pieces += ["## Protocol", *self.protocol]
+        pieces += ["## Experimental protocol", *self.protocol]
         pieces += ["## Study", f"```yaml\n{self.text.rstrip()}\n```"]
         return "\n\n".join(pieces) + "\n"
 
@@ -131,6 +172,15 @@ def inline_svg(picture: Picture) -> Markup:
 def _found(folder: Path, path: Path) -> Path | None:
     """Looks for a picture beside the report first, so that a moved report finds its own."""
     return next((place for place in (folder / path, path) if place.is_file()), None)
+
+
+def _section_markdown(section: Section) -> list[str]:
+    pieces = [f"## {section.title}"] if section.filled else []
+    if picture := section.picture:
+        pieces += [f"![{picture.title}](figures/{picture.name}.png)", picture.caption]
+    if section.table and section.table.rows:
+        pieces += [section.table.markdown(), section.table.caption]
+    return pieces
 
 
 def _gallery_markdown(shown: Gallery, folder: Path) -> str:

@@ -6,6 +6,7 @@ to a reader: one column may show two values, such as a mean and its interval.
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -64,13 +65,17 @@ class Table:
         return text.getvalue()
 
     def latex(self) -> str:
-        """Writes the shown cells as a booktabs table."""
-        heads = [column.head for column in self.columns]
-        frame = pd.DataFrame(self.cells(), columns=heads)
-        numbers = [column.head for column in self.columns if not column.text]
-        table = GT(frame).tab_header(title=self.title).cols_align("right", columns=numbers)
-        text: str = table.tab_source_note(self.caption).as_latex()
-        return text.replace(MINUS, "$-$").replace(PLUS_MINUS, r"$\pm$")
+        """Writes the brief columns, as a page has room for, as a booktabs table."""
+        brief = [column for column in self.columns if column.brief]
+        names = [f"column {number}" for number in range(len(brief))]  # two heads may be the same
+        rows = [[column.show(row) for column in brief] for row in self.rows]
+        heads: dict[str, Any] = {n: c.head for n, c in zip(names, brief, strict=True)}
+        right = [name for name, column in zip(names, brief, strict=True) if not column.text]
+        table = GT(pd.DataFrame(rows, columns=names)).cols_label(**heads)
+        table = table.tab_header(title=self.title).cols_align("right", columns=right)
+        text = str(table.tab_source_note(self.caption).as_latex())
+        text = text.replace(MINUS, "$-$").replace(PLUS_MINUS, r"$\pm$")
+        return re.sub(r"^([\[*])", r"{\1}", text, flags=re.MULTILINE)  # else a row break's own
 
     def renderable(self) -> rich.table.Table:
         """Returns the brief columns for the terminal."""

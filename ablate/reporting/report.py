@@ -3,7 +3,7 @@
 The same runs give the same bytes: nothing here knows what time it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,17 @@ import rich.table
 import rich.text
 
 from ablate.files import write_atomically
-from ablate.reporting import figures, tables, wording
-from ablate.reporting.curves import read_curves
-from ablate.reporting.page import Page, gallery
+from ablate.reporting import charts, figures, tables, wording
+from ablate.reporting.answer import answer
+from ablate.reporting.curves import Curve, read_curves
+from ablate.reporting.health import health, masks
+from ablate.reporting.page import Page, Section, gallery
 from ablate.reporting.protocol import cautions, protocol
+from ablate.reporting.ranks import ranking, tasks
 from ablate.reporting.rendering import Table
 from ablate.reporting.results import Results, read
-from ablate.reporting.verdicts import verdicts
+from ablate.reporting.variance import components, shares
+from ablate.reporting.verdicts import Verdict, verdicts
 
 COLOURS = {
     "better": "bold blue",
@@ -69,32 +73,20 @@ def write(plan: Mapping[str, Any], runs: Path, folder: Path) -> Summary:
     results = read(plan, runs)
     answers = verdicts(results)
     variants = tables.variants(results)
-    shown = {
-        "variants": variants,
-        "contrasts": wording.contrasts(results, answers),
-        "learning": wording.learning(results, answers),
-        "probes": tables.probes(results),
-        "cost": tables.cost(results),
-        "failures": tables.failures(results),
-    }
-    drawn = (
-        figures.forest(results, answers),
-        figures.dots(results, variants),
-        figures.learning_curves(results, read_curves(results, runs)),
-    )
     page = Page(
-        study=str(plan["study"]),
         title=str(plan["title"] or plan["study"]),
+        answer=answer(answers),
         summary=_summary(results),
+        first=Section(figures.forest(results, answers), wording.contrasts(results, answers)),
         sentences=wording.sentences(answers),
         cautions=cautions(results, answers, variants),
-        pictures=[picture for picture in drawn if picture is not None],
-        tables=list(shown.values()),
+        sections=_sections(results, answers, variants, read_curves(results, runs)),
         gallery=gallery(plan, folder),
         protocol=protocol(results),
         text=str(plan["text"]),
     )
     _save(page, results, folder)
+    shown = {table.name: table for table in page.tables}
     brief = ("variants", "contrasts", "learning", "failures")
     return Summary(
         page=folder / "index.html",
@@ -105,6 +97,27 @@ def write(plan: Mapping[str, Any], runs: Path, folder: Path) -> Summary:
         cautions=tuple(page.cautions),
         tables=tuple(shown[name] for name in brief),
     )
+
+
+def _sections(
+    results: Results, answers: Sequence[Verdict], variants: Table, curves: Sequence[Curve]
+) -> list[Section]:
+    """Lays out all that stands below the answer, the most asked for first."""
+    ranked, cost = ranking(results), tables.cost(results)
+    return [
+        Section(figures.dots(results, variants), variants),
+        Section(charts.interactions(results, variants), None),
+        Section(None, wording.learning(results, answers)),
+        Section(charts.learning_curves(results, curves), None),
+        Section(charts.critical_difference(ranked), tasks(results, ranked)),
+        Section(None, shares(results)),
+        Section(None, components(results)),
+        Section(charts.pareto(results, variants, cost), cost),
+        Section(None, health(results)),
+        Section(None, masks(results)),
+        Section(None, tables.probes(results)),
+        Section(None, tables.failures(results)),
+    ]
 
 
 def _summary(results: Results) -> str:
@@ -127,5 +140,6 @@ def _save(page: Page, results: Results, folder: Path) -> None:
     for picture in page.pictures:
         write_atomically(folder / "figures" / f"{picture.name}.svg", picture.svg)
         write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
+        write_atomically(folder / "figures" / f"{picture.name}.pdf", picture.pdf)
     write_atomically(folder / "report.md", page.markdown(folder))
     write_atomically(folder / "index.html", page.html())

@@ -29,6 +29,8 @@ class Score:
     pooling: str
     valid: float | None
     test: float | None
+    folds: tuple[float, ...] = ()  # `test` of each, where it is their mean
+    seeds: tuple[float, ...] = ()  # `test` by each seed of a probe that has several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +201,8 @@ def _read_run(folder: Path | None, probes: Mapping[str, Any]) -> Run:
         return Run(state="missing", reason="not run yet", record={}, scores=())
     record = _read_json(folder / "run.json")
     # what an unfinished run left behind is no score; a collapsed one was probed on purpose
-    probed = record["state"] == "done" or record.get("collapsed")
+    collapsed = record["state"] == "failed" and record.get("collapsed")
+    probed = record["state"] == "done" or collapsed
     return Run(
         state=record["state"],
         reason=record.get("reason"),
@@ -221,6 +224,8 @@ def _read_scores(folder: Path, probes: Mapping[str, Any]) -> Iterator[Score]:
                     pooling=pooling,
                     valid=_finite(scores.get("valid")),
                     test=_finite(scores.get("test")),
+                    folds=tuple(scores.get("folds") or ()),
+                    seeds=tuple(scores.get("seeds") or ()),
                 )
 
 
@@ -245,7 +250,7 @@ def _score_rows(trial: Trial, factors: tuple[str, ...]) -> Iterator[dict[str, ob
                 "seed": trial.seed,
                 "kind": kind,
                 "fingerprint": trial.plan.get(keys[kind]),
-                **vars(score),
+                **{name: value for name, value in vars(score).items() if name in RESERVED},
             }
 
 

@@ -32,7 +32,7 @@ def variants(results: Results) -> Table:
         gain = t_interval(_known(trial.gain for trial in trials), alpha=alpha)
         rows.append(
             {
-                **_named(results, levels),
+                **named(results, levels),
                 "planned": len(trials),
                 "n": score.n,
                 "score": score.mean,
@@ -41,13 +41,13 @@ def variants(results: Results) -> Table:
                 "gain": gain.mean,
                 "gain_low": gain.low,
                 "gain_high": gain.high,
-                "random_init": _mean(trial.twin_score for trial in trials),
-                "mel_statistics": _mean(trial.statistics_score for trial in trials),
+                "random_init": mean(trial.twin_score for trial in trials),
+                "mel_statistics": mean(trial.statistics_score for trial in trials),
                 "context": _realised(trials, "context"),
                 "targets": _realised(trials, "targets"),
                 "failed": sum(trial.failed for trial in trials),
                 "collapsed": sum(trial.collapsed for trial in trials),
-                "effective_rank": _mean(trial.metrics.get("effective_rank") for trial in trials),
+                "effective_rank": mean(trial.metrics.get("effective_rank") for trial in trials),
             }
         )
     percent = f"{100 * (1 - alpha):.4g} % interval"
@@ -58,7 +58,7 @@ def variants(results: Results) -> Table:
         f"pre-training seeds with its Student-t {percent}. Gain: score less that of the same "
         "encoder at random init. Context and targets: realised shares of the grid.",
         columns=(
-            *_factor_columns(results),
+            *factor_columns(results),
             Column(head="seeds", show=lambda row: f"{row['n']} of {row['planned']}"),
             Column(head="score", show=lambda row: number(row["score"])),
             Column(head=percent, show=interval_of("score")),
@@ -91,7 +91,7 @@ def probes(results: Results) -> Table:
             rows.append(
                 {
                     **row,
-                    **_named(results, levels),
+                    **named(results, levels),
                     **_told("trained", [trial.run for trial in trials], *key),
                     **_told("random_init", [trial.twin for trial in trials], *key),
                     **_told(
@@ -113,7 +113,7 @@ def probes(results: Results) -> Table:
         "deviation over pre-training seeds. Log-mel statistics have one pooling, shown beside all.",
         columns=(
             *(Column(head=key, show=plain(key), text=True) for key in PROBE_KEYS),
-            *_factor_columns(results),
+            *factor_columns(results),
             Column(head="trained", show=lambda row: _spread(row, "trained_test")),
             Column(head="random init", show=lambda row: _spread(row, "random_init_test")),
             Column(head="mel statistics", show=lambda row: _spread(row, "mel_statistics_test")),
@@ -130,12 +130,12 @@ def cost(results: Results) -> Table:
         sizes = [trial.plan.get("parameters") or {} for trial in trials]
         rows.append(
             {
-                **_named(results, levels),
-                **{name: _mean(t.cost.get(name) for t in trials) for name in COSTS},
-                "tokens_per_second": _mean(t.metrics.get("tokens_per_second") for t in trials),
-                "peak_memory_mb": _mean(t.cost.get("peak_memory_mb") for t in trials),
-                "encoder_parameters": _mean(size.get("encoder") for size in sizes),
-                "predictor_parameters": _mean(size.get("predictor") for size in sizes),
+                **named(results, levels),
+                **{name: mean(t.cost.get(name) for t in trials) for name in COSTS},
+                "tokens_per_second": mean(t.metrics.get("tokens_per_second") for t in trials),
+                "peak_memory_mb": mean(t.cost.get("peak_memory_mb") for t in trials),
+                "encoder_parameters": mean(size.get("encoder") for size in sizes),
+                "predictor_parameters": mean(size.get("predictor") for size in sizes),
             }
         )
     heads = {name: name.replace("_", " ") for name in COSTS} | {"flops": "FLOPs"}
@@ -147,7 +147,7 @@ def cost(results: Results) -> Table:
         caption="Means over the runs of a variant. Encoder and predictor: parameters. k, M, G, T: "
         "thousands, millions, and so on.",
         columns=(
-            *_factor_columns(results),
+            *factor_columns(results),
             *(Column(head=head, show=_amount(name)) for name, head in heads.items()),
         ),
         rows=tuple(rows),
@@ -158,7 +158,7 @@ def failures(results: Results) -> Table:
     """Lists the trials without a score and the collapsed ones, with the reason of each."""
     rows = [
         {
-            **_named(results, levels),
+            **named(results, levels),
             "seed": trial.seed,
             "run": trial.fingerprint,
             "state": "collapsed" if trial.collapsed and trial.state == "done" else trial.state,
@@ -175,7 +175,7 @@ def failures(results: Results) -> Table:
         caption="No number is filled in for a trial without a score. A collapsed trial that "
         "could be probed keeps its score.",
         columns=(
-            *_factor_columns(results),
+            *factor_columns(results),
             Column(head="seed", show=plain("seed")),
             Column(head="run", show=plain("run"), text=True),
             Column(head="state", show=plain("state"), text=True),
@@ -191,12 +191,14 @@ def score_name(results: Results) -> str:
     return f"{results.plan['score']['probe']}.{results.plan['score']['pooling']}"
 
 
-def _factor_columns(results: Results) -> list[Column]:
+def factor_columns(results: Results) -> list[Column]:
+    """Returns a column for each factor, or for the one variant where there is none."""
     names = [column_of(factor) for factor in results.factors] or ["variant"]
     return [Column(head=name, show=plain(name), text=True) for name in names]
 
 
-def _named(results: Results, levels: tuple[str, ...]) -> dict[str, Any]:
+def named(results: Results, levels: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the cells that name a variant: as a whole, and by its factors."""
     named = zip(map(column_of, results.factors), levels, strict=True)
     return {"variant": label_of(levels), **dict(named)}
 
@@ -219,15 +221,16 @@ def _told(name: str, runs: Sequence[Run], probe: str, pooling: str, task: str) -
 def _realised(trials: Sequence[Trial], name: str) -> float | None:
     """Returns the share of the grid that runs recorded, or the plan's where none has run."""
     metric = {"context": "context_fraction", "targets": "target_fraction"}[name]
-    recorded = _mean(trial.metrics.get(metric) for trial in trials)
-    return _mean(trial.plan.get(name) for trial in trials) if recorded is None else recorded
+    recorded = mean(trial.metrics.get(metric) for trial in trials)
+    return mean(trial.plan.get(name) for trial in trials) if recorded is None else recorded
 
 
 def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def mean(values: Iterable[float | None]) -> float | None:
+    """Returns the mean of the values that are known; None where none is."""
     known = _known(values)
     return fmean(known) if known else None
 

@@ -42,6 +42,7 @@ def contrasts(results: Results, verdicts: Sequence[Verdict]) -> Table:
         "p is, by Holm, over the pooled contrasts and over those within a combination apart; "
         "of the latter none is below both p of its pooled contrast: difference and interaction. "
         "Gain: each arm less its own random init, where the factor changes that. "
+        "g: Hedges' effect size, the difference in standard deviations over seeds. "
         "Seed r: the correlation of the two arms over seeds.",
     )
 
@@ -168,6 +169,9 @@ def _table(
             Column(head="measure", show=plain("measure"), text=True, brief=False),
             Column(head="p equivalent", show=chance_of("p_equivalent_holm"), brief=False),
             Column(head="p interaction", show=chance_of("p_interaction"), brief=False),
+            Column(
+                head="g", show=lambda row: number(row["effect_size"], 2, signed=True), brief=False
+            ),
             Column(head="seed r", show=lambda row: number(row["seed_correlation"], 2), brief=False),
             Column(head="notes", show=plain("notes"), text=True, brief=False),
         ),
@@ -190,11 +194,13 @@ def _row(verdict: Verdict) -> dict[str, object]:
         "difference_low": estimate.low,
         "difference_high": estimate.high,
         "sd": estimate.sd,
+        "effect_size": verdict.effect_size,
         "p": estimate.p,
         "p_holm": verdict.p,
         "p_equivalent_holm": verdict.p_equivalent,
         "p_interaction": verdict.interaction,
         "seed_correlation": verdict.correlation,
         "verdict": word_with_seeds(verdict),
+        "verdict_without_failures": verdict.claim,
         "notes": "; ".join(verdict.notes),
     }

@@ -70,10 +70,11 @@ Written = tuple[Bench, dict[str, Any], Summary]
 
 def test_the_report_is_complete(written: Written) -> None:
     files = set(contents(written[0].report))
-    figures = {"contrasts", "variants", "learning"}
-    tables = {"variants", "contrasts", "learning", "probes", "cost", "failures"}
+    figures = {"contrasts", "variants", "interactions", "learning", "cost"}
+    tables = {"variants", "contrasts", "learning", "tasks", "shares", "spread", "cost", "health"}
+    tables |= {"masks", "probes", "failures"}
     assert {"index.html", "report.md", "scores.csv"} <= files
-    assert {f"figures/{name}.{kind}" for name in figures for kind in ("svg", "png")} <= files
+    assert {f"figures/{name}.{kind}" for name in figures for kind in ("svg", "png", "pdf")} <= files
     assert {f"tables/{name}.{kind}" for name in tables for kind in ("csv", "tex")} <= files
 
 
@@ -83,6 +84,30 @@ def test_the_same_runs_give_the_same_bytes(written: Written) -> None:
     shutil.copytree(bench.report / "gallery", again / "gallery")
     write(plan | {"gallery": plan["gallery"] | {"folder": "gallery"}}, bench.runs, again)
     assert contents(again) == contents(bench.report)
+
+
+def test_what_is_derived_can_be_deleted_and_made_again(bench: Bench) -> None:
+    plan = bench.build()
+    write(plan, bench.runs, bench.report)
+    before = contents(bench.report)
+    shutil.rmtree(bench.report)
+    write(plan, bench.runs, bench.report)
+    assert contents(bench.report) == before
+
+
+def test_the_answer_stands_before_all_else(written: Written) -> None:
+    lines = written[0].report.joinpath("report.md").read_text().splitlines()
+    assert lines[0].startswith("# Does the shape of the mask matter")
+    assert lines[2].startswith("**masker: curriculum and random are equivalent; block against")
+    assert lines[4].startswith("**patchifier: strips")
+    page = written[2].page.read_text()
+    places = [page.index(part) for part in ("<h1>", 'class="answer"', "<svg", "<table", "<h2>")]
+    assert places == sorted(places)
+
+
+def test_a_factor_may_be_called_like_a_column(bench: Bench) -> None:
+    bench.factors, bench.twin_factors = {"encoder": ["vit", "seconds"]}, ("encoder",)
+    assert parsed(write(bench.build(), bench.runs, bench.report).page).open == []
 
 
 def test_the_page_needs_no_network(written: Written) -> None:
@@ -146,7 +171,7 @@ def test_no_gallery_is_no_section(bench: Bench) -> None:
     plan = bench.build()
     for nothing in (None, {"title": "", "folder": "gone", "pictures": []}):
         plan["gallery"] = nothing
-        assert 'id="masks"' not in write(plan, bench.runs, bench.report).page.read_text()
+        assert 'id="gallery"' not in write(plan, bench.runs, bench.report).page.read_text()
 
 
 def test_the_protocol_says_what_a_reviewer_asks(written: Written) -> None:
@@ -243,13 +268,14 @@ def test_the_terminal_shows_verdicts_failures_and_the_page(written: Written) -> 
 
 
 def test_every_label_of_the_figures_is_inside_the_picture(written: Written) -> None:
-    for name in ("contrasts", "variants", "learning"):
+    for name in ("contrasts", "variants", "interactions", "learning", "cost"):
         svg = written[0].report.joinpath(f"figures/{name}.svg").read_text()
         view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
         assert view
         width, height = float(view[1]), float(view[2])
         texts = re.findall(
-            r'<text style="font-size: ([\d.]+)px;([^"]*)" x="([-\d.]+)" y="([-\d.]+)"[^>]*>([^<]*)',
+            r'<text style="font-size: ([\d.]+)px;([^"]*)" x="([-\d.]+)" y="([-\d.]+)"'
+            r"(?![^>]*rotate\(-90)[^>]*>([^<]*)",
             svg,
         )
         assert texts

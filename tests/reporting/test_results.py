@@ -69,6 +69,16 @@ def test_a_collapsed_trial_that_was_probed_keeps_its_score(bench: Bench) -> None
     assert trial.score is not None
 
 
+@pytest.mark.parametrize("collapsed", [False, True])
+def test_a_pruned_trial_enters_no_mean(bench: Bench, *, collapsed: bool) -> None:
+    plan = bench.build()
+    fingerprint = bench.fingerprint(0, masker="random", patchifier="squares")
+    bench.edit(fingerprint, state="pruned", reason="below the median", collapsed=collapsed)
+    trial = read(plan, bench.runs).trials[0]
+    assert (trial.state, trial.score, trial.gain) == ("pruned", None, None)
+    assert not trial.failed
+
+
 def test_a_score_on_some_of_the_tasks_is_no_score(bench: Bench) -> None:
     plan = bench.build()
     fingerprint = bench.fingerprint(0, masker="random", patchifier="squares")

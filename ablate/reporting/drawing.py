@@ -1,0 +1,108 @@
+"""How every picture of a report is drawn: colours, lines, bare axes, and the three files of each.
+
+Colours are those of Okabe and Ito, "Color universal design" (2008); what colour says, shape
+or line says too. Figures are made without pyplot, so that no state is shared.
+"""
+
+import io
+import textwrap
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ablate.reporting.results import Results
+
+INK, QUIET, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+Line = Literal["-", "--", ":", "-."]
+LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A finished figure with what it shows, for those who read and those who cannot see."""
+
+    name: str  # of its files
+    title: str
+    caption: str
+    svg: str  # for a browser
+    png: bytes  # for a forge
+    pdf: bytes  # for a paper
+
+
+def line_styles(results: Results) -> dict[tuple[str, ...], tuple[str, Line]]:
+    """Gives each variant a colour and a line, of which no two variants of 28 share both.
+
+    The first factor's levels have a colour each and the rest of a variant a line, as far as
+    there are lines for that.
+    """
+    variants = list(results.variants())
+    split = 1 if len({levels[1:] for levels in variants}) <= len(LINES) else len(results.factors)
+    firsts = list(dict.fromkeys(levels[:split] for levels in variants))
+    rests = list(dict.fromkeys(levels[split:] for levels in variants))
+    styles = {}
+    for levels in variants:
+        first, rest = firsts.index(levels[:split]), rests.index(levels[split:])
+        line = LINES[(rest + first // len(COLOURS)) % len(LINES)]  # colours begin anew
+        styles[levels] = (COLOURS[first % len(COLOURS)], line)
+    return styles
+
+
+def folded(label: str, width: int) -> str:
+    """Breaks a long label into lines of about that many letters."""
+    return "\n".join(textwrap.wrap(label, width)) or label
+
+
+def style() -> AbstractContextManager[None]:
+    """Sets how figures look while it is entered."""
+    return mpl.rc_context(
+        {
+            "pdf.fonttype": 42,  # journals refuse type 3
+            "svg.hashsalt": "ablate",  # else every save draws new identifiers
+            "svg.fonttype": "none",  # text stays text: it can be searched, selected, read aloud
+            "text.parse_math": False,  # a level may be called anything
+            "font.family": "sans-serif",
+            "font.sans-serif": ["DejaVu Sans"],
+            "font.size": 10,
+            "text.color": INK,
+            "axes.edgecolor": QUIET,
+            "axes.labelcolor": INK,
+            "xtick.color": QUIET,
+            "ytick.color": QUIET,
+            "xtick.labelcolor": INK,
+            "ytick.labelcolor": INK,
+            "figure.facecolor": "white",
+        }
+    )
+
+
+def bare(axes: Axes, *, grid: Literal["x", "y"]) -> None:
+    """Takes the frame away and leaves a grid along one axis."""
+    axes.grid(visible=True, axis=grid, color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left" if grid == "x" else "bottom"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def finished(figure: Figure, *, name: str, title: str, caption: str) -> Picture:
+    """Saves a figure in its three forms, without the date and the version of whoever drew it."""
+    svg, png, pdf = io.StringIO(), io.BytesIO(), io.BytesIO()
+    nothing = {"Creator": None, "Date": None, "Format": None, "Type": None}
+    close: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08}
+    figure.savefig(svg, format="svg", metadata=nothing, **close)
+    figure.savefig(png, format="png", dpi=160, metadata={"Software": None}, **close)
+    undated = {"Creator": None, "Producer": None, "CreationDate": None}
+    figure.savefig(pdf, format="pdf", metadata=undated, **close)
+    return Picture(
+        name=name,
+        title=title,
+        caption=caption,
+        svg=svg.getvalue(),
+        png=png.getvalue(),
+        pdf=pdf.getvalue(),
+    )

@@ -1,0 +1,98 @@
+"""Whether trainings were sound and masks were what was meant, variant by variant."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ablate.reporting.rendering import DASH, Column, Row, Show, Table, number, plain, share
+from ablate.reporting.results import Results, Trial
+from ablate.reporting.tables import factor_columns, mean, named
+
+METRICS = ("loss", "position_loss", "effective_rank", "effective_rank_init", "feature_std")
+
+
+def health(results: Results) -> Table:
+    """Tabulates what a run recorded last of its loss and its features: means over seeds."""
+    rows = []
+    for levels, trials in results.variants().items():
+        row: dict[str, Any] = {name: _recorded(trials, name) for name in METRICS}
+        row["failed"] = sum(trial.failed for trial in trials)
+        row["collapsed"] = sum(trial.collapsed for trial in trials)
+        rows.append({**named(results, levels), **row})
+    return Table(
+        name="health",
+        title="Health",
+        caption="As last recorded, means over seeds. Loss over position loss: at 1 the predictor "
+        "does no better than the mean of each position. Effective rank, and what is left of that "
+        "at the start: below a half, features may have collapsed. The loss ranks nothing.",
+        columns=(
+            *factor_columns(results),
+            Column(head="loss", show=_number("loss", 3)),
+            Column(head="over position loss", show=_ratio("loss", "position_loss")),
+            Column(head="effective rank", show=_number("effective_rank", 1)),
+            Column(head="of its start", show=_ratio("effective_rank", "effective_rank_init")),
+            Column(head="feature deviation", show=_number("feature_std", 2)),
+            Column(head="collapsed", show=lambda row: str(row["collapsed"])),
+            Column(head="failed", show=lambda row: str(row["failed"])),
+        ),
+        rows=tuple(rows) if any(row["loss"] is not None for row in rows) else (),
+    )
+
+
+def masks(results: Results) -> Table:
+    """Tabulates what the masks of each variant amounted to, as planned and as trained."""
+    rows = []
+    for levels, trials in results.variants().items():
+        grids = {tuple(trial.plan["grid"]) for trial in trials if trial.plan.get("grid")}
+        row: dict[str, Any] = {"grid": " or ".join(f"{freq} x {time}" for freq, time in grids)}
+        for name, metric in {"context": "context_fraction", "targets": "target_fraction"}.items():
+            row[f"{name}_planned"] = mean(trial.plan.get(name) for trial in trials)
+            row[f"{name}_trained"] = _recorded(trials, metric)
+        for name in ("context", "target"):
+            row[f"{name}_tokens"] = mean(_per_clip(trial, name) for trial in trials)
+        row["changed"] = _recorded(trials, "fallback_fraction")
+        rows.append({**named(results, levels), **row})
+    changed = any(row["changed"] is not None for row in rows)
+    return Table(
+        name="masks",
+        title="Masks",
+        caption="Shares of the grid that the context sees and that is asked for: as drawn before "
+        "the training, and as recorded at its end. Tokens: of a clip, on average over training."
+        + (" Changed: masks that a guard had to change." if changed else ""),
+        columns=(
+            *factor_columns(results),
+            Column(head="grid", show=plain("grid"), text=True),
+            Column(head="context, planned", show=_share("context_planned")),
+            Column(head="trained", show=_share("context_trained")),
+            Column(head="context tokens", show=_number("context_tokens", 1)),
+            Column(head="targets, planned", show=_share("targets_planned")),
+            Column(head="trained", show=_share("targets_trained")),
+            Column(head="target tokens", show=_number("target_tokens", 1)),
+            *([Column(head="changed", show=_share("changed"))] if changed else []),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _recorded(trials: Sequence[Trial], name: str) -> float | None:
+    return mean(trial.metrics.get(name) for trial in trials)
+
+
+def _per_clip(trial: Trial, name: str) -> float | None:
+    clips, tokens = trial.cost.get("clips"), trial.cost.get(f"{name}_tokens")
+    return tokens / clips if clips and tokens is not None else None
+
+
+def _number(name: str, digits: int) -> Show:
+    return lambda row: number(row[name], digits)
+
+
+def _share(name: str) -> Show:
+    return lambda row: share(row[name])
+
+
+def _ratio(name: str, whole: str) -> Show:
+    def show(row: Row) -> str:
+        known = row[name] is not None and row[whole]
+        return share(row[name] / row[whole]) if known else DASH
+
+    return show

@@ -1,0 +1,51 @@
+"""The answer says the same as the verdicts, in fewer words."""
+
+from dataclasses import replace
+
+import pytest
+
+from ablate.reporting.answer import answer
+from ablate.reporting.verdicts import Verdict, verdicts
+from tests.reporting.conftest import Bench
+
+
+def worded(bench: Bench, *words: str) -> list[str]:
+    """Returns the answer to a study of one factor whose levels were given these words."""
+    bench.factors = {"masker": ["random", *(f"m{number}" for number in range(len(words)))]}
+    bench.levels_score = lambda levels: 40.0 + 3.0 * int(levels["masker"] != "random")
+    bench.noise = 0.0
+    found = verdicts(bench.results())
+    pooled = [verdict for verdict in found if verdict.contrast.family == "pooled"]
+    return answer([replace(v, word=word) for v, word in zip(pooled, words, strict=True)])
+
+
+def test_levels_of_one_word_are_named_together(bench: Bench) -> None:
+    assert worded(bench, "better", "undecided", "better") == [
+        "masker: m0 and m2 are better than random by 3.0 points; m1 against random is undecided."
+    ]
+
+
+def test_an_interaction_is_said_to_depend(bench: Bench) -> None:
+    text = worded(bench, "differs by patchifier", "equivalent")[0]
+    assert text.startswith("masker: how m0 compares with random depends on ")
+    assert text.endswith("; m1 and random are equivalent.")
+
+
+def test_many_levels_are_counted(bench: Bench) -> None:
+    words = ["undecided"] * 11
+    assert worded(bench, *words) == [
+        "masker: m0, m1, m2, m3 and 7 more against random are undecided."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("factors", "words"), [({}, "one variant"), ({"masker": ["a", "b"]}, "No")]
+)
+def test_nothing_to_compare_is_said(
+    bench: Bench, factors: dict[str, list[str]], words: str
+) -> None:
+    bench.factors, bench.twin_factors = factors, ()
+    results = bench.results()
+    nothing = replace(results, trials=tuple(replace(t, score=None) for t in results.trials))
+    found: tuple[Verdict, ...] = verdicts(nothing)
+    assert words in answer(found)[0]
