@@ -32,6 +32,10 @@ class AbstractObjective(ABC):
     reduction: Reduction = field(default="sample", metadata={AS_BEFORE: "sample"})
     utterance: float = field(default=0.0, metadata={AS_BEFORE: 0.0})  # weight of that of summaries
 
+    def __post_init__(self) -> None:
+        if self.utterance < 0:
+            raise ValueError(f"`utterance` must not be negative; got {self.utterance}")
+
     @abstractmethod
     def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
         """Compares (tokens, dim) with targets alike, to (tokens,)."""
@@ -60,6 +64,7 @@ class SmoothL1(AbstractObjective):
     beta: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.beta <= 0:
             raise ValueError(f"`beta` must be above 0; got {self.beta}")
 
@@ -128,6 +133,7 @@ class InfoNCE(AbstractObjective):
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.distractors < 1:
             raise ValueError(f"`distractors` must be at least 1; got {self.distractors}")
         if self.temperature <= 0:

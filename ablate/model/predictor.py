@@ -117,12 +117,7 @@ class TransformerPredictor(Predictor):
 
     def forward(self, features: Tensor, question: Question) -> Tensor:
         seen = self.narrow(features) + self.positions[question.context.place]
-        place = question.asked.place
-        asked = self.positions[place]
-        if self.mask_embedding is not None:
-            asked = self.mask_embedding + asked
-        if self.noisy:
-            asked = asked + mask_noise(question, self.positions)[place]
+        asked = mask_tokens(self.mask_embedding, self.positions, question, noisy=self.noisy)
         context = question.context
         if self.by_block:
             context, rows = question.repeat_context()
@@ -144,6 +139,19 @@ class TransformerPredictor(Predictor):
 def mask_embedding(kind: MaskToken, dim: int) -> nn.Parameter | None:
     """Returns what stands in for a hidden patch, if it is learned."""
     return nn.Parameter(torch.zeros(dim)) if kind == "learned" else None
+
+
+def mask_tokens(
+    embedding: nn.Parameter | None, positions: Tensor, question: Question, *, noisy: bool
+) -> Tensor:
+    """Returns a stand-in for each patch asked for, with its position, (asked tokens, dim)."""
+    place = question.asked.place
+    tokens = positions[place]
+    if embedding is not None:
+        tokens = embedding + tokens
+    if noisy:
+        tokens = tokens + mask_noise(question, positions)[place]
+    return tokens
 
 
 def mask_noise(question: Question, like: Tensor) -> Tensor:
