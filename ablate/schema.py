@@ -38,6 +38,7 @@ SETTINGS = (  # what a trial is made of; the seed is added to each
     "budget",
     "optimizer",
     "batching",
+    "on_collapse",
 )
 POOLINGS = ("mean", "mean_std", "concat_freq", "max", "summary", "attentive")
 LAYER = re.compile(r"(layer[1-9]\d*|mean_layers)\.")  # before a pooling; else the last one

@@ -5,7 +5,7 @@ seed hear the same crops in the same order, whatever else differs between them.
 """
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,13 +103,22 @@ class Loader:
     def batch(self, step: int, size: int) -> Batch:
         """Returns the global batch of a step; it may span the end of an epoch."""
         pieces = []
-        clips = len(self._indices)
-        for position in range(step * size, (step + 1) * size):
-            epoch, place = divmod(position, self._left)
-            index = int(self._indices[_order(self._seed, epoch, clips, self._skipped)[place]])
+        for epoch, index in self._drawn(step, size):
             start = self._start(epoch, index)
             pieces.append(self._store.piece(index, start, start + self._crop_frames))
         return _batch(pieces, self._crop_frames, self._normaliser)
+
+    def paths(self, step: int, size: int) -> list[str]:
+        """Names the clips of a step's batch."""
+        return [self._store.clips.paths[index] for _, index in self._drawn(step, size)]
+
+    def _drawn(self, step: int, size: int) -> Iterator[tuple[int, int]]:
+        """Yields the epoch and the clip of each place in a batch."""
+        clips = len(self._indices)
+        for position in range(step * size, (step + 1) * size):
+            epoch, place = divmod(position, self._left)
+            order = _order(self._seed, epoch, clips, self._skipped)
+            yield epoch, int(self._indices[order[place]])
 
     def _start(self, epoch: int, index: int) -> int:
         """Draws where a clip's crop begins, uniformly; a short clip is taken whole."""

@@ -56,6 +56,12 @@ class Checkpoints:
                 warnings.append(f"{path.name} cannot be read ({type(error).__name__}); passed over")
         return None, warnings
 
+    @property
+    def newest(self) -> int | None:
+        """The step of the newest, readable or not."""
+        files = self._files()
+        return int(files[-1].stem.removeprefix("step-")) if files else None
+
     def drop(self) -> None:
         """Removes all: a finished run keeps its encoder, not its optimiser."""
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -6,12 +6,23 @@ process would.
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Protocol
 
 from torch import Tensor
 
 from ablate.audio.loader import Batch
 from ablate.chance import Chance
 from ablate.model.masking import Mask
+
+
+class Batches(Protocol):
+    """Gives the global batch of any step, whichever were asked for before: a `Loader` does."""
+
+    def batch(self, step: int, size: int) -> Batch: ...
+
+    def paths(self, step: int, size: int) -> list[str]:
+        """Names its clips."""
+        ...
 
 
 @dataclass(frozen=True)

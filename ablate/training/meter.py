@@ -1,6 +1,5 @@
 """What a training uses and how it fares, summed without asking the device for a number."""
 
-import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,10 @@ from ablate.training.health import Health
 
 class DivergedError(RuntimeError):
     """The loss is no longer a number."""
+
+
+class CollapsedError(RuntimeError):
+    """The features have lost half of their rank, and the trial is not to go on so."""
 
 
 class Counts(NamedTuple):
@@ -115,13 +118,18 @@ class Window:
         self._before = Cost(**state["before"])
         self._since = time.perf_counter() - state["seconds"]
 
+    def not_finite(self, done: int) -> int | None:
+        """Returns the number of the first step whose loss is no number, of `done` steps."""
+        if not self._steps:
+            return None
+        bad = (~torch.stack(self._steps).isfinite().all(dim=1)).nonzero()
+        return done - len(self._steps) + 1 + int(bad[0]) if len(bad) else None
+
     def close(self, cost: Cost, health: Health, rate: float, momentum: float) -> Log:
         """Reports on the steps since the last call, and adds their seconds to `cost`."""
         values = torch.stack(self._steps).mean(dim=0).tolist()
         seconds = time.perf_counter() - self._since
         cost.seconds += seconds
-        if not all(map(math.isfinite, values)):
-            raise DivergedError(f"the loss is not finite at step {cost.steps}; lower the rate")
         context = cost.context_tokens - self._before.context_tokens
         targets = cost.target_tokens - self._before.target_tokens
         valid = cost.valid_tokens - self._before.valid_tokens

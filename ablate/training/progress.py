@@ -33,6 +33,7 @@ class Progress:
             "adamw": self.adamw.state_dict(),
             "guess": self.guess.state_dict(),
             "window": self.window.state(),
+            "warnings": self.warnings,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -44,3 +45,4 @@ class Progress:
         self.adamw.load_state_dict(saved["adamw"])
         self.guess.load_state_dict(saved["guess"])
         self.window.restore(saved["window"])
+        self.warnings = list(saved["warnings"])

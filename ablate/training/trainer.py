@@ -3,12 +3,12 @@
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ablate.audio.loader import Batch, Loader
+from ablate.audio.loader import Batch
 from ablate.chance import Chance, generator
 from ablate.model.batching import Batching, truncate
 from ablate.model.jepa import JEPA
@@ -20,16 +20,20 @@ from ablate.model.prediction import Prediction
 from ablate.model.regularisers import AbstractRegulariser
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
-from ablate.training.drawing import Drawn
+from ablate.training.drawing import Batches, Drawn
 from ablate.training.health import Health, PositionGuess
-from ablate.training.meter import Cost, Counts, Log
+from ablate.training.meter import CollapsedError, Cost, Counts, DivergedError, Log
 from ablate.training.optimizer import Budget, Optimizer, ScheduledAdamW
 from ablate.training.progress import Progress
 from ablate.training.schedules import ramp
 from ablate.training.stopping import Stop, StoppedError
 
 LOG_EVERY = 50  # steps
-REFERENCE_CLIPS = 64  # on which the features' health is measured
+REFERENCE_CLIPS = 64  # at most, on which the features' health is measured
+REFERENCE_PATCHES = 8192  # beyond which more tell nothing new, and a full grid costs as two steps
+NAMED = 3  # clips of a batch, where a line must do
+
+OnCollapse = Literal["warn", "stop"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Outcome:
     end: Health
     last: Log
     cost: Cost
+    warnings: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +52,7 @@ class Trainer:
     """Everything one training needs. `seed` keys the masks; the loader has its own."""
 
     jepa: JEPA
-    loader: Loader
+    loader: Batches
     patchifier: AbstractPatchifier
     grid: Grid
     masker: AbstractMasker
@@ -56,6 +61,7 @@ class Trainer:
     budget: Budget
     optimizer: Optimizer
     batching: Batching
+    on_collapse: OnCollapse
     seed: int
     hop_seconds: float
     device: torch.device
@@ -73,19 +79,21 @@ class Trainer:
         """Trains for the whole budget, from the start or from a saved state.
 
         Now and then `on_log` is given a report, and `on_mask` the number of steps taken and what
-        the last one saw. Raises `DivergedError` when the loss is not finite, and `StoppedError`
-        when told to stop, after saving its state.
+        the last one saw. Raises `DivergedError` when the loss is not finite, `CollapsedError`
+        when the features collapse and that is to end it, and `StoppedError` when told to stop,
+        after saving its state.
         """
         progress = self.begin(saved)
         for step in range(progress.cost.steps, self.budget.steps):
             drawn = self.draw(step)
-            self.step(progress, step, drawn)
+            self.step(progress, drawn)
             if progress.cost.steps % LOG_EVERY == 0 or progress.cost.steps == self.budget.steps:
                 on_log(self._report(progress, step))
                 on_mask(progress.cost.steps, drawn)
             self._save(progress)
         assert progress.log is not None
-        return Outcome(progress.start, self.health(), progress.log, progress.cost)
+        end, last = self.health(), progress.log
+        return Outcome(progress.start, end, last, progress.cost, progress.warnings)
 
     def begin(self, saved: dict[str, Any] | None = None) -> Progress:
         """Returns the state before the first step, or the saved one."""
@@ -122,10 +130,11 @@ class Trainer:
         )
         return Drawn(batch, valid, truncate(mask, self.batching, chance), Chance(self.seed, step))
 
-    def step(self, progress: Progress, step: int, drawn: Drawn) -> None:
-        """Takes one step on this rank's part of a global batch, with all other ranks."""
+    def step(self, progress: Progress, drawn: Drawn) -> None:
+        """Takes the next step on this rank's part of a global batch, with all other ranks."""
+        step = progress.cost.steps
         mine = drawn.parts(self.ranks.count)[self.ranks.rank]
-        losses, used = self._learn(progress, mine, self.objective.units(drawn.mask))
+        losses, used = self._learned(progress, mine, self.objective.units(drawn.mask))
         adamw, guess = progress.adamw, progress.guess
         self.ranks.add_up([losses, guess.heard, *adamw.gradients])
         before = self.optimizer.follow == "before"
@@ -141,9 +150,32 @@ class Trainer:
     def health(self) -> Health:
         """Measures the probed encoder's features on a fixed batch of clips, shown whole."""
         patches, valid = self._sample(0)
+        clips = slice(max(2, REFERENCE_PATCHES // self.grid.size))
         with torch.no_grad(), self._autocast():
-            features = self.jepa.probed(patches, pack(valid, self.device)).tokens
+            features = self.jepa.probed(patches[clips], pack(valid[clips], self.device)).tokens
         return Health.of(features)
+
+    def _learned(self, progress: Progress, mine: Drawn, units: int) -> tuple[Tensor, Counts]:
+        """Learns, in as many parts as memory asks for; the sum over them stays the same."""
+        while True:
+            try:
+                return self._learn(progress, mine, units)
+            except torch.OutOfMemoryError as error:
+                coupled = self.objective.coupled or (self.regulariser and self.regulariser.coupled)
+                if coupled or progress.micro_batches >= mine.clips:
+                    raise
+                words = str(error).strip().split("\n")[0]
+            self._back_off(progress, mine.clips, words)
+
+    def _back_off(self, progress: Progress, clips: int, words: str) -> None:
+        progress.adamw.forget()
+        progress.guess.forget()
+        progress.micro_batches = min(2 * progress.micro_batches, clips)
+        step, parts = progress.cost.steps + 1, progress.micro_batches
+        warning = f"out of memory at step {step} ({words}): a step is cut into {parts} from here"
+        progress.warnings.append(warning)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _learn(self, progress: Progress, mine: Drawn, units: int) -> tuple[Tensor, Counts]:
         """Gathers gradients, part by part; a part's loss counts by its share of `units`.
@@ -172,9 +204,32 @@ class Trainer:
         return summaries + (self.regulariser.penalty(prediction) if self.regulariser else 0.0)
 
     def _report(self, progress: Progress, step: int) -> Log:
-        rate, momentum = progress.adamw.rate(step), self._momentum(step)
-        progress.log = progress.window.close(progress.cost, self.health(), rate, momentum)
-        return progress.log
+        self._check_finite(progress)
+        rate, momentum, health = progress.adamw.rate(step), self._momentum(step), self.health()
+        log = progress.log = progress.window.close(progress.cost, health, rate, momentum)
+        if health.collapsed(progress.start):
+            rank, before = health.effective_rank, progress.start.effective_rank
+            words = f"effective rank {rank:.3g} at step {log.step}, {before:.3g} before training"
+            if self.on_collapse == "stop":
+                raise CollapsedError(words)
+            if not any(warning.startswith("collapsed") for warning in progress.warnings):
+                progress.warnings.append(f"collapsed: {words}")
+        return log
+
+    def _check_finite(self, progress: Progress) -> None:
+        """Asks the device whether every loss was a number; no other state is ever saved."""
+        step = progress.window.not_finite(progress.cost.steps)
+        if step is None:
+            return
+        newest, paths = self.checkpoints.newest, self.loader.paths(step - 1, self.budget.batch)
+        more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+        raise DivergedError(
+            f"the loss is not finite at step {step}; lower the rate, or look at its clips: "
+            f"{', '.join(paths[:NAMED])}{more}; "
+            + (f"last good checkpoint: step {newest}" if newest else "no checkpoint before it")
+            + "\nall clips of that step:\n"
+            + "\n".join(paths)
+        )
 
     def _save(self, progress: Progress) -> None:
         """Saves where it is time to, or where some rank was told to stop."""
@@ -182,7 +237,9 @@ class Trainer:
         told = self.stop.signal or 0
         due = self.checkpoints.due and done < steps
         every = self.ranks.gather([told, due])
-        told = max(told for told, _ in every)
+        told, due = max(told for told, _ in every), bool(every[0][1])
+        if told or due:
+            self._check_finite(progress)
         if self.ranks.rank == 0 and (told or due):
             self.checkpoints.save(done, progress.state())
         if told:

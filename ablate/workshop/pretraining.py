@@ -54,7 +54,7 @@ def train(
     jepa = trainer.jepa
     state.facts |= {
         **_summary(outcome, device),
-        "warnings": warnings,
+        "warnings": [*warnings, *outcome.warnings],
         "precision": trial.optimizer.precision,
         "ranks": ranks.count,
         "parameters": num_parameters(jepa.encoder, jepa.predictor),
@@ -105,6 +105,7 @@ def _trainer(
         budget=trial.budget,
         optimizer=trial.optimizer,
         batching=trial.batching,
+        on_collapse=trial.on_collapse,
         seed=trial.seed,
         hop_seconds=sound.hop_seconds,
         device=device,

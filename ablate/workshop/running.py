@@ -13,7 +13,7 @@ import torch
 from ablate.files import read_json
 from ablate.parts import build
 from ablate.training.distributed import RankLostError, Ranks
-from ablate.training.meter import DivergedError
+from ablate.training.meter import CollapsedError, DivergedError
 from ablate.training.stopping import Stop, StoppedError
 from ablate.workshop.planning import Emit, build_probes
 from ablate.workshop.pretraining import assist, train
@@ -98,6 +98,7 @@ def _reason(error: Exception) -> str:
     """Says in a line why a trial failed, its kind first."""
     kinds = {
         DivergedError: "nan",
+        CollapsedError: "collapsed",
         torch.OutOfMemoryError: "oom",
         MemoryError: "oom",
         RankLostError: "node",

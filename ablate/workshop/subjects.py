@@ -32,6 +32,7 @@ from ablate.model.transformer import initialise
 from ablate.parts import AS_BEFORE, identity
 from ablate.probing.tasks import Indices, Task, find_tasks, pretraining_clips
 from ablate.training.optimizer import Budget, Optimizer
+from ablate.training.trainer import OnCollapse
 
 Progress = Callable[[int, int], None]
 
@@ -84,6 +85,7 @@ class Trial:
     budget: Budget
     optimizer: Optimizer = field(default_factory=Optimizer)
     batching: Batching = "pack"
+    on_collapse: OnCollapse = field(default="warn", metadata={AS_BEFORE: "warn"})
     seed: int
 
     def __post_init__(self) -> None:

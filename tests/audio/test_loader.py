@@ -74,6 +74,12 @@ def test_micro_batches_make_up_the_batch(numbered: Numbered) -> None:
     assert halves == numbers(loader.batch(2, 6))
 
 
+def test_a_batch_can_be_named(numbered: Numbered) -> None:
+    loader = Loader(numbered([4] * 10), range(10), 4, AS_IT_IS, 0)
+    found = [f"{row[0] // 4}.wav" for row in numbers(loader.batch(3, 4))]
+    assert loader.paths(3, 4) == found
+
+
 def test_only_the_given_clips_are_drawn(numbered: Numbered) -> None:
     loader = Loader(numbered([4] * 10), [2, 5], 4, AS_IT_IS, 0)
     drawn = {row[0] // 4 for step in range(5) for row in numbers(loader.batch(step, 4))}

@@ -141,8 +141,23 @@ def test_a_loss_that_is_no_number_fails_with_its_reason(settings, cache, tmp_pat
     ended = run(folder, PROBES, CPU, cache, silent, Stop())
     assert ended["state"] == "failed"
     assert ended["reason"].startswith("nan: the loss is not finite at step")
+    assert "no checkpoint before it" in ended["reason"]
     assert state_of(folder)["reason"] == ended["reason"]
     assert not (folder / "encoder.safetensors").exists()
+
+
+def test_a_collapse_ends_a_trial_that_asks_for_it(settings, cache, tmp_path):
+    spoilt = {"rate": 0.1, "warmup": 0.0, "momentum": [0, 0], "weight_decay": [0.99, 0.99]}
+    wild = {**settings, "optimizer": spoilt}
+    warned = put(tmp_path / "warned", entry_of(wild, cache))
+    assert run(warned, PROBES, CPU, cache, silent, Stop())["state"] == "done"
+    assert state_of(warned)["collapsed"]
+    assert state_of(warned)["warnings"][0].startswith("collapsed: effective rank")
+    stopped = put(tmp_path / "stopped", entry_of({**wild, "on_collapse": "stop"}, cache))
+    assert stopped.name != warned.name
+    ended = run(stopped, PROBES, CPU, cache, silent, Stop())
+    assert ended["state"] == "failed"
+    assert ended["reason"].startswith("collapsed: effective rank")
 
 
 def test_whatever_a_strangers_part_raises_is_written_down(settings, cache, tmp_path, monkeypatch):

@@ -1,0 +1,75 @@
+"""A trainer of a tiny model on noise."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import maskers
+from ablate.audio.loader import Batch
+from ablate.chance import generator
+from ablate.model.jepa import JEPA
+from ablate.model.masking import Grid
+from ablate.model.objectives import SmoothL1
+from ablate.model.patchify import Rectangles
+from ablate.model.predictor import Joint
+from ablate.model.targets import Teacher
+from ablate.model.transformer import initialise
+from ablate.model.vit import ViT
+from ablate.training.checkpoint import Checkpoints
+from ablate.training.distributed import Ranks
+from ablate.training.optimizer import Budget, Optimizer
+from ablate.training.stopping import Stop
+from ablate.training.trainer import Trainer
+
+GRID, BANDS, FRAMES = Grid(2, 8), 8, 32
+
+
+class Noise:
+    """Batches of noise, of clips of unequal length."""
+
+    def batch(self, step: int, size: int) -> Batch:
+        mels = torch.randn(size, BANDS, FRAMES, generator=generator(0, "noise", step))
+        real = (
+            torch.arange(FRAMES)
+            < torch.tensor([FRAMES - 4 * (i % 5) for i in range(size)])[:, None]
+        )
+        return Batch(mels * real.unsqueeze(1), real)
+
+    def paths(self, step: int, size: int) -> list[str]:
+        return [f"clip{step * size + place}.wav" for place in range(size)]
+
+
+@pytest.fixture
+def new_trainer(tmp_path: Path) -> Callable[..., Trainer]:
+    """Makes trainers that differ in what is given."""
+
+    def make(encoder: Any = ViT(dim=16, layers=1, heads=2), **changes: Any) -> Trainer:  # noqa: B008
+        built = encoder.build(GRID, 16)
+        initialise(built, 0, "encoder")
+        target = Teacher().build(built, GRID, 16)
+        predictor = Joint(dim=16, layers=1, heads=2).build(GRID, built.dim, target.dim)
+        usual = {
+            "jepa": JEPA(built, predictor, target, 0),
+            "loader": Noise(),
+            "patchifier": Rectangles(freq=4, time=4),
+            "grid": GRID,
+            "masker": maskers.MultiBlock(),
+            "objective": SmoothL1(),
+            "regulariser": None,
+            "budget": Budget(steps=12, batch=5),
+            "optimizer": Optimizer(momentum=(0.9, 0.9)),
+            "batching": "pack",
+            "on_collapse": "warn",
+            "seed": 0,
+            "hop_seconds": 0.01,
+            "device": torch.device("cpu"),
+            "ranks": Ranks(),
+            "checkpoints": Checkpoints(tmp_path / "checkpoints", least_seconds=0.0),
+            "stop": Stop(),
+        }
+        return Trainer(**{**usual, **changes})
+
+    return make
