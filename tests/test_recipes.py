@@ -1,0 +1,163 @@
+"""Every recipe, shrunk by the tiny overlay, is planned, trained, stopped, resumed and probed."""
+
+import json
+import math
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from ablate import config, trial
+from ablate.parts import PartError, build, resolve
+from ablate.reporting import report
+from ablate.study import prepare
+from ablate.training.stopping import Stop
+from ablate.workshop.sizes import sized
+from ablate.workshop.subjects import Trial
+
+ROOT = Path(__file__).parents[1]
+RECIPES = {path.stem: path for path in sorted((ROOT / "studies" / "recipes").glob("*.yaml"))}
+TINY = ROOT / "studies" / "recipes" / "scale" / "tiny.yaml"
+STEPS = 30
+CLIPS = "clips_per_class: 2, valid_per_class: 1, test_per_class: 1"
+DATA = f"{{type: ablate.audio.synthetic.Synthetic, {CLIPS}}}"
+STUDY = f"""\
+study: STEM
+baseline:
+  extends: [RECIPE, {TINY}]
+  data: {DATA}
+  budget: {{steps: {STEPS}, batch: 4}}
+seeds: 1
+probes: {{knn: {{type: ablate.probing.knn.KNN, k: 3}}}}
+score: knn.mean
+"""
+every_recipe = pytest.mark.parametrize("name", RECIPES)
+
+
+class Here:
+    """Answers requests as a worker does, in this process."""
+
+    def __init__(self, cache):
+        self.cache = cache
+
+    def ask(self, request, heard):
+        try:
+            found = trial.answer({**request, "cache": str(self.cache)}, heard, Stop())
+        except PartError as error:
+            problems = [{"path": list(p.path), "message": p.message} for p in error.problems]
+            return {"event": "error", "problems": problems}
+        return {"event": "result", **found}
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    return tmp_path_factory.mktemp("recipes")
+
+
+def shrunk(name, folder):
+    file = folder / f"{name}.yaml"
+    file.write_text(STUDY.replace("STEM", name).replace("RECIPE", str(RECIPES[name])))
+    return config.load(file)
+
+
+@every_recipe
+def test_a_recipe_trains_stops_resumes_and_is_reported(name, desk):
+    planned = prepare(shrunk(name, desk), Here(desk / "cache"), Console(quiet=True))
+    jobs = planned.backlog(desk / "runs").jobs(desk / "runs", planned.plan["probes"])
+    told = Stop()
+    told.signal = signal.SIGTERM
+    for job in jobs:
+        request = {"do": "run", "folder": str(job.folder), "probes": dict(job.probes)}
+        request |= {"device": "cpu", "cache": str(desk / "cache")}
+        trains = json.loads((job.folder / "config.json").read_text())["kind"] == "jepa"
+        if trains:
+            ended = trial.answer(request, lambda event: None, told)
+            assert ended["state"] == "preempted", ended
+        ended = trial.answer(request, lambda event: None, Stop())
+        assert ended["state"] == "done", ended
+        if trains:
+            metrics = [
+                json.loads(s) for s in (job.folder / "metrics.jsonl").read_text().splitlines()
+            ]
+            assert metrics[-1]["step"] == STEPS
+            assert all(math.isfinite(line["loss"]) for line in metrics)
+    written = report.write(planned.plan, desk / "runs", desk / "reports" / name)
+    assert (written.num_scored, written.num_failed, written.num_missing) == (1, 0, 0)
+
+
+def as_published(name):
+    """Writes a study of a recipe at the scale of its paper, on sound that is here."""
+    return f"study: {name}\nbaseline: {{extends: {RECIPES[name]}, data: {DATA}}}\nseeds: 1\n"
+
+
+def trial_of(text, folder):
+    file = folder / "study.yaml"
+    file.write_text(text)
+    return build(sized({**config.load(file).baseline.plain(), "seed": 0}), expect=Trial)
+
+
+def millions(module):
+    return sum(p.numel() for p in module.parameters()) / 1e6
+
+
+@pytest.mark.parametrize(
+    ("name", "grid", "size", "within"),
+    [  # encoders in millions of weights, as published
+        ("audio_jepa", (8, 16), 86, 0.02),
+        ("audio_jepa_shipped", (6, 32), 86, 0.02),
+        ("a_jepa", (8, 64), 86, 0.02),
+        ("dasheng", (1, 252), 86, 0.02),
+        ("i_jepa", (8, 64), 632, 0.02),
+        ("v_jepa", (8, 64), 304, 0.02),
+        ("sony_jepa", (5, 13), 86, 0.02),
+        ("m2d", (5, 38), 86, 0.02),
+        ("audiomae", (8, 64), 86, 0.02),
+        ("wavjepa", (1, 200), 90, 0.02),
+    ],
+)
+def test_a_recipe_has_the_published_tokens_and_weights(name, grid, size, within, tmp_path):
+    trial = trial_of(as_published(name), tmp_path)
+    found = trial.twin.grid
+    assert (found.freq, found.time) == grid
+    with torch.device("meta"):
+        encoder = trial.encoder.build(found, trial.patchifier.pixels)
+    assert millions(encoder) == pytest.approx(size, rel=within)
+
+
+def kinds(part):
+    """Lists the types within a part's settings, by path."""
+    settings = resolve(part)
+    return {name: value for name, value in leaves(settings) if name.endswith("type")}
+
+
+def leaves(value, path=""):
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from leaves(child, f"{path}.{key}")
+    else:
+        yield path, value
+
+
+@every_recipe
+def test_the_tiny_overlay_keeps_kinds_patches_and_masks(name, tmp_path):
+    whole = trial_of(as_published(name), tmp_path)
+    tiny = trial_of(
+        as_published(name).replace(
+            f"extends: {RECIPES[name]}", f"extends: [{RECIPES[name]}, {TINY}]"
+        ),
+        tmp_path,
+    )
+    assert (tiny.mel, tiny.patchifier, tiny.masker) == (whole.mel, whole.patchifier, whole.masker)
+    assert kinds(tiny) == kinds(whole)
+    assert tiny.crop_frames < whole.crop_frames
+    with torch.device("meta"):
+        encoder = tiny.encoder.build(tiny.twin.grid, tiny.patchifier.pixels)
+    assert millions(encoder) < 0.3
+
+
+def test_every_word_of_the_tiny_overlay_is_needed_by_some_recipe():
+    written = {path for name in RECIPES for path, _ in leaves(config.read(RECIPES[name]).plain())}
+    for path, _ in leaves(config.read(TINY).plain()["overlay"]):
+        assert path in written or path.startswith(".data."), path
