@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 COMMAND_LINE = "command line"
+# words for one size: what is written last takes the other's place
+EITHER = (("seconds", "time"), ("stride_seconds", "time_stride"), ("crop_seconds", "crop_frames"))
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def merge(inherited: Node, own: Node) -> Node:
         return own
     if "type" in own.value and _type_of(own) != _type_of(inherited):
         return own
-    merged = dict(inherited.value)
+    merged = _without_other_words(inherited.value, own.value)
     for key, child in own.value.items():
         merged[key] = merge(merged[key], child) if key in merged else child
     return Node(merged, own.place)
@@ -104,6 +106,7 @@ def put(node: Node, path: tuple[str, ...], value: Node) -> Node:
     children = node.value
     if path == ("type",) and _type_of(node) != value.value:
         children = {}
+    children = _without_other_words(children, path[:1])
     child = children.get(path[0], Node({}, value.place))
     return Node({**children, path[0]: put(child, path[1:], value)}, node.place)
 
@@ -132,6 +135,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if match:
         return f" (did you mean `{match[0]}`?)"
     return f"; known: {', '.join(words)}" if words else ""
+
+
+def _without_other_words(children: dict[str, Node], written: Iterable[str]) -> dict[str, Node]:
+    """Leaves out what is now written in other words."""
+    ousted = {b for pair in EITHER for a, b in (pair, pair[::-1]) if a in written}
+    return {key: child for key, child in children.items() if key not in ousted - set(written)}
 
 
 def _type_of(node: Node) -> object:

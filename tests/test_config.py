@@ -164,6 +164,18 @@ def test_a_file_with_an_overlay_is_a_baseline_by_itself(folder: Path) -> None:
     assert in_a_list("recipes/small.yaml") == {"masker": {"type": "maskers.MultiBlock"}}
 
 
+def test_a_size_in_other_words_takes_the_place_of_the_one_that_is_there(folder: Path) -> None:
+    write("studies/recipes/tiny.yaml", TINY + "patchifier: {type: R, time: 4}\ncrop_frames: 128\n")
+    write("studies/recipes/more.yaml", "patchifier: {seconds: 0.1}\ncrop_seconds: 2\n")
+    found = in_a_list("recipes/tiny.yaml", "recipes/more.yaml")
+    assert found["patchifier"] == {"type": "R", "seconds": 0.1}
+    assert found["crop_seconds"] == 2
+    assert "crop_frames" not in found
+    told = baseline("patchifier.time=8", "crop_frames=64")
+    assert (told["patchifier"], told["crop_frames"]) == ({"type": "R", "time": 8}, 64)
+    assert "crop_seconds" not in told
+
+
 def test_an_overlay_remembers_where_it_was_written(folder: Path) -> None:
     in_a_list("recipes/tiny.yaml", "recipes/small.yaml")
     assert loaded().baseline.nearest(["encoder", "dim"]).place == "studies/recipes/small.yaml:5"
