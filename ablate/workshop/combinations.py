@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ablate.model.stems import AbstractStem, Convolutional2D, Speech1D, Waveform
 from ablate.parts import Problem
 from ablate.workshop.subjects import Trial
 
@@ -24,4 +25,44 @@ def _rectangles_of_a_waveform(trial: Trial) -> Problem | None:
     return Problem(("patchifier",), message)
 
 
-CHECKS: tuple[Check, ...] = (_rectangles_of_a_waveform,)
+def _stem_of_another_sound(trial: Trial) -> Problem | None:
+    stem = _stem(trial)
+    if not isinstance(stem, Waveform):
+        return None
+    if trial.mel.bands > 1:
+        message = (
+            f"the stem reads a waveform, and `mel` gives {trial.mel.bands} mel bands; let `mel` "
+            "be an `ablate.audio.waveform.Waveform`, or leave the stem out"
+        )
+        return Problem(("encoder", "stem"), message)
+    if trial.patchifier.stride[1] == stem.hop and trial.patchifier.size[1] == stem.window:
+        return None
+    window, step = trial.patchifier.size[1], trial.patchifier.stride[1]
+    message = (
+        f"the stem makes a token of {stem.window} samples every {stem.hop}, and the patchifier "
+        f"cuts {window} every {step}; give it `time: {stem.window}, time_stride: {stem.hop}`"
+    )
+    return Problem(("patchifier",), message)
+
+
+def _stem_of_another_shape(trial: Trial) -> Problem | None:
+    """The stem itself compares numbers of values: 4 bands of 64 frames pass for 64 of 4."""
+    stem, size = _stem(trial), trial.patchifier.size
+    if not isinstance(stem, Convolutional2D | Speech1D) or (stem.freq, stem.time) == size:
+        return None
+    message = (
+        f"the stem is for patches of `freq` {stem.freq} and `time` {stem.time}, and the "
+        f"patchifier cuts {size[0]} bands by {size[1]} frames; give the stem these"
+    )
+    return Problem(("encoder", "stem"), message)
+
+
+def _stem(trial: Trial) -> AbstractStem | None:
+    return getattr(trial.encoder, "stem", None)
+
+
+CHECKS: tuple[Check, ...] = (
+    _rectangles_of_a_waveform,
+    _stem_of_another_sound,
+    _stem_of_another_shape,
+)

@@ -4,6 +4,7 @@ A subject's fields are its settings, its fingerprint is its identity, and its so
 here, once for all subjects of a process that share it.
 """
 
+import bisect
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -186,11 +187,13 @@ class Sound:
 
     def too_short(self, patchifier: AbstractPatchifier, crop_frames: int, bands: int) -> Indices:
         """The clips to pre-train on that fill less than two patches: one to see, one to predict."""
+        # a longer clip fills no fewer patches; asking for every length takes gigabytes of waveforms
+        every = torch.arange(crop_frames).unsqueeze(0)
+        least = bisect.bisect_left(
+            range(crop_frames + 1), 2, key=lambda n: int(patchifier.valid(every < n, bands).sum())
+        )
         lengths = np.minimum(self.store.lengths[self.train], crop_frames)
-        kinds, which = np.unique(lengths, return_inverse=True)
-        frames = torch.arange(crop_frames) < torch.from_numpy(kinds).unsqueeze(1)
-        short = patchifier.valid(frames, bands).sum(dim=1) < 2
-        found: Indices = self.train[short.numpy()[which]]
+        found: Indices = self.train[lengths < least]
         return found
 
     def loader(self, trial: Trial) -> Loader:

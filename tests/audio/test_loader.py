@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from ablate.audio.loader import Batch, Loader, Normaliser, statistics, windows
 from ablate.audio.store import ClipStore
+from ablate.model.patchify import AbstractPatchifier, Overlapping, Rectangles
+from ablate.workshop.subjects import Sound
 
 Numbered = Callable[[Sequence[int]], ClipStore]
 AS_IT_IS = Normaliser(np.zeros(2, np.float32), np.ones(2, np.float32))
@@ -198,3 +200,27 @@ def test_nothing_to_draw_from_is_refused(numbered: Numbered) -> None:
 def test_an_empty_crop_is_refused(numbered: Numbered) -> None:
     with pytest.raises(ValueError, match=r"`crop_frames`.*got 0"):
         Loader(numbered([5]), [0], 0, AS_IT_IS, 0)
+
+
+@pytest.mark.parametrize(
+    ("patchifier", "bands", "crop"),
+    [
+        (Rectangles(freq=2, time=4), 2, 16),
+        (Rectangles(freq=1, time=4), 2, 16),
+        (Rectangles(freq=2, time=16), 2, 16),
+        (Overlapping(freq=2, time=6, freq_stride=2, time_stride=2), 2, 16),
+        (Overlapping(freq=1, time=4, freq_stride=1, time_stride=1), 2, 5),
+    ],
+    ids=repr,
+)
+def test_clips_that_fill_less_than_two_patches_are_found(
+    numbered: Numbered, patchifier: AbstractPatchifier, bands: int, crop: int
+) -> None:
+    lengths = [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 40]
+    sound = Sound(numbered(lengths), hop_seconds=0.01)
+    slow = [
+        index
+        for index, length in enumerate(lengths)
+        if patchifier.valid(torch.arange(crop).unsqueeze(0) < length, bands).sum() < 2
+    ]
+    assert sound.too_short(patchifier, crop, bands).tolist() == slow

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ablate.model.masking import Grid
 from ablate.model.patchify import AbstractPatchifier, Overlapping, Rectangles, Windows
 from ablate.testing import check_patchifier
+from maskers import Gap, MultiBlock
 
 ALL = [
     Rectangles(),
@@ -129,6 +130,19 @@ def test_where_patches_overlap_they_are_averaged():
     patches = torch.tensor([[[0.0, 0.0], [4.0, 4.0], [6.0, 6.0]]])
     pasted = Overlapping(freq=1, time=2, freq_stride=1, time_stride=1).paste(patches, 1, 4)
     assert torch.equal(pasted, torch.tensor([[[0.0, 2.0, 5.0, 6.0]]]))
+
+
+@given(st.integers(0, 100))
+def test_with_a_gap_what_is_seen_holds_nothing_of_what_is_hidden(seed):
+    patchifier, chance = Overlapping(), torch.Generator().manual_seed(seed)
+    masker = Gap(masker=MultiBlock(num_targets=1), freq=1, time=1)
+    mask = masker(patchifier.grid(76, 156), 8, generator=chance)
+
+    def held(chosen):
+        patches = chosen.float().unsqueeze(2).expand(-1, -1, patchifier.pixels)
+        return patchifier.paste(patches, 76, 156) > 0
+
+    assert not (held(mask.context) & held(mask.target_union))[~mask.fallback].any()
 
 
 def test_windows_are_cut_from_a_waveform_only():

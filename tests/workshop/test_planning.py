@@ -17,6 +17,11 @@ def planned(cache, *trials, probes=PROBES):
     return plan(list(trials), probes, cache, events.append)
 
 
+def vit(**changes):
+    small = {"type": "ablate.model.vit.ViT", "dim": 16, "layers": 1, "heads": 2}
+    return {"encoder": {**small, **changes}}
+
+
 def changed(settings, **changes):
     return {**copy.deepcopy(settings), **changes}
 
@@ -98,6 +103,36 @@ def test_maskers_of_one_seed_share_their_twin_and_patchifiers_do_not(settings, c
             {"patchifier": {"type": "ablate.model.patchify.Rectangles", "seconds": 0.165}},
             ["patchifier", "seconds"],
             "no whole number of the 10 ms hops",
+        ),
+        (
+            vit(positions={"type": "ablate.model.positions.Learned", "time": 3}),
+            ["encoder"],
+            "positions of `time` 3 are too few for a grid of 4",
+        ),
+        (
+            vit(positions={"type": "ablate.model.positions.Rotary1D"}),
+            ["encoder"],
+            "on a grid of 2x4 patches",
+        ),
+        (
+            vit(stem={"type": "ablate.model.stems.Waveform"}),
+            ["encoder", "stem"],
+            "the stem reads a waveform, and `mel` gives 32 mel bands",
+        ),
+        (
+            {
+                **vit(stem={"type": "ablate.model.stems.Waveform"}),
+                "mel": {"type": "ablate.audio.waveform.Waveform"},
+                "crop_frames": 16000,
+                "patchifier": {"type": "ablate.model.patchify.Windows", "time_stride": 160},
+            },
+            ["patchifier"],
+            "cuts 400 every 160; give it `time: 400, time_stride: 320`",
+        ),
+        (
+            vit(stem={"type": "ablate.model.stems.Speech1D", "freq": 8, "time": 32}),
+            ["encoder", "stem"],
+            "cuts 16 bands by 16 frames",
         ),
         ({"encoder": {"type": "ablate.model.vit.ViT", "dim": 15}}, ["encoder"], "`dim` 15"),
         ({"budget": {"steps": 0, "batch": 4}}, ["budget"], "`steps` must be at least 1; got 0"),
