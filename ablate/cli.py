@@ -24,6 +24,7 @@ for verb in (
     sites.doctor,
     things.init,
     things.manifest,
+    things.export,
     things.zoo,
     sites.dashboard,
     sites.tensorboard,

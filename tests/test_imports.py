@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
     ("text", "confounds"),
     ("trial",),  # a process border lies above this line
     ("workshop",),
-    ("training",),
+    ("training", "export"),
     ("probing", "pictures", "testing"),
     ("model",),
     ("audio", "model.masking"),
@@ -36,7 +36,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
 )
 OFFICE = {room for floor in FLOORS[: FLOORS.index(("trial",))] for room in floor}
 AIR = {"files"}  # rooms below the border that the office may know, too
-ERRANDS = {("ablate.verbs.things", "ablate.audio.manifest")}  # a verb that reads folders, not sound
+ERRANDS = {  # verbs that read and write folders, not sound or tensors
+    ("ablate.verbs.things", "ablate.audio.manifest"),
+    ("ablate.verbs.things", "ablate.export.writing"),
+}
 FOREIGN = {  # library -> the one place that may import it
     "xformers": "ablate/model/attention.py",
     "torchaudio": "ablate/audio/",

@@ -7,6 +7,7 @@ seed hear the same crops in the same order, whatever else differs between them.
 import functools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -126,8 +127,19 @@ class Loader:
         return derive(self._seed, "crop", epoch, index) % starts
 
 
+class Pieces(Protocol):
+    """Clips of frames that pieces can be taken of: a store, or clips that were just heard."""
+
+    @property
+    def lengths(self) -> Sequence[int] | Indices:
+        """How many frames each clip has."""
+
+    def piece(self, index: int, start: int, stop: int) -> npt.NDArray[np.float16]:
+        """Returns some frames of one clip as they are stored; past its end there are none."""
+
+
 def windows(
-    store: ClipStore,
+    store: Pieces,
     index: int,
     crop_frames: int,
     normaliser: Normaliser,

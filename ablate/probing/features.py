@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ablate.audio.loader import Batch, Normaliser, windows
+from ablate.audio.loader import Batch, Normaliser, Pieces, windows
 from ablate.audio.store import ClipStore
 from ablate.model.encoder import Encoded, Encoder
 from ablate.model.masking import Grid
@@ -66,7 +66,7 @@ class Reader:
 
 def encoder_features(
     reader: Reader,
-    store: ClipStore,
+    store: Pieces,
     clips: Sequence[int],
     views: Iterable[View],
     *,
@@ -181,7 +181,7 @@ def _values(encoded: Encoded, view: View) -> Tensor:
 
 
 def _batches(
-    store: ClipStore, clips: Sequence[int], reader: Reader, at_once: int
+    store: Pieces, clips: Sequence[int], reader: Reader, at_once: int
 ) -> Iterator[tuple[Batch, Tensor, bool]]:
     """Yields `at_once` windows of consecutive clips, the clip of each, and if the last one ends.
 

@@ -1,11 +1,11 @@
-"""The verbs about sound and maskers, which need no study; and the one that begins a study."""
+"""The verbs about sound, encoders and maskers, which need no study; and how a study begins."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ablate.verbs.asked import Json, refuse
+from ablate.verbs.asked import Json, RunName, refuse, run_folder
 
 Package = Annotated[str, typer.Argument(help="Whose `__all__` lists maskers.")]
 GridSize = Annotated[str, typer.Option(help="Patches in frequency by patches in time.")]
@@ -36,6 +36,19 @@ def manifest(
 
     try:
         typer.echo(f"wrote {write_manifest(folder, layout)}")
+    except ValueError as error:
+        refuse(str(error))
+
+
+def export(
+    run: RunName,
+    to: Annotated[Path, typer.Option(help="The folder to write.")],
+) -> None:
+    """Write a run's trained encoder into a folder that `ablate.load_encoder` reads."""
+    from ablate.export import writing
+
+    try:
+        typer.echo(f"wrote {writing.export(run_folder(run), to)}")
     except ValueError as error:
         refuse(str(error))
 

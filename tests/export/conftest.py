@@ -1,0 +1,79 @@
+"""A run folder with an encoder that was never trained, and what is exported of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import soundfile
+
+from ablate.audio.mel import LogMel
+from ablate.audio.sources import Folder
+from ablate.export.writing import export
+from ablate.model.objectives import SmoothL1
+from ablate.model.patchify import Rectangles
+from ablate.model.predictor import Joint
+from ablate.model.vit import ViT
+from ablate.parts import resolve
+from ablate.training.optimizer import Budget
+from ablate.workshop.scoring import save_encoder
+from ablate.workshop.subjects import Sound, Trial, open_sound
+from maskers import Random
+
+SECONDS = (0.3, 2.0, 0.07, 1.0)
+NOTE = "0123abcdef"
+
+
+class Exported(NamedTuple):
+    run: Path
+    folder: Path
+    trial: Trial
+    sound: Sound
+    files: list[Path]
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory) -> Exported:
+    root = tmp_path_factory.mktemp("export")
+    rows, files = ["path,label,split"], []
+    for number, seconds in enumerate(SECONDS):
+        samples = np.random.default_rng(number).normal(size=int(16000 * seconds)) * 0.1
+        files.append(root / f"{number}.wav")
+        soundfile.write(files[-1], samples, 16000)
+        rows.append(f"{number}.wav,{'xy'[number % 2]},{('train', 'test')[number > 1]}")
+    (root / "m.csv").write_text("\n".join(rows))
+    trial = Trial(
+        data=Folder(manifest=str(root / "m.csv"), task="noise"),
+        mel=LogMel(bands=32),
+        crop_frames=48,
+        patchifier=Rectangles(freq=16, time=8),
+        masker=Random(),
+        encoder=ViT(dim=16, layers=2, heads=2),
+        predictor=Joint(dim=16, layers=1, heads=2),
+        objective=SmoothL1(),
+        budget=Budget(steps=10, batch=2),
+        seed=3,
+    )
+    sound = open_sound(trial.data, trial.mel, root / "cache")
+    return Exported(*written(root, NOTE, trial, sound), trial, sound, files)
+
+
+def written(root: Path, name: str, trial: Trial, sound: Sound) -> tuple[Path, Path]:
+    """Writes a run folder as a run would, and exports it."""
+    run = root / "runs" / name
+    scores = {"mean": {"valid": None, "test": 12.5, "folds": []}}
+    told = {"task": "noise", "settings": {"type": "ablate.probing.knn.KNN"}, "scores": scores}
+    (run / "probes" / "noise").mkdir(parents=True)
+    (run / "probes" / "noise" / "key.json").write_text(json.dumps(told))
+    (run / "config.json").write_text(json.dumps({"kind": "jepa", "settings": resolve(trial)}))
+    save_encoder(run, trial.twin.build_encoder(), sound)
+    return run, export(run, root / f"exported-{name}")
+
+
+@pytest.fixture(scope="session")
+def other(exported, tmp_path_factory) -> Path:
+    """Another run's export."""
+    trial = replace(exported.trial, seed=4)
+    return written(tmp_path_factory.mktemp("other"), "fedcba3210", trial, exported.sound)[1]
