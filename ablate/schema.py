@@ -19,6 +19,7 @@ KEYS = (
     "sweep",
     "seeds",
     "probes",
+    "tasks",
     "score",
     "report",
     "slurm",
@@ -90,7 +91,7 @@ def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str
     for key, child in text.children.items():
         if key not in KEYS:
             problems.append(f"{child.place}: unknown key `{key}`{did_you_mean(key, KEYS)}")
-    probes = _probes(text.children["probes"], problems)
+    probes = _probes(text, problems)
     factors, seeds = dict(_factors(text, problems)), _seeds(text, problems)
     return Study(
         name=_name(text, problems),
@@ -228,7 +229,11 @@ def _sweep(
     return sweep
 
 
-def _probes(node: Node, problems: list[str]) -> dict[str, dict[str, Any]]:
+def _probes(text: Node, problems: list[str]) -> dict[str, dict[str, Any]]:
+    """Reads the probes; `tasks` of the study are those of each probe that names none itself."""
+    node, tasks = text.children["probes"], None
+    if "tasks" in text.children:
+        tasks = text.children["tasks"].plain()
     if not node.children:
         rule = "`probes` must map names to settings with a `type`"
         problems.append(f"{node.place}: {rule}; got {node.plain()!r}")
@@ -240,7 +245,8 @@ def _probes(node: Node, problems: list[str]) -> dict[str, dict[str, Any]]:
             known = did_you_mean(name, [other for other in node.children if other != name])
             problem = f"probe `{name}` needs a `type`: the dotted path of a probe{known}"
             problems.append(f"{probe.place}: {problem}")
-    return {name: probe.plain() for name, probe in node.children.items()}
+    settings: dict[str, dict[str, Any]] = {n: probe.plain() for n, probe in node.children.items()}
+    return settings if tasks is None else {n: {"tasks": tasks, **s} for n, s in settings.items()}
 
 
 def _score(text: Node, probes: dict[str, Any], problems: list[str]) -> str:

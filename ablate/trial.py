@@ -23,8 +23,9 @@ from ablate.training.record import write_board
 from ablate.training.stopping import Stop, StoppedError
 from ablate.workshop.gallery import draw_gallery
 from ablate.workshop.part_schema import schemas
-from ablate.workshop.planning import Emit, plan
+from ablate.workshop.planning import plan
 from ablate.workshop.running import lend_a_hand, run
+from ablate.workshop.sounds import Emit
 from ablate.workshop.timing import time_maskers
 from ablate.workshop.zoo import catalogue, draw_zoo
 

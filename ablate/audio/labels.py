@@ -17,6 +17,11 @@ def check_labels(clips: Clips | Iterable[ClipInfo]) -> None:
     table = Clips.of(clips)
     if not len(table):
         raise ValueError("there is no clip to use; list some in the manifest, a line each")
+    if table.labels.words == ("",):
+        raise ValueError(
+            "no clip has a label for probes to learn; name the one that has them by `label`, or "
+            "other clips to examine on by the study's `tasks`"
+        )
     tasks = range(len(table.tasks.words))
     members = [np.flatnonzero(table.tasks.codes == task) for task in tasks]
     problems = [problem for mine in members for problem in _untold(table, mine)]

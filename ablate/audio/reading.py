@@ -56,7 +56,7 @@ def read_manifest(manifest: Path, *, label: str, task: str) -> Clips:
             _check_columns(manifest, list(reader.fieldnames or []), label)
             for row in reader:
                 clip = _clip(row, label=label, task=task, root=manifest.parent)
-                for problem in _row_problems(row, clip):
+                for problem in _row_problems(row, clip, labelled=bool(label)):
                     problems.append(f"{manifest}:{reader.line_num}: {problem}")
                 written.append(clip)
     except (UnicodeDecodeError, csv.Error) as error:
@@ -84,9 +84,9 @@ def _check_columns(manifest: Path, columns: list[str], label: str) -> None:
     problems = [
         f"`{manifest}` has no column `{name}`{nearest(name, columns)}"
         for name in ("path", label)
-        if name not in columns
+        if name and name not in columns
     ]
-    if not {"split", "fold"} & set(columns):
+    if label and not {"split", "fold"} & set(columns):
         problems.append(f"`{manifest}` has neither a column `split` nor `fold`; add one")
     if problems:
         raise ValueError("\n".join(problems))
@@ -99,24 +99,26 @@ def _clip(row: dict[str, str], *, label: str, task: str, root: Path) -> ClipInfo
         if Path(path).is_absolute():  # where the files lie is no part of what they are
             path = os.path.relpath(path, root)
         path = Path(path).as_posix()  # `./a.wav` is `a.wav`: each clip goes by one name
-    split = cells.pop("split", "")
+    split, fold = cells.pop("split", ""), cells.pop("fold", "")
+    if not (label or split or fold):
+        split = "train"  # what has no labels is there to be trained on
     return ClipInfo(
         path=path,
-        label=cells.pop(label),
+        label=cells.pop(label) if label else "",
         task=cells.pop("task", "") or task,
         split=SPELLINGS.get(split.lower(), split),
-        fold=cells.pop("fold", ""),
+        fold=fold,
         extra=cells,
     )
 
 
-def _row_problems(row: dict[str, str], clip: ClipInfo) -> list[str]:
+def _row_problems(row: dict[str, str], clip: ClipInfo, *, labelled: bool) -> list[str]:
     problems = []
     if row.get(""):
         problems.append("has more cells than the header; quote cells that hold a comma")
     if not clip.path:
         problems.append("the cell `path` is empty")
-    if not clip.label:
+    if labelled and not clip.label:
         problems.append("the label is empty; give one or leave the line out")
     if clip.split and clip.fold:
         problems.append(f"has split `{clip.split}` and fold `{clip.fold}`; keep one of them")

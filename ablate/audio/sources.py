@@ -90,7 +90,7 @@ class Folder(AbstractSource):
     """
 
     manifest: str
-    label: str = "label"  # the column to tell apart
+    label: str = "label"  # the column to tell apart; without one, clips are only trained on
     task: str = ""  # its name in reports; by default that of the manifest's folder
     on_bad_audio: Literal["raise", "skip"] = "raise"
     on_silence: Literal["keep", "skip"] = field(default="keep", metadata={AS_BEFORE: "keep"})

@@ -32,6 +32,7 @@ class ClipStore:
         self.clips = index.clips
         self.lengths = index.lengths  # (clips,), frames
         self.digest = index.digest
+        self.unprobeable = index.unprobeable  # why its labels cannot be probed, if they cannot
         self._index = index
         self._frames = frames
 

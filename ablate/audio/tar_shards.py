@@ -34,7 +34,7 @@ class TarShards(AbstractSource):
     """
 
     shards: str | tuple[str, ...]  # paths, with `*` and `?` and `**` as in a shell
-    label: str = "label"  # the key of the JSON to tell apart
+    label: str = "label"  # the key of the JSON to tell apart; without one, clips are trained on
     task: str = ""  # its name in reports; by default that of the shards' folder
     split: str = ""  # the key of the JSON that holds the split; by default the names tell it
     on_bad_audio: Literal["raise", "skip"] = "raise"  # of samples that lack a label, too
@@ -122,7 +122,7 @@ class TarShards(AbstractSource):
             file,
             name=file.relative_to(top).as_posix(),
             task=self.task or top.name,
-            split=split,
+            split=split or ("" if fold or self.split or self.label else "train"),
             fold=fold,
             label_of=functools.partial(word, key=self.label) if self.label else None,
             split_key=self.split,

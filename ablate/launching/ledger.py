@@ -88,12 +88,20 @@ def close(folder: Path, state: State, reason: str) -> None:
 
 def missing_probes(folder: Path, probes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Names the probes, given with every default written out, that some task has no score of."""
-    tasks = [list(_results(task)) for task in sorted((folder / "probes").glob("*/"))]
-    return [
-        name
-        for name, settings in probes.items()
-        if not tasks or any(all(r["settings"] != settings for r in task) for task in tasks)
-    ]
+    scored = {task.name: list(_results(task)) for task in (folder / "probes").glob("*/")}
+    own = [task for task, results in scored.items() if any(_on_own(r["settings"]) for r in results)]
+
+    def lacks(settings: Mapping[str, Any]) -> bool:
+        tasks = own if _on_own(settings) else settings["content"]["tasks"]
+        done = [t for t in tasks if any(r["settings"] == settings for r in scored.get(t, ()))]
+        return not done or len(done) < len(tasks)
+
+    return [name for name, settings in probes.items() if lacks(settings)]
+
+
+def _on_own(settings: Mapping[str, Any]) -> bool:
+    """Whether a probe examines on the clips of its trial, and not on others."""
+    return "content" not in settings
 
 
 def score(

@@ -11,6 +11,7 @@ from typing import ClassVar, NotRequired, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from ablate.audio.sources import AbstractSource
 from ablate.parts import AS_BEFORE
 from ablate.probing.metrics import CHOICE, HEADLINE, Scores, measure, segment_f1
 from ablate.probing.tasks import Examination, Indices, Labels, Task
@@ -79,10 +80,21 @@ class Lesson:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Content:
+    """What a plan found where a probe is to examine: a score is of this and of nothing else."""
+
+    digest: str
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class AbstractProbe(ABC):
     """Learns labels from frozen features. Subclasses are frozen keyword-only dataclasses."""
 
     views: Views = field(default_factory=Views, metadata={AS_BEFORE: _USUAL_VIEWS})
+    # the clips to examine on; by default those that the encoder is pre-trained on part of
+    tasks: AbstractSource | None = field(default=None, metadata={AS_BEFORE: None})
+    content: Content | None = field(default=None, metadata={AS_BEFORE: None})  # the plan's word
 
     standardises: ClassVar[bool] = True  # whether features are scaled before they are given
     reads_tokens: ClassVar[bool] = False  # whether an item is a clip's tokens, not one vector

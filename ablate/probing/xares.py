@@ -126,6 +126,14 @@ class XARES(AbstractSource):
         return Members(self._found[0])
 
 
+def missing_tasks(source: AbstractSource, found: Iterable[str]) -> Mapping[str, str]:
+    """Says which public tasks a source lacks, and why; a manifest that has none lacks none."""
+    if isinstance(source, XARES):
+        return source.missing
+    here = BY_NAME.keys() & set(found)
+    return {task.name: "is not listed" for task in TASKS if here and task.name not in here}
+
+
 def _shards(task: PublicTask, folder: Path) -> tuple[list[Shard], str]:
     """Finds a task's shards, and says which are not there."""
     home = folder / task.name

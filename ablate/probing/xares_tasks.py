@@ -32,6 +32,12 @@ class PublicTask:
     labels: frozenset[str]  # where they are few enough to be listed
 
 
+def facts_of(name: str) -> dict[str, str | int]:
+    """Returns what X-ARES's totals need to know of a task; nothing of one that is not its own."""
+    task = BY_NAME.get(name)
+    return {"domain": task.domain, "weight": task.weight} if task else {}
+
+
 def _task(row: Mapping[str, str]) -> PublicTask:
     labels = _numbers(row["labels"]) or row["labels"].split()
     return PublicTask(

@@ -19,7 +19,7 @@ def draw_gallery(folder: Path, trials: list[dict[str, Any]], cache: Path) -> dic
     pictures, shown = [], ""
     for entry in trials:
         trial = build(entry["settings"], expect=Trial)
-        sound = open_sound(trial.data, trial.mel, cache)
+        sound = open_sound(trial.data, trial.mel, cache, probed=False)
         index = _clip(sound, trial.crop_frames)
         batch = windows(sound.store, index, trial.crop_frames, sound.normaliser)
         grid = trial.twin.grid

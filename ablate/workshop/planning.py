@@ -21,6 +21,7 @@ from ablate.workshop.combinations import refused
 from ablate.workshop.mask_statistics import realised_shares
 from ablate.workshop.matching import Match, is_asked, matched, without
 from ablate.workshop.sizes import sized
+from ablate.workshop.sounds import Emit, Sounds
 from ablate.workshop.subjects import (
     Sound,
     Subject,
@@ -29,11 +30,8 @@ from ablate.workshop.subjects import (
     digest,
     kind_of,
     num_parameters,
-    open_sound,
 )
 from ablate.workshop.tokens import token_facts
-
-Emit = Callable[[dict[str, Any]], None]
 
 
 def plan(
@@ -50,14 +48,16 @@ def plan(
     entry. `inner` are, for each trial, the settings that are left out where the part that they
     fall to has none of that name. Raises `PartError` for probes that cannot be built.
     """
-    build_probes(probes)
-    desk = _Desk(cache, emit)
+    built = build_probes(probes)
+    # with no probe to hear of, labels are nothing to ask for
+    sounds = Sounds(cache, emit, probed=any(probe.tasks is None for probe in built.values()))
+    desk = _Desk(sounds)
     found = itertools.zip_longest(trials, inner, fillvalue=())
     entries = [
         desk.entry(dict(settings), {tuple(path) for path in paths}) for settings, paths in found
     ]
-    data = [_describe(sound) for sound in desk.sounds.values()]
-    return {"trials": entries, "data": data, "probes": {n: _probe(s) for n, s in probes.items()}}
+    protocols = {name: _protocol(name, probe, sounds) for name, probe in built.items()}
+    return {"trials": entries, "data": sounds.described(), "probes": protocols}
 
 
 def build_probes(probes: Mapping[str, Any]) -> dict[str, AbstractProbe]:
@@ -73,9 +73,18 @@ def build_probes(probes: Mapping[str, Any]) -> dict[str, AbstractProbe]:
     return built
 
 
-def _probe(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes a probe's protocol as score files do: what it has learnt since stays out."""
-    return identity(build(settings, expect=AbstractProbe))
+def _protocol(name: str, probe: AbstractProbe, sounds: Sounds) -> dict[str, Any]:
+    """Writes a probe's protocol as score files do: what it has learnt since stays out.
+
+    Raises `PartError` where the clips that it is to examine on cannot be.
+    """
+    if probe.tasks is not None:
+        try:
+            content = sounds.content(probe.tasks)
+        except ValueError as error:
+            raise PartError([Problem(("probes", name, "tasks"), str(error))]) from error
+        probe = dataclasses.replace(probe, content=content)
+    return identity(probe)
 
 
 class _Named:
@@ -107,10 +116,9 @@ class _Checked:
 class _Desk:
     """Checks trials, each combination once for all its seeds."""
 
-    def __init__(self, cache: Path, emit: Emit) -> None:
-        self._cache, self._emit = cache, emit
+    def __init__(self, sounds: Sounds) -> None:
+        self._sounds = sounds
         self._known: dict[str, _Checked | dict[str, Any]] = {}
-        self.sounds: dict[str, Sound] = {}
 
     def entry(self, settings: dict[str, Any], inner: Set[tuple[str, ...]]) -> dict[str, Any]:
         seed = settings.get("seed")
@@ -149,7 +157,7 @@ class _Desk:
         problems, grid, shares = _try_masks(trial)
         parameters = {} if grid is None else _parameters(trial, problems)
         try:
-            sound = _sound(trial, self._cache, self._emit)
+            sound = self._sounds.of(trial)
             if grid is not None:
                 sound.loader(trial)
         except PartError:
@@ -158,7 +166,7 @@ class _Desk:
             raise PartError([*problems, Problem(("data",), str(error))]) from error
         if problems or grid is None:
             raise PartError(problems)
-        self.sounds.setdefault(sound.store.digest, sound)
+        self._sounds.take(trial, sound)
         short = sound.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
         facts = {
             "grid": [grid.freq, grid.time],
@@ -203,13 +211,6 @@ def _matched(settings: dict[str, Any]) -> tuple[dict[str, Any], list[Match]]:
 def _refused(problems: list[Problem]) -> dict[str, Any]:
     listed = [{"path": list(problem.path), "message": problem.message} for problem in problems]
     return {"settings": None, "fingerprint": None, "problems": listed}
-
-
-def _sound(trial: Trial, cache: Path, emit: Emit) -> Sound:
-    def progress(done: int, total: int) -> None:
-        emit({"event": "progress", "label": "clips", "done": done, "total": total})
-
-    return open_sound(trial.data, trial.mel, cache, progress)
 
 
 def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, tuple[float, float]]:
@@ -274,19 +275,3 @@ class _Weightless(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         return func(*args, **{**kwargs, "device": "meta"} if func is torch.empty else kwargs)
-
-
-def _describe(sound: Sound) -> dict[str, Any]:
-    tasks = {}
-    for task in sound.tasks:
-        sizes = {part: len(clips) for part, clips in task.parts.items()}
-        counts = {"folds": len(sizes)} if task.folded else {**sizes, "folds": None}
-        tasks[task.name] = {"classes": len(task.classes), **counts}
-    return {
-        "digest": sound.store.digest,
-        "clips": len(sound.store.clips),
-        "pretraining_clips": len(sound.train),
-        "skipped": [list(pair) for pair in sound.store.skipped],
-        "silent": list(sound.store.silent),
-        "tasks": tasks,
-    }

@@ -16,8 +16,8 @@ from ablate.training.meter import Log
 from ablate.training.record import Record, round_off
 from ablate.training.stopping import Stop
 from ablate.training.trainer import Outcome, Trainer
-from ablate.workshop.planning import Emit
 from ablate.workshop.scoring import save_encoder
+from ablate.workshop.sounds import Emit
 from ablate.workshop.state import RunState
 from ablate.workshop.subjects import Sound, Trial, num_parameters
 

@@ -15,9 +15,10 @@ from ablate.parts import build
 from ablate.training.distributed import RankLostError, Ranks
 from ablate.training.meter import CollapsedError, DivergedError
 from ablate.training.stopping import Stop, StoppedError
-from ablate.workshop.planning import Emit, build_probes
+from ablate.workshop.planning import build_probes
 from ablate.workshop.pretraining import assist, train
 from ablate.workshop.scoring import ENCODER, score
+from ablate.workshop.sounds import Emit
 from ablate.workshop.state import Ended, RunState
 from ablate.workshop.subjects import KINDS, Sound, Subject, Trial, fingerprint, open_sound
 
@@ -84,7 +85,7 @@ def _open(folder: Path, config: Mapping[str, Any], cache: Path) -> tuple[Subject
     Raises `ValueError` where they lead to other sound or code than the folder's name says.
     """
     subject = build(config["settings"], expect=KINDS[config["kind"]])
-    sound = open_sound(subject.data, subject.mel, cache, check_files=False)
+    sound = open_sound(subject.data, subject.mel, cache, check_files=False, probed=False)
     found = fingerprint(subject, sound.store.digest)
     if found != folder.name:
         raise ValueError(

@@ -5,6 +5,7 @@ same encoder again and never trains it again. Pooled features lie in the cache, 
 content of the encoder and of the sound: another probe reads them again and encodes nothing.
 """
 
+import dataclasses
 import hashlib
 import json
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from ablate.audio.sources import AbstractSource
 from ablate.files import write_json
 from ablate.model.encoder import Encoder
 from ablate.parts import identity
@@ -24,8 +26,15 @@ from ablate.probing.probe import AbstractProbe, Features, examine
 from ablate.probing.shelf import shelved
 from ablate.probing.tasks import Task
 from ablate.probing.views import TOKENS, View
-from ablate.workshop.planning import Emit
-from ablate.workshop.subjects import MelStatistics, RandomInit, Sound, Subject, Trial
+from ablate.workshop.sounds import Emit
+from ablate.workshop.subjects import (
+    MelStatistics,
+    RandomInit,
+    Sound,
+    Subject,
+    Trial,
+    open_sound,
+)
 
 ENCODER = "encoder.safetensors"
 
@@ -39,7 +48,46 @@ def score(
     cache: Path,
     emit: Emit,
 ) -> list[str]:
-    """Scores a subject on every task by the probes that have not yet; returns their names."""
+    """Scores a subject on every task by the probes that have not yet; returns their names.
+
+    Raises `ValueError` where a probe's clips are others than those that were planned.
+    """
+    scored: set[str] = set()
+    for source in dict.fromkeys(probe.tasks for probe in probes.values()):
+        asking = {name: probe for name, probe in probes.items() if probe.tasks == source}
+        heard = sound if source is None else _examined_on(source, subject, sound, asking, cache)
+        scored |= _score_on(heard, folder, subject, asking, device, cache, emit)
+    return sorted(scored)
+
+
+def _examined_on(
+    source: AbstractSource,
+    subject: Subject,
+    sound: Sound,
+    probes: Mapping[str, AbstractProbe],
+    cache: Path,
+) -> Sound:
+    """Opens clips that are examined on alone: normalised as those that were pre-trained on."""
+    heard = open_sound(source, subject.mel, cache, check_files=False)
+    for name, probe in probes.items():
+        if probe.content is not None and probe.content.digest != heard.store.digest:
+            raise ValueError(
+                f"the clips that probe `{name}` examines on have changed since it was planned; "
+                "plan the study again"
+            )
+    return dataclasses.replace(heard, pretrained_on=sound)
+
+
+def _score_on(
+    sound: Sound,
+    folder: Path,
+    subject: Subject,
+    probes: Mapping[str, AbstractProbe],
+    device: torch.device,
+    cache: Path,
+    emit: Emit,
+) -> set[str]:
+    """Scores a subject by probes that examine on the same clips."""
     files = {
         (name, task.name): folder / "probes" / task.name / f"{score_key(probe)}.json"
         for name, probe in probes.items()
@@ -62,7 +110,7 @@ def score(
                 told = {"key": score_key(probe), "settings": identity(probe), "scores": scores}
                 write_json(files[name, task.name], {"task": task.name, **told})
                 done += 1
-    return sorted({name for name, _ in missing})
+    return {name for name, _ in missing}
 
 
 def score_key(probe: AbstractProbe) -> str:

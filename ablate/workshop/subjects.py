@@ -170,6 +170,7 @@ class Sound:
     store: ClipStore
     hop_seconds: float
     normalisation: Normalisation = "bands"
+    pretrained_on: "Sound | None" = None  # of clips that are only examined on
 
     @cached_property
     def train(self) -> Indices:
@@ -179,6 +180,8 @@ class Sound:
     @cached_property
     def normaliser(self) -> Normaliser:
         """Mean and deviation of each band, as the front end says: of the clips to pre-train on."""
+        if self.pretrained_on is not None:
+            return self.pretrained_on.normaliser
         return statistics(self.store, self.train, self.normalisation)
 
     @cached_property
@@ -225,14 +228,19 @@ def open_sound(
     progress: Progress | None = None,
     *,
     check_files: bool = True,
+    probed: bool = True,
 ) -> Sound:
     """Opens the clips of a source, decoding what is not in the cache yet.
 
     What was planned runs without `check_files`: a file that vanished since takes nothing from
-    what is decoded.
+    what is decoded. Clips that are only pre-trained on are not `probed`, and need no labels.
     """
     key = (data, mel, cache)
     if key not in _open:
-        store = open_store(data, mel, cache, check_files=check_files, progress=progress)
+        store = open_store(
+            data, mel, cache, check_files=check_files, probed=probed, progress=progress
+        )
         _open[key] = Sound(store, mel.hop_seconds, mel.normalisation)
+    if probed and _open[key].store.unprobeable:
+        raise ValueError(_open[key].store.unprobeable)
     return _open[key]

@@ -16,7 +16,7 @@ from torch import Tensor
 from ablate.chance import generator
 from ablate.model.masking import AbstractMasker, Grid
 from ablate.parts import PartError, build
-from ablate.workshop.planning import Emit
+from ablate.workshop.sounds import Emit
 
 VISIBLE = 0.4  # of the grid, in the plain draw
 ROUNDS = 15

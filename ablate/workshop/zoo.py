@@ -16,7 +16,7 @@ from ablate.parts import PartError, Problem, build, nearest, public_name, resolv
 from ablate.pictures import draw_counts, draw_masks, patches
 from ablate.workshop.exhibit import Exhibit
 from ablate.workshop.mask_statistics import MaskStatistics, measure
-from ablate.workshop.planning import Emit
+from ablate.workshop.sounds import Emit
 
 EXAMPLE = re.compile(r"For example `([^`]+)`")  # in a docstring: settings, as a study writes them
 
