@@ -74,6 +74,19 @@ def test_a_study_is_read(folder: Path) -> None:
     assert study.probes == DEFAULT_PROBES
 
 
+def test_tasks_of_the_study_are_those_of_every_probe_that_names_none(folder: Path) -> None:
+    write(
+        "studies/masking.yaml",
+        STUDY + "tasks: {type: Env}\nprobes:\n  knn: {type: KNN}\n"
+        "  own: {type: KNN, tasks: {type: Mine}}\n  none: {type: KNN, tasks: null}\n",
+    )
+    assert {name: probe["tasks"] for name, probe in loaded().probes.items()} == {
+        "knn": {"type": "Env"},
+        "own": {"type": "Mine"},
+        "none": None,
+    }
+
+
 def test_the_first_comment_is_the_title(folder: Path) -> None:
     write("studies/masking.yaml", "#\n# Does it matter?\n#\n#   more\n" + STUDY)
     assert loaded().title == "Does it matter?"

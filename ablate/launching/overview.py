@@ -30,8 +30,8 @@ def describe(plan: Plan, found: Backlog) -> list[str]:
     for names in plan["duplicates"]:
         lines.append(f"  the same trial, run once: {'; '.join(names)}")
     for data in plan["data"]:
-        tasks = ", ".join(data["tasks"])
-        lines.append(f"{data['clips']} clips; tasks: {tasks}")
+        tasks = f"tasks: {', '.join(data['tasks'])}" if data["tasks"] else "to train on alone"
+        lines.append(f"{data['clips']} clips; {tasks}")
         for path, reason in data["skipped"][:FIRST]:
             lines.append(f"  skipped {path}: {reason}")
         if len(data["skipped"]) > FIRST:
@@ -39,6 +39,8 @@ def describe(plan: Plan, found: Backlog) -> list[str]:
         if silent := data.get("silent"):  # plans saved before they were looked for have none
             more = ", ..." if len(silent) > FIRST else ""
             lines.append(f"  {len(silent)} silent: {', '.join(silent[:FIRST])}{more}")
+        for task in data.get("missing", ()):
+            lines.append(f"  missing task {task['task']}: {task['reason']}")
     failed = sum(run.kind == TRIAL for run, _ in found.failed)
     done = trials - len(found.trainings) - failed
     lines.append(f"{len(found.trainings)} trials to run, {done} done, {failed} failed, of {trials}")

@@ -22,6 +22,7 @@ from ablate.reporting.protocol import cautions, protocol
 from ablate.reporting.ranks import ranking, tasks
 from ablate.reporting.rendering import Table
 from ablate.reporting.results import Results, read
+from ablate.reporting.totals import totals
 from ablate.reporting.variance import components, shares
 from ablate.reporting.verdicts import Verdict, verdicts
 
@@ -110,6 +111,7 @@ def _sections(
         Section(None, wording.learning(results, answers)),
         Section(charts.learning_curves(results, curves), None),
         Section(charts.critical_difference(ranked), tasks(results, ranked)),
+        Section(None, totals(results)),
         Section(None, shares(results)),
         Section(None, components(results)),
         Section(charts.pareto(results, variants, cost), cost),

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from ablate.launching.overview import preview
+from ablate.launching.backlog import Backlog
+from ablate.launching.overview import describe, preview
 
 MATCH = {"setting": "masker.context_area", "value": [0.813, 0.963], "share": "context"}
 WARNING = "Levels of masker differ in their realised targets: 52 % of the grid for block"
@@ -40,6 +41,15 @@ def test_a_matched_value_is_shown_with_its_variant(tmp_path: Path) -> None:
     assert lines[place + 1] == (
         "    matched: masker.context_area [0.813, 0.963] for context 40.6 %, reached 40.6 %"
     )
+
+
+def test_missing_tasks_are_said_with_their_reason() -> None:
+    missing = [{"task": "esc50", "reason": "there is no folder `esc50`"}]
+    data = {"clips": 2, "tasks": {}, "skipped": [], "missing": missing}
+    rest = {"study": "s", "seeds": [0], "factors": {}, "merged": [], "duplicates": []}
+    study = {**plan(), **rest, "design": "grid", "data": [data]}
+    lines = describe(study, Backlog())
+    assert "  missing task esc50: there is no folder `esc50`" in lines
 
 
 def test_warnings_are_shown(tmp_path: Path) -> None:

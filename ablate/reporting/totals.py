@@ -1,0 +1,113 @@
+"""X-ARES's totals: the weighted mean over its tasks, and a mean for each domain beside it.
+
+A quarter of the weight of all public tasks lies on speech recognition, and a thirtieth on ESC-50,
+UrbanSound and GTZAN together: the weighted total says little of music and environment.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from statistics import fmean
+from typing import Any
+
+from ablate.reporting.rendering import Column, Show, Table, number, plain, share
+from ablate.reporting.results import Results, Run, Trial
+from ablate.reporting.tables import factor_columns, mean, named
+
+DOMAINS = ("speech", "music", "environment")
+Facts = Mapping[str, Mapping[str, Any]]  # task -> its domain and weight
+
+
+def totals(results: Results) -> Table:
+    """Tabulates the totals of each variant and of its random init; no row without such a task."""
+    facts, weight = _facts(results)
+    rows = [
+        {
+            **named(results, levels),
+            "probe": f"{probe}.{pooling}",
+            **_sums(trials, probe, pooling, facts),
+            "covered": sum(facts[task]["weight"] for task in tasks) / weight,
+        }
+        for levels, trials in results.variants().items()
+        for (probe, pooling), tasks in _scored(trials, facts).items()
+    ]
+    heads = {domain: domain for domain in DOMAINS} | {
+        "weighted": "weighted total",
+        "random_init": "weighted, random init",
+    }
+    return Table(
+        name="totals",
+        title="X-ARES totals",
+        caption="Unweighted means of the tasks of each domain, and the mean weighted as X-ARES "
+        "weights its tasks, in percent; means over pre-training seeds. Weight: share of the "
+        "weight of all public tasks that these have. Clips are scored whole and here by this "
+        f"tool's probes: official numbers differ.{_lacking(results)}",
+        columns=(
+            Column(head="probe", show=plain("probe"), text=True),
+            *factor_columns(results),
+            *(Column(head=head, show=_shown(name)) for name, head in heads.items()),
+            Column(head="weight", show=lambda row: share(row["covered"])),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def missing(results: Results) -> list[Mapping[str, Any]]:
+    """Lists the public tasks that a study lacks, each with the reason."""
+    return [task for data in results.plan["data"] for task in data.get("missing", ())]
+
+
+def _facts(results: Results) -> tuple[Facts, int]:
+    """Returns the tasks that X-ARES knows, and the weight of these and of all that are missing."""
+    facts = {
+        name: task
+        for data in results.plan["data"]
+        for name, task in data["tasks"].items()
+        if "weight" in task
+    }
+    return facts, sum(task["weight"] for task in [*facts.values(), *missing(results)])
+
+
+def _scored(trials: Iterable[Trial], facts: Facts) -> dict[tuple[str, str], set[str]]:
+    """Returns the tasks that each probe and pooling has been scored on."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for trial in trials:
+        for score in trial.run.scores:
+            if score.task in facts and score.test is not None:
+                found.setdefault((score.probe, score.pooling), set()).add(score.task)
+    return found
+
+
+def _sums(trials: list[Trial], probe: str, pooling: str, facts: Facts) -> dict[str, float | None]:
+    tested = [dict(_tested(trial.run, probe, pooling, facts)) for trial in trials]
+    twins = [dict(_tested(trial.twin, probe, pooling, facts)) for trial in trials]
+    sums = {domain: mean(_unweighted(of, facts, domain) for of in tested) for domain in DOMAINS}
+    return {
+        **sums,
+        "weighted": mean(_weighted(of, facts) for of in tested),
+        "random_init": mean(_weighted(of, facts) for of in twins),
+    }
+
+
+def _tested(run: Run, probe: str, pooling: str, facts: Facts) -> Iterator[tuple[str, float]]:
+    for score in run.scores:
+        named_so = (score.probe, score.pooling) == (probe, pooling) and score.task in facts
+        if named_so and score.test is not None:
+            yield score.task, score.test
+
+
+def _unweighted(scores: Mapping[str, float], facts: Facts, domain: str) -> float | None:
+    mine = [value for task, value in scores.items() if facts[task]["domain"] == domain]
+    return fmean(mine) if mine else None
+
+
+def _weighted(scores: Mapping[str, float], facts: Facts) -> float | None:
+    weights = [facts[task]["weight"] for task in scores]
+    return fmean(scores.values(), weights) if scores else None
+
+
+def _lacking(results: Results) -> str:
+    told = [f"{task['task']} ({task['reason']})" for task in missing(results)]
+    return f" Missing: {'; '.join(told)}." if told else ""
+
+
+def _shown(name: str) -> Show:
+    return lambda row: number(row[name])
