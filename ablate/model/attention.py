@@ -148,10 +148,14 @@ def _attend_segments(query: Tensor, key: Tensor, value: Tensor, segments: Segmen
         return rearrange(attended, "batch heads tokens dim -> (batch tokens) heads dim")
     if max(segments.lengths) <= SHORT:
         return _attend_padded(query, key, value, segments)
-    rows = (rearrange(part, "tokens heads dim -> heads tokens dim") for part in (query, key, value))
-    split = (torch.split(row, list(segments.lengths), dim=1) for row in rows)
-    attended = torch.cat(list(map(F.scaled_dot_product_attention, *split)), dim=1)
-    return rearrange(attended, "heads tokens dim -> tokens heads dim")
+    # the kernel that never writes the scores down wants four axes: with three a forward pass
+    # takes 1.5 times as long (16 segments of 150-330 tokens, one core)
+    rows = (
+        rearrange(part, "tokens heads dim -> 1 heads tokens dim") for part in (query, key, value)
+    )
+    split = (torch.split(row, list(segments.lengths), dim=2) for row in rows)
+    each = map(F.scaled_dot_product_attention, *split)
+    return torch.cat([rearrange(one, "1 heads tokens dim -> tokens heads dim") for one in each])
 
 
 def _attend_padded(query: Tensor, key: Tensor, value: Tensor, segments: Segments) -> Tensor:
