@@ -21,6 +21,7 @@ from ablate.launching import ledger
 from ablate.launching.worker import COMMAND, GRACE_SECONDS, Event, Worker, WorkerDiedError
 
 POLL_SECONDS = 0.2
+MOST_DEATHS = 3  # of workers in one trial: a machine short of memory kills, but so may the trial
 ELSEWHERE: Event = {"event": "progress", "label": "waiting for another process"}
 
 
@@ -190,8 +191,8 @@ class Pool:
             else:
                 self._news.put((index, job, outcome))
 
-    def _end_of(self, index: int, job: Job, *, waited: bool) -> Outcome:
-        """Has a worker do the job."""
+    def _end_of(self, index: int, job: Job, *, waited: bool, deaths: int = 0) -> Outcome:
+        """Has a worker do the job; where one dies of it, another goes on from its checkpoint."""
         entry = ledger.entry(job.folder)
         if waited and entry.state == "failed":  # just now, elsewhere: not to be tried twice
             return Outcome(job, "failed", entry.reason)
@@ -210,17 +211,21 @@ class Pool:
         try:
             answer = worker.ask(request, lambda event: self._news.put((index, job, event)))
         except WorkerDiedError as error:
-            return self._lost(index, job, str(error), time.monotonic() - started)
+            self._retire(index)
+            ended = ledger.entry(job.folder).state in ledger.ENDED
+            if not (ended or self._stopping) and deaths + 1 < MOST_DEATHS:
+                return self._end_of(index, job, waited=waited, deaths=deaths + 1)
+            reason = f"{error}; {deaths + 1} workers died of it" if deaths else str(error)
+            return self._lost(job, reason, time.monotonic() - started)
         if answer.get("state") == "preempted" and not self._stopping:
             self._retire(index)  # somebody else told it to stop; another goes on from there
             return self._end_of(index, job, waited=waited)
         return _outcome(job, answer, time.monotonic() - started)
 
-    def _lost(self, index: int, job: Job, reason: str, seconds: float) -> Outcome:
+    def _lost(self, job: Job, reason: str, seconds: float) -> Outcome:
         if self._stopping:
             reason = "interrupted"
         ledger.close(job.folder, "cancelled" if self._stopping else "failed", reason)
-        self._retire(index)
         state = ledger.entry(job.folder).state
         told_to = state if state in ("preempted", "cancelled") else "failed"
         return Outcome(job, told_to, reason, seconds=seconds)
