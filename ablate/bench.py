@@ -1,9 +1,10 @@
-"""The bench's door: `python -m ablate.bench maskers` says what drawing masks costs."""
+"""The bench's door: what a training step costs, `python -m ablate.bench`, and what masks do."""
 
 import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import rich.box
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ablate.bench_steps import steps
 from ablate.launching.errands import Ask, errand, grid_of, maskers_of
 from ablate.launching.watch import say, terminal
 from ablate.launching.worker import COMMAND
@@ -22,15 +24,25 @@ BLOCKS = "MultiBlock"  # whose twin the loop over samples is
 def main() -> None:
     """Reads the command line of `python -m ablate.bench`."""
     parser = argparse.ArgumentParser(prog="python -m ablate.bench", description=__doc__)
-    parser.add_argument("what", choices=["maskers"])
-    parser.add_argument("package", nargs="?", default="maskers", help="default: maskers")
-    parser.add_argument("--grid", default="8x64", help="patches in frequency by time: 8x64")
-    parser.add_argument("--batch", type=int, default=256, help="clips: 256")
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
-    asked = parser.parse_args()
-    if asked.batch < 1:
+    verbs = parser.add_subparsers(dest="what", required=True)
+    verb = verbs.add_parser("steps", help="what a training step costs")
+    verb.add_argument("study", nargs="?", type=Path, help="whose variants; default: our own")
+    verb.add_argument("--device", default="cpu", help="cpu, or cuda")
+    verb.add_argument("--batch", type=int, help="clips a step; default: the study's")
+    verb.add_argument("--seconds", type=float, default=60.0, help="to measure for: 60")
+    verb.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
+    verb = verbs.add_parser("maskers", help="what drawing masks costs")
+    verb.add_argument("package", nargs="?", default="maskers", help="default: maskers")
+    verb.add_argument("--grid", default="8x64", help="patches in frequency by time: 8x64")
+    verb.add_argument("--batch", type=int, default=256, help="clips: 256")
+    verb.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    asked = parser.parse_args(sys.argv[1:] or ["steps"])
+    if asked.batch is not None and asked.batch < 1:
         parser.error(f"--batch must be at least 1; got {asked.batch}")
-    sys.exit(maskers(asked.package, grid=asked.grid, batch=asked.batch, as_json=asked.json))
+    if asked.what == "maskers":
+        sys.exit(maskers(asked.package, grid=asked.grid, batch=asked.batch, as_json=asked.json))
+    measured = {"seconds": asked.seconds, "into": asked.json}
+    sys.exit(steps(asked.study, device=asked.device, batch=asked.batch, **measured))
 
 
 def maskers(

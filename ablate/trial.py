@@ -26,6 +26,7 @@ from ablate.workshop.part_schema import schemas
 from ablate.workshop.planning import plan
 from ablate.workshop.running import lend_a_hand, run
 from ablate.workshop.sounds import Emit
+from ablate.workshop.step_timing import time_steps
 from ablate.workshop.timing import time_maskers
 from ablate.workshop.zoo import catalogue, draw_zoo
 
@@ -56,6 +57,9 @@ def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
         case "time maskers":
             grid = Grid(*request["grid"])
             return time_maskers(request["maskers"], grid, request["batch"], emit)
+        case "time steps":
+            device = torch.device(request["device"])
+            return time_steps(request["variants"], device, request["seconds"], emit)
         case unknown:
             raise ValueError(f"no request is called {unknown!r}")
 

@@ -13,6 +13,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
     ("cli",),
     ("verbs",),
     ("study", "bench", "zoo", "study_schema", "starter"),
+    ("bench_steps",),
     ("dashboard", "board"),
     ("prepared",),
     ("cluster_tuning",),

@@ -76,6 +76,22 @@ def _several() -> None:
     """Measure what something costs."""  # with a callback, the one verb keeps its name
 
 
+@bench.command("steps")
+def bench_steps(
+    study: Annotated[Path | None, typer.Argument(help="Whose variants; default: our own.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
+    batch: Annotated[int | None, typer.Option(min=1, help="Clips a step.")] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="To measure for.")] = 60.0,
+    into: Annotated[Path | None, typer.Option("--json", help="File for what was measured.")] = None,
+) -> None:
+    """Time the training steps of a study's variants: packed, padded, and plain."""
+    from ablate import bench_steps as door
+    from ablate import study as listening
+
+    listening.listen_for_endings()
+    raise typer.Exit(door.steps(study, device=device, batch=batch, seconds=seconds, into=into))
+
+
 @bench.command("maskers")
 def bench_maskers(
     package: Package = "maskers",

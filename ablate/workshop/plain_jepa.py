@@ -1,0 +1,113 @@
+"""A JEPA as one would write it for a dense batch: the yardstick for what a step here costs.
+
+Every sample shows as many patches as any other, chosen at random; nothing is packed, counted or
+looked after. It has the sizes of a trial's own model, and is kept for the bench alone.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+RATE, BETAS, DECAY, CLIP, MOMENTUM = 1e-3, (0.9, 0.95), 0.05, 3.0, 0.99
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of one transformer."""
+
+    dim: int
+    layers: int
+    heads: int
+    mlp_ratio: float
+
+
+class Block(nn.Module):
+    """A pre-norm layer on (batch, tokens, dim)."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        dim, hidden = sizes.dim, round(sizes.dim * sizes.mlp_ratio)
+        self.heads = sizes.heads
+        self.first, self.second = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        parts = rearrange(
+            self.qkv(self.first(tokens)), "b n (three h d) -> three b h n d", three=3, h=self.heads
+        )
+        attended = F.scaled_dot_product_attention(*parts)
+        tokens = tokens + self.out(rearrange(attended, "b h n d -> b n (h d)"))
+        changed: Tensor = self.mlp(self.second(tokens))
+        return tokens + changed
+
+
+def _stack(sizes: Sizes) -> nn.Sequential:
+    return nn.Sequential(*(Block(sizes) for _ in range(sizes.layers)), nn.LayerNorm(sizes.dim))
+
+
+class PlainJEPA(nn.Module):
+    """Predicts `targets` patches of each sample from `context` others."""
+
+    def __init__(
+        self, patches: int, pixels: int, context: int, targets: int, encoder: Sizes, narrow: Sizes
+    ) -> None:
+        super().__init__()
+        self.patches, self.context, self.targets = patches, context, targets
+        self.embed, self.encoder = nn.Linear(pixels, encoder.dim), _stack(encoder)
+        self.narrow, self.predictor = nn.Linear(encoder.dim, narrow.dim), _stack(narrow)
+        self.widen = nn.Linear(narrow.dim, encoder.dim)
+        self.asked = nn.Parameter(torch.zeros(narrow.dim))
+        self.register_buffer("place", torch.randn(patches, encoder.dim))
+        self.register_buffer("narrow_place", torch.randn(patches, narrow.dim))
+        self.place: Tensor
+        self.narrow_place: Tensor
+        self.teacher = copy.deepcopy(nn.ModuleList([self.embed, self.encoder]))
+        self.teacher.requires_grad_(requires_grad=False)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Takes (batch, patches, pixels); returns the loss."""
+        order = torch.rand(patches.shape[:2], device=patches.device).argsort(dim=1)
+        seen = order[:, : self.context]
+        asked = order[:, self.context : self.context + self.targets]
+        shown = patches.gather(1, seen.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
+        features = self.encoder(self.embed(shown) + self.place[seen])
+        known = self.narrow(features) + self.narrow_place[seen]
+        tokens = torch.cat([known, self.asked + self.narrow_place[asked]], dim=1)
+        predicted = self.widen(self.predictor(tokens)[:, self.context :])
+        with torch.no_grad():
+            embed, encoder = self.teacher
+            whole = encoder(embed(patches) + self.place)
+            target = whole.gather(1, asked.unsqueeze(-1).expand(-1, -1, whole.shape[-1]))
+            target = F.layer_norm(target.float(), target.shape[-1:])
+        return F.smooth_l1_loss(predicted.float(), target)
+
+
+class PlainStep:
+    """Trains a plain JEPA, a step a call."""
+
+    def __init__(self, jepa: PlainJEPA, precision: str) -> None:
+        self._jepa = jepa
+        self._precision = precision
+        self._learned = [p for p in jepa.parameters() if p.requires_grad]
+        self._adamw = torch.optim.AdamW(
+            self._learned, lr=RATE, betas=BETAS, weight_decay=DECAY, fused=True
+        )
+
+    def __call__(self, patches: Tensor) -> None:
+        """Takes (batch, patches, pixels) on the device."""
+        bf16 = self._precision == "bf16"
+        with torch.autocast(patches.device.type, torch.bfloat16, enabled=bf16):
+            loss = self._jepa(patches)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._learned, CLIP)
+        self._adamw.step()
+        self._adamw.zero_grad()
+        with torch.no_grad():
+            teacher: list[Tensor] = list(self._jepa.teacher.parameters())
+            pupil: list[Tensor] = [*self._jepa.embed.parameters(), *self._jepa.encoder.parameters()]
+            torch._foreach_lerp_(teacher, pupil, 1 - MOMENTUM)
