@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ablate.audio.loader import Normaliser
 from ablate.audio.mel import AbstractFrontEnd
+from ablate.audio.preparation import Prepared
 from ablate.audio.sources import decode
 from ablate.export.writing import FORMAT, SETTINGS, WEIGHTS
 from ablate.files import read_json
@@ -47,9 +48,12 @@ class FrozenEncoder(nn.Module):
     @property
     def sample_rate(self) -> int:
         """The rate that waveforms without one are taken to have, in Hz."""
-        rate = getattr(self.front_end, "sample_rate", None)
+        front_end = self.front_end
+        while isinstance(front_end, Prepared):
+            front_end = front_end.front_end
+        rate = getattr(front_end, "sample_rate", None)
         if not isinstance(rate, int):
-            kind = type(self.front_end).__name__
+            kind = type(front_end).__name__
             raise ValueError(f"{kind} has no `sample_rate`; say at which rate a waveform is")
         return rate
 
