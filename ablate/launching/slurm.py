@@ -130,8 +130,17 @@ class Cluster:
             if left:
                 time.sleep(self.profile.poll_seconds)
             if held_back:
-                held_back = self.submit(held_back).waiting
+                held_back = self._let_in(held_back, room_to_come=places != {})
         return outcomes
+
+    def _let_in(self, jobs: list[Job], *, room_to_come: bool) -> list[Job]:
+        """Submits what waits for room; returns what has to wait on."""
+        try:
+            return self.submit(jobs).waiting
+        except RefusedError as error:
+            if not (room_to_come and "Limit" in str(error)):
+                raise
+            return jobs
 
     def _outcome(
         self, job: Job, places: dict[str, Place] | None, absent: Counter[int], index: int

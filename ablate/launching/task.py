@@ -128,11 +128,14 @@ class Job:
     def _requeue(self) -> None:
         assert self.told is not None
         refused = requeue(self.told, self._spec["max_requeues"])
+        given_up = refused.startswith("timeout")
         for folder in self._pack:
             if refused and not self._mark(folder).exists():
-                state = "failed" if refused.startswith("timeout") else "preempted"
+                state = "failed" if given_up else "preempted"
                 record = ledger.read_json(folder / "run.json") or {}
                 write_json(folder / "run.json", {**record, "state": state, "reason": refused})
+                if given_up:
+                    write_json(self._mark(folder), {"state": "failed", "trained": False})
 
     def _mark(self, folder: Path) -> Path:
         return self._home / "ended" / f"{folder.name}.json"

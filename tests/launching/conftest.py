@@ -50,6 +50,9 @@ class Guest(AbstractMasker):
         if batch == 4 and progress > 0.02:
             if self.kind == "slow":
                 time.sleep(float(os.environ.get("GUEST_SECONDS", "0")))
+            if self.kind == "stuck" and not Path("was_stuck").exists():
+                Path("was_stuck").touch()
+                time.sleep(600)
             if self.kind == "raises":
                 raise RuntimeError("a step too far")
             if self.kind == "exits":
@@ -122,6 +125,12 @@ def plain_site() -> Iterator[Site]:
     """A cluster without sacct, whose arrays hold ten tasks, for the tests of a module."""
     port = 17620 + 40 * (os.getpid() % 200)
     yield from start(port, accounting="0", max_array="10")
+
+
+@pytest.fixture(scope="module")
+def strict_site() -> Iterator[Site]:
+    """A cluster that lets nobody have more than four tasks in the queue."""
+    yield from start(17620 + 40 * (os.getpid() % 200), max_submit="4")
 
 
 class Listener:

@@ -94,6 +94,8 @@ def behave(kind: str) -> None:
         time.sleep(60)
     if kind == "Naps":
         time.sleep(1)
+    if kind == "Dozes":
+        time.sleep(0.2)
     say({"event": "progress", "label": "train", "done": 2, "total": 2})
 
 

@@ -1,5 +1,8 @@
 """The verbs on a real SLURM: what is in the queue, cancel, try again, and the doctor."""
 
+from typer.testing import CliRunner
+
+from ablate.cli import app
 from ablate.files import write_json
 from ablate.launching import attendance, doctor, ledger, queueing
 from ablate.launching.profile import Profile
@@ -27,6 +30,26 @@ def test_status_settles_what_was_cancelled_behind_its_back(site, desk):
     queueing.cancel(attendance.queued(plan, runs).values())
     assert attendance.queue(plan, runs) == []
     assert ledger.entry(jobs[0].folder).state == "cancelled"
+
+
+def test_the_console_shows_cancels_and_retries_what_is_in_the_queue(site, desk):
+    jobs = desk.jobs("good", "good")
+    cluster = desk.cluster(sbatch=LATER)
+    cluster.submit(jobs)
+    plan = {"study": "test", **plan_of(jobs)}
+    write_json(desk.folder / "reports" / "test" / "plan.json", plan)
+
+    def ablate(*words):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "cancelled 2 runs" in ablate("cancel", "test", "--yes")
+    assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["cancelled"] * 2
+    assert "nothing of it is in the queue" in ablate("cancel", "test", "--yes")
+    again = desk.cluster()
+    again.submit(jobs)
+    assert [outcome.state for outcome in desk.follow(again, jobs)] == ["done"] * 2
 
 
 def test_failures_of_one_kind_are_tried_again(tmp_path):

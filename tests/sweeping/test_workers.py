@@ -23,7 +23,7 @@ STUDY = f"""\
 study: many
 baseline:
   data: {{type: Sound}}
-  masker: {{type: Good}}
+  masker: {{type: Dozes}} # so that a worker is at a point most of the time
   patchifier: {{type: Squares}}
 seeds: 1
 probes: {{knn: {{type: KNN, k: 10}}}}

@@ -1,0 +1,63 @@
+"""A real SLURM whose limits are met: of the queue, of how often a job may return, of patience."""
+
+from ablate.launching import commands, ledger, queueing
+
+
+def record(job):
+    return ledger.read_json(job.folder / "run.json") or {}
+
+
+def is_training(job):
+    return record(job).get("state") == "running" and (job.folder / "heartbeat").exists()
+
+
+def tell(job, wait):
+    """Tells a trial, once it trains, that its time is up."""
+    wait(lambda: is_training(job))
+    commands.call(["scancel", "--signal=USR2", queueing.last(job.folder).number])
+
+
+def test_a_trial_that_heeds_no_warning_is_killed_in_time_and_begins_again(site, desk, wait):
+    [job] = desk.jobs("stuck")
+    cluster = desk.cluster(signal_seconds=4)
+    cluster.submit([job])
+    wait(lambda: (desk.folder / "was_stuck").exists())
+    tell(job, wait)
+    [outcome] = desk.follow(cluster, [job])
+    assert outcome.state == "done"
+    assert record(job)["attempt"] == 2
+    assert (job.folder / "encoder.safetensors").read_bytes() == desk.uninterrupted(job)
+
+
+def test_a_trial_whose_job_returns_too_often_fails_with_the_way_out(site, desk, wait):
+    [job] = desk.jobs("slow")
+    cluster = desk.cluster(max_requeues=1)
+    cluster.submit([job])
+    tell(job, wait)
+    wait(lambda: record(job).get("attempt") == 2)
+    tell(job, wait)
+    [outcome] = desk.follow(cluster, [job])
+    assert outcome.state == "failed"
+    assert outcome.reason.startswith(
+        "timeout: requeued 1 times and still not done; raise `minutes`"
+    )
+
+
+def test_what_the_site_does_not_let_in_waits_until_there_is_room(strict_site, desk):
+    jobs = desk.jobs(*["good"] * 7, steps=2)
+    cluster = desk.cluster(max_array=3)
+    submission = cluster.submit(jobs)
+    assert (submission.jobs, len(submission.waiting)) == (3, 4)
+    assert "Limit" in submission.words
+    outcomes = cluster.follow(jobs, Quiet(), waiting=submission.waiting, seconds=240)
+    assert [outcome.state for outcome in outcomes] == ["done"] * 7
+
+
+class Quiet:
+    """Listens to nothing."""
+
+    def progress(self, worker, job, event):
+        pass
+
+    def finished(self, worker, outcome):
+        pass
