@@ -37,7 +37,7 @@ def show(
 
     def act(ask: Ask) -> None:
         study = config.load(file, overrides)
-        plan = ledger.read_json(folders.reports / study.name / "plan.json")
+        plan = ledger.find_json(folders.reports / study.name / "plan.json")
         if plan is None:
             advice = f"run the study first: ablate run {file}"
             raise StudyError([f"{folders.reports / study.name} holds nothing yet; {advice}"])

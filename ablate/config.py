@@ -18,7 +18,8 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from ablate.schema import DEFAULT_PROBES, KEYS, SETTINGS, Study, StudyError, check
-from ablate.text import COMMAND_LINE, Node, did_you_mean, from_plain, lay, merge, put, spelled
+from ablate.suggestion import did_you_mean
+from ablate.text import COMMAND_LINE, Node, from_plain, lay, merge, put, spelled
 
 
 def load(file: Path, overrides: Sequence[str] = ()) -> Study:

@@ -52,7 +52,7 @@ def show(file: Path, overrides: Sequence[str] = (), *, port: int) -> int:
 def fill(study: Study, folders: ledger.Folders) -> Window:
     """Writes a study's finished trials, notes, figures and pictures where a dashboard looks."""
     reports = folders.reports / study.name
-    plan = ledger.read_json(reports / "plan.json")
+    plan = ledger.find_json(reports / "plan.json")
     journal = tuning.journal(folders.reports, study.name)
     url = None if study.sweep is None else study.sweep.storage
     if plan is None and url is None and not journal.exists():

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.text import Node, did_you_mean, spelled
+from ablate.suggestion import did_you_mean
+from ablate.text import Node, spelled
 
 DESIGNS = ("grid", "one_factor", "leave_one_out", "list")
 KEYS = ("design", "zip", "when", "exclude", "variants")

@@ -2,7 +2,7 @@
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,18 +13,15 @@ from typing import Any, BinaryIO
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Opens a file that takes another's place when it is whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)  # mkstemp gives the owner alone access
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -39,6 +36,25 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Reads JSON. Raises `FileNotFoundError` or `json.JSONDecodeError`."""
-    return json.loads(path.read_text())
+def find_json(path: Path) -> dict[str, Any] | None:
+    """Reads a JSON object; None where there is no such file.
+
+    Raises `ValueError` for anything else, with the file's name and the way out.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON ({error}); delete it and run again") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object; delete it and run again")
+    return content
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object that must be there. Raises `FileNotFoundError` or `ValueError`."""
+    found = find_json(path)
+    if found is None:
+        raise FileNotFoundError(f"{path} is missing")
+    return found

@@ -6,7 +6,6 @@ reported at once, and nothing here knows where the settings were written.
 """
 
 import dataclasses
-import difflib
 import functools
 import importlib
 import inspect
@@ -16,6 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+
+from ablate.suggestion import did_you_mean
 
 AS_BEFORE = "as_before"  # field metadata: the value that leaves old results valid
 # field metadata: `{sibling: value}`; where a sibling has another value, the field changes nothing
@@ -110,17 +111,10 @@ def find(name: str) -> type:
     found = getattr(module, class_name, None)
     if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
         parts = [key for key, value in vars(module).items() if is_part(value)]
-        raise ValueError(f"`{module_name}` has no part `{class_name}`{nearest(class_name, parts)}")
+        raise ValueError(
+            f"`{module_name}` has no part `{class_name}`{did_you_mean(class_name, parts)}"
+        )
     return found
-
-
-def nearest(word: str, words: typing.Iterable[str]) -> str:
-    """Returns `` (did you mean `x`?)`` for the nearest of `words`, or the list of them."""
-    known = sorted(words)
-    match = difflib.get_close_matches(word, known, n=1)
-    if match:
-        return f" (did you mean `{match[0]}`?)"
-    return f"; known: {', '.join(known)}" if known else ""
 
 
 def is_part(value: object) -> bool:
@@ -147,7 +141,7 @@ def _build(
         if key == "version" and "version" not in fields:
             _check_version(found, value, (*path, key), problems)
         elif key not in fields:
-            message = f"unknown key `{key}` of `{public_name(found)}`{nearest(key, fields)}"
+            message = f"unknown key `{key}` of `{public_name(found)}`{did_you_mean(key, fields)}"
             problems.append(Problem((*path, key), message, unknown=True))
         else:
             values[key] = _value(value, annotations[key], (*path, key), problems)

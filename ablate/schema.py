@@ -8,8 +8,9 @@ from typing import Any
 
 from ablate import design_section, sweep_section
 from ablate.design_section import Design
+from ablate.suggestion import did_you_mean
 from ablate.sweep_section import Sweep
-from ablate.text import Node, did_you_mean, spelled
+from ablate.text import Node, spelled
 
 KEYS = (
     "study",

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.text import Node, did_you_mean, put, spelled
+from ablate.suggestion import did_you_mean
+from ablate.text import Node, put, spelled
 
 RANGE_KEYS = ("low", "high", "log")
 INNER = "space"  # in a choice: what to turn of this part, by the names of its settings

@@ -149,7 +149,7 @@ def report_again(name: str) -> int:
     folders = ledger.folders()
 
     def act() -> int:
-        plan = ledger.read_json(folders.reports / name / "plan.json")
+        plan = ledger.find_json(folders.reports / name / "plan.json")
         if plan is None:
             problem = f"{folders.reports / name} holds no plan.json"
             raise StudyError([f"{problem}; run the study, or name its file"])
@@ -203,7 +203,7 @@ def _draw_gallery(planned: Planned, pool: Pool, folders: ledger.Folders, console
         )
         firsts.setdefault(labels, trial)
     of = {"--".join(labels): trial.fingerprint for labels, trial in firsts.items()}
-    drawn = ledger.read_json(folder / "pictures.json") or {}
+    drawn = ledger.find_json(folder / "pictures.json") or {}
     if drawn.get("of") != of:
         wanted = [
             {"masker": masker, "patchifier": patchifier, "settings": trial.settings}

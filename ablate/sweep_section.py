@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ablate.space import Space, read
-from ablate.text import Node, did_you_mean
+from ablate.suggestion import did_you_mean
+from ablate.text import Node
 
 SAMPLERS = ("tpe", "random", "qmc", "gp", "cmaes", "nsga2")
 SINGLE = ("gp", "cmaes")  # samplers of one objective

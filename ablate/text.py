@@ -3,7 +3,6 @@
 A place is what an error message begins with: `studies/masking.yaml:14`, or `command line`.
 """
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -126,15 +125,6 @@ def spelled(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Returns `` (did you mean `x`?)`` for the nearest known word, or the list of all."""
-    words = sorted(known)
-    match = difflib.get_close_matches(word, words, n=1)
-    if match:
-        return f" (did you mean `{match[0]}`?)"
-    return f"; known: {', '.join(words)}" if words else ""
 
 
 def _without_other_words(children: dict[str, Node], written: Iterable[str]) -> dict[str, Node]:

@@ -10,12 +10,14 @@ import argparse
 import json
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 
 from ablate.files import read_json
+from ablate.holding import held
 from ablate.model.masking import Grid
 from ablate.parts import PartError
 from ablate.training.distributed import Ranks, heed_slurm, own_device, together
@@ -91,6 +93,7 @@ def main() -> int:
     parser.add_argument("--probes", type=Path, help="JSON: the probes to score it by, by name")
     parser.add_argument("--device", default="cpu", help="where to train: cpu, cuda:0")
     parser.add_argument("--ranks", type=int, default=1, help="processes to train with, here: 1")
+    parser.add_argument("--held", action="store_true", help="whoever starts this holds the run")
     cache = os.environ.get("ABLATE_CACHE", "cache")
     parser.add_argument("--cache", type=Path, default=Path(cache), help="decoded clips")
     arguments = parser.parse_args()
@@ -123,7 +126,11 @@ def run_folder(arguments: argparse.Namespace, stop: Stop) -> int:
             lend_a_hand(folder, device, cache, stop, ranks)
             return 0
         probes = read_json(arguments.probes) if arguments.probes else {}
-        ended = run(folder, probes, device, cache, _show, stop, ranks)
+        with nullcontext(enter_result=True) if arguments.held else held(folder) as mine:
+            if not mine:
+                sys.stderr.write(f"{folder} is run by another process; nothing was done\n")
+                return 1
+            ended = run(folder, probes, device, cache, _show, stop, ranks)
     except StoppedError:  # the first rank says so
         return 1
     finally:

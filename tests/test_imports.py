@@ -33,10 +33,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
     ("model",),
     ("audio", "model.masking"),
     ("parts", "chance"),
-    ("files",),
+    ("files", "holding", "suggestion"),
 )
 OFFICE = {room for floor in FLOORS[: FLOORS.index(("trial",))] for room in floor}
-AIR = {"files"}  # rooms below the border that the office may know, too
+AIR = {"files", "holding", "suggestion"}  # rooms below the border that the office may know, too
 ERRANDS = {  # verbs that read and write folders, not sound or tensors
     ("ablate.verbs.things", "ablate.audio.manifest"),
     ("ablate.verbs.things", "ablate.export.writing"),

@@ -62,6 +62,11 @@ def test_status_shows_validation_scores_and_keeps_the_test_part_shut() -> None:
     assert "77" not in text
 
 
+def test_results_that_other_code_has_made_are_marked() -> None:
+    write("runs/done/run.json", {"state": "done", "code": {"git": "0" * 40}})
+    assert "  1 done by other code: commit 0000000000; this is " in ablate("status").stdout
+
+
 def test_status_for_machines_is_json() -> None:
     [found] = json.loads(ablate("status", "--json").stdout)
     assert found["counts"] == {"planned": 1, "done": 1, "failed": 1}

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ablate.parts import nearest
+from ablate.suggestion import did_you_mean
 
 NAME = "manifest.csv"
 SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64"}
@@ -23,7 +23,7 @@ Row = dict[str, str]
 def write_manifest(folder: Path, layout: str) -> Path:
     """Writes `manifest.csv` for a dataset that lies in `folder`, and returns its path."""
     if layout not in LAYOUTS:
-        raise ValueError(f"unknown layout `{layout}`{nearest(layout, LAYOUTS)}")
+        raise ValueError(f"unknown layout `{layout}`{did_you_mean(layout, LAYOUTS)}")
     if not folder.is_dir():
         raise ValueError(f"`{folder}` is not a folder; give the one that the dataset lies in")
     manifest = folder / NAME

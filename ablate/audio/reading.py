@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ablate.audio.clips import ClipInfo, Clips, ClipWriting
-from ablate.parts import nearest
+from ablate.suggestion import did_you_mean
 
 SPLITS = ("train", "valid", "test")
 SPELLINGS = {
@@ -82,7 +82,7 @@ def _repeated(clips: Clips) -> npt.NDArray[np.int64]:
 
 def _check_columns(manifest: Path, columns: list[str], label: str) -> None:
     problems = [
-        f"`{manifest}` has no column `{name}`{nearest(name, columns)}"
+        f"`{manifest}` has no column `{name}`{did_you_mean(name, columns)}"
         for name in ("path", label)
         if name and name not in columns
     ]
@@ -125,5 +125,5 @@ def _row_problems(row: dict[str, str], clip: ClipInfo, *, labelled: bool) -> lis
     elif not clip.split and not clip.fold:
         problems.append("has neither a split nor a fold; give one")
     elif clip.split and clip.split not in SPLITS:
-        problems.append(f"unknown split `{clip.split}`{nearest(clip.split, SPELLINGS)}")
+        problems.append(f"unknown split `{clip.split}`{did_you_mean(clip.split, SPELLINGS)}")
     return problems

@@ -22,7 +22,7 @@ from ablate.audio.clips import ClipInfo, Clips, ClipWriting
 from ablate.audio.manifest import SUFFIXES
 from ablate.audio.reading import SPLIT_WORDS, SPLITS
 from ablate.audio.sources import BadAudioError, decode
-from ablate.parts import nearest
+from ablate.suggestion import did_you_mean
 
 _BLOCK = 512  # bytes, of a tar
 
@@ -102,7 +102,7 @@ def word(told: Any, key: str) -> str:
     if not isinstance(told, dict):
         raise BadSampleError(f"has a JSON that is no mapping but {json.dumps(told)[:40]}")
     if key not in told:
-        raise BadSampleError(f"has no `{key}` in its JSON{nearest(key, told)}")
+        raise BadSampleError(f"has no `{key}` in its JSON{did_you_mean(key, told)}")
     value = told[key]
     if isinstance(value, list) and value and all(isinstance(piece, str) for piece in value):
         return ";".join(value)
@@ -196,5 +196,5 @@ def _told(tar: tarfile.TarFile, sample: Sample) -> Any:
 def _split(told: Any, key: str) -> str:
     split = word(told, key)
     if split.lower() not in SPLIT_WORDS:
-        raise BadSampleError(f"has the unknown split `{split}`{nearest(split, SPLITS)}")
+        raise BadSampleError(f"has the unknown split `{split}`{did_you_mean(split, SPLITS)}")
     return SPLIT_WORDS[split.lower()]

@@ -47,7 +47,7 @@ def release(plan: Mapping[str, Any], runs: Path, kinds: Sequence[str]) -> list[s
         entry = ledger.entry(folder)
         kind = (entry.reason or "").partition(":")[0]
         if entry.state == "failed" and (not kinds or kind in kinds):
-            record = ledger.read_json(folder / "run.json") or {}
+            record = ledger.find_json(folder / "run.json") or {}
             reason = f"to be tried again after {entry.reason}"
             write_json(folder / "run.json", {**record, "state": "cancelled", "reason": reason})
             lines.append(f"  {folder.name}: {entry.reason}")

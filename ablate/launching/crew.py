@@ -67,7 +67,7 @@ def enlist(
 
 def crew(folder: Path) -> list[Submitted]:
     """Returns the workers that are in the queue. Raises `RefusedError` where nobody answers."""
-    content = ledger.read_json(folder / RECORD)
+    content = ledger.find_json(folder / RECORD)
     tasks = [] if content is None else _tasks(content)
     places = queueing.places(tasks)
     return [task for task in tasks if task.job in places]
@@ -75,7 +75,7 @@ def crew(folder: Path) -> list[Submitted]:
 
 def logs(folder: Path) -> str:
     """Returns where the workers write."""
-    return str((ledger.read_json(folder / RECORD) or {}).get("logs", folder))
+    return str((ledger.find_json(folder / RECORD) or {}).get("logs", folder))
 
 
 def main() -> int:

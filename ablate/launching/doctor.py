@@ -75,7 +75,7 @@ def _wait(given: Submitted, report: Path, patience: float) -> dict[str, Any] | s
     deadline, why, absent = time.monotonic() + patience, "", 0
     while time.monotonic() < deadline:
         place = queueing.places([given]).get(given.job)
-        found = ledger.read_json(report)
+        found = ledger.find_json(report)
         if found is not None:
             return found
         if place is None:

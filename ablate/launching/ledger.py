@@ -1,16 +1,15 @@
 """What is on disk: run folders, their states, which scores are there, and who holds them."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from filelock import FileLock, Timeout
-
+from ablate.files import find_json as find_json
 from ablate.files import write_json
+from ablate.holding import held as held
+from ablate.holding import is_held as is_held
 
 State = Literal["planned", "running", "preempted", "stale", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
@@ -34,6 +33,7 @@ class Entry:
     state: State
     reason: str | None = None
     seconds: float | None = None
+    code: str | None = None  # the commit that it was made by
 
 
 def folders(environ: Mapping[str, str] = os.environ) -> Folders:
@@ -45,43 +45,31 @@ def folders(environ: Mapping[str, str] = os.environ) -> Folders:
     )
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Reads a JSON object; None where there is no such file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); delete it and run again") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object; delete it and run again")
-    return content
-
-
 def prepare(folder: Path, *, kind: str, settings: Mapping[str, Any]) -> None:
     """Writes a run's `config.json`, unless it says so already.
 
     The folder's name is a hash of all but where the data lies, and data may have moved.
     """
     config = {"kind": kind, "settings": settings}
-    if read_json(folder / "config.json") != config:
+    if find_json(folder / "config.json") != config:
         write_json(folder / "config.json", config)
 
 
 def entry(folder: Path) -> Entry:
     """Reads a run's state. A run that says *running* but that nobody holds is stale."""
-    record = read_json(folder / "run.json")
+    record = find_json(folder / "run.json")
     if record is None:
         return Entry("running" if is_held(folder) else "planned")
     state: State = record["state"]
     if state == "running" and not is_held(folder):
         state = "stale"
-    return Entry(state, record.get("reason"), (record.get("cost") or {}).get("seconds"))
+    seconds = (record.get("cost") or {}).get("seconds")
+    return Entry(state, record.get("reason"), seconds, (record.get("code") or {}).get("git"))
 
 
 def close(folder: Path, state: State, reason: str) -> None:
     """Ends the record of a run whose worker no longer can."""
-    record = read_json(folder / "run.json") or {}
+    record = find_json(folder / "run.json") or {}
     if record.get("state") not in ENDED:
         write_json(folder / "run.json", {**record, "state": state, "reason": reason})
 
@@ -128,31 +116,7 @@ def find(runs: Path, prefix: str) -> Path:
     return found[0]
 
 
-@contextmanager
-def held(folder: Path) -> Iterator[bool]:
-    """Holds a run for this process while inside; gives False where another one holds it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".held")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
-
-
-def is_held(folder: Path) -> bool:
-    """Tells whether some launcher on this machine holds the run now."""
-    if not (folder / ".held").exists():
-        return False
-    with held(folder) as mine:
-        return not mine
-
-
 def _results(task: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(task.glob("*.json")):
-        if (result := read_json(path)) is not None:
+        if (result := find_json(path)) is not None:
             yield result

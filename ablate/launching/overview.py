@@ -1,12 +1,13 @@
 """A study at a glance, from its plan and its run folders."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
 from ablate.designing import merging
-from ablate.launching import ledger
+from ablate.launching import ledger, snapshot
 from ablate.launching.backlog import TRIAL, Backlog
 from ablate.launching.tidiness import size
 from ablate.text import differences
@@ -70,7 +71,16 @@ def status(plan: Plan, runs: Path) -> list[str]:
         for trial in found["trials"]
     ]
     head = ["run", "variant", "seed", "state", "valid", ""]
-    return [f"{plan['study']}: {counted}", *columns([head, *rows])]
+    return [f"{plan['study']}: {counted}", *columns([head, *rows]), *_older(found["trials"])]
+
+
+def _older(trials: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    """Says which results this code has not made; nothing is run again for it."""
+    here = snapshot.revision()
+    made = Counter(trial["code"] for trial in trials if trial["state"] == "done" and trial["code"])
+    for code, count in made.items():
+        if here is not None and code != here:
+            yield f"  {count} done by other code: commit {code[:10]}; this is {here[:10]}"
 
 
 def states(plan: Plan, runs: Path) -> dict[str, Any]:
@@ -92,6 +102,7 @@ def states(plan: Plan, runs: Path) -> dict[str, Any]:
                 "seed": trial["seed"],
                 "state": entry.state,
                 "reason": entry.reason,
+                "code": entry.code,
                 "valid": ledger.score(folder, probe, pooling, part="valid"),
             }
         )

@@ -9,7 +9,8 @@ from typing import Any
 
 from ablate import config
 from ablate.schema import StudyError
-from ablate.text import Node, did_you_mean
+from ablate.suggestion import did_you_mean
+from ablate.text import Node
 
 FOLDER = Path("slurm")
 GPU_SPELLINGS = ("gpus_per_node", "gres", "gpus")

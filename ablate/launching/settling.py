@@ -30,7 +30,7 @@ def end_of(
     it was tried again stands in the folder until then.
     """
     entry = ledger.entry(folder)
-    mark = ledger.read_json(mark_of(folder, given)) if given is not None else None
+    mark = ledger.find_json(mark_of(folder, given)) if given is not None else None
     if given is not None and mark is None and ledger.is_held(folder):
         return None  # its job has not let go of it yet
     trained = bool((mark or {}).get("trained"))
@@ -48,7 +48,7 @@ def mark_of(folder: Path, given: Submitted) -> Path:
 
 def settle(folder: Path, given: Submitted, ended: str | None) -> None:
     """Writes down why a run has not ended though its job is gone."""
-    record = ledger.read_json(folder / "run.json") or {}
+    record = ledger.find_json(folder / "run.json") or {}
     state, reason = queueing.reason(given, ended)
     if word := canary_word(given):
         state, reason = "cancelled", f"the canary failed, and so nothing was run: {word}"
@@ -82,7 +82,7 @@ def reconcile(folders: Iterable[Path]) -> list[str]:
 
 def canary_word(given: Submitted) -> str | None:
     """Returns what made the canary that a job waits for fail; None where it did not."""
-    refused = ledger.read_json(Path(given.canary) / REFUSED) if given.canary else None
+    refused = ledger.find_json(Path(given.canary) / REFUSED) if given.canary else None
     if refused is not None:
         return str(refused["reason"])
     for folder in _canaries(given):

@@ -52,6 +52,11 @@ def commit() -> dict[str, Any]:
     }
 
 
+def revision() -> str | None:
+    """The commit of this package; None where it is no git checkout."""
+    return _git("rev-parse", "HEAD")
+
+
 def _source(name: str) -> Path | None:
     try:
         spec = importlib.util.find_spec(name)  # of a top-level name: nothing is imported

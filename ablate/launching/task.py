@@ -53,7 +53,7 @@ class Job:
                 self._run(folder)
         if self.told in AGAIN and not all(self._mark(folder).exists() for folder in self._pack):
             self._requeue()
-        ended = [ledger.read_json(self._mark(folder)) or {} for folder in self._pack]
+        ended = [ledger.find_json(self._mark(folder)) or {} for folder in self._pack]
         return all(end.get("state") == "done" for end in ended)
 
     def _run(self, folder: Path) -> None:
@@ -86,11 +86,11 @@ class Job:
 
     def _train(self, folder: Path, *, interrupted: bool = False) -> None:
         """Runs a trial's process to its end, and writes down what it could not write itself."""
-        before = ledger.read_json(folder / "run.json")
+        before = ledger.find_json(folder / "run.json")
         spec = self._spec
         command = [*spec["step"], sys.executable, "-P", "-m", "ablate.trial", str(folder)]
         command += ["--probes", spec["probes"], "--device", spec["device"]]
-        command += ["--cache", spec["cache"]]
+        command += ["--cache", spec["cache"], "--held"]
         self._trial = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace",
@@ -111,7 +111,7 @@ class Job:
         self._complete(folder, before, code, lines)
 
     def _complete(self, folder: Path, before: Spec | None, code: int, lines: list[str]) -> None:
-        after = ledger.read_json(folder / "run.json") or {}
+        after = ledger.find_json(folder / "run.json") or {}
         state = after.get("state")
         if self.told:
             if state not in ("done", "failed", "preempted") or after == before:
@@ -132,7 +132,7 @@ class Job:
         for folder in self._pack:
             if refused and not self._mark(folder).exists():
                 state = "failed" if given_up else "preempted"
-                record = ledger.read_json(folder / "run.json") or {}
+                record = ledger.find_json(folder / "run.json") or {}
                 write_json(folder / "run.json", {**record, "state": state, "reason": refused})
                 if given_up:
                     write_json(self._mark(folder), {"state": "failed", "trained": False})
@@ -177,7 +177,7 @@ def _interrupt(folder: Path, trial: subprocess.Popen[str]) -> None:
     """Tells a canary's trial to stop as soon as it trains, so that it has to save and resume."""
     while trial.poll() is None:
         with contextlib.suppress(ValueError, OSError):
-            if (ledger.read_json(folder / "run.json") or {}).get("state") == "running":
+            if (ledger.find_json(folder / "run.json") or {}).get("state") == "running":
                 time.sleep(POLL_SECONDS)
                 trial.send_signal(signal.SIGUSR1)
                 return

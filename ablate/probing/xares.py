@@ -20,8 +20,8 @@ from ablate.audio.clips import Clips
 from ablate.audio.reading import several
 from ablate.audio.sources import AbstractSource, BadAudioError
 from ablate.audio.tar_members import BadSampleError, Members, Shard, edition_of, word
-from ablate.parts import nearest
 from ablate.probing.xares_tasks import BY_NAME, TASKS, PublicTask
+from ablate.suggestion import did_you_mean
 
 _NOT_HERE = "needs a language model, which is not examined here"
 
@@ -40,7 +40,7 @@ class XARES(AbstractSource):
     def __post_init__(self) -> None:
         unknown = [name for name in self.tasks if name not in BY_NAME]
         if unknown:
-            named = "; ".join(f"`{name}`{nearest(name, BY_NAME)}" for name in unknown)
+            named = "; ".join(f"`{name}`{did_you_mean(name, BY_NAME)}" for name in unknown)
             raise ValueError(f"X-ARES has no public task {named}")
 
     def clips(self) -> Clips:
@@ -213,7 +213,7 @@ def _known(task: PublicTask, label: str) -> str:
     if task.labels and label not in task.labels:
         raise BadSampleError(
             f"has the label `{label}`, which task `{task.name}` does not know"
-            f"{nearest(label, task.labels)}"
+            f"{did_you_mean(label, task.labels)}"
         )
     return label
 

@@ -4,7 +4,6 @@ A trial that failed or has not run stays a row with its state and its reason. No
 ever filled in for it.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -199,7 +198,7 @@ def _mean_over_tasks(
 def _read_run(folder: Path | None, probes: Mapping[str, Any]) -> Run:
     if folder is None or not (folder / "run.json").is_file():
         return Run(state="missing", reason="not run yet", record={}, scores=())
-    record = _read_json(folder / "run.json")
+    record = read_json(folder / "run.json")
     # what an unfinished run left behind is no score; a collapsed one was probed on purpose
     collapsed = record["state"] == "failed" and record.get("collapsed")
     probed = record["state"] == "done" or collapsed
@@ -213,7 +212,7 @@ def _read_run(folder: Path | None, probes: Mapping[str, Any]) -> Run:
 
 def _read_scores(folder: Path, probes: Mapping[str, Any]) -> Iterator[Score]:
     for path in sorted(folder.glob("*/*.json")):
-        result = _read_json(path)
+        result = read_json(path)
         for name, settings in probes.items():
             if result["settings"] != settings:  # the same probe under another protocol
                 continue
@@ -227,15 +226,6 @@ def _read_scores(folder: Path, probes: Mapping[str, Any]) -> Iterator[Score]:
                     folds=tuple(scores.get("folds") or ()),
                     seeds=tuple(scores.get("seeds") or ()),
                 )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = read_json(path)
-    except json.JSONDecodeError as error:
-        message = f"`{path}` is not JSON ({error}); delete it and run the study again"
-        raise ValueError(message) from error
-    return content
 
 
 def _score_rows(trial: Trial, factors: tuple[str, ...]) -> Iterator[dict[str, object]]:

@@ -33,7 +33,7 @@ def recall(
     """Reads the points of a search whose runs have ended, in the order of their asking."""
     found: dict[int, dict[str, Any]] = {}
     for path in runs.glob("*/asked/*.json"):
-        asked = ledger.read_json(path)
+        asked = ledger.find_json(path)
         if asked is not None and asked["search"] == search:
             found[asked["number"]] = asked
     records: list[Record] = []
@@ -67,7 +67,7 @@ def worth(
 
 def facts(folders: Sequence[Path]) -> dict[str, Any]:
     """Returns what a reader of a point may ask: its runs, their health and their cost."""
-    records = [ledger.read_json(folder / "run.json") or {} for folder in folders]
+    records = [ledger.find_json(folder / "run.json") or {} for folder in folders]
     found: dict[str, Any] = {"runs": [folder.name for folder in folders]}
     for group in ("metrics", "cost"):
         for name in dict.fromkeys(name for r in records for name in r.get(group) or {}):
@@ -81,6 +81,6 @@ def facts(folders: Sequence[Path]) -> dict[str, Any]:
 def _value(folder: Path, probe: dict[str, Any], pooling: str, objective: str) -> float | None:
     if objective == "score":
         return ledger.score(folder, probe, pooling, part="valid")
-    record = ledger.read_json(folder / "run.json") or {}
+    record = ledger.find_json(folder / "run.json") or {}
     value = (record.get("cost") or {}).get(objective.removeprefix("cost."))
     return None if value is None else float(value)

@@ -41,14 +41,14 @@ def saved_plans() -> dict[str, Path]:
 def saved_plan(study: str) -> dict[str, Any]:
     """Reads the saved plan of a study, which is given by its name or its file."""
     from ablate.launching import ledger
-    from ablate.text import did_you_mean
+    from ablate.suggestion import did_you_mean
 
     saved, name = saved_plans(), study_name(study)
     if name not in saved:
         where = ledger.folders().reports
         refuse(f"no study `{name}` has a plan in {where}{did_you_mean(name, saved)}")
     try:
-        return ledger.read_json(saved[name]) or {}
+        return ledger.find_json(saved[name]) or {}
     except ValueError as error:
         refuse(str(error))
 

@@ -77,7 +77,7 @@ def why_different(one: RunName, other: RunName) -> None:
     from ablate.launching import ledger, overview
 
     folders = run_folder(one), run_folder(other)
-    first, second = (ledger.read_json(folder / "config.json") or {} for folder in folders)
+    first, second = (ledger.find_json(folder / "config.json") or {} for folder in folders)
     found = overview.changes(
         {"kind": first["kind"], **first["settings"]}, {"kind": second["kind"], **second["settings"]}
     )
@@ -104,5 +104,5 @@ def show(
     from ablate.launching import ledger
 
     folder = run_folder(run)
-    found = {name: ledger.read_json(folder / f"{name}.json") for name in ("config", "run")}
+    found = {name: ledger.find_json(folder / f"{name}.json") for name in ("config", "run")}
     typer.echo(json.dumps({"folder": str(folder), **found}, indent=2, ensure_ascii=False))

@@ -32,7 +32,7 @@ def retry(
 ) -> None:
     """Let failed runs of a study be tried again."""
     from ablate.launching import attendance, ledger
-    from ablate.text import did_you_mean
+    from ablate.suggestion import did_you_mean
 
     for kind in kinds or ():
         if kind not in (*ledger.FAILURES, "failed"):

@@ -14,7 +14,8 @@ from functools import cache
 from typing import Any
 
 from ablate.model.masking import AbstractMasker, Grid
-from ablate.parts import PartError, Problem, build, nearest, resolve
+from ablate.parts import PartError, Problem, build, resolve
+from ablate.suggestion import did_you_mean
 from ablate.workshop.mask_statistics import realised_shares
 
 DECIMALS = 3  # of the found value
@@ -98,7 +99,7 @@ def _read(text: Any) -> tuple[str, float, str]:
         raise ValueError(f"{shape}; got {text!r}")
     for key in text:
         if key not in (*SHARES, "by"):
-            raise ValueError(f"unknown key `{key}` of `match`{nearest(key, (*SHARES, 'by'))}")
+            raise ValueError(f"unknown key `{key}` of `match`{did_you_mean(key, (*SHARES, 'by'))}")
     asked = [share for share in SHARES if share in text]
     if len(asked) != 1 or not isinstance(text.get("by"), str):
         raise ValueError(f"{shape}; got {dict(text)}")
@@ -115,7 +116,7 @@ def _number(masker: AbstractMasker, by: str) -> Value:
         known = value if isinstance(value, Mapping) else {}
         if key not in known:
             settings = [name for name in known if name != "type"]
-            raise ValueError(f"`by`: there is no setting `{by}`{nearest(key, settings)}")
+            raise ValueError(f"`by`: there is no setting `{by}`{did_you_mean(key, settings)}")
         value = known[key]
     if _is_number(value):
         return float(value) if isinstance(value, float) else int(value)

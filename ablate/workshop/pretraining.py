@@ -43,6 +43,7 @@ def train(
     with Record(folder, steps, done=_done(saved)) as record:
 
         def on_log(log: Log) -> None:
+            state.check()  # before anything is written
             record.log(log)
             progress = {"event": "progress", "label": "train", "done": log.step, "total": steps}
             emit({**progress, "loss": round_off(log.loss)})

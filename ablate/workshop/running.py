@@ -19,7 +19,7 @@ from ablate.workshop.planning import build_probes
 from ablate.workshop.pretraining import assist, train
 from ablate.workshop.scoring import ENCODER, score
 from ablate.workshop.sounds import Emit
-from ablate.workshop.state import Ended, RunState
+from ablate.workshop.state import Ended, RunState, SupersededError
 from ablate.workshop.subjects import KINDS, Sound, Subject, Trial, fingerprint, open_sound
 
 ALONE = Ranks()
@@ -41,6 +41,23 @@ def run(
     """
     config = read_json(folder / "config.json")
     state = RunState(folder, kind=config["kind"], device=str(device))
+    try:
+        return _run(folder, config, probes, device, cache, emit, stop, ranks, state)
+    except SupersededError as error:  # what the other process writes stands
+        return {"state": "failed", "reason": f"error: {error}"}
+
+
+def _run(
+    folder: Path,
+    config: Mapping[str, Any],
+    probes: Mapping[str, Any],
+    device: torch.device,
+    cache: Path,
+    emit: Emit,
+    stop: Stop,
+    ranks: Ranks,
+    state: RunState,
+) -> dict[str, Any]:
     trained = False
     try:
         subject, sound = _open(folder, config, cache)
@@ -50,6 +67,8 @@ def run(
                 train(folder, subject, sound, device, ranks, emit, stop, state)
             trained = True
         scored = score(folder, subject, build_probes(probes), sound, device, cache, emit)
+    except SupersededError:
+        raise
     except StoppedError as stopped:
         state.put("preempted", str(stopped))
         return {"state": "preempted", "reason": str(stopped)}

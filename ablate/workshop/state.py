@@ -11,21 +11,28 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from ablate.files import read_json, write_atomically, write_json
+from ablate.files import find_json, read_json, write_atomically, write_json
 
 Ended = Literal["done", "failed"]
 SNAPSHOT = Path(__file__).parents[2] / "commit.json"  # where the code was laid aside for a cluster
 PACKAGES = ("torch", "torchaudio", "xformers", "numpy", "scikit-learn", "einops")
 
 
+class SupersededError(Exception):
+    """Another process has taken the run over; nothing more is written by this one."""
+
+
 class RunState:
-    """Keeps a run's `run.json`. What was found out about a finished run survives a re-scoring."""
+    """Keeps a run's `run.json`. What was found out about a finished run survives a re-scoring.
+
+    One process writes at a time: the one whose attempt is the latest.
+    """
 
     def __init__(self, folder: Path, *, kind: str, device: str) -> None:
         self._folder = folder
         self._attempt = _claim(folder)
         known = folder / "run.json"
-        self.facts: dict[str, Any] = read_json(known) if known.exists() else {}
+        self.facts: dict[str, Any] = find_json(known) or {}
         self._here = {
             "kind": kind,
             "host": socket.gethostname(),
@@ -41,7 +48,11 @@ class RunState:
         reason: str | None = None,
         details: str = "",
     ) -> None:
-        """Writes the state down, with a reason in a line and details in the attempt's log."""
+        """Writes the state down, with a reason in a line and details in the attempt's log.
+
+        Raises `SupersededError`, writing nothing, where a later attempt has been made.
+        """
+        self.check()
         attempt = int(self._attempt.name)
         if state == "running":
             self.facts |= self._here
@@ -50,6 +61,12 @@ class RunState:
         write_json(self._folder / "run.json", {**self.facts, **written})
         log = f"attempt {attempt}, process {os.getpid()}: {state}\n{details}"
         write_atomically(self._attempt / "log.txt", log)
+
+    def check(self) -> None:
+        """Raises `SupersededError` where a later attempt has been made."""
+        attempts = self._attempt.parent.iterdir()
+        if max(int(path.name) for path in attempts) > int(self._attempt.name):
+            raise SupersededError(f"attempt {self._attempt.name} was superseded by another process")
 
 
 def _claim(folder: Path) -> Path:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ablate.files import write_atomically
 from ablate.model.masking import AbstractMasker, Grid
-from ablate.parts import PartError, Problem, build, nearest, public_name, resolve
+from ablate.parts import PartError, Problem, build, public_name, resolve
 from ablate.pictures import draw_counts, draw_masks, patches
+from ablate.suggestion import did_you_mean
 from ablate.workshop.exhibit import Exhibit
 from ablate.workshop.mask_statistics import MaskStatistics, measure
 from ablate.workshop.sounds import Emit
@@ -36,7 +37,7 @@ def catalogue(package: str) -> dict[str, Any]:
     if offered is None:
         raise _refused(f"`{package}` has no `__all__`; list its maskers there")
     if missing := [name for name in offered if not hasattr(module, name)]:
-        known = nearest(missing[0], vars(module))
+        known = did_you_mean(missing[0], vars(module))
         raise _refused(f"`{package}.__all__` names `{missing[0]}`, which is not there{known}")
     found = [_described(name, part) for name in offered if _is_masker(part := vars(module)[name])]
     if not found:

@@ -186,7 +186,7 @@ class Desk:
         """Runs a trial here, without the cluster; returns its weights."""
         folder = self.cache.parent / "twins" / job.folder.name
         if not (folder / "encoder.safetensors").exists():
-            config = ledger.read_json(job.folder / "config.json") or {}
+            config = ledger.find_json(job.folder / "config.json") or {}
             ledger.prepare(folder, kind="jepa", settings=config["settings"])
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("GUEST_SECONDS", "0")

@@ -4,7 +4,7 @@ from ablate.launching import commands, ledger, queueing
 
 
 def record(job):
-    return ledger.read_json(job.folder / "run.json") or {}
+    return ledger.find_json(job.folder / "run.json") or {}
 
 
 def weights(job):

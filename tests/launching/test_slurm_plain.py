@@ -4,7 +4,7 @@ from ablate.launching import ledger, queueing
 
 
 def record(job):
-    return ledger.read_json(job.folder / "run.json") or {}
+    return ledger.find_json(job.folder / "run.json") or {}
 
 
 def test_more_runs_than_an_array_holds_are_cut_in_several(plain_site, desk):

@@ -12,7 +12,7 @@ LATER = {"begin": "now+600"}  # a job that stays in the queue
 
 
 def record(job):
-    return ledger.read_json(job.folder / "run.json") or {}
+    return ledger.find_json(job.folder / "run.json") or {}
 
 
 def in_queue():

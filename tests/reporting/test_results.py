@@ -110,7 +110,7 @@ def test_a_broken_file_is_named(bench: Bench) -> None:
     plan = bench.build()
     path = bench.runs / bench.fingerprint(0, masker="random", patchifier="squares") / "run.json"
     path.write_text("{")
-    with pytest.raises(ValueError, match=r"run\.json` is not JSON .* delete it"):
+    with pytest.raises(ValueError, match=r"run\.json is not JSON .* delete it"):
         read(plan, bench.runs)
 
 

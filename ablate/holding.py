@@ -1,0 +1,74 @@
+"""Who runs a run folder: one process at a time, on any machine that shares the disk.
+
+A lock tells it on one machine, and on network disks that pass locks on. Where they do not, the
+folder's heartbeat does: a count that is seen to change is alive, whatever its file's time.
+"""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+LOCK = ".held"
+PATIENCE_SECONDS = 90.0  # for a heartbeat of another machine; a training beats far more often
+LOOK_SECONDS = 0.2
+
+
+@contextmanager
+def held(folder: Path, *, patience: float = PATIENCE_SECONDS) -> Iterator[bool]:
+    """Holds a run for this process while inside; gives False where another one holds it.
+
+    A run that another machine was running is waited at for `patience` seconds before it is taken
+    for dead.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield not _beats_elsewhere(folder, patience)
+    finally:
+        lock.release()
+
+
+def is_held(folder: Path) -> bool:
+    """Tells whether some process on this machine holds the run now."""
+    if not (folder / LOCK).exists():
+        return False
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def _beats_elsewhere(folder: Path, patience: float) -> bool:
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+    here = record.get("host", socket.gethostname()) == socket.gethostname()
+    if here or record.get("state") != "running":
+        return False
+    first, deadline = _beat(folder), time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if _beat(folder) != first:
+            return True
+        time.sleep(LOOK_SECONDS)
+    return False
+
+
+def _beat(folder: Path) -> str:
+    try:
+        return (folder / "heartbeat").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
