@@ -29,7 +29,8 @@ def show(packages: Sequence[str], *, command: Sequence[str] = COMMAND) -> int:
 def schema(found: Mapping[str, Any]) -> dict[str, Any]:
     """Puts a study's keys around what a worker says of the parts."""
     settings = {name: found["settings"].get(name, {}) for name in SETTINGS}
-    baseline = {"extends": {"type": "string"}, **settings}
+    path = {"type": "string"}
+    baseline = {"extends": {"anyOf": [path, {"type": "array", "items": path}]}, **settings}
     # a level is a branch, or nothing; a list of plain values is a level a value
     levels = {
         name: {"anyOf": [{"type": "array"}, {"type": "object", "additionalProperties": one}]}

@@ -64,6 +64,16 @@ class Reader:
         return len(self.encode(Batch(silence, whole))[0].layers)
 
 
+@dataclass(frozen=True)
+class Heard:
+    """The clips of a task as they sound, for a probe that learns through the encoder."""
+
+    reader: Reader
+    store: ClipStore
+    clips: Indices  # in the store, in the order of the task
+    view: View
+
+
 def encoder_features(
     reader: Reader,
     store: Pieces,

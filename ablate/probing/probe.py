@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ablate.audio.sources import AbstractSource
 from ablate.parts import AS_BEFORE
+from ablate.probing.features import Heard
 from ablate.probing.metrics import CHOICE, HEADLINE, Scores, measure, segment_f1
 from ablate.probing.tasks import Examination, Indices, Labels, Task
 from ablate.probing.views import TOKENS, Views
@@ -40,11 +41,18 @@ class Features:
     rows: Matrix  # (rows, dim), perhaps on disk
     counts: Indices  # (clips,): how many rows each clip has, side by side
     seconds: float = 0.0  # from one row of a clip to the next, where they are moments
+    heard: Heard | None = None  # in place of rows, for a probe that hears
 
     @classmethod
     def of(cls, rows: Matrix) -> "Features":
         """One row for each clip."""
         return cls(rows, np.ones(len(rows), dtype=np.int64))
+
+    @classmethod
+    def as_heard(cls, heard: Heard) -> "Features":
+        """The clips themselves, an empty row for each."""
+        empty = np.zeros((len(heard.clips), 0), dtype=np.float32)
+        return cls(empty, np.ones(len(empty), dtype=np.int64), heard=heard)
 
     def of_clips(self, clips: Indices) -> Indices:
         """Returns the rows of some clips, one clip after the other."""
@@ -72,6 +80,7 @@ class Lesson:
     seed: int = 0
     bounds: Indices | None = None  # (items + 1,)
     choose_by: str = "accuracy"  # the metric of `measure` that `valid` is looked at by
+    heard: Heard | None = None  # items as they sound, for a probe that hears
 
     @property
     def several(self) -> bool:
@@ -98,6 +107,7 @@ class AbstractProbe(ABC):
 
     standardises: ClassVar[bool] = True  # whether features are scaled before they are given
     reads_tokens: ClassVar[bool] = False  # whether an item is a clip's tokens, not one vector
+    hears: ClassVar[bool] = False  # whether an item is a clip as it sounds: it learns the encoder
     opens_the_test: ClassVar[bool] = False  # whether it may choose by what it is asked
 
     def __post_init__(self) -> None:
@@ -212,7 +222,16 @@ def _lesson(
     if probe.standardises:
         rows = standardise(rows, known)
     return Lesson(
-        rows, labels, len(task.classes), known, valid, asked, seed, bounds, CHOICE[task.kind]
+        rows,
+        labels,
+        len(task.classes),
+        known,
+        valid,
+        asked,
+        seed,
+        bounds,
+        CHOICE[task.kind],
+        features.heard,
     )
 
 

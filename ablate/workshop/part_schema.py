@@ -14,12 +14,16 @@ from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter
 
+from ablate.model.patchify import AbstractPatchifier
 from ablate.parts import PartError, Problem, is_part, public_name
 from ablate.probing.probe import AbstractProbe
+from ablate.workshop.sizes import IN_SECONDS
 from ablate.workshop.subjects import Trial
 
 ROOMS = ("ablate.audio", "ablate.model", "ablate.probing", "ablate.training")
 Schema = dict[str, Any]
+SECONDS: Schema = {"type": "number", "exclusiveMinimum": 0}
+ALL: Schema = {"anyOf": [{"type": "integer"}, {"const": "all"}]}
 
 
 def schemas(packages: Iterable[str]) -> dict[str, Any]:
@@ -30,7 +34,7 @@ def schemas(packages: Iterable[str]) -> dict[str, Any]:
     for package in (*ROOMS, *packages):
         _import_all(package)
     definitions: dict[str, Schema] = {}
-    trial = _fields(Trial, definitions)
+    trial = {**_fields(Trial, definitions), "crop_seconds": SECONDS}
     probe = _annotated(AbstractProbe, definitions)
     return {"settings": trial, "probe": probe, "definitions": definitions}
 
@@ -95,6 +99,9 @@ def _part(name: str, part: type, definitions: dict[str, Schema]) -> Schema:
     about = (inspect.getdoc(part) or "").split("\n", 1)[0]
     own: Mapping[str, Schema] = {"type": {"const": name}, "match": {"type": "object"}}
     properties = {**own, **_fields(part, definitions)}
+    if issubclass(part, AbstractPatchifier):  # other words for its sizes
+        properties |= dict.fromkeys(IN_SECONDS, SECONDS)
+        properties |= {name: ALL for name in ("freq", "time") if name in properties}
     return {
         "type": "object",
         "description": about,

@@ -21,8 +21,8 @@ from ablate.audio.sources import AbstractSource
 from ablate.files import write_json
 from ablate.model.encoder import Encoder
 from ablate.parts import identity
-from ablate.probing.features import Blocks, Reader, encoder_features, mel_features
-from ablate.probing.probe import AbstractProbe, Features, examine
+from ablate.probing.features import Blocks, Heard, Reader, encoder_features, mel_features
+from ablate.probing.probe import AbstractProbe, Features, Score, examine
 from ablate.probing.shelf import shelved
 from ablate.probing.tasks import Task
 from ablate.probing.views import TOKENS, View
@@ -100,13 +100,11 @@ def _score_on(
         if not asked:
             continue
         with tempfile.TemporaryDirectory(prefix="ablate-tokens-") as passing:
-            features = examined.features(task, asked.values(), cache, Path(passing))
+            reading = [probe for probe in asked.values() if not probe.hears]
+            features = examined.features(task, reading, cache, Path(passing))
             for name, probe in asked.items():
                 emit({"event": "progress", "label": "probe", "done": done, "total": len(missing)})
-                scores = {
-                    view.word: examine(probe, features[view], task)
-                    for view in examined.views(probe)
-                }
+                scores = examined.scores(probe, task, features)
                 told = {"key": score_key(probe), "settings": identity(probe), "scores": scores}
                 write_json(files[name, task.name], {"task": task.name, **told})
                 done += 1
@@ -157,6 +155,20 @@ class Examined:
             state = reader.encoder.state_dict()
             numbers += [state[name].cpu().numpy().tobytes() for name in sorted(state)]
         return _hash(told, numbers)[:20]
+
+    def scores(
+        self, probe: AbstractProbe, task: Task, features: Mapping[View, Features]
+    ) -> dict[str, Score]:
+        """Examines a probe on each of its views.
+
+        One that hears has no score where there is no encoder to learn, or moments to tell.
+        """
+        if not probe.hears:
+            return {v.word: examine(probe, features[v], task) for v in self.views(probe)}
+        if self.reader is None or task.kind == "events":
+            return {}
+        heard = [Heard(self.reader, self.sound.store, task.clips, v) for v in self.views(probe)]
+        return {h.view.word: examine(probe, Features.as_heard(h), task) for h in heard}
 
     def views(self, probe: AbstractProbe) -> Sequence[View]:
         """Lists the views that a probe examines; log-mel statistics have one, or their frames."""

@@ -54,3 +54,11 @@ def test_missing_tasks_are_said_with_their_reason() -> None:
 
 def test_warnings_are_shown(tmp_path: Path) -> None:
     assert f"warning: {WARNING}" in preview(plan(), tmp_path)
+
+
+def test_what_a_token_is_stands_under_its_variant(tmp_path: Path) -> None:
+    planned = plan()
+    planned["trials"][1]["tokens"] = {"told": ["a column every 160 ms", "and so on"]}
+    lines = preview(planned, tmp_path)
+    place = next(i for i, line in enumerate(lines) if line.startswith("  block:"))
+    assert lines[place + 1 : place + 3] == ["    a column every 160 ms", "    and so on"]

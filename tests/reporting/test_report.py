@@ -194,6 +194,16 @@ def test_the_protocol_says_what_a_reviewer_asks(written: Written) -> None:
         assert told in text, told
 
 
+def test_the_protocol_says_what_a_token_is_for_each_cut(bench: Bench) -> None:
+    plan = bench.build()
+    told = {"squares": "a column every 160 ms", "strips": "a column every 40 ms"}
+    for trial in plan["trials"]:
+        trial["tokens"] = {"told": [told[trial["levels"]["patchifier"]], "and so on"]}
+    text = write(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
+    parts = [f"{cut}: {words}; and so on" for cut, words in told.items()]
+    assert f"Tokens: {'. '.join(parts)}." in text
+
+
 def test_the_protocol_says_when_seeds_were_looked_at(bench: Bench) -> None:
     plan = bench.build() | {"looks": {"counts": [2, 3], "most": 8}}
     text = write(plan, bench.runs, bench.report).page.with_name("report.md").read_text()

@@ -13,6 +13,8 @@ from ablate.parts import build
 from ablate.probing.knn import KNN
 from ablate.probing.linear import Logistic
 from ablate.probing.views import Views
+from ablate.training.augmentation import RegularisedMasking
+from ablate.training.finetuning import FineTuning
 from ablate.workshop.planning import plan
 from ablate.workshop.scoring import ENCODER, Examined, score, score_key
 from ablate.workshop.subjects import Trial, open_sound
@@ -136,6 +138,25 @@ def test_scores_of_two_configurations_lie_in_two_places(tmp_path, trial, sound, 
     for probe in (KNN(), KNN(views=Views(layers=("each",))), KNN(k=9), Logistic()):
         scored(tmp_path, trial.twin, {"probe": probe}, sound, cache)
     assert len(list((tmp_path / "probes" / "speech").glob("*.json"))) == 4
+
+
+def test_fine_tuning_scores_a_run_once_and_anew_where_its_settings_differ(
+    tmp_path, trial, sound, cache
+):
+    plain = FineTuning(steps=3, batch=4)
+    barring = FineTuning(steps=3, batch=4, augmentation=RegularisedMasking())
+    assert scored(tmp_path, trial.twin, {"tuned": plain}, sound, cache) == ["tuned"]
+    assert scored(tmp_path, trial.twin, {"tuned": plain}, sound, cache) == []
+    assert scored(tmp_path, trial.twin, {"tuned": barring}, sound, cache) == ["tuned"]
+    for probe in (plain, barring):
+        [(pooling, score)] = scores_of(tmp_path, probe).items()
+        assert pooling == "mean"
+        assert 0 <= score["test"] <= 100
+
+
+def test_what_has_no_encoder_is_not_fine_tuned(tmp_path, trial, sound, cache):
+    scored(tmp_path, trial.statistics, {"tuned": FineTuning(steps=3)}, sound, cache)
+    assert scores_of(tmp_path, FineTuning(steps=3)) == {}
 
 
 def test_log_mel_statistics_have_one_view(tmp_path, trial, sound):

@@ -1,0 +1,235 @@
+"""Fine-tuning: an encoder learns a task's labels itself, from where pre-training left it.
+
+It scores a run as a probe does, on the same splits and folds, and leaves the run as it is.
+"""
+
+import copy
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ablate.audio.loader import Batch, windows
+from ablate.chance import Chance, generator
+from ablate.model.encoder import Encoder
+from ablate.model.masking import Grid
+from ablate.model.packing import Packing, pack
+from ablate.model.transformer import initialise
+from ablate.probing.features import Heard, Reader
+from ablate.probing.metrics import Scores
+from ablate.probing.probe import AbstractProbe, Lesson
+from ablate.probing.tasks import Indices
+from ablate.probing.views import Pooling, Views
+from ablate.training.augmentation import AbstractAugmentation, Exercise
+from ablate.training.schedules import warm_cosine
+
+POOLINGS: tuple[Pooling, ...] = ("mean", "concat_freq", "summary")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning(AbstractProbe):
+    """Trains a copy of the encoder with a linear head on its pooled tokens.
+
+    In a step each clip shows one of its windows; what is asked is told by the mean over all
+    windows of a clip. The last weights are used: nothing is chosen on held-out clips. A layer's
+    rate falls by `layer_decay` for each layer above it, as in BEiT (Bao et al., ICLR 2022.
+    https://arxiv.org/abs/2106.08254).
+    """
+
+    views: Views = field(default_factory=lambda: Views(poolings=("mean",)))
+    augmentation: AbstractAugmentation | None = None
+    steps: int = 500
+    batch: int = 16
+    rate: float = 1e-3  # of the head
+    warmup: float = 0.1  # share of the steps
+    weight_decay: float = 0.05
+    layer_decay: float = 0.75
+    frozen: int = 0  # from the first layer on; where any is, so is what comes before the layers
+    seeds: int = 1
+
+    standardises: ClassVar[bool] = False
+    hears: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if wrong := [pooling for pooling in self.views.poolings if pooling not in POOLINGS]:
+            raise ValueError(f"`views.poolings`: {wrong} cannot be learnt through; use {POOLINGS}")
+        if self.views.layers != ("last",):
+            raise ValueError("`views.layers` must be [last]: what is fine-tuned is the whole")
+        for name in ("steps", "batch", "seeds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1; got {getattr(self, name)}")
+        for name in ("rate", "weight_decay", "frozen"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` must not be negative; got {getattr(self, name)}")
+        if not 0 < self.layer_decay <= 1 or not 0 <= self.warmup < 1:
+            raise ValueError(
+                "`layer_decay` must lie in (0, 1] and `warmup` in [0, 1); "
+                f"got {self.layer_decay} and {self.warmup}"
+            )
+
+    @property
+    def num_seeds(self) -> int:
+        return self.seeds
+
+    def predict(self, lesson: Lesson) -> Scores:
+        heard = lesson.heard
+        assert heard is not None
+        pupil = Pupil(heard.reader.encoder, heard.view.pooling, heard.reader.grid, lesson.classes)
+        initialise(pupil.head, lesson.seed, "fine-tuning")
+        pupil.to(heard.reader.device)
+        self._learn(pupil, lesson, heard)
+        return _told(pupil, lesson, heard)
+
+    def _learn(self, pupil: "Pupil", lesson: Lesson, heard: Heard) -> None:
+        groups = rates(pupil, self.layer_decay, self.frozen)
+        adamw = torch.optim.AdamW(groups, lr=self.rate, weight_decay=self.weight_decay)
+        order = _order(lesson.known, self.batch, lesson.seed)
+        for step, items in zip(range(self.steps), order, strict=False):
+            chance = Chance(lesson.seed, step)
+            exercise = _exercise(items, lesson, heard, chance)
+            if self.augmentation is not None:
+                exercise = self.augmentation(exercise, chance)
+            rate = warm_cosine(self.rate, step, self.steps, self.warmup)
+            for group in adamw.param_groups:
+                group["lr"] = rate * group["share"]
+            adamw.zero_grad()
+            told = pupil(*_shown(exercise, heard.reader), chance)
+            loss_of = F.binary_cross_entropy_with_logits if lesson.several else F.cross_entropy
+            loss = loss_of(told, exercise.labels.to(told.device))
+            loss.backward()  # type: ignore[no-untyped-call]
+            adamw.step()
+
+
+class Pupil(nn.Module):
+    """An encoder of its own, and a head: windows to (windows, classes)."""
+
+    def __init__(self, encoder: Encoder, pooling: Pooling, grid: Grid, classes: int) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(encoder).requires_grad_(requires_grad=True)
+        self._pooling = pooling
+        self._grid = grid
+        width = encoder.dim * (grid.freq if pooling == "concat_freq" else 1)
+        self.head = nn.ModuleDict({"norm": nn.LayerNorm(width), "tell": nn.Linear(width, classes)})
+
+    def forward(self, patches: Tensor, packing: Packing, chance: Chance | None = None) -> Tensor:
+        encoded = self.encoder(patches, packing, chance=chance)
+        if self._pooling == "summary":
+            if encoded.summary is None:
+                raise ValueError("this encoder has no summary token; take another of `views`")
+            pooled = encoded.summary
+        else:
+            pooled = self._pooled(encoded.tokens, packing)
+        told: Tensor = self.head["tell"](self.head["norm"](pooled))
+        return told
+
+    def _pooled(self, tokens: Tensor, packing: Packing) -> Tensor:
+        """The mean over a window's tokens, or over each row of its grid, side by side."""
+        rows = self._grid.freq if self._pooling == "concat_freq" else 1
+        windows = len(packing.segments.lengths)
+        row = packing.owner * rows
+        if rows > 1:
+            row = row + packing.place // self._grid.time
+        total = tokens.new_zeros(windows * rows, tokens.shape[1]).index_add(0, row, tokens)
+        count = tokens.new_zeros(windows * rows).index_add(0, row, tokens.new_ones(len(row)))
+        return (total / count.clamp(min=1).unsqueeze(1)).view(windows, -1)
+
+
+def rates(pupil: Pupil, decay: float, frozen: int) -> list[dict[str, Any]]:
+    """Groups what learns by its share of the rate, and freezes what does not.
+
+    The head has all of it, each layer `decay` times what the one above has, and what comes
+    before the layers least. Norms and biases do not decay.
+    """
+    names = dict(pupil.named_parameters())
+    layers = 1 + max((_layer(name) for name in names), default=-1)
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
+    for name, parameter in names.items():
+        depth = layers + 1 if name.startswith("head.") else _layer(name) + 1
+        if name.startswith("encoder.transformer.norm"):
+            depth = layers + 1
+        if frozen > 0 and depth <= min(frozen, layers):
+            parameter.requires_grad = False
+            continue
+        key = (decay ** (layers + 1 - depth), parameter.dim() >= 2)
+        groups.setdefault(key, []).append(parameter)
+    return [
+        {"params": some, "share": share, **({} if decays else {"weight_decay": 0.0})}
+        for (share, decays), some in groups.items()
+    ]
+
+
+def _layer(name: str) -> int:
+    """The layer that a parameter belongs to, from 0; -1 for what comes before all layers."""
+    found = re.search(r"^encoder\.(?:transformer\.)?layers\.(\d+)\.", name)
+    return int(found[1]) if found else -1
+
+
+def _order(known: Indices, batch: int, seed: int) -> Iterator[Indices]:
+    """Yields batches epoch after epoch, without end; the last of an epoch may be smaller."""
+    epoch = 0
+    while True:
+        order = torch.randperm(len(known), generator=generator(seed, "fine-tuning order", epoch))
+        for piece in torch.split(order, batch):
+            yield known[piece.numpy()]
+        epoch += 1
+
+
+def _exercise(items: Indices, lesson: Lesson, heard: Heard, chance: Chance) -> Exercise:
+    """One window of each clip, with its labels."""
+    crop = heard.reader.crop_frames
+    drawn = chance.uniform(len(items), "window").tolist()
+    batches = []
+    for item, share in zip(items, drawn, strict=True):
+        starts = range(0, int(heard.store.lengths[heard.clips[item]]), crop)
+        chosen = int(share * len(starts))
+        batches.append(_windows(heard, int(item), starts[chosen : chosen + 1]))
+    batch = _together(batches)
+    labels = torch.from_numpy(lesson.labels[items])
+    if not lesson.several:
+        labels = F.one_hot(labels, lesson.classes)
+    return Exercise(batch.mels, labels.float(), _member(batch, heard.reader))
+
+
+def _shown(exercise: Exercise, reader: Reader) -> tuple[Tensor, Packing]:
+    """Cuts a batch and packs what of it is shown, barred from itself where it says so."""
+    packing = pack(exercise.member, reader.device)
+    if exercise.barred is not None:
+        barred = exercise.barred[exercise.member]
+        packing = replace(packing, segments=replace(packing.segments, barred=barred))
+    return reader.patchifier.cut(exercise.mels.to(reader.device)), packing
+
+
+@torch.no_grad()
+def _told(pupil: Pupil, lesson: Lesson, heard: Heard) -> Scores:
+    """Tells the classes of what is asked, clip by clip."""
+    told = []
+    for item in lesson.asked:
+        batch = _windows(heard, int(item), None)
+        exercise = Exercise(batch.mels, torch.zeros(0), _member(batch, heard.reader))
+        logits = pupil(*_shown(exercise, heard.reader))
+        shares = logits.sigmoid() if lesson.several else logits.softmax(dim=1)
+        told.append(shares.mean(dim=0).cpu().numpy())
+    scores: Scores = np.stack(told)
+    return scores
+
+
+def _windows(heard: Heard, item: int, starts: range | None) -> Batch:
+    reader = heard.reader
+    return windows(
+        heard.store, int(heard.clips[item]), reader.crop_frames, reader.normaliser, starts
+    )
+
+
+def _member(batch: Batch, reader: Reader) -> Tensor:
+    return reader.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
+
+
+def _together(batches: list[Batch]) -> Batch:
+    mels, valid_frames = zip(*((batch.mels, batch.valid_frames) for batch in batches), strict=True)
+    return Batch(torch.cat(mels), torch.cat(valid_frames))
