@@ -40,8 +40,11 @@ def describe(plan: Plan, found: Backlog) -> list[str]:
         if silent := data.get("silent"):  # plans saved before they were looked for have none
             more = ", ..." if len(silent) > FIRST else ""
             lines.append(f"  {len(silent)} silent: {', '.join(silent[:FIRST])}{more}")
+        reasons: dict[str, list[str]] = {}
         for task in data.get("missing", ()):
-            lines.append(f"  missing task {task['task']}: {task['reason']}")
+            reasons.setdefault(task["reason"], []).append(task["task"])
+        for reason, names in reasons.items():
+            lines.append(f"  missing {', '.join(names)}: {reason}")
     failed = sum(run.kind == TRIAL for run, _ in found.failed)
     done = trials - len(found.trainings) - failed
     lines.append(f"{len(found.trainings)} trials to run, {done} done, {failed} failed, of {trials}")

@@ -138,7 +138,7 @@ def _shards(task: PublicTask, folder: Path) -> tuple[list[Shard], str]:
     """Finds a task's shards, and says which are not there."""
     home = folder / task.name
     if not home.is_dir():
-        return [], f"there is no folder `{task.name}`"
+        return [], "no folder of that name"
     shards, lacking = [], []
     for part, pattern in task.shards.items():
         files = sorted(home.glob(pattern))

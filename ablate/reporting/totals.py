@@ -105,7 +105,10 @@ def _weighted(scores: Mapping[str, float], facts: Facts) -> float | None:
 
 
 def _lacking(results: Results) -> str:
-    told = [f"{task['task']} ({task['reason']})" for task in missing(results)]
+    reasons: dict[str, list[str]] = {}
+    for task in missing(results):
+        reasons.setdefault(task["reason"], []).append(task["task"])
+    told = [f"{', '.join(names)} ({reason})" for reason, names in reasons.items()]
     return f" Missing: {'; '.join(told)}." if told else ""
 
 

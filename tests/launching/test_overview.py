@@ -44,12 +44,12 @@ def test_a_matched_value_is_shown_with_its_variant(tmp_path: Path) -> None:
 
 
 def test_missing_tasks_are_said_with_their_reason() -> None:
-    missing = [{"task": "esc50", "reason": "there is no folder `esc50`"}]
+    missing = [{"task": name, "reason": "no folder"} for name in ("esc50", "desed")]
     data = {"clips": 2, "tasks": {}, "skipped": [], "missing": missing}
     rest = {"study": "s", "seeds": [0], "factors": {}, "merged": [], "duplicates": []}
     study = {**plan(), **rest, "design": "grid", "data": [data]}
     lines = describe(study, Backlog())
-    assert "  missing task esc50: there is no folder `esc50`" in lines
+    assert "  missing esc50, desed: no folder" in lines
 
 
 def test_warnings_are_shown(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_tasks_are_listed_with_their_splits_or_folds(env: Path) -> None:
 def test_every_task_that_is_not_there_is_missing_with_a_reason(env: Path) -> None:
     missing = XARES(folder=str(env)).missing
     assert missing.keys() == BY_NAME.keys() - {"cremad", "gtzan_genre"}
-    assert missing["esc50"] == "there is no folder `esc50`"
+    assert missing["esc50"] == "no folder of that name"
     assert "language model" in missing["librispeech"]
 
 
@@ -125,7 +125,7 @@ def test_a_task_that_is_not_public_is_refused_with_the_nearest() -> None:
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no task of X-ARES lies whole in .*esc50: there is no"):
+    with pytest.raises(ValueError, match=r"no task of X-ARES lies whole in .*esc50: no folder"):
         XARES(folder=str(tmp_path)).clips()
 
 
