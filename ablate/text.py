@@ -4,6 +4,7 @@ A place is what an error message begins with: `studies/masking.yaml:14`, or `com
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -125,6 +126,20 @@ def spelled(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)
+
+
+def flowing(value: Any) -> str:
+    """Writes plain data as YAML in one line: `{type: maskers.Random, ratio: 0.6}`."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {flowing(child)}" for key, child in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(flowing, value)) + "]"
+    plain = isinstance(value, str) and re.fullmatch(
+        r"(?!(?i:null|true|false)$)[A-Za-z][\w./-]*", value
+    )
+    if isinstance(value, str) and not plain:
+        return json.dumps(value)  # YAML reads JSON
+    return spelled(value)
 
 
 def _without_other_words(children: dict[str, Node], written: Iterable[str]) -> dict[str, Node]:

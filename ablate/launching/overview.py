@@ -10,7 +10,7 @@ from ablate.designing import merging
 from ablate.launching import ledger, snapshot
 from ablate.launching.backlog import TRIAL, Backlog
 from ablate.launching.tidiness import size
-from ablate.text import differences
+from ablate.text import differences, flowing
 
 Plan = Mapping[str, Any]
 
@@ -120,10 +120,15 @@ def is_open(plan: Plan, runs: Path) -> bool:
 
 
 def preview(plan: Plan, runs: Path) -> list[str]:
-    """Lists what each variant changes and is warned of, the trials' states, and their disk."""
-    lines = ["variants (baseline first):"]
+    """Lists the baseline, what each variant changes and is warned of, the trials' states, and disk.
+
+    The baseline is written as a study could have it, every default written out.
+    """
     variants = {tuple(trial["levels"].items()): trial for trial in reversed(plan["trials"])}
     baseline = max(reversed(variants.values()), key=lambda trial: _likeness(trial, plan))
+    settings = {key: value for key, value in baseline["settings"].items() if key != "seed"}
+    lines = ["baseline:", *(f"  {key}: {flowing(value)}" for key, value in settings.items())]
+    lines.append("variants (baseline first):")
     for trial in sorted(reversed(variants.values()), key=lambda trial: trial is not baseline):
         lines.append(f"  {variant(trial)}: {_told(trial)}")
         lines += [f"    {line}" for line in trial.get("tokens", {}).get("told", ())]

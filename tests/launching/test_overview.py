@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from ablate import config
 from ablate.launching.backlog import Backlog
 from ablate.launching.overview import describe, preview
 
@@ -62,3 +63,20 @@ def test_what_a_token_is_stands_under_its_variant(tmp_path: Path) -> None:
     lines = preview(planned, tmp_path)
     place = next(i for i, line in enumerate(lines) if line.startswith("  block:"))
     assert lines[place + 1 : place + 3] == ["    a column every 160 ms", "    and so on"]
+
+
+def test_the_baseline_is_printed_as_a_study_could_have_it(tmp_path: Path) -> None:
+    planned = plan()
+    settings = {
+        "masker": {"type": "maskers.Random", "ratio": [0.4, 0.6], "per": "batch"},
+        "data": {"type": "a.Folder", "manifest": "my list: 1.csv", "task": ""},
+        "optimizer": {"rate": 0.0004, "clip": 0.0, "flag": True, "none": None, "word": "null"},
+        "tiny": 1e-6,
+    }
+    planned["trials"][0]["settings"] = {**settings, "seed": 0}
+    lines = preview(planned, tmp_path)
+    assert lines[1] == "  masker: {type: maskers.Random, ratio: [0.4, 0.6], per: batch}"
+    printed = "\n".join(lines[1 : lines.index("variants (baseline first):")])
+    file = tmp_path / "printed.yaml"
+    file.write_text(printed)
+    assert config.read(file).plain() == settings
