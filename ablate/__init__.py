@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ablate.export.frozen import load_encoder
+    from ablate.reporting.frames import results
 
-__all__ = ["load_encoder"]
+__all__ = ["load_encoder", "results"]
 
 
 def __getattr__(name: str) -> object:
@@ -14,4 +15,8 @@ def __getattr__(name: str) -> object:
         from ablate.export.frozen import load_encoder
 
         return load_encoder
+    if name == "results":
+        from ablate.reporting.frames import results
+
+        return results
     raise AttributeError(f"module `ablate` has no attribute `{name}`")

@@ -92,7 +92,10 @@ def interactions(results: Results, variants: Table) -> Picture | None:
     if len(places) < 2 or len(levels) < 2:
         return None
     with style():
-        figure = Figure(figsize=(max(4.5, 1.6 * len(places)), 3.6), layout="constrained")
+        names = [folded(level, 28) for level in levels]
+        letters = max(len(line) for name in names for line in name.split("\n"))
+        size = (max(3.0, 1.5 * len(places)) + 0.9 + 0.085 * letters, 3.6)
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         for number, level in enumerate(levels):
             colour, line = (
@@ -107,7 +110,7 @@ def interactions(results: Results, variants: Table) -> Picture | None:
                 if row["score_low"] is not None:
                     ends = [row["score_low"], row["score_high"]]
                     axes.plot([x, x], ends, color=colour, linewidth=1, alpha=0.6)
-            axes.plot([], [], color=colour, linestyle=line, marker="o", label=level)
+            axes.plot([], [], color=colour, linestyle=line, marker="o", label=names[number])
         _fit(axes, rows)
         axes.set_xticks(range(len(places)), [folded(", ".join(place), 18) for place in places])
         axes.set_ylabel("score, percent")

@@ -12,7 +12,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Literal
 
-from ablate.reporting.results import Results, Trial
+from ablate.reporting.results import Results, Run, Trial, label_of, levels_of
 
 Levels = tuple[tuple[str, str], ...]  # (factor, level) of every factor that is held fixed
 
@@ -23,7 +23,7 @@ class Arm:
 
     values: Mapping[int, float | None]  # by seed, as planned
     failed: int
-    settings: frozenset[tuple[str, str]]  # the devices and precisions that made the values
+    settings: frozenset[tuple[str, str]]  # device, precision and code that made the values
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Pair:
 class Contrast:
     """A question put to the study: is this level better than that one?"""
 
-    family: Literal["pooled", "within", "learning"]
-    factor: str  # empty in the learning family
+    family: Literal["pooled", "within", "learning", "confirmation"]
+    factor: str  # empty where whole variants are compared
     level: str
     against: str
     measure: Literal["score", "gain"]
@@ -89,11 +89,11 @@ class Contrast:
 
 
 def contrasts(results: Results) -> list[Contrast]:
-    """Lists every contrast of the study: pooled, within a combination, and of learning."""
+    """Lists every contrast: pooled, within a combination, of learning, and on fresh seeds."""
     found = list(_of_factors(results))
     pooled = [contrast for contrast in found if contrast.family == "pooled"]
     within = [contrast for contrast in found if contrast.family == "within"]
-    return [*pooled, *within, *_of_learning(results)]
+    return [*pooled, *within, *_of_learning(results), *_of_confirmation(results)]
 
 
 def changes_twin(results: Results, factor: str) -> bool:
@@ -156,7 +156,7 @@ def _of_learning(results: Results) -> Iterator[Contrast]:
         twin = Arm(
             values={trial.seed: trial.twin_score for trial in trials},
             failed=sum(trial.twin.state == "failed" for trial in trials),
-            settings=_settings(trial.twin.record for trial in trials),
+            settings=_settings(trial.twin for trial in trials),
         )
         yield Contrast(
             family="learning",
@@ -166,6 +166,29 @@ def _of_learning(results: Results) -> Iterator[Contrast]:
             measure="score",
             held=held,
             pairs=(Pair(_arm(trials, "score"), twin),),
+        )
+
+
+def _of_confirmation(results: Results) -> Iterator[Contrast]:
+    """Yields each chosen variant against the baseline, on the seeds that did not choose it."""
+    baseline = {factor: str(level) for factor, level in results.plan["baseline"].items()}
+    variants: dict[tuple[str, ...], list[Trial]] = {}
+    for trial in results.fresh:
+        variants.setdefault(levels_of(trial, results.factors), []).append(trial)
+    against = variants.pop(tuple(baseline.values()), None)
+    for levels, trials in variants.items() if against else ():
+        varied = [
+            f for f, level in zip(results.factors, levels, strict=True) if level != baseline[f]
+        ]
+        gain = any(changes_twin(results, factor) for factor in varied)
+        measure: Literal["score", "gain"] = "gain" if gain else "score"
+        yield Contrast(
+            family="confirmation",
+            factor="",
+            level=label_of(levels),
+            against=label_of(tuple(baseline.values())),
+            measure=measure,
+            pairs=(Pair(_arm(trials, measure), _arm(against or [], measure)),),
         )
 
 
@@ -182,21 +205,21 @@ def _arm(trials: Sequence[Trial], measure: Literal["score", "gain"]) -> Arm:
     return Arm(
         values={trial.seed: trial.score if measure == "score" else trial.gain for trial in trials},
         failed=sum(trial.failed for trial in trials),
-        settings=_settings(trial.run.record for trial in trials),
+        settings=_settings(trial.run for trial in trials),
     )
 
 
-def _settings(records: Iterable[Mapping[str, object]]) -> frozenset[tuple[str, str]]:
+def _settings(runs: Iterable[Run]) -> frozenset[tuple[str, str]]:
     """Returns what computed the numbers; `cuda:0` and `cuda:1` are one kind of device.
 
     A random init was never trained and so has no precision to differ in.
     """
-    return frozenset(
-        (name, str(record[name]).partition(":")[0])
-        for record in records
-        for name in ("device", "precision")
-        if record.get(name)
-    )
+    found = set()
+    for run in runs:
+        told = {name: run.record.get(name) for name in ("device", "precision")}
+        told["code"] = run.code
+        found |= {(name, str(of).partition(":")[0]) for name, of in told.items() if of}
+    return frozenset(found)
 
 
 def _without(results: Results, trial: Trial, factor: str) -> Levels:

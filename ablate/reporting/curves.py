@@ -18,6 +18,7 @@ class Curve:
     quantity: str
     levels: tuple[str, ...]
     seeds: tuple[tuple[tuple[int, float], ...], ...]  # (step, value) of each seed
+    numbers: tuple[int, ...] = ()  # of the seeds, in the same order
     hours_per_step: float | None = None  # of audio, the same for every seed; None where unknown
 
     @property
@@ -32,14 +33,25 @@ def read_curves(results: Results, runs: Path) -> list[Curve]:
     """Reads the learning curves of every variant, quantity by quantity."""
     curves = []
     for levels, trials in results.variants().items():
-        folders = [runs / trial.fingerprint for trial in trials if trial.fingerprint]
-        logs = [_read_log(folder / "metrics.jsonl") for folder in folders]
+        logs = {
+            trial.seed: _read_log(runs / trial.fingerprint / "metrics.jsonl")
+            for trial in trials
+            if trial.fingerprint
+        }
         hours = _hours_per_step(trials)
         for quantity in QUANTITIES:
-            series = [_series(log, quantity) for log in logs]
-            if seeds := tuple(one for one in series if one):
-                curve = Curve(quantity=quantity, levels=levels, seeds=seeds, hours_per_step=hours)
-                curves.append(curve)
+            series = {seed: _series(log, quantity) for seed, log in logs.items()}
+            found = {seed: one for seed, one in series.items() if one}
+            if found:
+                curves.append(
+                    Curve(
+                        quantity=quantity,
+                        levels=levels,
+                        seeds=tuple(found.values()),
+                        numbers=tuple(found),
+                        hours_per_step=hours,
+                    )
+                )
     return curves
 
 

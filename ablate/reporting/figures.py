@@ -121,7 +121,8 @@ def _forest_label(verdict: Verdict) -> str:
     if contrast.family == "learning":
         held = f", {place(contrast)}" if contrast.held else ""
         return f"trained {MINUS} random init{held}"
-    return f"{contrast.level} {MINUS} {contrast.against}"
+    fresh = ", fresh seeds" if contrast.family == "confirmation" else ""
+    return f"{contrast.level} {MINUS} {contrast.against}{fresh}"
 
 
 def _draw_contrast(axes: Axes, row: int, verdict: Verdict, limit: float) -> None:

@@ -1,12 +1,14 @@
 """How the numbers were made, in words for a paper, and what a reader should be wary of."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from statistics import fmean
 from typing import Any
 
 from ablate import confounds
 from ablate.reporting.rendering import Table
-from ablate.reporting.results import Results, column_of
+from ablate.reporting.results import Results, column_of, label_of
 from ablate.reporting.sequential import looks
 from ablate.reporting.tables import score_name
 from ablate.reporting.verdicts import FAMILIES, Verdict
@@ -21,6 +23,7 @@ def cautions(results: Results, verdicts: Sequence[Verdict], variants: Table) -> 
         *_not_learned(verdicts, variants),
         *_mixed(results),
         *_skipped(results),
+        *_unreached(results),
     ]
 
 
@@ -32,6 +35,7 @@ def protocol(results: Results) -> list[str]:
         *_tokens(results),
         _data(results),
         _machines(results),
+        _files(),
     ]
 
 
@@ -86,9 +90,10 @@ def _not_learned(verdicts: Sequence[Verdict], variants: Table) -> Iterator[str]:
 
 def _mixed(results: Results) -> Iterator[str]:
     records = [trial.run.record for trial in results.trials]
-    codes = sorted({str((r.get("code") or {}).get("git") or "unknown")[:10] for r in records if r})
+    codes = Counter(trial.run.code or "unknown" for trial in results.trials if trial.run.record)
     if len(codes) > 1:
-        yield f"The runs were made by {len(codes)} versions of the code: {', '.join(codes)}."
+        counts = ", ".join(f"{code} ({count} trials)" for code, count in sorted(codes.items()))
+        yield f"The trials were made by {len(codes)} versions of the code: {counts}."
     if any((record.get("code") or {}).get("dirty") for record in records):
         yield "Some runs were made by code with changes that were not committed."
     devices = sorted(_devices(results))
@@ -102,6 +107,20 @@ def _skipped(results: Results) -> Iterator[str]:
             first = "; ".join(f"{path} ({reason})" for path, reason in skipped[:3])
             more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
             yield f"Clips left out because they could not be read: {len(skipped)}. {first}{more}."
+
+
+def _unreached(results: Results) -> Iterator[str]:
+    """Names the variants that share all factors but one with no other: no contrast has them."""
+    cells, baseline = set(results.variants()), [*map(str, results.plan["baseline"].values())]
+    reached = set()
+    for levels in cells:
+        for i, level in enumerate(baseline):
+            other = (*levels[:i], level, *levels[i + 1 :])
+            if other != levels and other in cells:
+                reached |= {levels, other}
+    lone = [label_of(levels) for levels in results.variants() if levels not in reached]
+    if lone and len(cells) > 1:
+        yield f"No contrast has {'; '.join(lone)}: nothing differs from it in one factor alone."
 
 
 def _design(results: Results) -> str:
@@ -123,6 +142,7 @@ def _design(results: Results) -> str:
 
 def _statistics(results: Results) -> str:
     report = results.plan["report"]
+    families = [of for name, of in FAMILIES.items() if name != "confirmation" or results.fresh]
     level, margin = f"{100 * (1 - report['alpha']):.4g} %", report["equivalence_margin"]
     return (
         "The unit of replication is the pre-training seed. Each level is contrasted with the "
@@ -132,14 +152,26 @@ def _statistics(results: Results) -> str:
         "difference depends on the combination is tested within seeds, by a paired t between "
         "every two combinations; where it does, no pooled word is given. Factors that change the "
         "random-init encoder are compared by the gain over it. Intervals are Student-t, "
-        f"{level}, each by itself. P-values are corrected by Holm over {len(FAMILIES)} families "
-        f"apart: {', '.join(FAMILIES.values())}; one within a combination is no smaller than "
+        f"{level}, each by itself. P-values are corrected by Holm over {len(families)} families "
+        f"apart: {', '.join(families)}; one within a combination is no smaller than "
         "those of the pooled contrast and of its interaction. Two levels are called equivalent "
         "when two one-sided tests, Holm-corrected likewise, place the difference within "
         f"{margin:g} points. {_looks(results)}The "
         "further seeds of an undecided contrast give 80 % power for the larger of the observed "
         "difference and that margin, at the observed spread and the family's strictest level. "
-        "Failed trials enter no mean, and forbid the word better where failure rates differ."
+        "Failed and pruned trials enter no mean, and failed ones forbid the word better where "
+        "failure rates differ; collapsed ones that could be probed keep their score."
+        f"{_confirmation(results)}"
+    )
+
+
+def _confirmation(results: Results) -> str:
+    if not results.fresh:
+        return ""
+    seeds = ", ".join(map(str, sorted({trial.seed for trial in results.fresh})))
+    return (
+        " The variants that led by validation scores, and the baseline, were trained again with "
+        f"fresh seeds ({seeds}); only these enter the confirmation, and it enters no other mean."
     )
 
 
@@ -205,9 +237,25 @@ def _machines(results: Results) -> str:
     seconds = [trial.cost["seconds"] for trial in results.trials if "seconds" in trial.cost]
     took = f" A run took {fmean(seconds):.0f} seconds on average." if seconds else ""
     return (
+        f"Hardware: {'; '.join(_hardware(results)) or 'none recorded'}. "
         f"Device and precision: {', '.join(sorted(_devices(results))) or 'no run yet'}. "
         f"Versions: {written or 'none recorded'}. "
         f"Code: {', '.join(codes) or 'none recorded'}.{took}"
+    )
+
+
+def _hardware(results: Results) -> list[str]:
+    machines = [trial.run.machine for trial in results.trials if trial.run.machine]
+    return sorted(
+        {f"{of.get('cores')} cores, {of.get('processor')}, {of.get('platform')}" for of in machines}
+    )
+
+
+def _files() -> str:
+    parquet = "scores.parquet" if find_spec("pyarrow") else "no Parquet, as pyarrow is not here"
+    return (
+        "The same numbers beside this page: scores.csv (a row a trial, task, probe and pooling), "
+        f"{parquet}; every table as CSV and LaTeX, every figure as PDF, SVG and PNG."
     )
 
 

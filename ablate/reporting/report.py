@@ -5,6 +5,7 @@ The same runs give the same bytes: nothing here knows what time it is.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +134,10 @@ def _summary(results: Results) -> str:
 
 
 def _save(page: Page, results: Results, folder: Path) -> None:
-    scores = results.scores().to_csv(index=False, lineterminator="\n")
-    write_atomically(folder / "scores.csv", scores)
+    scores = results.scores()
+    write_atomically(folder / "scores.csv", scores.to_csv(index=False, lineterminator="\n"))
+    if find_spec("pyarrow"):  # pandas writes no Parquet without it
+        write_atomically(folder / "scores.parquet", scores.to_parquet(None, index=False))
     for table in page.tables:
         write_atomically(folder / "tables" / f"{table.name}.csv", table.csv())
         if table.rows:

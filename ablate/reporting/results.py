@@ -6,7 +6,7 @@ ever filled in for it.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,12 @@ class Run:
     reason: str | None
     record: Mapping[str, Any]
     scores: tuple[Score, ...]
+    machine: Mapping[str, Any] = field(default_factory=dict)  # of `env.json`
+
+    @property
+    def code(self) -> str:
+        """Returns the commit that made the run, in ten digits; empty where nobody knows."""
+        return str((self.record.get("code") or {}).get("git") or "")[:10]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +99,7 @@ class Results:
 
     plan: Mapping[str, Any]
     trials: tuple[Trial, ...]
+    fresh: tuple[Trial, ...] = ()  # of chosen variants, on seeds that had no say in the choice
 
     @property
     def factors(self) -> tuple[str, ...]:
@@ -119,19 +126,20 @@ class Results:
 
 
 def read(plan: Mapping[str, Any], runs: Path) -> Results:
-    """Reads what the run folders of a planned study hold. A folder that is not there is fine."""
+    """Reads what the run folders of a planned study hold. A folder that is not there is fine.
+
+    A planned trial that says `confirms` enters no mean but that of its confirmation.
+    """
 
     @cache
     def run_of(fingerprint: str | None) -> Run:
         return _read_run(runs / fingerprint if fingerprint else None, plan["probes"])
 
-    trials = []
+    trials: dict[bool, list[Trial]] = {False: [], True: []}
     for planned in plan["trials"]:
-        run, twin, statistics = (
-            run_of(planned.get(key)) for key in ("fingerprint", "twin", "statistics")
-        )
-        trials.append(_trial(plan, planned, run=run, twin=twin, statistics=statistics))
-    return Results(plan=plan, trials=tuple(trials))
+        found = [run_of(planned.get(key)) for key in ("fingerprint", "twin", "statistics")]
+        trials[bool(planned.get("confirms"))].append(_trial(plan, planned, *found))
+    return Results(plan=plan, trials=tuple(trials[False]), fresh=tuple(trials[True]))
 
 
 def levels_of(trial: Trial, factors: tuple[str, ...]) -> tuple[str, ...]:
@@ -150,7 +158,7 @@ def column_of(factor: str) -> str:
 
 
 def _trial(
-    plan: Mapping[str, Any], planned: Mapping[str, Any], *, run: Run, twin: Run, statistics: Run
+    plan: Mapping[str, Any], planned: Mapping[str, Any], run: Run, twin: Run, statistics: Run
 ) -> Trial:
     score, reason = _mean_over_tasks(plan, run, plan["score"]["pooling"])
     state = run.state
@@ -207,7 +215,13 @@ def _read_run(folder: Path | None, probes: Mapping[str, Any]) -> Run:
         reason=record.get("reason"),
         record=record,
         scores=tuple(_read_scores(folder / "probes", probes)) if probed else (),
+        machine=_machine(folder),
     )
+
+
+def _machine(folder: Path) -> Mapping[str, Any]:
+    known = folder / "env.json"
+    return read_json(known).get("machine") or {} if known.is_file() else {}
 
 
 def _read_scores(folder: Path, probes: Mapping[str, Any]) -> Iterator[Score]:
@@ -258,6 +272,7 @@ def _trial_row(trial: Trial, factors: tuple[str, ...]) -> dict[str, object]:
         "statistics_score": trial.statistics_score,
         "gain": trial.gain,
         "collapsed": trial.collapsed,
+        "code": trial.run.code,
         **trial.metrics,
         **trial.cost,
     }

@@ -112,10 +112,9 @@ def _crossed(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
 def _fitted(frame: pd.DataFrame, terms: Sequence[str]) -> Any:
     """Fits a linear model; None where the trials cannot tell its terms apart, or leave no rest."""
     seeds = [SEED] if frame[SEED].nunique() > 1 else []
-    fit = smf.ols(f"value ~ {' + '.join([*terms, *seeds])}", frame).fit()
-    exog = fit.model.exog
-    whole = np.linalg.matrix_rank(exog) == exog.shape[1] < exog.shape[0]
-    return fit if whole else None
+    model = smf.ols(f"value ~ {' + '.join([*terms, *seeds])}", frame)
+    whole = np.linalg.matrix_rank(model.exog) == model.exog.shape[1] < model.exog.shape[0]
+    return model.fit() if whole else None
 
 
 def _source(term: str, names: Mapping[str, str]) -> str:

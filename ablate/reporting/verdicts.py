@@ -26,10 +26,12 @@ from ablate.reporting.statistics import (
 )
 
 UNSURE = "undecided"
+MIXED = {"devices or precisions": ("device", "precision"), "versions of the code": ("code",)}
 FAMILIES = {
     "pooled": "pooled contrasts",
     "within": "contrasts within a combination",
     "learning": "learning contrasts",
+    "confirmation": "confirmations on fresh seeds",
 }
 
 
@@ -171,9 +173,10 @@ def _notes(contrast: Contrast, estimate: Estimate, *, claim: str, word: str) -> 
     if word == "undecided" and claim != word:
         yield f"not called {claim}, as it would be without failures: their rates differ"
     arms = [arm for pair in contrast.pairs for arm in (pair.level, pair.against)]
-    settings = {setting for arm in arms for setting in arm.settings}
-    if len(settings) > len({name for name, _ in settings}):
-        yield "mixes devices or precisions"
+    settings = frozenset().union(*(arm.settings for arm in arms))
+    for what, names in MIXED.items():
+        if any(sum(name == of for of, _ in settings) > 1 for name in names):
+            yield f"mixes {what}"
 
 
 def _values(contrast: Contrast) -> tuple[list[list[float]], list[list[float]]]:

@@ -60,7 +60,7 @@ def learning(results: Results, verdicts: Sequence[Verdict]) -> Table:
 
 
 def sentences(verdicts: Sequence[Verdict]) -> list[Sentence]:
-    """Writes a sentence for each pooled contrast, then for each learning contrast."""
+    """Writes a sentence for each contrast but those within one combination."""
     written = []
     for verdict in verdicts:
         contrast = verdict.contrast
@@ -73,7 +73,7 @@ def sentences(verdicts: Sequence[Verdict]) -> list[Sentence]:
                 == (contrast.factor, contrast.level)
             ]
             written.append(_sentence(verdict, parts))
-        elif contrast.family == "learning":
+        elif contrast.family in ("learning", "confirmation"):
             written.append(_sentence(verdict, []))
     return written
 
@@ -87,6 +87,8 @@ def word_with_seeds(verdict: Verdict) -> str:
 
 def place(contrast: Contrast) -> str:
     """Says where a contrast was looked at: `strips`, or `pooled over patchifier`."""
+    if contrast.family == "confirmation":
+        return "fresh seeds"
     if contrast.others:
         return f"pooled over {' and '.join(contrast.others)}"
     return ", ".join(level for _, level in contrast.held) or "all"
@@ -100,6 +102,8 @@ def _sentence(verdict: Verdict, parts: Sequence[Verdict]) -> Sentence:
     if contrast.family == "learning":
         subject, against = f"The trained encoder{where}", "its own random init"
         where = ""
+    if contrast.family == "confirmation":
+        subject = f"On fresh seeds {contrast.level}"
     size = "" if estimate.mean is None else f" by {number(abs(estimate.mean))} points"
     claim = {
         "better": f"{subject} is better than {against}{where}{size}",

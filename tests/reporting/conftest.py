@@ -23,6 +23,7 @@ KNN = {"type": "ablate.probing.knn.KNN", "k": 10, "temperature": 0.07}
 LINEAR = {"type": "ablate.probing.linear.Linear", "steps": 300}
 TASKS = {"speech": 5.0, "music": 0.0, "environment": -3.0}
 POOLINGS = ("mean", "mean_std", "concat_freq")
+MACHINE = {"platform": "Linux-6.1", "processor": "x86_64", "cores": 2, "argv": ["worker"]}
 COUNTS = {"classes": 10, "train": 600, "valid": 200, "test": 400, "folds": None}
 
 
@@ -135,6 +136,7 @@ class Bench:
         folder.mkdir(parents=True)
         draw = np.random.default_rng(int(fingerprint, 16))
         (folder / "run.json").write_text(json.dumps(_record(kind, context, draw)))
+        (folder / "env.json").write_text(json.dumps({"machine": MACHINE}))
         if kind == "jepa":
             (folder / "metrics.jsonl").write_text(_log(draw))
         shared = np.random.default_rng(seed).normal(0, 0.5)  # what variants of a seed share
@@ -161,7 +163,7 @@ class Bench:
         pictures: list[dict[str, Any]] = []
         pairs = itertools.product(self.factors["masker"], self.factors["patchifier"])
         for masker, patchifier in itertools.islice(pairs, self.num_pictures):
-            file = f"{masker}--{patchifier}.png"
+            file = f"{masker}--{patchifier}.png".replace("/", "-")
             (folder / file).write_bytes(_png(len(pictures)))
             shares = {"context": 0.4, "targets": 0.5}
             pictures.append({"masker": masker, "patchifier": patchifier, "file": file, **shares})

@@ -5,9 +5,11 @@ import math
 import re
 import shutil
 from html.parser import HTMLParser
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import rich.console
 
@@ -183,6 +185,7 @@ def test_the_protocol_says_what_a_reviewer_asks(written: Written) -> None:
         "learning contrasts; one within a combination",
         "within 2 points",
         "k 10",
+        "Hardware: 2 cores, x86_64, Linux-6.1.",
         "cpu fp32",
         "torch 2.13.0+cpu",
         "0123456789abcdef",
@@ -208,6 +211,38 @@ def test_the_protocol_says_when_seeds_were_looked_at(bench: Bench) -> None:
     plan = bench.build() | {"looks": {"counts": [2, 3], "most": 8}}
     text = write(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
     assert "Of up to 8 declared seeds the verdicts were looked at with 2, 3." in text
+
+
+def test_trials_of_older_code_are_counted_and_their_contrasts_marked(bench: Bench) -> None:
+    plan = bench.build()
+    older = bench.fingerprint(0, masker="block", patchifier="squares")
+    bench.edit(older, code={"git": "fedcba9876543210", "dirty": False})
+    cautions = write(plan, bench.runs, bench.report).cautions
+    assert any("0123456789 (17 trials), fedcba9876 (1 trials)" in line for line in cautions)
+    text = bench.report.joinpath("tables/contrasts.csv").read_text()
+    marked = [line for line in text.splitlines() if "mixes versions of the code" in line]
+    assert marked
+    assert not [line for line in marked if "curriculum,random" in line]
+
+
+def test_a_variant_that_no_contrast_has_is_named(bench: Bench) -> None:
+    plan = bench.build()
+    lone = {"masker": "block", "patchifier": "strips"}
+    kept = [plan["baseline"], lone]
+    plan["trials"] = [trial for trial in plan["trials"] if trial["levels"] in kept]
+    cautions = write(plan, bench.runs, bench.report).cautions
+    assert any(
+        line.startswith("No contrast has random, squares; block, strips") for line in cautions
+    )
+
+
+def test_scores_are_there_as_parquet_or_it_is_said_why_not(written: Written) -> None:
+    report = written[0].report
+    if find_spec("pyarrow"):
+        frame = pd.read_parquet(report / "scores.parquet")
+        assert frame.to_csv(index=False) == (report / "scores.csv").read_text()
+    else:
+        assert "no Parquet, as pyarrow is not here" in (report / "report.md").read_text()
 
 
 def test_unequal_amounts_of_visible_audio_are_warned_of(written: Written) -> None:

@@ -1,0 +1,39 @@
+"""Which variants lead, chosen without a look at the test data, to be tried on fresh seeds.
+
+The best of twelve equal variants looks 0.94 standard deviations better than it is: what chose
+a winner cannot also say how good it is.
+"""
+
+from statistics import fmean
+
+from ablate.reporting.results import Results, Trial, label_of
+
+
+def leaders(results: Results, top: int) -> list[tuple[str, ...]]:
+    """Returns the levels of the variants that score highest on validation data, best first.
+
+    Raises `ValueError` where a task has no validation part. A variant of which a trial has no
+    score does not lead.
+    """
+    if top < 1:
+        raise ValueError(f"`confirm.top` must be at least 1 variant; got {top}")
+    means = {
+        levels: fmean(_valid(results, trial) for trial in trials)
+        for levels, trials in results.variants().items()
+        if all(trial.score is not None for trial in trials)
+    }
+    return sorted(means, key=lambda levels: -means[levels])[:top]
+
+
+def _valid(results: Results, trial: Trial) -> float:
+    """Returns the mean validation score over tasks of the study's own probe."""
+    wanted = results.plan["score"]["probe"], results.plan["score"]["pooling"]
+    scores = [score for score in trial.run.scores if (score.probe, score.pooling) == wanted]
+    lacking = sorted(score.task for score in scores if score.valid is None)
+    if lacking:
+        raise ValueError(
+            f"`confirm` must choose by validation scores, and {', '.join(lacking)} has none (asked "
+            f"of {label_of(tuple(trial.levels.values()))}); give the task a validation part, or "
+            "leave `confirm` out"
+        )
+    return fmean(score.valid for score in scores if score.valid is not None)
