@@ -54,8 +54,8 @@ class ConvolutionalPredictor(Predictor):
 
     def __init__(self, settings: Convolutional, grid: Grid, dim: int, target_dim: int) -> None:
         super().__init__()
-        self.reads = "context"
-        self.by_block = False
+        self.reads = settings.reads
+        self.by_block = settings.by_block
         self.grid = grid
         self.narrow = nn.Linear(dim, settings.dim)
         self.mask_embedding = mask_embedding(settings.mask_token, settings.dim)

@@ -48,8 +48,8 @@ class CrossAttentionPredictor(Predictor):
 
     def __init__(self, settings: CrossAttention, grid: Grid, dim: int, target_dim: int) -> None:
         super().__init__()
-        self.reads = "context"
-        self.by_block = False
+        self.reads = settings.reads
+        self.by_block = settings.by_block
         hidden = self._hidden = round(settings.dim * settings.mlp_ratio)
         self.narrow = nn.Linear(dim, settings.dim)
         self.mask_embedding = mask_embedding(settings.mask_token, settings.dim)

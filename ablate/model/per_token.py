@@ -18,6 +18,8 @@ from ablate.model.question import Question
 class PerToken(AbstractPredictor):
     """A perceptron of `layers` matrices on each token; one is a linear head."""
 
+    reads = "targets"
+
     layers: int = 1
     dim: int = 2048  # of its hidden layers
 
@@ -35,8 +37,8 @@ class PerTokenPredictor(Predictor):
 
     def __init__(self, settings: PerToken, dim: int, target_dim: int) -> None:
         super().__init__()
-        self.reads = "targets"
-        self.by_block = False
+        self.reads = settings.reads
+        self.by_block = settings.by_block
         widths = [dim, *[settings.dim] * (settings.layers - 1), target_dim]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):

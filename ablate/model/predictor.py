@@ -7,7 +7,7 @@ https://arxiv.org/abs/2404.08471).
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +21,15 @@ from ablate.model.transformer import Transformer, check_width
 from ablate.parts import AS_BEFORE
 
 MaskToken = Literal["learned", "zero", "noise"]
+Reads = Literal["context", "targets"]
 NOISE = 0.01  # its deviation in EAT and data2vec 2.0
 
 
 class Predictor(nn.Module, ABC):
     """Predicts the targets of patches from packed features."""
 
-    reads: Literal["context", "targets"]  # the places whose features it is given
-    by_block: bool  # it is asked for each target block by itself
+    reads: Reads
+    by_block: bool
 
     @abstractmethod
     def forward(self, features: Tensor, question: Question) -> Tensor:
@@ -41,6 +42,9 @@ class Predictor(nn.Module, ABC):
 
 class AbstractPredictor(ABC):
     """The settings of a predictor; subclasses are frozen keyword-only dataclasses."""
+
+    reads: ClassVar[Reads] = "context"  # the places whose features it is given
+    by_block: ClassVar[bool] = False  # it is asked for each target block by itself
 
     @abstractmethod
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
@@ -65,7 +69,7 @@ class Joint(AbstractPredictor):
         check_width(self.dim, self.heads, self.layers)
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
-        return TransformerPredictor(self, grid, dim, target_dim, by_block=False)
+        return TransformerPredictor(self, grid, dim, target_dim)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,8 @@ class PerTarget(AbstractPredictor):
 
     As in I-JEPA. A patch that lies in several blocks is predicted several times.
     """
+
+    by_block = True
 
     dim: int = 192
     layers: int = 6
@@ -86,24 +92,16 @@ class PerTarget(AbstractPredictor):
         check_width(self.dim, self.heads, self.layers)
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
-        return TransformerPredictor(self, grid, dim, target_dim, by_block=True)
+        return TransformerPredictor(self, grid, dim, target_dim)
 
 
 class TransformerPredictor(Predictor):
     """Context features and mask tokens, with positions, in one segment per question."""
 
-    def __init__(
-        self,
-        settings: Joint | PerTarget,
-        grid: Grid,
-        dim: int,
-        target_dim: int,
-        *,
-        by_block: bool,
-    ) -> None:
+    def __init__(self, settings: Joint | PerTarget, grid: Grid, dim: int, target_dim: int) -> None:
         super().__init__()
-        self.reads = "context"
-        self.by_block = by_block
+        self.reads = settings.reads
+        self.by_block = settings.by_block
         self.narrow = nn.Linear(dim, settings.dim)
         self.mask_embedding = mask_embedding(settings.mask_token, settings.dim)
         self.noisy = settings.mask_token == "noise"

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from ablate.model.stems import AbstractStem, Convolutional2D, Speech1D, Waveform
+from ablate.model.targets import Teacher
 from ablate.parts import Problem
+from ablate.workshop.mask_statistics import realised_shares
 from ablate.workshop.subjects import Trial
 
 Check = Callable[[Trial], Problem | None]
@@ -61,8 +63,120 @@ def _stem(trial: Trial) -> AbstractStem | None:
     return getattr(trial.encoder, "stem", None)
 
 
+def _features_of_dropped_patches(trial: Trial) -> Problem | None:
+    if trial.predictor.reads == "context" or _hidden(trial) == "replace":
+        return None
+    message = (
+        f"{_name(trial.predictor)} reads the features of hidden patches, and the encoder drops "
+        "them; give the encoder `hidden: replace`, or take another predictor"
+    )
+    return Problem(("predictor",), message)
+
+
+def _padding_of_a_full_grid(trial: Trial) -> Problem | None:
+    if trial.batching != "pad" or _hidden(trial) == "drop":
+        return None
+    message = (
+        "`pad` fills up what an encoder drops, and this one keeps every patch; use `pack`, or "
+        "give the encoder `hidden: drop`"
+    )
+    return Problem(("batching",), message)
+
+
+def _blocks_apart_for_an_objective_of_all(trial: Trial) -> Problem | None:
+    if not (trial.predictor.by_block and trial.objective.together):
+        return None
+    message = (
+        f"{_name(trial.objective)} compares all targets of a sample, and "
+        f"{_name(trial.predictor)} predicts each block by itself; use a predictor that is asked "
+        "for all at once, such as `ablate.model.predictor.Joint`"
+    )
+    return Problem(("objective",), message)
+
+
+def _clusters_without_their_objective(trial: Trial) -> Problem | None:
+    if trial.target.discrete == trial.objective.discrete:
+        return None
+    if trial.target.discrete:
+        way_out = "measures distances; use `ablate.model.objectives.CrossEntropy`"
+        message = f"the target is one of several clusters, and {_name(trial.objective)} {way_out}"
+    else:
+        way_out = "gives none; use `ablate.model.codebook.Codebook`"
+        message = f"{_name(trial.objective)} asks for clusters, and {_name(trial.target)} {way_out}"
+    return Problem(("objective",), message)
+
+
+def _summary_without_its_target(trial: Trial) -> Problem | None:
+    """The utterance loss needs a summary, a mean of the clip's targets, and a plain distance."""
+    objective, target = trial.objective, trial.target
+    if objective.utterance == 0:
+        return None
+    if not getattr(trial.encoder, "summary", False):
+        missing = f"{_name(trial.encoder)} has no summary; give it `summary: true` if it can have"
+    elif not isinstance(target, Teacher) or target.input != "full":
+        missing = "no target encoder sees the whole clip; use a Teacher of `input: full`"
+    elif objective.discrete or objective.together:
+        missing = f"{_name(objective)} cannot compare summaries; use a distance such as L2"
+    elif objective.reduction != "sample":
+        missing = "it is a mean over samples, and so must the rest be; use `reduction: sample`"
+    else:
+        return None
+    return Problem(("objective", "utterance"), f"{objective.utterance} asks for more: {missing}")
+
+
+def _too_few_to_tell_apart(trial: Trial) -> Problem | None:
+    if not trial.objective.together:
+        return None
+    try:
+        grid = trial.twin.grid
+        targets = realised_shares(trial.masker, grid)[1] * grid.size
+    except Exception:  # told where masks are tried; a stranger's may raise anything
+        return None
+    if targets >= 2:
+        return None
+    message = (
+        f"{_name(trial.objective)} tells a target from others of its sample, and the masker gives "
+        f"{targets:.1f} targets a sample on a grid of {grid}; ask for two at least"
+    )
+    return Problem(("objective",), message)
+
+
+def _more_layers_than_there_are(trial: Trial) -> Problem | None:
+    there = getattr(trial.encoder, "layers", None)
+    if not isinstance(trial.target, Teacher) or there is None or trial.target.layers == "all":
+        return None
+    if trial.target.layers <= there:
+        return None
+    message = f"{trial.target.layers} layers are to be averaged of an encoder that has {there}"
+    return Problem(("target", "layers"), message)
+
+
+def _one_clip_that_should_vary(trial: Trial) -> Problem | None:
+    if not trial.coupling or trial.budget.batch > 1:
+        return None
+    message = f"{trial.coupling} compares clips, and a batch holds one; take two at least"
+    return Problem(("budget", "batch"), message)
+
+
+def _hidden(trial: Trial) -> str:
+    """What an encoder makes of hidden patches, as its settings say."""
+    return getattr(trial.encoder, "hidden", "drop")
+
+
+def _name(part: object) -> str:
+    return type(part).__name__
+
+
 CHECKS: tuple[Check, ...] = (
     _rectangles_of_a_waveform,
     _stem_of_another_sound,
     _stem_of_another_shape,
+    _features_of_dropped_patches,
+    _padding_of_a_full_grid,
+    _blocks_apart_for_an_objective_of_all,
+    _clusters_without_their_objective,
+    _summary_without_its_target,
+    _too_few_to_tell_apart,
+    _more_layers_than_there_are,
+    _one_clip_that_should_vary,
 )

@@ -46,13 +46,17 @@ class Noise:
 def new_trainer(tmp_path: Path) -> Callable[..., Trainer]:
     """Makes trainers that differ in what is given."""
 
-    def make(encoder: Any = ViT(dim=16, layers=1, heads=2), **changes: Any) -> Trainer:  # noqa: B008
+    def make(
+        encoder: Any = ViT(dim=16, layers=1, heads=2),  # noqa: B008
+        target: Any = Teacher(),  # noqa: B008
+        **changes: Any,
+    ) -> Trainer:
         built = encoder.build(GRID, 16)
         initialise(built, 0, "encoder")
-        target = Teacher().build(built, GRID, 16)
-        predictor = Joint(dim=16, layers=1, heads=2).build(GRID, built.dim, target.dim)
+        goal = target.build(built, GRID, 16)
+        predictor = Joint(dim=16, layers=1, heads=2).build(GRID, built.dim, goal.dim)
         usual = {
-            "jepa": JEPA(built, predictor, target, 0),
+            "jepa": JEPA(built, predictor, goal, 0),
             "loader": Noise(),
             "patchifier": Rectangles(freq=4, time=4),
             "grid": GRID,

@@ -57,3 +57,34 @@ def test_a_budget_of_no_steps_is_refused():
 def test_a_batch_is_not_cut_into_more_parts_than_it_has_clips():
     with pytest.raises(ValueError, match="`accumulate` 5 cuts a batch of 4 clips"):
         Budget(steps=1, batch=4, accumulate=5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shares"),
+    [
+        ({}, [0.0, 0.25, 0.5, 0.75, 1.0]),
+        ({"momentum_schedule": "cosine"}, [0.0, (1 - 0.5**0.5) / 2, 0.5, (1 + 0.5**0.5) / 2, 1.0]),
+        ({"momentum_horizon": 0.5}, [0.0, 0.5, 1.0, 1.0, 1.0]),
+        ({"momentum_horizon": 2.0}, [0.0, 0.125, 0.25, 0.375, 0.5]),
+    ],
+)
+def test_the_momentum_moves_from_its_first_value_to_its_last(settings, shares):
+    found = [Optimizer(momentum=(0.9, 1.0), **settings).momentum_at(step, 5) for step in range(5)]
+    assert found == pytest.approx([0.9 + 0.1 * share for share in shares])
+
+
+def test_a_constant_momentum_stands_still():
+    constant = Optimizer(momentum=(0.99, 0.99), momentum_schedule="constant")
+    assert {constant.momentum_at(step, 9) for step in range(9)} == {0.99}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"momentum_schedule": "constant"}, "one value, written twice"),
+        ({"momentum_horizon": 0.0}, "`momentum_horizon`"),
+    ],
+)
+def test_an_impossible_momentum_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Optimizer(**settings)
