@@ -1,5 +1,7 @@
 """Predictors: what each sees, and that no batch changes what a sample is told."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -7,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import maskers
-from ablate.chance import generator
+from ablate.chance import Chance, generator
 from ablate.model.codebook import Codebook
 from ablate.model.convolutional import Convolutional
 from ablate.model.cross_attention import CrossAttention
@@ -128,6 +130,26 @@ def test_blocks_of_a_per_target_predictor_do_not_see_each_other(bench):
         patches, mask, valid = batch.one(sample)
         alone = jepa(patches, Mask(mask.context, mask.targets[:, block : block + 1]), valid)
         assert torch.allclose(answer, alone.predicted, atol=1e-5)
+
+
+def test_every_block_lies_in_its_own_sample(bench):
+    jepa, batch = bench.jepa(Teacher(), PerTarget(**WIDTH)), bench.batch()
+    blocks = jepa(batch.patches, batch.mask, batch.valid).question.blocks
+    samples = batch.mask.targets.any(dim=-1).nonzero()[:, 0]
+    lengths = torch.tensor(blocks.segments.lengths)
+    assert torch.equal(blocks.owner, samples.repeat_interleave(lengths))
+
+
+@pytest.mark.parametrize("name", ["joint", "cross attention", "convolutional, learned"])
+def test_noise_is_drawn_again_for_every_step_and_a_learned_token_is_not(bench, name):
+    for token, same in (("learned", True), ("noise", False)):
+        settings = replace(PREDICTORS[name], mask_token=token)
+        jepa, batch = bench.jepa(Teacher(), settings), bench.batch()
+        one, other = (
+            jepa(batch.patches, batch.mask, batch.valid, chance=Chance(0, step)).predicted
+            for step in (1, 2)
+        )
+        assert torch.equal(one, other) is same
 
 
 def test_targets_of_a_joint_predictor_do_see_each_other(bench):

@@ -40,12 +40,15 @@ NORMS = {
 @pytest.mark.parametrize("layers", [1, 2, "all"])
 @pytest.mark.parametrize("seen", ["full", "targets"])
 def test_a_teacher_equals_its_layers_averaged_clip_by_clip(bench, seen, layers, normalise):
-    jepa, batch = bench.jepa(Teacher(input=seen, layers=layers, normalise=normalise)), bench.batch()
+    teacher = Teacher(input=seen, layers=layers, normalise=normalise)
+    encoder = ViT(dim=16, layers=3, heads=2)
+    jepa, batch = bench.jepa(teacher, encoder=encoder), bench.batch()
     for sample, target in enumerate(told(jepa, batch)):
         _, mask, valid = batch.one(sample)
         part = mask.target_union if seen == "targets" else valid
         made = encoded(jepa, batch, sample, part)
-        tokens = made.tokens if layers == 1 else (made.layers[-2] + made.layers[-1]) / 2
+        averaged = torch.stack(made.layers[{1: 2, 2: 1, "all": 0}[layers] :]).mean(dim=0)
+        tokens = made.tokens if layers == 1 else averaged
         expected = NORMS[normalise](tokens[mask.target_union[part]])
         assert torch.allclose(target, expected, atol=1e-4)
 
