@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import design_section, sweep_section
+from ablate import design_section, limits_section, sweep_section
 from ablate.design_section import Design
+from ablate.limits_section import Limits
 from ablate.suggestion import did_you_mean
 from ablate.sweep_section import Sweep
 from ablate.text import Node, spelled
@@ -23,6 +24,7 @@ KEYS = (
     "tasks",
     "score",
     "report",
+    "limits",
     "slurm",
 )
 SETTINGS = (  # what a trial is made of; the seed is added to each
@@ -84,6 +86,7 @@ class Study:
     design: Design = field(default_factory=Design)  # which combinations of levels there are
     title: str = ""  # the first line of the file's first comment
     source: str = ""  # the file as it is, with the overrides behind it
+    limits: Limits = field(default_factory=Limits)  # the most that it may take
     sweep: Sweep | None = None  # what is tuned before the seeds are trained
 
 
@@ -106,6 +109,7 @@ def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str
         report=_report(text, problems),
         tree=text,
         design=design_section.check(text, factors, problems),
+        limits=_limits(text, problems),
         sweep=_sweep(text, factors, seeds, problems),
     )
 
@@ -248,6 +252,13 @@ def _probes(text: Node, problems: list[str]) -> dict[str, dict[str, Any]]:
             problems.append(f"{probe.place}: {problem}")
     settings: dict[str, dict[str, Any]] = {n: probe.plain() for n, probe in node.children.items()}
     return settings if tasks is None else {n: {"tasks": tasks, **s} for n, s in settings.items()}
+
+
+def _limits(text: Node, problems: list[str]) -> Limits:
+    if "limits" in text.children and "sweep" in text.children:
+        problem = "`limits` does not count a sweep's points; use `sweep.trials` and `sweep.minutes`"
+        problems.append(f"{text.children['limits'].place}: {problem}")
+    return limits_section.check(text, problems)
 
 
 def _score(text: Node, probes: dict[str, Any], problems: list[str]) -> str:

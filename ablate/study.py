@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ablate import config
+from ablate import config, forecast
 from ablate.designing import trials as design
 from ablate.files import write_json
 from ablate.launching import ledger, overview
@@ -82,8 +82,9 @@ def run(
                 return DONE
             _draw_gallery(planned, pool, folders, console)
             write_json(folders.reports / study.name / "plan.json", planned.plan)
+            found = planned.backlog(folders.runs, retry_failed=retry_failed)
+            forecast.check(study.limits, planned.plan, found, folders.runs)
             if site is not None and (where.dry_run or not where.watch):
-                found = planned.backlog(folders.runs, retry_failed=retry_failed)
                 jobs = found.jobs(folders.runs, planned.plan["probes"])
                 for line in hand_over(site, jobs, where):
                     say(console, line)
@@ -119,8 +120,10 @@ def show(
         for line in (
             *overview.describe(planned.plan, found),
             *overview.preview(planned.plan, folders.runs),
+            *forecast.describe(planned.plan, found, folders.runs),
         ):
             say(console, line)
+        forecast.check(study.limits, planned.plan, found, folders.runs)
         return DONE
 
     return ended(act, again=["ablate", "plan", str(file), *overrides])

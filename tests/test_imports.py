@@ -15,7 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
     ("study", "bench", "zoo", "study_schema", "starter"),
     ("bench_steps",),
     ("dashboard", "board"),
-    ("prepared",),
+    ("prepared", "forecast"),
     ("cluster_tuning",),
     ("tuning",),
     ("sweeping",),
@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
     ("designing",),
     ("config",),
     ("schema",),
-    ("sweep_section", "design_section"),
+    ("sweep_section", "design_section", "limits_section"),
     ("space",),
     ("text", "confounds"),
     ("trial",),  # a process border lies above this line

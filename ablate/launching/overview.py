@@ -153,15 +153,19 @@ def changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 def disk(trials: Sequence[Mapping[str, Any]], runs: Path) -> str:
     """Says what the run folders will take when all is done, and one run while it is trained."""
-    kept = [trial["parameters"]["encoder"] * BYTES_PER_NUMBER + LOG_BYTES for trial in trials]
     trained = [2 * t["parameters"]["encoder"] + t["parameters"]["predictor"] for t in trials]
     most = max(trained) * BYTES_PER_NUMBER * STATES_KEPT
     there = next(folder for folder in (runs, *runs.absolute().parents) if folder.is_dir())
     free = disk_usage(there).free
     return (
-        f"disk: {size(sum(kept))} when all is done, {size(most)} more per worker "
+        f"disk: {size(kept_bytes(trials))} when all is done, {size(most)} more per worker "
         f"while it trains; {size(free)} free in {runs}"
     )
+
+
+def kept_bytes(trials: Sequence[Mapping[str, Any]]) -> int:
+    """Returns the bytes of the run folders when all is done."""
+    return sum(trial["parameters"]["encoder"] * BYTES_PER_NUMBER + LOG_BYTES for trial in trials)
 
 
 def variant(trial: Mapping[str, Any]) -> str:

@@ -1,0 +1,106 @@
+"""What a study will take and what it will be able to see, told before anything is spent."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import fmean, variance
+from typing import Any
+
+from ablate.launching import ledger
+from ablate.launching.backlog import Backlog
+from ablate.launching.endings import OverBudgetError
+from ablate.launching.overview import kept_bytes
+from ablate.limits_section import Limits
+
+Plan = Mapping[str, Any]
+MORE_SEEDS = 2  # of which is said what they would buy
+LEAST_SEEDS = 2  # fewer have no spread
+
+
+def describe(plan: Plan, found: Backlog, runs: Path) -> list[str]:
+    """Says how long it will take, where that is known, and which differences would be seen."""
+    lines = []
+    if found.trainings and (hours := expected_hours(plan, found, runs)) is not None:
+        lines.append(f"about {hours:.2g} hours of training, as long as its done trials took")
+    return [*lines, *_seen(plan, runs)]
+
+
+def expected_hours(plan: Plan, found: Backlog, runs: Path) -> float | None:
+    """Returns hours of training that are left, by the mean of what is done; None without any."""
+    entries = [ledger.entry(runs / trial["fingerprint"]) for trial in plan["trials"]]
+    seconds = [entry.seconds for entry in entries if entry.state == "done" and entry.seconds]
+    return len(found.trainings) * fmean(seconds) / 3600 if seconds else None
+
+
+def check(limits: Limits, plan: Plan, found: Backlog, runs: Path) -> None:
+    """Raises `OverBudgetError` where what is left to do is more than a study's limits."""
+    wanted = {
+        "trials": float(len(found.trainings)),
+        "hours": expected_hours(plan, found, runs),
+        "disk_gb": kept_bytes(plan["trials"]) / 1e9,
+    }
+    problems = [
+        f"`limits.{name}` is {limit:g}, and the study would take {value:.3g}"
+        for name, value in wanted.items()
+        if (limit := getattr(limits, name)) is not None and value is not None and value > limit
+    ]
+    if problems:
+        raise OverBudgetError("; ".join(problems))
+
+
+def _seen(plan: Plan, runs: Path) -> list[str]:
+    """Says the smallest difference that the seeds can show, and what more would buy."""
+    from ablate.reporting.power import detectable_difference  # scipy: only for who plans
+
+    seeds = len(plan["seeds"])
+    family = sum(len(levels) - 1 for levels in plan["factors"].values())
+    if seeds < LEAST_SEEDS or not family:
+        return []
+    spread, alpha = measured_spread(plan, runs), plan["report"]["alpha"]
+
+    def least(count: int) -> float:
+        return detectable_difference(spread or 1.0, count, alpha=alpha, family=family)
+
+    unit = "points" if spread else "standard deviations of a paired difference"
+    line = (
+        f"{seeds} seeds see a difference of {least(seeds):.2g} {unit} in 4 of 5 studies, "
+        f"{seeds + MORE_SEEDS} one of {least(seeds + MORE_SEEDS):.2g}"
+    )
+    known = f"spread of {spread:.2g} points over the seeds that are done" if spread else ""
+    return [f"{line} ({known or 'no two seeds are done, so the spread is not known'})"]
+
+
+def measured_spread(plan: Plan, runs: Path) -> float | None:
+    """Returns the standard deviation over seeds of paired differences, pooled over contrasts.
+
+    Of validation scores; None before two seeds of some contrast are done.
+    """
+    variances, freedom = 0.0, 0
+    for differences in _differences(plan, runs):
+        if len(differences) >= LEAST_SEEDS:
+            variances += variance(differences) * (len(differences) - 1)
+            freedom += len(differences) - 1
+    return math.sqrt(variances / freedom) or None if freedom else None
+
+
+def _differences(plan: Plan, runs: Path) -> Iterator[list[float]]:
+    """Yields, of each level within each combination, its differences to the baseline's level."""
+    probe, pooling = plan["probes"][plan["score"]["probe"]], plan["score"]["pooling"]
+    scores: dict[tuple[tuple[tuple[str, str], ...], int], float] = {}
+    for trial in plan["trials"]:
+        folder = runs / trial["fingerprint"]
+        if folder.is_dir():
+            value = ledger.score(folder, probe, pooling, part="valid")
+            if value is not None:
+                scores[tuple(trial["levels"].items()), trial["seed"]] = value
+    for factor, against in plan["baseline"].items():
+        for levels in dict.fromkeys(levels for levels, _ in scores):
+            own = dict(levels)
+            if own.get(factor, against) == against:
+                continue
+            other = tuple((name, against if name == factor else own[name]) for name in own)
+            yield [
+                scores[levels, seed] - scores[other, seed]
+                for seed in plan["seeds"]
+                if (levels, seed) in scores and (other, seed) in scores
+            ]
