@@ -13,10 +13,9 @@ SINGLE = ("gp", "cmaes")  # samplers of one objective
 SCORE = "score"
 COSTS = ("cost.steps", "cost.clips", "cost.flops", "cost.seconds", "cost.context_tokens")
 FIRST_SEED = 1000  # of the seeds to tune on, where only their number is written
-PRUNER = (
-    "`sweep.pruner` must be `none`: a trial is probed only at its end, so there is nothing to "
-    "judge it by before; shorten `budget.steps` instead"
-)
+PRUNERS = ("none", "median", "asha", "hyperband", "wilcoxon")
+RUNGS = (0.25, 0.5)  # shares of the steps at which points are judged, where none are written
+LEAST_SEEDS = 4  # below them the Wilcoxon test cannot tell anything apart
 
 
 class SweepError(RuntimeError):
@@ -31,6 +30,8 @@ class Sweep:
     only: dict[str, Space] = field(default_factory=dict)  # label -> what it alone may turn
     per: tuple[str, ...] = ()  # factors; each combination of their levels is tuned alike
     sampler: str = "tpe"
+    pruner: str = "none"
+    rungs: tuple[float, ...] = ()  # shares of the steps at which points are judged, too
     trials: int = 20  # points per combination
     seeds: tuple[int, ...] = (FIRST_SEED,)  # to tune on; none of them enters the verdict
     objectives: tuple[str, ...] = (SCORE,)
@@ -70,6 +71,7 @@ class _Reader:
             "per": self._per,
             "sampler": self._sampler,
             "pruner": self._pruner,
+            "rungs": self._rungs,
             "trials": lambda node: self._count("trials", node),
             "workers": lambda node: self._count("workers", node),
             "seeds": self._seeds_of,
@@ -83,7 +85,8 @@ class _Reader:
                 found[key] = readers[key](child)
             else:
                 self._refuse(child, f"unknown key `{key}` of `sweep`{did_you_mean(key, readers)}")
-        found.pop("pruner", None)
+        if found.get("pruner", "none") not in ("none", "wilcoxon"):
+            found.setdefault("rungs", RUNGS)
         if "space" not in self._node.children:
             self._refuse(self._node, "`sweep.space` is missing: the settings to turn")
         sweep = Sweep(**found)
@@ -117,9 +120,21 @@ class _Reader:
             self._refuse(node, f"there is no sampler `{node.value}`{known}")
         return str(node.value)
 
-    def _pruner(self, node: Node) -> None:
-        if node.value not in (None, "none"):
-            self._refuse(node, f"{PRUNER}; got {node.plain()!r}")
+    def _pruner(self, node: Node) -> str:
+        if node.value not in (None, *PRUNERS):
+            known = did_you_mean(str(node.value), PRUNERS)
+            self._refuse(node, f"there is no pruner `{node.value}`{known}")
+        return str(node.value or "none")
+
+    def _rungs(self, node: Node) -> tuple[float, ...]:
+        value = node.plain()
+        shares = value if isinstance(value, list) else [value]
+        real = all(type(share) in (int, float) and 0 < share < 1 for share in shares)
+        if not real or not shares or sorted(set(shares)) != shares:
+            rule = "must list shares of the steps, rising, above 0 and below 1"
+            self._refuse(node, f"`sweep.rungs` {rule}; got {value!r}")
+            return RUNGS
+        return tuple(map(float, shares))
 
     def _count(self, key: str, node: Node) -> int:
         count = node.value
@@ -184,6 +199,12 @@ class _Reader:
             if hidden:
                 problem = f"`sweep.space.{key}` would replace the levels of factor `{hidden[0]}`"
                 self._refuse(dimension.node, f"{problem}; turn something inside or beside it")
+        if len(sweep.objectives) > 1 and sweep.pruner != "none":
+            problem = f"pruner `{sweep.pruner}` knows one objective; leave it out"
+            self._refuse(self._node, f"{problem}; got {', '.join(sweep.objectives)}")
+        if sweep.pruner == "wilcoxon" and len(sweep.seeds) < LEAST_SEEDS:
+            problem = f"pruner `wilcoxon` compares seeds; {len(sweep.seeds)} cannot tell anything"
+            self._refuse(self._node, f"{problem} apart: `sweep.seeds: {LEAST_SEEDS}` or more")
         if len(sweep.objectives) > 1 and sweep.sampler in SINGLE:
             problem = f"sampler `{sweep.sampler}` knows one objective; use `tpe` or `nsga2`"
             self._refuse(self._node, f"{problem}; got {', '.join(sweep.objectives)}")

@@ -42,7 +42,8 @@ def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
             return plan(request["trials"], request["probes"], cache, emit, inner=inner)
         case "run":
             folder, device = Path(request["folder"]), torch.device(request["device"])
-            return run(folder, request["probes"], device, cache, emit, stop)
+            until = request.get("until")
+            return run(folder, request["probes"], device, cache, emit, stop, until=until)
         case "gallery":
             return draw_gallery(Path(request["folder"]), request["trials"], cache)
         case "board":

@@ -124,10 +124,15 @@ def results(tuned: list[Tuned]) -> list[str]:
     for found in tuned:
         params = ", ".join(f"{name} {_rounded(value)}" for name, value in found.best.params.items())
         count = f"best of {found.num_tried} points"
-        failed = f" ({found.num_failed} failed)" if found.num_failed else ""
+        ends = {"pruned": found.num_pruned, "failed": found.num_failed}
+        told = ", ".join(f"{count} {end}" for end, count in ends.items() if count)
+        failed = f" ({told})" if told else ""
         score = (found.best.values or (float("nan"),))[0]
         label = found.combination.label
         lines.append(f"{label}: {count}{failed}: validation score {score:.1f} with {params}")
+        for rung, (correlation, points) in found.fidelity.items():
+            ranked = f"at {rung} % of the steps {points} points rank as at their end"
+            lines.append(f"  {ranked} with a Spearman correlation of {correlation:.2f}")
     return lines
 
 
@@ -185,7 +190,9 @@ def _told(tuned: Tuned) -> dict[str, Any]:
         "params": dict(tuned.best.params),
         "valid": (tuned.best.values or (None,))[0],
         "points": tuned.num_tried,
+        "pruned": tuned.num_pruned,
         "failed": tuned.num_failed,
+        "fidelity": tuned.fidelity,
         "runs": list(tuned.best.facts.get("runs", ())),
     }
 

@@ -101,6 +101,43 @@ def test_a_sweep_without_factors_holds_the_tuned_against_the_baseline(desk: Path
     assert len(plan()["trials"]) == 4
 
 
+PRUNED = ("sweep.pruner=median", "sweep.trials=12", "budget.steps=100")
+
+
+def test_a_hopeless_point_is_given_up_at_a_rung_and_counts_as_tried(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*PRUNED) == study.DONE
+    for found in plan()["sweep"]:
+        assert found["points"] == 12
+        assert 1 <= found["pruned"] <= 8  # the first four meet no median
+        [correlation, points] = found["fidelity"]["25"]
+        assert points == 12 - found["pruned"]
+        assert correlation == pytest.approx(1)  # the stand-in scores a rung as the end
+    said = capsys.readouterr().out
+    assert "at 50 % of the steps" in said
+    assert "pruned at 25 % of the steps" in "".join(
+        record.read_text() for record in Path("runs").glob("*/run.json")
+    )
+
+
+def test_what_was_pruned_stays_so_in_a_journal_that_is_rebuilt(desk: Path) -> None:
+    run(*PRUNED)
+    before, runs = plan()["sweep"], sorted(Path("runs").glob("*/trainings"))
+    trained = [path.read_text() for path in runs]
+    Path("reports/tuned/optuna.journal").unlink()
+    assert run(*PRUNED) == study.DONE
+    assert plan()["sweep"] == before
+    assert [path.read_text() for path in runs] == trained
+
+
+def test_the_wilcoxon_pruner_judges_after_each_seed(desk: Path) -> None:
+    text = STUDY.replace("seeds: 2\n", "seeds: [1, 2]\n")
+    Path("study.yaml").write_text(text)
+    assert run("sweep.pruner=wilcoxon", "sweep.seeds=6", "sweep.trials=8") == study.DONE
+    assert sum(found["pruned"] for found in plan()["sweep"]) >= 1
+
+
 def test_a_second_time_nothing_is_trained(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run()
     before = sorted(Path("runs").glob("*"))
@@ -121,7 +158,9 @@ def test_a_point_that_is_refused_is_told_with_its_reason(
     ("override", "said"),
     [
         ("sweep.sampler=tpee", "there is no sampler `tpee` (did you mean `tpe`?)"),
-        ("sweep.pruner=median", "`sweep.pruner` must be `none`: a trial is probed only at its end"),
+        ("sweep.pruner=mediann", "there is no pruner `mediann` (did you mean `median`?)"),
+        ("sweep.pruner=wilcoxon", "pruner `wilcoxon` compares seeds; 1 cannot tell anything apart"),
+        ("sweep.rungs=[0.5, 0.25]", "`sweep.rungs` must list shares of the steps, rising"),
         ("sweep.space={optimizr.rate: [1, 2]}", "`optimizr.rate` is no setting of a trial"),
         ("sweep.space={masker: {a: {type: A}}}", "would replace the levels of factor `masker`"),
         ("sweep.space={budget.steps: {low: 2, high: 1}}", "has low 2 and high 1"),

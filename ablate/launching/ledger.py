@@ -11,7 +11,7 @@ from ablate.files import write_json
 from ablate.holding import held as held
 from ablate.holding import is_held as is_held
 
-State = Literal["planned", "running", "preempted", "stale", "done", "failed", "cancelled"]
+State = Literal["planned", "running", "preempted", "pruned", "stale", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
 FAILURES = ("oom", "nan", "timeout", "node", "error")  # how the reason of a failure begins
 ENDED = ("preempted", "done", "failed", "cancelled")  # as the run's own process wrote it
@@ -72,6 +72,13 @@ def close(folder: Path, state: State, reason: str) -> None:
     record = find_json(folder / "run.json") or {}
     if record.get("state") not in ENDED:
         write_json(folder / "run.json", {**record, "state": state, "reason": reason})
+
+
+def prune(folder: Path, reason: str) -> None:
+    """Marks a run that a sweep has given up; who wants it still goes on from where it paused."""
+    record = find_json(folder / "run.json") or {}
+    if record.get("state") == "preempted":
+        write_json(folder / "run.json", {**record, "state": "pruned", "reason": reason})
 
 
 def missing_probes(folder: Path, probes: Mapping[str, Mapping[str, Any]]) -> list[str]:

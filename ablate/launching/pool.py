@@ -32,6 +32,7 @@ class Job:
     folder: Path
     title: str  # for people
     probes: Mapping[str, Any]
+    until: int | None = None  # a step to pause at, and to be scored
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Outcome:
     """How a job ended."""
 
     job: Job
-    state: Literal["done", "failed", "preempted", "cancelled"]
+    state: Literal["done", "failed", "preempted", "paused", "cancelled"]
     reason: str | None = None
     trained: bool = False
     probed: tuple[str, ...] = ()
@@ -206,6 +207,7 @@ class Pool:
             "probes": job.probes,
             "device": self._devices[index],
             "cache": str(self._cache),
+            "until": job.until,
         }
         started = time.monotonic()
         try:

@@ -76,6 +76,8 @@ class Watch:
     def finished(self, worker: int, outcome: Outcome) -> None:
         """Says how a job ended."""
         self._clear(worker)
+        if outcome.state == "paused":
+            return  # to be judged; it goes on, or is given up
         self._ended += 1
         self._bars.update(self._all, completed=self._ended)
         counted = f"[{self._ended}/{self._total}]"

@@ -12,20 +12,21 @@ from filelock import FileLock
 
 from ablate.launching import ledger
 from ablate.launching.backlog import TRIAL
-from ablate.launching.pool import Job, Outcome, Seat
+from ablate.launching.pool import Job, Seat
 from ablate.launching.worker import WorkerDiedError
 from ablate.space import Change, Point, Space, Tried, applied, draw
 from ablate.sweep_section import Sweep, SweepError
 from ablate.sweeping import memory
 from ablate.sweeping.presence import Presence
+from ablate.sweeping.pruners import fidelity, make_pruner
 from ablate.sweeping.search import Search
 from ablate.sweeping.storage import close_storage, open_storage
+from ablate.sweeping.tryout import Tryout
 from ablate.text import Node
 
 BEAT_SECONDS = 1.0  # between looks whether a beat is due
 WAIT_SECONDS = 0.5  # for points that other workers are at
 OPEN_SECONDS = 60.0  # while another process makes the storage
-LEFT = ("preempted", "cancelled")
 
 
 class NothingScoredError(SweepError):
@@ -53,7 +54,9 @@ class Tuned:
     combination: Combination
     best: Tried
     num_tried: int
+    num_pruned: int
     num_failed: int
+    fidelity: dict[str, tuple[float, int]]  # rung -> rank correlation with the end, of how many
 
     @property
     def changes(self) -> list[Change]:
@@ -133,7 +136,9 @@ class Desk:
                 problems.append(f"{problem}: {reasons or 'none was tried in time'}")
                 continue
             best = max(scored, key=lambda point: (point.values or (0.0,))[0])
-            chosen.append(Tuned(combination, best, least, least - len(scored)))
+            pruned = sum("pruned" in point.facts for point in points[:least])
+            failed = least - len(scored) - pruned
+            chosen.append(Tuned(combination, best, least, pruned, failed, fidelity(points)))
         if problems:
             raise NothingScoredError("\n".join(problems))
         return chosen
@@ -159,7 +164,7 @@ class Desk:
 
     def _open(self, file: Path) -> list[Search]:
         self.storage = open_storage(self._sweep.storage, file)
-        searches = []
+        searches, percents = [], [round(100 * share) for share in self._sweep.rungs]
         for combination in self._combinations:
             # two processes that begin at once must not both rebuild it
             with FileLock(file.with_name(f".{file.name}.open"), timeout=OPEN_SECONDS):
@@ -169,6 +174,7 @@ class Desk:
                     space=combination.space,
                     trials=self._sweep.trials,
                     sampler=self._sweep.sampler,
+                    pruner=make_pruner(self._sweep.pruner, percents),
                     objectives=self._sweep.objectives,
                     presence=self._presence,
                 )
@@ -193,23 +199,19 @@ class Desk:
             return
         names = [entry["fingerprint"] for entry in answer["trials"]]
         memory.remember(self._folders.runs, search.name, point, names)
-        folders = [self._folders.runs / name for name in names]
-        for seed, entry, folder in zip(self._sweep.seeds, answer["trials"], folders, strict=True):
+        jobs = []
+        for seed, entry in zip(self._sweep.seeds, answer["trials"], strict=True):
+            folder = self._folders.runs / entry["fingerprint"]
             ledger.prepare(folder, kind=TRIAL, settings=entry["settings"])
             title = f"{combination.label}, point {point.number}, seed {seed}"
-            outcome = seat.run(Job(folder, title, self._plan["probes"]))
-            if _is_lost(outcome):
-                search.give_back(point, outcome.reason or outcome.state)
-                return
-            if outcome.state != "done":
-                break
-        values, reason = memory.worth(folders, self._probe, self._pooling, self._sweep.objectives)
-        if values is None:
-            search.fail(point, reason or "no score")
-        else:
-            search.tell(point, values, memory.facts(folders))
-
-
-def _is_lost(outcome: Outcome) -> bool:
-    died = (outcome.reason or "").startswith("worker died")
-    return outcome.state in LEFT or (outcome.state == "failed" and died)
+            jobs.append(Job(folder, title, self._plan["probes"]))
+        Tryout(
+            sweep=self._sweep,
+            search=search,
+            point=point,
+            seat=seat,
+            jobs=jobs,
+            steps=answer["trials"][0]["settings"]["budget"]["steps"] if self._sweep.rungs else 0,
+            probe=self._probe,
+            pooling=self._pooling,
+        ).run()

@@ -1,7 +1,7 @@
 """What was asked of a run, written beside it: from this a storage that is lost is rebuilt."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,17 +10,28 @@ from ablate.files import write_json
 from ablate.launching import ledger
 from ablate.space import Point, Tried
 
+TOLD = ("rungs", "pruned")
 Record = tuple[dict[str, str], Tried]  # distributions, and what became of the point
 
 
-def remember(runs: Path, search: str, point: Point, fingerprints: Sequence[str]) -> None:
-    """Writes down, in each run of a point, which point of which search it is."""
+def remember(
+    runs: Path,
+    search: str,
+    point: Point,
+    fingerprints: Sequence[str],
+    told: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes down, in each run of a point, which point of which search it is.
+
+    What may be `told` beside: scores at `rungs`, and why the point was `pruned`.
+    """
     content = {
         "search": search,
         "number": point.number,
         "params": point.params,
         "distributions": point.distributions,
         "runs": list(fingerprints),
+        **(told or {}),
     }
     key = hashlib.sha256(f"{search} {point.number}".encode()).hexdigest()[:10]
     for fingerprint in fingerprints:
@@ -43,8 +54,15 @@ def recall(
             continue  # it was lost with a process, and asked for again
         folders = [runs / name for name in asked["runs"]]
         values, reason = worth(folders, probe, pooling, objectives)
-        if values is not None or any(ledger.entry(folder).state == "failed" for folder in folders):
-            tried = Tried(number, asked["params"], values, reason, facts(folders))
+        told = {key: asked[key] for key in TOLD if key in asked}
+        if "pruned" in told:
+            facts_then = {**facts(folders), **told}
+            tried = Tried(number, asked["params"], None, told["pruned"], facts_then)
+            records.append((asked["distributions"], tried))
+        elif values is not None or any(
+            ledger.entry(folder).state == "failed" for folder in folders
+        ):
+            tried = Tried(number, asked["params"], values, reason, {**facts(folders), **told})
             records.append((asked["distributions"], tried))
     return records
 

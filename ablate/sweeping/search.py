@@ -13,12 +13,14 @@ from typing import Any
 
 import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ablate.space import Dimension, Point, Range, Space, Tried, draw, every, size
 from ablate.sweeping.presence import Presence, is_gone
+from ablate.sweeping.pruners import rungs_of
 from ablate.sweeping.samplers import KeyedSampler
 
 PATIENCE_SECONDS = 60.0  # after which a process whose counter stands still is taken for dead
@@ -38,6 +40,7 @@ class Search:
         space: Space,
         trials: int,
         sampler: str = "tpe",
+        pruner: BasePruner | None = None,
         seed: int = 0,
         objectives: Sequence[str] = ("score",),
         presence: Presence,
@@ -52,7 +55,11 @@ class Search:
         self._chance = KeyedSampler("random", seed)
         directions = [_direction(objective) for objective in objectives]
         self.study = optuna.create_study(
-            storage=storage, study_name=name, directions=directions, load_if_exists=True
+            storage=storage,
+            study_name=name,
+            directions=directions,
+            load_if_exists=True,
+            pruner=pruner or optuna.pruners.NopPruner(),
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -95,6 +102,20 @@ class Search:
     def fail(self, point: Point, reason: str) -> None:
         """Says that a point has no value, and why. It counts as tried."""
         self._end(point.number, TrialState.FAIL, {"reason": reason})
+
+    def is_hopeless(self, point: Point, at: int, value: float) -> bool:
+        """Says what a point was worth on its way; tells whether it is not worth going on."""
+        number = self._id(point.number)
+        try:
+            self._storage.set_trial_intermediate_value(number, at, value)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return False  # it was taken for lost meanwhile
+        trial = self._storage.get_trial(number)
+        return self.study.pruner.prune(optuna.pruners._filter_study(self.study, trial), trial)
+
+    def prune(self, point: Point, reason: str, facts: Mapping[str, Any]) -> None:
+        """Says that a point was given up. It counts as tried."""
+        self._end(point.number, TrialState.PRUNED, {**facts, "reason": reason})
 
     def give_back(self, point: Point, reason: str) -> None:
         """Leaves a point to others."""
@@ -141,11 +162,12 @@ class Search:
         if self._all():
             return
         for distributions, tried in records:
-            done = tried.values is not None
             reason = {"reason": tried.reason} if tried.reason else {}
+            pruned = TrialState.PRUNED if "pruned" in tried.facts else TrialState.FAIL
             trial = optuna.create_trial(
-                state=TrialState.COMPLETE if done else TrialState.FAIL,
+                state=TrialState.COMPLETE if tried.values is not None else pruned,
                 values=tried.values,
+                intermediate_values={int(k): v for k, v in rungs_of(tried).items()},
                 params=dict(tried.params),
                 distributions={k: json_to_distribution(v) for k, v in distributions.items()},
                 user_attrs={**tried.facts, **reason},
@@ -183,13 +205,17 @@ class Search:
         values: Sequence[float] | None = None,
     ) -> bool:
         """Ends a trial once, whoever comes first; tells whether it was us."""
-        trial = self._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+        trial = self._id(number)
         try:
             for key, value in facts.items():
                 self._storage.set_trial_user_attr(trial, key, value)
             return self._storage.set_trial_state_values(trial, state, values)
         except optuna.exceptions.UpdateFinishedTrialError:
             return False
+
+    def _id(self, number: int) -> int:
+        study = self.study._study_id
+        return self._storage.get_trial_id_from_study_id_trial_number(study, number)
 
 
 def _is_void(trial: FrozenTrial) -> bool:

@@ -15,6 +15,10 @@ class StoppedError(Exception):
     """A training was told to stop, and has saved all that it needs to go on."""
 
 
+class PausedError(Exception):
+    """A training has come to the step that it was asked to pause at, and has saved itself."""
+
+
 class Stop:
     """Whether this process was told to stop. One per process, made by its entry point."""
 

@@ -26,7 +26,7 @@ from ablate.training.meter import CollapsedError, Cost, Counts, DivergedError, L
 from ablate.training.optimizer import Budget, Optimizer, ScheduledAdamW
 from ablate.training.progress import Progress
 from ablate.training.schedules import ramp
-from ablate.training.stopping import Stop, StoppedError
+from ablate.training.stopping import PausedError, Stop, StoppedError
 
 LOG_EVERY = 50  # steps
 REFERENCE_CLIPS = 64  # at most, on which the features' health is measured
@@ -68,6 +68,7 @@ class Trainer:
     ranks: Ranks
     checkpoints: Checkpoints
     stop: Stop
+    until: int | None = None  # a step to pause at
 
     def train(
         self,
@@ -80,8 +81,8 @@ class Trainer:
 
         Now and then `on_log` is given a report, and `on_mask` the number of steps taken and what
         the last one saw. Raises `DivergedError` when the loss is not finite, `CollapsedError`
-        when the features collapse and that is to end it, and `StoppedError` when told to stop,
-        after saving its state.
+        when the features collapse and that is to end it, and, after saving its state,
+        `StoppedError` when told to stop and `PausedError` at the step to pause at.
         """
         progress = self.begin(saved)
         for step in range(progress.cost.steps, self.budget.steps):
@@ -235,7 +236,8 @@ class Trainer:
         """Saves where it is time to, or where some rank was told to stop."""
         done, steps = progress.cost.steps, self.budget.steps
         told = self.stop.signal or 0
-        due = self.checkpoints.due and done < steps
+        paused = done == self.until
+        due = (paused or self.checkpoints.due) and done < steps
         every = self.ranks.gather([told, due])
         told, due = max(told for told, _ in every), bool(every[0][1])
         if told or due:
@@ -244,6 +246,8 @@ class Trainer:
             self.checkpoints.save(done, progress.state())
         if told:
             raise StoppedError(f"{signal.Signals(told).name} at step {done} of {steps}")
+        if paused and done < steps:
+            raise PausedError(f"paused at step {done} of {steps}")
 
     def _momentum(self, step: int) -> float:
         return self.optimizer.momentum_at(step, self.budget.steps)

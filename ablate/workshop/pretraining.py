@@ -14,7 +14,7 @@ from ablate.training.distributed import Ranks
 from ablate.training.drawing import Drawn
 from ablate.training.meter import Log
 from ablate.training.record import Record, round_off
-from ablate.training.stopping import Stop
+from ablate.training.stopping import PausedError, Stop
 from ablate.training.trainer import Outcome, Trainer
 from ablate.workshop.scoring import save_encoder
 from ablate.workshop.sounds import Emit
@@ -22,6 +22,7 @@ from ablate.workshop.state import RunState
 from ablate.workshop.subjects import Sound, Trial, num_parameters
 
 CHECKPOINTS = "checkpoints"
+RUNGS = "rungs"  # encoders of earlier steps, by step, each with its scores
 
 
 def train(
@@ -33,13 +34,16 @@ def train(
     emit: Emit,
     stop: Stop,
     state: RunState,
-) -> None:
+    until: int | None = None,
+) -> Path:
     """Trains a trial as the first of its ranks, which alone writes files.
 
-    What it cost is written down before its encoder is: the encoder says that it is trained.
+    Returns where its encoder lies: in the run's folder, or beside it where training paused, at
+    the step `until`. What it cost is written down before its encoder is: the encoder says that
+    it is trained.
     """
     grid, steps = trial.twin.grid, trial.budget.steps
-    trainer, saved, warnings = _trainer(folder, trial, sound, device, ranks, stop)
+    trainer, saved, warnings = _trainer(folder, trial, sound, device, ranks, stop, until)
     with Record(folder, steps, done=_done(saved)) as record:
 
         def on_log(log: Log) -> None:
@@ -51,7 +55,12 @@ def train(
         def on_mask(step: int, drawn: Drawn) -> None:
             record.picture(step, lambda: paint(drawn.batch.mels[0], drawn.mask, grid))
 
-        outcome = trainer.train(saved, on_log=on_log, on_mask=on_mask)
+        try:
+            outcome = trainer.train(saved, on_log=on_log, on_mask=on_mask)
+        except PausedError:
+            aside = folder / RUNGS / str(until)
+            save_encoder(aside, trainer.jepa.probed, sound)
+            return aside
     jepa = trainer.jepa
     state.facts |= {
         **_summary(outcome, device),
@@ -63,6 +72,7 @@ def train(
     state.put("running")
     save_encoder(folder, jepa.probed, sound)
     trainer.checkpoints.drop()
+    return folder
 
 
 def assist(
@@ -74,7 +84,13 @@ def assist(
 
 
 def _trainer(
-    folder: Path, trial: Trial, sound: Sound, device: torch.device, ranks: Ranks, stop: Stop
+    folder: Path,
+    trial: Trial,
+    sound: Sound,
+    device: torch.device,
+    ranks: Ranks,
+    stop: Stop,
+    until: int | None = None,
 ) -> tuple[Trainer, dict[str, Any] | None, list[str]]:
     """Builds a trainer; returns it with the state to go on from, and what is wrong with others.
 
@@ -113,6 +129,7 @@ def _trainer(
         ranks=ranks,
         checkpoints=checkpoints,
         stop=stop,
+        until=until,
     )
     return trainer, saved, warnings
 

@@ -33,8 +33,11 @@ def run(
     emit: Emit,
     stop: Stop,
     ranks: Ranks = ALONE,
+    until: int | None = None,
 ) -> dict[str, Any]:
     """Runs what is missing in a run folder and says how it ended.
+
+    With `until`, training pauses at that step, and what is scored is its encoder then.
 
     Whatever a trial raises is written down in its `run.json` and returned as its reason: one
     failed trial does not stop a study.
@@ -42,7 +45,7 @@ def run(
     config = read_json(folder / "config.json")
     state = RunState(folder, kind=config["kind"], device=str(device))
     try:
-        return _run(folder, config, probes, device, cache, emit, stop, ranks, state)
+        return _run(folder, config, probes, device, cache, emit, stop, ranks, state, until)
     except SupersededError as error:  # what the other process writes stands
         return {"state": "failed", "reason": f"error: {error}"}
 
@@ -57,16 +60,17 @@ def _run(
     stop: Stop,
     ranks: Ranks,
     state: RunState,
+    until: int | None,
 ) -> dict[str, Any]:
-    trained = False
+    trained, place = False, folder
     try:
         subject, sound = _open(folder, config, cache)
         if isinstance(subject, Trial) and not (folder / ENCODER).exists():
             state.put("running")
             with stop.between_steps():
-                train(folder, subject, sound, device, ranks, emit, stop, state)
+                place = train(folder, subject, sound, device, ranks, emit, stop, state, until)
             trained = True
-        scored = score(folder, subject, build_probes(probes), sound, device, cache, emit)
+        scored = score(place, subject, build_probes(probes), sound, device, cache, emit)
     except SupersededError:
         raise
     except StoppedError as stopped:
@@ -83,6 +87,10 @@ def _run(
     except BaseException:  # told to stop
         state.put("cancelled", "stopped before it was done")
         raise
+    if place != folder:
+        reason = f"paused at step {until}"
+        state.put("preempted", reason)
+        return {"state": "paused", "reason": reason}
     state.put("done")
     return {"state": "done", "trained": trained, "probed": scored}
 

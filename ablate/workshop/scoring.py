@@ -221,6 +221,7 @@ def save_encoder(folder: Path, encoder: Encoder, sound: Sound) -> None:
     tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
     tensors["normaliser.mean"] = torch.as_tensor(sound.normaliser.mean)
     tensors["normaliser.std"] = torch.as_tensor(sound.normaliser.std)
+    folder.mkdir(parents=True, exist_ok=True)
     whole = folder / f".{ENCODER}"
     save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, whole)
     whole.replace(folder / ENCODER)

@@ -74,8 +74,18 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         if config["settings"].get("masker", {}).get("type") == "Fails":
             record.write_text(json.dumps({"state": "failed", "reason": "nan: at step 7"}))
             return {"event": "result", "state": "failed", "reason": "nan: at step 7"}
+    if trained and request.get("until"):
+        aside = folder / "rungs" / str(request["until"])
+        probe({**request, "folder": str(aside)}, config)
+        record.write_text(json.dumps({"state": "preempted", "kind": config["kind"]}))
+        return {"event": "result", "state": "paused", "reason": "paused"}
     record.write_text(json.dumps({"state": "done", "kind": config["kind"]}))
-    return {"event": "result", "state": "done", "trained": trained, "probed": probe(request)}
+    return {
+        "event": "result",
+        "state": "done",
+        "trained": trained,
+        "probed": probe(request, config),
+    }
 
 
 def behave(kind: str) -> None:
@@ -99,9 +109,8 @@ def behave(kind: str) -> None:
     say({"event": "progress", "label": "train", "done": 2, "total": 2})
 
 
-def probe(request: dict[str, Any]) -> list[str]:
+def probe(request: dict[str, Any], config: dict[str, Any]) -> list[str]:
     probed = []
-    config = json.loads(Path(request["folder"], "config.json").read_text())
     valid = 41.0 + config["settings"].get("optimizer", {}).get("rate", 0)
     for key, settings in request["probes"].items():
         for task in TASKS:

@@ -128,6 +128,20 @@ def test_a_run_told_to_stop_at_any_step_ends_in_the_same_bits(
     assert traces(whole) == traces(broken)
 
 
+def test_a_run_that_pauses_to_be_scored_ends_in_the_same_bits(new_run, cache, stop):
+    whole, paused = new_run("whole"), new_run("paused")
+    go(whole, cache, stop)
+    probes = {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
+    for step in (40, 90):
+        ended = run(paused, probes, CPU, cache, lambda event: None, stop, until=step)
+        assert ended == {"state": "paused", "reason": f"paused at step {step}"}
+        assert len(list((paused / "rungs" / str(step)).glob("probes/*/*.json"))) == 3
+    assert not (paused / "probes").exists()
+    assert go(paused, cache, stop)["state"] == "done"
+    assert same_weights(whole, paused)
+    assert traces(whole) == traces(paused)
+
+
 @pytest.mark.parametrize("step", [20, 77])
 def test_a_run_killed_outright_ends_in_the_same_bits(new_run, cache, trip, stop, step):
     whole, broken = new_run("whole"), new_run("broken")

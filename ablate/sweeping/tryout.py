@@ -1,0 +1,109 @@
+"""One point on its way: its trials, rung by rung and seed by seed, to their end or until pruned."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from ablate.launching import ledger
+from ablate.launching.pool import Job, Outcome, Seat
+from ablate.space import Point
+from ablate.sweep_section import Sweep
+from ablate.sweeping import memory
+from ablate.sweeping.search import Search
+
+LEFT = ("preempted", "cancelled")
+
+
+class LostError(Exception):
+    """A run was left before its end, by whoever was told to; its point is for others to take."""
+
+
+class PrunedError(Exception):
+    """A point is not worth going on with."""
+
+
+@dataclass(frozen=True)
+class Tryout:
+    """The runs of a point, one a seed, and what they are judged by."""
+
+    sweep: Sweep
+    search: Search
+    point: Point
+    seat: Seat
+    jobs: Sequence[Job]
+    steps: int  # of each
+    probe: dict[str, Any]
+    pooling: str
+    rungs: dict[str, float] = field(default_factory=dict)  # percent -> score there
+
+    def run(self) -> None:
+        """Tries the point, and tells the search what it is worth."""
+        folders = [job.folder for job in self.jobs]
+        try:
+            for share in self.sweep.rungs:
+                self._judge(share)
+            self._finish()
+        except LostError as lost:
+            self.search.give_back(self.point, str(lost))
+            return
+        except PrunedError as pruned:
+            self._remember(pruned=str(pruned))
+            for folder in folders:
+                ledger.prune(folder, str(pruned))
+            facts = {**memory.facts(folders), "rungs": self.rungs, "pruned": str(pruned)}
+            self.search.prune(self.point, str(pruned), facts)
+            return
+        objectives = self.sweep.objectives
+        values, reason = memory.worth(folders, self.probe, self.pooling, objectives)
+        if values is None:
+            self.search.fail(self.point, reason or "no score")
+            return
+        self._remember()
+        facts = {**memory.facts(folders), **({"rungs": self.rungs} if self.rungs else {})}
+        self.search.tell(self.point, values, facts)
+
+    def _judge(self, share: float) -> None:
+        """Trains every seed to a rung. Raises `PrunedError` where others did better there."""
+        rung, values = round(100 * share), []
+        for job in self.jobs:
+            step = max(1, round(share * self.steps))
+            aside = job.folder / "rungs" / str(step)
+            if self._score(aside) is None:
+                self._run(dataclasses.replace(job, until=step))
+            values.append(self._score(aside))
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            return  # trained past it by another study, or failed: its end will say
+        self.rungs[str(rung)] = fmean(known)
+        if self.search.is_hopeless(self.point, rung, fmean(known)):
+            raise PrunedError(f"pruned at {rung} % of the steps, with {fmean(known):.1f}")
+
+    def _finish(self) -> None:
+        """Trains every seed to its end, as long as each comes to one."""
+        for place, job in enumerate(self.jobs):
+            if self._run(job).state != "done":
+                return
+            value = self._score(job.folder)
+            if self.sweep.pruner != "wilcoxon" or value is None or job is self.jobs[-1]:
+                continue
+            if self.search.is_hopeless(self.point, place, value):
+                raise PrunedError(f"pruned after {place + 1} of {len(self.jobs)} seeds")
+
+    def _run(self, job: Job) -> Outcome:
+        outcome = self.seat.run(job)
+        died = (outcome.reason or "").startswith("worker died")
+        if outcome.state in LEFT or (outcome.state == "failed" and died):
+            raise LostError(outcome.reason or outcome.state)
+        return outcome
+
+    def _score(self, folder: Path) -> float | None:
+        return ledger.score(folder, self.probe, self.pooling, part="valid")
+
+    def _remember(self, **told: str) -> None:
+        names = [job.folder.name for job in self.jobs]
+        runs = self.jobs[0].folder.parent
+        rungs = {"rungs": self.rungs} if self.rungs else {}
+        memory.remember(runs, self.search.name, self.point, names, {**rungs, **told})
