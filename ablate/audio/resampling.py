@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 
 import torch
-from scipy import signal
 from torch import Tensor
 
 from ablate.audio.torchaudio_import import torchaudio
@@ -19,6 +18,8 @@ def resampled(waveform: Tensor, rate: int, wanted: int) -> Tensor:
     # torchaudio is the faster, but its kernel has rate x wanted cells: gigabytes for 44101 Hz
     if rate // common * (wanted // common) <= 1_000_000:
         return _resampler(rate, wanted)(waveform)
+    from scipy import signal  # two fifths of what a worker's start would take, for rare rates
+
     return torch.from_numpy(
         signal.resample_poly(waveform.numpy(), wanted // common, rate // common)
     )
