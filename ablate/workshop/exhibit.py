@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import BadAudioError, decode
-from ablate.audio.synthetic import Synthetic
 from ablate.model.masking import Grid
 from ablate.pictures import patches
 
@@ -31,6 +30,8 @@ class Exhibit:
         """Reads a file, or makes clips. Raises `ValueError` for a file that cannot be read."""
         front_end = LogMel()
         if audio is None:
+            from ablate.audio.synthetic import Synthetic  # scipy: not at a worker's every start
+
             corpus = Synthetic(clips_per_class=2, valid_per_class=1, test_per_class=1)
             train = [i for i, clip in enumerate(corpus.clips()) if clip.split == "train"]
             read = [corpus.read(index) for index in train[:OTHERS]]
