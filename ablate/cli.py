@@ -18,6 +18,7 @@ for verb in (
     tidying.cancel,
     tidying.retry,
     running.report,
+    looking.compare,
     looking.why_different,
     looking.show,
     tidying.clean,

@@ -94,7 +94,7 @@ def test_a_light_verb_loads_nothing_heavy(desk: Path, verb: list[str]) -> None:
 
 def test_help_names_every_verb(desk: Path) -> None:
     text = ablate("--help", cwd=desk).stdout
-    verbs = """run plan status logs cancel retry report why-different show clean doctor init
+    verbs = """run plan status logs cancel retry report compare why-different show clean doctor init
         manifest zoo dashboard tensorboard bench"""
     assert all(f" {verb} " in text for verb in verbs.split())
 

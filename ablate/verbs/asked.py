@@ -13,6 +13,9 @@ Overrides = Annotated[
 Workers = Annotated[int | None, typer.Option(min=1, help="Default: one a GPU, or one a CPU core.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0: any that is free.")]
 StudyName = Annotated[str, typer.Argument(help="A study's name, or its file.", metavar="STUDY")]
+Compared = Annotated[
+    str, typer.Argument(help="A study's name or file, or a saved plan.json.", metavar="STUDY")
+]
 RunName = Annotated[str, typer.Argument(help="A fingerprint, or how it begins.", metavar="RUN")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
@@ -51,6 +54,19 @@ def saved_plan(study: str) -> dict[str, Any]:
         return ledger.find_json(saved[name]) or {}
     except ValueError as error:
         refuse(str(error))
+
+
+def plan_named(study: str) -> dict[str, Any]:
+    """Reads a saved plan, which is given by its own path or as `saved_plan` has it."""
+    from ablate.launching import ledger
+
+    if not study.endswith(".json"):
+        return saved_plan(study)
+    plan = ledger.find_json(Path(study))  # the verb refuses what is no JSON
+    if plan is None or "trials" not in plan:
+        problem = "no such file" if plan is None else "not the plan of a study"
+        refuse(f"{study}: {problem}; a report's folder holds its plan.json")
+    return plan
 
 
 def study_name(study: str) -> str:

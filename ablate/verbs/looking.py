@@ -8,8 +8,10 @@ import click
 import typer
 
 from ablate.verbs.asked import (
+    Compared,
     Json,
     RunName,
+    plan_named,
     refuse,
     run_folder,
     saved_plan,
@@ -70,6 +72,25 @@ def logs(
         refuse(f"{folder} has no log yet")
     text = following.read(folder)
     say(text[-lines:] if lines else text)
+
+
+def compare(one: Compared, other: Compared, as_json: Json = False) -> None:
+    """Show which variants of two studies, or of two plans of one, moved by more than noise."""
+    from ablate.launching import ledger
+    from ablate.launching.watch import terminal
+    from ablate.reporting import comparison, results
+
+    runs = ledger.folders().runs
+    try:
+        first, second = (results.read(plan_named(name), runs) for name in (one, other))
+        table = comparison.compare(first, second)
+    except ValueError as error:
+        refuse(str(error))
+    if as_json:
+        typer.echo(json.dumps({"caption": table.caption, "rows": table.rows}, ensure_ascii=False))
+        return
+    terminal().print(table.renderable())
+    typer.echo(table.caption)
 
 
 def why_different(one: RunName, other: RunName) -> None:
