@@ -33,8 +33,15 @@ def interval(size: int, start: Tensor, length: Tensor) -> Tensor:
 
 
 def whole_line_shares(share: float) -> tuple[float, float]:
-    """Returns the range that a share becomes when rounded to whole lines, two lines or more."""
-    made = [min(max(round(lines * share), 1), lines - 1) / lines for lines in range(2, 65)]
+    """Returns the range that a share becomes when rounded to whole lines, two lines or more.
+
+    Half a line is rounded up or down, as the share or the rest is what a masker counts.
+    """
+    made = [
+        min(max(whole, 1), lines - 1) / lines
+        for lines in range(2, 65)
+        for whole in (round(lines * share), lines - round(lines * (1 - share)))
+    ]
     return min(made), max(made)
 
 
