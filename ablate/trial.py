@@ -21,46 +21,59 @@ from ablate.holding import held
 from ablate.model.masking import Grid
 from ablate.parts import PartError
 from ablate.training.distributed import Ranks, heed_slurm, own_device, together
-from ablate.training.record import write_board
 from ablate.training.stopping import Stop, StoppedError
-from ablate.workshop.gallery import draw_gallery
-from ablate.workshop.part_schema import schemas
-from ablate.workshop.planning import plan
-from ablate.workshop.running import lend_a_hand, run
 from ablate.workshop.sounds import Emit
-from ablate.workshop.step_timing import time_steps
-from ablate.workshop.timing import time_maskers
-from ablate.workshop.zoo import catalogue, draw_zoo
 
 
 def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
-    """Does what a request asks for. Raises `PartError` for settings that cannot be built."""
+    """Does what a request asks for. Raises `PartError` for settings that cannot be built.
+
+    Each brings its own modules: a plan waits for neither matplotlib nor TensorBoard.
+    """
     cache = Path(request["cache"])
     match request["do"]:
         case "plan":
+            from ablate.workshop.planning import plan
+
             inner = request.get("inner", ())
             return plan(request["trials"], request["probes"], cache, emit, inner=inner)
         case "run":
+            from ablate.workshop.running import run
+
             folder, device = Path(request["folder"]), torch.device(request["device"])
             until = request.get("until")
             return run(folder, request["probes"], device, cache, emit, stop, until=until)
         case "gallery":
+            from ablate.workshop.gallery import draw_gallery
+
             return draw_gallery(Path(request["folder"]), request["trials"], cache)
         case "board":
+            from ablate.training.record import write_board
+
             write_board(Path(request["folder"]), request["curves"])
             return {}
         case "catalogue":
+            from ablate.workshop.zoo import catalogue
+
             return catalogue(request["package"])
         case "schema":
+            from ablate.workshop.part_schema import schemas
+
             return schemas(request["packages"])
         case "zoo":
+            from ablate.workshop.zoo import draw_zoo
+
             grids = [Grid(*sizes) for sizes in request["grids"]]
             folder = Path(request["folder"])
             return draw_zoo(folder, request["maskers"], grids, request["audio"], emit)
         case "time maskers":
+            from ablate.workshop.timing import time_maskers
+
             grid = Grid(*request["grid"])
             return time_maskers(request["maskers"], grid, request["batch"], emit)
         case "time steps":
+            from ablate.workshop.step_timing import time_steps
+
             device = torch.device(request["device"])
             return time_steps(request["variants"], device, request["seconds"], emit)
         case unknown:
@@ -120,6 +133,8 @@ def main() -> int:
 
 def run_folder(arguments: argparse.Namespace, stop: Stop) -> int:
     """Runs what is missing in a folder, alone or as one of several ranks; returns the exit code."""
+    from ablate.workshop.running import lend_a_hand, run
+
     folder, cache, device = arguments.folder, arguments.cache, own_device(arguments.device)
     ranks = Ranks.join(device)
     try:

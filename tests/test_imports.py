@@ -161,3 +161,13 @@ def test_importing_the_package_loads_nothing_else() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+def test_a_plan_of_cached_clips_waits_for_nothing_that_only_a_run_needs() -> None:
+    needed = "ablate.trial, ablate.workshop.planning, ablate.audio.synthetic, maskers"
+    late = "{'scipy', 'sklearn', 'pandas', 'matplotlib', 'tensorboard'}"
+    code = f"import sys, {needed}\nprint(*sorted({late} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []

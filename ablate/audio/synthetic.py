@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
 
 from ablate.audio import synthetic_environment, synthetic_music, synthetic_speech
 from ablate.audio.clips import ClipInfo, Clips
@@ -127,6 +126,8 @@ class Synthetic(AbstractSource):
 
 def _heard(dry: Samples, rate: int, chance: Chance) -> Samples:
     """Puts a sound into a room, behind noise and a microphone, at some level."""
+    from scipy import signal  # only for who makes clips: a plan reads those in the cache
+
     wet = dry + _reverberation(dry, rate, chance)
     wet /= np.abs(wet).max()
     hiss = signal.lfilter([1.0], [1.0, -chance.uniform(0.0, 0.95)], noise(len(dry), chance))
@@ -139,6 +140,8 @@ def _heard(dry: Samples, rate: int, chance: Chance) -> Samples:
 
 def _reverberation(dry: Samples, rate: int, chance: Chance) -> Samples:
     """Returns a sound's echo: noise that decays exponentially, within 60 ms."""
+    from scipy import signal
+
     seconds = chance.uniform(0.01, 0.06)
     tail = count(3 * seconds, rate)
     response = noise(tail, chance) * decay(tail, seconds, rate)

@@ -7,13 +7,14 @@ is promised holds for each contrast by itself, whatever becomes of the others.
 import math
 from bisect import bisect_left
 
-from scipy import optimize, special
+from scipy import special
 
 from ablate.reporting.sequential import Looks
 from ablate.reporting.statistics import Estimate
 
 MOST_SEEDS = 50  # a study that needs more further seeds than this needs another question
 POWER = 0.8
+HALVINGS = 40  # of where an effect may lie
 
 
 def power(effect: float, spread: float, seeds: int, *, alpha: float, family: int = 1) -> float:
@@ -40,13 +41,16 @@ def detectable_difference(
     """
     _check(spread=spread, seeds=seeds, family=family)
 
-    def lacking(effect: float) -> float:
-        return wanted - power(effect, 1.0, seeds, alpha=alpha, family=family)
+    def is_seen(effect: float) -> bool:
+        return power(effect, 1.0, seeds, alpha=alpha, family=family) >= wanted
 
-    most = _critical(seeds, alpha / family)
-    while lacking(most) > 0:
-        most *= 2
-    return spread * float(optimize.brentq(lacking, 0.0, most))
+    low, high = 0.0, _critical(seeds, alpha / family)
+    while not is_seen(high):
+        low, high = high, 2 * high
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_seen(middle) else (middle, high)
+    return spread * high
 
 
 def further_seeds(
