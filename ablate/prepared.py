@@ -54,15 +54,18 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
         "inner": [trial.inner for trial in trials],
         "probes": study.probes,
     }
+    if study.match_budget is not None:
+        baseline = {**study.baseline.plain(), "seed": study.seeds[0]}
+        request["matched_budget"] = {"by": study.match_budget, "baseline": baseline}
     problems: list[str] = []
     with stage(console, f"planning {study.name}") as heard:
         answer = pool.ask(request, heard)
-        if answer["event"] == "error":  # of the probes; the trials may have more
+        if answer["event"] == "error":  # of what all trials share; they may have more
             problems += [worded(study, problem) for problem in answer["problems"]]
-            answer = pool.ask({**request, "probes": {}}, heard)
+            answer = pool.ask({**request, "probes": {}, "matched_budget": None}, heard)
     problems += design.refused(study, trials, answer["trials"])
     if problems:
-        raise StudyError(problems)
+        raise StudyError(list(dict.fromkeys(problems)))
     trials = design.planned(trials, answer["trials"])
     varied, trials = merging.settle(varied, trials)
     trials = merging.merge(varied, trials)
@@ -109,5 +112,5 @@ def say_sweep(planned: Planned, pool: Pool, console: Console) -> None:
 def worded(study: Study, problem: Mapping[str, Any]) -> str:
     """Words a problem that belongs to the study and not to one trial."""
     path = problem["path"]
-    name = f"`{'.'.join(path)}`: " if path else ""
+    name = f"`{'.'.join(path[path[0] == 'baseline' :])}`: " if path else ""
     return f"{study.tree.nearest(path).place}: {name}{problem['message']}"

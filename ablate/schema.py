@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import design_section, limits_section, sweep_section
+from ablate import budget_section, design_section, limits_section, sweep_section
 from ablate.design_section import Design
 from ablate.limits_section import Limits
 from ablate.suggestion import did_you_mean
@@ -18,6 +18,7 @@ KEYS = (
     "baseline",
     "factors",
     *design_section.KEYS,
+    "match_budget",
     "sweep",
     "seeds",
     "probes",
@@ -87,6 +88,7 @@ class Study:
     title: str = ""  # the first line of the file's first comment
     source: str = ""  # the file as it is, with the overrides behind it
     limits: Limits = field(default_factory=Limits)  # the most that it may take
+    match_budget: str | None = None  # what trials take up as much of as the baseline does
     sweep: Sweep | None = None  # what is tuned before the seeds are trained
 
 
@@ -110,6 +112,7 @@ def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str
         tree=text,
         design=design_section.check(text, factors, problems),
         limits=_limits(text, problems),
+        match_budget=budget_section.check(text, factors, problems),
         sweep=_sweep(text, factors, seeds, problems),
     )
 

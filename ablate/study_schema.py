@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ablate.budget_section import WAYS
 from ablate.design_section import DESIGNS
 from ablate.launching.errands import Ask, errand
 from ablate.launching.worker import COMMAND
@@ -45,6 +46,7 @@ def schema(found: Mapping[str, Any]) -> dict[str, Any]:
         },
         "factors": {"type": "object", "properties": levels},
         "design": {"enum": list(DESIGNS)},
+        "match_budget": {"enum": list(WAYS)},
         "probes": {"type": "object", "additionalProperties": found["probe"]},
         "score": {"type": "string"},
     }

@@ -35,8 +35,14 @@ def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
         case "plan":
             from ablate.workshop.planning import plan
 
-            inner = request.get("inner", ())
-            return plan(request["trials"], request["probes"], cache, emit, inner=inner)
+            return plan(
+                request["trials"],
+                request["probes"],
+                cache,
+                emit,
+                inner=request.get("inner", ()),
+                matched_budget=request.get("matched_budget"),
+            )
         case "run":
             from ablate.workshop.running import run
 

@@ -1,5 +1,6 @@
 """A study's text: what is understood, and what is refused with file, line and a way out."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -363,3 +364,34 @@ def test_aliases_are_understood(folder: Path) -> None:
 @pytest.mark.parametrize("file", sorted(Path(__file__).parents[1].glob("studies/*.yaml")), ids=str)
 def test_our_studies_are_in_order(file: Path) -> None:
     assert load(file).seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("match_budget: seconds\n", "match `flops`, and cap hours by `limits`"),
+        ("match_budget: flop\n", "did you mean `flops`"),
+        (
+            "match_budget: clips\nfactors: {budget.steps: [10, 20]}\n",
+            "level `20` of factor `budget.steps` sets `budget.steps` itself",
+        ),
+        (
+            "match_budget: flops\nfactors: {budget: {long: {steps: 99, batch: 2}}}\n",
+            "level `long` of factor `budget` sets `budget.steps` itself",
+        ),
+    ],
+)
+def test_a_matched_budget_that_cannot_be_is_refused(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(f"study: a\nbaseline: {{budget: {{steps: 10, batch: 2}}}}\nseeds: 1\n{text}")
+    with pytest.raises(StudyError, match=re.escape(problem)):
+        load(file)
+
+
+def test_a_matched_budget_leaves_the_batch_to_vary(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    text = "study: a\nbaseline: {budget: {steps: 10, batch: 2}}\nseeds: 1\n"
+    file.write_text(f"{text}match_budget: clips\nfactors: {{budget.batch: [2, 4]}}\n")
+    assert load(file).match_budget == "clips"

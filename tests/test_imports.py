@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
     ("designing",),
     ("config",),
     ("schema",),
-    ("sweep_section", "design_section", "limits_section"),
+    ("sweep_section", "design_section", "limits_section", "budget_section"),
     ("space",),
     ("text", "confounds"),
     ("trial",),  # a process border lies above this line

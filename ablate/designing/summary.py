@@ -25,6 +25,7 @@ def summary(
         "overrides": list(study.overrides),
         "seeds": list(study.seeds),
         "design": study.design.kind,
+        "match_budget": study.match_budget,
         "factors": {factor.name: list(factor.levels) for factor in varied},
         "baseline": {factor.name: factor.baseline for factor in varied},
         "merged": merging.merged(varied, trials),

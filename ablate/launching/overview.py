@@ -134,6 +134,9 @@ def preview(plan: Plan, runs: Path) -> list[str]:
         lines += [f"    {line}" for line in trial.get("tokens", {}).get("told", ())]
         lines += [f"    {line}" for line in changes(baseline["settings"], trial["settings"])]
         lines += [f"    matched: {_match(match)}" for match in trial.get("matched", ())]
+        if budget := trial.get("budget"):
+            taken = f"{budget['clips']:,} clips, {budget['flops']:.3g} FLOPs"
+            lines.append(f"    {budget['steps']:,} steps to match {budget['by']}: {taken}")
     lines += [f"warning: {warning}" for warning in plan.get("warnings", ())]
     rows = [
         [*_names(trial), ledger.entry(runs / trial["fingerprint"]).state]

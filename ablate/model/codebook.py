@@ -81,13 +81,15 @@ class ClusterTarget(Target):
     @torch.no_grad()
     def forward(self, patches: Tensor, question: Question) -> Goal:
         if self.reader is None:
-            points, flops = question.targets.gather(patches).float(), 0
+            points = question.targets.gather(patches).float()
         else:
             rows = rows_of(question.union, question.valid, patches.device, copies=question.copies)
             points = self._read(patches, question.valid).index_select(0, rows)
-            flops = self.reader.flops(question.whole)
-        flops += 2 * points.shape[0] * self.centres.numel()
-        return Goal(F.one_hot(nearest(points, self.centres), self.dim).float(), flops)
+        return Goal(F.one_hot(nearest(points, self.centres), self.dim).float())
+
+    def flops(self, question: Question) -> int:
+        reading = self.reader.flops(question.whole) if self.reader is not None else 0
+        return reading + 2 * question.targets.segments.total * self.centres.numel()
 
     def follow(self, encoder: Encoder, momentum: float) -> None:
         """Stands still."""

@@ -14,7 +14,7 @@ from ablate.model.packing import real_rows
 from ablate.model.prediction import Prediction
 from ablate.model.predictor import Predictor
 from ablate.model.question import Question
-from ablate.model.showing import show
+from ablate.model.showing import given, show
 from ablate.model.targets import Target
 from ablate.model.transformer import initialise
 
@@ -80,8 +80,12 @@ class JEPA(nn.Module):
         """Moves the target towards the context encoder, by as much as 1 - `momentum`."""
         self.target.follow(self.encoder, momentum)
 
-    def flops(self, prediction: Prediction) -> int:
+    def flops(self, question: Question) -> int:
         """Counts a training step: forward once, backward twice, and the target once."""
-        learning = self.encoder.flops(prediction.shown.packing)
-        learning += self.predictor.flops(prediction.question)
-        return 3 * learning + prediction.goal.flops
+        return step_flops(self.encoder, self.predictor, self.target, question)
+
+
+def step_flops(encoder: Encoder, predictor: Predictor, target: Target, question: Question) -> int:
+    """Counts a step by its question alone: the parts' weights may lie on the meta device."""
+    learning = encoder.flops(given(encoder, question.context, question))
+    return 3 * (learning + predictor.flops(question)) + target.flops(question)

@@ -47,13 +47,20 @@ def show(
 
     `chance` is for an encoder that learns from it.
     """
+    whole = given(encoder, part, question)
     if encoder.hidden == "drop":
         encoded = encoder(patches, part, chance=chance)
         return Shown(encoded=encoded, packing=part, question=question, replaced=False)
-    whole = pack(question.real, patches.device, copies=question.copies)
     hidden = _hidden(part, whole)
     encoded = encoder(patches, whole, hidden=hidden, chance=chance)
     return Shown(encoded=encoded, packing=whole, question=question, replaced=True)
+
+
+def given(encoder: Encoder, part: Packing, question: Question) -> Packing:
+    """Returns what an encoder is given to show it a part: that alone, or every real patch."""
+    if encoder.hidden == "drop":
+        return part
+    return pack(question.real, question.device, copies=question.copies)
 
 
 def _hidden(part: Packing, whole: Packing) -> Tensor:

@@ -18,7 +18,7 @@ from ablate.model.encoder import Encoded, Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing, rows_of
 from ablate.model.question import Question
-from ablate.model.showing import show
+from ablate.model.showing import given, show
 from ablate.parts import AS_BEFORE
 
 Draw = Callable[[int], tuple[Tensor, Tensor]]  # number -> patches and which are real, of some clips
@@ -29,7 +29,6 @@ class Goal:
     """What should be predicted for a batch, without a gradient."""
 
     tokens: Tensor  # float32 (target tokens, dim), in the order of the question's targets
-    flops: int = 0  # of making it
     clips: Tensor | None = None  # float32 (samples, dim): the mean over all that the target saw
 
 
@@ -46,6 +45,10 @@ class Target(nn.Module, ABC):
     @abstractmethod
     def forward(self, patches: Tensor, question: Question) -> Goal:
         """Takes (clips, patches, pixels) on the device."""
+
+    def flops(self, question: Question) -> int:
+        """Counts what `forward` takes; nothing where it only gathers."""
+        return 0
 
     @abstractmethod
     def follow(self, encoder: Encoder, momentum: float) -> None:
@@ -115,16 +118,21 @@ class FollowingTarget(Target):
             shown = show(self.encoder, patches, question.targets, question)
             tokens = self._features(shown.encoded, shown.packing)
             tokens = shown.part_of(tokens, question.union)
-            return Goal(self._normalised(tokens), self.encoder.flops(shown.packing))
+            return Goal(self._normalised(tokens))
         whole = question.whole
         encoded = self.encoder(patches, whole)
-        tokens, flops = self._features(encoded, whole), self.encoder.flops(whole)
+        tokens = self._features(encoded, whole)
         rows = rows_of(question.union, question.valid, patches.device, copies=question.copies)
         if encoded.summary is None:
-            return Goal(self._normalised(tokens.index_select(0, rows)), flops)
+            return Goal(self._normalised(tokens.index_select(0, rows)))
         tokens = self._normalised(tokens)
         clips = segment_means(tokens, whole).repeat_interleave(question.copies, dim=0)
-        return Goal(tokens.index_select(0, rows), flops, clips)
+        return Goal(tokens.index_select(0, rows), clips)
+
+    def flops(self, question: Question) -> int:
+        if self.settings.input == "full":
+            return self.encoder.flops(question.whole)
+        return self.encoder.flops(given(self.encoder, question.targets, question))
 
     def _features(self, encoded: Encoded, packing: Packing) -> Tensor:
         """Averages layers, each normed over the tokens of a sample if so asked."""

@@ -32,6 +32,7 @@ def protocol(results: Results) -> list[str]:
     return [
         _design(results),
         _statistics(results),
+        *_budget(results),
         *_tokens(results),
         _data(results),
         _machines(results),
@@ -138,6 +139,14 @@ def _design(results: Results) -> str:
         f"{f' ({settings})' if settings else ''} on frozen features, in percent on the test "
         "split, averaged over tasks."
     )
+
+
+def _budget(results: Results) -> list[str]:
+    by = results.plan.get("match_budget")
+    if by is None:
+        return []
+    told = {"flops": "FLOPs (counted beforehand, over drawn masks on whole clips)"}.get(by, by)
+    return [f"Every variant was given the steps that take up as many {told} as the baseline's."]
 
 
 def _statistics(results: Results) -> str:

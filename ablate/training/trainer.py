@@ -196,7 +196,7 @@ class Trainer:
             guessed = progress.guess.loss(prediction, self.objective) * share
             progress.guess.hear(prediction)
             losses += torch.stack([loss.detach(), guessed])
-            used.append(Counts.of(part, prediction, self.jepa.flops(prediction)))
+            used.append(Counts.of(part, prediction, self.jepa.flops(prediction.question)))
         return losses, Counts.total(used)
 
     def _beside(self, prediction: Prediction) -> Tensor | float:

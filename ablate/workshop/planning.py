@@ -1,22 +1,16 @@
 """Everything that can be wrong with a trial, found before one is trained."""
 
 import dataclasses
-import functools
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.overrides import TorchFunctionMode
-
-from ablate.model.encoder import AbstractEncoder
 from ablate.model.masking import Grid, GridRefusedError
-from ablate.model.predictor import AbstractPredictor
-from ablate.model.targets import AbstractTarget
 from ablate.parts import PartError, Problem, build, identity, resolve
 from ablate.probing.probe import AbstractProbe
+from ablate.workshop.budgets import Wanted
 from ablate.workshop.combinations import refused
 from ablate.workshop.mask_statistics import realised_shares
 from ablate.workshop.matching import Match, is_asked, matched, without
@@ -29,9 +23,9 @@ from ablate.workshop.subjects import (
     deciding,
     digest,
     kind_of,
-    num_parameters,
 )
 from ablate.workshop.tokens import token_facts
+from ablate.workshop.weightless import parameters
 
 
 def plan(
@@ -41,17 +35,20 @@ def plan(
     emit: Emit,
     *,
     inner: Sequence[Sequence[Sequence[str]]] = (),
+    matched_budget: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Checks trials, opens their sound and resolves their settings.
 
     Returns what `trials` and `data` hold, as plain data; a trial's problems stand in its own
     entry. `inner` are, for each trial, the settings that are left out where the part that they
-    fall to has none of that name. Raises `PartError` for probes that cannot be built.
+    fall to has none of that name. `matched_budget` holds `by`, which is steps, clips or flops, and
+    the settings of the `baseline`: all trials are given the steps that take up as much as it does.
+    Raises `PartError` for probes that cannot be built, and for a baseline that cannot.
     """
     built = build_probes(probes)
     # with no probe to hear of, labels are nothing to ask for
     sounds = Sounds(cache, emit, probed=any(probe.tasks is None for probe in built.values()))
-    desk = _Desk(sounds)
+    desk = _Desk(sounds, _wanted(matched_budget) if matched_budget else None)
     found = itertools.zip_longest(trials, inner, fillvalue=())
     entries = [
         desk.entry(dict(settings), {tuple(path) for path in paths}) for settings, paths in found
@@ -116,8 +113,9 @@ class _Checked:
 class _Desk:
     """Checks trials, each combination once for all its seeds."""
 
-    def __init__(self, sounds: Sounds) -> None:
+    def __init__(self, sounds: Sounds, wanted: Wanted | None) -> None:
         self._sounds = sounds
+        self._wanted = wanted  # of every trial
         self._known: dict[str, _Checked | dict[str, Any]] = {}
 
     def entry(self, settings: dict[str, Any], inner: Set[tuple[str, ...]]) -> dict[str, Any]:
@@ -155,7 +153,7 @@ class _Desk:
         if incompatible := refused(trial):
             raise PartError(incompatible)
         problems, grid, shares = _try_masks(trial)
-        parameters = {} if grid is None else _parameters(trial, problems)
+        weights = {} if grid is None else _parameters(trial, problems)
         try:
             sound = self._sounds.of(trial)
             if grid is not None:
@@ -167,17 +165,33 @@ class _Desk:
         if problems or grid is None:
             raise PartError(problems)
         self._sounds.take(trial, sound)
+        trial, budget = (trial, {}) if self._wanted is None else self._wanted.given_to(trial)
         short = sound.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
         facts = {
             "grid": [grid.freq, grid.time],
             "tokens": token_facts(trial.mel, trial.patchifier, trial.crop_frames),
-            "parameters": parameters,
+            "parameters": weights,
             "context": shares[0],
             "targets": shares[1],
             "too_short": len(short),
             "matched": [dataclasses.asdict(match) for match in matches],
+            **budget,
         }
         return _Checked(trial, sound, facts)
+
+
+def _wanted(asked: Mapping[str, Any]) -> Wanted:
+    """Says what every trial is to take up. Raises `PartError` where the baseline cannot be run."""
+    try:
+        settings, _ = _matched(sized(asked["baseline"]))
+        baseline = build(settings, expect=Trial)
+        problems, grid, _ = _try_masks(baseline)
+        if problems or grid is None or not _parameters(baseline, problems):
+            raise PartError(problems)
+    except PartError as error:
+        within = [dataclasses.replace(p, path=("baseline", *p.path)) for p in error.problems]
+        raise PartError(within) from error
+    return Wanted.of(asked["by"], baseline)
 
 
 def _less(settings: Any, path: tuple[str, ...]) -> Any:
@@ -232,46 +246,8 @@ def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, tuple[float, f
 
 def _parameters(trial: Trial, problems: list[Problem]) -> dict[str, int]:
     """Counts the weights, without making any; adds what a part finds wrong in being built."""
-    grid, pixels = trial.twin.grid, trial.patchifier.pixels
     try:
-        return _count(trial.encoder, trial.target, trial.predictor, grid, pixels)
+        return parameters(trial)
     except PartError as error:
         problems += error.problems
         return {}
-
-
-@functools.lru_cache(maxsize=1024)
-def _count(
-    encoder: AbstractEncoder,
-    target: AbstractTarget,
-    predictor: AbstractPredictor,
-    grid: Grid,
-    pixels: int,
-) -> dict[str, int]:
-    part = "encoder"
-    try:
-        with _Weightless():
-            built = encoder.build(grid, pixels)
-            part = "target"
-            width = target.build(built, grid, pixels).dim
-            part = "predictor"
-            return num_parameters(built, predictor.build(grid, built.dim, width))
-    except ValueError as error:
-        raise PartError([Problem((part,), f"on a grid of {grid} patches: {error}")]) from error
-
-
-class _Weightless(TorchFunctionMode):
-    """Gives tensors of weights no memory.
-
-    `torch.device("meta")` does as much for every tensor, and takes seconds to do it for ranges.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        return func(*args, **{**kwargs, "device": "meta"} if func is torch.empty else kwargs)

@@ -1,0 +1,34 @@
+"""The key `match_budget` of a study: what all of its trials are to take up alike."""
+
+from collections.abc import Mapping
+
+from ablate.suggestion import did_you_mean
+from ablate.text import Node
+
+WAYS = ("steps", "clips", "flops")
+
+
+def check(text: Node, factors: Mapping[str, Mapping[str, Node]], problems: list[str]) -> str | None:
+    """Reads the key; what is wrong, or varied all the same, is added to `problems`."""
+    node = text.children.get("match_budget")
+    if node is None:
+        return None
+    way, rule = str(node.value), f"`match_budget` must be one of {', '.join(WAYS)}"
+    if way == "seconds":
+        problem = "seconds depend on what else a machine does; match `flops`"
+        problems.append(f"{node.place}: {rule}: {problem}, and cap hours by `limits`")
+    elif way not in WAYS:
+        problems.append(f"{node.place}: {rule}{did_you_mean(way, WAYS)}; got {node.plain()!r}")
+    if "sweep" in text.children:
+        problem = "a `sweep` tries points that may each cost another; leave out one of them"
+        problems.append(f"{node.place}: `match_budget`: {problem}")
+    steps = text.nearest(("baseline",)).at(("budget", "steps"))
+    for name, levels in factors.items():
+        for label, level in levels.items():
+            own = level if name == "budget.steps" else level.at(("steps",))
+            if name not in ("budget", "budget.steps") or own is None:
+                continue
+            if steps is None or not own.equals(steps):
+                problem = f"level `{label}` of factor `{name}` sets `budget.steps` itself"
+                problems.append(f"{own.place}: {problem}; leave out that, or `match_budget`")
+    return way
