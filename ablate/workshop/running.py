@@ -40,14 +40,16 @@ def run(
     With `until`, training pauses at that step, and what is scored is its encoder then.
 
     Whatever a trial raises is written down in its `run.json` and returned as its reason: one
-    failed trial does not stop a study.
+    failed trial does not stop a study. It is only returned where the folder cannot be written to.
     """
     config = read_json(folder / "config.json")
-    state = RunState(folder, kind=config["kind"], device=str(device))
     try:
+        state = RunState(folder, kind=config["kind"], device=str(device))
         return _run(folder, config, probes, device, cache, emit, stop, ranks, state, until)
     except SupersededError as error:  # what the other process writes stands
         return {"state": "failed", "reason": f"error: {error}"}
+    except OSError as error:
+        return {"state": "failed", "reason": _reason(error)}
 
 
 def _run(

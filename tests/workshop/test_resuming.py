@@ -1,7 +1,10 @@
 """A stopped or killed training goes on as if nothing had happened."""
 
+import importlib
 import json
+import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,15 +21,25 @@ from ablate.workshop.running import run
 
 CPU = torch.device("cpu")
 STEPS = 130
+# each process is forked from one that has imported all (an optimiser the last) and done nothing
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["__main__", "ablate.trial", "torch._dynamo"])
 TRIPWIRE = '''\
-"""A stranger's masker that has its own process signalled at one step, once."""
+"""A stranger's masker that has its own process signalled at some steps, once at each."""
 
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from maskers import Random
 from ablate.model.masking import AbstractMasker
+from ablate.training.stopping import Stop
+from ablate.trial import serve
+
+WIRES = Path(__file__).with_name("wires")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,28 +47,38 @@ class Tripwire(AbstractMasker):
     promises = Random().promises
 
     def __call__(self, grid, batch, *, progress=0.0, **given):
-        wire = Path(os.environ["TRIPWIRE"])
-        step, number = map(int, wire.read_text().split())
-        if batch == 4 and progress == step / 129 and number:
-            wire.write_text(f"{step} 0")
+        wires = WIRES.read_text().splitlines()
+        step, number = map(int, wires[0].split()) if wires else (-1, 0)
+        if batch == 4 and progress == step / 129:
+            WIRES.write_text("\\n".join(wires[1:]))
             os.kill(os.getpid(), number)
         return Random()(grid, batch, progress=progress, **given)
+
+
+def work(requests):
+    """Does what a worker's process does with some lines."""
+    torch.set_num_threads(1)
+    stop = Stop()
+    stop.listen()
+    serve(io.StringIO(requests), io.StringIO(), stop)
 '''
 
 
 @pytest.fixture
 def trip(tmp_path, monkeypatch):
-    """Sets the wire: `trip(step, signal)`."""
+    """Sets wires, the first of which is met first: `trip((step, signal), ...)`."""
     (tmp_path / "tripwire_lab.py").write_text(TRIPWIRE)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("TRIPWIRE", str(tmp_path / "wire"))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), found]))
 
-    def set_wire(step, number):
-        (tmp_path / "wire").write_text(f"{step} {int(number)}")
+    def set_wires(*wires):
+        lines = [f"{step} {int(number)}" for step, number in wires]
+        (tmp_path / "wires").write_text("\n".join(lines))
 
-    set_wire(0, 0)
-    return set_wire
+    set_wires()
+    yield set_wires
+    sys.modules.pop("tripwire_lab", None)
 
 
 @pytest.fixture
@@ -71,15 +94,16 @@ def stop():
 
 @pytest.fixture
 def new_run(settings, cache, tmp_path, trip):
-    settings |= {
-        "masker": {"type": "tripwire_lab.Tripwire"},
-        "budget": {"steps": STEPS, "batch": 4},
-        "encoder": {**settings["encoder"], "drop_path": 0.3},
-    }
-    [entry] = plan([settings], {}, cache, lambda event: None)["trials"]
-    assert entry["problems"] == []
+    """Makes run folders: `new_run(name, steps)`."""
 
-    def make(name):
+    def make(name, steps=STEPS):
+        changes = {
+            "masker": {"type": "tripwire_lab.Tripwire"},
+            "budget": {"steps": steps, "batch": 4},
+            "encoder": {**settings["encoder"], "drop_path": 0.3},
+        }
+        [entry] = plan([settings | changes], {}, cache, lambda event: None)["trials"]
+        assert entry["problems"] == []
         folder = tmp_path / name / entry["fingerprint"]
         folder.mkdir(parents=True)
         config = {"kind": "jepa", "settings": entry["settings"]}
@@ -111,14 +135,54 @@ def same_weights(first, second):
     return all(torch.equal(one[name], other[name]) for name in one | other)
 
 
+def work(folders, cache):
+    """Has one process run folders one after the other, as a worker; returns its exit code."""
+    request = {"do": "run", "probes": {}, "device": "cpu", "cache": str(cache)}
+    lines = "".join(json.dumps({**request, "folder": str(folder)}) + "\n" for folder in folders)
+    process = PROCESSES.Process(target=importlib.import_module("tripwire_lab").work, args=(lines,))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def wires_of(rng):
+    """Twenty steps for each way to end, in the order in which they are met."""
+    numbers = [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1] * 20
+    rng.shuffle(numbers)
+    return list(zip(sorted(rng.sample(range(STEPS), len(numbers))), numbers, strict=True))
+
+
+def test_a_run_ended_at_sixty_random_steps_ends_in_the_same_bits(
+    new_run, cache, trip, stop, tmp_path
+):
+    """Every other time, its process has run another trial before."""
+    whole, broken = new_run("whole"), new_run("broken")
+    go(whole, cache, stop)
+    wires = wires_of(random.Random(0))
+    trip(*wires)
+    for attempt, (step, number) in enumerate(wires):
+        before = [new_run(f"before {attempt}", steps=2)] if attempt % 2 else []
+        code = work([*before, broken], cache)
+        state = json.loads((broken / "run.json").read_text())
+        if number == signal.SIGKILL:
+            assert (code, state["state"]) == (-signal.SIGKILL, "running")
+        else:
+            assert (code, state["state"]) == (0, "preempted")
+            assert state["reason"] == f"{number.name} at step {step + 1} of {STEPS}"
+    assert (tmp_path / "wires").read_text() == ""
+    assert work([broken], cache) == 0
+    assert same_weights(whole, broken)
+    assert traces(whole) == traces(broken)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
-@pytest.mark.parametrize("step", [0, 37, 49, 50, STEPS - 1])
-def test_a_run_told_to_stop_at_any_step_ends_in_the_same_bits(
+@pytest.mark.parametrize("step", [49, STEPS - 1])
+def test_a_run_told_to_stop_before_or_after_a_report_ends_in_the_same_bits(
     new_run, cache, trip, stop, number, step
 ):
     whole, broken = new_run("whole"), new_run("broken")
     go(whole, cache, stop)
-    trip(step, number)
+    trip((step, number))
     ended = go(broken, cache, stop)
     assert ended["state"] == "preempted"
     assert ended["reason"] == f"{number.name} at step {step + 1} of {STEPS}"
@@ -142,11 +206,10 @@ def test_a_run_that_pauses_to_be_scored_ends_in_the_same_bits(new_run, cache, st
     assert traces(whole) == traces(paused)
 
 
-@pytest.mark.parametrize("step", [20, 77])
-def test_a_run_killed_outright_ends_in_the_same_bits(new_run, cache, trip, stop, step):
+def test_a_run_killed_outright_ends_in_the_same_bits(new_run, cache, trip, stop):
     whole, broken = new_run("whole"), new_run("broken")
     go(whole, cache, stop)
-    trip(step, signal.SIGKILL)
+    trip((77, signal.SIGKILL))
     command = [sys.executable, "-m", "ablate.trial", str(broken), "--cache", str(cache)]
     killed = subprocess.run(command, capture_output=True, env=os.environ)
     assert killed.returncode == -signal.SIGKILL
