@@ -20,6 +20,8 @@ class Budget:
     steps: int
     batch: int  # clips per step, over all devices
     accumulate: int = field(default=1, metadata={AS_BEFORE: 1})  # parts that a step is cut into
+    # a third more work for a fraction of the memory: activations are computed again for gradients
+    checkpoint_activations: bool = field(default=False, metadata={AS_BEFORE: False})
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate"):

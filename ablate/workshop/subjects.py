@@ -29,7 +29,7 @@ from ablate.model.patchify import AbstractPatchifier
 from ablate.model.predictor import AbstractPredictor, Predictor
 from ablate.model.regularisers import AbstractRegulariser
 from ablate.model.targets import AbstractTarget, Teacher
-from ablate.model.transformer import initialise
+from ablate.model.transformer import checkpoint_activations, initialise
 from ablate.parts import AS_BEFORE, identity
 from ablate.probing.tasks import Indices, Task, find_tasks, pretraining_clips
 from ablate.training.optimizer import Budget, Optimizer
@@ -125,7 +125,10 @@ class Trial:
         encoder, grid = self.twin.build_encoder(), self.twin.grid
         target = self.target.build(encoder, grid, self.patchifier.pixels)
         predictor = self.predictor.build(grid, encoder.dim, target.dim)
-        return JEPA(encoder, predictor, target, self.seed)
+        jepa = JEPA(encoder, predictor, target, self.seed)
+        if self.budget.checkpoint_activations:
+            checkpoint_activations(jepa)
+        return jepa
 
 
 Subject = Trial | RandomInit | MelStatistics

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from ablate.model.objectives import L2
+from ablate.model.transformer import Layers
 from ablate.parts import build, identity
 from ablate.training.optimizer import Budget
 from ablate.training.stopping import Stop
@@ -165,5 +166,20 @@ def test_a_batch_that_must_be_seen_whole_is_not_cut(settings):
         )
 
 
-def test_a_setting_that_came_later_leaves_old_results_valid(settings):
-    assert "accumulate" not in identity(build(settings, expect=Trial))["budget"]
+def test_activations_computed_again_train_the_same_bits(new_run, cache):
+    kept = alone(new_run("kept", masker=SEVERAL), cache)
+    again = alone(new_run("again", masker=SEVERAL, budget={"checkpoint_activations": True}), cache)
+    assert again.name != kept.name
+    one, other = (load_file(folder / "encoder.safetensors") for folder in (kept, again))
+    assert all(torch.equal(one[name], other[name]) for name in one | other)
+
+
+def test_activations_are_computed_again_where_a_budget_says_so(settings):
+    settings["budget"]["checkpoint_activations"] = True
+    found = [m for m in build(settings, expect=Trial).build_jepa().modules() if type(m) is Layers]
+    assert len(found) == 3
+    assert all(layers.checkpoint_activations for layers in found)
+
+
+def test_settings_that_came_later_leave_old_results_valid(settings):
+    assert set(identity(build(settings, expect=Trial))["budget"]) == {"type", "steps", "batch"}
