@@ -202,6 +202,9 @@ class _Reader:
         if len(sweep.objectives) > 1 and sweep.pruner != "none":
             problem = f"pruner `{sweep.pruner}` knows one objective; leave it out"
             self._refuse(self._node, f"{problem}; got {', '.join(sweep.objectives)}")
+        if sweep.pruner == "wilcoxon" and sweep.rungs:
+            problem = "pruner `wilcoxon` judges after each seed, and not at rungs"
+            self._refuse(self._node, f"{problem}; leave `sweep.rungs` out")
         if sweep.pruner == "wilcoxon" and len(sweep.seeds) < LEAST_SEEDS:
             problem = f"pruner `wilcoxon` compares seeds; {len(sweep.seeds)} cannot tell anything"
             self._refuse(self._node, f"{problem} apart: `sweep.seeds: {LEAST_SEEDS}` or more")

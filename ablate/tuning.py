@@ -202,7 +202,7 @@ def _name(
 ) -> str:
     """Names a search; what its points mean is hashed, so that no other meaning gets its points."""
     assert study.sweep is not None
-    meaning = {
+    meaning: dict[str, Any] = {
         "settings": {key: value for key, value in trial["settings"].items() if key != "seed"},
         "data": [data["digest"] for data in plan["data"]],
         "space": written(space),
@@ -210,6 +210,8 @@ def _name(
         "objectives": study.sweep.objectives,
         "score": [plan["probes"][plan["score"]["probe"]], plan["score"]["pooling"]],
     }
+    if study.sweep.rungs or study.sweep.pruner != "none":
+        meaning |= {"pruner": study.sweep.pruner, "rungs": study.sweep.rungs}
     key = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:6]
     label = ", ".join(levels.values())
     return f"{study.name}{': ' if label else ''}{label} ({key})"

@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
     ("schema",),
     ("sweep_section", "design_section", "limits_section", "budget_section"),
     ("space",),
-    ("text", "confounds"),
+    ("text", "confounds", "protocols"),
     ("trial",),  # a process border lies above this line
     ("workshop",),
     ("training", "export"),

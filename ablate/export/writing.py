@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.export.card import card
-from ablate.files import read_json, write_atomically, write_json
+from ablate.files import read_json, replacing, write_atomically, write_json
 
 FORMAT = 1  # of `encoder.json`
 WEIGHTS, SETTINGS = "encoder.safetensors", "encoder.json"
@@ -44,10 +44,8 @@ def export(run: Path, folder: Path) -> Path:
         **{name: settings[name] for name in PARTS},
     }
     _refuse_another(folder, told)
-    folder.mkdir(parents=True, exist_ok=True)
-    begun = folder / f".{WEIGHTS}"
-    shutil.copyfile(weights, begun)
-    begun.replace(folder / WEIGHTS)
+    with weights.open("rb") as source, replacing(folder / WEIGHTS) as copy:
+        shutil.copyfileobj(source, copy)
     write_atomically(folder / "README.md", card(told, settings, run))
     name = f"Ablate{told['run']}{told['weights'][:8]}Encoder"
     text = _XARES.format(name=told["run"], name_of_class=name)

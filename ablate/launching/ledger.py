@@ -10,10 +10,18 @@ from ablate.files import find_json as find_json
 from ablate.files import write_json
 from ablate.holding import held as held
 from ablate.holding import is_held as is_held
+from ablate.protocols import examines_own, is_score_by
 
 State = Literal["planned", "running", "preempted", "pruned", "stale", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
-FAILURES = ("oom", "nan", "timeout", "node", "error")  # how the reason of a failure begins
+FAILURES = (
+    "oom",
+    "nan",
+    "collapsed",
+    "timeout",
+    "node",
+    "error",
+)  # how its reason begins
 ENDED = ("preempted", "done", "failed", "cancelled")  # as the run's own process wrote it
 
 
@@ -84,19 +92,18 @@ def prune(folder: Path, reason: str) -> None:
 def missing_probes(folder: Path, probes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Names the probes, given with every default written out, that some task has no score of."""
     scored = {task.name: list(_results(task)) for task in (folder / "probes").glob("*/")}
-    own = [task for task, results in scored.items() if any(_on_own(r["settings"]) for r in results)]
+    own = [
+        task
+        for task, results in scored.items()
+        if any(examines_own(r["settings"]) for r in results)
+    ]
 
     def lacks(settings: Mapping[str, Any]) -> bool:
-        tasks = own if _on_own(settings) else settings["content"]["tasks"]
-        done = [t for t in tasks if any(r["settings"] == settings for r in scored.get(t, ()))]
+        tasks = own if examines_own(settings) else settings["content"]["tasks"]
+        done = [t for t in tasks if any(is_score_by(settings, r) for r in scored.get(t, ()))]
         return not done or len(done) < len(tasks)
 
     return [name for name, settings in probes.items() if lacks(settings)]
-
-
-def _on_own(settings: Mapping[str, Any]) -> bool:
-    """Whether a probe examines on the clips of its trial, and not on others."""
-    return "content" not in settings
 
 
 def score(
@@ -107,7 +114,7 @@ def score(
         result["scores"][pooling][part]
         for task in (folder / "probes").glob("*/")
         for result in _results(task)
-        if result["settings"] == settings and pooling in result["scores"]
+        if is_score_by(settings, result) and pooling in result["scores"]
     ]
     return sum(found) / len(found) if found and None not in found else None
 

@@ -113,8 +113,8 @@ class Job:
     def _complete(self, folder: Path, before: Spec | None, code: int, lines: list[str]) -> None:
         after = ledger.find_json(folder / "run.json") or {}
         state = after.get("state")
-        if self.told:
-            if state not in ("done", "failed", "preempted") or after == before:
+        if self.told:  # what is done stays so, though it was being scored again
+            if state != "done" and (state not in ("failed", "preempted") or after == before):
                 told = f"{self.told.name} between two stages"
                 write_json(folder / "run.json", {**after, "state": "preempted", "reason": told})
         elif after == (before or {}) or state == "running":

@@ -5,7 +5,7 @@ features, so that no other encoder, layer, sound or preparation can be mistaken 
 """
 
 import contextlib
-import os
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def shelved(
 
 def _write(folder: Path, views: Sequence[View], blocks: Iterator[Blocks], num_clips: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    begun = {view: folder / f".{view.word}.{os.getpid()}" for view in views}
+    begun = {view: folder / f".{view.word}.{secrets.token_hex(8)}" for view in views}
     counts = {view: np.zeros(num_clips, dtype=np.int64) for view in views}
     dims: dict[View, int] = {}
     try:

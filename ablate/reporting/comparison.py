@@ -69,6 +69,12 @@ def compare(one: Results, other: Results) -> Table:
         raise ValueError(
             f"`{names[0]}` and `{names[1]}` cannot be compared: give one score to both"
         )
+    protocols = [r.plan["probes"][r.plan["score"]["probe"]] for r in (one, other)]
+    if protocols[0] != protocols[1]:
+        raise ValueError(
+            f"`{names[0]}` is scored by other settings of its probe in either: "
+            f"{protocols[0]} and {protocols[1]}; score one of them again by the other's"
+        )
     alpha = one.plan["report"]["alpha"]
     cells = _cells(one, other)
     estimates = [Estimate(n=0, mean=None) if c.same else c.difference(alpha) for c in cells]

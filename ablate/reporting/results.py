@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ablate.files import read_json
+from ablate.protocols import is_score_by
 
 STATISTICS_POOLING = "mean_std"  # log-mel statistics have no other
 RESERVED = ("variant", "seed", "kind", "fingerprint", "task", "probe", "pooling", "valid", "test")
@@ -228,7 +229,7 @@ def _read_scores(folder: Path, probes: Mapping[str, Any]) -> Iterator[Score]:
     for path in sorted(folder.glob("*/*.json")):
         result = read_json(path)
         for name, settings in probes.items():
-            if result["settings"] != settings:  # the same probe under another protocol
+            if not is_score_by(settings, result):  # the same probe, another protocol
                 continue
             for pooling, scores in result["scores"].items():
                 yield Score(

@@ -3,8 +3,9 @@
 The families of contrasts are corrected by Holm apart from one another; p-values, of what a
 look at growing seeds may spend of the error, are all to be held against the study's alpha. A
 word is taken back where an interaction shows or where failures could have chosen the winner,
-and given within a combination only where the pooled contrast or its interaction shows: so
-pooled and single combinations together make no more false claims than the pooled ones alone.
+and *better* or *worse* given within a combination only where the pooled contrast or its
+interaction shows: so pooled and single combinations together make no more false claims of a
+difference than the pooled ones alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -18,13 +18,12 @@ PICTURES = 5  # per run, evenly over the steps
 
 
 class Record:
-    """Writes one run's `metrics.jsonl`, `heartbeat` and `tb/`. Use it as a context manager."""
+    """Writes one run's `metrics.jsonl` and `tb/`. Use it as a context manager."""
 
     def __init__(self, folder: Path, steps: int, *, done: int = 0) -> None:
         self._folder = folder
         self._steps = steps
         self._done = done  # steps whose record stands; what an interrupted attempt added is cut
-        self._beats = 0
         self._pictured = done * PICTURES // steps
 
     def __enter__(self) -> "Record":
@@ -34,17 +33,11 @@ class Record:
         write_atomically(path, "".join(standing))
         self._metrics = path.open("a")
         self._board = SummaryWriter(str(self._folder / "tb"), purge_step=self._done + 1)
-        self.beat()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._metrics.close()
         self._board.close()
-
-    def beat(self) -> None:
-        """Counts on: a reader knows that the run lives when it sees the count change."""
-        self._beats += 1
-        write_atomically(self._folder / "heartbeat", f"{self._beats}\n")
 
     def log(self, log: Log) -> None:
         """Writes one report."""
@@ -54,7 +47,6 @@ class Record:
         for name, value in values.items():
             if name != "step":
                 self._board.add_scalar(f"train/{name}", value, log.step)
-        self.beat()
 
     def picture(self, step: int, paint: Callable[[], npt.NDArray[np.float32]]) -> None:
         """Adds a picture (height, width, RGB), painted only when one is due."""

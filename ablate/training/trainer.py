@@ -85,6 +85,8 @@ class Trainer:
         `StoppedError` when told to stop and `PausedError` at the step to pause at.
         """
         progress = self.begin(saved)
+        if progress.cost.steps == self.until:  # saved there, and not scored
+            raise PausedError(f"paused at step {self.until}")
         for step in range(progress.cost.steps, self.budget.steps):
             drawn = self.draw(step)
             self.step(progress, drawn)

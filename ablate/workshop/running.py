@@ -13,6 +13,7 @@ import torch
 from ablate.files import read_json
 from ablate.parts import build
 from ablate.training.distributed import RankLostError, Ranks
+from ablate.training.heart import Heart
 from ablate.training.meter import CollapsedError, DivergedError
 from ablate.training.stopping import Stop, StoppedError
 from ablate.workshop.planning import build_probes
@@ -69,10 +70,11 @@ def _run(
         subject, sound = _open(folder, config, cache)
         if isinstance(subject, Trial) and not (folder / ENCODER).exists():
             state.put("running")
-            with stop.between_steps():
+            with stop.between_steps(), Heart(folder):
                 place = train(folder, subject, sound, device, ranks, emit, stop, state, until)
             trained = True
-        scored = score(place, subject, build_probes(probes), sound, device, cache, emit)
+        with Heart(folder):
+            scored = score(place, subject, build_probes(probes), sound, device, cache, emit)
     except SupersededError:
         raise
     except StoppedError as stopped:
@@ -80,14 +82,14 @@ def _run(
         return {"state": "preempted", "reason": str(stopped)}
     except Exception as error:  # a trial's border: a stranger's part may raise anything
         reason = _reason(error)
-        # a probe that fails takes nothing from what is trained, which other studies may share
-        ended: Ended = "done" if (folder / ENCODER).exists() else "failed"
-        state.put(ended, reason, details=traceback.format_exc())
+        if isinstance(error, CollapsedError):
+            state.facts["collapsed"] = True
+        state.put(_kept(folder, state, "failed"), reason, details=traceback.format_exc())
         if isinstance(error, torch.AcceleratorError):
             raise SystemExit(1) from error  # no later trial can use this process's device
         return {"state": "failed", "reason": reason}
     except BaseException:  # told to stop
-        state.put("cancelled", "stopped before it was done")
+        state.put(_kept(folder, state, "cancelled"), "stopped before it was done")
         raise
     if place != folder:
         reason = f"paused at step {until}"
@@ -95,6 +97,14 @@ def _run(
         return {"state": "paused", "reason": reason}
     state.put("done")
     return {"state": "done", "trained": trained, "probed": scored}
+
+
+def _kept(folder: Path, state: RunState, ended: Ended) -> Ended:
+    """Says *done* of what is trained: a scoring that ends early takes nothing from it.
+
+    Other studies may share the run.
+    """
+    return "done" if state.was_done or (folder / ENCODER).exists() else ended
 
 
 def lend_a_hand(folder: Path, device: torch.device, cache: Path, stop: Stop, ranks: Ranks) -> None:

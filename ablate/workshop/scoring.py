@@ -15,10 +15,10 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from ablate.audio.sources import AbstractSource
-from ablate.files import write_json
+from ablate.files import write_atomically, write_json
 from ablate.model.encoder import Encoder
 from ablate.parts import identity
 from ablate.probing.features import Blocks, Heard, Reader, encoder_features, mel_features
@@ -112,8 +112,9 @@ def _score_on(
 
 
 def score_key(probe: AbstractProbe) -> str:
-    """Hashes a probe's protocol, 10 hex digits."""
-    return _hash(identity(probe))[:10]
+    """Hashes a probe's protocol, 10 hex digits: what its clips hold, and not where they lie."""
+    placeless = probe if probe.content is None else dataclasses.replace(probe, tasks=None)
+    return _hash(identity(placeless))[:10]
 
 
 @dataclass(frozen=True)
@@ -221,10 +222,8 @@ def save_encoder(folder: Path, encoder: Encoder, sound: Sound) -> None:
     tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
     tensors["normaliser.mean"] = torch.as_tensor(sound.normaliser.mean)
     tensors["normaliser.std"] = torch.as_tensor(sound.normaliser.std)
-    folder.mkdir(parents=True, exist_ok=True)
-    whole = folder / f".{ENCODER}"
-    save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, whole)
-    whole.replace(folder / ENCODER)
+    plain = {name: value.cpu().contiguous() for name, value in tensors.items()}
+    write_atomically(folder / ENCODER, save(plain))  # on disk before its checkpoints go
 
 
 def load_encoder(folder: Path, trial: Trial) -> Encoder:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ablate.files import find_json, read_json, write_atomically, write_json
 
-Ended = Literal["done", "failed"]
+Ended = Literal["done", "failed", "cancelled"]
 SNAPSHOT = Path(__file__).parents[2] / "commit.json"  # where the code was laid aside for a cluster
 PACKAGES = ("torch", "torchaudio", "xformers", "numpy", "scikit-learn", "einops")
 
@@ -33,6 +33,7 @@ class RunState:
         self._attempt = _claim(folder)
         known = folder / "run.json"
         self.facts: dict[str, Any] = find_json(known) or {}
+        self.was_done = self.facts.get("state") == "done"
         self._here = {
             "kind": kind,
             "host": socket.gethostname(),

@@ -206,6 +206,32 @@ def test_a_run_that_pauses_to_be_scored_ends_in_the_same_bits(new_run, cache, st
     assert traces(whole) == traces(paused)
 
 
+def test_a_pause_that_was_interrupted_before_its_scores_is_taken_up_again(new_run, cache, stop):
+    folder, probes = new_run("paused"), {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
+
+    def interrupts(event):
+        if event["label"] == "probe":
+            raise SystemExit(130)
+
+    with pytest.raises(SystemExit):
+        run(folder, probes, CPU, cache, interrupts, stop, until=40)
+    ended = run(folder, probes, CPU, cache, lambda event: None, stop, until=40)
+    assert ended["state"] == "paused"
+    assert len(list((folder / "rungs" / "40").glob("probes/*/*.json"))) == 3
+
+
+def test_a_scoring_that_is_interrupted_takes_nothing_from_what_is_trained(new_run, cache, stop):
+    folder, probes = new_run("scored"), {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
+    go(folder, cache, stop)
+
+    def interrupts(event):
+        raise SystemExit(130)
+
+    with pytest.raises(SystemExit):
+        run(folder, probes, CPU, cache, interrupts, stop)
+    assert json.loads((folder / "run.json").read_text())["state"] == "done"
+
+
 def test_a_run_killed_outright_ends_in_the_same_bits(new_run, cache, trip, stop):
     whole, broken = new_run("whole"), new_run("broken")
     go(whole, cache, stop)

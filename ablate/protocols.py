@@ -1,0 +1,25 @@
+"""When a score was made as a probe's settings ask for it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Settings = Mapping[str, Any]
+
+
+def is_score_by(settings: Settings, result: Settings) -> bool:
+    """Tells whether a probe of these settings gave a result, the content of a score file.
+
+    Of clips that it examines on alone, what they hold counts, and not where they lie.
+    """
+    return _placeless(settings) == _placeless(result["settings"])
+
+
+def examines_own(settings: Settings) -> bool:
+    """Tells whether a probe examines on the clips of its trial, and not on others."""
+    return "content" not in settings
+
+
+def _placeless(settings: Settings) -> Settings:
+    if examines_own(settings):
+        return settings
+    return {key: value for key, value in settings.items() if key != "tasks"}
