@@ -32,11 +32,16 @@ def expected_hours(plan: Plan, found: Backlog, runs: Path) -> float | None:
     return len(found.trainings) * fmean(seconds) / 3600 if seconds else None
 
 
-def check(limits: Limits, plan: Plan, found: Backlog, runs: Path) -> None:
-    """Raises `OverBudgetError` where what is left to do is more than a study's limits."""
+def check(
+    limits: Limits, plan: Plan, found: Backlog, runs: Path, *, hours: float | None = None
+) -> None:
+    """Raises `OverBudgetError` where what is left to do is more than a study's limits.
+
+    `hours` are those that canaries foretell; without, the mean of what is done does.
+    """
     wanted = {
         "trials": float(len(found.trainings)),
-        "hours": expected_hours(plan, found, runs),
+        "hours": expected_hours(plan, found, runs) if hours is None else hours,
         "disk_gb": kept_bytes(plan["trials"]) / 1e9,
     }
     problems = [

@@ -8,12 +8,13 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from ablate import config, forecast
+from ablate import config, forecast, rehearsal
 from ablate.designing import trials as design
 from ablate.files import write_json
 from ablate.launching import ledger, overview
@@ -102,28 +103,39 @@ def show(
     overrides: Sequence[str] = (),
     *,
     as_json: bool = False,
+    timed: bool = False,
+    workers: int | None = None,
     command: Sequence[str] = COMMAND,
 ) -> int:
-    """Checks a study and says what it would run; returns the exit code. Runs nothing."""
+    """Checks a study and says what it would run; returns the exit code. Runs nothing.
+
+    If `timed`, canaries are run for what that would take, and thrown away.
+    """
     console, folders = Console(stderr=True) if as_json else terminal(), ledger.folders()
 
     def act() -> int:
         study = config.load(file, overrides)
-        with Pool(folders.cache, size=1, command=command) as pool:
+        with Pool(folders.cache, size=workers if timed else 1, command=command) as pool:
             planned = prepare(study, pool, console)
             if study.sweep is not None:
                 say_sweep(planned, pool, console)
-        found = planned.backlog(folders.runs)
+            found = planned.backlog(folders.runs)
+            costs = rehearsal.rehearse(planned, found, pool, console) if timed else []
+            told = rehearsal.describe(costs, pool.size) if timed else []
+        hours = sum(cost.hours for cost in costs) if timed else None
         if as_json:
-            sys.stdout.write(json.dumps({**planned.plan, "backlog": found.counts()}) + "\n")
-            return DONE
-        for line in (
+            canaries = {"canaries": [asdict(cost) for cost in costs]} if timed else {}
+            plan = {**planned.plan, "backlog": found.counts(), **canaries}
+            sys.stdout.write(json.dumps(plan) + "\n")
+        lines = (
             *overview.describe(planned.plan, found),
             *overview.preview(planned.plan, folders.runs),
             *forecast.describe(planned.plan, found, folders.runs),
-        ):
+            *told,
+        )
+        for line in () if as_json else lines:
             say(console, line)
-        forecast.check(study.limits, planned.plan, found, folders.runs)
+        forecast.check(study.limits, planned.plan, found, folders.runs, hours=hours)
         return DONE
 
     return ended(act, again=["ablate", "plan", str(file), *overrides])

@@ -14,7 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
     ("verbs",),
     ("study", "bench", "zoo", "study_schema", "starter"),
     ("bench_steps",),
-    ("dashboard", "board"),
+    ("dashboard", "board", "rehearsal"),
     ("prepared", "forecast"),
     ("cluster_tuning",),
     ("tuning",),

@@ -27,12 +27,22 @@ def run(
     raise typer.Exit(code)
 
 
-def plan(file: StudyFile, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Check a study and show what it would run. Nothing is run."""
+def plan(
+    file: StudyFile,
+    overrides: Overrides = None,
+    as_json: Json = False,
+    timed: Annotated[
+        bool, typer.Option("--time", help="Try each combination of parts: hours and FLOPs.")
+    ] = False,
+    workers: Workers = None,
+) -> None:
+    """Check a study and show what it would run. Nothing is run, but canaries with --time."""
     from ablate import study
 
     study.listen_for_endings()
-    raise typer.Exit(study.show(file, overrides or [], as_json=as_json))
+    raise typer.Exit(
+        study.show(file, overrides or [], as_json=as_json, timed=timed, workers=workers)
+    )
 
 
 def report(name: StudyName, overrides: Overrides = None) -> None:
