@@ -163,7 +163,8 @@ def _linked(link: Node, other: Path, problems: list[str], chain: tuple[Path, ...
     try:
         inherited = read(other)
     except StudyError as error:
-        problems += [f"{link.place}: `extends`: {problem}" for problem in error.problems]
+        where = "a path is relative to the file that says it"
+        problems += [f"{link.place}: `extends`: {problem} ({where})" for problem in error.problems]
         return None
     if not isinstance(inherited.value, dict):
         problems.append(f"{inherited.place}: expected settings, got {inherited.plain()!r}")

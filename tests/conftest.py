@@ -12,6 +12,8 @@ settings.register_profile(
     "dev", deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+for folder in ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE"):  # no test may touch the user's own
+    os.environ.pop(folder, None)
 
 
 @pytest.fixture(autouse=True, scope="session")
