@@ -56,21 +56,26 @@ def check(
 def _seen(plan: Plan, runs: Path) -> list[str]:
     """Says the smallest difference that the seeds can show, and what more would buy."""
     from ablate.reporting.power import detectable_difference  # scipy: only for who plans
+    from ablate.reporting.sequential import alpha_at, looks
 
     seeds = len(plan["seeds"])
     family = sum(len(levels) - 1 for levels in plan["factors"].values())
     if seeds < LEAST_SEEDS or not family:
         return []
-    spread, alpha = measured_spread(plan, runs), plan["report"]["alpha"]
+    spread, alpha, taken = measured_spread(plan, runs), plan["report"]["alpha"], looks(plan)
+    more = min(seeds + MORE_SEEDS, taken.most) if taken else seeds + MORE_SEEDS
 
     def least(count: int) -> float:
-        return detectable_difference(spread or 1.0, count, alpha=alpha, family=family)
+        spent = alpha
+        if taken:
+            further = (count,) if count > seeds else ()
+            spent = alpha_at((*taken.counts, *further), taken.most, alpha=alpha)
+        return detectable_difference(spread or 1.0, count, alpha=spent, family=family)
 
     unit = "points" if spread else "standard deviations of a paired difference"
-    line = (
-        f"{seeds} seeds see a difference of {least(seeds):.2g} {unit} in 4 of 5 studies, "
-        f"{seeds + MORE_SEEDS} one of {least(seeds + MORE_SEEDS):.2g}"
-    )
+    line = f"{seeds} seeds see a difference of {least(seeds):.2g} {unit} in 4 of 5 studies"
+    if more > seeds:
+        line += f", {more} one of {least(more):.2g}"
     known = f"spread of {spread:.2g} points over the seeds that are done" if spread else ""
     return [f"{line} ({known or 'no two seeds are done, so the spread is not known'})"]
 

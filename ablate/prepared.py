@@ -1,6 +1,6 @@
 """A study that can be run: its trials checked and named by a worker, and tuned where it says so."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,24 @@ class Planned:
                 found.append(Run(other["fingerprint"], other["kind"], other["settings"], title))
         return found
 
+    @property
+    def fresh(self) -> tuple[int, ...]:
+        """The seeds on which what leads is confirmed."""
+        return self.study.confirm.seeds if self.study.confirm else ()
+
+    def having(
+        self, seeds: Collection[int], confirmed: Collection[Mapping[str, str]] = ()
+    ) -> "Planned":
+        """Returns the study with these of its seeds, and some variants on its fresh seeds."""
+        kept = []
+        for trial, told in zip(self.trials, self.plan["trials"], strict=True):
+            if trial.seed in seeds:
+                kept.append((trial, told))
+            elif trial.seed in self.fresh and trial.levels in confirmed:
+                kept.append((trial, {**told, "confirms": True}))
+        plan = {**self.plan, "seeds": list(seeds), "trials": [told for _, told in kept]}
+        return Planned(self.study, [trial for trial, _ in kept], plan)
+
     def backlog(self, runs: Path, *, retry_failed: bool = False) -> Backlog:
         """Sorts what the study wants by what is left to do."""
         return backlog.find(self.runs, runs, self.plan["probes"], retry_failed=retry_failed)
@@ -64,12 +82,22 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
             problems += [worded(study, problem) for problem in answer["problems"]]
             answer = pool.ask({**request, "probes": {}, "matched_budget": None}, heard)
     problems += design.refused(study, trials, answer["trials"])
+    problems += _unconfirmed(study, answer["data"])
     if problems:
         raise StudyError(list(dict.fromkeys(problems)))
     trials = design.planned(trials, answer["trials"])
     varied, trials = merging.settle(varied, trials)
     trials = merging.merge(varied, trials)
     return Planned(study, trials, summary.summary(study, varied, trials, answer))
+
+
+def _unconfirmed(study: Study, data: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Words what keeps a study from being confirmed: variants lead by their validation scores."""
+    lacking = [name for one in data for name, task in one["tasks"].items() if not task.get("valid")]
+    if study.confirm is not None and lacking:
+        names = ", ".join(dict.fromkeys(lacking))
+        problem = f"`confirm` chooses by validation scores, and {names} has no validation part"
+        yield f"{study.tree.children['confirm'].place}: {problem}; give it one, or leave this out"
 
 
 def tuned(planned: Planned, pool: Pool, folders: ledger.Folders, console: Console) -> Planned:

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import budget_section, design_section, limits_section, sweep_section
+from ablate import budget_section, design_section, limits_section, seeds_section, sweep_section
+from ablate.confirm_section import Confirm, check_confirm
 from ablate.design_section import Design
 from ablate.limits_section import Limits
+from ablate.seeds_section import Growth
 from ablate.suggestion import did_you_mean
 from ablate.sweep_section import Sweep
 from ablate.text import Node, spelled
@@ -21,6 +23,7 @@ KEYS = (
     "match_budget",
     "sweep",
     "seeds",
+    "confirm",
     "probes",
     "tasks",
     "score",
@@ -79,7 +82,7 @@ class Study:
     overrides: tuple[str, ...]
     baseline: Node
     factors: dict[str, dict[str, Node]]  # dotted path into the baseline -> label -> branch
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...]  # all that there may be
     probes: dict[str, dict[str, Any]]
     score: str  # probe.pooling, or probe.layer3.pooling
     report: Report
@@ -89,7 +92,14 @@ class Study:
     source: str = ""  # the file as it is, with the overrides behind it
     limits: Limits = field(default_factory=Limits)  # the most that it may take
     match_budget: str | None = None  # what trials take up as much of as the baseline does
+    growth: Growth | None = None  # how many of the seeds at each look; None: all, and one look
     sweep: Sweep | None = None  # what is tuned before the seeds are trained
+    confirm: Confirm | None = None  # what is trained again, on fresh seeds, once it has led
+
+    @property
+    def every_seed(self) -> tuple[int, ...]:
+        """Returns all seeds that a trial may have, the fresh ones of a confirmation last."""
+        return (*self.seeds, *(self.confirm.seeds if self.confirm else ()))
 
 
 def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str]) -> Study:
@@ -98,7 +108,9 @@ def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str
         if key not in KEYS:
             problems.append(f"{child.place}: unknown key `{key}`{did_you_mean(key, KEYS)}")
     probes = _probes(text, problems)
-    factors, seeds = dict(_factors(text, problems)), _seeds(text, problems)
+    factors = dict(_factors(text, problems))
+    seeds, growth = seeds_section.check(text, problems)
+    sweep = _sweep(text, factors, seeds, problems)
     return Study(
         name=_name(text, problems),
         file=file,
@@ -113,7 +125,9 @@ def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str
         design=design_section.check(text, factors, problems),
         limits=_limits(text, problems),
         match_budget=budget_section.check(text, factors, problems),
-        sweep=_sweep(text, factors, seeds, problems),
+        growth=growth,
+        sweep=sweep,
+        confirm=check_confirm(text, (*seeds, *(sweep.seeds if sweep else ())), problems),
     )
 
 
@@ -201,21 +215,6 @@ def _refuse_twins(name: str, levels: dict[str, Node], problems: list[str]) -> No
             problem = f"levels `{twin}` and `{label}` of factor `{name}` are the same"
             problems.append(f"{level.place}: {problem}; keep one of them")
         seen[label] = level
-
-
-def _seeds(text: Node, problems: list[str]) -> tuple[int, ...]:
-    node = text.children.get("seeds")
-    if node is None:
-        problems.append(f"{text.place}: `seeds` is missing: how many per variant, e.g. `seeds: 3`")
-        return ()
-    value = node.plain()
-    seeds = list(range(value)) if type(value) is int else value
-    good = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
-    if not good or not seeds or len(set(seeds)) < len(seeds):
-        rule = "must be a count from 1 up, or a list of different integers from 0 up"
-        problems.append(f"{node.place}: `seeds` {rule}; got {value!r}")
-        return ()
-    return tuple(seeds)
 
 
 def _sweep(

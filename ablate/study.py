@@ -10,26 +10,24 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from ablate import config, forecast, rehearsal
+from ablate import config, forecast, rehearsal, rounds
 from ablate.designing import trials as design
 from ablate.files import write_json
 from ablate.launching import ledger, overview
 from ablate.launching.endings import DONE, FAILED, INTERRUPTED, OVER, WRONG, ended
 from ablate.launching.endings import listen_for_endings as listen_for_endings
-from ablate.launching.pool import Job, Outcome, Pool
+from ablate.launching.pool import Pool
 from ablate.launching.slurm import Cluster
-from ablate.launching.watch import say, stage, terminal, watching
+from ablate.launching.watch import say, stage, terminal
 from ablate.launching.where import HERE, Asked, cluster, hand_over
 from ablate.launching.worker import COMMAND
 from ablate.prepared import Planned, prepare, say_sweep, swept, tuned, worded
 from ablate.schema import StudyError
 
 __all__ = ["DONE", "FAILED", "INTERRUPTED", "OVER", "WRONG", "Planned", "prepare"]
-STATISTICS_POOLING = "mean_std"  # log-mel statistics have no other
 
 
 def main() -> None:
@@ -82,18 +80,17 @@ def run(
             if where.sweep_only:
                 return DONE
             _draw_gallery(planned, pool, folders, console)
-            write_json(folders.reports / study.name / "plan.json", planned.plan)
-            found = planned.backlog(folders.runs, retry_failed=retry_failed)
-            forecast.check(study.limits, planned.plan, found, folders.runs)
-            if site is not None and (where.dry_run or not where.watch):
-                jobs = found.jobs(folders.runs, planned.plan["probes"])
-                for line in hand_over(site, jobs, where):
-                    say(console, line)
-                return DONE
-            runner = pool if site is None else site
-            failed = _work(planned, runner, folders, console, retry_failed=retry_failed)
-        _report(planned.plan, folders, console)
-        return FAILED if failed else DONE
+            rounds.check_limits(planned, folders, retry_failed=retry_failed)
+            retries = iter([retry_failed])  # what fails again in this session is left at that
+
+            def work(part: Planned) -> bool | None:
+                retry = next(retries, False)
+                if site is not None and (where.dry_run or not where.watch):
+                    return _hand_over(part, site, where, folders, console, retry_failed=retry)
+                runner = pool if site is None else site
+                return rounds.work(part, runner, folders, console, retry_failed=retry)
+
+            return FAILED if rounds.train(planned, folders, console, work) else DONE
 
     return ended(act, again=["python", "-m", "ablate.study", str(file), *overrides])
 
@@ -119,23 +116,24 @@ def show(
             planned = prepare(study, pool, console)
             if study.sweep is not None:
                 say_sweep(planned, pool, console)
-            found = planned.backlog(folders.runs)
-            costs = rehearsal.rehearse(planned, found, pool, console) if timed else []
+            part = rounds.present(planned, folders)
+            found = part.backlog(folders.runs)
+            costs = rehearsal.rehearse(part, found, pool, console) if timed else []
             told = rehearsal.describe(costs, pool.size) if timed else []
         hours = sum(cost.hours for cost in costs) if timed else None
         if as_json:
             canaries = {"canaries": [asdict(cost) for cost in costs]} if timed else {}
-            plan = {**planned.plan, "backlog": found.counts(), **canaries}
+            plan = {**part.plan, "backlog": found.counts(), **canaries}
             sys.stdout.write(json.dumps(plan) + "\n")
         lines = (
-            *overview.describe(planned.plan, found),
-            *overview.preview(planned.plan, folders.runs),
-            *forecast.describe(planned.plan, found, folders.runs),
+            *overview.describe(part.plan, found),
+            *overview.preview(part.plan, folders.runs),
+            *forecast.describe(part.plan, found, folders.runs),
             *told,
         )
         for line in () if as_json else lines:
             say(console, line)
-        forecast.check(study.limits, planned.plan, found, folders.runs, hours=hours)
+        rounds.check_limits(planned, folders, hours=hours)
         return DONE
 
     return ended(act, again=["ablate", "plan", str(file), *overrides])
@@ -152,8 +150,9 @@ def report(file: Path, overrides: Sequence[str] = (), *, command: Sequence[str] 
         with Pool(folders.cache, size=1, command=command) as pool:
             planned = prepare(study, pool, console)
             _draw_gallery(planned, pool, folders, console)
-        write_json(folders.reports / study.name / "plan.json", planned.plan)
-        _report(planned.plan, folders, console)
+        part = rounds.settled(rounds.present(planned, folders), planned, folders)
+        rounds.save(part, folders)
+        rounds.report(part.plan, folders, console)
         return DONE
 
     return ended(act, again=["ablate", "report", str(file), *overrides])
@@ -168,43 +167,30 @@ def report_again(name: str) -> int:
         if plan is None:
             problem = f"{folders.reports / name} holds no plan.json"
             raise StudyError([f"{problem}; run the study, or name its file"])
-        _report(plan, folders, terminal())
+        rounds.report(plan, folders, terminal())
         return DONE
 
     return ended(act, again=["ablate", "report", name])
 
 
-def _work(
-    planned: Planned,
-    runner: Pool | Cluster,
+def _hand_over(
+    part: Planned,
+    site: Cluster,
+    where: Asked,
     folders: ledger.Folders,
     console: Console,
     *,
     retry_failed: bool,
-) -> bool:
-    """Runs what is missing; tells whether anything has failed, now or before."""
-    found = planned.backlog(folders.runs, retry_failed=retry_failed)
-    for line in overview.describe(planned.plan, found):
-        say(console, line)
-    jobs = found.jobs(folders.runs, planned.plan["probes"])
-    if not jobs:
+) -> bool | None:
+    """Submits what is missing; where nothing is, a study of several rounds goes on here."""
+    found = part.backlog(folders.runs, retry_failed=retry_failed)
+    jobs = found.jobs(folders.runs, part.plan["probes"])
+    looked_at = part.study.growth is not None or part.study.confirm is not None
+    if looked_at and not (jobs or where.dry_run):
         return bool(found.failed)
-    with watching(console, len(jobs), lambda job: _score(planned, job)) as watch:
-        outcomes: list[Outcome] = runner.run(jobs, watch)
-    lost = [outcome for outcome in outcomes if outcome.state != "done"]
-    for outcome in lost:
-        name = f"{outcome.job.title} ({outcome.job.folder.name})"
-        say(console, f"{outcome.state}: {name}: {outcome.reason}")
-    return bool(lost or found.failed)
-
-
-def _score(planned: Planned, job: Job) -> float | None:
-    wanted = planned.plan["score"]
-    pooling = wanted["pooling"]
-    if job.title.startswith("mel_statistics"):
-        pooling = STATISTICS_POOLING
-    probe = planned.plan["probes"][wanted["probe"]]
-    return ledger.score(job.folder, probe, pooling, part="valid")  # the report opens the test part
+    for line in hand_over(site, jobs, where):
+        say(console, line)
+    return None
 
 
 def _draw_gallery(planned: Planned, pool: Pool, folders: ledger.Folders, console: Console) -> None:
@@ -234,12 +220,6 @@ def _draw_gallery(planned: Planned, pool: Pool, folders: ledger.Folders, console
         drawn = {**answer, "of": of}
         write_json(folder / "pictures.json", drawn)
     planned.plan["gallery"] = {**drawn, "folder": folder.name}
-
-
-def _report(plan: dict[str, Any], folders: ledger.Folders, console: Console) -> None:
-    from ablate.reporting import report  # pandas and matplotlib: only once there is something
-
-    report.write(plan, folders.runs, folders.reports / plan["study"]).render(console)
 
 
 if __name__ == "__main__":

@@ -142,13 +142,13 @@ def plan_tuned(
     """Plans what enters the verdict: every combination at its best, on fresh seeds."""
     trials = [
         design.Trial(levels, seed, {**tree.plain(), "seed": seed})
-        for seed in study.seeds
+        for seed in study.every_seed
         for levels, tree in _variants(tuned)
     ]
     request = {"do": "plan", "trials": [trial.settings for trial in trials]}
     with stage(console, f"planning {study.name} as tuned") as heard:
         answer = pool.ask({**request, "probes": study.probes}, heard)
-    trees = [tree for _ in study.seeds for _, tree in _variants(tuned)]
+    trees = [tree for _ in study.every_seed for _, tree in _variants(tuned)]
     problems = [
         _worded(tree, problem)
         for tree, entry in zip(trees, answer["trials"], strict=True)

@@ -46,7 +46,7 @@ def trials(study: Study, varied: Sequence[Factor]) -> list[Trial]:
     baseline = study.baseline.plain()
     return [
         _trial(baseline, varied, levels, count, seed)
-        for seed in study.seeds
+        for seed in study.every_seed
         for levels, count in found
     ]
 

@@ -27,6 +27,12 @@ def describe(plan: Plan, found: Backlog) -> list[str]:
     grid = plan["design"] == "grid"
     told = (" x " if grid else ", ").join([*sizes, f"seeds ({num_seeds})"])
     lines = [f"{plan['study']}: {told}{'' if grid else ', by design ' + plan['design']}"]
+    if looks := plan.get("looks"):
+        lines.append(
+            f"  look {len(looks['counts'])}, with {num_seeds} of up to {looks['most']} seeds"
+        )
+    if fresh := sorted({trial["seed"] for trial in plan["trials"] if trial.get("confirms")}):
+        lines.append(f"  what leads is confirmed on fresh seeds {', '.join(map(str, fresh))}")
     lines += [f"  {merging.words(merged)}" for merged in plan["merged"]]
     for names in plan["duplicates"]:
         lines.append(f"  the same trial, run once: {'; '.join(names)}")

@@ -173,12 +173,16 @@ def _of_confirmation(results: Results) -> Iterator[Contrast]:
     """Yields each chosen variant against the baseline, on the seeds that did not choose it."""
     baseline = {factor: str(level) for factor, level in results.plan["baseline"].items()}
     variants: dict[tuple[str, ...], list[Trial]] = {}
-    for trial in results.fresh:
-        variants.setdefault(levels_of(trial, results.factors), []).append(trial)
-    against = variants.pop(tuple(baseline.values()), None)
+    against: list[Trial] = []
+    for trial in results.fresh:  # a factor that means nothing in a trial is at its baseline
+        usual = all(trial.levels.get(factor, level) == level for factor, level in baseline.items())
+        levels = levels_of(trial, results.factors)
+        (against if usual else variants.setdefault(levels, [])).append(trial)
     for levels, trials in variants.items() if against else ():
         varied = [
-            f for f, level in zip(results.factors, levels, strict=True) if level != baseline[f]
+            f
+            for f, level in zip(results.factors, levels, strict=True)
+            if level not in (baseline[f], "-")
         ]
         gain = any(changes_twin(results, factor) for factor in varied)
         measure: Literal["score", "gain"] = "gain" if gain else "score"
@@ -188,7 +192,7 @@ def _of_confirmation(results: Results) -> Iterator[Contrast]:
             level=label_of(levels),
             against=label_of(tuple(baseline.values())),
             measure=measure,
-            pairs=(Pair(_arm(trials, measure), _arm(against or [], measure)),),
+            pairs=(Pair(_arm(trials, measure), _arm(against, measure)),),
         )
 
 

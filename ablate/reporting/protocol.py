@@ -19,6 +19,7 @@ def cautions(results: Results, verdicts: Sequence[Verdict], variants: Table) -> 
     """Lists what could make the verdicts mean less than they seem to."""
     return [
         *_unfinished(results),
+        *_uncorrected(results),
         *_unmatched(results, variants),
         *_not_learned(verdicts, variants),
         *_mixed(results),
@@ -55,6 +56,21 @@ def _unfinished(results: Results) -> Iterator[str]:
             yield f"{count} of {total} trials {what}: see the table of failures."
     if len({trial.seed for trial in results.trials}) < 2:
         yield "One seed: nothing can be said about the spread between seeds, and so no verdict."
+
+
+def _uncorrected(results: Results) -> Iterator[str]:
+    """Warns of looks that no p-value makes up for: who adds seeds after one has two chances."""
+    found = results.plan.get("uncorrected")
+    if found:
+        counts = ", ".join(
+            f"{look['seeds']} (of up to {look['most']})" if look["most"] else str(look["seeds"])
+            for look in found
+        )
+        yield (
+            f"A report of this question was written before with other seeds ({counts}), and no "
+            "p-value is corrected for that look. Seeds that may be added are declared before the "
+            "first: `seeds: {start: 3, max: 8}`."
+        )
 
 
 def _unmatched(results: Results, variants: Table) -> list[str]:

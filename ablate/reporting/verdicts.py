@@ -8,6 +8,7 @@ interaction shows: so pooled and single combinations together make no more false
 difference than the pooled ones alone.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -85,11 +86,31 @@ def verdicts(results: Results) -> tuple[Verdict, ...]:
     found: list[Verdict] = []
     gates: dict[tuple[str, str], float] = {}
     for name in FAMILIES:
-        family = list(_answered([c for c in asked if c.family == name], rules, gates))
+        once = dataclasses.replace(rules, looks=None) if name == "confirmation" else rules
+        family = list(_answered([c for c in asked if c.family == name], once, gates))
         if name == "pooled":
             gates = {_key(verdict.contrast): _gate(verdict) for verdict in family}
         found.extend(family)
     return tuple(found)
+
+
+def open_contrasts(found: Sequence[Verdict]) -> list[str]:
+    """Names the contrasts that more seeds could decide: `masker: block against random`.
+
+    The pooled ones; of one that differs by combination, those within each. One that nothing has
+    been scored for is none of them, and neither is one that failures keep undecided.
+    """
+    pooled = [verdict for verdict in found if verdict.contrast.family == "pooled"]
+    apart = {_key(v.contrast) for v in pooled if v.word.startswith("differs")}
+    within = [v for v in found if v.contrast.family == "within" and _key(v.contrast) in apart]
+    names = []
+    for verdict in (*pooled, *within):
+        contrast, known = verdict.contrast, verdict.estimate.mean is not None
+        if known and verdict.claim == verdict.word == UNSURE:
+            held = contrast.held if contrast.family == "within" else ()
+            where = f" with {', '.join(level for _, level in held)}" if held else ""
+            names.append(f"{contrast.factor}: {contrast.level} against {contrast.against}{where}")
+    return names
 
 
 def _answered(

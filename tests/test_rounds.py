@@ -1,0 +1,179 @@
+"""Seeds that a study adds while it is undecided, as it has declared, against a stand-in worker."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate import config, study
+from ablate.launching.pool import Job, Pool
+from ablate.launching.where import Asked
+from ablate.schema import StudyError
+from ablate.seeds_section import Growth
+
+ROOT = Path(__file__).parents[1]
+STAND_IN = (sys.executable, str(ROOT / "tests" / "launching" / "stand_in.py"))
+STUDY = """\
+study: masking
+baseline:
+  data: {type: Sound}
+  masker: {type: Good, lift: 0}
+  patchifier: {type: Squares}
+factors:
+  masker:
+    good: {type: Good, lift: 0}
+    other: {type: Good, lift: LIFT}
+seeds: SEEDS
+probes: {knn: {type: KNN, k: 10}}
+score: knn.mean
+report: {equivalence_margin: 0.01}
+"""
+ALIKE, FAR = "0.001", "20"
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def write(seeds: str, lift: str = ALIKE) -> Path:
+    file = Path("study.yaml")
+    file.write_text(STUDY.replace("SEEDS", seeds).replace("LIFT", lift))
+    return file
+
+
+def run(seeds: str, lift: str = ALIKE, *overrides: str) -> int:
+    return study.run(write(seeds, lift), overrides, workers=2, command=STAND_IN)
+
+
+def plan() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path("reports/masking/plan.json").read_text())
+    return found
+
+
+def trainings() -> int:
+    """Counts the trials that were trained, their references apart."""
+    kinds = (json.loads(p.read_text())["kind"] for p in Path("runs").glob("*/config.json"))
+    return sum(kind == "jepa" for kind in kinds)
+
+
+def written() -> dict[str, bytes]:
+    files = Path("reports/masking").rglob("*.*")
+    return {str(f): f.read_bytes() for f in files if f.suffix in (".md", ".csv", ".html", ".json")}
+
+
+def looks() -> list[dict[str, Any]]:
+    [file] = Path("runs/looks").iterdir()
+    found: list[dict[str, Any]] = json.loads(file.read_text())["looks"]
+    return found
+
+
+def test_a_study_adds_seeds_while_it_is_undecided_and_no_further_than_declared(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("{start: 3, max: 4}") == study.DONE
+    assert plan()["looks"] == {"counts": [3, 4], "most": 4}
+    assert trainings() == 2 * 4
+    text = capsys.readouterr().out
+    undecided = "undecided: masker: other against good"
+    assert f"looked at with 3 of up to 4 seeds: {undecided}; on to 4 seeds\n" in text
+    assert f"looked at with 4 of up to 4 seeds: {undecided}; no declared seed is left" in text
+    before, recorded = written(), looks()
+    shutil.rmtree("reports")  # looked at is looked at
+    assert run("{start: 3, max: 4}") == study.DONE
+    assert "0 trials to run, 8 done" in capsys.readouterr().out
+    assert written() == before
+    assert looks() == recorded
+
+
+def test_a_study_that_is_decided_trains_no_further_seed(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("{start: 3, max: 6}", FAR) == study.DONE
+    assert plan()["looks"] == {"counts": [3], "most": 6}
+    assert trainings() == 2 * 3
+    assert "nothing is left that more seeds could decide" in capsys.readouterr().out
+
+
+def test_limits_count_all_that_a_study_may_come_to(desk: Path) -> None:
+    assert run("{start: 2, max: 4}", ALIKE, "limits={trials: 7}") == study.OVER
+    assert not Path("runs").exists()
+
+
+def test_seeds_that_were_not_declared_are_warned_of(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warning = "A report of this question was written before with other seeds (2), and no p-value"
+    run("2")
+    shutil.rmtree("reports")
+    assert run("3") == study.DONE
+    assert warning in Path("reports/masking/report.md").read_text()
+    assert warning in " ".join(capsys.readouterr().out.split())
+    run("2")  # what was looked at first is as it was
+    assert "A report of this question" not in Path("reports/masking/report.md").read_text()
+
+
+def test_another_question_has_looks_of_its_own(desk: Path) -> None:
+    run("2")
+    run("3", FAR)
+    assert "uncorrected" not in plan()
+
+
+class Deaf:
+    """Hears nothing of a pool."""
+
+    def progress(self, *given: object) -> None: ...
+    def finished(self, *given: object) -> None: ...
+
+
+class Now:
+    """A cluster that does at once, on this machine, what is handed over."""
+
+    def submit(self, jobs: list[Job]) -> "Now":
+        with Pool(Path("cache"), size=2, command=STAND_IN) as pool:
+            pool.run(jobs, Deaf())
+        return self
+
+    def describe(self) -> list[str]:
+        return ["handed over"]
+
+
+def test_without_watching_a_cluster_a_study_is_looked_at_once_a_time(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "cluster", lambda *given: Now())
+    file, counts = write("{start: 2, max: 4}"), []
+    for _ in range(3):
+        assert study.run(file, where=Asked("now"), command=STAND_IN) == study.DONE
+        counts.append((trainings(), len(looks()) if Path("runs/looks").exists() else 0))
+    assert counts == [(4, 0), (8, 1), (8, 2)]
+
+
+def test_the_last_step_goes_to_the_last_declared_seed() -> None:
+    growth = Growth(start=3, most=8)
+    assert [growth.after(count) for count in (3, 5, 7, 8)] == [5, 7, 8, None]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "problem"),
+    [
+        ("{start: 3, most: 8}", "unknown key `most` of `seeds`"),
+        ("{start: 3}", "`seeds.max` is missing: the most there may be"),
+        ("{start: 0, max: 8}", "`seeds.start` must be a count from 1 up; got 0"),
+        ("{start: 3, max: 3}", "`seeds.max` must be more than `seeds.start`"),
+        ("some", "`{start: 3, max: 8}` to add some while a contrast is undecided"),
+    ],
+)
+def test_wrong_seeds_are_refused_where_they_are_written(
+    desk: Path, seeds: str, problem: str
+) -> None:
+    with pytest.raises(StudyError) as refused:
+        config.load(write(seeds))
+    assert str(refused.value).startswith("study.yaml:10: ")
+    assert problem in str(refused.value)
