@@ -59,7 +59,7 @@ def test_a_dead_controller_is_waited_for(site, desk, wait):
     site.control("controller", "kill")
     unanswered = cluster.follow(jobs, Quiet(), seconds=0)
     site.control("controller", "start")
-    assert unanswered == []
+    assert {outcome.state for outcome in unanswered} <= {"done"}  # the queue's silence says nothing
     assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["done", "done"]
 
 
