@@ -32,7 +32,11 @@ def scores(reports):
 def decided(reports):
     """The report's contrasts, less what they cost."""
     text = (reports / "masking" / "report.md").read_text()
-    return [line for line in text.partition("## Score against cost")[0].splitlines() if line.startswith("|")]
+    return [
+        line
+        for line in text.partition("## Score against cost")[0].splitlines()
+        if line.startswith("|")
+    ]
 
 
 @pytest.fixture
