@@ -51,7 +51,8 @@ def new_run(settings, cache, tmp_path, monkeypatch):
     """Makes run folders: masks are ragged, and the batch cannot be halved."""
     (tmp_path / "wired_lab.py").write_text(WIRED)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.environ["PYTHONPATH"], str(tmp_path)]))
+    found = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), found]))
     settings["masker"] = {"type": "wired_lab.Wired"}
     settings["optimizer"] = {"momentum": [0.9, 0.9]}
 
