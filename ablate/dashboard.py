@@ -15,6 +15,7 @@ from rich.console import Console
 from ablate import config, tuning
 from ablate.designing.trials import label_within
 from ablate.launching import ledger, overview
+from ablate.launching.endings import DONE, WRONG
 from ablate.launching.watch import say, terminal
 from ablate.reporting import interactive
 from ablate.reporting.curves import QUANTITIES, read_curves
@@ -26,7 +27,6 @@ from ablate.sweep_section import SweepError
 from ablate.sweeping.storage import open_storage, reachable
 from ablate.sweeping.window import HOST, Entry, Page, Window
 
-DONE, WRONG = 0, 2
 IMAGE = re.compile(r"^!\[.*\n?", re.MULTILINE)  # the note's links lead nowhere in a browser
 Plan = Mapping[str, Any]
 

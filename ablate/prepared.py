@@ -16,6 +16,7 @@ from ablate.launching.slurm import Cluster
 from ablate.launching.watch import say, stage
 from ablate.launching.where import Asked
 from ablate.schema import Study, StudyError
+from ablate.text import worded
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
     with stage(console, f"planning {study.name}") as heard:
         answer = pool.ask(request, heard)
         if answer["event"] == "error":  # of what all trials share; they may have more
-            problems += [worded(study, problem) for problem in answer["problems"]]
+            problems += [worded(study.tree, problem) for problem in answer["problems"]]
             answer = pool.ask({**request, "probes": {}, "matched_budget": None}, heard)
     problems += design.refused(study, trials, answer["trials"])
     problems += _unconfirmed(study, answer["data"])
@@ -135,10 +136,3 @@ def say_sweep(planned: Planned, pool: Pool, console: Console) -> None:
     tuning.check(planned.study, planned.plan, pool, console)
     for line in tuning.describe(planned.study, planned.plan):
         say(console, line)
-
-
-def worded(study: Study, problem: Mapping[str, Any]) -> str:
-    """Words a problem that belongs to the study and not to one trial."""
-    path = problem["path"]
-    name = f"`{'.'.join(path[path[0] == 'baseline' :])}`: " if path else ""
-    return f"{study.tree.nearest(path).place}: {name}{problem['message']}"

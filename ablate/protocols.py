@@ -1,8 +1,9 @@
-"""When a score was made as a probe's settings ask for it."""
+"""What a score is of, and when it was made as a probe's settings ask for it."""
 
 from collections.abc import Mapping
 from typing import Any
 
+STATISTICS_POOLING = "mean_std"  # log-mel statistics have no other
 Settings = Mapping[str, Any]
 
 

@@ -16,8 +16,8 @@ from ablate.launching.pool import Job, Outcome, Pool
 from ablate.launching.slurm import Cluster
 from ablate.launching.watch import say, watching
 from ablate.prepared import Planned
+from ablate.protocols import STATISTICS_POOLING
 
-STATISTICS_POOLING = "mean_std"  # log-mel statistics have no other
 FIRST = 5  # of a long list
 Work = Callable[[Planned], bool | None]  # tells whether anything failed; None: to be gone on later
 

@@ -24,8 +24,9 @@ from ablate.launching.slurm import Cluster
 from ablate.launching.watch import say, stage, terminal
 from ablate.launching.where import HERE, Asked, cluster, hand_over
 from ablate.launching.worker import COMMAND
-from ablate.prepared import Planned, prepare, say_sweep, swept, tuned, worded
+from ablate.prepared import Planned, prepare, say_sweep, swept, tuned
 from ablate.schema import StudyError
+from ablate.text import worded
 
 __all__ = ["DONE", "FAILED", "INTERRUPTED", "OVER", "WRONG", "Planned", "prepare"]
 
@@ -215,7 +216,7 @@ def _draw_gallery(planned: Planned, pool: Pool, folders: ledger.Folders, console
             answer = pool.ask(request, heard)
         if answer["event"] == "error":
             for problem in answer["problems"]:
-                say(console, f"no pictures: {worded(planned.study, problem)}")
+                say(console, f"no pictures: {worded(planned.study.tree, problem)}")
             return
         drawn = {**answer, "of": of}
         write_json(folder / "pictures.json", drawn)

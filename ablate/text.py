@@ -159,3 +159,11 @@ def _leaves(value: Any, path: str = "") -> Iterable[tuple[str, Any]]:
             yield from _leaves(child, f"{path}.{key}" if path else key)
     else:
         yield path, value
+
+
+def worded(tree: Node, problem: Mapping[str, Any]) -> str:
+    """Words what a worker found wrong with settings, where these were written in `tree`."""
+    path = problem["path"]
+    known = path[path[:1] == ["baseline"] :]
+    name = f"`{'.'.join(known)}`: " if known else ""
+    return f"{tree.nearest(path).place}: {name}{problem['message']}"

@@ -24,7 +24,7 @@ from ablate.space import Space, applied, edges, written
 from ablate.sweeping.desk import Combination, Desk, Tuned
 from ablate.sweeping.samplers import sampler_refused
 from ablate.sweeping.storage import reachable
-from ablate.text import Node
+from ablate.text import Node, worded
 
 JOURNAL = "optuna.journal"  # beside the report
 TUNED = "settings"  # the factor of a sweep that has none: tuned settings against the baseline
@@ -76,7 +76,7 @@ def check(study: Study, plan: Plan, pool: Pool, console: Console) -> None:
         answer = pool.ask({"do": "plan", "trials": settings, "probes": {}}, heard)
     for (key, tree), entry in zip(asked, answer["trials"], strict=True):
         problems += [
-            f"{_worded(tree, found)} (in `sweep.space.{key}`)" for found in entry["problems"]
+            f"{worded(tree, found)} (in `sweep.space.{key}`)" for found in entry["problems"]
         ]
     if problems:
         raise StudyError(list(dict.fromkeys(problems)))
@@ -150,7 +150,7 @@ def plan_tuned(
         answer = pool.ask({**request, "probes": study.probes}, heard)
     trees = [tree for _ in study.every_seed for _, tree in _variants(tuned)]
     problems = [
-        _worded(tree, problem)
+        worded(tree, problem)
         for tree, entry in zip(trees, answer["trials"], strict=True)
         for problem in entry["problems"]
     ]
@@ -215,9 +215,3 @@ def _name(
     key = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:6]
     label = ", ".join(levels.values())
     return f"{study.name}{': ' if label else ''}{label} ({key})"
-
-
-def _worded(tree: Node, problem: Mapping[str, Any]) -> str:
-    path = problem["path"]
-    name = f"`{'.'.join(path)}`: " if path else ""
-    return f"{tree.nearest(path).place}: {name}{problem['message']}"

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import tarfile
+from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from ablate.audio.clips import ClipInfo, Clips, ClipWriting
 from ablate.audio.manifest import SUFFIXES
 from ablate.audio.reading import SPLIT_WORDS, SPLITS
-from ablate.audio.sources import BadAudioError, decode
+from ablate.audio.sources import AbstractSource, BadAudioError, decode
 from ablate.suggestion import did_you_mean
 
 _BLOCK = 512  # bytes, of a tar
@@ -89,6 +90,53 @@ class Members:
         except OSError as error:
             path = self.clips.paths[index]
             raise BadAudioError((path, f"cannot be read ({error})")) from error
+
+
+class AbstractShards(AbstractSource):
+    """A source whose sounds are members of tar shards."""
+
+    @property
+    @abstractmethod
+    def _members(self) -> Members:
+        """The samples of the shards, which are scanned once."""
+
+    @property
+    @abstractmethod
+    def _files(self) -> Sequence[Path]:
+        """The shards."""
+
+    def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
+        """Decodes one sound."""
+        return self._members.read(index)
+
+    def content_digest(self, index: int) -> str:
+        """Hashes one sound's bytes."""
+        return self._members.content_digest(index)
+
+    def stamp(self, index: int) -> str:
+        """Tells the shard, and the place in it."""
+        return self._members.stamp(index)
+
+    @property
+    def left_out(self) -> Sequence[tuple[str, str]]:
+        """Samples that cannot be used, and shards that break off."""
+        return self._members.problems
+
+    @property
+    def edition(self) -> str:
+        """Size and time of change of every shard, hashed."""
+        return edition_of(self._files)
+
+    @property
+    def has_files(self) -> bool:
+        """A sound changes with its shard, of which `edition` tells."""
+        return False
+
+    def _usable(self) -> Clips:
+        """Returns the samples. Raises `BadAudioError` naming all that are bad."""
+        if self._members.problems and not self.skips_bad_audio:
+            raise BadAudioError(*self._members.problems)
+        return self._members.clips
 
 
 def edition_of(files: Iterable[Path]) -> str:

@@ -14,19 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from ablate.audio.clips import Clips
 from ablate.audio.reading import SPLIT_WORDS, names_a_folder, several, unusable
-from ablate.audio.sources import AbstractSource, BadAudioError
-from ablate.audio.tar_members import Members, Shard, edition_of, word
+from ablate.audio.tar_members import AbstractShards, Members, Shard, word
 
 _FOLD = re.compile(r"fold[-_ ]?0*(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TarShards(AbstractSource):
+class TarShards(AbstractShards):
     """Samples of tar shards, in the order of the shards' names.
 
     A sample's split or fold is told by the name of its shard (`train-000.tar`, `fold-3.tar`), by
@@ -48,36 +44,7 @@ class TarShards(AbstractSource):
 
     def clips(self) -> Clips:
         """Lists the samples; the shards are scanned once. Raises `BadAudioError` naming all bad."""
-        if self._members.problems and not self.skips_bad_audio:
-            raise BadAudioError(*self._members.problems)
-        return self._members.clips
-
-    def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
-        """Decodes one sound."""
-        return self._members.read(index)
-
-    def content_digest(self, index: int) -> str:
-        """Hashes one sound's bytes."""
-        return self._members.content_digest(index)
-
-    def stamp(self, index: int) -> str:
-        """Tells the shard, and the place in it."""
-        return self._members.stamp(index)
-
-    @property
-    def left_out(self) -> Sequence[tuple[str, str]]:
-        """Samples without a sound or a label, and shards that break off."""
-        return self._members.problems
-
-    @property
-    def edition(self) -> str:
-        """Size and time of change of every shard, hashed."""
-        return edition_of(self._files)
-
-    @property
-    def has_files(self) -> bool:
-        """A sound changes with its shard, of which `edition` tells."""
-        return False
+        return self._usable()
 
     @property
     def location(self) -> str:

@@ -31,7 +31,7 @@ class Trial:
     @property
     def variant(self) -> str:
         """The labels of its levels, for people."""
-        return ", ".join(self.levels.values()) or BASELINE
+        return variant_of(self.levels.values())
 
     @property
     def inner(self) -> list[Path]:
@@ -147,3 +147,8 @@ def _replaced(settings: Mapping[str, Any], path: Path, branch: Node) -> dict[str
     if not below:
         return {**settings, first: branch.plain()}
     return {**settings, first: _replaced(settings.get(first, {}), tuple(below), branch)}
+
+
+def variant_of(labels: Iterable[str]) -> str:
+    """Names a variant by the labels of its levels, for people."""
+    return ", ".join(labels) or BASELINE

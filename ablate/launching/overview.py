@@ -7,6 +7,7 @@ from shutil import disk_usage
 from typing import Any
 
 from ablate.designing import merging
+from ablate.designing.trials import variant_of
 from ablate.launching import ledger, snapshot
 from ablate.launching.backlog import TRIAL, Backlog
 from ablate.launching.tidiness import size
@@ -179,7 +180,7 @@ def kept_bytes(trials: Sequence[Mapping[str, Any]]) -> int:
 
 def variant(trial: Mapping[str, Any]) -> str:
     """Names a trial's variant by its levels."""
-    return ", ".join(trial["levels"].values()) or "baseline"
+    return variant_of(trial["levels"].values())
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

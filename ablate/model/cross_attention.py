@@ -15,29 +15,20 @@ from ablate.model.masking import Grid
 from ablate.model.packing import on_device, spread
 from ablate.model.positions import sine_cosine
 from ablate.model.predictor import (
-    AbstractPredictor,
+    AbstractNarrow,
     MaskToken,
     Predictor,
     mask_embedding,
     mask_tokens,
 )
 from ablate.model.question import Question
-from ablate.model.transformer import check_width
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossAttention(AbstractPredictor):
+class CrossAttention(AbstractNarrow):
     """Narrow layers of attention from every target patch to the context of its sample."""
 
-    dim: int = 192
-    layers: int = 6
-    heads: int = 6
-    mlp_ratio: float = 4.0
-    position_scale: float = 1.0  # of the sines, as in the encoder
     mask_token: MaskToken = "learned"
-
-    def __post_init__(self) -> None:
-        check_width(self.dim, self.heads, self.layers)
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
         return CrossAttentionPredictor(self, grid, dim, target_dim)

@@ -55,25 +55,31 @@ class AbstractPredictor(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Joint(AbstractPredictor):
-    """A narrow transformer that sees the context and every target patch once."""
+class AbstractNarrow(AbstractPredictor):
+    """A predictor of attention layers, usually narrower than the encoder."""
 
     dim: int = 192
     layers: int = 6
     heads: int = 6
     mlp_ratio: float = 4.0
     position_scale: float = 1.0  # of the sines, as in the encoder
-    mask_token: MaskToken = field(default="learned", metadata={AS_BEFORE: "learned"})
 
     def __post_init__(self) -> None:
         check_width(self.dim, self.heads, self.layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joint(AbstractNarrow):
+    """A narrow transformer that sees the context and every target patch once."""
+
+    mask_token: MaskToken = field(default="learned", metadata={AS_BEFORE: "learned"})
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
         return TransformerPredictor(self, grid, dim, target_dim)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerTarget(AbstractPredictor):
+class PerTarget(AbstractNarrow):
     """A narrow transformer that is called once per target block: blocks do not see each other.
 
     As in I-JEPA. A patch that lies in several blocks is predicted several times.
@@ -81,15 +87,7 @@ class PerTarget(AbstractPredictor):
 
     by_block = True
 
-    dim: int = 192
-    layers: int = 6
-    heads: int = 6
-    mlp_ratio: float = 4.0
-    position_scale: float = 1.0
     mask_token: MaskToken = "learned"
-
-    def __post_init__(self) -> None:
-        check_width(self.dim, self.heads, self.layers)
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
         return TransformerPredictor(self, grid, dim, target_dim)

@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from ablate.audio.annotations import NOTHING
 from ablate.audio.clips import Clips
 from ablate.audio.reading import several
-from ablate.audio.sources import AbstractSource, BadAudioError
-from ablate.audio.tar_members import BadSampleError, Members, Shard, edition_of, word
+from ablate.audio.sources import AbstractSource
+from ablate.audio.tar_members import (
+    AbstractShards,
+    BadSampleError,
+    Members,
+    Shard,
+    word,
+)
 from ablate.probing.xares_tasks import BY_NAME, TASKS, PublicTask
 from ablate.suggestion import did_you_mean
 
@@ -27,7 +32,7 @@ _NOT_HERE = "needs a language model, which is not examined here"
 
 
 @dataclass(frozen=True, kw_only=True)
-class XARES(AbstractSource):
+class XARES(AbstractShards):
     """The public tasks whose tars lie in `folder`, each in a folder named like the task.
 
     Tasks that are not there, or not whole, are listed in `missing`.
@@ -45,44 +50,15 @@ class XARES(AbstractSource):
 
     def clips(self) -> Clips:
         """Lists the samples, task by task. Raises `BadAudioError` naming all that are bad."""
-        members = self._members
-        if members.problems and not self.skips_bad_audio:
-            raise BadAudioError(*members.problems)
-        if surplus := _surplus(members.clips):
+        clips = self._usable()
+        if surplus := _surplus(clips):
             raise ValueError(several(surplus))
-        return members.clips
-
-    def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
-        """Decodes one sound."""
-        return self._members.read(index)
-
-    def content_digest(self, index: int) -> str:
-        """Hashes one sound's bytes."""
-        return self._members.content_digest(index)
-
-    def stamp(self, index: int) -> str:
-        """Tells the shard, and the place in it."""
-        return self._members.stamp(index)
+        return clips
 
     @property
     def missing(self) -> Mapping[str, str]:
         """Tasks that are asked for and cannot be examined, and why."""
         return self._found[1]
-
-    @property
-    def left_out(self) -> Sequence[tuple[str, str]]:
-        """Samples that cannot be used, and shards that break off."""
-        return self._members.problems
-
-    @property
-    def edition(self) -> str:
-        """Size and time of change of every shard, hashed."""
-        return edition_of(shard.file for shard in self._found[0])
-
-    @property
-    def has_files(self) -> bool:
-        """A sound changes with its shard, of which `edition` tells."""
-        return False
 
     @property
     def location(self) -> str:
@@ -98,6 +74,10 @@ class XARES(AbstractSource):
     def skips_silence(self) -> bool:
         """X-ARES examines on silence, too."""
         return False
+
+    @property
+    def _files(self) -> Sequence[Path]:
+        return [shard.file for shard in self._found[0]]
 
     @property
     def _folder(self) -> Path:

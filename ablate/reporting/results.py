@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.designing.trials import variant_of
 from ablate.files import read_json
-from ablate.protocols import is_score_by
+from ablate.protocols import STATISTICS_POOLING, is_score_by
 
-STATISTICS_POOLING = "mean_std"  # log-mel statistics have no other
 RESERVED = ("variant", "seed", "kind", "fingerprint", "task", "probe", "pooling", "valid", "test")
 
 
@@ -150,7 +150,7 @@ def levels_of(trial: Trial, factors: tuple[str, ...]) -> tuple[str, ...]:
 
 def label_of(levels: tuple[str, ...]) -> str:
     """Names a variant by its levels: `block, strips`."""
-    return ", ".join(levels) or "baseline"
+    return variant_of(levels)
 
 
 def column_of(factor: str) -> str:

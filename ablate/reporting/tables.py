@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from ablate.protocols import STATISTICS_POOLING
 from ablate.reporting.rendering import (
     PLUS_MINUS,
     Column,
@@ -16,7 +17,7 @@ from ablate.reporting.rendering import (
     plain,
     share,
 )
-from ablate.reporting.results import STATISTICS_POOLING, Results, Run, Trial, column_of, label_of
+from ablate.reporting.results import Results, Run, Trial, column_of, label_of
 from ablate.reporting.statistics import t_interval
 
 PROBE_KEYS = ("probe", "pooling", "task")

@@ -10,6 +10,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from ablate.designing.trials import variant_of
 from ablate.launching import ledger
 from ablate.launching.backlog import TRIAL
 from ablate.launching.pool import Job, Seat
@@ -44,7 +45,7 @@ class Combination:
 
     @property
     def label(self) -> str:
-        return ", ".join(self.levels.values()) or "baseline"
+        return variant_of(self.levels.values())
 
 
 @dataclass(frozen=True)

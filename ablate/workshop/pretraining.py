@@ -11,7 +11,7 @@ import torch
 from ablate.pictures import paint
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
-from ablate.training.drawing import Drawn
+from ablate.training.drawing import Batches, Drawn
 from ablate.training.meter import Log
 from ablate.training.record import Record, round_off
 from ablate.training.stopping import PausedError, Stop
@@ -111,9 +111,23 @@ def _trainer(
     found = ranks.gather([_done(saved)])
     if any(step != found[0] for step in found):
         raise ValueError(f"the ranks find checkpoints of steps {found}; do they share a disk?")
-    trainer = Trainer(
+    loader = sound.loader(trial)
+    return trainer_of(trial, loader, device, ranks, checkpoints, stop, until), saved, warnings
+
+
+def trainer_of(
+    trial: Trial,
+    loader: Batches,
+    device: torch.device,
+    ranks: Ranks,
+    checkpoints: Checkpoints,
+    stop: Stop,
+    until: int | None = None,
+) -> Trainer:
+    """Builds what trains a trial's model on the batches of a loader."""
+    return Trainer(
         jepa=trial.build_jepa().to(device),
-        loader=sound.loader(trial),
+        loader=loader,
         patchifier=trial.patchifier,
         grid=trial.twin.grid,
         masker=trial.masker,
@@ -124,14 +138,13 @@ def _trainer(
         batching=trial.batching,
         on_collapse=trial.on_collapse,
         seed=trial.seed,
-        hop_seconds=sound.hop_seconds,
+        hop_seconds=trial.mel.hop_seconds,
         device=device,
         ranks=ranks,
         checkpoints=checkpoints,
         stop=stop,
         until=until,
     )
-    return trainer, saved, warnings
 
 
 def _done(saved: dict[str, Any] | None) -> int:

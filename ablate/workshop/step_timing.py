@@ -27,6 +27,7 @@ from ablate.training.stopping import Stop
 from ablate.training.trainer import LOG_EVERY, Trainer
 from ablate.workshop.kernel_timing import time_kernels
 from ablate.workshop.plain_jepa import PlainJEPA, PlainStep, Sizes
+from ablate.workshop.pretraining import trainer_of
 from ablate.workshop.sounds import Emit
 from ablate.workshop.subjects import Trial
 
@@ -106,25 +107,8 @@ def time_steps(
 
 def _variant(name: str, trial: Trial, device: torch.device, clock: Callable[[], float]) -> Runner:
     before = _memory(device)
-    trainer = Trainer(
-        jepa=trial.build_jepa().to(device),
-        loader=Noise(trial),
-        patchifier=trial.patchifier,
-        grid=trial.twin.grid,
-        masker=trial.masker,
-        objective=trial.objective,
-        regulariser=trial.regulariser,
-        budget=trial.budget,
-        optimizer=trial.optimizer,
-        batching=trial.batching,
-        on_collapse=trial.on_collapse,
-        seed=trial.seed,
-        hop_seconds=trial.mel.hop_seconds,
-        device=device,
-        ranks=Ranks(),
-        checkpoints=Checkpoints(Path("nowhere")),
-        stop=Stop(),
-    )
+    nowhere = Checkpoints(Path("nowhere"))
+    trainer = trainer_of(trial, Noise(trial), device, Ranks(), nowhere, Stop())
     progress = trainer.begin()
     turn = partial(_take_step, trainer, progress)
     turn()
