@@ -66,5 +66,7 @@ def _file(plan: Plan, runs: Path) -> Path:
         "trials": sorted(t["fingerprint"] for t in plan["trials"] if t["seed"] == first),
         "score": [plan["probes"][score["probe"]], score["pooling"]],
     }
+    if others := {t["probe"] for t in plan["trials"] if "probe" in t}:
+        asked["probes"] = [plan["probes"][name] for name in sorted(others)]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
     return runs / FOLDER / f"{plan['study']}-{key}.json"

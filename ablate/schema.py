@@ -1,19 +1,26 @@
 """What a study may say: its keys, and what each of them must hold."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate import budget_section, design_section, limits_section, seeds_section, sweep_section
+from ablate import (
+    budget_section,
+    design_section,
+    factors_section,
+    limits_section,
+    seeds_section,
+    sweep_section,
+)
 from ablate.confirm_section import Confirm, check_confirm
 from ablate.design_section import Design
 from ablate.limits_section import Limits
 from ablate.seeds_section import Growth
 from ablate.suggestion import did_you_mean
 from ablate.sweep_section import Sweep
-from ablate.text import Node, spelled
+from ablate.text import Node
 
 KEYS = (
     "study",
@@ -108,7 +115,7 @@ def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str
         if key not in KEYS:
             problems.append(f"{child.place}: unknown key `{key}`{did_you_mean(key, KEYS)}")
     probes = _probes(text, problems)
-    factors = dict(_factors(text, problems))
+    factors = dict(factors_section.check(text, SETTINGS, probes, problems))
     seeds, growth = seeds_section.check(text, problems)
     sweep = _sweep(text, factors, seeds, problems)
     return Study(
@@ -156,65 +163,6 @@ def _baseline(text: Node, problems: list[str]) -> Node:
             problem = f"unknown key `{key}` of `baseline`{did_you_mean(key, SETTINGS)}"
             problems.append(f"{child.place}: {problem}")
     return node
-
-
-def _factors(text: Node, problems: list[str]) -> Iterator[tuple[str, dict[str, Node]]]:
-    node = text.children.get("factors")
-    if node is None:
-        return
-    if not isinstance(node.value, dict):
-        problem = "`factors` must map settings of the baseline to levels"
-        problems.append(f"{node.place}: {problem}; got {node.plain()!r}")
-    baseline = text.children.get("baseline", text)
-    for name, factor in node.children.items():
-        if reason := _misplaced(name, node.children, baseline):
-            problems.append(f"{factor.place}: factor `{name}` {reason}")
-        else:
-            levels = _levels(name, factor, problems)
-            _refuse_twins(name, levels, problems)
-            yield name, levels
-
-
-def _misplaced(name: str, names: dict[str, Node], baseline: Node) -> str | None:
-    path = name.split(".")
-    if path[0] not in SETTINGS:
-        return f"is not a setting of the baseline{did_you_mean(path[0], SETTINGS)}"
-    branch = baseline.nearest(path[:-1])
-    inside = any(name.startswith(f"{other}.") for other in names)  # a level may have settings
-    if len(path) > 1 and not inside and not isinstance(branch.value, dict):
-        return f"goes through a value that has no settings: {branch.plain()!r}"
-    return None
-
-
-def _levels(name: str, factor: Node, problems: list[str]) -> dict[str, Node]:
-    if isinstance(factor.value, dict) and factor.value:
-        for label, level in factor.value.items():
-            if not label or label.startswith(".") or re.search(r"[/\\\n]", label):
-                rule = "a level's label names files: no `/`, and no `.` in front"
-                problems.append(f"{level.place}: {rule}; got `{label}` in factor `{name}`")
-        return factor.value
-    if not isinstance(factor.value, list) or not factor.value:
-        rule = "needs levels: `label: settings` for each, or a list of plain values"
-        problems.append(f"{factor.place}: factor `{name}` {rule}; got {factor.plain()!r}")
-        return {}
-    levels: dict[str, Node] = {}
-    for level in factor.value:
-        if isinstance(level.value, dict | list):
-            rule = "a level that is not a plain value needs a label: `label: settings`"
-            problems.append(f"{level.place}: factor `{name}`: {rule}; got {level.plain()!r}")
-        else:
-            twin = spelled(level.value) in levels
-            levels[spelled(level.value) + (" again" if twin else "")] = level
-    return levels
-
-
-def _refuse_twins(name: str, levels: dict[str, Node], problems: list[str]) -> None:
-    seen: dict[str, Node] = {}
-    for label, level in levels.items():
-        for twin in (other for other, earlier in seen.items() if earlier.equals(level)):
-            problem = f"levels `{twin}` and `{label}` of factor `{name}` are the same"
-            problems.append(f"{level.place}: {problem}; keep one of them")
-        seen[label] = level
 
 
 def _sweep(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ablate.design_section import BASELINE
+from ablate.factors_section import PROBE
 from ablate.schema import Study, StudyError
 from ablate.text import Node
 
@@ -60,7 +61,7 @@ def _factor(study: Study, names: Sequence[str]) -> Factor:
         changes = [(tuple(n.split(".")), node) for n, (_, node) in zip(names, row, strict=True)]
         level = Level(tuple(changes), dict(zip(names, labels, strict=True)))
         levels[AND.join(dict.fromkeys(labels))] = level
-    same = [label for label, level in levels.items() if _is_baseline(level, study.baseline)]
+    same = [label for label, level in levels.items() if _is_baseline(level, study)]
     name = AND.join(names)
     if same:
         return Factor(name, levels, same[0])
@@ -68,15 +69,22 @@ def _factor(study: Study, names: Sequence[str]) -> Factor:
         place = levels[BASELINE].changes[0][1].place
         problem = f"level `{BASELINE}` of factor `{name}` differs from the baseline"
         raise StudyError([f"{place}: {problem}; give it another label"])
-    written = [(path, study.baseline.at(path)) for path in (tuple(n.split(".")) for n in names)]
+    written = [(path, _written(study, path)) for path in (tuple(n.split(".")) for n in names)]
     changes = [(path, branch) for path, branch in written if branch is not None]
     added = Level(tuple(changes), dict.fromkeys(names, BASELINE))
     return Factor(name, {BASELINE: added, **levels}, BASELINE, added=True)
 
 
-def _is_baseline(level: Level, baseline: Node) -> bool:
-    branches = [(baseline.at(path), node) for path, node in level.changes]
+def _is_baseline(level: Level, study: Study) -> bool:
+    branches = [(_written(study, path), node) for path, node in level.changes]
     return all(branch is not None and node.equals(branch) for branch, node in branches)
+
+
+def _written(study: Study, path: Path) -> Node | None:
+    """Returns what the baseline has at a path; its probe is that of the study's score."""
+    if path == (PROBE,):
+        return Node(study.score.partition(".")[0], study.tree.nearest(("score",)).place)
+    return study.baseline.at(path)
 
 
 def _full(factor: Factor, study: Study) -> Factor:

@@ -53,7 +53,7 @@ def merge(varied: Iterable[Factor], trials: list[Trial]) -> list[Trial]:
         kept: dict[int, Trial] = {}
         for (held, _), group in groups.items():
             having = [trial for trial in group if factor.name in trial.levels]
-            if len(having) < 2 or len({trial.fingerprint for trial in group}) > 1:
+            if len(having) < 2 or len({trial.asks for trial in group}) > 1:
                 kept |= {id(trial): trial for trial in group}
                 continue
             count = sum(trial.stands_for for trial in group)
@@ -114,11 +114,11 @@ def _shared(group: Sequence[Trial], trials: Sequence[Trial]) -> dict[str, str]:
 
 def _same(trials: Iterable[Trial], name: str, one: str, other: str) -> bool:
     """Tells whether two levels lead to the same fingerprints wherever both are."""
-    of: dict[str, dict[tuple[Held, int], str]] = {one: {}, other: {}}
+    of: dict[str, dict[tuple[Held, int], tuple[str, str | None]]] = {one: {}, other: {}}
     for trial in trials:
         label = trial.levels.get(name)
         if label in of:
-            of[label][_held(trial, name), trial.seed] = trial.fingerprint
+            of[label][_held(trial, name), trial.seed] = trial.asks
     both = of[one].keys() & of[other].keys()
     return bool(both) and all(of[one][key] == of[other][key] for key in both)
 

@@ -42,6 +42,7 @@ def summary(
                 "seed": trial.seed,
                 "fingerprint": trial.fingerprint,
                 "settings": trial.settings,
+                **({"probe": trial.probe} if trial.probe else {}),
                 "twin": trial.plan["twin"]["fingerprint"],
                 "statistics": trial.plan["statistics"]["fingerprint"],
             }

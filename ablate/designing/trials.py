@@ -12,6 +12,7 @@ from typing import Any
 from ablate.design_section import BASELINE
 from ablate.designing.combinations import Levels, combinations
 from ablate.designing.factors import AND, Changes, Factor, Path
+from ablate.factors_section import PROBE
 from ablate.schema import Study
 from ablate.text import Node
 
@@ -27,6 +28,12 @@ class Trial:
     plan: dict[str, Any] = dataclasses.field(default_factory=dict)  # what the worker found out
     changes: Changes = ()  # what was laid over the baseline, outer branches first
     stands_for: int = 1  # combinations of the design
+    probe: str | None = None  # that examines it; None: that of the study's score
+
+    @property
+    def asks(self) -> tuple[str, str | None]:
+        """What is trained, and what examines it."""
+        return self.fingerprint, self.probe
 
     @property
     def variant(self) -> str:
@@ -136,9 +143,10 @@ def _trial(
     settings: dict[str, Any] = dict(baseline)
     for path, branch in changes:
         settings = _replaced(settings, path, branch)
-    own = dict(levels)
+    probe = settings.pop(PROBE, None)
     whole = {**settings, "seed": seed}
-    return Trial(own, seed, whole, changes=tuple(changes), stands_for=count)
+    laid = tuple(change for change in changes if change[0] != (PROBE,))
+    return Trial(dict(levels), seed, whole, changes=laid, stands_for=count, probe=probe)
 
 
 def _replaced(settings: Mapping[str, Any], path: Path, branch: Node) -> dict[str, Any]:

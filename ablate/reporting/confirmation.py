@@ -18,17 +18,16 @@ def leaders(results: Results, top: int) -> list[tuple[str, ...]]:
     if top < 1:
         raise ValueError(f"`confirm.top` must be at least 1 variant; got {top}")
     means = {
-        levels: fmean(_valid(results, trial) for trial in trials)
+        levels: fmean(_valid(trial) for trial in trials)
         for levels, trials in results.variants().items()
         if all(trial.score is not None for trial in trials)
     }
     return sorted(means, key=lambda levels: -means[levels])[:top]
 
 
-def _valid(results: Results, trial: Trial) -> float:
-    """Returns the mean validation score over tasks of the study's own probe."""
-    wanted = results.plan["score"]["probe"], results.plan["score"]["pooling"]
-    scores = [score for score in trial.run.scores if (score.probe, score.pooling) == wanted]
+def _valid(trial: Trial) -> float:
+    """Returns the mean validation score over tasks of the probe that is asked."""
+    scores = [score for score in trial.run.scores if (score.probe, score.pooling) == trial.asked]
     lacking = sorted(score.task for score in scores if score.valid is None)
     if lacking:
         raise ValueError(

@@ -1,7 +1,7 @@
 """How the numbers were made, in words for a paper, and what a reader should be wary of."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from statistics import fmean
 from typing import Any
@@ -145,16 +145,19 @@ def _design(results: Results) -> str:
     levels = "; ".join(f"{name}: {', '.join(map(str, of))}" for name, of in factors.items())
     seeds = sorted({trial.seed for trial in results.trials})
     named = f"Factors are {levels}." if levels else "There is one variant and no factor."
-    probe = results.plan["probes"][results.plan["score"]["probe"]]
-    settings = ", ".join(f"{key} {value}" for key, value in probe.items() if key != "type")
+    asked = dict.fromkeys(trial.asked[0] for trial in results.trials)
+    probes = "; or ".join(_described(results.plan["probes"][name]) for name in asked)
     return (
         f"{named} Every variant was pre-trained with the same {len(seeds)} seeds "
         f"({', '.join(map(str, seeds))}); variants with one seed share data order and every "
         f"initial weight whose name and shape agree. The score is {score_name(results)}: the "
-        f"probe {str(probe['type']).rpartition('.')[2]}"
-        f"{f' ({settings})' if settings else ''} on frozen features, in percent on the test "
-        "split, averaged over tasks."
+        f"probe {probes}, in percent on the test split, averaged over tasks."
     )
+
+
+def _described(probe: Mapping[str, Any]) -> str:
+    settings = ", ".join(f"{key} {value}" for key, value in probe.items() if key != "type")
+    return f"{str(probe['type']).rpartition('.')[2]}{f' ({settings})' if settings else ''}"
 
 
 def _budget(results: Results) -> list[str]:

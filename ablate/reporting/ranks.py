@@ -91,12 +91,11 @@ def tasks(results: Results, found: Ranking | None) -> Table:
 
 def _of(results: Results, trials: list[Trial]) -> dict[str, float]:
     """Returns a variant's mean over seeds on each task that all its scored trials have."""
-    wanted = results.plan["score"]["probe"], results.plan["score"]["pooling"]
     found: dict[str, list[float]] = {}
     for trial in trials:
         if trial.score is not None:
             for score in trial.run.scores:
-                if (score.probe, score.pooling) == wanted and score.test is not None:
+                if (score.probe, score.pooling) == trial.asked and score.test is not None:
                     found.setdefault(score.task, []).append(score.test)
     return {task: fmean(values) for task, values in found.items()}
 

@@ -57,6 +57,7 @@ class Trial:
     seed: int
     fingerprint: str | None
     plan: Mapping[str, Any]
+    asked: tuple[str, str]  # the probe and the pooling that the score is of
     run: Run
     twin: Run  # the same encoder, never trained
     statistics: Run  # mean and deviation of the log-mel bands, no encoder at all
@@ -161,7 +162,9 @@ def column_of(factor: str) -> str:
 def _trial(
     plan: Mapping[str, Any], planned: Mapping[str, Any], run: Run, twin: Run, statistics: Run
 ) -> Trial:
-    score, reason = _mean_over_tasks(plan, run, plan["score"]["pooling"])
+    probe = planned.get("probe", plan["score"]["probe"])
+    asked = probe, plan["score"]["pooling"]
+    score, reason = _mean_over_tasks(plan, run, *asked)
     state = run.state
     if state != "done":
         reason = run.reason
@@ -172,25 +175,25 @@ def _trial(
         seed=int(planned["seed"]),
         fingerprint=planned.get("fingerprint"),
         plan=planned,
+        asked=asked,
         run=run,
         twin=twin,
         statistics=statistics,
         score=score,
-        twin_score=_mean_over_tasks(plan, twin, plan["score"]["pooling"])[0],
-        statistics_score=_mean_over_tasks(plan, statistics, STATISTICS_POOLING)[0],
+        twin_score=_mean_over_tasks(plan, twin, *asked)[0],
+        statistics_score=_mean_over_tasks(plan, statistics, probe, STATISTICS_POOLING)[0],
         state=state,
         reason=reason,
     )
 
 
 def _mean_over_tasks(
-    plan: Mapping[str, Any], run: Run, pooling: str
+    plan: Mapping[str, Any], run: Run, probe: str, pooling: str
 ) -> tuple[float | None, str | None]:
     """Returns the mean test score over all tasks, or why there is none.
 
     A mean over some of the tasks would be compared with means over all of them.
     """
-    probe = plan["score"]["probe"]
     found = {
         score.task: score.test
         for score in run.scores

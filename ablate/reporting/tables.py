@@ -83,7 +83,7 @@ def variants(results: Results) -> Table:
 
 def probes(results: Results) -> Table:
     """Tabulates every probe, pooling and task of each variant beside its two references."""
-    asked = results.plan["score"]["probe"], results.plan["score"]["pooling"]
+    asked = {trial.asked for trial in results.trials}
     rows: list[dict[str, Any]] = []
     for levels, trials in results.variants().items():
         scores = [score for trial in trials for score in (*trial.run.scores, *trial.twin.scores)]
@@ -104,8 +104,11 @@ def probes(results: Results) -> Table:
                     ),
                 }
             )
-    rows.sort(  # the study's own score first; variants stay in the plan's order
-        key=lambda row: ((row["probe"], row["pooling"]) != asked, *(row[key] for key in PROBE_KEYS))
+    rows.sort(  # what the study asks first; variants stay in the plan's order
+        key=lambda row: (
+            (row["probe"], row["pooling"]) not in asked,
+            *(row[key] for key in PROBE_KEYS),
+        )
     )
     return Table(
         name="probes",
@@ -189,7 +192,8 @@ def failures(results: Results) -> Table:
 
 def score_name(results: Results) -> str:
     """Names the study's score as its text does: `knn.concat_freq`."""
-    return f"{results.plan['score']['probe']}.{results.plan['score']['pooling']}"
+    probes = dict.fromkeys(trial.asked[0] for trial in results.trials)
+    return f"{' or '.join(probes)}.{results.plan['score']['pooling']}"
 
 
 def factor_columns(results: Results) -> list[Column]:

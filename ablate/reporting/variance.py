@@ -133,10 +133,10 @@ def _pooled(groups: Iterable[Sequence[float]]) -> float | None:
 
 def _within(results: Results, runs: Sequence[Trial], repeats: str) -> float | None:
     """Returns the mean over runs of the variance that repeats of the probe leave in the score."""
-    wanted = results.plan["score"]["probe"], results.plan["score"]["pooling"]
     left = []
     for trial in runs:
-        scores = [score for score in trial.run.scores if (score.probe, score.pooling) == wanted]
+        asked = trial.asked
+        scores = [score for score in trial.run.scores if (score.probe, score.pooling) == asked]
         repeated = [of for score in scores if len(of := getattr(score, repeats)) > 1]
         if repeated:
             errors = [variance(of) / len(of) for of in repeated]

@@ -28,6 +28,18 @@ def test_the_score_is_the_mean_over_tasks_of_the_test_split(bench: Bench) -> Non
     assert trial.score == pytest.approx(sum(tests) / len(tests))
 
 
+def test_a_trial_is_scored_by_the_probe_of_its_level(bench: Bench) -> None:
+    plan = bench.build()
+    for planned in plan["trials"]:
+        if planned["levels"]["masker"] == "block":
+            planned["probe"] = "linear"
+    for trial in read(plan, bench.runs).trials:
+        probe = "linear" if trial.levels["masker"] == "block" else "knn"
+        own = [s.test for s in trial.run.scores if (s.probe, s.pooling) == (probe, "concat_freq")]
+        assert trial.score == pytest.approx(sum(own) / len(TASKS))
+        assert trial.asked == (probe, "concat_freq")
+
+
 def test_the_gain_is_the_score_above_the_own_twin(bench: Bench) -> None:
     bench.noise = 0.0
     trial = trial_of(bench, 1, masker="block", patchifier="strips")
