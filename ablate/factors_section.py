@@ -20,15 +20,24 @@ def check(
         problem = "`factors` must map settings of the baseline to levels"
         problems.append(f"{node.place}: {problem}; got {node.plain()!r}")
     baseline = text.children.get("baseline", text)
+    zipped = _zipped(text)
     for name, factor in node.children.items():
         if reason := _misplaced(name, node.children, baseline, settings):
             problems.append(f"{factor.place}: factor `{name}` {reason}")
         else:
             levels = _levels(name, factor, problems)
-            _refuse_twins(name, levels, problems)
+            if name not in zipped:  # what moves along may stay where it is
+                _refuse_twins(name, levels, problems)
             if name == PROBE:
                 _refuse_unknown(levels, probes, problems)
             yield name, levels
+
+
+def _zipped(text: Node) -> set[str]:
+    """Names the factors that move together with another, as far as they are well written."""
+    groups = text.children["zip"].plain() if "zip" in text.children else []
+    lists = groups if isinstance(groups, list) else []
+    return {str(name) for group in lists if isinstance(group, list) for name in group}
 
 
 def _misplaced(

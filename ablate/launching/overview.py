@@ -23,7 +23,7 @@ STATES_KEPT = 3  # a checkpoint's copies of each weight: the weight and Adam's t
 
 def describe(plan: Plan, found: Backlog) -> list[str]:
     """Says in a few lines what a study is and what is left to do."""
-    trials, num_seeds = len(plan["trials"]), len(plan["seeds"])
+    trials, num_seeds = len({t["fingerprint"] for t in plan["trials"]}), len(plan["seeds"])
     sizes = [f"{name} ({len(levels)})" for name, levels in plan["factors"].items()]
     grid = plan["design"] == "grid"
     told = (" x " if grid else ", ").join([*sizes, f"seeds ({num_seeds})"])

@@ -113,6 +113,15 @@ def test_a_level_that_both_zipped_factors_call_alike_is_named_once() -> None:
     assert ("a",) in found(text)
 
 
+def test_a_factor_that_moves_along_may_stay_where_it_is() -> None:
+    rates = "optimizer.rate: {one: 1.0e-3, other: 1.0e-3}"
+    text = f"{TWO}  {rates}\nzip: [[encoder.dim, optimizer.rate]]\n"
+    assert ("random", "128 + other") in found(text)
+    assert "`one` and `other` of factor `optimizer.rate` are the same" in refused(
+        text.replace("zip:", "# zip:")
+    )
+
+
 def test_excluded_combinations_are_left_out() -> None:
     text = TWO + "exclude: [{masker: [block, spans], encoder.dim: 128}]\n"
     assert found(text) == [("random", "64"), ("random", "128"), ("block", "64"), ("spans", "64")]

@@ -1,5 +1,7 @@
 """A real SLURM whose nodes lose power, whose controller dies, and that takes its machines back."""
 
+import time
+
 from ablate.launching import commands, ledger, queueing
 
 
@@ -51,11 +53,15 @@ def test_a_preempted_trial_goes_on_when_there_is_room_again(site, desk, wait):
     assert weights(jobs[0]) == desk.uninterrupted(jobs[0])
 
 
-def test_a_dead_controller_is_waited_for(site, desk, wait):
+def test_a_dead_controller_is_waited_for(site, desk, wait, monkeypatch):
+    monkeypatch.setenv("GUEST_SECONDS", "0.5")  # 19 s; the controller saves every ten at most
     jobs = desk.jobs("slow", "good")
     cluster = desk.cluster(parallel=1)
+    submitted = time.time()
     cluster.submit(jobs)
     wait(lambda: is_training(jobs[0]))
+    saved = site.folder / "state" / "job_state"  # what is not in it yet would be forgotten
+    wait(lambda: saved.exists() and saved.stat().st_mtime > submitted + 1)
     site.control("controller", "kill")
     unanswered = cluster.follow(jobs, Quiet(), seconds=0)
     site.control("controller", "start")
