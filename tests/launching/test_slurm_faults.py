@@ -19,6 +19,10 @@ def queued(job, field):
     return commands.call(["squeue", "-h", "-r", "-j", number, "-o", field]).strip()
 
 
+def all_idle():
+    return set(commands.call(["sinfo", "-h", "-N", "-o", "%t"]).split()) == {"idle"}
+
+
 def is_training(job):
     return record(job).get("state") == "running" and (job.folder / "heartbeat").exists()
 
@@ -34,7 +38,7 @@ def test_a_node_that_loses_power_loses_no_trial(site, desk, wait):
         [outcome] = desk.follow(cluster, jobs)
     finally:
         site.control("on", node)
-        wait(lambda: set(commands.call(["sinfo", "-h", "-N", "-o", "%t"]).split()) == {"idle"})
+        wait(all_idle)
     assert outcome.state == "done"
     assert weights(jobs[0]) == desk.uninterrupted(jobs[0])
 
@@ -67,6 +71,7 @@ def test_a_dead_controller_is_waited_for(site, desk, wait, monkeypatch):
     site.control("controller", "start")
     assert {outcome.state for outcome in unanswered} <= {"done"}  # the queue's silence says nothing
     assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["done", "done"]
+    wait(all_idle)
 
 
 def test_a_trial_longer_than_its_job_goes_on_in_the_next_run_of_it(site, desk, monkeypatch):
