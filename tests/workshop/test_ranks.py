@@ -24,7 +24,7 @@ from ablate.workshop.running import run
 from ablate.workshop.subjects import Trial
 
 CPU = torch.device("cpu")
-BOUND = 60.0  # seconds, in which all ranks have ended when one has
+BOUND = 150.0  # seconds, in which all ranks have ended when one has
 WIRED = '''\
 """A stranger's blocks; one rank's process is signalled by them as `WIRE` says, and goes on."""
 
