@@ -18,6 +18,7 @@ for verb in (
     tidying.cancel,
     tidying.retry,
     running.report,
+    running.publish,
     looking.compare,
     looking.why_different,
     looking.show,

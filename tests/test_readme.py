@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ablate import config
+from ablate.reporting.publishing import BEGIN, END, section
 from ablate.testing import check_masker
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +39,12 @@ def test_the_study_of_the_readme_is_one(tmp_path):
 @pytest.mark.parametrize("path", re.findall(r"\]\(([\w/.]+)\)", README))
 def test_every_link_leads_somewhere(path):
     assert (ROOT / path).exists()
+
+
+def test_the_results_are_those_that_the_kept_reports_hold():
+    kept = sorted(path for path in (ROOT / "studies" / "results").iterdir() if path.is_dir())
+    written = README[README.index(BEGIN) : README.index(END) + len(END)]
+    assert written == section(kept, ROOT), "stale: run `ablate publish`"
 
 
 def test_the_gate_runs_the_command_that_the_readme_shows():

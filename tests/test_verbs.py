@@ -183,3 +183,19 @@ def test_the_schema_knows_every_key_and_every_part() -> None:
 def test_this_machine_is_examined() -> None:
     done = ablate("doctor")
     assert "a worker starts: torch" in done.stdout
+
+
+def test_publish_refuses_what_has_no_findings() -> None:
+    done = ablate("publish", "masking")
+    assert done.returncode == 2
+    assert done.stderr.startswith("reports/masking holds no findings.json")
+    assert not Path("studies").exists()
+
+
+def test_publish_lists_what_is_kept_in_the_readme() -> None:
+    Path("results").mkdir()
+    text = "Before.\n<!-- results: written by `ablate publish` -->\n<!-- end of results -->\n"
+    Path("R.md").write_text(text)
+    done = ablate("publish", "--results", "results", "--readme", "R.md")
+    assert (done.returncode, done.stdout) == (0, "wrote R.md: \n")
+    assert Path("R.md").read_text().startswith("Before.\n<!-- results")

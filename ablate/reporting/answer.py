@@ -1,34 +1,54 @@
-"""The answer to a study's question, in one sentence for each factor."""
+"""The answer to a study's question: whether anything was learned, then a sentence a factor."""
 
 from collections.abc import Sequence
 
 from ablate.reporting.rendering import number
 from ablate.reporting.verdicts import Verdict
+from ablate.reporting.wording import place
 
 MOST_NAMES = 4  # of levels in a row; a reader wants no list of twenty
 ORDER = ("better", "worse", "differs", "equivalent", "undecided")
 
 
 def answer(verdicts: Sequence[Verdict]) -> list[str]:
-    """Says of every factor which of its levels are better, worse, equivalent or undecided."""
+    """Says of every factor which of its levels are better, worse, equivalent or undecided.
+
+    Where the baseline is not shown to beat its own random init, that is said first: encoders that
+    learned nothing are alike too.
+    """
     pooled = [verdict for verdict in verdicts if verdict.contrast.family == "pooled"]
     if not pooled:
         return ["There is one variant, and nothing to compare it with."]
     if all(verdict.estimate.mean is None for verdict in pooled):
         return ["No contrast has a score on both sides yet."]
+    learning = [v for v in verdicts if v.contrast.family == "learning" and v.estimate.n]
+    unsure = [verdict for verdict in learning if verdict.word != "better"]
     factors = dict.fromkeys(verdict.contrast.factor for verdict in pooled)
-    return [
-        _of_factor(factor, [v for v in pooled if v.contrast.factor == factor]) for factor in factors
+    learned = len(unsure) < len(learning) or not learning
+    told = [
+        _of_factor(factor, [v for v in pooled if v.contrast.factor == factor], learned=learned)
+        for factor in factors
     ]
+    return [_not_learned(unsure, learned=learned), *told] if unsure else told
 
 
-def _of_factor(factor: str, verdicts: Sequence[Verdict]) -> str:
+def _not_learned(unsure: Sequence[Verdict], *, learned: bool) -> str:
+    if learned:
+        where = _names([place(verdict.contrast) for verdict in unsure])
+        return f"With {where} the trained baseline is not shown to beat its own random init."
+    return (
+        "Nothing is shown to have been learned: the trained baseline does not beat its own random "
+        "init. What follows compares encoders that may know no more than untrained ones."
+    )
+
+
+def _of_factor(factor: str, verdicts: Sequence[Verdict], *, learned: bool) -> str:
     words = {word: [v for v in verdicts if v.word.split()[0] == word] for word in ORDER}
-    clauses = [_clause(word, of) for word, of in words.items() if of]
+    clauses = [_clause(word, of, learned=learned) for word, of in words.items() if of]
     return f"{factor}: {'; '.join(clauses)}."
 
 
-def _clause(word: str, verdicts: Sequence[Verdict]) -> str:
+def _clause(word: str, verdicts: Sequence[Verdict], *, learned: bool) -> str:
     against = verdicts[0].contrast.against
     levels, several = _names([v.contrast.level for v in verdicts]), len(verdicts) > 1
     if word in ("better", "worse"):
@@ -36,6 +56,8 @@ def _clause(word: str, verdicts: Sequence[Verdict]) -> str:
         low, high = min(sizes, key=float), max(sizes, key=float)
         size = low if low == high else f"{low} to {high}"
         return f"{levels} {'are' if several else 'is'} {word} than {against} by {size} points"
+    if word == "equivalent" and not learned:
+        return f"{levels} and {against} are as alike as untrained encoders"
     if word == "equivalent":
         return f"{levels} and {against} are equivalent"
     verb = "are" if several else "is"

@@ -13,10 +13,11 @@ import rich.console
 import rich.table
 import rich.text
 
-from ablate.files import write_atomically
+from ablate.files import write_atomically, write_json
 from ablate.reporting import charts, figures, tables, wording
 from ablate.reporting.answer import answer
 from ablate.reporting.curves import Curve, read_curves
+from ablate.reporting.findings import FILE, findings
 from ablate.reporting.health import health, masks
 from ablate.reporting.page import Page, Section, gallery
 from ablate.reporting.protocol import cautions, protocol
@@ -146,5 +147,6 @@ def _save(page: Page, results: Results, folder: Path) -> None:
         write_atomically(folder / "figures" / f"{picture.name}.svg", picture.svg)
         write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
         write_atomically(folder / "figures" / f"{picture.name}.pdf", picture.pdf)
+    write_json(folder / FILE, findings(results, page))
     write_atomically(folder / "report.md", page.markdown(folder))
     write_atomically(folder / "index.html", page.html())

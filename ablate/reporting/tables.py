@@ -31,6 +31,7 @@ def variants(results: Results) -> Table:
     for levels, trials in results.variants().items():
         score = t_interval(_known(trial.score for trial in trials), alpha=alpha)
         gain = t_interval(_known(trial.gain for trial in trials), alpha=alpha)
+        mel_statistics = mean(trial.statistics_score for trial in trials)
         rows.append(
             {
                 **named(results, levels),
@@ -43,7 +44,8 @@ def variants(results: Results) -> Table:
                 "gain_low": gain.low,
                 "gain_high": gain.high,
                 "random_init": mean(trial.twin_score for trial in trials),
-                "mel_statistics": mean(trial.statistics_score for trial in trials),
+                "mel_statistics": mel_statistics,
+                "over_mel_statistics": _less(score.mean, mel_statistics),
                 "context": _realised(trials, "context"),
                 "targets": _realised(trials, "targets"),
                 "failed": sum(trial.failed for trial in trials),
@@ -89,21 +91,22 @@ def probes(results: Results) -> Table:
         scores = [score for trial in trials for score in (*trial.run.scores, *trial.twin.scores)]
         for key in dict.fromkeys((score.probe, score.pooling, score.task) for score in scores):
             row = dict(zip(("probe", "pooling", "task"), key, strict=True))
-            rows.append(
-                {
-                    **row,
-                    **named(results, levels),
-                    **_told("trained", [trial.run for trial in trials], *key),
-                    **_told("random_init", [trial.twin for trial in trials], *key),
-                    **_told(
-                        "mel_statistics",
-                        [trial.statistics for trial in trials],
-                        row["probe"],
-                        STATISTICS_POOLING,
-                        row["task"],
-                    ),
-                }
-            )
+            told = {
+                **row,
+                **named(results, levels),
+                **_told("trained", [trial.run for trial in trials], *key),
+                **_told("random_init", [trial.twin for trial in trials], *key),
+                **_told(
+                    "mel_statistics",
+                    [trial.statistics for trial in trials],
+                    row["probe"],
+                    STATISTICS_POOLING,
+                    row["task"],
+                ),
+            }
+            gain = _less(told["trained_test"], told["random_init_test"])
+            over_mel = _less(told["trained_test"], told["mel_statistics_test"])
+            rows.append({**told, "gain": gain, "over_mel_statistics": over_mel})
     rows.sort(  # what the study asks first; variants stay in the plan's order
         key=lambda row: (
             (row["probe"], row["pooling"]) not in asked,
@@ -114,13 +117,19 @@ def probes(results: Results) -> Table:
         name="probes",
         title="Probes",
         caption=f"Every probe on the frozen features, in percent: mean {PLUS_MINUS} standard "
-        "deviation over pre-training seeds. Log-mel statistics have one pooling, shown beside all.",
+        "deviation over pre-training seeds. Log-mel statistics have one pooling, shown beside all. "
+        "Gain: trained less random init.",
         columns=(
             *(Column(head=key, show=plain(key), text=True) for key in PROBE_KEYS),
             *factor_columns(results),
             Column(head="trained", show=lambda row: _spread(row, "trained_test")),
             Column(head="random init", show=lambda row: _spread(row, "random_init_test")),
             Column(head="mel statistics", show=lambda row: _spread(row, "mel_statistics_test")),
+            Column(head="gain", show=lambda row: number(row["gain"], signed=True)),
+            Column(
+                head="over mel statistics",
+                show=lambda row: number(row["over_mel_statistics"], signed=True),
+            ),
             Column(head="trained, validation", show=lambda row: _spread(row, "trained_valid")),
         ),
         rows=tuple(rows),
@@ -221,6 +230,10 @@ def _told(name: str, runs: Sequence[Run], probe: str, pooling: str, task: str) -
         told[f"{name}_{split}"] = fmean(values) if values else None
         told[f"{name}_{split}_sd"] = stdev(values) if len(values) > 1 else None
     return told
+
+
+def _less(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
 
 
 def _realised(trials: Sequence[Trial], name: str) -> float | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.reporting.contrasts import Contrast, contrasts
-from ablate.reporting.power import further_seeds, most_further
+from ablate.reporting.power import detectable_difference, further_seeds, most_further
 from ablate.reporting.results import Results
 from ablate.reporting.sequential import Looks, looks
 from ablate.reporting.statistics import (
@@ -48,6 +48,7 @@ class Verdict:
     p_equivalent: float | None
     interaction: float | None  # p of *the difference depends on the combination*
     correlation: float | None  # of the two arms over seeds
+    detectable: float | None  # what so many seeds see with 80 % power, at the spread observed
     claim: str  # the word if failed trials did not count
     word: str  # better, worse, equivalent, undecided, or "differs by <factors>"
     further_seeds: int | None  # for an undecided one: how many might settle it
@@ -140,6 +141,7 @@ def _answered(
             p_equivalent=equivalent,
             interaction=depending,
             correlation=seed_correlation(*_values(contrast)),
+            detectable=_detectable(estimate, rules, len(family)),
             claim=claim,
             word=word,
             further_seeds=_further(estimate, rules, len(family))
@@ -148,6 +150,13 @@ def _answered(
             most_further=most_further(rules.looks),
             notes=tuple(notes),
         )
+
+
+def _detectable(estimate: Estimate, rules: Rules, family: int) -> float | None:
+    if not estimate.sd or not rules.share:
+        return None
+    level = rules.alpha * rules.share
+    return detectable_difference(estimate.sd, estimate.n, alpha=level, family=family)
 
 
 def _further(estimate: Estimate, rules: Rules, family: int) -> int | None:

@@ -1,10 +1,21 @@
-"""The verbs that run a study, or say what it would run."""
+"""The verbs that run a study, say what it would run, or report."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ablate.verbs.asked import Json, Overrides, StudyFile, StudyName, Workers, is_file, saved_plan
+from ablate.verbs.asked import (
+    Json,
+    Overrides,
+    StudyFile,
+    StudyName,
+    Workers,
+    is_file,
+    refuse,
+    saved_plan,
+    study_name,
+)
 
 
 def run(
@@ -47,11 +58,37 @@ def plan(
 
 def report(name: StudyName, overrides: Overrides = None) -> None:
     """Write a study's report again from what is on disk. Nothing is run."""
-    from pathlib import Path
-
     from ablate import study
 
     study.listen_for_endings()
     if is_file(name):
         raise typer.Exit(study.report(Path(name), overrides or []))
     raise typer.Exit(study.report_again(saved_plan(name)["study"]))
+
+
+def publish(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Studies, by name or file.", metavar="[STUDY]...")
+    ] = None,
+    results: Annotated[Path, typer.Option(help="The folder of kept reports.")] = Path(
+        "studies/results"
+    ),
+    readme: Annotated[Path, typer.Option(help="What lists them.")] = Path("README.md"),
+    gallery: Annotated[
+        bool, typer.Option(help="Keep the pictures of masks, which show a clip.")
+    ] = True,
+) -> None:
+    """Copy reports to where they are kept, and list all that are kept in the README."""
+    from ablate.launching import ledger
+    from ablate.reporting import publishing
+
+    try:
+        for name in map(study_name, names or []):
+            report = ledger.folders().reports / name
+            publishing.keep(report, results / name, pictures_of_sound=gallery)
+            typer.echo(f"wrote {results / name}")
+        kept = sorted(path for path in results.iterdir() if path.is_dir())
+        publishing.rewrite(readme, kept)
+        typer.echo(f"wrote {readme}: {', '.join(path.name for path in kept)}")
+    except (ValueError, OSError) as error:
+        refuse(str(error))

@@ -38,6 +38,24 @@ def test_many_levels_are_counted(bench: Bench) -> None:
     ]
 
 
+@pytest.mark.parametrize("level", [29.0, 30.0])
+def test_what_learned_nothing_is_not_called_equivalent(bench: Bench, level: float) -> None:
+    bench.factors, bench.levels_score = {"masker": ["random", "block"]}, lambda levels: level
+    bench.noise = 0.02
+    first, second = answer(verdicts(bench.results()))
+    assert first.startswith("Nothing is shown to have been learned: the trained baseline does not")
+    assert second == "masker: block and random are as alike as untrained encoders."
+
+
+def test_where_a_baseline_learned_nothing_is_said_first(bench: Bench) -> None:
+    bench.levels_score = lambda levels: 40.0 if levels["patchifier"] == "strips" else 30.0
+    found = answer(verdicts(bench.results()))
+    assert found[0] == (
+        "With squares the trained baseline is not shown to beat its own random init."
+    )
+    assert [line.split(":")[0] for line in found[1:]] == ["masker", "patchifier"]
+
+
 @pytest.mark.parametrize(
     ("factors", "words"), [({}, "one variant"), ({"masker": ["a", "b"]}, "No")]
 )

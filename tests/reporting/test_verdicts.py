@@ -1,6 +1,7 @@
 """Contrasts pair what is comparable, and words are taken back where they would mislead."""
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -13,6 +14,7 @@ import statsmodels.formula.api as smf
 from scipy import stats
 
 from ablate.reporting.contrasts import changes_twin, contrasts
+from ablate.reporting.power import power
 from ablate.reporting.results import Results, read
 from ablate.reporting.statistics import holm, interaction
 from ablate.reporting.verdicts import Verdict, verdicts
@@ -333,3 +335,18 @@ def test_a_combination_that_excludes_the_baseline_level_is_left_out(bench: Bench
         1,
         {"patchifier": "squares"},
     )
+
+
+def test_a_detectable_difference_is_seen_in_four_studies_of_five(bench: Bench) -> None:
+    found = verdicts(bench.results())
+    families = Counter(verdict.contrast.family for verdict in found)
+    for verdict in found:
+        sd, family = verdict.estimate.sd, families[verdict.contrast.family]
+        assert sd is not None
+        assert verdict.detectable is not None
+        assert power(verdict.detectable, sd, 3, alpha=0.05, family=family) == pytest.approx(0.8)
+
+
+def test_one_seed_detects_nothing(bench: Bench) -> None:
+    bench.seeds = (0,)
+    assert {verdict.detectable for verdict in verdicts(bench.results())} == {None}

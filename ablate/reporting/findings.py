@@ -1,0 +1,51 @@
+"""What a study found, as one small JSON file beside its report: for a README, a script, a paper."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ablate.reporting.page import Page
+from ablate.reporting.rendering import Row
+from ablate.reporting.results import Results, label_of
+from ablate.reporting.tables import score_name
+
+FILE = "findings.json"
+ABOVE = ("gain", "over_mel_statistics")  # what a score is above its two references
+
+
+def findings(results: Results, page: Page) -> dict[str, Any]:
+    """Returns what the page says in numbers: verdicts, and each variant with its two references.
+
+    Nothing is rounded; differences, gains and scores are in points, means over seeds.
+    """
+    tables = {table.name: table.rows for table in page.tables}
+    return {
+        "study": results.plan["study"],
+        "title": page.title,
+        "answer": list(page.answer),
+        "score": score_name(results),
+        "alpha": results.plan["report"]["alpha"],
+        "seeds": sorted({trial.seed for trial in results.trials}),
+        "trials": len(results.trials),
+        "scored": sum(trial.score is not None for trial in results.trials),
+        "baseline": label_of(tuple(map(str, results.plan["baseline"].values()))),
+        "verdicts": [*tables["contrasts"], *tables["learning"]],
+        "variants": [_variant(row, tables["probes"], results) for row in tables["variants"]],
+        "cautions": list(page.cautions),
+    }
+
+
+def _variant(row: Row, probes: Sequence[Row], results: Results) -> dict[str, Any]:
+    name = row["variant"]
+    asked = next(of[0].asked for lv, of in results.variants().items() if label_of(lv) == name)
+    tasks: Mapping[str, Row] = {
+        of["task"]: of
+        for of in probes
+        if of["variant"] == name and (of["probe"], of["pooling"]) == asked
+    }
+    return {
+        **{name: row[name] for name in ("variant", "n", "planned", "score", *ABOVE)},
+        "tasks": {
+            task: {"score": of["trained_test"], **{name: of[name] for name in ABOVE}}
+            for task, of in tasks.items()
+        },
+    }

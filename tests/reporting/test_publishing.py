@@ -1,0 +1,104 @@
+"""Kept reports are whole, and the README says of them what they say themselves."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from ablate.reporting.findings import FILE
+from ablate.reporting.publishing import BEGIN, END, findings_of, keep, rewrite, section
+from ablate.reporting.rendering import MINUS
+from ablate.reporting.report import write
+from tests.reporting.conftest import Bench
+
+POOLED = "pooled over patchifier"
+FRAME = f"# Title\n\nBefore.\n\n{BEGIN}\nstale\n{END}\n\nAfter.\n"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A report that tests only read: what blocks are worth depends on the patches."""
+    bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=3, noise=0.05)
+    bench.levels_score = lambda levels: (
+        40.0 + 9.0 * (levels["masker"] == "block") * (levels["patchifier"] == "strips")
+    )
+    plan = bench.build()
+    plan["gallery"]["folder"] = "gallery"
+    write(plan, bench.runs, bench.report)
+    return bench
+
+
+def links(text: str) -> list[str]:
+    return re.findall(r"\]\(([^)]+)\)", text)
+
+
+def test_a_kept_report_has_all_that_it_links(written: Bench, tmp_path: Path) -> None:
+    into = tmp_path / "results" / "masking"
+    keep(written.report, into)
+    text = (into / "report.md").read_text()
+    assert text == (written.report / "report.md").read_text()
+    assert any("gallery/" in link for link in links(text))
+    assert all((into / link).is_file() for link in links(text))
+    assert {path.suffix for path in into.rglob("*.*")} == {".md", ".png", ".csv", ".json"}
+
+
+def test_without_pictures_of_sound_no_clip_is_shown(written: Bench, tmp_path: Path) -> None:
+    keep(written.report, tmp_path / "masking")
+    keep(written.report, tmp_path / "masking", pictures_of_sound=False)
+    text = (tmp_path / "masking" / "report.md").read_text()
+    assert "gallery" not in text.lower()
+    assert "\n\n## Experimental protocol\n\n" in text
+    assert not (tmp_path / "masking" / "gallery").exists()
+
+
+def test_the_readme_changes_between_its_markers_alone(written: Bench, tmp_path: Path) -> None:
+    readme, into = tmp_path / "README.md", tmp_path / "results" / "masking"
+    keep(written.report, into)
+    readme.write_text(FRAME)
+    rewrite(readme, [into])
+    once = readme.read_text()
+    assert once == FRAME.replace(f"{BEGIN}\nstale\n{END}", section([into], tmp_path))
+    assert all((tmp_path / link.partition("#")[0]).is_file() for link in links(once))
+    rewrite(readme, [into])
+    assert readme.read_text() == once
+
+
+def test_verdicts_within_a_combination_stand_where_the_pooled_one_differs(
+    written: Bench, tmp_path: Path
+) -> None:
+    text = section([written.report], written.root)
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    told = [(row[0], row[1], row[2]) for row in rows]
+    assert (f"| block {MINUS} random", "strips", "**better**") in told
+    assert (f"| block {MINUS} random", POOLED, "**differs by patchifier**") in told
+    curricula = [where for contrast, where, _ in told if contrast.startswith("| curriculum")]
+    assert curricula == [POOLED]
+
+
+def test_the_findings_are_the_numbers_of_the_tables(written: Bench) -> None:
+    found = findings_of(written.report)
+    with (written.report / "tables" / "variants.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [of["variant"] for of in found["variants"]] == [row["variant"] for row in rows]
+    for variant, row in zip(found["variants"], rows, strict=True):
+        for name in ("score", "gain", "over_mel_statistics"):
+            assert variant[name] == float(row[name])
+            by_task = [of[name] for of in variant["tasks"].values()]
+            assert sum(by_task) / len(by_task) == pytest.approx(variant[name])
+
+
+def test_a_report_without_findings_says_how_to_get_them(written: Bench, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"holds no {FILE}: .*`ablate report STUDY`"):
+        keep(tmp_path, tmp_path / "into")
+    with pytest.raises(ValueError, match=rf"holds no {FILE}"):
+        section([tmp_path], tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, END + BEGIN, FRAME + FRAME])
+def test_a_readme_without_its_markers_is_left_alone(text: str, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    with pytest.raises(ValueError, match="must have one line `<!-- results"):
+        rewrite(readme, [])
+    assert readme.read_text() == text
