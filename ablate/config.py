@@ -17,6 +17,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
+from ablate import shipped
 from ablate.schema import DEFAULT_PROBES, KEYS, SETTINGS, Study, StudyError, check
 from ablate.suggestion import did_you_mean
 from ablate.text import COMMAND_LINE, Node, from_plain, lay, merge, put, spelled
@@ -128,6 +129,7 @@ def _located(
 def _extended(node: Node, file: Path, problems: list[str], chain: tuple[Path, ...]) -> Node:
     """Lays a mapping over the file it `extends`, whose path is relative to the file saying so.
 
+    A recipe that does not lie there is looked for among those that come with the package.
     Of a list of files each is laid over those before it: by its `overlay` where it has one, which
     changes only settings that are there, and otherwise whole.
     """
@@ -141,7 +143,7 @@ def _extended(node: Node, file: Path, problems: list[str], chain: tuple[Path, ..
         return own
     below: Node | None = None
     for one in links:
-        other = Path(os.path.normpath(file.parent / str(one.value)))
+        other = _found(str(one.value), file)
         inherited = _linked(one, other, problems, chain)
         if inherited is None:
             continue
@@ -154,6 +156,11 @@ def _extended(node: Node, file: Path, problems: list[str], chain: tuple[Path, ..
     return own if below is None else merge(below, own)
 
 
+def _found(link: str, file: Path) -> Path:
+    own = Path(os.path.normpath(file.parent / link))
+    return own if own.is_file() else shipped.recipe(link) or own
+
+
 def _linked(link: Node, other: Path, problems: list[str], chain: tuple[Path, ...]) -> Node | None:
     """Reads a file that is extended; what is wrong with it is told where it is named."""
     if other in chain:
@@ -164,6 +171,9 @@ def _linked(link: Node, other: Path, problems: list[str], chain: tuple[Path, ...
         inherited = read(other)
     except StudyError as error:
         where = "a path is relative to the file that says it"
+        if str(link.value).startswith(shipped.RECIPES):
+            hint = did_you_mean(str(link.value), shipped.recipes())
+            where += f", and no such recipe comes with ablate{hint}"
         problems += [f"{link.place}: `extends`: {problem} ({where})" for problem in error.problems]
         return None
     if not isinstance(inherited.value, dict):

@@ -1,11 +1,13 @@
 """A study's text: what is understood, and what is refused with file, line and a way out."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ablate import shipped
 from ablate.config import load
 from ablate.schema import DEFAULT_PROBES, Study, StudyError
 
@@ -130,6 +132,29 @@ def test_extended_files_extend_files_relative_to_themselves(folder: Path) -> Non
     write("studies/more/base.yaml", "mel: {bands: 80}\nbudget: {clips: 3}\n")
     assert baseline()["mel"] == {"bands": 80}
     assert baseline()["budget"] == {"clips": 3, "steps": 1500, "batch": 16}
+
+
+def test_a_recipe_that_comes_with_the_package_needs_no_copy(folder: Path) -> None:
+    write("studies/masking.yaml", STUDY.replace("recipes/tiny.yaml", "recipes/a_jepa.yaml"))
+    assert baseline()["predictor"]["type"] == "ablate.model.predictor.PerTarget"
+
+
+def test_an_own_file_goes_before_the_recipe_of_its_name(folder: Path) -> None:
+    write("studies/masking.yaml", STUDY.replace("recipes/tiny.yaml", "recipes/a_jepa.yaml"))
+    write("studies/recipes/a_jepa.yaml", TINY)
+    assert "predictor" not in baseline()
+
+
+def test_every_recipe_is_part_of_a_wheel() -> None:
+    root = Path(__file__).parents[1]
+    lists = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
+    packed = {
+        f"{place.removeprefix(shipped.DATA)}/{file.name}": file
+        for place, patterns in lists.items()
+        for pattern in patterns
+        for file in root.glob(pattern)
+    }
+    assert packed == shipped.recipes()
 
 
 SMALL = """\
@@ -290,6 +315,7 @@ def test_a_wrong_override_is_refused(folder: Path, override: str, expected: str)
         ("  masker: {", "  maskr: {", "masking.yaml:4: unknown key `maskr` of `baseline`"),
         ("  masker: {", "  seed: {", "masking.yaml:4: `seed` is not a setting of the baseline"),
         ("tiny.yaml", "tny.yaml", "masking.yaml:3: `extends`: studies/recipes/tny.yaml: no such"),
+        ("recipes/tiny.yaml", "recipes/ajepa.yaml", "(did you mean `recipes/a_jepa.yaml`?)"),
         ("recipes/tiny.yaml", "masking.yaml", "masking.yaml:3: `extends` goes in a circle"),
         ("recipes/tiny.yaml", "[1]", "masking.yaml:3: `extends` must be a path, got [1]"),
         ("  optimizer.rate:", "  rate:", "masking.yaml:11: factor `rate` is not a setting"),

@@ -33,7 +33,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
         "confirm_section",
     ),
     ("space",),
-    ("text", "confounds", "protocols"),
+    ("text", "confounds", "protocols", "shipped"),
     ("trial",),  # a process border lies above this line
     ("workshop",),
     ("training", "export"),
@@ -46,6 +46,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
 OFFICE = {room for floor in FLOORS[: FLOORS.index(("trial",))] for room in floor}
 AIR = {"files", "holding", "suggestion"}  # rooms below the border that the office may know, too
 ERRANDS = {  # verbs that read and write folders, not sound or tensors
+    ("ablate.verbs.things", "ablate.audio.inventory"),
     ("ablate.verbs.things", "ablate.audio.manifest"),
     ("ablate.verbs.things", "ablate.export.writing"),
 }
