@@ -81,7 +81,8 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
         answer = pool.ask(request, heard)
         if answer["event"] == "error":  # of what all trials share; they may have more
             problems += [worded(study.tree, problem) for problem in answer["problems"]]
-            answer = pool.ask({**request, "probes": {}, "matched_budget": None}, heard)
+            further: dict[str, Any] = {"probes": {}, "matched_budget": None, "quiet": True}
+            answer = pool.ask({**request, **further}, heard)
     problems += design.refused(study, trials, answer["trials"])
     problems += _unconfirmed(study, answer["data"])
     if problems:

@@ -42,6 +42,7 @@ def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
                 emit,
                 inner=request.get("inner", ()),
                 matched_budget=request.get("matched_budget"),
+                quiet=request.get("quiet", False),
             )
         case "run":
             from ablate.workshop.running import run

@@ -95,6 +95,20 @@ def open_store(
     return ClipStore(index, mapped(folder, front_end.bands, index.end))
 
 
+def check_source(source: AbstractSource, *, probed: bool = True) -> Keys:
+    """Refuses what can be told of a source before anything is decoded; names its files.
+
+    Raises `BadAudioError` naming the clips that are missing, `ValueError` for its list or labels.
+    """
+    clips, keys = source.clips(), _keys(source)
+    if probed:
+        check_labels(clips)
+    missing = np.flatnonzero(~keys.any(axis=1))
+    if len(missing) and not source.skips_bad_audio:
+        raise BadAudioError(*((clips.paths[int(index)], MISSING) for index in missing))
+    return keys
+
+
 def _built(
     source: AbstractSource,
     front_end: AbstractFrontEnd,
@@ -104,12 +118,7 @@ def _built(
     progress: Progress | None,
 ) -> Index:
     """Brings a store up to date, unless another process has done so meanwhile."""
-    clips, keys = source.clips(), _keys(source)
-    if probed:
-        check_labels(clips)
-    missing = np.flatnonzero(~keys.any(axis=1))
-    if len(missing) and not source.skips_bad_audio:
-        raise BadAudioError(*((clips.paths[int(index)], MISSING) for index in missing))
+    keys = check_source(source, probed=probed)
     with _writable(folder), FileLock(folder / "lock"), _one_thread():
         index = _complete(folder, source.edition)
         if index is None or not np.array_equal(index.keys, keys):

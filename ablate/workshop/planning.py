@@ -27,6 +27,8 @@ from ablate.workshop.subjects import (
 from ablate.workshop.tokens import token_facts
 from ablate.workshop.weightless import parameters
 
+Paths = Set[tuple[str, ...]]  # of keys
+
 
 def plan(
     trials: Sequence[dict[str, Any]],
@@ -36,6 +38,7 @@ def plan(
     *,
     inner: Sequence[Sequence[Sequence[str]]] = (),
     matched_budget: Mapping[str, Any] | None = None,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Checks trials, opens their sound and resolves their settings.
 
@@ -43,6 +46,7 @@ def plan(
     entry. `inner` are, for each trial, the settings that are left out where the part that they
     fall to has none of that name. `matched_budget` holds `by`, which is steps, clips or flops, and
     the settings of the `baseline`: all trials are given the steps that take up as much as it does.
+    Where anything is wrong with a trial, or if `quiet`, nothing is decoded and nothing named.
     Raises `PartError` for probes that cannot be built, and for a baseline that cannot.
     """
     built = build_probes(probes)
@@ -50,9 +54,8 @@ def plan(
     sounds = Sounds(cache, emit, probed=any(probe.tasks is None for probe in built.values()))
     desk = _Desk(sounds, _wanted(matched_budget) if matched_budget else None)
     found = itertools.zip_longest(trials, inner, fillvalue=())
-    entries = [
-        desk.entry(dict(settings), {tuple(path) for path in paths}) for settings, paths in found
-    ]
+    asked = [(dict(settings), {tuple(path) for path in paths}) for settings, paths in found]
+    entries = desk.entries(asked, quiet=quiet)
     protocols = {name: _protocol(name, probe, sounds) for name, probe in built.items()}
     return {"trials": entries, "data": sounds.described(), "probes": protocols}
 
@@ -110,74 +113,108 @@ class _Checked:
         return {**self._trial.entry(seed=seed), "problems": [], **self.facts, "twin": twin}
 
 
+@dataclasses.dataclass(frozen=True)
+class _Weighed:
+    """A trial in which nothing is wrong but perhaps its sound, which has not been opened."""
+
+    trial: Trial
+    facts: dict[str, Any]
+    dropped: list[list[str]] = dataclasses.field(default_factory=list)
+
+
 class _Desk:
-    """Checks trials, each combination once for all its seeds."""
+    """Checks trials, each combination once for all its seeds; sound last, for decoding takes long.
+
+    Where anything else is wrong, in whichever trial, no sound is opened.
+    """
 
     def __init__(self, sounds: Sounds, wanted: Wanted | None) -> None:
         self._sounds = sounds
         self._wanted = wanted  # of every trial
-        self._known: dict[str, _Checked | dict[str, Any]] = {}
+        self._weighed: dict[str, _Weighed | dict[str, Any]] = {}
+        self._heard: dict[str, _Checked | dict[str, Any]] = {}
 
-    def entry(self, settings: dict[str, Any], inner: Set[tuple[str, ...]]) -> dict[str, Any]:
-        seed = settings.get("seed")
-        key = json.dumps([{**settings, "seed": None}, sorted(inner)], sort_keys=True)
-        if key not in self._known:
-            self._known[key] = self._find_out(settings, inner)
-        found = self._known[key]
+    def entries(
+        self, asked: Sequence[tuple[dict[str, Any], Paths]], *, quiet: bool
+    ) -> list[dict[str, Any]]:
+        keys = [
+            json.dumps([{**settings, "seed": None}, sorted(inner)], sort_keys=True)
+            for settings, inner in asked
+        ]
+        for key, (settings, inner) in zip(keys, asked, strict=True):
+            if key not in self._weighed:
+                self._weighed[key] = self._weigh(settings, inner)
+        quiet = quiet or any(isinstance(found, dict) for found in self._weighed.values())
+        for key, found in self._weighed.items():
+            self._heard[key] = found if isinstance(found, dict) else self._hear(found, quiet=quiet)
+        return [
+            self._entry(self._heard[key], settings.get("seed"))
+            for key, (settings, _) in zip(keys, asked, strict=True)
+        ]
+
+    def _entry(self, found: _Checked | dict[str, Any], seed: object) -> dict[str, Any]:
         if isinstance(found, _Checked) and isinstance(seed, int):
             return found.entry(seed)
         assert isinstance(found, dict), "a trial without a seed is refused"
         return found
 
-    def _find_out(
-        self, settings: dict[str, Any], inner: Set[tuple[str, ...]]
-    ) -> _Checked | dict[str, Any]:
-        try:
-            return self._check(settings)
-        except PartError as error:
-            foreign = [p.path for p in error.problems if p.unknown and p.path in inner]
-            if not foreign:
-                return _refused(error.problems)
-            for path in foreign:
-                settings = _less(settings, path)
-            found = self._find_out(settings, inner)
-            dropped = {"dropped": [list(path) for path in foreign]}
-            if isinstance(found, _Checked):
-                found.facts |= dropped
-                return found
-            return {**found, **dropped}
+    def _weigh(self, settings: dict[str, Any], inner: Paths) -> _Weighed | dict[str, Any]:
+        dropped: list[list[str]] = []
+        while True:
+            try:
+                found = self._examine(settings)
+            except PartError as error:
+                foreign = [p.path for p in error.problems if p.unknown and p.path in inner]
+                if not foreign:
+                    return _refused(error.problems, dropped)
+                for path in foreign:
+                    settings = _less(settings, path)
+                    dropped.append(list(path))
+            else:
+                return dataclasses.replace(found, dropped=dropped)
 
-    def _check(self, settings: dict[str, Any]) -> _Checked:
+    def _examine(self, settings: dict[str, Any]) -> _Weighed:
         settings, matches = _matched(sized(settings))
         trial = build(settings, expect=Trial)
         if incompatible := refused(trial):
             raise PartError(incompatible)
         problems, grid, shares = _try_masks(trial)
         weights = {} if grid is None else _parameters(trial, problems)
-        try:
-            sound = self._sounds.of(trial)
-            if grid is not None:
-                sound.loader(trial)
-        except PartError:
-            raise
-        except ValueError as error:  # of the audio, the only part that has not named itself yet
-            raise PartError([*problems, Problem(("data",), str(error))]) from error
         if problems or grid is None:
-            raise PartError(problems)
-        self._sounds.take(trial, sound)
-        trial, budget = (trial, {}) if self._wanted is None else self._wanted.given_to(trial)
-        short = sound.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
+            raise PartError([*problems, *self._wrong_with_files(trial)])
         facts = {
             "grid": [grid.freq, grid.time],
             "tokens": token_facts(trial.mel, trial.patchifier, trial.crop_frames),
             "parameters": weights,
             "context": shares[0],
             "targets": shares[1],
-            "too_short": len(short),
             "matched": [dataclasses.asdict(match) for match in matches],
-            **budget,
         }
-        return _Checked(trial, sound, facts)
+        return _Weighed(trial, facts)
+
+    def _wrong_with_files(self, trial: Trial) -> list[Problem]:
+        try:
+            self._sounds.check(trial)
+        except ValueError as error:
+            return [Problem(("data",), str(error))]
+        return []
+
+    def _hear(self, found: _Weighed, *, quiet: bool) -> _Checked | dict[str, Any]:
+        trial = found.trial
+        if quiet:
+            return _refused(self._wrong_with_files(trial), found.dropped)
+        try:
+            sound = self._sounds.of(trial)
+            sound.loader(trial)
+        except PartError as error:
+            return _refused(error.problems, found.dropped)
+        except ValueError as error:  # of the audio, the only part that has not named itself yet
+            return _refused([Problem(("data",), str(error))], found.dropped)
+        self._sounds.take(trial, sound)
+        trial, budget = (trial, {}) if self._wanted is None else self._wanted.given_to(trial)
+        short = sound.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
+        heard = {"too_short": len(short), **budget, **_told(found.dropped)}
+        return _Checked(trial, sound, {**found.facts, **heard})
 
 
 def _wanted(asked: Mapping[str, Any]) -> Wanted:
@@ -222,9 +259,14 @@ def _matched(settings: dict[str, Any]) -> tuple[dict[str, Any], list[Match]]:
     return {**settings, "masker": found}, matches
 
 
-def _refused(problems: list[Problem]) -> dict[str, Any]:
+def _refused(problems: list[Problem], dropped: list[list[str]]) -> dict[str, Any]:
     listed = [{"path": list(problem.path), "message": problem.message} for problem in problems]
-    return {"settings": None, "fingerprint": None, "problems": listed}
+    return {"settings": None, "fingerprint": None, "problems": listed, **_told(dropped)}
+
+
+def _told(dropped: list[list[str]]) -> dict[str, Any]:
+    """Tells which settings were left out, where any were."""
+    return {"dropped": dropped} if dropped else {}
 
 
 def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, tuple[float, float]]:

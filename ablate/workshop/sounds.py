@@ -6,6 +6,7 @@ from typing import Any
 
 from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.sources import AbstractSource
+from ablate.audio.store import check_source
 from ablate.probing.probe import Content
 from ablate.probing.xares import missing_tasks
 from ablate.probing.xares_tasks import facts_of
@@ -22,10 +23,17 @@ class Sounds:
         self._trained: dict[str, Sound] = {}  # by digest
         self._front_ends: dict[AbstractFrontEnd, None] = {}
         self._examined: dict[AbstractSource, Sound] = {}
+        self._checked: set[AbstractSource] = set()
 
     def of(self, trial: Trial) -> Sound:
         """Opens what a trial trains on. Raises `ValueError` for sound that cannot be used."""
         return self._open(trial.data, trial.mel, probed=self._probed)
+
+    def check(self, trial: Trial) -> None:
+        """Refuses what can be told of a trial's sound while nothing is decoded, as `of` does."""
+        if trial.data not in self._checked:
+            check_source(trial.data, probed=self._probed)
+            self._checked.add(trial.data)
 
     def take(self, trial: Trial, sound: Sound) -> None:
         """Takes the sound of a trial that can be run into the plan."""

@@ -229,3 +229,29 @@ def test_silent_clips_are_listed(settings, cache, tmp_path):
     result = planned(cache, changed(settings, data=data))
     assert result["data"][0]["silent"] == ["3.wav"]
     assert result["data"][0]["skipped"] == []
+
+
+def test_what_is_wrong_anywhere_is_told_before_a_clip_is_decoded(settings, cache):
+    wrong = changed(settings, masker={"type": "maskers.Rndom"})
+    fine, refused = planned(cache, settings, wrong)["trials"]
+    assert fine["problems"] == []
+    assert fine["fingerprint"] is None
+    assert "Rndom" in refused["problems"][0]["message"]
+    assert not cache.exists() or not any(cache.iterdir())
+
+
+def test_a_wrong_probe_has_nothing_decoded(settings, cache):
+    [entry] = plan([settings], {}, cache, lambda event: None, quiet=True)["trials"]
+    assert entry["problems"] == []
+    assert not cache.exists() or not any(cache.iterdir())
+
+
+def test_missing_files_are_told_beside_what_else_is_wrong(settings, cache, tmp_path):
+    (tmp_path / "list.csv").write_text("path,label,split\na.wav,x,train\nb.wav,x,test\n")
+    data = {"type": "ablate.audio.sources.Folder", "manifest": str(tmp_path / "list.csv")}
+    absent = changed(settings, data=data)
+    wrong = changed(settings, masker={"type": "maskers.Rndom"})
+    first, _ = planned(cache, absent, wrong)["trials"]
+    [problem] = first["problems"]
+    assert problem["path"] == ["data"]
+    assert "no such file" in problem["message"]
