@@ -54,6 +54,15 @@ def export(run: Path, folder: Path) -> Path:
     return folder
 
 
+def use(folder: Path) -> list[str]:
+    """Returns the lines of Python that listen with an exported encoder."""
+    return [
+        "import ablate",
+        f'encoder = ablate.load_encoder("{folder.as_posix()}")',
+        'features = encoder.features("dog.wav")',
+    ]
+
+
 def _refuse_another(folder: Path, told: dict[str, Any]) -> None:
     if not folder.exists() or not any(folder.iterdir()):
         return

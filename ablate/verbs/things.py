@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ablate.verbs.asked import Json, RunName, refuse, run_folder
+from ablate.verbs.asked import Json, RunName, refuse, run_folder, say
 
 Package = Annotated[str, typer.Argument(help="Whose `__all__` lists maskers.")]
 GridSize = Annotated[str, typer.Option(help="Patches in frequency by patches in time.")]
@@ -32,12 +32,18 @@ def manifest(
     ],
 ) -> None:
     """Write the manifest of a data set: a CSV of paths, labels and splits."""
+    from ablate.audio.inventory import inventory
     from ablate.audio.manifest import write_manifest
+    from ablate.launching import watch
 
     try:
-        typer.echo(f"wrote {write_manifest(folder, layout)}")
+        written = write_manifest(folder, layout)
     except ValueError as error:
         refuse(str(error))
+    typer.echo(f"wrote {written}")
+    with watch.stage(watch.terminal(), "reading files") as heard:
+        lines = list(inventory(written, lambda done, total: heard({"done": done, "total": total})))
+    say(lines)
 
 
 def export(
@@ -48,9 +54,10 @@ def export(
     from ablate.export import writing
 
     try:
-        typer.echo(f"wrote {writing.export(run_folder(run), to)}")
+        typer.echo(f"wrote {writing.export(run_folder(run), to)}; to use it:\n")
     except ValueError as error:
         refuse(str(error))
+    say(f"    {line}" for line in writing.use(to))
 
 
 def zoo(

@@ -1,0 +1,64 @@
+"""What a manifest holds: how many clips of each label each split has, and which cannot be read."""
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import soundfile
+
+MOST_LABELS = 20
+MOST_FILES = 10
+
+
+def inventory(manifest: Path, progress: Callable[[int, int], None]) -> Iterator[str]:
+    """Says, a line each, what a manifest holds, and which of its files are no sound.
+
+    Only the head of a file is read: one that breaks off later is told when it is decoded.
+    """
+    with manifest.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    yield from _counted(rows)
+    bad: list[str] = []
+    for done, row in enumerate(rows, start=1):
+        if reason := _unreadable(manifest.parent / row["path"]):
+            bad.append(f"{row['path']}: {reason}")
+        progress(done, len(rows))
+    if bad:
+        yield (
+            f"{len(bad)} of {len(rows)} files cannot be read. A study refuses them; with "
+            "`data.on_bad_audio=skip` it leaves them out:"
+        )
+        yield from (f"  {line}" for line in bad[:MOST_FILES])
+        if len(bad) > MOST_FILES:
+            yield f"  ... and {len(bad) - MOST_FILES} more"
+
+
+def _counted(rows: list[dict[str, str]]) -> Iterator[str]:
+    part = "split" if "split" in rows[0] else "fold"
+    counts = Counter((row["label"], row[part]) for row in rows)
+    known = [split for split in ("train", "valid", "test") if any(split == s for _, s in counts)]
+    parts = known or sorted({split for _, split in counts})
+    by_label = Counter(row["label"] for row in rows)
+    shown = sorted(by_label)[:MOST_LABELS]
+    width = max(map(len, ("all", *shown)))
+    yield f"{'':{width}}  {' '.join(f'{name:>6}' for name in parts)}"
+    for label in shown:
+        cells = " ".join(f"{counts[label, name]:6}" for name in parts)
+        yield f"{label:{width}}  {cells}"
+    if len(by_label) > len(shown):
+        rest = [count for label, count in by_label.items() if label not in shown]
+        yield f"... and {len(rest)} more labels of {min(rest)} to {max(rest)} clips each"
+    sums = " ".join(f"{sum(n for (_, s), n in counts.items() if s == name):6}" for name in parts)
+    yield f"{'all':{width}}  {sums}"
+
+
+def _unreadable(file: Path) -> str:
+    """Says why a file is no sound; nothing where it is one."""
+    try:
+        with soundfile.SoundFile(file) as sound:
+            return "" if sound.frames else "holds no samples"
+    except soundfile.LibsndfileError as error:
+        return str(error.error_string)
+    except OSError as error:
+        return str(error.strerror or error)
