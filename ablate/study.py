@@ -37,7 +37,9 @@ def main() -> None:
         prog="python -m ablate.study", description="Plan a study, run what is missing, report."
     )
     parser.add_argument("file", type=Path, help="the study, a YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="settings to replace")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="a.b=c", help="settings to replace, if any"
+    )
     parser.add_argument("--workers", type=int, help="default: one a GPU, or one a CPU core")
     parser.add_argument("--retry-failed", action="store_true", help="run failed trials again")
     parser.add_argument("--slurm", metavar="NAME", help="the cluster of slurm/NAME.yaml")

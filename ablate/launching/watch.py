@@ -25,15 +25,21 @@ ScoreOf = Callable[[Job], float | None]
 
 @contextmanager
 def stage(console: Console, title: str) -> Iterator[Callable[[Event], None]]:
-    """Shows the progress of one long answer, such as reading all clips."""
+    """Shows the progress of one long answer, such as reading all clips; says at once that it began.
+
+    What is counted is named by its events: `planning masking: clips`.
+    """
     said = 0
+    if not console.is_terminal:
+        say(console, f"{title} ...")
     with _shown(console) as bars:
         bar = bars.add_task(title, total=None)
 
         def heard(event: Event) -> None:
             nonlocal said
             done, total = int(event.get("done", 0)), int(event.get("total", 0))
-            bars.update(bar, completed=done, total=total)
+            words = f"{title}: {event['label']}" if event.get("label") else title
+            bars.update(bar, description=words, completed=done, total=total or None)
             quarter = QUARTERS * done // total if total else 0
             if quarter > said and not console.is_terminal:
                 say(console, f"{title}: {done} of {total} {event.get('label', '')}")

@@ -17,6 +17,12 @@ from ablate.reporting.rendering import Table, piped, share
 from ablate.reporting.wording import Sentence
 
 TEMPLATE = "page.html.j2"
+LEGEND = (
+    "Grey: seen. Coloured: to be predicted, a colour a block. Dark: neither. Each picture shows "
+    "three draws with their shares: at the start, in the middle and at the end of training "
+    "(progress 0, 0.5 and 1). Only a curriculum changes on the way; one that chooses between two "
+    "kinds of masks by chance may show either."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +114,7 @@ class Page:
             keep_trailing_newline=True,
         )
         environment.filters["inline"] = inline_svg
-        return environment.get_template(TEMPLATE).render(page=self)
+        return environment.get_template(TEMPLATE).render(page=self, legend=LEGEND)
 
     def markdown(self, folder: Path) -> str:
         """Writes the report for a forge; pictures are linked relative to `folder`."""
@@ -129,7 +135,7 @@ class Page:
                 self.gallery.title,
                 _gallery_markdown(self.gallery, folder),
             ]
-            pieces += ["Grey: seen. Coloured: to be predicted, a colour a block. Dark: neither."]
+            pieces += [LEGEND]
         pieces += ["## Experimental protocol", *self.protocol]
         pieces += ["## Study", f"```yaml\n{self.text.rstrip()}\n```"]
         return "\n\n".join(pieces) + "\n"
