@@ -1,23 +1,37 @@
-"""What the README shows is true."""
+"""What the README and the pages beside it show is true."""
 
+import importlib.util
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
 
-from ablate import config
+import maskers
+from ablate import config, shipped
+from ablate.cli import app
 from ablate.reporting.publishing import BEGIN, END, section
 from ablate.testing import check_masker
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = {
+    file.relative_to(ROOT).as_posix(): file.read_text()
+    for file in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
+}
 
 
-def block(language: str, holding: str) -> str:
-    """The README's code block in a language that holds some words."""
-    found = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def block(language: str, holding: str, page: str = "README.md") -> str:
+    """A page's code block in a language that holds some words."""
+    found = re.findall(rf"```{language}\n(.*?)```", PAGES[page], flags=re.DOTALL)
     [text] = [text for text in found if holding in text]
     return text
+
+
+def linked() -> Iterator[tuple[str, str]]:
+    for page, text in PAGES.items():
+        yield from ((page, link) for link in re.findall(r"\]\(([\w/.#-]+)\)", text))
 
 
 def test_the_masker_of_the_readme_keeps_the_promises():
@@ -27,18 +41,67 @@ def test_the_masker_of_the_readme_keeps_the_promises():
     check_masker(names["Tilted"](ratio=0.3, tilt=0.2))
 
 
-def test_the_study_of_the_readme_is_one(tmp_path):
-    (tmp_path / "recipes").symlink_to(ROOT / "studies" / "recipes")
+@pytest.mark.parametrize(
+    ("page", "holding"), [("README.md", "study: mine"), ("docs/studies.md", "study: my_question")]
+)
+def test_the_studies_of_the_pages_are_some(tmp_path, page, holding):
     file = tmp_path / "question.yaml"
-    file.write_text(block("yaml", "study: my_question"))
+    file.write_text(block("yaml", holding, page))
     study = config.load(file)
-    assert study.name == "my_question"
+    assert study.name == holding.removeprefix("study: ")
     assert set(study.factors) == {"masker", "optimizer.rate"}
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\(([\w/.]+)\)", README))
-def test_every_link_leads_somewhere(path):
-    assert (ROOT / path).exists()
+def test_the_sweep_of_the_page_is_one(tmp_path):
+    text = (ROOT / "studies" / "sweep.yaml").read_text()
+    shown = block("yaml", "sampler: tpe", "docs/sweeps.md")
+    file = tmp_path / "sweep.yaml"
+    file.write_text(text[: text.index("sweep:\n")] + shown + text[text.index("seeds: 3") :])
+    sweep = config.load(file).sweep
+    assert sweep is not None
+    assert (sweep.pruner, sweep.seeds) == ("median", (1000, 1001))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_part_that_a_page_names_is_there(page):
+    for path in re.findall(r"\b(?:ablate|maskers)(?:\.\w+)+", PAGES[page]):
+        module, name = path, ""
+        while importlib.util.find_spec(module) is None:
+            module, _, name = module.rpartition(".")
+        assert not name or hasattr(importlib.import_module(module), name), path
+
+
+def test_what_is_counted_on_the_pages_is_as_many():
+    recipes = [name for name in shipped.recipes() if name.count("/") == 1]
+    counted = {"maskers": len(maskers.__all__), "published systems": len(recipes)}
+    numbers = {"sixteen": "16"}
+    text = " ".join(PAGES.values())
+    for words, count in counted.items():
+        told = re.findall(rf"(\w+) {words}\b", text)
+        assert {numbers.get(word.lower(), word) for word in told} & {str(count)}, words
+        assert not [word for word in told if word.isdigit() and word != str(count)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_verb_and_option_that_a_page_names_is_there(page):
+    verbs = typer.main.get_command(app).commands
+    lines = re.findall(
+        r"(?:`|^|bin/)ablate ([a-z][a-z-]*)([^`\n]*)", PAGES[page], flags=re.MULTILINE
+    )
+    for verb, rest in lines:
+        assert verb in verbs, f"ablate {verb}"
+        known = {option for one in verbs[verb].params for option in one.opts}
+        assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest.split("#")[0])) <= known, verb
+
+
+@pytest.mark.parametrize(("page", "link"), linked())
+def test_every_link_leads_somewhere(page, link):
+    path, _, anchor = link.partition("#")
+    target = (ROOT / page).parent / path
+    assert target.exists()
+    if anchor:
+        heads = re.findall(r"^#+ (.*)$", target.read_text(), flags=re.MULTILINE)
+        assert anchor in {head.lower().replace(" ", "-") for head in heads}
 
 
 def test_the_results_are_those_that_the_kept_reports_hold():
@@ -51,3 +114,4 @@ def test_the_gate_runs_the_command_that_the_readme_shows():
     gate = (ROOT / ".ci" / "run").read_text()
     assert "<!-- tests -->" in gate
     assert "pytest" in block("sh", "ruff check")
+    assert block("sh", "ruff check", "CONTRIBUTING.md") == block("sh", "ruff check")
