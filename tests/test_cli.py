@@ -39,6 +39,17 @@ def write(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content))
 
 
+def test_the_front_door_needs_a_file_and_nothing_else() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ablate.study"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.endswith("the following arguments are required: file\n")
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
     """A study of two trials: one done, one failed."""

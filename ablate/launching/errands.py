@@ -23,10 +23,13 @@ def errand(
     """Acts with a worker to ask; returns the exit code, what ended it early being said."""
 
     def with_a_worker() -> int:
+        begun = False
         with Pool(ledger.folders().cache, size=1, command=command) as pool:
 
             def ask(request: Mapping[str, Any]) -> Event:
-                with stage(console, title) as heard:
+                nonlocal begun
+                with stage(console, title, goes_on=begun) as heard:
+                    begun = True
                     answer = pool.ask(request, heard)
                 if answer["event"] == "error":
                     raise StudyError([problem["message"] for problem in answer["problems"]])

@@ -24,13 +24,15 @@ ScoreOf = Callable[[Job], float | None]
 
 
 @contextmanager
-def stage(console: Console, title: str) -> Iterator[Callable[[Event], None]]:
-    """Shows the progress of one long answer, such as reading all clips; says at once that it began.
+def stage(
+    console: Console, title: str, *, goes_on: bool = False
+) -> Iterator[Callable[[Event], None]]:
+    """Shows the progress of one long answer, such as reading all clips.
 
-    What is counted is named by its events: `planning masking: clips`.
+    It says at once that it began, unless it goes on. Events name what they count: `plan: clips`.
     """
     said = 0
-    if not console.is_terminal:
+    if not (console.is_terminal or goes_on):
         say(console, f"{title} ...")
     with _shown(console) as bars:
         bar = bars.add_task(title, total=None)

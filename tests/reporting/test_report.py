@@ -158,6 +158,9 @@ def test_the_gallery_has_a_row_a_masker_and_leaves_gaps(written: Written) -> Non
     assert text.count("data:image/png;base64,") == 5  # of six places
     markdown = written[0].report.joinpath("report.md").read_text()
     assert "](gallery/random--squares.png)" in markdown
+    page = written[2].page.read_text()
+    assert "(progress 0, 0.5 and 1)" in markdown
+    assert "(progress 0, 0.5 and 1)" in page
 
 
 def test_a_gallery_that_moved_with_its_report_is_found(written: Written, tmp_path: Path) -> None:
