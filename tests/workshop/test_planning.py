@@ -231,23 +231,24 @@ def test_silent_clips_are_listed(settings, cache, tmp_path):
     assert result["data"][0]["skipped"] == []
 
 
-def test_what_is_wrong_anywhere_is_told_before_a_clip_is_decoded(settings, cache):
+def test_what_is_wrong_anywhere_is_told_before_a_clip_is_decoded(settings, tmp_path):
     wrong = changed(settings, masker={"type": "maskers.Rndom"})
-    fine, refused = planned(cache, settings, wrong)["trials"]
+    fine, refused = planned(tmp_path, settings, wrong)["trials"]
     assert fine["problems"] == []
     assert fine["fingerprint"] is None
     assert "Rndom" in refused["problems"][0]["message"]
-    assert not cache.exists() or not any(cache.iterdir())
+    assert not any(tmp_path.iterdir())
 
 
-def test_a_wrong_probe_has_nothing_decoded(settings, cache):
-    [entry] = plan([settings], {}, cache, lambda event: None, quiet=True)["trials"]
+def test_a_wrong_probe_has_nothing_decoded(settings, tmp_path):
+    [entry] = plan([settings], {}, tmp_path, lambda event: None, quiet=True)["trials"]
     assert entry["problems"] == []
-    assert not cache.exists() or not any(cache.iterdir())
+    assert not any(tmp_path.iterdir())
 
 
 def test_missing_files_are_told_beside_what_else_is_wrong(settings, cache, tmp_path):
-    (tmp_path / "list.csv").write_text("path,label,split\na.wav,x,train\nb.wav,x,test\n")
+    rows = [f"{label}{split}.wav,{label},{split}" for label in "xy" for split in ("train", "test")]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *rows]))
     data = {"type": "ablate.audio.sources.Folder", "manifest": str(tmp_path / "list.csv")}
     absent = changed(settings, data=data)
     wrong = changed(settings, masker={"type": "maskers.Rndom"})
