@@ -27,6 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
     (
         "sweep_section",
         "design_section",
+        "factors_section",
         "limits_section",
         "budget_section",
         "seeds_section",
