@@ -4,6 +4,7 @@ A job is known by its number and its name together: a site that starts afresh gi
 again. sacct is asked only about jobs that have left the queue, and need not be there.
 """
 
+import hashlib
 import json
 import re
 import time
@@ -26,7 +27,8 @@ class Submitted:
     name: str  # unique to the submission
     log: str
     canary: str = ""  # the folder of the job that it waits for
-    at: float = 0.0
+    at: float = 0.0  # for people: no clock of one machine is compared with another's
+    before: str = ""  # what `run.json` held when the job was handed in, as `record_of` names it
 
     @property
     def number(self) -> str:
@@ -44,7 +46,8 @@ class Place:
 def remember(folder: Path, submitted: Submitted) -> None:
     """Adds a job to a run folder's record."""
     with (folder / RECORD).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(submitted) | {"at": time.time()}) + "\n")
+        now = {"at": time.time(), "before": record_of(folder)}
+        file.write(json.dumps(asdict(submitted) | now) + "\n")
 
 
 def last(folder: Path) -> Submitted | None:
@@ -54,6 +57,14 @@ def last(folder: Path) -> Submitted | None:
     except FileNotFoundError:
         return None
     return Submitted(**json.loads(lines[-1])) if lines else None
+
+
+def record_of(folder: Path) -> str:
+    """Names what a run's `run.json` holds by a hash of it; nothing where there is none."""
+    try:
+        return hashlib.sha256((folder / "run.json").read_bytes()).hexdigest()[:16]
+    except FileNotFoundError:
+        return ""
 
 
 def places(jobs: Iterable[Submitted]) -> dict[str, Place]:

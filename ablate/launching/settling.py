@@ -111,6 +111,5 @@ def _is_open(folder: Path, given: Submitted) -> bool:
     """Tells whether a run waits for its job: nothing has been written since that ended it."""
     if ledger.is_held(folder):
         return False
-    record = folder / "run.json"
-    written = record.stat().st_mtime if record.exists() else 0.0
-    return written < given.at or ledger.entry(folder).state in ("stale", "preempted", "planned")
+    unended = ledger.entry(folder).state in ("stale", "preempted", "planned")
+    return unended or queueing.record_of(folder) == given.before

@@ -1,0 +1,66 @@
+"""How a run ended whose job is gone, on a site whose clocks disagree."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from ablate.files import write_json
+from ablate.launching import ledger, queueing, settling
+from ablate.launching.queueing import Submitted
+
+AN_HOUR = 3600.0
+
+
+@pytest.fixture
+def empty_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site whose queue is empty and that has no accounting."""
+    (tmp_path / "bin").mkdir()
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.write_text("#!/bin/sh\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+
+def submitted(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / "ab12"
+    write_json(folder / "run.json", {"state": "failed", "reason": "node: gone", "attempt": 1})
+    job = Submitted("7_0", "study-1", str(tmp_path / "home" / "logs" / "7_0_0_log.out"))
+    queueing.remember(folder, job)
+    return folder
+
+
+def shift(folder: Path, seconds: float) -> None:
+    at = time.time() + seconds
+    os.utime(folder / "run.json", (at, at))
+
+
+@pytest.mark.parametrize("skew", [-AN_HOUR, AN_HOUR])
+def test_a_job_that_left_without_a_word_is_settled_whatever_the_disks_clock(
+    tmp_path, empty_queue, skew
+):
+    folder = submitted(tmp_path)
+    shift(folder, skew)
+    assert settling.reconcile([folder]) == []
+    entry = ledger.entry(folder)
+    assert (entry.state, "job 7_0" in str(entry.reason)) == ("cancelled", True)
+
+
+@pytest.mark.parametrize("skew", [-AN_HOUR, AN_HOUR])
+def test_what_a_run_wrote_after_it_was_handed_in_stands_whatever_the_disks_clock(
+    tmp_path, empty_queue, skew
+):
+    folder = submitted(tmp_path)
+    write_json(folder / "run.json", {"state": "failed", "reason": "nan: loss", "attempt": 2})
+    shift(folder, skew)
+    assert settling.reconcile([folder]) == []
+    assert ledger.entry(folder).reason == "nan: loss"
+
+
+def test_what_is_settled_is_not_settled_again(tmp_path, empty_queue):
+    folder = submitted(tmp_path)
+    settling.reconcile([folder])
+    first = (folder / "run.json").stat().st_ino  # a file is replaced when it is written
+    settling.reconcile([folder])
+    assert (folder / "run.json").stat().st_ino == first
