@@ -1,6 +1,6 @@
 """What a score is of, and when it was made as a probe's settings ask for it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 STATISTICS_POOLING = "mean_std"  # log-mel statistics have no other
@@ -18,6 +18,25 @@ def is_score_by(settings: Settings, result: Settings) -> bool:
 def examines_own(settings: Settings) -> bool:
     """Tells whether a probe examines on the clips of its trial, and not on others."""
     return "content" not in settings
+
+
+def mean_over_tasks(
+    scores: Mapping[str, float | None],
+    asked: Collection[str],
+    weights: Mapping[str, float] | None = None,
+) -> float | None:
+    """Returns the mean of the scores of all tasks that are asked of; None where one has none.
+
+    A mean over some of the tasks would be compared with means over all of them.
+    """
+    weighed = [
+        (score, 1 if weights is None else weights[task])
+        for task in sorted(asked)
+        if (score := scores.get(task)) is not None
+    ]
+    if not weighed or len(weighed) < len(asked):
+        return None
+    return sum(score * weight for score, weight in weighed) / sum(weight for _, weight in weighed)
 
 
 def _placeless(settings: Settings) -> Settings:

@@ -1,7 +1,7 @@
 """What is on disk: run folders, their states, which scores are there, and who holds them."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,9 +10,10 @@ from ablate.files import find_json as find_json
 from ablate.files import write_json
 from ablate.holding import held as held
 from ablate.holding import is_held as is_held
-from ablate.protocols import examines_own, is_score_by
+from ablate.protocols import examines_own, is_score_by, mean_over_tasks
 
 State = Literal["planned", "running", "preempted", "pruned", "stale", "done", "failed", "cancelled"]
+Result = dict[str, Any]  # the content of a score file
 STATES: tuple[State, ...] = get_args(State)
 FAILURES = (
     "oom",
@@ -91,15 +92,10 @@ def prune(folder: Path, reason: str) -> None:
 
 def missing_probes(folder: Path, probes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Names the probes, given with every default written out, that some task has no score of."""
-    scored = {task.name: list(_results(task)) for task in (folder / "probes").glob("*/")}
-    own = [
-        task
-        for task, results in scored.items()
-        if any(examines_own(r["settings"]) for r in results)
-    ]
+    scored = _scored(folder)
 
     def lacks(settings: Mapping[str, Any]) -> bool:
-        tasks = own if examines_own(settings) else settings["content"]["tasks"]
+        tasks = _asked(settings, scored)
         done = [t for t in tasks if any(is_score_by(settings, r) for r in scored.get(t, ()))]
         return not done or len(done) < len(tasks)
 
@@ -110,13 +106,14 @@ def score(
     folder: Path, settings: Mapping[str, Any], pooling: str, *, part: str = "test"
 ) -> float | None:
     """Returns the mean over tasks of a probe's scores on a part; None where one is missing."""
-    found = [
-        result["scores"][pooling][part]
-        for task in (folder / "probes").glob("*/")
-        for result in _results(task)
+    scored = _scored(folder)
+    found = {
+        task: result["scores"][pooling][part]
+        for task, results in scored.items()
+        for result in results
         if is_score_by(settings, result) and pooling in result["scores"]
-    ]
-    return sum(found) / len(found) if found and None not in found else None
+    }
+    return mean_over_tasks(found, _asked(settings, scored))
 
 
 def find(runs: Path, prefix: str) -> Path:
@@ -130,7 +127,21 @@ def find(runs: Path, prefix: str) -> Path:
     return found[0]
 
 
-def _results(task: Path) -> Iterator[dict[str, Any]]:
+def _scored(folder: Path) -> dict[str, list[Result]]:
+    """Reads all scores of a run, task by task."""
+    return {task.name: list(_results(task)) for task in (folder / "probes").glob("*/")}
+
+
+def _asked(settings: Mapping[str, Any], scored: Mapping[str, list[Result]]) -> Collection[str]:
+    """Names the tasks of a probe: those it says, or those that any probe of the run's clips has."""
+    if not examines_own(settings):
+        told: list[str] = settings["content"]["tasks"]
+        return told
+    own = {task: [examines_own(r["settings"]) for r in of] for task, of in scored.items()}
+    return [task for task, found in own.items() if any(found)]
+
+
+def _results(task: Path) -> Iterator[Result]:
     for path in sorted(task.glob("*.json")):
         if (result := find_json(path)) is not None:
             yield result

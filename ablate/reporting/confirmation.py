@@ -6,7 +6,7 @@ a winner cannot also say how good it is.
 
 from statistics import fmean
 
-from ablate.reporting.results import Results, Trial, label_of
+from ablate.reporting.results import Results, Trial, label_of, mean_score
 
 
 def leaders(results: Results, top: int) -> list[tuple[str, ...]]:
@@ -18,21 +18,20 @@ def leaders(results: Results, top: int) -> list[tuple[str, ...]]:
     if top < 1:
         raise ValueError(f"`confirm.top` must be at least 1 variant; got {top}")
     means = {
-        levels: fmean(_valid(trial) for trial in trials)
+        levels: fmean(_valid(results, trial) for trial in trials)
         for levels, trials in results.variants().items()
         if all(trial.score is not None for trial in trials)
     }
     return sorted(means, key=lambda levels: -means[levels])[:top]
 
 
-def _valid(trial: Trial) -> float:
+def _valid(results: Results, trial: Trial) -> float:
     """Returns the mean validation score over tasks of the probe that is asked."""
-    scores = [score for score in trial.run.scores if (score.probe, score.pooling) == trial.asked]
-    lacking = sorted(score.task for score in scores if score.valid is None)
-    if lacking:
+    score, lacking = mean_score(results.plan, trial.run, trial.asked, part="valid")
+    if score is None:
         raise ValueError(
             f"`confirm` must choose by validation scores, and {', '.join(lacking)} has none (asked "
             f"of {label_of(tuple(trial.levels.values()))}); give the task a validation part, or "
             "leave `confirm` out"
         )
-    return fmean(score.valid for score in scores if score.valid is not None)
+    return score

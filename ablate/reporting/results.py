@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from ablate.designing.trials import variant_of
 from ablate.files import read_json
-from ablate.protocols import STATISTICS_POOLING, is_score_by
+from ablate.protocols import STATISTICS_POOLING, is_score_by, mean_over_tasks
 
 RESERVED = ("variant", "seed", "kind", "fingerprint", "task", "probe", "pooling", "valid", "test")
 
@@ -144,6 +144,20 @@ def read(plan: Mapping[str, Any], runs: Path) -> Results:
     return Results(plan=plan, trials=tuple(trials[False]), fresh=tuple(trials[True]))
 
 
+def mean_score(
+    plan: Mapping[str, Any],
+    run: Run,
+    asked: tuple[str, str],
+    *,
+    part: Literal["test", "valid"] = "test",
+) -> tuple[float | None, list[str]]:
+    """Returns the mean over tasks of a probe and pooling, and the tasks that lack a score."""
+    found = {s.task: getattr(s, part) for s in run.scores if (s.probe, s.pooling) == asked}
+    tasks = _tasks(plan, asked[0], set(found))
+    lacking = sorted(task for task in tasks if found.get(task) is None)
+    return mean_over_tasks(found, tasks), lacking
+
+
 def levels_of(trial: Trial, factors: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the trial's level of each factor; a dash where a factor does not apply to it."""
     return tuple(trial.levels.get(factor, "-") for factor in factors)
@@ -162,14 +176,12 @@ def column_of(factor: str) -> str:
 def _trial(
     plan: Mapping[str, Any], planned: Mapping[str, Any], run: Run, twin: Run, statistics: Run
 ) -> Trial:
-    probe = planned.get("probe", plan["score"]["probe"])
-    asked = probe, plan["score"]["pooling"]
-    score, reason = _mean_over_tasks(plan, run, *asked)
-    state = run.state
-    if state != "done":
-        reason = run.reason
-    elif score is None:
-        state = "unscored"
+    asked = planned.get("probe", plan["score"]["probe"]), plan["score"]["pooling"]
+    score, lacking = mean_score(plan, run, asked)
+    state, reason = run.state, run.reason
+    if state == "done":
+        words = f"no {'.'.join(asked)} score on {', '.join(lacking) or 'its tasks'}"
+        state, reason = ("unscored", words) if score is None else ("done", None)
     return Trial(
         levels={key: str(value) for key, value in planned["levels"].items()},
         seed=int(planned["seed"]),
@@ -180,31 +192,21 @@ def _trial(
         twin=twin,
         statistics=statistics,
         score=score,
-        twin_score=_mean_over_tasks(plan, twin, *asked)[0],
-        statistics_score=_mean_over_tasks(plan, statistics, probe, STATISTICS_POOLING)[0],
+        twin_score=mean_score(plan, twin, asked)[0],
+        statistics_score=mean_score(plan, statistics, (asked[0], STATISTICS_POOLING))[0],
         state=state,
         reason=reason,
     )
 
 
-def _mean_over_tasks(
-    plan: Mapping[str, Any], run: Run, probe: str, pooling: str
-) -> tuple[float | None, str | None]:
-    """Returns the mean test score over all tasks, or why there is none.
+def _tasks(plan: Mapping[str, Any], probe: str, found: set[str]) -> set[str]:
+    """Names the tasks that a probe examines on.
 
-    A mean over some of the tasks would be compared with means over all of them.
+    Of several data sets those count whose tasks are nearest to those that were found.
     """
-    found = {
-        score.task: score.test
-        for score in run.scores
-        if score.probe == probe and score.pooling == pooling and score.test is not None
-    }
-    asked = [set(data["tasks"]) for data in plan["data"]]
-    if not found or set(found) not in asked:
-        nearest = max(asked, key=lambda tasks: len(tasks & set(found)))
-        lacking = ", ".join(sorted(nearest - set(found)))
-        return None, f"no {probe}.{pooling} score on {lacking or 'these tasks'}"
-    return sum(found.values()) / len(found), None
+    content = plan["probes"].get(probe, {}).get("content")
+    told = [set(data["tasks"]) for data in ([content] if content else plan["data"])]
+    return min(told, key=lambda tasks: len(tasks ^ found))
 
 
 def _read_run(folder: Path | None, probes: Mapping[str, Any]) -> Run:

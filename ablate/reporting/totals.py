@@ -5,9 +5,9 @@ UrbanSound and GTZAN together: the weighted total says little of music and envir
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from statistics import fmean
 from typing import Any
 
+from ablate.protocols import mean_over_tasks
 from ablate.reporting.rendering import Column, Show, Table, number, plain, share
 from ablate.reporting.results import Results, Run, Trial
 from ablate.reporting.tables import factor_columns, mean, named
@@ -23,7 +23,7 @@ def totals(results: Results) -> Table:
         {
             **named(results, levels),
             "probe": f"{probe}.{pooling}",
-            **_sums(trials, probe, pooling, facts),
+            **_sums(trials, probe, pooling, {task: facts[task] for task in tasks}),
             "covered": sum(facts[task]["weight"] for task in tasks) / weight,
         }
         for levels, trials in results.variants().items()
@@ -77,31 +77,29 @@ def _scored(trials: Iterable[Trial], facts: Facts) -> dict[tuple[str, str], set[
 
 
 def _sums(trials: list[Trial], probe: str, pooling: str, facts: Facts) -> dict[str, float | None]:
-    tested = [dict(_tested(trial.run, probe, pooling, facts)) for trial in trials]
-    twins = [dict(_tested(trial.twin, probe, pooling, facts)) for trial in trials]
-    sums = {domain: mean(_unweighted(of, facts, domain) for of in tested) for domain in DOMAINS}
+    """Returns means over trials of each one's means over these tasks, all or none."""
+    weights = {task: fact["weight"] for task, fact in facts.items()}
+    tested = [dict(_tested(trial.run, probe, pooling)) for trial in trials]
+    twins = [dict(_tested(trial.twin, probe, pooling)) for trial in trials]
+    sums = {
+        domain: mean(mean_over_tasks(scores, _of(domain, facts)) for scores in tested)
+        for domain in DOMAINS
+    }
     return {
         **sums,
-        "weighted": mean(_weighted(of, facts) for of in tested),
-        "random_init": mean(_weighted(of, facts) for of in twins),
+        "weighted": mean(mean_over_tasks(scores, facts, weights) for scores in tested),
+        "random_init": mean(mean_over_tasks(scores, facts, weights) for scores in twins),
     }
 
 
-def _tested(run: Run, probe: str, pooling: str, facts: Facts) -> Iterator[tuple[str, float]]:
+def _of(domain: str, facts: Facts) -> list[str]:
+    return [task for task, fact in facts.items() if fact["domain"] == domain]
+
+
+def _tested(run: Run, probe: str, pooling: str) -> Iterator[tuple[str, float | None]]:
     for score in run.scores:
-        named_so = (score.probe, score.pooling) == (probe, pooling) and score.task in facts
-        if named_so and score.test is not None:
+        if (score.probe, score.pooling) == (probe, pooling):
             yield score.task, score.test
-
-
-def _unweighted(scores: Mapping[str, float], facts: Facts, domain: str) -> float | None:
-    mine = [value for task, value in scores.items() if facts[task]["domain"] == domain]
-    return fmean(mine) if mine else None
-
-
-def _weighted(scores: Mapping[str, float], facts: Facts) -> float | None:
-    weights = [facts[task]["weight"] for task in scores]
-    return fmean(scores.values(), weights) if scores else None
 
 
 def _lacking(results: Results) -> str:

@@ -139,6 +139,17 @@ def test_a_score_is_the_mean_over_tasks(tmp_path: Path) -> None:
     assert ledger.score(tmp_path, KNN, "concat_freq") is None
 
 
+def test_a_score_on_some_of_the_tasks_is_no_score(tmp_path: Path) -> None:
+    scored(tmp_path, "speech", KNN, 40)
+    scored(tmp_path, "speech", LINEAR, 50)
+    scored(tmp_path, "music", LINEAR, 60)
+    assert ledger.score(tmp_path, LINEAR, "mean") == 55
+    assert ledger.score(tmp_path, KNN, "mean") is None
+    elsewhere = {**KNN, "content": {"digest": "d", "tasks": ["speech", "music"]}}
+    scored(tmp_path, "speech", elsewhere, 40)
+    assert ledger.score(tmp_path, elsewhere, "mean") is None
+
+
 def test_a_run_is_found_by_the_beginning_of_its_fingerprint(tmp_path: Path) -> None:
     for name in ("abc1", "abd2"):
         ledger.prepare(tmp_path / name, kind="jepa", settings={})

@@ -1,5 +1,6 @@
 """X-ARES's totals: weighted as X-ARES weights, and by domain; what is missing is said."""
 
+import shutil
 from typing import Any
 
 import pytest
@@ -50,6 +51,20 @@ def test_tasks_that_x_ares_does_not_know_do_not_count(bench: Bench) -> None:
     for row in totals(told(bench, facts, [])).rows:
         assert row["music"] is None
         assert row["covered"] == 1
+
+
+def test_a_seed_that_lacks_a_task_is_in_no_total_of_it(bench: Bench) -> None:
+    whole = told(bench, FACTS, [])
+    first, *others = next(iter(whole.variants().values()))
+    shutil.rmtree(bench.runs / str(first.fingerprint) / "probes" / "speech")
+    rows = totals(read(whole.plan, bench.runs)).rows
+    row = next(row for row in rows if row["probe"] == "knn.concat_freq")
+    tests = [
+        {s.task: s.test for s in trial.run.scores if (s.probe, s.pooling) == ("knn", "concat_freq")}
+        for trial in others
+    ]
+    totalled = [sum(FACTS[task]["weight"] * of[task] for task in FACTS) / 3500 for of in tests]
+    assert row["weighted"] == pytest.approx(sum(totalled) / len(others))
 
 
 def test_what_is_missing_is_said_with_its_reason(bench: Bench) -> None:
