@@ -7,7 +7,7 @@ manifest is written into the dataset's own folder, with the clips' paths relativ
 import csv
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ablate.suggestion import did_you_mean
@@ -85,22 +85,16 @@ def _speech_commands(folder: Path) -> list[Row]:
 def _fsd50k(folder: Path) -> list[Row]:
     """`FSD50K.ground_truth/{dev,eval}.csv`. https://zenodo.org/records/4060432
 
-    A clip has several labels there, the most specific one first: that one is told apart here,
-    and all are kept in a column of their own.
+    A clip has several labels there, the most specific one first, which has a column of its own
+    too: `label: first_label` makes it a task of one label a clip.
     """
     truth = folder / "FSD50K.ground_truth"
     rows = []
     for part in ("dev", "eval"):
         for line in _table(truth / f"{part}.csv"):
             split = {"train": "train", "val": "valid"}[line["split"]] if part == "dev" else "test"
-            rows.append(
-                {
-                    "path": f"FSD50K.{part}_audio/{line['fname']}.wav",
-                    "label": line["labels"].split(",")[0],
-                    "split": split,
-                    "labels": line["labels"].replace(",", ";"),
-                }
-            )
+            path = f"FSD50K.{part}_audio/{line['fname']}.wav"
+            rows.append({"path": path, **_several(line["labels"].split(",")), "split": split})
     return rows
 
 
@@ -109,7 +103,7 @@ def _audioset(folder: Path) -> list[Row]:
 
     https://research.google.com/audioset/download.html
     A clip is `ID`, `YID`, or either with `_` and its start, anywhere below the folder. Many
-    videos are gone: segments without a clip are left out. The first label is told apart.
+    videos are gone: segments without a clip are left out. `first_label` is as in FSD50K.
     """
     names = {
         line["mid"]: line["display_name"] for line in _table(folder / "class_labels_indices.csv")
@@ -132,9 +126,8 @@ def _audioset(folder: Path) -> list[Row]:
         for video, start, labels in _segments(segments):
             file = next((clips[stem] for stem in _stems(video, start) if stem in clips), None)
             if file is not None:
-                told = [names.get(label, label) for label in labels.split(",")]
-                row = _row(folder, file, label=told[0], split=split)
-                rows.append({**row, "labels": ";".join(told)})
+                told = _several([names.get(label, label) for label in labels.split(",")])
+                rows.append(_row(folder, file, **told, split=split))
     return rows
 
 
@@ -147,8 +140,12 @@ LAYOUTS: dict[str, Callable[[Path], list[Row]]] = {
 }
 
 
-def _row(folder: Path, file: Path, *, label: str, split: str) -> Row:
-    return {"path": file.relative_to(folder).as_posix(), "label": label, "split": split}
+def _row(folder: Path, file: Path, *, split: str, **labels: str) -> Row:
+    return {"path": file.relative_to(folder).as_posix(), **labels, "split": split}
+
+
+def _several(labels: Sequence[str]) -> Row:
+    return {"label": ";".join(labels), "first_label": labels[0]}
 
 
 def _sounds(folder: Path) -> list[Path]:

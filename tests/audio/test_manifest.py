@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.audio.annotations import kind_of
 from ablate.audio.clips import ClipInfo
 from ablate.audio.manifest import LAYOUTS, write_manifest
 from ablate.audio.sources import Folder
@@ -91,7 +92,7 @@ def test_speech_commands_has_two_lists_and_background_noise(tmp_path: Path) -> N
     }
 
 
-def test_fsd50k_keeps_all_labels_and_tells_the_most_specific_apart(tmp_path: Path) -> None:
+def test_fsd50k_has_several_labels_a_clip_and_tells_the_most_specific_apart(tmp_path: Path) -> None:
     truth = tmp_path / "FSD50K.ground_truth"
     truth.mkdir()
     (truth / "dev.csv").write_text(
@@ -101,12 +102,13 @@ def test_fsd50k_keeps_all_labels_and_tells_the_most_specific_apart(tmp_path: Pat
     (truth / "eval.csv").write_text('fname,labels,mids\n37199,"Bark,Dog","/m/3,/m/4"\n')
     clips = listed(tmp_path, "fsd50k")
     assert told(clips) == {
-        "FSD50K.dev_audio/64760.wav": ("Electric_guitar", "train"),
+        "FSD50K.dev_audio/64760.wav": ("Electric_guitar;Guitar;Music", "train"),
         "FSD50K.dev_audio/16399.wav": ("Bark", "valid"),
-        "FSD50K.eval_audio/37199.wav": ("Bark", "test"),
+        "FSD50K.eval_audio/37199.wav": ("Bark;Dog", "test"),
     }
     first = clips["FSD50K.dev_audio/64760.wav"]
-    assert first.extra == {"labels": "Electric_guitar;Guitar;Music"}
+    assert first.extra == {"first_label": "Electric_guitar"}
+    assert kind_of(clip.label for clip in clips.values()) == "multi"
 
 
 def test_audioset_lists_the_clips_that_are_there(tmp_path: Path) -> None:
@@ -124,10 +126,10 @@ def test_audioset_lists_the_clips_that_are_there(tmp_path: Path) -> None:
     lay(tmp_path, "train/Y--PJHxphWEs.flac", "eval/-0SdAVK79lg_20000.wav", "eval/other.wav")
     clips = listed(tmp_path, "audioset")
     assert told(clips) == {
-        "train/Y--PJHxphWEs.flac": ("Speech", "train"),
+        "train/Y--PJHxphWEs.flac": ("Speech;Gush, spray", "train"),
         "eval/-0SdAVK79lg_20000.wav": ("Gush, spray", "test"),
     }
-    assert clips["train/Y--PJHxphWEs.flac"].extra == {"labels": "Speech;Gush, spray"}
+    assert clips["train/Y--PJHxphWEs.flac"].extra == {"first_label": "Speech"}
 
 
 def test_an_unknown_layout_is_refused_with_the_nearest(tmp_path: Path) -> None:
