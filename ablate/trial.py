@@ -118,8 +118,9 @@ def main() -> int:
     cache = os.environ.get("ABLATE_CACHE", "cache")
     parser.add_argument("--cache", type=Path, default=Path(cache), help="decoded clips")
     arguments = parser.parse_args()
-    # one thread a process: on small models more threads only wait for one another, and sums
-    # taken in another order would make two machines disagree
+    # one thread a process, on a CPU and beside a GPU: two trials side by side beat two threads,
+    # which on small models wait for one another, and sums taken in another order would make two
+    # machines disagree
     torch.set_num_threads(1)
     stop = Stop()
     stop.listen()

@@ -65,7 +65,6 @@ class Pool:
         self._size = size
         self._command = command
         self._workers: dict[int, Worker] = {}
-        self._threads = 1  # of a worker on a CPU: two trials side by side beat two threads
         self._devices: list[str] = []  # one a worker
         self._todo: collections.deque[tuple[Job, bool]] = collections.deque()
         self._news: queue.SimpleQueue[tuple[int, Job, Event | Outcome]] = queue.SimpleQueue()
@@ -158,9 +157,6 @@ class Pool:
             gpus = int(self._worker(0).ready().get("gpus", 0))
             count = self._size or gpus or _cores()
             self._devices = [f"cuda:{i % gpus}" if gpus else "cpu" for i in range(count)]
-            if gpus:
-                self._threads = max(1, _cores() // count)
-                self._retire(0)  # it was started before anybody knew of the GPUs
         return self._devices
 
     def _hear(self, watch: Watch, outcomes: list[Outcome], serving: Sequence[Future[None]]) -> None:
@@ -237,7 +233,7 @@ class Pool:
             if self._stopping:
                 raise WorkerDiedError("the workers are being stopped")
             if index not in self._workers:
-                self._workers[index] = Worker(self._command, threads=self._threads)
+                self._workers[index] = Worker(self._command)
             return self._workers[index]
 
     def _retire(self, index: int) -> None:

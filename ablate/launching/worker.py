@@ -14,6 +14,9 @@ from typing import Any
 COMMAND = (sys.executable, "-m", "ablate.trial", "--worker")
 GRACE_SECONDS = 10.0
 TAIL_BYTES = 4000
+# told from outside to the libraries that a worker loads before it can tell them: `ablate.trial`
+# says why it is one
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 Event = dict[str, Any]
 logger = logging.getLogger(__name__)
@@ -26,15 +29,14 @@ class WorkerDiedError(RuntimeError):
 class Worker:
     """One worker process. It keeps to a session of its own, so that Ctrl-C reaches us alone."""
 
-    def __init__(self, command: Sequence[str] = COMMAND, *, threads: int = 1) -> None:
-        counts = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (as long as the process)
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env={**counts, **os.environ},
+            env={**ONE_THREAD, **os.environ},
             start_new_session=True,
         )
         self._ready: Event | None = None

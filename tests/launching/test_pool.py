@@ -76,11 +76,15 @@ def test_a_worker_outlives_its_trials(tmp_path: Path) -> None:
     assert len({trainings(job)[0].split()[0] for job in jobs}) == 1
 
 
-def test_a_job_on_the_cpu_gets_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("gpus", "device"), [("0", "cpu"), ("1", "cuda:0")])
+def test_a_job_gets_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: str, device: str
+) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     job = make_job(tmp_path, "run", "Good")
-    run([job], tmp_path)
-    assert trainings(job)[0].split()[1:] == ["cpu", "1"]
+    with Pool(tmp_path / "cache", command=(*STAND_IN, "--gpus", gpus)) as pool:
+        pool.run([job], Listener())
+    assert trainings(job)[0].split()[1:] == [device, "1"]
 
 
 def test_workers_share_out_the_gpus(tmp_path: Path) -> None:
