@@ -119,7 +119,9 @@ class RandomSpans(AbstractMasker):
     ) -> Mask:
         valid = all_valid(grid, batch, valid)
         shape = (batch, grid.time + self.longest - 1)
-        if self.lengths == "poisson":
+        if self.mean == 1 and self.lengths == "geometric":
+            lengths = torch.ones(shape)  # the first try succeeds: torch draws below certainty only
+        elif self.lengths == "poisson":
             lengths = torch.poisson(torch.full(shape, float(self.mean)), generator=generator)
         else:
             lengths = torch.empty(shape).geometric_(1 / self.mean, generator=generator)

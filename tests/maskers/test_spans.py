@@ -78,6 +78,14 @@ def test_random_spans_have_lengths_of_the_law_asked_for(lengths):
     assert found.std() == pytest.approx(spread, abs=0.6)
 
 
+def test_spans_of_random_lengths_of_mean_one_are_single_columns():
+    one = RandomSpans(ratio=0.02, lengths="geometric", mean=1, longest=9)
+    hidden = one(Grid(1, 4000), 8, generator=generator(0, "x")).target_union
+    alone = torch.tensor([run for row in hidden for run in runs(row)], dtype=torch.float)
+    assert hidden.sum(dim=1).tolist() == [80] * 8
+    assert alone.mean() < 1.1  # two that were drawn side by side look like one
+
+
 @settings(max_examples=40)
 @given(
     columns=st.integers(20, 200),
