@@ -42,10 +42,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
     ("model",),
     ("audio", "model.masking"),
     ("parts", "chance"),
-    ("files", "holding", "suggestion"),
+    ("files", "holding", "suggestion", "checkout"),
 )
 OFFICE = {room for floor in FLOORS[: FLOORS.index(("trial",))] for room in floor}
-AIR = {"files", "holding", "suggestion"}  # rooms below the border that the office may know, too
+# rooms below the border that the office may know, too
+AIR = {"files", "holding", "suggestion", "checkout"}
 ERRANDS = {  # verbs that read and write folders, not sound or tensors
     ("ablate.verbs.things", "ablate.audio.inventory"),
     ("ablate.verbs.things", "ablate.audio.manifest"),

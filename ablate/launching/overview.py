@@ -6,9 +6,10 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
+from ablate import checkout
 from ablate.designing import merging
 from ablate.designing.trials import variant_of
-from ablate.launching import ledger, snapshot
+from ablate.launching import ledger
 from ablate.launching.backlog import TRIAL, Backlog
 from ablate.launching.tidiness import size
 from ablate.text import differences, flowing
@@ -86,7 +87,7 @@ def status(plan: Plan, runs: Path) -> list[str]:
 
 def _older(trials: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     """Says which results this code has not made; nothing is run again for it."""
-    here = snapshot.revision()
+    here = checkout.revision()
     made = Counter(trial["code"] for trial in trials if trial["state"] == "done" and trial["code"])
     for code, count in made.items():
         if here is not None and code != here:

@@ -2,12 +2,12 @@
 
 import importlib.util
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ablate.checkout import changes, is_changed, revision
 from ablate.files import write_json
 
 IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
@@ -27,7 +27,8 @@ def take(settings: Iterable[Mapping[str, Any]], folder: Path) -> Path:
         else:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy2(found, folder / found.name)
-    write_json(folder / "commit.json", commit())
+    commit = {"git": revision(), "dirty": is_changed(), "diff": changes()}
+    write_json(folder / "commit.json", commit)
     return folder
 
 
@@ -43,20 +44,6 @@ def parts(settings: Any) -> Iterator[str]:
             yield from parts(value)
 
 
-def commit() -> dict[str, Any]:
-    """The commit that this package is taken from, and what was changed since."""
-    return {
-        "git": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
-        "diff": _git("diff", "HEAD"),
-    }
-
-
-def revision() -> str | None:
-    """The commit of this package; None where it is no git checkout."""
-    return _git("rev-parse", "HEAD")
-
-
 def _source(name: str) -> Path | None:
     try:
         spec = importlib.util.find_spec(name)  # of a top-level name: nothing is imported
@@ -68,14 +55,3 @@ def _source(name: str) -> Path | None:
     if "site-packages" in origin.parts or origin.suffix != ".py":
         return None
     return origin.parent if origin.name == "__init__.py" else origin
-
-
-def _git(*arguments: str) -> str | None:
-    here = str(Path(__file__).parent)
-    try:
-        done = subprocess.run(
-            ["git", "-C", here, *arguments], capture_output=True, text=True, check=True, timeout=60
-        )
-    except (FileNotFoundError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

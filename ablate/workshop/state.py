@@ -4,17 +4,17 @@ import contextlib
 import os
 import platform
 import socket
-import subprocess
 import sys
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from ablate.checkout import ROOT, changes, is_changed, revision
 from ablate.files import find_json, read_json, write_atomically, write_json
 
 Ended = Literal["done", "failed", "cancelled"]
-SNAPSHOT = Path(__file__).parents[2] / "commit.json"  # where the code was laid aside for a cluster
+SNAPSHOT = ROOT / "commit.json"  # where the code was laid aside for a cluster
 PACKAGES = ("torch", "torchaudio", "xformers", "numpy", "scikit-learn", "einops")
 
 
@@ -65,8 +65,7 @@ class RunState:
 
     def check(self) -> None:
         """Raises `SupersededError` where a later attempt has been made."""
-        attempts = self._attempt.parent.iterdir()
-        if max(int(path.name) for path in attempts) > int(self._attempt.name):
+        if _latest(self._attempt.parent) > int(self._attempt.name):
             raise SupersededError(f"attempt {self._attempt.name} was superseded by another process")
 
 
@@ -74,7 +73,7 @@ def _claim(folder: Path) -> Path:
     """Makes the next attempt's folder; making a folder is atomic on network file systems too."""
     attempts = folder / "attempts"
     attempts.mkdir(parents=True, exist_ok=True)
-    number = 1 + max((int(path.name) for path in attempts.iterdir()), default=0)
+    number = 1 + _latest(attempts)
     while True:
         try:
             (attempts / f"{number:03d}").mkdir()
@@ -82,6 +81,12 @@ def _claim(folder: Path) -> Path:
             number += 1
         else:
             return attempts / f"{number:03d}"
+
+
+def _latest(attempts: Path) -> int:
+    """Returns the number of the latest attempt; a network disk leaves files beside them."""
+    numbers = (path.name for path in attempts.iterdir())
+    return max((int(name) for name in numbers if name.isdecimal()), default=0)
 
 
 def versions() -> dict[str, str]:
@@ -99,10 +104,7 @@ def code() -> dict[str, Any]:
     if SNAPSHOT.exists():
         laid_aside = read_json(SNAPSHOT)
         return {"git": laid_aside["git"], "dirty": laid_aside["dirty"]}
-    top = _git("rev-parse", "--show-toplevel")
-    if top is None or Path(top) != Path(__file__).parents[2]:
-        return {"git": None, "dirty": False}
-    return {"git": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))}
+    return {"git": revision(), "dirty": is_changed()}
 
 
 def environment() -> dict[str, Any]:
@@ -118,20 +120,5 @@ def environment() -> dict[str, Any]:
         "machine": machine,
         "slurm": slurm,
         "versions": versions(),
-        "diff": read_json(SNAPSHOT)["diff"] if SNAPSHOT.exists() else _git("diff", "HEAD"),
+        "diff": read_json(SNAPSHOT)["diff"] if SNAPSHOT.exists() else changes(),
     }
-
-
-def _git(*arguments: str) -> str | None:
-    here = Path(__file__).parent
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(here), *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=True,
-        )
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

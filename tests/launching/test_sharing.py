@@ -154,6 +154,14 @@ def test_a_writer_that_was_superseded_writes_nothing(tmp_path: Path) -> None:
     assert (find_json(tmp_path / "run" / "run.json") or {})["attempt"] == 2
 
 
+def test_what_a_network_disk_leaves_among_attempts_is_none(tmp_path: Path) -> None:
+    first = RunState(tmp_path / "run", kind="jepa", device="cpu")
+    (tmp_path / "run" / "attempts" / ".nfs000000000001").touch()
+    first.put("running")
+    RunState(tmp_path / "run", kind="jepa", device="cpu").put("done")
+    assert (find_json(tmp_path / "run" / "run.json") or {})["attempt"] == 2
+
+
 def running_elsewhere(folder: Path) -> Path:
     folder.mkdir()
     write_json(folder / "run.json", {"state": "running", "host": "another machine"})

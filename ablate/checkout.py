@@ -1,0 +1,40 @@
+"""The commit that this package is run from, and what has been changed since."""
+
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def revision() -> str | None:
+    """Returns the commit; None where the package is no git checkout of its own."""
+    return _git("rev-parse", "HEAD") if _is_checkout() else None
+
+
+def is_changed() -> bool:
+    """Tells whether the checkout holds what is not committed."""
+    return bool(_git("status", "--porcelain")) if _is_checkout() else False
+
+
+def changes() -> str | None:
+    """Returns what is not committed as a diff; None where the package is no git checkout."""
+    return _git("diff", "HEAD") if _is_checkout() else None
+
+
+@lru_cache
+def _is_checkout() -> bool:
+    """Tells our own checkout from somebody's that we were only installed within."""
+    top = _git("rev-parse", "--show-toplevel")
+    return top is not None and Path(top) == ROOT.resolve()
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(ROOT), *arguments]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=True, timeout=60
+        )
+    except (FileNotFoundError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
