@@ -49,11 +49,6 @@ class Summary:
     cautions: tuple[str, ...]
     tables: tuple[Table, ...]
 
-    @property
-    def num_missing(self) -> int:
-        """Counts the trials that have neither failed nor a score."""
-        return self.num_trials - self.num_scored - self.num_failed
-
     def render(self, console: rich.console.Console) -> None:
         """Shows the short tables, then the verdicts, then where the page lies."""
         for table in self.tables:

@@ -213,14 +213,12 @@ def _read_run(folder: Path | None, probes: Mapping[str, Any]) -> Run:
     if folder is None or not (folder / "run.json").is_file():
         return Run(state="missing", reason="not run yet", record={}, scores=())
     record = read_json(folder / "run.json")
-    # what an unfinished run left behind is no score; a collapsed one was probed on purpose
-    collapsed = record["state"] == "failed" and record.get("collapsed")
-    probed = record["state"] == "done" or collapsed
+    done = record["state"] == "done"  # what an unfinished run left behind is no score
     return Run(
         state=record["state"],
         reason=record.get("reason"),
         record=record,
-        scores=tuple(_read_scores(folder / "probes", probes)) if probed else (),
+        scores=tuple(_read_scores(folder / "probes", probes)) if done else (),
         machine=_machine(folder),
     )
 

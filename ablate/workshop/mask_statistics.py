@@ -165,12 +165,6 @@ def runs(member: Tensor) -> Tensor:
     return (edges == -1).nonzero()[:, 1] - (edges == 1).nonzero()[:, 1]
 
 
-def mean_length(histogram: Tensor) -> float:
-    """Returns the mean of what a histogram counts by length."""
-    lengths = torch.arange(len(histogram), dtype=torch.double)
-    return float((histogram * lengths).sum() / histogram.sum().clamp(min=1))
-
-
 def _cells(member: Tensor, grid: Grid) -> Tensor:
     return rearrange(member, "... (freq time) -> ... freq time", freq=grid.freq)
 

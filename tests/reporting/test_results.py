@@ -75,20 +75,23 @@ def test_a_failed_trial_keeps_its_reason_and_no_score(bench: Bench) -> None:
 def test_a_collapsed_trial_that_was_probed_keeps_its_score(bench: Bench) -> None:
     plan = bench.build()
     fingerprint = bench.fingerprint(0, masker="random", patchifier="squares")
-    bench.edit(fingerprint, state="failed", reason="collapsed", collapsed=True)
+    bench.edit(fingerprint, collapsed=True)
     trial = read(plan, bench.runs).trials[0]
     assert trial.collapsed
     assert trial.score is not None
 
 
+@pytest.mark.parametrize("state", ["pruned", "failed"])
 @pytest.mark.parametrize("collapsed", [False, True])
-def test_a_pruned_trial_enters_no_mean(bench: Bench, *, collapsed: bool) -> None:
+def test_a_trial_that_was_not_trained_to_its_end_enters_no_mean(
+    bench: Bench, *, collapsed: bool, state: str
+) -> None:
     plan = bench.build()
     fingerprint = bench.fingerprint(0, masker="random", patchifier="squares")
-    bench.edit(fingerprint, state="pruned", reason="below the median", collapsed=collapsed)
+    bench.edit(fingerprint, state=state, reason="below the median", collapsed=collapsed)
     trial = read(plan, bench.runs).trials[0]
-    assert (trial.state, trial.score, trial.gain) == ("pruned", None, None)
-    assert not trial.failed
+    assert (trial.state, trial.score, trial.gain) == (state, None, None)
+    assert trial.failed == (state == "failed")
 
 
 def test_a_score_on_some_of_the_tasks_is_no_score(bench: Bench) -> None:

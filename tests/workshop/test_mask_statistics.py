@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.model.masking import Grid, Mask
-from ablate.workshop.mask_statistics import count, distance, mean_length, measure, runs
+from ablate.workshop.mask_statistics import count, distance, measure, runs
 from maskers import Curriculum, MultiBlock, Random, TimeFrequency
 
 
@@ -136,10 +136,6 @@ def test_speed_is_masks_over_seconds():
     context = torch.tensor([[True, False]] * 6)
     found = count([Mask(context, ~context.unsqueeze(1))], Grid(1, 2), 3.0)
     assert found.masks_per_second == pytest.approx(2.0)
-
-
-def test_the_mean_of_a_histogram_weighs_by_length():
-    assert mean_length(torch.tensor([0, 1, 0, 3])) == pytest.approx((1 + 3 * 3) / 4)
 
 
 def test_a_run_may_end_with_its_line():
