@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablate.probing.metrics import Scores
+from ablate.probing.metrics import Scores, recall_at_1
 from ablate.probing.probe import AbstractProbe, Lesson
+from ablate.probing.tasks import Labels
 
 QUERIES_AT_ONCE = 1024
 
@@ -61,6 +62,33 @@ class XaresKNN(AbstractProbe):
         known, asked = _vectors(lesson)
         similar = F.normalize(known, dim=0), F.normalize(asked, dim=1)
         return _vote(*similar, lesson, self.k, self.temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieval(AbstractProbe):
+    """Looks for the known clip of the greatest cosine; scored by recall@1, not by a vote.
+
+    That is the share of asked clips whose find is of their class. Where a class is a pair, one
+    clip known and one asked, it is the share that finds its partner.
+    """
+
+    headline: ClassVar[str | None] = "recall_at_1"
+
+    def predict(self, lesson: Lesson) -> Scores:
+        known, asked = (F.normalize(vectors, dim=1) for vectors in _vectors(lesson))
+        labels = torch.from_numpy(lesson.labels[lesson.known])
+        holds = labels if lesson.several else F.one_hot(labels, lesson.classes).bool()
+        found = torch.full((len(asked), lesson.classes), -torch.inf)
+        for start in range(0, len(asked), QUERIES_AT_ONCE):
+            similarity = asked[start : start + QUERIES_AT_ONCE] @ known.T
+            for place in holds.any(dim=0).nonzero().flatten().tolist():
+                nearest = similarity[:, holds[:, place]].amax(dim=1)
+                found[start : start + QUERIES_AT_ONCE, place] = nearest
+        scores: Scores = found.numpy()
+        return scores
+
+    def measure(self, scores: Scores, truth: Labels) -> dict[str, float]:
+        return {"recall_at_1": recall_at_1(scores, truth)}
 
 
 def _check(k: int, temperature: float) -> None:

@@ -58,9 +58,15 @@ def equal_error_rate(scores: Scores, truth: npt.NDArray[np.bool_]) -> float:
     return 100 * float(accepted[before] + share * (accepted[after] - accepted[before]))
 
 
-def recall_at_1(similarity: Scores, partner: Indices) -> float:
-    """The share of queries, rows, whose most similar item, column, is their partner."""
-    return 100 * float((similarity.argmax(axis=1) == partner).mean())
+def recall_at_1(similarity: Scores, truth: Labels) -> float:
+    """The share of queries whose most similar item is of their class, or of one of theirs.
+
+    `similarity` (queries, classes) is to the most similar item of each class; an item that is of
+    several classes stands for each.
+    """
+    nearest = similarity == similarity.max(axis=1, keepdims=True)
+    theirs = truth if truth.ndim == 2 else np.arange(similarity.shape[1]) == truth[:, None]
+    return 100 * float((nearest & theirs).any(axis=1).mean())
 
 
 def segment_f1(

@@ -108,6 +108,7 @@ class AbstractProbe(ABC):
     standardises: ClassVar[bool] = True  # whether features are scaled before they are given
     reads_tokens: ClassVar[bool] = False  # whether an item is a clip's tokens, not one vector
     hears: ClassVar[bool] = False  # whether an item is a clip as it sounds: it learns the encoder
+    headline: ClassVar[str | None] = None  # the metric of its score; None: that of the task's kind
     opens_the_test: ClassVar[bool] = False  # whether it may choose by what it is asked
 
     def __post_init__(self) -> None:
@@ -130,12 +131,16 @@ class AbstractProbe(ABC):
     def predict(self, lesson: Lesson) -> Scores:
         """Learns from what is known; returns (asked, classes), higher is more likely."""
 
+    def measure(self, scores: Scores, truth: Labels) -> dict[str, float]:
+        """Measures what it predicted of clips, in percent; `headline` is among what it returns."""
+        return measure(scores, truth)
+
 
 def examine(probe: AbstractProbe, features: Features, task: Task) -> Score:
     """Measures a probe on a task over its splits or across its folds, the mean over its seeds."""
     tested: list[list[dict[str, float]]] = []  # by seed, and of folds by fold
     valid: list[float] = []
-    headline = HEADLINE[task.kind]
+    headline = probe.headline or HEADLINE[task.kind]
     for seed in range(probe.num_seeds):
         tests = []
         for examination in task.examinations():
@@ -196,7 +201,7 @@ def _examined(
             counts, mine = features.counts[clips], scores[start:stop]
             found[part] = segment_f1(mine, counts, task, clips, features.seconds)
         else:
-            found[part] = measure(scores[start:stop], task.labels[clips])
+            found[part] = probe.measure(scores[start:stop], task.labels[clips])
         start = stop
     return found
 

@@ -162,11 +162,14 @@ class Examined:
     ) -> dict[str, Score]:
         """Examines a probe on each of its views.
 
-        One that hears has no score where there is no encoder to learn, or moments to tell.
+        One that hears has no score where there is no encoder to learn, nor has one that measures
+        clips as a whole where there are moments to tell.
         """
+        if task.kind == "events" and (probe.hears or probe.headline):
+            return {}
         if not probe.hears:
             return {v.word: examine(probe, features[v], task) for v in self.views(probe)}
-        if self.reader is None or task.kind == "events":
+        if self.reader is None:
             return {}
         heard = [Heard(self.reader, self.sound.store, task.clips, v) for v in self.views(probe)]
         return {h.view.word: examine(probe, Features.as_heard(h), task) for h in heard}

@@ -68,10 +68,16 @@ def test_two_classes_have_an_equal_error_rate_and_three_have_none():
     assert "eer" not in measure(np.eye(3, dtype=np.float32), np.arange(3))
 
 
-def test_recall_at_1_counts_whose_nearest_is_its_partner():
+def test_recall_at_1_counts_whose_nearest_is_of_its_class():
     similarity = np.array([[0.1, 0.9], [0.8, 0.2]], dtype=np.float32)
     assert recall_at_1(similarity, np.array([1, 0])) == 100
     assert recall_at_1(similarity, np.array([1, 1])) == 50
+
+
+def test_an_item_of_several_classes_is_found_by_a_query_of_either():
+    similarity = np.array([[0.9, 0.9, 0.1], [0.9, 0.9, 0.1], [0.9, 0.9, 0.1]], dtype=np.float32)
+    truth = np.array([[False, True, True], [False, False, True], [False, False, False]])
+    assert recall_at_1(similarity, truth) == pytest.approx(100 / 3)
 
 
 def test_labels_say_what_kind_of_task_they_are_of():

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
-from ablate.probing.knn import KNN, XaresKNN
-from tests.probing.conftest import clouds, guessed, lesson_of
+from ablate.probing.knn import KNN, Retrieval, XaresKNN
+from ablate.probing.probe import Features, examine
+from ablate.probing.tasks import find_tasks
+from tests.probing.conftest import clip, clouds, guessed, lesson_of
 
 
 @given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 40), dim=st.integers(2, 30))
@@ -83,3 +85,38 @@ def test_several_labels_are_voted_for_one_by_one():
     asked = np.array([[1, 0]], dtype=np.float32)
     [scores] = KNN(k=2).predict(lesson_of(known, labels, asked))
     assert scores == pytest.approx([1, 0.5, 0], abs=1e-3)
+
+
+def pairs(spread):
+    """Sixty pairs, each a class: one of it known, one asked, as far apart as `spread`."""
+    generator = np.random.default_rng(0)
+    known = generator.normal(size=(60, 6))
+    features = np.concatenate([known, known + spread * generator.normal(size=(60, 6))])
+    clips = [clip(i, f"{i % 60}", split="train" if i < 60 else "test") for i in range(120)]
+    return features.astype(np.float32), clips
+
+
+def test_retrieval_is_scored_by_whose_partner_is_nearest():
+    features, clips = pairs(0.5)
+    [task] = find_tasks(clips)
+    scaled = (features - features[:60].mean(axis=0)) / features[:60].std(axis=0)
+    lengths = np.linalg.norm(scaled, axis=1)
+    found = [
+        max(range(60), key=lambda one: scaled[one] @ scaled[60 + query] / lengths[one]) == query
+        for query in range(60)
+    ]
+    score = examine(Retrieval(), Features.of(features), task)
+    assert score["metric"] == "recall_at_1"
+    assert 20 < score["test"] < 95
+    assert score["test"] == pytest.approx(100 * np.mean(found))
+    assert examine(Retrieval(), Features.of(pairs(0.0)[0]), task)["test"] == 100
+
+
+def test_retrieval_of_clips_of_several_labels_is_a_hit_where_they_share_one():
+    known = np.array([[1, 0], [0, 1]], dtype=np.float32)
+    labels = np.array([[True, True, False], [False, False, True]])
+    asked = np.array([[1, 0.1], [0.1, 1]], dtype=np.float32)
+    probe = Retrieval()
+    scores = probe.predict(lesson_of(known, labels, asked))
+    truth = np.array([[False, True, False], [True, False, False]])
+    assert probe.measure(scores, truth) == {"recall_at_1": 50}
