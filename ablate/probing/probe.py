@@ -221,11 +221,11 @@ def _lesson(
         known, valid, asked, open_ = *parts, shown
     else:
         known, valid, asked, open_ = map(features.of_clips, (*parts, shown))
+    if probe.standardises:
+        rows = standardise(rows, features.of_clips(parts[0]))
     blank = np.ones(len(labels), dtype=np.bool_)
     blank[open_] = False
     labels[blank] = -1 if labels.ndim == 1 else False
-    if probe.standardises:
-        rows = standardise(rows, known)
     return Lesson(
         rows,
         labels,

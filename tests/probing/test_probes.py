@@ -1,6 +1,7 @@
 """Probes against slow and obvious twins."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from ablate.probing.knn import KNN
 from ablate.probing.linear import Logistic
 from ablate.probing.probe import AbstractProbe, Features, examine, standardise
 from ablate.probing.tasks import find_tasks, pretraining_clips
+from ablate.probing.views import TOKENS, Views
 from tests.probing.conftest import clip, clouds, guessed
 
 
@@ -70,6 +72,32 @@ class Sees(AbstractProbe):
         }
         told = [shown.get(row.tobytes(), 0) for row in lesson.features[lesson.asked]]
         return np.eye(lesson.classes)[told]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighs(AbstractProbe):
+    """Reads tokens and looks at nothing but how those of the known clips are scaled."""
+
+    views: Views = field(default_factory=lambda: Views(poolings=(TOKENS,)))
+    reads_tokens: ClassVar[bool] = True
+
+    def predict(self, lesson):
+        assert lesson.bounds is not None
+        known = [lesson.features[slice(*lesson.bounds[i : i + 2])] for i in lesson.known]
+        tokens = np.concatenate(known)
+        assert tokens.mean(axis=0) == pytest.approx(np.zeros(4), abs=1e-5)
+        assert tokens.std(axis=0) == pytest.approx(np.ones(4), abs=1e-5)
+        return np.eye(lesson.classes)[np.zeros(len(lesson.asked), dtype=int)]
+
+
+def test_tokens_are_scaled_by_those_of_the_known_clips_alone():
+    generator = np.random.default_rng(0)
+    clips = [clip(i, "xy"[i % 2], split="train" if i < 20 else "test") for i in range(40)]
+    counts = generator.integers(2, 6, size=40)
+    loud = np.repeat(1 + 9.0 * (np.arange(40) % 20 > 9), counts)  # the later ones of each part
+    rows = generator.normal(size=(counts.sum(), 4)) * loud[:, None]
+    [task] = find_tasks(clips)
+    assert examine(Weighs(), Features(rows.astype(np.float32), counts), task)["test"] == 50
 
 
 def test_no_examined_clip_is_shown_to_the_probe_before():
