@@ -3,6 +3,17 @@
 A part is named by the path Python would import (`maskers.Random`, `my_lab.stripes.Stripes`) and
 its settings are that dataclass's fields. Each field is checked by itself, every problem is
 reported at once, and nothing here knows where the settings were written.
+
+A trial is known by a hash of its settings, so a part may say of its fields which of them decide:
+
+    soft: bool = field(default=False, metadata={AS_BEFORE: False})
+    heat: float = field(default=1.0, metadata={MATTERS_IF: {"soft": True}})
+
+`AS_BEFORE` names the value with which a field that was added later does what was done without it:
+with that value it stays out of the hash, and old results stay valid. `MATTERS_IF` names the values
+that other fields of the same part must have for this one to change anything: with any other it
+stays out of the hash, so that variants that differ in nothing else are one trial, run once. Where
+what a setting does has changed, the part's class attribute `version` is raised.
 """
 
 import dataclasses
@@ -19,8 +30,7 @@ from pydantic import TypeAdapter, ValidationError
 from ablate.suggestion import did_you_mean
 
 AS_BEFORE = "as_before"  # field metadata: the value that leaves old results valid
-# field metadata: `{sibling: value}`; where a sibling has another value, the field changes nothing
-MATTERS_IF = "matters_if"
+MATTERS_IF = "matters_if"  # field metadata: `{sibling: value}` beside which alone it matters
 
 
 @dataclasses.dataclass(frozen=True)
