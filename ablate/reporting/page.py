@@ -1,6 +1,5 @@
 """The report as one HTML page that needs nothing but itself, and as Markdown."""
 
-import base64
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -9,14 +8,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
 from markupsafe import Markup, escape
 
 from ablate.reporting.drawing import Picture
 from ablate.reporting.rendering import Table, piped, share
+from ablate.reporting.templates import embedded, filled
 from ablate.reporting.wording import Sentence
 
-TEMPLATE = "page.html.j2"
 LEGEND = (
     "Grey: seen. Coloured: to be predicted, a colour a block. Dark: neither. Each picture shows "
     "three draws with their shares: at the start, in the middle and at the end of training "
@@ -37,7 +35,7 @@ class Tile:
     @property
     def data(self) -> str:
         """Returns the picture as a `data:` address, so that the page needs no other file."""
-        return "data:image/png;base64," + base64.b64encode(self.path.read_bytes()).decode()
+        return embedded(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,16 +103,7 @@ class Page:
 
     def html(self) -> str:
         """Writes the page."""
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).parent),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
-        environment.filters["inline"] = inline_svg
-        return environment.get_template(TEMPLATE).render(page=self, legend=LEGEND)
+        return filled("page.html.j2", {"page": self, "legend": LEGEND}, {"inline": inline_svg})
 
     def markdown(self, folder: Path) -> str:
         """Writes the report for a forge; pictures are linked relative to `folder`."""

@@ -1,18 +1,15 @@
 """The zoo of maskers as one table a grid, and as one HTML page that needs nothing but itself."""
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from ablate.files import write_atomically
 from ablate.reporting.rendering import DASH, Column, Row, Table, amount, number, plain
+from ablate.reporting.templates import embedded, filled
 
-TEMPLATE = "zoo.html.j2"
 AXES = ("freq", "time")
 CAPTION = (
     "Shares of the grid in percent, over 1,024 masks or more in the course of one training, 64 "
@@ -50,23 +47,14 @@ class Zoo:
 
     def picture(self, file: str) -> str:
         """Returns a picture as a `data:` address, so that the page needs no other file."""
-        content = base64.b64encode((self.folder / file).read_bytes()).decode()
-        return f"data:image/png;base64,{content}"
+        return embedded(self.folder / file)
 
     def write(self) -> Path:
         """Writes the page and the tables beside the pictures; returns the page's path."""
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).parent),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
         for table in self.tables:
             write_atomically(self.folder / f"{table.name}.csv", table.csv())
         page = self.folder / "index.html"
-        write_atomically(page, environment.get_template(TEMPLATE).render(zoo=self))
+        write_atomically(page, filled("zoo.html.j2", {"zoo": self}))
         return page
 
     def _table(self, grid: str) -> Table:
