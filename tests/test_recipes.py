@@ -10,11 +10,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from ablate import config, trial
+from ablate import config
 from ablate.parts import PartError, build, resolve
 from ablate.reporting import report
 from ablate.study import prepare
 from ablate.training.stopping import Stop
+from ablate.workshop.requests import answer
 from ablate.workshop.sizes import sized
 from ablate.workshop.subjects import Trial
 
@@ -45,7 +46,7 @@ class Here:
 
     def ask(self, request, heard):
         try:
-            found = trial.answer({**request, "cache": str(self.cache)}, heard, Stop())
+            found = answer({**request, "cache": str(self.cache)}, heard, Stop())
         except PartError as error:
             problems = [{"path": list(p.path), "message": p.message} for p in error.problems]
             return {"event": "error", "problems": problems}
@@ -74,9 +75,9 @@ def test_a_recipe_trains_stops_resumes_and_is_reported(name, desk):
         request |= {"device": "cpu", "cache": str(desk / "cache")}
         trains = json.loads((job.folder / "config.json").read_text())["kind"] == "jepa"
         if trains:
-            ended = trial.answer(request, lambda event: None, told)
+            ended = answer(request, lambda event: None, told)
             assert ended["state"] == "preempted", ended
-        ended = trial.answer(request, lambda event: None, Stop())
+        ended = answer(request, lambda event: None, Stop())
         assert ended["state"] == "done", ended
         if trains:
             metrics = [

@@ -1,0 +1,78 @@
+"""What a worker may be asked, and which room answers it: of trials, and of a package's parts."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ablate.model.masking import Grid
+from ablate.training.stopping import Stop
+from ablate.workshop.sounds import Emit
+
+
+def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
+    """Does what a request asks for. Raises `PartError` for settings that cannot be built.
+
+    Each brings its own modules: a plan waits for neither matplotlib nor TensorBoard.
+    """
+    cache = Path(request["cache"])
+    match request["do"]:
+        case "plan":
+            from ablate.workshop.planning import plan
+
+            return plan(
+                request["trials"],
+                request["probes"],
+                cache,
+                emit,
+                inner=request.get("inner", ()),
+                matched_budget=request.get("matched_budget"),
+                quiet=request.get("quiet", False),
+            )
+        case "run":
+            from ablate.workshop.running import run
+
+            folder, device = Path(request["folder"]), torch.device(request["device"])
+            until = request.get("until")
+            return run(folder, request["probes"], device, cache, emit, stop, until=until)
+        case "gallery":
+            from ablate.workshop.gallery import draw_gallery
+
+            return draw_gallery(Path(request["folder"]), request["trials"], cache)
+        case "board":
+            from ablate.training.record import write_board
+
+            write_board(Path(request["folder"]), request["curves"])
+            return {}
+        case _:
+            return _answer_about_parts(request, emit)
+
+
+def _answer_about_parts(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
+    match request["do"]:
+        case "catalogue":
+            from ablate.workshop.zoo import catalogue
+
+            return catalogue(request["package"])
+        case "schema":
+            from ablate.workshop.part_schema import schemas
+
+            return schemas(request["packages"])
+        case "zoo":
+            from ablate.workshop.zoo import draw_zoo
+
+            grids = [Grid(*sizes) for sizes in request["grids"]]
+            folder = Path(request["folder"])
+            return draw_zoo(folder, request["maskers"], grids, request["audio"], emit)
+        case "time maskers":
+            from ablate.workshop.timing import time_maskers
+
+            grid = Grid(*request["grid"])
+            return time_maskers(request["maskers"], grid, request["batch"], emit)
+        case "time steps":
+            from ablate.workshop.step_timing import time_steps
+
+            device = torch.device(request["device"])
+            return time_steps(request["variants"], device, request["seconds"], emit)
+        case unknown:
+            raise ValueError(f"no request is called {unknown!r}")
