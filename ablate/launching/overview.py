@@ -39,20 +39,7 @@ def describe(plan: Plan, found: Backlog) -> list[str]:
     for names in plan["duplicates"]:
         lines.append(f"  the same trial, run once: {'; '.join(names)}")
     for data in plan["data"]:
-        tasks = f"tasks: {', '.join(data['tasks'])}" if data["tasks"] else "to train on alone"
-        lines.append(f"{data['clips']} clips; {tasks}")
-        for path, reason in data["skipped"][:FIRST]:
-            lines.append(f"  skipped {path}: {reason}")
-        if len(data["skipped"]) > FIRST:
-            lines.append(f"  and {len(data['skipped']) - FIRST} more skipped")
-        if silent := data.get("silent"):  # plans saved before they were looked for have none
-            more = ", ..." if len(silent) > FIRST else ""
-            lines.append(f"  {len(silent)} silent: {', '.join(silent[:FIRST])}{more}")
-        reasons: dict[str, list[str]] = {}
-        for task in data.get("missing", ()):
-            reasons.setdefault(task["reason"], []).append(task["task"])
-        for reason, names in reasons.items():
-            lines.append(f"  missing {', '.join(names)}: {reason}")
+        lines += _clips(data)
     failed = sum(run.kind == TRIAL for run, _ in found.failed)
     done = trials - len(found.trainings) - failed
     lines.append(f"{len(found.trainings)} trials to run, {done} done, {failed} failed, of {trials}")
@@ -64,6 +51,24 @@ def describe(plan: Plan, found: Backlog) -> list[str]:
     if found.failed:
         lines.append("  --retry-failed runs them again")
     return lines
+
+
+def _clips(data: Mapping[str, Any]) -> Iterable[str]:
+    """Says of what a study hears how much is there, and what is missing."""
+    tasks = f"tasks: {', '.join(data['tasks'])}" if data["tasks"] else "to train on alone"
+    yield f"{data['clips']} clips; {tasks}"
+    for path, reason in data["skipped"][:FIRST]:
+        yield f"  skipped {path}: {reason}"
+    if len(data["skipped"]) > FIRST:
+        yield f"  and {len(data['skipped']) - FIRST} more skipped"
+    if silent := data.get("silent"):  # plans saved before they were looked for have none
+        more = ", ..." if len(silent) > FIRST else ""
+        yield f"  {len(silent)} silent: {', '.join(silent[:FIRST])}{more}"
+    reasons: dict[str, list[str]] = {}
+    for task in data.get("missing", ()):
+        reasons.setdefault(task["reason"], []).append(task["task"])
+    for reason, names in reasons.items():
+        yield f"  missing {', '.join(names)}: {reason}"
 
 
 def status(plan: Plan, runs: Path) -> list[str]:

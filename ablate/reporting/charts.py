@@ -98,19 +98,10 @@ def interactions(results: Results, variants: Table) -> Picture | None:
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         for number, level in enumerate(levels):
-            colour, line = (
-                COLOURS[number % len(COLOURS)],
-                LINES[number // len(COLOURS) % len(LINES)],
-            )
             own = [row for row in rows if row[factors[0]] == level]
             nudge = 0.16 * (number / (len(levels) - 1) - 0.5)  # bars side by side
             xs = [places.index(tuple(row[name] for name in factors[1:])) + nudge for row in own]
-            axes.plot(xs, [row["score"] for row in own], color=colour, linestyle=line, marker="o")
-            for x, row in zip(xs, own, strict=True):
-                if row["score_low"] is not None:
-                    ends = [row["score_low"], row["score_high"]]
-                    axes.plot([x, x], ends, color=colour, linewidth=1, alpha=0.6)
-            axes.plot([], [], color=colour, linestyle=line, marker="o", label=names[number])
+            _draw_level(axes, xs, own, number, names[number])
         _fit(axes, rows)
         axes.set_xticks(range(len(places)), [folded(", ".join(place), 18) for place in places])
         axes.set_ylabel("score, percent")
@@ -126,6 +117,19 @@ def interactions(results: Results, variants: Table) -> Picture | None:
             caption="Mean score over seeds with its Student-t interval, uncorrected. Lines that "
             "run apart or cross are an interaction; whether it is more than noise says the table.",
         )
+
+
+def _draw_level(
+    axes: Axes, xs: Sequence[float], rows: Sequence[Row], number: int, name: str
+) -> None:
+    """Draws the scores of one level, the `number`th, and their intervals."""
+    colour, line = COLOURS[number % len(COLOURS)], LINES[number // len(COLOURS) % len(LINES)]
+    axes.plot(xs, [row["score"] for row in rows], color=colour, linestyle=line, marker="o")
+    for x, row in zip(xs, rows, strict=True):
+        if row["score_low"] is not None:
+            ends = [row["score_low"], row["score_high"]]
+            axes.plot([x, x], ends, color=colour, linewidth=1, alpha=0.6)
+    axes.plot([], [], color=colour, linestyle=line, marker="o", label=name)
 
 
 def pareto(results: Results, variants: Table, cost: Table) -> Picture | None:

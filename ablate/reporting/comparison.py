@@ -64,17 +64,7 @@ def compare(one: Results, other: Results) -> Table:
     P-values are corrected by Holm over the variants that have scores on both sides. Raises
     `ValueError` where the two are scored differently.
     """
-    names = score_name(one), score_name(other)
-    if names[0] != names[1]:
-        raise ValueError(
-            f"`{names[0]}` and `{names[1]}` cannot be compared: give one score to both"
-        )
-    protocols = [r.plan["probes"][r.plan["score"]["probe"]] for r in (one, other)]
-    if protocols[0] != protocols[1]:
-        raise ValueError(
-            f"`{names[0]}` is scored by other settings of its probe in either: "
-            f"{protocols[0]} and {protocols[1]}; score one of them again by the other's"
-        )
+    _check_scored_alike(one, other)
     alpha = one.plan["report"]["alpha"]
     cells = _cells(one, other)
     estimates = [Estimate(n=0, mean=None) if c.same else c.difference(alpha) for c in cells]
@@ -84,7 +74,7 @@ def compare(one: Results, other: Results) -> Table:
     return Table(
         name="comparison",
         title="What moved",
-        caption=f"Score {names[0]} in percent, mean over seeds; second less first, with its "
+        caption=f"Score {score_name(one)} in percent, mean over seeds; second less first, with its "
         f"uncorrected {100 * (1 - alpha):.4g} % interval. Paired by seed where both have the same "
         f"seeds, else after Welch; p corrected by Holm over {len(tested)} variants.",
         columns=(
@@ -99,6 +89,20 @@ def compare(one: Results, other: Results) -> Table:
         ),
         rows=tuple(rows),
     )
+
+
+def _check_scored_alike(one: Results, other: Results) -> None:
+    names = score_name(one), score_name(other)
+    if names[0] != names[1]:
+        raise ValueError(
+            f"`{names[0]}` and `{names[1]}` cannot be compared: give one score to both"
+        )
+    protocols = [r.plan["probes"][r.plan["score"]["probe"]] for r in (one, other)]
+    if protocols[0] != protocols[1]:
+        raise ValueError(
+            f"`{names[0]}` is scored by other settings of its probe in either: "
+            f"{protocols[0]} and {protocols[1]}; score one of them again by the other's"
+        )
 
 
 def _cells(one: Results, other: Results) -> list[Cell]:
