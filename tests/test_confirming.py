@@ -9,9 +9,9 @@ import pytest
 from ablate import config, study
 from ablate.confirm_section import Confirm
 from ablate.schema import StudyError
-from tests.test_rounds import STAND_IN, desk, trainings, written
+from tests.launching.stand_in import STAND_IN
+from tests.test_rounds import trainings, written
 
-__all__ = ["desk"]
 STUDY = """\
 study: masking
 baseline:

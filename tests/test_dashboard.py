@@ -18,9 +18,9 @@ import pytest
 from playwright import sync_api
 
 from ablate import study
+from tests.launching.stand_in import STAND_IN
 
 ROOT = Path(__file__).parents[1]
-STAND_IN = (sys.executable, str(ROOT / "tests" / "launching" / "stand_in.py"))
 ENTRY = "from ablate.cli import main; main()"
 SECONDS = 120
 FLAGS = (

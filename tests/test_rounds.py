@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,8 @@ from ablate.launching.pool import Job, Pool
 from ablate.launching.where import Asked
 from ablate.schema import StudyError
 from ablate.seeds_section import Growth
+from tests.launching.stand_in import STAND_IN
 
-ROOT = Path(__file__).parents[1]
-STAND_IN = (sys.executable, str(ROOT / "tests" / "launching" / "stand_in.py"))
 STUDY = """\
 study: masking
 baseline:
@@ -32,14 +30,6 @@ score: knn.mean
 report: {equivalence_margin: 0.01}
 """
 ALIKE, FAR = "0.001", "20"
-
-
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    for name in ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
 
 
 def write(seeds: str, lift: str = ALIKE) -> Path:

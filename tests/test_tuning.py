@@ -2,16 +2,14 @@
 
 import json
 import socket
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from ablate import study
+from tests.launching.stand_in import STAND_IN
 
-ROOT = Path(__file__).parents[1]
-STAND_IN = (sys.executable, str(ROOT / "tests" / "launching" / "stand_in.py"))
 STUDY = """\
 # Does it matter once it is tuned?
 study: tuned
@@ -38,13 +36,9 @@ score: knn.mean
 """
 
 
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    for name in ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE"):
-        monkeypatch.delenv(name, raising=False)
+@pytest.fixture(autouse=True)
+def _study(desk: Path) -> None:
     Path("study.yaml").write_text(STUDY)
-    return tmp_path
 
 
 def run(*overrides: str) -> int:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+STAND_IN = (sys.executable, __file__)  # in place of the worker's command
 TASKS = ("speech", "music")
 DEFAULTS = {"masker": {"ratio": 0.5}}
 

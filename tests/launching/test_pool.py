@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import sys
 import threading
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import pytest
 from ablate.launching import ledger
 from ablate.launching.pool import Job, Outcome, Pool
 from ablate.launching.worker import Event, WorkerDiedError
+from tests.launching.stand_in import STAND_IN
 
-STAND_IN = (sys.executable, str(Path(__file__).parent / "stand_in.py"))
 PROBES = {"knn": {"type": "KNN", "k": 10}}
 
 

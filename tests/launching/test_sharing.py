@@ -15,9 +15,9 @@ from ablate.files import find_json, write_json
 from ablate.holding import held
 from ablate.launching import attendance, ledger
 from ablate.workshop.state import RunState, SupersededError
+from tests.launching.stand_in import STAND_IN
 
 ROOT = Path(__file__).parents[2]
-STAND_IN = (sys.executable, str(ROOT / "tests" / "launching" / "stand_in.py"))
 STUDY = """\
 study: shared
 baseline:

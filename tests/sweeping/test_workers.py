@@ -15,9 +15,9 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from ablate.sweeping.storage import close_storage, open_storage
+from tests.launching.stand_in import STAND_IN
 
 ROOT = Path(__file__).parents[2]
-STAND_IN = (sys.executable, str(ROOT / "tests" / "launching" / "stand_in.py"))
 POINTS, WORKERS, SECONDS = 100, 4, 240
 STUDY = f"""\
 study: many

@@ -1,0 +1,45 @@
+"""A study of two maskers and two seeds, and a stand-in for the worker."""
+
+from pathlib import Path
+
+import pytest
+
+from ablate import study
+from tests.launching.stand_in import STAND_IN
+
+STUDY = """\
+# Does it matter?
+study: masking
+baseline:
+  data: {type: Sound}
+  masker: {type: Good}
+  patchifier: {type: Squares}
+factors:
+  masker:
+    good: {type: Good}
+    other: {type: Other, ratio: 0.4}
+seeds: 2
+probes: {knn: {type: KNN, k: 10}}
+score: knn.mean
+"""
+
+
+@pytest.fixture(autouse=True)
+def _study(desk: Path) -> None:
+    Path("study.yaml").write_text(STUDY)
+
+
+def run(*overrides: str, retry_failed: bool = False) -> int:
+    return study.run(
+        Path("study.yaml"), overrides, workers=2, retry_failed=retry_failed, command=STAND_IN
+    )
+
+
+def trainings() -> list[str]:
+    """One line for every time that a run folder was trained, references included."""
+    files = Path("runs").glob("*/trainings")
+    return [line for file in files for line in file.read_text().splitlines()]
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().out

@@ -1,0 +1,118 @@
+"""Trials that fail, studies that are wrong, and what is left when one is interrupted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ablate import study
+from tests.launching.stand_in import STAND_IN
+from tests.study.conftest import STUDY, run, said, trainings
+
+ROOT = Path(__file__).parents[2]
+ENTRY = """\
+import sys
+from pathlib import Path
+from ablate import study
+study.listen_for_endings()
+sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=1))
+"""
+
+
+def test_a_failed_trial_is_named_and_the_others_go_on(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("factors.masker.other={type: Fails}") == study.FAILED
+    text = said(capsys)
+    assert "failed: other, seed 1 (" in text
+    assert "): nan: at step 7" in text
+    assert len(trainings()) == 7
+
+
+def test_a_failed_trial_is_not_run_again_unasked(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("factors.masker.other={type: Fails}")
+    said(capsys)
+    assert run("factors.masker.other={type: Fails}") == study.FAILED
+    text = said(capsys)
+    assert "0 trials to run, 2 done, 2 failed, of 4" in text
+    assert "failed before: other, seed 0" in text
+    assert len(trainings()) == 7
+
+
+def test_a_failed_trial_is_run_again_when_asked(desk: Path) -> None:
+    run("factors.masker.other={type: Fails}")
+    run("factors.masker.other={type: Fails}", retry_failed=True)
+    assert len(trainings()) == 9
+
+
+def test_problems_of_probes_and_trials_are_told_at_once(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("probes.knn.k=0", "factors.masker.other.ratio=2") == study.WRONG
+    assert capsys.readouterr().err.splitlines() == [
+        "command line: `probes.knn.k`: must be at least 1, got 0",
+        "command line: `masker.ratio`: must be at most 1 (in other)",
+    ]
+
+
+def test_a_problem_of_a_part_is_told_with_its_line(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("study.yaml").write_text(STUDY.replace("0.4", "4"))
+    assert run() == study.WRONG
+    expected = "study.yaml:10: `masker.ratio`: must be at most 1 (in other)\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_wrong_study_writes_nothing(desk: Path) -> None:
+    assert run("factors.masker.other.ratio=2") == study.WRONG
+    assert [path.name for path in desk.iterdir()] == ["study.yaml"]
+
+
+def test_a_worker_that_does_not_start_is_reported(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study.run(Path("study.yaml"), command=(*STAND_IN, "--broken")) == study.FAILED
+    assert "exit code 1): no module named `my_lab`" in capsys.readouterr().err
+
+
+def interrupted(number: signal.Signals, desk: Path) -> subprocess.CompletedProcess[str]:
+    """Starts a study whose trials last, and sends it a signal once one is under way."""
+    Path("study.yaml").write_text(STUDY.replace("type: Other", "type: Sleeps"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENTRY, *STAND_IN],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(trainings()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, number)  # as a terminal does
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_study_keeps_what_is_done(desk: Path, number: signal.Signals) -> None:
+    done = interrupted(number, desk)
+    assert done.returncode == study.INTERRUPTED
+    assert "To go on: python -m ablate.study study.yaml" in done.stderr
+    states = [json.loads(file.read_text())["state"] for file in Path("runs").glob("*/run.json")]
+    assert sorted(states) == ["cancelled", "done"]
+
+
+def test_an_interrupted_study_leaves_no_worker_behind(desk: Path) -> None:
+    interrupted(signal.SIGINT, desk)
+    for pid in {int(line.split()[0]) for line in trainings()}:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)

@@ -1,0 +1,59 @@
+"""What a study is said to take before anything is run, and what it may not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ablate import study
+from tests.launching.stand_in import STAND_IN
+from tests.study.conftest import run, said
+
+
+def test_a_plan_for_machines_is_json(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert study.show(Path("study.yaml"), as_json=True, command=STAND_IN) == study.DONE
+    plan = json.loads(said(capsys))
+    assert plan["backlog"]["trainings"] == len(plan["trials"]) == 4
+
+
+@pytest.mark.parametrize("limit", ["trials: 3", "disk_gb: 1.0e-6"])
+def test_a_study_over_its_limits_is_planned_and_not_started(
+    desk: Path, capsys: pytest.CaptureFixture[str], limit: str
+) -> None:
+    assert run(f"limits={{{limit}}}") == study.OVER
+    assert f"`limits.{limit.split(':')[0]}` is " in capsys.readouterr().err
+    assert not Path("runs").exists()
+    assert study.show(Path("study.yaml"), [f"limits={{{limit}}}"], command=STAND_IN) == study.OVER
+
+
+def test_a_study_within_its_limits_is_run(desk: Path) -> None:
+    assert run("limits={trials: 4, hours: 1}") == study.DONE
+    assert run("limits={trials: 0}") == study.DONE  # nothing is left to train
+
+
+def test_hours_are_expected_from_what_is_done(desk: Path) -> None:
+    run()
+    for file in Path("runs").glob("*/run.json"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "cost": {"seconds": 1800}}))
+    assert run("seeds=4", "limits={hours: 1.9}") == study.OVER  # four more of half an hour
+    assert run("seeds=4", "limits={hours: 2.1}") == study.DONE
+
+
+def test_a_plan_says_which_difference_its_seeds_would_see(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study.show(Path("study.yaml"), ["seeds=3"], command=STAND_IN) == study.DONE
+    line = "3 seeds see a difference of 3.3 standard deviations of a paired difference in 4 of 5"
+    assert line in said(capsys)
+
+
+def test_a_plan_shows_everything_and_runs_nothing(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study.show(Path("study.yaml"), command=STAND_IN) == study.DONE
+    text = said(capsys)
+    assert "4 trials to run, 0 done, 0 failed, of 4" in text
+    assert "    masker.type: Good -> Other\n" in text
+    assert text.count(" planned") == 4
+    assert "MB when all is done" in text or "kB when all is done" in text
+    assert not Path("runs").exists()

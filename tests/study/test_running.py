@@ -1,0 +1,146 @@
+"""The front door against a stand-in for the worker: what is run, said, and answered."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ablate import study
+from ablate.reporting.results import read
+from ablate.reporting.verdicts import verdicts
+from tests.launching.stand_in import STAND_IN
+from tests.study.conftest import run, said, trainings
+
+
+def test_a_study_runs_its_trials_and_shared_references_once(desk: Path) -> None:
+    assert run() == study.DONE
+    kinds = [json.loads(file.read_text())["kind"] for file in Path("runs").glob("*/config.json")]
+    assert sorted(kinds) == ["jepa"] * 4 + ["mel_statistics"] + ["random_init"] * 2
+    assert len(trainings()) == 7
+
+
+def test_a_study_ends_with_its_report(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    assert said(capsys).rstrip().endswith("reports/masking/index.html")
+    assert Path("reports/masking/report.md").read_text().startswith("# Does it matter?")
+
+
+def test_a_clip_that_was_skipped_is_said(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    assert "  skipped c.wav: no audio\n" in said(capsys)
+
+
+def test_a_clip_that_is_silent_is_said(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    assert "  1 silent: d.wav\n" in said(capsys)
+
+
+def written() -> dict[str, bytes]:
+    """The report, page and tables, without the pictures of masks."""
+    files = Path("reports/masking").rglob("*.*")
+    return {str(f): f.read_bytes() for f in files if f.suffix in (".md", ".csv", ".html", ".tex")}
+
+
+def test_a_report_is_written_again_from_files_alone(desk: Path) -> None:
+    run()
+    before = written()
+    for file in before:
+        Path(file).unlink()
+    assert study.report_again("masking") == study.DONE
+    assert written() == before != {}
+    shutil.rmtree("reports")
+    assert study.report(Path("study.yaml"), command=STAND_IN) == study.DONE
+    assert written() == before
+
+
+HOLES = """\
+study: masking
+baseline:
+  data: {type: Sound}
+  masker: {type: Good}
+  patchifier: {type: Squares}
+  budget: {steps: 1}
+factors:
+  masker: {good: {type: Good}, other: {type: Other}}
+  budget.steps: [1, 2]
+  patchifier: {squares: {type: Squares}, strips: {type: Strips}}
+seeds: 2
+probes: {knn: {type: KNN, k: 10}}
+score: knn.mean
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "cells", "contrasts"),
+    [
+        ("design: one_factor", 4, 3),
+        ("design: leave_one_out", 4, 3),
+        ("when: {budget.steps: {masker: other}}", 6, 3 + 2 + 2 + 3),  # pooled, and within
+        ("design: list\nvariants: [{masker: other}, {masker: other, budget.steps: 2}]", 3, 2),
+        ("exclude: [{masker: other, budget.steps: 2}]", 6, 3 + 2 + 2 + 3),
+    ],
+    ids=["one_factor", "leave_one_out", "when", "list", "exclude"],
+)
+def test_a_design_with_holes_contrasts_levels_where_both_are(
+    desk: Path, text: str, cells: int, contrasts: int
+) -> None:
+    Path("study.yaml").write_text(f"{HOLES}{text}\n")
+    assert run() == study.DONE
+    plan = json.loads(Path("reports/masking/plan.json").read_text())
+    assert len(plan["trials"]) == 2 * cells
+    found = verdicts(read(plan, Path("runs")))
+    asked = [verdict.contrast for verdict in found if verdict.contrast.family != "learning"]
+    assert len(asked) == contrasts
+    assert all(pair.matched for contrast in asked for pair in contrast.pairs)
+    assert any(verdict.contrast.family == "learning" for verdict in found)
+
+
+def test_every_finished_trial_is_said_with_its_score(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run()
+    lines = [line for line in said(capsys).splitlines() if line.startswith("[")]
+    assert len(lines) == 7
+    assert (
+        sum(
+            "good, seed 0: trained in" in line and "validation score 41.0" in line for line in lines
+        )
+        == 1
+    )
+
+
+def test_a_second_time_nothing_is_run(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    said(capsys)
+    assert run() == study.DONE
+    assert "0 trials to run, 4 done, 0 failed, of 4" in said(capsys)
+    assert len(trainings()) == 7
+
+
+def test_a_changed_probe_scores_again_and_trains_nothing(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run()
+    said(capsys)
+    assert run("probes.knn.k=5") == study.DONE
+    text = said(capsys)
+    assert "0 trainings, 7 re-scores, 0 references" in text
+    assert "good, seed 0: scored in" in text
+    assert len(trainings()) == 7
+
+
+def test_another_seed_runs_what_it_adds(desk: Path) -> None:
+    run()
+    before = len(trainings())
+    run("seeds=3")
+    assert len(trainings()) - before == 3
+
+
+def test_masks_are_drawn_once(desk: Path) -> None:
+    run()
+    pictures = sorted(Path("reports/masking/gallery").glob("*.png"))
+    assert [path.name for path in pictures] == ["good--baseline.png", "other--baseline.png"]
+    pictures[0].write_bytes(b"as it was")
+    run()
+    assert pictures[0].read_bytes() == b"as it was"
