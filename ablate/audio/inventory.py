@@ -7,6 +7,8 @@ from pathlib import Path
 
 import soundfile
 
+from ablate.audio.annotations import classes_in, kind_of
+
 MOST_LABELS = 20
 MOST_FILES = 10
 
@@ -36,10 +38,11 @@ def inventory(manifest: Path, progress: Callable[[int, int], None]) -> Iterator[
 
 def _counted(rows: list[dict[str, str]]) -> Iterator[str]:
     part = "split" if "split" in rows[0] else "fold"
-    counts = Counter((row["label"], row[part]) for row in rows)
-    known = [split for split in ("train", "valid", "test") if any(split == s for _, s in counts)]
-    parts = known or sorted({split for _, split in counts})
-    by_label = Counter(row["label"] for row in rows)
+    clips = Counter(row[part] for row in rows)
+    parts = [split for split in ("train", "valid", "test") if split in clips] or sorted(clips)
+    kind = kind_of(row["label"] for row in rows)  # a clip of several labels counts for each
+    told = [(label, row[part]) for row in rows for label in classes_in(row["label"], kind)]
+    counts, by_label = Counter(told), Counter(label for label, _ in told)
     shown = sorted(by_label)[:MOST_LABELS]
     width = max(map(len, ("all", *shown)))
     yield f"{'':{width}}  {' '.join(f'{name:>6}' for name in parts)}"
@@ -49,7 +52,7 @@ def _counted(rows: list[dict[str, str]]) -> Iterator[str]:
     if len(by_label) > len(shown):
         rest = [count for label, count in by_label.items() if label not in shown]
         yield f"... and {len(rest)} more labels of {min(rest)} to {max(rest)} clips each"
-    sums = " ".join(f"{sum(n for (_, s), n in counts.items() if s == name):6}" for name in parts)
+    sums = " ".join(f"{clips[name]:6}" for name in parts)
     yield f"{'all':{width}}  {sums}"
 
 

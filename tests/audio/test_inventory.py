@@ -34,6 +34,15 @@ def test_clips_are_counted_by_label_and_split(tmp_path: Path, sound: str) -> Non
     ]
 
 
+def test_a_clip_of_several_labels_counts_for_each(tmp_path: Path, sound: str) -> None:
+    told = write(tmp_path, [f"{sound},dog;rain,train", f"{sound},rain,test", f"{sound},-,test"])
+    assert [line.split() for line in told[1:]] == [
+        ["dog", "1", "0"],
+        ["rain", "1", "1"],
+        ["all", "1", "2"],
+    ]
+
+
 def test_clips_are_counted_by_fold(tmp_path: Path, sound: str) -> None:
     told = write(tmp_path, [f"{sound},dog,2", f"{sound},dog,1", f"{sound},cat,1"], part="fold")
     assert [line.split() for line in told] == [

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from ablate.reporting.comparison import compare
-from ablate.reporting.results import Results
+from ablate.reporting.results import Results, read
 from tests.reporting.conftest import Bench, paired
 
 
@@ -71,9 +71,10 @@ def test_one_seed_is_too_few_to_tell(bench: Bench) -> None:
 
 def test_unlike_scores_are_not_compared(bench: Bench) -> None:
     results = bench.results()
-    plan = {**results.plan, "score": {"probe": "linear", "pooling": "mean"}}
+    score = {"probe": "linear", "pooling": "mean"}
+    other = read({**results.plan, "score": score}, bench.runs)
     with pytest.raises(ValueError, match=r"`knn.concat_freq` and `linear.mean` cannot be compared"):
-        compare(results, replace(results, plan=plan))
+        compare(results, other)
 
 
 def test_noise_alone_seldom_moves_anything(bench: Bench) -> None:
