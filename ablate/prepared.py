@@ -31,9 +31,11 @@ class Planned:
     def runs(self) -> list[Run]:
         """Every run that the study wants: its trials, their random-init twins, mel statistics."""
         found = []
+        varied = factors.factors(self.study)
         for trial in self.trials:
             title = f"{trial.variant}, seed {trial.seed}"
-            found.append(Run(trial.fingerprint, backlog.TRIAL, trial.settings, title))
+            levels = factors.as_written(varied, trial.levels)
+            found.append(Run(trial.fingerprint, backlog.TRIAL, trial.settings, title, levels))
             for name in ("twin", "statistics"):
                 other = trial.plan[name]
                 title = f"{other['kind']} {other['fingerprint']}"
@@ -125,6 +127,9 @@ def swept(
         return True
     from ablate import cluster_tuning
 
+    if site.needs.levels:
+        told = "take points of every level; `slurm.levels` is for what is trained after"
+        say(console, f"the sweep's workers ask what the profile asks, for they {told}")
     options = ["--sweep-only", "--workers", str(max(1, site.profile.gpus))]
     command = ["-m", "ablate.study", str(study.file), *study.overrides, *options]
     return cluster_tuning.sweep(study, planned.plan, site.profile, folders, where, command, console)

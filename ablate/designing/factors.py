@@ -1,6 +1,6 @@
 """What is varied: each factor's levels, what a level writes where, and which is the baseline's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.design_section import BASELINE
@@ -48,6 +48,16 @@ def factors(study: Study) -> list[Factor]:
         if name == group[0]:
             found.append(_factor(study, group))
     return [_full(factor, study) for factor in found] if _leaves_out(study) else found
+
+
+def as_written(varied: Sequence[Factor], levels: Mapping[str, str]) -> dict[str, str]:
+    """Returns a trial's labels by the study's own factors: those that move together, apart."""
+    return {
+        member: label
+        for factor in varied
+        if factor.name in levels
+        for member, label in factor.levels[levels[factor.name]].labels.items()
+    }
 
 
 def _leaves_out(study: Study) -> bool:

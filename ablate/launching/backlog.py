@@ -19,6 +19,7 @@ class Run:
     kind: str  # jepa, random_init, mel_statistics
     settings: Mapping[str, Any]
     title: str  # for people
+    levels: Mapping[str, str] = field(default_factory=dict)  # factor -> label; of a training
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Backlog:
         wanted = [*self.score, *self.trainings, *self.references]
         for run in wanted:
             ledger.prepare(runs / run.fingerprint, kind=run.kind, settings=run.settings)
-        return [Job(runs / run.fingerprint, run.title, probes) for run in wanted]
+        return [Job(runs / run.fingerprint, run.title, probes, levels=run.levels) for run in wanted]
 
 
 def find(

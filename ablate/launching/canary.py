@@ -18,17 +18,15 @@ STEPS = 12
 REFUSED = "refused.json"  # why it could not even be planned
 
 
-def write_canary(home: Path, configs: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> bool:
-    """Lays out the canary's run folders; tells whether there is anything to try."""
+def write_canary(spec: Path, configs: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> None:
+    """Writes what the canary's job reads: a short trial of each combination of parts."""
     trials = []
     for config in distinct(configs):
         budget = config["settings"]["budget"]
         short = {**budget, "steps": min(STEPS, budget["steps"])}
         trials.append({**config["settings"], "budget": short})
-    if trials:
-        (home / "logs").mkdir(parents=True)
-        write_json(home / "spec.json", {**base, "canary": trials})
-    return bool(trials)
+    (spec.parent / "logs").mkdir(parents=True)
+    write_json(spec, {**base, "canary": trials})
 
 
 def prepare(home: Path, trials: Sequence[Mapping[str, Any]], cache: str) -> list[str]:

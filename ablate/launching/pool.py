@@ -12,9 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
 from ablate.launching import ledger
@@ -33,6 +32,7 @@ class Job:
     title: str  # for people
     probes: Mapping[str, Any]
     until: int | None = None  # a step to pause at, and to be scored
+    levels: Mapping[str, str] = field(default_factory=dict)  # factor -> label: may ask for more
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,7 @@ class Pool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._stop(at_once=kind is not None)
         for worker in self._workers.values():
             worker.close()

@@ -57,8 +57,13 @@ class Profile:
         return self.nodes * self.ranks
 
 
-def load(name: str, changes: Mapping[str, Node] | None = None) -> Profile:
-    """Reads a profile by its name or path; `changes` go before it. Raises `StudyError`."""
+def load(name: str) -> Profile:
+    """Reads a profile by its name or path. Raises `StudyError`."""
+    return check(*written(name))
+
+
+def written(name: str) -> tuple[str, dict[str, Node]]:
+    """Reads a profile's name and its settings, unchecked yet. Raises `StudyError`."""
     file = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not file.is_file():
         there = [other.stem for other in file.parent.glob("*.yaml")]
@@ -66,18 +71,7 @@ def load(name: str, changes: Mapping[str, Node] | None = None) -> Profile:
     text = config.read(file)
     if not isinstance(text.value, dict):
         raise StudyError([f"{text.place}: expected settings of a cluster, got {text.plain()!r}"])
-    return check(file.stem, {**text.children, **(changes or {})})
-
-
-def of_study(node: Node) -> Profile:
-    """Reads what a study says under `slurm`: a name, or `profile` and changes to it."""
-    if isinstance(node.value, str):
-        return load(node.value)
-    profile = node.children.get("profile")
-    if profile is None or not isinstance(profile.value, str):
-        rule = "`slurm` must name a profile: `slurm: {profile: slurm/gpu.yaml}`"
-        raise StudyError([f"{node.place}: {rule}; got {node.plain()!r}"])
-    return load(profile.value, {k: v for k, v in node.children.items() if k != "profile"})
+    return file.stem, text.children
 
 
 def check(name: str, settings: Mapping[str, Node]) -> Profile:

@@ -4,26 +4,25 @@ What a run came to is read from its folder. The queue is asked only whether a jo
 and sacct only why one is gone.
 """
 
-import json
 import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ablate.files import write_json
-from ablate.launching import commands, ledger, queueing, script, settling, snapshot
-from ablate.launching.canary import write_canary
+from ablate.launching import commands, ledger, queueing, settling, snapshot
 from ablate.launching.commands import RefusedError
+from ablate.launching.groups import Group, grouped
+from ablate.launching.needs import Needs
 from ablate.launching.pool import Job, Outcome, Watch
 from ablate.launching.profile import Profile
 from ablate.launching.queueing import Place, Submitted
 
 GONE = 2  # times in a row that the queue must not know a job, before it counts as gone
-Item = TypeVar("Item")
 
 
 @dataclass
@@ -32,7 +31,7 @@ class Submission:
 
     jobs: int = 0  # run folders
     numbers: list[str] = field(default_factory=list)  # of the arrays
-    canary: str = ""
+    canaries: list[str] = field(default_factory=list)
     already: int = 0  # run folders that were in the queue before
     waiting: list[Job] = field(default_factory=list)  # that the site lets in later
     words: str = ""  # the site's, on why they wait
@@ -42,7 +41,7 @@ class Submission:
         lines = []
         if self.numbers:
             arrays = ", ".join(self.numbers)
-            after = f", after canary job {self.canary}" if self.canary else ""
+            after = f", after canary job {', '.join(self.canaries)}" if self.canaries else ""
             lines.append(f"submitted {self.jobs} runs as job {arrays}{after}")
         if self.already:
             lines.append(f"{self.already} runs are in the queue already")
@@ -52,13 +51,18 @@ class Submission:
 
 
 class Cluster:
-    """A site, as a profile describes it, and the folder of one study's submissions."""
+    """A site, what a study asks of it, and the folder of the study's submissions."""
 
-    def __init__(self, profile: Profile, folder: Path, cache: Path, *, study: str) -> None:
-        self.profile = profile
+    def __init__(self, needs: Needs, folder: Path, cache: Path, *, study: str) -> None:
+        self.needs = needs
         self._folder = folder.absolute()
         self._cache = cache.absolute()
         self._study = study
+
+    @property
+    def profile(self) -> Profile:
+        """The site as the profile describes it, whatever some levels ask."""
+        return self.needs.profile
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> list[Outcome]:
         """Submits the jobs and follows them to their ends, as the pool does."""
@@ -66,40 +70,38 @@ class Cluster:
 
     def text(self, jobs: Sequence[Job]) -> str:
         """Writes what `submit` would hand to sbatch; submits nothing."""
-        home = self._folder / "SUBMISSION"
         parts = []
-        if self.profile.canary:
-            parts.append(self._script(home / "canary" / "spec.json", "canary"))
-        size = self.profile.max_array or commands.max_array()
-        for index, packs in enumerate(chunks(self._packs(jobs), size)):
-            after = "CANARY" if self.profile.canary else ""
-            spec = home / f"array-{index:02d}.json"
-            parts.append(self._script(spec, self._study, count=len(packs), after=after))
+        for group in grouped(jobs, self.needs, self._folder / "SUBMISSION"):
+            if group.canary is not None:
+                parts.append(group.text(group.canary, self._study))
+            after = "CANARY" if group.canary is not None else ""
+            parts += [group.text(file, self._study, after) for file in group.arrays]
         return "\n".join(parts)
 
     def submit(self, jobs: Sequence[Job]) -> Submission:
-        """Queues the jobs that are not in the queue yet. Raises `RefusedError`, queueing none."""
+        """Queues the jobs that are not in the queue yet.
+
+        Raises `RefusedError`, queueing none, and `StudyError` where what levels ask does not go
+        together.
+        """
         queued = self._queued(jobs)
         missing = [job for job in jobs if job.folder not in queued]
         done = Submission(already=len(queued))
         if not missing:
             return done
         home = self._folder / secrets.token_hex(4)
-        size = self.profile.max_array or commands.max_array()
         name = f"{self._study}-{home.name}"
-        arrays = list(chunks(self._packs(missing), size))
+        groups = grouped(missing, self.needs, home)
         try:
-            canary = self._write(home, missing, arrays)
-            for index, packs in enumerate(arrays):
-                self._rehearse(home / f"array-{index:02d}.json", name, count=len(packs))
-            if canary:
-                spec = home / "canary" / "spec.json"
-                self._rehearse(spec, f"{name}-canary")
-                done.canary = self._hand_in(spec, f"{name}-canary")
+            self._write(home, groups, missing[0].probes)
+            for group in groups:
+                for file in filter(None, (group.canary, *group.arrays)):
+                    commands.rehearse(group.sbatch(file, name))
+            self._queue(groups, name, done)
         except BaseException:
+            self._withdraw(done)
             shutil.rmtree(home, ignore_errors=True)
             raise
-        self._queue(home, name, arrays, done)
         return done
 
     def follow(
@@ -169,61 +171,41 @@ class Cluster:
         except RefusedError:
             return None
 
+    def _write(self, home: Path, groups: Sequence[Group], probes: Mapping[str, Any]) -> None:
+        """Lays out all that the jobs will read."""
+        (home / "logs").mkdir(parents=True)
+        write_json(home / "probes.json", probes)
+        settings = [config["settings"] for group in groups for config in group.configs]
+        snapshot.take([*settings, dict(probes)], home / "code")
+        for group in groups:
+            group.write(home / "probes.json", self._cache)
+
     def _queued(self, jobs: Sequence[Job]) -> set[Path]:
         given = {job.folder: queueing.last(job.folder) for job in jobs}
         places = queueing.places(found for found in given.values() if found is not None)
         return {folder for folder, found in given.items() if found and found.job in places}
 
-    def _packs(self, jobs: Sequence[Job]) -> list[list[Job]]:
-        return list(chunks(jobs, self.profile.trials_per_job))
-
-    def _write(self, home: Path, jobs: Sequence[Job], arrays: Sequence[list[list[Job]]]) -> bool:
-        """Lays out all that the jobs will read; tells whether there is a canary."""
-        (home / "logs").mkdir(parents=True)
-        write_json(home / "probes.json", jobs[0].probes)
-        configs = [json.loads((job.folder / "config.json").read_text()) for job in jobs]
-        parts = [*(found["settings"] for found in configs), dict(jobs[0].probes)]
-        snapshot.take(parts, home / "code")
-        base = {
-            "probes": str(home / "probes.json"),
-            "cache": str(self._cache),
-            "device": self.profile.device,
-            "step": self._step(),
-            "max_requeues": self.profile.max_requeues,
-            "signal_seconds": self.profile.signal_seconds,
-        }
-        for index, packs in enumerate(arrays):
-            folders = [[str(job.folder.absolute()) for job in pack] for pack in packs]
-            write_json(home / f"array-{index:02d}.json", {**base, "packs": folders})
-        return self.profile.canary and write_canary(home / "canary", configs, base)
-
-    def _step(self) -> list[str]:
-        """Returns what starts a trial of several ranks: a step that spans the job."""
-        profile = self.profile
-        if profile.num_ranks == 1:
-            return []
-        ranks = [f"--ntasks={profile.num_ranks}", f"--ntasks-per-node={profile.ranks}"]
-        spread = [f"--nodes={profile.nodes}", *ranks, f"--cpus-per-task={profile.cpus}"]
-        return ["srun", "--overlap", "--unbuffered", "--kill-on-bad-exit=1", *spread]
-
-    def _queue(
-        self, home: Path, name: str, arrays: Sequence[list[list[Job]]], done: Submission
-    ) -> None:
-        for index, packs in enumerate(arrays):
-            spec = home / f"array-{index:02d}.json"
+    def _queue(self, groups: Sequence[Group], name: str, done: Submission) -> None:
+        arrays = [(group, file) for group in groups for file in group.arrays]
+        canaries: dict[Path, str] = {}
+        for index, (group, file) in enumerate(arrays):
             try:
-                number = self._hand_in(spec, name, count=len(packs), after=done.canary)
+                if group.canary is not None and group.canary not in canaries:
+                    canaries[group.canary] = commands.submit(group.sbatch(group.canary, name))
+                    done.canaries.append(canaries[group.canary])
+                after = canaries[group.canary] if group.canary is not None else ""
+                number = commands.submit(group.sbatch(file, name, after))
             except RefusedError as error:
                 if not (done.numbers and "Limit" in str(error)):
-                    self._withdraw(done)
                     raise
                 done.words = str(error)
-                done.waiting = [job for packs in arrays[index:] for pack in packs for job in pack]
+                left = [packs for other, file in arrays[index:] for packs in other.arrays[file]]
+                done.waiting = [job for pack in left for job in pack]
                 return
             done.numbers.append(number)
-            for task, pack in enumerate(packs):
-                log = home / "logs" / f"{number}_{task}_0_log.out"
-                canary = str(home / "canary") if done.canary else ""
+            for task, pack in enumerate(group.arrays[file]):
+                log = group.home / "logs" / f"{number}_{task}_0_log.out"
+                canary = str(group.canary.parent) if group.canary is not None else ""
                 for job in pack:
                     given = Submitted(f"{number}_{task}", name, str(log), canary)
                     queueing.remember(job.folder, given)
@@ -231,28 +213,8 @@ class Cluster:
 
     def _withdraw(self, done: Submission) -> None:
         """Takes back what an unlucky submission has put into the queue."""
-        for number in filter(None, [done.canary, *done.numbers]):
+        for number in (*done.canaries, *done.numbers):
             commands.call(["scancel", number])
-
-    def _script(self, spec: Path, name: str, *, count: int | None = None, after: str = "") -> str:
-        home = spec.parent.parent if spec.parent.name == "canary" else spec.parent
-        code = home / "code"
-        return script.text(self.profile, spec, name=name, code=code, count=count, after=after)
-
-    def _rehearse(self, spec: Path, name: str, *, count: int | None = None) -> None:
-        file = spec.with_suffix(".sbatch")
-        file.write_text(self._script(spec, name, count=count))
-        commands.rehearse(file)
-
-    def _hand_in(self, spec: Path, name: str, *, count: int | None = None, after: str = "") -> str:
-        file = spec.with_suffix(".sbatch")
-        file.write_text(self._script(spec, name, count=count, after=after))
-        return commands.submit(file)
-
-
-def chunks(items: Sequence[Item], size: int) -> list[list[Item]]:
-    """Cuts a list in pieces of `size`, the last one shorter."""
-    return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
 
 def _label(job: Job, places: dict[str, Place]) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.files import write_json
+from ablate.holding import PATIENCE_SECONDS
 from ablate.launching import canary, commands, ledger
 
 AGAIN = (signal.SIGUSR1, signal.SIGUSR2)
@@ -59,7 +60,7 @@ class Job:
     def _run(self, folder: Path) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
         while not self.told:
-            with ledger.held(folder) as mine:
+            with ledger.held(folder, patience=patience(folder)) as mine:
                 if mine:
                     self._hold(folder)
                     return
@@ -153,6 +154,19 @@ class Job:
     def _lose_patience(self, number: int, frame: object) -> None:
         """Ends a trial that does not stop: its last periodic checkpoint is what is left of it."""
         self._forward(signal.SIGKILL)
+
+
+def patience(folder: Path) -> float:
+    """Returns for how many seconds a heartbeat is watched of what another machine was running.
+
+    None where an earlier run of this very job was: SLURM starts a job again only once it holds
+    the run before for ended, and a process that outlives its node's fall stops by itself, for its
+    attempt is no longer the latest.
+    """
+    before = (ledger.find_json(folder / "env.json") or {}).get("slurm", {})
+    names = ("SLURM_JOB_ID", "SLURM_JOB_NAME")  # a site that starts afresh gives numbers out again
+    ours = all(name in before and before[name] == os.environ.get(name) for name in names)
+    return 0.0 if ours else PATIENCE_SECONDS
 
 
 def requeue(told: signal.Signals, most: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ablate.launching import profile
+from ablate.launching import needs
 from ablate.launching.ledger import Folders
 from ablate.launching.pool import Job
 from ablate.launching.slurm import Cluster
@@ -25,15 +25,9 @@ HERE = Asked()
 
 def cluster(study: Study, asked: Asked, folders: Folders) -> Cluster | None:
     """Returns the cluster that a study goes to; None for this machine. Raises `StudyError`."""
-    written = study.tree.children.get("slurm")
-    if asked.name is not None:
-        found = profile.load(asked.name)
-    elif written is not None and written.value is not None:
-        found = profile.of_study(written)
-    else:
+    found = needs.of_study(study, asked.name)
+    if found is None or asked.sweep_only:  # a job of the cluster is a machine like any other
         return None
-    if asked.sweep_only:
-        return None  # a job of the cluster is a machine like any other
     return Cluster(found, folders.reports / study.name / "slurm", folders.cache, study=study.name)
 
 

@@ -16,10 +16,12 @@ import pytest
 import torch
 
 from ablate.launching import ledger, queueing
+from ablate.launching.needs import Needs
 from ablate.launching.pool import Job, Outcome
-from ablate.launching.profile import Profile
+from ablate.launching.profile import check
 from ablate.launching.slurm import Cluster
 from ablate.launching.worker import Event
+from ablate.text import from_plain
 from ablate.training.stopping import Stop
 from ablate.workshop.planning import plan
 from ablate.workshop.running import run
@@ -167,14 +169,22 @@ class Desk:
             found.append(Job(folder, kind, answer["probes"]))
         return found
 
-    def cluster(self, **changes: Any) -> Cluster:
-        """Returns the test cluster as its profile has it, less what a test changes."""
+    def cluster(self, levels: Any = None, **changes: Any) -> Cluster:
+        """Returns the test cluster as its profile has it, less what a test changes.
+
+        `levels` is what levels ask, as a study says it.
+        """
         usual: dict[str, Any] = {
             "partition": "cpu", "minutes": 10, "memory": "1500M", "signal_seconds": 20,
             "canary": False, "poll_seconds": 0.2,
         }  # fmt: skip
-        profile = Profile(name="test", **{**usual, **changes})
-        return Cluster(profile, self.folder / "reports" / "slurm", self.cache, study="test")
+        written = from_plain({**usual, **changes}, "test").children
+        asked = {
+            factor: node.children
+            for factor, node in from_plain(levels or {}, "test").children.items()
+        }
+        needs = Needs(check("test", written), written, asked)
+        return Cluster(needs, self.folder / "reports" / "slurm", self.cache, study="test")
 
     def follow(self, cluster: Cluster, jobs: list[Job]) -> list[Outcome]:
         """Waits for all jobs to end, and fails when they do not in time."""

@@ -67,10 +67,3 @@ def test_what_a_site_needs_first_stands_before_the_command():
     assert "#SBATCH --nice=7" in lines
     command = next(n for n, line in enumerate(lines) if "ablate.launching.task" in line)
     assert lines.index("module load cuda") < lines.index("export A='b c'") < command
-
-
-def test_a_study_names_a_profile_and_changes_it(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    said = {"profile": "slurm/testcluster.yaml", "minutes": 5}
-    found = profile.of_study(from_plain(said, "study.yaml:3"))
-    assert (found.name, found.minutes, found.partition) == ("testcluster", 5, "cpu")

@@ -12,8 +12,9 @@ import pytest
 
 from ablate import study
 from ablate.files import find_json, write_json
-from ablate.holding import held
+from ablate.holding import PATIENCE_SECONDS, held
 from ablate.launching import attendance, ledger
+from ablate.launching.task import patience
 from ablate.workshop.state import RunState, SupersededError
 from tests.launching.stand_in import STAND_IN
 
@@ -190,6 +191,22 @@ def test_a_run_whose_heart_beats_on_another_machine_is_not_taken(tmp_path: Path)
 def test_a_run_whose_heart_stands_still_is_taken_over(tmp_path: Path) -> None:
     with held(running_elsewhere(tmp_path / "run"), patience=0.5) as mine:
         assert mine
+
+
+def test_only_a_job_that_is_run_again_does_not_wait_for_its_own_last_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = running_elsewhere(tmp_path / "run")
+    site = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "sizes-1a2b"}
+    assert patience(folder) == PATIENCE_SECONDS  # no job was at it, and this is none
+    for name, value in site.items():
+        monkeypatch.setenv(name, value)
+    assert patience(folder) == PATIENCE_SECONDS
+    for other in ({"SLURM_JOB_ID": "8"}, {"SLURM_JOB_NAME": "theirs"}):
+        write_json(folder / "env.json", {"slurm": {**site, **other}})
+        assert patience(folder) == PATIENCE_SECONDS
+    write_json(folder / "env.json", {"slurm": site})
+    assert patience(folder) == 0
 
 
 def test_a_trial_that_is_started_by_hand_leaves_a_held_run_alone(tmp_path: Path) -> None:

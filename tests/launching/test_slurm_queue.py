@@ -1,6 +1,8 @@
 """Handing runs to a real SLURM: arrays, canaries, cancelling, and sites that say no."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from ablate.launching import commands, ledger, queueing, settling
 from ablate.launching.commands import RefusedError
 
+GRANTED = re.compile(r"TRES=(cpu=\d+,mem=\w+)")
 LATER = {"begin": "now+600"}  # a job that stays in the queue
 
 
@@ -17,6 +20,12 @@ def record(job):
 
 def in_queue():
     return commands.call(["squeue", "-h", "-r", "-o", "%i"]).split()
+
+
+def granted(job):
+    """What the site says that it gives a job."""
+    said = commands.call(["scontrol", "-o", "show", "job", queueing.last(job.folder).job])
+    return GRANTED.search(said)[1]
 
 
 def test_a_cancelled_pending_task_ends(site, desk):
@@ -78,11 +87,31 @@ def test_a_canary_that_lives_lets_the_array_in(site, desk):
     cluster = desk.cluster(canary=True)
     submission = cluster.submit(jobs)
     assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["done", "done"]
-    [canary] = (desk.folder / "reports" / "slurm").glob("*/canary/*/run.json")
+    [canary] = (desk.folder / "reports" / "slurm").glob("*/canary-*/*/run.json")
     found = json.loads(canary.read_text())
     assert (found["state"], found["cost"]["steps"]) == ("done", 12)
     assert found["attempt"] == 2  # it was told to stop, and went on
-    assert submission.canary
+    assert len(submission.canaries) == 1
+
+
+def test_runs_of_a_level_that_needs_more_get_it_and_the_others_do_not(site, desk):
+    jobs = desk.jobs("good", "good")
+    jobs[1] = replace(jobs[1], levels={"encoder": "large"})
+    more = {"encoder": {"large": {"cpus": 2, "memory": "2G"}}}
+    cluster = desk.cluster(levels=more)
+    assert len(cluster.submit(jobs).numbers) == 2
+    assert [granted(job) for job in jobs] == ["cpu=1,mem=1500M", "cpu=2,mem=2G"]
+    assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["done", "done"]
+
+
+def test_a_group_that_the_site_refuses_keeps_the_others_out(site, desk):
+    jobs = desk.jobs("good", "good")
+    jobs[1] = replace(jobs[1], levels={"encoder": "large"})
+    before = in_queue()
+    with pytest.raises(RefusedError, match="invalid partition specified: moon"):
+        desk.cluster(levels={"encoder": {"large": {"partition": "moon"}}}).submit(jobs)
+    assert in_queue() == before
+    assert list((desk.folder / "reports" / "slurm").iterdir()) == []
 
 
 def test_a_canary_that_dies_keeps_the_array_out(site, desk, wait):

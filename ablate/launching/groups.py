@@ -1,0 +1,97 @@
+"""Runs that ask the same of a site: cut in arrays, each with the text that sbatch is handed."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ablate.files import write_json
+from ablate.launching import canary, commands, script
+from ablate.launching.needs import Needs
+from ablate.launching.pool import Job
+from ablate.launching.profile import Profile
+
+Item = TypeVar("Item")
+Packs = list[list[Job]]  # the runs of each job
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that ask the same: their arrays, and the canary that these wait for."""
+
+    profile: Profile
+    home: Path  # of the whole submission
+    configs: list[dict[str, Any]]  # what the runs are of
+    arrays: dict[Path, Packs]  # by the file that the jobs of an array read
+    canary: Path | None  # the file that it reads
+
+    def write(self, probes: Path, cache: Path) -> None:
+        """Writes what the jobs read: their runs, and how these are run."""
+        base = {
+            "probes": str(probes),
+            "cache": str(cache),
+            "device": self.profile.device,
+            "step": _step(self.profile),
+            "max_requeues": self.profile.max_requeues,
+            "signal_seconds": self.profile.signal_seconds,
+        }
+        for file, packs in self.arrays.items():
+            folders = [[str(job.folder.absolute()) for job in pack] for pack in packs]
+            write_json(file, {**base, "packs": folders})
+        if self.canary is not None:
+            canary.write_canary(self.canary, self.configs, base)
+
+    def text(self, file: Path, name: str, after: str = "") -> str:
+        """Writes what sbatch is handed for the array, or the canary, that reads `file`."""
+        code = self.home / "code"
+        if file == self.canary:
+            return script.text(self.profile, file, name=f"{name}-canary", code=code)
+        count = len(self.arrays[file])
+        return script.text(self.profile, file, name=name, code=code, count=count, after=after)
+
+    def sbatch(self, file: Path, name: str, after: str = "") -> Path:
+        """Writes that text beside what the jobs read."""
+        text = file.with_suffix(".sbatch")
+        text.write_text(self.text(file, name, after))
+        return text
+
+
+def grouped(jobs: Sequence[Job], needs: Needs, home: Path) -> list[Group]:
+    """Sorts runs by what they ask; `home` is to hold all of one submission."""
+    alike: list[tuple[Profile, list[Job]]] = []
+    for job in jobs:
+        asked = needs.of(job.levels)
+        for profile, others in alike:
+            if profile == asked:
+                others.append(job)
+                break
+        else:
+            alike.append((asked, [job]))
+    return [_group(*found, home, f"{number:02d}") for number, found in enumerate(alike)]
+
+
+def chunks(items: Sequence[Item], size: int) -> list[list[Item]]:
+    """Cuts a list in pieces of `size`, the last one shorter."""
+    return [list(items[start : start + size]) for start in range(0, len(items), size)]
+
+
+def _group(profile: Profile, jobs: list[Job], home: Path, number: str) -> Group:
+    size = profile.max_array or commands.max_array()
+    arrays = {
+        home / f"array-{number}-{index:02d}.json": packs
+        for index, packs in enumerate(chunks(chunks(jobs, profile.trials_per_job), size))
+    }
+    configs = [json.loads((job.folder / "config.json").read_text()) for job in jobs]
+    tried = profile.canary and canary.distinct(configs)  # references are not worth one
+    first = home / f"canary-{number}" / "spec.json" if tried else None
+    return Group(profile, home, configs, arrays, first)
+
+
+def _step(profile: Profile) -> list[str]:
+    """Returns what starts a trial of several ranks: a step that spans the job."""
+    if profile.num_ranks == 1:
+        return []
+    ranks = [f"--ntasks={profile.num_ranks}", f"--ntasks-per-node={profile.ranks}"]
+    spread = [f"--nodes={profile.nodes}", *ranks, f"--cpus-per-task={profile.cpus}"]
+    return ["srun", "--overlap", "--unbuffered", "--kill-on-bad-exit=1", *spread]

@@ -1,0 +1,118 @@
+"""What a study asks of a site: a profile, and what some levels put in the place of its settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ablate.factors_section import PROBE
+from ablate.launching import profile
+from ablate.launching.profile import Profile
+from ablate.schema import Study, StudyError
+from ablate.suggestion import did_you_mean
+from ablate.text import Node
+
+STUDY_WIDE = ("poll_seconds",)  # what no job of its own can have
+Settings = Mapping[str, Node]
+Levels = Mapping[str, Settings]  # factor -> label -> settings of a profile
+
+
+@dataclass(frozen=True)
+class Needs:
+    """A profile, and what the levels that need something else say instead."""
+
+    profile: Profile
+    written: Settings = field(default_factory=dict)  # the profile's settings
+    levels: Levels = field(default_factory=dict)
+
+    def of(self, labels: Mapping[str, str]) -> Profile:
+        """Returns what a trial asks whose levels are these, by factor; without any, the profile.
+
+        Where two of its levels say the same setting, the one that is written later counts.
+        Raises `StudyError` where what they say does not go together.
+        """
+        changes: dict[str, Node] = {}
+        for factor, levels in self.levels.items():
+            if factor in labels and labels[factor] in levels:
+                changes |= levels[labels[factor]].children
+        if not changes:
+            return self.profile
+        return profile.check(self.profile.name, {**self.written, **changes})
+
+
+def of_study(study: Study, name: str | None = None) -> Needs | None:
+    """Reads what a study says under `slurm`; None where it says nothing, and there is no `name`.
+
+    `name` is of another profile: then only the study's `levels` count. Raises `StudyError`.
+    """
+    node = study.tree.children.get("slurm", Node(None, ""))
+    if name is None and node.value is None:
+        return None
+    title, written = _named(node) if name is None else profile.written(name)
+    found = profile.check(title, written)
+    if "levels" not in node.children:
+        return Needs(found, written)
+    return Needs(found, written, _levels(node.children["levels"], study, title, written))
+
+
+def _named(node: Node) -> tuple[str, Settings]:
+    """Reads the profile that a study names, with what the study changes in it."""
+    if isinstance(node.value, str):
+        return profile.written(node.value)
+    named = node.children.get("profile")
+    if named is None or not isinstance(named.value, str):
+        rule = "`slurm` must name a profile: `slurm: {profile: slurm/gpu.yaml}`"
+        raise StudyError([f"{node.place}: {rule}; got {node.plain()!r}"])
+    title, written = profile.written(named.value)
+    own = {k: child for k, child in node.children.items() if k not in ("profile", "levels")}
+    return title, {**written, **own}
+
+
+def _levels(node: Node, study: Study, title: str, written: Settings) -> Levels:
+    """Checks what each level says as if it stood in the profile. Raises `StudyError`."""
+    problems: list[str] = []
+    found: dict[str, Settings] = {}
+    for factor, levels in _mapping("slurm.levels", "factors to levels", node, problems).items():
+        name = f"slurm.levels.{factor}"
+        if reason := _no_factor(factor, study):
+            problems.append(f"{levels.place}: `{name}`: {reason}")
+            continue
+        found[factor] = _mapping(name, "levels to settings", levels, problems)
+        for label, level in found[factor].items():
+            changes = _mapping(f"{name}.{label}", "settings to values", level, problems)
+            problems += _wrong_label(factor, label, level, study)
+            problems += _wrong_settings(title, written, changes)
+    if problems:
+        raise StudyError(problems)
+    return found
+
+
+def _mapping(name: str, what: str, node: Node, problems: list[str]) -> Settings:
+    if not isinstance(node.value, dict):
+        problems.append(f"{node.place}: `{name}` must map {what}; got {node.plain()!r}")
+    return node.children
+
+
+def _no_factor(factor: str, study: Study) -> str | None:
+    if factor == PROBE:
+        return "every run is examined by all probes; write what they need beside `profile`"
+    if factor not in study.factors:
+        return f"the study has no factor `{factor}`{did_you_mean(factor, study.factors)}"
+    return None
+
+
+def _wrong_label(factor: str, label: str, level: Node, study: Study) -> list[str]:
+    known = study.factors[factor]
+    if label in known:
+        return []
+    return [f"{level.place}: factor `{factor}` has no level `{label}`{did_you_mean(label, known)}"]
+
+
+def _wrong_settings(title: str, written: Settings, changes: Settings) -> list[str]:
+    shared = [key for key in changes if key in STUDY_WIDE]
+    if shared:
+        rule = "is the study's as a whole; write it beside `profile`"
+        return [f"{changes[key].place}: `{key}` {rule}" for key in shared]
+    try:
+        profile.check(title, {**written, **changes})
+    except StudyError as error:
+        return error.problems
+    return []
