@@ -1,31 +1,14 @@
-"""How the numbers were made, in words for a paper, and what a reader should be wary of."""
+"""How the numbers were made, in words for a paper."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from statistics import fmean
 from typing import Any
 
-from ablate import confounds
-from ablate.reporting.rendering import Table
-from ablate.reporting.results import Results, column_of, label_of
+from ablate.reporting.results import Results
 from ablate.reporting.sequential import looks
 from ablate.reporting.tables import score_name
-from ablate.reporting.verdicts import FAMILIES, Verdict
-from ablate.reporting.wording import place
-
-
-def cautions(results: Results, verdicts: Sequence[Verdict], variants: Table) -> list[str]:
-    """Lists what could make the verdicts mean less than they seem to."""
-    return [
-        *_unfinished(results),
-        *_uncorrected(results),
-        *_unmatched(results, variants),
-        *_not_learned(verdicts, variants),
-        *_mixed(results),
-        *_skipped(results),
-        *_unreached(results),
-    ]
+from ablate.reporting.verdicts import FAMILIES
 
 
 def protocol(results: Results) -> list[str]:
@@ -39,105 +22,6 @@ def protocol(results: Results) -> list[str]:
         _machines(results),
         _files(),
     ]
-
-
-def _unfinished(results: Results) -> Iterator[str]:
-    total = len(results.trials)
-    counts = {
-        "failed": sum(trial.failed for trial in results.trials),
-        "collapsed": sum(trial.collapsed for trial in results.trials),
-        "without a score for another reason": sum(
-            trial.state not in ("done", "failed") and trial.score is None
-            for trial in results.trials
-        ),
-    }
-    for what, count in counts.items():
-        if count:
-            yield f"{count} of {total} trials {what}: see the table of failures."
-    if len({trial.seed for trial in results.trials}) < 2:
-        yield "One seed: nothing can be said about the spread between seeds, and so no verdict."
-
-
-def _uncorrected(results: Results) -> Iterator[str]:
-    """Warns of looks that no p-value makes up for: who adds seeds after one has two chances."""
-    found = results.plan.get("uncorrected")
-    if found:
-        counts = ", ".join(
-            f"{look['seeds']} (of up to {look['most']})" if look["most"] else str(look["seeds"])
-            for look in found
-        )
-        yield (
-            f"A report of this question was written before with other seeds ({counts}), and no "
-            "p-value is corrected for that look. Seeds that may be added are declared before the "
-            "first: `seeds: {start: 3, max: 8}`."
-        )
-
-
-def _unmatched(results: Results, variants: Table) -> list[str]:
-    """Warns where levels saw, or were asked for, unlike amounts of audio."""
-    return confounds.warnings(
-        [
-            confounds.Shares(
-                levels={factor: row[column_of(factor)] for factor in results.factors},
-                context=row["context"],
-                targets=row["targets"],
-            )
-            for row in variants.rows
-        ]
-    )
-
-
-def _not_learned(verdicts: Sequence[Verdict], variants: Table) -> Iterator[str]:
-    unsure = [v for v in verdicts if v.contrast.family == "learning" and v.word != "better"]
-    if unsure:
-        where = "; ".join(f"{place(v.contrast)}: {v.word}" for v in unsure)
-        yield (
-            f"The baseline is not shown to beat its own random init everywhere ({where}). Where "
-            "nothing was learned, differences between masks say little."
-        )
-    beaten = [
-        row["variant"]
-        for row in variants.rows
-        if None not in (row["score"], row["mel_statistics"])
-        and row["score"] < row["mel_statistics"]
-    ]
-    if beaten:
-        yield f"Plain log-mel statistics score higher than {'; '.join(beaten)}."
-
-
-def _mixed(results: Results) -> Iterator[str]:
-    records = [trial.run.record for trial in results.trials]
-    codes = Counter(trial.run.code or "unknown" for trial in results.trials if trial.run.record)
-    if len(codes) > 1:
-        counts = ", ".join(f"{code} ({count} trials)" for code, count in sorted(codes.items()))
-        yield f"The trials were made by {len(codes)} versions of the code: {counts}."
-    if any((record.get("code") or {}).get("dirty") for record in records):
-        yield "Some runs were made by code with changes that were not committed."
-    devices = sorted(_devices(results))
-    if len(devices) > 1:
-        yield f"The runs mix devices or precisions: {', '.join(devices)}."
-
-
-def _skipped(results: Results) -> Iterator[str]:
-    for data in results.plan["data"]:
-        if skipped := data["skipped"]:
-            first = "; ".join(f"{path} ({reason})" for path, reason in skipped[:3])
-            more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-            yield f"Clips left out because they could not be read: {len(skipped)}. {first}{more}."
-
-
-def _unreached(results: Results) -> Iterator[str]:
-    """Names the variants that share all factors but one with no other: no contrast has them."""
-    cells, baseline = set(results.variants()), [*map(str, results.plan["baseline"].values())]
-    reached = set()
-    for levels in cells:
-        for i, level in enumerate(baseline):
-            other = (*levels[:i], level, *levels[i + 1 :])
-            if other != levels and other in cells:
-                reached |= {levels, other}
-    lone = [label_of(levels) for levels in results.variants() if levels not in reached]
-    if lone and len(cells) > 1:
-        yield f"No contrast has {'; '.join(lone)}: nothing differs from it in one factor alone."
 
 
 def _design(results: Results) -> str:
@@ -266,7 +150,7 @@ def _machines(results: Results) -> str:
     took = f" A run took {fmean(seconds):.0f} seconds on average." if seconds else ""
     return (
         f"Hardware: {'; '.join(_hardware(results)) or 'none recorded'}. "
-        f"Device and precision: {', '.join(sorted(_devices(results))) or 'no run yet'}. "
+        f"Device and precision: {', '.join(sorted(devices_of(results))) or 'no run yet'}. "
         f"Versions: {written or 'none recorded'}. "
         f"Code: {', '.join(codes) or 'none recorded'}.{took}"
     )
@@ -287,7 +171,7 @@ def _files() -> str:
     )
 
 
-def _devices(results: Results) -> set[str]:
+def devices_of(results: Results) -> set[str]:
     """Returns the kinds of device with their precision; the index of a GPU says nothing."""
     records = [trial.run.record for trial in results.trials]
     return {

@@ -16,11 +16,12 @@ import rich.text
 from ablate.files import write_atomically, write_json
 from ablate.reporting import charts, figures, tables, wording
 from ablate.reporting.answer import answer
+from ablate.reporting.cautions import cautions
 from ablate.reporting.curves import Curve, read_curves
 from ablate.reporting.findings import FILE, findings
 from ablate.reporting.health import health, masks
 from ablate.reporting.page import Page, Section, gallery
-from ablate.reporting.protocol import cautions, protocol
+from ablate.reporting.protocol import protocol
 from ablate.reporting.ranks import ranking, tasks
 from ablate.reporting.rendering import Table
 from ablate.reporting.results import Results, read

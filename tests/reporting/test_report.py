@@ -252,6 +252,17 @@ def test_unequal_amounts_of_visible_audio_are_warned_of(written: Written) -> Non
     assert any("differ in their realised context" in line for line in written[2].cautions)
 
 
+def test_masks_that_are_mostly_a_guards_are_told(bench: Bench) -> None:
+    plan = bench.build()
+    for seed in bench.seeds:
+        forced = bench.fingerprint(seed, masker="block", patchifier="squares")
+        record = json.loads((bench.runs / forced / "run.json").read_text())
+        bench.edit(forced, metrics=record["metrics"] | {"fallback_fraction": 0.93})
+    [caution] = [line for line in write(plan, bench.runs, bench.report).cautions if "guard" in line]
+    assert "93% of block, squares." in caution
+    assert "random" not in caution
+
+
 def test_one_seed_says_that_it_says_nothing(bench: Bench) -> None:
     bench.seeds = (0,)
     summary = write(bench.build(), bench.runs, bench.report)
