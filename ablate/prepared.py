@@ -74,6 +74,7 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
         "trials": [trial.settings for trial in trials],
         "inner": [trial.inner for trial in trials],
         "probes": study.probes,
+        "evaluate": summary.evaluate(study),
     }
     if study.match_budget is not None:
         baseline = {**study.baseline.plain(), "seed": study.seeds[0]}
@@ -84,9 +85,9 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
         if answer["event"] == "error":  # of what all trials share; they may have more
             problems += [worded(study.tree, problem) for problem in answer["problems"]]
             further: dict[str, Any] = {"probes": {}, "matched_budget": None, "quiet": True}
-            answer = pool.ask({**request, **further}, heard)
+            answer = pool.ask({**request, **further, "evaluate": None}, heard)
     problems += design.refused(study, trials, answer["trials"])
-    problems += _unconfirmed(study, answer["data"])
+    problems += _unvalidated(study, answer["data"])
     if problems:
         raise StudyError(list(dict.fromkeys(problems)))
     trials = design.planned(trials, answer["trials"])
@@ -95,8 +96,12 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
     return Planned(study, trials, summary.summary(study, varied, trials, answer))
 
 
-def _unconfirmed(study: Study, data: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Words what keeps a study from being confirmed: variants lead by their validation scores."""
+def _unvalidated(study: Study, data: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Words what lacks validation clips: trainings are looked at, and variants lead, by them."""
+    judged = [bool(task.get("valid")) for one in data for task in one["tasks"].values()]
+    if study.evaluate is not None and not any(judged):
+        problem = "`evaluate` asks about validation clips, and no task has any"
+        yield f"{study.tree.children['evaluate'].place}: {problem}; give one some, or leave it out"
     lacking = [name for one in data for name, task in one["tasks"].items() if not task.get("valid")]
     if study.confirm is not None and lacking:
         names = ", ".join(dict.fromkeys(lacking))

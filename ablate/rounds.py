@@ -176,7 +176,7 @@ def work(
     found = planned.backlog(folders.runs, retry_failed=retry_failed)
     for line in overview.describe(planned.plan, found):
         say(console, line)
-    jobs = found.jobs(folders.runs, planned.plan["probes"])
+    jobs = found.jobs(folders.runs, planned.plan["probes"], planned.plan["evaluate"])
     if not jobs:
         return bool(found.failed)
     with watching(console, len(jobs), lambda job: _score(planned, job)) as watch:

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ablate import (
     budget_section,
     design_section,
+    evaluate_section,
     factors_section,
     limits_section,
     seeds_section,
@@ -16,6 +18,7 @@ from ablate import (
 )
 from ablate.confirm_section import Confirm, check_confirm
 from ablate.design_section import Design
+from ablate.evaluate_section import Evaluate
 from ablate.limits_section import Limits
 from ablate.seeds_section import Growth
 from ablate.suggestion import did_you_mean
@@ -34,6 +37,7 @@ KEYS = (
     "probes",
     "tasks",
     "score",
+    "evaluate",
     "report",
     "limits",
     "slurm",
@@ -101,6 +105,7 @@ class Study:
     match_budget: str | None = None  # what trials take up as much of as the baseline does
     growth: Growth | None = None  # how many of the seeds at each look; None: all, and one look
     sweep: Sweep | None = None  # what is tuned before the seeds are trained
+    evaluate: Evaluate | None = None  # how trainings are looked at on their way
     confirm: Confirm | None = None  # what is trained again, on fresh seeds, once it has led
 
     @property
@@ -118,6 +123,9 @@ def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str
     factors = dict(factors_section.check(text, SETTINGS, probes, problems))
     seeds, growth = seeds_section.check(text, problems)
     sweep = _sweep(text, factors, seeds, problems)
+    usual = Node(DEFAULT_SCORE, f"{text.place}: no `score` is written")
+    score_of = partial(_score, probes=probes, problems=problems)
+    score = score_of(text.children.get("score", usual))
     return Study(
         name=_name(text, problems),
         file=file,
@@ -126,7 +134,8 @@ def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str
         factors=factors,
         seeds=seeds,
         probes=probes,
-        score=_score(text, probes, problems),
+        score=score,
+        evaluate=evaluate_section.check(text, score, score_of, problems),
         report=_report(text, problems),
         tree=text,
         design=design_section.check(text, factors, problems),
@@ -211,8 +220,7 @@ def _limits(text: Node, problems: list[str]) -> Limits:
     return limits_section.check(text, problems)
 
 
-def _score(text: Node, probes: dict[str, Any], problems: list[str]) -> str:
-    node = text.children.get("score", Node(DEFAULT_SCORE, f"{text.place}: no `score` is written"))
+def _score(node: Node, probes: dict[str, Any], problems: list[str]) -> str:
     probe, _, view = str(node.value).partition(".")
     pooling = LAYER.sub("", view, count=1)
     rule = f"`score` must be probe.pooling, such as `{DEFAULT_SCORE}`"

@@ -187,7 +187,7 @@ def _hand_over(
 ) -> bool | None:
     """Submits what is missing; where nothing is, a study of several rounds goes on here."""
     found = part.backlog(folders.runs, retry_failed=retry_failed)
-    jobs = found.jobs(folders.runs, part.plan["probes"])
+    jobs = found.jobs(folders.runs, part.plan["probes"], part.plan["evaluate"])
     looked_at = part.study.growth is not None or part.study.confirm is not None
     if looked_at and not (jobs or where.dry_run):
         return bool(found.failed)

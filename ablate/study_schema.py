@@ -49,6 +49,16 @@ def schema(found: Mapping[str, Any]) -> dict[str, Any]:
         "match_budget": {"enum": list(WAYS)},
         "probes": {"type": "object", "additionalProperties": found["probe"]},
         "score": {"type": "string"},
+        "evaluate": {
+            "type": "object",
+            "properties": {
+                "every": {"type": "integer"},
+                "clips": {"type": "integer"},
+                "score": {"type": "string"},
+            },
+            "required": ["every"],
+            "additionalProperties": False,
+        },
     }
     return {
         "$schema": DRAFT,

@@ -49,6 +49,9 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", type=Path, help="a run folder with a config.json")
     parser.add_argument("--worker", action="store_true", help="serve requests on standard input")
     parser.add_argument("--probes", type=Path, help="JSON: the probes to score it by, by name")
+    parser.add_argument(
+        "--evaluate", type=json.loads, help="JSON: how training is looked at on its way"
+    )
     parser.add_argument("--device", default="cpu", help="where to train: cpu, cuda:0")
     parser.add_argument("--ranks", type=int, default=1, help="processes to train with, here: 1")
     parser.add_argument("--held", action="store_true", help="whoever starts this holds the run")
@@ -91,7 +94,8 @@ def run_folder(arguments: argparse.Namespace, stop: Stop) -> int:
             if not mine:
                 sys.stderr.write(f"{folder} is run by another process; nothing was done\n")
                 return 1
-            ended = run(folder, probes, device, cache, _show, stop, ranks)
+            asked = arguments.evaluate
+            ended = run(folder, probes, device, cache, _show, stop, ranks, evaluate=asked)
     except StoppedError:  # the first rank says so
         return 1
     finally:

@@ -9,6 +9,7 @@ import pytest
 
 from ablate import shipped
 from ablate.config import load
+from ablate.evaluate_section import Evaluate
 from ablate.schema import DEFAULT_PROBES, Study, StudyError
 
 STUDY = """\
@@ -390,6 +391,29 @@ def test_aliases_are_understood(folder: Path) -> None:
 @pytest.mark.parametrize("file", sorted(Path(__file__).parents[1].glob("studies/*.yaml")), ids=str)
 def test_our_studies_are_in_order(file: Path) -> None:
     assert load(file).seeds
+
+
+def test_a_study_may_look_at_its_trainings(folder: Path) -> None:
+    assert loaded().evaluate is None
+    assert loaded("evaluate={every: 500}").evaluate == Evaluate(every=500, score="knn.concat_freq")
+    asked = loaded("evaluate={every: 10, clips: 20, score: linear.mean}").evaluate
+    assert asked == Evaluate(every=10, clips=20, score="linear.mean")
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ("{clips: 20}", "`evaluate` needs `every`, a number of steps"),
+        ("{every: 0}", "`evaluate.every` must be a number of steps from 1 up; got 0"),
+        ("{every: 5, clips: some}", "`evaluate.clips` must be a number of clips from 1 up"),
+        ("{every: 5, steps: 5}", "unknown key `steps` of `evaluate`"),
+        ("{every: 5, score: kn.mean}", "there is no probe `kn` (did you mean `knn`?)"),
+        ("{every: 5, score: knn.meen}", "there is no pooling `meen` (did you mean `mean`?)"),
+    ],
+)
+def test_a_look_that_cannot_be_is_refused(folder: Path, section: str, problem: str) -> None:
+    [found] = problems(None, f"evaluate={section}")
+    assert problem in found
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
         "budget_section",
         "seeds_section",
         "confirm_section",
+        "evaluate_section",
     ),
     ("space",),
     ("text", "confounds", "protocols", "shipped"),

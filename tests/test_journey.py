@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import ablate
 from ablate import study
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +35,7 @@ factors:
 seeds: 1
 probes: {knn: {type: ablate.probing.knn.KNN, k: 3}}
 score: knn.mean
+evaluate: {every: 3}
 """
 GUEST = '''\
 """A stranger's masker with a mistake that shows only while training."""
@@ -84,6 +86,13 @@ def test_a_trial_that_works_is_trained_scored_and_reported(desk: Path) -> None:
     assert kinds == {"jepa", "random_init", "mel_statistics"}
     assert {row["task"] for row in rows} == {"speech", "music", "environment"}
     assert all(0 <= float(row["test"]) <= 100 for row in rows)
+
+
+def test_a_training_is_looked_at_on_its_way(desk: Path) -> None:
+    curves = ablate.results(desk / "reports" / "journey").curves
+    found = curves[curves["quantity"] == "online_score"]
+    assert list(found["step"]) == [0, 3, 4]
+    assert found["value"].between(0, 100).all()
 
 
 def test_a_trial_that_fails_is_named_with_its_reason(desk: Path) -> None:

@@ -15,7 +15,6 @@ def summary(
     study: Study, varied: Iterable[Factor], trials: Iterable[Trial], answer: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Writes a plan down."""
-    probe, _, pooling = study.score.partition(".")
     varied, trials = list(varied), list(trials)
     return {
         "study": study.name,
@@ -30,7 +29,8 @@ def summary(
         "baseline": {factor.name: factor.baseline for factor in varied},
         "merged": merging.merged(varied, trials),
         "duplicates": merging.duplicates(trials),
-        "score": {"probe": probe, "pooling": pooling},
+        "score": _view(study.score),
+        "evaluate": evaluate(study),
         "report": dataclasses.asdict(study.report),
         "probes": answer["probes"],
         "data": answer["data"],
@@ -49,6 +49,19 @@ def summary(
             for trial in trials
         ],
     }
+
+
+def evaluate(study: Study) -> dict[str, Any] | None:
+    """Says how trainings are looked at on their way."""
+    asked = study.evaluate
+    if asked is None:
+        return None
+    return {"every": asked.every, "clips": asked.clips, **_view(asked.score)}
+
+
+def _view(score: str) -> dict[str, str]:
+    probe, _, pooling = score.partition(".")
+    return {"probe": probe, "pooling": pooling}
 
 
 def _warnings(trials: Iterable[Trial]) -> list[str]:

@@ -49,12 +49,20 @@ class Backlog:
             "failed": len(self.failed),
         }
 
-    def jobs(self, runs: Path, probes: Mapping[str, Any]) -> list[Job]:
+    def jobs(
+        self,
+        runs: Path,
+        probes: Mapping[str, Any],
+        evaluate: Mapping[str, Any] | None = None,
+    ) -> list[Job]:
         """Prepares the run folders of all that is to do. References are short, so they go last."""
         wanted = [*self.score, *self.trainings, *self.references]
         for run in wanted:
             ledger.prepare(runs / run.fingerprint, kind=run.kind, settings=run.settings)
-        return [Job(runs / run.fingerprint, run.title, probes, levels=run.levels) for run in wanted]
+        return [
+            Job(runs / run.fingerprint, run.title, probes, levels=run.levels, evaluate=evaluate)
+            for run in wanted
+        ]
 
 
 def find(

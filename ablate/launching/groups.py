@@ -28,8 +28,10 @@ class Group:
 
     def write(self, probes: Path, cache: Path) -> None:
         """Writes what the jobs read: their runs, and how these are run."""
+        first = next(iter(self.arrays.values()))[0][0]
         base = {
             "probes": str(probes),
+            "evaluate": first.evaluate,  # the study's
             "cache": str(cache),
             "device": self.profile.device,
             "step": _step(self.profile),

@@ -33,6 +33,7 @@ class Job:
     probes: Mapping[str, Any]
     until: int | None = None  # a step to pause at, and to be scored
     levels: Mapping[str, str] = field(default_factory=dict)  # factor -> label: may ask for more
+    evaluate: Mapping[str, Any] | None = None  # how training is looked at on its way
 
 
 @dataclass(frozen=True)
@@ -192,14 +193,9 @@ class Pool:
             return Outcome(job, "done")
         worker = self._worker(index)
         worker.ready()
-        request = {
-            "do": "run",
-            "folder": str(job.folder),
-            "probes": job.probes,
-            "device": self._devices[index],
-            "cache": str(self._cache),
-            "until": job.until,
-        }
+        here = {"device": self._devices[index], "cache": str(self._cache)}
+        asked = {"probes": job.probes, "until": job.until, "evaluate": job.evaluate}
+        request = {"do": "run", "folder": str(job.folder), **here, **asked}
         started = time.monotonic()
         try:
             answer = worker.ask(request, lambda event: self._news.put((index, job, event)))

@@ -92,6 +92,7 @@ class Job:
         command = [*spec["step"], sys.executable, "-P", "-m", "ablate.trial", str(folder)]
         command += ["--probes", spec["probes"], "--device", spec["device"]]
         command += ["--cache", spec["cache"], "--held"]
+        command += ["--evaluate", json.dumps(spec.get("evaluate"))]
         self._trial = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace",

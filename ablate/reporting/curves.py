@@ -8,7 +8,12 @@ from pathlib import Path
 
 from ablate.reporting.results import Results, Trial
 
-QUANTITIES = {"loss": "loss", "position_loss": "position loss", "effective_rank": "effective rank"}
+QUANTITIES = {
+    "loss": "loss",
+    "position_loss": "position loss",
+    "effective_rank": "effective rank",
+    "online_score": "online score, percent",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

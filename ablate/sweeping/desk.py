@@ -205,7 +205,8 @@ class Desk:
             folder = self._folders.runs / entry["fingerprint"]
             ledger.prepare(folder, kind=TRIAL, settings=entry["settings"])
             title = f"{combination.label}, point {point.number}, seed {seed}"
-            jobs.append(Job(folder, title, self._plan["probes"]))
+            evaluate = self._plan.get("evaluate")
+            jobs.append(Job(folder, title, self._plan["probes"], evaluate=evaluate))
         Tryout(
             sweep=self._sweep,
             search=search,

@@ -18,7 +18,7 @@ class DivergedError(RuntimeError):
 
 
 class CollapsedError(RuntimeError):
-    """The features have lost half of their rank, and the trial is not to go on so."""
+    """The features have collapsed, and the trial is not to go on so."""
 
 
 class Counts(NamedTuple):
@@ -108,6 +108,10 @@ class Window:
     def add(self, losses: Tensor, norm: Tensor) -> None:
         """Takes a step's loss and its guess's, (2,), and its gradient norm."""
         self._steps.append(torch.cat([losses, norm.view(1)]))
+
+    def leave_out(self, seconds: float) -> None:
+        """Does not count the last `seconds` as training."""
+        self._since += seconds
 
     def state(self) -> dict[str, Any]:
         seconds = time.perf_counter() - self._since

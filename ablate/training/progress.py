@@ -6,6 +6,7 @@ from typing import Any
 from ablate.model.jepa import JEPA
 from ablate.training.health import Health, PositionGuess
 from ablate.training.meter import Cost, Log, Window
+from ablate.training.online import Course
 from ablate.training.optimizer import ScheduledAdamW
 
 
@@ -21,6 +22,7 @@ class Progress:
     cost: Cost = field(default_factory=Cost)
     log: Log | None = None  # the last report
     window: Window = field(default_factory=Window)
+    course: Course = field(default_factory=Course)
     warnings: list[str] = field(default_factory=list)
 
     def state(self) -> dict[str, Any]:
@@ -33,6 +35,7 @@ class Progress:
             "adamw": self.adamw.state_dict(),
             "guess": self.guess.state_dict(),
             "window": self.window.state(),
+            "course": asdict(self.course),
             "warnings": self.warnings,
         }
 
@@ -45,4 +48,5 @@ class Progress:
         self.adamw.load_state_dict(saved["adamw"])
         self.guess.load_state_dict(saved["guess"])
         self.window.restore(saved["window"])
+        self.course = Course(**saved.get("course", {}))  # a checkpoint may be older than it
         self.warnings = list(saved["warnings"])

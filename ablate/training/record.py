@@ -13,6 +13,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from ablate.files import write_atomically
 from ablate.training.meter import Log
+from ablate.training.online import Standing
 
 PICTURES = 5  # per run, evenly over the steps
 
@@ -32,21 +33,32 @@ class Record:
         standing = [line for line in lines if _stands(line, self._done)]
         write_atomically(path, "".join(standing))
         self._metrics = path.open("a")
-        self._board = SummaryWriter(str(self._folder / "tb"), purge_step=self._done + 1)
+        purged = self._done + 1 if self._done else 0  # there is something of step 0 to cut, too
+        self._board = SummaryWriter(str(self._folder / "tb"), purge_step=purged)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._metrics.close()
         self._board.close()
 
-    def log(self, log: Log) -> None:
-        """Writes one report."""
-        values = {name: round_off(value) for name, value in asdict(log).items()}
-        self._metrics.write(json.dumps(values) + "\n")
+    def write(self, log: Log | None, standing: Standing | None) -> None:
+        """Writes what there is to tell of a step, in one line."""
+        told: dict[str, Any] = {}
+        if log is not None:
+            told = {name: round_off(value) for name, value in asdict(log).items()}
+            self._draw("train", told, log.step)
+        if standing is not None:
+            tasks = {name: round_off(value) for name, value in standing.tasks.items()}
+            score = round_off(standing.score)
+            self._draw("online", {"score": score, **tasks}, standing.step)
+            told |= {"step": standing.step, "online_score": score, "online_scores": tasks}
+        self._metrics.write(json.dumps(told) + "\n")
         self._metrics.flush()
+
+    def _draw(self, group: str, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             if name != "step":
-                self._board.add_scalar(f"train/{name}", value, log.step)
+                self._board.add_scalar(f"{group}/{name}", value, step)
 
     def picture(self, step: int, paint: Callable[[], npt.NDArray[np.float32]]) -> None:
         """Adds a picture (height, width, RGB), painted only when one is due."""

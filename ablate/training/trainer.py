@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +22,9 @@ from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.drawing import Batches, Drawn
 from ablate.training.health import Health, PositionGuess
-from ablate.training.meter import CollapsedError, Cost, Counts, DivergedError, Log
+from ablate.training.judging import OnCollapse, check_collapse, diverged
+from ablate.training.meter import Cost, Counts, Log
+from ablate.training.online import Course, Online, Standing
 from ablate.training.optimizer import Budget, Optimizer, ScheduledAdamW
 from ablate.training.progress import Progress
 from ablate.training.schedules import ramp
@@ -31,19 +33,19 @@ from ablate.training.stopping import PausedError, Stop, StoppedError
 LOG_EVERY = 50  # steps
 REFERENCE_CLIPS = 64  # at most, on which the features' health is measured
 REFERENCE_PATCHES = 8192  # beyond which more tell nothing new, and a full grid costs as two steps
-NAMED = 3  # clips of a batch, where a line must do
 
-OnCollapse = Literal["warn", "stop"]
+OnLog = Callable[[Log | None, Standing | None], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a training leaves beside the trained model."""
 
     start: Health
-    end: Health
     last: Log
     cost: Cost
+    course: Course
+    collapsed: bool
     warnings: list[str]
 
 
@@ -69,34 +71,44 @@ class Trainer:
     checkpoints: Checkpoints
     stop: Stop
     until: int | None = None  # a step to pause at
+    online: Online | None = None  # of the first rank
 
     def train(
         self,
         saved: dict[str, Any] | None = None,
         *,
-        on_log: Callable[[Log], None] = lambda log: None,
+        on_log: OnLog = lambda log, standing: None,
         on_mask: Callable[[int, Drawn], None] = lambda step, drawn: None,
     ) -> Outcome:
         """Trains for the whole budget, from the start or from a saved state.
 
-        Now and then `on_log` is given a report, and `on_mask` the number of steps taken and what
-        the last one saw. Raises `DivergedError` when the loss is not finite, `CollapsedError`
-        when the features collapse and that is to end it, and, after saving its state,
-        `StoppedError` when told to stop and `PausedError` at the step to pause at.
+        Now and then `on_log` is given a report, what the online probe has found, or both, and
+        `on_mask` the number of steps taken and what the last one saw. Raises `DivergedError` when
+        the loss is not finite, `CollapsedError` when the features collapse and that is to end it,
+        and, after saving its state, `StoppedError` when told to stop and `PausedError` at the step
+        to pause at.
         """
         progress = self.begin(saved)
         if progress.cost.steps == self.until:  # saved there, and not scored
             raise PausedError(f"paused at step {self.until}")
+        if saved is None and self.online is not None:
+            on_log(None, self._look(self.online, progress))
         for step in range(progress.cost.steps, self.budget.steps):
             drawn = self.draw(step)
             self.step(progress, drawn)
-            if progress.cost.steps % LOG_EVERY == 0 or progress.cost.steps == self.budget.steps:
-                on_log(self._report(progress, step))
+            if self._tell(progress, on_log):
                 on_mask(progress.cost.steps, drawn)
             self._save(progress)
         assert progress.log is not None
-        end, last = self.health(), progress.log
-        return Outcome(progress.start, end, last, progress.cost, progress.warnings)
+        fell = self.online is not None and self.online.fell(progress.course)
+        return Outcome(
+            start=progress.start,
+            last=progress.log,
+            cost=progress.cost,
+            course=progress.course,
+            collapsed=fell or self.health().collapsed(progress.start),
+            warnings=progress.warnings,
+        )
 
     def begin(self, saved: dict[str, Any] | None = None) -> Progress:
         """Returns the state before the first step, or the saved one."""
@@ -206,33 +218,37 @@ class Trainer:
         summaries = prediction.utterance_loss(self.objective)
         return summaries + (self.regulariser.penalty(prediction) if self.regulariser else 0.0)
 
-    def _report(self, progress: Progress, step: int) -> Log:
+    def _tell(self, progress: Progress, on_log: OnLog) -> bool:
+        """Looks and reports where it is time to, and judges; tells whether it has reported."""
+        done, steps = progress.cost.steps, self.budget.steps
+        online = self.online if self.online and self.online.due(done, steps) else None
+        due = done % LOG_EVERY == 0 or done == steps
+        if online is None and not due:
+            return False
         self._check_finite(progress)
-        rate, momentum, health = progress.adamw.rate(step), self._momentum(step), self.health()
-        log = progress.log = progress.window.close(progress.cost, health, rate, momentum)
-        if health.collapsed(progress.start):
-            rank, before = health.effective_rank, progress.start.effective_rank
-            words = f"effective rank {rank:.3g} at step {log.step}, {before:.3g} before training"
-            if self.on_collapse == "stop":
-                raise CollapsedError(words)
-            if not any(warning.startswith("collapsed") for warning in progress.warnings):
-                progress.warnings.append(f"collapsed: {words}")
-        return log
+        standing = self._look(online, progress) if online else None
+        health = self.health() if due else None
+        if health is not None:
+            rate, momentum = progress.adamw.rate(done - 1), self._momentum(done - 1)
+            progress.log = progress.window.close(progress.cost, health, rate, momentum)
+        on_log(progress.log if due else None, standing)
+        check_collapse(progress, health, online, self.on_collapse)
+        return due
+
+    def _look(self, online: Online, progress: Progress) -> Standing:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # the steps before it are not its own time
+        before = progress.course.seconds
+        standing = online.look(self.jepa.probed, progress.cost.steps, progress.course)
+        progress.window.leave_out(progress.course.seconds - before)
+        return standing
 
     def _check_finite(self, progress: Progress) -> None:
         """Asks the device whether every loss was a number; no other state is ever saved."""
         step = progress.window.not_finite(progress.cost.steps)
-        if step is None:
-            return
-        newest, paths = self.checkpoints.newest, self.loader.paths(step - 1, self.budget.batch)
-        more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-        raise DivergedError(
-            f"the loss is not finite at step {step}; lower the rate, or look at its clips: "
-            f"{', '.join(paths[:NAMED])}{more}; "
-            + (f"last good checkpoint: step {newest}" if newest else "no checkpoint before it")
-            + "\nall clips of that step:\n"
-            + "\n".join(paths)
-        )
+        if step is not None:
+            paths = self.loader.paths(step - 1, self.budget.batch)
+            raise diverged(step, paths, self.checkpoints.newest)
 
     def _save(self, progress: Progress) -> None:
         """Saves where it is time to, or where some rank was told to stop."""

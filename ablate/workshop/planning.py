@@ -14,6 +14,7 @@ from ablate.workshop.budgets import Wanted
 from ablate.workshop.combinations import refused
 from ablate.workshop.mask_statistics import realised_shares
 from ablate.workshop.matching import Match, is_asked, matched, without
+from ablate.workshop.online import check_online
 from ablate.workshop.sizes import sized
 from ablate.workshop.sounds import Emit, Sounds
 from ablate.workshop.subjects import (
@@ -39,6 +40,7 @@ def plan(
     inner: Sequence[Sequence[Sequence[str]]] = (),
     matched_budget: Mapping[str, Any] | None = None,
     quiet: bool = False,
+    evaluate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Checks trials, opens their sound and resolves their settings.
 
@@ -46,10 +48,13 @@ def plan(
     entry. `inner` are, for each trial, the settings that are left out where the part that they
     fall to has none of that name. `matched_budget` holds `by`, which is steps, clips or flops, and
     the settings of the `baseline`: all trials are given the steps that take up as much as it does.
-    Where anything is wrong with a trial, or if `quiet`, nothing is decoded and nothing named.
-    Raises `PartError` for probes that cannot be built, and for a baseline that cannot.
+    `evaluate` says by which probe trainings are looked at on their way. Where anything is wrong
+    with a trial, or if `quiet`, nothing is decoded and nothing named. Raises `PartError` for
+    probes that cannot be built or cannot look on, and for a baseline that cannot be built.
     """
     built = build_probes(probes)
+    if evaluate is not None:
+        check_online(evaluate, built)
     # with no probe to hear of, labels are nothing to ask for
     sounds = Sounds(cache, emit, probed=any(probe.tasks is None for probe in built.values()))
     desk = _Desk(sounds, _wanted(matched_budget) if matched_budget else None)

@@ -1,8 +1,8 @@
 """Trains a trial in its run folder, from its last checkpoint if it has one."""
 
+import dataclasses
 import resource
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.drawing import Batches, Drawn
 from ablate.training.meter import Log
+from ablate.training.online import Course, Online, Standing
 from ablate.training.record import Record, round_off
 from ablate.training.stopping import PausedError, Stop
-from ablate.training.trainer import Outcome, Trainer
+from ablate.training.trainer import OnLog, Outcome, Trainer
 from ablate.workshop.scoring import save_encoder
 from ablate.workshop.sounds import Emit
 from ablate.workshop.state import RunState
@@ -35,27 +36,23 @@ def train(
     stop: Stop,
     state: RunState,
     until: int | None = None,
+    online: Online | None = None,
 ) -> Path:
-    """Trains a trial as the first of its ranks, which alone writes files.
+    """Trains a trial as the first of its ranks, which alone writes files and is looked at.
 
     Returns where its encoder lies: in the run's folder, or beside it where training paused, at
     the step `until`. What it cost is written down before its encoder is: the encoder says that
     it is trained.
     """
     grid, steps = trial.twin.grid, trial.budget.steps
-    trainer, saved, warnings = _trainer(folder, trial, sound, device, ranks, stop, until)
+    trainer, saved, warnings = _trainer(folder, trial, sound, device, ranks, stop, until, online)
     with Record(folder, steps, done=_done(saved)) as record:
-
-        def on_log(log: Log) -> None:
-            state.check()  # before anything is written
-            record.log(log)
-            progress = {"event": "progress", "label": "train", "done": log.step, "total": steps}
-            emit({**progress, "loss": round_off(log.loss)})
 
         def on_mask(step: int, drawn: Drawn) -> None:
             record.picture(step, lambda: paint(drawn.batch.mels[0], drawn.mask, grid))
 
         try:
+            on_log = _reporter(record, state, steps, emit)
             outcome = trainer.train(saved, on_log=on_log, on_mask=on_mask)
         except PausedError:
             aside = folder / RUNGS / str(until)
@@ -75,6 +72,23 @@ def train(
     return folder
 
 
+def _reporter(record: Record, state: RunState, steps: int, emit: Emit) -> OnLog:
+    """Returns what writes down how a training fares, and tells whoever watches."""
+    label = "train"
+
+    def on_log(log: Log | None, standing: Standing | None) -> None:
+        nonlocal label
+        state.check()  # before anything is written
+        record.write(log, standing)
+        if standing is not None:
+            label = f"train, online score {standing.score:.1f} at {standing.step}"
+        if log is not None:
+            progress = {"event": "progress", "label": label, "done": log.step, "total": steps}
+            emit({**progress, "loss": round_off(log.loss)})
+
+    return on_log
+
+
 def assist(
     folder: Path, trial: Trial, sound: Sound, device: torch.device, ranks: Ranks, stop: Stop
 ) -> None:
@@ -91,6 +105,7 @@ def _trainer(
     ranks: Ranks,
     stop: Stop,
     until: int | None = None,
+    online: Online | None = None,
 ) -> tuple[Trainer, dict[str, Any] | None, list[str]]:
     """Builds a trainer; returns it with the state to go on from, and what is wrong with others.
 
@@ -111,8 +126,8 @@ def _trainer(
     found = ranks.gather([_done(saved)])
     if any(step != found[0] for step in found):
         raise ValueError(f"the ranks find checkpoints of steps {found}; do they share a disk?")
-    loader = sound.loader(trial)
-    return trainer_of(trial, loader, device, ranks, checkpoints, stop, until), saved, warnings
+    trainer = trainer_of(trial, sound.loader(trial), device, ranks, checkpoints, stop)
+    return dataclasses.replace(trainer, until=until, online=online), saved, warnings
 
 
 def trainer_of(
@@ -122,7 +137,6 @@ def trainer_of(
     ranks: Ranks,
     checkpoints: Checkpoints,
     stop: Stop,
-    until: int | None = None,
 ) -> Trainer:
     """Builds what trains a trial's model on the batches of a loader."""
     return Trainer(
@@ -143,7 +157,6 @@ def trainer_of(
         ranks=ranks,
         checkpoints=checkpoints,
         stop=stop,
-        until=until,
     )
 
 
@@ -152,7 +165,7 @@ def _done(saved: dict[str, Any] | None) -> int:
 
 
 def _summary(outcome: Outcome, device: torch.device) -> dict[str, Any]:
-    last, cost = outcome.last, asdict(outcome.cost)
+    last, cost = outcome.last, dataclasses.asdict(outcome.cost)
     cost["audio_hours"] = cost.pop("audio_seconds") / 3600
     cost["peak_memory_mb"] = _peak_memory(device) / 2**20
     trained = cost["context_tokens"] + cost["target_tokens"]
@@ -166,11 +179,23 @@ def _summary(outcome: Outcome, device: torch.device) -> dict[str, Any]:
         "target_fraction": cost["target_tokens"] / cost["valid_tokens"],
         "fallback_fraction": cost["fallbacks"] / cost["masks"],
         "tokens_per_second": trained / cost["seconds"],
+        **_online(outcome.course),
     }
     return {
         "cost": {name: round_off(value) for name, value in cost.items()},
         "metrics": {name: round_off(value) for name, value in metrics.items()},
-        "collapsed": outcome.end.collapsed(outcome.start),
+        "collapsed": outcome.collapsed,
+    }
+
+
+def _online(course: Course) -> dict[str, float]:
+    """Says how the online probe found the encoder first and last, if it looked from the start."""
+    if course.first is None or course.last is None:
+        return {}
+    return {
+        "online_score_init": course.first,
+        "online_score": course.last,
+        "online_seconds": course.seconds,
     }
 
 

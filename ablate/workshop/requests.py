@@ -28,13 +28,15 @@ def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
                 inner=request.get("inner", ()),
                 matched_budget=request.get("matched_budget"),
                 quiet=request.get("quiet", False),
+                evaluate=request.get("evaluate"),
             )
         case "run":
             from ablate.workshop.running import run
 
             folder, device = Path(request["folder"]), torch.device(request["device"])
-            until = request.get("until")
-            return run(folder, request["probes"], device, cache, emit, stop, until=until)
+            until, evaluate = request.get("until"), request.get("evaluate")
+            probes = request["probes"]
+            return run(folder, probes, device, cache, emit, stop, until=until, evaluate=evaluate)
         case "gallery":
             from ablate.workshop.gallery import draw_gallery
 

@@ -16,6 +16,7 @@ from ablate.training.distributed import RankLostError, Ranks
 from ablate.training.heart import Heart
 from ablate.training.meter import CollapsedError, DivergedError
 from ablate.training.stopping import Stop, StoppedError
+from ablate.workshop.online import online
 from ablate.workshop.planning import build_probes
 from ablate.workshop.pretraining import assist, train
 from ablate.workshop.scoring import ENCODER, score
@@ -35,10 +36,12 @@ def run(
     stop: Stop,
     ranks: Ranks = ALONE,
     until: int | None = None,
+    evaluate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Runs what is missing in a run folder and says how it ended.
 
-    With `until`, training pauses at that step, and what is scored is its encoder then.
+    With `until`, training pauses at that step, and what is scored is its encoder then. `evaluate`
+    says by which of the probes it is looked at while it trains, and how often.
 
     Whatever a trial raises is written down in its `run.json` and returned as its reason: one
     failed trial does not stop a study. It is only returned where the folder cannot be written to.
@@ -46,7 +49,9 @@ def run(
     config = read_json(folder / "config.json")
     try:
         state = RunState(folder, kind=config["kind"], device=str(device))
-        return _run(folder, config, probes, device, cache, emit, stop, ranks, state, until)
+        return _run(
+            folder, config, probes, evaluate, device, cache, emit, stop, ranks, state, until
+        )
     except SupersededError as error:  # what the other process writes stands
         return {"state": "failed", "reason": f"error: {error}"}
     except OSError as error:
@@ -57,6 +62,7 @@ def _run(
     folder: Path,
     config: Mapping[str, Any],
     probes: Mapping[str, Any],
+    evaluate: Mapping[str, Any] | None,
     device: torch.device,
     cache: Path,
     emit: Emit,
@@ -68,13 +74,17 @@ def _run(
     trained, place = False, folder
     try:
         subject, sound = _open(folder, config, cache)
+        examining = build_probes(probes)
         if isinstance(subject, Trial) and not (folder / ENCODER).exists():
             state.put("running")
             with stop.between_steps(), Heart(folder):
-                place = train(folder, subject, sound, device, ranks, emit, stop, state, until)
+                look = None
+                if evaluate is not None:
+                    look = online(evaluate, examining, subject, sound, device, cache)
+                place = train(folder, subject, sound, device, ranks, emit, stop, state, until, look)
             trained = True
         with Heart(folder):
-            scored = score(place, subject, build_probes(probes), sound, device, cache, emit)
+            scored = score(place, subject, examining, sound, device, cache, emit)
     except SupersededError:
         raise
     except StoppedError as stopped:

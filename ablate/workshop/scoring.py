@@ -55,12 +55,12 @@ def score(
     scored: set[str] = set()
     for source in dict.fromkeys(probe.tasks for probe in probes.values()):
         asking = {name: probe for name, probe in probes.items() if probe.tasks == source}
-        heard = sound if source is None else _examined_on(source, subject, sound, asking, cache)
+        heard = sound if source is None else examined_on(source, subject, sound, asking, cache)
         scored |= _score_on(heard, folder, subject, asking, device, cache, emit)
     return sorted(scored)
 
 
-def _examined_on(
+def examined_on(
     source: AbstractSource,
     subject: Subject,
     sound: Sound,

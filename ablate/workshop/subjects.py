@@ -32,8 +32,8 @@ from ablate.model.targets import AbstractTarget, Teacher
 from ablate.model.transformer import checkpoint_activations, initialise
 from ablate.parts import AS_BEFORE, identity
 from ablate.probing.tasks import Indices, Task, find_tasks, pretraining_clips
+from ablate.training.judging import OnCollapse
 from ablate.training.optimizer import Budget, Optimizer
-from ablate.training.trainer import OnCollapse
 
 Progress = Callable[[int, int], None]
 

@@ -11,6 +11,7 @@ from ablate.model.encoder import AbstractEncoder
 from ablate.model.objectives import L2
 from ablate.model.vit import VisionTransformer, ViT
 from ablate.training.meter import CollapsedError, DivergedError, Window
+from ablate.training.online import Course, Online
 from ablate.training.optimizer import Optimizer
 
 
@@ -113,6 +114,40 @@ def test_a_collapse_is_a_warning_or_the_end_as_the_trial_asks(new_trainer):
     assert [warning.split(":")[0] for warning in told] == ["collapsed"]
     with pytest.raises(CollapsedError, match=r"effective rank .* at step 12, .* before training"):
         new_trainer(optimizer=wild, on_collapse="stop").train()
+
+
+def falling(scores):
+    """An online probe that finds one score after the other."""
+    found = iter(scores)
+    return Online(every=4, asked=300, examine=lambda encoder: {"speech": next(found)})
+
+
+def test_a_probe_below_the_twins_is_a_warning_or_the_end_as_the_trial_asks(new_trainer):
+    told = new_trainer(online=falling([60.0, 58.0, 40.0, 39.0])).train()
+    assert told.warnings == ["collapsed: online score 40.0 at step 8, 60.0 before training"]
+    assert told.collapsed
+    heard = []
+    with pytest.raises(CollapsedError, match=r"online score 40.0 at step 8, 60.0 before training"):
+        new_trainer(online=falling([60.0, 58.0, 40.0]), on_collapse="stop").train(
+            on_log=lambda log, standing: heard.append((standing.step, standing.score))
+        )
+    assert heard == [(0, 60.0), (4, 58.0), (8, 40.0)]
+
+
+def test_a_training_that_recovers_has_not_collapsed(new_trainer):
+    told = new_trainer(online=falling([60.0, 40.0, 60.0, 70.0])).train()
+    assert len(told.warnings) == 1
+    assert not told.collapsed
+
+
+@given(st.floats(1, 99), st.floats(0, 100), st.integers(1, 1000))
+def test_no_score_within_luck_of_the_first_is_a_fall(first, last, asked):
+    online = Online(every=1, asked=asked, examine=lambda encoder: {})
+    share = first / 100
+    luck = 100 * (share * (1 - share) / asked) ** 0.5
+    fell = online.fell(Course(first, last))
+    assert fell == (first - last > 2 * luck)
+    assert not online.fell(Course(None, last))
 
 
 def test_what_a_step_sees_depends_on_its_number_alone(new_trainer):

@@ -21,6 +21,8 @@ from ablate.workshop.running import run
 
 CPU = torch.device("cpu")
 STEPS = 130
+PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
+EVALUATE = {"every": 30, "clips": 2, "probe": "knn", "pooling": "mean"}
 # each process is forked from one that has imported all (an optimiser the last) and done nothing
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["__main__", "ablate.trial", "torch._dynamo"])
@@ -113,8 +115,8 @@ def new_run(settings, cache, tmp_path, trip):
     return make
 
 
-def go(folder, cache, stop):
-    ended = run(folder, {}, CPU, cache, lambda event: None, stop)
+def go(folder, cache, stop, probes=None, evaluate=None):
+    ended = run(folder, probes or {}, CPU, cache, lambda event: None, stop, evaluate=evaluate)
     stop.signal = None
     return ended
 
@@ -125,9 +127,10 @@ def traces(folder):
     for line in metrics:
         del line["tokens_per_second"]
     board = EventAccumulator(str(folder / "tb")).Reload()
-    losses = [(event.step, event.value) for event in board.Scalars("train/loss")]
+    drawn = [tag for tag in ("train/loss", "online/score") if tag in board.Tags()["scalars"]]
+    curves = {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in drawn}
     run_json = json.loads((folder / "run.json").read_text())
-    return metrics, losses, run_json["cost"]["context_tokens"], run_json["cost"]["clips"]
+    return metrics, curves, run_json["cost"]["context_tokens"], run_json["cost"]["clips"]
 
 
 def same_weights(first, second):
@@ -138,7 +141,9 @@ def same_weights(first, second):
 def work(folders, cache):
     """Has one process run folders one after the other, as a worker; returns its exit code."""
     request = {"do": "run", "probes": {}, "device": "cpu", "cache": str(cache)}
-    lines = "".join(json.dumps({**request, "folder": str(folder)}) + "\n" for folder in folders)
+    requests = [{**request, "folder": str(folder)} for folder in folders]
+    requests[-1] |= {"probes": PROBES, "evaluate": EVALUATE}  # the last is looked at on its way
+    lines = "".join(json.dumps(request) + "\n" for request in requests)
     process = PROCESSES.Process(target=importlib.import_module("tripwire_lab").work, args=(lines,))
     process.start()
     process.join()
@@ -157,7 +162,7 @@ def test_a_run_ended_at_sixty_random_steps_ends_in_the_same_bits(
 ):
     """Every other time, its process has run another trial before."""
     whole, broken = new_run("whole"), new_run("broken")
-    go(whole, cache, stop)
+    go(whole, cache, stop, PROBES, EVALUATE)
     wires = wires_of(random.Random(0))
     trip(*wires)
     for attempt, (step, number) in enumerate(wires):
@@ -173,6 +178,8 @@ def test_a_run_ended_at_sixty_random_steps_ends_in_the_same_bits(
     assert work([broken], cache) == 0
     assert same_weights(whole, broken)
     assert traces(whole) == traces(broken)
+    steps = [step for step, _ in traces(broken)[1]["online/score"]]
+    assert steps == [0, 30, 60, 90, 120, 130]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
@@ -195,9 +202,8 @@ def test_a_run_told_to_stop_before_or_after_a_report_ends_in_the_same_bits(
 def test_a_run_that_pauses_to_be_scored_ends_in_the_same_bits(new_run, cache, stop):
     whole, paused = new_run("whole"), new_run("paused")
     go(whole, cache, stop)
-    probes = {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
     for step in (40, 90):
-        ended = run(paused, probes, CPU, cache, lambda event: None, stop, until=step)
+        ended = run(paused, PROBES, CPU, cache, lambda event: None, stop, until=step)
         assert ended == {"state": "paused", "reason": f"paused at step {step}"}
         assert len(list((paused / "rungs" / str(step)).glob("probes/*/*.json"))) == 3
     assert not (paused / "probes").exists()
@@ -207,39 +213,41 @@ def test_a_run_that_pauses_to_be_scored_ends_in_the_same_bits(new_run, cache, st
 
 
 def test_a_pause_that_was_interrupted_before_its_scores_is_taken_up_again(new_run, cache, stop):
-    folder, probes = new_run("paused"), {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
+    folder = new_run("paused")
 
     def interrupts(event):
         if event["label"] == "probe":
             raise SystemExit(130)
 
     with pytest.raises(SystemExit):
-        run(folder, probes, CPU, cache, interrupts, stop, until=40)
-    ended = run(folder, probes, CPU, cache, lambda event: None, stop, until=40)
+        run(folder, PROBES, CPU, cache, interrupts, stop, until=40)
+    ended = run(folder, PROBES, CPU, cache, lambda event: None, stop, until=40)
     assert ended["state"] == "paused"
     assert len(list((folder / "rungs" / "40").glob("probes/*/*.json"))) == 3
 
 
 def test_a_scoring_that_is_interrupted_takes_nothing_from_what_is_trained(new_run, cache, stop):
-    folder, probes = new_run("scored"), {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
+    folder = new_run("scored")
     go(folder, cache, stop)
 
     def interrupts(event):
         raise SystemExit(130)
 
     with pytest.raises(SystemExit):
-        run(folder, probes, CPU, cache, interrupts, stop)
+        run(folder, PROBES, CPU, cache, interrupts, stop)
     assert json.loads((folder / "run.json").read_text())["state"] == "done"
 
 
 def test_a_run_killed_outright_ends_in_the_same_bits(new_run, cache, trip, stop):
     whole, broken = new_run("whole"), new_run("broken")
-    go(whole, cache, stop)
+    go(whole, cache, stop, PROBES, EVALUATE)
     trip((77, signal.SIGKILL))
+    (broken.parent / "probes.json").write_text(json.dumps(PROBES))
     command = [sys.executable, "-m", "ablate.trial", str(broken), "--cache", str(cache)]
+    command += ["--probes", str(broken.parent / "probes.json"), "--evaluate", json.dumps(EVALUATE)]
     killed = subprocess.run(command, capture_output=True, env=os.environ)
     assert killed.returncode == -signal.SIGKILL
-    assert go(broken, cache, stop)["state"] == "done"
+    assert go(broken, cache, stop, PROBES, EVALUATE)["state"] == "done"
     assert same_weights(whole, broken)
     assert traces(whole) == traces(broken)
 

@@ -1,0 +1,148 @@
+"""The online probe of a trial: a few clips of each task, asked about while it trains.
+
+It learns from training clips and is asked about validation clips, the same at every step and in
+every trial; test clips are not heard.
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ablate.chance import generator
+from ablate.model.encoder import Encoder
+from ablate.parts import PartError, Problem
+from ablate.probing.features import Blocks, Reader, encoder_features
+from ablate.probing.probe import AbstractProbe, examine
+from ablate.probing.shelf import shelved
+from ablate.probing.tasks import Indices, Task
+from ablate.probing.views import View
+from ablate.training.online import Online
+from ablate.workshop.scoring import examined_on
+from ablate.workshop.subjects import Sound, Trial
+
+Asked = Mapping[str, Any]  # `every`, `probe`, `pooling` and `clips`, as a study's `evaluate` says
+
+
+def check_online(asked: Asked, probes: Mapping[str, AbstractProbe]) -> None:
+    """Raises `PartError` for a probe that cannot look at an encoder that goes on training."""
+    if probes[asked["probe"]].hears:
+        problem = f"`{asked['probe']}` trains the encoder itself; take another probe's score"
+        raise PartError([Problem(("evaluate",), problem)])
+
+
+def online(
+    asked: Asked,
+    probes: Mapping[str, AbstractProbe],
+    trial: Trial,
+    sound: Sound,
+    device: torch.device,
+    cache: Path,
+) -> Online:
+    """Returns what looks at a trial's encoder. Raises `ValueError` where there is nothing to ask.
+
+    A probe that examines on other clips than those of the trial does so here, too.
+    """
+    probe = probes[asked["probe"]]
+    if probe.tasks is not None:
+        sound = examined_on(probe.tasks, trial, sound, {asked["probe"]: probe}, cache)
+    tasks = [few for task in sound.tasks if (few := fewer(task, asked["clips"])) is not None]
+    if not tasks:
+        raise ValueError("`evaluate` asks about validation clips, and no task has any")
+    desk = _Desk(probe, asked["pooling"], tasks, trial, sound, device)
+    count = sum(len(task.parts["valid"]) for task in tasks)
+    return Online(every=asked["every"], asked=count, examine=desk.examine)
+
+
+def fewer(task: Task, most: int) -> Task | None:
+    """Returns a task of so many training and validation clips at most, and of no test clip.
+
+    None where it has no such parts, as where clips are divided into folds.
+    """
+    if task.folded or not all(len(task.parts.get(part, ())) for part in ("train", "valid")):
+        return None
+    known, asked = (_some(task, part, most) for part in ("train", "valid"))
+    kept = np.concatenate([known, asked])
+    places = np.arange(len(kept))
+    return dataclasses.replace(
+        task,
+        clips=task.clips[kept],
+        labels=task.labels[kept],
+        parts={"train": places[: len(known)], "valid": places[len(known) :]},
+        events=tuple(task.events[clip] for clip in kept) if task.events else (),
+    )
+
+
+def _some(task: Task, part: str, most: int) -> Indices:
+    """Draws clips of a part, the same ones whatever the trial."""
+    clips = task.parts[part]
+    order = torch.randperm(len(clips), generator=generator(0, "online probe", task.name, part))
+    drawn: Indices = np.sort(clips[order[:most].numpy()])
+    return drawn
+
+
+@dataclass(frozen=True)
+class _Desk:
+    """Where an encoder is examined."""
+
+    probe: AbstractProbe
+    pooling: str
+    tasks: Sequence[Task]
+    trial: Trial
+    sound: Sound
+    device: torch.device
+
+    def examine(self, encoder: Encoder) -> dict[str, float]:
+        """Returns the score of each task on its validation clips, in percent."""
+        twin, found = self.trial.twin, {}
+        with _evaluating(encoder):
+            reader = Reader(
+                encoder=encoder,
+                patchifier=twin.patchifier,
+                grid=twin.grid,
+                crop_frames=twin.crop_frames,
+                normaliser=self.sound.normaliser,
+                device=self.device,
+            )
+            view = self._view(reader)
+            for task in self.tasks:
+                found[task.name] = self._score(reader, view, task)
+        return found
+
+    def _view(self, reader: Reader) -> View:
+        views = self.probe.views.of(reader.num_layers())
+        chosen = next((view for view in views if view.word == self.pooling), None)
+        if chosen is None:
+            known = ", ".join(view.word for view in views)
+            raise ValueError(f"`evaluate` asks for `{self.pooling}`; its probe examines {known}")
+        return chosen
+
+    def _score(self, reader: Reader, view: View, task: Task) -> float:
+        clips, by_moment = task.clips.tolist(), task.kind == "events"
+
+        def produce(views: Sequence[View]) -> Iterator[Blocks]:
+            return encoder_features(reader, self.sound.store, clips, views, by_moment=by_moment)
+
+        seconds = self.sound.hop_seconds * reader.crop_frames / reader.grid.time
+        with tempfile.TemporaryDirectory(prefix="ablate-online-") as passing:
+            found = shelved(Path(passing), [view], produce, num_clips=len(clips), seconds=seconds)
+            score = examine(self.probe, found[view], task)["valid"]
+        assert score is not None, "it was asked about validation clips"
+        return score
+
+
+@contextmanager
+def _evaluating(encoder: Encoder) -> Iterator[None]:
+    """Puts an encoder into the mode in which it is probed, and back."""
+    trained = encoder.training
+    encoder.eval()
+    try:
+        yield
+    finally:
+        encoder.train(trained)
