@@ -15,6 +15,8 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablate.model.moving import on_device
+
 Kernel = Literal["xformers", "segments"]
 
 # up to here a call costs more than padding wastes: forward and backward of 16 segments of 8-21
@@ -91,6 +93,21 @@ class Segments:
         return (real & ~torch.diag_embed(barred)).unsqueeze(1)
 
     @cached_property
+    def rows(self) -> Tensor:
+        """The cells of a padded batch that are real, int64 (tokens,), on the CPU."""
+        return self.real.flatten().nonzero().squeeze(1)
+
+    @cached_property
+    def _opened(self) -> dict[torch.device, Tensor]:
+        return {}
+
+    def open_on(self, device: torch.device) -> Tensor:
+        """Returns `open`, moved once per device for all layers."""
+        if device not in self._opened:
+            self._opened[device] = on_device(self.open, device)
+        return self._opened[device]
+
+    @cached_property
     def _biases(self) -> dict[torch.device, Any]:
         return {}
 
@@ -117,7 +134,7 @@ def attend(
         lengths = f"{len(query)} queries, {len(key)} keys, {len(value)} values"
         raise ValueError(f"segments hold {segments.total} tokens but got {lengths}")
     if segments.filler is not None:  # what a padding trainer pays for; no bias of xformers fits
-        return _attend_cells(query, key, value, segments.open.to(query.device))
+        return _attend_cells(query, key, value, segments.open_on(query.device))
     if segments.bars:
         return _attend_padded(query, key, value, segments)
     if kernel is None:
@@ -159,13 +176,12 @@ def _attend_segments(query: Tensor, key: Tensor, value: Tensor, segments: Segmen
 
 
 def _attend_padded(query: Tensor, key: Tensor, value: Tensor, segments: Segments) -> Tensor:
-    real = segments.real.to(query.device)
-    index = real.flatten().nonzero().squeeze(1)
+    cells, index = segments.real.numel(), on_device(segments.rows, query.device)
 
     def spread(part: Tensor) -> Tensor:
-        return part.new_zeros(real.numel(), *part.shape[1:]).index_copy(0, index, part)
+        return part.new_zeros(cells, *part.shape[1:]).index_copy(0, index, part)
 
-    open_to = segments.open.to(query.device)
+    open_to = segments.open_on(query.device)
     return _attend_cells(spread(query), spread(key), spread(value), open_to)[index]
 
 

@@ -17,6 +17,7 @@ from ablate.chance import Chance
 from ablate.model.drop_path import check_drop_path, kept_paths
 from ablate.model.encoder import AbstractEncoder, Encoded, Encoder, Hidden
 from ablate.model.masking import Grid
+from ablate.model.moving import on_device
 from ablate.model.packing import Packing
 from ablate.model.positions import AbstractPositions, Rotary2D
 from ablate.model.stems import AbstractStem, Linear
@@ -113,7 +114,7 @@ class Lanes:
         """Lays (tokens, dim) out as (lanes, dim, time), with zeros where there is none."""
         filler = self.packing.segments.filler
         if filler is not None:
-            tokens = tokens.masked_fill(filler.to(tokens.device).unsqueeze(1), 0)
+            tokens = tokens.masked_fill(on_device(filler, tokens.device).unsqueeze(1), 0)
         cells = len(self.packing.segments.lengths) * self.grid.size
         laid = tokens.new_zeros(cells, tokens.shape[1]).index_copy(0, self.packing.index, tokens)
         return rearrange(laid, "(lanes time) dim -> lanes dim time", time=self.grid.time)

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from ablate.model.attention import Segments
 from ablate.model.masking import Grid
-from ablate.model.packing import on_device, spread
+from ablate.model.moving import on_device
+from ablate.model.packing import spread
 from ablate.model.positions import sine_cosine
 from ablate.model.predictor import (
     AbstractNarrow,
@@ -119,4 +120,4 @@ def attend_across(
     rows = rearrange(attended, "samples heads tokens dim -> (samples tokens) (heads dim)")
     if len(rows) == asked.total:
         return rows
-    return rows.index_select(0, on_device(asked.real.flatten().nonzero().squeeze(1), rows.device))
+    return rows.index_select(0, on_device(asked.rows, rows.device))

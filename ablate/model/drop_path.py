@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ablate.chance import Chance
 from ablate.model.attention import Segments
+from ablate.model.moving import on_device
 
 
 def kept_paths(
@@ -40,7 +41,7 @@ def kept_paths(
     rates = torch.linspace(0, rate, layers) if layers > 1 else torch.tensor([rate])
     kept = (drawn >= rates.view(layers, 1, 1)) / (1 - rates.view(layers, 1, 1))
     owner = torch.arange(samples).repeat_interleave(torch.tensor(segments.lengths))
-    return kept.to(device)[..., owner.to(device)].unsqueeze(-1)
+    return on_device(kept[..., owner].unsqueeze(-1), device)
 
 
 def check_drop_path(rate: float) -> None:

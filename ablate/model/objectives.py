@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ablate.model.masking import Mask
+from ablate.model.moving import on_device
 from ablate.model.packing import spread
 from ablate.model.question import Question
 from ablate.parts import AS_BEFORE
@@ -143,10 +144,10 @@ class InfoNCE(AbstractObjective):
         segments, place = question.targets.segments, question.targets.place
         one, other = (spread(F.normalize(part, dim=-1), segments) for part in (predicted, target))
         similar = (one @ other.transpose(1, 2)).flatten(0, 1) / self.temperature
-        real = segments.real.flatten().nonzero().squeeze(1).to(place.device)
+        real = on_device(segments.rows, place.device)
         similar = similar.index_select(0, real)  # of each target with all of its sample
         rank = (real % segments.real.shape[1]).unsqueeze(1)
-        others = torch.tensor(segments.lengths, device=place.device) - 1
+        others = on_device(torch.tensor(segments.lengths), place.device) - 1
         others = others.repeat_interleave(others + 1, output_size=segments.total).unsqueeze(1)
         table = torch.rand(
             (question.targets.patches, self.distractors),

@@ -12,6 +12,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ablate.model.attention import Segments
+from ablate.model.moving import on_device
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def pad(member: Tensor, device: torch.device | None = None, *, copies: int = 1) 
 
 def real_rows(packing: Packing, device: torch.device | None = None) -> Tensor:
     """Returns the rows of a padded packing that are no filler, int64."""
-    return on_device(packing.segments.real.flatten().nonzero().squeeze(1), device)
+    return on_device(packing.segments.rows, device)
 
 
 def spread(tokens: Tensor, segments: Segments) -> Tensor:
@@ -74,7 +75,7 @@ def spread(tokens: Tensor, segments: Segments) -> Tensor:
     samples, longest = segments.real.shape
     if segments.total == samples * longest:
         return tokens.view(samples, longest, -1)
-    rows = on_device(segments.real.flatten().nonzero().squeeze(1), tokens.device)
+    rows = on_device(segments.rows, tokens.device)
     cells = tokens.new_zeros(samples * longest, tokens.shape[1]).index_copy(0, rows, tokens)
     return cells.view(samples, longest, -1)
 
@@ -136,10 +137,3 @@ def _marked(
     here = nothing[: first.total] if here is None else here
     there = nothing[: second.total] if there is None else there
     return torch.cat([here, there])[order]
-
-
-def on_device(index: Tensor, device: torch.device | None) -> Tensor:
-    """Moves what was counted on the CPU, without waiting for the device."""
-    if device is None or device.type == "cpu":
-        return index
-    return index.pin_memory().to(device, non_blocking=True)

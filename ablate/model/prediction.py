@@ -6,6 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ablate.model.moving import on_device
 from ablate.model.objectives import AbstractObjective
 from ablate.model.packing import Packing
 from ablate.model.question import Question
@@ -96,6 +97,6 @@ class Prediction:
 
 def mean_of_segments(distance: Tensor, owner: Tensor, lengths: tuple[int, ...]) -> Tensor:
     """Averages (tokens,) over the tokens of each segment, then over segments."""
-    counts = torch.tensor(lengths, dtype=distance.dtype, device=distance.device)
+    counts = on_device(torch.tensor(lengths, dtype=distance.dtype), distance.device)
     sums = torch.zeros_like(counts).index_add(0, owner, distance)
     return (sums / counts).mean()

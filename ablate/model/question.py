@@ -13,7 +13,8 @@ from torch import Tensor
 from ablate.chance import Chance, generator
 from ablate.model.attention import Segments
 from ablate.model.masking import Mask
-from ablate.model.packing import Packing, on_device, pack, pad
+from ablate.model.moving import on_device
+from ablate.model.packing import Packing, pack, pad
 
 
 @dataclass(frozen=True, kw_only=True)

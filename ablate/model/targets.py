@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ablate.model.encoder import Encoded, Encoder
 from ablate.model.masking import Grid
+from ablate.model.moving import on_device
 from ablate.model.packing import Packing, rows_of
 from ablate.model.question import Question
 from ablate.model.showing import given, show
@@ -207,7 +208,7 @@ def standardise(tokens: Tensor) -> Tensor:
 
 def segment_means(tokens: Tensor, packing: Packing) -> Tensor:
     """Averages (tokens, dim) over the tokens of each sample, to (samples, dim)."""
-    lengths = torch.tensor(packing.segments.lengths, dtype=tokens.dtype, device=tokens.device)
+    lengths = on_device(torch.tensor(packing.segments.lengths, dtype=tokens.dtype), tokens.device)
     sums = tokens.new_zeros(len(lengths), tokens.shape[1]).index_add(0, packing.owner, tokens)
     return sums / lengths.unsqueeze(1)
 

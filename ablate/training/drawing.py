@@ -38,6 +38,10 @@ class Drawn:
     def clips(self) -> int:
         return len(self.valid)
 
+    def pinned(self) -> "Drawn":
+        """Lays the clips where a GPU fetches them by itself."""
+        return replace(self, batch=replace(self.batch, mels=self.batch.mels.pin_memory()))
+
     def parts(self, count: int) -> list["Drawn"]:
         """Cuts it into `count` runs of consecutive clips, as even as can be.
 

@@ -1,8 +1,9 @@
 """When a training is not worth going on with: its loss is no number, or it has collapsed."""
 
-from collections.abc import Sequence
 from typing import Literal
 
+from ablate.training.checkpoint import Checkpoints
+from ablate.training.drawing import Batches
 from ablate.training.health import Health
 from ablate.training.meter import CollapsedError, DivergedError
 from ablate.training.online import Online
@@ -13,10 +14,17 @@ NAMED = 3  # clips of a batch, where a line must do
 OnCollapse = Literal["warn", "stop"]
 
 
-def diverged(step: int, paths: Sequence[str], newest: int | None) -> DivergedError:
-    """Words a loss that is not finite at a step, by its clips and the last good checkpoint."""
+def check_finite(progress: Progress, batches: Batches, size: int, checkpoints: Checkpoints) -> None:
+    """Asks the device whether every loss of batches of `size` clips was a number.
+
+    Raises `DivergedError` where one was not; no other state is ever saved.
+    """
+    step = progress.window.not_finite(progress.cost.steps)
+    if step is None:
+        return
+    paths, newest = batches.paths(step - 1, size), checkpoints.newest
     more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-    return DivergedError(
+    raise DivergedError(
         f"the loss is not finite at step {step}; lower the rate, or look at its clips: "
         f"{', '.join(paths[:NAMED])}{more}; "
         + (f"last good checkpoint: step {newest}" if newest else "no checkpoint before it")
@@ -36,8 +44,14 @@ def check_collapse(
         rank, before = health.effective_rank, progress.start.effective_rank
         _tell("effective rank", f"{rank:.3g}", f"{before:.3g}", progress, on_collapse)
     if online is not None and online.fell(progress.course):
-        score, before = progress.course.last, progress.course.first
-        _tell("online score", f"{score:.1f}", f"{before:.1f}", progress, on_collapse)
+        course = progress.course
+        _tell("online score", f"{course.last:.1f}", f"{course.first:.1f}", progress, on_collapse)
+
+
+def has_collapsed(progress: Progress, health: Health, online: Online | None) -> bool:
+    """Whether either says so of a training that has ended."""
+    fell = online is not None and online.fell(progress.course)
+    return fell or health.collapsed(progress.start)
 
 
 def _tell(what: str, now: str, before: str, progress: Progress, on_collapse: OnCollapse) -> None:

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,16 +14,18 @@ from ablate.chance import Chance, generator
 from ablate.model.batching import Batching, truncate
 from ablate.model.jepa import JEPA
 from ablate.model.masking import AbstractMasker, Grid
+from ablate.model.moving import on_device
 from ablate.model.objectives import AbstractObjective
 from ablate.model.packing import pack
 from ablate.model.patchify import AbstractPatchifier
 from ablate.model.prediction import Prediction
 from ablate.model.regularisers import AbstractRegulariser
+from ablate.training.ahead import Draw, drawing
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.drawing import Batches, Drawn
 from ablate.training.health import Health, PositionGuess
-from ablate.training.judging import OnCollapse, check_collapse, diverged
+from ablate.training.judging import OnCollapse, check_collapse, check_finite, has_collapsed
 from ablate.training.meter import Cost, Counts, Log
 from ablate.training.online import Course, Online, Standing
 from ablate.training.optimizer import Budget, Optimizer, ScheduledAdamW
@@ -72,6 +75,7 @@ class Trainer:
     stop: Stop
     until: int | None = None  # a step to pause at
     online: Online | None = None  # of the first rank
+    ahead: bool = False  # whether the next step is drawn while one is taken
 
     def train(
         self,
@@ -93,20 +97,20 @@ class Trainer:
             raise PausedError(f"paused at step {self.until}")
         if saved is None and self.online is not None:
             on_log(None, self._look(self.online, progress))
-        for step in range(progress.cost.steps, self.budget.steps):
-            drawn = self.draw(step)
-            self.step(progress, drawn)
-            if self._tell(progress, on_log):
-                on_mask(progress.cost.steps, drawn)
-            self._save(progress)
+        with self.drawing() as draw:
+            for step in range(progress.cost.steps, self.budget.steps):
+                drawn = draw(step)
+                self.step(progress, drawn)
+                if self._tell(progress, on_log):
+                    on_mask(progress.cost.steps, drawn)
+                self._save(progress)
         assert progress.log is not None
-        fell = self.online is not None and self.online.fell(progress.course)
         return Outcome(
             start=progress.start,
             last=progress.log,
             cost=progress.cost,
             course=progress.course,
-            collapsed=fell or self.health().collapsed(progress.start),
+            collapsed=has_collapsed(progress, self.health(), self.online),
             warnings=progress.warnings,
         )
 
@@ -144,6 +148,15 @@ class Trainer:
             content=self._content(batch, valid),
         )
         return Drawn(batch, valid, truncate(mask, self.batching, chance), Chance(self.seed, step))
+
+    def drawing(self) -> AbstractContextManager[Draw]:
+        """Gives what draws step after step, ahead where that is asked for and can be.
+
+        What a masker is shown of the model's own features cannot be drawn ahead.
+        """
+        early = self.ahead and self.masker.promises.needs != "features"
+        pinned = self.device.type == "cuda"
+        return drawing(self.draw, self.budget.steps, early=early, pinned=pinned)
 
     def step(self, progress: Progress, drawn: Drawn) -> None:
         """Takes the next step on this rank's part of a global batch, with all other ranks."""
@@ -244,11 +257,7 @@ class Trainer:
         return standing
 
     def _check_finite(self, progress: Progress) -> None:
-        """Asks the device whether every loss was a number; no other state is ever saved."""
-        step = progress.window.not_finite(progress.cost.steps)
-        if step is not None:
-            paths = self.loader.paths(step - 1, self.budget.batch)
-            raise diverged(step, paths, self.checkpoints.newest)
+        check_finite(progress, self.loader, self.budget.batch, self.checkpoints)
 
     def _save(self, progress: Progress) -> None:
         """Saves where it is time to, or where some rank was told to stop."""
@@ -282,7 +291,7 @@ class Trainer:
         return shown
 
     def _cut(self, batch: Batch) -> Tensor:
-        return self.patchifier.cut(batch.mels.to(self.device))
+        return self.patchifier.cut(on_device(batch.mels, self.device))
 
     def _autocast(self) -> torch.autocast:
         enabled = self.optimizer.precision == "bf16"

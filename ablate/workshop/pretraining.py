@@ -157,6 +157,7 @@ def trainer_of(
         ranks=ranks,
         checkpoints=checkpoints,
         stop=stop,
+        ahead=device.type == "cuda",  # a CPU that draws is one that does not learn
     )
 
 

@@ -4,6 +4,7 @@ A machine that is busy slows all alike, and medians are over rounds. On a CPU th
 the process, which nobody else uses; on a GPU it is that of the clock, the device being waited for.
 """
 
+import contextlib
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from ablate.chance import generator
 from ablate.model.predictor import Joint
 from ablate.model.vit import ViT
 from ablate.parts import PartError, build
+from ablate.training.ahead import Draw
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.meter import Cost
@@ -79,21 +81,22 @@ def time_steps(
     refused: list[dict[str, Any]] = []
     runners: list[Runner] = []
     beside: Runner | None = None
-    for variant in variants:
-        emit({"event": "progress", "label": variant["name"], "done": len(runners), "total": 0})
-        try:
-            trial = build(variant["settings"], expect=Trial)
-        except PartError as error:
-            refused.append({"name": variant["name"], "beside": None, "refused": str(error)})
-            continue
-        runner = _variant(variant["name"], trial, device, clock)
-        runners.append(runner)
-        beside = beside or _plain(trial, runner, device)
-    if beside is not None:
-        runners.append(beside)
-    precisions = sorted({runner.precision for runner in runners})
-    ceilings = [_ceiling(precision, device) for precision in precisions]
-    _take_turns([*runners, *ceilings], seconds, clock, emit)
+    with contextlib.ExitStack() as stack:
+        for variant in variants:
+            emit({"event": "progress", "label": variant["name"], "done": len(runners), "total": 0})
+            try:
+                trial = build(variant["settings"], expect=Trial)
+            except PartError as error:
+                refused.append({"name": variant["name"], "beside": None, "refused": str(error)})
+                continue
+            runner = _variant(variant["name"], trial, device, clock, stack)
+            runners.append(runner)
+            beside = beside or _plain(trial, runner, device)
+        if beside is not None:
+            runners.append(beside)
+        precisions = sorted({runner.precision for runner in runners})
+        ceilings = [_ceiling(precision, device) for precision in precisions]
+        _take_turns([*runners, *ceilings], seconds, clock, emit)
     best = {runner.precision: _flops(runner) for runner in ceilings}
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
@@ -105,12 +108,19 @@ def time_steps(
     }
 
 
-def _variant(name: str, trial: Trial, device: torch.device, clock: Callable[[], float]) -> Runner:
+def _variant(
+    name: str,
+    trial: Trial,
+    device: torch.device,
+    clock: Callable[[], float],
+    stack: contextlib.ExitStack,
+) -> Runner:
     before = _memory(device)
     nowhere = Checkpoints(Path("nowhere"))
     trainer = trainer_of(trial, Noise(trial), device, Ranks(), nowhere, Stop())
     progress = trainer.begin()
-    turn = partial(_take_step, trainer, progress)
+    draw = stack.enter_context(trainer.drawing())
+    turn = partial(_take_step, trainer, progress, draw)
     turn()
     started = clock()
     trainer.health()
@@ -120,8 +130,8 @@ def _variant(name: str, trial: Trial, device: torch.device, clock: Callable[[], 
     return Runner(name, precision, turn, used, _peak(device, before), between)
 
 
-def _take_step(trainer: Trainer, progress: Progress) -> None:
-    trainer.step(progress, trainer.draw(progress.cost.steps))
+def _take_step(trainer: Trainer, progress: Progress, draw: Draw) -> None:
+    trainer.step(progress, draw(progress.cost.steps))
 
 
 def _used(cost: Cost) -> dict[str, float]:
