@@ -99,7 +99,7 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
 def _unvalidated(study: Study, data: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Words what lacks validation clips: trainings are looked at, and variants lead, by them."""
     judged = [bool(task.get("valid")) for one in data for task in one["tasks"].values()]
-    if study.evaluate is not None and not any(judged):
+    if study.evaluate is not None and data and not any(judged):
         problem = "`evaluate` asks about validation clips, and no task has any"
         yield f"{study.tree.children['evaluate'].place}: {problem}; give one some, or leave it out"
     lacking = [name for one in data for name, task in one["tasks"].items() if not task.get("valid")]

@@ -41,19 +41,22 @@ def main() -> None:
         "overrides", nargs="*", default=[], metavar="a.b=c", help="settings to replace, if any"
     )
     parser.add_argument("--workers", type=int, help="default: one a GPU, or one a CPU core")
+    parser.add_argument("--ranks", type=int, default=1, help="processes that share a trial: 1")
     parser.add_argument("--retry-failed", action="store_true", help="run failed trials again")
     parser.add_argument("--slurm", metavar="NAME", help="the cluster of slurm/NAME.yaml")
     parser.add_argument("--watch", action="store_true", help="with --slurm: follow the jobs")
     parser.add_argument("--dry-run", action="store_true", help="with --slurm: show the jobs")
     parser.add_argument("--sweep-only", action="store_true", help="only take points")
     asked = parser.parse_intermixed_args()
-    if asked.workers is not None and asked.workers < 1:
-        parser.error(f"--workers must be at least 1; got {asked.workers}")
+    for name, count in (("workers", asked.workers), ("ranks", asked.ranks)):
+        if count is not None and count < 1:
+            parser.error(f"--{name} must be at least 1; got {count}")
     listen_for_endings()
     code = run(
         asked.file,
         asked.overrides,
         workers=asked.workers,
+        ranks=asked.ranks,
         retry_failed=asked.retry_failed,
         where=Asked(asked.slurm, asked.watch, asked.dry_run, asked.sweep_only),
     )
@@ -65,17 +68,21 @@ def run(
     overrides: Sequence[str] = (),
     *,
     workers: int | None = None,
+    ranks: int = 1,
     retry_failed: bool = False,
     where: Asked = HERE,
     command: Sequence[str] = COMMAND,
 ) -> int:
-    """Runs a study from its file to its report; returns the exit code."""
+    """Runs a study from its file to its report; returns the exit code.
+
+    So many `ranks` train one trial together, each a process with a GPU of its own.
+    """
     console, folders = terminal(), ledger.folders()
 
     def act() -> int:
         study = config.load(file, overrides)
         site = cluster(study, where, folders)
-        with Pool(folders.cache, size=workers, command=command) as pool:
+        with Pool(folders.cache, size=workers, ranks=ranks, command=command) as pool:
             planned = prepare(study, pool, console)
             if site is not None and not swept(planned, site, where, folders, console):
                 return DONE

@@ -54,6 +54,7 @@ def main() -> int:
     )
     parser.add_argument("--device", default="cpu", help="where to train: cpu, cuda:0")
     parser.add_argument("--ranks", type=int, default=1, help="processes to train with, here: 1")
+    parser.add_argument("--until", type=int, help="a step to pause at, and to be scored")
     parser.add_argument("--held", action="store_true", help="whoever starts this holds the run")
     cache = os.environ.get("ABLATE_CACHE", "cache")
     parser.add_argument("--cache", type=Path, default=Path(cache), help="decoded clips")
@@ -87,21 +88,21 @@ def run_folder(arguments: argparse.Namespace, stop: Stop) -> int:
     ranks = Ranks.join(device)
     try:
         if ranks.rank:
-            lend_a_hand(folder, device, cache, stop, ranks)
+            lend_a_hand(folder, device, cache, stop, ranks, arguments.until)
             return 0
         probes = read_json(arguments.probes) if arguments.probes else {}
         with nullcontext(enter_result=True) if arguments.held else held(folder) as mine:
             if not mine:
                 sys.stderr.write(f"{folder} is run by another process; nothing was done\n")
                 return 1
-            asked = arguments.evaluate
-            ended = run(folder, probes, device, cache, _show, stop, ranks, evaluate=asked)
+            until, evaluate = arguments.until, arguments.evaluate
+            ended = run(folder, probes, device, cache, _show, stop, ranks, until, evaluate)
     except StoppedError:  # the first rank says so
         return 1
     finally:
         ranks.leave()
     sys.stdout.write(json.dumps(ended) + "\n")
-    return 0 if ended["state"] == "done" else 1
+    return 0 if ended["state"] in ("done", "paused") else 1
 
 
 def _show(event: dict[str, Any]) -> None:

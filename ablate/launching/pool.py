@@ -6,7 +6,6 @@ dies takes its trial with it and nothing else.
 
 import collections
 import contextlib
-import os
 import queue
 import threading
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 from ablate.launching import ledger
+from ablate.launching.devices import shared_out
 from ablate.launching.worker import COMMAND, GRACE_SECONDS, Event, Worker, WorkerDiedError
 
 POLL_SECONDS = 0.2
@@ -60,10 +60,16 @@ class Pool:
     """Workers for as long as the `with` lasts."""
 
     def __init__(
-        self, cache: Path, *, size: int | None = None, command: Sequence[str] = COMMAND
+        self,
+        cache: Path,
+        *,
+        size: int | None = None,
+        ranks: int = 1,
+        command: Sequence[str] = COMMAND,
     ) -> None:
         self._cache = cache
         self._size = size
+        self._ranks = ranks  # processes that train one trial, each with a GPU or core of its own
         self._command = command
         self._workers: dict[int, Worker] = {}
         self._devices: list[str] = []  # one a worker
@@ -151,8 +157,7 @@ class Pool:
     def _find_devices(self) -> list[str]:
         if not self._devices:
             gpus = int(self._worker(0).ready().get("gpus", 0))
-            count = self._size or gpus or _cores()
-            self._devices = [f"cuda:{i % gpus}" if gpus else "cpu" for i in range(count)]
+            self._devices = shared_out(gpus, self._size, self._ranks)
         return self._devices
 
     def _hear(self, watch: Watch, outcomes: list[Outcome], serving: Sequence[Future[None]]) -> None:
@@ -193,7 +198,7 @@ class Pool:
             return Outcome(job, "done")
         worker = self._worker(index)
         worker.ready()
-        here = {"device": self._devices[index], "cache": str(self._cache)}
+        here = {"device": self._devices[index], "cache": str(self._cache), "ranks": self._ranks}
         asked = {"probes": job.probes, "until": job.until, "evaluate": job.evaluate}
         request = {"do": "run", "folder": str(job.folder), **here, **asked}
         started = time.monotonic()
@@ -279,9 +284,3 @@ def _outcome(job: Job, answer: Event, seconds: float) -> Outcome:
         probed=tuple(answer.get("probed", ())),
         seconds=seconds,
     )
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

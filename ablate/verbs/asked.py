@@ -11,6 +11,7 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings to replace.", metavar="[a.b=c]...")
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Default: one a GPU, or one a CPU core.")]
+Ranks = Annotated[int, typer.Option(min=1, help="Processes that share a trial, a GPU each.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0: any that is free.")]
 StudyName = Annotated[str, typer.Argument(help="A study's name, or its file.", metavar="STUDY")]
 Compared = Annotated[

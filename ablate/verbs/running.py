@@ -8,6 +8,7 @@ import typer
 from ablate.verbs.asked import (
     Json,
     Overrides,
+    Ranks,
     StudyFile,
     StudyName,
     Workers,
@@ -22,6 +23,7 @@ def run(
     file: StudyFile,
     overrides: Overrides = None,
     workers: Workers = None,
+    ranks: Ranks = 1,
     retry_failed: Annotated[bool, typer.Option(help="Run failed trials again.")] = False,
     slurm: Annotated[str | None, typer.Option(help="The cluster of slurm/NAME.yaml.")] = None,
     watch: Annotated[bool, typer.Option(help="With --slurm: follow the jobs.")] = False,
@@ -34,7 +36,9 @@ def run(
     study.listen_for_endings()
     where = Asked(slurm, watch, dry_run)
     given = overrides or []
-    code = study.run(file, given, workers=workers, retry_failed=retry_failed, where=where)
+    code = study.run(
+        file, given, workers=workers, ranks=ranks, retry_failed=retry_failed, where=where
+    )
     raise typer.Exit(code)
 
 

@@ -90,10 +90,16 @@ def _reporter(record: Record, state: RunState, steps: int, emit: Emit) -> OnLog:
 
 
 def assist(
-    folder: Path, trial: Trial, sound: Sound, device: torch.device, ranks: Ranks, stop: Stop
+    folder: Path,
+    trial: Trial,
+    sound: Sound,
+    device: torch.device,
+    ranks: Ranks,
+    stop: Stop,
+    until: int | None = None,
 ) -> None:
     """Trains along as another of the ranks, from the checkpoint that the first one reads."""
-    trainer, saved, _ = _trainer(folder, trial, sound, device, ranks, stop)
+    trainer, saved, _ = _trainer(folder, trial, sound, device, ranks, stop, until)
     trainer.train(saved)
 
 

@@ -32,7 +32,10 @@ def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
             )
         case "run":
             from ablate.workshop.running import run
+            from ablate.workshop.together import is_shared, run_together
 
+            if is_shared(request):
+                return run_together(request, emit, stop)
             folder, device = Path(request["folder"]), torch.device(request["device"])
             until, evaluate = request.get("until"), request.get("evaluate")
             probes = request["probes"]

@@ -5,6 +5,7 @@ The process that runs it is the only writer of `run.json` and of all that traini
 
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ablate.parts import build
 from ablate.training.distributed import RankLostError, Ranks
 from ablate.training.heart import Heart
 from ablate.training.meter import CollapsedError, DivergedError
-from ablate.training.stopping import Stop, StoppedError
+from ablate.training.stopping import PausedError, Stop, StoppedError
 from ablate.workshop.online import online
 from ablate.workshop.planning import build_probes
 from ablate.workshop.pretraining import assist, train
@@ -117,15 +118,23 @@ def _kept(folder: Path, state: RunState, ended: Ended) -> Ended:
     return "done" if state.was_done or (folder / ENCODER).exists() else ended
 
 
-def lend_a_hand(folder: Path, device: torch.device, cache: Path, stop: Stop, ranks: Ranks) -> None:
+def lend_a_hand(
+    folder: Path,
+    device: torch.device,
+    cache: Path,
+    stop: Stop,
+    ranks: Ranks,
+    until: int | None = None,
+) -> None:
     """Does another rank's part of the training in a run folder, and writes nothing.
 
-    Raises whatever its trial raises; `StoppedError` where the ranks were told to stop.
+    With `until`, to that step and no further. Raises whatever its trial raises; `StoppedError`
+    where the ranks were told to stop.
     """
     subject, sound = _open(folder, read_json(folder / "config.json"), cache)
     if isinstance(subject, Trial) and not (folder / ENCODER).exists():
-        with stop.between_steps():
-            assist(folder, subject, sound, device, ranks, stop)
+        with stop.between_steps(), suppress(PausedError):
+            assist(folder, subject, sound, device, ranks, stop, until)
 
 
 def _open(folder: Path, config: Mapping[str, Any], cache: Path) -> tuple[Subject, Sound]:

@@ -20,10 +20,12 @@ from ablate.parts import build, identity
 from ablate.training.optimizer import Budget
 from ablate.training.stopping import Stop
 from ablate.workshop.planning import plan
+from ablate.workshop.requests import answer
 from ablate.workshop.running import run
 from ablate.workshop.subjects import Trial
 
 CPU = torch.device("cpu")
+PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
 BOUND = 150.0  # seconds, in which all ranks have ended when one has
 WIRED = '''\
 """A stranger's blocks; one rank's process is signalled by them as `WIRE` says, and goes on."""
@@ -103,8 +105,11 @@ def assert_alike(first, second):
             value[keys] = other[name][keys] = 0
         assert torch.allclose(value, other[name], rtol=0, atol=1e-5), name
     lines = [(folder / "metrics.jsonl").read_text().splitlines() for folder in (first, second)]
-    for here, there in zip(*(map(json.loads, read) for read in lines), strict=True):
-        del here["tokens_per_second"], there["tokens_per_second"]
+    reports = [[json.loads(line) for line in read if "loss" in line] for read in lines]
+    for here, there in zip(*reports, strict=True):
+        for line in (here, there):
+            for name in ("tokens_per_second", "online_score", "online_scores"):
+                line.pop(name, None)
         assert here == pytest.approx(there, rel=1e-4)
     cost, same = state_of(first)["cost"], state_of(second)["cost"]
     for name in ("steps", "clips", "masks", "context_tokens", "target_tokens", "flops"):
@@ -140,6 +145,26 @@ def test_two_ranks_train_what_one_process_does(new_run, cache):
     assert_alike(whole, shared)
     assert state_of(shared)["ranks"] == 2
     assert len(list((shared / "attempts").iterdir())) == 1
+
+
+def test_a_worker_has_ranks_train_a_trial_and_trains_nothing_twice(new_run, cache):
+    whole, shared, events = alone(new_run("whole"), cache), new_run("shared"), []
+    evaluate = {"every": 10, "clips": 2, "probe": "knn", "pooling": "mean"}
+    request = {"do": "run", "probes": PROBES, "device": "cpu", "cache": str(cache), "ranks": 2}
+    request |= {"folder": str(shared), "evaluate": evaluate}
+    paused = answer({**request, "until": 20}, events.append, Stop())
+    assert paused == {"state": "paused", "reason": "paused at step 20"}
+    ended = answer(request, events.append, Stop())
+    assert (ended["state"], ended["trained"]) == ("done", True)
+    assert state_of(shared)["ranks"] == 2
+    labels = {event["label"] for event in events}
+    assert any(label.startswith("train, online score") for label in labels)
+    assert_alike(whole, shared)
+    assert answer(request, events.append, Stop()) == {
+        "state": "done",
+        "trained": False,
+        "probed": [],
+    }
 
 
 def test_ranks_stop_and_end_together_and_one_process_goes_on_from_there(new_run, cache):

@@ -125,7 +125,7 @@ def traces(folder):
     """Everything that must not tell an interrupted run from one that was not."""
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for line in metrics:
-        del line["tokens_per_second"]
+        line.pop("tokens_per_second", None)
     board = EventAccumulator(str(folder / "tb")).Reload()
     drawn = [tag for tag in ("train/loss", "online/score") if tag in board.Tags()["scalars"]]
     curves = {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in drawn}
