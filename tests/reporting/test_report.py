@@ -1,6 +1,7 @@
 """From run folders to a page: complete, honest, self-contained, the same bytes every time."""
 
 import io
+import json
 import math
 import re
 import shutil
