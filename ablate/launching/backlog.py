@@ -70,7 +70,10 @@ def find(
 ) -> Backlog:
     """Sorts the wanted runs by what their folders hold. `probes` have every default written out."""
     backlog = Backlog()
-    for run in {run.fingerprint: run for run in wanted}.values():
+    firsts: dict[str, Run] = {}  # a run that several variants share is called by the first
+    for run in wanted:
+        firsts.setdefault(run.fingerprint, run)
+    for run in firsts.values():
         folder = runs / run.fingerprint
         entry = ledger.entry(folder)
         if entry.state == "failed" and not retry_failed:
