@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+CODE = "*.py"  # sound, studies and reports that lie in a checkout are none
 
 
 def revision() -> str | None:
@@ -13,8 +14,8 @@ def revision() -> str | None:
 
 
 def is_changed() -> bool:
-    """Tells whether the checkout holds what is not committed."""
-    return bool(_git("status", "--porcelain")) if _is_checkout() else False
+    """Tells whether the checkout holds code that is not committed."""
+    return bool(_git("status", "--porcelain", "--", CODE)) if _is_checkout() else False
 
 
 def changes() -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import soundfile
 
 from ablate.audio.annotations import classes_in, kind_of
+from ablate.audio.sources import reason_of
 
 MOST_LABELS = 20
 MOST_FILES = 10
@@ -61,7 +62,5 @@ def _unreadable(file: Path) -> str:
     try:
         with soundfile.SoundFile(file) as sound:
             return "" if sound.frames else "holds no samples"
-    except soundfile.LibsndfileError as error:
-        return str(error.error_string)
-    except OSError as error:
-        return str(error.strerror or error)
+    except (soundfile.SoundFileError, OSError) as error:
+        return reason_of(error)

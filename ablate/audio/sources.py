@@ -183,7 +183,7 @@ def decode(file: Path | BinaryIO, path: str) -> tuple[npt.NDArray[np.float32], i
             samples = sound.read(dtype="float32", always_2d=True)
             expected, sample_rate = sound.frames, int(sound.samplerate)
     except (soundfile.SoundFileError, OSError) as error:
-        raise BadAudioError((path, f"cannot be decoded ({error})")) from error
+        raise BadAudioError((path, f"cannot be decoded ({reason_of(error)})")) from error
     if len(samples) == 0:
         raise BadAudioError((path, "holds no samples"))
     if len(samples) < expected:
@@ -191,6 +191,13 @@ def decode(file: Path | BinaryIO, path: str) -> tuple[npt.NDArray[np.float32], i
     if not np.isfinite(samples).all():
         raise BadAudioError((path, "holds samples that are not finite numbers"))
     return samples.mean(axis=1, dtype=np.float32), sample_rate
+
+
+def reason_of(error: Exception) -> str:
+    """Says what is wrong without where the file lies, which a report has no need to tell."""
+    if isinstance(error, soundfile.LibsndfileError):
+        return str(error.error_string)
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _digest() -> hashlib.blake2b:

@@ -44,7 +44,7 @@ def stage(
             bars.update(bar, description=words, completed=done, total=total or None)
             quarter = QUARTERS * done // total if total else 0
             if quarter > said and not console.is_terminal:
-                say(console, f"{title}: {done} of {total} {event.get('label', '')}")
+                say(console, f"{title}: {done} of {total} {event.get('label', '')}".rstrip())
             said = max(said, quarter)
 
         yield heard
