@@ -7,29 +7,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ablate import (
-    budget_section,
-    design_section,
-    evaluate_section,
-    factors_section,
-    limits_section,
-    seeds_section,
-    sweep_section,
-)
-from ablate.confirm_section import Confirm, check_confirm
-from ablate.design_section import Design
-from ablate.evaluate_section import Evaluate
-from ablate.limits_section import Limits
-from ablate.seeds_section import Growth
+from ablate.sections.budget import check_match_budget
+from ablate.sections.confirm import Confirm, check_confirm
+from ablate.sections.design import KEYS as DESIGN_KEYS
+from ablate.sections.design import Design, check_design
+from ablate.sections.evaluate import Evaluate, check_evaluate
+from ablate.sections.factors import check_factors
+from ablate.sections.limits import Limits, check_limits
+from ablate.sections.seeds import Growth, check_seeds
+from ablate.sections.sweep import Sweep, check_sweep
 from ablate.suggestion import did_you_mean
-from ablate.sweep_section import Sweep
 from ablate.text import Node
 
 KEYS = (
     "study",
     "baseline",
     "factors",
-    *design_section.KEYS,
+    *DESIGN_KEYS,
     "match_budget",
     "sweep",
     "seeds",
@@ -120,8 +114,8 @@ def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str
         if key not in KEYS:
             problems.append(f"{child.place}: unknown key `{key}`{did_you_mean(key, KEYS)}")
     probes = _probes(text, problems)
-    factors = dict(factors_section.check(text, SETTINGS, probes, problems))
-    seeds, growth = seeds_section.check(text, problems)
+    factors = dict(check_factors(text, SETTINGS, probes, problems))
+    seeds, growth = check_seeds(text, problems)
     sweep = _sweep(text, factors, seeds, problems)
     usual = Node(DEFAULT_SCORE, f"{text.place}: no `score` is written")
     score_of = partial(_score, probes=probes, problems=problems)
@@ -135,12 +129,12 @@ def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str
         seeds=seeds,
         probes=probes,
         score=score,
-        evaluate=evaluate_section.check(text, score, score_of, problems),
+        evaluate=check_evaluate(text, score, score_of, problems),
         report=_report(text, problems),
         tree=text,
-        design=design_section.check(text, factors, problems),
+        design=check_design(text, factors, problems),
         limits=_limits(text, problems),
-        match_budget=budget_section.check(text, factors, problems),
+        match_budget=check_match_budget(text, factors, problems),
         growth=growth,
         sweep=sweep,
         confirm=check_confirm(text, (*seeds, *(sweep.seeds if sweep else ())), problems),
@@ -183,7 +177,7 @@ def _sweep(
     node = text.children.get("sweep")
     if node is None:
         return None
-    sweep = sweep_section.check(node, factors, seeds, problems)
+    sweep = check_sweep(node, factors, seeds, problems)
     for space in (sweep.space, *sweep.only.values()):
         for key, dimension in space.items():
             if key.split(".")[0] not in SETTINGS:
@@ -217,7 +211,7 @@ def _limits(text: Node, problems: list[str]) -> Limits:
     if "limits" in text.children and "sweep" in text.children:
         problem = "`limits` does not count a sweep's points; use `sweep.trials` and `sweep.minutes`"
         problems.append(f"{text.children['limits'].place}: {problem}")
-    return limits_section.check(text, problems)
+    return check_limits(text, problems)
 
 
 def _score(node: Node, probes: dict[str, Any], problems: list[str]) -> str:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ablate import config, forecast, rehearsal, rounds
+from ablate import config
+from ablate.conducting import forecast, rehearsal, rounds
+from ablate.conducting.prepared import Planned, prepare, say_sweep, swept, tuned
 from ablate.designing import trials as design
 from ablate.files import write_json
 from ablate.launching import ledger, overview
@@ -24,7 +26,6 @@ from ablate.launching.slurm import Cluster
 from ablate.launching.watch import say, stage, terminal
 from ablate.launching.where import HERE, Asked, cluster, hand_over
 from ablate.launching.worker import COMMAND
-from ablate.prepared import Planned, prepare, say_sweep, swept, tuned
 from ablate.schema import StudyError
 from ablate.text import worded
 
@@ -206,7 +207,7 @@ def _hand_over(
 def _draw_gallery(planned: Planned, pool: Pool, folders: ledger.Folders, console: Console) -> None:
     """Has a worker draw each masker on each patchifier, unless the pictures are there."""
     folder = folders.reports / planned.study.name / "gallery"
-    firsts: dict[tuple[str, str], design.Trial] = {}
+    firsts: dict[tuple[str, str], design.PlannedTrial] = {}
     for trial in planned.trials:
         labels = (
             design.label_within(trial.levels, "masker"),

@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
-from ablate.budget_section import WAYS
-from ablate.design_section import DESIGNS
 from ablate.launching.errands import Ask, errand
 from ablate.launching.worker import COMMAND
 from ablate.schema import KEYS, SETTINGS
+from ablate.sections.budget import WAYS
+from ablate.sections.design import DESIGNS
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

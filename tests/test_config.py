@@ -9,8 +9,8 @@ import pytest
 
 from ablate import shipped
 from ablate.config import load
-from ablate.evaluate_section import Evaluate
 from ablate.schema import DEFAULT_PROBES, Study, StudyError
+from ablate.sections.evaluate import Evaluate
 
 STUDY = """\
 study: masking

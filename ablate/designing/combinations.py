@@ -7,9 +7,9 @@ without settings in its place: the width of a projector that is switched off.
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
-from ablate.design_section import BASELINE, Condition, Design
 from ablate.designing.factors import Factor, Level
 from ablate.schema import StudyError
+from ablate.sections.design import BASELINE, Condition, Design
 
 Levels = dict[str, str]  # factor -> label
 

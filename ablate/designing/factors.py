@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ablate.design_section import BASELINE
-from ablate.factors_section import PROBE
 from ablate.schema import Study, StudyError
+from ablate.sections.design import BASELINE
+from ablate.sections.factors import PROBE
 from ablate.text import Node
 
 AND = " + "  # between the names, and between the labels, of factors that move together

@@ -9,15 +9,17 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ablate.design_section import BASELINE
 from ablate.designing.factors import Factor
-from ablate.designing.trials import Trial
+from ablate.designing.trials import PlannedTrial
 from ablate.schema import StudyError
+from ablate.sections.design import BASELINE
 
 Held = tuple[tuple[str, str], ...]  # the levels of all factors but one
 
 
-def settle(varied: Iterable[Factor], trials: list[Trial]) -> tuple[list[Factor], list[Trial]]:
+def settle(
+    varied: Iterable[Factor], trials: list[PlannedTrial]
+) -> tuple[list[Factor], list[PlannedTrial]]:
     """Merges an added baseline level with the level that turns out to be the same.
 
     Raises `StudyError` where the study itself holds two levels that are the same everywhere.
@@ -44,13 +46,13 @@ def settle(varied: Iterable[Factor], trials: list[Trial]) -> tuple[list[Factor],
     return settled, trials
 
 
-def merge(varied: Iterable[Factor], trials: list[Trial]) -> list[Trial]:
+def merge(varied: Iterable[Factor], trials: list[PlannedTrial]) -> list[PlannedTrial]:
     """Takes a factor out of the trials that are the same whatever its level."""
     for factor in varied:
-        groups: dict[tuple[Held, int], list[Trial]] = {}
+        groups: dict[tuple[Held, int], list[PlannedTrial]] = {}
         for trial in trials:
             groups.setdefault((_held(trial, factor.name), trial.seed), []).append(trial)
-        kept: dict[int, Trial] = {}
+        kept: dict[int, PlannedTrial] = {}
         for (held, _), group in groups.items():
             having = [trial for trial in group if factor.name in trial.levels]
             if len(having) < 2 or len({trial.asks for trial in group}) > 1:
@@ -62,10 +64,10 @@ def merge(varied: Iterable[Factor], trials: list[Trial]) -> list[Trial]:
     return trials
 
 
-def merged(varied: Sequence[Factor], trials: Sequence[Trial]) -> list[dict[str, Any]]:
+def merged(varied: Sequence[Factor], trials: Sequence[PlannedTrial]) -> list[dict[str, Any]]:
     """Says which factors mean nothing where, and how many combinations that saves, per seed."""
     firsts = [trial for trial in trials if trial.seed == trials[0].seed]
-    groups: dict[tuple[str, ...], list[Trial]] = {}
+    groups: dict[tuple[str, ...], list[PlannedTrial]] = {}
     for trial in firsts:
         absent = tuple(factor.name for factor in varied if factor.name not in trial.levels)
         if trial.stands_for > 1:
@@ -81,7 +83,7 @@ def merged(varied: Sequence[Factor], trials: Sequence[Trial]) -> list[dict[str, 
     ]
 
 
-def duplicates(trials: Iterable[Trial]) -> list[list[str]]:
+def duplicates(trials: Iterable[PlannedTrial]) -> list[list[str]]:
     """Lists the variants that are left with one fingerprint: each is trained once for all."""
     found: dict[str, list[str]] = {}
     for trial in trials:
@@ -101,7 +103,7 @@ def words(found: Mapping[str, Any]) -> str:
     )
 
 
-def _shared(group: Sequence[Trial], trials: Sequence[Trial]) -> dict[str, str]:
+def _shared(group: Sequence[PlannedTrial], trials: Sequence[PlannedTrial]) -> dict[str, str]:
     """Returns the levels that all of a group have, and not all trials."""
     shared = set.intersection(*(set(trial.levels.items()) for trial in group))
     everywhere = set.intersection(*(set(trial.levels.items()) for trial in trials))
@@ -112,7 +114,7 @@ def _shared(group: Sequence[Trial], trials: Sequence[Trial]) -> dict[str, str]:
     }
 
 
-def _same(trials: Iterable[Trial], name: str, one: str, other: str) -> bool:
+def _same(trials: Iterable[PlannedTrial], name: str, one: str, other: str) -> bool:
     """Tells whether two levels lead to the same fingerprints wherever both are."""
     of: dict[str, dict[tuple[Held, int], tuple[str, str | None]]] = {one: {}, other: {}}
     for trial in trials:
@@ -123,7 +125,7 @@ def _same(trials: Iterable[Trial], name: str, one: str, other: str) -> bool:
     return bool(both) and all(of[one][key] == of[other][key] for key in both)
 
 
-def _renamed(trials: list[Trial], name: str, one: str, other: str) -> list[Trial]:
+def _renamed(trials: list[PlannedTrial], name: str, one: str, other: str) -> list[PlannedTrial]:
     there = {(_held(t, name), t.seed) for t in trials if t.levels.get(name) == other}
     kept = []
     for trial in trials:
@@ -134,5 +136,5 @@ def _renamed(trials: list[Trial], name: str, one: str, other: str) -> list[Trial
     return kept
 
 
-def _held(trial: Trial, name: str) -> Held:
+def _held(trial: PlannedTrial, name: str) -> Held:
     return tuple(pair for pair in trial.levels.items() if pair[0] != name)

@@ -7,12 +7,15 @@ from typing import Any
 from ablate import confounds
 from ablate.designing import merging
 from ablate.designing.factors import Factor
-from ablate.designing.trials import Trial
+from ablate.designing.trials import PlannedTrial
 from ablate.schema import Study
 
 
 def summary(
-    study: Study, varied: Iterable[Factor], trials: Iterable[Trial], answer: Mapping[str, Any]
+    study: Study,
+    varied: Iterable[Factor],
+    trials: Iterable[PlannedTrial],
+    answer: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Writes a plan down."""
     varied, trials = list(varied), list(trials)
@@ -64,7 +67,7 @@ def _view(score: str) -> dict[str, str]:
     return {"probe": probe, "pooling": pooling}
 
 
-def _warnings(trials: Iterable[Trial]) -> list[str]:
+def _warnings(trials: Iterable[PlannedTrial]) -> list[str]:
     """Warns of levels that differ in more than their shape; all seeds of a variant are alike."""
     variants = {tuple(trial.levels.items()): trial for trial in trials}
     return confounds.warnings(

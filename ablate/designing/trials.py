@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablate.design_section import BASELINE
 from ablate.designing.combinations import Levels, combinations
 from ablate.designing.factors import AND, Changes, Factor, Path
-from ablate.factors_section import PROBE
 from ablate.schema import Study
+from ablate.sections.design import BASELINE
+from ablate.sections.factors import PROBE
 from ablate.text import Node
 
 
 @dataclass(frozen=True)
-class Trial:
+class PlannedTrial:
     """One variant and one seed."""
 
     levels: Levels  # factor -> label, less the factors that mean nothing beside the others
@@ -47,7 +47,7 @@ class Trial:
         return [p for p in paths if any(p != other and p[: len(other)] == other for other in paths)]
 
 
-def trials(study: Study, varied: Sequence[Factor]) -> list[Trial]:
+def trials(study: Study, varied: Sequence[Factor]) -> list[PlannedTrial]:
     """Makes every combination of the design with every seed. Raises `StudyError`."""
     found = combinations(study.design, varied)
     baseline = study.baseline.plain()
@@ -58,7 +58,9 @@ def trials(study: Study, varied: Sequence[Factor]) -> list[Trial]:
     ]
 
 
-def planned(trials: Iterable[Trial], answers: Iterable[Mapping[str, Any]]) -> list[Trial]:
+def planned(
+    trials: Iterable[PlannedTrial], answers: Iterable[Mapping[str, Any]]
+) -> list[PlannedTrial]:
     """Adds what a worker found out about each trial: its fingerprint and resolved settings."""
     return [
         dataclasses.replace(
@@ -82,7 +84,7 @@ def label_within(levels: Mapping[str, str], setting: str) -> str:
 
 
 def refused(
-    study: Study, trials: Sequence[Trial], answers: Sequence[Mapping[str, Any]]
+    study: Study, trials: Sequence[PlannedTrial], answers: Sequence[Mapping[str, Any]]
 ) -> list[str]:
     """Words what a worker found wrong with trials: each problem once, where it was written."""
     variants: set[str] = set()
@@ -104,7 +106,7 @@ def refused(
 
 
 def _unknown_everywhere(
-    study: Study, trials: Sequence[Trial], answers: Sequence[Mapping[str, Any]]
+    study: Study, trials: Sequence[PlannedTrial], answers: Sequence[Mapping[str, Any]]
 ) -> list[str]:
     """Words the settings inside another factor that no level of that factor has."""
     places: dict[Path, str] = {}
@@ -122,7 +124,7 @@ def _unknown_everywhere(
     ]
 
 
-def place(study: Study, trial: Trial, path: Path) -> str:
+def place(study: Study, trial: PlannedTrial, path: Path) -> str:
     """Returns where a trial's setting was written: in a level, the baseline or what it extends."""
     for within, branch in reversed(trial.changes):
         if path[: len(within)] == within:
@@ -132,7 +134,7 @@ def place(study: Study, trial: Trial, path: Path) -> str:
 
 def _trial(
     baseline: Mapping[str, Any], varied: Sequence[Factor], levels: Levels, count: int, seed: int
-) -> Trial:
+) -> PlannedTrial:
     changes = [
         change
         for factor in varied
@@ -146,7 +148,7 @@ def _trial(
     probe = settings.pop(PROBE, None)
     whole = {**settings, "seed": seed}
     laid = tuple(change for change in changes if change[0] != (PROBE,))
-    return Trial(dict(levels), seed, whole, changes=laid, stands_for=count, probe=probe)
+    return PlannedTrial(dict(levels), seed, whole, changes=laid, stands_for=count, probe=probe)
 
 
 def _replaced(settings: Mapping[str, Any], path: Path, branch: Node) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ablate.launching.commands import RefusedError
 from ablate.launching.watch import say
 from ablate.launching.worker import WorkerDiedError
 from ablate.schema import StudyError
-from ablate.sweep_section import SweepError
+from ablate.sections.sweep import SweepError
 
 DONE, FAILED, WRONG, OVER, INTERRUPTED = 0, 1, 2, 3, 130
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ablate.factors_section import PROBE
 from ablate.launching import profile
 from ablate.launching.profile import Profile
 from ablate.schema import Study, StudyError
+from ablate.sections.factors import PROBE
 from ablate.suggestion import did_you_mean
 from ablate.text import Node
 

@@ -15,8 +15,8 @@ from ablate.launching import ledger
 from ablate.launching.backlog import TRIAL
 from ablate.launching.pool import Job, Seat
 from ablate.launching.worker import WorkerDiedError
-from ablate.space import Change, Point, Space, Tried, applied, draw
-from ablate.sweep_section import Sweep, SweepError
+from ablate.sections.space import Change, Point, Space, Tried, applied, draw
+from ablate.sections.sweep import Sweep, SweepError
 from ablate.sweeping import memory
 from ablate.sweeping.presence import Presence
 from ablate.sweeping.pruners import fidelity, make_pruner

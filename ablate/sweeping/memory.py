@@ -8,7 +8,7 @@ from typing import Any
 
 from ablate.files import write_json
 from ablate.launching import ledger
-from ablate.space import Point, Tried
+from ablate.sections.space import Point, Tried
 
 TOLD = ("rungs", "pruned")
 Record = tuple[dict[str, str], Tried]  # distributions, and what became of the point

@@ -11,7 +11,7 @@ import optuna
 from optuna.pruners import BasePruner
 from scipy.stats import spearmanr
 
-from ablate.space import Tried
+from ablate.sections.space import Tried
 
 LEAST_POINTS = 3  # that a rank correlation needs
 

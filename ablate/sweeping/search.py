@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.space import Dimension, Point, Range, Space, Tried, draw, every, size
+from ablate.sections.space import Dimension, Point, Range, Space, Tried, draw, every, size
 from ablate.sweeping.presence import Presence, is_gone
 from ablate.sweeping.pruners import rungs_of
 from ablate.sweeping.samplers import KeyedSampler

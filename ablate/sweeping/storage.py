@@ -11,7 +11,7 @@ from filelock import FileLock
 from optuna.storages import BaseStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from ablate.sweep_section import SweepError
+from ablate.sections.sweep import SweepError
 
 CONNECT_SECONDS = 5
 CREATE_SECONDS = 60

@@ -9,8 +9,8 @@ from typing import Any
 
 from ablate.launching import ledger
 from ablate.launching.pool import Job, Outcome, Seat
-from ablate.space import Point
-from ablate.sweep_section import Sweep
+from ablate.sections.space import Point
+from ablate.sections.sweep import Sweep
 from ablate.sweeping import memory
 from ablate.sweeping.search import Search
 

@@ -11,7 +11,7 @@ from ablate.model.masking import Grid, GridRefusedError
 from ablate.parts import PartError, Problem, build, identity, resolve
 from ablate.probing.probe import AbstractProbe
 from ablate.workshop.budgets import Wanted
-from ablate.workshop.combinations import refused
+from ablate.workshop.compatibility import refused
 from ablate.workshop.mask_statistics import realised_shares
 from ablate.workshop.matching import Match, is_asked, matched, without
 from ablate.workshop.online import check_online

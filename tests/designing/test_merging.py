@@ -7,7 +7,7 @@ import pytest
 
 from ablate import config, study
 from ablate.designing import merging
-from ablate.designing.trials import Trial
+from ablate.designing.trials import PlannedTrial
 from ablate.launching import overview
 from ablate.launching.pool import Pool
 from ablate.launching.watch import terminal
@@ -152,11 +152,11 @@ def test_a_setting_that_no_level_has_is_refused_with_its_place(
         planned(tmp_path, cache, text, monkeypatch)
 
 
-def trial(fingerprint: str, seed: int = 0, **levels: str) -> Trial:
-    return Trial(levels, seed, {}, fingerprint)
+def trial(fingerprint: str, seed: int = 0, **levels: str) -> PlannedTrial:
+    return PlannedTrial(levels, seed, {}, fingerprint)
 
 
-def merge(*trials: Trial) -> list[tuple[dict[str, str], int]]:
+def merge(*trials: PlannedTrial) -> list[tuple[dict[str, str], int]]:
     names = dict.fromkeys(name for one in trials for name in one.levels)
     varied: list[Any] = [type("Named", (), {"name": name}) for name in names]
     return [(one.levels, one.stands_for) for one in merging.merge(varied, list(trials))]

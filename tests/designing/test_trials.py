@@ -41,11 +41,13 @@ def make_study(
     )
 
 
-def grid(study: Study) -> list[design.Trial]:
+def grid(study: Study) -> list[design.PlannedTrial]:
     return design.trials(study, factors.factors(study))
 
 
-def answered(trials: list[design.Trial], defaults: dict[str, Any]) -> list[design.Trial]:
+def answered(
+    trials: list[design.PlannedTrial], defaults: dict[str, Any]
+) -> list[design.PlannedTrial]:
     """Plays the worker: writes out the masker's defaults and names what is the same alike."""
     answers = []
     for trial in trials:

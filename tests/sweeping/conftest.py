@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ablate.space import read
+from ablate.sections.space import read
 from ablate.sweeping.presence import Presence
 from ablate.sweeping.search import Search
 from ablate.sweeping.storage import open_storage

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.space import Point, Tried, read
+from ablate.sections.space import Point, Tried, read
 from ablate.sweeping.presence import Presence, is_gone
 from ablate.sweeping.samplers import sampler_refused
 from ablate.sweeping.search import MOST_TRIES, Search

@@ -9,13 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-from ablate import forecast, looks
+from ablate.conducting import forecast, looks
+from ablate.conducting.prepared import Planned
 from ablate.files import write_json
 from ablate.launching import ledger, overview
 from ablate.launching.pool import Job, Outcome, Pool
 from ablate.launching.slurm import Cluster
 from ablate.launching.watch import say, watching
-from ablate.prepared import Planned
 from ablate.protocols import STATISTICS_POOLING
 
 FIRST = 5  # of a long list

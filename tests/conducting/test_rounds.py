@@ -11,7 +11,7 @@ from ablate import config, study
 from ablate.launching.pool import Job, Pool
 from ablate.launching.where import Asked
 from ablate.schema import StudyError
-from ablate.seeds_section import Growth
+from ablate.sections.seeds import Growth
 from tests.launching.stand_in import STAND_IN
 
 STUDY = """\

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ablate.space import Range, applied, draw, edges, every, read, size, written
+from ablate.sections.space import Range, applied, draw, edges, every, read, size, written
 from ablate.text import from_plain
 
 RATE = {"low": 1e-4, "high": 1e-2, "log": True}

@@ -9,7 +9,7 @@ from ablate.text import Node, spelled
 PROBE = "probe"  # the one factor that is no setting: which of the study's probes examines
 
 
-def check(
+def check_factors(
     text: Node, settings: Collection[str], probes: Collection[str], problems: list[str]
 ) -> Iterator[tuple[str, dict[str, Node]]]:
     """Reads each factor's levels, by label; what is wrong is added to `problems`."""

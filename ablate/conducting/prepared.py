@@ -24,7 +24,7 @@ class Planned:
     """A study that can be run."""
 
     study: Study
-    trials: list[design.Trial]
+    trials: list[design.PlannedTrial]
     plan: dict[str, Any]  # as in plan.json
 
     @property
@@ -114,7 +114,7 @@ def tuned(planned: Planned, pool: Pool, folders: ledger.Folders, console: Consol
     study = planned.study
     if study.sweep is None:
         return planned
-    from ablate import tuning  # Optuna: only for who asks for it
+    from ablate.sweeping import tuning  # Optuna: only for who asks for it
 
     say_sweep(planned, pool, console)
     found = tuning.tune(study, planned.plan, pool, folders, console)
@@ -130,7 +130,7 @@ def swept(
     study = planned.study
     if study.sweep is None:
         return True
-    from ablate import cluster_tuning
+    from ablate.sweeping import cluster_tuning
 
     if site.needs.levels:
         told = "take points of every level; `slurm.levels` is for what is trained after"
@@ -142,7 +142,7 @@ def swept(
 
 def say_sweep(planned: Planned, pool: Pool, console: Console) -> None:
     """Checks the study's sweep and says what it turns. Raises `StudyError`."""
-    from ablate import tuning
+    from ablate.sweeping import tuning
 
     tuning.check(planned.study, planned.plan, pool, console)
     for line in tuning.describe(planned.study, planned.plan):

@@ -27,7 +27,7 @@ class Growth:
         return min(count + self.step, self.most) if count < self.most else None
 
 
-def check(text: Node, problems: list[str]) -> tuple[tuple[int, ...], Growth | None]:
+def check_seeds(text: Node, problems: list[str]) -> tuple[tuple[int, ...], Growth | None]:
     """Reads the seeds, all that there may be; what is wrong is added to `problems`."""
     node = text.children.get("seeds")
     if node is None:

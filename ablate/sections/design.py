@@ -25,7 +25,7 @@ class Design:
     variants: tuple[dict[str, str], ...] = ()  # of `list`; a factor not named is at its baseline
 
 
-def check(text: Node, factors: Factors, problems: list[str]) -> Design:
+def check_design(text: Node, factors: Factors, problems: list[str]) -> Design:
     """Reads the keys of a study that make its design; what is wrong is added to `problems`."""
     return _Reader(text, factors, problems).design()
 

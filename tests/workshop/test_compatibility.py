@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ablate.parts import build
-from ablate.workshop.combinations import refused
+from ablate.workshop.compatibility import refused
 from ablate.workshop.subjects import Trial
 
 OBJECTIVES, TARGETS = "ablate.model.objectives", "ablate.model.targets"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate import forecast
+from ablate.conducting import forecast
 
 KNN = {"type": "KNN"}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ablate import config, tuning
+from ablate import config
 from ablate.designing.trials import label_within
 from ablate.launching import ledger, overview
 from ablate.launching.endings import DONE, WRONG
@@ -23,7 +23,8 @@ from ablate.reporting.results import Results, Trial, label_of, levels_of, read
 from ablate.reporting.tables import score_name
 from ablate.reporting.verdicts import verdicts
 from ablate.schema import Study, StudyError
-from ablate.sweep_section import SweepError
+from ablate.sections.sweep import SweepError
+from ablate.sweeping import tuning
 from ablate.sweeping.storage import open_storage, reachable
 from ablate.sweeping.window import HOST, Entry, Page, Window
 

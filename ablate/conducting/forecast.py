@@ -10,7 +10,7 @@ from ablate.launching import ledger
 from ablate.launching.backlog import Backlog
 from ablate.launching.endings import OverBudgetError
 from ablate.launching.overview import kept_bytes
-from ablate.limits_section import Limits
+from ablate.sections.limits import Limits
 
 Plan = Mapping[str, Any]
 MORE_SEEDS = 2  # of which is said what they would buy

@@ -24,7 +24,7 @@ class Evaluate:
     clips: int = 100  # of each task, at most, to learn from, and as many to be asked about
 
 
-def check(
+def check_evaluate(
     text: Node, score: str, score_of: Callable[[Node], str], problems: list[str]
 ) -> Evaluate | None:
     """Reads the section; what is wrong is added to `problems`.

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ablate import tuning
 from ablate.launching import crew, ledger
 from ablate.launching.commands import RefusedError
 from ablate.launching.profile import Profile
 from ablate.launching.watch import say, stage
 from ablate.launching.where import Asked
 from ablate.schema import Study
-from ablate.sweep_section import SweepError
+from ablate.sections.sweep import SweepError
+from ablate.sweeping import tuning
 from ablate.sweeping.desk import Desk
 from ablate.sweeping.storage import close_storage, reachable
-from ablate.tuning import Plan
+from ablate.sweeping.tuning import Plan
 
 GONE = 2  # times in a row that the queue must know no worker before they count as gone
 

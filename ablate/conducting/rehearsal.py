@@ -12,13 +12,13 @@ from typing import Any
 
 from rich.console import Console
 
-from ablate.designing.trials import Trial
+from ablate.conducting.prepared import Planned
+from ablate.designing.trials import PlannedTrial
 from ablate.launching import ledger
 from ablate.launching.backlog import Backlog
 from ablate.launching.pool import Job, Outcome, Pool
 from ablate.launching.snapshot import parts
 from ablate.launching.watch import stage, watching
-from ablate.prepared import Planned
 from ablate.schema import StudyError
 
 STEPS = 20
@@ -39,7 +39,7 @@ def rehearse(planned: Planned, found: Backlog, pool: Pool, console: Console) -> 
     """Runs the canaries and says what each variant will take. Raises `StudyError` for a failure."""
     left = {run.fingerprint for run in found.trainings}
     trials = {t.fingerprint: t for t in planned.trials if t.fingerprint in left}
-    variants: dict[str, list[Trial]] = {}
+    variants: dict[str, list[PlannedTrial]] = {}
     for trial in trials.values():
         variants.setdefault(trial.variant, []).append(trial)
     if not variants:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.space import Space, read
+from ablate.sections.space import Space, read
 from ablate.suggestion import did_you_mean
 from ablate.text import Node
 
@@ -42,7 +42,7 @@ class Sweep:
     storage: str | None = None  # a URL; None is a journal file beside the report
 
 
-def check(
+def check_sweep(
     node: Node,
     factors: Mapping[str, Mapping[str, Node]],
     seeds: Collection[int],

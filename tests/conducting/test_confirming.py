@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from ablate import config, study
-from ablate.confirm_section import Confirm
 from ablate.schema import StudyError
+from ablate.sections.confirm import Confirm
+from tests.conducting.test_rounds import trainings, written
 from tests.launching.stand_in import STAND_IN
-from tests.test_rounds import trainings, written
 
 STUDY = """\
 study: masking

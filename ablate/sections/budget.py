@@ -8,7 +8,9 @@ from ablate.text import Node
 WAYS = ("steps", "clips", "flops")
 
 
-def check(text: Node, factors: Mapping[str, Mapping[str, Node]], problems: list[str]) -> str | None:
+def check_match_budget(
+    text: Node, factors: Mapping[str, Mapping[str, Node]], problems: list[str]
+) -> str | None:
     """Reads the key; what is wrong, or varied all the same, is added to `problems`."""
     node = text.children.get("match_budget")
     if node is None:

@@ -13,14 +13,14 @@ from typing import Any
 
 from rich.console import Console
 
-from ablate.design_section import BASELINE
 from ablate.designing import factors, summary
 from ablate.designing import trials as design
 from ablate.launching import ledger
 from ablate.launching.pool import Pool
 from ablate.launching.watch import stage, watching
 from ablate.schema import Study, StudyError
-from ablate.space import Space, applied, edges, written
+from ablate.sections.design import BASELINE
+from ablate.sections.space import Space, applied, edges, written
 from ablate.sweeping.desk import Combination, Desk, Tuned
 from ablate.sweeping.samplers import sampler_refused
 from ablate.sweeping.storage import reachable
@@ -138,10 +138,10 @@ def results(tuned: list[Tuned]) -> list[str]:
 
 def plan_tuned(
     study: Study, plan: Plan, tuned: list[Tuned], pool: Pool, console: Console
-) -> tuple[list[design.Trial], dict[str, Any]]:
+) -> tuple[list[design.PlannedTrial], dict[str, Any]]:
     """Plans what enters the verdict: every combination at its best, on fresh seeds."""
     trials = [
-        design.Trial(levels, seed, {**tree.plain(), "seed": seed})
+        design.PlannedTrial(levels, seed, {**tree.plain(), "seed": seed})
         for seed in study.every_seed
         for levels, tree in _variants(tuned)
     ]

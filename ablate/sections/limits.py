@@ -18,7 +18,7 @@ class Limits:
     disk_gb: float | None = None  # of its run folders when all is done
 
 
-def check(text: Node, problems: list[str]) -> Limits:
+def check_limits(text: Node, problems: list[str]) -> Limits:
     """Reads the section; what is wrong is added to `problems`."""
     node = text.children.get("limits")
     if node is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ablate import study
-from ablate.rehearsal import Cost, describe
+from ablate.conducting.rehearsal import Cost, describe
 
 STUDY = """\
 study: rehearsed

@@ -20,7 +20,7 @@ from playwright import sync_api
 from ablate import study
 from tests.launching.stand_in import STAND_IN
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ENTRY = "from ablate.cli import main; main()"
 SECONDS = 120
 FLAGS = (

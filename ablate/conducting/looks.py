@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.files import find_json, write_json
-from ablate.seeds_section import Growth
+from ablate.sections.seeds import Growth
 
 FOLDER = "looks"
 Plan = Mapping[str, Any]
