@@ -10,6 +10,7 @@ from pathlib import Path
 from submitit.slurm.slurm import _make_sbatch_string
 
 from ablate.launching.profile import Profile
+from ablate.launching.worker import ONE_THREAD
 
 TASK = "ablate.launching.task"
 
@@ -31,7 +32,8 @@ def text(
     # -P: the snapshot is the code that runs, not what lies in the working directory by then
     python = profile.python or shlex.quote(sys.executable)
     command = f"{python} -u -P -m {of} {shlex.quote(str(spec))}"
-    exports = {**profile.environment, "PYTHONUNBUFFERED": "1"}
+    # probes compute as they do here: with more threads sums are taken in another order
+    exports = {**ONE_THREAD, **profile.environment, "PYTHONUNBUFFERED": "1"}
     setup = [
         *profile.setup,
         *(f"export {key}={shlex.quote(value)}" for key, value in exports.items()),
