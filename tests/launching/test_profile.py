@@ -67,3 +67,9 @@ def test_what_a_site_needs_first_stands_before_the_command():
     assert "#SBATCH --nice=7" in lines
     command = next(n for n, line in enumerate(lines) if "ablate.launching.task" in line)
     assert lines.index("module load cuda") < lines.index("export A='b c'") < command
+
+
+def test_a_job_computes_with_one_thread_unless_its_profile_says_otherwise():
+    assert "export OMP_NUM_THREADS=1" in text(written()).splitlines()
+    more = text(written(environment={"OMP_NUM_THREADS": "8"})).splitlines()
+    assert "export OMP_NUM_THREADS=8" in more
