@@ -187,17 +187,18 @@ class Cluster:
 
     def _queue(self, groups: Sequence[Group], name: str, done: Submission) -> None:
         arrays = [(group, file) for group in groups for file in group.arrays]
-        canaries: dict[Path, str] = {}
+        canaries: dict[Path | None, str] = {None: ""}
         for index, (group, file) in enumerate(arrays):
             try:
                 if group.canary is not None and group.canary not in canaries:
                     canaries[group.canary] = commands.submit(group.sbatch(group.canary, name))
                     done.canaries.append(canaries[group.canary])
-                after = canaries[group.canary] if group.canary is not None else ""
-                number = commands.submit(group.sbatch(file, name, after))
+                number = commands.submit(group.sbatch(file, name, canaries[group.canary]))
             except RefusedError as error:
                 if not (done.numbers and "Limit" in str(error)):
                     raise
+                if canaries.get(group.canary) and file == next(iter(group.arrays)):
+                    commands.call(["scancel", done.canaries.pop()])  # nothing waits for it
                 done.words = str(error)
                 left = [packs for other, file in arrays[index:] for packs in other.arrays[file]]
                 done.waiting = [job for pack in left for job in pack]

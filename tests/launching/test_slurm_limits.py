@@ -1,5 +1,7 @@
 """A real SLURM whose limits are met: of the queue, of how often a job may return, of patience."""
 
+from dataclasses import replace
+
 from ablate.launching import commands, ledger, queueing
 
 
@@ -51,6 +53,20 @@ def test_what_the_site_does_not_let_in_waits_until_there_is_room(strict_site, de
     assert "Limit" in submission.words
     outcomes = cluster.follow(jobs, Quiet(), waiting=submission.waiting, seconds=240)
     assert [outcome.state for outcome in outcomes] == ["done"] * 7
+
+
+def test_a_canary_whose_array_is_not_let_in_is_taken_back(strict_site, desk):
+    first, *rest = desk.jobs("good", "good", "good")
+    rest = [replace(job, levels={"encoder": "large"}) for job in rest]
+    more = {"encoder": {"large": {"cpus": 2}}}
+    later = {"begin": "now+600"}  # nothing of it is to run
+    submission = desk.cluster(levels=more, canary=True, sbatch=later).submit([first, *rest])
+    try:
+        assert (submission.jobs, submission.waiting) == (1, rest)
+        in_queue = commands.call(["squeue", "-h", "-o", "%F"]).split()
+        assert sorted(in_queue) == sorted([*submission.canaries, *submission.numbers])
+    finally:
+        commands.call(["scancel", *submission.canaries, *submission.numbers])
 
 
 class Quiet:
