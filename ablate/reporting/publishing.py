@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ablate.reporting.rendering import MINUS, Column, Table, chance_of, interval
 BEGIN, END = "<!-- results: written by `ablate publish` -->", "<!-- end of results -->"
 FIGURE = "figures/contrasts.png"
 GALLERY = "## Mask gallery"
+ABSOLUTE = re.compile(r"^(# override: [^=\n]+=)/\S*/", re.MULTILINE)
 HEAD = (
     "Differences are in points of the score, paired by seed; p is corrected by Holm, intervals are "
     "not. *Detectable* is the difference that so many seeds see in four studies of five, at the "
@@ -32,6 +34,7 @@ def keep(report: Path, into: Path, *, pictures_of_sound: bool = True) -> None:
     if not pictures_of_sound:
         pieces = text.split("\n\n## ")
         text = "\n\n## ".join(of for of in pieces if not f"## {of}".startswith(GALLERY))
+    text = ABSOLUTE.sub(r"\1", text)  # where sound lay on one machine tells nobody else anything
     linked = re.findall(r"\]\(((?:figures|gallery)/[^)]+\.png)\)", text)
     lacking = [name for name in linked if not (report / name).is_file()]
     if lacking:
@@ -69,7 +72,12 @@ def rewrite(readme: Path, folders: Sequence[Path]) -> None:
 
 def section(folders: Sequence[Path], root: Path) -> str:
     """Writes the section, with its markers: a part a report, linked relative to `root`."""
-    parts = [_part(findings_of(folder), _relative(folder, root)) for folder in folders]
+    found = [findings_of(folder) for folder in folders]
+    titles = Counter(one["title"] for one in found)
+    parts = [
+        _part(one, _relative(folder, root), several=titles[one["title"]] > 1)
+        for one, folder in zip(found, folders, strict=True)
+    ]
     return "\n\n".join([BEGIN, HEAD, *parts, END])
 
 
@@ -77,7 +85,8 @@ def _relative(folder: Path, root: Path) -> str:
     return folder.resolve().relative_to(root.resolve()).as_posix()
 
 
-def _part(found: Findings, place: str) -> str:
+def _part(found: Findings, place: str, *, several: bool) -> str:
+    """Writes what one report found; its study is named where `several` ask the same question."""
     seeds, tasks = len(found["seeds"]), list(found["variants"][0]["tasks"])
     facts = (
         f"`{found['study']}`: {len(found['variants'])} variants, "
@@ -88,9 +97,10 @@ def _part(found: Findings, place: str) -> str:
         count = len(found["cautions"])
         noun = "thing" if count == 1 else "things"
         facts += f", with [{count} {noun} to read with care]({place}/report.md#read-with-care)"
+    named = f" `{found['study']}`" if several else ""
     return "\n\n".join(
         [
-            f"### {found['title']}",
+            f"### {found['title']}{named}",
             "\n".join(f"- **{line}**" for line in found["answer"]),
             _table(found).markdown(),
             "\n".join(f"- {line}" for line in _references(found)),

@@ -52,6 +52,17 @@ def test_without_pictures_of_sound_no_clip_is_shown(written: Bench, tmp_path: Pa
     assert not (tmp_path / "masking" / "gallery").exists()
 
 
+def test_no_kept_report_says_where_sound_lay(written: Bench, tmp_path: Path) -> None:
+    report = written.report / "report.md"
+    before = report.read_text()
+    told = "# override: data.manifest=/home/me/sounds/metadata.csv\n# override: mel.hop_ms=15\n"
+    report.write_text(before + told)
+    keep(written.report, tmp_path / "masking")
+    report.write_text(before)
+    kept = (tmp_path / "masking" / "report.md").read_text()
+    assert "# override: data.manifest=metadata.csv\n# override: mel.hop_ms=15\n" in kept
+
+
 def test_the_readme_changes_between_its_markers_alone(written: Bench, tmp_path: Path) -> None:
     readme, into = tmp_path / "README.md", tmp_path / "results" / "masking"
     keep(written.report, into)
