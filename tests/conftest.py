@@ -1,13 +1,25 @@
 """What all tests share: one thread, reproducible examples, and skips that can be forbidden."""
 
 import os
+import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+CHROMIUM = (  # what it is started with, as root and offline
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=40)
 settings.register_profile(
     "dev", deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow]
@@ -33,6 +45,21 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium; skips, or fails where it is required, when there is none."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        if "chromium" in os.environ.get("ABLATE_REQUIRE", "").split(","):
+            pytest.fail("needs Chromium: apt-get install chromium")
+        pytest.skip("needs Chromium: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as play:
+        started = play.chromium.launch(executable_path=chromium, args=list(CHROMIUM))
+        yield started
+        started.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

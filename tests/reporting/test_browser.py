@@ -1,8 +1,5 @@
 """What a reader's browser makes of the page: nothing fails, nothing is fetched, all is drawn."""
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +8,8 @@ import pytest
 from ablate.reporting.report import write
 from tests.reporting.conftest import Bench
 
-sync_api = pytest.importorskip("playwright.sync_api")
-
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
 NASTY = "<script>document.title = 'owned'; console.error('ran')</script>"
 BROKEN = "images => images.filter(image => !image.complete || image.naturalWidth === 0).length"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        if "chromium" in os.environ.get("ABLATE_REQUIRE", "").split(","):
-            pytest.fail("needs Chromium: apt-get install chromium")
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with sync_api.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

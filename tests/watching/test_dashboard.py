@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import socket
 import struct
 import subprocess
@@ -23,15 +22,6 @@ from tests.launching.stand_in import STAND_IN
 ROOT = Path(__file__).parents[2]
 ENTRY = "from ablate.cli import main; main()"
 SECONDS = 120
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 STUDY = """\
 # Does it show?
 study: shown
@@ -121,19 +111,11 @@ def serving(desk: Path, *arguments: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
+def page(browser: Any) -> Any:
     """A page of a headless Chromium."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        if "chromium" in os.environ.get("ABLATE_REQUIRE", "").split(","):
-            pytest.fail("needs Chromium: apt-get install chromium")
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        page = browser.new_page(viewport={"width": 1400, "height": 1600})
-        page.set_default_timeout(1000 * SECONDS)
-        yield page
-        browser.close()
+    page = browser.new_page(viewport={"width": 1400, "height": 1600})
+    page.set_default_timeout(1000 * SECONDS)
+    return page
 
 
 def number_of(page: Any, address: str, name: str) -> int:
