@@ -2,14 +2,22 @@
 
 import re
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ablate.files import read_json, write_atomically
 from ablate.reporting.findings import ABOVE, FILE
-from ablate.reporting.rendering import MINUS, Column, Table, chance_of, interval_of, number, plain
+from ablate.reporting.rendering import (
+    MINUS,
+    Column,
+    Row,
+    Table,
+    chance_of,
+    interval_of,
+    number,
+    plain,
+)
 
 BEGIN, END = "<!-- results: written by `ablate publish` -->", "<!-- end of results -->"
 FIGURE = "figures/contrasts.png"
@@ -71,13 +79,16 @@ def rewrite(readme: Path, folders: Sequence[Path]) -> None:
 
 
 def section(folders: Sequence[Path], root: Path) -> str:
-    """Writes the section, with its markers: a part a report, linked relative to `root`."""
-    found = [findings_of(folder) for folder in folders]
-    titles = Counter(one["title"] for one in found)
-    parts = [
-        _part(one, _relative(folder, root), several=titles[one["title"]] > 1)
-        for one, folder in zip(found, folders, strict=True)
-    ]
+    """Writes the section, with its markers: a part a question, the one with most trials first.
+
+    Links are relative to `root`.
+    """
+    kept = sorted(
+        ((findings_of(folder), _relative(folder, root)) for folder in folders),
+        key=lambda of: (-of[0]["trials"], of[1]),
+    )
+    questions = dict.fromkeys(found["title"] for found, _ in kept)
+    parts = [_part([of for of in kept if of[0]["title"] == title]) for title in questions]
     return "\n\n".join([BEGIN, HEAD, *parts, END])
 
 
@@ -85,44 +96,51 @@ def _relative(folder: Path, root: Path) -> str:
     return folder.resolve().relative_to(root.resolve()).as_posix()
 
 
-def _part(found: Findings, place: str, *, several: bool) -> str:
-    """Writes what one report found; its study is named where `several` ask the same question."""
-    seeds, tasks = len(found["seeds"]), list(found["variants"][0]["tasks"])
+def _part(kept: Sequence[tuple[Findings, str]]) -> str:
+    """Writes what the reports on one question found; each is named where there are several."""
+    several = len(kept) > 1
+    answers = [
+        f"- {_code(found) + ': ' if several else ''}**{line}**"
+        for found, _ in kept
+        for line in found["answer"]
+    ]
+    table = _table([found for found, _ in kept], several=several)
+    facts = [f"- {_facts(found, place)}" for found, place in kept]
+    (first, place), *_ = kept
+    picture = f"![Contrasts of {first['study']} with their intervals]({place}/{FIGURE})"
+    title = f"### {first['title']}"
+    return "\n\n".join([title, "\n".join(answers), table.markdown(), picture, "\n".join(facts)])
+
+
+def _facts(found: Findings, place: str) -> str:
+    """Says how much stands behind a report's words, and where the rest of it is."""
     facts = (
-        f"`{found['study']}`: {len(found['variants'])} variants, "
-        f"{seeds} seeds, {found['scored']} of {found['trials']} trials scored by {found['score']} "
-        f"over {', '.join(tasks)}. [The whole report]({place}/report.md)"
+        f"{_code(found)}: {len(found['variants'])} variants, {len(found['seeds'])} seeds, "
+        f"{found['scored']} of {found['trials']} trials scored by {found['score']}"
     )
+    facts = "; ".join([facts, *_references(found)])
+    facts += f". [The whole report]({place}/report.md)"
     if found["cautions"]:
         count = len(found["cautions"])
         noun = "thing" if count == 1 else "things"
         facts += f", with [{count} {noun} to read with care]({place}/report.md#read-with-care)"
-    named = f" `{found['study']}`" if several else ""
-    return "\n\n".join(
-        [
-            f"### {found['title']}{named}",
-            "\n".join(f"- **{line}**" for line in found["answer"]),
-            _table(found).markdown(),
-            "\n".join(f"- {line}" for line in _references(found)),
-            f"{facts}.",
-            f"![Contrasts with their intervals]({place}/{FIGURE})",
-        ]
-    )
+    return f"{facts}."
 
 
-def _table(found: Findings) -> Table:
-    """Returns a row a verdict; of those within a combination, where the pooled one differs."""
-    rows = found["verdicts"]
-    apart = {
-        (row["factor"], row["level"])
-        for row in rows
-        if row["family"] == "pooled" and row["verdict"].startswith("differs")
-    }
+def _code(found: Findings) -> str:
+    return f"`{found['study']}`"
+
+
+def _table(reports: Sequence[Findings], *, several: bool) -> Table:
+    """Returns a row a verdict, with its study where there are several."""
+    study = Column(head="study", show=lambda row: f"`{row['study']}`", text=True)
+    percents = sorted({f"{100 * (1 - found['alpha']):.4g}" for found in reports})
     return Table(
         name="verdicts",
         title="Verdicts",
         caption="",
         columns=(
+            *([study] if several else []),
             Column(
                 head="contrast",
                 show=lambda row: f"{row['level']} {MINUS} {row['against']}",
@@ -131,33 +149,39 @@ def _table(found: Findings) -> Table:
             Column(head="where", show=plain("where"), text=True),
             Column(head="verdict", show=lambda row: f"**{row['verdict']}**", text=True),
             Column(head="difference", show=lambda row: _signed(row["difference"])),
-            Column(
-                head=f"{100 * (1 - found['alpha']):.4g} % interval", show=interval_of("difference")
-            ),
+            Column(head=f"{', '.join(percents)} % interval", show=interval_of("difference")),
             Column(head="p", show=chance_of("p_holm")),
             Column(head="seeds", show=plain("n")),
             Column(head="detectable", show=lambda row: number(row["detectable"])),
         ),
-        rows=tuple(
-            row
-            for row in rows
-            if row["family"] != "within" or (row["factor"], row["level"]) in apart
-        ),
+        rows=tuple({**row, "study": found["study"]} for found in reports for row in _told(found)),
     )
+
+
+def _told(found: Findings) -> Iterator[Row]:
+    """Yields a report's verdicts; those within a combination where the pooled one differs."""
+    rows = found["verdicts"]
+    apart = {
+        (row["factor"], row["level"])
+        for row in rows
+        if row["family"] == "pooled" and row["verdict"].startswith("differs")
+    }
+    for row in rows:
+        if row["family"] != "within" or (row["factor"], row["level"]) in apart:
+            yield row
 
 
 def _references(found: Findings) -> Iterator[str]:
     """Says what was gained over random init, and what plain log-mel statistics would have given."""
     variants = found["variants"]
     baseline = next((of for of in variants if of["variant"] == found["baseline"]), variants[0])
-    for word, name in zip(("its own random init", "log-mel statistics"), ABOVE, strict=True):
+    for word, name in zip(("their own random init", "log-mel statistics"), ABOVE, strict=True):
         known = [variant[name] for variant in variants if variant[name] is not None]
         if known:
             ends = dict.fromkeys(_signed(end) for end in (min(known), max(known)))
             each = (f"{task} {_signed(of[name])}" for task, of in baseline["tasks"].items())
             yield (
-                f"Over {word}: {' to '.join(ends)} points in all variants; in "
-                f"{baseline['variant']} {_signed(baseline[name])} ({', '.join(each)})."
+                f"{' to '.join(ends)} points over {word} ({baseline['variant']}: {', '.join(each)})"
             )
 
 

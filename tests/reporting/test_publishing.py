@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.files import write_json
 from ablate.reporting.findings import FILE
 from ablate.reporting.publishing import BEGIN, END, findings_of, keep, rewrite, section
 from ablate.reporting.rendering import MINUS
@@ -85,6 +86,21 @@ def test_verdicts_within_a_combination_stand_where_the_pooled_one_differs(
     assert (f"| block {MINUS} random", POOLED, "**differs by patchifier**") in told
     curricula = [where for contrast, where, _ in told if contrast.startswith("| curriculum")]
     assert curricula == [POOLED]
+
+
+def test_reports_on_one_question_share_a_table_the_one_with_most_trials_first(
+    written: Bench, tmp_path: Path
+) -> None:
+    found = dict(findings_of(written.report))
+    kept = []
+    for study, title, trials in (("few", "Why?", 3), ("most", "Why?", 9), ("other", "How?", 5)):
+        kept.append(tmp_path / study)
+        write_json(kept[-1] / FILE, {**found, "study": study, "title": title, "trials": trials})
+    text = section(kept, tmp_path)
+    assert re.findall(r"^### (.*)$", text, flags=re.MULTILINE) == ["Why?", "How?"]
+    rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
+    named = list(dict.fromkeys(row for row in rows if "`" in row))
+    assert named == ["| `most`", "| `few`"]  # alone, `other` needs no name in its rows
 
 
 def test_the_findings_are_the_numbers_of_the_tables(written: Bench) -> None:
