@@ -32,22 +32,8 @@ def text(
     # -P: the snapshot is the code that runs, not what lies in the working directory by then
     python = profile.python or shlex.quote(sys.executable)
     command = f"{python} -u -P -m {of} {shlex.quote(str(spec))}"
-    # probes compute as they do here: with more threads sums are taken in another order
-    exports = {**ONE_THREAD, **profile.environment, "PYTHONUNBUFFERED": "1"}
-    setup = [
-        *profile.setup,
-        *(f"export {key}={shlex.quote(value)}" for key, value in exports.items()),
-        f"export PYTHONPATH={shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}",
-    ]
-    more = {"requeue": True, "export": "ALL", **profile.sbatch}
-    if after:
-        more |= {"dependency": f"afterok:{after}", "kill-on-invalid-dep": "yes"}
     # a trial of several ranks is a step of its own; the process that looks after it stands aside
     aside = ["--nodes=1", "--ntasks=1", "--overlap"] if profile.num_ranks > 1 else []
-    gpus, kind = profile.gpus, f"{profile.gpu_type}:" if profile.gpu_type else ""
-    if gpus:
-        spelled = f"gpu:{kind}{gpus}" if profile.gpus_as == "gres" else f"{kind}{gpus}"
-        more[profile.gpus_as.replace("_", "-")] = spelled
     written: str = _make_sbatch_string(
         command,
         folder=spec.parent / "logs",
@@ -65,10 +51,33 @@ def text(
         array_parallelism=profile.parallel,
         wckey=None,  # type: ignore[arg-type]  # it names submitit, and some sites refuse unknown ones
         map_count=count,
-        setup=setup,
+        setup=_setup(profile, code),
         stderr_to_stdout=True,
-        additional_parameters=more,
+        additional_parameters=_more(profile, after),
         # not handed on since SLURM 22.05
         srun_args=[*aside, f"--cpus-per-task={profile.cpus}"],
     )
     return written
+
+
+def _setup(profile: Profile, code: Path) -> list[str]:
+    """Returns the shell lines before the command: the site's, then the environment."""
+    # probes compute as they do here: with more threads sums are taken in another order
+    exports = {**ONE_THREAD, **profile.environment, "PYTHONUNBUFFERED": "1"}
+    return [
+        *profile.setup,
+        *(f"export {key}={shlex.quote(value)}" for key, value in exports.items()),
+        f"export PYTHONPATH={shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}",
+    ]
+
+
+def _more(profile: Profile, after: str) -> dict[str, object]:
+    """Returns the options that submitit has no word for, or spells as not every site does."""
+    more: dict[str, object] = {"requeue": True, "export": "ALL", **profile.sbatch}
+    if after:
+        more |= {"dependency": f"afterok:{after}", "kill-on-invalid-dep": "yes"}
+    gpus, kind = profile.gpus, f"{profile.gpu_type}:" if profile.gpu_type else ""
+    if gpus:
+        spelled = f"gpu:{kind}{gpus}" if profile.gpus_as == "gres" else f"{kind}{gpus}"
+        more[profile.gpus_as.replace("_", "-")] = spelled
+    return more

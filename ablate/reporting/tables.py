@@ -20,39 +20,13 @@ from ablate.reporting.rendering import (
 from ablate.reporting.results import Results, Run, Trial, column_of, label_of
 from ablate.reporting.statistics import t_interval
 
-PROBE_KEYS = ("probe", "pooling", "task")
+PROBE_KEYS = ("probe", "pooling", "task")  # what a score is known by
 COSTS = ("steps", "clips", "audio_hours", "context_tokens", "target_tokens", "flops", "seconds")
 
 
 def variants(results: Results) -> Table:
     """Tabulates what each variant scored, and whether its runs were healthy."""
     alpha = results.plan["report"]["alpha"]
-    rows = []
-    for levels, trials in results.variants().items():
-        score = t_interval(_known(trial.score for trial in trials), alpha=alpha)
-        gain = t_interval(_known(trial.gain for trial in trials), alpha=alpha)
-        mel_statistics = mean(trial.statistics_score for trial in trials)
-        rows.append(
-            {
-                **named(results, levels),
-                "planned": len(trials),
-                "n": score.n,
-                "score": score.mean,
-                "score_low": score.low,
-                "score_high": score.high,
-                "gain": gain.mean,
-                "gain_low": gain.low,
-                "gain_high": gain.high,
-                "random_init": mean(trial.twin_score for trial in trials),
-                "mel_statistics": mel_statistics,
-                "over_mel_statistics": _less(score.mean, mel_statistics),
-                "context": _realised(trials, "context"),
-                "targets": _realised(trials, "targets"),
-                "failed": sum(trial.failed for trial in trials),
-                "collapsed": sum(trial.collapsed for trial in trials),
-                "effective_rank": mean(trial.metrics.get("effective_rank") for trial in trials),
-            }
-        )
     percent = f"{100 * (1 - alpha):.4g} % interval"
     return Table(
         name="variants",
@@ -79,34 +53,47 @@ def variants(results: Results) -> Table:
                 head="effective rank", show=lambda row: number(row["effective_rank"]), brief=False
             ),
         ),
-        rows=tuple(rows),
+        rows=tuple(
+            _scored(named(results, levels), trials, alpha)
+            for levels, trials in results.variants().items()
+        ),
     )
+
+
+def _scored(name: Row, trials: Sequence[Trial], alpha: float) -> Row:
+    """Returns the row of a variant: its scores over seeds, and how its trials fared."""
+    score = t_interval(_known(trial.score for trial in trials), alpha=alpha)
+    gain = t_interval(_known(trial.gain for trial in trials), alpha=alpha)
+    mel_statistics = mean(trial.statistics_score for trial in trials)
+    return {
+        **name,
+        "planned": len(trials),
+        "n": score.n,
+        "score": score.mean,
+        "score_low": score.low,
+        "score_high": score.high,
+        "gain": gain.mean,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
+        "random_init": mean(trial.twin_score for trial in trials),
+        "mel_statistics": mel_statistics,
+        "over_mel_statistics": _less(score.mean, mel_statistics),
+        "context": _realised(trials, "context"),
+        "targets": _realised(trials, "targets"),
+        "failed": sum(trial.failed for trial in trials),
+        "collapsed": sum(trial.collapsed for trial in trials),
+        "effective_rank": mean(trial.metrics.get("effective_rank") for trial in trials),
+    }
 
 
 def probes(results: Results) -> Table:
     """Tabulates every probe, pooling and task of each variant beside its two references."""
     asked = {trial.asked for trial in results.trials}
-    rows: list[dict[str, Any]] = []
-    for levels, trials in results.variants().items():
-        scores = [score for trial in trials for score in (*trial.run.scores, *trial.twin.scores)]
-        for key in dict.fromkeys((score.probe, score.pooling, score.task) for score in scores):
-            row = dict(zip(("probe", "pooling", "task"), key, strict=True))
-            told = {
-                **row,
-                **named(results, levels),
-                **_told("trained", [trial.run for trial in trials], *key),
-                **_told("random_init", [trial.twin for trial in trials], *key),
-                **_told(
-                    "mel_statistics",
-                    [trial.statistics for trial in trials],
-                    row["probe"],
-                    STATISTICS_POOLING,
-                    row["task"],
-                ),
-            }
-            gain = _less(told["trained_test"], told["random_init_test"])
-            over_mel = _less(told["trained_test"], told["mel_statistics_test"])
-            rows.append({**told, "gain": gain, "over_mel_statistics": over_mel})
+    rows = [
+        _examined(named(results, levels), trials, key)
+        for levels, trials in results.variants().items()
+        for key in _keys(trials)
+    ]
     rows.sort(  # what the study asks first; variants stay in the plan's order
         key=lambda row: (
             (row["probe"], row["pooling"]) not in asked,
@@ -134,6 +121,32 @@ def probes(results: Results) -> Table:
         ),
         rows=tuple(rows),
     )
+
+
+def _keys(trials: Sequence[Trial]) -> Iterable[tuple[str, str, str]]:
+    """Lists the probes, poolings and tasks that a variant was scored by."""
+    runs = (run for trial in trials for run in (trial.run, trial.twin))
+    scores = (score for run in runs for score in run.scores)
+    return dict.fromkeys((score.probe, score.pooling, score.task) for score in scores)
+
+
+def _examined(name: Row, trials: Sequence[Trial], key: tuple[str, str, str]) -> Row:
+    """Returns the row of a variant by one probe, pooling and task."""
+    probe, _, task = key
+    row = {
+        **dict(zip(PROBE_KEYS, key, strict=True)),
+        **name,
+        **_told("trained", [trial.run for trial in trials], key),
+        **_told("random_init", [trial.twin for trial in trials], key),
+        **_told(
+            "mel_statistics",
+            [trial.statistics for trial in trials],
+            (probe, STATISTICS_POOLING, task),
+        ),
+    }
+    gain = _less(row["trained_test"], row["random_init_test"])
+    over_mel = _less(row["trained_test"], row["mel_statistics_test"])
+    return {**row, "gain": gain, "over_mel_statistics": over_mel}
 
 
 def cost(results: Results) -> Table:
@@ -217,7 +230,7 @@ def named(results: Results, levels: tuple[str, ...]) -> dict[str, Any]:
     return {"variant": label_of(levels), **dict(named)}
 
 
-def _told(name: str, runs: Sequence[Run], probe: str, pooling: str, task: str) -> dict[str, Any]:
+def _told(name: str, runs: Sequence[Run], key: tuple[str, str, str]) -> dict[str, Any]:
     """Returns the mean and deviation over seeds of one probe, by split."""
     told: dict[str, Any] = {}
     for split in ("test", "valid"):
@@ -225,7 +238,7 @@ def _told(name: str, runs: Sequence[Run], probe: str, pooling: str, task: str) -
             getattr(score, split)
             for run in {id(run): run for run in runs}.values()  # seeds may share one
             for score in run.scores
-            if (score.probe, score.pooling, score.task) == (probe, pooling, task)
+            if (score.probe, score.pooling, score.task) == key
         )
         told[f"{name}_{split}"] = fmean(values) if values else None
         told[f"{name}_{split}_sd"] = stdev(values) if len(values) > 1 else None
