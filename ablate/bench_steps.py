@@ -65,7 +65,7 @@ def steps(
 def summary(found: Mapping[str, Any]) -> dict[str, Any]:
     """Adds to what was measured what it comes to, as factors of speed.
 
-    Those of packing over other ways to batch, and that of a step here over a plain one's.
+    One is that of packing over each other way to batch, one that of a step over a plain JEPA's.
     """
     kept = ("device", "threads", "torch", "ceiling_tflops", "steps", "kernels")
     took = {step["name"]: step["milliseconds"] for step in found["steps"] if not step["refused"]}

@@ -28,7 +28,7 @@ def build(
     journal: Journal,
     progress: Progress | None,
 ) -> Index:
-    """Decodes every clip that the journal does not hold; returns the index of those of use.
+    """Decodes every clip that the journal does not hold; returns the index of the usable ones.
 
     Raises `BadAudioError` naming all that are bad, unless the source skips these.
     """

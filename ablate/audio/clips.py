@@ -150,7 +150,7 @@ class ClipWriting:
 
 
 def digest_of(clips: Clips, content: Callable[[int], str]) -> str:
-    """Hashes the data itself, in 32 hex digits: the same clips and labels hash alike anywhere.
+    """Hashes the data itself, in 32 hex digits, wherever clips lie and in whatever order.
 
     `content` names a clip's sound, given its index. Sorted piece by piece: the rows of millions of
     clips would fill the memory as objects.

@@ -77,7 +77,7 @@ class Journal:
         return np.where((known[found] == keys).all(axis=1) & keys.any(axis=1), found, -1)
 
     def is_sound(self, number: int) -> bool:
-        """Whether the frames of a record are on disk as written; those that were synced are."""
+        """Whether a record's frames are on disk as they were written; synced ones are not read."""
         if number < self._synced:
             return True
         record = self.records[number]

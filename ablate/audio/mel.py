@@ -64,7 +64,7 @@ class LogMel(AbstractFrontEnd):
     hop_ms: float = 10.0
     f_min: float = 50.0  # hertz
     f_max: float = 8000.0  # hertz
-    floor: float = 1e-6  # added to the power, or its least with `top_db`: silence
+    floor: float = 1e-6  # the power of silence: added to all, or with `top_db` the least
     fft_size: int | None = None  # samples; by default the power of two that holds the window
     # Slaney's mel scale and filters of equal area, or those of HTK
     filters: Literal["htk", "slaney"] = field(default="htk", metadata={AS_BEFORE: "htk"})

@@ -104,7 +104,7 @@ class Folder(AbstractSource):
             raise ValueError(unusable(self.task))
 
     def clips(self) -> Clips:
-        """Lists the manifest's clips, in its order; it is read once. Raises `ValueError`."""
+        """Lists the manifest's clips, in its order; it is read once."""
         return self._clips
 
     @property

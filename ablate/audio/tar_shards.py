@@ -52,7 +52,7 @@ class TarShards(AbstractShards):
 
     @property
     def location(self) -> str:
-        """The absolute paths of the shards, with the wildcards they are given with."""
+        """The absolute paths of the shards, wildcards and all."""
         return os.pathsep.join(self._patterns)
 
     @property

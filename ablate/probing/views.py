@@ -58,7 +58,7 @@ class Views:
             )
 
     def of(self, num_layers: int) -> tuple[View, ...]:
-        """Lists the views of an encoder of so many layers, all poolings of one before the next."""
+        """Lists the views of an encoder of so many layers, layer by layer."""
         found: list[View] = []
         for layers in self.layers:
             chosen: dict[str, list[int | Literal["mean"] | None]] = {
