@@ -53,7 +53,10 @@ def maskers(
     as_json: bool = False,
     command: Sequence[str] = COMMAND,
 ) -> int:
-    """Times a package's maskers beside one plain draw each; returns the exit code."""
+    """Times a package's maskers beside one plain draw each; returns the exit code.
+
+    `grid` is patches in frequency by time, `batch` the clips of a draw. `as_json` prints JSON only.
+    """
     console = Console(stderr=True) if as_json else terminal()
 
     def act(ask: Ask) -> None:
@@ -70,7 +73,7 @@ def maskers(
 
 
 def summary(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what was measured with what it comes to: who is over the limit, and the gain."""
+    """Adds to what was measured who is over the limit, and what vectorising gains, as a factor."""
     over = [masker["name"] for masker in found["maskers"] if _is_over(masker)]
     blocks = [m["ratio"] for m in found["maskers"] if m["name"] == BLOCKS and "ratio" in m]
     gain = found["loop"]["ratio"] / blocks[0] if blocks else None

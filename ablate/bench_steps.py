@@ -40,7 +40,8 @@ def steps(
 ) -> int:
     """Times the steps of a study's variants, or of our own; returns the exit code.
 
-    `batch` replaces the clips of a step. `into` is given what was measured, as JSON.
+    `batch` replaces the clips of a step. It measures for about `seconds`. `into` is given what was
+    measured, as JSON.
     """
     console = terminal()
 
@@ -62,7 +63,10 @@ def steps(
 
 
 def summary(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what was measured with what it comes to: the gains of packing, and the overhead."""
+    """Adds to what was measured what it comes to, as factors of speed.
+
+    One is that of packing over each other way to batch, one that of a step over a plain JEPA's.
+    """
     kept = ("device", "threads", "torch", "ceiling_tflops", "steps", "kernels")
     took = {step["name"]: step["milliseconds"] for step in found["steps"] if not step["refused"]}
     packed = took.get("blocks, pack")

@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-CODE = "*.py"  # sound, studies and reports that lie in a checkout are none
+CODE = "*.py"  # sound, studies and reports in a checkout are not code
 
 
 def revision() -> str | None:
@@ -19,13 +19,13 @@ def is_changed() -> bool:
 
 
 def changes() -> str | None:
-    """Returns what is not committed as a diff; None where the package is no git checkout."""
+    """Returns what is not committed, as a diff; None where the package is no git checkout."""
     return _git("diff", "HEAD") if _is_checkout() else None
 
 
 @lru_cache
 def _is_checkout() -> bool:
-    """Tells our own checkout from somebody's that we were only installed within."""
+    """Tells our own checkout from another one that the package is merely installed in."""
     top = _git("rev-parse", "--show-toplevel")
     return top is not None and Path(top) == ROOT.resolve()
 

@@ -36,5 +36,5 @@ app.add_typer(things.bench, name="bench", help="Measure what something costs.")
 
 
 def main() -> None:
-    """Is what the console script `ablate` calls."""
+    """Runs the verb that the command line names: the console script `ablate`."""
     app()

@@ -6,13 +6,13 @@ A plan warns of it before anything is run, and a report once it is; both in thes
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-NOTABLE = 0.02  # of the grid: the least difference worth a warning
+NOTABLE = 0.02  # of the grid: a greater difference is worth a warning
 SHARES = {"context": "the amount of audio seen", "targets": "the amount asked for"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """What a variant's masks amount to, as shares of the grid; None where nobody knows."""
+    """What a variant's masks amount to, as shares of the grid, 0 to 1; None where unknown."""
 
     levels: Mapping[str, str]  # factor -> label
     context: float | None

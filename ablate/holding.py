@@ -22,8 +22,8 @@ LOOK_SECONDS = 0.2
 def held(folder: Path, *, patience: float = PATIENCE_SECONDS) -> Iterator[bool]:
     """Holds a run for this process while inside; gives False where another one holds it.
 
-    A run that another machine was running is waited at for `patience` seconds before it is taken
-    for dead.
+    A run that another machine was running counts as dead once its heartbeat has stood still for
+    `patience` seconds, which this waits for.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)

@@ -108,7 +108,11 @@ def public_name(part: type) -> str:
 
 
 def find(name: str) -> type:
-    """Imports the class that a dotted path names. Raises `ValueError` with the nearest names."""
+    """Imports the class of the part that a dotted path names.
+
+    Raises `ValueError`, with the nearest names, where there is none, and whatever its module
+    raises on being imported.
+    """
     module_name, _, class_name = name.rpartition(".")
     if not module_name:
         raise ValueError(f"`{name}` is not a dotted path such as `maskers.Random`")
@@ -128,7 +132,7 @@ def find(name: str) -> type:
 
 
 def is_part(value: object) -> bool:
-    """Tells whether a value is a class that settings can name."""
+    """Tells whether a value is a class that settings can name: a dataclass, and not abstract."""
     concrete = isinstance(value, type) and not inspect.isabstract(value)
     return concrete and dataclasses.is_dataclass(value)
 

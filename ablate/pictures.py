@@ -32,7 +32,8 @@ def draw_masks(
 
     `mel` is (bands, frames), its patches are `content` (1, patches, pixels). What is visible shows
     the sound; a target block is tinted, in one colour per block; what is neither seen nor asked
-    for is dark. Many patches in time get a picture a row.
+    for is dark. Pictures of more than 128 patches in time stand one below the other. Raises what
+    the masker raises.
     """
     stacked = grid.time > SIDE_BY_SIDE
     rows, columns = (len(MOMENTS), 1) if stacked else (1, len(MOMENTS))
@@ -103,10 +104,10 @@ def draw_counts(
 
 
 def paint(mel: Tensor, mask: Mask, grid: Grid, sample: int = 0) -> npt.NDArray[np.float32]:
-    """Paints one sample's mask over its mel, (bands, frames), to RGB with a last axis of 3.
+    """Paints one sample's mask over its mel, (bands, frames), as RGB in [0, 1], (bands, frames, 3).
 
-    A waveform, of one band, is shown by its spectrogram. Patches that overlap are drawn as wide
-    as they are apart.
+    A waveform, of one band, is shown by its spectrogram, and has that one's size. Patches that
+    overlap are drawn as wide as they are apart.
     """
     sound = (_spectrogram(mel) if len(mel) == 1 else mel).float().numpy()
     low, high = np.percentile(sound, (2, 99))
@@ -121,7 +122,7 @@ def paint(mel: Tensor, mask: Mask, grid: Grid, sample: int = 0) -> npt.NDArray[n
 
 
 def patches(mel: Tensor, grid: Grid) -> Tensor:
-    """Cuts a mel (bands, frames) into the patches of a grid, (1, patches, pixels)."""
+    """Cuts a mel (bands, frames), which the grid must divide, to (1, patches, pixels)."""
     pattern = "(freq bands) (time frames) -> 1 (freq time) (bands frames)"
     return rearrange(mel, pattern, freq=grid.freq, time=grid.time)
 

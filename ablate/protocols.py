@@ -1,4 +1,4 @@
-"""What a score is of, and when it was made as a probe's settings ask for it."""
+"""Which clips a score is of, and whether it was made as a probe's settings ask for it."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ Settings = Mapping[str, Any]
 def is_score_by(settings: Settings, result: Settings) -> bool:
     """Tells whether a probe of these settings gave a result, the content of a score file.
 
-    Of clips that it examines on alone, what they hold counts, and not where they lie.
+    If it examines on clips of its own, what these hold counts, and not where they lie.
     """
     return _placeless(settings) == _placeless(result["settings"])
 
@@ -25,9 +25,10 @@ def mean_over_tasks(
     asked: Collection[str],
     weights: Mapping[str, float] | None = None,
 ) -> float | None:
-    """Returns the mean of the scores of all tasks that are asked of; None where one has none.
+    """Returns the mean score over all tasks in `asked`, in percent; None where one has no score.
 
-    A mean over some of the tasks would be compared with means over all of them.
+    A mean over some of the tasks would be compared with means over all of them. `weights` are by
+    task, as X-ARES has them (https://arxiv.org/abs/2505.16369); without, all count alike.
     """
     weighed = [
         (score, 1 if weights is None else weights[task])

@@ -80,7 +80,7 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """What a study file asks for."""
+    """What a study file asks for. Its values have been checked as text; no part is built yet."""
 
     name: str
     file: Path
@@ -109,7 +109,7 @@ class Study:
 
 
 def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str]) -> Study:
-    """Reads the study out of its text; what is wrong is added to `problems`."""
+    """Reads the study out of its text; adds what is wrong to `problems`, with its place."""
     for key, child in text.children.items():
         if key not in KEYS:
             problems.append(f"{child.place}: unknown key `{key}`{did_you_mean(key, KEYS)}")

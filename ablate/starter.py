@@ -38,7 +38,10 @@ report: {{equivalence_margin: 2.0}} # points within which two variants count as 
 
 
 def write(file: Path) -> Path:
-    """Writes the study, which is called as its file. Raises `ValueError` where one is there."""
+    """Writes the study, which is named after its file; returns its path.
+
+    Raises `ValueError` where there is one already, or where `file` is not called `.yaml`.
+    """
     if file.suffix not in (".yaml", ".yml"):
         raise ValueError(f"a study is a YAML file, such as studies/mine.yaml; got {file}")
     if file.exists():

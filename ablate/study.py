@@ -76,7 +76,8 @@ def run(
 ) -> int:
     """Runs a study from its file to its report; returns the exit code.
 
-    So many `ranks` train one trial together, each a process with a GPU of its own.
+    `workers` trials are trained at once; by default one a GPU, or one a CPU core. `ranks`
+    processes, each with a GPU of its own, train one trial together.
     """
     console, folders = terminal(), ledger.folders()
 
@@ -117,7 +118,8 @@ def show(
 ) -> int:
     """Checks a study and says what it would run; returns the exit code. Runs nothing.
 
-    If `timed`, canaries are run for what that would take, and thrown away.
+    If `timed`, canaries, which are trials cut short, are run to tell what that would take, and
+    thrown away.
     """
     console, folders = Console(stderr=True) if as_json else terminal(), ledger.folders()
 

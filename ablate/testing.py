@@ -28,7 +28,7 @@ NAMED_GRIDS = (Grid(8, 64), Grid(5, 38), Grid(8, 16), Grid(14, 14), Grid(1, 32),
 
 
 class Case(NamedTuple):
-    """What a masker is called with; `columns` counts the real time columns of each sample."""
+    """What a masker is called with; `columns` (batch,) counts each sample's real time columns."""
 
     grid: Grid
     columns: tuple[int, ...]
@@ -37,7 +37,7 @@ class Case(NamedTuple):
 
     @property
     def valid(self) -> Tensor:
-        """The mask of real patches, bool (batch, patches)."""
+        """Which patches are real and no padding, bool (batch, patches)."""
         times = torch.arange(self.grid.time) < torch.tensor(self.columns).unsqueeze(-1)
         return times.unsqueeze(1).expand(-1, self.grid.freq, -1).flatten(1)
 

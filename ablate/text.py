@@ -98,7 +98,10 @@ def lay(overlay: Node, *, over: Node) -> Node:
 
 
 def put(node: Node, path: tuple[str, ...], value: Node) -> Node:
-    """Returns `node` with `value` at `path`; another `type` takes its siblings away with it."""
+    """Returns `node` with `value` at `path`; another `type` takes its siblings away with it.
+
+    Raises `ValueError` where the path leads through a value that has no settings.
+    """
     if not path:
         return value
     if not isinstance(node.value, dict):

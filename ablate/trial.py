@@ -25,7 +25,10 @@ from ablate.workshop.requests import answer
 
 
 def serve(requests: TextIO, answers: TextIO, stop: Stop) -> None:
-    """Answers requests until there are no more, or until told to stop."""
+    """Answers requests, a JSON object a line, until there are no more, or until told to stop.
+
+    A `PartError` is answered as an event; whatever else a request raises ends the worker.
+    """
 
     def emit(event: dict[str, Any]) -> None:
         answers.write(json.dumps(event) + "\n")
@@ -44,7 +47,7 @@ def serve(requests: TextIO, answers: TextIO, stop: Stop) -> None:
 
 
 def main() -> int:
-    """Runs one folder, or serves."""
+    """Runs one folder, or serves; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ablate.trial", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, help="a run folder with a config.json")
     parser.add_argument("--worker", action="store_true", help="serve requests on standard input")

@@ -19,7 +19,11 @@ def show(
     out: Path | None = None,
     command: Sequence[str] = COMMAND,
 ) -> int:
-    """Prints the table of a package's maskers and writes its gallery; returns the exit code."""
+    """Prints the table of a package's maskers and writes its gallery; returns the exit code.
+
+    `grid` is patches in frequency by time, `8x64`. They are shown on the file `audio`, or on a
+    made clip; the gallery lies in `out`, or among the reports.
+    """
     console = terminal()
     folder = out or ledger.folders().reports / "zoo" / package
 

@@ -27,7 +27,7 @@ class Event:
 
 
 def kind_of(labels: Iterable[str]) -> Kind:
-    """Tells what kind of task these labels are of."""
+    """Tells what kind of task has these cells."""
     labels = set(labels)
     if any(_EVENT.fullmatch(piece) for label in labels for piece in _pieces(label)):
         return "events"
@@ -36,7 +36,7 @@ def kind_of(labels: Iterable[str]) -> Kind:
 
 
 def classes_in(label: str, kind: Kind) -> tuple[str, ...]:
-    """Names the classes that a label holds."""
+    """Names the classes in a cell, each once. Raises `ValueError` as `events_in` does."""
     if kind == "single":
         return (label,)
     if kind == "multi":
@@ -45,7 +45,7 @@ def classes_in(label: str, kind: Kind) -> tuple[str, ...]:
 
 
 def events_in(label: str) -> tuple[Event, ...]:
-    """Reads the events of a clip. Raises `ValueError` for one that does not say when."""
+    """Reads the events of a clip. Raises `ValueError` for one without times, or that takes none."""
     events = []
     for piece in _pieces(label):
         found = _EVENT.fullmatch(piece)

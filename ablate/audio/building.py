@@ -28,7 +28,10 @@ def build(
     journal: Journal,
     progress: Progress | None,
 ) -> Index:
-    """Decodes every clip that the journal does not hold. Raises `BadAudioError` naming all bad."""
+    """Decodes every clip that the journal does not hold; returns the index of the usable ones.
+
+    Raises `BadAudioError` naming all that are bad, unless the source skips these.
+    """
     clips = source.clips()
     records, reasons = _decoded(source, front_end, keys, journal, progress)
     if reasons and not source.skips_bad_audio:

@@ -21,7 +21,7 @@ class ClipInfo:
     """What is known of a clip without hearing it. Either `split` or `fold` is given."""
 
     path: str  # relative to the manifest, with `/`
-    label: str
+    label: str  # a cell as `ablate.audio.annotations` reads it; empty where there is none
     task: str
     split: str = ""  # train, valid or test
     fold: str = ""
@@ -98,7 +98,7 @@ class Clips:
 
     @staticmethod
     def from_columns(facts: Mapping[str, Any], columns: Mapping[str, Array]) -> "Clips":
-        """Makes a table of columns that may lie on disk."""
+        """Makes a table again of what `columns` gave; the arrays may lie on disk."""
 
         def text(name: str) -> Strings:
             return Strings(columns[f"{name} starts"], columns[f"{name} text"])
@@ -127,6 +127,7 @@ class ClipWriting:
         return len(self._names) // 2
 
     def append(self, clip: ClipInfo) -> None:
+        """Adds a clip; where it brings a further column, earlier clips are blank there."""
         self._paths.append(clip.path)
         cells = (clip.label, clip.task, clip.split, clip.fold)
         for coding, cell in zip(self._coded.values(), cells, strict=True):
@@ -139,6 +140,7 @@ class ClipWriting:
         self._names.frombytes(hashlib.blake2b(clip.path.encode(), digest_size=16).digest())
 
     def clips(self) -> Clips:
+        """Returns the table of all clips that were added, in that order."""
         return Clips(
             paths=Strings(*self._paths.arrays()),
             **{name: coding.coded() for name, coding in self._coded.items()},
@@ -148,10 +150,10 @@ class ClipWriting:
 
 
 def digest_of(clips: Clips, content: Callable[[int], str]) -> str:
-    """Hashes the data itself: the same clips and labels hash alike wherever they lie.
+    """Hashes the data itself, in 32 hex digits, wherever clips lie and in whatever order.
 
-    `content` names a clip's sound. Sorted piece by piece: the rows of millions of clips would
-    fill the memory as objects.
+    `content` names a clip's sound, given its index. Sorted piece by piece: the rows of millions of
+    clips would fill the memory as objects.
     """
 
     def row(index: int) -> list[str]:

@@ -50,7 +50,7 @@ class Strings:
         return Strings.of(self[int(index)] for index in indices)
 
     def arrays(self) -> tuple[Array, Array]:
-        """Returns what `Strings` is made of again."""
+        """Returns starts and text, which `Strings` is made of again."""
         return self._starts, self._text
 
 
@@ -69,10 +69,12 @@ class Writing:
         return writing
 
     def append(self, text: str) -> None:
+        """Adds a text."""
         self._text += text.encode()
         self._starts.append(len(self._text))
 
     def arrays(self) -> tuple[Array, Array]:
+        """Returns what `Strings` takes: int64 (texts + 1,) and uint8 (bytes,)."""
         starts = np.frombuffer(self._starts, dtype=np.int64)
         return starts, np.frombuffer(self._text, dtype=np.uint8)
 
@@ -109,9 +111,11 @@ class Coding:
         self._rows = array("i")
 
     def append(self, text: str) -> None:
+        """Adds a row."""
         self._rows.append(self._codes.setdefault(text, len(self._codes)))
 
     def coded(self) -> Coded:
+        """Returns the column of all rows that were added."""
         return Coded(tuple(self._codes), np.frombuffer(self._rows, dtype=np.int32))
 
 

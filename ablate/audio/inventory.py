@@ -17,6 +17,7 @@ MOST_FILES = 10
 def inventory(manifest: Path, progress: Callable[[int, int], None]) -> Iterator[str]:
     """Says, a line each, what a manifest holds, and which of its files are no sound.
 
+    The manifest is one that `write_manifest` wrote; `progress` is told files done, files in all.
     Only the head of a file is read: one that breaks off later is told when it is decoded.
     """
     with manifest.open(newline="", encoding="utf-8") as file:

@@ -77,7 +77,7 @@ class Journal:
         return np.where((known[found] == keys).all(axis=1) & keys.any(axis=1), found, -1)
 
     def is_sound(self, number: int) -> bool:
-        """Whether the frames of a record are on disk as they were written."""
+        """Whether a record's frames are on disk as they were written; synced ones are not read."""
         if number < self._synced:
             return True
         record = self.records[number]
@@ -87,7 +87,10 @@ class Journal:
         return zlib.crc32(found) == int(record["checksum"])
 
     def append(self, key: Keys, digest: str, frames: Frames, *, silent: bool) -> int:
-        """Writes one clip's frames, then the record that makes them count; returns its number."""
+        """Writes one clip's frames, then the record that makes them count; returns its number.
+
+        Raises `ValueError` for a digest of more than 64 characters.
+        """
         if len(digest.encode()) > RECORD["digest"].itemsize:
             raise ValueError(f"a content digest holds 64 characters at most, got `{digest}`")
         content = np.ascontiguousarray(frames).tobytes()

@@ -1,4 +1,4 @@
-"""What the labels of a list of clips must be like for probes to be trained and tested on them."""
+"""What labels must be like for probes to be trained and tested on them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -13,7 +13,11 @@ Indices = npt.NDArray[np.int64]
 
 
 def check_labels(clips: Clips | Iterable[ClipInfo]) -> None:
-    """Refuses labels that cannot be probed, and clips that stand in two splits, naming each."""
+    """Refuses labels that cannot be probed, and clips that stand in two splits.
+
+    A task needs two labels or more, and clips to be tested on; each label two clips or more, one
+    of them to train on; of folds, clips in two. Raises `ValueError` naming the first five faults.
+    """
     table = Clips.of(clips)
     if not len(table):
         raise ValueError("there is no clip to use; list some in the manifest, a line each")

@@ -26,7 +26,7 @@ _LEAST_STD = 1e-3  # of log-mel units: a constant band stays near zero instead o
 
 @dataclass(frozen=True)
 class Normaliser:
-    """Brings every mel band to zero mean and unit deviation."""
+    """Subtracts a mean from every mel band, and divides it by a deviation."""
 
     mean: npt.NDArray[np.float32]  # (bands,)
     std: npt.NDArray[np.float32]  # (bands,)
@@ -49,7 +49,8 @@ def statistics(
 ) -> Normaliser:
     """Measures mean and deviation over all frames of some clips, or takes those that are given.
 
-    Measured for each band, or one pair over all bands.
+    Measured for each band, or one pair over all bands. Raises `ValueError` where there is no clip
+    to measure on.
     """
     if isinstance(normalisation, tuple):
         given = np.repeat(np.array([normalisation], dtype=np.float32), store.bands, axis=0)
@@ -77,6 +78,7 @@ class Loader:
 
     Each epoch's order is drawn over all of `indices`, and what is in `skip` left out of it:
     loaders that skip different clips draw those that they share in one order, and crop them alike.
+    Raises `ValueError` where no clip is left, or crops have no frame.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class Loader:
         self._seed = seed
 
     def batch(self, step: int, size: int) -> Batch:
-        """Returns the global batch of a step; it may span the end of an epoch."""
+        """Returns the global batch of a step, `size` crops; it may span the end of an epoch."""
         pieces = []
         for epoch, index in self._drawn(step, size):
             start = self._start(epoch, index)
@@ -128,14 +130,14 @@ class Loader:
 
 
 class Pieces(Protocol):
-    """Clips of frames that pieces can be taken of: a store, or clips that were just heard."""
+    """Clips of which frames can be taken: a store, or sound that was just turned into frames."""
 
     @property
     def lengths(self) -> Sequence[int] | Indices:
         """How many frames each clip has."""
 
     def piece(self, index: int, start: int, stop: int) -> npt.NDArray[np.float16]:
-        """Returns some frames of one clip as they are stored; past its end there are none."""
+        """Returns frames of one clip as stored, (frames, bands); past its end there are none."""
 
 
 def windows(
@@ -145,7 +147,7 @@ def windows(
     normaliser: Normaliser,
     starts: range | None = None,
 ) -> Batch:
-    """Cuts a whole clip into consecutive crops, the last one padded, or those at `starts` alone."""
+    """Cuts a clip into consecutive crops, the last one padded, or those at the frames `starts`."""
     if starts is None:
         starts = range(0, int(store.lengths[index]), crop_frames)
     pieces = [store.piece(index, start, start + crop_frames) for start in starts]

@@ -21,7 +21,11 @@ Row = dict[str, str]
 
 
 def write_manifest(folder: Path, layout: str) -> Path:
-    """Writes `manifest.csv` for a dataset that lies in `folder`, and returns its path."""
+    """Writes `manifest.csv` for a dataset that lies in `folder`, and returns its path.
+
+    `layout` is one of `LAYOUTS`. Raises `ValueError` for another, for a folder that is not laid
+    out like it, and where there is a manifest already.
+    """
     if layout not in LAYOUTS:
         raise ValueError(f"unknown layout `{layout}`{did_you_mean(layout, LAYOUTS)}")
     if not folder.is_dir():
@@ -103,7 +107,8 @@ def _audioset(folder: Path) -> list[Row]:
 
     https://research.google.com/audioset/download.html
     A clip is `ID`, `YID`, or either with `_` and its start, anywhere below the folder. Many
-    videos are gone: segments without a clip are left out. `first_label` is as in FSD50K.
+    videos are gone: segments without a clip are left out. `first_label` is the one that the list
+    names first; unlike in FSD50K it need not be the most specific.
     """
     names = {
         line["mid"]: line["display_name"] for line in _table(folder / "class_labels_indices.csv")

@@ -48,7 +48,7 @@ class AbstractFrontEnd(ABC):
     @property
     @abstractmethod
     def normalisation(self) -> Normalisation:
-        """What frames are brought to zero mean and unit deviation by, when they are read."""
+        """What is subtracted from frames, and what they are divided by, when they are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +64,11 @@ class LogMel(AbstractFrontEnd):
     hop_ms: float = 10.0
     f_min: float = 50.0  # hertz
     f_max: float = 8000.0  # hertz
-    floor: float = 1e-6  # power below it is silence
+    floor: float = 1e-6  # the power of silence: added to all, or with `top_db` the least
     fft_size: int | None = None  # samples; by default the power of two that holds the window
     # Slaney's mel scale and filters of equal area, or those of HTK
     filters: Literal["htk", "slaney"] = field(default="htk", metadata={AS_BEFORE: "htk"})
-    # decibels below a clip's loudest, and not natural logarithms; what is softer is cut off there
+    # frames in decibels, not in natural logarithms; none lies further below the clip's loudest
     top_db: float | None = field(default=None, metadata={AS_BEFORE: None})
     normalisation: Normalisation = field(default="bands", metadata={AS_BEFORE: "bands"})
 
@@ -140,9 +140,11 @@ class KaldiFbank(AbstractFrontEnd):
     """Log-mel filter banks as Kaldi computes them, with the settings of AST and AudioMAE.
 
     Gong et al., "AST: Audio Spectrogram Transformer", Interspeech 2021.
+    https://arxiv.org/abs/2104.01778, AudioMAE: https://arxiv.org/abs/2207.06405;
     https://github.com/YuanGongND/ast/blob/master/src/dataloader.py
-    Many narrow bands leave the lowest ones without a frequency of the FFT, and constant: that
-    is how these models were trained, so it is not refused.
+    Only whole windows give a frame: 10 s at 10 ms are 998, where `LogMel` gives 1000. Many narrow
+    bands leave the lowest ones without a frequency of the FFT, and constant: that is how these
+    models were trained, so it is not refused.
     """
 
     sample_rate: int = 16000
@@ -152,7 +154,8 @@ class KaldiFbank(AbstractFrontEnd):
     f_min: float = 20.0  # hertz
     f_max: float = 8000.0  # hertz
     window: Literal["hanning", "hamming", "povey", "rectangular", "blackman"] = "hanning"
-    preemphasis: float = 0.97
+    preemphasis: float = 0.97  # of each sample, what is subtracted from the next
+    # of the whole clip: as it is, or the loudest sample 1
     level: Literal["as_is", "peak"] = field(default="as_is", metadata={AS_BEFORE: "as_is"})
     normalisation: Normalisation = field(default="bands", metadata={AS_BEFORE: "bands"})
 
@@ -196,7 +199,7 @@ class KaldiFbank(AbstractFrontEnd):
 
 
 def check_sound(sample_rate: int, normalisation: Normalisation) -> None:
-    """Refuses a sample rate, or a deviation, that no sound can have."""
+    """Raises `ValueError` for a rate outside [1000, 384000] Hz, or a deviation not above 0."""
     if not 1000 <= sample_rate <= 384000:
         raise ValueError(f"`sample_rate` must lie in [1000, 384000], got {sample_rate}")
     if isinstance(normalisation, tuple) and normalisation[1] <= 0:

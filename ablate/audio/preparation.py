@@ -23,8 +23,8 @@ class Prepared(AbstractFrontEnd):
     """
 
     front_end: AbstractFrontEnd
-    silence_db: float | None = None  # pieces of 20 ms that lie so far below the loudest are cut out
-    level_db: float | None = None  # the RMS that each clip is brought to, of full scale
+    silence_db: float | None = None  # pieces of 20 ms this far below the loudest are cut out
+    level_db: float | None = None  # the RMS that each clip is brought to, against full scale
 
     def __post_init__(self) -> None:
         if self.silence_db is None and self.level_db is None:

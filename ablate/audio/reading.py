@@ -17,7 +17,7 @@ SPELLINGS = {
     **{split: split for split in SPLITS},
     **{"val": "valid", "validation": "valid", "dev": "valid"},
 }
-SPLIT_WORDS = {  # of files that were named by others
+SPLIT_WORDS = {  # in the names that others gave to files
     **SPELLINGS,
     **dict.fromkeys(("training", "tr", "bal", "unbal", "balanced", "unbalanced"), "train"),
     **dict.fromkeys(("testing", "eval", "evaluation"), "test"),
@@ -32,10 +32,12 @@ def several(problems: Sequence[str]) -> str:
 
 
 def names_a_folder(task: str) -> bool:
+    """Tells whether a task's name can be that of a folder of results."""
     return bool(task) and not task.startswith(".") and not {"/", "\\"} & set(task)
 
 
 def unusable(task: str) -> str:
+    """Words the refusal of a task's name that `names_a_folder` does not let pass."""
     return (
         f"task `{task}` cannot name a folder of results; give a name without `/` and `\\` that "
         "does not begin with `.`, by the setting `task` or in the manifest's column `task`"
@@ -43,11 +45,18 @@ def unusable(task: str) -> str:
 
 
 def check_there(manifest: Path) -> None:
+    """Raises `ValueError`, with the way out, where there is no such file."""
     if not manifest.is_file():
         raise ValueError(f"no manifest at `{manifest}`; `ablate manifest` can write one")
 
 
 def read_manifest(manifest: Path, *, label: str, task: str) -> Clips:
+    """Reads the clips of a CSV file, in its order; `task` is that of lines that name none.
+
+    `label` is the column of labels; where it is empty clips need none, and without split or fold
+    they are trained on. Raises `ValueError` with the first five problems by file and line, and
+    the number of the rest.
+    """
     problems: list[str] = []
     written = ClipWriting()
     try:

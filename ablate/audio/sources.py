@@ -51,14 +51,17 @@ class AbstractSource(ABC):
 
     @abstractmethod
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
-        """Reads one clip: its samples, mixed to one channel, and its sample rate.
+        """Reads one clip: its samples (samples,), mixed to one channel, and its sample rate.
 
         Raises `BadAudioError` for a clip that cannot be used.
         """
 
     @abstractmethod
     def content_digest(self, index: int) -> str:
-        """Names a clip's content, wherever the clip lies: equal digest, equal sound."""
+        """Names a clip's content, wherever the clip lies: equal digest, equal sound.
+
+        At most 64 characters. Raises `BadAudioError` for a clip that cannot be read.
+        """
 
     @abstractmethod
     def stamp(self, index: int) -> str | None:
@@ -84,15 +87,16 @@ class AbstractSource(ABC):
 class Folder(AbstractSource):
     """Sound files of any format libsndfile reads, listed in a CSV file with a line each.
 
-    Its columns: `path`, relative to the CSV file; the label; `split` (train, valid, test) or
-    `fold`; and, where one file holds several tasks, `task`. Others are kept as they are. A clip
-    may be listed once for each task, always with the same split.
+    Its columns: `path`, relative to the CSV file; the label, several, or events with their times
+    (see `ablate.audio.annotations`); `split` (train, valid, test) or `fold`; and `task` where the
+    lines are of several tasks. Others are kept as they are. A clip may be listed once for each
+    task, always with the same split.
     """
 
-    manifest: str
+    manifest: str  # the CSV file
     label: str = "label"  # the column to tell apart; without one, clips are only trained on
     task: str = ""  # its name in reports; by default that of the manifest's folder
-    on_bad_audio: Literal["raise", "skip"] = "raise"
+    on_bad_audio: Literal["raise", "skip"] = "raise"  # of clips that are missing or broken
     on_silence: Literal["keep", "skip"] = field(default="keep", metadata={AS_BEFORE: "keep"})
 
     def __post_init__(self) -> None:
@@ -174,9 +178,10 @@ class Folder(AbstractSource):
 
 
 def decode(file: Path | BinaryIO, path: str) -> tuple[npt.NDArray[np.float32], int]:
-    """Reads a sound file: its samples, mixed to one channel, and its sample rate.
+    """Reads a sound file: its samples (samples,), mixed to one channel, and its sample rate.
 
-    Raises `BadAudioError`, which calls the file `path`.
+    Raises `BadAudioError`, which calls the file `path`, where it does not decode to the end, holds
+    no samples, or holds some that are not finite.
     """
     try:
         with soundfile.SoundFile(file) as sound:

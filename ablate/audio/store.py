@@ -43,20 +43,20 @@ class ClipStore:
 
     @property
     def skipped(self) -> tuple[tuple[str, str], ...]:
-        """The clips that were left out, and why."""
+        """The clips that were left out, and why: (path, reason)."""
         return tuple(zip(*self._index.skipped, strict=True))
 
     @property
     def silent(self) -> tuple[str, ...]:
-        """The clips that hold nothing but silence, and were kept."""
+        """The paths of clips that hold nothing but silence, and were kept."""
         return tuple(self.clips.paths[int(index)] for index in np.flatnonzero(self._index.silent))
 
     def frames(self, index: int) -> npt.NDArray[np.float32]:
-        """Returns one clip, (frames, bands)."""
+        """Returns one clip, (frames, bands), not normalised."""
         return self.piece(index, 0, int(self.lengths[index])).astype(np.float32)
 
     def piece(self, index: int, start: int, stop: int) -> Frames:
-        """Returns some frames of one clip as they are stored; past its end there are none."""
+        """Returns frames of one clip as stored, (frames, bands); past its end there are none."""
         first, last = int(self._index.first[index]), min(stop, int(self.lengths[index]))
         return self._frames[first + start : first + last]
 
@@ -96,7 +96,7 @@ def open_store(
 
 
 def check_source(source: AbstractSource, *, probed: bool = True) -> Keys:
-    """Refuses what can be told of a source before anything is decoded; names its files.
+    """Refuses what can be told of a source before anything is decoded; names its files, (clips, 2).
 
     Raises `BadAudioError` naming the clips that are missing, `ValueError` for its list or labels.
     """

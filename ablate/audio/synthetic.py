@@ -34,7 +34,7 @@ class Synthetic(AbstractSource):
     clips_per_class: int = 60  # to train on
     valid_per_class: int = 20
     test_per_class: int = 40
-    seconds: float = 1.28
+    seconds: float = 1.28  # of a clip
     sample_rate: int = 16000
     seed: int = 0  # of the corpus; every trial hears the same one
 

@@ -26,7 +26,7 @@ from ablate.audio.synthetic_sound import (
 
 
 def sound(name: str, length: int, rate: int, chance: Chance) -> Samples:
-    """Makes one sound of the surroundings."""
+    """Makes one sound of the surroundings, one of `CLASSES`: (length,)."""
     return _SOUNDS[name](length, rate, chance)
 
 

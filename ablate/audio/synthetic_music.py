@@ -25,7 +25,7 @@ CLASSES = tuple(f"{timbre}-{way}" for timbre in TIMBRES for way in ("rising", "f
 
 
 def sound(name: str, length: int, rate: int, chance: Chance) -> Samples:
-    """Plays one triad on one instrument."""
+    """Plays one triad on one instrument, one of `CLASSES`: (length,)."""
     timbre, way = name.split("-")
     root = 165.0 * 2 ** chance.uniform(0.0, 1.25)
     beat = chance.uniform(0.2, 0.34)  # seconds

@@ -41,7 +41,7 @@ def noise(length: int, chance: Chance) -> Samples:
 
 
 def band_noise(length: int, low: float, high: float, rate: int, chance: Chance) -> Samples:
-    """Returns noise between two frequencies, of unit power over its own length."""
+    """Returns noise from `low` to `high` hertz, of unit power over its own length."""
     from scipy import signal  # only for who makes clips: a plan reads those in the cache
 
     nyquist = 0.49 * rate
@@ -60,7 +60,7 @@ def slow_noise(length: int, hertz: float, rate: int, chance: Chance) -> Samples:
 
 
 def phase(hertz: Samples | float, length: int, rate: int) -> Samples:
-    """Returns the phase, in cycles, of an oscillator that follows a frequency curve."""
+    """Returns the phase, in cycles, of an oscillator that follows a frequency, or a curve of it."""
     return np.cumsum(np.broadcast_to(np.asarray(hertz, dtype=np.float64), (length,))) / rate
 
 

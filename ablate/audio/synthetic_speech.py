@@ -35,7 +35,7 @@ OPEN = (80.0, 110.0, 170.0)
 
 
 def sound(name: str, length: int, rate: int, chance: Chance) -> Samples:
-    """Speaks one word, by a voice of its own."""
+    """Speaks one word, one of `CLASSES`, by a voice of its own: (length,)."""
     consonant, first, second = name[0], name[1], name[3]
     pace = chance.uniform(0.75, 1.3)
     tract = chance.uniform(0.87, 1.16)

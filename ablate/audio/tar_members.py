@@ -69,11 +69,11 @@ class Members:
         self._places: npt.NDArray[np.int64] = np.frombuffer(places, dtype=np.int64).reshape(-1, 3)
 
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
-        """Decodes one sound: its samples, mixed to one channel, and its sample rate."""
+        """Decodes one sound, as `AbstractSource.read` does. Raises `BadAudioError`."""
         return decode(io.BytesIO(self._content(index)), self.clips.paths[index])
 
     def content_digest(self, index: int) -> str:
-        """Hashes the bytes of one sound."""
+        """Hashes the bytes of one sound. Raises `BadAudioError` where they cannot be read."""
         return hashlib.blake2b(self._content(index), digest_size=16).hexdigest()
 
     def stamp(self, index: int) -> str:
@@ -146,7 +146,10 @@ def edition_of(files: Iterable[Path]) -> str:
 
 
 def word(told: Any, key: str) -> str:
-    """Reads one word, or number, or several words, of a sample's JSON."""
+    """Reads a word, a number, or several words, joined by `;`, under a key of a sample's JSON.
+
+    Raises `BadSampleError` where there is none.
+    """
     if not isinstance(told, dict):
         raise BadSampleError(f"has a JSON that is no mapping but {json.dumps(told)[:40]}")
     if key not in told:

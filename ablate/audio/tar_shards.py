@@ -25,8 +25,8 @@ _FOLD = re.compile(r"fold[-_ ]?0*(\d+)", re.IGNORECASE)
 class TarShards(AbstractShards):
     """Samples of tar shards, in the order of the shards' names.
 
-    A sample's split or fold is told by the name of its shard (`train-000.tar`, `fold-3.tar`), by
-    that of the shard's folder (`eval/000.tar`), or by a key of its JSON.
+    A sample's split is told by the name of its shard (`train-000.tar`), by that of the shard's
+    folder (`eval/000.tar`), or by a key of its JSON; its fold by the shard's name (`fold-3.tar`).
     """
 
     shards: str | tuple[str, ...]  # paths, with `*` and `?` and `**` as in a shell
@@ -43,12 +43,16 @@ class TarShards(AbstractShards):
             raise ValueError(unusable(self.task))
 
     def clips(self) -> Clips:
-        """Lists the samples; the shards are scanned once. Raises `BadAudioError` naming all bad."""
+        """Lists the samples; the shards are scanned once.
+
+        Raises `BadAudioError` naming all that are bad, `ValueError` where a pattern finds no shard
+        or a shard's name tells no split.
+        """
         return self._usable()
 
     @property
     def location(self) -> str:
-        """The absolute paths of the shards, as they are asked for."""
+        """The absolute paths of the shards, wildcards and all."""
         return os.pathsep.join(self._patterns)
 
     @property
@@ -112,10 +116,11 @@ def find_shards(patterns: Sequence[str]) -> list[Path]:
 
 
 def split_of(shard: Path, top: Path) -> tuple[str, str]:
-    """Reads split and fold, one of them empty, from a shard's name or its folders' up to `top`.
+    """Reads split and fold, one of them empty, from a shard's name, or its folders' up to `top`.
 
     The nearest name that tells one of them counts; both are empty where none does. A folder may
-    be called `test_of_something`: its name tells a split only if it says nothing else.
+    be called `test_of_something`: its name tells a split only if it says nothing else, and never
+    a fold.
     """
     if told := _told_by(shard.stem):
         return told

@@ -13,9 +13,9 @@ from ablate.audio.resampling import resampled
 class Waveform(AbstractFrontEnd):
     """A clip's samples, at one rate and level, for `ablate.model.patchify.Windows` to cut.
 
-    The clip store keeps 11 significant bits of each sample: rounding lies 70 dB below the sound
-    however soft it is. Levelled clips need no normalisation by the data set, which would be one
-    gain for all of them.
+    The clip store keeps 11 significant bits of each sample: rounding lies 70 dB below the sound,
+    if that is no softer than -80 dB of full scale. Levelled clips need no normalisation by the
+    data set, which would be one gain for all of them.
     """
 
     sample_rate: int = 16000

@@ -35,7 +35,7 @@ features = encoder.features("dog.wav")  # (dim,): one vector for a sound of any 
 
 
 def card(told: Mapping[str, Any], settings: Mapping[str, Any], run: Path) -> str:
-    """Writes the card of a run from what its folder says."""
+    """Writes the card of a run: `told` is what `encoder.json` holds, `settings` are the run's."""
     names = {part: settings[part]["type"] for part in ("encoder", "patchifier", "mel", "masker")}
     head = _HEAD.format(
         run=told["run"],

@@ -27,7 +27,10 @@ USUAL = View("concat_freq")
 
 
 class FrozenEncoder(nn.Module):
-    """An exported encoder with its front end, exactly as the run's probes saw it."""
+    """An exported encoder with its front end, as the run's probes saw it, on the CPU at first.
+
+    Raises `ValueError` for a folder that holds no `encoder.json`, or one of another format.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -47,7 +50,7 @@ class FrozenEncoder(nn.Module):
 
     @property
     def sample_rate(self) -> int:
-        """The rate that waveforms without one are taken to have, in Hz."""
+        """The rate in Hz of waveforms that come without; `ValueError` where none is set."""
         front_end = self.front_end
         while isinstance(front_end, Prepared):
             front_end = front_end.front_end
@@ -64,25 +67,38 @@ class FrozenEncoder(nn.Module):
 
     @property
     def moment_seconds(self) -> float:
-        """The time from one moment, a column of the grid, to the next."""
+        """The time from one moment, a column of the grid, to the next, on average over windows.
+
+        Within a window it is the patchifier's step: less, where patches overlap.
+        """
         return self._crop_frames * self.front_end.hop_seconds / self._grid.time
 
     def features(
         self, sound: str | Path | Tensor, *, sample_rate: int | None = None, view: View = USUAL
     ) -> Tensor:
-        """Returns one vector, (dim,), for a file or a waveform (samples,) of any length."""
+        """Returns one vector for a file or a waveform (samples,) of any length, (dim,).
+
+        Another `view` than the usual has another width. Raises `BadAudioError` for a file that
+        cannot be decoded, `ValueError` for a file with a `sample_rate`, or an empty waveform.
+        """
         waveform, rate = self._heard(sound, sample_rate)
         return self.pooled(waveform.unsqueeze(0), sample_rate=rate, view=view)[0]
 
     def pooled(
         self, waveforms: Tensor, *, sample_rate: int | None = None, view: View = USUAL
     ) -> Tensor:
-        """Returns a vector for each of (batch, samples); a long one is read window by window."""
+        """Returns (batch, dim) of (batch, samples); a long waveform is read window by window.
+
+        Raises `ValueError` for another shape, or no samples.
+        """
         blocks = self._read(waveforms, sample_rate, view, by_moment=False)
         return torch.from_numpy(np.concatenate([block[view].rows for block in blocks]))
 
     def moments(self, waveforms: Tensor, *, sample_rate: int | None = None) -> Tensor:
-        """Returns (batch, moments, dim) of (batch, samples)."""
+        """Returns (batch, moments, dim) of (batch, samples), one moment each `moment_seconds`.
+
+        Raises `ValueError` for another shape, or no samples.
+        """
         blocks = self._read(waveforms, sample_rate, USUAL, by_moment=True)
         rows = torch.from_numpy(np.concatenate([block[USUAL].rows for block in blocks]))
         return rows.view(len(waveforms), -1, rows.shape[1])

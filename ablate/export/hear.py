@@ -11,7 +11,7 @@ from ablate.export.frozen import FrozenEncoder, load_encoder
 
 
 class HearModel(nn.Module):
-    """An encoder with the attributes that HEAR reads."""
+    """An encoder with the attributes that HEAR reads: a rate in Hz, and two sizes."""
 
     def __init__(self, frozen: FrozenEncoder) -> None:
         super().__init__()
@@ -22,12 +22,12 @@ class HearModel(nn.Module):
 
 
 def load_model(model_file_path: str = "") -> HearModel:
-    """Loads the folder that `ablate export` wrote."""
+    """Loads the folder that `ablate export` wrote. Raises `ValueError` for any other."""
     return HearModel(load_encoder(model_file_path))
 
 
 def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
-    """Returns (sounds, dim) of (sounds, samples)."""
+    """Returns (sounds, dim) of (sounds, samples), at the model's rate."""
     return model.frozen.pooled(audio).to(audio.device)
 
 

@@ -29,7 +29,7 @@ from ablate.export import xares
 
 
 def export(run: Path, folder: Path) -> Path:
-    """Writes what `run`, the folder of a run that is done, has learnt into `folder`.
+    """Writes what `run`, the folder of a run that is done, has learnt into `folder`; returns it.
 
     Raises `ValueError` where there is nothing to export, or where `folder` holds something else.
     """
@@ -55,7 +55,7 @@ def export(run: Path, folder: Path) -> Path:
 
 
 def use(folder: Path) -> list[str]:
-    """Returns the lines of Python that listen with an exported encoder."""
+    """Returns lines of Python that take features from an exported encoder."""
     return [
         "import ablate",
         f'encoder = ablate.load_encoder("{folder.as_posix()}")',

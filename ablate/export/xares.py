@@ -22,10 +22,13 @@ class Adapter(nn.Module):
         self.hop_size_in_ms = 1000 * self.frozen.moment_seconds
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Takes sound of any length; padding cannot be told from silence, and is encoded."""
+        """Takes sound of any length at `sampling_rate`; padding is encoded like silence."""
         return self.frozen.moments(audio).to(audio.device)
 
 
 def class_for(folder: Path, name: str) -> type[Adapter]:
-    """Makes the class, made without arguments, of the encoder in `folder`; `name` is unique."""
+    """Makes a class, to be called without arguments, for the encoder in `folder`.
+
+    `name` must be one that no other encoder has.
+    """
     return type(name, (Adapter,), {"__init__": lambda self: Adapter.__init__(self, folder)})

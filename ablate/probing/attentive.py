@@ -23,18 +23,18 @@ from ablate.probing.views import TOKENS, Views
 
 @dataclass(frozen=True, kw_only=True)
 class Attentive(AbstractProbe):
-    """Weighs the tokens of a clip by learned queries, one a head, and tells classes linearly.
+    """Weighs the tokens of a clip by learned queries, one a head, then classifies linearly.
 
     It reads all tokens from disk as it learns. The epoch is chosen as `Linear` chooses it.
     """
 
     views: Views = field(default_factory=lambda: Views(poolings=(TOKENS,)))
     heads: int = 4
-    rate: float = 1e-3
-    batch: int = 32
+    rate: float = 1e-3  # Adam's, at first
+    batch: int = 32  # clips
     epochs: int = 10
-    choice: Literal["valid", "last"] = "valid"
-    seeds: int = 3
+    choice: Literal["valid", "last"] = "valid"  # which epoch: the best on validation, or the last
+    seeds: int = 3  # it learns once by each; its score is their mean
 
     standardises: ClassVar[bool] = False
     reads_tokens: ClassVar[bool] = True
@@ -62,7 +62,10 @@ class Attentive(AbstractProbe):
 
 
 class AttentivePooling(nn.Module):
-    """Tokens (items, tokens, dim), of which `real` are no padding, to (items, classes)."""
+    """Tokens (items, tokens, dim), of which `real` (items, tokens) are no padding, to logits.
+
+    These are (items, classes). Every item must have a real token.
+    """
 
     def __init__(self, dim: int, heads: int, classes: int) -> None:
         super().__init__()

@@ -46,13 +46,13 @@ class Reader:
     encoder: Encoder
     patchifier: AbstractPatchifier
     grid: Grid
-    crop_frames: int
+    crop_frames: int  # of a window
     normaliser: Normaliser
     device: torch.device
 
     @torch.no_grad()
     def encode(self, batch: Batch) -> tuple[Encoded, Packing]:
-        """Encodes windows, (windows, bands, frames), their padding left out."""
+        """Encodes windows, (windows, bands, frames), less padding; returns their packing, too."""
         valid = self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
         packing = pack(valid, self.device)
         return self.encoder(self.patchifier.cut(batch.mels.to(self.device)), packing), packing
@@ -85,8 +85,9 @@ def encoder_features(
 ) -> Iterator[Blocks]:
     """Encodes clips of `store` once and gives their features under every view.
 
-    With `by_moment` each column of the grid is pooled apart, not each clip.
-    Raises `ValueError` for a view that the encoder does not have.
+    Yields the clips in their order: one row each, (clips, dim); with `by_moment` one for each
+    column of the grid that holds a real patch; for `attentive` one for each token. Raises
+    `ValueError` for a view that the encoder does not have.
     """
     views = list(views)
     earlier: dict[View, Sums] = {}  # of a clip that goes on in the next batch
@@ -120,7 +121,7 @@ def mel_features(
     *,
     by_moment: bool = False,
 ) -> Iterator[Blocks]:
-    """The baseline without a model: mean and deviation over time of each log-mel band.
+    """The baseline without a model: mean and deviation over time of each band, (clips, 2 bands).
 
     Where moments or tokens are asked for, every frame is given as it is.
     """

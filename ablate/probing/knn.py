@@ -66,7 +66,7 @@ class XaresKNN(AbstractProbe):
 
 @dataclass(frozen=True, kw_only=True)
 class Retrieval(AbstractProbe):
-    """Looks for the known clip of the greatest cosine; scored by recall@1, not by a vote.
+    """Looks for the known clip of the greatest cosine; its score is recall@1, without a vote.
 
     That is the share of asked clips whose find is of their class. Where a class is a pair, one
     clip known and one asked, it is the share that finds its partner.

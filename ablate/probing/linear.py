@@ -14,12 +14,12 @@ from ablate.probing.tasks import Labels
 class Logistic(AbstractProbe):
     """Logistic regression by scikit-learn's L-BFGS, with an L2 penalty of 1 / `strength`.
 
-    Nothing is tuned: the last iterate is used, and no clip that is examined is seen. Where
+    Nothing is tuned: the last iterate is used, and no clip that it is asked about is seen. Where
     several classes may hold at once each has a regression of its own.
     """
 
     strength: float = 0.1  # scikit-learn's C
-    iterations: int = 200
+    iterations: int = 200  # at most
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,13 +14,16 @@ from ablate.probing.tasks import Indices, Labels, Task
 
 Scores = npt.NDArray[np.float32]
 HEADLINE: Mapping[Kind, str] = {"single": "accuracy", "multi": "map", "events": "segment_f1"}
-# moments are first ranked well and only then told apart at 0.5
+# what a probe chooses its epoch by: moments are ranked well before 0.5 tells them apart
 CHOICE: Mapping[Kind, str] = {"single": "accuracy", "multi": "map", "events": "macro_f1"}
 SEGMENT_SECONDS = 1.0  # as X-ARES cuts DESED
 
 
 def measure(scores: Scores, truth: Labels) -> dict[str, float]:
-    """Measures scores against one class for each item, (items,), or several, (items, classes)."""
+    """Measures scores against one class for each item, (items,), or several, (items, classes).
+
+    Gives `macro_f1` and either `map`, of several, or `accuracy`, with two classes also `eer`.
+    """
     from sklearn.metrics import f1_score
 
     if truth.ndim == 2:
@@ -36,7 +39,10 @@ def measure(scores: Scores, truth: Labels) -> dict[str, float]:
 
 
 def mean_average_precision(scores: Scores, truth: npt.NDArray[np.generic]) -> float:
-    """The mean over the classes that occur of the area under precision over recall."""
+    """The mean over the classes that occur of the area under precision over recall, in percent.
+
+    `truth` is (items, classes); 0 where no class occurs.
+    """
     from sklearn.metrics import average_precision_score
 
     occur = truth.any(axis=0)
@@ -46,7 +52,10 @@ def mean_average_precision(scores: Scores, truth: npt.NDArray[np.generic]) -> fl
 
 
 def equal_error_rate(scores: Scores, truth: npt.NDArray[np.bool_]) -> float:
-    """The rate at which as many are falsely accepted as falsely rejected; lower is better."""
+    """The percentage at which as many are falsely accepted as falsely rejected; lower is better.
+
+    Both are (items,); `truth` must hold both answers.
+    """
     from sklearn.metrics import roc_curve
 
     accepted, detected, _ = roc_curve(truth, scores, drop_intermediate=False)
@@ -59,10 +68,10 @@ def equal_error_rate(scores: Scores, truth: npt.NDArray[np.bool_]) -> float:
 
 
 def recall_at_1(similarity: Scores, truth: Labels) -> float:
-    """The share of queries whose most similar item is of their class, or of one of theirs.
+    """The percentage of queries whose most similar item is of their class, or of one of theirs.
 
-    `similarity` (queries, classes) is to the most similar item of each class; an item that is of
-    several classes stands for each.
+    `similarity` (queries, classes) is to the most similar item of each class; an item of several
+    classes counts for each. `truth` is (queries,) or (queries, classes).
     """
     nearest = similarity == similarity.max(axis=1, keepdims=True)
     theirs = truth if truth.ndim == 2 else np.arange(similarity.shape[1]) == truth[:, None]
@@ -74,7 +83,9 @@ def segment_f1(
 ) -> dict[str, float]:
     """Measures events in segments of a second, as sed_eval does: a segment holds what it touches.
 
-    `scores` are those of the clips' moments, each `seconds` long, `moments` (clips,) their counts.
+    `scores` (moments, classes) are those of the clips' moments, each `seconds` long, clip after
+    clip; `moments` (clips,) are their counts. A guess belongs to the segment of its moment's
+    middle. A class that neither occurs nor is guessed counts as 0 in the mean over classes.
     Mesaros et al., "Metrics for Polyphonic Sound Event Detection", 2016.
     https://doi.org/10.3390/app6060162
     """

@@ -20,12 +20,12 @@ class Linear(AbstractProbe):
     there is none, on a fifth of the known clips); what is examined is looked at once.
     """
 
-    rate: float = 1e-3
-    batch: int = 32
+    rate: float = 1e-3  # Adam's, at first
+    batch: int = 32  # items: clips, or moments
     epochs: int = 10
-    hidden: int = 0
+    hidden: int = 0  # units; 0 for no such layer
     choice: Literal["valid", "last"] = "valid"  # which epoch: the best on validation, or the last
-    seeds: int = 3
+    seeds: int = 3  # it learns once by each; its score is their mean
 
     standardises: ClassVar[bool] = False
 
@@ -60,12 +60,13 @@ class XaresLinear(AbstractProbe):
 
     Its numbers are optimistic: of folds, it chooses the epoch on the fold that it reports, and
     so it does where a task has no validation part. `Linear` does not. Of moments it chooses by
-    the F1 of moments, not of segments. https://github.com/jimbozhang/xares, commit 161f0ef.
+    the F1 of moments, not of segments. https://arxiv.org/abs/2505.16369;
+    https://github.com/jimbozhang/xares, commit 161f0ef.
     """
 
-    rate: float = 1e-3
-    batch: int = 32
-    epochs: int = 10  # it takes 3, 5, 20 or 50 for some tasks
+    rate: float = 1e-3  # Adam's, at first
+    batch: int = 32  # X-ARES takes 64 for Speech Commands
+    epochs: int = 10  # X-ARES takes 3, 5, 20 or 50 for some tasks
     seeds: int = 1
 
     standardises: ClassVar[bool] = False

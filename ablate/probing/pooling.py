@@ -38,14 +38,17 @@ class Sums:
         )
 
     def continue_from(self, earlier: "Sums") -> None:
-        """Adds what came before of the first unit."""
+        """Adds to the first unit what an earlier batch held of it."""
         self.total[0] += earlier.total[0]
         self.count[0] += earlier.count[0]
         self.squares[0] += earlier.squares[0]
         self.greatest[0] = torch.maximum(self.greatest[0], earlier.greatest[0])
 
     def pooled(self, pooling: Pooling) -> npt.NDArray[np.float32]:
-        """Returns a vector for each unit, (units, dim), or as wide as the pooling makes it."""
+        """Returns a vector for each unit, (units, dim).
+
+        `mean_std` is 2 dim wide, `concat_freq` rows x dim. Every unit must have a token.
+        """
         count = self.count.sum(dim=1)
         mean = self.total.sum(dim=1) / count
         if pooling == "concat_freq":

@@ -36,7 +36,7 @@ class Score(TypedDict):
 
 @dataclass(frozen=True)
 class Features:
-    """What one view shows of a task's clips."""
+    """What one view shows of a task's clips, in the order of the task."""
 
     rows: Matrix  # (rows, dim), perhaps on disk
     counts: Indices  # (clips,): how many rows each clip has, side by side
@@ -68,13 +68,14 @@ class Lesson:
     """What a probe is given: items, which of them it may learn from, and which it is asked.
 
     An item is one row of `features`; for a probe that reads tokens it is the rows between two
-    neighbours of `bounds`. The labels of what is asked are blank.
+    neighbours of `bounds`. The labels of what is asked are blank, -1 or False, unless the probe
+    opens the test.
     """
 
     features: Matrix  # (rows, dim), perhaps on disk: what is not looked at is not read
     labels: Labels  # (items,), or (items, classes) where several may hold
     classes: int
-    known: Indices
+    known: Indices  # items, as are the next two
     valid: Indices  # to choose by: apart from `known`, or empty
     asked: Indices
     seed: int = 0
@@ -90,10 +91,10 @@ class Lesson:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What a plan found where a probe is to examine: a score is of this and of nothing else."""
+    """What a plan found at a probe's own `tasks`: a score is of this sound and of no other."""
 
-    digest: str
-    tasks: tuple[str, ...]
+    digest: str  # of the clips, as their store names them
+    tasks: tuple[str, ...]  # their names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +130,14 @@ class AbstractProbe(ABC):
 
     @abstractmethod
     def predict(self, lesson: Lesson) -> Scores:
-        """Learns from what is known; returns (asked, classes), higher is more likely."""
+        """Learns from what is known; returns float32 (asked, classes), higher is more likely.
+
+        Where `lesson.several` they are probabilities, which 0.5 decides. All chance comes from
+        `lesson.seed`.
+        """
 
     def measure(self, scores: Scores, truth: Labels) -> dict[str, float]:
-        """Measures what it predicted of clips, in percent; `headline` is among what it returns."""
+        """Measures its scores of clips, in percent; the headline is among what it returns."""
         return measure(scores, truth)
 
 
@@ -167,7 +172,7 @@ def examine(probe: AbstractProbe, features: Features, task: Task) -> Score:
 
 
 def standardise(features: Matrix, known: Indices) -> Matrix:
-    """Scales each dimension to mean 0 and deviation 1 over the clips in `known`."""
+    """Scales each dimension of (rows, dim) to mean 0 and deviation 1 over the rows `known`."""
     mean = features[known].mean(axis=0, dtype=np.float64)
     std = features[known].std(axis=0, dtype=np.float64)
     std[std < 1e-8] = 1.0  # a constant dimension tells nothing; it becomes 0

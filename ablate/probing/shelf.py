@@ -24,7 +24,8 @@ def shelved(
 ) -> dict[View, Features]:
     """Returns the features of some clips under every view; produces those that are not there.
 
-    They are mapped from disk: none is read before it is looked at.
+    They are mapped from disk, float32 (rows, dim): none is read before it is looked at. `seconds`
+    is the time from one row of a clip to the next, where rows are moments.
     """
     missing = [view for view in views if not (folder / f"{view.word}.json").exists()]
     if missing:

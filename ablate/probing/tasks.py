@@ -1,4 +1,4 @@
-"""Tasks: the labels that probes are asked for, and which clips teach and which examine."""
+"""Tasks: the labels that probes are asked for, which clips they learn from and are tested on."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Examination:
     """What a probe may learn from, choose by, and is examined on: places in a task's clips."""
 
     known: Indices
-    valid: Indices  # may be empty; of three folds or more, the `known` one before the held-out one
+    valid: Indices  # or none; of three folds or more, the one before that held out, also `known`
     asked: Mapping[str, Indices]
 
 
@@ -51,7 +51,7 @@ class Task:
 
 
 def find_tasks(clips: Clips | Iterable[ClipInfo]) -> list[Task]:
-    """Finds the tasks among clips, in order of their names."""
+    """Finds the tasks among clips, by name. Raises `ValueError` for events that cannot be read."""
     table = Clips.of(clips)
     return [_task(name, table) for name in sorted(table.tasks.words)]
 

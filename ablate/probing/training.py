@@ -1,6 +1,6 @@
 """How probes with weights learn: Adam by epochs, and the epoch that is best on held-out items.
 
-What is examined is looked at once, after the epoch is chosen.
+What a probe is asked is looked at once, after the epoch is chosen.
 """
 
 import copy
@@ -25,10 +25,13 @@ Read = Callable[[Indices], tuple[Tensor, ...]]  # some items as a model takes th
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Adam's rate falls by half a cosine, epoch by epoch, towards a share of what it was."""
+    """Adam's rate falls by half a cosine, epoch by epoch, towards a share of what it was.
+
+    So do the probes of X-ARES. Raises `ValueError` for a number that is not above 0.
+    """
 
     rate: float
-    batch: int
+    batch: int  # items
     epochs: int
     floor: float = 0.1  # of the rate
 
@@ -46,7 +49,7 @@ class Schedule:
 def learn(
     model: nn.Module, lesson: Lesson, read: Read, schedule: Schedule, *, choose: bool
 ) -> Scores:
-    """Trains a model on what is known and returns its scores of what is asked.
+    """Trains a model on what is known; returns probabilities of what is asked, (asked, classes).
 
     With `choose` the weights are those of the first epoch that is best on `lesson.valid`, or,
     where that is empty, on a part of what is known, which is then not learnt from.

@@ -41,7 +41,8 @@ class Views:
     `concat_freq` is the mean over time in each row of the grid, the rows side by side, as in M2D
     (https://arxiv.org/abs/2210.14648): averaging the rows loses what tells pitches apart; `max`
     over all tokens; `summary`, the encoder's own summary token; `attentive` gives every token to
-    a probe that learns to weigh them.
+    a probe that learns to weigh them. Layers: `last` is after the last norm; `mean` of all
+    layers and `each` layer by itself are before it.
     """
 
     poolings: tuple[Pooling, ...] = field(default=USUAL, metadata={AS_BEFORE: list(USUAL)})
@@ -57,7 +58,7 @@ class Views:
             )
 
     def of(self, num_layers: int) -> tuple[View, ...]:
-        """Lists the views of an encoder of so many layers."""
+        """Lists the views of an encoder of so many layers, layer by layer."""
         found: list[View] = []
         for layers in self.layers:
             chosen: dict[str, list[int | Literal["mean"] | None]] = {

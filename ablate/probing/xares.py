@@ -38,7 +38,7 @@ class XARES(AbstractShards):
     Tasks that are not there, or not whole, are listed in `missing`.
     """
 
-    folder: str  # that X-ARES calls its `env`
+    folder: str  # the one that X-ARES calls its `env`
     tasks: tuple[str, ...] = ()  # by name; all of the table if none is named
     on_bad_audio: Literal["raise", "skip"] = "raise"  # of samples without a known label, too
 
@@ -49,7 +49,11 @@ class XARES(AbstractShards):
             raise ValueError(f"X-ARES has no public task {named}")
 
     def clips(self) -> Clips:
-        """Lists the samples, task by task. Raises `BadAudioError` naming all that are bad."""
+        """Lists the samples, task by task.
+
+        Raises `BadAudioError` naming all that are bad, `ValueError` where no task is whole, or
+        where one has more labels than the table says.
+        """
         clips = self._usable()
         if surplus := _surplus(clips):
             raise ValueError(several(surplus))
@@ -57,7 +61,7 @@ class XARES(AbstractShards):
 
     @property
     def missing(self) -> Mapping[str, str]:
-        """Tasks that are asked for and cannot be examined, and why."""
+        """Tasks that are asked for and cannot be examined, and why. `ValueError` if none can be."""
         return self._found[1]
 
     @property
@@ -107,7 +111,7 @@ class XARES(AbstractShards):
 
 
 def missing_tasks(source: AbstractSource, found: Iterable[str]) -> Mapping[str, str]:
-    """Says which public tasks a source lacks, and why; a manifest that has none lacks none."""
+    """Says which public tasks a source lacks, and why; one without any public task lacks none."""
     if isinstance(source, XARES):
         return source.missing
     here = BY_NAME.keys() & set(found)

@@ -12,7 +12,7 @@ Check = Callable[[Trial], Problem | None]
 
 
 def refused(trial: Trial) -> list[Problem]:
-    """Returns what is wrong between the parts of a trial; each check looks for one thing."""
+    """Returns what is wrong between the parts of a trial, by the path of the setting to change."""
     return [problem for check in CHECKS if (problem := check(trial)) is not None]
 
 

@@ -15,7 +15,7 @@ from ablate.pictures import patches
 
 OTHERS = 60  # clips handed to maskers that look at what they mask
 SECONDS = 10.24  # of a file that are shown
-PIXELS = (64, 512)  # of the picture, at least: bands and frames
+PIXELS = (64, 512)  # of the picture, bands and frames: about, in whole pixels a patch
 
 
 @dataclass(frozen=True)

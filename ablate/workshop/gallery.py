@@ -14,7 +14,8 @@ from ablate.workshop.subjects import Sound, Trial, open_sound
 def draw_gallery(folder: Path, trials: list[dict[str, Any]], cache: Path) -> dict[str, Any]:
     """Draws a picture for each of `trials`, which name their `masker` and `patchifier`.
 
-    Returns the pictures' files, relative to `folder`, and the clip that they show.
+    Returns the pictures' files, relative to `folder`, with the shares of context and targets, and
+    the clip that the last one shows.
     """
     pictures, shown = [], ""
     for entry in trials:

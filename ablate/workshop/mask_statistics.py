@@ -27,7 +27,7 @@ DRAWS = 256  # masks at each
 
 @lru_cache(maxsize=1024)
 def realised_shares(masker: AbstractMasker, grid: Grid) -> tuple[float, float]:
-    """Draws masks over the course of training; returns the mean context and target shares.
+    """Draws masks over the course of training; returns the mean context and target shares, 0 to 1.
 
     Always the same masks: what a plan says is what it said before. Raises what the masker
     raises, and `AssertionError` for a promise that a mask breaks.
@@ -47,7 +47,7 @@ def realised_shares(masker: AbstractMasker, grid: Grid) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Spread:
-    """A share of the grid over masks: its mean and its 1st and 99th percentile."""
+    """A share of the grid, 0 to 1, over masks: its mean and its 1st and 99th percentile."""
 
     mean: float
     p1: float
@@ -119,7 +119,7 @@ def measure(
 
 
 def count(drawn: list[Mask], grid: Grid, seconds: float) -> MaskStatistics:
-    """Counts what batches of masks amount to that took `seconds` to draw."""
+    """Counts what batches of masks, which took `seconds` to draw, amount to."""
     context = _cells(torch.cat([mask.context for mask in drawn]), grid)
     targets = _cells(torch.cat([mask.target_union for mask in drawn]), grid)
     # batch by batch: their numbers of blocks may differ
@@ -159,7 +159,7 @@ def distance(context: Tensor, targets: Tensor) -> Distance:
 
 
 def runs(member: Tensor) -> Tensor:
-    """Returns the lengths of all unbroken runs of True along the last axis, in one row."""
+    """Returns the lengths of all unbroken runs of True along the last axis, int64 (runs,)."""
     lines = torch.nn.functional.pad(member.reshape(-1, member.shape[-1]).char(), (1, 1))
     edges = lines.diff(dim=1)
     return (edges == -1).nonzero()[:, 1] - (edges == 1).nonzero()[:, 1]

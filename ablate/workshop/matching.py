@@ -32,7 +32,7 @@ class Match:
     setting: str  # dotted path within the masker
     value: Value
     share: str  # context or targets
-    wanted: float
+    wanted: float  # of the grid, 0 to 1
     reached: float
 
     def plain(self) -> dict[str, Any]:

@@ -45,9 +45,10 @@ def online(
     device: torch.device,
     cache: Path,
 ) -> Online:
-    """Returns what looks at a trial's encoder. Raises `ValueError` where there is nothing to ask.
+    """Returns what looks at a trial's encoder, by one of the probes.
 
-    A probe that examines on other clips than those of the trial does so here, too.
+    A probe that examines on other clips than those of the trial does so here, too. Raises
+    `ValueError` where no task has validation clips, or where those clips were not planned.
     """
     probe = probes[asked["probe"]]
     if probe.tasks is not None:
@@ -61,7 +62,7 @@ def online(
 
 
 def fewer(task: Task, most: int) -> Task | None:
-    """Returns a task of so many training and validation clips at most, and of no test clip.
+    """Returns a task of at most so many training clips, as many to validate on, and no test clip.
 
     None where it has no such parts, as where clips are divided into folds.
     """

@@ -17,7 +17,7 @@ RATE, BETAS, DECAY, CLIP, MOMENTUM = 1e-3, (0.9, 0.95), 0.05, 3.0, 0.99
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of one transformer."""
+    """The sizes of one transformer."""
 
     dim: int
     layers: int
@@ -51,7 +51,7 @@ def _stack(sizes: Sizes) -> nn.Sequential:
 
 
 class PlainJEPA(nn.Module):
-    """Predicts `targets` patches of each sample from `context` others."""
+    """Predicts so many `targets` of each sample's patches from so many others, its `context`."""
 
     def __init__(
         self, patches: int, pixels: int, context: int, targets: int, encoder: Sizes, narrow: Sizes
@@ -70,7 +70,7 @@ class PlainJEPA(nn.Module):
         self.teacher.requires_grad_(requires_grad=False)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Takes (batch, patches, pixels); returns the loss."""
+        """Takes (batch, patches, pixels); returns the loss, a scalar."""
         order = torch.rand(patches.shape[:2], device=patches.device).argsort(dim=1)
         seen = order[:, : self.context]
         asked = order[:, self.context : self.context + self.targets]
@@ -88,7 +88,7 @@ class PlainJEPA(nn.Module):
 
 
 class PlainStep:
-    """Trains a plain JEPA, a step a call."""
+    """Trains a plain JEPA, a step a call; in `bf16`, its forward pass is cast to that."""
 
     def __init__(self, jepa: PlainJEPA, precision: str) -> None:
         self._jepa = jepa

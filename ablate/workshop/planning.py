@@ -55,7 +55,7 @@ def plan(
     built = build_probes(probes)
     if evaluate is not None:
         check_online(evaluate, built)
-    # with no probe to hear of, labels are nothing to ask for
+    # clips that no probe examines on need no labels
     sounds = Sounds(cache, emit, probed=any(probe.tasks is None for probe in built.values()))
     desk = _Desk(sounds, _wanted(matched_budget) if matched_budget else None)
     found = itertools.zip_longest(trials, inner, fillvalue=())

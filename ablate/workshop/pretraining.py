@@ -42,7 +42,8 @@ def train(
 
     Returns where its encoder lies: in the run's folder, or beside it where training paused, at
     the step `until`. What it cost is written down before its encoder is: the encoder says that
-    it is trained.
+    it is trained. Raises what ends a training early: `StoppedError`, `DivergedError`,
+    `CollapsedError`, and `SupersededError` once another process has taken the run over.
     """
     grid, steps = trial.twin.grid, trial.budget.steps
     trainer, saved, warnings = _trainer(folder, trial, sound, device, ranks, stop, until, online)
@@ -98,7 +99,10 @@ def assist(
     stop: Stop,
     until: int | None = None,
 ) -> None:
-    """Trains along as another of the ranks, from the checkpoint that the first one reads."""
+    """Trains along as another of the ranks, from the checkpoint that the first one reads.
+
+    Raises what ends a training early, `PausedError` at the step `until` too.
+    """
     trainer, saved, _ = _trainer(folder, trial, sound, device, ranks, stop, until)
     trainer.train(saved)
 

@@ -11,9 +11,10 @@ from ablate.workshop.sounds import Emit
 
 
 def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
-    """Does what a request asks for. Raises `PartError` for settings that cannot be built.
+    """Does what a request's `do` asks for, and returns plain data; progress goes to `emit`.
 
-    Each brings its own modules: a plan waits for neither matplotlib nor TensorBoard.
+    Raises `PartError` for settings that cannot be built, `ValueError` for an unknown request. Each
+    brings its own modules: a plan waits for neither matplotlib nor TensorBoard.
     """
     cache = Path(request["cache"])
     match request["do"]:

@@ -46,6 +46,8 @@ def run(
 
     Whatever a trial raises is written down in its `run.json` and returned as its reason: one
     failed trial does not stop a study. It is only returned where the folder cannot be written to.
+    An error of the accelerator, or a signal outside of training, ends the process once it is
+    written down. Raises `FileNotFoundError` for a folder without `config.json`.
     """
     config = read_json(folder / "config.json")
     try:

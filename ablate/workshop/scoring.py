@@ -48,7 +48,7 @@ def score(
     cache: Path,
     emit: Emit,
 ) -> list[str]:
-    """Scores a subject on every task by the probes that have not yet; returns their names.
+    """Scores a subject on every task, by those probes that have not yet; returns their names.
 
     Raises `ValueError` where a probe's clips are others than those that were planned.
     """
@@ -67,7 +67,10 @@ def examined_on(
     probes: Mapping[str, AbstractProbe],
     cache: Path,
 ) -> Sound:
-    """Opens clips that are examined on alone: normalised as those that were pre-trained on."""
+    """Opens clips that are only examined on, normalised as those that were pre-trained on.
+
+    Raises `ValueError` where they are others than those that were planned.
+    """
     heard = open_sound(source, subject.mel, cache, check_files=False)
     for name, probe in probes.items():
         if probe.content is not None and probe.content.digest != heard.store.digest:
@@ -146,7 +149,7 @@ class Examined:
 
     @cached_property
     def key(self) -> str:
-        """Hashes all that decides the features: sound, front end, weights and how they are run."""
+        """Hashes what decides the features, 20 hex digits: sound, front end, weights, parts."""
         normaliser, reader = self.sound.normaliser, self.reader
         told: list[object] = [self.sound.store.digest, identity(self.subject.mel)]
         numbers = [normaliser.mean.tobytes(), normaliser.std.tobytes()]
@@ -230,7 +233,7 @@ def save_encoder(folder: Path, encoder: Encoder, sound: Sound) -> None:
 
 
 def load_encoder(folder: Path, trial: Trial) -> Encoder:
-    """Reads a trained encoder back."""
+    """Reads a trained encoder back, on the CPU. Raises `FileNotFoundError`."""
     twin = trial.twin
     encoder = twin.encoder.build(twin.grid, twin.patchifier.pixels)
     saved = load_file(folder / ENCODER)

@@ -15,7 +15,7 @@ from ablate.model.patchify import AbstractPatchifier
 from ablate.parts import PartError, Problem, build
 
 IN_SECONDS = {"seconds": "time", "stride_seconds": "time_stride"}
-TOLERANCE = 0.01  # of a hop: so much may a time in seconds be off
+TOLERANCE = 0.01  # of a hop: how far a time in seconds may be from whole hops
 
 
 def sized(settings: Mapping[str, Any]) -> dict[str, Any]:

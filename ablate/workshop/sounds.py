@@ -30,7 +30,7 @@ class Sounds:
         return self._open(trial.data, trial.mel, probed=self._probed)
 
     def check(self, trial: Trial) -> None:
-        """Refuses what can be told of a trial's sound while nothing is decoded, as `of` does."""
+        """Refuses what can be told of a trial's sound before it is decoded. Raises as `of` does."""
         if trial.data not in self._checked:
             check_source(trial.data, probed=self._probed)
             self._checked.add(trial.data)
@@ -41,7 +41,7 @@ class Sounds:
         self._front_ends |= dict.fromkeys((trial.mel, trial.statistics.mel))
 
     def content(self, source: AbstractSource) -> Content | None:
-        """Has every trial's front end hear what is only examined on; None without a trial.
+        """Opens what is only examined on, by every trial's front end; None without a trial.
 
         Raises `ValueError` for sound that cannot be used.
         """

@@ -25,7 +25,8 @@ class SupersededError(Exception):
 class RunState:
     """Keeps a run's `run.json`. What was found out about a finished run survives a re-scoring.
 
-    One process writes at a time: the one whose attempt is the latest.
+    One process writes at a time: the one whose attempt is the latest. To make one claims the
+    next attempt.
     """
 
     def __init__(self, folder: Path, *, kind: str, device: str) -> None:
@@ -90,7 +91,7 @@ def _latest(attempts: Path) -> int:
 
 
 def versions() -> dict[str, str]:
-    """The versions that decide numbers."""
+    """The versions of Python and of the packages that decide numbers, by name."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):  # xformers has no wheel for every platform
@@ -108,7 +109,7 @@ def code() -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """All that may be asked later about where a run was made."""
+    """What may be asked later about where a run was made: machine, job, versions, diff."""
     machine = {
         "platform": platform.platform(),
         "processor": platform.machine(),

@@ -1,7 +1,8 @@
 """What a training step costs here: every variant takes its turn, round after round.
 
-A machine that is busy slows all alike, and medians are over rounds. On a CPU the time is that of
-the process, which nobody else uses; on a GPU it is that of the clock, the device being waited for.
+A machine that is busy slows all alike; the medians are those of the rounds. On a CPU the time is
+that of the process, which nobody else uses; on a GPU it is that of the clock, the device being
+waited for.
 """
 
 import contextlib
@@ -46,23 +47,24 @@ class Noise:
         self._mels = torch.randn(shape, generator=generator(0, "noise"))
 
     def batch(self, step: int, size: int) -> Batch:
-        """Returns the same clips at every step."""
+        """Returns the same `size` clips at every step, all of them real."""
         mels = self._mels.repeat(-(-size // len(self._mels)), 1, 1)[:size]
         return Batch(mels, torch.ones(size, mels.shape[2], dtype=torch.bool))
 
     def paths(self, step: int, size: int) -> list[str]:
+        """Names the clips of a batch, which are none."""
         return ["noise"] * size
 
 
 @dataclass
 class Runner:
-    """Something that is timed."""
+    """Something that is timed, and what its turns took."""
 
     name: str
     precision: str
     turn: Callable[[], Any]
     used: Callable[[], dict[str, float]]  # a turn, on average
-    peak_memory_mb: float | None = None
+    peak_memory_mb: float | None = None  # of 2**20 bytes; None on a CPU
     between: float = 0.0  # seconds a step, of what is done now and then
     beside: str | None = None  # the variant that it is the yardstick of
     seconds: list[float] = field(default_factory=list)
@@ -75,7 +77,8 @@ def time_steps(
 
     Beside them: a plain dense JEPA of the sizes and visible patches of the first variant whose
     samples show alike, the product of two matrices in each precision, and attention kernels.
-    Takes about `seconds`, once all are built. Returns plain data.
+    Takes about `seconds`, and 3 to 15 rounds, once all are built; kernels come after. Returns
+    plain data; a variant that cannot be built says why in its own entry.
     """
     clock = partial(_clock, device)
     refused: list[dict[str, Any]] = []
@@ -231,7 +234,7 @@ def _memory(device: torch.device) -> int:
 
 
 def _peak(device: torch.device, before: int) -> float | None:
-    """Megabytes that one variant held at most; a CPU does not tell those of one from another's."""
+    """Mebibytes that one variant held at most; a CPU does not tell those of one from another's."""
     if device.type != "cuda":
         return None
     return (torch.cuda.max_memory_allocated(device) - before) / 2**20

@@ -40,7 +40,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class MelStatistics:
-    """The baseline without a model."""
+    """The baseline without a model: mean and deviation over time of each log-mel band."""
 
     data: AbstractSource
     mel: AbstractFrontEnd
@@ -52,16 +52,18 @@ class RandomInit:
 
     data: AbstractSource
     mel: AbstractFrontEnd
-    crop_frames: int
+    crop_frames: int  # of the model's window
     patchifier: AbstractPatchifier
     encoder: AbstractEncoder
     seed: int
 
     @property
     def grid(self) -> Grid:
+        """The patches of a window. Raises `ValueError` where the patchifier does not divide it."""
         return self.patchifier.grid(self.mel.bands, self.crop_frames)
 
     def build_encoder(self) -> Encoder:
+        """Builds the encoder, each weight drawn from the seed and its name, on the CPU."""
         encoder = self.encoder.build(self.grid, self.patchifier.pixels)
         initialise(encoder, self.seed, "encoder")
         return encoder
@@ -122,6 +124,7 @@ class Trial:
         return MelStatistics(data=self.data, mel=self.mel if self.mel.bands > 1 else LogMel())
 
     def build_jepa(self) -> JEPA:
+        """Builds the model before its first step, on the CPU."""
         encoder, grid = self.twin.build_encoder(), self.twin.grid
         target = self.target.build(encoder, grid, self.patchifier.pixels)
         predictor = self.predictor.build(grid, encoder.dim, target.dim)
@@ -150,7 +153,7 @@ def fingerprint(subject: Subject, data_digest: str) -> str:
 
 
 def deciding(subject: Subject, data_digest: str) -> dict[str, Any]:
-    """Returns all that decides a result."""
+    """Returns all that decides a result, as plain data: the settings less those that do not."""
     return {**identity(subject), "type": kind_of(subject), "data": data_digest}
 
 
@@ -161,7 +164,7 @@ def digest(settings: Mapping[str, Any]) -> str:
 
 
 def num_parameters(encoder: Encoder, predictor: Predictor) -> dict[str, int]:
-    """Counts the weights of both."""
+    """Counts the weights of both, by their names."""
     modules = {"encoder": encoder, "predictor": predictor}
     return {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
 
@@ -171,13 +174,13 @@ class Sound:
     """Clips as log-mels, the tasks among them, and how they are normalised."""
 
     store: ClipStore
-    hop_seconds: float
+    hop_seconds: float  # from one frame to the next
     normalisation: Normalisation = "bands"
     pretrained_on: "Sound | None" = None  # of clips that are only examined on
 
     @cached_property
     def train(self) -> Indices:
-        """The clips to pre-train on."""
+        """The clips to pre-train on: their places in the store."""
         return pretraining_clips(self.store.clips)
 
     @cached_property
@@ -189,10 +192,11 @@ class Sound:
 
     @cached_property
     def tasks(self) -> list[Task]:
+        """The tasks among the clips, in order of their names."""
         return find_tasks(self.store.clips)
 
     def too_short(self, patchifier: AbstractPatchifier, crop_frames: int, bands: int) -> Indices:
-        """The clips to pre-train on that fill less than two patches: one to see, one to predict."""
+        """The clips to pre-train on with fewer than two patches: one to see, one to predict."""
         # a longer clip fills no fewer patches; asking for every length takes gigabytes of waveforms
         every = torch.arange(crop_frames).unsqueeze(0)
         least = bisect.bisect_left(
@@ -237,6 +241,7 @@ def open_sound(
 
     What was planned runs without `check_files`: a file that vanished since takes nothing from
     what is decoded. Clips that are only pre-trained on are not `probed`, and need no labels.
+    Opened once a process. Raises as `open_store` does.
     """
     key = (data, mel, cache)
     if key not in _open:

@@ -31,7 +31,8 @@ def time_maskers(
 ) -> dict[str, Any]:
     """Times maskers, each a `name` with its `settings`, and a loop that draws blocks one by one.
 
-    On one thread. Returns milliseconds and the ratio to the plain draw for each, or why not.
+    On one thread, `batch` masks a draw. Returns milliseconds, medians, and the ratio to the plain
+    draw for each, or why it is refused.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -53,9 +54,10 @@ def draw_blocks_one_by_one(
 ) -> tuple[list[Tensor], list[list[Tensor]]]:
     """Draws blocks as a collator does that works through its batch sample by sample.
 
-    The same kind of masks as corrected multi-block masking, returned as collators do: the
-    indices of each sample's context, and of each of its target blocks. Kept as the yardstick of
-    what vectorising gains, not for use.
+    The same kind of masks as corrected multi-block masking, by the areas and aspects of I-JEPA
+    (https://arxiv.org/abs/2301.08243), returned as collators do: the indices of each sample's
+    context, (context,), and of each of its target blocks. Kept as the yardstick of what
+    vectorising gains, not for use.
     """
     contexts, targets = [], []
     for _ in range(batch):

@@ -13,8 +13,9 @@ def token_facts(
 
     `leak_seconds` of sound go into a patch and into the next one: the frames that both hold, and
     what the analysis windows at their edge share. `window_leak` is the share of a patch's last
-    window that lies in the next patch; `overlap` of a patch's bands and frames are the next one's
-    too. `dropped` bands and frames at the end are in no patch. `told` says it in words.
+    window that lies in the next patch; `freq_overlap` and `time_overlap` are the shares of a
+    patch's bands and frames that are the next one's too. `dropped` bands and frames at the end are
+    in no patch. `told` says it in words. Raises `ValueError` where the patchifier has no grid.
     """
     hop, window, frames = mel.hop_seconds, mel.window_seconds, crop_frames
     (freq, time), (freq_stride, time_stride) = patchifier.size, patchifier.stride

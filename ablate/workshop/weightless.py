@@ -19,17 +19,20 @@ from ablate.parts import PartError, Problem
 from ablate.workshop.mask_statistics import MOMENTS
 from ablate.workshop.subjects import Trial, num_parameters
 
-CONTENT_DIM = 8  # of what a masker is shown that looks at content
+CONTENT_DIM = 8  # of the random content that is shown to a masker that looks at content
 
 
 def parameters(trial: Trial) -> dict[str, int]:
-    """Counts the weights. Raises `PartError` for a part that cannot be built on the grid."""
+    """Counts the weights, without making any.
+
+    Raises `PartError` for a part that cannot be built on the grid.
+    """
     encoder, _, predictor = _built(trial)
     return num_parameters(encoder, predictor)
 
 
 def expected_flops(trial: Trial) -> int:
-    """Counts a training step, as a run counts it: the mean over masks in the course of training.
+    """Counts the FLOPs of a training step as a run does: the mean over masks, early to late.
 
     Of whole clips, and always of the same masks: what a plan says is what it said before.
     """
