@@ -65,7 +65,7 @@ class Segments:
 
     @property
     def pairs(self) -> int:
-        """How many (query, key) pairs are computed, those of filler included."""
+        """How many (query, key) pairs lie in one segment, those of filler included."""
         return sum(length * length for length in self.lengths)
 
     @cached_property

@@ -21,7 +21,7 @@ class Rotation:
     sine: Tensor  # the same
 
     def __call__(self, part: Tensor) -> Tensor:
-        """Turns (tokens, heads, head dim); a pair is a dimension of the first half and its twin."""
+        """Turns (tokens, heads, head dim); a pair takes one dimension of each half."""
         first, second = part.chunk(2, dim=-1)
         cosine, sine = self.cosine.to(part.dtype), self.sine.to(part.dtype)
         turned = (first * cosine - second * sine, first * sine + second * cosine)

@@ -15,7 +15,7 @@ from ablate.model.prediction import Prediction
 
 @dataclass(frozen=True)
 class Health:
-    """The spread of (tokens, dim) features."""
+    """The spread of (tokens, dim) features, by which a collapse is known."""
 
     effective_rank: float  # see `effective_rank`
     feature_std: float  # over tokens, averaged over dimensions
