@@ -43,7 +43,7 @@ class TimeFrequency(AbstractMasker):
     num_targets: int = 3
     target_area: tuple[float, float] = (0.05, 0.075)  # share of the clip, per block
     target_aspect: tuple[float, float] = (0.75, 1.50)  # height over width, in `units`
-    context_area: tuple[float, float] = (0.85, 1.00)
+    context_area: tuple[float, float] = (0.85, 1.00)  # share of the clip, before targets are taken
     min_context: float = 0.15  # share of the clip; 0 guards against empty contexts only
     units: Units = field(default="grid", metadata={"as_before": "grid"})  # shares of axes, or not
 
@@ -89,7 +89,10 @@ class TimeFrequency(AbstractMasker):
         return Mask(mask.context, mask.targets, (mask.context != asked).any(dim=1))
 
     def literal(self, grid: Grid, batch: int, *, generator: torch.Generator) -> Mask:
-        """Draws the mask that the guard would judge: its context may be empty."""
+        """Draws the masks of `batch` whole clips that the guard would judge.
+
+        Their contexts may be empty: what the paper's words give, to be measured, not trained with.
+        """
         context, targets = self._blocks(grid, all_valid(grid, batch, None), generator)
         return Mask(context & ~_removals(grid, targets.any(dim=1), self.axes)[-1], targets)
 

@@ -44,9 +44,12 @@ EDGES = "a band has fewer places at the ends of its axis than in the middle"
 
 @dataclass(frozen=True, kw_only=True)
 class SpecAugment(AbstractMasker):
-    """Hides a few bands of time and a few of frequency, each a target of its own."""
+    """Hides a few bands of time and a few of frequency, each a target of its own.
 
-    time_bands: int = 2
+    Refuses a grid of one row and one column, and one of one line on the only axis that has bands.
+    """
+
+    time_bands: int = 2  # how many, which may overlap
     freq_bands: int = 2
     time_width: float = 0.1  # greatest width of a band, share of the clip: 100 of 1,000 frames
     freq_width: float = 0.2  # greatest height of a band, share of the axis: 27 of 128 bins
@@ -94,7 +97,7 @@ class SpecAugment(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class Causal(AbstractMasker):
-    """Shows the beginning of a clip and hides what follows, all or so far as the horizon."""
+    """Shows the beginning of a clip and hides what follows, all of it or up to a horizon."""
 
     context: float | tuple[float, float] = (0.3, 0.8)  # share of the clip's columns shown
     horizon: float | None = None  # share of the clip's columns to predict; all that follow if unset
@@ -178,7 +181,10 @@ class Infill(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class BandSplit(AbstractMasker):
-    """Cuts the spectrum in two: one band is shown at all times, the other predicted."""
+    """Cuts the spectrum in two: one band is shown at all times, the other predicted.
+
+    Refuses a grid of one row.
+    """
 
     context: Literal["low", "high", "random"] = "low"  # the band that is shown
     ratio: float | tuple[float, float] = 0.5  # share of the rows hidden

@@ -46,7 +46,7 @@ class MultiBlock(AbstractMasker):
     num_targets: int = 4
     target_area: tuple[float, float] = (0.15, 0.20)  # share of the clip, per block
     target_aspect: tuple[float, float] = (0.75, 1.50)  # height over width, as shares of their axes
-    context_area: tuple[float, float] = (0.85, 1.00)
+    context_area: tuple[float, float] = (0.85, 1.00)  # share of the clip, before targets are taken
 
     def __post_init__(self) -> None:
         if self.num_targets < 1:
@@ -113,7 +113,7 @@ class UnionComplement(AbstractMasker):
     num_blocks: int = 8
     area: float | tuple[float, float] = 0.15  # share of the clip, per block
     aspect: tuple[float, float] = (0.75, 1.50)  # height over width, as shares of their axes
-    sizes: Literal["sample", "batch"] = "sample"  # who shares one size: a clip's blocks, or all
+    sizes: Literal["sample", "batch"] = "sample"  # what blocks share a size: a clip's, or all
 
     def __post_init__(self) -> None:
         if self.num_blocks < 1:

@@ -1,6 +1,7 @@
 """Maskers made of maskers: they mix, repeat, thin out or guard what others draw.
 
-Whatever the inner maskers declare, a combinator passes on: overlap, coupling, bias, cost.
+Whatever the inner maskers declare, a combinator passes on: overlap, coupling, bias, cost. A grid
+that one of them refuses is refused.
 """
 
 import dataclasses
@@ -27,11 +28,13 @@ from maskers.joining import fallback_of, joint_promises, select, with_blocks
 class Mixture(AbstractMasker):
     """Draws each sample's mask from one of several maskers, chosen with the given weights.
 
+    Raises `ValueError` for maskers that need different content or draw different numbers of masks.
+
     For example `maskers: [{type: maskers.Random}, {type: maskers.MultiBlock}], weights: [1, 1]`.
     """
 
     maskers: tuple[AbstractMasker, ...]
-    weights: tuple[float, ...]  # in proportion
+    weights: tuple[float, ...]  # one per masker; a share is a weight over their sum
 
     def __post_init__(self) -> None:
         if len(self.maskers) != len(self.weights) or not self.maskers:
@@ -79,7 +82,7 @@ class Several(AbstractMasker):
     """
 
     maskers: tuple[AbstractMasker, ...]
-    times: int = 1
+    times: int = 1  # masks of each masker per clip
 
     def __post_init__(self) -> None:
         if self.times < 1 or not self.maskers:
@@ -124,7 +127,9 @@ class Several(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class Subsample(AbstractMasker):
-    """Predicts only a random share of what another masker hides: cheaper, and harder to guess.
+    """Predicts only a random share of what another masker hides, which costs less.
+
+    What is hidden and not asked for is neither context nor target.
 
     For example `masker: {type: maskers.Random, ratio: 0.8}`.
     """
@@ -164,14 +169,15 @@ class Gap(AbstractMasker):
 
     Neighbours share samples where windows or patches overlap, and sound is smooth: without a gap
     a target may be had by interpolation. Where nothing would stay visible, the sample keeps the
-    context that it had, and is counted as a fallback.
+    context that it had, and is counted as a fallback. `promises` raises `ValueError` for a masker
+    whose context and targets may overlap.
 
     For example `masker: {type: maskers.MultiBlock, num_targets: 2}`.
     """
 
     masker: AbstractMasker
-    freq: int = 0  # patches
-    time: int = 1
+    freq: int = 0  # rows on either side of a target
+    time: int = 1  # columns on either side, corners included
 
     def __post_init__(self) -> None:
         if min(self.freq, self.time) < 0:
@@ -215,7 +221,9 @@ class Gap(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class Guard(AbstractMasker):
-    """Replaces a mask that shows too little by a uniform one of the least context; counts it.
+    """Replaces a mask that shows too little by a uniform one of just the least context.
+
+    The sample is counted as a fallback; what is not shown then is one target block.
 
     For example `masker: {type: maskers.Random, ratio: [0.4, 0.95]}`.
     """

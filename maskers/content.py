@@ -1,4 +1,4 @@
-"""Content-aware masking: what is hidden depends on the sound, or on what the encoder hears in it.
+"""Content-aware masking: what is hidden depends on the sound, or on the encoder's features of it.
 
 Niizumi et al., "Dispersion-Weighted Masking", IJCNN 2026. https://arxiv.org/abs/2603.23810
 The paper compares weights taken from the input with masks informed by the encoder's own features,
@@ -32,11 +32,11 @@ from maskers.drawing import check_ratio, hide_the_rest
 class Dispersion(AbstractMasker):
     """Hides patches in proportion to how much the values inside each differ.
 
-    A share of the hidden is revealed again as hints, and as many patches are hidden uniformly
-    instead, hints included: at 1 all that is left is `Random`. `hint_ratio` is the real strength
-    of the bias: with log-normal weights (sigma 1) and 70 % hidden, the visible patches weigh 0.36
-    of the average at 0, and 0.65, 0.85 and 0.95 at 0.2, 0.5 and 0.8. Which of these the paper
-    reports is not known to us. Weights are taken as given, silent patches being hidden last.
+    A share of the hidden is revealed again as hints, and as many patches are hidden instead, drawn
+    uniformly from all that is then visible, hints included: at 1 this is `Random`. `hint_ratio`
+    decides how strong the bias is: with log-normal weights (sigma 1) and 70 % hidden, the visible
+    patches weigh 0.36 of the average at 0, and 0.65, 0.85 and 0.95 at 0.2, 0.5 and 0.8. We do not
+    know which of these the paper reports. Silent patches weigh nothing and are hidden last.
     """
 
     ratio: float = 0.7  # share hidden
@@ -87,7 +87,7 @@ class Energy(AbstractMasker):
     """
 
     ratio: float = 0.7  # share hidden
-    temperature: float = 1.0  # per unit of the patches; below 0 hides silence, 0 is uniform
+    temperature: float = 1.0  # per unit of the patches; below 0 prefers silence, 0 is uniform
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -123,9 +123,10 @@ class Energy(AbstractMasker):
 class SilenceExcluded(AbstractMasker):
     """Takes silent patches out of another masker's targets: nothing is to be predicted there.
 
-    They do not join the context, so that the encoder sees as much as it would. A sample that would
+    They do not join the context, so that the encoder sees as much as before. A sample that would
     be left without a target keeps those that it had, and is counted as a fallback. Silence is
-    measured against the clip's own loudest patch, since recordings differ in gain.
+    measured by a patch's mean, against the clip's own loudest patch, since recordings differ in
+    gain.
 
     For example `masker: {type: maskers.Random}`.
     """
@@ -179,8 +180,8 @@ class Informed(AbstractMasker):
     """Hides the patches whose features are least like the nearer of the clip's two centres.
 
     The informed masks of Niizumi et al. (above, after their description): the first principal
-    direction of a clip's features parts them in two, each side's mean is a centre, and likeness is
-    the cosine. Hints are as in `Dispersion`. Unlike theirs, the direction comes from power
+    direction of a clip's features divides them in two, each side's mean is a centre, and likeness
+    is the cosine. Hints are as in `Dispersion`. Unlike theirs, the direction comes from power
     iterations, which need no decomposition and no chance of their own.
     """
 
@@ -225,7 +226,7 @@ class Informed(AbstractMasker):
 
 
 def _given(masker: AbstractMasker, content: Tensor | None) -> Tensor:
-    """Returns the content; refuses to go on without."""
+    """Returns the content; raises `ValueError` where there is none."""
     if content is None:
         name, needs = type(masker).__name__, masker.promises.needs
         raise ValueError(

@@ -23,9 +23,9 @@ Schedule = Literal["sqrt", "linear", "cosine", "step", "inverse", "constant"]
 def share_done(schedule: Schedule, progress: float, competence: float = 0.01) -> float:
     """Returns how far a curriculum has come, in [0, 1], at a share `progress` of training.
 
-    `sqrt` is A-JEPA's competence, sqrt(s (1 - c^2) + c^2); `inverse` is 1 less it; `constant` is
-    its mean over training, 2/3 (1 - c^3) / (1 - c^2): the control that mixes as much of either
-    but in no order. `step` changes at once, halfway.
+    `sqrt` is A-JEPA's competence at s = `progress`, sqrt(s (1 - c^2) + c^2); `inverse` is 1 minus
+    it; `constant` is its mean over training, 2/3 (1 - c^3) / (1 - c^2): the control that mixes as
+    much of either but in no order. `step` changes at once, halfway.
     """
     rest = 1 - competence**2
     competent = math.sqrt(progress * rest + competence**2)
@@ -44,17 +44,19 @@ def share_done(schedule: Schedule, progress: float, competence: float = 0.01) ->
 class Curriculum(AbstractMasker):
     """Draws each sample's mask from `end` with a probability that grows, else from `start`.
 
-    Unlike A-JEPA, which draws one phase per step: by default each sample draws its own, so that
-    samples stay independent and a step's mixture has less variance around the same mean.
+    Unlike A-JEPA, which draws one phase per step (`per: batch`): by default each sample draws its
+    own, so that samples stay independent and a step's mixture varies less around the same mean.
+    Raises `ValueError` for two maskers that need different content or draw different numbers of
+    masks.
 
     For example `start: {type: maskers.MultiBlock}, end: {type: maskers.TimeFrequency}`.
     """
 
     start: AbstractMasker
     end: AbstractMasker
-    schedule: Schedule = "sqrt"
-    competence: float = 0.01  # of sqrt, inverse and constant: the share of `end` at the beginning
-    per: Literal["sample", "batch"] = "sample"
+    schedule: Schedule = "sqrt"  # of the probability of `end`: see `share_done`
+    competence: float = 0.01  # c of sqrt, inverse and constant: what sqrt begins with
+    per: Literal["sample", "batch"] = "sample"  # what a phase is drawn for
 
     def __post_init__(self) -> None:
         check_range("competence", self.competence, low=0, high=1)
@@ -91,12 +93,15 @@ class Curriculum(AbstractMasker):
 class Vary(AbstractMasker):
     """Moves one setting of a masker, a number or a pair, from one value to another.
 
+    A setting that is a whole number is rounded. Raises `ValueError` where the masker has no such
+    setting, or refuses either value.
+
     For example `masker: {type: maskers.Random}, setting: ratio, start: 0.4, end: 0.8`.
     """
 
     masker: AbstractMasker
-    setting: str
-    start: float | tuple[float, float]
+    setting: str  # its name
+    start: float | tuple[float, float]  # in the unit of the setting, as is `end`
     end: float | tuple[float, float]
     schedule: Schedule = "linear"
 
@@ -116,7 +121,7 @@ class Vary(AbstractMasker):
         return dataclasses.replace(joint, exact=False)
 
     def at(self, progress: float) -> AbstractMasker:
-        """The masker as it is at a share `progress` of training."""
+        """Returns the masker as it is at a share `progress` of training, in [0, 1]."""
         share = share_done(self.schedule, progress)
         starts, ends = _pair(self.start), _pair(self.end)
         values = [low + (high - low) * share for low, high in zip(starts, ends, strict=True)]

@@ -7,7 +7,10 @@ from ablate.model.masking import Grid, Mask, check_range, choose
 
 
 def check_ratio(ratio: float | tuple[float, float]) -> tuple[float, float]:
-    """Refuses a share hidden, or a range of it, that may hide nothing or everything."""
+    """Returns a share hidden, or a range of it, as a pair.
+
+    Raises `ValueError` where it may hide nothing or everything.
+    """
     low, high = check_range("ratio", ratio, low=0, high=1)
     if low == 0 or high == 1:
         raise ValueError(f"`ratio` {ratio} hides nothing or everything; stay inside (0, 1)")
@@ -15,7 +18,7 @@ def check_ratio(ratio: float | tuple[float, float]) -> tuple[float, float]:
 
 
 def hide_the_rest(context: Tensor, valid: Tensor) -> Mask:
-    """Makes one target block of all valid patches that are not context."""
+    """Makes one target block of all valid patches that are not context, both (batch, patches)."""
     return Mask(context, (valid & ~context).unsqueeze(1))
 
 
@@ -25,8 +28,8 @@ def scatter(
     """Chooses `number` (batch,) patches that keep apart from one another, bool (batch, patches).
 
     Darts are thrown with a distance to keep, until none finds a place; then with the next smaller
-    distance, until `number` lie. All samples throw at once: a free patch receives a dart if its
-    priority is the highest of all free ones within the distance. `share` of the patches, about,
+    distance, until there are `number`. All samples throw at once: a free patch receives a dart if
+    its priority is the highest of all free ones within the distance. About `share` of the patches
     will be chosen: it sets the first distance. Distances are measured around the edges of the
     grid, so that no patch is nearer to an edge than any other.
     """

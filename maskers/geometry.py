@@ -27,13 +27,13 @@ def whole_rows(grid: Grid, rows: Tensor) -> Tensor:
 
 
 def interval(size: int, start: Tensor, length: Tensor) -> Tensor:
-    """Marks `length` positions from `start` on an axis of `size`, bool (..., size)."""
+    """Marks `length` (...) positions from `start` (...) on an axis of `size`, bool (..., size)."""
     positions = torch.arange(size)
     return (positions >= start.unsqueeze(-1)) & (positions < (start + length).unsqueeze(-1))
 
 
 def whole_line_shares(share: float) -> tuple[float, float]:
-    """Returns the range that a share becomes when rounded to whole lines, two lines or more.
+    """Returns the range that a share becomes when rounded to whole lines, of 2 to 64.
 
     Half a line is rounded up or down, as the share or the rest is what a masker counts.
     """
@@ -55,10 +55,11 @@ def sides(
     generator: torch.Generator,
     units: Units = "grid",
 ) -> tuple[Tensor, Tensor]:
-    """Draws heights and widths of rectangles for clips of so many `columns` (broadcast to shape).
+    """Draws heights and widths of rectangles, in patches, for clips of so many real `columns`.
 
-    As `rectangles` of the contract does, except that `units: patches` compares the axes patch by
-    patch: an aspect of 1 is then a square of patches, as wide as it is high on every grid.
+    Both have the shape that `shape` and `columns` are broadcast to. As `rectangles` of the contract
+    does, except that `units: patches` compares the axes patch by patch: an aspect of 1 is then a
+    square of patches, as wide as it is high on every grid.
     """
     share = uniform(shape, *area, generator)
     logs = torch.tensor(aspect).log()
@@ -80,7 +81,10 @@ def placed(
     columns: Tensor,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Places rectangles, edges included: bool rows (*shape, freq) and times (*shape, time)."""
+    """Places rectangles of given sides in real `columns`, edges included.
+
+    Returns bool rows (*shape, freq) and times (*shape, time).
+    """
     top = (torch.rand(shape, generator=generator) * (grid.freq - height + 1)).floor()
     left = (torch.rand(shape, generator=generator) * (columns - width + 1)).floor()
     return interval(grid.freq, top, height), interval(grid.time, left, width)
@@ -97,11 +101,13 @@ def union(rows: Tensor, times: Tensor) -> Tensor:
 
 
 def reached(keys: Tensor, lengths: Tensor | int, size: int) -> Tensor:
-    """Returns when each position is first covered by spans that arrive in order of their keys.
+    """Returns the least key of the spans that cover each position, (..., size).
 
-    A span starts at each entry of `keys` (..., size + longest - 1), the first `longest - 1` of
-    which lie before the axis: spans hang over both ends, so that every position is covered alike.
-    A random order of all starts is what drawing starts one by one, with replacement, gives.
+    That tells when it is first covered if spans arrive in the order of their keys. A span starts
+    at each entry of `keys` (..., size + longest - 1), the first `longest - 1` of which lie before
+    the axis: spans hang over both ends, so that every position is covered alike. `lengths` are
+    those of the spans, of the shape of `keys`; a number means that all are `longest`. A random
+    order of all starts is what drawing starts one by one, with replacement, gives.
     """
     longest = keys.shape[-1] - size + 1
     windows = keys.unfold(-1, longest, 1)  # (..., size, longest): starts that may reach a position
@@ -114,7 +120,8 @@ def reached(keys: Tensor, lengths: Tensor | int, size: int) -> Tensor:
 def settled(context: Tensor, targets: Tensor, *, valid: Tensor, generator: torch.Generator) -> Mask:
     """Gives a patch to the context, or to the first block, where a sample has none.
 
-    A clip of one column cannot be split by time, nor one of one row by frequency.
+    A clip of one column cannot be split by time, nor one of one row by frequency. The patch is one
+    that is neither, if there is any. Such samples are marked in the mask's `fallback`.
     """
     hidden = targets.any(dim=1)
     blind, aimless = ~context.any(dim=1), ~hidden.any(dim=1)
@@ -131,7 +138,11 @@ def settled(context: Tensor, targets: Tensor, *, valid: Tensor, generator: torch
 
 
 def rest_visible(targets: Tensor, *, valid: Tensor, generator: torch.Generator) -> Mask:
-    """Shows all that no target block holds, giving up blocks that together hide a whole clip."""
+    """Shows all that no target block holds, giving up blocks that together hide a whole clip.
+
+    `targets` is bool (batch, blocks, patches), `valid` (batch, patches). Samples that had to be
+    changed are marked in the mask's `fallback`.
+    """
     context = valid & ~targets.any(dim=1)
     empty = ~context.any(dim=1)
     if empty.any():
@@ -153,6 +164,6 @@ def changed(mask: Mask) -> Tensor:
 
 
 def check_length(name: str, length: int) -> None:
-    """Refuses a length of less than a patch."""
+    """Raises `ValueError` for a length of less than a patch."""
     if length < 1:
         raise ValueError(f"`{name}` must be at least 1 patch; got {length}")

@@ -9,7 +9,11 @@ from ablate.model.masking import AbstractMasker, Mask, Promises
 
 
 def joint_promises(maskers: Sequence[AbstractMasker]) -> Promises:
-    """Returns what masks of any of these maskers keep; refuses maskers that do not go together."""
+    """Returns what masks of any of these maskers keep.
+
+    Raises `ValueError` for maskers that need different content or draw different numbers of masks
+    per clip.
+    """
     promises = [masker.promises for masker in maskers]
     first = promises[0]
     needs = {each.needs for each in promises if each.needs}
@@ -35,7 +39,7 @@ def joint_promises(maskers: Sequence[AbstractMasker]) -> Promises:
 
 
 def select(masks: Sequence[Mask], which: Tensor) -> Mask:
-    """Takes sample i from `masks[which[i]]`."""
+    """Takes sample i from `masks[which[i]]`; `which` is int64 (samples,)."""
     blocks = max(mask.targets.shape[1] for mask in masks)
     masks = [with_blocks(mask, blocks) for mask in masks]
     rows = torch.arange(len(which))
@@ -47,14 +51,14 @@ def select(masks: Sequence[Mask], which: Tensor) -> Mask:
 
 
 def with_blocks(mask: Mask, blocks: int) -> Mask:
-    """Adds empty blocks until there are `blocks`."""
+    """Adds empty target blocks until there are `blocks`, and no fewer than there were."""
     batch, present, patches = mask.targets.shape
     empty = mask.targets.new_zeros(batch, blocks - present, patches)
     return Mask(mask.context, torch.cat([mask.targets, empty], dim=1), mask.fallback)
 
 
 def fallback_of(mask: Mask) -> Tensor:
-    """Returns which samples of a mask are stand-ins, bool (batch,)."""
+    """Returns which samples of a mask a guard changed, bool (batch,); none if it does not tell."""
     if mask.fallback is None:
         return torch.zeros(len(mask.context), dtype=torch.bool)
     return mask.fallback

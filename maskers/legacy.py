@@ -33,12 +33,16 @@ TRIES = 20  # before one more target may be overlapped
 
 @dataclass(frozen=True, kw_only=True)
 class LegacyMultiBlock(AbstractMasker):
-    """Hides rectangles from a context rectangle as I-JEPA's code does; see `MultiBlock`."""
+    """Hides rectangles from a context rectangle as I-JEPA's code does; see `MultiBlock`.
+
+    Refuses a grid of one row or column, on which the reference would draw for ever. A sample whose
+    context had to overlap a target is counted as a fallback.
+    """
 
     num_targets: int = 4
     target_area: tuple[float, float] = (0.15, 0.20)  # share of the grid, before sides are cut
     target_aspect: tuple[float, float] = (0.75, 1.50)  # height over width, in patches
-    context_area: tuple[float, float] = (0.85, 1.00)
+    context_area: tuple[float, float] = (0.85, 1.00)  # share of the grid, before sides are cut
     min_keep: int = 10  # a context holds more patches than that, unless tries run out
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Noise-shaped masking: filtered noise is ranked, so that patches are hidden in flocks or apart.
+"""Noise-shaped masking: filtered noise is ranked, so that patches are hidden in clusters or apart.
 
 Hinojosa, Liu and Ghanem, "ColorMAE: Exploring data-independent masking strategies in Masked
 AutoEncoders", ECCV 2024. https://arxiv.org/abs/2407.13036
@@ -99,7 +99,7 @@ class PowerLaw(AbstractMasker):
     left of the noise beats. f counts cycles per patch, alike on both axes.
     """
 
-    beta: float = 1.0
+    beta: float = 1.0  # from -2, spread out, to 4, a few regions
     ratio: float = 0.75  # share hidden
 
     def __post_init__(self) -> None:
@@ -139,7 +139,7 @@ class EvenBlue(AbstractMasker):
     """
 
     ratio: float = 0.8  # share hidden
-    swaps: float = 1.0  # at most, per visible patch; most masks settle earlier
+    swaps: float = 1.0  # at most so many per visible patch; most masks settle earlier
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)

@@ -1,4 +1,4 @@
-"""Spans of time: runs of whole columns are hidden, at all frequencies.
+"""Spans of time: runs of whole columns are hidden, at all frequencies; one column is refused.
 
 `Spans`: Baevski et al., "wav2vec 2.0: A Framework for Self-Supervised Learning of Speech
 Representations", NeurIPS 2020, sec. 3.1. https://arxiv.org/abs/2006.11477
@@ -43,7 +43,7 @@ from maskers.geometry import check_length, columns_of, reached, rest_visible, wh
 
 @dataclass(frozen=True, kw_only=True)
 class Spans(AbstractMasker):
-    """Hides spans of one length, which may overlap and then make longer ones.
+    """Hides spans of one length, which may overlap and so form longer ones.
 
     `count: nominal` is the published draw: the number of spans is the ratio times the clip over
     the length, so that overlaps are lost (ratio .65 hides 49 %), and the last column stays.
@@ -132,7 +132,7 @@ class RandomSpans(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class SeparateSpans(AbstractMasker):
-    """Hides spans that keep a gap, as long as each other to a column, up to an exact number.
+    """Hides an exact number of columns, in spans of equal length (to a column) that keep a gap.
 
     A span that reaches over the end of a clip goes on at its beginning.
     """
@@ -175,7 +175,7 @@ class SeparateSpans(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class M2DSpans(AbstractMasker):
-    """Hides long spans until they are too much, then shows single columns of them again."""
+    """Hides long spans until they are too many columns, then shows single ones of these again."""
 
     ratio: float = 0.6  # share of a clip's columns
     length: int = 20  # columns
@@ -232,8 +232,8 @@ def nominal_spans(
 ) -> Tensor:
     """Draws spans by their nominal number, starts without replacement, bool (batch, *sets, time).
 
-    `columns` (batch, time) marks the real ones. A span is at most a quarter of a clip long. Without
-    `last`, as in fairseq: none ends with the last column, and the length is kept on short clips.
+    `columns`, bool (batch, time), marks real ones. A span is at most a quarter of a clip long. Not
+    `last`, as in fairseq: none ends with the last column, and short clips keep the length.
     """
     size = columns.sum(dim=1).view(-1, *[1] * len(sets)).expand(-1, *sets)
     shape, time = size.shape, columns.shape[1]

@@ -1,5 +1,7 @@
 """Whole rows and whole columns: masks that follow one axis, or cross the two.
 
+Those of one axis refuse a grid that has a single line to hide on it.
+
 `TimeStrips`, `FrequencyStrips` and `TimeFrequencyProduct` are among the maskings compared by Huang
 et al., "Masked Autoencoders that Listen", NeurIPS 2022, sec. 3.1. https://arxiv.org/abs/2207.06405
 Unlike the reference code: kept patches are found by rows and columns and not by sorting offsets,
@@ -47,7 +49,7 @@ from maskers.geometry import (
 
 @dataclass(frozen=True, kw_only=True)
 class TimeStrips(AbstractMasker):
-    """Hides whole columns, singly or in strips, an exact number; one strip may be cut short."""
+    """Hides an exact number of whole columns, singly or in strips; one strip may be cut short."""
 
     ratio: float = 0.6  # share of a clip's columns
     width: int = 1  # of a strip, in columns; at most half the clip
@@ -79,7 +81,7 @@ class TimeStrips(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class FrequencyStrips(AbstractMasker):
-    """Hides whole rows, singly or in strips, an exact number; one strip may be cut short."""
+    """Hides an exact number of whole rows, singly or in strips; one strip may be cut short."""
 
     ratio: float = 0.4  # share of the grid's rows
     width: int = 1  # of a strip, in rows; at most half the grid
@@ -111,12 +113,12 @@ class FrequencyStrips(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class Tube(AbstractMasker):
-    """Hides one pattern of rows for as long as a tube lasts, or of columns for as many rows.
+    """Hides one pattern of rows for as long as a tube lasts, or of columns for as high as it is.
 
     A tube as long as the clip is `FrequencyStrips`, or `TimeStrips`; of length 1 nearly `Random`.
     """
 
-    ratio: float = 0.9  # share of the pattern
+    ratio: float = 0.9  # share of the pattern's rows or columns hidden
     along: Literal["time", "freq"] = "time"  # the axis on which a pattern is kept
     length: int | None = None  # patches along that axis with one pattern; all, unless set
 
@@ -195,7 +197,7 @@ class TimeFrequencyProduct(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class TimeFrequencyUnion(AbstractMasker):
-    """Hides random rows and random columns; how many of the rows is random, too.
+    """Hides random rows, a random number of them, and so many columns as the ratio still lacks.
 
     With `shipped`, as in M2D's code: the numbers are shared by the batch, their shares are added
     up as if rows and columns did not cross (so that .35 of 5x38 patches stay and not .3), and the

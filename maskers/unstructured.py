@@ -109,7 +109,7 @@ class Grouped(AbstractMasker):
     """Hides groups of patches that follow one another in time, each group whole.
 
     Dinkel et al., "Scaling up masked audio encoder learning for general audio classification"
-    (Dasheng), Interspeech 2024, https://arxiv.org/abs/2406.06992: pairs of 40 ms, 75 % hidden.
+    (Dasheng), Interspeech 2024, https://arxiv.org/abs/2406.06992: pairs of 40 ms patches, 75 %.
     A clip's last group may be shorter. Unlike the reference code: on a grid of several rows each
     row has groups of its own, and one row of fewer than two groups gets smaller ones.
     """
@@ -155,8 +155,8 @@ class SharedRandom(AbstractMasker):
     Tuncay's audio-embeddings, the successor of Audio-JEPA's code, shares one mask with a ratio
     from 0.4 to 0.6 (https://github.com/LudovicTuncay/audio-embeddings), and MAE-AST offers it as
     `random_batched` (Baade et al., Interspeech 2022, https://arxiv.org/abs/2203.16691).
-    Unlike theirs: a clip with padding takes from the shared order those patches that it has, until
-    its own share is visible.
+    Unlike theirs: patches are shown in one order for all clips, of which a clip with padding skips
+    those that it lacks, until its own share is visible.
     """
 
     ratio: float | tuple[float, float] = (0.4, 0.6)  # share hidden
@@ -192,14 +192,14 @@ class Lattice(AbstractMasker):
 
     The grid-wise sampling of He et al. (above, fig. 6: the easiest task of the three) is 2 by 2.
     `staggered` moves every other row of cells by half a cell: 1 by 2 is then a checkerboard.
-    A grid with fewer rows than a cell gets cells as much longer, and one with fewer columns cells
-    as much taller, so that the share stays. Unlike the original, the phase is drawn per sample, or
+    Where a grid has fewer rows than a cell, cells are longer by as much, and taller where it has
+    fewer columns, so that the share stays. Unlike the original, the phase is drawn per sample, or
     most patches would never be seen.
     """
 
     freq_step: int = 2  # patches
     time_step: int = 2  # patches
-    staggered: bool = False
+    staggered: bool = False  # whether every other row of cells is moved by half a cell
 
     def __post_init__(self) -> None:
         if min(self.freq_step, self.time_step) < 1 or self.freq_step * self.time_step == 1:

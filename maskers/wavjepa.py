@@ -5,7 +5,7 @@ waveforms", 2025. https://arxiv.org/abs/2509.23238
 https://github.com/labhamlet/wavjepa/blob/6f4e1b1/wavjepa/masking.py
 Unlike the reference code: the last column can be drawn like any other; a sample with too little
 context is redrawn a few times, and then shows all that its first target sets leave, instead of
-being redrawn for ever; a span is at most a quarter of a clip long.
+being redrawn for ever; a span is at most a quarter of a clip long. A grid of one column is refused.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ ENDS = "a span has fewer places at the ends than in the middle"
 
 @dataclass(frozen=True, kw_only=True)
 class WavJEPAInverse(AbstractMasker):
-    """Hides several sets of spans, each a target, and further spans that nothing asks for.
+    """Hides several sets of spans, each a target, and further spans that are not asked for.
 
     Ratios are nominal, as overlaps are lost: on 200 columns a fifth is seen, two thirds are
     targets, and the rest is neither.

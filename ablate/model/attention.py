@@ -2,7 +2,8 @@
 
 Tokens of all samples lie in one row; a token attends to its own segment only. On CUDA this is
 `xformers.ops.memory_efficient_attention` with a block-diagonal bias. Elsewhere it is PyTorch's
-own kernel: one call where all segments have one length, one call per segment where they differ.
+own kernel: one call where all segments have one length, one padded call where they are short,
+one call per segment otherwise.
 """
 
 import logging
@@ -19,8 +20,8 @@ from ablate.model.moving import on_device
 
 Kernel = Literal["xformers", "segments"]
 
-# up to here a call costs more than padding wastes: forward and backward of 16 segments of 8-21
-# tokens take 0.5 ms padded and 2.0 ms looped; of 60-200 tokens, 119 ms and 71 ms (one core)
+# tokens up to which a call costs more than padding wastes: forward and backward of 16 segments of
+# 8-21 tokens take 0.5 ms padded and 2.0 ms looped; of 60-200 tokens, 119 ms and 71 ms (one core)
 SHORT = 32
 
 
@@ -30,7 +31,8 @@ class Segments:
 
     A padded batch is one of equal lengths, some tokens of which are `filler`: nothing attends
     to those. A `barred` token attends to all of its segment but itself; one that is alone there
-    has nothing else and keeps itself.
+    has nothing else and keeps itself. Raises `ValueError` for an empty segment, for filler in
+    segments of several lengths, and for marks of more or fewer tokens than there are.
     """
 
     lengths: tuple[int, ...]
@@ -48,6 +50,7 @@ class Segments:
 
     @property
     def total(self) -> int:
+        """How many tokens there are, filler included."""
         return sum(self.lengths)
 
     @property
@@ -62,12 +65,12 @@ class Segments:
 
     @property
     def pairs(self) -> int:
-        """How many (query, key) pairs attend to one another."""
+        """How many (query, key) pairs lie in one segment, those of filler included."""
         return sum(length * length for length in self.lengths)
 
     @cached_property
     def real(self) -> Tensor:
-        """Marks the real cells of a padded batch, bool (batch, longest), on the CPU."""
+        """Marks the real cells of a padded batch, bool (segments, longest), on the CPU."""
         if self.filler is not None:
             return ~self.filler.view(len(self.lengths), -1)
         return torch.arange(max(self.lengths)) < torch.tensor(self.lengths).unsqueeze(1)
@@ -79,10 +82,10 @@ class Segments:
 
     @cached_property
     def open(self) -> Tensor:
-        """Marks whom the cells of a padded batch may attend to, on the CPU.
+        """Marks the keys that the cells of a padded batch may attend to, on the CPU.
 
-        Bool (batch, 1, 1, longest) where all cells of a segment see the same, (batch, 1, longest,
-        longest) where some are barred from themselves.
+        Bool (segments, 1, 1, longest) where all cells of a segment see the same, (segments, 1,
+        longest, longest), query before key, where some are barred from themselves.
         """
         real = self.real.unsqueeze(1)
         if self.barred is None or not self.bars:
@@ -94,7 +97,7 @@ class Segments:
 
     @cached_property
     def rows(self) -> Tensor:
-        """The cells of a padded batch that are real, int64 (tokens,), on the CPU."""
+        """The cells of a padded batch that are real, int64 (real tokens,), on the CPU."""
         return self.real.flatten().nonzero().squeeze(1)
 
     @cached_property
@@ -127,8 +130,9 @@ def attend(
 ) -> Tensor:
     """Attends within segments: three times (tokens, heads, dim) to (tokens, heads, dim).
 
-    `kernel` is chosen by the device unless given. Raises `ValueError` where the segments do not
-    add up to the tokens (xformers would read past the end without a word).
+    `kernel` is chosen by the device unless given; where tokens are filler or barred, it is
+    PyTorch's in any case. What comes out for filler means nothing. Raises `ValueError` where the
+    segments do not add up to the tokens (xformers would read past the end without a word).
     """
     if not len(query) == len(key) == len(value) == segments.total:
         lengths = f"{len(query)} queries, {len(key)} keys, {len(value)} values"

@@ -2,8 +2,9 @@
 
 `pack` keeps every token and adds none. The others are what the literature did, and may be
 compared with it: `pad` fills up to the longest sample and gives the same loss for more work;
-`truncate_first` cuts all to the poorest sample in raster order, as I-JEPA and V-JEPA do, which
-keeps low frequencies; `truncate_random` cuts as much, but anywhere.
+`truncate_first` cuts all to the poorest sample in raster order, as the code of I-JEPA and V-JEPA
+does (https://arxiv.org/abs/2301.08243, https://arxiv.org/abs/2404.08471), which keeps low
+frequencies; `truncate_random` cuts as much, but anywhere.
 """
 
 from typing import Literal
@@ -17,9 +18,10 @@ Batching = Literal["pack", "pad", "truncate_first", "truncate_random"]
 
 
 def truncate(mask: Mask, batching: Batching, generator: torch.Generator) -> Mask:
-    """Cuts contexts to the smallest context of the batch, and blocks to the smallest block.
+    """Cuts contexts to the smallest context of the batch, and blocks to its smallest block.
 
-    Leaves the mask as it is unless `batching` truncates. Draw for the global batch.
+    Empty blocks stay empty and do not count. Leaves the mask as it is unless `batching` truncates.
+    The smallest is that of the *global* batch: cut before the batch is divided.
     """
     if batching not in ("truncate_first", "truncate_random"):
         return mask

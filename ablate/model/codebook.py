@@ -27,15 +27,16 @@ ROUNDS = 20  # of Lloyd's; few points change their cluster after
 class Codebook(AbstractTarget):
     """The number of the nearest of some clusters, found by k-means before training starts.
 
-    Clustered are the patches of clips to pre-train on, or the features that the encoder gave
-    them before it was trained; both are found again from the trial's seed alone.
+    What is clustered are the patches of clips to pre-train on, or the features that the encoder
+    gives them before it is trained; both are found again from the trial's seed alone. The target
+    is one-hot, (target tokens, clusters).
     """
 
     discrete = True
 
     clusters: int = 512
-    of: Literal["patches", "features"] = "patches"
-    points: int = 20_000  # patches that are clustered
+    of: Literal["patches", "features"] = "patches"  # what is clustered
+    points: int = 20_000  # patches to find the clusters by
 
     def __post_init__(self) -> None:
         if not 2 <= self.clusters <= self.points:
@@ -48,7 +49,7 @@ class Codebook(AbstractTarget):
 
 
 class ClusterTarget(Target):
-    """Centres of clusters, and the encoder whose features they cluster, if they do."""
+    """Centres of clusters, (clusters, width), and the untrained encoder if they are of features."""
 
     def __init__(self, settings: Codebook, encoder: Encoder, pixels: int) -> None:
         super().__init__()
@@ -66,7 +67,8 @@ class ClusterTarget(Target):
     def prepare(self, draw: Draw, seed: int) -> None:
         """Clusters on the CPU, so that every rank and every device finds the same centres.
 
-        Raises `ValueError` where the clips have fewer patches than there are clusters.
+        Of features they are the same as far as devices agree on these. Takes the real patches of
+        one draw after another until it has `points` of them, so that few clips come several times.
         """
         points: list[Tensor] = []
         missing, number = self.points, 0
@@ -104,7 +106,7 @@ class ClusterTarget(Target):
 
 
 def k_means(points: Tensor, clusters: int, chance: torch.Generator) -> Tensor:
-    """Clusters (points, dim) by Lloyd's algorithm from points drawn by `chance`.
+    """Clusters (points, dim) by at most 20 rounds of Lloyd's algorithm, from randomly drawn points.
 
     Returns the centres, (clusters, dim). A cluster that loses all its points starts again at one
     of those farthest from their centres. Raises `ValueError` for fewer points than clusters.
@@ -128,5 +130,5 @@ def k_means(points: Tensor, clusters: int, chance: torch.Generator) -> Tensor:
 
 
 def nearest(points: Tensor, centres: Tensor) -> Tensor:
-    """Returns the number of the centre nearest to each of (points, dim), int64 (points,)."""
+    """Returns which of (clusters, dim) is nearest to each of (points, dim), int64 (points,)."""
     return (points @ centres.T - centres.square().sum(dim=1) / 2).argmax(dim=1)

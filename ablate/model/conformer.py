@@ -40,7 +40,7 @@ class Conformer(AbstractEncoder):
     hidden: Hidden = "replace"  # where dropped, zeros stand in for the neighbours in time
     stem: AbstractStem = field(default=Linear())
     positions: AbstractPositions = field(default=Rotary2D())
-    drop_path: float = 0.0  # of the last layer
+    drop_path: float = 0.0  # rate at the last layer, from 0 at the first
 
     def __post_init__(self) -> None:
         check_width(self.dim, self.heads, self.layers)
@@ -105,13 +105,16 @@ class ConformerEncoder(Encoder):
 
 @dataclass(frozen=True)
 class Lanes:
-    """Where packed tokens lie on the grid: one lane in time for each row of each sample."""
+    """Where packed tokens lie on the grid: one lane in time for each row of each sample.
+
+    There are samples times `grid.freq` lanes.
+    """
 
     grid: Grid
     packing: Packing
 
     def spread(self, tokens: Tensor) -> Tensor:
-        """Lays (tokens, dim) out as (lanes, dim, time), with zeros where there is none."""
+        """Lays (tokens, dim) out as (lanes, dim, time), with zeros where there is no token."""
         filler = self.packing.segments.filler
         if filler is not None:
             tokens = tokens.masked_fill(on_device(filler, tokens.device).unsqueeze(1), 0)
@@ -120,7 +123,7 @@ class Lanes:
         return rearrange(laid, "(lanes time) dim -> lanes dim time", time=self.grid.time)
 
     def gather(self, lanes: Tensor) -> Tensor:
-        """Takes the tokens from (lanes, dim, time)."""
+        """Takes the tokens, (tokens, dim), from (lanes, dim, time)."""
         laid = rearrange(lanes, "lanes dim time -> (lanes time) dim")
         return laid.index_select(0, self.packing.index)
 
@@ -128,7 +131,7 @@ class Lanes:
 class ConformerLayer(nn.Module):
     """Half a perceptron, attention, convolution in time, half a perceptron, and a norm."""
 
-    BRANCHES = 4
+    BRANCHES = 4  # that drop path may leave out
 
     def __init__(self, settings: Conformer) -> None:
         super().__init__()
@@ -155,7 +158,7 @@ class ConformerLayer(nn.Module):
 
 
 class HalfPerceptron(nn.Module):
-    """Half of what a two-layer perceptron would add: there are two in a layer."""
+    """Half of what a two-layer perceptron would add, (tokens, dim): there are two in a layer."""
 
     def __init__(self, dim: int, mlp_dim: int) -> None:
         super().__init__()
@@ -169,7 +172,7 @@ class HalfPerceptron(nn.Module):
 
 
 class ConvolutionInTime(nn.Module):
-    """A gated convolution over neighbours in time, each dimension by itself.
+    """A gated convolution over neighbours in time, each dimension by itself, of (tokens, dim).
 
     It stays within a row of a sample's grid; zeros stand where there is no token.
     """

@@ -27,15 +27,15 @@ from ablate.model.question import Question
 class Convolutional(AbstractPredictor):
     """Grouped 2-D convolutions, each normed and added to what it was given.
 
-    Unlike EAT: features are first brought to `dim` by a matrix, and padding stays zero throughout,
-    so that a short clip is predicted as it would be alone.
+    The defaults are EAT's. Unlike EAT: features are first brought to `dim` by a matrix, and padding
+    stays zero throughout, so that a short clip is predicted as it would be alone.
     """
 
     dim: int = 768
     layers: int = 6
-    kernel: int = 3  # patches along each axis
+    kernel: int = 3  # patches along each axis, odd
     groups: int = 16
-    mask_token: MaskToken = "noise"
+    mask_token: MaskToken = "noise"  # what stands in for a hidden patch
 
     def __post_init__(self) -> None:
         if self.layers < 1:

@@ -29,14 +29,14 @@ from ablate.model.question import Question
 class CrossAttention(AbstractNarrow):
     """Narrow layers of attention from every target patch to the context of its sample."""
 
-    mask_token: MaskToken = "learned"
+    mask_token: MaskToken = "learned"  # what stands in for a hidden patch
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
         return CrossAttentionPredictor(self, grid, dim, target_dim)
 
 
 class CrossAttentionPredictor(Predictor):
-    """Mask tokens with positions, that ask context features with positions."""
+    """Mask tokens with positions, which attend to context features with positions."""
 
     def __init__(self, settings: CrossAttention, grid: Grid, dim: int, target_dim: int) -> None:
         super().__init__()
@@ -78,7 +78,10 @@ class CrossAttentionPredictor(Predictor):
 
 
 class CrossLayer(nn.Module):
-    """Attention to what is seen, then a two-layer perceptron, each normed before and added."""
+    """Attention to what is seen, then a two-layer perceptron, each normed before and added.
+
+    Takes (asked tokens, dim) and (context tokens, dim), normed already; gives (asked tokens, dim).
+    """
 
     def __init__(self, dim: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -104,7 +107,8 @@ def attend_across(
 ) -> Tensor:
     """Attends from (asked tokens, dim) to (context tokens, 2 * dim) of the same sample.
 
-    Both are filled up to the longest sample; filler is not attended to, and taken out again.
+    Keys come before values in the last axis. Gives (asked tokens, dim). Both rows are filled up to
+    their longest sample; that filler is not attended to, and is taken out again.
     """
     cells = rearrange(
         spread(query, asked), "samples tokens (heads dim) -> samples heads tokens dim", heads=heads

@@ -20,12 +20,12 @@ def kept_paths(
     chance: Chance | None,
     copies: int = 1,
 ) -> Tensor | None:
-    """Returns what multiplies what each branch of each layer adds, (*paths, tokens, 1).
+    """Returns factors for what each branch of each layer adds, float32 (*paths, tokens, 1).
 
-    `paths` counts the layers and the branches of each; there are `copies` samples of each clip.
-    The rate rises linearly from 0 at the first layer to `rate` at the last. A sample drops a
+    `paths` counts the layers and the branches of each; segments are samples, `copies` of each
+    clip. The rate rises linearly from 0 at the first layer to `rate` at the last. A sample drops a
     branch (0) or keeps it, multiplied so that its expectation stays. `None` where nothing can be
-    dropped: without a rate, or without chance, as outside of training.
+    dropped: without a rate, or without chance, as outside training.
     """
     if chance is None or rate == 0:
         return None
@@ -45,6 +45,6 @@ def kept_paths(
 
 
 def check_drop_path(rate: float) -> None:
-    """Refuses a rate that leaves nothing."""
+    """Raises `ValueError` for a rate outside [0, 1)."""
     if not 0 <= rate < 1:
         raise ValueError(f"`drop_path` must lie in [0, 1); got {rate}")

@@ -19,7 +19,7 @@ Hidden = Literal["drop", "replace"]
 
 @dataclass(frozen=True)
 class Encoded:
-    """What an encoder makes of a batch."""
+    """What an encoder makes of a batch: a row for each token of the packing that it was given."""
 
     tokens: Tensor  # (tokens, dim), after the last norm
     layers: tuple[Tensor, ...]  # each layer's output (tokens, dim), first to last, before that norm
@@ -47,7 +47,7 @@ class Encoder(nn.Module, ABC):
         hidden: Tensor | None = None,
         chance: Chance | None = None,
     ) -> Encoded:
-        """Encodes (clips, patches, pixels), where `packing` says.
+        """Encodes those of (clips, patches, pixels) that `packing` lists.
 
         `hidden`, bool (tokens,) on the device of the patches, is for an encoder that replaces;
         without it nothing is hidden. `chance` is that of a training step; without it nothing is
@@ -56,7 +56,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def flops(self, packing: Packing) -> int:
-        """Counts the operations of one forward pass."""
+        """Counts the floating-point operations of one forward pass, 2 per multiply-add."""
 
 
 class AbstractEncoder(ABC):
@@ -64,4 +64,7 @@ class AbstractEncoder(ABC):
 
     @abstractmethod
     def build(self, grid: Grid, pixels: int) -> Encoder:
-        """Builds the encoder for patches of `pixels` values on `grid`. Weights are not set yet."""
+        """Builds the encoder for patches of `pixels` values on `grid`. Weights are not set yet.
+
+        Raises `ValueError` where stem or positions do not fit the patches, the grid or the width.
+        """

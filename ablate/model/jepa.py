@@ -22,7 +22,7 @@ from ablate.model.transformer import initialise
 class JEPA(nn.Module):
     """Predicts the target of hidden patches from the visible ones.
 
-    The encoder's weights are set already, and those of its target; the predictor's are set here.
+    The weights of encoder and target are set already; the predictor's are set here, from `seed`.
     """
 
     def __init__(self, encoder: Encoder, predictor: Predictor, target: Target, seed: int) -> None:
@@ -35,7 +35,7 @@ class JEPA(nn.Module):
 
     @property
     def probed(self) -> Encoder:
-        """The encoder that training is for: the target's, where it has one that follows."""
+        """The encoder that training is for: the target's moving average, where there is one."""
         return self.target.encoder or self.encoder
 
     def forward(
@@ -47,10 +47,11 @@ class JEPA(nn.Module):
         *,
         chance: Chance | None = None,
     ) -> Prediction:
-        """Takes (clips, patches, pixels) on the device; `mask` and `valid` lie on the CPU.
+        """Predicts the targets of (clips, patches, pixels) that lie on the device.
 
-        The mask may hold several samples per clip. `chance` is that of the training step, by
-        default the first.
+        `mask` and `valid`, bool (clips, patches), lie on the CPU. The mask may hold several
+        samples per clip. `chance` is that of the training step, by default of step 0. Raises
+        `ValueError` for a sample without context or without target.
         """
         question = Question(
             mask=mask,
@@ -77,15 +78,19 @@ class JEPA(nn.Module):
         )
 
     def follow(self, momentum: float) -> None:
-        """Moves the target towards the context encoder, by as much as 1 - `momentum`."""
+        """Moves the target towards the context encoder, by 1 - `momentum` of the way."""
         self.target.follow(self.encoder, momentum)
 
     def flops(self, question: Question) -> int:
-        """Counts a training step: forward once, backward twice, and the target once."""
+        """Counts the floating-point operations of a training step; see `step_flops`."""
         return step_flops(self.encoder, self.predictor, self.target, question)
 
 
 def step_flops(encoder: Encoder, predictor: Predictor, target: Target, question: Question) -> int:
-    """Counts a step by its question alone: the parts' weights may lie on the meta device."""
+    """Counts the floating-point operations of a training step, 2 per multiply-add.
+
+    What learns counts three times, a backward pass being as much as two forward ones; the target
+    counts once. The question tells all: the parts' weights may lie on the meta device.
+    """
     learning = encoder.flops(given(encoder, question.context, question))
     return 3 * (learning + predictor.flops(question)) + target.flops(question)

@@ -22,6 +22,7 @@ class Grid:
 
     @property
     def size(self) -> int:
+        """How many patches there are."""
         return self.freq * self.time
 
     def __str__(self) -> str:
@@ -33,12 +34,13 @@ class Mask:
     """Which patches of each sample belong to the context, and which to each target block.
 
     A sample with fewer blocks than its batch leaves the rest of its `blocks` axis empty. A
-    masker that draws several masks per clip counts each as a sample.
+    masker that draws several masks per clip counts each as a sample: `batch` is then clips times
+    copies. All lies on the CPU.
     """
 
     context: Tensor  # bool (batch, patches)
     targets: Tensor  # bool (batch, blocks, patches)
-    fallback: Tensor | None = None  # bool (batch,): a guard had to change the mask
+    fallback: Tensor | None = None  # bool (batch,): a guard changed the mask; None: not told
 
     @property
     def target_union(self) -> Tensor:
@@ -56,7 +58,7 @@ class Promises:
     coupled: bool = False  # samples share sizes or masks: draw for the global batch
     copies: int = 1  # masks per clip; those of one clip lie side by side in the batch
     needs: Literal["patches", "features"] | None = None  # the `content` it must be given
-    uneven: str = ""  # why some patch is context or target less than half as often as the mean
+    uneven: str = ""  # why some patch is context or target under half or over twice the mean
     unvisited: str = ""  # why some patch is never context, or never a target
     slow: str = ""  # why drawing takes far longer than sorting as many random numbers
 
@@ -95,17 +97,18 @@ class AbstractMasker(ABC):
         valid: Tensor | None = None,
         content: Tensor | None = None,
     ) -> Mask:
-        """Draws `promises.copies` masks per clip of the batch, on the CPU.
+        """Draws `promises.copies` masks for each of `batch` clips, side by side, on the CPU.
 
         `progress` in [0, 1] is the share of training done. `valid`, bool (batch, patches), marks
-        real patches: a sample's padding is a tail of whole time columns, and shares count valid
-        patches only. `content`, float (batch, patches, dim), is given if `promises.needs` it.
-        Raises `GridRefusedError` for a grid it cannot serve.
+        real patches: a clip's padding is a tail of whole time columns, and shares count valid
+        patches only; None means that all are real. `content`, float (batch, patches, dim), holds
+        what `promises.needs` names: patches, or features of the probed encoder. Raises
+        `GridRefusedError` for a grid that it cannot serve, `ValueError` without needed content.
         """
 
 
 def union(members: Tensor) -> Tensor:
-    """Joins bool (batch, blocks, patches) over the blocks; `any` takes 30 times as long."""
+    """Joins bool (batch, blocks, patches) to (batch, patches); `any` takes 30 times as long."""
     return members.view(torch.uint8).amax(dim=1).bool()
 
 
@@ -120,21 +123,30 @@ def all_valid(grid: Grid, batch: int, valid: Tensor | None) -> Tensor:
 
 
 def share_of(count: Tensor, share: float | Tensor) -> Tensor:
-    """Rounds a share of `count` patches to a number that leaves at least one on either side."""
+    """Rounds a share of `count` patches, int64 (...), leaving at least one on either side.
+
+    Of one patch it is that one.
+    """
     return (count * share).round().long().clamp(min=1).minimum((count - 1).clamp(min=1))
 
 
 def choose(number: Tensor, *, among: Tensor, generator: torch.Generator) -> Tensor:
-    """Chooses `number` (...) patches uniformly among those marked (..., patches), exactly."""
+    """Chooses exactly `number` (...) of the patches marked in `among`, uniformly.
+
+    `among` is bool (..., patches), and so is what is returned; where fewer are marked than asked
+    for, all of them are chosen.
+    """
     return lowest(number, torch.rand(among.shape, generator=generator), among=among)
 
 
 def lowest(number: Tensor, scores: Tensor, *, among: Tensor) -> Tensor:
-    """Takes the `number` (...) patches of least score among those marked (..., patches), exactly.
+    """Takes exactly the `number` (...) lowest `scores` of the patches marked in `among`.
 
-    Of equal scores the first are taken: one row of 512 random floats in 30,000 has a tie where it
-    matters. Sorting values and comparing with one of them is many times faster than an argsort,
-    and numpy sorts rows as short as these many times faster than torch.
+    Scores are float (..., patches), `among` and what is returned bool of that shape; where fewer
+    are marked than asked for, all are taken. Of equal scores the first are taken: one row of 512
+    random floats in 30,000 has a tie where it matters. Sorting values and comparing with one of
+    them is many times faster than an argsort, and numpy sorts rows as short as these many times
+    faster than torch.
     """
     keys = scores.masked_fill(~among, torch.inf)
     ordered = torch.from_numpy(np.sort(keys.numpy(), axis=-1))
@@ -149,7 +161,7 @@ def lowest(number: Tensor, scores: Tensor, *, among: Tensor) -> Tensor:
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
-    """Draws floats uniformly from [low, high)."""
+    """Draws float32 of a shape uniformly from [low, high)."""
     return low + (high - low) * torch.rand(shape, generator=generator)
 
 
@@ -164,10 +176,11 @@ def rectangles(
 ) -> Tensor:
     """Draws solid rectangles inside the valid part of the grid, bool (*shape, patches).
 
-    `shape` begins with the batch. `area` is the share of a sample's valid patches; `aspect` is
-    height over width, both as shares of their axes, so that a thin grid gets thin blocks and
-    the area is kept. The width is derived from the *rounded* height: on one row, deriving both
-    alike would inflate every block. Each position is equally likely, edges included.
+    `shape` begins with the batch, and `valid` is bool (batch, patches). `area`, drawn uniformly
+    from its range, is the share of a sample's valid patches; `aspect`, drawn log-uniformly, is
+    height over width, both as shares of their axes, so that a thin grid gets thin blocks and the
+    area is kept. The width is derived from the *rounded* height: on one row, deriving both alike
+    would inflate every block. Each position is equally likely, edges included.
     """
     columns = valid.view(-1, grid.freq, grid.time)[:, 0].sum(dim=1)
     columns = columns.view(-1, *[1] * (len(shape) - 1)).clamp(min=1)
@@ -180,7 +193,7 @@ def rectangles(
     wished = (cells / height).round()
     width = wished.clamp(min=1).minimum(columns)
     refitted = (cells / width).round().clamp(1, grid.freq)
-    height = torch.where(width == wished, height, refitted)  # only where the clip bounds the width
+    height = torch.where(width == wished, height, refitted)  # only where the width was clamped
 
     top = (torch.rand(shape, generator=generator) * (grid.freq - height + 1)).floor()
     left = (torch.rand(shape, generator=generator) * (columns - width + 1)).floor()
@@ -201,9 +214,11 @@ def leave_visible(
 ) -> Mask:
     """Removes the targets from the context, giving up target blocks that would empty it.
 
-    Blocks are dropped from the last until `least` (batch,) patches of `context` stay visible;
-    the first is never dropped. Where it alone covers the context, the patches around it become
-    the context; where it covers the whole clip, one of its patches does.
+    `context` and `valid` are bool (batch, patches), `targets` bool (batch, blocks, patches). The
+    first block is kept; each after it is kept if beside those kept so far it leaves at least
+    `least` (batch,) patches of the context visible. Where the first alone covers the context, the
+    patches around it become the context; where it covers the whole clip, one of its patches does.
+    The mask's `fallback` is not set.
     """
     least = least.clamp(min=1)
     hidden = union(targets)
@@ -233,7 +248,10 @@ def leave_visible(
 def check_range(
     name: str, value: float | tuple[float, float], *, low: float, high: float
 ) -> tuple[float, float]:
-    """Refuses a setting, a number or an ordered pair, that leaves [low, high]; returns the pair."""
+    """Returns a setting, a number or an ordered pair, as a pair.
+
+    Raises `ValueError`, naming the setting, where it leaves [low, high] or is not in order.
+    """
     pair = value if isinstance(value, tuple) else (value, value)
     if not low <= pair[0] <= pair[1] <= high:
         raise ValueError(f"`{name}` must lie in [{low:g}, {high:g}], lower end first; got {value}")

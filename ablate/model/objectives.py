@@ -24,14 +24,17 @@ Reduction = Literal["sample", "token", "target"]
 
 @dataclass(frozen=True, kw_only=True)
 class AbstractObjective(ABC):
-    """A distance per target patch. Subclasses are frozen keyword-only dataclasses."""
+    """A distance per target patch. Subclasses are frozen keyword-only dataclasses.
+
+    With `utterance`, the distance of sample summaries is added: see `Prediction.utterance_loss`.
+    """
 
     coupled: ClassVar[bool] = False  # its loss of a batch is no mean over parts of the batch
     discrete: ClassVar[bool] = False  # it compares scores of clusters with a cluster
     together: ClassVar[bool] = False  # it compares the targets of a sample with one another
 
     reduction: Reduction = field(default="sample", metadata={AS_BEFORE: "sample"})
-    utterance: float = field(default=0.0, metadata={AS_BEFORE: 0.0})  # weight of that of summaries
+    utterance: float = field(default=0.0, metadata={AS_BEFORE: 0.0})  # weight of the summaries'
 
     def __post_init__(self) -> None:
         if self.utterance < 0:
@@ -39,14 +42,18 @@ class AbstractObjective(ABC):
 
     @abstractmethod
     def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
-        """Compares (tokens, dim) with targets alike, to (tokens,)."""
+        """Compares float32 (tokens, dim) with targets of that shape; gives (tokens,), 0 or more.
+
+        Tokens are the question's `targets`, or its `blocks` where it is asked by block. Summaries
+        are compared with it, too: (samples, dim).
+        """
 
     def guess(self, mean: Tensor) -> Tensor:
-        """Turns the mean of some targets, (tokens, dim), into a prediction of them."""
+        """Turns the mean of some targets, (tokens, dim), into a prediction of that shape."""
         return mean
 
     def units(self, mask: Mask) -> int:
-        """Counts what the loss is a mean over, in the mask of any slice of a batch.
+        """Counts the samples, target patches or blocks of a mask that the loss is a mean over.
 
         The loss of a batch is the sum over its slices of the slice's loss times its share of
         the batch's units.
@@ -60,9 +67,12 @@ class AbstractObjective(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothL1(AbstractObjective):
-    """Smooth L1, as in I-JEPA and the Sony JEPA: squared below `beta`, absolute above."""
+    """Smooth L1, as in I-JEPA and the Sony JEPA: squared below `beta`, absolute above.
 
-    beta: float = 1.0
+    The mean over dimensions. https://arxiv.org/abs/2301.08243, https://arxiv.org/abs/2405.08679
+    """
+
+    beta: float = 1.0  # a difference of one dimension, in the target's unit
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,7 +86,7 @@ class SmoothL1(AbstractObjective):
 
 @dataclass(frozen=True, kw_only=True)
 class L1(AbstractObjective):
-    """Mean absolute error, as in V-JEPA (https://arxiv.org/abs/2404.08471)."""
+    """Mean absolute error over dimensions, as in V-JEPA (https://arxiv.org/abs/2404.08471)."""
 
     def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
         return (predicted - target).abs().mean(dim=-1)
@@ -84,7 +94,10 @@ class L1(AbstractObjective):
 
 @dataclass(frozen=True, kw_only=True)
 class L2(AbstractObjective):
-    """Mean squared error, as in the text of Audio-JEPA (https://arxiv.org/abs/2507.02915)."""
+    """Mean squared error over dimensions, as in the text of Audio-JEPA, not in its code.
+
+    https://arxiv.org/abs/2507.02915
+    """
 
     def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
         return (predicted - target).square().mean(dim=-1)
@@ -95,7 +108,7 @@ class Cosine(AbstractObjective):
     """Two minus twice the cosine: the squared distance of unit vectors, from 0 to 4.
 
     As in M2D (Niizumi et al., ICASSP 2023, https://arxiv.org/abs/2210.14648) and in what
-    Audio-JEPA shipped.
+    Audio-JEPA shipped (https://github.com/LudovicTuncay/Audio-JEPA).
     """
 
     def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
@@ -106,8 +119,9 @@ class Cosine(AbstractObjective):
 class CrossEntropy(AbstractObjective):
     """Cross entropy of predicted scores, in nats, against a cluster of a `Codebook`.
 
-    As in HuBERT (Hsu et al., 2021, https://arxiv.org/abs/2106.07447) and BEATs (Chen et al.,
-    ICML 2023, https://arxiv.org/abs/2212.09058).
+    Scores and targets are (tokens, clusters). As in HuBERT (Hsu et al., 2021,
+    https://arxiv.org/abs/2106.07447) and BEATs (Chen et al., ICML 2023,
+    https://arxiv.org/abs/2212.09058).
     """
 
     discrete = True
@@ -121,8 +135,9 @@ class CrossEntropy(AbstractObjective):
 
 @dataclass(frozen=True, kw_only=True)
 class InfoNCE(AbstractObjective):
-    """Tells the target from distractors by the cosine: other targets of the same sample.
+    """Tells the target by its cosine from distractors, which are other targets of its sample.
 
+    The cross entropy, in nats. A sample with one target has nothing to tell it from, and costs 0.
     Baevski et al., "wav2vec 2.0", NeurIPS 2020, sec. 3.2. https://arxiv.org/abs/2006.11477
     Unlike it: the samples of a step share one table of random numbers, an entry for each patch of
     the grid and each distractor, so that any slice of a batch draws what the whole draws.
@@ -130,8 +145,8 @@ class InfoNCE(AbstractObjective):
 
     together = True
 
-    distractors: int = 100  # drawn with replacement
-    temperature: float = 0.1
+    distractors: int = 100  # per target, drawn with replacement
+    temperature: float = 0.1  # that cosines are divided by
 
     def __post_init__(self) -> None:
         super().__post_init__()

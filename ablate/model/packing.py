@@ -17,9 +17,10 @@ from ablate.model.moving import on_device
 
 @dataclass(frozen=True)
 class Packing:
-    """Which patches of a batch lie in a row of tokens, sample after sample.
+    """Which patches of a batch lie in a row of tokens, sample after sample, a segment each.
 
     There may be several samples per clip, which are masks of one clip and lie side by side.
+    Filler points at some patch of its sample that was not marked.
     """
 
     index: Tensor  # int64 (tokens,): position in (samples patches), on the device
@@ -56,7 +57,7 @@ def pack(member: Tensor, device: torch.device | None = None, *, copies: int = 1)
 
 
 def pad(member: Tensor, device: torch.device | None = None, *, copies: int = 1) -> Packing:
-    """Like `pack`, but fills each sample up to the longest with tokens that count for nothing."""
+    """Like `pack`, but fills each sample up to the longest with filler; raises as it does."""
     real = Segments(tuple(member.sum(dim=1).tolist())).real
     samples, longest = real.shape
     first = member.byte().argsort(dim=1, descending=True, stable=True)[:, :longest]
@@ -66,12 +67,15 @@ def pad(member: Tensor, device: torch.device | None = None, *, copies: int = 1) 
 
 
 def real_rows(packing: Packing, device: torch.device | None = None) -> Tensor:
-    """Returns the rows of a padded packing that are no filler, int64."""
+    """Returns the rows of a padded packing that are no filler, int64 (real tokens,)."""
     return on_device(packing.segments.rows, device)
 
 
 def spread(tokens: Tensor, segments: Segments) -> Tensor:
-    """Fills segments up to the longest with zeros: (tokens, dim) to (segments, longest, dim)."""
+    """Fills segments up to the longest with zeros: (tokens, dim) to (segments, longest, dim).
+
+    Segments of one length are only given that shape: filler among them stays what it is.
+    """
     samples, longest = segments.real.shape
     if segments.total == samples * longest:
         return tokens.view(samples, longest, -1)
@@ -85,7 +89,8 @@ def rows_of(
 ) -> Tensor:
     """Returns, for each patch marked in `part`, its row among the packed patches of `whole`.
 
-    `part` is bool (clips * copies, patches), `whole` bool (clips, patches).
+    `part` is bool (clips * copies, patches), `whole` bool (clips, patches) and marks all that
+    `part` does; both lie on the CPU. The rows are int64 (patches marked in `part`,).
     """
     rank = whole.flatten().cumsum(dim=0).view_as(whole) - 1
     return on_device(rank.repeat_interleave(copies, dim=0)[part], device)
@@ -109,8 +114,8 @@ def join(first: Packing, second: Packing) -> Joined:
 def join_segments(first: Segments, second: Segments, device: torch.device) -> Joined:
     """Joins the segments of two rows, sample by sample.
 
-    Padded segments join padded ones; where one of the two is padded, the other's are of one
-    length, or the result could not be.
+    Padded segments join padded ones. Where one of the two is padded, the other's must be of one
+    length: raises `ValueError` where the result is not.
     """
     lengths = torch.tensor([first.lengths, second.lengths])
     samples = torch.arange(lengths.shape[1])

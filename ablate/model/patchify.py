@@ -1,7 +1,8 @@
 """A patchifier cuts sound into patches. It has no weights; the encoder projects.
 
-The grid is row-major over (freq, time): patch `i` lies at (`i // grid.time`, `i % grid.time`). A
-waveform is cut as a mel of one band, whose frames are its samples.
+The grid is row-major over (freq, time): patch `i` lies at (`i // grid.time`, `i % grid.time`), and
+the values of a patch are row-major over its bands and frames. A waveform is cut as a mel of one
+band, whose frames are its samples.
 """
 
 from abc import ABC, abstractmethod
@@ -23,8 +24,8 @@ class AbstractPatchifier(ABC):
 
     The promises to keep, on every size that is not refused:
 
-    - `cut` gives `grid.size` patches of `pixels` values each, and `paste` puts them back: what
-      was cut is as it was, and zero where no patch was cut, past `covered`;
+    - `cut` gives `grid.size` patches of `pixels` values each, and `paste` puts them back: values
+      are as they were up to `covered`, and zero past it, where no patch was cut;
     - a patch is valid exactly where it holds a real frame;
     - a size that is refused is refused with the numbers that would do.
     """
@@ -37,11 +38,11 @@ class AbstractPatchifier(ABC):
     @property
     @abstractmethod
     def stride(self) -> tuple[int, int]:
-        """How many bands and frames lie from one patch's first to the next one's."""
+        """How many bands and frames lie between the beginnings of neighbouring patches."""
 
     @abstractmethod
     def grid(self, bands: int, frames: int) -> Grid:
-        """Returns the grid of a mel of this size; raises `ValueError` where it does not divide."""
+        """Returns the grid of a mel of this size; raises `ValueError` where patches do not fit."""
 
     @abstractmethod
     def cut(self, mels: Tensor) -> Tensor:
@@ -61,7 +62,10 @@ class AbstractPatchifier(ABC):
         return self.size[0] * self.size[1]
 
     def covered(self, bands: int, frames: int) -> tuple[int, int]:
-        """How many bands and frames, from the first, some patch holds; the rest is dropped."""
+        """How many bands and frames, from the first on, patches reach; the rest is dropped.
+
+        Raises `ValueError` for a size that `grid` refuses.
+        """
         grid = self.grid(bands, frames)
         (freq, time), (freq_stride, time_stride) = self.size, self.stride
         return (grid.freq - 1) * freq_stride + freq, (grid.time - 1) * time_stride + time
@@ -71,8 +75,9 @@ class AbstractPatchifier(ABC):
 class Rectangles(AbstractPatchifier):
     """Cuts into rectangles side by side; `freq` of all bands makes strips of time.
 
-    Squares of 16x16 are those of AST and AudioMAE (https://arxiv.org/abs/2207.06405), strips of
-    64x4 those of Dasheng (https://arxiv.org/abs/2406.06992) and ATST-Frame.
+    Squares of 16x16 are those of AudioMAE (https://arxiv.org/abs/2207.06405) and EAT
+    (https://arxiv.org/abs/2401.03497), strips of 64x4 those of Dasheng
+    (https://arxiv.org/abs/2406.06992) and ATST-Frame (https://github.com/Audio-WestlakeU/audiossl).
     """
 
     freq: int = 16  # mel bands; a study may write `freq: all`
@@ -136,7 +141,7 @@ class Overlapping(AbstractPatchifier):
     time: int = 16  # frames; or `seconds`
     freq_stride: int = 10  # bands
     time_stride: int = 10  # frames; or `stride_seconds`
-    rest: Rest = "refuse"
+    rest: Rest = "refuse"  # bands and frames at the end that no patch reaches
 
     def __post_init__(self) -> None:
         _check_positive(freq=self.freq, time=self.time)
@@ -179,7 +184,7 @@ class Windows(AbstractPatchifier):
 
     time: int = 400  # samples; or `seconds`
     time_stride: int = 320  # samples; or `stride_seconds`
-    rest: Rest = "drop"  # as a convolution does
+    rest: Rest = "drop"  # samples at the end that no window reaches, as a convolution does
 
     def __post_init__(self) -> None:
         _check_positive(time=self.time)

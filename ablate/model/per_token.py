@@ -1,7 +1,9 @@
 """A predictor that turns the feature of each hidden patch into its target, and sees no other.
 
 It asks for an encoder that puts a mask embedding in the place of hidden patches and so has a
-feature for them: the linear head of data2vec and wav2vec 2.0, the perceptron of ATST.
+feature for them: the linear head of data2vec (https://arxiv.org/abs/2202.03555) and wav2vec 2.0
+(https://arxiv.org/abs/2006.11477), the perceptron of ATST-Frame
+(https://github.com/Audio-WestlakeU/audiossl).
 """
 
 from dataclasses import dataclass

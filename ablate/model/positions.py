@@ -18,10 +18,10 @@ class Rotation:
     """Turns each pair of dimensions of queries and keys by an angle of its own."""
 
     cosine: Tensor  # (tokens, 1, head dim / 2)
-    sine: Tensor
+    sine: Tensor  # the same
 
     def __call__(self, part: Tensor) -> Tensor:
-        """Turns (tokens, heads, head dim)."""
+        """Turns (tokens, heads, head dim); a pair takes one dimension of each half."""
         first, second = part.chunk(2, dim=-1)
         cosine, sine = self.cosine.to(part.dtype), self.sine.to(part.dtype)
         turned = (first * cosine - second * sine, first * sine + second * cosine)
@@ -40,7 +40,7 @@ class Positions(nn.Module):
         self.turned = turned
 
     def add(self, tokens: Tensor, place: Tensor) -> Tensor:
-        """Adds to (tokens, dim) what tells their place."""
+        """Adds to (tokens, dim) what tells their place, int64 (tokens,)."""
         return tokens if self.added is None else tokens + self.added(place)
 
     def rotation(self, place: Tensor) -> Rotation | None:
@@ -53,9 +53,10 @@ class AbstractPositions(ABC):
 
     @abstractmethod
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
-        """Builds them for `grid`; what they add is multiplied by `scale`.
+        """Builds them for `grid` and an encoder of width `dim`; what they add is times `scale`.
 
-        Raises `ValueError` for a grid that they cannot tell apart.
+        Raises `ValueError` for a grid whose places they cannot tell apart, and for heads of a
+        width that they cannot share out.
         """
 
 
@@ -69,7 +70,7 @@ class NoPositions(AbstractPositions):
 
 @dataclass(frozen=True, kw_only=True)
 class SineCosine(AbstractPositions):
-    """Fixed sines and cosines, half of `dim` for frequency and half for time."""
+    """Fixed sines and cosines, half of `dim` for frequency and half for time: `sine_cosine`."""
 
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
         return Positions(added=_Fixed(scale * sine_cosine(grid, dim)))
@@ -88,6 +89,7 @@ class SineCosine1D(AbstractPositions):
 class Learned(AbstractPositions):
     """A learned vector for each place, as in ViT and SSAST.
 
+    Dosovitskiy et al., ICLR 2021. https://arxiv.org/abs/2010.11929
     Gong et al., "SSAST", AAAI 2022. https://arxiv.org/abs/2110.09784
     """
 
@@ -120,7 +122,7 @@ class Rotary1D(AbstractPositions):
     Su et al., "RoFormer", 2021. https://arxiv.org/abs/2104.09864
     """
 
-    base: float = 10000.0  # the slowest pair turns this many times slower than the fastest
+    base: float = 10000.0  # the slowest pair turns nearly this many times slower than the fastest
 
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
         _check_one_row(self, grid)
@@ -137,7 +139,7 @@ class Rotary2D(AbstractPositions):
     https://arxiv.org/abs/2403.13298
     """
 
-    base: float = 10000.0
+    base: float = 10000.0  # as in `Rotary1D`, of each half
 
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
         _check_rotary(self.base, dim // heads, 4)
@@ -147,7 +149,7 @@ class Rotary2D(AbstractPositions):
 
 
 def sine_cosine(grid: Grid, dim: int) -> Tensor:
-    """Returns (patches, dim) positions; `dim` must be a multiple of 4.
+    """Returns positions, float32 (patches, dim); `dim` must be a multiple of 4.
 
     Vaswani et al., 2017, per axis, as in He et al., "Masked Autoencoders Are Scalable Vision
     Learners", CVPR 2022. https://arxiv.org/abs/2111.06377

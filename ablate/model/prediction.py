@@ -16,7 +16,10 @@ from ablate.model.targets import Goal
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """A batch's predictions, in the order in which its question asks for them."""
+    """A batch's predictions, in the order in which its question asks for them.
+
+    Those are its `targets`, or its `blocks` where each block is asked for by itself.
+    """
 
     question: Question
     predicted: Tensor  # float32 (asked tokens, target dim), without filler
@@ -25,12 +28,12 @@ class Prediction:
 
     @property
     def context(self) -> Packing:
-        """The visible patches, a segment per sample."""
+        """The visible patches, a segment per sample; with filler if padded."""
         return self.question.context
 
     @cached_property
     def context_features(self) -> Tensor:
-        """What the context encoder gave for the visible patches, (context tokens, dim)."""
+        """What the context encoder gave for the visible patches, (tokens, dim), no filler."""
         return self.shown.at(self.question.mask.context)
 
     @property
@@ -49,7 +52,7 @@ class Prediction:
         return self.goal.tokens
 
     def loss(self, objective: AbstractObjective) -> Tensor:
-        """Returns the distance from prediction to target, averaged as the objective says."""
+        """Returns the distance from prediction to target, a scalar averaged as `objective` says."""
         if not self.question.by_block:
             return self.against(self.predicted, objective)
         target = self.target.index_select(0, self.question.block_rows)
@@ -59,16 +62,17 @@ class Prediction:
         return self._mean_of_patches(self._averaged_over_blocks(distance), objective)
 
     def against(self, predicted: Tensor, objective: AbstractObjective) -> Tensor:
-        """The loss of another prediction: one of every target patch, (target tokens, dim)."""
+        """The loss of another prediction: one row per target patch, (target tokens, target dim)."""
         distance = objective.distance(predicted, self.target, self.question)
         if objective.reduction == "target":
             return self._mean_of_blocks(distance.index_select(0, self.question.block_rows))
         return self._mean_of_patches(distance, objective)
 
     def utterance_loss(self, objective: AbstractObjective) -> Tensor | float:
-        """The weighted distance from each sample's summary to the mean of its clip's targets.
+        """The weighted distance from each sample's summary to the mean target of its whole clip.
 
-        That of EAT: Chen et al., 2024, sec. 3.2. https://arxiv.org/abs/2401.03497
+        The mean over samples, 0 without a weight. That of EAT: Chen et al., IJCAI 2024, sec. 3.2.
+        https://arxiv.org/abs/2401.03497
         """
         if objective.utterance == 0:
             return 0.0
@@ -96,7 +100,10 @@ class Prediction:
 
 
 def mean_of_segments(distance: Tensor, owner: Tensor, lengths: tuple[int, ...]) -> Tensor:
-    """Averages (tokens,) over the tokens of each segment, then over segments."""
+    """Averages (tokens,) over the tokens of each segment, then over segments, to a scalar.
+
+    `owner`, int64 (tokens,), says which segment a token is of; none may be empty.
+    """
     counts = on_device(torch.tensor(lengths, dtype=distance.dtype), distance.device)
     sums = torch.zeros_like(counts).index_add(0, owner, distance)
     return (sums / counts).mean()

@@ -22,22 +22,26 @@ from ablate.parts import AS_BEFORE
 
 MaskToken = Literal["learned", "zero", "noise"]
 Reads = Literal["context", "targets"]
-NOISE = 0.01  # its deviation in EAT and data2vec 2.0
+NOISE = 0.01  # deviation of a mask token that is noise, as in EAT and data2vec 2.0
 
 
 class Predictor(nn.Module, ABC):
     """Predicts the targets of patches from packed features."""
 
-    reads: Reads
+    reads: Reads  # as its settings say
     by_block: bool
 
     @abstractmethod
     def forward(self, features: Tensor, question: Question) -> Tensor:
-        """Takes (context or target tokens, dim) and gives (asked tokens, target dim)."""
+        """Takes (context or target tokens, dim) and gives (asked tokens, target dim).
+
+        The features are those of `question.context`, or of `question.targets` where it `reads`
+        these; what it gives is for `question.asked`, in that order. Either may hold filler.
+        """
 
     @abstractmethod
     def flops(self, question: Question) -> int:
-        """Counts the operations of one forward pass."""
+        """Counts the floating-point operations of one forward pass, 2 per multiply-add."""
 
 
 class AbstractPredictor(ABC):
@@ -61,8 +65,8 @@ class AbstractNarrow(AbstractPredictor):
     dim: int = 192
     layers: int = 6
     heads: int = 6
-    mlp_ratio: float = 4.0
-    position_scale: float = 1.0  # of the sines, as in the encoder
+    mlp_ratio: float = 4.0  # width of a perceptron over `dim`
+    position_scale: float = 1.0  # of the sines that are added, as in the encoder
 
     def __post_init__(self) -> None:
         check_width(self.dim, self.heads, self.layers)
@@ -70,8 +74,9 @@ class AbstractNarrow(AbstractPredictor):
 
 @dataclass(frozen=True, kw_only=True)
 class Joint(AbstractNarrow):
-    """A narrow transformer that sees the context and every target patch once."""
+    """A narrow transformer that sees the context and every target patch once, as in V-JEPA."""
 
+    # what stands in for a hidden patch: a learned vector, nothing but its position, or noise
     mask_token: MaskToken = field(default="learned", metadata={AS_BEFORE: "learned"})
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
@@ -87,14 +92,14 @@ class PerTarget(AbstractNarrow):
 
     by_block = True
 
-    mask_token: MaskToken = "learned"
+    mask_token: MaskToken = "learned"  # what stands in for a hidden patch, as in `Joint`
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
         return TransformerPredictor(self, grid, dim, target_dim)
 
 
 class TransformerPredictor(Predictor):
-    """Context features and mask tokens, with positions, in one segment per question."""
+    """Context features and mask tokens, with positions, in one segment per sample or block."""
 
     def __init__(self, settings: Joint | PerTarget, grid: Grid, dim: int, target_dim: int) -> None:
         super().__init__()
@@ -133,14 +138,17 @@ class TransformerPredictor(Predictor):
 
 
 def mask_embedding(kind: MaskToken, dim: int) -> nn.Parameter | None:
-    """Returns what stands in for a hidden patch, if it is learned."""
+    """Returns the vector (dim,) that stands in for a hidden patch, or None if none is learned."""
     return nn.Parameter(torch.zeros(dim)) if kind == "learned" else None
 
 
 def mask_tokens(
     embedding: nn.Parameter | None, positions: Tensor, question: Question, *, noisy: bool
 ) -> Tensor:
-    """Returns a stand-in for each patch asked for, with its position, (asked tokens, dim)."""
+    """Returns a stand-in for each patch asked for, with its position, (asked tokens, dim).
+
+    `positions` is (patches, dim), a row for each place of the grid.
+    """
     place = question.asked.place
     tokens = positions[place]
     if embedding is not None:
@@ -153,7 +161,7 @@ def mask_tokens(
 def mask_noise(question: Question, like: Tensor) -> Tensor:
     """Draws a stand-in for each patch of the grid, in the shape (patches, dim) of `like`.
 
-    One for all samples of a step, so that any slice of a batch is given what the whole is.
+    All samples of a step share it, so that any slice of a batch is given what the whole is.
     """
     noise = torch.randn(like.shape, generator=question.generator("mask token"))
     return NOISE * noise.to(like.device, non_blocking=True)

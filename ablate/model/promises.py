@@ -7,7 +7,10 @@ from ablate.model.masking import AbstractMasker, Grid, Mask
 
 
 def check_mask(masker: AbstractMasker, mask: Mask, grid: Grid, valid: Tensor) -> None:
-    """Raises `AssertionError`, with a sentence, for the first promise that `mask` breaks."""
+    """Raises `AssertionError`, with a sentence, for the first promise that `mask` breaks.
+
+    `valid` is bool (clips, patches); the mask holds `promises.copies` samples for each clip.
+    """
     promises = masker.promises
     valid = valid.repeat_interleave(promises.copies, dim=0)
     batch = len(valid)

@@ -19,14 +19,17 @@ from ablate.model.packing import Packing, pack, pad
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What a batch's predictor is asked. Masks lie on the CPU, packings on the device."""
+    """What a batch's predictor is asked. Masks lie on the CPU, packings on the device.
+
+    Its packings raise `ValueError` for a sample of which nothing is marked.
+    """
 
     mask: Mask
     valid: Tensor  # bool (clips, patches)
     device: torch.device
     chance: Chance  # of the training step
     by_block: bool = False  # a question per target block, instead of one per sample
-    padded: bool = False
+    padded: bool = False  # what is seen and what is asked are filled up to the longest
 
     @property
     def copies(self) -> int:
@@ -62,14 +65,14 @@ class Question:
 
     @cached_property
     def block_rows(self) -> Tensor:
-        """The row of each patch of `blocks` among `targets`, int64."""
+        """The row of each patch of `blocks` among `targets`, int64 (block tokens,)."""
         rank = self.union.flatten().cumsum(dim=0).view_as(self.union) - 1
         rows = rank[self._block_samples][self._block_members]
         return on_device(rows, self.device)
 
     @cached_property
     def block_numbers(self) -> Tensor:
-        """The block that each patch of `blocks` belongs to, int64, counted from 0."""
+        """The block that each patch of `blocks` belongs to, from 0, int64 (block tokens,)."""
         lengths = self._block_members.sum(dim=-1)
         return on_device(torch.arange(len(lengths)).repeat_interleave(lengths), self.device)
 
@@ -107,7 +110,10 @@ class Question:
         return replace(packing, index=index, copies=self.copies)
 
     def repeat_context(self) -> tuple[Packing, Tensor]:
-        """Returns the context once per block, and the row of each of its tokens in `context`."""
+        """Returns the context once per block, and the row of each of its tokens in `context`.
+
+        The rows are int64 (tokens,) on the device. `place` and `owner` stay those of the samples.
+        """
         lengths = torch.tensor(self.context.segments.lengths)
         repeated = lengths[self._block_samples]
         first = (lengths.cumsum(dim=0) - lengths)[self._block_samples]
@@ -120,5 +126,5 @@ class Question:
         return replace(self.context, index=index, segments=segments), moved
 
     def generator(self, name: str) -> torch.Generator:
-        """Returns the chance of this step for one use, the same whatever the slice of a batch."""
+        """Returns a fresh CPU generator for one use in this step, the same for any batch slice."""
         return generator(self.chance.seed, name, self.chance.step)

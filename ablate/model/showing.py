@@ -20,14 +20,15 @@ class Shown:
     replaced: bool  # it was given every real patch, and told which were hidden
 
     def at(self, part: Tensor) -> Tensor:
-        """Returns the features of some of the patches it was given, (tokens, dim).
+        """Returns the features of some of the patches it was given, (tokens, dim), no filler.
 
-        `part` is bool (samples, patches) on the CPU.
+        `part` is bool (samples, patches) on the CPU. An encoder that drops has features of what it
+        was shown and no other: `part` must be just that, and is not looked at.
         """
         return self.part_of(self.encoded.tokens, part)
 
     def part_of(self, tokens: Tensor, part: Tensor) -> Tensor:
-        """Returns the rows of some of the patches it was given, from its `tokens` or a layer's."""
+        """Does as `at`, with rows that are made from its `tokens` or from a layer's."""
         if self.replaced:
             return tokens.index_select(0, rows_of(part, self.question.real, tokens.device))
         if self.packing.segments.filler is not None:
@@ -45,7 +46,7 @@ def show(
 ) -> Shown:
     """Shows the patches that `part` packs, of (clips, patches, pixels).
 
-    `chance` is for an encoder that learns from it.
+    `chance` is that of the step, for an encoder that is being trained.
     """
     whole = given(encoder, part, question)
     if encoder.hidden == "drop":

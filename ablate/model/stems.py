@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Convolutions = tuple[tuple[int, int], ...]  # kernel and stride of each layer
+Convolutions = tuple[tuple[int, int], ...]  # kernel and stride of each layer, in its own input
 WAV2VEC2: Convolutions = ((10, 5), *((3, 2),) * 4, (2, 2), (2, 2))
 
 
@@ -26,7 +26,7 @@ class Stem(nn.Module, ABC):
 
     @abstractmethod
     def flops(self, tokens: int) -> int:
-        """Counts the operations of one forward pass."""
+        """Counts the floating-point operations on so many tokens, 2 per multiply-add."""
 
 
 class AbstractStem(ABC):
@@ -34,15 +34,19 @@ class AbstractStem(ABC):
 
     @abstractmethod
     def build(self, pixels: int, dim: int) -> Stem:
-        """Builds the stem for patches of `pixels` values. Weights are not set yet.
+        """Builds the stem from patches of `pixels` values to tokens of width `dim`.
 
-        Raises `ValueError` where it was told of patches of another shape.
+        Weights are not set yet. Raises `ValueError` where its settings are for patches of another
+        size, or cannot give that width.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(AbstractStem):
-    """One matrix, as in ViT: what a convolution by whole patches is."""
+    """One matrix, as in ViT: the same as a convolution whose kernel and stride are a patch.
+
+    Dosovitskiy et al., ICLR 2021. https://arxiv.org/abs/2010.11929
+    """
 
     def build(self, pixels: int, dim: int) -> Stem:
         return _Linear(pixels, dim)
@@ -54,7 +58,7 @@ class Convolutional2D(AbstractStem):
 
     Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021.
     https://arxiv.org/abs/2106.14881. Unlike there: layer norm in place of batch norm, and no
-    convolution reaches beyond its patch.
+    convolution reaches beyond its patch. The width must be a multiple of 8.
     """
 
     freq: int = 16  # mel bands of a patch
@@ -89,12 +93,12 @@ class Waveform(AbstractStem):
 
     By default windows of 400 samples, 320 apart: 50 Hz at 16 kHz. Without the last layer, as in
     WavJEPA (https://arxiv.org/abs/2509.23238), 240 samples, 160 apart: 100 Hz. The patchifier
-    must cut such windows. Each is normed channel by channel per frame, as in the large model of
-    Baevski et al., 2020 (https://arxiv.org/abs/2006.11477): the group norm of the base model
-    needs the whole clip, and padding with it.
+    must cut such windows. Each layer is normed over its channels, frame by frame, as in the large
+    model of Baevski et al., 2020 (https://arxiv.org/abs/2006.11477): the group norm of the base
+    model needs the whole clip, and padding with it.
     """
 
-    layers: Convolutions = WAV2VEC2  # (kernel, stride) of each
+    layers: Convolutions = WAV2VEC2  # (kernel, stride) of each; the first in samples
     channels: int = 512  # of every layer
 
     def __post_init__(self) -> None:

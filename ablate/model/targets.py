@@ -22,7 +22,8 @@ from ablate.model.question import Question
 from ablate.model.showing import given, show
 from ablate.parts import AS_BEFORE
 
-Draw = Callable[[int], tuple[Tensor, Tensor]]  # number -> patches and which are real, of some clips
+# from a number, (clips, patches, pixels) of some clips and which are real, bool (clips, patches)
+Draw = Callable[[int], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Goal:
     """What should be predicted for a batch, without a gradient."""
 
     tokens: Tensor  # float32 (target tokens, dim), in the order of the question's targets
-    clips: Tensor | None = None  # float32 (samples, dim): the mean over all that the target saw
+    # float32 (samples, dim): the mean target of each whole clip, if the encoder has a summary
+    clips: Tensor | None = None
 
 
 class Target(nn.Module, ABC):
@@ -41,29 +43,36 @@ class Target(nn.Module, ABC):
 
     @abstractmethod
     def prepare(self, draw: Draw, seed: int) -> None:
-        """Learns what must be known before training starts, from clips to pre-train on."""
+        """Learns what must be known before training starts, from clips to pre-train on.
+
+        Called once, before the first step. `draw` gives the patches of other clips for each number
+        from 0 on, on the device.
+        """
 
     @abstractmethod
     def forward(self, patches: Tensor, question: Question) -> Goal:
-        """Takes (clips, patches, pixels) on the device."""
+        """Takes (clips, patches, pixels) on the device; gives a row per target patch."""
 
     def flops(self, question: Question) -> int:
-        """Counts what `forward` takes; nothing where it only gathers."""
+        """Counts the floating-point operations of `forward`; none where it only gathers."""
         return 0
 
     @abstractmethod
     def follow(self, encoder: Encoder, momentum: float) -> None:
-        """Moves towards the context encoder, by as much as 1 - `momentum`."""
+        """Moves towards the context encoder, by 1 - `momentum` of the way."""
 
 
 class AbstractTarget(ABC):
     """The settings of a target; subclasses are frozen keyword-only dataclasses."""
 
-    discrete: ClassVar[bool] = False  # one cluster out of several, as ones and zeros
+    discrete: ClassVar[bool] = False  # it is one of several clusters, one-hot
 
     @abstractmethod
     def build(self, encoder: Encoder, grid: Grid, pixels: int) -> Target:
-        """Builds the target beside a context encoder whose weights are set."""
+        """Builds the target beside a context encoder whose weights are set.
+
+        `pixels` is how many values a patch of `grid` holds.
+        """
 
 
 Normalisation = Literal["layer", "standardise", "instance", "instance_then_layer", "none"]
@@ -79,7 +88,7 @@ class Teacher(AbstractTarget):
     et al., ICML 2022, https://arxiv.org/abs/2202.03555). A momentum of 0 throughout makes it the
     context encoder itself behind a stop-gradient; of 1, the encoder as it was before training.
 
-    `normalise`, in float32 and without weights:
+    `normalise`, in float32 and without weights (`none` leaves features as they are):
     - layer: each token over its dimensions, as in I-JEPA (https://arxiv.org/abs/2301.08243);
     - standardise: the same with the unbiased variance, as in M2D;
     - instance: each dimension over the tokens that the target encoder saw of a sample, layer by
@@ -88,6 +97,7 @@ class Teacher(AbstractTarget):
     """
 
     input: Literal["full", "targets"] = field(default="full", metadata={AS_BEFORE: "full"})
+    # counted from the last; 1 is what comes after the last norm
     layers: int | Literal["all"] = field(default=1, metadata={AS_BEFORE: 1})
     normalise: Normalisation = field(default="layer", metadata={AS_BEFORE: "layer"})
 
@@ -169,18 +179,17 @@ class Pixels(AbstractTarget):
     """The patches themselves: masked reconstruction, as in AudioMAE and Dasheng.
 
     Huang et al., NeurIPS 2022, https://arxiv.org/abs/2207.06405; Dinkel et al., Interspeech 2024,
-    https://arxiv.org/abs/2406.06992. With `normalise`, the values of each patch less their mean,
-    by their deviation.
+    https://arxiv.org/abs/2406.06992.
     """
 
-    normalise: bool = True
+    normalise: bool = True  # each patch to mean 0 and deviation 1
 
     def build(self, encoder: Encoder, grid: Grid, pixels: int) -> Target:
         return PixelTarget(self, pixels)
 
 
 class PixelTarget(Target):
-    """Gathers patches."""
+    """Gathers patches, (target tokens, pixels)."""
 
     def __init__(self, settings: Pixels, pixels: int) -> None:
         super().__init__()
@@ -201,20 +210,20 @@ class PixelTarget(Target):
 
 
 def standardise(tokens: Tensor) -> Tensor:
-    """Gives each of (tokens, dim) mean 0 and unbiased variance 1; 0 where it is constant."""
+    """Gives each row of (tokens, dim) mean 0 and unbiased variance 1; 0 where it is constant."""
     variance, mean = torch.var_mean(tokens, dim=-1, keepdim=True)
     return (tokens - mean) / (variance + 1e-6).sqrt()
 
 
 def segment_means(tokens: Tensor, packing: Packing) -> Tensor:
-    """Averages (tokens, dim) over the tokens of each sample, to (samples, dim)."""
+    """Averages (tokens, dim) over the tokens of each sample, filler too, to (samples, dim)."""
     lengths = on_device(torch.tensor(packing.segments.lengths, dtype=tokens.dtype), tokens.device)
     sums = tokens.new_zeros(len(lengths), tokens.shape[1]).index_add(0, packing.owner, tokens)
     return sums / lengths.unsqueeze(1)
 
 
 def instance_norm(tokens: Tensor, packing: Packing) -> Tensor:
-    """Gives each dimension mean 0 and variance 1 over the tokens of each sample."""
+    """Gives each dimension of (tokens, dim) mean 0 and variance 1 over a sample's tokens."""
     centred = tokens - segment_means(tokens, packing).index_select(0, packing.owner)
     variance = segment_means(centred.square(), packing)
     return centred * (variance + 1e-5).rsqrt().index_select(0, packing.owner)

@@ -27,7 +27,8 @@ class Scope:
 class Layer(nn.Module):
     """Attention within segments, then a two-layer perceptron, each added to what it was given.
 
-    A norm stands before each of the two, or after each sum as in Vaswani et al., 2017.
+    A norm stands before each of the two (`pre`), or after each sum (`post`) as in Vaswani et al.,
+    2017.
     """
 
     def __init__(self, dim: int, heads: int, hidden: int, norm: Norm = "pre") -> None:
@@ -43,7 +44,7 @@ class Layer(nn.Module):
         self.contract = nn.Linear(hidden, dim)
 
     def forward(self, tokens: Tensor, scope: Scope, kept: Tensor | None = None) -> Tensor:
-        """Takes (tokens, dim); `kept` (2, tokens, 1) multiplies what the two add."""
+        """(tokens, dim) to (tokens, dim); `kept` (2, tokens, 1) multiplies what the two add."""
         if self.norm == "pre":
             tokens = tokens + times(self._attended(self.norm_attention(tokens), scope), kept, 0)
             return tokens + times(self._changed(self.norm_mlp(tokens)), kept, 1)
@@ -74,7 +75,11 @@ class Layers(nn.ModuleList):
     def outputs(
         self, tokens: Tensor, *given: object, kept: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Returns what each layer makes of `tokens`, of what is `given`, and of its own `kept`."""
+        """Returns what each layer gives for (tokens, dim), first to last, each (tokens, dim).
+
+        A layer is called with what the one before it gave, with all that is `given`, and with its
+        own part of `kept`, (layers, branches, tokens, 1).
+        """
         outputs = []
         for index, layer in enumerate(self):
             own = None if kept is None else kept[index]
@@ -112,7 +117,7 @@ class Transformer(nn.Module):
     def outputs(
         self, tokens: Tensor, scope: Scope, kept: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Returns what each layer gives, and the last of it normed.
+        """Returns what each layer gives for (tokens, dim), and the last of it normed.
 
         `kept` (layers, 2, tokens, 1) multiplies what each layer adds: see `drop_path`.
         """
@@ -123,7 +128,7 @@ class Transformer(nn.Module):
         return outputs, self.norm(outputs[-1])
 
     def flops(self, segments: Segments) -> int:
-        """Counts the operations of one forward pass: 2 per multiply-add of every product."""
+        """Counts the floating-point operations of one forward pass, 2 per multiply-add."""
         attention = 4 * segments.pairs * self.norm.weight.numel() * len(self.layers)
         return 2 * self._weights * segments.total + attention
 
@@ -147,7 +152,10 @@ def checkpoint_activations(module: nn.Module) -> None:
 
 
 def check_width(dim: int, heads: int, layers: int) -> None:
-    """Refuses a width that heads and sine-cosine positions cannot share out."""
+    """Raises `ValueError` for a width that heads and sine-cosine positions cannot share out.
+
+    And for fewer than one layer or head.
+    """
     if layers < 1 or heads < 1:
         raise ValueError(f"`layers` and `heads` must be at least 1; got {layers} and {heads}")
     if dim % heads or dim % 4 or dim < 4:
@@ -177,5 +185,5 @@ def initialise(module: nn.Module, seed: int, name: str) -> None:
 
 
 def times(added: Tensor, kept: Tensor | None, branch: int) -> Tensor:
-    """Multiplies what a branch adds, (tokens, dim), by what is kept of it."""
+    """Multiplies what a branch adds, (tokens, dim), by its row of `kept`, (branches, tokens, 1)."""
     return added if kept is None else added * kept[branch]

@@ -36,7 +36,7 @@ class ViT(AbstractEncoder):
     dim: int = 384
     layers: int = 12
     heads: int = 6
-    mlp_ratio: float = 4.0
+    mlp_ratio: float = 4.0  # width of a perceptron over `dim`
     position_scale: float = 1.0  # of what positions add; 0.2 gave a tiny model better neighbours
     hidden: Hidden = field(default="drop", metadata={AS_BEFORE: "drop"})
     norm: Norm = field(default="pre", metadata={AS_BEFORE: "pre"})
@@ -46,7 +46,8 @@ class ViT(AbstractEncoder):
     )
     summary: bool = field(default=False, metadata={AS_BEFORE: False})  # a CLS token
     registers: int = field(default=0, metadata={AS_BEFORE: 0})  # tokens that nobody reads
-    drop_path: float = field(default=0.0, metadata={AS_BEFORE: 0.0})  # of the last layer
+    # rate at the last layer, from 0 at the first
+    drop_path: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
 
     def __post_init__(self) -> None:
         check_width(self.dim, self.heads, self.layers)

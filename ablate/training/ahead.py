@@ -14,10 +14,11 @@ Draw = Callable[[int], Drawn]
 
 @contextmanager
 def drawing(draw: Draw, steps: int, *, early: bool, pinned: bool) -> Iterator[Draw]:
-    """Gives what draws step after step; if `early`, each while the one before it is taken.
+    """Gives a function that draws step after step, each ahead of its time if `early`.
 
-    It raises what drawing a step has raised when that step is asked for, and not before. Clips
-    that are `pinned` lie where a GPU fetches them by itself.
+    While step n of `steps` is taken, another thread then draws step n + 1. What drawing a step
+    raises is raised when that step is asked for, and not before. With `pinned`, clips drawn early
+    lie in page-locked memory, which a GPU copies from by itself.
     """
     if not early:
         yield draw

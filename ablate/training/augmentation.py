@@ -1,4 +1,7 @@
-"""What is done to a batch of fine-tuning, so that a few labels are not learnt by heart."""
+"""What is done to a batch of fine-tuning, so that a few labels are not learnt by heart.
+
+Where a default is called EAT's: Chen et al., IJCAI 2024. https://arxiv.org/abs/2401.03497
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -15,7 +18,7 @@ class Exercise:
     """A batch to learn labels from, on the CPU."""
 
     mels: Tensor  # (clips, bands, frames), normalised: 0 is the mean
-    labels: Tensor  # (clips, classes): the share of each class
+    labels: Tensor  # float32 (clips, classes): the share of each class, in [0, 1]
     member: Tensor  # bool (clips, patches): the patches that are shown
     barred: Tensor | None = None  # bool (clips, patches): those barred from their own key and value
 
@@ -25,7 +28,10 @@ class AbstractAugmentation(ABC):
 
     @abstractmethod
     def __call__(self, exercise: Exercise, chance: Chance) -> Exercise:
-        """Returns the batch of one step as it is learnt from."""
+        """Returns the batch of one step, changed, in the same shapes; the one given is left alone.
+
+        All that is drawn comes from `chance`, which is keyed by the step.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +42,7 @@ class RegularisedMasking(AbstractAugmentation):
     https://arxiv.org/abs/2311.15830. It gives no code; we bar the same tokens in every layer.
     """
 
-    rate: float = 0.1  # of the tokens of a clip, on average
+    rate: float = 0.1  # share of a clip's tokens, on average; the paper's
 
     def __post_init__(self) -> None:
         _check_share("rate", self.rate)
@@ -50,7 +56,7 @@ class RegularisedMasking(AbstractAugmentation):
 class TokenDrop(AbstractAugmentation):
     """Some patches of a clip are not shown; one always is."""
 
-    rate: float = 0.2  # of the patches of a clip, on average; EAT's
+    rate: float = 0.2  # share of a clip's patches, on average; EAT's
 
     def __post_init__(self) -> None:
         _check_share("rate", self.rate)
@@ -66,11 +72,12 @@ class TokenDrop(AbstractAugmentation):
 class SpecAugment(AbstractAugmentation):
     """Bands of frequency and stretches of time are set to the mean.
 
+    Widths are drawn clip by clip, uniformly from 0 to the greatest, both included.
     Park et al., "SpecAugment", Interspeech 2019. https://arxiv.org/abs/1904.08779
     """
 
-    freq: int = 25  # mel bands at most, of each stripe; this and `time` are EAT's
-    time: int = 200  # frames at most
+    freq: int = 25  # mel bands, greatest width of a stripe; this and `time` are EAT's
+    time: int = 200  # frames, greatest width of a stripe
     times: int = 1  # stripes on each axis
 
     def __post_init__(self) -> None:
@@ -92,10 +99,11 @@ class Mixup(AbstractAugmentation):
     """Each clip is mixed with another of the batch, and so are their labels.
 
     Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
-    https://arxiv.org/abs/1710.09412. Shares are drawn clip by clip from Beta(strength, strength).
+    https://arxiv.org/abs/1710.09412. Shares are drawn clip by clip from Beta(strength, strength);
+    partners are a permutation of the batch, in which a clip may meet itself.
     """
 
-    strength: float = 0.8
+    strength: float = 0.8  # EAT's; small ones leave most clips nearly as they are
 
     def __post_init__(self) -> None:
         if self.strength <= 0:

@@ -21,7 +21,10 @@ PATIENCE = 50  # times as long as the last one took to write: at most 2 % of the
 
 
 class Checkpoints:
-    """The checkpoints of one run, in a folder of their own."""
+    """The checkpoints of one run, in a folder of their own: `step-000000120.pt` after 120 steps.
+
+    One is due every `least_seconds`, and more rarely where writing takes long.
+    """
 
     def __init__(self, folder: Path, *, least_seconds: float = LEAST_SECONDS) -> None:
         self._folder = folder
@@ -31,12 +34,15 @@ class Checkpoints:
 
     @property
     def due(self) -> bool:
-        """Whether the last one was written long enough ago."""
+        """Whether the last one was written, or this was made, long enough ago to write another."""
         pause = max(self._least_seconds, PATIENCE * self._took)
         return time.monotonic() - self._written >= pause
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Writes the state after `step` steps, atomically; removes those before the last two."""
+        """Writes the state after `step` steps, atomically; removes those before the last two.
+
+        `state` holds tensors and plain values only. Raises `OSError` where it cannot be written.
+        """
         began = time.monotonic()
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -47,7 +53,10 @@ class Checkpoints:
         self._took = self._written - began
 
     def load(self, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
-        """Returns the newest state that can be read, or None; a warning for each that cannot."""
+        """Returns the newest state that can be read, or None, and a warning for each that cannot.
+
+        Its tensors come to lie on `device`.
+        """
         warnings: list[str] = []
         for path in reversed(self._files()):
             try:
@@ -58,7 +67,7 @@ class Checkpoints:
 
     @property
     def newest(self) -> int | None:
-        """The step of the newest, readable or not."""
+        """The step of the newest, readable or not; None where there is none."""
         files = self._files()
         return int(files[-1].stem.removeprefix("step-")) if files else None
 

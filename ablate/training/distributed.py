@@ -30,9 +30,10 @@ def together(count: int, module: str, arguments: Sequence[str]) -> list[str]:
 
 
 def heed_slurm() -> None:
-    """Takes what `srun` says of several ranks as if `torchrun` had said it.
+    """Sets in the environment what `torchrun` would, where `srun` has started several ranks.
 
-    The first rank runs where the step was launched from: on the first node of its job.
+    It changes nothing where `torchrun` has, or where there is one rank. The ranks meet at the node
+    that the step was launched from, which is the first of its job and runs the first rank.
     """
     said = os.environ
     if "RANK" in said or int(said.get("SLURM_STEP_NUM_TASKS", "1")) == 1:
@@ -54,7 +55,10 @@ class RankLostError(RuntimeError):
 
 
 class Ranks:
-    """The processes that train one model, seen from one of them. Alone, it costs nothing."""
+    """The processes that train one model, seen from one of them. Alone, it costs nothing.
+
+    `rank` counts from 0, up to `count` - 1.
+    """
 
     def __init__(self, rank: int = 0, count: int = 1) -> None:
         self.rank = rank
@@ -63,7 +67,10 @@ class Ranks:
 
     @classmethod
     def join(cls, device: torch.device) -> "Ranks":
-        """Joins the others that `torchrun` has started; alone where it has started none."""
+        """Joins the others that `torchrun` has started; alone where it has started none.
+
+        Gradients go by NCCL where `device` is a GPU. To be left with `leave`.
+        """
         found = cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
         if found.count > 1:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
@@ -76,7 +83,10 @@ class Ranks:
             dist.destroy_process_group()
 
     def add_up(self, tensors: Iterable[Tensor]) -> None:
-        """Replaces contiguous float32 tensors by their sums over all ranks, in one exchange."""
+        """Replaces contiguous float32 tensors by their sums over all ranks, in one exchange.
+
+        Every rank gives tensors of the same sizes in the same order. Raises `RankLostError`.
+        """
         if self.count == 1:
             return
         parts = [tensor.view(-1) for tensor in tensors]
@@ -88,7 +98,10 @@ class Ranks:
         torch._foreach_copy_(parts, list(torch.split(flat, [len(part) for part in parts])))
 
     def gather(self, values: Sequence[int]) -> list[list[int]]:
-        """Returns what each rank gave, as many whole numbers by every one."""
+        """Returns what each rank gave, by rank: every one gives as many whole numbers.
+
+        Raises `RankLostError`.
+        """
         if self.count == 1:
             return [list(values)]
         mine = torch.tensor(values, dtype=torch.int64)

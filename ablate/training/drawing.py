@@ -18,10 +18,12 @@ from ablate.model.masking import Mask
 class Batches(Protocol):
     """Gives the global batch of any step, whichever were asked for before: a `Loader` does."""
 
-    def batch(self, step: int, size: int) -> Batch: ...
+    def batch(self, step: int, size: int) -> Batch:
+        """Returns the `size` clips of a step, counted from 0, on the CPU."""
+        ...
 
     def paths(self, step: int, size: int) -> list[str]:
-        """Names its clips."""
+        """Names the clips of the same batch, in its order."""
         ...
 
 
@@ -31,15 +33,16 @@ class Drawn:
 
     batch: Batch
     valid: Tensor  # bool (clips, patches): no padding
-    mask: Mask
+    mask: Mask  # of clips * copies samples
     chance: Chance  # of the step, from the first of these clips on
 
     @property
     def clips(self) -> int:
+        """How many clips there are."""
         return len(self.valid)
 
     def pinned(self) -> "Drawn":
-        """Lays the clips where a GPU fetches them by itself."""
+        """Returns the same with its mels in page-locked memory, which a GPU copies from itself."""
         return replace(self, batch=replace(self.batch, mels=self.batch.mels.pin_memory()))
 
     def parts(self, count: int) -> list["Drawn"]:

@@ -35,22 +35,22 @@ POOLINGS: tuple[Pooling, ...] = ("mean", "concat_freq", "summary")
 class FineTuning(AbstractProbe):
     """Trains a copy of the encoder with a linear head on its pooled tokens.
 
-    In a step each clip shows one of its windows; what is asked is told by the mean over all
-    windows of a clip. The last weights are used: nothing is chosen on held-out clips. A layer's
-    rate falls by `layer_decay` for each layer above it, as in BEiT (Bao et al., ICLR 2022.
-    https://arxiv.org/abs/2106.08254).
+    In a step each clip shows one of its windows, as long as a crop of pre-training; classes are
+    predicted by the mean over all windows of a clip. The last weights are used: nothing is chosen
+    on held-out clips. A layer's rate is `layer_decay` times that of the layer above it, as in BEiT
+    (Bao et al., ICLR 2022. https://arxiv.org/abs/2106.08254).
     """
 
     views: Views = field(default_factory=lambda: Views(poolings=("mean",)))
     augmentation: AbstractAugmentation | None = None
     steps: int = 500
-    batch: int = 16
-    rate: float = 1e-3  # of the head
+    batch: int = 16  # clips, one window each
+    rate: float = 1e-3  # of the head, at its peak
     warmup: float = 0.1  # share of the steps
-    weight_decay: float = 0.05
-    layer_decay: float = 0.75
-    frozen: int = 0  # from the first layer on; where any is, so is what comes before the layers
-    seeds: int = 1
+    weight_decay: float = 0.05  # not of norms and biases
+    layer_decay: float = 0.75  # 1 gives every layer the rate of the head
+    frozen: int = 0  # layers, from the first on; where any is, so is what comes before the layers
+    seeds: int = 1  # how many times it learns, each with another head and order of clips
 
     standardises: ClassVar[bool] = False
     hears: ClassVar[bool] = True
@@ -107,7 +107,10 @@ class FineTuning(AbstractProbe):
 
 
 class Pupil(nn.Module):
-    """An encoder of its own, and a head: windows to (windows, classes)."""
+    """A copy of an encoder, and a head: (windows, patches, pixels) to logits (windows, classes).
+
+    Raises `ValueError` where summaries are pooled and the encoder has none.
+    """
 
     def __init__(self, encoder: Encoder, pooling: Pooling, grid: Grid, classes: int) -> None:
         super().__init__()
@@ -141,10 +144,11 @@ class Pupil(nn.Module):
 
 
 def rates(pupil: Pupil, decay: float, frozen: int) -> list[dict[str, Any]]:
-    """Groups what learns by its share of the rate, and freezes what does not.
+    """Groups what learns by its share of the rate, and freezes the first `frozen` layers.
 
-    The head has all of it, each layer `decay` times what the one above has, and what comes
-    before the layers least. Norms and biases do not decay.
+    The head has all of it, and with it a transformer's own norm; each layer has `decay` times what
+    the one above has, and what comes before the layers least. Norms, biases and other vectors do
+    not decay. Returns groups for a torch optimiser, with the `share` of each beside its `params`.
     """
     names = dict(pupil.named_parameters())
     layers = 1 + max((_layer(name) for name in names), default=-1)

@@ -10,7 +10,10 @@ BEAT_SECONDS = 10.0
 
 
 class Heart:
-    """Counts on in a run's `heartbeat` while inside: who sees the count change knows it lives."""
+    """Counts on in the file `heartbeat` of a run's folder, while inside, every ten seconds.
+
+    Whoever sees the count change knows that the run lives.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "heartbeat"

@@ -15,9 +15,10 @@ OnCollapse = Literal["warn", "stop"]
 
 
 def check_finite(progress: Progress, batches: Batches, size: int, checkpoints: Checkpoints) -> None:
-    """Asks the device whether every loss of batches of `size` clips was a number.
+    """Asks the device whether every loss and gradient norm since the last report was finite.
 
-    Raises `DivergedError` where one was not; no other state is ever saved.
+    Raises `DivergedError` where one was not, naming the clips of that step, of `size` each. It is
+    called before anything is saved, so that no such state is.
     """
     step = progress.window.not_finite(progress.cost.steps)
     if step is None:
@@ -36,9 +37,10 @@ def check_finite(progress: Progress, batches: Batches, size: int, checkpoints: C
 def check_collapse(
     progress: Progress, health: Health | None, online: Online | None, on_collapse: OnCollapse
 ) -> None:
-    """Warns, once of each kind, where the features' rank or an online probe says collapse.
+    """Warns, once of each kind, where the features' rank or an online probe shows a collapse.
 
-    Raises `CollapsedError` where that is to end the training. What was not looked at is None.
+    Warnings go to `progress.warnings`. With `stop`, raises `CollapsedError` instead. What was not
+    looked at is None.
     """
     if health is not None and health.collapsed(progress.start):
         rank, before = health.effective_rank, progress.start.effective_rank
@@ -49,7 +51,7 @@ def check_collapse(
 
 
 def has_collapsed(progress: Progress, health: Health, online: Online | None) -> bool:
-    """Whether either says so of a training that has ended."""
+    """Whether the features' rank or an online probe shows a collapse when training has ended."""
     fell = online is not None and online.fell(progress.course)
     return fell or health.collapsed(progress.start)
 

@@ -14,15 +14,15 @@ from ablate.training.health import Health
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a number."""
+    """The loss, or its gradient, is no longer finite."""
 
 
 class CollapsedError(RuntimeError):
-    """The features have collapsed, and the trial is not to go on so."""
+    """The features have collapsed, and the study says to stop then."""
 
 
 class Counts(NamedTuple):
-    """What one step, or a part of one, takes up."""
+    """What one step, or a part of one, takes up; in the words of `Cost`."""
 
     clips: int = 0
     frames: int = 0  # of real sound
@@ -35,6 +35,7 @@ class Counts(NamedTuple):
 
     @classmethod
     def of(cls, drawn: Drawn, prediction: Prediction, flops: int) -> "Counts":
+        """Counts what was drawn and what was predicted from it."""
         fallback = drawn.mask.fallback
         return cls(
             clips=drawn.clips,
@@ -49,26 +50,27 @@ class Counts(NamedTuple):
 
     @classmethod
     def total(cls, parts: Iterable[Sequence[int]]) -> "Counts":
+        """Sums over the parts of a step, or over its ranks: one or more."""
         return cls(*map(sum, zip(*parts, strict=True)))
 
 
 @dataclass
 class Cost:
-    """What training has used. Masks differ in it, so every run records it."""
+    """What training has used, over all ranks. Masks differ in it, so every run records it."""
 
     steps: int = 0
     clips: int = 0
-    audio_seconds: float = 0.0
+    audio_seconds: float = 0.0  # of real sound, padding left out
     masks: int = 0  # a clip may have several
     fallbacks: int = 0  # masks that a guard had to change
-    context_tokens: int = 0
-    target_tokens: int = 0
+    context_tokens: int = 0  # no filler
+    target_tokens: int = 0  # a patch of several blocks counts once
     valid_tokens: int = 0  # of which those are a share: real patches, once per mask
-    flops: int = 0
-    seconds: float = 0.0
+    flops: int = 0  # floating-point operations, 2 per multiply-add
+    seconds: float = 0.0  # of wall clock, up to the last report; online probes left out
 
     def add(self, counts: Counts, hop_seconds: float) -> None:
-        """Adds what one step took, whatever it was cut into."""
+        """Adds what one step took, whatever it was cut into; a frame lasts `hop_seconds`."""
         used = counts._asdict()
         self.steps += 1
         self.audio_seconds += used.pop("frames") * hop_seconds
@@ -78,7 +80,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Log:
-    """How training fares: means over the steps since the last report, after `step` steps."""
+    """How training fares after `step` steps.
+
+    Losses, norm, fractions and speed are means over the steps since the last report; the rest is
+    as the last step left it.
+    """
 
     step: int
     loss: float
@@ -88,9 +94,9 @@ class Log:
     target_fraction: float
     fallback_fraction: float  # of masks that a guard had to change
     tokens_per_second: float  # context and target tokens
-    rate: float
-    momentum: float
-    effective_rank: float
+    rate: float  # the learning rate
+    momentum: float  # of the target encoder
+    effective_rank: float  # these two: see `Health`
     feature_std: float
 
 
@@ -106,7 +112,7 @@ class Window:
         self._since = time.perf_counter()
 
     def add(self, losses: Tensor, norm: Tensor) -> None:
-        """Takes a step's loss and its guess's, (2,), and its gradient norm."""
+        """Takes a step's loss and its guess's, (2,), and its gradient norm, a scalar."""
         self._steps.append(torch.cat([losses, norm.view(1)]))
 
     def leave_out(self, seconds: float) -> None:
@@ -114,23 +120,28 @@ class Window:
         self._since += seconds
 
     def state(self) -> dict[str, Any]:
+        """Gathers what is summed and the seconds that went by, for a checkpoint."""
         seconds = time.perf_counter() - self._since
         return {"steps": self._steps, "before": asdict(self._before), "seconds": seconds}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a gathered state; the seconds since it was gathered do not count."""
         self._steps = list(state["steps"])
         self._before = Cost(**state["before"])
         self._since = time.perf_counter() - state["seconds"]
 
     def not_finite(self, done: int) -> int | None:
-        """Returns the number of the first step whose loss is no number, of `done` steps."""
+        """Returns the first of `done` steps whose loss, guess or gradient norm is not finite.
+
+        Steps count from 1; None where all since the last report are finite.
+        """
         if not self._steps:
             return None
         bad = (~torch.stack(self._steps).isfinite().all(dim=1)).nonzero()
         return done - len(self._steps) + 1 + int(bad[0]) if len(bad) else None
 
     def close(self, cost: Cost, health: Health, rate: float, momentum: float) -> Log:
-        """Reports on the steps since the last call, and adds their seconds to `cost`."""
+        """Reports on the steps since the last call, one or more; adds their seconds to `cost`."""
         values = torch.stack(self._steps).mean(dim=0).tolist()
         seconds = time.perf_counter() - self._since
         cost.seconds += seconds

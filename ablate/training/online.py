@@ -27,7 +27,7 @@ class Standing:
 
 @dataclass
 class Course:
-    """How a training has stood so far."""
+    """How a training has stood so far; scores in percent."""
 
     first: float | None = None  # the score before training, which is the random-init twin's
     last: float | None = None
@@ -38,9 +38,9 @@ class Course:
 class Online:
     """Looks at the encoder before the first step, every so many steps, and after the last."""
 
-    every: int
+    every: int  # steps
     asked: int  # validation clips, over all tasks
-    examine: Callable[[Encoder], Mapping[str, float]]  # gives the score of each task
+    examine: Callable[[Encoder], Mapping[str, float]]  # gives the score of each task, in percent
 
     def due(self, step: int, steps: int) -> bool:
         """Whether to look after `step` of `steps` steps."""
@@ -59,8 +59,8 @@ class Online:
     def fell(self, course: Course) -> bool:
         """Whether the last score is below the first, the random-init twin's, by more than luck.
 
-        Luck is two standard errors of a share of as many clips. A course that was not followed
-        from its start is not judged.
+        Luck is two standard errors of the first score, as a share of `asked` clips. A course that
+        was not followed from its start is not judged.
         """
         if course.first is None or course.last is None:
             return False

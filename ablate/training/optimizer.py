@@ -1,4 +1,4 @@
-"""AdamW with the usual groups, and the schedules of its rate and weight decay."""
+"""How long a trial trains, and by which AdamW: its groups, schedules and the target's momentum."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -38,7 +38,7 @@ class Optimizer:
     rate: float = 1e-3  # at its peak
     warmup: float = 0.1  # share of the steps
     betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: tuple[float, float] = (0.05, 0.05)  # first and last step; matrices only
+    weight_decay: tuple[float, float] = (0.05, 0.05)  # first and last step; not of vectors
     clip: float = 3.0  # greatest gradient norm; 0 does not clip
     momentum: tuple[float, float] = (0.99, 1.0)  # of the target encoder, first and last step
     momentum_schedule: Schedule = field(default="linear", metadata={AS_BEFORE: "linear"})
@@ -65,7 +65,7 @@ class Optimizer:
                 raise ValueError(f"`{name}` must lie in [0, 1); got {list(pair)}")
 
     def momentum_at(self, step: int, steps: int) -> float:
-        """The momentum of the target encoder at one of `steps` steps."""
+        """The momentum of the target encoder at `step`, from 0, of `steps` steps."""
         moves = cosine if self.momentum_schedule == "cosine" else linear
         return moves(*self.momentum, min(1.0, ramp(step, steps) / self.momentum_horizon))
 
@@ -86,22 +86,27 @@ class ScheduledAdamW:
         )
 
     def state_dict(self) -> dict[str, Any]:
+        """Gathers the state of AdamW; the schedules have none."""
         return self._adamw.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Puts a gathered state back."""
         self._adamw.load_state_dict(state)
 
     def rate(self, step: int) -> float:
-        """The learning rate at `step`."""
+        """The learning rate at `step`, counted from 0."""
         return warm_cosine(self._settings.rate, step, self._steps, self._settings.warmup)
 
     @property
     def gradients(self) -> list[Tensor]:
-        """What the parameters that took part have gathered since the last step."""
+        """The gradients of the parameters that took part since the last step."""
         return [p.grad for p in self.parameters if p.grad is not None]
 
     def step(self, step: int) -> Tensor:
-        """Steps down the gradients and clears them; returns their norm before clipping."""
+        """Steps down the gradients and clears them; returns their norm before clipping, a scalar.
+
+        `step` counts from 0. The norm stays on the device.
+        """
         decay = linear(*self._settings.weight_decay, ramp(step, self._steps))
         for group in self._adamw.param_groups:
             group["lr"] = self.rate(step)

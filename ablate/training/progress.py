@@ -40,7 +40,7 @@ class Progress:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Puts a gathered state back where it was."""
+        """Puts a gathered state back where it was; how many `micro_batches` is not part of it."""
         self.start = Health(**saved["start"])
         self.cost = Cost(**saved["cost"])
         self.log = None if saved["log"] is None else Log(**saved["log"])

@@ -19,12 +19,15 @@ PICTURES = 5  # per run, evenly over the steps
 
 
 class Record:
-    """Writes one run's `metrics.jsonl` and `tb/`. Use it as a context manager."""
+    """Writes one run's `metrics.jsonl` and `tb/`. Use it as a context manager.
+
+    `done` steps have been recorded by an attempt before; what it wrote of later ones is removed.
+    """
 
     def __init__(self, folder: Path, steps: int, *, done: int = 0) -> None:
         self._folder = folder
         self._steps = steps
-        self._done = done  # steps whose record stands; what an interrupted attempt added is cut
+        self._done = done
         self._pictured = done * PICTURES // steps
 
     def __enter__(self) -> "Record":
@@ -42,7 +45,10 @@ class Record:
         self._board.close()
 
     def write(self, log: Log | None, standing: Standing | None) -> None:
-        """Writes what there is to tell of a step, in one line."""
+        """Writes a report, what the online probe found, or both of one step: a line of JSON.
+
+        Numbers are rounded to six digits, here and on TensorBoard.
+        """
         told: dict[str, Any] = {}
         if log is not None:
             told = {name: round_off(value) for name, value in asdict(log).items()}
@@ -61,7 +67,10 @@ class Record:
                 self._board.add_scalar(f"{group}/{name}", value, step)
 
     def picture(self, step: int, paint: Callable[[], npt.NDArray[np.float32]]) -> None:
-        """Adds a picture (height, width, RGB), painted only when one is due."""
+        """Adds a picture, painted only when one is due after `step` steps.
+
+        `paint` gives float32 (height, width, RGB) in [0, 1], its first row the lowest band.
+        """
         due = step * PICTURES // self._steps
         if due > self._pictured:
             self._pictured = due
@@ -70,7 +79,10 @@ class Record:
 
 
 def write_board(folder: Path, curves: Sequence[Mapping[str, Any]]) -> None:
-    """Writes curves and settings for TensorBoard, each into the folder of its name."""
+    """Writes curves and settings for TensorBoard, each into the folder of its `name`.
+
+    A curve has a `tag` and `points`, (step, value) each; a trial has `settings` and its `score`.
+    """
     for curve in curves:
         with SummaryWriter(str(folder / curve["name"])) as board:
             for step, value in curve.get("points", ()):

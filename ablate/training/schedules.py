@@ -4,7 +4,10 @@ import math
 
 
 def ramp(step: int, steps: int) -> float:
-    """Returns the share of training done at `step`: 0 at the first step, 1 at the last."""
+    """Returns the share of training done at `step`, counted from 0: 0 at first, 1 at the last.
+
+    Of a single step it is 0.
+    """
     return step / max(1, steps - 1)
 
 
@@ -21,7 +24,8 @@ def cosine(start: float, end: float, share: float) -> float:
 def warm_cosine(peak: float, step: int, steps: int, warmup: float) -> float:
     """Rises linearly to `peak` over the first `warmup` share of the steps, then falls to 0.
 
-    The first step already moves (peak / warm-up steps); the last is 0.
+    It falls along half a cosine. `step` counts from 0: the first already moves (peak / warm-up
+    steps), and the last is 0, unless no step but one is left after the warm-up.
     """
     warm = min(round(warmup * steps), steps - 1)
     if step < warm:

@@ -27,13 +27,16 @@ class Stop:
         self._waits = False
 
     def listen(self) -> None:
-        """Takes the signals; call it once, in the main thread."""
+        """Takes the signals; call it once, in the main thread, or it raises `ValueError`.
+
+        From then on a signal that need not wait ends the process: 128 + its number is the status.
+        """
         for number in SIGNALS:
             signal.signal(number, self._hear)
 
     @contextmanager
     def between_steps(self) -> Iterator[None]:
-        """Lets a signal wait, while inside, until the loop asks for `signal`."""
+        """Lets a signal wait while inside: it is noted in `signal`, which the loop looks at."""
         self._waits = True
         try:
             yield

@@ -54,7 +54,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Trainer:
-    """Everything one training needs. `seed` keys the masks; the loader has its own."""
+    """Everything one training needs. `seed` keys masks and layers; the loader has its own."""
 
     jepa: JEPA
     loader: Batches
@@ -68,10 +68,10 @@ class Trainer:
     batching: Batching
     on_collapse: OnCollapse
     seed: int
-    hop_seconds: float
+    hop_seconds: float  # from one frame to the next
     device: torch.device
     ranks: Ranks
-    checkpoints: Checkpoints
+    checkpoints: Checkpoints  # written by the first rank
     stop: Stop
     until: int | None = None  # a step to pause at
     online: Online | None = None  # of the first rank
@@ -86,11 +86,11 @@ class Trainer:
     ) -> Outcome:
         """Trains for the whole budget, from the start or from a saved state.
 
-        Now and then `on_log` is given a report, what the online probe has found, or both, and
-        `on_mask` the number of steps taken and what the last one saw. Raises `DivergedError` when
-        the loss is not finite, `CollapsedError` when the features collapse and that is to end it,
-        and, after saving its state, `StoppedError` when told to stop and `PausedError` at the step
-        to pause at.
+        `on_log` is given a report every 50 steps, what the online probe finds when it looks, or
+        both; `on_mask`, with each report, the number of steps taken and what the last one saw.
+        Raises `DivergedError` when the loss is not finite, `CollapsedError` when the features
+        collapse and that is to end it, `RankLostError`, and, after saving its state, `StoppedError`
+        when told to stop and `PausedError` at the step to pause at.
         """
         progress = self.begin(saved)
         if progress.cost.steps == self.until:  # saved there, and not scored
@@ -159,7 +159,7 @@ class Trainer:
         return drawing(self.draw, self.budget.steps, early=early, pinned=pinned)
 
     def step(self, progress: Progress, drawn: Drawn) -> None:
-        """Takes the next step on this rank's part of a global batch, with all other ranks."""
+        """Takes the next step on this rank's part of a global batch, together with all ranks."""
         step = progress.cost.steps
         mine = drawn.parts(self.ranks.count)[self.ranks.rank]
         losses, used = self._learned(progress, mine, self.objective.units(drawn.mask))
@@ -176,7 +176,7 @@ class Trainer:
         progress.cost.add(Counts.total(self.ranks.gather(used)), self.hop_seconds)
 
     def health(self) -> Health:
-        """Measures the probed encoder's features on a fixed batch of clips, shown whole."""
+        """Measures the probed encoder's features on some clips, always the same, shown whole."""
         patches, valid = self._sample(0)
         clips = slice(max(2, REFERENCE_PATCHES // self.grid.size))
         with torch.no_grad(), self._autocast():
