@@ -43,7 +43,7 @@ def queued(plan: Mapping[str, Any], runs: Path) -> dict[Path, Submitted]:
 def release(plan: Mapping[str, Any], runs: Path, kinds: Sequence[str]) -> list[str]:
     """Lets failed runs be tried again: all, or those whose reason begins with one of `kinds`.
 
-    Marks them cancelled, as which a study runs them again; returns a line for each.
+    Marks them cancelled, so that the study runs them again; returns a line for each.
     """
     lines = []
     for folder in folders(plan, runs):

@@ -47,8 +47,9 @@ def errand(
 def maskers_of(package: str, ask: Ask) -> list[dict[str, Any]]:
     """Lists a package's maskers: name, settings and what they are about.
 
-    Each is listed with its defaults and with the settings of each example in its documentation.
-    One that needs settings and documents none is listed bare, to be refused with the reason.
+    One that needs no settings is listed with its defaults, and each with the settings of every
+    example in its documentation. One that needs settings and documents none is listed bare, to be
+    refused with the reason.
     """
     found = []
     for masker in ask({"do": "catalogue", "package": package})["maskers"]:

@@ -266,7 +266,7 @@ class Pool:
 
 
 class Seat:
-    """One worker of a pool, as whoever takes a turn has it."""
+    """What a turn is given: one worker of a pool."""
 
     def __init__(self, pool: Pool, index: int) -> None:
         self._pool = pool

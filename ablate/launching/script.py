@@ -1,6 +1,7 @@
 """The text that is handed to sbatch, as submitit writes it.
 
-No function and no object goes with it: a job is a command line and files of text.
+https://github.com/facebookincubator/submitit. Unlike there, no function and no object goes with
+it: a job is a command line and files of text.
 """
 
 import shlex

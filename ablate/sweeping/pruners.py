@@ -2,6 +2,7 @@
 
 A rung is a share of the steps, in percent: points are judged there on validation clips. The
 Wilcoxon pruner judges after each seed instead, by the differences to the best point, seed by seed.
+https://github.com/optuna/optuna; each pruner's documentation names its paper.
 """
 
 import warnings

@@ -1,4 +1,7 @@
-"""How the next point is chosen: Optuna's samplers by the names that a study gives them."""
+"""How the next point is chosen: Optuna's samplers by the names that a study gives them.
+
+https://github.com/optuna/optuna; each sampler's documentation names its paper.
+"""
 
 import importlib.util
 import warnings
