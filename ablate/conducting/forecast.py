@@ -13,12 +13,12 @@ from ablate.launching.overview import kept_bytes
 from ablate.sections.limits import Limits
 
 Plan = Mapping[str, Any]
-MORE_SEEDS = 2  # of which is said what they would buy
+MORE_SEEDS = 2  # about which is said what they would show
 LEAST_SEEDS = 2  # fewer have no spread
 
 
 def describe(plan: Plan, found: Backlog, runs: Path) -> list[str]:
-    """Says how long it will take, where that is known, and which differences would be seen."""
+    """Says how many hours are left, where that is known, and which differences would be seen."""
     lines = []
     if found.trainings and (hours := expected_hours(plan, found, runs)) is not None:
         lines.append(f"about {hours:.2g} hours of training, as long as its done trials took")
@@ -26,7 +26,10 @@ def describe(plan: Plan, found: Backlog, runs: Path) -> list[str]:
 
 
 def expected_hours(plan: Plan, found: Backlog, runs: Path) -> float | None:
-    """Returns hours of training that are left, by the mean of what is done; None without any."""
+    """Returns the hours of training that are left, by the mean of the done trials.
+
+    Added up over workers, without the scoring; None where no trial is done.
+    """
     entries = [ledger.entry(runs / trial["fingerprint"]) for trial in plan["trials"]]
     seconds = [entry.seconds for entry in entries if entry.state == "done" and entry.seconds]
     return len(found.trainings) * fmean(seconds) / 3600 if seconds else None
@@ -37,7 +40,8 @@ def check(
 ) -> None:
     """Raises `OverBudgetError` where what is left to do is more than a study's limits.
 
-    `hours` are those that canaries foretell; without, the mean of what is done does.
+    `hours` are those that canaries foretell; without them the mean of the done trials is taken,
+    and where none is done, hours are not checked.
     """
     wanted = {
         "trials": float(len(found.trainings)),
@@ -54,7 +58,7 @@ def check(
 
 
 def _seen(plan: Plan, runs: Path) -> list[str]:
-    """Says the smallest difference that the seeds can show, and what more would buy."""
+    """Says the smallest difference that the seeds can show, and which one some more would."""
     from ablate.reporting.power import detectable_difference  # scipy: only for who plans
     from ablate.reporting.sequential import alpha_at, looks
 
@@ -83,7 +87,7 @@ def _seen(plan: Plan, runs: Path) -> list[str]:
 def measured_spread(plan: Plan, runs: Path) -> float | None:
     """Returns the standard deviation over seeds of paired differences, pooled over contrasts.
 
-    Of validation scores; None before two seeds of some contrast are done.
+    In points of the validation score; None before two seeds of some contrast are done.
     """
     variances, freedom = 0.0, 0
     for differences in _differences(plan, runs):

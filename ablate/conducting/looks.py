@@ -1,9 +1,9 @@
 """The record of the looks at a study: with how many seeds a report of it has been written.
 
 It lies among the runs, `runs/looks/STUDY-QUESTION.json`, and not beside the report: a report may
-be deleted and written again at any time, and whoever has seen it has seen it. With the runs the
-record goes, too: what is trained again from the same seeds is the same thing looked at twice.
-Another variant, other settings, or another score make another question, with looks of its own.
+be deleted and written again at any time, but it has been seen. When the runs are deleted, so is
+the record: what is trained again from the same seeds is the same thing looked at twice. Another
+variant, other settings, or another score make another question, with looks of its own.
 """
 
 import hashlib
@@ -26,7 +26,10 @@ def taken(plan: Plan, runs: Path) -> list[Look]:
 
 
 def seeds_now(growth: Growth, plan: Plan, runs: Path) -> int:
-    """Returns how many of the declared seeds there are by now: those of the last look."""
+    """Returns how many of the declared seeds there are by now: those of the look with most.
+
+    Before the first look, those that it starts with.
+    """
     counts = [look["seeds"] for look in taken(plan, runs) if look["most"] == growth.most]
     return max(counts, default=growth.start)
 
@@ -51,7 +54,7 @@ def told(plan: Plan, growth: Growth | None, runs: Path) -> dict[str, Any]:
 
 
 def record(plan: Plan, runs: Path) -> None:
-    """Writes down that a report of this plan is being made; twice the same is one look."""
+    """Writes down that a report of this plan is being made; the same look twice counts once."""
     look = {"seeds": len(plan["seeds"]), "most": (plan.get("looks") or {}).get("most")}
     found = taken(plan, runs)
     if look not in found:

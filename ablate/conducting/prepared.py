@@ -21,7 +21,7 @@ from ablate.text import worded
 
 @dataclass(frozen=True)
 class Planned:
-    """A study that can be run."""
+    """A study that can be run: every trial checked and named by a worker."""
 
     study: Study
     trials: list[design.PlannedTrial]
@@ -29,7 +29,10 @@ class Planned:
 
     @property
     def runs(self) -> list[Run]:
-        """Every run that the study wants: its trials, their random-init twins, mel statistics."""
+        """Every run that the study wants: its trials, their random-init twins, mel statistics.
+
+        A run that several trials share is listed for each.
+        """
         found = []
         varied = factors.factors(self.study)
         for trial in self.trials:
@@ -50,7 +53,10 @@ class Planned:
     def having(
         self, seeds: Collection[int], confirmed: Collection[Mapping[str, str]] = ()
     ) -> "Planned":
-        """Returns the study with these of its seeds, and some variants on its fresh seeds."""
+        """Returns the study with these of its seeds, and variants to confirm on its fresh seeds.
+
+        Those are given by their levels, factor -> label.
+        """
         kept = []
         for trial, told in zip(self.trials, self.plan["trials"], strict=True):
             if trial.seed in seeds:
@@ -61,7 +67,7 @@ class Planned:
         return Planned(self.study, [trial for trial, _ in kept], plan)
 
     def backlog(self, runs: Path, *, retry_failed: bool = False) -> Backlog:
-        """Sorts what the study wants by what is left to do."""
+        """Sorts the runs that the study wants by what is left to do; `runs` is their folder."""
         return backlog.find(self.runs, runs, self.plan["probes"], retry_failed=retry_failed)
 
 
@@ -97,7 +103,7 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
 
 
 def _unvalidated(study: Study, data: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Words what lacks validation clips: trainings are looked at, and variants lead, by them."""
+    """Says what lacks validation clips, by which `evaluate` scores and `confirm` chooses."""
     judged = [bool(task.get("valid")) for one in data for task in one["tasks"].values()]
     if study.evaluate is not None and data and not any(judged):
         problem = "`evaluate` asks about validation clips, and no task has any"
@@ -110,7 +116,10 @@ def _unvalidated(study: Study, data: Sequence[Mapping[str, Any]]) -> Iterator[st
 
 
 def tuned(planned: Planned, pool: Pool, folders: ledger.Folders, console: Console) -> Planned:
-    """Sweeps where the study asks for it; what is tuned takes the place of what is written."""
+    """Sweeps where the study asks for it; what is tuned takes the place of what is written.
+
+    Raises `StudyError` for a sweep that cannot be, and what `tuning.tune` raises.
+    """
     study = planned.study
     if study.sweep is None:
         return planned
@@ -126,7 +135,10 @@ def tuned(planned: Planned, pool: Pool, folders: ledger.Folders, console: Consol
 def swept(
     planned: Planned, site: Cluster, where: Asked, folders: ledger.Folders, console: Console
 ) -> bool:
-    """Has a cluster take the points of a sweep; tells whether there is none left to take."""
+    """Has a cluster take the points of a sweep; tells whether there is none left to take.
+
+    True for a study without one. Raises `RefusedError` and `SweepError`.
+    """
     study = planned.study
     if study.sweep is None:
         return True
@@ -141,7 +153,7 @@ def swept(
 
 
 def say_sweep(planned: Planned, pool: Pool, console: Console) -> None:
-    """Checks the study's sweep and says what it turns. Raises `StudyError`."""
+    """Checks the study's sweep and says what it tunes. Raises as `tuning.check`."""
     from ablate.sweeping import tuning
 
     tuning.check(planned.study, planned.plan, pool, console)

@@ -21,7 +21,7 @@ from ablate.launching.snapshot import parts
 from ablate.launching.watch import stage, watching
 from ablate.schema import StudyError
 
-STEPS = 20
+STEPS = 20  # of a canary
 SECONDS_AN_HOUR = 3600
 
 
@@ -31,12 +31,15 @@ class Cost:
 
     variant: str
     trials: int
-    hours: float  # of training and scoring, added up over workers
-    flops: float  # of training
+    hours: float  # of training and scoring, added up over all trials
+    flops: float  # of training, likewise
 
 
 def rehearse(planned: Planned, found: Backlog, pool: Pool, console: Console) -> list[Cost]:
-    """Runs the canaries and says what each variant will take. Raises `StudyError` for a failure."""
+    """Runs the canaries and returns what is left to run of each variant.
+
+    Raises `StudyError` where a canary is refused or does not come to its end.
+    """
     left = {run.fingerprint for run in found.trainings}
     trials = {t.fingerprint: t for t in planned.trials if t.fingerprint in left}
     variants: dict[str, list[PlannedTrial]] = {}
@@ -64,7 +67,7 @@ def rehearse(planned: Planned, found: Backlog, pool: Pool, console: Console) -> 
 
 
 def describe(costs: Sequence[Cost], workers: int) -> list[str]:
-    """Says what is left to run takes, by variant and in all."""
+    """Says what is left to run takes, by variant and in all, shared by so many `workers`."""
     if not costs:
         return []
     lines = [

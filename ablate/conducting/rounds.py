@@ -19,11 +19,14 @@ from ablate.launching.watch import say, watching
 from ablate.protocols import STATISTICS_POOLING
 
 FIRST = 5  # of a long list
-Work = Callable[[Planned], bool | None]  # tells whether anything failed; None: to be gone on later
+Work = Callable[[Planned], bool | None]  # tells whether anything failed; None: it is not done yet
 
 
 def train(planned: Planned, folders: ledger.Folders, console: Console, work: Work) -> bool | None:
-    """Works and looks until all is decided or no seed is left, and confirms; tells as `work`."""
+    """Works and looks until all is decided or no seed is left, and confirms.
+
+    Returns whether anything failed, or None where the work, handed to a cluster, is not done yet.
+    """
     part = present(planned, folders)
     while True:
         save(part, folders)
@@ -39,7 +42,7 @@ def train(planned: Planned, folders: ledger.Folders, console: Console, work: Wor
 
 
 def _decision(part: Planned, folders: ledger.Folders) -> tuple[int | None, list[str]]:
-    """Returns with how many seeds to go on, if it does, and what is to be said of it."""
+    """Returns how many seeds to go on with, None where it ends, and the lines to print."""
     growth, count = part.study.growth, len(part.plan["seeds"])
     if growth is None:
         return None, []
@@ -55,7 +58,10 @@ def _confirm(
     console: Console,
     work: Work,
 ) -> bool | None:
-    """Trains what leads on fresh seeds, where a study asks for it, and reports; as `train`."""
+    """Trains what leads on fresh seeds, where a study asks for it, and reports.
+
+    Returns as `train`.
+    """
     whole = confirming(part, planned, folders)
     if whole is part:
         if planned.study.confirm is not None:
@@ -78,9 +84,10 @@ def _confirm(
 
 
 def confirming(part: Planned, planned: Planned, folders: ledger.Folders) -> Planned:
-    """Adds the fresh seeds of the variants that lead and of the baseline.
+    """Adds the fresh seeds of the variants that lead by validation score, and of the baseline.
 
-    Returns `part` itself where there is no such pair. Validation scores choose.
+    Returns `part` itself where the study does not ask for it, or nothing but the baseline leads.
+    Raises `ValueError` as `leaders`.
     """
     confirm, baseline = part.study.confirm, part.plan["baseline"]
     if confirm is None:
@@ -99,7 +106,7 @@ def confirming(part: Planned, planned: Planned, folders: ledger.Folders) -> Plan
 
 
 def settled(part: Planned, planned: Planned, folders: ledger.Folders) -> Planned:
-    """Returns a study with its confirmation, where that has been run."""
+    """Returns a study with its confirmation, where that has been trained, else `part`."""
     whole = confirming(part, planned, folders)
     return part if whole.backlog(folders.runs).start else whole
 
@@ -131,7 +138,10 @@ def check_limits(
     retry_failed: bool = False,
     hours: float | None = None,
 ) -> None:
-    """Raises `OverBudgetError` where all that a study may take is over its limits."""
+    """Raises `OverBudgetError` where all that a study may yet take is over its limits.
+
+    That is with every declared seed and its confirmation; `hours` as `forecast.check`.
+    """
     study = planned.study
     first = [trial.levels for trial in planned.trials if trial.seed == study.seeds[0]]
     top = first[: study.confirm.top + 1] if study.confirm else []  # any of them, and the baseline
@@ -141,12 +151,12 @@ def check_limits(
 
 
 def save(planned: Planned, folders: ledger.Folders) -> None:
-    """Writes the plan beside the report."""
+    """Writes the plan beside the report, as `plan.json`."""
     write_json(folders.reports / planned.study.name / "plan.json", planned.plan)
 
 
 def undecided(plan: dict[str, Any], folders: ledger.Folders) -> list[str]:
-    """Names the contrasts that more seeds could decide."""
+    """Names the contrasts that more seeds could decide, as `open_contrasts`."""
     from ablate.reporting.results import read  # pandas and scipy: only once there is something
     from ablate.reporting.verdicts import open_contrasts, verdicts
 
@@ -172,7 +182,7 @@ def work(
     *,
     retry_failed: bool,
 ) -> bool:
-    """Runs what is missing; tells whether anything has failed, now or before."""
+    """Runs what is missing by a pool or a cluster; tells whether anything failed, now or before."""
     found = planned.backlog(folders.runs, retry_failed=retry_failed)
     for line in overview.describe(planned.plan, found):
         say(console, line)

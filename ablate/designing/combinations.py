@@ -17,7 +17,8 @@ Levels = dict[str, str]  # factor -> label
 def combinations(design: Design, varied: Sequence[Factor]) -> list[tuple[Levels, int]]:
     """Lists the different combinations, and how many of the design's each stands for.
 
-    Raises `StudyError` where what all are compared with is left out.
+    Raises `StudyError` where all of them are excluded, or what they are compared with is, and
+    where a variant of a list names levels that do not move together.
     """
     counts: dict[tuple[tuple[str, str], ...], int] = {}
     reference = {factor.name: factor.baseline for factor in varied}

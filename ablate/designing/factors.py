@@ -32,6 +32,7 @@ class Factor:
 
     @property
     def members(self) -> list[str]:
+        """Returns the names of the study's own factors that move together in this one."""
         return self.name.split(AND)
 
 
@@ -39,7 +40,8 @@ def factors(study: Study) -> list[Factor]:
     """Finds the baseline's level of each factor, and adds one where none is like the baseline.
 
     In a design that leaves out one thing at a time, the level to compare with is the other one:
-    what the full method has. Raises `StudyError`.
+    what the full method has. Raises `StudyError` where such a factor has not two levels, and
+    where one called `baseline` differs from the baseline.
     """
     groups = {name: group for group in study.design.zipped for name in group}
     found = []

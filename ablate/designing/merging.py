@@ -22,7 +22,8 @@ def settle(
 ) -> tuple[list[Factor], list[PlannedTrial]]:
     """Merges an added baseline level with the level that turns out to be the same.
 
-    Raises `StudyError` where the study itself holds two levels that are the same everywhere.
+    Returns the factors and the trials that are left. Raises `StudyError` where two levels that
+    are written in the study are the same everywhere.
     """
     problems: list[str] = []
     settled = []
@@ -65,7 +66,10 @@ def merge(varied: Iterable[Factor], trials: list[PlannedTrial]) -> list[PlannedT
 
 
 def merged(varied: Sequence[Factor], trials: Sequence[PlannedTrial]) -> list[dict[str, Any]]:
-    """Says which factors mean nothing where, and how many combinations that saves, per seed."""
+    """Says which factors mean nothing where, and how many combinations that saves, per seed.
+
+    As plain data, a dict a group of factors: `factors`, `where`, `cells`, `stand_for`.
+    """
     firsts = [trial for trial in trials if trial.seed == trials[0].seed]
     groups: dict[tuple[str, ...], list[PlannedTrial]] = {}
     for trial in firsts:
@@ -93,7 +97,7 @@ def duplicates(trials: Iterable[PlannedTrial]) -> list[list[str]]:
 
 
 def words(found: Mapping[str, Any]) -> str:
-    """Says in a line what was merged."""
+    """Says in a line what was merged; `found` is an entry of `merged`."""
     names = ", ".join(f"`{name}`" for name in found["factors"])
     where = " and ".join(f"{name} is {label}" for name, label in found["where"].items())
     mean = "means" if len(found["factors"]) == 1 else "mean"

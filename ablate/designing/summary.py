@@ -17,7 +17,7 @@ def summary(
     trials: Iterable[PlannedTrial],
     answer: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Writes a plan down."""
+    """Returns a plan as plain data; `answer` is what a worker said of the trials and their data."""
     varied, trials = list(varied), list(trials)
     return {
         "study": study.name,
@@ -55,7 +55,7 @@ def summary(
 
 
 def evaluate(study: Study) -> dict[str, Any] | None:
-    """Says how trainings are looked at on their way."""
+    """Says how encoders are scored while they are trained; None where the study does not ask."""
     asked = study.evaluate
     if asked is None:
         return None

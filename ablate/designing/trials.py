@@ -23,8 +23,8 @@ class PlannedTrial:
 
     levels: Levels  # factor -> label, less the factors that mean nothing beside the others
     seed: int
-    settings: dict[str, Any]
-    fingerprint: str = ""
+    settings: dict[str, Any]  # as written; once a worker has answered, with every default
+    fingerprint: str = ""  # likewise
     plan: dict[str, Any] = dataclasses.field(default_factory=dict)  # what the worker found out
     changes: Changes = ()  # what was laid over the baseline, outer branches first
     stands_for: int = 1  # combinations of the design
@@ -48,7 +48,7 @@ class PlannedTrial:
 
 
 def trials(study: Study, varied: Sequence[Factor]) -> list[PlannedTrial]:
-    """Makes every combination of the design with every seed. Raises `StudyError`."""
+    """Makes every combination of the design with every seed. Raises as `combinations`."""
     found = combinations(study.design, varied)
     baseline = study.baseline.plain()
     return [
@@ -86,7 +86,10 @@ def label_within(levels: Mapping[str, str], setting: str) -> str:
 def refused(
     study: Study, trials: Sequence[PlannedTrial], answers: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Words what a worker found wrong with trials: each problem once, where it was written."""
+    """Says what a worker found wrong with trials: each problem once, and where it was written.
+
+    A problem that only some variants have names them.
+    """
     variants: set[str] = set()
     found: dict[str, dict[str, None]] = {}
     for trial, answer in zip(trials, answers, strict=True):
@@ -108,7 +111,7 @@ def refused(
 def _unknown_everywhere(
     study: Study, trials: Sequence[PlannedTrial], answers: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Words the settings inside another factor that no level of that factor has."""
+    """Names the settings inside another factor that no level of that factor has."""
     places: dict[Path, str] = {}
     taken: set[Path] = set()
     for trial, answer in zip(trials, answers, strict=True):

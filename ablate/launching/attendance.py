@@ -11,14 +11,14 @@ from ablate.launching.queueing import Submitted
 
 
 def folders(plan: Mapping[str, Any], runs: Path) -> list[Path]:
-    """Lists all run folders of a saved plan: trials and their references."""
+    """Lists the run folders of a saved plan, each once: trials and their references."""
     names = ("fingerprint", "twin", "statistics")
     found = dict.fromkeys(trial[name] for trial in plan["trials"] for name in names)
     return [runs / fingerprint for fingerprint in found]
 
 
 def queue(plan: Mapping[str, Any], runs: Path) -> list[str]:
-    """Settles what is gone; says what is queued, and why a canary has died."""
+    """Settles the runs whose jobs are gone; says what is queued, and why a canary has died."""
     given = {f: found for f in folders(plan, runs) if (found := queueing.last(f)) is not None}
     if not given:
         return []
@@ -41,7 +41,10 @@ def queued(plan: Mapping[str, Any], runs: Path) -> dict[Path, Submitted]:
 
 
 def release(plan: Mapping[str, Any], runs: Path, kinds: Sequence[str]) -> list[str]:
-    """Lets failed runs be tried again: all, or those whose reason begins with one of `kinds`."""
+    """Lets failed runs be tried again: all, or those whose reason begins with one of `kinds`.
+
+    Marks them cancelled, so that the study runs them again; returns a line for each.
+    """
     lines = []
     for folder in folders(plan, runs):
         entry = ledger.entry(folder)

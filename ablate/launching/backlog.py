@@ -29,18 +29,20 @@ class Backlog:
     start: list[Run] = field(default_factory=list)
     score: list[Run] = field(default_factory=list)  # done, but under other probes
     done: list[Run] = field(default_factory=list)
-    failed: list[tuple[Run, str]] = field(default_factory=list)  # not to be run again unasked
+    failed: list[tuple[Run, str]] = field(default_factory=list)  # with the reason; left at that
 
     @property
     def trainings(self) -> list[Run]:
+        """Returns the trials that are to be trained."""
         return [run for run in self.start if run.kind == TRIAL]
 
     @property
     def references(self) -> list[Run]:
+        """Returns the runs that are to be scored without a training."""
         return [run for run in self.start if run.kind != TRIAL]
 
     def counts(self) -> dict[str, int]:
-        """Counts what is left to do, and what is not."""
+        """Counts the runs of each kind: trainings, references, scores, done, failed."""
         return {
             "trainings": len(self.trainings),
             "references": len(self.references),
@@ -55,7 +57,10 @@ class Backlog:
         probes: Mapping[str, Any],
         evaluate: Mapping[str, Any] | None = None,
     ) -> list[Job]:
-        """Prepares the run folders of all that is to do. References are short, so they go last."""
+        """Prepares the run folders of all that is left to do; returns its jobs.
+
+        References are short, so they go last. `probes` and `evaluate` are those of the plan.
+        """
         wanted = [*self.score, *self.trainings, *self.references]
         for run in wanted:
             ledger.prepare(runs / run.fingerprint, kind=run.kind, settings=run.settings)

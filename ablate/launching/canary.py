@@ -14,12 +14,15 @@ from ablate.files import write_json
 from ablate.launching import ledger
 from ablate.launching.snapshot import parts
 
-STEPS = 12
+STEPS = 12  # of training, at most
 REFUSED = "refused.json"  # why it could not even be planned
 
 
 def write_canary(spec: Path, configs: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> None:
-    """Writes what the canary's job reads: a short trial of each combination of parts."""
+    """Writes what the canary's job reads: a short trial of each combination of parts.
+
+    `configs` are the contents of `config.json`; `base` is what the jobs of the array read, too.
+    """
     trials = []
     for config in distinct(configs):
         budget = config["settings"]["budget"]
@@ -30,7 +33,10 @@ def write_canary(spec: Path, configs: Sequence[Mapping[str, Any]], base: Mapping
 
 
 def prepare(home: Path, trials: Sequence[Mapping[str, Any]], cache: str) -> list[str]:
-    """Has a worker name the trials, and makes their run folders. Raises `ValueError`."""
+    """Has a worker name the trials, and makes their run folders in `home`; returns their paths.
+
+    Raises `ValueError` where a trial cannot be built or the worker does not answer.
+    """
     request = {"do": "plan", "trials": trials, "probes": {}, "cache": cache}
     done = subprocess.run(
         [sys.executable, "-P", "-m", "ablate.trial", "--worker"],
@@ -53,7 +59,7 @@ def prepare(home: Path, trials: Sequence[Mapping[str, Any]], cache: str) -> list
 
 
 def distinct(configs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Picks one training of each combination of parts."""
+    """Picks the first training of each combination of parts; references are left out."""
     found: dict[tuple[str, ...], Mapping[str, Any]] = {}
     for config in configs:
         if "budget" in config["settings"]:

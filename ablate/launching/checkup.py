@@ -12,7 +12,10 @@ ROOM = 1e9  # bytes, below which a disk is worth a word
 
 
 def examine(folders: Folders, say: Callable[[str], None]) -> int:
-    """Says what works and what does not; returns the exit code."""
+    """Says what works and what does not; returns the exit code, 0 where all is well.
+
+    Tries a worker, and whether each folder can be written and has a gigabyte left.
+    """
     good = _try_worker(say)
     for name in ("runs", "reports", "cache"):
         good = _try_folder(name, getattr(folders, name), say) and good

@@ -14,7 +14,7 @@ class RefusedError(RuntimeError):
 
 
 def submit(file: Path) -> str:
-    """Queues a job and returns its number. Raises `RefusedError`."""
+    """Queues the job of an sbatch file and returns its number. Raises `RefusedError`."""
     said = call(["sbatch", "--parsable", str(file)])
     found = re.match(r"\d+", said)
     if found is None:
@@ -28,13 +28,20 @@ def rehearse(file: Path) -> None:
 
 
 def max_array() -> int:
-    """Asks the site for the size that an array may have; sites say one more than its last index."""
+    """Asks the site for the size that an array may have; 1000 where it does not say.
+
+    SLURM's `MaxArraySize` is one more than the last index. Raises `RefusedError`.
+    """
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", call(["scontrol", "show", "config"]), re.M)
     return int(found[1]) if found else 1000
 
 
 def call(command: Sequence[str], *, seconds: float = SECONDS) -> str:
-    """Runs one of the site's commands. Raises `RefusedError` with what it wrote."""
+    """Runs one of the site's commands and returns its stdout.
+
+    Raises `RefusedError` with what it wrote where it fails, where it is not there, and where it
+    has not answered after `seconds`.
+    """
     if shutil.which(command[0]) is None:
         raise RefusedError(f"there is no `{command[0]}` here; submit from a login node of the site")
     try:

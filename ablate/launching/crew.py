@@ -26,7 +26,7 @@ RECORD = "crew.json"  # the array that was submitted last
 
 
 def text(profile: Profile, folder: Path, name: str, count: int) -> str:
-    """Writes what `enlist` would hand to sbatch."""
+    """Returns what `enlist` would hand to sbatch for an array of `count` workers."""
     spec = folder.absolute() / "SUBMISSION" / "crew.json"
     return script.text(profile, spec, name=name, code=spec.parent / "code", count=count, of=MODULE)
 
@@ -41,7 +41,8 @@ def enlist(
 ) -> list[Submitted]:
     """Queues `count` workers, unless some are there; returns those in the queue.
 
-    `settings` name the parts whose code goes along. Raises `RefusedError`, queueing none.
+    `command` is what a worker runs, `python` apart; `settings` name the parts whose code goes
+    along. Raises `RefusedError`, queueing none.
     """
     present = crew(folder)
     if present:
@@ -74,7 +75,7 @@ def crew(folder: Path) -> list[Submitted]:
 
 
 def logs(folder: Path) -> str:
-    """Returns where the workers write."""
+    """Returns the folder of the workers' logs."""
     return str((ledger.find_json(folder / RECORD) or {}).get("logs", folder))
 
 

@@ -13,8 +13,8 @@ from ablate.launching.commands import RefusedError
 from ablate.launching.profile import Profile
 from ablate.launching.queueing import Submitted
 
-MINUTES = 5  # of the job
-PATIENCE_SECONDS = 300.0
+MINUTES = 5  # that the job asks for
+PATIENCE_SECONDS = 300.0  # until it must have run
 POLL_SECONDS = 0.5
 NEEDED = (["sbatch", "--version"], ["squeue", "--version"], ["scontrol", "show", "config"])
 
@@ -26,7 +26,10 @@ def examine(
     *,
     patience: float = PATIENCE_SECONDS,
 ) -> bool:
-    """Says what works and what does not; tells whether a study can be run."""
+    """Says what works and what does not; tells whether a study can be run.
+
+    Files go below `folder`; a job that has not run after `patience` seconds is taken back.
+    """
     try:
         for command in NEEDED:
             commands.call(command)

@@ -12,6 +12,7 @@ from ablate.launching.worker import WorkerDiedError
 from ablate.schema import StudyError
 from ablate.sections.sweep import SweepError
 
+# all is done; a trial failed; the study is wrong; it would take more than its limits; Ctrl-C
 DONE, FAILED, WRONG, OVER, INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -20,13 +21,16 @@ class OverBudgetError(RuntimeError):
 
 
 def listen_for_endings() -> None:
-    """Makes the signals that end a session end it in good order: workers would outlive us."""
+    """Has SIGTERM and SIGHUP end a session as Ctrl-C does: its workers would outlive it."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _interrupt)
 
 
 def ended(act: Callable[[], int], *, again: Sequence[str] = ()) -> int:
-    """Acts, and turns what can end an act early into words and an exit code."""
+    """Acts, and turns what can end an act early into words on stderr and an exit code.
+
+    `again` is the command that goes on after an interruption. Any other exception is raised.
+    """
     errors = Console(stderr=True)
     try:
         return act()

@@ -20,7 +20,10 @@ Ask = Callable[[Mapping[str, Any]], Event]
 def errand(
     act: Callable[[Ask], None], *, title: str, console: Console, command: Sequence[str] = COMMAND
 ) -> int:
-    """Acts with a worker to ask; returns the exit code, what ended it early being said."""
+    """Acts with a worker to ask; returns the exit code, as `ended` does.
+
+    An answer that is an error ends the act with what is wrong.
+    """
 
     def with_a_worker() -> int:
         begun = False
@@ -42,9 +45,11 @@ def errand(
 
 
 def maskers_of(package: str, ask: Ask) -> list[dict[str, Any]]:
-    """Lists a package's maskers as they come, and as their documentation sets them.
+    """Lists a package's maskers: name, settings and what they are about.
 
-    One that needs settings and documents none is listed as it comes, to be refused with a word.
+    One that needs no settings is listed with its defaults, and each with the settings of every
+    example in its documentation. One that needs settings and documents none is listed bare, to be
+    refused with the reason.
     """
     found = []
     for masker in ask({"do": "catalogue", "package": package})["maskers"]:

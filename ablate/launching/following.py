@@ -12,21 +12,21 @@ METRICS = "metrics.jsonl"
 
 
 def log_of(folder: Path) -> Path | None:
-    """Finds the log of the last attempt."""
+    """Returns the log of the last attempt; None where there is none."""
     found = sorted(folder.glob("attempts/*/log.txt"))
     return found[-1] if found else None
 
 
 def read(folder: Path) -> list[str]:
-    """Reads the log of the last attempt."""
+    """Reads the lines of the last attempt's log; none where there is no log."""
     log = log_of(folder)
     return log.read_text(encoding="utf-8", errors="replace").splitlines() if log else []
 
 
 def follow(folder: Path, last: int | None = None) -> Iterator[str]:
-    """Yields the log, its `last` lines, and what is added to it until the run has ended.
+    """Yields the log, or its `last` lines, and what is added to it until the run has ended.
 
-    Steps of training come among it, those from now on.
+    Steps that are trained from now on come in between, a line each.
     """
     seen, log = len(_lines(folder / METRICS)), read(folder)
     yield from log[-last:] if last else log

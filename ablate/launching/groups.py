@@ -27,7 +27,10 @@ class Group:
     canary: Path | None  # the file that it reads
 
     def write(self, probes: Path, cache: Path) -> None:
-        """Writes what the jobs read: their runs, and how these are run."""
+        """Writes what the jobs read: their runs, and how these are run.
+
+        `probes` is a file of JSON, `cache` the folder of decoded clips.
+        """
         first = next(iter(self.arrays.values()))[0][0]
         base = {
             "probes": str(probes),
@@ -45,7 +48,10 @@ class Group:
             canary.write_canary(self.canary, self.configs, base)
 
     def text(self, file: Path, name: str, after: str = "") -> str:
-        """Writes what sbatch is handed for the array, or the canary, that reads `file`."""
+        """Returns what sbatch is handed for the array, or the canary, that reads `file`.
+
+        `after` is the number of the job that must end well before it starts.
+        """
         code = self.home / "code"
         if file == self.canary:
             return script.text(self.profile, file, name=f"{name}-canary", code=code)
@@ -53,14 +59,18 @@ class Group:
         return script.text(self.profile, file, name=name, code=code, count=count, after=after)
 
     def sbatch(self, file: Path, name: str, after: str = "") -> Path:
-        """Writes that text beside what the jobs read."""
+        """Writes that text beside what the jobs read; returns its file."""
         text = file.with_suffix(".sbatch")
         text.write_text(self.text(file, name, after))
         return text
 
 
 def grouped(jobs: Sequence[Job], needs: Needs, home: Path) -> list[Group]:
-    """Sorts runs by what they ask; `home` is to hold all of one submission."""
+    """Sorts runs by what they ask; `home` is to hold all of one submission.
+
+    Raises `StudyError` where what a run's levels ask does not go together, and `RefusedError`
+    where the site does not say how large an array may be.
+    """
     alike: list[tuple[Profile, list[Job]]] = []
     for job in jobs:
         asked = needs.of(job.levels)
@@ -74,7 +84,7 @@ def grouped(jobs: Sequence[Job], needs: Needs, home: Path) -> list[Group]:
 
 
 def chunks(items: Sequence[Item], size: int) -> list[list[Item]]:
-    """Cuts a list in pieces of `size`, the last one shorter."""
+    """Cuts a list into pieces of `size`; the last one may be shorter."""
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
 

@@ -15,14 +15,7 @@ from ablate.protocols import examines_own, is_score_by, mean_over_tasks
 State = Literal["planned", "running", "preempted", "pruned", "stale", "done", "failed", "cancelled"]
 Result = dict[str, Any]  # the content of a score file
 STATES: tuple[State, ...] = get_args(State)
-FAILURES = (
-    "oom",
-    "nan",
-    "collapsed",
-    "timeout",
-    "node",
-    "error",
-)  # how its reason begins
+FAILURES = ("oom", "nan", "collapsed", "timeout", "node", "error")  # how the reason of one begins
 ENDED = ("preempted", "done", "failed", "cancelled")  # as the run's own process wrote it
 
 
@@ -41,12 +34,15 @@ class Entry:
 
     state: State
     reason: str | None = None
-    seconds: float | None = None
+    seconds: float | None = None  # of the training; None where none are recorded
     code: str | None = None  # the commit that it was made by
 
 
 def folders(environ: Mapping[str, str] = os.environ) -> Folders:
-    """Returns the folders that the environment names, or those of the working directory."""
+    """Returns the folders that `ABLATE_RUNS`, `ABLATE_REPORTS` and `ABLATE_CACHE` name.
+
+    By default those are `runs`, `reports` and `cache` in the working directory.
+    """
     return Folders(
         runs=Path(environ.get("ABLATE_RUNS", "runs")),
         reports=Path(environ.get("ABLATE_REPORTS", "reports")),
@@ -55,7 +51,7 @@ def folders(environ: Mapping[str, str] = os.environ) -> Folders:
 
 
 def prepare(folder: Path, *, kind: str, settings: Mapping[str, Any]) -> None:
-    """Writes a run's `config.json`, unless it says so already.
+    """Writes a run's `config.json`, unless it says the same already.
 
     The folder's name is a hash of all but where the data lies, and data may have moved.
     """
@@ -65,7 +61,10 @@ def prepare(folder: Path, *, kind: str, settings: Mapping[str, Any]) -> None:
 
 
 def entry(folder: Path) -> Entry:
-    """Reads a run's state. A run that says *running* but that nobody holds is stale."""
+    """Reads a run's state. A run that says *running* but that nobody holds is stale.
+
+    Raises `ValueError` where `run.json` is damaged.
+    """
     record = find_json(folder / "run.json")
     if record is None:
         return Entry("running" if is_held(folder) else "planned")
@@ -91,7 +90,7 @@ def prune(folder: Path, reason: str) -> None:
 
 
 def missing_probes(folder: Path, probes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Names the probes, given with every default written out, that some task has no score of."""
+    """Names the probes, given with every default written out, of which some task has no score."""
     scored = _scored(folder)
 
     def lacks(settings: Mapping[str, Any]) -> bool:
@@ -105,7 +104,10 @@ def missing_probes(folder: Path, probes: Mapping[str, Mapping[str, Any]]) -> lis
 def score(
     folder: Path, settings: Mapping[str, Any], pooling: str, *, part: str = "test"
 ) -> float | None:
-    """Returns the mean over tasks of a probe's scores on a part; None where one is missing."""
+    """Returns the mean over tasks of a probe's scores, in percent; None where one is missing.
+
+    `settings` are the probe's, with every default written out; `part` is `test` or `valid`.
+    """
     scored = _scored(folder)
     found = {
         task: result["scores"][pooling][part]
@@ -117,7 +119,10 @@ def score(
 
 
 def find(runs: Path, prefix: str) -> Path:
-    """Returns the run folder whose fingerprint begins with `prefix`."""
+    """Returns the run folder whose fingerprint begins with `prefix`.
+
+    Raises `ValueError` where there is none, or more than one.
+    """
     found = sorted(path.parent for path in runs.glob(f"{prefix}*/config.json"))
     if not found:
         raise ValueError(f"no run in {runs} begins with `{prefix}`")

@@ -1,4 +1,4 @@
-"""What a study asks of a site: a profile, and what some levels put in the place of its settings."""
+"""What a study asks of a site: a profile, and the settings that some levels replace in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from ablate.sections.factors import PROBE
 from ablate.suggestion import did_you_mean
 from ablate.text import Node
 
-STUDY_WIDE = ("poll_seconds",)  # what no job of its own can have
+STUDY_WIDE = ("poll_seconds",)  # settings that a single job cannot have
 Settings = Mapping[str, Node]
 Levels = Mapping[str, Settings]  # factor -> label -> settings of a profile
 
@@ -24,10 +24,10 @@ class Needs:
     levels: Levels = field(default_factory=dict)
 
     def of(self, labels: Mapping[str, str]) -> Profile:
-        """Returns what a trial asks whose levels are these, by factor; without any, the profile.
+        """Returns the profile of a trial with these levels, `labels`, by factor.
 
-        Where two of its levels say the same setting, the one that is written later counts.
-        Raises `StudyError` where what they say does not go together.
+        Where two of its levels set the same setting, the one that is written later counts. Where
+        none sets any, that is the study's profile. Raises `StudyError` where they contradict.
         """
         changes: dict[str, Node] = {}
         for factor, levels in self.levels.items():
@@ -41,7 +41,8 @@ class Needs:
 def of_study(study: Study, name: str | None = None) -> Needs | None:
     """Reads what a study says under `slurm`; None where it says nothing, and there is no `name`.
 
-    `name` is of another profile: then only the study's `levels` count. Raises `StudyError`.
+    `name` is of a profile to use instead: then only the study's `levels` count. Raises
+    `StudyError` for a profile that is not there or cannot be, and for unknown levels.
     """
     node = study.tree.children.get("slurm", Node(None, ""))
     if name is None and node.value is None:

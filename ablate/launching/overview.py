@@ -16,9 +16,9 @@ from ablate.text import differences, flowing
 
 Plan = Mapping[str, Any]
 
-BYTES_PER_NUMBER = 4
-FIRST = 5  # of a long list
-LOG_BYTES = 200_000  # of a run's records, curves and scores
+BYTES_PER_NUMBER = 4  # float32
+FIRST = 5  # items of a long list that are shown
+LOG_BYTES = 200_000  # about what a run's records, curves and scores take
 STATES_KEPT = 3  # a checkpoint's copies of each weight: the weight and Adam's two moments
 
 
@@ -54,7 +54,7 @@ def describe(plan: Plan, found: Backlog) -> list[str]:
 
 
 def _clips(data: Mapping[str, Any]) -> Iterable[str]:
-    """Says of what a study hears how much is there, and what is missing."""
+    """Says how many clips of its data a study has, and which are skipped, silent or missing."""
     tasks = f"tasks: {', '.join(data['tasks'])}" if data["tasks"] else "to train on alone"
     yield f"{data['clips']} clips; {tasks}"
     for path, reason in data["skipped"][:FIRST]:
@@ -91,7 +91,7 @@ def status(plan: Plan, runs: Path) -> list[str]:
 
 
 def _older(trials: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    """Says which results this code has not made; nothing is run again for it."""
+    """Says how many results other commits of the code have made; none is made again for that."""
     here = checkout.revision()
     made = Counter(trial["code"] for trial in trials if trial["state"] == "done" and trial["code"])
     for code, count in made.items():
@@ -100,9 +100,10 @@ def _older(trials: Sequence[Mapping[str, Any]]) -> Iterable[str]:
 
 
 def states(plan: Plan, runs: Path) -> dict[str, Any]:
-    """Returns the state of each trial of a saved plan, and its score on validation clips.
+    """Returns the state of each trial of a saved plan, and its validation score in percent.
 
-    The test part is opened by the report alone.
+    As plain data: `study`, `counts` by state, and `trials`. Test data is opened by the report
+    alone.
     """
     probe, pooling = plan["probes"][plan["score"]["probe"]], plan["score"]["pooling"]
     rows, counts = [], dict.fromkeys(ledger.STATES, 0)
@@ -127,15 +128,15 @@ def states(plan: Plan, runs: Path) -> dict[str, Any]:
 
 
 def is_open(plan: Plan, runs: Path) -> bool:
-    """Tells whether a trial of a saved plan has not ended yet."""
+    """Tells whether some trial of a saved plan is neither done, failed nor cancelled."""
     found = (ledger.entry(runs / trial["fingerprint"]).state for trial in plan["trials"])
     return any(state not in ("done", "failed", "cancelled") for state in found)
 
 
 def preview(plan: Plan, runs: Path) -> list[str]:
-    """Lists the baseline, what each variant changes and is warned of, the trials' states, and disk.
+    """Lists the baseline, what each variant changes, warnings, the trials' states, and disk.
 
-    The baseline is written as a study could have it, every default written out.
+    The baseline is written as a study could have it, with every default.
     """
     variants = {tuple(trial["levels"].items()): trial for trial in reversed(plan["trials"])}
     baseline = max(reversed(variants.values()), key=lambda trial: _likeness(trial, plan))
@@ -160,7 +161,7 @@ def preview(plan: Plan, runs: Path) -> list[str]:
 
 
 def changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Words the settings that differ: `seed: 0 -> 1`, and a dash where there is no such setting."""
+    """Lists the settings that differ, `seed: 0 -> 1`; a dash stands for an absent setting."""
     return [
         f"{path}: {'-' if before is None else before} -> {'-' if after is None else after}"
         for path, (before, after) in differences(one, other).items()
@@ -168,7 +169,10 @@ def changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 
 
 def disk(trials: Sequence[Mapping[str, Any]], runs: Path) -> str:
-    """Says what the run folders will take when all is done, and one run while it is trained."""
+    """Says how much disk the run folders will take when all is done, and a run while it trains.
+
+    Counts each trial, and the checkpoint of the largest; references are not counted.
+    """
     trained = [2 * t["parameters"]["encoder"] + t["parameters"]["predictor"] for t in trials]
     most = max(trained) * BYTES_PER_NUMBER * STATES_KEPT
     there = next(folder for folder in (runs, *runs.absolute().parents) if folder.is_dir())
@@ -180,7 +184,7 @@ def disk(trials: Sequence[Mapping[str, Any]], runs: Path) -> str:
 
 
 def kept_bytes(trials: Sequence[Mapping[str, Any]]) -> int:
-    """Returns the bytes of the run folders when all is done."""
+    """Returns about how many bytes the trials' run folders will take when all is done."""
     return sum(trial["parameters"]["encoder"] * BYTES_PER_NUMBER + LOG_BYTES for trial in trials)
 
 
@@ -190,13 +194,13 @@ def variant(trial: Mapping[str, Any]) -> str:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligns a table's columns."""
+    """Aligns the cells of a table's rows; returns a line a row, indented by two spaces."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def _likeness(trial: Mapping[str, Any], plan: Plan) -> int:
-    """Counts the factors that a trial has at the baseline's level, or that mean nothing in it."""
+    """Counts the factors at the baseline's level in a trial, and those that mean nothing in it."""
     baseline = plan["baseline"]
     return sum(trial["levels"].get(name, label) == label for name, label in baseline.items())
 

@@ -1,7 +1,7 @@
 """Runs on this machine: a few persistent workers, a queue of run folders, a thread per worker.
 
-Workers are started once, for importing torch takes longer than a short trial's probes. One that
-dies takes its trial with it and nothing else.
+Workers are started once, for importing torch takes longer than a short trial's probes. When one
+dies, its trial goes on from its checkpoint with another.
 """
 
 import collections
@@ -19,7 +19,7 @@ from ablate.launching import ledger
 from ablate.launching.devices import shared_out
 from ablate.launching.worker import COMMAND, GRACE_SECONDS, Event, Worker, WorkerDiedError
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.2  # between two looks for news, or at a run that another process holds
 MOST_DEATHS = 3  # of workers in one trial: a machine short of memory kills, but so may the trial
 ELSEWHERE: Event = {"event": "progress", "label": "waiting for another process"}
 
@@ -31,9 +31,9 @@ class Job:
     folder: Path
     title: str  # for people
     probes: Mapping[str, Any]
-    until: int | None = None  # a step to pause at, and to be scored
+    until: int | None = None  # a step to pause at, and to be scored at
     levels: Mapping[str, str] = field(default_factory=dict)  # factor -> label: may ask for more
-    evaluate: Mapping[str, Any] | None = None  # how training is looked at on its way
+    evaluate: Mapping[str, Any] | None = None  # how the encoder is scored while it is trained
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,28 @@ class Outcome:
     job: Job
     state: Literal["done", "failed", "preempted", "paused", "cancelled"]
     reason: str | None = None
-    trained: bool = False
-    probed: tuple[str, ...] = ()
-    seconds: float = 0.0
+    trained: bool = False  # now, and not by an earlier session
+    probed: tuple[str, ...] = ()  # names of the probes that were run
+    seconds: float = 0.0  # from the request to its answer; on a cluster, of the training
 
 
 class Watch(Protocol):
     """Is told what the pool is doing, in the thread that called `Pool.run`."""
 
-    def progress(self, worker: int, job: Job, event: Event) -> None: ...
+    def progress(self, worker: int, job: Job, event: Event) -> None:
+        """Hears how far a worker has come: an event may hold `label`, `done` and `total`."""
+        ...
 
-    def finished(self, worker: int, outcome: Outcome) -> None: ...
+    def finished(self, worker: int, outcome: Outcome) -> None:
+        """Hears that a worker's job has ended."""
+        ...
 
 
 class Pool:
-    """Workers for as long as the `with` lasts."""
+    """Workers for as long as the `with` lasts: `size` of them, each with `ranks` processes a trial.
+
+    They are started when they are first needed, by `command`; decoded clips lie in `cache`.
+    """
 
     def __init__(
         self,
@@ -88,20 +95,23 @@ class Pool:
 
     @property
     def size(self) -> int:
-        """How many workers are used: as asked, or one a GPU, or one a CPU core."""
+        """How many workers are used: as asked, or one a GPU, or one a CPU core.
+
+        Asks the first worker for the GPUs. Raises as `shared_out`, and `WorkerDiedError`.
+        """
         return len(self._find_devices())
 
     def ask(
         self, request: Mapping[str, Any], heard: Callable[[Event], None], *, worker: int = 0
     ) -> Event:
-        """Asks one worker something that is not a run."""
+        """Asks one worker something that is not a run; returns as `Worker.ask` and raises so."""
         return self._worker(worker).ask({**request, "cache": str(self._cache)}, heard)
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> list[Outcome]:
         """Runs all jobs and returns how they ended, in the order of their ends.
 
         On Ctrl-C, and on whatever else ends it early, the workers are stopped in good order
-        and their runs marked cancelled.
+        and their runs marked cancelled. Raises as `size` does.
         """
         self._todo.extend((job, False) for job in jobs)
         outcomes: list[Outcome] = []
@@ -120,7 +130,10 @@ class Pool:
         return outcomes
 
     def take_turns(self, turn: Callable[["Seat"], bool], watch: Watch) -> None:
-        """Has every worker take turns, each in a thread of its own, until one gives False."""
+        """Has every worker take turns, in a thread of its own, until its own turn gives False.
+
+        What a turn raises ends all of them and is raised here.
+        """
         executor = ThreadPoolExecutor(self.size)
         ended = False
         try:
@@ -136,7 +149,7 @@ class Pool:
                 executor.shutdown()
 
     def run_in(self, index: int, job: Job) -> Outcome:
-        """Runs a job with one worker, in the thread that calls; waits for who else holds it."""
+        """Runs a job with one worker, in the thread that calls; waits while another has the run."""
         waited = False
         while True:
             with ledger.held(job.folder) as mine:
@@ -253,14 +266,14 @@ class Pool:
 
 
 class Seat:
-    """One worker of a pool in the hands of who takes a turn."""
+    """What a turn is given: one worker of a pool."""
 
     def __init__(self, pool: Pool, index: int) -> None:
         self._pool = pool
         self._index = index
 
     def ask(self, request: Mapping[str, Any]) -> Event:
-        """Asks the worker something that is not a run."""
+        """Asks the worker something that is not a run; returns as `Worker.ask` and raises so."""
         return self._pool.ask(request, lambda event: None, worker=self._index)
 
     def run(self, job: Job) -> Outcome:

@@ -26,13 +26,13 @@ class Profile:
     account: str = ""
     qos: str = ""
     constraint: str = ""  # alternatives are written as a list, or `a100|h100`
-    gpus: int = 0
-    gpu_type: str = ""
+    gpus: int = 0  # a node; of the whole job where `gpus_as` is gpus
+    gpu_type: str = ""  # as the site calls it, such as a100
     gpus_as: str = "gpus_per_node"  # how the site spells it: gpus_per_node, gres or gpus
     nodes: int = 1  # of one trial
     ranks: int = 1  # processes a node that train one trial together, each on a GPU of its own
     cpus: int = 1  # of a process
-    memory: str = ""  # such as 16G
+    memory: str = ""  # of a node, such as 16G; the site's default where it is empty
     signal_seconds: int = 90  # how long before the limit a trial is told to stop
     parallel: int = 256  # jobs of one array at a time
     trials_per_job: int = 1  # one after another
@@ -42,11 +42,12 @@ class Profile:
     poll_seconds: float = 10.0  # between two questions to the queue
     python: str = ""  # of the jobs; the one that submits where it is empty
     setup: list[str] = field(default_factory=list)  # shell lines before anything runs
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)  # variables that jobs are given
     sbatch: dict[str, str] = field(default_factory=dict)  # any other parameter of sbatch
 
     @property
     def device(self) -> str:
+        """The device of a trial's processes, in torch's words."""
         if not self.gpus:
             return "cpu"
         return "cuda:0" if self.ranks == 1 else "cuda"  # of each its own
@@ -58,12 +59,15 @@ class Profile:
 
 
 def load(name: str) -> Profile:
-    """Reads a profile by its name or path. Raises `StudyError`."""
+    """Reads a profile by its name, of `slurm/NAME.yaml`, or its path. Raises as `check`."""
     return check(*written(name))
 
 
 def written(name: str) -> tuple[str, dict[str, Node]]:
-    """Reads a profile's name and its settings, unchecked yet. Raises `StudyError`."""
+    """Reads a profile's name and its settings, which are not checked yet.
+
+    Raises `StudyError` where there is no such file, or no settings in it.
+    """
     file = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not file.is_file():
         there = [other.stem for other in file.parent.glob("*.yaml")]

@@ -16,7 +16,7 @@ from ablate.launching import commands
 from ablate.launching.commands import RefusedError
 
 RECORD = "jobs.jsonl"
-LONGEST = 100  # names or numbers in one question
+LONGEST = 100  # names or numbers in one command
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,14 @@ class Submitted:
 
     job: str  # 123, or 123_4 in an array
     name: str  # unique to the submission
-    log: str
+    log: str  # path of its output
     canary: str = ""  # the folder of the job that it waits for
-    at: float = 0.0  # for people: no clock of one machine is compared with another's
+    at: float = 0.0  # seconds since 1970, for people: clocks of two machines are never compared
     before: str = ""  # what `run.json` held when the job was handed in, as `record_of` names it
 
     @property
     def number(self) -> str:
+        """Returns the number of the job, or of the array that it is in."""
         return self.job.partition("_")[0]
 
 
@@ -44,14 +45,14 @@ class Place:
 
 
 def remember(folder: Path, submitted: Submitted) -> None:
-    """Adds a job to a run folder's record."""
+    """Adds a job to a run folder's `jobs.jsonl`, with the time and the state of the run."""
     with (folder / RECORD).open("a", encoding="utf-8") as file:
         now = {"at": time.time(), "before": record_of(folder)}
         file.write(json.dumps(asdict(submitted) | now) + "\n")
 
 
 def last(folder: Path) -> Submitted | None:
-    """Returns the job that a run was last given to."""
+    """Returns the job that a run was last given to; None where it never was."""
     try:
         lines = (folder / RECORD).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -60,7 +61,7 @@ def last(folder: Path) -> Submitted | None:
 
 
 def record_of(folder: Path) -> str:
-    """Names what a run's `run.json` holds by a hash of it; nothing where there is none."""
+    """Returns a hash of a run's `run.json`; an empty text where there is none."""
     try:
         return hashlib.sha256((folder / "run.json").read_bytes()).hexdigest()[:16]
     except FileNotFoundError:
@@ -68,7 +69,10 @@ def record_of(folder: Path) -> str:
 
 
 def places(jobs: Iterable[Submitted]) -> dict[str, Place]:
-    """Finds the jobs that are still in the queue. Raises `RefusedError` where nobody answers."""
+    """Asks squeue which jobs are in the queue; returns their places by `Submitted.job`.
+
+    Raises `RefusedError` where it does not answer.
+    """
     wanted = {job.job: job for job in jobs}
     names = sorted({job.name for job in wanted.values()})
     found: dict[str, Place] = {}
@@ -84,7 +88,10 @@ def places(jobs: Iterable[Submitted]) -> dict[str, Place]:
 
 
 def ends(jobs: Iterable[Submitted]) -> dict[str, str]:
-    """Asks sacct how jobs ended, `CANCELLED by 0`; nothing where it knows nothing."""
+    """Asks sacct how jobs ended, `CANCELLED by 0`; returns what it knows, by `Submitted.job`.
+
+    Nothing on a site without accounting.
+    """
     wanted = {job.job: job for job in jobs}
     numbers = sorted({job.number for job in wanted.values()})
     found: dict[str, str] = {}
@@ -110,7 +117,10 @@ def cancel(jobs: Iterable[Submitted]) -> None:
 
 
 def reason(job: Submitted, ended: str | None) -> tuple[str, str]:
-    """Says why a job left the queue before its run had ended: a state and a reason."""
+    """Says why a job left the queue before its run had ended: a state and a reason.
+
+    `ended` is what sacct says, None where it knows nothing: then the job's log is read.
+    """
     words = tail(Path(job.log))
     where = f"job {job.job}; see {job.log}"
     if "oom" in words or "exceeded memory limit" in words or (ended or "").startswith("OUT_OF_ME"):
@@ -144,7 +154,7 @@ def _killed(words: str) -> str | None:
 
 
 def tail(log: Path, size: int = 4000) -> str:
-    """Reads the end of a log; nothing where there is none."""
+    """Returns the last `size` characters of a log; an empty text where there is none."""
     try:
         return log.read_text(encoding="utf-8", errors="replace")[-size:]
     except FileNotFoundError:

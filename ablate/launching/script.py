@@ -1,6 +1,7 @@
 """The text that is handed to sbatch, as submitit writes it.
 
-No function and no object goes with it: a job is a command line and files of text.
+https://github.com/facebookincubator/submitit. Unlike there, no function and no object goes with
+it: a job is a command line and files of text.
 """
 
 import shlex
@@ -25,9 +26,10 @@ def text(
     after: str = "",
     of: str = TASK,
 ) -> str:
-    """Writes a job, or an array of `count`, that works through `spec`; `after` another job.
+    """Returns the text of a job, or of an array of `count`, that works through the file `spec`.
 
-    `of` is the module that does the work.
+    It imports the code in the folder `code` and starts once job `after` has ended well, if that
+    is named. `of` is the module that does the work.
     """
     # -P: the snapshot is the code that runs, not what lies in the working directory by then
     python = profile.python or shlex.quote(sys.executable)

@@ -17,8 +17,8 @@ class End(NamedTuple):
 
     state: Literal["done", "failed"]
     reason: str | None
-    trained: bool
-    seconds: float
+    trained: bool  # by the job that was last given the run
+    seconds: float  # of the training
 
 
 def end_of(
@@ -26,8 +26,9 @@ def end_of(
 ) -> End | None:
     """Reads from a run's folder whether it has ended, and how; None where it has not.
 
-    A failure counts only once the job that was last given the run has said so: one from before
-    it was tried again stands in the folder until then.
+    A failure counts only once the job that was last given the run, `given`, has said so: one from
+    before it was tried again stands in the folder until then. `probes` have every default written
+    out; a run that lacks a score of one is not done.
     """
     entry = ledger.entry(folder)
     mark = ledger.find_json(mark_of(folder, given)) if given is not None else None
@@ -47,7 +48,10 @@ def mark_of(folder: Path, given: Submitted) -> Path:
 
 
 def settle(folder: Path, given: Submitted, ended: str | None) -> None:
-    """Writes down why a run has not ended though its job is gone."""
+    """Writes into `run.json` why a run has not ended though its job is gone.
+
+    `ended` is what sacct says of the job, if anything.
+    """
     record = ledger.find_json(folder / "run.json") or {}
     state, reason = queueing.reason(given, ended)
     if word := canary_word(given):
@@ -108,7 +112,7 @@ def _canaries(given: Submitted) -> list[Path]:
 
 
 def _is_open(folder: Path, given: Submitted) -> bool:
-    """Tells whether a run waits for its job: nothing has been written since that ended it."""
+    """Tells whether a run waits for its job: nothing that ends it has been written since."""
     if ledger.is_held(folder):
         return False
     unended = ledger.entry(folder).state in ("stale", "preempted", "planned")

@@ -22,7 +22,7 @@ from ablate.launching.pool import Job, Outcome, Watch
 from ablate.launching.profile import Profile
 from ablate.launching.queueing import Place, Submitted
 
-GONE = 2  # times in a row that the queue must not know a job, before it counts as gone
+GONE = 2  # polls in a row that must not find a job in the queue, before it counts as gone
 
 
 @dataclass
@@ -51,7 +51,10 @@ class Submission:
 
 
 class Cluster:
-    """A site, what a study asks of it, and the folder of the study's submissions."""
+    """A site, what a study asks of it, and the folder of the study's submissions.
+
+    `cache` is the folder of decoded clips; it and the run folders must be seen by the site's nodes.
+    """
 
     def __init__(self, needs: Needs, folder: Path, cache: Path, *, study: str) -> None:
         self.needs = needs
@@ -65,11 +68,11 @@ class Cluster:
         return self.needs.profile
 
     def run(self, jobs: Sequence[Job], watch: Watch) -> list[Outcome]:
-        """Submits the jobs and follows them to their ends, as the pool does."""
+        """Submits the jobs and follows them to their ends, as `Pool.run`. Raises as `submit`."""
         return self.follow(jobs, watch, waiting=self.submit(jobs).waiting)
 
     def text(self, jobs: Sequence[Job]) -> str:
-        """Writes what `submit` would hand to sbatch; submits nothing."""
+        """Returns what `submit` would hand to sbatch; submits nothing. Raises as `submit`."""
         parts = []
         for group in grouped(jobs, self.needs, self._folder / "SUBMISSION"):
             if group.canary is not None:
@@ -81,8 +84,8 @@ class Cluster:
     def submit(self, jobs: Sequence[Job]) -> Submission:
         """Queues the jobs that are not in the queue yet.
 
-        Raises `RefusedError`, queueing none, and `StudyError` where what levels ask does not go
-        together.
+        Where the site's limit on jobs is reached, the rest is returned as `waiting`. Raises
+        `RefusedError`, queueing none, and `StudyError` where what levels ask does not go together.
         """
         queued = self._queued(jobs)
         missing = [job for job in jobs if job.folder not in queued]
@@ -112,7 +115,11 @@ class Cluster:
         waiting: Sequence[Job] = (),
         seconds: float | None = None,
     ) -> list[Outcome]:
-        """Waits until every job has ended; `seconds` at most, then returns those that have."""
+        """Waits until every job has ended, `seconds` at most; returns those that have.
+
+        Submits those of `waiting` as the site lets them in, and raises `RefusedError` where it
+        will not. The queue is polled every `poll_seconds` of the profile.
+        """
         started = time.monotonic()
         left, absent = dict(enumerate(jobs)), Counter[int]()
         outcomes: list[Outcome] = []
@@ -164,7 +171,7 @@ class Cluster:
         return Outcome(job, state, entry.reason, seconds=entry.seconds or 0.0)
 
     def _places(self, jobs: Sequence[Job] | Any) -> dict[str, Place] | None:
-        """Asks the queue; None where it does not answer, which says nothing about the jobs."""
+        """Asks the queue; None where it does not answer, which tells nothing about the jobs."""
         given = [found for job in jobs if (found := queueing.last(job.folder)) is not None]
         try:
             return queueing.places(given)

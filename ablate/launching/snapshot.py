@@ -16,7 +16,8 @@ IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 def take(settings: Iterable[Mapping[str, Any]], folder: Path) -> Path:
     """Copies this package and those that the settings' parts come from; returns the folder.
 
-    Installed packages stay where they are: an environment is not edited between two runs.
+    The commit is written beside them, `commit.json`. Installed packages stay where they are: an
+    environment is not edited between two runs.
     """
     for name in sorted({"ablate", *(part.partition(".")[0] for part in parts(list(settings)))}):
         found = _source(name)
@@ -33,7 +34,7 @@ def take(settings: Iterable[Mapping[str, Any]], folder: Path) -> Path:
 
 
 def parts(settings: Any) -> Iterator[str]:
-    """Yields the dotted paths of all parts that settings name."""
+    """Yields the dotted paths of all parts that settings name as `type`, outer parts first."""
     if isinstance(settings, Mapping):
         if isinstance(settings.get("type"), str):
             yield settings["type"]

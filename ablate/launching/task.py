@@ -22,17 +22,20 @@ from ablate.files import write_json
 from ablate.holding import PATIENCE_SECONDS
 from ablate.launching import canary, commands, ledger
 
-AGAIN = (signal.SIGUSR1, signal.SIGUSR2)
+AGAIN = (signal.SIGUSR1, signal.SIGUSR2)  # after which a job queues itself again
 WAIT_SECONDS = 60.0  # for a run that its last holder is still letting go of
 POLL_SECONDS = 0.1
-TAIL = 20  # lines
-SHARE = 0.7  # of the warning time is the trial's, to save itself
+TAIL = 20  # lines of a trial's output that are kept
+SHARE = 0.7  # of the seconds between warning and end: what the trial has to save itself
 
 Spec = dict[str, Any]
 
 
 class Job:
-    """The work of one job, and the signals that it is sent."""
+    """The work of one job, `pack`, its run folders, and the signals that it is sent.
+
+    `spec` is the JSON that the job was submitted with, `home` the folder of the submission.
+    """
 
     def __init__(self, spec: Spec, home: Path, pack: list[str]) -> None:
         self._spec = spec
@@ -158,11 +161,11 @@ class Job:
 
 
 def patience(folder: Path) -> float:
-    """Returns for how many seconds a heartbeat is watched of what another machine was running.
+    """Returns for how many seconds to watch the heartbeat of a run that another machine had.
 
-    None where an earlier run of this very job was: SLURM starts a job again only once it holds
-    the run before for ended, and a process that outlives its node's fall stops by itself, for its
-    attempt is no longer the latest.
+    0 where that was an earlier run of this very job: SLURM starts a job again only once it takes
+    the run before to have ended, and a process that outlives its node's fall stops by itself, for
+    its attempt is no longer the latest.
     """
     before = (ledger.find_json(folder / "env.json") or {}).get("slurm", {})
     names = ("SLURM_JOB_ID", "SLURM_JOB_NAME")  # a site that starts afresh gives numbers out again
@@ -171,7 +174,7 @@ def patience(folder: Path) -> float:
 
 
 def requeue(told: signal.Signals, most: int) -> str:
-    """Queues this job again, unless it was `most` times; returns why not, or nothing."""
+    """Queues this job again, unless it has been `most` times; returns why not, or an empty text."""
     number, runs = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     refused = ""
     if runs < most:
@@ -200,7 +203,10 @@ def _interrupt(folder: Path, trial: subprocess.Popen[str]) -> None:
 
 
 def report() -> dict[str, Any]:
-    """Says what a job finds on its node: for `ablate doctor`."""
+    """Says what a job finds on its node, for `ablate doctor`: host, python, torch, GPUs, problem.
+
+    Raises `subprocess.TimeoutExpired` where a worker takes longer than five minutes to start.
+    """
     asked = [sys.executable, "-P", "-m", "ablate.trial", "--worker"]
     done = subprocess.run(
         asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
@@ -218,7 +224,10 @@ def report() -> dict[str, Any]:
 
 
 def main() -> int:
-    """Runs the pack that the environment names: a task of an array, or the only one."""
+    """Runs the pack that the environment names: a task of an array, or the only one.
+
+    Returns the exit code: 0 where all of it is done.
+    """
     parser = argparse.ArgumentParser(prog="python -m ablate.launching.task", description=__doc__)
     parser.add_argument("spec", type=Path, help="JSON: packs of run folders, and how to run them")
     file = parser.parse_args().spec

@@ -21,7 +21,10 @@ class Unwanted:
 def unwanted(
     plans: Iterable[Mapping[str, Any]], runs: Path, *, done: bool = False
 ) -> list[Unwanted]:
-    """Lists the run folders of no plan; those that are done only where they are asked for."""
+    """Lists the run folders that no plan names, but those that are running.
+
+    Those that are done are listed only if `done`.
+    """
     wanted = {folder for plan in plans for folder in attendance.folders(plan, runs)}
     found = []
     for config in sorted(runs.glob("*/config.json")):
@@ -35,7 +38,7 @@ def unwanted(
 
 
 def delete(found: Sequence[Unwanted]) -> list[Path]:
-    """Deletes run folders; returns those that somebody has begun to run since."""
+    """Deletes run folders; returns those that are kept, as somebody has begun to run them since."""
     kept = []
     for one in found:
         with ledger.held(one.folder) as mine:
@@ -47,7 +50,7 @@ def delete(found: Sequence[Unwanted]) -> list[Path]:
 
 
 def size(count: float) -> str:
-    """Writes bytes for people: `1.2 MB`."""
+    """Writes a number of bytes for people, in steps of 1000: `1.2 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

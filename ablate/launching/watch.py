@@ -29,7 +29,8 @@ def stage(
 ) -> Iterator[Callable[[Event], None]]:
     """Shows the progress of one long answer, such as reading all clips.
 
-    It says at once that it began, unless it goes on. Events name what they count: `plan: clips`.
+    Yields what is to be told of events: `done` and `total`, and in `label` what they count. Where
+    there is no terminal it prints a line at once, unless `goes_on`, and one each quarter.
     """
     said = 0
     if not (console.is_terminal or goes_on):
@@ -52,13 +53,16 @@ def stage(
 
 @contextmanager
 def watching(console: Console, total: int, score_of: ScoreOf) -> Iterator["Watch"]:
-    """Shows the progress of a pool: a bar over all jobs and a line per worker."""
+    """Shows the progress of a pool: a bar over all `total` jobs and a line per worker.
+
+    `score_of` gives a finished job's validation score in percent, or None.
+    """
     with _shown(console) as bars:
         yield Watch(console, bars, total, score_of)
 
 
 class Watch:
-    """Is told by a pool what its workers are doing."""
+    """Shows what a pool, or a cluster, tells of its workers."""
 
     def __init__(self, console: Console, bars: Progress, total: int, score_of: ScoreOf) -> None:
         self._console = console
@@ -82,7 +86,7 @@ class Watch:
         )
 
     def finished(self, worker: int, outcome: Outcome) -> None:
-        """Says how a job ended."""
+        """Says how a job ended; of one that pauses, nothing."""
         self._clear(worker)
         if outcome.state == "paused":
             return  # to be judged; it goes on, or is given up
@@ -107,7 +111,7 @@ class Watch:
 
 
 def terminal() -> Console:
-    """Returns where to write to: a log file has no width of its own, and tables need some."""
+    """Returns the console on stdout, 160 characters wide where that is no terminal."""
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = LOG_WIDTH

@@ -24,7 +24,7 @@ HERE = Asked()
 
 
 def cluster(study: Study, asked: Asked, folders: Folders) -> Cluster | None:
-    """Returns the cluster that a study goes to; None for this machine. Raises `StudyError`."""
+    """Returns the cluster that a study goes to; None for this machine. Raises as `of_study`."""
     found = needs.of_study(study, asked.name)
     if found is None or asked.sweep_only:  # a job of the cluster is a machine like any other
         return None
@@ -32,7 +32,7 @@ def cluster(study: Study, asked: Asked, folders: Folders) -> Cluster | None:
 
 
 def hand_over(site: Cluster, jobs: Sequence[Job], asked: Asked) -> list[str]:
-    """Submits jobs, or shows how they would be; returns what is to be said of it."""
+    """Submits jobs, or shows how they would be; returns the lines to print. Raises as `submit`."""
     if not jobs:
         return ["nothing is left to run"]
     if asked.dry_run:

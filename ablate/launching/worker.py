@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 COMMAND = (sys.executable, "-m", "ablate.trial", "--worker")
-GRACE_SECONDS = 10.0
-TAIL_BYTES = 4000
+GRACE_SECONDS = 10.0  # for a worker that was told to leave
+TAIL_BYTES = 4000  # of its stderr, to find its last words in
 # told from outside to the libraries that a worker loads before it can tell them: `ablate.trial`
 # says why it is one
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -42,7 +42,10 @@ class Worker:
         self._ready: Event | None = None
 
     def ready(self) -> Event:
-        """Waits until the worker can be asked; returns what it says of its machine."""
+        """Waits until the worker can be asked; returns what it says of its machine: torch, GPUs.
+
+        Raises `WorkerDiedError` where it does not start.
+        """
         if self._ready is None:
             self._ready = self._answer(("ready",), lambda event: None)
         return self._ready
@@ -70,7 +73,7 @@ class Worker:
             self._signal(signal.SIGTERM)
 
     def finish(self, seconds: float = GRACE_SECONDS) -> None:
-        """Waits for a dismissed worker to leave, and kills what has not left in time."""
+        """Waits `seconds` for a dismissed worker to leave, then kills it and its children."""
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(seconds)

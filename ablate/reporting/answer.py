@@ -11,7 +11,7 @@ ORDER = ("better", "worse", "differs", "equivalent", "undecided")
 
 
 def answer(verdicts: Sequence[Verdict]) -> list[str]:
-    """Says of every factor which of its levels are better, worse, equivalent or undecided.
+    """Says of every factor, in a sentence, which levels are better, worse, equivalent or undecided.
 
     Where the baseline is not shown to beat its own random init, that is said first: encoders that
     learned nothing are alike too.

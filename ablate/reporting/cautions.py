@@ -46,7 +46,7 @@ def _unfinished(results: Results) -> Iterator[str]:
 
 
 def _uncorrected(results: Results) -> Iterator[str]:
-    """Warns of looks that no p-value makes up for: who adds seeds after one has two chances."""
+    """Warns of looks that no p-value is corrected for: to add seeds after one is a second try."""
     found = results.plan.get("uncorrected")
     if found:
         counts = ", ".join(

@@ -30,7 +30,10 @@ MARKERS = ("o", "s", "^", "D")  # as many as there are lines
 
 
 def learning_curves(results: Results, curves: Sequence[Curve]) -> Picture | None:
-    """Draws loss, position loss and effective rank over audio heard, a line for each variant."""
+    """Draws each quantity of `QUANTITIES` over hours of audio heard, a line for each variant.
+
+    Over steps where some variant's hours are not known; None without a curve.
+    """
     quantities = [name for name in QUANTITIES if any(c.quantity == name for c in curves)]
     if not quantities:
         return None
@@ -84,7 +87,10 @@ def _name(figure: Figure, lines: Mapping[tuple[str, ...], Line2D]) -> None:
 
 
 def interactions(results: Results, variants: Table) -> Picture | None:
-    """Draws the score of each level of the first factor over the combinations of the others."""
+    """Draws the score of each level of the first factor over the combinations of the others.
+
+    None with fewer than two levels or two combinations that have a score.
+    """
     factors = [column_of(factor) for factor in results.factors]
     rows = [row for row in variants.rows if row["score"] is not None]
     places = list(dict.fromkeys(tuple(row[name] for name in factors[1:]) for row in rows))
@@ -133,7 +139,11 @@ def _draw_level(
 
 
 def pareto(results: Results, variants: Table, cost: Table) -> Picture | None:
-    """Draws each variant's score against what a run of it took, and the front of the best."""
+    """Draws each variant's score against what a run of it took, and the Pareto front.
+
+    The cost is the first of `EFFORTS` that all variants have; None where there is none, or fewer
+    than two scores. `variants` and `cost` are tables in the order of the results' variants.
+    """
     scores = [row["score"] for row in variants.rows]
     effort = next((name for name in EFFORTS if all(row[name] for row in cost.rows)), None)
     if effort is None or sum(score is not None for score in scores) < 2:
@@ -176,7 +186,7 @@ def pareto(results: Results, variants: Table, cost: Table) -> Picture | None:
 
 
 def front_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Returns the points, cheapest first, of which each scores higher than all that cost less."""
+    """Returns the (cost, score) that score higher than all that cost less or as much, in order."""
     front: list[tuple[float, float]] = []
     for cost, score in sorted(set(points), key=lambda point: (point[0], -point[1])):
         if not front or score > front[-1][1]:
@@ -185,7 +195,10 @@ def front_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 
 
 def critical_difference(ranking: Ranking | None) -> Picture | None:
-    """Draws mean ranks on a line, and joins the variants that Nemenyi's test cannot tell apart."""
+    """Draws mean ranks on a line, and joins the variants that Nemenyi's test cannot tell apart.
+
+    The diagram of Demsar (2006), cited in `ranks`. None without a critical difference.
+    """
     if ranking is None or ranking.critical is None:
         return None
     order = sorted(ranking.mean_ranks.items(), key=lambda item: item[1])

@@ -23,10 +23,10 @@ SAME, ROSE, FELL, NOISE = "the same runs", "rose", "fell", "within noise"
 
 @dataclass(frozen=True)
 class Cell:
-    """One variant in both results: what each seed gave, and where it was trained."""
+    """One variant in both results: the trials that have a score, by seed."""
 
     variant: str
-    one: Mapping[int, Trial]
+    one: Mapping[int, Trial]  # seed -> trial
     other: Mapping[int, Trial]
 
     @property
@@ -44,7 +44,11 @@ class Cell:
         return bool(self.one) and self.one.keys() == self.other.keys()
 
     def difference(self, alpha: float) -> Estimate:
-        """Estimates other less one: paired by seed where the seeds agree, else after Welch."""
+        """Estimates other less one, in points, with its interval of 1 - `alpha`.
+
+        Paired by seed where the seeds agree, else after Welch; without a spread, or with one
+        score on a side, there is no p.
+        """
         before = [trial.score or 0.0 for trial in self.one.values()]
         if self.paired:
             after = [self.other[seed].score or 0.0 for seed in self.one]
@@ -61,8 +65,9 @@ class Cell:
 def compare(one: Results, other: Results) -> Table:
     """Tabulates every variant of two results: how far its score moved, and whether beyond noise.
 
-    P-values are corrected by Holm over the variants that have scores on both sides. Raises
-    `ValueError` where the two are scored differently.
+    Differences are in points. P-values are corrected by Holm over the variants that have scores
+    on both sides, and held against the alpha of `one`. Raises `ValueError` where the two are
+    scored by different probes or poolings.
     """
     _check_scored_alike(one, other)
     alpha = one.plan["report"]["alpha"]

@@ -1,7 +1,7 @@
 """Which variants lead, chosen without a look at the test data, to be tried on fresh seeds.
 
-The best of twelve equal variants looks 0.94 standard deviations better than it is: what chose
-a winner cannot also say how good it is.
+The best of twelve equal variants, each the mean of three seeds, looks better than it is by 0.94
+standard deviations over seeds: what chose a winner cannot also say how good it is.
 """
 
 from statistics import fmean
@@ -10,10 +10,10 @@ from ablate.reporting.results import Results, Trial, label_of, mean_score
 
 
 def leaders(results: Results, top: int) -> list[tuple[str, ...]]:
-    """Returns the levels of the variants that score highest on validation data, best first.
+    """Returns the levels of the `top` variants by validation score, best first.
 
-    Raises `ValueError` where a task has no validation part. A variant of which a trial has no
-    score does not lead.
+    A variant of which a trial has no score does not lead, so there may be fewer. Raises
+    `ValueError` for a `top` below 1, and where a scored trial lacks a validation score.
     """
     if top < 1:
         raise ValueError(f"`confirm.top` must be at least 1 variant; got {top}")

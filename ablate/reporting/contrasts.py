@@ -21,8 +21,8 @@ Levels = tuple[tuple[str, str], ...]  # (factor, level) of every factor that is 
 class Arm:
     """One side of a contrast within one combination: what each seed gave, if anything."""
 
-    values: Mapping[int, float | None]  # by seed, as planned
-    failed: int
+    values: Mapping[int, float | None]  # seed -> score in percent, or gain in points
+    failed: int  # trials
     settings: frozenset[tuple[str, str]]  # device, precision and code that made the values
 
 
@@ -45,7 +45,7 @@ class Pair:
 
     @property
     def differences(self) -> dict[int, float]:
-        """Returns level less against, by seed."""
+        """Returns level less against, in points, by seed."""
         return {seed: one - other for seed, (one, other) in self.matched.items()}
 
 
@@ -64,7 +64,7 @@ class Contrast:
 
     @property
     def by_seed(self) -> dict[int, list[float]]:
-        """Returns the difference in each combination, of every seed that has them all.
+        """Returns, of every seed that has all combinations, the difference in each, in points.
 
         A combination that no seed has, because nothing ran there or all failed, is left out.
         """
@@ -74,22 +74,25 @@ class Contrast:
 
     @property
     def differences(self) -> dict[int, float]:
-        """Returns each seed's mean difference over combinations.
+        """Returns each seed's mean difference over combinations, in points.
 
-        Seeds are the repeats: the combinations of one seed share data order and random-init
-        twins, and so are no independent ones.
+        Seeds are the unit of replication: the combinations of one seed share data order and
+        random-init twins, and so are not independent.
         """
         return {seed: fmean(of) for seed, of in self.by_seed.items()}
 
     @property
     def planned(self) -> int:
-        """Counts the seeds there would be if every trial had a score."""
+        """Counts the seeds that there would be if every trial had a score."""
         arms = [arm for pair in self.pairs for arm in (pair.level, pair.against)]
         return len({seed for arm in arms for seed in arm.values})
 
 
 def contrasts(results: Results) -> list[Contrast]:
-    """Lists every contrast: pooled, within a combination, of learning, and on fresh seeds."""
+    """Lists every contrast, family by family: pooled, within, learning, confirmation.
+
+    Of a factor whose two levels meet in one combination alone there is only a pooled contrast.
+    """
     found = list(_of_factors(results))
     pooled = [contrast for contrast in found if contrast.family == "pooled"]
     within = [contrast for contrast in found if contrast.family == "within"]
@@ -97,7 +100,10 @@ def contrasts(results: Results) -> list[Contrast]:
 
 
 def changes_twin(results: Results, factor: str) -> bool:
-    """Says whether the random-init twin changes with the factor's level, all else fixed."""
+    """Says whether a factor's levels have different random-init twins, all else being equal.
+
+    Scores of such levels start from different values, so that their gains are compared instead.
+    """
     twins: dict[tuple[Levels, int], set[str]] = {}
     for trial in results.trials:
         if trial.plan.get("twin"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ablate.reporting.results import Results, Trial
 
-QUANTITIES = {
+QUANTITIES = {  # name in `metrics.jsonl` -> its axis
     "loss": "loss",
     "position_loss": "position loss",
     "effective_rank": "effective rank",
@@ -20,22 +20,26 @@ QUANTITIES = {
 class Curve:
     """One quantity of one variant by step: every seed, and the mean over them."""
 
-    quantity: str
-    levels: tuple[str, ...]
+    quantity: str  # of `QUANTITIES`
+    levels: tuple[str, ...]  # of the variant, in the factors' order
     seeds: tuple[tuple[tuple[int, float], ...], ...]  # (step, value) of each seed
     numbers: tuple[int, ...] = ()  # of the seeds, in the same order
     hours_per_step: float | None = None  # of audio, the same for every seed; None where unknown
 
     @property
     def mean(self) -> list[tuple[int, float]]:
-        """Returns the mean at the steps that every seed has reached."""
+        """Returns (step, mean over seeds) at the steps that every seed has recorded."""
         runs = [dict(seed) for seed in self.seeds]
         shared = sorted(set.intersection(*(set(run) for run in runs)))
         return [(step, sum(run[step] for run in runs) / len(runs)) for step in shared]
 
 
 def read_curves(results: Results, runs: Path) -> list[Curve]:
-    """Reads the learning curves of every variant, quantity by quantity."""
+    """Reads the learning curves of every variant, quantity by quantity.
+
+    A variant without a finite value of a quantity has no curve of it. Raises `ValueError` for a
+    line of `metrics.jsonl`, its last apart, that is not JSON.
+    """
     curves = []
     for levels, trials in results.variants().items():
         logs = {

@@ -35,10 +35,11 @@ class Picture:
 
 
 def line_styles(results: Results) -> dict[tuple[str, ...], tuple[str, Line]]:
-    """Gives each variant a colour and a line, of which no two variants of 28 share both.
+    """Gives each variant a colour and a line.
 
     The first factor's levels have a colour each and the rest of a variant a line, as far as
-    there are lines for that.
+    there are lines for that; else every variant takes the next of the 28 pairs. Two variants can
+    share both only where there are more than 28, or more first levels than the seven colours.
     """
     variants = list(results.variants())
     split = 1 if len({levels[1:] for levels in variants}) <= len(LINES) else len(results.factors)
@@ -53,7 +54,7 @@ def line_styles(results: Results) -> dict[tuple[str, ...], tuple[str, Line]]:
 
 
 def folded(label: str, width: int) -> str:
-    """Breaks a long label into lines of about that many letters."""
+    """Breaks a long label into lines of at most that many letters."""
     return "\n".join(textwrap.wrap(label, width)) or label
 
 
@@ -81,7 +82,7 @@ def style() -> AbstractContextManager[None]:
 
 
 def bare(axes: Axes, *, grid: Literal["x", "y"]) -> None:
-    """Takes the frame away and leaves a grid along one axis."""
+    """Takes the frame away but for the axis named `grid`, and draws that axis's grid lines."""
     axes.grid(visible=True, axis=grid, color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left" if grid == "x" else "bottom"):
@@ -90,7 +91,10 @@ def bare(axes: Axes, *, grid: Literal["x", "y"]) -> None:
 
 
 def finished(figure: Figure, *, name: str, title: str, caption: str) -> Picture:
-    """Saves a figure in its three forms, without the date and the version of whoever drew it."""
+    """Saves a figure as SVG, PNG (160 dots an inch) and PDF, without dates and versions.
+
+    So the same figure gives the same bytes.
+    """
     svg, png, pdf = io.StringIO(), io.BytesIO(), io.BytesIO()
     nothing = {"Creator": None, "Date": None, "Format": None, "Type": None}
     close: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08}

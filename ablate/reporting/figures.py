@@ -24,7 +24,10 @@ WORDS = {  # colour and marker
 
 
 def forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:
-    """Draws every contrast with its interval, against the margin of equivalence."""
+    """Draws every contrast with its interval, in points, against the margin of equivalence.
+
+    None where no contrast has a score on both sides.
+    """
     shown = _ordered(verdicts)
     if not shown:
         return None
@@ -58,7 +61,10 @@ def forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:
 
 
 def dots(results: Results, variants: Table) -> Picture | None:
-    """Draws each seed of each variant, its mean and interval, and the two references."""
+    """Draws each seed of each variant, its mean and interval, and the two references, in percent.
+
+    `variants` is the table of the same results. None without a score.
+    """
     rows = list(zip(results.variants().items(), variants.rows, strict=True))
     if all(row["score"] is None for row in variants.rows):
         return None

@@ -15,7 +15,7 @@ ABOVE = ("gain", "over_mel_statistics")  # what a score is above its two referen
 def findings(results: Results, page: Page) -> dict[str, Any]:
     """Returns what the page says in numbers: verdicts, and each variant with its two references.
 
-    Nothing is rounded; differences, gains and scores are in points, means over seeds.
+    Nothing is rounded: scores in percent, differences and gains in points, means over seeds.
     """
     tables = {table.name: table.rows for table in page.tables}
     return {

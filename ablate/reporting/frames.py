@@ -21,7 +21,7 @@ class Frames:
     """What a study found; each frame is made when it is first asked for."""
 
     results: Results
-    runs: Path
+    runs: Path  # the folder of the run folders
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -30,17 +30,17 @@ class Frames:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """Returns a row a trial: levels, seed, state, score, gain, health and cost."""
+        """Returns a row a trial: levels, seed, state, score (percent), gain, health and cost."""
         return self.results.frame()
 
     @cached_property
     def variants(self) -> pd.DataFrame:
-        """Returns a row a variant: means over seeds with their intervals, in points."""
+        """Returns a row a variant: mean score (percent) and gain (points) with their intervals."""
         return pd.DataFrame(tabulated(self.results).rows)
 
     @cached_property
     def contrasts(self) -> pd.DataFrame:
-        """Returns a row a contrast of any family: difference, interval, p-values, verdict."""
+        """Returns a row a contrast of any family: difference in points, p-values, verdict."""
         answers = verdicts(self.results)
         tables = wording.contrasts(self.results, answers), wording.learning(self.results, answers)
         return pd.DataFrame([row for table in tables for row in table.rows])
@@ -68,7 +68,8 @@ def results(path: str | Path, *, runs: str | Path | None = None) -> Frames:
     """Reads a study's results from the folder of its report, the one that holds `plan.json`.
 
     `runs` is where the run folders lie: by default `$ABLATE_RUNS`, or `runs` beside the folder
-    of all reports. Raises `FileNotFoundError` where there is no plan.
+    of all reports. Raises `FileNotFoundError` where there is no plan, and `ValueError` for a file
+    that is not JSON.
     """
     folder = Path(path)
     plan = folder / "plan.json"

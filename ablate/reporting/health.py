@@ -11,7 +11,10 @@ METRICS = ("loss", "position_loss", "effective_rank", "effective_rank_init", "fe
 
 
 def health(results: Results) -> Table:
-    """Tabulates what a run recorded last of its loss and its features: means over seeds."""
+    """Tabulates the loss and the features that runs recorded last: means over seeds.
+
+    Without a row where no run has recorded a loss.
+    """
     rows = []
     for levels, trials in results.variants().items():
         row: dict[str, Any] = {name: _recorded(trials, name) for name in METRICS}
@@ -39,7 +42,10 @@ def health(results: Results) -> Table:
 
 
 def masks(results: Results) -> Table:
-    """Tabulates what the masks of each variant amounted to, as planned and as trained."""
+    """Tabulates what the masks of each variant amounted to, as planned and as trained.
+
+    Context and targets are shares of the grid, tokens are counted per clip.
+    """
     rows = []
     for levels, trials in results.variants().items():
         grids = {tuple(trial.plan["grid"]) for trial in trials if trial.plan.get("grid")}

@@ -13,7 +13,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 
 def forest(results: Results, verdicts: Sequence[Verdict]) -> Figure:
-    """Draws every contrast's difference with its interval, and the margin of equivalence."""
+    """Draws every contrast's difference, in points, with its interval, and the margin."""
     known = [v for v in verdicts if v.estimate.mean is not None and v.estimate.low is not None]
     margin = results.plan["report"]["equivalence_margin"]
     trace = {
@@ -43,7 +43,10 @@ def forest(results: Results, verdicts: Sequence[Verdict]) -> Figure:
 
 
 def learning_curves(curves: Sequence[Curve], quantity: str) -> Figure:
-    """Draws a quantity by step: each variant's mean, and its seeds thinly beside it."""
+    """Draws a quantity by step: each variant's mean, and thin lines for its seeds.
+
+    Its name is one of `QUANTITIES`; without a curve of it the figure's `data` is empty.
+    """
     wanted = [curve for curve in curves if curve.quantity == quantity]
     traces: list[Figure] = []
     for index, curve in enumerate(wanted):
@@ -57,7 +60,10 @@ def learning_curves(curves: Sequence[Curve], quantity: str) -> Figure:
 
 
 def parallel_factors(results: Results) -> Figure:
-    """Draws each scored trial as a line through its levels, its seed and its score."""
+    """Draws each scored trial as a line through its levels, its seed and its score in percent.
+
+    Raises `KeyError` for a trial without a level of some factor.
+    """
     scored = [trial for trial in results.trials if trial.score is not None]
     dimensions: list[Figure] = []
     for factor, labels in results.plan["factors"].items():

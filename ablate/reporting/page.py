@@ -27,9 +27,9 @@ LEGEND = (
 class Tile:
     """One mask picture of the gallery: a masker on a patchifier's grid."""
 
-    masker: str
+    masker: str  # its label, or `baseline`
     patchifier: str
-    path: Path
+    path: Path  # of a PNG
     caption: str
 
     @property
@@ -102,11 +102,14 @@ class Page:
         return [table for table in found if table is not None]
 
     def html(self) -> str:
-        """Writes the page."""
+        """Writes the page as one HTML file that needs no other."""
         return filled("page.html.j2", {"page": self, "legend": LEGEND}, {"inline": inline_svg})
 
     def markdown(self, folder: Path) -> str:
-        """Writes the report for a forge; pictures are linked relative to `folder`."""
+        """Writes the report as Markdown for a code forge; `folder` is where it will lie.
+
+        Figures are linked in `figures/` of that folder, mask pictures wherever they are.
+        """
         pieces = [f"# {self.title}", *(f"**{line}**" for line in self.answer), self.summary]
         pieces += _section_markdown(self.first)
         pieces += [
@@ -131,7 +134,10 @@ class Page:
 
 
 def gallery(plan: Mapping[str, Any], folder: Path) -> Gallery | None:
-    """Lays out the mask pictures that the plan lists and that are there; None without any."""
+    """Lays out the mask pictures that the plan lists and that are there; None without any.
+
+    `folder` is the report's: pictures are looked for in it first.
+    """
     listed = plan.get("gallery") or {}
     pictures = listed.get("pictures") or []
     tiles: dict[tuple[str, str], Tile] = {}
@@ -153,7 +159,10 @@ def gallery(plan: Mapping[str, Any], folder: Path) -> Gallery | None:
 
 
 def inline_svg(picture: Picture) -> Markup:
-    """Returns the figure for the inside of a page: no head, and identifiers of its own."""
+    """Returns the figure to stand in an HTML page: no XML head, and identifiers of its own.
+
+    Those begin with the picture's name, so that two figures of a page do not share any.
+    """
     svg = picture.svg[picture.svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")

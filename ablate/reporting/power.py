@@ -13,15 +13,16 @@ from ablate.reporting.sequential import Looks
 from ablate.reporting.statistics import Estimate
 
 MOST_SEEDS = 50  # a study that needs more further seeds than this needs another question
-POWER = 0.8
-HALVINGS = 40  # of where an effect may lie
+POWER = 0.8  # chance of seeing a difference that is there
+HALVINGS = 40  # of the interval in which an effect may lie
 
 
 def power(effect: float, spread: float, seeds: int, *, alpha: float, family: int = 1) -> float:
     """Returns the chance that a contrast which differs by `effect` is called better or worse.
 
     `spread` is the standard deviation over seeds of the paired differences, in the units of
-    `effect`; `family` counts the contrasts that are corrected together.
+    `effect`; `family` counts the contrasts that are corrected together. Raises `ValueError` for a
+    spread of 0 or less, fewer than two seeds, or an empty family.
     """
     _check(spread=spread, seeds=seeds, family=family)
     freedom, shift = seeds - 1, effect / spread * math.sqrt(seeds)
@@ -35,9 +36,10 @@ def power(effect: float, spread: float, seeds: int, *, alpha: float, family: int
 def detectable_difference(
     spread: float, seeds: int, *, alpha: float, family: int = 1, wanted: float = POWER
 ) -> float:
-    """Returns the smallest difference that a contrast of so many seeds sees with the power wanted.
+    """Returns the smallest difference that so many seeds see with the power `wanted`, below 1.
 
-    In the units of `spread`, the standard deviation over seeds of the paired differences.
+    In the units of `spread`, the standard deviation over seeds of the paired differences. Raises
+    `ValueError` as `power` does.
     """
     _check(spread=spread, seeds=seeds, family=family)
 
@@ -58,8 +60,9 @@ def further_seeds(
 ) -> int | None:
     """Counts the seeds to add so that a two-sided paired test sees `effect` with 80 % power.
 
-    Takes the observed spread as the true one. At least 1; one more than `most_further(looks)`
-    means *more than that*; None where no spread was observed.
+    `effect` is in the units of the estimate; `alpha` is the test's level, already divided by the
+    size of the family. Takes the observed spread as the true one. At least 1; one more than
+    `most_further(looks)` means *more than that*; None where no spread was observed.
     """
     spread = estimate.sd
     if not spread:
@@ -73,7 +76,7 @@ def further_seeds(
 
 
 def most_further(looks: Looks | None) -> int:
-    """Returns the most seeds that may be asked for: what is left of the declared ones."""
+    """Returns the most seeds that may be asked for: those left of the declared, or `MOST_SEEDS`."""
     return MOST_SEEDS if looks is None else looks.left
 
 

@@ -172,7 +172,7 @@ def _files() -> str:
 
 
 def devices_of(results: Results) -> set[str]:
-    """Returns the kinds of device with their precision; the index of a GPU says nothing."""
+    """Returns the kinds of device with their precision: `cpu fp32`, without a GPU's index."""
     records = [trial.run.record for trial in results.trials]
     return {
         f"{str(record['device']).partition(':')[0]} {record.get('precision', '')}".strip()

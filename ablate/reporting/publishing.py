@@ -34,8 +34,9 @@ Findings = Mapping[str, Any]
 def keep(report: Path, into: Path, *, pictures_of_sound: bool = True) -> None:
     """Copies a report into a folder of the repository: Markdown, PNG, CSV and JSON.
 
-    Without `pictures_of_sound` the mask gallery stays out, for clips that may not be shown.
-    Raises `ValueError` where the report is not whole.
+    What lay in that folder is deleted. Without `pictures_of_sound` the mask gallery is left out,
+    for clips that may not be shown. Raises `ValueError` where the report lacks its findings or a
+    picture that it links to.
     """
     findings_of(report)
     text = (report / "report.md").read_text(encoding="utf-8")
@@ -55,7 +56,7 @@ def keep(report: Path, into: Path, *, pictures_of_sound: bool = True) -> None:
 
 
 def findings_of(folder: Path) -> Findings:
-    """Reads what a report found. Raises `ValueError` where that is not there, with the way out."""
+    """Reads a report's `findings.json`. Raises `ValueError`, with the way out, if there is none."""
     try:
         return read_json(folder / FILE)
     except FileNotFoundError:
@@ -81,7 +82,8 @@ def rewrite(readme: Path, folders: Sequence[Path]) -> None:
 def section(folders: Sequence[Path], root: Path) -> str:
     """Writes the section, with its markers: a part a question, the one with most trials first.
 
-    Links are relative to `root`.
+    Links are relative to `root`. Raises `ValueError` where a report has no findings or does not
+    lie below `root`.
     """
     kept = sorted(
         ((findings_of(folder), _relative(folder, root)) for folder in folders),

@@ -1,7 +1,8 @@
 """Variants over several tasks: mean ranks, and from five tasks on whether they mean anything.
 
-Demsar (2006), "Statistical comparisons of classifiers over multiple data sets", JMLR 7.
-The tasks are the repeats here, not the seeds: a task counts once, by its mean over seeds.
+Demsar (2006), "Statistical comparisons of classifiers over multiple data sets", JMLR 7: Friedman's
+test, then Nemenyi's critical difference. The tasks are the repeats here, not the seeds: a task
+counts once, by its mean over seeds.
 """
 
 from collections.abc import Mapping
@@ -23,14 +24,14 @@ FEWEST_VARIANTS = 3  # Friedman's test of two is a sign test
 class Ranking:
     """Mean ranks of the variants that have a score on every task; 1 is best, ties share."""
 
-    scores: Mapping[str, Mapping[str, float]]  # variant -> task -> mean over seeds
-    mean_ranks: Mapping[str, float]
+    scores: Mapping[str, Mapping[str, float]]  # variant -> task -> mean over seeds, in percent
+    mean_ranks: Mapping[str, float]  # variant -> mean over tasks
     num_tasks: int
     p: float | None  # Friedman's; None below five tasks or three variants
     critical: float | None  # Nemenyi's critical difference of mean ranks, likewise
 
     def groups(self) -> list[tuple[float, float]]:
-        """Returns the widest runs of mean ranks that lie within the critical difference."""
+        """Returns the ends of the widest runs of mean ranks within the critical difference."""
         ranks = sorted(self.mean_ranks.values())
         found: list[tuple[float, float]] = []
         for first in ranks:
@@ -42,7 +43,10 @@ class Ranking:
 
 
 def ranking(results: Results) -> Ranking | None:
-    """Ranks the variants within each task; None with fewer than two tasks or two variants."""
+    """Ranks the variants within each task; None with fewer than two tasks or two variants.
+
+    A variant that lacks a task which another has is left out.
+    """
     means = {label_of(levels): _of(results, own) for levels, own in results.variants().items()}
     tasks = sorted({task for of in means.values() for task in of})
     whole = {name: of for name, of in means.items() if len(of) == len(tasks)}

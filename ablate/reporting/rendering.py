@@ -38,11 +38,11 @@ class Column:
 class Table:
     """Rows of raw values with the columns that show them."""
 
-    name: str  # of its files
+    name: str  # of its files, without a suffix
     title: str
     caption: str
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...]  # of unrounded values, by plain names
 
     def cells(self) -> list[list[str]]:
         """Returns what is shown, row by row."""
@@ -65,7 +65,7 @@ class Table:
         return text.getvalue()
 
     def latex(self) -> str:
-        """Writes the brief columns, as a page has room for, as a booktabs table."""
+        """Writes a booktabs table of the brief columns, for which a page has room."""
         brief = [column for column in self.columns if column.brief]
         names = [f"column {number}" for number in range(len(brief))]  # two heads may be the same
         rows = [[column.show(row) for column in brief] for row in self.rows]
@@ -92,7 +92,7 @@ class Table:
 
 
 def number(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
-    """Writes a number with a true minus sign, and with a plus sign when signed."""
+    """Writes a number with so many decimals and a true minus sign; `signed` adds the plus sign."""
     if value is None:
         return DASH
     text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
@@ -107,7 +107,7 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """Writes a fraction as whole percent."""
+    """Writes a share in [0, 1] as whole percent: `42 %`."""
     return DASH if value is None else f"{100 * value:.0f} %"
 
 
@@ -141,10 +141,10 @@ def interval_of(name: str) -> Show:
 
 
 def chance_of(name: str) -> Show:
-    """Shows a p-value."""
+    """Shows the p-value of that name."""
     return lambda row: chance(row[name])
 
 
 def piped(text: str) -> str:
-    """Keeps a text inside its cell of a Markdown table."""
+    """Escapes what would end a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")

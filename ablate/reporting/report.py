@@ -68,7 +68,12 @@ class Summary:
 
 
 def write(plan: Mapping[str, Any], runs: Path, folder: Path) -> Summary:
-    """Reads the runs of a planned study and writes its report into `folder`."""
+    """Reads the runs of a planned study and writes its report into `folder`.
+
+    That is `index.html`, `report.md`, `findings.json`, `scores.csv` (and `scores.parquet` where
+    pyarrow is there), and the files in `tables/` and `figures/`. `runs` holds the run folders.
+    Raises `ValueError` for a run's file that is not JSON.
+    """
     results = read(plan, runs)
     answers = verdicts(results)
     variants = tables.variants(results)

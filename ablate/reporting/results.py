@@ -22,7 +22,7 @@ RESERVED = ("variant", "seed", "kind", "fingerprint", "task", "probe", "pooling"
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What one probe says of one frozen encoder on one task, in percent."""
+    """What one probe says of one frozen encoder on one task; every number is in percent."""
 
     task: str
     probe: str
@@ -39,7 +39,7 @@ class Run:
 
     state: str  # as in run.json, or "missing"
     reason: str | None
-    record: Mapping[str, Any]
+    record: Mapping[str, Any]  # the content of run.json
     scores: tuple[Score, ...]
     machine: Mapping[str, Any] = field(default_factory=dict)  # of `env.json`
 
@@ -53,15 +53,15 @@ class Run:
 class Trial:
     """One configuration and one seed, with what became of it and of its two references."""
 
-    levels: Mapping[str, str]
+    levels: Mapping[str, str]  # factor -> label
     seed: int
     fingerprint: str | None
-    plan: Mapping[str, Any]
+    plan: Mapping[str, Any]  # its entry in plan.json
     asked: tuple[str, str]  # the probe and the pooling that the score is of
     run: Run
     twin: Run  # the same encoder, never trained
     statistics: Run  # mean and deviation of the log-mel bands, no encoder at all
-    score: float | None
+    score: float | None  # percent, on test data; None unless every task has one
     twin_score: float | None
     statistics_score: float | None
     state: str  # the run's, or "unscored" when it is done but a score is missing
@@ -69,14 +69,14 @@ class Trial:
 
     @property
     def gain(self) -> float | None:
-        """Returns the score above that of the own random-init twin."""
+        """Returns the points by which the score is above that of the trial's random-init twin."""
         if self.score is None or self.twin_score is None:
             return None
         return self.score - self.twin_score
 
     @property
     def failed(self) -> bool:
-        """Says whether the trial ran and did not come to its end."""
+        """Says whether the run failed; one that was pruned, cancelled or preempted has not."""
         return self.state == "failed"
 
     @property
@@ -86,12 +86,12 @@ class Trial:
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """Returns the health that the run recorded last."""
+        """Returns the health that the run recorded last; what is not finite is left out."""
         return _numbers(self.run.record.get("metrics"))
 
     @property
     def cost(self) -> Mapping[str, float]:
-        """Returns what the run took: steps, clips, tokens, FLOPs, seconds."""
+        """Returns what the run took: steps, clips, hours of audio, tokens, FLOPs, seconds, MB."""
         return _numbers(self.run.record.get("cost"))
 
 
@@ -116,7 +116,7 @@ class Results:
         return grouped
 
     def scores(self) -> pd.DataFrame:
-        """Returns the tidy frame: a row a trial, kind, task, probe and pooling."""
+        """Returns a row a trial, kind (jepa, random_init, mel_statistics), task, probe, pooling."""
         rows = [row for trial in self.trials for row in _score_rows(trial, self.factors)]
         columns = [column_of(factor) for factor in self.factors]
         first, rest = list(RESERVED[:1]), list(RESERVED[1:])
@@ -130,7 +130,8 @@ class Results:
 def read(plan: Mapping[str, Any], runs: Path) -> Results:
     """Reads what the run folders of a planned study hold. A folder that is not there is fine.
 
-    A planned trial that says `confirms` enters no mean but that of its confirmation.
+    A planned trial that says `confirms` enters no mean but that of its confirmation. Raises
+    `ValueError` for a file that is not JSON.
     """
 
     @cache
@@ -151,7 +152,10 @@ def mean_score(
     *,
     part: Literal["test", "valid"] = "test",
 ) -> tuple[float | None, list[str]]:
-    """Returns the mean over tasks of a probe and pooling, and the tasks that lack a score."""
+    """Returns the mean over tasks, None where one lacks a score, and the tasks that lack one.
+
+    In percent; `asked` is a probe and a pooling.
+    """
     found = {s.task: getattr(s, part) for s in run.scores if (s.probe, s.pooling) == asked}
     tasks = _tasks(plan, asked[0], set(found))
     lacking = sorted(task for task in tasks if found.get(task) is None)

@@ -16,10 +16,13 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Looks:
-    """How many seeds there were at each look so far, this one last, and how many there may be."""
+    """How many seeds there were at each look so far, this one last, and how many there may be.
 
-    counts: tuple[int, ...]
-    most: int
+    Raises `ValueError` where the counts do not rise from 1 or more, or `most` is below 1.
+    """
+
+    counts: tuple[int, ...]  # seeds
+    most: int  # seeds, as declared
 
     def __post_init__(self) -> None:
         rising = all(one < other for one, other in pairwise((0, *self.counts)))
@@ -30,7 +33,10 @@ class Looks:
 
     @property
     def share(self) -> float:
-        """Returns the share of the error that this look may spend; 0 past the declared seeds."""
+        """Returns the share of the error, in [0, 1], that this look may spend.
+
+        That is the share of the declared seeds that it adds; 0 past them.
+        """
         *before, now = self.counts
         last = before[-1] if before else 0
         return (min(now, self.most) - min(last, self.most)) / self.most
@@ -44,7 +50,8 @@ class Looks:
 def alpha_at(counts: tuple[int, ...], most: int, *, alpha: float) -> float:
     """Returns the level of the last of these looks, so that all together err at `alpha`.
 
-    `counts` are the seeds at each look so far; `most` is how many the study declares.
+    `counts` are the seeds at each look so far; `most` is how many the study declares. Raises
+    `ValueError` as `Looks` does.
     """
     return alpha * Looks(counts=counts, most=most).share
 
@@ -52,7 +59,8 @@ def alpha_at(counts: tuple[int, ...], most: int, *, alpha: float) -> float:
 def looks(plan: Mapping[str, Any]) -> Looks | None:
     """Reads the recorded looks of a plan, `{"counts": [3, 5], "most": 8}`.
 
-    None where the seeds are fixed: one look, and the whole error for it.
+    None where the seeds are fixed: one look, and the whole error for it. Raises `ValueError`
+    where the record is no rising row of counts.
     """
     recorded = plan.get("looks")
     if not recorded:

@@ -21,24 +21,30 @@ NEGLIGIBLE = 1e-9  # spread below this share of the numbers is rounding
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean over seeds with its Student-t interval and the two-sided p of *the mean is zero*."""
+    """A mean over seeds with its Student-t interval and the two-sided p of *the mean is zero*.
 
-    n: int
-    mean: float | None
-    sd: float | None = None
-    error: float | None = None
-    low: float | None = None
+    All but `n` and `p` are in the units of the values: points, for scores and differences.
+    """
+
+    n: int  # values, one a seed
+    mean: float | None  # None without any value
+    sd: float | None = None  # over n - 1; None below two values, as all that follows
+    error: float | None = None  # of the mean: sd over the root of n
+    low: float | None = None  # of the interval; None where all values were the same
     high: float | None = None
-    p: float | None = None
+    p: float | None = None  # likewise
 
     @property
     def has_no_spread(self) -> bool:
-        """Says whether all numbers were the same: t has nothing to divide by."""
+        """Says whether all values were the same, so that t has nothing to divide by."""
         return self.error == 0
 
 
 def t_interval(values: Sequence[float], *, alpha: float) -> Estimate:
-    """Estimates the mean of some numbers, one a seed."""
+    """Estimates the mean of some values, one a seed, with its interval of 1 - `alpha`.
+
+    Without a spread there is neither interval nor p; from one value there is only a mean.
+    """
     n = len(values)
     if n < 2:
         return Estimate(n=n, mean=float(values[0]) if n else None)
@@ -56,12 +62,12 @@ def t_interval(values: Sequence[float], *, alpha: float) -> Estimate:
 
 
 def interaction(differences: Sequence[Sequence[float]]) -> float | None:
-    """Tests whether a difference depends on the combination; rows are seeds, columns combinations.
+    """Tests whether differences, (seeds, combinations), depend on the combination.
 
     Two combinations of one seed share its luck, so they are compared within the seed: a paired
-    t for every two combinations; the smallest p, times how many there are. Unlike the F-test of
-    repeated measures it needs no equal spreads. None with fewer than two of either, or where
-    no two combinations show a spread.
+    t for every two combinations. Returns the smallest p times the number of such pairs, at most
+    1. Unlike the F-test of repeated measures it does not assume equal spreads. None with fewer
+    than two seeds or combinations, or where no two combinations show a spread.
     """
     table = np.asarray(differences, dtype=float)
     if table.ndim != 2 or min(table.shape) < 2:
@@ -78,10 +84,11 @@ def interaction(differences: Sequence[Sequence[float]]) -> float | None:
 
 
 def effect_size(estimate: Estimate) -> float | None:
-    """Returns Hedges' g of a paired difference: in standard deviations, corrected for few seeds.
+    """Returns Hedges' g of a paired difference: in its standard deviations, less the bias of few.
 
     Hedges (1981), "Distribution theory for Glass's estimator of effect size and related
-    estimators", J. Educ. Statist. 6(2). None below three seeds: the correction is infinite.
+    estimators", J. Educ. Statist. 6(2). None without a spread, and below three seeds, where the
+    correction is not defined.
     """
     freedom = estimate.n - 1
     if estimate.mean is None or not estimate.sd or freedom < 2:
@@ -93,9 +100,11 @@ def effect_size(estimate: Estimate) -> float | None:
 def seed_correlation(
     level: Sequence[Sequence[float]], baseline: Sequence[Sequence[float]]
 ) -> float | None:
-    """Correlates two arms over seeds, within combinations: what the pairing was worth.
+    """Correlates two arms over seeds, within combinations: what pairing by seed was worth.
 
-    None where no combination has three pairs (two always correlate by 1) or an arm is flat.
+    Each arm is a list a combination, of the scores of the same seeds in the same order. Returns
+    Pearson's r about each combination's own mean. None where no combination has three pairs (two
+    always correlate perfectly) or an arm is flat. Raises `ValueError` for arms of unlike length.
     """
     pairs = [(a, b) for a, b in zip(level, baseline, strict=True) if len(a) > 2]
     if not pairs:
@@ -110,7 +119,10 @@ def seed_correlation(
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Corrects a family of p-values by Holm's steps; a missing p counts as 1 in the family."""
+    """Corrects a family of p-values by Holm's steps (1979), in the order that they come in.
+
+    A missing p counts as 1 in the family, and stays missing.
+    """
     values = np.array([1.0 if p is None else p for p in ps])
     order = np.argsort(values, kind="stable")
     factors = np.arange(len(values), 0, -1)
@@ -121,9 +133,10 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 
 def equivalence(estimate: Estimate, *, margin: float) -> float | None:
-    """Returns the p of two one-sided tests: small when the mean lies surely within the margin.
+    """Returns the p of Schuirmann's two one-sided tests: small when the mean lies within `margin`.
 
-    None where no spread was observed: two seeds that tie do not show that others would.
+    `margin` is in the units of the mean, to either side of zero. None where no spread was
+    observed: two seeds that tie do not show that others would.
     """
     if estimate.mean is None or not estimate.error:
         return None
@@ -136,7 +149,8 @@ def verdict_word(
 ) -> str:
     """Returns *better*, *worse*, *equivalent* or *undecided*, from p-values already corrected.
 
-    Equivalence comes first: the margin is what the study declared to count as equal.
+    Equivalence comes first, even where the difference is significant: the margin is what the
+    study declared to count as equal.
     """
     if p is None or estimate.mean is None:
         return "undecided"

@@ -25,7 +25,11 @@ COSTS = ("steps", "clips", "audio_hours", "context_tokens", "target_tokens", "fl
 
 
 def variants(results: Results) -> Table:
-    """Tabulates what each variant scored, and whether its runs were healthy."""
+    """Tabulates what each variant scored, and whether its runs were healthy.
+
+    Scores are in percent, gains in points, context and targets shares of the grid; means over
+    seeds. Failed and collapsed count trials.
+    """
     alpha = results.plan["report"]["alpha"]
     percent = f"{100 * (1 - alpha):.4g} % interval"
     return Table(
@@ -87,7 +91,10 @@ def _scored(name: Row, trials: Sequence[Trial], alpha: float) -> Row:
 
 
 def probes(results: Results) -> Table:
-    """Tabulates every probe, pooling and task of each variant beside its two references."""
+    """Tabulates every probe, pooling and task of each variant beside its two references.
+
+    In percent, gains in points; the probe that the study's score is of comes first.
+    """
     asked = {trial.asked for trial in results.trials}
     rows = [
         _examined(named(results, levels), trials, key)
@@ -150,7 +157,7 @@ def _examined(name: Row, trials: Sequence[Trial], key: tuple[str, str, str]) -> 
 
 
 def cost(results: Results) -> Table:
-    """Tabulates what a run of each variant took."""
+    """Tabulates what a run of each variant took, from steps to seconds and MB: see `COSTS`."""
     rows = []
     for levels, trials in results.variants().items():
         sizes = [trial.plan.get("parameters") or {} for trial in trials]
@@ -225,7 +232,7 @@ def factor_columns(results: Results) -> list[Column]:
 
 
 def named(results: Results, levels: tuple[str, ...]) -> dict[str, Any]:
-    """Returns the cells that name a variant: as a whole, and by its factors."""
+    """Returns the cells that name a variant: its label, and its level of each factor."""
     named = zip(map(column_of, results.factors), levels, strict=True)
     return {"variant": label_of(levels), **dict(named)}
 

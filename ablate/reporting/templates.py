@@ -11,7 +11,10 @@ import jinja2
 def filled(
     template: str, named: Mapping[str, Any], filters: Mapping[str, Callable[..., Any]] | None = None
 ) -> str:
-    """Fills a template in; a name that it lacks is an error."""
+    """Fills in a template of this folder, escaping HTML; `filters` are added to Jinja's own.
+
+    Raises `jinja2.UndefinedError` for a name that is not in `named`.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

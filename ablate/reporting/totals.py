@@ -1,7 +1,9 @@
 """X-ARES's totals: the weighted mean over its tasks, and a mean for each domain beside it.
 
-A quarter of the weight of all public tasks lies on speech recognition, and a thirtieth on ESC-50,
-UrbanSound and GTZAN together: the weighted total says little of music and environment.
+Zhang et al., "X-ARES: A Comprehensive Framework for Assessing Audio Encoder Performance", 2025.
+https://arxiv.org/abs/2505.16369. A quarter of the weight of all public tasks lies on speech
+recognition, and a thirtieth on ESC-50, UrbanSound and GTZAN together: the weighted total says
+little of music and environment.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +19,10 @@ Facts = Mapping[str, Mapping[str, Any]]  # task -> its domain and weight
 
 
 def totals(results: Results) -> Table:
-    """Tabulates the totals of each variant and of its random init; no row without such a task."""
+    """Tabulates the totals of each variant and of its random init, in percent.
+
+    A row a variant, probe and pooling; none where no task of X-ARES was scored.
+    """
     facts, weight = _facts(results)
     rows = [
         {
@@ -51,7 +56,7 @@ def totals(results: Results) -> Table:
 
 
 def missing(results: Results) -> list[Mapping[str, Any]]:
-    """Lists the public tasks that a study lacks, each with the reason."""
+    """Lists the public tasks that a study lacks, each with its `weight` and the `reason`."""
     return [task for data in results.plan["data"] for task in data.get("missing", ())]
 
 

@@ -19,10 +19,11 @@ SEED, REST = "seed", "everything else"
 
 
 def shares(results: Results) -> Table:
-    """Tabulates how much of the variance between trials each factor explains.
+    """Tabulates which share of the variance between trials each factor and the seed explain.
 
-    Sums of squares of type II: each factor after all others. No p stands beside them, since
-    the combinations of one seed are not independent; the contrasts have those.
+    Sums of squares of type II over the total: each factor after all others, interactions of two
+    factors where every combination has a score. Without p-values, since the combinations of one
+    seed are not independent; the contrasts have those.
     """
     twins = any(changes_twin(results, factor) for factor in results.factors)
     measures = ["score", "gain"] if twins else ["score"]
@@ -47,7 +48,10 @@ def shares(results: Results) -> Table:
 
 
 def components(results: Results) -> Table:
-    """Tabulates the spread that seeds, the probe's own chance and the folds leave in a score."""
+    """Tabulates the spread that seeds, the probe's own chance and the folds leave in a score.
+
+    Standard deviations in points; a source without two numbers to compare has no row.
+    """
     runs = [trial for trial in results.trials if trial.score is not None]
     variants = [
         [trial.score for trial in trials if trial.score is not None]

@@ -1,11 +1,11 @@
 """Contrasts become verdicts here: a difference, its interval, how sure, and one word.
 
-The families of contrasts are corrected by Holm apart from one another; p-values, of what a
-look at growing seeds may spend of the error, are all to be held against the study's alpha. A
-word is taken back where an interaction shows or where failures could have chosen the winner,
-and *better* or *worse* given within a combination only where the pooled contrast or its
-interaction shows: so pooled and single combinations together make no more false claims of a
-difference than the pooled ones alone.
+Each family of contrasts is corrected by Holm on its own. Where seeds are added after a look, a
+p-value is divided by the share of the error that the look may spend, so that every p can be held
+against the study's alpha. A word is withdrawn where an interaction shows or where failures could
+have chosen the winner, and *better* or *worse* is said within a combination only where the pooled
+contrast or its interaction shows: so pooled contrasts and single combinations together make no
+more false claims of a difference than the pooled ones alone.
 """
 
 import dataclasses
@@ -42,13 +42,13 @@ class Verdict:
     """The answer to one contrast. All p-values but `estimate.p` are corrected for its family."""
 
     contrast: Contrast
-    estimate: Estimate
-    effect_size: float | None
-    p: float | None
-    p_equivalent: float | None
+    estimate: Estimate  # of the difference, in points
+    effect_size: float | None  # Hedges' g
+    p: float | None  # of *there is no difference*
+    p_equivalent: float | None  # of *the difference is no smaller than the margin*
     interaction: float | None  # p of *the difference depends on the combination*
     correlation: float | None  # of the two arms over seeds
-    detectable: float | None  # what so many seeds see with 80 % power, at the spread observed
+    detectable: float | None  # points that so many seeds see with 80 % power, at this spread
     claim: str  # the word if failed trials did not count
     word: str  # better, worse, equivalent, undecided, or "differs by <factors>"
     further_seeds: int | None  # for an undecided one: how many might settle it
@@ -60,17 +60,17 @@ class Verdict:
 class Rules:
     """How a study decides."""
 
-    alpha: float
-    margin: float
-    looks: Looks | None
+    alpha: float  # chance of a wrong word, over a family of contrasts
+    margin: float  # points, to either side of zero, within which two levels count as equal
+    looks: Looks | None  # None where the seeds are fixed
 
     @property
     def share(self) -> float:
-        """Returns the share of the error that may be spent now."""
+        """Returns the share of alpha that this look may spend; 1 where the seeds are fixed."""
         return 1.0 if self.looks is None else self.looks.share
 
     def corrected(self, ps: Sequence[float | None]) -> list[float | None]:
-        """Corrects a family of p-values for its size and for the looks."""
+        """Corrects a family of p-values for its size and the looks; a missing p stays missing."""
         return [None if p is None else self._spent(p) for p in holm(ps)]
 
     def _spent(self, p: float) -> float:
@@ -78,7 +78,10 @@ class Rules:
 
 
 def verdicts(results: Results) -> tuple[Verdict, ...]:
-    """Answers every contrast of the study, family by family."""
+    """Answers every contrast of the study, family by family.
+
+    A confirmation is looked at once, and so has all of alpha to itself.
+    """
     report = results.plan["report"]
     rules = Rules(
         alpha=report["alpha"], margin=report["equivalence_margin"], looks=looks(results.plan)
@@ -98,8 +101,8 @@ def verdicts(results: Results) -> tuple[Verdict, ...]:
 def open_contrasts(found: Sequence[Verdict]) -> list[str]:
     """Names the contrasts that more seeds could decide: `masker: block against random`.
 
-    The pooled ones; of one that differs by combination, those within each. One that nothing has
-    been scored for is none of them, and neither is one that failures keep undecided.
+    The pooled ones and, of one that differs by combination, those within each. A contrast without
+    a score on both sides is left out, and so is one that only failures keep undecided.
     """
     pooled = [verdict for verdict in found if verdict.contrast.family == "pooled"]
     apart = {_key(v.contrast) for v in pooled if v.word.startswith("differs")}

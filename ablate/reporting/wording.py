@@ -62,7 +62,10 @@ def learning(results: Results, verdicts: Sequence[Verdict]) -> Table:
 
 
 def sentences(verdicts: Sequence[Verdict]) -> list[Sentence]:
-    """Writes a sentence for each contrast but those within one combination."""
+    """Writes a sentence for each contrast but those within a combination.
+
+    A pooled one that differs by combination names what was found within each.
+    """
     written = []
     for verdict in verdicts:
         contrast = verdict.contrast
@@ -88,7 +91,7 @@ def word_with_seeds(verdict: Verdict) -> str:
 
 
 def place(contrast: Contrast) -> str:
-    """Says where a contrast was looked at: `strips`, or `pooled over patchifier`."""
+    """Says where a contrast holds: `strips`, `pooled over patchifier`, `fresh seeds` or `all`."""
     if contrast.family == "confirmation":
         return "fresh seeds"
     if contrast.others:

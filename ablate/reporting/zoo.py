@@ -25,24 +25,26 @@ class Zoo:
     """What a package's maskers look like and amount to."""
 
     package: str
-    folder: Path
-    answer: Mapping[str, Any]  # of the worker
+    folder: Path  # of the pictures, and of what is written
+    answer: Mapping[str, Any]  # the worker's, to a request for the zoo
 
     @property
     def tables(self) -> list[Table]:
-        """Returns the figures, a table a grid."""
+        """Returns what was measured, a table a grid; shares are in [0, 1] in its rows."""
         return [self._table(grid) for grid in self.answer["grids"]]
 
     @property
     def maskers(self) -> Sequence[Mapping[str, Any]]:
+        """Returns what the worker says of each masker, and what it declares in `facts`."""
         return [{**masker, "facts": _facts(masker)} for masker in self.answer["maskers"]]
 
     @property
     def title(self) -> str:
+        """Returns the heading of the page."""
         return f"The maskers in `{self.package}`"
 
     def refusals(self, table: Table) -> list[str]:
-        """Words why some rows of a table hold no figures."""
+        """Says why some rows of a table hold no numbers."""
         return [f"{row['masker']}: {row['refused']}" for row in table.rows if row["refused"]]
 
     def picture(self, file: str) -> str:
@@ -112,7 +114,7 @@ _NAMES = (
 
 
 def _facts(masker: Mapping[str, Any]) -> list[str]:
-    """Words what a masker is set to and what it declares of itself."""
+    """Says how a masker is set and what it declares of itself."""
     if masker["refused"]:
         return []
     settings = {key: value for key, value in masker["settings"].items() if key != "type"}

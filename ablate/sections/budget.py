@@ -1,4 +1,4 @@
-"""The key `match_budget` of a study: what all of its trials are to take up alike."""
+"""The key `match_budget` of a study: of what all of its trials are to take up the same amount."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,10 @@ WAYS = ("steps", "clips", "flops")
 def check_match_budget(
     text: Node, factors: Mapping[str, Mapping[str, Node]], problems: list[str]
 ) -> str | None:
-    """Reads the key; what is wrong, or varied all the same, is added to `problems`."""
+    """Reads the key: steps, clips or flops; None where it is not written.
+
+    What is wrong is added to `problems`, as are levels that set their own steps all the same.
+    """
     node = text.children.get("match_budget")
     if node is None:
         return None

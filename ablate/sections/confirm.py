@@ -1,4 +1,4 @@
-"""The `confirm` section of a study: what led is trained again, on seeds that had no say in it."""
+"""The `confirm` section of a study: what led is trained again, on seeds that did not choose it."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,12 +15,15 @@ EXAMPLE = "`confirm: {top: 2, seeds: 5}`"
 class Confirm:
     """How many variants are confirmed beside the baseline, and on which seeds."""
 
-    top: int  # the best by validation scores
+    top: int  # variants, the best by validation score
     seeds: tuple[int, ...]  # no other trial of the study has one of them
 
 
 def check_confirm(text: Node, taken: Collection[int], problems: list[str]) -> Confirm | None:
-    """Reads the section; what is wrong is added to `problems`. The seeds are past all `taken`."""
+    """Reads the section; None where there is none, or it is wrong, which `problems` then tells.
+
+    The seeds follow the highest of those `taken`.
+    """
     node = text.children.get("confirm")
     if node is None:
         return None

@@ -10,7 +10,7 @@ from ablate.text import Node, spelled
 DESIGNS = ("grid", "one_factor", "leave_one_out", "list")
 KEYS = ("design", "zip", "when", "exclude", "variants")
 BASELINE = "baseline"  # the label of a level that is added where none is like the baseline
-Condition = dict[str, tuple[str, ...]]  # factor -> the levels that are meant
+Condition = dict[str, tuple[str, ...]]  # factor -> the levels that meet it
 Factors = Mapping[str, Mapping[str, Node]]
 
 
@@ -18,7 +18,7 @@ Factors = Mapping[str, Mapping[str, Node]]
 class Design:
     """Which combinations of levels a study has."""
 
-    kind: str = "grid"
+    kind: str = "grid"  # of `DESIGNS`
     zipped: tuple[tuple[str, ...], ...] = ()  # factors that move together, level by level
     when: dict[str, Condition] = field(default_factory=dict)  # factor -> where its levels apply
     exclude: tuple[Condition, ...] = ()  # a combination that meets all of one is left out

@@ -1,4 +1,4 @@
-"""The `evaluate` section of a study: how trainings are looked at on their way."""
+"""The `evaluate` section of a study: how encoders are scored while they are trained."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ EXAMPLE = "`evaluate: {every: 500}`"
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """A look at the encoder before training, every so many steps, and at the end.
+    """A score of the encoder before training, every so many steps, and at the end.
 
-    It decides nothing that is trained, and is no part of a trial's fingerprint.
+    It changes nothing that is trained, and is no part of a trial's fingerprint.
     """
 
     every: int  # steps
-    score: str  # probe.pooling, of validation clips
-    clips: int = 100  # of each task, at most, to learn from, and as many to be asked about
+    score: str  # probe.pooling, on validation clips
+    clips: int = 100  # of each task, at most, that a probe learns from; as many that it is asked of
 
 
 def check_evaluate(
     text: Node, score: str, score_of: Callable[[Node], str], problems: list[str]
 ) -> Evaluate | None:
-    """Reads the section; what is wrong is added to `problems`.
+    """Reads the section; None where there is none. What is wrong is added to `problems`.
 
-    `score` is the study's; `score_of` reads another.
+    `score` is the study's, and the default; `score_of` reads another.
     """
     node = text.children.get("evaluate")
     if node is None:

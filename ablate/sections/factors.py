@@ -12,7 +12,10 @@ PROBE = "probe"  # the one factor that is no setting: which of the study's probe
 def check_factors(
     text: Node, settings: Collection[str], probes: Collection[str], problems: list[str]
 ) -> Iterator[tuple[str, dict[str, Node]]]:
-    """Reads each factor's levels, by label; what is wrong is added to `problems`."""
+    """Yields each factor with its levels, by label; what is wrong is added to `problems`.
+
+    `settings` are those that a trial may have, `probes` the names of the study's probes.
+    """
     node = text.children.get("factors")
     if node is None:
         return

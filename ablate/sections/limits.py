@@ -19,7 +19,7 @@ class Limits:
 
 
 def check_limits(text: Node, problems: list[str]) -> Limits:
-    """Reads the section; what is wrong is added to `problems`."""
+    """Reads the section; without one there are no limits. Adds to `problems` what is wrong."""
     node = text.children.get("limits")
     if node is None:
         return Limits()

@@ -18,17 +18,20 @@ RULE = (
 class Growth:
     """How many seeds there are at each look, as long as there is something undecided."""
 
-    start: int
+    start: int  # seeds at the first look
     most: int
-    step: int = 2  # each look has its share of the error: seeds that come one by one have little
+    step: int = 2  # more seeds a look; each look has a share of the error: one by one, a small one
 
     def after(self, count: int) -> int | None:
-        """Returns how many seeds there are at the look after that with `count`, if there is one."""
+        """Returns the seeds at the look after that with `count`; None after the last."""
         return min(count + self.step, self.most) if count < self.most else None
 
 
 def check_seeds(text: Node, problems: list[str]) -> tuple[tuple[int, ...], Growth | None]:
-    """Reads the seeds, all that there may be; what is wrong is added to `problems`."""
+    """Reads the seeds: all that there may be, and how they grow, None where they are fixed.
+
+    What is wrong is added to `problems`, and there are no seeds then.
+    """
     node = text.children.get("seeds")
     if node is None:
         problems.append(f"{text.place}: `seeds` is missing: how many per variant, e.g. `seeds: 3`")

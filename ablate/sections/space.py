@@ -1,4 +1,4 @@
-"""What a sweep may turn: ranges, choices, and parts that have settings of their own to turn.
+"""What a sweep may tune: ranges, choices, and parts that have settings of their own to tune.
 
 Knows no Optuna: a point is drawn by whoever answers `suggest`.
 """
@@ -12,20 +12,21 @@ from ablate.suggestion import did_you_mean
 from ablate.text import Node, put, spelled
 
 RANGE_KEYS = ("low", "high", "log")
-INNER = "space"  # in a choice: what to turn of this part, by the names of its settings
+INNER = "space"  # in a choice: what to tune of this part, by the names of its settings
 
 
 @dataclass(frozen=True)
 class Range:
-    """A number between two others; whole where both are written whole."""
+    """A number between two others, both included; whole where both are written whole."""
 
     low: float
     high: float
-    log: bool
-    node: Node
+    log: bool  # drawn evenly over its logarithm
+    node: Node  # as it is written
 
     @property
     def integer(self) -> bool:
+        """Says whether only whole numbers are drawn."""
         return type(self.low) is int and type(self.high) is int
 
 
@@ -46,10 +47,10 @@ Change = tuple[tuple[str, ...], Node]
 
 @dataclass(frozen=True)
 class Point:
-    """What one asking gave: parameters, and the settings that they change."""
+    """What a search gave to try: parameters, and the settings that they change."""
 
-    number: int
-    params: dict[str, Any]
+    number: int  # from 0, within its search
+    params: dict[str, Any]  # name -> a number, or a choice's label
     changes: list[Change]
     distributions: dict[str, str]  # as the sampler writes them, for a storage that is rebuilt
 
@@ -60,13 +61,16 @@ class Tried:
 
     number: int
     params: Mapping[str, Any]
-    values: tuple[float, ...] | None  # None where it failed
-    reason: str | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    values: tuple[float, ...] | None  # one an objective; None where it failed or was pruned
+    reason: str | None = None  # why there are none
+    facts: Mapping[str, Any] = field(default_factory=dict)  # its runs, their health and cost
 
 
 def read(node: Node, name: str, problems: list[str]) -> Space:
-    """Reads a space; what is wrong is added to `problems`."""
+    """Reads a space; what is wrong is added to `problems`, and left out.
+
+    `name` is where it stands, `sweep.space`.
+    """
     if not isinstance(node.value, dict) or not node.value:
         rule = f"`{name}` must map settings to ranges or choices"
         problems.append(f"{node.place}: {rule}; got {node.plain()!r}")
@@ -84,19 +88,25 @@ def read(node: Node, name: str, problems: list[str]) -> Space:
 
 
 def draw(space: Mapping[str, Dimension], suggest: Suggest) -> list[Change]:
-    """Has every setting of a point suggested; returns what changes, outer parts first."""
+    """Asks `suggest` for every setting of a point; returns what changes, outer parts first."""
     return list(_drawn(space, suggest, prefix="", within=()))
 
 
 def applied(tree: Node, changes: Iterable[Change]) -> Node:
-    """Puts a point's values into a trial's settings. Raises `ValueError` where one has no place."""
+    """Returns a trial's settings with a point's values in them.
+
+    Raises `ValueError` where one lies inside a value that has no settings.
+    """
     for path, value in changes:
         tree = put(tree, path, value)
     return tree
 
 
 def edges(space: Mapping[str, Dimension]) -> Iterator[tuple[str, list[Change]]]:
-    """Yields the least points that show whether a space fits: one setting at one end each."""
+    """Yields the fewest points that show whether a space fits, each with its setting's name.
+
+    One setting is changed in each: to an end of its range, or to one of its choices.
+    """
     for key, dimension in space.items():
         path = tuple(key.split("."))
         if isinstance(dimension, Range):
@@ -112,7 +122,7 @@ def edges(space: Mapping[str, Dimension]) -> Iterator[tuple[str, list[Change]]]:
 
 
 def size(space: Mapping[str, Dimension]) -> int | None:
-    """Counts the different points; None where there are too many to count."""
+    """Counts the different points of a space; None where a range is of real numbers."""
     total = 1
     for dimension in space.values():
         if isinstance(dimension, Range):

@@ -15,7 +15,7 @@ COSTS = ("cost.steps", "cost.clips", "cost.flops", "cost.seconds", "cost.context
 FIRST_SEED = 1000  # of the seeds to tune on, where only their number is written
 PRUNERS = ("none", "median", "asha", "hyperband", "wilcoxon")
 RUNGS = (0.25, 0.5)  # shares of the steps at which points are judged, where none are written
-LEAST_SEEDS = 4  # below them the Wilcoxon test cannot tell anything apart
+LEAST_SEEDS = 4  # with fewer the Wilcoxon test cannot tell anything apart
 
 
 class SweepError(RuntimeError):
@@ -26,18 +26,16 @@ class SweepError(RuntimeError):
 class Sweep:
     """How the settings of each variant are tuned before its seeds are trained."""
 
-    space: Space
-    only: dict[str, Space] = field(default_factory=dict)  # label -> what it alone may turn
+    space: Space  # the settings that may be tuned
+    only: dict[str, Space] = field(default_factory=dict)  # label -> what is tuned with it alone
     per: tuple[str, ...] = ()  # factors; each combination of their levels is tuned alike
-    sampler: str = "tpe"
-    pruner: str = "none"
+    sampler: str = "tpe"  # of `SAMPLERS`
+    pruner: str = "none"  # of `PRUNERS`
     rungs: tuple[float, ...] = ()  # shares of the steps at which points are judged, too
     trials: int = 20  # points per combination
     seeds: tuple[int, ...] = (FIRST_SEED,)  # to tune on; none of them enters the verdict
-    objectives: tuple[str, ...] = (SCORE,)
-    workers: int = (
-        4  # jobs of a cluster that take points; on this machine, as many as the study has
-    )
+    objectives: tuple[str, ...] = (SCORE,)  # then any of `COSTS`, to be as low as possible
+    workers: int = 4  # jobs of a cluster that take points; on this machine `--workers` says
     minutes: float | None = None  # after which no further point is asked for
     storage: str | None = None  # a URL; None is a journal file beside the report
 
@@ -48,7 +46,10 @@ def check_sweep(
     seeds: Collection[int],
     problems: list[str],
 ) -> Sweep:
-    """Reads the section; what is wrong is added to `problems`."""
+    """Reads the section; what is wrong is added to `problems`.
+
+    `factors` are the study's, with their levels; `seeds` are those of its verdict.
+    """
     return _Reader(node, factors, seeds, problems).sweep()
 
 

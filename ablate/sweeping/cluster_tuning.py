@@ -20,7 +20,7 @@ from ablate.sweeping.desk import Desk
 from ablate.sweeping.storage import close_storage, reachable
 from ablate.sweeping.tuning import Plan
 
-GONE = 2  # times in a row that the queue must know no worker before they count as gone
+GONE = 2  # polls in a row that must find no worker in the queue before they count as gone
 
 
 def sweep(

@@ -1,4 +1,4 @@
-"""Where the workers of one process are given points, and bring what became of them."""
+"""Where the workers of one process are given points, and report what became of them."""
 
 import contextlib
 import threading
@@ -36,15 +36,16 @@ class NothingScoredError(SweepError):
 
 @dataclass(frozen=True)
 class Combination:
-    """Levels that are tuned together, with what may be turned of them."""
+    """Levels that are tuned together, with the settings that may be tuned."""
 
-    levels: dict[str, str]
+    levels: dict[str, str]  # factor -> label
     tree: Node  # of a trial's settings, as they are written
     space: Space
     name: str = ""  # of its search
 
     @property
     def label(self) -> str:
+        """Returns the labels of its levels, for people."""
         return variant_of(self.levels.values())
 
 
@@ -54,7 +55,7 @@ class Tuned:
 
     combination: Combination
     best: Tried
-    num_tried: int
+    num_tried: int  # points, the pruned and failed ones among them
     num_pruned: int
     num_failed: int
     fidelity: dict[str, tuple[float, int]]  # rung -> rank correlation with the end, of how many
@@ -71,7 +72,11 @@ class Tuned:
 
 
 class Desk:
-    """Where the workers of one process are given points, and bring what became of them."""
+    """The searches of a study's combinations, as the workers of one process take turns at them.
+
+    Opens the storage, and rebuilds from the run folders each search that it lacks. Raises what
+    `reachable` turns into words.
+    """
 
     def __init__(
         self,
@@ -97,15 +102,18 @@ class Desk:
 
     @property
     def num_tried(self) -> int:
-        """How many points have been, here and elsewhere."""
+        """How many points have been tried, here and elsewhere."""
         return sum(min(len(search.tried()), search.trials) for search in self.searches)
 
     def score(self, job: Job) -> float | None:
-        """Returns what a job is judged by."""
+        """Returns what a job is judged by: its validation score in percent, or None."""
         return ledger.score(job.folder, self._probe, self._pooling, part="valid")
 
     def turn(self, seat: Seat) -> bool:
-        """Tries one point; gives False when there is none to come."""
+        """Tries one point, or waits a little for one; gives False when there is none to come.
+
+        Raises `WorkerDiedError`, having given the point back.
+        """
         if time.monotonic() > self._deadline:
             return False
         with self._door:
@@ -125,7 +133,11 @@ class Desk:
         return True
 
     def best(self) -> list[Tuned]:
-        """Chooses among as many points of each combination as the least tried one has."""
+        """Chooses among as many points of each combination as the least tried one has.
+
+        The highest validation score wins, whatever the other objectives. Raises
+        `NothingScoredError` where a combination has no point with a score.
+        """
         tried = [search.tried() for search in self.searches]
         least = min(map(len, tried))
         chosen, problems = [], []
@@ -146,7 +158,7 @@ class Desk:
 
     @contextlib.contextmanager
     def beating(self) -> Iterator[None]:
-        """Says in the storage, while inside, that this process lives."""
+        """Signals in the storage, while inside, that this process lives; closes it at the end."""
         ended = threading.Event()
 
         def beat() -> None:

@@ -10,7 +10,7 @@ from ablate.files import write_json
 from ablate.launching import ledger
 from ablate.sections.space import Point, Tried
 
-TOLD = ("rungs", "pruned")
+TOLD = ("rungs", "pruned")  # what may be told of a point beside what it was
 Record = tuple[dict[str, str], Tried]  # distributions, and what became of the point
 
 
@@ -23,7 +23,7 @@ def remember(
 ) -> None:
     """Writes down, in each run of a point, which point of which search it is.
 
-    What may be `told` beside: scores at `rungs`, and why the point was `pruned`.
+    `told` may hold its scores at `rungs`, and why it was `pruned`.
     """
     content = {
         "search": search,
@@ -41,7 +41,10 @@ def remember(
 def recall(
     runs: Path, search: str, probe: dict[str, Any], pooling: str, objectives: Sequence[str]
 ) -> list[Record]:
-    """Reads the points of a search whose runs have ended, in the order of their asking."""
+    """Reads the points of a search whose runs have ended, in the order that they were given out in.
+
+    A point that was given out twice, as its process was lost, is returned once.
+    """
     found: dict[int, dict[str, Any]] = {}
     for path in runs.glob("*/asked/*.json"):
         asked = ledger.find_json(path)
@@ -70,7 +73,11 @@ def recall(
 def worth(
     folders: Sequence[Path], probe: dict[str, Any], pooling: str, objectives: Sequence[str]
 ) -> tuple[tuple[float, ...] | None, str | None]:
-    """Returns what a point is worth, each objective as its mean over seeds, or why nothing."""
+    """Returns what a point is worth, each objective as its mean over seeds, and None; or why not.
+
+    `score` is the validation score in percent; a cost is in its own unit: steps, clips, FLOPs,
+    seconds, tokens. Where a run lacks one, returns None and the reason.
+    """
     values = []
     for objective in objectives:
         found = [_value(folder, probe, pooling, objective) for folder in folders]
@@ -84,7 +91,10 @@ def worth(
 
 
 def facts(folders: Sequence[Path]) -> dict[str, Any]:
-    """Returns what a reader of a point may ask: its runs, their health and their cost."""
+    """Returns what a reader of a point may want: its runs, their mean health and cost.
+
+    `collapsed` counts the runs that did.
+    """
     records = [ledger.find_json(folder / "run.json") or {} for folder in folders]
     found: dict[str, Any] = {"runs": [folder.name for folder in folders]}
     for group in ("metrics", "cost"):

@@ -6,13 +6,16 @@ import time
 import uuid
 from pathlib import Path
 
-BEAT_SECONDS = 10.0
+BEAT_SECONDS = 10.0  # between two beats
 PROC = Path("/proc")
-ENDED = ("Z", "X")  # states of a process that is no more but in its parent's books
+ENDED = ("Z", "X")  # states of a process that has ended and is still listed
 
 
 class Presence:
-    """One taker of points; says now and then that it lives, by a counter."""
+    """A process that takes points: its name, and when its counter is due to be written again.
+
+    Others see that it lives because the counter rises, every `every` seconds.
+    """
 
     def __init__(self, *, every: float = BEAT_SECONDS) -> None:
         started = _started(os.getpid()) or ""
@@ -22,7 +25,7 @@ class Presence:
         self._beats: dict[str, tuple[int, float]] = {}
 
     def due(self, where: str) -> int | None:
-        """Returns the next count to write there, or None while the last is fresh."""
+        """Returns the next count to write at a place, or None while its last is fresh."""
         count, last = self._beats.get(where, (0, -self._every))
         now = time.monotonic()
         if count and now - last < self._every:
@@ -32,7 +35,10 @@ class Presence:
 
 
 def is_gone(name: str) -> bool:
-    """Tells whether the process of that name is known to have ended: only on its own machine."""
+    """Tells whether the process of that name is known to have ended.
+
+    Known only on its own machine, and only where there is a `/proc`.
+    """
     machine, *rest = name.split(" ")
     if not machine or machine != _machine() or len(rest) < 2:
         return False

@@ -2,6 +2,7 @@
 
 A rung is a share of the steps, in percent: points are judged there on validation clips. The
 Wilcoxon pruner judges after each seed instead, by the differences to the best point, seed by seed.
+https://github.com/optuna/optuna; each pruner's documentation names its paper.
 """
 
 import warnings
@@ -17,7 +18,10 @@ LEAST_POINTS = 3  # that a rank correlation needs
 
 
 def make_pruner(name: str, rungs: Sequence[int]) -> BasePruner:
-    """Makes a pruner of points that are judged at `rungs`, in percent."""
+    """Makes a pruner of points that are judged at `rungs`, in percent of the steps, rising.
+
+    `name` is one of `PRUNERS`; `asha` and `hyperband` need a rung.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match name:
@@ -37,7 +41,8 @@ def fidelity(tried: Sequence[Tried]) -> dict[str, tuple[float, int]]:
 
     Returns Spearman's rank correlation and the number of points, by rung, over the points that
     were trained to their ends: what is pruned has no end to compare with, so a correlation is
-    of the points that the pruner let live.
+    of the points that the pruner let live. A rung with fewer than three such points, or with
+    equal scores only, is left out.
     """
     found = {}
     ended = [(rungs_of(point), point.values[0]) for point in tried if point.values is not None]
@@ -50,6 +55,6 @@ def fidelity(tried: Sequence[Tried]) -> dict[str, tuple[float, int]]:
 
 
 def rungs_of(point: Tried) -> Mapping[str, float]:
-    """Returns the scores of a point on its way, by rung."""
+    """Returns the validation scores that a point had at its rungs, by percent of the steps."""
     rungs: Mapping[str, float] = point.facts.get("rungs", {})
     return rungs

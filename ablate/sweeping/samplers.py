@@ -1,4 +1,7 @@
-"""How the next point is chosen: Optuna's samplers by the names that a study gives them."""
+"""How the next point is chosen: Optuna's samplers by the names that a study gives them.
+
+https://github.com/optuna/optuna; each sampler's documentation names its paper.
+"""
 
 import importlib.util
 import warnings
@@ -16,7 +19,7 @@ MOST_BLIND = 10  # points by chance before TPE learns from them
 
 
 def sampler_refused(name: str) -> str | None:
-    """Says why a sampler cannot be used here, or None."""
+    """Says why a sampler cannot be used here: its package is missing; None where it can."""
     if name == "cmaes" and importlib.util.find_spec("cmaes") is None:
         return "sampler `cmaes` needs the package `cmaes`: pip install cmaes"
     return None
@@ -25,8 +28,9 @@ def sampler_refused(name: str) -> str | None:
 class KeyedSampler(BaseSampler):
     """Draws a point from (seed, its number) and what is known by then, whichever process asks.
 
-    A sampler's own memory lies in the storage, so a fresh one can be made for every point. Two
-    processes draw different points because a number is given once.
+    `name` is one of `SAMPLERS`; of the `trials` points there will be, TPE draws a third by chance,
+    3 to 10. A sampler's own memory lies in the storage, so a fresh one can be made for every
+    point. Two processes draw different points because a number is given once.
     """
 
     def __init__(self, name: str, seed: int, *, trials: int = 30) -> None:

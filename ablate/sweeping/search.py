@@ -1,8 +1,8 @@
 """One space searched for its best point, by any number of processes at once.
 
-Nothing is lost with a process. Each says in the storage that it lives, by a counter; a point whose
-process is gone is told FAIL, and its parameters are enqueued again. Why a trial that is told FAIL
-does not count stands in its attribute `void`; those without one have been tried.
+Nothing is lost with a process. Each signals in the storage that it lives, by a counter; a trial
+whose process is gone is told FAIL, and its parameters are enqueued again. A trial that is told FAIL
+and does not count says why in its attribute `void`; those without one have been tried.
 """
 
 import functools
@@ -23,14 +23,18 @@ from ablate.sweeping.presence import Presence, is_gone
 from ablate.sweeping.pruners import rungs_of
 from ablate.sweeping.samplers import KeyedSampler
 
-PATIENCE_SECONDS = 60.0  # after which a process whose counter stands still is taken for dead
+PATIENCE_SECONDS = 60.0  # after which a process whose counter stands still is presumed dead
 MOST_TRIES = 3  # of one point, if each time its process dies
-MOST_REPEATS = 5  # points in a row that were asked for before
+MOST_REPEATS = 5  # points in a row that have been tried before
 UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
 
 class Search:
-    """One space being searched for its best point, here and elsewhere at once."""
+    """One space being searched for its best point, here and elsewhere at once.
+
+    `trials` points are tried at most, no more than the space has. `score` is to be as high as
+    possible, every other objective as low. `patience` is in seconds.
+    """
 
     def __init__(
         self,
@@ -67,7 +71,7 @@ class Search:
                 self.study.set_metric_names(list(objectives))
 
     def ask(self) -> Point | None:
-        """Gives a point to try; None where there is nothing to ask for now."""
+        """Gives a point to try; None where there is none for now: more may be given back."""
         self.beat()
         self.free_the_lost()
         for repeat in range(MOST_REPEATS + 1):
@@ -96,7 +100,7 @@ class Search:
         return None
 
     def tell(self, point: Point, values: Sequence[float], facts: Mapping[str, Any]) -> None:
-        """Says what a point is worth; too late where it was taken for lost meanwhile."""
+        """Says what a point is worth, a value an objective; ignored if it was given up for lost."""
         self._end(point.number, TrialState.COMPLETE, facts, values)
 
     def fail(self, point: Point, reason: str) -> None:
@@ -104,7 +108,10 @@ class Search:
         self._end(point.number, TrialState.FAIL, {"reason": reason})
 
     def is_hopeless(self, point: Point, at: int, value: float) -> bool:
-        """Says what a point was worth on its way; tells whether it is not worth going on."""
+        """Records a score that a point had on its way; tells whether the pruner would end it.
+
+        `at` is the rung, in percent of the steps, or for the Wilcoxon pruner the seed's place.
+        """
         number = self._id(point.number)
         try:
             self._storage.set_trial_intermediate_value(number, at, value)
@@ -114,15 +121,15 @@ class Search:
         return self.study.pruner.prune(optuna.pruners._filter_study(self.study, trial), trial)
 
     def prune(self, point: Point, reason: str, facts: Mapping[str, Any]) -> None:
-        """Says that a point was given up. It counts as tried."""
+        """Says that a point was pruned. It counts as tried."""
         self._end(point.number, TrialState.PRUNED, {**facts, "reason": reason})
 
     def give_back(self, point: Point, reason: str) -> None:
-        """Leaves a point to others."""
+        """Leaves a point to others; after `MOST_TRIES` it has failed."""
         self._lose(next(t for t in self._all() if t.number == point.number), reason)
 
     def beat(self) -> None:
-        """Says that this process lives."""
+        """Signals that this process lives, if that is due."""
         key, study = f"beat {self._presence.name}", self.study._study_id
         if (count := self._presence.due(self.name)) is not None:
             self._storage.set_study_system_attr(study, key, count)
@@ -150,6 +157,7 @@ class Search:
 
     @property
     def is_over(self) -> bool:
+        """Says whether all points have been tried."""
         return len(self.tried()) >= self.trials
 
     @property
@@ -158,7 +166,10 @@ class Search:
         return len(self._counted())
 
     def restore(self, records: Sequence[tuple[Mapping[str, str], Tried]]) -> None:
-        """Writes points that run folders remember into a storage that has none."""
+        """Writes points that run folders remember into a storage that has none.
+
+        Each comes with its distributions, by parameter, as Optuna's JSON.
+        """
         if self._all():
             return
         for distributions, tried in records:

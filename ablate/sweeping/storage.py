@@ -13,8 +13,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from ablate.sections.sweep import SweepError
 
-CONNECT_SECONDS = 5
-CREATE_SECONDS = 60
+CONNECT_SECONDS = 5  # for a server to answer
+CREATE_SECONDS = 60  # while another process makes the tables, or has SQLite's file locked
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -23,7 +23,12 @@ class StorageError(SweepError):
 
 
 def open_storage(url: str | None, journal: Path) -> BaseStorage:
-    """Opens a storage by its URL, or the journal file. Raises `StorageError` within seconds."""
+    """Opens a storage by its URL, or the journal file where that is None.
+
+    Raises `StorageError` where it cannot be used: for a server that does not answer, after
+    `CONNECT_SECONDS`; and `filelock.Timeout` where another process makes the tables for longer
+    than `CREATE_SECONDS`.
+    """
     journal.parent.mkdir(parents=True, exist_ok=True)
     with reachable(url or str(journal)):
         if url is None:
@@ -39,7 +44,7 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
 
 
 def close_storage(storage: BaseStorage) -> None:
-    """Lets go of the connections that this thread has opened."""
+    """Closes a storage's connections; a journal file has none."""
     if isinstance(storage, optuna.storages.RDBStorage):
         storage.remove_session()
         storage.engine.dispose()
@@ -47,7 +52,7 @@ def close_storage(storage: BaseStorage) -> None:
 
 @contextlib.contextmanager
 def reachable(where: str) -> Iterator[None]:
-    """Words what a storage can raise while inside as a `StorageError`."""
+    """Turns what a storage can raise while inside into a `StorageError` with the way out."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""One point on its way: its trials, rung by rung and seed by seed, to their end or until pruned."""
+"""One point being tried: its trials, rung by rung and seed by seed, to the end or until pruned."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ LEFT = ("preempted", "cancelled")
 
 
 class LostError(Exception):
-    """A run was left before its end, by whoever was told to; its point is for others to take."""
+    """A run was stopped before its end; its point is for others to take."""
 
 
 class PrunedError(Exception):
@@ -34,13 +34,16 @@ class Tryout:
     point: Point
     seat: Seat
     jobs: Sequence[Job]
-    steps: int  # of each
-    probe: dict[str, Any]
+    steps: int  # of each; 0 where there are no rungs
+    probe: dict[str, Any]  # with every default written out
     pooling: str
-    rungs: dict[str, float] = field(default_factory=dict)  # percent -> score there
+    rungs: dict[str, float] = field(default_factory=dict)  # percent of the steps -> score there
 
     def run(self) -> None:
-        """Tries the point, and tells the search what it is worth."""
+        """Tries the point, and tells the search what it is worth.
+
+        That is its score, or that it was pruned, has failed, or is left to others.
+        """
         folders = [job.folder for job in self.jobs]
         try:
             for share in self.sweep.rungs:

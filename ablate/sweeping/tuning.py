@@ -1,4 +1,4 @@
-"""A study's sweep from its space to tuned variants, which then are trained on fresh seeds.
+"""A study's sweep, from its space to tuned variants, which then are trained on fresh seeds.
 
 Each combination of levels has a search of its own, of as many points, by the same sampler. A
 point becomes ordinary trials: what is in the run folders already is not trained again. Points are
@@ -33,7 +33,7 @@ NOTHING = factors.Level((), {})  # a level of which only the label is needed
 
 
 def journal(reports: Path, study: str) -> Path:
-    """Returns where a study's journal lies, unless a storage is named."""
+    """Returns where a study's journal lies, if it names no other storage."""
     return reports / study / JOURNAL
 
 
@@ -56,7 +56,11 @@ def combinations(study: Study, plan: Plan) -> list[Combination]:
 
 
 def check(study: Study, plan: Plan, pool: Pool, console: Console) -> None:
-    """Has a worker try the ends of every range. Raises `StudyError` with all problems."""
+    """Has a worker try the ends of every range, and each choice, one at a time.
+
+    Raises `StudyError` with all problems, a missing package and missing validation clips among
+    them.
+    """
     assert study.sweep is not None
     problems = [] if (refusal := sampler_refused(study.sweep.sampler)) is None else [refusal]
     for data in plan["data"]:
@@ -100,7 +104,10 @@ def describe(study: Study, plan: Plan) -> list[str]:
 def tune(
     study: Study, plan: Plan, pool: Pool, folders: ledger.Folders, console: Console
 ) -> list[Tuned]:
-    """Searches every combination, with whoever else is at it, and returns the best points."""
+    """Searches every combination, with whoever else is at it, and returns the best points.
+
+    Raises `NothingScoredError`, `StorageError`, and what `Pool.take_turns` raises.
+    """
     assert study.sweep is not None
     with reachable(study.sweep.storage or str(journal(folders.reports, study.name))):
         desk = open_desk(study, plan, folders)
@@ -112,7 +119,7 @@ def tune(
 
 
 def open_desk(study: Study, plan: Plan, folders: ledger.Folders) -> Desk:
-    """Opens the searches of a study, where `reachable` words what the storage raises."""
+    """Opens the searches of a study. Call it inside `reachable`, which words what is raised."""
     assert study.sweep is not None
     file = journal(folders.reports, study.name)
     return Desk(study.sweep, plan, combinations(study, plan), folders, file)
@@ -139,7 +146,11 @@ def results(tuned: list[Tuned]) -> list[str]:
 def plan_tuned(
     study: Study, plan: Plan, tuned: list[Tuned], pool: Pool, console: Console
 ) -> tuple[list[design.PlannedTrial], dict[str, Any]]:
-    """Plans what enters the verdict: every combination at its best, on fresh seeds."""
+    """Plans what enters the verdict: every combination at its best, on fresh seeds.
+
+    Returns the trials and the plan of them, as in `plan.json`. A study without factors compares
+    the tuned settings with the baseline. Raises `StudyError` for what a worker refuses.
+    """
     trials = [
         design.PlannedTrial(levels, seed, {**tree.plain(), "seed": seed})
         for seed in study.every_seed

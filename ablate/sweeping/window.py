@@ -29,7 +29,7 @@ class Entry:
     """One finished trial of a grid."""
 
     params: Mapping[str, str]  # factor -> label, and the seed
-    score: float | None  # None where it failed
+    score: float | None  # percent; None where it failed
     note: str  # Markdown
     facts: Mapping[str, Any]
     pictures: Sequence[Path]
@@ -45,7 +45,10 @@ class Page:
 
 
 class Window:
-    """A storage with the pictures that belong to it."""
+    """A storage with the pictures that belong to it.
+
+    They are copied into the folder `artifacts`, which is emptied first.
+    """
 
     def __init__(self, storage: BaseStorage, artifacts: Path) -> None:
         shutil.rmtree(artifacts, ignore_errors=True)
@@ -58,7 +61,11 @@ class Window:
         return optuna.get_all_study_names(self._storage)
 
     def show_grid(self, name: str, metric: str, entries: Sequence[Entry], page: Page) -> None:
-        """Writes a grid's finished trials as a study, in the place of what was there before."""
+        """Writes a grid's finished trials as a study, in the place of one of that name.
+
+        `metric` names the score. Every entry must have the same parameters; raises `KeyError`
+        where one lacks a parameter of the first.
+        """
         if name in self.studies():
             optuna.delete_study(study_name=name, storage=self._storage)
         study = optuna.create_study(storage=self._storage, study_name=name, direction="maximize")
@@ -102,7 +109,10 @@ class Window:
 
     @contextmanager
     def server(self, port: int) -> Iterator[WSGIServer]:
-        """Opens the dashboard on this machine alone. Raises `OSError` where the port is taken."""
+        """Opens the dashboard on this machine alone; port 0 is any that is free.
+
+        Raises `OSError` where the port is taken.
+        """
         application = optuna_dashboard.wsgi(self._storage, artifact_store=self._artifacts)
         with make_server(HOST, port, application, _Server, _Handler) as server:
             yield server
@@ -131,7 +141,7 @@ class Window:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A figure as the dashboard takes it, without plotly."""
+    """A figure in the form that the dashboard accepts, without plotly."""
 
     figure: Mapping[str, Any]
 

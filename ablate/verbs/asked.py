@@ -1,4 +1,4 @@
-"""What verbs are told on the command line, and how what is wrong with it is refused."""
+"""What verbs are told on the command line, and how they refuse what is wrong with it."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.
 
 
 def refuse(message: str) -> NoReturn:
-    """Says what is wrong and ends with the exit code for it."""
+    """Says on stderr what is wrong, and ends the program with exit code 2."""
     typer.echo(message, err=True)
     raise typer.Exit(2)
 
@@ -35,7 +35,7 @@ def say(lines: Iterable[str]) -> None:
 
 
 def saved_plans() -> dict[str, Path]:
-    """Finds the plan of every study that has been run here, by the study's name."""
+    """Finds the plan.json of every study that has been run here, by the study's name."""
     from ablate.launching import ledger
 
     found = sorted(ledger.folders().reports.glob("*/plan.json"))
@@ -43,7 +43,7 @@ def saved_plans() -> dict[str, Path]:
 
 
 def saved_plan(study: str) -> dict[str, Any]:
-    """Reads the saved plan of a study, which is given by its name or its file."""
+    """Reads the saved plan of a study, which is given by its name or its file; refuses others."""
     from ablate.launching import ledger
     from ablate.suggestion import did_you_mean
 
@@ -58,7 +58,7 @@ def saved_plan(study: str) -> dict[str, Any]:
 
 
 def plan_named(study: str) -> dict[str, Any]:
-    """Reads a saved plan, which is given by its own path or as `saved_plan` has it."""
+    """Reads a saved plan, given by its own path or by its study; refuses what is no plan."""
     from ablate.launching import ledger
 
     if not study.endswith(".json"):
@@ -71,7 +71,7 @@ def plan_named(study: str) -> dict[str, Any]:
 
 
 def study_name(study: str) -> str:
-    """Returns a study's name, which a file says itself."""
+    """Returns the name of a study that is given by its name or its file, which holds it."""
     if not is_file(study):
         return study
     from ablate import config
@@ -90,7 +90,7 @@ def is_file(study: str) -> bool:
 
 
 def run_folder(fingerprint: str) -> Path:
-    """Finds the run folder whose name begins so."""
+    """Finds the one run folder whose name begins so; refuses where there is none, or several."""
     from ablate.launching import ledger
 
     try:

@@ -32,7 +32,10 @@ STOP_SECONDS = 10
 def show(
     file: Path, overrides: Sequence[str] = (), *, port: int, command: Sequence[str] = COMMAND
 ) -> int:
-    """Lays the study's runs out and serves them until interrupted; returns the exit code."""
+    """Lays the study's runs out and serves them until interrupted; returns the exit code.
+
+    Port 0 is any that is free.
+    """
     console, folders = terminal(), ledger.folders()
 
     def act(ask: Ask) -> None:
@@ -49,7 +52,11 @@ def show(
 
 
 def lay_out(plan: Mapping[str, Any], runs: Path, folder: Path) -> list[dict[str, Any]]:
-    """Links the runs by their names; returns the curves and settings that stand beside them."""
+    """Links the runs by their names in `folder`, which is emptied first.
+
+    Returns what a worker is to write beside them: each curve as `name`, `tag` and `points`, (step,
+    value), and each trial as `name`, `settings` and `score` in percent.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     results = read(plan, runs)

@@ -33,7 +33,10 @@ Plan = Mapping[str, Any]
 
 
 def show(file: Path, overrides: Sequence[str] = (), *, port: int) -> int:
-    """Writes what there is to show, and serves it until interrupted; returns the exit code."""
+    """Writes what there is to show, and serves it until interrupted; returns the exit code.
+
+    Port 0 is any that is free.
+    """
     console, errors = terminal(), Console(stderr=True)
     try:
         study = config.load(file, overrides)
@@ -51,7 +54,11 @@ def show(file: Path, overrides: Sequence[str] = (), *, port: int) -> int:
 
 
 def fill(study: Study, folders: ledger.Folders) -> Window:
-    """Writes a study's finished trials, notes, figures and pictures where a dashboard looks."""
+    """Writes a study's finished trials, notes, figures and pictures where a dashboard looks.
+
+    A grid's journal is written anew. Raises `StudyError` where nothing has been run yet, and
+    `StorageError`.
+    """
     reports = folders.reports / study.name
     plan = ledger.find_json(reports / "plan.json")
     journal = tuning.journal(folders.reports, study.name)
@@ -155,7 +162,7 @@ def _figures(results: Results, runs: Path) -> dict[str, Mapping[str, Any]]:
 
 
 def _note(study: Study, plan: Plan, reports: Path) -> str:
-    """Is the question and, once there is one, the report."""
+    """Returns the report or, before there is one, the question."""
     report = reports / "report.md"
     if not report.is_file():
         return f"# {plan['title'] or study.name}\n\nNo report yet."
