@@ -63,7 +63,15 @@ def browser() -> Iterator[Any]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what this machine lacks, or nobody asked for, unless `ABLATE_REQUIRE` names it."""
+    """Groups tests for `-n`: a file stays with one process, and so does the one SLURM cluster."""
+    for item in items:
+        group = "slurm" if item.path.name.startswith("test_slurm") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    _skip_what_is_lacking(items)
+
+
+def _skip_what_is_lacking(items: list[pytest.Item]) -> None:
+    """Skips what needs a GPU on a machine without one, unless `ABLATE_REQUIRE` names it."""
     required = os.environ.get("ABLATE_REQUIRE", "").split(",")
     gpu = torch.cuda.is_available() or "gpu" in required
     for item in items:
