@@ -108,7 +108,7 @@ class Transformer(nn.Module):
         hidden = round(dim * mlp_ratio)
         self.layers = Layers([Layer(dim, heads, hidden, norm) for _ in range(layers)])
         self.norm = nn.LayerNorm(dim)
-        self._first = norm == "post"
+        self.norm_first = norm == "post"
         self._weights = sum(p.numel() for p in self.layers.parameters() if p.dim() == 2)
 
     def forward(self, tokens: Tensor, segments: Segments) -> Tensor:
@@ -121,7 +121,7 @@ class Transformer(nn.Module):
 
         `kept` (layers, 2, tokens, 1) multiplies what each layer adds: see `drop_path`.
         """
-        if self._first:
+        if self.norm_first:
             outputs = self.layers.outputs(self.norm(tokens), scope, kept=kept)
             return outputs, outputs[-1]
         outputs = self.layers.outputs(tokens, scope, kept=kept)

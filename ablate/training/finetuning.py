@@ -19,7 +19,7 @@ from ablate.chance import Chance, generator
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing, pack
-from ablate.model.transformer import initialise
+from ablate.model.transformer import Transformer, initialise
 from ablate.probing.features import Heard, Reader
 from ablate.probing.metrics import Scores
 from ablate.probing.probe import AbstractProbe, Lesson
@@ -146,16 +146,19 @@ class Pupil(nn.Module):
 def rates(pupil: Pupil, decay: float, frozen: int) -> list[dict[str, Any]]:
     """Groups what learns by its share of the rate, and freezes the first `frozen` layers.
 
-    The head has all of it, and with it a transformer's own norm; each layer has `decay` times what
-    the one above has, and what comes before the layers least. Norms, biases and other vectors do
-    not decay. Returns groups for a torch optimiser, with the `share` of each beside its `params`.
+    The head has all of it, and with it a transformer's own norm where that is the last thing; each
+    layer has `decay` times what the one above has, and what comes before the layers least. Norms,
+    biases and other vectors do not decay. Returns groups for a torch optimiser, with the `share` of
+    each beside its `params`.
     """
     names = dict(pupil.named_parameters())
     layers = 1 + max((_layer(name) for name in names), default=-1)
+    transformer = getattr(pupil.encoder, "transformer", None)
+    norm_last = isinstance(transformer, Transformer) and not transformer.norm_first
     groups: dict[tuple[float, bool], list[Tensor]] = {}
     for name, parameter in names.items():
         depth = layers + 1 if name.startswith("head.") else _layer(name) + 1
-        if name.startswith("encoder.transformer.norm"):
+        if norm_last and name.startswith("encoder.transformer.norm."):
             depth = layers + 1
         if frozen > 0 and depth <= min(frozen, layers):
             parameter.requires_grad = False

@@ -194,6 +194,22 @@ def test_an_encoder_that_is_frozen_learns_nothing_but_its_last_norm(heard):
         assert torch.equal(value, trained[name]) == (not name.startswith("transformer.norm")), name
 
 
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_a_norm_before_all_layers_learns_as_what_else_comes_before_them(sound, frozen):
+    reader = hearing(sound, replace(SMALL, norm="post")).reader
+    pupil = Pupil(reader.encoder, "mean", reader.grid, 3)
+    shares = {
+        id(parameter): group["share"]
+        for group in rates(pupil, 0.5, frozen)
+        for parameter in group["params"]
+    }
+    stem = shares.get(id(pupil.encoder.project.weight))
+    assert stem == (None if frozen else 0.125)
+    for parameter in pupil.encoder.transformer.norm.parameters():
+        assert shares.get(id(parameter)) == stem
+        assert parameter.requires_grad == (not frozen)
+
+
 def test_the_head_reads_the_mean_of_each_row_of_the_grid(sound):
     heard = hearing(sound, SMALL, "concat_freq")
     reader = heard.reader
