@@ -130,5 +130,9 @@ def k_means(points: Tensor, clusters: int, chance: torch.Generator) -> Tensor:
 
 
 def nearest(points: Tensor, centres: Tensor) -> Tensor:
-    """Returns which of (clusters, dim) is nearest to each of (points, dim), int64 (points,)."""
-    return (points @ centres.T - centres.square().sum(dim=1) / 2).argmax(dim=1)
+    """Returns which of (clusters, dim) is nearest to each of (points, dim), int64 (points,).
+
+    Distances are float32 whatever the autocast, as they are where the centres are found.
+    """
+    with torch.autocast(points.device.type, enabled=False):
+        return (points @ centres.T - centres.square().sum(dim=1) / 2).argmax(dim=1)

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from ablate.chance import generator
-from ablate.model.codebook import Codebook, k_means
+from ablate.model.codebook import Codebook, k_means, nearest
 from ablate.model.packing import pack
 from ablate.model.predictor import Joint
 from ablate.model.targets import Pixels, Teacher
@@ -114,6 +114,13 @@ def test_a_codebook_names_the_nearest_centre(bench, of):
 def test_a_codebook_is_the_same_whenever_it_is_found_again(bench):
     one, other = (bench.jepa(Codebook(clusters=4, points=50)).target.centres for _ in range(2))
     assert torch.equal(one, other)
+
+
+def test_clusters_are_as_near_under_autocast_as_without_it():
+    points, centres = torch.randn(2000, 64, generator=generator(0, "points")).split([1500, 500])
+    plain = nearest(points, centres)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(nearest(points, centres), plain)
 
 
 def test_k_means_finds_clusters_that_lie_apart():
