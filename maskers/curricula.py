@@ -7,7 +7,10 @@ Neural Machine Translation", NAACL 2019, sec. 3. https://arxiv.org/abs/1903.0984
 """
 
 import dataclasses
+import functools
 import math
+import types
+import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -93,8 +96,8 @@ class Curriculum(AbstractMasker):
 class Vary(AbstractMasker):
     """Moves one setting of a masker, a number or a pair, from one value to another.
 
-    A setting that is a whole number is rounded. Raises `ValueError` where the masker has no such
-    setting, or refuses either value.
+    Whole numbers are rounded, alone and in pairs. Raises `ValueError` where the masker has no such
+    setting, where it is neither a number nor a pair, or where the masker refuses either value.
 
     For example `masker: {type: maskers.Random}, setting: ratio, start: 0.4, end: 0.8`.
     """
@@ -112,6 +115,14 @@ class Vary(AbstractMasker):
             raise ValueError(f"`setting` {self.setting!r} is none of the masker's: {names}")
         if isinstance(self.start, tuple) != isinstance(self.end, tuple):
             raise ValueError(f"`start` {self.start} and `end` {self.end} must be of one kind")
+        wholes = _wholes(type(self.masker), self.setting)
+        if not wholes:
+            raise ValueError(f"`setting` {self.setting!r} is neither a number nor a pair of them")
+        if not {len(_pair(self.start)), len(_pair(self.end))} <= set(wholes):
+            kind = " or ".join("a number" if count == 1 else "a pair" for count in sorted(wholes))
+            raise ValueError(
+                f"`{self.setting}` is {kind}; got `start` {self.start} and `end` {self.end}"
+            )
         self.at(0.0)
         self.at(1.0)
 
@@ -125,9 +136,11 @@ class Vary(AbstractMasker):
         share = share_done(self.schedule, progress)
         starts, ends = _pair(self.start), _pair(self.end)
         values = [low + (high - low) * share for low, high in zip(starts, ends, strict=True)]
-        whole = isinstance(getattr(self.masker, self.setting), int)
-        found: Any = tuple(values) if isinstance(self.start, tuple) else values[0]
-        settings = {self.setting: round(values[0]) if whole else found}
+        if _wholes(type(self.masker), self.setting)[len(values)]:
+            values = [round(value) for value in values]
+        settings: dict[str, Any] = {
+            self.setting: tuple(values) if isinstance(self.start, tuple) else values[0]
+        }
         return dataclasses.replace(self.masker, **settings)  # type: ignore[type-var]
 
     def __call__(
@@ -147,6 +160,19 @@ class Vary(AbstractMasker):
 
 def _fields(masker: AbstractMasker) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(masker)  # type: ignore[arg-type]
+
+
+@functools.cache
+def _wholes(masker: type, setting: str) -> dict[int, bool]:
+    """Says of a number, 1, and of a pair, 2, whether it is whole: of each that a setting may be."""
+    annotation = typing.get_type_hints(masker)[setting]
+    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    wholes: dict[int, bool] = {}
+    for kind in typing.get_args(annotation) if union else (annotation,):
+        numbers = typing.get_args(kind) or (kind,)
+        if all(number in (int, float) for number in numbers) and len(numbers) <= 2:
+            wholes[len(numbers)] = float not in numbers and wholes.get(len(numbers), True)
+    return wholes
 
 
 def _pair(value: float | tuple[float, float]) -> tuple[float, ...]:

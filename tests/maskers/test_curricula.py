@@ -6,7 +6,7 @@ import pytest
 
 from ablate.chance import generator
 from ablate.model.masking import Grid
-from maskers import Curriculum, MultiBlock, Random, TimeFrequency, Vary
+from maskers import Clusters, Curriculum, Guard, MultiBlock, Random, TimeFrequency, Tube, Vary
 from maskers.curricula import share_done
 
 EASY, HARD = Random(ratio=0.25), Random(ratio=0.75)
@@ -82,6 +82,30 @@ def test_a_whole_number_stays_whole_and_a_pair_stays_a_pair():
     assert areas.at(0.5).target_area == pytest.approx((0.15, 0.22))
 
 
+@pytest.mark.parametrize("progress", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("masker", "setting", "start", "end"),
+    [
+        (Clusters(), "side", (2, 3), (4, 6)),
+        (Tube(), "length", 2, 6),  # a whole number or unset
+    ],
+)
+def test_whole_numbers_stay_whole_in_a_pair_and_where_they_may_be_unset(
+    masker, setting, start, end, progress
+):
+    varied = Vary(masker=masker, setting=setting, start=start, end=end)
+    numbers = getattr(varied.at(progress), setting)
+    assert all(isinstance(number, int) for number in (numbers if start == (2, 3) else [numbers]))
+    mask = varied(Grid(8, 16), 4, generator=generator(0, "x"), progress=progress)
+    assert mask.target_union.any(dim=1).all()
+
+
+def test_a_share_given_as_a_whole_number_is_not_rounded():
+    guard = Guard(masker=Random(), min_context=0)
+    varied = Vary(masker=guard, setting="min_context", start=0, end=1)
+    assert varied.at(0.25).min_context == 0.25
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -97,6 +121,18 @@ def test_a_whole_number_stays_whole_and_a_pair_stays_a_pair():
         (
             lambda: Vary(masker=Random(), setting="ratio", start=0.2, end=(0.2, 0.4)),
             "must be of one kind",
+        ),
+        (
+            lambda: Vary(masker=Clusters(), setting="side", start=2, end=4),
+            "`side` is a pair; got `start` 2 and `end` 4",
+        ),
+        (
+            lambda: Vary(masker=Tube(), setting="length", start=(2, 3), end=(4, 6)),
+            "`length` is a number; got",
+        ),
+        (
+            lambda: Vary(masker=Clusters(), setting="legacy", start=0, end=1),
+            "`setting` 'legacy' is neither a number nor a pair of them",
         ),
     ],
 )
