@@ -38,6 +38,8 @@ REDRAWS = 10  # for a clip that its blocks cover whole
 class MultiBlock(AbstractMasker):
     """Hides `num_targets` rectangles, which may overlap, from one large context rectangle.
 
+    A sample that had to give up a block or its context rectangle is counted as a fallback.
+
     The defaults are I-JEPA's. Audio-JEPA's block variant (Tuncay et al., 2025,
     https://arxiv.org/abs/2507.02915; configs/masks/multiblock.yaml) is `num_targets: 3,
     target_aspect: [0.5, 2.0], context_area: [0.8, 1.0]`.

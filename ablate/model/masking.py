@@ -218,12 +218,12 @@ def leave_visible(
     first block is kept; each after it is kept if beside those kept so far it leaves at least
     `least` (batch,) patches of the context visible. Where the first alone covers the context, the
     patches around it become the context; where it covers the whole clip, one of its patches does.
-    The mask's `fallback` is not set.
+    Samples that had to be changed so are marked in the mask's `fallback`.
     """
     least = least.clamp(min=1)
     hidden = union(targets)
     if ((context & ~hidden).sum(dim=1) >= least).all():
-        return Mask(context & ~hidden, targets)
+        return Mask(context & ~hidden, targets, torch.zeros(len(context), dtype=torch.bool))
     hidden = torch.zeros_like(context)
     kept: list[Tensor] = []
     for block in targets.unbind(dim=1):  # a handful: a running union beats `cumsum` of bools
@@ -231,7 +231,8 @@ def leave_visible(
         enough = (context & ~more).sum(dim=1) >= least
         kept.append(enough if kept else torch.ones_like(enough))
         hidden = hidden | both(block, kept[-1].unsqueeze(1))
-    targets = both(targets, torch.stack(kept, dim=1).unsqueeze(-1))
+    all_kept = torch.stack(kept, dim=1)
+    targets = both(targets, all_kept.unsqueeze(-1))
     context = context & ~hidden
 
     empty = context.sum(dim=1) == 0
@@ -242,7 +243,7 @@ def leave_visible(
         given_up = choose(whole.long(), among=targets[:, 0], generator=generator)
         context = context | given_up
         targets = targets & ~given_up.unsqueeze(1)
-    return Mask(context, targets)
+    return Mask(context, targets, empty | ~all_kept.all(dim=1))
 
 
 def check_range(

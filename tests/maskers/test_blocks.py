@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ablate.chance import generator
-from ablate.model.masking import Grid, GridRefusedError
+from ablate.model.masking import Grid, GridRefusedError, rectangles
 from maskers import MultiBlock
 from maskers.blocks import UnionComplement
 from maskers.legacy import LegacyMultiBlock
@@ -32,6 +32,22 @@ def test_blocks_of_a_short_clip_are_sized_by_the_clip_and_not_by_its_padding():
     valid = (torch.arange(grid.time) < 16).repeat(grid.freq).expand(2000, -1)
     mask = MultiBlock()(grid, 2000, generator=generator(0, "x"), valid=valid)
     assert mask.target_union.sum() / valid.sum() == pytest.approx(0.49, abs=0.03)
+
+
+@pytest.mark.parametrize("grid", [Grid(1, 4), Grid(4, 8), Grid(8, 8)], ids=str)
+def test_a_sample_that_loses_a_block_or_its_context_block_is_counted(grid):
+    crowded = MultiBlock(target_area=(0.24, 0.249), context_area=(0.05, 1.0))
+    mask = crowded(grid, 500, generator=generator(0, "x"))
+    lost = ~mask.targets.any(dim=2).all(dim=1)
+    assert lost.any()
+    assert (lost <= mask.fallback).all()
+    chance = generator(0, "x")
+    valid = torch.ones(500, grid.size, dtype=torch.bool)
+    draw = {"valid": valid, "generator": chance}
+    targets = rectangles(grid, (500, 4), area=(0.24, 0.249), aspect=(0.75, 1.5), **draw)
+    context = rectangles(grid, (500,), area=(0.05, 1.0), aspect=(1.0, 1.0), **draw)
+    as_drawn = context & ~targets.any(dim=1)
+    assert torch.equal(mask.fallback, (mask.context != as_drawn).any(dim=1))
 
 
 def test_blocks_that_could_hide_the_whole_clip_are_refused():

@@ -112,6 +112,7 @@ def test_target_blocks_that_would_empty_the_context_are_given_up():
     mask = leave_visible(valid, targets, valid=valid, least=least, generator=generator(0, "x"))
     assert mask.targets.any(dim=2).tolist() == [[True, True, False]]
     assert mask.context.tolist() == [[False, False, False, True]]
+    assert mask.fallback.all()
 
 
 def test_a_block_over_the_whole_clip_gives_up_one_patch():
@@ -122,6 +123,7 @@ def test_a_block_over_the_whole_clip_gives_up_one_patch():
     )
     assert mask.context.sum() == 1
     assert torch.equal(mask.target_union, ~mask.context)
+    assert mask.fallback.all()
 
 
 @pytest.mark.parametrize("value", [1.5, (0.4, 0.2), (-0.1, 0.5)])
