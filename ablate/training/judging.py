@@ -17,16 +17,17 @@ OnCollapse = Literal["warn", "stop"]
 def check_finite(progress: Progress, batches: Batches, size: int, checkpoints: Checkpoints) -> None:
     """Asks the device whether every loss and gradient norm since the last report was finite.
 
-    Raises `DivergedError` where one was not, naming the clips of that step, of `size` each. It is
-    called before anything is saved, so that no such state is.
+    Raises `DivergedError` where one was not, saying which, and naming the clips of that step, of
+    `size` each. It is called before anything is saved, so that no such state is.
     """
-    step = progress.window.not_finite(progress.cost.steps)
-    if step is None:
+    found = progress.window.not_finite(progress.cost.steps)
+    if found is None:
         return
+    step, what = found
     paths, newest = batches.paths(step - 1, size), checkpoints.newest
     more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
     raise DivergedError(
-        f"the loss is not finite at step {step}; lower the rate, or look at its clips: "
+        f"the {what} is not finite at step {step}; lower the rate, or look at its clips: "
         f"{', '.join(paths[:NAMED])}{more}; "
         + (f"last good checkpoint: step {newest}" if newest else "no checkpoint before it")
         + "\nall clips of that step:\n"

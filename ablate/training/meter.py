@@ -12,6 +12,8 @@ from ablate.model.prediction import Prediction
 from ablate.training.drawing import Drawn
 from ablate.training.health import Health
 
+SUMMED = ("loss", "loss of guessing by position", "gradient norm")  # of each step
+
 
 class DivergedError(RuntimeError):
     """The loss, or its gradient, is no longer finite."""
@@ -107,7 +109,7 @@ class Window:
         self._open(Cost())
 
     def _open(self, cost: Cost) -> None:
-        self._steps: list[Tensor] = []  # of each: loss, guess, gradient norm
+        self._steps: list[Tensor] = []  # of each what `SUMMED` names, (3,)
         self._before = replace(cost)
         self._since = time.perf_counter()
 
@@ -130,15 +132,18 @@ class Window:
         self._before = Cost(**state["before"])
         self._since = time.perf_counter() - state["seconds"]
 
-    def not_finite(self, done: int) -> int | None:
-        """Returns the first of `done` steps whose loss, guess or gradient norm is not finite.
+    def not_finite(self, done: int) -> tuple[int, str] | None:
+        """Returns the first of `done` steps that is not finite, and which of `SUMMED` it is.
 
         Steps count from 1; None where all since the last report are finite.
         """
         if not self._steps:
             return None
-        bad = (~torch.stack(self._steps).isfinite().all(dim=1)).nonzero()
-        return done - len(self._steps) + 1 + int(bad[0]) if len(bad) else None
+        bad = (~torch.stack(self._steps).isfinite()).nonzero()
+        if len(bad) == 0:
+            return None
+        step, which = bad[0].tolist()
+        return done - len(self._steps) + 1 + step, SUMMED[which]
 
     def close(self, cost: Cost, health: Health, rate: float, momentum: float) -> Log:
         """Reports on the steps since the last call, one or more; adds their seconds to `cost`."""

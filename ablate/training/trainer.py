@@ -88,7 +88,7 @@ class Trainer:
 
         `on_log` is given a report every 50 steps, what the online probe finds when it looks, or
         both; `on_mask`, with each report, the number of steps taken and what the last one saw.
-        Raises `DivergedError` when the loss is not finite, `CollapsedError` when the features
+        Raises `DivergedError` when loss or gradient is not finite, `CollapsedError` when features
         collapse and that is to end it, `RankLostError`, and, after saving its state, `StoppedError`
         when told to stop and `PausedError` at the step to pause at.
         """

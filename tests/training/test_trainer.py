@@ -105,7 +105,21 @@ def test_the_first_step_that_is_no_number_is_found(steps, before, data):
     for step in range(steps):
         loss = torch.tensor(float("inf") if step in bad else 1.0)
         window.add(torch.stack([loss, loss]), torch.tensor(1.0))
-    assert window.not_finite(before + steps) == (before + min(bad) + 1 if bad else None)
+    expected = (before + min(bad) + 1, "loss") if bad else None
+    assert window.not_finite(before + steps) == expected
+
+
+class Steep(L2):
+    """A finite loss whose gradient is not."""
+
+    def distance(self, predicted, target, question):
+        value = super().distance(predicted, target, question)
+        return value + (predicted - predicted.detach()).sum(dim=-1).sqrt()
+
+
+def test_a_gradient_that_is_not_finite_is_not_said_to_be_a_loss(new_trainer):
+    with pytest.raises(DivergedError, match=r"^the gradient norm is not finite at step 1;"):
+        new_trainer(objective=Steep()).train()
 
 
 def test_a_collapse_is_a_warning_or_the_end_as_the_trial_asks(new_trainer):
