@@ -169,8 +169,8 @@ class Gap(AbstractMasker):
 
     Neighbours share samples where windows or patches overlap, and sound is smooth: without a gap
     a target may be had by interpolation. Where nothing would stay visible, the sample keeps the
-    context that it had, and is counted as a fallback. `promises` raises `ValueError` for a masker
-    whose context and targets may overlap.
+    context that it had, and is counted as a fallback. Raises `ValueError` for a masker whose
+    context and targets may overlap.
 
     For example `masker: {type: maskers.MultiBlock, num_targets: 2}`.
     """
@@ -182,12 +182,12 @@ class Gap(AbstractMasker):
     def __post_init__(self) -> None:
         if min(self.freq, self.time) < 0:
             raise ValueError(f"a gap is not negative; got `freq` {self.freq}, `time` {self.time}")
+        if self.masker.promises.overlap:
+            raise ValueError("a gap between context and targets that may overlap means nothing")
 
     @property
     def promises(self) -> Promises:
         inner = self.masker.promises
-        if inner.overlap:
-            raise ValueError("a gap between context and targets that may overlap means nothing")
         uneven = inner.uneven or "what lies between two targets is seldom further than the gap"
         return dataclasses.replace(
             inner, context=(0.0, inner.context[1]), exact=False, uneven=uneven

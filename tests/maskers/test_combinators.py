@@ -7,7 +7,7 @@ from hypothesis import given
 from ablate.chance import generator
 from ablate.model.masking import Grid
 from ablate.testing import Case, cases
-from maskers import Gap, Guard, Mixture, MultiBlock, Random, Several, Subsample
+from maskers import Gap, Guard, LegacyMultiBlock, Mixture, MultiBlock, Random, Several, Subsample
 
 GRID = Grid(4, 8)
 
@@ -113,6 +113,7 @@ def test_a_mixture_of_one_exact_share_is_exact():
         ),
         (lambda: Subsample(masker=Random(), share=1.5), "`share` must lie in"),
         (lambda: Gap(masker=Random(), time=-1), "a gap is not negative"),
+        (lambda: Gap(masker=LegacyMultiBlock()), "may overlap means nothing"),
         (lambda: Guard(masker=Random(), min_context=2.0), "`min_context` must lie in"),
     ],
 )
