@@ -55,8 +55,11 @@ class InverseBlock(AbstractMasker):
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
         check_range("adjust", self.adjust, low=0, high=1)
-        if min(side for shape in self._shapes for side in shape) < 1:
-            raise ValueError(f"sides must be at least 1 patch; got {list(self._shapes)}")
+        if any(len(shape) != 2 or min(shape) < 1 for shape in self._shapes):
+            raise ValueError(
+                "`shapes` have two sides each, and sides must be at least 1 patch; "
+                f"got {list(self._shapes)}"
+            )
 
     @property
     def _shapes(self) -> tuple[tuple[int, int], ...]:

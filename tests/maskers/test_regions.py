@@ -102,6 +102,8 @@ def test_block_wise_masks_end_where_no_rectangle_fits():
         (InverseBlock, {"ratio": 1.0}, "`ratio` 1.0 hides nothing or everything"),
         (InverseBlock, {"length": 0}, "sides must be at least 1 patch"),
         (InverseBlock, {"shapes": ((5, 5), (0, 3))}, "sides must be at least 1 patch"),
+        (InverseBlock, {"shapes": ((),)}, r"`shapes` have two sides each.*got \[\(\)\]"),
+        (InverseBlock, {"shapes": ((5,),)}, "`shapes` have two sides each"),
         (InverseBlock, {"adjust": -0.1}, "`adjust` must lie in"),
         (Clusters, {"side": (5, 3)}, "`side` must be 1 patch or more, lower end first"),
         (BlockWise, {"max_steps": 0}, "`min_patches` and `max_steps` must be at least 1"),
