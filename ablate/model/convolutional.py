@@ -112,6 +112,6 @@ class ConvolutionalPredictor(Predictor):
 
     def flops(self, question: Question) -> int:
         cells = question.real.numel()
-        ends = self.narrow.weight.numel() * question.context.segments.total
+        ends = self.narrow.weight.numel() * question.visible.segments.total
         ends += self.widen.weight.numel() * question.asked.segments.total
         return 2 * (self._weights * cells + ends)

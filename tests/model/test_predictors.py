@@ -206,6 +206,16 @@ def test_work_is_counted_as_torch_counts_it(bench, name):
     assert jepa.predictor.flops(question) == counter.get_total_flops()
 
 
+def test_convolutions_count_no_work_for_what_a_short_context_is_filled_up_with(bench):
+    jepa, batch = bench.jepa(Teacher(), Convolutional(dim=8, layers=2, groups=4)), bench.batch()
+    question = jepa(batch.patches, batch.mask, batch.valid, "pad").question
+    assert question.context.segments.total > question.visible.segments.total
+    features = torch.randn(question.context.segments.total, 16)
+    with FlopCounterMode(display=False) as counter:
+        jepa.predictor(features, question)
+    assert jepa.predictor.flops(question) == counter.get_total_flops()
+
+
 @pytest.mark.parametrize(
     ("part", "settings"),
     [
