@@ -1,5 +1,7 @@
 """Metrics against slow and obvious twins, and events from their label to their score."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -111,6 +113,30 @@ def test_segments_hold_what_they_touch():
     a, b = 2 * 1 / (2 * 1 + 1 + 2), 1.0
     assert found["segment_f1"] == pytest.approx(100 * (a + b) / 2)
     assert found["segment_f1_micro"] == pytest.approx(100 * 2 * 2 / (2 * 2 + 1 + 2))
+
+
+@given(seed=SEEDS, classes=st.integers(1, 4))
+def test_the_mean_over_classes_is_that_of_sed_eval(seed, classes):
+    """Its formula, with `empty_system_output_handling="zero_score"`; moments are segments."""
+    generator = np.random.default_rng(seed)
+    truth, told = generator.random((2, 8, classes)) < 0.2  # two clips of four segments
+    names = "abcd"[:classes]
+    events = [
+        tuple(Event(names[c], t, t + 1) for t, c in np.argwhere(clip).tolist())
+        for clip in np.split(truth, 2)
+    ]
+    task = events_task([";".join(f"{name}@0-1" for name in names)])
+    found = []
+    for real, said in zip(truth.T, told.T, strict=True):
+        hits = (real & said).sum()
+        precision = hits / said.sum() if said.any() else 0.0
+        recall = hits / real.sum() if real.any() else np.nan
+        none = precision == 0 and recall == 0
+        found.append(0.0 if none else 2 * precision * recall / (precision + recall))
+    expected = 0.0 if np.isnan(found).all() else 100 * np.nanmean(found)
+    task, scores = replace(task, events=events), told.astype(np.float32)
+    measured = segment_f1(scores, np.array([4, 4]), task, np.arange(2), 1.0)
+    assert measured["segment_f1"] == pytest.approx(expected)
 
 
 def test_moments_are_told_apart_by_what_sounds_in_them():
