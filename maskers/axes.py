@@ -26,7 +26,7 @@ from ablate.model.masking import (
     rectangles,
     share_of,
 )
-from maskers.geometry import Units, cells, columns_of, placed, sides
+from maskers.geometry import EDGES, Units, cells, columns_of, placed, sides
 
 Axes = Literal["time", "freq", "both"]
 
@@ -65,7 +65,7 @@ class TimeFrequency(AbstractMasker):
     def promises(self) -> Promises:
         return Promises(
             context=(self.min_context, self.context_area[1] - self.target_area[0]),
-            uneven="a rectangle has fewer places at the edges than in the middle",
+            uneven=EDGES,
         )
 
     def __call__(

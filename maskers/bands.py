@@ -39,7 +39,7 @@ from maskers.geometry import (
     whole_rows,
 )
 
-EDGES = "a band has fewer places at the ends of its axis than in the middle"
+BAND_ENDS = "a band has fewer places at the ends of its axis than in the middle"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class SpecAugment(AbstractMasker):
 
     @property
     def promises(self) -> Promises:
-        return Promises(context=(0.0, 1.0), uneven=EDGES)
+        return Promises(context=(0.0, 1.0), uneven=BAND_ENDS)
 
     def __call__(
         self,
@@ -158,7 +158,7 @@ class Infill(AbstractMasker):
         low, high = check_ratio(self.ratio)
         middle = "a stretch of half the clip or more always covers the middle"
         return Promises(
-            context=(1 - high, 1 - low), uneven=EDGES, unvisited=middle if low >= 0.5 else ""
+            context=(1 - high, 1 - low), uneven=BAND_ENDS, unvisited=middle if low >= 0.5 else ""
         )
 
     def __call__(

@@ -29,7 +29,8 @@ from ablate.model.masking import (
     leave_visible,
     rectangles,
 )
-from maskers.geometry import cells, changed, columns_of, placed, rest_visible, sides, union
+from maskers.geometry import EDGES, cells, columns_of, covered, placed, rest_visible, sides
+from maskers.joining import fallback_of
 
 REDRAWS = 10  # for a clip that its blocks cover whole
 
@@ -70,7 +71,7 @@ class MultiBlock(AbstractMasker):
         hidden = self.num_targets * self.target_area[1]
         return Promises(
             context=(max(0.0, least - hidden), most - self.target_area[0]),
-            uneven="a rectangle has fewer places at the edges than in the middle",
+            uneven=EDGES,
         )
 
     def __call__(
@@ -133,7 +134,7 @@ class UnionComplement(AbstractMasker):
         return Promises(
             context=(max(0.0, 1 - self.num_blocks * most), 1 - least),
             coupled=self.sizes == "batch",
-            uneven="a rectangle has fewer places at the edges than in the middle",
+            uneven=EDGES,
             unvisited=middle if least > 0.5 or thinnest > 0.25 else "",
         )
 
@@ -168,7 +169,7 @@ class UnionComplement(AbstractMasker):
                 columns=columns[pending],
                 generator=generator,
             )
-            hidden[pending] = union(rows, times)
+            hidden[pending] = covered(rows, times)
             whole = (hidden[pending] == valid[pending]).all(dim=1)
             pending = pending[whole]
             if len(pending) == 0:
@@ -176,4 +177,4 @@ class UnionComplement(AbstractMasker):
         else:
             hidden[pending] = cells(rows[whole, 0], times[whole, 0])  # one block of them
         mask = rest_visible(hidden.unsqueeze(1), valid=valid, generator=generator)
-        return Mask(mask.context, mask.targets, changed(mask).index_fill(0, pending, 1))
+        return Mask(mask.context, mask.targets, fallback_of(mask).index_fill(0, pending, 1))

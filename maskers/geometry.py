@@ -7,6 +7,10 @@ import torch
 from torch import Tensor
 
 from ablate.model.masking import Grid, Mask, choose, leave_visible, uniform
+from maskers.joining import fallback_of
+
+EDGES = "a rectangle has fewer places at the edges than in the middle"
+ENDS = "a span has fewer places at the ends than in the middle"
 
 Units = Literal["grid", "patches"]  # how the two axes are compared: as shares, or patch by patch
 
@@ -95,7 +99,7 @@ def cells(rows: Tensor, times: Tensor) -> Tensor:
     return (rows.unsqueeze(-1) & times.unsqueeze(-2)).flatten(-2)
 
 
-def union(rows: Tensor, times: Tensor) -> Tensor:
+def covered(rows: Tensor, times: Tensor) -> Tensor:
     """Returns what rectangles (batch, blocks, axis) cover together, bool (batch, patches)."""
     return (rows.float().transpose(1, 2) @ times.float()).flatten(1) > 0
 
@@ -153,14 +157,7 @@ def rest_visible(targets: Tensor, *, valid: Tensor, generator: torch.Generator) 
         targets = targets.clone()
         context[empty], targets[empty] = kept.context, kept.targets
     mask = settled(context, targets, valid=valid, generator=generator)
-    return Mask(mask.context, mask.targets, empty | changed(mask))
-
-
-def changed(mask: Mask) -> Tensor:
-    """Returns which samples a guard changed, bool (batch,)."""
-    if mask.fallback is None:
-        return torch.zeros(len(mask.context), dtype=torch.bool)
-    return mask.fallback
+    return Mask(mask.context, mask.targets, empty | fallback_of(mask))
 
 
 def check_length(name: str, length: int) -> None:

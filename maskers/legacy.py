@@ -26,7 +26,7 @@ from ablate.model.masking import (
     all_valid,
     check_range,
 )
-from maskers.geometry import cells, columns_of, interval
+from maskers.geometry import EDGES, cells, columns_of, interval
 
 TRIES = 20  # before one more target may be overlapped
 
@@ -60,7 +60,7 @@ class LegacyMultiBlock(AbstractMasker):
             context=(0.0, self.context_area[1]),
             overlap=True,
             coupled=True,
-            uneven="a rectangle has fewer places at the edges than in the middle",
+            uneven=EDGES,
             unvisited="the published positions leave out the last row and the last column",
         )
 

@@ -34,9 +34,7 @@ from ablate.model.masking import (
     uniform,
 )
 from maskers.drawing import check_ratio, hide_the_rest
-from maskers.geometry import cells, columns_of, interval, placed, union
-
-EDGES = "a rectangle has fewer places at the edges than in the middle"
+from maskers.geometry import EDGES, cells, columns_of, covered, interval, placed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +93,7 @@ class InverseBlock(AbstractMasker):
         left = (places[1] * columns).floor() - middle[..., 1]
         rows = interval(grid.freq, top, shape[:, :1])
         drawn = (torch.arange(most) < centres.unsqueeze(1)).unsqueeze(2)
-        squares = union(rows & drawn, interval(grid.time, left, shape[:, 1:]))
+        squares = covered(rows & drawn, interval(grid.time, left, shape[:, 1:]))
 
         keys = torch.rand((batch, grid.size), generator=generator) + ~squares
         context = lowest(share_of(count, 1 - self.ratio), keys, among=valid)

@@ -38,7 +38,7 @@ from ablate.model.masking import (
     share_of,
 )
 from maskers.drawing import check_ratio
-from maskers.geometry import check_length, columns_of, reached, rest_visible, whole_columns
+from maskers.geometry import ENDS, check_length, columns_of, reached, rest_visible, whole_columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class Spans(AbstractMasker):
             return Promises(context=(1 - self.ratio, 1 - self.ratio))
         return Promises(
             context=(0.0, 1.0),
-            uneven="a span has fewer places at the ends than in the middle",
+            uneven=ENDS,
             unvisited="the published draw never hides the last column",
         )
 

@@ -26,11 +26,11 @@ from ablate.model.masking import (
     share_of,
 )
 from maskers.drawing import check_ratio
-from maskers.geometry import changed, columns_of, settled, whole_columns
+from maskers.geometry import ENDS, columns_of, settled, whole_columns
+from maskers.joining import fallback_of
 from maskers.spans import nominal_spans
 
 REDRAWS = 20  # for a sample with too little context
-ENDS = "a span has fewer places at the ends than in the middle"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +156,7 @@ def _drawn(
         )
         context[pending], targets[pending] = kept.context, kept.targets
     mask = settled(context, targets, valid=valid, generator=generator)
-    return Mask(mask.context, mask.targets, changed(mask).index_fill(0, pending, 1))
+    return Mask(mask.context, mask.targets, fallback_of(mask).index_fill(0, pending, 1))
 
 
 def _run_lengths(marked: Tensor) -> Tensor:
