@@ -125,7 +125,7 @@ class AbstractShards(AbstractSource):
     @property
     def edition(self) -> str:
         """Size and time of change of every shard, hashed."""
-        return edition_of(self._files)
+        return _edition_of(self._files)
 
     @property
     def has_files(self) -> bool:
@@ -139,7 +139,7 @@ class AbstractShards(AbstractSource):
         return self._members.clips
 
 
-def edition_of(files: Iterable[Path]) -> str:
+def _edition_of(files: Iterable[Path]) -> str:
     """Hashes where shards lie, how large they are and when they changed."""
     stamps = json.dumps([[str(file), _stamp(file)] for file in files])
     return hashlib.blake2b(stamps.encode(), digest_size=16).hexdigest()

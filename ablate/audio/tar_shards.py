@@ -72,7 +72,7 @@ class TarShards(AbstractShards):
 
     @cached_property
     def _files(self) -> list[Path]:
-        return find_shards(self._patterns)
+        return _find_shards(self._patterns)
 
     @cached_property
     def _members(self) -> Members:
@@ -100,7 +100,7 @@ class TarShards(AbstractShards):
         )
 
 
-def find_shards(patterns: Sequence[str]) -> list[Path]:
+def _find_shards(patterns: Sequence[str]) -> list[Path]:
     """Finds the tars that patterns name, sorted. Raises `ValueError` for those that find none."""
     found: set[Path] = set()
     missing = []

@@ -96,13 +96,13 @@ class CrossLayer(nn.Module):
 
     def forward(self, tokens: Tensor, seen: Tensor, asked: Segments, context: Segments) -> Tensor:
         query = self.query(self.norm_attention(tokens))
-        attended = attend_across(query, self.key_value(seen), asked, context, heads=self.heads)
+        attended = _attend_across(query, self.key_value(seen), asked, context, heads=self.heads)
         tokens = tokens + self.project(attended)
         changed: Tensor = self.contract(F.gelu(self.expand(self.norm_mlp(tokens))))
         return tokens + changed
 
 
-def attend_across(
+def _attend_across(
     query: Tensor, key_value: Tensor, asked: Segments, context: Segments, *, heads: int
 ) -> Tensor:
     """Attends from (asked tokens, dim) to (context tokens, 2 * dim) of the same sample.

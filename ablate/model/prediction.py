@@ -85,11 +85,11 @@ class Prediction:
     def _mean_of_patches(self, distance: Tensor, objective: AbstractObjective) -> Tensor:
         if objective.reduction == "token":
             return distance.mean()
-        return mean_of_segments(distance, self.targets.owner, self.targets.segments.lengths)
+        return _mean_of_segments(distance, self.targets.owner, self.targets.segments.lengths)
 
     def _mean_of_blocks(self, distance: Tensor) -> Tensor:
         blocks = self.question.blocks.segments
-        return mean_of_segments(distance, self.question.block_numbers, blocks.lengths)
+        return _mean_of_segments(distance, self.question.block_numbers, blocks.lengths)
 
     def _averaged_over_blocks(self, distance: Tensor) -> Tensor:
         """Averages (block tokens,) over the blocks that each patch lies in, to (target tokens,)."""
@@ -99,7 +99,7 @@ class Prediction:
         return empty.index_add(0, rows, distance) / times
 
 
-def mean_of_segments(distance: Tensor, owner: Tensor, lengths: tuple[int, ...]) -> Tensor:
+def _mean_of_segments(distance: Tensor, owner: Tensor, lengths: tuple[int, ...]) -> Tensor:
     """Averages (tokens,) over the tokens of each segment, then over segments, to a scalar.
 
     `owner`, int64 (tokens,), says which segment a token is of; none may be empty.

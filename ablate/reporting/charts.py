@@ -153,7 +153,7 @@ def pareto(results: Results, variants: Table, cost: Table) -> Picture | None:
         for levels, taken, score in zip(results.variants(), cost.rows, scores, strict=True)
         if score is not None
     }
-    front = front_of(list(points.values()))
+    front = _front_of(list(points.values()))
     styles = line_styles(results)
     with style():
         figure = Figure(figsize=(7, 3.4), layout="constrained")
@@ -185,7 +185,7 @@ def pareto(results: Results, variants: Table, cost: Table) -> Picture | None:
         )
 
 
-def front_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _front_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Returns the (cost, score) that score higher than all that cost less or as much, in order."""
     front: list[tuple[float, float]] = []
     for cost, score in sorted(set(points), key=lambda point: (point[0], -point[1])):

@@ -45,13 +45,13 @@ def show(
             advice = f"run the study first: ablate run {file}"
             raise StudyError([f"{folders.reports / study.name} holds nothing yet; {advice}"])
         folder = (folders.reports / study.name / "tensorboard").absolute()
-        ask({"do": "board", "folder": str(folder), "curves": lay_out(plan, folders.runs, folder)})
+        ask({"do": "board", "folder": str(folder), "curves": _lay_out(plan, folders.runs, folder)})
         _serve(folder, study.name, _free(port), console)
 
     return errand(act, title="laying out curves", console=console, command=command)
 
 
-def lay_out(plan: Mapping[str, Any], runs: Path, folder: Path) -> list[dict[str, Any]]:
+def _lay_out(plan: Mapping[str, Any], runs: Path, folder: Path) -> list[dict[str, Any]]:
     """Links the runs by their names in `folder`, which is emptied first.
 
     Returns what a worker is to write beside them: each curve as `name`, `tag` and `points`, (step,
