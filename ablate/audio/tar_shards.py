@@ -18,7 +18,7 @@ from ablate.audio.clips import Clips
 from ablate.audio.reading import SPLIT_WORDS, names_a_folder, several, unusable
 from ablate.audio.tar_members import AbstractShards, Members, Shard, word
 
-_FOLD = re.compile(r"fold[-_ ]?0*(\d+)", re.IGNORECASE)
+_FOLD = re.compile(r"(?<![a-z])fold[-_ ]?0*(\d+)", re.IGNORECASE)  # and no `manifold-2`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,8 @@ class TarShards(AbstractShards):
     folder (`eval/000.tar`), or by a key of its JSON; its fold by the shard's name (`fold-3.tar`).
     """
 
-    shards: str | tuple[str, ...]  # paths, with `*` and `?` and `**` as in a shell
+    # paths, with `*` and `?` and `**` as in a shell; a folder stands for all `*.tar` below it
+    shards: str | tuple[str, ...]
     label: str = "label"  # the key of the JSON to tell apart; without one, clips are trained on
     task: str = ""  # its name in reports; by default that of the shards' folder
     split: str = ""  # the key of the JSON that holds the split; by default the names tell it
@@ -105,11 +106,14 @@ def _find_shards(patterns: Sequence[str]) -> list[Path]:
     found: set[Path] = set()
     missing = []
     for pattern in patterns:
-        root = Path(pattern).anchor
-        files = [*Path(root).glob(str(Path(pattern).relative_to(root)))]
-        found |= {file for file in files if file.is_file()}
+        place = Path(pattern)
+        top, inside = place, "**/*.tar"
+        if not place.is_dir():
+            top, inside = Path(place.anchor), str(place.relative_to(place.anchor))
+        files = {file for file in top.glob(inside) if file.is_file()}
         if not files:
-            missing.append(f"there is no shard `{pattern}`")
+            missing.append(f"there is no shard `{top / inside}`")
+        found |= files
     if missing:
         raise ValueError("\n".join(missing))
     return sorted(found)

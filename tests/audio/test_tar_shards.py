@@ -129,6 +129,8 @@ def test_sounds_of_any_kind_are_read_from_their_place(
         ("000.tar", ("", "")),
         ("test_of_mine/000.tar", ("", "")),
         ("trainers.tar", ("", "")),
+        ("manifold-2.tar", ("", "")),
+        ("train-manifold-2.tar", ("train", "")),
     ],
 )
 def test_a_shards_name_or_its_folders_tell_the_split(
@@ -251,6 +253,25 @@ def test_shards_that_are_not_there_are_named(tmp_path: Path) -> None:
     source = TarShards(shards=(str(tmp_path / "a.tar"), str(tmp_path / "b*.tar")))
     with pytest.raises(ValueError, match=r"no shard `.*a\.tar`\nthere is no shard `.*b\*\.tar`"):
         source.clips()
+
+
+def test_a_folder_stands_for_all_tars_below_it(tmp_path: Path) -> None:
+    for place in ("data/train/0.tar", "data/test/0.tar"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        write_tar(tmp_path / place, samples(0))
+    (tmp_path / "data" / "notes.txt").write_text("of these tars")
+    whole, each = (
+        TarShards(shards=str(tmp_path / "data") + end).clips() for end in ("/", "/**/*.tar")
+    )
+    assert [*whole] == [*each]
+    assert {clip.split for clip in whole} == {"train", "test"}
+
+
+def test_a_folder_without_a_tar_holds_no_shard(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for pattern in ("data", "dat*"):
+        with pytest.raises(ValueError, match=r"there is no shard `.*dat"):
+            TarShards(shards=str(tmp_path / pattern)).clips()
 
 
 def test_shards_whose_names_tell_no_split_are_named(tmp_path: Path) -> None:
