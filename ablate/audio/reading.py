@@ -13,12 +13,12 @@ from ablate.audio.clips import ClipInfo, Clips, ClipWriting
 from ablate.suggestion import did_you_mean
 
 SPLITS = ("train", "valid", "test")
-SPELLINGS = {
+_SPELLINGS = {
     **{split: split for split in SPLITS},
     **{"val": "valid", "validation": "valid", "dev": "valid"},
 }
 SPLIT_WORDS = {  # in the names that others gave to files
-    **SPELLINGS,
+    **_SPELLINGS,
     **dict.fromkeys(("training", "tr", "bal", "unbal", "balanced", "unbalanced"), "train"),
     **dict.fromkeys(("testing", "eval", "evaluation"), "test"),
 }
@@ -115,7 +115,7 @@ def _clip(row: dict[str, str], *, label: str, task: str, root: Path) -> ClipInfo
         path=path,
         label=cells.pop(label) if label else "",
         task=cells.pop("task", "") or task,
-        split=SPELLINGS.get(split.lower(), split),
+        split=_SPELLINGS.get(split.lower(), split),
         fold=fold,
         extra=cells,
     )
@@ -134,5 +134,5 @@ def _row_problems(row: dict[str, str], clip: ClipInfo, *, labelled: bool) -> lis
     elif not clip.split and not clip.fold:
         problems.append("has neither a split nor a fold; give one")
     elif clip.split and clip.split not in SPLITS:
-        problems.append(f"unknown split `{clip.split}`{did_you_mean(clip.split, SPELLINGS)}")
+        problems.append(f"unknown split `{clip.split}`{did_you_mean(clip.split, _SPELLINGS)}")
     return problems

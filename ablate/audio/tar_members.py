@@ -46,7 +46,7 @@ class BadSampleError(Exception):
 
 
 @dataclass(frozen=True)
-class Sample:
+class _Sample:
     """The members of one stem."""
 
     sounds: tuple[tarfile.TarInfo, ...]
@@ -186,10 +186,10 @@ def _clips(
         problems.append((shard.name, broken))
 
 
-def _samples(tar: tarfile.TarFile, file: BinaryIO) -> tuple[dict[str, Sample], str]:
+def _samples(tar: tarfile.TarFile, file: BinaryIO) -> tuple[dict[str, _Sample], str]:
     """Finds the samples of a tar, and says where it breaks off, if it does."""
     size = file.seek(0, os.SEEK_END)
-    found: dict[str, Sample] = {}
+    found: dict[str, _Sample] = {}
     last = ""
     try:
         for member in tar:
@@ -205,19 +205,19 @@ def _samples(tar: tarfile.TarFile, file: BinaryIO) -> tuple[dict[str, Sample], s
     return found, ""
 
 
-def _sort_in(member: tarfile.TarInfo, found: dict[str, Sample]) -> None:
+def _sort_in(member: tarfile.TarInfo, found: dict[str, _Sample]) -> None:
     name = PurePosixPath(member.name)
     if not member.isfile() or name.name.startswith("."):
         return
     stem, suffix = str(name.with_suffix("")), name.suffix.lower()
-    sample = found.get(stem, Sample((), None))
+    sample = found.get(stem, _Sample((), None))
     if suffix in SUFFIXES:
-        found[stem] = Sample((*sample.sounds, member), sample.described)
+        found[stem] = _Sample((*sample.sounds, member), sample.described)
     elif suffix == ".json":
-        found[stem] = Sample(sample.sounds, member)
+        found[stem] = _Sample(sample.sounds, member)
 
 
-def _clip(shard: Shard, tar: tarfile.TarFile, sample: Sample) -> ClipInfo:
+def _clip(shard: Shard, tar: tarfile.TarFile, sample: _Sample) -> ClipInfo:
     if len(sample.sounds) != 1:
         raise BadSampleError(f"has {len(sample.sounds) or 'no'} sounds; a sample has one")
     (sound,) = sample.sounds
@@ -233,7 +233,7 @@ def _clip(shard: Shard, tar: tarfile.TarFile, sample: Sample) -> ClipInfo:
     )
 
 
-def _told(tar: tarfile.TarFile, sample: Sample) -> Any:
+def _told(tar: tarfile.TarFile, sample: _Sample) -> Any:
     if sample.described is None:
         raise BadSampleError("has no JSON beside it")
     file = tar.extractfile(sample.described)

@@ -35,10 +35,6 @@ class Match:
     wanted: float  # of the grid, 0 to 1
     reached: float
 
-    def plain(self) -> dict[str, Any]:
-        """Returns the match as plain data."""
-        return dataclasses.asdict(self)
-
 
 def is_asked(settings: Any) -> bool:
     """Tells whether settings hold a `match` somewhere."""
