@@ -15,7 +15,7 @@ from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.sources import AbstractSource, BadAudioError
 
 Progress = Callable[[int, int], None]  # clips done, clips in all
-Records = npt.NDArray[np.int64]  # (clips,), of the journal; -1 for clips that have none
+_Records = npt.NDArray[np.int64]  # (clips,), of the journal; -1 for clips that have none
 MISSING = "no such file"
 _SILENT = "is silent"
 _SILENCE = 2e-4  # from the least to the greatest sample: -80 dB, a few steps of 16 bits
@@ -37,7 +37,8 @@ def build(
     if reasons and not source.skips_bad_audio:
         raise BadAudioError(*((clips.paths[index], why) for index, why in reasons.items()))
     if source.skips_silence:
-        silent = np.flatnonzero((records >= 0) & (journal.records["silent"][records] > 0))
+        there = np.flatnonzero(records >= 0)
+        silent = there[journal.records["silent"][records[there]] > 0]
         reasons |= dict.fromkeys(silent.tolist(), _SILENT)
         records[silent] = -1
     records = records[clips.sounds]  # one sound may serve several tasks
@@ -46,7 +47,7 @@ def build(
 
 def _index(
     source: AbstractSource,
-    records: Records,
+    records: _Records,
     reasons: dict[int, str],
     keys: Keys,
     journal: Journal,
@@ -78,7 +79,7 @@ def _decoded(
     keys: Keys,
     journal: Journal,
     progress: Progress | None,
-) -> tuple[Records, dict[int, str]]:
+) -> tuple[_Records, dict[int, str]]:
     """Returns the record of each path's first clip, and the reasons of those that are bad."""
     clips = source.clips()
     records, reasons = journal.find(keys), dict[int, str]()

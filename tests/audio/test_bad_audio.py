@@ -114,8 +114,9 @@ def test_clips_of_any_rate_come_out_alike(tones: Tones, tmp_path: Path) -> None:
     assert len({int(store.frames(index)[10:-10].mean(axis=0).argmax()) for index in range(3)}) == 1
 
 
-def test_skipping_may_not_use_up_every_clip(tones: Tones, tmp_path: Path) -> None:
-    folder = tones(on_bad_audio="skip")
+@pytest.mark.parametrize("on_silence", ["keep", "skip"])
+def test_skipping_may_not_use_up_every_clip(tones: Tones, tmp_path: Path, on_silence: str) -> None:
+    folder = tones(on_bad_audio="skip", on_silence=on_silence)
     for clip in folder.clips():
         file_of(folder, clip.path).unlink()
     for _ in range(2):
