@@ -1,8 +1,11 @@
 """A study to begin with, its keys explained: what `ablate init` writes."""
 
+import re
+import shlex
 from pathlib import Path
 
 from ablate.files import write_atomically
+from ablate.text import flowing
 
 TEXT = """\
 # Does the shape of the mask matter?
@@ -38,7 +41,7 @@ report: {{equivalence_margin: 2.0}} # points within which two variants count as 
 
 
 def write(file: Path) -> Path:
-    """Writes the study, which is named after its file; returns its path.
+    """Writes the study, which is named after its file as far as that can be; returns its path.
 
     Raises `ValueError` where there is one already, or where `file` is not called `.yaml`.
     """
@@ -46,5 +49,6 @@ def write(file: Path) -> Path:
         raise ValueError(f"a study is a YAML file, such as studies/mine.yaml; got {file}")
     if file.exists():
         raise ValueError(f"{file} is there already; name another file")
-    write_atomically(file, TEXT.format(file=file, name=file.stem))
+    name = re.sub(r"[^\w.+-]+", "_", file.stem).lstrip(".+-") or "study"
+    write_atomically(file, TEXT.format(file=shlex.quote(str(file)), name=flowing(name)))
     return file

@@ -157,6 +157,17 @@ def test_a_starter_is_a_study_and_is_not_overwritten() -> None:
         starter.write(Path("studies/mine.yaml"))
 
 
+@pytest.mark.parametrize(
+    "stem", ["mine", "2024", "true", "null", "1e5", "my study", "-x", "größe", "a'b: c", "+"]
+)
+def test_a_starter_may_be_called_anything(stem: str) -> None:
+    file = starter.write(Path(f"studies/{stem}.yaml"))
+    study = config.load(file)
+    assert study.name == {"my study": "my_study", "-x": "x", "a'b: c": "a_b_c", "+": "study"}.get(
+        stem, stem
+    )
+
+
 def test_every_line_of_the_starter_that_is_commented_out_is_one_too() -> None:
     text = starter.TEXT.format(file="mine.yaml", name="mine")
     keys = ("  # optimizer.rate", "# design", "# exclude")
