@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 LOCK = ".held"
 PATIENCE_SECONDS = 90.0  # for a heartbeat of another machine; a training beats far more often
 LOOK_SECONDS = 0.2
+GLANCE_SECONDS = 1.0  # for those that only look who holds a run: each has its lock for an instant
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def held(folder: Path, *, patience: float = PATIENCE_SECONDS) -> Iterator[bool]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=GLANCE_SECONDS)
     except Timeout:
         yield False
         return

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,24 @@ def test_a_held_run_is_running(tmp_path: Path) -> None:
 def test_a_run_is_held_once(tmp_path: Path) -> None:
     with ledger.held(tmp_path / "run") as first, ledger.held(tmp_path / "run") as second:
         assert (first, second) == (True, False)
+
+
+def test_looking_who_holds_a_run_keeps_nobody_from_taking_it(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            ledger.is_held(tmp_path / "run")
+
+    with ThreadPoolExecutor(2) as executor:
+        looking = [executor.submit(look) for _ in range(2)]
+        try:
+            for _ in range(300):
+                with ledger.held(tmp_path / "run") as mine:
+                    assert mine
+        finally:
+            done.set()
+        assert all(one.result() is None for one in looking)
 
 
 HOLDER = """
