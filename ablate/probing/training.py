@@ -52,7 +52,8 @@ def learn(
     """Trains a model on what is known; returns probabilities of what is asked, (asked, classes).
 
     With `choose` the weights are those of the first epoch that is best on `lesson.valid`, or,
-    where that is empty, on a part of what is known, which is then not learnt from.
+    where that is empty, on a part of what is known, which is then not learnt from. Raises
+    `ValueError` where that would leave nothing to learn from.
     """
     initialise(model, lesson.seed, "probe")
     known, valid = _held_out(lesson) if choose else (lesson.known, lesson.known[:0])
@@ -79,6 +80,11 @@ def learn(
 def _held_out(lesson: Lesson) -> tuple[Indices, Indices]:
     if len(lesson.valid):
         return lesson.known, lesson.valid
+    if len(lesson.known) < 2:
+        raise ValueError(
+            f"{len(lesson.known)} known items cannot be both learnt from and chosen by; give the "
+            "task more training clips or a validation part, or the probe `choice: last`"
+        )
     order = torch.randperm(len(lesson.known), generator=generator(lesson.seed, "held out")).numpy()
     count = max(1, round(HELD_OUT * len(order)))
     return lesson.known[order[count:]], lesson.known[order[:count]]

@@ -106,6 +106,14 @@ def test_without_a_validation_part_a_fifth_of_what_is_known_is_kept_apart():
     assert examine(Linear(seeds=1, rate=1e-2, epochs=30), features, task)["test"] > 70
 
 
+def test_one_known_clip_is_not_both_learnt_from_and_chosen_by():
+    points, labels = clouds(30)
+    lesson = lesson_of(points[:1], labels[:1], points[1:])
+    with pytest.raises(ValueError, match=r"1 known items .*`choice: last`"):
+        Linear(seeds=1).predict(lesson)
+    assert np.isfinite(Linear(seeds=1, choice="last").predict(lesson)).all()
+
+
 def test_the_chosen_epoch_is_the_best_on_validation():
     known, labels = clouds(90)
     wrong = (labels[60:] + 1) % 3  # the more is learnt, the fewer of these are met
