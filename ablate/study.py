@@ -91,6 +91,8 @@ def run(
             planned = tuned(planned, pool, folders, console)
             if where.sweep_only:
                 return DONE
+            if site is not None:
+                site.needs.check(planned.runs)
             _draw_gallery(planned, pool, folders, console)
             rounds.check_limits(planned, folders, retry_failed=retry_failed)
             retries = iter([retry_failed])  # what fails again in this session is left at that

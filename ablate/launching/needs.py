@@ -1,14 +1,15 @@
 """What a study asks of a site: a profile, and the settings that some levels replace in it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 
 from ablate.launching import profile
+from ablate.launching.backlog import Run
 from ablate.launching.profile import Profile
 from ablate.schema import Study, StudyError
 from ablate.sections.factors import PROBE
 from ablate.suggestion import did_you_mean
-from ablate.text import Node
+from ablate.text import Node, differences
 
 STUDY_WIDE = ("poll_seconds",)  # settings that a single job cannot have
 Settings = Mapping[str, Node]
@@ -22,6 +23,7 @@ class Needs:
     profile: Profile
     written: Settings = field(default_factory=dict)  # the profile's settings
     levels: Levels = field(default_factory=dict)
+    place: str = ""  # where the levels are written
 
     def of(self, labels: Mapping[str, str]) -> Profile:
         """Returns the profile of a trial with these levels, `labels`, by factor.
@@ -37,6 +39,21 @@ class Needs:
             return self.profile
         return profile.check(self.profile.name, {**self.written, **changes})
 
+    def check(self, runs: Iterable[Run]) -> None:
+        """Raises `StudyError` where variants that share one run do not ask the same for it."""
+        firsts: dict[str, Run] = {}
+        for run in runs:
+            first = firsts.setdefault(run.fingerprint, run)
+            asked = [asdict(self.of(one.levels)) for one in (first, run)]
+            if found := differences(*asked):
+                told = ", ".join(f"`{name}` {a!r} or {b!r}" for name, (a, b) in found.items())
+                raise StudyError(
+                    [
+                        f"{self.place}: `{first.title}` and `{run.title}` are one run, and "
+                        f"`slurm.levels` asks {told} for it; let the levels of both ask the same"
+                    ]
+                )
+
 
 def of_study(study: Study, name: str | None = None) -> Needs | None:
     """Reads what a study says under `slurm`; None where it says nothing, and there is no `name`.
@@ -51,7 +68,8 @@ def of_study(study: Study, name: str | None = None) -> Needs | None:
     found = profile.check(title, written)
     if "levels" not in node.children:
         return Needs(found, written)
-    return Needs(found, written, _levels(node.children["levels"], study, title, written))
+    levels = node.children["levels"]
+    return Needs(found, written, _levels(levels, study, title, written), levels.place)
 
 
 def _named(node: Node) -> tuple[str, Settings]:

@@ -2,7 +2,8 @@
 
 The type of a trial's `masker` decides what happens when the trial is run: `Dies`, `Falters` (dies
 the first time), `Fails`, `Sleeps`, `Chatters`, `Stubborn` (sleeps and ignores SIGTERM), or
-anything else: it is done. Its `lift` is added to the scores, with a little luck of each trial's.
+anything else: it is done. `Matched` is `Good` on squares. Its `lift` is added to the scores, with a
+little luck of each trial's.
 """
 
 import hashlib
@@ -41,6 +42,8 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
 
 def plan_one(settings: dict[str, Any]) -> dict[str, Any]:
     settings = {**settings, "masker": {**DEFAULTS["masker"], **settings["masker"]}}
+    if (settings["masker"].get("type"), settings["patchifier"]["type"]) == ("Matched", "Squares"):
+        settings["masker"]["type"] = "Good"
     if settings["masker"]["ratio"] > 1:
         problem = {"path": ["masker", "ratio"], "message": "must be at most 1"}
         return {"settings": None, "fingerprint": None, "problems": [problem]}

@@ -193,3 +193,21 @@ def test_a_study_asks_more_for_the_trials_of_a_level_and_not_for_their_twins(des
         *("mem=64G", "array=0-1%2", "mem=64G"),
     ]
     assert sum("--dependency=afterok:CANARY" in line for line in lines) == 2
+
+
+def test_variants_that_are_one_run_must_ask_the_same(desk, capsys):
+    levels = "masker: {good: {type: Good}, matched: {type: Matched}, other: {type: Other}}"
+    text = ASKING.replace("factors: {", f"factors: {{{levels}, ")
+    dry = Asked(dry_run=True)
+    for asks, code in (
+        ("strips: {memory: 64G}", study.DONE),
+        ("squares: {memory: 64G}", study.DONE),
+    ):
+        Path("study.yaml").write_text(text.replace("strips: {memory: 64G}", asks))
+        assert study.run(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == code
+    asking = text.replace("patchifier: {strips: {m", "masker: {matched: {m")
+    Path("study.yaml").write_text(asking)
+    assert study.run(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == study.WRONG
+    told = " ".join(capsys.readouterr().err.split())
+    assert "study.yaml:11: `good, squares, seed 0` and `matched, squares, seed 0`" in told
+    assert "asks `memory` '4G' or '64G'" in told
