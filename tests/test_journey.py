@@ -129,3 +129,14 @@ def test_mistakes_are_told_with_their_place_before_anything_is_run(
     assert "`masker.rato`: unknown key `rato` of `maskers.Random` (did you" in lines[1]
     assert "`probes.knn.kay`: unknown key `kay`" in lines[2]
     assert sorted(desk.glob("runs/*")) == before
+
+
+def test_a_score_that_no_probe_gives_is_told_with_its_place_before_anything_is_run(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(desk.glob("runs/*"))
+    assert run("score=knn.max", "budget.steps=5") == study.WRONG
+    told = " ".join(capsys.readouterr().err.split())
+    assert "command line: `score`: probe `knn` does not examine `max`" in told
+    assert "`evaluate.score`" not in told
+    assert sorted(desk.glob("runs/*")) == before

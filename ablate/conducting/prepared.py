@@ -80,6 +80,7 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
         "trials": [trial.settings for trial in trials],
         "inner": [trial.inner for trial in trials],
         "probes": study.probes,
+        "score": summary.score(study, trials),
         "evaluate": summary.evaluate(study),
     }
     if study.match_budget is not None:
@@ -91,7 +92,7 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
         if answer["event"] == "error":  # of what all trials share; they may have more
             problems += [worded(study.tree, problem) for problem in answer["problems"]]
             further: dict[str, Any] = {"probes": {}, "matched_budget": None, "quiet": True}
-            answer = pool.ask({**request, **further, "evaluate": None}, heard)
+            answer = pool.ask({**request, **further, "score": None, "evaluate": None}, heard)
     problems += design.refused(study, trials, answer["trials"])
     problems += _unvalidated(study, answer["data"])
     if problems:

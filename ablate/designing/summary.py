@@ -54,6 +54,13 @@ def summary(
     }
 
 
+def score(study: Study, trials: Iterable[PlannedTrial]) -> dict[str, Any]:
+    """Says which probes give trials their score, and under which pooling."""
+    usual = _view(study.score)
+    probes = dict.fromkeys(trial.probe or usual["probe"] for trial in trials)
+    return {"probes": [*probes], "pooling": usual["pooling"]}
+
+
 def evaluate(study: Study) -> dict[str, Any] | None:
     """Says how encoders are scored while they are trained; None where the study does not ask."""
     asked = study.evaluate

@@ -60,7 +60,11 @@ class Encoder(nn.Module, ABC):
 
 
 class AbstractEncoder(ABC):
-    """The settings of an encoder; subclasses are frozen keyword-only dataclasses."""
+    """The settings of an encoder; subclasses are frozen keyword-only dataclasses.
+
+    One that gives a summary says so by an attribute `summary` that is true, and one whose layers
+    are to be counted by a plan how many there are by `layers`.
+    """
 
     @abstractmethod
     def build(self, grid: Grid, pixels: int) -> Encoder:

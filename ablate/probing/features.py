@@ -20,7 +20,7 @@ from ablate.model.masking import Grid
 from ablate.model.packing import Packing, pack
 from ablate.model.patchify import AbstractPatchifier
 from ablate.probing.pooling import Sums
-from ablate.probing.views import TOKENS, View
+from ablate.probing.views import SUMMARY, TOKENS, View
 
 Matrix = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -102,7 +102,7 @@ def encoder_features(
             elif by_moment:
                 blocks[view] = tokens.moments(values, view)
             else:
-                sums = tokens.sums(values, summary=view.pooling == "summary")
+                sums = tokens.sums(values, summary=view.pooling == SUMMARY)
                 if view in earlier:
                     sums.continue_from(earlier.pop(view))
                 ended = len(sums.total) - (not complete)
@@ -178,7 +178,7 @@ class _Tokens:
 
 
 def _values(encoded: Encoded, view: View) -> Tensor:
-    if view.pooling == "summary":
+    if view.pooling == SUMMARY:
         if encoded.summary is None:
             raise ValueError("this encoder has no summary token; take another pooling in `views`")
         return encoded.summary.cpu()

@@ -11,12 +11,13 @@ from typing import ClassVar, NotRequired, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from ablate.audio.annotations import Kind
 from ablate.audio.sources import AbstractSource
 from ablate.parts import AS_BEFORE
 from ablate.probing.features import Heard
 from ablate.probing.metrics import CHOICE, HEADLINE, Scores, measure, segment_f1
 from ablate.probing.tasks import Examination, Indices, Labels, Task
-from ablate.probing.views import TOKENS, Views
+from ablate.probing.views import SUMMARY, TOKENS, Views
 
 Matrix = npt.NDArray[np.float32]
 _ROWS_AT_ONCE = 65536
@@ -127,6 +128,11 @@ class AbstractProbe(ABC):
     def chooses(self) -> bool:
         """Whether it wants `valid` apart from `known`, to choose by."""
         return False
+
+    def can_score(self, kind: Kind, pooling: str) -> bool:
+        """Whether it scores tasks of a kind by a pooling: events need a row for each moment."""
+        whole = self.hears or self.reads_tokens or self.headline is not None
+        return kind != "events" or not (whole or pooling == SUMMARY)
 
     @abstractmethod
     def predict(self, lesson: Lesson) -> Scores:

@@ -13,6 +13,7 @@ from ablate.parts import AS_BEFORE
 Pooling = Literal["mean", "mean_std", "concat_freq", "max", "summary", "attentive"]
 Layers = Literal["last", "mean", "each"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+SUMMARY: Pooling = "summary"  # the encoder's own token: one of a window, whatever is heard when
 TOKENS: Pooling = "attentive"  # every token: the probe learns which to attend to
 USUAL: tuple[Pooling, ...] = ("mean", "mean_std", "concat_freq")
 
@@ -52,7 +53,7 @@ class Views:
         for name, chosen in (("poolings", self.poolings), ("layers", self.layers)):
             if not chosen or len(set(chosen)) < len(chosen):
                 raise ValueError(f"`{name}` must name one or more, each once; got {list(chosen)}")
-        if "summary" in self.poolings and self.layers != ("last",):
+        if SUMMARY in self.poolings and self.layers != ("last",):
             raise ValueError(
                 "`summary` is the last layer's; leave `layers` out or take another pooling"
             )

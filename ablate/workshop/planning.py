@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from ablate.model.masking import Grid, GridRefusedError
-from ablate.parts import PartError, Problem, build, identity, resolve
-from ablate.probing.probe import AbstractProbe
+from ablate.parts import PartError, Problem, build, resolve
 from ablate.workshop.budgets import Wanted
 from ablate.workshop.compatibility import refused
+from ablate.workshop.examiners import (
+    ExpectedScore,
+    Probes,
+    build_probes,
+    expected_scores,
+    protocol,
+    without_summary,
+)
 from ablate.workshop.mask_statistics import realised_shares
 from ablate.workshop.matching import Match, is_asked, matched, without
 from ablate.workshop.online import check_online
 from ablate.workshop.sizes import sized
 from ablate.workshop.sounds import Emit, Sounds
-from ablate.workshop.subjects import (
-    Sound,
-    Subject,
-    Trial,
-    deciding,
-    digest,
-    kind_of,
-)
+from ablate.workshop.subjects import Sound, Subject, Trial, deciding, digest, kind_of
 from ablate.workshop.tokens import token_facts
 from ablate.workshop.weightless import parameters
 
@@ -40,6 +40,7 @@ def plan(
     inner: Sequence[Sequence[Sequence[str]]] = (),
     matched_budget: Mapping[str, Any] | None = None,
     quiet: bool = False,
+    score: Mapping[str, Any] | None = None,
     evaluate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Checks trials, opens their sound and resolves their settings.
@@ -48,48 +49,27 @@ def plan(
     entry. `inner` are, for each trial, the settings that are left out where the part that they
     fall to has none of that name. `matched_budget` holds `by`, which is steps, clips or flops, and
     the settings of the `baseline`: all trials are given the steps that take up as much as it does.
+    `score` holds the `pooling` that is to be the study's score, and the `probes` that give it;
     `evaluate` says by which probe trainings are looked at on their way. Where anything is wrong
     with a trial, or if `quiet`, nothing is decoded and nothing named. Raises `PartError` for
-    probes that cannot be built or cannot look on, and for a baseline that cannot be built.
+    probes that cannot be built or cannot give these scores, and for a baseline that cannot be
+    built.
     """
     built = build_probes(probes)
     if evaluate is not None:
         check_online(evaluate, built)
     # clips that no probe examines on need no labels
     sounds = Sounds(cache, emit, probed=any(probe.tasks is None for probe in built.values()))
-    desk = _Desk(sounds, _wanted(matched_budget) if matched_budget else None)
+    scores = [*expected_scores(score, evaluate)]
+    budget = _wanted(matched_budget) if matched_budget else None
+    desk = _Desk(sounds, budget, built, scores)
     found = itertools.zip_longest(trials, inner, fillvalue=())
     asked = [(dict(settings), {tuple(path) for path in paths}) for settings, paths in found]
     entries = desk.entries(asked, quiet=quiet)
-    protocols = {name: _protocol(name, probe, sounds) for name, probe in built.items()}
+    protocols = {name: protocol(name, probe, sounds) for name, probe in built.items()}
+    for one in scores:
+        one.check_tasks(built[one.probe], sounds.tasks(built[one.probe].tasks))
     return {"trials": entries, "data": sounds.described(), "probes": protocols}
-
-
-def build_probes(probes: Mapping[str, Any]) -> dict[str, AbstractProbe]:
-    """Builds the probes of a study. Raises `PartError` with the problems of all."""
-    built, problems = {}, []
-    for name, settings in probes.items():
-        try:
-            built[name] = build(settings, expect=AbstractProbe, path=("probes", name))
-        except PartError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise PartError(problems)
-    return built
-
-
-def _protocol(name: str, probe: AbstractProbe, sounds: Sounds) -> dict[str, Any]:
-    """Writes a probe's protocol as score files do: what it has learnt since stays out.
-
-    Raises `PartError` where the clips that it is to examine on cannot be.
-    """
-    if probe.tasks is not None:
-        try:
-            content = sounds.content(probe.tasks)
-        except ValueError as error:
-            raise PartError([Problem(("probes", name, "tasks"), str(error))]) from error
-        probe = dataclasses.replace(probe, content=content)
-    return identity(probe)
 
 
 class _Named:
@@ -133,9 +113,17 @@ class _Desk:
     Where anything else is wrong, in whichever trial, no sound is opened.
     """
 
-    def __init__(self, sounds: Sounds, wanted: Wanted | None) -> None:
+    def __init__(
+        self,
+        sounds: Sounds,
+        wanted: Wanted | None,
+        probes: Probes,
+        scores: Sequence[ExpectedScore],
+    ) -> None:
         self._sounds = sounds
         self._wanted = wanted  # of every trial
+        self._probes = probes
+        self._scores = scores
         self._weighed: dict[str, _Weighed | dict[str, Any]] = {}
         self._heard: dict[str, _Checked | dict[str, Any]] = {}
 
@@ -149,6 +137,9 @@ class _Desk:
         for key, (settings, inner) in zip(keys, asked, strict=True):
             if key not in self._weighed:
                 self._weighed[key] = self._weigh(settings, inner)
+        fine = [found for found in self._weighed.values() if isinstance(found, _Weighed)]
+        for score in self._scores:
+            score.check_view(self._probes[score.probe], [one.trial.encoder for one in fine])
         quiet = quiet or any(isinstance(found, dict) for found in self._weighed.values())
         for key, found in self._weighed.items():
             self._heard[key] = found if isinstance(found, dict) else self._hear(found, quiet=quiet)
@@ -181,7 +172,7 @@ class _Desk:
     def _examine(self, settings: dict[str, Any]) -> _Weighed:
         settings, matches = _matched(sized(settings))
         trial = build(settings, expect=Trial)
-        if incompatible := refused(trial):
+        if incompatible := [*refused(trial), *without_summary(trial.encoder, self._probes)]:
             raise PartError(incompatible)
         problems, grid, shares = _try_masks(trial)
         weights = {} if grid is None else _parameters(trial, problems)

@@ -29,6 +29,7 @@ def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
                 inner=request.get("inner", ()),
                 matched_budget=request.get("matched_budget"),
                 quiet=request.get("quiet", False),
+                score=request.get("score"),
                 evaluate=request.get("evaluate"),
             )
         case "run":

@@ -17,8 +17,8 @@ from ablate.training.distributed import RankLostError, Ranks
 from ablate.training.heart import Heart
 from ablate.training.meter import CollapsedError, DivergedError
 from ablate.training.stopping import PausedError, Stop, StoppedError
+from ablate.workshop.examiners import build_probes
 from ablate.workshop.online import online
-from ablate.workshop.planning import build_probes
 from ablate.workshop.pretraining import assist, train
 from ablate.workshop.scoring import ENCODER, score
 from ablate.workshop.sounds import Emit

@@ -165,23 +165,22 @@ class Examined:
     ) -> dict[str, Score]:
         """Examines a probe on each of its views.
 
-        One that hears has no score where there is no encoder to learn, nor has one that measures
-        clips as a whole where there are moments to tell.
+        One that hears has no score where there is no encoder to learn.
         """
-        if task.kind == "events" and (probe.hears or probe.headline):
-            return {}
+        views = self.views(probe, task)
         if not probe.hears:
-            return {v.word: examine(probe, features[v], task) for v in self.views(probe)}
+            return {v.word: examine(probe, features[v], task) for v in views}
         if self.reader is None:
             return {}
-        heard = [Heard(self.reader, self.sound.store, task.clips, v) for v in self.views(probe)]
+        heard = [Heard(self.reader, self.sound.store, task.clips, v) for v in views]
         return {h.view.word: examine(probe, Features.as_heard(h), task) for h in heard}
 
-    def views(self, probe: AbstractProbe) -> Sequence[View]:
-        """Lists the views that a probe examines; log-mel statistics have one, or their frames."""
-        if self.reader is None:
-            return [View(TOKENS if probe.reads_tokens else "mean_std")]
-        return probe.views.of(self.reader.num_layers())
+    def views(self, probe: AbstractProbe, task: Task) -> list[View]:
+        """Lists the views that a probe scores; log-mel statistics have one, or their frames."""
+        found: Sequence[View] = [View(TOKENS if probe.reads_tokens else "mean_std")]
+        if self.reader is not None:
+            found = probe.views.of(self.reader.num_layers())
+        return [view for view in found if probe.can_score(task.kind, view.pooling)]
 
     def features(
         self, task: Task, probes: Iterable[AbstractProbe], cache: Path, passing: Path
@@ -190,7 +189,7 @@ class Examined:
 
         One vector a clip is kept in the cache; tokens and moments, which are many, pass.
         """
-        views = dict.fromkeys(view for probe in probes for view in self.views(probe))
+        views = dict.fromkeys(view for probe in probes for view in self.views(probe, task))
         by_moment = task.kind == "events"
         kept = [view for view in views if view.pooling != TOKENS and not by_moment]
 

@@ -8,6 +8,7 @@ from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.sources import AbstractSource
 from ablate.audio.store import check_source
 from ablate.probing.probe import Content
+from ablate.probing.tasks import Task
 from ablate.probing.xares import missing_tasks
 from ablate.probing.xares_tasks import facts_of
 from ablate.workshop.subjects import Sound, Trial, open_sound
@@ -52,6 +53,12 @@ class Sounds:
             return None
         sound = self._examined[source]
         return Content(digest=sound.store.digest, tasks=tuple(task.name for task in sound.tasks))
+
+    def tasks(self, source: AbstractSource | None) -> list[Task]:
+        """Lists the tasks of what is only examined on; without a source, of what is trained on."""
+        if source is None:
+            return [task for sound in self._trained.values() for task in sound.tasks]
+        return self._examined[source].tasks if source in self._examined else []
 
     def described(self) -> list[dict[str, Any]]:
         """Describes the clips that trials train on, and those that are only examined on."""

@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from ablate.parts import PartError, build
 from ablate.probing.tasks import Task
 from ablate.training.stopping import Stop
+from ablate.workshop.examiners import build_probes
 from ablate.workshop.online import fewer, online
-from ablate.workshop.planning import build_probes, plan
+from ablate.workshop.planning import plan
 from ablate.workshop.running import run
 from ablate.workshop.subjects import Trial, open_sound
 

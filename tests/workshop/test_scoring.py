@@ -161,6 +161,5 @@ def test_what_has_no_encoder_is_not_fine_tuned(tmp_path, trial, sound, cache):
 
 def test_log_mel_statistics_have_one_view(tmp_path, trial, sound):
     examined = Examined(tmp_path, trial.statistics, sound, CPU)
-    assert [view.word for view in examined.views(KNN(views=Views(layers=("each",))))] == [
-        "mean_std"
-    ]
+    probe, [task, *_] = KNN(views=Views(layers=("each",))), sound.tasks
+    assert [view.word for view in examined.views(probe, task)] == ["mean_std"]
