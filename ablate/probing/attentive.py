@@ -15,14 +15,14 @@ from einops import einsum, rearrange
 from torch import Tensor, nn
 
 from ablate.probing.metrics import Scores
-from ablate.probing.probe import AbstractProbe, Lesson
+from ablate.probing.probe import Lesson
 from ablate.probing.tasks import Indices
-from ablate.probing.training import Read, Schedule, learn
+from ablate.probing.training import AbstractTrained, Read, learn
 from ablate.probing.views import TOKENS, Views
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attentive(AbstractProbe):
+class Attentive(AbstractTrained):
     """Weighs the tokens of a clip by learned queries, one a head, then classifies linearly.
 
     It reads all tokens from disk as it learns. The epoch is chosen as `Linear` chooses it.
@@ -30,26 +30,14 @@ class Attentive(AbstractProbe):
 
     views: Views = field(default_factory=lambda: Views(poolings=(TOKENS,)))
     heads: int = 4
-    rate: float = 1e-3  # Adam's, at first
-    batch: int = 32  # clips
-    epochs: int = 10
     choice: Literal["valid", "last"] = "valid"  # which epoch: the best on validation, or the last
-    seeds: int = 3  # it learns once by each; its score is their mean
 
-    standardises: ClassVar[bool] = False
     reads_tokens: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.seeds < 1 or self.heads < 1:
-            raise ValueError(
-                f"`seeds` and `heads` must be at least 1; got {self.seeds} and {self.heads}"
-            )
-        Schedule(rate=self.rate, batch=self.batch, epochs=self.epochs)
-
-    @property
-    def num_seeds(self) -> int:
-        return self.seeds
+        if self.heads < 1:
+            raise ValueError(f"`heads` must be at least 1; got {self.heads}")
 
     @property
     def chooses(self) -> bool:
@@ -57,8 +45,7 @@ class Attentive(AbstractProbe):
 
     def predict(self, lesson: Lesson) -> Scores:
         model = AttentivePooling(lesson.features.shape[1], self.heads, lesson.classes)
-        schedule = Schedule(rate=self.rate, batch=self.batch, epochs=self.epochs)
-        return learn(model, lesson, _tokens(lesson), schedule, choose=self.chooses)
+        return learn(model, lesson, _tokens(lesson), self.schedule, choose=self.chooses)
 
 
 class AttentivePooling(nn.Module):

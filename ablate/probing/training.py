@@ -7,6 +7,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 from ablate.chance import generator
 from ablate.model.transformer import initialise
 from ablate.probing.metrics import Scores, measure
-from ablate.probing.probe import Lesson
+from ablate.probing.probe import AbstractProbe, Lesson
 from ablate.probing.tasks import Indices
 
 HELD_OUT = 0.2  # of the known items, to choose by where a task has no validation part
@@ -44,6 +45,39 @@ class Schedule:
         """Returns the rate of an epoch, counted from 0."""
         share = (1 + math.cos(math.pi * epoch / self.epochs)) / 2
         return self.rate * (self.floor + (1 - self.floor) * share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbstractTrained(AbstractProbe):
+    """A probe with weights: it learns once by each of its seeds, and its score is their mean."""
+
+    rate: float = 1e-3  # Adam's, at first
+    batch: int = 32  # items: clips, or moments
+    epochs: int = 10
+    seeds: int = 3
+
+    standardises: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seeds < 1:
+            raise ValueError(f"`seeds` must be at least 1; got {self.seeds}")
+        _ = self.schedule  # which refuses what cannot be
+
+    @property
+    def num_seeds(self) -> int:
+        """As many as `seeds` says."""
+        return self.seeds
+
+    @property
+    def chooses(self) -> bool:
+        """It chooses an epoch."""
+        return True
+
+    @property
+    def schedule(self) -> Schedule:
+        """How its rate falls. Raises `ValueError` as `Schedule` does."""
+        return Schedule(rate=self.rate, batch=self.batch, epochs=self.epochs)
 
 
 def learn(

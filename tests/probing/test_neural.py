@@ -187,7 +187,7 @@ def test_attention_gives_padding_no_weight():
         (lambda: Linear(seeds=0), "`seeds` must be at least 1; got 0"),
         (lambda: Linear(hidden=-1), "`hidden` must be 0 or more; got -1"),
         (lambda: XaresLinear(epochs=0), "`epochs` must be above 0; got 0"),
-        (lambda: Attentive(heads=0), "`seeds` and `heads` must be at least 1; got 3 and 0"),
+        (lambda: Attentive(heads=0), "`heads` must be at least 1; got 0"),
         (lambda: KNN(views=Views(poolings=("attentive",))), "cannot read"),
         (lambda: Attentive(views=Views()), "cannot read"),
     ],
