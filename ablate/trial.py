@@ -86,20 +86,21 @@ def main() -> int:
 def run_folder(arguments: argparse.Namespace, stop: Stop) -> int:
     """Runs what is missing in a folder, alone or as one of several ranks; returns the exit code."""
     from ablate.workshop.running import lend_a_hand, run
+    from ablate.workshop.session import Session
 
-    folder, cache, device = arguments.folder, arguments.cache, own_device(arguments.device)
+    folder, device = arguments.folder, own_device(arguments.device)
     ranks = Ranks.join(device)
+    session = Session(device, arguments.cache, _show, stop, ranks, arguments.until)
     try:
         if ranks.rank:
-            lend_a_hand(folder, device, cache, stop, ranks, arguments.until)
+            lend_a_hand(folder, session)
             return 0
         probes = read_json(arguments.probes) if arguments.probes else {}
         with nullcontext(enter_result=True) if arguments.held else held(folder) as mine:
             if not mine:
                 sys.stderr.write(f"{folder} is run by another process; nothing was done\n")
                 return 1
-            until, evaluate = arguments.until, arguments.evaluate
-            ended = run(folder, probes, device, cache, _show, stop, ranks, until, evaluate)
+            ended = run(folder, probes, session, arguments.evaluate)
     except StoppedError:  # the first rank says so
         return 1
     finally:

@@ -66,7 +66,8 @@ class ExpectedScore:
         for depth in {getattr(encoder, "layers", layer) for encoder in encoders} or {layer}:
             given = [view.word for view in probe.views.of(depth)]
             if self.view not in given:
-                of = f" of an encoder of {depth} layers" if found else ""
+                deep = found and "each" in probe.views.layers
+                of = f" of an encoder of {depth} layers" if deep else ""
                 raise self._refused(
                     f"probe `{self.probe}` does not examine `{self.view}`{of}"
                     f"{did_you_mean(self.view, given)}; ask for another view, or add this one "

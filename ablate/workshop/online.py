@@ -25,6 +25,7 @@ from ablate.probing.tasks import Indices, Task
 from ablate.probing.views import View
 from ablate.training.online import Online
 from ablate.workshop.scoring import examined_on
+from ablate.workshop.session import Session
 from ablate.workshop.subjects import Sound, Trial
 
 Asked = Mapping[str, Any]  # `every`, `probe`, `pooling` and `clips`, as a study's `evaluate` says
@@ -42,8 +43,7 @@ def online(
     probes: Mapping[str, AbstractProbe],
     trial: Trial,
     sound: Sound,
-    device: torch.device,
-    cache: Path,
+    session: Session,
 ) -> Online:
     """Returns what looks at a trial's encoder, by one of the probes.
 
@@ -52,11 +52,11 @@ def online(
     """
     probe = probes[asked["probe"]]
     if probe.tasks is not None:
-        sound = examined_on(probe.tasks, trial, sound, {asked["probe"]: probe}, cache)
+        sound = examined_on(probe.tasks, trial, sound, {asked["probe"]: probe}, session.cache)
     tasks = [few for task in sound.tasks if (few := fewer(task, asked["clips"])) is not None]
     if not tasks:
         raise ValueError("`evaluate` asks about validation clips, and no task has any")
-    desk = _Desk(probe, asked["pooling"], tasks, trial, sound, device)
+    desk = _Desk(probe, asked["pooling"], tasks, trial, sound, session.device)
     count = sum(len(task.parts["valid"]) for task in tasks)
     return Online(every=asked["every"], asked=count, examine=desk.examine)
 

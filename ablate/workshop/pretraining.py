@@ -18,6 +18,7 @@ from ablate.training.record import Record, round_off
 from ablate.training.stopping import PausedError, Stop
 from ablate.training.trainer import OnLog, Outcome, Trainer
 from ablate.workshop.scoring import save_encoder
+from ablate.workshop.session import Session
 from ablate.workshop.sounds import Emit
 from ablate.workshop.state import RunState
 from ablate.workshop.subjects import Sound, Trial, num_parameters
@@ -30,41 +31,37 @@ def train(
     folder: Path,
     trial: Trial,
     sound: Sound,
-    device: torch.device,
-    ranks: Ranks,
-    emit: Emit,
-    stop: Stop,
+    session: Session,
     state: RunState,
-    until: int | None = None,
     online: Online | None = None,
 ) -> Path:
     """Trains a trial as the first of its ranks, which alone writes files and is looked at.
 
     Returns where its encoder lies: in the run's folder, or beside it where training paused, at
-    the step `until`. What it cost is written down before its encoder is: the encoder says that
-    it is trained. Raises what ends a training early: `StoppedError`, `DivergedError`,
+    the step `session.until`. What it cost is written down before its encoder is: the encoder says
+    that it is trained. Raises what ends a training early: `StoppedError`, `DivergedError`,
     `CollapsedError`, and `SupersededError` once another process has taken the run over.
     """
     grid, steps = trial.twin.grid, trial.budget.steps
-    trainer, saved, warnings = _trainer(folder, trial, sound, device, ranks, stop, until, online)
+    trainer, saved, warnings = _trainer(folder, trial, sound, session, online)
     with Record(folder, steps, done=_done(saved)) as record:
 
         def on_mask(step: int, drawn: Drawn) -> None:
             record.picture(step, lambda: paint(drawn.batch.mels[0], drawn.mask, grid))
 
         try:
-            on_log = _reporter(record, state, steps, emit)
+            on_log = _reporter(record, state, steps, session.emit)
             outcome = trainer.train(saved, on_log=on_log, on_mask=on_mask)
         except PausedError:
-            aside = folder / RUNGS / str(until)
+            aside = folder / RUNGS / str(session.until)
             save_encoder(aside, trainer.jepa.probed, sound)
             return aside
     jepa = trainer.jepa
     state.facts |= {
-        **_summary(outcome, device),
+        **_summary(outcome, session.device),
         "warnings": [*warnings, *outcome.warnings],
         "precision": trial.optimizer.precision,
-        "ranks": ranks.count,
+        "ranks": session.ranks.count,
         "parameters": num_parameters(jepa.encoder, jepa.predictor),
     }
     state.put("running")
@@ -90,20 +87,12 @@ def _reporter(record: Record, state: RunState, steps: int, emit: Emit) -> OnLog:
     return on_log
 
 
-def assist(
-    folder: Path,
-    trial: Trial,
-    sound: Sound,
-    device: torch.device,
-    ranks: Ranks,
-    stop: Stop,
-    until: int | None = None,
-) -> None:
+def assist(folder: Path, trial: Trial, sound: Sound, session: Session) -> None:
     """Trains along as another of the ranks, from the checkpoint that the first one reads.
 
-    Raises what ends a training early, `PausedError` at the step `until` too.
+    Raises what ends a training early, `PausedError` at the step `session.until` too.
     """
-    trainer, saved, _ = _trainer(folder, trial, sound, device, ranks, stop, until)
+    trainer, saved, _ = _trainer(folder, trial, sound, session)
     trainer.train(saved)
 
 
@@ -111,16 +100,14 @@ def _trainer(
     folder: Path,
     trial: Trial,
     sound: Sound,
-    device: torch.device,
-    ranks: Ranks,
-    stop: Stop,
-    until: int | None = None,
+    session: Session,
     online: Online | None = None,
 ) -> tuple[Trainer, dict[str, Any] | None, list[str]]:
     """Builds a trainer; returns it with the state to go on from, and what is wrong with others.
 
     Raises `ValueError` where ranks cannot share a batch, or would go on from different steps.
     """
+    device, ranks = session.device, session.ranks
     if ranks.count > (1 if trial.coupling else trial.budget.batch):
         raise ValueError(
             f"{ranks.count} ranks cannot share batches of {trial.budget.batch} clips with "
@@ -136,8 +123,8 @@ def _trainer(
     found = ranks.gather([_done(saved)])
     if any(step != found[0] for step in found):
         raise ValueError(f"the ranks find checkpoints of steps {found}; do they share a disk?")
-    trainer = trainer_of(trial, sound.loader(trial), device, ranks, checkpoints, stop)
-    return dataclasses.replace(trainer, until=until, online=online), saved, warnings
+    trainer = trainer_of(trial, sound.loader(trial), device, ranks, checkpoints, session.stop)
+    return dataclasses.replace(trainer, until=session.until, online=online), saved, warnings
 
 
 def trainer_of(

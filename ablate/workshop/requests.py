@@ -34,14 +34,15 @@ def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
             )
         case "run":
             from ablate.workshop.running import run
+            from ablate.workshop.session import Session
             from ablate.workshop.together import is_shared, run_together
 
             if is_shared(request):
                 return run_together(request, emit, stop)
-            folder, device = Path(request["folder"]), torch.device(request["device"])
-            until, evaluate = request.get("until"), request.get("evaluate")
-            probes = request["probes"]
-            return run(folder, probes, device, cache, emit, stop, until=until, evaluate=evaluate)
+            device, until = torch.device(request["device"]), request.get("until")
+            session = Session(device, cache, emit, stop, until=until)
+            folder = Path(request["folder"])
+            return run(folder, request["probes"], session, request.get("evaluate"))
         case "gallery":
             from ablate.workshop.gallery import draw_gallery
 

@@ -13,35 +13,28 @@ import torch
 
 from ablate.files import read_json
 from ablate.parts import build
-from ablate.training.distributed import RankLostError, Ranks
+from ablate.training.distributed import RankLostError
 from ablate.training.heart import Heart
 from ablate.training.meter import CollapsedError, DivergedError
-from ablate.training.stopping import PausedError, Stop, StoppedError
+from ablate.training.stopping import PausedError, StoppedError
 from ablate.workshop.examiners import build_probes
 from ablate.workshop.online import online
 from ablate.workshop.pretraining import assist, train
 from ablate.workshop.scoring import ENCODER, score
-from ablate.workshop.sounds import Emit
+from ablate.workshop.session import Session
 from ablate.workshop.state import Ended, RunState, SupersededError
 from ablate.workshop.subjects import KINDS, Sound, Subject, Trial, fingerprint, open_sound
-
-ALONE = Ranks()
 
 
 def run(
     folder: Path,
     probes: Mapping[str, Any],
-    device: torch.device,
-    cache: Path,
-    emit: Emit,
-    stop: Stop,
-    ranks: Ranks = ALONE,
-    until: int | None = None,
+    session: Session,
     evaluate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Runs what is missing in a run folder and says how it ended.
 
-    With `until`, training pauses at that step, and what is scored is its encoder then. `evaluate`
+    With `session.until`, training pauses at that step, and its encoder then is scored. `evaluate`
     says by which of the probes it is looked at while it trains, and how often.
 
     Whatever a trial raises is written down in its `run.json` and returned as its reason: one
@@ -51,10 +44,8 @@ def run(
     """
     config = read_json(folder / "config.json")
     try:
-        state = RunState(folder, kind=config["kind"], device=str(device))
-        return _run(
-            folder, config, probes, evaluate, device, cache, emit, stop, ranks, state, until
-        )
+        state = RunState(folder, kind=config["kind"], device=str(session.device))
+        return _run(folder, config, probes, evaluate, session, state)
     except SupersededError as error:  # what the other process writes stands
         return {"state": "failed", "reason": f"error: {error}"}
     except OSError as error:
@@ -66,28 +57,23 @@ def _run(
     config: Mapping[str, Any],
     probes: Mapping[str, Any],
     evaluate: Mapping[str, Any] | None,
-    device: torch.device,
-    cache: Path,
-    emit: Emit,
-    stop: Stop,
-    ranks: Ranks,
+    session: Session,
     state: RunState,
-    until: int | None,
 ) -> dict[str, Any]:
     trained, place = False, folder
     try:
-        subject, sound = _open(folder, config, cache)
+        subject, sound = _open(folder, config, session.cache)
         examining = build_probes(probes)
         if isinstance(subject, Trial) and not (folder / ENCODER).exists():
             state.put("running")
-            with stop.between_steps(), Heart(folder):
+            with session.stop.between_steps(), Heart(folder):
                 look = None
                 if evaluate is not None:
-                    look = online(evaluate, examining, subject, sound, device, cache)
-                place = train(folder, subject, sound, device, ranks, emit, stop, state, until, look)
+                    look = online(evaluate, examining, subject, sound, session)
+                place = train(folder, subject, sound, session, state, look)
             trained = True
         with Heart(folder):
-            scored = score(place, subject, examining, sound, device, cache, emit)
+            scored = score(place, subject, examining, sound, session)
     except SupersededError:
         raise
     except StoppedError as stopped:
@@ -105,7 +91,7 @@ def _run(
         state.put(_kept(folder, state, "cancelled"), "stopped before it was done")
         raise
     if place != folder:
-        reason = f"paused at step {until}"
+        reason = f"paused at step {session.until}"
         state.put("preempted", reason)
         return {"state": "paused", "reason": reason}
     state.put("done")
@@ -120,23 +106,16 @@ def _kept(folder: Path, state: RunState, ended: Ended) -> Ended:
     return "done" if state.was_done or (folder / ENCODER).exists() else ended
 
 
-def lend_a_hand(
-    folder: Path,
-    device: torch.device,
-    cache: Path,
-    stop: Stop,
-    ranks: Ranks,
-    until: int | None = None,
-) -> None:
+def lend_a_hand(folder: Path, session: Session) -> None:
     """Does another rank's part of the training in a run folder, and writes nothing.
 
-    With `until`, to that step and no further. Raises whatever its trial raises; `StoppedError`
-    where the ranks were told to stop.
+    With `session.until`, to that step and no further. Raises whatever its trial raises;
+    `StoppedError` where the ranks were told to stop.
     """
-    subject, sound = _open(folder, read_json(folder / "config.json"), cache)
+    subject, sound = _open(folder, read_json(folder / "config.json"), session.cache)
     if isinstance(subject, Trial) and not (folder / ENCODER).exists():
-        with stop.between_steps(), suppress(PausedError):
-            assist(folder, subject, sound, device, ranks, stop, until)
+        with session.stop.between_steps(), suppress(PausedError):
+            assist(folder, subject, sound, session)
 
 
 def _open(folder: Path, config: Mapping[str, Any], cache: Path) -> tuple[Subject, Sound]:

@@ -26,7 +26,7 @@ from ablate.probing.probe import AbstractProbe, Features, Score, examine
 from ablate.probing.shelf import shelved
 from ablate.probing.tasks import Task
 from ablate.probing.views import TOKENS, View
-from ablate.workshop.sounds import Emit
+from ablate.workshop.session import Session
 from ablate.workshop.subjects import (
     MelStatistics,
     RandomInit,
@@ -44,9 +44,7 @@ def score(
     subject: Subject,
     probes: Mapping[str, AbstractProbe],
     sound: Sound,
-    device: torch.device,
-    cache: Path,
-    emit: Emit,
+    session: Session,
 ) -> list[str]:
     """Scores a subject on every task, by those probes that have not yet; returns their names.
 
@@ -55,8 +53,10 @@ def score(
     scored: set[str] = set()
     for source in dict.fromkeys(probe.tasks for probe in probes.values()):
         asking = {name: probe for name, probe in probes.items() if probe.tasks == source}
-        heard = sound if source is None else examined_on(source, subject, sound, asking, cache)
-        scored |= _score_on(heard, folder, subject, asking, device, cache, emit)
+        heard = sound
+        if source is not None:
+            heard = examined_on(source, subject, sound, asking, session.cache)
+        scored |= _score_on(heard, folder, subject, asking, session)
     return sorted(scored)
 
 
@@ -86,9 +86,7 @@ def _score_on(
     folder: Path,
     subject: Subject,
     probes: Mapping[str, AbstractProbe],
-    device: torch.device,
-    cache: Path,
-    emit: Emit,
+    session: Session,
 ) -> set[str]:
     """Scores a subject by probes that examine on the same clips."""
     files = {
@@ -97,16 +95,17 @@ def _score_on(
         for task in sound.tasks
     }
     missing = [key for key, file in files.items() if not file.exists()]
-    examined, done = Examined(folder, subject, sound, device), 0
+    examined, done = Examined(folder, subject, sound, session.device), 0
     for task in sound.tasks:
         asked = {name: probes[name] for name in probes if (name, task.name) in missing}
         if not asked:
             continue
         with tempfile.TemporaryDirectory(prefix="ablate-tokens-") as passing:
             reading = [probe for probe in asked.values() if not probe.hears]
-            features = examined.features(task, reading, cache, Path(passing))
+            features = examined.features(task, reading, session.cache, Path(passing))
             for name, probe in asked.items():
-                emit({"event": "progress", "label": "probe", "done": done, "total": len(missing)})
+                progress = {"event": "progress", "label": "probe"}
+                session.emit({**progress, "done": done, "total": len(missing)})
                 scores = examined.scores(probe, task, features)
                 told = {"key": score_key(probe), "settings": identity(probe), "scores": scores}
                 write_json(files[name, task.name], {"task": task.name, **told})

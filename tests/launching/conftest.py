@@ -25,6 +25,7 @@ from ablate.text import from_plain
 from ablate.training.stopping import Stop
 from ablate.workshop.planning import plan
 from ablate.workshop.running import run
+from ablate.workshop.session import Session
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "slurm" / "testcluster"
@@ -201,7 +202,7 @@ class Desk:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("GUEST_SECONDS", "0")
                 device = torch.device("cpu")
-                ended = run(folder, {}, device, self.cache, lambda event: None, Stop())
+                ended = run(folder, {}, Session(device, self.cache, lambda event: None, Stop()))
             assert ended["state"] == "done"
         return (folder / "encoder.safetensors").read_bytes()
 

@@ -54,7 +54,7 @@ def asked(pooling: str, *probes: str) -> dict[str, Any]:
     ("probe", "pooling", "told"),
     [
         (KNN_3, "max", "probe `knn` does not examine `max`"),
-        (KNN_3, "layer1.mean", r"does not examine `layer1.mean` .*did you mean `mean`\?"),
+        (KNN_3, "layer1.mean", r"`layer1.mean`; known: concat_freq, mean, mean_std"),
         (KNN_3, "mean_layers.mean", "does not examine `mean_layers.mean`"),
         (DEEP, "mean", "does not examine `mean`"),
         (DEEP, "layer2.max", r"`layer2.max` of an encoder of 1 layers .*did you mean `layer1.max`"),

@@ -17,6 +17,7 @@ from ablate.parts import PartError
 from ablate.training.stopping import Stop
 from ablate.workshop.planning import plan
 from ablate.workshop.running import run
+from ablate.workshop.session import Session
 
 KNN = {"type": "ablate.probing.knn.KNN", "k": 3}
 
@@ -53,7 +54,7 @@ def done(answer: dict[str, Any], runs: Path, cache: Path, probes: dict | None = 
     folder = runs / entry["fingerprint"]
     write_json(folder / "config.json", {"kind": "jepa", "settings": entry["settings"]})
     wanted = answer["probes"] if probes is None else probes
-    ended = run(folder, wanted, torch.device("cpu"), cache, lambda _: None, Stop())
+    ended = run(folder, wanted, Session(torch.device("cpu"), cache, lambda _: None, Stop()))
     assert ended["state"] == "done", ended
     return folder
 
@@ -121,7 +122,9 @@ def test_clips_that_changed_since_the_plan_are_not_scored(
     manifest.write_text(manifest.read_text().replace("0.wav,a", "0.wav,b"))
     folder = tmp_path / "runs" / entry["fingerprint"]
     write_json(folder / "config.json", {"kind": "jepa", "settings": entry["settings"]})
-    ended = run(folder, answer["probes"], torch.device("cpu"), cache, lambda _: None, Stop())
+    ended = run(
+        folder, answer["probes"], Session(torch.device("cpu"), cache, lambda _: None, Stop())
+    )
     assert ended["state"] == "failed"
     assert "examines on have changed since it was planned" in ended["reason"]
 

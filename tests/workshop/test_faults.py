@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from ablate.training.stopping import Stop
 from ablate.workshop.planning import plan
 from ablate.workshop.running import run
+from ablate.workshop.session import Session
 
 CPU = torch.device("cpu")
 MOST_BYTES = 20_000  # of a file on the full disk: a run's record fits, its checkpoint does not
@@ -36,7 +37,7 @@ def new_run(settings, cache, tmp_path):
 
 
 def go(folder, cache, *, until=None, heard=lambda event: None):
-    return run(folder, {}, CPU, cache, heard, Stop(), until=until)
+    return run(folder, {}, Session(CPU, cache, heard, Stop(), until=until))
 
 
 def state_of(folder):

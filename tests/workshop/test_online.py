@@ -16,6 +16,7 @@ from ablate.workshop.examiners import build_probes
 from ablate.workshop.online import fewer, online
 from ablate.workshop.planning import plan
 from ablate.workshop.running import run
+from ablate.workshop.session import Session
 from ablate.workshop.subjects import Trial, open_sound
 
 CPU = torch.device("cpu")
@@ -60,8 +61,8 @@ def scores_of(folder):
 
 def test_a_training_that_is_looked_at_ends_in_the_same_bits(new_run, cache):
     alone, seen, events = new_run("alone"), new_run("seen"), []
-    run(alone, PROBES, CPU, cache, silent, Stop())
-    run(seen, PROBES, CPU, cache, events.append, Stop(), evaluate=EVALUATE)
+    run(alone, PROBES, Session(CPU, cache, silent, Stop()))
+    run(seen, PROBES, Session(CPU, cache, events.append, Stop()), evaluate=EVALUATE)
     one, other = (load_file(folder / "encoder.safetensors") for folder in (alone, seen))
     assert all(torch.equal(one[name], other[name]) for name in one | other)
     assert [line["step"] for line in lines_of(seen)] == [0, 25, 50, 60]
@@ -75,8 +76,8 @@ def test_a_training_that_is_looked_at_ends_in_the_same_bits(new_run, cache):
 
 def test_the_first_score_is_the_twins_and_the_last_that_of_the_run(new_run, cache):
     trained, twin = new_run("trained"), new_run("twin", "twin")
-    run(trained, PROBES, CPU, cache, silent, Stop(), evaluate=EVALUATE)
-    run(twin, PROBES, CPU, cache, silent, Stop())
+    run(trained, PROBES, Session(CPU, cache, silent, Stop()), evaluate=EVALUATE)
+    run(twin, PROBES, Session(CPU, cache, silent, Stop()))
     first, *_, last = lines_of(trained)
     assert first["online_scores"] == pytest.approx(scores_of(twin), rel=1e-5)
     assert last["online_scores"] == pytest.approx(scores_of(trained), rel=1e-5)
@@ -110,7 +111,7 @@ def test_few_clips_are_of_the_parts_that_may_be_asked(splits, data):
 def test_an_encoder_is_given_back_in_the_mode_in_which_it_came(entry, cache):
     trial = build(entry["settings"], expect=Trial)
     sound = open_sound(trial.data, trial.mel, cache)
-    look = online(EVALUATE, build_probes(PROBES), trial, sound, CPU, cache)
+    look = online(EVALUATE, build_probes(PROBES), trial, sound, Session(CPU, cache, silent, Stop()))
     encoder = trial.twin.build_encoder()
     for mode in (True, False):
         encoder.train(mode)
@@ -125,6 +126,6 @@ def test_what_cannot_be_asked_is_refused(new_run, cache, settings):
     with pytest.raises(PartError, match="`tuned` trains the encoder itself"):
         plan([settings], hears, cache, silent, evaluate={**EVALUATE, "probe": "tuned"})
     unknown = {**EVALUATE, "pooling": "layer7.concat_freq"}
-    ended = run(new_run("run"), PROBES, CPU, cache, silent, Stop(), evaluate=unknown)
+    ended = run(new_run("run"), PROBES, Session(CPU, cache, silent, Stop()), evaluate=unknown)
     assert ended["state"] == "failed"
     assert "its probe examines mean, mean_std, concat_freq" in ended["reason"]

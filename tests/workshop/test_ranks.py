@@ -22,6 +22,7 @@ from ablate.training.stopping import Stop
 from ablate.workshop.planning import plan
 from ablate.workshop.requests import answer
 from ablate.workshop.running import run
+from ablate.workshop.session import Session
 from ablate.workshop.subjects import Trial
 
 CPU = torch.device("cpu")
@@ -75,7 +76,7 @@ def new_run(settings, cache, tmp_path, monkeypatch):
 
 
 def alone(folder, cache):
-    assert run(folder, {}, CPU, cache, lambda event: None, Stop())["state"] == "done"
+    assert run(folder, {}, Session(CPU, cache, lambda event: None, Stop()))["state"] == "done"
     return folder
 
 

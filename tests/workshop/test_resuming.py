@@ -18,6 +18,7 @@ from ablate.training.checkpoint import Checkpoints
 from ablate.training.stopping import SIGNALS, Stop
 from ablate.workshop.planning import plan
 from ablate.workshop.running import run
+from ablate.workshop.session import Session
 
 CPU = torch.device("cpu")
 STEPS = 130
@@ -116,7 +117,9 @@ def new_run(settings, cache, tmp_path, trip):
 
 
 def go(folder, cache, stop, probes=None, evaluate=None):
-    ended = run(folder, probes or {}, CPU, cache, lambda event: None, stop, evaluate=evaluate)
+    ended = run(
+        folder, probes or {}, Session(CPU, cache, lambda event: None, stop), evaluate=evaluate
+    )
     stop.signal = None
     return ended
 
@@ -203,7 +206,7 @@ def test_a_run_that_pauses_to_be_scored_ends_in_the_same_bits(new_run, cache, st
     whole, paused = new_run("whole"), new_run("paused")
     go(whole, cache, stop)
     for step in (40, 90):
-        ended = run(paused, PROBES, CPU, cache, lambda event: None, stop, until=step)
+        ended = run(paused, PROBES, Session(CPU, cache, lambda event: None, stop, until=step))
         assert ended == {"state": "paused", "reason": f"paused at step {step}"}
         assert len(list((paused / "rungs" / str(step)).glob("probes/*/*.json"))) == 3
     assert not (paused / "probes").exists()
@@ -220,8 +223,8 @@ def test_a_pause_that_was_interrupted_before_its_scores_is_taken_up_again(new_ru
             raise SystemExit(130)
 
     with pytest.raises(SystemExit):
-        run(folder, PROBES, CPU, cache, interrupts, stop, until=40)
-    ended = run(folder, PROBES, CPU, cache, lambda event: None, stop, until=40)
+        run(folder, PROBES, Session(CPU, cache, interrupts, stop, until=40))
+    ended = run(folder, PROBES, Session(CPU, cache, lambda event: None, stop, until=40))
     assert ended["state"] == "paused"
     assert len(list((folder / "rungs" / "40").glob("probes/*/*.json"))) == 3
 
@@ -234,7 +237,7 @@ def test_a_scoring_that_is_interrupted_takes_nothing_from_what_is_trained(new_ru
         raise SystemExit(130)
 
     with pytest.raises(SystemExit):
-        run(folder, PROBES, CPU, cache, interrupts, stop)
+        run(folder, PROBES, Session(CPU, cache, interrupts, stop))
     assert json.loads((folder / "run.json").read_text())["state"] == "done"
 
 

@@ -15,8 +15,10 @@ from ablate.probing.linear import Logistic
 from ablate.probing.views import Views
 from ablate.training.augmentation import RegularisedMasking
 from ablate.training.finetuning import FineTuning
+from ablate.training.stopping import Stop
 from ablate.workshop.planning import plan
 from ablate.workshop.scoring import ENCODER, Examined, score, score_key
+from ablate.workshop.session import Session
 from ablate.workshop.subjects import Trial, open_sound
 
 CPU = torch.device("cpu")
@@ -37,7 +39,7 @@ def sound(trial, cache):
 
 
 def scored(folder, subject, probes, sound, cache):
-    return score(folder, subject, probes, sound, CPU, cache, silent)
+    return score(folder, subject, probes, sound, Session(CPU, cache, silent, Stop()))
 
 
 def scores_of(folder, probe, task="speech"):
