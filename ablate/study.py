@@ -17,10 +17,17 @@ from ablate import config
 from ablate.conducting import forecast, rehearsal, rounds
 from ablate.conducting.prepared import Planned, prepare, say_sweep, swept, tuned
 from ablate.designing import trials as design
-from ablate.files import write_json
+from ablate.files import find_json, write_json
 from ablate.launching import ledger, overview
-from ablate.launching.endings import DONE, FAILED, INTERRUPTED, OVER, WRONG, ended
-from ablate.launching.endings import listen_for_endings as listen_for_endings
+from ablate.launching.endings import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    OVER,
+    WRONG,
+    ended,
+    listen_for_endings,
+)
 from ablate.launching.pool import Pool
 from ablate.launching.slurm import Cluster
 from ablate.launching.watch import say, stage, terminal
@@ -178,7 +185,7 @@ def report_again(name: str) -> int:
     folders = ledger.folders()
 
     def act() -> int:
-        plan = ledger.find_json(folders.reports / name / "plan.json")
+        plan = find_json(folders.reports / name / "plan.json")
         if plan is None:
             problem = f"{folders.reports / name} holds no plan.json"
             raise StudyError([f"{problem}; run the study, or name its file"])
@@ -219,7 +226,7 @@ def _draw_gallery(planned: Planned, pool: Pool, folders: ledger.Folders, console
         )
         firsts.setdefault(labels, trial)
     of = {"--".join(labels): trial.fingerprint for labels, trial in firsts.items()}
-    drawn = ledger.find_json(folder / "pictures.json") or {}
+    drawn = find_json(folder / "pictures.json") or {}
     if drawn.get("of") != of:
         wanted = [
             {"masker": masker, "patchifier": patchifier, "settings": trial.settings}

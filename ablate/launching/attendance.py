@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate.files import write_json
+from ablate.files import find_json, write_json
 from ablate.launching import ledger, queueing, settling
 from ablate.launching.commands import RefusedError
 from ablate.launching.queueing import Submitted
@@ -50,7 +50,7 @@ def release(plan: Mapping[str, Any], runs: Path, kinds: Sequence[str]) -> list[s
         entry = ledger.entry(folder)
         kind = (entry.reason or "").partition(":")[0]
         if entry.state == "failed" and (not kinds or kind in kinds):
-            record = ledger.find_json(folder / "run.json") or {}
+            record = find_json(folder / "run.json") or {}
             reason = f"to be tried again after {entry.reason}"
             write_json(folder / "run.json", {**record, "state": "cancelled", "reason": reason})
             lines.append(f"  {folder.name}: {entry.reason}")

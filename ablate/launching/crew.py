@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate.files import write_json
-from ablate.launching import commands, ledger, queueing, script, snapshot
+from ablate.files import find_json, write_json
+from ablate.launching import commands, queueing, script, snapshot
 from ablate.launching.profile import Profile
 from ablate.launching.queueing import Submitted
 from ablate.launching.task import AGAIN, requeue
@@ -68,7 +68,7 @@ def enlist(
 
 def crew(folder: Path) -> list[Submitted]:
     """Returns the workers that are in the queue. Raises `RefusedError` where nobody answers."""
-    content = ledger.find_json(folder / RECORD)
+    content = find_json(folder / RECORD)
     tasks = [] if content is None else _tasks(content)
     places = queueing.places(tasks)
     return [task for task in tasks if task.job in places]
@@ -76,7 +76,7 @@ def crew(folder: Path) -> list[Submitted]:
 
 def logs(folder: Path) -> str:
     """Returns the folder of the workers' logs."""
-    return str((ledger.find_json(folder / RECORD) or {}).get("logs", folder))
+    return str((find_json(folder / RECORD) or {}).get("logs", folder))
 
 
 def main() -> int:

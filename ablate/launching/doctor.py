@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ablate.files import write_json
-from ablate.launching import commands, ledger, queueing, script, snapshot
+from ablate.files import find_json, write_json
+from ablate.launching import commands, queueing, script, snapshot
 from ablate.launching.commands import RefusedError
 from ablate.launching.profile import Profile
 from ablate.launching.queueing import Submitted
@@ -78,7 +78,7 @@ def _wait(given: Submitted, report: Path, patience: float) -> dict[str, Any] | s
     deadline, why, absent = time.monotonic() + patience, "", 0
     while time.monotonic() < deadline:
         place = queueing.places([given]).get(given.job)
-        found = ledger.find_json(report)
+        found = find_json(report)
         if found is not None:
             return found
         if place is None:

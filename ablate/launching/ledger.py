@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ablate.files import find_json as find_json
-from ablate.files import write_json
-from ablate.holding import held as held
-from ablate.holding import is_held as is_held
+from ablate.files import find_json, write_json
+from ablate.holding import is_held
 from ablate.protocols import examines_own, is_score_by, mean_over_tasks
 
 State = Literal["planned", "running", "preempted", "pruned", "stale", "done", "failed", "cancelled"]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
+from ablate.holding import held
 from ablate.launching import ledger
 from ablate.launching.devices import shared_out
 from ablate.launching.worker import COMMAND, GRACE_SECONDS, Event, Worker, WorkerDiedError
@@ -152,7 +153,7 @@ class Pool:
         """Runs a job with one worker, in the thread that calls; waits while another has the run."""
         waited = False
         while True:
-            with ledger.held(job.folder) as mine:
+            with held(job.folder) as mine:
                 outcome = self._end_of(index, job, waited=waited) if mine else None
             if outcome is not None:
                 self._news.put((index, job, outcome))
@@ -194,7 +195,7 @@ class Pool:
                 return
             if waited:
                 time.sleep(POLL_SECONDS)
-            with ledger.held(job.folder) as mine:
+            with held(job.folder) as mine:
                 outcome = self._end_of(index, job, waited=waited) if mine else None
             if outcome is None:  # another process has it: come back when the rest is done
                 self._news.put((index, job, ELSEWHERE))
@@ -289,11 +290,5 @@ def _outcome(job: Job, answer: Event, seconds: float) -> Outcome:
     if answer["event"] == "error":
         reasons = [f"`{'.'.join(p['path'])}`: {p['message']}" for p in answer["problems"]]
         return Outcome(job, "failed", "; ".join(reasons), seconds=seconds)
-    return Outcome(
-        job,
-        answer["state"],
-        answer.get("reason"),
-        trained=bool(answer.get("trained")),
-        probed=tuple(answer.get("probed", ())),
-        seconds=seconds,
-    )
+    trained, probed = bool(answer.get("trained")), tuple(answer.get("probed", ()))
+    return Outcome(job, answer["state"], answer.get("reason"), trained, probed, seconds)

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ablate.files import write_json
+from ablate.files import find_json, write_json
+from ablate.holding import is_held
 from ablate.launching import ledger, queueing
 from ablate.launching.canary import REFUSED
 from ablate.launching.queueing import Submitted
@@ -31,8 +32,8 @@ def end_of(
     out; a run that lacks a score of one is not done.
     """
     entry = ledger.entry(folder)
-    mark = ledger.find_json(_mark_of(folder, given)) if given is not None else None
-    if given is not None and mark is None and ledger.is_held(folder):
+    mark = find_json(_mark_of(folder, given)) if given is not None else None
+    if given is not None and mark is None and is_held(folder):
         return None  # its job has not let go of it yet
     trained = bool((mark or {}).get("trained"))
     if entry.state == "done" and not ledger.missing_probes(folder, probes):
@@ -52,7 +53,7 @@ def settle(folder: Path, given: Submitted, ended: str | None) -> None:
 
     `ended` is what sacct says of the job, if anything.
     """
-    record = ledger.find_json(folder / "run.json") or {}
+    record = find_json(folder / "run.json") or {}
     state, reason = queueing.reason(given, ended)
     if word := _canary_word(given):
         state, reason = "cancelled", f"the canary failed, and so nothing was run: {word}"
@@ -86,7 +87,7 @@ def reconcile(folders: Iterable[Path]) -> list[str]:
 
 def _canary_word(given: Submitted) -> str | None:
     """Returns what made the canary that a job waits for fail; None where it did not."""
-    refused = ledger.find_json(Path(given.canary) / REFUSED) if given.canary else None
+    refused = find_json(Path(given.canary) / REFUSED) if given.canary else None
     if refused is not None:
         return str(refused["reason"])
     for folder in _canaries(given):
@@ -113,7 +114,7 @@ def _canaries(given: Submitted) -> list[Path]:
 
 def _is_open(folder: Path, given: Submitted) -> bool:
     """Tells whether a run waits for its job: nothing that ends it has been written since."""
-    if ledger.is_held(folder):
+    if is_held(folder):
         return False
     unended = ledger.entry(folder).state in ("stale", "preempted", "planned")
     return unended or queueing.record_of(folder) == given.before

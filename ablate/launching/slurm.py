@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.files import write_json
+from ablate.holding import is_held
 from ablate.launching import commands, ledger, queueing, settling, snapshot
 from ablate.launching.commands import RefusedError
 from ablate.launching.groups import Group, grouped
@@ -163,7 +164,7 @@ class Cluster:
             absent.pop(index, None)
             return None
         absent[index] += 1
-        if absent[index] < GONE or ledger.is_held(job.folder):
+        if absent[index] < GONE or is_held(job.folder):
             return None
         settling.settle(job.folder, given, queueing.ends([given]).get(given.job))
         entry = ledger.entry(job.folder)

@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ablate.files import write_json
-from ablate.holding import PATIENCE_SECONDS
+from ablate.files import find_json, write_json
+from ablate.holding import PATIENCE_SECONDS, held
 from ablate.launching import canary, commands, ledger
 
 AGAIN = (signal.SIGUSR1, signal.SIGUSR2)  # after which a job queues itself again
@@ -57,13 +57,13 @@ class Job:
                 self._run(folder)
         if self.told in AGAIN and not all(self._mark(folder).exists() for folder in self._pack):
             self._requeue()
-        ended = [ledger.find_json(self._mark(folder)) or {} for folder in self._pack]
+        ended = [find_json(self._mark(folder)) or {} for folder in self._pack]
         return all(end.get("state") == "done" for end in ended)
 
     def _run(self, folder: Path) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
         while not self.told:
-            with ledger.held(folder, patience=patience(folder)) as mine:
+            with held(folder, patience=patience(folder)) as mine:
                 if mine:
                     self._hold(folder)
                     return
@@ -90,7 +90,7 @@ class Job:
 
     def _train(self, folder: Path, *, interrupted: bool = False) -> None:
         """Runs a trial's process to its end, and writes down what it could not write itself."""
-        before = ledger.find_json(folder / "run.json")
+        before = find_json(folder / "run.json")
         spec = self._spec
         command = [*spec["step"], sys.executable, "-P", "-m", "ablate.trial", str(folder)]
         command += ["--probes", spec["probes"], "--device", spec["device"]]
@@ -116,7 +116,7 @@ class Job:
         self._complete(folder, before, code, lines)
 
     def _complete(self, folder: Path, before: Spec | None, code: int, lines: list[str]) -> None:
-        after = ledger.find_json(folder / "run.json") or {}
+        after = find_json(folder / "run.json") or {}
         state = after.get("state")
         if self.told:  # what is done stays so, though it was being scored again
             if state != "done" and (state not in ("failed", "preempted") or after == before):
@@ -137,7 +137,7 @@ class Job:
         for folder in self._pack:
             if refused and not self._mark(folder).exists():
                 state = "failed" if given_up else "preempted"
-                record = ledger.find_json(folder / "run.json") or {}
+                record = find_json(folder / "run.json") or {}
                 write_json(folder / "run.json", {**record, "state": state, "reason": refused})
                 if given_up:
                     write_json(self._mark(folder), {"state": "failed", "trained": False})
@@ -167,7 +167,7 @@ def patience(folder: Path) -> float:
     the run before to have ended, and a process that outlives its node's fall stops by itself, for
     its attempt is no longer the latest.
     """
-    before = (ledger.find_json(folder / "env.json") or {}).get("slurm", {})
+    before = (find_json(folder / "env.json") or {}).get("slurm", {})
     names = ("SLURM_JOB_ID", "SLURM_JOB_NAME")  # a site that starts afresh gives numbers out again
     ours = all(name in before and before[name] == os.environ.get(name) for name in names)
     return 0.0 if ours else PATIENCE_SECONDS
@@ -195,7 +195,7 @@ def _interrupt(folder: Path, trial: subprocess.Popen[str]) -> None:
     """Tells a canary's trial to stop as soon as it trains, so that it has to save and resume."""
     while trial.poll() is None:
         with contextlib.suppress(ValueError, OSError):
-            if (ledger.find_json(folder / "run.json") or {}).get("state") == "running":
+            if (find_json(folder / "run.json") or {}).get("state") == "running":
                 time.sleep(POLL_SECONDS)
                 trial.send_signal(signal.SIGUSR1)
                 return

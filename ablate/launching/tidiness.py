@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ablate.holding import held
 from ablate.launching import attendance, ledger
 
 
@@ -41,7 +42,7 @@ def delete(found: Sequence[Unwanted]) -> list[Path]:
     """Deletes run folders; returns those that are kept, as somebody has begun to run them since."""
     kept = []
     for one in found:
-        with ledger.held(one.folder) as mine:
+        with held(one.folder) as mine:
             if mine:
                 shutil.rmtree(one.folder)
             else:

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ablate.files import write_json
+from ablate.files import find_json, write_json
 from ablate.launching import ledger
 from ablate.sections.space import Point, Tried
 
@@ -47,7 +47,7 @@ def recall(
     """
     found: dict[int, dict[str, Any]] = {}
     for path in runs.glob("*/asked/*.json"):
-        asked = ledger.find_json(path)
+        asked = find_json(path)
         if asked is not None and asked["search"] == search:
             found[asked["number"]] = asked
     records: list[Record] = []
@@ -95,7 +95,7 @@ def facts(folders: Sequence[Path]) -> dict[str, Any]:
 
     `collapsed` counts the runs that did.
     """
-    records = [ledger.find_json(folder / "run.json") or {} for folder in folders]
+    records = [find_json(folder / "run.json") or {} for folder in folders]
     found: dict[str, Any] = {"runs": [folder.name for folder in folders]}
     for group in ("metrics", "cost"):
         for name in dict.fromkeys(name for r in records for name in r.get(group) or {}):
@@ -109,6 +109,6 @@ def facts(folders: Sequence[Path]) -> dict[str, Any]:
 def _value(folder: Path, probe: dict[str, Any], pooling: str, objective: str) -> float | None:
     if objective == "score":
         return ledger.score(folder, probe, pooling, part="valid")
-    record = ledger.find_json(folder / "run.json") or {}
+    record = find_json(folder / "run.json") or {}
     value = (record.get("cost") or {}).get(objective.removeprefix("cost."))
     return None if value is None else float(value)

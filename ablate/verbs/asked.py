@@ -6,6 +6,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from ablate.files import find_json
+
 StudyFile = Annotated[Path, typer.Argument(help="A study, a YAML file.", metavar="FILE")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings to replace.", metavar="[a.b=c]...")
@@ -52,18 +54,16 @@ def saved_plan(study: str) -> dict[str, Any]:
         where = ledger.folders().reports
         refuse(f"no study `{name}` has a plan in {where}{did_you_mean(name, saved)}")
     try:
-        return ledger.find_json(saved[name]) or {}
+        return find_json(saved[name]) or {}
     except ValueError as error:
         refuse(str(error))
 
 
 def plan_named(study: str) -> dict[str, Any]:
     """Reads a saved plan, given by its own path or by its study; refuses what is no plan."""
-    from ablate.launching import ledger
-
     if not study.endswith(".json"):
         return saved_plan(study)
-    plan = ledger.find_json(Path(study))  # the verb refuses what is no JSON
+    plan = find_json(Path(study))  # the verb refuses what is no JSON
     if plan is None or "trials" not in plan:
         problem = "no such file" if plan is None else "not the plan of a study"
         refuse(f"{study}: {problem}; a report's folder holds its plan.json")

@@ -7,6 +7,7 @@ from typing import Annotated
 import click
 import typer
 
+from ablate.files import find_json
 from ablate.verbs.asked import (
     Compared,
     Json,
@@ -95,10 +96,10 @@ def compare(one: Compared, other: Compared, as_json: Json = False) -> None:
 
 def why_different(one: RunName, other: RunName) -> None:
     """Show the settings in which two runs differ."""
-    from ablate.launching import ledger, overview
+    from ablate.launching import overview
 
     folders = run_folder(one), run_folder(other)
-    first, second = (ledger.find_json(folder / "config.json") or {} for folder in folders)
+    first, second = (find_json(folder / "config.json") or {} for folder in folders)
     found = overview.changes(
         {"kind": first["kind"], **first["settings"]}, {"kind": second["kind"], **second["settings"]}
     )
@@ -122,8 +123,7 @@ def show(
         raise typer.Exit(study_schema.show(["maskers", *(package or [])]))
     if run is None:
         refuse("name a run, or use --schema")
-    from ablate.launching import ledger
 
     folder = run_folder(run)
-    found = {name: ledger.find_json(folder / f"{name}.json") for name in ("config", "run")}
+    found = {name: find_json(folder / f"{name}.json") for name in ("config", "run")}
     typer.echo(json.dumps({"folder": str(folder), **found}, indent=2, ensure_ascii=False))

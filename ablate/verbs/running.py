@@ -31,9 +31,10 @@ def run(
 ) -> None:
     """Plan a study, run what is missing, and report."""
     from ablate import study
+    from ablate.launching.endings import listen_for_endings
     from ablate.launching.where import Asked
 
-    study.listen_for_endings()
+    listen_for_endings()
     where = Asked(slurm, watch, dry_run)
     given = overrides or []
     code = study.run(
@@ -53,8 +54,9 @@ def plan(
 ) -> None:
     """Check a study and show what it would run. Nothing is run, but canaries with --time."""
     from ablate import study
+    from ablate.launching.endings import listen_for_endings
 
-    study.listen_for_endings()
+    listen_for_endings()
     raise typer.Exit(
         study.show(file, overrides or [], as_json=as_json, timed=timed, workers=workers)
     )
@@ -63,8 +65,9 @@ def plan(
 def report(name: StudyName, overrides: Overrides = None) -> None:
     """Write a study's report again from what is on disk. Nothing is run."""
     from ablate import study
+    from ablate.launching.endings import listen_for_endings
 
-    study.listen_for_endings()
+    listen_for_endings()
     if is_file(name):
         raise typer.Exit(study.report(Path(name), overrides or []))
     raise typer.Exit(study.report_again(saved_plan(name)["study"]))

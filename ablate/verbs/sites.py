@@ -37,17 +37,17 @@ def dashboard(file: StudyFile, overrides: Overrides = None, port: Port = 8080) -
     """Show a study's trials and sweeps in a browser: Optuna's dashboard, on 127.0.0.1."""
     if importlib.util.find_spec("optuna_dashboard") is None:
         refuse("the dashboard is not installed: pip install 'ablate[dashboard]'")
-    from ablate import study
+    from ablate.launching.endings import listen_for_endings
     from ablate.watching import dashboard as door
 
-    study.listen_for_endings()
+    listen_for_endings()
     raise typer.Exit(door.show(file, overrides or [], port=port))
 
 
 def tensorboard(file: StudyFile, overrides: Overrides = None, port: Port = 6006) -> None:
     """Show a study's curves and masks in a browser: TensorBoard, on 127.0.0.1."""
-    from ablate import study
+    from ablate.launching.endings import listen_for_endings
     from ablate.watching import board as door
 
-    study.listen_for_endings()
+    listen_for_endings()
     raise typer.Exit(door.show(file, overrides or [], port=port))

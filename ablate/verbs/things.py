@@ -71,10 +71,10 @@ def zoo(
     ] = None,
 ) -> None:
     """Show a package's maskers: a table of figures, and a gallery as PNG and HTML."""
-    from ablate import study
     from ablate import zoo as door
+    from ablate.launching.endings import listen_for_endings
 
-    study.listen_for_endings()
+    listen_for_endings()
     raise typer.Exit(door.show(package, grid=grid, audio=audio, out=out))
 
 
@@ -93,9 +93,9 @@ def bench_steps(
 ) -> None:
     """Time the training steps of a study's variants: packed, padded, and plain."""
     from ablate import bench_steps as door
-    from ablate import study as listening
+    from ablate.launching.endings import listen_for_endings
 
-    listening.listen_for_endings()
+    listen_for_endings()
     raise typer.Exit(door.steps(study, device=device, batch=batch, seconds=seconds, into=into))
 
 
@@ -108,7 +108,7 @@ def bench_maskers(
 ) -> None:
     """Time a package's maskers beside one uniform draw of the same size."""
     from ablate import bench as door
-    from ablate import study
+    from ablate.launching.endings import listen_for_endings
 
-    study.listen_for_endings()
+    listen_for_endings()
     raise typer.Exit(door.maskers(package, grid=grid, batch=batch, as_json=as_json))

@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from ablate import config
+from ablate.files import find_json
 from ablate.launching import ledger
 from ablate.launching.errands import Ask, errand
 from ablate.launching.watch import say, terminal
@@ -40,7 +41,7 @@ def show(
 
     def act(ask: Ask) -> None:
         study = config.load(file, overrides)
-        plan = ledger.find_json(folders.reports / study.name / "plan.json")
+        plan = find_json(folders.reports / study.name / "plan.json")
         if plan is None:
             advice = f"run the study first: ablate run {file}"
             raise StudyError([f"{folders.reports / study.name} holds nothing yet; {advice}"])

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ablate import config
 from ablate.designing.trials import label_within
+from ablate.files import find_json
 from ablate.launching import ledger, overview
 from ablate.launching.endings import DONE, WRONG
 from ablate.launching.watch import say, terminal
@@ -60,7 +61,7 @@ def fill(study: Study, folders: ledger.Folders) -> Window:
     `StorageError`.
     """
     reports = folders.reports / study.name
-    plan = ledger.find_json(reports / "plan.json")
+    plan = find_json(reports / "plan.json")
     journal = tuning.journal(folders.reports, study.name)
     url = None if study.sweep is None else study.sweep.storage
     if plan is None and url is None and not journal.exists():

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from ablate.files import find_json
 from ablate.launching import ledger, queueing
 from ablate.launching.needs import Needs
 from ablate.launching.pool import Job, Outcome
@@ -197,7 +198,7 @@ class Desk:
         """Runs a trial here, without the cluster; returns its weights."""
         folder = self.cache.parent / "twins" / job.folder.name
         if not (folder / "encoder.safetensors").exists():
-            config = ledger.find_json(job.folder / "config.json") or {}
+            config = find_json(job.folder / "config.json") or {}
             ledger.prepare(folder, kind="jepa", settings=config["settings"])
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("GUEST_SECONDS", "0")

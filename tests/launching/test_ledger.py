@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ablate.holding import held, is_held
 from ablate.launching import backlog, ledger, overview
 from ablate.launching.backlog import Run
 
@@ -50,12 +51,12 @@ def test_a_running_run_that_nobody_holds_is_stale(tmp_path: Path) -> None:
 
 def test_a_held_run_is_running(tmp_path: Path) -> None:
     folder = record(tmp_path / "run", state="running")
-    with ledger.held(folder):
+    with held(folder):
         assert ledger.entry(folder).state == "running"
 
 
 def test_a_run_is_held_once(tmp_path: Path) -> None:
-    with ledger.held(tmp_path / "run") as first, ledger.held(tmp_path / "run") as second:
+    with held(tmp_path / "run") as first, held(tmp_path / "run") as second:
         assert (first, second) == (True, False)
 
 
@@ -64,13 +65,13 @@ def test_looking_who_holds_a_run_keeps_nobody_from_taking_it(tmp_path: Path) -> 
 
     def look() -> None:
         while not done.is_set():
-            ledger.is_held(tmp_path / "run")
+            is_held(tmp_path / "run")
 
     with ThreadPoolExecutor(2) as executor:
         looking = [executor.submit(look) for _ in range(2)]
         try:
             for _ in range(300):
-                with ledger.held(tmp_path / "run") as mine:
+                with held(tmp_path / "run") as mine:
                     assert mine
         finally:
             done.set()
@@ -80,9 +81,9 @@ def test_looking_who_holds_a_run_keeps_nobody_from_taking_it(tmp_path: Path) -> 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from ablate.launching import ledger
+from ablate.holding import held
 
-with ledger.held(Path(sys.argv[1])):
+with held(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -93,9 +94,9 @@ def test_a_run_is_let_go_by_a_process_that_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        assert ledger.is_held(tmp_path / "run")
+        assert is_held(tmp_path / "run")
         holder.kill()
-    assert not ledger.is_held(tmp_path / "run")
+    assert not is_held(tmp_path / "run")
 
 
 def test_closing_keeps_a_run_that_has_ended(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.holding import held
 from ablate.launching import ledger
 from ablate.launching.pool import Job, Outcome, Pool
 from ablate.launching.worker import Event, WorkerDiedError
@@ -198,7 +199,7 @@ def test_two_pools_at_once_train_each_trial_once(tmp_path: Path) -> None:
 def test_a_trial_that_just_failed_elsewhere_is_not_tried_again(tmp_path: Path) -> None:
     job = make_job(tmp_path, "run", "Good")
     with contextlib.ExitStack() as elsewhere:
-        elsewhere.enter_context(ledger.held(job.folder))
+        elsewhere.enter_context(held(job.folder))
 
         class Neighbour(Listener):
             def progress(self, worker: int, job: Job, event: Event) -> None:

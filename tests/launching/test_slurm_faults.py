@@ -2,11 +2,12 @@
 
 import time
 
-from ablate.launching import commands, ledger, queueing
+from ablate.files import find_json
+from ablate.launching import commands, queueing
 
 
 def record(job):
-    return ledger.find_json(job.folder / "run.json") or {}
+    return find_json(job.folder / "run.json") or {}
 
 
 def weights(job):

@@ -1,10 +1,11 @@
 """A real SLURM without accounting, whose arrays are short."""
 
-from ablate.launching import ledger, queueing
+from ablate.files import find_json
+from ablate.launching import queueing
 
 
 def record(job):
-    return ledger.find_json(job.folder / "run.json") or {}
+    return find_json(job.folder / "run.json") or {}
 
 
 def test_more_runs_than_an_array_holds_are_cut_in_several(plain_site, desk):

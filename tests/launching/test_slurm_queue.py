@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate.launching import commands, ledger, queueing, settling
+from ablate.files import find_json
+from ablate.launching import commands, queueing, settling
 from ablate.launching.commands import RefusedError
 
 GRANTED = re.compile(r"TRES=(cpu=\d+,mem=\w+)")
@@ -15,7 +16,7 @@ LATER = {"begin": "now+600"}  # a job that stays in the queue
 
 
 def record(job):
-    return ledger.find_json(job.folder / "run.json") or {}
+    return find_json(job.folder / "run.json") or {}
 
 
 def in_queue():

@@ -3,11 +3,12 @@
 import torch
 from safetensors.torch import load
 
-from ablate.launching import commands, ledger, queueing
+from ablate.files import find_json
+from ablate.launching import commands, queueing
 
 
 def record(job):
-    return ledger.find_json(job.folder / "run.json") or {}
+    return find_json(job.folder / "run.json") or {}
 
 
 def is_training(job):

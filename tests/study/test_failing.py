@@ -19,7 +19,8 @@ ENTRY = """\
 import sys
 from pathlib import Path
 from ablate import study
-study.listen_for_endings()
+from ablate.launching.endings import listen_for_endings
+listen_for_endings()
 sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=1))
 """
 
