@@ -153,7 +153,7 @@ def pareto(results: Results, variants: Table, cost: Table) -> Picture | None:
         for levels, taken, score in zip(results.variants(), cost.rows, scores, strict=True)
         if score is not None
     }
-    front = front_of(list(points.values()))
+    front = _front_of(list(points.values()))
     styles = line_styles(results)
     with style():
         figure = Figure(figsize=(7, 3.4), layout="constrained")
@@ -185,7 +185,7 @@ def pareto(results: Results, variants: Table, cost: Table) -> Picture | None:
         )
 
 
-def front_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _front_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Returns the (cost, score) that score higher than all that cost less or as much, in order."""
     front: list[tuple[float, float]] = []
     for cost, score in sorted(set(points), key=lambda point: (point[0], -point[1])):
@@ -240,7 +240,8 @@ def critical_difference(ranking: Ranking | None) -> Picture | None:
 def _fit(axes: Axes, rows: Sequence[Row]) -> None:
     """Limits the axis to means and their seeds' usual spread; two seeds may leave it."""
     means = [row["score"] for row in rows]
-    halves = [(row["score_high"] - row["score_low"]) / 2 for row in rows if row["score_low"]]
+    known = [row for row in rows if row["score_low"] is not None]
+    halves = [(row["score_high"] - row["score_low"]) / 2 for row in known]
     room = min(max(halves), 3 * median(halves)) if halves else 0.0
     room = max(1.05 * room, 0.08 * (max(means) - min(means)), 0.5)
     axes.set_ylim(min(means) - room, max(means) + room)
