@@ -122,6 +122,22 @@ def test_a_report_without_findings_says_how_to_get_them(written: Bench, tmp_path
         section([tmp_path], tmp_path)
 
 
+@pytest.mark.parametrize("name", [FILE, "scores.csv", "figures/contrasts.png"])
+def test_a_report_that_lacks_something_leaves_the_kept_one_alone(
+    written: Bench, tmp_path: Path, name: str
+) -> None:
+    into = tmp_path / "masking"
+    keep(written.report, into)
+    before = {path: path.read_bytes() for path in into.rglob("*.*")}
+    (written.report / name).rename(tmp_path / "aside")
+    try:
+        with pytest.raises(ValueError, match=f"{name}.*`?ablate report STUDY"):
+            keep(written.report, into)
+    finally:
+        (tmp_path / "aside").rename(written.report / name)
+    assert {path: path.read_bytes() for path in into.rglob("*.*")} == before
+
+
 @pytest.mark.parametrize("text", ["", BEGIN, END + BEGIN, FRAME + FRAME])
 def test_a_readme_without_its_markers_is_left_alone(text: str, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
