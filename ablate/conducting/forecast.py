@@ -20,12 +20,12 @@ LEAST_SEEDS = 2  # fewer have no spread
 def describe(plan: Plan, found: Backlog, runs: Path) -> list[str]:
     """Says how many hours are left, where that is known, and which differences would be seen."""
     lines = []
-    if found.trainings and (hours := expected_hours(plan, found, runs)) is not None:
+    if found.trainings and (hours := _expected_hours(plan, found, runs)) is not None:
         lines.append(f"about {hours:.2g} hours of training, as long as its done trials took")
     return [*lines, *_seen(plan, runs)]
 
 
-def expected_hours(plan: Plan, found: Backlog, runs: Path) -> float | None:
+def _expected_hours(plan: Plan, found: Backlog, runs: Path) -> float | None:
     """Returns the hours of training that are left, by the mean of the done trials.
 
     Added up over workers, without the scoring; None where no trial is done.
@@ -45,7 +45,7 @@ def check(
     """
     wanted = {
         "trials": float(len(found.trainings)),
-        "hours": expected_hours(plan, found, runs) if hours is None else hours,
+        "hours": _expected_hours(plan, found, runs) if hours is None else hours,
         "disk_gb": kept_bytes(plan["trials"]) / 1e9,
     }
     problems = [

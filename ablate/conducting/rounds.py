@@ -62,7 +62,7 @@ def _confirm(
 
     Returns as `train`.
     """
-    whole = confirming(part, planned, folders)
+    whole = _confirming(part, planned, folders)
     if whole is part:
         if planned.study.confirm is not None:
             told = [*told, "nothing to confirm: no variant but the baseline leads with all scores"]
@@ -83,7 +83,7 @@ def _confirm(
     return lost
 
 
-def confirming(part: Planned, planned: Planned, folders: ledger.Folders) -> Planned:
+def _confirming(part: Planned, planned: Planned, folders: ledger.Folders) -> Planned:
     """Adds the fresh seeds of the variants that lead by validation score, and of the baseline.
 
     Returns `part` itself where the study does not ask for it, or nothing but the baseline leads.
@@ -107,7 +107,7 @@ def confirming(part: Planned, planned: Planned, folders: ledger.Folders) -> Plan
 
 def settled(part: Planned, planned: Planned, folders: ledger.Folders) -> Planned:
     """Returns a study with its confirmation, where that has been trained, else `part`."""
-    whole = confirming(part, planned, folders)
+    whole = _confirming(part, planned, folders)
     return part if whole.backlog(folders.runs).start else whole
 
 

@@ -31,7 +31,7 @@ def end_of(
     out; a run that lacks a score of one is not done.
     """
     entry = ledger.entry(folder)
-    mark = ledger.find_json(mark_of(folder, given)) if given is not None else None
+    mark = ledger.find_json(_mark_of(folder, given)) if given is not None else None
     if given is not None and mark is None and ledger.is_held(folder):
         return None  # its job has not let go of it yet
     trained = bool((mark or {}).get("trained"))
@@ -42,7 +42,7 @@ def end_of(
     return None
 
 
-def mark_of(folder: Path, given: Submitted) -> Path:
+def _mark_of(folder: Path, given: Submitted) -> Path:
     """Names the file in which a job says that it has ended a run."""
     return Path(given.log).parent.parent / MARKS / f"{folder.name}.json"
 
@@ -54,7 +54,7 @@ def settle(folder: Path, given: Submitted, ended: str | None) -> None:
     """
     record = ledger.find_json(folder / "run.json") or {}
     state, reason = queueing.reason(given, ended)
-    if word := canary_word(given):
+    if word := _canary_word(given):
         state, reason = "cancelled", f"the canary failed, and so nothing was run: {word}"
     elif record.get("state") == "preempted" and state != "cancelled":
         state, reason = "preempted", f"{record['reason']}; {reason}"
@@ -69,7 +69,7 @@ def reconcile(folders: Iterable[Path]) -> list[str]:
     Raises `RefusedError` where the queue does not answer.
     """
     given = {folder: found for folder in folders if (found := queueing.last(folder)) is not None}
-    open_ones = {f: found for f, found in given.items() if not mark_of(f, found).exists()}
+    open_ones = {f: found for f, found in given.items() if not _mark_of(f, found).exists()}
     if not open_ones:
         return []
     places = queueing.places(open_ones.values())
@@ -84,7 +84,7 @@ def reconcile(folders: Iterable[Path]) -> list[str]:
     ]
 
 
-def canary_word(given: Submitted) -> str | None:
+def _canary_word(given: Submitted) -> str | None:
     """Returns what made the canary that a job waits for fail; None where it did not."""
     refused = ledger.find_json(Path(given.canary) / REFUSED) if given.canary else None
     if refused is not None:

@@ -103,7 +103,7 @@ class Page:
 
     def html(self) -> str:
         """Writes the page as one HTML file that needs no other."""
-        return filled("page.html.j2", {"page": self, "legend": LEGEND}, {"inline": inline_svg})
+        return filled("page.html.j2", {"page": self, "legend": LEGEND}, {"inline": _inline_svg})
 
     def markdown(self, folder: Path) -> str:
         """Writes the report as Markdown for a code forge; `folder` is where it will lie.
@@ -158,7 +158,7 @@ def gallery(plan: Mapping[str, Any], folder: Path) -> Gallery | None:
     )
 
 
-def inline_svg(picture: Picture) -> Markup:
+def _inline_svg(picture: Picture) -> Markup:
     """Returns the figure to stand in an HTML page: no XML head, and identifiers of its own.
 
     Those begin with the picture's name, so that two figures of a page do not share any.
