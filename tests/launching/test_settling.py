@@ -58,6 +58,20 @@ def test_what_a_run_wrote_after_it_was_handed_in_stands_whatever_the_disks_clock
     assert ledger.entry(folder).reason == "nan: loss"
 
 
+def test_a_preempted_run_is_told_once_how_its_job_ended(tmp_path, empty_queue):
+    folder = submitted(tmp_path)
+    log = Path(queueing.last(folder).log)
+    log.parent.mkdir(parents=True)
+    log.write_text("slurmstepd: *** JOB 7 ON n1 CANCELLED AT 2026 DUE TO PREEMPTION ***\n")
+    write_json(folder / "run.json", {"state": "preempted", "reason": "USR1 at step 5"})
+    for _ in range(3):
+        settling.reconcile([folder])
+    entry = ledger.entry(folder)
+    assert entry.state == "preempted"
+    assert str(entry.reason).startswith("USR1 at step 5; preempted, and not requeued (job 7_0")
+    assert str(entry.reason).count("not requeued") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "killed"),
     [
