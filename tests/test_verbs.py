@@ -1,6 +1,7 @@
 """What the verbs change and write, run as a user runs them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from ablate import config, starter
+from ablate.sections.space import Point
+from ablate.sweeping import memory
 
 ROOT = Path(__file__).parents[1]
 ABLATE = [sys.executable, "-c", "from ablate.cli import main; main()"]
@@ -121,6 +124,20 @@ def test_clean_deletes_what_no_study_refers_to_and_keeps_what_is_done() -> None:
 
 
 def test_clean_deletes_what_is_done_when_asked() -> None:
+    ablate("clean", "--done", "--yes")
+    assert runs() == ["done", "failed"]
+
+
+@pytest.mark.parametrize("name", ["tuned: block (1a2b3c)", "tuned (1a2b3c)"])
+def test_clean_keeps_what_a_sweep_has_asked_for_as_long_as_its_report_folder_is_there(
+    name: str,
+) -> None:
+    point = Point(0, {"rate": 0.1}, [], {})
+    memory.remember(Path("runs"), name, point, ["old", "keep"])
+    write("reports/tuned/optuna.journal", "")
+    ablate("clean", "--done", "--yes")
+    assert runs() == ["done", "failed", "keep", "old"]
+    shutil.rmtree("reports/tuned")
     ablate("clean", "--done", "--yes")
     assert runs() == ["done", "failed"]
 

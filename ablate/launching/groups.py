@@ -83,7 +83,7 @@ def grouped(jobs: Sequence[Job], needs: Needs, home: Path) -> list[Group]:
     return [_group(*found, home, f"{number:02d}") for number, found in enumerate(alike)]
 
 
-def chunks(items: Sequence[Item], size: int) -> list[list[Item]]:
+def _chunks(items: Sequence[Item], size: int) -> list[list[Item]]:
     """Cuts a list into pieces of `size`; the last one may be shorter."""
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
@@ -92,7 +92,7 @@ def _group(profile: Profile, jobs: list[Job], home: Path, number: str) -> Group:
     size = profile.max_array or commands.max_array()
     arrays = {
         home / f"array-{number}-{index:02d}.json": packs
-        for index, packs in enumerate(chunks(chunks(jobs, profile.trials_per_job), size))
+        for index, packs in enumerate(_chunks(_chunks(jobs, profile.trials_per_job), size))
     }
     configs = [json.loads((job.folder / "config.json").read_text()) for job in jobs]
     tried = profile.canary and canary.distinct(configs)  # references are not worth one

@@ -128,9 +128,13 @@ def states(plan: Plan, runs: Path) -> dict[str, Any]:
 
 
 def is_open(plan: Plan, runs: Path) -> bool:
-    """Tells whether some trial of a saved plan is neither done, failed nor cancelled."""
-    found = (ledger.entry(runs / trial["fingerprint"]).state for trial in plan["trials"])
-    return any(state not in ("done", "failed", "cancelled") for state in found)
+    """Tells whether some trial of a saved plan is running, or can be expected to.
+
+    A stale one says that its session was killed: until the study is run again, nobody runs what
+    is left.
+    """
+    found = {ledger.entry(runs / trial["fingerprint"]).state for trial in plan["trials"]}
+    return "running" in found or ("stale" not in found and bool(found & {"planned", "preempted"}))
 
 
 def preview(plan: Plan, runs: Path) -> list[str]:

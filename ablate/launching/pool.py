@@ -149,7 +149,7 @@ class Pool:
             finally:
                 executor.shutdown()
 
-    def run_in(self, index: int, job: Job) -> Outcome:
+    def _run_in(self, index: int, job: Job) -> Outcome:
         """Runs a job with one worker, in the thread that calls; waits while another has the run."""
         waited = False
         while True:
@@ -279,7 +279,7 @@ class Seat:
 
     def run(self, job: Job) -> Outcome:
         """Runs a job, unless it is done; waits while another process holds it."""
-        return self._pool.run_in(self._index, job)
+        return self._pool._run_in(self._index, job)
 
 
 def _finish(worker: Worker, deadline: float) -> None:

@@ -17,6 +17,8 @@ from ablate.launching.commands import RefusedError
 
 RECORD = "jobs.jsonl"
 LONGEST = 100  # names or numbers in one command
+# SLURM's words, and how a trial's own reason begins
+OUT_OF_MEMORY = re.compile(r"\boom([-_]kill|: )|exceeded memory limit")
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def reason(job: Submitted, ended: str | None) -> tuple[str, str]:
     """
     words = tail(Path(job.log))
     where = f"job {job.job}; see {job.log}"
-    if "oom" in words or "exceeded memory limit" in words or (ended or "").startswith("OUT_OF_ME"):
+    if OUT_OF_MEMORY.search(words) or (ended or "").startswith("OUT_OF_ME"):
         return "failed", f"oom: the job was killed for its memory ({where})"
     ended = ended or _killed(words)
     kinds: Mapping[str, tuple[str, str]] = {

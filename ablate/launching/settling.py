@@ -58,7 +58,8 @@ def settle(folder: Path, given: Submitted, ended: str | None) -> None:
     if word := _canary_word(given):
         state, reason = "cancelled", f"the canary failed, and so nothing was run: {word}"
     elif record.get("state") == "preempted" and state != "cancelled":
-        state, reason = "preempted", f"{record['reason']}; {reason}"
+        told = str(record["reason"])  # and perhaps settled before, by this very job's end
+        state, reason = "preempted", told if told.endswith(reason) else f"{told}; {reason}"
     if record.get("state") == "done":  # a re-scoring: what is trained stays trained
         state = "done"
     write_json(folder / "run.json", {**record, "state": state, "reason": reason})

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,15 +126,20 @@ class Cluster:
         outcomes: list[Outcome] = []
         held_back = list(waiting)
         while left:
-            places = self._places(left.values())
+            outside = {job.folder for job in held_back}  # an old job says nothing of these
+            given = {
+                index: None if job.folder in outside else queueing.last(job.folder)
+                for index, job in left.items()
+            }
+            places = _places(given.values())
             for index, job in list(left.items()):
-                outcome = self._outcome(job, places, absent, index)
+                outcome = self._outcome(job, given[index], places, absent, index)
                 if outcome is not None:
                     del left[index]
                     outcomes.append(outcome)
                     watch.finished(index, outcome)
                 elif places is not None and index not in absent:
-                    watch.progress(index, job, {"label": _label(job, places)})
+                    watch.progress(index, job, {"label": _label(given[index], places)})
             if seconds is not None and time.monotonic() - started > seconds:
                 break
             if left:
@@ -153,10 +158,14 @@ class Cluster:
             return jobs
 
     def _outcome(
-        self, job: Job, places: dict[str, Place] | None, absent: Counter[int], index: int
+        self,
+        job: Job,
+        given: Submitted | None,
+        places: dict[str, Place] | None,
+        absent: Counter[int],
+        index: int,
     ) -> Outcome | None:
         """Tells how a job ended; None where it has not."""
-        given = queueing.last(job.folder)
         end = settling.end_of(job.folder, given, job.probes)
         if end is not None:
             return Outcome(job, *end[:2], trained=end.trained, seconds=end.seconds)
@@ -170,14 +179,6 @@ class Cluster:
         entry = ledger.entry(job.folder)
         state: Any = "failed" if entry.state == "done" else entry.state  # not scored
         return Outcome(job, state, entry.reason, seconds=entry.seconds or 0.0)
-
-    def _places(self, jobs: Sequence[Job] | Any) -> dict[str, Place] | None:
-        """Asks the queue; None where it does not answer, which tells nothing about the jobs."""
-        given = [found for job in jobs if (found := queueing.last(job.folder)) is not None]
-        try:
-            return queueing.places(given)
-        except RefusedError:
-            return None
 
     def _write(self, home: Path, groups: Sequence[Group], probes: Mapping[str, Any]) -> None:
         """Lays out all that the jobs will read."""
@@ -226,8 +227,15 @@ class Cluster:
             commands.call(["scancel", number])
 
 
-def _label(job: Job, places: dict[str, Place]) -> str:
-    given = queueing.last(job.folder)
+def _places(given: Iterable[Submitted | None]) -> dict[str, Place] | None:
+    """Asks the queue; None where it does not answer, which tells nothing about the jobs."""
+    try:
+        return queueing.places(found for found in given if found is not None)
+    except RefusedError:
+        return None
+
+
+def _label(given: Submitted | None, places: dict[str, Place]) -> str:
     if given is None or given.job not in places:
         return "waiting for room in the queue"
     place = places[given.job]

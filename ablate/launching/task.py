@@ -24,6 +24,7 @@ from ablate.launching import canary, commands, ledger
 
 AGAIN = (signal.SIGUSR1, signal.SIGUSR2)  # after which a job queues itself again
 WAIT_SECONDS = 60.0  # for a run that its last holder is still letting go of
+START_SECONDS = 240.0  # for a worker that the doctor tries; its job has five minutes
 POLL_SECONDS = 0.1
 TAIL = 20  # lines of a trial's output that are kept
 SHARE = 0.7  # of the seconds between warning and end: what the trial has to save itself
@@ -202,24 +203,30 @@ def _interrupt(folder: Path, trial: subprocess.Popen[str]) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def report() -> dict[str, Any]:
+def report(*, seconds: float = START_SECONDS) -> dict[str, Any]:
     """Says what a job finds on its node, for `ablate doctor`: host, python, torch, GPUs, problem.
 
-    Raises `subprocess.TimeoutExpired` where a worker takes longer than five minutes to start.
+    That a worker takes longer than `seconds` to start and end is such a problem.
     """
     asked = [sys.executable, "-P", "-m", "ablate.trial", "--worker"]
-    done = subprocess.run(
-        asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    found = json.loads(lines[0]) if lines else {}
-    words = done.stderr.strip().splitlines()[-1:]
+    found: dict[str, Any] = {}
+    try:
+        done = subprocess.run(
+            asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        problem = f"it took longer than {seconds:g} s"
+    else:
+        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+        found = json.loads(lines[0]) if lines else {}
+        words = done.stderr.strip().splitlines()[-1:]
+        problem = "; ".join(words) or f"exit code {done.returncode}"
     return {
         "host": socket.gethostname(),
         "python": sys.executable,
         "torch": found.get("torch"),
         "gpus": found.get("gpus"),
-        "problem": None if found else "; ".join(words) or f"exit code {done.returncode}",
+        "problem": None if found else problem,
     }
 
 

@@ -20,13 +20,17 @@ class Unwanted:
 
 
 def unwanted(
-    plans: Iterable[Mapping[str, Any]], runs: Path, *, done: bool = False
+    plans: Iterable[Mapping[str, Any]],
+    runs: Path,
+    *,
+    done: bool = False,
+    besides: Iterable[Path] = (),
 ) -> list[Unwanted]:
-    """Lists the run folders that no plan names, but those that are running.
+    """Lists the run folders that no plan names, but those that are running, and `besides`.
 
     Those that are done are listed only if `done`.
     """
-    wanted = {folder for plan in plans for folder in attendance.folders(plan, runs)}
+    wanted = {folder for plan in plans for folder in attendance.folders(plan, runs)} | {*besides}
     found = []
     for config in sorted(runs.glob("*/config.json")):
         folder = config.parent

@@ -240,7 +240,8 @@ def critical_difference(ranking: Ranking | None) -> Picture | None:
 def _fit(axes: Axes, rows: Sequence[Row]) -> None:
     """Limits the axis to means and their seeds' usual spread; two seeds may leave it."""
     means = [row["score"] for row in rows]
-    halves = [(row["score_high"] - row["score_low"]) / 2 for row in rows if row["score_low"]]
+    known = [row for row in rows if row["score_low"] is not None]
+    halves = [(row["score_high"] - row["score_low"]) / 2 for row in known]
     room = min(max(halves), 3 * median(halves)) if halves else 0.0
     room = max(1.05 * room, 0.08 * (max(means) - min(means)), 0.5)
     axes.set_ylim(min(means) - room, max(means) + room)

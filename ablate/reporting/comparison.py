@@ -22,7 +22,7 @@ SAME, ROSE, FELL, NOISE = "the same runs", "rose", "fell", "within noise"
 
 
 @dataclass(frozen=True)
-class Cell:
+class _Cell:
     """One variant in both results: the trials that have a score, by seed."""
 
     variant: str
@@ -110,7 +110,7 @@ def _check_scored_alike(one: Results, other: Results) -> None:
         )
 
 
-def _cells(one: Results, other: Results) -> list[Cell]:
+def _cells(one: Results, other: Results) -> list[_Cell]:
     """Pairs variants by their levels; the order of the factors does not matter."""
     found: dict[frozenset[tuple[str, str]], tuple[str, list[dict[int, Trial]]]] = {}
     for side, results in enumerate((one, other)):
@@ -118,10 +118,10 @@ def _cells(one: Results, other: Results) -> list[Cell]:
             key = frozenset(zip(results.factors, levels, strict=True))
             _, sides = found.setdefault(key, (label_of(levels), [{}, {}]))
             sides[side] = {trial.seed: trial for trial in trials if trial.score is not None}
-    return [Cell(name, *sides) for name, sides in found.values()]
+    return [_Cell(name, *sides) for name, sides in found.values()]
 
 
-def _row(cell: Cell, estimate: Estimate, p: float | None, alpha: float) -> dict[str, Any]:
+def _row(cell: _Cell, estimate: Estimate, p: float | None, alpha: float) -> dict[str, Any]:
     first, second = (
         _mean([trial.score or 0.0 for trial in side.values()]) if side else None
         for side in (cell.one, cell.other)
@@ -140,7 +140,7 @@ def _row(cell: Cell, estimate: Estimate, p: float | None, alpha: float) -> dict[
     }
 
 
-def _word(cell: Cell, estimate: Estimate, p: float | None, alpha: float) -> str:
+def _word(cell: _Cell, estimate: Estimate, p: float | None, alpha: float) -> str:
     if not cell.one or not cell.other:
         sides = {(True, False): "only in the first", (False, True): "only in the second"}
         return sides.get((bool(cell.one), bool(cell.other)), "no score")

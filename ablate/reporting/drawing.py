@@ -5,6 +5,7 @@ or line says too. Figures are made without pyplot, so that no state is shared.
 """
 
 import io
+import math
 import textwrap
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -38,17 +39,20 @@ def line_styles(results: Results) -> dict[tuple[str, ...], tuple[str, Line]]:
     """Gives each variant a colour and a line.
 
     The first factor's levels have a colour each and the rest of a variant a line, as far as
-    there are lines for that; else every variant takes the next of the 28 pairs. Two variants can
-    share both only where there are more than 28, or more first levels than the seven colours.
+    there are lines for that; else every variant takes the next of the 28 pairs. Two variants
+    share both only where there are more than 28.
     """
     variants = list(results.variants())
-    split = 1 if len({levels[1:] for levels in variants}) <= len(LINES) else len(results.factors)
+    rounds = math.ceil(len({levels[:1] for levels in variants}) / len(COLOURS))
+    lines = rounds * len({levels[1:] for levels in variants})
+    split = 1 if lines <= len(LINES) else len(results.factors)
     firsts = list(dict.fromkeys(levels[:split] for levels in variants))
     rests = list(dict.fromkeys(levels[split:] for levels in variants))
     styles = {}
     for levels in variants:
         first, rest = firsts.index(levels[:split]), rests.index(levels[split:])
-        line = LINES[(rest + first // len(COLOURS)) % len(LINES)]  # colours begin anew
+        again = first // len(COLOURS)  # how often colours have begun anew
+        line = LINES[(rest + again * len(rests)) % len(LINES)]
         styles[levels] = (COLOURS[first % len(COLOURS)], line)
     return styles
 

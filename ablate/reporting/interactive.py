@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablate.reporting.curves import Curve
-from ablate.reporting.results import Results, label_of
+from ablate.reporting.results import Results, label_of, levels_of
 from ablate.reporting.verdicts import Verdict
 from ablate.reporting.wording import place
 
@@ -62,13 +62,16 @@ def learning_curves(curves: Sequence[Curve], quantity: str) -> Figure:
 def parallel_factors(results: Results) -> Figure:
     """Draws each scored trial as a line through its levels, its seed and its score in percent.
 
-    Raises `KeyError` for a trial without a level of some factor.
+    Where a factor does not apply to some trials, a dash follows its levels.
     """
     scored = [trial for trial in results.trials if trial.score is not None]
+    found = [levels_of(trial, results.factors) for trial in scored]
     dimensions: list[Figure] = []
-    for factor, labels in results.plan["factors"].items():
-        indices = [list(labels).index(trial.levels[factor]) for trial in scored]
-        ticks = {"tickvals": list(range(len(labels))), "ticktext": list(labels)}
+    for number, (factor, named) in enumerate(results.plan["factors"].items()):
+        own = [levels[number] for levels in found]
+        labels = list(dict.fromkeys([*named, *own]))
+        indices = [labels.index(label) for label in own]
+        ticks = {"tickvals": list(range(len(labels))), "ticktext": labels}
         dimensions.append({"label": factor, "values": indices, **ticks})
     dimensions.append({"label": "seed", "values": [trial.seed for trial in scored]})
     scores = [trial.score for trial in scored]

@@ -35,8 +35,8 @@ def keep(report: Path, into: Path, *, pictures_of_sound: bool = True) -> None:
     """Copies a report into a folder of the repository: Markdown, PNG, CSV and JSON.
 
     What lay in that folder is deleted. Without `pictures_of_sound` the mask gallery is left out,
-    for clips that may not be shown. Raises `ValueError` where the report lacks its findings or a
-    picture that it links to.
+    for clips that may not be shown. Raises `ValueError` where the report lacks its findings, its
+    scores or a picture that it links to.
     """
     findings_of(report)
     text = (report / "report.md").read_text(encoding="utf-8")
@@ -45,14 +45,16 @@ def keep(report: Path, into: Path, *, pictures_of_sound: bool = True) -> None:
         text = "\n\n## ".join(of for of in pieces if not f"## {of}".startswith(GALLERY))
     text = ABSOLUTE.sub(r"\1", text)  # where sound lay on one machine tells nobody else anything
     linked = re.findall(r"\]\(((?:figures|gallery)/[^)]+\.png)\)", text)
-    lacking = [name for name in linked if not (report / name).is_file()]
+    names = (FILE, "scores.csv", *linked)
+    lacking = [name for name in names if not (report / name).is_file()]
     if lacking:
         raise ValueError(f"{report} lacks {lacking[0]}; write it again: ablate report STUDY")
+    kept = {name: (report / name).read_bytes() for name in names}
     if into.exists():  # what an earlier report showed may be gone from this one
         shutil.rmtree(into)
     write_atomically(into / "report.md", text)
-    for name in (FILE, "scores.csv", *linked):
-        write_atomically(into / name, (report / name).read_bytes())
+    for name, content in kept.items():
+        write_atomically(into / name, content)
 
 
 def findings_of(folder: Path) -> Findings:

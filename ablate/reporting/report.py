@@ -43,8 +43,6 @@ class Summary:
     """What the terminal needs of a report that has been written."""
 
     page: Path
-    num_trials: int
-    num_scored: int
     num_failed: int
     sentences: tuple[wording.Sentence, ...]
     cautions: tuple[str, ...]
@@ -94,8 +92,6 @@ def write(plan: Mapping[str, Any], runs: Path, folder: Path) -> Summary:
     brief = ("variants", "contrasts", "learning", "failures")
     return Summary(
         page=folder / "index.html",
-        num_trials=len(results.trials),
-        num_scored=sum(trial.score is not None and not trial.failed for trial in results.trials),
         num_failed=sum(trial.failed for trial in results.trials),
         sentences=tuple(page.sentences),
         cautions=tuple(page.cautions),

@@ -57,7 +57,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
+class _Rules:
     """How a study decides."""
 
     alpha: float  # chance of a wrong word, over a family of contrasts
@@ -83,7 +83,7 @@ def verdicts(results: Results) -> tuple[Verdict, ...]:
     A confirmation is looked at once, and so has all of alpha to itself.
     """
     report = results.plan["report"]
-    rules = Rules(
+    rules = _Rules(
         alpha=report["alpha"], margin=report["equivalence_margin"], looks=looks(results.plan)
     )
     asked = contrasts(results)
@@ -118,7 +118,7 @@ def open_contrasts(found: Sequence[Verdict]) -> list[str]:
 
 
 def _answered(
-    family: list[Contrast], rules: Rules, gates: Mapping[tuple[str, str], float]
+    family: list[Contrast], rules: _Rules, gates: Mapping[tuple[str, str], float]
 ) -> Iterator[Verdict]:
     level = rules.alpha * (rules.share or 1.0)
     estimates = [t_interval([*c.differences.values()], alpha=level) for c in family]
@@ -155,14 +155,14 @@ def _answered(
         )
 
 
-def _detectable(estimate: Estimate, rules: Rules, family: int) -> float | None:
+def _detectable(estimate: Estimate, rules: _Rules, family: int) -> float | None:
     if not estimate.sd or not rules.share:
         return None
     level = rules.alpha * rules.share
     return detectable_difference(estimate.sd, estimate.n, alpha=level, family=family)
 
 
-def _further(estimate: Estimate, rules: Rules, family: int) -> int | None:
+def _further(estimate: Estimate, rules: _Rules, family: int) -> int | None:
     if not most_further(rules.looks):
         return None
     effect = max(abs(estimate.mean or 0.0), rules.margin)

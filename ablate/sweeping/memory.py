@@ -1,7 +1,7 @@
 """What was asked of a run, written beside it: from this a storage that is lost is rebuilt."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -68,6 +68,17 @@ def recall(
             tried = Tried(number, asked["params"], values, reason, {**facts(folders), **told})
             records.append((asked["distributions"], tried))
     return records
+
+
+def runs_of(runs: Path, studies: Iterable[str]) -> set[Path]:
+    """Finds the run folders that sweeps of some studies, given by name, have asked for."""
+    begins = tuple(f"{study}{mark}" for study in studies for mark in (": ", " ("))
+    asked = {path: ledger.find_json(path) for path in runs.glob("*/asked/*.json")}
+    return {
+        path.parents[1]
+        for path, content in asked.items()
+        if content is not None and content["search"].startswith(begins)
+    }
 
 
 def worth(

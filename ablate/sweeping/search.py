@@ -73,7 +73,7 @@ class Search:
     def ask(self) -> Point | None:
         """Gives a point to try; None where there is none for now: more may be given back."""
         self.beat()
-        self.free_the_lost()
+        self._free_the_lost()
         for repeat in range(MOST_REPEATS + 1):
             counted = self._counted()
             waiting = any(trial.state == TrialState.WAITING for trial in counted)
@@ -134,7 +134,7 @@ class Search:
         if (count := self._presence.due(self.name)) is not None:
             self._storage.set_study_system_attr(study, key, count)
 
-    def free_the_lost(self) -> None:
+    def _free_the_lost(self) -> None:
         """Enqueues again the points of processes that are gone."""
         beats = self._storage.get_study_system_attrs(self.study._study_id)
         for trial in self._all():

@@ -17,11 +17,11 @@ from ablate.sweeping.search import Search
 LEFT = ("preempted", "cancelled")
 
 
-class LostError(Exception):
+class _LostError(Exception):
     """A run was stopped before its end; its point is for others to take."""
 
 
-class PrunedError(Exception):
+class _PrunedError(Exception):
     """A point is not worth going on with."""
 
 
@@ -49,10 +49,10 @@ class Tryout:
             for share in self.sweep.rungs:
                 self._judge(share)
             self._finish()
-        except LostError as lost:
+        except _LostError as lost:
             self.search.give_back(self.point, str(lost))
             return
-        except PrunedError as pruned:
+        except _PrunedError as pruned:
             self._remember(pruned=str(pruned))
             for folder in folders:
                 ledger.prune(folder, str(pruned))
@@ -69,7 +69,7 @@ class Tryout:
         self.search.tell(self.point, values, facts)
 
     def _judge(self, share: float) -> None:
-        """Trains every seed to a rung. Raises `PrunedError` where others did better there."""
+        """Trains every seed to a rung. Raises `_PrunedError` where others did better there."""
         rung, values = round(100 * share), []
         for job in self.jobs:
             step = max(1, round(share * self.steps))
@@ -82,7 +82,7 @@ class Tryout:
             return  # trained past it by another study, or failed: its end will say
         self.rungs[str(rung)] = fmean(known)
         if self.search.is_hopeless(self.point, rung, fmean(known)):
-            raise PrunedError(f"pruned at {rung} % of the steps, with {fmean(known):.1f}")
+            raise _PrunedError(f"pruned at {rung} % of the steps, with {fmean(known):.1f}")
 
     def _finish(self) -> None:
         """Trains every seed to its end, as long as each comes to one."""
@@ -93,13 +93,13 @@ class Tryout:
             if self.sweep.pruner != "wilcoxon" or value is None or job is self.jobs[-1]:
                 continue
             if self.search.is_hopeless(self.point, place, value):
-                raise PrunedError(f"pruned after {place + 1} of {len(self.jobs)} seeds")
+                raise _PrunedError(f"pruned after {place + 1} of {len(self.jobs)} seeds")
 
     def _run(self, job: Job) -> Outcome:
         outcome = self.seat.run(job)
         died = (outcome.reason or "").startswith("worker died")
         if outcome.state in LEFT or (outcome.state == "failed" and died):
-            raise LostError(outcome.reason or outcome.state)
+            raise _LostError(outcome.reason or outcome.state)
         return outcome
 
     def _score(self, folder: Path) -> float | None:

@@ -63,8 +63,7 @@ class Window:
     def show_grid(self, name: str, metric: str, entries: Sequence[Entry], page: Page) -> None:
         """Writes a grid's finished trials as a study, in the place of one of that name.
 
-        `metric` names the score. Every entry must have the same parameters; raises `KeyError`
-        where one lacks a parameter of the first.
+        `metric` names the score. An entry may lack parameters that others have.
         """
         if name in self.studies():
             optuna.delete_study(study_name=name, storage=self._storage)
@@ -73,8 +72,8 @@ class Window:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names([metric])
         choices = {
-            key: tuple(dict.fromkeys(entry.params[key] for entry in entries))
-            for key in (entries[0].params if entries else ())
+            key: tuple(dict.fromkeys(e.params[key] for e in entries if key in e.params))
+            for key in dict.fromkeys(key for entry in entries for key in entry.params)
         }
         for entry in entries:
             self._add(study, entry, choices)
@@ -123,7 +122,7 @@ class Window:
         running = optuna.create_trial(
             state=TrialState.RUNNING,
             params=dict(entry.params),
-            distributions={key: CategoricalDistribution(values) for key, values in choices.items()},
+            distributions={key: CategoricalDistribution(choices[key]) for key in entry.params},
             user_attrs=dict(entry.facts),
         )
         number = self._storage.create_new_trial(study._study_id, template_trial=running)

@@ -50,12 +50,14 @@ def clean(
     yes: Yes = False,
     done: Annotated[bool, typer.Option("--done", help="Also runs that are done.")] = False,
 ) -> None:
-    """Delete run folders that no study's saved plan refers to. Those that are done are kept."""
+    """Delete run folders of no study that has a report folder. Those that are done are kept."""
     from ablate.launching import ledger, tidiness
+    from ablate.sweeping import memory
 
     folders = ledger.folders()
     plans = [saved_plan(study) for study in saved_plans()]
-    found = tidiness.unwanted(plans, folders.runs, done=done)
+    swept = memory.runs_of(folders.runs, [path.name for path in folders.reports.glob("*/")])
+    found = tidiness.unwanted(plans, folders.runs, done=done, besides=swept)
     say(f"  {one.folder.name}  {one.state}  {tidiness.size(one.bytes)}" for one in found)
     if not found:
         typer.echo(f"nothing in {folders.runs} is without a study")

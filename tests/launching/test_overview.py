@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ablate import config
+from ablate.files import write_json
+from ablate.launching import ledger
 from ablate.launching.backlog import Backlog
-from ablate.launching.overview import describe, preview
+from ablate.launching.overview import describe, is_open, preview
 
 MATCH = {"setting": "masker.context_area", "value": [0.813, 0.963], "share": "context"}
 WARNING = "Levels of masker differ in their realised targets: 52 % of the grid for block"
@@ -51,6 +55,33 @@ def test_missing_tasks_are_said_with_their_reason() -> None:
     study = {**plan(), **rest, "design": "grid", "data": [data]}
     lines = describe(study, Backlog())
     assert "  missing esc50, desed: no folder" in lines
+
+
+@pytest.mark.parametrize(
+    ("states", "still"),
+    [
+        (("planned", "done"), True),
+        (("preempted", "done"), True),
+        (("done", "failed"), False),
+        (("done", "pruned"), False),
+        (("running", "done"), False),  # held by nobody: its session was killed
+        (("running", "planned"), False),
+    ],
+)
+def test_a_study_is_open_while_its_trials_can_be_expected_to_go_on(
+    tmp_path: Path, states: tuple[str, str], *, still: bool
+) -> None:
+    for name, state in zip("ab", states, strict=True):
+        if state != "planned":
+            write_json(tmp_path / name / "run.json", {"state": state})
+    assert is_open(plan(), tmp_path) == still
+
+
+def test_a_study_with_a_trial_that_is_held_is_open(tmp_path: Path) -> None:
+    for name in "ab":
+        write_json(tmp_path / name / "run.json", {"state": "running"})
+    with ledger.held(tmp_path / "a"):
+        assert is_open(plan(), tmp_path)
 
 
 def test_warnings_are_shown(tmp_path: Path) -> None:

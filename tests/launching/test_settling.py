@@ -58,6 +58,37 @@ def test_what_a_run_wrote_after_it_was_handed_in_stands_whatever_the_disks_clock
     assert ledger.entry(folder).reason == "nan: loss"
 
 
+def test_a_preempted_run_is_told_once_how_its_job_ended(tmp_path, empty_queue):
+    folder = submitted(tmp_path)
+    log = Path(queueing.last(folder).log)
+    log.parent.mkdir(parents=True)
+    log.write_text("slurmstepd: *** JOB 7 ON n1 CANCELLED AT 2026 DUE TO PREEMPTION ***\n")
+    write_json(folder / "run.json", {"state": "preempted", "reason": "USR1 at step 5"})
+    for _ in range(3):
+        settling.reconcile([folder])
+    entry = ledger.entry(folder)
+    assert entry.state == "preempted"
+    assert str(entry.reason).startswith("USR1 at step 5; preempted, and not requeued (job 7_0")
+    assert str(entry.reason).count("not requeued") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "killed"),
+    [
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch.", True),
+        ("slurmstepd: error: Detected 1 oom-kill event(s) in step 7.0 cgroup.", True),
+        ("slurmstepd: error: Step 7.0 exceeded memory limit (9 > 8), being killed", True),
+        ('{"reason": "oom: CUDA out of memory"}', True),
+        ("no room left, not even in room: 5", False),
+        ("user bloom zooms in", False),
+    ],
+)
+def test_a_job_was_killed_for_its_memory_only_where_the_site_says_so(tmp_path, words, killed):
+    (tmp_path / "log.out").write_text(f"{words}\nTraceback\n")
+    state, reason = queueing.reason(Submitted("7_0", "study-1", str(tmp_path / "log.out")), None)
+    assert (state, reason.startswith("oom: ")) == ("failed", killed)
+
+
 def test_what_is_settled_is_not_settled_again(tmp_path, empty_queue):
     folder = submitted(tmp_path)
     settling.reconcile([folder])

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from ablate.reporting.report import write
 from ablate.reporting.results import Results, read
 from ablate.reporting.statistics import Estimate, t_interval
 
@@ -173,6 +174,20 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A report that tests only read: what blocks are worth depends on the patches."""
+    bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=3, noise=0.05)
+    bench.levels_score = lambda levels: (
+        40.0 + 9.0 * (levels["masker"] == "block") * (levels["patchifier"] == "strips")
+    )
+    plan = bench.build()
+    plan["gallery"]["folder"] = "gallery"
+    write(plan, bench.runs, bench.report)
+    (bench.report / "plan.json").write_text(json.dumps(plan))
+    return bench
 
 
 def paired(level: Sequence[float], against: Sequence[float]) -> Estimate:

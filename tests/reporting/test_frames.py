@@ -1,6 +1,5 @@
 """A notebook gets the numbers of the report, and pays for nothing that it does not ask for."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,21 +8,13 @@ import pytest
 
 import ablate
 from ablate.reporting.frames import results
-from ablate.reporting.report import write
 from tests.reporting.conftest import Bench
 
 
-@pytest.fixture
-def folder(bench: Bench) -> Path:
-    plan = bench.build()
-    write(plan, bench.runs, bench.report)
-    (bench.report / "plan.json").write_text(json.dumps(plan))
-    return bench.report
-
-
 def test_the_frames_hold_what_the_report_does(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    reported: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folder = reported.report
     monkeypatch.delenv("ABLATE_RUNS", raising=False)
     frames = results(folder)
     assert len(frames.trials) == 18

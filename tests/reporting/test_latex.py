@@ -41,8 +41,9 @@ def problems(text: str) -> list[str]:
     return found
 
 
-@pytest.fixture
-def tables(bench: Bench) -> list[Path]:
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    bench = Bench(tmp_path_factory.mktemp("study"))
     bench.factors = {"mask_er & %": NASTY, "encoder": ["vit", "a_b"]}
     bench.twin_factors = ()
     write(bench.build() | {"title": "100 %"}, bench.runs, bench.report)

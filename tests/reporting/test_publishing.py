@@ -10,63 +10,49 @@ from ablate.files import write_json
 from ablate.reporting.findings import FILE
 from ablate.reporting.publishing import BEGIN, END, findings_of, keep, rewrite, section
 from ablate.reporting.rendering import MINUS
-from ablate.reporting.report import write
 from tests.reporting.conftest import Bench
 
 POOLED = "pooled over patchifier"
 FRAME = f"# Title\n\nBefore.\n\n{BEGIN}\nstale\n{END}\n\nAfter.\n"
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """A report that tests only read: what blocks are worth depends on the patches."""
-    bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=3, noise=0.05)
-    bench.levels_score = lambda levels: (
-        40.0 + 9.0 * (levels["masker"] == "block") * (levels["patchifier"] == "strips")
-    )
-    plan = bench.build()
-    plan["gallery"]["folder"] = "gallery"
-    write(plan, bench.runs, bench.report)
-    return bench
-
-
 def links(text: str) -> list[str]:
     return re.findall(r"\]\(([^)]+)\)", text)
 
 
-def test_a_kept_report_has_all_that_it_links(written: Bench, tmp_path: Path) -> None:
+def test_a_kept_report_has_all_that_it_links(reported: Bench, tmp_path: Path) -> None:
     into = tmp_path / "results" / "masking"
-    keep(written.report, into)
+    keep(reported.report, into)
     text = (into / "report.md").read_text()
-    assert text == (written.report / "report.md").read_text()
+    assert text == (reported.report / "report.md").read_text()
     assert any("gallery/" in link for link in links(text))
     assert all((into / link).is_file() for link in links(text))
     assert {path.suffix for path in into.rglob("*.*")} == {".md", ".png", ".csv", ".json"}
 
 
-def test_without_pictures_of_sound_no_clip_is_shown(written: Bench, tmp_path: Path) -> None:
-    keep(written.report, tmp_path / "masking")
-    keep(written.report, tmp_path / "masking", pictures_of_sound=False)
+def test_without_pictures_of_sound_no_clip_is_shown(reported: Bench, tmp_path: Path) -> None:
+    keep(reported.report, tmp_path / "masking")
+    keep(reported.report, tmp_path / "masking", pictures_of_sound=False)
     text = (tmp_path / "masking" / "report.md").read_text()
     assert "gallery" not in text.lower()
     assert "\n\n## Experimental protocol\n\n" in text
     assert not (tmp_path / "masking" / "gallery").exists()
 
 
-def test_no_kept_report_says_where_sound_lay(written: Bench, tmp_path: Path) -> None:
-    report = written.report / "report.md"
+def test_no_kept_report_says_where_sound_lay(reported: Bench, tmp_path: Path) -> None:
+    report = reported.report / "report.md"
     before = report.read_text()
     told = "# override: data.manifest=/home/me/sounds/metadata.csv\n# override: mel.hop_ms=15\n"
     report.write_text(before + told)
-    keep(written.report, tmp_path / "masking")
+    keep(reported.report, tmp_path / "masking")
     report.write_text(before)
     kept = (tmp_path / "masking" / "report.md").read_text()
     assert "# override: data.manifest=metadata.csv\n# override: mel.hop_ms=15\n" in kept
 
 
-def test_the_readme_changes_between_its_markers_alone(written: Bench, tmp_path: Path) -> None:
+def test_the_readme_changes_between_its_markers_alone(reported: Bench, tmp_path: Path) -> None:
     readme, into = tmp_path / "README.md", tmp_path / "results" / "masking"
-    keep(written.report, into)
+    keep(reported.report, into)
     readme.write_text(FRAME)
     rewrite(readme, [into])
     once = readme.read_text()
@@ -77,9 +63,9 @@ def test_the_readme_changes_between_its_markers_alone(written: Bench, tmp_path: 
 
 
 def test_verdicts_within_a_combination_stand_where_the_pooled_one_differs(
-    written: Bench, tmp_path: Path
+    reported: Bench, tmp_path: Path
 ) -> None:
-    text = section([written.report], written.root)
+    text = section([reported.report], reported.root)
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
     told = [(row[0], row[1], row[2]) for row in rows]
     assert (f"| block {MINUS} random", "strips", "**better**") in told
@@ -89,9 +75,9 @@ def test_verdicts_within_a_combination_stand_where_the_pooled_one_differs(
 
 
 def test_reports_on_one_question_share_a_table_the_one_with_most_trials_first(
-    written: Bench, tmp_path: Path
+    reported: Bench, tmp_path: Path
 ) -> None:
-    found = dict(findings_of(written.report))
+    found = dict(findings_of(reported.report))
     kept = []
     for study, title, trials in (("few", "Why?", 3), ("most", "Why?", 9), ("other", "How?", 5)):
         kept.append(tmp_path / study)
@@ -103,9 +89,9 @@ def test_reports_on_one_question_share_a_table_the_one_with_most_trials_first(
     assert named == ["| `most`", "| `few`"]  # alone, `other` needs no name in its rows
 
 
-def test_the_findings_are_the_numbers_of_the_tables(written: Bench) -> None:
-    found = findings_of(written.report)
-    with (written.report / "tables" / "variants.csv").open() as file:
+def test_the_findings_are_the_numbers_of_the_tables(reported: Bench) -> None:
+    found = findings_of(reported.report)
+    with (reported.report / "tables" / "variants.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [of["variant"] for of in found["variants"]] == [row["variant"] for row in rows]
     for variant, row in zip(found["variants"], rows, strict=True):
@@ -115,11 +101,27 @@ def test_the_findings_are_the_numbers_of_the_tables(written: Bench) -> None:
             assert sum(by_task) / len(by_task) == pytest.approx(variant[name])
 
 
-def test_a_report_without_findings_says_how_to_get_them(written: Bench, tmp_path: Path) -> None:
+def test_a_report_without_findings_says_how_to_get_them(reported: Bench, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"holds no {FILE}: .*`ablate report STUDY`"):
         keep(tmp_path, tmp_path / "into")
     with pytest.raises(ValueError, match=rf"holds no {FILE}"):
         section([tmp_path], tmp_path)
+
+
+@pytest.mark.parametrize("name", [FILE, "scores.csv", "figures/contrasts.png"])
+def test_a_report_that_lacks_something_leaves_the_kept_one_alone(
+    reported: Bench, tmp_path: Path, name: str
+) -> None:
+    into = tmp_path / "masking"
+    keep(reported.report, into)
+    before = {path: path.read_bytes() for path in into.rglob("*.*")}
+    (reported.report / name).rename(tmp_path / "aside")
+    try:
+        with pytest.raises(ValueError, match=f"{name}.*`?ablate report STUDY"):
+            keep(reported.report, into)
+    finally:
+        (tmp_path / "aside").rename(reported.report / name)
+    assert {path: path.read_bytes() for path in into.rglob("*.*")} == before
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, END + BEGIN, FRAME + FRAME])

@@ -145,9 +145,9 @@ def test_the_page_escapes_what_a_study_says(written: Written) -> None:
 
 def test_failed_missing_and_collapsed_trials_are_counted_and_listed(written: Written) -> None:
     summary = written[2]
-    assert (summary.num_trials, summary.num_scored) == (18, 16)
     assert summary.num_failed == 1
     text = written[0].report.joinpath("report.md").read_text()
+    assert "16 of 18 trials scored" in text
     assert "oom: <12> & more" in text
     assert "not run yet" in text
     assert "1 of 18 trials collapsed" in text
@@ -279,7 +279,8 @@ def test_a_study_of_one_factor_or_none_has_a_report(
     bench.factors, bench.twin_factors = factors, ()
     summary = write(bench.build(), bench.runs, bench.report)
     assert parsed(summary.page).open == []
-    assert summary.num_scored == summary.num_trials
+    count = len(bench.seeds) * max(1, *map(len, factors.values()), 1)
+    assert f"{count} of {count} trials scored" in summary.page.read_text()
     assert len(summary.sentences) == len(factors) + 1
     console = rich.console.Console(file=io.StringIO(), width=120, record=True)
     summary.render(console)
@@ -289,7 +290,8 @@ def test_a_study_of_one_factor_or_none_has_a_report(
 def test_a_study_that_has_not_run_has_a_report(bench: Bench) -> None:
     summary = write(bench.build(), bench.root / "nowhere", bench.report)
     assert parsed(summary.page).open == []
-    assert (summary.num_trials, summary.num_scored, summary.num_failed) == (18, 0, 0)
+    assert summary.num_failed == 0
+    assert "0 of 18 trials scored" in summary.page.read_text()
     assert {sentence.word for sentence in summary.sentences} == {"undecided"}
 
 
@@ -298,7 +300,7 @@ def test_a_log_that_is_being_written_does_no_harm(bench: Bench) -> None:
     log = bench.runs / bench.fingerprint(0, masker="random", patchifier="squares")
     with (log / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1600, "lo')
-    assert write(plan, bench.runs, bench.report).num_scored == 18
+    assert "18 of 18 trials scored" in write(plan, bench.runs, bench.report).page.read_text()
 
 
 def test_a_loss_that_is_not_finite_is_not_drawn(bench: Bench) -> None:

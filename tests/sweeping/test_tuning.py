@@ -41,6 +41,24 @@ def _study(desk: Path) -> None:
     Path("study.yaml").write_text(STUDY)
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory in which the sweep has ended."""
+    folder = tmp_path_factory.mktemp("swept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        Path("study.yaml").write_text(STUDY)
+        assert run() == study.DONE
+    return folder
+
+
+@pytest.fixture
+def swept(once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That directory, for a test that leaves its runs as they are."""
+    monkeypatch.chdir(once)
+    return once
+
+
 def run(*overrides: str) -> int:
     return study.run(Path("study.yaml"), overrides, workers=2, command=STAND_IN)
 
@@ -56,16 +74,14 @@ def plan() -> dict[str, object]:
     return content
 
 
-def test_every_level_is_tuned_with_as_many_points(desk: Path) -> None:
-    assert run() == study.DONE
+def test_every_level_is_tuned_with_as_many_points(swept: Path) -> None:
     assert [found["points"] for found in plan()["sweep"]] == [4, 4]
     tuned_on = [settings for settings in configs() if settings["seed"] == 1000]
     assert sum(settings["masker"]["type"] == "Good" for settings in tuned_on) == 4
     assert sum(settings["masker"]["type"] == "Other" for settings in tuned_on) == 4
 
 
-def test_the_best_by_validation_is_trained_on_fresh_seeds_alone(desk: Path) -> None:
-    run()
+def test_the_best_by_validation_is_trained_on_fresh_seeds_alone(swept: Path) -> None:
     tuned_on = [settings for settings in configs() if settings["seed"] == 1000]
     for label, kind in (("good", "Good"), ("other", "Other")):
         rates = [s["optimizer"]["rate"] for s in tuned_on if s["masker"]["type"] == kind]
@@ -75,8 +91,7 @@ def test_the_best_by_validation_is_trained_on_fresh_seeds_alone(desk: Path) -> N
         assert [t["seed"] for t in verdict] == [0, 1]
 
 
-def test_a_setting_of_one_level_alone_is_turned_there_alone(desk: Path) -> None:
-    run()
+def test_a_setting_of_one_level_alone_is_turned_there_alone(swept: Path) -> None:
     ratios = {"Good": set(), "Other": set()}
     for settings in configs():
         ratios[settings["masker"]["type"]].add(settings["masker"]["ratio"])
@@ -132,8 +147,7 @@ def test_the_wilcoxon_pruner_judges_after_each_seed(desk: Path) -> None:
     assert sum(found["pruned"] for found in plan()["sweep"]) >= 1
 
 
-def test_a_second_time_nothing_is_trained(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run()
+def test_a_second_time_nothing_is_trained(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(Path("runs").glob("*"))
     assert run() == study.DONE
     assert "0 trials to run, 4 done, 0 failed, of 4" in capsys.readouterr().out
@@ -177,10 +191,9 @@ def test_a_mistake_in_the_section_is_told_before_anything_runs(
 
 
 def test_a_storage_that_cannot_be_reached_is_told_in_time(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    swept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("psycopg")
-    run()
     before = sorted(Path("runs").glob("*"))
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never says a word
         port = silent.getsockname()[1]

@@ -83,7 +83,8 @@ def serving(desk: Path, *arguments: str) -> Iterator[str]:
     """Starts `ablate` with a port of its own; gives the address that it says."""
     names = ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE")
     environ = {name: value for name, value in os.environ.items() if name not in names}
-    with (desk / "served.txt").open("wb") as words:
+    served = desk / f"{'-'.join(arguments)}.txt"
+    with served.open("wb") as words:
         process = subprocess.Popen(
             [sys.executable, "-c", ENTRY, *arguments, "--port", "0"],
             cwd=desk,
@@ -94,12 +95,12 @@ def serving(desk: Path, *arguments: str) -> Iterator[str]:
     try:
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline and process.poll() is None:
-            found = re.search(r"http://[\d.:]+", (desk / "served.txt").read_text())
+            found = re.search(r"http://[\d.:]+", served.read_text())
             if found:
                 break
             time.sleep(0.1)
         else:
-            pytest.fail((desk / "served.txt").read_text())
+            pytest.fail(served.read_text())
         yield found.group()
     finally:
         process.terminate()
@@ -108,6 +109,13 @@ def serving(desk: Path, *arguments: str) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="module")
+def sweep_address(desk: Path) -> Iterator[str]:
+    """Where the sweep is shown."""
+    with serving(desk, "dashboard", "sweep.yaml") as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -123,34 +131,39 @@ def number_of(page: Any, address: str, name: str) -> int:
     return next(each["study_id"] for each in summaries if each["study_name"] == name)
 
 
-@pytest.mark.parametrize("name", ["grid", "shown"])
-def test_a_browser_shows_trials_note_figure_and_masks(desk: Path, page: Any, name: str) -> None:
-    file = "grid.yaml" if name == "grid" else "sweep.yaml"
-    with serving(desk, "dashboard", file) as address:
-        page.goto(f"{address}/dashboard")
-        page.get_by_text(f". {name}", exact=False).first.wait_for()
-        there = f"{address}/dashboard/studies/{number_of(page, address, name)}"
-        page.goto(there)
-        page.get_by_text("Differences and their intervals").wait_for()
-        picture = page.locator("img[src*='/artifacts/']").first
-        picture.wait_for()
-        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 120
-        page.goto(f"{there}/note")
-        page.get_by_text("Does it show?").first.wait_for()
-        page.goto(f"{there}/trials")
-        page.get_by_text("4 Trials").wait_for()
-        page.get_by_text("Against the baseline").first.wait_for()
+def test_a_browser_shows_the_trials_of_a_grid(desk: Path, page: Any) -> None:
+    with serving(desk, "dashboard", "grid.yaml") as address:
+        shows_trials_note_figure_and_masks(page, address, "grid")
 
 
-def test_a_browser_shows_the_points_of_a_sweep(desk: Path, page: Any) -> None:
-    with serving(desk, "dashboard", "sweep.yaml") as address:
-        summaries = page.request.get(f"{address}/api/studies").json()["study_summaries"]
-        [sweep] = [s["study_id"] for s in summaries if s["study_name"].startswith("shown: good")]
-        page.goto(f"{address}/dashboard/studies/{sweep}/trials")
-        page.get_by_text("3 Trials").wait_for()
-        page.get_by_text("optimizer.rate").first.wait_for()
-        page.goto(f"{address}/dashboard/studies/{sweep}")
-        page.locator("img[src*='/artifacts/']").first.wait_for()
+def test_a_browser_shows_the_trials_that_follow_a_sweep(page: Any, sweep_address: str) -> None:
+    shows_trials_note_figure_and_masks(page, sweep_address, "shown")
+
+
+def shows_trials_note_figure_and_masks(page: Any, address: str, name: str) -> None:
+    page.goto(f"{address}/dashboard")
+    page.get_by_text(f". {name}", exact=False).first.wait_for()
+    there = f"{address}/dashboard/studies/{number_of(page, address, name)}"
+    page.goto(there)
+    page.get_by_text("Differences and their intervals").wait_for()
+    picture = page.locator("img[src*='/artifacts/']").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 120
+    page.goto(f"{there}/note")
+    page.get_by_text("Does it show?").first.wait_for()
+    page.goto(f"{there}/trials")
+    page.get_by_text("4 Trials").wait_for()
+    page.get_by_text("Against the baseline").first.wait_for()
+
+
+def test_a_browser_shows_the_points_of_a_sweep(page: Any, sweep_address: str) -> None:
+    summaries = page.request.get(f"{sweep_address}/api/studies").json()["study_summaries"]
+    [sweep] = [s["study_id"] for s in summaries if s["study_name"].startswith("shown: good")]
+    page.goto(f"{sweep_address}/dashboard/studies/{sweep}/trials")
+    page.get_by_text("3 Trials").wait_for()
+    page.get_by_text("optimizer.rate").first.wait_for()
+    page.goto(f"{sweep_address}/dashboard/studies/{sweep}")
+    page.locator("img[src*='/artifacts/']").first.wait_for()
 
 
 def test_tensorboard_shows_the_means_under_readable_names(desk: Path, page: Any) -> None:

@@ -1,0 +1,75 @@
+"""Runs that the site's limit on jobs keeps out of the queue, on a site of three scripts."""
+
+from pathlib import Path
+
+import pytest
+
+from ablate.files import write_json
+from ablate.launching import ledger, queueing, settling
+from ablate.launching.needs import Needs
+from ablate.launching.pool import Job, Outcome
+from ablate.launching.profile import Profile
+from ablate.launching.queueing import Submitted
+from ablate.launching.slurm import Cluster
+from ablate.launching.worker import Event
+
+
+@pytest.fixture
+def full_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """A site that has one job of ours in its queue and takes no other."""
+    (tmp_path / "bin").mkdir()
+    for name, does in {
+        "squeue": "echo '8_0|study-2|RUNNING|None'",
+        "sbatch": '[ "$1" = --test-only ] || { echo QOSMaxSubmitJobPerUserLimit >&2; exit 1; }',
+    }.items():
+        script = tmp_path / "bin" / name
+        script.write_text(f"#!/bin/sh\n{does}\n")
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.chdir(tmp_path)
+    profile = Profile(name="full", max_array=10, canary=False, poll_seconds=0.01)
+    return Cluster(Needs(profile, {}, {}), tmp_path / "slurm", tmp_path / "cache", study="study")
+
+
+def given(tmp_path: Path, name: str, state: str, job: str, submission: str) -> Job:
+    """A run in some state that was given to a job."""
+    folder = tmp_path / "runs" / name
+    ledger.prepare(folder, kind="jepa", settings={"seed": 0})
+    write_json(folder / "run.json", {"state": state, "reason": f"{state}: before"})
+    log = tmp_path / submission / "logs" / f"{job}_0_log.out"
+    queueing.remember(folder, Submitted(job, submission, str(log)))
+    return Job(folder, name, {})
+
+
+@pytest.mark.parametrize("state", ["preempted", "cancelled", "failed"])
+def test_a_run_that_waits_to_be_submitted_again_has_not_ended(
+    tmp_path: Path, full_site: Cluster, state: str
+) -> None:
+    in_queue = given(tmp_path, "first", "running", "8_0", "study-2")
+    again = given(tmp_path, "again", state, "3_0", "study-1")
+    if state == "failed":  # and its job of then has said so
+        mark = tmp_path / "study-1" / settling.MARKS / "again.json"
+        write_json(mark, {"state": "failed", "trained": True})
+    recorded = (again.folder / "run.json").read_text()
+    listener = Impatient()
+    with pytest.raises(TimeoutError):
+        full_site.follow([in_queue, again], listener, waiting=[again])
+    assert listener.ended == []
+    assert (again.folder / "run.json").read_text() == recorded
+    assert listener.labels["again"] == ["waiting for room in the queue"] * 3
+
+
+class Impatient:
+    """Keeps what it is told, and leaves at the third poll."""
+
+    def __init__(self) -> None:
+        self.labels: dict[str, list[str]] = {}
+        self.ended: list[Outcome] = []
+
+    def progress(self, worker: int, job: Job, event: Event) -> None:
+        self.labels.setdefault(job.title, []).append(event["label"])
+        if len(self.labels) == 2 and all(len(told) == 3 for told in self.labels.values()):
+            raise TimeoutError
+
+    def finished(self, worker: int, outcome: Outcome) -> None:
+        self.ended.append(outcome)
