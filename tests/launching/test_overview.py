@@ -57,6 +57,16 @@ def test_warnings_are_shown(tmp_path: Path) -> None:
     assert f"warning: {WARNING}" in preview(plan(), tmp_path)
 
 
+def test_what_is_seen_and_asked_for_is_shown_where_there_is_any(tmp_path: Path) -> None:
+    planned = plan()
+    planned["trials"][0] |= {"overlap": 0.0}
+    planned["trials"][1] |= {"overlap": 0.451}
+    lines = preview(planned, tmp_path)
+    told = [line for line in lines if "of the visible" in line]
+    assert told == [next(line for line in lines if line.startswith("  block:"))]
+    assert "59% predicted (45.1% of the visible, too)" in told[0]
+
+
 def test_what_a_token_is_stands_under_its_variant(tmp_path: Path) -> None:
     planned = plan()
     planned["trials"][1]["tokens"] = {"told": ["a column every 160 ms", "and so on"]}
