@@ -172,9 +172,10 @@ class Examined:
             return {}
         if not probe.hears:
             return {v.word: examine(probe, features[v], task) for v in self.views(probe)}
-        if self.reader is None:
+        if self.reader is None or isinstance(self.subject, MelStatistics):
             return {}
-        heard = [Heard(self.reader, self.sound.store, task.clips, v) for v in self.views(probe)]
+        of, seed = (self.reader, self.sound.store, task.clips), self.subject.seed
+        heard = [Heard(*of, view, seed) for view in self.views(probe)]
         return {h.view.word: examine(probe, Features.as_heard(h), task) for h in heard}
 
     def views(self, probe: AbstractProbe) -> Sequence[View]:
