@@ -226,7 +226,10 @@ def _dealt_together(rows: Sequence[Row], pattern: str) -> dict[str, str]:
 
 
 def _groups(rows: Iterable[Row], pattern: str) -> dict[str, list[Row]]:
-    """Gathers clips by what a regular expression finds in their paths. Refuses one without."""
+    """Gathers clips by what a regular expression finds in their paths.
+
+    Raises `ValueError` where it finds nothing in one, or the same in all.
+    """
     try:
         expression = re.compile(pattern)
     except re.error as error:
@@ -234,9 +237,15 @@ def _groups(rows: Iterable[Row], pattern: str) -> dict[str, list[Row]]:
     groups: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         found = expression.search(row["path"])
-        if found is None:
+        name = found and found[1 if expression.groups else 0]
+        if not name:
             raise ValueError(f"`group` {pattern!r} finds nothing in `{row['path']}`; widen it")
-        groups[found[1 if expression.groups else 0]].append(row)
+        groups[name].append(row)
+    if len(groups) == 1:
+        raise ValueError(
+            f"`group` {pattern!r} finds `{name}` in every path, and nothing would be left to test "
+            "on; narrow it"
+        )
     return groups
 
 
