@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TextIO
@@ -59,6 +60,7 @@ def main() -> int:
     parser.add_argument("--ranks", type=int, default=1, help="processes to train with, here: 1")
     parser.add_argument("--until", type=int, help="a step to pause at, and to be scored")
     parser.add_argument("--held", action="store_true", help="whoever starts this holds the run")
+    parser.add_argument("--leashed", action="store_true", help="end when standard input does")
     cache = os.environ.get("ABLATE_CACHE", "cache")
     parser.add_argument("--cache", type=Path, default=Path(cache), help="decoded clips")
     arguments = parser.parse_args()
@@ -68,6 +70,8 @@ def main() -> int:
     torch.set_num_threads(1)
     stop = Stop()
     stop.listen()
+    if arguments.leashed:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     if arguments.worker:
         # whatever a library prints must not land between the answers
         with os.fdopen(os.dup(1), "w") as answers:
@@ -107,6 +111,13 @@ def run_folder(arguments: argparse.Namespace, stop: Stop) -> int:
         ranks.leave()
     sys.stdout.write(json.dumps(ended) + "\n")
     return 0 if ended["state"] in ("done", "paused") else 1
+
+
+def _end_with_input() -> None:
+    """Ends this process at once when its standard input does: whoever holds the run is gone."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
 
 
 def _show(event: dict[str, Any]) -> None:

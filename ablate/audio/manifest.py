@@ -6,9 +6,11 @@ manifest is written into the dataset's own folder, with the clips' paths relativ
 
 import csv
 import hashlib
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ablate.suggestion import did_you_mean
 
@@ -17,12 +19,27 @@ SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".
 _SPLIT_NAMES = {"train", "training", "valid", "validation", "val", "dev", "test", "testing", "eval"}
 _SPLITS = {"tr": "train", "va": "valid", "de": "valid", "te": "test", "ev": "test"}
 
+SHARES = {"train": 0.6, "test": 0.2, "valid": 0.2}  # of clips that are dealt, first to last
+BY_FILE = (
+    "clips were dealt to the splits file by file: where a speaker or a recording has several, a "
+    "probe may know it again in the test clips; `--group` keeps them together"
+)
+
 Row = dict[str, str]
 
 
-def write_manifest(folder: Path, layout: str) -> Path:
-    """Writes `manifest.csv` for a dataset that lies in `folder`, and returns its path.
+class Written(NamedTuple):
+    """A manifest, and what to be wary of in it; empty where there is nothing."""
 
+    path: Path
+    warning: str
+
+
+def write_manifest(folder: Path, layout: str, group: str | None = None) -> Written:
+    """Writes `manifest.csv` for a dataset that lies in `folder`.
+
+    Where clips are dealt to splits, those in whose paths (relative to `folder`) the regular
+    expression `group` finds the same stay together: its first group, or all of it without one.
     `layout` is one of `LAYOUTS`. Raises `ValueError` for another, for a folder that is not laid
     out like it, and where there is a manifest already.
     """
@@ -36,28 +53,38 @@ def write_manifest(folder: Path, layout: str) -> Path:
     rows = LAYOUTS[layout](folder)
     if not rows:
         raise ValueError(f"`{folder}` holds no sound file in the layout `{layout}`")
+    undealt = [row for row in rows if row.get("split") == ""]
+    if group is not None and not undealt:
+        raise ValueError(f"`{folder}` has splits of its own; leave `group` out")
+    splits = _dealt(undealt) if group is None else _dealt_together(undealt, group)
+    for row in undealt:
+        row["split"] = splits[row["path"]]
     with manifest.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    return manifest
+    return Written(manifest, BY_FILE if undealt and group is None else "")
 
 
 def _subfolder(folder: Path) -> list[Row]:
-    """`label/clip`, or `split/label/clip`; without splits, each label's clips are dealt out."""
-    files = _sounds(folder)
+    """`label/clip`, whose splits are left empty to be dealt, or `split/label/clip`."""
+    files = [file for file in _sounds(folder) if file.parent != folder]
     tops = {file.relative_to(folder).parts[0] for file in files}
-    if tops and all(top.lower() in _SPLIT_NAMES for top in tops):
+    named = {top for top in tops if top.lower() in _SPLIT_NAMES}
+    if named and named != tops:
+        odd, known = (", ".join(f"`{top}`" for top in sorted(t)) for t in (tops - named, named))
+        raise ValueError(
+            f"in `{folder}`, {odd} lies beside {known}, which are named as splits are: move what "
+            "is no split elsewhere, or, if all are labels, rename those"
+        )
+    if named:
         deep = [file for file in files if len(file.relative_to(folder).parts) >= 3]
         return [
             _row(folder, file, label=parts[1], split=_SPLITS[parts[0].lower()[:2]])
             for file in deep
             for parts in [file.relative_to(folder).parts]
         ]
-    labelled = [file for file in files if file.parent != folder]
-    labels = {file: file.relative_to(folder).parts[0] for file in labelled}
-    splits = _dealt(folder, labels)
-    return [_row(folder, file, label=labels[file], split=splits[file]) for file in labelled]
+    return [_row(folder, file, label=file.relative_to(folder).parts[0], split="") for file in files]
 
 
 def _esc50(folder: Path) -> list[Row]:
@@ -157,21 +184,69 @@ def _sounds(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
 
 
-def _dealt(folder: Path, labels: dict[Path, str]) -> dict[Path, str]:
-    """Deals each label's clips to the splits, 6 : 2 : 2, in an order given by their names' hash.
+def _dealt(rows: Iterable[Row]) -> dict[str, str]:
+    """Deals each label's clips to the splits, 6 : 2 : 2, in an order given by their paths' hash.
 
-    Of two clips one is trained and one tested on; of three, each split gets one.
+    Of two clips one is trained and one tested on; of three, each split gets one. Returns the split
+    of each path.
     """
-    by_label: defaultdict[str, list[Path]] = defaultdict(list)
-    for file, label in labels.items():
-        by_label[label].append(file)
-    splits: dict[Path, str] = {}
-    for files in by_label.values():
-        files.sort(key=lambda file: _hash(file.relative_to(folder).as_posix()))
-        held_out = max(1, round(0.2 * len(files)))
-        deal = ["test"] * held_out * (len(files) > 1) + ["valid"] * held_out * (len(files) > 2)
-        splits |= zip(files, deal + ["train"] * (len(files) - len(deal)), strict=True)
+    by_label: defaultdict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        by_label[row["label"]].append(row["path"])
+    splits: dict[str, str] = {}
+    for paths in by_label.values():
+        paths.sort(key=_hash)
+        held_out = max(1, round(0.2 * len(paths)))
+        deal = ["test"] * held_out * (len(paths) > 1) + ["valid"] * held_out * (len(paths) > 2)
+        splits |= zip(paths, deal + ["train"] * (len(paths) - len(deal)), strict=True)
     return splits
+
+
+def _dealt_together(rows: Sequence[Row], pattern: str) -> dict[str, str]:
+    """Deals groups of clips, the largest first, each to the split that lacks its labels most.
+
+    Lacking is by the share of 6 : 2 : 2 that a split has of each label already. Returns the split
+    of each path.
+    """
+    total = Counter(row["label"] for row in rows)
+    filled: Counter[tuple[str, str]] = Counter()
+    splits: dict[str, str] = {}
+
+    def full(split: str, group: list[Row]) -> float:
+        labels = (row["label"] for row in group)
+        return sum(filled[split, label] / total[label] for label in labels) / SHARES[split]
+
+    groups = _groups(rows, pattern)
+    for name in sorted(groups, key=lambda name: (-len(groups[name]), _hash(name))):
+        group = groups[name]
+        chosen = min(SHARES, key=lambda split: full(split, group))
+        filled.update((chosen, row["label"]) for row in group)
+        splits |= {row["path"]: chosen for row in group}
+    return splits
+
+
+def _groups(rows: Iterable[Row], pattern: str) -> dict[str, list[Row]]:
+    """Gathers clips by what a regular expression finds in their paths.
+
+    Raises `ValueError` where it finds nothing in one, or the same in all.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"`group` {pattern!r} is no regular expression: {error}") from error
+    groups: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found = expression.search(row["path"])
+        name = found and found[1 if expression.groups else 0]
+        if not name:
+            raise ValueError(f"`group` {pattern!r} finds nothing in `{row['path']}`; widen it")
+        groups[name].append(row)
+    if len(groups) == 1:
+        raise ValueError(
+            f"`group` {pattern!r} finds `{name}` in every path, and nothing would be left to test "
+            "on; narrow it"
+        )
+    return groups
 
 
 def _hash(text: str) -> bytes:

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ablate import confounds
+from ablate import confounds, giveaways
 from ablate.designing import merging
 from ablate.designing.factors import Factor
-from ablate.designing.trials import PlannedTrial
+from ablate.designing.trials import PlannedTrial, variant_of
 from ablate.schema import Study
 
 
@@ -75,15 +75,26 @@ def _view(score: str) -> dict[str, str]:
 
 
 def _warnings(trials: Iterable[PlannedTrial]) -> list[str]:
-    """Warns of levels that differ in more than their shape; all seeds of a variant are alike."""
-    variants = {tuple(trial.levels.items()): trial for trial in trials}
-    return confounds.warnings(
-        [
-            confounds.Shares(
-                levels=trial.levels,
-                context=trial.plan.get("context"),
-                targets=trial.plan.get("targets"),
-            )
-            for trial in variants.values()
-        ]
-    )
+    """Warns of levels that differ in more than their shape, and of masks that give answers away.
+
+    All seeds of a variant are alike.
+    """
+    variants = {tuple(trial.levels.items()): trial for trial in trials}.values()
+    shares = [
+        confounds.Shares(
+            levels=trial.levels,
+            context=trial.plan.get("context"),
+            targets=trial.plan.get("targets"),
+        )
+        for trial in variants
+    ]
+    drawn = [
+        giveaways.Drawn(
+            variant=variant_of(trial.levels.values()),
+            overlap=trial.plan.get("overlap"),
+            forced_overlap=trial.plan.get("forced_overlap"),
+            changed=trial.plan.get("changed"),
+        )
+        for trial in variants
+    ]
+    return [*confounds.warnings(shares), *giveaways.warnings(drawn)]

@@ -72,6 +72,7 @@ class Heard:
     store: ClipStore
     clips: Indices  # in the store, in the order of the task
     view: View
+    seed: int  # of the run whose encoder it is
 
 
 def encoder_features(

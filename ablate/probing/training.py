@@ -89,6 +89,8 @@ def learn(
     where that is empty, on a part of what is known, which is then not learnt from. Raises
     `ValueError` where that would leave nothing to learn from.
     """
+    # by the probe's seed alone, not also by the run's as fine-tuning is: another key would put
+    # every saved score out of use, and the mean over the probe's `seeds` evens out most of its luck
     initialise(model, lesson.seed, "probe")
     known, valid = _held_out(lesson) if choose else (lesson.known, lesson.known[:0])
     adam = torch.optim.Adam(model.parameters(), lr=schedule.rate)

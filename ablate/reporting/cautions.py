@@ -2,16 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from statistics import fmean
 
-from ablate import confounds
+from ablate import confounds, giveaways
 from ablate.reporting.protocol import devices_of
 from ablate.reporting.rendering import Table
 from ablate.reporting.results import Results, column_of, label_of
+from ablate.reporting.tables import mean
 from ablate.reporting.verdicts import Verdict
 from ablate.reporting.wording import place
-
-GUARDED = 0.1  # share of a variant's masks
 
 
 def cautions(results: Results, verdicts: Sequence[Verdict], variants: Table) -> list[str]:
@@ -24,7 +22,7 @@ def cautions(results: Results, verdicts: Sequence[Verdict], variants: Table) -> 
         *_mixed(results),
         *_skipped(results),
         *_unreached(results),
-        *_guarded(results),
+        *_giving_away(results),
     ]
 
 
@@ -127,16 +125,16 @@ def _unreached(results: Results) -> Iterator[str]:
         yield f"No contrast has {'; '.join(lone)}: nothing differs from it in one factor alone."
 
 
-def _guarded(results: Results) -> Iterator[str]:
-    """Names the variants whose masks are mostly not what their masker draws when it can."""
-    found = {
-        label_of(levels): [trial.metrics.get("fallback_fraction", 0.0) for trial in trials]
-        for levels, trials in results.variants().items()
-    }
-    shares = {name: fmean(of) for name, of in found.items() if of and fmean(of) > GUARDED}
-    if shares:
-        told = "; ".join(f"{share:.0%} of {name}" for name, share in shares.items())
-        yield (
-            f"Masks that a guard had to change, since none could be drawn as asked: {told}. What "
-            "was trained with is then the guard's mask as much as the masker's."
-        )
+def _giving_away(results: Results) -> list[str]:
+    """Warns of masks that show what they ask for, and of those that a guard had to change."""
+    return giveaways.warnings(
+        [
+            giveaways.Drawn(
+                variant=label_of(levels),
+                overlap=mean(trial.plan.get("overlap") for trial in trials),
+                forced_overlap=mean(trial.plan.get("forced_overlap") for trial in trials),
+                changed=mean(trial.metrics.get("fallback_fraction") for trial in trials),
+            )
+            for levels, trials in results.variants().items()
+        ]
+    )

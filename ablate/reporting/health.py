@@ -56,14 +56,17 @@ def masks(results: Results) -> Table:
         for name in ("context", "target"):
             row[f"{name}_tokens"] = mean(_per_clip(trial, name) for trial in trials)
         row["changed"] = _recorded(trials, "fallback_fraction")
+        row["overlap"] = mean(trial.plan.get("overlap") for trial in trials)
         rows.append({**named(results, levels), **row})
     changed = any(row["changed"] is not None for row in rows)
+    overlap = any(row["overlap"] for row in rows)
     return Table(
         name="masks",
         title="Masks",
         caption="Shares of the grid that the context sees and that is asked for: as drawn before "
         "the training, and as recorded at its end. Tokens: of a clip, on average over training."
-        + (" Changed: masks that a guard had to change." if changed else ""),
+        + (" Changed: masks that a guard had to change." if changed else "")
+        + (" Both: of what the context sees, what is asked for as well." if overlap else ""),
         columns=(
             *factor_columns(results),
             Column(head="grid", show=plain("grid"), text=True),
@@ -74,6 +77,7 @@ def masks(results: Results) -> Table:
             Column(head="trained", show=_share("targets_trained")),
             Column(head="target tokens", show=_number("target_tokens", 1)),
             *([Column(head="changed", show=_share("changed"))] if changed else []),
+            *([Column(head="both", show=_share("overlap"))] if overlap else []),
         ),
         rows=tuple(rows),
     )

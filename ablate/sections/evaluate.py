@@ -16,7 +16,9 @@ EXAMPLE = "`evaluate: {every: 500}`"
 class Evaluate:
     """A score of the encoder before training, every so many steps, and at the end.
 
-    It changes nothing that is trained, and is no part of a trial's fingerprint.
+    It changes and ends no training, whatever `on_collapse` says, and is no part of a trial's
+    fingerprint. A score below the random init's is a warning, and marks the run as collapsed for
+    every study that shares it.
     """
 
     every: int  # steps

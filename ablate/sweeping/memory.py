@@ -73,7 +73,7 @@ def recall(
 def runs_of(runs: Path, studies: Iterable[str]) -> set[Path]:
     """Finds the run folders that sweeps of some studies, given by name, have asked for."""
     begins = tuple(f"{study}{mark}" for study in studies for mark in (": ", " ("))
-    asked = {path: ledger.find_json(path) for path in runs.glob("*/asked/*.json")}
+    asked = {path: find_json(path) for path in runs.glob("*/asked/*.json")}
     return {
         path.parents[1]
         for path, content in asked.items()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.audio.loader import Batch, windows
-from ablate.chance import Chance, generator
+from ablate.chance import Chance, derive, generator
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing, pack
@@ -37,8 +37,10 @@ class FineTuning(AbstractProbe):
 
     In a step each clip shows one of its windows, as long as a crop of pre-training; classes are
     predicted by the mean over all windows of a clip. The last weights are used: nothing is chosen
-    on held-out clips. A layer's rate is `layer_decay` times that of the layer above it, as in BEiT
-    (Bao et al., ICLR 2022. https://arxiv.org/abs/2106.08254).
+    on held-out clips. Head, order and windows are drawn by the seeds of the run and of the probe:
+    an interval over runs holds their luck, too, and two treatments of one run share it. A layer's
+    rate is `layer_decay` times that of the layer above it, as in BEiT (Bao et al., ICLR 2022.
+    https://arxiv.org/abs/2106.08254).
     """
 
     views: Views = field(default_factory=lambda: Views(poolings=("mean",)))
@@ -52,6 +54,7 @@ class FineTuning(AbstractProbe):
     frozen: int = 0  # layers, from the first on; where any is, so is what comes before the layers
     seeds: int = 1  # how many times it learns, each with another head and order of clips
 
+    version: ClassVar[int] = 2  # 1: every run had the same head, order of clips and windows
     standardises: ClassVar[bool] = False
     hears: ClassVar[bool] = True
 
@@ -81,17 +84,18 @@ class FineTuning(AbstractProbe):
         heard = lesson.heard
         assert heard is not None
         pupil = Pupil(heard.reader.encoder, heard.view.pooling, heard.reader.grid, lesson.classes)
-        initialise(pupil.head, lesson.seed, "fine-tuning")
+        seed = derive(heard.seed, "fine-tuning", lesson.seed)
+        initialise(pupil.head, seed, "fine-tuning")
         pupil.to(heard.reader.device)
-        self._learn(pupil, lesson, heard)
+        self._learn(pupil, lesson, heard, seed)
         return _told(pupil, lesson, heard)
 
-    def _learn(self, pupil: "Pupil", lesson: Lesson, heard: Heard) -> None:
+    def _learn(self, pupil: "Pupil", lesson: Lesson, heard: Heard, seed: int) -> None:
         groups = rates(pupil, self.layer_decay, self.frozen)
         adamw = torch.optim.AdamW(groups, lr=self.rate, weight_decay=self.weight_decay)
-        order = _order(lesson.known, self.batch, lesson.seed)
+        order = _order(lesson.known, self.batch, seed)
         for step, items in zip(range(self.steps), order, strict=False):
-            chance = Chance(lesson.seed, step)
+            chance = Chance(seed, step)
             exercise = _exercise(items, lesson, heard, chance)
             if self.augmentation is not None:
                 exercise = self.augmentation(exercise, chance)

@@ -40,15 +40,20 @@ def check_collapse(
 ) -> None:
     """Warns, once of each kind, where the features' rank or an online probe shows a collapse.
 
-    Warnings go to `progress.warnings`. With `stop`, raises `CollapsedError` instead. What was not
-    looked at is None.
+    Warnings go to `progress.warnings`. With `stop`, raises `CollapsedError` for the rank instead;
+    the probe ends no training, as a study that does not look shares its runs with one that does.
+    What was not looked at is None.
     """
     if health is not None and health.collapsed(progress.start):
         rank, before = health.effective_rank, progress.start.effective_rank
-        _tell("effective rank", f"{rank:.3g}", f"{before:.3g}", progress, on_collapse)
+        words = _words("effective rank", f"{rank:.3g}", f"{before:.3g}", progress)
+        if on_collapse == "stop":
+            raise CollapsedError(words)
+        _warn("effective rank", words, progress)
     if online is not None and online.fell(progress.course):
         course = progress.course
-        _tell("online score", f"{course.last:.1f}", f"{course.first:.1f}", progress, on_collapse)
+        words = _words("online score", f"{course.last:.1f}", f"{course.first:.1f}", progress)
+        _warn("online score", words, progress)
 
 
 def has_collapsed(progress: Progress, health: Health, online: Online | None) -> bool:
@@ -57,9 +62,10 @@ def has_collapsed(progress: Progress, health: Health, online: Online | None) -> 
     return fell or health.collapsed(progress.start)
 
 
-def _tell(what: str, now: str, before: str, progress: Progress, on_collapse: OnCollapse) -> None:
-    words = f"{what} {now} at step {progress.cost.steps}, {before} before training"
-    if on_collapse == "stop":
-        raise CollapsedError(words)
+def _words(what: str, now: str, before: str, progress: Progress) -> str:
+    return f"{what} {now} at step {progress.cost.steps}, {before} before training"
+
+
+def _warn(what: str, words: str, progress: Progress) -> None:
     if not any(warning.startswith(f"collapsed: {what}") for warning in progress.warnings):
         progress.warnings.append(f"collapsed: {words}")

@@ -30,6 +30,10 @@ def manifest(
     layout: Annotated[
         str, typer.Option(help="subfolder, esc50, speech_commands, fsd50k or audioset")
     ],
+    group: Annotated[
+        str | None,
+        typer.Option(help="Deal clips together whose paths this regular expression finds alike."),
+    ] = None,
 ) -> None:
     """Write the manifest of a data set: a CSV of paths, labels and splits."""
     from ablate.audio.inventory import inventory
@@ -37,10 +41,12 @@ def manifest(
     from ablate.launching import watch
 
     try:
-        written = write_manifest(folder, layout)
+        written, warning = write_manifest(folder, layout, group)
     except ValueError as error:
         refuse(str(error))
     typer.echo(f"wrote {written}")
+    if warning:
+        typer.echo(f"warning: {warning}")
     with watch.stage(watch.terminal(), "reading files") as heard:
         lines = list(inventory(written, lambda done, total: heard({"done": done, "total": total})))
     say(lines)

@@ -129,7 +129,7 @@ def _too_few_to_tell_apart(trial: Trial) -> Problem | None:
         return None
     try:
         grid = trial.twin.grid
-        targets = realised_shares(trial.masker, grid)[1] * grid.size
+        targets = realised_shares(trial.masker, grid).targets * grid.size
     except Exception:  # told where masks are tried; a stranger's may raise anything
         return None
     if targets >= 2:

@@ -28,20 +28,21 @@ def draw_gallery(folder: Path, trials: list[dict[str, Any]], cache: Path) -> dic
         mel = batch.mels[0]
         patches = trial.patchifier.cut(mel.unsqueeze(0))
         write_atomically(folder / name, draw_masks(trial.masker, grid, mel, patches))
-        context, targets = realised_shares(trial.masker, grid)
+        found = realised_shares(trial.masker, grid)
         labels = {"masker": entry["masker"], "patchifier": entry["patchifier"]}
-        pictures.append({**labels, "file": name, "context": context, "targets": targets})
+        shares = {"context": found.context, "targets": found.targets}
+        pictures.append({**labels, "file": name, **shares})
         clip = sound.store.clips[index]
         shown = f"{clip.path} ({clip.label})"
     return {"title": shown, "pictures": pictures}
 
 
 def _clip(sound: Sound, crop_frames: int) -> int:
-    """Picks the first clip to pre-train on that fills the window, else the longest."""
+    """Picks the first clip to pre-train on that fills the window, else the longest of them."""
     for index in sound.train:
         if sound.store.lengths[index] >= crop_frames:
             return int(index)
-    return int(sound.store.lengths.argmax())
+    return int(sound.train[sound.store.lengths[sound.train].argmax()])
 
 
 def _plain(label: str) -> str:

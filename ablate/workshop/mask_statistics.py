@@ -8,7 +8,7 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
@@ -25,14 +25,24 @@ MOMENTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of training, at which a plan tries mask
 DRAWS = 256  # masks at each
 
 
+class Realised(NamedTuple):
+    """What a masker's masks come to on a grid, as shares; the first two are of the grid."""
+
+    context: float
+    targets: float
+    overlap: float  # of the context patches, those that are targets, too
+    forced_overlap: float  # of the context patches, those of them in masks that a guard changed
+    changed: float  # of the masks, those that a guard had to change
+
+
 @lru_cache(maxsize=1024)
-def realised_shares(masker: AbstractMasker, grid: Grid) -> tuple[float, float]:
-    """Draws masks over the course of training; returns the mean context and target shares, 0 to 1.
+def realised_shares(masker: AbstractMasker, grid: Grid) -> Realised:
+    """Draws masks over the course of training; returns what they come to on average.
 
     Always the same masks: what a plan says is what it said before. Raises what the masker
     raises, and `AssertionError` for a promise that a mask breaks.
     """
-    context, targets = 0.0, 0.0
+    context, targets, visible, both, forced, changed = 0.0, 0.0, 0, 0, 0, 0.0
     content = None
     if masker.promises.needs is not None:
         content = torch.rand(DRAWS, grid.size, 8, generator=generator(0, "plan", "content"))
@@ -42,7 +52,14 @@ def realised_shares(masker: AbstractMasker, grid: Grid) -> tuple[float, float]:
         check_mask(masker, mask, grid, torch.ones(DRAWS, grid.size, dtype=torch.bool))
         context += float(mask.context.float().mean()) / len(MOMENTS)
         targets += float(mask.target_union.float().mean()) / len(MOMENTS)
-    return round(context, 4), round(targets, 4)
+        shared = mask.context & mask.target_union
+        visible += int(mask.context.sum())
+        both += int(shared.sum())
+        if mask.fallback is not None:
+            forced += int(shared[mask.fallback].sum())
+            changed += float(mask.fallback.float().mean()) / len(MOMENTS)
+    shares = (context, targets, both / visible, forced / visible, changed)
+    return Realised(*(round(share, 4) for share in shares))
 
 
 @dataclass(frozen=True)

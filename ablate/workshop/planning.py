@@ -19,7 +19,7 @@ from ablate.workshop.examiners import (
     protocol,
     without_summary,
 )
-from ablate.workshop.mask_statistics import realised_shares
+from ablate.workshop.mask_statistics import Realised, realised_shares
 from ablate.workshop.matching import Match, is_asked, matched, without
 from ablate.workshop.online import check_online
 from ablate.workshop.sizes import sized
@@ -176,14 +176,13 @@ class _Desk:
             raise PartError(incompatible)
         problems, grid, shares = _try_masks(trial)
         weights = {} if grid is None else _parameters(trial, problems)
-        if problems or grid is None:
+        if problems or grid is None or shares is None:
             raise PartError([*problems, *self._wrong_with_files(trial)])
         facts = {
             "grid": [grid.freq, grid.time],
             "tokens": token_facts(trial.mel, trial.patchifier, trial.crop_frames),
             "parameters": weights,
-            "context": shares[0],
-            "targets": shares[1],
+            **shares._asdict(),
             "matched": [dataclasses.asdict(match) for match in matches],
         }
         return _Weighed(trial, facts)
@@ -265,21 +264,21 @@ def _told(dropped: list[list[str]]) -> dict[str, Any]:
     return {"dropped": dropped} if dropped else {}
 
 
-def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, tuple[float, float]]:
+def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, Realised | None]:
     try:
         grid = trial.twin.grid
     except ValueError as error:
-        return [Problem(("patchifier",), str(error))], None, (0, 0)
+        return [Problem(("patchifier",), str(error))], None, None
     if grid.size < 2:
         message = f"one patch covers all {trial.crop_frames} frames; nothing is left to predict"
-        return [Problem(("patchifier",), message)], None, (0, 0)
+        return [Problem(("patchifier",), message)], None, None
     try:
         return [], grid, realised_shares(trial.masker, grid)
     except (GridRefusedError, AssertionError, ValueError) as error:
         reason = str(error)
     except Exception as error:  # a stranger's masker may raise anything
         reason = f"{type(error).__name__}: {error}"
-    return [Problem(("masker",), f"on a grid of {grid} patches: {reason}")], None, (0, 0)
+    return [Problem(("masker",), f"on a grid of {grid} patches: {reason}")], None, None
 
 
 def _parameters(trial: Trial, problems: list[Problem]) -> dict[str, int]:

@@ -169,9 +169,10 @@ class Examined:
         views = self.views(probe, task)
         if not probe.hears:
             return {v.word: examine(probe, features[v], task) for v in views}
-        if self.reader is None:
+        if self.reader is None or isinstance(self.subject, MelStatistics):
             return {}
-        heard = [Heard(self.reader, self.sound.store, task.clips, v) for v in views]
+        of, seed = (self.reader, self.sound.store, task.clips), self.subject.seed
+        heard = [Heard(*of, view, seed) for view in views]
         return {h.view.word: examine(probe, Features.as_heard(h), task) for h in heard}
 
     def views(self, probe: AbstractProbe, task: Task) -> list[View]:

@@ -29,8 +29,9 @@ def is_shared(request: Mapping[str, Any]) -> bool:
 def run_together(request: Mapping[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
     """Has ranks run a folder, each with a GPU of its own, and passes on what they say.
 
-    They are told to stop by the signal that this process, and all of its group, is sent. Ends
-    this process where they end without a word: whoever asked goes on from their checkpoint.
+    They are told to stop by the signal that this process, and all of its group, is sent; where
+    it is killed, their standard input ends, and they do. Ends this process where they end without a
+    word: whoever asked goes on from their checkpoint.
     """
     ended = None
     with tempfile.TemporaryDirectory(prefix="ablate-ranks-") as place, stop.between_steps():
@@ -38,7 +39,7 @@ def run_together(request: Mapping[str, Any], emit: Emit, stop: Stop) -> dict[str
         write_json(probes, request["probes"])
         with subprocess.Popen(
             _command(request, probes),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # nothing is ever written to it
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -61,7 +62,8 @@ def run_together(request: Mapping[str, Any], emit: Emit, stop: Stop) -> dict[str
 
 def _command(request: Mapping[str, Any], probes: Path) -> list[str]:
     device = "cuda" if request["device"].startswith("cuda") else request["device"]
-    arguments = [request["folder"], "--device", device, "--cache", request["cache"], "--held"]
+    arguments = [request["folder"], "--device", device, "--cache", request["cache"]]
+    arguments += ["--held", "--leashed"]
     arguments += ["--probes", str(probes), "--evaluate", json.dumps(request.get("evaluate"))]
     if request.get("until"):
         arguments += ["--until", str(request["until"])]

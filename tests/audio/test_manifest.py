@@ -4,8 +4,11 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ablate.audio.annotations import kind_of
 from ablate.audio.clips import ClipInfo
@@ -21,7 +24,7 @@ def lay(folder: Path, *names: str) -> None:
 
 
 def listed(folder: Path, layout: str) -> dict[str, ClipInfo]:
-    manifest = write_manifest(folder, layout)
+    manifest, _ = write_manifest(folder, layout)
     return {clip.path: clip for clip in Folder(manifest=str(manifest)).clips()}
 
 
@@ -69,6 +72,78 @@ def test_split_folders_are_splits(tmp_path: Path) -> None:
         "Test/cat/deep/c.ogg": ("cat", "test"),
         "eval/cat/d.wav": ("cat", "test"),
     }
+
+
+def test_a_folder_beside_splits_is_refused_by_name(tmp_path: Path) -> None:
+    lay(tmp_path, *(f"{split}/{label}/a.wav" for split in ("train", "test") for label in "xy"))
+    lay(tmp_path, "noise/a.wav", "loose.wav")
+    with pytest.raises(ValueError, match=r"`noise` lies beside `test`, `train`.* rename"):
+        write_manifest(tmp_path, "subfolder")
+    assert not (tmp_path / "manifest.csv").exists()
+
+
+def test_a_loose_file_beside_splits_makes_them_no_labels(tmp_path: Path) -> None:
+    lay(tmp_path, "train/cat/a.wav", "test/cat/b.wav", "loose.wav")
+    assert set(told(listed(tmp_path, "subfolder")).values()) == {("cat", "train"), ("cat", "test")}
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from(["cat", "dog", "ape"]), st.integers(0, 7), st.integers(0, 4)),
+        st.none(),
+    ).filter(lambda names: len({speaker for _, speaker, _ in names}) > 1)
+)
+def test_what_a_group_holds_is_in_one_split(names: dict[tuple[str, int, int], None]) -> None:
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        lay(folder, *(f"{label}/s{speaker}_{take}.wav" for label, speaker, take in names))
+        manifest, warning = write_manifest(folder, "subfolder", r"/(s\d+)_")
+        clips = Folder(manifest=str(manifest)).clips()
+    assert not warning
+    splits = {(Path(clip.path).name.split("_")[0], clip.split) for clip in clips}
+    assert len(splits) == len({speaker for _, speaker, _ in names})
+
+
+def test_groups_of_a_size_are_dealt_six_to_two_to_two_of_every_label(tmp_path: Path) -> None:
+    names = (f"{label}/s{speaker}_0.wav" for label in ("cat", "dog") for speaker in range(20))
+    lay(tmp_path, *names)
+    manifest, _ = write_manifest(tmp_path, "subfolder", r"s\d+")
+    clips = Folder(manifest=str(manifest)).clips()
+    counts = Counter((clip.label, clip.split) for clip in clips)
+    assert counts == {
+        (label, split): number
+        for label in ("cat", "dog")
+        for split, number in (("train", 12), ("valid", 4), ("test", 4))
+    }
+
+
+def test_dealing_file_by_file_is_warned_of_and_splits_that_are_there_are_not(
+    tmp_path: Path,
+) -> None:
+    lay(tmp_path, "dealt/cat/a.wav", "there/train/cat/a.wav", "there/test/cat/b.wav")
+    assert "`--group`" in write_manifest(tmp_path / "dealt", "subfolder").warning
+    assert write_manifest(tmp_path / "there", "subfolder").warning == ""
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        ("(", "is no regular expression"),
+        (r"s\d", r"finds nothing in `cat/a\.wav`; widen it"),
+        (r"cat/(s)?", r"finds nothing in `cat/a\.wav`; widen it"),
+        (r"cat", "finds `cat` in every path, and nothing would be left to test on"),
+    ],
+)
+def test_a_group_that_groups_nothing_is_refused(tmp_path: Path, group: str, message: str) -> None:
+    lay(tmp_path, "cat/a.wav", "cat/b.wav")
+    with pytest.raises(ValueError, match=message):
+        write_manifest(tmp_path, "subfolder", group)
+
+
+def test_a_group_is_refused_where_nothing_is_dealt(tmp_path: Path) -> None:
+    lay(tmp_path, "train/cat/a.wav", "test/cat/b.wav")
+    with pytest.raises(ValueError, match="has splits of its own; leave `group` out"):
+        write_manifest(tmp_path, "subfolder", "cat")
 
 
 def test_esc50_has_five_folds(tmp_path: Path) -> None:

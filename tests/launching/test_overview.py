@@ -7,7 +7,7 @@ import pytest
 
 from ablate import config
 from ablate.files import write_json
-from ablate.launching import ledger
+from ablate.holding import held
 from ablate.launching.backlog import Backlog
 from ablate.launching.overview import describe, is_open, preview
 
@@ -80,12 +80,22 @@ def test_a_study_is_open_while_its_trials_can_be_expected_to_go_on(
 def test_a_study_with_a_trial_that_is_held_is_open(tmp_path: Path) -> None:
     for name in "ab":
         write_json(tmp_path / name / "run.json", {"state": "running"})
-    with ledger.held(tmp_path / "a"):
+    with held(tmp_path / "a"):
         assert is_open(plan(), tmp_path)
 
 
 def test_warnings_are_shown(tmp_path: Path) -> None:
     assert f"warning: {WARNING}" in preview(plan(), tmp_path)
+
+
+def test_what_is_seen_and_asked_for_is_shown_where_there_is_any(tmp_path: Path) -> None:
+    planned = plan()
+    planned["trials"][0] |= {"overlap": 0.0}
+    planned["trials"][1] |= {"overlap": 0.451}
+    lines = preview(planned, tmp_path)
+    told = [line for line in lines if "of the visible" in line]
+    assert told == [next(line for line in lines if line.startswith("  block:"))]
+    assert "59% predicted (45.1% of the visible, too)" in told[0]
 
 
 def test_what_a_token_is_stands_under_its_variant(tmp_path: Path) -> None:

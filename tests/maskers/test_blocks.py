@@ -132,6 +132,15 @@ def test_the_published_draw_ends_where_the_collator_would_not():
     assert mask.context.any(dim=1).all()
 
 
+@pytest.mark.parametrize(
+    ("grid", "never"), [((4, 8), 1), ((4, 16), 1), ((8, 8), 0.485), ((8, 16), 0)], ids=str
+)
+def test_the_collator_would_not_end_on_grids_whose_targets_are_too_few_patches(grid, never):
+    batches = [LegacyMultiBlock()(Grid(*grid), 1, generator=generator(s, "x")) for s in range(400)]
+    small = [bool((mask.targets.sum(dim=2) <= LegacyMultiBlock.min_keep).any()) for mask in batches]
+    assert sum(small) / len(small) == pytest.approx(never, abs=0.07)
+
+
 @pytest.mark.parametrize("grid", [Grid(1, 64), Grid(64, 1)], ids=str)
 def test_published_blocks_refuse_a_grid_of_one_row_or_column(grid):
     with pytest.raises(GridRefusedError, match="use MultiBlock"):

@@ -260,8 +260,37 @@ def test_masks_that_are_mostly_a_guards_are_told(bench: Bench) -> None:
         record = json.loads((bench.runs / forced / "run.json").read_text())
         bench.edit(forced, metrics=record["metrics"] | {"fallback_fraction": 0.93})
     [caution] = [line for line in write(plan, bench.runs, bench.report).cautions if "guard" in line]
-    assert "93% of block, squares." in caution
+    assert "93 % of block, squares." in caution
     assert "random" not in caution
+
+
+def test_masks_that_give_answers_away_are_told_beside_their_guard(bench: Bench) -> None:
+    plan = bench.build()
+    forced = {"masker": "block", "patchifier": "squares"}
+    for trial in plan["trials"]:
+        told = 0.45 if trial["levels"] == forced else 0.0
+        trial |= {"overlap": told, "forced_overlap": told}
+    for seed in bench.seeds:
+        run = bench.fingerprint(seed, **forced)
+        record = json.loads((bench.runs / run / "run.json").read_text())
+        bench.edit(run, metrics=record["metrics"] | {"fallback_fraction": 0.93})
+    summary = write(plan, bench.runs, bench.report)
+    [caution] = [line for line in summary.cautions if "guard" in line or "answers away" in line]
+    assert caution.startswith("In block, squares 45 % of what the context sees is asked for")
+    assert "93 % of block, squares." in caution
+    [head] = [line for line in _masks(bench) if line.startswith("| masker")]
+    assert [cell.strip() for cell in head.split("|")][-2] == "both"
+
+
+def test_a_plan_of_older_code_has_no_column_for_overlap(bench: Bench) -> None:
+    write(bench.build(), bench.runs, bench.report)
+    assert not [line for line in _masks(bench) if "both" in line]
+
+
+def _masks(bench: Bench) -> list[str]:
+    """The lines of a report's Masks."""
+    text = (bench.report / "report.md").read_text()
+    return text.split("## Masks")[1].split("## ")[0].splitlines()
 
 
 def test_one_seed_says_that_it_says_nothing(bench: Bench) -> None:

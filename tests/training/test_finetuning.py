@@ -1,6 +1,6 @@
 """Fine-tuning: an encoder that learns labels itself."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -20,7 +20,13 @@ from ablate.probing.features import Heard, Reader
 from ablate.probing.probe import Features, Lesson, examine
 from ablate.probing.views import View, Views
 from ablate.training import finetuning
-from ablate.training.augmentation import Exercise, RegularisedMasking, SpecAugment, TokenDrop
+from ablate.training.augmentation import (
+    AbstractAugmentation,
+    Exercise,
+    RegularisedMasking,
+    SpecAugment,
+    TokenDrop,
+)
 from ablate.training.finetuning import FineTuning, Pupil, rates
 from ablate.workshop.subjects import open_sound
 
@@ -53,7 +59,7 @@ def hearing(sound, settings: AbstractEncoder, pooling="mean") -> Heard:
         normaliser=sound.normaliser,
         device=torch.device("cpu"),
     )
-    return Heard(reader, sound.store, sound.tasks[0].clips, View(pooling))
+    return Heard(reader, sound.store, sound.tasks[0].clips, View(pooling), seed=0)
 
 
 def lesson(heard: Heard, labels: np.ndarray, asked: int = 4, seed: int = 0) -> Lesson:
@@ -76,6 +82,41 @@ def test_doing_nothing_to_a_batch_is_plain_fine_tuning_to_the_bit(heard, augment
     given = lesson(heard, labels_of(heard))
     plain = QUICK.predict(given)
     assert np.array_equal(plain, replace(QUICK, augmentation=augmentation).predict(given))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching(AbstractAugmentation):
+    """Does what another augmentation does, and keeps the batches that it was given."""
+
+    inner: AbstractAugmentation = field(default_factory=lambda: TokenDrop(rate=0.0))
+    seen: list[torch.Tensor] = field(default_factory=list, compare=False)
+
+    def __call__(self, exercise, chance):
+        self.seen.append(exercise.mels)
+        return self.inner(exercise, chance)
+
+
+def chances(heard, seed=0, **inner):
+    """Returns what a head tells before it has learnt, and the batches that it is to learn from."""
+    watching = Watching(**inner)
+    given = lesson(heard, labels_of(heard), seed=seed)
+    told = replace(QUICK, rate=0.0, augmentation=watching).predict(given)
+    return told, torch.cat(watching.seen)
+
+
+@pytest.mark.parametrize("other", [{"run": 1, "probe": 0}, {"run": 0, "probe": 1}], ids=str)
+def test_runs_of_the_same_weights_and_other_seeds_get_other_heads_and_orders(heard, other):
+    told, batches = chances(heard)
+    otherwise, rebatched = chances(replace(heard, seed=other["run"]), other["probe"])
+    assert not np.allclose(told, otherwise)
+    assert not torch.equal(batches, rebatched)
+
+
+def test_two_treatments_of_a_run_share_head_order_and_windows(heard):
+    one, batches = chances(replace(heard, seed=3))
+    other, same = chances(replace(heard, seed=3), inner=RegularisedMasking(rate=0.5))
+    assert np.array_equal(one, other)
+    assert torch.equal(batches, same)
 
 
 def test_regularised_masking_changes_what_is_learnt(heard):

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from ablate.chance import generator
+from ablate.model.masking import Grid
 from ablate.parts import PartError
+from ablate.workshop.mask_statistics import DRAWS, MOMENTS, realised_shares
 from ablate.workshop.planning import plan
+from maskers import LegacyMultiBlock
 
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}}
 
@@ -34,6 +38,22 @@ def test_a_sound_trial_is_resolved_and_named(settings, cache):
     assert entry["settings"]["optimizer"]["clip"] == 3.0
     assert 0 < entry["context"] < 1
     assert entry["parameters"]["encoder"] == 16 * 256 + 16 + 3280 + 32
+
+
+@pytest.mark.parametrize("grid", [(4, 8), (8, 16)], ids=str)
+def test_the_overlap_of_a_plan_is_that_of_every_mask_it_draws(grid):
+    masker, where = LegacyMultiBlock(), Grid(*grid)
+    masks = [masker(where, DRAWS, generator=generator(0, "plan", str(m))) for m in MOMENTS]
+    pairs = [
+        (bool(mask.fallback[sample]), bool(mask.targets[sample, :, patch].any()))
+        for mask in masks
+        for sample, patch in mask.context.nonzero().tolist()
+    ]
+    found = realised_shares(masker, where)
+    assert found.overlap == pytest.approx(sum(asked for _, asked in pairs) / len(pairs), abs=1e-4)
+    forced = sum(asked for changed, asked in pairs if changed) / len(pairs)
+    assert found.forced_overlap == pytest.approx(forced, abs=1e-4)
+    assert (found.overlap > 0.3) == (grid == (4, 8))
 
 
 def test_defaults_written_out_do_not_change_the_fingerprint(settings, cache):

@@ -7,7 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -177,6 +180,41 @@ def test_ranks_stop_and_end_together_and_one_process_goes_on_from_there(new_run,
     ended = ledger.entry(broken)  # stale where gloo ended the first rank before it could say so
     assert ended.state == "stale" or ended.reason.startswith("node: another rank has ended")
     assert_alike(whole, alone(broken, cache))
+
+
+def test_ranks_end_when_the_worker_that_started_them_is_killed(new_run, cache):
+    endless = new_run("endless", budget={"steps": 1_000_000})
+    request = {"do": "run", "probes": {}, "device": "cpu", "cache": str(cache), "ranks": 2}
+    command = [sys.executable, "-m", "ablate.trial", "--worker"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        worker.stdin.write(json.dumps({**request, "folder": str(endless)}).encode() + b"\n")
+        worker.stdin.flush()
+        assert within(BOUND, lambda: (endless / "metrics.jsonl").exists())
+        assert len(at_work(endless)) == 3  # the ranks, and who started them
+        worker.kill()
+    try:
+        assert within(BOUND, lambda: not at_work(endless))
+    finally:
+        for process in at_work(endless):
+            os.kill(process, signal.SIGKILL)
+
+
+def at_work(folder):
+    """Lists the processes that were told to train in a folder."""
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            if str(folder).encode() in line.read_bytes().split(b"\0"):
+                found.append(int(line.parent.name))
+    return found
+
+
+def within(seconds, holds):
+    """Waits until something holds; tells whether it did in time."""
+    until = time.monotonic() + seconds
+    while not (held := holds()) and time.monotonic() < until:
+        time.sleep(0.2)
+    return held
 
 
 @dataclass(frozen=True, kw_only=True)

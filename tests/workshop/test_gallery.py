@@ -1,0 +1,18 @@
+"""The pictures of masks are drawn on sound that may be looked at."""
+
+import numpy as np
+import soundfile
+
+from ablate.workshop.gallery import draw_gallery
+
+
+def test_a_picture_shows_a_clip_to_train_on_though_a_test_clip_is_longer(settings, cache, tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.1, 16_000)
+    soundfile.write(tmp_path / "seen.wav", noise[:8_000], 16_000)
+    soundfile.write(tmp_path / "held_out.wav", noise, 16_000)
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("path,label,split\nheld_out.wav,a,test\nseen.wav,a,train\n")
+    settings["data"] = {"type": "ablate.audio.sources.Folder", "manifest": str(manifest)}
+    settings["crop_frames"] = 128  # more than either has
+    trial = {"masker": "blocks", "patchifier": "squares", "settings": settings}
+    assert draw_gallery(tmp_path, [trial], cache)["title"] == "seen.wav (a)"
