@@ -19,6 +19,7 @@ def cautions(results: Results, verdicts: Sequence[Verdict], variants: Table) -> 
     return [
         *_unfinished(results),
         *_uncorrected(results),
+        *_added(results),
         *_unmatched(results, variants),
         *_not_learned(verdicts, variants),
         *_mixed(results),
@@ -57,6 +58,17 @@ def _uncorrected(results: Results) -> Iterator[str]:
             f"A report of this question was written before with other seeds ({counts}), and no "
             "p-value is corrected for that look. Seeds that may be added are declared before the "
             "first: `seeds: {start: 3, max: 8}`."
+        )
+
+
+def _added(results: Results) -> Iterator[str]:
+    """Warns of variants that were chosen with the others' results in view."""
+    added = results.plan.get("added")
+    if added:
+        were = "variants were" if len(added) > 1 else "variant was"
+        yield (
+            f"{len(added)} {were} added after the others had been looked at: {'; '.join(added)}. "
+            "No p-value is corrected for that look."
         )
 
 
