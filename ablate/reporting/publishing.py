@@ -24,9 +24,10 @@ FIGURE = "figures/contrasts.png"
 GALLERY = "## Mask gallery"
 ABSOLUTE = re.compile(r"^(# override: [^=\n]+=)/\S*/", re.MULTILINE)
 HEAD = (
-    "Differences are in points of the score, paired by seed; p is corrected by Holm, intervals are "
-    "not. *Detectable* is the difference that so many seeds see in four studies of five, at the "
-    "spread observed."
+    "Differences are in points, paired by seed: of the score or, where a table says so, of the "
+    "gain of each arm over its own random init. p is corrected by Holm, intervals are not. "
+    "*Detectable* is the difference that so many seeds see in four studies of five, at the spread "
+    "observed."
 )
 Findings = Mapping[str, Any]
 
@@ -136,6 +137,8 @@ def _code(found: Findings) -> str:
 def _table(reports: Sequence[Findings], *, several: bool) -> Table:
     """Returns a row a verdict, with its study where there are several."""
     study = Column(head="study", show=lambda row: f"`{row['study']}`", text=True)
+    rows = [{**row, "study": found["study"]} for found in reports for row in _told(found)]
+    gains = any(row["measure"] == "gain" for row in rows)
     percents = sorted({f"{100 * (1 - found['alpha']):.4g}" for found in reports})
     return Table(
         name="verdicts",
@@ -143,21 +146,22 @@ def _table(reports: Sequence[Findings], *, several: bool) -> Table:
         caption="",
         columns=(
             *([study] if several else []),
-            Column(
-                head="contrast",
-                show=lambda row: f"{row['level']} {MINUS} {row['against']}",
-                text=True,
-            ),
+            Column(head="contrast", show=_difference, text=True),
             Column(head="where", show=plain("where"), text=True),
             Column(head="verdict", show=lambda row: f"**{row['verdict']}**", text=True),
+            *([Column(head="measure", show=plain("measure"), text=True)] if gains else []),
             Column(head="difference", show=lambda row: _signed(row["difference"])),
             Column(head=f"{', '.join(percents)} % interval", show=interval_of("difference")),
             Column(head="p", show=chance_of("p_holm")),
             Column(head="seeds", show=plain("n")),
             Column(head="detectable", show=lambda row: number(row["detectable"])),
         ),
-        rows=tuple({**row, "study": found["study"]} for found in reports for row in _told(found)),
+        rows=tuple(rows),
     )
+
+
+def _difference(row: Row) -> str:
+    return f"{row['level']} {MINUS} {row['against']}"
 
 
 def _told(found: Findings) -> Iterator[Row]:

@@ -103,6 +103,26 @@ def test_reports_on_one_question_share_a_table_the_one_with_most_trials_first(
     assert named == ["| `most`", "| `few`"]  # alone, `other` needs no name in its rows
 
 
+def heads(text: str) -> list[str]:
+    [head] = [line for line in text.splitlines() if line.startswith("| contrast")]
+    return head.split(" | ")
+
+
+def test_the_measure_stands_where_one_is_the_gain(written: Bench, tmp_path: Path) -> None:
+    found = dict(findings_of(written.report))
+    text = section([written.report], written.root)
+    measures = {
+        row.split(" | ")[0]: row.split(" | ")[heads(text).index("measure")]
+        for row in text.splitlines()
+        if row.startswith("| ") and row.split(" | ")[1].startswith("pooled")
+    }
+    assert measures[f"| strips {MINUS} squares"] == "gain"
+    assert measures[f"| block {MINUS} random"] == "score"
+    scores = [row for row in found["verdicts"] if row["measure"] == "score"]
+    write_json(tmp_path / FILE, {**found, "verdicts": scores})
+    assert "measure" not in heads(section([tmp_path], tmp_path))
+
+
 def test_the_findings_are_the_numbers_of_the_tables(written: Bench) -> None:
     found = findings_of(written.report)
     with (written.report / "tables" / "variants.csv").open() as file:
