@@ -6,18 +6,23 @@ from statistics import fmean
 
 from ablate import confounds
 from ablate.reporting.protocol import devices_of
-from ablate.reporting.rendering import Table
+from ablate.reporting.rendering import MINUS, Table
 from ablate.reporting.results import Results, column_of, label_of
+from ablate.reporting.robustness import by
+from ablate.reporting.tables import score_name
 from ablate.reporting.verdicts import Verdict
 from ablate.reporting.wording import place
 
 GUARDED = 0.1  # share of a variant's masks
 
 
-def cautions(results: Results, verdicts: Sequence[Verdict], variants: Table) -> list[str]:
+def cautions(
+    results: Results, verdicts: Sequence[Verdict], variants: Table, robustness: Table
+) -> list[str]:
     """Lists what could make the verdicts mean less than they seem to."""
     return [
         *_unfinished(results),
+        *_opposed(results, robustness),
         *_uncorrected(results),
         *_added(results),
         *_unmatched(results, variants),
@@ -44,6 +49,19 @@ def _unfinished(results: Results) -> Iterator[str]:
             yield f"{count} of {total} trials {what}: see the table of failures."
     if len({trial.seed for trial in results.trials}) < 2:
         yield "One seed: nothing can be said about the spread between seeds, and so no verdict."
+
+
+def _opposed(results: Results, robustness: Table) -> Iterator[str]:
+    """Names the contrasts that another probe or pooling has the other way round."""
+    own = score_name(results)
+    for row in robustness.rows:
+        if row["other_sign"]:
+            where = f"{row['where']}, by gain" if row["measure"] == "gain" else row["where"]
+            yield (
+                f"{row['level']} {MINUS} {row['against']} ({where}) has the other sign by another "
+                f"probe or pooling: {row['other_sign']}, but {by(row, own)} by {own}, which the "
+                "verdict goes by."
+            )
 
 
 def _uncorrected(results: Results) -> Iterator[str]:

@@ -122,6 +122,13 @@ def _facts(found: Findings, place: str) -> str:
         f"{found['scored']} of {found['trials']} trials scored by {found['score']}"
     )
     facts = "; ".join([facts, *_references(found)])
+    turned = [
+        f"{_difference(row)} is {row['other_sign']}"
+        for row in found.get("robustness", ())  # older ones have none
+        if row["other_sign"]
+    ]
+    if turned:
+        facts += f". By another probe or pooling the sign is the other: {'; '.join(turned)}"
     facts += f". [The whole report]({place}/report.md)"
     if found["cautions"]:
         count = len(found["cautions"])

@@ -25,6 +25,7 @@ from ablate.reporting.protocol import protocol
 from ablate.reporting.ranks import ranking, tasks
 from ablate.reporting.rendering import Table
 from ablate.reporting.results import Results, read
+from ablate.reporting.robustness import robustness
 from ablate.reporting.totals import totals
 from ablate.reporting.variance import components, shares
 from ablate.reporting.verdicts import Verdict, verdicts
@@ -76,15 +77,15 @@ def write(plan: Mapping[str, Any], runs: Path, folder: Path) -> Summary:
     """
     results = read(plan, runs)
     answers = verdicts(results)
-    variants = tables.variants(results)
+    variants, by_probe = tables.variants(results), robustness(results)
     page = Page(
         title=str(plan["title"] or plan["study"]),
         answer=answer(answers),
         summary=_summary(results),
         first=Section(figures.forest(results, answers), wording.contrasts(results, answers)),
         sentences=wording.sentences(answers),
-        cautions=cautions(results, answers, variants),
-        sections=_sections(results, answers, variants, read_curves(results, runs)),
+        cautions=cautions(results, answers, variants, by_probe),
+        sections=_sections(results, answers, variants, by_probe, read_curves(results, runs)),
         gallery=gallery(plan, folder),
         protocol=protocol(results),
         text=str(plan["text"]),
@@ -104,7 +105,11 @@ def write(plan: Mapping[str, Any], runs: Path, folder: Path) -> Summary:
 
 
 def _sections(
-    results: Results, answers: Sequence[Verdict], variants: Table, curves: Sequence[Curve]
+    results: Results,
+    answers: Sequence[Verdict],
+    variants: Table,
+    by_probe: Table,
+    curves: Sequence[Curve],
 ) -> list[Section]:
     """Lays out all that stands below the answer, the most asked for first."""
     ranked, cost = ranking(results), tables.cost(results)
@@ -112,6 +117,7 @@ def _sections(
         Section(figures.dots(results, variants), variants),
         Section(charts.interactions(results, variants), None),
         Section(None, wording.learning(results, answers)),
+        Section(None, by_probe),
         Section(charts.learning_curves(results, curves), None),
         Section(charts.critical_difference(ranked), tasks(results, ranked)),
         Section(None, totals(results)),

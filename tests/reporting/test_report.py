@@ -75,7 +75,7 @@ def test_the_report_is_complete(written: Written) -> None:
     files = set(contents(written[0].report))
     figures = {"contrasts", "variants", "interactions", "learning", "cost"}
     tables = {"variants", "contrasts", "learning", "tasks", "shares", "spread", "cost", "health"}
-    tables |= {"masks", "probes", "failures"}
+    tables |= {"masks", "probes", "failures", "robustness"}
     assert {"index.html", "report.md", "scores.csv"} <= files
     assert {f"figures/{name}.{kind}" for name in figures for kind in ("svg", "png", "pdf")} <= files
     assert {f"tables/{name}.{kind}" for name in tables for kind in ("csv", "tex")} <= files
