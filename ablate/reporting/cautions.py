@@ -9,6 +9,7 @@ from ablate.reporting.protocol import devices_of
 from ablate.reporting.rendering import MINUS, Table
 from ablate.reporting.results import Results, column_of, label_of
 from ablate.reporting.robustness import by
+from ablate.reporting.sound import heard_before_testing
 from ablate.reporting.tables import score_name
 from ablate.reporting.verdicts import Verdict
 from ablate.reporting.wording import place
@@ -28,6 +29,7 @@ def cautions(
         *_unmatched(results, variants),
         *_not_learned(verdicts, variants),
         *_mixed(results),
+        *heard_before_testing(results.plan),
         *_skipped(results),
         *_unreached(results),
         *_guarded(results),

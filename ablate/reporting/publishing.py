@@ -117,9 +117,10 @@ def _part(kept: Sequence[tuple[Findings, str]]) -> str:
 
 def _facts(found: Findings, place: str) -> str:
     """Says how much stands behind a report's words, and where the rest of it is."""
+    sound = f" on {found['sound']}" if "sound" in found else ""  # older ones do not say
     facts = (
         f"{_code(found)}: {len(found['variants'])} variants, {len(found['seeds'])} seeds, "
-        f"{found['scored']} of {found['trials']} trials scored by {found['score']}"
+        f"{found['scored']} of {found['trials']} trials scored by {found['score']}{sound}"
     )
     facts = "; ".join([facts, *_references(found)])
     turned = [

@@ -26,6 +26,7 @@ from ablate.reporting.ranks import ranking, tasks
 from ablate.reporting.rendering import Table
 from ablate.reporting.results import Results, read
 from ablate.reporting.robustness import robustness
+from ablate.reporting.sound import heard
 from ablate.reporting.totals import totals
 from ablate.reporting.variance import components, shares
 from ablate.reporting.verdicts import Verdict, verdicts
@@ -134,10 +135,11 @@ def _sections(
 def _summary(results: Results) -> str:
     variants, seeds = len(results.variants()), len({trial.seed for trial in results.trials})
     scored = sum(trial.score is not None for trial in results.trials)
+    sound = heard(results.plan)
     return (
         f"Study {results.plan['study']}: {variants} variant{'s' * (variants != 1)}, "
         f"{seeds} seed{'s' * (seeds != 1)}, {scored} of {len(results.trials)} trials scored by "
-        f"{tables.score_name(results)}."
+        f"{tables.score_name(results)}{f', on {sound}' if sound else ''}."
     )
 
 

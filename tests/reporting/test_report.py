@@ -14,7 +14,9 @@ import pandas as pd
 import pytest
 import rich.console
 
+from ablate.files import read_json
 from ablate.reporting.curves import read_curves
+from ablate.reporting.findings import FILE
 from ablate.reporting.report import Summary, write
 from ablate.reporting.results import read
 from tests.reporting.conftest import Bench
@@ -199,6 +201,22 @@ def test_the_protocol_says_what_a_reviewer_asks(written: Written) -> None:
         "speech (10 classes, 600 train, 200 valid, 400 test)",
     ):
         assert told in text, told
+
+
+def test_the_opening_says_what_was_heard(written: Written) -> None:
+    told = "trials scored by knn.concat_freq, on 3,600 clips of speech, music, environment."
+    assert told in written[2].page.read_text()
+    assert told in written[0].report.joinpath("report.md").read_text().split("## ")[0]
+    assert read_json(written[0].report / FILE)["sound"] in told
+
+
+def test_test_clips_that_were_heard_in_pretraining_are_told(bench: Bench) -> None:
+    plan = bench.build()
+    plan["data"][0] |= {"pretraining_clips": 3500, "tasks": {"esc50": {"classes": 50, "folds": 5}}}
+    summary = write(plan, bench.root / "nowhere", bench.report)
+    assert any(line.startswith("Test clips were heard in pre-train") for line in summary.cautions)
+    text = summary.page.with_name("report.md").read_text()
+    assert "3600 clips, 3500 of them to pre-train on (digest" in text
 
 
 def test_the_protocol_says_what_a_token_is_for_each_cut(bench: Bench) -> None:
