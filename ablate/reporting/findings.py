@@ -36,6 +36,7 @@ def findings(results: Results, page: Page) -> dict[str, Any]:
         "scored": sum(trial.score is not None for trial in results.trials),
         "baseline": label_of(tuple(map(str, results.plan["baseline"].values()))),
         "verdicts": [*tables["contrasts"], *tables["learning"]],
+        "notes": dict(page.notes),
         "robustness": [*tables["robustness"]],
         "variants": [_variant(row, tables["probes"], results) for row in tables["variants"]],
         "cautions": list(page.cautions),

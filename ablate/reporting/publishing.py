@@ -8,6 +8,7 @@ from typing import Any
 
 from ablate.files import read_json, write_atomically
 from ablate.reporting.findings import ABOVE, FILE
+from ablate.reporting.page import noted
 from ablate.reporting.rendering import (
     MINUS,
     Column,
@@ -107,12 +108,15 @@ def _part(kept: Sequence[tuple[Findings, str]]) -> str:
         for found, _ in kept
         for line in found["answer"]
     ]
+    notes = {level: note for found, _ in kept for level, note in found.get("notes", {}).items()}
     table = _table([found for found, _ in kept], several=several)
     facts = [f"- {_facts(found, place)}" for found, place in kept]
     (first, place), *_ = kept
     picture = f"![Contrasts of {first['study']} with their intervals]({place}/{FIGURE})"
     title = f"### {first['title']}"
-    return "\n\n".join([title, "\n".join(answers), table.markdown(), picture, "\n".join(facts)])
+    explained = [noted(notes)] if notes else []
+    pieces = [title, "\n".join(answers), table.markdown(), *explained, picture, "\n".join(facts)]
+    return "\n\n".join(pieces)
 
 
 def _facts(found: Findings, place: str) -> str:

@@ -13,6 +13,7 @@ import rich.console
 import rich.table
 import rich.text
 
+from ablate.designing.factors import AND
 from ablate.files import write_atomically, write_json
 from ablate.reporting import charts, figures, tables, wording
 from ablate.reporting.answer import answer
@@ -84,6 +85,7 @@ def write(plan: Mapping[str, Any], runs: Path, folder: Path) -> Summary:
         answer=answer(answers),
         summary=_summary(results),
         first=Section(figures.forest(results, answers), wording.contrasts(results, answers)),
+        notes=_notes(results),
         sentences=wording.sentences(answers),
         cautions=cautions(results, answers, variants, by_probe),
         sections=_sections(results, answers, variants, by_probe, read_curves(results, runs)),
@@ -141,6 +143,14 @@ def _summary(results: Results) -> str:
         f"{seeds} seed{'s' * (seeds != 1)}, {scored} of {len(results.trials)} trials scored by "
         f"{tables.score_name(results)}{f', on {sound}' if sound else ''}."
     )
+
+
+def _notes(results: Results) -> dict[str, str]:
+    """Returns the study's notes on levels that some trial has."""
+    joined = {level for trial in results.trials for level in trial.levels.values()}
+    levels = {label for level in joined for label in level.split(AND)}
+    notes = results.plan.get("notes") or {}
+    return {level: note for level, note in notes.items() if level in levels}
 
 
 def _save(page: Page, results: Results, folder: Path) -> None:

@@ -123,6 +123,31 @@ def test_the_measure_stands_where_one_is_the_gain(written: Bench, tmp_path: Path
     assert "measure" not in heads(section([tmp_path], tmp_path))
 
 
+def test_what_was_heard_what_levels_mean_and_what_other_probes_turn_are_told(
+    written: Bench, tmp_path: Path
+) -> None:
+    found = dict(findings_of(written.report))
+    first, *rest = found["robustness"]
+    told = {"sound": "9 clips of synthetic sound", "notes": {"block": "as drawn"}}
+    turned = {**first, "other_sign": "+2.7 [1.3, 4.2] by linear.mean_std"}
+    write_json(tmp_path / FILE, {**found, **told, "robustness": [turned, *rest]})
+    text = section([tmp_path], tmp_path)
+    assert "trials scored by knn.concat_freq on 9 clips of synthetic sound; " in text
+    assert "\n\n- `block`: as drawn\n\n" in text
+    assert f"{first['level']} {MINUS} {first['against']} is +2.7 [1.3, 4.2] by linear" in text
+
+
+def test_findings_of_before_there_was_more_to_tell_are_still_read(
+    written: Bench, tmp_path: Path
+) -> None:
+    found = dict(findings_of(written.report))
+    older = {
+        key: found[key] for key in found if key not in ("sound", "data", "notes", "robustness")
+    }
+    write_json(tmp_path / FILE, older)
+    assert "18 of 18 trials scored by knn.concat_freq; " in section([tmp_path], tmp_path)
+
+
 def test_the_findings_are_the_numbers_of_the_tables(written: Bench) -> None:
     found = findings_of(written.report)
     with (written.report / "tables" / "variants.csv").open() as file:

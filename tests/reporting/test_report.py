@@ -219,6 +219,16 @@ def test_test_clips_that_were_heard_in_pretraining_are_told(bench: Bench) -> Non
     assert "3600 clips, 3500 of them to pre-train on (digest" in text
 
 
+def test_notes_on_levels_stand_under_the_contrasts(bench: Bench) -> None:
+    plan = bench.build() | {"notes": {"block": "as <published>", "excluded": "in no trial"}}
+    page = write(plan, bench.root / "nowhere", bench.report).page
+    markdown = page.with_name("report.md").read_text()
+    places = [markdown.index(of) for of in ("## Contrasts", "- `block`: as <pub", "## Verdicts")]
+    assert places == sorted(places)
+    assert "<strong>block</strong>: as &lt;published&gt;" in page.read_text()
+    assert read_json(bench.report / FILE)["notes"] == {"block": "as <published>"}
+
+
 def test_the_protocol_says_what_a_token_is_for_each_cut(bench: Bench) -> None:
     plan = bench.build()
     told = {"squares": "a column every 160 ms", "strips": "a column every 40 ms"}
