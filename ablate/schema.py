@@ -14,6 +14,7 @@ from ablate.sections.design import Design, check_design
 from ablate.sections.evaluate import Evaluate, check_evaluate
 from ablate.sections.factors import check_factors
 from ablate.sections.limits import Limits, check_limits
+from ablate.sections.notes import check_notes
 from ablate.sections.seeds import Growth, check_seeds
 from ablate.sections.sweep import Sweep, check_sweep
 from ablate.suggestion import did_you_mean
@@ -33,6 +34,7 @@ KEYS = (
     "score",
     "evaluate",
     "report",
+    "notes",
     "limits",
     "slurm",
 )
@@ -101,6 +103,7 @@ class Study:
     sweep: Sweep | None = None  # what is tuned before the seeds are trained
     evaluate: Evaluate | None = None  # how trainings are looked at on their way
     confirm: Confirm | None = None  # what is trained again, on fresh seeds, once it has led
+    notes: dict[str, str] = field(default_factory=dict)  # what levels mean, for readers
 
     @property
     def every_seed(self) -> tuple[int, ...]:
@@ -137,6 +140,7 @@ def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str
         match_budget=check_match_budget(text, factors, problems),
         growth=growth,
         sweep=sweep,
+        notes=check_notes(text, factors, problems),
         confirm=check_confirm(text, (*seeds, *(sweep.seeds if sweep else ())), problems),
     )
 

@@ -49,6 +49,7 @@ def schema(found: Mapping[str, Any]) -> dict[str, Any]:
         "match_budget": {"enum": list(WAYS)},
         "probes": {"type": "object", "additionalProperties": found["probe"]},
         "score": {"type": "string"},
+        "notes": {"type": "object", "additionalProperties": {"type": "string"}},
         "evaluate": {
             "type": "object",
             "properties": {

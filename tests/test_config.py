@@ -335,6 +335,18 @@ def test_a_wrong_override_is_refused(folder: Path, override: str, expected: str)
         ("steps: 1500", "steps: 2020-01-01", "masking.yaml:6: `2020-01-01` is a date"),
         ("study: masking", "&all\nstudy: *all", "masking.yaml:2: an alias that contains itself"),
         ("seeds: 3", "seeds: 3\nprobes: {}", "`probes` must map names"),
+        (
+            "seeds: 3",
+            "notes: {blok: a}\nseeds: 3",
+            "no level (did you mean `block`?)",
+        ),
+        (
+            "seeds: 3",
+            "notes: {block: 3}\nseeds: 3",
+            "12: the note on `block` must be a",
+        ),
+        ("seeds: 3", 'notes: {block: "a\\nb"}\nseeds: 3', "must be a line of text; got 'a\\nb'"),
+        ("seeds: 3", "notes: as drawn\nseeds: 3", "12: `notes` must map names of levels to a line"),
         ("seeds: 3", "seeds: 3\nprobes: {knn: {k: 3}}", "probe `knn` needs a `type`"),
         ("seeds: 3", "seeds: 3\nprobes: {a.b: {type: x.Y}}", "a probe's name is made of"),
     ],

@@ -35,6 +35,7 @@ def summary(
         "score": _view(study.score),
         "evaluate": evaluate(study),
         "report": dataclasses.asdict(study.report),
+        "notes": study.notes,
         "probes": answer["probes"],
         "data": answer["data"],
         "warnings": _warnings(trials),

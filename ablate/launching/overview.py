@@ -33,6 +33,8 @@ def describe(plan: Plan, found: Backlog) -> list[str]:
         lines.append(
             f"  look {len(looks['counts'])}, with {num_seeds} of up to {looks['most']} seeds"
         )
+    if added := plan.get("added"):
+        lines.append(f"  added after a look at the other variants: {'; '.join(added)}")
     if fresh := sorted({trial["seed"] for trial in plan["trials"] if trial.get("confirms")}):
         lines.append(f"  what leads is confirmed on fresh seeds {', '.join(map(str, fresh))}")
     lines += [f"  {merging.words(merged)}" for merged in plan["merged"]]

@@ -45,7 +45,8 @@ def _not_learned(unsure: Sequence[Verdict], *, learned: bool) -> str:
 def _of_factor(factor: str, verdicts: Sequence[Verdict], *, learned: bool) -> str:
     words = {word: [v for v in verdicts if v.word.split()[0] == word] for word in ORDER}
     clauses = [_clause(word, of, learned=learned) for word, of in words.items() if of]
-    return f"{factor}: {'; '.join(clauses)}."
+    measured = " (by gain over its own random init)" * (verdicts[0].contrast.measure == "gain")
+    return f"{factor}{measured}: {'; '.join(clauses)}."
 
 
 def _clause(word: str, verdicts: Sequence[Verdict], *, learned: bool) -> str:

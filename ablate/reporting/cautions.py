@@ -5,21 +5,28 @@ from collections.abc import Iterator, Sequence
 
 from ablate import confounds, giveaways
 from ablate.reporting.protocol import devices_of
-from ablate.reporting.rendering import Table
+from ablate.reporting.rendering import MINUS, Table
 from ablate.reporting.results import Results, column_of, label_of
-from ablate.reporting.tables import mean
+from ablate.reporting.robustness import by
+from ablate.reporting.sound import heard_before_testing
+from ablate.reporting.tables import mean, score_name
 from ablate.reporting.verdicts import Verdict
 from ablate.reporting.wording import place
 
 
-def cautions(results: Results, verdicts: Sequence[Verdict], variants: Table) -> list[str]:
+def cautions(
+    results: Results, verdicts: Sequence[Verdict], variants: Table, robustness: Table
+) -> list[str]:
     """Lists what could make the verdicts mean less than they seem to."""
     return [
         *_unfinished(results),
+        *_opposed(results, robustness),
         *_uncorrected(results),
+        *_added(results),
         *_unmatched(results, variants),
         *_not_learned(verdicts, variants),
         *_mixed(results),
+        *heard_before_testing(results.plan),
         *_skipped(results),
         *_unreached(results),
         *_giving_away(results),
@@ -43,6 +50,19 @@ def _unfinished(results: Results) -> Iterator[str]:
         yield "One seed: nothing can be said about the spread between seeds, and so no verdict."
 
 
+def _opposed(results: Results, robustness: Table) -> Iterator[str]:
+    """Names the contrasts that another probe or pooling has the other way round."""
+    own = score_name(results)
+    for row in robustness.rows:
+        if row["other_sign"]:
+            where = f"{row['where']}, by gain" if row["measure"] == "gain" else row["where"]
+            yield (
+                f"{row['level']} {MINUS} {row['against']} ({where}) has the other sign by another "
+                f"probe or pooling: {row['other_sign']}, but {by(row, own)} by {own}, which the "
+                "verdict goes by."
+            )
+
+
 def _uncorrected(results: Results) -> Iterator[str]:
     """Warns of looks that no p-value is corrected for: to add seeds after one is a second try."""
     found = results.plan.get("uncorrected")
@@ -55,6 +75,17 @@ def _uncorrected(results: Results) -> Iterator[str]:
             f"A report of this question was written before with other seeds ({counts}), and no "
             "p-value is corrected for that look. Seeds that may be added are declared before the "
             "first: `seeds: {start: 3, max: 8}`."
+        )
+
+
+def _added(results: Results) -> Iterator[str]:
+    """Warns of variants that were chosen with the others' results in view."""
+    added = results.plan.get("added")
+    if added:
+        were = "variants were" if len(added) > 1 else "variant was"
+        yield (
+            f"{len(added)} {were} added after the others had been looked at: {'; '.join(added)}. "
+            "No p-value is corrected for that look."
         )
 
 

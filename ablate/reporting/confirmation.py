@@ -27,7 +27,7 @@ def leaders(results: Results, top: int) -> list[tuple[str, ...]]:
 
 def _valid(results: Results, trial: Trial) -> float:
     """Returns the mean validation score over tasks of the probe that is asked."""
-    score, lacking = mean_score(results.plan, trial.run, trial.asked, part="valid")
+    score, lacking = mean_score(results.plan, trial.plan, trial.run, trial.asked, part="valid")
     if score is None:
         raise ValueError(
             f"`confirm` must choose by validation scores, and {', '.join(lacking)} has none (asked "

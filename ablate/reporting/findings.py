@@ -6,6 +6,7 @@ from typing import Any
 from ablate.reporting.page import Page
 from ablate.reporting.rendering import Row
 from ablate.reporting.results import Results, label_of
+from ablate.reporting.sound import heard
 from ablate.reporting.tables import score_name
 
 FILE = "findings.json"
@@ -23,12 +24,20 @@ def findings(results: Results, page: Page) -> dict[str, Any]:
         "title": page.title,
         "answer": list(page.answer),
         "score": score_name(results),
+        "sound": heard(results.plan),
+        "data": [
+            {name: data.get(name) for name in ("clips", "pretraining_clips", "synthetic")}
+            | {"tasks": list(data["tasks"])}
+            for data in results.plan["data"]
+        ],
         "alpha": results.plan["report"]["alpha"],
         "seeds": sorted({trial.seed for trial in results.trials}),
         "trials": len(results.trials),
         "scored": sum(trial.score is not None for trial in results.trials),
         "baseline": label_of(tuple(map(str, results.plan["baseline"].values()))),
         "verdicts": [*tables["contrasts"], *tables["learning"]],
+        "notes": dict(page.notes),
+        "robustness": [*tables["robustness"]],
         "variants": [_variant(row, tables["probes"], results) for row in tables["variants"]],
         "cautions": list(page.cautions),
     }

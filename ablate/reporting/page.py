@@ -82,6 +82,7 @@ class Page:
     answer: Sequence[str]  # a sentence a factor
     summary: str
     first: Section
+    notes: Mapping[str, str]  # level -> what it means
     sentences: Sequence[Sentence]
     cautions: Sequence[str]
     sections: Sequence[Section]
@@ -112,6 +113,7 @@ class Page:
         """
         pieces = [f"# {self.title}", *(f"**{line}**" for line in self.answer), self.summary]
         pieces += _section_markdown(self.first)
+        pieces += [noted(self.notes)] if self.notes else []
         pieces += [
             "## Verdicts",
             "\n".join(f"- **{s.word}** {s.claim} ({s.numbers})." for s in self.sentences)
@@ -156,6 +158,11 @@ def gallery(plan: Mapping[str, Any], folder: Path) -> Gallery | None:
         patchifiers=columns,
         rows=tuple((row, tuple(tiles.get((row, column)) for column in columns)) for row in rows),
     )
+
+
+def noted(notes: Mapping[str, str]) -> str:
+    """Lists what levels mean, as Markdown."""
+    return "\n".join(f"- `{level}`: {note}" for level, note in notes.items())
 
 
 def _inline_svg(picture: Picture) -> Markup:

@@ -126,10 +126,18 @@ def _data(results: Results) -> str:
     for data in results.plan["data"]:
         tasks = "; ".join(f"{name} ({_counts(task)})" for name, task in data["tasks"].items())
         told.append(
-            f"{data['clips']} clips (digest {data['digest']}, {len(data['skipped'])} skipped); "
+            f"{data['clips']} clips{_pretrained(data)} (digest {data['digest']}, "
+            f"{len(data['skipped'])} skipped); "
             f"tasks: {tasks}"
         )
     return "Data: " + ". ".join(told) + "."
+
+
+def _pretrained(data: Mapping[str, Any]) -> str:
+    count = data.get("pretraining_clips")
+    if count is None:  # older plans do not say
+        return ""
+    return f", {count} of them to pre-train on" if count else ", to examine on alone"
 
 
 def _counts(task: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ablate.files import read_json, write_atomically
 from ablate.reporting.findings import ABOVE, FILE
+from ablate.reporting.page import noted
 from ablate.reporting.rendering import (
     MINUS,
     Column,
@@ -24,9 +25,10 @@ FIGURE = "figures/contrasts.png"
 GALLERY = "## Mask gallery"
 ABSOLUTE = re.compile(r"^(# override: [^=\n]+=)/\S*/", re.MULTILINE)
 HEAD = (
-    "Differences are in points of the score, paired by seed; p is corrected by Holm, intervals are "
-    "not. *Detectable* is the difference that so many seeds see in four studies of five, at the "
-    "spread observed."
+    "Differences are in points, paired by seed: of the score or, where a table says so, of the "
+    "gain of each arm over its own random init. p is corrected by Holm, intervals are not. "
+    "*Detectable* is the difference that so many seeds see in four studies of five, at the spread "
+    "observed."
 )
 Findings = Mapping[str, Any]
 
@@ -108,21 +110,32 @@ def _part(kept: Sequence[tuple[Findings, str]]) -> str:
         for found, _ in kept
         for line in found["answer"]
     ]
+    notes = {level: note for found, _ in kept for level, note in found.get("notes", {}).items()}
     table = _table([found for found, _ in kept], several=several)
     facts = [f"- {_facts(found, place)}" for found, place in kept]
     (first, place), *_ = kept
     picture = f"![Contrasts of {first['study']} with their intervals]({place}/{FIGURE})"
     title = f"### {first['title']}"
-    return "\n\n".join([title, "\n".join(answers), table.markdown(), picture, "\n".join(facts)])
+    explained = [noted(notes)] if notes else []
+    pieces = [title, "\n".join(answers), table.markdown(), *explained, picture, "\n".join(facts)]
+    return "\n\n".join(pieces)
 
 
 def _facts(found: Findings, place: str) -> str:
     """Says how much stands behind a report's words, and where the rest of it is."""
+    sound = f" on {found['sound']}" if "sound" in found else ""  # older ones do not say
     facts = (
         f"{_code(found)}: {len(found['variants'])} variants, {len(found['seeds'])} seeds, "
-        f"{found['scored']} of {found['trials']} trials scored by {found['score']}"
+        f"{found['scored']} of {found['trials']} trials scored by {found['score']}{sound}"
     )
     facts = "; ".join([facts, *_references(found)])
+    turned = [
+        f"{_difference(row)} is {row['other_sign']}"
+        for row in found.get("robustness", ())  # older ones have none
+        if row["other_sign"]
+    ]
+    if turned:
+        facts += f". By another probe or pooling the sign is the other: {'; '.join(turned)}"
     facts += f". [The whole report]({place}/report.md)"
     if found["cautions"]:
         count = len(found["cautions"])
@@ -138,6 +151,8 @@ def _code(found: Findings) -> str:
 def _table(reports: Sequence[Findings], *, several: bool) -> Table:
     """Returns a row a verdict, with its study where there are several."""
     study = Column(head="study", show=lambda row: f"`{row['study']}`", text=True)
+    rows = [{**row, "study": found["study"]} for found in reports for row in _told(found)]
+    gains = any(row["measure"] == "gain" for row in rows)
     percents = sorted({f"{100 * (1 - found['alpha']):.4g}" for found in reports})
     return Table(
         name="verdicts",
@@ -145,21 +160,22 @@ def _table(reports: Sequence[Findings], *, several: bool) -> Table:
         caption="",
         columns=(
             *([study] if several else []),
-            Column(
-                head="contrast",
-                show=lambda row: f"{row['level']} {MINUS} {row['against']}",
-                text=True,
-            ),
+            Column(head="contrast", show=_difference, text=True),
             Column(head="where", show=plain("where"), text=True),
             Column(head="verdict", show=lambda row: f"**{row['verdict']}**", text=True),
+            *([Column(head="measure", show=plain("measure"), text=True)] if gains else []),
             Column(head="difference", show=lambda row: _signed(row["difference"])),
             Column(head=f"{', '.join(percents)} % interval", show=interval_of("difference")),
             Column(head="p", show=chance_of("p_holm")),
             Column(head="seeds", show=plain("n")),
             Column(head="detectable", show=lambda row: number(row["detectable"])),
         ),
-        rows=tuple({**row, "study": found["study"]} for found in reports for row in _told(found)),
+        rows=tuple(rows),
     )
+
+
+def _difference(row: Row) -> str:
+    return f"{row['level']} {MINUS} {row['against']}"
 
 
 def _told(found: Findings) -> Iterator[Row]:

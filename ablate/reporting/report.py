@@ -13,6 +13,7 @@ import rich.console
 import rich.table
 import rich.text
 
+from ablate.designing.factors import AND
 from ablate.files import write_atomically, write_json
 from ablate.reporting import charts, figures, tables, wording
 from ablate.reporting.answer import answer
@@ -25,6 +26,8 @@ from ablate.reporting.protocol import protocol
 from ablate.reporting.ranks import ranking, tasks
 from ablate.reporting.rendering import Table
 from ablate.reporting.results import Results, read
+from ablate.reporting.robustness import robustness
+from ablate.reporting.sound import heard
 from ablate.reporting.totals import totals
 from ablate.reporting.variance import components, shares
 from ablate.reporting.verdicts import Verdict, verdicts
@@ -74,15 +77,16 @@ def write(plan: Mapping[str, Any], runs: Path, folder: Path) -> Summary:
     """
     results = read(plan, runs)
     answers = verdicts(results)
-    variants = tables.variants(results)
+    variants, by_probe = tables.variants(results), robustness(results)
     page = Page(
         title=str(plan["title"] or plan["study"]),
         answer=answer(answers),
         summary=_summary(results),
         first=Section(figures.forest(results, answers), wording.contrasts(results, answers)),
+        notes=_notes(results),
         sentences=wording.sentences(answers),
-        cautions=cautions(results, answers, variants),
-        sections=_sections(results, answers, variants, read_curves(results, runs)),
+        cautions=cautions(results, answers, variants, by_probe),
+        sections=_sections(results, answers, variants, by_probe, read_curves(results, runs)),
         gallery=gallery(plan, folder),
         protocol=protocol(results),
         text=str(plan["text"]),
@@ -100,7 +104,11 @@ def write(plan: Mapping[str, Any], runs: Path, folder: Path) -> Summary:
 
 
 def _sections(
-    results: Results, answers: Sequence[Verdict], variants: Table, curves: Sequence[Curve]
+    results: Results,
+    answers: Sequence[Verdict],
+    variants: Table,
+    by_probe: Table,
+    curves: Sequence[Curve],
 ) -> list[Section]:
     """Lays out all that stands below the answer, the most asked for first."""
     ranked, cost = ranking(results), tables.cost(results)
@@ -108,6 +116,7 @@ def _sections(
         Section(figures.dots(results, variants), variants),
         Section(charts.interactions(results, variants), None),
         Section(None, wording.learning(results, answers)),
+        Section(None, by_probe),
         Section(charts.learning_curves(results, curves), None),
         Section(charts.critical_difference(ranked), tasks(results, ranked)),
         Section(None, totals(results)),
@@ -124,11 +133,20 @@ def _sections(
 def _summary(results: Results) -> str:
     variants, seeds = len(results.variants()), len({trial.seed for trial in results.trials})
     scored = sum(trial.score is not None for trial in results.trials)
+    sound = heard(results.plan)
     return (
         f"Study {results.plan['study']}: {variants} variant{'s' * (variants != 1)}, "
         f"{seeds} seed{'s' * (seeds != 1)}, {scored} of {len(results.trials)} trials scored by "
-        f"{tables.score_name(results)}."
+        f"{tables.score_name(results)}{f', on {sound}' if sound else ''}."
     )
+
+
+def _notes(results: Results) -> dict[str, str]:
+    """Returns the study's notes on levels that some trial has."""
+    joined = {level for trial in results.trials for level in trial.levels.values()}
+    levels = {label for level in joined for label in level.split(AND)}
+    notes = results.plan.get("notes") or {}
+    return {level: note for level, note in notes.items() if level in levels}
 
 
 def _save(page: Page, results: Results, folder: Path) -> None:

@@ -18,6 +18,7 @@ from ablate.files import read_json
 from ablate.protocols import STATISTICS_POOLING, is_score_by, mean_over_tasks
 
 RESERVED = ("variant", "seed", "kind", "fingerprint", "task", "probe", "pooling", "valid", "test")
+Plan = Mapping[str, Any]  # of a study, or its entry for one trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ class Results:
         return pd.DataFrame([_trial_row(trial, self.factors) for trial in self.trials])
 
 
-def read(plan: Mapping[str, Any], runs: Path) -> Results:
+def read(plan: Plan, runs: Path) -> Results:
     """Reads what the run folders of a planned study hold. A folder that is not there is fine.
 
     A planned trial that says `confirms` enters no mean but that of its confirmation. Raises
@@ -146,7 +147,8 @@ def read(plan: Mapping[str, Any], runs: Path) -> Results:
 
 
 def mean_score(
-    plan: Mapping[str, Any],
+    plan: Plan,
+    planned: Plan,
     run: Run,
     asked: tuple[str, str],
     *,
@@ -157,7 +159,7 @@ def mean_score(
     In percent; `asked` is a probe and a pooling.
     """
     found = {s.task: getattr(s, part) for s in run.scores if (s.probe, s.pooling) == asked}
-    tasks = _tasks(plan, asked[0], set(found))
+    tasks = _tasks(plan, planned, asked[0], set(found))
     lacking = sorted(task for task in tasks if found.get(task) is None)
     return mean_over_tasks(found, tasks), lacking
 
@@ -177,11 +179,9 @@ def column_of(factor: str) -> str:
     return f"factor {factor}" if factor in RESERVED else factor
 
 
-def _trial(
-    plan: Mapping[str, Any], planned: Mapping[str, Any], run: Run, twin: Run, statistics: Run
-) -> Trial:
+def _trial(plan: Plan, planned: Plan, run: Run, twin: Run, statistics: Run) -> Trial:
     asked = planned.get("probe", plan["score"]["probe"]), plan["score"]["pooling"]
-    score, lacking = mean_score(plan, run, asked)
+    score, lacking = mean_score(plan, planned, run, asked)
     state, reason = run.state, run.reason
     if state == "done":
         words = f"no {'.'.join(asked)} score on {', '.join(lacking) or 'its tasks'}"
@@ -196,21 +196,26 @@ def _trial(
         twin=twin,
         statistics=statistics,
         score=score,
-        twin_score=mean_score(plan, twin, asked)[0],
-        statistics_score=mean_score(plan, statistics, (asked[0], STATISTICS_POOLING))[0],
+        twin_score=mean_score(plan, planned, twin, asked)[0],
+        statistics_score=mean_score(plan, planned, statistics, (asked[0], STATISTICS_POOLING))[0],
         state=state,
         reason=reason,
     )
 
 
-def _tasks(plan: Mapping[str, Any], probe: str, found: set[str]) -> set[str]:
-    """Names the tasks that a probe examines on.
+def _tasks(plan: Plan, planned: Plan, probe: str, found: set[str]) -> set[str]:
+    """Names the tasks that a probe examines a planned trial on: its own, or those of its data.
 
-    Of several data sets those count whose tasks are nearest to those that were found.
+    A plan of before trials named their data leaves a guess where there are several data sets: the
+    tasks nearest to those that were found.
     """
     content = plan["probes"].get(probe, {}).get("content")
-    told = [set(data["tasks"]) for data in ([content] if content else plan["data"])]
-    return min(told, key=lambda tasks: len(tasks ^ found))
+    if content:
+        return set(content["tasks"])
+    told = {data["digest"]: set(data["tasks"]) for data in plan["data"]}
+    if planned.get("data") in told:
+        return told[planned["data"]]
+    return min(told.values(), key=lambda tasks: len(tasks ^ found))
 
 
 def _read_run(folder: Path | None, probes: Mapping[str, Any]) -> Run:

@@ -208,7 +208,8 @@ class _Desk:
         self._sounds.take(trial, sound)
         trial, budget = (trial, {}) if self._wanted is None else self._wanted.given_to(trial)
         short = sound.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
-        heard = {"too_short": len(short), **budget, **_told(found.dropped)}
+        heard = {"data": sound.store.digest, "too_short": len(short)}
+        heard |= {**budget, **_told(found.dropped)}
         return _Checked(trial, sound, {**found.facts, **heard})
 
 

@@ -21,7 +21,7 @@ class Sounds:
 
     def __init__(self, cache: Path, emit: Emit, *, probed: bool) -> None:
         self._cache, self._emit, self._probed = cache, emit, probed
-        self._trained: dict[str, Sound] = {}  # by digest
+        self._trained: dict[str, tuple[AbstractSource, Sound]] = {}  # by digest
         self._front_ends: dict[AbstractFrontEnd, None] = {}
         self._examined: dict[AbstractSource, Sound] = {}
         self._checked: set[AbstractSource] = set()
@@ -38,7 +38,7 @@ class Sounds:
 
     def take(self, trial: Trial, sound: Sound) -> None:
         """Takes the sound of a trial that can be run into the plan."""
-        self._trained.setdefault(sound.store.digest, sound)
+        self._trained.setdefault(sound.store.digest, (trial.data, sound))
         self._front_ends |= dict.fromkeys((trial.mel, trial.statistics.mel))
 
     def content(self, source: AbstractSource) -> Content | None:
@@ -62,7 +62,7 @@ class Sounds:
 
     def described(self) -> list[dict[str, Any]]:
         """Describes the clips that trials train on, and those that are only examined on."""
-        trained = [_describe(sound, probed=self._probed) for sound in self._trained.values()]
+        trained = [_describe(*pair, probed=self._probed) for pair in self._trained.values()]
         return trained + [_describe_examined(*pair) for pair in self._examined.items()]
 
     def _open(self, source: AbstractSource, front_end: AbstractFrontEnd, *, probed: bool) -> Sound:
@@ -72,7 +72,7 @@ class Sounds:
         return open_sound(source, front_end, self._cache, progress, probed=probed)
 
 
-def _describe(sound: Sound, *, probed: bool) -> dict[str, Any]:
+def _describe(source: AbstractSource, sound: Sound, *, probed: bool) -> dict[str, Any]:
     tasks = {}
     for task in sound.tasks if probed else ():
         sizes = {part: len(clips) for part, clips in task.parts.items()}
@@ -80,6 +80,7 @@ def _describe(sound: Sound, *, probed: bool) -> dict[str, Any]:
         tasks[task.name] = {"classes": len(task.classes), **counts}
     return {
         "digest": sound.store.digest,
+        "synthetic": not source.location,
         "clips": len(sound.store.clips),
         "pretraining_clips": len(sound.train),
         "skipped": [list(pair) for pair in sound.store.skipped],
@@ -90,7 +91,7 @@ def _describe(sound: Sound, *, probed: bool) -> dict[str, Any]:
 
 def _describe_examined(source: AbstractSource, sound: Sound) -> dict[str, Any]:
     """Describes clips that are only examined on, and what X-ARES says of their tasks."""
-    described = _describe(sound, probed=True)
+    described = _describe(source, sound, probed=True)
     for name, task in described["tasks"].items():
         task |= facts_of(name)
     missing = [

@@ -42,8 +42,8 @@ def run(seeds: str, lift: str = ALIKE, *overrides: str) -> int:
     return study.run(write(seeds, lift), overrides, workers=2, command=STAND_IN)
 
 
-def plan() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path("reports/masking/plan.json").read_text())
+def plan(name: str = "masking") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path(f"reports/{name}/plan.json").read_text())
     return found
 
 
@@ -113,6 +113,29 @@ def test_another_question_has_looks_of_its_own(desk: Path) -> None:
     run("2")
     run("3", FAR)
     assert "uncorrected" not in plan()
+
+
+THIRD = "factors.masker.third={type: Good, lift: 5}"
+
+
+def test_variants_that_were_added_after_a_look_at_the_others_are_named(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("2")
+    assert "added" not in plan()
+    study.show(write("2"), [THIRD], command=STAND_IN)
+    assert "added after a look at the other variants: third\n" in capsys.readouterr().out
+    for name in ("masking", "bigger"):  # another name makes it no other question
+        run("2", ALIKE, THIRD, f"study={name}")
+        assert plan(name)["added"] == ["third"]
+        text = Path(f"reports/{name}/report.md").read_text()
+        assert "1 variant was added after the others had been looked at: third." in text
+
+
+def test_variants_that_were_there_at_the_first_look_are_not_called_added(desk: Path) -> None:
+    for overrides in ([THIRD], [THIRD], []):
+        run("2", ALIKE, *overrides)
+        assert "added" not in plan()
 
 
 class Deaf:

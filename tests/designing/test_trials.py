@@ -1,5 +1,6 @@
 """Trials from factors and seeds, and the plan that they become."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,13 @@ def test_a_label_names_what_a_trial_has_of_a_setting() -> None:
     trial = grid(study)[-1]
     assert design.label_within(trial.levels, "masker") == "block"
     assert design.label_within(trial.levels, "patchifier") == "baseline"
+
+
+def test_notes_reach_the_plan_and_no_trial() -> None:
+    plain = make_study({"masker": {"random": RANDOM, "block": BLOCK}})
+    study = dataclasses.replace(plain, notes={"block": "as drawn"})
+    assert summary.summary(study, [], [], {"probes": {}, "data": []})["notes"] == study.notes
+    assert grid(study) == grid(plain)
 
 
 def test_a_plan_warns_of_levels_that_show_unlike_amounts() -> None:

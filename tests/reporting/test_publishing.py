@@ -89,6 +89,51 @@ def test_reports_on_one_question_share_a_table_the_one_with_most_trials_first(
     assert named == ["| `most`", "| `few`"]  # alone, `other` needs no name in its rows
 
 
+def heads(text: str) -> list[str]:
+    [head] = [line for line in text.splitlines() if line.startswith("| contrast")]
+    return head.split(" | ")
+
+
+def test_the_measure_stands_where_one_is_the_gain(reported: Bench, tmp_path: Path) -> None:
+    found = dict(findings_of(reported.report))
+    text = section([reported.report], reported.root)
+    measures = {
+        row.split(" | ")[0]: row.split(" | ")[heads(text).index("measure")]
+        for row in text.splitlines()
+        if row.startswith("| ") and row.split(" | ")[1].startswith("pooled")
+    }
+    assert measures[f"| strips {MINUS} squares"] == "gain"
+    assert measures[f"| block {MINUS} random"] == "score"
+    scores = [row for row in found["verdicts"] if row["measure"] == "score"]
+    write_json(tmp_path / FILE, {**found, "verdicts": scores})
+    assert "measure" not in heads(section([tmp_path], tmp_path))
+
+
+def test_what_was_heard_what_levels_mean_and_what_other_probes_turn_are_told(
+    reported: Bench, tmp_path: Path
+) -> None:
+    found = dict(findings_of(reported.report))
+    first, *rest = found["robustness"]
+    told = {"sound": "9 clips of synthetic sound", "notes": {"block": "as drawn"}}
+    turned = {**first, "other_sign": "+2.7 [1.3, 4.2] by linear.mean_std"}
+    write_json(tmp_path / FILE, {**found, **told, "robustness": [turned, *rest]})
+    text = section([tmp_path], tmp_path)
+    assert "trials scored by knn.concat_freq on 9 clips of synthetic sound; " in text
+    assert "\n\n- `block`: as drawn\n\n" in text
+    assert f"{first['level']} {MINUS} {first['against']} is +2.7 [1.3, 4.2] by linear" in text
+
+
+def test_findings_of_before_there_was_more_to_tell_are_still_read(
+    reported: Bench, tmp_path: Path
+) -> None:
+    found = dict(findings_of(reported.report))
+    older = {
+        key: found[key] for key in found if key not in ("sound", "data", "notes", "robustness")
+    }
+    write_json(tmp_path / FILE, older)
+    assert "18 of 18 trials scored by knn.concat_freq; " in section([tmp_path], tmp_path)
+
+
 def test_the_findings_are_the_numbers_of_the_tables(reported: Bench) -> None:
     found = findings_of(reported.report)
     with (reported.report / "tables" / "variants.csv").open() as file:

@@ -14,7 +14,9 @@ import pandas as pd
 import pytest
 import rich.console
 
+from ablate.files import read_json
 from ablate.reporting.curves import read_curves
+from ablate.reporting.findings import FILE
 from ablate.reporting.report import Summary, write
 from ablate.reporting.results import read
 from tests.reporting.conftest import Bench
@@ -75,7 +77,7 @@ def test_the_report_is_complete(written: Written) -> None:
     files = set(contents(written[0].report))
     figures = {"contrasts", "variants", "interactions", "learning", "cost"}
     tables = {"variants", "contrasts", "learning", "tasks", "shares", "spread", "cost", "health"}
-    tables |= {"masks", "probes", "failures"}
+    tables |= {"masks", "probes", "failures", "robustness"}
     assert {"index.html", "report.md", "scores.csv"} <= files
     assert {f"figures/{name}.{kind}" for name in figures for kind in ("svg", "png", "pdf")} <= files
     assert {f"tables/{name}.{kind}" for name in tables for kind in ("csv", "tex")} <= files
@@ -102,7 +104,7 @@ def test_the_answer_stands_before_all_else(written: Written) -> None:
     lines = written[0].report.joinpath("report.md").read_text().splitlines()
     assert lines[0].startswith("# Does the shape of the mask matter")
     assert lines[2].startswith("**masker: curriculum and random are equivalent; block against")
-    assert lines[4].startswith("**patchifier: strips")
+    assert lines[4].startswith("**patchifier (by gain over its own random init): strips")
     page = written[2].page.read_text()
     places = [page.index(part) for part in ("<h1>", 'class="answer"', "<svg", "<table", "<h2>")]
     assert places == sorted(places)
@@ -199,6 +201,32 @@ def test_the_protocol_says_what_a_reviewer_asks(written: Written) -> None:
         "speech (10 classes, 600 train, 200 valid, 400 test)",
     ):
         assert told in text, told
+
+
+def test_the_opening_says_what_was_heard(written: Written) -> None:
+    told = "trials scored by knn.concat_freq, on 3,600 clips of speech, music, environment."
+    assert told in written[2].page.read_text()
+    assert told in written[0].report.joinpath("report.md").read_text().split("## ")[0]
+    assert read_json(written[0].report / FILE)["sound"] in told
+
+
+def test_test_clips_that_were_heard_in_pretraining_are_told(bench: Bench) -> None:
+    plan = bench.build()
+    plan["data"][0] |= {"pretraining_clips": 3500, "tasks": {"esc50": {"classes": 50, "folds": 5}}}
+    summary = write(plan, bench.root / "nowhere", bench.report)
+    assert any(line.startswith("Test clips were heard in pre-train") for line in summary.cautions)
+    text = summary.page.with_name("report.md").read_text()
+    assert "3600 clips, 3500 of them to pre-train on (digest" in text
+
+
+def test_notes_on_levels_stand_under_the_contrasts(bench: Bench) -> None:
+    plan = bench.build() | {"notes": {"block": "as <published>", "excluded": "in no trial"}}
+    page = write(plan, bench.root / "nowhere", bench.report).page
+    markdown = page.with_name("report.md").read_text()
+    places = [markdown.index(of) for of in ("## Contrasts", "- `block`: as <pub", "## Verdicts")]
+    assert places == sorted(places)
+    assert "<strong>block</strong>: as &lt;published&gt;" in page.read_text()
+    assert read_json(bench.report / FILE)["notes"] == {"block": "as <published>"}
 
 
 def test_the_protocol_says_what_a_token_is_for_each_cut(bench: Bench) -> None:

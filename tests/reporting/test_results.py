@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from ablate.reporting.results import Trial, read
-from tests.reporting.conftest import KNN, POOLINGS, TASKS, Bench
+from tests.reporting.conftest import COUNTS, KNN, POOLINGS, TASKS, Bench
 
 
 def trial_of(bench: Bench, seed: int, **levels: str) -> Trial:
@@ -140,3 +140,19 @@ def test_the_trial_frame_has_a_row_a_trial_with_its_cost(bench: Bench) -> None:
     frame = bench.results().frame()
     assert len(frame) == 18
     assert set(frame["steps"]) == {1500}
+
+
+def test_a_trial_that_lacks_a_task_of_its_own_data_is_not_averaged_over_the_others(
+    bench: Bench,
+) -> None:
+    plan = bench.build()
+    whole, tasks = plan["data"][0], [*TASKS]
+    plan["data"].append({**whole, "digest": "fewer", "tasks": dict.fromkeys(tasks[:2], COUNTS)})
+    lost = bench.fingerprint(0, masker="random", patchifier="squares")
+    shutil.rmtree(bench.runs / lost / "probes" / tasks[2])
+    assert read(plan, bench.runs).trials[0].score is not None  # an older plan leaves a guess
+    for planned in plan["trials"]:
+        planned["data"] = whole["digest"]
+    trial = read(plan, bench.runs).trials[0]
+    assert (trial.state, trial.score) == ("unscored", None)
+    assert trial.reason == f"no knn.concat_freq score on {tasks[2]}"

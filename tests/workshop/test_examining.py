@@ -136,6 +136,8 @@ def test_sound_without_labels_can_be_trained_on_where_probes_have_their_own(
     answer = planned(plain, cache, knn={**KNN, "tasks": sounds(tmp_path / "tones")})
     assert [data["tasks"].keys() for data in answer["data"]] == [set(), {"esc50"}]
     assert [data["pretraining_clips"] for data in answer["data"]] == [16, 0]
+    assert [data["synthetic"] for data in answer["data"]] == [False, False]
+    assert answer["trials"][0]["data"] == answer["data"][0]["digest"]
     assert list(scores(done(answer, tmp_path / "runs", cache)))
     ablate.workshop.subjects._open.clear()
     [refused] = planned(plain, cache, knn=KNN)["trials"]

@@ -1,0 +1,134 @@
+"""Whether a verdict depends on the probe: each contrast by every probe and pooling there is.
+
+A study's score is by one probe and one pooling. What the others say is on disk already; where
+they disagree on the sign, a difference says as much about the probe as about the encoder.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ablate.reporting.contrasts import Contrast
+from ablate.reporting.rendering import MINUS, Column, Row, Show, Table, interval, number, plain
+from ablate.reporting.results import Results, Trial, mean_score
+from ablate.reporting.statistics import Estimate
+from ablate.reporting.tables import score_name
+from ablate.reporting.verdicts import verdicts
+from ablate.reporting.wording import place
+
+ENDS = {"mean": "", "low": "_low", "high": "_high"}  # of the names in a row
+Bounds = tuple[float | None, float | None, float | None]  # a difference, and its interval
+
+
+def robustness(results: Results) -> Table:
+    """Tabulates pooled and learning contrasts by all that scored every run that has a score.
+
+    A row per contrast, a column per probe and pooling, the study's own score first. `other_sign`
+    of a row names what lies, with its whole interval, beyond zero from the study's own difference.
+    There are no rows where there is no score but the study's own.
+    """
+    views = {score_name(view): _estimated(view) for view in _views(results)}
+    own = score_name(results)
+    rows = [
+        _row(contrast, {name: found[i][1] for name, found in views.items()})
+        for i, (contrast, _) in enumerate(views[own] if len(views) > 1 else ())
+    ]
+    gains = any(row["measure"] == "gain" for row in rows)
+    return Table(
+        name="robustness",
+        title="Does it depend on the probe?",
+        caption=f"The same differences by every probe and pooling, {own} first: in points, with "
+        "the pairing and the intervals of the contrasts above. An asterisk: the interval excludes "
+        "zero. There is no p, and nothing is corrected for so many columns: they are for reading "
+        f"and decide nothing.{' Gain: each arm less its own random init.' if gains else ''}",
+        columns=(
+            Column(
+                head="contrast",
+                show=lambda row: f"{row['level']} {MINUS} {row['against']}",
+                text=True,
+            ),
+            Column(head="where", show=plain("where"), text=True),
+            *([Column(head="measure", show=plain("measure"), text=True)] if gains else []),
+            *(Column(head=name, show=_shown(name)) for name in views),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def by(row: Row, name: str) -> str:
+    """Writes a row's difference by a probe and pooling, with its interval: `+2.7 [1.3, 4.2]`."""
+    mean, low, high = _bounds(row, name)
+    known = "" if low is None or high is None else f" {interval(low, high)}"
+    return f"{number(mean, signed=True)}{known}"
+
+
+def _views(results: Results) -> Iterator[Results]:
+    """Yields the results by each probe and pooling that scored all that the study's own did.
+
+    Where the probe is a factor, each trial keeps its own.
+    """
+    yield results
+    varied = any("probe" in trial.plan for trial in results.trials)
+    scores = (score for trial in results.trials for score in trial.run.scores)
+    asked = dict.fromkeys((None if varied else of.probe, of.pooling) for of in scores)
+    own = results.plan["score"]
+    asked.pop((None if varied else own["probe"], own["pooling"]), None)
+    for probe, pooling in asked:
+        view = _seen(results, probe, pooling)
+        if all(map(_is_as_whole, view.trials, results.trials)):
+            yield view
+
+
+def _seen(results: Results, probe: str | None, pooling: str) -> Results:
+    def again(trial: Trial) -> Trial:
+        asked = (probe or trial.asked[0], pooling)
+        score, twin_score = (
+            mean_score(results.plan, trial.plan, run, asked)[0] for run in (trial.run, trial.twin)
+        )
+        return dataclasses.replace(trial, asked=asked, score=score, twin_score=twin_score)
+
+    plan = {**results.plan, "score": {**results.plan["score"], "pooling": pooling}}
+    trials = tuple(again(trial) for trial in results.trials)
+    return dataclasses.replace(results, plan=plan, trials=trials, fresh=())
+
+
+def _is_as_whole(one: Trial, other: Trial) -> bool:
+    pairs = ((one.score, other.score), (one.twin_score, other.twin_score))
+    return all(mine is not None or theirs is None for mine, theirs in pairs)
+
+
+def _estimated(results: Results) -> list[tuple[Contrast, Estimate]]:
+    found = [(verdict.contrast, verdict.estimate) for verdict in verdicts(results)]
+    return [pair for pair in found if pair[0].family in ("pooled", "learning")]
+
+
+def _row(contrast: Contrast, found: Mapping[str, Estimate]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "family": contrast.family,
+        "factor": contrast.factor,
+        "level": contrast.level,
+        "against": contrast.against,
+        "where": place(contrast),
+        "measure": contrast.measure,
+    }
+    for name, estimate in found.items():
+        row |= {f"{name}{end}": getattr(estimate, of) for of, end in ENDS.items()}
+    own, *others = found
+    sign = found[own].mean or 0.0
+    opposed = [name for name in others if sign * _side(_bounds(row, name)) < 0]
+    return {**row, "other_sign": "; ".join(f"{by(row, name)} by {name}" for name in opposed)}
+
+
+def _bounds(row: Row, name: str) -> Bounds:
+    mean, low, high = (row[f"{name}{end}"] for end in ENDS.values())
+    return mean, low, high
+
+
+def _side(bounds: Bounds) -> int:
+    """Returns on which side of zero the whole interval lies; 0 where it holds zero, or is none."""
+    _, low, high = bounds
+    return 0 if low is None or high is None else (low > 0) - (high < 0)
+
+
+def _shown(name: str) -> Show:
+    return lambda row: by(row, name) + " *" * abs(_side(_bounds(row, name)))

@@ -1,0 +1,40 @@
+"""What a study heard: how many clips of what, and whether test clips were heard in pre-training."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Data = Mapping[str, Any]  # of clips, as a plan describes them
+
+
+def heard(plan: Mapping[str, Any]) -> str:
+    """Says what was trained and examined on: `3,600 clips of synthetic sound (music, speech)`."""
+    trained = [_clips(data) for data in plan["data"] if not _only_examined(data)]
+    examined = [_clips(data) for data in plan["data"] if _only_examined(data)]
+    words = [" or ".join(trained)] if trained else []
+    return ", examined on ".join([*words, *([" and ".join(examined)] if examined else [])])
+
+
+def heard_before_testing(plan: Mapping[str, Any]) -> Iterator[str]:
+    """Warns of clips that are tested on and were pre-trained on, as where there are folds."""
+    for data in plan["data"]:
+        folded = [name for name, task in data["tasks"].items() if task.get("folds")]
+        if folded and not _only_examined(data):
+            verb = "has" if len(folded) == 1 else "have"
+            count = data.get("pretraining_clips", data["clips"])
+            yield (
+                f"Test clips were heard in pre-training, unlabelled: {', '.join(folded)} {verb} "
+                f"folds, so encoders were pre-trained, and inputs normalised, on {count:,} of "
+                f"{data['clips']:,} clips, those that the probes are tested on among them. Scores "
+                "on clips never heard may be lower."
+            )
+
+
+def _clips(data: Data) -> str:
+    count, names = f"{data['clips']:,} clips", ", ".join(data["tasks"])
+    if data.get("synthetic"):
+        return f"{count} of synthetic sound{f' ({names})' if names else ''}"
+    return f"{count} of {names}" if names else count
+
+
+def _only_examined(data: Data) -> bool:
+    return data.get("pretraining_clips") == 0
