@@ -57,7 +57,7 @@ class Sounds:
     def tasks(self, source: AbstractSource | None) -> list[Task]:
         """Lists the tasks of what is only examined on; without a source, of what is trained on."""
         if source is None:
-            return [task for sound in self._trained.values() for task in sound.tasks]
+            return [task for _, sound in self._trained.values() for task in sound.tasks]
         return self._examined[source].tasks if source in self._examined else []
 
     def described(self) -> list[dict[str, Any]]:
