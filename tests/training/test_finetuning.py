@@ -164,7 +164,7 @@ def test_the_encoder_that_is_scored_stays_as_it_is(heard):
 
 def test_it_learns_the_labels_that_it_is_given(sound, heard):
     task = sound.tasks[0]
-    settings = FineTuning(steps=60, batch=8, rate=1e-2)
+    settings = FineTuning(steps=120, batch=8, rate=1e-2)
     features = Features.as_heard(replace(heard, clips=task.clips))
     tuned = settings.predict(
         Lesson(
@@ -229,7 +229,7 @@ def test_an_encoder_that_is_frozen_learns_nothing_but_its_last_norm(heard):
     pupil = Pupil(heard.reader.encoder, "mean", heard.reader.grid, 2)
     initialise(pupil.head, 0, "head")
     settings = replace(QUICK, frozen=2, weight_decay=0.5)
-    settings._learn(pupil, lesson(heard, labels_of(heard)), heard)
+    settings._learn(pupil, lesson(heard, labels_of(heard)), heard, 0)
     trained = pupil.encoder.state_dict()
     for name, value in heard.reader.encoder.state_dict().items():
         assert torch.equal(value, trained[name]) == (not name.startswith("transformer.norm")), name
