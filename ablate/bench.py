@@ -26,14 +26,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ablate.bench", description=__doc__)
     verbs = parser.add_subparsers(dest="what", required=True)
     verb = verbs.add_parser("steps", help="what a training step costs")
-    verb.add_argument("study", nargs="?", type=Path, help="whose variants; default: our own")
-    verb.add_argument("--device", default="cpu", help="cpu, or cuda")
-    verb.add_argument("--batch", type=int, help="clips a step; default: the study's")
-    verb.add_argument("--seconds", type=float, default=60.0, help="to measure for: 60")
-    verb.add_argument("--json", type=Path, metavar="FILE", help="write what was measured")
+    verb.add_argument(
+        "study", nargs="?", type=Path, help="a study whose variants to time; default: built-in ones"
+    )
+    verb.add_argument("--device", default="cpu", help="cpu or cuda")
+    verb.add_argument("--batch", type=int, help="clips per step; default: the study's")
+    verb.add_argument("--seconds", type=float, default=60.0, help="how long to measure: 60")
+    verb.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the measurements to this file"
+    )
     verb = verbs.add_parser("maskers", help="what drawing masks costs")
     verb.add_argument("package", nargs="?", default="maskers", help="default: maskers")
-    verb.add_argument("--grid", default="8x64", help="patches in frequency by time: 8x64")
+    verb.add_argument("--grid", default="8x64", help="patches in frequency x time: 8x64")
     verb.add_argument("--batch", type=int, default=256, help="clips: 256")
     verb.add_argument("--json", action="store_true", help="print JSON and nothing else")
     asked = parser.parse_args(sys.argv[1:] or ["steps"])
@@ -85,15 +89,15 @@ def conclusions(found: Mapping[str, Any]) -> list[str]:
     """Says in a few lines what the measurements come to."""
     told = summary(found)
     lines = [
-        f"ratio: to one uniform rand and topk, drawn turn by turn with it, for {found['batch']} "
-        f"clips on {found['grid']} patches on one thread; medians"
+        f"ratio: time relative to one uniform rand and topk, measured in alternation, for "
+        f"{found['batch']} clips on {found['grid']} patches, one thread; medians"
     ]
     if told["over"]:
         names = ", ".join(told["over"])
-        lines.append(f"over {MOST:g} times the plain draw, and not declared slow: {names}")
+        lines.append(f"over {MOST:g} times the plain draw without being declared slow: {names}")
     if told["blocks_faster_than_loop"] is not None:
         lines.append(
-            f"a loop over samples takes {found['loop']['milliseconds']:.1f} ms for blocks alike; "
+            f"a loop over samples takes {found['loop']['milliseconds']:.1f} ms for equal blocks; "
             f"{BLOCKS} is {told['blocks_faster_than_loop']:.0f} times as fast"
         )
     return lines

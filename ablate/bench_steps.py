@@ -103,16 +103,16 @@ def conclusions(told: Mapping[str, Any]) -> list[str]:
     where = f"{told['device']}, {told['threads']} thread(s), torch {told['torch']}"
     kernels = ", ".join(f"{k['name']} {k['milliseconds']:.1f} ms" for k in told["kernels"])
     lines = [
-        f"medians over turns taken one after the other on {where}; a step is drawn, learned from "
-        "and looked after; h/h: hours of audio an hour",
-        f"MFU: of {ceilings}, that of a product of two matrices in the same rounds",
-        f"attention, forward and backward, of segments of unequal length: {kernels}",
+        f"medians over alternating rounds on {where}; a step includes drawing, learning and "
+        "bookkeeping; h/h: hours of audio per hour",
+        f"MFU: relative to {ceilings}, reached by a matrix product in the same rounds",
+        f"attention, forward and backward, on segments of unequal length: {kernels}",
     ]
     for name, gain in told["packing_faster_than"].items():
         lines.append(f"on blocks, packing is {gain:.2f} times as fast as {name}")
     if told["speed_of_plain"] is not None:
         lines.append(
-            f"a step has {told['speed_of_plain']:.2f} of the speed of a plain dense JEPA "
+            f"a step runs at {told['speed_of_plain']:.2f} times the speed of a plain dense JEPA "
             "that shows as many patches"
         )
     return lines

@@ -32,7 +32,7 @@ for verb in (
     sites.tensorboard,
 ):
     app.command(verb.__name__.replace("_", "-"))(verb)
-app.add_typer(things.bench, name="bench", help="Measure what something costs.")
+app.add_typer(things.bench, name="bench", help="Measure the cost of training steps and of masks.")
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ def _parse(text: str, source: str, *, lines: bool = True) -> Node:
     except DuplicateKeyError as error:
         line = error.problem_mark.line
         key = text.splitlines()[line][error.problem_mark.column :].split(":")[0]
-        problem = f"the key `{key}` is written twice in one mapping; keep one of them"
+        problem = f"the key `{key}` appears twice in one mapping; keep one of them"
         raise StudyError([f"{source}:{line + 1}: {problem}"]) from error
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -117,7 +117,7 @@ def _located(
     elif value is None or isinstance(value, bool):
         return Node(value, place)
     elif isinstance(value, float) and not math.isfinite(value):
-        problems.append(f"{place}: {value} is not a number that a setting can have")
+        problems.append(f"{place}: {value} is not a finite number")
     else:
         for kind in (int, float, str):  # less the library's memory of how they were written
             if isinstance(value, kind):
@@ -170,7 +170,7 @@ def _linked(link: Node, other: Path, problems: list[str], chain: tuple[Path, ...
     try:
         inherited = read(other)
     except StudyError as error:
-        where = "a path is relative to the file that says it"
+        where = "paths are relative to the file that holds them"
         if str(link.value).startswith(shipped.RECIPES):
             hint = did_you_mean(str(link.value), shipped.recipes())
             where += f", and no such recipe comes with ablate{hint}"

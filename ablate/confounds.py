@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 NOTABLE = 0.02  # of the grid: a greater difference is worth a warning
-SHARES = {"context": "the amount of audio seen", "targets": "the amount asked for"}
+SHARES = {"context": "the amount of audio seen", "targets": "the amount to be predicted"}
 
 
 @dataclass(frozen=True, kw_only=True)

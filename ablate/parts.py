@@ -179,7 +179,7 @@ def _class_for(
     if name is None:
         if is_part(expect):
             return expect
-        problems.append(Problem(path, f"needs a `type`: the dotted path of a {expect.__name__}"))
+        problems.append(Problem(path, f"needs a `type`: the dotted path of an {expect.__name__}"))
         return None
     try:
         found = find(str(name))
@@ -187,7 +187,7 @@ def _class_for(
         problems.append(Problem((*path, "type"), str(error)))
         return None
     if not issubclass(found, expect):
-        message = f"`{name}` is no {expect.__name__} (of `{expect.__module__}`)"
+        message = f"`{name}` is not of type {expect.__name__} (of `{expect.__module__}`)"
         problems.append(Problem((*path, "type"), message))
         return None
     return found

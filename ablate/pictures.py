@@ -57,7 +57,7 @@ def draw_masks(
         axes.tick_params(length=0)
         shares = (mask.context.float().mean(), mask.target_union.float().mean())
         when = ("start", "middle", "end")[moment]
-        axes.set_title(f"{when}: {shares[0]:.0%} seen, {shares[1]:.0%} asked", fontsize=9)
+        axes.set_title(f"{when}: {shares[0]:.0%} seen, {shares[1]:.0%} to predict", fontsize=9)
     return _png(figure)
 
 

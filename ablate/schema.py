@@ -120,7 +120,7 @@ def check(text: Node, file: Path, overrides: tuple[str, ...], problems: list[str
     factors = dict(check_factors(text, SETTINGS, probes, problems))
     seeds, growth = check_seeds(text, problems)
     sweep = _sweep(text, factors, seeds, problems)
-    usual = Node(DEFAULT_SCORE, f"{text.place}: no `score` is written")
+    usual = Node(DEFAULT_SCORE, f"{text.place}: `score` is missing")
     score_of = partial(_score, probes=probes, problems=problems)
     score = score_of(text.children.get("score", usual))
     return Study(
@@ -185,7 +185,7 @@ def _sweep(
     for space in (sweep.space, *sweep.only.values()):
         for key, dimension in space.items():
             if key.split(".")[0] not in SETTINGS:
-                problem = f"`{key}` is no setting of a trial to sweep over"
+                problem = f"`{key}` is not a setting of a trial"
                 known = did_you_mean(key.split(".")[0], SETTINGS)
                 problems.append(f"{dimension.node.place}: {problem}{known}")
     return sweep
@@ -213,7 +213,9 @@ def _probes(text: Node, problems: list[str]) -> dict[str, dict[str, Any]]:
 
 def _limits(text: Node, problems: list[str]) -> Limits:
     if "limits" in text.children and "sweep" in text.children:
-        problem = "`limits` does not count a sweep's points; use `sweep.trials` and `sweep.minutes`"
+        problem = (
+            "`limits` does not apply to a sweep's points; use `sweep.trials` and `sweep.minutes`"
+        )
         problems.append(f"{text.children['limits'].place}: {problem}")
     return check_limits(text, problems)
 

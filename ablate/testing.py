@@ -112,8 +112,10 @@ def check_patchifier(patchifier: AbstractPatchifier, *, max_examples: int = 50) 
         valid_frames = torch.arange(frames) < real.unsqueeze(1)
         valid = patchifier.valid(valid_frames, bands)
         held = patchifier.cut(valid_frames.float().unsqueeze(1).repeat(1, bands, 1)).amax(dim=2)
-        assert valid.dtype == torch.bool, "what is valid is not bool"
-        assert torch.equal(valid, held.bool()), "valid are not the patches with a real frame"
+        assert valid.dtype == torch.bool, "`valid` is not bool"
+        assert torch.equal(valid, held.bool()), (
+            "`valid` does not mark the patches that hold a real frame"
+        )
 
     keeps_its_promises()
     one = patchifier.grid(*patchifier.size)
@@ -132,11 +134,13 @@ def _check_round_trip(patchifier: AbstractPatchifier, grid: Grid, bands: int, fr
     expected = torch.zeros_like(mels)
     expected[:, :tall, :long] = mels[:, :tall, :long]
     assert back.shape == mels.shape, f"paste gave {tuple(back.shape)}, not {tuple(mels.shape)}"
-    assert torch.allclose(back, expected, atol=1e-5), "patches put back do not give the mel"
+    assert torch.allclose(back, expected, atol=1e-5), (
+        "pasting the cut patches does not give the mel back"
+    )
     assert torch.equal(mels, before), "the mel was changed"
     starts = patchifier.cut(mels)[0, :, 0].view(grid.freq, grid.time)
     ordered = bool((starts.diff(dim=0) > 0).all() and (starts.diff(dim=1) > 0).all())
-    assert ordered, "patches do not lie row by row, from low to high and from first to last"
+    assert ordered, "patches are not ordered row by row, from low to high and from first to last"
 
 
 def _check_refusal(patchifier: AbstractPatchifier, bands: int, frames: int, reason: str) -> None:
@@ -148,7 +152,7 @@ def _check_refusal(patchifier: AbstractPatchifier, bands: int, frames: int, reas
     cured += [(patchifier, freq, n) for n in told - {frames, time, time_stride} | told & {1}]
     cured += [(other, bands, frames) for n in told for other in _with(patchifier, n)]
     if not any(_fits(*case) for case in cured):
-        reason = f"{bands}x{frames} is refused without a number that would do: {reason}"
+        reason = f"{bands}x{frames} is refused without naming a number that works: {reason}"
         raise AssertionError(reason)
 
 
@@ -238,7 +242,7 @@ def _check_visits(masker: AbstractMasker, grid: Grid, draws: int) -> None:
         assert visits.all(), f"{_patches(visits == 0)} on {grid} are never {name}"
         if not promises.uneven:
             seldom, often = visits * 2 < visits.mean(), visits > visits.mean() * 2
-            assert not seldom.any(), f"{_patches(seldom)} on {grid} are too seldom {name}"
+            assert not seldom.any(), f"{_patches(seldom)} on {grid} are too rarely {name}"
             assert not often.any(), f"{_patches(often)} on {grid} are too often {name}"
 
 

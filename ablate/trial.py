@@ -52,14 +52,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ablate.trial", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, help="a run folder with a config.json")
     parser.add_argument("--worker", action="store_true", help="serve requests on standard input")
-    parser.add_argument("--probes", type=Path, help="JSON: the probes to score it by, by name")
-    parser.add_argument(
-        "--evaluate", type=json.loads, help="JSON: how training is looked at on its way"
-    )
+    parser.add_argument("--probes", type=Path, help="JSON: the probes that score it, by name")
+    parser.add_argument("--evaluate", type=json.loads, help="JSON: how to score during training")
     parser.add_argument("--device", default="cpu", help="where to train: cpu, cuda:0")
-    parser.add_argument("--ranks", type=int, default=1, help="processes to train with, here: 1")
-    parser.add_argument("--until", type=int, help="a step to pause at, and to be scored")
-    parser.add_argument("--held", action="store_true", help="whoever starts this holds the run")
+    parser.add_argument(
+        "--ranks", type=int, default=1, help="processes to train with, on this machine"
+    )
+    parser.add_argument("--until", type=int, help="a step at which to pause and score")
+    parser.add_argument("--held", action="store_true", help="the caller already holds the run")
     parser.add_argument("--leashed", action="store_true", help="end when standard input does")
     cache = os.environ.get("ABLATE_CACHE", "cache")
     parser.add_argument("--cache", type=Path, default=Path(cache), help="decoded clips")
@@ -79,7 +79,7 @@ def main() -> int:
             serve(sys.stdin, answers, stop)
         return 0
     if arguments.folder is None:
-        parser.error("name a run folder, or use --worker")
+        parser.error("name a run folder, or pass --worker")
     if arguments.ranks > 1 and "RANK" not in os.environ:
         command = together(arguments.ranks, "ablate.trial", sys.argv[1:])
         os.execv(command[0], command)
@@ -102,7 +102,7 @@ def run_folder(arguments: argparse.Namespace, stop: Stop) -> int:
         probes = read_json(arguments.probes) if arguments.probes else {}
         with nullcontext(enter_result=True) if arguments.held else held(folder) as mine:
             if not mine:
-                sys.stderr.write(f"{folder} is run by another process; nothing was done\n")
+                sys.stderr.write(f"{folder} is being run by another process; nothing was done\n")
                 return 1
             ended = run(folder, probes, session, arguments.evaluate)
     except StoppedError:  # the first rank says so

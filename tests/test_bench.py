@@ -38,7 +38,7 @@ def test_a_studys_variants_are_timed_once_each(
     its, plain = (told["steps"][place]["milliseconds"] for place in (0, 2))
     assert told["speed_of_plain"] == pytest.approx(plain / its)
     said = capsys.readouterr().out
-    assert "of the speed of a plain dense JEPA" in said
+    assert "times the speed of a plain dense JEPA" in said
     assert not (tmp_path / "cache").exists()
 
 

@@ -39,15 +39,42 @@ def write(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content))
 
 
-def test_the_front_door_needs_a_file_and_nothing_else() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "ablate.study"],
+def front_door(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ablate.study", *arguments],
         cwd=ROOT,
+        env={**os.environ, "COLUMNS": "100"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stderr.endswith("the following arguments are required: file\n")
+
+
+def test_the_front_door_needs_a_file_and_nothing_else() -> None:
+    done = front_door()
+    assert (done.returncode, "Missing argument 'FILE'" in done.stderr) == (2, True)
+
+
+def test_the_front_door_is_the_verb_run() -> None:
+    def told(text: str) -> str:
+        return text[text.index("Plan a study") :]
+
+    verb = ablate("run", "--help", cwd=ROOT)
+    assert told(front_door("--help").stdout) == told(verb.stdout)
+    assert "--sweep-only" in verb.stdout
+
+
+def test_the_front_door_ends_with_the_exit_code_of_the_verb(tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text("study: wrong\n")
+    done = front_door(str(tmp_path / "wrong.yaml"))
+    assert (done.returncode, "`baseline` is missing" in done.stderr) == (2, True)
+    assert front_door("a.yaml", "--workers", "0").returncode == 2
+
+
+def test_where_nothing_has_been_run_status_says_how_to_begin(tmp_path: Path) -> None:
+    done = ablate("status", cwd=tmp_path)
+    assert done.stdout == "no study has been run here; to run one: ablate run FILE\n"
+    assert done.returncode == 0
 
 
 @pytest.fixture

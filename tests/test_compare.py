@@ -60,7 +60,7 @@ def test_a_person_is_shown_a_table(desk: Path) -> None:
     [
         ("maskign", "no study `maskign` has a plan in reports (did you mean `masking`?)"),
         ("plan.json", "plan.json: no such file"),
-        ("other.json", "other.json: not the plan of a study"),
+        ("other.json", "other.json: not a study's plan"),
         ("broken.json", "broken.json is not JSON"),
     ],
 )

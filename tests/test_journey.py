@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import ablate
-from ablate import study
+from ablate.conducting import course as study
 
 ROOT = Path(__file__).parents[1]
 STUDY = """\

@@ -111,7 +111,7 @@ def test_a_declared_version_is_part_of_the_identity_and_must_match(shapes):
         ({"type": "maskers.TimeFrequency", "axes": "tme"}, "`time` or `freq` or `both`, got 'tme'"),
         ({"type": "maskers.MultiBlock", "num_targets": True}, "got True"),
         ({"type": "maskers.Curriculum", "start": {"type": "maskers.Random"}}, "needs `end`"),
-        ({"type": "ablate.model.vit.ViT"}, "is no AbstractMasker"),
+        ({"type": "ablate.model.vit.ViT"}, "is not of type AbstractMasker"),
         ("maskers.Random", "expected settings with a `type`, got 'maskers.Random'"),
     ],
 )

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ablate import config, study
+from ablate import config
+from ablate.conducting import course as study
 from ablate.launching.pool import Pool
 from ablate.launching.watch import terminal
 

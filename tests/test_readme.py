@@ -11,6 +11,9 @@ import typer.main
 import maskers
 from ablate import config, shipped
 from ablate.cli import app
+from ablate.conducting.prepared import prepare
+from ablate.launching.pool import Pool
+from ablate.launching.watch import terminal
 from ablate.reporting.publishing import BEGIN, END, section
 from ablate.testing import check_masker
 
@@ -47,9 +50,13 @@ def test_the_masker_of_the_readme_keeps_the_promises():
 def test_the_studies_of_the_pages_are_some(tmp_path, page, holding):
     file = tmp_path / "question.yaml"
     file.write_text(block("yaml", holding, page))
-    study = config.load(file)
+    study = config.load(file, [f"data.{part}_per_class=2" for part in ("clips", "valid", "test")])
     assert study.name == holding.removeprefix("study: ")
     assert set(study.factors) == {"masker", "optimizer.rate"}
+    with Pool(tmp_path / "cache", size=1) as pool:
+        planned = prepare(study, pool, terminal())
+    assert planned.plan["warnings"] == []
+    assert all(trial.plan["context"] == pytest.approx(0.375) for trial in planned.trials)
 
 
 def test_the_sweep_of_the_page_is_one(tmp_path):

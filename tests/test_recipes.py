@@ -11,9 +11,9 @@ import torch
 from rich.console import Console
 
 from ablate import config
+from ablate.conducting.prepared import prepare
 from ablate.parts import PartError, build, resolve
 from ablate.reporting import report
-from ablate.study import prepare
 from ablate.training.stopping import Stop
 from ablate.workshop.requests import answer
 from ablate.workshop.sizes import sized

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from ablate import config, starter
+from ablate.launching.ledger import FAILURES
 from ablate.sections.space import Point
 from ablate.sweeping import memory
 
 ROOT = Path(__file__).parents[1]
 ABLATE = [sys.executable, "-c", "from ablate.cli import main; main()"]
 KNN = {"type": "KNN", "k": 10}
+TINY = [f"data.{part}_per_class=2" for part in ("clips", "valid", "test")]
 
 
 def ablate(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -114,7 +116,7 @@ def test_an_unknown_kind_of_failure_is_refused_with_a_suggestion() -> None:
     done = ablate("retry", "masking", "omm")
     assert (done.returncode, done.stderr) == (
         2,
-        "there is no failure of kind `omm` (did you mean `oom`?)\n",
+        "unknown kind of failure `omm` (did you mean `oom`?)\n",
     )
 
 
@@ -170,7 +172,7 @@ def test_a_mistyped_verb_is_told_the_nearest() -> None:
 def test_a_starter_is_a_study_and_is_not_overwritten() -> None:
     assert ablate("init", "studies/mine.yaml").returncode == 0
     assert config.load(Path("studies/mine.yaml")).name == "mine"
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="already exists"):
         starter.write(Path("studies/mine.yaml"))
 
 
@@ -183,6 +185,18 @@ def test_a_starter_may_be_called_anything(stem: str) -> None:
     assert study.name == {"my study": "my_study", "-x": "x", "a'b: c": "a_b_c", "+": "study"}.get(
         stem, stem
     )
+
+
+def test_the_plan_of_the_starter_warns_of_nothing() -> None:
+    ablate("init", "studies/mine.yaml")
+    done = ablate("plan", "studies/mine.yaml", *TINY)
+    assert "matched: masker.ratio" in done.stdout
+    assert "warning" not in done.stdout
+
+
+def test_the_help_of_retry_names_every_kind_of_failure() -> None:
+    text = " ".join(ablate("retry", "--help").stdout.replace("│", " ").split())
+    assert f"failure: {', '.join(FAILURES)}." in text
 
 
 def test_every_line_of_the_starter_that_is_commented_out_is_one_too() -> None:

@@ -30,8 +30,8 @@ def inventory(manifest: Path, progress: Callable[[int, int], None]) -> Iterator[
         progress(done, len(rows))
     if bad:
         yield (
-            f"{len(bad)} of {len(rows)} files cannot be read. A study refuses them; with "
-            "`data.on_bad_audio=skip` it leaves them out:"
+            f"{len(bad)} of {len(rows)} files cannot be read. A study refuses them, or skips them "
+            "with `data.on_bad_audio=skip`:"
         )
         yield from (f"  {line}" for line in bad[:MOST_FILES])
         if len(bad) > MOST_FILES:

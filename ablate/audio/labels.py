@@ -20,11 +20,11 @@ def check_labels(clips: Clips | Iterable[ClipInfo]) -> None:
     """
     table = Clips.of(clips)
     if not len(table):
-        raise ValueError("there is no clip to use; list some in the manifest, a line each")
+        raise ValueError("there is no clip to use; list some in the manifest, one per line")
     if table.labels.words == ("",):
         raise ValueError(
-            "no clip has a label for probes to learn; name the one that has them by `label`, or "
-            "other clips to examine on by the study's `tasks`"
+            "no clip has a label for probes to learn; name the column or key that holds "
+            "labels with `label`, or other clips to probe on with the study's `tasks`"
         )
     tasks = range(len(table.tasks.words))
     members = [np.flatnonzero(table.tasks.codes == task) for task in tasks]
@@ -42,12 +42,12 @@ def _untold(clips: Clips, mine: Indices) -> list[str]:
         return [f"task `{task}` has a `split` for some clips and a `fold` for others; use one"]
     problems = []
     if unfolded.all() and not tested.any():
-        problems.append(f"task `{task}` has no clip with split `test` to be scored on; give some")
+        problems.append(f"task `{task}` has no clip with split `test` to score on; give it some")
     labels = clips.labels.codes[mine]
     if (labels == labels[0]).all():
         problems.append(
-            f"task `{task}` has one label only (`{clips.labels[int(mine[0])]}`) and nothing to "
-            "tell it from; add clips of another label or leave the task out"
+            f"task `{task}` has one label only (`{clips.labels[int(mine[0])]}`), so "
+            "there is nothing to learn; add clips of another label or leave the task out"
         )
     order = np.argsort(labels, kind="stable")
     _, starts = np.unique(labels[order], return_index=True)
@@ -77,7 +77,7 @@ def _fault(clips: Clips, group: Indices) -> str:
     """Says why one label of a task cannot be learnt, or nothing."""
     first = clips[int(group[0])]
     if len(group) == 1:
-        return f"has one clip only (`{first.path}`)"
+        return f"has only one clip (`{first.path}`)"
     if first.fold:
         folds = clips.folds.codes[group]
         return f"has clips in fold `{first.fold}` only" if (folds == folds[0]).all() else ""
@@ -95,7 +95,7 @@ def _strays(clips: Clips, order: Indices) -> Iterator[str]:
         clip, earlier = clips[int(index)], clips[int(other)]
         yield (
             f"`{clip.path}` has {_part(earlier)} in task `{earlier.task}` but {_part(clip)} in "
-            f"task `{clip.task}`; give it the same split in both, or leave it out of one"
+            f"task `{clip.task}`; give it the same split in both, or drop it from one"
         )
 
 

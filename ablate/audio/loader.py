@@ -56,7 +56,7 @@ def statistics(
         given = np.repeat(np.array([normalisation], dtype=np.float32), store.bands, axis=0)
         return Normaliser(given[:, 0], given[:, 1])
     if len(indices) == 0:
-        raise ValueError("there is no clip to measure mean and deviation on; give one at least")
+        raise ValueError("no clips to measure mean and deviation on; give at least one")
     count = 0
     total = np.zeros(store.bands)
     squares = np.zeros(store.bands)
@@ -93,7 +93,7 @@ class Loader:
         self._indices = np.asarray(indices, dtype=np.int64)
         skipped = np.isin(self._indices, np.fromiter(skip, dtype=np.int64))
         if skipped.all():
-            raise ValueError("there is no clip to train on; give one at least, and do not skip it")
+            raise ValueError("no clips to train on; give at least one that is not skipped")
         if crop_frames < 1:
             raise ValueError(f"`crop_frames` must be 1 or more, got {crop_frames}")
         self._store = store

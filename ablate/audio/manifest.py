@@ -46,10 +46,10 @@ def write_manifest(folder: Path, layout: str, group: str | None = None) -> Writt
     if layout not in LAYOUTS:
         raise ValueError(f"unknown layout `{layout}`{did_you_mean(layout, LAYOUTS)}")
     if not folder.is_dir():
-        raise ValueError(f"`{folder}` is not a folder; give the one that the dataset lies in")
+        raise ValueError(f"`{folder}` is not a folder; give the one that holds the data set")
     manifest = folder / NAME
     if manifest.exists():
-        raise ValueError(f"`{manifest}` exists; move it away to have a new one written")
+        raise ValueError(f"`{manifest}` already exists; move it away to have a new one written")
     rows = LAYOUTS[layout](folder)
     if not rows:
         raise ValueError(f"`{folder}` holds no sound file in the layout `{layout}`")
@@ -272,5 +272,5 @@ def _stems(video: str, start: str) -> list[str]:
 
 def _lines(file: Path) -> list[str]:
     if not file.is_file():
-        raise ValueError(f"there is no `{file}`; is the layout another one?")
+        raise ValueError(f"there is no `{file}`; is the data set in another layout?")
     return file.read_text(encoding="utf-8-sig").splitlines()

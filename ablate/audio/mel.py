@@ -79,7 +79,7 @@ class LogMel(AbstractFrontEnd):
                 raise ValueError(f"`{name}` must be greater than 0, got {value}")
         if self._fft_size < self._window:
             raise ValueError(
-                f"`fft_size` {self.fft_size} does not hold the window of {self._window} samples; "
+                f"`fft_size` {self.fft_size} is shorter than the window of {self._window} samples; "
                 f"give {_power_of_two(self._window)} or leave it out"
             )
         if empty := self._empty_bands():

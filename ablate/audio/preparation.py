@@ -29,7 +29,7 @@ class Prepared(AbstractFrontEnd):
     def __post_init__(self) -> None:
         if self.silence_db is None and self.level_db is None:
             raise ValueError(
-                "give `silence_db`, `level_db` or both; without them name no `Prepared`"
+                "give `silence_db`, `level_db` or both; `Prepared` does nothing without them"
             )
         if self.silence_db is not None and self.silence_db <= 0:
             raise ValueError(f"`silence_db` must be above 0; got {self.silence_db}")

@@ -40,7 +40,7 @@ def unusable(task: str) -> str:
     """Words the refusal of a task's name that `names_a_folder` does not let pass."""
     return (
         f"task `{task}` cannot name a folder of results; give a name without `/` and `\\` that "
-        "does not begin with `.`, by the setting `task` or in the manifest's column `task`"
+        "does not begin with `.`, in the setting `task` or in the manifest's column `task`"
     )
 
 
@@ -72,7 +72,7 @@ def read_manifest(manifest: Path, *, label: str, task: str) -> Clips:
         raise ValueError(f"`{manifest}` is not a CSV file in UTF-8: {error}") from error
     clips = written.clips()
     if not len(clips):
-        raise ValueError(f"`{manifest}` lists no clip; add a line for each below its header")
+        raise ValueError(f"`{manifest}` lists no clips; add one line for each below the header")
     twice = [clips.paths[int(index)] for index in _repeated(clips)]
     problems += [f"`{manifest}` lists `{path}` twice; a clip has one label" for path in twice]
     names = [name for name in clips.tasks.words if not names_a_folder(name)]

@@ -22,7 +22,7 @@ class BadAudioError(ValueError):
 
     def __init__(self, *clips: tuple[str, str]) -> None:
         problems = several([f"`{path}`: {reason}" for path, reason in clips])
-        way_out = "mend them, take them out of the manifest, or set `on_bad_audio: skip`"
+        way_out = "repair them, remove them from the manifest, or set `on_bad_audio: skip`"
         super().__init__(f"{problems}\n{way_out}")
         self.clips = clips  # (path, reason)
 

@@ -153,7 +153,7 @@ def _writable(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise ValueError(
             f"the cache `{folder.parent}` cannot be written ({error.strerror or error}); make room "
-            "or choose another folder, and go on: what is decoded is kept"
+            "or choose another folder, then run again: what is decoded is kept"
         ) from error
 
 

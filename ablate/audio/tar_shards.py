@@ -82,9 +82,9 @@ class TarShards(AbstractShards):
         untold = [shard.name for shard in shards if not (shard.split or shard.fold or self.split)]
         if untold:
             raise ValueError(
-                f"the names of shards tell no split: {several([f'`{name}`' for name in untold])}; "
-                "name them like `train-000.tar` or `fold-1.tar`, or give the key of the JSON that "
-                "tells by the setting `split`"
+                f"the shards' names give no split: {several([f'`{name}`' for name in untold])}; "
+                "name them like `train-000.tar` or `fold-1.tar`, or name the JSON key that holds "
+                "it in the setting `split`"
             )
         return Members(shards)
 

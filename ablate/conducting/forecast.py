@@ -21,7 +21,7 @@ def describe(plan: Plan, found: Backlog, runs: Path) -> list[str]:
     """Says how many hours are left, where that is known, and which differences would be seen."""
     lines = []
     if found.trainings and (hours := _expected_hours(plan, found, runs)) is not None:
-        lines.append(f"about {hours:.2g} hours of training, as long as its done trials took")
+        lines.append(f"about {hours:.2g} hours of training left, going by its finished trials")
     return [*lines, *_seen(plan, runs)]
 
 
@@ -49,7 +49,7 @@ def check(
         "disk_gb": kept_bytes(plan["trials"]) / 1e9,
     }
     problems = [
-        f"`limits.{name}` is {limit:g}, and the study would take {value:.3g}"
+        f"`limits.{name}` is {limit:g}, but the study would take {value:.3g}"
         for name, value in wanted.items()
         if (limit := getattr(limits, name)) is not None and value is not None and value > limit
     ]
@@ -76,12 +76,12 @@ def _seen(plan: Plan, runs: Path) -> list[str]:
             spent = alpha_at((*taken.counts, *further), taken.most, alpha=alpha)
         return detectable_difference(spread or 1.0, count, alpha=spent, family=family)
 
-    unit = "points" if spread else "standard deviations of a paired difference"
-    line = f"{seeds} seeds see a difference of {least(seeds):.2g} {unit} in 4 of 5 studies"
+    unit = "points" if spread else "SD"
+    line = f"With {seeds} seeds, 80 % power needs a paired difference of {least(seeds):.2g} {unit}"
     if more > seeds:
-        line += f", {more} one of {least(more):.2g}"
-    known = f"spread of {spread:.2g} points over the seeds that are done" if spread else ""
-    return [f"{line} ({known or 'no two seeds are done, so the spread is not known'})"]
+        line += f"; with {more} seeds, {least(more):.2g} {unit}"
+    known = f"whose SD is {spread:.2g} points so far" if spread else "whose SD is not known yet"
+    return [f"{line} ({known})."]
 
 
 def measured_spread(plan: Plan, runs: Path) -> float | None:

@@ -107,13 +107,13 @@ def _unvalidated(study: Study, data: Sequence[Mapping[str, Any]]) -> Iterator[st
     """Says what lacks validation clips, by which `evaluate` scores and `confirm` chooses."""
     judged = [bool(task.get("valid")) for one in data for task in one["tasks"].values()]
     if study.evaluate is not None and data and not any(judged):
-        problem = "`evaluate` asks about validation clips, and no task has any"
+        problem = "`evaluate` scores on validation clips, but no task has any"
         yield f"{study.tree.children['evaluate'].place}: {problem}; give one some, or leave it out"
     lacking = [name for one in data for name, task in one["tasks"].items() if not task.get("valid")]
     if study.confirm is not None and lacking:
         names = ", ".join(dict.fromkeys(lacking))
-        problem = f"`confirm` chooses by validation scores, and {names} has no validation part"
-        yield f"{study.tree.children['confirm'].place}: {problem}; give it one, or leave this out"
+        problem = f"`confirm` chooses by validation scores, but {names} has no validation clips"
+        yield f"{study.tree.children['confirm'].place}: {problem}; give it some, or leave this out"
 
 
 def tuned(planned: Planned, pool: Pool, folders: ledger.Folders, console: Console) -> Planned:
@@ -146,8 +146,8 @@ def swept(
     from ablate.sweeping import cluster_tuning
 
     if site.needs.levels:
-        told = "take points of every level; `slurm.levels` is for what is trained after"
-        say(console, f"the sweep's workers ask what the profile asks, for they {told}")
+        rule = "`slurm.levels` applies only to what is trained after the sweep"
+        say(console, f"the sweep's workers get what the profile asks for; {rule}")
     options = ["--sweep-only", "--workers", str(max(1, site.profile.gpus))]
     command = ["-m", "ablate.study", str(study.file), *study.overrides, *options]
     return cluster_tuning.sweep(study, planned.plan, site.profile, folders, where, command, console)

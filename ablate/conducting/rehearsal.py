@@ -67,7 +67,7 @@ def rehearse(planned: Planned, found: Backlog, pool: Pool, console: Console) -> 
 
 
 def describe(costs: Sequence[Cost], workers: int) -> list[str]:
-    """Says what is left to run takes, by variant and in all, shared by so many `workers`."""
+    """Says what is left to run takes, per variant and in all, shared by `workers`."""
     if not costs:
         return []
     lines = [
@@ -76,9 +76,9 @@ def describe(costs: Sequence[Cost], workers: int) -> list[str]:
     ]
     hours, flops = sum(cost.hours for cost in costs), sum(cost.flops for cost in costs)
     return [
-        f"timed by canaries of {STEPS} steps, on this machine as busy as it is now:",
+        f"timed by canaries of {STEPS} steps, on this machine under its present load:",
         *lines,
-        f"in all {sum(cost.trials for cost in costs)} trials: {hours:.2g} hours of training and "
+        f"{sum(cost.trials for cost in costs)} trials in all: {hours:.2g} hours of training and "
         f"scoring, {hours / workers:.2g} with {workers} workers, and {flops:.3g} FLOPs",
     ]
 

@@ -65,7 +65,7 @@ def _confirm(
     whole = _confirming(part, planned, folders)
     if whole is part:
         if planned.study.confirm is not None:
-            told = [*told, "nothing to confirm: no variant but the baseline leads with all scores"]
+            told = [*told, "nothing to confirm: no variant with all its scores leads the baseline"]
         _report(part, told, folders, console)
         return False
     found = whole.backlog(folders.runs)
@@ -166,12 +166,12 @@ def undecided(plan: dict[str, Any], folders: ledger.Folders) -> list[str]:
 def _words(count: int, most: int, further: int | None, unsure: list[str]) -> str:
     look = f"looked at with {count} of up to {most} seeds"
     if not unsure:
-        return f"{look}: nothing is left that more seeds could decide; it ends here"
+        return f"{look}: more seeds could decide nothing further; stopping"
     more = f", and {len(unsure) - FIRST} more" if len(unsure) > FIRST else ""
     still = f"undecided: {'; '.join(unsure[:FIRST])}{more}"
     if further is None:
-        return f"{look}: {still}; no declared seed is left; it ends here"
-    return f"{look}: {still}; on to {further} seeds"
+        return f"{look}: {still}; all declared seeds are used; stopping"
+    return f"{look}: {still}; continuing to {further} seeds"
 
 
 def work(

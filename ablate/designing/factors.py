@@ -103,6 +103,6 @@ def _full(factor: Factor, study: Study) -> Factor:
     others = [label for label in factor.levels if label != factor.baseline]
     if len(others) != 1:
         place = study.tree.nearest(("factors", factor.members[0])).place
-        rule = "`design: leave_one_out` needs one level besides the baseline's, what is left out"
+        rule = "`design: leave_one_out` needs one level besides the baseline's: what to leave out"
         raise StudyError([f"{place}: {rule}; factor `{factor.name}` has {len(others)}"])
     return Factor(factor.name, factor.levels, others[0])

@@ -100,10 +100,10 @@ def words(found: Mapping[str, Any]) -> str:
     """Says in a line what was merged; `found` is an entry of `merged`."""
     names = ", ".join(f"`{name}`" for name in found["factors"])
     where = " and ".join(f"{name} is {label}" for name, label in found["where"].items())
-    mean = "means" if len(found["factors"]) == 1 else "mean"
+    have = "has" if len(found["factors"]) == 1 else "have"
     return (
-        f"{found['stand_for']:,} combinations are {found['cells']:,}: {names} {mean} nothing"
-        f"{f' where {where}' if where else ' there'}"
+        f"{found['stand_for']:,} combinations reduce to {found['cells']:,}: {names} {have} no "
+        f"effect{f' where {where}' if where else ' there'}"
     )
 
 

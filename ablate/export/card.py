@@ -16,9 +16,9 @@ tags: [audio, self-supervised, jepa]
 
 # Run {run}
 
-An audio encoder trained with `ablate`: {encoder} on patches by {patchifier}, of frames by {mel}.
-It was trained by {masker} masks for {steps} steps of {batch} clips, seed {seed}. Weights:
-sha256 `{weights}`. Add a licence and what it was trained on before you publish it.
+An audio encoder trained with `ablate`: encoder {encoder}, patches {patchifier}, front end {mel}.
+It was trained with {masker} masks for {steps} steps of {batch} clips each, seed {seed}. Weights:
+sha256 `{weights}`. Before you publish it, add a licence and say what it was trained on.
 
 ## Use
 

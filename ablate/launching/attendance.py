@@ -25,7 +25,7 @@ def queue(plan: Mapping[str, Any], runs: Path) -> list[str]:
     try:
         lines = settling.reconcile(given)
     except RefusedError as error:
-        return [f"the queue does not answer: {error}"]
+        return [f"cannot ask the queue: {error}"]
     traces = {found.canary: found for found in given.values() if found.canary}
     for canary, found in traces.items():
         if trace := settling.canary_trace(found):

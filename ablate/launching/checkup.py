@@ -27,7 +27,7 @@ def _try_worker(say: Callable[[str], None]) -> bool:
     try:
         found = worker.ready()
     except WorkerDiedError as error:
-        say(f"wrong: `python -m ablate.trial` does not start: {error}")
+        say(f"error: `python -m ablate.trial` does not start: {error}")
         return False
     finally:
         worker.dismiss(at_once=False)
@@ -43,8 +43,8 @@ def _try_folder(name: str, folder: Path, say: Callable[[str], None]) -> bool:
         with tempfile.TemporaryFile(dir=there):
             free = shutil.disk_usage(there).free
     except OSError as error:
-        say(f"wrong: {name} cannot be written in {there}: {error.strerror}")
+        say(f"error: cannot write {name} in {there}: {error.strerror}")
         return False
-    word = "wrong: only " if free < ROOM else ""
+    word = "error: only " if free < ROOM else ""
     say(f"{word}{free / 1e9:.1f} GB free for {name} in {folder}")
     return free >= ROOM

@@ -43,7 +43,8 @@ def call(command: Sequence[str], *, seconds: float = SECONDS) -> str:
     has not answered after `seconds`.
     """
     if shutil.which(command[0]) is None:
-        raise RefusedError(f"there is no `{command[0]}` here; submit from a login node of the site")
+        advice = "submit from a login node of the cluster"
+        raise RefusedError(f"`{command[0]}` is not installed here; {advice}")
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL
@@ -51,6 +52,6 @@ def call(command: Sequence[str], *, seconds: float = SECONDS) -> str:
     except subprocess.TimeoutExpired:
         raise RefusedError(f"`{command[0]}` did not answer for {seconds:.0f} s") from None
     if done.returncode:
-        words = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["it said nothing"]
+        words = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no message"]
         raise RefusedError(f"{command[0]}: {'; '.join(words)}")
     return done.stdout

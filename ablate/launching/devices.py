@@ -10,7 +10,7 @@ def shared_out(gpus: int, size: int | None, ranks: int) -> list[str]:
     Raises `ValueError` where the ranks of a trial have no GPU each.
     """
     if 0 < gpus < ranks:
-        raise ValueError(f"{ranks} ranks need a GPU each; there are {gpus} here")
+        raise ValueError(f"{ranks} ranks need one GPU each; this machine has {gpus}")
     places = max(1, (gpus or cores()) // ranks)
     count = size or places
     return [f"cuda:{index % places * ranks}" if gpus else "cpu" for index in range(count)]

@@ -38,10 +38,10 @@ def examine(
             commands.call(["sacct", "-n", "-X"])
             say("sacct answers")
         except RefusedError as error:
-            say(f"no sacct, which is no hindrance ({error})")
+            say(f"no sacct, which is not essential ({error})")
         return _try_job(profile, folder.absolute() / secrets.token_hex(4), say, patience)
     except RefusedError as error:
-        say(f"wrong: {error}")
+        say(f"error: {error}")
         return False
 
 
@@ -62,14 +62,14 @@ def _try_job(profile: Profile, home: Path, say: Callable[[str], None], patience:
     finally:
         queueing.cancel([given])
     if isinstance(found, str):
-        say(f"wrong: {found}")
+        say(f"error: {found}")
         return False
     if found["problem"]:
-        say(f"wrong: `python -m ablate.trial` does not start in a job: {found['problem']}")
+        say(f"error: `python -m ablate.trial` does not start in a job: {found['problem']}")
         return False
     say(f"a job runs on {found['host']}: torch {found['torch']}, {found['gpus']} GPUs")
     if profile.gpus > found["gpus"]:
-        say(f"wrong: {profile.gpus} GPUs were asked for, and torch sees {found['gpus']}")
+        say(f"error: {profile.gpus} GPUs were requested, but torch sees {found['gpus']}")
         return False
     return True
 
@@ -88,4 +88,4 @@ def _wait(given: Submitted, report: Path, patience: float) -> dict[str, Any] | s
         else:
             why = f"{place.state}, {place.reason}"
         time.sleep(POLL_SECONDS)
-    return f"the job has not run for {patience:.0f} s: {why}; it was taken back"
+    return f"the job has not started within {patience:.0f} s: {why}; it was cancelled"

@@ -41,10 +41,10 @@ def ended(act: Callable[[], int], *, again: Sequence[str] = ()) -> int:
         say(errors, f"{error}; nothing was started")
         return OVER
     except WorkerDiedError as error:
-        say(errors, f"{error}; nothing more can be run")
+        say(errors, f"{error}; cannot go on")
         return FAILED
     except (ValueError, OSError) as error:  # a damaged file, a full disk, a folder not ours
-        say(errors, f"{error}; what is done is kept")
+        say(errors, f"{error}; finished work is kept")
         return FAILED
     except SweepError as error:
         say(errors, str(error))
@@ -54,7 +54,7 @@ def ended(act: Callable[[], int], *, again: Sequence[str] = ()) -> int:
         return FAILED
     except KeyboardInterrupt:
         on = f". To go on: {shlex.join(again)}" if again else ""
-        say(errors, f"interrupted; what is done is kept{on}")
+        say(errors, f"interrupted; finished work is kept{on}")
         return INTERRUPTED
 
 

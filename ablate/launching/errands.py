@@ -69,7 +69,7 @@ def grid_of(text: str) -> tuple[int, int]:
     """Reads `8x64`: patches in frequency by patches in time. Raises `StudyError`."""
     sizes = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text)
     if sizes is None or text == "1x1":
-        rule = "a grid is patches in frequency by patches in time, two at least, such as 8x64"
+        rule = "a grid is patches in frequency x patches in time, two at least, such as 8x64"
         raise StudyError([f"{rule}; got `{text}`"])
     return int(sizes[1]), int(sizes[2])
 

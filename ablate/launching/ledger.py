@@ -126,7 +126,9 @@ def find(runs: Path, prefix: str) -> Path:
         raise ValueError(f"no run in {runs} begins with `{prefix}`")
     if len(found) > 1:
         names = ", ".join(path.name for path in found[:5])
-        raise ValueError(f"{len(found)} runs in {runs} begin with `{prefix}`: {names}; say more")
+        raise ValueError(
+            f"{len(found)} runs in {runs} begin with `{prefix}`: {names}; give more characters"
+        )
     return found[0]
 
 

@@ -112,7 +112,7 @@ def _mapping(name: str, what: str, node: Node, problems: list[str]) -> Settings:
 
 def _no_factor(factor: str, study: Study) -> str | None:
     if factor == PROBE:
-        return "every run is examined by all probes; write what they need beside `profile`"
+        return "all probes score every run; write what they need beside `profile`"
     if factor not in study.factors:
         return f"the study has no factor `{factor}`{did_you_mean(factor, study.factors)}"
     return None
@@ -128,7 +128,7 @@ def _wrong_label(factor: str, label: str, level: Node, study: Study) -> list[str
 def _wrong_settings(title: str, written: Settings, changes: Settings) -> list[str]:
     shared = [key for key in changes if key in STUDY_WIDE]
     if shared:
-        rule = "is the study's as a whole; write it beside `profile`"
+        rule = "applies to the whole study; write it beside `profile`"
         return [f"{changes[key].place}: `{key}` {rule}" for key in shared]
     try:
         profile.check(title, {**written, **changes})

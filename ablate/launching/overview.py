@@ -28,7 +28,7 @@ def describe(plan: Plan, found: Backlog) -> list[str]:
     sizes = [f"{name} ({len(levels)})" for name, levels in plan["factors"].items()]
     grid = plan["design"] == "grid"
     told = (" x " if grid else ", ").join([*sizes, f"seeds ({num_seeds})"])
-    lines = [f"{plan['study']}: {told}{'' if grid else ', by design ' + plan['design']}"]
+    lines = [f"{plan['study']}: {told}{'' if grid else ', design ' + plan['design']}"]
     if looks := plan.get("looks"):
         lines.append(
             f"  look {len(looks['counts'])}, with {num_seeds} of up to {looks['most']} seeds"
@@ -36,7 +36,7 @@ def describe(plan: Plan, found: Backlog) -> list[str]:
     if added := plan.get("added"):
         lines.append(f"  added after a look at the other variants: {'; '.join(added)}")
     if fresh := sorted({trial["seed"] for trial in plan["trials"] if trial.get("confirms")}):
-        lines.append(f"  what leads is confirmed on fresh seeds {', '.join(map(str, fresh))}")
+        lines.append(f"  the leaders are confirmed on fresh seeds {', '.join(map(str, fresh))}")
     lines += [f"  {merging.words(merged)}" for merged in plan["merged"]]
     for names in plan["duplicates"]:
         lines.append(f"  the same trial, run once: {'; '.join(names)}")
@@ -57,7 +57,7 @@ def describe(plan: Plan, found: Backlog) -> list[str]:
 
 def _clips(data: Mapping[str, Any]) -> Iterable[str]:
     """Says how many clips of its data a study has, and which are skipped, silent or missing."""
-    tasks = f"tasks: {', '.join(data['tasks'])}" if data["tasks"] else "to train on alone"
+    tasks = f"tasks: {', '.join(data['tasks'])}" if data["tasks"] else "for training only"
     yield f"{data['clips']} clips; {tasks}"
     for path, reason in data["skipped"][:FIRST]:
         yield f"  skipped {path}: {reason}"
@@ -185,7 +185,7 @@ def disk(trials: Sequence[Mapping[str, Any]], runs: Path) -> str:
     free = disk_usage(there).free
     return (
         f"disk: {size(kept_bytes(trials))} when all is done, {size(most)} more per worker "
-        f"while it trains; {size(free)} free in {runs}"
+        f"while it trains; {size(free)} free on the disk holding {runs}/"
     )
 
 

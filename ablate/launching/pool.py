@@ -223,7 +223,7 @@ class Pool:
             ended = ledger.entry(job.folder).state in ledger.ENDED
             if not (ended or self._stopping) and deaths + 1 < MOST_DEATHS:
                 return self._end_of(index, job, waited=waited, deaths=deaths + 1)
-            reason = f"{error}; {deaths + 1} workers died of it" if deaths else str(error)
+            reason = f"{error}; it killed {deaths + 1} workers" if deaths else str(error)
             return self._lost(job, reason, time.monotonic() - started)
         if answer.get("state") == "preempted" and not self._stopping:
             self._retire(index)  # somebody else told it to stop; another goes on from there

@@ -91,7 +91,9 @@ def check(name: str, settings: Mapping[str, Node]) -> Profile:
         else:
             values[key] = _value(key, node.plain())
     if not problems and 0 < values.get("gpus", 0) < values.get("ranks", 1):
-        problem = f"{values['ranks']} `ranks` a node need a GPU each; `gpus` is {values['gpus']}"
+        problem = (
+            f"{values['ranks']} `ranks` per node need one GPU each; `gpus` is {values['gpus']}"
+        )
         problems.append(f"{settings['ranks'].place}: {problem}")
     if problems:
         raise StudyError(problems)
@@ -111,9 +113,11 @@ def _wrong(key: str, value: Any, kind: Any) -> str | None:
         return None if value in GPU_SPELLINGS else f"must be one of {', '.join(GPU_SPELLINGS)}"
     if key == "memory":
         good = isinstance(value, str) and bool(re.fullmatch(r"[1-9]\d*[KMGT]", value))
-        return None if good else "must be a number and a unit, such as 16G"
+        return None if good else "must be a number with a unit, such as 16G"
     if key == "constraint" and isinstance(value, list):
-        return None if all(isinstance(v, str) for v in value) else "must list words"
+        return (
+            None if all(isinstance(v, str) for v in value) else "must be a word or a list of words"
+        )
     if kind is bool:
         return None if isinstance(value, bool) else "must be true or false"
     if kind is int or kind is float:

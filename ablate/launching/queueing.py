@@ -138,7 +138,7 @@ def reason(job: Submitted, ended: str | None) -> tuple[str, str]:
         if (ended or "").startswith(word):
             return state, f"{told} ({where})"
     if ended is None and not words:
-        return "cancelled", f"the job left the queue before it had started ({where})"
+        return "cancelled", f"the job left the queue before it started ({where})"
     said = f", {ended}" if ended else ""
     lines = words.strip().splitlines()
     own = [line for line in lines if not line.startswith(("srun: ", "slurmstepd: "))]

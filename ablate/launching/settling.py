@@ -56,7 +56,7 @@ def settle(folder: Path, given: Submitted, ended: str | None) -> None:
     record = find_json(folder / "run.json") or {}
     state, reason = queueing.reason(given, ended)
     if word := _canary_word(given):
-        state, reason = "cancelled", f"the canary failed, and so nothing was run: {word}"
+        state, reason = "cancelled", f"the canary failed, so nothing was run: {word}"
     elif record.get("state") == "preempted" and state != "cancelled":
         told = str(record["reason"])  # and perhaps settled before, by this very job's end
         state, reason = "preempted", told if told.endswith(reason) else f"{told}; {reason}"

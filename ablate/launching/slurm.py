@@ -45,7 +45,7 @@ class Submission:
             after = f", after canary job {', '.join(self.canaries)}" if self.canaries else ""
             lines.append(f"submitted {self.jobs} runs as job {arrays}{after}")
         if self.already:
-            lines.append(f"{self.already} runs are in the queue already")
+            lines.append(f"{self.already} runs are already in the queue")
         if self.waiting:
             lines.append(f"{len(self.waiting)} runs wait for room in the queue: {self.words}")
         return lines

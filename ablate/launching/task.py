@@ -69,7 +69,7 @@ class Job:
                     self._hold(folder)
                     return
             if time.monotonic() > deadline:
-                _say(f"{folder} is run by another process; left to it")
+                _say(f"{folder} is being run by another process; skipped")
                 return
             time.sleep(POLL_SECONDS)
 

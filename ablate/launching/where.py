@@ -34,7 +34,10 @@ def cluster(study: Study, asked: Asked, folders: Folders) -> Cluster | None:
 def hand_over(site: Cluster, jobs: Sequence[Job], asked: Asked) -> list[str]:
     """Submits jobs, or shows how they would be; returns the lines to print. Raises as `submit`."""
     if not jobs:
-        return ["nothing is left to run"]
+        return ["nothing left to run"]
     if asked.dry_run:
         return [site.text(jobs)]
-    return [*site.submit(jobs).describe(), "`ablate status` shows them; --watch follows them"]
+    return [
+        *site.submit(jobs).describe(),
+        "to see them: ablate status; with --watch to follow them",
+    ]

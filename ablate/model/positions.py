@@ -235,7 +235,7 @@ def _check_one_row(positions: AbstractPositions, grid: Grid) -> None:
     if grid.freq > 1:
         name = type(positions).__name__
         raise ValueError(
-            f"{name} tells time only, and the grid has {grid.freq} rows of frequency; "
+            f"{name} encodes time only, but the grid has {grid.freq} rows of frequency; "
             f"use {name.replace('1D', '2D') if 'Rotary' in name else 'SineCosine'}"
         )
 
@@ -245,6 +245,6 @@ def _check_rotary(base: float, width: int, multiple: int) -> None:
         raise ValueError(f"`base` must be above 1; got {base}")
     if width % multiple:
         raise ValueError(
-            f"a head of {width} dimensions is no multiple of {multiple}, so that rotary positions "
-            "cannot share it out; change `dim` or `heads`"
+            f"rotary positions need heads whose width is a multiple of {multiple}; got {width}; "
+            "change `dim` or `heads`"
         )

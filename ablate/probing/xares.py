@@ -28,7 +28,7 @@ from ablate.audio.tar_members import (
 from ablate.probing.xares_tasks import BY_NAME, TASKS, PublicTask
 from ablate.suggestion import did_you_mean
 
-_NOT_HERE = "needs a language model, which is not examined here"
+_NOT_HERE = "needs a language model, which is not supported"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ class XARES(AbstractShards):
                 shards += found
         if not shards:
             wanted = "; ".join(f"{name}: {why}" for name, why in missing.items())
-            raise ValueError(f"no task of X-ARES lies whole in `{self._folder}`: {wanted}")
+            raise ValueError(f"no task of X-ARES is complete in `{self._folder}`: {wanted}")
         return shards, missing
 
     @cached_property
@@ -207,7 +207,9 @@ def _listed(told: Any, *keys: str) -> list[dict[str, Any]]:
         isinstance(event, dict) and event.keys() >= set(keys) for event in told
     )
     if not whole:
-        raise BadSampleError(f"has a JSON that is no list of events, each with {', '.join(keys)}")
+        raise BadSampleError(
+            f"has a JSON that is not a list of events, each with {', '.join(keys)}"
+        )
     return list(told)
 
 
@@ -216,5 +218,5 @@ def _spans(events: Iterable[tuple[str, Any, Any]]) -> str:
     try:
         spans = [f"{name}@{start:.3f}-{stop:.3f}" for name, start, stop in events if start < stop]
     except (TypeError, ValueError) as error:
-        raise BadSampleError(f"has an event whose times are no numbers ({error})") from error
+        raise BadSampleError(f"has an event whose times are not numbers ({error})") from error
     return ";".join(spans) or NOTHING

@@ -18,7 +18,7 @@ def answer(verdicts: Sequence[Verdict]) -> list[str]:
     """
     pooled = [verdict for verdict in verdicts if verdict.contrast.family == "pooled"]
     if not pooled:
-        return ["There is one variant, and nothing to compare it with."]
+        return ["There is only one variant, so there is nothing to compare."]
     if all(verdict.estimate.mean is None for verdict in pooled):
         return ["No contrast has a score on both sides yet."]
     learning = [v for v in verdicts if v.contrast.family == "learning" and v.estimate.n]
@@ -58,7 +58,7 @@ def _clause(word: str, verdicts: Sequence[Verdict], *, learned: bool) -> str:
         size = low if low == high else f"{low} to {high}"
         return f"{levels} {'are' if several else 'is'} {word} than {against} by {size} points"
     if word == "equivalent" and not learned:
-        return f"{levels} and {against} are as alike as untrained encoders"
+        return f"{levels} and {against} are equivalent, as untrained encoders are"
     if word == "equivalent":
         return f"{levels} and {against} are equivalent"
     verb = "are" if several else "is"

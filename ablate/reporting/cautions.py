@@ -47,7 +47,7 @@ def _unfinished(results: Results) -> Iterator[str]:
         if count:
             yield f"{count} of {total} trials {what}: see the table of failures."
     if len({trial.seed for trial in results.trials}) < 2:
-        yield "One seed: nothing can be said about the spread between seeds, and so no verdict."
+        yield "There is only one seed: the spread between seeds is unknown, so there is no verdict."
 
 
 def _opposed(results: Results, robustness: Table) -> Iterator[str]:
@@ -72,9 +72,9 @@ def _uncorrected(results: Results) -> Iterator[str]:
             for look in found
         )
         yield (
-            f"A report of this question was written before with other seeds ({counts}), and no "
-            "p-value is corrected for that look. Seeds that may be added are declared before the "
-            "first: `seeds: {start: 3, max: 8}`."
+            f"A report on this question was written before with other numbers of seeds ({counts}), "
+            "and no p-value is corrected for that look. Declare seeds that may be added before the "
+            "first look: `seeds: {start: 3, max: 8}`."
         )
 
 
@@ -126,9 +126,9 @@ def _mixed(results: Results) -> Iterator[str]:
     codes = Counter(trial.run.code or "unknown" for trial in results.trials if trial.run.record)
     if len(codes) > 1:
         counts = ", ".join(f"{code} ({count} trials)" for code, count in sorted(codes.items()))
-        yield f"The trials were made by {len(codes)} versions of the code: {counts}."
+        yield f"The trials were run by {len(codes)} versions of the code: {counts}."
     if any((record.get("code") or {}).get("dirty") for record in records):
-        yield "Some runs were made by code with changes that were not committed."
+        yield "Some runs were made by code with uncommitted changes."
     devices = sorted(devices_of(results))
     if len(devices) > 1:
         yield f"The runs mix devices or precisions: {', '.join(devices)}."
@@ -139,7 +139,7 @@ def _skipped(results: Results) -> Iterator[str]:
         if skipped := data["skipped"]:
             first = "; ".join(f"{path} ({reason})" for path, reason in skipped[:3])
             more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-            yield f"Clips left out because they could not be read: {len(skipped)}. {first}{more}."
+            yield f"Unreadable clips that were left out: {len(skipped)}. {first}{more}."
 
 
 def _unreached(results: Results) -> Iterator[str]:
@@ -153,7 +153,8 @@ def _unreached(results: Results) -> Iterator[str]:
                 reached |= {levels, other}
     lone = [label_of(levels) for levels in results.variants() if levels not in reached]
     if lone and len(cells) > 1:
-        yield f"No contrast has {'; '.join(lone)}: nothing differs from it in one factor alone."
+        names, verb = "; ".join(lone), "appears" if len(lone) == 1 else "appear"
+        yield f"{names} {verb} in no contrast: no other variant differs in one factor alone."
 
 
 def _giving_away(results: Results) -> list[str]:

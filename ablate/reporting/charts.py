@@ -61,8 +61,8 @@ def learning_curves(results: Results, curves: Sequence[Curve]) -> Picture | None
             figure,
             name="learning",
             title="Learning curves",
-            caption="Thick: mean over seeds, as far as all of them have come; thin: each seed. The "
-            "loss ranks nothing: it rises in healthy runs and falls in collapse.",
+            caption="Thick: mean over seeds, up to the step that all have reached; thin: each "
+            "seed. Losses do not rank variants: they rise in healthy runs and fall in collapse.",
         )
 
 
@@ -121,7 +121,7 @@ def interactions(results: Results, variants: Table) -> Picture | None:
             name="interactions",
             title="Levels by combination",
             caption="Mean score over seeds with its Student-t interval, uncorrected. Lines that "
-            "run apart or cross are an interaction; whether it is more than noise says the table.",
+            "run apart or cross are an interaction; the table says whether it exceeds noise.",
         )
 
 
@@ -180,8 +180,8 @@ def pareto(results: Results, variants: Table, cost: Table) -> Picture | None:
             name="cost",
             title="Score against cost",
             caption="Means over seeds. Large and joined: the Pareto front, variants that no other "
-            "beats at the same cost or less. The front is of means: neighbours on it may be "
-            "equal but for noise.",
+            "beats at the same or lower cost. It is a front of means: neighbours on it may "
+            "differ by noise alone.",
         )
 
 

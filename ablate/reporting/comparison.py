@@ -79,9 +79,9 @@ def compare(one: Results, other: Results) -> Table:
     return Table(
         name="comparison",
         title="What moved",
-        caption=f"Score {score_name(one)} in percent, mean over seeds; second less first, with its "
+        caption=f"Score {score_name(one)} in percent, mean over seeds; second minus first, and its "
         f"uncorrected {100 * (1 - alpha):.4g} % interval. Paired by seed where both have the same "
-        f"seeds, else after Welch; p corrected by Holm over {len(tested)} variants.",
+        f"seeds, otherwise by Welch's test; p-values Holm-corrected over {len(tested)} variants.",
         columns=(
             Column(head="variant", show=plain("variant"), text=True),
             Column(head="first", show=lambda row: number(row["first"])),
@@ -100,13 +100,13 @@ def _check_scored_alike(one: Results, other: Results) -> None:
     names = score_name(one), score_name(other)
     if names[0] != names[1]:
         raise ValueError(
-            f"`{names[0]}` and `{names[1]}` cannot be compared: give one score to both"
+            f"`{names[0]}` and `{names[1]}` cannot be compared: score both studies alike"
         )
     protocols = [r.plan["probes"][r.plan["score"]["probe"]] for r in (one, other)]
     if protocols[0] != protocols[1]:
         raise ValueError(
-            f"`{names[0]}` is scored by other settings of its probe in either: "
-            f"{protocols[0]} and {protocols[1]}; score one of them again by the other's"
+            f"`{names[0]}` comes from differently set probes in the two: {protocols[0]} and "
+            f"{protocols[1]}; score one of them again with the other's settings"
         )
 
 

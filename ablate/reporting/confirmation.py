@@ -30,8 +30,8 @@ def _valid(results: Results, trial: Trial) -> float:
     score, lacking = mean_score(results.plan, trial.plan, trial.run, trial.asked, part="valid")
     if score is None:
         raise ValueError(
-            f"`confirm` must choose by validation scores, and {', '.join(lacking)} has none (asked "
-            f"of {label_of(tuple(trial.levels.values()))}); give the task a validation part, or "
+            f"`confirm` must choose by validation scores, and {', '.join(lacking)} has none (of "
+            f"{label_of(tuple(trial.levels.values()))}); give the task validation clips, or "
             "leave `confirm` out"
         )
     return score

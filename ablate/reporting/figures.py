@@ -48,15 +48,15 @@ def forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:
         for tick, verdict in zip(axes.get_yticklabels(), shown, strict=True):
             if verdict.contrast.family == "within":
                 tick.set(color=QUIET, fontsize=9)
-        axes.set_xlabel("difference in points (right of zero: the first named is better)")
+        axes.set_xlabel("difference in points (right of zero: the first is better)")
         bare(axes, grid="x")
         return finished(
             figure,
             name="contrasts",
             title="Contrasts",
-            caption="Difference with its uncorrected interval; words are Holm-corrected. The "
-            f"band is the margin of equivalence, {margin:g} points either way. Small: the same "
-            "contrast within one combination. An arrow: the interval goes on.",
+            caption="Differences with uncorrected intervals; verdicts use Holm-corrected p-values. "
+            f"The band is the equivalence margin, {margin:g} points either way. Small: the same "
+            "contrast within one combination. An arrow marks an interval that leaves the axis.",
         )
 
 

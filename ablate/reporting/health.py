@@ -24,15 +24,15 @@ def health(results: Results) -> Table:
     return Table(
         name="health",
         title="Health",
-        caption="As last recorded, means over seeds. Loss over position loss: at 1 the predictor "
-        "does no better than the mean of each position. Effective rank, and what is left of that "
-        "at the start: below a half, features may have collapsed. The loss ranks nothing.",
+        caption="As last recorded, means over seeds. Loss / position-only loss: at 1 the predictor "
+        "does no better than predicting each position's mean. Effective rank, and the share of its "
+        "initial value: below 50 %, features may have collapsed. Losses do not rank variants.",
         columns=(
             *factor_columns(results),
             Column(head="loss", show=_number("loss", 3)),
-            Column(head="over position loss", show=_ratio("loss", "position_loss")),
+            Column(head="loss / position-only loss", show=_ratio("loss", "position_loss")),
             Column(head="effective rank", show=_number("effective_rank", 1)),
-            Column(head="of its start", show=_ratio("effective_rank", "effective_rank_init")),
+            Column(head="% of initial rank", show=_ratio("effective_rank", "effective_rank_init")),
             Column(head="feature deviation", show=_number("feature_std", 2)),
             Column(head="collapsed", show=lambda row: str(row["collapsed"])),
             Column(head="failed", show=lambda row: str(row["failed"])),
@@ -63,10 +63,11 @@ def masks(results: Results) -> Table:
     return Table(
         name="masks",
         title="Masks",
-        caption="Shares of the grid that the context sees and that is asked for: as drawn before "
-        "the training, and as recorded at its end. Tokens: of a clip, on average over training."
+        caption="Shares of the grid that are visible (context) and to be predicted (targets): as "
+        "drawn before training, and as recorded at its end. Tokens: per clip, averaged over "
+        "training."
         + (" Changed: masks that a guard had to change." if changed else "")
-        + (" Both: of what the context sees, what is asked for as well." if overlap else ""),
+        + (" Both: the share of the context that is also a target." if overlap else ""),
         columns=(
             *factor_columns(results),
             Column(head="grid", show=plain("grid"), text=True),

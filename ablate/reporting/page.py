@@ -16,10 +16,10 @@ from ablate.reporting.templates import embedded, filled
 from ablate.reporting.wording import Sentence
 
 LEGEND = (
-    "Grey: seen. Coloured: to be predicted, a colour a block. Dark: neither. Each picture shows "
-    "three draws with their shares: at the start, in the middle and at the end of training "
-    "(progress 0, 0.5 and 1). Only a curriculum changes on the way; one that chooses between two "
-    "kinds of masks by chance may show either."
+    "Grey: visible. Coloured: to be predicted, one colour per block. Dark: neither. Each picture "
+    "shows three draws with their shares: at the start, in the middle and at the end of training "
+    "(progress 0, 0.5 and 1). Only a curriculum changes over time; one that chooses between two "
+    "kinds of masks at random may show either."
 )
 
 

@@ -33,7 +33,7 @@ def _design(results: Results) -> str:
     probes = "; or ".join(_described(results.plan["probes"][name]) for name in asked)
     return (
         f"{named} Every variant was pre-trained with the same {len(seeds)} seeds "
-        f"({', '.join(map(str, seeds))}); variants with one seed share data order and every "
+        f"({', '.join(map(str, seeds))}); variants of the same seed share the data order and every "
         f"initial weight whose name and shape agree. The score is {score_name(results)}: the "
         f"probe {probes}, in percent on the test split, averaged over tasks."
     )
@@ -48,8 +48,8 @@ def _budget(results: Results) -> list[str]:
     by = results.plan.get("match_budget")
     if by is None:
         return []
-    told = {"flops": "FLOPs (counted beforehand, over drawn masks on whole clips)"}.get(by, by)
-    return [f"Every variant was given the steps that take up as many {told} as the baseline's."]
+    told = {"flops": "FLOPs (counted in advance, over sampled masks on whole clips)"}.get(by, by)
+    return [f"Every variant was trained for as many {told} as the baseline."]
 
 
 def _statistics(results: Results) -> str:
@@ -59,8 +59,8 @@ def _statistics(results: Results) -> str:
     return (
         "The unit of replication is the pre-training seed. Each level is contrasted with the "
         "baseline level of its own factor within every combination of the others, paired by "
-        "seed. The pooled estimate is a Student-t over seed means: of each seed that has every "
-        "combination, the mean of its differences; freedom is the seeds less one. Whether the "
+        "seed. The pooled estimate is a Student-t over seed means: for each seed that has every "
+        "combination, the mean of its differences (degrees of freedom: seeds - 1). Whether the "
         "difference depends on the combination is tested within seeds, by a paired t between "
         "every two combinations; where it does, no pooled word is given. Factors that change the "
         "random-init encoder are compared by the gain over it. Intervals are Student-t, "
@@ -172,10 +172,11 @@ def _hardware(results: Results) -> list[str]:
 
 
 def _files() -> str:
-    parquet = "scores.parquet" if find_spec("pyarrow") else "no Parquet, as pyarrow is not here"
+    lacking = "no Parquet file (pyarrow is not installed)"
+    parquet = "scores.parquet" if find_spec("pyarrow") else lacking
     return (
-        "The same numbers beside this page: scores.csv (a row a trial, task, probe and pooling), "
-        f"{parquet}; every table as CSV and LaTeX, every figure as PDF, SVG and PNG."
+        "The same numbers lie beside this page: scores.csv (one row per trial, task, probe and "
+        f"pooling), {parquet}; every table as CSV and LaTeX, every figure as PDF, SVG and PNG."
     )
 
 

@@ -26,9 +26,9 @@ GALLERY = "## Mask gallery"
 ABSOLUTE = re.compile(r"^(# override: [^=\n]+=)/\S*/", re.MULTILINE)
 HEAD = (
     "Differences are in points, paired by seed: of the score or, where a table says so, of the "
-    "gain of each arm over its own random init. p is corrected by Holm, intervals are not. "
-    "*Detectable* is the difference that so many seeds see in four studies of five, at the spread "
-    "observed."
+    "gain of each arm over its own random init. P-values are Holm-corrected, intervals are not. "
+    "*Detectable* is the smallest difference that this many seeds detect with 80 % power, at the "
+    "observed spread."
 )
 Findings = Mapping[str, Any]
 
@@ -65,8 +65,8 @@ def findings_of(folder: Path) -> Findings:
         return read_json(folder / FILE)
     except FileNotFoundError:
         raise ValueError(
-            f"{folder} holds no {FILE}: its report was written before there was one, or is none; "
-            "write it again from its runs, `ablate report STUDY`, and `ablate publish STUDY`"
+            f"{folder} holds no {FILE}: it holds no report, or one of an older version; "
+            "write it again from its runs, `ablate report STUDY`, then `ablate publish STUDY`"
         ) from None
 
 

@@ -77,9 +77,7 @@ def tasks(results: Results, found: Ranking | None) -> Table:
             rows.append({**named(results, levels), **scores, **rank})
     caption = "Mean over seeds, in percent. Mean rank: 1 is best, ties share."
     if found and found.critical is None:
-        caption += (
-            f" Whether ranks differ takes {FEWEST_TASKS} tasks and {FEWEST_VARIANTS} variants."
-        )
+        caption += f" A test of ranks needs {FEWEST_TASKS} tasks and {FEWEST_VARIANTS} variants."
     return Table(
         name="tasks",
         title="Tasks and mean ranks",

@@ -36,7 +36,7 @@ def variants(results: Results) -> Table:
         name="variants",
         title="Variants",
         caption=f"Score: mean test {score_name(results)} over tasks, in percent; mean over "
-        f"pre-training seeds with its Student-t {percent}. Gain: score less that of the same "
+        f"pre-training seeds with its Student-t {percent}. Gain: score minus that of the same "
         "encoder at random init. Context and targets: realised shares of the grid.",
         columns=(
             *factor_columns(results),
@@ -112,7 +112,7 @@ def probes(results: Results) -> Table:
         title="Probes",
         caption=f"Every probe on the frozen features, in percent: mean {PLUS_MINUS} standard "
         "deviation over pre-training seeds. Log-mel statistics have one pooling, shown beside all. "
-        "Gain: trained less random init.",
+        "Gain: trained minus random init.",
         columns=(
             *(Column(head=key, show=plain(key), text=True) for key in PROBE_KEYS),
             *factor_columns(results),
@@ -177,8 +177,8 @@ def cost(results: Results) -> Table:
     return Table(
         name="cost",
         title="Cost of a run",
-        caption="Means over the runs of a variant. Encoder and predictor: parameters. k, M, G, T: "
-        "thousands, millions, and so on.",
+        caption="Means over the runs of a variant. Encoder and predictor: numbers of parameters. "
+        "k, M, G, T: thousands, millions, billions, trillions.",
         columns=(
             *factor_columns(results),
             *(Column(head=head, show=_amount(name)) for name, head in heads.items()),
@@ -205,7 +205,7 @@ def failures(results: Results) -> Table:
     return Table(
         name="failures",
         title="Failed, missing and collapsed trials",
-        caption="No number is filled in for a trial without a score. A collapsed trial that "
+        caption="A trial without a score enters no mean. A collapsed trial that "
         "could be probed keeps its score.",
         columns=(
             *factor_columns(results),

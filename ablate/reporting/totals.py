@@ -43,7 +43,7 @@ def totals(results: Results) -> Table:
         title="X-ARES totals",
         caption="Unweighted means of the tasks of each domain, and the mean weighted as X-ARES "
         "weights its tasks, in percent; means over pre-training seeds. Weight: share of the "
-        "weight of all public tasks that these have. Clips are scored whole and here by this "
+        "weight of all public tasks that these cover. Clips are scored whole, and by this "
         f"tool's probes: official numbers differ.{_lacking(results)}",
         columns=(
             Column(head="probe", show=plain("probe"), text=True),

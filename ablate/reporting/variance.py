@@ -37,8 +37,8 @@ def shares(results: Results) -> Table:
         name="shares",
         title="What the score depends on",
         caption="Shares of the variance between trials: sums of squares of type II over the "
-        "total. In a full grid they add up to 100 %. One x another: their interaction; "
-        "everything else: what no factor and no seed explains. Gain: less the own random init.",
+        "total. In a full grid they add up to 100 %. A x B: the interaction of A and B; "
+        "everything else: what no factor or seed explains. Gain: score minus random init.",
         columns=(
             Column(head="source", show=plain("source"), text=True),
             *(Column(head=f"of the {measure}", show=_share(measure)) for measure in measures),
@@ -66,9 +66,9 @@ def components(results: Results) -> Table:
         name="spread",
         title="How far a score can be trusted",
         caption="Standard deviation in points of one run's score. Pre-training seeds: between "
-        "the runs of a variant, pooled over variants; it holds the probe's share too. Probe seeds "
+        "the runs of a variant, pooled over variants; it includes the probe's own. Probe seeds "
         "and folds: the standard error that they leave in a run's mean over them, averaged over "
-        "runs. Folds share clips, so that theirs is a lower bound.",
+        "runs. Folds share clips, so theirs is a lower bound.",
         columns=(
             Column(head="source", show=plain("source"), text=True),
             Column(head="standard deviation", show=lambda row: number(row["sd"], 2)),

@@ -135,7 +135,9 @@ def _answered(
         word = _allowed(claim, contrast, depends=depending, alpha=rules.alpha)
         notes = [*_notes(contrast, estimate, claim=claim, word=word)]
         if p is not None and gated is not None and p < rules.alpha <= gated:
-            notes.append("no word here: neither the pooled contrast nor an interaction shows")
+            notes.append(
+                "no verdict here: neither the pooled contrast nor an interaction is significant"
+            )
         yield Verdict(
             contrast=contrast,
             estimate=estimate,
@@ -198,14 +200,14 @@ def _notes(contrast: Contrast, estimate: Estimate, *, claim: str, word: str) -> 
     if 0 in counts and any(counts):
         yield f"no pair in {counts.count(0)} of {len(counts)} combinations"
     if estimate.n == 1:
-        yield "n < 2: one seed says nothing about spread"
+        yield "n < 2: one seed gives no spread"
     if estimate.has_no_spread:
         yield "no spread: every seed gave the same difference"
     failed, _ = _failures(contrast)
     if any(failed):
-        yield f"failed trials: {failed[0]} against {failed[1]}"
+        yield f"failed trials: {failed[0]} vs {failed[1]}"
     if word == "undecided" and claim != word:
-        yield f"not called {claim}, as it would be without failures: their rates differ"
+        yield f"would be {claim}, but failure rates differ"
     arms = [arm for pair in contrast.pairs for arm in (pair.level, pair.against)]
     settings = frozenset().union(*(arm.settings for arm in arms))
     for what, names in MIXED.items():

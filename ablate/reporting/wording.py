@@ -37,15 +37,15 @@ def contrasts(results: Results, verdicts: Sequence[Verdict]) -> Table:
         [verdict for verdict in verdicts if verdict.contrast.family != "learning"],
         name="contrasts",
         title="Contrasts",
-        caption="Difference in points, paired by pre-training seed; a pooled one is averaged over "
+        caption="Differences in points, paired by pre-training seed; a pooled one is averaged over "
         "combinations within each seed first. Intervals are not corrected; "
         "p is, by Holm, over the pooled contrasts and over those within a combination apart; "
         "of the latter none is below both p of its pooled contrast: difference and interaction. "
         "Gain: each arm less its own random init, where the factor changes that. "
         "g: Hedges' effect size, the difference in standard deviations over seeds. "
         "Seed r: the correlation of the two arms over seeds. "
-        "Detectable: the difference that so many seeds see with 80 % power, at the spread observed "
-        "and the family's strictest level.",
+        "Detectable: the smallest difference that this many seeds detect with 80 % power, at the "
+        "observed spread and the family's strictest level.",
     )
 
 
@@ -56,8 +56,8 @@ def learning(results: Results, verdicts: Sequence[Verdict]) -> Table:
         [verdict for verdict in verdicts if verdict.contrast.family == "learning"],
         name="learning",
         title="Did it learn?",
-        caption="The baseline, trained, less the same encoder at random init; paired by seed, "
-        "p corrected by Holm over this table.",
+        caption="The trained baseline minus the same encoder at random init, paired by seed; "
+        "p-values are Holm-corrected over this table.",
     )
 
 
@@ -108,7 +108,7 @@ def _sentence(verdict: Verdict, parts: Sequence[Verdict]) -> Sentence:
         subject, against = f"The trained encoder{where}", "its own random init"
         where = ""
     if contrast.family == "confirmation":
-        subject = f"On fresh seeds {contrast.level}"
+        subject = f"On fresh seeds, {contrast.level}"
     size = "" if estimate.mean is None else f" by {number(abs(estimate.mean))} points"
     claim = {
         "better": f"{subject} is better than {against}{where}{size}",
@@ -139,7 +139,7 @@ def _numbers(verdict: Verdict) -> str:
     if verdict.interaction is not None:
         numbers.append(f"interaction p {chance(verdict.interaction)}")
     if contrast.measure == "gain":
-        numbers.append("each by its gain over its own random init")
+        numbers.append("measured by gain over random init")
     seeds = f"{_share(estimate.n, contrast.planned)} seed{'s' * (contrast.planned != 1)}"
     numbers.append(f"{seeds}, {place(contrast)}" if contrast.others else seeds)
     return "; ".join([*numbers, *verdict.notes])

@@ -12,11 +12,11 @@ from ablate.reporting.templates import embedded, filled
 
 AXES = ("freq", "time")
 CAPTION = (
-    "Shares of the grid in percent, over 1,024 masks or more in the course of one training, 64 "
-    "clips a batch. Apart: from a target patch to the nearest context patch, in patches, straight "
-    "and along each axis. Runs: target patches in a row. Blocks: rows by columns that a block "
-    "spans. Cut: context that is lost when a batch is cut to its poorest sample; padded: places "
-    "left empty when it is filled up to its richest."
+    "Shares of the grid in percent, over at least 1,024 masks in the course of one training, 64 "
+    "clips per batch. Apart: the distance from a target patch to the nearest context patch, in "
+    "patches, straight and along each axis. Runs: consecutive target patches. Blocks: rows x "
+    "columns that a block spans. Cut: context lost when a batch is cut to its smallest sample; "
+    "padded: places left empty when it is padded to its largest."
 )
 
 
@@ -127,7 +127,7 @@ def _facts(masker: Mapping[str, Any]) -> list[str]:
     }
     facts += [word for key, word in words.items() if declared.get(key)]
     if declared.get("copies", 1) > 1:
-        facts.append(f"{declared['copies']} masks a clip")
+        facts.append(f"{declared['copies']} masks per clip")
     if "needs" in declared:
         facts.append(f"looks at {declared['needs']}")
     biases = ("uneven", "unvisited", "slow")

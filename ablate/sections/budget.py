@@ -20,12 +20,12 @@ def check_match_budget(
         return None
     way, rule = str(node.value), f"`match_budget` must be one of {', '.join(WAYS)}"
     if way == "seconds":
-        problem = "seconds depend on what else a machine does; match `flops`"
-        problems.append(f"{node.place}: {rule}: {problem}, and cap hours by `limits`")
+        problem = "seconds depend on what else the machine is doing; match `flops`"
+        problems.append(f"{node.place}: {rule}: {problem}, and cap hours with `limits`")
     elif way not in WAYS:
         problems.append(f"{node.place}: {rule}{did_you_mean(way, WAYS)}; got {node.plain()!r}")
     if "sweep" in text.children:
-        problem = "a `sweep` tries points that may each cost another; leave out one of them"
+        problem = "the points of a `sweep` may differ in cost; leave out one of the two"
         problems.append(f"{node.place}: `match_budget`: {problem}")
     steps = text.nearest(("baseline",)).at(("budget", "steps"))
     for name, levels in factors.items():
@@ -35,5 +35,5 @@ def check_match_budget(
                 continue
             if steps is None or not own.equals(steps):
                 problem = f"level `{label}` of factor `{name}` sets `budget.steps` itself"
-                problems.append(f"{own.place}: {problem}; leave out that, or `match_budget`")
+                problems.append(f"{own.place}: {problem}; leave that out, or `match_budget`")
     return way

@@ -52,7 +52,7 @@ class _Reader:
         }
         design = Design(**found)
         if (design.kind == "list") != bool(design.variants):
-            rule = "`design: list` and `variants`, the list, go together"
+            rule = "`design: list` and its list, `variants`, go together"
             node = self._text.children.get("variants") or self._text.children["design"]
             self._refuse(node, rule)
         if design.zipped and "sweep" in self._text.children:
@@ -81,9 +81,9 @@ class _Reader:
             sizes = {len(self._factors[name]) for name in names if name in self._factors}
             if all(known) and len(sizes) > 1:
                 counts = ", ".join(f"{name} has {len(self._factors[name])}" for name in names)
-                self._refuse(group, f"zipped factors need as many levels each: {counts}")
+                self._refuse(group, f"zipped factors need equal numbers of levels: {counts}")
             elif taken & set(names) or len(set(names)) < len(names):
-                self._refuse(group, f"a factor is zipped once; got {names}")
+                self._refuse(group, f"a factor can be zipped only once; got {names}")
             elif all(known):
                 yield tuple(names)
             taken |= set(names)

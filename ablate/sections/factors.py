@@ -54,7 +54,7 @@ def _misplaced(
     branch = baseline.nearest(path[:-1])
     inside = any(name.startswith(f"{other}.") for other in names)  # a level may have settings
     if len(path) > 1 and not inside and not isinstance(branch.value, dict):
-        return f"goes through a value that has no settings: {branch.plain()!r}"
+        return f"goes through a value without settings: {branch.plain()!r}"
     return None
 
 
@@ -62,7 +62,7 @@ def _levels(name: str, factor: Node, problems: list[str]) -> dict[str, Node]:
     if isinstance(factor.value, dict) and factor.value:
         for label, level in factor.value.items():
             if not label or label.startswith(".") or re.search(r"[/\\\n]", label):
-                rule = "a level's label names files: no `/`, and no `.` in front"
+                rule = "labels name files: they may not contain `/` or begin with `.`"
                 problems.append(f"{level.place}: {rule}; got `{label}` in factor `{name}`")
         return factor.value
     if not isinstance(factor.value, list) or not factor.value:

@@ -89,7 +89,7 @@ class _Reader:
         if found.get("pruner", "none") not in ("none", "wilcoxon"):
             found.setdefault("rungs", RUNGS)
         if "space" not in self._node.children:
-            self._refuse(self._node, "`sweep.space` is missing: the settings to turn")
+            self._refuse(self._node, "`sweep.space` is missing: the settings to tune")
         sweep = Sweep(**found)
         self._refuse_contradictions(sweep)
         return sweep
@@ -103,7 +103,7 @@ class _Reader:
         for label, child in node.children.items():
             if label not in labels:
                 known = did_you_mean(label, labels)
-                self._refuse(child, f"`sweep.only.{label}` is no level of a factor{known}")
+                self._refuse(child, f"`sweep.only.{label}` is not a level of any factor{known}")
             found[label] = read(child, f"sweep.only.{label}", self._problems)
         return found
 
@@ -189,7 +189,7 @@ class _Reader:
             listed = ", ".join(map(str, shared))
             problem = f"seeds {listed} are in `sweep.seeds` and in `seeds`"
             self._refuse(
-                self._node, f"{problem}; the verdict needs seeds that nothing was tuned on"
+                self._node, f"{problem}; the verdict needs seeds on which nothing was tuned"
             )
         for name in self._factors:
             if name not in sweep.per:
@@ -199,16 +199,16 @@ class _Reader:
             hidden = [name for name in self._factors if f"{name}.".startswith(f"{key}.")]
             if hidden:
                 problem = f"`sweep.space.{key}` would replace the levels of factor `{hidden[0]}`"
-                self._refuse(dimension.node, f"{problem}; turn something inside or beside it")
+                self._refuse(dimension.node, f"{problem}; sweep something inside or beside it")
         if len(sweep.objectives) > 1 and sweep.pruner != "none":
-            problem = f"pruner `{sweep.pruner}` knows one objective; leave it out"
+            problem = f"pruner `{sweep.pruner}` takes one objective; leave it out"
             self._refuse(self._node, f"{problem}; got {', '.join(sweep.objectives)}")
         if sweep.pruner == "wilcoxon" and sweep.rungs:
-            problem = "pruner `wilcoxon` judges after each seed, and not at rungs"
+            problem = "pruner `wilcoxon` judges after each seed, not at rungs"
             self._refuse(self._node, f"{problem}; leave `sweep.rungs` out")
         if sweep.pruner == "wilcoxon" and len(sweep.seeds) < LEAST_SEEDS:
-            problem = f"pruner `wilcoxon` compares seeds; {len(sweep.seeds)} cannot tell anything"
-            self._refuse(self._node, f"{problem} apart: `sweep.seeds: {LEAST_SEEDS}` or more")
+            problem = f"pruner `wilcoxon` compares seeds, and {len(sweep.seeds)} is too few"
+            self._refuse(self._node, f"{problem}: `sweep.seeds: {LEAST_SEEDS}` or more")
         if len(sweep.objectives) > 1 and sweep.sampler in SINGLE:
-            problem = f"sampler `{sweep.sampler}` knows one objective; use `tpe` or `nsga2`"
+            problem = f"sampler `{sweep.sampler}` takes one objective; use `tpe` or `nsga2`"
             self._refuse(self._node, f"{problem}; got {', '.join(sweep.objectives)}")

@@ -52,14 +52,14 @@ def sweep(
             settings = {"settings": study.tree.plain()}
             there = crew.enlist(profile, folder, name, command, count, settings)
             number = there[0].number
-            say(console, f"{len(there)} workers of the sweep are in the queue as job {number}")
+            say(console, f"{len(there)} sweep workers are queued as job {number}")
             if where.watch:
                 _follow(desk, folder, profile.poll_seconds, console)
                 return True
         finally:
             close_storage(desk.storage)
-    again = shlex.join(["python", "-m", "ablate.study", str(study.file), *study.overrides])
-    say(console, f"when they are done, train the best: {again} --slurm {profile.name}")
+    again = shlex.join(["ablate", "run", str(study.file), *study.overrides])
+    say(console, f"once they are done, train the best: {again} --slurm {profile.name}")
     return False
 
 

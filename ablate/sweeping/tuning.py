@@ -66,7 +66,7 @@ def check(study: Study, plan: Plan, pool: Pool, console: Console) -> None:
     for data in plan["data"]:
         for task, counts in data["tasks"].items():
             if counts.get("folds") or not counts.get("valid"):
-                rule = "a sweep is judged on validation clips; give the manifest a `valid` split"
+                rule = "sweeps are judged on validation clips; give the manifest a `valid` split"
                 problems.append(f"task `{task}` has none: {rule}")
     asked: list[tuple[str, Node]] = []
     for combination in combinations(study, plan):
@@ -138,8 +138,8 @@ def results(tuned: list[Tuned]) -> list[str]:
         label = found.combination.label
         lines.append(f"{label}: {count}{failed}: validation score {score:.1f} with {params}")
         for rung, (correlation, points) in found.fidelity.items():
-            ranked = f"at {rung} % of the steps {points} points rank as at their end"
-            lines.append(f"  {ranked} with a Spearman correlation of {correlation:.2f}")
+            ranked = f"ranks of {points} points at {rung} % of the steps against their final ranks"
+            lines.append(f"  {ranked}: Spearman correlation {correlation:.2f}")
     return lines
 
 

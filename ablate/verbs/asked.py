@@ -1,4 +1,4 @@
-"""What verbs are told on the command line, and how they refuse what is wrong with it."""
+"""The arguments and options that verbs share, and how they refuse wrong ones."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,18 +8,24 @@ import typer
 
 from ablate.files import find_json
 
-StudyFile = Annotated[Path, typer.Argument(help="A study, a YAML file.", metavar="FILE")]
+StudyFile = Annotated[Path, typer.Argument(help="The study: a YAML file.", metavar="FILE")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(help="Settings to replace.", metavar="[a.b=c]...")
+    list[str] | None,
+    typer.Argument(help="Settings to replace, such as budget.steps=60.", metavar="a.b=c"),
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Default: one a GPU, or one a CPU core.")]
-Ranks = Annotated[int, typer.Option(min=1, help="Processes that share a trial, a GPU each.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0: any that is free.")]
-StudyName = Annotated[str, typer.Argument(help="A study's name, or its file.", metavar="STUDY")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Trials at once. Default: one per GPU, or one per CPU core."),
+]
+Ranks = Annotated[int, typer.Option(min=1, help="Processes per trial, one GPU each.")]
+Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1 (0 picks a free one).")
+]
+StudyName = Annotated[str, typer.Argument(help="A study, by name or file.", metavar="STUDY")]
 Compared = Annotated[
-    str, typer.Argument(help="A study's name or file, or a saved plan.json.", metavar="STUDY")
+    str, typer.Argument(help="A study, by name or file, or a saved plan.json.", metavar="STUDY")
 ]
-RunName = Annotated[str, typer.Argument(help="A fingerprint, or how it begins.", metavar="RUN")]
+RunName = Annotated[str, typer.Argument(help="A fingerprint or a prefix of one.", metavar="RUN")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
@@ -52,7 +58,7 @@ def saved_plan(study: str) -> dict[str, Any]:
     saved, name = saved_plans(), study_name(study)
     if name not in saved:
         where = ledger.folders().reports
-        refuse(f"no study `{name}` has a plan in {where}{did_you_mean(name, saved)}")
+        refuse(f"no plan of a study `{name}` in {where}{did_you_mean(name, saved)}")
     try:
         return find_json(saved[name]) or {}
     except ValueError as error:
@@ -65,7 +71,7 @@ def plan_named(study: str) -> dict[str, Any]:
         return saved_plan(study)
     plan = find_json(Path(study))  # the verb refuses what is no JSON
     if plan is None or "trials" not in plan:
-        problem = "no such file" if plan is None else "not the plan of a study"
+        problem = "no such file" if plan is None else "not a study's plan"
         refuse(f"{study}: {problem}; a report's folder holds its plan.json")
     return plan
 

@@ -25,15 +25,22 @@ POLL_SECONDS = 2.0
 
 
 def status(
-    name: Annotated[str | None, typer.Argument(help="A study. Default: all.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again until all has ended.")] = False,
+    name: Annotated[
+        str | None, typer.Argument(help="A study, by name or file. Default: all.")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Refresh until all runs have ended.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what is done of a study, from its saved plan and its run folders."""
+    """Show the progress of a study, from its saved plan and its run folders."""
     from ablate.launching import attendance, ledger, overview
 
     runs = ledger.folders().runs
     studies = [study_name(name)] if name is not None else list(saved_plans())
+    if not studies and not as_json:
+        typer.echo("no study has been run here; to run one: ablate run FILE")
+        return
     try:
         while True:
             plans = [saved_plan(study) for study in studies]
@@ -55,8 +62,8 @@ def status(
 
 def logs(
     fingerprint: RunName,
-    lines: Annotated[int | None, typer.Option("-n", min=1, help="The last lines only.")] = None,
-    follow: Annotated[bool, typer.Option("-f", help="Go on until the run has ended.")] = False,
+    lines: Annotated[int | None, typer.Option("-n", min=1, help="Only the last lines.")] = None,
+    follow: Annotated[bool, typer.Option("-f", help="Follow until the run has ended.")] = False,
 ) -> None:
     """Print the log of a run's last attempt."""
     from ablate.launching import following
@@ -76,7 +83,7 @@ def logs(
 
 
 def compare(one: Compared, other: Compared, as_json: Json = False) -> None:
-    """Show which variants of two studies, or of two plans of one, moved by more than noise."""
+    """Show which variants moved by more than noise between two studies, or two plans of one."""
     from ablate.launching import ledger
     from ablate.launching.watch import terminal
     from ablate.reporting import comparison, results
@@ -108,21 +115,21 @@ def why_different(one: RunName, other: RunName) -> None:
 
 
 def show(
-    run: Annotated[str | None, typer.Argument(help="A fingerprint, or how it begins.")] = None,
+    run: Annotated[str | None, typer.Argument(help="A fingerprint or a prefix of one.")] = None,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema of a study, for an editor.")
+        bool, typer.Option("--schema", help="Print the JSON schema of study files, for an editor.")
     ] = False,
     package: Annotated[
-        list[str] | None, typer.Option(help="With --schema: a package of parts beside `maskers`.")
+        list[str] | None, typer.Option(help="With --schema: include the parts of this package.")
     ] = None,
 ) -> None:
-    """Show all settings of a run and what it came to; or what a study may say."""
+    """Show all settings and the record of a run; or, with --schema, the keys of a study."""
     if schema:
         from ablate import study_schema
 
         raise typer.Exit(study_schema.show(["maskers", *(package or [])]))
     if run is None:
-        refuse("name a run, or use --schema")
+        refuse("name a run, or pass --schema")
 
     folder = run_folder(run)
     found = {name: find_json(folder / f"{name}.json") for name in ("config", "run")}

@@ -24,20 +24,31 @@ def run(
     overrides: Overrides = None,
     workers: Workers = None,
     ranks: Ranks = 1,
-    retry_failed: Annotated[bool, typer.Option(help="Run failed trials again.")] = False,
-    slurm: Annotated[str | None, typer.Option(help="The cluster of slurm/NAME.yaml.")] = None,
-    watch: Annotated[bool, typer.Option(help="With --slurm: follow the jobs.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="With --slurm: show the jobs.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run failed trials again.")
+    ] = False,
+    slurm: Annotated[
+        str | None, typer.Option(help="Run on the cluster of slurm/NAME.yaml.", metavar="NAME")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="With --slurm: follow the jobs to the report.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --slurm: show the jobs, submit nothing.")
+    ] = False,
+    sweep_only: Annotated[
+        bool, typer.Option("--sweep-only", help="Only evaluate points of the study's sweep.")
+    ] = False,
 ) -> None:
     """Plan a study, run what is missing, and report."""
-    from ablate import study
+    from ablate.conducting import course
     from ablate.launching.endings import listen_for_endings
     from ablate.launching.where import Asked
 
     listen_for_endings()
-    where = Asked(slurm, watch, dry_run)
+    where = Asked(slurm, watch, dry_run, sweep_only)
     given = overrides or []
-    code = study.run(
+    code = course.run(
         file, given, workers=workers, ranks=ranks, retry_failed=retry_failed, where=where
     )
     raise typer.Exit(code)
@@ -48,44 +59,45 @@ def plan(
     overrides: Overrides = None,
     as_json: Json = False,
     timed: Annotated[
-        bool, typer.Option("--time", help="Try each combination of parts: hours and FLOPs.")
+        bool,
+        typer.Option("--time", help="Try each combination of parts; estimate hours and FLOPs."),
     ] = False,
     workers: Workers = None,
 ) -> None:
-    """Check a study and show what it would run. Nothing is run, but canaries with --time."""
-    from ablate import study
+    """Check a study and show what it would run. Nothing is run, except short trials with --time."""
+    from ablate.conducting import course
     from ablate.launching.endings import listen_for_endings
 
     listen_for_endings()
     raise typer.Exit(
-        study.show(file, overrides or [], as_json=as_json, timed=timed, workers=workers)
+        course.show(file, overrides or [], as_json=as_json, timed=timed, workers=workers)
     )
 
 
 def report(name: StudyName, overrides: Overrides = None) -> None:
-    """Write a study's report again from what is on disk. Nothing is run."""
-    from ablate import study
+    """Rewrite a study's report from what is on disk. Nothing is run."""
+    from ablate.conducting import course
     from ablate.launching.endings import listen_for_endings
 
     listen_for_endings()
     if is_file(name):
-        raise typer.Exit(study.report(Path(name), overrides or []))
-    raise typer.Exit(study.report_again(saved_plan(name)["study"]))
+        raise typer.Exit(course.report(Path(name), overrides or []))
+    raise typer.Exit(course.report_again(saved_plan(name)["study"]))
 
 
 def publish(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Studies, by name or file.", metavar="[STUDY]...")
+        list[str] | None, typer.Argument(help="Studies, by name or file.", metavar="STUDY")
     ] = None,
-    results: Annotated[Path, typer.Option(help="The folder of kept reports.")] = Path(
+    results: Annotated[Path, typer.Option(help="The folder of published reports.")] = Path(
         "studies/results"
     ),
-    readme: Annotated[Path, typer.Option(help="What lists them.")] = Path("README.md"),
+    readme: Annotated[Path, typer.Option(help="The page that lists them.")] = Path("README.md"),
     gallery: Annotated[
-        bool, typer.Option(help="Keep the pictures of masks, which show a clip.")
+        bool, typer.Option(help="Include the mask gallery, whose pictures show a clip.")
     ] = True,
 ) -> None:
-    """Copy reports to where they are kept, and list all that are kept in the README."""
+    """Publish reports: copy them to a folder, and list all that lie there in the README."""
     from ablate.launching import ledger
     from ablate.reporting import publishing
 

@@ -1,4 +1,4 @@
-"""The verbs about where things run and are seen: this machine, a cluster, a browser."""
+"""The verbs about places: this machine, a cluster, a browser."""
 
 import importlib.util
 from typing import Annotated
@@ -10,10 +10,10 @@ from ablate.verbs.asked import Overrides, Port, StudyFile, refuse
 
 def doctor(
     slurm: Annotated[
-        str | None, typer.Option(help="A profile: the cluster of slurm/NAME.yaml.")
+        str | None, typer.Option(help="Check the cluster of slurm/NAME.yaml.", metavar="NAME")
     ] = None,
 ) -> None:
-    """Say what is wrong with this machine; or, by one tiny job, with a cluster or its profile."""
+    """Check this machine; or, by one tiny job, a cluster and its profile."""
     from ablate.launching import ledger
 
     if slurm is None:

@@ -7,8 +7,8 @@ import typer
 
 from ablate.verbs.asked import Json, RunName, refuse, run_folder, say
 
-Package = Annotated[str, typer.Argument(help="Whose `__all__` lists maskers.")]
-GridSize = Annotated[str, typer.Option(help="Patches in frequency by patches in time.")]
+Package = Annotated[str, typer.Argument(help="A package that lists maskers in `__all__`.")]
+GridSize = Annotated[str, typer.Option(help="The grid: patches in frequency x patches in time.")]
 
 bench = typer.Typer(no_args_is_help=True)
 
@@ -16,7 +16,7 @@ bench = typer.Typer(no_args_is_help=True)
 def init(
     file: Annotated[Path, typer.Argument(help="The file to write.")] = Path("studies/mine.yaml"),
 ) -> None:
-    """Write a study to begin with, its keys explained."""
+    """Write a starter study with its keys explained."""
     from ablate import starter
 
     try:
@@ -26,7 +26,7 @@ def init(
 
 
 def manifest(
-    folder: Annotated[Path, typer.Argument(help="A data set as it was unpacked.")],
+    folder: Annotated[Path, typer.Argument(help="An unpacked data set.")],
     layout: Annotated[
         str, typer.Option(help="subfolder, esc50, speech_commands, fsd50k or audioset")
     ],
@@ -76,7 +76,7 @@ def zoo(
         Path | None, typer.Option(help="Where to write. Default: reports/zoo/PACKAGE.")
     ] = None,
 ) -> None:
-    """Show a package's maskers: a table of figures, and a gallery as PNG and HTML."""
+    """Show a package's maskers: a table of statistics, and a gallery as PNG and HTML."""
     from ablate import zoo as door
     from ablate.launching.endings import listen_for_endings
 
@@ -86,16 +86,22 @@ def zoo(
 
 @bench.callback()
 def _several() -> None:
-    """Measure what something costs."""  # with a callback, the one verb keeps its name
+    """Measure the cost of training steps and of masks."""
 
 
 @bench.command("steps")
 def bench_steps(
-    study: Annotated[Path | None, typer.Argument(help="Whose variants; default: our own.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
-    batch: Annotated[int | None, typer.Option(min=1, help="Clips a step.")] = None,
-    seconds: Annotated[float, typer.Option(min=0, help="To measure for.")] = 60.0,
-    into: Annotated[Path | None, typer.Option("--json", help="File for what was measured.")] = None,
+    study: Annotated[
+        Path | None, typer.Argument(help="A study whose variants to time. Default: built-in ones.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Clips per step. Default: the study's.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="How long to measure.")] = 60.0,
+    into: Annotated[
+        Path | None, typer.Option("--json", help="Write the measurements to this file.")
+    ] = None,
 ) -> None:
     """Time the training steps of a study's variants: packed, padded, and plain."""
     from ablate import bench_steps as door
@@ -109,10 +115,10 @@ def bench_steps(
 def bench_maskers(
     package: Package = "maskers",
     grid: GridSize = "8x64",
-    batch: Annotated[int, typer.Option(min=1, help="Clips a draw.")] = 256,
+    batch: Annotated[int, typer.Option(min=1, help="Clips per draw.")] = 256,
     as_json: Json = False,
 ) -> None:
-    """Time a package's maskers beside one uniform draw of the same size."""
+    """Time a package's maskers against one uniform draw of the same size."""
     from ablate import bench as door
     from ablate.launching.endings import listen_for_endings
 

@@ -1,10 +1,13 @@
-"""The verbs that take something back: jobs in a queue, a failure, runs that nothing refers to."""
+"""The verbs that undo: they cancel jobs, release failed runs, and delete orphaned ones."""
 
 from typing import Annotated
 
 import typer
 
+from ablate.launching.ledger import FAILURES
 from ablate.verbs.asked import StudyName, Yes, refuse, saved_plan, saved_plans, say
+
+KINDS = (*FAILURES, "failed")  # the last one stands for all
 
 
 def cancel(name: StudyName, yes: Yes = False) -> None:
@@ -15,10 +18,10 @@ def cancel(name: StudyName, yes: Yes = False) -> None:
         jobs = attendance.queued(saved_plan(name), ledger.folders().runs)
         say(f"  {folder.name}  job {job.job}" for folder, job in jobs.items())
         if not jobs:
-            typer.echo("nothing of it is in the queue")
+            typer.echo("this study has no queued jobs")
         elif yes or typer.confirm(f"cancel these {len(jobs)} runs?"):
             queueing.cancel(jobs.values())
-            typer.echo(f"cancelled {len(jobs)} runs; what they saved is kept")
+            typer.echo(f"cancelled {len(jobs)} runs; their checkpoints are kept")
     except commands.RefusedError as error:
         refuse(str(error))
 
@@ -27,30 +30,32 @@ def retry(
     name: StudyName,
     kinds: Annotated[
         list[str] | None,
-        typer.Argument(help="Only such failures: oom, nan, timeout, node, error; failed: all."),
+        typer.Argument(
+            help=f"Only these kinds of failure: {', '.join(FAILURES)}. Default: all (`failed`).",
+            metavar="KIND",
+        ),
     ] = None,
 ) -> None:
-    """Let failed runs of a study be tried again."""
+    """Release failed runs of a study, to be tried again when it is next run."""
     from ablate.launching import attendance, ledger
     from ablate.suggestion import did_you_mean
 
     for kind in kinds or ():
-        if kind not in (*ledger.FAILURES, "failed"):
-            known = did_you_mean(kind, (*ledger.FAILURES, "failed"))
-            refuse(f"there is no failure of kind `{kind}`{known}")
+        if kind not in KINDS:
+            refuse(f"unknown kind of failure `{kind}`{did_you_mean(kind, KINDS)}")
     every = not kinds or "failed" in kinds
     lines = attendance.release(
         saved_plan(name), ledger.folders().runs, [] if every else kinds or []
     )
     say(lines)
-    typer.echo(f"{len(lines)} runs will be tried again when the study is run")
+    typer.echo(f"{len(lines)} runs will be tried again when the study is next run")
 
 
 def clean(
     yes: Yes = False,
-    done: Annotated[bool, typer.Option("--done", help="Also runs that are done.")] = False,
+    done: Annotated[bool, typer.Option("--done", help="Also delete finished runs.")] = False,
 ) -> None:
-    """Delete run folders of no study that has a report folder. Those that are done are kept."""
+    """Delete orphaned runs, of no study that has a report folder. Finished ones are kept."""
     from ablate.launching import ledger, tidiness
     from ablate.sweeping import memory
 
@@ -60,8 +65,8 @@ def clean(
     found = tidiness.unwanted(plans, folders.runs, done=done, besides=swept)
     say(f"  {one.folder.name}  {one.state}  {tidiness.size(one.bytes)}" for one in found)
     if not found:
-        typer.echo(f"nothing in {folders.runs} is without a study")
+        typer.echo(f"no orphaned runs in {folders.runs}")
     elif yes or typer.confirm(f"delete these {len(found)} run folders?"):
         kept = tidiness.delete(found)
-        say(f"  kept {folder.name}: it is being run" for folder in kept)
+        say(f"  kept {folder.name}: it is running" for folder in kept)
         typer.echo(f"deleted {len(found) - len(kept)} run folders")

@@ -123,7 +123,7 @@ def _serve(folder: Path, name: str, port: int, console: Console) -> None:
     # the fast loader follows no links
     options = ["--host", HOST, "--port", str(port), "--load_fast", "false"]
     process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
-    say(console, f"http://{HOST}:{port} shows {name}; Ctrl-C ends it")
+    say(console, f"http://{HOST}:{port} shows {name}; Ctrl-C stops it")
     try:
         with suppress(KeyboardInterrupt):
             process.wait()

@@ -43,7 +43,7 @@ def show(file: Path, overrides: Sequence[str] = (), *, port: int) -> int:
         study = config.load(file, overrides)
         window = fill(study, ledger.folders())
         with window.server(port) as server, suppress(KeyboardInterrupt):
-            say(console, f"http://{HOST}:{server.server_port} shows {study.name}; Ctrl-C ends it")
+            say(console, f"http://{HOST}:{server.server_port} shows {study.name}; Ctrl-C stops it")
             server.serve_forever()
     except (StudyError, SweepError) as error:
         say(errors, str(error))
@@ -104,11 +104,13 @@ def _decorate_sweep(
         runs = [str((folders.runs / run).absolute()) for run in facts.get("runs", ())]
         lines = [f"- {key}: {value}" for key, value in params.items()]
         reason = [f"Failed: {facts['reason']}"] if "reason" in facts else []
-        notes[number] = "\n".join(["Turned:", "", *lines, "", *reason, "Runs:", "", *_listed(runs)])
+        notes[number] = "\n".join(
+            ["Settings:", "", *lines, "", *reason, "Runs:", "", *_listed(runs)]
+        )
     window.annotate(name, notes)
-    text = f"# {study.title or study.name}\n\nA sweep, judged on validation clips. What came out"
+    text = f"# {study.title or study.name}\n\nA sweep, judged on validation clips. The best"
     where = (folders.reports / study.name / "index.html").absolute()
-    note = f"{text} best was trained on fresh seeds: see the study `{study.name}` and {where}."
+    note = f"{text} points were trained on fresh seeds: see the study `{study.name}` and {where}."
     pictures = _gallery(plan, folders.reports / study.name)
     tuned = (found["levels"] for found in plan.get("sweep", ()) if found["search"] == name)
     masks = [picture for levels in tuned for picture in _pictured(levels, pictures)]

@@ -21,7 +21,7 @@ def _rectangles_of_a_waveform(trial: Trial) -> Problem | None:
     if trial.mel.bands > 1 or bands == 1:
         return None
     message = (
-        f"patches are {bands} bands high, and `mel` gives a waveform, of one; cut it by "
+        f"patches are {bands} bands high, but `mel` gives a waveform, which has one; cut it by "
         "`type: ablate.model.patchify.Windows`, or let `mel` be an `ablate.audio.mel.LogMel`"
     )
     return Problem(("patchifier",), message)
@@ -33,7 +33,7 @@ def _stem_of_another_sound(trial: Trial) -> Problem | None:
         return None
     if trial.mel.bands > 1:
         message = (
-            f"the stem reads a waveform, and `mel` gives {trial.mel.bands} mel bands; let `mel` "
+            f"the stem reads a waveform, but `mel` gives {trial.mel.bands} mel bands; let `mel` "
             "be an `ablate.audio.waveform.Waveform`, or leave the stem out"
         )
         return Problem(("encoder", "stem"), message)
@@ -41,7 +41,7 @@ def _stem_of_another_sound(trial: Trial) -> Problem | None:
         return None
     window, step = trial.patchifier.size[1], trial.patchifier.stride[1]
     message = (
-        f"the stem makes a token of {stem.window} samples every {stem.hop}, and the patchifier "
+        f"the stem makes a token of {stem.window} samples every {stem.hop}, but the patchifier "
         f"cuts {window} every {step}; give it `time: {stem.window}, time_stride: {stem.hop}`"
     )
     return Problem(("patchifier",), message)
@@ -53,8 +53,8 @@ def _stem_of_another_shape(trial: Trial) -> Problem | None:
     if not isinstance(stem, Convolutional2D | Speech1D) or (stem.freq, stem.time) == size:
         return None
     message = (
-        f"the stem is for patches of `freq` {stem.freq} and `time` {stem.time}, and the "
-        f"patchifier cuts {size[0]} bands by {size[1]} frames; give the stem these"
+        f"the stem is for patches of `freq` {stem.freq} and `time` {stem.time}, but the "
+        f"patchifier cuts {size[0]} bands by {size[1]} frames; give the stem the same"
     )
     return Problem(("encoder", "stem"), message)
 
@@ -67,7 +67,7 @@ def _features_of_dropped_patches(trial: Trial) -> Problem | None:
     if trial.predictor.reads == "context" or _hidden(trial) == "replace":
         return None
     message = (
-        f"{_name(trial.predictor)} reads the features of hidden patches, and the encoder drops "
+        f"{_name(trial.predictor)} reads the features of hidden patches, but the encoder drops "
         "them; give the encoder `hidden: replace`, or take another predictor"
     )
     return Problem(("predictor",), message)
@@ -77,7 +77,7 @@ def _padding_of_a_full_grid(trial: Trial) -> Problem | None:
     if trial.batching != "pad" or _hidden(trial) == "drop":
         return None
     message = (
-        "`pad` fills up what an encoder drops, and this one keeps every patch; use `pack`, or "
+        "`pad` fills up what an encoder drops, but this one keeps every patch; use `pack`, or "
         "give the encoder `hidden: drop`"
     )
     return Problem(("batching",), message)
@@ -87,9 +87,9 @@ def _blocks_apart_for_an_objective_of_all(trial: Trial) -> Problem | None:
     if not (trial.predictor.by_block and trial.objective.together):
         return None
     message = (
-        f"{_name(trial.objective)} compares all targets of a sample, and "
-        f"{_name(trial.predictor)} predicts each block by itself; use a predictor that is asked "
-        "for all at once, such as `ablate.model.predictor.Joint`"
+        f"{_name(trial.objective)} compares all targets of a sample, but "
+        f"{_name(trial.predictor)} predicts each block by itself; use a predictor that predicts "
+        "all at once, such as `ablate.model.predictor.Joint`"
     )
     return Problem(("objective",), message)
 
@@ -99,10 +99,10 @@ def _clusters_without_their_objective(trial: Trial) -> Problem | None:
         return None
     if trial.target.discrete:
         way_out = "measures distances; use `ablate.model.objectives.CrossEntropy`"
-        message = f"the target is one of several clusters, and {_name(trial.objective)} {way_out}"
+        message = f"the target is one of several clusters, but {_name(trial.objective)} {way_out}"
     else:
         way_out = "gives none; use `ablate.model.codebook.Codebook`"
-        message = f"{_name(trial.objective)} asks for clusters, and {_name(trial.target)} {way_out}"
+        message = f"{_name(trial.objective)} asks for clusters, but {_name(trial.target)} {way_out}"
     return Problem(("objective",), message)
 
 
@@ -112,16 +112,16 @@ def _summary_without_its_target(trial: Trial) -> Problem | None:
     if objective.utterance == 0:
         return None
     if not getattr(trial.encoder, "summary", False):
-        missing = f"{_name(trial.encoder)} has no summary; give it `summary: true` if it can have"
+        missing = f"{_name(trial.encoder)} has no summary; set `summary: true`, if it takes it"
     elif not isinstance(target, Teacher) or target.input != "full":
         missing = "no target encoder sees the whole clip; use a Teacher of `input: full`"
     elif objective.discrete or objective.together:
         missing = f"{_name(objective)} cannot compare summaries; use a distance such as L2"
     elif objective.reduction != "sample":
-        missing = "it is a mean over samples, and so must the rest be; use `reduction: sample`"
+        missing = "it is a mean over samples, so the rest must be one too; use `reduction: sample`"
     else:
         return None
-    return Problem(("objective", "utterance"), f"{objective.utterance} asks for more: {missing}")
+    return Problem(("objective", "utterance"), f"{objective.utterance} cannot be used: {missing}")
 
 
 def _too_few_to_tell_apart(trial: Trial) -> Problem | None:
@@ -135,8 +135,8 @@ def _too_few_to_tell_apart(trial: Trial) -> Problem | None:
     if targets >= 2:
         return None
     message = (
-        f"{_name(trial.objective)} tells a target from others of its sample, and the masker gives "
-        f"{targets:.1f} targets a sample on a grid of {grid}; ask for two at least"
+        f"{_name(trial.objective)} contrasts a sample's targets with each other, but the masker "
+        f"gives {targets:.1f} targets per sample on a grid of {grid}; ask for two at least"
     )
     return Problem(("objective",), message)
 
@@ -147,14 +147,14 @@ def _more_layers_than_there_are(trial: Trial) -> Problem | None:
         return None
     if trial.target.layers <= there:
         return None
-    message = f"{trial.target.layers} layers are to be averaged of an encoder that has {there}"
+    message = f"it averages {trial.target.layers} layers, but the encoder has {there}"
     return Problem(("target", "layers"), message)
 
 
 def _one_clip_that_should_vary(trial: Trial) -> Problem | None:
     if not trial.coupling or trial.budget.batch > 1:
         return None
-    message = f"{trial.coupling} compares clips, and a batch holds one; take two at least"
+    message = f"{trial.coupling} compares clips, and a batch holds one; use at least two"
     return Problem(("budget", "batch"), message)
 
 

@@ -118,7 +118,7 @@ def _number(masker: AbstractMasker, by: str) -> Value:
         return float(value) if isinstance(value, float) else int(value)
     if isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)):
         return value
-    raise ValueError(f"`by`: `{by}` is no number and no pair of numbers, but {value!r}")
+    raise ValueError(f"`by`: `{by}` must be a number or a pair of numbers; got {value!r}")
 
 
 class _Search:
@@ -148,7 +148,7 @@ class _Search:
         """Returns the step to take, of several the one nearest to the value that is written."""
         steps = [step for step in self._first_steps() if self._try(step) is not None]
         if not steps:
-            raise ValueError(f"no value of `{self._by}` serves a grid of {self._grid} patches")
+            raise ValueError(f"no value of `{self._by}` works on a grid of {self._grid} patches")
         pairs = [
             (low, high)
             for low, high in itertools.pairwise(steps)
@@ -229,7 +229,7 @@ class _Search:
             f"{SHARES[self._which]} {_percent(self._wanted)} cannot be reached by `{self._by}` on "
             f"a grid of {self._grid} patches: the values it takes give {_percent(min(found))} to "
             f"{_percent(max(found))}, and the nearest is {_percent(self.share(best))}, with "
-            f"{self.spelled(best)}; match to a share that it gives, or by another setting"
+            f"{self.spelled(best)}; match a share that it can give, or by another setting"
         )
 
 

@@ -34,7 +34,7 @@ Asked = Mapping[str, Any]  # `every`, `probe`, `pooling` and `clips`, as a study
 def check_online(asked: Asked, probes: Mapping[str, AbstractProbe]) -> None:
     """Raises `PartError` for a probe that cannot look at an encoder that goes on training."""
     if probes[asked["probe"]].hears:
-        problem = f"`{asked['probe']}` trains the encoder itself; take another probe's score"
+        problem = f"`{asked['probe']}` trains the encoder itself; use another probe's score"
         raise PartError([Problem(("evaluate",), problem)])
 
 
@@ -55,7 +55,7 @@ def online(
         sound = examined_on(probe.tasks, trial, sound, {asked["probe"]: probe}, session.cache)
     tasks = [few for task in sound.tasks if (few := fewer(task, asked["clips"])) is not None]
     if not tasks:
-        raise ValueError("`evaluate` asks about validation clips, and no task has any")
+        raise ValueError("`evaluate` scores on validation clips, but no task has any")
     desk = _Desk(probe, asked["pooling"], tasks, trial, sound, session.device)
     count = sum(len(task.parts["valid"]) for task in tasks)
     return Online(every=asked["every"], asked=count, examine=desk.examine)
@@ -121,7 +121,7 @@ class _Desk:
         chosen = next((view for view in views if view.word == self.pooling), None)
         if chosen is None:
             known = ", ".join(view.word for view in views)
-            raise ValueError(f"`evaluate` asks for `{self.pooling}`; its probe examines {known}")
+            raise ValueError(f"`evaluate` asks for `{self.pooling}`, but its probe scores {known}")
         return chosen
 
     def _score(self, reader: Reader, view: View, task: Task) -> float:

@@ -122,7 +122,7 @@ def _trainer(
     saved, warnings = checkpoints.load(device)
     found = ranks.gather([_done(saved)])
     if any(step != found[0] for step in found):
-        raise ValueError(f"the ranks find checkpoints of steps {found}; do they share a disk?")
+        raise ValueError(f"the ranks see different checkpoints, {found}; do they share a disk?")
     trainer = trainer_of(trial, sound.loader(trial), device, ranks, checkpoints, session.stop)
     return dataclasses.replace(trainer, until=session.until, online=online), saved, warnings
 

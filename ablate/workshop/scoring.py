@@ -75,7 +75,7 @@ def examined_on(
     for name, probe in probes.items():
         if probe.content is not None and probe.content.digest != heard.store.digest:
             raise ValueError(
-                f"the clips that probe `{name}` examines on have changed since it was planned; "
+                f"the clips on which probe `{name}` scores have changed since it was planned; "
                 "plan the study again"
             )
     return dataclasses.replace(heard, pretrained_on=sound)

@@ -53,7 +53,7 @@ def _frames(path: tuple[str, ...], seconds: Any, mel: AbstractFrontEnd) -> int:
         near = " and ".join(f"{n} are {n * mel.hop_seconds:.6g} s" for n in (below, below + 1))
         raise _problem(
             path,
-            f"{seconds} s is no whole number of the {1000 * mel.hop_seconds:.6g} ms hops of `mel`; "
+            f"{seconds} s is not a multiple of the {1000 * mel.hop_seconds:.6g} ms hop of `mel`; "
             f"{near}",
         )
     return round(hops)
@@ -83,7 +83,7 @@ def _positive(path: tuple[str, ...], seconds: Any) -> float:
 
 def _refuse_both(path: tuple[str, ...], word: str, name: str, settings: Mapping[str, Any]) -> None:
     if name in settings:
-        raise _problem((*path, word), f"stands for `{name}`, which is given too; keep one of them")
+        raise _problem((*path, word), f"stands for `{name}`, which is also given; keep one of them")
 
 
 def _problem(path: tuple[str, ...], message: str) -> PartError:

@@ -214,7 +214,7 @@ class Sound:
         """
         short = self.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
         if len(short) == len(self.train):
-            raise ValueError("no clip to pre-train on fills two patches; use narrower patches")
+            raise ValueError("no pre-training clip is two patches long; use narrower patches")
         return Loader(
             self.store,
             self.train,

@@ -42,10 +42,10 @@ def token_facts(
 
 def _told(facts: dict[str, Any]) -> list[str]:
     step, rate = 1000 * facts["seconds_per_token"], facts["tokens_per_second"]
-    lines = [f"a column of tokens every {step:.4g} ms, {rate:.4g} tokens a second"]
+    lines = [f"a column of tokens every {step:.4g} ms, {rate:.4g} tokens per second"]
     if leak := 1000 * facts["leak_seconds"]:
-        share = facts["window_leak"]
-        lines[0] += f"; neighbours share {leak:.3g} ms, {share:.0%} of the window at their edge"
+        of = "sound" if facts["time_overlap"] else "STFT window"
+        lines[0] += f"; adjacent patches overlap by {leak:.3g} ms of {of}"
     held = [
         f"{facts[f'{axis}_overlap']:.0%} of its {unit}"
         for axis, unit in (("freq", "bands"), ("time", "frames"))
@@ -53,10 +53,10 @@ def _told(facts: dict[str, Any]) -> list[str]:
     ]
     if held:
         lines.append(
-            f"warning: a patch shares {' and '.join(held)} with its neighbour, and so what is seen "
-            "gives away what is hidden; `maskers.Gap` keeps them apart"
+            f"warning: a patch shares {' and '.join(held)} with its neighbour, so visible patches "
+            "give away hidden ones; `maskers.Gap` keeps them apart"
         )
     dropped = zip(facts["dropped"], ("bands", "frames"), strict=True)
     if lost := [f"{count} {unit}" for count, unit in dropped if count]:
-        lines.append(f"the last {' and '.join(lost)} are in no patch")
+        lines.append(f"the last {' and '.join(lost)} belong to no patch")
     return lines

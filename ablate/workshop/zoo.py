@@ -38,7 +38,7 @@ def catalogue(package: str) -> dict[str, Any]:
         raise _refused(f"`{package}` has no `__all__`; list its maskers there")
     if missing := [name for name in offered if not hasattr(module, name)]:
         known = did_you_mean(missing[0], vars(module))
-        raise _refused(f"`{package}.__all__` names `{missing[0]}`, which is not there{known}")
+        raise _refused(f"`{package}.__all__` names `{missing[0]}`, which does not exist{known}")
     found = [_described(name, part) for name in offered if _is_masker(part := vars(module)[name])]
     if not found:
         raise _refused(f"`{package}` lists no masker in its `__all__`")

@@ -83,7 +83,7 @@ def test_skipping_may_not_use_up_a_label(tones: Tones, tmp_path: Path) -> None:
     folder = tones(on_bad_audio="skip")
     for number in range(2):
         file_of(folder, f"low{number}.wav").unlink()
-    with pytest.raises(ValueError, match="`low` of task `tones` has one clip only"):
+    with pytest.raises(ValueError, match="`low` of task `tones` has only one clip"):
         open_store(folder, LogMel(), tmp_path)
 
 

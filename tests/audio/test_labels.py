@@ -25,7 +25,7 @@ def pets(task: str, *splits: str) -> list[ClipInfo]:
         ([], "no clip"),
         (
             [clip("a", "cat", "train"), clip("b", "cat", "test"), clip("c", "dog", "train")],
-            "`dog` of task `pets` has one clip only",
+            "`dog` of task `pets` has only one clip",
         ),
         (
             [clip("a", "cat", "test"), clip("b", "cat", "test")],
@@ -99,7 +99,7 @@ def test_of_several_labels_each_class_is_looked_at_by_itself() -> None:
         clip("e", "cat", "test"),
     ]
     check_labels(clips)
-    with pytest.raises(ValueError, match="label `hen` of task `pets` has one clip only"):
+    with pytest.raises(ValueError, match="label `hen` of task `pets` has only one clip"):
         check_labels([*clips, clip("f", "hen;cat", "train")])
 
 

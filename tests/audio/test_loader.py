@@ -189,9 +189,9 @@ def test_a_constant_band_stays_finite(numbered: Numbered) -> None:
 
 
 def test_nothing_to_draw_from_is_refused(numbered: Numbered) -> None:
-    with pytest.raises(ValueError, match="no clip to train on"):
+    with pytest.raises(ValueError, match="no clips to train on"):
         Loader(numbered([5]), [], 4, AS_IT_IS, 0)
-    with pytest.raises(ValueError, match="no clip to train on"):
+    with pytest.raises(ValueError, match="no clips to train on"):
         Loader(numbered([5]), [0], 4, AS_IT_IS, 0, skip=frozenset({0}))
     with pytest.raises(ValueError, match="no clip to measure"):
         statistics(numbered([5]), [])

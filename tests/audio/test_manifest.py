@@ -215,7 +215,7 @@ def test_an_unknown_layout_is_refused_with_the_nearest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"subfolder"}))
 def test_a_folder_in_another_layout_is_refused(tmp_path: Path, layout: str) -> None:
     lay(tmp_path, "cat/a.wav")
-    with pytest.raises(ValueError, match=r"there is no .*is the layout another one"):
+    with pytest.raises(ValueError, match=r"there is no .*is the data set in another layout"):
         write_manifest(tmp_path, layout)
 
 
@@ -231,7 +231,7 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_manifest_is_never_written_over(tmp_path: Path) -> None:
     lay(tmp_path, "cat/a.wav", "cat/b.wav", "manifest.csv")
-    with pytest.raises(ValueError, match=r"manifest\.csv` exists; move it away"):
+    with pytest.raises(ValueError, match=r"manifest\.csv` already exists; move it away"):
         write_manifest(tmp_path, "subfolder")
 
 

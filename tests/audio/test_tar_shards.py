@@ -276,7 +276,7 @@ def test_a_folder_without_a_tar_holds_no_shard(tmp_path: Path) -> None:
 
 def test_shards_whose_names_tell_no_split_are_named(tmp_path: Path) -> None:
     file = write_tar(tmp_path / "000.tar", samples(0))
-    with pytest.raises(ValueError, match=r"tell no split: `000.tar`; .*setting `split`"):
+    with pytest.raises(ValueError, match=r"give no split: `000.tar`; .*setting `split`"):
         TarShards(shards=str(file)).clips()
 
 

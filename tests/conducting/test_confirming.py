@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ablate import config, study
+from ablate import config
+from ablate.conducting import course as study
 from ablate.schema import StudyError
 from ablate.sections.confirm import Confirm
 from tests.conducting.test_rounds import trainings, written
@@ -50,7 +51,7 @@ def test_what_leads_is_confirmed_on_seeds_that_had_no_say(
     assert {trial["seed"] for trial in fresh()} == {2, 3, 4}
     assert "to confirm, on fresh seeds 2, 3, 4: good; best\n" in capsys.readouterr().out
     report = Path("reports/masking/report.md").read_text()
-    assert "On fresh seeds best is better than good by" in report
+    assert "On fresh seeds, best is better than good by" in report
     assert "3 variants, 2 seeds, 6 of 6 trials" in report
     before = written()
     assert study.run(write(), workers=2, command=STAND_IN) == study.DONE

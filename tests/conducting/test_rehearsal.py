@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate import study
+from ablate.conducting import course as study
 from ablate.conducting.rehearsal import Cost, describe
 
 STUDY = """\

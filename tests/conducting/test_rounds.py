@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ablate import config, study
+from ablate import config
+from ablate.conducting import course as study
 from ablate.launching.pool import Job, Pool
 from ablate.launching.where import Asked
 from ablate.schema import StudyError
@@ -72,8 +73,8 @@ def test_a_study_adds_seeds_while_it_is_undecided_and_no_further_than_declared(
     assert trainings() == 2 * 4
     text = capsys.readouterr().out
     undecided = "undecided: masker: other against good"
-    assert f"looked at with 3 of up to 4 seeds: {undecided}; on to 4 seeds\n" in text
-    assert f"looked at with 4 of up to 4 seeds: {undecided}; no declared seed is left" in text
+    assert f"looked at with 3 of up to 4 seeds: {undecided}; continuing to 4 seeds\n" in text
+    assert f"looked at with 4 of up to 4 seeds: {undecided}; all declared seeds are used" in text
     before, recorded = written(), looks()
     shutil.rmtree("reports")  # looked at is looked at
     assert run("{start: 3, max: 4}") == study.DONE
@@ -88,7 +89,7 @@ def test_a_study_that_is_decided_trains_no_further_seed(
     assert run("{start: 3, max: 6}", FAR) == study.DONE
     assert plan()["looks"] == {"counts": [3], "most": 6}
     assert trainings() == 2 * 3
-    assert "nothing is left that more seeds could decide" in capsys.readouterr().out
+    assert "more seeds could decide nothing further" in capsys.readouterr().out
 
 
 def test_limits_count_all_that_a_study_may_come_to(desk: Path) -> None:
@@ -99,14 +100,16 @@ def test_limits_count_all_that_a_study_may_come_to(desk: Path) -> None:
 def test_seeds_that_were_not_declared_are_warned_of(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    warning = "A report of this question was written before with other seeds (2), and no p-value"
+    warning = (
+        "A report on this question was written before with other numbers of seeds (2), and no "
+    )
     run("2")
     shutil.rmtree("reports")
     assert run("3") == study.DONE
     assert warning in Path("reports/masking/report.md").read_text()
     assert warning in " ".join(capsys.readouterr().out.split())
     run("2")  # what was looked at first is as it was
-    assert "A report of this question" not in Path("reports/masking/report.md").read_text()
+    assert "A report on this question" not in Path("reports/masking/report.md").read_text()
 
 
 def test_another_question_has_looks_of_its_own(desk: Path) -> None:

@@ -198,14 +198,17 @@ def test_a_grid_agrees_with_a_loop_over_everything(
     ("text", "message"),
     [
         ("design: gird\n", "study.yaml:14: there is no design `gird` (did you mean `grid`?)"),
-        ("design: list\n", "study.yaml:14: `design: list` and `variants`, the list, go together"),
+        ("design: list\n", "study.yaml:14: `design: list` and its list, `variants`, go together"),
         ("when: {maskr: {encoder.dim: 64}}\n", "when names no factor of the study: `maskr` (did"),
         ("when: {masker: {masker: block}}\n", "factor `masker` cannot depend on itself"),
         ("exclude: [{masker: blok}]\n", "factor `masker` has no level `blok` (did you mean `blo"),
         ("exclude: {masker: block}\n", "study.yaml:14: expected a list; got {'masker': 'block'}"),
-        ("zip: [[masker, encoder.dim]]\n", "as many levels each: masker has 3, encoder.dim has 2"),
+        (
+            "zip: [[masker, encoder.dim]]\n",
+            "equal numbers of levels: masker has 3, encoder.dim has 2",
+        ),
         ("zip: [masker]\n", "`zip` lists groups of factors"),
-        ("zip: [[masker, masker]]\n", "a factor is zipped once; got ['masker', 'masker']"),
+        ("zip: [[masker, masker]]\n", "a factor can be zipped only once; got ['masker', 'masker']"),
         ("exclude: [{masker: [random, block, spans]}]\n", "`exclude` leaves out every combination"),
         (
             "design: one_factor\nexclude: [{encoder.dim: 64}]\n",

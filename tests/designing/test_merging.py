@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ablate import config, study
+from ablate import config
+from ablate.conducting import course as study
 from ablate.designing import merging
 from ablate.designing.trials import PlannedTrial
 from ablate.launching import overview
@@ -138,8 +139,8 @@ def test_the_grid_of_eb_jepa_is_1800_trials_and_not_3528(
     assert 3 * (len(found.trials) // 3 - merged["cells"] + merged["stand_for"]) == 3528
     lines = overview.describe(found.plan, found.backlog(tmp_path / "runs"))
     assert (
-        "  588 combinations are 12: `objective.hidden_dim`, `objective.output_dim` mean nothing "
-        f"where {switch}"
+        "  588 combinations reduce to 12: `objective.hidden_dim`, `objective.output_dim` have no "
+        f"effect where {switch}"
     ) in lines
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate import config, study
+from ablate import config
+from ablate.conducting import course as study
 from ablate.launching.pool import Pool
 from ablate.launching.watch import terminal
 from ablate.schema import StudyError

@@ -17,7 +17,9 @@ def taken(device: str, ranks: int) -> set[int]:
 @given(counts, counts)
 def test_every_rank_of_every_worker_has_a_gpu_of_its_own(gpus: int, ranks: int) -> None:
     if ranks > gpus:
-        with pytest.raises(ValueError, match=f"{ranks} ranks need a GPU each; there are {gpus}"):
+        with pytest.raises(
+            ValueError, match=f"{ranks} ranks need one GPU each; this machine has {gpus}"
+        ):
             shared_out(gpus, None, ranks)
         return
     each = [taken(device, ranks) for device in shared_out(gpus, None, ranks)]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate import config, study
+from ablate import config
+from ablate.conducting import course as study
 from ablate.designing import factors
 from ablate.launching import groups, needs
 from ablate.launching.needs import Needs
@@ -109,12 +110,12 @@ def test_another_profile_is_asked_for_what_the_levels_say(desk):
         ),
         ("encoder: {lrage: {cpus: 2}}", "has no level `lrage` (did you mean `large`?)"),
         ("encoder: {large: {memroy: 1G}}", "unknown key `memroy` (did you mean `memory`?)"),
-        ("encoder: {large: {memory: lots}}", "`memory` must be a number and a unit, such as 16G"),
-        ("encoder: {large: {gpus: 2, ranks: 3}}", "3 `ranks` a node need a GPU each"),
-        ("encoder: {large: {poll_seconds: 3}}", "`poll_seconds` is the study's as a whole"),
+        ("encoder: {large: {memory: lots}}", "`memory` must be a number with a unit, such as 16G"),
+        ("encoder: {large: {gpus: 2, ranks: 3}}", "3 `ranks` per node need one GPU each"),
+        ("encoder: {large: {poll_seconds: 3}}", "`poll_seconds` applies to the whole study"),
         ("encoder: {large: 64G}", "`slurm.levels.encoder.large` must map settings to values"),
         ("encoder: large", "`slurm.levels.encoder` must map levels to settings"),
-        ("probe: {knn: {memory: 1G}}", "every run is examined by all probes"),
+        ("probe: {knn: {memory: 1G}}", "all probes score every run"),
     ],
 )
 def test_what_a_level_cannot_ask_is_refused_with_its_place(desk, line, problem):
@@ -132,7 +133,7 @@ def test_all_that_is_wrong_with_levels_is_told_at_once(desk):
 
 def test_levels_that_do_not_go_together_are_refused_where_they_meet(desk):
     found = asked("encoder: {large: {ranks: 4, gpus: 4}}", "masker: {many: {gpus: 2}}")
-    with pytest.raises(StudyError, match=r"study.yaml:14: 4 `ranks` a node need a GPU each"):
+    with pytest.raises(StudyError, match=r"study.yaml:14: 4 `ranks` per node need one GPU each"):
         found.of({"encoder": "large", "masker": "many"})
 
 

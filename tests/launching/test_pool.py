@@ -103,9 +103,9 @@ def test_without_gpus_there_is_a_worker_per_core(tmp_path: Path) -> None:
 def test_a_worker_that_dies_fails_its_own_run_only(tmp_path: Path) -> None:
     jobs = [make_job(tmp_path, name, name) for name in ("Good", "Dies", "Fine", "Exits", "Also")]
     outcomes = {outcome.job.title: outcome for outcome in run(jobs, tmp_path, size=1)}
-    assert outcomes.pop("Dies").reason == "worker died (signal 9); 3 workers died of it"
+    assert outcomes.pop("Dies").reason == "worker died (signal 9); it killed 3 workers"
     exits = outcomes.pop("Exits")
-    assert exits.reason == "worker died (exit code 3): out of luck; 3 workers died of it"
+    assert exits.reason == "worker died (exit code 3): out of luck; it killed 3 workers"
     assert all(len(trainings(job)) == (3 if job.title in ("Dies", "Exits") else 1) for job in jobs)
     assert {outcome.state for outcome in outcomes.values()} == {"done"}
 
@@ -115,7 +115,7 @@ def test_the_run_of_a_dead_worker_is_recorded_as_failed(tmp_path: Path) -> None:
     run([job], tmp_path)
     entry = ledger.entry(job.folder)
     assert entry.state == "failed"
-    assert entry.reason == "worker died (signal 9); 3 workers died of it"
+    assert entry.reason == "worker died (signal 9); it killed 3 workers"
 
 
 def test_a_worker_that_dies_is_replaced_and_its_trial_taken_up_again(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate import study
+from ablate.conducting import course as study
 from ablate.files import find_json, write_json
 from ablate.holding import PATIENCE_SECONDS, held
 from ablate.launching import attendance, ledger
@@ -41,7 +41,7 @@ score: knn.mean
 ENTRY = """\
 import sys
 from pathlib import Path
-from ablate import study
+from ablate.conducting import course as study
 sys.stdin.readline()
 sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=2))
 """

@@ -121,7 +121,7 @@ def test_a_canary_that_dies_keeps_the_array_out(site, desk, wait):
     cluster.submit(jobs)
     outcomes = desk.follow(cluster, jobs)
     assert [outcome.state for outcome in outcomes] == ["cancelled"] * 2
-    assert "canary failed, and so nothing was run: error: RuntimeError" in outcomes[0].reason
+    assert "canary failed, so nothing was run: error: RuntimeError" in outcomes[0].reason
     assert not (jobs[0].folder / "attempts").exists()
     assert queueing.places(queueing.last(job.folder) for job in jobs) == {}
     trace = settling.canary_trace(queueing.last(jobs[0].folder))

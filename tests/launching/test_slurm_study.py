@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate import study
+from ablate.conducting import course as study
 from ablate.launching.where import Asked
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate import study
+from ablate.conducting import course as study
 from ablate.launching import commands, crew
 from ablate.launching.where import Asked
 
@@ -46,7 +46,7 @@ def bench(site, tmp_path, monkeypatch):
 def test_jobs_take_the_points_and_the_best_are_trained_by_others(bench, wait, capsys):
     folder = bench / "reports" / "sweep" / "slurm" / "sweep"
     assert go() == study.DONE
-    assert "2 workers of the sweep are in the queue" in capsys.readouterr().out
+    assert "2 sweep workers are queued" in capsys.readouterr().out
     requeued = crew.crew(folder)[0]
     wait(lambda: list(bench.glob("runs/*/asked/*.json")), 240)
     commands.call(["scontrol", "requeue", requeued.job])  # it leaves, and comes back

@@ -46,7 +46,7 @@ def test_the_console_shows_cancels_and_retries_what_is_in_the_queue(site, desk):
 
     assert "cancelled 2 runs" in ablate("cancel", "test", "--yes")
     assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["cancelled"] * 2
-    assert "nothing of it is in the queue" in ablate("cancel", "test", "--yes")
+    assert "this study has no queued jobs" in ablate("cancel", "test", "--yes")
     again = desk.cluster()
     again.submit(jobs)
     assert [outcome.state for outcome in desk.follow(again, jobs)] == ["done"] * 2

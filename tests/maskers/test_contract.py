@@ -230,7 +230,7 @@ class Planted(AbstractMasker):
     [
         ("off by one", "are never target"),
         ("polarity", "promised 0.400 to 0.400"),
-        ("edges seldom", "are too seldom target"),
+        ("edges seldom", "are too rarely target"),
         ("global generator", "torch's global generator was used"),
         ("own generator", "one seed gave two"),
         ("empty context", "an empty context"),

@@ -214,15 +214,15 @@ class Planted(AbstractPatchifier):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("mute", "is refused without a number that would do"),
+        ("mute", "is refused without naming a number that works"),
         ("one too many", "cut gave"),
-        ("time first", "do not lie row by row"),
+        ("time first", "are not ordered row by row"),
         ("in place", "the mel was changed"),
-        ("louder", "do not give the mel"),
-        ("summed", "do not give the mel"),
-        ("padding", "valid are not the patches with a real frame"),
-        ("whole only", "valid are not the patches with a real frame"),
-        ("float", "what is valid is not bool"),
+        ("louder", "does not give the mel back"),
+        ("summed", "does not give the mel back"),
+        ("padding", "`valid` does not mark the patches that hold a real frame"),
+        ("whole only", "`valid` does not mark the patches that hold a real frame"),
+        ("float", "`valid` is not bool"),
     ],
 )
 def test_a_planted_fault_is_found(fault, message):

@@ -148,8 +148,8 @@ def test_a_token_that_is_nowhere_is_not_turned(settings):
         (SeparableLearned(time=8), "positions of `time` 8 are too few for a grid of 9"),
         (SeparableLearned(freq=1), "positions of `freq` 1 are too few for a grid of 2"),
         (Learned(time=8), "positions of `time` 8 are too few"),
-        (Rotary1D(), "tells time only, and the grid has 2 rows of frequency; use Rotary2D"),
-        (SineCosine1D(), "tells time only, and the grid has 2 rows of frequency; use SineCosine"),
+        (Rotary1D(), "encodes time only, but the grid has 2 rows of frequency; use Rotary2D"),
+        (SineCosine1D(), "encodes time only, but the grid has 2 rows of frequency; use SineCosine"),
         (Rotary2D(base=1.0), "`base` must be above 1; got 1.0"),
     ],
 )
@@ -159,5 +159,5 @@ def test_positions_that_cannot_tell_a_grid_apart_are_refused(settings, message):
 
 
 def test_a_head_that_rotary_positions_cannot_share_out_is_refused():
-    with pytest.raises(ValueError, match="a head of 6 dimensions is no multiple of 4"):
+    with pytest.raises(ValueError, match="whose width is a multiple of 4; got 6"):
         Rotary2D().build(Grid(2, 9), 12, 2)

@@ -125,7 +125,7 @@ def test_a_task_that_is_not_public_is_refused_with_the_nearest() -> None:
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no task of X-ARES lies whole in .*esc50: no folder"):
+    with pytest.raises(ValueError, match=r"no task of X-ARES is complete in .*esc50: no folder"):
         XARES(folder=str(tmp_path)).clips()
 
 
@@ -200,9 +200,9 @@ def test_several_labels_and_events_become_cells_that_tasks_read(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("told", "reason"),
     [
-        ({"label": "Cat"}, "no list of events, each with label, onset, offset"),
-        ([{"onset": 0, "label": "Cat"}], "no list of events"),
-        ([{"onset": "x", "offset": 1, "label": "Cat"}], "times are no numbers"),
+        ({"label": "Cat"}, "not a list of events, each with label, onset, offset"),
+        ([{"onset": 0, "label": "Cat"}], "not a list of events"),
+        ([{"onset": "x", "offset": 1, "label": "Cat"}], "times are not numbers"),
         ([{"onset": 0, "offset": 1, "label": "Cow"}], "the label `Cow`"),
     ],
 )

@@ -53,7 +53,7 @@ def test_what_learned_nothing_is_not_called_equivalent(bench: Bench, level: floa
     bench.noise = 0.02
     first, second = answer(verdicts(bench.results()))
     assert first.startswith("Nothing is shown to have been learned: the trained baseline does not")
-    assert second == "masker: block and random are as alike as untrained encoders."
+    assert second == "masker: block and random are equivalent, as untrained encoders are."
 
 
 def test_where_a_baseline_learned_nothing_is_said_first(bench: Bench) -> None:

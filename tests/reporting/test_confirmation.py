@@ -38,7 +38,7 @@ def test_a_report_says_what_was_confirmed(bench: Bench) -> None:
     plan = confirmed(bench)
     results = read(plan, bench.runs)
     told = [str(sentence) for sentence in sentences(verdicts(results))]
-    assert any("On fresh seeds block is better than random by" in line for line in told)
+    assert any("On fresh seeds, block is better than random by" in line for line in told)
     text = " ".join(protocol(results))
     assert "trained again with fresh seeds (3, 4, 5, 6, 7)" in text
 

@@ -38,7 +38,7 @@ def test_three_tasks_are_ranked_and_not_tested(bench: Bench) -> None:
     assert (found.p, found.critical) == (None, None)
     table = tasks(results, found)
     assert [row["variant"] for row in table.rows] == [*map(label_of, results.variants())]
-    assert "takes 5 tasks" in table.caption
+    assert "needs 5 tasks" in table.caption
 
 
 def test_six_tasks_are_tested_by_friedman(many_tasks: Bench) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate import study
+from ablate.conducting import course as study
 from tests.launching.stand_in import STAND_IN
 
 STUDY = """\

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate import study
+from ablate.conducting import course as study
 from tests.launching.stand_in import STAND_IN
 from tests.study.conftest import STUDY, run, said, trainings
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 ENTRY = """\
 import sys
 from pathlib import Path
-from ablate import study
+from ablate.conducting import course as study
 from ablate.launching.endings import listen_for_endings
 listen_for_endings()
 sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=1))
@@ -107,7 +107,7 @@ def interrupted(number: signal.Signals, desk: Path) -> subprocess.CompletedProce
 def test_an_interrupted_study_keeps_what_is_done(desk: Path, number: signal.Signals) -> None:
     done = interrupted(number, desk)
     assert done.returncode == study.INTERRUPTED
-    assert "To go on: python -m ablate.study study.yaml" in done.stderr
+    assert "To go on: ablate run study.yaml" in done.stderr
     states = [json.loads(file.read_text())["state"] for file in Path("runs").glob("*/run.json")]
     assert sorted(states) == ["cancelled", "done"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate import study
+from ablate.conducting import course as study
 from tests.launching.stand_in import STAND_IN
 from tests.study.conftest import run, said
 
@@ -43,7 +43,7 @@ def test_a_plan_says_which_difference_its_seeds_would_see(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert study.show(Path("study.yaml"), ["seeds=3"], command=STAND_IN) == study.DONE
-    line = "3 seeds see a difference of 3.3 standard deviations of a paired difference in 4 of 5"
+    line = "With 3 seeds, 80 % power needs a paired difference of 3.3 SD; with 5 seeds, 1.7 SD"
     assert line in said(capsys)
 
 

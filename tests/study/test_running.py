@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate import study
+from ablate.conducting import course as study
 from ablate.reporting.results import read
 from ablate.reporting.verdicts import verdicts
 from tests.launching.stand_in import STAND_IN

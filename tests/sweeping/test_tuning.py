@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate import study
+from ablate.conducting import course as study
 from tests.launching.stand_in import STAND_IN
 
 STUDY = """\
@@ -167,9 +167,9 @@ def test_a_point_that_is_refused_is_told_with_its_reason(
     [
         ("sweep.sampler=tpee", "there is no sampler `tpee` (did you mean `tpe`?)"),
         ("sweep.pruner=mediann", "there is no pruner `mediann` (did you mean `median`?)"),
-        ("sweep.pruner=wilcoxon", "pruner `wilcoxon` compares seeds; 1 cannot tell anything apart"),
+        ("sweep.pruner=wilcoxon", "pruner `wilcoxon` compares seeds, and 1 is too few"),
         ("sweep.rungs=[0.5, 0.25]", "`sweep.rungs` must list shares of the steps, rising"),
-        ("sweep.space={optimizr.rate: [1, 2]}", "`optimizr.rate` is no setting of a trial"),
+        ("sweep.space={optimizr.rate: [1, 2]}", "`optimizr.rate` is not a setting of a trial"),
         ("sweep.space={masker: {a: {type: A}}}", "would replace the levels of factor `masker`"),
         ("sweep.space={budget.steps: {low: 2, high: 1}}", "has low 2 and high 1"),
         ("sweep.per=maskr", "names no factor of the study: `maskr` (did you mean `masker`?)"),
@@ -179,7 +179,7 @@ def test_a_point_that_is_refused_is_told_with_its_reason(
         ("sweep.objectives=[cost.flops]", "begins with `score`"),
         ("sweep.storage=here", "must be `journal`, or a URL such as"),
         ("sweep.trails=3", "unknown key `trails` of `sweep` (did you mean `trials`?)"),
-        ("sweep.only={othr: {masker.ratio: [0.1, 0.2]}}", "is no level of a factor (did you"),
+        ("sweep.only={othr: {masker.ratio: [0.1, 0.2]}}", "is not a level of any factor (did you"),
     ],
 )
 def test_a_mistake_in_the_section_is_told_before_anything_runs(

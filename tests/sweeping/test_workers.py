@@ -37,7 +37,7 @@ sweep:
 ENTRY = """\
 import sys
 from pathlib import Path
-from ablate import study
+from ablate.conducting import course as study
 sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=1))
 """
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from playwright import sync_api
 
-from ablate import study
+from ablate.conducting import course as study
 from tests.launching.stand_in import STAND_IN
 
 ROOT = Path(__file__).parents[2]

@@ -54,9 +54,9 @@ WRONG = {
     "one target": (
         {"objective": INFO_NCE, "masker": {"type": "maskers.Random", "ratio": 0.05}},
         "objective",
-        "1.0 targets a sample",
+        "1.0 targets per sample",
     ),
-    "layers that are not there": ({"target": {"layers": 8}}, "target.layers", "that has 1"),
+    "layers that are not there": ({"target": {"layers": 8}}, "target.layers", "the encoder has 1"),
     "variance of one clip": (
         {"regulariser": REGULARISER, "budget": {"batch": 1}},
         "budget.batch",

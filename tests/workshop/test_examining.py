@@ -126,7 +126,7 @@ def test_clips_that_changed_since_the_plan_are_not_scored(
         folder, answer["probes"], Session(torch.device("cpu"), cache, lambda _: None, Stop())
     )
     assert ended["state"] == "failed"
-    assert "examines on have changed since it was planned" in ended["reason"]
+    assert "scores have changed since it was planned" in ended["reason"]
 
 
 def test_sound_without_labels_can_be_trained_on_where_probes_have_their_own(

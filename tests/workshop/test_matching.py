@@ -105,7 +105,7 @@ def test_inner_maskers_are_matched_each_by_itself():
         ),
         (masker("MultiBlock", "context_area", match={"context": 0.9}), "give .* to 43.0 %"),
         (masker("Random", "rati"), r"`by`: there is no setting `rati` \(did you mean `ratio`\?\)"),
-        (masker("TimeFrequency", "axes"), "`axes` is no number and no pair of numbers"),
+        (masker("TimeFrequency", "axes"), "`axes` must be a number or a pair of numbers"),
         (masker("Random", "ratio", match={"contxt": 0.4}), "unknown key `contxt` of `match`"),
         (masker("Random", "ratio", match={"context": 0.4, "targets": 0.6}), "write `match:"),
         (masker("Random", "ratio", match={"context": 40}), "between 0 and 1; got 40"),

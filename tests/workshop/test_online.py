@@ -128,4 +128,4 @@ def test_what_cannot_be_asked_is_refused(new_run, cache, settings):
     unknown = {**EVALUATE, "pooling": "layer7.concat_freq"}
     ended = run(new_run("run"), PROBES, Session(CPU, cache, silent, Stop()), evaluate=unknown)
     assert ended["state"] == "failed"
-    assert "its probe examines mean, mean_std, concat_freq" in ended["reason"]
+    assert "its probe scores mean, mean_std, concat_freq" in ended["reason"]

@@ -122,7 +122,7 @@ def test_maskers_of_one_seed_share_their_twin_and_patchifiers_do_not(settings, c
         (
             {"patchifier": {"type": "ablate.model.patchify.Rectangles", "seconds": 0.165}},
             ["patchifier", "seconds"],
-            "no whole number of the 10 ms hops",
+            "not a multiple of the 10 ms hop",
         ),
         (
             vit(positions={"type": "ablate.model.positions.Learned", "time": 3}),
@@ -137,7 +137,7 @@ def test_maskers_of_one_seed_share_their_twin_and_patchifiers_do_not(settings, c
         (
             vit(stem={"type": "ablate.model.stems.Waveform"}),
             ["encoder", "stem"],
-            "the stem reads a waveform, and `mel` gives 32 mel bands",
+            "the stem reads a waveform, but `mel` gives 32 mel bands",
         ),
         (
             {

@@ -71,4 +71,4 @@ def test_patches_that_overlap_are_warned_of_with_the_way_out():
 def test_patches_side_by_side_on_windows_no_longer_than_a_hop_leak_nothing():
     facts = token_facts(LogMel(bands=8, window_ms=10), Rectangles(freq=8), 128)
     assert facts["leak_seconds"] == facts["window_leak"] == facts["time_overlap"] == 0
-    assert facts["told"] == ["a column of tokens every 160 ms, 6.25 tokens a second"]
+    assert facts["told"] == ["a column of tokens every 160 ms, 6.25 tokens per second"]
