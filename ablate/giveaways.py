@@ -36,25 +36,22 @@ def warnings(variants: Sequence[Drawn]) -> list[str]:
 def _leaks(variants: Sequence[Drawn]) -> Iterator[str]:
     if variants:
         told = " and in ".join(f"{v.variant} {_percent(v.overlap)}" for v in variants)
-        yield (
-            f"In {told} of what the context sees is asked for as well: these masks give answers "
-            "away."
-        )
+        yield f"In {told} of the context is also a target: these masks give answers away."
 
 
 def _guards(variants: Sequence[Drawn]) -> Iterator[str]:
     if variants:
         told = "; ".join(f"{_percent(v.changed)} of {v.variant}" for v in variants)
         yield (
-            f"Masks that a guard had to change, since none could be drawn as asked: {told}. What "
-            "is trained with is then the guard's mask as much as the masker's."
+            f"Masks changed by a guard, because none could be drawn as asked: {told}. What is "
+            "compared is then the guard's mask as much as the masker's."
         )
 
 
 def _meant(variants: Sequence[Drawn]) -> Iterator[str]:
     if variants:
         told = "; ".join(f"{_percent(v.overlap)} in {v.variant}" for v in variants)
-        yield f"What the context sees is asked for as well, by design of the masker: {told}."
+        yield f"Part of the context is also a target, by design of the masker: {told}."
 
 
 def _exceeds(share: float | None, least: float) -> bool:

@@ -20,14 +20,13 @@ def drawn(variant, overlap=0.0, forced=0.0, changed=0.0):
 
 def test_an_overlap_that_a_guard_made_is_said_to_give_answers_away():
     assert warnings([drawn("random"), drawn("legacy, squares", 0.45, 0.45, 0.06)]) == [
-        "In legacy, squares 45 % of what the context sees is asked for as well: these masks give "
-        "answers away."
+        "In legacy, squares 45 % of the context is also a target: these masks give answers away."
     ]
 
 
 def test_overlap_and_guard_are_told_in_one_line_where_both_apply():
     both, guard = warnings([drawn("legacy", 0.45, 0.45, 0.93), drawn("columns", changed=0.2)])
-    assert "In legacy 45 % of what the context sees" in both
+    assert "In legacy 45 % of the context is also a target" in both
     assert "93 % of legacy." in both
     assert "columns" not in both
     assert "20 % of columns." in guard

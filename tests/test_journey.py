@@ -137,6 +137,6 @@ def test_a_score_that_no_probe_gives_is_told_with_its_place_before_anything_is_r
     before = sorted(desk.glob("runs/*"))
     assert run("score=knn.max", "budget.steps=5") == study.WRONG
     told = " ".join(capsys.readouterr().err.split())
-    assert "command line: `score`: probe `knn` does not examine `max`" in told
+    assert "command line: `score`: probe `knn` does not read `max`" in told
     assert "`evaluate.score`" not in told
     assert sorted(desk.glob("runs/*")) == before

@@ -21,8 +21,8 @@ _SPLITS = {"tr": "train", "va": "valid", "de": "valid", "te": "test", "ev": "tes
 
 SHARES = {"train": 0.6, "test": 0.2, "valid": 0.2}  # of clips that are dealt, first to last
 BY_FILE = (
-    "clips were dealt to the splits file by file: where a speaker or a recording has several, a "
-    "probe may know it again in the test clips; `--group` keeps them together"
+    "clips were split file by file: where a speaker or recording has several, a probe may "
+    "recognise it in the test clips; `--group` keeps them together"
 )
 
 Row = dict[str, str]
@@ -74,8 +74,8 @@ def _subfolder(folder: Path) -> list[Row]:
     if named and named != tops:
         odd, known = (", ".join(f"`{top}`" for top in sorted(t)) for t in (tops - named, named))
         raise ValueError(
-            f"in `{folder}`, {odd} lies beside {known}, which are named as splits are: move what "
-            "is no split elsewhere, or, if all are labels, rename those"
+            f"in `{folder}`, {odd} lies beside {known}, which are named like splits: move what is "
+            "not a split elsewhere, or, if all are labels, rename those"
         )
     if named:
         deep = [file for file in files if len(file.relative_to(folder).parts) >= 3]
@@ -233,17 +233,17 @@ def _groups(rows: Iterable[Row], pattern: str) -> dict[str, list[Row]]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"`group` {pattern!r} is no regular expression: {error}") from error
+        raise ValueError(f"`group` {pattern!r} is not a regular expression: {error}") from error
     groups: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         found = expression.search(row["path"])
         name = found and found[1 if expression.groups else 0]
         if not name:
-            raise ValueError(f"`group` {pattern!r} finds nothing in `{row['path']}`; widen it")
+            raise ValueError(f"`group` {pattern!r} matches nothing in `{row['path']}`; widen it")
         groups[name].append(row)
     if len(groups) == 1:
         raise ValueError(
-            f"`group` {pattern!r} finds `{name}` in every path, and nothing would be left to test "
+            f"`group` {pattern!r} matches `{name}` in every path, so nothing would be left to test "
             "on; narrow it"
         )
     return groups

@@ -50,7 +50,7 @@ class Needs:
                 raise StudyError(
                     [
                         f"{self.place}: `{first.title}` and `{run.title}` are one run, and "
-                        f"`slurm.levels` asks {told} for it; let the levels of both ask the same"
+                        f"`slurm.levels` asks {told} for it; let both levels ask for the same"
                     ]
                 )
 

@@ -219,7 +219,7 @@ def _told(trial: Mapping[str, Any]) -> str:
     freq, time = trial["grid"]
     shares = f"{trial['context']:.0%} visible, {trial['targets']:.0%} predicted"
     if overlap := trial.get("overlap"):  # plans saved before it was counted have none
-        shares += f" ({overlap:.1%} of the visible, too)"
+        shares += f" ({overlap:.1%} of the visible are also predicted)"
     weights = trial["parameters"]["encoder"]
     return f"grid {freq}x{time}, {shares}, encoder of {weights:,} weights"
 

@@ -118,8 +118,8 @@ def _held_out(lesson: Lesson) -> tuple[Indices, Indices]:
         return lesson.known, lesson.valid
     if len(lesson.known) < 2:
         raise ValueError(
-            f"{len(lesson.known)} known items cannot be both learnt from and chosen by; give the "
-            "task more training clips or a validation part, or the probe `choice: last`"
+            f"{len(lesson.known)} training items are too few to learn from and to select by; give "
+            "the task more training clips or a validation part, or the probe `choice: last`"
         )
     order = torch.randperm(len(lesson.known), generator=generator(lesson.seed, "held out")).numpy()
     count = max(1, round(HELD_OUT * len(order)))

@@ -57,9 +57,9 @@ def _opposed(results: Results, robustness: Table) -> Iterator[str]:
         if row["other_sign"]:
             where = f"{row['where']}, by gain" if row["measure"] == "gain" else row["where"]
             yield (
-                f"{row['level']} {MINUS} {row['against']} ({where}) has the other sign by another "
-                f"probe or pooling: {row['other_sign']}, but {by(row, own)} by {own}, which the "
-                "verdict goes by."
+                f"{row['level']} {MINUS} {row['against']} ({where}) has the opposite sign with "
+                f"another probe or pooling: {row['other_sign']}, but {by(row, own)} by {own}, on "
+                "which the verdict rests."
             )
 
 

@@ -137,7 +137,7 @@ def _pretrained(data: Mapping[str, Any]) -> str:
     count = data.get("pretraining_clips")
     if count is None:  # older plans do not say
         return ""
-    return f", {count} of them to pre-train on" if count else ", to examine on alone"
+    return f", {count} of them for pre-training" if count else ", for probing only"
 
 
 def _counts(task: dict[str, Any]) -> str:

@@ -135,7 +135,7 @@ def _facts(found: Findings, place: str) -> str:
         if row["other_sign"]
     ]
     if turned:
-        facts += f". By another probe or pooling the sign is the other: {'; '.join(turned)}"
+        facts += f". With another probe or pooling the sign is reversed: {'; '.join(turned)}"
     facts += f". [The whole report]({place}/report.md)"
     if found["cautions"]:
         count = len(found["cautions"])

@@ -39,8 +39,8 @@ def robustness(results: Results) -> Table:
         title="Does it depend on the probe?",
         caption=f"The same differences by every probe and pooling, {own} first: in points, with "
         "the pairing and the intervals of the contrasts above. An asterisk: the interval excludes "
-        "zero. There is no p, and nothing is corrected for so many columns: they are for reading "
-        f"and decide nothing.{' Gain: each arm less its own random init.' if gains else ''}",
+        "zero. There are no p-values, and nothing is corrected for so many columns: they are "
+        f"descriptive only.{' Gain: each arm minus its own random init.' if gains else ''}",
         columns=(
             Column(
                 head="contrast",

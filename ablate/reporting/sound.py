@@ -11,7 +11,7 @@ def heard(plan: Mapping[str, Any]) -> str:
     trained = [_clips(data) for data in plan["data"] if not _only_examined(data)]
     examined = [_clips(data) for data in plan["data"] if _only_examined(data)]
     words = [" or ".join(trained)] if trained else []
-    return ", examined on ".join([*words, *([" and ".join(examined)] if examined else [])])
+    return ", probed on ".join([*words, *([" and ".join(examined)] if examined else [])])
 
 
 def heard_before_testing(plan: Mapping[str, Any]) -> Iterator[str]:
@@ -24,8 +24,8 @@ def heard_before_testing(plan: Mapping[str, Any]) -> Iterator[str]:
             yield (
                 f"Test clips were heard in pre-training, unlabelled: {', '.join(folded)} {verb} "
                 f"folds, so encoders were pre-trained, and inputs normalised, on {count:,} of "
-                f"{data['clips']:,} clips, those that the probes are tested on among them. Scores "
-                "on clips never heard may be lower."
+                f"{data['clips']:,} clips, including those on which probes are tested. Scores on "
+                "unheard clips may be lower."
             )
 
 

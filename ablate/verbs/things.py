@@ -32,7 +32,7 @@ def manifest(
     ],
     group: Annotated[
         str | None,
-        typer.Option(help="Deal clips together whose paths this regular expression finds alike."),
+        typer.Option(help="Keep clips in one split whose paths give the same match of this regex."),
     ] = None,
 ) -> None:
     """Write the manifest of a data set: a CSV of paths, labels and splits."""

@@ -69,8 +69,8 @@ class ExpectedScore:
                 deep = found and "each" in probe.views.layers
                 of = f" of an encoder of {depth} layers" if deep else ""
                 raise self._refused(
-                    f"probe `{self.probe}` does not examine `{self.view}`{of}"
-                    f"{did_you_mean(self.view, given)}; ask for another view, or add this one "
+                    f"probe `{self.probe}` does not read `{self.view}`{of}"
+                    f"{did_you_mean(self.view, given)}; choose another view, or add this one "
                     f"by `probes.{self.probe}.views`"
                 )
 
@@ -79,8 +79,8 @@ class ExpectedScore:
         for task in tasks:
             if not probe.can_score(task.kind, self.view.rpartition(".")[2]):
                 raise self._refused(
-                    f"`{self.probe}.{self.view}` cannot tell when something is heard, which task "
-                    f"`{task.name}` asks; ask for another score, or leave that task out"
+                    f"`{self.probe}.{self.view}` cannot tell when something is heard, as task "
+                    f"`{task.name}` requires; choose another score, or leave that task out"
                 )
 
     def _refused(self, message: str) -> PartError:

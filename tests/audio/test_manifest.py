@@ -128,10 +128,10 @@ def test_dealing_file_by_file_is_warned_of_and_splits_that_are_there_are_not(
 @pytest.mark.parametrize(
     ("group", "message"),
     [
-        ("(", "is no regular expression"),
-        (r"s\d", r"finds nothing in `cat/a\.wav`; widen it"),
-        (r"cat/(s)?", r"finds nothing in `cat/a\.wav`; widen it"),
-        (r"cat", "finds `cat` in every path, and nothing would be left to test on"),
+        ("(", "is not a regular expression"),
+        (r"s\d", r"matches nothing in `cat/a\.wav`; widen it"),
+        (r"cat/(s)?", r"matches nothing in `cat/a\.wav`; widen it"),
+        (r"cat", "matches `cat` in every path, so nothing would be left to test on"),
     ],
 )
 def test_a_group_that_groups_nothing_is_refused(tmp_path: Path, group: str, message: str) -> None:

@@ -95,7 +95,7 @@ def test_what_is_seen_and_asked_for_is_shown_where_there_is_any(tmp_path: Path) 
     lines = preview(planned, tmp_path)
     told = [line for line in lines if "of the visible" in line]
     assert told == [next(line for line in lines if line.startswith("  block:"))]
-    assert "59% predicted (45.1% of the visible, too)" in told[0]
+    assert "59% predicted (45.1% of the visible are also predicted)" in told[0]
 
 
 def test_what_a_token_is_stands_under_its_variant(tmp_path: Path) -> None:

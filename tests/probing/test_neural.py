@@ -109,7 +109,7 @@ def test_without_a_validation_part_a_fifth_of_what_is_known_is_kept_apart():
 def test_one_known_clip_is_not_both_learnt_from_and_chosen_by():
     points, labels = clouds(30)
     lesson = lesson_of(points[:1], labels[:1], points[1:])
-    with pytest.raises(ValueError, match=r"1 known items .*`choice: last`"):
+    with pytest.raises(ValueError, match=r"1 training items .*`choice: last`"):
         Linear(seeds=1).predict(lesson)
     assert np.isfinite(Linear(seeds=1, choice="last").predict(lesson)).all()
 

@@ -216,7 +216,7 @@ def test_test_clips_that_were_heard_in_pretraining_are_told(bench: Bench) -> Non
     summary = write(plan, bench.root / "nowhere", bench.report)
     assert any(line.startswith("Test clips were heard in pre-train") for line in summary.cautions)
     text = summary.page.with_name("report.md").read_text()
-    assert "3600 clips, 3500 of them to pre-train on (digest" in text
+    assert "3600 clips, 3500 of them for pre-training (digest" in text
 
 
 def test_notes_on_levels_stand_under_the_contrasts(bench: Bench) -> None:
@@ -304,7 +304,7 @@ def test_masks_that_give_answers_away_are_told_beside_their_guard(bench: Bench) 
         bench.edit(run, metrics=record["metrics"] | {"fallback_fraction": 0.93})
     summary = write(plan, bench.runs, bench.report)
     [caution] = [line for line in summary.cautions if "guard" in line or "answers away" in line]
-    assert caution.startswith("In block, squares 45 % of what the context sees is asked for")
+    assert caution.startswith("In block, squares 45 % of the context is also a target")
     assert "93 % of block, squares." in caution
     [head] = [line for line in _masks(bench) if line.startswith("| masker")]
     assert [cell.strip() for cell in head.split("|")][-2] == "both"

@@ -62,7 +62,7 @@ def test_a_sign_that_another_pooling_turns_is_read_with_care(masks: Bench) -> No
     shift(masks, -16.0, probe="linear", pooling="mean_std", masker="block")
     summary = write(plan, masks.runs, masks.report)
     [row, learned] = robustness(masks.results()).rows
-    [line] = [line for line in summary.cautions if "the other sign" in line]
+    [line] = [line for line in summary.cautions if "the opposite sign" in line]
     assert by(row, "linear.mean_std") in line
     assert by(row, "knn.concat_freq") in line
     assert "by linear.mean_std" in line

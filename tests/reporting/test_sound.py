@@ -26,7 +26,7 @@ PLAIN, ONLY_EXAMINED = data(90_000, 90_000), data(2000, 0, esc50=FOLDED)
         ([NOTES], "1,984 clips of notes"),
         ([data(3600, 1800, music=SPLIT)], "3,600 clips of music"),  # an older plan
         ([PLAIN], "90,000 clips"),
-        ([PLAIN, ONLY_EXAMINED], "90,000 clips, examined on 2,000 clips of esc50"),
+        ([PLAIN, ONLY_EXAMINED], "90,000 clips, probed on 2,000 clips of esc50"),
         (
             [SYNTHETIC, NOTES],
             "3,600 clips of synthetic sound (music, speech) or 1,984 clips of notes",

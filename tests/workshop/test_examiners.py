@@ -53,10 +53,10 @@ def asked(pooling: str, *probes: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("probe", "pooling", "told"),
     [
-        (KNN_3, "max", "probe `knn` does not examine `max`"),
+        (KNN_3, "max", "probe `knn` does not read `max`"),
         (KNN_3, "layer1.mean", r"`layer1.mean`; known: concat_freq, mean, mean_std"),
-        (KNN_3, "mean_layers.mean", "does not examine `mean_layers.mean`"),
-        (DEEP, "mean", "does not examine `mean`"),
+        (KNN_3, "mean_layers.mean", "does not read `mean_layers.mean`"),
+        (DEEP, "mean", "does not read `mean`"),
         (DEEP, "layer2.max", r"`layer2.max` of an encoder of 1 layers .*did you mean `layer1.max`"),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_score_that_its_probe_gives_is_planned(
 
 
 def test_each_probe_that_gives_the_score_must_have_its_view(planned: Plan) -> None:
-    with pytest.raises(PartError, match="probe `other` does not examine `mean`"):
+    with pytest.raises(PartError, match="probe `other` does not read `mean`"):
         planned(probes={"knn": KNN_3, "other": DEEP}, score=asked("mean", "knn", "other"))
 
 
