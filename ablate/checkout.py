@@ -5,17 +5,17 @@ from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-CODE = "*.py"  # sound, studies and reports in a checkout are not code
+CODE = ("*.py", ":!tests")  # sound, studies and reports in a checkout are not code
 
 
 def revision() -> str | None:
-    """Returns the commit; None where the package is no git checkout of its own."""
-    return _git("rev-parse", "HEAD") if _is_checkout() else None
+    """Returns the last commit that changed code; None where this is no git checkout of its own."""
+    return _git("log", "-1", "--format=%H", "--", *CODE) if _is_checkout() else None
 
 
 def is_changed() -> bool:
     """Tells whether the checkout holds code that is not committed."""
-    return bool(_git("status", "--porcelain", "--", CODE)) if _is_checkout() else False
+    return bool(_git("status", "--porcelain", "--", *CODE)) if _is_checkout() else False
 
 
 def changes() -> str | None:

@@ -1,7 +1,6 @@
 """The table of clips: what is known of each without hearing it, a column for each thing known."""
 
 import hashlib
-import heapq
 import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ablate.audio.columns import Array, Coded, Coding, Strings, Writing
-
-_AT_ONCE = 100_000  # rows that are sorted in memory
 
 
 @dataclass(frozen=True)
@@ -150,27 +147,16 @@ class ClipWriting:
 
 
 def digest_of(clips: Clips, content: Callable[[int], str]) -> str:
-    """Hashes the data itself, in 32 hex digits, wherever clips lie and in whatever order.
+    """Hashes the data as training meets it: the same clips, labels and order hash alike anywhere.
 
-    `content` names a clip's sound, given its index. Sorted piece by piece: the rows of millions of
-    clips would fill the memory as objects.
+    `content` names a clip's sound, given its index. Which clips a seed puts into one batch depends
+    on the order they are listed in, so another order is other data. Returns 32 hex digits.
     """
-
-    def row(index: int) -> list[str]:
-        told = (clips.labels, clips.tasks, clips.splits, clips.folds)
-        return [clips.paths[index], *(column[index] for column in told), content(index)]
-
-    def piece(start: int) -> Iterator[list[str]]:
-        order = sorted(range(start, min(start + _AT_ONCE, len(clips))), key=row)
-        places = np.array(order, dtype=np.int64)
-        return (row(int(index)) for index in places)
-
     hashed = hashlib.blake2b(digest_size=16)
-    separator = "["
-    for ordered in heapq.merge(*[piece(start) for start in range(0, len(clips), _AT_ONCE)]):
-        hashed.update((separator + json.dumps(ordered)).encode())
-        separator = ", "
-    hashed.update(b"]" if len(clips) else b"[]")
+    for index in range(len(clips)):
+        told = (clips.labels, clips.tasks, clips.splits, clips.folds)
+        row = [clips.paths[index], *(column[index] for column in told), content(index)]
+        hashed.update(json.dumps(row).encode())
     return hashed.hexdigest()
 
 

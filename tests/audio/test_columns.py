@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.audio.clips import _AT_ONCE, ClipInfo, Clips, digest_of
+from ablate.audio.clips import ClipInfo, Clips
 from ablate.audio.columns import Strings, read_columns, write_columns
 
 WORDS = st.text(max_size=3)
@@ -69,15 +69,6 @@ def test_rows_are_counted_from_both_ends_and_no_further() -> None:
     for index in (2, -3):
         with pytest.raises(IndexError, match="of 2"):
             clips[index]
-
-
-def test_the_digest_of_several_pieces_is_that_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [ClipInfo(f"{(7 * n) % 50}.wav", "x", f"t{n % 3}") for n in range(100)]
-    clips = Clips.of(rows)
-    whole = digest_of(clips, str)
-    assert len(rows) < _AT_ONCE
-    monkeypatch.setattr("ablate.audio.clips._AT_ONCE", 7)
-    assert digest_of(clips, str) == whole
 
 
 def test_columns_are_mapped_as_they_were_written(tmp_path: Path) -> None:

@@ -188,13 +188,18 @@ def test_a_changed_label_changes_the_digest_and_decodes_nothing(
 
 
 def test_the_digest_is_that_of_the_data_wherever_it_lies(tones: Tones, tmp_path: Path) -> None:
-    here = tones(task="pitch")
-    there = tones(tmp_path / "elsewhere", task="pitch")
-    lines = Path(there.manifest).read_text().splitlines()
-    Path(there.manifest).write_text("\n".join([lines[0], *lines[:0:-1]]))  # another order
+    here, there = tones(task="pitch"), tones(tmp_path / "elsewhere", task="pitch")
     stores = [open_store(folder, LogMel(), tmp_path / "cache") for folder in (here, there)]
     assert stores[0].digest == stores[1].digest
-    assert list(stores[0].clips) != list(stores[1].clips)
+
+
+def test_the_same_clips_in_another_order_are_other_data(tones: Tones, tmp_path: Path) -> None:
+    here, there = tones(task="pitch"), tones(tmp_path / "elsewhere", task="pitch")
+    lines = Path(there.manifest).read_text().splitlines()
+    Path(there.manifest).write_text("\n".join([lines[0], *lines[:0:-1]]))
+    stores = [open_store(folder, LogMel(), tmp_path / "cache") for folder in (here, there)]
+    assert sorted(c.path for c in stores[0].clips) == sorted(c.path for c in stores[1].clips)
+    assert stores[0].digest != stores[1].digest
 
 
 def test_every_setting_and_place_has_a_store_of_its_own(tones: Tones, tmp_path: Path) -> None:
