@@ -37,8 +37,8 @@ def _not_learned(unsure: Sequence[Verdict], *, learned: bool) -> str:
         where = _names([place(verdict.contrast) for verdict in unsure])
         return f"With {where} the trained baseline is not shown to beat its own random init."
     return (
-        "Nothing is shown to have been learned: the trained baseline does not beat its own random "
-        "init. What follows compares encoders that may know no more than untrained ones."
+        "Nothing is shown to have been learned: the trained baseline is not shown to beat its own "
+        "random init. What follows compares encoders that may know no more than untrained ones."
     )
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ablate import confounds, giveaways
-from ablate.reporting.protocol import devices_of
+from ablate.reporting.protocol import devices_of, versions_of
 from ablate.reporting.rendering import MINUS, Table
 from ablate.reporting.results import Results, column_of, label_of
 from ablate.reporting.robustness import by
@@ -132,6 +132,16 @@ def _mixed(results: Results) -> Iterator[str]:
     devices = sorted(devices_of(results))
     if len(devices) > 1:
         yield f"The runs mix devices or precisions: {', '.join(devices)}."
+    mixed = {name: of for name, of in versions_of(results).items() if len(of) > 1}
+    if mixed:
+        told = ", ".join(f"{name} {' / '.join(sorted(of))}" for name, of in sorted(mixed.items()))
+        yield f"The runs mix versions of libraries: {told}."
+    ranks = sorted({record["ranks"] for record in records if record.get("ranks")})
+    if len(ranks) > 1:
+        yield (
+            f"The runs were trained by different numbers of ranks ({', '.join(map(str, ranks))}), "
+            "which add up numbers in another order."
+        )
 
 
 def _skipped(results: Results) -> Iterator[str]:

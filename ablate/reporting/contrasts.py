@@ -23,7 +23,7 @@ class Arm:
 
     values: Mapping[int, float | None]  # seed -> score in percent, or gain in points
     failed: int  # trials
-    settings: frozenset[tuple[str, str]]  # device, precision and code that made the values
+    settings: frozenset[tuple[str, str]]  # (what, value) of what made the scores
 
 
 @dataclass(frozen=True)
@@ -222,13 +222,15 @@ def _arm(trials: Sequence[Trial], measure: Literal["score", "gain"]) -> Arm:
 def _settings(runs: Iterable[Run]) -> frozenset[tuple[str, str]]:
     """Returns what computed the numbers; `cuda:0` and `cuda:1` are one kind of device.
 
-    A random init was never trained and so has no precision to differ in.
+    A random init was never trained and so has no precision and no ranks to differ in.
     """
     found = set()
     for run in runs:
-        told = {name: run.record.get(name) for name in ("device", "precision")}
+        told = {name: run.record.get(name) for name in ("device", "precision", "ranks")}
+        told["device"] = str(told["device"] or "").partition(":")[0]
         told["code"] = run.code
-        found |= {(name, str(of).partition(":")[0]) for name, of in told.items() if of}
+        told["versions"] = sorted((run.record.get("versions") or {}).items())
+        found |= {(name, str(of)) for name, of in told.items() if of}
     return frozenset(found)
 
 

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from ablate.reporting.drawing import COLOURS, INK, QUIET, Picture, bare, finished, folded, style
 from ablate.reporting.rendering import MINUS, Table, number
 from ablate.reporting.results import Results, label_of
+from ablate.reporting.rules import percent
 from ablate.reporting.verdicts import Verdict
 from ablate.reporting.wording import place, word_with_seeds
 
@@ -33,6 +34,7 @@ def forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:
         return None
     margin = results.plan["report"]["equivalence_margin"]
     with style():
+        covered = percent(*(verdict.level for verdict in shown))
         labels = [folded(_forest_label(verdict), WIDTH) for verdict in shown]
         row_height = 0.42 if any("\n" in label for label in labels) else 0.3
         figure = Figure(figsize=(9, 1.0 + row_height * len(shown)), layout="constrained")
@@ -54,9 +56,10 @@ def forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:
             figure,
             name="contrasts",
             title="Contrasts",
-            caption="Differences with uncorrected intervals; verdicts use Holm-corrected p-values. "
-            f"The band is the equivalence margin, {margin:g} points either way. Small: the same "
-            "contrast within one combination. An arrow marks an interval that leaves the axis.",
+            caption=f"Differences with uncorrected {covered} intervals; verdicts use "
+            "Holm-corrected p-values. The band is the equivalence margin, "
+            f"{margin:g} points either way. Small: the same contrast within one combination. An "
+            "arrow marks an interval that leaves the axis.",
         )
 
 
@@ -96,8 +99,8 @@ def dots(results: Results, variants: Table) -> Picture | None:
             name="variants",
             title="Scores by variant",
             caption="Small dots are pre-training seeds; diamond and bar are their mean and its "
-            "Student-t interval. Ticks: the same encoder at random init, and log-mel statistics "
-            "without any encoder.",
+            f"Student-t {percent(results.plan['report']['alpha'])} interval. Ticks: the same "
+            "encoder at random init, and log-mel statistics without any encoder.",
         )
 
 

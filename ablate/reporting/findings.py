@@ -6,6 +6,7 @@ from typing import Any
 from ablate.reporting.page import Page
 from ablate.reporting.rendering import Row
 from ablate.reporting.results import Results, label_of
+from ablate.reporting.rules import rules
 from ablate.reporting.sound import heard
 from ablate.reporting.tables import score_name
 
@@ -30,7 +31,7 @@ def findings(results: Results, page: Page) -> dict[str, Any]:
             | {"tasks": list(data["tasks"])}
             for data in results.plan["data"]
         ],
-        "alpha": results.plan["report"]["alpha"],
+        "alpha": rules(results.plan).level,  # of the intervals: this look's part
         "seeds": sorted({trial.seed for trial in results.trials}),
         "trials": len(results.trials),
         "scored": sum(trial.score is not None for trial in results.trials),

@@ -42,7 +42,7 @@ class Frames:
     def contrasts(self) -> pd.DataFrame:
         """Returns a row a contrast of any family: difference in points, p-values, verdict."""
         answers = verdicts(self.results)
-        tables = wording.contrasts(self.results, answers), wording.learning(self.results, answers)
+        tables = wording.contrasts(answers), wording.learning(answers)
         return pd.DataFrame([row for table in tables for row in table.rows])
 
     @cached_property

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from ablate.reporting.results import Results
-from ablate.reporting.sequential import looks
+from ablate.reporting.rules import percent, rules
 from ablate.reporting.tables import score_name
 from ablate.reporting.verdicts import FAMILIES
 
@@ -53,24 +53,28 @@ def _budget(results: Results) -> list[str]:
 
 
 def _statistics(results: Results) -> str:
-    report = results.plan["report"]
+    decided = rules(results.plan)
     families = [of for name, of in FAMILIES.items() if name != "confirmation" or results.fresh]
-    level, margin = f"{100 * (1 - report['alpha']):.4g} %", report["equivalence_margin"]
     return (
-        "The unit of replication is the pre-training seed. Each level is contrasted with the "
+        "The unit of replication is the pre-training seed: intervals and verdicts speak of new "
+        "seeds on these clips. That the corpus and its test clips are one draw of many is not in "
+        "them. Each level is contrasted with the "
         "baseline level of its own factor within every combination of the others, paired by "
         "seed. The pooled estimate is a Student-t over seed means: for each seed that has every "
         "combination, the mean of its differences (degrees of freedom: seeds - 1). Whether the "
         "difference depends on the combination is tested within seeds, by a paired t between "
         "every two combinations; where it does, no pooled word is given. Factors that change the "
-        "random-init encoder are compared by the gain over it. Intervals are Student-t, "
-        f"{level}, each by itself. P-values are corrected by Holm over {len(families)} families "
-        f"apart: {', '.join(families)}; one within a combination is no smaller than "
-        "those of the pooled contrast and of its interaction. Two levels are called equivalent "
+        "random-init encoder are compared by the gain over it. Intervals of differences are "
+        f"Student-t, {percent(decided.level)}, each by itself. P-values are corrected by Holm over "
+        f"{len(families)} families apart: {', '.join(families)}; one within a combination is no "
+        "smaller than twice the smaller of its pooled contrast's and of its interaction's. So "
+        "where all variants are equal, pooled words are false in at most "
+        f"{100 * decided.alpha:.4g} % of such studies, and they or those within a combination in "
+        f"at most {150 * decided.alpha:.4g} %. Two levels are called equivalent "
         "when two one-sided tests, Holm-corrected likewise, place the difference within "
-        f"{margin:g} points. {_looks(results)}The "
-        "further seeds of an undecided contrast give 80 % power for the larger of the observed "
-        "difference and that margin, at the observed spread and the family's strictest level. "
+        f"{decided.margin:g} points. {_looks(results)}After the further seeds of an undecided "
+        "contrast, four of five studies would settle it, as a difference or as equivalence, if "
+        "the observed difference and spread are the true ones, at the family's strictest level. "
         "Failed and pruned trials enter no mean, and failed ones forbid the word better where "
         "failure rates differ; collapsed ones that could be probed keep their score."
         f"{_confirmation(results)}"
@@ -83,19 +87,20 @@ def _confirmation(results: Results) -> str:
     seeds = ", ".join(map(str, sorted({trial.seed for trial in results.fresh})))
     return (
         " The variants that led by validation scores, and the baseline, were trained again with "
-        f"fresh seeds ({seeds}); only these enter the confirmation, and it enters no other mean."
+        f"fresh seeds ({seeds}); only these enter the confirmation, and it enters no other mean. "
+        f"Its intervals are {percent(rules(results.plan).alpha)}, as it is looked at once."
     )
 
 
 def _looks(results: Results) -> str:
-    taken = looks(results.plan)
+    taken = rules(results.plan).looks
     if taken is None:
         return ""
     at = ", ".join(map(str, taken.counts))
     return (
         f"Of up to {taken.most} declared seeds the verdicts were looked at with {at}. Each look "
         "spends the share of the error that its new seeds are of the declared ones, in its "
-        "p-values and in its intervals. "
+        "p-values and in its intervals; what a look decided stands, at that look's p. "
     )
 
 
@@ -148,11 +153,8 @@ def _counts(task: dict[str, Any]) -> str:
 
 def _machines(results: Results) -> str:
     records = [trial.run.record for trial in results.trials if trial.run.record]
-    versions: dict[str, set[str]] = {}
-    for record in records:
-        for name, version in (record.get("versions") or {}).items():
-            versions.setdefault(name, set()).add(str(version))
-    written = ", ".join(f"{name} {' / '.join(sorted(of))}" for name, of in sorted(versions.items()))
+    versions = sorted(versions_of(results).items())
+    written = ", ".join(f"{name} {' / '.join(sorted(of))}" for name, of in versions)
     codes = sorted({str((record.get("code") or {}).get("git") or "unknown") for record in records})
     seconds = [trial.cost["seconds"] for trial in results.trials if "seconds" in trial.cost]
     took = f" A run took {fmean(seconds):.0f} seconds on average." if seconds else ""
@@ -188,3 +190,12 @@ def devices_of(results: Results) -> set[str]:
         for record in records
         if record.get("device")
     }
+
+
+def versions_of(results: Results) -> dict[str, set[str]]:
+    """Returns the versions of each library that the runs recorded."""
+    found: dict[str, set[str]] = {}
+    for trial in results.trials:
+        for name, version in (trial.run.record.get("versions") or {}).items():
+            found.setdefault(name, set()).add(str(version))
+    return found

@@ -19,6 +19,7 @@ from ablate.reporting.rendering import (
     number,
     plain,
 )
+from ablate.reporting.rules import percent
 
 BEGIN, END = "<!-- results: written by `ablate publish` -->", "<!-- end of results -->"
 FIGURE = "figures/contrasts.png"
@@ -151,9 +152,13 @@ def _code(found: Findings) -> str:
 def _table(reports: Sequence[Findings], *, several: bool) -> Table:
     """Returns a row a verdict, with its study where there are several."""
     study = Column(head="study", show=lambda row: f"`{row['study']}`", text=True)
-    rows = [{**row, "study": found["study"]} for found in reports for row in _told(found)]
+    rows = [
+        {"interval_alpha": found["alpha"], **row, "study": found["study"]}
+        for found in reports
+        for row in _told(found)
+    ]
+    covered = percent(*(row["interval_alpha"] for row in rows))
     gains = any(row["measure"] == "gain" for row in rows)
-    percents = sorted({f"{100 * (1 - found['alpha']):.4g}" for found in reports})
     return Table(
         name="verdicts",
         title="Verdicts",
@@ -165,7 +170,7 @@ def _table(reports: Sequence[Findings], *, several: bool) -> Table:
             Column(head="verdict", show=lambda row: f"**{row['verdict']}**", text=True),
             *([Column(head="measure", show=plain("measure"), text=True)] if gains else []),
             Column(head="difference", show=lambda row: _signed(row["difference"])),
-            Column(head=f"{', '.join(percents)} % interval", show=interval_of("difference")),
+            Column(head=f"{covered} interval", show=interval_of("difference")),
             Column(head="p", show=chance_of("p_holm")),
             Column(head="seeds", show=plain("n")),
             Column(head="detectable", show=lambda row: number(row["detectable"])),

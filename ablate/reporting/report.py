@@ -82,7 +82,7 @@ def write(plan: Mapping[str, Any], runs: Path, folder: Path) -> Summary:
         title=str(plan["title"] or plan["study"]),
         answer=answer(answers),
         summary=_summary(results),
-        first=Section(figures.forest(results, answers), wording.contrasts(results, answers)),
+        first=Section(figures.forest(results, answers), wording.contrasts(answers)),
         notes=_notes(results),
         sentences=wording.sentences(answers),
         cautions=cautions(results, answers, variants, by_probe),
@@ -115,7 +115,7 @@ def _sections(
     return [
         Section(figures.dots(results, variants), variants),
         Section(charts.interactions(results, variants), None),
-        Section(None, wording.learning(results, answers)),
+        Section(None, wording.learning(answers)),
         Section(None, by_probe),
         Section(charts.learning_curves(results, curves), None),
         Section(charts.critical_difference(ranked), tasks(results, ranked)),

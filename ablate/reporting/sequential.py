@@ -3,9 +3,10 @@
 Who looks several times has several chances to be wrong: three looks at 5 % each are wrong in
 12 % of the studies. So the error is spent over the looks, in proportion to the seeds that each
 adds: Kim and DeMets (1987), "Design and analysis of group sequential tests based on the type I
-error spending rate function", Biometrika 74(1). Unlike there, a look tests at what itself adds
-and gains nothing from the correlation of the looks: the boundaries that do so are those of the
-normal distribution, and at three seeds they are wrong in 5.6 to 5.9 % of the studies.
+error spending rate function", Biometrika 74(1). What a look decides stays decided. Unlike
+there, a look tests only at the share that it adds and gains nothing from the correlation of the
+looks: the boundaries that do so are those of the normal distribution, and at three seeds they
+are wrong in 5.6 to 5.9 % of the studies.
 """
 
 from collections.abc import Mapping
@@ -40,6 +41,13 @@ class Looks:
         *before, now = self.counts
         last = before[-1] if before else 0
         return (min(now, self.most) - min(last, self.most)) / self.most
+
+    @property
+    def so_far(self) -> "tuple[Looks, ...]":
+        """Returns every look with those before it: the first alone, and all of them last."""
+        return tuple(
+            Looks(counts=self.counts[: i + 1], most=self.most) for i in range(len(self.counts))
+        )
 
     @property
     def left(self) -> int:

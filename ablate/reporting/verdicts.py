@@ -2,10 +2,14 @@
 
 Each family of contrasts is corrected by Holm on its own. Where seeds are added after a look, a
 p-value is divided by the share of the error that the look may spend, so that every p can be held
-against the study's alpha. A word is withdrawn where an interaction shows or where failures could
-have chosen the winner, and *better* or *worse* is said within a combination only where the pooled
-contrast or its interaction shows: so pooled contrasts and single combinations together make no
-more false claims of a difference than the pooled ones alone.
+against the study's alpha; what an earlier look decided stands. A word is withdrawn where an
+interaction shows or where failures could have chosen the winner. *Better* and *worse* are said
+within a combination only where the pooled contrast and its interaction, corrected by Bonferroni
+for being two tests, show that there is some difference.
+
+Where all variants are equal, pooled words are false in at most alpha of the studies, and so are
+those within a combination. Either is false in at most one and a half times alpha, as only what an
+interaction opened, at half of alpha, adds to the pooled ones: 4.4 to 5.7 % in simulations.
 """
 
 import dataclasses
@@ -15,12 +19,11 @@ from dataclasses import dataclass
 from ablate.reporting.contrasts import Contrast, contrasts
 from ablate.reporting.power import detectable_difference, further_seeds, most_further
 from ablate.reporting.results import Results
-from ablate.reporting.sequential import Looks, looks
+from ablate.reporting.rules import Rules, rules
 from ablate.reporting.statistics import (
     Estimate,
     effect_size,
     equivalence,
-    holm,
     interaction,
     seed_correlation,
     t_interval,
@@ -28,7 +31,12 @@ from ablate.reporting.statistics import (
 )
 
 UNSURE = "undecided"
-MIXED = {"devices or precisions": ("device", "precision"), "versions of the code": ("code",)}
+MIXED = {
+    "devices or precisions": ("device", "precision"),
+    "versions of the code": ("code",),
+    "versions of libraries": ("versions",),
+    "numbers of ranks": ("ranks",),
+}
 FAMILIES = {
     "pooled": "pooled contrasts",
     "within": "contrasts within a combination",
@@ -39,10 +47,14 @@ FAMILIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The answer to one contrast. All p-values but `estimate.p` are corrected for its family."""
+    """The answer to one contrast.
+
+    All p-values but `estimate.p` are corrected for its family, and are the least of all looks.
+    """
 
     contrast: Contrast
     estimate: Estimate  # of the difference, in points
+    level: float  # of the error: the interval covers one less this
     effect_size: float | None  # Hedges' g
     p: float | None  # of *there is no difference*
     p_equivalent: float | None  # of *the difference is no smaller than the margin*
@@ -53,49 +65,80 @@ class Verdict:
     word: str  # better, worse, equivalent, undecided, or "differs by <factors>"
     further_seeds: int | None  # for an undecided one: how many might settle it
     most_further: int  # one more of them means: more than that
+    look: int | None  # with how many seeds it was decided, where several looks are declared
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Rules:
-    """How a study decides."""
-
-    alpha: float  # chance of a wrong word, over a family of contrasts
-    margin: float  # points, to either side of zero, within which two levels count as equal
-    looks: Looks | None  # None where the seeds are fixed
-
-    @property
-    def share(self) -> float:
-        """Returns the share of alpha that this look may spend; 1 where the seeds are fixed."""
-        return 1.0 if self.looks is None else self.looks.share
-
-    def corrected(self, ps: Sequence[float | None]) -> list[float | None]:
-        """Corrects a family of p-values for its size and the looks; a missing p stays missing."""
-        return [None if p is None else self._spent(p) for p in holm(ps)]
-
-    def _spent(self, p: float) -> float:
-        return min(p / self.share, 1.0) if self.share else 1.0
+Found = dict[tuple[object, ...], Verdict]  # by what is asked, in order
 
 
 def verdicts(results: Results) -> tuple[Verdict, ...]:
-    """Answers every contrast of the study, family by family.
+    """Answers every contrast of the study, family by family; earlier looks are computed again.
 
     A confirmation is looked at once, and so has all of alpha to itself.
     """
-    report = results.plan["report"]
-    rules = _Rules(
-        alpha=report["alpha"], margin=report["equivalence_margin"], looks=looks(results.plan)
-    )
+    found: Found = {}
+    *earlier, now = rules(results.plan).so_far
+    for past in earlier:
+        assert past.looks is not None
+        found = _looked(_at(results, past.looks.counts[-1]), past, found)
+    return tuple(map(_agreeing, _looked(results, now, found).values()))
+
+
+def _at(results: Results, count: int) -> Results:
+    """Returns what there was with the first `count` seeds, nothing confirmed."""
+    seeds = set(results.plan["seeds"][:count])
+    trials = tuple(trial for trial in results.trials if trial.seed in seeds)
+    return dataclasses.replace(results, trials=trials, fresh=())
+
+
+def _looked(results: Results, rules: Rules, before: Found) -> Found:
+    """Answers every contrast at one look, beside what the looks before it found."""
     asked = contrasts(results)
-    found: list[Verdict] = []
+    found: Found = {}
     gates: dict[tuple[str, str], float] = {}
     for name in FAMILIES:
         once = dataclasses.replace(rules, looks=None) if name == "confirmation" else rules
-        family = list(_answered([c for c in asked if c.family == name], once, gates))
-        if name == "pooled":
-            gates = {_key(verdict.contrast): _gate(verdict) for verdict in family}
-        found.extend(family)
-    return tuple(found)
+        family = [contrast for contrast in asked if contrast.family == name]
+        for verdict in _answered(family, once, gates):
+            key = _question(verdict.contrast)
+            found[key] = _carried(before[key], verdict) if key in before else verdict
+            if name == "pooled":
+                gates[_key(verdict.contrast)] = _gate(found[key])
+    return found
+
+
+def _carried(before: Verdict, now: Verdict) -> Verdict:
+    """Returns the verdict of this look, or the word of an earlier one that stands.
+
+    Only an interaction that shows later takes a pooled word away.
+    """
+    kept = dataclasses.replace(
+        now,
+        p=_least(before.p, now.p),
+        p_equivalent=_least(before.p_equivalent, now.p_equivalent),
+        interaction=_least(before.interaction, now.interaction),
+    )
+    if before.look is None or (_differs(now) and not _differs(before)):
+        return kept
+    told = _notes(now.contrast, now.estimate, claim=before.word, word=before.word)
+    return dataclasses.replace(
+        kept,
+        claim=before.claim,
+        word=before.word,
+        look=before.look,
+        further_seeds=None,
+        notes=(*told, f"decided at the look with {before.look} seeds"),
+    )
+
+
+def _agreeing(verdict: Verdict) -> Verdict:
+    """Takes back a word of an earlier look where all seeds together point the other way."""
+    mean, word = verdict.estimate.mean, verdict.word
+    if mean is None or not ((word == "better" and mean < 0) or (word == "worse" and mean > 0)):
+        return verdict
+    notes = (*verdict.notes, f"not called {word}: all seeds together point the other way")
+    return dataclasses.replace(verdict, word=UNSURE, notes=notes)
 
 
 def open_contrasts(found: Sequence[Verdict]) -> list[str]:
@@ -105,7 +148,7 @@ def open_contrasts(found: Sequence[Verdict]) -> list[str]:
     a score on both sides is left out, and so is one that only failures keep undecided.
     """
     pooled = [verdict for verdict in found if verdict.contrast.family == "pooled"]
-    apart = {_key(v.contrast) for v in pooled if v.word.startswith("differs")}
+    apart = {_key(v.contrast) for v in pooled if _differs(v)}
     within = [v for v in found if v.contrast.family == "within" and _key(v.contrast) in apart]
     names = []
     for verdict in (*pooled, *within):
@@ -118,10 +161,9 @@ def open_contrasts(found: Sequence[Verdict]) -> list[str]:
 
 
 def _answered(
-    family: list[Contrast], rules: _Rules, gates: Mapping[tuple[str, str], float]
+    family: list[Contrast], rules: Rules, gates: Mapping[tuple[str, str], float]
 ) -> Iterator[Verdict]:
-    level = rules.alpha * (rules.share or 1.0)
-    estimates = [t_interval([*c.differences.values()], alpha=level) for c in family]
+    estimates = [t_interval([*c.differences.values()], alpha=rules.level) for c in family]
     alone = rules.corrected([estimate.p for estimate in estimates])
     equivalents = rules.corrected([equivalence(e, margin=rules.margin) for e in estimates])
     depends = rules.corrected([interaction([*c.by_seed.values()]) for c in family])
@@ -141,6 +183,7 @@ def _answered(
         yield Verdict(
             contrast=contrast,
             estimate=estimate,
+            level=rules.level,
             effect_size=effect_size(estimate),
             p=gated,
             p_equivalent=equivalent,
@@ -153,32 +196,48 @@ def _answered(
             if claim == word == UNSURE
             else None,
             most_further=most_further(rules.looks),
+            look=rules.looks.counts[-1] if rules.looks and word != UNSURE else None,
             notes=tuple(notes),
         )
 
 
-def _detectable(estimate: Estimate, rules: _Rules, family: int) -> float | None:
+def _detectable(estimate: Estimate, rules: Rules, family: int) -> float | None:
     if not estimate.sd or not rules.share:
         return None
-    level = rules.alpha * rules.share
-    return detectable_difference(estimate.sd, estimate.n, alpha=level, family=family)
+    return detectable_difference(estimate.sd, estimate.n, alpha=rules.level, family=family)
 
 
-def _further(estimate: Estimate, rules: _Rules, family: int) -> int | None:
+def _further(estimate: Estimate, rules: Rules, family: int) -> int | None:
     if not most_further(rules.looks):
         return None
-    effect = max(abs(estimate.mean or 0.0), rules.margin)
-    strictest = rules.alpha / family  # the level that Holm asks of the family's smallest p
-    return further_seeds(estimate, effect=effect, alpha=strictest, looks=rules.looks)
+    return further_seeds(
+        estimate, margin=rules.margin, alpha=rules.alpha, family=family, looks=rules.looks
+    )
 
 
 def _key(contrast: Contrast) -> tuple[str, str]:
     return contrast.factor, contrast.level
 
 
+def _question(contrast: Contrast) -> tuple[object, ...]:
+    return contrast.family, contrast.factor, contrast.level, contrast.held
+
+
 def _gate(pooled: Verdict) -> float:
-    """Returns the smallest p that a contrast within a combination of this one may have."""
-    return min((p for p in (pooled.p, pooled.interaction) if p is not None), default=1.0)
+    """Returns the p of *there is no difference in any combination*: of two tests, the surer one.
+
+    No contrast within a combination may have a smaller one.
+    """
+    known = [p for p in (pooled.p, pooled.interaction) if p is not None]
+    return min(len(known) * min(known), 1.0) if known else 1.0
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    return min((p for p in (one, other) if p is not None), default=None)
+
+
+def _differs(verdict: Verdict) -> bool:
+    return verdict.word.startswith("differs")
 
 
 def _allowed(claim: str, contrast: Contrast, *, depends: float | None, alpha: float) -> str:

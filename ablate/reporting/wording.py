@@ -14,7 +14,7 @@ from ablate.reporting.rendering import (
     number,
     plain,
 )
-from ablate.reporting.results import Results
+from ablate.reporting.rules import percent
 from ablate.reporting.verdicts import Verdict
 
 
@@ -30,17 +30,17 @@ class Sentence:
         return f"{self.claim} ({self.numbers})."
 
 
-def contrasts(results: Results, verdicts: Sequence[Verdict]) -> Table:
+def contrasts(verdicts: Sequence[Verdict]) -> Table:
     """Tabulates every level against its factor's baseline level: pooled, then apart."""
     return _table(
-        results,
         [verdict for verdict in verdicts if verdict.contrast.family != "learning"],
         name="contrasts",
         title="Contrasts",
         caption="Differences in points, paired by pre-training seed; a pooled one is averaged over "
         "combinations within each seed first. Intervals are not corrected; "
         "p is, by Holm, over the pooled contrasts and over those within a combination apart; "
-        "of the latter none is below both p of its pooled contrast: difference and interaction. "
+        "of the latter none is below twice the smaller p of its pooled contrast, that of the "
+        "difference and that of the interaction. "
         "Gain: each arm less its own random init, where the factor changes that. "
         "g: Hedges' effect size, the difference in standard deviations over seeds. "
         "Seed r: the correlation of the two arms over seeds. "
@@ -49,10 +49,9 @@ def contrasts(results: Results, verdicts: Sequence[Verdict]) -> Table:
     )
 
 
-def learning(results: Results, verdicts: Sequence[Verdict]) -> Table:
+def learning(verdicts: Sequence[Verdict]) -> Table:
     """Tabulates the trained encoder against its random-init twin."""
     return _table(
-        results,
         [verdict for verdict in verdicts if verdict.contrast.family == "learning"],
         name="learning",
         title="Did it learn?",
@@ -133,7 +132,8 @@ def _numbers(verdict: Verdict) -> str:
     if estimate.mean is not None and verdict.word not in ("better", "worse"):
         numbers.append(f"difference {number(estimate.mean, signed=True)}")
     if estimate.low is not None and estimate.high is not None:
-        numbers.append(f"interval {number(estimate.low)} to {number(estimate.high)}")
+        covered = percent(verdict.level)
+        numbers.append(f"{covered} interval {number(estimate.low)} to {number(estimate.high)}")
     if verdict.p is not None:
         numbers.append(f"Holm p {chance(verdict.p)}")
     if verdict.interaction is not None:
@@ -155,10 +155,9 @@ def _seeds(verdict: Verdict) -> str:
     return f"{count} more seed{'s' * (count != '1')}"
 
 
-def _table(
-    results: Results, verdicts: Sequence[Verdict], *, name: str, title: str, caption: str
-) -> Table:
-    percent = f"{100 * (1 - results.plan['report']['alpha']):.4g} % interval"
+def _table(verdicts: Sequence[Verdict], *, name: str, title: str, caption: str) -> Table:
+    levels = [verdict.level for verdict in verdicts]
+    interval = f"{percent(*levels)} interval" if levels else "interval"
     return Table(
         name=name,
         title=title,
@@ -172,7 +171,7 @@ def _table(
             Column(head="where", show=plain("where"), text=True),
             Column(head="verdict", show=plain("verdict"), text=True),
             Column(head="difference", show=lambda row: number(row["difference"], signed=True)),
-            Column(head=percent, show=interval_of("difference")),
+            Column(head=interval, show=interval_of("difference")),
             Column(head="p", show=chance_of("p_holm")),
             Column(head="seeds", show=lambda row: _share(row["n"], row["planned"])),
             Column(head="measure", show=plain("measure"), text=True, brief=False),
@@ -203,6 +202,7 @@ def _row(verdict: Verdict) -> dict[str, object]:
         "difference": estimate.mean,
         "difference_low": estimate.low,
         "difference_high": estimate.high,
+        "interval_alpha": verdict.level,
         "sd": estimate.sd,
         "effect_size": verdict.effect_size,
         "p": estimate.p,
@@ -213,5 +213,6 @@ def _row(verdict: Verdict) -> dict[str, object]:
         "detectable": verdict.detectable,
         "verdict": word_with_seeds(verdict),
         "verdict_without_failures": verdict.claim,
+        "look": verdict.look,
         "notes": "; ".join(verdict.notes),
     }

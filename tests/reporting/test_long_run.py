@@ -11,10 +11,13 @@ from ablate.reporting.power import power
 from ablate.reporting.results import Results
 from ablate.reporting.statistics import t_interval
 from ablate.reporting.verdicts import Verdict, verdicts
+from tests.reporting import equal_variants
 from tests.reporting.conftest import Bench
 
 Luck = Mapping[tuple[object, ...], float]
 LEVELS = [f"level {number}" for number in range(12)]
+CLAIMS = ("better", "worse")
+STUDIES = 40_000  # of the fast twin
 REPEATS = 1000
 MARGIN = 2.0
 
@@ -37,17 +40,10 @@ def test_intervals_of_differences_cover_although_seeds_are_shared(n: int) -> Non
     assert 0.93 < np.mean(covered) < 0.97
 
 
-def one_factor(bench: Bench, *, seeds: int, margin: float = 0.0) -> Results:
-    """Returns twelve levels of one factor; the scores are a test's to draw."""
-    bench.factors, bench.twin_factors = {"masker": LEVELS}, ()
+def one_factor(bench: Bench, *, seeds: int, margin: float = 0.0, levels: int = 12) -> Results:
+    """Returns levels of one factor; the scores are a test's to draw."""
+    bench.factors, bench.twin_factors = {"masker": LEVELS[:levels]}, ()
     bench.seeds, bench.margin = tuple(range(seeds)), margin
-    return bench.results()
-
-
-def grid(bench: Bench) -> Results:
-    """Returns four maskers on three patchifiers, each patchifier with a random init of its own."""
-    bench.factors = {"masker": LEVELS[:4], "patchifier": ["squares", "strips", "tall"]}
-    bench.margin = 0.0
     return bench.results()
 
 
@@ -84,20 +80,50 @@ def claimed(found: Sequence[Verdict], *words: str) -> bool:
     return any(v.word.startswith(words) for v in found if v.contrast.family != "learning")
 
 
-@pytest.mark.parametrize("plan", [lambda bench: one_factor(bench, seeds=3), grid])
-def test_a_study_of_equal_variants_seldom_makes_a_false_claim(
-    bench: Bench, plan: Callable[[Bench], Results]
+def equal(bench: Bench, *, maskers: int, patchifiers: int, seeds: int) -> Results:
+    """Returns a grid, or one factor; the scores are a test's to draw."""
+    bench.factors = {"masker": LEVELS[:maskers]}
+    if patchifiers > 1:
+        bench.factors["patchifier"] = ["squares", "strips", "tall"][:patchifiers]
+    bench.seeds, bench.margin = tuple(range(seeds)), 0.0
+    return bench.results()
+
+
+@pytest.mark.parametrize("shape", [(12, 1, 3), (4, 3, 3), (2, 2, 8)])
+def test_the_fast_twin_gives_the_words_that_verdicts_gives(
+    bench: Bench, shape: tuple[int, int, int]
 ) -> None:
-    study, draw = plan(bench), np.random.default_rng(5)
-    found = [verdicts(drawn(study, draw)) for _ in range(REPEATS)]
-    better = [claimed(answers, "better", "worse") for answers in found]
-    differs = [claimed(answers, "differs") for answers in found]
-    learned = [
-        any(v.word in ("better", "worse") for v in a if not v.contrast.factor) for a in found
-    ]
-    assert 0.005 < np.mean(better) <= 0.06  # below, this would look at nothing
-    assert np.mean(differs) <= 0.06
-    assert np.mean(learned) <= 0.06
+    maskers, patchifiers, seeds = shape
+    study = equal(bench, maskers=maskers, patchifiers=patchifiers, seeds=seeds)
+    many = equal_variants.draw(np.random.default_rng(4), 1000, shape, luck=0.5)
+    fast = equal_variants.words(many)
+    flags = np.concatenate([fast.pooled, fast.differs, fast.within], axis=1)
+    asked = {*np.flatnonzero(flags.any(axis=1))[:30], *range(10)}  # of most there is nothing to say
+    for number in asked:
+        found = verdicts(replace(study, trials=many.fill(study, number)))
+        pooled = [v.word for v in found if v.contrast.family == "pooled"]
+        within = [v.word for v in found if v.contrast.family == "within"]
+        learned = [v.word for v in found if v.contrast.family == "learning"]
+        assert [word in CLAIMS for word in pooled] == [*fast.pooled[number]]
+        assert [word.startswith("differs") for word in pooled] == [*fast.differs[number]]
+        assert not within or [word in CLAIMS for word in within] == [*fast.within[number]]
+        assert [word in CLAIMS for word in learned] == [*fast.learned[number]]
+
+
+@pytest.mark.parametrize("luck", [0.0, 0.5])
+@pytest.mark.parametrize("shape", [(12, 1, 3), (4, 3, 3), (4, 3, 8), (2, 2, 8), (2, 2, 30)])
+def test_a_study_of_equal_variants_makes_no_more_false_claims_than_are_owned_to(
+    shape: tuple[int, int, int], luck: float
+) -> None:
+    many = equal_variants.draw(np.random.default_rng(5), STUDIES, shape, luck=luck)
+    found = equal_variants.words(many)
+    pooled, differs, within, learned = (
+        of.any(axis=1) for of in (found.pooled, found.differs, found.within, found.learned)
+    )
+    chance = 3 * (0.05 * 0.95 / STUDIES) ** 0.5
+    assert 0.04 < pooled.mean() < 0.05 + chance  # below, this would look at nothing
+    assert max(differs.mean(), within.mean(), learned.mean()) < 0.05 + chance
+    assert (pooled | within).mean() < 0.057 + chance  # as the head of verdicts.py says
 
 
 def test_a_real_effect_makes_no_room_for_false_claims_beside_it(bench: Bench) -> None:
@@ -130,7 +156,7 @@ def looks_as_advised(study: Results) -> Iterator[tuple[Verdict, ...]]:
 
 
 def test_adding_seeds_three_times_as_advised_makes_no_room_for_false_claims(bench: Bench) -> None:
-    study, draw = one_factor(bench, seeds=8), np.random.default_rng(7)
+    study, draw = one_factor(bench, seeds=8, levels=5), np.random.default_rng(7)
 
     def wrong() -> bool:
         looks = looks_as_advised(drawn(study, draw))

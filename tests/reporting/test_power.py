@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from ablate.reporting.power import (
@@ -12,6 +13,7 @@ from ablate.reporting.power import (
     further_seeds,
     most_further,
     power,
+    settled,
 )
 from ablate.reporting.sequential import Looks
 from ablate.reporting.statistics import t_interval
@@ -59,27 +61,51 @@ def test_what_has_no_power_is_refused(settings: dict[str, float], word: str) -> 
         detectable_difference(**settings, alpha=0.05)  # type: ignore[arg-type]
 
 
-@given(st.floats(0.6, 5))
-def test_further_seeds_are_the_fewest_that_suffice(effect: float) -> None:
-    estimate = t_interval([-1.2, 0.9, 1.3], alpha=0.05)
-    further = further_seeds(estimate, effect=effect, alpha=0.05)
+@given(st.floats(0, 20), spreads, counts, st.integers(1, 60))
+def test_without_a_margin_to_settle_is_to_see_a_difference(
+    effect: float, spread: float, seeds: int, family: int
+) -> None:
+    expected = power(effect, spread, seeds, alpha=0.05, family=family)
+    found = settled(effect, spread, seeds, margin=0, alpha=0.05, family=family)
+    assert found == pytest.approx(expected, abs=0.001)
+
+
+@given(
+    st.lists(st.floats(-5, 5), min_size=3, max_size=6),
+    st.sampled_from([0.0, 0.5, 2.0]),
+    st.sampled_from([1, 3, 11]),
+    st.integers(0, 1000),
+)
+def test_four_of_five_studies_are_settled_by_the_further_seeds(
+    values: list[float], margin: float, family: int, seed: int
+) -> None:
+    estimate = t_interval(values, alpha=0.05)
+    further = further_seeds(estimate, margin=margin, alpha=0.05, family=family)
+    assume(further is not None and further <= MOST_SEEDS)
     assert further is not None
-    fewer, enough = (power(effect, estimate.sd or 0, n + further, alpha=0.05) for n in (2, 3))
-    assert fewer < 0.8 or further == 1
-    assert enough >= 0.8
+    draw = np.random.default_rng(seed)
+    studies = draw.normal(estimate.mean, estimate.sd, (4000, len(values) + further))
+    differs = stats.ttest_1samp(studies, 0, axis=1).pvalue < 0.05 / family
+    below = stats.ttest_1samp(studies, margin, axis=1, alternative="less").pvalue
+    above = stats.ttest_1samp(studies, -margin, axis=1, alternative="greater").pvalue
+    equivalent = np.maximum(below, above) < 0.05 / family
+    assert np.mean(differs | equivalent) >= 0.77
+    fewer, mean, sd = len(values) + further - 1, estimate.mean or 0, estimate.sd or 0
+    assert further == 1 or settled(mean, sd, fewer, margin=margin, alpha=0.05, family=family) < 0.8
 
 
 def test_a_hopeless_effect_asks_for_more_seeds_than_anyone_has() -> None:
-    estimate = t_interval([10.0, -10.0, 3.0], alpha=0.05)
-    assert further_seeds(estimate, effect=0.01, alpha=0.05) == MOST_SEEDS + 1
+    estimate = t_interval([10.0, -10.0, 0.03], alpha=0.05)
+    assert further_seeds(estimate, margin=0.1, alpha=0.05) == MOST_SEEDS + 1
 
 
 def test_further_seeds_are_those_of_the_next_looks_share_of_the_error() -> None:
-    estimate, looks = t_interval([-1.2, 0.9, 1.3], alpha=0.05), Looks(counts=(3,), most=12)
-    further = further_seeds(estimate, effect=2.6, alpha=0.05, looks=looks)
+    estimate, looks = t_interval([0.8, 1.9, 3.3], alpha=0.05), Looks(counts=(3,), most=30)
+    further = further_seeds(estimate, margin=0, alpha=0.05, looks=looks)
     assert further is not None
     shares = [
-        power(2.6, estimate.sd or 0, 3 + k, alpha=0.05 * k / 12) for k in (further - 1, further)
+        power(estimate.mean or 0, estimate.sd or 0, 3 + k, alpha=0.05 * k / 30)
+        for k in (further - 1, further)
     ]
     assert shares[0] < 0.8 <= shares[1]
 
@@ -87,4 +113,4 @@ def test_further_seeds_are_those_of_the_next_looks_share_of_the_error() -> None:
 def test_no_more_seeds_are_asked_for_than_were_declared() -> None:
     estimate, looks = t_interval([10.0, -10.0, 3.0], alpha=0.05), Looks(counts=(3,), most=5)
     assert most_further(looks) == 2
-    assert further_seeds(estimate, effect=1.0, alpha=0.05, looks=looks) == 3
+    assert further_seeds(estimate, margin=1.0, alpha=0.05, looks=looks) == 3

@@ -162,7 +162,7 @@ def test_failures_are_listed_with_their_reasons(bench: Bench) -> None:
 def test_contrasts_and_learning_share_no_row(bench: Bench) -> None:
     results = bench.results()
     found = verdicts(results)
-    contrasts, learning = wording.contrasts(results, found), wording.learning(results, found)
+    contrasts, learning = wording.contrasts(found), wording.learning(found)
     assert len(contrasts.rows) + len(learning.rows) == len(found)
     assert {row["family"] for row in learning.rows} == {"learning"}
 
