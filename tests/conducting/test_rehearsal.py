@@ -98,5 +98,5 @@ def test_a_part_that_fails_is_told_with_its_variant(
 def test_hours_are_shared_by_workers_and_flops_are_not() -> None:
     lines = describe([Cost("one", 2, 3.0, 1e9), Cost("other", 1, 1.0, 1e9)], workers=2)
     assert lines[-1] == (
-        "in all 3 trials: 4 hours of training and scoring, 2 with 2 workers, and 2e+09 FLOPs"
+        "3 trials in all: 4 hours of training and scoring, 2 with 2 workers, and 2e+09 FLOPs"
     )

@@ -9,7 +9,9 @@ import pytest
 
 from ablate import config
 from ablate.conducting import course as study
+from ablate.launching.needs import Needs
 from ablate.launching.pool import Job, Pool
+from ablate.launching.profile import Profile
 from ablate.launching.where import Asked
 from ablate.schema import StudyError
 from ablate.sections.seeds import Growth
@@ -150,6 +152,8 @@ class Deaf:
 
 class Now:
     """A cluster that does at once, on this machine, what is handed over."""
+
+    needs = Needs(Profile(name="now"))
 
     def submit(self, jobs: list[Job]) -> "Now":
         with Pool(Path("cache"), size=2, command=STAND_IN) as pool:

@@ -55,7 +55,7 @@ def test_the_card_says_what_it_is_and_what_it_scored(exported):
     card = (exported.folder / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: ablate\n")
     assert "| noise | KNN | mean | accuracy | 12.5 |" in card
-    assert "10 steps of 2 clips, seed 3" in card
+    assert "10 steps of 2 clips each, seed 3" in card
     assert read_json(exported.folder / "encoder.json")["weights"] in card
 
 

@@ -175,7 +175,9 @@ def test_a_run_is_found_by_the_beginning_of_its_fingerprint(tmp_path: Path) -> N
     for name in ("abc1", "abd2"):
         ledger.prepare(tmp_path / name, kind="jepa", settings={})
     assert ledger.find(tmp_path, "abc").name == "abc1"
-    with pytest.raises(ValueError, match=r"2 runs in .* begin with `ab`: abc1, abd2; say more"):
+    with pytest.raises(
+        ValueError, match=r"2 runs in .* begin with `ab`: abc1, abd2; give more characters"
+    ):
         ledger.find(tmp_path, "ab")
     with pytest.raises(ValueError, match=r"no run in .* begins with `x`"):
         ledger.find(tmp_path, "x")
