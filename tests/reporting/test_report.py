@@ -325,7 +325,7 @@ def test_one_seed_says_that_it_says_nothing(bench: Bench) -> None:
     bench.seeds = (0,)
     summary = write(bench.build(), bench.runs, bench.report)
     assert {sentence.word for sentence in summary.sentences} == {"undecided"}
-    assert any(caution.startswith("One seed") for caution in summary.cautions)
+    assert any(caution.startswith("There is only one seed") for caution in summary.cautions)
     assert "nan" not in bench.report.joinpath("report.md").read_text().lower()
 
 
