@@ -147,7 +147,7 @@ def test_status_lists_states_scores_and_reasons(desk: Path) -> None:
 def test_an_unknown_study_is_refused_with_a_suggestion(desk: Path) -> None:
     done = ablate("status", "maskin", cwd=desk)
     assert done.returncode == 2
-    assert "no study `maskin` has a plan in reports (did you mean `masking`?)" in done.stderr
+    assert "no plan of a study `maskin` in reports (did you mean `masking`?)" in done.stderr
 
 
 def test_logs_prints_the_last_attempt(desk: Path) -> None:
@@ -172,4 +172,4 @@ def test_why_different_shows_the_settings_that_differ(desk: Path) -> None:
 def test_a_beginning_that_many_runs_share_is_refused(desk: Path) -> None:
     done = ablate("why-different", "aa", "aabb", cwd=desk)
     assert done.returncode == 2
-    assert "2 runs in runs begin with `aa`: aaaa000000, aabb000000; say more" in done.stderr
+    assert "2 runs in runs begin with `aa`: aaaa000000, aabb000000; give more" in done.stderr

@@ -58,7 +58,7 @@ def test_a_person_is_shown_a_table(desk: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ("maskign", "no study `maskign` has a plan in reports (did you mean `masking`?)"),
+        ("maskign", "no plan of a study `maskign` in reports (did you mean `masking`?)"),
         ("plan.json", "plan.json: no such file"),
         ("other.json", "other.json: not a study's plan"),
         ("broken.json", "broken.json is not JSON"),

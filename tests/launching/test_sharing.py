@@ -218,5 +218,5 @@ def test_a_trial_that_is_started_by_hand_leaves_a_held_run_alone(tmp_path: Path)
             capture_output=True,
             text=True,
         )
-    assert (done.returncode, "is run by another process" in done.stderr) == (1, True)
+    assert (done.returncode, "is being run by another process" in done.stderr) == (1, True)
     assert not (tmp_path / "run" / "attempts").exists()
