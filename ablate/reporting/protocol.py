@@ -56,27 +56,27 @@ def _statistics(results: Results) -> str:
     decided = rules(results.plan)
     families = [of for name, of in FAMILIES.items() if name != "confirmation" or results.fresh]
     return (
-        "The unit of replication is the pre-training seed: intervals and verdicts speak of new "
-        "seeds on these clips. That the corpus and its test clips are one draw of many is not in "
-        "them. Each level is contrasted with the "
-        "baseline level of its own factor within every combination of the others, paired by "
-        "seed. The pooled estimate is a Student-t over seed means: for each seed that has every "
-        "combination, the mean of its differences (degrees of freedom: seeds - 1). Whether the "
-        "difference depends on the combination is tested within seeds, by a paired t between "
-        "every two combinations; where it does, no pooled word is given. Factors that change the "
-        "random-init encoder are compared by the gain over it. Intervals of differences are "
-        f"Student-t, {percent(decided.level)}, each by itself. P-values are corrected by Holm over "
-        f"{len(families)} families apart: {', '.join(families)}; one within a combination is no "
-        "smaller than twice the smaller of its pooled contrast's and of its interaction's. So "
-        "where all variants are equal, pooled words are false in at most "
-        f"{100 * decided.alpha:.4g} % of such studies, and they or those within a combination in "
-        f"at most {150 * decided.alpha:.4g} %. Two levels are called equivalent "
-        "when two one-sided tests, Holm-corrected likewise, place the difference within "
-        f"{decided.margin:g} points. {_looks(results)}After the further seeds of an undecided "
-        "contrast, four of five studies would settle it, as a difference or as equivalence, if "
-        "the observed difference and spread are the true ones, at the family's strictest level. "
-        "Failed and pruned trials enter no mean, and failed ones forbid the word better where "
-        "failure rates differ; collapsed ones that could be probed keep their score."
+        "The unit of replication is the pre-training seed: intervals and verdicts are about new "
+        "seeds on these clips. They do not cover that the corpus and its test clips are one draw "
+        "of many. Each level is contrasted with the baseline level of its factor within every "
+        "combination of the other factors, paired by seed. The pooled estimate is a Student-t over "
+        "seed means: for each seed that has every combination, the mean of its differences "
+        "(degrees of freedom: seeds - 1). Whether the difference depends on the combination is "
+        "tested within seeds, by a paired t-test between every two combinations; where it does, "
+        "there is no pooled verdict. Factors that change the random-init encoder are compared by "
+        "the gain over it. Intervals of differences are Student-t, "
+        f"{percent(decided.level)}, uncorrected. P-values are Holm-corrected within each of "
+        f"{len(families)} families: {', '.join(families)}; one within a combination is at least "
+        "twice the smaller of the p-values of its pooled contrast and its interaction. So where "
+        "all variants are equal, a pooled verdict is false in at most "
+        f"{100 * decided.alpha:.4g} % of such studies, and any verdict in at most "
+        f"{150 * decided.alpha:.4g} %. Two levels are called equivalent when two one-sided tests, "
+        f"Holm-corrected likewise, place the difference within {decided.margin:g} points. "
+        f"{_looks(results)}With the further seeds named for an undecided contrast, four studies in "
+        "five would settle it, as a difference or as equivalence, if the observed difference and "
+        "spread are the true ones, at the family's strictest level. Failed and pruned trials "
+        "enter no mean; failed ones rule out the verdict better where failure rates differ. "
+        "Collapsed trials that could be probed keep their score."
         f"{_confirmation(results)}"
     )
 
@@ -99,8 +99,8 @@ def _looks(results: Results) -> str:
     at = ", ".join(map(str, taken.counts))
     return (
         f"Of up to {taken.most} declared seeds the verdicts were looked at with {at}. Each look "
-        "spends the share of the error that its new seeds are of the declared ones, in its "
-        "p-values and in its intervals; what a look decided stands, at that look's p. "
+        "spends the share of the error rate that its new seeds are of the declared ones, in its "
+        "p-values and its intervals; what a look decided stands, with that look's p. "
     )
 
 

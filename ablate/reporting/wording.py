@@ -37,11 +37,10 @@ def contrasts(verdicts: Sequence[Verdict]) -> Table:
         name="contrasts",
         title="Contrasts",
         caption="Differences in points, paired by pre-training seed; a pooled one is averaged over "
-        "combinations within each seed first. Intervals are not corrected; "
-        "p is, by Holm, over the pooled contrasts and over those within a combination apart; "
-        "of the latter none is below twice the smaller p of its pooled contrast, that of the "
-        "difference and that of the interaction. "
-        "Gain: each arm less its own random init, where the factor changes that. "
+        "combinations within each seed first. Intervals are uncorrected; p-values are "
+        "Holm-corrected over the pooled contrasts, and separately over those within a combination, "
+        "which are at least twice the smaller p of their pooled contrast and its interaction. "
+        "Gain: each arm minus its own random init, where the factor changes that. "
         "g: Hedges' effect size, the difference in standard deviations over seeds. "
         "Seed r: the correlation of the two arms over seeds. "
         "Detectable: the smallest difference that this many seeds detect with 80 % power, at the "

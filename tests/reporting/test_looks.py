@@ -127,7 +127,7 @@ def test_intervals_are_headed_by_what_they_cover(
     assert 2 * stats.t.sf(half / error, row["n"] - 1) == pytest.approx(found["alpha"])
     text = (bench.report / "report.md").read_text()
     assert f"{percent} interval |" in text
-    assert f"Student-t, {percent}, each by itself" in text
+    assert f"Student-t, {percent}, uncorrected" in text
     assert f"uncorrected {percent} interval" in text
 
 
