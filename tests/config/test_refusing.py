@@ -1,0 +1,160 @@
+"""What is refused in a study's text, with file, line and a way out."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ablate.config import load
+from ablate.schema import StudyError
+from tests.config.conftest import STUDY, loaded, problems
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("budgt.steps=10", "unknown key `budgt` (did you mean `budget`?)"),
+        ("seed=3", "unknown key `seed` (did you mean `seeds`?)"),
+        ("baseline.maskr.ratio=1", "unknown key `maskr` of `baseline` (did you mean `masker`?)"),
+        ("factors.maske=[1]", "factor `maske` is not a setting of the baseline (did you mean"),
+        ("probes.kn.k=3", "probe `kn` needs a `type`: the dotted path of a probe (did you mean"),
+        ("report.alpa=0.1", "unknown key `alpa` of `report` (did you mean `alpha`?)"),
+        ("score=knn.concat", "no pooling `concat` (did you mean `concat_freq`?)"),
+        ("score=kn.mean", "there is no probe `kn` (did you mean `knn`?)"),
+        ("budget.steps", "expected `key=value`"),
+        ("=3", "expected `key=value`"),
+        ("budget..steps=3", "expected `key=value`"),
+        ("study.name=3", "`name` cannot be set: the value there is 'masking'"),
+        ("budget.steps=[1", "not YAML"),
+    ],
+)
+def test_a_wrong_override_is_refused(folder: Path, override: str, expected: str) -> None:
+    (problem,) = problems(None, override)
+    assert problem.startswith("command line: ")
+    assert expected in problem
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("seeds: 3", "sedes: 3", "masking.yaml:12: unknown key `sedes` (did you mean `seeds`?)"),
+        ("seeds: 3", "seeds: 0", "masking.yaml:12: `seeds` must be a count from 1 up"),
+        ("seeds: 3", "seeds: [1, 1]", "different integers from 0 up; got [1, 1]"),
+        ("seeds: 3", "seeds: true", "different integers from 0 up; got True"),
+        ("seeds: 3", "seeds: {start: 3}", "got {'start': 3}"),
+        ("study: masking", "study: a/b", "masking.yaml:1: `study` must be a name"),
+        ("study: masking\n", "", "masking.yaml:1: `study` is missing"),
+        ("  masker: {", "  maskr: {", "masking.yaml:4: unknown key `maskr` of `baseline`"),
+        ("  masker: {", "  seed: {", "masking.yaml:4: `seed` is not a setting of the baseline"),
+        ("tiny.yaml", "tny.yaml", "masking.yaml:3: `extends`: studies/recipes/tny.yaml: no such"),
+        ("recipes/tiny.yaml", "recipes/ajepa.yaml", "(did you mean `recipes/a_jepa.yaml`?)"),
+        ("recipes/tiny.yaml", "masking.yaml", "masking.yaml:3: `extends` goes in a circle"),
+        ("recipes/tiny.yaml", "[1]", "masking.yaml:3: `extends` must be a path, got [1]"),
+        ("  optimizer.rate:", "  rate:", "masking.yaml:11: factor `rate` is not a setting"),
+        ("  optimizer.rate:", "  budget.steps.x:", "without settings: 1500"),
+        ("[1e-3, 3e-3]", "[1e-3, 0.001]", "masking.yaml:11: levels `0.001` and `0.001 again`"),
+        ("[1e-3, 3e-3]", "[]", "needs levels"),
+        ("[1e-3, 3e-3]", "1e-3", "needs levels"),
+        ("[1e-3, 3e-3]", "[{a: 1}]", "needs a label"),
+        ("    block:", "    a/b:", "masking.yaml:10: labels name files"),
+        ("{type: maskers.MultiBlock}", "{ratio: 0.6, type: maskers.Random}", "are the same"),
+        ("report: {", "report: [", "not YAML"),
+        ("margin: 1.5", "margin: -1", "must lie between 0 and 100; got -1"),
+        ("seeds: 3", "seeds: 3\nseeds: 4", "masking.yaml:13: the key `seeds` appears twice"),
+        ("    steps: 1500", "\tsteps: 1500", "masking.yaml:6: not YAML: a tab"),
+        ("steps: 1500", "steps: .inf", "masking.yaml:6: inf is not a finite number"),
+        ("steps: 1500", "steps: 2020-01-01", "masking.yaml:6: `2020-01-01` is a date"),
+        ("study: masking", "&all\nstudy: *all", "masking.yaml:2: an alias that contains itself"),
+        ("seeds: 3", "seeds: 3\nprobes: {}", "`probes` must map names"),
+        (
+            "seeds: 3",
+            "notes: {blok: a}\nseeds: 3",
+            "no level (did you mean `block`?)",
+        ),
+        (
+            "seeds: 3",
+            "notes: {block: 3}\nseeds: 3",
+            "12: the note on `block` must be a",
+        ),
+        ("seeds: 3", 'notes: {block: "a\\nb"}\nseeds: 3', "must be a line of text; got 'a\\nb'"),
+        ("seeds: 3", "notes: as drawn\nseeds: 3", "12: `notes` must map names of levels to a line"),
+        ("seeds: 3", "seeds: 3\nprobes: {knn: {k: 3}}", "probe `knn` needs a `type`"),
+        ("seeds: 3", "seeds: 3\nprobes: {a.b: {type: x.Y}}", "a probe's name is made of"),
+    ],
+)
+def test_a_wrong_study_is_refused_where_it_is_wrong(
+    folder: Path, before: str, after: str, expected: str
+) -> None:
+    assert before in STUDY
+    found = problems(STUDY.replace(before, after, 1))
+    assert any(expected in problem for problem in found), found
+
+
+def test_all_problems_are_told_at_once(folder: Path) -> None:
+    text = STUDY.replace("seeds: 3", "seeds: 0").replace("  masker: {", "  maskr: {", 1)
+    assert len(problems(text, "budgt.steps=3")) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "studies/masking.yaml: the file is empty"),
+        ("# nothing\n", "studies/masking.yaml: the file is empty"),
+        ("- a\n", "studies/masking.yaml:1: expected the keys study, baseline"),
+        ("study: a\n---\nstudy: b\n", "not YAML: but found another document"),
+    ],
+)
+def test_a_file_that_holds_no_study_is_refused(folder: Path, text: str, expected: str) -> None:
+    (problem,) = problems(text)
+    assert expected in problem
+
+
+def test_a_missing_file_is_named_with_its_neighbours(folder: Path) -> None:
+    with pytest.raises(StudyError, match=r"no such file \(did you mean `masking.yaml`\?\)"):
+        load(Path("studies/maskng.yaml"))
+
+
+def test_a_file_that_is_not_text_is_refused(folder: Path) -> None:
+    Path("studies/masking.yaml").write_bytes(b"study: \xff\xfe")
+    with pytest.raises(StudyError, match="not UTF-8"):
+        loaded()
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ("{clips: 20}", "`evaluate` needs `every`, a number of steps"),
+        ("{every: 0}", "`evaluate.every` must be a number of steps from 1 up; got 0"),
+        ("{every: 5, clips: some}", "`evaluate.clips` must be a number of clips from 1 up"),
+        ("{every: 5, steps: 5}", "unknown key `steps` of `evaluate`"),
+        ("{every: 5, score: kn.mean}", "there is no probe `kn` (did you mean `knn`?)"),
+        ("{every: 5, score: knn.meen}", "there is no pooling `meen` (did you mean `mean`?)"),
+    ],
+)
+def test_a_look_that_cannot_be_is_refused(folder: Path, section: str, problem: str) -> None:
+    [found] = problems(None, f"evaluate={section}")
+    assert problem in found
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("match_budget: seconds\n", "match `flops`, and cap hours with `limits`"),
+        ("match_budget: flop\n", "did you mean `flops`"),
+        (
+            "match_budget: clips\nfactors: {budget.steps: [10, 20]}\n",
+            "level `20` of factor `budget.steps` sets `budget.steps` itself",
+        ),
+        (
+            "match_budget: flops\nfactors: {budget: {long: {steps: 99, batch: 2}}}\n",
+            "level `long` of factor `budget` sets `budget.steps` itself",
+        ),
+    ],
+)
+def test_a_matched_budget_that_cannot_be_is_refused(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(f"study: a\nbaseline: {{budget: {{steps: 10, batch: 2}}}}\nseeds: 1\n{text}")
+    with pytest.raises(StudyError, match=re.escape(problem)):
+        load(file)
