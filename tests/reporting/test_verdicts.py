@@ -2,10 +2,8 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
-from statistics import fmean
 
 import pandas as pd
 import pytest
@@ -15,45 +13,11 @@ from scipy import stats
 
 from ablate.reporting.contrasts import changes_twin, contrasts
 from ablate.reporting.power import power
-from ablate.reporting.results import Results, read
+from ablate.reporting.results import read
 from ablate.reporting.statistics import holm, interaction
-from ablate.reporting.verdicts import Verdict, verdicts
+from ablate.reporting.verdicts import verdicts
+from tests.reporting.chosen_scores import FLAT, differences, one, with_scores
 from tests.reporting.conftest import Bench, paired
-
-
-def one(found: tuple[Verdict, ...], family: str, level: str, held: str = "") -> Verdict:
-    """Returns the only verdict on a level, in a family and perhaps with one level held."""
-    matching = [
-        verdict
-        for verdict in found
-        if (verdict.contrast.family, verdict.contrast.level) == (family, level)
-        and (not held or held in dict(verdict.contrast.held).values())
-    ]
-    assert len(matching) == 1
-    return matching[0]
-
-
-def with_scores(results: Results, values: Mapping[tuple[str, str], list[float]]) -> Results:
-    """Gives trials the scores listed by (masker, patchifier), a score a seed; twins have 30."""
-    trials = tuple(
-        replace(
-            trial,
-            score=values[trial.levels["masker"], trial.levels["patchifier"]][trial.seed],
-            twin_score=30.0,
-        )
-        for trial in results.trials
-    )
-    return replace(results, trials=trials)
-
-
-FLAT = {
-    ("random", "squares"): [40.0, 41.0, 42.5],
-    ("random", "strips"): [43.0, 44.5, 45.0],
-    ("block", "squares"): [35.2, 36.1, 37.0],
-    ("block", "strips"): [38.1, 39.4, 40.3],
-    ("curriculum", "squares"): [40.2, 41.1, 42.3],
-    ("curriculum", "strips"): [43.1, 44.2, 45.3],
-}
 
 
 def test_each_level_meets_the_baseline_level_of_its_own_factor(bench: Bench) -> None:
@@ -104,12 +68,6 @@ def test_a_contrast_is_paired_by_seed(bench: Bench) -> None:
     assert block.correlation == pytest.approx(0.99, abs=0.01)
 
 
-def differences(*, patchifier: str) -> list[float]:
-    """Returns what block differs from random by in `FLAT`, a number a seed."""
-    arms = zip(FLAT["block", patchifier], FLAT["random", patchifier], strict=True)
-    return [block - random for block, random in arms]
-
-
 def test_a_pooled_estimate_has_seeds_for_its_error(bench: Bench) -> None:
     rows = [
         (value, patchifier, f"seed {seed}")
@@ -123,13 +81,6 @@ def test_a_pooled_estimate_has_seeds_for_its_error(bench: Bench) -> None:
     assert block.n == 3
     assert (block.mean, block.error) == pytest.approx((mean, error))
     assert block.p == pytest.approx(2 * stats.t.sf(abs(mean / error), df=2))
-
-
-def test_a_seed_that_lacks_a_combination_leaves_the_pooled_estimate(bench: Bench) -> None:
-    block = one(verdicts(failed(with_scores(bench.results(), FLAT), "block")), "pooled", "block")
-    both = zip(differences(patchifier="squares"), differences(patchifier="strips"), strict=True)
-    assert block.contrast.differences == pytest.approx(dict([*enumerate(map(fmean, both))][1:]))
-    assert (block.estimate.n, block.contrast.planned) == (2, 3)
 
 
 def test_families_are_corrected_apart(bench: Bench) -> None:
@@ -199,76 +150,6 @@ def test_a_combination_without_any_pair_is_named(bench: Bench) -> None:
     found = verdicts(read(plan, bench.runs))
     assert "no pair in 1 of 2 combinations" in one(found, "pooled", "block").notes
     assert one(found, "within", "block", "strips").estimate.n == 0
-
-
-def failed(results: Results, masker: str) -> Results:
-    """Lets the first seed of a masker on strips fail."""
-    trials = tuple(
-        replace(trial, state="failed", score=None)
-        if trial.seed == 0 and trial.levels == {"masker": masker, "patchifier": "strips"}
-        else trial
-        for trial in results.trials
-    )
-    return replace(results, trials=trials)
-
-
-BLOCK_WINS = FLAT | {
-    ("block", "squares"): [50.2, 51.1, 52.4],
-    ("block", "strips"): [53.1, 54.4, 55.0],
-}
-
-
-@pytest.mark.parametrize("masker", ["block", "random"])
-def test_unequal_failure_rates_forbid_better(bench: Bench, masker: str) -> None:
-    results = with_scores(bench.results(), BLOCK_WINS)
-    assert one(verdicts(results), "pooled", "block").word == "better"
-    block = one(verdicts(failed(results, masker)), "pooled", "block")
-    assert block.word == "undecided"
-    assert block.claim == "better"
-    assert "would be better, but failure rates differ" in block.notes
-
-
-def test_equal_failure_rates_allow_better(bench: Bench) -> None:
-    results = failed(failed(with_scores(bench.results(), BLOCK_WINS), "block"), "random")
-    assert one(verdicts(results), "pooled", "block").word == "better"
-
-
-def test_a_level_that_fails_more_may_still_be_worse(bench: Bench) -> None:
-    results = failed(with_scores(bench.results(), FLAT), "block")
-    assert one(verdicts(results), "pooled", "block").word == "worse"
-
-
-def test_a_baseline_that_fails_more_forbids_worse(bench: Bench) -> None:
-    results = failed(with_scores(bench.results(), FLAT), "random")
-    assert one(verdicts(results), "pooled", "block").word == "undecided"
-
-
-@pytest.mark.parametrize(
-    ("changes", "note"),
-    [
-        ({"device": "cuda:0"}, "mixes devices or precisions"),
-        ({"versions": {"torch": "2.14.0", "numpy": "2.4.6"}}, "mixes versions of libraries"),
-        ({"ranks": 2}, "mixes numbers of ranks"),
-    ],
-)
-def test_a_run_that_was_made_otherwise_marks_its_contrasts(
-    bench: Bench, changes: dict[str, object], note: str
-) -> None:
-    plan = bench.build()
-    for trial in plan["trials"]:
-        bench.edit(trial["fingerprint"], ranks=1)
-    bench.edit(bench.fingerprint(0, masker="block", patchifier="squares"), **changes)
-    found = verdicts(read(plan, bench.runs))
-    assert note in one(found, "within", "block", "squares").notes
-    assert note not in one(found, "within", "block", "strips").notes
-
-
-def test_two_gpus_of_one_machine_are_one_device(bench: Bench) -> None:
-    plan = bench.build()
-    for i, trial in enumerate(plan["trials"]):
-        bench.edit(trial["fingerprint"], device=f"cuda:{i % 2}")
-    found = verdicts(read(plan, bench.runs))
-    assert not any("mixes" in note for v in found if v.contrast.factor for note in v.notes)
 
 
 def test_one_factor_has_no_contrasts_within_a_combination(bench: Bench) -> None:
