@@ -52,7 +52,7 @@ def test_two_studies_are_compared_by_their_names_or_their_plans(desk: Path) -> N
 def test_a_person_is_shown_a_table(desk: Path) -> None:
     text = compare(desk, "masking", "masking").stdout
     assert text.count("the same runs") == 2
-    assert "Holm over 0 variants" in text
+    assert "Holm-corrected over 0 variants" in text
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_nothing_to_draw_from_is_refused(numbered: Numbered) -> None:
         Loader(numbered([5]), [], 4, AS_IT_IS, 0)
     with pytest.raises(ValueError, match="no clips to train on"):
         Loader(numbered([5]), [0], 4, AS_IT_IS, 0, skip=frozenset({0}))
-    with pytest.raises(ValueError, match="no clip to measure"):
+    with pytest.raises(ValueError, match="no clips to measure"):
         statistics(numbered([5]), [])
 
 

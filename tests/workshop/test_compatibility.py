@@ -60,7 +60,7 @@ WRONG = {
     "variance of one clip": (
         {"regulariser": REGULARISER, "budget": {"batch": 1}},
         "budget.batch",
-        "two at least",
+        "use at least two",
     ),
 }
 RIGHT = {

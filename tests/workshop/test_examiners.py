@@ -116,7 +116,7 @@ def test_a_score_of_whole_clips_is_not_asked_of_events(
     else:
         probe = {**SUMMARY, "tasks": events}
     assert planned(change, probes={"knn": probe}, score=asked("mean"))["trials"]
-    with pytest.raises(PartError, match=r"^`score`: `knn.summary` .*which task `tones` asks"):
+    with pytest.raises(PartError, match=r"^`score`: `knn.summary` .*as task `tones` requires"):
         planned(change, probes={"knn": probe}, score=asked("summary"))
 
 

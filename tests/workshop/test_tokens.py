@@ -65,7 +65,7 @@ def test_patches_that_overlap_are_warned_of_with_the_way_out():
     warning, dropped = facts["told"][1:]
     assert "shares 38% of its bands and 38% of its frames" in warning
     assert "`maskers.Gap`" in warning
-    assert dropped == "the last 2 bands and 8 frames are in no patch"
+    assert dropped == "the last 2 bands and 8 frames belong to no patch"
 
 
 def test_patches_side_by_side_on_windows_no_longer_than_a_hop_leak_nothing():

@@ -107,7 +107,7 @@ def test_a_catalogue_lists_maskers_with_what_they_say_of_themselves(strangers):
     [
         ("nowhere.at.all", "no module `nowhere` on Python's path"),
         ("bare", "`bare` has no `__all__`; list its maskers there"),
-        ("hollow", "names `Missing`, which is not there .did you mean `Mising`"),
+        ("hollow", "names `Missing`, which does not exist .did you mean `Mising`"),
         ("json", "lists no masker in its `__all__`"),
     ],
 )
