@@ -27,6 +27,7 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 for folder in ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE"):  # no test may touch the user's own
     os.environ.pop(folder, None)
+os.environ.pop("COLUMNS", None)  # a test process of `-n` is told a width, and tables would obey it
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -186,8 +186,8 @@ def test_the_protocol_says_what_a_reviewer_asks(written: Written) -> None:
     for told in (
         "unit of replication is the pre-training seed",
         "Student-t",
-        "Holm over 3 families apart: pooled contrasts, contrasts within a combination, "
-        "learning contrasts; one within a combination",
+        "Holm-corrected within each of 3 families: pooled contrasts, contrasts within a "
+        "combination, learning contrasts; one within a combination",
         "within 2 points",
         "k 10",
         "Hardware: 2 cores, x86_64, Linux-6.1.",
