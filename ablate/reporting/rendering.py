@@ -85,12 +85,7 @@ class Table:
         brief = [column for column in self.columns if column.brief]
         for column in brief:
             side: Literal["left", "right"] = "left" if column.text else "right"
-            table.add_column(
-                rich.text.Text(column.head),
-                justify=side,
-                no_wrap=not column.text,
-                min_width=12 if column.text else None,  # a narrow terminal would show no names
-            )
+            table.add_column(rich.text.Text(column.head), justify=side, no_wrap=not column.text)
         for row in self.rows:
             table.add_row(*(rich.text.Text(column.show(row)) for column in brief))
         return table

@@ -197,9 +197,3 @@ def test_an_undecided_sentence_says_how_many_seeds_more(bench: Bench) -> None:
     sentence = wording.sentences(verdicts(bench.results()))[0]
     assert sentence.word == "undecided"
     assert "more seed" in sentence.claim
-
-
-def test_a_narrow_terminal_still_shows_the_names(bench: Bench) -> None:
-    screen = io.StringIO()
-    rich.console.Console(width=60, file=screen).print(tables.variants(bench.results()).renderable())
-    assert "curriculum" in screen.getvalue()
