@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ablate.files import write_json
+
 STAND_IN = (sys.executable, __file__)  # in place of the worker's command
 TASKS = ("speech", "music")
 DEFAULTS = {"masker": {"ratio": 0.5}}
@@ -70,20 +72,20 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     if trained:
         with (folder / "trainings").open("a") as file:
             file.write(f"{os.getpid()} {request['device']} {os.environ['OMP_NUM_THREADS']}\n")
-        record.write_text(json.dumps({"state": "running", "kind": config["kind"]}))
+        write_json(record, {"state": "running", "kind": config["kind"]})
         kind = config["settings"].get("masker", {}).get("type", "")
         if kind == "Falters" and len((folder / "trainings").read_text().splitlines()) > 1:
             kind = "Good"
         behave(kind)
         if config["settings"].get("masker", {}).get("type") == "Fails":
-            record.write_text(json.dumps({"state": "failed", "reason": "nan: at step 7"}))
+            write_json(record, {"state": "failed", "reason": "nan: at step 7"})
             return {"event": "result", "state": "failed", "reason": "nan: at step 7"}
     if trained and request.get("until"):
         aside = folder / "rungs" / str(request["until"])
         probe({**request, "folder": str(aside)}, config)
-        record.write_text(json.dumps({"state": "preempted", "kind": config["kind"]}))
+        write_json(record, {"state": "preempted", "kind": config["kind"]})
         return {"event": "result", "state": "paused", "reason": "paused"}
-    record.write_text(json.dumps({"state": "done", "kind": config["kind"]}))
+    write_json(record, {"state": "done", "kind": config["kind"]})
     return {
         "event": "result",
         "state": "done",
@@ -127,7 +129,7 @@ def probe(request: dict[str, Any], config: dict[str, Any]) -> list[str]:
                 scores = {"valid": valid + lift, "test": test + lift}
                 poolings = {pooling: scores for pooling in ("mean", "mean_std", "concat_freq")}
                 result = {"task": task, "probe": key, "settings": settings, "scores": poolings}
-                path.write_text(json.dumps({**result, "key": name(settings)}))
+                write_json(path, {**result, "key": name(settings)})
                 probed.append(key)
     return probed
 
