@@ -23,6 +23,7 @@ from ablate.parts import PartError
 from ablate.training.distributed import Ranks, heed_slurm, own_device, together
 from ablate.training.stopping import Stop, StoppedError
 from ablate.workshop.requests import answer
+from ablate.workshop.session import Session
 
 
 def serve(requests: TextIO, answers: TextIO, stop: Stop) -> None:
@@ -89,26 +90,36 @@ def main() -> int:
 
 def run_folder(arguments: argparse.Namespace, stop: Stop) -> int:
     """Runs what is missing in a folder, alone or as one of several ranks; returns the exit code."""
-    from ablate.workshop.running import lend_a_hand, run
-    from ablate.workshop.session import Session
+    from ablate.workshop.running import lend_a_hand
 
-    folder, device = arguments.folder, own_device(arguments.device)
-    ranks = Ranks.join(device)
-    session = Session(device, arguments.cache, _show, stop, ranks, arguments.until)
-    try:
-        if ranks.rank:
-            lend_a_hand(folder, session)
-            return 0
-        probes = read_json(arguments.probes) if arguments.probes else {}
-        with nullcontext(enter_result=True) if arguments.held else held(folder) as mine:
-            if not mine:
-                sys.stderr.write(f"{folder} is being run by another process; nothing was done\n")
-                return 1
-            ended = run(folder, probes, session, arguments.evaluate)
-    except StoppedError:  # the first rank says so
-        return 1
-    finally:
-        ranks.leave()
+    helping = os.environ.get("RANK", "0") != "0"
+    # by then the first rank may train, and would take one that a signal ended for lost
+    with stop.between_steps() if helping else nullcontext():
+        device = own_device(arguments.device)
+        ranks = Ranks.join(device)
+        session = Session(device, arguments.cache, _show, stop, ranks, arguments.until)
+        try:
+            if helping:
+                lend_a_hand(arguments.folder, session)
+                return 0
+            return _lead(arguments, session)
+        except StoppedError:  # the first rank says so
+            return 1
+        finally:
+            ranks.leave()
+
+
+def _lead(arguments: argparse.Namespace, session: Session) -> int:
+    """Runs a folder alone, or as the first of its ranks, and shows how it ended."""
+    from ablate.workshop.running import run
+
+    folder = arguments.folder
+    probes = read_json(arguments.probes) if arguments.probes else {}
+    with nullcontext(enter_result=True) if arguments.held else held(folder) as mine:
+        if not mine:
+            sys.stderr.write(f"{folder} is being run by another process; nothing was done\n")
+            return 1
+        ended = run(folder, probes, session, arguments.evaluate)
     sys.stdout.write(json.dumps(ended) + "\n")
     return 0 if ended["state"] in ("done", "paused") else 1
 

@@ -45,11 +45,19 @@ from ablate.model.masking import AbstractMasker
 class Wired(AbstractMasker):
     promises = MultiBlock().promises
 
+    def __post_init__(self):
+        signal_at("built")
+
     def __call__(self, grid, batch, *, progress=0.0, **given):
-        rank, step, number = map(int, os.environ.get("WIRE", "9 9 9").split())
-        if os.environ.get("RANK") == str(rank) and batch == 5 and progress == step / 29:
-            os.kill(os.getpid(), number)
+        if batch == 5:
+            signal_at(f"{29 * progress:.0f}")
         return MultiBlock()(grid, batch, progress=progress, **given)
+
+
+def signal_at(moment):
+    rank, when, number = os.environ.get("WIRE", "9 9 9").split()
+    if (os.environ.get("RANK"), moment) == (rank, when):
+        os.kill(os.getpid(), int(number))
 '''
 
 
@@ -180,6 +188,13 @@ def test_ranks_stop_and_end_together_and_one_process_goes_on_from_there(new_run,
     ended = ledger.entry(broken)  # stale where gloo ended the first rank before it could say so
     assert ended.state == "stale" or ended.reason.startswith("node: another rank has ended")
     assert_alike(whole, alone(broken, cache))
+
+
+def test_a_rank_that_is_told_to_stop_before_it_trains_stops_with_the_others(new_run, cache):
+    early = new_run("early")
+    assert together(early, cache, WIRE=f"1 built {int(signal.SIGUSR2)}") == 1
+    assert state_of(early)["state"] == "preempted"
+    assert state_of(early)["reason"] == "SIGUSR2 at step 1 of 30"
 
 
 def test_ranks_end_when_the_worker_that_started_them_is_killed(new_run, cache):
