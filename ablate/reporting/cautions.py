@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 
 from ablate import confounds, giveaways
 from ablate.reporting.protocol import devices_of, versions_of
-from ablate.reporting.rendering import MINUS, Table
+from ablate.reporting.rendering import Table
 from ablate.reporting.results import Results, column_of, label_of
 from ablate.reporting.robustness import by
 from ablate.reporting.sound import heard_before_testing
 from ablate.reporting.tables import mean, score_name
 from ablate.reporting.verdicts import Verdict
-from ablate.reporting.wording import place
+from ablate.reporting.wording import compared, place
 
 
 def cautions(
@@ -57,7 +57,7 @@ def _opposed(results: Results, robustness: Table) -> Iterator[str]:
         if row["other_sign"]:
             where = f"{row['where']}, by gain" if row["measure"] == "gain" else row["where"]
             yield (
-                f"{row['level']} {MINUS} {row['against']} ({where}) has the opposite sign with "
+                f"{compared(row)} ({where}) has the opposite sign with "
                 f"another probe or pooling: {row['other_sign']}, but {by(row, own)} by {own}, on "
                 "which the verdict rests."
             )

@@ -15,6 +15,7 @@ from ablate.reporting.rendering import (
     plain,
 )
 from ablate.reporting.results import Results, Trial, label_of
+from ablate.reporting.rules import percent
 from ablate.reporting.statistics import Estimate, holm, t_interval
 from ablate.reporting.tables import score_name
 
@@ -80,7 +81,7 @@ def compare(one: Results, other: Results) -> Table:
         name="comparison",
         title="What moved",
         caption=f"Score {score_name(one)} in percent, mean over seeds; second minus first, and its "
-        f"uncorrected {100 * (1 - alpha):.4g} % interval. Paired by seed where both have the same "
+        f"uncorrected {percent(alpha)} interval. Paired by seed where both have the same "
         f"seeds, otherwise by Welch's test; p-values Holm-corrected over {len(tested)} variants.",
         columns=(
             Column(head="variant", show=plain("variant"), text=True),

@@ -12,7 +12,8 @@ from functools import cached_property
 from statistics import fmean
 from typing import Literal
 
-from ablate.reporting.results import Results, Run, Trial, label_of, levels_of
+from ablate.reporting.results import Results, Trial, label_of, levels_of
+from ablate.reporting.runs import Run
 
 Levels = tuple[tuple[str, str], ...]  # (factor, level) of every factor that is held fixed
 

@@ -10,7 +10,6 @@ from ablate.files import read_json, write_atomically
 from ablate.reporting.findings import ABOVE, FILE
 from ablate.reporting.page import noted
 from ablate.reporting.rendering import (
-    MINUS,
     Column,
     Row,
     Table,
@@ -20,6 +19,7 @@ from ablate.reporting.rendering import (
     plain,
 )
 from ablate.reporting.rules import percent
+from ablate.reporting.wording import COMPARED, compared
 
 BEGIN, END = "<!-- results: written by `ablate publish` -->", "<!-- end of results -->"
 FIGURE = "figures/contrasts.png"
@@ -131,7 +131,7 @@ def _facts(found: Findings, place: str) -> str:
     )
     facts = "; ".join([facts, *_references(found)])
     turned = [
-        f"{_difference(row)} is {row['other_sign']}"
+        f"{compared(row)} is {row['other_sign']}"
         for row in found.get("robustness", ())  # older ones have none
         if row["other_sign"]
     ]
@@ -165,8 +165,7 @@ def _table(reports: Sequence[Findings], *, several: bool) -> Table:
         caption="",
         columns=(
             *([study] if several else []),
-            Column(head="contrast", show=_difference, text=True),
-            Column(head="where", show=plain("where"), text=True),
+            *COMPARED,
             Column(head="verdict", show=lambda row: f"**{row['verdict']}**", text=True),
             *([Column(head="measure", show=plain("measure"), text=True)] if gains else []),
             Column(head="difference", show=lambda row: _signed(row["difference"])),
@@ -177,10 +176,6 @@ def _table(reports: Sequence[Findings], *, several: bool) -> Table:
         ),
         rows=tuple(rows),
     )
-
-
-def _difference(row: Row) -> str:
-    return f"{row['level']} {MINUS} {row['against']}"
 
 
 def _told(found: Findings) -> Iterator[Row]:

@@ -4,9 +4,8 @@ A trial that failed or has not run stays a row with its state and its reason. No
 ever filled in for it.
 """
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -14,40 +13,11 @@ from typing import Any, Literal
 import pandas as pd
 
 from ablate.designing.trials import variant_of
-from ablate.files import read_json
-from ablate.protocols import STATISTICS_POOLING, is_score_by, mean_over_tasks
+from ablate.protocols import STATISTICS_POOLING, mean_over_tasks
+from ablate.reporting.runs import Run, numbers, read_run
 
 RESERVED = ("variant", "seed", "kind", "fingerprint", "task", "probe", "pooling", "valid", "test")
 Plan = Mapping[str, Any]  # of a study, or its entry for one trial
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """What one probe says of one frozen encoder on one task; every number is in percent."""
-
-    task: str
-    probe: str
-    pooling: str
-    valid: float | None
-    test: float | None
-    folds: tuple[float, ...] = ()  # `test` of each, where it is their mean
-    seeds: tuple[float, ...] = ()  # `test` by each seed of a probe that has several
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """What one run folder holds: how it ended, its `run.json`, and its scores."""
-
-    state: str  # as in run.json, or "missing"
-    reason: str | None
-    record: Mapping[str, Any]  # the content of run.json
-    scores: tuple[Score, ...]
-    machine: Mapping[str, Any] = field(default_factory=dict)  # of `env.json`
-
-    @property
-    def code(self) -> str:
-        """Returns the commit that made the run, in ten digits; empty where nobody knows."""
-        return str((self.record.get("code") or {}).get("git") or "")[:10]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +58,12 @@ class Trial:
     @property
     def metrics(self) -> Mapping[str, float]:
         """Returns the health that the run recorded last; what is not finite is left out."""
-        return _numbers(self.run.record.get("metrics"))
+        return numbers(self.run.record.get("metrics"))
 
     @property
     def cost(self) -> Mapping[str, float]:
         """Returns what the run took: steps, clips, hours of audio, tokens, FLOPs, seconds, MB."""
-        return _numbers(self.run.record.get("cost"))
+        return numbers(self.run.record.get("cost"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +107,7 @@ def read(plan: Plan, runs: Path) -> Results:
 
     @cache
     def run_of(fingerprint: str | None) -> Run:
-        return _read_run(runs / fingerprint if fingerprint else None, plan["probes"])
+        return read_run(runs / fingerprint if fingerprint else None, plan["probes"])
 
     trials: dict[bool, list[Trial]] = {False: [], True: []}
     for planned in plan["trials"]:
@@ -218,43 +188,6 @@ def _tasks(plan: Plan, planned: Plan, probe: str, found: set[str]) -> set[str]:
     return min(told.values(), key=lambda tasks: len(tasks ^ found))
 
 
-def _read_run(folder: Path | None, probes: Mapping[str, Any]) -> Run:
-    if folder is None or not (folder / "run.json").is_file():
-        return Run(state="missing", reason="not run yet", record={}, scores=())
-    record = read_json(folder / "run.json")
-    done = record["state"] == "done"  # what an unfinished run left behind is no score
-    return Run(
-        state=record["state"],
-        reason=record.get("reason"),
-        record=record,
-        scores=tuple(_read_scores(folder / "probes", probes)) if done else (),
-        machine=_machine(folder),
-    )
-
-
-def _machine(folder: Path) -> Mapping[str, Any]:
-    known = folder / "env.json"
-    return read_json(known).get("machine") or {} if known.is_file() else {}
-
-
-def _read_scores(folder: Path, probes: Mapping[str, Any]) -> Iterator[Score]:
-    for path in sorted(folder.glob("*/*.json")):
-        result = read_json(path)
-        for name, settings in probes.items():
-            if not is_score_by(settings, result):  # the same probe, another protocol
-                continue
-            for pooling, scores in result["scores"].items():
-                yield Score(
-                    task=result["task"],
-                    probe=name,
-                    pooling=pooling,
-                    valid=_finite(scores.get("valid")),
-                    test=_finite(scores.get("test")),
-                    folds=tuple(scores.get("folds") or ()),
-                    seeds=tuple(scores.get("seeds") or ()),
-                )
-
-
 def _score_rows(trial: Trial, factors: tuple[str, ...]) -> Iterator[dict[str, object]]:
     levels = levels_of(trial, factors)
     kinds = {"jepa": trial.run, "random_init": trial.twin, "mel_statistics": trial.statistics}
@@ -289,14 +222,3 @@ def _trial_row(trial: Trial, factors: tuple[str, ...]) -> dict[str, object]:
         **trial.metrics,
         **trial.cost,
     }
-
-
-def _numbers(values: Mapping[str, Any] | None) -> dict[str, float]:
-    found = {key: _finite(value) for key, value in (values or {}).items()}
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def _finite(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ablate.reporting.contrasts import Contrast
-from ablate.reporting.rendering import MINUS, Column, Row, Show, Table, interval, number, plain
+from ablate.reporting.rendering import Column, Row, Show, Table, interval, number, plain
 from ablate.reporting.results import Results, Trial, mean_score
 from ablate.reporting.statistics import Estimate
 from ablate.reporting.tables import score_name
 from ablate.reporting.verdicts import verdicts
-from ablate.reporting.wording import place
+from ablate.reporting.wording import COMPARED, place
 
 ENDS = {"mean": "", "low": "_low", "high": "_high"}  # of the names in a row
 Bounds = tuple[float | None, float | None, float | None]  # a difference, and its interval
@@ -42,12 +42,7 @@ def robustness(results: Results) -> Table:
         "zero. There are no p-values, and nothing is corrected for so many columns: they are "
         f"descriptive only.{' Gain: each arm minus its own random init.' if gains else ''}",
         columns=(
-            Column(
-                head="contrast",
-                show=lambda row: f"{row['level']} {MINUS} {row['against']}",
-                text=True,
-            ),
-            Column(head="where", show=plain("where"), text=True),
+            *COMPARED,
             *([Column(head="measure", show=plain("measure"), text=True)] if gains else []),
             *(Column(head=name, show=_shown(name)) for name in views),
         ),

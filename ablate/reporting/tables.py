@@ -17,7 +17,9 @@ from ablate.reporting.rendering import (
     plain,
     share,
 )
-from ablate.reporting.results import Results, Run, Trial, column_of, label_of
+from ablate.reporting.results import Results, Trial, column_of, label_of
+from ablate.reporting.rules import percent
+from ablate.reporting.runs import Run
 from ablate.reporting.statistics import t_interval
 
 PROBE_KEYS = ("probe", "pooling", "task")  # what a score is known by
@@ -31,18 +33,18 @@ def variants(results: Results) -> Table:
     seeds. Failed and collapsed count trials.
     """
     alpha = results.plan["report"]["alpha"]
-    percent = f"{100 * (1 - alpha):.4g} % interval"
+    interval = f"{percent(alpha)} interval"
     return Table(
         name="variants",
         title="Variants",
         caption=f"Score: mean test {score_name(results)} over tasks, in percent; mean over "
-        f"pre-training seeds with its Student-t {percent}. Gain: score minus that of the same "
+        f"pre-training seeds with its Student-t {interval}. Gain: score minus that of the same "
         "encoder at random init. Context and targets: realised shares of the grid.",
         columns=(
             *factor_columns(results),
             Column(head="seeds", show=lambda row: f"{row['n']} of {row['planned']}"),
             Column(head="score", show=lambda row: number(row["score"])),
-            Column(head=percent, show=interval_of("score")),
+            Column(head=interval, show=interval_of("score")),
             Column(head="gain", show=lambda row: number(row["gain"], signed=True)),
             Column(head="gain's interval", show=interval_of("gain"), brief=False),
             Column(head="random init", show=lambda row: number(row["random_init"])),

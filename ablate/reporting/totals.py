@@ -11,7 +11,8 @@ from typing import Any
 
 from ablate.protocols import mean_over_tasks
 from ablate.reporting.rendering import Column, Show, Table, number, plain, share
-from ablate.reporting.results import Results, Run, Trial
+from ablate.reporting.results import Results, Trial
+from ablate.reporting.runs import Run
 from ablate.reporting.tables import factor_columns, mean, named
 
 DOMAINS = ("speech", "music", "environment")

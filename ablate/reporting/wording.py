@@ -7,6 +7,7 @@ from ablate.reporting.contrasts import Contrast
 from ablate.reporting.rendering import (
     MINUS,
     Column,
+    Row,
     Table,
     chance,
     chance_of,
@@ -28,6 +29,17 @@ class Sentence:
 
     def __str__(self) -> str:
         return f"{self.claim} ({self.numbers})."
+
+
+def compared(row: Row) -> str:
+    """Names a contrast by its two levels, as `block - random` with a proper minus sign."""
+    return f"{row['level']} {MINUS} {row['against']}"
+
+
+COMPARED = (
+    Column(head="contrast", show=compared, text=True),
+    Column(head="where", show=plain("where"), text=True),
+)
 
 
 def contrasts(verdicts: Sequence[Verdict]) -> Table:
@@ -162,12 +174,7 @@ def _table(verdicts: Sequence[Verdict], *, name: str, title: str, caption: str) 
         title=title,
         caption=caption,
         columns=(
-            Column(
-                head="contrast",
-                show=lambda row: f"{row['level']} {MINUS} {row['against']}",
-                text=True,
-            ),
-            Column(head="where", show=plain("where"), text=True),
+            *COMPARED,
             Column(head="verdict", show=plain("verdict"), text=True),
             Column(head="difference", show=lambda row: number(row["difference"], signed=True)),
             Column(head=interval, show=interval_of("difference")),

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from ablate.reporting import interactive
 from ablate.reporting.charts import _fit
 from ablate.reporting.drawing import COLOURS, LINES, line_styles
-from ablate.reporting.results import Results, Run, Trial
+from ablate.reporting.results import Results, Trial
+from ablate.reporting.runs import Run
 
 NOTHING = Run(state="missing", reason=None, record={}, scores=())
 

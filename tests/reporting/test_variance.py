@@ -7,7 +7,8 @@ from statistics import variance
 import numpy as np
 import pytest
 
-from ablate.reporting.results import Results, Score, read
+from ablate.reporting.results import Results, read
+from ablate.reporting.runs import Score
 from ablate.reporting.variance import components, shares
 from tests.reporting.conftest import TASKS, Bench
 
