@@ -40,7 +40,7 @@ def show(
         }
         zoo = Zoo(package, folder, ask(request))
         page, table = zoo.write(), zoo.tables[0]
-        console.print(table.renderable())
+        console.print(table.renderable(console.width))
         for line in (*zoo.refusals(table), table.caption, "", str(page)):
             say(console, line)
 

@@ -20,6 +20,7 @@ from great_tables import GT
 MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 DASH = "-"  # what stands where there is no number
+GAP = 2  # characters between two columns of a terminal's table
 Row = Mapping[str, Any]
 Show = Callable[[Row], str]
 
@@ -77,18 +78,40 @@ class Table:
         text = text.replace(MINUS, "$-$").replace(PLUS_MINUS, r"$\pm$")
         return re.sub(r"^([\[*])", r"{\1}", text, flags=re.MULTILINE)  # else a row break's own
 
-    def renderable(self) -> rich.table.Table:
-        """Returns the brief columns for the terminal."""
-        table = rich.table.Table(
-            title=self.title, title_justify="left", title_style="bold", box=rich.box.SIMPLE_HEAD
-        )
+    def renderable(self, width: int) -> rich.table.Table:
+        """Returns the brief columns, for a terminal of `width` characters.
+
+        Where that cannot hold the longest words, columns of numbers are left out, the last first.
+        """
         brief = [column for column in self.columns if column.brief]
+        numbers = [column for column in brief if not column.text]
+        while not (fits := sum(map(self._narrowest, brief)) <= width) and len(numbers) > 1:
+            brief.remove(numbers.pop())
+        table = rich.table.Table(
+            title=self.title,
+            title_justify="left",
+            title_style="bold",
+            box=rich.box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+        )
         for column in brief:
             side: Literal["left", "right"] = "left" if column.text else "right"
-            table.add_column(rich.text.Text(column.head), justify=side, no_wrap=not column.text)
+            table.add_column(
+                rich.text.Text(column.head),
+                justify=side,
+                no_wrap=not column.text,
+                overflow="fold",
+                min_width=self._narrowest(column) - GAP if fits else None,
+            )
         for row in self.rows:
             table.add_row(*(rich.text.Text(column.show(row)) for column in brief))
         return table
+
+    def _narrowest(self, column: Column) -> int:
+        """Counts the characters that a column takes at least, where only words are broken off."""
+        cells = [column.head, *map(column.show, self.rows)]
+        pieces = [piece for cell in cells for piece in (cell.split() if column.text else [cell])]
+        return max(map(len, pieces)) + GAP
 
 
 def number(value: float | None, digits: int = 1, *, signed: bool = False) -> str:

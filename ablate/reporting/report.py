@@ -55,7 +55,7 @@ class Summary:
         """Shows the short tables, then the verdicts, then where the page lies."""
         for table in self.tables:
             if table.rows:
-                console.print(table.renderable())
+                console.print(table.renderable(console.width))
         lines = rich.table.Table.grid(padding=(0, 2))
         lines.add_column(justify="right", no_wrap=True)
         lines.add_column()

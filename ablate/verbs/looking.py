@@ -97,7 +97,8 @@ def compare(one: Compared, other: Compared, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps({"caption": table.caption, "rows": table.rows}, ensure_ascii=False))
         return
-    terminal().print(table.renderable())
+    console = terminal()
+    console.print(table.renderable(console.width))
     typer.echo(table.caption)
 
 

@@ -5,6 +5,8 @@ import io
 
 import pytest
 import rich.console
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ablate.reporting import tables, wording
 from ablate.reporting.rendering import MINUS, Column, Table, amount, chance, interval, number, plain
@@ -89,9 +91,31 @@ def test_the_terminal_leaves_out_what_is_not_brief() -> None:
     columns = (TABLE.columns[0], Column(head="long", show=plain("score"), brief=False))
     table = Table(name="t", title="T", caption="", columns=columns, rows=TABLE.rows)
     console = rich.console.Console(file=io.StringIO(), width=80, record=True)
-    console.print(table.renderable())
+    console.print(table.renderable(80))
     assert "masker_name" in console.export_text()
-    assert "long" not in [str(column.header) for column in table.renderable().columns]
+    assert "long" not in [str(column.header) for column in table.renderable(80).columns]
+
+
+WORDS = st.text("abcdefgh_", min_size=1, max_size=14)
+
+
+@given(
+    names=st.lists(st.lists(WORDS, min_size=1, max_size=5).map(" ".join), min_size=1, max_size=4),
+    width=st.integers(30, 160),
+)
+def test_no_name_is_cut_however_narrow_the_terminal_is(names: list[str], width: int) -> None:
+    rows = tuple({"one": name, "other": name[::-1], "score": 12.5} for name in names)
+    numbers = [Column(head=f"{n} % interval", show=plain("score")) for n in range(5)]
+    words = [Column(head=name, show=plain(name), text=True) for name in ("one", "other")]
+    table = Table(name="t", title="T", caption="", columns=(*words, *numbers), rows=rows)
+    console = rich.console.Console(file=io.StringIO(), width=width, record=True)
+    console.print(table.renderable(width))
+    text = console.export_text()
+    longest = max(len(word) for name in names for word in name.split())
+    if 2 * longest + len("0 % interval") + 8 <= width:
+        assert {word for name in names for word in name.split()} <= set(text.split())
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    assert "0 % interval" in text
 
 
 def test_brackets_in_a_name_reach_the_terminal() -> None:
@@ -99,7 +123,7 @@ def test_brackets_in_a_name_reach_the_terminal() -> None:
     columns = (*TABLE.columns, Column(head="[red]", show=plain("score")))
     table = Table(name="t", title="T", caption="", columns=columns, rows=(row,))
     console = rich.console.Console(file=io.StringIO(), width=80, record=True)
-    console.print(table.renderable())
+    console.print(table.renderable(80))
     text = console.export_text()
     assert "[bold]x[/bold]" in text
     assert "[red]" in text
