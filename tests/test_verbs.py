@@ -91,6 +91,13 @@ def test_status_watches_until_all_has_ended() -> None:
         assert watching.wait(60) == 0
 
 
+def test_status_watches_no_longer_where_nobody_runs_what_is_left() -> None:
+    done = ablate("status", "--watch", "--idle", "0.1")
+    assert done.returncode == 0
+    assert "1 planned" in done.stdout
+    assert done.stdout.endswith("nobody runs what is left; to go on: ablate run FILE\n")
+
+
 def test_logs_follow_a_run_to_its_end() -> None:
     folder = Path("runs/open")
     write("runs/open/config.json", {})

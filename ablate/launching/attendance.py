@@ -40,6 +40,16 @@ def queued(plan: Mapping[str, Any], runs: Path) -> dict[Path, Submitted]:
     return {folder: found for folder, found in given.items() if found.job in places}
 
 
+def is_busy(plan: Mapping[str, Any], runs: Path) -> bool:
+    """Tells whether a run of a plan is running, or in a queue; so does a queue that is silent."""
+    if any(ledger.entry(folder).state == "running" for folder in folders(plan, runs)):
+        return True
+    try:
+        return bool(queued(plan, runs))
+    except RefusedError:
+        return True
+
+
 def release(plan: Mapping[str, Any], runs: Path, kinds: Sequence[str]) -> list[str]:
     """Lets failed runs be tried again: all, or those whose reason begins with one of `kinds`.
 

@@ -31,6 +31,12 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", help="Refresh until all runs have ended.")
     ] = False,
+    idle: Annotated[
+        float,
+        typer.Option(
+            min=0, help="With --watch: seconds in which nothing runs, after which to end."
+        ),
+    ] = 120.0,
     as_json: Json = False,
 ) -> None:
     """Show the progress of a study, from its saved plan and its run folders."""
@@ -41,6 +47,7 @@ def status(
     if not studies and not as_json:
         typer.echo("no study has been run here; to run one: ablate run FILE")
         return
+    busy_at = time.monotonic()
     try:
         while True:
             plans = [saved_plan(study) for study in studies]
@@ -50,6 +57,12 @@ def status(
                 for plan in plans:
                     say([*overview.status(plan, runs), *attendance.queue(plan, runs)])
             if not watch or not any(overview.is_open(plan, runs) for plan in plans):
+                return
+            if any(attendance.is_busy(plan, runs) for plan in plans):
+                busy_at = time.monotonic()
+            elif time.monotonic() - busy_at >= idle:
+                if not as_json:
+                    typer.echo("nobody runs what is left; to go on: ablate run FILE")
                 return
             time.sleep(POLL_SECONDS)
             if not as_json:

@@ -18,6 +18,7 @@ from ablate.audio.tar_shards import TarShards, split_of
 from ablate.parts import build, identity, resolve
 
 Members = Sequence[tuple[str, bytes]]
+Pitch = Callable[..., TarShards]  # writes shards and makes a source of them
 
 
 def sound(hertz: float, kind: str = "FLAC", rate: int = 16000) -> bytes:
@@ -55,7 +56,7 @@ def samples(first: int, number: int = 4) -> list[tuple[str, bytes]]:
 
 
 @pytest.fixture
-def pitch(tmp_path: Path) -> Callable[..., TarShards]:
+def pitch(tmp_path: Path) -> Pitch:
     """Writes shards, the training one as it is told, and makes a source of them."""
 
     def make(train: Members = (), **settings: Any) -> TarShards:
@@ -71,9 +72,7 @@ def listed(source: TarShards) -> list[tuple[str, str, str, str, str]]:
     return [(c.path, c.label, c.task, c.split, c.fold) for c in source.clips()]
 
 
-def test_samples_are_listed_by_shard_with_label_task_and_split(
-    pitch: Callable[..., TarShards],
-) -> None:
+def test_samples_are_listed_by_shard_with_label_task_and_split(pitch: Pitch) -> None:
     found = listed(pitch())
     assert found[0] == ("test-000.tar/010.flac", "low", "pitch", "test", "")
     assert found[4:6] == [
@@ -83,9 +82,7 @@ def test_samples_are_listed_by_shard_with_label_task_and_split(
     assert len(found) == 8
 
 
-def test_shards_and_a_folder_of_the_same_sounds_hold_the_same(
-    pitch: Callable[..., TarShards], tmp_path: Path
-) -> None:
+def test_shards_and_a_folder_of_the_same_sounds_hold_the_same(pitch: Pitch, tmp_path: Path) -> None:
     source = pitch()
     rows = ["path,label,split"]
     for clip in source.clips():
@@ -103,9 +100,7 @@ def test_shards_and_a_folder_of_the_same_sounds_hold_the_same(
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
-def test_sounds_of_any_kind_are_read_from_their_place(
-    pitch: Callable[..., TarShards], kind: str
-) -> None:
+def test_sounds_of_any_kind_are_read_from_their_place(pitch: Pitch, kind: str) -> None:
     members = [(f"a.{kind.lower()}", sound(500, kind)), ("a.json", told("low"))]
     source = pitch([*samples(0), *members, *samples(4)])
     index = [clip.path for clip in source.clips()].index(f"train-000.tar/a.{kind.lower()}")
@@ -151,9 +146,7 @@ def test_a_key_of_the_json_may_tell_the_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("value", "label"), [(7, "7"), ("ä b", "ä b"), (["a", "b"], "a;b")])
-def test_labels_may_be_words_numbers_or_several(
-    pitch: Callable[..., TarShards], value: Any, label: str
-) -> None:
+def test_labels_may_be_words_numbers_or_several(pitch: Pitch, value: Any, label: str) -> None:
     source = pitch([("a.flac", sound(200)), ("a.json", told(value))])
     assert listed(source)[-1][1] == label
 
@@ -187,7 +180,7 @@ REASONS = {
 }
 
 
-def test_every_bad_sample_is_named_with_its_shard(pitch: Callable[..., TarShards]) -> None:
+def test_every_bad_sample_is_named_with_its_shard(pitch: Pitch) -> None:
     with pytest.raises(BadAudioError, match=r"`train-000.tar/lone`: has no JSON") as caught:
         pitch([*samples(0), *BAD]).clips()
     assert "`on_bad_audio: skip`" in str(caught.value)
@@ -197,9 +190,7 @@ def test_every_bad_sample_is_named_with_its_shard(pitch: Callable[..., TarShards
         assert found[f"train-000.tar/{stem}"].startswith(reason)
 
 
-def test_bad_samples_are_left_out_and_listed_on_demand(
-    pitch: Callable[..., TarShards], tmp_path: Path
-) -> None:
+def test_bad_samples_are_left_out_and_listed_on_demand(pitch: Pitch, tmp_path: Path) -> None:
     garbled = [("garbled.flac", b"no sound"), ("garbled.json", told("low"))]
     source = pitch([*samples(0), *BAD, *garbled], on_bad_audio="skip")
     for store in (open_store(source, LogMel(), tmp_path / "cache") for _ in range(2)):
@@ -219,9 +210,7 @@ def test_bad_samples_are_left_out_and_listed_on_demand(
         (-10240, "train-000.tar`: breaks off after `003.json`"),
     ],
 )
-def test_a_shard_that_breaks_off_is_named(
-    pitch: Callable[..., TarShards], left: int, reason: str
-) -> None:
+def test_a_shard_that_breaks_off_is_named(pitch: Pitch, left: int, reason: str) -> None:
     source = pitch()
     file = Path(source.shards[0] if isinstance(source.shards, tuple) else source.shards)
     file = file.with_name("train-000.tar")
@@ -232,7 +221,7 @@ def test_a_shard_that_breaks_off_is_named(
         source.clips()
 
 
-def test_what_lies_before_a_break_is_kept_on_demand(pitch: Callable[..., TarShards]) -> None:
+def test_what_lies_before_a_break_is_kept_on_demand(pitch: Pitch) -> None:
     source = pitch([*samples(0), ("last.flac", sound(300)), ("last.json", told("low"))])
     file = Path(str(source.shards)).with_name("train-000.tar")
     content = file.read_bytes()
@@ -287,7 +276,7 @@ def test_settings_that_name_no_shard_are_refused() -> None:
 
 
 def test_a_changed_shard_is_noticed_and_no_other_is_decoded_again(
-    pitch: Callable[..., TarShards], tmp_path: Path
+    pitch: Pitch, tmp_path: Path
 ) -> None:
     def opened() -> tuple[ClipStore, int]:
         source = TarShards(shards=str(tmp_path / "pitch" / "*.tar"))
@@ -304,7 +293,7 @@ def test_a_changed_shard_is_noticed_and_no_other_is_decoded_again(
     assert opened()[1] == grown
 
 
-def test_tar_shards_are_a_part_like_any_other(pitch: Callable[..., TarShards]) -> None:
+def test_tar_shards_are_a_part_like_any_other(pitch: Pitch) -> None:
     source = pitch(on_bad_audio="skip")
     assert build(resolve(source), expect=TarShards) == source
     assert identity(source)["on_bad_audio"] == "skip"
