@@ -3,10 +3,11 @@
 A plan warns of it before anything is run, and a report once it is; both in these words.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 NOTABLE = 0.02  # of the grid: a greater difference is worth a warning
+MOST_NAMES = 8  # levels whose shares are all told; of more, the least and the most
 SHARES = {"context": "the amount of audio seen", "targets": "the amount to be predicted"}
 
 
@@ -20,7 +21,7 @@ class Shares:
 
 
 def warnings(variants: Sequence[Shares]) -> list[str]:
-    """Warns, once per factor and share, of the levels that differ most, all else being equal."""
+    """Warns, once per factor and share, of levels that differ, all else being equal."""
     factors = dict.fromkeys(factor for variant in variants for factor in variant.levels)
     return [
         warning
@@ -31,39 +32,44 @@ def warnings(variants: Sequence[Shares]) -> list[str]:
 
 
 def _of(factor: str, name: str, variants: Sequence[Shares]) -> str | None:
-    pairs = list(_extremes(factor, name, variants))
-    if not pairs:
+    """Warns of the combination whose levels differ most, and names the share of each."""
+    groups = list(_groups(factor, name, variants))
+    if not groups:
         return None
-    less, more = max(pairs, key=lambda pair: _share(pair[1], name) - _share(pair[0], name))
-    low, high = _share(less, name), _share(more, name)
-    if high - low <= NOTABLE + 1e-9:  # 42 % and 40 % are 2 points apart, whatever floats say
+    group = max(groups, key=lambda group: _spread(group, name))
+    if _spread(group, name) <= NOTABLE + 1e-9:  # 42 % and 40 % are 2 points apart, in floats too
         return None
-    others = ", ".join(label for key, label in less.levels.items() if key != factor)
+    if len(group) > MOST_NAMES:
+        group = [min(group, key=_share(name)), max(group, key=_share(name))]
+    others = ", ".join(label for key, label in group[0].levels.items() if key != factor)
+    shares = ", ".join(f"{of.levels[factor]} {100 * _share(name)(of):.0f} %" for of in group)
     return (
-        f"Levels of {factor} differ in their realised {name}: {100 * low:.0f} % of the grid for "
-        f"{less.levels[factor]}, {100 * high:.0f} % for {more.levels[factor]}"
-        f"{f' (with {others})' if others else ''}. Part of a difference in score may be "
-        f"{SHARES[name]} and not the {_what(factor)}."
+        f"Levels of {factor} differ in their realised {name}"
+        f"{f' (with {others})' if others else ''}: {shares} of the grid. Part of a "
+        f"difference in score may be {SHARES[name]} and not the {_what(factor)}."
     )
 
 
-def _extremes(
-    factor: str, name: str, variants: Sequence[Shares]
-) -> Iterator[tuple[Shares, Shares]]:
-    """Yields, of the variants that differ in one factor alone, those with least and most."""
+def _groups(factor: str, name: str, variants: Sequence[Shares]) -> Iterator[list[Shares]]:
+    """Yields the variants that differ in one factor alone, as many as there are, in order."""
     groups: dict[tuple[tuple[str, str], ...], list[Shares]] = {}
     for variant in variants:
         if factor in variant.levels and getattr(variant, name) is not None:
             held = tuple(pair for pair in variant.levels.items() if pair[0] != factor)
             groups.setdefault(held, []).append(variant)
-    for group in groups.values():
-        shares = sorted(group, key=lambda variant: _share(variant, name))
-        yield shares[0], shares[-1]
+    yield from groups.values()
 
 
-def _share(variant: Shares, name: str) -> float:
-    return float(getattr(variant, name))
+def _spread(group: Sequence[Shares], name: str) -> float:
+    shares = [*map(_share(name), group)]
+    return max(shares) - min(shares)
+
+
+def _share(name: str) -> Callable[[Shares], float]:
+    return lambda variant: float(getattr(variant, name))
 
 
 def _what(factor: str) -> str:
-    return "shape of the mask" if factor.split(".")[0] == "masker" else factor
+    zipped = factor.split(" + ")
+    masks = any(one.split(".")[0] == "masker" for one in zipped)
+    return "shape of the mask" if masks else factor

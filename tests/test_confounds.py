@@ -20,9 +20,9 @@ def variants(**shares):
 def test_levels_that_differ_by_more_than_two_points_are_named():
     [warning] = warnings(variants(random_squares=(0.40, 0.60), block_squares=(0.43, 0.61)))
     assert warning == (
-        "Levels of masker differ in their realised context: 40 % of the grid for random, 43 % for "
-        "block (with squares). Part of a difference in score may be the amount of audio seen and "
-        "not the shape of the mask."
+        "Levels of masker differ in their realised context (with squares): random 40 %, block 43 % "
+        "of the grid. Part of a difference in score may be the amount of audio seen and not the "
+        "shape of the mask."
     )
 
 
@@ -33,8 +33,8 @@ def test_up_to_two_points_pass(context):
 
 def test_context_and_targets_are_warned_of_apart():
     context, targets = warnings(variants(a_x=(0.4, 0.5), b_x=(0.5, 0.3)))
-    assert "realised context: 40 % of the grid for a, 50 % for b" in context
-    assert "realised targets: 30 % of the grid for b, 50 % for a" in targets
+    assert "realised context (with x): a 40 %, b 50 % of the grid" in context
+    assert "realised targets (with x): a 50 %, b 30 % of the grid" in targets
 
 
 def test_only_variants_that_differ_in_one_factor_are_compared():
@@ -46,7 +46,21 @@ def test_a_factor_is_warned_of_once_by_its_largest_difference():
         variants(a_x=(0.40, 0.5), b_x=(0.45, 0.5), a_y=(0.40, 0.5), b_y=(0.42, 0.5), c_x=(0.7, 0.5))
     )
     [masker] = [warning for warning in told if "Levels of masker" in warning]
-    assert "40 % of the grid for a, 70 % for c (with x)" in masker
+    assert "context (with x): a 40 %, b 45 %, c 70 % of the grid" in masker
+
+
+def test_of_very_many_levels_the_least_and_the_most_are_named():
+    [warning] = warnings(variants(**{f"l{n}_x": (0.30 + n / 100, 0.5) for n in range(20)}))
+    assert "context (with x): l0 30 %, l19 49 % of the grid" in warning
+
+
+def test_a_masker_that_varies_with_its_batching_is_a_mask_still():
+    zipped = [
+        Shares(levels={"masker + batching": label}, context=share, targets=0.5)
+        for label, share in (("random", 0.4), ("legacy", 0.2))
+    ]
+    [warning] = warnings(zipped)
+    assert warning.endswith("and not the shape of the mask.")
 
 
 def test_a_difference_between_patches_is_one_of_that_factor():

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 
-from ablate.reporting.rendering import number
+from ablate.reporting.rendering import Row, number
 from ablate.reporting.verdicts import Verdict
-from ablate.reporting.wording import place
+from ablate.reporting.wording import compared, place
 
 MOST_NAMES = 4  # of levels in a row; a reader wants no list of twenty
+UNTRAINED = ", as untrained encoders are"
 ORDER = ("better", "worse", "differs", "equivalent", "undecided")
 
 
-def answer(verdicts: Sequence[Verdict]) -> list[str]:
+def answer(verdicts: Sequence[Verdict], robustness: Sequence[Row] = ()) -> list[str]:
     """Says of every factor, in a sentence, which levels are better, worse, equivalent or undecided.
 
+    Of one that is judged by what training adds, the rows of `robustness` tell the scores as well.
     Where the baseline is not shown to beat its own random init, that is said first: encoders that
     learned nothing are alike too.
     """
@@ -25,10 +27,13 @@ def answer(verdicts: Sequence[Verdict]) -> list[str]:
     unsure = [verdict for verdict in learning if verdict.word != "better"]
     factors = dict.fromkeys(verdict.contrast.factor for verdict in pooled)
     learned = len(unsure) < len(learning) or not learning
-    told = [
-        _of_factor(factor, [v for v in pooled if v.contrast.factor == factor], learned=learned)
-        for factor in factors
-    ]
+    told = []
+    for factor in factors:
+        of = [v for v in pooled if v.contrast.factor == factor]
+        told.append(f"{factor}: {_clauses(of, learned=learned)}.")
+        told += _scores(
+            factor, [r for r in robustness if not r["judged"] and r["factor"] == factor]
+        )
     return [_not_learned(unsure, learned=learned), *told] if unsure else told
 
 
@@ -42,30 +47,64 @@ def _not_learned(unsure: Sequence[Verdict], *, learned: bool) -> str:
     )
 
 
-def _of_factor(factor: str, verdicts: Sequence[Verdict], *, learned: bool) -> str:
+def _clauses(verdicts: Sequence[Verdict], *, learned: bool) -> str:
     words = {word: [v for v in verdicts if v.word.split()[0] == word] for word in ORDER}
-    clauses = [_clause(word, of, learned=learned) for word, of in words.items() if of]
-    measured = " (by gain over its own random init)" * (verdicts[0].contrast.measure == "gain")
-    return f"{factor}{measured}: {'; '.join(clauses)}."
+    clause = _of_gain if verdicts[0].contrast.measure == "gain" else _of_score
+    return "; ".join(clause(word, of, learned=learned) for word, of in words.items() if of)
 
 
-def _clause(word: str, verdicts: Sequence[Verdict], *, learned: bool) -> str:
-    against = verdicts[0].contrast.against
-    levels, several = _names([v.contrast.level for v in verdicts]), len(verdicts) > 1
+def _of_score(word: str, verdicts: Sequence[Verdict], *, learned: bool) -> str:
+    levels, against, several = _sides(verdicts)
     if word in ("better", "worse"):
-        sizes = [number(abs(v.estimate.mean or 0.0)) for v in verdicts]
-        low, high = min(sizes, key=float), max(sizes, key=float)
-        size = low if low == high else f"{low} to {high}"
-        return f"{levels} {'are' if several else 'is'} {word} than {against} by {size} points"
-    if word == "equivalent" and not learned:
-        return f"{levels} and {against} are equivalent, as untrained encoders are"
+        return f"{levels} {'are' if several else 'is'} {word} than {against} by {_size(verdicts)}"
     if word == "equivalent":
-        return f"{levels} and {against} are equivalent"
-    verb = "are" if several else "is"
+        return f"{levels} and {against} are equivalent{'' if learned else UNTRAINED}"
     if word == "differs":
-        others = " and ".join(verdicts[0].contrast.others)
-        return f"how {levels} compare{'s' * (not several)} with {against} depends on {others}"
-    return f"{levels} against {against} {verb} undecided"
+        return f"how {levels} compare{'s' * (not several)} with {against} {_depends(verdicts)}"
+    return f"{levels} against {against} {'are' if several else 'is'} undecided"
+
+
+def _of_gain(word: str, verdicts: Sequence[Verdict], *, learned: bool) -> str:
+    levels, against, _ = _sides(verdicts)
+    if word in ("better", "worse"):
+        more = "more" if word == "better" else "less"
+        return f"training adds {_size(verdicts)} {more} to {levels} than to {against}"
+    if word == "equivalent":
+        return f"training adds as much to {levels} as to {against}{'' if learned else UNTRAINED}"
+    if word == "differs":
+        return f"whether training adds more to {levels} than to {against} {_depends(verdicts)}"
+    return f"whether training adds more to {levels} or to {against} is undecided"
+
+
+def _scores(factor: str, rows: Sequence[Row]) -> list[str]:
+    """Says what the trained encoders end with, by the score and by all probes and poolings."""
+    told = []
+    for row in rows:
+        names = [name.removesuffix("_low") for name in row if name.endswith("_low")]
+        means = [row[name] for name in names if row[name] is not None]
+        if means and row[names[0]] is not None:
+            told.append(
+                f"{compared(row)} is {number(row[names[0]], signed=True)} by {names[0]}, and "
+                f"{number(min(means), signed=True)} to {number(max(means), signed=True)} over all "
+                "probes and poolings"
+            )
+    return [f"{factor}, by the trained encoders' scores: {'; '.join(told)}."] if told else []
+
+
+def _sides(verdicts: Sequence[Verdict]) -> tuple[str, str, bool]:
+    """Names the levels and what they are held against; tells whether there are several."""
+    levels = [verdict.contrast.level for verdict in verdicts]
+    return _names(levels), verdicts[0].contrast.against, len(levels) > 1
+
+
+def _size(verdicts: Sequence[Verdict]) -> str:
+    sizes = [number(abs(v.estimate.mean or 0.0)) for v in verdicts]
+    low, high = min(sizes, key=float), max(sizes, key=float)
+    return f"{low if low == high else f'{low} to {high}'} points"
+
+
+def _depends(verdicts: Sequence[Verdict]) -> str:
+    return f"depends on {' and '.join(verdicts[0].contrast.others)}"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -55,11 +55,11 @@ def _opposed(results: Results, robustness: Table) -> Iterator[str]:
     own = score_name(results)
     for row in robustness.rows:
         if row["other_sign"]:
-            where = f"{row['where']}, by gain" if row["measure"] == "gain" else row["where"]
+            where = f"{row['where']}, by {row['measure']}"
+            rests = ", on which the verdict rests" if row["judged"] else ""
             yield (
-                f"{compared(row)} ({where}) has the opposite sign with "
-                f"another probe or pooling: {row['other_sign']}, but {by(row, own)} by {own}, on "
-                "which the verdict rests."
+                f"{compared(row)} ({where}) has the opposite sign with another probe or pooling: "
+                f"{row['other_sign']}, but {by(row, own)} by {own}{rests}."
             )
 
 
@@ -109,7 +109,7 @@ def _not_learned(verdicts: Sequence[Verdict], variants: Table) -> Iterator[str]:
         where = "; ".join(f"{place(v.contrast)}: {v.word}" for v in unsure)
         yield (
             f"The baseline is not shown to beat its own random init everywhere ({where}). Where "
-            "nothing was learned, differences between masks say little."
+            "nothing was learned, differences between variants say little."
         )
     beaten = [
         row["variant"]
@@ -118,7 +118,8 @@ def _not_learned(verdicts: Sequence[Verdict], variants: Table) -> Iterator[str]:
         and row["score"] < row["mel_statistics"]
     ]
     if beaten:
-        yield f"Plain log-mel statistics score higher than {'; '.join(beaten)}."
+        named = "every variant" if len(beaten) == len(variants.rows) else "; ".join(beaten)
+        yield f"Plain log-mel statistics score higher than {named}."
 
 
 def _mixed(results: Results) -> Iterator[str]:

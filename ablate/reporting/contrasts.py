@@ -15,6 +15,7 @@ from typing import Literal
 from ablate.reporting.results import Results, Trial, label_of, levels_of
 from ablate.reporting.runs import Run
 
+Measure = Literal["score", "gain"]
 Levels = tuple[tuple[str, str], ...]  # (factor, level) of every factor that is held fixed
 
 
@@ -58,7 +59,7 @@ class Contrast:
     factor: str  # empty where whole variants are compared
     level: str
     against: str
-    measure: Literal["score", "gain"]
+    measure: Measure
     held: Levels = ()  # what was held fixed; empty when pooled over it
     others: tuple[str, ...] = ()  # the factors pooled over
     pairs: tuple[Pair, ...] = field(repr=False)  # one a combination
@@ -88,16 +89,33 @@ class Contrast:
         arms = [arm for pair in self.pairs for arm in (pair.level, pair.against)]
         return len({seed for arm in arms for seed in arm.values})
 
+    @property
+    def failures(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Counts the failed and the planned trials, of the level and of what it is held against."""
+        arms = [pair.level for pair in self.pairs], [pair.against for pair in self.pairs]
+        level, against = (sum(arm.failed for arm in of) for of in arms)
+        planned, planned_against = (sum(len(arm.values) for arm in of) for of in arms)
+        return (level, against), (planned, planned_against)
+
 
 def contrasts(results: Results) -> list[Contrast]:
     """Lists every contrast, family by family: pooled, within, learning, confirmation.
 
     Of a factor whose two levels meet in one combination alone there is only a pooled contrast.
     """
-    found = list(_of_factors(results))
+    found = list(_of_factors(results, gains=True))
     pooled = [contrast for contrast in found if contrast.family == "pooled"]
     within = [contrast for contrast in found if contrast.family == "within"]
     return [*pooled, *within, *_of_learning(results), *_of_confirmation(results)]
+
+
+def by_score(results: Results) -> list[Contrast]:
+    """Lists the pooled contrasts of gains once more, by the scores that the encoders end with.
+
+    A gain tells what training adds; whoever picks an encoder also asks which one scores more.
+    """
+    found = _of_factors(results, gains=False)
+    return [c for c in found if c.family == "pooled" and changes_twin(results, c.factor)]
 
 
 def changes_twin(results: Results, factor: str) -> bool:
@@ -113,10 +131,11 @@ def changes_twin(results: Results, factor: str) -> bool:
     return any(len(found) > 1 for found in twins.values())
 
 
-def _of_factors(results: Results) -> Iterator[Contrast]:
+def _of_factors(results: Results, *, gains: bool) -> Iterator[Contrast]:
+    """Yields pooled contrasts and their parts, by gain where `gains` and the twins differ."""
     for factor, levels in results.plan["factors"].items():
         against = str(results.plan["baseline"][factor])
-        measure: Literal["score", "gain"] = "gain" if changes_twin(results, factor) else "score"
+        measure: Measure = "gain" if gains and changes_twin(results, factor) else "score"
         cells = _cells(results, factor)
         for level in (str(level) for level in levels if str(level) != against):
             pairs = {
@@ -192,7 +211,7 @@ def _of_confirmation(results: Results) -> Iterator[Contrast]:
             if level not in (baseline[f], "-")
         ]
         gain = any(changes_twin(results, factor) for factor in varied)
-        measure: Literal["score", "gain"] = "gain" if gain else "score"
+        measure: Measure = "gain" if gain else "score"
         yield Contrast(
             family="confirmation",
             factor="",
@@ -212,7 +231,7 @@ def _cells(results: Results, factor: str) -> dict[Levels, dict[str, list[Trial]]
     return cells
 
 
-def _arm(trials: Sequence[Trial], measure: Literal["score", "gain"]) -> Arm:
+def _arm(trials: Sequence[Trial], measure: Measure) -> Arm:
     return Arm(
         values={trial.seed: trial.score if measure == "score" else trial.gain for trial in trials},
         failed=sum(trial.failed for trial in trials),

@@ -80,7 +80,7 @@ def write(plan: Mapping[str, Any], runs: Path, folder: Path) -> Summary:
     variants, by_probe = tables.variants(results), robustness(results)
     page = Page(
         title=str(plan["title"] or plan["study"]),
-        answer=answer(answers),
+        answer=answer(answers, by_probe.rows),
         summary=_summary(results),
         first=Section(figures.forest(results, answers), wording.contrasts(answers)),
         notes=_notes(results),

@@ -5,42 +5,48 @@ they disagree on the sign, a difference says as much about the probe as about th
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from ablate.reporting.contrasts import Contrast
+from ablate.reporting.contrasts import Contrast, by_score
 from ablate.reporting.rendering import Column, Row, Show, Table, interval, number, plain
 from ablate.reporting.results import Results, Trial, mean_score
-from ablate.reporting.statistics import Estimate
+from ablate.reporting.rules import rules
+from ablate.reporting.statistics import Estimate, t_interval
 from ablate.reporting.tables import score_name
 from ablate.reporting.verdicts import verdicts
 from ablate.reporting.wording import COMPARED, place
 
 ENDS = {"mean": "", "low": "_low", "high": "_high"}  # of the names in a row
+GAINS = (
+    " Gain: each arm minus its own random init, on which the verdict rests. Score: what the "
+    "trained encoders end with; a pooling that gives more features of one of them favours it."
+)
 Bounds = tuple[float | None, float | None, float | None]  # a difference, and its interval
 
 
 def robustness(results: Results) -> Table:
     """Tabulates pooled and learning contrasts by all that scored every run that has a score.
 
-    A row per contrast, a column per probe and pooling, the study's own score first. `other_sign`
+    What is judged by gain has a second row, by the score itself, which is not `judged`. A row per
+    contrast, a column per probe and pooling, the study's own score first. `other_sign`
     of a row names what lies, with its whole interval, beyond zero from the study's own difference.
     There are no rows where there is no score but the study's own.
     """
     views = {score_name(view): _estimated(view) for view in _views(results)}
     own = score_name(results)
+    gains = {contrast.factor for contrast in by_score(results)}
     rows = [
-        _row(contrast, {name: found[i][1] for name, found in views.items()})
+        _row(contrast, {name: found[i][1] for name, found in views.items()}, gains=gains)
         for i, (contrast, _) in enumerate(views[own] if len(views) > 1 else ())
     ]
-    gains = any(row["measure"] == "gain" for row in rows)
     return Table(
         name="robustness",
         title="Does it depend on the probe?",
         caption=f"The same differences by every probe and pooling, {own} first: in points, with "
         "the pairing and the intervals of the contrasts above. An asterisk: the interval excludes "
         "zero. There are no p-values, and nothing is corrected for so many columns: they are "
-        f"descriptive only.{' Gain: each arm minus its own random init.' if gains else ''}",
+        f"descriptive only.{GAINS if gains else ''}",
         columns=(
             *COMPARED,
             *([Column(head="measure", show=plain("measure"), text=True)] if gains else []),
@@ -94,10 +100,17 @@ def _is_as_whole(one: Trial, other: Trial) -> bool:
 
 def _estimated(results: Results) -> list[tuple[Contrast, Estimate]]:
     found = [(verdict.contrast, verdict.estimate) for verdict in verdicts(results)]
-    return [pair for pair in found if pair[0].family in ("pooled", "learning")]
+    level = rules(results.plan).level
+    scores = [(c, t_interval([*c.differences.values()], alpha=level)) for c in by_score(results)]
+    pooled, learning = (
+        [pair for pair in found if pair[0].family == family] for family in ("pooled", "learning")
+    )
+    return [*pooled, *scores, *learning]
 
 
-def _row(contrast: Contrast, found: Mapping[str, Estimate]) -> dict[str, Any]:
+def _row(
+    contrast: Contrast, found: Mapping[str, Estimate], *, gains: Collection[str]
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "family": contrast.family,
         "factor": contrast.factor,
@@ -105,6 +118,7 @@ def _row(contrast: Contrast, found: Mapping[str, Estimate]) -> dict[str, Any]:
         "against": contrast.against,
         "where": place(contrast),
         "measure": contrast.measure,
+        "judged": contrast.measure == "gain" or contrast.factor not in gains,
     }
     for name, estimate in found.items():
         row |= {f"{name}{end}": getattr(estimate, of) for of, end in ENDS.items()}

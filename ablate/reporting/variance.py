@@ -37,8 +37,9 @@ def shares(results: Results) -> Table:
         name="shares",
         title="What the score depends on",
         caption="Shares of the variance between trials: sums of squares of type II over the "
-        "total. In a full grid they add up to 100 %. A x B: the interaction of A and B; "
-        "everything else: what no factor or seed explains. Gain: score minus random init.",
+        "total. A x B: the interaction of A and B, where every combination has a score; everything "
+        "else: the rest, with all other interactions. Where combinations are missing, shares "
+        "overlap and do not add up to 100 %. Gain: score minus random init.",
         columns=(
             Column(head="source", show=plain("source"), text=True),
             *(Column(head=f"of the {measure}", show=_share(measure)) for measure in measures),

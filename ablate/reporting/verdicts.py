@@ -166,19 +166,23 @@ def _answered(
     estimates = [t_interval([*c.differences.values()], alpha=rules.level) for c in family]
     alone = rules.corrected([estimate.p for estimate in estimates])
     equivalents = rules.corrected([equivalence(e, margin=rules.margin) for e in estimates])
-    depends = rules.corrected([interaction([*c.by_seed.values()]) for c in family])
-    for contrast, estimate, p, equivalent, depending in zip(
-        family, estimates, alone, equivalents, depends, strict=True
+    depends = _depends(family, rules)
+    for contrast, estimate, p, equivalent in zip(
+        family, estimates, alone, equivalents, strict=True
     ):
-        gated = p
-        if p is not None and contrast.family == "within":
-            gated = max(p, gates[_key(contrast)])
+        gate = gates[_key(contrast)] if contrast.family == "within" else 0.0
+        gated = None if p is None else max(p, gate)
+        shut = p is not None and p < rules.alpha <= gate
         claim = verdict_word(estimate, p=gated, p_equivalent=equivalent, alpha=rules.alpha)
+        depending = depends.get(_question(contrast))
         word = _allowed(claim, contrast, depends=depending, alpha=rules.alpha)
         notes = [*_notes(contrast, estimate, claim=claim, word=word)]
-        if p is not None and gated is not None and p < rules.alpha <= gated:
+        if word in ("better", "worse") and abs(estimate.mean or 0.0) < rules.margin:
+            notes.append(f"smaller than the margin of {rules.margin:g}")
+        if shut and word == UNSURE:
             notes.append(
-                "no verdict here: neither the pooled contrast nor an interaction is significant"
+                "no verdict here: the pooled contrast and its interaction together reach no more "
+                f"than p {gate:.3f}"
             )
         yield Verdict(
             contrast=contrast,
@@ -193,12 +197,19 @@ def _answered(
             claim=claim,
             word=word,
             further_seeds=_further(estimate, rules, len(family))
-            if claim == word == UNSURE
+            if claim == word == UNSURE and not shut
             else None,
             most_further=most_further(rules.looks),
             look=rules.looks.counts[-1] if rules.looks and word != UNSURE else None,
             notes=tuple(notes),
         )
+
+
+def _depends(family: Sequence[Contrast], rules: Rules) -> dict[tuple[object, ...], float | None]:
+    """Tests where contrasts depend on the combination, a family of those that have several."""
+    several = [contrast for contrast in family if len(contrast.pairs) > 1]
+    found = rules.corrected([interaction([*contrast.by_seed.values()]) for contrast in several])
+    return dict(zip(map(_question, several), found, strict=True))
 
 
 def _detectable(estimate: Estimate, rules: Rules, family: int) -> float | None:
@@ -244,7 +255,7 @@ def _allowed(claim: str, contrast: Contrast, *, depends: float | None, alpha: fl
     """Returns the claim, or the word that an interaction or unequal failures put in its place."""
     if depends is not None and depends < alpha:
         return f"differs by {' and '.join(contrast.others)}"
-    failed, planned = _failures(contrast)
+    failed, planned = contrast.failures
     rate, rate_against = (f / n for f, n in zip(failed, planned, strict=True))
     # the seeds that survive an unstable arm are its lucky ones
     if claim == "better" and rate != rate_against:
@@ -262,7 +273,7 @@ def _notes(contrast: Contrast, estimate: Estimate, *, claim: str, word: str) -> 
         yield "n < 2: one seed gives no spread"
     if estimate.has_no_spread:
         yield "no spread: every seed gave the same difference"
-    failed, _ = _failures(contrast)
+    failed, _ = contrast.failures
     if any(failed):
         yield f"failed trials: {failed[0]} vs {failed[1]}"
     if word == "undecided" and claim != word:
@@ -280,16 +291,3 @@ def _values(contrast: Contrast) -> tuple[list[list[float]], list[list[float]]]:
     level = [[one for one, _ in values] for values in matched]
     against = [[other for _, other in values] for values in matched]
     return level, against
-
-
-def _failures(contrast: Contrast) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Counts the failed and the planned trials of the level and of what it is held against."""
-    failed = (
-        sum(pair.level.failed for pair in contrast.pairs),
-        sum(pair.against.failed for pair in contrast.pairs),
-    )
-    planned = (
-        sum(len(pair.level.values) for pair in contrast.pairs),
-        sum(len(pair.against.values) for pair in contrast.pairs),
-    )
-    return failed, planned

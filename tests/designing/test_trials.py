@@ -191,4 +191,4 @@ def test_a_plan_warns_of_levels_that_show_unlike_amounts() -> None:
     ]
     trials = design.planned(design.trials(study, varied), answers)
     [warning] = summary.summary(study, varied, trials, {"probes": {}, "data": []})["warnings"]
-    assert warning.startswith("Levels of masker differ in their realised context: 30 % of the grid")
+    assert warning.startswith("Levels of masker differ in their realised context: random 40 %")

@@ -12,7 +12,7 @@ from ablate.launching.backlog import Backlog
 from ablate.launching.overview import describe, is_open, preview
 
 MATCH = {"setting": "masker.context_area", "value": [0.813, 0.963], "share": "context"}
-WARNING = "Levels of masker differ in their realised targets: 52 % of the grid for block"
+WARNING = "Levels of masker differ in their realised targets: block 52 %"
 
 
 def plan() -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """The answer says the same as the verdicts, in fewer words."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from ablate.reporting.answer import answer
+from ablate.reporting.rendering import number
+from ablate.reporting.robustness import robustness
 from ablate.reporting.verdicts import Verdict, verdicts
 from tests.reporting.conftest import Bench
 
@@ -31,13 +34,18 @@ def test_an_interaction_is_said_to_depend(bench: Bench) -> None:
     assert text.endswith("; m1 and random are equivalent.")
 
 
-def test_what_was_compared_by_gain_is_said_to_be(bench: Bench) -> None:
+def test_a_gain_is_said_to_be_what_training_adds_and_the_scores_beside_it(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["patchifier"] == "strips")
-    masker, patchifier = answer(verdicts(bench.results()))
-    assert "gain" not in masker
-    assert patchifier.startswith(
-        "patchifier (by gain over its own random init): strips is better than squares by "
+    results = bench.results()
+    rows = robustness(results).rows
+    masker, patchifier, scores = answer(verdicts(results), rows)
+    assert "training adds" not in masker
+    assert re.fullmatch(
+        r"patchifier: training adds \d+\.\d points more to strips than to squares\.", patchifier
     )
+    [row] = [row for row in rows if not row["judged"]]
+    assert scores.startswith("patchifier, by the trained encoders' scores: strips \N{MINUS SIGN} ")
+    assert number(row["knn.concat_freq"], signed=True) in scores
 
 
 def test_many_levels_are_counted(bench: Bench) -> None:

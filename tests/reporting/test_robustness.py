@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 from ablate.files import read_json
 from ablate.reporting.findings import FILE
+from ablate.reporting.rendering import Row
 from ablate.reporting.report import write
 from ablate.reporting.results import Results, read
 from ablate.reporting.robustness import by, robustness
@@ -40,16 +42,29 @@ def differences(results: Results) -> list[tuple[str, float | None, float | None,
     return [(v.contrast.level, v.estimate.mean, v.estimate.low, v.estimate.high) for v in found]
 
 
+def judged(results: Results) -> list[Row]:
+    return [row for row in robustness(results).rows if row["judged"]]
+
+
+def test_what_is_judged_by_gain_is_told_by_score_too(bench: Bench) -> None:
+    bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["patchifier"] == "strips")
+    [row] = [row for row in robustness(bench.results()).rows if not row["judged"]]
+    assert (row["factor"], row["level"], row["measure"]) == ("patchifier", "strips", "score")
+    arms = {of: [t.score or 0 for t in bench.results().trials if of in t.levels.values()] for of in
+            ("strips", "squares")}  # fmt: skip
+    assert row["knn.concat_freq"] == pytest.approx(fmean(arms["strips"]) - fmean(arms["squares"]))
+
+
 def test_the_own_column_is_the_one_of_the_verdicts(bench: Bench) -> None:
     results, own = bench.results(), "knn.concat_freq"
-    rows = robustness(results).rows
+    rows = judged(results)
     told = [(row["level"], row[own], row[f"{own}_low"], row[f"{own}_high"]) for row in rows]
     assert told == differences(results)
 
 
 def test_each_column_is_what_a_study_with_that_score_would_find(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 + 3.0 * (levels["masker"] == "block")
-    rows = robustness(bench.results()).rows
+    rows = judged(bench.results())
     for name in VIEWS:
         probe, _, pooling = name.partition(".")
         plan = bench.build() | {"score": {"probe": probe, "pooling": pooling}}
