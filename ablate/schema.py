@@ -76,7 +76,7 @@ class StudyError(ValueError):
 class Report:
     """How the report decides."""
 
-    equivalence_margin: float = 2.0  # points within which two variants count as equal
+    equivalence_margin: float = 2.0  # points; levels shown to differ by less are equivalent
     alpha: float = 0.05  # chance of a wrong word, over the family of contrasts
 
 

@@ -37,7 +37,7 @@ factors: # any setting, by its dotted path; a level replaces the whole branch of
 # exclude: [{{masker: spans, optimizer.rate: 5.0e-4}}]
 seeds: 5 # the same ones for every variant; fewer than five seldom decide anything
 score: knn.concat_freq # probe.pooling, the mean over tasks; higher is better
-report: {{equivalence_margin: 2.0}} # points within which two variants count as equal
+report: {{equivalence_margin: 2.0}} # points; levels shown to differ by less are equivalent
 """
 
 

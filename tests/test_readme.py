@@ -14,7 +14,8 @@ from ablate.cli import app
 from ablate.conducting.prepared import prepare
 from ablate.launching.pool import Pool
 from ablate.launching.watch import terminal
-from ablate.reporting.publishing import BEGIN, END, section
+from ablate.reporting.listing import listing
+from ablate.reporting.publishing import BEGIN, END, PAGE, section
 from ablate.testing import check_masker
 
 ROOT = Path(__file__).parents[1]
@@ -109,9 +110,11 @@ def test_every_link_leads_somewhere(page, link):
 
 
 def test_the_results_are_those_that_the_kept_reports_hold():
-    kept = sorted(path for path in (ROOT / "studies" / "results").iterdir() if path.is_dir())
+    results = ROOT / "studies" / "results"
+    kept = sorted(path for path in results.iterdir() if path.is_dir())
     written = README[README.index(BEGIN) : README.index(END) + len(END)]
-    assert written == section(kept, ROOT), "stale: run `ablate publish`"
+    assert written == section(ROOT / "README.md", results, kept), "stale: run `ablate publish`"
+    assert (results / PAGE).read_text() == listing(kept, results), "stale: run `ablate publish`"
 
 
 def test_the_gate_runs_the_command_that_the_readme_shows():

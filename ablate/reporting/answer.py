@@ -83,10 +83,12 @@ def _scores(factor: str, rows: Sequence[Row]) -> list[str]:
         names = [name.removesuffix("_low") for name in row if name.endswith("_low")]
         means = [row[name] for name in names if row[name] is not None]
         if means and row[names[0]] is not None:
+            own, low, high = (
+                number(value, signed=True) for value in (row[names[0]], min(means), max(means))
+            )
+            ends = f"{low} to {high}" if low != high else low
             told.append(
-                f"{compared(row)} is {number(row[names[0]], signed=True)} by {names[0]}, and "
-                f"{number(min(means), signed=True)} to {number(max(means), signed=True)} over all "
-                "probes and poolings"
+                f"{compared(row)} is {own} by {names[0]}, and {ends} over all probes and poolings"
             )
     return [f"{factor}, by the trained encoders' scores: {'; '.join(told)}."] if told else []
 

@@ -1,8 +1,10 @@
 """What a study found, as one small JSON file beside its report: for a README, a script, a paper."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from ablate.files import read_json
 from ablate.reporting.page import Page
 from ablate.reporting.rendering import Row
 from ablate.reporting.results import Results, label_of
@@ -11,6 +13,7 @@ from ablate.reporting.sound import heard
 from ablate.reporting.tables import score_name
 
 FILE = "findings.json"
+Findings = Mapping[str, Any]
 ABOVE = ("gain", "over_mel_statistics")  # what a score is above its two references
 
 
@@ -59,3 +62,14 @@ def _variant(row: Row, probes: Sequence[Row], results: Results) -> dict[str, Any
             for task, of in tasks.items()
         },
     }
+
+
+def findings_of(folder: Path) -> Findings:
+    """Reads a report's `findings.json`. Raises `ValueError`, with the way out, if there is none."""
+    try:
+        return read_json(folder / FILE)
+    except FileNotFoundError:
+        raise ValueError(
+            f"{folder} holds no {FILE}: it holds no report, or one of an older version; "
+            "write it again from its runs, `ablate report STUDY`, then `ablate publish STUDY`"
+        ) from None

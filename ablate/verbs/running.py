@@ -107,7 +107,8 @@ def publish(
             publishing.keep(report, results / name, pictures_of_sound=gallery)
             typer.echo(f"wrote {results / name}")
         kept = sorted(path for path in results.iterdir() if path.is_dir())
-        publishing.rewrite(readme, kept)
-        typer.echo(f"wrote {readme}: {', '.join(path.name for path in kept)}")
+        publishing.rewrite(readme, results, kept)
+        listed = ", ".join(path.name for path in kept)
+        typer.echo(f"wrote {readme} and {results / publishing.PAGE}: {listed}")
     except (ValueError, OSError) as error:
         refuse(str(error))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from ablate.files import write_json
-from ablate.reporting.findings import FILE
-from ablate.reporting.publishing import BEGIN, END, findings_of, keep, rewrite, section
+from ablate.reporting.findings import FILE, findings_of
+from ablate.reporting.listing import listing
+from ablate.reporting.publishing import BEGIN, END, PAGE, keep, rewrite, section
 from ablate.reporting.rendering import MINUS
 from tests.reporting.conftest import Bench
 
@@ -54,18 +55,21 @@ def test_the_readme_changes_between_its_markers_alone(reported: Bench, tmp_path:
     readme, into = tmp_path / "README.md", tmp_path / "results" / "masking"
     keep(reported.report, into)
     readme.write_text(FRAME)
-    rewrite(readme, [into])
+    rewrite(readme, into.parent, [into])
     once = readme.read_text()
-    assert once == FRAME.replace(f"{BEGIN}\nstale\n{END}", section([into], tmp_path))
-    assert all((tmp_path / link.partition("#")[0]).is_file() for link in links(once))
-    rewrite(readme, [into])
+    told = section(readme, into.parent, [into])
+    assert once == FRAME.replace(f"{BEGIN}\nstale\n{END}", told)
+    assert all((tmp_path / link).is_file() for link in links(once))
+    page = (into.parent / PAGE).read_text()
+    assert all((into.parent / link.partition("#")[0]).is_file() for link in links(page))
+    rewrite(readme, into.parent, [into])
     assert readme.read_text() == once
 
 
 def test_verdicts_within_a_combination_stand_where_the_pooled_one_differs(
     reported: Bench, tmp_path: Path
 ) -> None:
-    text = section([reported.report], reported.root)
+    text = listing([reported.report], reported.root)
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
     told = [(row[0], row[1], row[2]) for row in rows]
     assert (f"| block {MINUS} random", "strips", "**better**") in told
@@ -82,8 +86,8 @@ def test_reports_on_one_question_share_a_table_the_one_with_most_trials_first(
     for study, title, trials in (("few", "Why?", 3), ("most", "Why?", 9), ("other", "How?", 5)):
         kept.append(tmp_path / study)
         write_json(kept[-1] / FILE, {**found, "study": study, "title": title, "trials": trials})
-    text = section(kept, tmp_path)
-    assert re.findall(r"^### (.*)$", text, flags=re.MULTILINE) == ["Why?", "How?"]
+    text = listing(kept, tmp_path)
+    assert re.findall(r"^## (.*)$", text, flags=re.MULTILINE) == ["Why?", "How?"]
     rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
     named = list(dict.fromkeys(row for row in rows if "`" in row))
     assert named == ["| `most`", "| `few`"]  # alone, `other` needs no name in its rows
@@ -96,7 +100,7 @@ def heads(text: str) -> list[str]:
 
 def test_the_measure_stands_where_one_is_the_gain(reported: Bench, tmp_path: Path) -> None:
     found = dict(findings_of(reported.report))
-    text = section([reported.report], reported.root)
+    text = listing([reported.report], reported.root)
     measures = {
         row.split(" | ")[0]: row.split(" | ")[heads(text).index("measure")]
         for row in text.splitlines()
@@ -106,7 +110,7 @@ def test_the_measure_stands_where_one_is_the_gain(reported: Bench, tmp_path: Pat
     assert measures[f"| block {MINUS} random"] == "score"
     scores = [row for row in found["verdicts"] if row["measure"] == "score"]
     write_json(tmp_path / FILE, {**found, "verdicts": scores})
-    assert "measure" not in heads(section([tmp_path], tmp_path))
+    assert "measure" not in heads(listing([tmp_path], tmp_path))
 
 
 def test_what_was_heard_what_levels_mean_and_what_other_probes_turn_are_told(
@@ -117,7 +121,7 @@ def test_what_was_heard_what_levels_mean_and_what_other_probes_turn_are_told(
     told = {"sound": "9 clips of synthetic sound", "notes": {"block": "as drawn"}}
     turned = {**first, "other_sign": "+2.7 [1.3, 4.2] by linear.mean_std"}
     write_json(tmp_path / FILE, {**found, **told, "robustness": [turned, *rest]})
-    text = section([tmp_path], tmp_path)
+    text = listing([tmp_path], tmp_path)
     assert "trials scored by knn.concat_freq on 9 clips of synthetic sound; " in text
     assert "\n\n- `block`: as drawn\n\n" in text
     assert f"{first['level']} {MINUS} {first['against']} is +2.7 [1.3, 4.2] by linear" in text
@@ -131,7 +135,7 @@ def test_findings_of_before_there_was_more_to_tell_are_still_read(
         key: found[key] for key in found if key not in ("sound", "data", "notes", "robustness")
     }
     write_json(tmp_path / FILE, older)
-    assert "18 of 18 trials scored by knn.concat_freq; " in section([tmp_path], tmp_path)
+    assert "18 of 18 trials scored by knn.concat_freq; " in listing([tmp_path], tmp_path)
 
 
 def test_the_findings_are_the_numbers_of_the_tables(reported: Bench) -> None:
@@ -150,7 +154,7 @@ def test_a_report_without_findings_says_how_to_get_them(reported: Bench, tmp_pat
     with pytest.raises(ValueError, match=rf"holds no {FILE}: .*`ablate report STUDY`"):
         keep(tmp_path, tmp_path / "into")
     with pytest.raises(ValueError, match=rf"holds no {FILE}"):
-        section([tmp_path], tmp_path)
+        listing([tmp_path], tmp_path)
 
 
 @pytest.mark.parametrize("name", [FILE, "scores.csv", "figures/contrasts.png"])
@@ -174,5 +178,5 @@ def test_a_readme_without_its_markers_is_left_alone(text: str, tmp_path: Path) -
     readme = tmp_path / "README.md"
     readme.write_text(text)
     with pytest.raises(ValueError, match="must have one line `<!-- results"):
-        rewrite(readme, [])
+        rewrite(readme, tmp_path / "results", [])
     assert readme.read_text() == text

@@ -1,0 +1,124 @@
+"""The README's section on kept reports: a question, its answer, and one small table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ablate.reporting.findings import Findings
+from ablate.reporting.kept import Kept, differs, questions
+from ablate.reporting.listing import FIGURE
+from ablate.reporting.rendering import MINUS, Column, Row, Show, Table, interval, number, plain
+from ablate.reporting.rules import percent
+
+CLEAR = ("better", "worse")
+
+
+def brief(folders: Sequence[Path], root: Path, *, page: str) -> str:
+    """Writes the section for a README in the folder `root`; `page` lists all there is to tell.
+
+    The study with most trials has its picture here. Raises as `questions`.
+    """
+    asked = questions(folders, root)
+    kept = [of for group in asked for of in group]
+    if not kept:
+        return ""
+    pieces = [_head([of.found for of in kept], page)]
+    for number_of, group in enumerate(asked):
+        pieces += _part(group, pictured=number_of == 0)
+    return "\n\n".join(pieces)
+
+
+def _head(found: Sequence[Findings], page: str) -> str:
+    covered = percent(*(of["alpha"] for of in found))
+    above = [of["over_mel_statistics"] for one in found for of in one["variants"]]
+    known = [value for value in above if value is not None]
+    beaten = (
+        f" Only {sum(value > 0 for value in known)} of the {len(known)} variants below score more "
+        "than plain log-mel statistics, which need no encoder."
+        if known
+        else ""
+    )
+    return (
+        "Differences in points, paired by seed, with uncorrected "
+        f"{covered} intervals; bold: better or worse after Holm's correction. *Gain*: of what "
+        f"training adds to the own random init.{beaten} "
+        f"[All tables, p-values and pictures]({page})."
+    )
+
+
+def _part(kept: Sequence[Kept], *, pictured: bool) -> list[str]:
+    """Writes the answer of the largest study on a question, and what all of them found."""
+    first = kept[0]
+    picture = f"![Contrasts of {first.found['study']}]({first.place}/{FIGURE})"
+    return [
+        f"### {first.found['title']}",
+        "\n".join(f"- {line}" for line in first.found["answer"]),
+        _table(kept).markdown(),
+        *([picture] if pictured else []),
+    ]
+
+
+def _table(kept: Sequence[Kept]) -> Table:
+    """Returns a row for what is compared and a column for each report, which its head links to."""
+    cells: dict[tuple[str, str], dict[int, Row]] = {}  # by level, and what is compared where
+    for place, of in enumerate(kept):
+        for row in of.told():
+            if not differs(row):  # what differs is told where it holds
+                key = "" if row["family"] == "learning" else row["level"]
+                cells.setdefault((key, _compared(row)), {})[place] = row
+    told = (row["level"] for of in kept for row in of.told() if row["family"] != "learning")
+    levels = [*dict.fromkeys(told), ""]  # learning comes last
+    ordered = sorted(cells.items(), key=lambda cell: levels.index(cell[0][0]))
+    notes = {level: note for of in kept for level, note in of.found.get("notes", {}).items()}
+    rows = [
+        {"contrast": label + (f": {note}" if (note := notes.pop(level, "")) else ""), "cells": of}
+        for (level, label), of in ordered
+    ]
+    heads = [f"[{_corpus(of.found)}]({of.place}/report.md), {_seeds(of.found)}" for of in kept]
+    return Table(
+        name="brief",
+        title="Verdicts",
+        caption="",
+        columns=(
+            Column(head="", show=plain("contrast"), text=True),
+            *(Column(head=head, show=_cell(place)) for place, head in enumerate(heads)),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _compared(row: Row) -> str:
+    pooled = row["where"] == "all" or row["where"].startswith("pooled over ")
+    where = "" if pooled else f" with {row['where']}"
+    gain = ", *gain*" * (row["measure"] == "gain")
+    if row["family"] == "learning":
+        return f"*{row['level']} {MINUS} {row['against']}*{where}"
+    return f"`{row['level']}` {MINUS} `{row['against']}`{where}{gain}"
+
+
+def _cell(place: int) -> Show:
+    """Shows a verdict of one report: its difference, its interval, and a word where it is open."""
+
+    def show(row: Row) -> str:
+        of = row["cells"].get(place)
+        if of is None:
+            return ""
+        said = number(of["difference"], signed=True)
+        word = str(of["verdict"]).partition(":")[0]
+        told = f"**{said}**" if word in CLEAR else said
+        known = f"{told} {interval(of['difference_low'], of['difference_high'])}"
+        return known if word in CLEAR else f"{known} {word}"
+
+    return show
+
+
+def _corpus(found: Findings) -> str:
+    """Names the sound of a study: `synthetic sound`, or its tasks."""
+    data = found.get("data") or []
+    if data and all(of.get("synthetic") for of in data):
+        return "synthetic sound"
+    return ", ".join(dict.fromkeys(task for of in data for task in of["tasks"])) or found["study"]
+
+
+def _seeds(found: Findings) -> str:
+    count = len(found["seeds"])
+    return f"{count} seed{'s' * (count != 1)}"

@@ -1,0 +1,50 @@
+"""Reports that are kept with the code, by the question that they answer."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablate.reporting.findings import Findings, findings_of
+from ablate.reporting.rendering import Row
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What one report found, and where it lies, as links on a page say it."""
+
+    found: Findings
+    place: str
+
+    @property
+    def study(self) -> str:
+        """Returns the study's name as code."""
+        return f"`{self.found['study']}`"
+
+    def told(self) -> Iterator[Row]:
+        """Yields the verdicts to tell; those within a combination where the pooled one differs."""
+        rows = self.found["verdicts"]
+        apart = {(row["factor"], row["level"]) for row in rows if differs(row)}
+        for row in rows:
+            if row["family"] != "within" or (row["factor"], row["level"]) in apart:
+                yield row
+
+
+def differs(row: Row) -> bool:
+    """Tells whether a pooled verdict says that it depends on the combination."""
+    return row["family"] == "pooled" and str(row["verdict"]).startswith("differs")
+
+
+def questions(folders: Sequence[Path], root: Path) -> list[list[Kept]]:
+    """Groups reports by their question, the one with most trials first, in and among the groups.
+
+    Links are relative to `root`. Raises `ValueError` where a report has no findings or does not
+    lie below `root`.
+    """
+    kept = [Kept(findings_of(folder), _relative(folder, root)) for folder in folders]
+    kept.sort(key=lambda of: (-of.found["trials"], of.place))
+    titles = dict.fromkeys(of.found["title"] for of in kept)
+    return [[of for of in kept if of.found["title"] == title] for title in titles]
+
+
+def _relative(folder: Path, root: Path) -> str:
+    return folder.resolve().relative_to(root.resolve()).as_posix()
