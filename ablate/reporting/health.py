@@ -24,15 +24,16 @@ def health(results: Results) -> Table:
     return Table(
         name="health",
         title="Health",
-        caption="As last recorded, means over seeds. Loss / position-only loss: at 1 the predictor "
-        "does no better than predicting each position's mean. Effective rank, and the share of its "
-        "initial value: below 50 %, features may have collapsed. Losses do not rank variants.",
+        caption="As last recorded, means over seeds. Share of position-only loss: at 100 % the "
+        "predictor does no better than predicting each position's mean. Effective rank, and the "
+        "share of its initial value: below 50 %, features may have collapsed. Losses do not rank "
+        "variants.",
         columns=(
             *factor_columns(results),
             Column(head="loss", show=_number("loss", 3)),
-            Column(head="loss / position-only loss", show=_ratio("loss", "position_loss")),
+            Column(head="share of position-only loss", show=_ratio("loss", "position_loss")),
             Column(head="effective rank", show=_number("effective_rank", 1)),
-            Column(head="% of initial rank", show=_ratio("effective_rank", "effective_rank_init")),
+            Column(head="rank kept", show=_ratio("effective_rank", "effective_rank_init")),
             Column(head="feature deviation", show=_number("feature_std", 2)),
             Column(head="collapsed", show=lambda row: str(row["collapsed"])),
             Column(head="failed", show=lambda row: str(row["failed"])),

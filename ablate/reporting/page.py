@@ -189,8 +189,11 @@ def _section_markdown(section: Section) -> list[str]:
     pieces = [f"## {section.title}"] if section.filled else []
     if picture := section.picture:
         pieces += [f"![{picture.title}](figures/{picture.name}.png)", picture.caption]
-    if section.table and section.table.rows:
-        pieces += [section.table.markdown(), section.table.caption]
+    if (table := section.table) and table.rows:
+        pieces += [table.markdown(brief=True), table.caption]
+        if not table.is_brief:
+            folded = f"<details><summary>{table.title}: all columns</summary>"
+            pieces += [folded, table.markdown(), "</details>"]
     return pieces
 
 

@@ -10,6 +10,8 @@ from ablate.reporting.rules import percent, rules
 from ablate.reporting.tables import score_name
 from ablate.reporting.verdicts import FAMILIES
 
+BESIDE = "The same numbers lie beside this page:"  # how the paragraph on its files begins
+
 
 def protocol(results: Results) -> list[str]:
     """Writes the protocol, a paragraph an entry."""
@@ -176,11 +178,10 @@ def _hardware(results: Results) -> list[str]:
 
 
 def _files() -> str:
-    lacking = "no Parquet file (pyarrow is not installed)"
-    parquet = "scores.parquet" if find_spec("pyarrow") else lacking
+    parquet = "and scores.parquet " if find_spec("pyarrow") else ""
     return (
-        "The same numbers lie beside this page: scores.csv (one row per trial, task, probe and "
-        f"pooling), {parquet}; every table as CSV and LaTeX, every figure as PDF, SVG and PNG."
+        f"{BESIDE} scores.csv {parquet}(one row per trial, task, probe and pooling); every table "
+        "as CSV and LaTeX, every figure as PDF, SVG and PNG."
     )
 
 

@@ -9,6 +9,7 @@ from ablate.files import write_atomically
 from ablate.reporting.brief import brief
 from ablate.reporting.findings import FILE, findings_of
 from ablate.reporting.listing import listing
+from ablate.reporting.protocol import BESIDE
 
 BEGIN, END = "<!-- results: written by `ablate publish` -->", "<!-- end of results -->"
 PAGE = "README.md"  # beside the kept reports: all that there is to tell of them
@@ -28,6 +29,8 @@ def keep(report: Path, into: Path, *, pictures_of_sound: bool = True) -> None:
     if not pictures_of_sound:
         pieces = text.split("\n\n## ")
         text = "\n\n## ".join(of for of in pieces if not f"## {of}".startswith(GALLERY))
+    # of the files beside the report, a few are kept
+    text = "\n\n".join(of for of in text.split("\n\n") if not of.startswith(BESIDE))
     text = ABSOLUTE.sub(r"\1", text)  # where sound lay on one machine tells nobody else anything
     linked = re.findall(r"\]\(((?:figures|gallery)/[^)]+\.png)\)", text)
     names = (FILE, "scores.csv", *linked)

@@ -49,12 +49,18 @@ class Table:
         """Returns what is shown, row by row."""
         return [[column.show(row) for column in self.columns] for row in self.rows]
 
-    def markdown(self) -> str:
-        """Writes the table for GitHub's Markdown."""
-        heads = [piped(column.head) for column in self.columns]
-        rules = [":---" if column.text else "---:" for column in self.columns]
-        body = [[piped(cell) for cell in row] for row in self.cells()]
+    def markdown(self, *, brief: bool = False) -> str:
+        """Writes the table for GitHub's Markdown, or its `brief` columns."""
+        columns = [column for column in self.columns if column.brief or not brief]
+        heads = [piped(column.head) for column in columns]
+        rules = [":---" if column.text else "---:" for column in columns]
+        body = [[piped(column.show(row)) for column in columns] for row in self.rows]
         return "\n".join(f"| {' | '.join(row)} |" for row in (heads, rules, *body))
+
+    @property
+    def is_brief(self) -> bool:
+        """Tells whether all columns are brief ones."""
+        return all(column.brief for column in self.columns)
 
     def csv(self) -> str:
         """Writes the raw values; nothing is rounded."""

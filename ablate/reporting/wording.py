@@ -50,8 +50,7 @@ def contrasts(verdicts: Sequence[Verdict]) -> Table:
         title="Contrasts",
         caption="Differences in points, paired by pre-training seed; a pooled one is averaged over "
         "combinations within each seed first. Intervals are uncorrected; p-values are "
-        "Holm-corrected over the pooled contrasts, and separately over those within a combination, "
-        "which are at least twice the smaller p of their pooled contrast and its interaction. "
+        "Holm-corrected, over the pooled contrasts and over those within a combination separately. "
         "Gain: each arm minus its own random init, where the factor changes that. "
         "g: Hedges' effect size, the difference in standard deviations over seeds. "
         "Seed r: the correlation of the two arms over seeds. "
@@ -151,12 +150,12 @@ def _numbers(verdict: Verdict) -> str:
         numbers.append(f"interaction p {chance(verdict.interaction)}")
     if contrast.measure == "gain":
         numbers.append("measured by gain over random init")
-    seeds = f"{_share(estimate.n, contrast.planned)} seed{'s' * (contrast.planned != 1)}"
+    seeds = f"{_of_planned(estimate.n, contrast.planned)} seed{'s' * (contrast.planned != 1)}"
     numbers.append(f"{seeds}, {place(contrast)}" if contrast.others else seeds)
     return "; ".join([*numbers, *verdict.notes])
 
 
-def _share(n: int, planned: int) -> str:
+def _of_planned(n: int, planned: int) -> str:
     return str(n) if n == planned else f"{n} of {planned}"
 
 
@@ -179,7 +178,7 @@ def _table(verdicts: Sequence[Verdict], *, name: str, title: str, caption: str) 
             Column(head="difference", show=lambda row: number(row["difference"], signed=True)),
             Column(head=interval, show=interval_of("difference")),
             Column(head="p", show=chance_of("p_holm")),
-            Column(head="seeds", show=lambda row: _share(row["n"], row["planned"])),
+            Column(head="seeds", show=lambda row: _of_planned(row["n"], row["planned"])),
             Column(head="measure", show=plain("measure"), text=True, brief=False),
             Column(head="p equivalent", show=chance_of("p_equivalent_holm"), brief=False),
             Column(head="p interaction", show=chance_of("p_interaction"), brief=False),

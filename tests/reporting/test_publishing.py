@@ -24,8 +24,9 @@ def links(text: str) -> list[str]:
 def test_a_kept_report_has_all_that_it_links(reported: Bench, tmp_path: Path) -> None:
     into = tmp_path / "results" / "masking"
     keep(reported.report, into)
-    text = (into / "report.md").read_text()
-    assert text == (reported.report / "report.md").read_text()
+    text, whole = ((folder / "report.md").read_text() for folder in (into, reported.report))
+    [files] = set(whole.split("\n\n")) - set(text.split("\n\n"))
+    assert files.startswith("The same numbers lie beside this page: ")  # few of them are kept
     assert any("gallery/" in link for link in links(text))
     assert all((into / link).is_file() for link in links(text))
     assert {path.suffix for path in into.rglob("*.*")} == {".md", ".png", ".csv", ".json"}

@@ -96,6 +96,14 @@ def test_the_terminal_leaves_out_what_is_not_brief() -> None:
     assert "long" not in [str(column.header) for column in table.renderable(80).columns]
 
 
+def test_markdown_can_leave_out_what_is_not_brief() -> None:
+    columns = (TABLE.columns[0], Column(head="long", show=plain("score"), brief=False))
+    table = Table(name="t", title="T", caption="", columns=columns, rows=TABLE.rows)
+    assert not table.is_brief
+    assert "long" in table.markdown()
+    assert "long" not in table.markdown(brief=True)
+
+
 WORDS = st.text("abcdefgh_", min_size=1, max_size=14)
 
 
