@@ -9,18 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ablate.reporting.curves import QUANTITIES, Curve
-from ablate.reporting.drawing import (
-    COLOURS,
-    INK,
-    LINES,
-    QUIET,
-    Picture,
-    bare,
-    finished,
-    folded,
-    line_styles,
-    style,
-)
+from ablate.reporting.drawing import LINES, Picture, bare, finished, folded, line_styles, style
+from ablate.reporting.palette import COLOURS, INK, QUIET
 from ablate.reporting.ranks import Ranking
 from ablate.reporting.rendering import Row, Table, amount, chance
 from ablate.reporting.results import Results, column_of, label_of

@@ -1,7 +1,6 @@
-"""How every picture of a report is drawn: colours, lines, bare axes, and the three files of each.
+"""How every picture of a report is drawn: lines, bare axes, and the three files of each.
 
-Colours are those of Okabe and Ito, "Color universal design" (2008); what colour says, shape
-or line says too. Figures are made without pyplot, so that no state is shared.
+Figures are made without pyplot, so that no state is shared.
 """
 
 import io
@@ -15,10 +14,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ablate.reporting.palette import COLOURS, FAINT, INK, QUIET
 from ablate.reporting.results import Results
 
-INK, QUIET, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 Line = Literal["-", "--", ":", "-."]
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
 

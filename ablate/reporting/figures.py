@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ablate.reporting.drawing import COLOURS, INK, QUIET, Picture, bare, finished, folded, style
+from ablate.reporting.drawing import Picture, bare, finished, folded, style
+from ablate.reporting.palette import COLOURS, INK, QUIET, WORDS
 from ablate.reporting.rendering import MINUS, Table, number
 from ablate.reporting.results import Results, label_of
 from ablate.reporting.rules import percent
@@ -15,13 +16,6 @@ from ablate.reporting.verdicts import Verdict
 from ablate.reporting.wording import place, word_with_seeds
 
 WIDTH = 40  # letters of a label: more would leave no room for the numbers
-WORDS = {  # colour and marker
-    "better": ("#0072B2", ">"),
-    "worse": ("#D55E00", "<"),
-    "equivalent": ("#009E73", "s"),
-    "undecided": ("#6b6b6b", "o"),
-    "differs": ("#CC79A7", "D"),
-}
 
 
 def forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:

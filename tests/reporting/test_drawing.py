@@ -6,9 +6,12 @@ from matplotlib.figure import Figure
 
 from ablate.reporting import interactive
 from ablate.reporting.charts import _fit
-from ablate.reporting.drawing import COLOURS, LINES, line_styles
+from ablate.reporting.drawing import LINES, line_styles
+from ablate.reporting.palette import COLOURS, WORDS
 from ablate.reporting.results import Results, Trial
 from ablate.reporting.runs import Run
+from ablate.reporting.verdicts import verdicts
+from tests.reporting.conftest import Bench
 
 NOTHING = Run(state="missing", reason=None, record={}, scores=())
 
@@ -56,6 +59,26 @@ def test_a_trial_without_a_level_of_some_factor_is_drawn_at_a_dash() -> None:
     masker, area, *_ = trace["dimensions"]
     assert (masker["ticktext"], masker["values"]) == (["block", "random"], [0, 0, 1])
     assert (area["ticktext"], area["values"]) == (["small", "large", "-"], [0, 1, 2])
+
+
+def test_a_browser_shows_every_contrast_in_the_colour_of_its_word(bench: Bench) -> None:
+    bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["masker"] == "block")
+    found = verdicts(bench.results())
+    drawn = interactive.forest(bench.results(), found)["data"]
+    assert {trace["name"]: trace["marker"]["color"] for trace in drawn} == {
+        word: WORDS[word][0] for word in {verdict.word for verdict in found}
+    }
+    labels = [label for trace in drawn for label in trace["y"]]
+    assert len(labels) == len(found)
+    assert "block \N{MINUS SIGN} random (pooled over patchifier): better" in labels
+    assert "strips \N{MINUS SIGN} squares (block, by gain): undecided" in labels
+
+
+def test_a_browser_shows_a_contrast_without_an_interval_as_a_point(bench: Bench) -> None:
+    bench.seeds = (0,)
+    [trace] = interactive.forest(bench.results(), verdicts(bench.results()))["data"]
+    assert None not in trace["x"]
+    assert set(trace["error_x"]["array"]) == {None}
 
 
 def test_an_interval_that_ends_at_zero_has_room() -> None:
