@@ -5,6 +5,7 @@ or line says too.
 """
 
 INK, QUIET, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
+BAND = "#eef3f0"  # behind what counts as equivalent
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 WORDS = {  # a verdict's first word -> its colour, and matplotlib's name of its marker
     "better": (COLOURS[0], ">"),

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from ablate.reporting import interactive
 from ablate.reporting.charts import _fit
 from ablate.reporting.drawing import LINES, line_styles
+from ablate.reporting.figures import _limits, _rows, forest
 from ablate.reporting.palette import COLOURS, WORDS
 from ablate.reporting.results import Results, Trial
 from ablate.reporting.runs import Run
@@ -79,6 +80,46 @@ def test_a_browser_shows_a_contrast_without_an_interval_as_a_point(bench: Bench)
     [trace] = interactive.forest(bench.results(), verdicts(bench.results()))["data"]
     assert None not in trace["x"]
     assert set(trace["error_x"]["array"]) == {None}
+
+
+def test_an_undecided_contrast_has_a_corrected_interval_with_zero_in_it(bench: Bench) -> None:
+    bench.factors = {"masker": [f"masker {i}" for i in range(10)]}
+    bench.levels_score = lambda levels: 40.0 + 0.1 * int(levels["masker"][-1])
+    bench.seeds, bench.margin = tuple(range(8)), 0.1
+    rows = [row for row in _rows(verdicts(bench.results())) if not row.of_learning]
+    rows = [row for row in rows if row.verdict.word == "undecided"]
+    clear = [row for row in rows if row.verdict.estimate.low * row.verdict.estimate.high > 0]
+    assert clear  # the usual interval does not show why
+    assert all(row.strict.low < 0 < row.strict.high for row in rows)
+
+
+def test_the_axis_of_contrasts_reaches_no_further_than_data_zero_and_margin(bench: Bench) -> None:
+    bench.seeds = tuple(range(8))
+    bench.levels_score = lambda levels: 40.0 - 9.0 * (levels["masker"] != "random")
+    rows = [row for row in _rows(verdicts(bench.results())) if not row.of_learning]
+    low, high = _limits(rows, margin=2.0)
+    assert low < -9.0
+    assert 2.0 < high < 4.0
+
+
+def test_whether_anything_was_learned_stands_apart_and_has_no_colour_of_an_answer(
+    bench: Bench,
+) -> None:
+    bench.factors = {"masker": ["random", "block"]}  # blocks are neither better nor worse
+    bench.noise = 0.05
+    found = verdicts(bench.results())
+    assert [v.word for v in found if v.contrast.family == "learning"] == ["better"]
+    drawn = forest(bench.results(), found)
+    assert drawn is not None
+    assert "did it learn?" in drawn.svg
+    assert WORDS["better"][0].lower() not in drawn.svg.lower()
+
+
+def test_contrasts_name_their_combination_and_the_margin_in_the_picture(bench: Bench) -> None:
+    drawn = forest(bench.results(), verdicts(bench.results()))
+    assert drawn is not None
+    assert ">with random<" in drawn.svg  # of strips against squares
+    assert ">equivalent \N{PLUS-MINUS SIGN} 2<" in drawn.svg
 
 
 def test_an_interval_that_ends_at_zero_has_room() -> None:
