@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,13 +13,14 @@ from matplotlib.lines import Line2D
 from ablate.reporting.contrasts import Contrast
 from ablate.reporting.drawing import Picture, bare, finished, folded, style
 from ablate.reporting.palette import BAND, COLOURS, INK, QUIET, WORDS
-from ablate.reporting.rendering import MINUS, PLUS_MINUS, Table, number
-from ablate.reporting.results import Results, label_of
+from ablate.reporting.rendering import MINUS, PLUS_MINUS, Row, Table, number
+from ablate.reporting.results import Results, Trial, label_of
 from ablate.reporting.rules import percent
 from ablate.reporting.statistics import Estimate, t_interval
 from ablate.reporting.verdicts import Verdict
 from ablate.reporting.wording import place, word_with_seeds
 
+REFERENCES = {"random_init": (QUIET, "-"), "mel_statistics": (COLOURS[1], ":")}  # colour, line
 WIDTH = 40  # letters of a label: more would leave no room for the numbers
 
 
@@ -80,15 +82,13 @@ def dots(results: Results, variants: Table) -> Picture | None:
         figure = Figure(figsize=(9, 1.5 + 0.42 * len(rows)), layout="constrained")
         axes = figure.subplots()
         for place_, ((_, trials), row) in enumerate(rows):
-            scores = [trial.score for trial in trials if trial.score is not None]
-            _draw_references(axes, place_, row["random_init"], row["mel_statistics"])
+            _draw_seeds(axes, place_, trials)
             if row["score_low"] is not None:
                 ends = [row["score_low"], row["score_high"]]
                 axes.plot(ends, [place_, place_], color=COLOURS[0], linewidth=2, zorder=2)
-            offsets = [place_ - 0.18] * len(scores)
-            axes.scatter(scores, offsets, s=16, color=COLOURS[0], alpha=0.6, linewidth=0, zorder=3)
             if row["score"] is not None:
                 axes.scatter([row["score"]], [place_], s=46, marker="D", color=COLOURS[0], zorder=4)
+        drawn = [_draw_reference(axes, name, variants.rows) for name in REFERENCES]
         _keep_in_view(axes, variants)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_yticks(
@@ -96,16 +96,16 @@ def dots(results: Results, variants: Table) -> Picture | None:
         )
         axes.set_xlabel("score, percent")
         bare(axes, grid="x")
-        figure.legend(
-            handles=_dots_legend(), loc="outside upper left", ncols=5, frameon=False, fontsize=9
-        )
+        handles = [*_dots_legend(), *(line for line in drawn if line is not None)]
+        figure.legend(handles=handles, loc="outside upper left", ncols=5, frameon=False, fontsize=9)
         return finished(
             figure,
             name="variants",
             title="Scores by variant",
             caption="Small dots are pre-training seeds; diamond and bar are their mean and its "
-            f"Student-t {percent(results.plan['report']['alpha'])} interval. Ticks: the same "
-            "encoder at random init, and log-mel statistics without any encoder.",
+            f"Student-t {percent(results.plan['report']['alpha'])} interval. Random init: the "
+            "same encoder before training, each seed a small tick. Mel statistics: of the "
+            "log-mel, without any encoder. A line through all rows: the same value in each.",
         )
 
 
@@ -224,13 +224,34 @@ def _draw_row(axes: Axes, place_: int, row: _Row, limits: tuple[float, float]) -
     )
 
 
-def _draw_references(
-    axes: Axes, row: int, random_init: float | None, mel_statistics: float | None
-) -> None:
-    for value, line, colour in ((random_init, "-", QUIET), (mel_statistics, ":", COLOURS[1])):
-        if value is not None:
-            ends = [row - 0.34, row + 0.34]
-            axes.plot([value, value], ends, color=colour, linestyle=line, linewidth=1.6, zorder=1)
+def _draw_seeds(axes: Axes, place_: int, trials: Sequence[Trial]) -> None:
+    """Draws the scores of the seeds above the row's middle, and those at random init below it."""
+    scores = [trial.score for trial in trials if trial.score is not None]
+    before = [trial.twin_score for trial in trials if trial.twin_score is not None]
+    blue = COLOURS[0]
+    axes.scatter(
+        scores, [place_ - 0.18] * len(scores), s=16, color=blue, alpha=0.6, linewidth=0, zorder=3
+    )
+    axes.scatter(
+        before, [place_ + 0.18] * len(before), s=22, marker="|", color=QUIET, linewidth=0.7
+    )
+
+
+def _draw_reference(axes: Axes, name: str, rows: Sequence[Row]) -> Line2D | None:
+    """Draws a reference in every row that has it, as one line where it is the same in all.
+
+    Returns its line for the legend, or None where no row has it.
+    """
+    colour, line = REFERENCES[name]
+    values = [row[name] for row in rows]
+    known = [(place_, value) for place_, value in enumerate(values) if value is not None]
+    look: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 1.6, "zorder": 1}
+    if len(set(values)) == 1 and known:
+        axes.axvline(values[0], **look)
+    else:
+        for place_, value in known:
+            axes.plot([value, value], [place_ - 0.34, place_ + 0.34], **look)
+    return Line2D([], [], label=name.replace("_", " "), **look) if known else None
 
 
 def _keep_in_view(axes: Axes, variants: Table) -> None:
@@ -251,6 +272,4 @@ def _dots_legend() -> list[Line2D]:
     return [
         Line2D([], [], marker="o", linestyle="", color=blue, alpha=0.6, markersize=4, label="seed"),
         Line2D([], [], marker="D", color=blue, linewidth=2, markersize=6, label="mean, interval"),
-        Line2D([], [], color=QUIET, linewidth=1.6, label="random init"),
-        Line2D([], [], color=COLOURS[1], linestyle=":", linewidth=1.6, label="mel statistics"),
     ]

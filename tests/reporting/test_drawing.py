@@ -1,16 +1,18 @@
 """Variants can be told apart in every picture, and what has an interval is drawn with it."""
 
 import itertools
+from dataclasses import replace
 
 from matplotlib.figure import Figure
 
 from ablate.reporting import interactive
 from ablate.reporting.charts import _fit
 from ablate.reporting.drawing import LINES, line_styles
-from ablate.reporting.figures import _limits, _rows, forest
+from ablate.reporting.figures import _draw_reference, _limits, _rows, dots, forest
 from ablate.reporting.palette import COLOURS, WORDS
 from ablate.reporting.results import Results, Trial
 from ablate.reporting.runs import Run
+from ablate.reporting.tables import variants
 from ablate.reporting.verdicts import verdicts
 from tests.reporting.conftest import Bench
 
@@ -55,8 +57,8 @@ def test_no_two_variants_share_colour_and_line_as_long_as_there_are_pairs() -> N
 
 
 def test_a_trial_without_a_level_of_some_factor_is_drawn_at_a_dash() -> None:
-    variants = [{"masker": "block", "area": area} for area in ("small", "large")]
-    [trace] = interactive.parallel_factors(results(*variants, {"masker": "random"}))["data"]
+    blocks = [{"masker": "block", "area": area} for area in ("small", "large")]
+    [trace] = interactive.parallel_factors(results(*blocks, {"masker": "random"}))["data"]
     masker, area, *_ = trace["dimensions"]
     assert (masker["ticktext"], masker["values"]) == (["block", "random"], [0, 0, 1])
     assert (area["ticktext"], area["values"]) == (["small", "large", "-"], [0, 1, 2])
@@ -120,6 +122,27 @@ def test_contrasts_name_their_combination_and_the_margin_in_the_picture(bench: B
     assert drawn is not None
     assert ">with random<" in drawn.svg  # of strips against squares
     assert ">equivalent \N{PLUS-MINUS SIGN} 2<" in drawn.svg
+
+
+def test_the_legend_of_scores_names_only_what_is_drawn(bench: Bench) -> None:
+    for known in (True, False):
+        found = bench.results()
+        if not known:
+            rest = [replace(trial, statistics_score=None) for trial in found.trials]
+            found = replace(found, trials=tuple(rest))
+        drawn = dots(found, variants(found))
+        assert drawn is not None
+        assert (">mel statistics<" in drawn.svg) is known
+        assert ">random init<" in drawn.svg
+
+
+def test_a_reference_that_is_the_same_everywhere_is_one_line() -> None:
+    for values, lines in (((28.0, 28.0, 28.0), 1), ((28.0, 29.0, 28.0), 3), ((28.0, None), 1)):
+        axes = Figure().subplots()
+        _draw_reference(axes, "mel_statistics", [{"mel_statistics": value} for value in values])
+        through = [line for line in axes.lines if line.get_ydata()[0] == 0.0]  # of the axes
+        assert len(axes.lines) == lines
+        assert bool(through) == (len(set(values)) == 1)
 
 
 def test_an_interval_that_ends_at_zero_has_room() -> None:
