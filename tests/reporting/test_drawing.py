@@ -5,10 +5,12 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from ablate.reporting import interactive
-from ablate.reporting.charts import _fit
+from ablate.reporting import interactive, tables
+from ablate.reporting.charts import _fit, _side_by_side, pareto
+from ablate.reporting.curves import read_curves
 from ablate.reporting.drawing import LINES, line_styles
 from ablate.reporting.figures import _draw_reference, _limits, _rows, dots, forest
+from ablate.reporting.learning import learning_curves
 from ablate.reporting.palette import COLOURS, WORDS
 from ablate.reporting.results import Results, Trial
 from ablate.reporting.runs import Run
@@ -143,6 +145,53 @@ def test_a_reference_that_is_the_same_everywhere_is_one_line() -> None:
         through = [line for line in axes.lines if line.get_ydata()[0] == 0.0]  # of the axes
         assert len(axes.lines) == lines
         assert bool(through) == (len(set(values)) == 1)
+
+
+def test_variants_that_share_their_runs_are_one_line_under_all_their_names(bench: Bench) -> None:
+    found = bench.results()
+    own = read_curves(found, bench.runs)
+    drawn = learning_curves(found, own)
+    assert drawn is not None
+    assert ">random, squares<" in drawn.svg
+    first = {curve.quantity: curve for curve in own if curve.levels == ("random", "squares")}
+    shared = [
+        replace(first[curve.quantity], levels=curve.levels)
+        if curve.levels[0] == "random"
+        else curve
+        for curve in own
+    ]
+    drawn = learning_curves(found, shared)
+    assert drawn is not None
+    assert ">random, squares / random, strips<" in drawn.svg
+    assert ">random, squares<" not in drawn.svg
+
+
+def test_many_variants_have_the_range_of_their_seeds_in_place_of_hairs(bench: Bench) -> None:
+    found = bench.results()
+    for most, words in ((4, "thin: each seed"), (5, "shaded: from the lowest seed")):
+        names = list(found.variants())[:most]
+        curves = [curve for curve in read_curves(found, bench.runs) if curve.levels in names]
+        drawn = learning_curves(found, curves)
+        assert drawn is not None
+        assert words in drawn.caption
+        assert ("fill-opacity: 0.08" in drawn.svg) == (most == 5)
+
+
+def test_a_front_needs_three_variants_and_costs_that_differ(bench: Bench) -> None:
+    for levels, factor, is_drawn in ((3, 1.1, True), (2, 1.1, False), (3, 1.0, False)):
+        study = replace(bench, root=bench.root / f"{levels} {factor}")
+        study.factors = {"masker": ["random", "block", "curriculum"][:levels]}
+        found = study.results()
+        rows = [{"flops": 1e12 * factor**number} for number in range(levels)]
+        cost = replace(tables.cost(found), rows=tuple(rows))
+        assert (pareto(found, variants(found), cost) is not None) is is_drawn
+
+
+def test_variants_of_one_cost_do_not_hide_one_another() -> None:
+    places = _side_by_side([1.0, 2.0, 1.0, 1.001])
+    assert len(set(places)) == 4
+    assert places[1] == 2.0
+    assert all(abs(place - 1.0) < 0.05 for place in (places[0], places[2], places[3]))
 
 
 def test_an_interval_that_ends_at_zero_has_room() -> None:
