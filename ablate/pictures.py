@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from einops import rearrange
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -14,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from ablate.chance import generator
+from ablate.model.batching import Batching, truncate
 from ablate.model.masking import AbstractMasker, Grid, Mask
 
 MOMENTS = (0.0, 0.5, 1.0)  # of training: a curriculum's masks change
@@ -26,39 +28,63 @@ FINEST = 48  # patches in time, up to which lines between them leave something t
 
 
 def draw_masks(
-    masker: AbstractMasker, grid: Grid, mel: Tensor, content: Tensor, *, seed: int = 0
+    masker: AbstractMasker,
+    grid: Grid,
+    mel: Tensor,
+    content: Tensor,
+    *,
+    seed: int = 0,
+    batching: Batching = "pack",
+    clips: int = 1,
 ) -> bytes:
-    """Draws three masks of one spectrogram, at the start, middle and end of training, as PNG.
+    """Draws three masks of one spectrogram as PNG: at the start, middle and end of training.
 
-    `mel` is (bands, frames), its patches are `content` (1, patches, pixels). What is visible shows
-    the sound; a target block is tinted, in one colour per block; what is neither seen nor asked
-    for is dark. Pictures of more than 128 patches in time stand one below the other. Raises what
-    the masker raises.
+    `mel` is (bands, frames), its patches are `content` (1, patches, pixels). The context shows the
+    sound; a target block is tinted, in one colour per block; what is neither is dark. Masks are
+    those of the first of `clips` in a batch, after its `batching`. Where the masker does not
+    change in training, they are called draws. Pictures of more than 128 patches in time stand one
+    below the other. Raises what the masker raises.
     """
+    shown = content.expand(clips, -1, -1) if masker.promises.needs else None
+
+    def draw(number: int, progress: float) -> Mask:
+        chance = generator(seed, "picture", number)
+        mask = masker(grid, clips, generator=chance, progress=progress, content=shown)
+        return truncate(mask, batching, chance)
+
+    changes = any(not _same(draw(0, 0.0), draw(0, progress)) for progress in MOMENTS)
+    names = ("start", "middle", "end") if changes else ("draw 1", "draw 2", "draw 3")
     stacked = grid.time > SIDE_BY_SIDE
     rows, columns = (len(MOMENTS), 1) if stacked else (1, len(MOMENTS))
-    height = 1.25 * rows if stacked else 2.3
+    height = 1.25 * rows + 0.2 if stacked else 2.5
     figure = Figure(figsize=(3.2 * len(MOMENTS), height), dpi=110, layout="constrained")
-    for moment, progress in enumerate(MOMENTS):
-        axes = figure.add_subplot(rows, columns, moment + 1)
-        mask = masker(
-            grid,
-            1,
-            generator=generator(seed, "picture", moment),
-            progress=progress,
-            content=None if masker.promises.needs is None else content,
-        )
-        picture = paint(mel, mask, grid)
-        axes.imshow(picture, origin="lower", aspect="auto", interpolation="nearest")
-        axes.set_xticks(_edges(grid.time, picture.shape[1]), [])
-        axes.set_yticks(_edges(grid.freq, picture.shape[0]), [])
-        if grid.time <= FINEST:
-            axes.grid(color="white", linewidth=0.3, alpha=0.5)
-        axes.tick_params(length=0)
-        shares = (mask.context.float().mean(), mask.target_union.float().mean())
-        when = ("start", "middle", "end")[moment]
-        axes.set_title(f"{when}: {shares[0]:.0%} seen, {shares[1]:.0%} to predict", fontsize=9)
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for number, (axes, progress) in enumerate(zip(panels, MOMENTS, strict=True)):
+        _draw_mask(axes, mel, draw(number, progress), grid, names[number])
+        if stacked or number == 0:
+            axes.set_ylabel("frequency", fontsize=8)
+        if not stacked or number == len(MOMENTS) - 1:
+            axes.set_xlabel("time", fontsize=8)
     return _png(figure)
+
+
+def _draw_mask(axes: Axes, mel: Tensor, mask: Mask, grid: Grid, name: str) -> None:
+    """Draws the first mask, with its shares of the grid."""
+    picture = paint(mel, mask, grid)
+    axes.imshow(picture, origin="lower", aspect="auto", interpolation="nearest")
+    axes.set_xticks(_edges(grid.time, picture.shape[1]), [])
+    axes.set_yticks(_edges(grid.freq, picture.shape[0]), [])
+    if grid.time <= FINEST:
+        axes.grid(color="white", linewidth=0.3, alpha=0.5)
+    axes.tick_params(length=0)
+    context, targets = (
+        100 * float(of[0].float().mean()) for of in (mask.context, mask.target_union)
+    )
+    axes.set_title(f"{name}: context {context:.0f} %, targets {targets:.0f} %", fontsize=9)
+
+
+def _same(one: Mask, other: Mask) -> bool:
+    return torch.equal(one.context, other.context) and torch.equal(one.targets, other.targets)
 
 
 def draw_counts(

@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from ablate import pictures
 from ablate.model.masking import Grid, Mask
 from ablate.pictures import UNSEEN, draw_masks, paint
-from maskers import Energy, Random
+from maskers import Bernoulli, Curriculum, Energy, MultiBlock, Random
+
+
+def titles(monkeypatch, masker, **batched):
+    """Draws masks and returns what the pictures are called."""
+    found = []
+    monkeypatch.setattr(pictures, "_png", lambda figure: found.extend(figure.axes) or b"")
+    draw_masks(masker, Grid(8, 8), torch.rand(16, 16), torch.rand(1, 64, 4), **batched)
+    return [axes.get_title() for axes in found]
 
 
 def mask_of(grid, chosen):
@@ -51,3 +60,20 @@ def test_a_waveform_is_painted_by_its_spectrogram():
 def test_masks_are_drawn_for_any_cut(masker):
     picture = draw_masks(masker, Grid(3, 7), torch.rand(40, 90), torch.rand(1, 21, 5))
     assert picture.startswith(b"\x89PNG")
+
+
+def test_a_context_is_drawn_as_the_encoder_sees_it(monkeypatch):
+    def contexts(batching):
+        called = titles(monkeypatch, Bernoulli(), batching=batching, clips=64)
+        return [int(title.split("context ")[1].split()[0]) for title in called]
+
+    whole, cut = contexts("pack"), contexts("truncate_first")
+    assert all(less <= more for less, more in zip(cut, whole, strict=True))
+    assert sum(cut) < sum(whole) - 10
+
+
+def test_only_a_masker_that_changes_in_training_has_a_start_and_an_end(monkeypatch):
+    called = titles(monkeypatch, Random(ratio=0.75))
+    assert called == [f"draw {i}: context 25 %, targets 75 %" for i in (1, 2, 3)]
+    called = titles(monkeypatch, Curriculum(start=MultiBlock(), end=Random()))
+    assert [title.split(":")[0] for title in called] == ["start", "middle", "end"]

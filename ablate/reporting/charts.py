@@ -1,89 +1,32 @@
-"""The pictures of how a score comes about: over audio heard, against its cost, by combination."""
+"""The pictures of what a score goes with: its cost, its combination, its rank among others."""
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ablate.reporting.curves import QUANTITIES, Curve
 from ablate.reporting.drawing import (
-    COLOURS,
-    INK,
     LINES,
-    QUIET,
     Picture,
     bare,
     finished,
     folded,
     line_styles,
+    name_below,
     style,
 )
+from ablate.reporting.palette import COLOURS, INK, QUIET
 from ablate.reporting.ranks import Ranking
 from ablate.reporting.rendering import Row, Table, amount, chance
 from ablate.reporting.results import Results, column_of, label_of
 
 EFFORTS = {"flops": "FLOPs", "seconds": "seconds", "steps": "steps"}  # the first that is known
+FEWEST_ON_A_FRONT = 3  # variants: of two, the verdict says all
+ONE_COST = 0.01  # costs that differ by no greater share are the same
 MARKERS = ("o", "s", "^", "D")  # as many as there are lines
-
-
-def learning_curves(results: Results, curves: Sequence[Curve]) -> Picture | None:
-    """Draws each quantity of `QUANTITIES` over hours of audio heard, a line for each variant.
-
-    Over steps where some variant's hours are not known; None without a curve.
-    """
-    quantities = [name for name in QUANTITIES if any(c.quantity == name for c in curves)]
-    if not quantities:
-        return None
-    in_hours = all(curve.hours_per_step for curve in curves)
-    styles = line_styles(results)
-    with style():
-        figure = Figure(figsize=(3.4 * len(quantities) + 0.4, 3.0), layout="constrained")
-        panels = figure.subplots(1, len(quantities), squeeze=False)[0]
-        for axes, quantity in zip(panels, quantities, strict=True):
-            for curve in (curve for curve in curves if curve.quantity == quantity):
-                scale = (curve.hours_per_step or 1.0) if in_hours else 1.0
-                _draw_curve(axes, curve, scale, *styles[curve.levels])
-            axes.set_title(QUANTITIES[quantity], fontsize=10, loc="left")
-            axes.set_xlabel("hours of audio heard" if in_hours else "step")
-            bare(axes, grid="y")
-        looks = {curve.levels: styles[curve.levels] for curve in curves}
-        _name(
-            figure,
-            {
-                levels: Line2D([], [], color=colour, linestyle=line, linewidth=1.8)
-                for levels, (colour, line) in looks.items()
-            },
-        )
-        return finished(
-            figure,
-            name="learning",
-            title="Learning curves",
-            caption="Thick: mean over seeds, up to the step that all have reached; thin: each "
-            "seed. Losses do not rank variants: they rise in healthy runs and fall in collapse.",
-        )
-
-
-def _draw_curve(axes: Axes, curve: Curve, scale: float, colour: str, line: str) -> None:
-    for seed in curve.seeds:
-        xs, ys = zip(*seed, strict=True)
-        axes.plot([scale * x for x in xs], ys, color=colour, alpha=0.25, linewidth=0.7)
-    if mean := curve.mean:
-        xs, ys = zip(*mean, strict=True)
-        axes.plot([scale * x for x in xs], ys, color=colour, linestyle=line, linewidth=1.8)
-
-
-def _name(figure: Figure, lines: Mapping[tuple[str, ...], Line2D]) -> None:
-    """Names the lines of variants below a figure, which grows by as much."""
-    names = [label_of(levels) for levels in lines]
-    columns = max(1, min(4, 100 // (8 + max(map(len, names)))))
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + 0.19 * math.ceil(len(names) / columns))
-    figure.legend(
-        [*lines.values()], names, loc="outside lower left", ncols=columns, frameon=False, fontsize=9
-    )
 
 
 def interactions(results: Results, variants: Table) -> Picture | None:
@@ -139,50 +82,81 @@ def _draw_level(
 
 
 def pareto(results: Results, variants: Table, cost: Table) -> Picture | None:
-    """Draws each variant's score against what a run of it took, and the Pareto front.
+    """Draws each variant's score against what a run of it took, and marks the Pareto front.
 
-    The cost is the first of `EFFORTS` that all variants have; None where there is none, or fewer
-    than two scores. `variants` and `cost` are tables in the order of the results' variants.
+    The cost is the first of `EFFORTS` that all variants have. None where there is none, where all
+    cost the same, or with fewer than three scores, which are no front. `variants` and `cost` are
+    tables in the order of the results' variants.
     """
-    scores = [row["score"] for row in variants.rows]
     effort = next((name for name in EFFORTS if all(row[name] for row in cost.rows)), None)
-    if effort is None or sum(score is not None for score in scores) < 2:
+    scored = [row for row in variants.rows if row["score"] is not None]
+    if effort is None or len(scored) < FEWEST_ON_A_FRONT:
         return None
-    points = {
-        levels: (float(taken[effort]), float(score))
-        for levels, taken, score in zip(results.variants(), cost.rows, scores, strict=True)
-        if score is not None
+    costs = {
+        levels: float(taken[effort])
+        for levels, taken, row in zip(results.variants(), cost.rows, variants.rows, strict=True)
+        if row["score"] is not None
     }
-    front = _front_of(list(points.values()))
+    if max(costs.values()) < (1 + ONE_COST) * min(costs.values()):
+        return None
+    points = [(taken, row["score"]) for taken, row in zip(costs.values(), scored, strict=True)]
+    front = _front_of(points)
+    places = _side_by_side([*costs.values()])
     styles = line_styles(results)
     with style():
         figure = Figure(figsize=(7, 3.4), layout="constrained")
         axes = figure.subplots()
-        axes.step(*zip(*front, strict=True), where="post", color=QUIET, linewidth=1, zorder=1)
         marked = {}
-        for levels, point in points.items():
+        for levels, point, x, row in zip(costs, points, places, scored, strict=True):
             colour, line = styles[levels]
-            (marked[levels],) = axes.plot(
-                *point,
-                color=colour,
-                marker=MARKERS[LINES.index(line)],
-                linestyle="",
-                markersize=8 if point in front else 5,
-            )
+            look = {
+                "color": colour,
+                "marker": MARKERS[LINES.index(line)],
+                "markerfacecolor": colour if point in front else "white",
+            }
+            marked[label_of(levels)] = _draw_point(axes, x, row, look)
         axes.set_xlabel(f"{EFFORTS[effort]} of a run")
         axes.xaxis.set_major_formatter(lambda value, _: amount(value))
         axes.set_ylabel("score, percent")
         axes.margins(0.08)
+        _fit(axes, scored)
         bare(axes, grid="y")
-        _name(figure, marked)
+        name_below(figure, marked)
         return finished(
             figure,
             name="cost",
             title="Score against cost",
-            caption="Means over seeds. Large and joined: the Pareto front, variants that no other "
-            "beats at the same or lower cost. It is a front of means: neighbours on it may "
-            "differ by noise alone.",
+            caption="Means over seeds with their Student-t intervals, uncorrected. Filled: the "
+            "Pareto front, variants that no other beats at the same or lower cost. It is a front "
+            "of means: neighbours on it may differ by noise alone. Variants of one cost stand "
+            "side by side.",
         )
+
+
+def _draw_point(axes: Axes, x: float, row: Row, look: Mapping[str, Any]) -> Line2D:
+    """Draws a variant's score and its interval; returns the mark for the legend."""
+    if row["score_low"] is not None:
+        ends = [row["score_low"], row["score_high"]]
+        axes.plot([x, x], ends, color=look["color"], linewidth=1, alpha=0.6, zorder=2)
+    (mark,) = axes.plot([x], [row["score"]], linestyle="", markersize=7, zorder=3, **look)
+    return mark
+
+
+def _side_by_side(costs: Sequence[float]) -> list[float]:
+    """Moves what costs nearly the same apart, by little, so that nothing hides another."""
+    step = (max(costs) - min(costs)) / 45
+    order = sorted(range(len(costs)), key=lambda i: costs[i])
+    groups: list[list[int]] = []
+    for i in order:
+        if groups and costs[i] - costs[groups[-1][0]] < step:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    moved = [*costs]
+    for group in groups:
+        for number, i in enumerate(group):
+            moved[i] += step * (number - (len(group) - 1) / 2)
+    return moved
 
 
 def _front_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

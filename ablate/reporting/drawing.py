@@ -1,12 +1,12 @@
-"""How every picture of a report is drawn: colours, lines, bare axes, and the three files of each.
+"""How every picture of a report is drawn: lines, bare axes, and the three files of each.
 
-Colours are those of Okabe and Ito, "Color universal design" (2008); what colour says, shape
-or line says too. Figures are made without pyplot, so that no state is shared.
+Figures are made without pyplot, so that no state is shared.
 """
 
 import io
 import math
 import textwrap
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,11 +14,11 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from ablate.reporting.palette import COLOURS, FAINT, INK, QUIET
 from ablate.reporting.results import Results
 
-INK, QUIET, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 Line = Literal["-", "--", ":", "-."]
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
 
@@ -92,6 +92,19 @@ def bare(axes: Axes, *, grid: Literal["x", "y"]) -> None:
     for side in ("top", "right", "left" if grid == "x" else "bottom"):
         axes.spines[side].set_visible(False)
     axes.tick_params(length=0)
+
+
+def name_below(figure: Figure, lines: Mapping[str, Line2D]) -> None:
+    """Names lines below a figure, which grows by as much."""
+    names = [folded(name, 90) for name in lines]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    columns = max(1, min(4, 100 // (8 + longest)))
+    rows = math.ceil(len(names) / columns) + sum(name.count("\n") for name in names)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.19 * rows)
+    figure.legend(
+        [*lines.values()], names, loc="outside lower left", ncols=columns, frameon=False, fontsize=9
+    )
 
 
 def finished(figure: Figure, *, name: str, title: str, caption: str) -> Picture:

@@ -1,65 +1,72 @@
 """The pictures of verdicts and of scores: every contrast, and every seed of every variant."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ablate.reporting.drawing import COLOURS, INK, QUIET, Picture, bare, finished, folded, style
-from ablate.reporting.rendering import MINUS, Table, number
-from ablate.reporting.results import Results, label_of
+from ablate.reporting.contrasts import Contrast
+from ablate.reporting.drawing import Picture, bare, finished, folded, style
+from ablate.reporting.palette import BAND, COLOURS, INK, QUIET, WORDS
+from ablate.reporting.rendering import MINUS, PLUS_MINUS, Row, Table, number
+from ablate.reporting.results import Results, Trial, label_of
 from ablate.reporting.rules import percent
+from ablate.reporting.statistics import Estimate, t_interval
 from ablate.reporting.verdicts import Verdict
 from ablate.reporting.wording import place, word_with_seeds
 
+REFERENCES = {"random_init": (QUIET, "-"), "mel_statistics": (COLOURS[1], ":")}  # colour, line
 WIDTH = 40  # letters of a label: more would leave no room for the numbers
-WORDS = {  # colour and marker
-    "better": ("#0072B2", ">"),
-    "worse": ("#D55E00", "<"),
-    "equivalent": ("#009E73", "s"),
-    "undecided": ("#6b6b6b", "o"),
-    "differs": ("#CC79A7", "D"),
-}
 
 
 def forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:
-    """Draws every contrast with its interval, in points, against the margin of equivalence.
+    """Draws every contrast with its intervals, in points, against the margin of equivalence.
 
-    None where no contrast has a score on both sides.
+    Whether anything was learned stands below, on an axis of its own: it answers no factor. None
+    where no contrast has a score on both sides.
     """
-    shown = _ordered(verdicts)
-    if not shown:
+    rows = _rows(verdicts)
+    blocks = [
+        [row for row in rows if row.of_learning is of_learning] for of_learning in (False, True)
+    ]
+    blocks = [block for block in blocks if block]
+    if not blocks:
         return None
     margin = results.plan["report"]["equivalence_margin"]
     with style():
-        covered = percent(*(verdict.level for verdict in shown))
-        labels = [folded(_forest_label(verdict), WIDTH) for verdict in shown]
-        row_height = 0.42 if any("\n" in label for label in labels) else 0.3
-        figure = Figure(figsize=(9, 1.0 + row_height * len(shown)), layout="constrained")
-        axes = figure.subplots()
-        axes.axvspan(-margin, margin, color="#eef3f0", zorder=0, linewidth=0)
-        axes.axvline(0, color=QUIET, linewidth=0.8, zorder=1)
-        limit = _forest_limit(shown, margin)
-        for row, verdict in enumerate(shown):
-            _draw_contrast(axes, row, verdict, limit)
-        axes.set_xlim(-limit, limit)
-        axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.set_yticks(range(len(shown)), labels)
-        for tick, verdict in zip(axes.get_yticklabels(), shown, strict=True):
-            if verdict.contrast.family == "within":
-                tick.set(color=QUIET, fontsize=9)
-        axes.set_xlabel("difference in points (right of zero: the first is better)")
-        bare(axes, grid="x")
+        row_height = 0.42 if any("\n" in row.label for row in rows) else 0.3
+        height = 0.3 + 0.75 * len(blocks) + row_height * len(rows)
+        figure = Figure(figsize=(9, height), layout="constrained")
+        counts = [len(block) + 0.2 for block in blocks]
+        panels = figure.subplots(len(blocks), 1, squeeze=False, height_ratios=counts)[:, 0]
+        for axes, block in zip(panels, blocks, strict=True):
+            _draw_block(axes, block, margin)
+        panels[0].text(
+            0,
+            1.0,
+            f"equivalent {PLUS_MINUS} {margin:g}",
+            transform=panels[0].get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            color=QUIET,
+            fontsize=9,
+        )
         return finished(
             figure,
             name="contrasts",
             title="Contrasts",
-            caption=f"Differences with uncorrected {covered} intervals; verdicts use "
-            "Holm-corrected p-values. The band is the equivalence margin, "
-            f"{margin:g} points either way. Small: the same contrast within one combination. An "
-            "arrow marks an interval that leaves the axis.",
+            caption=f"Thick: uncorrected {percent(*(row.verdict.level for row in rows))} "
+            "intervals. Thin: corrected for the number of contrasts that are corrected together. "
+            "Holm asks that much of the smallest p-value alone, so that a word may be said where "
+            f"a thin one still holds zero. Shaded: the equivalence margin, {margin:g} points "
+            "either way. Small: the same contrast within one combination; its word needs the "
+            "pooled contrast or its interaction, too. An arrow marks an interval that leaves the "
+            "axis.",
         )
 
 
@@ -75,15 +82,13 @@ def dots(results: Results, variants: Table) -> Picture | None:
         figure = Figure(figsize=(9, 1.5 + 0.42 * len(rows)), layout="constrained")
         axes = figure.subplots()
         for place_, ((_, trials), row) in enumerate(rows):
-            scores = [trial.score for trial in trials if trial.score is not None]
-            _draw_references(axes, place_, row["random_init"], row["mel_statistics"])
+            _draw_seeds(axes, place_, trials)
             if row["score_low"] is not None:
                 ends = [row["score_low"], row["score_high"]]
                 axes.plot(ends, [place_, place_], color=COLOURS[0], linewidth=2, zorder=2)
-            offsets = [place_ - 0.18] * len(scores)
-            axes.scatter(scores, offsets, s=16, color=COLOURS[0], alpha=0.6, linewidth=0, zorder=3)
             if row["score"] is not None:
                 axes.scatter([row["score"]], [place_], s=46, marker="D", color=COLOURS[0], zorder=4)
+        drawn = [_draw_reference(axes, name, variants.rows) for name in REFERENCES]
         _keep_in_view(axes, variants)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_yticks(
@@ -91,42 +96,67 @@ def dots(results: Results, variants: Table) -> Picture | None:
         )
         axes.set_xlabel("score, percent")
         bare(axes, grid="x")
-        figure.legend(
-            handles=_dots_legend(), loc="outside upper left", ncols=5, frameon=False, fontsize=9
-        )
+        handles = [*_dots_legend(), *(line for line in drawn if line is not None)]
+        figure.legend(handles=handles, loc="outside upper left", ncols=5, frameon=False, fontsize=9)
         return finished(
             figure,
             name="variants",
             title="Scores by variant",
             caption="Small dots are pre-training seeds; diamond and bar are their mean and its "
-            f"Student-t {percent(results.plan['report']['alpha'])} interval. Ticks: the same "
-            "encoder at random init, and log-mel statistics without any encoder.",
+            f"Student-t {percent(results.plan['report']['alpha'])} interval. Random init: the "
+            "same encoder before training, each seed a small tick. Mel statistics: of the "
+            "log-mel, without any encoder. A line through all rows: the same value in each.",
         )
 
 
-def _ordered(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Puts each pooled contrast before its own parts, and learning last."""
-    of = [verdict for verdict in verdicts if verdict.estimate.mean is not None]
-    keys = list(dict.fromkeys((v.contrast.factor, v.contrast.level) for v in of))
-    order = {key: i for i, key in enumerate(keys)}
-    return sorted(of, key=lambda v: order[v.contrast.factor, v.contrast.level])  # stable
+@dataclass(frozen=True)
+class _Row:
+    """A contrast to draw."""
+
+    verdict: Verdict
+    strict: Estimate  # with the interval at the strictest level of its family
+
+    @property
+    def small(self) -> bool:
+        """Says whether it is a part of the contrast above it."""
+        return self.verdict.contrast.family == "within"
+
+    @property
+    def of_learning(self) -> bool:
+        """Says whether it holds an encoder against itself before training."""
+        return self.verdict.contrast.family == "learning"
+
+    @property
+    def look(self) -> tuple[str, str]:
+        """Returns colour and marker; colour is for answers, and learning is none."""
+        colour, marker = WORDS[self.verdict.word.split()[0]]
+        return QUIET if self.of_learning else colour, marker
+
+    @property
+    def label(self) -> str:
+        """Names the contrast, in lines."""
+        return folded(_named(self.verdict.contrast), WIDTH)
 
 
-def _forest_limit(shown: Sequence[Verdict], margin: float) -> float:
-    """Chooses how far the axis reaches: one interval from two seeds must not flatten the rest."""
-    halves = {id(v): ((v.estimate.high or 0) - (v.estimate.low or 0)) / 2 for v in shown}
-    usual = 3 * median(halves.values())
-    return 1.08 * max(
-        1.2 * margin,
-        1e-6,
-        *(abs(v.estimate.mean or 0) + min(halves[id(v)], usual) for v in shown),
-    )
+def _rows(verdicts: Sequence[Verdict]) -> list[_Row]:
+    """Lists the contrasts that have a difference, each pooled one before its own parts."""
+    sizes = Counter(verdict.contrast.family for verdict in verdicts)
+    keys = [(v.contrast.factor, v.contrast.level) for v in verdicts]
+    found = []
+    for _, verdict in sorted(  # stable
+        zip(keys, verdicts, strict=True), key=lambda one: keys.index(one[0])
+    ):
+        contrast = verdict.contrast
+        if verdict.estimate.mean is not None:
+            strictest = verdict.level / sizes[contrast.family]  # what Holm asks of the smallest p
+            differences = [*contrast.differences.values()]
+            found.append(_Row(verdict, t_interval(differences, alpha=strictest)))
+    return found
 
 
-def _forest_label(verdict: Verdict) -> str:
-    contrast = verdict.contrast
+def _named(contrast: Contrast) -> str:
     if contrast.family == "within":
-        return place(contrast)
+        return f"with {place(contrast)}"
     if contrast.family == "learning":
         held = f", {place(contrast)}" if contrast.held else ""
         return f"trained {MINUS} random init{held}"
@@ -134,25 +164,59 @@ def _forest_label(verdict: Verdict) -> str:
     return f"{contrast.level} {MINUS} {contrast.against}{fresh}"
 
 
-def _draw_contrast(axes: Axes, row: int, verdict: Verdict, limit: float) -> None:
-    estimate = verdict.estimate
-    colour, marker = WORDS[verdict.word.split()[0]]
-    mean = estimate.mean or 0.0
-    small = verdict.contrast.family == "within"
-    if estimate.low is not None and estimate.high is not None:
-        ends = [max(estimate.low, -limit), min(estimate.high, limit)]
-        axes.plot(ends, [row, row], color=colour, linewidth=1.3 if small else 2.4, zorder=2)
+def _draw_block(axes: Axes, rows: Sequence[_Row], margin: float) -> None:
+    """Draws contrasts one below the other, on one axis."""
+    axes.axvspan(-margin, margin, color=BAND, zorder=0, linewidth=0)
+    axes.axvline(0, color=QUIET, linewidth=0.8, zorder=1)
+    limits = _limits(rows, margin)
+    for place_, row in enumerate(rows):
+        _draw_row(axes, place_, row, limits)
+    axes.set_xlim(*limits)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
+        if row.small:
+            tick.set(color=QUIET, fontsize=9)
+    if rows[0].of_learning:
+        axes.set_title("did it learn?", fontsize=10, loc="left")
+        axes.set_xlabel("difference in points")
+    else:
+        axes.set_xlabel("difference in points (right of zero: the first is better)")
+    bare(axes, grid="x")
+
+
+def _limits(rows: Sequence[_Row], margin: float) -> tuple[float, float]:
+    """Chooses how far the axis reaches: one interval from two seeds must not flatten the rest."""
+    halves = [((row.strict.high or 0) - (row.strict.low or 0)) / 2 for row in rows]
+    usual = 3 * median(halves)
+    middles = [row.verdict.estimate.mean or 0.0 for row in rows]
+    reaches = [min(half, usual) for half in halves]
+    low = min(-margin, *(m - reach for m, reach in zip(middles, reaches, strict=True)))
+    high = max(margin, *(m + reach for m, reach in zip(middles, reaches, strict=True)))
+    room = max(0.05 * (high - low), 1e-6)
+    return low - room, high + room
+
+
+def _draw_row(axes: Axes, place_: int, row: _Row, limits: tuple[float, float]) -> None:
+    estimate, (colour, marker), small = row.verdict.estimate, row.look, row.small
+    thick, thin = (1.6, 0.7) if small else (2.8, 1.0)
+    for drawn, width in ((row.strict, thin), (estimate, thick)):
+        if drawn.low is not None and drawn.high is not None:
+            ends = [max(drawn.low, limits[0]), min(drawn.high, limits[1])]
+            axes.plot(ends, [place_, place_], color=colour, linewidth=width, zorder=2)
+    if row.strict.low is not None and row.strict.high is not None:
         for end, out, arrow in (
-            (-limit, estimate.low < -limit, "<"),
-            (limit, estimate.high > limit, ">"),
+            (limits[0], row.strict.low < limits[0], "<"),
+            (limits[1], row.strict.high > limits[1], ">"),
         ):
             if out:
-                axes.plot([end], [row], marker=arrow, color=colour, markersize=5, clip_on=False)
-    axes.plot([mean], [row], marker=marker, color=colour, markersize=5 if small else 8, zorder=3)
+                axes.plot([end], [place_], marker=arrow, color=colour, markersize=5, clip_on=False)
+    mean = estimate.mean or 0.0
+    axes.plot([mean], [place_], marker=marker, color=colour, markersize=5 if small else 8, zorder=3)
     axes.text(
         1.02,
-        row,
-        f"{number(mean, signed=True)}  {word_with_seeds(verdict)}",
+        place_,
+        f"{number(mean, signed=True)}  {word_with_seeds(row.verdict)}",
         transform=axes.get_yaxis_transform(),
         va="center",
         color=INK if not small else QUIET,
@@ -160,13 +224,34 @@ def _draw_contrast(axes: Axes, row: int, verdict: Verdict, limit: float) -> None
     )
 
 
-def _draw_references(
-    axes: Axes, row: int, random_init: float | None, mel_statistics: float | None
-) -> None:
-    for value, line, colour in ((random_init, "-", QUIET), (mel_statistics, ":", COLOURS[1])):
-        if value is not None:
-            ends = [row - 0.34, row + 0.34]
-            axes.plot([value, value], ends, color=colour, linestyle=line, linewidth=1.6, zorder=1)
+def _draw_seeds(axes: Axes, place_: int, trials: Sequence[Trial]) -> None:
+    """Draws the scores of the seeds above the row's middle, and those at random init below it."""
+    scores = [trial.score for trial in trials if trial.score is not None]
+    before = [trial.twin_score for trial in trials if trial.twin_score is not None]
+    blue = COLOURS[0]
+    axes.scatter(
+        scores, [place_ - 0.18] * len(scores), s=16, color=blue, alpha=0.6, linewidth=0, zorder=3
+    )
+    axes.scatter(
+        before, [place_ + 0.18] * len(before), s=22, marker="|", color=QUIET, linewidth=0.7
+    )
+
+
+def _draw_reference(axes: Axes, name: str, rows: Sequence[Row]) -> Line2D | None:
+    """Draws a reference in every row that has it, as one line where it is the same in all.
+
+    Returns its line for the legend, or None where no row has it.
+    """
+    colour, line = REFERENCES[name]
+    values = [row[name] for row in rows]
+    known = [(place_, value) for place_, value in enumerate(values) if value is not None]
+    look: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 1.6, "zorder": 1}
+    if len(set(values)) == 1 and known:
+        axes.axvline(values[0], **look)
+    else:
+        for place_, value in known:
+            axes.plot([value, value], [place_ - 0.34, place_ + 0.34], **look)
+    return Line2D([], [], label=name.replace("_", " "), **look) if known else None
 
 
 def _keep_in_view(axes: Axes, variants: Table) -> None:
@@ -187,6 +272,4 @@ def _dots_legend() -> list[Line2D]:
     return [
         Line2D([], [], marker="o", linestyle="", color=blue, alpha=0.6, markersize=4, label="seed"),
         Line2D([], [], marker="D", color=blue, linewidth=2, markersize=6, label="mean, interval"),
-        Line2D([], [], color=QUIET, linewidth=1.6, label="random init"),
-        Line2D([], [], color=COLOURS[1], linestyle=":", linewidth=1.6, label="mel statistics"),
     ]

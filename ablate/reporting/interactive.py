@@ -4,30 +4,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablate.reporting.curves import Curve
+from ablate.reporting.palette import COLOURS, WORDS
 from ablate.reporting.results import Results, label_of, levels_of
 from ablate.reporting.verdicts import Verdict
 from ablate.reporting.wording import place
 
 Figure = dict[str, Any]
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 def forest(results: Results, verdicts: Sequence[Verdict]) -> Figure:
-    """Draws every contrast's difference, in points, with its interval, and the margin."""
-    known = [v for v in verdicts if v.estimate.mean is not None and v.estimate.low is not None]
+    """Draws every contrast's difference, in points, in the colour of its verdict, and the margin.
+
+    With its interval where there is one; without a score on both sides a contrast is left out.
+    """
+    known = [verdict for verdict in verdicts if verdict.estimate.mean is not None]
+    words = {word: [v for v in known if v.word.split()[0] == word] for word in WORDS}
     margin = results.plan["report"]["equivalence_margin"]
-    trace = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [v.estimate.mean for v in known],
-        "y": [f"{_named(v)}: {v.word}" for v in known],
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": [_less(v.estimate.high, v.estimate.mean) for v in known],
-            "arrayminus": [_less(v.estimate.mean, v.estimate.low) for v in known],
-        },
-    }
     band = {
         "type": "rect",
         "yref": "paper",
@@ -38,8 +30,11 @@ def forest(results: Results, verdicts: Sequence[Verdict]) -> Figure:
         "fillcolor": "rgba(0, 158, 115, 0.15)",
         "line": {"width": 0},
     }
-    layout = _layout("Differences and their intervals", "points of score", "")
-    return {"data": [trace], "layout": {**layout, "shapes": [band]}}
+    layout = _layout("Differences and their intervals", "difference in points", "")
+    from_the_top = [_named(verdict) for verdict in reversed(known)]  # plotly begins at the bottom
+    layout["yaxis"] |= {"categoryorder": "array", "categoryarray": from_the_top}
+    traces = [_contrasts(word, of) for word, of in words.items() if of]
+    return {"data": traces, "layout": {**layout, "shapes": [band]}}
 
 
 def learning_curves(curves: Sequence[Curve], quantity: str) -> Figure:
@@ -81,6 +76,25 @@ def parallel_factors(results: Results) -> Figure:
     return {"data": [trace], "layout": _layout("Factors, seeds and scores", "", "")}
 
 
+def _contrasts(word: str, verdicts: Sequence[Verdict]) -> Figure:
+    """Draws the contrasts of one word; one without an interval is a point."""
+    estimates = [verdict.estimate for verdict in verdicts]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": word,
+        "marker": {"color": WORDS[word][0], "size": 9},  # which the intervals take, too
+        "x": [estimate.mean for estimate in estimates],
+        "y": [_named(verdict) for verdict in verdicts],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [_less(estimate.high, estimate.mean) for estimate in estimates],
+            "arrayminus": [_less(estimate.mean, estimate.low) for estimate in estimates],
+        },
+    }
+
+
 def _line(points: Sequence[tuple[int, float]], line: Mapping[str, Any], name: str) -> Figure:
     steps, values = [step for step, _ in points], [value for _, value in points]
     shown = {"type": "scatter", "mode": "lines", "line": dict(line), "name": name}
@@ -94,7 +108,9 @@ def _layout(title: str, across: str, up: str) -> Figure:
 
 def _named(verdict: Verdict) -> str:
     contrast = verdict.contrast
-    return f"{contrast.level} \N{MINUS SIGN} {contrast.against} ({place(contrast)})"
+    gain = ", by gain" * (contrast.measure == "gain")
+    names = f"{contrast.level} \N{MINUS SIGN} {contrast.against}"
+    return f"{names} ({place(contrast)}{gain}): {verdict.word}"
 
 
 def _less(one: float | None, other: float | None) -> float | None:

@@ -16,10 +16,10 @@ from ablate.reporting.templates import embedded, filled
 from ablate.reporting.wording import Sentence
 
 LEGEND = (
-    "Grey: visible. Coloured: to be predicted, one colour per block. Dark: neither. Each picture "
-    "shows three draws with their shares: at the start, in the middle and at the end of training "
-    "(progress 0, 0.5 and 1). Only a curriculum changes over time; one that chooses between two "
-    "kinds of masks at random may show either."
+    "Grey: the context. Coloured: the targets, one colour per block. Dark: neither. Each picture "
+    "shows three draws with their shares of the grid, as the encoder sees them: where batching "
+    "cuts masks to the smallest of a batch, they are cut. Of a masker that changes in the course "
+    "of training they are from its start, middle and end (progress 0, 0.5 and 1)."
 )
 
 

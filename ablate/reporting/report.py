@@ -15,7 +15,7 @@ import rich.text
 
 from ablate.designing.factors import AND
 from ablate.files import write_atomically, write_json
-from ablate.reporting import charts, figures, tables, wording
+from ablate.reporting import charts, figures, learning, tables, wording
 from ablate.reporting.answer import answer
 from ablate.reporting.cautions import cautions
 from ablate.reporting.curves import Curve, read_curves
@@ -117,7 +117,7 @@ def _sections(
         Section(charts.interactions(results, variants), None),
         Section(None, wording.learning(answers)),
         Section(None, by_probe),
-        Section(charts.learning_curves(results, curves), None),
+        Section(learning.learning_curves(results, curves), None),
         Section(charts.critical_difference(ranked), tasks(results, ranked)),
         Section(None, totals(results)),
         Section(None, shares(results)),

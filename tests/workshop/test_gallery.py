@@ -16,3 +16,16 @@ def test_a_picture_shows_a_clip_to_train_on_though_a_test_clip_is_longer(setting
     settings["crop_frames"] = 128  # more than either has
     trial = {"masker": "blocks", "patchifier": "squares", "settings": settings}
     assert draw_gallery(tmp_path, [trial], cache)["title"] == "seen.wav (a)"
+
+
+def test_the_gallery_shows_contexts_as_batching_leaves_them(settings, cache, tmp_path):
+    settings["masker"] = {"type": "maskers.LegacyMultiBlock"}
+    settings["patchifier"] = {"type": "ablate.model.patchify.Rectangles", "freq": 4, "time": 8}
+    trials = [
+        {"masker": name, "patchifier": "squares", "settings": {**settings, "batching": name}}
+        for name in ("pack", "truncate_first")
+    ]
+    whole, cut = draw_gallery(tmp_path, trials, cache)["pictures"]
+    assert cut["context"] < 0.95 * whole["context"]
+    files = [(tmp_path / picture["file"]).read_bytes() for picture in (whole, cut)]
+    assert files[0] != files[1]

@@ -1,0 +1,16 @@
+"""The colours of every picture, in files and in a browser, and the mark of every verdict.
+
+Colours are those of Okabe and Ito, "Color universal design" (2008); what colour says, shape
+or line says too.
+"""
+
+INK, QUIET, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
+BAND = "#eef3f0"  # behind what counts as equivalent
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+WORDS = {  # a verdict's first word -> its colour, and matplotlib's name of its marker
+    "better": (COLOURS[0], ">"),
+    "worse": (COLOURS[1], "<"),
+    "equivalent": (COLOURS[2], "s"),
+    "undecided": (QUIET, "o"),
+    "differs": (COLOURS[3], "D"),
+}
