@@ -52,10 +52,10 @@ def test_a_package_is_shown_as_a_table_and_as_a_page(
 ) -> None:
     assert zoo.show("few", grid="4x8") == 0
     lines = capsys.readouterr().out.splitlines()
-    [random] = [line.split() for line in lines if line.startswith("  Random")]
+    [random] = [line.split() for line in lines if line.startswith(" Random")]
     assert random[1:5] == ["40.6", "40.6", "to", "40.6"]
     assert "Needy: `few.Needy` needs `masker`" in lines
-    assert any(line.startswith("  Vary") for line in lines)
+    assert any(line.startswith(" Vary") for line in lines)
     assert lines[-1] == "reports/zoo/few/index.html"
     folder = desk / "reports" / "zoo" / "few"
     page = (folder / "index.html").read_text()
