@@ -6,14 +6,7 @@ from typing import Any
 
 from scipy import stats
 
-from ablate.reporting.rendering import (
-    Column,
-    Table,
-    chance_of,
-    interval_of,
-    number,
-    plain,
-)
+from ablate.reporting.rendering import Column, Table, chance_of, interval_of, number_of, plain
 from ablate.reporting.results import Results, Trial, label_of
 from ablate.reporting.rules import percent
 from ablate.reporting.statistics import Estimate, holm, t_interval
@@ -85,9 +78,9 @@ def compare(one: Results, other: Results) -> Table:
         f"seeds, otherwise by Welch's test; p-values Holm-corrected over {len(tested)} variants.",
         columns=(
             Column(head="variant", show=plain("variant"), text=True),
-            Column(head="first", show=lambda row: number(row["first"])),
-            Column(head="second", show=lambda row: number(row["second"])),
-            Column(head="difference", show=lambda row: number(row["difference"], signed=True)),
+            Column(head="first", show=number_of("first")),
+            Column(head="second", show=number_of("second")),
+            Column(head="difference", show=number_of("difference", signed=True)),
             Column(head="interval", show=interval_of("difference")),
             Column(head="p", show=chance_of("p_holm")),
             Column(head="seeds", show=plain("seeds"), text=True),

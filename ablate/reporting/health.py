@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ablate.reporting.rendering import DASH, Column, Row, Show, Table, number, plain, share
+from ablate.reporting.rendering import (
+    DASH,
+    Column,
+    Row,
+    Show,
+    Table,
+    number_of,
+    plain,
+    share,
+    share_of,
+)
 from ablate.reporting.results import Results, Trial
 from ablate.reporting.tables import factor_columns, mean, named
 
@@ -30,11 +40,11 @@ def health(results: Results) -> Table:
         "variants.",
         columns=(
             *factor_columns(results),
-            Column(head="loss", show=_number("loss", 3)),
+            Column(head="loss", show=number_of("loss", 3)),
             Column(head="share of position-only loss", show=_ratio("loss", "position_loss")),
-            Column(head="effective rank", show=_number("effective_rank", 1)),
+            Column(head="effective rank", show=number_of("effective_rank", 1)),
             Column(head="rank kept", show=_ratio("effective_rank", "effective_rank_init")),
-            Column(head="feature deviation", show=_number("feature_std", 2)),
+            Column(head="feature deviation", show=number_of("feature_std", 2)),
             Column(head="collapsed", show=lambda row: str(row["collapsed"])),
             Column(head="failed", show=lambda row: str(row["failed"])),
         ),
@@ -72,14 +82,14 @@ def masks(results: Results) -> Table:
         columns=(
             *factor_columns(results),
             Column(head="grid", show=plain("grid"), text=True),
-            Column(head="context, planned", show=_share("context_planned")),
-            Column(head="trained", show=_share("context_trained")),
-            Column(head="context tokens", show=_number("context_tokens", 1)),
-            Column(head="targets, planned", show=_share("targets_planned")),
-            Column(head="trained", show=_share("targets_trained")),
-            Column(head="target tokens", show=_number("target_tokens", 1)),
-            *([Column(head="changed", show=_share("changed"))] if changed else []),
-            *([Column(head="both", show=_share("overlap"))] if overlap else []),
+            Column(head="context, planned", show=share_of("context_planned")),
+            Column(head="trained", show=share_of("context_trained")),
+            Column(head="context tokens", show=number_of("context_tokens", 1)),
+            Column(head="targets, planned", show=share_of("targets_planned")),
+            Column(head="trained", show=share_of("targets_trained")),
+            Column(head="target tokens", show=number_of("target_tokens", 1)),
+            *([Column(head="changed", show=share_of("changed"))] if changed else []),
+            *([Column(head="both", show=share_of("overlap"))] if overlap else []),
         ),
         rows=tuple(rows),
     )
@@ -92,14 +102,6 @@ def _recorded(trials: Sequence[Trial], name: str) -> float | None:
 def _per_clip(trial: Trial, name: str) -> float | None:
     clips, tokens = trial.cost.get("clips"), trial.cost.get(f"{name}_tokens")
     return tokens / clips if clips and tokens is not None else None
-
-
-def _number(name: str, digits: int) -> Show:
-    return lambda row: number(row[name], digits)
-
-
-def _share(name: str) -> Show:
-    return lambda row: share(row[name])
 
 
 def _ratio(name: str, whole: str) -> Show:

@@ -12,6 +12,7 @@ from ablate.reporting.rendering import (
     chance_of,
     interval_of,
     number,
+    number_of,
     plain,
 )
 from ablate.reporting.rules import percent
@@ -97,11 +98,11 @@ def _table(kept: Sequence[Kept]) -> Table:
             *COMPARED,
             Column(head="verdict", show=lambda row: f"**{row['verdict']}**", text=True),
             *([Column(head="measure", show=plain("measure"), text=True)] if gains else []),
-            Column(head="difference", show=lambda row: number(row["difference"], signed=True)),
+            Column(head="difference", show=number_of("difference", signed=True)),
             Column(head=f"{covered} interval", show=interval_of("difference")),
             Column(head="p", show=chance_of("p_holm")),
             Column(head="seeds", show=plain("n")),
-            Column(head="detectable", show=lambda row: number(row["detectable"])),
+            Column(head="detectable", show=number_of("detectable")),
         ),
         rows=tuple(rows),
     )

@@ -12,7 +12,7 @@ from statistics import fmean
 import numpy as np
 from scipy import stats
 
-from ablate.reporting.rendering import Column, Show, Table, number
+from ablate.reporting.rendering import Column, Table, number_of
 from ablate.reporting.results import Results, Trial, label_of
 from ablate.reporting.tables import factor_columns, named
 
@@ -84,8 +84,8 @@ def tasks(results: Results, found: Ranking | None) -> Table:
         caption=caption,
         columns=(
             *factor_columns(results),
-            *(Column(head=task, show=_shown(f"task {task}")) for task in shown),
-            Column(head="mean rank", show=lambda row: number(row["rank"], 2)),
+            *(Column(head=task, show=number_of(f"task {task}")) for task in shown),
+            Column(head="mean rank", show=number_of("rank", 2)),
         ),
         rows=tuple(rows),
     )
@@ -105,7 +105,3 @@ def _of(results: Results, trials: list[Trial]) -> dict[str, float]:
 def _critical(variants: int, tasks: int, alpha: float) -> float:
     span = stats.studentized_range.ppf(1 - alpha, variants, np.inf)
     return float(span / np.sqrt(2) * np.sqrt(variants * (variants + 1) / (6 * tasks)))
-
-
-def _shown(name: str) -> Show:
-    return lambda row: number(row[name])

@@ -164,6 +164,21 @@ def plain(name: str) -> Show:
     return lambda row: DASH if row[name] in (None, "") else str(row[name])
 
 
+def number_of(name: str, digits: int = 1, *, signed: bool = False) -> Show:
+    """Shows the number of that name, as `number` writes it."""
+    return lambda row: number(row[name], digits, signed=signed)
+
+
+def share_of(name: str) -> Show:
+    """Shows the share of that name, as whole percent."""
+    return lambda row: share(row[name])
+
+
+def amount_of(name: str) -> Show:
+    """Shows the quantity of that name, in three digits."""
+    return lambda row: amount(row[name])
+
+
 def interval_of(name: str) -> Show:
     """Shows the interval of a mean: the values `<name>_low` and `<name>_high`."""
     return lambda row: interval(row[f"{name}_low"], row[f"{name}_high"])

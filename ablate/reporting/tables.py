@@ -9,13 +9,13 @@ from ablate.reporting.rendering import (
     PLUS_MINUS,
     Column,
     Row,
-    Show,
     Table,
-    amount,
+    amount_of,
     interval_of,
     number,
+    number_of,
     plain,
-    share,
+    share_of,
 )
 from ablate.reporting.results import Results, Trial, column_of, label_of
 from ablate.reporting.rules import percent
@@ -43,21 +43,17 @@ def variants(results: Results) -> Table:
         columns=(
             *factor_columns(results),
             Column(head="seeds", show=lambda row: f"{row['n']} of {row['planned']}"),
-            Column(head="score", show=lambda row: number(row["score"])),
+            Column(head="score", show=number_of("score")),
             Column(head=interval, show=interval_of("score")),
-            Column(head="gain", show=lambda row: number(row["gain"], signed=True)),
+            Column(head="gain", show=number_of("gain", signed=True)),
             Column(head="gain's interval", show=interval_of("gain"), brief=False),
-            Column(head="random init", show=lambda row: number(row["random_init"])),
-            Column(
-                head="mel statistics", show=lambda row: number(row["mel_statistics"]), brief=False
-            ),
-            Column(head="context", show=lambda row: share(row["context"])),
-            Column(head="targets", show=lambda row: share(row["targets"])),
+            Column(head="random init", show=number_of("random_init")),
+            Column(head="mel statistics", show=number_of("mel_statistics"), brief=False),
+            Column(head="context", show=share_of("context")),
+            Column(head="targets", show=share_of("targets")),
             Column(head="failed", show=lambda row: str(row["failed"])),
             Column(head="collapsed", show=lambda row: str(row["collapsed"])),
-            Column(
-                head="effective rank", show=lambda row: number(row["effective_rank"]), brief=False
-            ),
+            Column(head="effective rank", show=number_of("effective_rank"), brief=False),
         ),
         rows=tuple(
             _scored(named(results, levels), trials, alpha)
@@ -121,10 +117,10 @@ def probes(results: Results) -> Table:
             Column(head="trained", show=lambda row: _spread(row, "trained_test")),
             Column(head="random init", show=lambda row: _spread(row, "random_init_test")),
             Column(head="mel statistics", show=lambda row: _spread(row, "mel_statistics_test")),
-            Column(head="gain", show=lambda row: number(row["gain"], signed=True)),
+            Column(head="gain", show=number_of("gain", signed=True)),
             Column(
                 head="over mel statistics",
-                show=lambda row: number(row["over_mel_statistics"], signed=True),
+                show=number_of("over_mel_statistics", signed=True),
             ),
             Column(head="trained, validation", show=lambda row: _spread(row, "trained_valid")),
         ),
@@ -183,7 +179,7 @@ def cost(results: Results) -> Table:
         "k, M, G, T: thousands, millions, billions, trillions.",
         columns=(
             *factor_columns(results),
-            *(Column(head=head, show=_amount(name)) for name, head in heads.items()),
+            *(Column(head=head, show=amount_of(name)) for name, head in heads.items()),
         ),
         rows=tuple(rows),
     )
@@ -215,7 +211,7 @@ def failures(results: Results) -> Table:
             Column(head="run", show=plain("run"), text=True),
             Column(head="state", show=plain("state"), text=True),
             Column(head="reason", show=plain("reason"), text=True),
-            Column(head="score", show=lambda row: number(row["score"])),
+            Column(head="score", show=number_of("score")),
         ),
         rows=tuple(rows),
     )
@@ -278,7 +274,3 @@ def mean(values: Iterable[float | None]) -> float | None:
 def _spread(row: Row, name: str) -> str:
     sd = row[f"{name}_sd"]
     return number(row[name]) + (f" {PLUS_MINUS} {number(sd)}" if sd is not None else "")
-
-
-def _amount(name: str) -> Show:
-    return lambda row: amount(row[name])

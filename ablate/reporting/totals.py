@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ablate.protocols import mean_over_tasks
-from ablate.reporting.rendering import Column, Show, Table, number, plain, share
+from ablate.reporting.rendering import Column, Table, number_of, plain, share_of
 from ablate.reporting.results import Results, Trial
 from ablate.reporting.runs import Run
 from ablate.reporting.tables import factor_columns, mean, named
@@ -49,8 +49,8 @@ def totals(results: Results) -> Table:
         columns=(
             Column(head="probe", show=plain("probe"), text=True),
             *factor_columns(results),
-            *(Column(head=head, show=_shown(name)) for name, head in heads.items()),
-            Column(head="weight", show=lambda row: share(row["covered"])),
+            *(Column(head=head, show=number_of(name)) for name, head in heads.items()),
+            Column(head="weight", show=share_of("covered")),
         ),
         rows=tuple(rows),
     )
@@ -114,7 +114,3 @@ def _lacking(results: Results) -> str:
         reasons.setdefault(task["reason"], []).append(task["task"])
     told = [f"{', '.join(names)} ({reason})" for reason, names in reasons.items()]
     return f" Missing: {'; '.join(told)}." if told else ""
-
-
-def _shown(name: str) -> Show:
-    return lambda row: number(row[name])

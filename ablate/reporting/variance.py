@@ -11,7 +11,7 @@ import statsmodels.api as sm
 import statsmodels.formula.api as smf
 
 from ablate.reporting.contrasts import changes_twin
-from ablate.reporting.rendering import Column, Show, Table, number, plain, share
+from ablate.reporting.rendering import Column, Table, number_of, plain, share_of
 from ablate.reporting.results import Results, Trial
 
 MOST_COLUMNS = 300  # of a design: interactions of more would take minutes and say little
@@ -42,7 +42,7 @@ def shares(results: Results) -> Table:
         "overlap and do not add up to 100 %. Gain: score minus random init.",
         columns=(
             Column(head="source", show=plain("source"), text=True),
-            *(Column(head=f"of the {measure}", show=_share(measure)) for measure in measures),
+            *(Column(head=f"of the {measure}", show=share_of(measure)) for measure in measures),
         ),
         rows=tuple(rows),
     )
@@ -72,7 +72,7 @@ def components(results: Results) -> Table:
         "runs. Folds share clips, so theirs is a lower bound.",
         columns=(
             Column(head="source", show=plain("source"), text=True),
-            Column(head="standard deviation", show=lambda row: number(row["sd"], 2)),
+            Column(head="standard deviation", show=number_of("sd", 2)),
             Column(head="estimated from", show=plain("of"), text=True),
         ),
         rows=tuple(row for row in rows if row["sd"] is not None),
@@ -151,7 +151,3 @@ def _within(results: Results, runs: Sequence[Trial], repeats: str) -> float | No
 
 def _component(source: str, found: float | None, of: str) -> dict[str, Any]:
     return {"source": source, "sd": None if found is None else found**0.5, "of": of}
-
-
-def _share(name: str) -> Show:
-    return lambda row: share(row[name])

@@ -13,6 +13,7 @@ from ablate.reporting.rendering import (
     chance_of,
     interval_of,
     number,
+    number_of,
     plain,
 )
 from ablate.reporting.rules import percent
@@ -175,18 +176,16 @@ def _table(verdicts: Sequence[Verdict], *, name: str, title: str, caption: str) 
         columns=(
             *COMPARED,
             Column(head="verdict", show=plain("verdict"), text=True),
-            Column(head="difference", show=lambda row: number(row["difference"], signed=True)),
+            Column(head="difference", show=number_of("difference", signed=True)),
             Column(head=interval, show=interval_of("difference")),
             Column(head="p", show=chance_of("p_holm")),
             Column(head="seeds", show=lambda row: _of_planned(row["n"], row["planned"])),
             Column(head="measure", show=plain("measure"), text=True, brief=False),
             Column(head="p equivalent", show=chance_of("p_equivalent_holm"), brief=False),
             Column(head="p interaction", show=chance_of("p_interaction"), brief=False),
-            Column(
-                head="g", show=lambda row: number(row["effect_size"], 2, signed=True), brief=False
-            ),
-            Column(head="seed r", show=lambda row: number(row["seed_correlation"], 2), brief=False),
-            Column(head="detectable", show=lambda row: number(row["detectable"]), brief=False),
+            Column(head="g", show=number_of("effect_size", 2, signed=True), brief=False),
+            Column(head="seed r", show=number_of("seed_correlation", 2), brief=False),
+            Column(head="detectable", show=number_of("detectable"), brief=False),
             Column(head="notes", show=plain("notes"), text=True, brief=False),
         ),
         rows=tuple(map(_row, verdicts)),

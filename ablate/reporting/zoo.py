@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.files import write_atomically
-from ablate.reporting.rendering import DASH, Column, Row, Table, amount, number, plain
+from ablate.reporting.rendering import DASH, Column, Row, Table, amount_of, number, plain
 from ablate.reporting.templates import embedded, filled
 
 AXES = ("freq", "time")
@@ -75,7 +75,7 @@ class Zoo:
             Column(head="blocks", show=_block, brief=False),
             Column(head="cut", show=_percent("truncation_loss")),
             Column(head="padded", show=_percent("padding_waste")),
-            Column(head="masks/s", show=lambda row: amount(row["masks_per_second"])),
+            Column(head="masks/s", show=amount_of("masks_per_second")),
         ]
         if any(row["refused"] for row in rows):
             columns.append(Column(head="refused", show=plain("refused"), text=True, brief=False))
