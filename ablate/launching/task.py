@@ -84,8 +84,10 @@ class Job:
             if not (first and ledger.entry(folder).state == "failed"):
                 self._train(folder)
             entry = ledger.entry(folder)
-        if entry.state in ("done", "failed"):
-            scored = entry.state == "done" and not ledger.missing_probes(folder, probes)
+        scored = entry.state == "done" and not ledger.missing_probes(folder, probes)
+        # what is trained says *done*, also where it was told to stop while it was scored
+        unscored = entry.state == "done" and not self.told
+        if scored or unscored or entry.state == "failed":
             state = "done" if scored else "failed"
             write_json(self._mark(folder), {"state": state, "trained": trained})
 
@@ -107,10 +109,11 @@ class Job:
             threading.Thread(target=_interrupt, args=(folder, self._trial), daemon=True).start()
         lines: list[str] = []
         assert self._trial.stdout is not None
-        for line in self._trial.stdout:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            lines = [*lines[1 - TAIL :], line.strip()]
+        with self._trial.stdout as said:
+            for line in said:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+                lines = [*lines[1 - TAIL :], line.strip()]
         code = self._trial.wait()
         signal.alarm(0)
         self._trial = None
@@ -139,6 +142,8 @@ class Job:
             if refused and not self._mark(folder).exists():
                 state = "failed" if given_up else "preempted"
                 record = find_json(folder / "run.json") or {}
+                if record.get("state") == "done":  # and not all scored: what is trained stays so
+                    state = "done"
                 write_json(folder / "run.json", {**record, "state": state, "reason": refused})
                 if given_up:
                     write_json(self._mark(folder), {"state": "failed", "trained": False})
