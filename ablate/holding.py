@@ -7,7 +7,7 @@ folder's heartbeat does: a count that is seen to change is alive, whatever its f
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,12 +19,20 @@ LOOK_SECONDS = 0.2
 GLANCE_SECONDS = 1.0  # for those that only look who holds a run: each has its lock for an instant
 
 
+def never() -> bool:
+    """Says of a process that it has not been told to stop."""
+    return False
+
+
 @contextmanager
-def held(folder: Path, *, patience: float = PATIENCE_SECONDS) -> Iterator[bool]:
+def held(
+    folder: Path, *, patience: float = PATIENCE_SECONDS, stopped: Callable[[], bool] = never
+) -> Iterator[bool]:
     """Holds a run for this process while inside; gives False where another one holds it.
 
     A run that another machine was running counts as dead once its heartbeat has stood still for
-    `patience` seconds, which this waits for.
+    `patience` seconds, which this waits for: until then, and where `stopped` comes to tell that
+    this process is to end, another one has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
@@ -34,7 +42,7 @@ def held(folder: Path, *, patience: float = PATIENCE_SECONDS) -> Iterator[bool]:
         yield False
         return
     try:
-        yield not _beats_elsewhere(folder, patience)
+        yield not _beats_elsewhere(folder, patience, stopped)
     finally:
         lock.release()
 
@@ -52,7 +60,7 @@ def is_held(folder: Path) -> bool:
     return False
 
 
-def _beats_elsewhere(folder: Path, patience: float) -> bool:
+def _beats_elsewhere(folder: Path, patience: float, stopped: Callable[[], bool]) -> bool:
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
@@ -62,7 +70,7 @@ def _beats_elsewhere(folder: Path, patience: float) -> bool:
         return False
     first, deadline = _beat(folder), time.monotonic() + patience
     while time.monotonic() < deadline:
-        if _beat(folder) != first:
+        if _beat(folder) != first or stopped():
             return True
         time.sleep(LOOK_SECONDS)
     return False

@@ -153,7 +153,7 @@ class Pool:
         """Runs a job with one worker, in the thread that calls; waits while another has the run."""
         waited = False
         while True:
-            with held(job.folder) as mine:
+            with held(job.folder, stopped=lambda: self._stopping) as mine:
                 outcome = self._end_of(index, job, waited=waited) if mine else None
             if outcome is not None:
                 self._news.put((index, job, outcome))
@@ -195,7 +195,7 @@ class Pool:
                 return
             if waited:
                 time.sleep(POLL_SECONDS)
-            with held(job.folder) as mine:
+            with held(job.folder, stopped=lambda: self._stopping) as mine:
                 outcome = self._end_of(index, job, waited=waited) if mine else None
             if outcome is None:  # another process has it: come back when the rest is done
                 self._news.put((index, job, ELSEWHERE))

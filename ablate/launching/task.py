@@ -64,7 +64,8 @@ class Job:
     def _run(self, folder: Path) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
         while not self.told:
-            with held(folder, patience=patience(folder)) as mine:
+            watching = held(folder, patience=patience(folder), stopped=lambda: bool(self.told))
+            with watching as mine:
                 if mine:
                     self._hold(folder)
                     return

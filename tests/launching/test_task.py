@@ -4,6 +4,8 @@ import os
 import signal
 import stat
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,3 +94,17 @@ def test_what_is_trained_stays_trained_where_its_scoring_is_given_up(
     entry = ledger.entry(folder)
     assert (entry.state, str(entry.reason).partition(":")[0]) == ("done", "timeout")
     assert read_json(tmp_path / "home" / "ended" / "run.json")["state"] == "failed"
+
+
+def test_a_job_told_to_stop_waits_no_longer_for_another_machines_heart(
+    tmp_path: Path, job: Callable[..., Job], requeued: Path
+) -> None:
+    folder = tmp_path / "run"
+    write_json(folder / "run.json", {"state": "running", "host": "another machine"})
+    waiting = job(folder)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR2)).start()
+    started = time.monotonic()
+    assert not waiting.work()
+    assert time.monotonic() - started < 10
+    assert requeued.read_text() == "requeue 7\n"
+    assert (find_json(folder / "run.json") or {})["state"] == "running"
