@@ -14,6 +14,7 @@ from ablate.sections.sweep import SweepError
 
 # all is done; a trial failed; the study is wrong; it would take more than its limits; Ctrl-C
 DONE, FAILED, WRONG, OVER, INTERRUPTED = 0, 1, 2, 3, 130
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class OverBudgetError(RuntimeError):
@@ -21,9 +22,22 @@ class OverBudgetError(RuntimeError):
 
 
 def listen_for_endings() -> None:
-    """Has SIGTERM and SIGHUP end a session as Ctrl-C does: its workers would outlive it."""
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _interrupt)
+    """Has what a person or a site tells a session to end with do so as Ctrl-C does.
+
+    Its workers would outlive it otherwise. Once it ends, only Ctrl-C hurries it: a site tells every
+    process of a job, some of which pass it on, so one warning arrives more than once. What it was
+    started deaf to, as by `nohup`, it does not hear.
+    """
+    heard: list[int] = []
+
+    def hear(number: int, frame: object) -> None:
+        heard.append(number)
+        if len(heard) == 1 or number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    for ending in ENDINGS:
+        if signal.getsignal(ending) != signal.SIG_IGN:
+            signal.signal(ending, hear)
 
 
 def ended(act: Callable[[], int], *, again: Sequence[str] = ()) -> int:
@@ -56,7 +70,3 @@ def ended(act: Callable[[], int], *, again: Sequence[str] = ()) -> int:
         on = f". To go on: {shlex.join(again)}" if again else ""
         say(errors, f"interrupted; finished work is kept{on}")
         return INTERRUPTED
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
