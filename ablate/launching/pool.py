@@ -277,6 +277,11 @@ class Seat:
         """Asks the worker something that is not a run; returns as `Worker.ask` and raises so."""
         return self._pool.ask(request, lambda event: None, worker=self._index)
 
+    @property
+    def is_told_to_leave(self) -> bool:
+        """Tells whether the pool is being stopped: it gives no further turn."""
+        return self._pool._stopping
+
     def run(self, job: Job) -> Outcome:
         """Runs a job, unless it is done; waits while another process holds it."""
         return self._pool._run_in(self._index, job)

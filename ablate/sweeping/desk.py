@@ -128,7 +128,7 @@ class Desk:
         try:
             self._try(seat, search, point)
         except WorkerDiedError as error:
-            search.give_back(point, str(error))
+            search.give_back(point, str(error), in_order=seat.is_told_to_leave)
             raise
         return True
 

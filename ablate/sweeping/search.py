@@ -93,7 +93,7 @@ class Search:
             if sum(other.number < trial.number for other in others) >= self.trials:
                 self._void(trial.number, "one too many")
                 return None
-            again = trial.user_attrs.get("tries", 0) > 0 or repeat == MOST_REPEATS
+            again = "tries" in trial.user_attrs or repeat == MOST_REPEATS
             if again or all(other.params != trial.params for other in others):
                 return point
             self._void(trial.number, "asked for before")
@@ -124,9 +124,13 @@ class Search:
         """Says that a point was pruned. It counts as tried."""
         self._end(point.number, TrialState.PRUNED, {**facts, "reason": reason})
 
-    def give_back(self, point: Point, reason: str) -> None:
-        """Leaves a point to others; after `MOST_TRIES` it has failed."""
-        self._lose(next(t for t in self._all() if t.number == point.number), reason)
+    def give_back(self, point: Point, reason: str, *, in_order: bool = False) -> None:
+        """Leaves a point to others; after `MOST_TRIES` it has failed.
+
+        `in_order` says that this process was told to leave: that is none of the tries.
+        """
+        trial = next(t for t in self._all() if t.number == point.number)
+        self._lose(trial, reason, counts=not in_order)
 
     def beat(self) -> None:
         """Signals that this process lives, if that is due."""
@@ -201,8 +205,8 @@ class Search:
     def _void(self, number: int, why: str) -> bool:
         return self._end(number, TrialState.FAIL, {"void": why})
 
-    def _lose(self, trial: FrozenTrial, reason: str) -> None:
-        tries = int(trial.user_attrs.get("tries", 0)) + 1
+    def _lose(self, trial: FrozenTrial, reason: str, *, counts: bool = True) -> None:
+        tries = int(trial.user_attrs.get("tries", 0)) + counts
         if tries >= MOST_TRIES:
             self._end(trial.number, TrialState.FAIL, {"reason": f"lost {tries} times; {reason}"})
         elif self._void(trial.number, reason) and trial.params:

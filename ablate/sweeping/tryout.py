@@ -50,7 +50,7 @@ class Tryout:
                 self._judge(share)
             self._finish()
         except _LostError as lost:
-            self.search.give_back(self.point, str(lost))
+            self.search.give_back(self.point, str(lost), in_order=self.seat.is_told_to_leave)
             return
         except _PrunedError as pruned:
             self._remember(pruned=str(pruned))

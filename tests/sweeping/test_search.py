@@ -114,6 +114,16 @@ def test_a_point_that_kills_every_taker_is_given_up(search: Make) -> None:
     assert tried.reason == f"lost {MOST_TRIES} times; worker died (signal 9)"
 
 
+def test_a_point_that_is_given_back_in_order_is_never_given_up(search: Make) -> None:
+    one = search({"x": X}, trials=1)
+    first = asked(one)
+    one.give_back(first, "interrupted", in_order=True)
+    for _ in range(MOST_TRIES - 1):
+        one.give_back(asked(one), "worker died (signal 9)")
+        one.give_back(asked(one), "interrupted", in_order=True)
+    assert (asked(one).params, one.tried()) == (first.params, [])
+
+
 def test_a_process_that_has_ended_is_known_to_be_gone() -> None:
     here = Presence().name
     machine, _, started, *rest = here.split(" ")

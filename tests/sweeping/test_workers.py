@@ -38,6 +38,8 @@ ENTRY = """\
 import sys
 from pathlib import Path
 from ablate.conducting import course as study
+from ablate.launching.endings import listen_for_endings
+listen_for_endings()
 sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=1))
 """
 
@@ -74,6 +76,28 @@ def test_a_journal_that_is_deleted_is_rebuilt_from_the_runs(tmp_path: Path) -> N
     assert after == before
     assert len(after) == 12
     assert sorted(tmp_path.glob("runs/*")) == runs
+
+
+def test_a_worker_that_is_told_to_leave_gives_its_point_back_and_uses_up_no_try(
+    tmp_path: Path,
+) -> None:
+    text = STUDY.replace("STORAGE", "journal").replace(f"trials: {POINTS}", "trials: 1")
+    (tmp_path / "study.yaml").write_text(text.replace("Dozes", "Sleeps"))
+    process = start(tmp_path)
+    try:
+        deadline = time.monotonic() + SECONDS
+        while not list(tmp_path.glob("runs/*/trainings")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGUSR2)  # SLURM tells every process of a job
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 130, log(tmp_path)
+    finally:
+        process.kill()
+        process.wait()
+    with opened(tmp_path, None) as storage:
+        left, waiting = trials_in(storage)
+    assert (left.state, left.user_attrs["void"]) == (TrialState.FAIL, "interrupted")
+    assert (waiting.state, waiting.user_attrs["tries"]) == (TrialState.WAITING, 0)
 
 
 @contextmanager
