@@ -44,9 +44,18 @@ def enlist(
     `command` is what a worker runs, `python` apart; `settings` name the parts whose code goes
     along. Raises `RefusedError`, queueing none.
     """
-    present = crew(folder)
-    if present:
-        return present
+    with queueing.alone(folder):
+        return crew(folder) or _submit(profile, folder, name, command, count, settings)
+
+
+def _submit(
+    profile: Profile,
+    folder: Path,
+    name: str,
+    command: Sequence[str],
+    count: int,
+    settings: Mapping[str, Any],
+) -> list[Submitted]:
     home = folder.absolute() / secrets.token_hex(4)
     (home / "logs").mkdir(parents=True)
     spec = home / "crew.json"

@@ -6,19 +6,26 @@ again. sacct is asked only about jobs that have left the queue, and need not be 
 
 import hashlib
 import json
+import logging
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from ablate.launching import commands
 from ablate.launching.commands import RefusedError
 
 RECORD = "jobs.jsonl"
+LOCK = ".queueing"
+TURN_SECONDS = 600.0  # for another launcher of the study that is handing in its jobs
 LONGEST = 100  # names or numbers in one command
 # SLURM's words, and how a trial's own reason begins
 OUT_OF_MEMORY = re.compile(r"\boom([-_]kill|: )|exceeded memory limit")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,35 @@ def cancel(jobs: Iterable[Submitted]) -> None:
     numbers = sorted({job.job for job in jobs})
     for start in range(0, len(numbers), LONGEST):
         commands.call(["scancel", *numbers[start : start + LONGEST]])
+
+
+def take_back(numbers: Iterable[str]) -> None:
+    """Takes jobs out of the queue, each by itself; warns of those that cannot be."""
+    for number in numbers:
+        try:
+            commands.call(["scancel", number])
+        except RefusedError as error:
+            logger.warning("job %s is still in the queue: %s", number, error)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps a study's other launchers from looking at the queue while inside.
+
+    What one has seen missing it may hand in, once. `folder` is that of the study's submissions.
+    Raises `RefusedError` where another launcher takes longer than `TURN_SECONDS`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=TURN_SECONDS)
+    except Timeout:
+        problem = f"another process has been submitting this study for {TURN_SECONDS:.0f} s"
+        raise RefusedError(f"{problem}; end it, and try again") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def reason(job: Submitted, ended: str | None) -> tuple[str, str]:

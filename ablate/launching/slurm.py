@@ -88,11 +88,16 @@ class Cluster:
         Where the site's limit on jobs is reached, the rest is returned as `waiting`. Raises
         `RefusedError`, queueing none, and `StudyError` where what levels ask does not go together.
         """
-        queued = self._queued(jobs)
-        missing = [job for job in jobs if job.folder not in queued]
-        done = Submission(already=len(queued))
-        if not missing:
-            return done
+        with queueing.alone(self._folder):
+            queued = self._queued(jobs)
+            done = Submission(already=len(queued))
+            missing = [job for job in jobs if job.folder not in queued]
+            if missing:
+                self._submit(missing, done)
+        return done
+
+    def _submit(self, missing: Sequence[Job], done: Submission) -> None:
+        """Queues jobs, and writes down in `done` which; all or, where it raises, none."""
         home = self._folder / secrets.token_hex(4)
         name = f"{self._study}-{home.name}"
         groups = grouped(missing, self.needs, home)
@@ -103,10 +108,9 @@ class Cluster:
                     commands.rehearse(group.sbatch(file, name))
             self._queue(groups, name, done)
         except BaseException:
-            self._withdraw(done)
+            queueing.take_back([*done.canaries, *done.numbers])
             shutil.rmtree(home, ignore_errors=True)
             raise
-        return done
 
     def follow(
         self,
@@ -207,7 +211,7 @@ class Cluster:
                 if not (done.numbers and "Limit" in str(error)):
                     raise
                 if canaries.get(group.canary) and file == next(iter(group.arrays)):
-                    commands.call(["scancel", done.canaries.pop()])  # nothing waits for it
+                    queueing.take_back([done.canaries.pop()])  # nothing waits for it
                 done.words = str(error)
                 left = [packs for other, file in arrays[index:] for packs in other.arrays[file]]
                 done.waiting = [job for pack in left for job in pack]
@@ -220,11 +224,6 @@ class Cluster:
                     given = Submitted(f"{number}_{task}", name, str(log), canary)
                     queueing.remember(job.folder, given)
                     done.jobs += 1
-
-    def _withdraw(self, done: Submission) -> None:
-        """Takes back what an unlucky submission has put into the queue."""
-        for number in (*done.canaries, *done.numbers):
-            commands.call(["scancel", number])
 
 
 def _places(given: Iterable[Submitted | None]) -> dict[str, Place] | None:
