@@ -142,7 +142,7 @@ class Cluster:
                     del left[index]
                     outcomes.append(outcome)
                     watch.finished(index, outcome)
-                elif places is not None and index not in absent:
+                elif index not in absent:
                     watch.progress(index, job, {"label": _label(given[index], places)})
             if seconds is not None and time.monotonic() - started > seconds:
                 break
@@ -234,8 +234,10 @@ def _places(given: Iterable[Submitted | None]) -> dict[str, Place] | None:
         return None
 
 
-def _label(given: Submitted | None, places: dict[str, Place]) -> str:
-    if given is None or given.job not in places:
+def _label(given: Submitted | None, places: dict[str, Place] | None) -> str:
+    if given is not None and places is None:
+        return f"job {given.job}: the queue does not answer"
+    if given is None or places is None or given.job not in places:
         return "waiting for room in the queue"
     place = places[given.job]
     why = f" ({place.reason})" if place.reason not in ("", "None") else ""

@@ -58,6 +58,14 @@ def test_a_run_that_waits_to_be_submitted_again_has_not_ended(
     assert listener.labels["again"] == ["waiting for room in the queue"] * 3
 
 
+def test_a_queue_that_does_not_answer_is_told(tmp_path: Path, full_site: Cluster) -> None:
+    (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    job = given(tmp_path, "first", "preempted", "8_0", "study-2")
+    listener = Impatient()
+    full_site.follow([job], listener, seconds=0)
+    assert listener.labels["first"] == ["job 8_0: the queue does not answer"]
+
+
 class Impatient:
     """Keeps what it is told, leaves at the third poll, and expects no end before."""
 
