@@ -15,7 +15,12 @@ from ablate.launching import ledger
 from ablate.launching.snapshot import parts
 
 STEPS = 12  # of training, at most
-REFUSED = "refused.json"  # why it could not even be planned
+REFUSED = "refused.json"  # why it could not even be planned, or how the site has ended it
+
+
+def canary_name(submission: str) -> str:
+    """Names the job of a submission's canary."""
+    return f"{submission}-canary"
 
 
 def write_canary(spec: Path, configs: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> None:

@@ -54,7 +54,7 @@ class Group:
         """
         code = self.home / "code"
         if file == self.canary:
-            return script.text(self.profile, file, name=f"{name}-canary", code=code)
+            return script.text(self.profile, file, name=canary.canary_name(name), code=code)
         count = len(self.arrays[file])
         return script.text(self.profile, file, name=name, code=code, count=count, after=after)
 

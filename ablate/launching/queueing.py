@@ -160,7 +160,7 @@ def reason(job: Submitted, ended: str | None) -> tuple[str, str]:
     `ended` is what sacct says, None where it knows nothing: then the job's log is read.
     """
     words = tail(Path(job.log))
-    where = f"job {job.job}; see {job.log}"
+    where = f"job {job.job}; see {job.log}" if Path(job.log).exists() else f"job {job.job}"
     if OUT_OF_MEMORY.search(words) or (ended or "").startswith("OUT_OF_ME"):
         return "failed", f"oom: the job was killed for its memory ({where})"
     ended = ended or _killed(words)

@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 from ablate.files import find_json, write_json
 from ablate.holding import is_held
 from ablate.launching import ledger, queueing
-from ablate.launching.canary import REFUSED
+from ablate.launching.canary import REFUSED, canary_name
+from ablate.launching.commands import RefusedError
 from ablate.launching.queueing import Submitted
 
 MARKS = "ended"  # a file a run, where a job writes down that it has ended it
@@ -95,7 +96,28 @@ def _canary_word(given: Submitted) -> str | None:
         entry = ledger.entry(folder)
         if entry.state == "failed":
             return entry.reason
-    return None
+    killed = _killed(given)
+    if killed is not None:  # asked of the site once, for all that wait
+        write_json(Path(given.canary) / REFUSED, {"reason": killed})
+    return killed
+
+
+def _killed(given: Submitted) -> str | None:
+    """Returns how the site has ended a canary before it had said how it ends; else None."""
+    if not given.canary or Path(given.log).exists():  # a job that has begun had no reason to wait
+        return None
+    home = Path(given.canary)
+    marks = [find_json(home / MARKS / f"{folder.name}.json") or {} for folder in _canaries(given)]
+    logs = sorted((home / "logs").glob("*.out"))
+    if not logs or (marks and all(mark.get("state") == "done" for mark in marks)):
+        return None
+    job = Submitted(logs[-1].name.partition("_")[0], canary_name(given.name), str(logs[-1]))
+    try:
+        if queueing.places([job]):
+            return None
+    except RefusedError:
+        return None
+    return queueing.reason(job, queueing.ends([job]).get(job.job))[1]
 
 
 def canary_trace(given: Submitted) -> list[str]:

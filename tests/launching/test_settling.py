@@ -95,3 +95,50 @@ def test_what_is_settled_is_not_settled_again(tmp_path, empty_queue):
     first = (folder / "run.json").stat().st_ino  # a file is replaced when it is written
     settling.reconcile([folder])
     assert (folder / "run.json").stat().st_ino == first
+
+
+def waiting_for_a_canary(tmp_path: Path, words: str, mark: str = "") -> Path:
+    """A run whose job was cancelled in the queue, as the canary that it waited for has ended."""
+    home = tmp_path / "home"
+    log = home / "canary-00" / "logs" / "6_0_log.out"
+    log.parent.mkdir(parents=True)
+    log.write_text(words)
+    tried = home / "canary-00" / "cd34"
+    write_json(tried / "config.json", {})
+    write_json(tried / "run.json", {"state": mark or "preempted", "reason": "USR1 at step 2"})
+    if mark:
+        write_json(home / "canary-00" / settling.MARKS / "cd34.json", {"state": mark})
+    folder = tmp_path / "runs" / "ab12"
+    folder.mkdir(parents=True)
+    given = Submitted("7_0", "study-1", str(home / "logs" / "7_0_0_log.out"), str(log.parents[1]))
+    queueing.remember(folder, given)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=6.batch.", "oom: the job was"),
+        ("slurmstepd: *** JOB 6 ON n1 CANCELLED AT 2026 DUE TO TIME LIMIT ***", "timeout: the job"),
+    ],
+)
+def test_a_run_whose_canary_the_site_has_killed_says_so(tmp_path, empty_queue, words, told):
+    folder = waiting_for_a_canary(tmp_path, words)
+    settling.reconcile([folder])
+    entry = ledger.entry(folder)
+    assert entry.state == "cancelled"
+    assert str(entry.reason).startswith(f"the canary failed, so nothing was run: {told}")
+    assert "canary-00/logs/6_0_log.out" in str(entry.reason)
+
+
+def test_a_canary_that_is_still_in_the_queue_has_not_failed(tmp_path, empty_queue):
+    folder = waiting_for_a_canary(tmp_path, "step 2")
+    (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\necho '6|study-1-canary|RUNNING|None'\n")
+    settling.reconcile([folder])
+    assert ledger.entry(folder).reason == "the job left the queue before it started (job 7_0)"
+
+
+def test_a_canary_that_ended_well_is_not_to_blame(tmp_path, empty_queue):
+    folder = waiting_for_a_canary(tmp_path, "step 12", mark="done")
+    settling.reconcile([folder])
+    assert ledger.entry(folder).reason == "the job left the queue before it started (job 7_0)"
