@@ -8,7 +8,6 @@ import shutil
 import socketserver
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,15 +105,13 @@ class Window:
                 if optuna_dashboard.get_note(live) != notes[trial.number]:
                     optuna_dashboard.save_note(live, notes[trial.number])
 
-    @contextmanager
-    def server(self, port: int) -> Iterator[WSGIServer]:
+    def server(self, port: int) -> WSGIServer:
         """Opens the dashboard on this machine alone; port 0 is any that is free.
 
         Raises `OSError` where the port is taken.
         """
         application = optuna_dashboard.wsgi(self._storage, artifact_store=self._artifacts)
-        with make_server(HOST, port, application, _Server, _Handler) as server:
-            yield server
+        return make_server(HOST, port, application, _Server, _Handler)
 
     def _add(
         self, study: optuna.Study, entry: Entry, choices: Mapping[str, tuple[str, ...]]

@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
+from wsgiref.simple_server import WSGIServer
 
 from ablate import config
 from ablate.designing.trials import label_within
 from ablate.files import find_json
 from ablate.launching import ledger, overview
-from ablate.launching.endings import DONE, WRONG
+from ablate.launching.endings import DONE, ended
 from ablate.launching.watch import say, terminal
 from ablate.reporting import interactive
 from ablate.reporting.curves import QUANTITIES, read_curves
@@ -24,7 +23,6 @@ from ablate.reporting.results import Results, Trial, label_of, levels_of, read
 from ablate.reporting.tables import score_name
 from ablate.reporting.verdicts import verdicts
 from ablate.schema import Study, StudyError
-from ablate.sections.sweep import SweepError
 from ablate.sweeping import tuning
 from ablate.sweeping.storage import open_storage, reachable
 from ablate.sweeping.window import HOST, Entry, Page, Window
@@ -38,20 +36,26 @@ def show(file: Path, overrides: Sequence[str] = (), *, port: int) -> int:
 
     Port 0 is any that is free.
     """
-    console, errors = terminal(), Console(stderr=True)
-    try:
+    console = terminal()
+
+    def act() -> int:
         study = config.load(file, overrides)
         window = fill(study, ledger.folders())
-        with window.server(port) as server, suppress(KeyboardInterrupt):
+        with _opened(window, port) as server, suppress(KeyboardInterrupt):
             say(console, f"http://{HOST}:{server.server_port} shows {study.name}; Ctrl-C stops it")
             server.serve_forever()
-    except (StudyError, SweepError) as error:
-        say(errors, str(error))
-        return WRONG
+        return DONE
+
+    return ended(act)
+
+
+def _opened(window: Window, port: int) -> WSGIServer:
+    """Opens the port. Raises `StudyError` where it cannot be used."""
+    try:
+        return window.server(port)
     except OSError as error:
-        say(errors, f"port {port} cannot be used ({error.strerror}); choose another: --port 0")
-        return WRONG
-    return DONE
+        problem = f"port {port} cannot be used ({error.strerror}); choose another: --port 0"
+        raise StudyError([problem]) from None
 
 
 def fill(study: Study, folders: ledger.Folders) -> Window:

@@ -196,6 +196,19 @@ def test_a_port_that_is_taken_is_told_with_the_way_out(desk: Path) -> None:
     assert "--port 0" in done.stderr
 
 
+def test_what_cannot_be_written_is_not_blamed_on_the_port(tmp_path: Path) -> None:
+    (tmp_path / "new.yaml").write_text(STUDY.replace("study: shown", "study: new"))
+    reports = tmp_path / "reports" / "new"
+    reports.mkdir(parents=True)
+    (reports / "optuna.journal").touch()
+    (reports / "artifacts").touch()  # where a folder is to be made
+    done = ablate(tmp_path, "dashboard", "new.yaml", "--port", "0")
+    assert done.returncode == 1
+    assert "reports/new/artifacts" in done.stderr
+    assert "port" not in done.stderr.replace("reports", "")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_study_that_was_never_run_has_nothing_to_show(desk: Path) -> None:
     (desk / "new.yaml").write_text(STUDY.replace("study: shown", "study: new"))
     done = ablate(desk, "dashboard", "new.yaml")
