@@ -7,9 +7,10 @@ folder's heartbeat does: a count that is seen to change is alive, whatever its f
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -60,23 +61,29 @@ def is_held(folder: Path) -> bool:
     return False
 
 
+def is_of_here(record: Mapping[str, Any]) -> bool:
+    """Tells whether a run's record, the content of `run.json`, is of an attempt on this machine."""
+    here = socket.gethostname()
+    return bool(record.get("host", here) == here)
+
+
 def _beats_elsewhere(folder: Path, patience: float, stopped: Callable[[], bool]) -> bool:
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return False
-    here = record.get("host", socket.gethostname()) == socket.gethostname()
-    if here or record.get("state") != "running":
+    if is_of_here(record) or record.get("state") != "running":
         return False
-    first, deadline = _beat(folder), time.monotonic() + patience
+    first, deadline = beat_of(folder), time.monotonic() + patience
     while time.monotonic() < deadline:
-        if _beat(folder) != first or stopped():
+        if beat_of(folder) != first or stopped():
             return True
         time.sleep(LOOK_SECONDS)
     return False
 
 
-def _beat(folder: Path) -> str:
+def beat_of(folder: Path) -> str:
+    """Returns a run's heartbeat, a count; an empty text before its first."""
     try:
         return (folder / "heartbeat").read_text(encoding="utf-8")
     except FileNotFoundError:

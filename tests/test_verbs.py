@@ -4,19 +4,23 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ablate import config, starter
+from ablate.launching import queueing
 from ablate.launching.ledger import FAILURES
+from ablate.launching.queueing import Submitted
 from ablate.sections.space import Point
 from ablate.sweeping import memory
 
 ROOT = Path(__file__).parents[1]
 ABLATE = [sys.executable, "-c", "from ablate.cli import main; main()"]
 KNN = {"type": "KNN", "k": 10}
+IDLE = "nothing has run for 0.1 s; to go on: ablate run studies/masking.yaml seeds=2\n"
 TINY = [f"data.{part}_per_class=2" for part in ("clips", "valid", "test")]
 
 
@@ -34,6 +38,8 @@ def _desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     plan = {
         "study": "masking",
+        "file": "studies/masking.yaml",
+        "overrides": ["seeds=2"],
         "probes": {"knn": KNN},
         "score": {"probe": "knn", "pooling": "mean"},
         "trials": [
@@ -95,7 +101,19 @@ def test_status_watches_no_longer_where_nobody_runs_what_is_left() -> None:
     done = ablate("status", "--watch", "--idle", "0.1")
     assert done.returncode == 0
     assert "1 planned" in done.stdout
-    assert done.stdout.endswith("nobody runs what is left; to go on: ablate run FILE\n")
+    assert done.stdout.endswith(IDLE)
+
+
+def test_status_watches_no_longer_where_a_run_was_once_in_the_queue_of_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("runs/open").mkdir()
+    queueing.remember(Path("runs/open"), Submitted("7_0", "study-1", "logs/7_0_0_log.out"))
+    monkeypatch.setenv("PATH", str(tmp_path))  # where there is no squeue
+    done = subprocess.run(
+        [*ABLATE, "status", "--watch", "--idle", "0.1"], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.endswith(IDLE)
 
 
 def test_logs_follow_a_run_to_its_end() -> None:
@@ -111,6 +129,44 @@ def test_logs_follow_a_run_to_its_end() -> None:
         assert following.stdout.readline() == b"step 7  loss 0.5\n"
         write("runs/open/run.json", {"state": "done"})
         assert following.wait(60) == 0
+
+
+@pytest.mark.parametrize("state", ["planned", "preempted"])
+def test_logs_follow_a_run_no_longer_where_nobody_runs_it(state: str) -> None:
+    write("runs/open/config.json", {})
+    if state == "preempted":
+        write("runs/open/run.json", {"state": "preempted", "reason": "SIGUSR2 at step 3"})
+    done = ablate("logs", "-f", "open", "--idle", "0.1")
+    assert (done.returncode, done.stdout) == (0, IDLE)
+
+
+def test_logs_follow_a_run_that_its_job_takes_up_again() -> None:
+    write("runs/open/config.json", {})
+    write("runs/open/run.json", {"state": "preempted", "reason": "SIGUSR2 at step 3"})
+    write("runs/open/attempts/001/log.txt", "attempt 1")
+    with subprocess.Popen([*ABLATE, "logs", "-f", "open"], stdout=subprocess.PIPE) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == b'"attempt 1"\n'
+        time.sleep(1)  # once it has looked at the state
+        Path("runs/open/metrics.jsonl").write_text('{"step": 7, "loss": 0.5}\n')
+        assert following.stdout.readline() == b"step 7  loss 0.5\n"
+        write("runs/open/run.json", {"state": "done"})
+        assert following.wait(60) == 0
+
+
+@pytest.mark.parametrize("record", ['{"state": ', "{}", "[]"])
+@pytest.mark.parametrize(
+    "verb", ["logs -f failed", "show failed", "retry masking", "clean --done --yes"]
+)
+def test_a_damaged_record_is_refused_with_the_way_out(verb: str, record: str) -> None:
+    name = "old" if verb.startswith("clean") else "failed"
+    Path(f"runs/{name}/run.json").write_text(record)
+    done = ablate(*verb.split())
+    if (verb, record) == ("show failed", "{}"):
+        return  # is shown as it is
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"runs/{name}/run.json ")
+    assert done.stderr.endswith("; delete it and run again\n")
 
 
 def test_only_failures_of_the_kind_that_is_named_are_tried_again() -> None:

@@ -1,12 +1,15 @@
 """The verbs of a study on a cluster, in lines of text: who is in the queue, cancel, try again."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ablate.files import find_json, write_json
+from ablate.holding import beat_of, is_held
 from ablate.launching import ledger, queueing, settling
-from ablate.launching.commands import RefusedError
+from ablate.launching.commands import NoSiteError, RefusedError
 from ablate.launching.queueing import Submitted
 
 
@@ -35,17 +38,66 @@ def queue(plan: Mapping[str, Any], runs: Path) -> list[str]:
 
 def queued(plan: Mapping[str, Any], runs: Path) -> dict[Path, Submitted]:
     """Finds the runs of a plan that are in the queue. Raises `RefusedError`."""
-    given = {f: found for f in folders(plan, runs) if (found := queueing.last(f)) is not None}
+    return _in_queue(folders(plan, runs))
+
+
+class Vigil:
+    """Looks at runs again and again, and tells once nobody has run them for `idle` seconds.
+
+    A run lives while a process of this machine holds it, or its heartbeat is seen to change.
+    """
+
+    def __init__(self, idle: float) -> None:
+        self.is_over = False  # nobody has, for so long
+        self._idle = idle
+        self._beats: dict[Path, str] = {}
+        self._busy_at = time.monotonic()
+
+    def look(self, runs: Iterable[Path]) -> bool:
+        """Looks at the runs; tells whether the vigil is over.
+
+        The queue is asked only where nothing has run for so long. One that is silent may hold
+        them; where this machine has none, heartbeats alone tell.
+        """
+        runs = list(runs)
+        alive = [self._lives(folder) for folder in runs]  # each is looked at, whatever the others
+        if any(alive):
+            self._busy_at = time.monotonic()
+        elif time.monotonic() - self._busy_at >= self._idle:
+            self.is_over = not _may_be_queued(runs)
+            self._busy_at = time.monotonic()
+        return self.is_over
+
+    def words(self, plans: Iterable[Mapping[str, Any]]) -> str:
+        """Says that it is over, and how to go on with some plans."""
+        commands = ", or ".join(again(plan) for plan in plans)
+        way_out = f"to go on: {commands}" if commands else "to go on, run its study again"
+        return f"nothing has run for {self._idle:g} s; {way_out}"
+
+    def _lives(self, folder: Path) -> bool:
+        if ledger.entry(folder).state != "running":
+            return False
+        known, beat = self._beats.get(folder), beat_of(folder)
+        self._beats[folder] = beat
+        return is_held(folder) or known not in (None, beat)
+
+
+def again(plan: Mapping[str, Any]) -> str:
+    """Returns the command that goes on with a saved plan."""
+    return shlex.join(["ablate", "run", plan.get("file", "FILE"), *plan.get("overrides", ())])
+
+
+def _in_queue(runs: Iterable[Path]) -> dict[Path, Submitted]:
+    given = {f: found for f in runs if (found := queueing.last(f)) is not None}
     places = queueing.places(given.values())
     return {folder: found for folder, found in given.items() if found.job in places}
 
 
-def is_busy(plan: Mapping[str, Any], runs: Path) -> bool:
-    """Tells whether a run of a plan is running, or in a queue; so does a queue that is silent."""
-    if any(ledger.entry(folder).state == "running" for folder in folders(plan, runs)):
-        return True
+def _may_be_queued(runs: Iterable[Path]) -> bool:
     try:
-        return bool(queued(plan, runs))
+        return bool(_in_queue(runs))
+    except NoSiteError:
+        return False
     except RefusedError:
         return True
 
@@ -53,11 +105,12 @@ def is_busy(plan: Mapping[str, Any], runs: Path) -> bool:
 def release(plan: Mapping[str, Any], runs: Path, kinds: Sequence[str]) -> list[str]:
     """Lets failed runs be tried again: all, or those whose reason begins with one of `kinds`.
 
-    Marks them cancelled, so that the study runs them again; returns a line for each.
+    Marks them cancelled, so that the study runs them again; returns a line for each. Raises
+    `ValueError`, having changed none, where a run's record is damaged.
     """
     lines = []
-    for folder in folders(plan, runs):
-        entry = ledger.entry(folder)
+    entries = {folder: ledger.entry(folder) for folder in folders(plan, runs)}
+    for folder, entry in entries.items():
         kind = (entry.reason or "").partition(":")[0]
         if entry.state == "failed" and (not kinds or kind in kinds):
             record = find_json(folder / "run.json") or {}

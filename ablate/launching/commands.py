@@ -13,6 +13,10 @@ class RefusedError(RuntimeError):
     """The site said no; the words are its own."""
 
 
+class NoSiteError(RefusedError):
+    """This machine has none of the site's commands."""
+
+
 def submit(file: Path) -> str:
     """Queues the job of an sbatch file and returns its number. Raises `RefusedError`."""
     said = call(["sbatch", "--parsable", str(file)])
@@ -39,12 +43,12 @@ def max_array() -> int:
 def call(command: Sequence[str], *, seconds: float = SECONDS) -> str:
     """Runs one of the site's commands and returns its stdout.
 
-    Raises `RefusedError` with what it wrote where it fails, where it is not there, and where it
-    has not answered after `seconds`.
+    Raises `RefusedError` with what it wrote where it fails, and where it has not answered after
+    `seconds`; `NoSiteError` where it is not there.
     """
     if shutil.which(command[0]) is None:
         advice = "submit from a login node of the cluster"
-        raise RefusedError(f"`{command[0]}` is not installed here; {advice}")
+        raise NoSiteError(f"`{command[0]}` is not installed here; {advice}")
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL

@@ -2,12 +2,13 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ablate.launching import ledger
 
 POLL_SECONDS = 0.5
+OPEN = ("planned", "running", "preempted")  # states after which a run may go on by itself
 METRICS = "metrics.jsonl"
 
 
@@ -23,15 +24,16 @@ def read(folder: Path) -> list[str]:
     return log.read_text(encoding="utf-8", errors="replace").splitlines() if log else []
 
 
-def follow(folder: Path, last: int | None = None) -> Iterator[str]:
+def follow(folder: Path, last: int | None = None, *, given_up: Callable[[], bool]) -> Iterator[str]:
     """Yields the log, or its `last` lines, and what is added to it until the run has ended.
 
-    Steps that are trained from now on come in between, a line each.
+    One that nobody runs yet, or for now, is waited for until `given_up`. Steps that are trained
+    from now on come in between, a line each.
     """
     seen, log = len(_lines(folder / METRICS)), read(folder)
     yield from log[-last:] if last else log
     while True:
-        open_still = ledger.entry(folder).state in ("planned", "running")
+        open_still = ledger.entry(folder).state in OPEN and not given_up()
         steps, now = _lines(folder / METRICS), read(folder)
         yield from map(_step, steps[seen:])
         yield from now[len(log) :] if now[: len(log)] == log else now

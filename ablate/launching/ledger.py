@@ -66,7 +66,9 @@ def entry(folder: Path) -> Entry:
     record = find_json(folder / "run.json")
     if record is None:
         return Entry("running" if is_held(folder) else "planned")
-    state: State = record["state"]
+    state: State | None = record.get("state")
+    if state not in STATES:
+        raise ValueError(f"{folder / 'run.json'} names no state; delete it and run again")
     if state == "running" and not is_held(folder):
         state = "stale"
     seconds = (record.get("cost") or {}).get("seconds")

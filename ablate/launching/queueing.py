@@ -61,12 +61,18 @@ def remember(folder: Path, submitted: Submitted) -> None:
 
 
 def last(folder: Path) -> Submitted | None:
-    """Returns the job that a run was last given to; None where it never was."""
+    """Returns the job that a run was last given to; None where it never was.
+
+    Raises `ValueError` where what is written down of it is damaged.
+    """
     try:
         lines = (folder / RECORD).read_text(encoding="utf-8").splitlines()
+        return Submitted(**json.loads(lines[-1])) if lines else None
     except FileNotFoundError:
         return None
-    return Submitted(**json.loads(lines[-1])) if lines else None
+    except (ValueError, TypeError) as error:
+        problem = f"the last line of {folder / RECORD} is damaged ({error})"
+        raise ValueError(f"{problem}; delete it and run again") from None
 
 
 def record_of(folder: Path) -> str:

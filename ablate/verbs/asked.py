@@ -1,6 +1,7 @@
 """The arguments and options that verbs share, and how they refuse wrong ones."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -36,6 +37,15 @@ def refuse(message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Refuses what is raised inside about a file that is damaged: its words say the way out."""
+    try:
+        yield
+    except ValueError as error:
+        refuse(str(error))
+
+
 def say(lines: Iterable[str]) -> None:
     """Prints lines."""
     for line in lines:
@@ -59,10 +69,8 @@ def saved_plan(study: str) -> dict[str, Any]:
     if name not in saved:
         where = ledger.folders().reports
         refuse(f"no plan of a study `{name}` in {where}{did_you_mean(name, saved)}")
-    try:
+    with refusing():
         return find_json(saved[name]) or {}
-    except ValueError as error:
-        refuse(str(error))
 
 
 def plan_named(study: str) -> dict[str, Any]:
@@ -99,7 +107,5 @@ def run_folder(fingerprint: str) -> Path:
     """Finds the one run folder whose name begins so; refuses where there is none, or several."""
     from ablate.launching import ledger
 
-    try:
+    with refusing():
         return ledger.find(ledger.folders().runs, fingerprint)
-    except ValueError as error:
-        refuse(str(error))

@@ -1,7 +1,12 @@
-"""The verbs that look at what there is, and change nothing."""
+"""The verbs that look at what there is, and change nothing.
+
+With one exception: where a job has left the queue without a word, `status` writes down how its run
+ended.
+"""
 
 import json
 import time
+from pathlib import Path
 from typing import Annotated
 
 import click
@@ -14,6 +19,7 @@ from ablate.verbs.asked import (
     RunName,
     plan_named,
     refuse,
+    refusing,
     run_folder,
     saved_plan,
     saved_plans,
@@ -22,6 +28,10 @@ from ablate.verbs.asked import (
 )
 
 POLL_SECONDS = 2.0
+Idle = Annotated[
+    float,
+    typer.Option(min=0, help="Seconds in which nothing runs, after which to watch no longer."),
+]
 
 
 def status(
@@ -31,12 +41,7 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", help="Refresh until all runs have ended.")
     ] = False,
-    idle: Annotated[
-        float,
-        typer.Option(
-            min=0, help="With --watch: seconds in which nothing runs, after which to end."
-        ),
-    ] = 120.0,
+    idle: Idle = 120.0,
     as_json: Json = False,
 ) -> None:
     """Show the progress of a study, from its saved plan and its run folders."""
@@ -47,7 +52,7 @@ def status(
     if not studies and not as_json:
         typer.echo("no study has been run here; to run one: ablate run FILE")
         return
-    busy_at = time.monotonic()
+    vigil = attendance.Vigil(idle)
     try:
         while True:
             plans = [saved_plan(study) for study in studies]
@@ -56,13 +61,12 @@ def status(
             else:
                 for plan in plans:
                     say([*overview.status(plan, runs), *attendance.queue(plan, runs)])
-            if not watch or not any(overview.is_open(plan, runs) for plan in plans):
+            left = [plan for plan in plans if overview.is_open(plan, runs)]
+            if not (watch and left):
                 return
-            if any(attendance.is_busy(plan, runs) for plan in plans):
-                busy_at = time.monotonic()
-            elif time.monotonic() - busy_at >= idle:
+            if vigil.look(folder for plan in plans for folder in attendance.folders(plan, runs)):
                 if not as_json:
-                    typer.echo("nobody runs what is left; to go on: ablate run FILE")
+                    typer.echo(vigil.words(left))
                 return
             time.sleep(POLL_SECONDS)
             if not as_json:
@@ -77,22 +81,35 @@ def logs(
     fingerprint: RunName,
     lines: Annotated[int | None, typer.Option("-n", min=1, help="Only the last lines.")] = None,
     follow: Annotated[bool, typer.Option("-f", help="Follow until the run has ended.")] = False,
+    idle: Idle = 120.0,
 ) -> None:
     """Print the log of a run's last attempt."""
     from ablate.launching import following
 
     folder = run_folder(fingerprint)
     if follow:
-        try:
-            for line in following.follow(folder, lines):
-                typer.echo(line)
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+        _follow(folder, lines, idle)
         return
     if following.log_of(folder) is None:
         refuse(f"{folder} has no log yet")
     text = following.read(folder)
     say(text[-lines:] if lines else text)
+
+
+def _follow(folder: Path, lines: int | None, idle: float) -> None:
+    from ablate.launching import attendance, following
+
+    vigil = attendance.Vigil(idle)
+    try:
+        with refusing():
+            for line in following.follow(folder, lines, given_up=lambda: vigil.look([folder])):
+                typer.echo(line)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if vigil.is_over:
+        plans = [saved_plan(study) for study in saved_plans()]
+        of = [plan for plan in plans if folder in attendance.folders(plan, folder.parent)]
+        typer.echo(vigil.words(of))
 
 
 def compare(one: Compared, other: Compared, as_json: Json = False) -> None:
@@ -120,7 +137,8 @@ def why_different(one: RunName, other: RunName) -> None:
     from ablate.launching import overview
 
     folders = run_folder(one), run_folder(other)
-    first, second = (find_json(folder / "config.json") or {} for folder in folders)
+    with refusing():
+        first, second = (find_json(folder / "config.json") or {} for folder in folders)
     found = overview.changes(
         {"kind": first["kind"], **first["settings"]}, {"kind": second["kind"], **second["settings"]}
     )
@@ -146,5 +164,6 @@ def show(
         refuse("name a run, or pass --schema")
 
     folder = run_folder(run)
-    found = {name: find_json(folder / f"{name}.json") for name in ("config", "run")}
+    with refusing():
+        found = {name: find_json(folder / f"{name}.json") for name in ("config", "run")}
     typer.echo(json.dumps({"folder": str(folder), **found}, indent=2, ensure_ascii=False))

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ablate.launching.ledger import FAILURES
-from ablate.verbs.asked import StudyName, Yes, refuse, saved_plan, saved_plans, say
+from ablate.verbs.asked import StudyName, Yes, refuse, refusing, saved_plan, saved_plans, say
 
 KINDS = (*FAILURES, "failed")  # the last one stands for all
 
@@ -14,8 +14,10 @@ def cancel(name: StudyName, yes: Yes = False) -> None:
     """Take a study's jobs out of a cluster's queue."""
     from ablate.launching import attendance, commands, ledger, queueing
 
+    plan = saved_plan(name)
     try:
-        jobs = attendance.queued(saved_plan(name), ledger.folders().runs)
+        with refusing():
+            jobs = attendance.queued(plan, ledger.folders().runs)
         say(f"  {folder.name}  job {job.job}" for folder, job in jobs.items())
         if not jobs:
             typer.echo("this study has no queued jobs")
@@ -44,9 +46,9 @@ def retry(
         if kind not in KINDS:
             refuse(f"unknown kind of failure `{kind}`{did_you_mean(kind, KINDS)}")
     every = not kinds or "failed" in kinds
-    lines = attendance.release(
-        saved_plan(name), ledger.folders().runs, [] if every else kinds or []
-    )
+    plan = saved_plan(name)
+    with refusing():
+        lines = attendance.release(plan, ledger.folders().runs, [] if every else kinds or [])
     say(lines)
     typer.echo(f"{len(lines)} runs will be tried again when the study is next run")
 
@@ -61,8 +63,9 @@ def clean(
 
     folders = ledger.folders()
     plans = [saved_plan(study) for study in saved_plans()]
-    swept = memory.runs_of(folders.runs, [path.name for path in folders.reports.glob("*/")])
-    found = tidiness.unwanted(plans, folders.runs, done=done, besides=swept)
+    with refusing():
+        swept = memory.runs_of(folders.runs, [path.name for path in folders.reports.glob("*/")])
+        found = tidiness.unwanted(plans, folders.runs, done=done, besides=swept)
     say(f"  {one.folder.name}  {one.state}  {tidiness.size(one.bytes)}" for one in found)
     if not found:
         typer.echo(f"no orphaned runs in {folders.runs}")
