@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ablate.files import find_json, write_json
-from ablate.holding import is_held
+from ablate.holding import is_held, is_of_here
 from ablate.protocols import examines_own, is_score_by, mean_over_tasks
 
 State = Literal["planned", "running", "preempted", "pruned", "stale", "done", "failed", "cancelled"]
@@ -61,6 +61,9 @@ def prepare(folder: Path, *, kind: str, settings: Mapping[str, Any]) -> None:
 def entry(folder: Path) -> Entry:
     """Reads a run's state. A run that says *running* but that nobody holds is stale.
 
+    One of another machine is taken at its word: not every disk passes locks on. Whether it still
+    lives, its heartbeat tells, and the queue that its job was in.
+
     Raises `ValueError` where `run.json` is damaged.
     """
     record = find_json(folder / "run.json")
@@ -69,7 +72,7 @@ def entry(folder: Path) -> Entry:
     state: State | None = record.get("state")
     if state not in STATES:
         raise ValueError(f"{folder / 'run.json'} names no state; delete it and run again")
-    if state == "running" and not is_held(folder):
+    if state == "running" and is_of_here(record) and not is_held(folder):
         state = "stale"
     seconds = (record.get("cost") or {}).get("seconds")
     return Entry(state, record.get("reason"), seconds, (record.get("code") or {}).get("git"))

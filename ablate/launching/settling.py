@@ -139,5 +139,13 @@ def _is_open(folder: Path, given: Submitted) -> bool:
     """Tells whether a run waits for its job: nothing that ends it has been written since."""
     if is_held(folder):
         return False
-    unended = ledger.entry(folder).state in ("stale", "preempted", "planned")
-    return unended or queueing.record_of(folder) == given.before
+    state = ledger.entry(folder).state
+    if state == "running":  # on another machine, as it says; by its job, which is gone
+        return _is_at_work(folder, given)
+    return state in ("stale", "preempted", "planned") or queueing.record_of(folder) == given.before
+
+
+def _is_at_work(folder: Path, given: Submitted) -> bool:
+    """Tells whether it is a job's own attempt that is under way in a run's folder."""
+    site = (find_json(folder / "env.json") or {}).get("slurm", {})
+    return bool(site.get("SLURM_JOB_NAME") == given.name)

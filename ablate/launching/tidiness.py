@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.holding import held
+from ablate.holding import held, is_held
 from ablate.launching import attendance, ledger
 
 
@@ -37,7 +37,7 @@ def unwanted(
         if folder in wanted:
             continue
         state = ledger.entry(folder).state
-        if state != "running" and (done or state != "done"):
+        if not (state == "running" and is_held(folder)) and (done or state != "done"):
             found.append(Unwanted(folder, state, _bytes(folder)))
     return found
 

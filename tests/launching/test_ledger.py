@@ -49,6 +49,11 @@ def test_a_running_run_that_nobody_holds_is_stale(tmp_path: Path) -> None:
     assert ledger.entry(record(tmp_path / "run", state="running")).state == "stale"
 
 
+def test_a_run_of_another_machine_whose_lock_is_not_seen_here_is_running(tmp_path: Path) -> None:
+    folder = record(tmp_path / "run", state="running", host="another machine")
+    assert ledger.entry(folder).state == "running"
+
+
 def test_a_held_run_is_running(tmp_path: Path) -> None:
     folder = record(tmp_path / "run", state="running")
     with held(folder):

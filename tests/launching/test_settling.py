@@ -142,3 +142,14 @@ def test_a_canary_that_ended_well_is_not_to_blame(tmp_path, empty_queue):
     folder = waiting_for_a_canary(tmp_path, "step 12", mark="done")
     settling.reconcile([folder])
     assert ledger.entry(folder).reason == "the job left the queue before it started (job 7_0)"
+
+
+@pytest.mark.parametrize(("name", "state"), [("study-1", "cancelled"), ("by-hand", "running")])
+def test_a_run_of_another_machine_is_settled_only_where_its_own_job_is_gone(
+    tmp_path, empty_queue, name, state
+):
+    folder = submitted(tmp_path)
+    write_json(folder / "env.json", {"slurm": {"SLURM_JOB_NAME": name}})
+    write_json(folder / "run.json", {"state": "running", "host": "another machine"})
+    settling.reconcile([folder])
+    assert ledger.entry(folder).state == state
