@@ -79,9 +79,10 @@ class ConformerEncoder(Encoder):
         hidden: Tensor | None = None,
         chance: Chance | None = None,
     ) -> Encoded:
-        tokens = self.project(packing.gather(patches))
+        # what layers add up stays float32 under autocast, whatever the positions
+        tokens = self.project(packing.gather(patches)).float()
         if hidden is not None:
-            tokens = torch.where(hidden.unsqueeze(1), self.mask_embedding.to(tokens.dtype), tokens)
+            tokens = torch.where(hidden.unsqueeze(1), self.mask_embedding, tokens)
         tokens = self.positions.add(tokens, packing.place)
         scope = Scope(packing.segments, self.positions.rotation(packing.place))
         kept = kept_paths(

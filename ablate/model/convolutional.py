@@ -79,12 +79,13 @@ class ConvolutionalPredictor(Predictor):
         if question.context.segments.filler is not None:
             features = features.index_select(0, real_rows(question.context, features.device))
         whole = pack(question.real, features.device, copies=question.copies)
-        dense = self._laid_out(self.narrow(features), question, whole.index)
+        seen = self.narrow(features).float()  # what layers add up stays so under autocast
+        dense = self._laid_out(seen, question, whole.index)
         real = dense.new_zeros(len(dense), 1).index_fill(0, whole.index, 1)
         cells, real = self._unflattened(dense), self._unflattened(real)
         for convolution in self.convolutions:
             changed = rearrange(convolution(cells), "samples dim ... -> samples ... dim")
-            changed = F.gelu(F.layer_norm(changed, changed.shape[-1:])).to(cells.dtype)
+            changed = F.gelu(F.layer_norm(changed, changed.shape[-1:]))
             cells = cells + real * rearrange(changed, "samples ... dim -> samples dim ...")
         dense = rearrange(cells, "samples dim freq time -> (samples freq time) dim")
         predicted: Tensor = self.widen(dense.index_select(0, question.asked.index))
@@ -95,9 +96,9 @@ class ConvolutionalPredictor(Predictor):
         samples = len(question.mask.context)
         stand_in = seen.new_zeros(self.grid.size, seen.shape[1])
         if self.mask_embedding is not None:
-            stand_in = stand_in + self.mask_embedding.to(seen.dtype)
+            stand_in = stand_in + self.mask_embedding
         if self.noisy:
-            stand_in = stand_in + mask_noise(question, stand_in).to(seen.dtype)
+            stand_in = stand_in + mask_noise(question, stand_in)
         dense = seen.new_zeros(samples * self.grid.size, seen.shape[1])
         dense = dense.index_copy(0, real, stand_in.index_select(0, real % self.grid.size))
         return dense.index_copy(0, question.visible.index, seen)

@@ -95,9 +95,10 @@ class VisionTransformer(Encoder):
         hidden: Tensor | None = None,
         chance: Chance | None = None,
     ) -> Encoded:
-        tokens, place = self.project(packing.gather(patches)), packing.place
+        # what layers add up stays float32 under autocast, whatever the positions
+        tokens, place = self.project(packing.gather(patches)).float(), packing.place
         if hidden is not None:
-            tokens = torch.where(hidden.unsqueeze(1), self.mask_embedding.to(tokens.dtype), tokens)
+            tokens = torch.where(hidden.unsqueeze(1), self.mask_embedding, tokens)
         tokens = self.positions.add(tokens, place)
         if not self._lead:
             return Encoded(*self._through(tokens, place, packing.segments, packing, chance))
@@ -111,7 +112,7 @@ class VisionTransformer(Encoder):
         own = Segments((self._lead,) * samples)
         joined = join_segments(own, packing.segments, place.device)
         leading = repeat(self._own(), "lead dim -> (samples lead) dim", samples=samples)
-        tokens = torch.cat([leading.to(tokens.dtype), tokens]).index_select(0, joined.order)
+        tokens = torch.cat([leading, tokens]).index_select(0, joined.order)
         nowhere = place.new_full((len(leading),), -1)
         place = torch.cat([nowhere, place]).index_select(0, joined.order)
         normed, layers = self._through(tokens, place, joined.segments, packing, chance)

@@ -40,6 +40,7 @@ def effective_rank(features: Tensor) -> float:
     Roy and Vetterli, 2007; as RankMe in Garrido et al., ICML 2023, which does not centre.
     https://arxiv.org/abs/2210.02885
     """
+    features = features.float()  # at bfloat16, centring would round off what little they differ by
     centred = (features - features.mean(dim=0)).double()
     if not centred.isfinite().all():
         return float("nan")

@@ -113,6 +113,14 @@ def test_a_packed_batch_equals_the_loop_over_clips(name, copies):
 
 
 @every_encoder
+def test_what_layers_add_up_is_float32_under_autocast(name):
+    encoder, (patches, member, hidden) = build(name), batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = encode(encoder, patches, pack(member), hidden)
+    assert {output.dtype for output in outputs} == {torch.float32}
+
+
+@every_encoder
 def test_padding_changes_nothing(name):
     encoder, (patches, member, hidden) = build(name), batch()
     packed = encode(encoder, patches, pack(member), hidden)

@@ -98,6 +98,17 @@ def test_padding_predicts_what_packing_does(bench, predictor):
     assert torch.allclose(packed, padded, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "predictor", [p for p in PREDICTORS.values() if not isinstance(p, PerToken)]
+)
+def test_what_layers_add_up_is_float32_under_autocast(bench, predictor):
+    jepa, batch, summed = bench.jepa(Teacher(), predictor), bench.batch(), []
+    jepa.predictor.widen.register_forward_pre_hook(lambda _, given: summed.extend(given))
+    with torch.autocast("cpu", torch.bfloat16):
+        jepa(batch.patches, batch.mask, batch.valid)
+    assert [tokens.dtype for tokens in summed] == [torch.float32]
+
+
 @pytest.mark.parametrize(("predictor", "encoder"), PAIRS)
 def test_several_masks_of_a_clip_equal_as_many_clips(bench, predictor, encoder):
     masker = maskers.Several(maskers=(maskers.MultiBlock(),), times=3)

@@ -29,6 +29,11 @@ def test_the_effective_rank_agrees_with_singular_values():
     assert effective_rank(features) == pytest.approx(float((-shares * shares.log()).sum().exp()))
 
 
+def test_the_effective_rank_of_features_far_from_zero_does_not_need_their_precision():
+    features = (100 + NOISE).bfloat16()
+    assert effective_rank(features) == effective_rank(features.float())
+
+
 def test_the_effective_rank_of_a_line_is_one():
     assert effective_rank(NOISE[:, :1] @ NOISE[:1]) == pytest.approx(1, abs=0.01)
 
