@@ -36,14 +36,21 @@ class Stop:
 
     @contextmanager
     def between_steps(self) -> Iterator[None]:
-        """Lets a signal wait while inside: it is noted in `signal`, which the loop looks at."""
-        self._waits = True
+        """Lets a signal wait while inside: it is noted in `signal`, which the loop looks at.
+
+        Within another such block, it goes on waiting for the end of that one.
+        """
+        before, self._waits = self._waits, True
         try:
             yield
         finally:
-            self._waits = False
+            self._waits = before
+
+    def heed(self) -> None:
+        """Ends the process where a signal has waited for a loop that has not looked since."""
+        if self.signal is not None and not self._waits:
+            raise SystemExit(128 + self.signal)
 
     def _hear(self, number: int, frame: object) -> None:
         self.signal = signal.Signals(number)
-        if not self._waits:
-            raise SystemExit(128 + number)
+        self.heed()

@@ -72,6 +72,7 @@ def _run(
                     look = online(evaluate, examining, subject, sound, session)
                 place = train(folder, subject, sound, session, state, look)
             trained = True
+            session.stop.heed()  # one that came after the last step
         with Heart(folder):
             scored = score(place, subject, examining, sound, session)
     except SupersededError:

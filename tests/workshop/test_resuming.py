@@ -241,6 +241,19 @@ def test_a_scoring_that_is_interrupted_takes_nothing_from_what_is_trained(new_ru
     assert json.loads((folder / "run.json").read_text())["state"] == "done"
 
 
+def test_a_signal_after_the_last_step_ends_the_process_before_it_scores(new_run, cache, trip, stop):
+    folder = new_run("run")
+    trip((STEPS - 1, signal.SIGTERM))
+    go(folder, cache, stop)  # it has saved its last step, and takes none when it goes on
+    stop.signal = signal.SIGUSR1  # noted while its encoder is written
+    with pytest.raises(SystemExit) as ended:
+        run(folder, PROBES, Session(CPU, cache, lambda event: None, stop))
+    assert ended.value.code == 128 + signal.SIGUSR1
+    assert json.loads((folder / "run.json").read_text())["state"] == "done"
+    assert (folder / "encoder.safetensors").exists()
+    assert not (folder / "probes").exists()
+
+
 def test_a_run_killed_outright_ends_in_the_same_bits(new_run, cache, trip, stop):
     whole, broken = new_run("whole"), new_run("broken")
     go(whole, cache, stop, PROBES, EVALUATE)
@@ -290,3 +303,14 @@ def test_a_checkpoint_is_due_after_a_pause(tmp_path):
 def test_a_signal_between_trainings_ends_the_process_at_once():
     with pytest.raises(SystemExit):
         Stop()._hear(signal.SIGTERM, None)
+
+
+def test_a_signal_waits_for_the_end_of_the_outer_of_two_blocks():
+    stop = Stop()
+    with stop.between_steps():
+        with stop.between_steps():
+            pass
+        stop._hear(signal.SIGTERM, None)
+        stop.heed()
+    with pytest.raises(SystemExit):
+        stop.heed()
