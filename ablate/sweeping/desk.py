@@ -21,7 +21,7 @@ from ablate.sweeping import memory
 from ablate.sweeping.presence import Presence
 from ablate.sweeping.pruners import fidelity, make_pruner
 from ablate.sweeping.search import Search
-from ablate.sweeping.storage import close_storage, open_storage
+from ablate.sweeping.storage import StorageError, close_storage, open_storage, reachable
 from ablate.sweeping.tryout import Tryout
 from ablate.text import Node
 
@@ -90,6 +90,7 @@ class Desk:
         self._probe = plan["probes"][plan["score"]["probe"]]
         self._pooling = plan["score"]["pooling"]
         self._combinations = found
+        self._where = sweep.storage or str(journal)
         self._presence = Presence()
         self._door = threading.Lock()
         self._deadline = time.monotonic() + 60 * (sweep.minutes or float("inf"))
@@ -164,7 +165,9 @@ class Desk:
         def beat() -> None:
             while not ended.wait(BEAT_SECONDS):
                 for search in self.searches:
-                    search.beat()
+                    # a server that is away for a moment comes back; the workers say if it does not
+                    with contextlib.suppress(OSError, StorageError), reachable(self._where):
+                        search.beat()
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()

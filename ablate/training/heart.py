@@ -1,6 +1,7 @@
 """A run says that it lives: a count in a file that grows, whatever the run is at."""
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +13,8 @@ BEAT_SECONDS = 10.0
 class Heart:
     """Counts on in the file `heartbeat` of a run's folder, while inside, every ten seconds.
 
-    Whoever sees the count change knows that the run lives.
+    Whoever sees the count change knows that the run lives. A beat that cannot be written is left
+    out; raises `OSError` where the first one cannot.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +35,8 @@ class Heart:
         count = 1
         while not self._ended.wait(BEAT_SECONDS):
             count += 1
-            self._write(count)
+            with suppress(OSError):  # a network disk that is away for a moment comes back
+                self._write(count)
 
     def _write(self, count: int) -> None:
         write_atomically(self._file, f"{count}\n")
