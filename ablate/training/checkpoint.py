@@ -4,7 +4,6 @@ Chance is keyed by step and carries no state, so weights, optimiser, and counter
 last two are kept; one that cannot be read is passed over for the one before.
 """
 
-import io
 import pickle
 import shutil
 import time
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ablate.files import write_atomically
+from ablate.files import replacing
 
 KEPT = 2
 LEAST_SECONDS = 10.0  # between two checkpoints
@@ -44,23 +43,22 @@ class Checkpoints:
         `state` holds tensors and plain values only. Raises `OSError` where it cannot be written.
         """
         began = time.monotonic()
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomically(self._folder / f"step-{step:09d}.pt", buffer.getvalue())
+        with replacing(self._folder / f"step-{step:09d}.pt") as file:
+            torch.save(state, file)
         for old in self._files()[:-KEPT]:
-            old.unlink()
+            old.unlink(missing_ok=True)  # an attempt that is superseded removes them, too
         self._written = time.monotonic()
         self._took = self._written - began
 
-    def load(self, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
+    def load(self) -> tuple[dict[str, Any] | None, list[str]]:
         """Returns the newest state that can be read, or None, and a warning for each that cannot.
 
-        Its tensors come to lie on `device`.
+        Its tensors lie on the CPU: what they are put back into lies on the device already.
         """
         warnings: list[str] = []
         for path in reversed(self._files()):
             try:
-                return torch.load(path, map_location=device, weights_only=True), warnings
+                return torch.load(path, map_location="cpu", weights_only=True), warnings
             except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
                 warnings.append(f"{path.name} cannot be read ({type(error).__name__}); passed over")
         return None, warnings

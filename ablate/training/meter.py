@@ -126,9 +126,9 @@ class Window:
         seconds = time.perf_counter() - self._since
         return {"steps": self._steps, "before": asdict(self._before), "seconds": seconds}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a gathered state; the seconds since it was gathered do not count."""
-        self._steps = list(state["steps"])
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        """Goes on, on a device, from a gathered state; the seconds since then do not count."""
+        self._steps = [step.to(device) for step in state["steps"]]
         self._before = Cost(**state["before"])
         self._since = time.perf_counter() - state["seconds"]
 

@@ -40,13 +40,17 @@ class Progress:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Puts a gathered state back where it was; how many `micro_batches` is not part of it."""
-        self.start = Health(**saved["start"])
-        self.cost = Cost(**saved["cost"])
-        self.log = None if saved["log"] is None else Log(**saved["log"])
-        self.jepa.load_state_dict(saved["jepa"])
-        self.adamw.load_state_dict(saved["adamw"])
-        self.guess.load_state_dict(saved["guess"])
-        self.window.restore(saved["window"])
-        self.course = Course(**saved.get("course", {}))  # a checkpoint may be older than it
-        self.warnings = list(saved["warnings"])
+        """Puts a gathered state back where it was, and empties `saved`: nothing is held twice.
+
+        How many `micro_batches` there are is not part of it.
+        """
+        self.start = Health(**saved.pop("start"))
+        self.cost = Cost(**saved.pop("cost"))
+        log = saved.pop("log")
+        self.log = None if log is None else Log(**log)
+        self.jepa.load_state_dict(saved.pop("jepa"))
+        self.adamw.load_state_dict(saved.pop("adamw"))
+        self.guess.load_state_dict(saved.pop("guess"))
+        self.window.restore(saved.pop("window"), self.guess.heard.device)
+        self.course = Course(**saved.pop("course", {}))  # a checkpoint may be older than it
+        self.warnings = list(saved.pop("warnings"))

@@ -119,7 +119,7 @@ def _trainer(
         torch.cuda.set_device(device)
         torch.cuda.reset_peak_memory_stats(device)
     checkpoints = Checkpoints(folder / CHECKPOINTS)
-    saved, warnings = checkpoints.load(device)
+    saved, warnings = checkpoints.load()
     found = ranks.gather([_done(saved)])
     if any(step != found[0] for step in found):
         raise ValueError(f"the ranks see different checkpoints, {found}; do they share a disk?")

@@ -37,6 +37,15 @@ def test_a_codebook_is_found_once_and_then_kept(new_trainer):
     assert torch.equal(again.jepa.target.centres, centres)
 
 
+def test_a_state_that_is_taken_up_is_not_held_twice(new_trainer):
+    training = new_trainer()
+    progress = training.begin()
+    training.step(progress, training.draw(0))
+    saved = progress.state()
+    assert new_trainer().begin(saved).cost.steps == 1
+    assert saved == {}
+
+
 def test_a_regulariser_changes_what_is_learned_and_not_what_is_reported(new_trainer):
     losses, learned = [], []
     for regulariser in (None, VarianceCovariance()):

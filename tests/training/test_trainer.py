@@ -92,7 +92,7 @@ def test_what_diverges_names_its_step_its_clips_and_the_last_good_checkpoint(new
     assert 1 <= newest <= 6
     assert f"last good checkpoint: step {newest}" in line
     assert details[1:] == paths
-    saved, warnings = trainer.checkpoints.load(torch.device("cpu"))
+    saved, warnings = trainer.checkpoints.load()
     assert warnings == []
     assert saved["cost"]["steps"] == newest
     assert all(value.isfinite().all() for value in saved["jepa"].values())
