@@ -5,17 +5,19 @@ features, so that no other encoder, layer, sound or preparation can be mistaken 
 """
 
 import contextlib
+import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ablate.files import read_json, write_json
+from ablate.files import find_json, read_json, write_json
 from ablate.probing.features import Block, Blocks, Indices
 from ablate.probing.probe import Features
 from ablate.probing.views import View
 
+FLOAT_BYTES = 4
 Produce = Callable[[Sequence[View]], Iterator[Blocks]]
 
 
@@ -27,7 +29,7 @@ def shelved(
     They are mapped from disk, float32 (rows, dim): none is read before it is looked at. `seconds`
     is the time from one row of a clip to the next, where rows are moments.
     """
-    missing = [view for view in views if not (folder / f"{view.word}.json").exists()]
+    missing = [view for view in views if not _is_whole(folder, view)]
     if missing:
         _write(folder, missing, produce(missing), num_clips)
     return {view: _mapped(folder, view, seconds) for view in views}
@@ -47,6 +49,9 @@ def _write(folder: Path, views: Sequence[View], blocks: Iterator[Blocks], num_cl
                     files[view].write(np.ascontiguousarray(block.rows, dtype=np.float32).data)
                     counts[view] += np.bincount(block.owners, minlength=num_clips)
                     dims[view] = block.rows.shape[1]
+            for file in files.values():
+                file.flush()
+                os.fsync(file.fileno())  # before its marker: a crash must not leave that alone
         for view, path in begun.items():
             path.replace(folder / f"{view.word}.f32")
             told = {"dim": dims[view], "counts": counts[view].tolist()}
@@ -54,6 +59,15 @@ def _write(folder: Path, views: Sequence[View], blocks: Iterator[Blocks], num_cl
     finally:
         for path in begun.values():
             path.unlink(missing_ok=True)
+
+
+def _is_whole(folder: Path, view: View) -> bool:
+    """Whether a view's features are there, and as many as its marker says."""
+    told, data = find_json(folder / f"{view.word}.json"), folder / f"{view.word}.f32"
+    if told is None or not data.exists():
+        return False
+    size: int = FLOAT_BYTES * sum(told["counts"]) * told["dim"]
+    return data.stat().st_size == size
 
 
 def _mapped(folder: Path, view: View, seconds: float) -> Features:
