@@ -16,14 +16,18 @@ from torch import Tensor
 from ablate.training.stopping import SIGNALS
 
 PATIENCE = timedelta(minutes=30)  # with a silent rank; one that has ended is noticed at once
+SAVING_SECONDS = 300  # from a signal until ranks that are still there are killed
 FIRST_PORT, NUM_PORTS = 20_000, 10_000  # of which the ranks of a job meet at one
 
 
 def together(count: int, module: str, arguments: Sequence[str]) -> list[str]:
     """Returns the command that runs a module as `count` ranks on this machine.
 
-    It ends all of them where one ends before its time, and passes signals on to all.
+    It ends all of them where one ends before its time, and passes signals on to all. Sets in the
+    environment how long they then have to save themselves.
     """
+    # for torch 2.12 and later; before, it is 30 s for good. A user's own is kept
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SAVING_SECONDS))
     signals = ",".join(number.name for number in SIGNALS)
     ways = ["--standalone", f"--nproc-per-node={count}", f"--signals-to-handle={signals}"]
     return [sys.executable, "-m", "torch.distributed.run", *ways, "-m", module, *arguments]
@@ -85,7 +89,8 @@ class Ranks:
     def add_up(self, tensors: Iterable[Tensor]) -> None:
         """Replaces contiguous float32 tensors by their sums over all ranks, in one exchange.
 
-        Every rank gives tensors of the same sizes in the same order. Raises `RankLostError`.
+        Every rank gives tensors of the same sizes in the same order. Raises `RankLostError`,
+        and what this rank's own device raises.
         """
         if self.count == 1:
             return
@@ -93,6 +98,8 @@ class Ranks:
         flat = torch.cat(parts)
         try:
             dist.all_reduce(flat)
+        except (torch.AcceleratorError, torch.OutOfMemoryError):
+            raise  # of this rank's own device
         except RuntimeError as error:
             raise _lost(error) from error
         torch._foreach_copy_(parts, list(torch.split(flat, [len(part) for part in parts])))
