@@ -28,7 +28,8 @@ _FORMAT = 2  # of the files: stores of another format lie in folders of their ow
 class ClipStore:
     """The clips of a source as frames; many processes may read one store."""
 
-    def __init__(self, index: Index, frames: Frames) -> None:
+    def __init__(self, index: Index, frames: Frames, folder: Path) -> None:
+        self.folder = folder  # for what is worked out of the clips, and is theirs alone
         self.clips = index.clips
         self.lengths = index.lengths  # (clips,), frames
         self.digest = index.digest
@@ -92,7 +93,7 @@ def open_store(
         index = _built(source, front_end, folder, probed=probed, progress=progress)
     if probed and index.unprobeable:
         raise ValueError(index.unprobeable)
-    return ClipStore(index, mapped(folder, front_end.bands, index.end))
+    return ClipStore(index, mapped(folder, front_end.bands, index.end), folder)
 
 
 def check_source(source: AbstractSource, *, probed: bool = True) -> Keys:

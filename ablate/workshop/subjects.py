@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ablate.audio.loader import Loader, Normaliser, statistics
+from ablate.audio.loader import Loader, Normaliser
 from ablate.audio.mel import AbstractFrontEnd, LogMel, Normalisation
 from ablate.audio.sources import AbstractSource
+from ablate.audio.statistics import kept_statistics
 from ablate.audio.store import ClipStore, open_store
 from ablate.model.batching import Batching
 from ablate.model.encoder import AbstractEncoder, Encoder
@@ -188,7 +189,7 @@ class Sound:
         """Mean and deviation of each band, as the front end says: of the clips to pre-train on."""
         if self.pretrained_on is not None:
             return self.pretrained_on.normaliser
-        return statistics(self.store, self.train, self.normalisation)
+        return kept_statistics(self.store, self.train, self.normalisation)
 
     @cached_property
     def tasks(self) -> list[Task]:

@@ -90,7 +90,7 @@ def small_store(small: Synthetic, tmp_path_factory: pytest.TempPathFactory) -> C
 
 
 @pytest.fixture(scope="session")
-def numbered() -> Callable[[Sequence[int]], ClipStore]:
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[int]], ClipStore]:
     """Makes a store in memory whose every frame holds a number of its own, (thousands, rest)."""
 
     def make(lengths: Sequence[int]) -> ClipStore:
@@ -109,6 +109,6 @@ def numbered() -> Callable[[Sequence[int]], ClipStore]:
             skipped=(Strings.of([]), Strings.of([])),
             keys=np.zeros((len(lengths), 2), dtype=np.uint64),
         )
-        return ClipStore(index, frames)
+        return ClipStore(index, frames, tmp_path_factory.mktemp("numbered"))
 
     return make

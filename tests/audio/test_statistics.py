@@ -1,0 +1,79 @@
+"""Mean and deviation that are kept beside the clips."""
+
+import json
+import resource
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ablate.audio.loader import Normaliser, statistics
+from ablate.audio.mel import LogMel
+from ablate.audio.statistics import kept_statistics
+from ablate.audio.store import ClipStore, open_store
+from ablate.audio.synthetic import Synthetic
+from ablate.workshop.subjects import Sound
+
+CLIPS = np.arange(20)
+
+
+@pytest.fixture
+def store(small: Synthetic, tmp_path: Path) -> ClipStore:
+    return open_store(small, LogMel(), tmp_path)
+
+
+def kept(store: ClipStore) -> list[Path]:
+    return sorted(store.folder.glob("statistics-*.json"))
+
+
+def same(one: Normaliser, other: Normaliser) -> bool:
+    pairs = ((one.mean, other.mean), (one.std, other.std))
+    return all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs)
+
+
+@pytest.mark.parametrize("normalisation", ["bands", "all", (-4.0, 9.0)])
+def test_what_is_kept_is_to_the_last_bit_what_is_measured(store, normalisation):
+    measured = statistics(store, CLIPS, normalisation)
+    for _ in range(2):
+        assert same(kept_statistics(store, CLIPS, normalisation), measured)
+
+
+def test_a_process_does_not_measure_what_another_has_measured(store):
+    assert same(Sound(store, 0.01).normaliser, statistics(store, Sound(store, 0.01).train))
+    [file] = kept(store)
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps({**told, "mean": [7.0] * store.bands}))
+    assert Sound(store, 0.01).normaliser.mean.tolist() == [7.0] * store.bands
+
+
+def test_other_clips_or_another_normalisation_are_measured_for_themselves(store):
+    kept_statistics(store, CLIPS)
+    for clips, normalisation in ((CLIPS[1:], "bands"), (CLIPS, "all")):
+        found = kept_statistics(store, clips, normalisation)
+        assert same(found, statistics(store, clips, normalisation))
+    assert len(kept(store)) == 3
+
+
+def test_of_several_that_ask_at_once_one_measures(store, monkeypatch):
+    measured = []
+    frames = store.frames
+    monkeypatch.setattr(store, "frames", lambda i: measured.append(i) or frames(i))
+    asking = [threading.Thread(target=kept_statistics, args=(store, CLIPS)) for _ in range(4)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+    assert len(measured) == len(CLIPS)
+
+
+def test_where_nothing_can_be_kept_each_measures(store):
+    (store.folder / "statistics.lock").mkdir()  # in the way
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # refuses as a full disk does
+    try:
+        found = kept_statistics(store, CLIPS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert same(found, statistics(store, CLIPS))
+    assert kept(store) == []
