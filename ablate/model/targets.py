@@ -84,15 +84,17 @@ class Teacher(AbstractTarget):
 
     It sees every real patch of a clip (`input: full`), or of each sample the targets alone, as
     in M2D (Niizumi et al., ICASSP 2023, https://arxiv.org/abs/2210.14648). Its features are
-    those after its last norm, or the mean of its last `layers` before it, as in data2vec (Baevski
-    et al., ICML 2022, https://arxiv.org/abs/2202.03555). A momentum of 0 throughout makes it the
-    context encoder itself behind a stop-gradient; of 1, the encoder as it was before training.
+    those after its last norm, or the mean of what its last `layers` give before it, after the paper
+    of data2vec (Baevski et al., ICML 2022, https://arxiv.org/abs/2202.03555). Unlike the reference
+    code of data2vec and EAT, which averages what each layer's perceptron gives, before that is
+    added to its input and normed. A momentum of 0 throughout makes it the context encoder itself
+    behind a stop-gradient; of 1, the encoder as it was before training.
 
     `normalise`, in float32 and without weights (`none` leaves features as they are):
     - layer: each token over its dimensions, as in I-JEPA (https://arxiv.org/abs/2301.08243);
     - standardise: the same with the unbiased variance, as in M2D;
     - instance: each dimension over the tokens that the target encoder saw of a sample, layer by
-      layer and before their mean, as in data2vec;
+      layer and before their mean, as data2vec norms;
     - instance_then_layer: that, and then `layer`, as in EAT (https://arxiv.org/abs/2401.03497).
     """
 
