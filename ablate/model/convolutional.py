@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.model.masking import Grid
-from ablate.model.packing import pack, real_rows
+from ablate.model.packing import real_rows
 from ablate.model.predictor import (
     AbstractPredictor,
     MaskToken,
@@ -78,7 +78,7 @@ class ConvolutionalPredictor(Predictor):
     def forward(self, features: Tensor, question: Question) -> Tensor:
         if question.context.segments.filler is not None:
             features = features.index_select(0, real_rows(question.context, features.device))
-        whole = pack(question.real, features.device, copies=question.copies)
+        whole = question.every
         seen = self.narrow(features).float()  # what layers add up stays so under autocast
         dense = self._laid_out(seen, question, whole.index)
         real = dense.new_zeros(len(dense), 1).index_fill(0, whole.index, 1)

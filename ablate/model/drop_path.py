@@ -41,7 +41,8 @@ def kept_paths(
     rates = torch.linspace(0, rate, layers) if layers > 1 else torch.tensor([rate])
     kept = (drawn >= rates.view(layers, 1, 1)) / (1 - rates.view(layers, 1, 1))
     owner = torch.arange(samples).repeat_interleave(torch.tensor(segments.lengths))
-    return on_device(kept[..., owner].unsqueeze(-1), device)
+    # spread out over tokens there: what is sent is a number a sample
+    return on_device(kept, device).index_select(2, on_device(owner, device)).unsqueeze(-1)
 
 
 def check_drop_path(rate: float) -> None:

@@ -121,7 +121,7 @@ class TransformerPredictor(Predictor):
         asked = mask_tokens(self.mask_embedding, self.positions, question, noisy=self.noisy)
         context = question.context
         if self.by_block:
-            context, rows = question.repeat_context()
+            context, rows = question.repeated_context
             seen = seen.index_select(0, rows)
         joined = join(context, question.asked)
         tokens = torch.cat([seen, asked.to(seen.dtype)]).index_select(0, joined.order)
@@ -132,7 +132,7 @@ class TransformerPredictor(Predictor):
     def flops(self, question: Question) -> int:
         ends = self.narrow.weight.numel() * question.context.segments.total
         ends += self.widen.weight.numel() * question.asked.segments.total
-        context = question.repeat_context()[0] if self.by_block else question.context
+        context = question.repeated_context[0] if self.by_block else question.context
         lengths = zip(context.segments.lengths, question.asked.segments.lengths, strict=True)
         return 2 * ends + self.transformer.flops(Segments(tuple(map(sum, lengths))))
 

@@ -96,6 +96,13 @@ class Question:
         return self.valid.repeat_interleave(self.copies, dim=0)
 
     @cached_property
+    def every(self) -> Packing:
+        """Every real patch of each sample, a segment per sample."""
+        if self.copies == 1:
+            return self.whole
+        return pack(self.real, self.device, copies=self.copies)
+
+    @cached_property
     def _block_samples(self) -> Tensor:
         return self.mask.targets.any(dim=-1).nonzero()[:, 0]
 
@@ -109,8 +116,9 @@ class Question:
         index = on_device(owner * packing.patches + packing.place, self.device)
         return replace(packing, index=index, copies=self.copies)
 
-    def repeat_context(self) -> tuple[Packing, Tensor]:
-        """Returns the context once per block, and the row of each of its tokens in `context`.
+    @cached_property
+    def repeated_context(self) -> tuple[Packing, Tensor]:
+        """The context once per block, and the row of each of its tokens in `context`.
 
         The rows are int64 (tokens,) on the device. `place` and `owner` stay those of the samples.
         """

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ablate.chance import Chance
 from ablate.model.encoder import Encoded, Encoder
-from ablate.model.packing import Packing, pack, real_rows, rows_of
+from ablate.model.packing import Packing, real_rows, rows_of
 from ablate.model.question import Question
 
 
@@ -61,7 +61,7 @@ def given(encoder: Encoder, part: Packing, question: Question) -> Packing:
     """Returns what an encoder is given to show it a part: that alone, or every real patch."""
     if encoder.hidden == "drop":
         return part
-    return pack(question.real, question.device, copies=question.copies)
+    return question.every
 
 
 def _hidden(part: Packing, whole: Packing) -> Tensor:

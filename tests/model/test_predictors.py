@@ -15,8 +15,10 @@ from ablate.model.convolutional import Convolutional
 from ablate.model.cross_attention import CrossAttention
 from ablate.model.masking import Mask
 from ablate.model.objectives import L2, CrossEntropy
+from ablate.model.packing import pack
 from ablate.model.per_token import PerToken
 from ablate.model.predictor import Joint, PerTarget
+from ablate.model.showing import given
 from ablate.model.targets import Pixels, Teacher
 from ablate.model.vit import ViT
 
@@ -141,6 +143,17 @@ def test_blocks_of_a_per_target_predictor_do_not_see_each_other(bench):
         patches, mask, valid = batch.one(sample)
         alone = jepa(patches, Mask(mask.context, mask.targets[:, block : block + 1]), valid)
         assert torch.allclose(answer, alone.predicted, atol=1e-5)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_a_step_asks_for_several_times_is_packed_once(bench, times):
+    masker = maskers.Several(maskers=(maskers.MultiBlock(),), times=times)
+    jepa, batch = bench.jepa(Teacher(), PerTarget(**WIDTH), REPLACE), bench.batch(masker)
+    question = jepa(batch.patches, batch.mask, batch.valid).question
+    one, other = (given(jepa.encoder, question.context, question) for _ in range(2))
+    assert one is other
+    assert torch.equal(one.index, pack(question.real).index)
+    assert question.repeated_context is question.repeated_context
 
 
 def test_every_block_lies_in_its_own_sample(bench):
