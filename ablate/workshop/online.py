@@ -48,7 +48,8 @@ def online(
     """Returns what looks at a trial's encoder, by one of the probes.
 
     A probe that examines on other clips than those of the trial does so here, too. Raises
-    `ValueError` where no task has validation clips, or where those clips were not planned.
+    `ValueError` where no task has validation clips, where those clips were not planned, or where so
+    few leave a task one class.
     """
     probe = probes[asked["probe"]]
     if probe.tasks is not None:
@@ -56,6 +57,8 @@ def online(
     tasks = [few for task in sound.tasks if (few := fewer(task, asked["clips"])) is not None]
     if not tasks:
         raise ValueError("`evaluate` scores on validation clips, but no task has any")
+    for task in tasks:
+        _check_classes(task, asked["clips"])
     desk = _Desk(probe, asked["pooling"], tasks, trial, sound, session.device)
     count = sum(len(task.parts["valid"]) for task in tasks)
     return Online(every=asked["every"], asked=count, examine=desk.examine)
@@ -81,11 +84,28 @@ def fewer(task: Task, most: int) -> Task | None:
 
 
 def _some(task: Task, part: str, most: int) -> Indices:
-    """Draws clips of a part, the same ones whatever the trial."""
+    """Draws clips of a part, the same ones whatever the trial.
+
+    Where a class would be left out of those to learn from, the first drawn of each class go first.
+    """
     clips = task.parts[part]
     order = torch.randperm(len(clips), generator=generator(0, "online probe", task.name, part))
-    drawn: Indices = np.sort(clips[order[:most].numpy()])
-    return drawn
+    drawn = clips[order.numpy()]
+    if task.kind == "single" and part == "train":
+        first = np.unique(task.labels[drawn], return_index=True)[1]
+        if first.max() >= most:
+            drawn = np.concatenate([drawn[np.sort(first)], np.delete(drawn, first)])
+    chosen: Indices = np.sort(drawn[:most])
+    return chosen
+
+
+def _check_classes(task: Task, most: int) -> None:
+    """Raises `ValueError` where so few clips are of one class that nothing can be learnt."""
+    if task.kind == "single" and len(np.unique(task.labels[task.parts["train"]])) < 2:
+        raise ValueError(
+            f"`evaluate` draws {most} clips, and those of task `{task.name}` to learn from are of "
+            "one class; raise its `clips`"
+        )
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,9 @@ def _score_on(
         asked = {name: probes[name] for name in probes if (name, task.name) in missing}
         if not asked:
             continue
-        with tempfile.TemporaryDirectory(prefix="ablate-tokens-") as passing:
+        room = session.cache / "features"  # tokens may be many: a cluster's /tmp is often small
+        room.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="passing-", dir=room) as passing:
             reading = [probe for probe in asked.values() if not probe.hears]
             features = examined.features(task, reading, session.cache, Path(passing))
             for name, probe in asked.items():

@@ -108,6 +108,24 @@ def test_few_clips_are_of_the_parts_that_may_be_asked(splits, data):
     assert len(set(few.clips)) == len(few.clips) == sum(map(len, few.parts.values()))
 
 
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=40), st.integers(1, 12))
+def test_few_clips_to_learn_from_are_of_as_many_classes_as_they_can_be(labels, most):
+    every, parts = np.arange(len(labels)), {"train": np.arange(1, len(labels)), "valid": [0]}
+    parts["valid"] = np.array(parts["valid"])
+    task = Task("t", "single", tuple("abcd"), every, np.array(labels), parts, folded=False)
+    few = fewer(task, most)
+    assert few is not None
+    known = set(few.labels[few.parts["train"]].tolist())
+    assert len(known) == min(most, len(set(labels[1:])))
+
+
+def test_a_single_class_to_learn_from_is_refused(new_run, cache):
+    one = {**EVALUATE, "clips": 1}
+    ended = run(new_run("run"), PROBES, Session(CPU, cache, silent, Stop()), evaluate=one)
+    assert ended["state"] == "failed"
+    assert "of task `environment` to learn from are of one class; raise" in ended["reason"]
+
+
 def test_an_encoder_is_given_back_in_the_mode_in_which_it_came(entry, cache):
     trial = build(entry["settings"], expect=Trial)
     sound = open_sound(trial.data, trial.mel, cache)

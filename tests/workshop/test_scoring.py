@@ -1,6 +1,7 @@
 """What a score is keyed by, and that features are computed once and never mistaken."""
 
 import json
+import tempfile
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from ablate.files import read_json
 from ablate.launching import ledger
 from ablate.parts import build
+from ablate.probing.attentive import Attentive
 from ablate.probing.knn import KNN
 from ablate.probing.linear import Logistic
 from ablate.probing.views import Views
@@ -159,6 +161,15 @@ def test_fine_tuning_scores_a_run_once_and_anew_where_its_settings_differ(
 def test_what_has_no_encoder_is_not_fine_tuned(tmp_path, trial, sound, cache):
     scored(tmp_path, trial.statistics, {"tuned": FineTuning(steps=3)}, sound, cache)
     assert scores_of(tmp_path, FineTuning(steps=3)) == {}
+
+
+def test_tokens_pass_through_the_cache_and_not_through_the_systems_own_folder(
+    tmp_path, trial, sound, cache, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
+    probe = Attentive()
+    assert scored(tmp_path / "run", trial.twin, {"attentive": probe}, sound, cache) == ["attentive"]
+    assert not list((cache / "features").glob("passing-*"))
 
 
 def test_log_mel_statistics_have_one_view(tmp_path, trial, sound):
