@@ -90,27 +90,27 @@ def encoder_features(
     column of the grid that holds a real patch; for `attentive` one for each token. Raises
     `ValueError` for a view that the encoder does not have.
     """
-    views = list(views)
-    earlier: dict[View, Sums] = {}  # of a clip that goes on in the next batch
+    read = _by_source(views)
+    earlier: dict[_Source, Sums] = {}  # of a clip that goes on in the next batch
     for batch, owners, complete in _batches(store, clips, reader, windows_at_once):
         encoded, packing = reader.encode(batch)
         tokens = _Tokens(packing, owners, reader.grid)
-        blocks = {}
-        for view in views:
-            values = _values(encoded, view)
-            if view.pooling == TOKENS:
-                blocks[view] = tokens.each(values)
+        blocks: dict[View, Block] = {}
+        for source, some in read.items():
+            values = _values(encoded, some[0])
+            if source.of == TOKENS:
+                blocks[some[0]] = tokens.each(values)
             elif by_moment:
-                blocks[view] = tokens.moments(values, view)
+                blocks |= tokens.moments(values, some)
             else:
-                sums = tokens.sums(values, summary=view.pooling == SUMMARY)
-                if view in earlier:
-                    sums.continue_from(earlier.pop(view))
+                sums = tokens.sums(values, some)
+                if source in earlier:
+                    sums.continue_from(earlier.pop(source))
                 ended = len(sums.total) - (not complete)
                 if not complete:
-                    earlier[view] = sums[ended:]
+                    earlier[source] = sums[ended:]
                 clip = np.arange(ended) + int(owners[0])
-                blocks[view] = Block(sums[:ended].pooled(view.pooling), clip)
+                blocks |= {v: Block(sums[:ended].pooled(v.pooling), clip) for v in some}
         yield blocks
 
 
@@ -137,6 +137,22 @@ def mel_features(
 
 
 @dataclass(frozen=True)
+class _Source:
+    """What several views are pooled from, and is summed up once for all of them."""
+
+    layer: int | str | None  # as of a view
+    of: str | None  # `summary`, `attentive`, or None: the tokens, added up
+
+
+def _by_source(views: Iterable[View]) -> dict[_Source, list[View]]:
+    found: dict[_Source, list[View]] = {}
+    for view in views:
+        apart = view.pooling if view.pooling in (SUMMARY, TOKENS) else None
+        found.setdefault(_Source(view.layer, apart), []).append(view)
+    return found
+
+
+@dataclass(frozen=True)
 class _Tokens:
     """Where the tokens of one batch of windows belong."""
 
@@ -152,25 +168,27 @@ class _Tokens:
     def place(self) -> Tensor:
         return self.packing.place.cpu()
 
-    def sums(self, values: Tensor, *, summary: bool) -> Sums:
+    def sums(self, values: Tensor, views: Sequence[View]) -> Sums:
         """Adds up each clip; clips are numbered from the first of the batch."""
-        clip = self.owners - self.owners[0]
+        clip, poolings = self.owners - self.owners[0], [view.pooling for view in views]
         units = int(clip[-1]) + 1
-        if summary:  # one a window
-            return Sums.of(values, clip, torch.zeros_like(clip), units=units, rows=1)
-        row = self.place // self.grid.time
-        return Sums.of(values, clip[self.window], row, units=units, rows=self.grid.freq)
+        if SUMMARY in poolings:  # one a window
+            row, rows = torch.zeros_like(clip), 1
+        else:
+            clip, row, rows = clip[self.window], self.place // self.grid.time, self.grid.freq
+        return Sums.of(values, clip, row, units=units, rows=rows, poolings=poolings)
 
-    def moments(self, values: Tensor, view: View) -> Block:
+    def moments(self, values: Tensor, views: Sequence[View]) -> dict[View, Block]:
         """Pools each column of each window that holds a real patch."""
         columns = self.grid.time
         unit = self.window * columns + self.place % columns
         row = self.place // columns
         units = len(self.owners) * columns
-        sums = Sums.of(values, unit, row, units=units, rows=self.grid.freq)
+        poolings = [view.pooling for view in views]
+        sums = Sums.of(values, unit, row, units=units, rows=self.grid.freq, poolings=poolings)
         real = sums.count.sum(dim=(1, 2)) > 0
         clip = self.owners.repeat_interleave(columns)[real]
-        return Block(sums[real].pooled(view.pooling), clip.numpy())
+        return {v: Block(sums[real].pooled(v.pooling), clip.numpy()) for v in views}
 
     def each(self, values: Tensor) -> Block:
         """Gives every token, in the order of time within a clip."""

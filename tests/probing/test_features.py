@@ -64,6 +64,9 @@ def reader_of(store, freq=16, time=16):
     )
 
 
+SUMMED = ("mean", "mean_std", "concat_freq", "max")
+
+
 def gathered(blocks):
     """Joins blocks to (rows, owners) of each view."""
     found = list(blocks)
@@ -119,6 +122,26 @@ def test_pooling_agrees_with_one_window_at_a_time(uneven, patch):
             }
             for pooling, vector in expected.items():
                 assert np.allclose(found[prefix + pooling][index], vector, atol=1e-4)
+
+
+@pytest.mark.parametrize("by_moment", [False, True])
+def test_views_that_are_summed_together_are_to_the_bit_what_each_is_alone(uneven, by_moment):
+    reader, views = reader_of(uneven), [View(p, n) for n in (None, 1) for p in SUMMED]
+    options = {"by_moment": by_moment, "windows_at_once": 3}
+    together = gathered(encoder_features(reader, uneven, [1, 2, 4], views, **options))
+    for view in views:
+        alone = gathered(encoder_features(reader, uneven, [1, 2, 4], [view], **options))[view]
+        for here, there in zip(together[view], alone, strict=True):
+            assert np.array_equal(here, there)
+
+
+def test_tokens_are_added_up_once_for_all_poolings_of_a_layer(uneven, monkeypatch):
+    reader, doubled = reader_of(uneven), list[int]()
+    double = torch.Tensor.double
+    monkeypatch.setattr(torch.Tensor, "double", lambda t: doubled.append(len(t)) or double(t))
+    views = [View(pooling) for pooling in SUMMED]
+    gathered(encoder_features(reader, uneven, [1], views))
+    assert len(doubled) == 1
 
 
 def test_moments_are_the_columns_that_hold_sound(uneven):
