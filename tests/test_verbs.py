@@ -4,12 +4,16 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ablate import config, starter
+from ablate.files import write_json
 from ablate.launching.ledger import FAILURES
 from ablate.sections.space import Point
 from ablate.sweeping import memory
@@ -17,11 +21,25 @@ from ablate.sweeping import memory
 ROOT = Path(__file__).parents[1]
 ABLATE = [sys.executable, "-c", "from ablate.cli import main; main()"]
 KNN = {"type": "KNN", "k": 10}
+SECONDS = 120.0  # for a verb that goes on by itself to end
 TINY = [f"data.{part}_per_class=2" for part in ("clips", "valid", "test")]
 
 
 def ablate(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*ABLATE, *arguments], capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts a verb that goes on; it is killed when it takes too long, and at the end."""
+    with subprocess.Popen([*ABLATE, *arguments], stdout=subprocess.PIPE) as process:
+        late = threading.Timer(SECONDS, process.kill)
+        late.start()
+        try:
+            yield process
+        finally:
+            late.cancel()
+            process.kill()
 
 
 @pytest.fixture(autouse=True)
@@ -52,9 +70,7 @@ def _desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(path: str, content: Any) -> None:
-    file = Path(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content))
+    write_json(Path(path), content)
 
 
 def runs() -> list[str]:
@@ -84,11 +100,11 @@ def test_status_takes_a_study_by_its_file() -> None:
 
 
 def test_status_watches_until_all_has_ended() -> None:
-    with subprocess.Popen([*ABLATE, "status", "--watch"], stdout=subprocess.PIPE) as watching:
+    with started("status", "--watch") as watching:
         assert watching.stdout is not None
         assert watching.stdout.readline().startswith(b"masking: 1 planned")
         write("runs/open/run.json", {"state": "done"})
-        assert watching.wait(60) == 0
+        assert watching.wait() == 0
 
 
 def test_status_watches_no_longer_where_nobody_runs_what_is_left() -> None:
@@ -103,14 +119,14 @@ def test_logs_follow_a_run_to_its_end() -> None:
     write("runs/open/config.json", {})
     (folder / "attempts" / "001").mkdir(parents=True)
     (folder / "attempts" / "001" / "log.txt").write_text("attempt 1\n")
-    with subprocess.Popen([*ABLATE, "logs", "-f", "open"], stdout=subprocess.PIPE) as following:
+    with started("logs", "-f", "open") as following:
         assert following.stdout is not None
         assert following.stdout.readline() == b"attempt 1\n"
         with (folder / "metrics.jsonl").open("a") as file:
             file.write('{"step": 7, "loss": 0.5}\n')
         assert following.stdout.readline() == b"step 7  loss 0.5\n"
         write("runs/open/run.json", {"state": "done"})
-        assert following.wait(60) == 0
+        assert following.wait() == 0
 
 
 def test_only_failures_of_the_kind_that_is_named_are_tried_again() -> None:
