@@ -9,7 +9,7 @@ import pytest
 from ablate.files import read_json
 from ablate.launching import commands, queueing, settling
 from ablate.launching.commands import RefusedError
-from tests.launching.conftest import in_queue, queued, wait_until
+from tests.launching.conftest import ALL_SECONDS, in_queue, queued, wait_until
 
 GRANTED = re.compile(r"TRES=(cpu=\d+,mem=\w+)")
 LATER = {"begin": "now+600"}  # a job that stays in the queue
@@ -81,7 +81,7 @@ def test_a_canary_that_lives_lets_the_array_in(site, desk):
     submission = cluster.submit(jobs)
     assert len(submission.canaries) == 1
     slurm = desk.folder / "reports" / "slurm"
-    [again] = wait_until(lambda: list(slurm.glob("*/canary-*/*/attempts/002")))
+    [again] = wait_until(lambda: list(slurm.glob("*/canary-*/*/attempts/002")), ALL_SECONDS)
     assert "preempted" in (again.parent / "001" / "log.txt").read_text()  # it was told to stop
     desk.hurry()
     assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["done", "done"]
