@@ -1,13 +1,15 @@
 """A real SLURM of two nodes, and trials that behave as they are told."""
 
+import contextlib
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import pytest
 import torch
 
 from ablate.files import find_json
-from ablate.launching import ledger, queueing
+from ablate.launching import commands, ledger, queueing
 from ablate.launching.needs import Needs
 from ablate.launching.pool import Job, Outcome
 from ablate.launching.profile import check
@@ -31,42 +33,12 @@ from ablate.workshop.session import Session
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "slurm" / "testcluster"
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "slurmdbd", "mariadbd", "my_print_defaults")
-LONGEST = 240.0  # seconds that any one thing may take
+LONGEST = 240.0  # seconds that any one thing may take: a job to start, torch to be imported
+ALL_SECONDS = 600.0  # that all jobs of a test may take together
+TEST_SECONDS = 1800  # that a test may take, whatever it waits for
+HERE = "127.0.0.1"
+GUEST = Path(__file__).with_name("slurm_guest.py")
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}}
-GUEST = '''\
-"""A stranger's masker that takes its time, raises, exits, or eats memory, while training."""
-
-import os
-import time
-from dataclasses import dataclass
-from pathlib import Path
-
-from ablate.model.masking import AbstractMasker
-from maskers import Random
-
-
-@dataclass(frozen=True, kw_only=True)
-class Guest(AbstractMasker):
-    kind: str = "good"
-    promises = Random().promises
-
-    def __call__(self, grid, batch, *, progress=0.0, **given):
-        if batch == 4 and progress > 0.02:
-            if self.kind == "slow":
-                time.sleep(float(os.environ.get("GUEST_SECONDS", "0")))
-            if self.kind == "stuck" and not Path("was_stuck").exists():
-                Path("was_stuck").touch()
-                time.sleep(600)
-            if self.kind == "raises":
-                raise RuntimeError("a step too far")
-            if self.kind == "exits":
-                os._exit(3)
-            if self.kind == "eats":
-                eaten = [b"x" * 100_000_000 for _ in range(20)]
-                time.sleep(30)
-                assert eaten
-        return Random()(grid, batch, progress=progress, **given)
-'''
 
 
 @dataclass(frozen=True)
@@ -80,14 +52,14 @@ class Site:
         call([str(SCRIPT), *words])
 
 
-def call(command: Sequence[str], seconds: float = 60) -> str:
+def call(command: Sequence[str], seconds: float = LONGEST) -> str:
     """Runs a command to its end, which comes in time or is a failure."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
     assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
     return done.stdout
 
 
-def wait_until(what: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_until(what: Callable[[], Any], seconds: float = LONGEST) -> Any:
     """Waits for something to be true and returns it; fails when it takes too long."""
     deadline = time.monotonic() + seconds
     while not (found := what()):
@@ -96,7 +68,32 @@ def wait_until(what: Callable[[], Any], seconds: float = 60) -> Any:
     return found
 
 
-def start(port: int, **settings: str) -> Iterator[Site]:
+@pytest.fixture(autouse=True)
+def _ends() -> Iterator[None]:
+    """Fails a test that does not end by itself."""
+
+    def fail(number: int, frame: object) -> None:
+        pytest.fail(f"not over within {TEST_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(TEST_SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def reserve() -> socket.socket:
+    """Finds twenty ports that nobody has, and returns the last: who holds that has them all."""
+    for turn in range(400):
+        first = 17600 + 20 * ((os.getpid() + turn) % 400)
+        with contextlib.suppress(OSError):
+            for used in (0, 1, 2, 11, 12):
+                socket.create_server((HERE, first + used)).close()
+            return socket.create_server((HERE, first + 19))
+    pytest.fail("no ports are free")
+
+
+def start(**settings: str) -> Iterator[Site]:
     """Starts a cluster and stops it; skips, or fails where it is required, when it cannot."""
     required = "slurm" in os.environ.get("ABLATE_REQUIRE", "").replace(",", " ").split()
     if not required:
@@ -107,8 +104,9 @@ def start(port: int, **settings: str) -> Iterator[Site]:
         pytest.skip(f"{why}: `slurm/testcluster up` installs what is missing")
     folder = Path(tempfile.mkdtemp(prefix="ablate-slurm-"))
     names = {f"TESTCLUSTER_{key.upper()}": value for key, value in settings.items()}
-    environment = {"TESTCLUSTER_ROOT": str(folder), "TESTCLUSTER_PORT": str(port), **names}
-    with pytest.MonkeyPatch.context() as patch:
+    with reserve() as last, pytest.MonkeyPatch.context() as patch:
+        port = str(last.getsockname()[1] - 19)
+        environment = {"TESTCLUSTER_ROOT": str(folder), "TESTCLUSTER_PORT": port, **names}
         for name, value in {**environment, "SLURM_CONF": str(folder / "slurm.conf")}.items():
             patch.setenv(name, value)
         try:
@@ -121,34 +119,66 @@ def start(port: int, **settings: str) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
     """A cluster with accounting."""
-    yield from start(17600 + 40 * (os.getpid() % 200))
+    yield from start()
 
 
 @pytest.fixture(scope="module")
 def plain_site() -> Iterator[Site]:
     """A cluster without sacct, whose arrays hold ten tasks, for the tests of a module."""
-    port = 17620 + 40 * (os.getpid() % 200)
-    yield from start(port, accounting="0", max_array="10")
+    yield from start(accounting="0", max_array="10")
 
 
 @pytest.fixture(scope="module")
 def strict_site() -> Iterator[Site]:
     """A cluster that lets nobody have more than four tasks in the queue."""
-    yield from start(17620 + 40 * (os.getpid() % 200), max_submit="4")
+    yield from start(max_submit="4")
 
 
-class Listener:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.labels: list[str] = []
-        self.ended: list[Outcome] = []
+class Quiet:
+    """Listens to nothing."""
 
     def progress(self, worker: int, job: Job, event: Event) -> None:
-        self.labels.append(event["label"])
+        pass
 
     def finished(self, worker: int, outcome: Outcome) -> None:
-        self.ended.append(outcome)
+        pass
+
+
+def record(job: Job) -> dict[str, Any]:
+    """Returns what a trial's `run.json` says by now."""
+    return find_json(job.folder / "run.json") or {}
+
+
+def weights(job: Job) -> bytes:
+    """Returns the encoder that a trial has trained."""
+    return (job.folder / "encoder.safetensors").read_bytes()
+
+
+def is_training(job: Job) -> bool:
+    """Tells whether a trial has come so far that it saves itself when it is told to stop."""
+    found = record(job)
+    log = job.folder / "attempts" / f"{found.get('attempt', 0):03d}" / "log.txt"
+    beat = job.folder / "heartbeat"  # the first of an attempt comes after its log
+    begun = log.exists() and beat.exists() and beat.stat().st_mtime_ns >= log.stat().st_mtime_ns
+    return begun and found["state"] == "running"
+
+
+def queued(job: Job, field: str) -> str:
+    """Returns what the queue says of a job: %A its plain number, %N its node, %T its state."""
+    given = queueing.last(job.folder)
+    assert given is not None
+    return commands.call(["squeue", "-h", "-r", "-j", given.job, "-o", field]).strip()
+
+
+def in_queue() -> list[str]:
+    """Lists what the cluster has in its queue, or is still clearing away."""
+    return commands.call(["squeue", "-h", "-r", "-o", "%i"]).split()
+
+
+def empty_queue() -> None:
+    """Takes out what earlier tests have left in the queue, and waits until it is gone."""
+    commands.call(["scancel", "-u", "root"])
+    wait_until(lambda: not in_queue())
 
 
 class Desk:
@@ -188,9 +218,15 @@ class Desk:
         needs = Needs(check("test", written), written, asked)
         return Cluster(needs, self.folder / "reports" / "slurm", self.cache, study="test")
 
-    def follow(self, cluster: Cluster, jobs: list[Job]) -> list[Outcome]:
+    def hurry(self) -> None:
+        """Lets slow trials go on; until then they train for ever."""
+        (self.folder / "hurry").touch()
+
+    def follow(
+        self, cluster: Cluster, jobs: list[Job], waiting: Sequence[Job] = ()
+    ) -> list[Outcome]:
         """Waits for all jobs to end, and fails when they do not in time."""
-        outcomes = cluster.follow(jobs, Listener(), seconds=LONGEST)
+        outcomes = cluster.follow(jobs, Quiet(), waiting=waiting, seconds=ALL_SECONDS)
         assert len(outcomes) == len(jobs), [ledger.entry(job.folder) for job in jobs]
         return sorted(outcomes, key=lambda outcome: jobs.index(outcome.job))
 
@@ -232,21 +268,20 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("sound") / "cache"
 
 
-@contextmanager
+@contextlib.contextmanager
 def at_desk(folder: Path, sound: Path) -> Iterator[Desk]:
-    """Sits down at a desk; what its jobs have left in the queue is taken out at the end."""
-    (folder / "slurm_guest.py").write_text(GUEST)
+    """Sits down at a desk, before an empty queue, and leaves none of its jobs running."""
+    empty_queue()
+    shutil.copy(GUEST, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(folder)
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(folder)]))
-        patch.setenv("GUEST_SECONDS", "0.2")
+        patch.setenv("GUEST_SECONDS", str(ALL_SECONDS))
         sys.modules.pop("slurm_guest", None)
         yield Desk(folder, sound)
         sys.modules.pop("slurm_guest", None)
-        given = {found.number for p in folder.glob("runs/*") if (found := queueing.last(p))}
-        if given:
-            subprocess.run(["scancel", *given], capture_output=True, timeout=60)
+        subprocess.run(["scancel", "-u", "root"], capture_output=True, timeout=LONGEST)
 
 
 @pytest.fixture
@@ -261,9 +296,3 @@ def shared_desk(tmp_path_factory: pytest.TempPathFactory, sound: Path) -> Iterat
     """A desk for several tests."""
     with at_desk(tmp_path_factory.mktemp("desk"), sound) as found:
         yield found
-
-
-@pytest.fixture(scope="session")
-def wait() -> Callable[..., Any]:
-    """Lends the tests a wait that ends."""
-    return wait_until

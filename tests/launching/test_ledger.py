@@ -97,10 +97,12 @@ with held(Path(sys.argv[1])):
 def test_a_run_is_let_go_by_a_process_that_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        assert is_held(tmp_path / "run")
-        holder.kill()
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            assert is_held(tmp_path / "run")
+        finally:
+            holder.kill()
     assert not is_held(tmp_path / "run")
 
 

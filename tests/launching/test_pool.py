@@ -1,13 +1,13 @@
 """The pool against real processes: a stand-in program that speaks the worker's protocol."""
 
 import contextlib
-import json
 import os
 import threading
 from pathlib import Path
 
 import pytest
 
+from ablate.files import write_json
 from ablate.holding import held
 from ablate.launching import ledger
 from ablate.launching.pool import Job, Outcome, Pool
@@ -186,7 +186,8 @@ def test_two_pools_at_once_train_each_trial_once(tmp_path: Path) -> None:
     jobs = [make_job(tmp_path, f"run{i}", "Naps" if i < 2 else "Good") for i in range(6)]
     ends: list[list[Outcome]] = []
     threads = [
-        threading.Thread(target=lambda: ends.append(run(jobs, tmp_path, size=1))) for _ in range(2)
+        threading.Thread(target=lambda: ends.append(run(jobs, tmp_path, size=1)), daemon=True)
+        for _ in range(2)
     ]
     for thread in threads:
         thread.start()
@@ -203,8 +204,7 @@ def test_a_trial_that_just_failed_elsewhere_is_not_tried_again(tmp_path: Path) -
 
         class Neighbour(Listener):
             def progress(self, worker: int, job: Job, event: Event) -> None:
-                record = {"state": "failed", "reason": "oom"}
-                (job.folder / "run.json").write_text(json.dumps(record))
+                write_json(job.folder / "run.json", {"state": "failed", "reason": "oom"})
                 elsewhere.close()
 
         with Pool(tmp_path / "cache", size=1, command=STAND_IN) as pool:

@@ -19,6 +19,7 @@ from ablate.workshop.state import RunState, SupersededError
 from tests.launching.stand_in import STAND_IN
 
 ROOT = Path(__file__).parents[2]
+SECONDS = 240.0  # for a launcher to end
 STUDY = """\
 study: shared
 baseline:
@@ -88,13 +89,16 @@ def launchers(count: int) -> list[int]:
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
         for _ in range(count)
     ]
-    for process in found:
-        assert process.stdin is not None
-        process.stdin.write(b"go\n")
-        process.stdin.flush()
-    for process in found:
-        process.communicate(timeout=120)
-    return [process.returncode for process in found]
+    try:
+        for process in found:
+            assert process.stdin is not None
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+        return [process.wait(SECONDS) for process in found]
+    finally:
+        for process in found:
+            process.kill()
+            process.communicate()
 
 
 def test_two_launchers_of_one_study_share_its_trials() -> None:
@@ -131,15 +135,17 @@ def test_a_file_of_two_hundred_writers_is_whole_whenever_it_is_read(tmp_path: Pa
         while not going.is_set():
             seen.append(find_json(file))
 
-    reader = threading.Thread(target=look)
+    reader = threading.Thread(target=look, daemon=True)
     reader.start()
-    with ThreadPoolExecutor(50) as writers:
-        done = [
-            writers.submit(write_json, file, {"writer": number, "more": "x" * 20_000})
-            for number in range(200)
-        ]
-    going.set()
-    reader.join()
+    try:
+        with ThreadPoolExecutor(50) as writers:
+            done = [
+                writers.submit(write_json, file, {"writer": number, "more": "x" * 20_000})
+                for number in range(200)
+            ]
+    finally:
+        going.set()
+        reader.join()
     assert [future.exception() for future in done] == [None] * 200
     assert all(len(found["more"]) == 20_000 for found in seen if found is not None)
     assert [path.name for path in file.parent.iterdir()] == ["run.json"]
@@ -180,12 +186,14 @@ def test_a_run_whose_heart_beats_on_another_machine_is_not_taken(tmp_path: Path)
             count += 1
             (folder / "heartbeat").write_text(f"{count}\n")
 
-    heart = threading.Thread(target=beat)
+    heart = threading.Thread(target=beat, daemon=True)
     heart.start()
-    with held(folder) as mine:
-        assert not mine
-    going.set()
-    heart.join()
+    try:
+        with held(folder) as mine:
+            assert not mine
+    finally:
+        going.set()
+        heart.join()
 
 
 def test_a_run_whose_heart_stands_still_is_taken_over(tmp_path: Path) -> None:

@@ -2,30 +2,12 @@
 
 import pytest
 
-from ablate.files import find_json
 from ablate.launching import commands, queueing
-
-
-def record(job):
-    return find_json(job.folder / "run.json") or {}
-
-
-def weights(job):
-    return (job.folder / "encoder.safetensors").read_bytes()
+from tests.launching.conftest import is_training, queued, record, wait_until, weights
 
 
 def number(job):
     return queueing.last(job.folder).job
-
-
-def queued(job, field):
-    """What the queue says of a job: %A its plain number, %N its node, %t its state."""
-    said = commands.call(["squeue", "-h", "-r", "-j", number(job), "-o", field])
-    return said.strip()
-
-
-def is_training(job):
-    return record(job).get("state") == "running" and (job.folder / "heartbeat").exists()
 
 
 def restarts(job):
@@ -33,7 +15,7 @@ def restarts(job):
 
 
 @pytest.fixture(scope="module")
-def array(site, shared_desk, wait):
+def array(site, shared_desk):
     """An array of trials, most of which something happens to: by name, with their outcomes."""
     kinds = {
         "left alone": "good",
@@ -48,10 +30,13 @@ def array(site, shared_desk, wait):
     cluster = shared_desk.cluster()
     cluster.submit(list(jobs.values()))
     for name in ("signalled", "requeued", "cancelled"):
-        wait(lambda name=name: is_training(jobs[name]))
+        wait_until(lambda name=name: is_training(jobs[name]))
     commands.call(["scancel", "--signal=USR2", queued(jobs["signalled"], "%A")])
     commands.call(["scontrol", "requeue", queued(jobs["requeued"], "%A")])
     commands.call(["scancel", number(jobs["cancelled"])])
+    for name in ("signalled", "requeued"):
+        wait_until(lambda name=name: restarts(jobs[name]) == 1)
+    shared_desk.hurry()
     outcomes = shared_desk.follow(cluster, list(jobs.values()))
     return dict(zip(jobs, outcomes, strict=True))
 

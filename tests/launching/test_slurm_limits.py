@@ -2,43 +2,35 @@
 
 from dataclasses import replace
 
-from ablate.files import find_json
 from ablate.launching import commands, queueing
+from tests.launching.conftest import is_training, record, wait_until, weights
 
 
-def record(job):
-    return find_json(job.folder / "run.json") or {}
-
-
-def is_training(job):
-    return record(job).get("state") == "running" and (job.folder / "heartbeat").exists()
-
-
-def tell(job, wait):
+def tell(job):
     """Tells a trial, once it trains, that its time is up."""
-    wait(lambda: is_training(job))
+    wait_until(lambda: is_training(job))
     commands.call(["scancel", "--signal=USR2", queueing.last(job.folder).number])
 
 
-def test_a_trial_that_heeds_no_warning_is_killed_in_time_and_begins_again(site, desk, wait):
+def test_a_trial_that_heeds_no_warning_is_killed_in_time_and_begins_again(site, desk):
     [job] = desk.jobs("stuck")
     cluster = desk.cluster(signal_seconds=4)
     cluster.submit([job])
-    wait(lambda: (desk.folder / "was_stuck").exists())
-    tell(job, wait)
+    wait_until(lambda: (desk.folder / "was_stuck").exists())
+    tell(job)
     [outcome] = desk.follow(cluster, [job])
     assert outcome.state == "done"
     assert record(job)["attempt"] == 2
-    assert (job.folder / "encoder.safetensors").read_bytes() == desk.uninterrupted(job)
+    assert weights(job) == desk.uninterrupted(job)
 
 
-def test_a_trial_whose_job_returns_too_often_fails_with_the_way_out(site, desk, wait):
+def test_a_trial_whose_job_returns_too_often_fails_with_the_way_out(site, desk):
     [job] = desk.jobs("slow")
     cluster = desk.cluster(max_requeues=1)
     cluster.submit([job])
-    tell(job, wait)
-    wait(lambda: record(job).get("attempt") == 2)
-    tell(job, wait)
+    tell(job)
+    wait_until(lambda: record(job).get("attempt") == 2)
+    tell(job)
     [outcome] = desk.follow(cluster, [job])
     assert outcome.state == "failed"
     assert outcome.reason.startswith(
@@ -47,12 +39,13 @@ def test_a_trial_whose_job_returns_too_often_fails_with_the_way_out(site, desk, 
 
 
 def test_what_the_site_does_not_let_in_waits_until_there_is_room(strict_site, desk):
-    jobs = desk.jobs(*["good"] * 7, steps=2)
+    jobs = desk.jobs(*["slow"] * 7, steps=2)
     cluster = desk.cluster(max_array=3)
     submission = cluster.submit(jobs)
     assert (submission.jobs, len(submission.waiting)) == (3, 4)
     assert "Limit" in submission.words
-    outcomes = cluster.follow(jobs, Quiet(), waiting=submission.waiting, seconds=240)
+    desk.hurry()
+    outcomes = desk.follow(cluster, jobs, waiting=submission.waiting)
     assert [outcome.state for outcome in outcomes] == ["done"] * 7
 
 
@@ -68,13 +61,3 @@ def test_a_canary_whose_array_is_not_let_in_is_taken_back(strict_site, desk):
         assert sorted(in_queue) == sorted([*submission.canaries, *submission.numbers])
     finally:
         commands.call(["scancel", *submission.canaries, *submission.numbers])
-
-
-class Quiet:
-    """Listens to nothing."""
-
-    def progress(self, worker, job, event):
-        pass
-
-    def finished(self, worker, outcome):
-        pass

@@ -1,26 +1,18 @@
 """Handing runs to a real SLURM: arrays, canaries, cancelling, and sites that say no."""
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ablate.files import find_json
+from ablate.files import read_json
 from ablate.launching import commands, queueing, settling
 from ablate.launching.commands import RefusedError
+from tests.launching.conftest import ALL_SECONDS, in_queue, queued, wait_until
 
 GRANTED = re.compile(r"TRES=(cpu=\d+,mem=\w+)")
 LATER = {"begin": "now+600"}  # a job that stays in the queue
-
-
-def record(job):
-    return find_json(job.folder / "run.json") or {}
-
-
-def in_queue():
-    return commands.call(["squeue", "-h", "-r", "-o", "%i"]).split()
 
 
 def granted(job):
@@ -34,9 +26,9 @@ def test_a_cancelled_pending_task_ends(site, desk):
     cluster = desk.cluster(sbatch=LATER)
     cluster.submit(jobs)
     queueing.cancel([queueing.last(jobs[1].folder)])
-    followed = cluster.follow(jobs, Quiet(), seconds=5)
-    assert [outcome.job for outcome in followed] == [jobs[1]]
-    assert followed[0].state == "cancelled"
+    [outcome] = desk.follow(cluster, jobs[1:])
+    assert outcome.state == "cancelled"
+    assert queued(jobs[0], "%T") == "PENDING"
 
 
 def test_a_cancelled_array_ends(site, desk):
@@ -68,31 +60,33 @@ def test_a_number_that_was_given_to_somebody_else_is_not_taken_for_ours(site, de
 
 def test_a_refused_partition_is_told_in_the_words_of_the_site(site, desk):
     jobs = desk.jobs("good")
-    before = in_queue()
     with pytest.raises(RefusedError, match="invalid partition specified: moon"):
         desk.cluster(partition="moon", canary=True).submit(jobs)
-    assert in_queue() == before
+    assert in_queue() == []
     assert list((desk.folder / "reports" / "slurm").iterdir()) == []
 
 
 def test_code_that_is_edited_after_submission_changes_no_queued_trial(site, desk):
     jobs = desk.jobs("good")
-    cluster = desk.cluster(sbatch={"begin": "now+3"})
-    cluster.submit(jobs)
+    cluster = desk.cluster(sbatch=LATER)
+    [number] = cluster.submit(jobs).numbers
     Path("slurm_guest.py").write_text("a typo\n")
+    commands.call(["scontrol", "update", f"JobId={number}", "StartTime=now"])
     assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["done"]
 
 
 def test_a_canary_that_lives_lets_the_array_in(site, desk):
-    jobs = desk.jobs("good", "good")
+    jobs = desk.jobs("slow", "slow")
     cluster = desk.cluster(canary=True)
     submission = cluster.submit(jobs)
-    assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["done", "done"]
-    [canary] = (desk.folder / "reports" / "slurm").glob("*/canary-*/*/run.json")
-    found = json.loads(canary.read_text())
-    assert (found["state"], found["cost"]["steps"]) == ("done", 12)
-    assert found["attempt"] == 2  # it was told to stop, and went on
     assert len(submission.canaries) == 1
+    slurm = desk.folder / "reports" / "slurm"
+    [again] = wait_until(lambda: list(slurm.glob("*/canary-*/*/attempts/002")), ALL_SECONDS)
+    assert "preempted" in (again.parent / "001" / "log.txt").read_text()  # it was told to stop
+    desk.hurry()
+    assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["done", "done"]
+    found = read_json(again.parents[1] / "run.json")
+    assert (found["state"], found["cost"]["steps"], found["attempt"]) == ("done", 12, 2)
 
 
 def test_runs_of_a_level_that_needs_more_get_it_and_the_others_do_not(site, desk):
@@ -108,14 +102,13 @@ def test_runs_of_a_level_that_needs_more_get_it_and_the_others_do_not(site, desk
 def test_a_group_that_the_site_refuses_keeps_the_others_out(site, desk):
     jobs = desk.jobs("good", "good")
     jobs[1] = replace(jobs[1], levels={"encoder": "large"})
-    before = in_queue()
     with pytest.raises(RefusedError, match="invalid partition specified: moon"):
         desk.cluster(levels={"encoder": {"large": {"partition": "moon"}}}).submit(jobs)
-    assert in_queue() == before
+    assert in_queue() == []
     assert list((desk.folder / "reports" / "slurm").iterdir()) == []
 
 
-def test_a_canary_that_dies_keeps_the_array_out(site, desk, wait):
+def test_a_canary_that_dies_keeps_the_array_out(site, desk):
     jobs = desk.jobs("raises", "raises")
     cluster = desk.cluster(canary=True)
     cluster.submit(jobs)
@@ -126,13 +119,3 @@ def test_a_canary_that_dies_keeps_the_array_out(site, desk, wait):
     assert queueing.places(queueing.last(job.folder) for job in jobs) == {}
     trace = settling.canary_trace(queueing.last(jobs[0].folder))
     assert any("slurm_guest.py" in line for line in trace)
-
-
-class Quiet:
-    """Listens to nothing."""
-
-    def progress(self, worker, job, event):
-        pass
-
-    def finished(self, worker, outcome):
-        pass

@@ -3,21 +3,13 @@
 import torch
 from safetensors.torch import load
 
-from ablate.files import find_json
 from ablate.launching import commands, queueing
-
-
-def record(job):
-    return find_json(job.folder / "run.json") or {}
-
-
-def is_training(job):
-    return record(job).get("state") == "running" and (job.folder / "heartbeat").exists()
+from tests.launching.conftest import is_training, record, wait_until, weights
 
 
 def assert_same(job, desk):
     """Sums over ranks are rounded otherwise than sums over a batch; no more may differ."""
-    found = load((job.folder / "encoder.safetensors").read_bytes())
+    found = load(weights(job))
     for name, value in load(desk.uninterrupted(job)).items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-5)
 
@@ -32,12 +24,14 @@ def test_two_nodes_train_what_one_process_trains(site, desk):
     assert_same(job, desk)
 
 
-def test_two_nodes_that_are_told_to_stop_save_their_trial_and_go_on(site, desk, wait):
+def test_two_nodes_that_are_told_to_stop_save_their_trial_and_go_on(site, desk):
     [job] = desk.jobs("slow")
     cluster = desk.cluster(nodes=2)
     cluster.submit([job])
-    wait(lambda: is_training(job))
+    wait_until(lambda: is_training(job))
     commands.call(["scancel", "--signal=USR2", queueing.last(job.folder).number])
+    wait_until(lambda: record(job)["attempt"] == 2)
+    desk.hurry()
     [outcome] = desk.follow(cluster, [job])
     assert outcome.state == "done"
     assert record(job)["attempt"] == 2

@@ -8,6 +8,7 @@ import pytest
 
 from ablate.conducting import course as study
 from ablate.launching.where import Asked
+from tests.launching.conftest import empty_queue
 
 ROOT = Path(__file__).parents[2]
 SHRUNK = (
@@ -42,6 +43,7 @@ def decided(reports):
 @pytest.fixture
 def bench(site, tmp_path, monkeypatch):
     """A working directory with the studies and the profiles, and nothing run yet."""
+    empty_queue()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     shutil.copytree(ROOT / "studies", tmp_path / "studies")

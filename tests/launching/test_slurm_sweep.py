@@ -1,18 +1,23 @@
 """A sweep whose points are taken by jobs of a real SLURM."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from ablate.conducting import course as study
+from ablate.files import find_json
 from ablate.launching import commands, crew
 from ablate.launching.where import Asked
+from tests.launching.conftest import ALL_SECONDS, GUEST, empty_queue, wait_until
 
 ROOT = Path(__file__).parents[2]
 SHRUNK = (
     "budget.steps=4",
+    "budget.batch=4",
+    "factors.masker.random={type: slurm_guest.Guest, kind: slow}",
     "seeds=2",
     "data.clips_per_class=4",
     "data.valid_per_class=2",
@@ -32,8 +37,12 @@ def go(*, watch=False, dry_run=False):
 @pytest.fixture
 def bench(site, tmp_path, monkeypatch):
     """A working directory with the studies and the profiles, and nothing run yet."""
+    empty_queue()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(tmp_path)]))
+    monkeypatch.setenv("GUEST_SECONDS", str(ALL_SECONDS))
+    shutil.copy(GUEST, tmp_path)
     shutil.copytree(ROOT / "studies", tmp_path / "studies")
     shutil.copytree(ROOT / "slurm", tmp_path / "slurm")
     for name in ("runs", "reports", "cache"):
@@ -43,14 +52,27 @@ def bench(site, tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_jobs_take_the_points_and_the_best_are_trained_by_others(bench, wait, capsys):
+def at_work(bench):
+    """Lists the trials that are being trained: a worker has one at a time."""
+    found = [find_json(path) for path in bench.glob("runs/*/run.json")]
+    return [run for run in found if run and run["state"] == "running"]
+
+
+def told(task):
+    """What the cluster says of a worker's job."""
+    return set(commands.call(["scontrol", "-o", "show", "job", task.job]).split())
+
+
+def test_jobs_take_the_points_and_the_best_are_trained_by_others(bench, capsys):
     folder = bench / "reports" / "sweep" / "slurm" / "sweep"
     assert go() == study.DONE
     assert "2 sweep workers are queued" in capsys.readouterr().out
     requeued = crew.crew(folder)[0]
-    wait(lambda: list(bench.glob("runs/*/asked/*.json")), 240)
+    wait_until(lambda: len(at_work(bench)) == 2)  # and they wait for `hurry`
     commands.call(["scontrol", "requeue", requeued.job])  # it leaves, and comes back
-    wait(lambda: not crew.crew(folder), 400)
+    wait_until(lambda: {"Restarts=1", "JobState=RUNNING"} <= told(requeued))
+    (bench / "hurry").touch()
+    wait_until(lambda: not crew.crew(folder), ALL_SECONDS)
     assert go(watch=True) == study.DONE
     plan = json.loads((bench / "reports" / "sweep" / "plan.json").read_text())
     assert {found["points"] for found in plan["sweep"]} == {3}

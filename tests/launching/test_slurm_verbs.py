@@ -6,6 +6,7 @@ from ablate.cli import app
 from ablate.files import write_json
 from ablate.launching import attendance, doctor, ledger, queueing
 from ablate.launching.profile import Profile
+from tests.launching.conftest import wait_until
 
 PROFILE = Profile(name="test", partition="cpu", memory="1500M", poll_seconds=0.2)
 LATER = {"begin": "now+600"}
@@ -16,11 +17,11 @@ def plan_of(jobs):
     return {"trials": [{"fingerprint": n, "twin": n, "statistics": n} for n in names]}
 
 
-def test_status_says_why_a_run_waits(site, desk, wait):
+def test_status_says_why_a_run_waits(site, desk):
     jobs = desk.jobs("good", "good")
     desk.cluster(sbatch=LATER).submit(jobs)
     plan, runs = plan_of(jobs), desk.folder / "runs"
-    wait(lambda: str(attendance.queue(plan, runs)).count("PENDING BeginTime") == 2)
+    wait_until(lambda: str(attendance.queue(plan, runs)).count("PENDING BeginTime") == 2)
 
 
 def test_status_settles_what_was_cancelled_behind_its_back(site, desk):

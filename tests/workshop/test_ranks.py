@@ -201,15 +201,18 @@ def test_ranks_end_when_the_worker_that_started_them_is_killed(new_run, cache):
     endless = new_run("endless", budget={"steps": 1_000_000})
     request = {"do": "run", "probes": {}, "device": "cpu", "cache": str(cache), "ranks": 2}
     command = [sys.executable, "-m", "ablate.trial", "--worker"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
         worker.stdin.write(json.dumps({**request, "folder": str(endless)}).encode() + b"\n")
         worker.stdin.flush()
         assert within(BOUND, lambda: (endless / "metrics.jsonl").exists())
         assert len(at_work(endless)) == 3  # the ranks, and who started them
         worker.kill()
-    try:
+        worker.communicate()
         assert within(BOUND, lambda: not at_work(endless))
     finally:
+        worker.kill()
+        worker.communicate()
         for process in at_work(endless):
             os.kill(process, signal.SIGKILL)
 
