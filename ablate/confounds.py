@@ -36,7 +36,7 @@ def _of(factor: str, name: str, variants: Sequence[Shares]) -> str | None:
     groups = list(_groups(factor, name, variants))
     if not groups:
         return None
-    group = max(groups, key=lambda group: _spread(group, name))
+    group = max(groups, key=lambda group: (round(_spread(group, name), 2), len(group)))
     if _spread(group, name) <= NOTABLE + 1e-9:  # 42 % and 40 % are 2 points apart, in floats too
         return None
     if len(group) > MOST_NAMES:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ablate.reporting.findings import Findings
-from ablate.reporting.kept import Kept, differs, questions
+from ablate.reporting.kept import Kept, differs, explained, questions
 from ablate.reporting.listing import FIGURE
 from ablate.reporting.rendering import MINUS, Column, Row, Show, Table, interval, number, plain
 from ablate.reporting.rules import percent
@@ -68,7 +68,7 @@ def _table(kept: Sequence[Kept]) -> Table:
     told = (row["level"] for of in kept for row in of.told() if row["family"] != "learning")
     levels = [*dict.fromkeys(told), ""]  # learning comes last
     ordered = sorted(cells.items(), key=lambda cell: levels.index(cell[0][0]))
-    notes = {level: note for of in kept for level, note in of.found.get("notes", {}).items()}
+    notes = explained(kept)
     rows = [
         {"contrast": label + (f": {note}" if (note := notes.pop(level, "")) else ""), "cells": of}
         for (level, label), of in ordered

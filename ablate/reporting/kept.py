@@ -34,6 +34,14 @@ def differs(row: Row) -> bool:
     return row["family"] == "pooled" and str(row["verdict"]).startswith("differs")
 
 
+def explained(kept: Sequence[Kept]) -> dict[str, str]:
+    """Returns what levels mean, as the largest study on a question that has them says it."""
+    notes: dict[str, str] = {}
+    for of in reversed(kept):
+        notes |= of.found.get("notes", {})
+    return notes
+
+
 def questions(folders: Sequence[Path], root: Path) -> list[list[Kept]]:
     """Groups reports by their question, the one with most trials first, in and among the groups.
 

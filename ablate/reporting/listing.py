@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ablate.reporting.findings import ABOVE, Findings
-from ablate.reporting.kept import Kept, questions
+from ablate.reporting.kept import Kept, explained, questions
 from ablate.reporting.page import noted
 from ablate.reporting.rendering import (
     Column,
@@ -41,7 +41,7 @@ def _part(kept: Sequence[Kept]) -> str:
         for of in kept
         for line in of.found["answer"]
     ]
-    notes = {level: note for of in kept for level, note in of.found.get("notes", {}).items()}
+    notes = explained(kept)
     first = kept[0]
     study = first.found["study"]
     pieces = [

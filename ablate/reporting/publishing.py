@@ -22,9 +22,13 @@ def keep(report: Path, into: Path, *, pictures_of_sound: bool = True) -> None:
 
     What lay in that folder is deleted. Without `pictures_of_sound` the mask gallery is left out,
     for clips that may not be shown. Raises `ValueError` where the report lacks its findings, its
-    scores or a picture that it links to.
+    scores or a picture that it links to, or where none of its trials has a score.
     """
-    findings_of(report)
+    if not findings_of(report)["scored"]:
+        raise ValueError(
+            f"{report} is of a study none of whose trials has a score; is ABLATE_RUNS the folder "
+            "of its runs? Write it again: ablate report STUDY"
+        )
     text = (report / "report.md").read_text(encoding="utf-8")
     if not pictures_of_sound:
         pieces = text.split("\n\n## ")

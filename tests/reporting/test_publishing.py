@@ -158,6 +158,15 @@ def test_a_report_without_findings_says_how_to_get_them(reported: Bench, tmp_pat
         listing([tmp_path], tmp_path)
 
 
+def test_a_report_without_a_score_replaces_no_kept_one(reported: Bench, tmp_path: Path) -> None:
+    into, empty = tmp_path / "masking", tmp_path / "empty"
+    keep(reported.report, into)
+    write_json(empty / FILE, {**findings_of(reported.report), "scored": 0})
+    with pytest.raises(ValueError, match=r"none of whose trials has a score; is ABLATE_RUNS"):
+        keep(empty, into)
+    assert findings_of(into)["scored"]
+
+
 @pytest.mark.parametrize("name", [FILE, "scores.csv", "figures/contrasts.png"])
 def test_a_report_that_lacks_something_leaves_the_kept_one_alone(
     reported: Bench, tmp_path: Path, name: str
