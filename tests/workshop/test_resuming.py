@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from ablate.training.checkpoint import Checkpoints
 from ablate.training.stopping import SIGNALS, Stop
 from ablate.workshop.planning import plan
 from ablate.workshop.running import run
@@ -195,7 +196,7 @@ def test_a_run_told_to_stop_before_or_after_a_report_ends_in_the_same_bits(
     ended = go(broken, cache, stop)
     assert ended["state"] == "preempted"
     assert ended["reason"] == f"{number.name} at step {step + 1} of {STEPS}"
-    assert len(list((broken / "checkpoints").iterdir())) == 1
+    assert Checkpoints(broken / "checkpoints").newest == step + 1
     assert go(broken, cache, stop)["state"] == "done"
     assert same_weights(whole, broken)
     assert traces(whole) == traces(broken)
