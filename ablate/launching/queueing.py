@@ -23,6 +23,8 @@ RECORD = "jobs.jsonl"
 LOCK = ".queueing"
 TURN_SECONDS = 600.0  # for another launcher of the study that is handing in its jobs
 LONGEST = 100  # names or numbers in one command
+# what accounting that lags behind the queue says of a job that is over
+OPEN = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED", "SUSPENDED", "RESIZING")
 # SLURM's words, and how a trial's own reason begins
 OUT_OF_MEMORY = re.compile(r"\boom([-_]kill|: )|exceeded memory limit")
 logger = logging.getLogger(__name__)
@@ -105,7 +107,7 @@ def places(jobs: Iterable[Submitted]) -> dict[str, Place]:
 def ends(jobs: Iterable[Submitted]) -> dict[str, str]:
     """Asks sacct how jobs ended, `CANCELLED by 0`; returns what it knows, by `Submitted.job`.
 
-    Nothing on a site without accounting.
+    Nothing of a job that it takes to be open still, and nothing on a site without accounting.
     """
     wanted = {job.job: job for job in jobs}
     numbers = sorted({job.number for job in wanted.values()})
@@ -119,7 +121,8 @@ def ends(jobs: Iterable[Submitted]) -> dict[str, str]:
             return found  # a site without accounting
         for line in said.splitlines():
             job, name, state, code = [*line.split("|"), "", "", ""][:4]
-            if job in wanted and wanted[job].name == name:
+            over = not state.startswith(OPEN)
+            if over and job in wanted and wanted[job].name == name:
                 found[job] = state if code in ("0:0", "") else f"{state}, exit code {code}"
     return found
 

@@ -81,6 +81,7 @@ class Job:
         if entry.state != "done" or ledger.missing_probes(folder, probes):
             first = "canary" in self._spec
             if first:
+                (folder / "heartbeat").unlink(missing_ok=True)  # of a canary that was requeued
                 self._train(folder, interrupted=True)
             if not (first and ledger.entry(folder).state == "failed"):
                 self._train(folder)
@@ -199,13 +200,14 @@ def requeue(told: signal.Signals, most: int) -> str:
 
 
 def _interrupt(folder: Path, trial: subprocess.Popen[str]) -> None:
-    """Tells a canary's trial to stop as soon as it trains, so that it has to save and resume."""
+    """Tells a canary's trial to stop as soon as it trains, so that it has to save and resume.
+
+    That is from its first heartbeat on: before it, a signal would end it at once.
+    """
     while trial.poll() is None:
-        with contextlib.suppress(ValueError, OSError):
-            if (find_json(folder / "run.json") or {}).get("state") == "running":
-                time.sleep(POLL_SECONDS)
-                trial.send_signal(signal.SIGUSR1)
-                return
+        if (folder / "heartbeat").exists():
+            trial.send_signal(signal.SIGUSR1)
+            return
         time.sleep(POLL_SECONDS)
 
 

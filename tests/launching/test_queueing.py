@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ablate.launching import crew, ledger
+from ablate.launching import crew, ledger, queueing
 from ablate.launching.commands import RefusedError
 from ablate.launching.needs import Needs
 from ablate.launching.pool import Job
 from ablate.launching.profile import Profile
+from ablate.launching.queueing import Submitted
 from ablate.launching.slurm import Cluster
 
 SBATCH = """\
@@ -97,3 +98,15 @@ def test_a_job_that_cannot_be_taken_back_leaves_none_of_the_others_in_the_queue(
         cluster(tmp_path).submit(jobs(tmp_path, "one", "two", "three"))
     assert Path("cancelled").read_text().split() == ["101", "102"]
     assert caplog.messages == ["job 101 is still in the queue: scancel: no"]
+
+
+@pytest.mark.parametrize("said", ["PENDING", "RUNNING", "COMPLETING", "SUSPENDED"])
+def test_accounting_that_lags_behind_the_queue_says_no_end(
+    site: Callable[..., Path], tmp_path: Path, said: str
+) -> None:
+    job = Submitted("7_0", "study-1", str(tmp_path / "7_0_0_log.out"))
+    other = Submitted("8_0", "study-1", str(tmp_path / "8_0_0_log.out"))
+    site(sacct=f"echo '7_0|study-1|{said}|0:0'; echo '8_0|study-1|CANCELLED by 0|0:0'")
+    found = queueing.ends([job, other])
+    assert found == {"8_0": "CANCELLED by 0"}
+    assert queueing.reason(job, found.get("7_0"))[0] == "cancelled"  # it never wrote a word
