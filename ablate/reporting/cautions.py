@@ -13,6 +13,8 @@ from ablate.reporting.tables import mean, score_name
 from ablate.reporting.verdicts import Verdict
 from ablate.reporting.wording import compared, place
 
+CEILING = 99.0  # percent
+
 
 def cautions(
     results: Results, verdicts: Sequence[Verdict], variants: Table, robustness: Table
@@ -25,6 +27,7 @@ def cautions(
         *_added(results),
         *_unmatched(results, variants),
         *_not_learned(verdicts, variants),
+        *_too_easy(variants),
         *_mixed(results),
         *heard_before_testing(results.plan),
         *_skipped(results),
@@ -120,6 +123,13 @@ def _not_learned(verdicts: Sequence[Verdict], variants: Table) -> Iterator[str]:
     if beaten:
         named = "every variant" if len(beaten) == len(variants.rows) else "; ".join(beaten)
         yield f"Plain log-mel statistics score higher than {named}."
+
+
+def _too_easy(variants: Table) -> Iterator[str]:
+    """Warns where no variant leaves room for another to be better."""
+    scores = [row["score"] for row in variants.rows if row["score"] is not None]
+    if scores and min(scores) >= CEILING:
+        yield f"Every variant scores {CEILING:g} % or more: the tasks are too easy to tell them apart."
 
 
 def _mixed(results: Results) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from ablate.files import read_json
 from ablate.reporting.findings import FILE
 from ablate.reporting.report import write
@@ -64,6 +66,15 @@ def test_a_variant_that_no_contrast_has_is_named(bench: Bench) -> None:
     assert any(
         line.startswith("random, squares; block, strips appear in no contrast") for line in cautions
     )
+
+
+@pytest.mark.parametrize(("level", "told"), [(100.0, 1), (90.0, 0)])
+def test_tasks_that_every_variant_has_solved_are_told(
+    bench: Bench, level: float, told: int
+) -> None:
+    bench.levels_score, bench.noise = lambda levels: level, 0.0
+    cautions = write(bench.build(), bench.runs, bench.report).cautions
+    assert sum("too easy to tell them apart" in line for line in cautions) == told
 
 
 def test_masks_that_are_mostly_a_guards_are_told(bench: Bench) -> None:
