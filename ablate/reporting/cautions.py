@@ -129,7 +129,7 @@ def _too_easy(variants: Table) -> Iterator[str]:
     """Warns where no variant leaves room for another to be better."""
     scores = [row["score"] for row in variants.rows if row["score"] is not None]
     if scores and min(scores) >= CEILING:
-        yield f"Every variant scores {CEILING:g} % or more: the tasks are too easy to tell them apart."
+        yield f"Every variant scores {CEILING:g} % or more: such tasks cannot tell them apart."
 
 
 def _mixed(results: Results) -> Iterator[str]:
