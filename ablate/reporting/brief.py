@@ -31,9 +31,10 @@ def _head(found: Sequence[Findings], page: str) -> str:
     covered = percent(*(of["alpha"] for of in found))
     above = [of["over_mel_statistics"] for one in found for of in one["variants"]]
     known = [value for value in above if value is not None]
+    count = sum(value > 0 for value in known)
     beaten = (
-        f" Only {sum(value > 0 for value in known)} of the {len(known)} variants below score more "
-        "than plain log-mel statistics, which need no encoder."
+        f" {count or 'None'} of the {len(known)} variants below score{'s' * (count < 2)} more than "
+        "plain log-mel statistics, which need no encoder."
         if known
         else ""
     )
