@@ -63,6 +63,7 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups tests for `-n`: a file stays with one process, and so does the one SLURM cluster."""
     for item in items:
