@@ -33,7 +33,8 @@ def draw_gallery(folder: Path, trials: list[dict[str, Any]], cache: Path) -> dic
         name = f"{_plain(entry['masker'])}--{_plain(entry['patchifier'])}.png"
         mel = batch.mels[0]
         patches = trial.patchifier.cut(mel.unsqueeze(0))
-        batching, clips = trial.batching, trial.budget.batch
+        batching = trial.batching
+        clips = trial.budget.batch if _takes_a_batch(trial) else 1
         picture = draw_masks(trial.masker, grid, mel, patches, batching=batching, clips=clips)
         write_atomically(folder / name, picture)
         labels = {"masker": entry["masker"], "patchifier": entry["patchifier"]}
@@ -52,7 +53,7 @@ def _shares(trial: Trial, grid: Grid, patches: Tensor) -> tuple[float, float]:
     batches, and many.
     """
     coupled = trial.masker.promises.coupled
-    if not coupled and not trial.batching.startswith("truncate"):
+    if not _takes_a_batch(trial):
         found = realised_shares(trial.masker, grid)
         return found.context, found.targets
     clips, batches = trial.budget.batch, COUPLED_BATCHES if coupled else BATCHES
@@ -65,6 +66,11 @@ def _shares(trial: Trial, grid: Grid, patches: Tensor) -> tuple[float, float]:
         context += float(mask.context.float().mean()) / batches
         targets += float(mask.target_union.float().mean()) / batches
     return round(context, 4), round(targets, 4)
+
+
+def _takes_a_batch(trial: Trial) -> bool:
+    """Tells whether a sample's mask depends on the others of its batch."""
+    return trial.masker.promises.coupled or trial.batching.startswith("truncate")
 
 
 def _clip(sound: Sound, crop_frames: int) -> int:
