@@ -38,7 +38,7 @@ def queue(plan: Mapping[str, Any], runs: Path) -> list[str]:
 
 def queued(plan: Mapping[str, Any], runs: Path) -> dict[Path, Submitted]:
     """Finds the runs of a plan that are in the queue. Raises `RefusedError`."""
-    return _in_queue(folders(plan, runs))
+    return queueing.in_queue(folders(plan, runs))
 
 
 class Vigil:
@@ -87,15 +87,9 @@ def again(plan: Mapping[str, Any]) -> str:
     return shlex.join(["ablate", "run", plan.get("file", "FILE"), *plan.get("overrides", ())])
 
 
-def _in_queue(runs: Iterable[Path]) -> dict[Path, Submitted]:
-    given = {f: found for f in runs if (found := queueing.last(f)) is not None}
-    places = queueing.places(given.values())
-    return {folder: found for folder, found in given.items() if found.job in places}
-
-
 def _may_be_queued(runs: Iterable[Path]) -> bool:
     try:
-        return bool(_in_queue(runs))
+        return bool(queueing.in_queue(runs))
     except NoSiteError:
         return False
     except RefusedError:

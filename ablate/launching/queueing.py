@@ -104,6 +104,13 @@ def places(jobs: Iterable[Submitted]) -> dict[str, Place]:
     return found
 
 
+def in_queue(folders: Iterable[Path]) -> dict[Path, Submitted]:
+    """Finds the run folders whose last job is in the queue. Raises `RefusedError`."""
+    given = {folder: found for folder in folders if (found := last(folder)) is not None}
+    there = places(given.values())
+    return {folder: found for folder, found in given.items() if found.job in there}
+
+
 def ends(jobs: Iterable[Submitted]) -> dict[str, str]:
     """Asks sacct how jobs ended, `CANCELLED by 0`; returns what it knows, by `Submitted.job`.
 

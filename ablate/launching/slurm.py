@@ -89,7 +89,7 @@ class Cluster:
         `RefusedError`, queueing none, and `StudyError` where what levels ask does not go together.
         """
         with queueing.alone(self._folder):
-            queued = self._queued(jobs)
+            queued = queueing.in_queue(job.folder for job in jobs)
             done = Submission(already=len(queued))
             missing = [job for job in jobs if job.folder not in queued]
             if missing:
@@ -192,11 +192,6 @@ class Cluster:
         snapshot.take([*settings, dict(probes)], home / "code")
         for group in groups:
             group.write(home / "probes.json", self._cache)
-
-    def _queued(self, jobs: Sequence[Job]) -> set[Path]:
-        given = {job.folder: queueing.last(job.folder) for job in jobs}
-        places = queueing.places(found for found in given.values() if found is not None)
-        return {folder for folder, found in given.items() if found and found.job in places}
 
     def _queue(self, groups: Sequence[Group], name: str, done: Submission) -> None:
         arrays = [(group, file) for group in groups for file in group.arrays]
