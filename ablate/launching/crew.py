@@ -45,33 +45,24 @@ def enlist(
     along. Raises `RefusedError`, queueing none.
     """
     with queueing.alone(folder):
-        return crew(folder) or _submit(profile, folder, name, command, count, settings)
-
-
-def _submit(
-    profile: Profile,
-    folder: Path,
-    name: str,
-    command: Sequence[str],
-    count: int,
-    settings: Mapping[str, Any],
-) -> list[Submitted]:
-    home = folder.absolute() / secrets.token_hex(4)
-    (home / "logs").mkdir(parents=True)
-    spec = home / "crew.json"
-    write_json(spec, {"command": list(command), "max_requeues": profile.max_requeues})
-    code = snapshot.take([settings], home / "code")
-    unique = f"{name}-{home.name}"
-    file = spec.with_suffix(".sbatch")
-    file.write_text(script.text(profile, spec, name=unique, code=code, count=count, of=MODULE))
-    try:
-        commands.rehearse(file)
-        number = commands.submit(file)
-    except BaseException:
-        shutil.rmtree(home, ignore_errors=True)
-        raise
-    content = {"number": number, "name": unique, "count": count, "logs": str(home / "logs")}
-    write_json(folder / RECORD, content)
+        if present := crew(folder):
+            return present
+        home = folder.absolute() / secrets.token_hex(4)
+        (home / "logs").mkdir(parents=True)
+        spec = home / "crew.json"
+        write_json(spec, {"command": list(command), "max_requeues": profile.max_requeues})
+        code = snapshot.take([settings], home / "code")
+        unique = f"{name}-{home.name}"
+        file = spec.with_suffix(".sbatch")
+        file.write_text(script.text(profile, spec, name=unique, code=code, count=count, of=MODULE))
+        try:
+            commands.rehearse(file)
+            number = commands.submit(file)
+        except BaseException:
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+        content = {"number": number, "name": unique, "count": count, "logs": str(home / "logs")}
+        write_json(folder / RECORD, content)
     return _tasks(content)
 
 
