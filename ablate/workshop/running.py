@@ -110,12 +110,13 @@ def _kept(folder: Path, state: RunState, ended: Ended) -> Ended:
 def lend_a_hand(folder: Path, session: Session) -> None:
     """Does another rank's part of the training in a run folder, and writes nothing.
 
-    With `session.until`, to that step and no further. Raises whatever its trial raises;
-    `StoppedError` where the ranks were told to stop.
+    To be called between steps, for a signal has to wait for the first rank. With `session.until`,
+    to that step and no further. Raises whatever its trial raises; `StoppedError` where the ranks
+    were told to stop.
     """
     subject, sound = _open(folder, read_json(folder / "config.json"), session.cache)
     if isinstance(subject, Trial) and not (folder / ENCODER).exists():
-        with session.stop.between_steps(), suppress(PausedError):
+        with suppress(PausedError):
             assist(folder, subject, sound, session)
 
 
