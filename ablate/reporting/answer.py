@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ablate.reporting.rendering import Row, number
+from ablate.reporting.robustness import means
 from ablate.reporting.verdicts import Verdict
 from ablate.reporting.wording import compared, place
 
@@ -80,15 +81,15 @@ def _scores(factor: str, rows: Sequence[Row]) -> list[str]:
     """Says what the trained encoders end with, by the score and by all probes and poolings."""
     told = []
     for row in rows:
-        names = [name.removesuffix("_low") for name in row if name.endswith("_low")]
-        means = [row[name] for name in names if row[name] is not None]
-        if means and row[names[0]] is not None:
-            own, low, high = (
-                number(value, signed=True) for value in (row[names[0]], min(means), max(means))
+        (name, own), *_ = by_probe = [*means(row).items()]
+        known = [mean for _, mean in by_probe if mean is not None]
+        if own is not None:
+            told_own, low, high = (
+                number(value, signed=True) for value in (own, min(known), max(known))
             )
             ends = f"{low} to {high}" if low != high else low
             told.append(
-                f"{compared(row)} is {own} by {names[0]}, and {ends} over all probes and poolings"
+                f"{compared(row)} is {told_own} by {name}, and {ends} over all probes and poolings"
             )
     return [f"{factor}, by the trained encoders' scores: {'; '.join(told)}."] if told else []
 

@@ -5,7 +5,7 @@ they disagree on the sign, a difference says as much about the probe as about th
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ablate.reporting.contrasts import Contrast, by_score
@@ -35,11 +35,11 @@ def robustness(results: Results) -> Table:
     """
     views = {score_name(view): _estimated(view) for view in _views(results)}
     own = score_name(results)
-    gains = {contrast.factor for contrast in by_score(results)}
     rows = [
-        _row(contrast, {name: found[i][1] for name, found in views.items()}, gains=gains)
-        for i, (contrast, _) in enumerate(views[own] if len(views) > 1 else ())
+        _row(contrast, {name: found[i][1] for name, found in views.items()}, judged=judged)
+        for i, (contrast, _, judged) in enumerate(views[own] if len(views) > 1 else ())
     ]
+    gains = not all(row["judged"] for row in rows)
     return Table(
         name="robustness",
         title="Does it depend on the probe?",
@@ -61,6 +61,12 @@ def by(row: Row, name: str) -> str:
     mean, low, high = _bounds(row, name)
     known = "" if low is None or high is None else f" {interval(low, high)}"
     return f"{number(mean, signed=True)}{known}"
+
+
+def means(row: Row) -> dict[str, float | None]:
+    """Returns a row's difference by every probe and pooling, the study's own first."""
+    names = (name.removesuffix("_low") for name in row if name.endswith("_low"))
+    return {name: row[name] for name in names}
 
 
 def _views(results: Results) -> Iterator[Results]:
@@ -98,19 +104,21 @@ def _is_as_whole(one: Trial, other: Trial) -> bool:
     return all(mine is not None or theirs is None for mine, theirs in pairs)
 
 
-def _estimated(results: Results) -> list[tuple[Contrast, Estimate]]:
-    found = [(verdict.contrast, verdict.estimate) for verdict in verdicts(results)]
+def _estimated(results: Results) -> list[tuple[Contrast, Estimate, bool]]:
+    """Estimates what has a row, and says whether a verdict rests on it."""
+    found = [(verdict.contrast, verdict.estimate, True) for verdict in verdicts(results)]
     level = rules(results.plan).level
-    scores = [(c, t_interval([*c.differences.values()], alpha=level)) for c in by_score(results)]
+    scores = [
+        (contrast, t_interval([*contrast.differences.values()], alpha=level), False)
+        for contrast in by_score(results)
+    ]
     pooled, learning = (
-        [pair for pair in found if pair[0].family == family] for family in ("pooled", "learning")
+        [one for one in found if one[0].family == family] for family in ("pooled", "learning")
     )
     return [*pooled, *scores, *learning]
 
 
-def _row(
-    contrast: Contrast, found: Mapping[str, Estimate], *, gains: Collection[str]
-) -> dict[str, Any]:
+def _row(contrast: Contrast, found: Mapping[str, Estimate], *, judged: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
         "family": contrast.family,
         "factor": contrast.factor,
@@ -118,7 +126,7 @@ def _row(
         "against": contrast.against,
         "where": place(contrast),
         "measure": contrast.measure,
-        "judged": contrast.measure == "gain" or contrast.factor not in gains,
+        "judged": judged,
     }
     for name, estimate in found.items():
         row |= {f"{name}{end}": getattr(estimate, of) for of, end in ENDS.items()}
