@@ -1,29 +1,20 @@
 """The starter is a study, whatever it is called, and the schema knows what a study may say."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ablate import config, starter
+from tests.command import ablate
 
 ROOT = Path(__file__).parents[1]
-ABLATE = [sys.executable, "-c", "from ablate.cli import main; main()"]
 TINY = [f"data.{part}_per_class=2" for part in ("clips", "valid", "test")]
 
 
-def ablate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*ABLATE, *arguments], capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(autouse=True)
-def _desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def _code(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    for name in ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def test_a_starter_is_a_study_and_is_not_overwritten() -> None:

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,16 +18,12 @@ from ablate.launching.ledger import FAILURES
 from ablate.launching.queueing import Submitted
 from ablate.sections.space import Point
 from ablate.sweeping import memory
+from tests.command import ABLATE, ablate
 
 ROOT = Path(__file__).parents[1]
-ABLATE = [sys.executable, "-c", "from ablate.cli import main; main()"]
 KNN = {"type": "KNN", "k": 10}
 IDLE = "nothing has run for 0.1 s; to go on: ablate run studies/masking.yaml seeds=2\n"
 SECONDS = 120.0  # for a verb that goes on by itself to end
-
-
-def ablate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*ABLATE, *arguments], capture_output=True, text=True, check=False)
 
 
 @contextmanager

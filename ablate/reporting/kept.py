@@ -48,11 +48,12 @@ def questions(folders: Sequence[Path], root: Path) -> list[list[Kept]]:
     Links are relative to `root`. Raises `ValueError` where a report has no findings or does not
     lie below `root`.
     """
-    kept = [Kept(findings_of(folder), _relative(folder, root)) for folder in folders]
+    kept = [Kept(findings_of(folder), linked(folder, root)) for folder in folders]
     kept.sort(key=lambda of: (-of.found["trials"], of.place))
     titles = dict.fromkeys(of.found["title"] for of in kept)
     return [[of for of in kept if of.found["title"] == title] for title in titles]
 
 
-def _relative(folder: Path, root: Path) -> str:
-    return folder.resolve().relative_to(root.resolve()).as_posix()
+def linked(path: Path, root: Path) -> str:
+    """Returns a path as a page in the folder `root` links to it. Raises `ValueError` outside."""
+    return path.resolve().relative_to(root.resolve()).as_posix()

@@ -8,6 +8,7 @@ from pathlib import Path
 from ablate.files import write_atomically
 from ablate.reporting.brief import brief
 from ablate.reporting.findings import FILE, findings_of
+from ablate.reporting.kept import linked
 from ablate.reporting.listing import listing
 from ablate.reporting.protocol import BESIDE
 
@@ -66,5 +67,5 @@ def rewrite(readme: Path, results: Path, folders: Sequence[Path]) -> None:
 
 def section(readme: Path, results: Path, folders: Sequence[Path]) -> str:
     """Writes the README's section with its markers. Raises as `rewrite`."""
-    page = (results / PAGE).resolve().relative_to(readme.resolve().parent).as_posix()
+    page = linked(results / PAGE, readme.resolve().parent)
     return f"{BEGIN}\n\n{brief(folders, readme.parent, page=page)}\n\n{END}"
