@@ -1,6 +1,7 @@
 """What a run leaves on disk while it trains: metrics, TensorBoard scalars and mask pictures."""
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -37,6 +38,7 @@ class Record:
         write_atomically(path, "".join(standing))
         self._metrics = path.open("a")
         purged = self._done + 1 if self._done else 0  # there is something of step 0 to cut, too
+        _outwait(self._folder / "tb")
         self._board = SummaryWriter(str(self._folder / "tb"), purge_step=purged)
         return self
 
@@ -92,6 +94,17 @@ def write_board(folder: Path, curves: Sequence[Mapping[str, Any]]) -> None:
                 for part in hparams(curve["settings"], score):  # type: ignore[no-untyped-call]
                     board.file_writer.add_summary(part)
                 board.add_scalar("score", curve["score"], 0)
+
+
+def _outwait(board: Path) -> None:
+    """Waits out the second in which the newest file of events was begun.
+
+    TensorBoard reads a run's files in the order of their names, which begin with the second and then
+    tell host and process: of two begun in one second the older may come last and purge the newer.
+    """
+    begun = [int(path.name.split(".")[3]) for path in board.glob("events.out.tfevents.*")]
+    if begun and int(time.time()) == max(begun):
+        time.sleep(max(begun) + 1 - time.time())
 
 
 def _stands(line: str, done: int) -> bool:
