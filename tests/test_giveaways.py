@@ -6,7 +6,7 @@ import pytest
 
 from ablate import config
 from ablate.designing import factors, trials
-from ablate.giveaways import Drawn, warnings
+from ablate.giveaways import GUARDED, NOTABLE, Drawn, warnings
 from ablate.model.masking import AbstractMasker
 from ablate.parts import build
 from ablate.workshop.mask_statistics import realised_shares
@@ -59,5 +59,5 @@ def test_no_study_has_masks_that_give_answers_away_or_are_a_guards(file):
             grid = build({**settings, "masker": without(masker)}, expect=Trial).twin.grid
             masker = build(matched(masker, grid)[0], expect=AbstractMasker)
             found = realised_shares(masker, grid)
-            gives_away = found.overlap > 0 or found.changed >= 0.1
+            gives_away = found.overlap > NOTABLE or found.changed > GUARDED
             assert not gives_away, (trial.variant, found)

@@ -17,13 +17,18 @@ from ablate.model.masking import Mask, choose
 Batching = Literal["pack", "pad", "truncate_first", "truncate_random"]
 
 
+def is_cut(batching: Batching) -> bool:
+    """Tells whether a sample's mask is cut to the smallest of its batch."""
+    return batching in ("truncate_first", "truncate_random")
+
+
 def truncate(mask: Mask, batching: Batching, generator: torch.Generator) -> Mask:
     """Cuts contexts to the smallest context of the batch, and blocks to its smallest block.
 
     Empty blocks stay empty and do not count. Leaves the mask as it is unless `batching` truncates.
     The smallest is that of the *global* batch: cut before the batch is divided.
     """
-    if batching not in ("truncate_first", "truncate_random"):
+    if not is_cut(batching):
         return mask
     at_random = generator if batching == "truncate_random" else None
     return Mask(_cut(mask.context, at_random), _cut(mask.targets, at_random), mask.fallback)

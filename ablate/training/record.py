@@ -99,7 +99,7 @@ def write_board(folder: Path, curves: Sequence[Mapping[str, Any]]) -> None:
 def _outwait(board: Path) -> None:
     """Waits out the second in which the newest file of events was begun.
 
-    TensorBoard reads a run's files in the order of their names, which begin with the second and then
+    TensorBoard reads a run's files in the order of their names, which begin with the second, then
     tell host and process: of two begun in one second the older may come last and purge the newer.
     """
     begun = [int(path.name.split(".")[3]) for path in board.glob("events.out.tfevents.*")]

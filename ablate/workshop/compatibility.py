@@ -129,9 +129,10 @@ def _too_few_to_tell_apart(trial: Trial) -> Problem | None:
         return None
     try:
         grid = trial.twin.grid
-        targets = realised_shares(trial.masker, grid).targets * grid.size
+        found = realised_shares(trial.masker, grid, trial.batching, trial.budget.batch)
     except Exception:  # told where masks are tried; a stranger's may raise anything
         return None
+    targets = found.targets * grid.size
     if targets >= 2:
         return None
     message = (

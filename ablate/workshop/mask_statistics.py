@@ -15,6 +15,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ablate.chance import generator
+from ablate.model.batching import Batching, is_cut, truncate
 from ablate.model.masking import AbstractMasker, Grid, Mask
 from ablate.model.promises import check_mask
 
@@ -36,30 +37,51 @@ class Realised(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def realised_shares(masker: AbstractMasker, grid: Grid) -> Realised:
+def realised_shares(
+    masker: AbstractMasker, grid: Grid, batching: Batching = "pack", batch: int = BATCH
+) -> Realised:
     """Draws masks over the course of training; returns what they come to on average.
 
-    Always the same masks: what a plan says is what it said before. Raises what the masker
-    raises, and `AssertionError` for a promise that a mask breaks.
+    They are counted as the encoder sees them, after `batching` in batches of `batch` clips. Always
+    the same masks: what a plan says is what it said before. Raises what the masker raises, and
+    `AssertionError` for a promise that a mask breaks.
     """
-    context, targets, visible, both, forced, changed = 0.0, 0.0, 0, 0, 0, 0.0
+    context, targets, changed = 0.0, 0.0, 0.0
+    visible, both, forced = 0, 0, 0
+    moments, clips = _course(masker, batching, batch)
     content = None
     if masker.promises.needs is not None:
-        content = torch.rand(DRAWS, grid.size, 8, generator=generator(0, "plan", "content"))
-    for moment in MOMENTS:
+        content = torch.rand(clips, grid.size, 8, generator=generator(0, "plan", "content"))
+    for moment in moments:
         chance = generator(0, "plan", str(moment))
-        mask = masker(grid, DRAWS, generator=chance, progress=moment, content=content)
-        check_mask(masker, mask, grid, torch.ones(DRAWS, grid.size, dtype=torch.bool))
-        context += float(mask.context.float().mean()) / len(MOMENTS)
-        targets += float(mask.target_union.float().mean()) / len(MOMENTS)
+        mask = masker(grid, clips, generator=chance, progress=moment, content=content)
+        check_mask(masker, mask, grid, torch.ones(clips, grid.size, dtype=torch.bool))
+        mask = truncate(mask, batching, chance)
+        context += float(mask.context.float().mean()) / len(moments)
+        targets += float(mask.target_union.float().mean()) / len(moments)
         shared = mask.context & mask.target_union
         visible += int(mask.context.sum())
         both += int(shared.sum())
         if mask.fallback is not None:
             forced += int(shared[mask.fallback].sum())
-            changed += float(mask.fallback.float().mean()) / len(MOMENTS)
+            changed += float(mask.fallback.float().mean()) / len(moments)
     shares = (context, targets, both / visible, forced / visible, changed)
     return Realised(*(round(share, 4) for share in shares))
+
+
+def _course(
+    masker: AbstractMasker, batching: Batching, batch: int
+) -> tuple[tuple[float, ...], int]:
+    """Returns the moments of training at which to draw, and how many clips at each.
+
+    Where a sample's mask hangs on the others of its batch, it is batches that count.
+    """
+    coupled, cut = masker.promises.coupled, is_cut(batching)
+    if not coupled and not cut:
+        return MOMENTS, DRAWS
+    batches = COUPLED_BATCHES if coupled else BATCHES
+    clips = batch if cut else len(MOMENTS) * DRAWS // batches
+    return tuple(number / (batches - 1) for number in range(batches)), clips
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Two maskers that show unlike amounts of audio are compared on two things at once. A masker's
 settings may therefore hold `match: {context: 0.42, by: ratio}` beside their `type`: the value is
-found on the trial's own grid, rounded, and written into the settings in the place of `match`.
+found on the trial's own grid and in its own batches, rounded, and written into the settings in the
+place of `match`.
 """
 
 import contextlib
@@ -11,12 +12,13 @@ import itertools
 import json
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
+from ablate.model.batching import Batching
 from ablate.model.masking import AbstractMasker, Grid
 from ablate.parts import PartError, Problem, build, resolve
 from ablate.suggestion import did_you_mean
-from ablate.workshop.mask_statistics import realised_shares
+from ablate.workshop.mask_statistics import BATCH, realised_shares
 
 DECIMALS = 3  # of the found value
 TOLERANCE = 0.01  # of the grid: two levels within it are within the 2 points of the warning
@@ -50,36 +52,48 @@ def without(settings: Any) -> Any:
     return [without(value) for value in settings] if isinstance(settings, list) else settings
 
 
-def matched(settings: Any, grid: Grid) -> tuple[dict[str, Any], list[Match]]:
+def matched(
+    settings: Any, grid: Grid, batching: Batching = "pack", batch: int = BATCH
+) -> tuple[dict[str, Any], list[Match]]:
     """Finds every `match` in the settings of a trial's masker, inner maskers first.
+
+    Shares are those that the encoder sees, after `batching` in batches of `batch` clips.
 
     Returns the settings with the found values, and the matches. Raises `PartError` where one
     cannot be found.
     """
-    text, found = _matched(json.dumps(settings), grid)
+    text, found = _matched(json.dumps(settings), _Place(grid, batching, batch))
     return json.loads(text), list(found)
 
 
+class _Place(NamedTuple):
+    """Where masks are drawn."""
+
+    grid: Grid
+    batching: Batching
+    batch: int  # clips
+
+
 @cache
-def _matched(text: str, grid: Grid) -> tuple[str, tuple[Match, ...]]:
+def _matched(text: str, place: _Place) -> tuple[str, tuple[Match, ...]]:
     """Does the work, once for all seeds of a variant."""
     found: list[Match] = []
-    settings = _within(json.loads(text), ("masker",), grid, found)
+    settings = _within(json.loads(text), ("masker",), place, found)
     return json.dumps(settings), tuple(found)
 
 
-def _within(settings: Any, path: tuple[str, ...], grid: Grid, found: list[Match]) -> Any:
+def _within(settings: Any, path: tuple[str, ...], place: _Place, found: list[Match]) -> Any:
     if isinstance(settings, list):
-        return [_within(v, (*path, str(i)), grid, found) for i, v in enumerate(settings)]
+        return [_within(v, (*path, str(i)), place, found) for i, v in enumerate(settings)]
     if not isinstance(settings, Mapping):
         return settings
-    inner = {k: _within(v, (*path, k), grid, found) for k, v in settings.items() if k != "match"}
+    inner = {k: _within(v, (*path, k), place, found) for k, v in settings.items() if k != "match"}
     if "match" not in settings:
         return inner
     masker = build(inner, expect=AbstractMasker, path=path)
     try:
         share, wanted, by = _read(settings["match"])
-        search = _Search(inner, by, _number(masker, by), grid, share, wanted)
+        search = _Search(inner, by, _number(masker, by), place, share, wanted)
         step = search.run()
     except ValueError as error:
         raise PartError([Problem((*path, "match"), str(error))]) from error
@@ -132,11 +146,11 @@ class _Search:
         settings: Mapping[str, Any],
         by: str,
         written: Value,
-        grid: Grid,
+        place: _Place,
         share: str,
         wanted: float,
     ) -> None:
-        self._settings, self._by, self._grid = settings, by, grid
+        self._settings, self._by, self._place = settings, by, place
         self._which, self._wanted = SHARES.index(share), wanted
         ends = written if isinstance(written, list) else [written]
         self._width = ends[1] - ends[0] if len(ends) == 2 else None
@@ -148,7 +162,9 @@ class _Search:
         """Returns the step to take, of several the one nearest to the value that is written."""
         steps = [step for step in self._first_steps() if self._try(step) is not None]
         if not steps:
-            raise ValueError(f"no value of `{self._by}` works on a grid of {self._grid} patches")
+            raise ValueError(
+                f"no value of `{self._by}` works on a grid of {self._place.grid} patches"
+            )
         pairs = [
             (low, high)
             for low, high in itertools.pairwise(steps)
@@ -209,7 +225,7 @@ class _Search:
             masker, share = self._build(step), None
             if masker is not None:
                 with contextlib.suppress(ValueError, AssertionError):
-                    share = realised_shares(masker, self._grid)[self._which]
+                    share = realised_shares(masker, *self._place)[self._which]
             self._known[step] = share
         return self._known[step]
 
@@ -227,9 +243,10 @@ class _Search:
         found = [share for share in self._known.values() if share is not None]
         return (
             f"{SHARES[self._which]} {_percent(self._wanted)} cannot be reached by `{self._by}` on "
-            f"a grid of {self._grid} patches: the values it takes give {_percent(min(found))} to "
-            f"{_percent(max(found))}, and the nearest is {_percent(self.share(best))}, with "
-            f"{self.spelled(best)}; match a share that it can give, or by another setting"
+            f"a grid of {self._place.grid} patches: the values it takes give "
+            f"{_percent(min(found))} to {_percent(max(found))}, and the nearest is "
+            f"{_percent(self.share(best))}, with {self.spelled(best)}; match a share "
+            "that it can give, or by another setting"
         )
 
 

@@ -251,7 +251,7 @@ def _matched(settings: dict[str, Any]) -> tuple[dict[str, Any], list[Match]]:
         return plain, []  # told by `_try_masks`
     if grid.size < 2:
         return plain, []
-    found, matches = matched(masker, grid)
+    found, matches = matched(masker, grid, trial.batching, trial.budget.batch)
     return {**settings, "masker": found}, matches
 
 
@@ -274,7 +274,8 @@ def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, Realised | Non
         message = f"one patch covers all {trial.crop_frames} frames; nothing is left to predict"
         return [Problem(("patchifier",), message)], None, None
     try:
-        return [], grid, realised_shares(trial.masker, grid)
+        shares = realised_shares(trial.masker, grid, trial.batching, trial.budget.batch)
+        return [], grid, shares
     except (GridRefusedError, AssertionError, ValueError) as error:
         reason = str(error)
     except Exception as error:  # a stranger's masker may raise anything

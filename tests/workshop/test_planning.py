@@ -8,10 +8,10 @@ import soundfile
 
 from ablate.chance import generator
 from ablate.model.masking import Grid
-from ablate.parts import PartError
-from ablate.workshop.mask_statistics import DRAWS, MOMENTS, realised_shares
+from ablate.parts import PartError, resolve
+from ablate.workshop.mask_statistics import BATCHES, COUPLED_BATCHES, realised_shares
 from ablate.workshop.planning import plan
-from maskers import LegacyMultiBlock
+from maskers import LegacyMultiBlock, MultiBlock
 
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}}
 
@@ -43,7 +43,8 @@ def test_a_sound_trial_is_resolved_and_named(settings, cache):
 @pytest.mark.parametrize("grid", [(4, 8), (8, 16)], ids=str)
 def test_the_overlap_of_a_plan_is_that_of_every_mask_it_draws(grid):
     masker, where = LegacyMultiBlock(), Grid(*grid)
-    masks = [masker(where, DRAWS, generator=generator(0, "plan", str(m))) for m in MOMENTS]
+    moments = [batch / (COUPLED_BATCHES - 1) for batch in range(COUPLED_BATCHES)]
+    masks = [masker(where, 10, generator=generator(0, "plan", str(m))) for m in moments]
     pairs = [
         (bool(mask.fallback[sample]), bool(mask.targets[sample, :, patch].any()))
         for mask in masks
@@ -54,6 +55,22 @@ def test_the_overlap_of_a_plan_is_that_of_every_mask_it_draws(grid):
     forced = sum(asked for changed, asked in pairs if changed) / len(pairs)
     assert found.forced_overlap == pytest.approx(forced, abs=1e-4)
     assert (found.overlap > 0.3) == (grid == (4, 8))
+
+
+@pytest.mark.parametrize("batching", ["truncate_first", "truncate_random"])
+@pytest.mark.parametrize("masker", [LegacyMultiBlock(min_keep=1), MultiBlock()], ids=["old", "new"])
+def test_a_plan_tells_how_much_is_seen_once_a_batch_is_cut(settings, cache, masker, batching):
+    batches = COUPLED_BATCHES if masker.promises.coupled else BATCHES
+    least = 0.0
+    for batch in range(batches):
+        chance = generator(0, "plan", str(batch / (batches - 1)))
+        mask = masker(Grid(4, 8), settings["budget"]["batch"], generator=chance)
+        least += min(sample.float().mean().item() for sample in mask.context) / batches
+    fine = {"patchifier": {**settings["patchifier"], "freq": 8, "time": 8}}
+    asked = settings | fine | {"masker": resolve(masker)}
+    whole, cut = planned(cache, asked, asked | {"batching": batching})["trials"]
+    assert cut["context"] == pytest.approx(least, abs=1e-4)
+    assert cut["context"] < whole["context"]
 
 
 def test_defaults_written_out_do_not_change_the_fingerprint(settings, cache):
