@@ -6,7 +6,17 @@ from pathlib import Path
 from ablate.reporting.findings import Findings
 from ablate.reporting.kept import Kept, differs, explained, questions
 from ablate.reporting.listing import FIGURE
-from ablate.reporting.rendering import MINUS, Column, Row, Show, Table, interval, number, plain
+from ablate.reporting.rendering import (
+    MINUS,
+    Column,
+    Row,
+    Show,
+    Table,
+    chance,
+    interval,
+    number,
+    plain,
+)
 from ablate.reporting.rules import percent
 
 CLEAR = ("better", "worse")
@@ -106,8 +116,13 @@ def _cell(place: int) -> Show:
         said = number(of["difference"], signed=True)
         word = str(of["verdict"]).partition(":")[0]
         told = f"**{said}**" if word in CLEAR else said
-        known = f"{told} {interval(of['difference_low'], of['difference_high'])}"
-        return known if word in CLEAR else f"{known} {word}"
+        low, high = of["difference_low"], of["difference_high"]
+        known = f"{told} {interval(low, high)}"
+        if word in CLEAR:
+            return known
+        if word == "undecided" and (low > 0 or high < 0):  # why, as the interval does not say
+            word = f"undecided, p {chance(of['p_holm'])}"
+        return f"{known} {word}"
 
     return show
 
