@@ -20,24 +20,29 @@ from torch import Tensor
 from ablate.model.masking import AbstractMasker, Grid, Mask, Promises, check_range
 from maskers.joining import joint_promises, select
 
-Schedule = Literal["sqrt", "linear", "cosine", "step", "inverse", "constant"]
+Schedule = Literal["sqrt", "linear", "cosine", "step", "inverse", "reversed", "constant"]
 
 
 def share_done(schedule: Schedule, progress: float, competence: float = 0.01) -> float:
     """Returns how far a curriculum has come, in [0, 1], at a share `progress` of training.
 
     `sqrt` is A-JEPA's competence at s = `progress`, sqrt(s (1 - c^2) + c^2); `inverse` is 1 minus
-    it; `constant` is its mean over training, 2/3 (1 - c^3) / (1 - c^2): the control that mixes as
-    much of either but in no order. `step` changes at once, halfway.
+    it, which also mixes the other way round, a third of the end for two thirds. Two controls mix as
+    `sqrt` does: `reversed` is sqrt at 1 - s, the opposite order; `constant` its mean over training,
+    2/3 (1 - c^3) / (1 - c^2), no order. `step` changes at once, halfway.
     """
     rest = 1 - competence**2
-    competent = math.sqrt(progress * rest + competence**2)
+
+    def competent(done: float) -> float:
+        return math.sqrt(done * rest + competence**2)
+
     shares = {
-        "sqrt": competent,
+        "sqrt": competent(progress),
         "linear": progress,
         "cosine": (1 - math.cos(math.pi * progress)) / 2,
         "step": float(progress >= 0.5),
-        "inverse": 1 - competent,
+        "inverse": 1 - competent(progress),
+        "reversed": competent(1 - progress),
         "constant": 2 / 3 * (1 - competence**3) / rest if rest else 1.0,
     }
     return shares[schedule]
@@ -58,7 +63,7 @@ class Curriculum(AbstractMasker):
     start: AbstractMasker
     end: AbstractMasker
     schedule: Schedule = "sqrt"  # of the probability of `end`: see `share_done`
-    competence: float = 0.01  # c of sqrt, inverse and constant: what sqrt begins with
+    competence: float = 0.01  # c of A-JEPA's schedule and those made of it: what sqrt begins with
     per: Literal["sample", "batch"] = "sample"  # what a phase is drawn for
 
     def __post_init__(self) -> None:

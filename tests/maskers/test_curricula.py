@@ -41,6 +41,15 @@ def test_the_constant_mixture_shows_as_much_of_the_end_as_the_curriculum_does(co
     assert share_done("constant", 1.0, competence) == share_done("constant", 0.0, competence)
 
 
+@pytest.mark.parametrize("competence", [0.0, 0.01, 0.5])
+def test_the_reversed_curriculum_mixes_as_much_in_the_opposite_order(competence):
+    steps = [step / 100 for step in range(101)]
+    there = [share_done("sqrt", step, competence) for step in steps]
+    back = [share_done("reversed", step, competence) for step in steps]
+    assert back == pytest.approx(there[::-1])
+    assert sum(share_done("inverse", step, competence) for step in steps) < 0.6 * sum(there)
+
+
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "step"])
 def test_other_schedules_go_from_the_start_to_the_end(schedule):
     assert share_done(schedule, 0.0) == 0
