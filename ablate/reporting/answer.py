@@ -9,7 +9,16 @@ from ablate.reporting.wording import compared, place
 
 MOST_NAMES = 4  # of levels in a row; a reader wants no list of twenty
 UNTRAINED = ", as untrained encoders are"
-ORDER = ("better", "worse", "differs", "equivalent", "undecided")
+EVERYWHERE = " everywhere"  # behind the word that all combinations share where their sizes differ
+ORDER = (
+    "better",
+    "worse",
+    f"better{EVERYWHERE}",
+    f"worse{EVERYWHERE}",
+    "differs",
+    "equivalent",
+    "undecided",
+)
 
 
 def answer(verdicts: Sequence[Verdict], robustness: Sequence[Row] = ()) -> list[str]:
@@ -31,7 +40,8 @@ def answer(verdicts: Sequence[Verdict], robustness: Sequence[Row] = ()) -> list[
     told = []
     for factor in factors:
         of = [v for v in pooled if v.contrast.factor == factor]
-        told.append(f"{factor}: {_clauses(of, learned=learned)}.")
+        within = [v for v in verdicts if v.contrast.family == "within"]
+        told.append(f"{factor}: {_clauses(of, within, learned=learned)}.")
         told += _scores(
             factor, [r for r in robustness if not r["judged"] and r["factor"] == factor]
         )
@@ -48,32 +58,58 @@ def _not_learned(unsure: Sequence[Verdict], *, learned: bool) -> str:
     )
 
 
-def _clauses(verdicts: Sequence[Verdict], *, learned: bool) -> str:
-    words = {word: [v for v in verdicts if v.word.split()[0] == word] for word in ORDER}
-    clause = _of_gain if verdicts[0].contrast.measure == "gain" else _of_score
-    return "; ".join(clause(word, of, learned=learned) for word, of in words.items() if of)
+def _clauses(pooled: Sequence[Verdict], within: Sequence[Verdict], *, learned: bool) -> str:
+    """Groups what is said of a factor's levels by the words that say it."""
+    groups: dict[str, list[Verdict]] = {word: [] for word in ORDER}
+    sizes: dict[str, list[Verdict]] = {word: [] for word in ORDER}
+    for verdict in pooled:
+        parts = [v for v in within if _levels(v) == _levels(verdict)]
+        word = _word(verdict, parts)
+        groups[word].append(verdict)
+        sizes[word] += parts if word.endswith(EVERYWHERE) else [verdict]
+    clause = _of_gain if pooled[0].contrast.measure == "gain" else _of_score
+    return "; ".join(
+        clause(word, of, _size(sizes[word]), learned=learned) for word, of in groups.items() if of
+    )
 
 
-def _of_score(word: str, verdicts: Sequence[Verdict], *, learned: bool) -> str:
+def _word(verdict: Verdict, parts: Sequence[Verdict]) -> str:
+    """Returns the group of a verdict. What only its size depends on a combination has a side."""
+    word = verdict.word.split()[0]
+    [*said] = {part.word for part in parts}
+    return said[0] + EVERYWHERE if word == "differs" and said in (["better"], ["worse"]) else word
+
+
+def _levels(verdict: Verdict) -> tuple[str, str, str]:
+    return verdict.contrast.factor, verdict.contrast.level, verdict.contrast.against
+
+
+def _of_score(word: str, verdicts: Sequence[Verdict], size: str, *, learned: bool) -> str:
     levels, against, several = _sides(verdicts)
-    if word in ("better", "worse"):
-        return f"{levels} {'are' if several else 'is'} {word} than {against} by {_size(verdicts)}"
+    side = word.removesuffix(EVERYWHERE)
+    if side in ("better", "worse"):
+        where = "" if side == word else f" with each {_others(verdicts)},"
+        return f"{levels} {'are' if several else 'is'} {side} than {against}{where} by {size}"
     if word == "equivalent":
         return f"{levels} and {against} are equivalent{'' if learned else UNTRAINED}"
     if word == "differs":
-        return f"how {levels} compare{'s' * (not several)} with {against} {_depends(verdicts)}"
+        compare = f"compare{'s' * (not several)}"
+        return f"how {levels} {compare} with {against} depends on {_others(verdicts)}"
     return f"{levels} against {against} {'are' if several else 'is'} undecided"
 
 
-def _of_gain(word: str, verdicts: Sequence[Verdict], *, learned: bool) -> str:
+def _of_gain(word: str, verdicts: Sequence[Verdict], size: str, *, learned: bool) -> str:
     levels, against, _ = _sides(verdicts)
-    if word in ("better", "worse"):
-        more = "more" if word == "better" else "less"
-        return f"training adds {_size(verdicts)} {more} to {levels} than to {against}"
+    side = word.removesuffix(EVERYWHERE)
+    if side in ("better", "worse"):
+        more = "more" if side == "better" else "less"
+        where = "" if side == word else f" with each {_others(verdicts)}"
+        return f"training adds {size} {more} to {levels} than to {against}{where}"
     if word == "equivalent":
         return f"training adds as much to {levels} as to {against}{'' if learned else UNTRAINED}"
     if word == "differs":
-        return f"whether training adds more to {levels} than to {against} {_depends(verdicts)}"
+        depends = f"depends on {_others(verdicts)}"
+        return f"whether training adds more to {levels} than to {against} {depends}"
     return f"whether training adds more to {levels} or to {against} is undecided"
 
 
@@ -106,8 +142,8 @@ def _size(verdicts: Sequence[Verdict]) -> str:
     return f"{low if low == high else f'{low} to {high}'} points"
 
 
-def _depends(verdicts: Sequence[Verdict]) -> str:
-    return f"depends on {' and '.join(verdicts[0].contrast.others)}"
+def _others(verdicts: Sequence[Verdict]) -> str:
+    return " and ".join(verdicts[0].contrast.others)
 
 
 def _names(names: Sequence[str]) -> str:

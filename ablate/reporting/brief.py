@@ -120,7 +120,8 @@ def _cell(place: int) -> Show:
         known = f"{told} {interval(low, high)}"
         if word in CLEAR:
             return known
-        if word == "undecided" and (low > 0 or high < 0):  # why, as the interval does not say
+        against = low is not None and not low <= 0 <= high
+        if word == "undecided" and against:  # the interval does not say why
             word = f"undecided, p {chance(of['p_holm'])}"
         return f"{known} {word}"
 

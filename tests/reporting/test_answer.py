@@ -34,6 +34,23 @@ def test_an_interaction_is_said_to_depend(bench: Bench) -> None:
     assert text.endswith("; m1 and random are equivalent.")
 
 
+def test_an_interaction_of_size_alone_keeps_its_side(bench: Bench) -> None:
+    found = verdicts(bench.results())
+    masker = [v for v in found if v.contrast.factor == "masker"]
+    level = masker[0].contrast.level
+    words = {"pooled": "differs by patchifier", "within": "worse"}
+    told = [
+        replace(v, word=words[v.contrast.family]) if v.contrast.level == level else v
+        for v in masker
+    ]
+    within = [v for v in told if (v.contrast.family, v.contrast.level) == ("within", level)]
+    low, high = sorted(number(abs(v.estimate.mean or 0.0)) for v in within)
+    [text] = answer(told)
+    assert f"{level} is worse than random with each patchifier, by {low} to {high} points" in text
+    parted = [replace(v, word="equivalent") if v is within[0] else v for v in told]
+    assert f"how {level} compares with random depends on patchifier" in answer(parted)[0]
+
+
 def test_a_gain_is_said_to_be_what_training_adds_and_the_scores_beside_it(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["patchifier"] == "strips")
     results = bench.results()
