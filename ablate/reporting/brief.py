@@ -1,5 +1,6 @@
 """The README's section on kept reports: a question, its answer, and one small table."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ablate.reporting.rendering import (
 )
 from ablate.reporting.rules import percent
 
+BY = "over_mel_statistics_by"  # older findings have none
 CLEAR = ("better", "worse")
 
 
@@ -39,20 +41,31 @@ def brief(folders: Sequence[Path], root: Path, *, page: str) -> str:
 
 def _head(found: Sequence[Findings], page: str) -> str:
     covered = percent(*(of["alpha"] for of in found))
-    above = [of["over_mel_statistics"] for one in found for of in one["variants"]]
-    known = [value for value in above if value is not None]
-    count = sum(value > 0 for value in known)
-    beaten = (
-        f" {count or 'None'} of the {len(known)} variants below score{'s' * (count < 2)} more than "
-        "plain log-mel statistics, which need no encoder."
-        if known
-        else ""
-    )
     return (
         "Differences in points, paired by seed, with uncorrected "
         f"{covered} intervals; bold: better or worse after Holm's correction. *Gain*: of what "
-        f"training adds to the own random init.{beaten} "
+        f"training adds to the own random init.{_over_mel(found)} "
         f"[All tables, p-values and pictures]({page})."
+    )
+
+
+def _over_mel(found: Sequence[Findings]) -> str:
+    """Says how many variants score more than log-mel statistics, by their study and by others."""
+    known = [
+        variant
+        for one in found
+        for variant in one["variants"]
+        if variant["over_mel_statistics"] is not None
+    ]
+    if not known:
+        return ""
+    own = sum(variant["over_mel_statistics"] > 0 for variant in known)
+    by = [Counter(v for v, over in of.get(BY, {}).items() if over > 0) for of in known]
+    most = max(sum(by, Counter()).values(), default=0)
+    others = f", up to {most} by another probe or pooling" * (most > own)
+    return (
+        f" Of {len(known)} variants held against plain log-mel statistics, which need no encoder, "
+        f"{own or 'none'} score{'s' * (own < 2)} more by the study's own probe{others}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from ablate.files import read_json
@@ -57,11 +58,22 @@ def _variant(row: Row, probes: Sequence[Row], results: Results) -> dict[str, Any
     }
     return {
         **{name: row[name] for name in ("variant", "n", "planned", "score", *ABOVE)},
+        "over_mel_statistics_by": _over_by(name, [*tasks], probes),
         "tasks": {
             task: {"score": of["trained_test"], **{name: of[name] for name in ABOVE}}
             for task, of in tasks.items()
         },
     }
+
+
+def _over_by(name: str, tasks: Sequence[str], probes: Sequence[Row]) -> dict[str, float]:
+    """Returns what a variant scores above log-mel statistics by all that scored all `tasks`."""
+    found: dict[str, dict[str, float]] = {}
+    for of in probes:
+        if of["variant"] == name and of["over_mel_statistics"] is not None:
+            view = found.setdefault(f"{of['probe']}.{of['pooling']}", {})
+            view[of["task"]] = of["over_mel_statistics"]
+    return {view: fmean(of.values()) for view, of in found.items() if {*tasks} <= {*of}}
 
 
 def findings_of(folder: Path) -> Findings:

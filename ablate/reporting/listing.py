@@ -22,7 +22,8 @@ FIGURE = "figures/contrasts.png"
 HEAD = (
     "# Results\n\nWritten by `ablate publish` from the reports in this folder. Differences are in "
     "points, paired by seed: of the score or, where a table says so, of the gain of each arm over "
-    "its own random init. P-values are Holm-corrected, intervals are not. *Detectable* is the "
+    "its own random init. P-values are Holm-corrected, intervals are not; within a combination, a "
+    "p-value is no smaller than the pooled contrast and its interaction allow. *Detectable* is the "
     "smallest difference that this many seeds detect with 80 % power, at the observed spread and "
     "at the strictest level of the correction."
 )

@@ -124,6 +124,7 @@ def number(value: float | None, digits: int = 1, *, signed: bool = False) -> str
     """Writes a number with so many decimals and a true minus sign; `signed` adds the plus sign."""
     if value is None:
         return DASH
+    value = round(value, digits + 6)  # a sum in another order is the same number
     text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
     if float(text) == 0:
         text = text.lstrip("+-")  # zero has no sign

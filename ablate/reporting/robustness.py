@@ -22,6 +22,7 @@ GAINS = (
     " Gain: each arm minus its own random init, on which the verdict rests. Score: what the "
     "trained encoders end with; a pooling that gives more features of one of them favours it."
 )
+ONE_ROW = " Of a grid of one row, mean and concat_freq are the same features."
 Bounds = tuple[float | None, float | None, float | None]  # a difference, and its interval
 
 
@@ -40,13 +41,14 @@ def robustness(results: Results) -> Table:
         for i, (contrast, _, judged) in enumerate(views[own] if len(views) > 1 else ())
     ]
     gains = not all(row["judged"] for row in rows)
+    one_row = any(trial.plan.get("grid", [0])[0] == 1 for trial in results.trials)
     return Table(
         name="robustness",
         title="Does it depend on the probe?",
         caption=f"The same differences by every probe and pooling, {own} first: in points, with "
         "the pairing and the intervals of the contrasts above. An asterisk: the interval excludes "
         "zero. There are no p-values, and nothing is corrected for so many columns: they are "
-        f"descriptive only.{GAINS if gains else ''}",
+        f"descriptive only.{GAINS if gains else ''}{ONE_ROW if one_row else ''}",
         columns=(
             *COMPARED,
             *([Column(head="measure", show=plain("measure"), text=True)] if gains else []),

@@ -51,7 +51,8 @@ def contrasts(verdicts: Sequence[Verdict]) -> Table:
         title="Contrasts",
         caption="Differences in points, paired by pre-training seed; a pooled one is averaged over "
         "combinations within each seed first. Intervals are uncorrected; p-values are "
-        "Holm-corrected, over the pooled contrasts and over those within a combination separately. "
+        "Holm-corrected, over the pooled contrasts and over those within a combination separately; "
+        "one of the latter is no smaller than the pooled contrast and its interaction allow. "
         "Gain: each arm minus its own random init, where the factor changes that. "
         "g: Hedges' effect size, the difference in standard deviations over seeds. "
         "Seed r: the correlation of the two arms over seeds. "

@@ -99,17 +99,31 @@ def test_a_level_is_explained_where_it_is_first_named(
     assert first.startswith(f"| `block` {MINUS} `random` with ")
 
 
-@pytest.mark.parametrize(("second", "said"), [(2.0, "1 of the"), (-2.0, "None of the")])
-def test_how_many_beat_plain_statistics_is_counted(
-    found: dict[str, Any], tmp_path: Path, second: float, said: str
+@pytest.mark.parametrize(
+    ("second", "other", "said"),
+    [
+        (2.0, -1.0, "1 scores more by the study's own probe."),
+        (-2.0, -1.0, "none scores more by the study's own probe."),
+        (2.0, 1.0, "1 scores more by the study's own probe, up to 6 by another probe or pooling."),
+    ],
+)
+def test_how_many_beat_plain_statistics_is_counted_by_every_probe(
+    found: dict[str, Any], tmp_path: Path, second: float, other: float, said: str
 ) -> None:
     above = [-1.0, second, *[-3.0] * (len(found["variants"]) - 2)]
     variants = [
-        {**of, "over_mel_statistics": value}
+        {
+            **of,
+            "over_mel_statistics": value,
+            "over_mel_statistics_by": {"knn.mean": value, "linear.mean": other},
+        }
         for of, value in zip(found["variants"], above, strict=True)
     ]
     text = told(tmp_path, {**found, "variants": variants})
-    assert f" {said} {len(above)} variants below scores more than plain log-mel" in text
+    held = (
+        f" Of {len(above)} variants held against plain log-mel statistics, which need no encoder, "
+    )
+    assert held + said in text
 
 
 def test_nothing_is_said_of_no_report(tmp_path: Path) -> None:

@@ -149,6 +149,8 @@ def test_the_findings_are_the_numbers_of_the_tables(reported: Bench) -> None:
             assert variant[name] == float(row[name])
             by_task = [of[name] for of in variant["tasks"].values()]
             assert sum(by_task) / len(by_task) == pytest.approx(variant[name])
+        above = variant["over_mel_statistics_by"][found["score"]]
+        assert above == pytest.approx(variant["over_mel_statistics"])
 
 
 def test_a_report_without_findings_says_how_to_get_them(reported: Bench, tmp_path: Path) -> None:
