@@ -41,7 +41,9 @@ from maskers.geometry import EDGES, cells, columns_of, covered, interval, placed
 class InverseBlock(AbstractMasker):
     """Shows squares around a few random centres, and hides the rest.
 
-    Single patches are then shown or hidden at random until the count is exact. EAT's flexible
+    Single patches are then shown or hidden at random until the count is exact. There is one centre
+    at least, also where less than a square is shown (by EAT's settings on fewer than 93 patches,
+    where its code has none and shows single patches). EAT's flexible
     masks are `shapes: [[4, 6], [5, 5], [3, 8]]`.
     """
 
@@ -83,7 +85,8 @@ class InverseBlock(AbstractMasker):
         count = valid.sum(dim=1)
         which = torch.randint(len(self._shapes), (batch,), generator=generator)
         shape = torch.tensor(self._shapes)[which]  # (batch, 2)
-        centres = (count * (1 - self.ratio + self.adjust) / shape.prod(dim=1)).long()
+        area = shape.prod(dim=1)
+        centres = (count * (1 - self.ratio + self.adjust) / area).long().clamp(min=1)
 
         most = int(centres.max())
         places = torch.rand((2, batch, most), generator=generator)

@@ -178,7 +178,7 @@ class M2DSpans(AbstractMasker):
     """Hides long spans until they are too many columns, then shows single ones of these again."""
 
     ratio: float = 0.6  # share of a clip's columns
-    length: int = 20  # columns
+    length: int = 20  # columns; at most half the grid's, or one span would be all, unless `shipped`
     shipped: bool = False  # as in M2D's code: give back from the end of the clip
 
     def __post_init__(self) -> None:
@@ -209,10 +209,11 @@ class M2DSpans(AbstractMasker):
         valid = all_valid(grid, batch, valid)
         columns = columns_of(grid, valid)
         number = share_of(columns.sum(dim=1), self.ratio)
-        keys = torch.rand((batch, grid.time + self.length - 1), generator=generator)
+        length = self.length if self.shipped else min(self.length, max(1, grid.time // 2))
+        keys = torch.rand((batch, grid.time + length - 1), generator=generator)
         if self.shipped:
-            keys[:, : self.length - 1] = 2.0  # no span begins before the clip
-        arrival = reached(keys, self.length, grid.time).masked_fill(~columns, 2.0)
+            keys[:, : length - 1] = 2.0  # no span begins before the clip
+        arrival = reached(keys, length, grid.time).masked_fill(~columns, 2.0)
         last = arrival.sort(dim=1).values.gather(1, number.unsqueeze(1) - 1)
         covered = (arrival <= last) & columns
         keys = torch.rand(covered.shape, generator=generator)

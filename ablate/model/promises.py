@@ -34,7 +34,8 @@ def _check_share(masker: AbstractMasker, mask: Mask, grid: Grid, valid: Tensor) 
         slack = torch.full_like(count, 0.501, dtype=torch.float)
         lowest, highest = ((count * share).clamp(min=1).minimum(count - 1) for share in (low, high))
     else:  # rounding moves an edge by a row or column; on few patches a share means too little
-        slack = torch.where(count < 64, count, count.sqrt() + grid.freq)
+        line = grid.freq if grid.time > 1 else 1  # a lone column is never hidden whole
+        slack = torch.where(count < 64, count, count.sqrt() + line)
         lowest, highest = count * low, count * high
     within = (visible >= lowest - slack) & (visible <= highest + slack)
     assert within.all(), (

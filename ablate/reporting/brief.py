@@ -1,7 +1,7 @@
 """The README's section on kept reports: a question, its answer, and one small table."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ablate.reporting.findings import Findings
@@ -77,8 +77,16 @@ def _part(kept: Sequence[Kept], *, pictured: bool) -> list[str]:
         f"### {first.found['title']}",
         "\n".join(f"- {line}" for line in first.found["answer"]),
         _table(kept).markdown(),
+        *(["\n".join(warned)] if (warned := [*_warned(kept)]) else []),
         *([picture] if pictured else []),
     ]
+
+
+def _warned(kept: Sequence[Kept]) -> Iterator[str]:
+    """Says of which corpus the masks are not what their maskers were to draw."""
+    for of in kept:
+        for line in of.found.get("giveaways", ()):  # older ones do not say
+            yield f"- On {_corpus(of.found)}: {line}"
 
 
 def _table(kept: Sequence[Kept]) -> Table:

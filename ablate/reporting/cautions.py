@@ -32,7 +32,7 @@ def cautions(
         *heard_before_testing(results.plan),
         *_skipped(results),
         *_unreached(results),
-        *_giving_away(results),
+        *giving_away(results),
     ]
 
 
@@ -178,7 +178,7 @@ def _unreached(results: Results) -> Iterator[str]:
         yield f"{names} {verb} in no contrast: no other variant differs in one factor alone."
 
 
-def _giving_away(results: Results) -> list[str]:
+def giving_away(results: Results) -> list[str]:
     """Warns of masks that show what they ask for, and of those that a guard had to change."""
     return giveaways.warnings(
         [

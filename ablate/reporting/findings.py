@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from ablate.files import read_json
+from ablate.reporting.cautions import giving_away
 from ablate.reporting.page import Page
 from ablate.reporting.rendering import Row
 from ablate.reporting.results import Results, label_of
@@ -45,6 +46,7 @@ def findings(results: Results, page: Page) -> dict[str, Any]:
         "robustness": [*tables["robustness"]],
         "variants": [_variant(row, tables["probes"], results) for row in tables["variants"]],
         "cautions": list(page.cautions),
+        "giveaways": giving_away(results),
     }
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ablate.chance import generator
 from ablate.model.masking import Grid
 from ablate.testing import Case, cases
+from maskers import Random
 from maskers.regions import BlockWise, Clusters, InverseBlock
 
 GROWING = [InverseBlock, Clusters, BlockWise]
@@ -33,6 +34,13 @@ def test_an_inverse_block_shows_squares_and_single_patches_make_up_the_count():
     assert (squares.sum() / mask.context.sum()) > 0.6  # squares overlap and are cut by the edges
     by_chance = InverseBlock(adjust=0.0, length=1)(grid, 200, generator=generator(0, "x"))
     assert not _solid(by_chance.context.view(-1, grid.freq, grid.time), 5, 5).any()
+
+
+@pytest.mark.parametrize("grid", [Grid(4, 8), Grid(8, 8), Grid(1, 64)], ids=str)
+def test_an_inverse_block_is_no_random_mask_where_less_than_a_square_is_shown(grid):
+    block = InverseBlock()(grid, 2000, generator=generator(0, "x"))
+    single = Random(ratio=0.8)(grid, 2000, generator=generator(1, "x"))
+    assert _neighbours(block.context, grid) > 1.2 * _neighbours(single.context, grid)
 
 
 def test_flexible_shapes_are_drawn_per_sample():
@@ -124,3 +132,10 @@ def _solid(cells, height, width):
             part = out[:, row : row + windows.shape[1], column : column + windows.shape[2]]
             part |= windows
     return out
+
+
+def _neighbours(context, grid):
+    """Pairs of visible patches that lie side by side, per visible patch."""
+    cells = context.view(-1, grid.freq, grid.time)
+    across, along = cells[:, :, 1:] & cells[:, :, :-1], cells[:, 1:] & cells[:, :-1]
+    return (across.sum() + along.sum()) / cells.sum()

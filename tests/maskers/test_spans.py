@@ -1,5 +1,7 @@
 """Masks of spans of time."""
 
+import statistics
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from ablate.chance import generator
 from ablate.model.masking import Grid, GridRefusedError
 from ablate.testing import Case, cases
 from maskers.spans import M2DSpans, RandomSpans, SeparateSpans, Spans
+from maskers.strips import TimeStrips
 from maskers.wavjepa import WavJEPAInverse, WavJEPASpeech
 
 EXACT = [Spans, RandomSpans, SeparateSpans, M2DSpans]
@@ -107,6 +110,18 @@ def test_separate_spans_keep_their_gap_and_are_alike_in_length(columns, length, 
             first_and_last = gaps[0] + (gaps[-1] if not ring[-1] else 0)
             inner = gaps[1 : len(spans)]
             assert min([*inner, first_and_last]) >= gap
+
+
+@pytest.mark.parametrize("columns", [8, 16])
+def test_m2d_hides_runs_longer_than_chance_on_a_grid_shorter_than_its_spans(columns):
+    grid = Grid(1, columns)
+    spans = M2DSpans()(grid, 1000, generator=generator(0, "x"))
+    single = TimeStrips()(grid, 1000, generator=generator(1, "x"))
+    hidden, by_chance = (
+        statistics.mean(length for row in mask.target_union for length in runs(row))
+        for mask in (spans, single)
+    )
+    assert hidden > 1.2 * by_chance
 
 
 def test_m2d_gives_back_single_columns_at_random_or_as_shipped_from_the_end():

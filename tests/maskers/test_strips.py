@@ -99,6 +99,15 @@ def test_a_union_hides_rows_and_columns_and_the_share_asked_for(grid):
         assert len(rows.sum(dim=1).unique()) > 2  # every sample draws its own number
 
 
+@pytest.mark.parametrize(("freq", "time"), [(64, 1), (32, 2), (32, 3)])
+def test_a_union_of_few_columns_hides_the_share_asked_for_by_its_rows(freq, time):
+    masker = TimeFrequencyUnion(ratio=0.7)
+    mask = masker(Grid(freq, time), 200, generator=generator(0, "x"))
+    shares = mask.context.float().mean(dim=1)
+    assert ((shares - 0.3).abs() <= (1 / freq if time == 1 else 0.5 / time)).all()
+    assert shares.mean() == pytest.approx(0.3, abs=0.02 if time == 1 else 0.06)
+
+
 def test_the_shipped_union_shows_only_patches_of_the_lines_it_drew_as_many_as_it_left():
     grid = Grid(3, 5)
     for seed in range(20):

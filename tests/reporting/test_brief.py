@@ -126,5 +126,14 @@ def test_how_many_beat_plain_statistics_is_counted_by_every_probe(
     assert held + said in text
 
 
+def test_masks_that_a_guard_changed_are_told_under_the_table(
+    found: dict[str, Any], tmp_path: Path
+) -> None:
+    assert "changed by a guard" not in told(tmp_path, found)
+    line = "Masks changed by a guard, because none could be drawn as asked: 52 % of legacy."
+    text = told(tmp_path, {**found, "giveaways": [line]})
+    assert f"\n\n- On {', '.join(found['data'][0]['tasks'])}: {line}\n\n" in text
+
+
 def test_nothing_is_said_of_no_report(tmp_path: Path) -> None:
     assert brief([], tmp_path, page="all.md") == ""
