@@ -106,14 +106,15 @@ def _decode(
     source: AbstractSource, front_end: AbstractFrontEnd, index: int, keys: Keys, journal: Journal
 ) -> int:
     samples, sample_rate = source.read(index)
-    frames = front_end(torch.from_numpy(samples), sample_rate).numpy()
+    with np.errstate(over="ignore"):  # what does not fit in the store is refused below
+        frames = front_end(torch.from_numpy(samples), sample_rate).numpy().astype(np.float16)
     if not np.isfinite(frames).all():
         path, peak = source.clips().paths[index], np.abs(samples).max()
         raise BadAudioError((path, f"is too loud, up to {peak:.2g}"))
     return journal.append(
         keys[index],
         source.content_digest(index),
-        frames.astype(np.float16),
+        frames,
         silent=bool(np.ptp(samples) < _SILENCE),
     )
 
