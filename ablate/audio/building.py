@@ -42,6 +42,7 @@ def build(
         reasons |= dict.fromkeys(silent.tolist(), _SILENT)
         records[silent] = -1
     records = records[clips.sounds]  # one sound may serve several tasks
+    journal.sync()
     return _index(source, records, reasons, keys, journal)
 
 
@@ -52,7 +53,7 @@ def _index(
     keys: Keys,
     journal: Journal,
 ) -> Index:
-    clips, synced = source.clips(), journal.sync()
+    clips = source.clips()
     kept, bad = np.flatnonzero(records >= 0), np.flatnonzero(records < 0)
     skipped = [*source.left_out]
     skipped += [(clips.paths[int(i)], reasons[int(clips.sounds[i])]) for i in bad]
@@ -68,7 +69,6 @@ def _index(
         keys=keys,
         edition=source.edition,
         unprobeable=_unprobeable(table),
-        synced=synced,
         end=int((first + lengths).max(initial=0)),
     )
 
