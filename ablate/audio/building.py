@@ -42,6 +42,7 @@ def build(
         reasons |= dict.fromkeys(silent.tolist(), _SILENT)
         records[silent] = -1
     records = records[clips.sounds]  # one sound may serve several tasks
+    journal.sync()
     return _index(source, records, reasons, keys, journal)
 
 
@@ -52,7 +53,7 @@ def _index(
     keys: Keys,
     journal: Journal,
 ) -> Index:
-    clips, synced = source.clips(), journal.sync()
+    clips = source.clips()
     kept, bad = np.flatnonzero(records >= 0), np.flatnonzero(records < 0)
     skipped = [*source.left_out]
     skipped += [(clips.paths[int(i)], reasons[int(clips.sounds[i])]) for i in bad]
@@ -68,7 +69,6 @@ def _index(
         keys=keys,
         edition=source.edition,
         unprobeable=_unprobeable(table),
-        synced=synced,
         end=int((first + lengths).max(initial=0)),
     )
 
@@ -106,14 +106,15 @@ def _decode(
     source: AbstractSource, front_end: AbstractFrontEnd, index: int, keys: Keys, journal: Journal
 ) -> int:
     samples, sample_rate = source.read(index)
-    frames = front_end(torch.from_numpy(samples), sample_rate).numpy()
+    with np.errstate(over="ignore"):  # what does not fit in the store is refused below
+        frames = front_end(torch.from_numpy(samples), sample_rate).numpy().astype(np.float16)
     if not np.isfinite(frames).all():
         path, peak = source.clips().paths[index], np.abs(samples).max()
         raise BadAudioError((path, f"is too loud, up to {peak:.2g}"))
     return journal.append(
         keys[index],
         source.content_digest(index),
-        frames.astype(np.float16),
+        frames,
         silent=bool(np.ptp(samples) < _SILENCE),
     )
 

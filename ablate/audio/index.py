@@ -11,8 +11,6 @@ from ablate.audio.clips import Clips
 from ablate.audio.columns import Array, Strings, read_columns, write_columns
 from ablate.audio.journal import Keys
 
-_NAME = "index"
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Index:
@@ -27,10 +25,9 @@ class Index:
     keys: Keys  # of all clips that the source lists
     edition: str = ""  # of the source's list
     unprobeable: str = ""  # why these labels cannot be probed
-    synced: int = 0  # records of the journal that have reached the disk
     end: int = 0  # frame after the last
 
-    def write(self, folder: Path) -> None:
+    def write(self, file: Path) -> None:
         """Declares a store complete."""
         facts, columns = self.clips.columns()
         paths, reasons = self.skipped
@@ -38,12 +35,12 @@ class Index:
         own["skipped starts"], own["skipped text"] = paths.arrays()
         own["reasons starts"], own["reasons text"] = reasons.arrays()
         told = {name: getattr(self, name) for name in _FACTS}
-        write_columns(folder / _NAME, {**told, "clips": facts}, {**columns, **own})
+        write_columns(file, {**told, "clips": facts}, {**columns, **own})
 
 
-def read_index(folder: Path) -> Index | None:
+def read_index(file: Path) -> Index | None:
     """Maps the index of a complete store, or returns None."""
-    found = read_columns(folder / _NAME)
+    found = read_columns(file)
     if found is None:
         return None
     facts, columns = found
@@ -60,4 +57,4 @@ def read_index(folder: Path) -> Index | None:
 
 
 _ARRAYS = ("first", "lengths", "silent", "keys")
-_FACTS = ("digest", "edition", "unprobeable", "synced", "end")
+_FACTS = ("digest", "edition", "unprobeable", "end")

@@ -2,7 +2,8 @@
 
 `frames` holds the frames of all clips, float16, one clip after the other, and is only ever
 appended to: a trial that has it mapped is never disturbed. `journal` gets a record for each clip,
-after its frames. `index` is written last, by an atomic rename: it says that a store is complete.
+after its frames. An index is written last, by an atomic rename: it says that a store is complete.
+Sources that read the same sounds, and say other things of them, have an index each in one folder.
 """
 
 import hashlib
@@ -42,22 +43,21 @@ def key_of(path: str, stamp: str | None) -> bytes:
 class Journal:
     """The store's files, open for one builder at a time.
 
-    The frames of the first `synced` records are known to have reached the disk.
+    Frames that begin at `synced`, (clips,), are known to have reached the disk.
     """
 
-    def __init__(self, folder: Path, bands: int, synced: int = 0) -> None:
+    def __init__(self, folder: Path, bands: int, synced: npt.NDArray[np.int64]) -> None:
         self._folder = folder
         self._frame_bytes = 2 * bands
-        self._synced = synced
         for name in ("journal", "frames"):
             (folder / name).touch()
         sound = _sealed(folder / "journal")
-        # drops a torn last record, and frames that no record speaks of
-        os.truncate(folder / "journal", sound * RECORD.itemsize)
+        os.truncate(folder / "journal", sound * RECORD.itemsize)  # drops a torn last record
         records = self.records
-        self._end = int((records["first"] + records["frames"]).max(initial=0))
-        if (folder / "frames").stat().st_size > self._end * self._frame_bytes:
-            os.truncate(folder / "frames", self._end * self._frame_bytes)
+        self._synced = np.isin(records["first"], synced)  # (records,), of those there are now
+        # frames that no record speaks of stay: where a journal was damaged, an index may
+        written = -(-(folder / "frames").stat().st_size // self._frame_bytes)
+        self._end = max(written, int((records["first"] + records["frames"]).max(initial=0)))
 
     @property
     def records(self) -> Array:
@@ -77,8 +77,8 @@ class Journal:
         return np.where((known[found] == keys).all(axis=1) & keys.any(axis=1), found, -1)
 
     def is_sound(self, number: int) -> bool:
-        """Whether a record's frames are on disk as they were written; synced ones are not read."""
-        if number < self._synced:
+        """Whether an old record's frames are on disk as written; synced ones are not read."""
+        if self._synced[number]:
             return True
         record = self.records[number]
         with (self._folder / "frames").open("rb") as file:
@@ -106,12 +106,11 @@ class Journal:
         self._end += len(frames)
         return number
 
-    def sync(self) -> int:
-        """Has all that was written reach the disk; returns how many records that are."""
+    def sync(self) -> None:
+        """Has all that was written reach the disk."""
         for name in ("frames", "journal"):
             with (self._folder / name).open("r+b") as file:
                 os.fsync(file.fileno())
-        return len(self.records)
 
 
 def mapped(folder: Path, bands: int, frames: int) -> Frames:

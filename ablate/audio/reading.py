@@ -95,6 +95,11 @@ def _check_columns(manifest: Path, columns: list[str], label: str) -> None:
         for name in ("path", label)
         if name and name not in columns
     ]
+    if label in {"path", "split", "fold"} & set(columns):
+        problems.append(
+            f"`{manifest}`: the column `{label}` has a meaning of its own and cannot be the label; "
+            "copy it to a column of another name and set `label` to that"
+        )
     if label and not {"split", "fold"} & set(columns):
         problems.append(f"`{manifest}` has neither a column `split` nor `fold`; add one")
     if problems:

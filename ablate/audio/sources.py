@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ class BadAudioError(ValueError):
 
 class AbstractSource(ABC):
     """Lists clips and reads them. Subclasses are frozen keyword-only dataclasses."""
+
+    # settings, each with a default, that decide what is listed and said of a clip: not its sound
+    unheard: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def clips(self) -> Clips:
@@ -92,6 +95,8 @@ class Folder(AbstractSource):
     lines are of several tasks. Others are kept as they are. A clip may be listed once for each
     task, always with the same split.
     """
+
+    unheard = ("label", "task", "on_bad_audio", "on_silence")
 
     manifest: str  # the CSV file
     label: str = "label"  # the column to tell apart; without one, clips are only trained on

@@ -3,11 +3,13 @@
 Opening a store builds what is missing of it. A clip is decoded again only if its file changed.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +31,7 @@ class ClipStore:
     """The clips of a source as frames; many processes may read one store."""
 
     def __init__(self, index: Index, frames: Frames, folder: Path) -> None:
-        self.folder = folder  # for what is worked out of the clips, and is theirs alone
+        self.folder = folder  # for what is worked out of the clips
         self.clips = index.clips
         self.lengths = index.lengths  # (clips,), frames
         self.digest = index.digest
@@ -63,11 +65,20 @@ class ClipStore:
 
 
 def store_key(source: AbstractSource, front_end: AbstractFrontEnd) -> str:
-    """Names a store's folder, 16 hex digits: all settings, and where the clips are listed."""
+    """Names a store, 16 hex digits: all settings, and where the clips are listed."""
     settings = identity(front_end)
     settings.pop("normalisation", None)  # of what is read, not of what is stored
     key = [_FORMAT, identity(source), source.location, settings]
     return hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def place_of(source: AbstractSource, front_end: AbstractFrontEnd, cache: Path) -> tuple[Path, Path]:
+    """Returns the folder of a store's frames below `cache`, and in it the file of its index.
+
+    Sources that differ only in settings that are `unheard` share the frames: none is decoded again.
+    """
+    folder = cache / store_key(_as_heard(source), front_end)
+    return folder, folder / f"index-{store_key(source, front_end)}"
 
 
 def open_store(
@@ -79,18 +90,18 @@ def open_store(
     probed: bool = True,
     progress: Progress | None = None,
 ) -> ClipStore:
-    """Opens the store of a source in a folder of its own below `cache`; builds what it lacks.
+    """Opens the store of a source below `cache`; builds what it lacks.
 
     Of several processes one builds and the others wait for it. Without `check_files`, a store
     that is complete for the source's list is opened whatever became of the files since. Raises
     `BadAudioError` naming the clips that are missing, before anything is decoded, or that are
     broken; `ValueError` for labels that cannot be `probed`, and where the cache cannot be written.
     """
-    folder = cache / store_key(source, front_end)
-    index = _complete(folder, source.edition)
+    folder, file = place_of(source, front_end, cache)
+    index = _complete(file, source.edition)
     check_files = check_files and source.has_files
     if index is None or (check_files and not np.array_equal(index.keys, _keys(source))):
-        index = _built(source, front_end, folder, probed=probed, progress=progress)
+        index = _built(source, front_end, file, probed=probed, progress=progress)
     if probed and index.unprobeable:
         raise ValueError(index.unprobeable)
     return ClipStore(index, mapped(folder, front_end.bands, index.end), folder)
@@ -113,27 +124,38 @@ def check_source(source: AbstractSource, *, probed: bool = True) -> Keys:
 def _built(
     source: AbstractSource,
     front_end: AbstractFrontEnd,
-    folder: Path,
+    file: Path,
     *,
     probed: bool,
     progress: Progress | None,
 ) -> Index:
     """Brings a store up to date, unless another process has done so meanwhile."""
-    keys = check_source(source, probed=probed)
+    keys, folder = check_source(source, probed=probed), file.parent
     with _writable(folder), FileLock(folder / "lock"), _one_thread():
-        index = _complete(folder, source.edition)
+        index = _complete(file, source.edition)
         if index is None or not np.array_equal(index.keys, keys):
-            before = read_index(folder)
-            journal = Journal(folder, front_end.bands, before.synced if before else 0)
-            build(source, front_end, keys, journal, progress).write(folder)
-            index = read_index(folder)
+            journal = Journal(folder, front_end.bands, _synced(folder))
+            build(source, front_end, keys, journal, progress).write(file)
+            index = read_index(file)
     assert index is not None
     return index
 
 
-def _complete(folder: Path, edition: str) -> Index | None:
+def _as_heard(source: Any) -> Any:
+    """Returns the source that has the defaults of all settings that are `unheard`."""
+    fields = [field for field in dataclasses.fields(source) if field.name in source.unheard]
+    return dataclasses.replace(source, **{field.name: field.default for field in fields})
+
+
+def _synced(folder: Path) -> npt.NDArray[np.int64]:
+    """Returns where frames begin that some index speaks of: it was written after them."""
+    indexes = [read_index(file) for file in folder.glob("index*")]  # and the one of older stores
+    return np.concatenate([np.zeros(0, np.int64), *(index.first for index in indexes if index)])
+
+
+def _complete(file: Path, edition: str) -> Index | None:
     """Returns the index of a store that is complete for a source's list, or None."""
-    index = read_index(folder)
+    index = read_index(file)
     return index if index and index.edition == edition else None
 
 

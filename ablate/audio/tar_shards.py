@@ -29,6 +29,8 @@ class TarShards(AbstractShards):
     folder (`eval/000.tar`), or by a key of its JSON; its fold by the shard's name (`fold-3.tar`).
     """
 
+    unheard = ("label", "task", "split", "on_bad_audio", "on_silence")
+
     # paths, with `*` and `?` and `**` as in a shell; a folder stands for all `*.tar` below it
     shards: str | tuple[str, ...]
     label: str = "label"  # the key of the JSON to tell apart; without one, clips are trained on
@@ -46,8 +48,8 @@ class TarShards(AbstractShards):
     def clips(self) -> Clips:
         """Lists the samples; the shards are scanned once.
 
-        Raises `BadAudioError` naming all that are bad, `ValueError` where a pattern finds no shard
-        or a shard's name tells no split.
+        Raises `BadAudioError` naming all that are bad, `ValueError` where a pattern finds no shard,
+        a shard's name tells no split, or the shards' folder cannot name their task.
         """
         return self._usable()
 
@@ -78,6 +80,8 @@ class TarShards(AbstractShards):
     @cached_property
     def _members(self) -> Members:
         top = Path(os.path.commonpath([file.parent for file in self._files]))
+        if not names_a_folder(self.task or top.name):  # of shards on two disks it is `/`
+            raise ValueError(f"the common folder `{top}` cannot name the shards' task; set `task`")
         shards = [self._shard(file, top) for file in self._files]
         untold = [shard.name for shard in shards if not (shard.split or shard.fold or self.split)]
         if untold:

@@ -38,6 +38,8 @@ class XARES(AbstractShards):
     Tasks that are not there, or not whole, are listed in `missing`.
     """
 
+    unheard = ("tasks", "on_bad_audio")
+
     folder: str  # the one that X-ARES calls its `env`
     tasks: tuple[str, ...] = ()  # by name; all of the table if none is named
     on_bad_audio: Literal["raise", "skip"] = "raise"  # of samples without a known label, too

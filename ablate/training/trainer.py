@@ -211,7 +211,8 @@ class Trainer:
         Returns the loss and that of guessing by position, (2,), and what was used.
         """
         losses, used = torch.zeros(2, device=self.device), []
-        for part in mine.parts(progress.micro_batches):
+        # a rank's share may hold fewer clips than the batch has parts
+        for part in mine.parts(min(progress.micro_batches, mine.clips)):
             with self._autocast():
                 patches = self._cut(part.batch)
                 prediction = self.jepa(

@@ -10,6 +10,7 @@ import soundfile
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import BadAudioError, Folder
 from ablate.audio.store import open_store
+from ablate.audio.waveform import Waveform
 
 Tones = Callable[..., Folder]
 
@@ -93,6 +94,14 @@ def test_a_sound_too_loud_for_a_float_is_bad(tones: Tones, tmp_path: Path) -> No
     soundfile.write(file_of(folder, "low1.wav"), sound, 16000, subtype="FLOAT")
     with pytest.raises(BadAudioError, match=r"`low1.wav`: is too loud, up to 1e\+30"):
         open_store(folder, LogMel(), tmp_path)
+
+
+def test_a_waveform_too_loud_for_the_store_is_bad(tones: Tones, tmp_path: Path) -> None:
+    folder = tones()
+    sound = np.array([7e4, -7e4] * 500, np.float32)  # more than a float16 can say
+    soundfile.write(file_of(folder, "low1.wav"), sound, 16000, subtype="FLOAT")
+    with pytest.raises(BadAudioError, match=r"`low1.wav`: is too loud, up to 7e\+04"):
+        open_store(folder, Waveform(level="as_is"), tmp_path)
 
 
 def test_a_silent_clip_and_a_single_sample_are_fine(tones: Tones, tmp_path: Path) -> None:

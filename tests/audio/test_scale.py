@@ -12,7 +12,7 @@ from ablate.audio.columns import Strings
 from ablate.audio.index import Index
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import Folder
-from ablate.audio.store import open_store, store_key
+from ablate.audio.store import open_store, place_of
 
 CLIPS = 200_000
 
@@ -64,8 +64,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             split = "test" if number % 100 == 0 else "train"
             file.write(f"audio/{number:011d}.flac,label {number % 500},{split},a;b\n")
     folder = Folder(manifest=str(manifest))
-    cache = place / "cache" / store_key(folder, LogMel())
-    cache.mkdir(parents=True)
+    frames, index = place_of(folder, LogMel(), place / "cache")
+    frames.mkdir(parents=True)
     Index(
         clips=folder.clips(),
         first=np.arange(CLIPS),
@@ -76,9 +76,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         keys=np.zeros((CLIPS, 2), dtype=np.uint64),
         edition=folder.edition,
         end=CLIPS,
-    ).write(cache)
-    with (cache / "frames").open("wb") as frames:
-        frames.truncate(CLIPS * 2 * LogMel().bands)
+    ).write(index)
+    with (frames / "frames").open("wb") as file:
+        file.truncate(CLIPS * 2 * LogMel().bands)
     return manifest, place / "cache"
 
 

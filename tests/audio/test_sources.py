@@ -127,6 +127,17 @@ def test_a_wrong_line_is_named(
         folder_of([row]).clips()
 
 
+@pytest.mark.parametrize("label", ["path", "split", "fold"])
+def test_a_column_with_a_meaning_of_its_own_cannot_be_the_label(
+    tmp_path: Path, write_rows: Write, label: str
+) -> None:
+    row = {"path": "a.wav", "label": "x", "split": "train", "fold": ""}
+    manifest = write_rows(tmp_path / "m.csv", [row])
+    message = rf"m.csv`: the column `{label}` .* cannot be the label; copy it .* set `label`"
+    with pytest.raises(ValueError, match=message):
+        Folder(manifest=str(manifest), label=label).clips()
+
+
 def test_five_wrong_lines_are_named_and_the_rest_counted(
     folder_of: Callable[[Rows], Folder],
 ) -> None:

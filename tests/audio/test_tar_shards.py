@@ -14,7 +14,7 @@ import soundfile
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import BadAudioError, Folder
 from ablate.audio.store import ClipStore, open_store
-from ablate.audio.tar_shards import TarShards, split_of
+from ablate.audio.tar_shards import TarShards
 from ablate.parts import build, identity, resolve
 
 Members = Sequence[tuple[str, bytes]]
@@ -108,30 +108,6 @@ def test_sounds_of_any_kind_are_read_from_their_place(pitch: Pitch, kind: str) -
     assert rate == 16000
     spectrum = np.abs(np.fft.rfft(samples_read[:4000]))
     assert abs(int(spectrum.argmax()) * rate / min(4000, len(samples_read)) - 500) < 20
-
-
-@pytest.mark.parametrize(
-    ("shard", "told"),
-    [
-        ("train-000.tar", ("train", "")),
-        ("wds-audio-valid-000000.tar", ("valid", "")),
-        ("asvspoof_eval_0000000.tar", ("test", "")),
-        ("unbal_train/000.tar", ("train", "")),
-        ("eval/12.tar", ("test", "")),
-        ("wds-audio-fold-3-000001.tar", ("", "3")),
-        ("libricount_fold02.tar", ("", "2")),
-        ("gtzan_fold_0_0000000.tar", ("", "0")),
-        ("000.tar", ("", "")),
-        ("test_of_mine/000.tar", ("", "")),
-        ("trainers.tar", ("", "")),
-        ("manifold-2.tar", ("", "")),
-        ("train-manifold-2.tar", ("train", "")),
-    ],
-)
-def test_a_shards_name_or_its_folders_tell_the_split(
-    tmp_path: Path, shard: str, told: tuple[str, str]
-) -> None:
-    assert split_of(tmp_path / "dev" / "set" / shard, tmp_path / "dev" / "set") == told
 
 
 def test_a_key_of_the_json_may_tell_the_split(tmp_path: Path) -> None:
@@ -261,12 +237,6 @@ def test_a_folder_without_a_tar_holds_no_shard(tmp_path: Path) -> None:
     for pattern in ("data", "dat*"):
         with pytest.raises(ValueError, match=r"there is no shard `.*dat"):
             TarShards(shards=str(tmp_path / pattern)).clips()
-
-
-def test_shards_whose_names_tell_no_split_are_named(tmp_path: Path) -> None:
-    file = write_tar(tmp_path / "000.tar", samples(0))
-    with pytest.raises(ValueError, match=r"give no split: `000.tar`; .*setting `split`"):
-        TarShards(shards=str(file)).clips()
 
 
 def test_settings_that_name_no_shard_are_refused() -> None:

@@ -159,6 +159,13 @@ def test_two_ranks_train_what_one_process_does(new_run, cache):
     assert len(list((shared / "attempts").iterdir())) == 1
 
 
+def test_a_step_may_be_cut_into_more_parts_than_a_rank_has_clips(new_run, cache):
+    parts = {"accumulate": 3}  # of two ranks, one has two clips and the other three
+    whole, shared = (new_run(name, budget=parts) for name in ("whole", "shared"))
+    assert together(shared, cache) == 0
+    assert_alike(alone(whole, cache), shared)
+
+
 def test_a_worker_has_ranks_train_a_trial_and_trains_nothing_twice(new_run, cache):
     whole, shared, events = alone(new_run("whole"), cache), new_run("shared"), []
     evaluate = {"every": 10, "clips": 2, "probe": "knn", "pooling": "mean"}
