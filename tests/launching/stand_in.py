@@ -1,9 +1,9 @@
 """A program that speaks the worker's protocol and trains nothing. Settings say how it behaves.
 
 The type of a trial's `masker` decides what happens when the trial is run: `Dies`, `Falters` (dies
-the first time), `Fails`, `Sleeps`, `Chatters`, `Stubborn` (sleeps and ignores SIGTERM), or
-anything else: it is done. `Matched` is `Good` on squares. Its `lift` is added to the scores, with a
-little luck of each trial's.
+the first time), `Fails`, `Sleeps`, `Ponders` (sleeps once the first task is scored), `Chatters`,
+`Stubborn` (sleeps and ignores SIGTERM), or anything else: it is done. `Matched` is `Good` on
+squares. Its `lift` is added to the scores, with a little luck of each trial's.
 """
 
 import hashlib
@@ -119,6 +119,7 @@ def probe(request: dict[str, Any], config: dict[str, Any]) -> list[str]:
     probed = []
     valid = 41.0 + config["settings"].get("optimizer", {}).get("rate", 0)
     masker = config["settings"].get("masker", {})
+    write_json(Path(request["folder"], "probes", "tasks.json"), {"tasks": [*TASKS]})
     lift = masker["lift"] + int(name(config["settings"]), 16) % 100 / 100 if "lift" in masker else 0
     for key, settings in request["probes"].items():
         for task in TASKS:
@@ -131,6 +132,8 @@ def probe(request: dict[str, Any], config: dict[str, Any]) -> list[str]:
                 result = {"task": task, "probe": key, "settings": settings, "scores": poolings}
                 write_json(path, {**result, "key": name(settings)})
                 probed.append(key)
+                if masker.get("type") == "Ponders":
+                    time.sleep(60)
     return probed
 
 
