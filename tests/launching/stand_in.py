@@ -129,6 +129,8 @@ def probe(request: dict[str, Any], config: dict[str, Any]) -> list[str]:
                 test = 40.0 if task == "speech" else 50.0
                 scores = {"valid": valid + lift, "test": test + lift}
                 poolings = {pooling: scores for pooling in ("mean", "mean_std", "concat_freq")}
+                if config["kind"] == "jepa":
+                    poolings["mean_std"] = {part: 1 + value for part, value in scores.items()}
                 result = {"task": task, "probe": key, "settings": settings, "scores": poolings}
                 write_json(path, {**result, "key": name(settings)})
                 probed.append(key)

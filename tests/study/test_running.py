@@ -121,6 +121,16 @@ def test_every_finished_trial_is_said_with_its_score(
     )
 
 
+def test_a_trial_is_judged_as_one_whatever_its_variant_is_called(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path("study.yaml")
+    file.write_text(file.read_text().replace("good:", "mel_statistics:"))
+    run("seeds=1")
+    [line] = [line for line in said(capsys).splitlines() if "mel_statistics, seed 0: " in line]
+    assert line.endswith("validation score 41.0")
+
+
 def test_a_second_time_nothing_is_run(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run()
     said(capsys)
