@@ -85,6 +85,14 @@ def crew(folder: Path) -> list[Submitted]:
     return [task for task in tasks if task.job in places]
 
 
+def is_queued(folder: Path) -> bool:
+    """Tells whether some worker is known to be in the queue."""
+    try:
+        return bool(crew(folder))
+    except commands.RefusedError:
+        return False
+
+
 def queue(folder: Path) -> list[str]:
     """Says which workers are in the queue, and why they wait."""
     try:

@@ -50,8 +50,8 @@ def status(
     from ablate.launching import attendance, crew, ledger, overview
 
     runs, reports = ledger.folders().runs, ledger.folders().reports
-    every = sorted({*saved_plans(), *crew.studies(reports)})
-    studies = [study_name(name)] if name is not None else every
+    here = sorted({*saved_plans(), *crew.studies(reports)})
+    studies = [study_name(name)] if name is not None else here
     if not studies and not as_json:
         typer.echo("no study has been run here; to run one: ablate run FILE")
         return
@@ -66,9 +66,11 @@ def status(
                 for study, plan in found.items():
                     say(_progress(study, plan))
             left = [plan for plan in plans if overview.is_open(plan, runs)]
-            if not (watch and left):
+            swept = watch and any(crew.is_queued(crew.folder_of(reports, s)) for s in studies)
+            if not (swept or (watch and left)):
                 return
-            if vigil.look(folder for plan in plans for folder in attendance.folders(plan, runs)):
+            every = [folder for plan in plans for folder in attendance.folders(plan, runs)]
+            if not swept and vigil.look(every):
                 if not as_json:
                     typer.echo(vigil.words(left))
                 return

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from ablate.cli import app
 from ablate.launching import crew
 from ablate.launching.profile import Profile
+from ablate.verbs import looking
 
 SCRIPTS = {
     "sbatch": "echo 7",
@@ -42,6 +43,15 @@ def test_a_sweeps_workers_are_shown_before_there_is_a_plan() -> None:
         said = ablate(*words).splitlines()
         assert said[0].startswith("tuned: ")
         assert said[1:] == [f"  a sweep's worker  job 7_{n}  PENDING Priority" for n in (0, 1)]
+
+
+def test_status_watches_until_a_sweeps_workers_have_left_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(looking, "POLL_SECONDS", 0.0)
+    squeue = Path("bin/squeue")
+    squeue.write_text(f"{squeue.read_text()}[ ! -e asked ] || touch cancelled; touch asked\n")
+    assert ablate("status", "tuned", "--watch").count("its sweep was handed to a cluster") == 2
 
 
 def test_a_sweeps_workers_are_cancelled() -> None:
