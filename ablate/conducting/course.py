@@ -159,11 +159,13 @@ def _hand_over(
     *,
     retry_failed: bool,
 ) -> bool | None:
-    """Submits what is missing; where nothing is, a study of several rounds goes on here."""
+    """Submits what is missing; where nothing is, the study goes on here, to its report.
+
+    Returns as `rounds.train`.
+    """
     found = part.backlog(folders.runs, retry_failed=retry_failed)
     jobs = found.jobs(folders.runs, part.plan["probes"], part.plan["evaluate"])
-    looked_at = part.study.growth is not None or part.study.confirm is not None
-    if looked_at and not (jobs or where.dry_run):
+    if not (jobs or where.dry_run):
         return bool(found.failed)
     for line in hand_over(site, jobs, where):
         say(console, line)

@@ -5,6 +5,7 @@ contrasts within each. However that choice is made, the looks together err at th
 """
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -189,7 +190,9 @@ def work(
     jobs = found.jobs(folders.runs, planned.plan["probes"], planned.plan["evaluate"])
     if not jobs:
         return bool(found.failed)
-    with watching(console, len(jobs), lambda job: _score(planned, job)) as watch:
+    kinds = {run.fingerprint: run.kind for run in planned.runs}
+    judge = partial(_score, planned, kinds)
+    with watching(console, len(jobs), judge) as watch:
         outcomes: list[Outcome] = runner.run(jobs, watch)
     lost = [outcome for outcome in outcomes if outcome.state != "done"]
     for outcome in lost:
@@ -212,10 +215,10 @@ def _report(part: Planned, told: list[str], folders: ledger.Folders, console: Co
         say(console, line)
 
 
-def _score(planned: Planned, job: Job) -> float | None:
+def _score(planned: Planned, kinds: Mapping[str, str], job: Job) -> float | None:
     wanted = planned.plan["score"]
     pooling = wanted["pooling"]
-    if job.title.startswith("mel_statistics"):
+    if kinds[job.folder.name] == "mel_statistics":
         pooling = STATISTICS_POOLING
     probe = planned.plan["probes"][wanted["probe"]]
     return ledger.score(job.folder, probe, pooling, part="valid")  # the report opens the test part

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 SECONDS = 60.0  # for an answer
+LIMIT = "Limit"  # in what SLURM says of one that is reached: QOSMaxSubmitJobPerUserLimit
 
 
 class RefusedError(RuntimeError):
@@ -15,6 +16,14 @@ class RefusedError(RuntimeError):
 
 class NoSiteError(RefusedError):
     """This machine has none of the site's commands."""
+
+
+class LimitError(RefusedError):
+    """The site lets in no more than it has; it may once there is room."""
+
+
+class RestRefusedError(RefusedError):
+    """The site said no to the rest of what it has in its queue already."""
 
 
 def submit(file: Path) -> str:
@@ -44,7 +53,8 @@ def call(command: Sequence[str], *, seconds: float = SECONDS) -> str:
     """Runs one of the site's commands and returns its stdout.
 
     Raises `RefusedError` with what it wrote where it fails, and where it has not answered after
-    `seconds`; `NoSiteError` where it is not there.
+    `seconds`; `LimitError` where a limit of the site is in the way, and `NoSiteError` where the
+    command is not there.
     """
     if shutil.which(command[0]) is None:
         advice = "submit from a login node of the cluster"
@@ -57,5 +67,6 @@ def call(command: Sequence[str], *, seconds: float = SECONDS) -> str:
         raise RefusedError(f"`{command[0]}` did not answer for {seconds:.0f} s") from None
     if done.returncode:
         words = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no message"]
-        raise RefusedError(f"{command[0]}: {'; '.join(words)}")
+        said = f"{command[0]}: {'; '.join(words)}"
+        raise LimitError(said) if LIMIT in said else RefusedError(said)
     return done.stdout

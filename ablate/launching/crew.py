@@ -22,7 +22,19 @@ from ablate.launching.queueing import Submitted
 from ablate.launching.task import AGAIN, requeue
 
 MODULE = "ablate.launching.crew"
+PLACE = "slurm/sweep"  # of their submissions, in the folder of a study's report
 RECORD = "crew.json"  # the array that was submitted last
+
+
+def folder_of(reports: Path, study: str) -> Path:
+    """Names the folder of a study's workers."""
+    return reports / study / PLACE
+
+
+def studies(reports: Path) -> list[str]:
+    """Names the studies that have had workers queued."""
+    found = reports.glob(f"*/{PLACE}/{RECORD}")
+    return sorted(path.relative_to(reports).parts[0] for path in found)
 
 
 def text(profile: Profile, folder: Path, name: str, count: int) -> str:
@@ -68,10 +80,29 @@ def enlist(
 
 def crew(folder: Path) -> list[Submitted]:
     """Returns the workers that are in the queue. Raises `RefusedError` where nobody answers."""
-    content = find_json(folder / RECORD)
-    tasks = [] if content is None else _tasks(content)
+    tasks = _last(folder)
     places = queueing.places(tasks)
     return [task for task in tasks if task.job in places]
+
+
+def is_queued(folder: Path) -> bool:
+    """Tells whether some worker is known to be in the queue."""
+    try:
+        return bool(crew(folder))
+    except commands.RefusedError:
+        return False
+
+
+def queue(folder: Path) -> list[str]:
+    """Says which workers are in the queue, and why they wait."""
+    try:
+        places = queueing.places(_last(folder))
+    except commands.RefusedError as error:
+        return [f"cannot ask the queue: {error}"]
+    return [
+        f"  a sweep's worker  job {job}  {place.state} {place.reason}".rstrip()
+        for job, place in places.items()
+    ]
 
 
 def logs(folder: Path) -> str:
@@ -101,6 +132,11 @@ def main() -> int:
     if told and told[0] in AGAIN and code:
         requeue(told[0], spec["max_requeues"])
     return code
+
+
+def _last(folder: Path) -> list[Submitted]:
+    content = find_json(folder / RECORD)
+    return [] if content is None else _tasks(content)
 
 
 def _tasks(content: Mapping[str, Any]) -> list[Submitted]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from ablate.launching.commands import RefusedError
+from ablate.launching.commands import RefusedError, RestRefusedError
 from ablate.launching.watch import say
 from ablate.launching.worker import WorkerDiedError
 from ablate.schema import StudyError
@@ -60,7 +60,7 @@ def ended(act: Callable[[], int], *, again: Sequence[str] = ()) -> int:
     except (ValueError, OSError) as error:  # a damaged file, a full disk, a folder not ours
         say(errors, f"{error}; finished work is kept")
         return FAILED
-    except SweepError as error:
+    except (SweepError, RestRefusedError) as error:
         say(errors, str(error))
         return FAILED
     except RefusedError as error:

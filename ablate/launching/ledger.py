@@ -15,6 +15,7 @@ Result = dict[str, Any]  # the content of a score file
 STATES: tuple[State, ...] = get_args(State)
 FAILURES = ("oom", "nan", "collapsed", "timeout", "node", "error")  # how the reason of one begins
 ENDED = ("preempted", "done", "failed", "cancelled")  # as the run's own process wrote it
+TASKS = "probes/tasks.json"  # those of a run's own clips, as written before it is scored on them
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def missing_probes(folder: Path, probes: Mapping[str, Mapping[str, Any]]) -> lis
     scored = _scored(folder)
 
     def lacks(settings: Mapping[str, Any]) -> bool:
-        tasks = _asked(settings, scored)
+        tasks = _asked(folder, settings, scored)
         done = [t for t in tasks if any(is_score_by(settings, r) for r in scored.get(t, ()))]
         return not done or len(done) < len(tasks)
 
@@ -118,7 +119,7 @@ def score(
         for result in results
         if is_score_by(settings, result) and pooling in result["scores"]
     }
-    return mean_over_tasks(found, _asked(settings, scored))
+    return mean_over_tasks(found, _asked(folder, settings, scored))
 
 
 def find(runs: Path, prefix: str) -> Path:
@@ -142,10 +143,16 @@ def _scored(folder: Path) -> dict[str, list[Result]]:
     return {task.name: list(_results(task)) for task in (folder / "probes").glob("*/")}
 
 
-def _asked(settings: Mapping[str, Any], scored: Mapping[str, list[Result]]) -> Collection[str]:
-    """Names the tasks of a probe: those it says, or those that any probe of the run's clips has."""
-    if not examines_own(settings):
-        told: list[str] = settings["content"]["tasks"]
+def _asked(
+    folder: Path, settings: Mapping[str, Any], scored: Mapping[str, list[Result]]
+) -> Collection[str]:
+    """Names the tasks of a probe: those that it says, or those of the run's own clips.
+
+    A run of before these were written down leaves a guess: the tasks that any probe has scored.
+    """
+    content = find_json(folder / TASKS) if examines_own(settings) else settings["content"]
+    if content is not None:
+        told: list[str] = content["tasks"]
         return told
     own = {task: [examines_own(r["settings"]) for r in of] for task, of in scored.items()}
     return [task for task, found in own.items() if any(found)]

@@ -47,6 +47,7 @@ class Outcome:
     trained: bool = False  # now, and not by an earlier session
     probed: tuple[str, ...] = ()  # names of the probes that were run
     seconds: float = 0.0  # from the request to its answer; on a cluster, of the training
+    died: bool = False  # its worker did: with another, it may still come to its end
 
 
 class Watch(Protocol):
@@ -231,12 +232,12 @@ class Pool:
         return _outcome(job, answer, time.monotonic() - started)
 
     def _lost(self, job: Job, reason: str, seconds: float) -> Outcome:
-        if self._stopping:
-            reason = "interrupted"
-        ledger.close(job.folder, "cancelled" if self._stopping else "failed", reason)
-        state = ledger.entry(job.folder).state
-        told_to = state if state in ("preempted", "cancelled") else "failed"
-        return Outcome(job, told_to, reason, seconds=seconds)
+        ended: Literal["cancelled", "failed"] = "cancelled" if self._stopping else "failed"
+        reason = "interrupted" if self._stopping else reason
+        ledger.close(job.folder, ended, reason)
+        state = ledger.entry(job.folder).state  # *done* where it was being scored
+        told_to = state if state in ("preempted", "cancelled") else ended
+        return Outcome(job, told_to, reason, seconds=seconds, died=True)
 
     def _worker(self, index: int) -> Worker:
         with self._door:

@@ -16,7 +16,7 @@ from typing import Any
 from ablate.files import write_json
 from ablate.holding import is_held
 from ablate.launching import commands, ledger, queueing, settling, snapshot
-from ablate.launching.commands import RefusedError
+from ablate.launching.commands import LimitError, RefusedError, RestRefusedError
 from ablate.launching.groups import Group, grouped
 from ablate.launching.needs import Needs
 from ablate.launching.pool import Job, Outcome, Watch
@@ -123,7 +123,8 @@ class Cluster:
         """Waits until every job has ended, `seconds` at most; returns those that have.
 
         Submits those of `waiting` as the site lets them in, and raises `RefusedError` where it
-        will not. The queue is polled every `poll_seconds` of the profile.
+        will not, `RestRefusedError` where others go on. The queue is polled every `poll_seconds`
+        of the profile.
         """
         started = time.monotonic()
         left, absent = dict(enumerate(jobs)), Counter[int]()
@@ -149,17 +150,21 @@ class Cluster:
             if left:
                 time.sleep(self.profile.poll_seconds)
             if held_back:
-                held_back = self._let_in(held_back, room_to_come=places != {})
+                others = sum(job.folder not in outside for job in left.values())
+                held_back = self._let_in(held_back, others, room_to_come=places != {})
         return outcomes
 
-    def _let_in(self, jobs: list[Job], *, room_to_come: bool) -> list[Job]:
-        """Submits what waits for room; returns what has to wait on."""
+    def _let_in(self, jobs: list[Job], others: int, *, room_to_come: bool) -> list[Job]:
+        """Submits what waits for room, as `others` once did; returns what has to wait on."""
         try:
             return self.submit(jobs).waiting
         except RefusedError as error:
-            if not (room_to_come and "Limit" in str(error)):
+            if room_to_come and isinstance(error, LimitError):
+                return jobs
+            if not others:
                 raise
-            return jobs
+            told = f"{len(jobs)} runs were not submitted, {others} others are queued and go on"
+            raise RestRefusedError(f"{error}; {told}: ablate status {self._study}") from error
 
     def _outcome(
         self,
@@ -202,8 +207,8 @@ class Cluster:
                     canaries[group.canary] = commands.submit(group.sbatch(group.canary, name))
                     done.canaries.append(canaries[group.canary])
                 number = commands.submit(group.sbatch(file, name, canaries[group.canary]))
-            except RefusedError as error:
-                if not (done.numbers and "Limit" in str(error)):
+            except LimitError as error:
+                if not done.numbers:
                     raise
                 if canaries.get(group.canary) and file == next(iter(group.arrays)):
                     queueing.take_back([done.canaries.pop()])  # nothing waits for it

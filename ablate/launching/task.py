@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -139,15 +140,15 @@ class Job:
     def _requeue(self) -> None:
         assert self.told is not None
         refused = requeue(self.told, self._spec["max_requeues"])
-        given_up = refused.startswith("timeout")
         for folder in self._pack:
-            if refused and not self._mark(folder).exists():
-                state = "failed" if given_up else "preempted"
+            if refused is not None and not self._mark(folder).exists():
+                state = "failed" if refused.for_good else "preempted"
                 record = find_json(folder / "run.json") or {}
                 if record.get("state") == "done":  # and not all scored: what is trained stays so
                     state = "done"
-                write_json(folder / "run.json", {**record, "state": state, "reason": refused})
-                if given_up:
+                ended = {"state": state, "reason": refused.reason}
+                write_json(folder / "run.json", {**record, **ended})
+                if refused.for_good:
                     write_json(self._mark(folder), {"state": "failed", "trained": False})
 
     def _mark(self, folder: Path) -> Path:
@@ -181,22 +182,32 @@ def patience(folder: Path) -> float:
     return 0.0 if ours else PATIENCE_SECONDS
 
 
-def requeue(told: signal.Signals, most: int) -> str:
-    """Queues this job again, unless it has been `most` times; returns why not, or an empty text."""
+@dataclass(frozen=True)
+class Refusal:
+    """Why a job is not queued again."""
+
+    reason: str
+    for_good: bool = False  # it has been as often as it may
+
+
+def requeue(told: signal.Signals, most: int) -> Refusal | None:
+    """Queues this job again, unless it has been `most` times; returns why not, if it is not."""
     number, runs = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    refused = ""
-    if runs < most:
-        _say(f"{told.name}: requeueing job {number}")
-        try:
-            commands.call(["scontrol", "requeue", number])
-        except commands.RefusedError as error:
-            refused = f"cannot be requeued: {error}"
-    else:
+    if runs >= most:
         limit = "raise `minutes` or `max_requeues` of the profile"
-        refused = f"timeout: requeued {runs} times and still not done; {limit}"
-    if refused:
-        _say(refused)
-    return refused
+        reason = f"timeout: requeued {runs} times and still not done; {limit}"
+        return _said(Refusal(reason, for_good=True))
+    _say(f"{told.name}: requeueing job {number}")
+    try:
+        commands.call(["scontrol", "requeue", number])
+    except commands.RefusedError as error:
+        return _said(Refusal(f"cannot be requeued: {error}"))
+    return None
+
+
+def _said(refusal: Refusal) -> Refusal:
+    _say(refusal.reason)
+    return refusal
 
 
 def _interrupt(folder: Path, trial: subprocess.Popen[str]) -> None:

@@ -38,7 +38,7 @@ def sweep(
     `SweepError` where the jobs have ended before the sweep.
     """
     assert study.sweep is not None
-    folder = folders.reports / study.name / "slurm" / "sweep"
+    folder = crew.folder_of(folders.reports, study.name)
     with reachable(study.sweep.storage or str(tuning.journal(folders.reports, study.name))):
         desk = tuning.open_desk(study, plan, folders)
         try:

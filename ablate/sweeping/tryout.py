@@ -97,8 +97,7 @@ class Tryout:
 
     def _run(self, job: Job) -> Outcome:
         outcome = self.seat.run(job)
-        died = (outcome.reason or "").startswith("worker died")
-        if outcome.state in LEFT or (outcome.state == "failed" and died):
+        if outcome.state in LEFT or outcome.died:
             raise _LostError(outcome.reason or outcome.state)
         return outcome
 

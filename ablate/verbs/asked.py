@@ -73,6 +73,17 @@ def saved_plan(study: str) -> dict[str, Any]:
         return find_json(saved[name]) or {}
 
 
+def plan_or_crew(study: str) -> dict[str, Any] | None:
+    """Reads a saved plan; None where a cluster sweeps for one that is not there yet.
+
+    Refuses a study of which there is neither.
+    """
+    from ablate.launching import crew, ledger
+
+    swept = study_name(study) in crew.studies(ledger.folders().reports)
+    return None if swept and study_name(study) not in saved_plans() else saved_plan(study)
+
+
 def plan_named(study: str) -> dict[str, Any]:
     """Reads a saved plan, given by its own path or by its study; refuses what is no plan."""
     if not study.endswith(".json"):

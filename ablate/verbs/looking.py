@@ -6,8 +6,9 @@ ended.
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 import typer
@@ -18,6 +19,7 @@ from ablate.verbs.asked import (
     Json,
     RunName,
     plan_named,
+    plan_or_crew,
     refuse,
     refusing,
     run_folder,
@@ -45,26 +47,30 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show the progress of a study, from its saved plan and its run folders."""
-    from ablate.launching import attendance, ledger, overview
+    from ablate.launching import attendance, crew, ledger, overview
 
-    runs = ledger.folders().runs
-    studies = [study_name(name)] if name is not None else list(saved_plans())
+    runs, reports = ledger.folders().runs, ledger.folders().reports
+    here = sorted({*saved_plans(), *crew.studies(reports)})
+    studies = [study_name(name)] if name is not None else here
     if not studies and not as_json:
         typer.echo("no study has been run here; to run one: ablate run FILE")
         return
     vigil = attendance.Vigil(idle)
     try:
         while True:
-            plans = [saved_plan(study) for study in studies]
+            found = {study: plan_or_crew(study) for study in studies}
+            plans = [plan for plan in found.values() if plan is not None]
             if as_json:
                 typer.echo(json.dumps([overview.states(plan, runs) for plan in plans]))
             else:
-                for plan in plans:
-                    say([*overview.status(plan, runs), *attendance.queue(plan, runs)])
+                for study, plan in found.items():
+                    say(_progress(study, plan))
             left = [plan for plan in plans if overview.is_open(plan, runs)]
-            if not (watch and left):
+            swept = watch and any(crew.is_queued(crew.folder_of(reports, s)) for s in studies)
+            if not (swept or (watch and left)):
                 return
-            if vigil.look(folder for plan in plans for folder in attendance.folders(plan, runs)):
+            every = [folder for plan in plans for folder in attendance.folders(plan, runs)]
+            if not swept and vigil.look(every):
                 if not as_json:
                     typer.echo(vigil.words(left))
                 return
@@ -75,6 +81,19 @@ def status(
         refuse(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _progress(study: str, plan: dict[str, Any] | None) -> Iterator[str]:
+    """Says how far the runs of a plan are, and who is in the queue for it."""
+    from ablate.launching import attendance, crew, ledger, overview
+
+    folders = ledger.folders()
+    if plan is None:
+        yield f"{study}: its sweep was handed to a cluster; once it is over, run the study again"
+    else:
+        yield from overview.status(plan, folders.runs)
+        yield from attendance.queue(plan, folders.runs)
+    yield from crew.queue(crew.folder_of(folders.reports, study))
 
 
 def logs(

@@ -5,25 +5,39 @@ from typing import Annotated
 import typer
 
 from ablate.launching.ledger import FAILURES
-from ablate.verbs.asked import StudyName, Yes, refuse, refusing, saved_plan, saved_plans, say
+from ablate.verbs.asked import (
+    StudyName,
+    Yes,
+    plan_or_crew,
+    refuse,
+    refusing,
+    saved_plan,
+    saved_plans,
+    say,
+    study_name,
+)
 
 KINDS = (*FAILURES, "failed")  # the last one stands for all
 
 
 def cancel(name: StudyName, yes: Yes = False) -> None:
-    """Take a study's jobs out of a cluster's queue."""
-    from ablate.launching import attendance, commands, ledger, queueing
+    """Take a study's jobs, and the workers of its sweep, out of a cluster's queue."""
+    from ablate.launching import attendance, commands, crew, ledger, queueing
 
-    plan = saved_plan(name)
+    plan, folders = plan_or_crew(name), ledger.folders()
     try:
         with refusing():
-            jobs = attendance.queued(plan, ledger.folders().runs)
+            jobs = attendance.queued(plan, folders.runs) if plan else {}
+            workers = crew.crew(crew.folder_of(folders.reports, study_name(name)))
         say(f"  {folder.name}  job {job.job}" for folder, job in jobs.items())
-        if not jobs:
+        say(f"  a sweep's worker  job {worker.job}" for worker in workers)
+        counts = {"runs": len(jobs), "sweep workers": len(workers)}
+        counted = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
+        if not counted:
             typer.echo("this study has no queued jobs")
-        elif yes or typer.confirm(f"cancel these {len(jobs)} runs?"):
-            queueing.cancel(jobs.values())
-            typer.echo(f"cancelled {len(jobs)} runs; their checkpoints are kept")
+        elif yes or typer.confirm(f"cancel these {counted}?"):
+            queueing.cancel([*jobs.values(), *workers])
+            typer.echo(f"cancelled {counted}; their checkpoints are kept")
     except commands.RefusedError as error:
         refuse(str(error))
 

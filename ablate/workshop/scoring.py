@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from ablate.audio.sources import AbstractSource
-from ablate.files import write_atomically, write_json
+from ablate.files import find_json, write_atomically, write_json
 from ablate.model.encoder import Encoder
 from ablate.parts import identity
 from ablate.probing.features import Blocks, Heard, Reader, encoder_features, mel_features
@@ -37,6 +37,7 @@ from ablate.workshop.subjects import (
 )
 
 ENCODER = "encoder.safetensors"
+TASKS = "tasks.json"  # beside the scores: what must have one
 
 
 def score(
@@ -48,16 +49,25 @@ def score(
 ) -> list[str]:
     """Scores a subject on every task, by those probes that have not yet; returns their names.
 
-    Raises `ValueError` where a probe's clips are others than those that were planned.
+    The tasks of its own clips are written down first: a scoring that ends early is then known to
+    be one. Raises `ValueError` where a probe's clips are others than those that were planned.
     """
     scored: set[str] = set()
     for source in dict.fromkeys(probe.tasks for probe in probes.values()):
         asking = {name: probe for name, probe in probes.items() if probe.tasks == source}
-        heard = sound
-        if source is not None:
+        if source is None:
+            heard = sound
+            _tell_tasks(folder / "probes" / TASKS, sound)
+        else:
             heard = examined_on(source, subject, sound, asking, session.cache)
         scored |= _score_on(heard, folder, subject, asking, session)
     return sorted(scored)
+
+
+def _tell_tasks(file: Path, sound: Sound) -> None:
+    content = {"tasks": [task.name for task in sound.tasks]}
+    if find_json(file) != content:
+        write_json(file, content)
 
 
 def examined_on(

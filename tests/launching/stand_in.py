@@ -1,9 +1,9 @@
 """A program that speaks the worker's protocol and trains nothing. Settings say how it behaves.
 
 The type of a trial's `masker` decides what happens when the trial is run: `Dies`, `Falters` (dies
-the first time), `Fails`, `Sleeps`, `Chatters`, `Stubborn` (sleeps and ignores SIGTERM), or
-anything else: it is done. `Matched` is `Good` on squares. Its `lift` is added to the scores, with a
-little luck of each trial's.
+the first time), `Fails`, `Sleeps`, `Ponders` (sleeps once the first task is scored), `Chatters`,
+`Stubborn` (sleeps and ignores SIGTERM), or anything else: it is done. `Matched` is `Good` on
+squares. Its `lift` is added to the scores, with a little luck of each trial's.
 """
 
 import hashlib
@@ -119,6 +119,7 @@ def probe(request: dict[str, Any], config: dict[str, Any]) -> list[str]:
     probed = []
     valid = 41.0 + config["settings"].get("optimizer", {}).get("rate", 0)
     masker = config["settings"].get("masker", {})
+    write_json(Path(request["folder"], "probes", "tasks.json"), {"tasks": [*TASKS]})
     lift = masker["lift"] + int(name(config["settings"]), 16) % 100 / 100 if "lift" in masker else 0
     for key, settings in request["probes"].items():
         for task in TASKS:
@@ -128,9 +129,13 @@ def probe(request: dict[str, Any], config: dict[str, Any]) -> list[str]:
                 test = 40.0 if task == "speech" else 50.0
                 scores = {"valid": valid + lift, "test": test + lift}
                 poolings = {pooling: scores for pooling in ("mean", "mean_std", "concat_freq")}
+                if config["kind"] == "jepa":
+                    poolings["mean_std"] = {part: 1 + value for part, value in scores.items()}
                 result = {"task": task, "probe": key, "settings": settings, "scores": poolings}
                 write_json(path, {**result, "key": name(settings)})
                 probed.append(key)
+                if masker.get("type") == "Ponders":
+                    time.sleep(60)
     return probed
 
 

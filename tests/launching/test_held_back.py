@@ -6,6 +6,7 @@ import pytest
 
 from ablate.files import write_json
 from ablate.launching import ledger, queueing, settling
+from ablate.launching.endings import FAILED, ended
 from ablate.launching.needs import Needs
 from ablate.launching.pool import Job, Outcome
 from ablate.launching.profile import Profile
@@ -56,6 +57,25 @@ def test_a_run_that_waits_to_be_submitted_again_has_not_ended(
         full_site.follow([in_queue, again], listener, waiting=[again])
     assert (again.folder / "run.json").read_text() == recorded
     assert listener.labels["again"] == ["waiting for room in the queue"] * 3
+
+
+def test_what_is_queued_is_not_denied_where_the_rest_is_refused(
+    tmp_path: Path, full_site: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bin" / "sbatch").write_text("#!/bin/sh\necho invalid account >&2\nexit 1\n")
+    in_queue = given(tmp_path, "first", "running", "8_0", "study-2")
+    again = given(tmp_path, "again", "preempted", "3_0", "study-1")
+
+    def act() -> int:
+        full_site.follow([in_queue, again], Impatient(), waiting=[again])
+        return 0
+
+    assert ended(act) == FAILED
+    told = " ".join(capsys.readouterr().err.split())
+    assert told == (
+        "sbatch: invalid account; 1 runs were not submitted, 1 others are queued and go on: "
+        "ablate status study"
+    )
 
 
 def test_a_queue_that_does_not_answer_is_told(tmp_path: Path, full_site: Cluster) -> None:

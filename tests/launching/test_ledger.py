@@ -149,6 +149,13 @@ def test_a_probe_is_missing_until_every_task_has_its_score(tmp_path: Path) -> No
     assert ledger.missing_probes(tmp_path, probes) == ["linear"]
 
 
+def test_a_task_that_was_to_be_scored_is_missed_by_every_probe(tmp_path: Path) -> None:
+    scored(tmp_path, "speech", KNN)
+    (tmp_path / ledger.TASKS).write_text('{"tasks": ["music", "speech"]}')
+    assert ledger.missing_probes(tmp_path, {"knn": KNN}) == ["knn"]
+    assert ledger.score(tmp_path, KNN, "mean") is None
+
+
 def test_a_changed_probe_is_missing(tmp_path: Path) -> None:
     scored(tmp_path, "speech", KNN)
     assert ledger.missing_probes(tmp_path, {"knn": {**KNN, "k": 5}}) == ["knn"]

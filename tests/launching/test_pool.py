@@ -118,6 +118,12 @@ def test_the_run_of_a_dead_worker_is_recorded_as_failed(tmp_path: Path) -> None:
     assert entry.reason == "worker died (signal 9); it killed 3 workers"
 
 
+def test_a_run_whose_worker_died_is_told_from_one_that_failed_by_itself(tmp_path: Path) -> None:
+    jobs = [make_job(tmp_path, name, name) for name in ("Dies", "Fails", "Good")]
+    outcomes = {outcome.job.title: outcome for outcome in run(jobs, tmp_path)}
+    assert [outcomes[job.title].died for job in jobs] == [True, False, False]
+
+
 def test_a_worker_that_dies_is_replaced_and_its_trial_taken_up_again(tmp_path: Path) -> None:
     job = make_job(tmp_path, "run", "Falters")
     (outcome,) = run([job], tmp_path)

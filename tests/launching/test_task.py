@@ -28,6 +28,7 @@ write_json(folder / "run.json", {"state": "done", "reason": "stopped before it w
 os.kill(os.getppid(), signal.SIGUSR2)
 time.sleep(60)
 """
+TRAINS_UNTIL_TOLD = SCORES_UNTIL_TOLD.replace('"done"', '"preempted"')
 
 
 def test_a_node_on_which_no_worker_starts_in_time_is_reported() -> None:
@@ -94,6 +95,20 @@ def test_what_is_trained_stays_trained_where_its_scoring_is_given_up(
     entry = ledger.entry(folder)
     assert (entry.state, str(entry.reason).partition(":")[0]) == ("done", "timeout")
     assert read_json(tmp_path / "home" / "ended" / "run.json")["state"] == "failed"
+
+
+def test_a_run_whose_job_the_site_will_not_queue_again_has_not_failed(
+    tmp_path: Path, job: Callable[..., Job], requeued: Path
+) -> None:
+    (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\necho Job is disabled >&2; exit 1\n")
+    folder = tmp_path / "run"
+    assert not job(folder, TRAINS_UNTIL_TOLD).work()
+    entry = ledger.entry(folder)
+    assert (entry.state, entry.reason) == (
+        "preempted",
+        "cannot be requeued: scontrol: Job is disabled",
+    )
+    assert find_json(tmp_path / "home" / "ended" / "run.json") is None
 
 
 def test_a_job_told_to_stop_waits_no_longer_for_another_machines_heart(

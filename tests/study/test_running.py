@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ablate.conducting import course as study
+from ablate.launching.where import Asked
 from ablate.reporting.results import read
 from ablate.reporting.verdicts import verdicts
 from tests.launching.stand_in import STAND_IN
@@ -24,6 +25,16 @@ def test_a_study_ends_with_its_report(desk: Path, capsys: pytest.CaptureFixture[
     run()
     assert said(capsys).rstrip().endswith("reports/masking/index.html")
     assert Path("reports/masking/report.md").read_text().startswith("# Does it matter?")
+
+
+def test_a_study_of_which_a_cluster_has_run_all_ends_with_its_report(desk: Path) -> None:
+    run("seeds=1")
+    shutil.rmtree("reports")
+    Path("slurm").mkdir()
+    Path("slurm/gpu.yaml").write_text("canary: false\n")
+    file, where = Path("study.yaml"), Asked("gpu")
+    assert study.run(file, ["seeds=1"], where=where, command=STAND_IN) == study.DONE
+    assert Path("reports/masking/report.md").is_file()
 
 
 def test_a_clip_that_was_skipped_is_said(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,6 +119,16 @@ def test_every_finished_trial_is_said_with_its_score(
         )
         == 1
     )
+
+
+def test_a_trial_is_judged_as_one_whatever_its_variant_is_called(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path("study.yaml")
+    file.write_text(file.read_text().replace("good:", "mel_statistics:"))
+    run("seeds=1")
+    [line] = [line for line in said(capsys).splitlines() if "mel_statistics, seed 0: " in line]
+    assert line.endswith("validation score 41.0")
 
 
 def test_a_second_time_nothing_is_run(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,15 +78,18 @@ def test_a_journal_that_is_deleted_is_rebuilt_from_the_runs(tmp_path: Path) -> N
     assert sorted(tmp_path.glob("runs/*")) == runs
 
 
+@pytest.mark.parametrize(
+    ("masker", "sign"), [("Sleeps", "trainings"), ("Ponders", "probes/*/*.json")]
+)
 def test_a_worker_that_is_told_to_leave_gives_its_point_back_and_uses_up_no_try(
-    tmp_path: Path,
+    tmp_path: Path, masker: str, sign: str
 ) -> None:
     text = STUDY.replace("STORAGE", "journal").replace(f"trials: {POINTS}", "trials: 1")
-    (tmp_path / "study.yaml").write_text(text.replace("Dozes", "Sleeps"))
+    (tmp_path / "study.yaml").write_text(text.replace("Dozes", masker))
     process = start(tmp_path)
     try:
         deadline = time.monotonic() + SECONDS
-        while not list(tmp_path.glob("runs/*/trainings")) and time.monotonic() < deadline:
+        while not list(tmp_path.glob(f"runs/*/{sign}")) and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(signal.SIGUSR2)  # SLURM tells every process of a job
         process.send_signal(signal.SIGTERM)

@@ -12,6 +12,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
+from ablate.launching import ledger
 from ablate.parts import build
 from ablate.training.stopping import Stop
 from ablate.workshop.planning import plan
@@ -97,6 +98,40 @@ def test_another_probe_scores_again_and_trains_nothing(folder, cache):
     assert ended == {"state": "done", "trained": False, "probed": ["knn"]}
     assert len(list(folder.glob("probes/speech/*.json"))) == 2
     assert state_of(folder)["cost"] == cost
+
+
+def stopped_while_scored(folder, cache, *, until=None):
+    """Runs a trial whose process is told to stop once the first of its tasks is scored."""
+
+    def told(event):
+        if event.get("label") == "probe" and event["done"] == 1:
+            raise SystemExit(143)
+
+    with pytest.raises(SystemExit):
+        run(folder, PROBES, Session(CPU, cache, told, Stop(), until=until))
+
+
+def protocols(settings, cache):
+    return plan([settings], PROBES, cache, silent)["probes"]
+
+
+def test_a_run_stopped_while_it_is_scored_is_scored_when_it_goes_on(folder, settings, cache):
+    probes = protocols(settings, cache)
+    stopped_while_scored(folder, cache)
+    assert [path.parent.name for path in folder.glob("probes/*/*.json")] == ["environment"]
+    assert state_of(folder)["state"] == "done"
+    assert ledger.missing_probes(folder, probes) == ["knn"]
+    assert ledger.score(folder, probes["knn"], "mean", part="valid") is None
+    assert run(folder, PROBES, Session(CPU, cache, silent, Stop()))["trained"] is False
+    assert ledger.missing_probes(folder, probes) == []
+    assert ledger.score(folder, probes["knn"], "mean", part="valid") is not None
+
+
+def test_a_rung_that_is_scored_in_part_has_no_score(folder, settings, cache):
+    stopped_while_scored(folder, cache, until=20)
+    rung = folder / "rungs" / "20"
+    assert len(list(rung.glob("probes/*/*.json"))) == 1
+    assert ledger.score(rung, protocols(settings, cache)["knn"], "mean", part="valid") is None
 
 
 def test_a_trial_run_second_and_a_fresh_process_end_in_the_same_bits(settings, cache, tmp_path):

@@ -1,0 +1,60 @@
+"""Workers of a sweep in the queue of a site of three scripts, as the console sees them."""
+
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ablate.cli import app
+from ablate.launching import crew
+from ablate.launching.profile import Profile
+from ablate.verbs import looking
+
+SCRIPTS = {
+    "sbatch": "echo 7",
+    "squeue": '[ -e cancelled ] || printf "7_%s|$4|PENDING|Priority\\n" 0 1',
+    "scancel": 'echo "$@" > cancelled',
+}
+
+
+@pytest.fixture(autouse=True)
+def _queued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep of which a cluster has taken no point yet: nothing but its workers is there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bin").mkdir()
+    for name, does in SCRIPTS.items():
+        script = tmp_path / "bin" / name
+        script.write_text(f"#!/bin/sh\n{does}\n")
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    folder = crew.folder_of(Path("reports"), "tuned")
+    crew.enlist(Profile(name="full"), folder, "tuned-sweep", ["-m", "ablate.study"], 2, {})
+
+
+def ablate(*words: str) -> str:
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_a_sweeps_workers_are_shown_before_there_is_a_plan() -> None:
+    for words in (["status"], ["status", "tuned"]):
+        said = ablate(*words).splitlines()
+        assert said[0].startswith("tuned: ")
+        assert said[1:] == [f"  a sweep's worker  job 7_{n}  PENDING Priority" for n in (0, 1)]
+
+
+def test_status_watches_until_a_sweeps_workers_have_left_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(looking, "POLL_SECONDS", 0.0)
+    squeue = Path("bin/squeue")
+    squeue.write_text(f"{squeue.read_text()}[ ! -e asked ] || touch cancelled; touch asked\n")
+    assert ablate("status", "tuned", "--watch").count("its sweep was handed to a cluster") == 2
+
+
+def test_a_sweeps_workers_are_cancelled() -> None:
+    assert "cancelled 2 sweep workers" in ablate("cancel", "tuned", "--yes")
+    assert Path("cancelled").read_text() == "7_0 7_1\n"
+    assert "this study has no queued jobs" in ablate("cancel", "tuned", "--yes")
