@@ -16,7 +16,8 @@ from ablate.conducting.prepared import Planned
 from ablate.designing.trials import PlannedTrial
 from ablate.launching import ledger
 from ablate.launching.backlog import Backlog
-from ablate.launching.pool import Job, Outcome, Pool
+from ablate.launching.jobs import Job, Outcome
+from ablate.launching.pool import Pool
 from ablate.launching.snapshot import parts
 from ablate.launching.watch import stage, watching
 from ablate.schema import StudyError

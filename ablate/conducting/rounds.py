@@ -14,7 +14,8 @@ from ablate.conducting import forecast, looks
 from ablate.conducting.prepared import Planned
 from ablate.files import write_json
 from ablate.launching import ledger, overview
-from ablate.launching.pool import Job, Outcome, Pool
+from ablate.launching.jobs import Job, Outcome
+from ablate.launching.pool import Pool
 from ablate.launching.slurm import Cluster
 from ablate.launching.watch import say, watching
 from ablate.protocols import STATISTICS_POOLING

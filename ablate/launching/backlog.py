@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.launching import ledger
-from ablate.launching.pool import Job
+from ablate.launching.jobs import Job
 
 TRIAL = "jepa"  # the kind of run that is trained; the others are references
 

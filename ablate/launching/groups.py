@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from ablate.files import write_json
 from ablate.launching import canary, commands, script
+from ablate.launching.jobs import Job
 from ablate.launching.needs import Needs
-from ablate.launching.pool import Job
 from ablate.launching.profile import Profile
 
 Item = TypeVar("Item")

@@ -11,55 +11,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 from ablate.holding import held
 from ablate.launching import ledger
 from ablate.launching.devices import shared_out
+from ablate.launching.jobs import Job, Outcome, Watch
 from ablate.launching.worker import COMMAND, GRACE_SECONDS, Event, Worker, WorkerDiedError
 
 POLL_SECONDS = 0.2  # between two looks for news, or at a run that another process holds
 MOST_DEATHS = 3  # of workers in one trial: a machine short of memory kills, but so may the trial
 ELSEWHERE: Event = {"event": "progress", "label": "waiting for another process"}
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run folder that lacks something."""
-
-    folder: Path
-    title: str  # for people
-    probes: Mapping[str, Any]
-    until: int | None = None  # a step to pause at, and to be scored at
-    levels: Mapping[str, str] = field(default_factory=dict)  # factor -> label: may ask for more
-    evaluate: Mapping[str, Any] | None = None  # how the encoder is scored while it is trained
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ended."""
-
-    job: Job
-    state: Literal["done", "failed", "preempted", "paused", "cancelled"]
-    reason: str | None = None
-    trained: bool = False  # now, and not by an earlier session
-    probed: tuple[str, ...] = ()  # names of the probes that were run
-    seconds: float = 0.0  # from the request to its answer; on a cluster, of the training
-    died: bool = False  # its worker did: with another, it may still come to its end
-
-
-class Watch(Protocol):
-    """Is told what the pool is doing, in the thread that called `Pool.run`."""
-
-    def progress(self, worker: int, job: Job, event: Event) -> None:
-        """Hears how far a worker has come: an event may hold `label`, `done` and `total`."""
-        ...
-
-    def finished(self, worker: int, outcome: Outcome) -> None:
-        """Hears that a worker's job has ended."""
-        ...
 
 
 class Pool:

@@ -18,8 +18,8 @@ from ablate.holding import is_held
 from ablate.launching import commands, ledger, queueing, settling, snapshot
 from ablate.launching.commands import LimitError, RefusedError, RestRefusedError
 from ablate.launching.groups import Group, grouped
+from ablate.launching.jobs import Job, Outcome, Watch
 from ablate.launching.needs import Needs
-from ablate.launching.pool import Job, Outcome, Watch
 from ablate.launching.profile import Profile
 from ablate.launching.queueing import Place, Submitted
 

@@ -14,7 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from ablate.launching.pool import Job, Outcome
+from ablate.launching.jobs import Job, Outcome
 from ablate.launching.worker import Event
 
 LOG_WIDTH = 160  # characters

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ablate.launching import needs
+from ablate.launching.jobs import Job
 from ablate.launching.ledger import Folders
-from ablate.launching.pool import Job
 from ablate.launching.slurm import Cluster
 from ablate.schema import Study
 

@@ -13,7 +13,8 @@ from filelock import FileLock
 from ablate.designing.trials import variant_of
 from ablate.launching import ledger
 from ablate.launching.backlog import TRIAL
-from ablate.launching.pool import Job, Seat
+from ablate.launching.jobs import Job
+from ablate.launching.pool import Seat
 from ablate.launching.worker import WorkerDiedError
 from ablate.sections.space import Change, Point, Space, Tried, applied, draw
 from ablate.sections.sweep import Sweep, SweepError

@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from ablate.launching import ledger
-from ablate.launching.pool import Job, Outcome, Seat
+from ablate.launching.jobs import Job, Outcome
+from ablate.launching.pool import Seat
 from ablate.sections.space import Point
 from ablate.sections.sweep import Sweep
 from ablate.sweeping import memory

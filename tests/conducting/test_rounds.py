@@ -9,8 +9,9 @@ import pytest
 
 from ablate import config
 from ablate.conducting import course as study
+from ablate.launching.jobs import Job
 from ablate.launching.needs import Needs
-from ablate.launching.pool import Job, Pool
+from ablate.launching.pool import Pool
 from ablate.launching.profile import Profile
 from ablate.launching.where import Asked
 from ablate.schema import StudyError

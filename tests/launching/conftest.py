@@ -19,8 +19,8 @@ import torch
 
 from ablate.files import find_json
 from ablate.launching import commands, ledger, queueing
+from ablate.launching.jobs import Job, Outcome
 from ablate.launching.needs import Needs
-from ablate.launching.pool import Job, Outcome
 from ablate.launching.profile import check
 from ablate.launching.slurm import Cluster
 from ablate.launching.worker import Event

@@ -7,8 +7,8 @@ import pytest
 from ablate.files import write_json
 from ablate.launching import ledger, queueing, settling
 from ablate.launching.endings import FAILED, ended
+from ablate.launching.jobs import Job, Outcome
 from ablate.launching.needs import Needs
-from ablate.launching.pool import Job, Outcome
 from ablate.launching.profile import Profile
 from ablate.launching.queueing import Submitted
 from ablate.launching.slurm import Cluster

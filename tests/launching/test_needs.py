@@ -12,8 +12,8 @@ from ablate import config
 from ablate.conducting import course as study
 from ablate.designing import factors
 from ablate.launching import groups, needs
+from ablate.launching.jobs import Job
 from ablate.launching.needs import Needs
-from ablate.launching.pool import Job
 from ablate.launching.profile import Profile
 from ablate.launching.where import Asked
 from ablate.schema import StudyError

@@ -10,7 +10,8 @@ import pytest
 from ablate.files import write_json
 from ablate.holding import held
 from ablate.launching import ledger
-from ablate.launching.pool import Job, Outcome, Pool
+from ablate.launching.jobs import Job, Outcome
+from ablate.launching.pool import Pool
 from ablate.launching.worker import Event, WorkerDiedError
 from tests.launching.stand_in import STAND_IN
 

@@ -10,8 +10,8 @@ import pytest
 
 from ablate.launching import crew, ledger, queueing
 from ablate.launching.commands import RefusedError
+from ablate.launching.jobs import Job
 from ablate.launching.needs import Needs
-from ablate.launching.pool import Job
 from ablate.launching.profile import Profile
 from ablate.launching.queueing import Submitted
 from ablate.launching.slurm import Cluster
