@@ -149,8 +149,9 @@ class Cluster:
                 break
             if left:
                 time.sleep(self.profile.poll_seconds)
+            held_back = [job for job in held_back if job in left.values()]  # not ended elsewhere
             if held_back:
-                others = sum(job.folder not in outside for job in left.values())
+                others = len(left) - len(held_back)
                 held_back = self._let_in(held_back, others, room_to_come=places != {})
         return outcomes
 

@@ -78,6 +78,20 @@ def test_what_is_queued_is_not_denied_where_the_rest_is_refused(
     )
 
 
+def test_a_run_that_ended_elsewhere_while_it_waited_is_not_submitted(
+    tmp_path: Path, full_site: Cluster
+) -> None:
+    (tmp_path / "bin" / "sbatch").write_text(
+        f"#!/bin/sh\necho called >> {tmp_path}/asked\nexit 1\n"
+    )
+    in_queue = given(tmp_path, "first", "running", "8_0", "study-2")
+    again = given(tmp_path, "again", "preempted", "3_0", "study-1")
+    write_json(again.folder / "run.json", {"state": "done"})
+    ended_elsewhere = full_site.follow([in_queue, again], Quiet(), waiting=[again], seconds=0.1)
+    assert [(of.job, of.state) for of in ended_elsewhere] == [(again, "done")]
+    assert not (tmp_path / "asked").exists()
+
+
 def test_a_queue_that_does_not_answer_is_told(tmp_path: Path, full_site: Cluster) -> None:
     (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\nexit 1\n")
     job = given(tmp_path, "first", "preempted", "8_0", "study-2")
@@ -99,3 +113,11 @@ class Impatient:
 
     def finished(self, worker: int, outcome: Outcome) -> None:
         pytest.fail(f"{outcome.job.title} has {outcome.state}: {outcome.reason}")
+
+
+class Quiet:
+    """Hears all and keeps nothing."""
+
+    def progress(self, worker: int, job: Job, event: Event) -> None: ...
+
+    def finished(self, worker: int, outcome: Outcome) -> None: ...
