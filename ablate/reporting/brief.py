@@ -91,12 +91,13 @@ def _warned(kept: Sequence[Kept]) -> Iterator[str]:
 
 def _table(kept: Sequence[Kept]) -> Table:
     """Returns a row for what is compared and a column for each report, which its head links to."""
-    cells: dict[tuple[str, str], dict[int, Row]] = {}  # by level, and what is compared where
+    cells: dict[tuple[str, str], dict[int, Row]] = {
+        _key(row): {} for of in kept for row in of.told() if not differs(row)
+    }  # by level, and what is compared where; what differs is told where it holds
     for place, of in enumerate(kept):
-        for row in of.told():
-            if not differs(row):  # what differs is told where it holds
-                key = "" if row["family"] == "learning" else row["level"]
-                cells.setdefault((key, _compared(row)), {})[place] = row
+        for row in of.found["verdicts"]:
+            if not differs(row) and _key(row) in cells:
+                cells[_key(row)].setdefault(place, row)
     told = (row["level"] for of in kept for row in of.told() if row["family"] != "learning")
     levels = [*dict.fromkeys(told), ""]  # learning comes last
     ordered = sorted(cells.items(), key=lambda cell: levels.index(cell[0][0]))
@@ -116,6 +117,10 @@ def _table(kept: Sequence[Kept]) -> Table:
         ),
         rows=tuple(rows),
     )
+
+
+def _key(row: Row) -> tuple[str, str]:
+    return "" if row["family"] == "learning" else row["level"], _compared(row)
 
 
 def _compared(row: Row) -> str:

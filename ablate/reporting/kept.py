@@ -43,7 +43,7 @@ def explained(kept: Sequence[Kept]) -> dict[str, str]:
 
 
 def questions(folders: Sequence[Path], root: Path) -> list[list[Kept]]:
-    """Groups reports by their question, the one with most trials first, in and among the groups.
+    """Groups reports by their question; what has most trials comes first, in and among groups.
 
     Links are relative to `root`. Raises `ValueError` where a report has no findings or does not
     lie below `root`.
@@ -51,7 +51,8 @@ def questions(folders: Sequence[Path], root: Path) -> list[list[Kept]]:
     kept = [Kept(findings_of(folder), linked(folder, root)) for folder in folders]
     kept.sort(key=lambda of: (-of.found["trials"], of.place))
     titles = dict.fromkeys(of.found["title"] for of in kept)
-    return [[of for of in kept if of.found["title"] == title] for title in titles]
+    groups = [[of for of in kept if of.found["title"] == title] for title in titles]
+    return sorted(groups, key=lambda group: -sum(of.found["trials"] for of in group))
 
 
 def linked(path: Path, root: Path) -> str:

@@ -90,6 +90,23 @@ def test_reports_on_one_question_stand_side_by_side(found: dict[str, Any], tmp_p
         assert name.startswith("`curriculum`") or not two.strip(" |")
 
 
+def test_a_report_that_pools_is_told_beside_one_that_cannot_in_every_combination(
+    found: dict[str, Any], tmp_path: Path
+) -> None:
+    pools = [
+        {**row, "verdict": row["verdict"].replace("differs by patchifier", "worse")}
+        for row in found["verdicts"]
+    ]
+    text = told(tmp_path, found, {**found, "study": "notes", "trials": 1, "verdicts": pools})
+    cells = rows(text)
+    for where in ("strips", "squares"):
+        one, two = cells[f"`block` {MINUS} `random` with {where}"]
+        assert one == two
+    one, two = cells[f"`block` {MINUS} `random`"]
+    assert two.startswith("**")
+    assert not one
+
+
 def test_a_level_is_explained_where_it_is_first_named(
     found: dict[str, Any], tmp_path: Path
 ) -> None:
