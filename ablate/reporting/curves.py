@@ -86,3 +86,15 @@ def _series(log: list[Mapping[str, float | None]], quantity: str) -> tuple[tuple
         if step is not None and value is not None and math.isfinite(value):
             points[int(step)] = float(value)  # a resumed run says some steps twice
     return tuple(sorted(points.items()))
+
+
+def shared_runs(curves: Sequence[Curve]) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
+    """Maps the first of the variants whose curves are all the same to all of them."""
+    found: dict[tuple[str, ...], list[object]] = {}
+    for curve in curves:
+        found.setdefault(curve.levels, []).append((curve.quantity, curve.seeds))
+    shared: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for levels, own in found.items():
+        first = next((other for other in shared if found[other] == own), levels)
+        shared.setdefault(first, []).append(levels)
+    return shared

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ablate.reporting.curves import Curve
+from ablate.reporting.curves import Curve, shared_runs
 from ablate.reporting.palette import COLOURS, WORDS
 from ablate.reporting.results import Results, label_of, levels_of
 from ablate.reporting.verdicts import Verdict
@@ -40,12 +40,15 @@ def forest(results: Results, verdicts: Sequence[Verdict]) -> Figure:
 def learning_curves(curves: Sequence[Curve], quantity: str) -> Figure:
     """Draws a quantity by step: each variant's mean, and thin lines for its seeds.
 
-    Its name is one of `QUANTITIES`; without a curve of it the figure's `data` is empty.
+    Its name is one of `QUANTITIES`; without a curve of it the figure's `data` is empty. Variants
+    that share their runs are one line.
     """
-    wanted = [curve for curve in curves if curve.quantity == quantity]
+    shared = shared_runs(curves)
+    wanted = [curve for curve in curves if curve.quantity == quantity and curve.levels in shared]
     traces: list[Figure] = []
     for index, curve in enumerate(wanted):
-        colour, label = COLOURS[index % len(COLOURS)], label_of(curve.levels)
+        colour = COLOURS[index % len(COLOURS)]
+        label = " / ".join(map(label_of, shared[curve.levels]))
         for seed in curve.seeds:
             thin = {"color": colour, "width": 1}
             traces.append({**_line(seed, thin, label), "opacity": 0.35, "showlegend": False})

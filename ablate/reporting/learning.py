@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ablate.reporting.curves import QUANTITIES, Curve
+from ablate.reporting.curves import QUANTITIES, Curve, shared_runs
 from ablate.reporting.drawing import Picture, bare, finished, line_styles, name_below, style
 from ablate.reporting.results import Results, label_of
 
@@ -23,7 +23,7 @@ def learning_curves(results: Results, curves: Sequence[Curve]) -> Picture | None
     if not quantities:
         return None
     in_hours = all(curve.hours_per_step for curve in curves)
-    shared = _shared(curves)
+    shared = shared_runs(curves)
     every_seed = len(shared) <= MOST_WITH_SEEDS
     styles = line_styles(results)
     with style():
@@ -61,18 +61,6 @@ def learning_curves(results: Results, curves: Sequence[Curve]) -> Picture | None
             * any(len(same) > 1 for same in shared.values())
             + "Losses do not rank variants: they rise in healthy runs and fall in collapse.",
         )
-
-
-def _shared(curves: Sequence[Curve]) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
-    """Maps the first of the variants whose curves are all the same to all of them."""
-    found: dict[tuple[str, ...], list[object]] = {}
-    for curve in curves:
-        found.setdefault(curve.levels, []).append((curve.quantity, curve.seeds))
-    shared: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
-    for levels, own in found.items():
-        first = next((other for other in shared if found[other] == own), levels)
-        shared.setdefault(first, []).append(levels)
-    return shared
 
 
 def _draw_seeds(axes: Axes, curve: Curve, scale: float, colour: str) -> None:

@@ -164,6 +164,10 @@ def test_variants_that_share_their_runs_are_one_line_under_all_their_names(bench
     assert drawn is not None
     assert ">random, squares / random, strips<" in drawn.svg
     assert ">random, squares<" not in drawn.svg
+    lines = interactive.learning_curves(shared, "loss")["data"]
+    named = [line["name"] for line in lines if line.get("showlegend", True)]
+    assert "random, squares / random, strips" in named
+    assert not {"random, squares", "random, strips"} & {*named}
 
 
 def test_many_variants_have_the_range_of_their_seeds_in_place_of_hairs(bench: Bench) -> None:
