@@ -27,9 +27,9 @@ def share_done(schedule: Schedule, progress: float, competence: float = 0.01) ->
     """Returns how far a curriculum has come, in [0, 1], at a share `progress` of training.
 
     `sqrt` is A-JEPA's competence at s = `progress`, sqrt(s (1 - c^2) + c^2); `inverse` is 1 minus
-    it, which also mixes the other way round, a third of the end for two thirds. Two controls mix as
-    `sqrt` does: `reversed` is sqrt at 1 - s, the opposite order; `constant` its mean over training,
-    2/3 (1 - c^3) / (1 - c^2), no order. `step` changes at once, halfway.
+    it, by which a third of all masks are of the end, where `sqrt` has two thirds. Two controls mix
+    as `sqrt` does: `reversed` is sqrt at 1 - s, the opposite order; `constant` its mean over
+    training, 2/3 (1 - c^3) / (1 - c^2), no order. `step` changes at once, halfway.
     """
     rest = 1 - competence**2
 

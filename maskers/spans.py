@@ -178,7 +178,7 @@ class M2DSpans(AbstractMasker):
     """Hides long spans until they are too many columns, then shows single ones of these again."""
 
     ratio: float = 0.6  # share of a clip's columns
-    length: int = 20  # columns; at most half the grid's, or one span would be all, unless `shipped`
+    length: int = 20  # columns; cut to half the grid, as one longer would be all, unless `shipped`
     shipped: bool = False  # as in M2D's code: give back from the end of the clip
 
     def __post_init__(self) -> None:

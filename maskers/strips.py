@@ -253,7 +253,10 @@ class TimeFrequencyUnion(AbstractMasker):
         One column stays, so that few columns leave more to the rows.
         """
         most = min(int(grid.freq * self.ratio), grid.freq - 1)
-        least = (grid.freq * (1 - columns * (1 - self.ratio))).ceil().clamp(0, grid.freq - 1).long()
+        few = (
+            grid.freq * (1 - columns.double() * (1 - self.ratio)) - 1e-9
+        )  # a hair: 0.3 is no float
+        least = few.ceil().clamp(0, grid.freq - 1).long()
         rows = torch.randint(most + 1, columns.shape, generator=generator).maximum(least)
         missing = 1 - (1 - self.ratio) / (1 - rows / grid.freq)
         return rows, (columns * missing).round().long().minimum(columns - 1)

@@ -77,8 +77,9 @@ def place_of(source: AbstractSource, front_end: AbstractFrontEnd, cache: Path) -
 
     Sources that differ only in settings that are `unheard` share the frames: none is decoded again.
     """
-    folder = cache / store_key(_as_heard(source), front_end)
-    return folder, folder / f"index-{store_key(source, front_end)}"
+    own, shared = (store_key(of, front_end) for of in (source, _as_heard(source)))
+    folder = cache / shared
+    return folder, folder / ("index" if own == shared else f"index-{own}")
 
 
 def open_store(
@@ -149,7 +150,7 @@ def _as_heard(source: Any) -> Any:
 
 def _synced(folder: Path) -> npt.NDArray[np.int64]:
     """Returns where frames begin that some index speaks of: it was written after them."""
-    indexes = [read_index(file) for file in folder.glob("index*")]  # and the one of older stores
+    indexes = [read_index(file) for file in folder.glob("index*")]
     return np.concatenate([np.zeros(0, np.int64), *(index.first for index in indexes if index)])
 
 

@@ -23,7 +23,7 @@ class LimitError(RefusedError):
 
 
 class RestRefusedError(RefusedError):
-    """The site said no to the rest of what it has in its queue already."""
+    """Some runs could not be submitted, while others of their study are in the queue."""
 
 
 def submit(file: Path) -> str:

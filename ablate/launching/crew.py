@@ -85,18 +85,22 @@ def crew(folder: Path) -> list[Submitted]:
     return [task for task in tasks if task.job in places]
 
 
-def is_queued(folder: Path) -> bool:
-    """Tells whether some worker is known to be in the queue."""
+def may_be_queued(folder: Path) -> bool:
+    """Tells whether some worker is in the queue, or nobody answers who is."""
     try:
         return bool(crew(folder))
-    except commands.RefusedError:
+    except commands.NoSiteError:
         return False
+    except commands.RefusedError:
+        return True
 
 
 def queue(folder: Path) -> list[str]:
-    """Says which workers are in the queue, and why they wait."""
+    """Says which workers are in the queue, and why they wait; nothing where there is no site."""
     try:
         places = queueing.places(_last(folder))
+    except commands.NoSiteError:
+        return []
     except commands.RefusedError as error:
         return [f"cannot ask the queue: {error}"]
     return [

@@ -156,7 +156,7 @@ class Cluster:
         return outcomes
 
     def _let_in(self, jobs: list[Job], others: int, *, room_to_come: bool) -> list[Job]:
-        """Submits what waits for room, as `others` once did; returns what has to wait on."""
+        """Submits what waits for room; returns what has to wait on. `others` are in already."""
         try:
             return self.submit(jobs).waiting
         except RefusedError as error:
@@ -164,8 +164,8 @@ class Cluster:
                 return jobs
             if not others:
                 raise
-            told = f"{len(jobs)} runs were not submitted, {others} others are queued and go on"
-            raise RestRefusedError(f"{error}; {told}: ablate status {self._study}") from error
+            told = f"not submitted: {len(jobs)}; already queued, and going on: {others}"
+            raise RestRefusedError(f"{error}; {told}; see `ablate status {self._study}`") from error
 
     def _outcome(
         self,

@@ -16,6 +16,7 @@ from ablate.files import write_atomically
 from ablate.training.meter import Log
 from ablate.training.online import Standing
 
+LATE = 10.0  # seconds by which the clock of the node that goes on with a run may be behind
 PICTURES = 5  # per run, evenly over the steps
 
 
@@ -100,11 +101,13 @@ def _outwait(board: Path) -> None:
     """Waits out the second in which the newest file of events was begun.
 
     TensorBoard reads a run's files in the order of their names, which begin with the second, then
-    tell host and process: of two begun in one second the older may come last and purge the newer.
+    tell host and process: of two begun in one second, or on a node whose clock is behind, the older
+    may come last and purge the newer.
     """
     begun = [int(path.name.split(".")[3]) for path in board.glob("events.out.tfevents.*")]
-    if begun and int(time.time()) == max(begun):
-        time.sleep(max(begun) + 1 - time.time())
+    left = max(begun, default=0) + 1 - time.time()
+    if 0 < left <= LATE:
+        time.sleep(left)
 
 
 def _stands(line: str, done: int) -> bool:

@@ -66,7 +66,7 @@ def status(
                 for study, plan in found.items():
                     say(_progress(study, plan))
             left = [plan for plan in plans if overview.is_open(plan, runs)]
-            swept = watch and any(crew.is_queued(crew.folder_of(reports, s)) for s in studies)
+            swept = watch and any(crew.may_be_queued(crew.folder_of(reports, s)) for s in studies)
             if not (swept or (watch and left)):
                 return
             every = [folder for plan in plans for folder in attendance.folders(plan, runs)]

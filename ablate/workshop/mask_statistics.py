@@ -24,6 +24,7 @@ BATCHES = 16  # spread over the course of training
 COUPLED_BATCHES = 128  # where all samples of a batch are alike, so that batches are what counts
 MOMENTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of training, at which a plan tries masks
 DRAWS = 256  # masks at each
+MOST_MASKS = 4096  # to be drawn for batches that are cut, unless `BATCHES` of them hold more
 
 
 class Realised(NamedTuple):
@@ -42,9 +43,9 @@ def realised_shares(
 ) -> Realised:
     """Draws masks over the course of training; returns what they come to on average.
 
-    They are counted as the encoder sees them, after `batching` in batches of `batch` clips. Always
-    the same masks: what a plan says is what it said before. Raises what the masker raises, and
-    `AssertionError` for a promise that a mask breaks.
+    They are counted as the encoder sees them: where `batching` cuts, in batches of `batch` clips.
+    Always the same masks: what a plan says is what it said before. Raises what the masker raises,
+    and `AssertionError` for a promise that a mask breaks.
     """
     context, targets, changed = 0.0, 0.0, 0.0
     visible, both, forced = 0, 0, 0
@@ -80,7 +81,10 @@ def _course(
     if not coupled and not cut:
         return MOMENTS, DRAWS
     batches = COUPLED_BATCHES if coupled else BATCHES
-    clips = batch if cut else len(MOMENTS) * DRAWS // batches
+    if cut:
+        clips, batches = batch, max(BATCHES, min(batches, MOST_MASKS // batch))
+    else:
+        clips = len(MOMENTS) * DRAWS // batches
     return tuple(number / (batches - 1) for number in range(batches)), clips
 
 

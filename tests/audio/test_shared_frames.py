@@ -122,9 +122,10 @@ def test_sounds_and_front_ends_that_differ_share_no_frames(tones: Tones, tmp_pat
     assert len({folder for folder, _ in places}) == len(places)
 
 
-def test_frames_made_by_the_first_release_are_found(tones: Tones, tmp_path: Path) -> None:
-    folder, _ = place_of(tones(), LogMel(), tmp_path)
-    assert folder.name == store_key(tones(), LogMel())  # as all were, whatever the settings
+def test_a_store_of_defaults_lies_where_it_always_did(tones: Tones, tmp_path: Path) -> None:
+    folder, index = place_of(tones(), LogMel(), tmp_path)
+    assert folder.name == store_key(tones(), LogMel())
+    assert index.name == "index"
 
 
 def test_a_file_that_changes_for_one_list_disturbs_no_other(tones: Tones, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_torn_last_line_costs_one_clip(tones: Tones, tmp_path: Path, torn: int
     folder = tones()
     whole = open_store(folder, LogMel(), tmp_path)
     kept = [whole.frames(index) for index in range(6)]
-    (index,) = tmp_path.glob("*/index-*")
+    (index,) = tmp_path.glob("*/index")
     index.unlink()
     journal = index.with_name("journal")
     journal.write_bytes(journal.read_bytes()[:-torn])
@@ -127,7 +127,7 @@ def test_frames_that_never_reached_the_disk_are_computed_again(
     folder = tones()
     whole = open_store(folder, LogMel(), tmp_path)
     kept = [whole.frames(index) for index in range(6)]
-    (index,) = tmp_path.glob("*/index-*")
+    (index,) = tmp_path.glob("*/index")
     index.unlink()
     frames = index.with_name("frames")
     content = bytearray(frames.read_bytes())

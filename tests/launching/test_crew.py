@@ -54,6 +54,23 @@ def test_status_watches_until_a_sweeps_workers_have_left_the_queue(
     assert ablate("status", "tuned", "--watch").count("its sweep was handed to a cluster") == 2
 
 
+def test_status_watches_on_where_the_queue_once_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(looking, "POLL_SECONDS", 0.0)
+    squeue = Path("bin/squeue")
+    silent = "echo x >> asked; n=$(wc -l < asked); [ $n = 2 ] && exit 1; [ $n -gt 3 ] && exit 0\n"
+    squeue.write_text(squeue.read_text().replace("\n", f"\n{silent}", 1))
+    assert ablate("status", "tuned", "--watch").count("its sweep was handed to a cluster") >= 2
+
+
+def test_a_sweep_without_a_site_is_shown_without_a_word_of_its_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert len(ablate("status", "tuned").splitlines()) == 1
+
+
 def test_a_sweeps_workers_are_cancelled() -> None:
     assert "cancelled 2 sweep workers" in ablate("cancel", "tuned", "--yes")
     assert Path("cancelled").read_text() == "7_0 7_1\n"

@@ -73,8 +73,8 @@ def test_what_is_queued_is_not_denied_where_the_rest_is_refused(
     assert ended(act) == FAILED
     told = " ".join(capsys.readouterr().err.split())
     assert told == (
-        "sbatch: invalid account; 1 runs were not submitted, 1 others are queued and go on: "
-        "ablate status study"
+        "sbatch: invalid account; not submitted: 1; already queued, and going on: 1; "
+        "see `ablate status study`"
     )
 
 

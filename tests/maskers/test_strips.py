@@ -99,6 +99,12 @@ def test_a_union_hides_rows_and_columns_and_the_share_asked_for(grid):
         assert len(rows.sum(dim=1).unique()) > 2  # every sample draws its own number
 
 
+@pytest.mark.parametrize("ratio", [0.1, 0.35])
+def test_a_union_of_one_column_rounds_the_share_asked_for_no_further_than_a_row(ratio):
+    mask = TimeFrequencyUnion(ratio=ratio)(Grid(20, 1), 50, generator=generator(0, "x"))
+    assert (mask.context.sum(dim=1) == round(20 * (1 - ratio))).all()
+
+
 @pytest.mark.parametrize(("freq", "time"), [(64, 1), (32, 2), (32, 3)])
 def test_a_union_of_few_columns_hides_the_share_asked_for_by_its_rows(freq, time):
     masker = TimeFrequencyUnion(ratio=0.7)
