@@ -16,6 +16,7 @@ from ablate.files import write_json
 from ablate.launching import queueing
 from ablate.launching.ledger import FAILURES
 from ablate.launching.queueing import Submitted
+from ablate.reporting.publishing import BEGIN, END
 from ablate.sections.space import Point
 from ablate.sweeping import memory
 from tests.command import ABLATE, ablate
@@ -189,7 +190,8 @@ def test_an_unknown_kind_of_failure_is_refused_with_a_suggestion() -> None:
     done = ablate("retry", "masking", "omm")
     assert (done.returncode, done.stderr) == (
         2,
-        "unknown kind of failure `omm` (did you mean `oom`?)\n",
+        "unknown kind of failure `omm` (did you mean `oom`?): it is one of "
+        "oom, nan, collapsed, timeout, node, error, failed\n",
     )
 
 
@@ -252,7 +254,15 @@ def test_this_machine_is_examined() -> None:
     assert "a worker starts: torch" in done.stdout
 
 
+def test_publish_copies_nothing_where_the_readme_cannot_list_it() -> None:
+    done = ablate("publish", "masking")
+    assert done.returncode == 2
+    assert done.stderr.startswith("README.md must have one line")
+    assert not Path("studies/results").exists()
+
+
 def test_publish_refuses_what_has_no_findings() -> None:
+    Path("README.md").write_text(f"{BEGIN}\n{END}\n")
     done = ablate("publish", "masking")
     assert done.returncode == 2
     assert done.stderr.startswith("reports/masking holds no findings.json")

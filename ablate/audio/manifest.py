@@ -181,7 +181,8 @@ def _several(labels: Sequence[str]) -> Row:
 
 
 def _sounds(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    files = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    return sorted(file for file in files if not file.name.startswith("."))  # `._x.wav` of a Mac
 
 
 def _dealt(rows: Iterable[Row]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -35,6 +35,7 @@ class Entry:
     reason: str | None = None
     seconds: float | None = None  # of the training; None where none are recorded
     code: str | None = None  # the commit that it was made by
+    parts: Mapping[str, str] = field(default_factory=dict)  # digests of those that are not ours
 
 
 def folders(environ: Mapping[str, str] = os.environ) -> Folders:
@@ -76,7 +77,8 @@ def entry(folder: Path) -> Entry:
     if state == "running" and is_of_here(record) and not is_held(folder):
         state = "stale"
     seconds = (record.get("cost") or {}).get("seconds")
-    return Entry(state, record.get("reason"), seconds, (record.get("code") or {}).get("git"))
+    commit = (record.get("code") or {}).get("git")
+    return Entry(state, record.get("reason"), seconds, commit, record.get("parts") or {})
 
 
 def close(folder: Path, state: State, reason: str) -> None:
@@ -123,10 +125,12 @@ def score(
 
 
 def find(runs: Path, prefix: str) -> Path:
-    """Returns the run folder whose fingerprint begins with `prefix`.
+    """Returns the run folder whose fingerprint begins with `prefix`, which may be its path.
 
     Raises `ValueError` where there is none, or more than one.
     """
+    if Path(prefix).parent.resolve() == runs.resolve():  # as a shell completes it
+        prefix = Path(prefix).name
     found = sorted(path.parent for path in runs.glob(f"{prefix}*/config.json"))
     if not found:
         raise ValueError(f"no run in {runs} begins with `{prefix}`")

@@ -6,7 +6,7 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
-from ablate import checkout
+from ablate import checkout, foreign
 from ablate.designing import merging
 from ablate.designing.trials import variant_of
 from ablate.launching import ledger
@@ -71,6 +71,13 @@ def _clips(data: Mapping[str, Any]) -> Iterable[str]:
         reasons.setdefault(task["reason"], []).append(task["task"])
     for reason, names in reasons.items():
         yield f"  missing {', '.join(names)}: {reason}"
+
+
+def rewritten(plan: Plan, runs: Path) -> list[str]:
+    """Warns of parts that are not ours and whose code has changed since runs were made."""
+    made = [ledger.entry(runs / trial["fingerprint"]).parts for trial in plan["trials"]]
+    names = foreign.rewritten([*(trial.get("parts", {}) for trial in plan["trials"]), *made])
+    return [f"warning: {foreign.warning(names)}"] if names else []
 
 
 def status(plan: Plan, runs: Path) -> list[str]:

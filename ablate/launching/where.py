@@ -7,7 +7,7 @@ from ablate.launching import needs
 from ablate.launching.jobs import Job
 from ablate.launching.ledger import Folders
 from ablate.launching.slurm import Cluster
-from ablate.schema import Study
+from ablate.schema import Study, StudyError
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,15 @@ HERE = Asked()
 
 
 def cluster(study: Study, asked: Asked, folders: Folders) -> Cluster | None:
-    """Returns the cluster that a study goes to; None for this machine. Raises as `of_study`."""
+    """Returns the cluster that a study goes to; None for this machine.
+
+    Raises as `of_study`, and `StudyError` where only a cluster can do what is asked.
+    """
     found = needs.of_study(study, asked.name)
+    if found is None and (asked.dry_run or asked.watch):
+        flag = "--dry-run" if asked.dry_run else "--watch"
+        way_out = "name it, --slurm NAME; `ablate plan` shows what would run here"
+        raise StudyError([f"{flag} is for a cluster: {way_out}"])
     if found is None or asked.sweep_only:  # a job of the cluster is a machine like any other
         return None
     return Cluster(found, folders.reports / study.name / "slurm", folders.cache, study=study.name)

@@ -120,7 +120,7 @@ def _row(cell: _Cell, estimate: Estimate, p: float | None, alpha: float) -> dict
         _mean([trial.score or 0.0 for trial in side.values()]) if side else None
         for side in (cell.one, cell.other)
     )
-    counts = sorted({len(cell.one), len(cell.other)})
+    counts = dict.fromkeys((len(cell.one), len(cell.other)))
     return {
         "variant": cell.variant,
         "first": first,

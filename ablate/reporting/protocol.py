@@ -189,9 +189,9 @@ def devices_of(results: Results) -> set[str]:
     """Returns the kinds of device with their precision: `cpu fp32`, without a GPU's index."""
     records = [trial.run.record for trial in results.trials]
     return {
-        f"{str(record['device']).partition(':')[0]} {record.get('precision', '')}".strip()
+        f"{str(record['device']).partition(':')[0]} {record['precision']}"
         for record in records
-        if record.get("device")
+        if record.get("device") and record.get("precision")  # known once a run has trained
     }
 
 

@@ -53,16 +53,24 @@ def keep(report: Path, into: Path, *, pictures_of_sound: bool = True) -> None:
 def rewrite(readme: Path, results: Path, folders: Sequence[Path]) -> None:
     """Lists kept reports on a page in the folder `results`, and briefly in the README.
 
-    There, between its two markers. Raises `ValueError` where the markers or the findings of a
+    There, between its two markers. Raises as `around`, and `ValueError` where the findings of a
     report are missing.
     """
-    text = readme.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{readme} must have one line `{BEGIN}` and, after it, one `{END}`")
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
+    before, after = around(readme)
     write_atomically(results / PAGE, listing(folders, results))
     write_atomically(readme, f"{before}{section(readme, results, folders)}{after}")
+
+
+def around(readme: Path) -> tuple[str, str]:
+    """Returns what stands before and after the section. Raises `ValueError` without its markers."""
+    wanted = f"{readme} must have one line `{BEGIN}` and, after it, one `{END}`"
+    if not readme.is_file():
+        raise ValueError(f"{wanted}; there is no such file")
+    text = readme.read_text(encoding="utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(wanted)
+    before, _, rest = text.partition(BEGIN)
+    return before, rest.partition(END)[2]
 
 
 def section(readme: Path, results: Path, folders: Sequence[Path]) -> str:

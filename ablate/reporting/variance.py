@@ -58,8 +58,9 @@ def components(results: Results) -> Table:
         [trial.score for trial in trials if trial.score is not None]
         for trials in results.variants().values()
     ]
+    several = sum(len(scores) > 1 for scores in variants)
     rows = (
-        _component("pre-training seeds", _pooled(variants), f"{len(variants)} variants"),
+        _component("pre-training seeds", _pooled(variants), f"{several} variants"),
         _component("probe seeds", _within(results, runs, "seeds"), f"{len(runs)} runs"),
         _component("folds", _within(results, runs, "folds"), f"{len(runs)} runs"),
     )

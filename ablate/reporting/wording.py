@@ -134,7 +134,9 @@ def _sentence(verdict: Verdict, parts: Sequence[Verdict]) -> Sentence:
         )
         claim = f"{subject} against {against}{where} {verdict.word}: {each}"
     if verdict.further_seeds is not None:
-        claim += f"; about {_seeds(verdict)} might settle it"
+        further = _seeds(verdict)
+        about = "" if further.startswith("more than") else "about "
+        claim += f"; {about}{further} might settle it"
     return Sentence(word=verdict.word.split()[0], claim=claim, numbers=_numbers(verdict))
 
 

@@ -102,6 +102,7 @@ def publish(
     from ablate.reporting import publishing
 
     try:
+        publishing.around(readme)  # before anything is copied
         for name in map(study_name, names or []):
             report = ledger.folders().reports / name
             publishing.keep(report, results / name, pictures_of_sound=gallery)

@@ -58,7 +58,8 @@ def retry(
 
     for kind in kinds or ():
         if kind not in KINDS:
-            refuse(f"unknown kind of failure `{kind}`{did_you_mean(kind, KINDS)}")
+            near = did_you_mean(kind, KINDS)
+            refuse(f"unknown kind of failure `{kind}`{near}: it is one of {', '.join(KINDS)}")
     every = not kinds or "failed" in kinds
     plan = saved_plan(name)
     with refusing():

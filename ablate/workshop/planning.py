@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+from ablate.foreign import digests
 from ablate.model.masking import Grid, GridRefusedError
 from ablate.parts import PartError, Problem, build, resolve
 from ablate.workshop.budgets import Wanted
@@ -184,6 +185,7 @@ class _Desk:
             "parameters": weights,
             **shares._asdict(),
             "matched": [dataclasses.asdict(match) for match in matches],
+            "parts": digests(settings),
         }
         return _Weighed(trial, facts)
 

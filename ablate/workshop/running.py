@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ablate.files import read_json
+from ablate.foreign import digests
 from ablate.parts import build
 from ablate.training.distributed import RankLostError
 from ablate.training.heart import Heart
@@ -44,7 +45,12 @@ def run(
     """
     config = read_json(folder / "config.json")
     try:
-        state = RunState(folder, kind=config["kind"], device=str(session.device))
+        state = RunState(
+            folder,
+            kind=config["kind"],
+            device=str(session.device),
+            parts=digests(config["settings"]),
+        )
         return _run(folder, config, probes, evaluate, session, state)
     except SupersededError as error:  # what the other process writes stands
         return {"state": "failed", "reason": f"error: {error}"}

@@ -5,6 +5,7 @@ import os
 import platform
 import socket
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,10 +27,12 @@ class RunState:
     """Keeps a run's `run.json`. What was found out about a finished run survives a re-scoring.
 
     One process writes at a time: the one whose attempt is the latest. To make one claims the
-    next attempt.
+    next attempt. `parts` tells the code of parts that are not ours, as `foreign.digests`.
     """
 
-    def __init__(self, folder: Path, *, kind: str, device: str) -> None:
+    def __init__(
+        self, folder: Path, *, kind: str, device: str, parts: Mapping[str, str] | None = None
+    ) -> None:
         self._folder = folder
         self._attempt = _claim(folder)
         known = folder / "run.json"
@@ -42,6 +45,7 @@ class RunState:
             "code": code(),
             "versions": versions(),
         }
+        self._parts = dict(parts or {})
         self.facts = {**self._here, **self.facts}
 
     def put(
@@ -57,7 +61,7 @@ class RunState:
         self.check()
         attempt = int(self._attempt.name)
         if state == "running":
-            self.facts |= self._here
+            self.facts |= {**self._here, "parts": self._parts}
             write_json(self._folder / "env.json", environment())
         written = {"state": state, "reason": reason, "attempt": attempt}
         write_json(self._folder / "run.json", {**self.facts, **written})

@@ -44,6 +44,11 @@ def test_subfolders_are_labels(tmp_path: Path) -> None:
     }
 
 
+def test_hidden_files_are_no_clips(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/a.wav", "cat/._a.wav", "cat/b.wav", "cat/.c.wav")
+    assert set(listed(tmp_path, "subfolder")) == {"cat/a.wav", "cat/b.wav"}
+
+
 def test_three_clips_of_a_label_reach_every_split(tmp_path: Path) -> None:
     lay(tmp_path, "cat/a.wav", "cat/b.wav", "cat/c.wav")
     splits = {clip.split for clip in listed(tmp_path, "subfolder").values()}

@@ -241,3 +241,10 @@ def test_jobs_have_their_config_on_disk(tmp_path: Path) -> None:
 
 def test_columns_are_aligned() -> None:
     assert overview.columns([["a", "bb", ""], ["ccc", "d", "e"]]) == ["  a    bb", "  ccc  d   e"]
+
+
+def test_a_run_is_found_by_its_path_as_a_shell_completes_it(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    ledger.prepare(runs / "abc123", kind="jepa", settings={})
+    for prefix in ("abc", "abc123", str(runs / "abc123"), f"{runs / 'abc123'}/"):
+        assert ledger.find(runs, prefix) == runs / "abc123"

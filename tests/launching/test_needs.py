@@ -18,6 +18,7 @@ from ablate.launching.profile import Profile
 from ablate.launching.where import Asked
 from ablate.schema import StudyError
 from ablate.text import Node, from_plain
+from tests.study.conftest import STUDY as PLAIN
 
 STUDY = """\
 study: sizes
@@ -194,6 +195,18 @@ def test_a_study_asks_more_for_the_trials_of_a_level_and_not_for_their_twins(des
         *("mem=64G", "array=0-1%2", "mem=64G"),
     ]
     assert sum("--dependency=afterok:CANARY" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("flag", "asked"),
+    [("--dry-run", Asked(dry_run=True)), ("--watch", Asked(watch=True))],
+    ids=lambda given: str(given)[:9],
+)
+def test_what_only_a_cluster_can_do_runs_nothing_here(desk, capsys, flag, asked):
+    Path("study.yaml").write_text(PLAIN)
+    assert study.run(Path("study.yaml"), workers=1, where=asked, command=STAND_IN) == study.WRONG
+    assert f"{flag} is for a cluster: name it, --slurm NAME" in capsys.readouterr().err
+    assert not list(Path("runs").glob("*"))
 
 
 def test_variants_that_are_one_run_must_ask_the_same(desk, capsys):

@@ -63,6 +63,13 @@ def test_a_variant_of_one_side_is_named(bench: Bench) -> None:
     assert found["random, squares"] == "the same runs"
 
 
+def test_numbers_of_seeds_are_told_in_the_order_of_the_studies(bench: Bench) -> None:
+    results = bench.results()
+    fewer = replace(results, trials=tuple(t for t in results.trials if t.seed < 2))
+    for one, other, counts in ((results, fewer, "3 and 2"), (fewer, results, "2 and 3")):
+        assert {row["seeds"] for row in compare(one, other).rows} == {counts}
+
+
 def test_one_seed_is_too_few_to_tell(bench: Bench) -> None:
     bench.seeds = (0,)
     results = bench.results()

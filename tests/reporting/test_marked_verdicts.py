@@ -4,6 +4,7 @@ from statistics import fmean
 
 import pytest
 
+from ablate.reporting.protocol import devices_of
 from ablate.reporting.results import read
 from ablate.reporting.verdicts import verdicts
 from tests.reporting.chosen_scores import FLAT, differences, failed, one, with_scores
@@ -58,6 +59,15 @@ def test_a_run_that_was_made_otherwise_marks_its_contrasts(
     found = verdicts(read(plan, bench.runs))
     assert note in one(found, "within", "block", "squares").notes
     assert note not in one(found, "within", "block", "strips").notes
+
+
+def test_a_run_that_failed_before_it_trained_mixes_no_precisions(bench: Bench) -> None:
+    plan = bench.build()
+    for trial in plan["trials"]:
+        bench.edit(trial["fingerprint"], device="cpu", precision="fp32")
+    lost = bench.fingerprint(0, masker="block", patchifier="squares")
+    bench.edit(lost, device="cpu", precision=None, state="failed")
+    assert devices_of(read(plan, bench.runs)) == {"cpu fp32"}
 
 
 def test_two_gpus_of_one_machine_are_one_device(bench: Bench) -> None:

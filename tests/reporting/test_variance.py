@@ -76,6 +76,15 @@ def test_seeds_folds_and_probe_seeds_have_a_deviation_each(bench: Bench) -> None
     assert found["probe seeds"] == pytest.approx((variance(seeds) / 2 / len(TASKS)) ** 0.5)
 
 
+def test_a_variant_without_two_scores_is_not_counted(bench: Bench) -> None:
+    results = bench.results()
+    first = next(iter(results.variants()))
+    lone = [id(trial) for trial in results.variants()[first][1:]]
+    trials = tuple(replace(t, score=None) if id(t) in lone else t for t in results.trials)
+    [row] = components(replace(results, trials=trials)).rows
+    assert f"{len(results.variants()) - 1} variants" in row.values()
+
+
 def test_a_probe_without_folds_says_nothing_of_them(bench: Bench) -> None:
     assert [row["source"] for row in components(bench.results()).rows] == ["pre-training seeds"]
     assert Score(task="a", probe="b", pooling="c", valid=None, test=1.0).folds == ()
