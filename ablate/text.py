@@ -34,6 +34,15 @@ class Node:
             return [child.plain() for child in self.value]
         return self.value
 
+    def told_place(self) -> str:
+        """Returns the place to tell of something wrong in all of this: an override may be why."""
+        over = self.place != COMMAND_LINE and self._is_overridden()
+        return f"{self.place}, with the {COMMAND_LINE}" if over else self.place
+
+    def _is_overridden(self) -> bool:
+        below = self.value if isinstance(self.value, list) else self.children.values()
+        return self.place == COMMAND_LINE or any(child._is_overridden() for child in below)
+
     def equals(self, other: "Node") -> bool:
         """Compares values, less the order of keys; unlike Python, 1 is not `true`."""
         mine, theirs = self.plain(), other.plain()
@@ -169,4 +178,4 @@ def worded(tree: Node, problem: Mapping[str, Any]) -> str:
     path = problem["path"]
     known = path[path[:1] == ["baseline"] :]
     name = f"`{'.'.join(known)}`: " if known else ""
-    return f"{tree.nearest(path).place}: {name}{problem['message']}"
+    return f"{tree.nearest(path).told_place()}: {name}{problem['message']}"

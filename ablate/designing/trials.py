@@ -131,8 +131,8 @@ def place(study: Study, trial: PlannedTrial, path: Path) -> str:
     """Returns where a trial's setting was written: in a level, the baseline or what it extends."""
     for within, branch in reversed(trial.changes):
         if path[: len(within)] == within:
-            return branch.nearest(path[len(within) :]).place
-    return study.baseline.nearest(path).place
+            return branch.nearest(path[len(within) :]).told_place()
+    return study.baseline.nearest(path).told_place()
 
 
 def _trial(

@@ -7,6 +7,7 @@ import pytest
 
 from ablate.config import load
 from ablate.schema import StudyError
+from ablate.text import COMMAND_LINE, from_plain, put, worded
 from tests.config.conftest import STUDY, loaded, problems
 
 
@@ -158,3 +159,15 @@ def test_a_matched_budget_that_cannot_be_is_refused(
     file.write_text(f"study: a\nbaseline: {{budget: {{steps: 10, batch: 2}}}}\nseeds: 1\n{text}")
     with pytest.raises(StudyError, match=re.escape(problem)):
         load(file)
+
+
+def test_what_is_wrong_with_a_part_that_was_overridden_is_not_laid_to_its_line_alone() -> None:
+    tree = from_plain({"baseline": {"masker": {"ratio": 0.6}, "budget": {}}}, "a.yaml:3")
+    over = put(tree, ("baseline", "masker", "ratio"), from_plain(1.5, COMMAND_LINE))
+    for path, place in (
+        (["masker"], "a.yaml:3, with the command line"),
+        (["masker", "ratio"], "command line"),
+        (["budget"], "a.yaml:3"),
+    ):
+        problem = {"path": ["baseline", *path], "message": "wrong"}
+        assert worded(over, problem) == f"{place}: `{'.'.join(path)}`: wrong"
