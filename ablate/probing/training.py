@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.chance import generator
-from ablate.model.transformer import initialise
 from ablate.probing.metrics import Scores, measure
 from ablate.probing.probe import AbstractProbe, Lesson
 from ablate.probing.tasks import Indices
@@ -54,6 +53,8 @@ class AbstractTrained(AbstractProbe):
     rate: float = 1e-3  # Adam's, at first
     batch: int = 32  # items: clips, or moments
     epochs: int = 10
+    # All its chance comes from these alone, not also from the run's seed as in fine-tuning: another
+    # key would put every saved score out of use, and their mean evens out most of its luck.
     seeds: int = 3
 
     standardises: ClassVar[bool] = False
@@ -85,13 +86,10 @@ def learn(
 ) -> Scores:
     """Trains a model on what is known; returns probabilities of what is asked, (asked, classes).
 
-    With `choose` the weights are those of the first epoch that is best on `lesson.valid`, or,
-    where that is empty, on a part of what is known, which is then not learnt from. Raises
-    `ValueError` where that would leave nothing to learn from.
+    It starts with the weights that it comes with. With `choose` it ends with those of the first
+    epoch that is best on `lesson.valid`, or, where that is empty, on a part of what is known,
+    which is then not learnt from. Raises `ValueError` where that would leave nothing to learn from.
     """
-    # by the probe's seed alone, not also by the run's as fine-tuning is: another key would put
-    # every saved score out of use, and the mean over the probe's `seeds` evens out most of its luck
-    initialise(model, lesson.seed, "probe")
     known, valid = _held_out(lesson) if choose else (lesson.known, lesson.known[:0])
     adam = torch.optim.Adam(model.parameters(), lr=schedule.rate)
     best, kept = -math.inf, copy.deepcopy(model.state_dict())
