@@ -25,7 +25,8 @@ class Linear(AbstractTrained):
     hidden: int = 0  # units; 0 for no such layer
     choice: Literal["valid", "last"] = "valid"  # which epoch: the best on validation, or the last
 
-    version: ClassVar[int] = 2  # 1: its norm began at 0, its matrices Xavier-uniform
+    # 1: its norm began at 0, its matrices Xavier-uniform; moments were held out, not clips
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,7 +13,7 @@ from ablate.probing.knn import KNN
 from ablate.probing.neural import Linear, XaresLinear, classifier
 from ablate.probing.probe import AbstractProbe, Features, Lesson, examine
 from ablate.probing.tasks import find_tasks
-from ablate.probing.training import Schedule
+from ablate.probing.training import Schedule, learn
 from ablate.probing.views import Views
 from tests.probing.conftest import clip, clouds, lesson_of
 
@@ -107,10 +107,26 @@ def test_without_a_validation_part_a_fifth_of_what_is_known_is_kept_apart():
     assert examine(Linear(seeds=1, rate=1e-2, epochs=30), features, task)["test"] > 70
 
 
+def test_no_clip_of_moments_is_both_learnt_from_and_chosen_by():
+    infos = [clip(i, "ab"[i % 2] + "@0-2", split=("train", "test")[i // 20]) for i in range(22)]
+    moments = Features(np.zeros((110, 4), dtype=np.float32), np.full(22, 5), seconds=1.0)
+    [lesson] = lessons(Noted(), moments, find_tasks(infos)[0])
+    model, learnt, chosen = nn.Linear(4, 2), set(), set()
+
+    def read(items):
+        (learnt if model.training else chosen).update(set(items // 5) - {20, 21})
+        return (torch.from_numpy(lesson.features[items]),)
+
+    learn(model, lesson, read, Schedule(rate=1e-3, batch=7, epochs=1), choose=True)
+    assert learnt | chosen == set(range(20))
+    assert not learnt & chosen
+    assert len(chosen) == 4
+
+
 def test_one_known_clip_is_not_both_learnt_from_and_chosen_by():
     points, labels = clouds(30)
     lesson = lesson_of(points[:1], labels[:1], points[1:])
-    with pytest.raises(ValueError, match=r"1 training items .*`choice: last`"):
+    with pytest.raises(ValueError, match=r"1 training clips .*`choice: last`"):
         Linear(seeds=1).predict(lesson)
     assert np.isfinite(Linear(seeds=1, choice="last").predict(lesson)).all()
 
