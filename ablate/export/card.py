@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ablate.files import read_json
+from ablate.parts import PartError, build, resolve
+
+_SAID_ELSEWHERE = ("views", "tasks", "content", "version")  # than among a probe's settings
 
 _HEAD = """---
 library_name: ablate
@@ -45,15 +48,16 @@ def card(told: Mapping[str, Any], settings: Mapping[str, Any], run: Path) -> str
         batch=settings["budget"]["batch"],
         **{part: f"`{name}`" for part, name in names.items()},
     )
-    kept = json.dumps(settings, indent=1)
-    return "\n".join([head, *_scores(run), f"## Settings\n\n```json\n{kept}\n```", ""])
+    kept = json.dumps(_placeless(settings), indent=1)
+    last = f"## Settings\n\nOf a path only its last name is told.\n\n```json\n{kept}\n```"
+    return "\n".join([head, *_scores(run), last, ""])
 
 
 def _scores(run: Path) -> Iterator[str]:
     rows = []
     for file in sorted(run.glob("probes/*/*.json")):
         told = read_json(file)
-        probe = told["settings"]["type"].rpartition(".")[2]
+        probe = _probe(told["settings"])
         for view, score in told["scores"].items():
             if score["test"] is not None:
                 metric = score.get("metric", "accuracy")
@@ -63,3 +67,33 @@ def _scores(run: Path) -> Iterator[str]:
         yield "| task | probe | view | metric | test |\n| --- | --- | --- | --- | --- |"
         yield from (f"| {' | '.join(row)} |" for row in rows)
         yield ""
+
+
+def _probe(settings: Mapping[str, Any]) -> str:
+    """Names a probe by its class and by what is not its default: `KNN(k=200)`.
+
+    Clips of its own go by the first digits of their digest.
+    """
+    kept = {name: value for name, value in settings.items() if name not in _SAID_ELSEWHERE}
+    kind = {"type": kept["type"]}
+    try:
+        mine, usual = (resolve(build(some, expect=object)) for some in (kept, kind))
+    except PartError:  # its class is not at hand, has changed, or needs some settings
+        mine, usual = kept, kind
+    mine["version"] = settings.get("version", 1)
+    told = {name: of for name, of in mine.items() if of != {"version": 1, **usual}.get(name)}
+    if content := settings.get("content"):
+        told["clips"] = content["digest"][:8]
+    listed = ", ".join(f"{name}={json.dumps(_placeless(of))}" for name, of in told.items())
+    name = kept["type"].rpartition(".")[2]
+    return f"{name}({listed})".replace("|", r"\|") if listed else name
+
+
+def _placeless(value: Any) -> Any:
+    """Leaves out where files lie: it tells whose machine it was, and helps on no other."""
+    if isinstance(value, Mapping):
+        return {key: _placeless(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_placeless(inner) for inner in value]
+    here = isinstance(value, str) and (value.startswith("~") or PurePath(value).is_absolute())
+    return PurePath(value).name if here else value

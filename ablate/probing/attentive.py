@@ -14,6 +14,7 @@ import torch
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
+from ablate.model.transformer import initialise
 from ablate.probing.metrics import Scores
 from ablate.probing.probe import Lesson
 from ablate.probing.tasks import Indices
@@ -45,6 +46,7 @@ class Attentive(AbstractTrained):
 
     def predict(self, lesson: Lesson) -> Scores:
         model = AttentivePooling(lesson.features.shape[1], self.heads, lesson.classes)
+        initialise(model, lesson.seed, "probe")
         return learn(model, lesson, _tokens(lesson), self.schedule, choose=self.chooses)
 
 

@@ -83,6 +83,7 @@ class Lesson:
     bounds: Indices | None = None  # (items + 1,)
     choose_by: str = "accuracy"  # the metric of `measure` that `valid` is looked at by
     heard: Heard | None = None  # items as they sound, for a probe that hears
+    owners: Indices | None = None  # (items,): the clip that each is of; None: each is a clip
 
     @property
     def several(self) -> bool:
@@ -226,12 +227,13 @@ def _lesson(
     seed: int,
 ) -> Lesson:
     rows, labels = features.rows, _labels(features, task)
-    bounds = None
+    bounds = owners = None
     if probe.reads_tokens:
         bounds = np.concatenate([[0], np.cumsum(features.counts)])
         known, valid, asked, open_ = *parts, shown
     else:
         known, valid, asked, open_ = map(features.of_clips, (*parts, shown))
+        owners = np.repeat(np.arange(len(features.counts)), features.counts)
     if probe.standardises:
         rows = standardise(rows, features.of_clips(parts[0]))
     blank = np.ones(len(labels), dtype=np.bool_)
@@ -248,6 +250,7 @@ def _lesson(
         bounds,
         CHOICE[task.kind],
         features.heard,
+        owners,
     )
 
 

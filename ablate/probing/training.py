@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.chance import generator
-from ablate.model.transformer import initialise
 from ablate.probing.metrics import Scores, measure
 from ablate.probing.probe import AbstractProbe, Lesson
 from ablate.probing.tasks import Indices
 
-HELD_OUT = 0.2  # of the known items, to choose by where a task has no validation part
+HELD_OUT = 0.2  # of the known clips, to choose by where a task has no validation part
 
 Read = Callable[[Indices], tuple[Tensor, ...]]  # some items as a model takes them
 
@@ -54,6 +54,8 @@ class AbstractTrained(AbstractProbe):
     rate: float = 1e-3  # Adam's, at first
     batch: int = 32  # items: clips, or moments
     epochs: int = 10
+    # All its chance comes from these alone, not also from the run's seed as in fine-tuning: another
+    # key would put every saved score out of use, and their mean evens out most of its luck.
     seeds: int = 3
 
     standardises: ClassVar[bool] = False
@@ -85,13 +87,10 @@ def learn(
 ) -> Scores:
     """Trains a model on what is known; returns probabilities of what is asked, (asked, classes).
 
-    With `choose` the weights are those of the first epoch that is best on `lesson.valid`, or,
-    where that is empty, on a part of what is known, which is then not learnt from. Raises
-    `ValueError` where that would leave nothing to learn from.
+    It starts with the weights that it comes with. With `choose` it ends with those of the first
+    epoch that is best on `lesson.valid`, or, where that is empty, on a part of the known clips,
+    which is then not learnt from. Raises `ValueError` where that would leave nothing to learn from.
     """
-    # by the probe's seed alone, not also by the run's as fine-tuning is: another key would put
-    # every saved score out of use, and the mean over the probe's `seeds` evens out most of its luck
-    initialise(model, lesson.seed, "probe")
     known, valid = _held_out(lesson) if choose else (lesson.known, lesson.known[:0])
     adam = torch.optim.Adam(model.parameters(), lr=schedule.rate)
     best, kept = -math.inf, copy.deepcopy(model.state_dict())
@@ -116,14 +115,19 @@ def learn(
 def _held_out(lesson: Lesson) -> tuple[Indices, Indices]:
     if len(lesson.valid):
         return lesson.known, lesson.valid
-    if len(lesson.known) < 2:
+    # whole clips: what is learnt of some moments of one is known of its others, too
+    owners = lesson.known if lesson.owners is None else lesson.owners[lesson.known]
+    found, counts = np.unique(owners, return_counts=True)
+    if len(found) < 2:
         raise ValueError(
-            f"{len(lesson.known)} training items are too few to learn from and to select by; give "
+            f"{len(found)} training clips are too few to learn from and to select by; give "
             "the task more training clips or a validation part, or the probe `choice: last`"
         )
-    order = torch.randperm(len(lesson.known), generator=generator(lesson.seed, "held out")).numpy()
-    count = max(1, round(HELD_OUT * len(order)))
-    return lesson.known[order[count:]], lesson.known[order[:count]]
+    clips = np.split(lesson.known[np.argsort(owners, kind="stable")], np.cumsum(counts)[:-1])
+    order = torch.randperm(len(clips), generator=generator(lesson.seed, "held out")).tolist()
+    count = max(1, round(HELD_OUT * len(clips)))
+    held, learnt = ([clips[place] for place in some] for some in (order[:count], order[count:]))
+    return np.concatenate(learnt), np.concatenate(held)
 
 
 def _shuffled(known: Indices, batch: int, seed: int, epoch: int) -> Iterator[Indices]:

@@ -5,6 +5,7 @@ table) and scores the pieces, so that its numbers and these differ there.
 """
 
 import functools
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -217,8 +218,17 @@ def _listed(told: Any, *keys: str) -> list[dict[str, Any]]:
 
 def _spans(events: Iterable[tuple[str, Any, Any]]) -> str:
     """Writes events as labels that say when; those that take no time are left out."""
-    try:
-        spans = [f"{name}@{start:.3f}-{stop:.3f}" for name, start, stop in events if start < stop]
-    except (TypeError, ValueError) as error:
-        raise BadSampleError(f"has an event whose times are not numbers ({error})") from error
+    spans = []
+    for name, *edges in events:
+        try:
+            # as they will be written, where edges within a millisecond are one, and -0.0 is 0
+            start, stop = (round(edge, 3) + 0.0 for edge in edges)
+        except TypeError as error:
+            raise BadSampleError(f"has an event whose times are not numbers ({error})") from error
+        if not (0 <= start < math.inf and math.isfinite(stop)):
+            raise BadSampleError(
+                f"has an event from {edges[0]} to {edges[1]} s; expected seconds, from 0 on"
+            )
+        if start < stop:
+            spans.append(f"{name}@{start:.3f}-{stop:.3f}")
     return ";".join(spans) or NOTHING

@@ -1,6 +1,7 @@
 """What is exported hears what the run's probes heard, and can be handed on."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,13 @@ from typer.testing import CliRunner
 import ablate
 from ablate.cli import app
 from ablate.export.writing import export
-from ablate.files import read_json
+from ablate.files import read_json, write_json
+from ablate.parts import identity
 from ablate.probing.features import encoder_features
-from ablate.probing.views import View
+from ablate.probing.knn import KNN
+from ablate.probing.neural import Linear
+from ablate.probing.probe import Content
+from ablate.probing.views import View, Views
 from ablate.workshop.scoring import Examined
 
 
@@ -57,6 +62,42 @@ def test_the_card_says_what_it_is_and_what_it_scored(exported):
     assert "| noise | KNN | mean | accuracy | 12.5 |" in card
     assert "10 steps of 2 clips each, seed 3" in card
     assert read_json(exported.folder / "encoder.json")["weights"] in card
+
+
+def scored(run, name, settings):
+    """Writes a score of 50 percent by a probe into a run's folder."""
+    scores = {"mean": {"valid": None, "test": 50.0, "folds": []}}
+    told = {"task": "noise", "settings": settings, "scores": scores}
+    write_json(run / "probes" / "noise" / f"{name}.json", told)
+
+
+@pytest.mark.parametrize(
+    ("settings", "cell"),
+    [
+        (identity(KNN()), "KNN"),
+        (identity(KNN(k=200)), "KNN(k=200)"),
+        (identity(KNN(views=Views(poolings=("max",)))), "KNN"),
+        (identity(Linear(rate=0.01, choice="last")), 'Linear(rate=0.01, choice="last")'),
+        ({"type": "ablate.probing.neural.Linear", "hidden": 8}, "Linear(version=1, hidden=8)"),
+        ({"type": "gone_lab.Probe", "of": "/home/me/a"}, 'Probe(of="a")'),
+        (
+            identity(KNN(content=Content(digest="0123456789", tasks=("a",)))),
+            'KNN(clips="01234567")',
+        ),
+    ],
+)
+def test_the_card_tells_probes_of_one_class_apart(exported, tmp_path, settings, cell):
+    run = shutil.copytree(exported.run, tmp_path / exported.run.name)
+    scored(run, "another", settings)
+    card = (export(run, tmp_path / "out") / "README.md").read_text()
+    assert f"| noise | {cell} | mean | accuracy | 50.0 |" in card
+
+
+def test_the_card_does_not_say_where_the_data_lies(exported):
+    manifest = exported.trial.data.manifest
+    card = (exported.folder / "README.md").read_text()
+    assert str(Path(manifest).parent) not in card
+    assert '"manifest": "m.csv"' in card
 
 
 def test_only_its_own_export_is_written_over(exported, other, tmp_path):

@@ -6,13 +6,14 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from ablate.probing.attentive import Attentive, AttentivePooling
 from ablate.probing.knn import KNN
-from ablate.probing.neural import Linear, XaresLinear
+from ablate.probing.neural import Linear, XaresLinear, classifier
 from ablate.probing.probe import AbstractProbe, Features, Lesson, examine
 from ablate.probing.tasks import find_tasks
-from ablate.probing.training import Schedule
+from ablate.probing.training import Schedule, learn
 from ablate.probing.views import Views
 from tests.probing.conftest import clip, clouds, lesson_of
 
@@ -97,7 +98,7 @@ def test_only_the_official_form_chooses_by_what_it_reports():
 @pytest.mark.parametrize("case", [folded, split])
 def test_a_trained_probe_separates_what_a_line_separates(probe, case):
     features, task = case(clips=300)
-    score = examine(replace(probe, rate=1e-2, epochs=20), features, task)
+    score = examine(replace(probe, rate=1e-2, epochs=40), features, task)
     assert score["test"] > 85
 
 
@@ -106,10 +107,26 @@ def test_without_a_validation_part_a_fifth_of_what_is_known_is_kept_apart():
     assert examine(Linear(seeds=1, rate=1e-2, epochs=30), features, task)["test"] > 70
 
 
+def test_no_clip_of_moments_is_both_learnt_from_and_chosen_by():
+    infos = [clip(i, "ab"[i % 2] + "@0-2", split=("train", "test")[i // 20]) for i in range(22)]
+    moments = Features(np.zeros((110, 4), dtype=np.float32), np.full(22, 5), seconds=1.0)
+    [lesson] = lessons(Noted(), moments, find_tasks(infos)[0])
+    model, learnt, chosen = nn.Linear(4, 2), set(), set()
+
+    def read(items):
+        (learnt if model.training else chosen).update(set(items // 5) - {20, 21})
+        return (torch.from_numpy(lesson.features[items]),)
+
+    learn(model, lesson, read, Schedule(rate=1e-3, batch=7, epochs=1), choose=True)
+    assert learnt | chosen == set(range(20))
+    assert not learnt & chosen
+    assert len(chosen) == 4
+
+
 def test_one_known_clip_is_not_both_learnt_from_and_chosen_by():
     points, labels = clouds(30)
     lesson = lesson_of(points[:1], labels[:1], points[1:])
-    with pytest.raises(ValueError, match=r"1 training items .*`choice: last`"):
+    with pytest.raises(ValueError, match=r"1 training clips .*`choice: last`"):
         Linear(seeds=1).predict(lesson)
     assert np.isfinite(Linear(seeds=1, choice="last").predict(lesson)).all()
 
@@ -126,6 +143,43 @@ def test_the_chosen_epoch_is_the_best_on_validation():
         for found in (probe.predict(chosen), replace(probe, choice="last").predict(lesson))
     )
     assert met > met_last
+
+
+@pytest.mark.parametrize("probe", [Linear(seeds=1), Linear(seeds=1, hidden=16), XaresLinear()])
+def test_a_trained_probe_tells_items_apart_from_its_first_step_on(probe):
+    known, labels = clouds()
+    asked, _ = clouds(20, seed=1)
+    lesson = replace(lesson_of(known, labels, asked), valid=np.arange(60))
+    unmoved = replace(probe, rate=1e-9, epochs=1).predict(lesson)
+    assert unmoved.std(axis=0).min() > 0.01
+
+
+@pytest.mark.parametrize("hidden", [0, 16])
+def test_the_norm_of_a_trained_probe_only_norms_before_it_learns(hidden):
+    norm = classifier(8, 3, 0, hidden=hidden)[0]
+    assert (norm.weight == 1).all()
+    assert (norm.bias == 0).all()
+
+
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_a_trained_probe_begins_like_its_twin_by_torch(part):
+    dim, classes = 64, 4000
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        twin = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, classes))
+    shares = torch.linspace(0, 1, 11)
+    found, expected = (
+        torch.quantile(getattr(model[1], part).detach().flatten()[:50000], shares)
+        for model in (classifier(dim, classes, 0), twin)
+    )
+    assert torch.allclose(found, expected, atol=0.06 / dim**0.5)
+
+
+def test_the_first_weights_of_a_trained_probe_are_of_its_seed_alone():
+    torch.manual_seed(1)
+    one, again, other = (classifier(8, 3, seed)[1].weight for seed in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
 
 
 def test_the_rate_falls_by_half_a_cosine_towards_a_tenth():

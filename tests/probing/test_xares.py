@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -204,6 +205,9 @@ def test_several_labels_and_events_become_cells_that_tasks_read(tmp_path: Path) 
         ([{"onset": 0, "label": "Cat"}], "not a list of events"),
         ([{"onset": "x", "offset": 1, "label": "Cat"}], "times are not numbers"),
         ([{"onset": 0, "offset": 1, "label": "Cow"}], "the label `Cow`"),
+        ([{"onset": -0.01, "offset": 1, "label": "Cat"}], r"desed.*-000`: .* from -0\.01 to 1 s"),
+        ([{"onset": 0, "offset": math.inf, "label": "Cat"}], "from 0 to inf s"),
+        ([{"onset": math.nan, "offset": 1, "label": "Cat"}], "from nan to 1 s"),
     ],
 )
 def test_events_that_cannot_be_read_are_named(tmp_path: Path, told: Any, reason: str) -> None:
@@ -211,6 +215,30 @@ def test_events_that_cannot_be_read_are_named(tmp_path: Path, told: Any, reason:
         write(tmp_path / "desed" / f"wds-audio-{part}-0.tar", [(sound(), told)])
     with pytest.raises(BadAudioError, match=reason):
         XARES(folder=str(tmp_path)).clips()
+
+
+@pytest.mark.parametrize(
+    ("onset", "offset", "written"),
+    [
+        (1.2341, 1.2344, "-"),
+        (1.2344, 1.2346, "Cat@1.234-1.235"),
+        (-0.0, 0.5, "Cat@0.000-0.500"),
+        (-0.0004, 0.5, "Cat@0.000-0.500"),
+    ],
+)
+def test_every_event_is_written_as_tasks_can_read_it(
+    tmp_path: Path, onset: float, offset: float, written: str
+) -> None:
+    heard = [
+        {"onset": onset, "offset": offset, "label": "Cat"},
+        {"onset": 2, "offset": 3, "label": "Dog"},
+    ]
+    for part in ("train", "eval"):
+        told = [(sound(), heard[:1]), (sound(), heard[1:])]
+        write(tmp_path / "desed" / f"wds-audio-{part}-0.tar", told)
+    clips = XARES(folder=str(tmp_path)).clips()
+    assert {clip.label for clip in clips} == {written, "Dog@2.000-3.000"}
+    assert find_tasks(clips)[0].kind == "events"
 
 
 def test_it_is_a_part_like_any_other(env: Path) -> None:
