@@ -166,8 +166,9 @@ def initialise(module: nn.Module, seed: int, name: str) -> None:
     """Sets every parameter from (seed, its full name): models share what agrees in name and shape.
 
     Matrices are Xavier-uniform, as in MAE; convolutions uniform with the variance that keeps
-    that of their input (one over what a value is summed from); vectors of norms are 1; biases
-    0. Embeddings, recognised by the name `embedding`, are normal with deviation 0.02.
+    that of their input (one over what a value is summed from); weights that are vectors, as norms
+    have them, are 1; biases 0. Embeddings, recognised by the name `embedding`, are normal with
+    deviation 0.02.
     """
     with torch.no_grad():
         for inner, parameter in module.named_parameters():
@@ -181,7 +182,7 @@ def initialise(module: nn.Module, seed: int, name: str) -> None:
                 bound = math.sqrt(3 / parameter[0].numel())
                 parameter.uniform_(-bound, bound, generator=chance)
             else:
-                parameter.fill_(1.0 if "norm" in inner and inner.endswith("weight") else 0.0)
+                parameter.fill_(1.0 if inner.rpartition(".")[2] == "weight" else 0.0)
 
 
 def times(added: Tensor, kept: Tensor | None, branch: int) -> Tensor:

@@ -99,3 +99,11 @@ def test_a_convolution_keeps_the_variance_of_what_it_is_given():
     signal = torch.randn(8, 64, 200, generator=generator(0, "signal"))
     for convolution in convolutions:
         assert math.isclose(convolution(signal).var().item(), 1.0, rel_tol=0.1)
+
+
+def test_a_norm_without_a_name_is_not_switched_off() -> None:
+    model = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 2))
+    initialise(model, 0, "lab")
+    assert model[0].weight.tolist() == [1.0] * 4
+    assert not model[0].bias.any()
+    assert not model[1].bias.any()
