@@ -101,9 +101,14 @@ class _Reader:
         labels = {label for levels in self._factors.values() for label in levels}
         found = {}
         for label, child in node.children.items():
-            if label not in labels:
+            having = [name for name, levels in self._factors.items() if label in levels]
+            if not having:
                 known = did_you_mean(label, labels)
                 self._refuse(child, f"`sweep.only.{label}` is not a level of any factor{known}")
+            elif len(having) > 1:
+                names = " and of ".join(f"`{name}`" for name in having)
+                problem = f"`sweep.only.{label}` is a level of {names}"
+                self._refuse(child, f"{problem}; give one of them another label")
             found[label] = read(child, f"sweep.only.{label}", self._problems)
         return found
 
@@ -195,11 +200,9 @@ class _Reader:
             if name not in sweep.per:
                 problem = f"factor `{name}` is not in `sweep.per`; its levels would be compared"
                 self._refuse(self._node, f"{problem} with settings tuned for another; add it")
-        for key, dimension in sweep.space.items():
-            hidden = [name for name in self._factors if f"{name}.".startswith(f"{key}.")]
-            if hidden:
-                problem = f"`sweep.space.{key}` would replace the levels of factor `{hidden[0]}`"
-                self._refuse(dimension.node, f"{problem}; sweep something inside or beside it")
+        self._refuse_hidden("space", sweep.space)
+        for label, space in sweep.only.items():
+            self._refuse_hidden(f"only.{label}", space)
         if len(sweep.objectives) > 1 and sweep.pruner != "none":
             problem = f"pruner `{sweep.pruner}` takes one objective; leave it out"
             self._refuse(self._node, f"{problem}; got {', '.join(sweep.objectives)}")
@@ -212,3 +215,10 @@ class _Reader:
         if len(sweep.objectives) > 1 and sweep.sampler in SINGLE:
             problem = f"sampler `{sweep.sampler}` takes one objective; use `tpe` or `nsga2`"
             self._refuse(self._node, f"{problem}; got {', '.join(sweep.objectives)}")
+
+    def _refuse_hidden(self, where: str, space: Space) -> None:
+        for key, dimension in space.items():
+            hidden = [name for name in self._factors if f"{name}.".startswith(f"{key}.")]
+            if hidden:
+                problem = f"`sweep.{where}.{key}` would replace the levels of factor `{hidden[0]}`"
+                self._refuse(dimension.node, f"{problem}; sweep something inside or beside it")

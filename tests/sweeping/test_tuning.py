@@ -180,6 +180,14 @@ def test_a_point_that_is_refused_is_told_with_its_reason(
         ("sweep.storage=here", "must be `journal`, or a URL such as"),
         ("sweep.trails=3", "unknown key `trails` of `sweep` (did you mean `trials`?)"),
         ("sweep.only={othr: {masker.ratio: [0.1, 0.2]}}", "is not a level of any factor (did you"),
+        (
+            "sweep.only={good: {masker: {a: {type: A}}}}",
+            "`sweep.only.good.masker` would replace the levels of factor `masker`",
+        ),
+        (
+            "factors.patchifier={squares: {type: Squares}, other: {type: Flat}}",
+            "`sweep.only.other` is a level of `masker` and of `patchifier`",
+        ),
     ],
 )
 def test_a_mistake_in_the_section_is_told_before_anything_runs(
