@@ -1,6 +1,6 @@
 """The `sweep` section of a study: what is tuned, by which sampler, for how long, and for whom."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ COSTS = ("cost.steps", "cost.clips", "cost.flops", "cost.seconds", "cost.context
 FIRST_SEED = 1000  # of the seeds to tune on, where only their number is written
 PRUNERS = ("none", "median", "asha", "hyperband", "wilcoxon")
 RUNGS = (0.25, 0.5)  # shares of the steps at which points are judged, where none are written
+HALVING = ("asha", "hyperband")  # pruners that judge each time the share of the steps has doubled
 LEAST_SEEDS = 4  # with fewer the Wilcoxon test cannot tell anything apart
 
 
@@ -209,6 +210,7 @@ class _Reader:
         if sweep.pruner == "wilcoxon" and sweep.rungs:
             problem = "pruner `wilcoxon` judges after each seed, not at rungs"
             self._refuse(self._node, f"{problem}; leave `sweep.rungs` out")
+        self._refuse_idle_rungs(sweep)
         if sweep.pruner == "wilcoxon" and len(sweep.seeds) < LEAST_SEEDS:
             problem = f"pruner `wilcoxon` compares seeds, and {len(sweep.seeds)} is too few"
             self._refuse(self._node, f"{problem}: `sweep.seeds: {LEAST_SEEDS}` or more")
@@ -216,9 +218,30 @@ class _Reader:
             problem = f"sampler `{sweep.sampler}` takes one objective; use `tpe` or `nsga2`"
             self._refuse(self._node, f"{problem}; got {', '.join(sweep.objectives)}")
 
+    def _refuse_idle_rungs(self, sweep: Sweep) -> None:
+        idle = _idle(sweep.rungs) if sweep.pruner in HALVING else []
+        if idle:
+            rule = "judges at the first rung and wherever its share has doubled, so never at"
+            listed = " and ".join(map(str, idle))
+            problem = f"pruner `{sweep.pruner}` {rule} {listed}"
+            way_out = f"leave that out, or begin lower, as in {list(RUNGS)}"
+            self._refuse(self._node, f"{problem}; {way_out}")
+
     def _refuse_hidden(self, where: str, space: Space) -> None:
         for key, dimension in space.items():
             hidden = [name for name in self._factors if f"{name}.".startswith(f"{key}.")]
             if hidden:
                 problem = f"`sweep.{where}.{key}` would replace the levels of factor `{hidden[0]}`"
                 self._refuse(dimension.node, f"{problem}; sweep something inside or beside it")
+
+
+def _idle(rungs: Sequence[float]) -> list[float]:
+    """Returns the rungs that no doubling of the first one has reached, in whole percent."""
+    percents = [round(100 * share) for share in rungs]
+    needed, idle = max(1, percents[0]), []
+    for share, percent in zip(rungs, percents, strict=True):
+        if percent < needed:
+            idle.append(share)
+        while needed <= percent:
+            needed *= 2
+    return idle

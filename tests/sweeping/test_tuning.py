@@ -140,6 +140,12 @@ def test_what_was_pruned_stays_so_in_a_journal_that_is_rebuilt(desk: Path) -> No
     assert [path.read_text() for path in runs] == trained
 
 
+@pytest.mark.parametrize("pruner", ["asha", "hyperband"])
+def test_rungs_at_which_halving_judges_are_taken(desk: Path, pruner: str) -> None:
+    override = f"sweep.pruner={pruner}"
+    assert run(override, "sweep.rungs=[0.1, 0.25, 0.5]", "budget.steps=100") == study.DONE
+
+
 def test_the_wilcoxon_pruner_judges_after_each_seed(desk: Path) -> None:
     text = STUDY.replace("seeds: 2\n", "seeds: [1, 2]\n")
     Path("study.yaml").write_text(text)
@@ -168,6 +174,14 @@ def test_a_point_that_is_refused_is_told_with_its_reason(
         ("sweep.sampler=tpee", "there is no sampler `tpee` (did you mean `tpe`?)"),
         ("sweep.pruner=mediann", "there is no pruner `mediann` (did you mean `median`?)"),
         ("sweep.pruner=wilcoxon", "pruner `wilcoxon` compares seeds, and 1 is too few"),
+        (
+            "sweep={pruner: asha, rungs: [0.25, 0.5, 0.75], space: {optimizer.rate: [1, 2]}}",
+            "so never at 0.75; leave that out, or begin lower, as in [0.25, 0.5]",
+        ),
+        (
+            "sweep={pruner: hyperband, rungs: [0.5, 0.75], space: {optimizer.rate: [1, 2]}}",
+            "pruner `hyperband` judges at the first rung and wherever its share has doubled",
+        ),
         ("sweep.rungs=[0.5, 0.25]", "`sweep.rungs` must list shares of the steps, rising"),
         ("sweep.space={optimizr.rate: [1, 2]}", "`optimizr.rate` is not a setting of a trial"),
         ("sweep.space={masker: {a: {type: A}}}", "would replace the levels of factor `masker`"),
