@@ -11,7 +11,7 @@ from ablate.files import find_json, write_json
 from ablate.launching import ledger
 from ablate.sections.space import Point, Tried
 
-TOLD = ("rungs", "pruned")  # what may be told of a point beside what it was
+TOLD = ("rungs", "by_seed", "pruned")  # what may be told of a point beside what it was
 Record = tuple[dict[str, str], Tried]  # distributions, and what became of the point
 
 
@@ -24,7 +24,7 @@ def remember(
 ) -> None:
     """Writes down, in each run of a point, which point of which search it is.
 
-    `told` may hold its scores at `rungs`, and why it was `pruned`.
+    `told` may hold its scores at `rungs` and `by_seed`, and why it was `pruned`.
     """
     content = {
         "search": search,

@@ -5,9 +5,11 @@ import socket
 import time
 from pathlib import Path
 
+import optuna
 import pytest
 
 from ablate.conducting import course as study
+from ablate.sweeping.storage import close_storage, open_storage
 from tests.launching.stand_in import STAND_IN
 
 STUDY = """\
@@ -151,6 +153,29 @@ def test_the_wilcoxon_pruner_judges_after_each_seed(desk: Path) -> None:
     Path("study.yaml").write_text(text)
     assert run("sweep.pruner=wilcoxon", "sweep.seeds=6", "sweep.trials=8") == study.DONE
     assert sum(found["pruned"] for found in plan()["sweep"]) >= 1
+
+
+def test_what_the_wilcoxon_pruner_compares_is_in_a_journal_that_is_rebuilt(desk: Path) -> None:
+    Path("study.yaml").write_text(STUDY.replace("seeds: 2\n", "seeds: [1, 2]\n"))
+    few = ("sweep.pruner=wilcoxon", "sweep.seeds=4", "sweep.trials=2")
+    assert run(*few) == study.DONE
+    before = shown_to_pruners()
+    assert len(before) == 4
+    assert all(before.values())
+    Path("reports/tuned/optuna.journal").unlink()
+    assert run(*few) == study.DONE
+    assert shown_to_pruners() == before
+    assert all(found["fidelity"] == {} for found in plan()["sweep"])
+
+
+def shown_to_pruners() -> dict[str, dict[int, float]]:
+    """Reads what pruners have seen of each point in the journal."""
+    storage = open_storage(None, Path("reports/tuned/optuna.journal"))
+    found = optuna.get_all_study_names(storage)
+    studies = [optuna.load_study(study_name=name, storage=storage) for name in found]
+    trials = [trial for each in studies for trial in each.get_trials()]
+    close_storage(storage)
+    return {json.dumps(trial.params): trial.intermediate_values for trial in trials}
 
 
 def test_a_second_time_nothing_is_trained(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
