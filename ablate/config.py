@@ -14,7 +14,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from ablate import shipped
@@ -78,21 +79,31 @@ def _parse(text: str, source: str, *, lines: bool = True) -> Node:
     """Parses YAML 1.2: `1e-3` is a number and `no` a word."""
     try:
         value = YAML(typ="rt", pure=True).load(text)
-    except DuplicateKeyError as error:
-        line = error.problem_mark.line
-        key = text.splitlines()[line][error.problem_mark.column :].split(":")[0]
-        problem = f"the key `{key}` appears twice in one mapping; keep one of them"
-        raise StudyError([f"{source}:{line + 1}: {problem}"]) from error
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{source}:{mark.line + 1}" if lines and mark else source
-        problem = "a tab; YAML is indented with spaces" if "\\t" in error.problem else error.problem
-        raise StudyError([f"{place}: not YAML: {problem}"]) from error
+    except (YAMLError, ValueError) as error:
+        line, problem = _worded(error, text)
+        place = f"{source}:{line}" if lines and line else source
+        raise StudyError([f"{place}: {problem}"]) from error
     problems: list[str] = []
     node = _located(value, source, 1 if lines else None, problems)
     if problems:
         raise StudyError(problems)
     return node
+
+
+def _worded(error: Exception, text: str) -> tuple[int | None, str]:
+    """Words what the YAML library raises; returns the line, from 1, where it tells one."""
+    if isinstance(error, DuplicateKeyError):
+        line = error.problem_mark.line
+        key = text.splitlines()[line][error.problem_mark.column :].split(":")[0]
+        return line + 1, f"the key `{key}` appears twice in one mapping; keep one of them"
+    if isinstance(error, MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        problem = "a tab; YAML is indented with spaces" if "\\t" in error.problem else error.problem
+        return mark.line + 1 if mark else None, f"not YAML: {problem}"
+    if isinstance(error, ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return line, f"not YAML: the character U+{error.character:04X}; leave it out"
+    return None, f"a date or a number that is none ({error}); write it in quotes"
 
 
 def _located(

@@ -50,7 +50,7 @@ def run(
             planned = prepare(study, pool, console)
             if site is not None and not swept(planned, site, where, folders, console):
                 return DONE
-            planned = tuned(planned, pool, folders, console)
+            planned = tuned(planned, pool, folders, console, taken=site is not None)
             if where.sweep_only:
                 return DONE
             if site is not None:

@@ -116,10 +116,13 @@ def _unvalidated(study: Study, data: Sequence[Mapping[str, Any]]) -> Iterator[st
         yield f"{study.tree.children['confirm'].place}: {problem}; give it some, or leave this out"
 
 
-def tuned(planned: Planned, pool: Pool, folders: ledger.Folders, console: Console) -> Planned:
+def tuned(
+    planned: Planned, pool: Pool, folders: ledger.Folders, console: Console, *, taken: bool = False
+) -> Planned:
     """Sweeps where the study asks for it; what is tuned takes the place of what is written.
 
-    Raises `StudyError` for a sweep that cannot be, and what `tuning.tune` raises.
+    `taken` says that a cluster has taken the points. Raises `StudyError` for a sweep that
+    cannot be, and what `tuning.tune` raises.
     """
     study = planned.study
     if study.sweep is None:
@@ -127,7 +130,7 @@ def tuned(planned: Planned, pool: Pool, folders: ledger.Folders, console: Consol
     from ablate.sweeping import tuning  # Optuna: only for who asks for it
 
     say_sweep(planned, pool, console)
-    found = tuning.tune(study, planned.plan, pool, folders, console)
+    found = tuning.tune(study, planned.plan, pool, folders, console, taken=taken)
     for line in tuning.results(found):
         say(console, line)
     return Planned(study, *tuning.plan_tuned(study, planned.plan, found, pool, console))

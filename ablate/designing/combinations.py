@@ -100,7 +100,8 @@ def _labels(varied: Sequence[Factor], levels: Levels) -> dict[str, set[str]]:
 
 def _words(factor: Factor, label: str) -> dict[str, set[str]]:
     """Returns what each member's level may be called; `baseline` where that is no level's name."""
-    also = {BASELINE} if label == factor.baseline and BASELINE not in factor.levels else set()
+    own = factor.written or factor.baseline
+    also = {BASELINE} if label == own and BASELINE not in factor.levels else set()
     return {name: {own, *also} for name, own in factor.levels[label].labels.items()}
 
 

@@ -29,6 +29,7 @@ class Factor:
     levels: dict[str, Level]
     baseline: str  # the label that the others are compared with
     added: bool = False  # whether the baseline's level stands in no list of levels
+    written: str | None = None  # the study's baseline, where others are compared with another
 
     @property
     def members(self) -> list[str]:
@@ -105,4 +106,4 @@ def _full(factor: Factor, study: Study) -> Factor:
         place = study.tree.nearest(("factors", factor.members[0])).place
         rule = "`design: leave_one_out` needs one level besides the baseline's: what to leave out"
         raise StudyError([f"{place}: {rule}; factor `{factor.name}` has {len(others)}"])
-    return Factor(factor.name, factor.levels, others[0])
+    return Factor(factor.name, factor.levels, others[0], written=factor.baseline)

@@ -1,6 +1,6 @@
 """The `sweep` section of a study: what is tuned, by which sampler, for how long, and for whom."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ COSTS = ("cost.steps", "cost.clips", "cost.flops", "cost.seconds", "cost.context
 FIRST_SEED = 1000  # of the seeds to tune on, where only their number is written
 PRUNERS = ("none", "median", "asha", "hyperband", "wilcoxon")
 RUNGS = (0.25, 0.5)  # shares of the steps at which points are judged, where none are written
+HALVING = ("asha", "hyperband")  # pruners that judge each time the share of the steps has doubled
 LEAST_SEEDS = 4  # with fewer the Wilcoxon test cannot tell anything apart
 
 
@@ -101,9 +102,14 @@ class _Reader:
         labels = {label for levels in self._factors.values() for label in levels}
         found = {}
         for label, child in node.children.items():
-            if label not in labels:
+            having = [name for name, levels in self._factors.items() if label in levels]
+            if not having:
                 known = did_you_mean(label, labels)
                 self._refuse(child, f"`sweep.only.{label}` is not a level of any factor{known}")
+            elif len(having) > 1:
+                names = " and of ".join(f"`{name}`" for name in having)
+                problem = f"`sweep.only.{label}` is a level of {names}"
+                self._refuse(child, f"{problem}; give one of them another label")
             found[label] = read(child, f"sweep.only.{label}", self._problems)
         return found
 
@@ -195,20 +201,47 @@ class _Reader:
             if name not in sweep.per:
                 problem = f"factor `{name}` is not in `sweep.per`; its levels would be compared"
                 self._refuse(self._node, f"{problem} with settings tuned for another; add it")
-        for key, dimension in sweep.space.items():
-            hidden = [name for name in self._factors if f"{name}.".startswith(f"{key}.")]
-            if hidden:
-                problem = f"`sweep.space.{key}` would replace the levels of factor `{hidden[0]}`"
-                self._refuse(dimension.node, f"{problem}; sweep something inside or beside it")
+        self._refuse_hidden("space", sweep.space)
+        for label, space in sweep.only.items():
+            self._refuse_hidden(f"only.{label}", space)
         if len(sweep.objectives) > 1 and sweep.pruner != "none":
             problem = f"pruner `{sweep.pruner}` takes one objective; leave it out"
             self._refuse(self._node, f"{problem}; got {', '.join(sweep.objectives)}")
         if sweep.pruner == "wilcoxon" and sweep.rungs:
             problem = "pruner `wilcoxon` judges after each seed, not at rungs"
             self._refuse(self._node, f"{problem}; leave `sweep.rungs` out")
+        self._refuse_idle_rungs(sweep)
         if sweep.pruner == "wilcoxon" and len(sweep.seeds) < LEAST_SEEDS:
             problem = f"pruner `wilcoxon` compares seeds, and {len(sweep.seeds)} is too few"
             self._refuse(self._node, f"{problem}: `sweep.seeds: {LEAST_SEEDS}` or more")
         if len(sweep.objectives) > 1 and sweep.sampler in SINGLE:
             problem = f"sampler `{sweep.sampler}` takes one objective; use `tpe` or `nsga2`"
             self._refuse(self._node, f"{problem}; got {', '.join(sweep.objectives)}")
+
+    def _refuse_idle_rungs(self, sweep: Sweep) -> None:
+        idle = _idle(sweep.rungs) if sweep.pruner in HALVING else []
+        if idle:
+            rule = "judges at the first rung and wherever its share has doubled, so never at"
+            listed = " and ".join(map(str, idle))
+            problem = f"pruner `{sweep.pruner}` {rule} {listed}"
+            way_out = f"leave that out, or begin lower, as in {list(RUNGS)}"
+            self._refuse(self._node, f"{problem}; {way_out}")
+
+    def _refuse_hidden(self, where: str, space: Space) -> None:
+        for key, dimension in space.items():
+            hidden = [name for name in self._factors if f"{name}.".startswith(f"{key}.")]
+            if hidden:
+                problem = f"`sweep.{where}.{key}` would replace the levels of factor `{hidden[0]}`"
+                self._refuse(dimension.node, f"{problem}; sweep something inside or beside it")
+
+
+def _idle(rungs: Sequence[float]) -> list[float]:
+    """Returns the rungs that no doubling of the first one has reached, in whole percent."""
+    percents = [round(100 * share) for share in rungs]
+    needed, idle = max(1, percents[0]), []
+    for share, percent in zip(rungs, percents, strict=True):
+        if percent < needed:
+            idle.append(share)
+        while needed <= percent:
+            needed *= 2
+    return idle

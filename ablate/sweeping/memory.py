@@ -1,6 +1,7 @@
 """What was asked of a run, written beside it: from this a storage that is lost is rebuilt."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -10,7 +11,7 @@ from ablate.files import find_json, write_json
 from ablate.launching import ledger
 from ablate.sections.space import Point, Tried
 
-TOLD = ("rungs", "pruned")  # what may be told of a point beside what it was
+TOLD = ("rungs", "by_seed", "pruned")  # what may be told of a point beside what it was
 Record = tuple[dict[str, str], Tried]  # distributions, and what became of the point
 
 
@@ -23,7 +24,7 @@ def remember(
 ) -> None:
     """Writes down, in each run of a point, which point of which search it is.
 
-    `told` may hold its scores at `rungs`, and why it was `pruned`.
+    `told` may hold its scores at `rungs` and `by_seed`, and why it was `pruned`.
     """
     content = {
         "search": search,
@@ -45,16 +46,9 @@ def recall(
 
     A point that was given out twice, as its process was lost, is returned once.
     """
-    found: dict[int, dict[str, Any]] = {}
-    for path in runs.glob("*/asked/*.json"):
-        asked = find_json(path)
-        if asked is not None and asked["search"] == search:
-            found[asked["number"]] = asked
     records: list[Record] = []
-    for number in sorted(found):
-        asked = found[number]
-        if any(asked["params"] == tried.params for _, tried in records):
-            continue  # it was lost with a process, and asked for again
+    for asked in _asked(runs, search):
+        number = asked["number"]
         folders = [runs / name for name in asked["runs"]]
         values, reason = worth(folders, probe, pooling, objectives)
         told = {key: asked[key] for key in TOLD if key in asked}
@@ -115,6 +109,19 @@ def facts(folders: Sequence[Path]) -> dict[str, Any]:
                 found[name] = fmean(number for number in numbers if number is not None)
     found["collapsed"] = sum(bool(record.get("collapsed")) for record in records)
     return found
+
+
+def _asked(runs: Path, search: str) -> list[dict[str, Any]]:
+    """Returns what was written of each point of a search, in the order of their numbers.
+
+    A point is known by its parameters: a storage that was rebuilt deals the numbers anew.
+    """
+    notes = filter(None, map(find_json, runs.glob("*/asked/*.json")))
+    points = [(json.dumps(n["params"], sort_keys=True), n) for n in notes if n["search"] == search]
+    found: dict[str, dict[str, Any]] = {}
+    for params, note in sorted(points, key=lambda pair: (pair[1]["number"], pair[0])):
+        found[params] = {**note, **found.get(params, {})}  # told of when it was asked for again
+    return list(found.values())
 
 
 def _value(folder: Path, probe: dict[str, Any], pooling: str, objective: str) -> float | None:

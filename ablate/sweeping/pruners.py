@@ -58,3 +58,9 @@ def rungs_of(point: Tried) -> Mapping[str, float]:
     """Returns the validation scores that a point had at its rungs, by percent of the steps."""
     rungs: Mapping[str, float] = point.facts.get("rungs", {})
     return rungs
+
+
+def shown_of(point: Tried) -> dict[int, float]:
+    """Returns all that its pruner was shown of a point: scores by rung, or by a seed's place."""
+    shown = {**rungs_of(point), **point.facts.get("by_seed", {})}
+    return {int(at): score for at, score in shown.items()}

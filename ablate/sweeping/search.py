@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ablate.sections.space import Dimension, Point, Range, Space, Tried, draw, every, size
 from ablate.sweeping.presence import Presence, is_gone
-from ablate.sweeping.pruners import rungs_of
+from ablate.sweeping.pruners import shown_of
 from ablate.sweeping.samplers import KeyedSampler
 
 PATIENCE_SECONDS = 60.0  # after which a process whose counter stands still is presumed dead
@@ -182,7 +182,7 @@ class Search:
             trial = optuna.create_trial(
                 state=TrialState.COMPLETE if tried.values is not None else pruned,
                 values=tried.values,
-                intermediate_values={int(k): v for k, v in rungs_of(tried).items()},
+                intermediate_values=shown_of(tried),
                 params=dict(tried.params),
                 distributions={k: json_to_distribution(v) for k, v in distributions.items()},
                 user_attrs={**tried.facts, **reason},

@@ -39,6 +39,9 @@ class Tryout:
     probe: dict[str, Any]  # with every default written out
     pooling: str
     rungs: dict[str, float] = field(default_factory=dict)  # percent of the steps -> score there
+    by_seed: dict[str, float] = field(
+        default_factory=dict
+    )  # place of a seed that is judged -> score
 
     def run(self) -> None:
         """Tries the point, and tells the search what it is worth.
@@ -57,7 +60,7 @@ class Tryout:
             self._remember(pruned=str(pruned))
             for folder in folders:
                 ledger.prune(folder, str(pruned))
-            facts = {**memory.facts(folders), "rungs": self.rungs, "pruned": str(pruned)}
+            facts = {**memory.facts(folders), **self._scores(), "pruned": str(pruned)}
             self.search.prune(self.point, str(pruned), facts)
             return
         objectives = self.sweep.objectives
@@ -66,8 +69,7 @@ class Tryout:
             self.search.fail(self.point, reason or "no score")
             return
         self._remember()
-        facts = {**memory.facts(folders), **({"rungs": self.rungs} if self.rungs else {})}
-        self.search.tell(self.point, values, facts)
+        self.search.tell(self.point, values, {**memory.facts(folders), **self._scores()})
 
     def _judge(self, share: float) -> None:
         """Trains every seed to a rung. Raises `_PrunedError` where others did better there."""
@@ -93,6 +95,7 @@ class Tryout:
             value = self._score(job.folder)
             if self.sweep.pruner != "wilcoxon" or value is None or job is self.jobs[-1]:
                 continue
+            self.by_seed[str(place)] = value
             if self.search.is_hopeless(self.point, place, value):
                 raise _PrunedError(f"pruned after {place + 1} of {len(self.jobs)} seeds")
 
@@ -105,8 +108,12 @@ class Tryout:
     def _score(self, folder: Path) -> float | None:
         return ledger.score(folder, self.probe, self.pooling, part="valid")
 
+    def _scores(self) -> dict[str, dict[str, float]]:
+        """Returns what the pruner was shown, for a storage that is rebuilt."""
+        shown = {"rungs": self.rungs, "by_seed": self.by_seed}
+        return {key: scores for key, scores in shown.items() if scores}
+
     def _remember(self, **told: str) -> None:
         names = [job.folder.name for job in self.jobs]
         runs = self.jobs[0].folder.parent
-        rungs = {"rungs": self.rungs} if self.rungs else {}
-        memory.remember(runs, self.search.name, self.point, names, {**rungs, **told})
+        memory.remember(runs, self.search.name, self.point, names, {**self._scores(), **told})

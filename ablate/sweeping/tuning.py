@@ -102,16 +102,19 @@ def describe(study: Study, plan: Plan) -> list[str]:
 
 
 def tune(
-    study: Study, plan: Plan, pool: Pool, folders: ledger.Folders, console: Console
+    study: Study, plan: Plan, pool: Pool, folders: ledger.Folders, console: Console, *, taken: bool
 ) -> list[Tuned]:
     """Searches every combination, with whoever else is at it, and returns the best points.
 
-    Raises `NothingScoredError`, `StorageError`, and what `Pool.take_turns` raises.
+    `taken` says that a cluster has taken all the points that are to be tried. Raises
+    `NothingScoredError`, `StorageError`, and what `Pool.take_turns` raises.
     """
     assert study.sweep is not None
     with reachable(study.sweep.storage or str(journal(folders.reports, study.name))):
         desk = open_desk(study, plan, folders)
         with desk.beating():
+            if taken:
+                return desk.best()
             total = desk.total * len(study.sweep.seeds)
             with watching(console, total, desk.score) as watch:
                 pool.take_turns(desk.turn, watch)

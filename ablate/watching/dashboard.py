@@ -107,7 +107,8 @@ def _decorate_sweep(
     for number, params, facts in window.ended(name):
         runs = [str((folders.runs / run).absolute()) for run in facts.get("runs", ())]
         lines = [f"- {key}: {value}" for key, value in params.items()]
-        reason = [f"Failed: {facts['reason']}"] if "reason" in facts else []
+        end = "" if "pruned" in facts else "Failed: "
+        reason = [f"{end}{facts['reason']}"] if "reason" in facts else []
         notes[number] = "\n".join(
             ["Settings:", "", *lines, "", *reason, "Runs:", "", *_listed(runs)]
         )

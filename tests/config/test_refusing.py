@@ -27,6 +27,8 @@ from tests.config.conftest import STUDY, loaded, problems
         ("budget..steps=3", "expected `key=value`"),
         ("study.name=3", "`name` cannot be set: the value there is 'masking'"),
         ("budget.steps=[1", "not YAML"),
+        ("budget.steps=2024-13-45", "a date or a number that is none (month must be in 1..12"),
+        ("budget.steps=1\x07", "not YAML: the character U+0007; leave it out"),
     ],
 )
 def test_a_wrong_override_is_refused(folder: Path, override: str, expected: str) -> None:
@@ -65,6 +67,13 @@ def test_a_wrong_override_is_refused(folder: Path, override: str, expected: str)
         ("    steps: 1500", "\tsteps: 1500", "masking.yaml:6: not YAML: a tab"),
         ("steps: 1500", "steps: .inf", "masking.yaml:6: inf is not a finite number"),
         ("steps: 1500", "steps: 2020-01-01", "masking.yaml:6: `2020-01-01` is a date"),
+        (
+            "steps: 1500",
+            "steps: 2020-13-01",
+            "masking.yaml: a date or a number that is none (month",
+        ),
+        ("steps: 1500", "steps: !!int abc", "10: 'abc'); write it in quotes"),
+        ("steps: 1500", "steps: 15\x0000", "masking.yaml:6: not YAML: the character U+0000"),
         ("study: masking", "&all\nstudy: *all", "masking.yaml:2: an alias that contains itself"),
         ("seeds: 3", "seeds: 3\nprobes: {}", "`probes` must map names"),
         (

@@ -87,6 +87,15 @@ def test_leave_one_out_compares_with_the_full_method() -> None:
     assert factor.baseline == "128"
 
 
+def test_baseline_means_the_studys_own_where_one_thing_is_left_out() -> None:
+    text = """\
+design: leave_one_out
+factors: {encoder.dim: [64, 128], optimizer.rate: [1.0e-3, 2.0e-3]}
+exclude: [{encoder.dim: baseline, optimizer.rate: 0.002}]
+"""
+    assert found(text) == [("128", "0.002"), ("128", "0.001")]
+
+
 def test_leave_one_out_needs_one_thing_a_factor() -> None:
     assert "study.yaml:9: `design: leave_one_out` needs one level" in refused(
         "factors:\n  masker:\n    block: {type: B}\n    spans: {type: S}\ndesign: leave_one_out\n"

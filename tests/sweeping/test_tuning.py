@@ -5,9 +5,11 @@ import socket
 import time
 from pathlib import Path
 
+import optuna
 import pytest
 
 from ablate.conducting import course as study
+from ablate.sweeping.storage import close_storage, open_storage
 from tests.launching.stand_in import STAND_IN
 
 STUDY = """\
@@ -140,11 +142,40 @@ def test_what_was_pruned_stays_so_in_a_journal_that_is_rebuilt(desk: Path) -> No
     assert [path.read_text() for path in runs] == trained
 
 
+@pytest.mark.parametrize("pruner", ["asha", "hyperband"])
+def test_rungs_at_which_halving_judges_are_taken(desk: Path, pruner: str) -> None:
+    override = f"sweep.pruner={pruner}"
+    assert run(override, "sweep.rungs=[0.1, 0.25, 0.5]", "budget.steps=100") == study.DONE
+
+
 def test_the_wilcoxon_pruner_judges_after_each_seed(desk: Path) -> None:
     text = STUDY.replace("seeds: 2\n", "seeds: [1, 2]\n")
     Path("study.yaml").write_text(text)
     assert run("sweep.pruner=wilcoxon", "sweep.seeds=6", "sweep.trials=8") == study.DONE
     assert sum(found["pruned"] for found in plan()["sweep"]) >= 1
+
+
+def test_what_the_wilcoxon_pruner_compares_is_in_a_journal_that_is_rebuilt(desk: Path) -> None:
+    Path("study.yaml").write_text(STUDY.replace("seeds: 2\n", "seeds: [1, 2]\n"))
+    few = ("sweep.pruner=wilcoxon", "sweep.seeds=4", "sweep.trials=2")
+    assert run(*few) == study.DONE
+    before = shown_to_pruners()
+    assert len(before) == 4
+    assert all(before.values())
+    Path("reports/tuned/optuna.journal").unlink()
+    assert run(*few) == study.DONE
+    assert shown_to_pruners() == before
+    assert all(found["fidelity"] == {} for found in plan()["sweep"])
+
+
+def shown_to_pruners() -> dict[str, dict[int, float]]:
+    """Reads what pruners have seen of each point in the journal."""
+    storage = open_storage(None, Path("reports/tuned/optuna.journal"))
+    found = optuna.get_all_study_names(storage)
+    studies = [optuna.load_study(study_name=name, storage=storage) for name in found]
+    trials = [trial for each in studies for trial in each.get_trials()]
+    close_storage(storage)
+    return {json.dumps(trial.params): trial.intermediate_values for trial in trials}
 
 
 def test_a_second_time_nothing_is_trained(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,6 +199,14 @@ def test_a_point_that_is_refused_is_told_with_its_reason(
         ("sweep.sampler=tpee", "there is no sampler `tpee` (did you mean `tpe`?)"),
         ("sweep.pruner=mediann", "there is no pruner `mediann` (did you mean `median`?)"),
         ("sweep.pruner=wilcoxon", "pruner `wilcoxon` compares seeds, and 1 is too few"),
+        (
+            "sweep={pruner: asha, rungs: [0.25, 0.5, 0.75], space: {optimizer.rate: [1, 2]}}",
+            "so never at 0.75; leave that out, or begin lower, as in [0.25, 0.5]",
+        ),
+        (
+            "sweep={pruner: hyperband, rungs: [0.5, 0.75], space: {optimizer.rate: [1, 2]}}",
+            "pruner `hyperband` judges at the first rung and wherever its share has doubled",
+        ),
         ("sweep.rungs=[0.5, 0.25]", "`sweep.rungs` must list shares of the steps, rising"),
         ("sweep.space={optimizr.rate: [1, 2]}", "`optimizr.rate` is not a setting of a trial"),
         ("sweep.space={masker: {a: {type: A}}}", "would replace the levels of factor `masker`"),
@@ -180,6 +219,14 @@ def test_a_point_that_is_refused_is_told_with_its_reason(
         ("sweep.storage=here", "must be `journal`, or a URL such as"),
         ("sweep.trails=3", "unknown key `trails` of `sweep` (did you mean `trials`?)"),
         ("sweep.only={othr: {masker.ratio: [0.1, 0.2]}}", "is not a level of any factor (did you"),
+        (
+            "sweep.only={good: {masker: {a: {type: A}}}}",
+            "`sweep.only.good.masker` would replace the levels of factor `masker`",
+        ),
+        (
+            "factors.patchifier={squares: {type: Squares}, other: {type: Flat}}",
+            "`sweep.only.other` is a level of `masker` and of `patchifier`",
+        ),
     ],
 )
 def test_a_mistake_in_the_section_is_told_before_anything_runs(
