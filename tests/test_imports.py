@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from flo
     ("config",),
     ("schema",),
     ("sections",),
-    ("text", "confounds", "giveaways", "protocols", "shipped"),
+    ("text", "confounds", "giveaways", "rewritten", "protocols", "shipped"),
     ("trial",),  # a process border lies above this line
     ("workshop",),
     ("training", "export"),

@@ -105,7 +105,7 @@ def show(
         lines = (
             *overview.describe(part.plan, found),
             *overview.preview(part.plan, folders.runs),
-            *overview.rewritten(part.plan, folders.runs),
+            *overview.rewritten_parts(part.plan, folders.runs),
             *forecast.describe(part.plan, found, folders.runs),
             *told,
         )

@@ -187,7 +187,7 @@ def work(
     """Runs what is missing by a pool or a cluster; tells whether anything failed, now or before."""
     found = planned.backlog(folders.runs, retry_failed=retry_failed)
     told = overview.describe(planned.plan, found)
-    for line in [*told, *overview.rewritten(planned.plan, folders.runs)]:
+    for line in [*told, *overview.rewritten_parts(planned.plan, folders.runs)]:
         say(console, line)
     jobs = found.jobs(folders.runs, planned.plan["probes"], planned.plan["evaluate"])
     if not jobs:

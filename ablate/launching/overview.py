@@ -6,7 +6,7 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
-from ablate import checkout, foreign
+from ablate import checkout, rewritten
 from ablate.designing import merging
 from ablate.designing.trials import variant_of
 from ablate.launching import ledger
@@ -73,11 +73,11 @@ def _clips(data: Mapping[str, Any]) -> Iterable[str]:
         yield f"  missing {', '.join(names)}: {reason}"
 
 
-def rewritten(plan: Plan, runs: Path) -> list[str]:
+def rewritten_parts(plan: Plan, runs: Path) -> list[str]:
     """Warns of parts that are not ours and whose code has changed since runs were made."""
     made = [ledger.entry(runs / trial["fingerprint"]).parts for trial in plan["trials"]]
-    names = foreign.rewritten([*(trial.get("parts", {}) for trial in plan["trials"]), *made])
-    return [f"warning: {foreign.warning(names)}"] if names else []
+    planned = [trial.get("parts", {}) for trial in plan["trials"]]
+    return [f"warning: {line}" for line in rewritten.warnings([*planned, *made])]
 
 
 def status(plan: Plan, runs: Path) -> list[str]:

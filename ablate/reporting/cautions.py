@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ablate import confounds, foreign, giveaways
+from ablate import confounds, giveaways, rewritten
 from ablate.reporting.protocol import devices_of, versions_of
 from ablate.reporting.rendering import Table
 from ablate.reporting.results import Results, column_of, label_of
@@ -140,11 +140,8 @@ def _mixed(results: Results) -> Iterator[str]:
         yield f"The trials were run by {len(codes)} versions of the code: {counts}."
     if any((record.get("code") or {}).get("dirty") for record in records):
         yield "Some runs were made by code with uncommitted changes."
-    versions = [
-        of.get("parts") or {} for trial in results.trials for of in (trial.plan, trial.run.record)
-    ]
-    if names := foreign.rewritten(versions):
-        yield foreign.warning(names)
+    known = [(trial.plan, trial.run.record) for trial in results.trials]
+    yield from rewritten.warnings(of.get("parts") or {} for pair in known for of in pair)
     devices = sorted(devices_of(results))
     if len(devices) > 1:
         yield f"The runs mix devices or precisions: {', '.join(devices)}."

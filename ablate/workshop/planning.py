@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from ablate.foreign import digests
 from ablate.model.masking import Grid, GridRefusedError
 from ablate.parts import PartError, Problem, build, resolve
 from ablate.workshop.budgets import Wanted
@@ -20,6 +19,7 @@ from ablate.workshop.examiners import (
     protocol,
     without_summary,
 )
+from ablate.workshop.foreign import digests
 from ablate.workshop.mask_statistics import Realised, realised_shares
 from ablate.workshop.matching import Match, is_asked, matched, without
 from ablate.workshop.online import check_online

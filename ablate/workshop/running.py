@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from ablate.files import read_json
-from ablate.foreign import digests
 from ablate.parts import build
 from ablate.training.distributed import RankLostError
 from ablate.training.heart import Heart
 from ablate.training.meter import CollapsedError, DivergedError
 from ablate.training.stopping import PausedError, StoppedError
 from ablate.workshop.examiners import build_probes
+from ablate.workshop.foreign import digests
 from ablate.workshop.online import online
 from ablate.workshop.pretraining import assist, train
 from ablate.workshop.scoring import ENCODER, score

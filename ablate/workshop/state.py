@@ -27,7 +27,7 @@ class RunState:
     """Keeps a run's `run.json`. What was found out about a finished run survives a re-scoring.
 
     One process writes at a time: the one whose attempt is the latest. To make one claims the
-    next attempt. `parts` tells the code of parts that are not ours, as `foreign.digests`.
+    next attempt. `parts` tells the code of parts that are not ours, as `foreign.digests` does.
     """
 
     def __init__(

@@ -123,3 +123,15 @@ def test_one_seed_says_that_it_says_nothing(bench: Bench) -> None:
     assert {sentence.word for sentence in summary.sentences} == {"undecided"}
     assert any(caution.startswith("There is only one seed") for caution in summary.cautions)
     assert "nan" not in bench.report.joinpath("report.md").read_text().lower()
+
+
+def test_a_part_that_was_rewritten_between_runs_is_told(bench: Bench) -> None:
+    plan = bench.build()
+    for trial in plan["trials"]:
+        bench.edit(trial["fingerprint"], parts={"my_lab.Mine": "old"})
+    assert not any("my_lab" in line for line in write(plan, bench.runs, bench.report).cautions)
+    bench.edit(plan["trials"][0]["fingerprint"], parts={"my_lab.Mine": "new"})
+    assert any(
+        "`my_lab.Mine` has changed" in line
+        for line in write(plan, bench.runs, bench.report).cautions
+    )

@@ -54,11 +54,11 @@ def test_a_part_that_was_rewritten_since_a_run_is_told(settings, cache, tmp_path
     ledger.prepare(folder, kind=entry["kind"], settings=entry["settings"])
     session = Session(torch.device("cpu"), cache, lambda event: None, Stop())
     assert run(folder, PROBES, session)["state"] == "done"
-    assert overview.rewritten({"trials": [entry]}, folder.parent) == []
+    assert overview.rewritten_parts({"trials": [entry]}, folder.parent) == []
     lab("'does something else'")
     [again] = planned(short, cache, mine)
     assert again["fingerprint"] == entry["fingerprint"]
-    [told] = overview.rewritten({"trials": [again]}, folder.parent)
+    [told] = overview.rewritten_parts({"trials": [again]}, folder.parent)
     assert "`foreign_lab.Mine` has changed" in told
 
 
