@@ -9,7 +9,7 @@ from typing import Any
 from ablate.files import find_json, write_json
 from ablate.holding import beat_of, is_held
 from ablate.launching import ledger, queueing, settling
-from ablate.launching.commands import NoSiteError, RefusedError
+from ablate.launching.commands import RefusedError
 from ablate.launching.queueing import Submitted
 
 
@@ -64,7 +64,7 @@ class Vigil:
         if any(alive):
             self._busy_at = time.monotonic()
         elif time.monotonic() - self._busy_at >= self._idle:
-            self.is_over = not _may_be_queued(runs)
+            self.is_over = not queueing.may_hold(filter(None, map(queueing.last, runs)))
             self._busy_at = time.monotonic()
         return self.is_over
 
@@ -85,15 +85,6 @@ class Vigil:
 def again(plan: Mapping[str, Any]) -> str:
     """Returns the command that goes on with a saved plan."""
     return shlex.join(["ablate", "run", plan.get("file", "FILE"), *plan.get("overrides", ())])
-
-
-def _may_be_queued(runs: Iterable[Path]) -> bool:
-    try:
-        return bool(queueing.in_queue(runs))
-    except NoSiteError:
-        return False
-    except RefusedError:
-        return True
 
 
 def release(plan: Mapping[str, Any], runs: Path, kinds: Sequence[str]) -> list[str]:

@@ -86,13 +86,8 @@ def crew(folder: Path) -> list[Submitted]:
 
 
 def may_be_queued(folder: Path) -> bool:
-    """Tells whether some worker is in the queue, or nobody answers who is."""
-    try:
-        return bool(crew(folder))
-    except commands.NoSiteError:
-        return False
-    except commands.RefusedError:
-        return True
+    """Tells whether some worker is in the queue, or may be, as `queueing.may_hold`."""
+    return queueing.may_hold(_last(folder))
 
 
 def queue(folder: Path) -> list[str]:

@@ -75,8 +75,9 @@ def _clips(data: Mapping[str, Any]) -> Iterable[str]:
 
 def rewritten_parts(plan: Plan, runs: Path) -> list[str]:
     """Warns of parts that are not ours and whose code has changed since runs were made."""
-    made = [ledger.entry(runs / trial["fingerprint"]).parts for trial in plan["trials"]]
-    planned = [trial.get("parts", {}) for trial in plan["trials"]]
+    foreign = [trial for trial in plan["trials"] if trial.get("parts")]
+    made = [ledger.entry(runs / trial["fingerprint"]).parts for trial in foreign]
+    planned = [trial["parts"] for trial in foreign]
     return [f"warning: {line}" for line in rewritten.warnings([*planned, *made])]
 
 

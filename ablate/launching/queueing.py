@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ablate.launching import commands
-from ablate.launching.commands import RefusedError
+from ablate.launching.commands import NoSiteError, RefusedError
 
 RECORD = "jobs.jsonl"
 LOCK = ".queueing"
@@ -109,6 +109,19 @@ def in_queue(folders: Iterable[Path]) -> dict[Path, Submitted]:
     given = {folder: found for folder in folders if (found := last(folder)) is not None}
     there = places(given.values())
     return {folder: found for folder, found in given.items() if found.job in there}
+
+
+def may_hold(jobs: Iterable[Submitted]) -> bool:
+    """Tells whether some job is in the queue, or may be as a silent one does not say.
+
+    Where this machine has no queue there is none.
+    """
+    try:
+        return bool(places(jobs))
+    except NoSiteError:
+        return False
+    except RefusedError:
+        return True
 
 
 def ends(jobs: Iterable[Submitted]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from ablate.cli import app
 from ablate.launching import crew
 from ablate.launching.profile import Profile
 from ablate.verbs import looking
+from tests.launching.scripted_site import lay
 
 SCRIPTS = {
     "sbatch": "echo 7",
@@ -22,12 +23,7 @@ SCRIPTS = {
 def _queued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep of which a cluster has taken no point yet: nothing but its workers is there."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "bin").mkdir()
-    for name, does in SCRIPTS.items():
-        script = tmp_path / "bin" / name
-        script.write_text(f"#!/bin/sh\n{does}\n")
-        script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{lay(tmp_path, SCRIPTS)}:{os.environ['PATH']}")
     folder = crew.folder_of(Path("reports"), "tuned")
     crew.enlist(Profile(name="full"), folder, "tuned-sweep", ["-m", "ablate.study"], 2, {})
 

@@ -13,20 +13,17 @@ from ablate.launching.profile import Profile
 from ablate.launching.queueing import Submitted
 from ablate.launching.slurm import Cluster
 from ablate.launching.worker import Event
+from tests.launching.scripted_site import lay
 
 
 @pytest.fixture
 def full_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """A site that has one job of ours in its queue and takes no other."""
-    (tmp_path / "bin").mkdir()
-    for name, does in {
+    scripts = {
         "squeue": "echo '8_0|study-2|RUNNING|None'",
         "sbatch": '[ "$1" = --test-only ] || { echo QOSMaxSubmitJobPerUserLimit >&2; exit 1; }',
-    }.items():
-        script = tmp_path / "bin" / name
-        script.write_text(f"#!/bin/sh\n{does}\n")
-        script.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    }
+    monkeypatch.setenv("PATH", str(lay(tmp_path, scripts)))
     monkeypatch.chdir(tmp_path)
     profile = Profile(name="full", max_array=10, canary=False, poll_seconds=0.01)
     return Cluster(Needs(profile, {}, {}), tmp_path / "slurm", tmp_path / "cache", study="study")

@@ -1,7 +1,6 @@
 """Runs are handed in once, and taken back whole, on a site of a few scripts."""
 
 import os
-import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from ablate.launching.needs import Needs
 from ablate.launching.profile import Profile
 from ablate.launching.queueing import Submitted
 from ablate.launching.slurm import Cluster
+from tests.launching.scripted_site import lay
 
 SBATCH = """\
 [ "$1" = --test-only ] && exit 0
@@ -42,11 +42,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]
     queue.touch()
 
     def make(**commands: str) -> Path:
-        for name, does in {"squeue": "cat QUEUE", **commands}.items():
-            script = tmp_path / "bin" / name
-            script.parent.mkdir(exist_ok=True)
-            script.write_text(f"#!/bin/sh\n{does.replace('QUEUE', str(queue))}\n")
-            script.chmod(stat.S_IRWXU)
+        scripts = {"squeue": "cat QUEUE", **commands}
+        lay(tmp_path, {name: of.replace("QUEUE", str(queue)) for name, of in scripts.items()})
         return queue
 
     return make

@@ -9,6 +9,7 @@ import pytest
 from ablate.files import write_json
 from ablate.launching import ledger, queueing, settling
 from ablate.launching.queueing import Submitted
+from tests.launching.scripted_site import lay
 
 AN_HOUR = 3600.0
 
@@ -16,11 +17,7 @@ AN_HOUR = 3600.0
 @pytest.fixture
 def empty_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A site whose queue is empty and that has no accounting."""
-    (tmp_path / "bin").mkdir()
-    squeue = tmp_path / "bin" / "squeue"
-    squeue.write_text("#!/bin/sh\n")
-    squeue.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("PATH", str(lay(tmp_path, {"squeue": ""})))
 
 
 def submitted(tmp_path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import stat
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ import pytest
 from ablate.files import find_json, read_json, write_json
 from ablate.launching import ledger, task
 from ablate.launching.task import Job
+from tests.launching.scripted_site import lay
 
 KNN = {"type": "KNN", "k": 10}
 # scores a run that is trained already, and is told to stop meanwhile, as `ablate.trial` takes it
@@ -40,11 +40,8 @@ def test_a_node_on_which_no_worker_starts_in_time_is_reported() -> None:
 @pytest.fixture
 def requeued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A site that writes down what `scontrol` is told."""
-    script = tmp_path / "bin" / "scontrol"
-    script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/told\n')
-    script.chmod(stat.S_IRWXU)
-    monkeypatch.setenv("PATH", str(script.parent), prepend=os.pathsep)
+    there = lay(tmp_path, {"scontrol": f'echo "$@" >> {tmp_path}/told'})
+    monkeypatch.setenv("PATH", str(there), prepend=os.pathsep)
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
     return tmp_path / "told"

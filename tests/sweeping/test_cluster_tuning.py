@@ -16,6 +16,7 @@ from ablate.launching.watch import terminal
 from ablate.launching.where import Asked
 from ablate.sections.sweep import SweepError
 from ablate.sweeping import cluster_tuning
+from tests.launching.scripted_site import lay
 from tests.launching.stand_in import STAND_IN
 from tests.sweeping.test_tuning import STUDY
 
@@ -27,12 +28,7 @@ MOMENT = "sweep.minutes=1e-6"
 @pytest.fixture(autouse=True)
 def _two_points_each(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of four points of each level have been tried, and the workers are gone."""
-    (desk / "bin").mkdir()
-    for name, does in SCRIPTS.items():
-        script = desk / "bin" / name
-        script.write_text(f"#!/bin/sh\n{does}\n")
-        script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{desk / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{lay(desk, SCRIPTS)}:{os.environ['PATH']}")
     Path("study.yaml").write_text(STUDY)
     where, few = Asked(sweep_only=True), ["sweep.trials=2"]
     assert course.run(Path("study.yaml"), few, workers=1, where=where, command=STAND_IN) == 0
