@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ablate.export.frozen import load_encoder
-    from ablate.reporting.frames import results
+    from ablate.report.dataframes import results
 
 __all__ = ["load_encoder", "results"]
 
@@ -16,7 +16,7 @@ def __getattr__(name: str) -> object:
 
         return load_encoder
     if name == "results":
-        from ablate.reporting.frames import results
+        from ablate.report.dataframes import results
 
         return results
     raise AttributeError(f"module `ablate` has no attribute `{name}`")

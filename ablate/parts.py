@@ -27,7 +27,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ablate.suggestion import did_you_mean
+from ablate.core.suggest import did_you_mean
 
 AS_BEFORE = "as_before"  # field metadata: the value that leaves old results valid
 MATTERS_IF = "matters_if"  # field metadata: `{sibling: value}` beside which alone it matters

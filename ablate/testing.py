@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 from torch import Tensor
 
-from ablate.chance import generator
+from ablate.core.random import generator
+from ablate.model.mask_contract import check_mask
 from ablate.model.masking import AbstractMasker, Grid, GridRefusedError, Mask
 from ablate.model.patchify import AbstractPatchifier
-from ablate.model.promises import check_mask
 
 # rows by columns: squares of AudioMAE, M2D and Audio-JEPA, an image, strips, and a tiny clip
 NAMED_GRIDS = (Grid(8, 64), Grid(5, 38), Grid(8, 16), Grid(14, 14), Grid(1, 32), Grid(2, 3))

@@ -29,7 +29,6 @@ from ablate.model.masking import (
     share_of,
     uniform,
 )
-from maskers.drawing import check_ratio
 from maskers.geometry import (
     columns_of,
     interval,
@@ -38,6 +37,7 @@ from maskers.geometry import (
     whole_columns,
     whole_rows,
 )
+from maskers.sampling import check_ratio
 
 BAND_ENDS = "a band has fewer places at the ends of its axis than in the middle"
 

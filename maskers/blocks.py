@@ -29,8 +29,8 @@ from ablate.model.masking import (
     leave_visible,
     rectangles,
 )
+from maskers.composition import fallback_of
 from maskers.geometry import EDGES, cells, columns_of, covered, placed, rest_visible, sides
-from maskers.joining import fallback_of
 
 REDRAWS = 10  # for a clip that its blocks cover whole
 

@@ -21,7 +21,7 @@ from ablate.model.masking import (
     choose,
     share_of,
 )
-from maskers.joining import fallback_of, joint_promises, select, with_blocks
+from maskers.composition import fallback_of, joint_promises, select, with_blocks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ablate.model.masking import AbstractMasker, Grid, Mask, Promises, check_range
-from maskers.joining import joint_promises, select
+from maskers.composition import joint_promises, select
 
 Schedule = Literal["sqrt", "linear", "cosine", "step", "inverse", "reversed", "constant"]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ablate.model.masking import Grid, Mask, choose, leave_visible, uniform
-from maskers.joining import fallback_of
+from maskers.composition import fallback_of
 
 EDGES = "a rectangle has fewer places at the edges than in the middle"
 ENDS = "a span has fewer places at the ends than in the middle"

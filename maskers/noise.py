@@ -29,7 +29,7 @@ from ablate.model.masking import (
     lowest,
     share_of,
 )
-from maskers.drawing import check_ratio, hide_the_rest
+from maskers.sampling import check_ratio, hide_the_rest
 
 
 @dataclass(frozen=True, kw_only=True)

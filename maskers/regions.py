@@ -33,8 +33,8 @@ from ablate.model.masking import (
     share_of,
     uniform,
 )
-from maskers.drawing import check_ratio, hide_the_rest
 from maskers.geometry import EDGES, cells, columns_of, covered, interval, placed
+from maskers.sampling import check_ratio, hide_the_rest
 
 
 @dataclass(frozen=True, kw_only=True)

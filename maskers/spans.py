@@ -37,8 +37,8 @@ from ablate.model.masking import (
     lowest,
     share_of,
 )
-from maskers.drawing import check_ratio
 from maskers.geometry import ENDS, check_length, columns_of, reached, rest_visible, whole_columns
+from maskers.sampling import check_ratio
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,6 @@ from ablate.model.masking import (
     lowest,
     share_of,
 )
-from maskers.drawing import check_ratio
 from maskers.geometry import (
     check_length,
     columns_of,
@@ -47,6 +46,7 @@ from maskers.geometry import (
     whole_line_shares,
     whole_rows,
 )
+from maskers.sampling import check_ratio
 
 
 @dataclass(frozen=True, kw_only=True)

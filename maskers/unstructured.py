@@ -26,7 +26,7 @@ from ablate.model.masking import (
     share_of,
     uniform,
 )
-from maskers.drawing import check_ratio, hide_the_rest, scatter
+from maskers.sampling import check_ratio, hide_the_rest, scatter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,9 +25,9 @@ from ablate.model.masking import (
     leave_visible,
     share_of,
 )
-from maskers.drawing import check_ratio
+from maskers.composition import fallback_of
 from maskers.geometry import ENDS, columns_of, settled, whole_columns
-from maskers.joining import fallback_of
+from maskers.sampling import check_ratio
 from maskers.spans import nominal_spans
 
 REDRAWS = 20  # for a sample with too little context

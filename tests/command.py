@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-ABLATE = [sys.executable, "-c", "from ablate.cli import main; main()"]
+ABLATE = [sys.executable, "-c", "from ablate.cli.main import main; main()"]
 
 
 def ablate(*arguments: str) -> subprocess.CompletedProcess[str]:

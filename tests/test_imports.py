@@ -1,4 +1,4 @@
-"""Who may know whom, kept true by reading the sources and by loading them."""
+"""Which module may import which, checked by reading the sources and by loading them."""
 
 import ast
 import subprocess
@@ -9,52 +9,50 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS: tuple[tuple[str, ...], ...] = (  # from the top; a room imports from floors below its own
-    ("cli", "study"),
-    ("verbs",),
-    ("bench", "zoo", "study_schema", "starter"),
-    ("bench_steps",),
-    ("watching", "conducting"),
-    ("sweeping",),
-    ("launching", "reporting"),
-    ("designing",),
-    ("config",),
-    ("schema",),
-    ("sections",),
-    ("text", "confounds", "giveaways", "rewritten", "protocols", "shipped"),
-    ("trial",),  # a process border lies above this line
-    ("workshop",),
-    ("training", "export"),
-    ("probing", "pictures", "testing"),
-    ("model",),
-    ("audio", "model.masking"),
-    ("parts", "chance"),
-    ("files", "holding", "suggestion", "checkout"),
+# top to bottom; a unit (a folder of `ablate`, or a single module) imports from layers below its own
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("__main__", "study.__main__"),
+    ("cli",),
+    ("dashboards",),
+    ("study",),
+    ("sweep",),
+    ("slurm",),
+    ("executors", "report", "worker"),
+    ("runs", "training", "export", "mask_analysis"),
+    ("probing", "testing"),
+    ("model", "design"),
+    ("audio", "config", "model.masking"),
+    ("parts",),
+    ("core",),
 )
-OFFICE = {room for floor in FLOORS[: FLOORS.index(("trial",))] for room in floor}
-# rooms below the border that the office may know, too
-AIR = {"files", "holding", "suggestion", "checkout"}
-ERRANDS = {  # verbs that read and write folders, not sound or tensors
-    ("ablate.verbs.things", "ablate.audio.inventory"),
-    ("ablate.verbs.things", "ablate.audio.manifest"),
-    ("ablate.verbs.things", "ablate.export.writing"),
+# what runs on a login node: it loads no torch, and talks to a worker process by JSON
+TORCH_FREE = {
+    *("__main__", "study.__main__", "cli", "dashboards", "study", "sweep", "slurm"),
+    *("executors", "report", "runs", "design", "config"),
 }
-FOREIGN = {  # library -> the one place that may import it
-    "xformers": "ablate/model/attention.py",
-    "torchaudio": "ablate/audio/",
-    "submitit": "ablate/launching/",
-    "optuna": "ablate/sweeping/",
-    "ruamel": "ablate/config.py",
-    "yaml": "ablate/config.py",
+TORCH_FREE_BELOW = {"core.git", "core.io", "core.records", "core.suggest"}
+EXCEPTIONS = {  # commands that read and write folders, and load no torch to do it
+    ("ablate.cli.tools", "ablate.audio.manifest_summary"),
+    ("ablate.cli.tools", "ablate.audio.manifest_writer"),
+    ("ablate.cli.tools", "ablate.export.export"),
 }
-HEAVY = {"torch", "torchaudio", "xformers", "einops"}
-GUESTS_KNOW = {"torch", "einops", "maskers", *sys.stdlib_module_names}
+THIRD_PARTY = {  # library -> the one place that may import it
+    "xformers": ("ablate/model/attention.py",),
+    "torchaudio": ("ablate/audio/",),
+    "submitit": ("ablate/slurm/",),
+    "optuna": ("ablate/sweep/", "ablate/dashboards/"),
+    "ruamel": ("ablate/config/",),
+    "yaml": ("ablate/config/",),
+}
+TORCH = {"torch", "torchaudio", "xformers", "einops"}
+MASKERS_IMPORT = {"torch", "einops", "maskers", *sys.stdlib_module_names}
 
 FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for package in ("ablate", "maskers")
     for path in sorted((ROOT / package).rglob("*.py"))
 }
+MODULES = [name for name in FILES if name.startswith("ablate.")]
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -68,60 +66,59 @@ def imports(path: Path) -> Iterator[str]:
             yield from modules or [node.module]
 
 
-def room(module: str) -> str:
-    inner = module.removeprefix("ablate").removeprefix(".")
-    exact = [name for floor in FLOORS for name in floor if name == inner]
-    return exact[0] if exact else inner.split(".")[0]
-
-
-def floor(module: str) -> int:
-    found = [i for i, rooms in enumerate(FLOORS) if room(module) in rooms]
-    assert found, f"{module} is in no room of the house; give it a floor in {Path(__file__).name}"
-    return found[0]
-
-
-def own(path: Path) -> list[str]:
+def own_imports(path: Path) -> list[str]:
     return [name for name in imports(path) if name in FILES and name != "ablate"]
 
 
-IN_HOUSE = [name for name in FILES if name.startswith("ablate.")]
+def unit(module: str) -> str:
+    """Returns the unit of `LAYERS` that a module belongs to: itself, or its folder."""
+    inner = module.removeprefix("ablate.")
+    listed = {name for layer in LAYERS for name in layer}
+    return inner if inner in listed else inner.split(".")[0]
 
 
-@pytest.mark.parametrize("module", IN_HOUSE)
-def test_a_module_imports_only_from_floors_below_its_own(module: str) -> None:
-    for name in own(FILES[module]):
-        below = floor(name) > floor(module) or room(name) == room(module)
+def layer(module: str) -> int:
+    layers = [i for i, units in enumerate(LAYERS) if unit(module) in units]
+    assert layers, f"{module} is in no layer; add it to LAYERS in {Path(__file__).name}"
+    return layers[0]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_layers_below_its_own(module: str) -> None:
+    for name in own_imports(FILES[module]):
+        below = layer(name) > layer(module) or unit(name) == unit(module)
         assert below, f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("module", [name for name in IN_HOUSE if room(name) in OFFICE])
-def test_the_office_knows_nothing_of_the_workshop(module: str) -> None:
-    for name in own(FILES[module]):
-        known = room(name) in OFFICE | AIR or (module, name) in ERRANDS
-        assert known, f"{module} imports {name}"
-    assert not HEAVY & {name.split(".")[0] for name in imports(FILES[module])}
+@pytest.mark.parametrize("module", [name for name in MODULES if unit(name) in TORCH_FREE])
+def test_code_of_the_login_node_imports_no_torch(module: str) -> None:
+    for name in own_imports(FILES[module]):
+        inner = name.removeprefix("ablate.")
+        allowed = unit(name) in TORCH_FREE or inner in TORCH_FREE_BELOW
+        assert allowed or (module, name) in EXCEPTIONS, f"{module} imports {name}"
+    assert not TORCH & {name.split(".")[0] for name in imports(FILES[module])}
 
 
-@pytest.mark.parametrize("module", IN_HOUSE)
-def test_the_house_knows_no_guest(module: str) -> None:
+@pytest.mark.parametrize("module", MODULES)
+def test_the_package_never_imports_the_maskers(module: str) -> None:
     assert not [name for name in imports(FILES[module]) if name.split(".")[0] == "maskers"]
 
 
 @pytest.mark.parametrize("module", [name for name in FILES if name.startswith("maskers")])
-def test_guests_know_the_contract_and_nothing_else(module: str) -> None:
+def test_maskers_import_the_contract_and_nothing_else_of_the_package(module: str) -> None:
     for name in imports(FILES[module]):
-        known = name == "ablate.model.masking" or name.split(".")[0] in GUESTS_KNOW
-        assert known, f"{module} imports {name}"
+        allowed = name == "ablate.model.masking" or name.split(".")[0] in MASKERS_IMPORT
+        assert allowed, f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("library", FOREIGN)
-def test_a_foreign_library_has_one_room(library: str) -> None:
+@pytest.mark.parametrize("library", THIRD_PARTY)
+def test_a_third_party_library_is_imported_in_one_place(library: str) -> None:
     for path in FILES.values():
         if library in {name.split(".")[0] for name in imports(path)}:
-            assert path.relative_to(ROOT).as_posix().startswith(FOREIGN[library])
+            assert path.relative_to(ROOT).as_posix().startswith(THIRD_PARTY[library]), path
 
 
-def test_one_file_knows_tensorboard() -> None:
+def test_one_file_imports_tensorboard() -> None:
     names = ("tensorboard", "torch.utils.tensorboard")
     users = [
         path for path in FILES.values() if any(name.startswith(names) for name in imports(path))
@@ -129,8 +126,8 @@ def test_one_file_knows_tensorboard() -> None:
     assert len(users) <= 1
 
 
-def test_no_module_imports_itself_in_a_circle() -> None:
-    graph = {module: own(path) for module, path in FILES.items()}
+def test_no_import_forms_a_cycle() -> None:
+    graph = {module: own_imports(path) for module, path in FILES.items()}
     finished: set[str] = set()
 
     def visit(module: str, above: tuple[str, ...]) -> None:
@@ -144,28 +141,26 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         visit(module, ())
 
 
-def test_the_whole_office_loads_without_torch() -> None:
-    office = [name for name in IN_HOUSE if room(name) in OFFICE]
-    code = f"import sys, {', '.join(office)}\nprint(*sorted({HEAVY} & set(sys.modules)))"
+def modules_loaded_by(code: str, among: str) -> list[str]:
+    """Runs an import statement in a fresh Python; returns which of some modules it loaded."""
+    code = f"import sys, {code}\nprint(*sorted({among}))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == []
+    return done.stdout.split()
 
 
-def test_importing_the_package_loads_nothing_else() -> None:
-    code = "import sys, ablate\nprint(*[m for m in sys.modules if m.startswith('ablate.')])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == []
+def test_code_of_the_login_node_loads_without_torch() -> None:
+    modules = [name for name in MODULES if unit(name) in TORCH_FREE]
+    assert modules_loaded_by(", ".join(modules), f"{TORCH} & set(sys.modules)") == []
 
 
-def test_a_plan_of_cached_clips_waits_for_nothing_that_only_a_run_needs() -> None:
-    needed = "ablate.trial, ablate.workshop.planning, ablate.audio.synthetic, maskers"
-    late = "{'scipy', 'sklearn', 'pandas', 'matplotlib', 'tensorboard'}"
-    code = f"import sys, {needed}\nprint(*sorted({late} & set(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == []
+def test_importing_the_package_loads_none_of_its_modules() -> None:
+    loaded = "[name for name in sys.modules if name.startswith('ablate.')]"
+    assert modules_loaded_by("ablate", loaded) == []
+
+
+def test_planning_cached_clips_loads_nothing_that_only_a_run_needs() -> None:
+    needed = "ablate.worker.main, ablate.worker.validation, ablate.audio.synthetic, maskers"
+    late = "{'scipy', 'sklearn', 'pandas', 'matplotlib', 'tensorboard'} & set(sys.modules)"
+    assert modules_loaded_by(needed, late) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import ablate
-from ablate.conducting import course as study
+from ablate.study import run as study
 
 ROOT = Path(__file__).parents[1]
 STUDY = """\

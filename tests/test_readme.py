@@ -9,13 +9,14 @@ import pytest
 import typer.main
 
 import maskers
-from ablate import config, shipped
-from ablate.cli import app
-from ablate.conducting.prepared import prepare
-from ablate.launching.pool import Pool
-from ablate.launching.watch import terminal
-from ablate.reporting.listing import listing
-from ablate.reporting.publishing import BEGIN, END, PAGE, section
+from ablate.cli.main import app
+from ablate.config import loader
+from ablate.config import recipes as config_recipes
+from ablate.executors.local import Pool
+from ablate.executors.progress import terminal
+from ablate.report.pages.index import listing
+from ablate.report.pages.publish import BEGIN, END, PAGE, section
+from ablate.study.prepare import prepare
 from ablate.testing import check_masker
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +52,7 @@ def test_the_masker_of_the_readme_keeps_the_promises():
 def test_the_studies_of_the_pages_are_some(tmp_path, page, holding):
     file = tmp_path / "question.yaml"
     file.write_text(block("yaml", holding, page))
-    study = config.load(file, [f"data.{part}_per_class=2" for part in ("clips", "valid", "test")])
+    study = loader.load(file, [f"data.{part}_per_class=2" for part in ("clips", "valid", "test")])
     assert study.name == holding.removeprefix("study: ")
     assert set(study.factors) == {"masker", "optimizer.rate"}
     with Pool(tmp_path / "cache", size=1) as pool:
@@ -65,7 +66,7 @@ def test_the_sweep_of_the_page_is_one(tmp_path):
     shown = block("yaml", "sampler: tpe", "docs/sweeps.md")
     file = tmp_path / "sweep.yaml"
     file.write_text(text[: text.index("sweep:\n")] + shown + text[text.index("seeds: 3") :])
-    sweep = config.load(file).sweep
+    sweep = loader.load(file).sweep
     assert sweep is not None
     assert (sweep.pruner, sweep.seeds) == ("median", (1000, 1001))
 
@@ -77,7 +78,7 @@ def test_every_part_that_a_page_names_is_there(page):
 
 
 def test_what_is_counted_on_the_pages_is_as_many():
-    recipes = [name for name in shipped.recipes() if name.count("/") == 1]
+    recipes = [name for name in config_recipes.recipes() if name.count("/") == 1]
     counted = {"maskers": len(maskers.__all__), "published systems": len(recipes)}
     numbers = {"sixteen": "16"}
     text = " ".join(PAGES.values())

@@ -10,14 +10,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from ablate import config
-from ablate.conducting.prepared import prepare
+from ablate.config import loader
 from ablate.parts import PartError, build, resolve
-from ablate.reporting import report
-from ablate.training.stopping import Stop
-from ablate.workshop.requests import answer
-from ablate.workshop.sizes import sized
-from ablate.workshop.subjects import Trial
+from ablate.report import report
+from ablate.study.prepare import prepare
+from ablate.training.signals import Stop
+from ablate.worker.dispatch import answer
+from ablate.worker.trial import Trial
+from ablate.worker.units import sized
 
 ROOT = Path(__file__).parents[1]
 RECIPES = {path.stem: path for path in sorted((ROOT / "studies" / "recipes").glob("*.yaml"))}
@@ -61,7 +61,7 @@ def desk(tmp_path_factory):
 def shrunk(name, folder):
     file = folder / f"{name}.yaml"
     file.write_text(STUDY.replace("STEM", name).replace("RECIPE", str(RECIPES[name])))
-    return config.load(file)
+    return loader.load(file)
 
 
 @every_recipe
@@ -98,7 +98,7 @@ def as_published(name):
 def trial_of(text, folder):
     file = folder / "study.yaml"
     file.write_text(text)
-    return build(sized({**config.load(file).baseline.plain(), "seed": 0}), expect=Trial)
+    return build(sized({**loader.load(file).baseline.plain(), "seed": 0}), expect=Trial)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +172,6 @@ def test_the_tiny_overlay_keeps_kinds_patches_and_masks(name, tmp_path):
 
 
 def test_every_word_of_the_tiny_overlay_is_needed_by_some_recipe():
-    written = {path for name in RECIPES for path, _ in leaves(config.read(RECIPES[name]).plain())}
-    for path, _ in leaves(config.read(TINY).plain()["overlay"]):
+    written = {path for name in RECIPES for path, _ in leaves(loader.read(RECIPES[name]).plain())}
+    for path, _ in leaves(loader.read(TINY).plain()["overlay"]):
         assert path in written or path.startswith(".data."), path

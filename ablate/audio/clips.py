@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.columns import Array, Coded, Coding, Strings, Writing
+from ablate.audio.column_file import Array, Coded, Coding, Strings, Writing
 
 
 @dataclass(frozen=True)

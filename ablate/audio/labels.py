@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ablate.audio.annotations import classes_in, kind_of
 from ablate.audio.clips import ClipInfo, Clips
-from ablate.audio.reading import several
+from ablate.audio.manifest_reader import several
 
 Indices = npt.NDArray[np.int64]
 

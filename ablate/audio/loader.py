@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ablate.audio.mel import Normalisation
 from ablate.audio.store import ClipStore
-from ablate.chance import derive, generator
+from ablate.core.random import derive, generator
 
 Indices = npt.NDArray[np.int64]
 

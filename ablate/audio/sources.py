@@ -13,7 +13,13 @@ import numpy.typing as npt
 import soundfile
 
 from ablate.audio.clips import Clips
-from ablate.audio.reading import check_there, names_a_folder, read_manifest, several, unusable
+from ablate.audio.manifest_reader import (
+    check_there,
+    names_a_folder,
+    read_manifest,
+    several,
+    unusable,
+)
 from ablate.parts import AS_BEFORE
 
 

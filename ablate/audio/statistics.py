@@ -14,7 +14,7 @@ from filelock import FileLock
 from ablate.audio.loader import Indices, Normaliser, statistics
 from ablate.audio.mel import Normalisation
 from ablate.audio.store import ClipStore
-from ablate.files import find_json, write_json
+from ablate.core.io import find_json, write_json
 
 _MEASURE = 1  # raised where `statistics` gives other numbers: those that are kept are not read
 

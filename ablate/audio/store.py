@@ -16,12 +16,12 @@ import numpy.typing as npt
 import torch
 from filelock import FileLock
 
-from ablate.audio.building import MISSING, Progress, build
-from ablate.audio.index import Index, read_index
-from ablate.audio.journal import Frames, Journal, Keys, key_of, mapped
 from ablate.audio.labels import check_labels
 from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.sources import AbstractSource, BadAudioError
+from ablate.audio.store_builder import MISSING, Progress, build
+from ablate.audio.store_index import Index, read_index
+from ablate.audio.store_journal import Frames, Journal, Keys, key_of, mapped
 from ablate.parts import identity
 
 _FORMAT = 2  # of the files: stores of another format lie in folders of their own

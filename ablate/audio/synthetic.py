@@ -15,7 +15,7 @@ from ablate.audio import synthetic_environment, synthetic_music, synthetic_speec
 from ablate.audio.clips import ClipInfo, Clips
 from ablate.audio.sources import AbstractSource
 from ablate.audio.synthetic_sound import Chance, Samples, count, decay, noise, place
-from ablate.chance import derive
+from ablate.core.random import derive
 
 _TASKS = {
     "speech": synthetic_speech,

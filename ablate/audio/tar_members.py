@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ablate.audio.clips import ClipInfo, Clips, ClipWriting
-from ablate.audio.manifest import SUFFIXES
-from ablate.audio.reading import SPLIT_WORDS, SPLITS
+from ablate.audio.manifest_reader import SPLIT_WORDS, SPLITS
+from ablate.audio.manifest_writer import SUFFIXES
 from ablate.audio.sources import AbstractSource, BadAudioError, decode
-from ablate.suggestion import did_you_mean
+from ablate.core.suggest import did_you_mean
 
 _BLOCK = 512  # bytes, of a tar
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from ablate.audio.clips import Clips
-from ablate.audio.reading import SPLIT_WORDS, names_a_folder, several, unusable
+from ablate.audio.manifest_reader import SPLIT_WORDS, names_a_folder, several, unusable
 from ablate.audio.tar_members import AbstractShards, Members, Shard, word
 
 _FOLD = re.compile(r"(?<![a-z])fold[-_ ]?0*(\d+)", re.IGNORECASE)  # and no `manifold-2`

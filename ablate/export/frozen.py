@@ -15,8 +15,8 @@ from ablate.audio.loader import Normaliser
 from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.preparation import Prepared
 from ablate.audio.sources import decode
-from ablate.export.writing import FORMAT, SETTINGS, WEIGHTS
-from ablate.files import read_json
+from ablate.core.io import read_json
+from ablate.export.export import FORMAT, SETTINGS, WEIGHTS
 from ablate.model.encoder import AbstractEncoder
 from ablate.model.patchify import AbstractPatchifier
 from ablate.parts import build

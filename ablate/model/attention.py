@@ -16,7 +16,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablate.model.moving import on_device
+from ablate.model.device import on_device
 
 Kernel = Literal["xformers", "segments"]
 

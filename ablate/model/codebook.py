@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import pack, rows_of
-from ablate.model.question import Question
+from ablate.model.prediction_query import Question
 from ablate.model.targets import AbstractTarget, Draw, Goal, Target
 
 ROUNDS = 20  # of Lloyd's; few points change their cluster after

@@ -13,11 +13,11 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.chance import Chance
+from ablate.core.random import Chance
+from ablate.model.device import on_device
 from ablate.model.drop_path import check_drop_path, kept_paths
 from ablate.model.encoder import AbstractEncoder, Encoded, Encoder, Hidden
 from ablate.model.masking import Grid
-from ablate.model.moving import on_device
 from ablate.model.packing import Packing
 from ablate.model.positions import AbstractPositions, Rotary2D
 from ablate.model.stems import AbstractStem, Linear

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ablate.model.masking import Grid
 from ablate.model.packing import real_rows
+from ablate.model.prediction_query import Question
 from ablate.model.predictor import (
     AbstractPredictor,
     MaskToken,
@@ -20,7 +21,6 @@ from ablate.model.predictor import (
     mask_embedding,
     mask_noise,
 )
-from ablate.model.question import Question
 
 
 @dataclass(frozen=True, kw_only=True)

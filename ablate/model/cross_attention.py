@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.model.attention import Segments
+from ablate.model.device import on_device
 from ablate.model.masking import Grid
-from ablate.model.moving import on_device
 from ablate.model.packing import spread
 from ablate.model.positions import sine_cosine
+from ablate.model.prediction_query import Question
 from ablate.model.predictor import (
     AbstractNarrow,
     MaskToken,
@@ -22,7 +23,6 @@ from ablate.model.predictor import (
     mask_embedding,
     mask_tokens,
 )
-from ablate.model.question import Question
 
 
 @dataclass(frozen=True, kw_only=True)

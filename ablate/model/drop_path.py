@@ -6,9 +6,9 @@ Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016. https://arxiv.or
 import torch
 from torch import Tensor
 
-from ablate.chance import Chance
+from ablate.core.random import Chance
 from ablate.model.attention import Segments
-from ablate.model.moving import on_device
+from ablate.model.device import on_device
 
 
 def kept_paths(

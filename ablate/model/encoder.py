@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ablate.chance import Chance
+from ablate.core.random import Chance
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing
 

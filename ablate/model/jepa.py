@@ -6,15 +6,15 @@ Architecture", CVPR 2023. https://arxiv.org/abs/2301.08243
 
 from torch import Tensor, nn
 
-from ablate.chance import Chance
+from ablate.core.random import Chance
 from ablate.model.batching import Batching
+from ablate.model.context_encoding import given, show
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Mask
 from ablate.model.packing import real_rows
 from ablate.model.prediction import Prediction
+from ablate.model.prediction_query import Question
 from ablate.model.predictor import Predictor
-from ablate.model.question import Question
-from ablate.model.showing import given, show
 from ablate.model.targets import Target
 from ablate.model.transformer import initialise
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablate.model.device import on_device
 from ablate.model.masking import Mask
-from ablate.model.moving import on_device
 from ablate.model.packing import spread
-from ablate.model.question import Question
+from ablate.model.prediction_query import Question
 from ablate.parts import AS_BEFORE
 
 Reduction = Literal["sample", "token", "target"]

@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ablate.model.attention import Segments
-from ablate.model.moving import on_device
+from ablate.model.device import on_device
 
 
 @dataclass(frozen=True)

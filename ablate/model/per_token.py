@@ -12,8 +12,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ablate.model.masking import Grid
+from ablate.model.prediction_query import Question
 from ablate.model.predictor import AbstractPredictor, Predictor
-from ablate.model.question import Question
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ablate.model.moving import on_device
+from ablate.model.context_encoding import Shown
+from ablate.model.device import on_device
 from ablate.model.objectives import AbstractObjective
 from ablate.model.packing import Packing
-from ablate.model.question import Question
-from ablate.model.showing import Shown
+from ablate.model.prediction_query import Question
 from ablate.model.targets import Goal
 
 

@@ -16,7 +16,7 @@ from ablate.model.attention import Segments
 from ablate.model.masking import Grid
 from ablate.model.packing import join
 from ablate.model.positions import sine_cosine
-from ablate.model.question import Question
+from ablate.model.prediction_query import Question
 from ablate.model.transformer import Transformer, check_width
 from ablate.parts import AS_BEFORE
 

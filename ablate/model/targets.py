@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ablate.model.context_encoding import given, show
+from ablate.model.device import on_device
 from ablate.model.encoder import Encoded, Encoder
 from ablate.model.masking import Grid
-from ablate.model.moving import on_device
 from ablate.model.packing import Packing, rows_of
-from ablate.model.question import Question
-from ablate.model.showing import given, show
+from ablate.model.prediction_query import Question
 from ablate.parts import AS_BEFORE
 
 # from a number, (clips, patches, pixels) of some clips and which are real, bool (clips, patches)

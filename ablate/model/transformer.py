@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.attention import Segments, attend
 from ablate.model.positions import Rotation
 

@@ -9,7 +9,7 @@ import torch
 from einops import repeat
 from torch import Tensor, nn
 
-from ablate.chance import Chance
+from ablate.core.random import Chance
 from ablate.model.attention import Segments
 from ablate.model.drop_path import check_drop_path, kept_paths
 from ablate.model.encoder import AbstractEncoder, Encoded, Encoder, Hidden

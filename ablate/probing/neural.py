@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.probing.metrics import Scores
 from ablate.probing.probe import Lesson
 from ablate.probing.tasks import Indices

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.probing.metrics import Scores, measure
 from ablate.probing.probe import AbstractProbe, Lesson
 from ablate.probing.tasks import Indices

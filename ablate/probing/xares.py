@@ -17,7 +17,7 @@ import numpy as np
 
 from ablate.audio.annotations import NOTHING
 from ablate.audio.clips import Clips
-from ablate.audio.reading import several
+from ablate.audio.manifest_reader import several
 from ablate.audio.sources import AbstractSource
 from ablate.audio.tar_members import (
     AbstractShards,
@@ -26,8 +26,8 @@ from ablate.audio.tar_members import (
     Shard,
     word,
 )
+from ablate.core.suggest import did_you_mean
 from ablate.probing.xares_tasks import BY_NAME, TASKS, PublicTask
-from ablate.suggestion import did_you_mean
 
 _NOT_HERE = "needs a language model, which is not supported"
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablate.chance import Chance, derive
+from ablate.core.random import Chance, derive
 
 
 @dataclass(frozen=True)

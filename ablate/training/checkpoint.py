@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ablate.files import replacing
+from ablate.core.io import replacing
 
 KEPT = 2
 LEAST_SECONDS = 10.0  # between two checkpoints

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ablate.training.stopping import SIGNALS
+from ablate.training.signals import SIGNALS
 
 PATIENCE = timedelta(minutes=30)  # with a silent rank; one that has ended is noticed at once
 SAVING_SECONDS = 300  # from a signal until ranks that are still there are killed

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.audio.loader import Batch, windows
-from ablate.chance import Chance, derive, generator
+from ablate.core.random import Chance, derive, generator
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing, pack

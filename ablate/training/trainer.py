@@ -10,28 +10,28 @@ import torch
 from torch import Tensor
 
 from ablate.audio.loader import Batch
-from ablate.chance import Chance, generator
+from ablate.core.random import Chance, generator
 from ablate.model.batching import Batching, truncate
+from ablate.model.device import on_device
 from ablate.model.jepa import JEPA
 from ablate.model.masking import AbstractMasker, Grid
-from ablate.model.moving import on_device
 from ablate.model.objectives import AbstractObjective
 from ablate.model.packing import pack
 from ablate.model.patchify import AbstractPatchifier
 from ablate.model.prediction import Prediction
 from ablate.model.regularisers import AbstractRegulariser
-from ablate.training.ahead import Draw, drawing
+from ablate.training.batches import Batches, Drawn
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
-from ablate.training.drawing import Batches, Drawn
+from ablate.training.divergence import OnCollapse, check_collapse, check_finite, has_collapsed
 from ablate.training.health import Health, PositionGuess
-from ablate.training.judging import OnCollapse, check_collapse, check_finite, has_collapsed
-from ablate.training.meter import Cost, Counts, Log
-from ablate.training.online import Course, Online, Standing
+from ablate.training.metrics import Cost, Counts, Log
+from ablate.training.online_probe import Course, Online, Standing
 from ablate.training.optimizer import Budget, Optimizer, ScheduledAdamW
-from ablate.training.progress import Progress
+from ablate.training.prefetch import Draw, drawing
 from ablate.training.schedules import ramp
-from ablate.training.stopping import PausedError, Stop, StoppedError
+from ablate.training.signals import PausedError, Stop, StoppedError
+from ablate.training.state import Progress
 
 LOG_EVERY = 50  # steps
 REFERENCE_CLIPS = 64  # at most, on which the features' health is measured

@@ -12,11 +12,11 @@ import soundfile
 import torch
 
 from ablate.audio.clips import ClipInfo, Clips
-from ablate.audio.columns import Strings
-from ablate.audio.index import Index
+from ablate.audio.column_file import Strings
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import Folder
 from ablate.audio.store import ClipStore, open_store
+from ablate.audio.store_index import Index
 from ablate.audio.synthetic import Synthetic
 
 

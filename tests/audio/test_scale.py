@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablate.audio.columns import Strings
-from ablate.audio.index import Index
+from ablate.audio.column_file import Strings
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import Folder
 from ablate.audio.store import open_store, place_of
+from ablate.audio.store_index import Index
 
 CLIPS = 200_000
 

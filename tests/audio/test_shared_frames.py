@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from ablate.audio.journal import RECORD
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import AbstractSource, BadAudioError, Folder
 from ablate.audio.store import ClipStore, open_store, place_of, store_key
+from ablate.audio.store_journal import RECORD
 from ablate.audio.synthetic import Synthetic
 from ablate.audio.tar_shards import TarShards
 from ablate.probing.xares import XARES

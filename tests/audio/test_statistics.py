@@ -13,7 +13,7 @@ from ablate.audio.mel import LogMel
 from ablate.audio.statistics import kept_statistics
 from ablate.audio.store import ClipStore, open_store
 from ablate.audio.synthetic import Synthetic
-from ablate.workshop.subjects import Sound
+from ablate.worker.trial import Sound
 
 CLIPS = np.arange(20)
 

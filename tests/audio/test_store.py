@@ -12,10 +12,10 @@ import pytest
 import soundfile
 import torch
 
-from ablate.audio.journal import RECORD
 from ablate.audio.mel import KaldiFbank, LogMel
 from ablate.audio.sources import Folder
 from ablate.audio.store import ClipStore, open_store, store_key
+from ablate.audio.store_journal import RECORD
 from ablate.audio.synthetic import Synthetic
 
 Tones = Callable[..., Folder]

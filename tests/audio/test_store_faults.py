@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from ablate.audio.journal import RECORD
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import BadAudioError, Folder
 from ablate.audio.store import open_store
+from ablate.audio.store_journal import RECORD
 
 Tones = Callable[..., Folder]
 

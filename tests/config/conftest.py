@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ablate.config import load
-from ablate.schema import Study, StudyError
+from ablate.config.loader import load
+from ablate.config.study import Study, StudyError
 
 STUDY = """\
 study: masking

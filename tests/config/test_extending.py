@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ablate import shipped
-from ablate.schema import StudyError
+from ablate.config import recipes
+from ablate.config.study import StudyError
 from tests.config.conftest import STUDY, TINY, baseline, loaded, write
 
 
@@ -49,12 +49,12 @@ def test_every_recipe_is_part_of_a_wheel() -> None:
     root = Path(__file__).parents[2]
     lists = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
     packed = {
-        f"{place.removeprefix(shipped.DATA)}/{file.name}": file
+        f"{place.removeprefix(recipes.DATA)}/{file.name}": file
         for place, patterns in lists.items()
         for pattern in patterns
         for file in root.glob(pattern)
     }
-    assert packed == shipped.recipes()
+    assert packed == recipes.recipes()
 
 
 SMALL = """\

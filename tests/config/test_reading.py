@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ablate.config import load
-from ablate.schema import DEFAULT_PROBES
-from ablate.sections.evaluate import Evaluate
+from ablate.config.evaluate import Evaluate
+from ablate.config.loader import load
+from ablate.config.study import DEFAULT_PROBES
 from tests.config.conftest import STUDY, baseline, loaded, write
 
 

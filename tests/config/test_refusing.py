@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ablate.config import load
-from ablate.schema import StudyError
-from ablate.text import COMMAND_LINE, from_plain, put, worded
+from ablate.config.loader import load
+from ablate.config.study import StudyError
+from ablate.config.tree import COMMAND_LINE, from_plain, put, worded
 from tests.config.conftest import STUDY, loaded, problems
 
 

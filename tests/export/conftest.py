@@ -11,15 +11,15 @@ import soundfile
 
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import Folder
-from ablate.export.writing import export
+from ablate.export.export import export
 from ablate.model.objectives import SmoothL1
 from ablate.model.patchify import Rectangles
 from ablate.model.predictor import Joint
 from ablate.model.vit import ViT
 from ablate.parts import resolve
 from ablate.training.optimizer import Budget
-from ablate.workshop.scoring import save_encoder
-from ablate.workshop.subjects import Sound, Trial, open_sound
+from ablate.worker.evaluate import save_encoder
+from ablate.worker.trial import Sound, Trial, open_sound
 from maskers import Random
 
 SECONDS = (0.3, 2.0, 0.07, 1.0)

@@ -10,16 +10,16 @@ import torch
 from typer.testing import CliRunner
 
 import ablate
-from ablate.cli import app
-from ablate.export.writing import export
-from ablate.files import read_json, write_json
+from ablate.cli.main import app
+from ablate.core.io import read_json, write_json
+from ablate.export.export import export
 from ablate.parts import identity
 from ablate.probing.features import encoder_features
 from ablate.probing.knn import KNN
 from ablate.probing.neural import Linear
 from ablate.probing.probe import Content
 from ablate.probing.views import View, Views
-from ablate.workshop.scoring import Examined
+from ablate.worker.evaluate import Examined
 
 
 @pytest.mark.parametrize("view", [View("concat_freq"), View("mean_std", 1), View("max", "mean")])

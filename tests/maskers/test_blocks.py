@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.masking import Grid, GridRefusedError, rectangles
 from maskers import MultiBlock
 from maskers.blocks import UnionComplement

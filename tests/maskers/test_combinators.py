@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.masking import Grid
 from ablate.testing import Case, cases
 from maskers import Gap, Guard, LegacyMultiBlock, Mixture, MultiBlock, Random, Several, Subsample

@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.masking import Grid
 from maskers.content import Dispersion, Energy, Informed, SilenceExcluded, _hinted
 from maskers.unstructured import Random

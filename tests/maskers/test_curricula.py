@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.masking import Grid
 from maskers import Clusters, Curriculum, Guard, MultiBlock, Random, TimeFrequency, Tube, Vary
 from maskers.curricula import share_done

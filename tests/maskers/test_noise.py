@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import ndimage, stats
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.masking import Grid
 from maskers.noise import EvenBlue, Noise, PowerLaw, _angles, _cosines
 from maskers.unstructured import Random

@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.masking import Grid
 from maskers.axes import TimeFrequency
 from maskers.blocks import UnionComplement

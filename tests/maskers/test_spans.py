@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.masking import Grid, GridRefusedError
 from ablate.testing import Case, cases
 from maskers.spans import M2DSpans, RandomSpans, SeparateSpans, Spans

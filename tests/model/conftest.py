@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import maskers
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.encoder import AbstractEncoder
 from ablate.model.jepa import JEPA
 from ablate.model.masking import Grid, Mask

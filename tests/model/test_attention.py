@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.attention import SHORT, Segments, attend
 
 # short ones are padded, longer ones looped over

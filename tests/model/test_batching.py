@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 
 import maskers
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.attention import Segments
 from ablate.model.batching import truncate
 from ablate.model.jepa import JEPA

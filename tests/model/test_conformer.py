@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.attention import Segments
 from ablate.model.conformer import Conformer, ConformerLayer, ConvolutionInTime, Lanes
 from ablate.model.masking import Grid

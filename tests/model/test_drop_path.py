@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ablate.chance import Chance
+from ablate.core.random import Chance
 from ablate.model.attention import Segments
 from ablate.model.drop_path import kept_paths
 from ablate.model.vit import ViT

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from ablate.chance import Chance, generator
+from ablate.core.random import Chance, generator
 from ablate.model.conformer import Conformer
 from ablate.model.encoder import AbstractEncoder, Encoder
 from ablate.model.masking import Grid

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import maskers
-from ablate.chance import Chance, generator
+from ablate.core.random import Chance, generator
 from ablate.model.jepa import JEPA
 from ablate.model.masking import Grid, Mask
 from ablate.model.objectives import L2, SmoothL1

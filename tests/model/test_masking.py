@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.masking import (
     Grid,
     all_valid,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 import maskers
-from ablate.chance import Chance, generator
+from ablate.core.random import Chance, generator
 from ablate.model.codebook import Codebook
 from ablate.model.masking import Mask
 from ablate.model.objectives import L1, L2, Cosine, CrossEntropy, InfoNCE, SmoothL1

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.masking import Grid
 from ablate.model.positions import (
     AbstractPositions,

@@ -9,8 +9,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import maskers
-from ablate.chance import Chance, generator
+from ablate.core.random import Chance, generator
 from ablate.model.codebook import Codebook
+from ablate.model.context_encoding import given
 from ablate.model.convolutional import Convolutional
 from ablate.model.cross_attention import CrossAttention
 from ablate.model.masking import Mask
@@ -18,7 +19,6 @@ from ablate.model.objectives import L2, CrossEntropy
 from ablate.model.packing import pack
 from ablate.model.per_token import PerToken
 from ablate.model.predictor import Joint, PerTarget
-from ablate.model.showing import given
 from ablate.model.targets import Pixels, Teacher
 from ablate.model.vit import ViT
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.stems import WAV2VEC2, Convolutional2D, Linear, Speech1D, Waveform
 from ablate.model.transformer import initialise
 

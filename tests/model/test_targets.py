@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.codebook import Codebook, k_means, nearest
 from ablate.model.packing import pack
 from ablate.model.predictor import Joint

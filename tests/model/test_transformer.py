@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.attention import Segments
 from ablate.model.masking import Grid
 from ablate.model.packing import pack

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import pack

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate.conducting import course as study
-from tests.launching.stand_in import STAND_IN
+from ablate.study import run as study
+from tests.executors.stand_in import STAND_IN
 
 STUDY = """\
 # Does it matter?

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate.conducting import course as study
-from tests.launching.stand_in import STAND_IN
+from ablate.study import run as study
+from tests.executors.stand_in import STAND_IN
 from tests.study.conftest import STUDY, run, said, trainings
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ ENTRY = """\
 import sys
 from pathlib import Path
 from ablate.conducting import course as study
-from ablate.launching.endings import listen_for_endings
+from ablate.study.exit_codes import listen_for_endings
 listen_for_endings()
 sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=1))
 """

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate.conducting import course as study
-from tests.launching.stand_in import STAND_IN
+from ablate.study import run as study
+from tests.executors.stand_in import STAND_IN
 from tests.study.conftest import run, said
 
 

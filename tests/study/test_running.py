@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ablate.conducting import course as study
-from ablate.launching.where import Asked
-from ablate.reporting.results import read
-from ablate.reporting.verdicts import verdicts
-from tests.launching.stand_in import STAND_IN
+from ablate.report.results import read
+from ablate.report.stats.verdicts import verdicts
+from ablate.slurm.options import Asked
+from ablate.study import run as study
+from tests.executors.stand_in import STAND_IN
 from tests.study.conftest import run, said, trainings
 
 

@@ -9,7 +9,7 @@ import torch
 
 import maskers
 from ablate.audio.loader import Batch
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.jepa import JEPA
 from ablate.model.masking import Grid
 from ablate.model.objectives import SmoothL1
@@ -21,7 +21,7 @@ from ablate.model.vit import ViT
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.optimizer import Budget, Optimizer
-from ablate.training.stopping import Stop
+from ablate.training.signals import Stop
 from ablate.training.trainer import Trainer
 
 GRID, BANDS, FRAMES = Grid(2, 8), 8, 32

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.chance import Chance, generator
+from ablate.core.random import Chance, generator
 from ablate.training.augmentation import (
     Exercise,
     Mixup,

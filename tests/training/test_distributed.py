@@ -35,5 +35,5 @@ def test_what_a_rank_s_own_device_raises_is_not_taken_for_a_lost_rank(
 )
 def test_ranks_that_are_told_to_stop_have_minutes_to_save(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", os.environ.copy())
-    together(2, "ablate.trial", [])
+    together(2, "ablate.worker", [])
     assert LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2).shutdown_timeout == 300

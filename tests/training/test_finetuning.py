@@ -9,7 +9,7 @@ from torch import nn
 
 from ablate.audio.mel import LogMel
 from ablate.audio.synthetic import Synthetic
-from ablate.chance import generator
+from ablate.core.random import generator
 from ablate.model.conformer import Conformer
 from ablate.model.encoder import AbstractEncoder
 from ablate.model.packing import pack
@@ -28,7 +28,7 @@ from ablate.training.augmentation import (
     TokenDrop,
 )
 from ablate.training.finetuning import FineTuning, Pupil, rates
-from ablate.workshop.subjects import open_sound
+from ablate.worker.trial import open_sound
 
 SMALL = ViT(dim=16, layers=2, heads=2)
 QUICK = FineTuning(steps=6, batch=4, rate=1e-2)

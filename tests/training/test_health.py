@@ -5,13 +5,13 @@ import torch
 from torch import Tensor
 
 import maskers
-from ablate.chance import Chance, generator
+from ablate.core.random import Chance, generator
+from ablate.model.context_encoding import Shown
 from ablate.model.encoder import Encoded
 from ablate.model.masking import Grid, Mask
 from ablate.model.objectives import L2
 from ablate.model.prediction import Prediction
-from ablate.model.question import Question
-from ablate.model.showing import Shown
+from ablate.model.prediction_query import Question
 from ablate.model.targets import Goal
 from ablate.training.health import Health, PositionGuess, effective_rank
 

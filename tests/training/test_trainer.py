@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from ablate.model.encoder import AbstractEncoder
 from ablate.model.objectives import L2
 from ablate.model.vit import VisionTransformer, ViT
-from ablate.training.meter import CollapsedError, DivergedError, Window
-from ablate.training.online import Course, Online
+from ablate.training.metrics import CollapsedError, DivergedError, Window
+from ablate.training.online_probe import Course, Online
 from ablate.training.optimizer import Optimizer
 
 

@@ -1,0 +1,127 @@
+"""Building a clip store: each sound is decoded once, and what cannot be used is listed."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ablate.audio.clips import Clips, digest_of
+from ablate.audio.column_file import Strings
+from ablate.audio.labels import check_labels
+from ablate.audio.mel import AbstractFrontEnd
+from ablate.audio.sources import AbstractSource, BadAudioError
+from ablate.audio.store_index import Index
+from ablate.audio.store_journal import Journal, Keys
+
+Progress = Callable[[int, int], None]  # clips done, clips in all
+_Records = npt.NDArray[np.int64]  # (clips,), of the journal; -1 for clips that have none
+MISSING = "no such file"
+_SILENT = "is silent"
+_SILENCE = 2e-4  # from the least to the greatest sample: -80 dB, a few steps of 16 bits
+
+
+def build(
+    source: AbstractSource,
+    front_end: AbstractFrontEnd,
+    keys: Keys,
+    journal: Journal,
+    progress: Progress | None,
+) -> Index:
+    """Decodes every clip that the journal does not hold; returns the index of the usable ones.
+
+    Raises `BadAudioError` naming all that are bad, unless the source skips these.
+    """
+    clips = source.clips()
+    records, reasons = _decoded(source, front_end, keys, journal, progress)
+    if reasons and not source.skips_bad_audio:
+        raise BadAudioError(*((clips.paths[index], why) for index, why in reasons.items()))
+    if source.skips_silence:
+        there = np.flatnonzero(records >= 0)
+        silent = there[journal.records["silent"][records[there]] > 0]
+        reasons |= dict.fromkeys(silent.tolist(), _SILENT)
+        records[silent] = -1
+    records = records[clips.sounds]  # one sound may serve several tasks
+    journal.sync()
+    return _index(source, records, reasons, keys, journal)
+
+
+def _index(
+    source: AbstractSource,
+    records: _Records,
+    reasons: dict[int, str],
+    keys: Keys,
+    journal: Journal,
+) -> Index:
+    clips = source.clips()
+    kept, bad = np.flatnonzero(records >= 0), np.flatnonzero(records < 0)
+    skipped = [*source.left_out]
+    skipped += [(clips.paths[int(i)], reasons[int(clips.sounds[i])]) for i in bad]
+    table, rows, places = clips.take(kept), journal.records, records[kept]
+    first, lengths = rows["first"][places], rows["frames"][places]
+    return Index(
+        clips=table,
+        first=first,
+        lengths=lengths,
+        silent=rows["silent"][places] > 0,
+        digest=digest_of(table, lambda index: bytes(rows["digest"][places[index]]).decode()),
+        skipped=(Strings.of(path for path, _ in skipped), Strings.of(why for _, why in skipped)),
+        keys=keys,
+        edition=source.edition,
+        unprobeable=_unprobeable(table),
+        end=int((first + lengths).max(initial=0)),
+    )
+
+
+def _decoded(
+    source: AbstractSource,
+    front_end: AbstractFrontEnd,
+    keys: Keys,
+    journal: Journal,
+    progress: Progress | None,
+) -> tuple[_Records, dict[int, str]]:
+    """Returns the record of each path's first clip, and the reasons of those that are bad."""
+    clips = source.clips()
+    records, reasons = journal.find(keys), dict[int, str]()
+    missing: npt.NDArray[np.bool_] = ~np.any(keys, axis=1)
+    often = max(1, len(clips) // 200)
+    for index in range(len(clips)):
+        if clips.sounds[index] != index:
+            records[index] = -1
+        elif missing[index]:
+            reasons[index] = MISSING
+        elif records[index] < 0 or not journal.is_sound(int(records[index])):
+            try:
+                records[index] = _decode(source, front_end, index, keys, journal)
+            except BadAudioError as error:
+                # all bad clips are reported at once, when the others have been decoded
+                records[index] = -1
+                reasons[index] = "; ".join(reason for _, reason in error.clips)
+        if progress and ((index + 1) % often == 0 or index + 1 == len(clips)):
+            progress(index + 1, len(clips))
+    return records, reasons
+
+
+def _decode(
+    source: AbstractSource, front_end: AbstractFrontEnd, index: int, keys: Keys, journal: Journal
+) -> int:
+    samples, sample_rate = source.read(index)
+    with np.errstate(over="ignore"):  # what does not fit in the store is refused below
+        frames = front_end(torch.from_numpy(samples), sample_rate).numpy().astype(np.float16)
+    if not np.isfinite(frames).all():
+        path, peak = source.clips().paths[index], np.abs(samples).max()
+        raise BadAudioError((path, f"is too loud, up to {peak:.2g}"))
+    return journal.append(
+        keys[index],
+        source.content_digest(index),
+        frames,
+        silent=bool(np.ptp(samples) < _SILENCE),
+    )
+
+
+def _unprobeable(clips: Clips) -> str:
+    try:
+        check_labels(clips)
+    except ValueError as error:
+        return str(error)
+    return ""

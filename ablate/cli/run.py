@@ -1,0 +1,115 @@
+"""The verbs that run a study, say what it would run, or report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ablate.cli.options import (
+    Json,
+    Overrides,
+    Ranks,
+    StudyFile,
+    StudyName,
+    Workers,
+    is_file,
+    refuse,
+    saved_plan,
+    study_name,
+)
+
+
+def run(
+    file: StudyFile,
+    overrides: Overrides = None,
+    workers: Workers = None,
+    ranks: Ranks = 1,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run failed trials again.")
+    ] = False,
+    slurm: Annotated[
+        str | None, typer.Option(help="Run on the cluster of slurm/NAME.yaml.", metavar="NAME")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="With --slurm: follow the jobs to the report.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --slurm: show the jobs, submit nothing.")
+    ] = False,
+    sweep_only: Annotated[
+        bool, typer.Option("--sweep-only", help="Only evaluate points of the study's sweep.")
+    ] = False,
+) -> None:
+    """Plan a study, run what is missing, and report."""
+    from ablate.slurm.options import Asked
+    from ablate.study import run as study_run
+    from ablate.study.exit_codes import listen_for_endings
+
+    listen_for_endings()
+    where = Asked(slurm, watch, dry_run, sweep_only)
+    given = overrides or []
+    code = study_run.run(
+        file, given, workers=workers, ranks=ranks, retry_failed=retry_failed, where=where
+    )
+    raise typer.Exit(code)
+
+
+def plan(
+    file: StudyFile,
+    overrides: Overrides = None,
+    as_json: Json = False,
+    timed: Annotated[
+        bool,
+        typer.Option("--time", help="Try each combination of parts; estimate hours and FLOPs."),
+    ] = False,
+    workers: Workers = None,
+) -> None:
+    """Check a study and show what it would run. Nothing is run, except short trials with --time."""
+    from ablate.study import run as study_run
+    from ablate.study.exit_codes import listen_for_endings
+
+    listen_for_endings()
+    raise typer.Exit(
+        study_run.show(file, overrides or [], as_json=as_json, timed=timed, workers=workers)
+    )
+
+
+def report(name: StudyName, overrides: Overrides = None) -> None:
+    """Rewrite a study's report from what is on disk. Nothing is run."""
+    from ablate.study import run as study_run
+    from ablate.study.exit_codes import listen_for_endings
+
+    listen_for_endings()
+    if is_file(name):
+        raise typer.Exit(study_run.report(Path(name), overrides or []))
+    raise typer.Exit(study_run.report_again(saved_plan(name)["study"]))
+
+
+def publish(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Studies, by name or file.", metavar="STUDY")
+    ] = None,
+    results: Annotated[Path, typer.Option(help="The folder of published reports.")] = Path(
+        "studies/results"
+    ),
+    readme: Annotated[Path, typer.Option(help="The page that lists them.")] = Path("README.md"),
+    gallery: Annotated[
+        bool, typer.Option(help="Include the mask gallery, whose pictures show a clip.")
+    ] = True,
+) -> None:
+    """Publish reports: copy them to a folder, and list all that lie there in the README."""
+    from ablate.report.pages import publish as page_publish
+    from ablate.runs import store
+
+    try:
+        page_publish.around(readme)  # before anything is copied
+        for name in map(study_name, names or []):
+            report = store.folders().reports / name
+            page_publish.keep(report, results / name, pictures_of_sound=gallery)
+            typer.echo(f"wrote {results / name}")
+        kept = sorted(path for path in results.iterdir() if path.is_dir())
+        page_publish.rewrite(readme, results, kept)
+        listed = ", ".join(path.name for path in kept)
+        typer.echo(f"wrote {readme} and {results / page_publish.PAGE}: {listed}")
+    except (ValueError, OSError) as error:
+        refuse(str(error))

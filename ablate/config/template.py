@@ -1,0 +1,55 @@
+"""A study to begin with, its keys explained: what `ablate init` writes."""
+
+import re
+import shlex
+from pathlib import Path
+
+from ablate.config.tree import flowing
+from ablate.core.io import write_atomically
+
+TEXT = """\
+# Does the shape of the mask matter?
+#
+#   ablate plan {file}       checks this file and shows what it would run
+#   ablate run {file}        runs what is missing, and reports
+#
+# 2 maskers x 5 seeds = 10 trials: about three minutes on a two-core machine.
+study: {name}
+baseline: # all settings of a trial; each `type` is a path that Python can import
+  data: {{type: ablate.audio.synthetic.Synthetic, clips_per_class: 30}} # your own sound:
+  # data: {{type: ablate.audio.sources.Folder, manifest: my_sounds/manifest.csv}}
+  mel: {{type: ablate.audio.mel.LogMel, sample_rate: 16000, bands: 64}}
+  crop_frames: 128 # 1.28 s
+  patchifier: {{type: ablate.model.patchify.Rectangles, freq: 16, time: 16}}
+  masker: {{type: maskers.Random, ratio: 0.625}} # `ablate zoo` shows the others
+  encoder: {{type: ablate.model.vit.ViT, dim: 64, layers: 2, heads: 2}}
+  predictor: {{type: ablate.model.predictor.Joint, dim: 64, layers: 2, heads: 2}}
+  objective: {{type: ablate.model.objectives.SmoothL1, beta: 1.0}}
+  budget: {{steps: 600, batch: 16}}
+  optimizer: {{rate: 1.0e-3}}
+factors: # any setting, by its dotted path; a level replaces the whole branch of the baseline
+  masker:
+    random: {{type: maskers.Random, ratio: 0.625}} # shows 37.5 % of the grid
+    spans: # `match` finds the ratio at which spans show as much
+      {{type: maskers.Spans, length: 2, match: {{context: 0.375, by: ratio}}}}
+  # optimizer.rate: [5.0e-4, 1.0e-3] # in a list, each value is a level
+# design: one_factor # default: grid, every combination
+# exclude: [{{masker: spans, optimizer.rate: 5.0e-4}}]
+seeds: 5 # the same ones for every variant; fewer than five seldom decide anything
+score: knn.concat_freq # probe.pooling, the mean over tasks; higher is better
+report: {{equivalence_margin: 2.0}} # points; levels shown to differ by less are equivalent
+"""
+
+
+def write(file: Path) -> Path:
+    """Writes the study, which is named after its file as far as that can be; returns its path.
+
+    Raises `ValueError` where there is one already, or where `file` is not called `.yaml`.
+    """
+    if file.suffix not in (".yaml", ".yml"):
+        raise ValueError(f"a study is a YAML file, such as studies/mine.yaml; got {file}")
+    if file.exists():
+        raise ValueError(f"{file} already exists; name another file")
+    name = re.sub(r"[^\w.+-]+", "_", file.stem).lstrip(".+-") or "study"
+    write_atomically(file, TEXT.format(file=shlex.quote(str(file)), name=flowing(name)))
+    return file

@@ -1,0 +1,1 @@
+"""The typed records that cross a process border or lie in a file, one module per kind."""

@@ -1,0 +1,167 @@
+"""Combinations x seeds become trials, checked by a worker and named by it.
+
+A level replaces its branch of the baseline whole. Trials come seed by seed, so that a study that
+is stopped early has whole comparisons to show.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ablate.config.design import BASELINE
+from ablate.config.factors import PROBE
+from ablate.config.study import Study
+from ablate.config.tree import Node
+from ablate.design.factors import AND, Changes, Factor, Path
+from ablate.design.grid import Levels, combinations
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One variant and one seed."""
+
+    levels: Levels  # factor -> label, less the factors that mean nothing beside the others
+    seed: int
+    settings: dict[str, Any]  # as written; once a worker has answered, with every default
+    fingerprint: str = ""  # likewise
+    plan: dict[str, Any] = dataclasses.field(default_factory=dict)  # what the worker found out
+    changes: Changes = ()  # what was laid over the baseline, outer branches first
+    stands_for: int = 1  # combinations of the design
+    probe: str | None = None  # that examines it; None: that of the study's score
+
+    @property
+    def asks(self) -> tuple[str, str | None]:
+        """What is trained, and what examines it."""
+        return self.fingerprint, self.probe
+
+    @property
+    def variant(self) -> str:
+        """The labels of its levels, for people."""
+        return variant_of(self.levels.values())
+
+    @property
+    def inner(self) -> list[Path]:
+        """The settings that a level wrote into what another level had written."""
+        paths = [path for path, _ in self.changes]
+        return [p for p in paths if any(p != other and p[: len(other)] == other for other in paths)]
+
+
+def trials(study: Study, varied: Sequence[Factor]) -> list[PlannedTrial]:
+    """Makes every combination of the design with every seed. Raises as `combinations`."""
+    found = combinations(study.design, varied)
+    baseline = study.baseline.plain()
+    return [
+        _trial(baseline, varied, levels, count, seed)
+        for seed in study.every_seed
+        for levels, count in found
+    ]
+
+
+def planned(
+    trials: Iterable[PlannedTrial], answers: Iterable[Mapping[str, Any]]
+) -> list[PlannedTrial]:
+    """Adds what a worker found out about each trial: its fingerprint and resolved settings."""
+    return [
+        dataclasses.replace(
+            trial,
+            settings=answer["settings"],
+            fingerprint=answer["fingerprint"],
+            plan={key: answer[key] for key in answer if key not in ("settings", "problems")},
+        )
+        for trial, answer in zip(trials, answers, strict=True)
+    ]
+
+
+def label_within(levels: Mapping[str, str], setting: str) -> str:
+    """Names what a trial has of a setting, by its levels: `block`, or `0.4, 2` of two factors."""
+    labels = [
+        label
+        for name, label in levels.items()
+        if setting in {member.split(".")[0] for member in name.split(AND)}
+    ]
+    return ", ".join(labels).replace("/", "-") or BASELINE
+
+
+def refused(
+    study: Study, trials: Sequence[PlannedTrial], answers: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Says what a worker found wrong with trials: each problem once, and where it was written.
+
+    A problem that only some variants have names them.
+    """
+    variants: set[str] = set()
+    found: dict[str, dict[str, None]] = {}
+    for trial, answer in zip(trials, answers, strict=True):
+        variants.add(trial.variant)
+        for problem in answer["problems"]:
+            path = tuple(problem["path"])
+            name = f"`{'.'.join(path)}`: " if path else ""
+            text = f"{place(study, trial, path)}: {name}{problem['message']}"
+            found.setdefault(text, {})[trial.variant] = None
+    return [
+        *(
+            text if len(concerned) == len(variants) else f"{text} (in {'; '.join(concerned)})"
+            for text, concerned in found.items()
+        ),
+        *_unknown_everywhere(study, trials, answers),
+    ]
+
+
+def _unknown_everywhere(
+    study: Study, trials: Sequence[PlannedTrial], answers: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Names the settings inside another factor that no level of that factor has."""
+    places: dict[Path, str] = {}
+    taken: set[Path] = set()
+    for trial, answer in zip(trials, answers, strict=True):
+        dropped = {tuple(path) for path in answer.get("dropped", ())}
+        for path in trial.inner:
+            places.setdefault(path, place(study, trial, path))
+            if path not in dropped:
+                taken.add(path)
+    return [
+        f"{where}: `{'.'.join(path)}`: unknown key `{path[-1]}` of every level that it lies in"
+        for path, where in places.items()
+        if path not in taken
+    ]
+
+
+def place(study: Study, trial: PlannedTrial, path: Path) -> str:
+    """Returns where a trial's setting was written: in a level, the baseline or what it extends."""
+    for within, branch in reversed(trial.changes):
+        if path[: len(within)] == within:
+            return branch.nearest(path[len(within) :]).told_place()
+    return study.baseline.nearest(path).told_place()
+
+
+def _trial(
+    baseline: Mapping[str, Any], varied: Sequence[Factor], levels: Levels, count: int, seed: int
+) -> PlannedTrial:
+    changes = [
+        change
+        for factor in varied
+        if factor.name in levels
+        for change in factor.levels[levels[factor.name]].changes
+    ]
+    changes.sort(key=lambda change: len(change[0]))
+    settings: dict[str, Any] = dict(baseline)
+    for path, branch in changes:
+        settings = _replaced(settings, path, branch)
+    probe = settings.pop(PROBE, None)
+    whole = {**settings, "seed": seed}
+    laid = tuple(change for change in changes if change[0] != (PROBE,))
+    return PlannedTrial(dict(levels), seed, whole, changes=laid, stands_for=count, probe=probe)
+
+
+def _replaced(settings: Mapping[str, Any], path: Path, branch: Node) -> dict[str, Any]:
+    """Returns settings with a branch at a path; what is not on the way is shared."""
+    first, *below = path
+    if not below:
+        return {**settings, first: branch.plain()}
+    return {**settings, first: _replaced(settings.get(first, {}), tuple(below), branch)}
+
+
+def variant_of(labels: Iterable[str]) -> str:
+    """Names a variant by the labels of its levels, for people."""
+    return ", ".join(labels) or BASELINE

@@ -1,0 +1,82 @@
+"""A study's results as data frames, for a notebook: `ablate.results("reports/masking").scores`."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from ablate.core.io import read_json
+from ablate.report.figures.metrics import read_curves
+from ablate.report.pages import sentences
+from ablate.report.pages.tables import named
+from ablate.report.pages.tables import variants as tabulated
+from ablate.report.results import Results, read
+from ablate.report.stats.verdicts import verdicts
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a study found; each frame is made when it is first asked for."""
+
+    results: Results
+    runs: Path  # the folder of the run folders
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """Returns a row a trial, kind of run, task, probe and pooling, in percent."""
+        return self.results.scores()
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """Returns a row a trial: levels, seed, state, score (percent), gain, health and cost."""
+        return self.results.frame()
+
+    @cached_property
+    def variants(self) -> pd.DataFrame:
+        """Returns a row a variant: mean score (percent) and gain (points) with their intervals."""
+        return pd.DataFrame(tabulated(self.results).rows)
+
+    @cached_property
+    def contrasts(self) -> pd.DataFrame:
+        """Returns a row a contrast of any family: difference in points, p-values, verdict."""
+        answers = verdicts(self.results)
+        tables = sentences.contrasts(answers), sentences.learning(answers)
+        return pd.DataFrame([row for table in tables for row in table.rows])
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Returns a row a variant, seed, quantity and step, with the hours of audio heard."""
+        rows = [
+            {
+                **named(self.results, curve.levels),
+                "quantity": curve.quantity,
+                "seed": seed,
+                "step": step,
+                "audio_hours": curve.hours_per_step and curve.hours_per_step * step,
+                "value": value,
+            }
+            for curve in read_curves(self.results, self.runs)
+            for seed, points in zip(curve.numbers, curve.seeds, strict=True)
+            for step, value in points
+        ]
+        return pd.DataFrame(rows)
+
+
+def results(path: str | Path, *, runs: str | Path | None = None) -> Frames:
+    """Reads a study's results from the folder of its report, the one that holds `plan.json`.
+
+    `runs` is where the run folders lie: by default `$ABLATE_RUNS`, or `runs` beside the folder
+    of all reports. Raises `FileNotFoundError` where there is no plan, and `ValueError` for a file
+    that is not JSON.
+    """
+    folder = Path(path)
+    plan = folder / "plan.json"
+    if not plan.is_file():
+        raise FileNotFoundError(
+            f"`{folder}` holds no plan.json; give the folder of a report, such as "
+            "reports/masking, once the study has been run"
+        )
+    place = runs or os.environ.get("ABLATE_RUNS") or folder.resolve().parents[1] / "runs"
+    return Frames(read(read_json(plan), Path(place)), Path(place))

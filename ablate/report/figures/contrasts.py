@@ -1,0 +1,275 @@
+"""The pictures of verdicts and of scores: every contrast, and every seed of every variant."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ablate.report.figures.palette import BAND, COLOURS, INK, QUIET, WORDS
+from ablate.report.figures.style import Picture, bare, finished, folded, style
+from ablate.report.pages.sentences import place, word_with_seeds
+from ablate.report.pages.table import MINUS, PLUS_MINUS, Row, Table, number
+from ablate.report.results import Results, Trial, label_of
+from ablate.report.stats.contrasts import Contrast
+from ablate.report.stats.decision_rules import percent
+from ablate.report.stats.statistics import Estimate, t_interval
+from ablate.report.stats.verdicts import Verdict
+
+REFERENCES = {"random_init": (QUIET, "-"), "mel_statistics": (COLOURS[1], ":")}  # colour, line
+WIDTH = 40  # letters of a label: more would leave no room for the numbers
+
+
+def forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:
+    """Draws every contrast with its intervals, in points, against the margin of equivalence.
+
+    Whether anything was learned stands below, on an axis of its own: it answers no factor. None
+    where no contrast has a score on both sides.
+    """
+    rows = _rows(verdicts)
+    blocks = [
+        [row for row in rows if row.of_learning is of_learning] for of_learning in (False, True)
+    ]
+    blocks = [block for block in blocks if block]
+    if not blocks:
+        return None
+    margin = results.plan["report"]["equivalence_margin"]
+    with style():
+        row_height = 0.42 if any("\n" in row.label for row in rows) else 0.3
+        height = 0.3 + 0.75 * len(blocks) + row_height * len(rows)
+        figure = Figure(figsize=(9, height), layout="constrained")
+        counts = [len(block) + 0.2 for block in blocks]
+        panels = figure.subplots(len(blocks), 1, squeeze=False, height_ratios=counts)[:, 0]
+        for axes, block in zip(panels, blocks, strict=True):
+            _draw_block(axes, block, margin)
+        panels[0].text(
+            0,
+            1.0,
+            f"equivalent {PLUS_MINUS} {margin:g}",
+            transform=panels[0].get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            color=QUIET,
+            fontsize=9,
+        )
+        return finished(
+            figure,
+            name="contrasts",
+            title="Contrasts",
+            caption=f"Thick: uncorrected {percent(*(row.verdict.level for row in rows))} "
+            "intervals. Thin: corrected for the number of contrasts that are corrected together. "
+            "Holm asks that much of the smallest p-value alone, so that a word may be said where "
+            f"a thin one still holds zero. Shaded: the equivalence margin, {margin:g} points "
+            "either way. Small: the same contrast within one combination; its word needs the "
+            "pooled contrast or its interaction, too. An arrow marks an interval that leaves the "
+            "axis.",
+        )
+
+
+def dots(results: Results, variants: Table) -> Picture | None:
+    """Draws each seed of each variant, its mean and interval, and the two references, in percent.
+
+    `variants` is the table of the same results. None without a score.
+    """
+    rows = list(zip(results.variants().items(), variants.rows, strict=True))
+    if all(row["score"] is None for row in variants.rows):
+        return None
+    with style():
+        figure = Figure(figsize=(9, 1.5 + 0.42 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        for place_, ((_, trials), row) in enumerate(rows):
+            _draw_seeds(axes, place_, trials)
+            if row["score_low"] is not None:
+                ends = [row["score_low"], row["score_high"]]
+                axes.plot(ends, [place_, place_], color=COLOURS[0], linewidth=2, zorder=2)
+            if row["score"] is not None:
+                axes.scatter([row["score"]], [place_], s=46, marker="D", color=COLOURS[0], zorder=4)
+        drawn = [_draw_reference(axes, name, variants.rows) for name in REFERENCES]
+        _keep_in_view(axes, variants)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_yticks(
+            range(len(rows)), [folded(label_of(levels), WIDTH) for (levels, _), _ in rows]
+        )
+        axes.set_xlabel("score, percent")
+        bare(axes, grid="x")
+        handles = [*_dots_legend(), *(line for line in drawn if line is not None)]
+        figure.legend(handles=handles, loc="outside upper left", ncols=5, frameon=False, fontsize=9)
+        return finished(
+            figure,
+            name="variants",
+            title="Scores by variant",
+            caption="Small dots are pre-training seeds; diamond and bar are their mean and its "
+            f"Student-t {percent(results.plan['report']['alpha'])} interval. Random init: the "
+            "same encoder before training, each seed a small tick. Mel statistics: of the "
+            "log-mel, without any encoder. A line through all rows: the same value in each.",
+        )
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A contrast to draw."""
+
+    verdict: Verdict
+    strict: Estimate  # with the interval at the strictest level of its family
+
+    @property
+    def small(self) -> bool:
+        """Says whether it is a part of the contrast above it."""
+        return self.verdict.contrast.family == "within"
+
+    @property
+    def of_learning(self) -> bool:
+        """Says whether it holds an encoder against itself before training."""
+        return self.verdict.contrast.family == "learning"
+
+    @property
+    def look(self) -> tuple[str, str]:
+        """Returns colour and marker; colour is for answers, and learning is none."""
+        colour, marker = WORDS[self.verdict.word.split()[0]]
+        return QUIET if self.of_learning else colour, marker
+
+    @property
+    def label(self) -> str:
+        """Names the contrast, in lines."""
+        return folded(_named(self.verdict.contrast), WIDTH)
+
+
+def _rows(verdicts: Sequence[Verdict]) -> list[_Row]:
+    """Lists the contrasts that have a difference, each pooled one before its own parts."""
+    sizes = Counter(verdict.contrast.family for verdict in verdicts)
+    keys = [(v.contrast.factor, v.contrast.level) for v in verdicts]
+    found = []
+    for _, verdict in sorted(  # stable
+        zip(keys, verdicts, strict=True), key=lambda one: keys.index(one[0])
+    ):
+        contrast = verdict.contrast
+        if verdict.estimate.mean is not None:
+            strictest = verdict.level / sizes[contrast.family]  # what Holm asks of the smallest p
+            differences = [*contrast.differences.values()]
+            found.append(_Row(verdict, t_interval(differences, alpha=strictest)))
+    return found
+
+
+def _named(contrast: Contrast) -> str:
+    if contrast.family == "within":
+        return f"with {place(contrast)}"
+    if contrast.family == "learning":
+        held = f", {place(contrast)}" if contrast.held else ""
+        return f"trained {MINUS} random init{held}"
+    fresh = ", fresh seeds" if contrast.family == "confirmation" else ""
+    return f"{contrast.level} {MINUS} {contrast.against}{fresh}"
+
+
+def _draw_block(axes: Axes, rows: Sequence[_Row], margin: float) -> None:
+    """Draws contrasts one below the other, on one axis."""
+    axes.axvspan(-margin, margin, color=BAND, zorder=0, linewidth=0)
+    axes.axvline(0, color=QUIET, linewidth=0.8, zorder=1)
+    limits = _limits(rows, margin)
+    for place_, row in enumerate(rows):
+        _draw_row(axes, place_, row, limits)
+    axes.set_xlim(*limits)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
+        if row.small:
+            tick.set(color=QUIET, fontsize=9)
+    if rows[0].of_learning:
+        axes.set_title("did it learn?", fontsize=10, loc="left")
+        axes.set_xlabel("difference in points")
+    else:
+        axes.set_xlabel("difference in points (right of zero: the first is better)")
+    bare(axes, grid="x")
+
+
+def _limits(rows: Sequence[_Row], margin: float) -> tuple[float, float]:
+    """Chooses how far the axis reaches: one interval from two seeds must not flatten the rest."""
+    halves = [((row.strict.high or 0) - (row.strict.low or 0)) / 2 for row in rows]
+    usual = 3 * median(halves)
+    middles = [row.verdict.estimate.mean or 0.0 for row in rows]
+    reaches = [min(half, usual) for half in halves]
+    low = min(-margin, *(m - reach for m, reach in zip(middles, reaches, strict=True)))
+    high = max(margin, *(m + reach for m, reach in zip(middles, reaches, strict=True)))
+    room = max(0.05 * (high - low), 1e-6)
+    return low - room, high + room
+
+
+def _draw_row(axes: Axes, place_: int, row: _Row, limits: tuple[float, float]) -> None:
+    estimate, (colour, marker), small = row.verdict.estimate, row.look, row.small
+    thick, thin = (1.6, 0.7) if small else (2.8, 1.0)
+    for drawn, width in ((row.strict, thin), (estimate, thick)):
+        if drawn.low is not None and drawn.high is not None:
+            ends = [max(drawn.low, limits[0]), min(drawn.high, limits[1])]
+            axes.plot(ends, [place_, place_], color=colour, linewidth=width, zorder=2)
+    if row.strict.low is not None and row.strict.high is not None:
+        for end, out, arrow in (
+            (limits[0], row.strict.low < limits[0], "<"),
+            (limits[1], row.strict.high > limits[1], ">"),
+        ):
+            if out:
+                axes.plot([end], [place_], marker=arrow, color=colour, markersize=5, clip_on=False)
+    mean = estimate.mean or 0.0
+    axes.plot([mean], [place_], marker=marker, color=colour, markersize=5 if small else 8, zorder=3)
+    axes.text(
+        1.02,
+        place_,
+        f"{number(mean, signed=True)}  {word_with_seeds(row.verdict)}",
+        transform=axes.get_yaxis_transform(),
+        va="center",
+        color=INK if not small else QUIET,
+        fontsize=10 if not small else 9,
+    )
+
+
+def _draw_seeds(axes: Axes, place_: int, trials: Sequence[Trial]) -> None:
+    """Draws the scores of the seeds above the row's middle, and those at random init below it."""
+    scores = [trial.score for trial in trials if trial.score is not None]
+    before = [trial.twin_score for trial in trials if trial.twin_score is not None]
+    blue = COLOURS[0]
+    axes.scatter(
+        scores, [place_ - 0.18] * len(scores), s=16, color=blue, alpha=0.6, linewidth=0, zorder=3
+    )
+    axes.scatter(
+        before, [place_ + 0.18] * len(before), s=22, marker="|", color=QUIET, linewidth=0.7
+    )
+
+
+def _draw_reference(axes: Axes, name: str, rows: Sequence[Row]) -> Line2D | None:
+    """Draws a reference in every row that has it, as one line where it is the same in all.
+
+    Returns its line for the legend, or None where no row has it.
+    """
+    colour, line = REFERENCES[name]
+    values = [row[name] for row in rows]
+    known = [(place_, value) for place_, value in enumerate(values) if value is not None]
+    look: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 1.6, "zorder": 1}
+    if len(set(values)) == 1 and known:
+        axes.axvline(values[0], **look)
+    else:
+        for place_, value in known:
+            axes.plot([value, value], [place_ - 0.34, place_ + 0.34], **look)
+    return Line2D([], [], label=name.replace("_", " "), **look) if known else None
+
+
+def _keep_in_view(axes: Axes, variants: Table) -> None:
+    """Limits the axis to scores and references; an interval from two seeds may leave it."""
+    values = [
+        row[name]
+        for row in variants.rows
+        for name in ("score", "random_init", "mel_statistics")
+        if row[name] is not None
+    ]
+    room = max(max(values) - min(values), 2.0)
+    low, high = axes.get_xlim()
+    axes.set_xlim(max(low, min(values) - room), min(high, max(values) + room))
+
+
+def _dots_legend() -> list[Line2D]:
+    blue = COLOURS[0]
+    return [
+        Line2D([], [], marker="o", linestyle="", color=blue, alpha=0.6, markersize=4, label="seed"),
+        Line2D([], [], marker="D", color=blue, linewidth=2, markersize=6, label="mean, interval"),
+    ]

@@ -1,0 +1,120 @@
+"""The report's figures for a browser, as the plain data that plotly draws."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ablate.report.figures.metrics import Curve, shared_runs
+from ablate.report.figures.palette import COLOURS, WORDS
+from ablate.report.pages.sentences import place
+from ablate.report.results import Results, label_of, levels_of
+from ablate.report.stats.verdicts import Verdict
+
+Figure = dict[str, Any]
+
+
+def forest(results: Results, verdicts: Sequence[Verdict]) -> Figure:
+    """Draws every contrast's difference, in points, in the colour of its verdict, and the margin.
+
+    With its interval where there is one; without a score on both sides a contrast is left out.
+    """
+    known = [verdict for verdict in verdicts if verdict.estimate.mean is not None]
+    words = {word: [v for v in known if v.word.split()[0] == word] for word in WORDS}
+    margin = results.plan["report"]["equivalence_margin"]
+    band = {
+        "type": "rect",
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+        "x0": -margin,
+        "x1": margin,
+        "fillcolor": "rgba(0, 158, 115, 0.15)",
+        "line": {"width": 0},
+    }
+    layout = _layout("Differences and their intervals", "difference in points", "")
+    from_the_top = [_named(verdict) for verdict in reversed(known)]  # plotly begins at the bottom
+    layout["yaxis"] |= {"categoryorder": "array", "categoryarray": from_the_top}
+    traces = [_contrasts(word, of) for word, of in words.items() if of]
+    return {"data": traces, "layout": {**layout, "shapes": [band]}}
+
+
+def learning_curves(curves: Sequence[Curve], quantity: str) -> Figure:
+    """Draws a quantity by step: each variant's mean, and thin lines for its seeds.
+
+    Its name is one of `QUANTITIES`; without a curve of it the figure's `data` is empty. Variants
+    that share their runs are one line.
+    """
+    shared = shared_runs(curves)
+    wanted = [curve for curve in curves if curve.quantity == quantity and curve.levels in shared]
+    traces: list[Figure] = []
+    for index, curve in enumerate(wanted):
+        colour = COLOURS[index % len(COLOURS)]
+        label = " / ".join(map(label_of, shared[curve.levels]))
+        for seed in curve.seeds:
+            thin = {"color": colour, "width": 1}
+            traces.append({**_line(seed, thin, label), "opacity": 0.35, "showlegend": False})
+        traces.append(_line(curve.mean, {"color": colour, "width": 3}, label))
+    title = f"Learning curves: {quantity.replace('_', ' ')}"
+    return {"data": traces, "layout": _layout(title, "step", quantity.replace("_", " "))}
+
+
+def parallel_factors(results: Results) -> Figure:
+    """Draws each scored trial as a line through its levels, its seed and its score in percent.
+
+    Where a factor does not apply to some trials, a dash follows its levels.
+    """
+    scored = [trial for trial in results.trials if trial.score is not None]
+    found = [levels_of(trial, results.factors) for trial in scored]
+    dimensions: list[Figure] = []
+    for number, (factor, named) in enumerate(results.plan["factors"].items()):
+        own = [levels[number] for levels in found]
+        labels = list(dict.fromkeys([*named, *own]))
+        indices = [labels.index(label) for label in own]
+        ticks = {"tickvals": list(range(len(labels))), "ticktext": labels}
+        dimensions.append({"label": factor, "values": indices, **ticks})
+    dimensions.append({"label": "seed", "values": [trial.seed for trial in scored]})
+    scores = [trial.score for trial in scored]
+    dimensions.append({"label": "score", "values": scores})
+    line = {"color": scores, "colorscale": "Viridis", "showscale": True}
+    trace = {"type": "parcoords", "dimensions": dimensions, "line": line}
+    return {"data": [trace], "layout": _layout("Factors, seeds and scores", "", "")}
+
+
+def _contrasts(word: str, verdicts: Sequence[Verdict]) -> Figure:
+    """Draws the contrasts of one word; one without an interval is a point."""
+    estimates = [verdict.estimate for verdict in verdicts]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": word,
+        "marker": {"color": WORDS[word][0], "size": 9},  # which the intervals take, too
+        "x": [estimate.mean for estimate in estimates],
+        "y": [_named(verdict) for verdict in verdicts],
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [_less(estimate.high, estimate.mean) for estimate in estimates],
+            "arrayminus": [_less(estimate.mean, estimate.low) for estimate in estimates],
+        },
+    }
+
+
+def _line(points: Sequence[tuple[int, float]], line: Mapping[str, Any], name: str) -> Figure:
+    steps, values = [step for step, _ in points], [value for _, value in points]
+    shown = {"type": "scatter", "mode": "lines", "line": dict(line), "name": name}
+    return {**shown, "x": steps, "y": values}
+
+
+def _layout(title: str, across: str, up: str) -> Figure:
+    axes = {"xaxis": {"title": {"text": across}}, "yaxis": {"title": {"text": up}}}
+    return {"title": {"text": title}, "margin": {"l": 160}, **axes}
+
+
+def _named(verdict: Verdict) -> str:
+    contrast = verdict.contrast
+    gain = ", by gain" * (contrast.measure == "gain")
+    names = f"{contrast.level} \N{MINUS SIGN} {contrast.against}"
+    return f"{names} ({place(contrast)}{gain}): {verdict.word}"
+
+
+def _less(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other

@@ -1,0 +1,204 @@
+"""How the numbers were made, in words for a paper."""
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from statistics import fmean
+from typing import Any
+
+from ablate.report.pages.tables import score_name
+from ablate.report.results import Results
+from ablate.report.stats.decision_rules import percent, rules
+from ablate.report.stats.verdicts import FAMILIES
+
+BESIDE = "The same numbers lie beside this page:"  # how the paragraph on its files begins
+
+
+def protocol(results: Results) -> list[str]:
+    """Writes the protocol, a paragraph an entry."""
+    return [
+        _design(results),
+        _statistics(results),
+        *_budget(results),
+        *_tokens(results),
+        _data(results),
+        _machines(results),
+        _files(),
+    ]
+
+
+def _design(results: Results) -> str:
+    factors = results.plan["factors"]
+    levels = "; ".join(f"{name}: {', '.join(map(str, of))}" for name, of in factors.items())
+    seeds = sorted({trial.seed for trial in results.trials})
+    named = f"Factors are {levels}." if levels else "There is one variant and no factor."
+    asked = dict.fromkeys(trial.asked[0] for trial in results.trials)
+    probes = "; or ".join(_described(results.plan["probes"][name]) for name in asked)
+    return (
+        f"{named} Every variant was pre-trained with the same {len(seeds)} seeds "
+        f"({', '.join(map(str, seeds))}); variants of the same seed share the data order and every "
+        f"initial weight whose name and shape agree. The score is {score_name(results)}: the "
+        f"probe {probes}, in percent on the test split, averaged over tasks."
+    )
+
+
+def _described(probe: Mapping[str, Any]) -> str:
+    settings = ", ".join(f"{key} {value}" for key, value in probe.items() if key != "type")
+    return f"{str(probe['type']).rpartition('.')[2]}{f' ({settings})' if settings else ''}"
+
+
+def _budget(results: Results) -> list[str]:
+    by = results.plan.get("match_budget")
+    if by is None:
+        return []
+    told = {"flops": "FLOPs (counted in advance, over sampled masks on whole clips)"}.get(by, by)
+    return [f"Every variant was trained for as many {told} as the baseline."]
+
+
+def _statistics(results: Results) -> str:
+    decided = rules(results.plan)
+    families = [of for name, of in FAMILIES.items() if name != "confirmation" or results.fresh]
+    return (
+        "The unit of replication is the pre-training seed: intervals and verdicts are about new "
+        "seeds on these clips. They do not cover that the corpus and its test clips are one draw "
+        "of many. Each level is contrasted with the baseline level of its factor within every "
+        "combination of the other factors, paired by seed. The pooled estimate is a Student-t over "
+        "seed means: for each seed that has every combination, the mean of its differences "
+        "(degrees of freedom: seeds - 1). Whether the difference depends on the combination is "
+        "tested within seeds, by a paired t-test between every two combinations; where it does, "
+        "there is no pooled verdict. Factors that change the random-init encoder are compared by "
+        "the gain over it. Intervals of differences are Student-t, "
+        f"{percent(decided.level)}, uncorrected. P-values are Holm-corrected within each of "
+        f"{len(families)} families: {', '.join(families)}; one within a combination is at least "
+        "twice the smaller of the p-values of its pooled contrast and its interaction. So where "
+        "all variants are equal, a pooled better or worse is false in at most "
+        f"{100 * decided.alpha:.4g} % of such studies, and pooled ones and those within a "
+        f"combination together in at most {150 * decided.alpha:.4g} %; claims of an interaction, "
+        f"and of learning, each add at most {100 * decided.alpha:.4g} %. Two levels are "
+        "called equivalent when two one-sided tests, Holm-corrected likewise, "
+        f"place the difference within {decided.margin:g} points. "
+        f"{_looks(results)}With the further seeds named for an undecided contrast, four studies in "
+        "five would settle it, as a difference or as equivalence, if the observed difference and "
+        "spread are the true ones, at the family's strictest level. Failed and pruned trials "
+        "enter no mean; failed ones rule out the verdict better where failure rates differ. "
+        "Collapsed trials that could be probed keep their score."
+        f"{_confirmation(results)}"
+    )
+
+
+def _confirmation(results: Results) -> str:
+    if not results.fresh:
+        return ""
+    seeds = ", ".join(map(str, sorted({trial.seed for trial in results.fresh})))
+    return (
+        " The variants that led by validation scores, and the baseline, were trained again with "
+        f"fresh seeds ({seeds}); only these enter the confirmation, and it enters no other mean. "
+        f"Its intervals are {percent(rules(results.plan).alpha)}, as it is looked at once."
+    )
+
+
+def _looks(results: Results) -> str:
+    taken = rules(results.plan).looks
+    if taken is None:
+        return ""
+    at = ", ".join(map(str, taken.counts))
+    return (
+        f"Of up to {taken.most} declared seeds the verdicts were looked at with {at}. Each look "
+        "spends the share of the error rate that its new seeds are of the declared ones, in its "
+        "p-values and its intervals; what a look decided stands, with that look's p. "
+    )
+
+
+def _tokens(results: Results) -> Iterator[str]:
+    """Says what a token is in time, and what neighbours share, for each way to cut the sound."""
+    of: dict[str, list[str]] = {}  # words -> the levels that they hold for
+    for trial in results.plan["trials"]:
+        words = "; ".join(trial.get("tokens", {}).get("told", ()))
+        cut = [
+            str(label)
+            for factor, label in trial["levels"].items()
+            if factor.split(".")[0] in ("patchifier", "mel", "crop_frames", "crop_seconds")
+        ]
+        labels = of.setdefault(words, [])
+        if ", ".join(cut) not in labels:
+            labels.append(", ".join(cut))
+    told = [
+        f"{' and '.join(labels)}: {words}" if any(labels) else words
+        for words, labels in of.items()
+        if words
+    ]
+    if told:
+        yield f"Tokens: {'. '.join(told)}."
+
+
+def _data(results: Results) -> str:
+    told = []
+    for data in results.plan["data"]:
+        tasks = "; ".join(f"{name} ({_counts(task)})" for name, task in data["tasks"].items())
+        told.append(
+            f"{data['clips']} clips{_pretrained(data)} (digest {data['digest']}, "
+            f"{len(data['skipped'])} skipped); "
+            f"tasks: {tasks}"
+        )
+    return "Data: " + ". ".join(told) + "."
+
+
+def _pretrained(data: Mapping[str, Any]) -> str:
+    count = data.get("pretraining_clips")
+    if count is None:  # older plans do not say
+        return ""
+    return f", {count} of them for pre-training" if count else ", for probing only"
+
+
+def _counts(task: dict[str, Any]) -> str:
+    splits = [f"{task[name]} {name}" for name in ("train", "valid", "test") if task.get(name)]
+    folds = [f"{task['folds']} folds"] if task.get("folds") else []
+    return ", ".join([f"{task['classes']} classes", *splits, *folds])
+
+
+def _machines(results: Results) -> str:
+    records = [trial.run.record for trial in results.trials if trial.run.record]
+    versions = sorted(versions_of(results).items())
+    written = ", ".join(f"{name} {' / '.join(sorted(of))}" for name, of in versions)
+    codes = sorted({str((record.get("code") or {}).get("git") or "unknown") for record in records})
+    seconds = [trial.cost["seconds"] for trial in results.trials if "seconds" in trial.cost]
+    took = f" A run took {fmean(seconds):.0f} seconds on average." if seconds else ""
+    return (
+        f"Hardware: {'; '.join(_hardware(results)) or 'none recorded'}. "
+        f"Device and precision: {', '.join(sorted(devices_of(results))) or 'no run yet'}. "
+        f"Versions: {written or 'none recorded'}. "
+        f"Code: {', '.join(codes) or 'none recorded'}.{took}"
+    )
+
+
+def _hardware(results: Results) -> list[str]:
+    machines = [trial.run.machine for trial in results.trials if trial.run.machine]
+    return sorted(
+        {f"{of.get('cores')} cores, {of.get('processor')}, {of.get('platform')}" for of in machines}
+    )
+
+
+def _files() -> str:
+    parquet = "and scores.parquet " if find_spec("pyarrow") else ""
+    return (
+        f"{BESIDE} scores.csv {parquet}(one row per trial, task, probe and pooling); every table "
+        "as CSV and LaTeX, every figure as PDF, SVG and PNG."
+    )
+
+
+def devices_of(results: Results) -> set[str]:
+    """Returns the kinds of device with their precision: `cpu fp32`, without a GPU's index."""
+    records = [trial.run.record for trial in results.trials]
+    return {
+        f"{str(record['device']).partition(':')[0]} {record['precision']}"
+        for record in records
+        if record.get("device") and record.get("precision")  # known once a run has trained
+    }
+
+
+def versions_of(results: Results) -> dict[str, set[str]]:
+    """Returns the versions of each library that the runs recorded."""
+    found: dict[str, set[str]] = {}
+    for trial in results.trials:
+        for name, version in (trial.run.record.get("versions") or {}).items():
+            found.setdefault(name, set()).add(str(version))
+    return found

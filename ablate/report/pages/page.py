@@ -1,0 +1,212 @@
+"""The report as one HTML page that needs nothing but itself, and as Markdown."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup, escape
+
+from ablate.report.figures.style import Picture
+from ablate.report.pages.sentences import Sentence
+from ablate.report.pages.table import Table, piped, share
+from ablate.report.pages.templates import embedded, filled
+
+LEGEND = (
+    "Grey: the context. Coloured: the targets, one colour per block. Dark: neither. Each picture "
+    "shows three draws with their shares of the grid, as the encoder sees them: where batching "
+    "cuts masks to the smallest of a batch, they are cut. Of a masker that changes in the course "
+    "of training they are from its start, middle and end (progress 0, 0.5 and 1)."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One mask picture of the gallery: a masker on a patchifier's grid."""
+
+    masker: str  # its label, or `baseline`
+    patchifier: str
+    path: Path  # of a PNG
+    caption: str
+
+    @property
+    def data(self) -> str:
+        """Returns the picture as a `data:` address, so that the page needs no other file."""
+        return embedded(self.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Every masker on the same clip: a row a masker, a column a patchifier."""
+
+    title: str
+    patchifiers: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Tile | None, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A picture and the table of the same numbers, or one of the two."""
+
+    picture: Picture | None
+    table: Table | None
+
+    @property
+    def filled(self) -> bool:
+        """Says whether there is anything to show."""
+        return self.picture is not None or bool(self.table and self.table.rows)
+
+    @property
+    def title(self) -> str:
+        """Returns the picture's title, or the table's where there is no picture."""
+        if self.picture is not None:
+            return self.picture.title
+        return self.table.title if self.table else ""
+
+    @property
+    def anchor(self) -> str:
+        """Names the section's place on the page."""
+        if self.table is not None:
+            return f"table-{self.table.name}"
+        return f"figure-{self.picture.name}" if self.picture else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """All that the page shows, in reading order; what answers the question stands first."""
+
+    title: str
+    answer: Sequence[str]  # a sentence a factor
+    summary: str
+    first: Section
+    notes: Mapping[str, str]  # level -> what it means
+    sentences: Sequence[Sentence]
+    cautions: Sequence[str]
+    sections: Sequence[Section]
+    gallery: Gallery | None
+    protocol: Sequence[str]
+    text: str
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Returns the pictures of all sections."""
+        found = [section.picture for section in (self.first, *self.sections)]
+        return [picture for picture in found if picture is not None]
+
+    @property
+    def tables(self) -> list[Table]:
+        """Returns the tables of all sections, empty ones too."""
+        found = [section.table for section in (self.first, *self.sections)]
+        return [table for table in found if table is not None]
+
+    def html(self) -> str:
+        """Writes the page as one HTML file that needs no other."""
+        return filled("page.html.j2", {"page": self, "legend": LEGEND}, {"inline": _inline_svg})
+
+    def markdown(self, folder: Path) -> str:
+        """Writes the report as Markdown for a code forge; `folder` is where it will lie.
+
+        Figures are linked in `figures/` of that folder, mask pictures wherever they are.
+        """
+        pieces = [f"# {self.title}", *(f"**{line}**" for line in self.answer), self.summary]
+        pieces += _section_markdown(self.first)
+        pieces += [noted(self.notes)] if self.notes else []
+        pieces += [
+            "## Verdicts",
+            "\n".join(f"- **{s.word}** {s.claim} ({s.numbers})." for s in self.sentences)
+            or "There is nothing to compare.",
+        ]
+        if self.cautions:
+            pieces += ["## Read with care", "\n".join(f"- {line}" for line in self.cautions)]
+        for section in self.sections:
+            pieces += _section_markdown(section)
+        if self.gallery:
+            pieces += [
+                "## Mask gallery",
+                self.gallery.title,
+                _gallery_markdown(self.gallery, folder),
+            ]
+            pieces += [LEGEND]
+        pieces += ["## Experimental protocol", *self.protocol]
+        pieces += ["## Study", f"```yaml\n{self.text.rstrip()}\n```"]
+        return "\n\n".join(pieces) + "\n"
+
+
+def gallery(plan: Mapping[str, Any], folder: Path) -> Gallery | None:
+    """Lays out the mask pictures that the plan lists and that are there; None without any.
+
+    `folder` is the report's: pictures are looked for in it first.
+    """
+    listed = plan.get("gallery") or {}
+    pictures = listed.get("pictures") or []
+    tiles: dict[tuple[str, str], Tile] = {}
+    for picture in pictures:
+        path = _found(folder, Path(listed["folder"]) / picture["file"])
+        if path is not None:
+            key = (str(picture["masker"]), str(picture["patchifier"]))
+            shares = f"context {share(picture['context'])}, targets {share(picture['targets'])}"
+            tiles[key] = Tile(masker=key[0], patchifier=key[1], path=path, caption=shares)
+    if not tiles:
+        return None
+    columns = tuple(dict.fromkeys(patchifier for _, patchifier in tiles))
+    rows = dict.fromkeys(masker for masker, _ in tiles)
+    return Gallery(
+        title=str(listed.get("title") or ""),
+        patchifiers=columns,
+        rows=tuple((row, tuple(tiles.get((row, column)) for column in columns)) for row in rows),
+    )
+
+
+def noted(notes: Mapping[str, str]) -> str:
+    """Lists what levels mean, as Markdown."""
+    return "\n".join(f"- `{level}`: {note}" for level, note in notes.items())
+
+
+def _inline_svg(picture: Picture) -> Markup:
+    """Returns the figure to stand in an HTML page: no XML head, and identifiers of its own.
+
+    Those begin with the picture's name, so that two figures of a page do not share any.
+    """
+    svg = picture.svg[picture.svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
+    svg = re.sub(r'\bid="', f'id="{picture.name}-', svg)
+    svg = re.sub(r'href="#', f'href="#{picture.name}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{picture.name}-", svg)
+    label = escape(picture.title)
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
+
+
+def _found(folder: Path, path: Path) -> Path | None:
+    """Looks for a picture beside the report first, so that a moved report finds its own."""
+    return next((place for place in (folder / path, path) if place.is_file()), None)
+
+
+def _section_markdown(section: Section) -> list[str]:
+    pieces = [f"## {section.title}"] if section.filled else []
+    if picture := section.picture:
+        pieces += [f"![{picture.title}](figures/{picture.name}.png)", picture.caption]
+    if (table := section.table) and table.rows:
+        pieces += [table.markdown(brief=True), table.caption]
+        if not table.is_brief:
+            folded = f"<details><summary>{table.title}: all columns</summary>"
+            pieces += [folded, table.markdown(), "</details>"]
+    return pieces
+
+
+def _gallery_markdown(shown: Gallery, folder: Path) -> str:
+    lines = [["", *map(piped, shown.patchifiers)], [":---"] * (1 + len(shown.patchifiers))]
+    for masker, tiles in shown.rows:
+        links = [
+            quote(Path(os.path.relpath(tile.path, folder)).as_posix()) if tile else ""
+            for tile in tiles
+        ]
+        cells = [
+            f"![{tile.caption}]({link})" if tile else ""
+            for tile, link in zip(tiles, links, strict=True)
+        ]
+        lines.append([piped(masker), *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,225 @@
+"""How a verdict is written: a row of a table, and a sentence for the top of the page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ablate.report.pages.table import (
+    MINUS,
+    Column,
+    Row,
+    Table,
+    chance,
+    chance_of,
+    interval_of,
+    number,
+    number_of,
+    plain,
+)
+from ablate.report.stats.contrasts import Contrast
+from ablate.report.stats.decision_rules import percent
+from ablate.report.stats.verdicts import Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """A verdict for a reader: its word, then what was compared, then the numbers."""
+
+    word: str  # better, worse, equivalent, undecided or differs
+    claim: str
+    numbers: str
+
+    def __str__(self) -> str:
+        return f"{self.claim} ({self.numbers})."
+
+
+def compared(row: Row) -> str:
+    """Names a contrast by its two levels, as `block - random` with a proper minus sign."""
+    return f"{row['level']} {MINUS} {row['against']}"
+
+
+COMPARED = (
+    Column(head="contrast", show=compared, text=True),
+    Column(head="where", show=plain("where"), text=True),
+)
+
+
+def contrasts(verdicts: Sequence[Verdict]) -> Table:
+    """Tabulates every level against its factor's baseline level: pooled, then apart."""
+    return _table(
+        [verdict for verdict in verdicts if verdict.contrast.family != "learning"],
+        name="contrasts",
+        title="Contrasts",
+        caption="Differences in points, paired by pre-training seed; a pooled one is averaged over "
+        "combinations within each seed first. Intervals are uncorrected; p-values are "
+        "Holm-corrected, over the pooled contrasts and over those within a combination separately; "
+        "one of the latter is no smaller than the pooled contrast and its interaction allow. "
+        "Gain: each arm minus its own random init, where the factor changes that. "
+        "g: Hedges' effect size, the difference in standard deviations over seeds. "
+        "Seed r: the correlation of the two arms over seeds. "
+        "Detectable: the smallest difference that this many seeds detect with 80 % power, at the "
+        "observed spread and the family's strictest level.",
+    )
+
+
+def learning(verdicts: Sequence[Verdict]) -> Table:
+    """Tabulates the trained encoder against its random-init twin."""
+    return _table(
+        [verdict for verdict in verdicts if verdict.contrast.family == "learning"],
+        name="learning",
+        title="Did it learn?",
+        caption="The trained baseline minus the same encoder at random init, paired by seed; "
+        "p-values are Holm-corrected over this table.",
+    )
+
+
+def sentences(verdicts: Sequence[Verdict]) -> list[Sentence]:
+    """Writes a sentence for each contrast but those within a combination.
+
+    A pooled one that differs by combination names what was found within each.
+    """
+    written = []
+    for verdict in verdicts:
+        contrast = verdict.contrast
+        if contrast.family == "pooled":
+            parts = [
+                other
+                for other in verdicts
+                if other.contrast.family == "within"
+                and (other.contrast.factor, other.contrast.level)
+                == (contrast.factor, contrast.level)
+            ]
+            written.append(_sentence(verdict, parts))
+        elif contrast.family in ("learning", "confirmation"):
+            written.append(_sentence(verdict, []))
+    return written
+
+
+def word_with_seeds(verdict: Verdict) -> str:
+    """Writes the word, and for an undecided contrast how many seeds might settle it."""
+    if verdict.further_seeds is None:
+        return verdict.word
+    return f"{verdict.word}: {_seeds(verdict)}"
+
+
+def place(contrast: Contrast) -> str:
+    """Says where a contrast holds: `strips`, `pooled over patchifier`, `fresh seeds` or `all`."""
+    if contrast.family == "confirmation":
+        return "fresh seeds"
+    if contrast.others:
+        return f"pooled over {' and '.join(contrast.others)}"
+    return ", ".join(level for _, level in contrast.held) or "all"
+
+
+def _sentence(verdict: Verdict, parts: Sequence[Verdict]) -> Sentence:
+    contrast, estimate = verdict.contrast, verdict.estimate
+    where = "" if contrast.others or not contrast.held else f" with {place(contrast)}"
+    subject = f"{contrast.factor}: {contrast.level}"
+    against = contrast.against
+    if contrast.family == "learning":
+        subject, against = f"The trained encoder{where}", "its own random init"
+        where = ""
+    if contrast.family == "confirmation":
+        subject = f"On fresh seeds, {contrast.level}"
+    size = "" if estimate.mean is None else f" by {number(abs(estimate.mean))} points"
+    claim = {
+        "better": f"{subject} is better than {against}{where}{size}",
+        "worse": f"{subject} is worse than {against}{where}{size}",
+        "equivalent": f"{subject} and {against} are equivalent{where}",
+        "undecided": f"{subject} against {against}{where} is undecided",
+    }.get(verdict.word)
+    if claim is None:
+        each = ", ".join(
+            f"{part.word} with {place(part.contrast)} ({number(part.estimate.mean, signed=True)})"
+            for part in parts
+        )
+        claim = f"{subject} against {against}{where} {verdict.word}: {each}"
+    if verdict.further_seeds is not None:
+        further = _seeds(verdict)
+        about = "" if further.startswith("more than") else "about "
+        claim += f"; {about}{further} might settle it"
+    return Sentence(word=verdict.word.split()[0], claim=claim, numbers=_numbers(verdict))
+
+
+def _numbers(verdict: Verdict) -> str:
+    contrast, estimate = verdict.contrast, verdict.estimate
+    numbers = []
+    if estimate.mean is not None and verdict.word not in ("better", "worse"):
+        numbers.append(f"difference {number(estimate.mean, signed=True)}")
+    if estimate.low is not None and estimate.high is not None:
+        covered = percent(verdict.level)
+        numbers.append(f"{covered} interval {number(estimate.low)} to {number(estimate.high)}")
+    if verdict.p is not None:
+        numbers.append(f"Holm p {chance(verdict.p)}")
+    if verdict.interaction is not None:
+        numbers.append(f"interaction p {chance(verdict.interaction)}")
+    if contrast.measure == "gain":
+        numbers.append("measured by gain over random init")
+    seeds = f"{_of_planned(estimate.n, contrast.planned)} seed{'s' * (contrast.planned != 1)}"
+    numbers.append(f"{seeds}, {place(contrast)}" if contrast.others else seeds)
+    return "; ".join([*numbers, *verdict.notes])
+
+
+def _of_planned(n: int, planned: int) -> str:
+    return str(n) if n == planned else f"{n} of {planned}"
+
+
+def _seeds(verdict: Verdict) -> str:
+    further, most = verdict.further_seeds or 0, verdict.most_further
+    count = f"more than {most}" if further > most else str(further)
+    return f"{count} more seed{'s' * (count != '1')}"
+
+
+def _table(verdicts: Sequence[Verdict], *, name: str, title: str, caption: str) -> Table:
+    levels = [verdict.level for verdict in verdicts]
+    interval = f"{percent(*levels)} interval" if levels else "interval"
+    return Table(
+        name=name,
+        title=title,
+        caption=caption,
+        columns=(
+            *COMPARED,
+            Column(head="verdict", show=plain("verdict"), text=True),
+            Column(head="difference", show=number_of("difference", signed=True)),
+            Column(head=interval, show=interval_of("difference")),
+            Column(head="p", show=chance_of("p_holm")),
+            Column(head="seeds", show=lambda row: _of_planned(row["n"], row["planned"])),
+            Column(head="measure", show=plain("measure"), text=True, brief=False),
+            Column(head="p equivalent", show=chance_of("p_equivalent_holm"), brief=False),
+            Column(head="p interaction", show=chance_of("p_interaction"), brief=False),
+            Column(head="g", show=number_of("effect_size", 2, signed=True), brief=False),
+            Column(head="seed r", show=number_of("seed_correlation", 2), brief=False),
+            Column(head="detectable", show=number_of("detectable"), brief=False),
+            Column(head="notes", show=plain("notes"), text=True, brief=False),
+        ),
+        rows=tuple(map(_row, verdicts)),
+    )
+
+
+def _row(verdict: Verdict) -> dict[str, object]:
+    contrast, estimate = verdict.contrast, verdict.estimate
+    return {
+        "family": contrast.family,
+        "factor": contrast.factor,
+        "level": contrast.level,
+        "against": contrast.against,
+        "where": place(contrast),
+        "measure": contrast.measure,
+        "n": estimate.n,
+        "planned": contrast.planned,
+        "difference": estimate.mean,
+        "difference_low": estimate.low,
+        "difference_high": estimate.high,
+        "interval_alpha": verdict.level,
+        "sd": estimate.sd,
+        "effect_size": verdict.effect_size,
+        "p": estimate.p,
+        "p_holm": verdict.p,
+        "p_equivalent_holm": verdict.p_equivalent,
+        "p_interaction": verdict.interaction,
+        "seed_correlation": verdict.correlation,
+        "detectable": verdict.detectable,
+        "verdict": word_with_seeds(verdict),
+        "verdict_without_failures": verdict.claim,
+        "look": verdict.look,
+        "notes": "; ".join(verdict.notes),
+    }

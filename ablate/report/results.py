@@ -1,0 +1,224 @@
+"""Run folders become numbers here: a row a trial, and a row a trial, task, probe and pooling.
+
+A trial that failed or has not run stays a row with its state and its reason. No number is
+ever filled in for it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from ablate.design.trials import variant_of
+from ablate.report.run import Run, numbers, read_run
+from ablate.runs.scores import STATISTICS_POOLING, mean_over_tasks
+
+RESERVED = ("variant", "seed", "kind", "fingerprint", "task", "probe", "pooling", "valid", "test")
+Plan = Mapping[str, Any]  # of a study, or its entry for one trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One configuration and one seed, with what became of it and of its two references."""
+
+    levels: Mapping[str, str]  # factor -> label
+    seed: int
+    fingerprint: str | None
+    plan: Mapping[str, Any]  # its entry in plan.json
+    asked: tuple[str, str]  # the probe and the pooling that the score is of
+    run: Run
+    twin: Run  # the same encoder, never trained
+    statistics: Run  # mean and deviation of the log-mel bands, no encoder at all
+    score: float | None  # percent, on test data; None unless every task has one
+    twin_score: float | None
+    statistics_score: float | None
+    state: str  # the run's, or "unscored" when it is done but a score is missing
+    reason: str | None
+
+    @property
+    def gain(self) -> float | None:
+        """Returns the points by which the score is above that of the trial's random-init twin."""
+        if self.score is None or self.twin_score is None:
+            return None
+        return self.score - self.twin_score
+
+    @property
+    def failed(self) -> bool:
+        """Says whether the run failed; one that was pruned, cancelled or preempted has not."""
+        return self.state == "failed"
+
+    @property
+    def collapsed(self) -> bool:
+        """Says whether the run recorded a collapse. Its score, if any, counts all the same."""
+        return bool(self.run.record.get("collapsed"))
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Returns the health that the run recorded last; what is not finite is left out."""
+        return numbers(self.run.record.get("metrics"))
+
+    @property
+    def cost(self) -> Mapping[str, float]:
+        """Returns what the run took: steps, clips, hours of audio, tokens, FLOPs, seconds, MB."""
+        return numbers(self.run.record.get("cost"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """A study's plan with all that its run folders hold today."""
+
+    plan: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+    fresh: tuple[Trial, ...] = ()  # of chosen variants, on seeds that had no say in the choice
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Returns the names of the factors, in the study's order."""
+        return tuple(self.plan["factors"])
+
+    def variants(self) -> dict[tuple[str, ...], list[Trial]]:
+        """Groups the trials by their levels, both in the plan's order."""
+        grouped: dict[tuple[str, ...], list[Trial]] = {}
+        for trial in self.trials:
+            grouped.setdefault(levels_of(trial, self.factors), []).append(trial)
+        return grouped
+
+    def scores(self) -> pd.DataFrame:
+        """Returns a row a trial, kind (jepa, random_init, mel_statistics), task, probe, pooling."""
+        rows = [row for trial in self.trials for row in _score_rows(trial, self.factors)]
+        columns = [column_of(factor) for factor in self.factors]
+        first, rest = list(RESERVED[:1]), list(RESERVED[1:])
+        return pd.DataFrame(rows, columns=[*first, *columns, *rest])
+
+    def frame(self) -> pd.DataFrame:
+        """Returns a row a trial: levels, seed, state, score, gain, health and cost."""
+        return pd.DataFrame([_trial_row(trial, self.factors) for trial in self.trials])
+
+
+def read(plan: Plan, runs: Path) -> Results:
+    """Reads what the run folders of a planned study hold. A folder that is not there is fine.
+
+    A planned trial that says `confirms` enters no mean but that of its confirmation. Raises
+    `ValueError` for a file that is not JSON.
+    """
+
+    @cache
+    def run_of(fingerprint: str | None) -> Run:
+        return read_run(runs / fingerprint if fingerprint else None, plan["probes"])
+
+    trials: dict[bool, list[Trial]] = {False: [], True: []}
+    for planned in plan["trials"]:
+        found = [run_of(planned.get(key)) for key in ("fingerprint", "twin", "statistics")]
+        trials[bool(planned.get("confirms"))].append(_trial(plan, planned, *found))
+    return Results(plan=plan, trials=tuple(trials[False]), fresh=tuple(trials[True]))
+
+
+def mean_score(
+    plan: Plan,
+    planned: Plan,
+    run: Run,
+    asked: tuple[str, str],
+    *,
+    part: Literal["test", "valid"] = "test",
+) -> tuple[float | None, list[str]]:
+    """Returns the mean over tasks, None where one lacks a score, and the tasks that lack one.
+
+    In percent; `asked` is a probe and a pooling.
+    """
+    found = {s.task: getattr(s, part) for s in run.scores if (s.probe, s.pooling) == asked}
+    tasks = _tasks(plan, planned, asked[0], set(found))
+    lacking = sorted(task for task in tasks if found.get(task) is None)
+    return mean_over_tasks(found, tasks), lacking
+
+
+def levels_of(trial: Trial, factors: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the trial's level of each factor; a dash where a factor does not apply to it."""
+    return tuple(trial.levels.get(factor, "-") for factor in factors)
+
+
+def label_of(levels: tuple[str, ...]) -> str:
+    """Names a variant by its levels: `block, strips`."""
+    return variant_of(levels)
+
+
+def column_of(factor: str) -> str:
+    """Names a factor's column so that it hides no other column of the frame."""
+    return f"factor {factor}" if factor in RESERVED else factor
+
+
+def _trial(plan: Plan, planned: Plan, run: Run, twin: Run, statistics: Run) -> Trial:
+    asked = planned.get("probe", plan["score"]["probe"]), plan["score"]["pooling"]
+    score, lacking = mean_score(plan, planned, run, asked)
+    state, reason = run.state, run.reason
+    if state == "done":
+        words = f"no {'.'.join(asked)} score on {', '.join(lacking) or 'its tasks'}"
+        state, reason = ("unscored", words) if score is None else ("done", None)
+    return Trial(
+        levels={key: str(value) for key, value in planned["levels"].items()},
+        seed=int(planned["seed"]),
+        fingerprint=planned.get("fingerprint"),
+        plan=planned,
+        asked=asked,
+        run=run,
+        twin=twin,
+        statistics=statistics,
+        score=score,
+        twin_score=mean_score(plan, planned, twin, asked)[0],
+        statistics_score=mean_score(plan, planned, statistics, (asked[0], STATISTICS_POOLING))[0],
+        state=state,
+        reason=reason,
+    )
+
+
+def _tasks(plan: Plan, planned: Plan, probe: str, found: set[str]) -> set[str]:
+    """Names the tasks that a probe examines a planned trial on: its own, or those of its data.
+
+    A plan of before trials named their data leaves a guess where there are several data sets: the
+    tasks nearest to those that were found.
+    """
+    content = plan["probes"].get(probe, {}).get("content")
+    if content:
+        return set(content["tasks"])
+    told = {data["digest"]: set(data["tasks"]) for data in plan["data"]}
+    if planned.get("data") in told:
+        return told[planned["data"]]
+    return min(told.values(), key=lambda tasks: len(tasks ^ found))
+
+
+def _score_rows(trial: Trial, factors: tuple[str, ...]) -> Iterator[dict[str, object]]:
+    levels = levels_of(trial, factors)
+    kinds = {"jepa": trial.run, "random_init": trial.twin, "mel_statistics": trial.statistics}
+    keys = {"jepa": "fingerprint", "random_init": "twin", "mel_statistics": "statistics"}
+    for kind, run in kinds.items():
+        for score in run.scores:
+            yield {
+                "variant": label_of(levels),
+                **dict(zip(map(column_of, factors), levels, strict=True)),
+                "seed": trial.seed,
+                "kind": kind,
+                "fingerprint": trial.plan.get(keys[kind]),
+                **{name: value for name, value in vars(score).items() if name in RESERVED},
+            }
+
+
+def _trial_row(trial: Trial, factors: tuple[str, ...]) -> dict[str, object]:
+    levels = levels_of(trial, factors)
+    return {
+        "variant": label_of(levels),
+        **dict(zip(map(column_of, factors), levels, strict=True)),
+        "seed": trial.seed,
+        "fingerprint": trial.fingerprint,
+        "state": trial.state,
+        "reason": trial.reason,
+        "score": trial.score,
+        "twin_score": trial.twin_score,
+        "statistics_score": trial.statistics_score,
+        "gain": trial.gain,
+        "collapsed": trial.collapsed,
+        "code": trial.run.code,
+        **trial.metrics,
+        **trial.cost,
+    }

@@ -1,0 +1,52 @@
+"""How a study decides: at which level, within which margin, and at which of its looks."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ablate.report.stats.alpha_spending import Looks, looks
+from ablate.report.stats.statistics import holm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How a study decides."""
+
+    alpha: float  # chance of a wrong word, over a family of contrasts
+    margin: float  # points, to either side of zero, within which two levels count as equal
+    looks: Looks | None  # None where the seeds are fixed
+
+    @property
+    def share(self) -> float:
+        """Returns the share of the error that may be spent now."""
+        return 1.0 if self.looks is None else self.looks.share
+
+    @property
+    def level(self) -> float:
+        """Returns what an interval leaves out: this look's part of alpha, or all, past the last."""
+        return self.alpha * (self.share or 1.0)
+
+    @property
+    def so_far(self) -> "tuple[Rules, ...]":
+        """Returns the rules at every look, this one last."""
+        past = (None,) if self.looks is None else self.looks.so_far
+        return tuple(dataclasses.replace(self, looks=looks) for looks in past)
+
+    def corrected(self, ps: Sequence[float | None]) -> list[float | None]:
+        """Corrects a family of p-values for its size and for the looks."""
+        return [None if p is None else self._spent(p) for p in holm(ps)]
+
+    def _spent(self, p: float) -> float:
+        return min(p / self.share, 1.0) if self.share else 1.0
+
+
+def rules(plan: Mapping[str, Any]) -> Rules:
+    """Reads how a study decides at its last look."""
+    report = plan["report"]
+    return Rules(alpha=report["alpha"], margin=report["equivalence_margin"], looks=looks(plan))
+
+
+def percent(*levels: float) -> str:
+    """Writes what intervals cover, as percentages: `95 %`, or `95, 98.12 %`."""
+    return f"{', '.join(sorted({f'{100 * (1 - level):.4g}' for level in levels}))} %"

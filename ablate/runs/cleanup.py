@@ -1,0 +1,67 @@
+"""Run folders that no study refers to, and their end."""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.runs import store
+from ablate.runs.lock import held, is_held
+
+
+@dataclass(frozen=True)
+class Unwanted:
+    """A run folder that could be deleted."""
+
+    folder: Path
+    state: store.State
+    bytes: int
+
+
+def unwanted(
+    plans: Iterable[Mapping[str, Any]],
+    runs: Path,
+    *,
+    done: bool = False,
+    besides: Iterable[Path] = (),
+) -> list[Unwanted]:
+    """Lists the run folders that no plan names, but those that are running, and `besides`.
+
+    Those that are done are listed only if `done`.
+    """
+    wanted = {folder for plan in plans for folder in store.run_folders(plan, runs)} | {*besides}
+    found = []
+    for config in sorted(runs.glob("*/config.json")):
+        folder = config.parent
+        if folder in wanted:
+            continue
+        state = store.entry(folder).state
+        if not (state == "running" and is_held(folder)) and (done or state != "done"):
+            found.append(Unwanted(folder, state, _bytes(folder)))
+    return found
+
+
+def delete(found: Sequence[Unwanted]) -> list[Path]:
+    """Deletes run folders; returns those that are kept, as somebody has begun to run them since."""
+    kept = []
+    for one in found:
+        with held(one.folder) as mine:
+            if mine:
+                shutil.rmtree(one.folder)
+            else:
+                kept.append(one.folder)
+    return kept
+
+
+def size(count: float) -> str:
+    """Writes a number of bytes for people, in steps of 1000: `1.2 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,45 @@
+"""What a launcher is handed and what it tells: jobs, how they ended, and who watches."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Event = dict[str, Any]  # one line of a worker's answer
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run folder that lacks something."""
+
+    folder: Path
+    title: str  # for people
+    probes: Mapping[str, Any]
+    until: int | None = None  # a step to pause at, and to be scored at
+    levels: Mapping[str, str] = field(default_factory=dict)  # factor -> label: may ask for more
+    evaluate: Mapping[str, Any] | None = None  # how the encoder is scored while it is trained
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended."""
+
+    job: Job
+    state: Literal["done", "failed", "preempted", "paused", "cancelled"]
+    reason: str | None = None
+    trained: bool = False  # now, and not by an earlier session
+    probed: tuple[str, ...] = ()  # names of the probes that were run
+    seconds: float = 0.0  # from the request to its answer; on a cluster, of the training
+    died: bool = False  # its worker did: with another, it may still come to its end
+
+
+class Watch(Protocol):
+    """Is told what the pool is doing, in the thread that called `Pool.run`."""
+
+    def progress(self, worker: int, job: Job, event: Event) -> None:
+        """Hears how far a worker has come: an event may hold `label`, `done` and `total`."""
+        ...
+
+    def finished(self, worker: int, outcome: Outcome) -> None:
+        """Hears that a worker's job has ended."""
+        ...

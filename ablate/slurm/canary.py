@@ -1,0 +1,72 @@
+"""The canary: one short trial of every combination of parts, before an array of them is let in.
+
+It builds, trains a few steps, is told to stop, saves, resumes, and is probed.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ablate.core.io import write_json
+from ablate.runs import store
+from ablate.slurm.code_snapshot import parts
+
+STEPS = 12  # of training, at most
+REFUSED = "refused.json"  # why it could not even be planned, or how the site has ended it
+
+
+def canary_name(submission: str) -> str:
+    """Names the job of a submission's canary."""
+    return f"{submission}-canary"
+
+
+def write_canary(spec: Path, configs: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> None:
+    """Writes what the canary's job reads: a short trial of each combination of parts.
+
+    `configs` are the contents of `config.json`; `base` is what the jobs of the array read, too.
+    """
+    trials = []
+    for config in distinct(configs):
+        budget = config["settings"]["budget"]
+        short = {**budget, "steps": min(STEPS, budget["steps"])}
+        trials.append({**config["settings"], "budget": short})
+    (spec.parent / "logs").mkdir(parents=True)
+    write_json(spec, {**base, "canary": trials})
+
+
+def prepare(home: Path, trials: Sequence[Mapping[str, Any]], cache: str) -> list[str]:
+    """Has a worker name the trials, and makes their run folders in `home`; returns their paths.
+
+    Raises `ValueError` where a trial cannot be built or the worker does not answer.
+    """
+    request = {"do": "plan", "trials": trials, "probes": {}, "cache": cache}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "ablate.worker", "--worker"],
+        input=json.dumps(request) + "\n",
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    entries = events[-1].get("trials", []) if events else []
+    folders = []
+    for entry in entries:
+        for problem in entry["problems"]:
+            raise ValueError(f"`{'.'.join(problem['path'])}`: {problem['message']}")
+        folder = home / entry["fingerprint"]
+        store.prepare(folder, kind=entry.get("kind", "jepa"), settings=entry["settings"])
+        folders.append(str(folder))
+    if len(folders) < len(trials):
+        raise ValueError(f"a worker could not plan the canary: exit code {done.returncode}")
+    return folders
+
+
+def distinct(configs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Picks the first training of each combination of parts; references are left out."""
+    found: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    for config in configs:
+        if "budget" in config["settings"]:
+            found.setdefault(tuple(parts(config["settings"])), config)
+    return list(found.values())

@@ -1,0 +1,285 @@
+"""What a job runs: `python -m ablate.slurm.job SPEC` works through one pack of run folders.
+
+Each trial is a process of its own. A job that is told to stop by USR1 or USR2 (its time limit, or
+preemption) lets the trial save itself and queues itself again; told by TERM (somebody cancelled
+it, or the site requeues it), it only lets the trial save itself.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.core.io import find_json, write_json
+from ablate.runs import store
+from ablate.runs.lock import PATIENCE_SECONDS, held
+from ablate.slurm import canary, commands
+
+AGAIN = (signal.SIGUSR1, signal.SIGUSR2)  # after which a job queues itself again
+WAIT_SECONDS = 60.0  # for a run that its last holder is still letting go of
+START_SECONDS = 240.0  # for a worker that the doctor tries; its job has five minutes
+POLL_SECONDS = 0.1
+TAIL = 20  # lines of a trial's output that are kept
+SHARE = 0.7  # of the seconds between warning and end: what the trial has to save itself
+
+Spec = dict[str, Any]
+
+
+class Job:
+    """The work of one job, `pack`, its run folders, and the signals that it is sent.
+
+    `spec` is the JSON that the job was submitted with, `home` the folder of the submission.
+    """
+
+    def __init__(self, spec: Spec, home: Path, pack: list[str]) -> None:
+        self._spec = spec
+        self._home = home
+        self._pack = [Path(folder) for folder in pack]
+        self._trial: subprocess.Popen[str] | None = None
+        self.told: signal.Signals | None = None
+
+    def listen(self) -> None:
+        """Takes the signals; call it once, in the main thread."""
+        for number in (*AGAIN, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hear)
+        signal.signal(signal.SIGALRM, self._lose_patience)
+
+    def work(self) -> bool:
+        """Runs what is left of the pack; tells whether all of it is done."""
+        for folder in self._pack:
+            if not self.told and not self._mark(folder).exists():
+                self._run(folder)
+        if self.told in AGAIN and not all(self._mark(folder).exists() for folder in self._pack):
+            self._requeue()
+        ended = [find_json(self._mark(folder)) or {} for folder in self._pack]
+        return all(end.get("state") == "done" for end in ended)
+
+    def _run(self, folder: Path) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not self.told:
+            watching = held(folder, patience=patience(folder), stopped=lambda: bool(self.told))
+            with watching as mine:
+                if mine:
+                    self._hold(folder)
+                    return
+            if time.monotonic() > deadline:
+                _say(f"{folder} is being run by another process; skipped")
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _hold(self, folder: Path) -> None:
+        entry = store.entry(folder)
+        trained = not (folder / "encoder.safetensors").exists()
+        probes = json.loads(Path(self._spec["probes"]).read_text())
+        if entry.state != "done" or store.missing_probes(folder, probes):
+            first = "canary" in self._spec
+            if first:
+                (folder / "heartbeat").unlink(missing_ok=True)  # of a canary that was requeued
+                self._train(folder, interrupted=True)
+            if not (first and store.entry(folder).state == "failed"):
+                self._train(folder)
+            entry = store.entry(folder)
+        scored = entry.state == "done" and not store.missing_probes(folder, probes)
+        # what is trained says *done*, also where it was told to stop while it was scored
+        unscored = entry.state == "done" and not self.told
+        if scored or unscored or entry.state == "failed":
+            state = "done" if scored else "failed"
+            write_json(self._mark(folder), {"state": state, "trained": trained})
+
+    def _train(self, folder: Path, *, interrupted: bool = False) -> None:
+        """Runs a trial's process to its end, and writes down what it could not write itself."""
+        before = find_json(folder / "run.json")
+        spec = self._spec
+        command = [*spec["step"], sys.executable, "-P", "-m", "ablate.worker", str(folder)]
+        command += ["--probes", spec["probes"], "--device", spec["device"]]
+        command += ["--cache", spec["cache"], "--held"]
+        command += ["--evaluate", json.dumps(spec.get("evaluate"))]
+        self._trial = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace",
+        )  # fmt: skip
+        if self.told:  # while it was being started
+            self._forward(self.told)
+        if interrupted:
+            threading.Thread(target=_interrupt, args=(folder, self._trial), daemon=True).start()
+        lines: list[str] = []
+        assert self._trial.stdout is not None
+        with self._trial.stdout as said:
+            for line in said:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+                lines = [*lines[1 - TAIL :], line.strip()]
+        code = self._trial.wait()
+        signal.alarm(0)
+        self._trial = None
+        self._complete(folder, before, code, lines)
+
+    def _complete(self, folder: Path, before: Spec | None, code: int, lines: list[str]) -> None:
+        after = find_json(folder / "run.json") or {}
+        state = after.get("state")
+        if self.told:  # what is done stays so, though it was being scored again
+            if state != "done" and (state not in ("failed", "preempted") or after == before):
+                told = f"{self.told.name} between two stages"
+                write_json(folder / "run.json", {**after, "state": "preempted", "reason": told})
+        elif after == (before or {}) or state == "running":
+            how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+            kind = "oom" if code == -signal.SIGKILL else "error"
+            last = next((line for line in reversed(lines) if line[:1] != "{"), "no last words")
+            reason = f"{kind}: the trial's process ended with {how}: {last}"
+            kept = "done" if state == "done" else "failed"  # what is trained stays trained
+            write_json(folder / "run.json", {**after, "state": kept, "reason": reason})
+
+    def _requeue(self) -> None:
+        assert self.told is not None
+        refused = requeue(self.told, self._spec["max_requeues"])
+        for folder in self._pack:
+            if refused is not None and not self._mark(folder).exists():
+                state = "failed" if refused.for_good else "preempted"
+                record = find_json(folder / "run.json") or {}
+                if record.get("state") == "done":  # and not all scored: what is trained stays so
+                    state = "done"
+                ended = {"state": state, "reason": refused.reason}
+                write_json(folder / "run.json", {**record, **ended})
+                if refused.for_good:
+                    write_json(self._mark(folder), {"state": "failed", "trained": False})
+
+    def _mark(self, folder: Path) -> Path:
+        return self._home / "ended" / f"{folder.name}.json"
+
+    def _hear(self, number: int, frame: object) -> None:
+        self.told = self.told or signal.Signals(number)
+        signal.alarm(max(1, int(SHARE * self._spec.get("signal_seconds", 60))))
+        self._forward(signal.Signals(number))
+
+    def _forward(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            if self._trial is not None and self._trial.poll() is None:
+                self._trial.send_signal(number)
+
+    def _lose_patience(self, number: int, frame: object) -> None:
+        """Ends a trial that does not stop: its last periodic checkpoint is what is left of it."""
+        self._forward(signal.SIGKILL)
+
+
+def patience(folder: Path) -> float:
+    """Returns for how many seconds to watch the heartbeat of a run that another machine had.
+
+    0 where that was an earlier run of this very job: SLURM starts a job again only once it takes
+    the run before to have ended, and a process that outlives its node's fall stops by itself, for
+    its attempt is no longer the latest.
+    """
+    before = (find_json(folder / "env.json") or {}).get("slurm", {})
+    names = ("SLURM_JOB_ID", "SLURM_JOB_NAME")  # a site that starts afresh gives numbers out again
+    ours = all(name in before and before[name] == os.environ.get(name) for name in names)
+    return 0.0 if ours else PATIENCE_SECONDS
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a job is not queued again."""
+
+    reason: str
+    for_good: bool = False  # it has been as often as it may
+
+
+def requeue(told: signal.Signals, most: int) -> Refusal | None:
+    """Queues this job again, unless it has been `most` times; returns why not, if it is not."""
+    number, runs = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    if runs >= most:
+        limit = "raise `minutes` or `max_requeues` of the profile"
+        reason = f"timeout: requeued {runs} times and still not done; {limit}"
+        return _said(Refusal(reason, for_good=True))
+    _say(f"{told.name}: requeueing job {number}")
+    try:
+        commands.call(["scontrol", "requeue", number])
+    except commands.RefusedError as error:
+        return _said(Refusal(f"cannot be requeued: {error}"))
+    return None
+
+
+def _said(refusal: Refusal) -> Refusal:
+    _say(refusal.reason)
+    return refusal
+
+
+def _interrupt(folder: Path, trial: subprocess.Popen[str]) -> None:
+    """Tells a canary's trial to stop as soon as it trains, so that it has to save and resume.
+
+    That is from its first heartbeat on: before it, a signal would end it at once.
+    """
+    while trial.poll() is None:
+        if (folder / "heartbeat").exists():
+            trial.send_signal(signal.SIGUSR1)
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def report(*, seconds: float = START_SECONDS) -> dict[str, Any]:
+    """Says what a job finds on its node, for `ablate doctor`: host, python, torch, GPUs, problem.
+
+    That a worker takes longer than `seconds` to start and end is such a problem.
+    """
+    asked = [sys.executable, "-P", "-m", "ablate.worker", "--worker"]
+    found: dict[str, Any] = {}
+    try:
+        done = subprocess.run(
+            asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        problem = f"it took longer than {seconds:g} s"
+    else:
+        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+        found = json.loads(lines[0]) if lines else {}
+        words = done.stderr.strip().splitlines()[-1:]
+        problem = "; ".join(words) or f"exit code {done.returncode}"
+    return {
+        "host": socket.gethostname(),
+        "python": sys.executable,
+        "torch": found.get("torch"),
+        "gpus": found.get("gpus"),
+        "problem": None if found else problem,
+    }
+
+
+def main() -> int:
+    """Runs the pack that the environment names: a task of an array, or the only one.
+
+    Returns the exit code: 0 where all of it is done.
+    """
+    parser = argparse.ArgumentParser(prog="python -m ablate.slurm.job", description=__doc__)
+    parser.add_argument("spec", type=Path, help="JSON: packs of run folders, and how to run them")
+    file = parser.parse_args().spec
+    spec = json.loads(file.read_text())
+    if spec.get("doctor"):
+        write_json(file.parent / "report.json", report())
+        return 0
+    index = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
+    if "canary" in spec:
+        try:
+            pack = canary.prepare(file.parent, spec["canary"], spec["cache"])
+        except ValueError as error:
+            write_json(file.parent / canary.REFUSED, {"reason": str(error)})
+            return 1
+    else:
+        pack = spec["packs"][index]
+    job = Job(spec, file.parent, pack)
+    job.listen()
+    return 0 if job.work() else 1
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

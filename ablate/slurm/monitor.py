@@ -1,0 +1,104 @@
+"""The verbs of a study on a cluster, in lines of text: who is in the queue, cancel, try again."""
+
+import shlex
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ablate.core.io import find_json, write_json
+from ablate.runs import store
+from ablate.runs.lock import beat_of, is_held
+from ablate.slurm import queue as slurm_queue
+from ablate.slurm import reconcile
+from ablate.slurm.commands import RefusedError
+from ablate.slurm.queue import Submitted
+
+
+def queue(plan: Mapping[str, Any], runs: Path) -> list[str]:
+    """Settles the runs whose jobs are gone; says what is queued, and why a canary has died."""
+    given = {
+        f: found
+        for f in store.run_folders(plan, runs)
+        if (found := slurm_queue.last(f)) is not None
+    }
+    if not given:
+        return []
+    try:
+        lines = reconcile.reconcile(given)
+    except RefusedError as error:
+        return [f"cannot ask the queue: {error}"]
+    traces = {found.canary: found for found in given.values() if found.canary}
+    for canary, found in traces.items():
+        if trace := reconcile.canary_trace(found):
+            lines += [f"the canary in {canary} failed:", *(f"  {line}" for line in trace)]
+    return lines
+
+
+def queued(plan: Mapping[str, Any], runs: Path) -> dict[Path, Submitted]:
+    """Finds the runs of a plan that are in the queue. Raises `RefusedError`."""
+    return slurm_queue.in_queue(store.run_folders(plan, runs))
+
+
+class Vigil:
+    """Looks at runs again and again, and tells once nobody has run them for `idle` seconds.
+
+    A run lives while a process of this machine holds it, or its heartbeat is seen to change.
+    """
+
+    def __init__(self, idle: float) -> None:
+        self.is_over = False  # nobody has, for so long
+        self._idle = idle
+        self._beats: dict[Path, str] = {}
+        self._busy_at = time.monotonic()
+
+    def look(self, runs: Iterable[Path]) -> bool:
+        """Looks at the runs; tells whether the vigil is over.
+
+        The queue is asked only where nothing has run for so long. One that is silent may hold
+        them; where this machine has none, heartbeats alone tell.
+        """
+        runs = list(runs)
+        alive = [self._lives(folder) for folder in runs]  # each is looked at, whatever the others
+        if any(alive):
+            self._busy_at = time.monotonic()
+        elif time.monotonic() - self._busy_at >= self._idle:
+            self.is_over = not slurm_queue.may_hold(filter(None, map(slurm_queue.last, runs)))
+            self._busy_at = time.monotonic()
+        return self.is_over
+
+    def words(self, plans: Iterable[Mapping[str, Any]]) -> str:
+        """Says that it is over, and how to go on with some plans."""
+        commands = ", or ".join(again(plan) for plan in plans)
+        way_out = f"to go on: {commands}" if commands else "to go on, run its study again"
+        return f"nothing has run for {self._idle:g} s; {way_out}"
+
+    def _lives(self, folder: Path) -> bool:
+        if store.entry(folder).state != "running":
+            return False
+        known, beat = self._beats.get(folder), beat_of(folder)
+        self._beats[folder] = beat
+        return is_held(folder) or known not in (None, beat)
+
+
+def again(plan: Mapping[str, Any]) -> str:
+    """Returns the command that goes on with a saved plan."""
+    return shlex.join(["ablate", "run", plan.get("file", "FILE"), *plan.get("overrides", ())])
+
+
+def release(plan: Mapping[str, Any], runs: Path, kinds: Sequence[str]) -> list[str]:
+    """Lets failed runs be tried again: all, or those whose reason begins with one of `kinds`.
+
+    Marks them cancelled, so that the study runs them again; returns a line for each. Raises
+    `ValueError`, having changed none, where a run's record is damaged.
+    """
+    lines = []
+    entries = {folder: store.entry(folder) for folder in store.run_folders(plan, runs)}
+    for folder, entry in entries.items():
+        kind = (entry.reason or "").partition(":")[0]
+        if entry.state == "failed" and (not kinds or kind in kinds):
+            record = find_json(folder / "run.json") or {}
+            reason = f"to be tried again after {entry.reason}"
+            write_json(folder / "run.json", {**record, "state": "cancelled", "reason": reason})
+            lines.append(f"  {folder.name}: {entry.reason}")
+    return lines

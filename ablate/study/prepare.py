@@ -1,0 +1,166 @@
+"""A study that can be run: its trials checked and named by a worker, and tuned where it says so."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ablate.config.study import Study, StudyError
+from ablate.config.tree import worded
+from ablate.design import dedupe, factors
+from ablate.design import plan as design_plan
+from ablate.design import trials as design
+from ablate.executors.local import Pool
+from ablate.executors.progress import say, stage
+from ablate.runs import pending, store
+from ablate.runs.pending import Backlog, Run
+from ablate.slurm.executor import Cluster
+from ablate.slurm.options import Asked
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A study that can be run: every trial checked and named by a worker."""
+
+    study: Study
+    trials: list[design.PlannedTrial]
+    plan: dict[str, Any]  # as in plan.json
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every run that the study wants: its trials, their random-init twins, mel statistics.
+
+        A run that several trials share is listed for each.
+        """
+        found = []
+        varied = factors.factors(self.study)
+        for trial in self.trials:
+            title = f"{trial.variant}, seed {trial.seed}"
+            levels = factors.as_written(varied, trial.levels)
+            found.append(Run(trial.fingerprint, pending.TRIAL, trial.settings, title, levels))
+            for name in ("twin", "statistics"):
+                other = trial.plan[name]
+                title = f"{other['kind']} {other['fingerprint']}"
+                found.append(Run(other["fingerprint"], other["kind"], other["settings"], title))
+        return found
+
+    @property
+    def fresh(self) -> tuple[int, ...]:
+        """The seeds on which what leads is confirmed."""
+        return self.study.confirm.seeds if self.study.confirm else ()
+
+    def having(
+        self, seeds: Collection[int], confirmed: Collection[Mapping[str, str]] = ()
+    ) -> "Planned":
+        """Returns the study with these of its seeds, and variants to confirm on its fresh seeds.
+
+        Those are given by their levels, factor -> label.
+        """
+        kept = []
+        for trial, told in zip(self.trials, self.plan["trials"], strict=True):
+            if trial.seed in seeds:
+                kept.append((trial, told))
+            elif trial.seed in self.fresh and trial.levels in confirmed:
+                kept.append((trial, {**told, "confirms": True}))
+        plan = {**self.plan, "seeds": list(seeds), "trials": [told for _, told in kept]}
+        return Planned(self.study, [trial for trial, _ in kept], plan)
+
+    def backlog(self, runs: Path, *, retry_failed: bool = False) -> Backlog:
+        """Sorts the runs that the study wants by what is left to do; `runs` is their folder."""
+        return pending.find(self.runs, runs, self.plan["probes"], retry_failed=retry_failed)
+
+
+def prepare(study: Study, pool: Pool, console: Console) -> Planned:
+    """Has a worker check every trial and name it. Raises `StudyError` with all problems."""
+    varied = factors.factors(study)
+    trials = design.trials(study, varied)
+    request = {
+        "do": "plan",
+        "trials": [trial.settings for trial in trials],
+        "inner": [trial.inner for trial in trials],
+        "probes": study.probes,
+        "score": design_plan.score(study, trials),
+        "evaluate": design_plan.evaluate(study),
+    }
+    if study.match_budget is not None:
+        baseline = {**study.baseline.plain(), "seed": study.seeds[0]}
+        request["matched_budget"] = {"by": study.match_budget, "baseline": baseline}
+    problems: list[str] = []
+    with stage(console, f"planning {study.name}") as heard:
+        answer = pool.ask(request, heard)
+        if answer["event"] == "error":  # of what all trials share; they may have more
+            problems += [worded(study.tree, problem) for problem in answer["problems"]]
+            further: dict[str, Any] = {"probes": {}, "matched_budget": None, "quiet": True}
+            answer = pool.ask({**request, **further, "score": None, "evaluate": None}, heard)
+    problems += design.refused(study, trials, answer["trials"])
+    problems += _unvalidated(study, answer["data"])
+    if problems:
+        raise StudyError(list(dict.fromkeys(problems)))
+    trials = design.planned(trials, answer["trials"])
+    varied, trials = dedupe.settle(varied, trials)
+    trials = dedupe.merge(varied, trials)
+    return Planned(study, trials, design_plan.summary(study, varied, trials, answer))
+
+
+def _unvalidated(study: Study, data: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Says what lacks validation clips, by which `evaluate` scores and `confirm` chooses."""
+    judged = [bool(task.get("valid")) for one in data for task in one["tasks"].values()]
+    if study.evaluate is not None and data and not any(judged):
+        problem = "`evaluate` scores on validation clips, but no task has any"
+        yield f"{study.tree.children['evaluate'].place}: {problem}; give one some, or leave it out"
+    lacking = [name for one in data for name, task in one["tasks"].items() if not task.get("valid")]
+    if study.confirm is not None and lacking:
+        names = ", ".join(dict.fromkeys(lacking))
+        problem = f"`confirm` chooses by validation scores, but {names} has no validation clips"
+        yield f"{study.tree.children['confirm'].place}: {problem}; give it some, or leave this out"
+
+
+def tuned(
+    planned: Planned, pool: Pool, folders: store.Folders, console: Console, *, taken: bool = False
+) -> Planned:
+    """Sweeps where the study asks for it; what is tuned takes the place of what is written.
+
+    `taken` says that a cluster has taken the points. Raises `StudyError` for a sweep that
+    cannot be, and what `tuning.tune` raises.
+    """
+    study = planned.study
+    if study.sweep is None:
+        return planned
+    from ablate.sweep import tuning
+
+    say_sweep(planned, pool, console)
+    found = tuning.tune(study, planned.plan, pool, folders, console, taken=taken)
+    for line in tuning.results(found):
+        say(console, line)
+    return Planned(study, *tuning.plan_tuned(study, planned.plan, found, pool, console))
+
+
+def swept(
+    planned: Planned, site: Cluster, where: Asked, folders: store.Folders, console: Console
+) -> bool:
+    """Has a cluster take the points of a sweep; tells whether there is none left to take.
+
+    True for a study without one. Raises `RefusedError` and `SweepError`.
+    """
+    study = planned.study
+    if study.sweep is None:
+        return True
+    from ablate.sweep import slurm as sweep_slurm
+
+    if site.needs.levels:
+        rule = "`slurm.levels` applies only to what is trained after the sweep"
+        say(console, f"the sweep's workers get what the profile asks for; {rule}")
+    options = ["--sweep-only", "--workers", str(max(1, site.profile.gpus))]
+    command = ["-m", "ablate.study", str(study.file), *study.overrides, *options]
+    return sweep_slurm.sweep(study, planned.plan, site.profile, folders, where, command, console)
+
+
+def say_sweep(planned: Planned, pool: Pool, console: Console) -> None:
+    """Checks the study's sweep and says what it tunes. Raises as `tuning.check`."""
+    from ablate.sweep import tuning
+
+    tuning.check(planned.study, planned.plan, pool, console)
+    for line in tuning.describe(planned.study, planned.plan):
+        say(console, line)

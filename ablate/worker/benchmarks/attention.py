@@ -1,0 +1,54 @@
+"""What attention costs here, kernel by kernel, on segments of unequal length."""
+
+import statistics
+from collections.abc import Callable
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from ablate.core.random import generator
+from ablate.model.attention import Kernel, Segments, attend
+
+HEADS, DIM = 6, 64
+SEGMENTS, SHORTEST, LONGEST = 32, 60, 200
+ROUNDS = 7
+
+
+def time_kernels(device: torch.device, clock: Callable[[], float]) -> list[dict[str, Any]]:
+    """Times forward and backward of 32 segments of 60 to 199 tokens, turn by turn.
+
+    Gives each kernel's median in milliseconds, and that of the segments padded to one length.
+    `clock` returns seconds.
+    """
+    chance = generator(0, "kernels")
+    lengths = torch.randint(SHORTEST, LONGEST, (SEGMENTS,), generator=chance)
+    packed = Segments(tuple(lengths.tolist()))
+    padded = Segments(
+        (LONGEST,) * SEGMENTS, filler=~(torch.arange(LONGEST) < lengths[:, None]).flatten()
+    )
+    ways: dict[str, tuple[Segments, Kernel | None]] = {
+        kernel: (packed, kernel)
+        for kernel in get_args(Kernel)
+        if kernel != "xformers" or device.type == "cuda"
+    }
+    ways["padded"] = padded, None
+    inputs = {name: _parts(segments, device) for name, (segments, _) in ways.items()}
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(1 + ROUNDS):
+        for name, (segments, kernel) in ways.items():
+            started = clock()
+            loss = attend(*inputs[name], segments, kernel=kernel).square().sum()
+            loss.backward()  # type: ignore[no-untyped-call]
+            if turn:  # the first is slow
+                took[name].append(clock() - started)
+    return [{"name": n, "milliseconds": 1000 * statistics.median(t)} for n, t in took.items()]
+
+
+def _parts(segments: Segments, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    shape = (segments.total, HEADS, DIM)
+    kind = torch.bfloat16 if device.type == "cuda" else torch.float32
+    query, key, value = (
+        torch.randn(shape, device=device, dtype=kind, requires_grad=True) for _ in range(3)
+    )
+    return query, key, value

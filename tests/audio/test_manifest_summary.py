@@ -1,0 +1,88 @@
+"""What a manifest holds is counted and looked at before a study is planned on it."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ablate.audio.manifest_summary import MOST_FILES, MOST_LABELS, inventory
+
+
+def write(folder: Path, rows: Sequence[str], *, part: str = "split") -> list[str]:
+    """Lists clips, `path,label,split` each, and returns what is said of them."""
+    (folder / "manifest.csv").write_text("\n".join([f"path,label,{part}", *rows]) + "\n")
+    return list(inventory(folder / "manifest.csv", lambda done, total: None))
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> str:
+    soundfile.write(tmp_path / "sound.wav", np.zeros(8), 8000)
+    return "sound.wav"
+
+
+def test_clips_are_counted_by_label_and_split(tmp_path: Path, sound: str) -> None:
+    rows = [f"{sound},dog,train"] * 3 + [f"{sound},dog,test", f"{sound},wood pigeon,valid"]
+    assert write(tmp_path, rows) == [
+        "              train  valid   test",
+        "dog               3      0      1",
+        "wood pigeon       0      1      0",
+        "all               3      1      1",
+    ]
+
+
+def test_a_clip_of_several_labels_counts_for_each(tmp_path: Path, sound: str) -> None:
+    told = write(tmp_path, [f"{sound},dog;rain,train", f"{sound},rain,test", f"{sound},-,test"])
+    assert [line.split() for line in told[1:]] == [
+        ["dog", "1", "0"],
+        ["rain", "1", "1"],
+        ["all", "1", "2"],
+    ]
+
+
+def test_clips_are_counted_by_fold(tmp_path: Path, sound: str) -> None:
+    told = write(tmp_path, [f"{sound},dog,2", f"{sound},dog,1", f"{sound},cat,1"], part="fold")
+    assert [line.split() for line in told] == [
+        ["1", "2"],
+        ["cat", "1", "0"],
+        ["dog", "1", "1"],
+        ["all", "2", "1"],
+    ]
+
+
+def test_many_labels_are_counted_and_not_listed(tmp_path: Path, sound: str) -> None:
+    told = write(tmp_path, [f"{sound},label {n:02},train" for n in range(MOST_LABELS + 7)])
+    assert len(told) == MOST_LABELS + 3
+    assert told[-2] == "... and 7 more labels of 1 to 1 clips each"
+
+
+def test_files_that_are_no_sound_are_named(tmp_path: Path, sound: str) -> None:
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "words.wav").write_text("no sound at all")
+    soundfile.write(tmp_path / "short.wav", np.zeros(0), 8000)
+    rows = [f"{name},dog,train" for name in ("empty.wav", sound, "words.wav", "gone.wav")]
+    told = write(tmp_path, [*rows, "short.wav,dog,train"])
+    start = next(i for i, line in enumerate(told) if "cannot be read" in line)
+    assert told[start].startswith("4 of 5 files cannot be read.")
+    named = [line.split(":")[0].strip() for line in told[start + 1 :]]
+    assert named == ["empty.wav", "words.wav", "gone.wav", "short.wav"]
+
+
+def test_a_folder_full_of_other_files_is_not_listed_in_full(tmp_path: Path) -> None:
+    told = write(tmp_path, [f"{n}.wav,dog,train" for n in range(MOST_FILES + 2)])
+    assert told[-1] == "  ... and 2 more"
+
+
+def test_a_long_list_is_looked_at_in_sight(tmp_path: Path, sound: str) -> None:
+    write(tmp_path, [f"{sound},dog,train"] * 3)
+    heard: list[tuple[int, int]] = []
+    list(inventory(tmp_path / "manifest.csv", lambda done, total: heard.append((done, total))))
+    assert heard == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_looking_at_a_manifest_needs_no_torch() -> None:
+    code = "import sys, ablate.audio.manifest_summary; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

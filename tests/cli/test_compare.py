@@ -1,0 +1,80 @@
+"""`ablate compare A B`, run as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.conftest import Bench
+
+ROOT = Path(__file__).parents[2]
+ABLATE = [sys.executable, "-c", "from ablate.cli.main import main; main()", "compare"]
+
+
+def compare(desk: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ABLATE_")}
+    environment |= {"PYTHONPATH": str(ROOT), "COLUMNS": "160"}
+    return subprocess.run(
+        [*ABLATE, *arguments], cwd=desk, env=environment, capture_output=True, text=True
+    )
+
+
+def save(desk: Path, study: str, plan: dict[str, Any]) -> None:
+    file = desk / "reports" / study / "plan.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({**plan, "study": study}))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """Two studies of one question; in the second, one masker has become ten points better."""
+    bench = Bench(tmp_path, factors={"masker": ["random", "block"]}, twin_factors=(), noise=0.1)
+    bench.levels_score = lambda levels: 40.0
+    save(tmp_path, "masking", bench.build())
+    bench.seeds = (10, 11, 12)
+    bench.levels_score = lambda levels: 50.0 if levels["masker"] == "block" else 40.0
+    save(tmp_path, "masking-again", bench.build())
+    return tmp_path
+
+
+def test_two_studies_are_compared_by_their_names_or_their_plans(desk: Path) -> None:
+    done = compare(desk, "masking", "masking-again", "--json")
+    moved = {row["variant"]: row["moved"] for row in json.loads(done.stdout)["rows"]}
+    assert moved == {"random": "within noise", "block": "rose"}
+    plans = [f"reports/{name}/plan.json" for name in ("masking", "masking-again")]
+    assert compare(desk, *plans, "--json").stdout == done.stdout
+
+
+def test_a_person_is_shown_a_table(desk: Path) -> None:
+    text = compare(desk, "masking", "masking").stdout
+    assert text.count("the same runs") == 2
+    assert "Holm-corrected over 0 variants" in text
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ("maskign", "no plan of a study `maskign` in reports (did you mean `masking`?)"),
+        ("plan.json", "plan.json: no such file"),
+        ("other.json", "other.json: not a study's plan"),
+        ("broken.json", "broken.json is not JSON"),
+    ],
+)
+def test_what_is_not_there_is_refused(desk: Path, other: str, said: str) -> None:
+    (desk / "broken.json").write_text("{")
+    (desk / "other.json").write_text("{}")
+    done = compare(desk, "masking", other)
+    assert done.returncode == 2
+    assert done.stderr.startswith(said)
+
+
+def test_studies_that_are_scored_differently_are_refused(desk: Path) -> None:
+    file = desk / "reports" / "masking-again" / "plan.json"
+    plan = json.loads(file.read_text())
+    file.write_text(json.dumps({**plan, "score": {"probe": "knn", "pooling": "mean"}}))
+    done = compare(desk, "masking", "masking-again")
+    assert (done.returncode, "cannot be compared" in done.stderr) == (2, True)

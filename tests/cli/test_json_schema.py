@@ -1,0 +1,24 @@
+"""What the office says of a study agrees with what the workshop can do."""
+
+import dataclasses
+
+from ablate import parts
+from ablate.config import study
+from ablate.config.study import DEFAULT_PROBES, SETTINGS
+from ablate.probing.probe import AbstractProbe
+from ablate.probing.views import POOLINGS
+from ablate.worker.trial import Trial
+
+
+def test_a_study_may_write_every_setting_of_a_trial_but_its_seed() -> None:
+    fields = {field.name for field in dataclasses.fields(Trial)}
+    assert {*SETTINGS, "seed"} == {*fields, "crop_seconds"}  # which stands for `crop_frames`
+
+
+def test_a_score_may_name_every_pooling() -> None:
+    assert study.POOLINGS == POOLINGS
+
+
+def test_the_default_probes_can_be_built() -> None:
+    for settings in DEFAULT_PROBES.values():
+        assert parts.build(settings, expect=AbstractProbe)

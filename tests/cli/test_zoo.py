@@ -1,0 +1,113 @@
+"""`ablate zoo` and `ablate bench maskers` with the real worker, on a small package."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ablate.cli import bench, zoo
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = '''\
+"""A few."""
+
+from dataclasses import dataclass
+
+from ablate.model.masking import AbstractMasker
+from maskers import MultiBlock, Random, Vary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needy(AbstractMasker):
+    """Needs a masker, and shows no example of its settings."""
+
+    masker: AbstractMasker
+
+    @property
+    def promises(self):
+        return self.masker.promises
+
+    def __call__(self, *args, **kwargs):
+        return self.masker(*args, **kwargs)
+
+
+__all__ = ["MultiBlock", "Needy", "Random", "Vary"]
+'''
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "few.py").write_text(PACKAGE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        for name in ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE"):
+            patch.delenv(name, raising=False)
+        yield tmp_path
+
+
+def test_a_package_is_shown_as_a_table_and_as_a_page(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert zoo.show("few", grid="4x8") == 0
+    lines = capsys.readouterr().out.splitlines()
+    [random] = [line.split() for line in lines if line.startswith(" Random")]
+    assert random[1:5] == ["40.6", "40.6", "to", "40.6"]
+    assert "Needy: `few.Needy` needs `masker`" in lines
+    assert any(line.startswith(" Vary") for line in lines)
+    assert lines[-1] == "reports/zoo/few/index.html"
+    folder = desk / "reports" / "zoo" / "few"
+    page = (folder / "index.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 3 * 2 * 2
+    assert "http" not in page.replace("http-equiv", "")
+    assert (folder / "zoo-4x8.csv").read_text().startswith("masker,refused,context,")
+    assert (folder / "MultiBlock--1x32.png").exists()
+    assert {path.name for path in desk.iterdir()} - {"__pycache__"} == {"few.py", "reports"}
+
+
+def test_the_bench_compares_with_a_plain_draw_and_a_loop(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.maskers("few", grid="2x4", batch=4, as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    names = {masker["name"]: masker for masker in told["maskers"]}
+    assert names["Needy"]["refused"]
+    loop = told["loop"]["ratio"] / names["MultiBlock"]["ratio"]
+    assert told["blocks_faster_than_loop"] == pytest.approx(loop)
+    assert (told["grid"], told["batch"], told["limit"]) == ("2x4", 4, 4.0)
+
+
+def test_maskers_over_the_limit_are_named_unless_declared_slow() -> None:
+    masker = {"refused": None, "slow": "", "ratio": 5.0, "milliseconds": 1.0}
+    found = {
+        "grid": "8x64",
+        "batch": 256,
+        "loop": {"ratio": 10.0, "milliseconds": 30.0},
+        "maskers": [
+            {**masker, "name": "Late"},
+            {**masker, "name": "Slow", "slow": "it grows block by block"},
+            {**masker, "name": "MultiBlock", "ratio": 0.5},
+            {"name": "Picky", "refused": "no"},
+        ],
+    }
+    told = bench.summary(found)
+    assert told["over"] == ["Late"]
+    assert told["blocks_faster_than_loop"] == 20
+    assert "MultiBlock is 20 times as fast" in bench.conclusions(found)[-1]
+
+
+@pytest.mark.parametrize(
+    ("package", "grid", "message"),
+    [
+        ("maskers", "8by64", "such as 8x64; got `8by64`"),
+        ("maskers", "1x1", "two at least"),
+        ("nowhere", "4x8", "no module `nowhere` on Python's path"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_and_nothing_written(
+    desk: Path, capsys: pytest.CaptureFixture[str], package: str, grid: str, message: str
+) -> None:
+    assert zoo.show(package, grid=grid) == 2
+    assert message in capsys.readouterr().err
+    assert not (desk / "reports").exists()

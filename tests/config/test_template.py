@@ -1,0 +1,65 @@
+"""The starter is a study, whatever it is called, and the schema knows what a study may say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ablate.config import loader, template
+from tests.command import ablate
+
+ROOT = Path(__file__).parents[2]
+TINY = [f"data.{part}_per_class=2" for part in ("clips", "valid", "test")]
+
+
+@pytest.fixture(autouse=True)
+def _code(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+def test_a_starter_is_a_study_and_is_not_overwritten() -> None:
+    assert ablate("init", "studies/mine.yaml").returncode == 0
+    assert loader.load(Path("studies/mine.yaml")).name == "mine"
+    with pytest.raises(ValueError, match="already exists"):
+        template.write(Path("studies/mine.yaml"))
+
+
+@pytest.mark.parametrize(
+    "stem", ["mine", "2024", "true", "null", "1e5", "my study", "-x", "größe", "a'b: c", "+"]
+)
+def test_a_starter_may_be_called_anything(stem: str) -> None:
+    file = template.write(Path(f"studies/{stem}.yaml"))
+    study = loader.load(file)
+    assert study.name == {"my study": "my_study", "-x": "x", "a'b: c": "a_b_c", "+": "study"}.get(
+        stem, stem
+    )
+
+
+def test_the_plan_of_the_starter_warns_of_nothing() -> None:
+    ablate("init", "studies/mine.yaml")
+    done = ablate("plan", "studies/mine.yaml", *TINY)
+    assert "matched: masker.ratio" in done.stdout
+    assert "warning" not in done.stdout
+
+
+def test_every_line_of_the_starter_that_is_commented_out_is_one_too() -> None:
+    text = template.TEXT.format(file="mine.yaml", name="mine")
+    keys = ("  # optimizer.rate", "# design", "# exclude")
+    for key in keys:
+        text = text.replace(key, key.replace("# ", ""))
+    text = text.replace("design: one_factor # default", "design: grid # default")
+    Path("mine.yaml").write_text(text)
+    assert set(loader.load(Path("mine.yaml")).factors) == {"masker", "optimizer.rate"}
+
+
+def test_the_schema_knows_every_key_and_every_part() -> None:
+    found = json.loads(ablate("show", "--schema").stdout)
+    baseline = found["properties"]["baseline"]["properties"]
+    assert {"masker", "budget", "extends", "crop_seconds"} <= baseline.keys()
+    patches = found["$defs"]["ablate.model.patchify.Rectangles"]["properties"]
+    assert {"freq", "time", "seconds"} <= patches.keys()
+    kinds = [one.get("$ref") for one in baseline["masker"]["anyOf"]]
+    assert "#/$defs/maskers.MultiBlock" in kinds
+    block = found["$defs"]["maskers.MultiBlock"]["properties"]
+    assert block["num_targets"]["type"] == "integer"
+    assert found["$defs"]["maskers.Curriculum"]["properties"]["start"]["anyOf"]

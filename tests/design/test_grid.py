@@ -1,0 +1,229 @@
+"""Which combinations a design has, against the slow and obvious list of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ablate.config.loader import load
+from ablate.config.study import StudyError
+from ablate.design import factors, grid
+
+BASELINE = """\
+study: designs
+baseline:
+  masker: {type: maskers.Random, ratio: 0.6}
+  patchifier: {type: P}
+  encoder: {type: E, dim: 64}
+  optimizer: {rate: 1.0e-3}
+seeds: 1
+"""
+TWO = """\
+factors:
+  masker:
+    random: {type: maskers.Random, ratio: 0.6}
+    block: {type: maskers.MultiBlock}
+    spans: {type: maskers.Spans}
+  encoder.dim: [64, 128]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def counted(text: str) -> list[tuple[dict[str, str], int]]:
+    Path("study.yaml").write_text(BASELINE + text)
+    study = load(Path("study.yaml"))
+    return grid.combinations(study.design, factors.factors(study))
+
+
+def found(text: str) -> list[tuple[str, ...]]:
+    return [tuple(levels.values()) for levels, _ in counted(text)]
+
+
+def refused(text: str) -> str:
+    with pytest.raises(StudyError) as caught:
+        counted(text)
+    return str(caught.value)
+
+
+def test_a_grid_has_every_combination() -> None:
+    assert len(found(TWO)) == 6
+
+
+def test_one_factor_moves_one_level_at_a_time_from_the_baseline() -> None:
+    assert found(TWO + "design: one_factor\n") == [
+        ("random", "64"),
+        ("block", "64"),
+        ("spans", "64"),
+        ("random", "128"),
+    ]
+
+
+def test_leave_one_out_takes_one_thing_at_a_time_from_the_full_method() -> None:
+    text = """\
+design: leave_one_out
+factors:
+  masker: {block: {type: maskers.MultiBlock}}
+  encoder.dim: [64, 128]
+  optimizer.rate: [1.0e-3, 2.0e-3]
+"""
+    assert found(text) == [
+        ("block", "128", "0.002"),
+        ("baseline", "128", "0.002"),
+        ("block", "64", "0.002"),
+        ("block", "128", "0.001"),
+    ]
+
+
+def test_leave_one_out_compares_with_the_full_method() -> None:
+    counted("design: leave_one_out\nfactors:\n  encoder.dim: [64, 128]\n")
+    (factor,) = factors.factors(load(Path("study.yaml")))
+    assert factor.baseline == "128"
+
+
+def test_baseline_means_the_studys_own_where_one_thing_is_left_out() -> None:
+    text = """\
+design: leave_one_out
+factors: {encoder.dim: [64, 128], optimizer.rate: [1.0e-3, 2.0e-3]}
+exclude: [{encoder.dim: baseline, optimizer.rate: 0.002}]
+"""
+    assert found(text) == [("128", "0.002"), ("128", "0.001")]
+
+
+def test_leave_one_out_needs_one_thing_a_factor() -> None:
+    assert "study.yaml:9: `design: leave_one_out` needs one level" in refused(
+        "factors:\n  masker:\n    block: {type: B}\n    spans: {type: S}\ndesign: leave_one_out\n"
+    )
+
+
+def test_a_list_has_the_baseline_and_what_it_names() -> None:
+    text = TWO + "design: list\nvariants: [{masker: block, encoder.dim: 128}, {masker: spans}]\n"
+    assert found(text) == [("random", "64"), ("block", "128"), ("spans", "64")]
+
+
+def test_zipped_factors_move_together() -> None:
+    text = TWO + "  optimizer.rate: [1.0e-3, 5.0e-4]\nzip: [[encoder.dim, optimizer.rate]]\n"
+    assert [levels for levels, _ in counted(text)][:2] == [
+        {"masker": "random", "encoder.dim + optimizer.rate": "64 + 0.001"},
+        {"masker": "random", "encoder.dim + optimizer.rate": "128 + 0.0005"},
+    ]
+    assert len(found(text)) == 6
+
+
+def test_a_level_that_both_zipped_factors_call_alike_is_named_once() -> None:
+    levels = "{a: {type: A}, b: {type: B}}"
+    text = f"factors:\n  masker: {levels}\n  encoder: {levels}\nzip: [[masker, encoder]]\n"
+    assert ("a",) in found(text)
+
+
+def test_a_factor_that_moves_along_may_stay_where_it_is() -> None:
+    rates = "optimizer.rate: {one: 1.0e-3, other: 1.0e-3}"
+    text = f"{TWO}  {rates}\nzip: [[encoder.dim, optimizer.rate]]\n"
+    assert ("random", "128 + other") in found(text)
+    assert "`one` and `other` of factor `optimizer.rate` are the same" in refused(
+        text.replace("zip:", "# zip:")
+    )
+
+
+def test_excluded_combinations_are_left_out() -> None:
+    text = TWO + "exclude: [{masker: [block, spans], encoder.dim: 128}]\n"
+    assert found(text) == [("random", "64"), ("random", "128"), ("block", "64"), ("spans", "64")]
+
+
+def test_a_zipped_factor_is_excluded_by_either_name() -> None:
+    text = TWO + "  optimizer.rate: [1.0e-3, 5.0e-4]\nzip: [[encoder.dim, optimizer.rate]]\n"
+    assert len(found(text + "exclude: [{optimizer.rate: 0.0005}]\n")) == 3
+
+
+def test_a_factor_applies_only_when_another_has_a_level() -> None:
+    text = TWO + "when: {encoder.dim: {masker: [random, block]}}\n"
+    levels = counted(text)
+    assert ({"masker": "spans"}, 2) in levels
+    assert len(levels) == 5
+
+
+def test_what_depends_on_a_factor_that_does_not_apply_does_not_apply() -> None:
+    text = """\
+  optimizer.rate: [1.0e-3, 5.0e-4]
+when: {encoder.dim: {masker: block}, optimizer.rate: {encoder.dim: 128}}
+"""
+    assert [levels for levels, _ in counted(TWO + text)] == [
+        {"masker": "random"},
+        {"masker": "block", "encoder.dim": "64"},
+        {"masker": "block", "encoder.dim": "128", "optimizer.rate": "0.001"},
+        {"masker": "block", "encoder.dim": "128", "optimizer.rate": "0.0005"},
+        {"masker": "spans"},
+    ]
+
+
+def test_settings_of_what_is_switched_off_mean_nothing() -> None:
+    text = "factors:\n  encoder.head: {on: {type: H}, off: null}\n  encoder.head.dim: [1, 2, 3]\n"
+    levels = counted(text)
+    assert ({"encoder.head": "off"}, 4) in levels  # three levels, and the baseline's own
+
+
+@given(
+    st.lists(st.integers(1, 3), min_size=2, max_size=4),
+    st.lists(st.lists(st.integers(0, 2), min_size=2, max_size=4), max_size=3),
+)
+def test_a_grid_agrees_with_a_loop_over_everything(
+    sizes: list[int], exclusions: Sequence[Sequence[int]]
+) -> None:
+    names = [f"encoder.f{i}" for i in range(len(sizes))]
+    clauses = [
+        {name: min(level, size - 1) for name, size, level in zip(names, sizes, one, strict=False)}
+        for one in exclusions
+    ]
+    text = "factors:\n" + "".join(
+        f"  {name}: [{', '.join(map(str, range(size)))}]\n"
+        for name, size in zip(names, sizes, strict=True)
+    )
+    encoder = "{type: E, " + ", ".join(f"{name.split('.')[1]}: 0" for name in names) + "}"
+    base = BASELINE.replace("{type: E, dim: 64}", encoder)
+    if clauses:
+        text += f"exclude: {clauses}\n".replace("'", "")
+    Path("study.yaml").write_text(base + text)
+    study = load(Path("study.yaml"))
+    expected: list[dict[str, Any]] = [{}]
+    for name, size in zip(names, sizes, strict=True):
+        expected = [{**one, name: level} for one in expected for level in range(size)]
+    expected = [e for e in expected if not any(c.items() <= e.items() for c in clauses)]
+    wanted = [{name: str(level) for name, level in one.items()} for one in expected]
+    if not wanted:
+        with pytest.raises(StudyError, match="every combination"):
+            grid.combinations(study.design, factors.factors(study))
+    else:
+        found = grid.combinations(study.design, factors.factors(study))
+        assert [levels for levels, _ in found] == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("design: gird\n", "study.yaml:14: there is no design `gird` (did you mean `grid`?)"),
+        ("design: list\n", "study.yaml:14: `design: list` and its list, `variants`, go together"),
+        ("when: {maskr: {encoder.dim: 64}}\n", "when names no factor of the study: `maskr` (did"),
+        ("when: {masker: {masker: block}}\n", "factor `masker` cannot depend on itself"),
+        ("exclude: [{masker: blok}]\n", "factor `masker` has no level `blok` (did you mean `blo"),
+        ("exclude: {masker: block}\n", "study.yaml:14: expected a list; got {'masker': 'block'}"),
+        (
+            "zip: [[masker, encoder.dim]]\n",
+            "equal numbers of levels: masker has 3, encoder.dim has 2",
+        ),
+        ("zip: [masker]\n", "`zip` lists groups of factors"),
+        ("zip: [[masker, masker]]\n", "a factor can be zipped only once; got ['masker', 'masker']"),
+        ("exclude: [{masker: [random, block, spans]}]\n", "`exclude` leaves out every combination"),
+        (
+            "design: one_factor\nexclude: [{encoder.dim: 64}]\n",
+            "`exclude` leaves out what all variants are compared with",
+        ),
+    ],
+)
+def test_a_wrong_design_is_refused_with_its_place(text: str, message: str) -> None:
+    assert message in refused(TWO + text)

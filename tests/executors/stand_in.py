@@ -1,0 +1,168 @@
+"""A program that speaks the worker's protocol and trains nothing. Settings say how it behaves.
+
+The type of a trial's `masker` decides what happens when the trial is run: `Dies`, `Falters` (dies
+the first time), `Fails`, `Sleeps`, `Ponders` (sleeps once the first task is scored), `Chatters`,
+`Stubborn` (sleeps and ignores SIGTERM), or anything else: it is done. `Matched` is `Good` on
+squares. Its `lift` is added to the scores, with a little luck of each trial's.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ablate.core.io import write_json
+
+STAND_IN = (sys.executable, __file__)  # in place of the worker's command
+TASKS = ("speech", "music")
+DEFAULTS = {"masker": {"ratio": 0.5}}
+
+
+def say(event: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+def name(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def plan(request: dict[str, Any]) -> dict[str, Any]:
+    say({"event": "progress", "label": "clips", "done": 4, "total": 4})
+    probes = {key: {**probe, "temperature": 1.0} for key, probe in request["probes"].items()}
+    counts = {"classes": 2, "train": 1, "valid": 1, "test": 1, "folds": None}
+    tasks = dict.fromkeys(TASKS, counts)
+    skipped = [["c.wav", "no audio"]]
+    data = {"digest": "d", "clips": 4, "skipped": skipped, "silent": ["d.wav"], "tasks": tasks}
+    trials = [plan_one(settings) for settings in request["trials"]]
+    return {"event": "result", "trials": trials, "probes": probes, "data": [data]}
+
+
+def plan_one(settings: dict[str, Any]) -> dict[str, Any]:
+    settings = {**settings, "masker": {**DEFAULTS["masker"], **settings["masker"]}}
+    if (settings["masker"].get("type"), settings["patchifier"]["type"]) == ("Matched", "Squares"):
+        settings["masker"]["type"] = "Good"
+    if settings["masker"]["ratio"] > 1:
+        problem = {"path": ["masker", "ratio"], "message": "must be at most 1"}
+        return {"settings": None, "fingerprint": None, "problems": [problem]}
+    twin = {"patchifier": settings["patchifier"], "seed": settings["seed"]}
+    sound = {"data": settings["data"]}
+    return {
+        "settings": settings,
+        "fingerprint": name(settings),
+        "problems": [],
+        "grid": [4, 8],
+        "parameters": {"encoder": 1000, "predictor": 500},
+        "context": 0.4,
+        "targets": 0.6,
+        "twin": {"kind": "random_init", "settings": twin, "fingerprint": name(twin)},
+        "statistics": {"kind": "mel_statistics", "settings": sound, "fingerprint": name(sound)},
+    }
+
+
+def run(request: dict[str, Any]) -> dict[str, Any]:
+    folder = Path(request["folder"])
+    config = json.loads((folder / "config.json").read_text())
+    record = folder / "run.json"
+    trained = not record.exists() or json.loads(record.read_text())["state"] != "done"
+    if trained:
+        with (folder / "trainings").open("a") as file:
+            file.write(f"{os.getpid()} {request['device']} {os.environ['OMP_NUM_THREADS']}\n")
+        write_json(record, {"state": "running", "kind": config["kind"]})
+        kind = config["settings"].get("masker", {}).get("type", "")
+        if kind == "Falters" and len((folder / "trainings").read_text().splitlines()) > 1:
+            kind = "Good"
+        behave(kind)
+        if config["settings"].get("masker", {}).get("type") == "Fails":
+            write_json(record, {"state": "failed", "reason": "nan: at step 7"})
+            return {"event": "result", "state": "failed", "reason": "nan: at step 7"}
+    if trained and request.get("until"):
+        aside = folder / "rungs" / str(request["until"])
+        probe({**request, "folder": str(aside)}, config)
+        write_json(record, {"state": "preempted", "kind": config["kind"]})
+        return {"event": "result", "state": "paused", "reason": "paused"}
+    write_json(record, {"state": "done", "kind": config["kind"]})
+    return {
+        "event": "result",
+        "state": "done",
+        "trained": trained,
+        "probed": probe(request, config),
+    }
+
+
+def behave(kind: str) -> None:
+    if kind in ("Dies", "Falters"):
+        sys.stderr.write("out of luck\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "Exits":
+        sys.stderr.write("out of luck\n")
+        sys.exit(3)
+    if kind == "Chatters":
+        sys.stdout.write("a library says hello\n[1, 2]\n")
+    if kind == "Stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if kind in ("Sleeps", "Stubborn"):
+        say({"event": "progress", "label": "train", "done": 1, "total": 2})
+        time.sleep(60)
+    if kind == "Naps":
+        time.sleep(1)
+    if kind == "Dozes":
+        time.sleep(0.2)
+    say({"event": "progress", "label": "train", "done": 2, "total": 2})
+
+
+def probe(request: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    probed = []
+    valid = 41.0 + config["settings"].get("optimizer", {}).get("rate", 0)
+    masker = config["settings"].get("masker", {})
+    write_json(Path(request["folder"], "probes", "tasks.json"), {"tasks": [*TASKS]})
+    lift = masker["lift"] + int(name(config["settings"]), 16) % 100 / 100 if "lift" in masker else 0
+    for key, settings in request["probes"].items():
+        for task in TASKS:
+            path = Path(request["folder"], "probes", task, f"{name(settings)}.json")
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                test = 40.0 if task == "speech" else 50.0
+                scores = {"valid": valid + lift, "test": test + lift}
+                poolings = {pooling: scores for pooling in ("mean", "mean_std", "concat_freq")}
+                if config["kind"] == "jepa":
+                    poolings["mean_std"] = {part: 1 + value for part, value in scores.items()}
+                result = {"task": task, "probe": key, "settings": settings, "scores": poolings}
+                write_json(path, {**result, "key": name(settings)})
+                probed.append(key)
+                if masker.get("type") == "Ponders":
+                    time.sleep(60)
+    return probed
+
+
+def gallery(request: dict[str, Any]) -> dict[str, Any]:
+    folder = Path(request["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for trial in request["trials"]:
+        file = f"{trial['masker']}--{trial['patchifier']}.png"
+        (folder / file).write_bytes(b"a picture")
+        pictures.append({**trial, "file": file, "context": 0.4, "targets": 0.6})
+    return {"event": "result", "title": "a clip", "legend": "legend.png", "pictures": pictures}
+
+
+def main() -> None:
+    if "--broken" in sys.argv:
+        sys.exit("no module named `my_lab`")
+    gpus = int(sys.argv[sys.argv.index("--gpus") + 1]) if "--gpus" in sys.argv else 0
+    say({"event": "ready", "gpus": gpus, "torch": "0"})
+    for line in sys.stdin:
+        request = json.loads(line)
+        if any(settings.get("k") == 0 for settings in request.get("probes", {}).values()):
+            problem = {"path": ["probes", "knn", "k"], "message": "must be at least 1, got 0"}
+            say({"event": "error", "problems": [problem]})
+        else:
+            say({"plan": plan, "run": run, "gallery": gallery}[request["do"]](request))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""Fabricates a study: a plan, and run folders with real files, as the workshop leaves them."""
+
+import itertools
+import json
+import struct
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from ablate.report.report import write
+from ablate.report.results import Results, read
+from ablate.report.stats.statistics import Estimate, t_interval
+
+settings.register_profile("reporting", deadline=None, max_examples=60, derandomize=True)
+settings.load_profile("reporting")
+
+KNN = {"type": "ablate.probing.knn.KNN", "k": 10, "temperature": 0.07}
+LINEAR = {"type": "ablate.probing.linear.Linear", "steps": 300}
+TASKS = {"speech": 5.0, "music": 0.0, "environment": -3.0}
+POOLINGS = ("mean", "mean_std", "concat_freq")
+MACHINE = {"platform": "Linux-6.1", "processor": "x86_64", "cores": 2, "argv": ["worker"]}
+COUNTS = {"classes": 10, "train": 600, "valid": 200, "test": 400, "folds": None}
+
+
+@dataclass
+class Bench:
+    """A study under construction; `levels_score` gives a trained variant's true score."""
+
+    root: Path
+    factors: dict[str, list[str]] = field(
+        default_factory=lambda: {
+            "masker": ["random", "block", "curriculum"],
+            "patchifier": ["squares", "strips"],
+        }
+    )
+    seeds: tuple[int, ...] = (0, 1, 2)
+    twin_factors: tuple[str, ...] = ("patchifier",)
+    levels_score: Callable[[Mapping[str, str]], float] = lambda levels: 40.0
+    noise: float = 0.5
+    margin: float = 2.0
+    num_pictures: int = 0
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "reports" / "masking"
+
+    def build(self) -> dict[str, Any]:
+        """Writes all run folders and returns the plan."""
+        names = list(self.factors)
+        trials: list[dict[str, Any]] = []
+        for combination in itertools.product(*self.factors.values()):
+            levels = dict(zip(names, combination, strict=True))
+            trials.extend(self._trial(levels, seed) for seed in self.seeds)
+        return {
+            "study": "masking",
+            "title": "Does the shape of the mask matter, and does the patch decide?",
+            "text": "study: masking\nseeds: 3\nscore: knn.concat_freq # a < b & c\n",
+            "factors": self.factors,
+            "baseline": {name: levels[0] for name, levels in self.factors.items()},
+            "seeds": list(self.seeds),
+            "score": {"probe": "knn", "pooling": "concat_freq"},
+            "probes": {"knn": KNN, "linear": LINEAR},
+            "report": {"equivalence_margin": self.margin, "alpha": 0.05},
+            "data": [
+                {
+                    "digest": "9f86d081",
+                    "clips": 3600,
+                    "skipped": [["speech/a<b>.wav", "no audio"]],
+                    "tasks": dict.fromkeys(TASKS, COUNTS),
+                }
+            ],
+            "trials": trials,
+            "gallery": self._gallery(),
+        }
+
+    def results(self) -> Results:
+        return read(self.build(), self.runs)
+
+    def fingerprint(self, seed: int, /, **levels: str) -> str:
+        return _hex("jepa", *levels.values(), seed)
+
+    def edit(self, fingerprint: str, **changes: object) -> None:
+        """Changes what a run recorded."""
+        path = self.runs / fingerprint / "run.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    def fail(self, fingerprint: str, reason: str = "nan: loss is not finite at step 7") -> None:
+        self.edit(fingerprint, state="failed", reason=reason)
+        for path in (self.runs / fingerprint).glob("probes/*/*.json"):
+            path.unlink()
+
+    def _trial(self, levels: dict[str, str], seed: int) -> dict[str, Any]:
+        twin_levels = [levels[name] for name in self.twin_factors if name in levels]
+        trial = _hex("jepa", *levels.values(), seed)
+        twin = _hex("random_init", *twin_levels, seed)
+        statistics = _hex("mel_statistics", seed)
+        context = {"random": 0.40, "block": 0.33, "curriculum": 0.38}.get(
+            levels.get("masker", "random"), 0.40
+        )
+        self._run(trial, "jepa", self.levels_score(levels), POOLINGS, context, seed)
+        self._run(twin, "random_init", 30.0, POOLINGS, context, seed)
+        self._run(statistics, "mel_statistics", 28.0, ("mean_std",), context, seed)
+        return {
+            "levels": levels,
+            "seed": seed,
+            "fingerprint": trial,
+            "twin": twin,
+            "statistics": statistics,
+            "grid": [4, 8],
+            "context": context,
+            "targets": 0.5,
+            "parameters": {"encoder": 102_400, "predictor": 51_200},
+        }
+
+    def _run(
+        self,
+        fingerprint: str,
+        kind: str,
+        score: float,
+        poolings: tuple[str, ...],
+        context: float,
+        seed: int,
+    ) -> None:
+        folder = self.runs / fingerprint
+        if folder.exists():
+            return  # a twin is shared
+        folder.mkdir(parents=True)
+        draw = np.random.default_rng(int(fingerprint, 16))
+        (folder / "run.json").write_text(json.dumps(_record(kind, context, draw)))
+        (folder / "env.json").write_text(json.dumps({"machine": MACHINE}))
+        if kind == "jepa":
+            (folder / "metrics.jsonl").write_text(_log(draw))
+        shared = np.random.default_rng(seed).normal(0, 0.5)  # what variants of a seed share
+        for (task, shift), (probe, protocol) in itertools.product(
+            TASKS.items(), {"knn": KNN, "linear": LINEAR}.items()
+        ):
+            scores = {
+                pooling: {
+                    "valid": score + shift + shared + draw.normal(0, self.noise),
+                    "test": score + shift + shared + draw.normal(0, self.noise),
+                }
+                for pooling in poolings
+            }
+            result = {"task": task, "probe": probe, "settings": protocol, "scores": scores}
+            path = folder / "probes" / task / f"{_hex(probe)}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(result | {"key": _hex(probe)}))
+
+    def _gallery(self) -> dict[str, Any] | None:
+        if not self.num_pictures:
+            return None
+        folder = self.report / "gallery"
+        folder.mkdir(parents=True, exist_ok=True)
+        pictures: list[dict[str, Any]] = []
+        pairs = itertools.product(self.factors["masker"], self.factors["patchifier"])
+        for masker, patchifier in itertools.islice(pairs, self.num_pictures):
+            file = f"{masker}--{patchifier}.png".replace("/", "-")
+            (folder / file).write_bytes(_png(len(pictures)))
+            shares = {"context": 0.4, "targets": 0.5}
+            pictures.append({"masker": masker, "patchifier": patchifier, "file": file, **shares})
+        return {"title": "speech/seven.wav", "folder": str(folder), "pictures": pictures}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A report that tests only read: what blocks are worth depends on the patches."""
+    bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=3, noise=0.05)
+    bench.levels_score = lambda levels: (
+        40.0 + 9.0 * (levels["masker"] == "block") * (levels["patchifier"] == "strips")
+    )
+    plan = bench.build()
+    plan["gallery"]["folder"] = "gallery"
+    write(plan, bench.runs, bench.report)
+    (bench.report / "plan.json").write_text(json.dumps(plan))
+    return bench
+
+
+def paired(level: Sequence[float], against: Sequence[float]) -> Estimate:
+    """Estimates the mean difference of two arms whose numbers are in the same order of seeds."""
+    return t_interval(np.subtract(level, against).tolist(), alpha=0.05)
+
+
+def _hex(*key: object) -> str:
+    return f"{zlib.crc32(repr(key).encode()):010x}"
+
+
+def _record(kind: str, context: float, draw: np.random.Generator) -> dict[str, Any]:
+    return {
+        "state": "done",
+        "reason": None,
+        "kind": kind,
+        "attempt": 1,
+        "host": "here",
+        "device": "cpu",
+        "precision": "fp32",
+        "cost": {
+            "steps": 1500,
+            "clips": 24_000,
+            "audio_hours": 8.53,
+            "context_tokens": int(24_000 * 32 * context),
+            "target_tokens": 24_000 * 16,
+            "flops": 3.1e12 * (1 + context),
+            "seconds": 14.2,
+            "peak_memory_mb": 812,
+        },
+        "metrics": {
+            "loss": 0.31,
+            "effective_rank": 21.5 + float(draw.normal()),
+            "context_fraction": context,
+            "target_fraction": 0.5,
+            "tokens_per_second": 54_000,
+        },
+        "parameters": {"encoder": 102_400, "predictor": 51_200},
+        "collapsed": False,
+        "code": {"git": "0123456789abcdef", "dirty": False},
+        "versions": {"torch": "2.13.0+cpu", "numpy": "2.4.6"},
+    }
+
+
+def _log(draw: np.random.Generator) -> str:
+    offset = float(draw.normal(0, 0.02))
+    lines = [
+        {
+            "step": step,
+            "loss": 0.6 * float(np.exp(-step / 400)) + 0.3 + offset,
+            "position_loss": 0.5 * float(np.exp(-step / 600)) + 0.2 + offset,
+            "effective_rank": 8 + 14 * (1 - float(np.exp(-step / 500))) + 20 * offset,
+        }
+        for step in range(100, 1501, 100)
+    ]
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def _png(shade: int) -> bytes:
+    """Writes a small grey picture by hand: this room has no imaging library."""
+    width, height = 120, 60
+    rows = b"".join(
+        b"\0" + bytes((40 + 25 * shade + 3 * ((x // 8 + y // 8) % 9)) % 256 for x in range(width))
+        for y in range(height)
+    )
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    body = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body

@@ -1,0 +1,50 @@
+"""What a reader's browser makes of the page: nothing fails, nothing is fetched, all is drawn."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.report.report import write
+from tests.report.conftest import Bench
+
+NASTY = "<script>document.title = 'owned'; console.error('ran')</script>"
+BROKEN = "images => images.filter(image => !image.complete || image.naturalWidth === 0).length"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of labels that would do harm, with a failed trial that says something nasty."""
+    bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=4)
+    bench.factors = {"masker": [NASTY, "a & b </svg>"], "patchifier": ["100 %", '"x" onload="y"']}
+    plan = bench.build() | {"title": f"Is {NASTY} harmless?", "text": f"study: x # </pre>{NASTY}"}
+    bench.fail(bench.fingerprint(0, masker=NASTY, patchifier="100 %"), f"nan: {NASTY}")
+    return write(plan, bench.runs, bench.report).page
+
+
+def test_the_page_is_whole_silent_and_alone(browser: Any, page: Path) -> None:
+    said: list[str] = []
+    asked: list[str] = []
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(page.as_uri())
+    assert said == []
+    assert [address for address in asked if not address.startswith("data:")] == [page.as_uri()]
+    assert tab.locator("img").count() == 4
+    assert tab.locator("img").evaluate_all(BROKEN) == 0
+    assert tab.title() == f"Is {NASTY} harmless?"
+    assert tab.locator("script").count() == 0
+    for figure in tab.locator(".picture svg").all():
+        box = figure.bounding_box()
+        assert box["width"] > 200
+        assert box["height"] > 100
+    assert NASTY in tab.locator("#table-failures").inner_text()
+
+
+@pytest.mark.parametrize("width", [380, 1280])
+def test_no_page_is_wider_than_its_window(browser: Any, page: Path, width: int) -> None:
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    tab.goto(page.as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width

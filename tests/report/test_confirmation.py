@@ -1,0 +1,77 @@
+"""A winner is chosen by validation scores and judged by seeds that did not choose it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from ablate.report.pages.methods import protocol
+from ablate.report.pages.sentences import sentences
+from ablate.report.results import read
+from ablate.report.stats.confirmation import leaders
+from ablate.report.stats.verdicts import verdicts
+from tests.report.conftest import Bench
+
+
+def confirmed(bench: Bench) -> dict[str, Any]:
+    """Returns a plan in which the best masker and the baseline have five fresh seeds."""
+    bench.factors, bench.noise = {"masker": ["random", "block", "curriculum"]}, 0.3
+    bench.twin_factors = ()
+    bench.levels_score = lambda levels: 43.0 if levels["masker"] == "block" else 40.0
+    bench.seeds = tuple(range(8))
+    plan = bench.build()
+    fresh = [t for t in plan["trials"] if t["seed"] > 2 and t["levels"]["masker"] != "curriculum"]
+    usual = [t for t in plan["trials"] if t["seed"] < 3]
+    return plan | {"trials": [*usual, *(trial | {"confirms": True} for trial in fresh)]}
+
+
+def test_only_fresh_seeds_confirm_and_they_enter_nothing_else(bench: Bench) -> None:
+    found = verdicts(read(confirmed(bench), bench.runs))
+    seeds = {v.contrast.family: {*v.contrast.differences} for v in found}
+    assert seeds == {"pooled": {0, 1, 2}, "learning": {0, 1, 2}, "confirmation": {3, 4, 5, 6, 7}}
+    [verdict] = [v for v in found if v.contrast.family == "confirmation"]
+    assert (verdict.contrast.level, verdict.contrast.against) == ("block", "random")
+    assert verdict.word == "better"
+
+
+def test_a_report_says_what_was_confirmed(bench: Bench) -> None:
+    plan = confirmed(bench)
+    results = read(plan, bench.runs)
+    told = [str(sentence) for sentence in sentences(verdicts(results))]
+    assert any("On fresh seeds, block is better than random by" in line for line in told)
+    text = " ".join(protocol(results))
+    assert "trained again with fresh seeds (3, 4, 5, 6, 7)" in text
+
+
+def test_leaders_are_those_of_the_validation_scores(bench: Bench) -> None:
+    plan = confirmed(bench)
+    for path in bench.runs.glob("*/probes/*/*.json"):
+        result = json.loads(path.read_text())
+        for score in result["scores"].values():  # whoever looks at the test data is misled
+            score["test"] = 100.0 - score["test"]
+        path.write_text(json.dumps(result))
+    found = leaders(read(plan, bench.runs), 2)
+    assert found[0] == ("block",)
+    assert len(found) == 2
+
+
+def test_a_variant_with_a_failed_trial_does_not_lead(bench: Bench) -> None:
+    plan = confirmed(bench)
+    bench.fail(bench.fingerprint(0, masker="block"))
+    assert ("block",) not in leaders(read(plan, bench.runs), 3)
+
+
+def test_a_task_without_validation_scores_chooses_nobody(bench: Bench) -> None:
+    plan = confirmed(bench)
+    for path in bench.runs.glob("*/probes/music/*.json"):
+        result = json.loads(path.read_text())
+        for score in result["scores"].values():
+            score["valid"] = None
+        path.write_text(json.dumps(result))
+    with pytest.raises(ValueError, match="must choose by validation scores, and music has none"):
+        leaders(read(plan, bench.runs), 1)
+
+
+def test_no_leader_is_no_choice(bench: Bench) -> None:
+    with pytest.raises(ValueError, match=r"`confirm.top` must be at least 1 variant; got 0"):
+        leaders(bench.results(), 0)

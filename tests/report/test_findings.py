@@ -1,0 +1,137 @@
+"""What a report says beside its numbers: the protocol, notes, and what to read with care."""
+
+import json
+
+import pytest
+
+from ablate.core.io import read_json
+from ablate.report.pages.findings import FILE
+from ablate.report.report import write
+from tests.report.conftest import Bench
+
+
+def test_test_clips_that_were_heard_in_pretraining_are_told(bench: Bench) -> None:
+    plan = bench.build()
+    plan["data"][0] |= {"pretraining_clips": 3500, "tasks": {"esc50": {"classes": 50, "folds": 5}}}
+    summary = write(plan, bench.root / "nowhere", bench.report)
+    assert any(line.startswith("Test clips were heard in pre-train") for line in summary.cautions)
+    text = summary.page.with_name("report.md").read_text()
+    assert "3600 clips, 3500 of them for pre-training (digest" in text
+
+
+def test_notes_on_levels_stand_under_the_contrasts(bench: Bench) -> None:
+    plan = bench.build() | {"notes": {"block": "as <published>", "excluded": "in no trial"}}
+    page = write(plan, bench.root / "nowhere", bench.report).page
+    markdown = page.with_name("report.md").read_text()
+    places = [markdown.index(of) for of in ("## Contrasts", "- `block`: as <pub", "## Verdicts")]
+    assert places == sorted(places)
+    assert "<strong>block</strong>: as &lt;published&gt;" in page.read_text()
+    assert read_json(bench.report / FILE)["notes"] == {"block": "as <published>"}
+
+
+def test_the_protocol_says_what_a_token_is_for_each_cut(bench: Bench) -> None:
+    plan = bench.build()
+    told = {"squares": "a column every 160 ms", "strips": "a column every 40 ms"}
+    for trial in plan["trials"]:
+        trial["tokens"] = {"told": [told[trial["levels"]["patchifier"]], "and so on"]}
+    text = write(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
+    parts = [f"{cut}: {words}; and so on" for cut, words in told.items()]
+    assert f"Tokens: {'. '.join(parts)}." in text
+
+
+def test_the_protocol_says_when_seeds_were_looked_at(bench: Bench) -> None:
+    plan = bench.build() | {"looks": {"counts": [2, 3], "most": 8}}
+    text = write(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
+    assert "Of up to 8 declared seeds the verdicts were looked at with 2, 3." in text
+
+
+def test_trials_of_older_code_are_counted_and_their_contrasts_marked(bench: Bench) -> None:
+    plan = bench.build()
+    older = bench.fingerprint(0, masker="block", patchifier="squares")
+    bench.edit(older, code={"git": "fedcba9876543210", "dirty": False})
+    cautions = write(plan, bench.runs, bench.report).cautions
+    assert any("0123456789 (17 trials), fedcba9876 (1 trials)" in line for line in cautions)
+    text = bench.report.joinpath("tables/contrasts.csv").read_text()
+    marked = [line for line in text.splitlines() if "mixes versions of the code" in line]
+    assert marked
+    assert not [line for line in marked if "curriculum,random" in line]
+
+
+def test_a_variant_that_no_contrast_has_is_named(bench: Bench) -> None:
+    plan = bench.build()
+    lone = {"masker": "block", "patchifier": "strips"}
+    kept = [plan["baseline"], lone]
+    plan["trials"] = [trial for trial in plan["trials"] if trial["levels"] in kept]
+    cautions = write(plan, bench.runs, bench.report).cautions
+    assert any(
+        line.startswith("random, squares; block, strips appear in no contrast") for line in cautions
+    )
+
+
+@pytest.mark.parametrize(("level", "told"), [(100.0, 1), (90.0, 0)])
+def test_tasks_that_every_variant_has_solved_are_told(
+    bench: Bench, level: float, told: int
+) -> None:
+    bench.levels_score, bench.noise = lambda levels: level, 0.0
+    cautions = write(bench.build(), bench.runs, bench.report).cautions
+    assert sum("such tasks cannot tell them apart" in line for line in cautions) == told
+
+
+def test_masks_that_are_mostly_a_guards_are_told(bench: Bench) -> None:
+    plan = bench.build()
+    for seed in bench.seeds:
+        forced = bench.fingerprint(seed, masker="block", patchifier="squares")
+        record = json.loads((bench.runs / forced / "run.json").read_text())
+        bench.edit(forced, metrics=record["metrics"] | {"fallback_fraction": 0.93})
+    [caution] = [line for line in write(plan, bench.runs, bench.report).cautions if "guard" in line]
+    assert "93 % of block, squares." in caution
+    assert "random" not in caution
+
+
+def test_masks_that_give_answers_away_are_told_beside_their_guard(bench: Bench) -> None:
+    plan = bench.build()
+    forced = {"masker": "block", "patchifier": "squares"}
+    for trial in plan["trials"]:
+        told = 0.45 if trial["levels"] == forced else 0.0
+        trial |= {"overlap": told, "forced_overlap": told}
+    for seed in bench.seeds:
+        run = bench.fingerprint(seed, **forced)
+        record = json.loads((bench.runs / run / "run.json").read_text())
+        bench.edit(run, metrics=record["metrics"] | {"fallback_fraction": 0.93})
+    summary = write(plan, bench.runs, bench.report)
+    [caution] = [line for line in summary.cautions if "guard" in line or "answers away" in line]
+    assert caution.startswith("In block, squares 45 % of the context is also a target")
+    assert "93 % of block, squares." in caution
+    [head] = [line for line in _masks(bench) if line.startswith("| masker")]
+    assert [cell.strip() for cell in head.split("|")][-2] == "both"
+
+
+def test_a_plan_of_older_code_has_no_column_for_overlap(bench: Bench) -> None:
+    write(bench.build(), bench.runs, bench.report)
+    assert not [line for line in _masks(bench) if "both" in line]
+
+
+def _masks(bench: Bench) -> list[str]:
+    """The lines of a report's Masks."""
+    text = (bench.report / "report.md").read_text()
+    return text.split("## Masks")[1].split("## ")[0].splitlines()
+
+
+def test_one_seed_says_that_it_says_nothing(bench: Bench) -> None:
+    bench.seeds = (0,)
+    summary = write(bench.build(), bench.runs, bench.report)
+    assert {sentence.word for sentence in summary.sentences} == {"undecided"}
+    assert any(caution.startswith("There is only one seed") for caution in summary.cautions)
+    assert "nan" not in bench.report.joinpath("report.md").read_text().lower()
+
+
+def test_a_part_that_was_rewritten_between_runs_is_told(bench: Bench) -> None:
+    plan = bench.build()
+    for trial in plan["trials"]:
+        bench.edit(trial["fingerprint"], parts={"my_lab.Mine": "old"})
+    assert not any("my_lab" in line for line in write(plan, bench.runs, bench.report).cautions)
+    bench.edit(plan["trials"][0]["fingerprint"], parts={"my_lab.Mine": "new"})
+    assert any(
+        "`my_lab.Mine` has changed" in line
+        for line in write(plan, bench.runs, bench.report).cautions
+    )

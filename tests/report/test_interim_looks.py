@@ -1,0 +1,146 @@
+"""What a look at growing seeds decides stands, at the level of that look."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from ablate.report.pages import sentences
+from ablate.report.report import write
+from ablate.report.results import Results
+from ablate.report.stats.verdicts import Verdict, open_contrasts, verdicts
+from tests.report.conftest import Bench
+
+MOST = 8
+DECIDED = ("better", "worse", "equivalent", "differs")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """One factor of three levels; the scores are a test's to give."""
+    bench = Bench(tmp_path_factory.mktemp("study"), seeds=tuple(range(MOST)), twin_factors=())
+    bench.factors = {"masker": ["random", "block", "noise"]}
+    return bench.results()
+
+
+def at_looks(results: Results, *counts: int, most: int = MOST) -> Results:
+    """Returns what is there at the last of these looks."""
+    seeds = list(range(counts[-1]))
+    looks = {"counts": list(counts), "most": most}
+    trials = tuple(trial for trial in results.trials if trial.seed in seeds)
+    return replace(results, plan={**results.plan, "seeds": seeds, "looks": looks}, trials=trials)
+
+
+def with_differences(results: Results, of: Mapping[str, list[float]]) -> Results:
+    """Gives maskers the differences listed to `random`, one per seed; twins have 30."""
+    trials = tuple(
+        replace(
+            trial,
+            score=40.0 + trial.seed + of.get(trial.levels["masker"], [0.0] * MOST)[trial.seed],
+            twin_score=30.0,
+        )
+        for trial in results.trials
+    )
+    return replace(results, trials=trials)
+
+
+def block(results: Results) -> Verdict:
+    return next(v for v in verdicts(results) if v.contrast.level == "block")
+
+
+EARLY = {  # clear with three seeds, lost in the spread of the rest
+    "block": [9.0, 9.1, 9.05, -16.0, 14.0, 2.0, 9.0, 8.0],
+    "noise": [0.5, -4.0, 4.0, 3.0, -2.0, 1.0, -1.0, 0.5],
+}
+
+
+def test_a_word_of_an_earlier_look_stands_and_the_report_says_at_which(study: Results) -> None:
+    early = with_differences(study, EARLY)
+    late = block(at_looks(early, 3, 5, 8))
+    assert block(at_looks(early, 8)).word == "undecided"  # all seeds together do not show it
+    assert (block(at_looks(early, 3)).word, late.word, late.look) == ("better", "better", 3)
+    assert (late.estimate.n, late.further_seeds) == (8, None)
+    [told] = sentences.sentences([late])
+    assert "decided at the look with 3 seeds" in str(told)
+
+
+def test_what_an_earlier_look_decided_is_not_looked_into_again(study: Results) -> None:
+    late = verdicts(at_looks(with_differences(study, EARLY), 3, 5))
+    assert open_contrasts(late) == ["masker: noise against random"]
+
+
+def test_a_word_that_all_seeds_together_contradict_is_taken_back(study: Results) -> None:
+    turned = [9.0, 9.1, 9.05, -60.0, -14.0, -20.0, -19.0, -8.0]
+    late = block(at_looks(with_differences(study, {"block": turned}), 3, 8))
+    assert (late.claim, late.word) == ("better", "undecided")
+    assert any(note.startswith("not called better") for note in late.notes)
+
+
+def test_an_interaction_that_shows_later_takes_a_pooled_word_back(bench: Bench) -> None:
+    bench.factors = {"masker": ["random", "block"], "patchifier": ["squares", "strips"]}
+    bench.seeds = tuple(range(MOST))
+    apart = [3.0, 8.0, 5.5, 5.0, 5.1, 4.9, 5.2, 5.0]  # of the patchifiers, by seed
+
+    def score(levels: Mapping[str, str], seed: int) -> float:
+        half = apart[seed] / 2
+        return 60 + 0.01 * seed + (half if levels["patchifier"] == "strips" else -half)
+
+    grid = bench.results()
+    trials = tuple(
+        replace(t, score=40.0 if t.levels["masker"] == "random" else score(t.levels, t.seed))
+        for t in grid.trials
+    )
+    looked = [block(at_looks(replace(grid, trials=trials), *at)) for at in ((3,), (3, 8))]
+    assert [found.word for found in looked] == ["better", "differs by patchifier"]
+    assert [found.look for found in looked] == [3, 8]
+
+
+@given(st.integers(0, 10**6))
+def test_no_decided_word_is_lost_at_a_later_look(study: Results, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    effect = generator.choice([0.0, 1.2, 3.0])
+    drawn = with_differences(study, {"block": (effect + generator.normal(size=MOST)).tolist()})
+    before = "undecided"
+    for counts in ((3,), (3, 5), (3, 5, 7), (3, 5, 7, 8)):
+        found = block(at_looks(drawn, *counts))
+        assert before == "undecided" or before in (found.word, found.claim)
+        before = found.word
+
+
+@pytest.mark.parametrize(("counts", "percent"), [((3,), "98.12 %"), ((3, 7), "97.5 %")])
+def test_intervals_are_headed_by_what_they_cover(
+    bench: Bench, counts: tuple[int, ...], percent: str
+) -> None:
+    bench.seeds = tuple(range(counts[-1]))
+    plan = bench.build() | {"looks": {"counts": list(counts), "most": MOST}}
+    write(plan, bench.runs, bench.report)
+    found = json.loads((bench.report / "findings.json").read_text())
+    assert 1 - found["alpha"] == pytest.approx(float(percent[:-2]) / 100, abs=1e-4)
+    row = found["verdicts"][0]
+    half = (row["difference_high"] - row["difference_low"]) / 2
+    error = row["sd"] / row["n"] ** 0.5
+    assert 2 * stats.t.sf(half / error, row["n"] - 1) == pytest.approx(found["alpha"])
+    text = (bench.report / "report.md").read_text()
+    assert f"{percent} interval |" in text
+    assert f"Student-t, {percent}, uncorrected" in text
+    assert f"uncorrected {percent} interval" in text
+
+
+def test_a_look_spends_its_share_of_the_error(study: Results) -> None:
+    drawn = with_differences(study, EARLY)
+    fixed = replace(at_looks(drawn, 3), plan={**study.plan, "seeds": [0, 1, 2]})
+    for once, sequential in zip(verdicts(fixed), verdicts(at_looks(drawn, 3, most=6)), strict=True):
+        if once.p is not None:
+            assert sequential.p == pytest.approx(min(2 * once.p, 1.0))
+        assert (once.estimate.low or 0) >= (sequential.estimate.low or 0)
+
+
+def test_more_seeds_than_were_declared_decide_nothing(study: Results) -> None:
+    clear = {"block": [9.0, -9.0, *[9.0 + 0.01 * i for i in range(6)]]}
+    past = at_looks(with_differences(study, clear), 2, 8, most=2)
+    assert block(past).word == "undecided"

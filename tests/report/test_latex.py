@@ -1,0 +1,83 @@
+"""Tables are LaTeX that compiles, whatever labels hold: really where pdflatex is, else as read."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ablate.report.pages.table import Column, Table, plain
+from ablate.report.report import write
+from tests.report.conftest import Bench
+
+NASTY = ["100 % & more_of #1", r"$x$ {y} ~^ \z\\", "[red] * <a|b>", "*star", "-- \"q\" 'r' `s`"]
+ESCAPED = r"\\(?:[%&#$_{}]|\\\*?|[A-Za-z]+\*?)"  # a sign, a row break, or a command
+
+
+def problems(text: str) -> list[str]:
+    """Returns what would stop LaTeX: open groups, unlike rows, signs that mean something."""
+    found = []
+    stripped = re.sub(r"\$[-]\$|\$\\pm\$", "", text)
+    bare = re.sub(ESCAPED, "", stripped)
+    if bare.count("{") != bare.count("}"):
+        found.append("braces do not match")
+    opened = re.findall(r"\\begin\{([\w*]+)\}", text)
+    if sorted(opened) != sorted(re.findall(r"\\end\{([\w*]+)\}", text)):
+        found.append("environments do not match")
+    found += [f"a bare {sign}" for sign in "%#$_^~" if sign in bare]
+    body = re.search(r"\\toprule\n(.*?)\\bottomrule", text, re.DOTALL)
+    columns = re.search(r"\\begin\{tabular\*\}\{\\linewidth\}\{@\{[^}]*\}\}([lcr]+)\}", text)
+    if columns is None:
+        columns = re.search(r"\\fill\}\}([lcr]+)\}", text)
+    assert body
+    assert columns
+    for row in filter(None, body[1].split("\\\\")):
+        cells = len(re.findall(r"(?<!\\)&", row)) + 1
+        if row.strip() and "rule" not in row and cells != len(columns[1]):
+            found.append(f"{cells} cells of {len(columns[1])}: {row}")
+        if re.match(r"\s*[\[*]", row):
+            found.append(f"a row that begins like an argument: {row}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    bench = Bench(tmp_path_factory.mktemp("study"))
+    bench.factors = {"mask_er & %": NASTY, "encoder": ["vit", "a_b"]}
+    bench.twin_factors = ()
+    write(bench.build() | {"title": "100 %"}, bench.runs, bench.report)
+    return sorted(bench.report.glob("tables/*.tex"))
+
+
+def test_every_table_of_a_report_is_sound_latex(tables: list[Path]) -> None:
+    assert len(tables) > 6
+    assert [(path.name, found) for path in tables if (found := problems(path.read_text()))] == []
+    assert r"100 \% \& more\_of \#1" in tables[0].read_text()
+
+
+def test_two_heads_may_be_the_same() -> None:
+    columns = tuple(Column(head="encoder", show=plain(name), text=True) for name in "ab")
+    table = Table(name="t", title="T", caption="", columns=columns, rows=({"a": "1", "b": "2"},))
+    assert problems(table.latex()) == []
+    assert "encoder & encoder" in table.latex()
+
+
+@pytest.mark.parametrize(
+    "broken", ["a & b & c \\\\\n", "[x] & b \\\\\n", "a_b & c \\\\\n", "{a & c \\\\\n"]
+)
+def test_what_is_not_sound_is_noticed(broken: str) -> None:
+    text = "\\begin{tabular*}{\\linewidth}{@{\\extracolsep{\\fill}}lr}\n\\toprule\n"
+    assert problems(f"{text}x & y \\\\\n\\bottomrule\n\\end{{tabular*}}\n") == []
+    assert problems(f"{text}{broken}\\bottomrule\n\\end{{tabular*}}\n")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_every_table_compiles(tables: list[Path], tmp_path: Path) -> None:
+    packages = "".join(f"\\usepackage{{{name}}}" for name in ("booktabs", "caption", "textcomp"))
+    inputs = "\n".join(f"\\input{{{path}}}" for path in tables)
+    text = f"\\documentclass{{article}}{packages}\\begin{{document}}\n{inputs}\n\\end{{document}}\n"
+    (tmp_path / "all.tex").write_text(text)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]

@@ -1,0 +1,192 @@
+"""Over many fabricated studies the intervals cover, and the words are seldom false."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ablate.report.results import Results
+from ablate.report.stats.power import power
+from ablate.report.stats.statistics import t_interval
+from ablate.report.stats.verdicts import Verdict, verdicts
+from tests.report import equal_variants
+from tests.report.conftest import Bench
+
+Luck = Mapping[tuple[object, ...], float]
+LEVELS = [f"level {number}" for number in range(12)]
+CLAIMS = ("better", "worse")
+STUDIES = 40_000  # of the fast twin
+REPEATS = 1000
+MARGIN = 2.0
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_t_intervals_cover_the_true_mean(n: int) -> None:
+    draw = np.random.default_rng(1).normal(7.0, 2.0, (4000, n))
+    intervals = [t_interval(row.tolist(), alpha=0.05) for row in draw]
+    covered = [(e.low or 0) < 7.0 < (e.high or 0) for e in intervals]
+    assert 0.93 < np.mean(covered) < 0.97
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_intervals_of_differences_cover_although_seeds_are_shared(n: int) -> None:
+    draw = np.random.default_rng(2)
+    shared = draw.normal(40, 5, (4000, 1, n))
+    arms = shared + draw.normal(0, 1, (4000, 2, n)) + np.array([[1.5], [0.0]])
+    intervals = [t_interval((one - two).tolist(), alpha=0.05) for one, two in arms]
+    covered = [(e.low or 0) < 1.5 < (e.high or 0) for e in intervals]
+    assert 0.93 < np.mean(covered) < 0.97
+
+
+def one_factor(bench: Bench, *, seeds: int, margin: float = 0.0, levels: int = 12) -> Results:
+    """Returns levels of one factor; the scores are a test's to draw."""
+    bench.factors, bench.twin_factors = {"masker": LEVELS[:levels]}, ()
+    bench.seeds, bench.margin = tuple(range(seeds)), margin
+    return bench.results()
+
+
+def drawn(
+    study: Results, draw: np.random.Generator, *, effect: Mapping[str, float] | None = None
+) -> Results:
+    """Draws scores of arms that are equal on average, but for the effects, and never independent.
+
+    Each seed has its own luck with the data order, with each level of a factor in all its
+    combinations, and with the one random init of a patchifier that all maskers share.
+    """
+    luck: Luck = defaultdict(lambda: float(draw.normal()))
+    trials = tuple(
+        replace(
+            trial,
+            score=40
+            + luck["order", trial.seed]
+            + sum(0.5 * luck[*level, trial.seed] for level in trial.levels.items())
+            + (effect or {}).get(trial.levels["masker"], 0.0)
+            + draw.normal(),
+            twin_score=40 + luck["twin", trial.levels.get("patchifier"), trial.seed],
+        )
+        for trial in study.trials
+    )
+    return replace(study, trials=trials)
+
+
+def share(studies: int, wrong: Callable[[], bool]) -> float:
+    return sum(wrong() for _ in range(studies)) / studies
+
+
+def claimed(found: Sequence[Verdict], *words: str) -> bool:
+    """Says whether any contrast but those of learning has one of the words."""
+    return any(v.word.startswith(words) for v in found if v.contrast.family != "learning")
+
+
+def equal(bench: Bench, *, maskers: int, patchifiers: int, seeds: int) -> Results:
+    """Returns a grid, or one factor; the scores are a test's to draw."""
+    bench.factors = {"masker": LEVELS[:maskers]}
+    if patchifiers > 1:
+        bench.factors["patchifier"] = ["squares", "strips", "tall"][:patchifiers]
+    bench.seeds, bench.margin = tuple(range(seeds)), 0.0
+    return bench.results()
+
+
+@pytest.mark.parametrize("shape", [(12, 1, 3), (4, 3, 3), (2, 2, 8)])
+def test_the_fast_twin_gives_the_words_that_verdicts_gives(
+    bench: Bench, shape: tuple[int, int, int]
+) -> None:
+    maskers, patchifiers, seeds = shape
+    study = equal(bench, maskers=maskers, patchifiers=patchifiers, seeds=seeds)
+    many = equal_variants.draw(np.random.default_rng(4), 1000, shape, luck=0.5)
+    fast = equal_variants.words(many)
+    flags = np.concatenate([fast.pooled, fast.differs, fast.within], axis=1)
+    asked = {*np.flatnonzero(flags.any(axis=1))[:30], *range(10)}  # of most there is nothing to say
+    for number in asked:
+        found = verdicts(replace(study, trials=many.fill(study, number)))
+        pooled = [v.word for v in found if v.contrast.family == "pooled"]
+        within = [v.word for v in found if v.contrast.family == "within"]
+        learned = [v.word for v in found if v.contrast.family == "learning"]
+        assert [word in CLAIMS for word in pooled] == [*fast.pooled[number]]
+        assert [word.startswith("differs") for word in pooled] == [*fast.differs[number]]
+        assert not within or [word in CLAIMS for word in within] == [*fast.within[number]]
+        assert [word in CLAIMS for word in learned] == [*fast.learned[number]]
+
+
+@pytest.mark.parametrize("luck", [0.0, 0.5])
+@pytest.mark.parametrize("shape", [(12, 1, 3), (4, 3, 3), (4, 3, 8), (2, 2, 8), (2, 2, 30)])
+def test_a_study_of_equal_variants_makes_no_more_false_claims_than_are_owned_to(
+    shape: tuple[int, int, int], luck: float
+) -> None:
+    many = equal_variants.draw(np.random.default_rng(5), STUDIES, shape, luck=luck)
+    found = equal_variants.words(many)
+    pooled, differs, within, learned = (
+        of.any(axis=1) for of in (found.pooled, found.differs, found.within, found.learned)
+    )
+    chance = 3 * (0.05 * 0.95 / STUDIES) ** 0.5
+    assert 0.04 < pooled.mean() < 0.05 + chance  # below, this would look at nothing
+    assert max(differs.mean(), within.mean(), learned.mean()) < 0.05 + chance
+    assert (pooled | within).mean() < 0.057 + chance  # as the head of verdicts.py says
+
+
+def test_a_real_effect_makes_no_room_for_false_claims_beside_it(bench: Bench) -> None:
+    study, draw = one_factor(bench, seeds=3), np.random.default_rng(6)
+
+    def wrong() -> bool:
+        found = verdicts(drawn(study, draw, effect={LEVELS[1]: 60.0}))
+        return claimed([v for v in found if v.contrast.level != LEVELS[1]], "better", "worse")
+
+    assert share(REPEATS, wrong) <= 0.06
+
+
+def looked(study: Results, counts: Sequence[int]) -> Results:
+    """Returns what is there at the last of these looks, of at most eight seeds."""
+    trials = tuple(trial for trial in study.trials if trial.seed < counts[-1])
+    plan = {**study.plan, "looks": {"counts": list(counts), "most": 8}}
+    return replace(study, plan=plan, trials=trials)
+
+
+def looks_as_advised(study: Results) -> Iterator[tuple[Verdict, ...]]:
+    """Looks at three seeds, and adds seeds three times, as few as any verdict asks for."""
+    counts = [3]
+    for _ in range(4):
+        found = verdicts(looked(study, counts))
+        yield found
+        asked = [v.further_seeds for v in found if v.further_seeds]
+        if not asked or counts[-1] == 8:
+            return
+        counts.append(min(counts[-1] + min(asked), 8))
+
+
+def test_adding_seeds_three_times_as_advised_makes_no_room_for_false_claims(bench: Bench) -> None:
+    study, draw = one_factor(bench, seeds=8, levels=5), np.random.default_rng(7)
+
+    def wrong() -> bool:
+        looks = looks_as_advised(drawn(study, draw))
+        return any(claimed(found, "better", "worse") for found in looks)
+
+    assert 0.005 < share(REPEATS, wrong) <= 0.06
+
+
+@pytest.mark.parametrize("size", [-MARGIN, MARGIN])
+def test_levels_at_the_margin_are_seldom_called_equivalent(bench: Bench, size: float) -> None:
+    study, draw = one_factor(bench, seeds=5, margin=MARGIN), np.random.default_rng(8)
+    effect = dict.fromkeys(LEVELS[1:], size)
+
+    def wrong() -> bool:
+        return claimed(verdicts(drawn(study, draw, effect=effect)), "equivalent")
+
+    assert share(REPEATS, wrong) <= 0.06
+
+
+@pytest.mark.parametrize(("seeds", "effect"), [(3, 20.0), (5, 6.0)])
+def test_the_promised_power_is_the_share_of_studies_that_see_the_effect(
+    bench: Bench, seeds: int, effect: float
+) -> None:
+    study, draw = one_factor(bench, seeds=seeds), np.random.default_rng(9)
+
+    def seen() -> bool:
+        found = verdicts(drawn(study, draw, effect={LEVELS[1]: effect}))
+        return claimed([v for v in found if v.contrast.level == LEVELS[1]], "better")
+
+    spread = np.sqrt(2 * (1 + 0.5**2))  # of a difference: the order is shared
+    promised = power(effect, spread, seeds, alpha=0.05, family=len(LEVELS) - 1)
+    assert 0.2 < promised < 0.95
+    assert share(REPEATS, seen) == pytest.approx(promised, abs=0.05)

@@ -1,0 +1,85 @@
+"""Runs that failed, or were made otherwise, limit what a verdict may say."""
+
+from statistics import fmean
+
+import pytest
+
+from ablate.report.pages.methods import devices_of
+from ablate.report.results import read
+from ablate.report.stats.verdicts import verdicts
+from tests.report.chosen_scores import FLAT, differences, failed, one, with_scores
+from tests.report.conftest import Bench
+
+BLOCK_WINS = FLAT | {
+    ("block", "squares"): [50.2, 51.1, 52.4],
+    ("block", "strips"): [53.1, 54.4, 55.0],
+}
+
+
+@pytest.mark.parametrize("masker", ["block", "random"])
+def test_unequal_failure_rates_forbid_better(bench: Bench, masker: str) -> None:
+    results = with_scores(bench.results(), BLOCK_WINS)
+    assert one(verdicts(results), "pooled", "block").word == "better"
+    block = one(verdicts(failed(results, masker)), "pooled", "block")
+    assert block.word == "undecided"
+    assert block.claim == "better"
+    assert "would be better, but failure rates differ" in block.notes
+
+
+def test_equal_failure_rates_allow_better(bench: Bench) -> None:
+    results = failed(failed(with_scores(bench.results(), BLOCK_WINS), "block"), "random")
+    assert one(verdicts(results), "pooled", "block").word == "better"
+
+
+def test_a_level_that_fails_more_may_still_be_worse(bench: Bench) -> None:
+    results = failed(with_scores(bench.results(), FLAT), "block")
+    assert one(verdicts(results), "pooled", "block").word == "worse"
+
+
+def test_a_baseline_that_fails_more_forbids_worse(bench: Bench) -> None:
+    results = failed(with_scores(bench.results(), FLAT), "random")
+    assert one(verdicts(results), "pooled", "block").word == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"device": "cuda:0"}, "mixes devices or precisions"),
+        ({"versions": {"torch": "2.14.0", "numpy": "2.4.6"}}, "mixes versions of libraries"),
+        ({"ranks": 2}, "mixes numbers of ranks"),
+    ],
+)
+def test_a_run_that_was_made_otherwise_marks_its_contrasts(
+    bench: Bench, changes: dict[str, object], note: str
+) -> None:
+    plan = bench.build()
+    for trial in plan["trials"]:
+        bench.edit(trial["fingerprint"], ranks=1)
+    bench.edit(bench.fingerprint(0, masker="block", patchifier="squares"), **changes)
+    found = verdicts(read(plan, bench.runs))
+    assert note in one(found, "within", "block", "squares").notes
+    assert note not in one(found, "within", "block", "strips").notes
+
+
+def test_a_run_that_failed_before_it_trained_mixes_no_precisions(bench: Bench) -> None:
+    plan = bench.build()
+    for trial in plan["trials"]:
+        bench.edit(trial["fingerprint"], device="cpu", precision="fp32")
+    lost = bench.fingerprint(0, masker="block", patchifier="squares")
+    bench.edit(lost, device="cpu", precision=None, state="failed")
+    assert devices_of(read(plan, bench.runs)) == {"cpu fp32"}
+
+
+def test_two_gpus_of_one_machine_are_one_device(bench: Bench) -> None:
+    plan = bench.build()
+    for i, trial in enumerate(plan["trials"]):
+        bench.edit(trial["fingerprint"], device=f"cuda:{i % 2}")
+    found = verdicts(read(plan, bench.runs))
+    assert not any("mixes" in note for v in found if v.contrast.factor for note in v.notes)
+
+
+def test_a_seed_that_lacks_a_combination_leaves_the_pooled_estimate(bench: Bench) -> None:
+    block = one(verdicts(failed(with_scores(bench.results(), FLAT), "block")), "pooled", "block")
+    both = zip(differences(patchifier="squares"), differences(patchifier="strips"), strict=True)
+    assert block.contrast.differences == pytest.approx(dict([*enumerate(map(fmean, both))][1:]))
+    assert (block.estimate.n, block.contrast.planned) == (2, 3)

@@ -1,0 +1,299 @@
+"""From run folders to a page: complete, honest, self-contained, the same bytes every time."""
+
+import io
+import math
+import re
+import shutil
+from html.parser import HTMLParser
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import rich.console
+
+from ablate.core.io import read_json
+from ablate.report.figures.metrics import read_curves
+from ablate.report.pages.findings import FILE
+from ablate.report.report import Summary, write
+from ablate.report.results import read
+from tests.report.conftest import Bench
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Nesting(HTMLParser):
+    """Follows the tags of a page and collects its addresses and identifiers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.identifiers: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.identifiers += [value or "" for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def parsed(page: Path) -> Nesting:
+    nesting = Nesting()
+    nesting.feed(page.read_text())
+    nesting.close()
+    return nesting
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, dict[str, Any], Summary]:
+    """A report that tests only read: one trial failed, one collapsed, one has not run."""
+    bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=5)
+    plan = bench.build()
+    bench.fail(bench.fingerprint(2, masker="block", patchifier="strips"), "oom: <12> & more")
+    bench.edit(bench.fingerprint(1, masker="block", patchifier="squares"), collapsed=True)
+    shutil.rmtree(bench.runs / bench.fingerprint(0, masker="curriculum", patchifier="strips"))
+    return bench, plan, write(plan, bench.runs, bench.report)
+
+
+Written = tuple[Bench, dict[str, Any], Summary]
+
+
+def test_the_report_is_complete(written: Written) -> None:
+    files = set(contents(written[0].report))
+    figures = {"contrasts", "variants", "interactions", "learning", "cost"}
+    tables = {"variants", "contrasts", "learning", "tasks", "shares", "spread", "cost", "health"}
+    tables |= {"masks", "probes", "failures", "robustness"}
+    assert {"index.html", "report.md", "scores.csv"} <= files
+    assert {f"figures/{name}.{kind}" for name in figures for kind in ("svg", "png", "pdf")} <= files
+    assert {f"tables/{name}.{kind}" for name in tables for kind in ("csv", "tex")} <= files
+
+
+def test_the_same_runs_give_the_same_bytes(written: Written) -> None:
+    bench, plan, _ = written
+    again = bench.root / "reports" / "again"  # a sibling, so that links are as long
+    shutil.copytree(bench.report / "gallery", again / "gallery")
+    write(plan | {"gallery": plan["gallery"] | {"folder": "gallery"}}, bench.runs, again)
+    assert contents(again) == contents(bench.report)
+
+
+def test_what_is_derived_can_be_deleted_and_made_again(bench: Bench) -> None:
+    plan = bench.build()
+    write(plan, bench.runs, bench.report)
+    before = contents(bench.report)
+    shutil.rmtree(bench.report)
+    write(plan, bench.runs, bench.report)
+    assert contents(bench.report) == before
+
+
+def test_the_answer_stands_before_all_else(written: Written) -> None:
+    lines = written[0].report.joinpath("report.md").read_text().splitlines()
+    assert lines[0].startswith("# Does the shape of the mask matter")
+    assert lines[2].startswith("**masker: curriculum and random are equivalent; block against")
+    assert lines[4].startswith("**patchifier: ")
+    page = written[2].page.read_text()
+    places = [page.index(part) for part in ("<h1>", 'class="answer"', "<svg", "<table", "<h2>")]
+    assert places == sorted(places)
+
+
+def test_a_factor_may_be_called_like_a_column(bench: Bench) -> None:
+    bench.factors, bench.twin_factors = {"encoder": ["vit", "seconds"]}, ("encoder",)
+    assert parsed(write(bench.build(), bench.runs, bench.report).page).open == []
+
+
+def test_the_page_needs_no_network(written: Written) -> None:
+    page = written[2].page
+    addresses = parsed(page).addresses
+    assert addresses
+    assert all(address.startswith(("#", "data:image/png;base64,")) for address in addresses)
+    text = page.read_text()
+    assert "http" not in re.sub(r"base64,[\w+/=]+", "", text)
+    assert "url(#" in text  # clip paths are found within the page
+    assert "@import" not in text
+
+
+def test_the_page_is_well_formed(written: Written) -> None:
+    nesting = parsed(written[2].page)
+    assert nesting.open == []
+    links = {address[1:] for address in nesting.addresses if address.startswith("#")}
+    assert links <= set(nesting.identifiers)
+
+
+def test_the_figures_share_no_identifier(written: Written) -> None:
+    identifiers = parsed(written[2].page).identifiers
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_the_page_escapes_what_a_study_says(written: Written) -> None:
+    text = written[2].page.read_text()
+    assert "oom: &lt;12&gt; &amp; more" in text
+    assert "a &lt; b &amp; c" in text
+    assert "<b>.wav" not in text
+
+
+def test_failed_missing_and_collapsed_trials_are_counted_and_listed(written: Written) -> None:
+    summary = written[2]
+    assert summary.num_failed == 1
+    text = written[0].report.joinpath("report.md").read_text()
+    assert "16 of 18 trials scored" in text
+    assert "oom: <12> & more" in text
+    assert "not run yet" in text
+    assert "1 of 18 trials collapsed" in text
+
+
+def test_the_gallery_has_a_row_a_masker_and_leaves_gaps(written: Written) -> None:
+    text = written[2].page.read_text()
+    assert text.count('<th class="row" scope="row">') == 3
+    assert text.count("data:image/png;base64,") == 5  # of six places
+    markdown = written[0].report.joinpath("report.md").read_text()
+    assert "](gallery/random--squares.png)" in markdown
+    page = written[2].page.read_text()
+    assert "(progress 0, 0.5 and 1)" in markdown
+    assert "(progress 0, 0.5 and 1)" in page
+
+
+def test_a_gallery_that_moved_with_its_report_is_found(written: Written, tmp_path: Path) -> None:
+    bench, plan, _ = written
+    moved = tmp_path / "moved"
+    shutil.copytree(bench.report, moved)
+    plan = plan | {"gallery": plan["gallery"] | {"folder": "gallery"}}
+    markdown = write(plan, bench.runs, moved).page.with_name("report.md").read_text()
+    assert "](gallery/random--squares.png)" in markdown
+
+
+def test_no_gallery_is_no_section(bench: Bench) -> None:
+    plan = bench.build()
+    for nothing in (None, {"title": "", "folder": "gone", "pictures": []}):
+        plan["gallery"] = nothing
+        assert 'id="gallery"' not in write(plan, bench.runs, bench.report).page.read_text()
+
+
+def test_the_protocol_says_what_a_reviewer_asks(written: Written) -> None:
+    text = written[0].report.joinpath("report.md").read_text()
+    for told in (
+        "unit of replication is the pre-training seed",
+        "Student-t",
+        "Holm-corrected within each of 3 families: pooled contrasts, contrasts within a "
+        "combination, learning contrasts; one within a combination",
+        "within 2 points",
+        "k 10",
+        "Hardware: 2 cores, x86_64, Linux-6.1.",
+        "cpu fp32",
+        "torch 2.13.0+cpu",
+        "0123456789abcdef",
+        "9f86d081",
+        "3600 clips",
+        "1 skipped",
+        "speech (10 classes, 600 train, 200 valid, 400 test)",
+    ):
+        assert told in text, told
+
+
+def test_the_opening_says_what_was_heard(written: Written) -> None:
+    told = "trials scored by knn.concat_freq, on 3,600 clips of speech, music, environment."
+    assert told in written[2].page.read_text()
+    assert told in written[0].report.joinpath("report.md").read_text().split("## ")[0]
+    assert read_json(written[0].report / FILE)["sound"] in told
+
+
+def test_scores_are_there_as_parquet_where_that_can_be_written(written: Written) -> None:
+    report = written[0].report
+    if find_spec("pyarrow"):
+        frame = pd.read_parquet(report / "scores.parquet")
+        assert frame.to_csv(index=False) == (report / "scores.csv").read_text()
+    else:
+        assert "scores.parquet" not in (report / "report.md").read_text()
+
+
+def test_unequal_amounts_of_visible_audio_are_warned_of(written: Written) -> None:
+    assert any("differ in their realised context" in line for line in written[2].cautions)
+
+
+@pytest.mark.parametrize("factors", [{"mask er": ["a<b", "c|d"]}, {"[red]": ["$", "x$_{$"]}, {}])
+def test_a_study_of_one_factor_or_none_has_a_report(
+    bench: Bench, factors: dict[str, list[str]]
+) -> None:
+    bench.factors, bench.twin_factors = factors, ()
+    summary = write(bench.build(), bench.runs, bench.report)
+    assert parsed(summary.page).open == []
+    count = len(bench.seeds) * max(1, *map(len, factors.values()), 1)
+    assert f"{count} of {count} trials scored" in summary.page.read_text()
+    assert len(summary.sentences) == len(factors) + 1
+    console = rich.console.Console(file=io.StringIO(), width=120, record=True)
+    summary.render(console)
+    assert all(name in console.export_text(clear=False) for name in factors)
+
+
+def test_a_study_that_has_not_run_has_a_report(bench: Bench) -> None:
+    summary = write(bench.build(), bench.root / "nowhere", bench.report)
+    assert parsed(summary.page).open == []
+    assert summary.num_failed == 0
+    assert "0 of 18 trials scored" in summary.page.read_text()
+    assert {sentence.word for sentence in summary.sentences} == {"undecided"}
+
+
+def test_a_log_that_is_being_written_does_no_harm(bench: Bench) -> None:
+    plan = bench.build()
+    log = bench.runs / bench.fingerprint(0, masker="random", patchifier="squares")
+    with (log / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 1600, "lo')
+    assert "18 of 18 trials scored" in write(plan, bench.runs, bench.report).page.read_text()
+
+
+def test_a_loss_that_is_not_finite_is_not_drawn(bench: Bench) -> None:
+    plan = bench.build()
+    log = bench.runs / bench.fingerprint(0, masker="random", patchifier="squares")
+    with (log / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 1600, "loss": NaN, "position_loss": null}\n')
+    curves = read_curves(read(plan, bench.runs), bench.runs)
+    values = [value for curve in curves for seed in curve.seeds for _, value in seed]
+    assert all(math.isfinite(value) for value in values)
+    assert len(values) == 18 * 3 * 15
+
+
+def test_nothing_half_written_stays_behind(written: Written) -> None:
+    assert not [name for name in contents(written[0].report) if "partial" in name]
+
+
+def test_the_terminal_shows_verdicts_failures_and_the_page(written: Written) -> None:
+    console = rich.console.Console(file=io.StringIO(), width=500, record=True)
+    written[2].render(console)
+    text = console.export_text()
+    assert "Contrasts" in text
+    assert "oom: <12> & more" in text
+    assert str(written[2].page) in text
+    assert all(str(sentence) in text for sentence in written[2].sentences)
+    assert all(caution in text for caution in written[2].cautions)
+
+
+def test_every_label_of_the_figures_is_inside_the_picture(written: Written) -> None:
+    for name in ("contrasts", "variants", "interactions", "learning", "cost"):
+        svg = written[0].report.joinpath(f"figures/{name}.svg").read_text()
+        view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+        assert view
+        width, height = float(view[1]), float(view[2])
+        texts = re.findall(
+            r'<text style="font-size: ([\d.]+)px;([^"]*)" x="([-\d.]+)" y="([-\d.]+)"'
+            r"(?![^>]*rotate\(-90)[^>]*>([^<]*)",
+            svg,
+        )
+        assert texts
+        for size, style, x, y, text in texts:
+            length = 0.45 * float(size) * len(text)  # a little less than the true width
+            start = float(x) - length * (("end" in style) + 0.5 * ("middle" in style))
+            assert start >= 0, text
+            assert start + length <= width, text
+            assert 0 <= float(y) <= height, text

@@ -1,0 +1,135 @@
+"""What another probe or pooling says of a contrast stands beside the score's, and warns."""
+
+import json
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from ablate.core.io import read_json
+from ablate.report.pages.findings import FILE
+from ablate.report.pages.table import Row
+from ablate.report.report import write
+from ablate.report.results import Results, read
+from ablate.report.stats.robustness import by, robustness
+from ablate.report.stats.verdicts import verdicts
+from tests.report.conftest import Bench
+
+VIEWS = [f"{p}.{pooling}" for p in ("knn", "linear") for pooling in ("mean", "mean_std")]
+
+
+def shift(bench: Bench, points: float, *, probe: str, pooling: str, **levels: str) -> None:
+    """Adds points to what one probe and pooling says of a variant."""
+    for seed in bench.seeds:
+        run = bench.runs / bench.fingerprint(seed, **levels)
+        for path in run.glob("probes/*/*.json"):
+            result = json.loads(path.read_text())
+            if result["probe"] == probe:
+                result["scores"][pooling]["test"] += points
+                path.write_text(json.dumps(result))
+
+
+@pytest.fixture
+def masks(bench: Bench) -> Bench:
+    """Blocks are 8 points better than random by all but one probe's one pooling."""
+    bench.factors = {"masker": ["random", "block"]}
+    bench.levels_score = lambda levels: 40.0 + 8.0 * (levels["masker"] == "block")
+    return bench
+
+
+def differences(results: Results) -> list[tuple[str, float | None, float | None, float | None]]:
+    found = [v for v in verdicts(results) if v.contrast.family in ("pooled", "learning")]
+    return [(v.contrast.level, v.estimate.mean, v.estimate.low, v.estimate.high) for v in found]
+
+
+def judged(results: Results) -> list[Row]:
+    return [row for row in robustness(results).rows if row["judged"]]
+
+
+def test_what_is_judged_by_gain_is_told_by_score_too(bench: Bench) -> None:
+    bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["patchifier"] == "strips")
+    [row] = [row for row in robustness(bench.results()).rows if not row["judged"]]
+    assert (row["factor"], row["level"], row["measure"]) == ("patchifier", "strips", "score")
+    arms = {of: [t.score or 0 for t in bench.results().trials if of in t.levels.values()] for of in
+            ("strips", "squares")}  # fmt: skip
+    assert row["knn.concat_freq"] == pytest.approx(fmean(arms["strips"]) - fmean(arms["squares"]))
+
+
+def test_the_own_column_is_the_one_of_the_verdicts(bench: Bench) -> None:
+    results, own = bench.results(), "knn.concat_freq"
+    rows = judged(results)
+    told = [(row["level"], row[own], row[f"{own}_low"], row[f"{own}_high"]) for row in rows]
+    assert told == differences(results)
+
+
+def test_each_column_is_what_a_study_with_that_score_would_find(bench: Bench) -> None:
+    bench.levels_score = lambda levels: 40.0 + 3.0 * (levels["masker"] == "block")
+    rows = judged(bench.results())
+    for name in VIEWS:
+        probe, _, pooling = name.partition(".")
+        plan = bench.build() | {"score": {"probe": probe, "pooling": pooling}}
+        told = [(row["level"], row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows]
+        assert told == differences(read(plan, bench.runs))
+
+
+def test_a_sign_that_another_pooling_turns_is_read_with_care(masks: Bench) -> None:
+    plan = masks.build()
+    shift(masks, -16.0, probe="linear", pooling="mean_std", masker="block")
+    summary = write(plan, masks.runs, masks.report)
+    [row, learned] = robustness(masks.results()).rows
+    [line] = [line for line in summary.cautions if "the opposite sign" in line]
+    assert by(row, "linear.mean_std") in line
+    assert by(row, "knn.concat_freq") in line
+    assert "by linear.mean_std" in line
+    assert not learned["other_sign"]
+    assert [of["other_sign"] for of in read_json(masks.report / FILE)["robustness"]] == [
+        row["other_sign"],
+        "",
+    ]
+
+
+def test_probes_that_agree_on_the_sign_are_no_matter_of_care(masks: Bench) -> None:
+    plan = masks.build()
+    shift(masks, -8.0, probe="linear", pooling="mean_std", masker="block")  # zero, give or take
+    assert not [c for c in write(plan, masks.runs, masks.report).cautions if "other sign" in c]
+
+
+def test_intervals_that_exclude_zero_are_marked_on_every_page(masks: Bench) -> None:
+    plan = masks.build()
+    shift(masks, -8.0, probe="linear", pooling="mean_std", masker="block")
+    page = write(plan, masks.runs, masks.report).page
+    cells = dict(zip(*_table(page.with_name("report.md")), strict=True))
+    assert cells["knn.mean"].endswith("] *")
+    assert cells["linear.mean_std"].endswith("]")
+    assert cells["knn.mean"] in page.read_text()
+
+
+def test_a_pooling_that_lacks_a_scored_run_has_no_column(bench: Bench) -> None:
+    plan = bench.build()
+    lost = bench.runs / bench.fingerprint(1, masker="block", patchifier="strips")
+    for path in lost.glob("probes/speech/*.json"):
+        result = json.loads(path.read_text())
+        del result["scores"]["mean"]
+        path.write_text(json.dumps(result))
+    heads = [column.head for column in robustness(read(plan, bench.runs)).columns]
+    assert "knn.mean_std" in heads
+    assert "knn.mean" not in heads
+
+
+def test_where_there_is_one_score_there_is_no_table(bench: Bench) -> None:
+    plan = bench.build()
+    for path in bench.runs.glob("*/probes/*/*.json"):
+        result = json.loads(path.read_text())
+        kept = {name: of for name, of in result["scores"].items() if name == "concat_freq"}
+        path.write_text(json.dumps({**result, "scores": kept}))
+        if result["probe"] == "linear":
+            path.unlink()
+    assert not robustness(read(plan, bench.runs)).rows
+
+
+def _table(report: Path) -> tuple[list[str], list[str]]:
+    """Returns the heads and the first row of the table."""
+    part = report.read_text().partition("## Does it depend on the probe?")[2]
+    lines = [line for line in part.splitlines() if line.startswith("|")]
+    heads, _, first, *_ = [[of.strip() for of in line.strip("|").split("|")] for line in lines]
+    return heads, first

@@ -1,0 +1,99 @@
+"""Two sets of results differ where their scores moved by more than noise, and nowhere else."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ablate.report.results import Results, read
+from ablate.report.stats.study_diff import compare
+from tests.report.conftest import Bench, paired
+
+
+def moved(results: Results, by: dict[str, float], *, noise: float = 0.1) -> Results:
+    """Returns results of other runs, a little noisy, some maskers of which have moved."""
+    draw = np.random.default_rng(3)
+    trials = tuple(
+        replace(
+            trial,
+            fingerprint=f"{trial.fingerprint}-again",
+            score=(trial.score or 0.0)
+            + by.get(trial.levels["masker"], 0.0)
+            + draw.normal(0, noise),
+        )
+        for trial in results.trials
+    )
+    return replace(results, trials=trials)
+
+
+def words(one: Results, other: Results) -> dict[str, str]:
+    return {row["variant"]: row["moved"] for row in compare(one, other).rows}
+
+
+def test_the_same_runs_have_not_moved(bench: Bench) -> None:
+    results = bench.results()
+    assert set(words(results, results).values()) == {"the same runs"}
+
+
+def test_what_moved_is_told_from_what_did_not(bench: Bench) -> None:
+    bench.factors = {"masker": ["random", "block", "curriculum"]}
+    results = bench.results()
+    found = words(results, moved(results, {"block": 9.0, "curriculum": -9.0}))
+    assert found == {"random": "within noise", "block": "rose", "curriculum": "fell"}
+
+
+def test_equal_seeds_are_paired_and_others_are_not(bench: Bench) -> None:
+    bench.factors = {"masker": ["random"]}
+    one = bench.results()
+    other = moved(one, {}, noise=1.0)
+    before, after = ([trial.score or 0.0 for trial in of.trials] for of in (one, other))
+    row = compare(one, other).rows[0]
+    assert row["p_holm"] == pytest.approx(paired(after, before).p)
+    shifted = replace(other, trials=tuple(replace(t, seed=t.seed + 5) for t in other.trials))
+    row = compare(one, shifted).rows[0]
+    assert row["p_holm"] == pytest.approx(stats.ttest_ind(after, before, equal_var=False).pvalue)
+
+
+def test_a_variant_of_one_side_is_named(bench: Bench) -> None:
+    results = bench.results()
+    half = tuple(t for t in results.trials if t.levels["masker"] != "block")
+    found = words(replace(results, trials=half), results)
+    assert found["block, squares"] == "only in the second"
+    assert found["random, squares"] == "the same runs"
+
+
+def test_numbers_of_seeds_are_told_in_the_order_of_the_studies(bench: Bench) -> None:
+    results = bench.results()
+    fewer = replace(results, trials=tuple(t for t in results.trials if t.seed < 2))
+    for one, other, counts in ((results, fewer, "3 and 2"), (fewer, results, "2 and 3")):
+        assert {row["seeds"] for row in compare(one, other).rows} == {counts}
+
+
+def test_one_seed_is_too_few_to_tell(bench: Bench) -> None:
+    bench.seeds = (0,)
+    results = bench.results()
+    assert set(words(results, moved(results, {})).values()) == {"too few seeds to tell"}
+
+
+def test_unlike_scores_are_not_compared(bench: Bench) -> None:
+    results = bench.results()
+    score = {"probe": "linear", "pooling": "mean"}
+    other = read({**results.plan, "score": score}, bench.runs)
+    with pytest.raises(ValueError, match=r"`knn.concat_freq` and `linear.mean` cannot be compared"):
+        compare(results, other)
+
+
+def test_noise_alone_seldom_moves_anything(bench: Bench) -> None:
+    bench.factors = {"masker": [str(number) for number in range(12)]}
+    results, draw = bench.results(), np.random.default_rng(4)
+
+    def wrong() -> bool:
+        scores = iter(draw.normal(40, 1, len(results.trials)).tolist())
+        trials = (replace(t, fingerprint="x", score=next(scores)) for t in results.trials)
+        found = words(results, replace(results, trials=tuple(trials)))
+        return bool({"rose", "fell"} & set(found.values()))
+
+    noisy = [replace(t, score=float(draw.normal(40, 1))) for t in results.trials]
+    results = replace(results, trials=tuple(noisy))
+    assert 0.0 < np.mean([wrong() for _ in range(300)]) <= 0.08

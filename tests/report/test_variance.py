@@ -1,0 +1,90 @@
+"""Shares of variance are exact, and the probe's own noise is told from that of the seeds."""
+
+import json
+from dataclasses import replace
+from statistics import variance
+
+import numpy as np
+import pytest
+
+from ablate.report.results import Results, read
+from ablate.report.run import Score
+from ablate.report.stats.variance import components, shares
+from tests.report.conftest import TASKS, Bench
+
+
+def by_source(results: Results, measure: str = "score") -> dict[str, float]:
+    return {row["source"]: row[measure] for row in shares(results).rows}
+
+
+def test_the_shares_of_a_full_grid_are_sums_of_squares_and_add_up(bench: Bench) -> None:
+    bench.noise = 4.0
+    results = bench.results()
+    scores = np.array([trial.score for trial in results.trials]).reshape(3, 2, 3)
+    total = ((scores - scores.mean()) ** 2).sum()
+    masker = 6 * ((scores.mean(axis=(1, 2)) - scores.mean()) ** 2).sum()
+    seed = 6 * ((scores.mean(axis=(0, 1)) - scores.mean()) ** 2).sum()
+    found = by_source(results)
+    assert list(found) == ["masker", "patchifier", "seed", "masker x patchifier", "everything else"]
+    assert found["masker"] == pytest.approx(masker / total)
+    assert found["seed"] == pytest.approx(seed / total)
+    assert sum(found.values()) == pytest.approx(1)
+
+
+def test_what_all_seeds_share_is_no_variance_of_the_gain(bench: Bench) -> None:
+    results = bench.results()
+    trials = tuple(
+        replace(t, score=t.seed + 40.0, twin_score=t.seed + 30.0) for t in results.trials
+    )
+    assert shares(replace(results, trials=trials)).rows[0]["gain"] is None
+    assert by_source(replace(results, trials=trials))["seed"] == pytest.approx(1)
+
+
+def test_a_design_that_cannot_tell_an_interaction_has_main_effects(bench: Bench) -> None:
+    plan = bench.build()
+    baseline = plan["baseline"]
+    plan["trials"] = [
+        trial
+        for trial in plan["trials"]
+        if sum(trial["levels"][name] != level for name, level in baseline.items()) < 2
+    ]
+    found = by_source(read(plan, bench.runs))
+    assert set(found) == {"masker", "patchifier", "seed", "everything else"}
+
+
+def test_one_seed_or_no_score_has_no_shares(bench: Bench) -> None:
+    bench.seeds = (0,)
+    results = bench.results()
+    assert set(by_source(results)) == {"masker", "patchifier", "everything else"}
+    nothing = tuple(replace(trial, score=None) for trial in results.trials)
+    assert not shares(replace(results, trials=nothing)).rows
+
+
+def test_seeds_folds_and_probe_seeds_have_a_deviation_each(bench: Bench) -> None:
+    plan = bench.build()
+    folds, seeds = [40.0, 44.0, 42.0, 38.0], [41.0, 41.6]
+    for path in bench.runs.glob("*/probes/*/*.json"):
+        result = json.loads(path.read_text())
+        for score in result["scores"].values():
+            score |= {"folds": folds, "seeds": seeds}
+        path.write_text(json.dumps(result))
+    results = read(plan, bench.runs)
+    found = {row["source"]: row["sd"] for row in components(results).rows}
+    within = [variance([t.score or 0 for t in trials]) for trials in results.variants().values()]
+    assert found["pre-training seeds"] == pytest.approx(np.mean(within) ** 0.5)
+    assert found["folds"] == pytest.approx((variance(folds) / 4 / len(TASKS)) ** 0.5)
+    assert found["probe seeds"] == pytest.approx((variance(seeds) / 2 / len(TASKS)) ** 0.5)
+
+
+def test_a_variant_without_two_scores_is_not_counted(bench: Bench) -> None:
+    results = bench.results()
+    first = next(iter(results.variants()))
+    lone = [id(trial) for trial in results.variants()[first][1:]]
+    trials = tuple(replace(t, score=None) if id(t) in lone else t for t in results.trials)
+    [row] = components(replace(results, trials=trials)).rows
+    assert f"{len(results.variants()) - 1} variants" in row.values()
+
+
+def test_a_probe_without_folds_says_nothing_of_them(bench: Bench) -> None:
+    assert [row["source"] for row in components(bench.results()).rows] == ["pre-training seeds"]
+    assert Score(task="a", probe="b", pooling="c", valid=None, test=1.0).folds == ()

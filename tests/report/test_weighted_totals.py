@@ -1,0 +1,75 @@
+"""X-ARES's totals: weighted as X-ARES weights, and by domain; what is missing is said."""
+
+import shutil
+from typing import Any
+
+import pytest
+
+from ablate.report.results import Results, read
+from ablate.report.stats.weighted_totals import totals
+from tests.report.conftest import COUNTS, Bench
+
+FACTS = {
+    "speech": {"domain": "speech", "weight": 3000},
+    "music": {"domain": "music", "weight": 100},
+    "environment": {"domain": "environment", "weight": 400},
+}
+LACKING = {"task": "esc50", "reason": "no folder", "domain": "environment", "weight": 500}
+
+
+def told(bench: Bench, facts: dict[str, Any], missing: list[dict[str, Any]]) -> Results:
+    plan = bench.build()
+    plan["data"][0]["tasks"] = {name: {**COUNTS, **facts.get(name, {})} for name in FACTS}
+    plan["data"][0]["missing"] = missing
+    return read(plan, bench.runs)
+
+
+def by_hand(results: Results, levels: tuple[str, ...], task: str) -> float:
+    scores = [
+        score.test
+        for trial in results.variants()[levels]
+        for score in trial.run.scores
+        if (score.probe, score.pooling, score.task) == ("knn", "concat_freq", task)
+    ]
+    return sum(scores) / len(scores)
+
+
+def test_totals_agree_with_sums_by_hand(bench: Bench) -> None:
+    results = told(bench, FACTS, [LACKING])
+    rows = [row for row in totals(results).rows if row["probe"] == "knn.concat_freq"]
+    for levels, row in zip(results.variants(), rows, strict=True):
+        scores = {task: by_hand(results, levels, task) for task in FACTS}
+        for task, score in scores.items():
+            assert row[task] == pytest.approx(score)
+        weighted = sum(FACTS[task]["weight"] * scores[task] for task in FACTS) / 3500
+        assert row["weighted"] == pytest.approx(weighted)
+        assert row["covered"] == pytest.approx(3500 / 4000)
+
+
+def test_tasks_that_x_ares_does_not_know_do_not_count(bench: Bench) -> None:
+    facts = {name: fact for name, fact in FACTS.items() if name != "music"}
+    for row in totals(told(bench, facts, [])).rows:
+        assert row["music"] is None
+        assert row["covered"] == 1
+
+
+def test_a_seed_that_lacks_a_task_is_in_no_total_of_it(bench: Bench) -> None:
+    whole = told(bench, FACTS, [])
+    first, *others = next(iter(whole.variants().values()))
+    shutil.rmtree(bench.runs / str(first.fingerprint) / "probes" / "speech")
+    rows = totals(read(whole.plan, bench.runs)).rows
+    row = next(row for row in rows if row["probe"] == "knn.concat_freq")
+    tests = [
+        {s.task: s.test for s in trial.run.scores if (s.probe, s.pooling) == ("knn", "concat_freq")}
+        for trial in others
+    ]
+    totalled = [sum(FACTS[task]["weight"] * of[task] for task in FACTS) / 3500 for of in tests]
+    assert row["weighted"] == pytest.approx(sum(totalled) / len(others))
+
+
+def test_what_is_missing_is_said_with_its_reason(bench: Bench) -> None:
+    assert "Missing: esc50 (no folder)." in totals(told(bench, FACTS, [LACKING])).caption
+
+
+def test_a_study_without_such_tasks_has_no_totals(bench: Bench) -> None:
+    assert totals(bench.results()).rows == ()

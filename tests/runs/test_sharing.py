@@ -1,0 +1,231 @@
+"""Many launchers and many writers on one disk: nothing is run twice, nothing is lost."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ablate.core.io import find_json, write_json
+from ablate.runs import store
+from ablate.runs.lock import PATIENCE_SECONDS, held
+from ablate.runs.record import RunState, SupersededError
+from ablate.slurm import monitor
+from ablate.slurm.job import patience
+from ablate.study import run as study
+from tests.executors.stand_in import STAND_IN
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 240.0  # for a launcher to end
+STUDY = """\
+study: shared
+baseline:
+  data: {type: Sound}
+  masker: {type: Good}
+  patchifier: {type: Squares}
+factors:
+  masker:
+    good: {type: Good}
+    fails: {type: Fails}
+    third: {type: Third}
+    naps: {type: Naps}
+    fifth: {type: Fifth}
+    sixth: {type: Sixth}
+  patchifier: {squares: {type: Squares}, strips: {type: Strips}}
+seeds: 1
+probes: {knn: {type: KNN, k: 10}}
+score: knn.mean
+"""
+ENTRY = """\
+import sys
+from pathlib import Path
+from ablate.conducting import course as study
+sys.stdin.readline()
+sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=2))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    Path("study.yaml").write_text(STUDY)
+
+
+def executions(kind: str = "jepa") -> dict[str, int]:
+    """How often each run of a kind was trained."""
+    found = {}
+    for config in Path("runs").glob("*/config.json"):
+        log = config.parent / "trainings"
+        if json.loads(config.read_text())["kind"] == kind:
+            found[config.parent.name] = len(log.read_text().splitlines()) if log.exists() else 0
+    return found
+
+
+def run() -> int:
+    return study.run(Path("study.yaml"), workers=6, command=STAND_IN)
+
+
+def test_twelve_cells_are_run_once_then_not_at_all_then_only_the_failed_ones() -> None:
+    assert run() == study.FAILED
+    assert sum(executions().values()) == len(executions()) == 12
+    assert run() == study.FAILED
+    assert sum(executions().values()) == 12
+    plan = find_json(Path("reports/shared/plan.json")) or {}
+    assert len(monitor.release(plan, Path("runs"), [])) == 2
+    assert run() == study.FAILED
+    assert sorted(executions().values()) == [1] * 10 + [2] * 2
+
+
+def launchers(count: int) -> list[int]:
+    """Starts launchers that all wait at the same line, and lets them go at once."""
+    command = [sys.executable, "-c", ENTRY, *STAND_IN]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
+        for _ in range(count)
+    ]
+    try:
+        for process in found:
+            assert process.stdin is not None
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+        return [process.wait(SECONDS) for process in found]
+    finally:
+        for process in found:
+            process.kill()
+            process.communicate()
+
+
+def test_two_launchers_of_one_study_share_its_trials() -> None:
+    Path("study.yaml").write_text(STUDY.replace("Fails", "Naps, ratio: 0.1"))
+    assert launchers(2) == [study.DONE] * 2
+    for kind in ("jepa", "random_init", "mel_statistics"):
+        assert set(executions(kind).values()) == {1}
+
+
+def test_a_stale_trial_is_taken_over_once() -> None:
+    Path("study.yaml").write_text(STUDY.replace("Fails", "Naps, ratio: 0.1"))
+    assert launchers(1) == [study.DONE]
+    stale = Path("runs") / min(executions())
+    record = find_json(stale / "run.json") or {}
+    write_json(stale / "run.json", {**record, "state": "running"})  # and nobody holds it
+    assert store.entry(stale).state == "stale"
+    assert launchers(2) == [study.DONE] * 2
+    assert executions()[stale.name] == 2
+    assert sum(executions().values()) == 13
+
+
+def test_two_hundred_writers_claim_two_hundred_attempts(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(50) as writers:
+        for _ in range(200):
+            writers.submit(RunState, tmp_path / "run", kind="jepa", device="cpu")
+    attempts = sorted(int(path.name) for path in (tmp_path / "run" / "attempts").iterdir())
+    assert attempts == list(range(1, 201))
+
+
+def test_a_file_of_two_hundred_writers_is_whole_whenever_it_is_read(tmp_path: Path) -> None:
+    file, going, seen = tmp_path / "run" / "run.json", threading.Event(), []
+
+    def look() -> None:
+        while not going.is_set():
+            seen.append(find_json(file))
+
+    reader = threading.Thread(target=look, daemon=True)
+    reader.start()
+    try:
+        with ThreadPoolExecutor(50) as writers:
+            done = [
+                writers.submit(write_json, file, {"writer": number, "more": "x" * 20_000})
+                for number in range(200)
+            ]
+    finally:
+        going.set()
+        reader.join()
+    assert [future.exception() for future in done] == [None] * 200
+    assert all(len(found["more"]) == 20_000 for found in seen if found is not None)
+    assert [path.name for path in file.parent.iterdir()] == ["run.json"]
+
+
+def test_a_writer_that_was_superseded_writes_nothing(tmp_path: Path) -> None:
+    first = RunState(tmp_path / "run", kind="jepa", device="cpu")
+    first.put("running")
+    second = RunState(tmp_path / "run", kind="jepa", device="cpu")
+    second.put("running")
+    with pytest.raises(SupersededError, match="attempt 001 was superseded"):
+        first.put("failed", "of old age")
+    assert (find_json(tmp_path / "run" / "run.json") or {})["attempt"] == 2
+
+
+def test_what_a_network_disk_leaves_among_attempts_is_none(tmp_path: Path) -> None:
+    first = RunState(tmp_path / "run", kind="jepa", device="cpu")
+    (tmp_path / "run" / "attempts" / ".nfs000000000001").touch()
+    first.put("running")
+    RunState(tmp_path / "run", kind="jepa", device="cpu").put("done")
+    assert (find_json(tmp_path / "run" / "run.json") or {})["attempt"] == 2
+
+
+def running_elsewhere(folder: Path) -> Path:
+    folder.mkdir()
+    write_json(folder / "run.json", {"state": "running", "host": "another machine"})
+    (folder / "heartbeat").write_text("1\n")
+    return folder
+
+
+def test_a_run_whose_heart_beats_on_another_machine_is_not_taken(tmp_path: Path) -> None:
+    folder = running_elsewhere(tmp_path / "run")
+    going = threading.Event()
+
+    def beat() -> None:
+        count = 1
+        while not going.is_set():
+            count += 1
+            (folder / "heartbeat").write_text(f"{count}\n")
+
+    heart = threading.Thread(target=beat, daemon=True)
+    heart.start()
+    try:
+        with held(folder) as mine:
+            assert not mine
+    finally:
+        going.set()
+        heart.join()
+
+
+def test_a_run_whose_heart_stands_still_is_taken_over(tmp_path: Path) -> None:
+    with held(running_elsewhere(tmp_path / "run"), patience=0.5) as mine:
+        assert mine
+
+
+def test_only_a_job_that_is_run_again_does_not_wait_for_its_own_last_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = running_elsewhere(tmp_path / "run")
+    site = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "sizes-1a2b"}
+    assert patience(folder) == PATIENCE_SECONDS  # no job was at it, and this is none
+    for name, value in site.items():
+        monkeypatch.setenv(name, value)
+    assert patience(folder) == PATIENCE_SECONDS
+    for other in ({"SLURM_JOB_ID": "8"}, {"SLURM_JOB_NAME": "theirs"}):
+        write_json(folder / "env.json", {"slurm": {**site, **other}})
+        assert patience(folder) == PATIENCE_SECONDS
+    write_json(folder / "env.json", {"slurm": site})
+    assert patience(folder) == 0
+
+
+def test_a_trial_that_is_started_by_hand_leaves_a_held_run_alone(tmp_path: Path) -> None:
+    write_json(tmp_path / "run" / "config.json", {"kind": "jepa", "settings": {}})
+    with held(tmp_path / "run"):
+        done = subprocess.run(
+            [sys.executable, "-m", "ablate.worker", str(tmp_path / "run")],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+    assert (done.returncode, "is being run by another process" in done.stderr) == (1, True)
+    assert not (tmp_path / "run" / "attempts").exists()

@@ -1,0 +1,228 @@
+"""What a study's levels ask of a site, and the arrays that come of it. No cluster is needed."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ablate.config import loader
+from ablate.config.study import StudyError
+from ablate.config.tree import Node, from_plain
+from ablate.design import factors
+from ablate.runs.job import Job
+from ablate.slurm import arrays as slurm_arrays
+from ablate.slurm import resources
+from ablate.slurm.options import Asked
+from ablate.slurm.profile import Profile
+from ablate.slurm.resources import Needs
+from ablate.study import run as study
+from tests.study.conftest import STUDY as PLAIN
+
+STUDY = """\
+study: sizes
+baseline: {encoder: {dim: 16}, masker: {ratio: 0.6}, optimizer: {rate: 0.001}}
+factors:
+  encoder: {small: {dim: 16}, large: {dim: 64}}
+  optimizer.rate: [0.001, 0.01]
+  masker: {few: {ratio: 0.6}, many: {ratio: 0.8}}
+zip: [[encoder, optimizer.rate]]
+seeds: 1
+probes: {knn: {type: KNN}}
+slurm:
+  profile: site.yaml
+  minutes: 5
+  levels:
+"""
+ASKING = """\
+study: patches
+baseline:
+  data: {type: Sound}
+  masker: {type: Good}
+  patchifier: {type: Squares}
+  budget: {steps: 9}
+factors: {patchifier: {squares: {type: Squares}, strips: {type: Strips}}}
+seeds: 2
+probes: {knn: {type: KNN, k: 10}}
+score: knn.mean
+slurm: {profile: site.yaml, levels: {patchifier: {strips: {memory: 64G}}}}
+"""
+STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
+LABELS = st.fixed_dictionaries(
+    {}, optional={name: st.sampled_from("abc") for name in ("encoder", "masker")}
+)
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "cpus": st.integers(1, 2),
+        "memory": st.sampled_from(["1G", "2G"]),
+        "trials_per_job": st.integers(1, 3),
+        "max_array": st.integers(1, 3),
+        "canary": st.booleans(),
+    },
+)
+ASKED = st.dictionaries(
+    st.sampled_from(["encoder", "masker"]),
+    st.dictionaries(st.sampled_from("abc"), CHANGES, max_size=3),
+)
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A working directory with a profile in it."""
+    monkeypatch.chdir(tmp_path)
+    Path("site.yaml").write_text("partition: cpu\nmemory: 4G\nminutes: 60\nmax_array: 10\n")
+    Path("other.yaml").write_text("partition: moon\nmax_array: 10\n")
+    return tmp_path
+
+
+def asked(*lines, name=None):
+    Path("study.yaml").write_text(STUDY + "".join(f"    {line}\n" for line in lines))
+    return resources.of_study(loader.load(Path("study.yaml")), name)
+
+
+def test_a_level_asks_for_what_it_says_and_else_for_what_the_profile_does(desk):
+    found = asked("encoder: {large: {memory: 64G, gpus: 2}}")
+    large = found.of({"encoder": "large", "masker": "few"})
+    assert (large.memory, large.gpus, large.minutes, large.partition) == ("64G", 2, 5, "cpu")
+    assert found.of({"encoder": "small"}) == found.of({}) == found.profile
+    assert (found.profile.memory, found.profile.minutes) == ("4G", 5)
+
+
+def test_of_two_levels_that_say_the_same_setting_the_later_written_counts(desk):
+    found = asked("masker: {many: {memory: 8G, cpus: 3}}", "encoder: {large: {memory: 64G}}")
+    both = found.of({"encoder": "large", "masker": "many"})
+    assert (both.memory, both.cpus) == ("64G", 3)
+
+
+def test_another_profile_is_asked_for_what_the_levels_say(desk):
+    found = asked("encoder: {large: {memory: 64G}}", name="other.yaml")
+    assert (found.profile.name, found.profile.minutes) == ("other", 60)
+    assert found.of({"encoder": "large"}).memory == "64G"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            "encodr: {large: {cpus: 2}}",
+            "the study has no factor `encodr` (did you mean `encoder`?)",
+        ),
+        ("encoder: {lrage: {cpus: 2}}", "has no level `lrage` (did you mean `large`?)"),
+        ("encoder: {large: {memroy: 1G}}", "unknown key `memroy` (did you mean `memory`?)"),
+        ("encoder: {large: {memory: lots}}", "`memory` must be a number with a unit, such as 16G"),
+        ("encoder: {large: {gpus: 2, ranks: 3}}", "3 `ranks` per node need one GPU each"),
+        ("encoder: {large: {poll_seconds: 3}}", "`poll_seconds` applies to the whole study"),
+        ("encoder: {large: 64G}", "`slurm.levels.encoder.large` must map settings to values"),
+        ("encoder: large", "`slurm.levels.encoder` must map levels to settings"),
+        ("probe: {knn: {memory: 1G}}", "all probes score every run"),
+    ],
+)
+def test_what_a_level_cannot_ask_is_refused_with_its_place(desk, line, problem):
+    with pytest.raises(StudyError) as error:
+        asked(line)
+    assert str(error.value).startswith("study.yaml:14: ")
+    assert problem in str(error.value)
+
+
+def test_all_that_is_wrong_with_levels_is_told_at_once(desk):
+    with pytest.raises(StudyError) as error:
+        asked("encoder: {lrage: {cpus: 0}}", "maskr: {}", "masker: {many: {gpu: 1}}")
+    assert len(error.value.problems) == 4
+
+
+def test_levels_that_do_not_go_together_are_refused_where_they_meet(desk):
+    found = asked("encoder: {large: {ranks: 4, gpus: 4}}", "masker: {many: {gpus: 2}}")
+    with pytest.raises(StudyError, match=r"study.yaml:14: 4 `ranks` per node need one GPU each"):
+        found.of({"encoder": "large", "masker": "many"})
+
+
+def test_levels_of_factors_that_move_together_are_known_by_each(desk):
+    Path("study.yaml").write_text(STUDY + "    optimizer.rate: {0.01: {cpus: 2}}\n")
+    found = loader.load(Path("study.yaml"))
+    levels = {"encoder + optimizer.rate": "large + 0.01", "masker": "few"}
+    labels = factors.as_written(factors.factors(found), levels)
+    assert labels == {"encoder": "large", "optimizer.rate": "0.01", "masker": "few"}
+    assert resources.of_study(found).of(labels).cpus == 2
+
+
+def nodes(levels):
+    return {
+        factor: {label: from_plain(changes, "study.yaml:1") for label, changes in labels.items()}
+        for factor, labels in levels.items()
+    }
+
+
+@given(st.lists(LABELS, max_size=12), ASKED, st.data())
+def test_every_run_is_in_one_array_of_runs_that_ask_the_same(
+    tmp_path_factory, labels, levels, data
+):
+    home = tmp_path_factory.mktemp("submission")
+    wanted = Needs(Profile(name="site", max_array=2), {"max_array": Node(2, "s:1")}, nodes(levels))
+    jobs = []
+    for number, one in enumerate(labels):
+        budget = {"budget": {"steps": 9}} if data.draw(st.booleans(), label="trained") else {}
+        (home / str(number)).mkdir()
+        (home / str(number) / "config.json").write_text(json.dumps({"settings": budget}))
+        jobs.append(Job(home / str(number), "a run", {}, levels=one))
+    found = slurm_arrays.grouped(jobs, wanted, home)
+    arrays = [(group, file, packs) for group in found for file, packs in group.arrays.items()]
+    placed = [job.folder for _, _, packs in arrays for pack in packs for job in pack]
+    assert sorted(placed) == sorted(job.folder for job in jobs)
+    assert len({file for _, file, _ in arrays}) == len(arrays)
+    for group, file, packs in arrays:
+        assert all(wanted.of(job.levels) == group.profile for pack in packs for job in pack)
+        assert len(packs) <= group.profile.max_array
+        assert all(len(pack) <= group.profile.trials_per_job for pack in packs)
+        text = group.text(file, "study")
+        assert f"#SBATCH --cpus-per-task={group.profile.cpus}\n" in text
+        assert f"#SBATCH --array=0-{len(packs) - 1}%" in text
+    for group in found:
+        assert [other.profile == group.profile for other in found].count(True) == 1
+        trained = any("budget" in loader["settings"] for loader in group.configs)
+        assert (group.canary is not None) == (group.profile.canary and trained)
+
+
+def test_a_study_asks_more_for_the_trials_of_a_level_and_not_for_their_twins(desk, capsys):
+    Path("study.yaml").write_text(ASKING)
+    dry = Asked(dry_run=True)
+    assert study.run(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == study.DONE
+    lines = [line for line in capsys.readouterr().out.splitlines() if "#SBATCH" in line]
+    found = [line for line in lines if line.startswith(("#SBATCH --mem=", "#SBATCH --array="))]
+    assert [line.removeprefix("#SBATCH --") for line in found] == [
+        *("mem=4G", "array=0-6%7", "mem=4G"),  # a canary, and two trials, four twins, statistics
+        *("mem=64G", "array=0-1%2", "mem=64G"),
+    ]
+    assert sum("--dependency=afterok:CANARY" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("flag", "asked"),
+    [("--dry-run", Asked(dry_run=True)), ("--watch", Asked(watch=True))],
+    ids=lambda given: str(given)[:9],
+)
+def test_what_only_a_cluster_can_do_runs_nothing_here(desk, capsys, flag, asked):
+    Path("study.yaml").write_text(PLAIN)
+    assert study.run(Path("study.yaml"), workers=1, where=asked, command=STAND_IN) == study.WRONG
+    assert f"{flag} is for a cluster: name it, --slurm NAME" in capsys.readouterr().err
+    assert not list(Path("runs").glob("*"))
+
+
+def test_variants_that_are_one_run_must_ask_the_same(desk, capsys):
+    levels = "masker: {good: {type: Good}, matched: {type: Matched}, other: {type: Other}}"
+    text = ASKING.replace("factors: {", f"factors: {{{levels}, ")
+    dry = Asked(dry_run=True)
+    for asks, code in (
+        ("strips: {memory: 64G}", study.DONE),
+        ("squares: {memory: 64G}", study.DONE),
+    ):
+        Path("study.yaml").write_text(text.replace("strips: {memory: 64G}", asks))
+        assert study.run(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == code
+    asking = text.replace("patchifier: {strips: {m", "masker: {matched: {m")
+    Path("study.yaml").write_text(asking)
+    assert study.run(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == study.WRONG
+    told = " ".join(capsys.readouterr().err.split())
+    assert "study.yaml:11: `good, squares, seed 0` and `matched, squares, seed 0`" in told
+    assert "asks `memory` '4G' or '64G'" in told

@@ -1,0 +1,84 @@
+"""The verbs on a real SLURM: what is in the queue, cancel, try again, and the doctor."""
+
+from typer.testing import CliRunner
+
+from ablate.cli.main import app
+from ablate.core.io import write_json
+from ablate.runs import store
+from ablate.slurm import doctor, monitor
+from ablate.slurm import queue as slurm_queue
+from ablate.slurm.profile import Profile
+from tests.slurm.conftest import wait_until
+
+PROFILE = Profile(name="test", partition="cpu", memory="1500M", poll_seconds=0.2)
+LATER = {"begin": "now+600"}
+
+
+def plan_of(jobs):
+    names = [job.folder.name for job in jobs]
+    return {"trials": [{"fingerprint": n, "twin": n, "statistics": n} for n in names]}
+
+
+def test_status_says_why_a_run_waits(site, desk):
+    jobs = desk.jobs("good", "good")
+    desk.cluster(sbatch=LATER).submit(jobs)
+    plan, runs = plan_of(jobs), desk.folder / "runs"
+    wait_until(lambda: str(monitor.queue(plan, runs)).count("PENDING BeginTime") == 2)
+
+
+def test_status_settles_what_was_cancelled_behind_its_back(site, desk):
+    jobs = desk.jobs("good")
+    desk.cluster(sbatch=LATER).submit(jobs)
+    plan, runs = plan_of(jobs), desk.folder / "runs"
+    slurm_queue.cancel(monitor.queued(plan, runs).values())
+    assert monitor.queue(plan, runs) == []
+    assert store.entry(jobs[0].folder).state == "cancelled"
+
+
+def test_the_console_shows_cancels_and_retries_what_is_in_the_queue(site, desk):
+    jobs = desk.jobs("good", "good")
+    cluster = desk.cluster(sbatch=LATER)
+    cluster.submit(jobs)
+    plan = {"study": "test", **plan_of(jobs)}
+    write_json(desk.folder / "reports" / "test" / "plan.json", plan)
+
+    def ablate(*words):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "cancelled 2 runs" in ablate("cancel", "test", "--yes")
+    assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["cancelled"] * 2
+    assert "this study has no queued jobs" in ablate("cancel", "test", "--yes")
+    again = desk.cluster()
+    again.submit(jobs)
+    assert [outcome.state for outcome in desk.follow(again, jobs)] == ["done"] * 2
+
+
+def test_failures_of_one_kind_are_tried_again(tmp_path):
+    for name, reason in (("aa", "timeout: too long"), ("bb", "node: gone"), ("cc", "nan: loss")):
+        write_json(tmp_path / name / "run.json", {"state": "failed", "reason": reason})
+    plan = {"trials": [{"fingerprint": "aa", "twin": "bb", "statistics": "cc"}]}
+    assert len(monitor.release(plan, tmp_path, ["timeout", "node"])) == 2
+    states = [store.entry(tmp_path / name).state for name in ("aa", "bb", "cc")]
+    assert states == ["cancelled", "cancelled", "failed"]
+
+
+def test_the_doctor_runs_a_job_and_finds_nothing_wrong(site, tmp_path):
+    said = []
+    assert doctor.examine(PROFILE, tmp_path, said.append)
+    assert said[-1].startswith("a job runs on n")
+
+
+def test_the_doctor_finds_a_partition_that_is_not_there(site, tmp_path):
+    said = []
+    moon = Profile(name="test", partition="moon")
+    assert not doctor.examine(moon, tmp_path, said.append)
+    assert "invalid partition specified: moon" in said[-1]
+
+
+def test_the_doctor_finds_a_python_that_is_not_there(site, tmp_path):
+    said = []
+    broken = Profile(name="test", memory="500M", python="/nowhere/python")
+    assert not doctor.examine(broken, tmp_path, said.append)
+    assert "/nowhere/python" in said[-1]

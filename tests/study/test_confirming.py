@@ -1,0 +1,100 @@
+"""What led is trained again on fresh seeds, from the study's file to its report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.config import loader
+from ablate.config.confirm import Confirm
+from ablate.config.study import StudyError
+from ablate.study import run as study
+from tests.executors.stand_in import STAND_IN
+from tests.study.test_seed_rounds import trainings, written
+
+STUDY = """\
+study: masking
+baseline:
+  data: {type: Sound}
+  masker: {type: Good, lift: 0}
+  patchifier: {type: Squares}
+factors:
+  masker:
+    good: {type: Good, lift: 0}
+    best: {type: Good, lift: LIFT}
+    other: {type: Good, lift: 5}
+seeds: 2
+confirm: CONFIRM
+probes: {knn: {type: KNN, k: 10}}
+score: knn.mean
+"""
+
+
+def write(confirm: str = "{top: 1, seeds: 3}", lift: int = 20) -> Path:
+    file = Path("study.yaml")
+    file.write_text(STUDY.replace("CONFIRM", confirm).replace("LIFT", str(lift)))
+    return file
+
+
+def fresh() -> list[dict[str, Any]]:
+    plan = json.loads(Path("reports/masking/plan.json").read_text())
+    return [trial for trial in plan["trials"] if trial.get("confirms")]
+
+
+def test_what_leads_is_confirmed_on_seeds_that_had_no_say(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study.run(write(), workers=2, command=STAND_IN) == study.DONE
+    assert trainings() == 3 * 2 + 2 * 3
+    assert {trial["levels"]["masker"] for trial in fresh()} == {"good", "best"}
+    assert {trial["seed"] for trial in fresh()} == {2, 3, 4}
+    assert "to confirm, on fresh seeds 2, 3, 4: good; best\n" in capsys.readouterr().out
+    report = Path("reports/masking/report.md").read_text()
+    assert "On fresh seeds, best is better than good by" in report
+    assert "3 variants, 2 seeds, 6 of 6 trials" in report
+    before = written()
+    assert study.run(write(), workers=2, command=STAND_IN) == study.DONE
+    assert written() == before
+    assert study.report(write(), command=STAND_IN) == study.DONE
+    assert written() == before
+
+
+def test_a_baseline_that_leads_is_not_confirmed_against_itself(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(lift=-20)
+    overrides = ["factors.masker.other.lift=-5"]
+    assert study.run(file, overrides, workers=2, command=STAND_IN) == study.DONE
+    assert trainings() == 3 * 2
+    assert "nothing to confirm" in capsys.readouterr().out
+
+
+def test_limits_count_what_confirms(desk: Path) -> None:
+    over = study.run(write(), ["limits={trials: 11}"], workers=2, command=STAND_IN)
+    assert over == study.OVER
+    assert not Path("runs").exists()
+
+
+def test_fresh_seeds_are_past_all_that_may_be_used(desk: Path) -> None:
+    confirm = loader.load(write(), ["seeds={start: 2, max: 7}"]).confirm
+    assert confirm == Confirm(top=1, seeds=(7, 8, 9))
+
+
+@pytest.mark.parametrize(
+    ("confirm", "problem"),
+    [
+        ("{top: 1, sedes: 3}", "unknown key `sedes` of `confirm` (did you mean `seeds`?)"),
+        ("{top: 1}", "`confirm` needs seeds, as in `confirm: {top: 2, seeds: 5}`"),
+        ("{top: 0, seeds: 3}", "`confirm.top` must be a count from 1 up; got 0"),
+        ("{top: 1, seeds: 1}", "`confirm.seeds` must be a count from 2 up; got 1"),
+        ("5", "`confirm` needs top and seeds"),
+    ],
+)
+def test_a_wrong_confirmation_is_refused_where_it_is_written(
+    desk: Path, confirm: str, problem: str
+) -> None:
+    with pytest.raises(StudyError) as refused:
+        loader.load(write(confirm))
+    assert str(refused.value).startswith("study.yaml:12: ")
+    assert problem in str(refused.value)

@@ -1,0 +1,91 @@
+"""Matched budgets: every trial takes up as much as the baseline, to within a step."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+
+from ablate.model.batching import truncate
+from ablate.parts import PartError, build
+from ablate.worker.budget_matching import Wanted
+from ablate.worker.meta_model import expected_flops
+from ablate.worker.trial import Trial
+from ablate.worker.validation import plan
+
+MASKERS = [
+    {"type": "maskers.MultiBlock"},
+    {"type": "maskers.Random", "ratio": 0.25},
+    {"type": "maskers.Random", "ratio": 0.75},
+]
+
+
+def trial_of(settings, masker, size, batch):
+    patches = {"type": "ablate.model.patchify.Rectangles", "freq": size, "time": 8}
+    budget = {"steps": 60, "batch": batch}
+    return build(
+        {**settings, "masker": masker, "patchifier": patches, "budget": budget}, expect=Trial
+    )
+
+
+@pytest.mark.parametrize("by", ["steps", "clips", "flops"])
+@effort(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    masker=st.sampled_from(MASKERS),
+    size=st.sampled_from([8, 16]),
+    batch=st.sampled_from([2, 4, 6]),
+)
+def test_totals_agree_within_the_cost_of_a_step(settings, by, masker, size, batch):
+    wanted = Wanted.of(by, build(settings, expect=Trial))
+    given_it, facts = wanted.given_to(trial_of(settings, masker, size, batch))
+    taken = facts["budget"]
+    assert taken["steps"] == given_it.budget.steps
+    assert taken["clips"] == taken["steps"] * batch
+    assert abs(taken[by] - wanted.total) <= taken[by] / taken["steps"]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "batching"),
+    [
+        ("ablate.model.vit.ViT", "pack"),
+        ("ablate.model.vit.ViT", "pad"),
+        ("ablate.model.vit.ViT", "truncate_random"),
+        ("ablate.model.conformer.Conformer", "pack"),
+    ],
+)
+def test_expected_flops_are_those_that_a_run_counts(settings, encoder, batching):
+    settings["encoder"] = {"type": encoder, "dim": 16, "layers": 1, "heads": 2}
+    trial = build({**settings, "batching": batching}, expect=Trial)
+    grid, clips, drawn = trial.twin.grid, trial.budget.batch, torch.Generator().manual_seed(3)
+    jepa, counted = trial.build_jepa(), []
+    patches = torch.randn(clips, grid.size, trial.patchifier.pixels)
+    valid = torch.ones(clips, grid.size, dtype=torch.bool)
+    for step in range(40):
+        mask = trial.masker(grid, clips, generator=drawn, progress=step / 40)
+        prediction = jepa(patches, truncate(mask, batching, drawn), valid, batching)
+        counted.append(jepa.flops(prediction.question))
+    assert expected_flops(trial) == pytest.approx(sum(counted) / len(counted), rel=0.15)
+
+
+def test_a_plan_hashes_the_steps_that_it_finds(settings, cache):
+    other = {**copy.deepcopy(settings), "masker": {"type": "maskers.Random", "ratio": 0.25}}
+    asked = {"by": "flops", "baseline": settings}
+    both = [settings, other]
+    plain = plan(both, {}, cache, lambda event: None)["trials"]
+    found = plan(both, {}, cache, lambda event: None, matched_budget=asked)["trials"]
+    assert found[0]["fingerprint"] == plain[0]["fingerprint"]
+    assert found[1]["settings"]["budget"]["steps"] == found[1]["budget"]["steps"] != 60
+    written = copy.deepcopy(other)
+    written["budget"]["steps"] = found[1]["budget"]["steps"]
+    again = plan([written], {}, cache, lambda event: None)["trials"]
+    assert again[0]["fingerprint"] == found[1]["fingerprint"]
+
+
+def test_a_baseline_that_cannot_be_run_is_told_with_its_place(settings, cache):
+    wrong = {**settings, "masker": {"type": "maskers.Random", "ratio": 2}}
+    asked = {"by": "clips", "baseline": wrong}
+    with pytest.raises(PartError) as refused:
+        plan([settings], {}, cache, lambda event: None, matched_budget=asked)
+    assert refused.value.problems[0].path[:2] == ("baseline", "masker")

@@ -1,0 +1,178 @@
+"""What a score is keyed by, and that features are computed once and never mistaken."""
+
+import json
+import tempfile
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ablate.core.io import read_json
+from ablate.parts import build
+from ablate.probing.attentive import Attentive
+from ablate.probing.knn import KNN
+from ablate.probing.linear import Logistic
+from ablate.probing.views import Views
+from ablate.runs import store as run_store
+from ablate.training.augmentation import RegularisedMasking
+from ablate.training.finetuning import FineTuning
+from ablate.training.signals import Stop
+from ablate.worker.context import Session
+from ablate.worker.evaluate import ENCODER, Examined, score, score_key
+from ablate.worker.trial import Trial, open_sound
+from ablate.worker.validation import plan
+
+CPU = torch.device("cpu")
+
+
+def silent(event):
+    """Hears nothing."""
+
+
+@pytest.fixture
+def trial(settings):
+    return build(settings, expect=Trial)
+
+
+@pytest.fixture
+def sound(trial, cache):
+    return open_sound(trial.data, trial.mel, cache)
+
+
+def scored(folder, subject, probes, sound, cache):
+    return score(folder, subject, probes, sound, Session(CPU, cache, silent, Stop()))
+
+
+def scores_of(folder, probe, task="speech"):
+    return read_json(folder / "probes" / task / f"{score_key(probe)}.json")["scores"]
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """Counts the clips that are encoded."""
+    from ablate.worker import evaluate
+
+    counts = [0]
+    encode = evaluate.encoder_features
+
+    def counting(reader, store, clips, views, **options):
+        counts[0] += len(clips)
+        return encode(reader, store, clips, views, **options)
+
+    monkeypatch.setattr(evaluate, "encoder_features", counting)
+    return counts
+
+
+def test_scores_of_the_first_release_keep_their_keys():
+    keys = [score_key(probe) for probe in (KNN(k=10), KNN(k=3), Logistic())]
+    assert keys == ["33dd0e94ee", "d2dfca2159", "bea21a3c7d"]
+
+
+def test_a_score_file_of_the_first_release_is_still_read(tmp_path, settings, cache):
+    probes = {"knn": {"type": "ablate.probing.knn.KNN"}}
+    written = plan([settings], probes, cache, silent)["probes"]["knn"]
+    old = {"type": "ablate.probing.knn.KNN", "k": 10, "temperature": 0.07}
+    file = tmp_path / "probes" / "speech" / "33dd0e94ee.json"
+    file.parent.mkdir(parents=True)
+    scores = {"concat_freq": {"valid": 1.0, "test": 2.0, "folds": []}}
+    file.write_text(json.dumps({"task": "speech", "settings": old, "scores": scores}))
+    assert run_store.score(tmp_path, written, "concat_freq") == 2.0
+    assert run_store.missing_probes(tmp_path, {"knn": written}) == []
+
+
+def test_another_probe_reads_the_same_features_again(tmp_path, trial, sound, cache, encoded):
+    own = tmp_path / "features"
+    scored(tmp_path / "run", trial.twin, {"knn": KNN()}, sound, own)
+    assert encoded[0] == len(sound.store.clips)
+    first = scores_of(tmp_path / "run", KNN())
+    assert scored(tmp_path / "run", trial.twin, {"knn": KNN(k=3)}, sound, own) == ["knn"]
+    assert encoded[0] == len(sound.store.clips)
+    assert scores_of(tmp_path / "run", KNN()) == first
+    deeper = KNN(views=Views(poolings=("max",), layers=("each", "mean")))
+    scored(tmp_path / "run", trial.twin, {"deep": deeper}, sound, own)
+    assert encoded[0] == 2 * len(sound.store.clips)
+    assert set(scores_of(tmp_path / "run", deeper)) == {"layer1.max", "mean_layers.max"}
+
+
+def test_what_is_read_back_is_what_was_computed(tmp_path, trial, sound):
+    examined, [task, *_] = Examined(tmp_path, trial.twin, sound, CPU), sound.tasks
+    found = [examined.features(task, [KNN()], tmp_path, tmp_path / str(i)) for i in range(2)]
+    fresh = examined.features(task, [KNN()], tmp_path / "other", tmp_path)
+    for view, features in fresh.items():
+        assert len(features.rows) == len(task.clips)
+        for again in found:
+            assert np.array_equal(again[view].rows, features.rows)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"crop_frames": 32},
+        {"patchifier": {"type": "ablate.model.patchify.Rectangles", "freq": 32, "time": 8}},
+        {"encoder": {"type": "ablate.model.vit.ViT", "dim": 16, "layers": 1, "heads": 4}},
+        {"mel": {"type": "ablate.audio.mel.LogMel", "bands": 32, "f_min": 100.0}},
+        {"data": {"type": "ablate.audio.synthetic.Synthetic", "clips_per_class": 3}},
+    ],
+)
+def test_features_of_another_configuration_lie_elsewhere(settings, cache, tmp_path, change):
+    keys = set()
+    for told in (settings, {**settings, **change}):
+        trial = build(told, expect=Trial)
+        sound = open_sound(trial.data, trial.mel, cache)
+        for subject in (trial.twin, trial.statistics):
+            keys.add(Examined(tmp_path, subject, sound, CPU).key)
+    same_baseline = not {"mel", "data"} & set(change)
+    assert len(keys) == 4 - same_baseline
+
+
+def test_a_run_trained_again_to_other_weights_shares_no_features(tmp_path, trial, sound):
+    state = trial.twin.build_encoder().state_dict()
+    save_file({f"encoder.{name}": value for name, value in state.items()}, tmp_path / ENCODER)
+    first = Examined(tmp_path, trial, sound, CPU).key
+    assert first == Examined(tmp_path, trial.twin, sound, CPU).key  # the same bits
+    weights = load_file(tmp_path / ENCODER)
+    weights["encoder.project.weight"][0, 0] += 1e-6
+    save_file(weights, tmp_path / ENCODER)
+    assert Examined(tmp_path, trial, sound, CPU).key != first
+
+
+def test_scores_of_two_configurations_lie_in_two_places(tmp_path, trial, sound, cache):
+    for probe in (KNN(), KNN(views=Views(layers=("each",))), KNN(k=9), Logistic()):
+        scored(tmp_path, trial.twin, {"probe": probe}, sound, cache)
+    assert len(list((tmp_path / "probes" / "speech").glob("*.json"))) == 4
+
+
+def test_fine_tuning_scores_a_run_once_and_anew_where_its_settings_differ(
+    tmp_path, trial, sound, cache
+):
+    plain = FineTuning(steps=3, batch=4)
+    barring = FineTuning(steps=3, batch=4, augmentation=RegularisedMasking())
+    assert scored(tmp_path, trial.twin, {"tuned": plain}, sound, cache) == ["tuned"]
+    assert scored(tmp_path, trial.twin, {"tuned": plain}, sound, cache) == []
+    assert scored(tmp_path, trial.twin, {"tuned": barring}, sound, cache) == ["tuned"]
+    for probe in (plain, barring):
+        [(pooling, score)] = scores_of(tmp_path, probe).items()
+        assert pooling == "mean"
+        assert 0 <= score["test"] <= 100
+
+
+def test_what_has_no_encoder_is_not_fine_tuned(tmp_path, trial, sound, cache):
+    scored(tmp_path, trial.statistics, {"tuned": FineTuning(steps=3)}, sound, cache)
+    assert scores_of(tmp_path, FineTuning(steps=3)) == {}
+
+
+def test_tokens_pass_through_the_cache_and_not_through_the_systems_own_folder(
+    tmp_path, trial, sound, cache, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
+    probe = Attentive()
+    assert scored(tmp_path / "run", trial.twin, {"attentive": probe}, sound, cache) == ["attentive"]
+    assert not list((cache / "features").glob("passing-*"))
+
+
+def test_log_mel_statistics_have_one_view(tmp_path, trial, sound):
+    examined = Examined(tmp_path, trial.statistics, sound, CPU)
+    probe, [task, *_] = KNN(views=Views(layers=("each",))), sound.tasks
+    assert [view.word for view in examined.views(probe, task)] == ["mean_std"]

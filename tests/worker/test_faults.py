@@ -1,0 +1,129 @@
+"""What goes wrong around a running trial is said in a line, and costs it nothing once mended."""
+
+import errno
+import json
+import os
+import resource
+import shutil
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from ablate.training.signals import Stop
+from ablate.worker.context import Session
+from ablate.worker.run import run
+from ablate.worker.validation import plan
+
+CPU = torch.device("cpu")
+MOST_BYTES = 20_000  # of a file on the full disk: a run's record fits, its checkpoint does not
+
+
+@pytest.fixture
+def new_run(settings, cache, tmp_path):
+    def make(name, **changes):
+        [entry] = plan([{**settings, **changes}], {}, cache, lambda event: None)["trials"]
+        assert entry["problems"] == []
+        folder = tmp_path / name / entry["fingerprint"]
+        folder.mkdir(parents=True)
+        config = {"kind": "jepa", "settings": entry["settings"]}
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    return make
+
+
+def go(folder, cache, *, until=None, heard=lambda event: None):
+    return run(folder, {}, Session(CPU, cache, heard, Stop(), until=until))
+
+
+def state_of(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def assert_same(first, second):
+    one, other = (load_file(folder / "encoder.safetensors") for folder in (first, second))
+    assert all(torch.equal(one[name], other[name]) for name in one | other)
+
+
+@contextmanager
+def no_file_above(most):
+    """Lets no file of this process grow beyond `most` bytes; a full disk refuses as suddenly."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_clips_that_vanish_while_a_trial_trains_cost_it_nothing(new_run, cache, tmp_path):
+    clips, rows = tmp_path / "clips", ["path,label,split"]
+    clips.mkdir()
+    for index in range(8):
+        noise = np.random.default_rng(index).normal(size=12_000) * 0.1
+        soundfile.write(clips / f"{index}.wav", noise, 16_000)
+        rows.append(f"{index}.wav,{'ab'[index % 2]},{('train', 'test')[index // 6]}")
+    (clips / "metadata.csv").write_text("\n".join(rows))
+    manifest = str(clips / "metadata.csv")
+    data = {"type": "ablate.audio.sources.Folder", "manifest": manifest}
+    whole, bereft = new_run("whole", data=data), new_run("bereft", data=data)
+    assert go(whole, cache)["state"] == "done"
+    assert go(bereft, cache, until=20)["state"] == "paused"
+
+    def lose(event):
+        shutil.rmtree(clips)
+
+    assert go(bereft, cache, until=55, heard=lose)["state"] == "paused"
+    assert not clips.exists()
+    assert go(bereft, cache)["state"] == "done"
+    assert_same(whole, bereft)
+
+
+def test_a_full_disk_fails_a_trial_that_goes_on_from_the_last_checkpoint(new_run, cache):
+    whole, broken = new_run("whole"), new_run("broken")
+    go(whole, cache)
+    assert go(broken, cache, until=20)["state"] == "paused"
+    with no_file_above(MOST_BYTES):
+        ended = go(broken, cache, until=40)
+    reason = f"error: OSError: [Errno {errno.EFBIG}] {os.strerror(errno.EFBIG)}"
+    assert ended == {"state": "failed", "reason": reason}
+    assert (state_of(broken)["state"], state_of(broken)["reason"]) == ("failed", reason)
+    assert [path.name for path in (broken / "checkpoints").iterdir()] == ["step-000000020.pt"]
+    assert go(broken, cache)["state"] == "done"
+    assert_same(whole, broken)
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "metrics.jsonl", "attempts", "run.json"])
+def test_a_folder_that_cannot_be_written_to_fails_a_trial_with_its_name(new_run, cache, name):
+    whole, broken = new_run("whole"), new_run("broken")
+    go(whole, cache)
+    if name in ("checkpoints", "attempts"):
+        (broken / name).write_text("in the way")
+    else:
+        (broken / name).mkdir()
+    ended = go(broken, cache, until=20)
+    assert ended["state"] == "failed"
+    assert ended["reason"].startswith("error: ")
+    assert str(broken / name) in ended["reason"]
+    assert "\n" not in ended["reason"]
+    if (broken / name).is_dir():
+        (broken / name).rmdir()
+    else:
+        (broken / name).unlink()
+    assert go(broken, cache)["state"] == "done"
+    assert_same(whole, broken)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_is_read_only_fails_a_trial_with_its_name(new_run, cache):
+    folder = new_run("run")
+    folder.chmod(0o500)
+    ended = go(folder, cache)
+    folder.chmod(0o700)
+    assert ended["state"] == "failed"
+    assert str(folder) in ended["reason"]
+    assert go(folder, cache)["state"] == "done"

@@ -1,0 +1,149 @@
+"""A training is looked at on its way, and goes on as if nobody had looked."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from ablate.parts import PartError, build
+from ablate.probing.tasks import Task
+from ablate.training.signals import Stop
+from ablate.worker.context import Session
+from ablate.worker.online_probe import fewer, online
+from ablate.worker.probes import build_probes
+from ablate.worker.run import run
+from ablate.worker.trial import Trial, open_sound
+from ablate.worker.validation import plan
+
+CPU = torch.device("cpu")
+PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}}
+EVALUATE = {"every": 25, "clips": 100, "probe": "knn", "pooling": "concat_freq"}
+
+
+def silent(event):
+    """Hears nothing."""
+
+
+@pytest.fixture
+def entry(settings, cache):
+    settings["encoder"]["drop_path"] = 0.3
+    [found] = plan([settings], PROBES, cache, silent, evaluate=EVALUATE)["trials"]
+    assert found["problems"] == []
+    return found
+
+
+@pytest.fixture
+def new_run(entry, tmp_path):
+    def make(name, kind=None):
+        told = entry if kind is None else entry[kind]
+        folder = tmp_path / name / told["fingerprint"]
+        folder.mkdir(parents=True)
+        config = {"kind": told["kind"], "settings": told["settings"]}
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    return make
+
+
+def lines_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def scores_of(folder):
+    """The validation score of each task, as the probes have left it."""
+    files = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("probes/*/*")}
+    return {task: found["scores"]["concat_freq"]["valid"] for task, found in files.items()}
+
+
+def test_a_training_that_is_looked_at_ends_in_the_same_bits(new_run, cache):
+    alone, seen, events = new_run("alone"), new_run("seen"), []
+    run(alone, PROBES, Session(CPU, cache, silent, Stop()))
+    run(seen, PROBES, Session(CPU, cache, events.append, Stop()), evaluate=EVALUATE)
+    one, other = (load_file(folder / "encoder.safetensors") for folder in (alone, seen))
+    assert all(torch.equal(one[name], other[name]) for name in one | other)
+    assert [line["step"] for line in lines_of(seen)] == [0, 25, 50, 60]
+    told = {line["step"]: line for line in lines_of(seen)}
+    for line in lines_of(alone):
+        here = told[line["step"]]
+        assert {name for name in here if name.startswith("online")} == here.keys() - line.keys()
+        assert all(here[name] == line[name] for name in line if name != "tokens_per_second")
+    assert "online score" in [event for event in events if "loss" in event][-1]["label"]
+
+
+def test_the_first_score_is_the_twins_and_the_last_that_of_the_run(new_run, cache):
+    trained, twin = new_run("trained"), new_run("twin", "twin")
+    run(trained, PROBES, Session(CPU, cache, silent, Stop()), evaluate=EVALUATE)
+    run(twin, PROBES, Session(CPU, cache, silent, Stop()))
+    first, *_, last = lines_of(trained)
+    assert first["online_scores"] == pytest.approx(scores_of(twin), rel=1e-5)
+    assert last["online_scores"] == pytest.approx(scores_of(trained), rel=1e-5)
+    metrics = json.loads((trained / "run.json").read_text())["metrics"]
+    assert metrics["online_score_init"] == pytest.approx(first["online_score"], rel=1e-5)
+    assert metrics["online_score"] == pytest.approx(last["online_score"], rel=1e-5)
+    assert metrics["online_seconds"] > 0
+
+
+@given(st.lists(st.sampled_from(["train", "valid", "test"]), min_size=1, max_size=30), st.data())
+def test_few_clips_are_of_the_parts_that_may_be_asked(splits, data):
+    most = data.draw(st.integers(1, 12))
+    named = np.array(splits)
+    parts = {part: np.flatnonzero(named == part) for part in sorted(set(splits))}
+    labels = np.arange(len(splits)) % 3
+    clips = 100 + np.arange(len(splits))
+    task = Task("t", "single", ("a", "b", "c"), clips, labels, parts, folded=False)
+    few = fewer(task, most)
+    if not {"train", "valid"} <= parts.keys():
+        assert few is None
+        return
+    assert few is not None
+    assert few.parts.keys() == {"train", "valid"}
+    for part, places in few.parts.items():
+        assert len(places) == min(most, len(parts[part]))
+        assert set(few.clips[places] - 100) <= set(parts[part])
+    assert np.array_equal(few.labels, labels[few.clips - 100])
+    assert len(set(few.clips)) == len(few.clips) == sum(map(len, few.parts.values()))
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=40), st.integers(1, 12))
+def test_few_clips_to_learn_from_are_of_as_many_classes_as_they_can_be(labels, most):
+    every, parts = np.arange(len(labels)), {"train": np.arange(1, len(labels)), "valid": [0]}
+    parts["valid"] = np.array(parts["valid"])
+    task = Task("t", "single", tuple("abcd"), every, np.array(labels), parts, folded=False)
+    few = fewer(task, most)
+    assert few is not None
+    known = set(few.labels[few.parts["train"]].tolist())
+    assert len(known) == min(most, len(set(labels[1:])))
+
+
+def test_a_single_class_to_learn_from_is_refused(new_run, cache):
+    one = {**EVALUATE, "clips": 1}
+    ended = run(new_run("run"), PROBES, Session(CPU, cache, silent, Stop()), evaluate=one)
+    assert ended["state"] == "failed"
+    assert "of task `environment` to learn from are of one class; raise" in ended["reason"]
+
+
+def test_an_encoder_is_given_back_in_the_mode_in_which_it_came(entry, cache):
+    trial = build(entry["settings"], expect=Trial)
+    sound = open_sound(trial.data, trial.mel, cache)
+    look = online(EVALUATE, build_probes(PROBES), trial, sound, Session(CPU, cache, silent, Stop()))
+    encoder = trial.twin.build_encoder()
+    for mode in (True, False):
+        encoder.train(mode)
+        before = torch.get_rng_state()
+        assert look.examine(encoder).keys() == {"environment", "music", "speech"}
+        assert encoder.training is mode
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_cannot_be_asked_is_refused(new_run, cache, settings):
+    hears = {"tuned": {"type": "ablate.training.finetuning.FineTuning"}}
+    with pytest.raises(PartError, match="`tuned` trains the encoder itself"):
+        plan([settings], hears, cache, silent, evaluate={**EVALUATE, "probe": "tuned"})
+    unknown = {**EVALUATE, "pooling": "layer7.concat_freq"}
+    ended = run(new_run("run"), PROBES, Session(CPU, cache, silent, Stop()), evaluate=unknown)
+    assert ended["state"] == "failed"
+    assert "its probe scores mean, mean_std, concat_freq" in ended["reason"]

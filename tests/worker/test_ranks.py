@@ -1,0 +1,276 @@
+"""Ranks and micro-batches train what one process trains on the whole batch."""
+
+import copy
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ablate.model.objectives import L2
+from ablate.model.transformer import Layers
+from ablate.parts import build, identity
+from ablate.runs import store
+from ablate.training.optimizer import Budget
+from ablate.training.signals import Stop
+from ablate.worker.context import Session
+from ablate.worker.dispatch import answer
+from ablate.worker.run import run
+from ablate.worker.trial import Trial
+from ablate.worker.validation import plan
+
+CPU = torch.device("cpu")
+PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
+BOUND = 150.0  # seconds, in which all ranks have ended when one has
+WIRED = '''\
+"""A stranger's blocks; one rank's process is signalled by them as `WIRE` says, and goes on."""
+
+import os
+from dataclasses import dataclass
+
+from maskers import MultiBlock
+from ablate.model.masking import AbstractMasker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wired(AbstractMasker):
+    promises = MultiBlock().promises
+
+    def __post_init__(self):
+        signal_at("built")
+
+    def __call__(self, grid, batch, *, progress=0.0, **given):
+        if batch == 5:
+            signal_at(f"{29 * progress:.0f}")
+        return MultiBlock()(grid, batch, progress=progress, **given)
+
+
+def signal_at(moment):
+    rank, when, number = os.environ.get("WIRE", "9 9 9").split()
+    if (os.environ.get("RANK"), moment) == (rank, when):
+        os.kill(os.getpid(), int(number))
+'''
+
+
+@pytest.fixture
+def new_run(settings, cache, tmp_path, monkeypatch):
+    """Makes run folders: masks are ragged, and the batch cannot be halved."""
+    (tmp_path / "wired_lab.py").write_text(WIRED)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), found]))
+    settings["masker"] = {"type": "wired_lab.Wired"}
+    settings["optimizer"] = {"momentum": [0.9, 0.9]}
+
+    def make(name, **changes):
+        asked = copy.deepcopy(settings)
+        asked["budget"] = {"steps": 30, "batch": 5, **changes.pop("budget", {})}
+        [entry] = plan([{**asked, **changes}], {}, cache, lambda event: None)["trials"]
+        assert entry["problems"] == []
+        folder = tmp_path / name / entry["fingerprint"]
+        folder.mkdir(parents=True)
+        config = {"kind": "jepa", "settings": entry["settings"]}
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    yield make
+    sys.modules.pop("wired_lab", None)
+
+
+def alone(folder, cache):
+    assert run(folder, {}, Session(CPU, cache, lambda event: None, Stop()))["state"] == "done"
+    return folder
+
+
+def together(folder, cache, **environment):
+    """Runs a folder by two ranks; returns the exit code."""
+    command = [sys.executable, "-m", "ablate.worker", str(folder), "--cache", str(cache)]
+    done = subprocess.run(
+        [*command, "--ranks", "2"],
+        capture_output=True,
+        env={**os.environ, **environment},
+        timeout=BOUND,
+    )
+    return done.returncode
+
+
+def state_of(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def assert_alike(first, second):
+    """Compares weights, but for biases of keys: they change nothing, and noise moves them."""
+    one, other = (load_file(folder / "encoder.safetensors") for folder in (first, second))
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        if name.endswith("query_key_value.bias"):
+            keys = slice(len(value) // 3, 2 * len(value) // 3)
+            value[keys] = other[name][keys] = 0
+        assert torch.allclose(value, other[name], rtol=0, atol=1e-5), name
+    lines = [(folder / "metrics.jsonl").read_text().splitlines() for folder in (first, second)]
+    reports = [[json.loads(line) for line in read if "loss" in line] for read in lines]
+    for here, there in zip(*reports, strict=True):
+        for line in (here, there):
+            for name in ("tokens_per_second", "online_score", "online_scores"):
+                line.pop(name, None)
+        assert here == pytest.approx(there, rel=1e-4)
+    cost, same = state_of(first)["cost"], state_of(second)["cost"]
+    for name in ("steps", "clips", "masks", "context_tokens", "target_tokens", "flops"):
+        assert cost[name] == same[name], name
+
+
+SEVERAL = {"type": "maskers.Several", "maskers": [{"type": "maskers.MultiBlock"}], "times": 2}
+
+
+@pytest.mark.parametrize("drop_path", [0.0, 0.5])
+@pytest.mark.parametrize("masker", [{"type": "wired_lab.Wired"}, SEVERAL], ids=["one", "several"])
+def test_a_step_cut_into_parts_is_the_same_step(new_run, settings, cache, masker, drop_path):
+    changes = {"masker": masker, "encoder": {**settings["encoder"], "drop_path": drop_path}}
+    whole = alone(new_run("whole", **changes), cache)
+    for parts in (2, 5):
+        cut = new_run("cut", **changes, budget={"accumulate": parts})
+        assert_alike(whole, alone(cut, cache))
+        assert cut.name != whole.name
+
+
+def test_padded_parts_are_the_same_step_though_they_pad_less(new_run, cache):
+    whole = alone(new_run("whole", batching="pad"), cache)
+    cut = alone(new_run("cut", batching="pad", budget={"accumulate": 2}), cache)
+    assert state_of(cut)["cost"]["flops"] < state_of(whole)["cost"]["flops"]
+    one, other = (load_file(folder / "encoder.safetensors") for folder in (whole, cut))
+    name = "encoder.project.weight"
+    assert torch.allclose(one[name], other[name], rtol=0, atol=1e-5)
+
+
+def test_two_ranks_train_what_one_process_does(new_run, cache):
+    whole, shared = alone(new_run("whole"), cache), new_run("shared")
+    assert together(shared, cache) == 0
+    assert_alike(whole, shared)
+    assert state_of(shared)["ranks"] == 2
+    assert len(list((shared / "attempts").iterdir())) == 1
+
+
+def test_a_step_may_be_cut_into_more_parts_than_a_rank_has_clips(new_run, cache):
+    parts = {"accumulate": 3}  # of two ranks, one has two clips and the other three
+    whole, shared = (new_run(name, budget=parts) for name in ("whole", "shared"))
+    assert together(shared, cache) == 0
+    assert_alike(alone(whole, cache), shared)
+
+
+def test_a_worker_has_ranks_train_a_trial_and_trains_nothing_twice(new_run, cache):
+    whole, shared, events = alone(new_run("whole"), cache), new_run("shared"), []
+    evaluate = {"every": 10, "clips": 2, "probe": "knn", "pooling": "mean"}
+    request = {"do": "run", "probes": PROBES, "device": "cpu", "cache": str(cache), "ranks": 2}
+    request |= {"folder": str(shared), "evaluate": evaluate}
+    paused = answer({**request, "until": 20}, events.append, Stop())
+    assert paused == {"state": "paused", "reason": "paused at step 20"}
+    ended = answer(request, events.append, Stop())
+    assert (ended["state"], ended["trained"]) == ("done", True)
+    assert state_of(shared)["ranks"] == 2
+    labels = {event["label"] for event in events}
+    assert any(label.startswith("train, online score") for label in labels)
+    assert_alike(whole, shared)
+    assert answer(request, events.append, Stop()) == {
+        "state": "done",
+        "trained": False,
+        "probed": [],
+    }
+
+
+def test_ranks_stop_and_end_together_and_one_process_goes_on_from_there(new_run, cache):
+    whole, broken = alone(new_run("whole"), cache), new_run("broken")
+    assert together(broken, cache, WIRE=f"1 7 {int(signal.SIGUSR1)}") == 1
+    assert state_of(broken)["state"] == "preempted"
+    assert state_of(broken)["reason"] == "SIGUSR1 at step 8 of 30"
+    assert together(broken, cache, WIRE=f"1 20 {int(signal.SIGKILL)}") == 1
+    ended = store.entry(broken)  # stale where gloo ended the first rank before it could say so
+    assert ended.state == "stale" or ended.reason.startswith("node: another rank has ended")
+    assert_alike(whole, alone(broken, cache))
+
+
+def test_a_rank_that_is_told_to_stop_before_it_trains_stops_with_the_others(new_run, cache):
+    early = new_run("early")
+    assert together(early, cache, WIRE=f"1 built {int(signal.SIGUSR2)}") == 1
+    assert state_of(early)["state"] == "preempted"
+    assert state_of(early)["reason"] == "SIGUSR2 at step 1 of 30"
+
+
+def test_ranks_end_when_the_worker_that_started_them_is_killed(new_run, cache):
+    endless = new_run("endless", budget={"steps": 1_000_000})
+    request = {"do": "run", "probes": {}, "device": "cpu", "cache": str(cache), "ranks": 2}
+    command = [sys.executable, "-m", "ablate.worker", "--worker"]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        worker.stdin.write(json.dumps({**request, "folder": str(endless)}).encode() + b"\n")
+        worker.stdin.flush()
+        assert within(BOUND, lambda: (endless / "metrics.jsonl").exists())
+        assert len(at_work(endless)) == 3  # the ranks, and who started them
+        worker.kill()
+        worker.communicate()
+        assert within(BOUND, lambda: not at_work(endless))
+    finally:
+        worker.kill()
+        worker.communicate()
+        for process in at_work(endless):
+            os.kill(process, signal.SIGKILL)
+
+
+def at_work(folder):
+    """Lists the processes that were told to train in a folder."""
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            if str(folder).encode() in line.read_bytes().split(b"\0"):
+                found.append(int(line.parent.name))
+    return found
+
+
+def within(seconds, holds):
+    """Waits until something holds; tells whether it did in time."""
+    until = time.monotonic() + seconds
+    while not (held := holds()) and time.monotonic() < until:
+        time.sleep(0.2)
+    return held
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coupled(L2):
+    """A loss that must see its batch whole."""
+
+    coupled = True
+
+
+def test_a_batch_that_must_be_seen_whole_is_not_cut(settings):
+    trial = build(settings, expect=Trial)
+    with pytest.raises(ValueError, match="`accumulate` 2 cuts batches that Coupled must see whole"):
+        dataclasses.replace(
+            trial, objective=Coupled(), budget=Budget(steps=1, batch=4, accumulate=2)
+        )
+
+
+def test_activations_computed_again_train_the_same_bits(new_run, cache):
+    kept = alone(new_run("kept", masker=SEVERAL), cache)
+    again = alone(new_run("again", masker=SEVERAL, budget={"checkpoint_activations": True}), cache)
+    assert again.name != kept.name
+    one, other = (load_file(folder / "encoder.safetensors") for folder in (kept, again))
+    assert all(torch.equal(one[name], other[name]) for name in one | other)
+
+
+def test_activations_are_computed_again_where_a_budget_says_so(settings):
+    settings["budget"]["checkpoint_activations"] = True
+    found = [m for m in build(settings, expect=Trial).build_jepa().modules() if type(m) is Layers]
+    assert len(found) == 3
+    assert all(layers.checkpoint_activations for layers in found)
+
+
+def test_settings_that_came_later_leave_old_results_valid(settings):
+    assert set(identity(build(settings, expect=Trial))["budget"]) == {"type", "steps", "batch"}

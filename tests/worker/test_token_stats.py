@@ -1,0 +1,74 @@
+"""What a token is in time, and what its neighbour hears of it, counted in samples."""
+
+import pytest
+import torch
+
+from ablate.audio.mel import KaldiFbank, LogMel
+from ablate.audio.waveform import Waveform
+from ablate.model.patchify import Overlapping, Rectangles, Windows
+from ablate.worker.token_stats import token_facts
+
+
+@pytest.mark.parametrize(
+    ("mel", "patchifier", "frames", "seconds", "rate"),
+    [
+        (KaldiFbank(), Rectangles(), 1024, 0.16, 50),  # AudioMAE: 512 tokens for 10.24 s
+        (
+            KaldiFbank(sample_rate=32000, hop_ms=39.0625, window_ms=97.65625),
+            Rectangles(),
+            256,
+            0.625,  # Audio-JEPA
+            12.8,
+        ),
+        (LogMel(), Rectangles(freq=64, time=4), 1008, 0.04, 25),  # Dasheng
+        (LogMel(bands=80), Rectangles(freq=80, time=2), 1000, 0.02, 50),
+        (LogMel(bands=80), Rectangles(freq=16, time=1000), 1000, 10.0, 0.5),  # rows
+        (Waveform(), Windows(), 160000, 0.02, 50),  # wav2vec 2.0
+        (Waveform(), Windows(time=240, time_stride=160), 32160, 0.01, 100),  # WavJEPA
+    ],
+)
+def test_published_cuts_have_the_published_rates(mel, patchifier, frames, seconds, rate):
+    facts = token_facts(mel, patchifier, frames)
+    assert facts["seconds_per_token"] == pytest.approx(seconds)
+    assert facts["tokens_per_second"] == pytest.approx(rate)
+
+
+def heard(mel, patchifier, frames, index):
+    """Marks the samples that a token of the first row is computed from, one by one."""
+    hop, window = (round(s * 16000) for s in (mel.hop_seconds, mel.window_seconds))
+    samples = torch.zeros((frames + 8) * hop + window, dtype=torch.bool)
+    first = index * patchifier.stride[1]
+    for frame in range(first, first + patchifier.size[1]):
+        samples[frame * hop : frame * hop + window] = True
+    return samples
+
+
+@pytest.mark.parametrize(
+    "mel", [*(LogMel(bands=8, window_ms=ms) for ms in (25, 10, 5, 70)), Waveform()]
+)
+@pytest.mark.parametrize("cut", [(4, 4), (16, 10), (1, 1), (3, 1)])
+def test_the_leak_is_what_neighbours_share_sample_by_sample(mel, cut):
+    time, stride = cut
+    patchifier = Overlapping(freq=1, time=time, freq_stride=1, time_stride=stride, rest="drop")
+    facts = token_facts(mel, patchifier, 64)
+    one, other = (heard(mel, patchifier, 64, index) for index in (0, 1))
+    assert facts["leak_seconds"] * 16000 == pytest.approx(int((one & other).sum()))
+    hop, window = (round(s * 16000) for s in (mel.hop_seconds, mel.window_seconds))
+    edge = torch.zeros_like(one)
+    edge[(time - 1) * hop : (time - 1) * hop + window] = True
+    assert facts["window_leak"] == pytest.approx(int((edge & other).sum()) / window)
+
+
+def test_patches_that_overlap_are_warned_of_with_the_way_out():
+    facts = token_facts(LogMel(bands=128, fft_size=2048), Overlapping(rest="drop"), 1024)
+    assert facts["dropped"] == [2, 8]
+    warning, dropped = facts["told"][1:]
+    assert "shares 38% of its bands and 38% of its frames" in warning
+    assert "`maskers.Gap`" in warning
+    assert dropped == "the last 2 bands and 8 frames belong to no patch"
+
+
+def test_patches_side_by_side_on_windows_no_longer_than_a_hop_leak_nothing():
+    facts = token_facts(LogMel(bands=8, window_ms=10), Rectangles(freq=8), 128)
+    assert facts["leak_seconds"] == facts["window_leak"] == facts["time_overlap"] == 0
+    assert facts["told"] == ["a column of tokens every 160 ms, 6.25 tokens per second"]
