@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 KNN = {"type": "KNN", "k": 10}
 TALK = """\
 import sys
-from ablate.cli import main
+from ablate.cli.main import main
 try:
     main()
 finally:

@@ -43,7 +43,7 @@ score: knn.mean
 ENTRY = """\
 import sys
 from pathlib import Path
-from ablate.conducting import course as study
+from ablate.study import run as study
 sys.stdin.readline()
 sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=2))
 """

@@ -1,7 +1,6 @@
 """What a study's levels ask of a site, and the arrays that come of it. No cluster is needed."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from ablate.slurm.options import Asked
 from ablate.slurm.profile import Profile
 from ablate.slurm.resources import Needs
 from ablate.study import run as study
+from tests.executors.stand_in import STAND_IN
 from tests.study.conftest import STUDY as PLAIN
 
 STUDY = """\
@@ -49,7 +49,6 @@ probes: {knn: {type: KNN, k: 10}}
 score: knn.mean
 slurm: {profile: site.yaml, levels: {patchifier: {strips: {memory: 64G}}}}
 """
-STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in.py")))
 LABELS = st.fixed_dictionaries(
     {}, optional={name: st.sampled_from("abc") for name in ("encoder", "masker")}
 )

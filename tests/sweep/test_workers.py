@@ -37,7 +37,7 @@ sweep:
 ENTRY = """\
 import sys
 from pathlib import Path
-from ablate.conducting import course as study
+from ablate.study import run as study
 from ablate.study.exit_codes import listen_for_endings
 listen_for_endings()
 sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=1))
