@@ -61,7 +61,7 @@ class Stumbles(AbstractMasker):
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which the study has been run once, with one of its two trials failing."""
     folder = tmp_path_factory.mktemp("journey")
     (folder / "guest.py").write_text(GUEST)
@@ -79,8 +79,8 @@ def run(*overrides: str) -> int:
     return study.run(Path("study.yaml"), overrides, workers=1)
 
 
-def test_a_trial_that_works_is_trained_scored_and_reported(desk: Path) -> None:
-    with (desk / "reports" / "journey" / "scores.csv").open() as file:
+def test_a_trial_that_works_is_trained_scored_and_reported(finished_study: Path) -> None:
+    with (finished_study / "reports" / "journey" / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
     kinds = {row["kind"] for row in rows if row["masker"] == "random"}
     assert kinds == {"jepa", "random_init", "mel_statistics"}
@@ -88,38 +88,44 @@ def test_a_trial_that_works_is_trained_scored_and_reported(desk: Path) -> None:
     assert all(0 <= float(row["test"]) <= 100 for row in rows)
 
 
-def test_a_training_is_looked_at_on_its_way(desk: Path) -> None:
-    curves = ablate.results(desk / "reports" / "journey").curves
+def test_a_training_is_looked_at_on_its_way(finished_study: Path) -> None:
+    curves = ablate.results(finished_study / "reports" / "journey").curves
     found = curves[(curves["quantity"] == "online_score") & (curves["masker"] == "random")]
     assert list(found["step"]) == [0, 3, 4]
     assert found["value"].between(0, 100).all()
 
 
-def test_a_trial_that_fails_is_named_with_its_reason(desk: Path) -> None:
-    text = (desk / "reports" / "journey" / "report.md").read_text()
+def test_a_trial_that_fails_is_named_with_its_reason(finished_study: Path) -> None:
+    text = (finished_study / "reports" / "journey" / "report.md").read_text()
     assert "a step too far" in text
 
 
-def test_masks_are_drawn_for_the_report(desk: Path) -> None:
-    pictures = (desk / "reports" / "journey" / "gallery").glob("*--*.png")
+def test_masks_are_drawn_for_the_report(finished_study: Path) -> None:
+    pictures = (finished_study / "reports" / "journey" / "gallery").glob("*--*.png")
     assert {path.stem for path in pictures} == {"random--baseline", "guest--baseline"}
 
 
-def test_a_second_time_nothing_is_trained(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = {path: path.stat().st_mtime_ns for path in desk.glob("runs/*/encoder.safetensors")}
+def test_a_second_time_nothing_is_trained(
+    finished_study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {
+        path: path.stat().st_mtime_ns for path in finished_study.glob("runs/*/encoder.safetensors")
+    }
     assert run("probes.knn.k=2") == study.FAILED
     said = capsys.readouterr().out
     assert "0 trials to run, 1 done, 1 failed, of 2" in said
     assert "0 trainings, 3 re-scores, 0 references" in said
     assert "failed before: guest, seed 0" in said
-    after = {path: path.stat().st_mtime_ns for path in desk.glob("runs/*/encoder.safetensors")}
+    after = {
+        path: path.stat().st_mtime_ns for path in finished_study.glob("runs/*/encoder.safetensors")
+    }
     assert after == before != {}
 
 
 def test_mistakes_are_told_with_their_place_before_anything_is_run(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    finished_study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = sorted(desk.glob("runs/*"))
+    before = sorted(finished_study.glob("runs/*"))
     mistakes = ("budget.stps=3", "factors.masker.random.rato=0.5", "probes.knn.kay=3")
     assert run(*mistakes) == study.WRONG
     lines = sorted(capsys.readouterr().err.splitlines())
@@ -128,15 +134,15 @@ def test_mistakes_are_told_with_their_place_before_anything_is_run(
     assert "`budget.stps`: unknown key `stps`" in lines[0]
     assert "`masker.rato`: unknown key `rato` of `maskers.Random` (did you" in lines[1]
     assert "`probes.knn.kay`: unknown key `kay`" in lines[2]
-    assert sorted(desk.glob("runs/*")) == before
+    assert sorted(finished_study.glob("runs/*")) == before
 
 
 def test_a_score_that_no_probe_gives_is_told_with_its_place_before_anything_is_run(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    finished_study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = sorted(desk.glob("runs/*"))
+    before = sorted(finished_study.glob("runs/*"))
     assert run("score=knn.max", "budget.steps=5") == study.WRONG
     told = " ".join(capsys.readouterr().err.split())
     assert "command line: `score`: probe `knn` does not read `max`" in told
     assert "`evaluate.score`" not in told
-    assert sorted(desk.glob("runs/*")) == before
+    assert sorted(finished_study.glob("runs/*")) == before

@@ -54,7 +54,7 @@ class Here:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory):
+def recipes_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("recipes")
 
 
@@ -65,14 +65,14 @@ def shrunk(name, folder):
 
 
 @every_recipe
-def test_a_recipe_trains_stops_resumes_and_is_reported(name, desk):
-    planned = prepare(shrunk(name, desk), Here(desk / "cache"), Console(quiet=True))
-    jobs = planned.backlog(desk / "runs").jobs(desk / "runs", planned.plan["probes"])
+def test_a_recipe_trains_stops_resumes_and_is_reported(name, recipes_dir):
+    planned = prepare(shrunk(name, recipes_dir), Here(recipes_dir / "cache"), Console(quiet=True))
+    jobs = planned.backlog(recipes_dir / "runs").jobs(recipes_dir / "runs", planned.plan["probes"])
     told = Stop()
     told.signal = signal.SIGTERM
     for job in jobs:
         request = {"do": "run", "folder": str(job.folder), "probes": dict(job.probes)}
-        request |= {"device": "cpu", "cache": str(desk / "cache")}
+        request |= {"device": "cpu", "cache": str(recipes_dir / "cache")}
         trains = json.loads((job.folder / "config.json").read_text())["kind"] == "jepa"
         if trains:
             ended = answer(request, lambda event: None, told)
@@ -85,7 +85,7 @@ def test_a_recipe_trains_stops_resumes_and_is_reported(name, desk):
             ]
             assert metrics[-1]["step"] == STEPS
             assert all(math.isfinite(line["loss"]) for line in metrics)
-    written = report.write(planned.plan, desk / "runs", desk / "reports" / name)
+    written = report.write(planned.plan, recipes_dir / "runs", recipes_dir / "reports" / name)
     assert written.num_failed == 0
     assert "1 of 1 trials scored" in written.page.read_text()
 

@@ -78,7 +78,7 @@ def test_where_nothing_has_been_run_status_says_how_to_begin(tmp_path: Path) -> 
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Path:
+def study_dir(tmp_path: Path) -> Path:
     """A study of two trials: one done, one failed."""
     trial = {"twin": "t", "statistics": "s", "levels": {"masker": "random"}}
     write(
@@ -124,52 +124,52 @@ def desk(tmp_path: Path) -> Path:
     ],
     ids=str,
 )
-def test_a_light_verb_loads_nothing_heavy(desk: Path, verb: list[str]) -> None:
-    done = ablate(*verb, cwd=desk)
+def test_a_light_verb_loads_nothing_heavy(study_dir: Path, verb: list[str]) -> None:
+    done = ablate(*verb, cwd=study_dir)
     assert done.returncode == 0
     assert done.stderr.strip().endswith("heavy:")
 
 
-def test_help_names_every_verb(desk: Path) -> None:
-    text = ablate("--help", cwd=desk).stdout
+def test_help_names_every_verb(study_dir: Path) -> None:
+    text = ablate("--help", cwd=study_dir).stdout
     verbs = """run plan status logs cancel retry report compare why-different show clean doctor init
         manifest zoo dashboard tensorboard bench"""
     assert all(f" {verb} " in text for verb in verbs.split())
 
 
-def test_status_lists_states_scores_and_reasons(desk: Path) -> None:
-    lines = ablate("status", "masking", cwd=desk).stdout.splitlines()
+def test_status_lists_states_scores_and_reasons(study_dir: Path) -> None:
+    lines = ablate("status", "masking", cwd=study_dir).stdout.splitlines()
     assert lines[0] == "masking: 1 done, 1 failed"
     assert lines[2].split() == ["aaaa000000", "random", "0", "done", "41.2"]
     assert lines[3].split(maxsplit=4)[3:] == ["failed", "nan: at step 7"]
 
 
-def test_an_unknown_study_is_refused_with_a_suggestion(desk: Path) -> None:
-    done = ablate("status", "maskin", cwd=desk)
+def test_an_unknown_study_is_refused_with_a_suggestion(study_dir: Path) -> None:
+    done = ablate("status", "maskin", cwd=study_dir)
     assert done.returncode == 2
     assert "no plan of a study `maskin` in reports (did you mean `masking`?)" in done.stderr
 
 
-def test_logs_prints_the_last_attempt(desk: Path) -> None:
-    assert ablate("logs", "aabb", cwd=desk).stdout == "attempt 002\nends\n"
+def test_logs_prints_the_last_attempt(study_dir: Path) -> None:
+    assert ablate("logs", "aabb", cwd=study_dir).stdout == "attempt 002\nends\n"
 
 
-def test_logs_prints_the_last_lines(desk: Path) -> None:
-    assert ablate("logs", "aabb", "-n", "1", cwd=desk).stdout == "ends\n"
+def test_logs_prints_the_last_lines(study_dir: Path) -> None:
+    assert ablate("logs", "aabb", "-n", "1", cwd=study_dir).stdout == "ends\n"
 
 
-def test_a_run_without_a_log_is_said_to_have_none(desk: Path) -> None:
-    done = ablate("logs", "aaaa", cwd=desk)
+def test_a_run_without_a_log_is_said_to_have_none(study_dir: Path) -> None:
+    done = ablate("logs", "aaaa", cwd=study_dir)
     assert (done.returncode, "has no log yet" in done.stderr) == (2, True)
 
 
-def test_why_different_shows_the_settings_that_differ(desk: Path) -> None:
-    lines = ablate("why-different", "aaaa", "aabb", cwd=desk).stdout.splitlines()
+def test_why_different_shows_the_settings_that_differ(study_dir: Path) -> None:
+    lines = ablate("why-different", "aaaa", "aabb", cwd=study_dir).stdout.splitlines()
     assert lines[0] == "aaaa000000 -> aabb000000: 2 settings differ"
     assert sorted(lines[1:]) == ["  masker.ratio: 0.6 -> 0.8", "  seed: 0 -> 1"]
 
 
-def test_a_beginning_that_many_runs_share_is_refused(desk: Path) -> None:
-    done = ablate("why-different", "aa", "aabb", cwd=desk)
+def test_a_beginning_that_many_runs_share_is_refused(study_dir: Path) -> None:
+    done = ablate("why-different", "aa", "aabb", cwd=study_dir)
     assert done.returncode == 2
     assert "2 runs in runs begin with `aa`: aaaa000000, aabb000000; give more" in done.stderr

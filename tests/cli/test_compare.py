@@ -15,22 +15,22 @@ ROOT = Path(__file__).parents[2]
 ABLATE = [sys.executable, "-c", "from ablate.cli.main import main; main()", "compare"]
 
 
-def compare(desk: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def compare(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ABLATE_")}
     environment |= {"PYTHONPATH": str(ROOT), "COLUMNS": "160"}
     return subprocess.run(
-        [*ABLATE, *arguments], cwd=desk, env=environment, capture_output=True, text=True
+        [*ABLATE, *arguments], cwd=folder, env=environment, capture_output=True, text=True
     )
 
 
-def save(desk: Path, study: str, plan: dict[str, Any]) -> None:
-    file = desk / "reports" / study / "plan.json"
+def save(folder: Path, study: str, plan: dict[str, Any]) -> None:
+    file = folder / "reports" / study / "plan.json"
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({**plan, "study": study}))
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Path:
+def two_studies(tmp_path: Path) -> Path:
     """Two studies of one question; in the second, one masker has become ten points better."""
     bench = Bench(tmp_path, factors={"masker": ["random", "block"]}, twin_factors=(), noise=0.1)
     bench.levels_score = lambda levels: 40.0
@@ -41,16 +41,16 @@ def desk(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_two_studies_are_compared_by_their_names_or_their_plans(desk: Path) -> None:
-    done = compare(desk, "masking", "masking-again", "--json")
+def test_two_studies_are_compared_by_their_names_or_their_plans(two_studies: Path) -> None:
+    done = compare(two_studies, "masking", "masking-again", "--json")
     moved = {row["variant"]: row["moved"] for row in json.loads(done.stdout)["rows"]}
     assert moved == {"random": "within noise", "block": "rose"}
     plans = [f"reports/{name}/plan.json" for name in ("masking", "masking-again")]
-    assert compare(desk, *plans, "--json").stdout == done.stdout
+    assert compare(two_studies, *plans, "--json").stdout == done.stdout
 
 
-def test_a_person_is_shown_a_table(desk: Path) -> None:
-    text = compare(desk, "masking", "masking").stdout
+def test_a_person_is_shown_a_table(two_studies: Path) -> None:
+    text = compare(two_studies, "masking", "masking").stdout
     assert text.count("the same runs") == 2
     assert "Holm-corrected over 0 variants" in text
 
@@ -64,17 +64,17 @@ def test_a_person_is_shown_a_table(desk: Path) -> None:
         ("broken.json", "broken.json is not JSON"),
     ],
 )
-def test_what_is_not_there_is_refused(desk: Path, other: str, said: str) -> None:
-    (desk / "broken.json").write_text("{")
-    (desk / "other.json").write_text("{}")
-    done = compare(desk, "masking", other)
+def test_what_is_not_there_is_refused(two_studies: Path, other: str, said: str) -> None:
+    (two_studies / "broken.json").write_text("{")
+    (two_studies / "other.json").write_text("{}")
+    done = compare(two_studies, "masking", other)
     assert done.returncode == 2
     assert done.stderr.startswith(said)
 
 
-def test_studies_that_are_scored_differently_are_refused(desk: Path) -> None:
-    file = desk / "reports" / "masking-again" / "plan.json"
+def test_studies_that_are_scored_differently_are_refused(two_studies: Path) -> None:
+    file = two_studies / "reports" / "masking-again" / "plan.json"
     plan = json.loads(file.read_text())
     file.write_text(json.dumps({**plan, "score": {"probe": "knn", "pooling": "mean"}}))
-    done = compare(desk, "masking", "masking-again")
+    done = compare(two_studies, "masking", "masking-again")
     assert (done.returncode, "cannot be compared" in done.stderr) == (2, True)

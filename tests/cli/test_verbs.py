@@ -41,7 +41,7 @@ def started(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture(autouse=True)
-def _desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A study of three trials, one of them failed; and two runs that no study refers to."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

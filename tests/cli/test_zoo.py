@@ -37,7 +37,7 @@ __all__ = ["MultiBlock", "Needy", "Random", "Vary"]
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Path]:
+def package_dir(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "few.py").write_text(PACKAGE)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
@@ -48,7 +48,7 @@ def desk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_package_is_shown_as_a_table_and_as_a_page(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    package_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert zoo.show("few", grid="4x8") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -57,17 +57,17 @@ def test_a_package_is_shown_as_a_table_and_as_a_page(
     assert "Needy: `few.Needy` needs `masker`" in lines
     assert any(line.startswith(" Vary") for line in lines)
     assert lines[-1] == "reports/zoo/few/index.html"
-    folder = desk / "reports" / "zoo" / "few"
+    folder = package_dir / "reports" / "zoo" / "few"
     page = (folder / "index.html").read_text()
     assert page.count('src="data:image/png;base64,') == 3 * 2 * 2
     assert "http" not in page.replace("http-equiv", "")
     assert (folder / "zoo-4x8.csv").read_text().startswith("masker,refused,context,")
     assert (folder / "MultiBlock--1x32.png").exists()
-    assert {path.name for path in desk.iterdir()} - {"__pycache__"} == {"few.py", "reports"}
+    assert {path.name for path in package_dir.iterdir()} - {"__pycache__"} == {"few.py", "reports"}
 
 
 def test_the_bench_compares_with_a_plain_draw_and_a_loop(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    package_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert bench.maskers("few", grid="2x4", batch=4, as_json=True) == 0
     told = json.loads(capsys.readouterr().out)
@@ -106,8 +106,8 @@ def test_maskers_over_the_limit_are_named_unless_declared_slow() -> None:
     ],
 )
 def test_what_cannot_be_shown_is_refused_and_nothing_written(
-    desk: Path, capsys: pytest.CaptureFixture[str], package: str, grid: str, message: str
+    package_dir: Path, capsys: pytest.CaptureFixture[str], package: str, grid: str, message: str
 ) -> None:
     assert zoo.show(package, grid=grid) == 2
     assert message in capsys.readouterr().err
-    assert not (desk / "reports").exists()
+    assert not (package_dir / "reports").exists()

@@ -13,7 +13,7 @@ TINY = [f"data.{part}_per_class=2" for part in ("clips", "valid", "test")]
 
 
 @pytest.fixture(autouse=True)
-def _code(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _code(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 

@@ -25,16 +25,19 @@ sweep: {trials: 2, space: {optimizer.rate: {low: 0.1, high: 1.0}}}
 """
 
 
-def test_only_a_point_that_failed_is_said_to_have_failed(desk: Path) -> None:
+def test_only_a_point_that_failed_is_said_to_have_failed(workdir: Path) -> None:
     Path("study.yaml").write_text(STUDY)
-    storage = open_storage(None, desk / "reports" / "shown" / "optuna.journal")
+    storage = open_storage(None, workdir / "reports" / "shown" / "optuna.journal")
     search = Search(storage, "shown (a)", space=SPACE, trials=2, presence=Presence())
     pruned, failed = search.ask(), search.ask()
     assert pruned is not None
     assert failed is not None
     search.prune(pruned, "pruned at 25 % of the steps", {"pruned": "pruned at 25 % of the steps"})
     search.fail(failed, "nan: at step 7")
-    fill(loader.load(Path("study.yaml")), Folders(desk / "runs", desk / "reports", desk / "cache"))
+    fill(
+        loader.load(Path("study.yaml")),
+        Folders(workdir / "runs", workdir / "reports", workdir / "cache"),
+    )
     notes = [
         optuna_dashboard.get_note(optuna.trial.Trial(search.study, trial._trial_id)).splitlines()
         for trial in search.study.get_trials()

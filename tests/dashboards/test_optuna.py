@@ -59,7 +59,7 @@ def png(width: int, height: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def studies_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which a sweep and a grid have been run."""
     folder = tmp_path_factory.mktemp("shown")
     with pytest.MonkeyPatch.context() as patch:
@@ -79,15 +79,15 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @contextmanager
-def serving(desk: Path, *arguments: str) -> Iterator[str]:
+def serving(folder: Path, *arguments: str) -> Iterator[str]:
     """Starts `ablate` with a port of its own; gives the address that it says."""
     names = ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE")
     environ = {name: value for name, value in os.environ.items() if name not in names}
-    served = desk / f"{'-'.join(arguments)}.txt"
+    served = folder / f"{'-'.join(arguments)}.txt"
     with served.open("wb") as words:
         process = subprocess.Popen(
             [sys.executable, "-c", ENTRY, *arguments, "--port", "0"],
-            cwd=desk,
+            cwd=folder,
             env={**environ, "PYTHONPATH": str(ROOT)},
             stdout=words,
             stderr=words,
@@ -112,9 +112,9 @@ def serving(desk: Path, *arguments: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def sweep_address(desk: Path) -> Iterator[str]:
+def sweep_address(studies_dir: Path) -> Iterator[str]:
     """Where the sweep is shown."""
-    with serving(desk, "dashboard", "sweep.yaml") as address:
+    with serving(studies_dir, "dashboard", "sweep.yaml") as address:
         yield address
 
 
@@ -131,8 +131,8 @@ def number_of(page: Any, address: str, name: str) -> int:
     return next(each["study_id"] for each in summaries if each["study_name"] == name)
 
 
-def test_a_browser_shows_the_trials_of_a_grid(desk: Path, page: Any) -> None:
-    with serving(desk, "dashboard", "grid.yaml") as address:
+def test_a_browser_shows_the_trials_of_a_grid(studies_dir: Path, page: Any) -> None:
+    with serving(studies_dir, "dashboard", "grid.yaml") as address:
         shows_trials_note_figure_and_masks(page, address, "grid")
 
 
@@ -166,8 +166,8 @@ def test_a_browser_shows_the_points_of_a_sweep(page: Any, sweep_address: str) ->
     page.locator("img[src*='/artifacts/']").first.wait_for()
 
 
-def test_tensorboard_shows_the_means_under_readable_names(desk: Path, page: Any) -> None:
-    with serving(desk, "tensorboard", "grid.yaml") as address:
+def test_tensorboard_shows_the_means_under_readable_names(studies_dir: Path, page: Any) -> None:
+    with serving(studies_dir, "tensorboard", "grid.yaml") as address:
         deadline = time.monotonic() + SECONDS
         while answer(page, address) is None and time.monotonic() < deadline:
             time.sleep(0.2)
@@ -187,10 +187,10 @@ def answer(page: Any, address: str) -> object:
         return None
 
 
-def test_a_port_that_is_taken_is_told_with_the_way_out(desk: Path) -> None:
+def test_a_port_that_is_taken_is_told_with_the_way_out(studies_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = ablate(desk, "dashboard", "grid.yaml", "--port", str(port))
+        done = ablate(studies_dir, "dashboard", "grid.yaml", "--port", str(port))
     assert done.returncode == 2
     assert f"port {port} cannot be used" in done.stderr
     assert "--port 0" in done.stderr
@@ -209,17 +209,17 @@ def test_what_cannot_be_written_is_not_blamed_on_the_port(tmp_path: Path) -> Non
     assert "Traceback" not in done.stderr
 
 
-def test_a_study_that_was_never_run_has_nothing_to_show(desk: Path) -> None:
-    (desk / "new.yaml").write_text(STUDY.replace("study: shown", "study: new"))
-    done = ablate(desk, "dashboard", "new.yaml")
+def test_a_study_that_was_never_run_has_nothing_to_show(studies_dir: Path) -> None:
+    (studies_dir / "new.yaml").write_text(STUDY.replace("study: shown", "study: new"))
+    done = ablate(studies_dir, "dashboard", "new.yaml")
     assert done.returncode == 2
     assert "holds nothing yet; run the study first: ablate run new.yaml" in done.stderr
 
 
-def ablate(desk: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def ablate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", ENTRY, *arguments],
-        cwd=desk,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -50,7 +50,7 @@ sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=2))
 
 
 @pytest.fixture(autouse=True)
-def _desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE"):
         monkeypatch.delenv(name, raising=False)

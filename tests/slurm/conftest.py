@@ -183,7 +183,7 @@ def empty_queue() -> None:
     wait_until(lambda: not in_queue())
 
 
-class Desk:
+class Workspace:
     """A working directory with trials in it, and a cluster to hand them to."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
@@ -271,8 +271,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def at_desk(folder: Path, sound: Path) -> Iterator[Desk]:
-    """Sits down at a desk, before an empty queue, and leaves none of its jobs running."""
+def open_workspace(folder: Path, sound: Path) -> Iterator[Workspace]:
+    """Opens a workspace with an empty queue; cancels its jobs at the end."""
     empty_queue()
     shutil.copy(GUEST, folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -281,20 +281,20 @@ def at_desk(folder: Path, sound: Path) -> Iterator[Desk]:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(folder)]))
         patch.setenv("GUEST_SECONDS", str(ALL_SECONDS))
         sys.modules.pop("slurm_guest", None)
-        yield Desk(folder, sound)
+        yield Workspace(folder, sound)
         sys.modules.pop("slurm_guest", None)
         subprocess.run(["scancel", "-u", "root"], capture_output=True, timeout=LONGEST)
 
 
 @pytest.fixture
-def desk(tmp_path: Path, sound: Path) -> Iterator[Desk]:
-    """A desk for one test."""
-    with at_desk(tmp_path, sound) as found:
+def workspace(tmp_path: Path, sound: Path) -> Iterator[Workspace]:
+    """A workspace for one test."""
+    with open_workspace(tmp_path, sound) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def shared_desk(tmp_path_factory: pytest.TempPathFactory, sound: Path) -> Iterator[Desk]:
-    """A desk for several tests."""
-    with at_desk(tmp_path_factory.mktemp("desk"), sound) as found:
+def shared_workspace(tmp_path_factory: pytest.TempPathFactory, sound: Path) -> Iterator[Workspace]:
+    """A workspace shared by the tests of a module."""
+    with open_workspace(tmp_path_factory.mktemp("workspace"), sound) as found:
         yield found

@@ -69,7 +69,7 @@ ASKED = st.dictionaries(
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
+def profile_dir(tmp_path, monkeypatch):
     """A working directory with a profile in it."""
     monkeypatch.chdir(tmp_path)
     Path("site.yaml").write_text("partition: cpu\nmemory: 4G\nminutes: 60\nmax_array: 10\n")
@@ -82,7 +82,7 @@ def asked(*lines, name=None):
     return resources.of_study(loader.load(Path("study.yaml")), name)
 
 
-def test_a_level_asks_for_what_it_says_and_else_for_what_the_profile_does(desk):
+def test_a_level_asks_for_what_it_says_and_else_for_what_the_profile_does(profile_dir):
     found = asked("encoder: {large: {memory: 64G, gpus: 2}}")
     large = found.of({"encoder": "large", "masker": "few"})
     assert (large.memory, large.gpus, large.minutes, large.partition) == ("64G", 2, 5, "cpu")
@@ -90,13 +90,13 @@ def test_a_level_asks_for_what_it_says_and_else_for_what_the_profile_does(desk):
     assert (found.profile.memory, found.profile.minutes) == ("4G", 5)
 
 
-def test_of_two_levels_that_say_the_same_setting_the_later_written_counts(desk):
+def test_of_two_levels_that_say_the_same_setting_the_later_written_counts(profile_dir):
     found = asked("masker: {many: {memory: 8G, cpus: 3}}", "encoder: {large: {memory: 64G}}")
     both = found.of({"encoder": "large", "masker": "many"})
     assert (both.memory, both.cpus) == ("64G", 3)
 
 
-def test_another_profile_is_asked_for_what_the_levels_say(desk):
+def test_another_profile_is_asked_for_what_the_levels_say(profile_dir):
     found = asked("encoder: {large: {memory: 64G}}", name="other.yaml")
     assert (found.profile.name, found.profile.minutes) == ("other", 60)
     assert found.of({"encoder": "large"}).memory == "64G"
@@ -119,26 +119,26 @@ def test_another_profile_is_asked_for_what_the_levels_say(desk):
         ("probe: {knn: {memory: 1G}}", "all probes score every run"),
     ],
 )
-def test_what_a_level_cannot_ask_is_refused_with_its_place(desk, line, problem):
+def test_what_a_level_cannot_ask_is_refused_with_its_place(profile_dir, line, problem):
     with pytest.raises(StudyError) as error:
         asked(line)
     assert str(error.value).startswith("study.yaml:14: ")
     assert problem in str(error.value)
 
 
-def test_all_that_is_wrong_with_levels_is_told_at_once(desk):
+def test_all_that_is_wrong_with_levels_is_told_at_once(profile_dir):
     with pytest.raises(StudyError) as error:
         asked("encoder: {lrage: {cpus: 0}}", "maskr: {}", "masker: {many: {gpu: 1}}")
     assert len(error.value.problems) == 4
 
 
-def test_levels_that_do_not_go_together_are_refused_where_they_meet(desk):
+def test_levels_that_do_not_go_together_are_refused_where_they_meet(profile_dir):
     found = asked("encoder: {large: {ranks: 4, gpus: 4}}", "masker: {many: {gpus: 2}}")
     with pytest.raises(StudyError, match=r"study.yaml:14: 4 `ranks` per node need one GPU each"):
         found.of({"encoder": "large", "masker": "many"})
 
 
-def test_levels_of_factors_that_move_together_are_known_by_each(desk):
+def test_levels_of_factors_that_move_together_are_known_by_each(profile_dir):
     Path("study.yaml").write_text(STUDY + "    optimizer.rate: {0.01: {cpus: 2}}\n")
     found = loader.load(Path("study.yaml"))
     levels = {"encoder + optimizer.rate": "large + 0.01", "masker": "few"}
@@ -184,7 +184,7 @@ def test_every_run_is_in_one_array_of_runs_that_ask_the_same(
         assert (group.canary is not None) == (group.profile.canary and trained)
 
 
-def test_a_study_asks_more_for_the_trials_of_a_level_and_not_for_their_twins(desk, capsys):
+def test_a_study_asks_more_for_the_trials_of_a_level_and_not_for_their_twins(profile_dir, capsys):
     Path("study.yaml").write_text(ASKING)
     dry = Asked(dry_run=True)
     assert study.run(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == study.DONE
@@ -202,14 +202,14 @@ def test_a_study_asks_more_for_the_trials_of_a_level_and_not_for_their_twins(des
     [("--dry-run", Asked(dry_run=True)), ("--watch", Asked(watch=True))],
     ids=lambda given: str(given)[:9],
 )
-def test_what_only_a_cluster_can_do_runs_nothing_here(desk, capsys, flag, asked):
+def test_what_only_a_cluster_can_do_runs_nothing_here(profile_dir, capsys, flag, asked):
     Path("study.yaml").write_text(PLAIN)
     assert study.run(Path("study.yaml"), workers=1, where=asked, command=STAND_IN) == study.WRONG
     assert f"{flag} is for a cluster: name it, --slurm NAME" in capsys.readouterr().err
     assert not list(Path("runs").glob("*"))
 
 
-def test_variants_that_are_one_run_must_ask_the_same(desk, capsys):
+def test_variants_that_are_one_run_must_ask_the_same(profile_dir, capsys):
     levels = "masker: {good: {type: Good}, matched: {type: Matched}, other: {type: Other}}"
     text = ASKING.replace("factors: {", f"factors: {{{levels}, ")
     dry = Asked(dry_run=True)

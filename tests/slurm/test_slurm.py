@@ -16,7 +16,7 @@ def restarts(job):
 
 
 @pytest.fixture(scope="module")
-def array(site, shared_desk):
+def array(site, shared_workspace):
     """An array of trials, most of which something happens to: by name, with their outcomes."""
     kinds = {
         "left alone": "good",
@@ -27,8 +27,8 @@ def array(site, shared_desk):
         "exits": "exits",
         "eats": "eats",
     }
-    jobs = dict(zip(kinds, shared_desk.jobs(*kinds.values()), strict=True))
-    cluster = shared_desk.cluster()
+    jobs = dict(zip(kinds, shared_workspace.jobs(*kinds.values()), strict=True))
+    cluster = shared_workspace.cluster()
     cluster.submit(list(jobs.values()))
     for name in ("signalled", "requeued", "cancelled"):
         wait_until(lambda name=name: is_training(jobs[name]))
@@ -37,23 +37,23 @@ def array(site, shared_desk):
     commands.call(["scancel", number(jobs["cancelled"])])
     for name in ("signalled", "requeued"):
         wait_until(lambda name=name: restarts(jobs[name]) == 1)
-    shared_desk.hurry()
-    outcomes = shared_desk.follow(cluster, list(jobs.values()))
+    shared_workspace.hurry()
+    outcomes = shared_workspace.follow(cluster, list(jobs.values()))
     return dict(zip(jobs, outcomes, strict=True))
 
 
-def test_a_trial_ends_as_it_does_here(array, shared_desk):
+def test_a_trial_ends_as_it_does_here(array, shared_workspace):
     outcome = array["left alone"]
     assert (outcome.state, outcome.trained) == ("done", True)
-    assert weights(outcome.job) == shared_desk.uninterrupted(outcome.job)
+    assert weights(outcome.job) == shared_workspace.uninterrupted(outcome.job)
 
 
 @pytest.mark.parametrize("name", ["signalled", "requeued"])
-def test_a_trial_that_is_queued_again_goes_on_to_the_same_weights(array, shared_desk, name):
+def test_a_trial_that_is_queued_again_goes_on_to_the_same_weights(array, shared_workspace, name):
     job = array[name].job
     assert array[name].state == "done"
     assert restarts(job) == 1
-    assert weights(job) == shared_desk.uninterrupted(job)
+    assert weights(job) == shared_workspace.uninterrupted(job)
 
 
 def test_a_running_job_that_is_cancelled_says_so(array):

@@ -4,17 +4,17 @@ from ablate.slurm import queue as slurm_queue
 from tests.slurm.conftest import is_training, wait_until
 
 
-def test_more_runs_than_an_array_holds_are_cut_in_several(plain_site, desk):
-    jobs = desk.jobs(*["good"] * 25, steps=2)
-    cluster = desk.cluster()
+def test_more_runs_than_an_array_holds_are_cut_in_several(plain_site, workspace):
+    jobs = workspace.jobs(*["good"] * 25, steps=2)
+    cluster = workspace.cluster()
     assert len(cluster.submit(jobs).numbers) == 3
-    assert {outcome.state for outcome in desk.follow(cluster, jobs)} == {"done"}
+    assert {outcome.state for outcome in workspace.follow(cluster, jobs)} == {"done"}
 
 
-def test_without_sacct_a_cancelled_job_still_ends(plain_site, desk):
-    jobs = desk.jobs("slow", "good")
-    cluster = desk.cluster(parallel=1)
+def test_without_sacct_a_cancelled_job_still_ends(plain_site, workspace):
+    jobs = workspace.jobs("slow", "good")
+    cluster = workspace.cluster(parallel=1)
     cluster.submit(jobs)
     wait_until(lambda: is_training(jobs[0]))
     slurm_queue.cancel([slurm_queue.last(job.folder) for job in jobs])
-    assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["cancelled"] * 2
+    assert [outcome.state for outcome in workspace.follow(cluster, jobs)] == ["cancelled"] * 2

@@ -19,28 +19,28 @@ def plan_of(jobs):
     return {"trials": [{"fingerprint": n, "twin": n, "statistics": n} for n in names]}
 
 
-def test_status_says_why_a_run_waits(site, desk):
-    jobs = desk.jobs("good", "good")
-    desk.cluster(sbatch=LATER).submit(jobs)
-    plan, runs = plan_of(jobs), desk.folder / "runs"
+def test_status_says_why_a_run_waits(site, workspace):
+    jobs = workspace.jobs("good", "good")
+    workspace.cluster(sbatch=LATER).submit(jobs)
+    plan, runs = plan_of(jobs), workspace.folder / "runs"
     wait_until(lambda: str(monitor.queue(plan, runs)).count("PENDING BeginTime") == 2)
 
 
-def test_status_settles_what_was_cancelled_behind_its_back(site, desk):
-    jobs = desk.jobs("good")
-    desk.cluster(sbatch=LATER).submit(jobs)
-    plan, runs = plan_of(jobs), desk.folder / "runs"
+def test_status_settles_what_was_cancelled_behind_its_back(site, workspace):
+    jobs = workspace.jobs("good")
+    workspace.cluster(sbatch=LATER).submit(jobs)
+    plan, runs = plan_of(jobs), workspace.folder / "runs"
     slurm_queue.cancel(monitor.queued(plan, runs).values())
     assert monitor.queue(plan, runs) == []
     assert store.entry(jobs[0].folder).state == "cancelled"
 
 
-def test_the_console_shows_cancels_and_retries_what_is_in_the_queue(site, desk):
-    jobs = desk.jobs("good", "good")
-    cluster = desk.cluster(sbatch=LATER)
+def test_the_console_shows_cancels_and_retries_what_is_in_the_queue(site, workspace):
+    jobs = workspace.jobs("good", "good")
+    cluster = workspace.cluster(sbatch=LATER)
     cluster.submit(jobs)
     plan = {"study": "test", **plan_of(jobs)}
-    write_json(desk.folder / "reports" / "test" / "plan.json", plan)
+    write_json(workspace.folder / "reports" / "test" / "plan.json", plan)
 
     def ablate(*words):
         done = CliRunner().invoke(app, words)
@@ -48,11 +48,11 @@ def test_the_console_shows_cancels_and_retries_what_is_in_the_queue(site, desk):
         return done.output
 
     assert "cancelled 2 runs" in ablate("cancel", "test", "--yes")
-    assert [outcome.state for outcome in desk.follow(cluster, jobs)] == ["cancelled"] * 2
+    assert [outcome.state for outcome in workspace.follow(cluster, jobs)] == ["cancelled"] * 2
     assert "this study has no queued jobs" in ablate("cancel", "test", "--yes")
-    again = desk.cluster()
+    again = workspace.cluster()
     again.submit(jobs)
-    assert [outcome.state for outcome in desk.follow(again, jobs)] == ["done"] * 2
+    assert [outcome.state for outcome in workspace.follow(again, jobs)] == ["done"] * 2
 
 
 def test_failures_of_one_kind_are_tried_again(tmp_path):

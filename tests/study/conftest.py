@@ -25,7 +25,7 @@ score: knn.mean
 
 
 @pytest.fixture(autouse=True)
-def _study(desk: Path) -> None:
+def _study(workdir: Path) -> None:
     Path("study.yaml").write_text(STUDY)
 
 

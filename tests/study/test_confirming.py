@@ -43,7 +43,7 @@ def fresh() -> list[dict[str, Any]]:
 
 
 def test_what_leads_is_confirmed_on_seeds_that_had_no_say(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert study.run(write(), workers=2, command=STAND_IN) == study.DONE
     assert trainings() == 3 * 2 + 2 * 3
@@ -61,7 +61,7 @@ def test_what_leads_is_confirmed_on_seeds_that_had_no_say(
 
 
 def test_a_baseline_that_leads_is_not_confirmed_against_itself(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write(lift=-20)
     overrides = ["factors.masker.other.lift=-5"]
@@ -70,13 +70,13 @@ def test_a_baseline_that_leads_is_not_confirmed_against_itself(
     assert "nothing to confirm" in capsys.readouterr().out
 
 
-def test_limits_count_what_confirms(desk: Path) -> None:
+def test_limits_count_what_confirms(workdir: Path) -> None:
     over = study.run(write(), ["limits={trials: 11}"], workers=2, command=STAND_IN)
     assert over == study.OVER
     assert not Path("runs").exists()
 
 
-def test_fresh_seeds_are_past_all_that_may_be_used(desk: Path) -> None:
+def test_fresh_seeds_are_past_all_that_may_be_used(workdir: Path) -> None:
     confirm = loader.load(write(), ["seeds={start: 2, max: 7}"]).confirm
     assert confirm == Confirm(top=1, seeds=(7, 8, 9))
 
@@ -92,7 +92,7 @@ def test_fresh_seeds_are_past_all_that_may_be_used(desk: Path) -> None:
     ],
 )
 def test_a_wrong_confirmation_is_refused_where_it_is_written(
-    desk: Path, confirm: str, problem: str
+    workdir: Path, confirm: str, problem: str
 ) -> None:
     with pytest.raises(StudyError) as refused:
         loader.load(write(confirm))

@@ -55,7 +55,7 @@ class Stumbles(Random):
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def study_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("runs", "reports", "cache"):
         monkeypatch.setenv(f"ABLATE_{name.upper()}", str(tmp_path / name))
@@ -71,7 +71,7 @@ def planned(masker: str, *overrides: str, as_json: bool = False) -> int:
 
 
 def test_what_is_left_is_timed_and_nothing_of_it_is_kept(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    study_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert planned("maskers.MultiBlock", "limits={hours: 1.0e-6}", as_json=True) == study.OVER
     shown = capsys.readouterr()
@@ -83,13 +83,13 @@ def test_what_is_left_is_timed_and_nothing_of_it_is_kept(
     ]
     assert all(cost["hours"] > 0 for cost in told)
     assert told[1]["flops"] < told[0]["flops"]  # it shows less
-    assert not (desk / "runs").exists()
+    assert not (study_dir / "runs").exists()
     assert "`limits.hours` is 1e-06" in shown.err
     assert len(re.findall(r"canary of \w+: trained", shown.err)) == 2  # of three variants
 
 
 def test_a_part_that_fails_is_told_with_its_variant(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    study_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert planned("guest.Stumbles") == study.WRONG
     assert "canary of other failed: error: RuntimeError: a step too far" in capsys.readouterr().err

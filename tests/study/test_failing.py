@@ -26,7 +26,7 @@ sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=1))
 
 
 def test_a_failed_trial_is_named_and_the_others_go_on(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("factors.masker.other={type: Fails}") == study.FAILED
     text = said(capsys)
@@ -36,7 +36,7 @@ def test_a_failed_trial_is_named_and_the_others_go_on(
 
 
 def test_a_failed_trial_is_not_run_again_unasked(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("factors.masker.other={type: Fails}")
     said(capsys)
@@ -47,14 +47,14 @@ def test_a_failed_trial_is_not_run_again_unasked(
     assert len(trainings()) == 7
 
 
-def test_a_failed_trial_is_run_again_when_asked(desk: Path) -> None:
+def test_a_failed_trial_is_run_again_when_asked(workdir: Path) -> None:
     run("factors.masker.other={type: Fails}")
     run("factors.masker.other={type: Fails}", retry_failed=True)
     assert len(trainings()) == 9
 
 
 def test_problems_of_probes_and_trials_are_told_at_once(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("probes.knn.k=0", "factors.masker.other.ratio=2") == study.WRONG
     assert capsys.readouterr().err.splitlines() == [
@@ -64,7 +64,7 @@ def test_problems_of_probes_and_trials_are_told_at_once(
 
 
 def test_a_problem_of_a_part_is_told_with_its_line(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("study.yaml").write_text(STUDY.replace("0.4", "4"))
     assert run() == study.WRONG
@@ -72,19 +72,19 @@ def test_a_problem_of_a_part_is_told_with_its_line(
     assert capsys.readouterr().err == expected
 
 
-def test_a_wrong_study_writes_nothing(desk: Path) -> None:
+def test_a_wrong_study_writes_nothing(workdir: Path) -> None:
     assert run("factors.masker.other.ratio=2") == study.WRONG
-    assert [path.name for path in desk.iterdir()] == ["study.yaml"]
+    assert [path.name for path in workdir.iterdir()] == ["study.yaml"]
 
 
 def test_a_worker_that_does_not_start_is_reported(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert study.run(Path("study.yaml"), command=(*STAND_IN, "--broken")) == study.FAILED
     assert "exit code 1): no module named `my_lab`" in capsys.readouterr().err
 
 
-def interrupted(number: signal.Signals, desk: Path) -> subprocess.CompletedProcess[str]:
+def interrupted(number: signal.Signals, workdir: Path) -> subprocess.CompletedProcess[str]:
     """Starts a study whose trials last, and sends it a signal once one is under way."""
     Path("study.yaml").write_text(STUDY.replace("type: Other", "type: Sleeps"))
     process = subprocess.Popen(
@@ -104,16 +104,16 @@ def interrupted(number: signal.Signals, desk: Path) -> subprocess.CompletedProce
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupted_study_keeps_what_is_done(desk: Path, number: signal.Signals) -> None:
-    done = interrupted(number, desk)
+def test_an_interrupted_study_keeps_what_is_done(workdir: Path, number: signal.Signals) -> None:
+    done = interrupted(number, workdir)
     assert done.returncode == study.INTERRUPTED
     assert "To go on: ablate run study.yaml" in done.stderr
     states = [json.loads(file.read_text())["state"] for file in Path("runs").glob("*/run.json")]
     assert sorted(states) == ["cancelled", "done"]
 
 
-def test_an_interrupted_study_leaves_no_worker_behind(desk: Path) -> None:
-    interrupted(signal.SIGINT, desk)
+def test_an_interrupted_study_leaves_no_worker_behind(workdir: Path) -> None:
+    interrupted(signal.SIGINT, workdir)
     for pid in {int(line.split()[0]) for line in trainings()}:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

@@ -10,7 +10,7 @@ from tests.executors.stand_in import STAND_IN
 from tests.study.conftest import run, said
 
 
-def test_a_plan_for_machines_is_json(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_for_machines_is_json(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert study.show(Path("study.yaml"), as_json=True, command=STAND_IN) == study.DONE
     plan = json.loads(said(capsys))
     assert plan["backlog"]["trainings"] == len(plan["trials"]) == 4
@@ -18,7 +18,7 @@ def test_a_plan_for_machines_is_json(desk: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("limit", ["trials: 3", "disk_gb: 1.0e-6"])
 def test_a_study_over_its_limits_is_planned_and_not_started(
-    desk: Path, capsys: pytest.CaptureFixture[str], limit: str
+    workdir: Path, capsys: pytest.CaptureFixture[str], limit: str
 ) -> None:
     assert run(f"limits={{{limit}}}") == study.OVER
     assert f"`limits.{limit.split(':')[0]}` is " in capsys.readouterr().err
@@ -26,12 +26,12 @@ def test_a_study_over_its_limits_is_planned_and_not_started(
     assert study.show(Path("study.yaml"), [f"limits={{{limit}}}"], command=STAND_IN) == study.OVER
 
 
-def test_a_study_within_its_limits_is_run(desk: Path) -> None:
+def test_a_study_within_its_limits_is_run(workdir: Path) -> None:
     assert run("limits={trials: 4, hours: 1}") == study.DONE
     assert run("limits={trials: 0}") == study.DONE  # nothing is left to train
 
 
-def test_hours_are_expected_from_what_is_done(desk: Path) -> None:
+def test_hours_are_expected_from_what_is_done(workdir: Path) -> None:
     run()
     for file in Path("runs").glob("*/run.json"):
         file.write_text(json.dumps({**json.loads(file.read_text()), "cost": {"seconds": 1800}}))
@@ -40,7 +40,7 @@ def test_hours_are_expected_from_what_is_done(desk: Path) -> None:
 
 
 def test_a_plan_says_which_difference_its_seeds_would_see(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert study.show(Path("study.yaml"), ["seeds=3"], command=STAND_IN) == study.DONE
     line = "With 3 seeds, 80 % power needs a paired difference of 3.3 SD; with 5 seeds, 1.7 SD"
@@ -48,7 +48,7 @@ def test_a_plan_says_which_difference_its_seeds_would_see(
 
 
 def test_a_plan_shows_everything_and_runs_nothing(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert study.show(Path("study.yaml"), command=STAND_IN) == study.DONE
     text = said(capsys)

@@ -14,20 +14,20 @@ from tests.executors.stand_in import STAND_IN
 from tests.study.conftest import run, said, trainings
 
 
-def test_a_study_runs_its_trials_and_shared_references_once(desk: Path) -> None:
+def test_a_study_runs_its_trials_and_shared_references_once(workdir: Path) -> None:
     assert run() == study.DONE
     kinds = [json.loads(file.read_text())["kind"] for file in Path("runs").glob("*/config.json")]
     assert sorted(kinds) == ["jepa"] * 4 + ["mel_statistics"] + ["random_init"] * 2
     assert len(trainings()) == 7
 
 
-def test_a_study_ends_with_its_report(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_study_ends_with_its_report(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run()
     assert said(capsys).rstrip().endswith("reports/masking/index.html")
     assert Path("reports/masking/report.md").read_text().startswith("# Does it matter?")
 
 
-def test_a_study_of_which_a_cluster_has_run_all_ends_with_its_report(desk: Path) -> None:
+def test_a_study_of_which_a_cluster_has_run_all_ends_with_its_report(workdir: Path) -> None:
     run("seeds=1")
     shutil.rmtree("reports")
     Path("slurm").mkdir()
@@ -37,12 +37,12 @@ def test_a_study_of_which_a_cluster_has_run_all_ends_with_its_report(desk: Path)
     assert Path("reports/masking/report.md").is_file()
 
 
-def test_a_clip_that_was_skipped_is_said(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_clip_that_was_skipped_is_said(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run()
     assert "  skipped c.wav: no audio\n" in said(capsys)
 
 
-def test_a_clip_that_is_silent_is_said(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_clip_that_is_silent_is_said(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run()
     assert "  1 silent: d.wav\n" in said(capsys)
 
@@ -53,7 +53,7 @@ def written() -> dict[str, bytes]:
     return {str(f): f.read_bytes() for f in files if f.suffix in (".md", ".csv", ".html", ".tex")}
 
 
-def test_a_report_is_written_again_from_files_alone(desk: Path) -> None:
+def test_a_report_is_written_again_from_files_alone(workdir: Path) -> None:
     run()
     before = written()
     for file in before:
@@ -94,7 +94,7 @@ score: knn.mean
     ids=["one_factor", "leave_one_out", "when", "list", "exclude"],
 )
 def test_a_design_with_holes_contrasts_levels_where_both_are(
-    desk: Path, text: str, cells: int, contrasts: int
+    workdir: Path, text: str, cells: int, contrasts: int
 ) -> None:
     Path("study.yaml").write_text(f"{HOLES}{text}\n")
     assert run() == study.DONE
@@ -108,7 +108,7 @@ def test_a_design_with_holes_contrasts_levels_where_both_are(
 
 
 def test_every_finished_trial_is_said_with_its_score(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run()
     lines = [line for line in said(capsys).splitlines() if line.startswith("[")]
@@ -122,7 +122,7 @@ def test_every_finished_trial_is_said_with_its_score(
 
 
 def test_a_trial_is_judged_as_one_whatever_its_variant_is_called(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = Path("study.yaml")
     file.write_text(file.read_text().replace("good:", "mel_statistics:"))
@@ -131,7 +131,7 @@ def test_a_trial_is_judged_as_one_whatever_its_variant_is_called(
     assert line.endswith("validation score 41.0")
 
 
-def test_a_second_time_nothing_is_run(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_time_nothing_is_run(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run()
     said(capsys)
     assert run() == study.DONE
@@ -140,7 +140,7 @@ def test_a_second_time_nothing_is_run(desk: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_changed_probe_scores_again_and_trains_nothing(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run()
     said(capsys)
@@ -151,14 +151,14 @@ def test_a_changed_probe_scores_again_and_trains_nothing(
     assert len(trainings()) == 7
 
 
-def test_another_seed_runs_what_it_adds(desk: Path) -> None:
+def test_another_seed_runs_what_it_adds(workdir: Path) -> None:
     run()
     before = len(trainings())
     run("seeds=3")
     assert len(trainings()) - before == 3
 
 
-def test_masks_are_drawn_once(desk: Path) -> None:
+def test_masks_are_drawn_once(workdir: Path) -> None:
     run()
     pictures = sorted(Path("reports/masking/gallery").glob("*.png"))
     assert [path.name for path in pictures] == ["good--baseline.png", "other--baseline.png"]

@@ -69,7 +69,7 @@ def looks() -> list[dict[str, Any]]:
 
 
 def test_a_study_adds_seeds_while_it_is_undecided_and_no_further_than_declared(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("{start: 3, max: 4}") == study.DONE
     assert plan()["looks"] == {"counts": [3, 4], "most": 4}
@@ -87,7 +87,7 @@ def test_a_study_adds_seeds_while_it_is_undecided_and_no_further_than_declared(
 
 
 def test_a_study_that_is_decided_trains_no_further_seed(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("{start: 3, max: 6}", FAR) == study.DONE
     assert plan()["looks"] == {"counts": [3], "most": 6}
@@ -95,13 +95,13 @@ def test_a_study_that_is_decided_trains_no_further_seed(
     assert "more seeds could decide nothing further" in capsys.readouterr().out
 
 
-def test_limits_count_all_that_a_study_may_come_to(desk: Path) -> None:
+def test_limits_count_all_that_a_study_may_come_to(workdir: Path) -> None:
     assert run("{start: 2, max: 4}", ALIKE, "limits={trials: 7}") == study.OVER
     assert not Path("runs").exists()
 
 
 def test_seeds_that_were_not_declared_are_warned_of(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warning = (
         "A report on this question was written before with other numbers of seeds (2), and no "
@@ -115,7 +115,7 @@ def test_seeds_that_were_not_declared_are_warned_of(
     assert "A report on this question" not in Path("reports/masking/report.md").read_text()
 
 
-def test_another_question_has_looks_of_its_own(desk: Path) -> None:
+def test_another_question_has_looks_of_its_own(workdir: Path) -> None:
     run("2")
     run("3", FAR)
     assert "uncorrected" not in plan()
@@ -125,7 +125,7 @@ THIRD = "factors.masker.third={type: Good, lift: 5}"
 
 
 def test_variants_that_were_added_after_a_look_at_the_others_are_named(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("2")
     assert "added" not in plan()
@@ -138,7 +138,7 @@ def test_variants_that_were_added_after_a_look_at_the_others_are_named(
         assert "1 variant was added after the others had been looked at: third." in text
 
 
-def test_variants_that_were_there_at_the_first_look_are_not_called_added(desk: Path) -> None:
+def test_variants_that_were_there_at_the_first_look_are_not_called_added(workdir: Path) -> None:
     for overrides in ([THIRD], [THIRD], []):
         run("2", ALIKE, *overrides)
         assert "added" not in plan()
@@ -166,7 +166,7 @@ class Now:
 
 
 def test_without_watching_a_cluster_a_study_is_looked_at_once_a_time(
-    desk: Path, monkeypatch: pytest.MonkeyPatch
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(study, "cluster", lambda *given: Now())
     file, counts = write("{start: 2, max: 4}"), []
@@ -192,7 +192,7 @@ def test_the_last_step_goes_to_the_last_declared_seed() -> None:
     ],
 )
 def test_wrong_seeds_are_refused_where_they_are_written(
-    desk: Path, seeds: str, problem: str
+    workdir: Path, seeds: str, problem: str
 ) -> None:
     with pytest.raises(StudyError) as refused:
         loader.load(write(seeds))

@@ -26,9 +26,9 @@ MOMENT = "sweep.minutes=1e-6"
 
 
 @pytest.fixture(autouse=True)
-def _two_points_each(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _two_points_each(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of four points of each level have been tried, and the workers are gone."""
-    monkeypatch.setenv("PATH", f"{lay(desk, SCRIPTS)}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{lay(workdir, SCRIPTS)}:{os.environ['PATH']}")
     Path("study.yaml").write_text(STUDY)
     where, few = Asked(sweep_only=True), ["sweep.trials=2"]
     assert study_run.run(Path("study.yaml"), few, workers=1, where=where, command=STAND_IN) == 0

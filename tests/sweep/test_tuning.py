@@ -39,7 +39,7 @@ score: knn.mean
 
 
 @pytest.fixture(autouse=True)
-def _study(desk: Path) -> None:
+def _study(workdir: Path) -> None:
     Path("study.yaml").write_text(STUDY)
 
 
@@ -101,7 +101,7 @@ def test_a_setting_of_one_level_alone_is_turned_there_alone(swept: Path) -> None
     assert len(ratios["Other"]) == 4
 
 
-def test_a_sweep_without_factors_holds_the_tuned_against_the_baseline(desk: Path) -> None:
+def test_a_sweep_without_factors_holds_the_tuned_against_the_baseline(workdir: Path) -> None:
     text = STUDY.replace("  per: masker\n", "")
     start, end = text.index("factors:"), text.index("sweep:")
     text = text[:start] + text[end:]
@@ -116,7 +116,7 @@ PRUNED = ("sweep.pruner=median", "sweep.trials=12", "budget.steps=100")
 
 
 def test_a_hopeless_point_is_given_up_at_a_rung_and_counts_as_tried(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*PRUNED) == study.DONE
     for found in plan()["sweep"]:
@@ -132,7 +132,7 @@ def test_a_hopeless_point_is_given_up_at_a_rung_and_counts_as_tried(
     )
 
 
-def test_what_was_pruned_stays_so_in_a_journal_that_is_rebuilt(desk: Path) -> None:
+def test_what_was_pruned_stays_so_in_a_journal_that_is_rebuilt(workdir: Path) -> None:
     run(*PRUNED)
     before, runs = plan()["sweep"], sorted(Path("runs").glob("*/trainings"))
     trained = [path.read_text() for path in runs]
@@ -143,19 +143,19 @@ def test_what_was_pruned_stays_so_in_a_journal_that_is_rebuilt(desk: Path) -> No
 
 
 @pytest.mark.parametrize("pruner", ["asha", "hyperband"])
-def test_rungs_at_which_halving_judges_are_taken(desk: Path, pruner: str) -> None:
+def test_rungs_at_which_halving_judges_are_taken(workdir: Path, pruner: str) -> None:
     override = f"sweep.pruner={pruner}"
     assert run(override, "sweep.rungs=[0.1, 0.25, 0.5]", "budget.steps=100") == study.DONE
 
 
-def test_the_wilcoxon_pruner_judges_after_each_seed(desk: Path) -> None:
+def test_the_wilcoxon_pruner_judges_after_each_seed(workdir: Path) -> None:
     text = STUDY.replace("seeds: 2\n", "seeds: [1, 2]\n")
     Path("study.yaml").write_text(text)
     assert run("sweep.pruner=wilcoxon", "sweep.seeds=6", "sweep.trials=8") == study.DONE
     assert sum(found["pruned"] for found in plan()["sweep"]) >= 1
 
 
-def test_what_the_wilcoxon_pruner_compares_is_in_a_journal_that_is_rebuilt(desk: Path) -> None:
+def test_what_the_wilcoxon_pruner_compares_is_in_a_journal_that_is_rebuilt(workdir: Path) -> None:
     Path("study.yaml").write_text(STUDY.replace("seeds: 2\n", "seeds: [1, 2]\n"))
     few = ("sweep.pruner=wilcoxon", "sweep.seeds=4", "sweep.trials=2")
     assert run(*few) == study.DONE
@@ -186,7 +186,7 @@ def test_a_second_time_nothing_is_trained(swept: Path, capsys: pytest.CaptureFix
 
 
 def test_a_point_that_is_refused_is_told_with_its_reason(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("sweep.only.other={masker.ratio: {low: 0.2, high: 1.8}}") == study.WRONG
     said = capsys.readouterr().err
@@ -230,11 +230,11 @@ def test_a_point_that_is_refused_is_told_with_its_reason(
     ],
 )
 def test_a_mistake_in_the_section_is_told_before_anything_runs(
-    desk: Path, capsys: pytest.CaptureFixture[str], override: str, said: str
+    workdir: Path, capsys: pytest.CaptureFixture[str], override: str, said: str
 ) -> None:
     assert run(override) == study.WRONG
     assert said in capsys.readouterr().err
-    assert [path.name for path in desk.iterdir()] == ["study.yaml"]
+    assert [path.name for path in workdir.iterdir()] == ["study.yaml"]
 
 
 def test_a_storage_that_cannot_be_reached_is_told_in_time(
@@ -255,7 +255,7 @@ def test_a_storage_that_cannot_be_reached_is_told_in_time(
 
 
 def test_a_plan_shows_the_sweep_and_runs_nothing(
-    desk: Path, capsys: pytest.CaptureFixture[str]
+    workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert study.show(Path("study.yaml"), command=STAND_IN) == study.DONE
     assert "sweep of other: 4 points by random: optimizer.rate, masker.ratio" in (
