@@ -11,7 +11,7 @@ import pytest
 
 from ablate.config import loader
 from ablate.executors.local import Pool
-from ablate.executors.progress import terminal
+from ablate.executors.progress import create_console
 from ablate.study import run as study
 
 STUDIES = Path(__file__).parents[1] / "studies"
@@ -35,7 +35,7 @@ def test_a_kept_report_is_of_the_trials_that_its_file_means(file: Path, cache: P
     with (STUDIES / "results" / file.stem / "scores.csv").open() as lines:
         reported = {row["fingerprint"] for row in csv.DictReader(lines) if row["kind"] == "jepa"}
     with Pool(cache, size=1) as pool:
-        planned = study.prepare(loader.load(file), pool, terminal())
+        planned = study.prepare(loader.load(file), pool, create_console())
     assert {trial.fingerprint for trial in planned.trials} == reported
 
 

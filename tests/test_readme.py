@@ -13,7 +13,7 @@ from ablate.cli.main import app
 from ablate.config import loader
 from ablate.config import recipes as config_recipes
 from ablate.executors.local import Pool
-from ablate.executors.progress import terminal
+from ablate.executors.progress import create_console
 from ablate.report.pages.index import listing
 from ablate.report.pages.publish import BEGIN, END, PAGE, section
 from ablate.study.prepare import prepare
@@ -56,7 +56,7 @@ def test_the_studies_of_the_pages_are_some(tmp_path, page, holding):
     assert study.name == holding.removeprefix("study: ")
     assert set(study.factors) == {"masker", "optimizer.rate"}
     with Pool(tmp_path / "cache", size=1) as pool:
-        planned = prepare(study, pool, terminal())
+        planned = prepare(study, pool, create_console())
     assert planned.plan["warnings"] == []
     assert all(trial.plan["context"] == pytest.approx(0.375) for trial in planned.trials)
 

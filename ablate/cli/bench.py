@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.cli.bench_steps import steps
-from ablate.executors.progress import say, terminal
+from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
 from ablate.study.worker_query import Ask, errand, grid_of, maskers_of
 
@@ -61,7 +61,7 @@ def maskers(
 
     `grid` is patches in frequency by time, `batch` the clips of a draw. `as_json` prints JSON only.
     """
-    console = Console(stderr=True) if as_json else terminal()
+    console = Console(stderr=True) if as_json else create_console()
 
     def act(ask: Ask) -> None:
         sizes, listed = list(grid_of(grid)), maskers_of(package, ask)
@@ -71,7 +71,7 @@ def maskers(
             return
         console.print(_table(found))
         for line in conclusions(found):
-            say(console, line)
+            print_line(console, line)
 
     return errand(act, title=f"timing {package}", console=console, command=command)
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from ablate.config import loader
 from ablate.design import factors
 from ablate.design import trials as design
-from ablate.executors.progress import say, terminal
+from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
 from ablate.study.worker_query import Ask, errand
 
@@ -43,7 +43,7 @@ def steps(
     `batch` replaces the clips of a step. It measures for about `seconds`. `into` is given what was
     measured, as JSON.
     """
-    console = terminal()
+    console = create_console()
 
     def act(ask: Ask) -> None:
         variants = _of(study) if study else _own(device.split(":")[0])
@@ -94,7 +94,7 @@ def show(console: Console, told: Mapping[str, Any]) -> None:
         table.add_row(*map(Text, _cells(step)))
     console.print(table)
     for line in conclusions(told):
-        say(console, line)
+        print_line(console, line)
 
 
 def conclusions(told: Mapping[str, Any]) -> list[str]:

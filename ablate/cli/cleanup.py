@@ -26,7 +26,7 @@ def cancel(name: StudyName, yes: Yes = False) -> None:
     from ablate.slurm import commands, monitor, sweep_workers
     from ablate.slurm import queue as slurm_queue
 
-    plan, folders = plan_or_crew(name), store.folders()
+    plan, folders = plan_or_crew(name), store.get_folders()
     try:
         with refusing():
             jobs = monitor.queued(plan, folders.runs) if plan else {}
@@ -66,7 +66,7 @@ def retry(
     every = not kinds or "failed" in kinds
     plan = saved_plan(name)
     with refusing():
-        lines = monitor.release(plan, store.folders().runs, [] if every else kinds or [])
+        lines = monitor.release(plan, store.get_folders().runs, [] if every else kinds or [])
     say(lines)
     typer.echo(f"{len(lines)} runs will be tried again when the study is next run")
 
@@ -79,15 +79,15 @@ def clean(
     from ablate.runs import cleanup, store
     from ablate.sweep import recovery
 
-    folders = store.folders()
+    folders = store.get_folders()
     plans = [saved_plan(study) for study in saved_plans()]
     with refusing():
         swept = recovery.runs_of(folders.runs, [path.name for path in folders.reports.glob("*/")])
-        found = cleanup.unwanted(plans, folders.runs, done=done, besides=swept)
-    say(f"  {one.folder.name}  {one.state}  {cleanup.size(one.bytes)}" for one in found)
+        found = cleanup.find_unused_runs(plans, folders.runs, done=done, besides=swept)
+    say(f"  {one.folder.name}  {one.state}  {cleanup.format_bytes(one.bytes)}" for one in found)
     if not found:
         typer.echo(f"no orphaned runs in {folders.runs}")
     elif yes or typer.confirm(f"delete these {len(found)} run folders?"):
-        kept = cleanup.delete(found)
+        kept = cleanup.delete_runs(found)
         say(f"  kept {folder.name}: it is running" for folder in kept)
         typer.echo(f"deleted {len(found) - len(kept)} run folders")

@@ -51,7 +51,7 @@ def status(
     from ablate.runs import store
     from ablate.slurm import monitor, sweep_workers
 
-    runs, reports = store.folders().runs, store.folders().reports
+    runs, reports = store.get_folders().runs, store.get_folders().reports
     here = sorted({*saved_plans(), *sweep_workers.studies(reports)})
     studies = [study_name(name)] if name is not None else here
     if not studies and not as_json:
@@ -63,11 +63,11 @@ def status(
             found = {study: plan_or_crew(study) for study in studies}
             plans = [plan for plan in found.values() if plan is not None]
             if as_json:
-                typer.echo(json.dumps([run_status.states(plan, runs) for plan in plans]))
+                typer.echo(json.dumps([run_status.collect_states(plan, runs) for plan in plans]))
             else:
                 for study, plan in found.items():
                     say(_progress(study, plan))
-            left = [plan for plan in plans if run_status.is_open(plan, runs)]
+            left = [plan for plan in plans if run_status.is_unfinished(plan, runs)]
             swept = watch and any(
                 sweep_workers.may_be_queued(sweep_workers.folder_of(reports, s)) for s in studies
             )
@@ -93,11 +93,11 @@ def _progress(study: str, plan: dict[str, Any] | None) -> Iterator[str]:
     from ablate.runs import store
     from ablate.slurm import monitor, sweep_workers
 
-    folders = store.folders()
+    folders = store.get_folders()
     if plan is None:
         yield f"{study}: its sweep was handed to a cluster; once it is over, run the study again"
     else:
-        yield from run_status.status(plan, folders.runs)
+        yield from run_status.format_status(plan, folders.runs)
         yield from monitor.queue(plan, folders.runs)
     yield from sweep_workers.queue(sweep_workers.folder_of(folders.reports, study))
 
@@ -115,9 +115,9 @@ def logs(
     if follow:
         _follow(folder, lines, idle)
         return
-    if run_logs.log_of(folder) is None:
+    if run_logs.find_log(folder) is None:
         refuse(f"{folder} has no log yet")
-    text = run_logs.read(folder)
+    text = run_logs.read_log(folder)
     say(text[-lines:] if lines else text)
 
 
@@ -129,7 +129,7 @@ def _follow(folder: Path, lines: int | None, idle: float) -> None:
     vigil = monitor.Vigil(idle)
     try:
         with refusing():
-            for line in run_logs.follow(folder, lines, given_up=lambda: vigil.look([folder])):
+            for line in run_logs.follow_log(folder, lines, given_up=lambda: vigil.look([folder])):
                 typer.echo(line)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
@@ -141,12 +141,12 @@ def _follow(folder: Path, lines: int | None, idle: float) -> None:
 
 def compare(one: Compared, other: Compared, as_json: Json = False) -> None:
     """Show which variants moved by more than noise between two studies, or two plans of one."""
-    from ablate.executors.progress import terminal
+    from ablate.executors.progress import create_console
     from ablate.report import results
     from ablate.report.stats import study_diff
     from ablate.runs import store
 
-    runs = store.folders().runs
+    runs = store.get_folders().runs
     try:
         first, second = (results.read(plan_named(name), runs) for name in (one, other))
         table = study_diff.compare(first, second)
@@ -155,7 +155,7 @@ def compare(one: Compared, other: Compared, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps({"caption": table.caption, "rows": table.rows}, ensure_ascii=False))
         return
-    console = terminal()
+    console = create_console()
     console.print(table.renderable(console.width))
     typer.echo(table.caption)
 
@@ -167,7 +167,7 @@ def why_different(one: RunName, other: RunName) -> None:
     folders = run_folder(one), run_folder(other)
     with refusing():
         first, second = (find_json(folder / "config.json") or {} for folder in folders)
-    found = run_status.changes(
+    found = run_status.format_changes(
         {"kind": first["kind"], **first["settings"]}, {"kind": second["kind"], **second["settings"]}
     )
     typer.echo(f"{folders[0].name} -> {folders[1].name}: {len(found)} settings differ")

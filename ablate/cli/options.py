@@ -56,7 +56,7 @@ def saved_plans() -> dict[str, Path]:
     """Finds the plan.json of every study that has been run here, by the study's name."""
     from ablate.runs import store
 
-    found = sorted(store.folders().reports.glob("*/plan.json"))
+    found = sorted(store.get_folders().reports.glob("*/plan.json"))
     return {path.parent.name: path for path in found}
 
 
@@ -67,7 +67,7 @@ def saved_plan(study: str) -> dict[str, Any]:
 
     saved, name = saved_plans(), study_name(study)
     if name not in saved:
-        where = store.folders().reports
+        where = store.get_folders().reports
         refuse(f"no plan of a study `{name}` in {where}{did_you_mean(name, saved)}")
     with refusing():
         return find_json(saved[name]) or {}
@@ -81,7 +81,7 @@ def plan_or_crew(study: str) -> dict[str, Any] | None:
     from ablate.runs import store
     from ablate.slurm import sweep_workers
 
-    swept = study_name(study) in sweep_workers.studies(store.folders().reports)
+    swept = study_name(study) in sweep_workers.studies(store.get_folders().reports)
     return None if swept and study_name(study) not in saved_plans() else saved_plan(study)
 
 
@@ -120,4 +120,4 @@ def run_folder(fingerprint: str) -> Path:
     from ablate.runs import store
 
     with refusing():
-        return store.find(store.folders().runs, fingerprint)
+        return store.find_run(store.get_folders().runs, fingerprint)

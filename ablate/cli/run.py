@@ -104,7 +104,7 @@ def publish(
     try:
         page_publish.around(readme)  # before anything is copied
         for name in map(study_name, names or []):
-            report = store.folders().reports / name
+            report = store.get_folders().reports / name
             page_publish.keep(report, results / name, pictures_of_sound=gallery)
             typer.echo(f"wrote {results / name}")
         kept = sorted(path for path in results.iterdir() if path.is_dir())

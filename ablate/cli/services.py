@@ -19,7 +19,7 @@ def doctor(
     if slurm is None:
         from ablate.executors import doctor as executor_doctor
 
-        raise typer.Exit(executor_doctor.examine(store.folders(), typer.echo))
+        raise typer.Exit(executor_doctor.check_machine(store.get_folders(), typer.echo))
     from ablate.config.study import StudyError
     from ablate.slurm import doctor as door
     from ablate.slurm import profile
@@ -29,7 +29,7 @@ def doctor(
     except StudyError as error:
         refuse(str(error))
     raise typer.Exit(
-        0 if door.examine(found, store.folders().reports / "doctor", typer.echo) else 1
+        0 if door.examine(found, store.get_folders().reports / "doctor", typer.echo) else 1
     )
 
 

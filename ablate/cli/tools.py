@@ -47,7 +47,7 @@ def manifest(
     typer.echo(f"wrote {written}")
     if warning:
         typer.echo(f"warning: {warning}")
-    with progress.stage(progress.terminal(), "reading files") as heard:
+    with progress.progress_bar(progress.create_console(), "reading files") as heard:
         lines = list(inventory(written, lambda done, total: heard({"done": done, "total": total})))
     say(lines)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ablate.executors.progress import say, terminal
+from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
 from ablate.runs import store
 from ablate.study.worker_query import Ask, errand, grid_of, maskers_of
@@ -24,8 +24,8 @@ def show(
     `grid` is patches in frequency by time, `8x64`. They are shown on the file `audio`, or on a
     made clip; the gallery lies in `out`, or among the reports.
     """
-    console = terminal()
-    folder = out or store.folders().reports / "zoo" / package
+    console = create_console()
+    folder = out or store.get_folders().reports / "zoo" / package
 
     def act(ask: Ask) -> None:
         from ablate.report.pages.masker_zoo import (
@@ -44,7 +44,7 @@ def show(
         page, table = zoo.write(), zoo.tables[0]
         console.print(table.renderable(console.width))
         for line in (*zoo.refusals(table), table.caption, "", str(page)):
-            say(console, line)
+            print_line(console, line)
 
     return errand(act, title=f"drawing {package}", console=console, command=command)
 

@@ -16,7 +16,7 @@ from ablate.config.study import Study, StudyError
 from ablate.core.io import find_json
 from ablate.dashboards.optuna_content import HOST, Entry, Page, Window
 from ablate.design.trials import label_within
-from ablate.executors.progress import say, terminal
+from ablate.executors.progress import create_console, print_line
 from ablate.report.figures import plotly
 from ablate.report.figures.metrics import QUANTITIES, read_curves
 from ablate.report.pages.tables import score_name
@@ -37,13 +37,15 @@ def show(file: Path, overrides: Sequence[str] = (), *, port: int) -> int:
 
     Port 0 is any that is free.
     """
-    console = terminal()
+    console = create_console()
 
     def act() -> int:
         study = loader.load(file, overrides)
-        window = fill(study, store.folders())
+        window = fill(study, store.get_folders())
         with _opened(window, port) as server, suppress(KeyboardInterrupt):
-            say(console, f"http://{HOST}:{server.server_port} shows {study.name}; Ctrl-C stops it")
+            print_line(
+                console, f"http://{HOST}:{server.server_port} shows {study.name}; Ctrl-C stops it"
+            )
             server.serve_forever()
         return DONE
 
@@ -129,7 +131,7 @@ def _entry(trial: Trial, results: Results, runs: Path, pictures: Sequence[Path])
     compared = next(
         (t for t in results.trials if t.levels == baseline and t.seed == trial.seed), trial
     )
-    changes = run_status.changes(compared.plan["settings"], trial.plan["settings"])
+    changes = run_status.format_changes(compared.plan["settings"], trial.plan["settings"])
     differs = _listed(changes) or ["- nothing: this is the baseline"]
     reason = [f"Failed: {trial.reason}", ""] if trial.score is None else []
     head = f"**{label_of(levels_of(trial, results.factors))}, seed {trial.seed}**"

@@ -18,7 +18,7 @@ from rich.console import Console
 from ablate.config import loader
 from ablate.config.study import StudyError
 from ablate.core.io import find_json
-from ablate.executors.progress import say, terminal
+from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
 from ablate.report.figures.metrics import Curve, read_curves
 from ablate.report.results import Results, Trial, label_of, levels_of, read
@@ -37,7 +37,7 @@ def show(
 
     Port 0 is any that is free.
     """
-    console, folders = terminal(), store.folders()
+    console, folders = create_console(), store.get_folders()
 
     def act(ask: Ask) -> None:
         study = loader.load(file, overrides)
@@ -123,7 +123,7 @@ def _serve(folder: Path, name: str, port: int, console: Console) -> None:
     # the fast loader follows no links
     options = ["--host", HOST, "--port", str(port), "--load_fast", "false"]
     process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
-    say(console, f"http://{HOST}:{port} shows {name}; Ctrl-C stops it")
+    print_line(console, f"http://{HOST}:{port} shows {name}; Ctrl-C stops it")
     try:
         with suppress(KeyboardInterrupt):
             process.wait()

@@ -3,7 +3,7 @@
 import os
 
 
-def shared_out(gpus: int, size: int | None, ranks: int) -> list[str]:
+def assign_devices(gpus: int, size: int | None, ranks: int) -> list[str]:
     """Returns the device of each worker; the ranks of one trial also take those that follow.
 
     There are as many workers as asked for, or as there are GPUs, or CPU cores, for their ranks.
@@ -11,12 +11,12 @@ def shared_out(gpus: int, size: int | None, ranks: int) -> list[str]:
     """
     if 0 < gpus < ranks:
         raise ValueError(f"{ranks} ranks need one GPU each; this machine has {gpus}")
-    places = max(1, (gpus or cores()) // ranks)
+    places = max(1, (gpus or count_cores()) // ranks)
     count = size or places
     return [f"cuda:{index % places * ranks}" if gpus else "cpu" for index in range(count)]
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Counts the CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -11,7 +11,7 @@ from ablate.runs.store import Folders
 ROOM = 1e9  # bytes, below which a disk is worth a word
 
 
-def examine(folders: Folders, say: Callable[[str], None]) -> int:
+def check_machine(folders: Folders, say: Callable[[str], None]) -> int:
     """Says what works and what does not; returns the exit code, 0 where all is well.
 
     Tries a worker, and whether each folder can be written and has a gigabyte left.
@@ -30,7 +30,7 @@ def _try_worker(say: Callable[[str], None]) -> bool:
         say(f"error: `python -m ablate.worker` does not start: {error}")
         return False
     finally:
-        worker.dismiss(at_once=False)
+        worker.shutdown(at_once=False)
         worker.finish()
         worker.close()
     say(f"a worker starts: torch {found['torch']}, {found['gpus']} GPUs")

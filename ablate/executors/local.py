@@ -14,11 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from ablate.executors.devices import shared_out
+from ablate.executors.devices import assign_devices
 from ablate.executors.worker import COMMAND, GRACE_SECONDS, Worker, WorkerDiedError
 from ablate.runs import store
-from ablate.runs.job import Event, Job, Outcome, Watch
-from ablate.runs.lock import held
+from ablate.runs.job import Event, ProgressListener, RunJob, RunOutcome
+from ablate.runs.lock import acquire_run
 
 POLL_SECONDS = 0.2  # between two looks for news, or at a run that another process holds
 MOST_DEATHS = 3  # of workers in one trial: a machine short of memory kills, but so may the trial
@@ -45,8 +45,8 @@ class Pool:
         self._command = command
         self._workers: dict[int, Worker] = {}
         self._devices: list[str] = []  # one a worker
-        self._todo: collections.deque[tuple[Job, bool]] = collections.deque()
-        self._news: queue.SimpleQueue[tuple[int, Job, Event | Outcome]] = queue.SimpleQueue()
+        self._todo: collections.deque[tuple[RunJob, bool]] = collections.deque()
+        self._news: queue.SimpleQueue[tuple[int, RunJob, Event | RunOutcome]] = queue.SimpleQueue()
         self._stopping = False
         self._door = threading.Lock()  # no worker comes in once they are being sent away
 
@@ -62,7 +62,7 @@ class Pool:
     def size(self) -> int:
         """How many workers are used: as asked, or one a GPU, or one a CPU core.
 
-        Asks the first worker for the GPUs. Raises as `shared_out`, and `WorkerDiedError`.
+        Asks the first worker for the GPUs. Raises as `assign_devices`, and `WorkerDiedError`.
         """
         return len(self._find_devices())
 
@@ -72,14 +72,14 @@ class Pool:
         """Asks one worker something that is not a run; returns as `Worker.ask` and raises so."""
         return self._worker(worker).ask({**request, "cache": str(self._cache)}, heard)
 
-    def run(self, jobs: Sequence[Job], watch: Watch) -> list[Outcome]:
+    def run(self, jobs: Sequence[RunJob], watch: ProgressListener) -> list[RunOutcome]:
         """Runs all jobs and returns how they ended, in the order of their ends.
 
         On Ctrl-C, and on whatever else ends it early, the workers are stopped in good order
         and their runs marked cancelled. Raises as `size` does.
         """
         self._todo.extend((job, False) for job in jobs)
-        outcomes: list[Outcome] = []
+        outcomes: list[RunOutcome] = []
         count = max(1, min(self.size, len(jobs)))
         executor = ThreadPoolExecutor(count)
         try:
@@ -94,7 +94,7 @@ class Pool:
                 executor.shutdown()
         return outcomes
 
-    def take_turns(self, turn: Callable[["Seat"], bool], watch: Watch) -> None:
+    def run_loop(self, turn: Callable[["WorkerHandle"], bool], watch: ProgressListener) -> None:
         """Has every worker take turns, in a thread of its own, until its own turn gives False.
 
         What a turn raises ends all of them and is raised here.
@@ -113,38 +113,40 @@ class Pool:
             finally:
                 executor.shutdown()
 
-    def _run_in(self, index: int, job: Job) -> Outcome:
+    def _run_in(self, index: int, job: RunJob) -> RunOutcome:
         """Runs a job with one worker, in the thread that calls; waits while another has the run."""
         waited = False
         while True:
-            with held(job.folder, stopped=lambda: self._stopping) as mine:
+            with acquire_run(job.folder, stopped=lambda: self._stopping) as mine:
                 outcome = self._end_of(index, job, waited=waited) if mine else None
             if outcome is not None:
                 self._news.put((index, job, outcome))
                 return outcome
             if self._stopping:
-                return Outcome(job, "cancelled", "interrupted")
+                return RunOutcome(job, "cancelled", "interrupted")
             self._news.put((index, job, ELSEWHERE))
             waited = True
             time.sleep(POLL_SECONDS)
 
-    def _turn(self, index: int, turn: Callable[["Seat"], bool]) -> None:
-        while not self._stopping and turn(Seat(self, index)):
+    def _turn(self, index: int, turn: Callable[["WorkerHandle"], bool]) -> None:
+        while not self._stopping and turn(WorkerHandle(self, index)):
             pass
 
     def _find_devices(self) -> list[str]:
         if not self._devices:
             gpus = int(self._worker(0).ready().get("gpus", 0))
-            self._devices = shared_out(gpus, self._size, self._ranks)
+            self._devices = assign_devices(gpus, self._size, self._ranks)
         return self._devices
 
-    def _hear(self, watch: Watch, outcomes: list[Outcome], serving: Sequence[Future[None]]) -> None:
+    def _hear(
+        self, watch: ProgressListener, outcomes: list[RunOutcome], serving: Sequence[Future[None]]
+    ) -> None:
         for future in serving:
             if future.done():
                 future.result()  # raises what ended a thread before its time
         with contextlib.suppress(queue.Empty):
             index, job, news = self._news.get(timeout=POLL_SECONDS)
-            if isinstance(news, Outcome):
+            if isinstance(news, RunOutcome):
                 outcomes.append(news)
                 watch.finished(index, news)
             else:
@@ -159,7 +161,7 @@ class Pool:
                 return
             if waited:
                 time.sleep(POLL_SECONDS)
-            with held(job.folder, stopped=lambda: self._stopping) as mine:
+            with acquire_run(job.folder, stopped=lambda: self._stopping) as mine:
                 outcome = self._end_of(index, job, waited=waited) if mine else None
             if outcome is None:  # another process has it: come back when the rest is done
                 self._news.put((index, job, ELSEWHERE))
@@ -167,13 +169,13 @@ class Pool:
             else:
                 self._news.put((index, job, outcome))
 
-    def _end_of(self, index: int, job: Job, *, waited: bool, deaths: int = 0) -> Outcome:
+    def _end_of(self, index: int, job: RunJob, *, waited: bool, deaths: int = 0) -> RunOutcome:
         """Has a worker do the job; where one dies of it, another goes on from its checkpoint."""
-        entry = store.entry(job.folder)
-        if waited and entry.state == "failed":  # just now, elsewhere: not to be tried twice
-            return Outcome(job, "failed", entry.reason)
-        if entry.state == "done" and not store.missing_probes(job.folder, job.probes):
-            return Outcome(job, "done")
+        status = store.read_status(job.folder)
+        if waited and status.state == "failed":  # just now, elsewhere: not to be tried twice
+            return RunOutcome(job, "failed", status.reason)
+        if status.state == "done" and not store.missing_probes(job.folder, job.probes):
+            return RunOutcome(job, "done")
         worker = self._worker(index)
         worker.ready()
         here = {"device": self._devices[index], "cache": str(self._cache), "ranks": self._ranks}
@@ -184,7 +186,7 @@ class Pool:
             answer = worker.ask(request, lambda event: self._news.put((index, job, event)))
         except WorkerDiedError as error:
             self._retire(index)
-            ended = store.entry(job.folder).state in store.ENDED
+            ended = store.read_status(job.folder).state in store.ENDED
             if not (ended or self._stopping) and deaths + 1 < MOST_DEATHS:
                 return self._end_of(index, job, waited=waited, deaths=deaths + 1)
             reason = f"{error}; it killed {deaths + 1} workers" if deaths else str(error)
@@ -194,13 +196,13 @@ class Pool:
             return self._end_of(index, job, waited=waited)
         return _outcome(job, answer, time.monotonic() - started)
 
-    def _lost(self, job: Job, reason: str, seconds: float) -> Outcome:
+    def _lost(self, job: RunJob, reason: str, seconds: float) -> RunOutcome:
         ended: Literal["cancelled", "failed"] = "cancelled" if self._stopping else "failed"
         reason = "interrupted" if self._stopping else reason
-        store.close(job.folder, ended, reason)
-        state = store.entry(job.folder).state  # *done* where it was being scored
+        store.mark_ended(job.folder, ended, reason)
+        state = store.read_status(job.folder).state  # *done* where it was being scored
         told_to = state if state in ("preempted", "cancelled") else ended
-        return Outcome(job, told_to, reason, seconds=seconds, died=True)
+        return RunOutcome(job, told_to, reason, seconds=seconds, died=True)
 
     def _worker(self, index: int) -> Worker:
         with self._door:
@@ -215,7 +217,7 @@ class Pool:
             if self._stopping:
                 return  # `_stop` sees to it
             worker = self._workers.pop(index)
-        worker.dismiss(at_once=False)
+        worker.shutdown(at_once=False)
         worker.finish()
         worker.close()
 
@@ -223,14 +225,14 @@ class Pool:
         with self._door:
             self._stopping = True
         for worker in self._workers.values():
-            worker.dismiss(at_once=at_once)
+            worker.shutdown(at_once=at_once)
         deadline = time.monotonic() + GRACE_SECONDS
         with contextlib.ExitStack() as stack:  # a second Ctrl-C still ends every one of them
             for worker in self._workers.values():
                 stack.callback(_finish, worker, deadline)
 
 
-class Seat:
+class WorkerHandle:
     """What a turn is given: one worker of a pool."""
 
     def __init__(self, pool: Pool, index: int) -> None:
@@ -242,11 +244,11 @@ class Seat:
         return self._pool.ask(request, lambda event: None, worker=self._index)
 
     @property
-    def is_told_to_leave(self) -> bool:
+    def is_stopping(self) -> bool:
         """Tells whether the pool is being stopped: it gives no further turn."""
         return self._pool._stopping
 
-    def run(self, job: Job) -> Outcome:
+    def run(self, job: RunJob) -> RunOutcome:
         """Runs a job, unless it is done; waits while another process holds it."""
         return self._pool._run_in(self._index, job)
 
@@ -255,9 +257,9 @@ def _finish(worker: Worker, deadline: float) -> None:
     worker.finish(max(0.0, deadline - time.monotonic()))
 
 
-def _outcome(job: Job, answer: Event, seconds: float) -> Outcome:
+def _outcome(job: RunJob, answer: Event, seconds: float) -> RunOutcome:
     if answer["event"] == "error":
         reasons = [f"`{'.'.join(p['path'])}`: {p['message']}" for p in answer["problems"]]
-        return Outcome(job, "failed", "; ".join(reasons), seconds=seconds)
+        return RunOutcome(job, "failed", "; ".join(reasons), seconds=seconds)
     trained, probed = bool(answer.get("trained")), tuple(answer.get("probed", ()))
-    return Outcome(job, answer["state"], answer.get("reason"), trained, probed, seconds)
+    return RunOutcome(job, answer["state"], answer.get("reason"), trained, probed, seconds)

@@ -14,16 +14,16 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from ablate.runs.job import Event, Job, Outcome
+from ablate.runs.job import Event, RunJob, RunOutcome
 
 LOG_WIDTH = 160  # characters
 QUARTERS = 4  # how often a long stage says a line where there is no terminal
 
-ScoreOf = Callable[[Job], float | None]
+ScoreOf = Callable[[RunJob], float | None]
 
 
 @contextmanager
-def stage(
+def progress_bar(
     console: Console, title: str, *, goes_on: bool = False
 ) -> Iterator[Callable[[Event], None]]:
     """Shows the progress of one long answer, such as reading all clips.
@@ -33,7 +33,7 @@ def stage(
     """
     said = 0
     if not (console.is_terminal or goes_on):
-        say(console, f"{title} ...")
+        print_line(console, f"{title} ...")
     with _shown(console) as bars:
         bar = bars.add_task(title, total=None)
 
@@ -44,23 +44,23 @@ def stage(
             bars.update(bar, description=words, completed=done, total=total or None)
             quarter = QUARTERS * done // total if total else 0
             if quarter > said and not console.is_terminal:
-                say(console, f"{title}: {done} of {total} {event.get('label', '')}".rstrip())
+                print_line(console, f"{title}: {done} of {total} {event.get('label', '')}".rstrip())
             said = max(said, quarter)
 
         yield heard
 
 
 @contextmanager
-def watching(console: Console, total: int, score_of: ScoreOf) -> Iterator["Watch"]:
+def show_progress(console: Console, total: int, score_of: ScoreOf) -> Iterator["ProgressDisplay"]:
     """Shows the progress of a pool: a bar over all `total` jobs and a line per worker.
 
     `score_of` gives a finished job's validation score in percent, or None.
     """
     with _shown(console) as bars:
-        yield Watch(console, bars, total, score_of)
+        yield ProgressDisplay(console, bars, total, score_of)
 
 
-class Watch:
+class ProgressDisplay:
     """Shows what a pool, or a cluster, tells of its workers."""
 
     def __init__(self, console: Console, bars: Progress, total: int, score_of: ScoreOf) -> None:
@@ -69,10 +69,10 @@ class Watch:
         self._total = total
         self._score_of = score_of
         self._all = bars.add_task("all", total=total)
-        self._lines: dict[int, tuple[Job, TaskID]] = {}  # worker -> its job and the job's bar
+        self._lines: dict[int, tuple[RunJob, TaskID]] = {}  # worker -> its job and the job's bar
         self._ended = 0
 
-    def progress(self, worker: int, job: Job, event: Event) -> None:
+    def progress(self, worker: int, job: RunJob, event: Event) -> None:
         """Moves the worker's bar."""
         label = f"{job.title}: {event.get('label', '')}"
         if worker in self._lines and self._lines[worker][0] != job:
@@ -84,7 +84,7 @@ class Watch:
             bar, description=label, completed=event.get("done"), total=event.get("total")
         )
 
-    def finished(self, worker: int, outcome: Outcome) -> None:
+    def finished(self, worker: int, outcome: RunOutcome) -> None:
         """Says how a job ended; of one that pauses, nothing."""
         self._clear(worker)
         if outcome.state == "paused":
@@ -92,9 +92,9 @@ class Watch:
         self._ended += 1
         self._bars.update(self._all, completed=self._ended)
         counted = f"[{self._ended}/{self._total}]"
-        say(self._console, f"{counted} {outcome.job.title}: {self._words(outcome)}")
+        print_line(self._console, f"{counted} {outcome.job.title}: {self._words(outcome)}")
 
-    def _words(self, outcome: Outcome) -> str:
+    def _words(self, outcome: RunOutcome) -> str:
         if outcome.state != "done":
             return f"{outcome.state}: {outcome.reason}"
         score = self._score_of(outcome.job)
@@ -109,7 +109,7 @@ class Watch:
             self._bars.remove_task(self._lines.pop(worker)[1])
 
 
-def terminal() -> Console:
+def create_console() -> Console:
     """Returns the console on stdout, 160 characters wide where that is no terminal."""
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
@@ -117,7 +117,7 @@ def terminal() -> Console:
     return console
 
 
-def say(console: Console, text: str) -> None:
+def print_line(console: Console, text: str) -> None:
     """Prints a line as it is: no markup, no colours, no breaks."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 

@@ -62,10 +62,10 @@ class Worker:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except (BrokenPipeError, ValueError):  # closed by `finish`, or by its death
-            raise WorkerDiedError(self._epitaph()) from None
+            raise WorkerDiedError(self._exit_message()) from None
         return self._answer(("result", "error"), heard)
 
-    def dismiss(self, *, at_once: bool) -> None:
+    def shutdown(self, *, at_once: bool) -> None:
         """Tells the worker to leave: when it has nothing left to do, or now, in good order."""
         with contextlib.suppress(BrokenPipeError):  # it has left already
             if self._process.stdin is not None:
@@ -101,9 +101,9 @@ class Worker:
             if kind in last:
                 return event
             heard(event)
-        raise WorkerDiedError(self._epitaph())
+        raise WorkerDiedError(self._exit_message())
 
-    def _epitaph(self) -> str:
+    def _exit_message(self) -> str:
         """Says how the process ended, with its last words."""
         self._process.wait()
         code = self._process.returncode

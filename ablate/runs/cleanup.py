@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ablate.runs import store
-from ablate.runs.lock import held, is_held
+from ablate.runs.lock import acquire_run, is_held
 
 
 @dataclass(frozen=True)
-class Unwanted:
+class UnusedRun:
     """A run folder that could be deleted."""
 
     folder: Path
@@ -19,13 +19,13 @@ class Unwanted:
     bytes: int
 
 
-def unwanted(
+def find_unused_runs(
     plans: Iterable[Mapping[str, Any]],
     runs: Path,
     *,
     done: bool = False,
     besides: Iterable[Path] = (),
-) -> list[Unwanted]:
+) -> list[UnusedRun]:
     """Lists the run folders that no plan names, but those that are running, and `besides`.
 
     Those that are done are listed only if `done`.
@@ -36,17 +36,17 @@ def unwanted(
         folder = config.parent
         if folder in wanted:
             continue
-        state = store.entry(folder).state
+        state = store.read_status(folder).state
         if not (state == "running" and is_held(folder)) and (done or state != "done"):
-            found.append(Unwanted(folder, state, _bytes(folder)))
+            found.append(UnusedRun(folder, state, _bytes(folder)))
     return found
 
 
-def delete(found: Sequence[Unwanted]) -> list[Path]:
+def delete_runs(found: Sequence[UnusedRun]) -> list[Path]:
     """Deletes run folders; returns those that are kept, as somebody has begun to run them since."""
     kept = []
     for one in found:
-        with held(one.folder) as mine:
+        with acquire_run(one.folder) as mine:
             if mine:
                 shutil.rmtree(one.folder)
             else:
@@ -54,7 +54,7 @@ def delete(found: Sequence[Unwanted]) -> list[Path]:
     return kept
 
 
-def size(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Writes a number of bytes for people, in steps of 1000: `1.2 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:

@@ -10,7 +10,7 @@ from ablate.core.io import write_atomically
 BEAT_SECONDS = 10.0
 
 
-class Heart:
+class HeartbeatWriter:
     """Counts on in the file `heartbeat` of a run's folder, while inside, every ten seconds.
 
     Whoever sees the count change knows that the run lives. A beat that cannot be written is left

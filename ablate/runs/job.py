@@ -9,7 +9,7 @@ Event = dict[str, Any]  # one line of a worker's answer
 
 
 @dataclass(frozen=True)
-class Job:
+class RunJob:
     """A run folder that lacks something."""
 
     folder: Path
@@ -21,10 +21,10 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a job ended."""
 
-    job: Job
+    job: RunJob
     state: Literal["done", "failed", "preempted", "paused", "cancelled"]
     reason: str | None = None
     trained: bool = False  # now, and not by an earlier session
@@ -33,13 +33,13 @@ class Outcome:
     died: bool = False  # its worker did: with another, it may still come to its end
 
 
-class Watch(Protocol):
+class ProgressListener(Protocol):
     """Is told what the pool is doing, in the thread that called `Pool.run`."""
 
-    def progress(self, worker: int, job: Job, event: Event) -> None:
+    def progress(self, worker: int, job: RunJob, event: Event) -> None:
         """Hears how far a worker has come: an event may hold `label`, `done` and `total`."""
         ...
 
-    def finished(self, worker: int, outcome: Outcome) -> None:
+    def finished(self, worker: int, outcome: RunOutcome) -> None:
         """Hears that a worker's job has ended."""
         ...

@@ -26,7 +26,7 @@ def never() -> bool:
 
 
 @contextmanager
-def held(
+def acquire_run(
     folder: Path, *, patience: float = PATIENCE_SECONDS, stopped: Callable[[], bool] = never
 ) -> Iterator[bool]:
     """Holds a run for this process while inside; gives False where another one holds it.
@@ -61,7 +61,7 @@ def is_held(folder: Path) -> bool:
     return False
 
 
-def is_of_here(record: Mapping[str, Any]) -> bool:
+def is_local(record: Mapping[str, Any]) -> bool:
     """Tells whether a run's record, the content of `run.json`, is of an attempt on this machine."""
     here = socket.gethostname()
     return bool(record.get("host", here) == here)
@@ -72,17 +72,17 @@ def _beats_elsewhere(folder: Path, patience: float, stopped: Callable[[], bool])
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return False
-    if is_of_here(record) or record.get("state") != "running":
+    if is_local(record) or record.get("state") != "running":
         return False
-    first, deadline = beat_of(folder), time.monotonic() + patience
+    first, deadline = read_heartbeat(folder), time.monotonic() + patience
     while time.monotonic() < deadline:
-        if beat_of(folder) != first or stopped():
+        if read_heartbeat(folder) != first or stopped():
             return True
         time.sleep(LOOK_SECONDS)
     return False
 
 
-def beat_of(folder: Path) -> str:
+def read_heartbeat(folder: Path) -> str:
     """Returns a run's heartbeat, a count; an empty text before its first."""
     try:
         return (folder / "heartbeat").read_text(encoding="utf-8")

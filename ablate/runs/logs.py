@@ -12,29 +12,31 @@ OPEN = ("planned", "running", "preempted")  # states after which a run may go on
 METRICS = "metrics.jsonl"
 
 
-def log_of(folder: Path) -> Path | None:
+def find_log(folder: Path) -> Path | None:
     """Returns the log of the last attempt; None where there is none."""
     found = sorted(folder.glob("attempts/*/log.txt"))
     return found[-1] if found else None
 
 
-def read(folder: Path) -> list[str]:
+def read_log(folder: Path) -> list[str]:
     """Reads the lines of the last attempt's log; none where there is no log."""
-    log = log_of(folder)
+    log = find_log(folder)
     return log.read_text(encoding="utf-8", errors="replace").splitlines() if log else []
 
 
-def follow(folder: Path, last: int | None = None, *, given_up: Callable[[], bool]) -> Iterator[str]:
+def follow_log(
+    folder: Path, last: int | None = None, *, given_up: Callable[[], bool]
+) -> Iterator[str]:
     """Yields the log, or its `last` lines, and what is added to it until the run has ended.
 
     One that nobody runs yet, or for now, is waited for until `given_up`. Steps that are trained
     from now on come in between, a line each.
     """
-    seen, log = len(_lines(folder / METRICS)), read(folder)
+    seen, log = len(_lines(folder / METRICS)), read_log(folder)
     yield from log[-last:] if last else log
     while True:
-        open_still = store.entry(folder).state in OPEN and not given_up()
-        steps, now = _lines(folder / METRICS), read(folder)
+        open_still = store.read_status(folder).state in OPEN and not given_up()
+        steps, now = _lines(folder / METRICS), read_log(folder)
         yield from map(_step, steps[seen:])
         yield from now[len(log) :] if now[: len(log)] == log else now
         seen, log = len(steps), now

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ablate.runs import store
-from ablate.runs.job import Job
+from ablate.runs.job import RunJob
 
 TRIAL = "jepa"  # the kind of run that is trained; the others are references
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """A run that a study wants."""
 
     fingerprint: str
@@ -23,21 +23,23 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Backlog:
+class PendingWork:
     """The wanted runs, by what is left to do."""
 
-    start: list[Run] = field(default_factory=list)
-    score: list[Run] = field(default_factory=list)  # done, but under other probes
-    done: list[Run] = field(default_factory=list)
-    failed: list[tuple[Run, str]] = field(default_factory=list)  # with the reason; left at that
+    start: list[PlannedRun] = field(default_factory=list)
+    score: list[PlannedRun] = field(default_factory=list)  # done, but under other probes
+    done: list[PlannedRun] = field(default_factory=list)
+    failed: list[tuple[PlannedRun, str]] = field(
+        default_factory=list
+    )  # with the reason; left at that
 
     @property
-    def trainings(self) -> list[Run]:
+    def trainings(self) -> list[PlannedRun]:
         """Returns the trials that are to be trained."""
         return [run for run in self.start if run.kind == TRIAL]
 
     @property
-    def references(self) -> list[Run]:
+    def references(self) -> list[PlannedRun]:
         """Returns the runs that are to be scored without a training."""
         return [run for run in self.start if run.kind != TRIAL]
 
@@ -56,34 +58,38 @@ class Backlog:
         runs: Path,
         probes: Mapping[str, Any],
         evaluate: Mapping[str, Any] | None = None,
-    ) -> list[Job]:
+    ) -> list[RunJob]:
         """Prepares the run folders of all that is left to do; returns its jobs.
 
         References are short, so they go last. `probes` and `evaluate` are those of the plan.
         """
         wanted = [*self.score, *self.trainings, *self.references]
         for run in wanted:
-            store.prepare(runs / run.fingerprint, kind=run.kind, settings=run.settings)
+            store.write_config(runs / run.fingerprint, kind=run.kind, settings=run.settings)
         return [
-            Job(runs / run.fingerprint, run.title, probes, levels=run.levels, evaluate=evaluate)
+            RunJob(runs / run.fingerprint, run.title, probes, levels=run.levels, evaluate=evaluate)
             for run in wanted
         ]
 
 
-def find(
-    wanted: Iterable[Run], runs: Path, probes: Mapping[str, Any], *, retry_failed: bool = False
-) -> Backlog:
+def find_pending(
+    wanted: Iterable[PlannedRun],
+    runs: Path,
+    probes: Mapping[str, Any],
+    *,
+    retry_failed: bool = False,
+) -> PendingWork:
     """Sorts the wanted runs by what their folders hold. `probes` have every default written out."""
-    backlog = Backlog()
-    firsts: dict[str, Run] = {}  # a run that several variants share is called by the first
+    backlog = PendingWork()
+    firsts: dict[str, PlannedRun] = {}  # a run that several variants share is called by the first
     for run in wanted:
         firsts.setdefault(run.fingerprint, run)
     for run in firsts.values():
         folder = runs / run.fingerprint
-        entry = store.entry(folder)
-        if entry.state == "failed" and not retry_failed:
-            backlog.failed.append((run, entry.reason or "no reason is recorded"))
-        elif entry.state != "done":
+        status = store.read_status(folder)
+        if status.state == "failed" and not retry_failed:
+            backlog.failed.append((run, status.reason or "no reason is recorded"))
+        elif status.state != "done":
             backlog.start.append(run)
         elif store.missing_probes(folder, probes):
             backlog.score.append(run)

@@ -11,8 +11,8 @@ from ablate.core import git as core_git
 from ablate.design import code_warnings, dedupe
 from ablate.design.trials import variant_of
 from ablate.runs import store
-from ablate.runs.cleanup import size
-from ablate.runs.pending import TRIAL, Backlog
+from ablate.runs.cleanup import format_bytes
+from ablate.runs.pending import TRIAL, PendingWork
 
 Plan = Mapping[str, Any]
 
@@ -22,7 +22,7 @@ LOG_BYTES = 200_000  # about what a run's records, curves and scores take
 STATES_KEPT = 3  # a checkpoint's copies of each weight: the weight and Adam's two moments
 
 
-def describe(plan: Plan, found: Backlog) -> list[str]:
+def format_summary(plan: Plan, found: PendingWork) -> list[str]:
     """Says in a few lines what a study is and what is left to do."""
     trials, num_seeds = len({t["fingerprint"] for t in plan["trials"]}), len(plan["seeds"])
     sizes = [f"{name} ({len(levels)})" for name, levels in plan["factors"].items()]
@@ -73,17 +73,17 @@ def _clips(data: Mapping[str, Any]) -> Iterable[str]:
         yield f"  missing {', '.join(names)}: {reason}"
 
 
-def rewritten_parts(plan: Plan, runs: Path) -> list[str]:
+def format_code_warnings(plan: Plan, runs: Path) -> list[str]:
     """Warns of parts that are not ours and whose code has changed since runs were made."""
     foreign = [trial for trial in plan["trials"] if trial.get("parts")]
-    made = [store.entry(runs / trial["fingerprint"]).parts for trial in foreign]
+    made = [store.read_status(runs / trial["fingerprint"]).parts for trial in foreign]
     planned = [trial["parts"] for trial in foreign]
     return [f"warning: {line}" for line in code_warnings.warnings([*planned, *made])]
 
 
-def status(plan: Plan, runs: Path) -> list[str]:
+def format_status(plan: Plan, runs: Path) -> list[str]:
     """Lists the trials of a saved plan with their states and validation scores."""
-    found = states(plan, runs)
+    found = collect_states(plan, runs)
     counted = ", ".join(f"{count} {state}" for state, count in found["counts"].items())
     rows = [
         [
@@ -97,7 +97,7 @@ def status(plan: Plan, runs: Path) -> list[str]:
         for trial in found["trials"]
     ]
     head = ["run", "variant", "seed", "state", "valid", ""]
-    return [f"{plan['study']}: {counted}", *columns([head, *rows]), *_older(found["trials"])]
+    return [f"{plan['study']}: {counted}", *align_columns([head, *rows]), *_older(found["trials"])]
 
 
 def _older(trials: Sequence[Mapping[str, Any]]) -> Iterable[str]:
@@ -109,7 +109,7 @@ def _older(trials: Sequence[Mapping[str, Any]]) -> Iterable[str]:
             yield f"  {count} done by other code: commit {code[:10]}; this is {here[:10]}"
 
 
-def states(plan: Plan, runs: Path) -> dict[str, Any]:
+def collect_states(plan: Plan, runs: Path) -> dict[str, Any]:
     """Returns the state of each trial of a saved plan, and its validation score in percent.
 
     As plain data: `study`, `counts` by state, and `trials`. Test data is opened by the report
@@ -119,35 +119,35 @@ def states(plan: Plan, runs: Path) -> dict[str, Any]:
     rows, counts = [], dict.fromkeys(store.STATES, 0)
     for trial in plan["trials"]:
         folder = runs / trial["fingerprint"]
-        entry = store.entry(folder)
-        counts[entry.state] += 1
+        status = store.read_status(folder)
+        counts[status.state] += 1
         rows.append(
             {
                 "fingerprint": trial["fingerprint"],
-                "variant": variant(trial),
+                "variant": name_variant(trial),
                 "levels": trial["levels"],
                 "seed": trial["seed"],
-                "state": entry.state,
-                "reason": entry.reason,
-                "code": entry.code,
-                "valid": store.score(folder, probe, pooling, part="valid"),
+                "state": status.state,
+                "reason": status.reason,
+                "code": status.code,
+                "valid": store.read_score(folder, probe, pooling, part="valid"),
             }
         )
     told = {state: count for state, count in counts.items() if count}
     return {"study": plan["study"], "counts": told, "trials": rows}
 
 
-def is_open(plan: Plan, runs: Path) -> bool:
+def is_unfinished(plan: Plan, runs: Path) -> bool:
     """Tells whether some trial of a saved plan is running, or can be expected to.
 
     A stale one says that its session was killed: until the study is run again, nobody runs what
     is left.
     """
-    found = {store.entry(runs / trial["fingerprint"]).state for trial in plan["trials"]}
+    found = {store.read_status(runs / trial["fingerprint"]).state for trial in plan["trials"]}
     return "running" in found or ("stale" not in found and bool(found & {"planned", "preempted"}))
 
 
-def preview(plan: Plan, runs: Path) -> list[str]:
+def format_preview(plan: Plan, runs: Path) -> list[str]:
     """Lists the baseline, what each variant changes, warnings, the trials' states, and disk.
 
     The baseline is written as a study could have it, with every default.
@@ -158,22 +158,23 @@ def preview(plan: Plan, runs: Path) -> list[str]:
     lines = ["baseline:", *(f"  {key}: {flowing(value)}" for key, value in settings.items())]
     lines.append("variants (baseline first):")
     for trial in sorted(reversed(variants.values()), key=lambda trial: trial is not baseline):
-        lines.append(f"  {variant(trial)}: {_told(trial)}")
+        lines.append(f"  {name_variant(trial)}: {_told(trial)}")
         lines += [f"    {line}" for line in trial.get("tokens", {}).get("told", ())]
-        lines += [f"    {line}" for line in changes(baseline["settings"], trial["settings"])]
+        lines += [f"    {line}" for line in format_changes(baseline["settings"], trial["settings"])]
         lines += [f"    matched: {_match(match)}" for match in trial.get("matched", ())]
         if budget := trial.get("budget"):
             taken = f"{budget['clips']:,} clips, {budget['flops']:.3g} FLOPs"
             lines.append(f"    {budget['steps']:,} steps to match {budget['by']}: {taken}")
     lines += [f"warning: {warning}" for warning in plan.get("warnings", ())]
     rows = [
-        [*_names(trial), store.entry(runs / trial["fingerprint"]).state] for trial in plan["trials"]
+        [*_names(trial), store.read_status(runs / trial["fingerprint"]).state]
+        for trial in plan["trials"]
     ]
-    lines += ["trials:", *columns([["run", "variant", "seed", "state"], *rows])]
-    return [*lines, disk(plan["trials"], runs)]
+    lines += ["trials:", *align_columns([["run", "variant", "seed", "state"], *rows])]
+    return [*lines, format_disk_use(plan["trials"], runs)]
 
 
-def changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+def format_changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Lists the settings that differ, `seed: 0 -> 1`; a dash stands for an absent setting."""
     return [
         f"{path}: {'-' if before is None else before} -> {'-' if after is None else after}"
@@ -181,7 +182,7 @@ def changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def disk(trials: Sequence[Mapping[str, Any]], runs: Path) -> str:
+def format_disk_use(trials: Sequence[Mapping[str, Any]], runs: Path) -> str:
     """Says how much disk the run folders will take when all is done, and a run while it trains.
 
     Counts each trial, and the checkpoint of the largest; references are not counted.
@@ -191,22 +192,23 @@ def disk(trials: Sequence[Mapping[str, Any]], runs: Path) -> str:
     there = next(folder for folder in (runs, *runs.absolute().parents) if folder.is_dir())
     free = disk_usage(there).free
     return (
-        f"disk: {size(kept_bytes(trials))} when all is done, {size(most)} more per worker "
-        f"while it trains; {size(free)} free on the disk holding {runs}/"
+        f"disk: {format_bytes(estimate_kept_bytes(trials))} when all is done, "
+        f"{format_bytes(most)} more per worker "
+        f"while it trains; {format_bytes(free)} free on the disk holding {runs}/"
     )
 
 
-def kept_bytes(trials: Sequence[Mapping[str, Any]]) -> int:
+def estimate_kept_bytes(trials: Sequence[Mapping[str, Any]]) -> int:
     """Returns about how many bytes the trials' run folders will take when all is done."""
     return sum(trial["parameters"]["encoder"] * BYTES_PER_NUMBER + LOG_BYTES for trial in trials)
 
 
-def variant(trial: Mapping[str, Any]) -> str:
+def name_variant(trial: Mapping[str, Any]) -> str:
     """Names a trial's variant by its levels."""
     return variant_of(trial["levels"].values())
 
 
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Aligns the cells of a table's rows; returns a line a row, indented by two spaces."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
@@ -219,7 +221,7 @@ def _likeness(trial: Mapping[str, Any], plan: Plan) -> int:
 
 
 def _names(trial: Mapping[str, Any]) -> Iterable[str]:
-    return trial["fingerprint"], variant(trial), str(trial["seed"])
+    return trial["fingerprint"], name_variant(trial), str(trial["seed"])
 
 
 def _told(trial: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ablate.core.io import find_json, write_json
-from ablate.runs.lock import is_held, is_of_here
+from ablate.runs.lock import is_held, is_local
 from ablate.runs.scores import examines_own, is_score_by, mean_over_tasks
 
 State = Literal["planned", "running", "preempted", "pruned", "stale", "done", "failed", "cancelled"]
@@ -28,7 +28,7 @@ class Folders:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RunStatus:
     """What a run folder says about its run."""
 
     state: State
@@ -38,7 +38,7 @@ class Entry:
     parts: Mapping[str, str] = field(default_factory=dict)  # digests of those that are not ours
 
 
-def folders(environ: Mapping[str, str] = os.environ) -> Folders:
+def get_folders(environ: Mapping[str, str] = os.environ) -> Folders:
     """Returns the folders that `ABLATE_RUNS`, `ABLATE_REPORTS` and `ABLATE_CACHE` name.
 
     By default those are `runs`, `reports` and `cache` in the working directory.
@@ -57,7 +57,7 @@ def run_folders(plan: Mapping[str, Any], runs: Path) -> list[Path]:
     return [runs / fingerprint for fingerprint in unique]
 
 
-def prepare(folder: Path, *, kind: str, settings: Mapping[str, Any]) -> None:
+def write_config(folder: Path, *, kind: str, settings: Mapping[str, Any]) -> None:
     """Writes a run's `config.json`, unless it says the same already.
 
     The folder's name is a hash of all but where the data lies, and data may have moved.
@@ -67,7 +67,7 @@ def prepare(folder: Path, *, kind: str, settings: Mapping[str, Any]) -> None:
         write_json(folder / "config.json", config)
 
 
-def entry(folder: Path) -> Entry:
+def read_status(folder: Path) -> RunStatus:
     """Reads a run's state. A run that says *running* but that nobody holds is stale.
 
     One of another machine is taken at its word: not every disk passes locks on. Whether it still
@@ -77,25 +77,25 @@ def entry(folder: Path) -> Entry:
     """
     record = find_json(folder / "run.json")
     if record is None:
-        return Entry("running" if is_held(folder) else "planned")
+        return RunStatus("running" if is_held(folder) else "planned")
     state: State | None = record.get("state")
     if state not in STATES:
         raise ValueError(f"{folder / 'run.json'} names no state; delete it and run again")
-    if state == "running" and is_of_here(record) and not is_held(folder):
+    if state == "running" and is_local(record) and not is_held(folder):
         state = "stale"
     seconds = (record.get("cost") or {}).get("seconds")
     commit = (record.get("code") or {}).get("git")
-    return Entry(state, record.get("reason"), seconds, commit, record.get("parts") or {})
+    return RunStatus(state, record.get("reason"), seconds, commit, record.get("parts") or {})
 
 
-def close(folder: Path, state: State, reason: str) -> None:
+def mark_ended(folder: Path, state: State, reason: str) -> None:
     """Ends the record of a run whose worker no longer can."""
     record = find_json(folder / "run.json") or {}
     if record.get("state") not in ENDED:
         write_json(folder / "run.json", {**record, "state": state, "reason": reason})
 
 
-def prune(folder: Path, reason: str) -> None:
+def mark_pruned(folder: Path, reason: str) -> None:
     """Marks a run that a sweep has given up; who wants it still goes on from where it paused."""
     record = find_json(folder / "run.json") or {}
     if record.get("state") == "preempted":
@@ -114,7 +114,7 @@ def missing_probes(folder: Path, probes: Mapping[str, Mapping[str, Any]]) -> lis
     return [name for name, settings in probes.items() if lacks(settings)]
 
 
-def score(
+def read_score(
     folder: Path, settings: Mapping[str, Any], pooling: str, *, part: str = "test"
 ) -> float | None:
     """Returns the mean over tasks of a probe's scores, in percent; None where one is missing.
@@ -131,7 +131,7 @@ def score(
     return mean_over_tasks(found, _asked(folder, settings, scored))
 
 
-def find(runs: Path, prefix: str) -> Path:
+def find_run(runs: Path, prefix: str) -> Path:
     """Returns the run folder whose fingerprint begins with `prefix`, which may be its path.
 
     Raises `ValueError` where there is none, or more than one.

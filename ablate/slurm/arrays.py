@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ablate.core.io import write_json
-from ablate.runs.job import Job
+from ablate.runs.job import RunJob
 from ablate.slurm import canary, commands
 from ablate.slurm import sbatch as slurm_sbatch
 from ablate.slurm.profile import Profile
 from ablate.slurm.resources import Needs
 
 Item = TypeVar("Item")
-Packs = list[list[Job]]  # the runs of each job
+Packs = list[list[RunJob]]  # the runs of each job
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class Group:
         return text
 
 
-def grouped(jobs: Sequence[Job], needs: Needs, home: Path) -> list[Group]:
+def grouped(jobs: Sequence[RunJob], needs: Needs, home: Path) -> list[Group]:
     """Sorts runs by what they ask; `home` is to hold all of one submission.
 
     Raises `StudyError` where what a run's levels ask does not go together, and `RefusedError`
     where the site does not say how large an array may be.
     """
-    alike: list[tuple[Profile, list[Job]]] = []
+    alike: list[tuple[Profile, list[RunJob]]] = []
     for job in jobs:
         asked = needs.of(job.levels)
         for profile, others in alike:
@@ -89,7 +89,7 @@ def _chunks(items: Sequence[Item], size: int) -> list[list[Item]]:
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
 
-def _group(profile: Profile, jobs: list[Job], home: Path, number: str) -> Group:
+def _group(profile: Profile, jobs: list[RunJob], home: Path, number: str) -> Group:
     size = profile.max_array or commands.max_array()
     arrays = {
         home / f"array-{number}-{index:02d}.json": packs

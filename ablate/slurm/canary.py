@@ -56,7 +56,7 @@ def prepare(home: Path, trials: Sequence[Mapping[str, Any]], cache: str) -> list
         for problem in entry["problems"]:
             raise ValueError(f"`{'.'.join(problem['path'])}`: {problem['message']}")
         folder = home / entry["fingerprint"]
-        store.prepare(folder, kind=entry.get("kind", "jepa"), settings=entry["settings"])
+        store.write_config(folder, kind=entry.get("kind", "jepa"), settings=entry["settings"])
         folders.append(str(folder))
     if len(folders) < len(trials):
         raise ValueError(f"a worker could not plan the canary: exit code {done.returncode}")

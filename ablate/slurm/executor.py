@@ -15,7 +15,7 @@ from typing import Any
 
 from ablate.core.io import write_json
 from ablate.runs import store
-from ablate.runs.job import Job, Outcome, Watch
+from ablate.runs.job import ProgressListener, RunJob, RunOutcome
 from ablate.runs.lock import is_held
 from ablate.slurm import code_snapshot, commands, reconcile
 from ablate.slurm import queue as slurm_queue
@@ -36,7 +36,7 @@ class Submission:
     numbers: list[str] = field(default_factory=list)  # of the arrays
     canaries: list[str] = field(default_factory=list)
     already: int = 0  # run folders that were in the queue before
-    waiting: list[Job] = field(default_factory=list)  # that the site lets in later
+    waiting: list[RunJob] = field(default_factory=list)  # that the site lets in later
     words: str = ""  # the site's, on why they wait
 
     def describe(self) -> list[str]:
@@ -70,11 +70,11 @@ class Cluster:
         """The site as the profile describes it, whatever some levels ask."""
         return self.needs.profile
 
-    def run(self, jobs: Sequence[Job], watch: Watch) -> list[Outcome]:
+    def run(self, jobs: Sequence[RunJob], watch: ProgressListener) -> list[RunOutcome]:
         """Submits the jobs and follows them to their ends, as `Pool.run`. Raises as `submit`."""
         return self.follow(jobs, watch, waiting=self.submit(jobs).waiting)
 
-    def text(self, jobs: Sequence[Job]) -> str:
+    def text(self, jobs: Sequence[RunJob]) -> str:
         """Returns what `submit` would hand to sbatch; submits nothing. Raises as `submit`."""
         parts = []
         for group in grouped(jobs, self.needs, self._folder / "SUBMISSION"):
@@ -84,7 +84,7 @@ class Cluster:
             parts += [group.text(file, self._study, after) for file in group.arrays]
         return "\n".join(parts)
 
-    def submit(self, jobs: Sequence[Job]) -> Submission:
+    def submit(self, jobs: Sequence[RunJob]) -> Submission:
         """Queues the jobs that are not in the queue yet.
 
         Where the site's limit on jobs is reached, the rest is returned as `waiting`. Raises
@@ -98,7 +98,7 @@ class Cluster:
                 self._submit(missing, done)
         return done
 
-    def _submit(self, missing: Sequence[Job], done: Submission) -> None:
+    def _submit(self, missing: Sequence[RunJob], done: Submission) -> None:
         """Queues jobs, and writes down in `done` which; all or, where it raises, none."""
         home = self._folder / secrets.token_hex(4)
         name = f"{self._study}-{home.name}"
@@ -116,12 +116,12 @@ class Cluster:
 
     def follow(
         self,
-        jobs: Sequence[Job],
-        watch: Watch,
+        jobs: Sequence[RunJob],
+        watch: ProgressListener,
         *,
-        waiting: Sequence[Job] = (),
+        waiting: Sequence[RunJob] = (),
         seconds: float | None = None,
-    ) -> list[Outcome]:
+    ) -> list[RunOutcome]:
         """Waits until every job has ended, `seconds` at most; returns those that have.
 
         Submits those of `waiting` as the site lets them in, and raises `RefusedError` where it
@@ -130,7 +130,7 @@ class Cluster:
         """
         started = time.monotonic()
         left, absent = dict(enumerate(jobs)), Counter[int]()
-        outcomes: list[Outcome] = []
+        outcomes: list[RunOutcome] = []
         held_back = list(waiting)
         while left:
             outside = {job.folder for job in held_back}  # an old job says nothing of these
@@ -157,7 +157,7 @@ class Cluster:
                 held_back = self._let_in(held_back, others, room_to_come=places != {})
         return outcomes
 
-    def _let_in(self, jobs: list[Job], others: int, *, room_to_come: bool) -> list[Job]:
+    def _let_in(self, jobs: list[RunJob], others: int, *, room_to_come: bool) -> list[RunJob]:
         """Submits what waits for room; returns what has to wait on. `others` are in already."""
         try:
             return self.submit(jobs).waiting
@@ -171,16 +171,16 @@ class Cluster:
 
     def _outcome(
         self,
-        job: Job,
+        job: RunJob,
         given: Submitted | None,
         places: dict[str, Place] | None,
         absent: Counter[int],
         index: int,
-    ) -> Outcome | None:
+    ) -> RunOutcome | None:
         """Tells how a job ended; None where it has not."""
         end = reconcile.end_of(job.folder, given, job.probes)
         if end is not None:
-            return Outcome(job, *end[:2], trained=end.trained, seconds=end.seconds)
+            return RunOutcome(job, *end[:2], trained=end.trained, seconds=end.seconds)
         if given is None or places is None or given.job in places:
             absent.pop(index, None)
             return None
@@ -188,9 +188,9 @@ class Cluster:
         if absent[index] < GONE or is_held(job.folder):
             return None
         reconcile.settle(job.folder, given, slurm_queue.ends([given]).get(given.job))
-        entry = store.entry(job.folder)
-        state: Any = "failed" if entry.state == "done" else entry.state  # not scored
-        return Outcome(job, state, entry.reason, seconds=entry.seconds or 0.0)
+        status = store.read_status(job.folder)
+        state: Any = "failed" if status.state == "done" else status.state  # not scored
+        return RunOutcome(job, state, status.reason, seconds=status.seconds or 0.0)
 
     def _write(self, home: Path, groups: Sequence[Group], probes: Mapping[str, Any]) -> None:
         """Lays out all that the jobs will read."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from ablate.core.io import find_json, write_json
 from ablate.runs import store
-from ablate.runs.lock import PATIENCE_SECONDS, held
+from ablate.runs.lock import PATIENCE_SECONDS, acquire_run
 from ablate.slurm import canary, commands
 
 AGAIN = (signal.SIGUSR1, signal.SIGUSR2)  # after which a job queues itself again
@@ -66,7 +66,9 @@ class Job:
     def _run(self, folder: Path) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
         while not self.told:
-            watching = held(folder, patience=patience(folder), stopped=lambda: bool(self.told))
+            watching = acquire_run(
+                folder, patience=patience(folder), stopped=lambda: bool(self.told)
+            )
             with watching as mine:
                 if mine:
                     self._hold(folder)
@@ -77,21 +79,21 @@ class Job:
             time.sleep(POLL_SECONDS)
 
     def _hold(self, folder: Path) -> None:
-        entry = store.entry(folder)
+        status = store.read_status(folder)
         trained = not (folder / "encoder.safetensors").exists()
         probes = json.loads(Path(self._spec["probes"]).read_text())
-        if entry.state != "done" or store.missing_probes(folder, probes):
+        if status.state != "done" or store.missing_probes(folder, probes):
             first = "canary" in self._spec
             if first:
                 (folder / "heartbeat").unlink(missing_ok=True)  # of a canary that was requeued
                 self._train(folder, interrupted=True)
-            if not (first and store.entry(folder).state == "failed"):
+            if not (first and store.read_status(folder).state == "failed"):
                 self._train(folder)
-            entry = store.entry(folder)
-        scored = entry.state == "done" and not store.missing_probes(folder, probes)
+            status = store.read_status(folder)
+        scored = status.state == "done" and not store.missing_probes(folder, probes)
         # what is trained says *done*, also where it was told to stop while it was scored
-        unscored = entry.state == "done" and not self.told
-        if scored or unscored or entry.state == "failed":
+        unscored = status.state == "done" and not self.told
+        if scored or unscored or status.state == "failed":
             state = "done" if scored else "failed"
             write_json(self._mark(folder), {"state": state, "trained": trained})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ablate.core.io import find_json, write_json
 from ablate.runs import store
-from ablate.runs.lock import beat_of, is_held
+from ablate.runs.lock import is_held, read_heartbeat
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm import reconcile
 from ablate.slurm.commands import RefusedError
@@ -74,9 +74,9 @@ class Vigil:
         return f"nothing has run for {self._idle:g} s; {way_out}"
 
     def _lives(self, folder: Path) -> bool:
-        if store.entry(folder).state != "running":
+        if store.read_status(folder).state != "running":
             return False
-        known, beat = self._beats.get(folder), beat_of(folder)
+        known, beat = self._beats.get(folder), read_heartbeat(folder)
         self._beats[folder] = beat
         return is_held(folder) or known not in (None, beat)
 
@@ -93,12 +93,12 @@ def release(plan: Mapping[str, Any], runs: Path, kinds: Sequence[str]) -> list[s
     `ValueError`, having changed none, where a run's record is damaged.
     """
     lines = []
-    entries = {folder: store.entry(folder) for folder in store.run_folders(plan, runs)}
-    for folder, entry in entries.items():
-        kind = (entry.reason or "").partition(":")[0]
-        if entry.state == "failed" and (not kinds or kind in kinds):
+    statuses = {folder: store.read_status(folder) for folder in store.run_folders(plan, runs)}
+    for folder, status in statuses.items():
+        kind = (status.reason or "").partition(":")[0]
+        if status.state == "failed" and (not kinds or kind in kinds):
             record = find_json(folder / "run.json") or {}
-            reason = f"to be tried again after {entry.reason}"
+            reason = f"to be tried again after {status.reason}"
             write_json(folder / "run.json", {**record, "state": "cancelled", "reason": reason})
-            lines.append(f"  {folder.name}: {entry.reason}")
+            lines.append(f"  {folder.name}: {status.reason}")
     return lines

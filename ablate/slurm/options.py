@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ablate.config.study import Study, StudyError
-from ablate.runs.job import Job
+from ablate.runs.job import RunJob
 from ablate.runs.store import Folders
 from ablate.slurm import resources
 from ablate.slurm.executor import Cluster
@@ -38,7 +38,7 @@ def cluster(study: Study, asked: Asked, folders: Folders) -> Cluster | None:
     return Cluster(found, folders.reports / study.name / "slurm", folders.cache, study=study.name)
 
 
-def hand_over(site: Cluster, jobs: Sequence[Job], asked: Asked) -> list[str]:
+def hand_over(site: Cluster, jobs: Sequence[RunJob], asked: Asked) -> list[str]:
     """Submits jobs, or shows how they would be; returns the lines to print. Raises as `submit`."""
     if not jobs:
         return ["nothing left to run"]

@@ -33,15 +33,15 @@ def end_of(
     before it was tried again stands in the folder until then. `probes` have every default written
     out; a run that lacks a score of one is not done.
     """
-    entry = store.entry(folder)
+    status = store.read_status(folder)
     mark = find_json(_mark_of(folder, given)) if given is not None else None
     if given is not None and mark is None and is_held(folder):
         return None  # its job has not let go of it yet
     trained = bool((mark or {}).get("trained"))
-    if entry.state == "done" and not store.missing_probes(folder, probes):
-        return End("done", None, trained, entry.seconds or 0.0)
-    if entry.state in ("failed", "done") and mark is not None:  # trained, and not all scored
-        return End("failed", entry.reason, trained, entry.seconds or 0.0)
+    if status.state == "done" and not store.missing_probes(folder, probes):
+        return End("done", None, trained, status.seconds or 0.0)
+    if status.state in ("failed", "done") and mark is not None:  # trained, and not all scored
+        return End("failed", status.reason, trained, status.seconds or 0.0)
     return None
 
 
@@ -94,9 +94,9 @@ def _canary_word(given: Submitted) -> str | None:
     if refused is not None:
         return str(refused["reason"])
     for folder in _canaries(given):
-        entry = store.entry(folder)
-        if entry.state == "failed":
-            return entry.reason
+        status = store.read_status(folder)
+        if status.state == "failed":
+            return status.reason
     killed = _killed(given)
     if killed is not None:  # asked of the site once, for all that wait
         write_json(Path(given.canary) / REFUSED, {"reason": killed})
@@ -124,7 +124,7 @@ def _killed(given: Submitted) -> str | None:
 def canary_trace(given: Submitted) -> list[str]:
     """Returns the log of the canary's failed trial, traceback and all."""
     for folder in _canaries(given):
-        if store.entry(folder).state == "failed":
+        if store.read_status(folder).state == "failed":
             logs = sorted(folder.glob("attempts/*/log.txt"))
             return logs[-1].read_text(encoding="utf-8").splitlines() if logs else []
     return []
@@ -140,7 +140,7 @@ def _is_open(folder: Path, given: Submitted) -> bool:
     """Tells whether a run waits for its job: nothing that ends it has been written since."""
     if is_held(folder):
         return False
-    state = store.entry(folder).state
+    state = store.read_status(folder).state
     if state == "running":  # on another machine, as it says; by its job, which is gone
         return _is_at_work(folder, given)
     return (

@@ -7,7 +7,7 @@ from ablate.config.factors import PROBE
 from ablate.config.study import Study, StudyError
 from ablate.config.tree import Node, differences
 from ablate.core.suggest import did_you_mean
-from ablate.runs.pending import Run
+from ablate.runs.pending import PlannedRun
 from ablate.slurm import profile
 from ablate.slurm.profile import Profile
 
@@ -39,9 +39,9 @@ class Needs:
             return self.profile
         return profile.check(self.profile.name, {**self.written, **changes})
 
-    def check(self, runs: Iterable[Run]) -> None:
+    def check(self, runs: Iterable[PlannedRun]) -> None:
         """Raises `StudyError` where variants that share one run do not ask the same for it."""
-        firsts: dict[str, Run] = {}
+        firsts: dict[str, PlannedRun] = {}
         for run in runs:
             first = firsts.setdefault(run.fingerprint, run)
             asked = [asdict(self.of(one.levels)) for one in (first, run)]

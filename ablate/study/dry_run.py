@@ -15,10 +15,10 @@ from rich.console import Console
 from ablate.config.study import StudyError
 from ablate.design.trials import PlannedTrial
 from ablate.executors.local import Pool
-from ablate.executors.progress import stage, watching
+from ablate.executors.progress import progress_bar, show_progress
 from ablate.runs import store
-from ablate.runs.job import Job, Outcome
-from ablate.runs.pending import Backlog
+from ablate.runs.job import RunJob, RunOutcome
+from ablate.runs.pending import PendingWork
 from ablate.slurm.code_snapshot import parts
 from ablate.study.prepare import Planned
 
@@ -36,7 +36,7 @@ class Cost:
     flops: float  # of training, likewise
 
 
-def rehearse(planned: Planned, found: Backlog, pool: Pool, console: Console) -> list[Cost]:
+def rehearse(planned: Planned, found: PendingWork, pool: Pool, console: Console) -> list[Cost]:
     """Runs the canaries and returns what is left to run of each variant.
 
     Raises `StudyError` where a canary is refused or does not come to its end.
@@ -97,7 +97,7 @@ def _named(shorts: list[dict[str, Any]], pool: Pool, console: Console) -> list[d
         "probes": {},
         "matched_budget": {"by": "steps", "baseline": shorts[0]},
     }
-    with stage(console, "counting FLOPs") as heard:
+    with progress_bar(console, "counting FLOPs") as heard:
         answer = pool.ask(request, heard)
     refused = answer.get("problems") or [p for t in answer["trials"] for p in t["problems"]]
     if refused:
@@ -117,22 +117,22 @@ def _tried(
         jobs = []
         for variant, entry in chosen:
             folder = Path(place) / entry["fingerprint"]
-            store.prepare(folder, kind=entry["kind"], settings=entry["settings"])
-            jobs.append(Job(folder, f"canary of {variant}", probes))
-        with watching(console, len(jobs), lambda job: None) as watch:
+            store.write_config(folder, kind=entry["kind"], settings=entry["settings"])
+            jobs.append(RunJob(folder, f"canary of {variant}", probes))
+        with show_progress(console, len(jobs), lambda job: None) as watch:
             halves = [dataclasses.replace(job, until=STEPS // 2) for job in jobs]
             _check(pool.run(halves, watch), "paused")
             ended = pool.run(jobs, watch)
         _check(ended, "done")
         whole = {outcome.job.folder: outcome.seconds for outcome in ended}
-        trained = [store.entry(job.folder).seconds or 0.0 for job in jobs]
+        trained = [store.read_status(job.folder).seconds or 0.0 for job in jobs]
     return [
         (seconds / STEPS, max(0.0, whole[job.folder] - seconds / 2))
         for job, seconds in zip(jobs, trained, strict=True)
     ]
 
 
-def _check(outcomes: Sequence[Outcome], wanted: str) -> None:
+def _check(outcomes: Sequence[RunOutcome], wanted: str) -> None:
     failed = [outcome for outcome in outcomes if outcome.state != wanted]
     if failed:
         raise StudyError([f"{one.job.title} {one.state}: {one.reason}" for one in failed])

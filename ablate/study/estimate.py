@@ -8,8 +8,8 @@ from typing import Any
 
 from ablate.config.limits import Limits
 from ablate.runs import store
-from ablate.runs.pending import Backlog
-from ablate.runs.status import kept_bytes
+from ablate.runs.pending import PendingWork
+from ablate.runs.status import estimate_kept_bytes
 from ablate.study.exit_codes import OverBudgetError
 
 Plan = Mapping[str, Any]
@@ -17,7 +17,7 @@ MORE_SEEDS = 2  # about which is said what they would show
 LEAST_SEEDS = 2  # fewer have no spread
 
 
-def describe(plan: Plan, found: Backlog, runs: Path) -> list[str]:
+def describe(plan: Plan, found: PendingWork, runs: Path) -> list[str]:
     """Says how many hours are left, where that is known, and which differences would be seen."""
     lines = []
     if found.trainings and (hours := _expected_hours(plan, found, runs)) is not None:
@@ -25,18 +25,18 @@ def describe(plan: Plan, found: Backlog, runs: Path) -> list[str]:
     return [*lines, *_seen(plan, runs)]
 
 
-def _expected_hours(plan: Plan, found: Backlog, runs: Path) -> float | None:
+def _expected_hours(plan: Plan, found: PendingWork, runs: Path) -> float | None:
     """Returns the hours of training that are left, by the mean of the done trials.
 
     Added up over workers, without the scoring; None where no trial is done.
     """
-    entries = [store.entry(runs / trial["fingerprint"]) for trial in plan["trials"]]
+    entries = [store.read_status(runs / trial["fingerprint"]) for trial in plan["trials"]]
     seconds = [entry.seconds for entry in entries if entry.state == "done" and entry.seconds]
     return len(found.trainings) * fmean(seconds) / 3600 if seconds else None
 
 
 def check(
-    limits: Limits, plan: Plan, found: Backlog, runs: Path, *, hours: float | None = None
+    limits: Limits, plan: Plan, found: PendingWork, runs: Path, *, hours: float | None = None
 ) -> None:
     """Raises `OverBudgetError` where what is left to do is more than a study's limits.
 
@@ -46,7 +46,7 @@ def check(
     wanted = {
         "trials": float(len(found.trainings)),
         "hours": _expected_hours(plan, found, runs) if hours is None else hours,
-        "disk_gb": kept_bytes(plan["trials"]) / 1e9,
+        "disk_gb": estimate_kept_bytes(plan["trials"]) / 1e9,
     }
     problems = [
         f"`limits.{name}` is {limit:g}, but the study would take {value:.3g}"
@@ -104,7 +104,7 @@ def _differences(plan: Plan, runs: Path) -> Iterator[list[float]]:
     for trial in plan["trials"]:
         folder = runs / trial["fingerprint"]
         if folder.is_dir():
-            value = store.score(folder, probe, pooling, part="valid")
+            value = store.read_score(folder, probe, pooling, part="valid")
             if value is not None:
                 scores[tuple(trial["levels"].items()), trial["seed"]] = value
     for factor, against in plan["baseline"].items():

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ablate.config.study import StudyError
 from ablate.config.sweep import SweepError
-from ablate.executors.progress import say
+from ablate.executors.progress import print_line
 from ablate.executors.worker import WorkerDiedError
 from ablate.slurm.commands import RefusedError, RestRefusedError
 
@@ -49,24 +49,24 @@ def ended(act: Callable[[], int], *, again: Sequence[str] = ()) -> int:
     try:
         return act()
     except StudyError as error:
-        say(errors, str(error))
+        print_line(errors, str(error))
         return WRONG
     except OverBudgetError as error:
-        say(errors, f"{error}; nothing was started")
+        print_line(errors, f"{error}; nothing was started")
         return OVER
     except WorkerDiedError as error:
-        say(errors, f"{error}; cannot go on")
+        print_line(errors, f"{error}; cannot go on")
         return FAILED
     except (ValueError, OSError) as error:  # a damaged file, a full disk, a folder not ours
-        say(errors, f"{error}; finished work is kept")
+        print_line(errors, f"{error}; finished work is kept")
         return FAILED
     except (SweepError, RestRefusedError) as error:
-        say(errors, str(error))
+        print_line(errors, str(error))
         return FAILED
     except RefusedError as error:
-        say(errors, f"{error}; nothing was submitted")
+        print_line(errors, f"{error}; nothing was submitted")
         return FAILED
     except KeyboardInterrupt:
         on = f". To go on: {shlex.join(again)}" if again else ""
-        say(errors, f"interrupted; finished work is kept{on}")
+        print_line(errors, f"interrupted; finished work is kept{on}")
         return INTERRUPTED

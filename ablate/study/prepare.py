@@ -13,9 +13,9 @@ from ablate.design import dedupe, factors
 from ablate.design import plan as design_plan
 from ablate.design import trials as design
 from ablate.executors.local import Pool
-from ablate.executors.progress import say, stage
+from ablate.executors.progress import print_line, progress_bar
 from ablate.runs import pending, store
-from ablate.runs.pending import Backlog, Run
+from ablate.runs.pending import PendingWork, PlannedRun
 from ablate.slurm.executor import Cluster
 from ablate.slurm.options import Asked
 
@@ -29,7 +29,7 @@ class Planned:
     plan: dict[str, Any]  # as in plan.json
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[PlannedRun]:
         """Every run that the study wants: its trials, their random-init twins, mel statistics.
 
         A run that several trials share is listed for each.
@@ -39,11 +39,15 @@ class Planned:
         for trial in self.trials:
             title = f"{trial.variant}, seed {trial.seed}"
             levels = factors.as_written(varied, trial.levels)
-            found.append(Run(trial.fingerprint, pending.TRIAL, trial.settings, title, levels))
+            found.append(
+                PlannedRun(trial.fingerprint, pending.TRIAL, trial.settings, title, levels)
+            )
             for name in ("twin", "statistics"):
                 other = trial.plan[name]
                 title = f"{other['kind']} {other['fingerprint']}"
-                found.append(Run(other["fingerprint"], other["kind"], other["settings"], title))
+                found.append(
+                    PlannedRun(other["fingerprint"], other["kind"], other["settings"], title)
+                )
         return found
 
     @property
@@ -67,9 +71,9 @@ class Planned:
         plan = {**self.plan, "seeds": list(seeds), "trials": [told for _, told in kept]}
         return Planned(self.study, [trial for trial, _ in kept], plan)
 
-    def backlog(self, runs: Path, *, retry_failed: bool = False) -> Backlog:
+    def backlog(self, runs: Path, *, retry_failed: bool = False) -> PendingWork:
         """Sorts the runs that the study wants by what is left to do; `runs` is their folder."""
-        return pending.find(self.runs, runs, self.plan["probes"], retry_failed=retry_failed)
+        return pending.find_pending(self.runs, runs, self.plan["probes"], retry_failed=retry_failed)
 
 
 def prepare(study: Study, pool: Pool, console: Console) -> Planned:
@@ -88,7 +92,7 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
         baseline = {**study.baseline.plain(), "seed": study.seeds[0]}
         request["matched_budget"] = {"by": study.match_budget, "baseline": baseline}
     problems: list[str] = []
-    with stage(console, f"planning {study.name}") as heard:
+    with progress_bar(console, f"planning {study.name}") as heard:
         answer = pool.ask(request, heard)
         if answer["event"] == "error":  # of what all trials share; they may have more
             problems += [worded(study.tree, problem) for problem in answer["problems"]]
@@ -133,7 +137,7 @@ def tuned(
     say_sweep(planned, pool, console)
     found = tuning.tune(study, planned.plan, pool, folders, console, taken=taken)
     for line in tuning.results(found):
-        say(console, line)
+        print_line(console, line)
     return Planned(study, *tuning.plan_tuned(study, planned.plan, found, pool, console))
 
 
@@ -151,7 +155,7 @@ def swept(
 
     if site.needs.levels:
         rule = "`slurm.levels` applies only to what is trained after the sweep"
-        say(console, f"the sweep's workers get what the profile asks for; {rule}")
+        print_line(console, f"the sweep's workers get what the profile asks for; {rule}")
     options = ["--sweep-only", "--workers", str(max(1, site.profile.gpus))]
     command = ["-m", "ablate.study", str(study.file), *study.overrides, *options]
     return sweep_slurm.sweep(study, planned.plan, site.profile, folders, where, command, console)
@@ -163,4 +167,4 @@ def say_sweep(planned: Planned, pool: Pool, console: Console) -> None:
 
     tuning.check(planned.study, planned.plan, pool, console)
     for line in tuning.describe(planned.study, planned.plan):
-        say(console, line)
+        print_line(console, line)

@@ -14,7 +14,7 @@ from ablate.config.tree import worded
 from ablate.core.io import find_json, write_json
 from ablate.design import trials as design
 from ablate.executors.local import Pool
-from ablate.executors.progress import say, stage, terminal
+from ablate.executors.progress import create_console, print_line, progress_bar
 from ablate.executors.worker import COMMAND
 from ablate.runs import status as run_status
 from ablate.runs import store
@@ -42,7 +42,7 @@ def run(
     `workers` trials are trained at once; by default one per GPU, or one per CPU core. `ranks`
     processes, each with a GPU of its own, train one trial together.
     """
-    console, folders = terminal(), store.folders()
+    console, folders = create_console(), store.get_folders()
 
     def act() -> int:
         study = loader.load(file, overrides)
@@ -86,7 +86,7 @@ def show(
     If `timed`, canaries, which are trials cut short, are run to tell what that would take, and
     thrown away.
     """
-    console, folders = Console(stderr=True) if as_json else terminal(), store.folders()
+    console, folders = Console(stderr=True) if as_json else create_console(), store.get_folders()
 
     def act() -> int:
         study = loader.load(file, overrides)
@@ -104,14 +104,14 @@ def show(
             plan = {**part.plan, "backlog": found.counts(), **canaries}
             sys.stdout.write(json.dumps(plan) + "\n")
         lines = (
-            *run_status.describe(part.plan, found),
-            *run_status.preview(part.plan, folders.runs),
-            *run_status.rewritten_parts(part.plan, folders.runs),
+            *run_status.format_summary(part.plan, found),
+            *run_status.format_preview(part.plan, folders.runs),
+            *run_status.format_code_warnings(part.plan, folders.runs),
             *estimate.describe(part.plan, found, folders.runs),
             *told,
         )
         for line in () if as_json else lines:
-            say(console, line)
+            print_line(console, line)
         seed_rounds.check_limits(planned, folders, hours=hours)
         return DONE
 
@@ -120,7 +120,7 @@ def show(
 
 def report(file: Path, overrides: Sequence[str] = (), *, command: Sequence[str] = COMMAND) -> int:
     """Writes a study's report from what is on disk, planning it anew; returns the exit code."""
-    console, folders = terminal(), store.folders()
+    console, folders = create_console(), store.get_folders()
 
     def act() -> int:
         study = loader.load(file, overrides)
@@ -139,14 +139,14 @@ def report(file: Path, overrides: Sequence[str] = (), *, command: Sequence[str] 
 
 def report_again(name: str) -> int:
     """Writes a study's report from its saved plan and what is on disk; returns the exit code."""
-    folders = store.folders()
+    folders = store.get_folders()
 
     def act() -> int:
         plan = find_json(folders.reports / name / "plan.json")
         if plan is None:
             problem = f"{folders.reports / name} holds no plan.json"
             raise StudyError([f"{problem}; run the study, or name its file"])
-        seed_rounds.report(plan, folders, terminal())
+        seed_rounds.report(plan, folders, create_console())
         return DONE
 
     return ended(act, again=["ablate", "report", name])
@@ -170,7 +170,7 @@ def _hand_over(
     if not (jobs or where.dry_run):
         return bool(found.failed)
     for line in hand_over(site, jobs, where):
-        say(console, line)
+        print_line(console, line)
     return None
 
 
@@ -192,11 +192,11 @@ def _draw_gallery(planned: Planned, pool: Pool, folders: store.Folders, console:
             for (masker, patchifier), trial in firsts.items()
         ]
         request = {"do": "gallery", "folder": str(folder), "trials": wanted}
-        with stage(console, "drawing masks") as heard:
+        with progress_bar(console, "drawing masks") as heard:
             answer = pool.ask(request, heard)
         if answer["event"] == "error":
             for problem in answer["problems"]:
-                say(console, f"no pictures: {worded(planned.study.tree, problem)}")
+                print_line(console, f"no pictures: {worded(planned.study.tree, problem)}")
             return
         drawn = {**answer, "of": of}
         write_json(folder / "pictures.json", drawn)

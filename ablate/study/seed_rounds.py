@@ -12,10 +12,10 @@ from rich.console import Console
 
 from ablate.core.io import write_json
 from ablate.executors.local import Pool
-from ablate.executors.progress import say, watching
+from ablate.executors.progress import print_line, show_progress
 from ablate.runs import status as run_status
 from ablate.runs import store
-from ablate.runs.job import Job, Outcome
+from ablate.runs.job import RunJob, RunOutcome
 from ablate.runs.scores import STATISTICS_POOLING
 from ablate.slurm.executor import Cluster
 from ablate.study import estimate, interim_looks
@@ -187,20 +187,20 @@ def work(
 ) -> bool:
     """Runs what is missing by a pool or a cluster; tells whether anything failed, now or before."""
     found = planned.backlog(folders.runs, retry_failed=retry_failed)
-    told = run_status.describe(planned.plan, found)
-    for line in [*told, *run_status.rewritten_parts(planned.plan, folders.runs)]:
-        say(console, line)
+    told = run_status.format_summary(planned.plan, found)
+    for line in [*told, *run_status.format_code_warnings(planned.plan, folders.runs)]:
+        print_line(console, line)
     jobs = found.jobs(folders.runs, planned.plan["probes"], planned.plan["evaluate"])
     if not jobs:
         return bool(found.failed)
     kinds = {run.fingerprint: run.kind for run in planned.runs}
     judge = partial(_score, planned, kinds)
-    with watching(console, len(jobs), judge) as watch:
-        outcomes: list[Outcome] = runner.run(jobs, watch)
+    with show_progress(console, len(jobs), judge) as watch:
+        outcomes: list[RunOutcome] = runner.run(jobs, watch)
     lost = [outcome for outcome in outcomes if outcome.state != "done"]
     for outcome in lost:
         name = f"{outcome.job.title} ({outcome.job.folder.name})"
-        say(console, f"{outcome.state}: {name}: {outcome.reason}")
+        print_line(console, f"{outcome.state}: {name}: {outcome.reason}")
     return bool(lost or found.failed)
 
 
@@ -215,13 +215,15 @@ def report(plan: dict[str, Any], folders: store.Folders, console: Console) -> No
 def _report(part: Planned, told: list[str], folders: store.Folders, console: Console) -> None:
     report(part.plan, folders, console)
     for line in told:
-        say(console, line)
+        print_line(console, line)
 
 
-def _score(planned: Planned, kinds: Mapping[str, str], job: Job) -> float | None:
+def _score(planned: Planned, kinds: Mapping[str, str], job: RunJob) -> float | None:
     wanted = planned.plan["score"]
     pooling = wanted["pooling"]
     if kinds[job.folder.name] == "mel_statistics":
         pooling = STATISTICS_POOLING
     probe = planned.plan["probes"][wanted["probe"]]
-    return store.score(job.folder, probe, pooling, part="valid")  # the report opens the test part
+    return store.read_score(
+        job.folder, probe, pooling, part="valid"
+    )  # the report opens the test part

@@ -9,7 +9,7 @@ from rich.console import Console
 from ablate.config import loader
 from ablate.config.study import StudyError
 from ablate.executors.local import Pool
-from ablate.executors.progress import stage
+from ablate.executors.progress import progress_bar
 from ablate.executors.worker import COMMAND
 from ablate.runs import store
 from ablate.runs.job import Event
@@ -28,11 +28,11 @@ def errand(
 
     def with_a_worker() -> int:
         begun = False
-        with Pool(store.folders().cache, size=1, command=command) as pool:
+        with Pool(store.get_folders().cache, size=1, command=command) as pool:
 
             def ask(request: Mapping[str, Any]) -> Event:
                 nonlocal begun
-                with stage(console, title, goes_on=begun) as heard:
+                with progress_bar(console, title, goes_on=begun) as heard:
                     begun = True
                     answer = pool.ask(request, heard)
                 if answer["event"] == "error":

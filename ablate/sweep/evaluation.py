@@ -9,9 +9,9 @@ from typing import Any
 
 from ablate.config.search_space import Point
 from ablate.config.sweep import Sweep
-from ablate.executors.local import Seat
+from ablate.executors.local import WorkerHandle
 from ablate.runs import store
-from ablate.runs.job import Job, Outcome
+from ablate.runs.job import RunJob, RunOutcome
 from ablate.sweep import recovery
 from ablate.sweep.search import Search
 
@@ -33,8 +33,8 @@ class Tryout:
     sweep: Sweep
     search: Search
     point: Point
-    seat: Seat
-    jobs: Sequence[Job]
+    seat: WorkerHandle
+    jobs: Sequence[RunJob]
     steps: int  # of each; 0 where there are no rungs
     probe: dict[str, Any]  # with every default written out
     pooling: str
@@ -54,12 +54,12 @@ class Tryout:
                 self._judge(share)
             self._finish()
         except _LostError as lost:
-            self.search.give_back(self.point, str(lost), in_order=self.seat.is_told_to_leave)
+            self.search.give_back(self.point, str(lost), in_order=self.seat.is_stopping)
             return
         except _PrunedError as pruned:
             self._remember(pruned=str(pruned))
             for folder in folders:
-                store.prune(folder, str(pruned))
+                store.mark_pruned(folder, str(pruned))
             facts = {**recovery.facts(folders), **self._scores(), "pruned": str(pruned)}
             self.search.prune(self.point, str(pruned), facts)
             return
@@ -99,14 +99,14 @@ class Tryout:
             if self.search.is_hopeless(self.point, place, value):
                 raise _PrunedError(f"pruned after {place + 1} of {len(self.jobs)} seeds")
 
-    def _run(self, job: Job) -> Outcome:
+    def _run(self, job: RunJob) -> RunOutcome:
         outcome = self.seat.run(job)
         if outcome.state in LEFT or outcome.died:
             raise _LostError(outcome.reason or outcome.state)
         return outcome
 
     def _score(self, folder: Path) -> float | None:
-        return store.score(folder, self.probe, self.pooling, part="valid")
+        return store.read_score(folder, self.probe, self.pooling, part="valid")
 
     def _scores(self) -> dict[str, dict[str, float]]:
         """Returns what the pruner was shown, for a storage that is rebuilt."""

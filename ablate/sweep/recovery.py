@@ -56,7 +56,9 @@ def recall(
             facts_then = {**facts(folders), **told}
             tried = Tried(number, asked["params"], None, told["pruned"], facts_then)
             records.append((asked["distributions"], tried))
-        elif values is not None or any(store.entry(folder).state == "failed" for folder in folders):
+        elif values is not None or any(
+            store.read_status(folder).state == "failed" for folder in folders
+        ):
             tried = Tried(number, asked["params"], values, reason, {**facts(folders), **told})
             records.append((asked["distributions"], tried))
     return records
@@ -86,7 +88,7 @@ def worth(
         found = [_value(folder, probe, pooling, objective) for folder in folders]
         known = [value for value in found if value is not None]
         if len(known) < len(folders):
-            reasons = [store.entry(folder).reason for folder in folders]
+            reasons = [store.read_status(folder).reason for folder in folders]
             said = next((reason for reason in reasons if reason), None)
             return None, said or f"a run has no {objective} on the validation part"
         values.append(fmean(known))
@@ -124,7 +126,7 @@ def _asked(runs: Path, search: str) -> list[dict[str, Any]]:
 
 def _value(folder: Path, probe: dict[str, Any], pooling: str, objective: str) -> float | None:
     if objective == "score":
-        return store.score(folder, probe, pooling, part="valid")
+        return store.read_score(folder, probe, pooling, part="valid")
     record = find_json(folder / "run.json") or {}
     value = (record.get("cost") or {}).get(objective.removeprefix("cost."))
     return None if value is None else float(value)

@@ -14,10 +14,10 @@ from ablate.config.search_space import Change, Point, Space, Tried, applied, dra
 from ablate.config.sweep import Sweep, SweepError
 from ablate.config.tree import Node
 from ablate.design.trials import variant_of
-from ablate.executors.local import Seat
+from ablate.executors.local import WorkerHandle
 from ablate.executors.worker import WorkerDiedError
 from ablate.runs import store
-from ablate.runs.job import Job
+from ablate.runs.job import RunJob
 from ablate.runs.pending import TRIAL
 from ablate.sweep import recovery
 from ablate.sweep.evaluation import Tryout
@@ -107,11 +107,11 @@ class Desk:
         """How many points have been tried, here and elsewhere."""
         return sum(min(len(search.tried()), search.trials) for search in self.searches)
 
-    def score(self, job: Job) -> float | None:
+    def score(self, job: RunJob) -> float | None:
         """Returns what a job is judged by: its validation score in percent, or None."""
-        return store.score(job.folder, self._probe, self._pooling, part="valid")
+        return store.read_score(job.folder, self._probe, self._pooling, part="valid")
 
-    def turn(self, seat: Seat) -> bool:
+    def turn(self, seat: WorkerHandle) -> bool:
         """Tries one point, or waits a little for one; gives False when there is none to come.
 
         Raises `WorkerDiedError`, having given the point back.
@@ -130,7 +130,7 @@ class Desk:
         try:
             self._try(seat, search, point)
         except WorkerDiedError as error:
-            search.give_back(point, str(error), in_order=seat.is_told_to_leave)
+            search.give_back(point, str(error), in_order=seat.is_stopping)
             raise
         return True
 
@@ -204,7 +204,7 @@ class Desk:
         asked = self._sweep.objectives
         return recovery.recall(self._folders.runs, search, self._probe, self._pooling, asked)
 
-    def _try(self, seat: Seat, search: Search, point: Point) -> None:
+    def _try(self, seat: WorkerHandle, search: Search, point: Point) -> None:
         """Runs the trials of a point and tells what they are worth."""
         combination = self._combinations[self.searches.index(search)]
         tree = applied(combination.tree, point.changes)
@@ -219,10 +219,10 @@ class Desk:
         jobs = []
         for seed, entry in zip(self._sweep.seeds, answer["trials"], strict=True):
             folder = self._folders.runs / entry["fingerprint"]
-            store.prepare(folder, kind=TRIAL, settings=entry["settings"])
+            store.write_config(folder, kind=TRIAL, settings=entry["settings"])
             title = f"{combination.label}, point {point.number}, seed {seed}"
             evaluate = self._plan.get("evaluate")
-            jobs.append(Job(folder, title, self._plan["probes"], evaluate=evaluate))
+            jobs.append(RunJob(folder, title, self._plan["probes"], evaluate=evaluate))
         Tryout(
             sweep=self._sweep,
             search=search,

@@ -13,7 +13,7 @@ from rich.console import Console
 from ablate.config.study import Study
 from ablate.config.sweep import SweepError
 from ablate.core.io import find_json, write_json
-from ablate.executors.progress import say, stage
+from ablate.executors.progress import print_line, progress_bar
 from ablate.runs import store
 from ablate.slurm import sweep_workers
 from ablate.slurm.commands import RefusedError
@@ -54,20 +54,20 @@ def sweep(
             name = f"{study.name}-sweep"
             if not left or where.dry_run:
                 if left:
-                    say(console, sweep_workers.text(profile, folder, name, count))
+                    print_line(console, sweep_workers.text(profile, folder, name, count))
                 return not left
             settings = {"settings": study.tree.plain()}
             there = sweep_workers.enlist(profile, folder, name, command, count, settings)
             limit.start()
             number = there[0].number
-            say(console, f"{len(there)} sweep workers are queued as job {number}")
+            print_line(console, f"{len(there)} sweep workers are queued as job {number}")
             if where.watch:
                 _follow(desk, limit, profile.poll_seconds, console)
                 return True
         finally:
             close_storage(desk.storage)
     again = shlex.join(["ablate", "run", str(study.file), *study.overrides])
-    say(console, f"once they are done, train the best: {again} --slurm {profile.name}")
+    print_line(console, f"once they are done, train the best: {again} --slurm {profile.name}")
     return False
 
 
@@ -99,7 +99,7 @@ def _limit(desk: Desk, minutes: float | None, folder: Path) -> _Limit:
 
 def _follow(desk: Desk, limit: _Limit, seconds: float, console: Console) -> None:
     absent, folder = 0, limit.folder
-    with stage(console, "sweep") as heard:
+    with progress_bar(console, "sweep") as heard:
         while desk.num_tried < desk.total:
             heard({"event": "progress", "done": desk.num_tried, "total": desk.total})
             with suppress(RefusedError):  # no answer says nothing about the jobs

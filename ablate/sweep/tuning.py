@@ -21,7 +21,7 @@ from ablate.design import factors
 from ablate.design import plan as design_plan
 from ablate.design import trials as design
 from ablate.executors.local import Pool
-from ablate.executors.progress import stage, watching
+from ablate.executors.progress import progress_bar, show_progress
 from ablate.runs import store
 from ablate.sweep.runner import Combination, Desk, Tuned
 from ablate.sweep.samplers import sampler_refused
@@ -77,7 +77,7 @@ def check(study: Study, plan: Plan, pool: Pool, console: Console) -> None:
             except ValueError as error:
                 problems.append(f"{changes[-1][1].place}: `sweep.space.{key}`: {error}")
     settings = [{**tree.plain(), "seed": study.sweep.seeds[0]} for _, tree in asked]
-    with stage(console, "checking the sweep") as heard:
+    with progress_bar(console, "checking the sweep") as heard:
         answer = pool.ask({"do": "plan", "trials": settings, "probes": {}}, heard)
     for (key, tree), entry in zip(asked, answer["trials"], strict=True):
         problems += [
@@ -108,7 +108,7 @@ def tune(
     """Searches every combination, with whoever else is at it, and returns the best points.
 
     `taken` says that a cluster has taken all the points that are to be tried. Raises
-    `NothingScoredError`, `StorageError`, and what `Pool.take_turns` raises.
+    `NothingScoredError`, `StorageError`, and what `Pool.run_loop` raises.
     """
     assert study.sweep is not None
     with reachable(study.sweep.storage or str(journal(folders.reports, study.name))):
@@ -117,8 +117,8 @@ def tune(
             if taken:
                 return desk.best()
             total = desk.total * len(study.sweep.seeds)
-            with watching(console, total, desk.score) as watch:
-                pool.take_turns(desk.turn, watch)
+            with show_progress(console, total, desk.score) as watch:
+                pool.run_loop(desk.turn, watch)
             return desk.best()
 
 
@@ -161,7 +161,7 @@ def plan_tuned(
         for levels, tree in _variants(tuned)
     ]
     request = {"do": "plan", "trials": [trial.settings for trial in trials]}
-    with stage(console, f"planning {study.name} as tuned") as heard:
+    with progress_bar(console, f"planning {study.name} as tuned") as heard:
         answer = pool.ask({**request, "probes": study.probes}, heard)
     trees = [tree for _ in study.every_seed for _, tree in _variants(tuned)]
     problems = [

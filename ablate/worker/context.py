@@ -11,7 +11,7 @@ from ablate.worker.datasets import Emit
 
 
 @dataclass(frozen=True)
-class Session:
+class RunContext:
     """One process at work on a run folder. It decides nothing that is trained or scored."""
 
     device: torch.device

@@ -33,14 +33,14 @@ def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
                 evaluate=request.get("evaluate"),
             )
         case "run":
-            from ablate.worker.context import Session
-            from ablate.worker.multi_rank import is_shared, run_together
+            from ablate.worker.context import RunContext
+            from ablate.worker.multi_rank import needs_ranks, run_with_ranks
             from ablate.worker.run import run
 
-            if is_shared(request):
-                return run_together(request, emit, stop)
+            if needs_ranks(request):
+                return run_with_ranks(request, emit, stop)
             device, until = torch.device(request["device"]), request.get("until")
-            session = Session(device, cache, emit, stop, until=until)
+            session = RunContext(device, cache, emit, stop, until=until)
             folder = Path(request["folder"])
             return run(folder, request["probes"], session, request.get("evaluate"))
         case "gallery":
@@ -59,13 +59,13 @@ def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
 def _answer_about_parts(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
     match request["do"]:
         case "catalogue":
-            from ablate.worker.masker_zoo import catalogue
+            from ablate.worker.masker_zoo import list_maskers
 
-            return catalogue(request["package"])
+            return list_maskers(request["package"])
         case "schema":
-            from ablate.worker.part_schema import schemas
+            from ablate.worker.part_schema import build_schemas
 
-            return schemas(request["packages"])
+            return build_schemas(request["packages"])
         case "zoo":
             from ablate.worker.masker_zoo import draw_zoo
 

@@ -26,7 +26,7 @@ from ablate.probing.features import Blocks, Heard, Reader, encoder_features, mel
 from ablate.probing.probe import AbstractProbe, Features, Score, examine
 from ablate.probing.tasks import Task
 from ablate.probing.views import TOKENS, View
-from ablate.worker.context import Session
+from ablate.worker.context import RunContext
 from ablate.worker.trial import (
     MelStatistics,
     RandomInit,
@@ -40,12 +40,12 @@ ENCODER = "encoder.safetensors"
 TASKS = "tasks.json"  # beside the scores: what must have one
 
 
-def score(
+def score_run(
     folder: Path,
     subject: Subject,
     probes: Mapping[str, AbstractProbe],
     sound: Sound,
-    session: Session,
+    session: RunContext,
 ) -> list[str]:
     """Scores a subject on every task, by those probes that have not yet; returns their names.
 
@@ -59,7 +59,7 @@ def score(
             heard = sound
             _tell_tasks(folder / "probes" / TASKS, sound)
         else:
-            heard = examined_on(source, subject, sound, asking, session.cache)
+            heard = open_probe_data(source, subject, sound, asking, session.cache)
         scored |= _score_on(heard, folder, subject, asking, session)
     return sorted(scored)
 
@@ -70,7 +70,7 @@ def _tell_tasks(file: Path, sound: Sound) -> None:
         write_json(file, content)
 
 
-def examined_on(
+def open_probe_data(
     source: AbstractSource,
     subject: Subject,
     sound: Sound,
@@ -96,7 +96,7 @@ def _score_on(
     folder: Path,
     subject: Subject,
     probes: Mapping[str, AbstractProbe],
-    session: Session,
+    session: RunContext,
 ) -> set[str]:
     """Scores a subject by probes that examine on the same clips."""
     files = {
@@ -105,7 +105,7 @@ def _score_on(
         for task in sound.tasks
     }
     missing = [key for key, file in files.items() if not file.exists()]
-    examined, done = Examined(folder, subject, sound, session.device), 0
+    examined, done = ProbeRunner(folder, subject, sound, session.device), 0
     for task in sound.tasks:
         asked = {name: probes[name] for name in probes if (name, task.name) in missing}
         if not asked:
@@ -132,7 +132,7 @@ def score_key(probe: AbstractProbe) -> str:
 
 
 @dataclass(frozen=True)
-class Examined:
+class ProbeRunner:
     """A subject as probes see it."""
 
     folder: Path

@@ -19,10 +19,10 @@ import torch
 
 from ablate.core.io import read_json
 from ablate.parts import PartError
-from ablate.runs.lock import held
+from ablate.runs.lock import acquire_run
 from ablate.training.distributed import Ranks, heed_slurm, own_device, together
 from ablate.training.signals import Stop, StoppedError
-from ablate.worker.context import Session
+from ablate.worker.context import RunContext
 from ablate.worker.dispatch import answer
 
 
@@ -90,17 +90,17 @@ def main() -> int:
 
 def run_folder(arguments: argparse.Namespace, stop: Stop) -> int:
     """Runs what is missing in a folder, alone or as one of several ranks; returns the exit code."""
-    from ablate.worker.run import lend_a_hand
+    from ablate.worker.run import run_helper_rank
 
     helping = os.environ.get("RANK", "0") != "0"
     # by then the first rank may train, and would take one that a signal ended for lost
     with stop.between_steps() if helping else nullcontext():
         device = own_device(arguments.device)
         ranks = Ranks.join(device)
-        session = Session(device, arguments.cache, _show, stop, ranks, arguments.until)
+        session = RunContext(device, arguments.cache, _show, stop, ranks, arguments.until)
         try:
             if helping:
-                lend_a_hand(arguments.folder, session)
+                run_helper_rank(arguments.folder, session)
                 return 0
             return _lead(arguments, session)
         except StoppedError:  # the first rank says so
@@ -109,13 +109,13 @@ def run_folder(arguments: argparse.Namespace, stop: Stop) -> int:
             ranks.leave()
 
 
-def _lead(arguments: argparse.Namespace, session: Session) -> int:
+def _lead(arguments: argparse.Namespace, session: RunContext) -> int:
     """Runs a folder alone, or as the first of its ranks, and shows how it ended."""
     from ablate.worker.run import run
 
     folder = arguments.folder
     probes = read_json(arguments.probes) if arguments.probes else {}
-    with nullcontext(enter_result=True) if arguments.held else held(folder) as mine:
+    with nullcontext(enter_result=True) if arguments.held else acquire_run(folder) as mine:
         if not mine:
             sys.stderr.write(f"{folder} is being run by another process; nothing was done\n")
             return 1

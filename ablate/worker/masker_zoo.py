@@ -22,7 +22,7 @@ from ablate.worker.datasets import Emit
 EXAMPLE = re.compile(r"For example `([^`]+)`")  # in a docstring: settings, as a study writes them
 
 
-def catalogue(package: str) -> dict[str, Any]:
+def list_maskers(package: str) -> dict[str, Any]:
     """Lists the maskers that a package offers in its `__all__`, with their documentation.
 
     Raises `PartError` where there is no such package, or none in it.

@@ -17,7 +17,7 @@ from ablate.worker.evaluate import ENCODER
 from ablate.worker.trial import KINDS, Trial
 
 
-def is_shared(request: Mapping[str, Any]) -> bool:
+def needs_ranks(request: Mapping[str, Any]) -> bool:
     """Whether a run asks for several ranks, and has something for them to train."""
     if request.get("ranks", 1) == 1:
         return False
@@ -26,7 +26,7 @@ def is_shared(request: Mapping[str, Any]) -> bool:
     return kind is Trial and not (folder / ENCODER).exists()
 
 
-def run_together(request: Mapping[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
+def run_with_ranks(request: Mapping[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
     """Has ranks run a folder, each with a GPU of its own, and passes on what they say.
 
     They are told to stop by the signal that this process, and all of its group, is sent; where

@@ -24,26 +24,26 @@ from ablate.probing.probe import AbstractProbe, examine
 from ablate.probing.tasks import Indices, Task
 from ablate.probing.views import View
 from ablate.training.online_probe import Online
-from ablate.worker.context import Session
-from ablate.worker.evaluate import examined_on
+from ablate.worker.context import RunContext
+from ablate.worker.evaluate import open_probe_data
 from ablate.worker.trial import Sound, Trial
 
 Asked = Mapping[str, Any]  # `every`, `probe`, `pooling` and `clips`, as a study's `evaluate` says
 
 
-def check_online(asked: Asked, probes: Mapping[str, AbstractProbe]) -> None:
+def check_online_probe(asked: Asked, probes: Mapping[str, AbstractProbe]) -> None:
     """Raises `PartError` for a probe that cannot look at an encoder that goes on training."""
     if probes[asked["probe"]].hears:
         problem = f"`{asked['probe']}` trains the encoder itself; use another probe's score"
         raise PartError([Problem(("evaluate",), problem)])
 
 
-def online(
+def build_online_probe(
     asked: Asked,
     probes: Mapping[str, AbstractProbe],
     trial: Trial,
     sound: Sound,
-    session: Session,
+    session: RunContext,
 ) -> Online:
     """Returns what looks at a trial's encoder, by one of the probes.
 
@@ -53,8 +53,10 @@ def online(
     """
     probe = probes[asked["probe"]]
     if probe.tasks is not None:
-        sound = examined_on(probe.tasks, trial, sound, {asked["probe"]: probe}, session.cache)
-    tasks = [few for task in sound.tasks if (few := fewer(task, asked["clips"])) is not None]
+        sound = open_probe_data(probe.tasks, trial, sound, {asked["probe"]: probe}, session.cache)
+    tasks = [
+        few for task in sound.tasks if (few := subsample_task(task, asked["clips"])) is not None
+    ]
     if not tasks:
         raise ValueError("`evaluate` scores on validation clips, but no task has any")
     for task in tasks:
@@ -64,7 +66,7 @@ def online(
     return Online(every=asked["every"], asked=count, examine=desk.examine)
 
 
-def fewer(task: Task, most: int) -> Task | None:
+def subsample_task(task: Task, most: int) -> Task | None:
     """Returns a task of at most so many training clips, as many to validate on, and no test clip.
 
     None where it has no such parts, as where clips are divided into folds.

@@ -26,7 +26,7 @@ SECONDS: Schema = {"type": "number", "exclusiveMinimum": 0}
 ALL: Schema = {"anyOf": [{"type": "integer"}, {"const": "all"}]}
 
 
-def schemas(packages: Iterable[str]) -> dict[str, Any]:
+def build_schemas(packages: Iterable[str]) -> dict[str, Any]:
     """Returns the schema of each setting of a trial, of a probe, and of what they refer to.
 
     `packages` are searched for parts beside this one's. Raises `PartError` for an unknown one.

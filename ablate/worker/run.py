@@ -13,24 +13,24 @@ import torch
 
 from ablate.core.io import read_json
 from ablate.parts import build
-from ablate.runs.heartbeat import Heart
+from ablate.runs.heartbeat import HeartbeatWriter
 from ablate.runs.record import Ended, RunState, SupersededError
 from ablate.training.distributed import RankLostError
 from ablate.training.metrics import CollapsedError, DivergedError
 from ablate.training.signals import PausedError, StoppedError
 from ablate.worker.code_digest import digests
-from ablate.worker.context import Session
-from ablate.worker.evaluate import ENCODER, score
-from ablate.worker.online_probe import online
+from ablate.worker.context import RunContext
+from ablate.worker.evaluate import ENCODER, score_run
+from ablate.worker.online_probe import build_online_probe
 from ablate.worker.probes import build_probes
-from ablate.worker.train import assist, train
+from ablate.worker.train import train, train_helper_rank
 from ablate.worker.trial import KINDS, Sound, Subject, Trial, fingerprint, open_sound
 
 
 def run(
     folder: Path,
     probes: Mapping[str, Any],
-    session: Session,
+    session: RunContext,
     evaluate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Runs what is missing in a run folder and says how it ended.
@@ -63,7 +63,7 @@ def _run(
     config: Mapping[str, Any],
     probes: Mapping[str, Any],
     evaluate: Mapping[str, Any] | None,
-    session: Session,
+    session: RunContext,
     state: RunState,
 ) -> dict[str, Any]:
     trained, place = False, folder
@@ -72,15 +72,15 @@ def _run(
         examining = build_probes(probes)
         if isinstance(subject, Trial) and not (folder / ENCODER).exists():
             state.put("running")
-            with session.stop.between_steps(), Heart(folder):
+            with session.stop.between_steps(), HeartbeatWriter(folder):
                 look = None
                 if evaluate is not None:
-                    look = online(evaluate, examining, subject, sound, session)
+                    look = build_online_probe(evaluate, examining, subject, sound, session)
                 place = train(folder, subject, sound, session, state, look)
             trained = True
             session.stop.heed()  # one that came after the last step
-        with Heart(folder):
-            scored = score(place, subject, examining, sound, session)
+        with HeartbeatWriter(folder):
+            scored = score_run(place, subject, examining, sound, session)
     except SupersededError:
         raise
     except StoppedError as stopped:
@@ -113,7 +113,7 @@ def _kept(folder: Path, state: RunState, ended: Ended) -> Ended:
     return "done" if state.was_done or (folder / ENCODER).exists() else ended
 
 
-def lend_a_hand(folder: Path, session: Session) -> None:
+def run_helper_rank(folder: Path, session: RunContext) -> None:
     """Does another rank's part of the training in a run folder, and writes nothing.
 
     To be called between steps, for a signal has to wait for the first rank. With `session.until`,
@@ -123,7 +123,7 @@ def lend_a_hand(folder: Path, session: Session) -> None:
     subject, sound = _open(folder, read_json(folder / "config.json"), session.cache)
     if isinstance(subject, Trial) and not (folder / ENCODER).exists():
         with suppress(PausedError):
-            assist(folder, subject, sound, session)
+            train_helper_rank(folder, subject, sound, session)
 
 
 def _open(folder: Path, config: Mapping[str, Any], cache: Path) -> tuple[Subject, Sound]:

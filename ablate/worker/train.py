@@ -18,7 +18,7 @@ from ablate.training.online_probe import Course, Online, Standing
 from ablate.training.recorder import Record, round_off
 from ablate.training.signals import PausedError, Stop
 from ablate.training.trainer import OnLog, Outcome, Trainer
-from ablate.worker.context import Session
+from ablate.worker.context import RunContext
 from ablate.worker.datasets import Emit
 from ablate.worker.evaluate import save_encoder
 from ablate.worker.trial import Sound, Trial, num_parameters
@@ -31,7 +31,7 @@ def train(
     folder: Path,
     trial: Trial,
     sound: Sound,
-    session: Session,
+    session: RunContext,
     state: RunState,
     online: Online | None = None,
 ) -> Path:
@@ -87,7 +87,7 @@ def _reporter(record: Record, state: RunState, steps: int, emit: Emit) -> OnLog:
     return on_log
 
 
-def assist(folder: Path, trial: Trial, sound: Sound, session: Session) -> None:
+def train_helper_rank(folder: Path, trial: Trial, sound: Sound, session: RunContext) -> None:
     """Trains along as another of the ranks, from the checkpoint that the first one reads.
 
     Raises what ends a training early, `PausedError` at the step `session.until` too.
@@ -100,7 +100,7 @@ def _trainer(
     folder: Path,
     trial: Trial,
     sound: Sound,
-    session: Session,
+    session: RunContext,
     online: Online | None = None,
 ) -> tuple[Trainer, dict[str, Any] | None, list[str]]:
     """Builds a trainer; returns it with the state to go on from, and what is wrong with others.

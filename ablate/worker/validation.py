@@ -16,7 +16,7 @@ from ablate.worker.code_digest import digests
 from ablate.worker.compatibility import refused
 from ablate.worker.datasets import Emit, Sounds
 from ablate.worker.meta_model import parameters
-from ablate.worker.online_probe import check_online
+from ablate.worker.online_probe import check_online_probe
 from ablate.worker.probes import (
     ExpectedScore,
     Probes,
@@ -58,7 +58,7 @@ def plan(
     """
     built = build_probes(probes)
     if evaluate is not None:
-        check_online(evaluate, built)
+        check_online_probe(evaluate, built)
     # clips that no probe examines on need no labels
     sounds = Sounds(cache, emit, probed=any(probe.tasks is None for probe in built.values()))
     scores = [*expected_scores(score, evaluate)]

@@ -10,7 +10,7 @@ from ablate.config.study import StudyError
 from ablate.design import dedupe
 from ablate.design.trials import PlannedTrial
 from ablate.executors.local import Pool
-from ablate.executors.progress import terminal
+from ablate.executors.progress import create_console
 from ablate.runs import status as run_status
 from ablate.study import run as study
 
@@ -114,7 +114,7 @@ def planned(
     (tmp_path / "tiny.yaml").write_text(tiny)
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{tmp_path}")
     with Pool(cache, size=1) as pool:
-        return study.prepare(loader.load(tmp_path / "study.yaml"), pool, terminal())
+        return study.prepare(loader.load(tmp_path / "study.yaml"), pool, create_console())
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_the_grid_of_eb_jepa_is_1800_trials_and_not_3528(
     [merged] = found.plan["merged"]
     assert (merged["cells"], merged["stand_for"]) == (12, 588)
     assert 3 * (len(found.trials) // 3 - merged["cells"] + merged["stand_for"]) == 3528
-    lines = run_status.describe(found.plan, found.backlog(tmp_path / "runs"))
+    lines = run_status.format_summary(found.plan, found.backlog(tmp_path / "runs"))
     assert (
         "  588 combinations reduce to 12: `objective.hidden_dim`, `objective.output_dim` have no "
         f"effect where {switch}"

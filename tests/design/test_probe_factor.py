@@ -7,7 +7,7 @@ import pytest
 from ablate.config import loader
 from ablate.config.study import StudyError
 from ablate.executors.local import Pool
-from ablate.executors.progress import terminal
+from ablate.executors.progress import create_console
 from ablate.study import run as study
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_levels_of_the_probe_share_a_run_and_stay_apart(file: Path) -> None:
     with Pool(file.parent / "cache", size=1) as pool:
-        found = study.prepare(loader.load(file), pool, terminal())
+        found = study.prepare(loader.load(file), pool, create_console())
     told = {(t["levels"]["masker"], t["probe"], t["seed"]) for t in found.plan["trials"]}
     assert told == {(m, p, s) for m in ("random", "block") for p in ("one", "ten") for s in (0, 1)}
     assert len({trial.fingerprint for trial in found.trials}) == 4

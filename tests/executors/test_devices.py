@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.executors.devices import cores, shared_out
+from ablate.executors.devices import assign_devices, count_cores
 
 counts = st.integers(1, 9)
 
@@ -20,9 +20,9 @@ def test_every_rank_of_every_worker_has_a_gpu_of_its_own(gpus: int, ranks: int) 
         with pytest.raises(
             ValueError, match=f"{ranks} ranks need one GPU each; this machine has {gpus}"
         ):
-            shared_out(gpus, None, ranks)
+            assign_devices(gpus, None, ranks)
         return
-    each = [taken(device, ranks) for device in shared_out(gpus, None, ranks)]
+    each = [taken(device, ranks) for device in assign_devices(gpus, None, ranks)]
     assert len(each) == gpus // ranks
     assert sum(map(len, each)) == len(set().union(*each))
     assert set().union(*each) <= set(range(gpus))
@@ -31,12 +31,12 @@ def test_every_rank_of_every_worker_has_a_gpu_of_its_own(gpus: int, ranks: int) 
 @given(counts, counts, st.data())
 def test_more_workers_than_there_is_room_for_share_gpus(gpus: int, size: int, data) -> None:
     ranks = data.draw(st.integers(1, gpus))
-    devices = shared_out(gpus, size, ranks)
+    devices = assign_devices(gpus, size, ranks)
     assert len(devices) == size
     assert all(taken(device, ranks) <= set(range(gpus)) for device in devices)
 
 
 @given(counts)
 def test_without_a_gpu_ranks_share_cores(ranks: int) -> None:
-    assert shared_out(0, None, ranks) == ["cpu"] * max(1, cores() // ranks)
-    assert shared_out(0, 3, ranks) == ["cpu"] * 3
+    assert assign_devices(0, None, ranks) == ["cpu"] * max(1, count_cores() // ranks)
+    assert assign_devices(0, 3, ranks) == ["cpu"] * 3

@@ -11,8 +11,8 @@ from ablate.core.io import write_json
 from ablate.executors.local import Pool
 from ablate.executors.worker import Event, WorkerDiedError
 from ablate.runs import store
-from ablate.runs.job import Job, Outcome
-from ablate.runs.lock import held
+from ablate.runs.job import RunJob, RunOutcome
+from ablate.runs.lock import acquire_run
 from tests.executors.stand_in import STAND_IN
 
 PROBES = {"knn": {"type": "KNN", "k": 10}}
@@ -23,35 +23,35 @@ class Listener:
 
     def __init__(self) -> None:
         self.heard: list[tuple[int, str, Event]] = []
-        self.ended: list[Outcome] = []
+        self.ended: list[RunOutcome] = []
 
-    def progress(self, worker: int, job: Job, event: Event) -> None:
+    def progress(self, worker: int, job: RunJob, event: Event) -> None:
         self.heard.append((worker, job.title, event))
 
-    def finished(self, worker: int, outcome: Outcome) -> None:
+    def finished(self, worker: int, outcome: RunOutcome) -> None:
         self.ended.append(outcome)
 
 
 class Interrupter(Listener):
     """Presses Ctrl-C as soon as a trial is under way."""
 
-    def progress(self, worker: int, job: Job, event: Event) -> None:
+    def progress(self, worker: int, job: RunJob, event: Event) -> None:
         super().progress(worker, job, event)
         raise KeyboardInterrupt
 
 
-def make_job(runs: Path, name: str, masker: str) -> Job:
+def make_job(runs: Path, name: str, masker: str) -> RunJob:
     folder = runs / name
-    store.prepare(folder, kind="jepa", settings={"masker": {"type": masker}})
-    return Job(folder, name, PROBES)
+    store.write_config(folder, kind="jepa", settings={"masker": {"type": masker}})
+    return RunJob(folder, name, PROBES)
 
 
-def run(jobs: list[Job], tmp_path: Path, *arguments: str, size: int = 2) -> list[Outcome]:
+def run(jobs: list[RunJob], tmp_path: Path, *arguments: str, size: int = 2) -> list[RunOutcome]:
     with Pool(tmp_path / "cache", size=size, command=(*STAND_IN, *arguments)) as pool:
         return pool.run(jobs, Listener())
 
 
-def trainings(job: Job) -> list[str]:
+def trainings(job: RunJob) -> list[str]:
     return (job.folder / "trainings").read_text().splitlines()
 
 
@@ -114,9 +114,9 @@ def test_a_worker_that_dies_fails_its_own_run_only(tmp_path: Path) -> None:
 def test_the_run_of_a_dead_worker_is_recorded_as_failed(tmp_path: Path) -> None:
     job = make_job(tmp_path, "run", "Dies")
     run([job], tmp_path)
-    entry = store.entry(job.folder)
-    assert entry.state == "failed"
-    assert entry.reason == "worker died (signal 9); it killed 3 workers"
+    status = store.read_status(job.folder)
+    assert status.state == "failed"
+    assert status.reason == "worker died (signal 9); it killed 3 workers"
 
 
 def test_a_run_whose_worker_died_is_told_from_one_that_failed_by_itself(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_failed_trial_keeps_its_reason(tmp_path: Path) -> None:
 
 def test_probes_that_cannot_be_built_fail_the_run(tmp_path: Path) -> None:
     job = make_job(tmp_path, "run", "Good")
-    (outcome,) = run([Job(job.folder, "run", {"knn": {"k": 0}})], tmp_path)
+    (outcome,) = run([RunJob(job.folder, "run", {"knn": {"k": 0}})], tmp_path)
     assert outcome.reason == "`probes.knn.k`: must be at least 1, got 0"
 
 
@@ -173,7 +173,7 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_is_done(tmp_path: Path) -> None:
     ):
         pool.run([cut], Interrupter())
     assert not is_alive(int(trainings(cut)[0].split()[0]))
-    assert [store.entry(job.folder).state for job in (done, cut)] == ["done", "cancelled"]
+    assert [store.read_status(job.folder).state for job in (done, cut)] == ["done", "cancelled"]
 
 
 def test_a_worker_that_will_not_leave_is_killed(
@@ -191,7 +191,7 @@ def test_a_worker_that_will_not_leave_is_killed(
 
 def test_two_pools_at_once_train_each_trial_once(tmp_path: Path) -> None:
     jobs = [make_job(tmp_path, f"run{i}", "Naps" if i < 2 else "Good") for i in range(6)]
-    ends: list[list[Outcome]] = []
+    ends: list[list[RunOutcome]] = []
     threads = [
         threading.Thread(target=lambda: ends.append(run(jobs, tmp_path, size=1)), daemon=True)
         for _ in range(2)
@@ -207,10 +207,10 @@ def test_two_pools_at_once_train_each_trial_once(tmp_path: Path) -> None:
 def test_a_trial_that_just_failed_elsewhere_is_not_tried_again(tmp_path: Path) -> None:
     job = make_job(tmp_path, "run", "Good")
     with contextlib.ExitStack() as elsewhere:
-        elsewhere.enter_context(held(job.folder))
+        elsewhere.enter_context(acquire_run(job.folder))
 
         class Neighbour(Listener):
-            def progress(self, worker: int, job: Job, event: Event) -> None:
+            def progress(self, worker: int, job: RunJob, event: Event) -> None:
                 write_json(job.folder / "run.json", {"state": "failed", "reason": "oom"})
                 elsewhere.close()
 
@@ -232,4 +232,4 @@ def test_a_worker_that_does_not_start_ends_the_pool(tmp_path: Path) -> None:
     job = make_job(tmp_path, "run", "Good")
     with pytest.raises(WorkerDiedError, match=r"exit code 1.*my_lab"):
         run([job], tmp_path, "--broken")
-    assert store.entry(job.folder).state == "planned"
+    assert store.read_status(job.folder).state == "planned"

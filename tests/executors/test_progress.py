@@ -4,12 +4,12 @@ import io
 
 from rich.console import Console
 
-from ablate.executors.progress import stage
+from ablate.executors.progress import progress_bar
 
 
 def said(*events: dict[str, object], goes_on: bool = False) -> list[str]:
     file = io.StringIO()
-    with stage(Console(file=file, width=80), "planning x", goes_on=goes_on) as heard:
+    with progress_bar(Console(file=file, width=80), "planning x", goes_on=goes_on) as heard:
         for event in events:
             heard(event)
     return file.getvalue().splitlines()
@@ -32,7 +32,7 @@ def test_an_answer_of_unknown_length_is_no_quarter() -> None:
 def test_a_terminal_is_shown_what_is_counted() -> None:
     file = io.StringIO()
     console = Console(file=file, width=80, force_terminal=True)
-    with stage(console, "planning x") as heard:
+    with progress_bar(console, "planning x") as heard:
         heard({"done": 3, "total": 9, "label": "clips"})
     assert "planning x: clips" in file.getvalue()
     assert "3/9" in file.getvalue()

@@ -19,13 +19,13 @@ from ablate.probing.knn import KNN
 from ablate.probing.neural import Linear
 from ablate.probing.probe import Content
 from ablate.probing.views import View, Views
-from ablate.worker.evaluate import Examined
+from ablate.worker.evaluate import ProbeRunner
 
 
 @pytest.mark.parametrize("view", [View("concat_freq"), View("mean_std", 1), View("max", "mean")])
 def test_exported_features_are_the_runs_bit_for_bit(exported, view):
     encoder = ablate.load_encoder(exported.folder)
-    reader = Examined(exported.run, exported.trial, exported.sound, torch.device("cpu")).reader
+    reader = ProbeRunner(exported.run, exported.trial, exported.sound, torch.device("cpu")).reader
     for index, file in enumerate(exported.files):
         [block] = encoder_features(reader, exported.sound.store, [index], [view])
         found = encoder.features(file, view=view).numpy()

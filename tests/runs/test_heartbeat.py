@@ -25,7 +25,7 @@ def test_a_beat_that_cannot_be_written_is_left_out_and_the_next_one_is_not(
 ) -> None:
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with heartbeat.Heart(tmp_path):
+    with heartbeat.HeartbeatWriter(tmp_path):
         assert beats(tmp_path, BOUND)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # refuses as a full disk does
         try:
@@ -38,5 +38,5 @@ def test_a_beat_that_cannot_be_written_is_left_out_and_the_next_one_is_not(
 
 def test_a_run_whose_first_beat_cannot_be_written_does_not_begin(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
-    with pytest.raises(OSError, match="run"), heartbeat.Heart(tmp_path / "run"):
+    with pytest.raises(OSError, match="run"), heartbeat.HeartbeatWriter(tmp_path / "run"):
         pass

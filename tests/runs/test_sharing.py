@@ -12,7 +12,7 @@ import pytest
 
 from ablate.core.io import find_json, write_json
 from ablate.runs import store
-from ablate.runs.lock import PATIENCE_SECONDS, held
+from ablate.runs.lock import PATIENCE_SECONDS, acquire_run
 from ablate.runs.record import RunState, SupersededError
 from ablate.slurm import monitor
 from ablate.slurm.job import patience
@@ -115,7 +115,7 @@ def test_a_stale_trial_is_taken_over_once() -> None:
     stale = Path("runs") / min(executions())
     record = find_json(stale / "run.json") or {}
     write_json(stale / "run.json", {**record, "state": "running"})  # and nobody holds it
-    assert store.entry(stale).state == "stale"
+    assert store.read_status(stale).state == "stale"
     assert launchers(2) == [study.DONE] * 2
     assert executions()[stale.name] == 2
     assert sum(executions().values()) == 13
@@ -190,7 +190,7 @@ def test_a_run_whose_heart_beats_on_another_machine_is_not_taken(tmp_path: Path)
     heart = threading.Thread(target=beat, daemon=True)
     heart.start()
     try:
-        with held(folder) as mine:
+        with acquire_run(folder) as mine:
             assert not mine
     finally:
         going.set()
@@ -198,7 +198,7 @@ def test_a_run_whose_heart_beats_on_another_machine_is_not_taken(tmp_path: Path)
 
 
 def test_a_run_whose_heart_stands_still_is_taken_over(tmp_path: Path) -> None:
-    with held(running_elsewhere(tmp_path / "run"), patience=0.5) as mine:
+    with acquire_run(running_elsewhere(tmp_path / "run"), patience=0.5) as mine:
         assert mine
 
 
@@ -220,7 +220,7 @@ def test_only_a_job_that_is_run_again_does_not_wait_for_its_own_last_run(
 
 def test_a_trial_that_is_started_by_hand_leaves_a_held_run_alone(tmp_path: Path) -> None:
     write_json(tmp_path / "run" / "config.json", {"kind": "jepa", "settings": {}})
-    with held(tmp_path / "run"):
+    with acquire_run(tmp_path / "run"):
         done = subprocess.run(
             [sys.executable, "-m", "ablate.worker", str(tmp_path / "run")],
             env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -7,9 +7,9 @@ import pytest
 
 from ablate.config import loader
 from ablate.core.io import write_json
-from ablate.runs.lock import held
-from ablate.runs.pending import Backlog
-from ablate.runs.status import describe, is_open, preview
+from ablate.runs.lock import acquire_run
+from ablate.runs.pending import PendingWork
+from ablate.runs.status import format_preview, format_summary, is_unfinished
 
 MATCH = {"setting": "masker.context_area", "value": [0.813, 0.963], "share": "context"}
 WARNING = "Levels of masker differ in their realised targets: block 52 %"
@@ -41,7 +41,7 @@ def plan() -> dict[str, Any]:
 
 
 def test_a_matched_value_is_shown_with_its_variant(tmp_path: Path) -> None:
-    lines = preview(plan(), tmp_path)
+    lines = format_preview(plan(), tmp_path)
     place = lines.index("    m: 1 -> 2")
     assert lines[place + 1] == (
         "    matched: masker.context_area [0.813, 0.963] for context 40.6 %, reached 40.6 %"
@@ -53,7 +53,7 @@ def test_missing_tasks_are_said_with_their_reason() -> None:
     data = {"clips": 2, "tasks": {}, "skipped": [], "missing": missing}
     rest = {"study": "s", "seeds": [0], "factors": {}, "merged": [], "duplicates": []}
     study = {**plan(), **rest, "design": "grid", "data": [data]}
-    lines = describe(study, Backlog())
+    lines = format_summary(study, PendingWork())
     assert "  missing esc50, desed: no folder" in lines
 
 
@@ -74,25 +74,25 @@ def test_a_study_is_open_while_its_trials_can_be_expected_to_go_on(
     for name, state in zip("ab", states, strict=True):
         if state != "planned":
             write_json(tmp_path / name / "run.json", {"state": state})
-    assert is_open(plan(), tmp_path) == still
+    assert is_unfinished(plan(), tmp_path) == still
 
 
 def test_a_study_with_a_trial_that_is_held_is_open(tmp_path: Path) -> None:
     for name in "ab":
         write_json(tmp_path / name / "run.json", {"state": "running"})
-    with held(tmp_path / "a"):
-        assert is_open(plan(), tmp_path)
+    with acquire_run(tmp_path / "a"):
+        assert is_unfinished(plan(), tmp_path)
 
 
 def test_warnings_are_shown(tmp_path: Path) -> None:
-    assert f"warning: {WARNING}" in preview(plan(), tmp_path)
+    assert f"warning: {WARNING}" in format_preview(plan(), tmp_path)
 
 
 def test_what_is_seen_and_asked_for_is_shown_where_there_is_any(tmp_path: Path) -> None:
     planned = plan()
     planned["trials"][0] |= {"overlap": 0.0}
     planned["trials"][1] |= {"overlap": 0.451}
-    lines = preview(planned, tmp_path)
+    lines = format_preview(planned, tmp_path)
     told = [line for line in lines if "of the visible" in line]
     assert told == [next(line for line in lines if line.startswith("  block:"))]
     assert "59% predicted (45.1% of the visible are also predicted)" in told[0]
@@ -101,7 +101,7 @@ def test_what_is_seen_and_asked_for_is_shown_where_there_is_any(tmp_path: Path) 
 def test_what_a_token_is_stands_under_its_variant(tmp_path: Path) -> None:
     planned = plan()
     planned["trials"][1]["tokens"] = {"told": ["a column every 160 ms", "and so on"]}
-    lines = preview(planned, tmp_path)
+    lines = format_preview(planned, tmp_path)
     place = next(i for i, line in enumerate(lines) if line.startswith("  block:"))
     assert lines[place + 1 : place + 3] == ["    a column every 160 ms", "    and so on"]
 
@@ -115,7 +115,7 @@ def test_the_baseline_is_printed_as_a_study_could_have_it(tmp_path: Path) -> Non
         "tiny": 1e-6,
     }
     planned["trials"][0]["settings"] = {**settings, "seed": 0}
-    lines = preview(planned, tmp_path)
+    lines = format_preview(planned, tmp_path)
     assert lines[1] == "  masker: {type: maskers.Random, ratio: [0.4, 0.6], per: batch}"
     printed = "\n".join(lines[1 : lines.index("variants (baseline first):")])
     file = tmp_path / "printed.yaml"

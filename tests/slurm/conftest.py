@@ -21,14 +21,14 @@ from ablate.config.tree import from_plain
 from ablate.core.io import find_json
 from ablate.executors.worker import Event
 from ablate.runs import store
-from ablate.runs.job import Job, Outcome
+from ablate.runs.job import RunJob, RunOutcome
 from ablate.slurm import commands
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.executor import Cluster
 from ablate.slurm.profile import check
 from ablate.slurm.resources import Needs
 from ablate.training.signals import Stop
-from ablate.worker.context import Session
+from ablate.worker.context import RunContext
 from ablate.worker.run import run
 from ablate.worker.validation import plan
 
@@ -139,24 +139,24 @@ def strict_site() -> Iterator[Site]:
 class Quiet:
     """Listens to nothing."""
 
-    def progress(self, worker: int, job: Job, event: Event) -> None:
+    def progress(self, worker: int, job: RunJob, event: Event) -> None:
         pass
 
-    def finished(self, worker: int, outcome: Outcome) -> None:
+    def finished(self, worker: int, outcome: RunOutcome) -> None:
         pass
 
 
-def record(job: Job) -> dict[str, Any]:
+def record(job: RunJob) -> dict[str, Any]:
     """Returns what a trial's `run.json` says by now."""
     return find_json(job.folder / "run.json") or {}
 
 
-def weights(job: Job) -> bytes:
+def weights(job: RunJob) -> bytes:
     """Returns the encoder that a trial has trained."""
     return (job.folder / "encoder.safetensors").read_bytes()
 
 
-def is_training(job: Job) -> bool:
+def is_training(job: RunJob) -> bool:
     """Tells whether a trial has come so far that it saves itself when it is told to stop."""
     found = record(job)
     log = job.folder / "attempts" / f"{found.get('attempt', 0):03d}" / "log.txt"
@@ -165,7 +165,7 @@ def is_training(job: Job) -> bool:
     return begun and found["state"] == "running"
 
 
-def queued(job: Job, field: str) -> str:
+def queued(job: RunJob, field: str) -> str:
     """Returns what the queue says of a job: %A its plain number, %N its node, %T its state."""
     given = slurm_queue.last(job.folder)
     assert given is not None
@@ -190,7 +190,7 @@ class Workspace:
         self.folder = folder
         self.cache = cache
 
-    def jobs(self, *kinds: str, runs: str = "runs", steps: int = 40) -> list[Job]:
+    def jobs(self, *kinds: str, runs: str = "runs", steps: int = 40) -> list[RunJob]:
         """Prepares the run folders of trials of these kinds; two of a kind differ in their seed."""
         seeds = [kinds[:place].count(kind) for place, kind in enumerate(kinds)]
         wanted = [settings(*pair, steps) for pair in zip(kinds, seeds, strict=True)]
@@ -199,8 +199,8 @@ class Workspace:
         for kind, entry in zip(kinds, answer["trials"], strict=True):
             assert entry["problems"] == []
             folder = self.folder / runs / entry["fingerprint"]
-            store.prepare(folder, kind="jepa", settings=entry["settings"])
-            found.append(Job(folder, kind, answer["probes"]))
+            store.write_config(folder, kind="jepa", settings=entry["settings"])
+            found.append(RunJob(folder, kind, answer["probes"]))
         return found
 
     def cluster(self, levels: Any = None, **changes: Any) -> Cluster:
@@ -225,23 +225,23 @@ class Workspace:
         (self.folder / "hurry").touch()
 
     def follow(
-        self, cluster: Cluster, jobs: list[Job], waiting: Sequence[Job] = ()
-    ) -> list[Outcome]:
+        self, cluster: Cluster, jobs: list[RunJob], waiting: Sequence[RunJob] = ()
+    ) -> list[RunOutcome]:
         """Waits for all jobs to end, and fails when they do not in time."""
         outcomes = cluster.follow(jobs, Quiet(), waiting=waiting, seconds=ALL_SECONDS)
-        assert len(outcomes) == len(jobs), [store.entry(job.folder) for job in jobs]
+        assert len(outcomes) == len(jobs), [store.read_status(job.folder) for job in jobs]
         return sorted(outcomes, key=lambda outcome: jobs.index(outcome.job))
 
-    def uninterrupted(self, job: Job) -> bytes:
+    def uninterrupted(self, job: RunJob) -> bytes:
         """Runs a trial here, without the cluster; returns its weights."""
         folder = self.cache.parent / "twins" / job.folder.name
         if not (folder / "encoder.safetensors").exists():
             config = find_json(job.folder / "config.json") or {}
-            store.prepare(folder, kind="jepa", settings=config["settings"])
+            store.write_config(folder, kind="jepa", settings=config["settings"])
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("GUEST_SECONDS", "0")
                 device = torch.device("cpu")
-                ended = run(folder, {}, Session(device, self.cache, lambda event: None, Stop()))
+                ended = run(folder, {}, RunContext(device, self.cache, lambda event: None, Stop()))
             assert ended["state"] == "done"
         return (folder / "encoder.safetensors").read_bytes()
 

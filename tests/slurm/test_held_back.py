@@ -7,7 +7,7 @@ import pytest
 from ablate.core.io import write_json
 from ablate.executors.worker import Event
 from ablate.runs import store
-from ablate.runs.job import Job, Outcome
+from ablate.runs.job import RunJob, RunOutcome
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm import reconcile
 from ablate.slurm.executor import Cluster
@@ -31,14 +31,14 @@ def full_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return Cluster(Needs(profile, {}, {}), tmp_path / "slurm", tmp_path / "cache", study="study")
 
 
-def given(tmp_path: Path, name: str, state: str, job: str, submission: str) -> Job:
+def given(tmp_path: Path, name: str, state: str, job: str, submission: str) -> RunJob:
     """A run in some state that was given to a job."""
     folder = tmp_path / "runs" / name
-    store.prepare(folder, kind="jepa", settings={"seed": 0})
+    store.write_config(folder, kind="jepa", settings={"seed": 0})
     write_json(folder / "run.json", {"state": state, "reason": f"{state}: before"})
     log = tmp_path / submission / "logs" / f"{job}_0_log.out"
     slurm_queue.remember(folder, Submitted(job, submission, str(log)))
-    return Job(folder, name, {})
+    return RunJob(folder, name, {})
 
 
 @pytest.mark.parametrize("state", ["preempted", "cancelled", "failed"])
@@ -105,18 +105,18 @@ class Impatient:
     def __init__(self) -> None:
         self.labels: dict[str, list[str]] = {}
 
-    def progress(self, worker: int, job: Job, event: Event) -> None:
+    def progress(self, worker: int, job: RunJob, event: Event) -> None:
         self.labels.setdefault(job.title, []).append(event["label"])
         if len(self.labels) == 2 and all(len(told) == 3 for told in self.labels.values()):
             raise TimeoutError
 
-    def finished(self, worker: int, outcome: Outcome) -> None:
+    def finished(self, worker: int, outcome: RunOutcome) -> None:
         pytest.fail(f"{outcome.job.title} has {outcome.state}: {outcome.reason}")
 
 
 class Quiet:
     """Hears all and keeps nothing."""
 
-    def progress(self, worker: int, job: Job, event: Event) -> None: ...
+    def progress(self, worker: int, job: RunJob, event: Event) -> None: ...
 
-    def finished(self, worker: int, outcome: Outcome) -> None: ...
+    def finished(self, worker: int, outcome: RunOutcome) -> None: ...

@@ -81,7 +81,7 @@ def test_a_job_told_to_stop_while_it_scores_a_run_queues_itself_again(
     assert not job(folder, SCORES_UNTIL_TOLD).work()
     assert requeued.read_text() == "requeue 7\n"
     assert find_json(tmp_path / "home" / "ended" / "run.json") is None
-    assert store.entry(folder).state == "done"
+    assert store.read_status(folder).state == "done"
 
 
 def test_what_is_trained_stays_trained_where_its_scoring_is_given_up(
@@ -90,8 +90,8 @@ def test_what_is_trained_stays_trained_where_its_scoring_is_given_up(
     folder = trained(tmp_path / "run")
     assert not job(folder, SCORES_UNTIL_TOLD, max_requeues=0).work()
     assert not requeued.exists()
-    entry = store.entry(folder)
-    assert (entry.state, str(entry.reason).partition(":")[0]) == ("done", "timeout")
+    status = store.read_status(folder)
+    assert (status.state, str(status.reason).partition(":")[0]) == ("done", "timeout")
     assert read_json(tmp_path / "home" / "ended" / "run.json")["state"] == "failed"
 
 
@@ -101,8 +101,8 @@ def test_a_run_whose_job_the_site_will_not_queue_again_has_not_failed(
     (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\necho Job is disabled >&2; exit 1\n")
     folder = tmp_path / "run"
     assert not job(folder, TRAINS_UNTIL_TOLD).work()
-    entry = store.entry(folder)
-    assert (entry.state, entry.reason) == (
+    status = store.read_status(folder)
+    assert (status.state, status.reason) == (
         "preempted",
         "cannot be requeued: scontrol: Job is disabled",
     )

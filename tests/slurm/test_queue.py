@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ablate.runs import store
-from ablate.runs.job import Job
+from ablate.runs.job import RunJob
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm import sweep_workers
 from ablate.slurm.commands import RefusedError
@@ -56,10 +56,10 @@ def cluster(tmp_path: Path) -> Cluster:
     return Cluster(needs, tmp_path / "slurm", tmp_path / "cache", study="study")
 
 
-def jobs(tmp_path: Path, *names: str) -> list[Job]:
-    found = [Job(tmp_path / "runs" / name, name, {}) for name in names]
+def jobs(tmp_path: Path, *names: str) -> list[RunJob]:
+    found = [RunJob(tmp_path / "runs" / name, name, {}) for name in names]
     for job in found:
-        store.prepare(job.folder, kind="jepa", settings={"seed": 0})
+        store.write_config(job.folder, kind="jepa", settings={"seed": 0})
     return found
 
 

@@ -42,8 +42,8 @@ def test_a_job_that_left_without_a_word_is_settled_whatever_the_disks_clock(
     folder = submitted(tmp_path)
     shift(folder, skew)
     assert reconcile.reconcile([folder]) == []
-    entry = store.entry(folder)
-    assert (entry.state, "job 7_0" in str(entry.reason)) == ("cancelled", True)
+    status = store.read_status(folder)
+    assert (status.state, "job 7_0" in str(status.reason)) == ("cancelled", True)
 
 
 @pytest.mark.parametrize("skew", [-AN_HOUR, AN_HOUR])
@@ -54,7 +54,7 @@ def test_what_a_run_wrote_after_it_was_handed_in_stands_whatever_the_disks_clock
     write_json(folder / "run.json", {"state": "failed", "reason": "nan: loss", "attempt": 2})
     shift(folder, skew)
     assert reconcile.reconcile([folder]) == []
-    assert store.entry(folder).reason == "nan: loss"
+    assert store.read_status(folder).reason == "nan: loss"
 
 
 def test_a_preempted_run_is_told_once_how_its_job_ended(tmp_path, empty_queue):
@@ -65,10 +65,10 @@ def test_a_preempted_run_is_told_once_how_its_job_ended(tmp_path, empty_queue):
     write_json(folder / "run.json", {"state": "preempted", "reason": "USR1 at step 5"})
     for _ in range(3):
         reconcile.reconcile([folder])
-    entry = store.entry(folder)
-    assert entry.state == "preempted"
-    assert str(entry.reason).startswith("USR1 at step 5; preempted, and not requeued (job 7_0")
-    assert str(entry.reason).count("not requeued") == 1
+    status = store.read_status(folder)
+    assert status.state == "preempted"
+    assert str(status.reason).startswith("USR1 at step 5; preempted, and not requeued (job 7_0")
+    assert str(status.reason).count("not requeued") == 1
 
 
 @pytest.mark.parametrize(
@@ -124,23 +124,23 @@ def waiting_for_a_canary(tmp_path: Path, words: str, mark: str = "") -> Path:
 def test_a_run_whose_canary_the_site_has_killed_says_so(tmp_path, empty_queue, words, told):
     folder = waiting_for_a_canary(tmp_path, words)
     reconcile.reconcile([folder])
-    entry = store.entry(folder)
-    assert entry.state == "cancelled"
-    assert str(entry.reason).startswith(f"the canary failed, so nothing was run: {told}")
-    assert "canary-00/logs/6_0_log.out" in str(entry.reason)
+    status = store.read_status(folder)
+    assert status.state == "cancelled"
+    assert str(status.reason).startswith(f"the canary failed, so nothing was run: {told}")
+    assert "canary-00/logs/6_0_log.out" in str(status.reason)
 
 
 def test_a_canary_that_is_still_in_the_queue_has_not_failed(tmp_path, empty_queue):
     folder = waiting_for_a_canary(tmp_path, "step 2")
     (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\necho '6|study-1-canary|RUNNING|None'\n")
     reconcile.reconcile([folder])
-    assert store.entry(folder).reason == "the job left the queue before it started (job 7_0)"
+    assert store.read_status(folder).reason == "the job left the queue before it started (job 7_0)"
 
 
 def test_a_canary_that_ended_well_is_not_to_blame(tmp_path, empty_queue):
     folder = waiting_for_a_canary(tmp_path, "step 12", mark="done")
     reconcile.reconcile([folder])
-    assert store.entry(folder).reason == "the job left the queue before it started (job 7_0)"
+    assert store.read_status(folder).reason == "the job left the queue before it started (job 7_0)"
 
 
 @pytest.mark.parametrize(("name", "state"), [("study-1", "cancelled"), ("by-hand", "running")])
@@ -151,4 +151,4 @@ def test_a_run_of_another_machine_is_settled_only_where_its_own_job_is_gone(
     write_json(folder / "env.json", {"slurm": {"SLURM_JOB_NAME": name}})
     write_json(folder / "run.json", {"state": "running", "host": "another machine"})
     reconcile.reconcile([folder])
-    assert store.entry(folder).state == state
+    assert store.read_status(folder).state == state

@@ -11,7 +11,7 @@ from ablate.config import loader
 from ablate.config.study import StudyError
 from ablate.config.tree import Node, from_plain
 from ablate.design import factors
-from ablate.runs.job import Job
+from ablate.runs.job import RunJob
 from ablate.slurm import arrays as slurm_arrays
 from ablate.slurm import resources
 from ablate.slurm.options import Asked
@@ -165,7 +165,7 @@ def test_every_run_is_in_one_array_of_runs_that_ask_the_same(
         budget = {"budget": {"steps": 9}} if data.draw(st.booleans(), label="trained") else {}
         (home / str(number)).mkdir()
         (home / str(number) / "config.json").write_text(json.dumps({"settings": budget}))
-        jobs.append(Job(home / str(number), "a run", {}, levels=one))
+        jobs.append(RunJob(home / str(number), "a run", {}, levels=one))
     found = slurm_arrays.grouped(jobs, wanted, home)
     arrays = [(group, file, packs) for group in found for file, packs in group.arrays.items()]
     placed = [job.folder for _, _, packs in arrays for pack in packs for job in pack]

@@ -32,7 +32,7 @@ def test_status_settles_what_was_cancelled_behind_its_back(site, workspace):
     plan, runs = plan_of(jobs), workspace.folder / "runs"
     slurm_queue.cancel(monitor.queued(plan, runs).values())
     assert monitor.queue(plan, runs) == []
-    assert store.entry(jobs[0].folder).state == "cancelled"
+    assert store.read_status(jobs[0].folder).state == "cancelled"
 
 
 def test_the_console_shows_cancels_and_retries_what_is_in_the_queue(site, workspace):
@@ -60,7 +60,7 @@ def test_failures_of_one_kind_are_tried_again(tmp_path):
         write_json(tmp_path / name / "run.json", {"state": "failed", "reason": reason})
     plan = {"trials": [{"fingerprint": "aa", "twin": "bb", "statistics": "cc"}]}
     assert len(monitor.release(plan, tmp_path, ["timeout", "node"])) == 2
-    states = [store.entry(tmp_path / name).state for name in ("aa", "bb", "cc")]
+    states = [store.read_status(tmp_path / name).state for name in ("aa", "bb", "cc")]
     assert states == ["cancelled", "cancelled", "failed"]
 
 

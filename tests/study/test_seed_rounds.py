@@ -11,7 +11,7 @@ from ablate.config import loader
 from ablate.config.sections import Growth
 from ablate.config.study import StudyError
 from ablate.executors.local import Pool
-from ablate.runs.job import Job
+from ablate.runs.job import RunJob
 from ablate.slurm.options import Asked
 from ablate.slurm.profile import Profile
 from ablate.slurm.resources import Needs
@@ -156,7 +156,7 @@ class Now:
 
     needs = Needs(Profile(name="now"))
 
-    def submit(self, jobs: list[Job]) -> "Now":
+    def submit(self, jobs: list[RunJob]) -> "Now":
         with Pool(Path("cache"), size=2, command=STAND_IN) as pool:
             pool.run(jobs, Deaf())
         return self

@@ -9,7 +9,7 @@ import pytest
 from ablate.config import loader
 from ablate.config.sweep import SweepError
 from ablate.executors.local import Pool
-from ablate.executors.progress import terminal
+from ablate.executors.progress import create_console
 from ablate.runs import store
 from ablate.slurm.options import Asked
 from ablate.slurm.profile import Profile
@@ -41,7 +41,7 @@ def submissions() -> int:
 
 def swept(*overrides: str, watch: bool = False) -> bool:
     study = loader.load(Path("study.yaml"), overrides)
-    folders, console = store.folders(), terminal()
+    folders, console = store.get_folders(), create_console()
     with Pool(folders.cache, size=1, command=STAND_IN) as pool:
         plan = prepare(study, pool, console).plan
     where = Asked("full", watch)
@@ -71,7 +71,7 @@ def test_workers_that_end_before_the_time_is_over_have_failed(limit: list[str]) 
 
 def test_what_a_cluster_has_left_untried_is_not_tried_here() -> None:
     study = loader.load(Path("study.yaml"))
-    folders, console = store.folders(), terminal()
+    folders, console = store.get_folders(), create_console()
     with Pool(folders.cache, size=1, command=STAND_IN) as pool:
         found: Any = tuned(prepare(study, pool, console), pool, folders, console, taken=True).plan
     assert [one["points"] for one in found["sweep"]] == [2, 2]

@@ -9,7 +9,7 @@ import torch
 from ablate.runs import status as run_status
 from ablate.runs import store
 from ablate.training.signals import Stop
-from ablate.worker.context import Session
+from ablate.worker.context import RunContext
 from ablate.worker.run import run
 from ablate.worker.validation import plan
 
@@ -52,14 +52,14 @@ def test_a_part_that_was_rewritten_since_a_run_is_told(settings, cache, tmp_path
     short = settings | {"budget": {"steps": 2, "batch": 4}}
     [entry] = planned(short, cache, mine)
     folder = tmp_path / "runs" / entry["fingerprint"]
-    store.prepare(folder, kind=entry["kind"], settings=entry["settings"])
-    session = Session(torch.device("cpu"), cache, lambda event: None, Stop())
+    store.write_config(folder, kind=entry["kind"], settings=entry["settings"])
+    session = RunContext(torch.device("cpu"), cache, lambda event: None, Stop())
     assert run(folder, PROBES, session)["state"] == "done"
-    assert run_status.rewritten_parts({"trials": [entry]}, folder.parent) == []
+    assert run_status.format_code_warnings({"trials": [entry]}, folder.parent) == []
     lab("'does something else'")
     [again] = planned(short, cache, mine)
     assert again["fingerprint"] == entry["fingerprint"]
-    [told] = run_status.rewritten_parts({"trials": [again]}, folder.parent)
+    [told] = run_status.format_code_warnings({"trials": [again]}, folder.parent)
     assert "`foreign_lab.Mine` has changed" in told
 
 

@@ -18,8 +18,8 @@ from ablate.runs import store as run_store
 from ablate.training.augmentation import RegularisedMasking
 from ablate.training.finetuning import FineTuning
 from ablate.training.signals import Stop
-from ablate.worker.context import Session
-from ablate.worker.evaluate import ENCODER, Examined, score, score_key
+from ablate.worker.context import RunContext
+from ablate.worker.evaluate import ENCODER, ProbeRunner, score_key, score_run
 from ablate.worker.trial import Trial, open_sound
 from ablate.worker.validation import plan
 
@@ -41,7 +41,7 @@ def sound(trial, cache):
 
 
 def scored(folder, subject, probes, sound, cache):
-    return score(folder, subject, probes, sound, Session(CPU, cache, silent, Stop()))
+    return score_run(folder, subject, probes, sound, RunContext(CPU, cache, silent, Stop()))
 
 
 def scores_of(folder, probe, task="speech"):
@@ -77,7 +77,7 @@ def test_a_score_file_of_the_first_release_is_still_read(tmp_path, settings, cac
     file.parent.mkdir(parents=True)
     scores = {"concat_freq": {"valid": 1.0, "test": 2.0, "folds": []}}
     file.write_text(json.dumps({"task": "speech", "settings": old, "scores": scores}))
-    assert run_store.score(tmp_path, written, "concat_freq") == 2.0
+    assert run_store.read_score(tmp_path, written, "concat_freq") == 2.0
     assert run_store.missing_probes(tmp_path, {"knn": written}) == []
 
 
@@ -96,7 +96,7 @@ def test_another_probe_reads_the_same_features_again(tmp_path, trial, sound, cac
 
 
 def test_what_is_read_back_is_what_was_computed(tmp_path, trial, sound):
-    examined, [task, *_] = Examined(tmp_path, trial.twin, sound, CPU), sound.tasks
+    examined, [task, *_] = ProbeRunner(tmp_path, trial.twin, sound, CPU), sound.tasks
     found = [examined.features(task, [KNN()], tmp_path, tmp_path / str(i)) for i in range(2)]
     fresh = examined.features(task, [KNN()], tmp_path / "other", tmp_path)
     for view, features in fresh.items():
@@ -122,7 +122,7 @@ def test_features_of_another_configuration_lie_elsewhere(settings, cache, tmp_pa
         trial = build(told, expect=Trial)
         sound = open_sound(trial.data, trial.mel, cache)
         for subject in (trial.twin, trial.statistics):
-            keys.add(Examined(tmp_path, subject, sound, CPU).key)
+            keys.add(ProbeRunner(tmp_path, subject, sound, CPU).key)
     same_baseline = not {"mel", "data"} & set(change)
     assert len(keys) == 4 - same_baseline
 
@@ -130,12 +130,12 @@ def test_features_of_another_configuration_lie_elsewhere(settings, cache, tmp_pa
 def test_a_run_trained_again_to_other_weights_shares_no_features(tmp_path, trial, sound):
     state = trial.twin.build_encoder().state_dict()
     save_file({f"encoder.{name}": value for name, value in state.items()}, tmp_path / ENCODER)
-    first = Examined(tmp_path, trial, sound, CPU).key
-    assert first == Examined(tmp_path, trial.twin, sound, CPU).key  # the same bits
+    first = ProbeRunner(tmp_path, trial, sound, CPU).key
+    assert first == ProbeRunner(tmp_path, trial.twin, sound, CPU).key  # the same bits
     weights = load_file(tmp_path / ENCODER)
     weights["encoder.project.weight"][0, 0] += 1e-6
     save_file(weights, tmp_path / ENCODER)
-    assert Examined(tmp_path, trial, sound, CPU).key != first
+    assert ProbeRunner(tmp_path, trial, sound, CPU).key != first
 
 
 def test_scores_of_two_configurations_lie_in_two_places(tmp_path, trial, sound, cache):
@@ -153,9 +153,9 @@ def test_fine_tuning_scores_a_run_once_and_anew_where_its_settings_differ(
     assert scored(tmp_path, trial.twin, {"tuned": plain}, sound, cache) == []
     assert scored(tmp_path, trial.twin, {"tuned": barring}, sound, cache) == ["tuned"]
     for probe in (plain, barring):
-        [(pooling, score)] = scores_of(tmp_path, probe).items()
+        [(pooling, score_run)] = scores_of(tmp_path, probe).items()
         assert pooling == "mean"
-        assert 0 <= score["test"] <= 100
+        assert 0 <= score_run["test"] <= 100
 
 
 def test_what_has_no_encoder_is_not_fine_tuned(tmp_path, trial, sound, cache):
@@ -173,6 +173,6 @@ def test_tokens_pass_through_the_cache_and_not_through_the_systems_own_folder(
 
 
 def test_log_mel_statistics_have_one_view(tmp_path, trial, sound):
-    examined = Examined(tmp_path, trial.statistics, sound, CPU)
+    examined = ProbeRunner(tmp_path, trial.statistics, sound, CPU)
     probe, [task, *_] = KNN(views=Views(layers=("each",))), sound.tasks
     assert [view.word for view in examined.views(probe, task)] == ["mean_std"]

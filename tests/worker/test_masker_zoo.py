@@ -10,7 +10,7 @@ import torch
 from ablate.mask_analysis.sample_audio import Exhibit
 from ablate.model.masking import Grid
 from ablate.parts import PartError
-from ablate.worker.masker_zoo import catalogue, draw_zoo
+from ablate.worker.masker_zoo import draw_zoo, list_maskers
 
 PACKAGE = '''\
 """A stranger's maskers."""
@@ -94,7 +94,7 @@ def drawn(folder, *names, audio=None, settings=None):
 
 
 def test_a_catalogue_lists_maskers_with_what_they_say_of_themselves(strangers):
-    found = {masker["name"]: masker for masker in catalogue(strangers)["maskers"]}
+    found = {masker["name"]: masker for masker in list_maskers(strangers)["maskers"]}
     assert list(found) == ["Half", "Nothing", "StripsOnly", "Twice"]
     assert found["Half"]["about"] == "Hides the louder half."
     assert found["Half"]["needs"] == []
@@ -113,7 +113,7 @@ def test_a_catalogue_lists_maskers_with_what_they_say_of_themselves(strangers):
 )
 def test_a_package_without_maskers_is_refused(strangers, package, message):
     with pytest.raises(PartError, match=message):
-        catalogue(package)
+        list_maskers(package)
 
 
 def test_every_masker_is_drawn_and_measured_on_every_grid(strangers, tmp_path):

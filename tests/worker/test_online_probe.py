@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from ablate.parts import PartError, build
 from ablate.probing.tasks import Task
 from ablate.training.signals import Stop
-from ablate.worker.context import Session
-from ablate.worker.online_probe import fewer, online
+from ablate.worker.context import RunContext
+from ablate.worker.online_probe import build_online_probe, subsample_task
 from ablate.worker.probes import build_probes
 from ablate.worker.run import run
 from ablate.worker.trial import Trial, open_sound
@@ -61,8 +61,8 @@ def scores_of(folder):
 
 def test_a_training_that_is_looked_at_ends_in_the_same_bits(new_run, cache):
     alone, seen, events = new_run("alone"), new_run("seen"), []
-    run(alone, PROBES, Session(CPU, cache, silent, Stop()))
-    run(seen, PROBES, Session(CPU, cache, events.append, Stop()), evaluate=EVALUATE)
+    run(alone, PROBES, RunContext(CPU, cache, silent, Stop()))
+    run(seen, PROBES, RunContext(CPU, cache, events.append, Stop()), evaluate=EVALUATE)
     one, other = (load_file(folder / "encoder.safetensors") for folder in (alone, seen))
     assert all(torch.equal(one[name], other[name]) for name in one | other)
     assert [line["step"] for line in lines_of(seen)] == [0, 25, 50, 60]
@@ -76,8 +76,8 @@ def test_a_training_that_is_looked_at_ends_in_the_same_bits(new_run, cache):
 
 def test_the_first_score_is_the_twins_and_the_last_that_of_the_run(new_run, cache):
     trained, twin = new_run("trained"), new_run("twin", "twin")
-    run(trained, PROBES, Session(CPU, cache, silent, Stop()), evaluate=EVALUATE)
-    run(twin, PROBES, Session(CPU, cache, silent, Stop()))
+    run(trained, PROBES, RunContext(CPU, cache, silent, Stop()), evaluate=EVALUATE)
+    run(twin, PROBES, RunContext(CPU, cache, silent, Stop()))
     first, *_, last = lines_of(trained)
     assert first["online_scores"] == pytest.approx(scores_of(twin), rel=1e-5)
     assert last["online_scores"] == pytest.approx(scores_of(trained), rel=1e-5)
@@ -95,7 +95,7 @@ def test_few_clips_are_of_the_parts_that_may_be_asked(splits, data):
     labels = np.arange(len(splits)) % 3
     clips = 100 + np.arange(len(splits))
     task = Task("t", "single", ("a", "b", "c"), clips, labels, parts, folded=False)
-    few = fewer(task, most)
+    few = subsample_task(task, most)
     if not {"train", "valid"} <= parts.keys():
         assert few is None
         return
@@ -113,7 +113,7 @@ def test_few_clips_to_learn_from_are_of_as_many_classes_as_they_can_be(labels, m
     every, parts = np.arange(len(labels)), {"train": np.arange(1, len(labels)), "valid": [0]}
     parts["valid"] = np.array(parts["valid"])
     task = Task("t", "single", tuple("abcd"), every, np.array(labels), parts, folded=False)
-    few = fewer(task, most)
+    few = subsample_task(task, most)
     assert few is not None
     known = set(few.labels[few.parts["train"]].tolist())
     assert len(known) == min(most, len(set(labels[1:])))
@@ -121,7 +121,7 @@ def test_few_clips_to_learn_from_are_of_as_many_classes_as_they_can_be(labels, m
 
 def test_a_single_class_to_learn_from_is_refused(new_run, cache):
     one = {**EVALUATE, "clips": 1}
-    ended = run(new_run("run"), PROBES, Session(CPU, cache, silent, Stop()), evaluate=one)
+    ended = run(new_run("run"), PROBES, RunContext(CPU, cache, silent, Stop()), evaluate=one)
     assert ended["state"] == "failed"
     assert "of task `environment` to learn from are of one class; raise" in ended["reason"]
 
@@ -129,7 +129,9 @@ def test_a_single_class_to_learn_from_is_refused(new_run, cache):
 def test_an_encoder_is_given_back_in_the_mode_in_which_it_came(entry, cache):
     trial = build(entry["settings"], expect=Trial)
     sound = open_sound(trial.data, trial.mel, cache)
-    look = online(EVALUATE, build_probes(PROBES), trial, sound, Session(CPU, cache, silent, Stop()))
+    look = build_online_probe(
+        EVALUATE, build_probes(PROBES), trial, sound, RunContext(CPU, cache, silent, Stop())
+    )
     encoder = trial.twin.build_encoder()
     for mode in (True, False):
         encoder.train(mode)
@@ -144,6 +146,6 @@ def test_what_cannot_be_asked_is_refused(new_run, cache, settings):
     with pytest.raises(PartError, match="`tuned` trains the encoder itself"):
         plan([settings], hears, cache, silent, evaluate={**EVALUATE, "probe": "tuned"})
     unknown = {**EVALUATE, "pooling": "layer7.concat_freq"}
-    ended = run(new_run("run"), PROBES, Session(CPU, cache, silent, Stop()), evaluate=unknown)
+    ended = run(new_run("run"), PROBES, RunContext(CPU, cache, silent, Stop()), evaluate=unknown)
     assert ended["state"] == "failed"
     assert "its probe scores mean, mean_std, concat_freq" in ended["reason"]

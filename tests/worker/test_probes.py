@@ -14,7 +14,7 @@ from ablate.probing.attentive import Attentive
 from ablate.probing.knn import KNN
 from ablate.probing.probe import AbstractProbe
 from ablate.probing.views import Views
-from ablate.worker.evaluate import Examined
+from ablate.worker.evaluate import ProbeRunner
 from ablate.worker.trial import Trial, open_sound
 from ablate.worker.validation import plan
 
@@ -138,6 +138,6 @@ def test_what_tells_of_whole_clips_gives_events_no_score(
     encoder = {**settings["encoder"], "summary": True}
     trial = build({**settings, "encoder": encoder, "data": events}, expect=Trial)
     sound = open_sound(trial.data, trial.mel, cache)
-    examined, [task] = Examined(tmp_path, trial.twin, sound, torch.device("cpu")), sound.tasks
+    examined, [task] = ProbeRunner(tmp_path, trial.twin, sound, torch.device("cpu")), sound.tasks
     features = examined.features(task, [probe], cache, tmp_path)
     assert examined.scores(probe, task, features).keys() == given

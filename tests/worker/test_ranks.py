@@ -22,7 +22,7 @@ from ablate.parts import build, identity
 from ablate.runs import store
 from ablate.training.optimizer import Budget
 from ablate.training.signals import Stop
-from ablate.worker.context import Session
+from ablate.worker.context import RunContext
 from ablate.worker.dispatch import answer
 from ablate.worker.run import run
 from ablate.worker.trial import Trial
@@ -87,7 +87,7 @@ def new_run(settings, cache, tmp_path, monkeypatch):
 
 
 def alone(folder, cache):
-    assert run(folder, {}, Session(CPU, cache, lambda event: None, Stop()))["state"] == "done"
+    assert run(folder, {}, RunContext(CPU, cache, lambda event: None, Stop()))["state"] == "done"
     return folder
 
 
@@ -192,7 +192,9 @@ def test_ranks_stop_and_end_together_and_one_process_goes_on_from_there(new_run,
     assert state_of(broken)["state"] == "preempted"
     assert state_of(broken)["reason"] == "SIGUSR1 at step 8 of 30"
     assert together(broken, cache, WIRE=f"1 20 {int(signal.SIGKILL)}") == 1
-    ended = store.entry(broken)  # stale where gloo ended the first rank before it could say so
+    ended = store.read_status(
+        broken
+    )  # stale where gloo ended the first rank before it could say so
     assert ended.state == "stale" or ended.reason.startswith("node: another rank has ended")
     assert_alike(whole, alone(broken, cache))
 

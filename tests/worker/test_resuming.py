@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.signals import SIGNALS, Stop
-from ablate.worker.context import Session
+from ablate.worker.context import RunContext
 from ablate.worker.run import run
 from ablate.worker.validation import plan
 
@@ -118,7 +118,7 @@ def new_run(settings, cache, tmp_path, trip):
 
 def go(folder, cache, stop, probes=None, evaluate=None):
     ended = run(
-        folder, probes or {}, Session(CPU, cache, lambda event: None, stop), evaluate=evaluate
+        folder, probes or {}, RunContext(CPU, cache, lambda event: None, stop), evaluate=evaluate
     )
     stop.signal = None
     return ended
@@ -206,7 +206,7 @@ def test_a_run_that_pauses_to_be_scored_ends_in_the_same_bits(new_run, cache, st
     whole, paused = new_run("whole"), new_run("paused")
     go(whole, cache, stop)
     for step in (40, 90):
-        ended = run(paused, PROBES, Session(CPU, cache, lambda event: None, stop, until=step))
+        ended = run(paused, PROBES, RunContext(CPU, cache, lambda event: None, stop, until=step))
         assert ended == {"state": "paused", "reason": f"paused at step {step}"}
         assert len(list((paused / "rungs" / str(step)).glob("probes/*/*.json"))) == 3
     assert not (paused / "probes").exists()
@@ -223,8 +223,8 @@ def test_a_pause_that_was_interrupted_before_its_scores_is_taken_up_again(new_ru
             raise SystemExit(130)
 
     with pytest.raises(SystemExit):
-        run(folder, PROBES, Session(CPU, cache, interrupts, stop, until=40))
-    ended = run(folder, PROBES, Session(CPU, cache, lambda event: None, stop, until=40))
+        run(folder, PROBES, RunContext(CPU, cache, interrupts, stop, until=40))
+    ended = run(folder, PROBES, RunContext(CPU, cache, lambda event: None, stop, until=40))
     assert ended["state"] == "paused"
     assert len(list((folder / "rungs" / "40").glob("probes/*/*.json"))) == 3
 
@@ -237,7 +237,7 @@ def test_a_scoring_that_is_interrupted_takes_nothing_from_what_is_trained(new_ru
         raise SystemExit(130)
 
     with pytest.raises(SystemExit):
-        run(folder, PROBES, Session(CPU, cache, interrupts, stop))
+        run(folder, PROBES, RunContext(CPU, cache, interrupts, stop))
     assert json.loads((folder / "run.json").read_text())["state"] == "done"
 
 
@@ -247,7 +247,7 @@ def test_a_signal_after_the_last_step_ends_the_process_before_it_scores(new_run,
     go(folder, cache, stop)  # it has saved its last step, and takes none when it goes on
     stop.signal = signal.SIGUSR1  # noted while its encoder is written
     with pytest.raises(SystemExit) as ended:
-        run(folder, PROBES, Session(CPU, cache, lambda event: None, stop))
+        run(folder, PROBES, RunContext(CPU, cache, lambda event: None, stop))
     assert ended.value.code == 128 + signal.SIGUSR1
     assert json.loads((folder / "run.json").read_text())["state"] == "done"
     assert (folder / "encoder.safetensors").exists()
