@@ -18,7 +18,6 @@ what a setting does has changed, the part's class attribute `version` is raised.
 
 import dataclasses
 import functools
-import importlib
 import inspect
 import json
 import typing
@@ -27,26 +26,41 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from ablate.core.part_classes import (
+    copy_type,
+    describe_name_conflict,
+    get_class_path,
+    get_part_name,
+    get_type_path,
+    import_class,
+    is_part,
+    remember_type,
+)
 from ablate.core.suggest import did_you_mean
 
-AS_BEFORE = "as_before"  # field metadata: the value that leaves old results valid
-MATTERS_IF = "matters_if"  # field metadata: `{sibling: value}` beside which alone it matters
+AS_BEFORE = "as_before"  # field metadata: the value with which the part behaves as without it
+MATTERS_IF = "matters_if"  # field metadata: `{other field: value}`, needed for it to have an effect
+NAMED_BEFORE = "named_before"  # field metadata: the former name of a renamed field
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """One thing wrong with some settings: the path of keys to it, and a sentence."""
+    """One problem of some settings."""
 
-    path: tuple[str, ...]
+    path: tuple[str, ...]  # keys that lead to the setting
     message: str
-    unknown: bool = False  # whether the part has no such setting
+    unknown: bool = False  # the part has no setting of this name
 
     def __str__(self) -> str:
         return f"`{'.'.join(self.path)}`: {self.message}" if self.path else self.message
 
 
 class PartError(ValueError):
-    """Settings that cannot become a part. `problems` lists all that is wrong with them."""
+    """Settings from which no part can be built.
+
+    Attributes:
+        problems: Everything that is wrong with the settings.
+    """
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -57,10 +71,16 @@ T = typing.TypeVar("T")
 
 
 def build(settings: Mapping[str, Any], *, expect: type[T], path: tuple[str, ...] = ()) -> T:
-    """Builds the part that `settings` describes; nested settings with a `type` first.
+    """Builds the part that `settings` describe, nested parts first.
 
-    `expect` is the class the part must be an instance of; when it is itself a concrete
-    dataclass, `type` may be left out. Raises `PartError` with every problem found.
+    Args:
+        settings: A `type` and values for the fields of the part.
+        expect: The class that the part must be an instance of. If it is a concrete dataclass,
+            `type` may be left out.
+        path: Keys that lead to `settings` in the file they come from, for messages.
+
+    Raises:
+        PartError: With every problem of the settings.
     """
     problems: list[Problem] = []
     part = _build(settings, expect, path, problems)
@@ -70,71 +90,44 @@ def build(settings: Mapping[str, Any], *, expect: type[T], path: tuple[str, ...]
 
 
 def resolve(part: Any) -> dict[str, Any]:
-    """Writes a part's settings out as plain data, every default included.
+    """Returns the settings of a part as plain data, defaults included.
 
-    `build(resolve(part), expect=type(part))` gives an equal part.
+    `build(resolve(part), expect=type(part))` gives an equal part with the same identity.
     """
-    return _written(part, resolve)
-
-
-def identity(part: Any) -> dict[str, Any]:
-    """Like `resolve`, less the settings that decide nothing.
-
-    Those are the ones that hold the value declared to mean *as before*, and those declared to
-    matter only beside some value of another setting, where that has a different one.
-    """
-    settings = _written(part, identity)
+    settings = _get_head(part, get_type_path(part))
     for field in dataclasses.fields(part):
-        as_before = field.metadata.get(AS_BEFORE, dataclasses.MISSING)
-        if settings[field.name] == as_before or not _matters(part, field):
-            del settings[field.name]
+        settings[field.name] = _to_plain(getattr(part, field.name), resolve)
     return settings
+
+
+def get_identity(part: Any) -> dict[str, Any]:
+    """Returns what identifies a part in a fingerprint, as plain data.
+
+    This is `resolve(part)` without the fields that have no effect (see `AS_BEFORE` and
+    `MATTERS_IF`), with the name of the part that does not depend on its file, and with the former
+    names of renamed fields.
+    """
+    settings = _get_head(part, get_part_name(part))
+    for field in dataclasses.fields(part):
+        value = _to_plain(getattr(part, field.name), get_identity)
+        if value != field.metadata.get(AS_BEFORE, dataclasses.MISSING) and _matters(part, field):
+            settings[field.metadata.get(NAMED_BEFORE, field.name)] = value
+    return settings
+
+
+def replace_settings(part: T, **changes: Any) -> T:
+    """Returns a part with some settings changed, like `dataclasses.replace`.
+
+    Unlike that, it keeps the `type` that the part was built from, and with it the part's name.
+    """
+    changed: T = dataclasses.replace(part, **changes)  # type: ignore[type-var]
+    copy_type(part, changed)
+    return changed
 
 
 def _matters(part: Any, field: "dataclasses.Field[Any]") -> bool:
     wanted = field.metadata.get(MATTERS_IF, {})
     return all(getattr(part, name) == value for name, value in wanted.items())
-
-
-@functools.cache
-def public_name(part: type) -> str:
-    """Returns the shortest import path of a class: `maskers.Random`, wherever its file lies."""
-    pieces = part.__module__.split(".")
-    for length in range(1, len(pieces)):
-        package = ".".join(pieces[:length])
-        if getattr(importlib.import_module(package), part.__qualname__, None) is part:
-            return f"{package}.{part.__qualname__}"
-    return f"{part.__module__}.{part.__qualname__}"
-
-
-def find(name: str) -> type:
-    """Imports the class of the part that a dotted path names.
-
-    Raises `ValueError`, with the nearest names, where there is none, and whatever its module
-    raises on being imported.
-    """
-    module_name, _, class_name = name.rpartition(".")
-    if not module_name:
-        raise ValueError(f"`{name}` is not a dotted path such as `maskers.Random`")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and not (module_name + ".").startswith(error.name + "."):
-            raise  # the module exists; something that it needs does not
-        raise ValueError(f"no module `{error.name}` on Python's path (in `{name}`)") from error
-    found = getattr(module, class_name, None)
-    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-        parts = [key for key, value in vars(module).items() if is_part(value)]
-        raise ValueError(
-            f"`{module_name}` has no part `{class_name}`{did_you_mean(class_name, parts)}"
-        )
-    return found
-
-
-def is_part(value: object) -> bool:
-    """Tells whether a value is a class that settings can name: a dataclass, and not abstract."""
-    concrete = isinstance(value, type) and not inspect.isabstract(value)
-    return concrete and dataclasses.is_dataclass(value)
 
 
 def _build(
@@ -143,36 +136,58 @@ def _build(
     if not isinstance(settings, Mapping):
         problems.append(Problem(path, f"expected settings with a `type`, got {settings!r}"))
         return None
-    found = _class_for(settings, expect, path, problems)
-    if found is None:
+    cls = _get_class(settings, expect, path, problems)
+    if cls is None:
         return None
-    values, before = {}, len(problems)
-    annotations = _annotations(found)
-    fields = {field.name: field for field in dataclasses.fields(found) if field.init}
-    for key, value in settings.items():
-        if key == "type":
-            continue
-        if key == "version" and "version" not in fields:
-            _check_version(found, value, (*path, key), problems)
-        elif key not in fields:
-            message = f"unknown key `{key}` of `{public_name(found)}`{did_you_mean(key, fields)}"
-            problems.append(Problem((*path, key), message, unknown=True))
-        else:
-            values[key] = _value(value, annotations[key], (*path, key), problems)
-    for name, field in fields.items():
-        required = field.default is field.default_factory is dataclasses.MISSING
-        if required and name not in settings:
-            problems.append(Problem(path, f"`{public_name(found)}` needs `{name}`"))
-    if len(problems) > before:
+    name = settings.get("type", get_class_path(cls))
+    num_before = len(problems)
+    values = _build_values(cls, name, settings, path, problems)
+    if len(problems) > num_before:
         return None
     try:
-        return typing.cast(object, found(**values))
+        part = typing.cast(object, cls(**values))
     except ValueError as error:
         problems.append(Problem(path, str(error)))
         return None
+    if "type" in settings:
+        remember_type(part, name)
+    return part
 
 
-def _class_for(
+def _build_values(
+    cls: type,
+    name: str,
+    settings: Mapping[str, Any],
+    path: tuple[str, ...],
+    problems: list[Problem],
+) -> dict[str, Any]:
+    """Validates the settings of a part, and builds its nested parts; returns its fields."""
+    values: dict[str, Any] = {}
+    annotations = _get_annotations(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    renamed = {field.metadata.get(NAMED_BEFORE): field.name for field in fields.values()}
+    for key, value in settings.items():
+        field = renamed.get(key, key)
+        if key == "type":
+            continue
+        if key == "version" and "version" not in fields:
+            _check_version(cls, name, value, (*path, key), problems)
+        elif field not in fields:
+            message = f"unknown key `{key}` of `{name}`{did_you_mean(key, fields)}"
+            problems.append(Problem((*path, key), message, unknown=True))
+        elif field in values:
+            message = f"`{key}` is the former name of `{field}`; write only `{field}`"
+            problems.append(Problem((*path, key), message))
+        else:
+            values[field] = _build_value(value, annotations[field], (*path, key), problems)
+    for key, definition in fields.items():
+        required = definition.default is definition.default_factory is dataclasses.MISSING
+        if required and key not in values:
+            problems.append(Problem(path, f"`{name}` needs `{key}`"))
+    return values
+
+
+def _get_class(
     settings: Mapping[str, Any], expect: type, path: tuple[str, ...], problems: list[Problem]
 ) -> type | None:
     name = settings.get("type")
@@ -182,86 +197,85 @@ def _class_for(
         problems.append(Problem(path, f"needs a `type`: the dotted path of an {expect.__name__}"))
         return None
     try:
-        found = find(str(name))
+        cls = import_class(str(name))
     except ValueError as error:
         problems.append(Problem((*path, "type"), str(error)))
         return None
-    if not issubclass(found, expect):
+    if not issubclass(cls, expect):
         message = f"`{name}` is not of type {expect.__name__} (of `{expect.__module__}`)"
         problems.append(Problem((*path, "type"), message))
         return None
-    return found
+    if conflict := describe_name_conflict(cls):
+        problems.append(Problem((*path, "type"), conflict))
+        return None
+    return cls
 
 
 def _check_version(
-    found: type, value: object, path: tuple[str, ...], problems: list[Problem]
+    cls: type, name: str, value: object, path: tuple[str, ...], problems: list[Problem]
 ) -> None:
-    current = getattr(found, "version", 1)
+    current = getattr(cls, "version", 1)
     if value != current:
-        message = f"made by version {value} of `{public_name(found)}`; this code is {current}"
+        message = f"made by version {value} of `{name}`; this code is version {current}"
         problems.append(Problem(path, message))
 
 
-def _value(value: Any, annotation: Any, path: tuple[str, ...], problems: list[Problem]) -> Any:
-    expect = _part_of(annotation)
+def _build_value(
+    value: Any, annotation: Any, path: tuple[str, ...], problems: list[Problem]
+) -> Any:
+    expect = _get_part_type(annotation)
     if value is None and type(None) in typing.get_args(annotation):
         return None
     if expect is not None and value is not None:
         if isinstance(value, list | tuple):
-            built = [_build(v, expect, (*path, str(i)), problems) for i, v in enumerate(value)]
-            return tuple(built)
+            return tuple(
+                _build(item, expect, (*path, str(i)), problems) for i, item in enumerate(value)
+            )
         return _build(value, expect, path, problems)
     try:
-        # JSON mode: a list may be a tuple and 1 a float, but "1" is no number and 1 no flag
-        return _adapter(annotation).validate_json(json.dumps(value), strict=True)
-    except (ValidationError, TypeError):  # a TypeError is a value that JSON has no word for
-        problems.append(Problem(path, f"expected {_spelled(annotation)}, got {value!r}"))
+        # JSON mode accepts a list as a tuple and 1 as a float, but neither "1" nor 1 as a flag
+        return _get_adapter(annotation).validate_json(json.dumps(value), strict=True)
+    except (ValidationError, TypeError):  # TypeError: JSON cannot express the value
+        problems.append(Problem(path, f"expected {_format(annotation)}, got {value!r}"))
     return None
 
 
 @functools.cache
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
+def _get_adapter(annotation: Any) -> TypeAdapter[Any]:
     return TypeAdapter(annotation)
 
 
 @functools.cache
-def _annotations(part: type) -> dict[str, Any]:
-    return typing.get_type_hints(part)
+def _get_annotations(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
-def _spelled(annotation: Any) -> str:
-    """Writes an annotation as a person would: `float | tuple[float, float]`, `time or freq`."""
+def _format(annotation: Any) -> str:
+    """Writes an annotation for a message: `float | tuple[float, float]`, `time or freq`."""
     if typing.get_origin(annotation) is typing.Literal:
         return " or ".join(f"`{word}`" for word in typing.get_args(annotation))
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
-def _part_of(annotation: Any) -> type | None:
-    """Returns the part's class in `AbstractMasker`, `tuple[AbstractMasker, ...]`, `X | None`."""
+def _get_part_type(annotation: Any) -> type | None:
+    """Returns the class of parts in `AbstractMasker`, `tuple[AbstractMasker, ...]`, `X | None`."""
     if isinstance(annotation, type) and not typing.get_args(annotation):
         abstract = inspect.isabstract(annotation)
         return annotation if abstract or dataclasses.is_dataclass(annotation) else None
-    for inner in typing.get_args(annotation):
-        if (found := _part_of(inner)) is not None:
-            return found
-    return None
+    inner = map(_get_part_type, typing.get_args(annotation))
+    return next((cls for cls in inner if cls is not None), None)
 
 
-def _written(part: Any, inner: typing.Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-    kind: type = type(part)
-    settings: dict[str, Any] = {"type": public_name(kind)}
-    if (version := getattr(kind, "version", 1)) != 1:
-        settings["version"] = version
-    for field in dataclasses.fields(part):
-        settings[field.name] = _plain(getattr(part, field.name), inner)
-    return settings
+def _get_head(part: Any, name: str) -> dict[str, Any]:
+    version = getattr(type(part), "version", 1)
+    return {"type": name} if version == 1 else {"type": name, "version": version}
 
 
-def _plain(value: Any, inner: typing.Callable[[Any], dict[str, Any]]) -> Any:
+def _to_plain(value: Any, write_part: typing.Callable[[Any], dict[str, Any]]) -> Any:
     if dataclasses.is_dataclass(value):
-        return inner(value)
+        return write_part(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, inner) for key, item in value.items()}
+        return {str(key): _to_plain(item, write_part) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, inner) for item in value]
+        return [_to_plain(item, write_part) for item in value]
     return value

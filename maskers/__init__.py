@@ -20,6 +20,8 @@ from maskers.strips import (
 from maskers.unstructured import Bernoulli, Grouped, Lattice, PoissonDisk, Random, SharedRandom
 from maskers.wavjepa import WavJEPAInverse, WavJEPASpeech
 
+FLAT_PART_NAMES = True  # the name of a masker in fingerprints is `maskers.<ClassName>`
+
 __all__ = [
     "BandSplit",
     "Bernoulli",

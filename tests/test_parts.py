@@ -8,7 +8,7 @@ import pytest
 
 import maskers
 from ablate.model.masking import AbstractMasker
-from ablate.parts import AS_BEFORE, PartError, build, identity, public_name, resolve
+from ablate.parts import AS_BEFORE, NAMED_BEFORE, PartError, build, get_identity, resolve
 
 CURRICULUM = {
     "type": "maskers.Curriculum",
@@ -31,6 +31,7 @@ class Square(AbstractShape):
     side: float
     colour: Literal["red", "blue"] = "red"
     corners: int = field(default=0, metadata={AS_BEFORE: 0})
+    filled: bool = field(default=False, metadata={NAMED_BEFORE: "solid"})
     version: ClassVar[int] = 2
 
     @property
@@ -70,12 +71,6 @@ def test_resolved_settings_hold_every_default_and_build_the_same_part():
     assert resolve(build(resolved, expect=AbstractMasker)) == resolved
 
 
-def test_a_part_is_called_by_its_shortest_path():
-    assert public_name(maskers.MultiBlock) == "maskers.MultiBlock"
-    spelled = {"type": "maskers.blocks.MultiBlock"}
-    assert resolve(build(spelled, expect=AbstractMasker))["type"] == "maskers.MultiBlock"
-
-
 def test_lists_of_parts_are_built(shapes):
     squares = [{"type": f"{shapes}.Square", "side": side} for side in (1, 2)]
     stack = build({"type": f"{shapes}.Stack", "shapes": squares}, expect=AbstractShape)
@@ -84,15 +79,30 @@ def test_lists_of_parts_are_built(shapes):
 
 def test_a_setting_added_later_stays_out_of_the_identity_while_it_means_as_before(shapes):
     before = build({"type": f"{shapes}.Square", "side": 1}, expect=AbstractShape)
-    assert "corners" not in identity(before)
+    assert "corners" not in get_identity(before)
     assert resolve(before)["corners"] == 0
     after = build({"type": f"{shapes}.Square", "side": 1, "corners": 4}, expect=AbstractShape)
-    assert identity(after)["corners"] == 4
+    assert get_identity(after)["corners"] == 4
+
+
+def test_a_renamed_setting_keeps_its_former_name_in_the_identity(shapes):
+    square = {"type": f"{shapes}.Square", "side": 1}
+    part = build({**square, "filled": True}, expect=AbstractShape)
+    assert get_identity(part)["solid"] is True
+    assert "filled" not in get_identity(part)
+    assert resolve(part)["filled"] is True
+
+
+def test_the_former_name_of_a_setting_is_accepted_but_not_beside_the_new_one(shapes):
+    square = {"type": f"{shapes}.Square", "side": 1}
+    assert build({**square, "solid": True}, expect=AbstractShape).filled
+    [problem] = problems({**square, "filled": True, "solid": False}, AbstractShape)
+    assert problem == "`solid`: `solid` is the former name of `filled`; write only `filled`"
 
 
 def test_a_declared_version_is_part_of_the_identity_and_must_match(shapes):
     part = build({"type": f"{shapes}.Square", "side": 1, "version": 2}, expect=AbstractShape)
-    assert identity(part)["version"] == 2
+    assert get_identity(part)["version"] == 2
     [problem] = problems({"type": f"{shapes}.Square", "side": 1, "version": 1}, AbstractShape)
     assert "made by version 1" in problem
 

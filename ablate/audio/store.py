@@ -22,7 +22,7 @@ from ablate.audio.sources import AbstractSource, BadAudioError
 from ablate.audio.store_builder import MISSING, Progress, build
 from ablate.audio.store_index import Index, read_index
 from ablate.audio.store_journal import Frames, Journal, Keys, key_of, mapped
-from ablate.parts import identity
+from ablate.parts import get_identity, replace_settings
 
 _FORMAT = 2  # of the files: stores of another format lie in folders of their own
 
@@ -66,9 +66,9 @@ class ClipStore:
 
 def store_key(source: AbstractSource, front_end: AbstractFrontEnd) -> str:
     """Names a store, 16 hex digits: all settings, and where the clips are listed."""
-    settings = identity(front_end)
+    settings = get_identity(front_end)
     settings.pop("normalisation", None)  # of what is read, not of what is stored
-    key = [_FORMAT, identity(source), source.location, settings]
+    key = [_FORMAT, get_identity(source), source.location, settings]
     return hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
@@ -145,7 +145,7 @@ def _built(
 def _as_heard(source: Any) -> Any:
     """Returns the source that has the defaults of all settings that are `unheard`."""
     fields = [field for field in dataclasses.fields(source) if field.name in source.unheard]
-    return dataclasses.replace(source, **{field.name: field.default for field in fields})
+    return replace_settings(source, **{field.name: field.default for field in fields})
 
 
 def _synced(folder: Path) -> npt.NDArray[np.int64]:

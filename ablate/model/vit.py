@@ -18,7 +18,7 @@ from ablate.model.packing import Packing, join_segments
 from ablate.model.positions import AbstractPositions, SineCosine
 from ablate.model.stems import AbstractStem, Linear
 from ablate.model.transformer import Norm, Scope, Transformer, check_width
-from ablate.parts import AS_BEFORE, identity
+from ablate.parts import AS_BEFORE, get_identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,9 @@ class ViT(AbstractEncoder):
     position_scale: float = 1.0  # of what positions add; 0.2 gave a tiny model better neighbours
     hidden: Hidden = field(default="drop", metadata={AS_BEFORE: "drop"})
     norm: Norm = field(default="pre", metadata={AS_BEFORE: "pre"})
-    stem: AbstractStem = field(default=Linear(), metadata={AS_BEFORE: identity(Linear())})
+    stem: AbstractStem = field(default=Linear(), metadata={AS_BEFORE: get_identity(Linear())})
     positions: AbstractPositions = field(
-        default=SineCosine(), metadata={AS_BEFORE: identity(SineCosine())}
+        default=SineCosine(), metadata={AS_BEFORE: get_identity(SineCosine())}
     )
     summary: bool = field(default=False, metadata={AS_BEFORE: False})  # a CLS token
     registers: int = field(default=0, metadata={AS_BEFORE: 0})  # tokens that nobody reads

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate.parts import find
+from ablate.core.part_classes import import_class
 
 OURS = ("ablate", "maskers")
 
@@ -23,7 +23,7 @@ def digests(settings: Any) -> dict[str, str]:
     found = {}
     for name in _names(settings):
         try:
-            file = inspect.getsourcefile(find(name))
+            file = inspect.getsourcefile(import_class(name))
             content = Path(file).read_bytes() if file else None
         except Exception:  # a stranger's module may raise anything; told where the part is built
             continue

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from ablate.audio.sources import AbstractSource
 from ablate.core.io import find_json, write_atomically, write_json
 from ablate.model.encoder import Encoder
-from ablate.parts import identity
+from ablate.parts import get_identity, replace_settings
 from ablate.probing.feature_cache import shelved
 from ablate.probing.features import Blocks, Heard, Reader, encoder_features, mel_features
 from ablate.probing.probe import AbstractProbe, Features, Score, examine
@@ -119,7 +119,7 @@ def _score_on(
                 progress = {"event": "progress", "label": "probe"}
                 session.emit({**progress, "done": done, "total": len(missing)})
                 scores = examined.scores(probe, task, features)
-                told = {"key": score_key(probe), "settings": identity(probe), "scores": scores}
+                told = {"key": score_key(probe), "settings": get_identity(probe), "scores": scores}
                 write_json(files[name, task.name], {"task": task.name, **told})
                 done += 1
     return {name for name, _ in missing}
@@ -127,8 +127,8 @@ def _score_on(
 
 def score_key(probe: AbstractProbe) -> str:
     """Hashes a probe's protocol, 10 hex digits: what its clips hold, and not where they lie."""
-    placeless = probe if probe.content is None else dataclasses.replace(probe, tasks=None)
-    return _hash(identity(placeless))[:10]
+    placeless = probe if probe.content is None else replace_settings(probe, tasks=None)
+    return _hash(get_identity(placeless))[:10]
 
 
 @dataclass(frozen=True)
@@ -162,11 +162,11 @@ class ProbeRunner:
     def key(self) -> str:
         """Hashes what decides the features, 20 hex digits: sound, front end, weights, parts."""
         normaliser, reader = self.sound.normaliser, self.reader
-        told: list[object] = [self.sound.store.digest, identity(self.subject.mel)]
+        told: list[object] = [self.sound.store.digest, get_identity(self.subject.mel)]
         numbers = [normaliser.mean.tobytes(), normaliser.std.tobytes()]
         if reader is not None and not isinstance(self.subject, MelStatistics):
             parts = (self.subject.encoder, self.subject.patchifier)
-            told += [*map(identity, parts), self.subject.crop_frames]
+            told += [*map(get_identity, parts), self.subject.crop_frames]
             state = reader.encoder.state_dict()
             numbers += [state[name].cpu().numpy().tobytes() for name in sorted(state)]
         return _hash(told, numbers)[:20]

@@ -11,12 +11,13 @@ from typing import Any
 from torch import Tensor
 
 from ablate.core.io import write_atomically
+from ablate.core.part_classes import get_class_path
 from ablate.core.suggest import did_you_mean
 from ablate.mask_analysis.pictures import draw_counts, draw_masks, patches
 from ablate.mask_analysis.sample_audio import Exhibit
 from ablate.mask_analysis.statistics import MaskStatistics, measure
 from ablate.model.masking import AbstractMasker, Grid
-from ablate.parts import PartError, Problem, build, public_name, resolve
+from ablate.parts import PartError, Problem, build, resolve
 from ablate.worker.datasets import Emit
 
 EXAMPLE = re.compile(r"For example `([^`]+)`")  # in a docstring: settings, as a study writes them
@@ -78,7 +79,7 @@ def _described(name: str, part: type[AbstractMasker]) -> dict[str, Any]:
     ]
     return {
         "name": name,
-        "type": public_name(part),
+        "type": get_class_path(part),
         "about": " ".join(text.partition("\n\n")[0].split()),
         "needs": needs,
         "examples": [" ".join(example.split()) for example in EXAMPLE.findall(text)],

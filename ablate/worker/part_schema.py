@@ -14,8 +14,9 @@ from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter
 
+from ablate.core.part_classes import get_class_path, is_part
 from ablate.model.patchify import AbstractPatchifier
-from ablate.parts import PartError, Problem, is_part, public_name
+from ablate.parts import PartError, Problem
 from ablate.probing.probe import AbstractProbe
 from ablate.worker.trial import Trial
 from ablate.worker.units import IN_SECONDS
@@ -84,7 +85,7 @@ def _holds_part(annotation: Any) -> bool:
 
 def _choice(expect: type, definitions: dict[str, Schema]) -> Schema:
     """Refers to all parts of a kind, and to whatever else has another name."""
-    parts = {public_name(part): part for part in _kinds_of(expect)}
+    parts = {get_class_path(part): part for part in _kinds_of(expect)}
     for name, part in parts.items():
         if name not in definitions:
             definitions[name] = {}  # so that a part that holds its like comes to an end

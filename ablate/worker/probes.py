@@ -4,7 +4,6 @@ A study waits for scores, each of one view of one probe: its own, and the one by
 looks at trainings on their way.
 """
 
-import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 from ablate.core.suggest import did_you_mean
 from ablate.model.encoder import AbstractEncoder
-from ablate.parts import PartError, Problem, build, identity
+from ablate.parts import PartError, Problem, build, get_identity, replace_settings
 from ablate.probing.probe import AbstractProbe
 from ablate.probing.tasks import Task
 from ablate.probing.views import SUMMARY
@@ -44,8 +43,8 @@ def protocol(name: str, probe: AbstractProbe, sounds: Sounds) -> dict[str, Any]:
             content = sounds.content(probe.tasks)
         except ValueError as error:
             raise PartError([Problem(("probes", name, "tasks"), str(error))]) from error
-        probe = dataclasses.replace(probe, content=content)
-    return identity(probe)
+        probe = replace_settings(probe, content=content)
+    return get_identity(probe)
 
 
 @dataclass(frozen=True)

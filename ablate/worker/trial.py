@@ -31,7 +31,7 @@ from ablate.model.predictor import AbstractPredictor, Predictor
 from ablate.model.regularisers import AbstractRegulariser
 from ablate.model.targets import AbstractTarget, Teacher
 from ablate.model.transformer import checkpoint_activations, initialise
-from ablate.parts import AS_BEFORE, identity
+from ablate.parts import AS_BEFORE, get_identity
 from ablate.probing.tasks import Indices, Task, find_tasks, pretraining_clips
 from ablate.training.divergence import OnCollapse
 from ablate.training.optimizer import Budget, Optimizer
@@ -82,7 +82,7 @@ class Trial:
     encoder: AbstractEncoder
     predictor: AbstractPredictor
     target: AbstractTarget = field(
-        default_factory=Teacher, metadata={AS_BEFORE: identity(Teacher())}
+        default_factory=Teacher, metadata={AS_BEFORE: get_identity(Teacher())}
     )
     objective: AbstractObjective
     regulariser: AbstractRegulariser | None = field(default=None, metadata={AS_BEFORE: None})
@@ -155,7 +155,7 @@ def fingerprint(subject: Subject, data_digest: str) -> str:
 
 def deciding(subject: Subject, data_digest: str) -> dict[str, Any]:
     """Returns all that decides a result, as plain data: the settings less those that do not."""
-    return {**identity(subject), "type": kind_of(subject), "data": data_digest}
+    return {**get_identity(subject), "type": kind_of(subject), "data": data_digest}
 
 
 def digest(settings: Mapping[str, Any]) -> str:

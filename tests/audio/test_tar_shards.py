@@ -15,7 +15,7 @@ from ablate.audio.mel import LogMel
 from ablate.audio.sources import BadAudioError, Folder
 from ablate.audio.store import ClipStore, open_store
 from ablate.audio.tar_shards import TarShards
-from ablate.parts import build, identity, resolve
+from ablate.parts import build, get_identity, resolve
 
 Members = Sequence[tuple[str, bytes]]
 Pitch = Callable[..., TarShards]  # writes shards and makes a source of them
@@ -266,4 +266,4 @@ def test_a_changed_shard_is_noticed_and_no_other_is_decoded_again(
 def test_tar_shards_are_a_part_like_any_other(pitch: Pitch) -> None:
     source = pitch(on_bad_audio="skip")
     assert build(resolve(source), expect=TarShards) == source
-    assert identity(source)["on_bad_audio"] == "skip"
+    assert get_identity(source)["on_bad_audio"] == "skip"

@@ -13,7 +13,7 @@ import ablate
 from ablate.cli.main import app
 from ablate.core.io import read_json, write_json
 from ablate.export.export import export
-from ablate.parts import identity
+from ablate.parts import get_identity
 from ablate.probing.features import encoder_features
 from ablate.probing.knn import KNN
 from ablate.probing.neural import Linear
@@ -74,14 +74,14 @@ def scored(run, name, settings):
 @pytest.mark.parametrize(
     ("settings", "cell"),
     [
-        (identity(KNN()), "KNN"),
-        (identity(KNN(k=200)), "KNN(k=200)"),
-        (identity(KNN(views=Views(poolings=("max",)))), "KNN"),
-        (identity(Linear(rate=0.01, choice="last")), 'Linear(rate=0.01, choice="last")'),
+        (get_identity(KNN()), "KNN"),
+        (get_identity(KNN(k=200)), "KNN(k=200)"),
+        (get_identity(KNN(views=Views(poolings=("max",)))), "KNN"),
+        (get_identity(Linear(rate=0.01, choice="last")), 'Linear(rate=0.01, choice="last")'),
         ({"type": "ablate.probing.neural.Linear", "hidden": 8}, "Linear(version=1, hidden=8)"),
         ({"type": "gone_lab.Probe", "of": "/home/me/a"}, 'Probe(of="a")'),
         (
-            identity(KNN(content=Content(digest="0123456789", tasks=("a",)))),
+            get_identity(KNN(content=Content(digest="0123456789", tasks=("a",)))),
             'KNN(clips="01234567")',
         ),
     ],

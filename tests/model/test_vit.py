@@ -9,7 +9,7 @@ from ablate.model.masking import Grid
 from ablate.model.packing import pack
 from ablate.model.transformer import initialise
 from ablate.model.vit import ViT
-from ablate.parts import identity
+from ablate.parts import get_identity
 
 GRID, PIXELS = Grid(2, 5), 6
 VALID = torch.tensor([[True] * 10, [True] * 3 + [False] * 2 + [True] * 3 + [False] * 2])
@@ -51,7 +51,7 @@ def test_where_nothing_is_hidden_replacing_is_dropping(hidden):
 
 
 def test_settings_that_came_later_leave_the_identity_of_older_ones():
-    assert identity(ViT()) == {
+    assert get_identity(ViT()) == {
         "type": "ablate.model.vit.ViT",
         "dim": 384,
         "layers": 12,

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from ablate.model.objectives import L2
 from ablate.model.transformer import Layers
-from ablate.parts import build, identity
+from ablate.parts import build, get_identity
 from ablate.runs import store
 from ablate.training.optimizer import Budget
 from ablate.training.signals import Stop
@@ -275,4 +275,4 @@ def test_activations_are_computed_again_where_a_budget_says_so(settings):
 
 
 def test_settings_that_came_later_leave_old_results_valid(settings):
-    assert set(identity(build(settings, expect=Trial))["budget"]) == {"type", "steps", "batch"}
+    assert set(get_identity(build(settings, expect=Trial))["budget"]) == {"type", "steps", "batch"}
