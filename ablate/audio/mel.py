@@ -181,7 +181,7 @@ class KaldiFbank(AbstractFrontEnd):
             high_freq=self.f_max,
             window_type=self.window,
             preemphasis_coefficient=self.preemphasis,
-            dither=0.0,  # chance has its own doors
+            dither=0.0,  # random draws come from keyed generators only
             use_energy=False,
             htk_compat=True,
         )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ablate.audio import synthetic_environment, synthetic_music, synthetic_speech
 from ablate.audio.clips import ClipInfo, Clips
 from ablate.audio.sources import AbstractSource
-from ablate.audio.synthetic_sound import Chance, Samples, count, decay, noise, place
+from ablate.audio.synthetic_sound import Rng, Samples, count, decay, noise, place
 from ablate.core.random import derive
 
 _TASKS = {
@@ -69,16 +69,16 @@ class Synthetic(AbstractSource):
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
         """Makes one clip."""
         clip = self._clips.paths[index]
-        chance = np.random.Generator(np.random.PCG64(derive(self.seed, "synthetic", clip)))
+        rng = np.random.Generator(np.random.PCG64(derive(self.seed, "synthetic", clip)))
         task, name, _, _ = clip.split("/")
         length = count(self.seconds, self.sample_rate)
-        onset = chance.uniform(0.0, _LATEST_ONSET)
+        onset = rng.uniform(0.0, _LATEST_ONSET)
         dry = np.zeros(length)
         event = _TASKS[task].sound(
-            name, length - count(onset, self.sample_rate), self.sample_rate, chance
+            name, length - count(onset, self.sample_rate), self.sample_rate, rng
         )
         place(event, into=dry, at=onset, rate=self.sample_rate)
-        return _heard(dry, self.sample_rate, chance).astype(np.float32), self.sample_rate
+        return _heard(dry, self.sample_rate, rng).astype(np.float32), self.sample_rate
 
     def content_digest(self, index: int) -> str:
         """Names what a clip is made from: the last bit of its samples may differ by machine."""
@@ -124,26 +124,26 @@ class Synthetic(AbstractSource):
         )
 
 
-def _heard(dry: Samples, rate: int, chance: Chance) -> Samples:
+def _heard(dry: Samples, rate: int, rng: Rng) -> Samples:
     """Puts a sound into a room, behind noise and a microphone, at some level."""
     from scipy import signal  # only for who makes clips: a plan reads those in the cache
 
-    wet = dry + _reverberation(dry, rate, chance)
+    wet = dry + _reverberation(dry, rate, rng)
     wet /= np.abs(wet).max()
-    hiss = signal.lfilter([1.0], [1.0, -chance.uniform(0.0, 0.95)], noise(len(dry), chance))
-    snr = chance.uniform(8.0, 30.0)
+    hiss = signal.lfilter([1.0], [1.0, -rng.uniform(0.0, 0.95)], noise(len(dry), rng))
+    snr = rng.uniform(8.0, 30.0)
     hiss *= np.sqrt(np.mean(np.square(wet)) / np.mean(np.square(hiss))) * 10 ** (-snr / 20)
-    tilted = signal.lfilter([1.0, chance.uniform(-0.35, 0.35)], [1.0], wet + hiss)
-    level = 10 ** (chance.uniform(-20.0, -1.0) / 20)
+    tilted = signal.lfilter([1.0, rng.uniform(-0.35, 0.35)], [1.0], wet + hiss)
+    level = 10 ** (rng.uniform(-20.0, -1.0) / 20)
     return np.asarray(tilted * (level / np.abs(tilted).max()))
 
 
-def _reverberation(dry: Samples, rate: int, chance: Chance) -> Samples:
+def _reverberation(dry: Samples, rate: int, rng: Rng) -> Samples:
     """Returns a sound's echo: noise that decays exponentially, within 60 ms."""
     from scipy import signal
 
-    seconds = chance.uniform(0.01, 0.06)
+    seconds = rng.uniform(0.01, 0.06)
     tail = count(3 * seconds, rate)
-    response = noise(tail, chance) * decay(tail, seconds, rate)
-    response *= chance.uniform(0.0, 0.6) / np.sqrt(np.sum(np.square(response)))
+    response = noise(tail, rng) * decay(tail, seconds, rate)
+    response *= rng.uniform(0.0, 0.6) / np.sqrt(np.sum(np.square(response)))
     return np.asarray(signal.oaconvolve(dry, response)[: len(dry)])

@@ -1,13 +1,13 @@
 """What the synthetic sounds are made of: noise, pulses, partials, envelopes, resonances.
 
-Everything is a float64 array of samples at `rate` per second, drawn from the given `chance`.
+Everything is a float64 array of samples at `rate` per second, drawn from the given `rng`.
 """
 
 import numpy as np
 import numpy.typing as npt
 
 Samples = npt.NDArray[np.float64]
-Chance = np.random.Generator
+Rng = np.random.Generator
 
 
 def count(seconds: float, rate: int) -> int:
@@ -35,28 +35,28 @@ def decay(length: int, seconds: float, rate: int) -> Samples:
     return np.asarray(np.exp(np.arange(length) / (-seconds * rate)))
 
 
-def noise(length: int, chance: Chance) -> Samples:
+def noise(length: int, rng: Rng) -> Samples:
     """Returns white noise of unit power."""
-    return chance.standard_normal(length)
+    return rng.standard_normal(length)
 
 
-def band_noise(length: int, low: float, high: float, rate: int, chance: Chance) -> Samples:
+def band_noise(length: int, low: float, high: float, rate: int, rng: Rng) -> Samples:
     """Returns noise from `low` to `high` hertz, of unit power over its own length."""
     from scipy import signal  # only for who makes clips: a plan reads those in the cache
 
     nyquist = 0.49 * rate
     band = (max(20.0, min(low, 0.8 * nyquist)), min(high, nyquist))
     filtered = signal.sosfilt(
-        signal.butter(2, band, "bandpass", fs=rate, output="sos"), noise(length, chance)
+        signal.butter(2, band, "bandpass", fs=rate, output="sos"), noise(length, rng)
     )
     return unit_power(filtered)
 
 
-def slow_noise(length: int, hertz: float, rate: int, chance: Chance) -> Samples:
+def slow_noise(length: int, hertz: float, rate: int, rng: Rng) -> Samples:
     """Returns a random curve in about [-1, 1] that wanders `hertz` times a second."""
     knots = max(4, int(length / rate * hertz * 2) + 3)
     positions = np.linspace(0.0, knots - 1.0, length)
-    return np.interp(positions, np.arange(knots), chance.uniform(-1.0, 1.0, knots))
+    return np.interp(positions, np.arange(knots), rng.uniform(-1.0, 1.0, knots))
 
 
 def phase(hertz: Samples | float, length: int, rate: int) -> Samples:

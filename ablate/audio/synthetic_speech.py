@@ -7,7 +7,7 @@ separate them. Voices differ in pitch, in the length of the vocal tract, and in 
 import numpy as np
 
 from ablate.audio.synthetic_sound import (
-    Chance,
+    Rng,
     Samples,
     band_noise,
     count,
@@ -34,37 +34,37 @@ BANDWIDTHS = {"m": (120.0, 400.0, 500.0)}  # a closed mouth damps; hertz
 OPEN = (80.0, 110.0, 170.0)
 
 
-def sound(name: str, length: int, rate: int, chance: Chance) -> Samples:
+def sound(name: str, length: int, rate: int, rng: Rng) -> Samples:
     """Speaks one word, one of `CLASSES`, by a voice of its own: (length,)."""
     consonant, first, second = name[0], name[1], name[3]
-    pace = chance.uniform(0.75, 1.3)
-    tract = chance.uniform(0.87, 1.16)
+    pace = rng.uniform(0.75, 1.3)
+    tract = rng.uniform(0.87, 1.16)
     onset = {"t": 0.055, "s": 0.11, "m": 0.09}[consonant] / pace
     voiced = _voiced(
         [consonant, first, second] if consonant == "m" else [first, second],
-        [onset] * (consonant == "m") + [chance.uniform(0.17, 0.37) / pace for _ in range(2)],
+        [onset] * (consonant == "m") + [rng.uniform(0.17, 0.37) / pace for _ in range(2)],
         tract=tract,
         rate=rate,
-        chance=chance,
+        rng=rng,
     )
     word = np.zeros(length)
     place(voiced, into=word, at=0.0 if consonant == "m" else onset, rate=rate)
     if consonant == "t":
-        _plosive(word, tract, rate, chance)
+        _plosive(word, tract, rate, rng)
     elif consonant == "s":
-        _fricative(word, onset, tract, rate, chance)
+        _fricative(word, onset, tract, rate, rng)
     return word
 
 
 def _voiced(
-    phones: list[str], seconds: list[float], *, tract: float, rate: int, chance: Chance
+    phones: list[str], seconds: list[float], *, tract: float, rate: int, rng: Rng
 ) -> Samples:
     """Sings phones in a row, each gliding into the next."""
     length = count(sum(seconds), rate)
-    source = pulses(_pitch(length, rate, chance), rate)
-    source += 0.01 * chance.standard_normal(length)  # breath
-    slack = chance.uniform(0.0, 0.45)  # a lazy tongue stays near the neutral vowel
-    glide = chance.uniform(0.04, 0.14)
+    source = pulses(_pitch(length, rate, rng), rate)
+    source += 0.01 * rng.standard_normal(length)  # breath
+    slack = rng.uniform(0.0, 0.45)  # a lazy tongue stays near the neutral vowel
+    glide = rng.uniform(0.04, 0.14)
     edges = np.cumsum(seconds)[:-1]
     times = np.arange(length) / rate
     begun = [np.ones(length), *(np.clip((times - edge) / glide + 0.5, 0, 1) for edge in edges)]
@@ -73,29 +73,29 @@ def _voiced(
         share = begun[index] - (begun[index + 1] if index + 1 < len(phones) else 0.0)
         widths = BANDWIDTHS.get(phone, OPEN)
         hertz = slack * NEUTRAL + (1 - slack) * np.array(FORMANTS[phone])
-        hertz *= chance.uniform(0.92, 1.08, 3) / tract  # nobody says a vowel twice alike
+        hertz *= rng.uniform(0.92, 1.08, 3) / tract  # nobody says a vowel twice alike
         peaks = list(zip(hertz, widths, strict=True))
-        level = 0.5 if phone == "m" else chance.uniform(0.5, 1.0)
+        level = 0.5 if phone == "m" else rng.uniform(0.5, 1.0)
         voice += level * share * unit_power(resonate(source, peaks, rate))
     return voice * fade(length, attack=0.02, release=0.08, rate=rate)
 
 
-def _pitch(length: int, rate: int, chance: Chance) -> Samples:
+def _pitch(length: int, rate: int, rng: Rng) -> Samples:
     """Draws a voice's pitch, its slope over the word, and its wavering, in hertz."""
-    height = 90.0 * (240.0 / 90.0) ** chance.uniform()
-    slope = np.linspace(0.0, chance.uniform(-0.25, 0.1), length)
-    return np.asarray(height * np.exp(slope + 0.02 * slow_noise(length, 6.0, rate, chance)))
+    height = 90.0 * (240.0 / 90.0) ** rng.uniform()
+    slope = np.linspace(0.0, rng.uniform(-0.25, 0.1), length)
+    return np.asarray(height * np.exp(slope + 0.02 * slow_noise(length, 6.0, rate, rng)))
 
 
-def _plosive(word: Samples, tract: float, rate: int, chance: Chance) -> None:
+def _plosive(word: Samples, tract: float, rate: int, rng: Rng) -> None:
     length = count(0.05, rate)
-    burst = band_noise(length, 3200.0 / tract, 6500.0 / tract, rate, chance)
-    burst *= decay(length, chance.uniform(0.008, 0.025), rate)
-    place(chance.uniform(0.15, 0.7) * burst, into=word, at=0.0, rate=rate)
+    burst = band_noise(length, 3200.0 / tract, 6500.0 / tract, rate, rng)
+    burst *= decay(length, rng.uniform(0.008, 0.025), rate)
+    place(rng.uniform(0.15, 0.7) * burst, into=word, at=0.0, rate=rate)
 
 
-def _fricative(word: Samples, seconds: float, tract: float, rate: int, chance: Chance) -> None:
+def _fricative(word: Samples, seconds: float, tract: float, rate: int, rng: Rng) -> None:
     length = count(seconds + 0.02, rate)
-    hiss = band_noise(length, 3600.0 / tract, 7000.0 / tract, rate, chance)
+    hiss = band_noise(length, 3600.0 / tract, 7000.0 / tract, rate, rng)
     hiss *= fade(length, attack=0.02, release=0.03, rate=rate)
-    place(chance.uniform(0.04, 0.2) * hiss, into=word, at=0.0, rate=rate)
+    place(rng.uniform(0.04, 0.2) * hiss, into=word, at=0.0, rate=rate)

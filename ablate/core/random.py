@@ -1,7 +1,7 @@
-"""The doors of chance: a generator for every use, derived from the trial's seed and a name.
+"""Random generators derived from a trial's seed and a purpose.
 
-No generator carries state from step to step. What is drawn depends only on its key, so two
-variants with one seed share all that they can share, and a run resumes from its step alone.
+No generator carries state from step to step: a draw depends only on its key. Two variants with
+one seed therefore share every draw whose key agrees, and a run resumes from its step number alone.
 """
 
 import hashlib
@@ -19,27 +19,33 @@ def derive(seed: int, *key: str | int) -> int:
 
 
 def generator(seed: int, *key: str | int) -> torch.Generator:
-    """Returns a fresh CPU generator for one use, e.g. `generator(seed, "mask", step)`."""
+    """Returns a fresh CPU generator for one purpose, e.g. `generator(seed, "mask", step)`."""
     return torch.Generator().manual_seed(derive(seed, *key))
 
 
 @dataclass(frozen=True)
-class Chance:
-    """The chance of one training step: what layers draw for the clips of a batch.
+class StepRandom:
+    """Random numbers of one training step, drawn per clip.
 
-    A clip's draws depend on the seed, the step, the use and the clip's place in the global
-    batch, so that a slice of that batch draws what the whole would.
+    A clip's numbers depend on the seed, the step, the purpose and the clip's position in the
+    global batch, so each rank's slice of the batch gets the numbers that one process would draw.
     """
 
     seed: int
     step: int
-    first: int = 0  # the place in the global batch of the first clip at hand
+    first: int = 0  # position in the global batch of the first clip of this slice
 
     def uniform(self, samples: int, *use: str | int, copies: int = 1) -> Tensor:
-        """Draws a number in [0, 1) for each of `samples`, (samples,) on the CPU.
+        """Draws one number in [0, 1) per sample.
 
-        There are `copies` samples of each clip side by side.
+        Args:
+            samples: Number of samples in this slice: clips times `copies`.
+            use: Key of the purpose, e.g. `("drop path", layer)`; each key has its own stream.
+            copies: Consecutive samples that belong to one clip.
+
+        Returns:
+            `(samples,)` float32 on the CPU.
         """
         before = self.first * copies
-        drawn = torch.rand(before + samples, generator=generator(self.seed, *use, self.step))
-        return drawn[before:]
+        numbers = torch.rand(before + samples, generator=generator(self.seed, *use, self.step))
+        return numbers[before:]

@@ -48,9 +48,9 @@ def draw_masks(
     shown = content.expand(clips, -1, -1) if masker.promises.needs else None
 
     def draw(number: int, progress: float) -> Mask:
-        chance = generator(seed, "picture", number)
-        mask = masker(grid, clips, generator=chance, progress=progress, content=shown)
-        return truncate(mask, batching, chance)
+        rng = generator(seed, "picture", number)
+        mask = masker(grid, clips, generator=rng, progress=progress, content=shown)
+        return truncate(mask, batching, rng)
 
     changes = any(not _same(draw(0, 0.0), draw(0, progress)) for progress in MOMENTS)
     names = ("start", "middle", "end") if changes else ("draw 1", "draw 2", "draw 3")

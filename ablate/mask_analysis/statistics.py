@@ -54,10 +54,10 @@ def realised_shares(
     if masker.promises.needs is not None:
         content = torch.rand(clips, grid.size, 8, generator=generator(0, "plan", "content"))
     for moment in moments:
-        chance = generator(0, "plan", str(moment))
-        mask = masker(grid, clips, generator=chance, progress=moment, content=content)
+        rng = generator(0, "plan", str(moment))
+        mask = masker(grid, clips, generator=rng, progress=moment, content=content)
         check_mask(masker, mask, grid, torch.ones(clips, grid.size, dtype=torch.bool))
-        mask = truncate(mask, batching, chance)
+        mask = truncate(mask, batching, rng)
         context += float(mask.context.float().mean()) / len(moments)
         targets += float(mask.target_union.float().mean()) / len(moments)
         shared = mask.context & mask.target_union
@@ -148,13 +148,13 @@ def measure(
         batches = COUPLED_BATCHES if masker.promises.coupled else BATCHES
     drawn, seconds = [], 0.0
     for number in range(batches):
-        chance = generator(seed, "statistics", number)
+        rng = generator(seed, "statistics", number)
         progress = number / max(batches - 1, 1)
         handed = None
         if content is not None and masker.promises.needs is not None:
             handed = content[torch.arange(number * batch, (number + 1) * batch) % len(content)]
         started = time.perf_counter()
-        mask = masker(grid, batch, generator=chance, progress=progress, content=handed)
+        mask = masker(grid, batch, generator=rng, progress=progress, content=handed)
         seconds += time.perf_counter() - started
         check_mask(masker, mask, grid, torch.ones(batch, grid.size, dtype=torch.bool))
         drawn.append(mask)

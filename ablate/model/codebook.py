@@ -77,8 +77,8 @@ class ClusterTarget(Target):
             found = self._read(patches, valid)[:missing].cpu()
             points.append(found)
             missing, number = missing - len(found), number + 1
-        chance = generator(seed, "codebook")
-        self.centres.copy_(k_means(torch.cat(points), self.dim, chance))
+        rng = generator(seed, "codebook")
+        self.centres.copy_(k_means(torch.cat(points), self.dim, rng))
 
     @torch.no_grad()
     def forward(self, patches: Tensor, question: Question) -> Goal:
@@ -105,7 +105,7 @@ class ClusterTarget(Target):
         return tokens
 
 
-def k_means(points: Tensor, clusters: int, chance: torch.Generator) -> Tensor:
+def k_means(points: Tensor, clusters: int, rng: torch.Generator) -> Tensor:
     """Clusters (points, dim) by at most 20 rounds of Lloyd's algorithm, from randomly drawn points.
 
     Returns the centres, (clusters, dim). A cluster that loses all its points starts again at one
@@ -113,7 +113,7 @@ def k_means(points: Tensor, clusters: int, chance: torch.Generator) -> Tensor:
     """
     if len(points) < clusters:
         raise ValueError(f"{len(points)} patches cannot make {clusters} clusters; lower `clusters`")
-    centres = points[torch.randperm(len(points), generator=chance)[:clusters]]
+    centres = points[torch.randperm(len(points), generator=rng)[:clusters]]
     for _ in range(ROUNDS):
         owner = nearest(points, centres)
         counts = torch.bincount(owner, minlength=clusters)

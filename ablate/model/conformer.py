@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.core.random import Chance
+from ablate.core.random import StepRandom
 from ablate.model.device import on_device
 from ablate.model.drop_path import check_drop_path, kept_paths
 from ablate.model.encoder import AbstractEncoder, Encoded, Encoder, Hidden
@@ -77,7 +77,7 @@ class ConformerEncoder(Encoder):
         packing: Packing,
         *,
         hidden: Tensor | None = None,
-        chance: Chance | None = None,
+        rng: StepRandom | None = None,
     ) -> Encoded:
         # what layers add up stays float32 under autocast, whatever the positions
         tokens = self.project(packing.gather(patches)).float()
@@ -90,7 +90,7 @@ class ConformerEncoder(Encoder):
             (len(self.layers), ConformerLayer.BRANCHES),
             packing.segments,
             tokens.device,
-            chance=chance,
+            rng=rng,
             copies=packing.copies,
         )
         layers = self.layers.outputs(tokens, scope, Lanes(self._grid, packing), kept=kept)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ablate.core.random import Chance
+from ablate.core.random import StepRandom
 from ablate.model.encoder import Encoded, Encoder
 from ablate.model.packing import Packing, real_rows, rows_of
 from ablate.model.prediction_query import Question
@@ -42,7 +42,7 @@ def show(
     part: Packing,
     question: Question,
     *,
-    chance: Chance | None = None,
+    rng: StepRandom | None = None,
 ) -> Shown:
     """Shows the patches that `part` packs, of (clips, patches, pixels).
 
@@ -50,10 +50,10 @@ def show(
     """
     whole = given(encoder, part, question)
     if encoder.hidden == "drop":
-        encoded = encoder(patches, part, chance=chance)
+        encoded = encoder(patches, part, rng=rng)
         return Shown(encoded=encoded, packing=part, question=question, replaced=False)
     hidden = _hidden(part, whole)
-    encoded = encoder(patches, whole, hidden=hidden, chance=chance)
+    encoded = encoder(patches, whole, hidden=hidden, rng=rng)
     return Shown(encoded=encoded, packing=whole, question=question, replaced=True)
 
 

@@ -6,7 +6,7 @@ Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016. https://arxiv.or
 import torch
 from torch import Tensor
 
-from ablate.core.random import Chance
+from ablate.core.random import StepRandom
 from ablate.model.attention import Segments
 from ablate.model.device import on_device
 
@@ -17,7 +17,7 @@ def kept_paths(
     segments: Segments,
     device: torch.device,
     *,
-    chance: Chance | None,
+    rng: StepRandom | None,
     copies: int = 1,
 ) -> Tensor | None:
     """Returns factors for what each branch of each layer adds, float32 (*paths, tokens, 1).
@@ -27,13 +27,13 @@ def kept_paths(
     branch (0) or keeps it, multiplied so that its expectation stays. `None` where nothing can be
     dropped: without a rate, or without chance, as outside training.
     """
-    if chance is None or rate == 0:
+    if rng is None or rate == 0:
         return None
     layers, branches = paths
     samples = len(segments.lengths)
     drawn = torch.stack(
         [
-            chance.uniform(samples, "drop path", layer, branch, copies=copies)
+            rng.uniform(samples, "drop path", layer, branch, copies=copies)
             for layer in range(layers)
             for branch in range(branches)
         ]

@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ablate.core.random import Chance
+from ablate.core.random import StepRandom
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing
 
@@ -45,12 +45,12 @@ class Encoder(nn.Module, ABC):
         packing: Packing,
         *,
         hidden: Tensor | None = None,
-        chance: Chance | None = None,
+        rng: StepRandom | None = None,
     ) -> Encoded:
         """Encodes those of (clips, patches, pixels) that `packing` lists.
 
         `hidden`, bool (tokens,) on the device of the patches, is for an encoder that replaces;
-        without it nothing is hidden. `chance` is that of a training step; without it nothing is
+        without it nothing is hidden. `rng` is that of a training step; without it nothing is
         left to chance, as in a target encoder or a probe.
         """
 

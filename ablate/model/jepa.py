@@ -6,7 +6,7 @@ Architecture", CVPR 2023. https://arxiv.org/abs/2301.08243
 
 from torch import Tensor, nn
 
-from ablate.core.random import Chance
+from ablate.core.random import StepRandom
 from ablate.model.batching import Batching
 from ablate.model.context_encoding import given, show
 from ablate.model.encoder import Encoder
@@ -45,12 +45,12 @@ class JEPA(nn.Module):
         valid: Tensor,
         batching: Batching = "pack",
         *,
-        chance: Chance | None = None,
+        rng: StepRandom | None = None,
     ) -> Prediction:
         """Predicts the targets of (clips, patches, pixels) that lie on the device.
 
         `mask` and `valid`, bool (clips, patches), lie on the CPU. The mask may hold several
-        samples per clip. `chance` is that of the training step, by default of step 0. Raises
+        samples per clip. `rng` is that of the training step, by default of step 0. Raises
         `ValueError` for a sample without context or without target.
         """
         question = Question(
@@ -59,9 +59,9 @@ class JEPA(nn.Module):
             device=patches.device,
             by_block=self.predictor.by_block,
             padded=batching == "pad",
-            chance=chance or Chance(self.seed, step=0),
+            rng=rng or StepRandom(self.seed, step=0),
         )
-        shown = show(self.encoder, patches, question.context, question, chance=question.chance)
+        shown = show(self.encoder, patches, question.context, question, rng=question.rng)
         if shown.replaced:
             read = mask.context if self.predictor.reads == "context" else question.union
             features = shown.at(read)

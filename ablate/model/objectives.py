@@ -168,8 +168,8 @@ class InfoNCE(AbstractObjective):
             (question.targets.patches, self.distractors),
             generator=question.generator("distractors"),
         )
-        chance = table.to(place.device, non_blocking=True).index_select(0, place)
-        drawn = (chance * others).long()
+        uniform = table.to(place.device, non_blocking=True).index_select(0, place)
+        drawn = (uniform * others).long()
         drawn += drawn >= rank  # passes over the target itself
         against = similar.gather(1, drawn.minimum(others))
         against = against.masked_fill(others == 0, -torch.inf)  # nothing to tell it from

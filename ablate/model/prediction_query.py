@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ablate.core.random import Chance, generator
+from ablate.core.random import StepRandom, generator
 from ablate.model.attention import Segments
 from ablate.model.device import on_device
 from ablate.model.masking import Mask
@@ -27,7 +27,7 @@ class Question:
     mask: Mask
     valid: Tensor  # bool (clips, patches)
     device: torch.device
-    chance: Chance  # of the training step
+    rng: StepRandom  # of the training step
     by_block: bool = False  # a question per target block, instead of one per sample
     padded: bool = False  # what is seen and what is asked are filled up to the longest
 
@@ -135,4 +135,4 @@ class Question:
 
     def generator(self, name: str) -> torch.Generator:
         """Returns a fresh CPU generator for one use in this step, the same for any batch slice."""
-        return generator(self.chance.seed, name, self.chance.step)
+        return generator(self.rng.seed, name, self.rng.step)

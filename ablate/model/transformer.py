@@ -172,15 +172,15 @@ def initialise(module: nn.Module, seed: int, name: str) -> None:
     """
     with torch.no_grad():
         for inner, parameter in module.named_parameters():
-            chance = generator(seed, "init", f"{name}.{inner}")
+            rng = generator(seed, "init", f"{name}.{inner}")
             if "embedding" in inner:
-                parameter.normal_(std=0.02, generator=chance)
+                parameter.normal_(std=0.02, generator=rng)
             elif parameter.dim() == 2:
                 bound = math.sqrt(6 / sum(parameter.shape))
-                parameter.uniform_(-bound, bound, generator=chance)
+                parameter.uniform_(-bound, bound, generator=rng)
             elif parameter.dim() > 2:
                 bound = math.sqrt(3 / parameter[0].numel())
-                parameter.uniform_(-bound, bound, generator=chance)
+                parameter.uniform_(-bound, bound, generator=rng)
             else:
                 parameter.fill_(1.0 if inner.rpartition(".")[2] == "weight" else 0.0)
 

@@ -9,7 +9,7 @@ import torch
 from einops import repeat
 from torch import Tensor, nn
 
-from ablate.core.random import Chance
+from ablate.core.random import StepRandom
 from ablate.model.attention import Segments
 from ablate.model.drop_path import check_drop_path, kept_paths
 from ablate.model.encoder import AbstractEncoder, Encoded, Encoder, Hidden
@@ -93,7 +93,7 @@ class VisionTransformer(Encoder):
         packing: Packing,
         *,
         hidden: Tensor | None = None,
-        chance: Chance | None = None,
+        rng: StepRandom | None = None,
     ) -> Encoded:
         # what layers add up stays float32 under autocast, whatever the positions
         tokens, place = self.project(packing.gather(patches)).float(), packing.place
@@ -101,11 +101,11 @@ class VisionTransformer(Encoder):
             tokens = torch.where(hidden.unsqueeze(1), self.mask_embedding, tokens)
         tokens = self.positions.add(tokens, place)
         if not self._lead:
-            return Encoded(*self._through(tokens, place, packing.segments, packing, chance))
-        return self._led(tokens, place, packing, chance)
+            return Encoded(*self._through(tokens, place, packing.segments, packing, rng))
+        return self._led(tokens, place, packing, rng)
 
     def _led(
-        self, tokens: Tensor, place: Tensor, packing: Packing, chance: Chance | None
+        self, tokens: Tensor, place: Tensor, packing: Packing, rng: StepRandom | None
     ) -> Encoded:
         """Encodes with the encoder's own tokens ahead of each sample's, and takes them out."""
         samples = len(packing.segments.lengths)
@@ -115,7 +115,7 @@ class VisionTransformer(Encoder):
         tokens = torch.cat([leading, tokens]).index_select(0, joined.order)
         nowhere = place.new_full((len(leading),), -1)
         place = torch.cat([nowhere, place]).index_select(0, joined.order)
-        normed, layers = self._through(tokens, place, joined.segments, packing, chance)
+        normed, layers = self._through(tokens, place, joined.segments, packing, rng)
         first = joined.first[:: self._lead]
         return Encoded(
             normed.index_select(0, joined.second),
@@ -129,7 +129,7 @@ class VisionTransformer(Encoder):
         place: Tensor,
         segments: Segments,
         packing: Packing,
-        chance: Chance | None,
+        rng: StepRandom | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         scope = Scope(segments, self.positions.rotation(place))
         kept = kept_paths(
@@ -137,7 +137,7 @@ class VisionTransformer(Encoder):
             (len(self.transformer.layers), 2),
             segments,
             tokens.device,
-            chance=chance,
+            rng=rng,
             copies=packing.copies,
         )
         layers, normed = self.transformer.outputs(tokens, scope, kept)

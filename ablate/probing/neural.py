@@ -79,10 +79,10 @@ def classifier(dim: int, classes: int, seed: int, *, hidden: int = 0) -> nn.Sequ
     with torch.no_grad():
         for place, layer in enumerate(layers):
             if isinstance(layer, nn.Linear):
-                chance = generator(seed, "init", f"probe.{place}")
+                rng = generator(seed, "init", f"probe.{place}")
                 bound = 1 / math.sqrt(layer.in_features)
-                layer.weight.uniform_(-bound, bound, generator=chance)
-                layer.bias.uniform_(-bound, bound, generator=chance)
+                layer.weight.uniform_(-bound, bound, generator=rng)
+                layer.bias.uniform_(-bound, bound, generator=rng)
     return nn.Sequential(*layers)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablate.core.random import Chance, derive
+from ablate.core.random import StepRandom, derive
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class AbstractAugmentation(ABC):
     """Changes a batch; subclasses are frozen keyword-only dataclasses."""
 
     @abstractmethod
-    def __call__(self, exercise: Exercise, chance: Chance) -> Exercise:
+    def __call__(self, exercise: Exercise, rng: StepRandom) -> Exercise:
         """Returns the batch of one step, changed, in the same shapes; the one given is left alone.
 
-        All that is drawn comes from `chance`, which is keyed by the step.
+        All random draws come from `rng`, which is keyed by the step.
         """
 
 
@@ -47,8 +47,8 @@ class RegularisedMasking(AbstractAugmentation):
     def __post_init__(self) -> None:
         _check_share("rate", self.rate)
 
-    def __call__(self, exercise: Exercise, chance: Chance) -> Exercise:
-        drawn = _of_patches(exercise.member, chance, "regularised masking")
+    def __call__(self, exercise: Exercise, rng: StepRandom) -> Exercise:
+        drawn = _of_patches(exercise.member, rng, "regularised masking")
         return replace(exercise, barred=exercise.member & (drawn < self.rate))
 
 
@@ -61,8 +61,8 @@ class TokenDrop(AbstractAugmentation):
     def __post_init__(self) -> None:
         _check_share("rate", self.rate)
 
-    def __call__(self, exercise: Exercise, chance: Chance) -> Exercise:
-        drawn = _of_patches(exercise.member, chance, "token drop")
+    def __call__(self, exercise: Exercise, rng: StepRandom) -> Exercise:
+        drawn = _of_patches(exercise.member, rng, "token drop")
         drawn = drawn.masked_fill(~exercise.member, -1)
         last = drawn == drawn.amax(dim=1, keepdim=True)
         return replace(exercise, member=exercise.member & ((drawn >= self.rate) | last))
@@ -85,12 +85,12 @@ class SpecAugment(AbstractAugmentation):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` must not be negative; got {getattr(self, name)}")
 
-    def __call__(self, exercise: Exercise, chance: Chance) -> Exercise:
+    def __call__(self, exercise: Exercise, rng: StepRandom) -> Exercise:
         clips, bands, frames = exercise.mels.shape
         hidden = torch.zeros_like(exercise.mels, dtype=torch.bool)
         for stripe in range(self.times):
-            hidden |= _stripes(clips, bands, self.freq, chance, "freq", stripe).unsqueeze(2)
-            hidden |= _stripes(clips, frames, self.time, chance, "time", stripe).unsqueeze(1)
+            hidden |= _stripes(clips, bands, self.freq, rng, "freq", stripe).unsqueeze(2)
+            hidden |= _stripes(clips, frames, self.time, rng, "time", stripe).unsqueeze(1)
         return replace(exercise, mels=exercise.mels.masked_fill(hidden, 0))
 
 
@@ -109,10 +109,10 @@ class Mixup(AbstractAugmentation):
         if self.strength <= 0:
             raise ValueError(f"`strength` must be above 0; got {self.strength}")
 
-    def __call__(self, exercise: Exercise, chance: Chance) -> Exercise:
+    def __call__(self, exercise: Exercise, rng: StepRandom) -> Exercise:
         clips = len(exercise.mels)
-        partner = chance.uniform(clips, "mixup partner").argsort()
-        beta = np.random.default_rng(derive(chance.seed, "mixup share", chance.step))
+        partner = rng.uniform(clips, "mixup partner").argsort()
+        beta = np.random.default_rng(derive(rng.seed, "mixup share", rng.step))
         share = torch.from_numpy(beta.beta(self.strength, self.strength, clips)).float()
 
         def mixed(part: Tensor) -> Tensor:
@@ -127,14 +127,14 @@ class Mixup(AbstractAugmentation):
         )
 
 
-def _of_patches(member: Tensor, chance: Chance, use: str) -> Tensor:
+def _of_patches(member: Tensor, rng: StepRandom, use: str) -> Tensor:
     """A number in [0, 1) for each patch of each clip."""
-    return chance.uniform(member.numel(), use, copies=member.shape[1]).view_as(member)
+    return rng.uniform(member.numel(), use, copies=member.shape[1]).view_as(member)
 
 
-def _stripes(clips: int, size: int, widest: int, chance: Chance, axis: str, stripe: int) -> Tensor:
+def _stripes(clips: int, size: int, widest: int, rng: StepRandom, axis: str, stripe: int) -> Tensor:
     """Marks a stripe of 0 to `widest` places for each clip, bool (clips, size)."""
-    wide, first = (chance.uniform(clips, "stripe", axis, stripe, use) for use in ("width", "start"))
+    wide, first = (rng.uniform(clips, "stripe", axis, stripe, use) for use in ("width", "start"))
     width = (wide * (min(widest, size) + 1)).long()
     start = (first * (size - width + 1)).long()
     place = torch.arange(size)

@@ -11,7 +11,7 @@ from typing import Protocol
 from torch import Tensor
 
 from ablate.audio.loader import Batch
-from ablate.core.random import Chance
+from ablate.core.random import StepRandom
 from ablate.model.masking import Mask
 
 
@@ -34,7 +34,7 @@ class Drawn:
     batch: Batch
     valid: Tensor  # bool (clips, patches): no padding
     mask: Mask  # of clips * copies samples
-    chance: Chance  # of the step, from the first of these clips on
+    rng: StepRandom  # random draws of this step, starting at the first of these clips
 
     @property
     def clips(self) -> int:
@@ -69,5 +69,5 @@ class Drawn:
                 self.mask.targets[samples],
                 None if fallback is None else fallback[samples],
             ),
-            replace(self.chance, first=self.chance.first + clips.start),
+            replace(self.rng, first=self.rng.first + clips.start),
         )

@@ -1,6 +1,6 @@
 """Checkpoints: all that a training needs to go on as if it had never stopped.
 
-Chance is keyed by step and carries no state, so weights, optimiser, and counters are enough. The
+Random draws are keyed by step and carry no state, so weights, optimiser, and counters are enough. The
 last two are kept; one that cannot be read is passed over for the one before.
 """
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.audio.loader import Batch, windows
-from ablate.core.random import Chance, derive, generator
+from ablate.core.random import StepRandom, derive, generator
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing, pack
@@ -95,15 +95,15 @@ class FineTuning(AbstractProbe):
         adamw = torch.optim.AdamW(groups, lr=self.rate, weight_decay=self.weight_decay)
         order = _order(lesson.known, self.batch, seed)
         for step, items in zip(range(self.steps), order, strict=False):
-            chance = Chance(seed, step)
-            exercise = _exercise(items, lesson, heard, chance)
+            rng = StepRandom(seed, step)
+            exercise = _exercise(items, lesson, heard, rng)
             if self.augmentation is not None:
-                exercise = self.augmentation(exercise, chance)
+                exercise = self.augmentation(exercise, rng)
             rate = warm_cosine(self.rate, step, self.steps, self.warmup)
             for group in adamw.param_groups:
                 group["lr"] = rate * group["share"]
             adamw.zero_grad()
-            told = pupil(*_shown(exercise, heard.reader), chance)
+            told = pupil(*_shown(exercise, heard.reader), rng)
             loss_of = F.binary_cross_entropy_with_logits if lesson.several else F.cross_entropy
             loss = loss_of(told, exercise.labels.to(told.device))
             loss.backward()  # type: ignore[no-untyped-call]
@@ -124,8 +124,8 @@ class Pupil(nn.Module):
         width = encoder.dim * (grid.freq if pooling == "concat_freq" else 1)
         self.head = nn.ModuleDict({"norm": nn.LayerNorm(width), "tell": nn.Linear(width, classes)})
 
-    def forward(self, patches: Tensor, packing: Packing, chance: Chance | None = None) -> Tensor:
-        encoded = self.encoder(patches, packing, chance=chance)
+    def forward(self, patches: Tensor, packing: Packing, rng: StepRandom | None = None) -> Tensor:
+        encoded = self.encoder(patches, packing, rng=rng)
         if self._pooling == "summary":
             if encoded.summary is None:
                 raise ValueError("this encoder has no summary token; take another of `views`")
@@ -191,10 +191,10 @@ def _order(known: Indices, batch: int, seed: int) -> Iterator[Indices]:
         epoch += 1
 
 
-def _exercise(items: Indices, lesson: Lesson, heard: Heard, chance: Chance) -> Exercise:
+def _exercise(items: Indices, lesson: Lesson, heard: Heard, rng: StepRandom) -> Exercise:
     """One window of each clip, with its labels."""
     crop = heard.reader.crop_frames
-    drawn = chance.uniform(len(items), "window").tolist()
+    drawn = rng.uniform(len(items), "window").tolist()
     batches = []
     for item, share in zip(items, drawn, strict=True):
         starts = range(0, int(heard.store.lengths[heard.clips[item]]), crop)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ablate.audio.loader import Batch
-from ablate.core.random import Chance, generator
+from ablate.core.random import StepRandom, generator
 from ablate.model.batching import Batching, truncate
 from ablate.model.device import on_device
 from ablate.model.jepa import JEPA
@@ -138,16 +138,16 @@ class Trainer:
         """Draws the global batch of a step, and its masks."""
         batch = self.loader.batch(step, self.budget.batch)
         valid = self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
-        chance = generator(self.seed, "mask", step)
+        rng = generator(self.seed, "mask", step)
         mask = self.masker(
             self.grid,
             len(valid),
-            generator=chance,
+            generator=rng,
             progress=ramp(step, self.budget.steps),
             valid=valid,
             content=self._content(batch, valid),
         )
-        return Drawn(batch, valid, truncate(mask, self.batching, chance), Chance(self.seed, step))
+        return Drawn(batch, valid, truncate(mask, self.batching, rng), StepRandom(self.seed, step))
 
     def drawing(self) -> AbstractContextManager[Draw]:
         """Gives what draws step after step, ahead where that is asked for and can be.
@@ -215,9 +215,7 @@ class Trainer:
         for part in mine.parts(min(progress.micro_batches, mine.clips)):
             with self._autocast():
                 patches = self._cut(part.batch)
-                prediction = self.jepa(
-                    patches, part.mask, part.valid, self.batching, chance=part.chance
-                )
+                prediction = self.jepa(patches, part.mask, part.valid, self.batching, rng=part.rng)
             share = self.objective.units(part.mask) / units
             loss = prediction.loss(self.objective) * share
             (loss + self._beside(prediction) * share).backward()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from ablate.core.random import Chance, generator
+from ablate.core.random import StepRandom, generator
 from ablate.mask_analysis.statistics import MOMENTS
 from ablate.model.batching import truncate
 from ablate.model.encoder import AbstractEncoder, Encoder
@@ -44,15 +44,15 @@ def expected_flops(trial: Trial) -> int:
         content = torch.rand(clips, grid.size, CONTENT_DIM, generator=generator(0, "plan", "shown"))
     total = 0
     for moment in MOMENTS:
-        chance = generator(0, "plan", "flops", str(moment))
-        mask = trial.masker(grid, clips, generator=chance, progress=moment, content=content)
+        rng = generator(0, "plan", "flops", str(moment))
+        mask = trial.masker(grid, clips, generator=rng, progress=moment, content=content)
         question = Question(
-            mask=truncate(mask, trial.batching, chance),
+            mask=truncate(mask, trial.batching, rng),
             valid=valid,
             device=torch.device("cpu"),
             by_block=predictor.by_block,
             padded=trial.batching == "pad",
-            chance=Chance(0, step=0),
+            rng=StepRandom(0, step=0),
         )
         total += step_flops(encoder, predictor, target, question)
     return round(total / len(MOMENTS))

@@ -16,11 +16,11 @@ from maskers import Curriculum, MultiBlock, Random, TimeFrequency
 def batches(draw):
     """Batches of masks with nothing regular about them, blocks that are empty among them."""
     grid = Grid(draw(st.integers(1, 5)), draw(st.integers(2, 7)))
-    chance = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
+    rng = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
     drawn = []
     for blocks in draw(st.lists(st.integers(1, 3), min_size=1, max_size=3)):
-        kind = torch.randint(0, 3, (4, grid.size), generator=chance)
-        which = torch.randint(0, blocks, (4, 1, grid.size), generator=chance)
+        kind = torch.randint(0, 3, (4, grid.size), generator=rng)
+        which = torch.randint(0, blocks, (4, 1, grid.size), generator=rng)
         kind[:, 0], kind[:, 1] = 1, 2  # neither side is empty
         targets = (kind == 2).unsqueeze(1) & (which == torch.arange(blocks).view(1, -1, 1))
         drawn.append(Mask(kind == 1, targets))

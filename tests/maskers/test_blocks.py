@@ -41,9 +41,9 @@ def test_a_sample_that_loses_a_block_or_its_context_block_is_counted(grid):
     lost = ~mask.targets.any(dim=2).all(dim=1)
     assert lost.any()
     assert (lost <= mask.fallback).all()
-    chance = generator(0, "x")
+    rng = generator(0, "x")
     valid = torch.ones(500, grid.size, dtype=torch.bool)
-    draw = {"valid": valid, "generator": chance}
+    draw = {"valid": valid, "generator": rng}
     targets = rectangles(grid, (500, 4), area=(0.24, 0.249), aspect=(0.75, 1.5), **draw)
     context = rectangles(grid, (500,), area=(0.05, 1.0), aspect=(1.0, 1.0), **draw)
     as_drawn = context & ~targets.any(dim=1)

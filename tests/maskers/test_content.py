@@ -180,11 +180,11 @@ def test_silence_is_measured_on_patches_so_a_masker_of_features_is_refused():
 
 def two_voices(batch=50):
     """Makes two kinds of patches, every fourth being unlike either."""
-    chance = generator(1, "x")
+    rng = generator(1, "x")
     voices = torch.zeros(2, 16)
     voices[0, 0], voices[1, 1] = 4.0, -4.0
-    content = voices.repeat(32, 1) + 0.1 * torch.randn(batch, 64, 16, generator=chance)
-    content[:, ::4] = 0.5 * torch.randn(batch, 16, 16, generator=chance)
+    content = voices.repeat(32, 1) + 0.1 * torch.randn(batch, 64, 16, generator=rng)
+    content[:, ::4] = 0.5 * torch.randn(batch, 16, 16, generator=rng)
     return content
 
 

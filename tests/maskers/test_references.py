@@ -60,10 +60,10 @@ def test_what_the_ijepa_collator_keeps_of_a_batch_lies_in_the_lowest_rows():
 
 def test_the_ijepa_geometry_agrees_with_a_plain_loop_over_samples():
     # a twin, written from the description: each sample by itself, drawn until it fits
-    grid, chance = Grid(8, 64), generator(1, "twin")
+    grid, rng = Grid(8, 64), generator(1, "twin")
 
     def uniform():
-        return torch.rand((), generator=chance).item()
+        return torch.rand((), generator=rng).item()
 
     def size(low, high, narrow, wide):
         draw = uniform()

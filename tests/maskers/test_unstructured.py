@@ -54,8 +54,8 @@ def test_a_range_draws_a_ratio_for_every_sample():
 
 
 def test_a_range_per_batch_draws_one_ratio_for_all_samples_and_another_for_the_next_batch():
-    masker, chance = Random(ratio=(0.4, 0.6), per="batch"), generator(0, "x")
-    counts = [masker(Grid(8, 64), 8, generator=chance).context.sum(dim=1) for _ in range(200)]
+    masker, rng = Random(ratio=(0.4, 0.6), per="batch"), generator(0, "x")
+    counts = [masker(Grid(8, 64), 8, generator=rng).context.sum(dim=1) for _ in range(200)]
     assert all((count == count[0]).all() for count in counts)
     shares = torch.stack(counts)[:, 0] / 512
     assert shares.min() < 0.42
@@ -112,15 +112,15 @@ def test_a_row_shorter_than_two_groups_gets_smaller_ones():
 
 
 def test_one_mask_serves_the_whole_batch_and_another_the_next():
-    masker, chance = SharedRandom(ratio=0.5), generator(0, "x")
-    first, second = (masker(Grid(8, 16), 5, generator=chance).context for _ in range(2))
+    masker, rng = SharedRandom(ratio=0.5), generator(0, "x")
+    first, second = (masker(Grid(8, 16), 5, generator=rng).context for _ in range(2))
     assert (first == first[0]).all()
     assert not torch.equal(first, second)
 
 
 def test_shared_masks_visit_every_patch_alike():
-    masker, chance = SharedRandom(ratio=0.5), generator(0, "x")
-    visits = sum(masker(Grid(4, 8), 1, generator=chance).context.int() for _ in range(4000))
+    masker, rng = SharedRandom(ratio=0.5), generator(0, "x")
+    visits = sum(masker(Grid(4, 8), 1, generator=rng).context.int() for _ in range(4000))
     assert visits.min() > 1850
     assert visits.max() < 2150
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ablate.core.random import Chance
+from ablate.core.random import StepRandom
 from ablate.model.attention import Segments
 from ablate.model.drop_path import kept_paths
 from ablate.model.vit import ViT
@@ -11,15 +11,15 @@ from ablate.model.vit import ViT
 CPU = torch.device("cpu")
 
 
-def kept(chance: Chance, samples: int = 400, rate: float = 0.4, copies: int = 1) -> torch.Tensor:
+def kept(rng: StepRandom, samples: int = 400, rate: float = 0.4, copies: int = 1) -> torch.Tensor:
     segments = Segments((1,) * samples)
-    found = kept_paths(rate, (5, 2), segments, CPU, chance=chance, copies=copies)
+    found = kept_paths(rate, (5, 2), segments, CPU, rng=rng, copies=copies)
     assert found is not None
     return found.squeeze(-1)
 
 
 def test_later_layers_drop_more_and_the_expectation_stays():
-    paths = kept(Chance(seed=0, step=3), samples=4000)
+    paths = kept(StepRandom(seed=0, step=3), samples=4000)
     shares = (paths == 0).float().mean(dim=2)
     expected = torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4]).unsqueeze(1).expand(5, 2)
     assert torch.allclose(shares, expected, atol=0.03)
@@ -27,7 +27,7 @@ def test_later_layers_drop_more_and_the_expectation_stays():
 
 
 def test_all_tokens_of_a_sample_share_its_fate():
-    found = kept_paths(0.5, (3, 2), Segments((2, 1, 4)), CPU, chance=Chance(seed=0, step=0))
+    found = kept_paths(0.5, (3, 2), Segments((2, 1, 4)), CPU, rng=StepRandom(seed=0, step=0))
     assert found is not None
     for sample in found.squeeze(-1).split([2, 1, 4], dim=2):
         assert (sample == sample[..., :1]).all()
@@ -35,15 +35,15 @@ def test_all_tokens_of_a_sample_share_its_fate():
 
 @pytest.mark.parametrize("copies", [1, 3])
 def test_a_slice_of_a_batch_drops_what_the_whole_would(copies):
-    whole = kept(Chance(seed=0, step=3), samples=20 * copies, copies=copies)
-    part = kept(Chance(seed=0, step=3, first=7), samples=4 * copies, copies=copies)
+    whole = kept(StepRandom(seed=0, step=3), samples=20 * copies, copies=copies)
+    part = kept(StepRandom(seed=0, step=3, first=7), samples=4 * copies, copies=copies)
     assert torch.equal(part, whole[..., 7 * copies : 11 * copies])
 
 
 def test_seeds_steps_layers_and_branches_drop_otherwise():
-    first = kept(Chance(seed=0, step=3))
-    assert torch.equal(first, kept(Chance(seed=0, step=3)))
-    for other in (Chance(seed=1, step=3), Chance(seed=0, step=4)):
+    first = kept(StepRandom(seed=0, step=3))
+    assert torch.equal(first, kept(StepRandom(seed=0, step=3)))
+    for other in (StepRandom(seed=1, step=3), StepRandom(seed=0, step=4)):
         assert not torch.equal(first == 0, kept(other) == 0)
     assert not torch.equal(first[4, 0], first[4, 1])
     assert not torch.equal(first[4] == 0, first[3] == 0)

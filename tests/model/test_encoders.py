@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from ablate.core.random import Chance, generator
+from ablate.core.random import StepRandom, generator
 from ablate.model.conformer import Conformer
 from ablate.model.encoder import AbstractEncoder, Encoder
 from ablate.model.masking import Grid
@@ -67,10 +67,10 @@ def build(name: str, seed: int = 0) -> Encoder:
 def batch(copies: int = 1) -> tuple[Tensor, Tensor, Tensor]:
     """Patches, and for each sample what it holds and what of it is hidden."""
     patches = torch.randn(CLIPS, 15, PIXELS, generator=generator(0, "patches"))
-    chance = generator(0, "members")
-    member = torch.rand(CLIPS * copies, 15, generator=chance) < 0.6
+    rng = generator(0, "members")
+    member = torch.rand(CLIPS * copies, 15, generator=rng) < 0.6
     member[:, 4] = True
-    hidden = member & (torch.rand(member.shape, generator=chance) < 0.5)
+    hidden = member & (torch.rand(member.shape, generator=rng) < 0.5)
     return patches, member, hidden
 
 
@@ -78,9 +78,9 @@ def encode(
     encoder: Encoder, patches: Tensor, packing: Packing, hidden: Tensor, first: int = 0
 ) -> list[Tensor]:
     """All that it gives for a step's batch, or for a slice of it."""
-    chance = Chance(seed=0, step=7, first=first)
+    rng = StepRandom(seed=0, step=7, first=first)
     marked = hidden.flatten()[packing.index] if encoder.hidden == "replace" else None
-    encoded = encoder(patches, packing, hidden=marked, chance=chance)
+    encoded = encoder(patches, packing, hidden=marked, rng=rng)
     summary = [] if encoded.summary is None else [encoded.summary]
     return [encoded.tokens, *encoded.layers, *summary]
 

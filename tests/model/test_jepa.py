@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import maskers
-from ablate.core.random import Chance, generator
+from ablate.core.random import StepRandom, generator
 from ablate.model.jepa import JEPA
 from ablate.model.masking import Grid, Mask
 from ablate.model.objectives import L2, SmoothL1
@@ -145,7 +145,7 @@ def test_chance_reaches_the_context_encoder_and_not_the_target():
     patches, mask, valid = ragged_batch()
     jepa = build(drop_path=0.5)
     first, second = (
-        jepa(patches, mask, valid, chance=Chance(seed=0, step=step)) for step in (1, 2)
+        jepa(patches, mask, valid, rng=StepRandom(seed=0, step=step)) for step in (1, 2)
     )
     assert not torch.allclose(first.predicted, second.predicted)
     assert torch.equal(first.target, second.target)

@@ -24,8 +24,8 @@ GRIDS = [Grid(8, 64), Grid(14, 14), Grid(4, 8), Grid(1, 250), Grid(5, 13), Grid(
 
 def draw(grid, batch, area, aspect=(0.75, 1.5), seed=0):
     valid = all_valid(grid, batch, None)
-    chance = generator(seed, "rectangles")
-    return rectangles(grid, (batch,), area=area, aspect=aspect, valid=valid, generator=chance)
+    rng = generator(seed, "rectangles")
+    return rectangles(grid, (batch,), area=area, aspect=aspect, valid=valid, generator=rng)
 
 
 @given(cases(max_freq=8, max_time=32), st.floats(0.01, 1), st.floats(0.1, 10))
@@ -88,10 +88,10 @@ def test_choose_takes_every_subset_alike():
 
 @given(st.integers(0, 99), st.integers(1, 4))
 def test_lowest_agrees_with_a_stable_sort_where_scores_are_equal(seed, kinds):
-    chance = generator(seed, "lowest")
-    scores = torch.randint(kinds, (3, 2, 30), generator=chance).float()
-    among = torch.rand(3, 2, 30, generator=chance) < 0.7
-    number = torch.randint(31, (3, 2), generator=chance).minimum(among.sum(dim=-1))
+    rng = generator(seed, "lowest")
+    scores = torch.randint(kinds, (3, 2, 30), generator=rng).float()
+    among = torch.rand(3, 2, 30, generator=rng) < 0.7
+    number = torch.randint(31, (3, 2), generator=rng).minimum(among.sum(dim=-1))
     rank = scores.masked_fill(~among, torch.inf).argsort(dim=-1, stable=True).argsort(dim=-1)
     expected = (rank < number.unsqueeze(-1)) & among
     assert torch.equal(lowest(number, scores, among=among), expected)

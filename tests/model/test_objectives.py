@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 import maskers
-from ablate.core.random import Chance, generator
+from ablate.core.random import StepRandom, generator
 from ablate.model.codebook import Codebook
 from ablate.model.masking import Mask
 from ablate.model.objectives import L1, L2, Cosine, CrossEntropy, InfoNCE, SmoothL1
@@ -85,7 +85,7 @@ def test_a_contrastive_loss_equals_the_loop_over_targets_and_their_distractors(b
 def test_distractors_change_from_step_to_step(bench):
     jepa, batch = bench.jepa(), bench.batch()
     one, again, other = (
-        jepa(batch.patches, batch.mask, batch.valid, chance=Chance(0, step)).loss(InfoNCE())
+        jepa(batch.patches, batch.mask, batch.valid, rng=StepRandom(0, step)).loss(InfoNCE())
         for step in (1, 1, 2)
     )
     assert torch.equal(one, again)
@@ -157,15 +157,15 @@ def test_the_loss_of_a_batch_is_that_of_its_slices_by_their_units(
     masker = maskers.Several(maskers=(maskers.MultiBlock(),), times=copies)
     batch, jepa = bench.batch(masker), bench.jepa(predictor=PREDICTORS[predictor])
     asked = objective(reduction=reduction)
-    whole = jepa(batch.patches, batch.mask, batch.valid, chance=Chance(0, step))
+    whole = jepa(batch.patches, batch.mask, batch.valid, rng=StepRandom(0, step))
     total = 0.0
     bounds = [0, *sorted(cuts), bench.clips]
     for first, last in pairwise(bounds):
         rows = slice(first * copies, last * copies)
         mask = Mask(batch.mask.context[rows], batch.mask.targets[rows])
         clips = slice(first, last)
-        chance = Chance(0, step, first)
-        part = jepa(batch.patches[clips], mask, batch.valid[clips], chance=chance)
+        rng = StepRandom(0, step, first)
+        part = jepa(batch.patches[clips], mask, batch.valid[clips], rng=rng)
         total += part.loss(asked) * asked.units(mask) / asked.units(batch.mask)
     assert torch.allclose(whole.loss(asked), total, atol=1e-5)
 

@@ -134,9 +134,9 @@ def test_where_patches_overlap_they_are_averaged():
 
 @given(st.integers(0, 100))
 def test_with_a_gap_what_is_seen_holds_nothing_of_what_is_hidden(seed):
-    patchifier, chance = Overlapping(), torch.Generator().manual_seed(seed)
+    patchifier, rng = Overlapping(), torch.Generator().manual_seed(seed)
     masker = Gap(masker=MultiBlock(num_targets=1), freq=1, time=1)
-    mask = masker(patchifier.grid(76, 156), 8, generator=chance)
+    mask = masker(patchifier.grid(76, 156), 8, generator=rng)
 
     def held(chosen):
         patches = chosen.float().unsqueeze(2).expand(-1, -1, patchifier.pixels)

@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import maskers
-from ablate.core.random import Chance, generator
+from ablate.core.random import StepRandom, generator
 from ablate.model.codebook import Codebook
 from ablate.model.context_encoding import given
 from ablate.model.convolutional import Convolutional
@@ -170,7 +170,7 @@ def test_noise_is_drawn_again_for_every_step_and_a_learned_token_is_not(bench, n
         settings = replace(PREDICTORS[name], mask_token=token)
         jepa, batch = bench.jepa(Teacher(), settings), bench.batch()
         one, other = (
-            jepa(batch.patches, batch.mask, batch.valid, chance=Chance(0, step)).predicted
+            jepa(batch.patches, batch.mask, batch.valid, rng=StepRandom(0, step)).predicted
             for step in (1, 2)
         )
         assert torch.equal(one, other) is same

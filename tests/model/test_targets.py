@@ -124,9 +124,9 @@ def test_clusters_are_as_near_under_autocast_as_without_it():
 
 
 def test_k_means_finds_clusters_that_lie_apart():
-    chance = generator(0, "clusters")
+    rng = generator(0, "clusters")
     truth = torch.tensor([[0.0, 0], [10, 0], [0, 10], [10, 10]])
-    points = truth.repeat_interleave(50, dim=0) + torch.randn(200, 2, generator=chance)
+    points = truth.repeat_interleave(50, dim=0) + torch.randn(200, 2, generator=rng)
     found = [k_means(points, 4, generator(seed, "start")) for seed in range(10)]
     best = min(found, key=lambda centres: torch.cdist(points, centres).amin(dim=1).sum())
     assert torch.cdist(best, truth).amin(dim=0).max() < 0.5

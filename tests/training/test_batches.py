@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.audio.loader import Batch
-from ablate.core.random import Chance, generator
+from ablate.core.random import StepRandom, generator
 from ablate.model.masking import Grid, Mask
 from ablate.training.batches import Drawn
 
@@ -15,13 +15,13 @@ GRID = Grid(2, 3)
 
 def drawn(clips: int, copies: int, *, guarded: bool) -> Drawn:
     """Clips whose mels tell them apart, with masks of no pattern."""
-    chance = generator(0, "drawn", clips, copies)
-    cells = torch.rand(clips * copies, 3, GRID.size, generator=chance)
+    rng = generator(0, "drawn", clips, copies)
+    cells = torch.rand(clips * copies, 3, GRID.size, generator=rng)
     return Drawn(
         Batch(torch.arange(clips).view(-1, 1, 1).float(), torch.ones(clips, 1, dtype=torch.bool)),
-        torch.rand(clips, GRID.size, generator=chance) < 0.9,
+        torch.rand(clips, GRID.size, generator=rng) < 0.9,
         Mask(cells[:, 0] < 0.5, cells[:, 1:] < 0.3, cells[:, 2, 0] < 0.5 if guarded else None),
-        Chance(seed=0, step=0),
+        StepRandom(seed=0, step=0),
     )
 
 
@@ -42,7 +42,7 @@ def test_parts_side_by_side_are_the_whole(clips, copies, count, guarded):
     assert torch.equal(torch.cat([p.valid for p in parts]), whole.valid)
     assert torch.equal(torch.cat([p.mask.context for p in parts]), whole.mask.context)
     assert torch.equal(torch.cat([p.mask.targets for p in parts]), whole.mask.targets)
-    assert [p.chance.first for p in parts] == [int(p.batch.mels[0]) for p in parts]
+    assert [p.rng.first for p in parts] == [int(p.batch.mels[0]) for p in parts]
     if guarded:
         assert torch.equal(torch.cat([p.mask.fallback for p in parts]), whole.mask.fallback)
     else:

@@ -91,9 +91,9 @@ class Watching(AbstractAugmentation):
     inner: AbstractAugmentation = field(default_factory=lambda: TokenDrop(rate=0.0))
     seen: list[torch.Tensor] = field(default_factory=list, compare=False)
 
-    def __call__(self, exercise, chance):
+    def __call__(self, exercise, rng):
         self.seen.append(exercise.mels)
-        return self.inner(exercise, chance)
+        return self.inner(exercise, rng)
 
 
 def chances(heard, seed=0, **inner):
@@ -133,7 +133,7 @@ def test_barred_tokens_do_without_themselves_in_every_layer(heard):
     mels = torch.randn(3, 32, 64, generator=generator(0, "mels"))
     member = torch.rand(3, reader.grid.size, generator=generator(0, "member")) < 0.8
     exercise = Exercise(mels, torch.zeros(0), member)
-    exercise = RegularisedMasking(rate=0.4)(exercise, finetuning.Chance(seed=0, step=0))
+    exercise = RegularisedMasking(rate=0.4)(exercise, finetuning.StepRandom(seed=0, step=0))
     told = pupil(*finetuning._shown(exercise, reader))
     encoder = pupil.encoder
     for clip in range(3):

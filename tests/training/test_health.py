@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 import maskers
-from ablate.core.random import Chance, generator
+from ablate.core.random import StepRandom, generator
 from ablate.model.context_encoding import Shown
 from ablate.model.encoder import Encoded
 from ablate.model.masking import Grid, Mask
@@ -50,7 +50,7 @@ def test_half_of_the_rank_lost_is_a_collapse_though_the_deviation_grew():
 def predicted(mask: Mask, values: Tensor, grid: Grid) -> Prediction:
     """A prediction whose target is the value of each patch's position."""
     valid = torch.ones(len(mask.context), grid.size, dtype=torch.bool)
-    question = Question(mask=mask, valid=valid, device=torch.device("cpu"), chance=Chance(0, 0))
+    question = Question(mask=mask, valid=valid, device=torch.device("cpu"), rng=StepRandom(0, 0))
     target = values[question.targets.place]
     encoded = Encoded(tokens=target, layers=())
     shown = Shown(encoded=encoded, packing=question.context, question=question, replaced=False)

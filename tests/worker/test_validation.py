@@ -63,8 +63,8 @@ def test_a_plan_tells_how_much_is_seen_once_a_batch_is_cut(settings, cache, mask
     batches = COUPLED_BATCHES if masker.promises.coupled else BATCHES
     least = 0.0
     for batch in range(batches):
-        chance = generator(0, "plan", str(batch / (batches - 1)))
-        mask = masker(Grid(4, 8), settings["budget"]["batch"], generator=chance)
+        rng = generator(0, "plan", str(batch / (batches - 1)))
+        mask = masker(Grid(4, 8), settings["budget"]["batch"], generator=rng)
         least += min(sample.float().mean().item() for sample in mask.context) / batches
     fine = {"patchifier": {**settings["patchifier"], "freq": 8, "time": 8}}
     asked = settings | fine | {"masker": resolve(masker)}

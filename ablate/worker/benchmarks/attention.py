@@ -21,8 +21,8 @@ def time_kernels(device: torch.device, clock: Callable[[], float]) -> list[dict[
     Gives each kernel's median in milliseconds, and that of the segments padded to one length.
     `clock` returns seconds.
     """
-    chance = generator(0, "kernels")
-    lengths = torch.randint(SHORTEST, LONGEST, (SEGMENTS,), generator=chance)
+    rng = generator(0, "kernels")
+    lengths = torch.randint(SHORTEST, LONGEST, (SEGMENTS,), generator=rng)
     packed = Segments(tuple(lengths.tolist()))
     padded = Segments(
         (LONGEST,) * SEGMENTS, filler=~(torch.arange(LONGEST) < lengths[:, None]).flatten()

@@ -42,15 +42,15 @@ def time_maskers(
             progress = {"label": entry["name"], "done": done, "total": len(maskers)}
             emit({"event": "progress", **progress})
             found.append({"name": entry["name"], **_timed(entry["settings"], grid, batch)})
-        chance = generator(0, "timing", "loop")
-        loop = _beside_plain(lambda: draw_blocks_one_by_one(grid, batch, chance), grid, batch)
+        rng = generator(0, "timing", "loop")
+        loop = _beside_plain(lambda: draw_blocks_one_by_one(grid, batch, rng), grid, batch)
     finally:
         torch.set_num_threads(threads)
     return {"grid": str(grid), "batch": batch, "maskers": found, "loop": loop}
 
 
 def draw_blocks_one_by_one(
-    grid: Grid, batch: int, chance: torch.Generator
+    grid: Grid, batch: int, rng: torch.Generator
 ) -> tuple[list[Tensor], list[list[Tensor]]]:
     """Draws blocks as a collator does that works through its batch sample by sample.
 
@@ -64,19 +64,19 @@ def draw_blocks_one_by_one(
         hidden = torch.zeros(grid.freq, grid.time, dtype=torch.bool)
         blocks = []
         for _ in range(TARGETS):
-            block = _block(grid, TARGET_AREA, TARGET_ASPECT, chance)
+            block = _block(grid, TARGET_AREA, TARGET_ASPECT, rng)
             hidden |= block
             blocks.append(block.flatten().nonzero().squeeze(1))
-        seen = _block(grid, CONTEXT_AREA, (1.0, 1.0), chance) & ~hidden
+        seen = _block(grid, CONTEXT_AREA, (1.0, 1.0), rng) & ~hidden
         contexts.append(seen.flatten().nonzero().squeeze(1))
         targets.append(blocks)
     return contexts, targets
 
 
 def _block(
-    grid: Grid, area: tuple[float, float], aspect: tuple[float, float], chance: torch.Generator
+    grid: Grid, area: tuple[float, float], aspect: tuple[float, float], rng: torch.Generator
 ) -> Tensor:
-    share, tilt, top, left = torch.rand(4, generator=chance).tolist()
+    share, tilt, top, left = torch.rand(4, generator=rng).tolist()
     share = area[0] + share * (area[1] - area[0])
     ratio = math.exp(math.log(aspect[0]) + tilt * math.log(aspect[1] / aspect[0]))
     height = min(grid.freq, max(1, round(math.sqrt(share * ratio) * grid.freq)))
@@ -93,13 +93,13 @@ def _timed(settings: Mapping[str, Any], grid: Grid, batch: int) -> dict[str, Any
     except PartError as error:
         return {"refused": "; ".join(map(str, error.problems))}
     promises = masker.promises
-    chance = generator(0, "timing", "mask")
+    rng = generator(0, "timing", "mask")
     content = None
     if promises.needs is not None:
-        content = torch.rand(batch, grid.size, 64, generator=chance)
+        content = torch.rand(batch, grid.size, 64, generator=rng)
 
     def draw() -> object:
-        return masker(grid, batch, generator=chance, progress=0.5, content=content)
+        return masker(grid, batch, generator=rng, progress=0.5, content=content)
 
     try:
         found = _beside_plain(draw, grid, batch)
@@ -110,11 +110,11 @@ def _timed(settings: Mapping[str, Any], grid: Grid, batch: int) -> dict[str, Any
 
 def _beside_plain(draw: Callable[[], object], grid: Grid, batch: int) -> dict[str, float]:
     """Times two draws turn by turn; returns their medians in milliseconds, and the ratio."""
-    chance = generator(0, "timing", "plain")
+    rng = generator(0, "timing", "plain")
     visible = round(VISIBLE * grid.size)
 
     def plain() -> object:
-        return torch.rand(batch, grid.size, generator=chance).topk(visible)
+        return torch.rand(batch, grid.size, generator=rng).topk(visible)
 
     mine: list[float] = []
     theirs: list[float] = []
