@@ -46,7 +46,7 @@ def show(
 ) -> Shown:
     """Shows the patches that `part` packs, of (clips, patches, pixels).
 
-    `chance` is that of the step, for an encoder that is being trained.
+    `rng` is that of the step, for an encoder that is being trained.
     """
     whole = given(encoder, part, question)
     if encoder.hidden == "drop":

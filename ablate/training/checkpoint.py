@@ -1,7 +1,7 @@
 """Checkpoints: all that a training needs to go on as if it had never stopped.
 
-Random draws are keyed by step and carry no state, so weights, optimiser, and counters are enough. The
-last two are kept; one that cannot be read is passed over for the one before.
+Random draws are keyed by step and carry no state, so weights, optimiser, and counters are enough.
+The last two are kept; one that cannot be read is passed over for the one before.
 """
 
 import pickle
