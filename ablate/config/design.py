@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.config.tree import Node, spelled
+from ablate.config.tree import Node, to_yaml_scalar
 from ablate.core.suggest import did_you_mean
 
 DESIGNS = ("grid", "one_factor", "leave_one_out", "list")
@@ -126,10 +126,10 @@ class _Reader:
 
     def _label(self, name: str, label: Any, node: Node) -> str:
         known = (*self._factors[name], BASELINE)
-        if spelled(label) not in known:
-            hint = did_you_mean(spelled(label), known)
-            self._refuse(node, f"factor `{name}` has no level `{spelled(label)}`{hint}")
-        return spelled(label)
+        if to_yaml_scalar(label) not in known:
+            hint = did_you_mean(to_yaml_scalar(label), known)
+            self._refuse(node, f"factor `{name}` has no level `{to_yaml_scalar(label)}`{hint}")
+        return to_yaml_scalar(label)
 
     def _knows(self, name: str, node: Node, where: str) -> bool:
         if name not in self._factors:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator
 
-from ablate.config.tree import Node, spelled
+from ablate.config.tree import Node, to_yaml_scalar
 from ablate.core.suggest import did_you_mean
 
 PROBE = "probe"  # the one factor that is no setting: which of the study's probes examines
@@ -75,8 +75,8 @@ def _levels(name: str, factor: Node, problems: list[str]) -> dict[str, Node]:
             rule = "a level that is not a plain value needs a label: `label: settings`"
             problems.append(f"{level.place}: factor `{name}`: {rule}; got {level.plain()!r}")
         else:
-            twin = spelled(level.value) in levels
-            levels[spelled(level.value) + (" again" if twin else "")] = level
+            twin = to_yaml_scalar(level.value) in levels
+            levels[to_yaml_scalar(level.value) + (" again" if twin else "")] = level
     return levels
 
 

@@ -20,7 +20,15 @@ from ruamel.yaml.scalarbool import ScalarBoolean
 
 from ablate.config import recipes
 from ablate.config.study import DEFAULT_PROBES, KEYS, SETTINGS, Study, StudyError, check
-from ablate.config.tree import COMMAND_LINE, Node, from_plain, lay, merge, put, spelled
+from ablate.config.tree import (
+    COMMAND_LINE,
+    Node,
+    from_plain,
+    merge,
+    overlay,
+    set_path,
+    to_yaml_scalar,
+)
 from ablate.core.suggest import did_you_mean
 
 
@@ -120,7 +128,7 @@ def _located(
             marks = (value.lc.data or {}).get(key)  # none for a key that came by `<<`
             there = marks[0] + 1 if marks and line is not None else line
             inside = (*above, id(value))
-            children[spelled(key)] = _located(child, source, there, problems, inside)
+            children[to_yaml_scalar(key)] = _located(child, source, there, problems, inside)
         found = children if isinstance(value, CommentedMap) else list(children.values())
         return Node(found, place)
     elif isinstance(value, ScalarBoolean):
@@ -147,7 +155,7 @@ def _extended(node: Node, file: Path, problems: list[str], chain: tuple[Path, ..
     link = node.children.get("extends")
     if link is None:
         return node
-    own = _less(node, "extends")
+    own = node.without("extends")
     links = link.value if isinstance(link.value, list) else [link]
     if not links or not all(isinstance(one.value, str) for one in links):
         problems.append(f"{link.place}: `extends` must be a path, got {link.plain()!r}")
@@ -158,11 +166,11 @@ def _extended(node: Node, file: Path, problems: list[str], chain: tuple[Path, ..
         inherited = _linked(one, other, problems, chain)
         if inherited is None:
             continue
-        overlay = inherited.children.get("overlay")
-        if below is not None and overlay is not None:
-            below = lay(overlay, over=below)
+        changes = inherited.children.get("overlay")
+        if below is not None and changes is not None:
+            below = overlay(below, changes)
             continue
-        whole = _extended(_less(inherited, "overlay"), other, problems, (*chain, other))
+        whole = _extended(inherited.without("overlay"), other, problems, (*chain, other))
         below = whole if below is None else merge(below, whole)
     return own if below is None else merge(below, own)
 
@@ -193,10 +201,6 @@ def _linked(link: Node, other: Path, problems: list[str], chain: tuple[Path, ...
     return inherited
 
 
-def _less(node: Node, key: str) -> Node:
-    return Node({k: child for k, child in node.children.items() if k != key}, node.place)
-
-
 def _overridden(text: Node, override: str, problems: list[str]) -> Node:
     """Applies `a.b=c`: the baseline's setting `a.b`, or the study's where `a` is a study key."""
     key, equals, written = override.partition("=")
@@ -215,7 +219,7 @@ def _overridden(text: Node, override: str, problems: list[str]) -> Node:
     elif path[0] not in KEYS:
         path = ("baseline", *path)
     try:
-        return put(text, path, _parse(written, COMMAND_LINE, lines=False))
+        return set_path(text, path, _parse(written, COMMAND_LINE, lines=False))
     except StudyError as error:
         problems += [f"{problem} (in `{override}`)" for problem in error.problems]
     except ValueError as error:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.config.tree import Node, put, spelled
+from ablate.config.tree import Node, set_path, to_yaml_scalar
 from ablate.core.suggest import did_you_mean
 
 RANGE_KEYS = ("low", "high", "log")
@@ -98,7 +98,7 @@ def applied(tree: Node, changes: Iterable[Change]) -> Node:
     Raises `ValueError` where one lies inside a value that has no settings.
     """
     for path, value in changes:
-        tree = put(tree, path, value)
+        tree = set_path(tree, path, value)
     return tree
 
 
@@ -179,7 +179,7 @@ def _dimension(node: Node, name: str, problems: list[str]) -> Dimension | None:
         return _parts(node, name, problems)
     if isinstance(node.value, list) and node.value:
         plain = [child for child in node.value if not isinstance(child.value, dict | list)]
-        options = {spelled(child.value): child for child in plain}
+        options = {to_yaml_scalar(child.value): child for child in plain}
         if len(options) == len(node.value):
             return Choice(options, node)
     rule = "needs `low` and `high`, a list of different plain values, or `label: settings` of each"

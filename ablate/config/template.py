@@ -4,7 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
-from ablate.config.tree import flowing
+from ablate.config.tree import to_flow_yaml
 from ablate.core.io import write_atomically
 
 TEXT = """\
@@ -51,5 +51,5 @@ def write(file: Path) -> Path:
     if file.exists():
         raise ValueError(f"{file} already exists; name another file")
     name = re.sub(r"[^\w.+-]+", "_", file.stem).lstrip(".+-") or "study"
-    write_atomically(file, TEXT.format(file=shlex.quote(str(file)), name=flowing(name)))
+    write_atomically(file, TEXT.format(file=shlex.quote(str(file)), name=to_flow_yaml(name)))
     return file

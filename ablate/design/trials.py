@@ -12,7 +12,7 @@ from typing import Any
 from ablate.config.design import BASELINE
 from ablate.config.factors import PROBE
 from ablate.config.study import Study
-from ablate.config.tree import Node
+from ablate.core.nested import set_nested
 from ablate.design.factors import AND, Changes, Factor, Path
 from ablate.design.grid import Levels, combinations
 
@@ -131,8 +131,8 @@ def place(study: Study, trial: PlannedTrial, path: Path) -> str:
     """Returns where a trial's setting was written: in a level, the baseline or what it extends."""
     for within, branch in reversed(trial.changes):
         if path[: len(within)] == within:
-            return branch.nearest(path[len(within) :]).told_place()
-    return study.baseline.nearest(path).told_place()
+            return branch.nearest(path[len(within) :]).describe_place()
+    return study.baseline.nearest(path).describe_place()
 
 
 def _trial(
@@ -147,19 +147,11 @@ def _trial(
     changes.sort(key=lambda change: len(change[0]))
     settings: dict[str, Any] = dict(baseline)
     for path, branch in changes:
-        settings = _replaced(settings, path, branch)
+        settings = set_nested(settings, path, branch.plain())
     probe = settings.pop(PROBE, None)
     whole = {**settings, "seed": seed}
     laid = tuple(change for change in changes if change[0] != (PROBE,))
     return PlannedTrial(dict(levels), seed, whole, changes=laid, stands_for=count, probe=probe)
-
-
-def _replaced(settings: Mapping[str, Any], path: Path, branch: Node) -> dict[str, Any]:
-    """Returns settings with a branch at a path; what is not on the way is shared."""
-    first, *below = path
-    if not below:
-        return {**settings, first: branch.plain()}
-    return {**settings, first: _replaced(settings.get(first, {}), tuple(below), branch)}
 
 
 def variant_of(labels: Iterable[str]) -> str:

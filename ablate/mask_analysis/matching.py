@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
+from ablate.core.nested import set_nested
 from ablate.core.suggest import did_you_mean
 from ablate.mask_analysis.statistics import BATCH, realised_shares
 from ablate.model.batching import Batching
@@ -99,7 +100,7 @@ def _within(settings: Any, path: tuple[str, ...], place: _Place, found: list[Mat
         raise PartError([Problem((*path, "match"), str(error))]) from error
     value = search.spelled(step)
     found.append(Match(".".join((*path, by)), value, share, wanted, search.share(step)))
-    return _put(inner, by.split("."), value)
+    return set_nested(inner, by.split("."), value)
 
 
 def _read(text: Any) -> tuple[str, float, str]:
@@ -233,7 +234,7 @@ class _Search:
         return self._build(step) is not None
 
     def _build(self, step: int) -> AbstractMasker | None:
-        settings = _put(self._settings, self._by.split("."), self.spelled(step))
+        settings = set_nested(self._settings, self._by.split("."), self.spelled(step))
         try:
             return build(settings, expect=AbstractMasker)
         except PartError:
@@ -256,14 +257,6 @@ def _limit(inside: int, outside: int, takes: Callable[[int], bool]) -> int:
         middle = (inside + outside) // 2
         inside, outside = (middle, outside) if takes(middle) else (inside, middle)
     return inside
-
-
-def _put(settings: Any, path: list[str], value: Value) -> Any:
-    """Returns settings with a value at a path, those on the way copied."""
-    if not path:
-        return value
-    below = settings.get(path[0], {})
-    return {**settings, path[0]: _put(below, path[1:], value)}
 
 
 def _percent(share: float) -> str:

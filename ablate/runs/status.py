@@ -6,7 +6,7 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
-from ablate.config.tree import differences, flowing
+from ablate.config.tree import find_differences, to_flow_yaml
 from ablate.core import git as core_git
 from ablate.design import code_warnings, dedupe
 from ablate.design.trials import variant_of
@@ -155,7 +155,7 @@ def format_preview(plan: Plan, runs: Path) -> list[str]:
     variants = {tuple(trial["levels"].items()): trial for trial in reversed(plan["trials"])}
     baseline = max(reversed(variants.values()), key=lambda trial: _likeness(trial, plan))
     settings = {key: value for key, value in baseline["settings"].items() if key != "seed"}
-    lines = ["baseline:", *(f"  {key}: {flowing(value)}" for key, value in settings.items())]
+    lines = ["baseline:", *(f"  {key}: {to_flow_yaml(value)}" for key, value in settings.items())]
     lines.append("variants (baseline first):")
     for trial in sorted(reversed(variants.values()), key=lambda trial: trial is not baseline):
         lines.append(f"  {name_variant(trial)}: {_told(trial)}")
@@ -178,7 +178,7 @@ def format_changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str
     """Lists the settings that differ, `seed: 0 -> 1`; a dash stands for an absent setting."""
     return [
         f"{path}: {'-' if before is None else before} -> {'-' if after is None else after}"
-        for path, (before, after) in differences(one, other).items()
+        for path, (before, after) in find_differences(one, other).items()
     ]
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 
 from ablate.config.factors import PROBE
 from ablate.config.study import Study, StudyError
-from ablate.config.tree import Node, differences
+from ablate.config.tree import Node, find_differences
 from ablate.core.suggest import did_you_mean
 from ablate.runs.pending import PlannedRun
 from ablate.slurm import profile
@@ -45,7 +45,7 @@ class Needs:
         for run in runs:
             first = firsts.setdefault(run.fingerprint, run)
             asked = [asdict(self.of(one.levels)) for one in (first, run)]
-            if found := differences(*asked):
+            if found := find_differences(*asked):
                 told = ", ".join(f"`{name}` {a!r} or {b!r}" for name, (a, b) in found.items())
                 raise StudyError(
                     [

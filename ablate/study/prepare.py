@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from ablate.config.study import Study, StudyError
-from ablate.config.tree import worded
+from ablate.config.tree import format_problem
 from ablate.design import dedupe, factors
 from ablate.design import plan as design_plan
 from ablate.design import trials as design
@@ -95,7 +95,7 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
     with progress_bar(console, f"planning {study.name}") as heard:
         answer = pool.ask(request, heard)
         if answer["event"] == "error":  # of what all trials share; they may have more
-            problems += [worded(study.tree, problem) for problem in answer["problems"]]
+            problems += [format_problem(study.tree, problem) for problem in answer["problems"]]
             further: dict[str, Any] = {"probes": {}, "matched_budget": None, "quiet": True}
             answer = pool.ask({**request, **further, "score": None, "evaluate": None}, heard)
     problems += design.refused(study, trials, answer["trials"])

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ablate.config import loader
 from ablate.config.study import StudyError
-from ablate.config.tree import worded
+from ablate.config.tree import format_problem
 from ablate.core.io import find_json, write_json
 from ablate.design import trials as design
 from ablate.executors.local import Pool
@@ -196,7 +196,7 @@ def _draw_gallery(planned: Planned, pool: Pool, folders: store.Folders, console:
             answer = pool.ask(request, heard)
         if answer["event"] == "error":
             for problem in answer["problems"]:
-                print_line(console, f"no pictures: {worded(planned.study.tree, problem)}")
+                print_line(console, f"no pictures: {format_problem(planned.study.tree, problem)}")
             return
         drawn = {**answer, "of": of}
         write_json(folder / "pictures.json", drawn)

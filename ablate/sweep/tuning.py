@@ -16,7 +16,7 @@ from rich.console import Console
 from ablate.config.design import BASELINE
 from ablate.config.search_space import Space, applied, edges, written
 from ablate.config.study import Study, StudyError
-from ablate.config.tree import Node, worded
+from ablate.config.tree import Node, format_problem
 from ablate.design import factors
 from ablate.design import plan as design_plan
 from ablate.design import trials as design
@@ -81,7 +81,7 @@ def check(study: Study, plan: Plan, pool: Pool, console: Console) -> None:
         answer = pool.ask({"do": "plan", "trials": settings, "probes": {}}, heard)
     for (key, tree), entry in zip(asked, answer["trials"], strict=True):
         problems += [
-            f"{worded(tree, found)} (in `sweep.space.{key}`)" for found in entry["problems"]
+            f"{format_problem(tree, found)} (in `sweep.space.{key}`)" for found in entry["problems"]
         ]
     if problems:
         raise StudyError(list(dict.fromkeys(problems)))
@@ -165,7 +165,7 @@ def plan_tuned(
         answer = pool.ask({**request, "probes": study.probes}, heard)
     trees = [tree for _ in study.every_seed for _, tree in _variants(tuned)]
     problems = [
-        worded(tree, problem)
+        format_problem(tree, problem)
         for tree, entry in zip(trees, answer["trials"], strict=True)
         for problem in entry["problems"]
     ]

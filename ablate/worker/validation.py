@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+from ablate.core.nested import remove_nested
 from ablate.mask_analysis.matching import Match, is_asked, matched, without
 from ablate.mask_analysis.statistics import Realised, realised_shares
 from ablate.model.masking import Grid, GridRefusedError
@@ -165,7 +166,7 @@ class _Desk:
                 if not foreign:
                     return _refused(error.problems, dropped)
                 for path in foreign:
-                    settings = _less(settings, path)
+                    settings = remove_nested(settings, path)
                     dropped.append(list(path))
             else:
                 return dataclasses.replace(found, dropped=dropped)
@@ -227,14 +228,6 @@ def _wanted(asked: Mapping[str, Any]) -> Wanted:
         within = [dataclasses.replace(p, path=("baseline", *p.path)) for p in error.problems]
         raise PartError(within) from error
     return Wanted.of(asked["by"], baseline)
-
-
-def _less(settings: Any, path: tuple[str, ...]) -> Any:
-    """Returns settings without the one at a path."""
-    first, *below = path
-    if not below:
-        return {key: value for key, value in settings.items() if key != first}
-    return {**settings, first: _less(settings[first], tuple(below))}
 
 
 def _matched(settings: dict[str, Any]) -> tuple[dict[str, Any], list[Match]]:

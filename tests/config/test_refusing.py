@@ -7,7 +7,7 @@ import pytest
 
 from ablate.config.loader import load
 from ablate.config.study import StudyError
-from ablate.config.tree import COMMAND_LINE, from_plain, put, worded
+from ablate.config.tree import COMMAND_LINE, format_problem, from_plain, set_path
 from tests.config.conftest import STUDY, loaded, problems
 
 
@@ -172,11 +172,11 @@ def test_a_matched_budget_that_cannot_be_is_refused(
 
 def test_what_is_wrong_with_a_part_that_was_overridden_is_not_laid_to_its_line_alone() -> None:
     tree = from_plain({"baseline": {"masker": {"ratio": 0.6}, "budget": {}}}, "a.yaml:3")
-    over = put(tree, ("baseline", "masker", "ratio"), from_plain(1.5, COMMAND_LINE))
+    over = set_path(tree, ("baseline", "masker", "ratio"), from_plain(1.5, COMMAND_LINE))
     for path, place in (
         (["masker"], "a.yaml:3, with the command line"),
         (["masker", "ratio"], "command line"),
         (["budget"], "a.yaml:3"),
     ):
         problem = {"path": ["baseline", *path], "message": "wrong"}
-        assert worded(over, problem) == f"{place}: `{'.'.join(path)}`: wrong"
+        assert format_problem(over, problem) == f"{place}: `{'.'.join(path)}`: wrong"
