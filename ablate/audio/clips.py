@@ -4,7 +4,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -157,6 +157,14 @@ def digest_of(clips: Clips, content: Callable[[int], str]) -> str:
         told = (clips.labels, clips.tasks, clips.splits, clips.folds)
         row = [clips.paths[index], *(column[index] for column in told), content(index)]
         hashed.update(json.dumps(row).encode())
+    return hashed.hexdigest()
+
+
+def digest_list(clips: Clips) -> str:
+    """Hashes everything that a list of clips holds, in 32 hex digits."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for clip in clips:
+        hashed.update(json.dumps(asdict(clip), sort_keys=True).encode())
     return hashed.hexdigest()
 
 

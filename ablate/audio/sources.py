@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from ablate.audio.clips import Clips
+from ablate.audio.clips import Clips, digest_list
 from ablate.audio.manifest_reader import (
     check_there,
     names_a_folder,
@@ -34,62 +34,94 @@ class BadAudioError(ValueError):
 
 
 class AbstractSource(ABC):
-    """Lists clips and reads them. Subclasses are frozen keyword-only dataclasses."""
+    """Lists clips and reads them. Subclasses are frozen keyword-only dataclasses.
 
-    # settings, each with a default, that decide what is listed and said of a clip: not its sound
+    A source implements `clips` and `read`. The other members have defaults that suit clips which
+    never change while their list stays the same; a source of files overrides `stamp`, `has_files`
+    and `content_digest`, so that a changed file is decoded again.
+    """
+
+    # settings, each with a default, that change the list or labels of clips but not their sound
     unheard: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def clips(self) -> Clips:
-        """Lists every clip, always in one order. Raises `ValueError` if that is not possible."""
+        """Lists every clip, always in the same order.
 
-    @property
-    @abstractmethod
-    def left_out(self) -> Sequence[tuple[str, str]]:
-        """What should have been listed but was left out, and why: (path, reason)."""
-
-    @property
-    @abstractmethod
-    def edition(self) -> str:
-        """Differs where `clips` lists others; quick to ask, for millions of clips too."""
-
-    @property
-    @abstractmethod
-    def has_files(self) -> bool:
-        """Whether each clip is a file of its own, which may change while `edition` does not."""
+        Raises:
+            ValueError: If the clips cannot be listed.
+        """
 
     @abstractmethod
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
-        """Reads one clip: its samples (samples,), mixed to one channel, and its sample rate.
+        """Reads one clip.
 
-        Raises `BadAudioError` for a clip that cannot be used.
+        Args:
+            index: Its place in `clips`.
+
+        Returns:
+            Samples (samples,), mixed to one channel, and the sample rate in Hz.
+
+        Raises:
+            BadAudioError: If the clip cannot be used.
         """
 
-    @abstractmethod
+    @property
+    def left_out(self) -> Sequence[tuple[str, str]]:
+        """Clips that `clips` should list but does not, each with the reason: (path, reason)."""
+        return ()
+
+    @property
+    def edition(self) -> str:
+        """A text that differs whenever `clips` lists something else.
+
+        By default a hash of the list; override it if there are too many clips to list at each
+        start.
+        """
+        return digest_list(self.clips())
+
+    @property
+    def has_files(self) -> bool:
+        """Whether each clip is a file, which may change while `edition` does not."""
+        return False
+
     def content_digest(self, index: int) -> str:
-        """Names a clip's content, wherever the clip lies: equal digest, equal sound.
+        """Identifies the sound of a clip, wherever the clip is stored, in at most 64 characters.
 
-        At most 64 characters. Raises `BadAudioError` for a clip that cannot be read.
+        By default a hash of the samples. Raises `BadAudioError` for a clip that cannot be read.
         """
+        samples, sample_rate = self.read(index)
+        hashed = _digest()
+        hashed.update(np.ascontiguousarray(samples, dtype=np.float32).tobytes())
+        hashed.update(str(sample_rate).encode())
+        return hashed.hexdigest()
 
-    @abstractmethod
     def stamp(self, index: int) -> str | None:
-        """Returns what changes, at a glance, when a clip's content does; None if it is missing."""
+        """Returns a text that changes when the clip does (as size and time of a file do).
+
+        None if the clip is missing.
+        """
+        return "unchanged"
 
     @property
-    @abstractmethod
     def location(self) -> str:
-        """The absolute path the clips are listed at, or nothing for sounds made on the spot."""
+        """The absolute path of the list of clips, or nothing if it is not a file."""
+        return ""
 
     @property
-    @abstractmethod
+    def is_synthetic(self) -> bool:
+        """Whether the clips are computed, and not recorded."""
+        return False
+
+    @property
     def skips_bad_audio(self) -> bool:
-        """Whether clips that are missing or broken are left out rather than refused."""
+        """Whether missing and broken clips are left out. If not, they are an error."""
+        return False
 
     @property
-    @abstractmethod
     def skips_silence(self) -> bool:
-        """Whether clips that hold nothing but silence are left out."""
+        """Whether clips without any sound are left out."""
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +149,6 @@ class Folder(AbstractSource):
     def clips(self) -> Clips:
         """Lists the manifest's clips, in its order; it is read once."""
         return self._clips
-
-    @property
-    def left_out(self) -> Sequence[tuple[str, str]]:
-        """Nothing: a line that cannot be used is refused."""
-        return ()
 
     @property
     def edition(self) -> str:

@@ -52,19 +52,9 @@ class Synthetic(AbstractSource):
         return self._clips
 
     @property
-    def left_out(self) -> tuple[tuple[str, str], ...]:
-        """Nothing."""
-        return ()
-
-    @property
     def edition(self) -> str:
         """The settings say all."""
         return "made"
-
-    @property
-    def has_files(self) -> bool:
-        """It has none."""
-        return False
 
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
         """Makes one clip."""
@@ -91,19 +81,9 @@ class Synthetic(AbstractSource):
         return "made"
 
     @property
-    def location(self) -> str:
-        """Nowhere on disk."""
-        return ""
-
-    @property
-    def skips_bad_audio(self) -> bool:
-        """None is bad."""
-        return False
-
-    @property
-    def skips_silence(self) -> bool:
-        """None is silent."""
-        return False
+    def is_synthetic(self) -> bool:
+        """The clips are computed."""
+        return True
 
     @property
     def _splits(self) -> tuple[tuple[str, int], ...]:

@@ -80,7 +80,7 @@ def _describe(source: AbstractSource, sound: Sound, *, probed: bool) -> dict[str
         tasks[task.name] = {"classes": len(task.classes), **counts}
     return {
         "digest": sound.store.digest,
-        "synthetic": not source.location,
+        "synthetic": source.is_synthetic,
         "clips": len(sound.store.clips),
         "pretraining_clips": len(sound.train),
         "skipped": [list(pair) for pair in sound.store.skipped],

@@ -1,0 +1,59 @@
+"""The examples of docs/parts.md work: each part in them has only the members that it must have."""
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ablate.audio.mel import LogMel
+from ablate.audio.sources import AbstractSource
+from ablate.audio.store import open_store
+from ablate.parts import build
+
+DOCS = Path(__file__).parents[1] / "docs" / "parts.md"
+IMPORTS = """\
+from dataclasses import dataclass
+import numpy as np
+import torch
+from ablate.audio.clips import ClipInfo, Clips
+from ablate.audio.sources import AbstractSource
+"""
+
+
+@pytest.fixture(scope="module")
+def examples() -> Any:
+    """The classes of all examples, in a module `docs_parts` that settings can name."""
+    blocks = re.findall(r"```python\n(@dataclass.*?)```", DOCS.read_text(), flags=re.DOTALL)
+    module = ModuleType("docs_parts")
+    sys.modules["docs_parts"] = module
+    exec(compile(IMPORTS + "\n".join(blocks), str(DOCS), "exec"), vars(module))
+    yield module
+    del sys.modules["docs_parts"]
+
+
+def test_a_minimal_source_goes_through_the_clip_store(examples: ModuleType, tmp_path: Path) -> None:
+    source = build({"type": "docs_parts.Tones", "per_split": 2}, expect=AbstractSource)
+    store = open_store(source, LogMel(bands=32), tmp_path)
+    assert len(store.clips) == 12
+    assert store.skipped == store.silent == ()
+    low, high = (store.frames(index).mean(axis=0).argmax() for index in (0, 6))
+    assert low < high
+    again = open_store(source, LogMel(bands=32), tmp_path)
+    assert again.digest == store.digest
+    assert np.array_equal(again.frames(3), store.frames(3))
+
+
+def test_a_minimal_source_that_lists_other_clips_is_another_edition(examples: ModuleType) -> None:
+    few, many = examples.Tones(per_split=1), examples.Tones(per_split=2)
+    assert few.edition != many.edition
+    assert few.edition == examples.Tones(per_split=1).edition
+
+
+def test_a_clip_of_other_samples_has_another_content_digest(examples: ModuleType) -> None:
+    source = examples.Tones(per_split=1)
+    low, low_again, high = (source.content_digest(index) for index in (0, 1, 3))
+    assert low == low_again != high
