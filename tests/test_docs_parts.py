@@ -19,7 +19,7 @@ IMPORTS = """\
 from dataclasses import dataclass
 import numpy as np
 import torch
-from ablate.audio.clips import ClipInfo, Clips
+from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.audio.sources import AbstractSource
 """
 

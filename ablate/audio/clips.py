@@ -26,7 +26,7 @@ class ClipInfo:
 
 
 @dataclass(frozen=True, eq=False)
-class Clips:
+class ClipTable:
     """Clips in the order that their source lists them; a row is seen as a `ClipInfo`."""
 
     paths: Strings
@@ -38,9 +38,9 @@ class Clips:
     sounds: npt.NDArray[np.int64]  # (clips,), for each the first clip of the same path
 
     @staticmethod
-    def of(clips: "Clips | Iterable[ClipInfo]") -> "Clips":
+    def from_clips(clips: "ClipTable | Iterable[ClipInfo]") -> "ClipTable":
         """Gathers clips into a table; one that is a table stays as it is."""
-        if isinstance(clips, Clips):
+        if isinstance(clips, ClipTable):
             return clips
         table = ClipWriting()
         for clip in clips:
@@ -68,12 +68,12 @@ class Clips:
     def __iter__(self) -> Iterator[ClipInfo]:
         return (self[index] for index in range(len(self)))
 
-    def take(self, indices: npt.NDArray[np.int64]) -> "Clips":
+    def take(self, indices: npt.NDArray[np.int64]) -> "ClipTable":
         """Returns the table of some clips; of all of them, itself."""
         if np.array_equal(indices, np.arange(len(self))):
             return self
         _, first, which = np.unique(self.sounds[indices], return_index=True, return_inverse=True)
-        return Clips(
+        return ClipTable(
             self.paths.take(indices),
             self.labels.take(indices),
             self.tasks.take(indices),
@@ -94,13 +94,13 @@ class Clips:
         return {"words": words, "extra": list(self.extra)}, {**columns, "sounds": self.sounds}
 
     @staticmethod
-    def from_columns(facts: Mapping[str, Any], columns: Mapping[str, Array]) -> "Clips":
+    def from_columns(facts: Mapping[str, Any], columns: Mapping[str, Array]) -> "ClipTable":
         """Makes a table again of what `columns` gave; the arrays may lie on disk."""
 
         def text(name: str) -> Strings:
             return Strings(columns[f"{name} starts"], columns[f"{name} text"])
 
-        return Clips(
+        return ClipTable(
             paths=text("paths"),
             **{name: Coded(tuple(facts["words"][name]), columns[name]) for name in _CODED},
             extra={name: text(f"extra {name}") for name in facts["extra"]},
@@ -136,9 +136,9 @@ class ClipWriting:
             column.append(clip.extra.get(name, ""))
         self._names.frombytes(hashlib.blake2b(clip.path.encode(), digest_size=16).digest())
 
-    def clips(self) -> Clips:
+    def clips(self) -> ClipTable:
         """Returns the table of all clips that were added, in that order."""
-        return Clips(
+        return ClipTable(
             paths=Strings(*self._paths.arrays()),
             **{name: coding.coded() for name, coding in self._coded.items()},
             extra={name: Strings(*column.arrays()) for name, column in self._extra.items()},
@@ -146,7 +146,7 @@ class ClipWriting:
         )
 
 
-def digest_of(clips: Clips, content: Callable[[int], str]) -> str:
+def digest_of(clips: ClipTable, content: Callable[[int], str]) -> str:
     """Hashes the data as training meets it: the same clips, labels and order hash alike anywhere.
 
     `content` names a clip's sound, given its index. Which clips a seed puts into one batch depends
@@ -160,7 +160,7 @@ def digest_of(clips: Clips, content: Callable[[int], str]) -> str:
     return hashed.hexdigest()
 
 
-def digest_list(clips: Clips) -> str:
+def digest_list(clips: ClipTable) -> str:
     """Hashes everything that a list of clips holds, in 32 hex digits."""
     hashed = hashlib.blake2b(digest_size=16)
     for clip in clips:

@@ -6,19 +6,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ablate.audio.annotations import classes_in, kind_of
-from ablate.audio.clips import ClipInfo, Clips
+from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.audio.manifest_reader import several
 
 Indices = npt.NDArray[np.int64]
 
 
-def check_labels(clips: Clips | Iterable[ClipInfo]) -> None:
+def check_labels(clips: ClipTable | Iterable[ClipInfo]) -> None:
     """Refuses labels that cannot be probed, and clips that stand in two splits.
 
     A task needs two labels or more, and clips to be tested on; each label two clips or more, one
     of them to train on; of folds, clips in two. Raises `ValueError` naming the first five faults.
     """
-    table = Clips.of(clips)
+    table = ClipTable.from_clips(clips)
     if not len(table):
         raise ValueError("there is no clip to use; list some in the manifest, one per line")
     if table.labels.words == ("",):
@@ -34,7 +34,7 @@ def check_labels(clips: Clips | Iterable[ClipInfo]) -> None:
         raise ValueError(several(problems))
 
 
-def _untold(clips: Clips, mine: Indices) -> list[str]:
+def _untold(clips: ClipTable, mine: Indices) -> list[str]:
     """Says why one task's clips cannot be probed."""
     task = clips.tasks[int(mine[0])]
     unfolded, tested = clips.folds.equals("")[mine], clips.splits.equals("test")[mine]
@@ -73,7 +73,7 @@ def _by_class(cells: Mapping[str, Indices]) -> dict[str, Indices]:
     return {name: np.sort(np.concatenate(pieces)) for name, pieces in groups.items()}
 
 
-def _fault(clips: Clips, group: Indices) -> str:
+def _fault(clips: ClipTable, group: Indices) -> str:
     """Says why one label of a task cannot be learnt, or nothing."""
     first = clips[int(group[0])]
     if len(group) == 1:
@@ -85,7 +85,7 @@ def _fault(clips: Clips, group: Indices) -> str:
     return "" if taught.any() else "has no clip with split `train`"
 
 
-def _strays(clips: Clips, order: Indices) -> Iterator[str]:
+def _strays(clips: ClipTable, order: Indices) -> Iterator[str]:
     """Names the clips whose split differs by task: a tested one would have been trained on."""
     part = np.where(clips.folds.equals(""), clips.splits.codes, -1)
     _, first, which = np.unique(clips.sounds[order], return_index=True, return_inverse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.clips import ClipInfo, Clips, ClipWriting
+from ablate.audio.clips import ClipInfo, ClipTable, ClipWriting
 from ablate.core.suggest import did_you_mean
 
 SPLITS = ("train", "valid", "test")
@@ -50,7 +50,7 @@ def check_there(manifest: Path) -> None:
         raise ValueError(f"no manifest at `{manifest}`; `ablate manifest` can write one")
 
 
-def read_manifest(manifest: Path, *, label: str, task: str) -> Clips:
+def read_manifest(manifest: Path, *, label: str, task: str) -> ClipTable:
     """Reads the clips of a CSV file, in its order; `task` is that of lines that name none.
 
     `label` is the column of labels; where it is empty clips need none, and without split or fold
@@ -82,7 +82,7 @@ def read_manifest(manifest: Path, *, label: str, task: str) -> Clips:
     return clips
 
 
-def _repeated(clips: Clips) -> npt.NDArray[np.int64]:
+def _repeated(clips: ClipTable) -> npt.NDArray[np.int64]:
     """Finds the clips that are listed more than once for one task."""
     listed = clips.sounds * len(clips.tasks.words) + clips.tasks.codes
     _, first, times = np.unique(listed, return_index=True, return_counts=True)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from ablate.audio.clips import Clips, digest_list
+from ablate.audio.clips import ClipTable, digest_list
 from ablate.audio.manifest_reader import (
     check_there,
     names_a_folder,
@@ -45,7 +45,7 @@ class AbstractSource(ABC):
     unheard: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def clips(self) -> Clips:
+    def clips(self) -> ClipTable:
         """Lists every clip, always in the same order.
 
         Raises:
@@ -146,7 +146,7 @@ class Folder(AbstractSource):
         if self.task and not names_a_folder(self.task):
             raise ValueError(unusable(self.task))
 
-    def clips(self) -> Clips:
+    def clips(self) -> ClipTable:
         """Lists the manifest's clips, in its order; it is read once."""
         return self._clips
 
@@ -206,7 +206,7 @@ class Folder(AbstractSource):
             return hashlib.file_digest(file, _digest).hexdigest()
 
     @cached_property
-    def _clips(self) -> Clips:
+    def _clips(self) -> ClipTable:
         _ = self._edition  # asked first: that of a list which changes meanwhile is outdated
         task = self.task or self._manifest.parent.name
         return read_manifest(self._manifest, label=self.label, task=task)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ablate.audio.clips import Clips, digest_of
+from ablate.audio.clips import ClipTable, digest_of
 from ablate.audio.column_file import Strings
 from ablate.audio.labels import check_labels
 from ablate.audio.mel import AbstractFrontEnd
@@ -119,7 +119,7 @@ def _decode(
     )
 
 
-def _unprobeable(clips: Clips) -> str:
+def _unprobeable(clips: ClipTable) -> str:
     try:
         check_labels(clips)
     except ValueError as error:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.clips import Clips
+from ablate.audio.clips import ClipTable
 from ablate.audio.column_file import Array, Strings, read_columns, write_columns
 from ablate.audio.store_journal import Keys
 
@@ -16,7 +16,7 @@ from ablate.audio.store_journal import Keys
 class Index:
     """What a complete store holds. Its arrays may lie on disk."""
 
-    clips: Clips
+    clips: ClipTable
     first: npt.NDArray[np.int64]  # (clips,), the frame that each begins with
     lengths: npt.NDArray[np.int64]  # (clips,), frames
     silent: npt.NDArray[np.bool_]  # (clips,)
@@ -46,7 +46,7 @@ def read_index(file: Path) -> Index | None:
     facts, columns = found
     arrays: dict[str, Any] = {name: columns[name] for name in _ARRAYS}
     return Index(
-        clips=Clips.from_columns(facts["clips"], columns),
+        clips=ClipTable.from_columns(facts["clips"], columns),
         skipped=(
             Strings(columns["skipped starts"], columns["skipped text"]),
             Strings(columns["reasons starts"], columns["reasons text"]),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ablate.audio import synthetic_environment, synthetic_music, synthetic_speech
-from ablate.audio.clips import ClipInfo, Clips
+from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.audio.sources import AbstractSource
 from ablate.audio.synthetic_sound import Rng, Samples, count, decay, noise, place
 from ablate.core.random import derive
@@ -47,7 +47,7 @@ class Synthetic(AbstractSource):
         if not 16000 <= self.sample_rate <= 96000:
             raise ValueError(f"`sample_rate` must lie in [16000, 96000], got {self.sample_rate}")
 
-    def clips(self) -> Clips:
+    def clips(self) -> ClipTable:
         """Lists every clip, task by task, class by class, split by split."""
         return self._clips
 
@@ -94,8 +94,8 @@ class Synthetic(AbstractSource):
         )
 
     @cached_property
-    def _clips(self) -> Clips:
-        return Clips.of(
+    def _clips(self) -> ClipTable:
+        return ClipTable.from_clips(
             ClipInfo(path=f"{task}/{name}/{split}/{index}", label=name, task=task, split=split)
             for task, room in _TASKS.items()
             for name in room.CLASSES

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.clips import ClipInfo, Clips, ClipWriting
+from ablate.audio.clips import ClipInfo, ClipTable, ClipWriting
 from ablate.audio.manifest_reader import SPLIT_WORDS, SPLITS
 from ablate.audio.manifest_writer import SUFFIXES
 from ablate.audio.sources import AbstractSource, BadAudioError, decode
@@ -65,7 +65,7 @@ class Members:
             for clip, sound in _clips(shard, self.problems):
                 written.append(clip)
                 places.extend((number, sound.offset_data, sound.size))
-        self.clips: Clips = written.clips()
+        self.clips: ClipTable = written.clips()
         self._places: npt.NDArray[np.int64] = np.frombuffer(places, dtype=np.int64).reshape(-1, 3)
 
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
@@ -132,7 +132,7 @@ class AbstractShards(AbstractSource):
         """A sound changes with its shard, of which `edition` tells."""
         return False
 
-    def _usable(self) -> Clips:
+    def _usable(self) -> ClipTable:
         """Returns the samples. Raises `BadAudioError` naming all that are bad."""
         if self._members.problems and not self.skips_bad_audio:
             raise BadAudioError(*self._members.problems)

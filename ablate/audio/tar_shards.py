@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from ablate.audio.clips import Clips
+from ablate.audio.clips import ClipTable
 from ablate.audio.manifest_reader import SPLIT_WORDS, names_a_folder, several, unusable
 from ablate.audio.tar_members import AbstractShards, Members, Shard, word
 
@@ -45,7 +45,7 @@ class TarShards(AbstractShards):
         if self.task and not names_a_folder(self.task):
             raise ValueError(unusable(self.task))
 
-    def clips(self) -> Clips:
+    def clips(self) -> ClipTable:
         """Lists the samples; the shards are scanned once.
 
         Raises `BadAudioError` naming all that are bad, `ValueError` where a pattern finds no shard,

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ablate.audio.annotations import Event, Kind, classes_in, events_in, kind_of
-from ablate.audio.clips import ClipInfo, Clips
+from ablate.audio.clips import ClipInfo, ClipTable
 
 Indices = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.bool_]  # (clips,), or (clips, classes): several
@@ -50,19 +50,19 @@ class Task:
             yield Examination(rest, valid, {name: self.parts[name]})
 
 
-def find_tasks(clips: Clips | Iterable[ClipInfo]) -> list[Task]:
+def find_tasks(clips: ClipTable | Iterable[ClipInfo]) -> list[Task]:
     """Finds the tasks among clips, by name. Raises `ValueError` for events that cannot be read."""
-    table = Clips.of(clips)
+    table = ClipTable.from_clips(clips)
     return [_task(name, table) for name in sorted(table.tasks.words)]
 
 
-def pretraining_clips(clips: Clips | Iterable[ClipInfo]) -> Indices:
+def pretraining_clips(clips: ClipTable | Iterable[ClipInfo]) -> Indices:
     """Returns the clips to pre-train on: the training split, or all where there are folds.
 
     Folds only divide the labels: each is held out once by the probes, as is usual for ESC-50.
     A sound that stands in several tasks is taken once.
     """
-    table = Clips.of(clips)
+    table = ClipTable.from_clips(clips)
     taken = np.flatnonzero(~table.folds.equals("") | table.splits.equals("train"))
     first = np.full(len(table), len(table))  # taken of each sound
     np.minimum.at(first, table.sounds[taken], taken)
@@ -70,7 +70,7 @@ def pretraining_clips(clips: Clips | Iterable[ClipInfo]) -> Indices:
     return heard_first
 
 
-def _task(name: str, clips: Clips) -> Task:
+def _task(name: str, clips: ClipTable) -> Task:
     mine = np.flatnonzero(clips.tasks.equals(name))
     told = clips.labels.take(mine)
     kind = kind_of(told.words)

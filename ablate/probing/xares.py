@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ablate.audio.annotations import NOTHING
-from ablate.audio.clips import Clips
+from ablate.audio.clips import ClipTable
 from ablate.audio.manifest_reader import several
 from ablate.audio.sources import AbstractSource
 from ablate.audio.tar_members import (
@@ -51,7 +51,7 @@ class XARES(AbstractShards):
             named = "; ".join(f"`{name}`{did_you_mean(name, BY_NAME)}" for name in unknown)
             raise ValueError(f"X-ARES has no public task {named}")
 
-    def clips(self) -> Clips:
+    def clips(self) -> ClipTable:
         """Lists the samples, task by task.
 
         Raises `BadAudioError` naming all that are bad, `ValueError` where no task is whole, or
@@ -145,7 +145,7 @@ def _shards(task: PublicTask, folder: Path) -> tuple[list[Shard], str]:
     return shards, f"there is no shard {', '.join(lacking)}" if lacking else ""
 
 
-def _surplus(clips: Clips) -> list[str]:
+def _surplus(clips: ClipTable) -> list[str]:
     """Names the tasks that have more labels than the table says."""
     problems = []
     for name in clips.tasks.words:

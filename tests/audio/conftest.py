@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from ablate.audio.clips import ClipInfo, Clips
+from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.audio.column_file import Strings
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import Folder
@@ -96,7 +96,7 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[int
     def make(lengths: Sequence[int]) -> ClipStore:
         number = np.arange(sum(lengths))
         frames = np.stack([number // 1000, number % 1000], axis=1).astype(np.float16)
-        clips = Clips.of(
+        clips = ClipTable.from_clips(
             ClipInfo(path=f"{index}.wav", label="x", task="t", split="train")
             for index in range(len(lengths))
         )

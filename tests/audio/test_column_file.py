@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.audio.clips import ClipInfo, Clips
+from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.audio.column_file import Strings, read_columns, write_columns
 
 WORDS = st.text(max_size=3)
@@ -32,12 +32,12 @@ def test_texts_come_back_as_they_were(texts: list[str]) -> None:
 
 @given(CLIPS)
 def test_a_table_of_clips_gives_back_every_row(rows: list[ClipInfo]) -> None:
-    assert list(Clips.of(rows)) == rows
+    assert list(ClipTable.from_clips(rows)) == rows
 
 
 @given(CLIPS)
 def test_a_table_is_the_same_from_columns(rows: list[ClipInfo]) -> None:
-    assert list(Clips.from_columns(*Clips.of(rows).columns())) == rows
+    assert list(ClipTable.from_columns(*ClipTable.from_clips(rows).columns())) == rows
 
 
 @given(CLIPS, st.data())
@@ -45,8 +45,8 @@ def test_some_rows_of_a_table_are_a_table(rows: list[ClipInfo], data: st.DataObj
     places = data.draw(
         st.lists(st.sampled_from(range(len(rows))), unique=True) if rows else st.just([])
     )
-    taken = Clips.of(rows).take(np.array(places, dtype=np.int64))
-    expected = Clips.of([rows[place] for place in places])
+    taken = ClipTable.from_clips(rows).take(np.array(places, dtype=np.int64))
+    expected = ClipTable.from_clips([rows[place] for place in places])
     assert list(taken) == list(expected)
     assert taken.sounds.tolist() == expected.sounds.tolist()
     assert set(taken.labels.words) == {clip.label for clip in expected}
@@ -55,16 +55,19 @@ def test_some_rows_of_a_table_are_a_table(rows: list[ClipInfo], data: st.DataObj
 @given(CLIPS)
 def test_a_sound_is_known_by_the_first_clip_of_its_path(rows: list[ClipInfo]) -> None:
     paths = [clip.path for clip in rows]
-    assert Clips.of(rows).sounds.tolist() == [paths.index(path) for path in paths]
+    assert ClipTable.from_clips(rows).sounds.tolist() == [paths.index(path) for path in paths]
 
 
 def test_a_column_that_begins_late_is_blank_before() -> None:
     rows = [ClipInfo("a", "x", "t"), ClipInfo("b", "x", "t", extra={"speaker": "ann"})]
-    assert [clip.extra for clip in Clips.of(rows)] == [{"speaker": ""}, {"speaker": "ann"}]
+    assert [clip.extra for clip in ClipTable.from_clips(rows)] == [
+        {"speaker": ""},
+        {"speaker": "ann"},
+    ]
 
 
 def test_rows_are_counted_from_both_ends_and_no_further() -> None:
-    clips = Clips.of([ClipInfo("a", "x", "t"), ClipInfo("b", "x", "t")])
+    clips = ClipTable.from_clips([ClipInfo("a", "x", "t"), ClipInfo("b", "x", "t")])
     assert (clips[0].path, clips[-1].path) == ("a", "b")
     for index in (2, -3):
         with pytest.raises(IndexError, match="of 2"):
