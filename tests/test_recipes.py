@@ -85,7 +85,9 @@ def test_a_recipe_trains_stops_resumes_and_is_reported(name, recipes_dir):
             ]
             assert metrics[-1]["step"] == STEPS
             assert all(math.isfinite(line["loss"]) for line in metrics)
-    written = report.write(planned.plan, recipes_dir / "runs", recipes_dir / "reports" / name)
+    written = report.write_report(
+        planned.plan, recipes_dir / "runs", recipes_dir / "reports" / name
+    )
     assert written.num_failed == 0
     assert "1 of 1 trials scored" in written.page.read_text()
 
@@ -124,7 +126,7 @@ def trial_of(text, folder):
 )
 def test_a_recipe_has_the_published_tokens_and_weights(name, grid, size, tmp_path):
     trial = trial_of(as_published(name), tmp_path)
-    found = trial.twin.grid
+    found = trial.random_init.grid
     assert (found.freq, found.time) == grid
     assert weights(trial.encoder, trial) == pytest.approx(size, rel=0.02)
 
@@ -138,7 +140,7 @@ def test_the_small_conformer_has_the_published_weights(tmp_path):
 def weights(encoder, trial):
     """Counts an encoder's weights, in millions, without making any."""
     with torch.device("meta"):
-        built = encoder.build(trial.twin.grid, trial.patchifier.pixels)
+        built = encoder.build(trial.random_init.grid, trial.patchifier.pixels)
     return sum(p.numel() for p in built.parameters()) / 1e6
 
 

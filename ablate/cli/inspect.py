@@ -148,15 +148,15 @@ def compare(one: Compared, other: Compared, as_json: Json = False) -> None:
 
     runs = store.get_folders().runs
     try:
-        first, second = (results.read(plan_named(name), runs) for name in (one, other))
-        table = study_diff.compare(first, second)
+        first, second = (results.read_results(plan_named(name), runs) for name in (one, other))
+        table = study_diff.build_comparison_table(first, second)
     except ValueError as error:
         refuse(str(error))
     if as_json:
         typer.echo(json.dumps({"caption": table.caption, "rows": table.rows}, ensure_ascii=False))
         return
     console = create_console()
-    console.print(table.renderable(console.width))
+    console.print(table.to_rich(console.width))
     typer.echo(table.caption)
 
 

@@ -29,7 +29,7 @@ def show(
 
     def act(ask: Ask) -> None:
         from ablate.report.pages.masker_zoo import (
-            Zoo,  # pandas: only once there is something to show
+            MaskerZooPage,  # pandas: only once there is something to show
         )
 
         grids = _grids(*grid_of(grid))
@@ -40,9 +40,9 @@ def show(
             "audio": None if audio is None else str(audio),
             "maskers": maskers_of(package, ask),
         }
-        zoo = Zoo(package, folder, ask(request))
+        zoo = MaskerZooPage(package, folder, ask(request))
         page, table = zoo.write(), zoo.tables[0]
-        console.print(table.renderable(console.width))
+        console.print(table.to_rich(console.width))
         for line in (*zoo.refusals(table), table.caption, "", str(page)):
             print_line(console, line)
 

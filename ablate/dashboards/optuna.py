@@ -19,9 +19,9 @@ from ablate.design.trials import label_within
 from ablate.executors.progress import create_console, print_line
 from ablate.report.figures import plotly
 from ablate.report.figures.metrics import QUANTITIES, read_curves
-from ablate.report.pages.tables import score_name
-from ablate.report.results import Results, Trial, label_of, levels_of, read
-from ablate.report.stats.verdicts import verdicts
+from ablate.report.pages.tables import format_score_name
+from ablate.report.results import Results, TrialResult, format_variant, get_levels, read_results
+from ablate.report.stats.verdicts import compute_verdicts
 from ablate.runs import status as run_status
 from ablate.runs import store
 from ablate.study.exit_codes import DONE, ended
@@ -87,7 +87,7 @@ def fill(study: Study, folders: store.Folders) -> Window:
 
 
 def _write_grid(window: Window, study: Study, plan: Plan, folders: store.Folders) -> None:
-    results = read(plan, folders.runs)
+    results = read_results(plan, folders.runs)
     reports = folders.reports / study.name
     pictures = _gallery(plan, reports)
     entries = [
@@ -100,7 +100,7 @@ def _write_grid(window: Window, study: Study, plan: Plan, folders: store.Folders
         figures=_figures(results, folders.runs),
         pictures=list(pictures.values()),
     )
-    window.show_grid(study.name, score_name(results), entries, page)
+    window.show_grid(study.name, format_score_name(results), entries, page)
 
 
 def _decorate_sweep(
@@ -125,7 +125,7 @@ def _decorate_sweep(
     window.decorate(name, Page(note=note, figures={}, pictures=masks))
 
 
-def _entry(trial: Trial, results: Results, runs: Path, pictures: Sequence[Path]) -> Entry:
+def _entry(trial: TrialResult, results: Results, runs: Path, pictures: Sequence[Path]) -> Entry:
     folder = (runs / (trial.fingerprint or "")).absolute()
     baseline = results.plan["baseline"]
     compared = next(
@@ -134,7 +134,7 @@ def _entry(trial: Trial, results: Results, runs: Path, pictures: Sequence[Path])
     changes = run_status.format_changes(compared.plan["settings"], trial.plan["settings"])
     differs = _listed(changes) or ["- nothing: this is the baseline"]
     reason = [f"Failed: {trial.reason}", ""] if trial.score is None else []
-    head = f"**{label_of(levels_of(trial, results.factors))}, seed {trial.seed}**"
+    head = f"**{format_variant(get_levels(trial, results.factors))}, seed {trial.seed}**"
     lines = [head, "", *reason, "Against the baseline:", "", *differs, "", f"Run: `{folder}`"]
     known = {**trial.metrics, **trial.cost, "gain": trial.gain, "collapsed": trial.collapsed}
     facts = {key: value for key, value in known.items() if value is not None}
@@ -164,10 +164,10 @@ def _pictured(
 
 def _figures(results: Results, runs: Path) -> dict[str, Mapping[str, Any]]:
     curves = read_curves(results, runs)
-    drawn = {f"learning-{name}": plotly.learning_curves(curves, name) for name in QUANTITIES}
+    drawn = {f"learning-{name}": plotly.build_learning_curves(curves, name) for name in QUANTITIES}
     return {
-        "forest": plotly.forest(results, verdicts(results)),
-        "factors": plotly.parallel_factors(results),
+        "forest": plotly.build_forest(results, compute_verdicts(results)),
+        "factors": plotly.build_parallel_factors(results),
         **{name: figure for name, figure in drawn.items() if figure["data"]},
     }
 

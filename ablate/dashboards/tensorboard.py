@@ -21,8 +21,8 @@ from ablate.core.io import find_json
 from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
 from ablate.report.figures.metrics import Curve, read_curves
-from ablate.report.results import Results, Trial, label_of, levels_of, read
-from ablate.report.stats.statistics import t_interval
+from ablate.report.results import Results, TrialResult, format_variant, get_levels, read_results
+from ablate.report.stats.statistics import estimate_mean
 from ablate.runs import store
 from ablate.study.worker_query import Ask, errand
 
@@ -60,7 +60,7 @@ def _lay_out(plan: Mapping[str, Any], runs: Path, folder: Path) -> list[dict[str
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    results = read(plan, runs)
+    results = read_results(plan, runs)
     for trial in results.trials:
         records = (runs / (trial.fingerprint or "") / "tb").absolute()
         if records.is_dir():
@@ -76,12 +76,12 @@ def _band(curve: Curve, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     mean, low, high = [], [], []
     runs = [dict(seed) for seed in curve.seeds]
     for step, _ in curve.mean:
-        found = t_interval([run[step] for run in runs], alpha=plan["report"]["alpha"])
+        found = estimate_mean([run[step] for run in runs], alpha=plan["report"]["alpha"])
         mean.append((step, found.mean))
         if found.low is not None:
             low.append((step, found.low))
             high.append((step, found.high))
-    tag, label = f"train/{curve.quantity}", _safe(label_of(curve.levels))
+    tag, label = f"train/{curve.quantity}", _safe(format_variant(curve.levels))
     named = {"mean": mean, "mean, low end": low, "mean, high end": high}
     return [
         {"name": f"{label}, {name}", "tag": tag, "points": points}
@@ -90,8 +90,8 @@ def _band(curve: Curve, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _settings(trial: Trial, results: Results) -> dict[str, Any]:
-    labels = dict(zip(results.factors, levels_of(trial, results.factors), strict=True))
+def _settings(trial: TrialResult, results: Results) -> dict[str, Any]:
+    labels = dict(zip(results.factors, get_levels(trial, results.factors), strict=True))
     return {
         "name": _name(trial, results),
         "settings": {**labels, "seed": trial.seed},
@@ -99,8 +99,8 @@ def _settings(trial: Trial, results: Results) -> dict[str, Any]:
     }
 
 
-def _name(trial: Trial, results: Results) -> str:
-    return _safe(f"{label_of(levels_of(trial, results.factors))}, seed {trial.seed}")
+def _name(trial: TrialResult, results: Results) -> str:
+    return _safe(f"{format_variant(get_levels(trial, results.factors))}, seed {trial.seed}")
 
 
 def _safe(name: str) -> str:

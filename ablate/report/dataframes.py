@@ -10,14 +10,14 @@ import pandas as pd
 from ablate.core.io import read_json
 from ablate.report.figures.metrics import read_curves
 from ablate.report.pages import sentences
-from ablate.report.pages.tables import named
-from ablate.report.pages.tables import variants as tabulated
-from ablate.report.results import Results, read
-from ablate.report.stats.verdicts import verdicts
+from ablate.report.pages.tables import build_variant_cells
+from ablate.report.pages.tables import build_variant_table as tabulated
+from ablate.report.results import Results, read_results
+from ablate.report.stats.verdicts import compute_verdicts
 
 
 @dataclass(frozen=True)
-class Frames:
+class StudyResults:
     """What a study found; each frame is made when it is first asked for."""
 
     results: Results
@@ -41,8 +41,8 @@ class Frames:
     @cached_property
     def contrasts(self) -> pd.DataFrame:
         """Returns a row a contrast of any family: difference in points, p-values, verdict."""
-        answers = verdicts(self.results)
-        tables = sentences.contrasts(answers), sentences.learning(answers)
+        answers = compute_verdicts(self.results)
+        tables = sentences.build_contrast_table(answers), sentences.build_learning_table(answers)
         return pd.DataFrame([row for table in tables for row in table.rows])
 
     @cached_property
@@ -50,7 +50,7 @@ class Frames:
         """Returns a row a variant, seed, quantity and step, with the hours of audio heard."""
         rows = [
             {
-                **named(self.results, curve.levels),
+                **build_variant_cells(self.results, curve.levels),
                 "quantity": curve.quantity,
                 "seed": seed,
                 "step": step,
@@ -58,13 +58,13 @@ class Frames:
                 "value": value,
             }
             for curve in read_curves(self.results, self.runs)
-            for seed, points in zip(curve.numbers, curve.seeds, strict=True)
+            for seed, points in zip(curve.seed_numbers, curve.seeds, strict=True)
             for step, value in points
         ]
         return pd.DataFrame(rows)
 
 
-def results(path: str | Path, *, runs: str | Path | None = None) -> Frames:
+def results(path: str | Path, *, runs: str | Path | None = None) -> StudyResults:
     """Reads a study's results from the folder of its report, the one that holds `plan.json`.
 
     `runs` is where the run folders lie: by default `$ABLATE_RUNS`, or `runs` beside the folder
@@ -79,4 +79,4 @@ def results(path: str | Path, *, runs: str | Path | None = None) -> Frames:
             "reports/masking, once the study has been run"
         )
     place = runs or os.environ.get("ABLATE_RUNS") or folder.resolve().parents[1] / "runs"
-    return Frames(read(read_json(plan), Path(place)), Path(place))
+    return StudyResults(read_results(read_json(plan), Path(place)), Path(place))

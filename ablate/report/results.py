@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from ablate.design.trials import variant_of
-from ablate.report.run import Run, numbers, read_run
+from ablate.report.run import RunResult, keep_finite_numbers, read_run
 from ablate.runs.scores import STATISTICS_POOLING, mean_over_tasks
 
 RESERVED = ("variant", "seed", "kind", "fingerprint", "task", "probe", "pooling", "valid", "test")
@@ -21,29 +21,29 @@ Plan = Mapping[str, Any]  # of a study, or its entry for one trial
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class TrialResult:
     """One configuration and one seed, with what became of it and of its two references."""
 
     levels: Mapping[str, str]  # factor -> label
     seed: int
     fingerprint: str | None
     plan: Mapping[str, Any]  # its entry in plan.json
-    asked: tuple[str, str]  # the probe and the pooling that the score is of
-    run: Run
-    twin: Run  # the same encoder, never trained
-    statistics: Run  # mean and deviation of the log-mel bands, no encoder at all
+    probe_key: tuple[str, str]  # probe and pooling of the score
+    run: RunResult
+    random_init: RunResult  # the same encoder before training
+    mel_statistics: RunResult  # mean and deviation of the log-mel bands, without an encoder
     score: float | None  # percent, on test data; None unless every task has one
-    twin_score: float | None
-    statistics_score: float | None
+    random_init_score: float | None
+    mel_statistics_score: float | None
     state: str  # the run's, or "unscored" when it is done but a score is missing
     reason: str | None
 
     @property
     def gain(self) -> float | None:
         """Returns the points by which the score is above that of the trial's random-init twin."""
-        if self.score is None or self.twin_score is None:
+        if self.score is None or self.random_init_score is None:
             return None
-        return self.score - self.twin_score
+        return self.score - self.random_init_score
 
     @property
     def failed(self) -> bool:
@@ -58,12 +58,12 @@ class Trial:
     @property
     def metrics(self) -> Mapping[str, float]:
         """Returns the health that the run recorded last; what is not finite is left out."""
-        return numbers(self.run.record.get("metrics"))
+        return keep_finite_numbers(self.run.record.get("metrics"))
 
     @property
     def cost(self) -> Mapping[str, float]:
         """Returns what the run took: steps, clips, hours of audio, tokens, FLOPs, seconds, MB."""
-        return numbers(self.run.record.get("cost"))
+        return keep_finite_numbers(self.run.record.get("cost"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,25 +71,25 @@ class Results:
     """A study's plan with all that its run folders hold today."""
 
     plan: Mapping[str, Any]
-    trials: tuple[Trial, ...]
-    fresh: tuple[Trial, ...] = ()  # of chosen variants, on seeds that had no say in the choice
+    trials: tuple[TrialResult, ...]
+    confirmation_trials: tuple[TrialResult, ...] = ()  # of chosen variants, on fresh seeds
 
     @property
     def factors(self) -> tuple[str, ...]:
         """Returns the names of the factors, in the study's order."""
         return tuple(self.plan["factors"])
 
-    def variants(self) -> dict[tuple[str, ...], list[Trial]]:
+    def variants(self) -> dict[tuple[str, ...], list[TrialResult]]:
         """Groups the trials by their levels, both in the plan's order."""
-        grouped: dict[tuple[str, ...], list[Trial]] = {}
+        grouped: dict[tuple[str, ...], list[TrialResult]] = {}
         for trial in self.trials:
-            grouped.setdefault(levels_of(trial, self.factors), []).append(trial)
+            grouped.setdefault(get_levels(trial, self.factors), []).append(trial)
         return grouped
 
     def scores(self) -> pd.DataFrame:
         """Returns a row a trial, kind (jepa, random_init, mel_statistics), task, probe, pooling."""
         rows = [row for trial in self.trials for row in _score_rows(trial, self.factors)]
-        columns = [column_of(factor) for factor in self.factors]
+        columns = [get_factor_column(factor) for factor in self.factors]
         first, rest = list(RESERVED[:1]), list(RESERVED[1:])
         return pd.DataFrame(rows, columns=[*first, *columns, *rest])
 
@@ -98,7 +98,7 @@ class Results:
         return pd.DataFrame([_trial_row(trial, self.factors) for trial in self.trials])
 
 
-def read(plan: Plan, runs: Path) -> Results:
+def read_results(plan: Plan, runs: Path) -> Results:
     """Reads what the run folders of a planned study hold. A folder that is not there is fine.
 
     A planned trial that says `confirms` enters no mean but that of its confirmation. Raises
@@ -106,20 +106,20 @@ def read(plan: Plan, runs: Path) -> Results:
     """
 
     @cache
-    def run_of(fingerprint: str | None) -> Run:
+    def run_of(fingerprint: str | None) -> RunResult:
         return read_run(runs / fingerprint if fingerprint else None, plan["probes"])
 
-    trials: dict[bool, list[Trial]] = {False: [], True: []}
+    trials: dict[bool, list[TrialResult]] = {False: [], True: []}
     for planned in plan["trials"]:
         found = [run_of(planned.get(key)) for key in ("fingerprint", "twin", "statistics")]
-        trials[bool(planned.get("confirms"))].append(_trial(plan, planned, *found))
-    return Results(plan=plan, trials=tuple(trials[False]), fresh=tuple(trials[True]))
+        trials[bool(planned.get("confirms"))].append(_build_trial_result(plan, planned, *found))
+    return Results(plan=plan, trials=tuple(trials[False]), confirmation_trials=tuple(trials[True]))
 
 
-def mean_score(
+def compute_mean_score(
     plan: Plan,
     planned: Plan,
-    run: Run,
+    run: RunResult,
     asked: tuple[str, str],
     *,
     part: Literal["test", "valid"] = "test",
@@ -129,51 +129,55 @@ def mean_score(
     In percent; `asked` is a probe and a pooling.
     """
     found = {s.task: getattr(s, part) for s in run.scores if (s.probe, s.pooling) == asked}
-    tasks = _tasks(plan, planned, asked[0], set(found))
+    tasks = _get_task_names(plan, planned, asked[0], set(found))
     lacking = sorted(task for task in tasks if found.get(task) is None)
     return mean_over_tasks(found, tasks), lacking
 
 
-def levels_of(trial: Trial, factors: tuple[str, ...]) -> tuple[str, ...]:
+def get_levels(trial: TrialResult, factors: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the trial's level of each factor; a dash where a factor does not apply to it."""
     return tuple(trial.levels.get(factor, "-") for factor in factors)
 
 
-def label_of(levels: tuple[str, ...]) -> str:
+def format_variant(levels: tuple[str, ...]) -> str:
     """Names a variant by its levels: `block, strips`."""
     return variant_of(levels)
 
 
-def column_of(factor: str) -> str:
+def get_factor_column(factor: str) -> str:
     """Names a factor's column so that it hides no other column of the frame."""
     return f"factor {factor}" if factor in RESERVED else factor
 
 
-def _trial(plan: Plan, planned: Plan, run: Run, twin: Run, statistics: Run) -> Trial:
+def _build_trial_result(
+    plan: Plan, planned: Plan, run: RunResult, twin: RunResult, statistics: RunResult
+) -> TrialResult:
     asked = planned.get("probe", plan["score"]["probe"]), plan["score"]["pooling"]
-    score, lacking = mean_score(plan, planned, run, asked)
+    score, lacking = compute_mean_score(plan, planned, run, asked)
     state, reason = run.state, run.reason
     if state == "done":
         words = f"no {'.'.join(asked)} score on {', '.join(lacking) or 'its tasks'}"
         state, reason = ("unscored", words) if score is None else ("done", None)
-    return Trial(
+    return TrialResult(
         levels={key: str(value) for key, value in planned["levels"].items()},
         seed=int(planned["seed"]),
         fingerprint=planned.get("fingerprint"),
         plan=planned,
-        asked=asked,
+        probe_key=asked,
         run=run,
-        twin=twin,
-        statistics=statistics,
+        random_init=twin,
+        mel_statistics=statistics,
         score=score,
-        twin_score=mean_score(plan, planned, twin, asked)[0],
-        statistics_score=mean_score(plan, planned, statistics, (asked[0], STATISTICS_POOLING))[0],
+        random_init_score=compute_mean_score(plan, planned, twin, asked)[0],
+        mel_statistics_score=compute_mean_score(
+            plan, planned, statistics, (asked[0], STATISTICS_POOLING)
+        )[0],
         state=state,
         reason=reason,
     )
 
 
-def _tasks(plan: Plan, planned: Plan, probe: str, found: set[str]) -> set[str]:
+def _get_task_names(plan: Plan, planned: Plan, probe: str, found: set[str]) -> set[str]:
     """Names the tasks that a probe examines a planned trial on: its own, or those of its data.
 
     A plan of before trials named their data leaves a guess where there are several data sets: the
@@ -188,15 +192,19 @@ def _tasks(plan: Plan, planned: Plan, probe: str, found: set[str]) -> set[str]:
     return min(told.values(), key=lambda tasks: len(tasks ^ found))
 
 
-def _score_rows(trial: Trial, factors: tuple[str, ...]) -> Iterator[dict[str, object]]:
-    levels = levels_of(trial, factors)
-    kinds = {"jepa": trial.run, "random_init": trial.twin, "mel_statistics": trial.statistics}
+def _score_rows(trial: TrialResult, factors: tuple[str, ...]) -> Iterator[dict[str, object]]:
+    levels = get_levels(trial, factors)
+    kinds = {
+        "jepa": trial.run,
+        "random_init": trial.random_init,
+        "mel_statistics": trial.mel_statistics,
+    }
     keys = {"jepa": "fingerprint", "random_init": "twin", "mel_statistics": "statistics"}
     for kind, run in kinds.items():
         for score in run.scores:
             yield {
-                "variant": label_of(levels),
-                **dict(zip(map(column_of, factors), levels, strict=True)),
+                "variant": format_variant(levels),
+                **dict(zip(map(get_factor_column, factors), levels, strict=True)),
                 "seed": trial.seed,
                 "kind": kind,
                 "fingerprint": trial.plan.get(keys[kind]),
@@ -204,18 +212,18 @@ def _score_rows(trial: Trial, factors: tuple[str, ...]) -> Iterator[dict[str, ob
             }
 
 
-def _trial_row(trial: Trial, factors: tuple[str, ...]) -> dict[str, object]:
-    levels = levels_of(trial, factors)
+def _trial_row(trial: TrialResult, factors: tuple[str, ...]) -> dict[str, object]:
+    levels = get_levels(trial, factors)
     return {
-        "variant": label_of(levels),
-        **dict(zip(map(column_of, factors), levels, strict=True)),
+        "variant": format_variant(levels),
+        **dict(zip(map(get_factor_column, factors), levels, strict=True)),
         "seed": trial.seed,
         "fingerprint": trial.fingerprint,
         "state": trial.state,
         "reason": trial.reason,
         "score": trial.score,
-        "twin_score": trial.twin_score,
-        "statistics_score": trial.statistics_score,
+        "random_init_score": trial.random_init_score,
+        "mel_statistics_score": trial.mel_statistics_score,
         "gain": trial.gain,
         "collapsed": trial.collapsed,
         "code": trial.run.code,

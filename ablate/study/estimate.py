@@ -59,22 +59,22 @@ def check(
 
 def _seen(plan: Plan, runs: Path) -> list[str]:
     """Says the smallest difference that the seeds can show, and which one some more would."""
-    from ablate.report.stats.alpha_spending import alpha_at, looks
-    from ablate.report.stats.power import detectable_difference  # scipy: only for who plans
+    from ablate.report.stats.alpha_spending import compute_look_alpha, read_looks
+    from ablate.report.stats.power import compute_detectable_difference  # scipy: only for who plans
 
     seeds = len(plan["seeds"])
     family = sum(len(levels) - 1 for levels in plan["factors"].values())
     if seeds < LEAST_SEEDS or not family:
         return []
-    spread, alpha, taken = measured_spread(plan, runs), plan["report"]["alpha"], looks(plan)
-    more = min(seeds + MORE_SEEDS, taken.most) if taken else seeds + MORE_SEEDS
+    spread, alpha, taken = measured_spread(plan, runs), plan["report"]["alpha"], read_looks(plan)
+    more = min(seeds + MORE_SEEDS, taken.max_seeds) if taken else seeds + MORE_SEEDS
 
     def least(count: int) -> float:
         spent = alpha
         if taken:
             further = (count,) if count > seeds else ()
-            spent = alpha_at((*taken.counts, *further), taken.most, alpha=alpha)
-        return detectable_difference(spread or 1.0, count, alpha=spent, family=family)
+            spent = compute_look_alpha((*taken.seed_counts, *further), taken.max_seeds, alpha=alpha)
+        return compute_detectable_difference(spread or 1.0, count, alpha=spent, family=family)
 
     unit = "points" if spread else "SD"
     line = f"With {seeds} seeds, 80 % power needs a paired difference of {least(seeds):.2g} {unit}"

@@ -95,10 +95,10 @@ def _confirming(part: Planned, planned: Planned, folders: store.Folders) -> Plan
     confirm, baseline = part.study.confirm, part.plan["baseline"]
     if confirm is None:
         return part
-    from ablate.report.results import read
-    from ablate.report.stats.confirmation import leaders
+    from ablate.report.results import read_results
+    from ablate.report.stats.confirmation import select_leading_variants
 
-    best = leaders(read(part.plan, folders.runs), confirm.top)
+    best = select_leading_variants(read_results(part.plan, folders.runs), confirm.top)
     first = [trial.levels for trial in part.trials if trial.seed == part.plan["seeds"][0]]
     usual = [lv for lv in first if all(lv.get(name, of) == of for name, of in baseline.items())]
     led = [levels for levels in first if tuple(levels.get(n, "-") for n in baseline) in best]
@@ -160,10 +160,10 @@ def save(planned: Planned, folders: store.Folders) -> None:
 
 def undecided(plan: dict[str, Any], folders: store.Folders) -> list[str]:
     """Names the contrasts that more seeds could decide, as `open_contrasts`."""
-    from ablate.report.results import read  # pandas and scipy: only once there is something
-    from ablate.report.stats.verdicts import open_contrasts, verdicts
+    from ablate.report.results import read_results  # pandas and scipy: only once there is something
+    from ablate.report.stats.verdicts import compute_verdicts, list_undecided_contrasts
 
-    return open_contrasts(verdicts(read(plan, folders.runs)))
+    return list_undecided_contrasts(compute_verdicts(read_results(plan, folders.runs)))
 
 
 def _words(count: int, most: int, further: int | None, unsure: list[str]) -> str:
@@ -209,7 +209,7 @@ def report(plan: dict[str, Any], folders: store.Folders, console: Console) -> No
     from ablate.report import report
 
     interim_looks.record(plan, folders.runs)
-    report.write(plan, folders.runs, folders.reports / plan["study"]).render(console)
+    report.write_report(plan, folders.runs, folders.reports / plan["study"]).render(console)
 
 
 def _report(part: Planned, told: list[str], folders: store.Folders, console: Console) -> None:

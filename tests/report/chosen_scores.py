@@ -13,7 +13,7 @@ def one(found: tuple[Verdict, ...], family: str, level: str, held: str = "") -> 
         verdict
         for verdict in found
         if (verdict.contrast.family, verdict.contrast.level) == (family, level)
-        and (not held or held in dict(verdict.contrast.held).values())
+        and (not held or held in dict(verdict.contrast.fixed_levels).values())
     ]
     assert len(matching) == 1
     return matching[0]
@@ -25,7 +25,7 @@ def with_scores(results: Results, values: Mapping[tuple[str, str], list[float]])
         replace(
             trial,
             score=values[trial.levels["masker"], trial.levels["patchifier"]][trial.seed],
-            twin_score=30.0,
+            random_init_score=30.0,
         )
         for trial in results.trials
     )

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from ablate.report.report import write
-from ablate.report.results import Results, read
-from ablate.report.stats.statistics import Estimate, t_interval
+from ablate.report.report import write_report
+from ablate.report.results import Results, read_results
+from ablate.report.stats.statistics import Estimate, estimate_mean
 
 settings.register_profile("reporting", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("reporting")
@@ -84,7 +84,7 @@ class Bench:
         }
 
     def results(self) -> Results:
-        return read(self.build(), self.runs)
+        return read_results(self.build(), self.runs)
 
     def fingerprint(self, seed: int, /, **levels: str) -> str:
         return _hex("jepa", *levels.values(), seed)
@@ -185,14 +185,14 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     )
     plan = bench.build()
     plan["gallery"]["folder"] = "gallery"
-    write(plan, bench.runs, bench.report)
+    write_report(plan, bench.runs, bench.report)
     (bench.report / "plan.json").write_text(json.dumps(plan))
     return bench
 
 
 def paired(level: Sequence[float], against: Sequence[float]) -> Estimate:
     """Estimates the mean difference of two arms whose numbers are in the same order of seeds."""
-    return t_interval(np.subtract(level, against).tolist(), alpha=0.05)
+    return estimate_mean(np.subtract(level, against).tolist(), alpha=0.05)
 
 
 def _hex(*key: object) -> str:

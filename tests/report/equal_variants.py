@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from ablate.report.results import Results, Trial
+from ablate.report.results import Results, TrialResult
 
 ALPHA = 0.05
 Numbers = NDArray[np.float64]
@@ -24,7 +24,7 @@ class Studies:
     scores: Numbers
     twins: Numbers  # (studies, patchifiers, seeds)
 
-    def fill(self, results: Results, number: int) -> tuple[Trial, ...]:
+    def fill(self, results: Results, number: int) -> tuple[TrialResult, ...]:
         """Returns the trials of a study with the scores of one of these."""
         maskers, patchifiers = (
             results.plan["factors"].get(name, [None]) for name in ("masker", "patchifier")
@@ -35,7 +35,7 @@ class Studies:
             column = patchifiers.index(trial.levels.get("patchifier"))
             score = float(self.scores[number, row, column, trial.seed])
             twin = float(self.twins[number, column, trial.seed])
-            trials.append(replace(trial, score=score, twin_score=twin))
+            trials.append(replace(trial, score=score, random_init_score=twin))
         return tuple(trials)
 
 

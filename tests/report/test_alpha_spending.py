@@ -4,33 +4,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.report.stats.alpha_spending import Looks, alpha_at, looks
+from ablate.report.stats.alpha_spending import Looks, compute_look_alpha, read_looks
 
 rising = st.sets(st.integers(1, 40), min_size=1).map(sorted).map(tuple)
 
 
 @given(rising, st.integers(1, 40))
 def test_all_looks_together_spend_the_error_and_no_more(counts: tuple[int, ...], most: int) -> None:
-    spent = sum(alpha_at(counts[: i + 1], most, alpha=0.05) for i in range(len(counts)))
+    spent = sum(compute_look_alpha(counts[: i + 1], most, alpha=0.05) for i in range(len(counts)))
     assert spent == pytest.approx(0.05 * min(counts[-1], most) / most)
 
 
 @given(rising)
 def test_seeds_past_the_declared_ones_buy_nothing(counts: tuple[int, ...]) -> None:
-    assert alpha_at((*counts, counts[-1] + 1), counts[-1], alpha=0.05) == 0
+    assert compute_look_alpha((*counts, counts[-1] + 1), counts[-1], alpha=0.05) == 0
 
 
 def test_fixed_seeds_have_no_looks() -> None:
-    assert looks({"seeds": [0, 1, 2]}) is None
-    assert looks({"looks": {"counts": [3, 5], "most": 8}}) == Looks(counts=(3, 5), most=8)
+    assert read_looks({"seeds": [0, 1, 2]}) is None
+    assert read_looks({"looks": {"counts": [3, 5], "most": 8}}) == Looks(
+        seed_counts=(3, 5), max_seeds=8
+    )
 
 
 @pytest.mark.parametrize("counts", [(), (0, 3), (3, 3), (5, 3)])
 def test_looks_that_do_not_rise_are_refused(counts: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"`counts` must be at least 1 and rise; got \["):
-        Looks(counts=counts, most=8)
+        Looks(seed_counts=counts, max_seeds=8)
 
 
 def test_no_declared_seeds_are_refused() -> None:
     with pytest.raises(ValueError, match="`most` must be at least 1 seed; got 0"):
-        Looks(counts=(3,), most=0)
+        Looks(seed_counts=(3,), max_seeds=0)

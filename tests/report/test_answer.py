@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from ablate.report.pages.answer import answer
-from ablate.report.pages.table import number
-from ablate.report.stats.robustness import robustness
-from ablate.report.stats.verdicts import Verdict, verdicts
+from ablate.report.pages.answer import write_answer
+from ablate.report.pages.table import format_number
+from ablate.report.stats.robustness import build_robustness_table
+from ablate.report.stats.verdicts import Verdict, compute_verdicts
 from tests.report.conftest import Bench
 
 
@@ -17,9 +17,9 @@ def worded(bench: Bench, *words: str) -> list[str]:
     bench.factors = {"masker": ["random", *(f"m{number}" for number in range(len(words)))]}
     bench.levels_score = lambda levels: 40.0 + 3.0 * int(levels["masker"] != "random")
     bench.noise = 0.0
-    found = verdicts(bench.results())
+    found = compute_verdicts(bench.results())
     pooled = [verdict for verdict in found if verdict.contrast.family == "pooled"]
-    return answer([replace(v, word=word) for v, word in zip(pooled, words, strict=True)])
+    return write_answer([replace(v, word=word) for v, word in zip(pooled, words, strict=True)])
 
 
 def test_levels_of_one_word_are_named_together(bench: Bench) -> None:
@@ -35,7 +35,7 @@ def test_an_interaction_is_said_to_depend(bench: Bench) -> None:
 
 
 def test_an_interaction_of_size_alone_keeps_its_side(bench: Bench) -> None:
-    found = verdicts(bench.results())
+    found = compute_verdicts(bench.results())
     masker = [v for v in found if v.contrast.factor == "masker"]
     level = masker[0].contrast.level
     words = {"pooled": "differs by patchifier", "within": "worse"}
@@ -44,25 +44,25 @@ def test_an_interaction_of_size_alone_keeps_its_side(bench: Bench) -> None:
         for v in masker
     ]
     within = [v for v in told if (v.contrast.family, v.contrast.level) == ("within", level)]
-    low, high = sorted(number(abs(v.estimate.mean or 0.0)) for v in within)
-    [text] = answer(told)
+    low, high = sorted(format_number(abs(v.estimate.mean or 0.0)) for v in within)
+    [text] = write_answer(told)
     assert f"{level} is worse than random with each patchifier, by {low} to {high} points" in text
     parted = [replace(v, word="equivalent") if v is within[0] else v for v in told]
-    assert f"how {level} compares with random depends on patchifier" in answer(parted)[0]
+    assert f"how {level} compares with random depends on patchifier" in write_answer(parted)[0]
 
 
 def test_a_gain_is_said_to_be_what_training_adds_and_the_scores_beside_it(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["patchifier"] == "strips")
     results = bench.results()
-    rows = robustness(results).rows
-    masker, patchifier, scores = answer(verdicts(results), rows)
+    rows = build_robustness_table(results).rows
+    masker, patchifier, scores = write_answer(compute_verdicts(results), rows)
     assert "training adds" not in masker
     assert re.fullmatch(
         r"patchifier: training adds \d+\.\d points more to strips than to squares\.", patchifier
     )
     [row] = [row for row in rows if not row["judged"]]
     assert scores.startswith("patchifier, by the trained encoders' scores: strips \N{MINUS SIGN} ")
-    assert number(row["knn.concat_freq"], signed=True) in scores
+    assert format_number(row["knn.concat_freq"], signed=True) in scores
 
 
 def test_many_levels_are_counted(bench: Bench) -> None:
@@ -76,7 +76,7 @@ def test_many_levels_are_counted(bench: Bench) -> None:
 def test_what_learned_nothing_is_not_called_equivalent(bench: Bench, level: float) -> None:
     bench.factors, bench.levels_score = {"masker": ["random", "block"]}, lambda levels: level
     bench.noise = 0.02
-    first, second = answer(verdicts(bench.results()))
+    first, second = write_answer(compute_verdicts(bench.results()))
     assert first.startswith(
         "Nothing is shown to have been learned: the trained baseline is not shown to beat its own"
     )
@@ -85,7 +85,7 @@ def test_what_learned_nothing_is_not_called_equivalent(bench: Bench, level: floa
 
 def test_where_a_baseline_learned_nothing_is_said_first(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 if levels["patchifier"] == "strips" else 30.0
-    found = answer(verdicts(bench.results()))
+    found = write_answer(compute_verdicts(bench.results()))
     assert found[0] == (
         "With squares the trained baseline is not shown to beat its own random init."
     )
@@ -101,5 +101,5 @@ def test_nothing_to_compare_is_said(
     bench.factors, bench.twin_factors = factors, ()
     results = bench.results()
     nothing = replace(results, trials=tuple(replace(t, score=None) for t in results.trials))
-    found: tuple[Verdict, ...] = verdicts(nothing)
-    assert words in answer(found)[0]
+    found: tuple[Verdict, ...] = compute_verdicts(nothing)
+    assert words in write_answer(found)[0]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ablate.report.report import write
+from ablate.report.report import write_report
 from tests.report.conftest import Bench
 
 NASTY = "<script>document.title = 'owned'; console.error('ran')</script>"
@@ -19,7 +19,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bench.factors = {"masker": [NASTY, "a & b </svg>"], "patchifier": ["100 %", '"x" onload="y"']}
     plan = bench.build() | {"title": f"Is {NASTY} harmless?", "text": f"study: x # </pre>{NASTY}"}
     bench.fail(bench.fingerprint(0, masker=NASTY, patchifier="100 %"), f"nan: {NASTY}")
-    return write(plan, bench.runs, bench.report).page
+    return write_report(plan, bench.runs, bench.report).page
 
 
 def test_the_page_is_whole_silent_and_alone(browser: Any, page: Path) -> None:

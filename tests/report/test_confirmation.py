@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from ablate.report.pages.methods import protocol
-from ablate.report.pages.sentences import sentences
-from ablate.report.results import read
-from ablate.report.stats.confirmation import leaders
-from ablate.report.stats.verdicts import verdicts
+from ablate.report.pages.methods import write_protocol
+from ablate.report.pages.sentences import write_sentences
+from ablate.report.results import read_results
+from ablate.report.stats.confirmation import select_leading_variants
+from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.conftest import Bench
 
 
@@ -26,7 +26,7 @@ def confirmed(bench: Bench) -> dict[str, Any]:
 
 
 def test_only_fresh_seeds_confirm_and_they_enter_nothing_else(bench: Bench) -> None:
-    found = verdicts(read(confirmed(bench), bench.runs))
+    found = compute_verdicts(read_results(confirmed(bench), bench.runs))
     seeds = {v.contrast.family: {*v.contrast.differences} for v in found}
     assert seeds == {"pooled": {0, 1, 2}, "learning": {0, 1, 2}, "confirmation": {3, 4, 5, 6, 7}}
     [verdict] = [v for v in found if v.contrast.family == "confirmation"]
@@ -36,10 +36,10 @@ def test_only_fresh_seeds_confirm_and_they_enter_nothing_else(bench: Bench) -> N
 
 def test_a_report_says_what_was_confirmed(bench: Bench) -> None:
     plan = confirmed(bench)
-    results = read(plan, bench.runs)
-    told = [str(sentence) for sentence in sentences(verdicts(results))]
+    results = read_results(plan, bench.runs)
+    told = [str(sentence) for sentence in write_sentences(compute_verdicts(results))]
     assert any("On fresh seeds, block is better than random by" in line for line in told)
-    text = " ".join(protocol(results))
+    text = " ".join(write_protocol(results))
     assert "trained again with fresh seeds (3, 4, 5, 6, 7)" in text
 
 
@@ -50,7 +50,7 @@ def test_leaders_are_those_of_the_validation_scores(bench: Bench) -> None:
         for score in result["scores"].values():  # whoever looks at the test data is misled
             score["test"] = 100.0 - score["test"]
         path.write_text(json.dumps(result))
-    found = leaders(read(plan, bench.runs), 2)
+    found = select_leading_variants(read_results(plan, bench.runs), 2)
     assert found[0] == ("block",)
     assert len(found) == 2
 
@@ -58,7 +58,7 @@ def test_leaders_are_those_of_the_validation_scores(bench: Bench) -> None:
 def test_a_variant_with_a_failed_trial_does_not_lead(bench: Bench) -> None:
     plan = confirmed(bench)
     bench.fail(bench.fingerprint(0, masker="block"))
-    assert ("block",) not in leaders(read(plan, bench.runs), 3)
+    assert ("block",) not in select_leading_variants(read_results(plan, bench.runs), 3)
 
 
 def test_a_task_without_validation_scores_chooses_nobody(bench: Bench) -> None:
@@ -69,9 +69,9 @@ def test_a_task_without_validation_scores_chooses_nobody(bench: Bench) -> None:
             score["valid"] = None
         path.write_text(json.dumps(result))
     with pytest.raises(ValueError, match="must choose by validation scores, and music has none"):
-        leaders(read(plan, bench.runs), 1)
+        select_leading_variants(read_results(plan, bench.runs), 1)
 
 
 def test_no_leader_is_no_choice(bench: Bench) -> None:
     with pytest.raises(ValueError, match=r"`confirm.top` must be at least 1 variant; got 0"):
-        leaders(bench.results(), 0)
+        select_leading_variants(bench.results(), 0)

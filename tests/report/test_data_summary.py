@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ablate.report.pages.data_summary import heard, heard_before_testing
+from ablate.report.pages.data_summary import format_data_summary, warn_of_pretrained_test_clips
 
 SPLIT = {"classes": 10, "train": 600, "valid": 200, "test": 400, "folds": None}
 FOLDED = {"classes": 50, "folds": 5}
@@ -35,15 +35,15 @@ PLAIN, ONLY_EXAMINED = data(90_000, 90_000), data(2000, 0, esc50=FOLDED)
     ],
 )
 def test_what_was_heard_is_told(described: list[dict[str, Any]], words: str) -> None:
-    assert heard({"data": described}) == words
+    assert format_data_summary({"data": described}) == words
 
 
 def test_clips_that_were_trained_and_tested_on_are_warned_of() -> None:
-    [told] = heard_before_testing({"data": [SYNTHETIC, NOTES, ONLY_EXAMINED]})
+    [told] = warn_of_pretrained_test_clips({"data": [SYNTHETIC, NOTES, ONLY_EXAMINED]})
     assert told.startswith("Test clips were heard in pre-training, unlabelled: notes has folds, so")
     assert "on 1,984 of 1,984 clips" in told
 
 
 @pytest.mark.parametrize("one", [SYNTHETIC, PLAIN, ONLY_EXAMINED])
 def test_clips_that_are_only_tested_on_are_not_warned_of(one: dict[str, Any]) -> None:
-    assert not [*heard_before_testing({"data": [one]})]
+    assert not [*warn_of_pretrained_test_clips({"data": [one]})]

@@ -6,20 +6,26 @@ from dataclasses import replace
 from matplotlib.figure import Figure
 
 from ablate.report.figures import plotly
-from ablate.report.figures.charts import _fit, _side_by_side, pareto
-from ablate.report.figures.contrasts import _draw_reference, _limits, _rows, dots, forest
-from ablate.report.figures.learning_curves import learning_curves
+from ablate.report.figures.charts import _set_score_limits, _spread_equal_costs, draw_cost
+from ablate.report.figures.contrasts import (
+    _build_rows,
+    _compute_limits,
+    _draw_reference,
+    draw_forest,
+    draw_scores,
+)
+from ablate.report.figures.learning_curves import draw_learning_curves
 from ablate.report.figures.metrics import read_curves
-from ablate.report.figures.palette import COLOURS, WORDS
-from ablate.report.figures.style import LINES, line_styles
+from ablate.report.figures.palette import COLOURS, VERDICT_MARKERS
+from ablate.report.figures.style import LINE_STYLES, assign_line_styles
 from ablate.report.pages import tables
-from ablate.report.pages.tables import variants
-from ablate.report.results import Results, Trial
-from ablate.report.run import Run
-from ablate.report.stats.verdicts import verdicts
+from ablate.report.pages.tables import build_variant_table
+from ablate.report.results import Results, TrialResult
+from ablate.report.run import RunResult
+from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.conftest import Bench
 
-NOTHING = Run(state="missing", reason=None, record={}, scores=())
+NOTHING = RunResult(state="missing", reason=None, record={}, scores=())
 
 
 def results(*variants: dict[str, str]) -> Results:
@@ -30,18 +36,18 @@ def results(*variants: dict[str, str]) -> Results:
         for name in names
     }
     trials = tuple(
-        Trial(
+        TrialResult(
             levels=levels,
             seed=0,
             fingerprint=None,
             plan={},
-            asked=("knn", "mean"),
+            probe_key=("knn", "mean"),
             run=NOTHING,
-            twin=NOTHING,
-            statistics=NOTHING,
+            random_init=NOTHING,
+            mel_statistics=NOTHING,
             score=float(number),
-            twin_score=None,
-            statistics_score=None,
+            random_init_score=None,
+            mel_statistics_score=None,
             state="done",
             reason=None,
         )
@@ -51,17 +57,17 @@ def results(*variants: dict[str, str]) -> Results:
 
 
 def test_no_two_variants_share_colour_and_line_as_long_as_there_are_pairs() -> None:
-    most = len(COLOURS) * len(LINES)
+    most = len(COLOURS) * len(LINE_STYLES)
     for firsts, rests in itertools.product(range(1, most + 1), repeat=2):
         grid = itertools.product(map(str, range(firsts)), map(str, range(rests)))
         if firsts * rests <= most:
-            styles = line_styles(results(*({"a": one, "b": other} for one, other in grid)))
+            styles = assign_line_styles(results(*({"a": one, "b": other} for one, other in grid)))
             assert len(set(styles.values())) == firsts * rests, (firsts, rests)
 
 
 def test_a_trial_without_a_level_of_some_factor_is_drawn_at_a_dash() -> None:
     blocks = [{"masker": "block", "area": area} for area in ("small", "large")]
-    [trace] = plotly.parallel_factors(results(*blocks, {"masker": "random"}))["data"]
+    [trace] = plotly.build_parallel_factors(results(*blocks, {"masker": "random"}))["data"]
     masker, area, *_ = trace["dimensions"]
     assert (masker["ticktext"], masker["values"]) == (["block", "random"], [0, 0, 1])
     assert (area["ticktext"], area["values"]) == (["small", "large", "-"], [0, 1, 2])
@@ -69,10 +75,10 @@ def test_a_trial_without_a_level_of_some_factor_is_drawn_at_a_dash() -> None:
 
 def test_a_browser_shows_every_contrast_in_the_colour_of_its_word(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["masker"] == "block")
-    found = verdicts(bench.results())
-    drawn = plotly.forest(bench.results(), found)["data"]
+    found = compute_verdicts(bench.results())
+    drawn = plotly.build_forest(bench.results(), found)["data"]
     assert {trace["name"]: trace["marker"]["color"] for trace in drawn} == {
-        word: WORDS[word][0] for word in {verdict.word for verdict in found}
+        word: VERDICT_MARKERS[word][0] for word in {verdict.word for verdict in found}
     }
     labels = [label for trace in drawn for label in trace["y"]]
     assert len(labels) == len(found)
@@ -82,7 +88,7 @@ def test_a_browser_shows_every_contrast_in_the_colour_of_its_word(bench: Bench) 
 
 def test_a_browser_shows_a_contrast_without_an_interval_as_a_point(bench: Bench) -> None:
     bench.seeds = (0,)
-    [trace] = plotly.forest(bench.results(), verdicts(bench.results()))["data"]
+    [trace] = plotly.build_forest(bench.results(), compute_verdicts(bench.results()))["data"]
     assert None not in trace["x"]
     assert set(trace["error_x"]["array"]) == {None}
 
@@ -91,7 +97,7 @@ def test_an_undecided_contrast_has_a_corrected_interval_with_zero_in_it(bench: B
     bench.factors = {"masker": [f"masker {i}" for i in range(10)]}
     bench.levels_score = lambda levels: 40.0 + 0.1 * int(levels["masker"][-1])
     bench.seeds, bench.margin = tuple(range(8)), 0.1
-    rows = [row for row in _rows(verdicts(bench.results())) if not row.of_learning]
+    rows = [row for row in _build_rows(compute_verdicts(bench.results())) if not row.is_learning]
     rows = [row for row in rows if row.verdict.word == "undecided"]
     clear = [row for row in rows if row.verdict.estimate.low * row.verdict.estimate.high > 0]
     assert clear  # the usual interval does not show why
@@ -101,8 +107,8 @@ def test_an_undecided_contrast_has_a_corrected_interval_with_zero_in_it(bench: B
 def test_the_axis_of_contrasts_reaches_no_further_than_data_zero_and_margin(bench: Bench) -> None:
     bench.seeds = tuple(range(8))
     bench.levels_score = lambda levels: 40.0 - 9.0 * (levels["masker"] != "random")
-    rows = [row for row in _rows(verdicts(bench.results())) if not row.of_learning]
-    low, high = _limits(rows, margin=2.0)
+    rows = [row for row in _build_rows(compute_verdicts(bench.results())) if not row.is_learning]
+    low, high = _compute_limits(rows, margin=2.0)
     assert low < -9.0
     assert 2.0 < high < 4.0
 
@@ -112,16 +118,16 @@ def test_whether_anything_was_learned_stands_apart_and_has_no_colour_of_an_answe
 ) -> None:
     bench.factors = {"masker": ["random", "block"]}  # blocks are neither better nor worse
     bench.noise = 0.05
-    found = verdicts(bench.results())
+    found = compute_verdicts(bench.results())
     assert [v.word for v in found if v.contrast.family == "learning"] == ["better"]
-    drawn = forest(bench.results(), found)
+    drawn = draw_forest(bench.results(), found)
     assert drawn is not None
     assert "did it learn?" in drawn.svg
-    assert WORDS["better"][0].lower() not in drawn.svg.lower()
+    assert VERDICT_MARKERS["better"][0].lower() not in drawn.svg.lower()
 
 
 def test_contrasts_name_their_combination_and_the_margin_in_the_picture(bench: Bench) -> None:
-    drawn = forest(bench.results(), verdicts(bench.results()))
+    drawn = draw_forest(bench.results(), compute_verdicts(bench.results()))
     assert drawn is not None
     assert ">with random<" in drawn.svg  # of strips against squares
     assert ">equivalent \N{PLUS-MINUS SIGN} 2<" in drawn.svg
@@ -131,9 +137,9 @@ def test_the_legend_of_scores_names_only_what_is_drawn(bench: Bench) -> None:
     for known in (True, False):
         found = bench.results()
         if not known:
-            rest = [replace(trial, statistics_score=None) for trial in found.trials]
+            rest = [replace(trial, mel_statistics_score=None) for trial in found.trials]
             found = replace(found, trials=tuple(rest))
-        drawn = dots(found, variants(found))
+        drawn = draw_scores(found, build_variant_table(found))
         assert drawn is not None
         assert (">mel statistics<" in drawn.svg) is known
         assert ">random init<" in drawn.svg
@@ -151,7 +157,7 @@ def test_a_reference_that_is_the_same_everywhere_is_one_line() -> None:
 def test_variants_that_share_their_runs_are_one_line_under_all_their_names(bench: Bench) -> None:
     found = bench.results()
     own = read_curves(found, bench.runs)
-    drawn = learning_curves(found, own)
+    drawn = draw_learning_curves(found, own)
     assert drawn is not None
     assert ">random, squares<" in drawn.svg
     first = {curve.quantity: curve for curve in own if curve.levels == ("random", "squares")}
@@ -161,11 +167,11 @@ def test_variants_that_share_their_runs_are_one_line_under_all_their_names(bench
         else curve
         for curve in own
     ]
-    drawn = learning_curves(found, shared)
+    drawn = draw_learning_curves(found, shared)
     assert drawn is not None
     assert ">random, squares / random, strips<" in drawn.svg
     assert ">random, squares<" not in drawn.svg
-    lines = plotly.learning_curves(shared, "loss")["data"]
+    lines = plotly.build_learning_curves(shared, "loss")["data"]
     named = [line["name"] for line in lines if line.get("showlegend", True)]
     assert "random, squares / random, strips" in named
     assert not {"random, squares", "random, strips"} & {*named}
@@ -176,7 +182,7 @@ def test_many_variants_have_the_range_of_their_seeds_in_place_of_hairs(bench: Be
     for most, words in ((4, "thin: each seed"), (5, "shaded: from the lowest seed")):
         names = list(found.variants())[:most]
         curves = [curve for curve in read_curves(found, bench.runs) if curve.levels in names]
-        drawn = learning_curves(found, curves)
+        drawn = draw_learning_curves(found, curves)
         assert drawn is not None
         assert words in drawn.caption
         assert ("fill-opacity: 0.08" in drawn.svg) == (most == 5)
@@ -188,12 +194,12 @@ def test_a_front_needs_three_variants_and_costs_that_differ(bench: Bench) -> Non
         study.factors = {"masker": ["random", "block", "curriculum"][:levels]}
         found = study.results()
         rows = [{"flops": 1e12 * factor**number} for number in range(levels)]
-        cost = replace(tables.cost(found), rows=tuple(rows))
-        assert (pareto(found, variants(found), cost) is not None) is is_drawn
+        cost = replace(tables.build_cost_table(found), rows=tuple(rows))
+        assert (draw_cost(found, build_variant_table(found), cost) is not None) is is_drawn
 
 
 def test_variants_of_one_cost_do_not_hide_one_another() -> None:
-    places = _side_by_side([1.0, 2.0, 1.0, 1.001])
+    places = _spread_equal_costs([1.0, 2.0, 1.0, 1.001])
     assert len(set(places)) == 4
     assert places[1] == 2.0
     assert all(abs(place - 1.0) < 0.05 for place in (places[0], places[2], places[3]))
@@ -201,7 +207,7 @@ def test_variants_of_one_cost_do_not_hide_one_another() -> None:
 
 def test_an_interval_that_ends_at_zero_has_room() -> None:
     axes = Figure().subplots()
-    _fit(axes, [{"score": 10.0, "score_low": 0.0, "score_high": 20.0}])
+    _set_score_limits(axes, [{"score": 10.0, "score_low": 0.0, "score_high": 20.0}])
     low, high = axes.get_ylim()
     assert low < 0.0
     assert high > 20.0

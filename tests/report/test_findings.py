@@ -6,22 +6,22 @@ import pytest
 
 from ablate.core.io import read_json
 from ablate.report.pages.findings import FILE
-from ablate.report.report import write
+from ablate.report.report import write_report
 from tests.report.conftest import Bench
 
 
 def test_test_clips_that_were_heard_in_pretraining_are_told(bench: Bench) -> None:
     plan = bench.build()
     plan["data"][0] |= {"pretraining_clips": 3500, "tasks": {"esc50": {"classes": 50, "folds": 5}}}
-    summary = write(plan, bench.root / "nowhere", bench.report)
-    assert any(line.startswith("Test clips were heard in pre-train") for line in summary.cautions)
+    summary = write_report(plan, bench.root / "nowhere", bench.report)
+    assert any(line.startswith("Test clips were heard in pre-train") for line in summary.caveats)
     text = summary.page.with_name("report.md").read_text()
     assert "3600 clips, 3500 of them for pre-training (digest" in text
 
 
 def test_notes_on_levels_stand_under_the_contrasts(bench: Bench) -> None:
     plan = bench.build() | {"notes": {"block": "as <published>", "excluded": "in no trial"}}
-    page = write(plan, bench.root / "nowhere", bench.report).page
+    page = write_report(plan, bench.root / "nowhere", bench.report).page
     markdown = page.with_name("report.md").read_text()
     places = [markdown.index(of) for of in ("## Contrasts", "- `block`: as <pub", "## Verdicts")]
     assert places == sorted(places)
@@ -34,14 +34,14 @@ def test_the_protocol_says_what_a_token_is_for_each_cut(bench: Bench) -> None:
     told = {"squares": "a column every 160 ms", "strips": "a column every 40 ms"}
     for trial in plan["trials"]:
         trial["tokens"] = {"told": [told[trial["levels"]["patchifier"]], "and so on"]}
-    text = write(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
+    text = write_report(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
     parts = [f"{cut}: {words}; and so on" for cut, words in told.items()]
     assert f"Tokens: {'. '.join(parts)}." in text
 
 
 def test_the_protocol_says_when_seeds_were_looked_at(bench: Bench) -> None:
     plan = bench.build() | {"looks": {"counts": [2, 3], "most": 8}}
-    text = write(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
+    text = write_report(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
     assert "Of up to 8 declared seeds the verdicts were looked at with 2, 3." in text
 
 
@@ -49,7 +49,7 @@ def test_trials_of_older_code_are_counted_and_their_contrasts_marked(bench: Benc
     plan = bench.build()
     older = bench.fingerprint(0, masker="block", patchifier="squares")
     bench.edit(older, code={"git": "fedcba9876543210", "dirty": False})
-    cautions = write(plan, bench.runs, bench.report).cautions
+    cautions = write_report(plan, bench.runs, bench.report).caveats
     assert any("0123456789 (17 trials), fedcba9876 (1 trials)" in line for line in cautions)
     text = bench.report.joinpath("tables/contrasts.csv").read_text()
     marked = [line for line in text.splitlines() if "mixes versions of the code" in line]
@@ -62,7 +62,7 @@ def test_a_variant_that_no_contrast_has_is_named(bench: Bench) -> None:
     lone = {"masker": "block", "patchifier": "strips"}
     kept = [plan["baseline"], lone]
     plan["trials"] = [trial for trial in plan["trials"] if trial["levels"] in kept]
-    cautions = write(plan, bench.runs, bench.report).cautions
+    cautions = write_report(plan, bench.runs, bench.report).caveats
     assert any(
         line.startswith("random, squares; block, strips appear in no contrast") for line in cautions
     )
@@ -73,7 +73,7 @@ def test_tasks_that_every_variant_has_solved_are_told(
     bench: Bench, level: float, told: int
 ) -> None:
     bench.levels_score, bench.noise = lambda levels: level, 0.0
-    cautions = write(bench.build(), bench.runs, bench.report).cautions
+    cautions = write_report(bench.build(), bench.runs, bench.report).caveats
     assert sum("such tasks cannot tell them apart" in line for line in cautions) == told
 
 
@@ -83,7 +83,9 @@ def test_masks_that_are_mostly_a_guards_are_told(bench: Bench) -> None:
         forced = bench.fingerprint(seed, masker="block", patchifier="squares")
         record = json.loads((bench.runs / forced / "run.json").read_text())
         bench.edit(forced, metrics=record["metrics"] | {"fallback_fraction": 0.93})
-    [caution] = [line for line in write(plan, bench.runs, bench.report).cautions if "guard" in line]
+    [caution] = [
+        line for line in write_report(plan, bench.runs, bench.report).caveats if "guard" in line
+    ]
     assert "93 % of block, squares." in caution
     assert "random" not in caution
 
@@ -98,8 +100,8 @@ def test_masks_that_give_answers_away_are_told_beside_their_guard(bench: Bench) 
         run = bench.fingerprint(seed, **forced)
         record = json.loads((bench.runs / run / "run.json").read_text())
         bench.edit(run, metrics=record["metrics"] | {"fallback_fraction": 0.93})
-    summary = write(plan, bench.runs, bench.report)
-    [caution] = [line for line in summary.cautions if "guard" in line or "answers away" in line]
+    summary = write_report(plan, bench.runs, bench.report)
+    [caution] = [line for line in summary.caveats if "guard" in line or "answers away" in line]
     assert caution.startswith("In block, squares 45 % of the context is also a target")
     assert "93 % of block, squares." in caution
     [head] = [line for line in _masks(bench) if line.startswith("| masker")]
@@ -107,7 +109,7 @@ def test_masks_that_give_answers_away_are_told_beside_their_guard(bench: Bench) 
 
 
 def test_a_plan_of_older_code_has_no_column_for_overlap(bench: Bench) -> None:
-    write(bench.build(), bench.runs, bench.report)
+    write_report(bench.build(), bench.runs, bench.report)
     assert not [line for line in _masks(bench) if "both" in line]
 
 
@@ -119,9 +121,9 @@ def _masks(bench: Bench) -> list[str]:
 
 def test_one_seed_says_that_it_says_nothing(bench: Bench) -> None:
     bench.seeds = (0,)
-    summary = write(bench.build(), bench.runs, bench.report)
+    summary = write_report(bench.build(), bench.runs, bench.report)
     assert {sentence.word for sentence in summary.sentences} == {"undecided"}
-    assert any(caution.startswith("There is only one seed") for caution in summary.cautions)
+    assert any(caution.startswith("There is only one seed") for caution in summary.caveats)
     assert "nan" not in bench.report.joinpath("report.md").read_text().lower()
 
 
@@ -129,9 +131,11 @@ def test_a_part_that_was_rewritten_between_runs_is_told(bench: Bench) -> None:
     plan = bench.build()
     for trial in plan["trials"]:
         bench.edit(trial["fingerprint"], parts={"my_lab.Mine": "old"})
-    assert not any("my_lab" in line for line in write(plan, bench.runs, bench.report).cautions)
+    assert not any(
+        "my_lab" in line for line in write_report(plan, bench.runs, bench.report).caveats
+    )
     bench.edit(plan["trials"][0]["fingerprint"], parts={"my_lab.Mine": "new"})
     assert any(
         "`my_lab.Mine` has changed" in line
-        for line in write(plan, bench.runs, bench.report).cautions
+        for line in write_report(plan, bench.runs, bench.report).caveats
     )

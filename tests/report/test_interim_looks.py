@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ablate.report.pages import sentences
-from ablate.report.report import write
+from ablate.report.report import write_report
 from ablate.report.results import Results
-from ablate.report.stats.verdicts import Verdict, open_contrasts, verdicts
+from ablate.report.stats.verdicts import Verdict, compute_verdicts, list_undecided_contrasts
 from tests.report.conftest import Bench
 
 MOST = 8
@@ -42,7 +42,7 @@ def with_differences(results: Results, of: Mapping[str, list[float]]) -> Results
         replace(
             trial,
             score=40.0 + trial.seed + of.get(trial.levels["masker"], [0.0] * MOST)[trial.seed],
-            twin_score=30.0,
+            random_init_score=30.0,
         )
         for trial in results.trials
     )
@@ -50,7 +50,7 @@ def with_differences(results: Results, of: Mapping[str, list[float]]) -> Results
 
 
 def block(results: Results) -> Verdict:
-    return next(v for v in verdicts(results) if v.contrast.level == "block")
+    return next(v for v in compute_verdicts(results) if v.contrast.level == "block")
 
 
 EARLY = {  # clear with three seeds, lost in the spread of the rest
@@ -63,21 +63,21 @@ def test_a_word_of_an_earlier_look_stands_and_the_report_says_at_which(study: Re
     early = with_differences(study, EARLY)
     late = block(at_looks(early, 3, 5, 8))
     assert block(at_looks(early, 8)).word == "undecided"  # all seeds together do not show it
-    assert (block(at_looks(early, 3)).word, late.word, late.look) == ("better", "better", 3)
-    assert (late.estimate.n, late.further_seeds) == (8, None)
-    [told] = sentences.sentences([late])
+    assert (block(at_looks(early, 3)).word, late.word, late.decided_at) == ("better", "better", 3)
+    assert (late.estimate.n, late.num_further_seeds) == (8, None)
+    [told] = sentences.write_sentences([late])
     assert "decided at the look with 3 seeds" in str(told)
 
 
 def test_what_an_earlier_look_decided_is_not_looked_into_again(study: Results) -> None:
-    late = verdicts(at_looks(with_differences(study, EARLY), 3, 5))
-    assert open_contrasts(late) == ["masker: noise against random"]
+    late = compute_verdicts(at_looks(with_differences(study, EARLY), 3, 5))
+    assert list_undecided_contrasts(late) == ["masker: noise against random"]
 
 
 def test_a_word_that_all_seeds_together_contradict_is_taken_back(study: Results) -> None:
     turned = [9.0, 9.1, 9.05, -60.0, -14.0, -20.0, -19.0, -8.0]
     late = block(at_looks(with_differences(study, {"block": turned}), 3, 8))
-    assert (late.claim, late.word) == ("better", "undecided")
+    assert (late.unrestricted_word, late.word) == ("better", "undecided")
     assert any(note.startswith("not called better") for note in late.notes)
 
 
@@ -97,7 +97,7 @@ def test_an_interaction_that_shows_later_takes_a_pooled_word_back(bench: Bench) 
     )
     looked = [block(at_looks(replace(grid, trials=trials), *at)) for at in ((3,), (3, 8))]
     assert [found.word for found in looked] == ["better", "differs by patchifier"]
-    assert [found.look for found in looked] == [3, 8]
+    assert [found.decided_at for found in looked] == [3, 8]
 
 
 @given(st.integers(0, 10**6))
@@ -108,7 +108,7 @@ def test_no_decided_word_is_lost_at_a_later_look(study: Results, seed: int) -> N
     before = "undecided"
     for counts in ((3,), (3, 5), (3, 5, 7), (3, 5, 7, 8)):
         found = block(at_looks(drawn, *counts))
-        assert before == "undecided" or before in (found.word, found.claim)
+        assert before == "undecided" or before in (found.word, found.unrestricted_word)
         before = found.word
 
 
@@ -118,7 +118,7 @@ def test_intervals_are_headed_by_what_they_cover(
 ) -> None:
     bench.seeds = tuple(range(counts[-1]))
     plan = bench.build() | {"looks": {"counts": list(counts), "most": MOST}}
-    write(plan, bench.runs, bench.report)
+    write_report(plan, bench.runs, bench.report)
     found = json.loads((bench.report / "findings.json").read_text())
     assert 1 - found["alpha"] == pytest.approx(float(percent[:-2]) / 100, abs=1e-4)
     row = found["verdicts"][0]
@@ -134,7 +134,9 @@ def test_intervals_are_headed_by_what_they_cover(
 def test_a_look_spends_its_share_of_the_error(study: Results) -> None:
     drawn = with_differences(study, EARLY)
     fixed = replace(at_looks(drawn, 3), plan={**study.plan, "seeds": [0, 1, 2]})
-    for once, sequential in zip(verdicts(fixed), verdicts(at_looks(drawn, 3, most=6)), strict=True):
+    for once, sequential in zip(
+        compute_verdicts(fixed), compute_verdicts(at_looks(drawn, 3, most=6)), strict=True
+    ):
         if once.p is not None:
             assert sequential.p == pytest.approx(min(2 * once.p, 1.0))
         assert (once.estimate.low or 0) >= (sequential.estimate.low or 0)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate.report.pages.table import Column, Table, plain
-from ablate.report.report import write
+from ablate.report.pages.table import Column, Table, text_cell
+from ablate.report.report import write_report
 from tests.report.conftest import Bench
 
 NASTY = ["100 % & more_of #1", r"$x$ {y} ~^ \z\\", "[red] * <a|b>", "*star", "-- \"q\" 'r' `s`"]
@@ -46,7 +46,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     bench = Bench(tmp_path_factory.mktemp("study"))
     bench.factors = {"mask_er & %": NASTY, "encoder": ["vit", "a_b"]}
     bench.twin_factors = ()
-    write(bench.build() | {"title": "100 %"}, bench.runs, bench.report)
+    write_report(bench.build() | {"title": "100 %"}, bench.runs, bench.report)
     return sorted(bench.report.glob("tables/*.tex"))
 
 
@@ -57,10 +57,10 @@ def test_every_table_of_a_report_is_sound_latex(tables: list[Path]) -> None:
 
 
 def test_two_heads_may_be_the_same() -> None:
-    columns = tuple(Column(head="encoder", show=plain(name), text=True) for name in "ab")
+    columns = tuple(Column(head="encoder", format=text_cell(name), text=True) for name in "ab")
     table = Table(name="t", title="T", caption="", columns=columns, rows=({"a": "1", "b": "2"},))
-    assert problems(table.latex()) == []
-    assert "encoder & encoder" in table.latex()
+    assert problems(table.to_latex()) == []
+    assert "encoder & encoder" in table.to_latex()
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ablate.report.results import Results
-from ablate.report.stats.power import power
-from ablate.report.stats.statistics import t_interval
-from ablate.report.stats.verdicts import Verdict, verdicts
+from ablate.report.stats.power import compute_power
+from ablate.report.stats.statistics import estimate_mean
+from ablate.report.stats.verdicts import Verdict, compute_verdicts
 from tests.report import equal_variants
 from tests.report.conftest import Bench
 
@@ -25,7 +25,7 @@ MARGIN = 2.0
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_t_intervals_cover_the_true_mean(n: int) -> None:
     draw = np.random.default_rng(1).normal(7.0, 2.0, (4000, n))
-    intervals = [t_interval(row.tolist(), alpha=0.05) for row in draw]
+    intervals = [estimate_mean(row.tolist(), alpha=0.05) for row in draw]
     covered = [(e.low or 0) < 7.0 < (e.high or 0) for e in intervals]
     assert 0.93 < np.mean(covered) < 0.97
 
@@ -35,7 +35,7 @@ def test_intervals_of_differences_cover_although_seeds_are_shared(n: int) -> Non
     draw = np.random.default_rng(2)
     shared = draw.normal(40, 5, (4000, 1, n))
     arms = shared + draw.normal(0, 1, (4000, 2, n)) + np.array([[1.5], [0.0]])
-    intervals = [t_interval((one - two).tolist(), alpha=0.05) for one, two in arms]
+    intervals = [estimate_mean((one - two).tolist(), alpha=0.05) for one, two in arms]
     covered = [(e.low or 0) < 1.5 < (e.high or 0) for e in intervals]
     assert 0.93 < np.mean(covered) < 0.97
 
@@ -64,7 +64,7 @@ def drawn(
             + sum(0.5 * luck[*level, trial.seed] for level in trial.levels.items())
             + (effect or {}).get(trial.levels["masker"], 0.0)
             + draw.normal(),
-            twin_score=40 + luck["twin", trial.levels.get("patchifier"), trial.seed],
+            random_init_score=40 + luck["twin", trial.levels.get("patchifier"), trial.seed],
         )
         for trial in study.trials
     )
@@ -100,7 +100,7 @@ def test_the_fast_twin_gives_the_words_that_verdicts_gives(
     flags = np.concatenate([fast.pooled, fast.differs, fast.within], axis=1)
     asked = {*np.flatnonzero(flags.any(axis=1))[:30], *range(10)}  # of most there is nothing to say
     for number in asked:
-        found = verdicts(replace(study, trials=many.fill(study, number)))
+        found = compute_verdicts(replace(study, trials=many.fill(study, number)))
         pooled = [v.word for v in found if v.contrast.family == "pooled"]
         within = [v.word for v in found if v.contrast.family == "within"]
         learned = [v.word for v in found if v.contrast.family == "learning"]
@@ -130,7 +130,7 @@ def test_a_real_effect_makes_no_room_for_false_claims_beside_it(bench: Bench) ->
     study, draw = one_factor(bench, seeds=3), np.random.default_rng(6)
 
     def wrong() -> bool:
-        found = verdicts(drawn(study, draw, effect={LEVELS[1]: 60.0}))
+        found = compute_verdicts(drawn(study, draw, effect={LEVELS[1]: 60.0}))
         return claimed([v for v in found if v.contrast.level != LEVELS[1]], "better", "worse")
 
     assert share(REPEATS, wrong) <= 0.06
@@ -147,9 +147,9 @@ def looks_as_advised(study: Results) -> Iterator[tuple[Verdict, ...]]:
     """Looks at three seeds, and adds seeds three times, as few as any verdict asks for."""
     counts = [3]
     for _ in range(4):
-        found = verdicts(looked(study, counts))
+        found = compute_verdicts(looked(study, counts))
         yield found
-        asked = [v.further_seeds for v in found if v.further_seeds]
+        asked = [v.num_further_seeds for v in found if v.num_further_seeds]
         if not asked or counts[-1] == 8:
             return
         counts.append(min(counts[-1] + min(asked), 8))
@@ -171,7 +171,7 @@ def test_levels_at_the_margin_are_seldom_called_equivalent(bench: Bench, size: f
     effect = dict.fromkeys(LEVELS[1:], size)
 
     def wrong() -> bool:
-        return claimed(verdicts(drawn(study, draw, effect=effect)), "equivalent")
+        return claimed(compute_verdicts(drawn(study, draw, effect=effect)), "equivalent")
 
     assert share(REPEATS, wrong) <= 0.06
 
@@ -183,10 +183,10 @@ def test_the_promised_power_is_the_share_of_studies_that_see_the_effect(
     study, draw = one_factor(bench, seeds=seeds), np.random.default_rng(9)
 
     def seen() -> bool:
-        found = verdicts(drawn(study, draw, effect={LEVELS[1]: effect}))
+        found = compute_verdicts(drawn(study, draw, effect={LEVELS[1]: effect}))
         return claimed([v for v in found if v.contrast.level == LEVELS[1]], "better")
 
     spread = np.sqrt(2 * (1 + 0.5**2))  # of a difference: the order is shared
-    promised = power(effect, spread, seeds, alpha=0.05, family=len(LEVELS) - 1)
+    promised = compute_power(effect, spread, seeds, alpha=0.05, family=len(LEVELS) - 1)
     assert 0.2 < promised < 0.95
     assert share(REPEATS, seen) == pytest.approx(promised, abs=0.05)

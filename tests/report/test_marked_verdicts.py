@@ -4,9 +4,9 @@ from statistics import fmean
 
 import pytest
 
-from ablate.report.pages.methods import devices_of
-from ablate.report.results import read
-from ablate.report.stats.verdicts import verdicts
+from ablate.report.pages.methods import get_devices
+from ablate.report.results import read_results
+from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.chosen_scores import FLAT, differences, failed, one, with_scores
 from tests.report.conftest import Bench
 
@@ -19,26 +19,26 @@ BLOCK_WINS = FLAT | {
 @pytest.mark.parametrize("masker", ["block", "random"])
 def test_unequal_failure_rates_forbid_better(bench: Bench, masker: str) -> None:
     results = with_scores(bench.results(), BLOCK_WINS)
-    assert one(verdicts(results), "pooled", "block").word == "better"
-    block = one(verdicts(failed(results, masker)), "pooled", "block")
+    assert one(compute_verdicts(results), "pooled", "block").word == "better"
+    block = one(compute_verdicts(failed(results, masker)), "pooled", "block")
     assert block.word == "undecided"
-    assert block.claim == "better"
+    assert block.unrestricted_word == "better"
     assert "would be better, but failure rates differ" in block.notes
 
 
 def test_equal_failure_rates_allow_better(bench: Bench) -> None:
     results = failed(failed(with_scores(bench.results(), BLOCK_WINS), "block"), "random")
-    assert one(verdicts(results), "pooled", "block").word == "better"
+    assert one(compute_verdicts(results), "pooled", "block").word == "better"
 
 
 def test_a_level_that_fails_more_may_still_be_worse(bench: Bench) -> None:
     results = failed(with_scores(bench.results(), FLAT), "block")
-    assert one(verdicts(results), "pooled", "block").word == "worse"
+    assert one(compute_verdicts(results), "pooled", "block").word == "worse"
 
 
 def test_a_baseline_that_fails_more_forbids_worse(bench: Bench) -> None:
     results = failed(with_scores(bench.results(), FLAT), "random")
-    assert one(verdicts(results), "pooled", "block").word == "undecided"
+    assert one(compute_verdicts(results), "pooled", "block").word == "undecided"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_run_that_was_made_otherwise_marks_its_contrasts(
     for trial in plan["trials"]:
         bench.edit(trial["fingerprint"], ranks=1)
     bench.edit(bench.fingerprint(0, masker="block", patchifier="squares"), **changes)
-    found = verdicts(read(plan, bench.runs))
+    found = compute_verdicts(read_results(plan, bench.runs))
     assert note in one(found, "within", "block", "squares").notes
     assert note not in one(found, "within", "block", "strips").notes
 
@@ -67,19 +67,21 @@ def test_a_run_that_failed_before_it_trained_mixes_no_precisions(bench: Bench) -
         bench.edit(trial["fingerprint"], device="cpu", precision="fp32")
     lost = bench.fingerprint(0, masker="block", patchifier="squares")
     bench.edit(lost, device="cpu", precision=None, state="failed")
-    assert devices_of(read(plan, bench.runs)) == {"cpu fp32"}
+    assert get_devices(read_results(plan, bench.runs)) == {"cpu fp32"}
 
 
 def test_two_gpus_of_one_machine_are_one_device(bench: Bench) -> None:
     plan = bench.build()
     for i, trial in enumerate(plan["trials"]):
         bench.edit(trial["fingerprint"], device=f"cuda:{i % 2}")
-    found = verdicts(read(plan, bench.runs))
+    found = compute_verdicts(read_results(plan, bench.runs))
     assert not any("mixes" in note for v in found if v.contrast.factor for note in v.notes)
 
 
 def test_a_seed_that_lacks_a_combination_leaves_the_pooled_estimate(bench: Bench) -> None:
-    block = one(verdicts(failed(with_scores(bench.results(), FLAT), "block")), "pooled", "block")
+    block = one(
+        compute_verdicts(failed(with_scores(bench.results(), FLAT), "block")), "pooled", "block"
+    )
     both = zip(differences(patchifier="squares"), differences(patchifier="strips"), strict=True)
     assert block.contrast.differences == pytest.approx(dict([*enumerate(map(fmean, both))][1:]))
-    assert (block.estimate.n, block.contrast.planned) == (2, 3)
+    assert (block.estimate.n, block.contrast.num_planned_seeds) == (2, 3)

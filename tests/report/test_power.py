@@ -9,14 +9,14 @@ from statsmodels.stats.power import TTestPower
 
 from ablate.report.stats.alpha_spending import Looks
 from ablate.report.stats.power import (
-    MOST_SEEDS,
-    detectable_difference,
-    further_seeds,
-    most_further,
-    power,
-    settled,
+    MAX_FURTHER_SEEDS,
+    compute_decision_probability,
+    compute_detectable_difference,
+    compute_power,
+    estimate_further_seeds,
+    get_max_further_seeds,
 )
-from ablate.report.stats.statistics import t_interval
+from ablate.report.stats.statistics import estimate_mean
 
 spreads = st.floats(0.05, 20)
 counts = st.integers(2, 40)
@@ -25,12 +25,12 @@ counts = st.integers(2, 40)
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10, 20])
 def test_power_agrees_with_statsmodels(seeds: int) -> None:
     expected = TTestPower().power(1.3 / 0.9, seeds, 0.05 / 4)
-    assert power(1.3, 0.9, seeds, alpha=0.05, family=4) == pytest.approx(expected)
+    assert compute_power(1.3, 0.9, seeds, alpha=0.05, family=4) == pytest.approx(expected)
 
 
 @given(st.floats(0.1, 60), st.floats(0.005, 0.05))
 def test_power_never_falls_with_more_seeds(effect: float, alpha: float) -> None:
-    found = [power(effect, 1.0, seeds, alpha=alpha) for seeds in range(2, 60)]
+    found = [compute_power(effect, 1.0, seeds, alpha=alpha) for seeds in range(2, 60)]
     assert (np.diff(found) > -1e-9).all()
     assert all(0 <= of <= 1 + 1e-9 for of in found)
 
@@ -39,13 +39,17 @@ def test_power_never_falls_with_more_seeds(effect: float, alpha: float) -> None:
 def test_the_detectable_difference_is_seen_with_the_power_wanted(
     spread: float, seeds: int, family: int
 ) -> None:
-    found = detectable_difference(spread, seeds, alpha=0.05, family=family)
-    assert power(found, spread, seeds, alpha=0.05, family=family) == pytest.approx(0.8, abs=1e-6)
+    found = compute_detectable_difference(spread, seeds, alpha=0.05, family=family)
+    assert compute_power(found, spread, seeds, alpha=0.05, family=family) == pytest.approx(
+        0.8, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize(("seeds", "spreads"), [(3, 3.26), (5, 1.68), (10, 1.00)])
 def test_what_a_pair_of_arms_can_see_is_what_is_known(seeds: int, spreads: float) -> None:
-    assert detectable_difference(1.0, seeds, alpha=0.05) == pytest.approx(spreads, abs=0.005)
+    assert compute_detectable_difference(1.0, seeds, alpha=0.05) == pytest.approx(
+        spreads, abs=0.005
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,15 +62,15 @@ def test_what_a_pair_of_arms_can_see_is_what_is_known(seeds: int, spreads: float
 )
 def test_what_has_no_power_is_refused(settings: dict[str, float], word: str) -> None:
     with pytest.raises(ValueError, match=f"`{word}` must be"):
-        detectable_difference(**settings, alpha=0.05)  # type: ignore[arg-type]
+        compute_detectable_difference(**settings, alpha=0.05)  # type: ignore[arg-type]
 
 
 @given(st.floats(0, 20), spreads, counts, st.integers(1, 60))
 def test_without_a_margin_to_settle_is_to_see_a_difference(
     effect: float, spread: float, seeds: int, family: int
 ) -> None:
-    expected = power(effect, spread, seeds, alpha=0.05, family=family)
-    found = settled(effect, spread, seeds, margin=0, alpha=0.05, family=family)
+    expected = compute_power(effect, spread, seeds, alpha=0.05, family=family)
+    found = compute_decision_probability(effect, spread, seeds, margin=0, alpha=0.05, family=family)
     assert found == pytest.approx(expected, abs=0.001)
 
 
@@ -79,9 +83,9 @@ def test_without_a_margin_to_settle_is_to_see_a_difference(
 def test_four_of_five_studies_are_settled_by_the_further_seeds(
     values: list[float], margin: float, family: int, seed: int
 ) -> None:
-    estimate = t_interval(values, alpha=0.05)
-    further = further_seeds(estimate, margin=margin, alpha=0.05, family=family)
-    assume(further is not None and further <= MOST_SEEDS)
+    estimate = estimate_mean(values, alpha=0.05)
+    further = estimate_further_seeds(estimate, margin=margin, alpha=0.05, family=family)
+    assume(further is not None and further <= MAX_FURTHER_SEEDS)
     assert further is not None
     draw = np.random.default_rng(seed)
     studies = draw.normal(estimate.mean, estimate.sd, (4000, len(values) + further))
@@ -91,26 +95,36 @@ def test_four_of_five_studies_are_settled_by_the_further_seeds(
     equivalent = np.maximum(below, above) < 0.05 / family
     assert np.mean(differs | equivalent) >= 0.77
     fewer, mean, sd = len(values) + further - 1, estimate.mean or 0, estimate.sd or 0
-    assert further == 1 or settled(mean, sd, fewer, margin=margin, alpha=0.05, family=family) < 0.8
+    assert (
+        further == 1
+        or compute_decision_probability(mean, sd, fewer, margin=margin, alpha=0.05, family=family)
+        < 0.8
+    )
 
 
 def test_a_hopeless_effect_asks_for_more_seeds_than_anyone_has() -> None:
-    estimate = t_interval([10.0, -10.0, 0.03], alpha=0.05)
-    assert further_seeds(estimate, margin=0.1, alpha=0.05) == MOST_SEEDS + 1
+    estimate = estimate_mean([10.0, -10.0, 0.03], alpha=0.05)
+    assert estimate_further_seeds(estimate, margin=0.1, alpha=0.05) == MAX_FURTHER_SEEDS + 1
 
 
 def test_further_seeds_are_those_of_the_next_looks_share_of_the_error() -> None:
-    estimate, looks = t_interval([0.8, 1.9, 3.3], alpha=0.05), Looks(counts=(3,), most=30)
-    further = further_seeds(estimate, margin=0, alpha=0.05, looks=looks)
+    estimate, looks = (
+        estimate_mean([0.8, 1.9, 3.3], alpha=0.05),
+        Looks(seed_counts=(3,), max_seeds=30),
+    )
+    further = estimate_further_seeds(estimate, margin=0, alpha=0.05, looks=looks)
     assert further is not None
     shares = [
-        power(estimate.mean or 0, estimate.sd or 0, 3 + k, alpha=0.05 * k / 30)
+        compute_power(estimate.mean or 0, estimate.sd or 0, 3 + k, alpha=0.05 * k / 30)
         for k in (further - 1, further)
     ]
     assert shares[0] < 0.8 <= shares[1]
 
 
 def test_no_more_seeds_are_asked_for_than_were_declared() -> None:
-    estimate, looks = t_interval([10.0, -10.0, 3.0], alpha=0.05), Looks(counts=(3,), most=5)
-    assert most_further(looks) == 2
-    assert further_seeds(estimate, margin=1.0, alpha=0.05, looks=looks) == 3
+    estimate, looks = (
+        estimate_mean([10.0, -10.0, 3.0], alpha=0.05),
+        Looks(seed_counts=(3,), max_seeds=5),
+    )
+    assert get_max_further_seeds(looks) == 2
+    assert estimate_further_seeds(estimate, margin=1.0, alpha=0.05, looks=looks) == 3

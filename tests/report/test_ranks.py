@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.report.results import label_of
-from ablate.report.stats.ranks import Ranking, ranking, tasks
+from ablate.report.results import format_variant, read_results
+from ablate.report.stats.ranks import Ranking, build_task_table, compute_ranking
 from tests.report import conftest
 from tests.report.conftest import TASKS, Bench
 
@@ -21,7 +21,7 @@ def many_tasks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 def test_mean_ranks_are_those_of_each_task(bench: Bench) -> None:
     results = bench.results()
-    found = ranking(results)
+    found = compute_ranking(results)
     assert found is not None
     scores = results.scores()
     own = scores[(scores.kind == "jepa") & (scores.probe == "knn")]
@@ -33,16 +33,16 @@ def test_mean_ranks_are_those_of_each_task(bench: Bench) -> None:
 
 def test_three_tasks_are_ranked_and_not_tested(bench: Bench) -> None:
     results = bench.results()
-    found = ranking(results)
+    found = compute_ranking(results)
     assert found is not None
-    assert (found.p, found.critical) == (None, None)
-    table = tasks(results, found)
-    assert [row["variant"] for row in table.rows] == [*map(label_of, results.variants())]
+    assert (found.p, found.critical_difference) == (None, None)
+    table = build_task_table(results, found)
+    assert [row["variant"] for row in table.rows] == [*map(format_variant, results.variants())]
     assert "needs 5 tasks" in table.caption
 
 
 def test_six_tasks_are_tested_by_friedman(many_tasks: Bench) -> None:
-    found = ranking(many_tasks.results())
+    found = compute_ranking(many_tasks.results())
     assert found is not None
     table = np.array([[*of.values()] for of in found.scores.values()])
     assert found.p == pytest.approx(stats.friedmanchisquare(*table).pvalue)
@@ -53,23 +53,23 @@ def test_the_critical_difference_is_that_of_the_published_table(
     many_tasks: Bench, variants: int, q: float
 ) -> None:
     many_tasks.factors = {"masker": [str(number) for number in range(variants)]}
-    found = ranking(many_tasks.results())
+    found = compute_ranking(many_tasks.results())
     assert found is not None
     expected = q * (variants * (variants + 1) / (6 * 6)) ** 0.5
-    assert found.critical == pytest.approx(expected, abs=0.002)
+    assert found.critical_difference == pytest.approx(expected, abs=0.002)
 
 
 def test_groups_are_the_widest_runs_within_the_critical_difference() -> None:
     ranks = {"a": 1.0, "b": 1.8, "c": 2.5, "d": 4.0}
-    found = Ranking(scores={}, mean_ranks=ranks, num_tasks=6, p=0.01, critical=1.6)
-    assert found.groups() == [(1.0, 2.5), (2.5, 4.0)]
+    found = Ranking(scores={}, mean_ranks=ranks, num_tasks=6, p=0.01, critical_difference=1.6)
+    assert found.find_groups() == [(1.0, 2.5), (2.5, 4.0)]
 
 
 def test_a_variant_that_lacks_a_task_is_left_out(bench: Bench) -> None:
     plan = bench.build()
     for seed in bench.seeds:
         bench.fail(bench.fingerprint(seed, masker="block", patchifier="squares"))
-    found = ranking(conftest.read(plan, bench.runs))
+    found = compute_ranking(read_results(plan, bench.runs))
     assert found is not None
     assert len(found.mean_ranks) == 5
 
@@ -77,5 +77,5 @@ def test_a_variant_that_lacks_a_task_is_left_out(bench: Bench) -> None:
 def test_one_task_has_no_ranks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conftest, "TASKS", {"speech": 0.0})
     results = bench.results()
-    assert ranking(results) is None
-    assert not tasks(results, None).rows
+    assert compute_ranking(results) is None
+    assert not build_task_table(results, None).rows

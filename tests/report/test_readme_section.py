@@ -8,7 +8,7 @@ import pytest
 from ablate.core.io import write_json
 from ablate.report.pages.findings import FILE, findings_of
 from ablate.report.pages.readme_section import brief
-from ablate.report.pages.table import MINUS, interval, number
+from ablate.report.pages.table import MINUS, format_interval, format_number
 from tests.report.conftest import Bench
 
 
@@ -39,8 +39,8 @@ def test_a_clear_verdict_is_bold_and_an_open_one_says_so(
     for row in found["verdicts"]:
         if row["family"] == "pooled" and not row["verdict"].startswith("differs"):
             [cell] = (of for name, [of] in table.items() if name.startswith(f"`{row['level']}`"))
-            said = number(row["difference"], signed=True)
-            known = interval(row["difference_low"], row["difference_high"])
+            said = format_number(row["difference"], signed=True)
+            known = format_interval(row["difference_low"], row["difference_high"])
             word = row["verdict"].partition(":")[0]
             clear = word in ("better", "worse")
             assert cell == (f"**{said}** {known}" if clear else f"{said} {known} {word}")

@@ -16,8 +16,8 @@ import rich.console
 from ablate.core.io import read_json
 from ablate.report.figures.metrics import read_curves
 from ablate.report.pages.findings import FILE
-from ablate.report.report import Summary, write
-from ablate.report.results import read
+from ablate.report.report import ReportSummary, write_report
+from ablate.report.results import read_results
 from tests.report.conftest import Bench
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -59,17 +59,19 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, dict[str, Any], Summary]:
+def written(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Bench, dict[str, Any], ReportSummary]:
     """A report that tests only read: one trial failed, one collapsed, one has not run."""
     bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=5)
     plan = bench.build()
     bench.fail(bench.fingerprint(2, masker="block", patchifier="strips"), "oom: <12> & more")
     bench.edit(bench.fingerprint(1, masker="block", patchifier="squares"), collapsed=True)
     shutil.rmtree(bench.runs / bench.fingerprint(0, masker="curriculum", patchifier="strips"))
-    return bench, plan, write(plan, bench.runs, bench.report)
+    return bench, plan, write_report(plan, bench.runs, bench.report)
 
 
-Written = tuple[Bench, dict[str, Any], Summary]
+Written = tuple[Bench, dict[str, Any], ReportSummary]
 
 
 def test_the_report_is_complete(written: Written) -> None:
@@ -86,16 +88,16 @@ def test_the_same_runs_give_the_same_bytes(written: Written) -> None:
     bench, plan, _ = written
     again = bench.root / "reports" / "again"  # a sibling, so that links are as long
     shutil.copytree(bench.report / "gallery", again / "gallery")
-    write(plan | {"gallery": plan["gallery"] | {"folder": "gallery"}}, bench.runs, again)
+    write_report(plan | {"gallery": plan["gallery"] | {"folder": "gallery"}}, bench.runs, again)
     assert contents(again) == contents(bench.report)
 
 
 def test_what_is_derived_can_be_deleted_and_made_again(bench: Bench) -> None:
     plan = bench.build()
-    write(plan, bench.runs, bench.report)
+    write_report(plan, bench.runs, bench.report)
     before = contents(bench.report)
     shutil.rmtree(bench.report)
-    write(plan, bench.runs, bench.report)
+    write_report(plan, bench.runs, bench.report)
     assert contents(bench.report) == before
 
 
@@ -111,7 +113,7 @@ def test_the_answer_stands_before_all_else(written: Written) -> None:
 
 def test_a_factor_may_be_called_like_a_column(bench: Bench) -> None:
     bench.factors, bench.twin_factors = {"encoder": ["vit", "seconds"]}, ("encoder",)
-    assert parsed(write(bench.build(), bench.runs, bench.report).page).open == []
+    assert parsed(write_report(bench.build(), bench.runs, bench.report).page).open == []
 
 
 def test_the_page_needs_no_network(written: Written) -> None:
@@ -170,7 +172,7 @@ def test_a_gallery_that_moved_with_its_report_is_found(written: Written, tmp_pat
     moved = tmp_path / "moved"
     shutil.copytree(bench.report, moved)
     plan = plan | {"gallery": plan["gallery"] | {"folder": "gallery"}}
-    markdown = write(plan, bench.runs, moved).page.with_name("report.md").read_text()
+    markdown = write_report(plan, bench.runs, moved).page.with_name("report.md").read_text()
     assert "](gallery/random--squares.png)" in markdown
 
 
@@ -178,7 +180,7 @@ def test_no_gallery_is_no_section(bench: Bench) -> None:
     plan = bench.build()
     for nothing in (None, {"title": "", "folder": "gone", "pictures": []}):
         plan["gallery"] = nothing
-        assert 'id="gallery"' not in write(plan, bench.runs, bench.report).page.read_text()
+        assert 'id="gallery"' not in write_report(plan, bench.runs, bench.report).page.read_text()
 
 
 def test_the_protocol_says_what_a_reviewer_asks(written: Written) -> None:
@@ -219,7 +221,7 @@ def test_scores_are_there_as_parquet_where_that_can_be_written(written: Written)
 
 
 def test_unequal_amounts_of_visible_audio_are_warned_of(written: Written) -> None:
-    assert any("differ in their realised context" in line for line in written[2].cautions)
+    assert any("differ in their realised context" in line for line in written[2].caveats)
 
 
 @pytest.mark.parametrize("factors", [{"mask er": ["a<b", "c|d"]}, {"[red]": ["$", "x$_{$"]}, {}])
@@ -227,7 +229,7 @@ def test_a_study_of_one_factor_or_none_has_a_report(
     bench: Bench, factors: dict[str, list[str]]
 ) -> None:
     bench.factors, bench.twin_factors = factors, ()
-    summary = write(bench.build(), bench.runs, bench.report)
+    summary = write_report(bench.build(), bench.runs, bench.report)
     assert parsed(summary.page).open == []
     count = len(bench.seeds) * max(1, *map(len, factors.values()), 1)
     assert f"{count} of {count} trials scored" in summary.page.read_text()
@@ -238,7 +240,7 @@ def test_a_study_of_one_factor_or_none_has_a_report(
 
 
 def test_a_study_that_has_not_run_has_a_report(bench: Bench) -> None:
-    summary = write(bench.build(), bench.root / "nowhere", bench.report)
+    summary = write_report(bench.build(), bench.root / "nowhere", bench.report)
     assert parsed(summary.page).open == []
     assert summary.num_failed == 0
     assert "0 of 18 trials scored" in summary.page.read_text()
@@ -250,7 +252,7 @@ def test_a_log_that_is_being_written_does_no_harm(bench: Bench) -> None:
     log = bench.runs / bench.fingerprint(0, masker="random", patchifier="squares")
     with (log / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1600, "lo')
-    assert "18 of 18 trials scored" in write(plan, bench.runs, bench.report).page.read_text()
+    assert "18 of 18 trials scored" in write_report(plan, bench.runs, bench.report).page.read_text()
 
 
 def test_a_loss_that_is_not_finite_is_not_drawn(bench: Bench) -> None:
@@ -258,7 +260,7 @@ def test_a_loss_that_is_not_finite_is_not_drawn(bench: Bench) -> None:
     log = bench.runs / bench.fingerprint(0, masker="random", patchifier="squares")
     with (log / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1600, "loss": NaN, "position_loss": null}\n')
-    curves = read_curves(read(plan, bench.runs), bench.runs)
+    curves = read_curves(read_results(plan, bench.runs), bench.runs)
     values = [value for curve in curves for seed in curve.seeds for _, value in seed]
     assert all(math.isfinite(value) for value in values)
     assert len(values) == 18 * 3 * 15
@@ -276,7 +278,7 @@ def test_the_terminal_shows_verdicts_failures_and_the_page(written: Written) -> 
     assert "oom: <12> & more" in text
     assert str(written[2].page) in text
     assert all(str(sentence) in text for sentence in written[2].sentences)
-    assert all(caution in text for caution in written[2].cautions)
+    assert all(caution in text for caution in written[2].caveats)
 
 
 def test_every_label_of_the_figures_is_inside_the_picture(written: Written) -> None:

@@ -6,11 +6,11 @@ import shutil
 
 import pytest
 
-from ablate.report.results import Trial, read
+from ablate.report.results import TrialResult, read_results
 from tests.report.conftest import COUNTS, KNN, POOLINGS, TASKS, Bench
 
 
-def trial_of(bench: Bench, seed: int, **levels: str) -> Trial:
+def trial_of(bench: Bench, seed: int, **levels: str) -> TrialResult:
     found = [t for t in bench.results().trials if t.seed == seed and t.levels == levels]
     assert len(found) == 1
     return found[0]
@@ -33,11 +33,11 @@ def test_a_trial_is_scored_by_the_probe_of_its_level(bench: Bench) -> None:
     for planned in plan["trials"]:
         if planned["levels"]["masker"] == "block":
             planned["probe"] = "linear"
-    for trial in read(plan, bench.runs).trials:
+    for trial in read_results(plan, bench.runs).trials:
         probe = "linear" if trial.levels["masker"] == "block" else "knn"
         own = [s.test for s in trial.run.scores if (s.probe, s.pooling) == (probe, "concat_freq")]
         assert trial.score == pytest.approx(sum(own) / len(TASKS))
-        assert trial.asked == (probe, "concat_freq")
+        assert trial.probe_key == (probe, "concat_freq")
 
 
 def test_the_gain_is_the_score_above_the_own_twin(bench: Bench) -> None:
@@ -58,7 +58,7 @@ def test_the_frame_has_a_row_for_each_trial_task_probe_and_pooling(bench: Bench)
 def test_a_trial_that_has_not_run_is_a_row_with_a_state(bench: Bench) -> None:
     plan = bench.build()
     shutil.rmtree(bench.runs / bench.fingerprint(0, masker="random", patchifier="squares"))
-    trial = read(plan, bench.runs).trials[0]
+    trial = read_results(plan, bench.runs).trials[0]
     assert (trial.state, trial.reason, trial.score) == ("missing", "not run yet", None)
 
 
@@ -66,7 +66,7 @@ def test_a_failed_trial_keeps_its_reason_and_no_score(bench: Bench) -> None:
     plan = bench.build()
     fingerprint = bench.fingerprint(0, masker="random", patchifier="squares")
     bench.edit(fingerprint, state="failed", reason="oom: 12 GB asked")  # its probes still lie there
-    results = read(plan, bench.runs)
+    results = read_results(plan, bench.runs)
     assert (results.trials[0].state, results.trials[0].reason) == ("failed", "oom: 12 GB asked")
     assert results.trials[0].score is None
     assert fingerprint not in set(results.scores()["fingerprint"])
@@ -76,7 +76,7 @@ def test_a_collapsed_trial_that_was_probed_keeps_its_score(bench: Bench) -> None
     plan = bench.build()
     fingerprint = bench.fingerprint(0, masker="random", patchifier="squares")
     bench.edit(fingerprint, collapsed=True)
-    trial = read(plan, bench.runs).trials[0]
+    trial = read_results(plan, bench.runs).trials[0]
     assert trial.collapsed
     assert trial.score is not None
 
@@ -89,7 +89,7 @@ def test_a_trial_that_was_not_trained_to_its_end_enters_no_mean(
     plan = bench.build()
     fingerprint = bench.fingerprint(0, masker="random", patchifier="squares")
     bench.edit(fingerprint, state=state, reason="below the median", collapsed=collapsed)
-    trial = read(plan, bench.runs).trials[0]
+    trial = read_results(plan, bench.runs).trials[0]
     assert (trial.state, trial.score, trial.gain) == (state, None, None)
     assert trial.failed == (state == "failed")
 
@@ -98,7 +98,7 @@ def test_a_score_on_some_of_the_tasks_is_no_score(bench: Bench) -> None:
     plan = bench.build()
     fingerprint = bench.fingerprint(0, masker="random", patchifier="squares")
     shutil.rmtree(bench.runs / fingerprint / "probes" / "music")
-    trial = read(plan, bench.runs).trials[0]
+    trial = read_results(plan, bench.runs).trials[0]
     assert (trial.state, trial.score) == ("unscored", None)
     assert trial.reason == "no knn.concat_freq score on music"
 
@@ -106,7 +106,7 @@ def test_a_score_on_some_of_the_tasks_is_no_score(bench: Bench) -> None:
 def test_a_probe_under_another_protocol_is_another_probe(bench: Bench) -> None:
     plan = bench.build()
     plan["probes"] = {"knn": KNN | {"k": 11}}
-    results = read(plan, bench.runs)
+    results = read_results(plan, bench.runs)
     assert {trial.state for trial in results.trials} == {"unscored"}
     assert results.scores().empty
 
@@ -118,7 +118,7 @@ def test_a_score_that_is_not_finite_is_no_score(bench: Bench) -> None:
         result = json.loads(path.read_text())
         result["scores"]["concat_freq"]["test"] = math.nan
         path.write_text(json.dumps(result))
-    assert read(plan, bench.runs).trials[0].state == "unscored"
+    assert read_results(plan, bench.runs).trials[0].state == "unscored"
 
 
 def test_a_broken_file_is_named(bench: Bench) -> None:
@@ -126,7 +126,7 @@ def test_a_broken_file_is_named(bench: Bench) -> None:
     path = bench.runs / bench.fingerprint(0, masker="random", patchifier="squares") / "run.json"
     path.write_text("{")
     with pytest.raises(ValueError, match=r"run\.json is not JSON .* delete it"):
-        read(plan, bench.runs)
+        read_results(plan, bench.runs)
 
 
 def test_a_factor_hides_no_column_of_the_frame(bench: Bench) -> None:
@@ -150,9 +150,11 @@ def test_a_trial_that_lacks_a_task_of_its_own_data_is_not_averaged_over_the_othe
     plan["data"].append({**whole, "digest": "fewer", "tasks": dict.fromkeys(tasks[:2], COUNTS)})
     lost = bench.fingerprint(0, masker="random", patchifier="squares")
     shutil.rmtree(bench.runs / lost / "probes" / tasks[2])
-    assert read(plan, bench.runs).trials[0].score is not None  # an older plan leaves a guess
+    assert (
+        read_results(plan, bench.runs).trials[0].score is not None
+    )  # an older plan leaves a guess
     for planned in plan["trials"]:
         planned["data"] = whole["digest"]
-    trial = read(plan, bench.runs).trials[0]
+    trial = read_results(plan, bench.runs).trials[0]
     assert (trial.state, trial.score) == ("unscored", None)
     assert trial.reason == f"no knn.concat_freq score on {tasks[2]}"

@@ -9,10 +9,10 @@ import pytest
 from ablate.core.io import read_json
 from ablate.report.pages.findings import FILE
 from ablate.report.pages.table import Row
-from ablate.report.report import write
-from ablate.report.results import Results, read
-from ablate.report.stats.robustness import by, robustness
-from ablate.report.stats.verdicts import verdicts
+from ablate.report.report import write_report
+from ablate.report.results import Results, read_results
+from ablate.report.stats.robustness import build_robustness_table, format_difference
+from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.conftest import Bench
 
 VIEWS = [f"{p}.{pooling}" for p in ("knn", "linear") for pooling in ("mean", "mean_std")]
@@ -38,17 +38,17 @@ def masks(bench: Bench) -> Bench:
 
 
 def differences(results: Results) -> list[tuple[str, float | None, float | None, float | None]]:
-    found = [v for v in verdicts(results) if v.contrast.family in ("pooled", "learning")]
+    found = [v for v in compute_verdicts(results) if v.contrast.family in ("pooled", "learning")]
     return [(v.contrast.level, v.estimate.mean, v.estimate.low, v.estimate.high) for v in found]
 
 
 def judged(results: Results) -> list[Row]:
-    return [row for row in robustness(results).rows if row["judged"]]
+    return [row for row in build_robustness_table(results).rows if row["judged"]]
 
 
 def test_what_is_judged_by_gain_is_told_by_score_too(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["patchifier"] == "strips")
-    [row] = [row for row in robustness(bench.results()).rows if not row["judged"]]
+    [row] = [row for row in build_robustness_table(bench.results()).rows if not row["judged"]]
     assert (row["factor"], row["level"], row["measure"]) == ("patchifier", "strips", "score")
     arms = {of: [t.score or 0 for t in bench.results().trials if of in t.levels.values()] for of in
             ("strips", "squares")}  # fmt: skip
@@ -69,17 +69,17 @@ def test_each_column_is_what_a_study_with_that_score_would_find(bench: Bench) ->
         probe, _, pooling = name.partition(".")
         plan = bench.build() | {"score": {"probe": probe, "pooling": pooling}}
         told = [(row["level"], row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows]
-        assert told == differences(read(plan, bench.runs))
+        assert told == differences(read_results(plan, bench.runs))
 
 
 def test_a_sign_that_another_pooling_turns_is_read_with_care(masks: Bench) -> None:
     plan = masks.build()
     shift(masks, -16.0, probe="linear", pooling="mean_std", masker="block")
-    summary = write(plan, masks.runs, masks.report)
-    [row, learned] = robustness(masks.results()).rows
-    [line] = [line for line in summary.cautions if "the opposite sign" in line]
-    assert by(row, "linear.mean_std") in line
-    assert by(row, "knn.concat_freq") in line
+    summary = write_report(plan, masks.runs, masks.report)
+    [row, learned] = build_robustness_table(masks.results()).rows
+    [line] = [line for line in summary.caveats if "the opposite sign" in line]
+    assert format_difference(row, "linear.mean_std") in line
+    assert format_difference(row, "knn.concat_freq") in line
     assert "by linear.mean_std" in line
     assert not learned["other_sign"]
     assert [of["other_sign"] for of in read_json(masks.report / FILE)["robustness"]] == [
@@ -91,13 +91,15 @@ def test_a_sign_that_another_pooling_turns_is_read_with_care(masks: Bench) -> No
 def test_probes_that_agree_on_the_sign_are_no_matter_of_care(masks: Bench) -> None:
     plan = masks.build()
     shift(masks, -8.0, probe="linear", pooling="mean_std", masker="block")  # zero, give or take
-    assert not [c for c in write(plan, masks.runs, masks.report).cautions if "other sign" in c]
+    assert not [
+        c for c in write_report(plan, masks.runs, masks.report).caveats if "other sign" in c
+    ]
 
 
 def test_intervals_that_exclude_zero_are_marked_on_every_page(masks: Bench) -> None:
     plan = masks.build()
     shift(masks, -8.0, probe="linear", pooling="mean_std", masker="block")
-    page = write(plan, masks.runs, masks.report).page
+    page = write_report(plan, masks.runs, masks.report).page
     cells = dict(zip(*_table(page.with_name("report.md")), strict=True))
     assert cells["knn.mean"].endswith("] *")
     assert cells["linear.mean_std"].endswith("]")
@@ -111,7 +113,9 @@ def test_a_pooling_that_lacks_a_scored_run_has_no_column(bench: Bench) -> None:
         result = json.loads(path.read_text())
         del result["scores"]["mean"]
         path.write_text(json.dumps(result))
-    heads = [column.head for column in robustness(read(plan, bench.runs)).columns]
+    heads = [
+        column.head for column in build_robustness_table(read_results(plan, bench.runs)).columns
+    ]
     assert "knn.mean_std" in heads
     assert "knn.mean" not in heads
 
@@ -124,7 +128,7 @@ def test_where_there_is_one_score_there_is_no_table(bench: Bench) -> None:
         path.write_text(json.dumps({**result, "scores": kept}))
         if result["probe"] == "linear":
             path.unlink()
-    assert not robustness(read(plan, bench.runs)).rows
+    assert not build_robustness_table(read_results(plan, bench.runs)).rows
 
 
 def _table(report: Path) -> tuple[list[str], list[str]]:

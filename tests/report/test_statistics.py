@@ -15,13 +15,13 @@ from statsmodels.stats.weightstats import DescrStatsW, ttost_paired
 
 from ablate.report.stats.statistics import (
     Estimate,
-    effect_size,
-    equivalence,
-    holm,
-    interaction,
-    seed_correlation,
-    t_interval,
-    verdict_word,
+    compute_effect_size,
+    compute_equivalence_p,
+    compute_interaction_p,
+    compute_seed_correlation,
+    correct_by_holm,
+    estimate_mean,
+    get_verdict_word,
 )
 from tests.report.conftest import paired
 
@@ -43,15 +43,20 @@ def spread(values: list[float]) -> bool:
 
 @given(seeds, tables)
 def test_no_number_is_ever_nan(values: list[float], several: list[list[float]]) -> None:
-    estimate = t_interval(values, alpha=0.05)
-    p = equivalence(estimate, margin=2.0)
-    found = [*vars(estimate).values(), p, effect_size(estimate), interaction(several)]
+    estimate = estimate_mean(values, alpha=0.05)
+    p = compute_equivalence_p(estimate, margin=2.0)
+    found = [
+        *vars(estimate).values(),
+        p,
+        compute_effect_size(estimate),
+        compute_interaction_p(several),
+    ]
     assert all(math.isfinite(number) for number in found if number is not None)
 
 
 @given(seeds)
 def test_an_interval_holds_its_mean_and_is_there_from_two_numbers_on(values: list[float]) -> None:
-    estimate = t_interval(values, alpha=0.05)
+    estimate = estimate_mean(values, alpha=0.05)
     if spread(values):
         assert estimate.low is not None
         assert estimate.high is not None
@@ -61,7 +66,7 @@ def test_an_interval_holds_its_mean_and_is_there_from_two_numbers_on(values: lis
 
 @given(seeds)
 def test_p_is_below_alpha_exactly_where_the_interval_leaves_zero_out(values: list[float]) -> None:
-    estimate = t_interval(values, alpha=0.1)
+    estimate = estimate_mean(values, alpha=0.1)
     assume(estimate.p is not None and spread(values))
     assert estimate.p is not None
     assert estimate.low is not None
@@ -73,8 +78,8 @@ def test_p_is_below_alpha_exactly_where_the_interval_leaves_zero_out(values: lis
 @given(seeds, scores)
 def test_a_shift_moves_the_mean_and_leaves_the_spread(values: list[float], shift: float) -> None:
     assume(spread(values))
-    before = t_interval(values, alpha=0.05)
-    after = t_interval([value + shift for value in values], alpha=0.05)
+    before = estimate_mean(values, alpha=0.05)
+    after = estimate_mean([value + shift for value in values], alpha=0.05)
     assert after.mean == pytest.approx((before.mean or 0) + shift, abs=1e-9)
     assert after.sd == pytest.approx(before.sd)
 
@@ -88,24 +93,24 @@ def test_swapping_the_arms_mirrors_the_contrast(pairs: list[tuple[float, float]]
 
 
 def test_one_number_has_a_mean_and_no_interval() -> None:
-    assert t_interval([31.5], alpha=0.05) == Estimate(n=1, mean=31.5)
+    assert estimate_mean([31.5], alpha=0.05) == Estimate(n=1, mean=31.5)
 
 
 def test_no_numbers_have_no_mean() -> None:
-    assert t_interval([], alpha=0.05) == Estimate(n=0, mean=None)
+    assert estimate_mean([], alpha=0.05) == Estimate(n=0, mean=None)
 
 
 @pytest.mark.parametrize("difference", [2.5, 0.0])
 def test_the_same_difference_in_every_seed_proves_nothing(difference: float) -> None:
     estimate = paired([30.0 + difference, 32.5 + difference], [30.0, 32.5])
-    assert estimate.has_no_spread
+    assert estimate.is_constant
     assert (estimate.mean, estimate.p, estimate.low) == (difference, None, None)
-    assert equivalence(estimate, margin=100.0) is None
+    assert compute_equivalence_p(estimate, margin=100.0) is None
 
 
 def test_the_interval_agrees_with_statsmodels() -> None:
     values = [1.2, 0.4, 2.2, 3.1]
-    estimate = t_interval(values, alpha=0.05)
+    estimate = estimate_mean(values, alpha=0.05)
     low, high = DescrStatsW(values).tconfint_mean(alpha=0.05)
     assert (estimate.low, estimate.high) == pytest.approx((low, high))
     assert estimate.p == pytest.approx(DescrStatsW(values).ttest_mean(0)[1])
@@ -118,13 +123,15 @@ def test_the_interaction_of_two_combinations_is_that_of_repeated_measures() -> N
     expected = (
         AnovaRM(frame, "value", "seed", within=["place"]).fit().anova_table["Pr > F"]["place"]
     )
-    assert interaction(two) == pytest.approx(expected)
+    assert compute_interaction_p(two) == pytest.approx(expected)
 
 
 def test_the_interaction_of_several_combinations_is_the_least_of_corrected_paired_tests() -> None:
     columns = [*zip(*BY_SEED, strict=True)]
     ps = [stats.ttest_rel(one, other).pvalue for one, other in itertools.combinations(columns, 2)]
-    assert interaction(BY_SEED) == pytest.approx(min(p for p in holm(ps) if p is not None))
+    assert compute_interaction_p(BY_SEED) == pytest.approx(
+        min(p for p in correct_by_holm(ps) if p is not None)
+    )
 
 
 @given(tables, seeds.filter(lambda values: len(values) > 3))
@@ -132,28 +139,28 @@ def test_what_a_seed_does_to_all_combinations_is_no_interaction(
     several: list[list[float]], luck: list[float]
 ) -> None:
     moved = [[value + of for value in row] for row, of in zip(several, luck, strict=False)]
-    before, after = interaction(several), interaction(moved)
+    before, after = compute_interaction_p(several), compute_interaction_p(moved)
     assume(before is not None and after is not None)
     assert after == pytest.approx(before, rel=1e-3, abs=1e-6)
 
 
 def test_an_interaction_needs_two_combinations_two_seeds_and_some_spread() -> None:
-    assert interaction([]) is None
-    assert interaction([[1.0], [2.0]]) is None
-    assert interaction([[1.0, 2.0]]) is None
-    assert interaction([[1.0, 1.0], [1.0, 1.0]]) is None
-    assert interaction([[1.0, 3.0], [1.0, 3.0]]) is None
+    assert compute_interaction_p([]) is None
+    assert compute_interaction_p([[1.0], [2.0]]) is None
+    assert compute_interaction_p([[1.0, 2.0]]) is None
+    assert compute_interaction_p([[1.0, 1.0], [1.0, 1.0]]) is None
+    assert compute_interaction_p([[1.0, 3.0], [1.0, 3.0]]) is None
 
 
 def test_the_effect_size_is_in_standard_deviations_less_the_bias_of_few_seeds() -> None:
     values = np.array([1.2, 0.4, 2.2, 3.1])
-    estimate = t_interval(values.tolist(), alpha=0.05)
+    estimate = estimate_mean(values.tolist(), alpha=0.05)
     bias = math.gamma(1.5) / (math.sqrt(1.5) * math.gamma(1.0))  # of three degrees of freedom
-    assert effect_size(estimate) == pytest.approx(values.mean() / values.std(ddof=1) * bias)
+    assert compute_effect_size(estimate) == pytest.approx(values.mean() / values.std(ddof=1) * bias)
 
 
 def test_two_seeds_have_no_effect_size() -> None:
-    assert effect_size(t_interval([1.0, 2.0], alpha=0.05)) is None
+    assert compute_effect_size(estimate_mean([1.0, 2.0], alpha=0.05)) is None
 
 
 @settings(max_examples=15)  # statsmodels is slow
@@ -161,40 +168,44 @@ def test_two_seeds_have_no_effect_size() -> None:
 @example([0.01, 0.011, 0.5, None])
 def test_holm_agrees_with_statsmodels(ps: list[float | None]) -> None:
     expected = multipletests([1.0 if p is None else p for p in ps], method="holm")[1]
-    for corrected, p, value in zip(holm(ps), ps, expected, strict=True):
+    for corrected, p, value in zip(correct_by_holm(ps), ps, expected, strict=True):
         assert corrected == (None if p is None else pytest.approx(value))
 
 
 @given(chances)
 def test_holm_never_lowers_a_p_and_keeps_the_order(ps: list[float | None]) -> None:
-    pairs = [(p, c) for p, c in zip(ps, holm(ps), strict=True) if p is not None and c is not None]
+    pairs = [
+        (p, c)
+        for p, c in zip(ps, correct_by_holm(ps), strict=True)
+        if p is not None and c is not None
+    ]
     assert all(p <= corrected <= 1 for p, corrected in pairs)
     ordered = [corrected for _, corrected in sorted(pairs)]
     assert ordered == sorted(ordered)
 
 
 def test_an_empty_family_needs_no_correction() -> None:
-    assert holm([]) == []
+    assert correct_by_holm([]) == []
 
 
 def test_equivalence_agrees_with_two_one_sided_tests() -> None:
     one, two = np.array([31.0, 30.2, 32.9, 31.1]), np.array([30.4, 30.6, 32.1, 31.0])
     expected = ttost_paired(one, two, -2.0, 2.0)[0]
     estimate = paired(one.tolist(), two.tolist())
-    assert equivalence(estimate, margin=2.0) == pytest.approx(expected)
+    assert compute_equivalence_p(estimate, margin=2.0) == pytest.approx(expected)
 
 
 def test_the_seed_correlation_is_pearsons_within_combinations() -> None:
     one, two = [1.0, 2.0, 4.0], [2.0, 2.5, 5.0]
     expected = np.corrcoef(one, two)[0, 1]
-    assert seed_correlation([one], [two]) == pytest.approx(expected)
+    assert compute_seed_correlation([one], [two]) == pytest.approx(expected)
     moved = [value + 50 for value in two]
-    assert seed_correlation([one, one], [two, moved]) == pytest.approx(expected)
+    assert compute_seed_correlation([one, one], [two, moved]) == pytest.approx(expected)
 
 
 def test_two_pairs_or_a_flat_arm_have_no_correlation() -> None:
-    assert seed_correlation([[1.0, 2.0]], [[1.0, 3.0]]) is None
-    assert seed_correlation([[0.1 + 0.2, 0.3, 0.3]], [[1.0, 3.0, 2.0]]) is None
+    assert compute_seed_correlation([[1.0, 2.0]], [[1.0, 3.0]]) is None
+    assert compute_seed_correlation([[0.1 + 0.2, 0.3, 0.3]], [[1.0, 3.0, 2.0]]) is None
 
 
 @pytest.mark.parametrize(
@@ -210,5 +221,5 @@ def test_two_pairs_or_a_flat_arm_have_no_correlation() -> None:
 def test_the_word_follows_from_the_p_values(
     mean: float, p: float | None, p_equivalent: float | None, word: str
 ) -> None:
-    estimate = Estimate(n=3, mean=mean, sd=1, error=1)
-    assert verdict_word(estimate, p=p, p_equivalent=p_equivalent, alpha=0.05) == word
+    estimate = Estimate(n=3, mean=mean, sd=1, standard_error=1)
+    assert get_verdict_word(estimate, p=p, p_equivalent=p_equivalent, alpha=0.05) == word

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.report.results import Results, read
-from ablate.report.stats.study_diff import compare
+from ablate.report.results import Results, read_results
+from ablate.report.stats.study_diff import build_comparison_table
 from tests.report.conftest import Bench, paired
 
 
@@ -28,7 +28,7 @@ def moved(results: Results, by: dict[str, float], *, noise: float = 0.1) -> Resu
 
 
 def words(one: Results, other: Results) -> dict[str, str]:
-    return {row["variant"]: row["moved"] for row in compare(one, other).rows}
+    return {row["variant"]: row["moved"] for row in build_comparison_table(one, other).rows}
 
 
 def test_the_same_runs_have_not_moved(bench: Bench) -> None:
@@ -48,10 +48,10 @@ def test_equal_seeds_are_paired_and_others_are_not(bench: Bench) -> None:
     one = bench.results()
     other = moved(one, {}, noise=1.0)
     before, after = ([trial.score or 0.0 for trial in of.trials] for of in (one, other))
-    row = compare(one, other).rows[0]
+    row = build_comparison_table(one, other).rows[0]
     assert row["p_holm"] == pytest.approx(paired(after, before).p)
     shifted = replace(other, trials=tuple(replace(t, seed=t.seed + 5) for t in other.trials))
-    row = compare(one, shifted).rows[0]
+    row = build_comparison_table(one, shifted).rows[0]
     assert row["p_holm"] == pytest.approx(stats.ttest_ind(after, before, equal_var=False).pvalue)
 
 
@@ -67,7 +67,7 @@ def test_numbers_of_seeds_are_told_in_the_order_of_the_studies(bench: Bench) -> 
     results = bench.results()
     fewer = replace(results, trials=tuple(t for t in results.trials if t.seed < 2))
     for one, other, counts in ((results, fewer, "3 and 2"), (fewer, results, "2 and 3")):
-        assert {row["seeds"] for row in compare(one, other).rows} == {counts}
+        assert {row["seeds"] for row in build_comparison_table(one, other).rows} == {counts}
 
 
 def test_one_seed_is_too_few_to_tell(bench: Bench) -> None:
@@ -79,9 +79,9 @@ def test_one_seed_is_too_few_to_tell(bench: Bench) -> None:
 def test_unlike_scores_are_not_compared(bench: Bench) -> None:
     results = bench.results()
     score = {"probe": "linear", "pooling": "mean"}
-    other = read({**results.plan, "score": score}, bench.runs)
+    other = read_results({**results.plan, "score": score}, bench.runs)
     with pytest.raises(ValueError, match=r"`knn.concat_freq` and `linear.mean` cannot be compared"):
-        compare(results, other)
+        build_comparison_table(results, other)
 
 
 def test_noise_alone_seldom_moves_anything(bench: Bench) -> None:

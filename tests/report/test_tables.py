@@ -9,9 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.report.pages import sentences, tables
-from ablate.report.pages.table import MINUS, Column, Table, amount, chance, interval, number, plain
-from ablate.report.results import read
-from ablate.report.stats.verdicts import verdicts
+from ablate.report.pages.table import (
+    MINUS,
+    Column,
+    Table,
+    format_amount,
+    format_interval,
+    format_number,
+    format_p,
+    text_cell,
+)
+from ablate.report.results import read_results
+from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.conftest import POOLINGS, TASKS, Bench
 
 TABLE = Table(
@@ -19,8 +28,8 @@ TABLE = Table(
     title="Example",
     caption="A caption with 5 % & more.",
     columns=(
-        Column(head="masker_name", show=plain("masker"), text=True),
-        Column(head="score", show=lambda row: number(row["score"], signed=True)),
+        Column(head="masker_name", format=text_cell("masker"), text=True),
+        Column(head="score", format=lambda row: format_number(row["score"], signed=True)),
     ),
     rows=({"masker": "a|b", "score": -1.25}, {"masker": None, "score": None}),
 )
@@ -31,11 +40,11 @@ TABLE = Table(
     [(-4.25, f"{MINUS}4.2"), (4.26, "4.3"), (-0.01, "0.0"), (None, "-"), (0.0, "0.0")],
 )
 def test_a_number_has_a_true_minus_and_zero_no_sign(value: float | None, text: str) -> None:
-    assert number(value) == text
+    assert format_number(value) == text
 
 
 def test_a_difference_shows_its_plus() -> None:
-    assert (number(4.26, signed=True), number(0.01, signed=True)) == ("+4.3", "0.0")
+    assert (format_number(4.26, signed=True), format_number(0.01, signed=True)) == ("+4.3", "0.0")
 
 
 @pytest.mark.parametrize(
@@ -54,19 +63,19 @@ def test_a_difference_shows_its_plus() -> None:
     ],
 )
 def test_an_amount_has_three_digits(value: float | None, text: str) -> None:
-    assert amount(value) == text
+    assert format_amount(value) == text
 
 
 def test_a_tiny_p_is_not_zero() -> None:
-    assert (chance(0.0), chance(0.0123), chance(None)) == ("<0.001", "0.012", "-")
+    assert (format_p(0.0), format_p(0.0123), format_p(None)) == ("<0.001", "0.012", "-")
 
 
 def test_half_an_interval_is_none() -> None:
-    assert (interval(1.0, None), interval(-1.0, 2.0)) == ("-", f"[{MINUS}1.0, 2.0]")
+    assert (format_interval(1.0, None), format_interval(-1.0, 2.0)) == ("-", f"[{MINUS}1.0, 2.0]")
 
 
 def test_markdown_keeps_a_bar_inside_its_cell() -> None:
-    assert TABLE.markdown().splitlines() == [
+    assert TABLE.to_markdown().splitlines() == [
         "| masker_name | score |",
         "| :--- | ---: |",
         f"| a\\|b | {MINUS}1.2 |",
@@ -75,12 +84,12 @@ def test_markdown_keeps_a_bar_inside_its_cell() -> None:
 
 
 def test_csv_rounds_nothing() -> None:
-    rows = list(csv.DictReader(io.StringIO(TABLE.csv())))
+    rows = list(csv.DictReader(io.StringIO(TABLE.to_csv())))
     assert rows == [{"masker": "a|b", "score": "-1.25"}, {"masker": "", "score": ""}]
 
 
 def test_latex_has_booktabs_and_escapes_what_latex_would_read() -> None:
-    text = TABLE.latex()
+    text = TABLE.to_latex()
     assert r"\toprule" in text
     assert r"masker\_name" in text
     assert r"5 \% \& more" in text
@@ -88,20 +97,20 @@ def test_latex_has_booktabs_and_escapes_what_latex_would_read() -> None:
 
 
 def test_the_terminal_leaves_out_what_is_not_brief() -> None:
-    columns = (TABLE.columns[0], Column(head="long", show=plain("score"), brief=False))
+    columns = (TABLE.columns[0], Column(head="long", format=text_cell("score"), brief=False))
     table = Table(name="t", title="T", caption="", columns=columns, rows=TABLE.rows)
     console = rich.console.Console(file=io.StringIO(), width=80, record=True)
-    console.print(table.renderable(80))
+    console.print(table.to_rich(80))
     assert "masker_name" in console.export_text()
-    assert "long" not in [str(column.header) for column in table.renderable(80).columns]
+    assert "long" not in [str(column.header) for column in table.to_rich(80).columns]
 
 
 def test_markdown_can_leave_out_what_is_not_brief() -> None:
-    columns = (TABLE.columns[0], Column(head="long", show=plain("score"), brief=False))
+    columns = (TABLE.columns[0], Column(head="long", format=text_cell("score"), brief=False))
     table = Table(name="t", title="T", caption="", columns=columns, rows=TABLE.rows)
-    assert not table.is_brief
-    assert "long" in table.markdown()
-    assert "long" not in table.markdown(brief=True)
+    assert not table.has_only_brief_columns
+    assert "long" in table.to_markdown()
+    assert "long" not in table.to_markdown(brief=True)
 
 
 WORDS = st.text("abcdefgh_", min_size=1, max_size=14)
@@ -113,11 +122,11 @@ WORDS = st.text("abcdefgh_", min_size=1, max_size=14)
 )
 def test_no_name_is_cut_however_narrow_the_terminal_is(names: list[str], width: int) -> None:
     rows = tuple({"one": name, "other": name[::-1], "score": 12.5} for name in names)
-    numbers = [Column(head=f"{n} % interval", show=plain("score")) for n in range(5)]
-    words = [Column(head=name, show=plain(name), text=True) for name in ("one", "other")]
+    numbers = [Column(head=f"{n} % interval", format=text_cell("score")) for n in range(5)]
+    words = [Column(head=name, format=text_cell(name), text=True) for name in ("one", "other")]
     table = Table(name="t", title="T", caption="", columns=(*words, *numbers), rows=rows)
     console = rich.console.Console(file=io.StringIO(), width=width, record=True)
-    console.print(table.renderable(width))
+    console.print(table.to_rich(width))
     text = console.export_text()
     longest = max(len(word) for name in names for word in name.split())
     if 2 * longest + len("0 % interval") + 8 <= width:
@@ -128,10 +137,10 @@ def test_no_name_is_cut_however_narrow_the_terminal_is(names: list[str], width: 
 
 def test_brackets_in_a_name_reach_the_terminal() -> None:
     row = {"masker": "[bold]x[/bold]", "score": 1.0}
-    columns = (*TABLE.columns, Column(head="[red]", show=plain("score")))
+    columns = (*TABLE.columns, Column(head="[red]", format=text_cell("score")))
     table = Table(name="t", title="T", caption="", columns=columns, rows=(row,))
     console = rich.console.Console(file=io.StringIO(), width=80, record=True)
-    console.print(table.renderable(80))
+    console.print(table.to_rich(80))
     text = console.export_text()
     assert "[bold]x[/bold]" in text
     assert "[red]" in text
@@ -141,21 +150,23 @@ def test_a_variant_counts_what_failed_and_what_collapsed(bench: Bench) -> None:
     plan = bench.build()
     bench.fail(bench.fingerprint(0, masker="random", patchifier="squares"))
     bench.edit(bench.fingerprint(1, masker="random", patchifier="squares"), collapsed=True)
-    row = tables.variants(read(plan, bench.runs)).rows[0]
+    row = tables.build_variant_table(read_results(plan, bench.runs)).rows[0]
     assert (row["n"], row["planned"], row["failed"], row["collapsed"]) == (2, 3, 1, 1)
 
 
 def test_a_variant_shows_the_realised_shares_and_before_a_run_the_planned(bench: Bench) -> None:
     plan = bench.build()
     plan["trials"][0]["context"] = 0.99
-    assert tables.variants(read(plan, bench.runs)).rows[0]["context"] == pytest.approx(0.40)
-    unrun = tables.variants(read(plan, bench.root / "nowhere")).rows[0]
+    assert tables.build_variant_table(read_results(plan, bench.runs)).rows[0][
+        "context"
+    ] == pytest.approx(0.40)
+    unrun = tables.build_variant_table(read_results(plan, bench.root / "nowhere")).rows[0]
     assert unrun["context"] == pytest.approx((0.99 + 0.4 + 0.4) / 3)
 
 
 def test_every_probe_stands_beside_both_references(bench: Bench) -> None:
     bench.noise = 0.0
-    rows = tables.probes(bench.results()).rows
+    rows = tables.build_probe_table(bench.results()).rows
     assert len(rows) == 6 * 2 * len(POOLINGS) * len(TASKS)
     gains = [row["trained_test"] - row["random_init_test"] for row in rows]
     assert gains == pytest.approx([10.0] * len(rows))
@@ -167,7 +178,7 @@ def test_a_reference_that_seeds_share_counts_once(bench: Bench) -> None:
     plan = bench.build()
     for trial in plan["trials"]:
         trial["statistics"] = plan["trials"][0]["statistics"]
-    row = tables.probes(read(plan, bench.runs)).rows[0]
+    row = tables.build_probe_table(read_results(plan, bench.runs)).rows[0]
     assert row["mel_statistics_test"] is not None
     assert row["mel_statistics_test_sd"] is None
 
@@ -175,7 +186,7 @@ def test_a_reference_that_seeds_share_counts_once(bench: Bench) -> None:
 def test_the_cost_is_a_mean_over_the_runs_that_recorded_one(bench: Bench) -> None:
     plan = bench.build()
     bench.edit(bench.fingerprint(0, masker="random", patchifier="squares"), cost={"steps": 700})
-    row = tables.cost(read(plan, bench.runs)).rows[0]
+    row = tables.build_cost_table(read_results(plan, bench.runs)).rows[0]
     assert row["steps"] == pytest.approx((700 + 1500 + 1500) / 3)
     assert row["encoder_parameters"] == 102_400
 
@@ -184,7 +195,7 @@ def test_failures_are_listed_with_their_reasons(bench: Bench) -> None:
     plan = bench.build()
     bench.fail(bench.fingerprint(0, masker="random", patchifier="squares"), "oom: 12 GB")
     bench.edit(bench.fingerprint(1, masker="random", patchifier="squares"), collapsed=True)
-    rows = tables.failures(read(plan, bench.runs)).rows
+    rows = tables.build_failure_table(read_results(plan, bench.runs)).rows
     assert [(row["state"], row["reason"]) for row in rows] == [
         ("failed", "oom: 12 GB"),
         ("collapsed", None),
@@ -193,15 +204,18 @@ def test_failures_are_listed_with_their_reasons(bench: Bench) -> None:
 
 def test_contrasts_and_learning_share_no_row(bench: Bench) -> None:
     results = bench.results()
-    found = verdicts(results)
-    contrasts, learning = sentences.contrasts(found), sentences.learning(found)
+    found = compute_verdicts(results)
+    contrasts, learning = (
+        sentences.build_contrast_table(found),
+        sentences.build_learning_table(found),
+    )
     assert len(contrasts.rows) + len(learning.rows) == len(found)
     assert {row["family"] for row in learning.rows} == {"learning"}
 
 
 def test_each_pooled_and_each_learning_contrast_has_a_sentence(bench: Bench) -> None:
-    found = verdicts(bench.results())
-    words = [sentence.word for sentence in sentences.sentences(found)]
+    found = compute_verdicts(bench.results())
+    words = [sentence.word for sentence in sentences.write_sentences(found)]
     asked = [v.word.split()[0] for v in found if v.contrast.family != "within"]
     assert words == asked
 
@@ -210,7 +224,7 @@ def test_a_sentence_says_who_lost_by_how_much(bench: Bench) -> None:
     bench.noise = 0.01
     bench.factors = {"masker": ["random", "block"]}
     bench.levels_score = lambda levels: 40.0 if levels["masker"] == "random" else 30.0
-    sentence = sentences.sentences(verdicts(bench.results()))[0]
+    sentence = sentences.write_sentences(compute_verdicts(bench.results()))[0]
     assert sentence.claim == "masker: block is worse than random by 10.0 points"
 
 
@@ -219,13 +233,13 @@ def test_an_interaction_points_to_the_combinations(bench: Bench) -> None:
     bench.levels_score = lambda levels: (
         40.0 - 10.0 * (levels == {"masker": "block", "patchifier": "strips"})
     )
-    claim = sentences.sentences(verdicts(bench.results()))[0].claim
+    claim = sentences.write_sentences(compute_verdicts(bench.results()))[0].claim
     assert claim.startswith("masker: block against random differs by patchifier: ")
     assert f"worse with strips ({MINUS}10.0)" in claim
 
 
 def test_an_undecided_sentence_says_how_many_seeds_more(bench: Bench) -> None:
     bench.noise, bench.factors = 4.0, {"masker": ["random", "block"]}
-    sentence = sentences.sentences(verdicts(bench.results()))[0]
+    sentence = sentences.write_sentences(compute_verdicts(bench.results()))[0]
     assert sentence.word == "undecided"
     assert "more seed" in sentence.claim

@@ -7,14 +7,14 @@ from statistics import variance
 import numpy as np
 import pytest
 
-from ablate.report.results import Results, read
-from ablate.report.run import Score
-from ablate.report.stats.variance import components, shares
+from ablate.report.results import Results, read_results
+from ablate.report.run import ProbeScore
+from ablate.report.stats.variance import build_spread_table, build_variance_share_table
 from tests.report.conftest import TASKS, Bench
 
 
 def by_source(results: Results, measure: str = "score") -> dict[str, float]:
-    return {row["source"]: row[measure] for row in shares(results).rows}
+    return {row["source"]: row[measure] for row in build_variance_share_table(results).rows}
 
 
 def test_the_shares_of_a_full_grid_are_sums_of_squares_and_add_up(bench: Bench) -> None:
@@ -34,9 +34,9 @@ def test_the_shares_of_a_full_grid_are_sums_of_squares_and_add_up(bench: Bench) 
 def test_what_all_seeds_share_is_no_variance_of_the_gain(bench: Bench) -> None:
     results = bench.results()
     trials = tuple(
-        replace(t, score=t.seed + 40.0, twin_score=t.seed + 30.0) for t in results.trials
+        replace(t, score=t.seed + 40.0, random_init_score=t.seed + 30.0) for t in results.trials
     )
-    assert shares(replace(results, trials=trials)).rows[0]["gain"] is None
+    assert build_variance_share_table(replace(results, trials=trials)).rows[0]["gain"] is None
     assert by_source(replace(results, trials=trials))["seed"] == pytest.approx(1)
 
 
@@ -48,7 +48,7 @@ def test_a_design_that_cannot_tell_an_interaction_has_main_effects(bench: Bench)
         for trial in plan["trials"]
         if sum(trial["levels"][name] != level for name, level in baseline.items()) < 2
     ]
-    found = by_source(read(plan, bench.runs))
+    found = by_source(read_results(plan, bench.runs))
     assert set(found) == {"masker", "patchifier", "seed", "everything else"}
 
 
@@ -57,7 +57,7 @@ def test_one_seed_or_no_score_has_no_shares(bench: Bench) -> None:
     results = bench.results()
     assert set(by_source(results)) == {"masker", "patchifier", "everything else"}
     nothing = tuple(replace(trial, score=None) for trial in results.trials)
-    assert not shares(replace(results, trials=nothing)).rows
+    assert not build_variance_share_table(replace(results, trials=nothing)).rows
 
 
 def test_seeds_folds_and_probe_seeds_have_a_deviation_each(bench: Bench) -> None:
@@ -68,8 +68,8 @@ def test_seeds_folds_and_probe_seeds_have_a_deviation_each(bench: Bench) -> None
         for score in result["scores"].values():
             score |= {"folds": folds, "seeds": seeds}
         path.write_text(json.dumps(result))
-    results = read(plan, bench.runs)
-    found = {row["source"]: row["sd"] for row in components(results).rows}
+    results = read_results(plan, bench.runs)
+    found = {row["source"]: row["sd"] for row in build_spread_table(results).rows}
     within = [variance([t.score or 0 for t in trials]) for trials in results.variants().values()]
     assert found["pre-training seeds"] == pytest.approx(np.mean(within) ** 0.5)
     assert found["folds"] == pytest.approx((variance(folds) / 4 / len(TASKS)) ** 0.5)
@@ -81,10 +81,12 @@ def test_a_variant_without_two_scores_is_not_counted(bench: Bench) -> None:
     first = next(iter(results.variants()))
     lone = [id(trial) for trial in results.variants()[first][1:]]
     trials = tuple(replace(t, score=None) if id(t) in lone else t for t in results.trials)
-    [row] = components(replace(results, trials=trials)).rows
+    [row] = build_spread_table(replace(results, trials=trials)).rows
     assert f"{len(results.variants()) - 1} variants" in row.values()
 
 
 def test_a_probe_without_folds_says_nothing_of_them(bench: Bench) -> None:
-    assert [row["source"] for row in components(bench.results()).rows] == ["pre-training seeds"]
-    assert Score(task="a", probe="b", pooling="c", valid=None, test=1.0).folds == ()
+    assert [row["source"] for row in build_spread_table(bench.results()).rows] == [
+        "pre-training seeds"
+    ]
+    assert ProbeScore(task="a", probe="b", pooling="c", valid=None, test=1.0).folds == ()

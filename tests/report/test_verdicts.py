@@ -11,18 +11,18 @@ import statsmodels.api as sm
 import statsmodels.formula.api as smf
 from scipy import stats
 
-from ablate.report.results import read
-from ablate.report.stats.contrasts import changes_twin, contrasts
-from ablate.report.stats.power import power
-from ablate.report.stats.statistics import holm, interaction
-from ablate.report.stats.verdicts import verdicts
+from ablate.report.results import read_results
+from ablate.report.stats.contrasts import changes_random_init, list_contrasts
+from ablate.report.stats.power import compute_power
+from ablate.report.stats.statistics import compute_interaction_p, correct_by_holm
+from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.chosen_scores import FLAT, differences, one, with_scores
 from tests.report.conftest import Bench, paired
 
 
 def test_each_level_meets_the_baseline_level_of_its_own_factor(bench: Bench) -> None:
-    found = contrasts(bench.results())
-    asked = [(c.family, c.factor, c.level, c.against, dict(c.held)) for c in found]
+    found = list_contrasts(bench.results())
+    asked = [(c.family, c.factor, c.level, c.against, dict(c.fixed_levels)) for c in found]
     strips, squares = {"patchifier": "strips"}, {"patchifier": "squares"}
     assert asked == [
         ("pooled", "masker", "block", "random", {}),
@@ -42,26 +42,26 @@ def test_each_level_meets_the_baseline_level_of_its_own_factor(bench: Bench) -> 
 
 def test_a_factor_that_changes_the_twin_is_judged_by_the_gain(bench: Bench) -> None:
     results = bench.results()
-    assert changes_twin(results, "patchifier")
-    assert not changes_twin(results, "masker")
-    measures = {c.factor: c.measure for c in contrasts(results) if c.family == "pooled"}
+    assert changes_random_init(results, "patchifier")
+    assert not changes_random_init(results, "masker")
+    measures = {c.factor: c.measure for c in list_contrasts(results) if c.family == "pooled"}
     assert measures == {"masker": "score", "patchifier": "gain"}
 
 
 def test_the_gain_takes_the_own_twin_away(bench: Bench) -> None:
     results = with_scores(bench.results(), FLAT)
     trials = tuple(
-        replace(trial, twin_score=33.0 if trial.levels["patchifier"] == "strips" else 30.0)
+        replace(trial, random_init_score=33.0 if trial.levels["patchifier"] == "strips" else 30.0)
         for trial in results.trials
     )
-    found = verdicts(replace(results, trials=trials))
+    found = compute_verdicts(replace(results, trials=trials))
     strips = one(found, "within", "strips", "random")
     scores = paired(FLAT["random", "strips"], FLAT["random", "squares"])
     assert strips.estimate.mean == pytest.approx((scores.mean or 0) - 3.0)
 
 
 def test_a_contrast_is_paired_by_seed(bench: Bench) -> None:
-    found = verdicts(with_scores(bench.results(), FLAT))
+    found = compute_verdicts(with_scores(bench.results(), FLAT))
     block = one(found, "within", "block", "strips")
     expected = paired(FLAT["block", "strips"], FLAT["random", "strips"])
     assert block.estimate == expected
@@ -77,38 +77,40 @@ def test_a_pooled_estimate_has_seeds_for_its_error(bench: Bench) -> None:
     frame = pd.DataFrame(rows, columns=["value", "patchifier", "seed"])
     anova = sm.stats.anova_lm(smf.ols("value ~ patchifier + seed", frame).fit())
     mean, error = frame["value"].mean(), (anova["mean_sq"]["seed"] / len(frame)) ** 0.5
-    block = one(verdicts(with_scores(bench.results(), FLAT)), "pooled", "block").estimate
+    block = one(compute_verdicts(with_scores(bench.results(), FLAT)), "pooled", "block").estimate
     assert block.n == 3
-    assert (block.mean, block.error) == pytest.approx((mean, error))
+    assert (block.mean, block.standard_error) == pytest.approx((mean, error))
     assert block.p == pytest.approx(2 * stats.t.sf(abs(mean / error), df=2))
 
 
 def test_families_are_corrected_apart(bench: Bench) -> None:
-    found = verdicts(with_scores(bench.results(), FLAT))
+    found = compute_verdicts(with_scores(bench.results(), FLAT))
     for family in ("pooled", "learning"):
         members = [verdict for verdict in found if verdict.contrast.family == family]
-        assert [v.p for v in members] == holm([v.estimate.p for v in members])
+        assert [v.p for v in members] == correct_by_holm([v.estimate.p for v in members])
         several = [v for v in members if len(v.contrast.pairs) > 1]
-        depends = [interaction([*v.contrast.by_seed.values()]) for v in several]
-        assert [v.interaction for v in several] == holm(depends)
+        depends = [
+            compute_interaction_p([*v.contrast.differences_by_seed.values()]) for v in several
+        ]
+        assert [v.interaction for v in several] == correct_by_holm(depends)
 
 
 def test_a_contrast_of_one_combination_takes_nothing_from_the_interactions(bench: Bench) -> None:
-    whole = verdicts(with_scores(bench.results(), FLAT))
+    whole = compute_verdicts(with_scores(bench.results(), FLAT))
     holed = bench.results()
     kept = tuple(t for t in holed.trials if [*t.levels.values()] != ["curriculum", "strips"])
-    found = verdicts(with_scores(replace(holed, trials=kept), FLAT))
+    found = compute_verdicts(with_scores(replace(holed, trials=kept), FLAT))
     single, alone = one(found, "pooled", "curriculum"), one(found, "pooled", "block")
     assert single.interaction is None
     several = [v for v in found if v.contrast.family == "pooled" and len(v.contrast.pairs) > 1]
-    raw = interaction([*alone.contrast.by_seed.values()])
+    raw = compute_interaction_p([*alone.contrast.differences_by_seed.values()])
     assert raw is not None
     assert alone.interaction is not None
     assert alone.interaction <= len(several) * raw < len(whole) * raw
 
 
 def test_a_combination_is_no_surer_than_bonferroni_is_of_any_difference(bench: Bench) -> None:
-    found = verdicts(with_scores(bench.results(), FLAT))
+    found = compute_verdicts(with_scores(bench.results(), FLAT))
     for verdict in found:
         if verdict.contrast.family == "within":
             pooled = one(found, "pooled", verdict.contrast.level)
@@ -120,9 +122,11 @@ def test_a_word_that_only_one_combination_would_give_is_withheld(bench: Bench) -
     lucky = [*map(sum, zip(FLAT["random", "strips"], [9.0, 9.01, 9.02], strict=True))]
     wild = [*map(sum, zip(FLAT["random", "squares"], [-40.0, 12.0, 30.0], strict=True))]
     scores = FLAT | {("block", "strips"): lucky, ("block", "squares"): wild}
-    strips = one(verdicts(with_scores(bench.results(), scores)), "within", "block", "strips")
+    strips = one(
+        compute_verdicts(with_scores(bench.results(), scores)), "within", "block", "strips"
+    )
     assert strips.word == "undecided"
-    assert strips.further_seeds is None  # more seeds here are not what is lacking
+    assert strips.num_further_seeds is None  # more seeds here are not what is lacking
     assert any(
         note.startswith("no verdict here: the pooled contrast and its interaction together")
         for note in strips.notes
@@ -130,31 +134,33 @@ def test_a_word_that_only_one_combination_would_give_is_withheld(bench: Bench) -
 
 
 def test_a_clear_loss_is_worse_and_a_clear_tie_is_equivalent(bench: Bench) -> None:
-    found = verdicts(with_scores(bench.results(), FLAT))
+    found = compute_verdicts(with_scores(bench.results(), FLAT))
     assert one(found, "pooled", "block").word == "worse"
     assert one(found, "pooled", "curriculum").word == "equivalent"
 
 
 def test_a_clear_gain_over_random_init_is_learning(bench: Bench) -> None:
-    found = verdicts(with_scores(bench.results(), FLAT))
+    found = compute_verdicts(with_scores(bench.results(), FLAT))
     assert one(found, "learning", "trained", "strips").word == "better"
 
 
 def test_an_interaction_takes_the_pooled_word_away(bench: Bench) -> None:
     reversed_on_strips = FLAT | {("block", "strips"): [48.1, 49.4, 50.3]}
-    block = one(verdicts(with_scores(bench.results(), reversed_on_strips)), "pooled", "block")
+    block = one(
+        compute_verdicts(with_scores(bench.results(), reversed_on_strips)), "pooled", "block"
+    )
     assert block.interaction is not None
     assert block.interaction < 0.05
     assert block.word == "differs by patchifier"
-    assert block.further_seeds is None
+    assert block.num_further_seeds is None
 
 
 def test_only_seeds_that_both_arms_have_are_paired(bench: Bench) -> None:
     plan = bench.build()
     shutil.rmtree(bench.runs / bench.fingerprint(0, masker="block", patchifier="strips"))
     shutil.rmtree(bench.runs / bench.fingerprint(1, masker="random", patchifier="strips"))
-    block = one(verdicts(read(plan, bench.runs)), "within", "block", "strips")
-    assert (block.estimate.n, block.contrast.planned) == (1, 3)
+    block = one(compute_verdicts(read_results(plan, bench.runs)), "within", "block", "strips")
+    assert (block.estimate.n, block.contrast.num_planned_seeds) == (1, 3)
     assert block.word == "undecided"
     assert any(note.startswith("n < 2") for note in block.notes)
 
@@ -163,19 +169,19 @@ def test_a_combination_without_any_pair_is_named(bench: Bench) -> None:
     plan = bench.build()
     for seed in bench.seeds:
         shutil.rmtree(bench.runs / bench.fingerprint(seed, masker="block", patchifier="strips"))
-    found = verdicts(read(plan, bench.runs))
+    found = compute_verdicts(read_results(plan, bench.runs))
     assert "no pair in 1 of 2 combinations" in one(found, "pooled", "block").notes
     assert one(found, "within", "block", "strips").estimate.n == 0
 
 
 def test_one_factor_has_no_contrasts_within_a_combination(bench: Bench) -> None:
     bench.factors = {"masker": ["random", "block"]}
-    assert [c.family for c in contrasts(bench.results())] == ["pooled", "learning"]
+    assert [c.family for c in list_contrasts(bench.results())] == ["pooled", "learning"]
 
 
 def test_no_factor_leaves_the_question_of_learning(bench: Bench) -> None:
     bench.factors = {}
-    found = verdicts(bench.results())
+    found = compute_verdicts(bench.results())
     assert [verdict.contrast.family for verdict in found] == ["learning"]
     assert found[0].word == "better"
 
@@ -183,10 +189,10 @@ def test_no_factor_leaves_the_question_of_learning(bench: Bench) -> None:
 def test_three_factors_pool_over_both_others(bench: Bench) -> None:
     bench.factors = {"masker": ["a", "b"], "patchifier": ["c", "d"], "encoder": ["e", "f"]}
     bench.twin_factors = ("patchifier", "encoder")
-    found = contrasts(bench.results())
+    found = list_contrasts(bench.results())
     pooled = [contrast for contrast in found if contrast.family == "pooled"]
     assert [len(contrast.pairs) for contrast in pooled] == [4, 4, 4]
-    assert pooled[0].others == ("patchifier", "encoder")
+    assert pooled[0].pooled_factors == ("patchifier", "encoder")
     assert len([contrast for contrast in found if contrast.family == "learning"]) == 4
 
 
@@ -198,7 +204,7 @@ def test_a_design_of_one_factor_at_a_time_contrasts_what_it_planned(bench: Bench
         for trial in plan["trials"]
         if sum(trial["levels"][name] != level for name, level in baseline.items()) < 2
     ]
-    found = contrasts(read(plan, bench.runs))
+    found = list_contrasts(read_results(plan, bench.runs))
     assert [(c.family, c.level) for c in found] == [
         ("pooled", "block"),
         ("pooled", "curriculum"),
@@ -206,7 +212,7 @@ def test_a_design_of_one_factor_at_a_time_contrasts_what_it_planned(bench: Bench
         ("learning", "trained"),
         ("learning", "trained"),
     ]
-    assert dict(found[0].held) == {"patchifier": "squares"}
+    assert dict(found[0].fixed_levels) == {"patchifier": "squares"}
 
 
 def test_fewer_seeds_are_asked_of_a_smaller_family(bench: Bench) -> None:
@@ -214,9 +220,9 @@ def test_fewer_seeds_are_asked_of_a_smaller_family(bench: Bench) -> None:
     further = []
     for maskers in (["random", "block"], ["random", "block", "c", "d", "e", "f", "g"]):
         bench.factors = {"masker": maskers}
-        found = one(verdicts(bench.results()), "pooled", "block")
+        found = one(compute_verdicts(bench.results()), "pooled", "block")
         assert found.word == "undecided"
-        further.append(found.further_seeds)
+        further.append(found.num_further_seeds)
     assert all(less < more for less, more in pairwise(further) if less and more)
     assert None not in further
 
@@ -225,8 +231,8 @@ def test_a_combination_that_excludes_the_baseline_level_is_left_out(bench: Bench
     plan = bench.build()
     excluded = {"masker": "random", "patchifier": "strips"}
     plan["trials"] = [trial for trial in plan["trials"] if trial["levels"] != excluded]
-    block = contrasts(read(plan, bench.runs))[0]
-    assert (block.level, len(block.pairs), dict(block.held)) == (
+    block = list_contrasts(read_results(plan, bench.runs))[0]
+    assert (block.level, len(block.pairs), dict(block.fixed_levels)) == (
         "block",
         1,
         {"patchifier": "squares"},
@@ -234,15 +240,17 @@ def test_a_combination_that_excludes_the_baseline_level_is_left_out(bench: Bench
 
 
 def test_a_detectable_difference_is_seen_in_four_studies_of_five(bench: Bench) -> None:
-    found = verdicts(bench.results())
+    found = compute_verdicts(bench.results())
     families = Counter(verdict.contrast.family for verdict in found)
     for verdict in found:
         sd, family = verdict.estimate.sd, families[verdict.contrast.family]
         assert sd is not None
         assert verdict.detectable is not None
-        assert power(verdict.detectable, sd, 3, alpha=0.05, family=family) == pytest.approx(0.8)
+        assert compute_power(verdict.detectable, sd, 3, alpha=0.05, family=family) == pytest.approx(
+            0.8
+        )
 
 
 def test_one_seed_detects_nothing(bench: Bench) -> None:
     bench.seeds = (0,)
-    assert {verdict.detectable for verdict in verdicts(bench.results())} == {None}
+    assert {verdict.detectable for verdict in compute_verdicts(bench.results())} == {None}

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ablate.report.results import Results, read
-from ablate.report.stats.weighted_totals import totals
+from ablate.report.results import Results, read_results
+from ablate.report.stats.weighted_totals import build_totals_table
 from tests.report.conftest import COUNTS, Bench
 
 FACTS = {
@@ -21,7 +21,7 @@ def told(bench: Bench, facts: dict[str, Any], missing: list[dict[str, Any]]) -> 
     plan = bench.build()
     plan["data"][0]["tasks"] = {name: {**COUNTS, **facts.get(name, {})} for name in FACTS}
     plan["data"][0]["missing"] = missing
-    return read(plan, bench.runs)
+    return read_results(plan, bench.runs)
 
 
 def by_hand(results: Results, levels: tuple[str, ...], task: str) -> float:
@@ -36,7 +36,7 @@ def by_hand(results: Results, levels: tuple[str, ...], task: str) -> float:
 
 def test_totals_agree_with_sums_by_hand(bench: Bench) -> None:
     results = told(bench, FACTS, [LACKING])
-    rows = [row for row in totals(results).rows if row["probe"] == "knn.concat_freq"]
+    rows = [row for row in build_totals_table(results).rows if row["probe"] == "knn.concat_freq"]
     for levels, row in zip(results.variants(), rows, strict=True):
         scores = {task: by_hand(results, levels, task) for task in FACTS}
         for task, score in scores.items():
@@ -48,7 +48,7 @@ def test_totals_agree_with_sums_by_hand(bench: Bench) -> None:
 
 def test_tasks_that_x_ares_does_not_know_do_not_count(bench: Bench) -> None:
     facts = {name: fact for name, fact in FACTS.items() if name != "music"}
-    for row in totals(told(bench, facts, [])).rows:
+    for row in build_totals_table(told(bench, facts, [])).rows:
         assert row["music"] is None
         assert row["covered"] == 1
 
@@ -57,7 +57,7 @@ def test_a_seed_that_lacks_a_task_is_in_no_total_of_it(bench: Bench) -> None:
     whole = told(bench, FACTS, [])
     first, *others = next(iter(whole.variants().values()))
     shutil.rmtree(bench.runs / str(first.fingerprint) / "probes" / "speech")
-    rows = totals(read(whole.plan, bench.runs)).rows
+    rows = build_totals_table(read_results(whole.plan, bench.runs)).rows
     row = next(row for row in rows if row["probe"] == "knn.concat_freq")
     tests = [
         {s.task: s.test for s in trial.run.scores if (s.probe, s.pooling) == ("knn", "concat_freq")}
@@ -68,8 +68,10 @@ def test_a_seed_that_lacks_a_task_is_in_no_total_of_it(bench: Bench) -> None:
 
 
 def test_what_is_missing_is_said_with_its_reason(bench: Bench) -> None:
-    assert "Missing: esc50 (no folder)." in totals(told(bench, FACTS, [LACKING])).caption
+    assert (
+        "Missing: esc50 (no folder)." in build_totals_table(told(bench, FACTS, [LACKING])).caption
+    )
 
 
 def test_a_study_without_such_tasks_has_no_totals(bench: Bench) -> None:
-    assert totals(bench.results()).rows == ()
+    assert build_totals_table(bench.results()).rows == ()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate.report.results import read
-from ablate.report.stats.verdicts import verdicts
+from ablate.report.results import read_results
+from ablate.report.stats.verdicts import compute_verdicts
 from ablate.slurm.options import Asked
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
@@ -100,10 +100,10 @@ def test_a_design_with_holes_contrasts_levels_where_both_are(
     assert run() == study.DONE
     plan = json.loads(Path("reports/masking/plan.json").read_text())
     assert len(plan["trials"]) == 2 * cells
-    found = verdicts(read(plan, Path("runs")))
+    found = compute_verdicts(read_results(plan, Path("runs")))
     asked = [verdict.contrast for verdict in found if verdict.contrast.family != "learning"]
     assert len(asked) == contrasts
-    assert all(pair.matched for contrast in asked for pair in contrast.pairs)
+    assert all(pair.paired_values for contrast in asked for pair in contrast.pairs)
     assert any(verdict.contrast.family == "learning" for verdict in found)
 
 

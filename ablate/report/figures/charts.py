@@ -8,40 +8,44 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ablate.report.figures.palette import COLOURS, INK, QUIET
+from ablate.report.figures.palette import COLOURS, GREY, INK
 from ablate.report.figures.style import (
-    LINES,
+    LINE_STYLES,
     Picture,
-    bare,
-    finished,
-    folded,
-    line_styles,
-    name_below,
-    style,
+    add_legend_below,
+    assign_line_styles,
+    remove_frame,
+    save_picture,
+    use_style,
+    wrap_label,
 )
-from ablate.report.pages.table import Row, Table, amount, chance
-from ablate.report.results import Results, column_of, label_of
+from ablate.report.pages.table import Row, Table, format_amount, format_p
+from ablate.report.results import Results, format_variant, get_factor_column
 from ablate.report.stats.ranks import Ranking
 
-EFFORTS = {"flops": "FLOPs", "seconds": "seconds", "steps": "steps"}  # the first that is known
-FEWEST_ON_A_FRONT = 3  # variants: of two, the verdict says all
-ONE_COST = 0.01  # costs that differ by no greater share are the same
+COST_MEASURES = {
+    "flops": "FLOPs",
+    "seconds": "seconds",
+    "steps": "steps",
+}  # the first that is known
+MIN_FRONT_VARIANTS = 3  # variants: of two, the verdict says all
+COST_TOLERANCE = 0.01  # costs that differ by no greater share are the same
 MARKERS = ("o", "s", "^", "D")  # as many as there are lines
 
 
-def interactions(results: Results, variants: Table) -> Picture | None:
+def draw_interactions(results: Results, variants: Table) -> Picture | None:
     """Draws the score of each level of the first factor over the combinations of the others.
 
     None with fewer than two levels or two combinations that have a score.
     """
-    factors = [column_of(factor) for factor in results.factors]
+    factors = [get_factor_column(factor) for factor in results.factors]
     rows = [row for row in variants.rows if row["score"] is not None]
     places = list(dict.fromkeys(tuple(row[name] for name in factors[1:]) for row in rows))
     levels = list(dict.fromkeys(row[factors[0]] for row in rows)) if factors else []
     if len(places) < 2 or len(levels) < 2:
         return None
-    with style():
-        names = [folded(level, 28) for level in levels]
+    with use_style():
+        names = [wrap_label(level, 28) for level in levels]
         letters = max(len(line) for name in names for line in name.split("\n"))
         size = (max(3.0, 1.5 * len(places)) + 0.9 + 0.085 * letters, 3.6)
         figure = Figure(figsize=size, layout="constrained")
@@ -51,15 +55,15 @@ def interactions(results: Results, variants: Table) -> Picture | None:
             nudge = 0.16 * (number / (len(levels) - 1) - 0.5)  # bars side by side
             xs = [places.index(tuple(row[name] for name in factors[1:])) + nudge for row in own]
             _draw_level(axes, xs, own, number, names[number])
-        _fit(axes, rows)
-        axes.set_xticks(range(len(places)), [folded(", ".join(place), 18) for place in places])
+        _set_score_limits(axes, rows)
+        axes.set_xticks(range(len(places)), [wrap_label(", ".join(place), 18) for place in places])
         axes.set_ylabel("score, percent")
         axes.set_xlim(-0.4, len(places) - 0.6)
-        bare(axes, grid="y")
+        remove_frame(axes, grid="y")
         figure.legend(
             loc="outside right upper", frameon=False, fontsize=9, title=results.factors[0]
         )
-        return finished(
+        return save_picture(
             figure,
             name="interactions",
             title="Levels by combination",
@@ -72,7 +76,10 @@ def _draw_level(
     axes: Axes, xs: Sequence[float], rows: Sequence[Row], number: int, name: str
 ) -> None:
     """Draws the scores of one level, the `number`th, and their intervals."""
-    colour, line = COLOURS[number % len(COLOURS)], LINES[number // len(COLOURS) % len(LINES)]
+    colour, line = (
+        COLOURS[number % len(COLOURS)],
+        LINE_STYLES[number // len(COLOURS) % len(LINE_STYLES)],
+    )
     axes.plot(xs, [row["score"] for row in rows], color=colour, linestyle=line, marker="o")
     for x, row in zip(xs, rows, strict=True):
         if row["score_low"] is not None:
@@ -81,29 +88,29 @@ def _draw_level(
     axes.plot([], [], color=colour, linestyle=line, marker="o", label=name)
 
 
-def pareto(results: Results, variants: Table, cost: Table) -> Picture | None:
+def draw_cost(results: Results, variants: Table, cost: Table) -> Picture | None:
     """Draws each variant's score against what a run of it took, and marks the Pareto front.
 
     The cost is the first of `EFFORTS` that all variants have. None where there is none, where all
     cost the same, or with fewer than three scores, which are no front. `variants` and `cost` are
     tables in the order of the results' variants.
     """
-    effort = next((name for name in EFFORTS if all(row[name] for row in cost.rows)), None)
+    effort = next((name for name in COST_MEASURES if all(row[name] for row in cost.rows)), None)
     scored = [row for row in variants.rows if row["score"] is not None]
-    if effort is None or len(scored) < FEWEST_ON_A_FRONT:
+    if effort is None or len(scored) < MIN_FRONT_VARIANTS:
         return None
     costs = {
         levels: float(taken[effort])
         for levels, taken, row in zip(results.variants(), cost.rows, variants.rows, strict=True)
         if row["score"] is not None
     }
-    if max(costs.values()) < (1 + ONE_COST) * min(costs.values()):
+    if max(costs.values()) < (1 + COST_TOLERANCE) * min(costs.values()):
         return None
     points = [(taken, row["score"]) for taken, row in zip(costs.values(), scored, strict=True)]
-    front = _front_of(points)
-    places = _side_by_side([*costs.values()])
-    styles = line_styles(results)
-    with style():
+    front = _find_pareto_front(points)
+    places = _spread_equal_costs([*costs.values()])
+    styles = assign_line_styles(results)
+    with use_style():
         figure = Figure(figsize=(7, 3.4), layout="constrained")
         axes = figure.subplots()
         marked = {}
@@ -111,18 +118,18 @@ def pareto(results: Results, variants: Table, cost: Table) -> Picture | None:
             colour, line = styles[levels]
             look = {
                 "color": colour,
-                "marker": MARKERS[LINES.index(line)],
+                "marker": MARKERS[LINE_STYLES.index(line)],
                 "markerfacecolor": colour if point in front else "white",
             }
-            marked[label_of(levels)] = _draw_point(axes, x, row, look)
-        axes.set_xlabel(f"{EFFORTS[effort]} of a run")
-        axes.xaxis.set_major_formatter(lambda value, _: amount(value))
+            marked[format_variant(levels)] = _draw_point(axes, x, row, look)
+        axes.set_xlabel(f"{COST_MEASURES[effort]} of a run")
+        axes.xaxis.set_major_formatter(lambda value, _: format_amount(value))
         axes.set_ylabel("score, percent")
         axes.margins(0.08)
-        _fit(axes, scored)
-        bare(axes, grid="y")
-        name_below(figure, marked)
-        return finished(
+        _set_score_limits(axes, scored)
+        remove_frame(axes, grid="y")
+        add_legend_below(figure, marked)
+        return save_picture(
             figure,
             name="cost",
             title="Score against cost",
@@ -142,7 +149,7 @@ def _draw_point(axes: Axes, x: float, row: Row, look: Mapping[str, Any]) -> Line
     return mark
 
 
-def _side_by_side(costs: Sequence[float]) -> list[float]:
+def _spread_equal_costs(costs: Sequence[float]) -> list[float]:
     """Moves what costs nearly the same apart, by little, so that nothing hides another."""
     step = (max(costs) - min(costs)) / 45
     order = sorted(range(len(costs)), key=lambda i: costs[i])
@@ -159,7 +166,7 @@ def _side_by_side(costs: Sequence[float]) -> list[float]:
     return moved
 
 
-def _front_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _find_pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Returns the (cost, score) that score higher than all that cost less or as much, in order."""
     front: list[tuple[float, float]] = []
     for cost, score in sorted(set(points), key=lambda point: (point[0], -point[1])):
@@ -168,23 +175,29 @@ def _front_of(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]
     return front
 
 
-def critical_difference(ranking: Ranking | None) -> Picture | None:
+def draw_critical_difference(ranking: Ranking | None) -> Picture | None:
     """Draws mean ranks on a line, and joins the variants that Nemenyi's test cannot tell apart.
 
     The diagram of Demsar (2006), cited in `ranks`. None without a critical difference.
     """
-    if ranking is None or ranking.critical is None:
+    if ranking is None or ranking.critical_difference is None:
         return None
     order = sorted(ranking.mean_ranks.items(), key=lambda item: item[1])
     half = (len(order) + 1) // 2
-    groups = ranking.groups()
-    with style():
+    groups = ranking.find_groups()
+    with use_style():
         figure = Figure(figsize=(9, 0.8 + 0.27 * half + 0.13 * len(groups)))
         axes = figure.add_axes((0.25, 0.0, 0.5, 1.0))  # labels may stand outside
         axes.set_xlim(0.5, len(order) + 0.5)
         axes.set_ylim(-(half + 0.45 * len(groups) + 0.4), 1.6)
-        axes.plot([1, 1 + ranking.critical], [1, 1], color=INK, linewidth=2)
-        axes.text(1, 1.12, f"critical difference {ranking.critical:.2f}", va="bottom", fontsize=9)
+        axes.plot([1, 1 + ranking.critical_difference], [1, 1], color=INK, linewidth=2)
+        axes.text(
+            1,
+            1.12,
+            f"critical difference {ranking.critical_difference:.2f}",
+            va="bottom",
+            fontsize=9,
+        )
         for number, (first, last) in enumerate(groups):
             y = -0.45 - 0.45 * number
             axes.plot([first - 0.03, last + 0.03], [y, y], color=COLOURS[0], linewidth=3.5)
@@ -192,7 +205,7 @@ def critical_difference(ranking: Ranking | None) -> Picture | None:
             left = number < half
             y = -0.45 * len(groups) - 0.9 - (number if left else len(order) - 1 - number)
             edge = 0.45 if left else len(order) + 0.55
-            axes.plot([rank, rank, edge], [0, y, y], color=QUIET, linewidth=0.9)
+            axes.plot([rank, rank, edge], [0, y, y], color=GREY, linewidth=0.9)
             side = "right" if left else "left"
             text = f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}"
             axes.text(edge, y, f" {text} ", ha=side, va="center", fontsize=9)
@@ -201,17 +214,17 @@ def critical_difference(ranking: Ranking | None) -> Picture | None:
         axes.spines[["left", "right", "bottom"]].set_visible(False)
         axes.spines["top"].set_position(("data", 0))
         axes.set_yticks([])
-        return finished(
+        return save_picture(
             figure,
             name="ranks",
             title="Mean ranks over tasks",
-            caption=f"1 is best. Friedman p {chance(ranking.p)} over {ranking.num_tasks} tasks. "
+            caption=f"1 is best. Friedman p {format_p(ranking.p)} over {ranking.num_tasks} tasks. "
             "Bars join variants whose mean ranks differ by less than the critical difference of "
             "Nemenyi's test.",
         )
 
 
-def _fit(axes: Axes, rows: Sequence[Row]) -> None:
+def _set_score_limits(axes: Axes, rows: Sequence[Row]) -> None:
     """Limits the axis to means and their seeds' usual spread; two seeds may leave it."""
     means = [row["score"] for row in rows]
     known = [row for row in rows if row["score_low"] is not None]

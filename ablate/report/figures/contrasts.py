@@ -10,42 +10,42 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ablate.report.figures.palette import BAND, COLOURS, INK, QUIET, WORDS
-from ablate.report.figures.style import Picture, bare, finished, folded, style
-from ablate.report.pages.sentences import place, word_with_seeds
-from ablate.report.pages.table import MINUS, PLUS_MINUS, Row, Table, number
-from ablate.report.results import Results, Trial, label_of
+from ablate.report.figures.palette import COLOURS, EQUIVALENCE_FILL, GREY, INK, VERDICT_MARKERS
+from ablate.report.figures.style import Picture, remove_frame, save_picture, use_style, wrap_label
+from ablate.report.pages.sentences import format_scope, format_verdict
+from ablate.report.pages.table import MINUS, PLUS_MINUS, Row, Table, format_number
+from ablate.report.results import Results, TrialResult, format_variant
 from ablate.report.stats.contrasts import Contrast
-from ablate.report.stats.decision_rules import percent
-from ablate.report.stats.statistics import Estimate, t_interval
+from ablate.report.stats.decision_rules import format_coverage
+from ablate.report.stats.statistics import Estimate, estimate_mean
 from ablate.report.stats.verdicts import Verdict
 
-REFERENCES = {"random_init": (QUIET, "-"), "mel_statistics": (COLOURS[1], ":")}  # colour, line
-WIDTH = 40  # letters of a label: more would leave no room for the numbers
+REFERENCES = {"random_init": (GREY, "-"), "mel_statistics": (COLOURS[1], ":")}  # colour, line
+LABEL_WIDTH = 40  # letters of a label: more would leave no room for the numbers
 
 
-def forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:
+def draw_forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:
     """Draws every contrast with its intervals, in points, against the margin of equivalence.
 
     Whether anything was learned stands below, on an axis of its own: it answers no factor. None
     where no contrast has a score on both sides.
     """
-    rows = _rows(verdicts)
+    rows = _build_rows(verdicts)
     blocks = [
-        [row for row in rows if row.of_learning is of_learning] for of_learning in (False, True)
+        [row for row in rows if row.is_learning is of_learning] for of_learning in (False, True)
     ]
     blocks = [block for block in blocks if block]
     if not blocks:
         return None
     margin = results.plan["report"]["equivalence_margin"]
-    with style():
+    with use_style():
         row_height = 0.42 if any("\n" in row.label for row in rows) else 0.3
         height = 0.3 + 0.75 * len(blocks) + row_height * len(rows)
         figure = Figure(figsize=(9, height), layout="constrained")
         counts = [len(block) + 0.2 for block in blocks]
         panels = figure.subplots(len(blocks), 1, squeeze=False, height_ratios=counts)[:, 0]
         for axes, block in zip(panels, blocks, strict=True):
-            _draw_block(axes, block, margin)
+            _draw_panel(axes, block, margin)
         panels[0].text(
             0,
             1.0,
@@ -53,14 +53,14 @@ def forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:
             transform=panels[0].get_xaxis_transform(),
             ha="center",
             va="bottom",
-            color=QUIET,
+            color=GREY,
             fontsize=9,
         )
-        return finished(
+        return save_picture(
             figure,
             name="contrasts",
             title="Contrasts",
-            caption=f"Thick: uncorrected {percent(*(row.verdict.level for row in rows))} "
+            caption=f"Thick: uncorrected {format_coverage(*(row.verdict.level for row in rows))} "
             "intervals. Thin: corrected for the number of contrasts that are corrected together. "
             "Holm asks that much of the smallest p-value alone, so that a word may be said where "
             f"a thin one still holds zero. Shaded: the equivalence margin, {margin:g} points "
@@ -70,7 +70,7 @@ def forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:
         )
 
 
-def dots(results: Results, variants: Table) -> Picture | None:
+def draw_scores(results: Results, variants: Table) -> Picture | None:
     """Draws each seed of each variant, its mean and interval, and the two references, in percent.
 
     `variants` is the table of the same results. None without a score.
@@ -78,7 +78,7 @@ def dots(results: Results, variants: Table) -> Picture | None:
     rows = list(zip(results.variants().items(), variants.rows, strict=True))
     if all(row["score"] is None for row in variants.rows):
         return None
-    with style():
+    with use_style():
         figure = Figure(figsize=(9, 1.5 + 0.42 * len(rows)), layout="constrained")
         axes = figure.subplots()
         for place_, ((_, trials), row) in enumerate(rows):
@@ -89,28 +89,30 @@ def dots(results: Results, variants: Table) -> Picture | None:
             if row["score"] is not None:
                 axes.scatter([row["score"]], [place_], s=46, marker="D", color=COLOURS[0], zorder=4)
         drawn = [_draw_reference(axes, name, variants.rows) for name in REFERENCES]
-        _keep_in_view(axes, variants)
+        _set_score_limits(axes, variants)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_yticks(
-            range(len(rows)), [folded(label_of(levels), WIDTH) for (levels, _), _ in rows]
+            range(len(rows)),
+            [wrap_label(format_variant(levels), LABEL_WIDTH) for (levels, _), _ in rows],
         )
         axes.set_xlabel("score, percent")
-        bare(axes, grid="x")
-        handles = [*_dots_legend(), *(line for line in drawn if line is not None)]
+        remove_frame(axes, grid="x")
+        handles = [*_build_legend(), *(line for line in drawn if line is not None)]
         figure.legend(handles=handles, loc="outside upper left", ncols=5, frameon=False, fontsize=9)
-        return finished(
+        return save_picture(
             figure,
             name="variants",
             title="Scores by variant",
             caption="Small dots are pre-training seeds; diamond and bar are their mean and its "
-            f"Student-t {percent(results.plan['report']['alpha'])} interval. Random init: the "
+            f"Student-t {format_coverage(results.plan['report']['alpha'])} interval. Random init: "
+            "the "
             "same encoder before training, each seed a small tick. Mel statistics: of the "
             "log-mel, without any encoder. A line through all rows: the same value in each.",
         )
 
 
 @dataclass(frozen=True)
-class _Row:
+class _ForestRow:
     """A contrast to draw."""
 
     verdict: Verdict
@@ -122,23 +124,23 @@ class _Row:
         return self.verdict.contrast.family == "within"
 
     @property
-    def of_learning(self) -> bool:
+    def is_learning(self) -> bool:
         """Says whether it holds an encoder against itself before training."""
         return self.verdict.contrast.family == "learning"
 
     @property
     def look(self) -> tuple[str, str]:
         """Returns colour and marker; colour is for answers, and learning is none."""
-        colour, marker = WORDS[self.verdict.word.split()[0]]
-        return QUIET if self.of_learning else colour, marker
+        colour, marker = VERDICT_MARKERS[self.verdict.word.split()[0]]
+        return GREY if self.is_learning else colour, marker
 
     @property
     def label(self) -> str:
         """Names the contrast, in lines."""
-        return folded(_named(self.verdict.contrast), WIDTH)
+        return wrap_label(_format_label(self.verdict.contrast), LABEL_WIDTH)
 
 
-def _rows(verdicts: Sequence[Verdict]) -> list[_Row]:
+def _build_rows(verdicts: Sequence[Verdict]) -> list[_ForestRow]:
     """Lists the contrasts that have a difference, each pooled one before its own parts."""
     sizes = Counter(verdict.contrast.family for verdict in verdicts)
     keys = [(v.contrast.factor, v.contrast.level) for v in verdicts]
@@ -150,25 +152,25 @@ def _rows(verdicts: Sequence[Verdict]) -> list[_Row]:
         if verdict.estimate.mean is not None:
             strictest = verdict.level / sizes[contrast.family]  # what Holm asks of the smallest p
             differences = [*contrast.differences.values()]
-            found.append(_Row(verdict, t_interval(differences, alpha=strictest)))
+            found.append(_ForestRow(verdict, estimate_mean(differences, alpha=strictest)))
     return found
 
 
-def _named(contrast: Contrast) -> str:
+def _format_label(contrast: Contrast) -> str:
     if contrast.family == "within":
-        return f"with {place(contrast)}"
+        return f"with {format_scope(contrast)}"
     if contrast.family == "learning":
-        held = f", {place(contrast)}" if contrast.held else ""
+        held = f", {format_scope(contrast)}" if contrast.fixed_levels else ""
         return f"trained {MINUS} random init{held}"
     fresh = ", fresh seeds" if contrast.family == "confirmation" else ""
     return f"{contrast.level} {MINUS} {contrast.against}{fresh}"
 
 
-def _draw_block(axes: Axes, rows: Sequence[_Row], margin: float) -> None:
+def _draw_panel(axes: Axes, rows: Sequence[_ForestRow], margin: float) -> None:
     """Draws contrasts one below the other, on one axis."""
-    axes.axvspan(-margin, margin, color=BAND, zorder=0, linewidth=0)
-    axes.axvline(0, color=QUIET, linewidth=0.8, zorder=1)
-    limits = _limits(rows, margin)
+    axes.axvspan(-margin, margin, color=EQUIVALENCE_FILL, zorder=0, linewidth=0)
+    axes.axvline(0, color=GREY, linewidth=0.8, zorder=1)
+    limits = _compute_limits(rows, margin)
     for place_, row in enumerate(rows):
         _draw_row(axes, place_, row, limits)
     axes.set_xlim(*limits)
@@ -176,16 +178,16 @@ def _draw_block(axes: Axes, rows: Sequence[_Row], margin: float) -> None:
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
     for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
         if row.small:
-            tick.set(color=QUIET, fontsize=9)
-    if rows[0].of_learning:
+            tick.set(color=GREY, fontsize=9)
+    if rows[0].is_learning:
         axes.set_title("did it learn?", fontsize=10, loc="left")
         axes.set_xlabel("difference in points")
     else:
         axes.set_xlabel("difference in points (right of zero: the first is better)")
-    bare(axes, grid="x")
+    remove_frame(axes, grid="x")
 
 
-def _limits(rows: Sequence[_Row], margin: float) -> tuple[float, float]:
+def _compute_limits(rows: Sequence[_ForestRow], margin: float) -> tuple[float, float]:
     """Chooses how far the axis reaches: one interval from two seeds must not flatten the rest."""
     halves = [((row.strict.high or 0) - (row.strict.low or 0)) / 2 for row in rows]
     usual = 3 * median(halves)
@@ -197,7 +199,7 @@ def _limits(rows: Sequence[_Row], margin: float) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _draw_row(axes: Axes, place_: int, row: _Row, limits: tuple[float, float]) -> None:
+def _draw_row(axes: Axes, place_: int, row: _ForestRow, limits: tuple[float, float]) -> None:
     estimate, (colour, marker), small = row.verdict.estimate, row.look, row.small
     thick, thin = (1.6, 0.7) if small else (2.8, 1.0)
     for drawn, width in ((row.strict, thin), (estimate, thick)):
@@ -216,25 +218,23 @@ def _draw_row(axes: Axes, place_: int, row: _Row, limits: tuple[float, float]) -
     axes.text(
         1.02,
         place_,
-        f"{number(mean, signed=True)}  {word_with_seeds(row.verdict)}",
+        f"{format_number(mean, signed=True)}  {format_verdict(row.verdict)}",
         transform=axes.get_yaxis_transform(),
         va="center",
-        color=INK if not small else QUIET,
+        color=INK if not small else GREY,
         fontsize=10 if not small else 9,
     )
 
 
-def _draw_seeds(axes: Axes, place_: int, trials: Sequence[Trial]) -> None:
+def _draw_seeds(axes: Axes, place_: int, trials: Sequence[TrialResult]) -> None:
     """Draws the scores of the seeds above the row's middle, and those at random init below it."""
     scores = [trial.score for trial in trials if trial.score is not None]
-    before = [trial.twin_score for trial in trials if trial.twin_score is not None]
+    before = [trial.random_init_score for trial in trials if trial.random_init_score is not None]
     blue = COLOURS[0]
     axes.scatter(
         scores, [place_ - 0.18] * len(scores), s=16, color=blue, alpha=0.6, linewidth=0, zorder=3
     )
-    axes.scatter(
-        before, [place_ + 0.18] * len(before), s=22, marker="|", color=QUIET, linewidth=0.7
-    )
+    axes.scatter(before, [place_ + 0.18] * len(before), s=22, marker="|", color=GREY, linewidth=0.7)
 
 
 def _draw_reference(axes: Axes, name: str, rows: Sequence[Row]) -> Line2D | None:
@@ -254,7 +254,7 @@ def _draw_reference(axes: Axes, name: str, rows: Sequence[Row]) -> Line2D | None
     return Line2D([], [], label=name.replace("_", " "), **look) if known else None
 
 
-def _keep_in_view(axes: Axes, variants: Table) -> None:
+def _set_score_limits(axes: Axes, variants: Table) -> None:
     """Limits the axis to scores and references; an interval from two seeds may leave it."""
     values = [
         row[name]
@@ -267,7 +267,7 @@ def _keep_in_view(axes: Axes, variants: Table) -> None:
     axes.set_xlim(max(low, min(values) - room), min(high, max(values) + room))
 
 
-def _dots_legend() -> list[Line2D]:
+def _build_legend() -> list[Line2D]:
     blue = COLOURS[0]
     return [
         Line2D([], [], marker="o", linestyle="", color=blue, alpha=0.6, markersize=4, label="seed"),

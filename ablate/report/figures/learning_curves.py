@@ -6,14 +6,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ablate.report.figures.metrics import QUANTITIES, Curve, shared_runs
-from ablate.report.figures.style import Picture, bare, finished, line_styles, name_below, style
-from ablate.report.results import Results, label_of
+from ablate.report.figures.metrics import QUANTITIES, Curve, group_identical_curves
+from ablate.report.figures.style import (
+    Picture,
+    add_legend_below,
+    assign_line_styles,
+    remove_frame,
+    save_picture,
+    use_style,
+)
+from ablate.report.results import Results, format_variant
 
-MOST_WITH_SEEDS = 4  # lines, up to which each may have its seeds beside it
+MAX_LINES_WITH_SEEDS = 4  # lines, up to which each may have its seeds beside it
 
 
-def learning_curves(results: Results, curves: Sequence[Curve]) -> Picture | None:
+def draw_learning_curves(results: Results, curves: Sequence[Curve]) -> Picture | None:
     """Draws each quantity of `QUANTITIES` over hours of audio heard, a line for each variant.
 
     Over steps where some variant's hours are not known. Variants whose curves are all the same
@@ -23,10 +30,10 @@ def learning_curves(results: Results, curves: Sequence[Curve]) -> Picture | None
     if not quantities:
         return None
     in_hours = all(curve.hours_per_step for curve in curves)
-    shared = shared_runs(curves)
-    every_seed = len(shared) <= MOST_WITH_SEEDS
-    styles = line_styles(results)
-    with style():
+    shared = group_identical_curves(curves)
+    every_seed = len(shared) <= MAX_LINES_WITH_SEEDS
+    styles = assign_line_styles(results)
+    with use_style():
         figure = Figure(figsize=(3.4 * len(quantities) + 0.4, 3.0), layout="constrained")
         panels = figure.subplots(1, len(quantities), squeeze=False)[0]
         for axes, quantity in zip(panels, quantities, strict=True):
@@ -38,14 +45,14 @@ def learning_curves(results: Results, curves: Sequence[Curve]) -> Picture | None
                     _draw_mean(axes, curve, scale, *styles[curve.levels])
             axes.set_title(QUANTITIES[quantity], fontsize=10, loc="left")
             axes.set_xlabel("hours of audio heard" if in_hours else "step")
-            bare(axes, grid="y")
+            remove_frame(axes, grid="y")
         lines = {}
         for levels, same in shared.items():
             colour, line = styles[levels]
-            name = " / ".join(map(label_of, same))
+            name = " / ".join(map(format_variant, same))
             lines[name] = Line2D([], [], color=colour, linestyle=line, linewidth=1.8)
-        name_below(figure, lines)
-        return finished(
+        add_legend_below(figure, lines)
+        return save_picture(
             figure,
             name="learning",
             title="Learning curves",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.report.results import Results, Trial
+from ablate.report.results import Results, TrialResult
 
 QUANTITIES = {  # name in `metrics.jsonl` -> its axis
     "loss": "loss",
@@ -23,7 +23,7 @@ class Curve:
     quantity: str  # of `QUANTITIES`
     levels: tuple[str, ...]  # of the variant, in the factors' order
     seeds: tuple[tuple[tuple[int, float], ...], ...]  # (step, value) of each seed
-    numbers: tuple[int, ...] = ()  # of the seeds, in the same order
+    seed_numbers: tuple[int, ...] = ()  # of the seeds, in the same order
     hours_per_step: float | None = None  # of audio, the same for every seed; None where unknown
 
     @property
@@ -47,9 +47,9 @@ def read_curves(results: Results, runs: Path) -> list[Curve]:
             for trial in trials
             if trial.fingerprint
         }
-        hours = _hours_per_step(trials)
+        hours = _compute_hours_per_step(trials)
         for quantity in QUANTITIES:
-            series = {seed: _series(log, quantity) for seed, log in logs.items()}
+            series = {seed: _extract_series(log, quantity) for seed, log in logs.items()}
             found = {seed: one for seed, one in series.items() if one}
             if found:
                 curves.append(
@@ -57,14 +57,14 @@ def read_curves(results: Results, runs: Path) -> list[Curve]:
                         quantity=quantity,
                         levels=levels,
                         seeds=tuple(found.values()),
-                        numbers=tuple(found),
+                        seed_numbers=tuple(found),
                         hours_per_step=hours,
                     )
                 )
     return curves
 
 
-def _hours_per_step(trials: Sequence[Trial]) -> float | None:
+def _compute_hours_per_step(trials: Sequence[TrialResult]) -> float | None:
     costs = [trial.cost for trial in trials]
     known = [cost["audio_hours"] / cost["steps"] for cost in costs if cost.get("audio_hours")]
     return known[0] if known else None
@@ -79,7 +79,9 @@ def _read_log(path: Path) -> list[Mapping[str, float | None]]:
     return [json.loads(line) for line in lines]
 
 
-def _series(log: list[Mapping[str, float | None]], quantity: str) -> tuple[tuple[int, float], ...]:
+def _extract_series(
+    log: list[Mapping[str, float | None]], quantity: str
+) -> tuple[tuple[int, float], ...]:
     points = {}
     for entry in log:
         step, value = entry.get("step"), entry.get(quantity)
@@ -88,7 +90,7 @@ def _series(log: list[Mapping[str, float | None]], quantity: str) -> tuple[tuple
     return tuple(sorted(points.items()))
 
 
-def shared_runs(curves: Sequence[Curve]) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
+def group_identical_curves(curves: Sequence[Curve]) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
     """Maps the first of the variants whose curves are all the same to all of them."""
     found: dict[tuple[str, ...], list[object]] = {}
     for curve in curves:

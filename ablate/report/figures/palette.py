@@ -4,13 +4,13 @@ Colours are those of Okabe and Ito, "Color universal design" (2008); what colour
 or line says too.
 """
 
-INK, QUIET, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
-BAND = "#eef3f0"  # behind what counts as equivalent
+INK, GREY, LIGHT_GREY = "#222222", "#6b6b6b", "#d9d9d9"
+EQUIVALENCE_FILL = "#eef3f0"  # behind what counts as equivalent
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-WORDS = {  # a verdict's first word -> its colour, and matplotlib's name of its marker
+VERDICT_MARKERS = {  # a verdict's first word -> its colour, and matplotlib's name of its marker
     "better": (COLOURS[0], ">"),
     "worse": (COLOURS[1], "<"),
     "equivalent": (COLOURS[2], "s"),
-    "undecided": (QUIET, "o"),
+    "undecided": (GREY, "o"),
     "differs": (COLOURS[3], "D"),
 }

@@ -3,22 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ablate.report.figures.metrics import Curve, shared_runs
-from ablate.report.figures.palette import COLOURS, WORDS
-from ablate.report.pages.sentences import place
-from ablate.report.results import Results, label_of, levels_of
+from ablate.report.figures.metrics import Curve, group_identical_curves
+from ablate.report.figures.palette import COLOURS, VERDICT_MARKERS
+from ablate.report.pages.sentences import format_scope
+from ablate.report.results import Results, format_variant, get_levels
 from ablate.report.stats.verdicts import Verdict
 
 Figure = dict[str, Any]
 
 
-def forest(results: Results, verdicts: Sequence[Verdict]) -> Figure:
+def build_forest(results: Results, verdicts: Sequence[Verdict]) -> Figure:
     """Draws every contrast's difference, in points, in the colour of its verdict, and the margin.
 
     With its interval where there is one; without a score on both sides a contrast is left out.
     """
     known = [verdict for verdict in verdicts if verdict.estimate.mean is not None]
-    words = {word: [v for v in known if v.word.split()[0] == word] for word in WORDS}
+    words = {word: [v for v in known if v.word.split()[0] == word] for word in VERDICT_MARKERS}
     margin = results.plan["report"]["equivalence_margin"]
     band = {
         "type": "rect",
@@ -30,40 +30,42 @@ def forest(results: Results, verdicts: Sequence[Verdict]) -> Figure:
         "fillcolor": "rgba(0, 158, 115, 0.15)",
         "line": {"width": 0},
     }
-    layout = _layout("Differences and their intervals", "difference in points", "")
-    from_the_top = [_named(verdict) for verdict in reversed(known)]  # plotly begins at the bottom
+    layout = _build_layout("Differences and their intervals", "difference in points", "")
+    from_the_top = [
+        _format_label(verdict) for verdict in reversed(known)
+    ]  # plotly begins at the bottom
     layout["yaxis"] |= {"categoryorder": "array", "categoryarray": from_the_top}
-    traces = [_contrasts(word, of) for word, of in words.items() if of]
+    traces = [_build_contrast_trace(word, of) for word, of in words.items() if of]
     return {"data": traces, "layout": {**layout, "shapes": [band]}}
 
 
-def learning_curves(curves: Sequence[Curve], quantity: str) -> Figure:
+def build_learning_curves(curves: Sequence[Curve], quantity: str) -> Figure:
     """Draws a quantity by step: each variant's mean, and thin lines for its seeds.
 
     Its name is one of `QUANTITIES`; without a curve of it the figure's `data` is empty. Variants
     that share their runs are one line.
     """
-    shared = shared_runs(curves)
+    shared = group_identical_curves(curves)
     wanted = [curve for curve in curves if curve.quantity == quantity and curve.levels in shared]
     traces: list[Figure] = []
     for index, curve in enumerate(wanted):
         colour = COLOURS[index % len(COLOURS)]
-        label = " / ".join(map(label_of, shared[curve.levels]))
+        label = " / ".join(map(format_variant, shared[curve.levels]))
         for seed in curve.seeds:
             thin = {"color": colour, "width": 1}
-            traces.append({**_line(seed, thin, label), "opacity": 0.35, "showlegend": False})
-        traces.append(_line(curve.mean, {"color": colour, "width": 3}, label))
+            traces.append({**_build_line(seed, thin, label), "opacity": 0.35, "showlegend": False})
+        traces.append(_build_line(curve.mean, {"color": colour, "width": 3}, label))
     title = f"Learning curves: {quantity.replace('_', ' ')}"
-    return {"data": traces, "layout": _layout(title, "step", quantity.replace("_", " "))}
+    return {"data": traces, "layout": _build_layout(title, "step", quantity.replace("_", " "))}
 
 
-def parallel_factors(results: Results) -> Figure:
+def build_parallel_factors(results: Results) -> Figure:
     """Draws each scored trial as a line through its levels, its seed and its score in percent.
 
     Where a factor does not apply to some trials, a dash follows its levels.
     """
     scored = [trial for trial in results.trials if trial.score is not None]
-    found = [levels_of(trial, results.factors) for trial in scored]
+    found = [get_levels(trial, results.factors) for trial in scored]
     dimensions: list[Figure] = []
     for number, (factor, named) in enumerate(results.plan["factors"].items()):
         own = [levels[number] for levels in found]
@@ -76,45 +78,45 @@ def parallel_factors(results: Results) -> Figure:
     dimensions.append({"label": "score", "values": scores})
     line = {"color": scores, "colorscale": "Viridis", "showscale": True}
     trace = {"type": "parcoords", "dimensions": dimensions, "line": line}
-    return {"data": [trace], "layout": _layout("Factors, seeds and scores", "", "")}
+    return {"data": [trace], "layout": _build_layout("Factors, seeds and scores", "", "")}
 
 
-def _contrasts(word: str, verdicts: Sequence[Verdict]) -> Figure:
+def _build_contrast_trace(word: str, verdicts: Sequence[Verdict]) -> Figure:
     """Draws the contrasts of one word; one without an interval is a point."""
     estimates = [verdict.estimate for verdict in verdicts]
     return {
         "type": "scatter",
         "mode": "markers",
         "name": word,
-        "marker": {"color": WORDS[word][0], "size": 9},  # which the intervals take, too
+        "marker": {"color": VERDICT_MARKERS[word][0], "size": 9},  # which the intervals take, too
         "x": [estimate.mean for estimate in estimates],
-        "y": [_named(verdict) for verdict in verdicts],
+        "y": [_format_label(verdict) for verdict in verdicts],
         "error_x": {
             "type": "data",
             "symmetric": False,
-            "array": [_less(estimate.high, estimate.mean) for estimate in estimates],
-            "arrayminus": [_less(estimate.mean, estimate.low) for estimate in estimates],
+            "array": [_subtract(estimate.high, estimate.mean) for estimate in estimates],
+            "arrayminus": [_subtract(estimate.mean, estimate.low) for estimate in estimates],
         },
     }
 
 
-def _line(points: Sequence[tuple[int, float]], line: Mapping[str, Any], name: str) -> Figure:
+def _build_line(points: Sequence[tuple[int, float]], line: Mapping[str, Any], name: str) -> Figure:
     steps, values = [step for step, _ in points], [value for _, value in points]
     shown = {"type": "scatter", "mode": "lines", "line": dict(line), "name": name}
     return {**shown, "x": steps, "y": values}
 
 
-def _layout(title: str, across: str, up: str) -> Figure:
+def _build_layout(title: str, across: str, up: str) -> Figure:
     axes = {"xaxis": {"title": {"text": across}}, "yaxis": {"title": {"text": up}}}
     return {"title": {"text": title}, "margin": {"l": 160}, **axes}
 
 
-def _named(verdict: Verdict) -> str:
+def _format_label(verdict: Verdict) -> str:
     contrast = verdict.contrast
     gain = ", by gain" * (contrast.measure == "gain")
     names = f"{contrast.level} \N{MINUS SIGN} {contrast.against}"
-    return f"{names} ({place(contrast)}{gain}): {verdict.word}"
+    return f"{names} ({format_scope(contrast)}{gain}): {verdict.word}"
 
 
-def _less(one: float | None, other: float | None) -> float | None:
+def _subtract(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other

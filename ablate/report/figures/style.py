@@ -16,11 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ablate.report.figures.palette import COLOURS, FAINT, INK, QUIET
+from ablate.report.figures.palette import COLOURS, GREY, INK, LIGHT_GREY
 from ablate.report.results import Results
 
-Line = Literal["-", "--", ":", "-."]
-LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
+LineStyle = Literal["-", "--", ":", "-."]
+LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Picture:
     pdf: bytes  # for a paper
 
 
-def line_styles(results: Results) -> dict[tuple[str, ...], tuple[str, Line]]:
+def assign_line_styles(results: Results) -> dict[tuple[str, ...], tuple[str, LineStyle]]:
     """Gives each variant a colour and a line.
 
     The first factor's levels have a colour each and the rest of a variant a line, as far as
@@ -45,24 +45,24 @@ def line_styles(results: Results) -> dict[tuple[str, ...], tuple[str, Line]]:
     variants = list(results.variants())
     rounds = math.ceil(len({levels[:1] for levels in variants}) / len(COLOURS))
     lines = rounds * len({levels[1:] for levels in variants})
-    split = 1 if lines <= len(LINES) else len(results.factors)
+    split = 1 if lines <= len(LINE_STYLES) else len(results.factors)
     firsts = list(dict.fromkeys(levels[:split] for levels in variants))
     rests = list(dict.fromkeys(levels[split:] for levels in variants))
     styles = {}
     for levels in variants:
         first, rest = firsts.index(levels[:split]), rests.index(levels[split:])
         again = first // len(COLOURS)  # how often colours have begun anew
-        line = LINES[(rest + again * len(rests)) % len(LINES)]
+        line = LINE_STYLES[(rest + again * len(rests)) % len(LINE_STYLES)]
         styles[levels] = (COLOURS[first % len(COLOURS)], line)
     return styles
 
 
-def folded(label: str, width: int) -> str:
+def wrap_label(label: str, width: int) -> str:
     """Breaks a long label into lines of at most that many letters."""
     return "\n".join(textwrap.wrap(label, width)) or label
 
 
-def style() -> AbstractContextManager[None]:
+def use_style() -> AbstractContextManager[None]:
     """Sets how figures look while it is entered."""
     return mpl.rc_context(
         {
@@ -74,10 +74,10 @@ def style() -> AbstractContextManager[None]:
             "font.sans-serif": ["DejaVu Sans"],
             "font.size": 10,
             "text.color": INK,
-            "axes.edgecolor": QUIET,
+            "axes.edgecolor": GREY,
             "axes.labelcolor": INK,
-            "xtick.color": QUIET,
-            "ytick.color": QUIET,
+            "xtick.color": GREY,
+            "ytick.color": GREY,
             "xtick.labelcolor": INK,
             "ytick.labelcolor": INK,
             "figure.facecolor": "white",
@@ -85,18 +85,18 @@ def style() -> AbstractContextManager[None]:
     )
 
 
-def bare(axes: Axes, *, grid: Literal["x", "y"]) -> None:
+def remove_frame(axes: Axes, *, grid: Literal["x", "y"]) -> None:
     """Takes the frame away but for the axis named `grid`, and draws that axis's grid lines."""
-    axes.grid(visible=True, axis=grid, color=FAINT, linewidth=0.6)
+    axes.grid(visible=True, axis=grid, color=LIGHT_GREY, linewidth=0.6)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left" if grid == "x" else "bottom"):
         axes.spines[side].set_visible(False)
     axes.tick_params(length=0)
 
 
-def name_below(figure: Figure, lines: Mapping[str, Line2D]) -> None:
+def add_legend_below(figure: Figure, lines: Mapping[str, Line2D]) -> None:
     """Names lines below a figure, which grows by as much."""
-    names = [folded(name, 90) for name in lines]
+    names = [wrap_label(name, 90) for name in lines]
     longest = max(len(line) for name in names for line in name.split("\n"))
     columns = max(1, min(4, 100 // (8 + longest)))
     rows = math.ceil(len(names) / columns) + sum(name.count("\n") for name in names)
@@ -107,7 +107,7 @@ def name_below(figure: Figure, lines: Mapping[str, Line2D]) -> None:
     )
 
 
-def finished(figure: Figure, *, name: str, title: str, caption: str) -> Picture:
+def save_picture(figure: Figure, *, name: str, title: str, caption: str) -> Picture:
     """Saves a figure as SVG, PNG (160 dots an inch) and PDF, without dates and versions.
 
     So the same figure gives the same bytes.

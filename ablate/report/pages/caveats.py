@@ -4,39 +4,39 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ablate.design import code_warnings, overlap_warnings, warnings
-from ablate.report.pages.data_summary import heard_before_testing
-from ablate.report.pages.methods import devices_of, versions_of
-from ablate.report.pages.sentences import compared, place
+from ablate.report.pages.data_summary import warn_of_pretrained_test_clips
+from ablate.report.pages.methods import get_devices, get_versions
+from ablate.report.pages.sentences import format_contrast, format_scope
 from ablate.report.pages.table import Table
-from ablate.report.pages.tables import mean, score_name
-from ablate.report.results import Results, column_of, label_of
-from ablate.report.stats.robustness import by
+from ablate.report.pages.tables import compute_mean, format_score_name
+from ablate.report.results import Results, format_variant, get_factor_column
+from ablate.report.stats.robustness import format_difference
 from ablate.report.stats.verdicts import Verdict
 
 CEILING = 99.0  # percent
 
 
-def cautions(
+def list_caveats(
     results: Results, verdicts: Sequence[Verdict], variants: Table, robustness: Table
 ) -> list[str]:
     """Lists what could make the verdicts mean less than they seem to."""
     return [
-        *_unfinished(results),
-        *_opposed(results, robustness),
-        *_uncorrected(results),
-        *_added(results),
-        *_unmatched(results, variants),
-        *_not_learned(verdicts, variants),
-        *_too_easy(variants),
-        *_mixed(results),
-        *heard_before_testing(results.plan),
-        *_skipped(results),
-        *_unreached(results),
-        *giving_away(results),
+        *_warn_of_unfinished_trials(results),
+        *_warn_of_opposite_signs(results, robustness),
+        *_warn_of_uncorrected_looks(results),
+        *_warn_of_added_variants(results),
+        *_warn_of_unequal_shares(results, variants),
+        *_warn_of_missing_learning(verdicts, variants),
+        *_warn_of_ceiling(variants),
+        *_warn_of_mixed_runs(results),
+        *warn_of_pretrained_test_clips(results.plan),
+        *_warn_of_skipped_clips(results),
+        *_warn_of_uncompared_variants(results),
+        *list_overlap_warnings(results),
     ]
 
 
-def _unfinished(results: Results) -> Iterator[str]:
+def _warn_of_unfinished_trials(results: Results) -> Iterator[str]:
     total = len(results.trials)
     counts = {
         "failed": sum(trial.failed for trial in results.trials),
@@ -53,20 +53,21 @@ def _unfinished(results: Results) -> Iterator[str]:
         yield "There is only one seed: the spread between seeds is unknown, so there is no verdict."
 
 
-def _opposed(results: Results, robustness: Table) -> Iterator[str]:
+def _warn_of_opposite_signs(results: Results, robustness: Table) -> Iterator[str]:
     """Names the contrasts that another probe or pooling has the other way round."""
-    own = score_name(results)
+    own = format_score_name(results)
     for row in robustness.rows:
         if row["other_sign"]:
             where = f"{row['where']}, by {row['measure']}"
             rests = ", on which the verdict rests" if row["judged"] else ""
             yield (
-                f"{compared(row)} ({where}) has the opposite sign with another probe or pooling: "
-                f"{row['other_sign']}, but {by(row, own)} by {own}{rests}."
+                f"{format_contrast(row)} ({where}) has the opposite sign with another probe or "
+                "pooling: "
+                f"{row['other_sign']}, but {format_difference(row, own)} by {own}{rests}."
             )
 
 
-def _uncorrected(results: Results) -> Iterator[str]:
+def _warn_of_uncorrected_looks(results: Results) -> Iterator[str]:
     """Warns of looks that no p-value is corrected for: to add seeds after one is a second try."""
     found = results.plan.get("uncorrected")
     if found:
@@ -81,7 +82,7 @@ def _uncorrected(results: Results) -> Iterator[str]:
         )
 
 
-def _added(results: Results) -> Iterator[str]:
+def _warn_of_added_variants(results: Results) -> Iterator[str]:
     """Warns of variants that were chosen with the others' results in view."""
     added = results.plan.get("added")
     if added:
@@ -92,12 +93,12 @@ def _added(results: Results) -> Iterator[str]:
         )
 
 
-def _unmatched(results: Results, variants: Table) -> list[str]:
+def _warn_of_unequal_shares(results: Results, variants: Table) -> list[str]:
     """Warns where levels saw, or were asked for, unlike amounts of audio."""
     return warnings.warnings(
         [
             warnings.Shares(
-                levels={factor: row[column_of(factor)] for factor in results.factors},
+                levels={factor: row[get_factor_column(factor)] for factor in results.factors},
                 context=row["context"],
                 targets=row["targets"],
             )
@@ -106,10 +107,10 @@ def _unmatched(results: Results, variants: Table) -> list[str]:
     )
 
 
-def _not_learned(verdicts: Sequence[Verdict], variants: Table) -> Iterator[str]:
+def _warn_of_missing_learning(verdicts: Sequence[Verdict], variants: Table) -> Iterator[str]:
     unsure = [v for v in verdicts if v.contrast.family == "learning" and v.word != "better"]
     if unsure:
-        where = "; ".join(f"{place(v.contrast)}: {v.word}" for v in unsure)
+        where = "; ".join(f"{format_scope(v.contrast)}: {v.word}" for v in unsure)
         yield (
             f"The baseline is not shown to beat its own random init everywhere ({where}). Where "
             "nothing was learned, differences between variants say little."
@@ -125,14 +126,14 @@ def _not_learned(verdicts: Sequence[Verdict], variants: Table) -> Iterator[str]:
         yield f"Plain log-mel statistics score higher than {named}."
 
 
-def _too_easy(variants: Table) -> Iterator[str]:
+def _warn_of_ceiling(variants: Table) -> Iterator[str]:
     """Warns where no variant leaves room for another to be better."""
     scores = [row["score"] for row in variants.rows if row["score"] is not None]
     if scores and min(scores) >= CEILING:
         yield f"Every variant scores {CEILING:g} % or more: such tasks cannot tell them apart."
 
 
-def _mixed(results: Results) -> Iterator[str]:
+def _warn_of_mixed_runs(results: Results) -> Iterator[str]:
     records = [trial.run.record for trial in results.trials]
     codes = Counter(trial.run.code or "unknown" for trial in results.trials if trial.run.record)
     if len(codes) > 1:
@@ -142,10 +143,10 @@ def _mixed(results: Results) -> Iterator[str]:
         yield "Some runs were made by code with uncommitted changes."
     known = [(trial.plan, trial.run.record) for trial in results.trials]
     yield from code_warnings.warnings(of.get("parts") or {} for pair in known for of in pair)
-    devices = sorted(devices_of(results))
+    devices = sorted(get_devices(results))
     if len(devices) > 1:
         yield f"The runs mix devices or precisions: {', '.join(devices)}."
-    mixed = {name: of for name, of in versions_of(results).items() if len(of) > 1}
+    mixed = {name: of for name, of in get_versions(results).items() if len(of) > 1}
     if mixed:
         told = ", ".join(f"{name} {' / '.join(sorted(of))}" for name, of in sorted(mixed.items()))
         yield f"The runs mix versions of libraries: {told}."
@@ -157,7 +158,7 @@ def _mixed(results: Results) -> Iterator[str]:
         )
 
 
-def _skipped(results: Results) -> Iterator[str]:
+def _warn_of_skipped_clips(results: Results) -> Iterator[str]:
     for data in results.plan["data"]:
         if skipped := data["skipped"]:
             first = "; ".join(f"{path} ({reason})" for path, reason in skipped[:3])
@@ -165,7 +166,7 @@ def _skipped(results: Results) -> Iterator[str]:
             yield f"Unreadable clips that were left out: {len(skipped)}. {first}{more}."
 
 
-def _unreached(results: Results) -> Iterator[str]:
+def _warn_of_uncompared_variants(results: Results) -> Iterator[str]:
     """Names the variants that share all factors but one with no other: no contrast has them."""
     cells, baseline = set(results.variants()), [*map(str, results.plan["baseline"].values())]
     reached = set()
@@ -174,21 +175,21 @@ def _unreached(results: Results) -> Iterator[str]:
             other = (*levels[:i], level, *levels[i + 1 :])
             if other != levels and other in cells:
                 reached |= {levels, other}
-    lone = [label_of(levels) for levels in results.variants() if levels not in reached]
+    lone = [format_variant(levels) for levels in results.variants() if levels not in reached]
     if lone and len(cells) > 1:
         names, verb = "; ".join(lone), "appears" if len(lone) == 1 else "appear"
         yield f"{names} {verb} in no contrast: no other variant differs in one factor alone."
 
 
-def giving_away(results: Results) -> list[str]:
+def list_overlap_warnings(results: Results) -> list[str]:
     """Warns of masks that show what they ask for, and of those that a guard had to change."""
     return overlap_warnings.warnings(
         [
             overlap_warnings.Drawn(
-                variant=label_of(levels),
-                overlap=mean(trial.plan.get("overlap") for trial in trials),
-                forced_overlap=mean(trial.plan.get("forced_overlap") for trial in trials),
-                changed=mean(trial.metrics.get("fallback_fraction") for trial in trials),
+                variant=format_variant(levels),
+                overlap=compute_mean(trial.plan.get("overlap") for trial in trials),
+                forced_overlap=compute_mean(trial.plan.get("forced_overlap") for trial in trials),
+                changed=compute_mean(trial.metrics.get("fallback_fraction") for trial in trials),
             )
             for levels, trials in results.variants().items()
         ]

@@ -6,19 +6,19 @@ from typing import Any
 Data = Mapping[str, Any]  # of clips, as a plan describes them
 
 
-def heard(plan: Mapping[str, Any]) -> str:
+def format_data_summary(plan: Mapping[str, Any]) -> str:
     """Says what was trained and examined on: `3,600 clips of synthetic sound (music, speech)`."""
-    trained = [_clips(data) for data in plan["data"] if not _only_examined(data)]
-    examined = [_clips(data) for data in plan["data"] if _only_examined(data)]
+    trained = [_format_clips(data) for data in plan["data"] if not _is_probe_only(data)]
+    examined = [_format_clips(data) for data in plan["data"] if _is_probe_only(data)]
     words = [" or ".join(trained)] if trained else []
     return ", probed on ".join([*words, *([" and ".join(examined)] if examined else [])])
 
 
-def heard_before_testing(plan: Mapping[str, Any]) -> Iterator[str]:
+def warn_of_pretrained_test_clips(plan: Mapping[str, Any]) -> Iterator[str]:
     """Warns of clips that are tested on and were pre-trained on, as where there are folds."""
     for data in plan["data"]:
         folded = [name for name, task in data["tasks"].items() if task.get("folds")]
-        if folded and not _only_examined(data):
+        if folded and not _is_probe_only(data):
             verb = "has" if len(folded) == 1 else "have"
             count = data.get("pretraining_clips", data["clips"])
             yield (
@@ -29,12 +29,12 @@ def heard_before_testing(plan: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _clips(data: Data) -> str:
+def _format_clips(data: Data) -> str:
     count, names = f"{data['clips']:,} clips", ", ".join(data["tasks"])
     if data.get("synthetic"):
         return f"{count} of synthetic sound{f' ({names})' if names else ''}"
     return f"{count} of {names}" if names else count
 
 
-def _only_examined(data: Data) -> bool:
+def _is_probe_only(data: Data) -> bool:
     return data.get("pretraining_clips") == 0

@@ -6,20 +6,20 @@ from statistics import fmean
 from typing import Any
 
 from ablate.core.io import read_json
-from ablate.report.pages.caveats import giving_away
-from ablate.report.pages.data_summary import heard
-from ablate.report.pages.page import Page
+from ablate.report.pages.caveats import list_overlap_warnings
+from ablate.report.pages.data_summary import format_data_summary
+from ablate.report.pages.page import ReportPage
 from ablate.report.pages.table import Row
-from ablate.report.pages.tables import score_name
-from ablate.report.results import Results, label_of
-from ablate.report.stats.decision_rules import rules
+from ablate.report.pages.tables import format_score_name
+from ablate.report.results import Results, format_variant
+from ablate.report.stats.decision_rules import read_decision_rules
 
 FILE = "findings.json"
 Findings = Mapping[str, Any]
 ABOVE = ("gain", "over_mel_statistics")  # what a score is above its two references
 
 
-def findings(results: Results, page: Page) -> dict[str, Any]:
+def findings(results: Results, page: ReportPage) -> dict[str, Any]:
     """Returns what the page says in numbers: verdicts, and each variant with its two references.
 
     Nothing is rounded: scores in percent, differences and gains in points, means over seeds.
@@ -29,30 +29,32 @@ def findings(results: Results, page: Page) -> dict[str, Any]:
         "study": results.plan["study"],
         "title": page.title,
         "answer": list(page.answer),
-        "score": score_name(results),
-        "sound": heard(results.plan),
+        "score": format_score_name(results),
+        "sound": format_data_summary(results.plan),
         "data": [
             {name: data.get(name) for name in ("clips", "pretraining_clips", "synthetic")}
             | {"tasks": list(data["tasks"])}
             for data in results.plan["data"]
         ],
-        "alpha": rules(results.plan).level,  # of the intervals: this look's part
+        "alpha": read_decision_rules(results.plan).level,  # of the intervals: this look's part
         "seeds": sorted({trial.seed for trial in results.trials}),
         "trials": len(results.trials),
         "scored": sum(trial.score is not None for trial in results.trials),
-        "baseline": label_of(tuple(map(str, results.plan["baseline"].values()))),
+        "baseline": format_variant(tuple(map(str, results.plan["baseline"].values()))),
         "verdicts": [*tables["contrasts"], *tables["learning"]],
         "notes": dict(page.notes),
         "robustness": [*tables["robustness"]],
         "variants": [_variant(row, tables["probes"], results) for row in tables["variants"]],
-        "cautions": list(page.cautions),
-        "giveaways": giving_away(results),
+        "cautions": list(page.caveats),
+        "giveaways": list_overlap_warnings(results),
     }
 
 
 def _variant(row: Row, probes: Sequence[Row], results: Results) -> dict[str, Any]:
     name = row["variant"]
-    asked = next(of[0].asked for lv, of in results.variants().items() if label_of(lv) == name)
+    asked = next(
+        of[0].probe_key for lv, of in results.variants().items() if format_variant(lv) == name
+    )
     tasks: Mapping[str, Row] = {
         of["task"]: of
         for of in probes

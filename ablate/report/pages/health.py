@@ -5,32 +5,32 @@ from typing import Any
 
 from ablate.report.pages.table import (
     DASH,
+    CellFormatter,
     Column,
     Row,
-    Show,
     Table,
-    number_of,
-    plain,
-    share,
-    share_of,
+    format_share,
+    number_cell,
+    share_cell,
+    text_cell,
 )
-from ablate.report.pages.tables import factor_columns, mean, named
-from ablate.report.results import Results, Trial
+from ablate.report.pages.tables import build_factor_columns, build_variant_cells, compute_mean
+from ablate.report.results import Results, TrialResult
 
 METRICS = ("loss", "position_loss", "effective_rank", "effective_rank_init", "feature_std")
 
 
-def health(results: Results) -> Table:
+def build_health_table(results: Results) -> Table:
     """Tabulates the loss and the features that runs recorded last: means over seeds.
 
     Without a row where no run has recorded a loss.
     """
     rows = []
     for levels, trials in results.variants().items():
-        row: dict[str, Any] = {name: _recorded(trials, name) for name in METRICS}
+        row: dict[str, Any] = {name: _mean_metric(trials, name) for name in METRICS}
         row["failed"] = sum(trial.failed for trial in trials)
         row["collapsed"] = sum(trial.collapsed for trial in trials)
-        rows.append({**named(results, levels), **row})
+        rows.append({**build_variant_cells(results, levels), **row})
     return Table(
         name="health",
         title="Health",
@@ -39,20 +39,20 @@ def health(results: Results) -> Table:
         "share of its initial value: below 50 %, features may have collapsed. Losses do not rank "
         "variants.",
         columns=(
-            *factor_columns(results),
-            Column(head="loss", show=number_of("loss", 3)),
-            Column(head="share of position-only loss", show=_ratio("loss", "position_loss")),
-            Column(head="effective rank", show=number_of("effective_rank", 1)),
-            Column(head="rank kept", show=_ratio("effective_rank", "effective_rank_init")),
-            Column(head="feature deviation", show=number_of("feature_std", 2)),
-            Column(head="collapsed", show=lambda row: str(row["collapsed"])),
-            Column(head="failed", show=lambda row: str(row["failed"])),
+            *build_factor_columns(results),
+            Column(head="loss", format=number_cell("loss", 3)),
+            Column(head="share of position-only loss", format=_ratio_cell("loss", "position_loss")),
+            Column(head="effective rank", format=number_cell("effective_rank", 1)),
+            Column(head="rank kept", format=_ratio_cell("effective_rank", "effective_rank_init")),
+            Column(head="feature deviation", format=number_cell("feature_std", 2)),
+            Column(head="collapsed", format=lambda row: str(row["collapsed"])),
+            Column(head="failed", format=lambda row: str(row["failed"])),
         ),
         rows=tuple(rows) if any(row["loss"] is not None for row in rows) else (),
     )
 
 
-def masks(results: Results) -> Table:
+def build_mask_table(results: Results) -> Table:
     """Tabulates what the masks of each variant amounted to, as planned and as trained.
 
     Context and targets are shares of the grid, tokens are counted per clip.
@@ -62,13 +62,15 @@ def masks(results: Results) -> Table:
         grids = {tuple(trial.plan["grid"]) for trial in trials if trial.plan.get("grid")}
         row: dict[str, Any] = {"grid": " or ".join(f"{freq} x {time}" for freq, time in grids)}
         for name, metric in {"context": "context_fraction", "targets": "target_fraction"}.items():
-            row[f"{name}_planned"] = mean(trial.plan.get(name) for trial in trials)
-            row[f"{name}_trained"] = _recorded(trials, metric)
+            row[f"{name}_planned"] = compute_mean(trial.plan.get(name) for trial in trials)
+            row[f"{name}_trained"] = _mean_metric(trials, metric)
         for name in ("context", "target"):
-            row[f"{name}_tokens"] = mean(_per_clip(trial, name) for trial in trials)
-        row["changed"] = _recorded(trials, "fallback_fraction")
-        row["overlap"] = mean(trial.plan.get("overlap") for trial in trials)
-        rows.append({**named(results, levels), **row})
+            row[f"{name}_tokens"] = compute_mean(
+                _get_tokens_per_clip(trial, name) for trial in trials
+            )
+        row["changed"] = _mean_metric(trials, "fallback_fraction")
+        row["overlap"] = compute_mean(trial.plan.get("overlap") for trial in trials)
+        rows.append({**build_variant_cells(results, levels), **row})
     changed = any(row["changed"] is not None for row in rows)
     overlap = any(row["overlap"] for row in rows)
     return Table(
@@ -80,33 +82,33 @@ def masks(results: Results) -> Table:
         + (" Changed: masks that a guard had to change." if changed else "")
         + (" Both: the share of the context that is also a target." if overlap else ""),
         columns=(
-            *factor_columns(results),
-            Column(head="grid", show=plain("grid"), text=True),
-            Column(head="context, planned", show=share_of("context_planned")),
-            Column(head="trained", show=share_of("context_trained")),
-            Column(head="context tokens", show=number_of("context_tokens", 1)),
-            Column(head="targets, planned", show=share_of("targets_planned")),
-            Column(head="trained", show=share_of("targets_trained")),
-            Column(head="target tokens", show=number_of("target_tokens", 1)),
-            *([Column(head="changed", show=share_of("changed"))] if changed else []),
-            *([Column(head="both", show=share_of("overlap"))] if overlap else []),
+            *build_factor_columns(results),
+            Column(head="grid", format=text_cell("grid"), text=True),
+            Column(head="context, planned", format=share_cell("context_planned")),
+            Column(head="trained", format=share_cell("context_trained")),
+            Column(head="context tokens", format=number_cell("context_tokens", 1)),
+            Column(head="targets, planned", format=share_cell("targets_planned")),
+            Column(head="trained", format=share_cell("targets_trained")),
+            Column(head="target tokens", format=number_cell("target_tokens", 1)),
+            *([Column(head="changed", format=share_cell("changed"))] if changed else []),
+            *([Column(head="both", format=share_cell("overlap"))] if overlap else []),
         ),
         rows=tuple(rows),
     )
 
 
-def _recorded(trials: Sequence[Trial], name: str) -> float | None:
-    return mean(trial.metrics.get(name) for trial in trials)
+def _mean_metric(trials: Sequence[TrialResult], name: str) -> float | None:
+    return compute_mean(trial.metrics.get(name) for trial in trials)
 
 
-def _per_clip(trial: Trial, name: str) -> float | None:
+def _get_tokens_per_clip(trial: TrialResult, name: str) -> float | None:
     clips, tokens = trial.cost.get("clips"), trial.cost.get(f"{name}_tokens")
     return tokens / clips if clips and tokens is not None else None
 
 
-def _ratio(name: str, whole: str) -> Show:
+def _ratio_cell(name: str, whole: str) -> CellFormatter:
     def show(row: Row) -> str:
         known = row[name] is not None and row[whole]
-        return share(row[name] / row[whole]) if known else DASH
+        return format_share(row[name] / row[whole]) if known else DASH
 
     return show

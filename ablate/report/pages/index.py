@@ -4,19 +4,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ablate.report.pages.findings import ABOVE, Findings
-from ablate.report.pages.page import noted
+from ablate.report.pages.page import format_notes
 from ablate.report.pages.published import Kept, explained, questions
-from ablate.report.pages.sentences import COMPARED, compared
+from ablate.report.pages.sentences import CONTRAST_COLUMNS, format_contrast
 from ablate.report.pages.table import (
     Column,
     Table,
-    chance_of,
-    interval_of,
-    number,
-    number_of,
-    plain,
+    format_number,
+    interval_cell,
+    number_cell,
+    p_cell,
+    text_cell,
 )
-from ablate.report.stats.decision_rules import percent
+from ablate.report.stats.decision_rules import format_coverage
 
 FIGURE = "figures/contrasts.png"
 HEAD = (
@@ -48,8 +48,8 @@ def _part(kept: Sequence[Kept]) -> str:
     pieces = [
         f"## {first.found['title']}",
         "\n".join(answers),
-        _table(kept).markdown(),
-        *([noted(notes)] if notes else []),
+        _table(kept).to_markdown(),
+        *([format_notes(notes)] if notes else []),
         f"![Contrasts of {study} with their intervals]({first.place}/{FIGURE})",
         "\n".join(f"- {_facts(of)}" for of in kept),
     ]
@@ -66,7 +66,7 @@ def _facts(kept: Kept) -> str:
     )
     facts = "; ".join([facts, *_references(found)])
     turned = [
-        f"{compared(row)} is {row['other_sign']}"
+        f"{format_contrast(row)} is {row['other_sign']}"
         for row in found.get("robustness", ())  # older ones have none
         if row["other_sign"]
     ]
@@ -82,13 +82,13 @@ def _facts(kept: Kept) -> str:
 
 def _table(kept: Sequence[Kept]) -> Table:
     """Returns a row a verdict, with its study where there are several."""
-    study = Column(head="study", show=plain("study"), text=True)
+    study = Column(head="study", format=text_cell("study"), text=True)
     rows = [
         {"interval_alpha": of.found["alpha"], **row, "study": of.study}
         for of in kept
         for row in of.told()
     ]
-    covered = percent(*(row["interval_alpha"] for row in rows))
+    covered = format_coverage(*(row["interval_alpha"] for row in rows))
     gains = any(row["measure"] == "gain" for row in rows)
     return Table(
         name="verdicts",
@@ -96,14 +96,14 @@ def _table(kept: Sequence[Kept]) -> Table:
         caption="",
         columns=(
             *([study] if len(kept) > 1 else []),
-            *COMPARED,
-            Column(head="verdict", show=lambda row: f"**{row['verdict']}**", text=True),
-            *([Column(head="measure", show=plain("measure"), text=True)] if gains else []),
-            Column(head="difference", show=number_of("difference", signed=True)),
-            Column(head=f"{covered} interval", show=interval_of("difference")),
-            Column(head="p", show=chance_of("p_holm")),
-            Column(head="seeds", show=plain("n")),
-            Column(head="detectable", show=number_of("detectable")),
+            *CONTRAST_COLUMNS,
+            Column(head="verdict", format=lambda row: f"**{row['verdict']}**", text=True),
+            *([Column(head="measure", format=text_cell("measure"), text=True)] if gains else []),
+            Column(head="difference", format=number_cell("difference", signed=True)),
+            Column(head=f"{covered} interval", format=interval_cell("difference")),
+            Column(head="p", format=p_cell("p_holm")),
+            Column(head="seeds", format=text_cell("n")),
+            Column(head="detectable", format=number_cell("detectable")),
         ),
         rows=tuple(rows),
     )
@@ -117,7 +117,8 @@ def _references(found: Findings) -> Iterator[str]:
         known = [variant[name] for variant in variants if variant[name] is not None]
         if known:
             each = (
-                f"{task} {number(of[name], signed=True)}" for task, of in baseline["tasks"].items()
+                f"{task} {format_number(of[name], signed=True)}"
+                for task, of in baseline["tasks"].items()
             )
             yield f"{_range(known)} {word} ({baseline['variant']}: {', '.join(each)})"
 
@@ -125,7 +126,9 @@ def _references(found: Findings) -> Iterator[str]:
 def _range(values: Sequence[float]) -> str:
     """Writes differences to a reference, `1.0 to 8.7 points above`."""
     if max(values) <= 0 or min(values) >= 0:
-        ends = sorted({number(abs(value)) for value in (min(values), max(values))}, key=float)
+        ends = sorted(
+            {format_number(abs(value)) for value in (min(values), max(values))}, key=float
+        )
         return f"{' to '.join(ends)} points {'below' if max(values) <= 0 else 'above'}"
-    low, high = (number(of(values), signed=True) for of in (min, max))
+    low, high = (format_number(of(values), signed=True) for of in (min, max))
     return f"{low} to {high} points from"

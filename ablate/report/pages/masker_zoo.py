@@ -7,8 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.io import write_atomically
-from ablate.report.pages.table import DASH, Column, Row, Table, amount_of, number, plain
-from ablate.report.pages.templates import embedded, filled
+from ablate.report.pages.table import (
+    DASH,
+    Column,
+    Row,
+    Table,
+    amount_cell,
+    format_number,
+    text_cell,
+)
+from ablate.report.pages.templates import encode_png, render_template
 
 AXES = ("freq", "time")
 CAPTION = (
@@ -21,7 +29,7 @@ CAPTION = (
 
 
 @dataclass(frozen=True)
-class Zoo:
+class MaskerZooPage:
     """What a package's maskers look like and amount to."""
 
     package: str
@@ -36,7 +44,7 @@ class Zoo:
     @property
     def maskers(self) -> Sequence[Mapping[str, Any]]:
         """Returns what the worker says of each masker, and what it declares in `facts`."""
-        return [{**masker, "facts": _facts(masker)} for masker in self.answer["maskers"]]
+        return [{**masker, "facts": _list_facts(masker)} for masker in self.answer["maskers"]]
 
     @property
     def title(self) -> str:
@@ -49,36 +57,38 @@ class Zoo:
 
     def picture(self, file: str) -> str:
         """Returns a picture as a `data:` address, so that the page needs no other file."""
-        return embedded(self.folder / file)
+        return encode_png(self.folder / file)
 
     def write(self) -> Path:
         """Writes the page and the tables beside the pictures; returns the page's path."""
         for table in self.tables:
-            write_atomically(self.folder / f"{table.name}.csv", table.csv())
+            write_atomically(self.folder / f"{table.name}.csv", table.to_csv())
         page = self.folder / "index.html"
-        write_atomically(page, filled("zoo.html.j2", {"zoo": self}))
+        write_atomically(page, render_template("zoo.html.j2", {"zoo": self}))
         return page
 
     def _table(self, grid: str) -> Table:
-        rows = [_row(masker, grid) for masker in self.answer["maskers"]]
+        rows = [_build_row(masker, grid) for masker in self.answer["maskers"]]
         columns = [
-            Column(head="masker", show=plain("masker"), text=True),
-            Column(head="context", show=_percent("context")),
-            Column(head="p1 to p99", show=_range),
-            Column(head="targets", show=_percent("targets")),
-            Column(head="apart", show=_number("apart", 2)),
+            Column(head="masker", format=text_cell("masker"), text=True),
+            Column(head="context", format=_percent_cell("context")),
+            Column(head="p1 to p99", format=_format_context_range),
+            Column(head="targets", format=_percent_cell("targets")),
+            Column(head="apart", format=_number_cell("apart", 2)),
             *(
-                Column(head=f"in {axis}", show=_number(f"apart_{axis}", 2), brief=False)
+                Column(head=f"in {axis}", format=_number_cell(f"apart_{axis}", 2), brief=False)
                 for axis in AXES
             ),
-            *(Column(head=f"runs in {axis}", show=_number(f"runs_{axis}")) for axis in AXES),
-            Column(head="blocks", show=_block, brief=False),
-            Column(head="cut", show=_percent("truncation_loss")),
-            Column(head="padded", show=_percent("padding_waste")),
-            Column(head="masks/s", show=amount_of("masks_per_second")),
+            *(Column(head=f"runs in {axis}", format=_number_cell(f"runs_{axis}")) for axis in AXES),
+            Column(head="blocks", format=_format_block_size, brief=False),
+            Column(head="cut", format=_percent_cell("truncation_loss")),
+            Column(head="padded", format=_percent_cell("padding_waste")),
+            Column(head="masks/s", format=amount_cell("masks_per_second")),
         ]
         if any(row["refused"] for row in rows):
-            columns.append(Column(head="refused", show=plain("refused"), text=True, brief=False))
+            columns.append(
+                Column(head="refused", format=text_cell("refused"), text=True, brief=False)
+            )
         return Table(
             name=f"zoo-{grid}",
             title=f"On a grid of {grid} patches",
@@ -88,32 +98,32 @@ class Zoo:
         )
 
 
-def _row(masker: Mapping[str, Any], grid: str) -> dict[str, Any]:
+def _build_row(masker: Mapping[str, Any], grid: str) -> dict[str, Any]:
     found = next((entry for entry in masker["grids"] if entry["grid"] == grid), masker)
     row: dict[str, Any] = {"masker": masker["name"], "refused": found["refused"] or ""}
     figures = found.get("figures")
     if figures is None:
-        return row | dict.fromkeys(_NAMES)
+        return row | dict.fromkeys(_VALUE_NAMES)
     context, targets, distance = (figures[name] for name in ("context", "targets", "distance"))
     values = (
         *(context["mean"], context["p1"], context["p99"]),
         *(targets["mean"], targets["p1"], targets["p99"]),
         *(distance["straight"], distance["freq"], distance["time"]),
-        *(_mean(figures[name]) for name in ("freq_runs", "time_runs")),
-        *(_mean(figures[name]) for name in ("block_heights", "block_widths")),
+        *(_compute_mean(figures[name]) for name in ("freq_runs", "time_runs")),
+        *(_compute_mean(figures[name]) for name in ("block_heights", "block_widths")),
         *(figures[name] for name in ("truncation_loss", "padding_waste", "masks_per_second")),
     )
-    return row | dict(zip(_NAMES, values, strict=True))
+    return row | dict(zip(_VALUE_NAMES, values, strict=True))
 
 
-_NAMES = (
+_VALUE_NAMES = (
     *("context", "context_p1", "context_p99", "targets", "targets_p1", "targets_p99"),
     *("apart", "apart_freq", "apart_time", "runs_freq", "runs_time", "block_rows"),
     *("block_columns", "truncation_loss", "padding_waste", "masks_per_second"),
 )
 
 
-def _facts(masker: Mapping[str, Any]) -> list[str]:
+def _list_facts(masker: Mapping[str, Any]) -> list[str]:
     """Says how a masker is set and what it declares of itself."""
     if masker["refused"]:
         return []
@@ -134,26 +144,26 @@ def _facts(masker: Mapping[str, Any]) -> list[str]:
     return [*facts, *(f"{key}: {declared[key]}" for key in biases if key in declared)]
 
 
-def _mean(histogram: Sequence[int]) -> float | None:
+def _compute_mean(histogram: Sequence[int]) -> float | None:
     total = sum(histogram)
     return sum(n * count for n, count in enumerate(histogram)) / total if total else None
 
 
-def _percent(name: str) -> Any:
-    return lambda row: DASH if row[name] is None else number(100 * row[name])
+def _percent_cell(name: str) -> Any:
+    return lambda row: DASH if row[name] is None else format_number(100 * row[name])
 
 
-def _number(name: str, digits: int = 1) -> Any:
-    return lambda row: number(row[name], digits)
+def _number_cell(name: str, digits: int = 1) -> Any:
+    return lambda row: format_number(row[name], digits)
 
 
-def _range(row: Row) -> str:
+def _format_context_range(row: Row) -> str:
     if row["context"] is None:
         return DASH
-    return f"{number(100 * row['context_p1'])} to {number(100 * row['context_p99'])}"
+    return f"{format_number(100 * row['context_p1'])} to {format_number(100 * row['context_p99'])}"
 
 
-def _block(row: Row) -> str:
+def _format_block_size(row: Row) -> str:
     if row["block_rows"] is None:
         return DASH
-    return f"{number(row['block_rows'])} x {number(row['block_columns'])}"
+    return f"{format_number(row['block_rows'])} x {format_number(row['block_columns'])}"

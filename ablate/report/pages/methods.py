@@ -5,48 +5,49 @@ from importlib.util import find_spec
 from statistics import fmean
 from typing import Any
 
-from ablate.report.pages.tables import score_name
+from ablate.report.pages.tables import format_score_name
 from ablate.report.results import Results
-from ablate.report.stats.decision_rules import percent, rules
+from ablate.report.stats.decision_rules import format_coverage, read_decision_rules
 from ablate.report.stats.verdicts import FAMILIES
 
-BESIDE = "The same numbers lie beside this page:"  # how the paragraph on its files begins
+FILES_PREFIX = "The same numbers lie beside this page:"  # how the paragraph on its files begins
 
 
-def protocol(results: Results) -> list[str]:
+def write_protocol(results: Results) -> list[str]:
     """Writes the protocol, a paragraph an entry."""
     return [
-        _design(results),
-        _statistics(results),
-        *_budget(results),
-        *_tokens(results),
-        _data(results),
-        _machines(results),
-        _files(),
+        _write_design(results),
+        _write_statistics(results),
+        *_write_budget(results),
+        *_write_tokens(results),
+        _write_data(results),
+        _write_machines(results),
+        _write_files(),
     ]
 
 
-def _design(results: Results) -> str:
+def _write_design(results: Results) -> str:
     factors = results.plan["factors"]
     levels = "; ".join(f"{name}: {', '.join(map(str, of))}" for name, of in factors.items())
     seeds = sorted({trial.seed for trial in results.trials})
     named = f"Factors are {levels}." if levels else "There is one variant and no factor."
-    asked = dict.fromkeys(trial.asked[0] for trial in results.trials)
-    probes = "; or ".join(_described(results.plan["probes"][name]) for name in asked)
+    asked = dict.fromkeys(trial.probe_key[0] for trial in results.trials)
+    probes = "; or ".join(_format_probe(results.plan["probes"][name]) for name in asked)
     return (
         f"{named} Every variant was pre-trained with the same {len(seeds)} seeds "
         f"({', '.join(map(str, seeds))}); variants of the same seed share the data order and every "
-        f"initial weight whose name and shape agree. The score is {score_name(results)}: the "
+        f"initial weight whose name and shape agree. The score is {format_score_name(results)}: "
+        "the "
         f"probe {probes}, in percent on the test split, averaged over tasks."
     )
 
 
-def _described(probe: Mapping[str, Any]) -> str:
+def _format_probe(probe: Mapping[str, Any]) -> str:
     settings = ", ".join(f"{key} {value}" for key, value in probe.items() if key != "type")
     return f"{str(probe['type']).rpartition('.')[2]}{f' ({settings})' if settings else ''}"
 
 
-def _budget(results: Results) -> list[str]:
+def _write_budget(results: Results) -> list[str]:
     by = results.plan.get("match_budget")
     if by is None:
         return []
@@ -54,9 +55,11 @@ def _budget(results: Results) -> list[str]:
     return [f"Every variant was trained for as many {told} as the baseline."]
 
 
-def _statistics(results: Results) -> str:
-    decided = rules(results.plan)
-    families = [of for name, of in FAMILIES.items() if name != "confirmation" or results.fresh]
+def _write_statistics(results: Results) -> str:
+    decided = read_decision_rules(results.plan)
+    families = [
+        of for name, of in FAMILIES.items() if name != "confirmation" or results.confirmation_trials
+    ]
     return (
         "The unit of replication is the pre-training seed: intervals and verdicts are about new "
         "seeds on these clips. They do not cover that the corpus and its test clips are one draw "
@@ -67,7 +70,8 @@ def _statistics(results: Results) -> str:
         "tested within seeds, by a paired t-test between every two combinations; where it does, "
         "there is no pooled verdict. Factors that change the random-init encoder are compared by "
         "the gain over it. Intervals of differences are Student-t, "
-        f"{percent(decided.level)}, uncorrected. P-values are Holm-corrected within each of "
+        f"{format_coverage(decided.level)}, uncorrected. P-values are Holm-corrected within each "
+        "of "
         f"{len(families)} families: {', '.join(families)}; one within a combination is at least "
         "twice the smaller of the p-values of its pooled contrast and its interaction. So where "
         "all variants are equal, a pooled better or worse is false in at most "
@@ -76,39 +80,42 @@ def _statistics(results: Results) -> str:
         f"and of learning, each add at most {100 * decided.alpha:.4g} %. Two levels are "
         "called equivalent when two one-sided tests, Holm-corrected likewise, "
         f"place the difference within {decided.margin:g} points. "
-        f"{_looks(results)}With the further seeds named for an undecided contrast, four studies in "
+        f"{_write_looks(results)}With the further seeds named for an undecided contrast, four "
+        "studies in "
         "five would settle it, as a difference or as equivalence, if the observed difference and "
         "spread are the true ones, at the family's strictest level. Failed and pruned trials "
         "enter no mean; failed ones rule out the verdict better where failure rates differ. "
         "Collapsed trials that could be probed keep their score."
-        f"{_confirmation(results)}"
+        f"{_write_confirmation(results)}"
     )
 
 
-def _confirmation(results: Results) -> str:
-    if not results.fresh:
+def _write_confirmation(results: Results) -> str:
+    if not results.confirmation_trials:
         return ""
-    seeds = ", ".join(map(str, sorted({trial.seed for trial in results.fresh})))
+    seeds = ", ".join(map(str, sorted({trial.seed for trial in results.confirmation_trials})))
     return (
         " The variants that led by validation scores, and the baseline, were trained again with "
         f"fresh seeds ({seeds}); only these enter the confirmation, and it enters no other mean. "
-        f"Its intervals are {percent(rules(results.plan).alpha)}, as it is looked at once."
+        f"Its intervals are {format_coverage(read_decision_rules(results.plan).alpha)}, as it is "
+        "looked at once."
     )
 
 
-def _looks(results: Results) -> str:
-    taken = rules(results.plan).looks
+def _write_looks(results: Results) -> str:
+    taken = read_decision_rules(results.plan).looks
     if taken is None:
         return ""
-    at = ", ".join(map(str, taken.counts))
+    at = ", ".join(map(str, taken.seed_counts))
     return (
-        f"Of up to {taken.most} declared seeds the verdicts were looked at with {at}. Each look "
+        f"Of up to {taken.max_seeds} declared seeds the verdicts were looked at with {at}. Each "
+        "look "
         "spends the share of the error rate that its new seeds are of the declared ones, in its "
         "p-values and its intervals; what a look decided stands, with that look's p. "
     )
 
 
-def _tokens(results: Results) -> Iterator[str]:
+def _write_tokens(results: Results) -> Iterator[str]:
     """Says what a token is in time, and what neighbours share, for each way to cut the sound."""
     of: dict[str, list[str]] = {}  # words -> the levels that they hold for
     for trial in results.plan["trials"]:
@@ -130,62 +137,65 @@ def _tokens(results: Results) -> Iterator[str]:
         yield f"Tokens: {'. '.join(told)}."
 
 
-def _data(results: Results) -> str:
+def _write_data(results: Results) -> str:
     told = []
     for data in results.plan["data"]:
-        tasks = "; ".join(f"{name} ({_counts(task)})" for name, task in data["tasks"].items())
+        tasks = "; ".join(
+            f"{name} ({_format_counts(task)})" for name, task in data["tasks"].items()
+        )
         told.append(
-            f"{data['clips']} clips{_pretrained(data)} (digest {data['digest']}, "
+            f"{data['clips']} clips{_format_pretraining_clips(data)} (digest {data['digest']}, "
             f"{len(data['skipped'])} skipped); "
             f"tasks: {tasks}"
         )
     return "Data: " + ". ".join(told) + "."
 
 
-def _pretrained(data: Mapping[str, Any]) -> str:
+def _format_pretraining_clips(data: Mapping[str, Any]) -> str:
     count = data.get("pretraining_clips")
     if count is None:  # older plans do not say
         return ""
     return f", {count} of them for pre-training" if count else ", for probing only"
 
 
-def _counts(task: dict[str, Any]) -> str:
+def _format_counts(task: dict[str, Any]) -> str:
     splits = [f"{task[name]} {name}" for name in ("train", "valid", "test") if task.get(name)]
     folds = [f"{task['folds']} folds"] if task.get("folds") else []
     return ", ".join([f"{task['classes']} classes", *splits, *folds])
 
 
-def _machines(results: Results) -> str:
+def _write_machines(results: Results) -> str:
     records = [trial.run.record for trial in results.trials if trial.run.record]
-    versions = sorted(versions_of(results).items())
+    versions = sorted(get_versions(results).items())
     written = ", ".join(f"{name} {' / '.join(sorted(of))}" for name, of in versions)
     codes = sorted({str((record.get("code") or {}).get("git") or "unknown") for record in records})
     seconds = [trial.cost["seconds"] for trial in results.trials if "seconds" in trial.cost]
     took = f" A run took {fmean(seconds):.0f} seconds on average." if seconds else ""
     return (
-        f"Hardware: {'; '.join(_hardware(results)) or 'none recorded'}. "
-        f"Device and precision: {', '.join(sorted(devices_of(results))) or 'no run yet'}. "
+        f"Hardware: {'; '.join(_list_hardware(results)) or 'none recorded'}. "
+        f"Device and precision: {', '.join(sorted(get_devices(results))) or 'no run yet'}. "
         f"Versions: {written or 'none recorded'}. "
         f"Code: {', '.join(codes) or 'none recorded'}.{took}"
     )
 
 
-def _hardware(results: Results) -> list[str]:
+def _list_hardware(results: Results) -> list[str]:
     machines = [trial.run.machine for trial in results.trials if trial.run.machine]
     return sorted(
         {f"{of.get('cores')} cores, {of.get('processor')}, {of.get('platform')}" for of in machines}
     )
 
 
-def _files() -> str:
+def _write_files() -> str:
     parquet = "and scores.parquet " if find_spec("pyarrow") else ""
     return (
-        f"{BESIDE} scores.csv {parquet}(one row per trial, task, probe and pooling); every table "
+        f"{FILES_PREFIX} scores.csv {parquet}(one row per trial, task, probe and pooling); every "
+        "table "
         "as CSV and LaTeX, every figure as PDF, SVG and PNG."
     )
 
 
-def devices_of(results: Results) -> set[str]:
+def get_devices(results: Results) -> set[str]:
     """Returns the kinds of device with their precision: `cpu fp32`, without a GPU's index."""
     records = [trial.run.record for trial in results.trials]
     return {
@@ -195,7 +205,7 @@ def devices_of(results: Results) -> set[str]:
     }
 
 
-def versions_of(results: Results) -> dict[str, set[str]]:
+def get_versions(results: Results) -> dict[str, set[str]]:
     """Returns the versions of each library that the runs recorded."""
     found: dict[str, set[str]] = {}
     for trial in results.trials:

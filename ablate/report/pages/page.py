@@ -12,10 +12,10 @@ from markupsafe import Markup, escape
 
 from ablate.report.figures.style import Picture
 from ablate.report.pages.sentences import Sentence
-from ablate.report.pages.table import Table, piped, share
-from ablate.report.pages.templates import embedded, filled
+from ablate.report.pages.table import Table, escape_cell, format_share
+from ablate.report.pages.templates import encode_png, render_template
 
-LEGEND = (
+GALLERY_LEGEND = (
     "Grey: the context. Coloured: the targets, one colour per block. Dark: neither. Each picture "
     "shows three draws with their shares of the grid, as the encoder sees them: where batching "
     "cuts masks to the smallest of a batch, they are cut. Of a masker that changes in the course "
@@ -24,7 +24,7 @@ LEGEND = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tile:
+class GalleryTile:
     """One mask picture of the gallery: a masker on a patchifier's grid."""
 
     masker: str  # its label, or `baseline`
@@ -35,7 +35,7 @@ class Tile:
     @property
     def data(self) -> str:
         """Returns the picture as a `data:` address, so that the page needs no other file."""
-        return embedded(self.path)
+        return encode_png(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Gallery:
 
     title: str
     patchifiers: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Tile | None, ...]], ...]
+    rows: tuple[tuple[str, tuple[GalleryTile | None, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Section:
     table: Table | None
 
     @property
-    def filled(self) -> bool:
+    def has_content(self) -> bool:
         """Says whether there is anything to show."""
         return self.picture is not None or bool(self.table and self.table.rows)
 
@@ -75,7 +75,7 @@ class Section:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class ReportPage:
     """All that the page shows, in reading order; what answers the question stands first."""
 
     title: str
@@ -84,10 +84,10 @@ class Page:
     first: Section
     notes: Mapping[str, str]  # level -> what it means
     sentences: Sequence[Sentence]
-    cautions: Sequence[str]
+    caveats: Sequence[str]
     sections: Sequence[Section]
     gallery: Gallery | None
-    protocol: Sequence[str]
+    methods: Sequence[str]
     text: str
 
     @property
@@ -102,53 +102,56 @@ class Page:
         found = [section.table for section in (self.first, *self.sections)]
         return [table for table in found if table is not None]
 
-    def html(self) -> str:
+    def to_html(self) -> str:
         """Writes the page as one HTML file that needs no other."""
-        return filled("page.html.j2", {"page": self, "legend": LEGEND}, {"inline": _inline_svg})
+        return render_template(
+            "page.html.j2", {"page": self, "legend": GALLERY_LEGEND}, {"inline": _inline_svg}
+        )
 
-    def markdown(self, folder: Path) -> str:
+    def to_markdown(self, folder: Path) -> str:
         """Writes the report as Markdown for a code forge; `folder` is where it will lie.
 
         Figures are linked in `figures/` of that folder, mask pictures wherever they are.
         """
         pieces = [f"# {self.title}", *(f"**{line}**" for line in self.answer), self.summary]
-        pieces += _section_markdown(self.first)
-        pieces += [noted(self.notes)] if self.notes else []
+        pieces += _format_section(self.first)
+        pieces += [format_notes(self.notes)] if self.notes else []
         pieces += [
             "## Verdicts",
             "\n".join(f"- **{s.word}** {s.claim} ({s.numbers})." for s in self.sentences)
             or "There is nothing to compare.",
         ]
-        if self.cautions:
-            pieces += ["## Read with care", "\n".join(f"- {line}" for line in self.cautions)]
+        if self.caveats:
+            pieces += ["## Read with care", "\n".join(f"- {line}" for line in self.caveats)]
         for section in self.sections:
-            pieces += _section_markdown(section)
+            pieces += _format_section(section)
         if self.gallery:
             pieces += [
                 "## Mask gallery",
                 self.gallery.title,
-                _gallery_markdown(self.gallery, folder),
+                _format_gallery(self.gallery, folder),
             ]
-            pieces += [LEGEND]
-        pieces += ["## Experimental protocol", *self.protocol]
+            pieces += [GALLERY_LEGEND]
+        pieces += ["## Experimental protocol", *self.methods]
         pieces += ["## Study", f"```yaml\n{self.text.rstrip()}\n```"]
         return "\n\n".join(pieces) + "\n"
 
 
-def gallery(plan: Mapping[str, Any], folder: Path) -> Gallery | None:
+def build_gallery(plan: Mapping[str, Any], folder: Path) -> Gallery | None:
     """Lays out the mask pictures that the plan lists and that are there; None without any.
 
     `folder` is the report's: pictures are looked for in it first.
     """
     listed = plan.get("gallery") or {}
     pictures = listed.get("pictures") or []
-    tiles: dict[tuple[str, str], Tile] = {}
+    tiles: dict[tuple[str, str], GalleryTile] = {}
     for picture in pictures:
-        path = _found(folder, Path(listed["folder"]) / picture["file"])
+        path = _find_picture(folder, Path(listed["folder"]) / picture["file"])
         if path is not None:
             key = (str(picture["masker"]), str(picture["patchifier"]))
-            shares = f"context {share(picture['context'])}, targets {share(picture['targets'])}"
-            tiles[key] = Tile(masker=key[0], patchifier=key[1], path=path, caption=shares)
+            context, targets = (format_share(picture[name]) for name in ("context", "targets"))
+            shares = f"context {context}, targets {targets}"
+            tiles[key] = GalleryTile(masker=key[0], patchifier=key[1], path=path, caption=shares)
     if not tiles:
         return None
     columns = tuple(dict.fromkeys(patchifier for _, patchifier in tiles))
@@ -160,7 +163,7 @@ def gallery(plan: Mapping[str, Any], folder: Path) -> Gallery | None:
     )
 
 
-def noted(notes: Mapping[str, str]) -> str:
+def format_notes(notes: Mapping[str, str]) -> str:
     """Lists what levels mean, as Markdown."""
     return "\n".join(f"- `{level}`: {note}" for level, note in notes.items())
 
@@ -180,25 +183,25 @@ def _inline_svg(picture: Picture) -> Markup:
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
 
 
-def _found(folder: Path, path: Path) -> Path | None:
+def _find_picture(folder: Path, path: Path) -> Path | None:
     """Looks for a picture beside the report first, so that a moved report finds its own."""
     return next((place for place in (folder / path, path) if place.is_file()), None)
 
 
-def _section_markdown(section: Section) -> list[str]:
-    pieces = [f"## {section.title}"] if section.filled else []
+def _format_section(section: Section) -> list[str]:
+    pieces = [f"## {section.title}"] if section.has_content else []
     if picture := section.picture:
         pieces += [f"![{picture.title}](figures/{picture.name}.png)", picture.caption]
     if (table := section.table) and table.rows:
-        pieces += [table.markdown(brief=True), table.caption]
-        if not table.is_brief:
+        pieces += [table.to_markdown(brief=True), table.caption]
+        if not table.has_only_brief_columns:
             folded = f"<details><summary>{table.title}: all columns</summary>"
-            pieces += [folded, table.markdown(), "</details>"]
+            pieces += [folded, table.to_markdown(), "</details>"]
     return pieces
 
 
-def _gallery_markdown(shown: Gallery, folder: Path) -> str:
-    lines = [["", *map(piped, shown.patchifiers)], [":---"] * (1 + len(shown.patchifiers))]
+def _format_gallery(shown: Gallery, folder: Path) -> str:
+    lines = [["", *map(escape_cell, shown.patchifiers)], [":---"] * (1 + len(shown.patchifiers))]
     for masker, tiles in shown.rows:
         links = [
             quote(Path(os.path.relpath(tile.path, folder)).as_posix()) if tile else ""
@@ -208,5 +211,5 @@ def _gallery_markdown(shown: Gallery, folder: Path) -> str:
             f"![{tile.caption}]({link})" if tile else ""
             for tile, link in zip(tiles, links, strict=True)
         ]
-        lines.append([piped(masker), *cells])
+        lines.append([escape_cell(masker), *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

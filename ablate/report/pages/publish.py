@@ -8,7 +8,7 @@ from pathlib import Path
 from ablate.core.io import write_atomically
 from ablate.report.pages.findings import FILE, findings_of
 from ablate.report.pages.index import listing
-from ablate.report.pages.methods import BESIDE
+from ablate.report.pages.methods import FILES_PREFIX
 from ablate.report.pages.published import linked
 from ablate.report.pages.readme_section import brief
 
@@ -35,7 +35,7 @@ def keep(report: Path, into: Path, *, pictures_of_sound: bool = True) -> None:
         pieces = text.split("\n\n## ")
         text = "\n\n## ".join(of for of in pieces if not f"## {of}".startswith(GALLERY))
     # of the files beside the report, a few are kept
-    text = "\n\n".join(of for of in text.split("\n\n") if not of.startswith(BESIDE))
+    text = "\n\n".join(of for of in text.split("\n\n") if not of.startswith(FILES_PREFIX))
     text = ABSOLUTE.sub(r"\1", text)  # where sound lay on one machine tells nobody else anything
     linked = re.findall(r"\]\(((?:figures|gallery)/[^)]+\.png)\)", text)
     names = (FILE, "scores.csv", *linked)

@@ -9,16 +9,16 @@ from ablate.report.pages.index import FIGURE
 from ablate.report.pages.published import Kept, differs, explained, questions
 from ablate.report.pages.table import (
     MINUS,
+    CellFormatter,
     Column,
     Row,
-    Show,
     Table,
-    chance,
-    interval,
-    number,
-    plain,
+    format_interval,
+    format_number,
+    format_p,
+    text_cell,
 )
-from ablate.report.stats.decision_rules import percent
+from ablate.report.stats.decision_rules import format_coverage
 
 BY = "over_mel_statistics_by"  # older findings have none
 CLEAR = ("better", "worse")
@@ -40,7 +40,7 @@ def brief(folders: Sequence[Path], root: Path, *, page: str) -> str:
 
 
 def _head(found: Sequence[Findings], page: str) -> str:
-    covered = percent(*(of["alpha"] for of in found))
+    covered = format_coverage(*(of["alpha"] for of in found))
     return (
         "Differences in points, paired by seed, with uncorrected "
         f"{covered} intervals; bold: better or worse after Holm's correction. *Gain*: of what "
@@ -76,7 +76,7 @@ def _part(kept: Sequence[Kept], *, pictured: bool) -> list[str]:
     return [
         f"### {first.found['title']}",
         "\n".join(f"- {line}" for line in first.found["answer"]),
-        _table(kept).markdown(),
+        _table(kept).to_markdown(),
         *(["\n".join(warned)] if (warned := [*_warned(kept)]) else []),
         *([picture] if pictured else []),
     ]
@@ -112,8 +112,8 @@ def _table(kept: Sequence[Kept]) -> Table:
         title="Verdicts",
         caption="",
         columns=(
-            Column(head="", show=plain("contrast"), text=True),
-            *(Column(head=head, show=_cell(place)) for place, head in enumerate(heads)),
+            Column(head="", format=text_cell("contrast"), text=True),
+            *(Column(head=head, format=_cell(place)) for place, head in enumerate(heads)),
         ),
         rows=tuple(rows),
     )
@@ -132,23 +132,23 @@ def _compared(row: Row) -> str:
     return f"`{row['level']}` {MINUS} `{row['against']}`{where}{gain}"
 
 
-def _cell(place: int) -> Show:
+def _cell(place: int) -> CellFormatter:
     """Shows a verdict of one report: its difference, its interval, and a word where it is open."""
 
     def show(row: Row) -> str:
         of = row["cells"].get(place)
         if of is None:
             return ""
-        said = number(of["difference"], signed=True)
+        said = format_number(of["difference"], signed=True)
         word = str(of["verdict"]).partition(":")[0]
         told = f"**{said}**" if word in CLEAR else said
         low, high = of["difference_low"], of["difference_high"]
-        known = f"{told} {interval(low, high)}"
+        known = f"{told} {format_interval(low, high)}"
         if word in CLEAR:
             return known
         against = low is not None and not low <= 0 <= high
         if word == "undecided" and against:  # the interval does not say why
-            word = f"undecided, p {chance(of['p_holm'])}"
+            word = f"undecided, p {format_p(of['p_holm'])}"
         return f"{known} {word}"
 
     return show

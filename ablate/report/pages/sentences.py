@@ -8,15 +8,15 @@ from ablate.report.pages.table import (
     Column,
     Row,
     Table,
-    chance,
-    chance_of,
-    interval_of,
-    number,
-    number_of,
-    plain,
+    format_number,
+    format_p,
+    interval_cell,
+    number_cell,
+    p_cell,
+    text_cell,
 )
 from ablate.report.stats.contrasts import Contrast
-from ablate.report.stats.decision_rules import percent
+from ablate.report.stats.decision_rules import format_coverage
 from ablate.report.stats.verdicts import Verdict
 
 
@@ -32,20 +32,20 @@ class Sentence:
         return f"{self.claim} ({self.numbers})."
 
 
-def compared(row: Row) -> str:
+def format_contrast(row: Row) -> str:
     """Names a contrast by its two levels, as `block - random` with a proper minus sign."""
     return f"{row['level']} {MINUS} {row['against']}"
 
 
-COMPARED = (
-    Column(head="contrast", show=compared, text=True),
-    Column(head="where", show=plain("where"), text=True),
+CONTRAST_COLUMNS = (
+    Column(head="contrast", format=format_contrast, text=True),
+    Column(head="where", format=text_cell("where"), text=True),
 )
 
 
-def contrasts(verdicts: Sequence[Verdict]) -> Table:
+def build_contrast_table(verdicts: Sequence[Verdict]) -> Table:
     """Tabulates every level against its factor's baseline level: pooled, then apart."""
-    return _table(
+    return _build_table(
         [verdict for verdict in verdicts if verdict.contrast.family != "learning"],
         name="contrasts",
         title="Contrasts",
@@ -61,9 +61,9 @@ def contrasts(verdicts: Sequence[Verdict]) -> Table:
     )
 
 
-def learning(verdicts: Sequence[Verdict]) -> Table:
+def build_learning_table(verdicts: Sequence[Verdict]) -> Table:
     """Tabulates the trained encoder against its random-init twin."""
-    return _table(
+    return _build_table(
         [verdict for verdict in verdicts if verdict.contrast.family == "learning"],
         name="learning",
         title="Did it learn?",
@@ -72,7 +72,7 @@ def learning(verdicts: Sequence[Verdict]) -> Table:
     )
 
 
-def sentences(verdicts: Sequence[Verdict]) -> list[Sentence]:
+def write_sentences(verdicts: Sequence[Verdict]) -> list[Sentence]:
     """Writes a sentence for each contrast but those within a combination.
 
     A pooled one that differs by combination names what was found within each.
@@ -88,31 +88,35 @@ def sentences(verdicts: Sequence[Verdict]) -> list[Sentence]:
                 and (other.contrast.factor, other.contrast.level)
                 == (contrast.factor, contrast.level)
             ]
-            written.append(_sentence(verdict, parts))
+            written.append(_write_sentence(verdict, parts))
         elif contrast.family in ("learning", "confirmation"):
-            written.append(_sentence(verdict, []))
+            written.append(_write_sentence(verdict, []))
     return written
 
 
-def word_with_seeds(verdict: Verdict) -> str:
+def format_verdict(verdict: Verdict) -> str:
     """Writes the word, and for an undecided contrast how many seeds might settle it."""
-    if verdict.further_seeds is None:
+    if verdict.num_further_seeds is None:
         return verdict.word
-    return f"{verdict.word}: {_seeds(verdict)}"
+    return f"{verdict.word}: {_format_further_seeds(verdict)}"
 
 
-def place(contrast: Contrast) -> str:
+def format_scope(contrast: Contrast) -> str:
     """Says where a contrast holds: `strips`, `pooled over patchifier`, `fresh seeds` or `all`."""
     if contrast.family == "confirmation":
         return "fresh seeds"
-    if contrast.others:
-        return f"pooled over {' and '.join(contrast.others)}"
-    return ", ".join(level for _, level in contrast.held) or "all"
+    if contrast.pooled_factors:
+        return f"pooled over {' and '.join(contrast.pooled_factors)}"
+    return ", ".join(level for _, level in contrast.fixed_levels) or "all"
 
 
-def _sentence(verdict: Verdict, parts: Sequence[Verdict]) -> Sentence:
+def _write_sentence(verdict: Verdict, parts: Sequence[Verdict]) -> Sentence:
     contrast, estimate = verdict.contrast, verdict.estimate
-    where = "" if contrast.others or not contrast.held else f" with {place(contrast)}"
+    where = (
+        ""
+        if contrast.pooled_factors or not contrast.fixed_levels
+        else f" with {format_scope(contrast)}"
+    )
     subject = f"{contrast.factor}: {contrast.level}"
     against = contrast.against
     if contrast.family == "learning":
@@ -120,7 +124,7 @@ def _sentence(verdict: Verdict, parts: Sequence[Verdict]) -> Sentence:
         where = ""
     if contrast.family == "confirmation":
         subject = f"On fresh seeds, {contrast.level}"
-    size = "" if estimate.mean is None else f" by {number(abs(estimate.mean))} points"
+    size = "" if estimate.mean is None else f" by {format_number(abs(estimate.mean))} points"
     claim = {
         "better": f"{subject} is better than {against}{where}{size}",
         "worse": f"{subject} is worse than {against}{where}{size}",
@@ -129,83 +133,87 @@ def _sentence(verdict: Verdict, parts: Sequence[Verdict]) -> Sentence:
     }.get(verdict.word)
     if claim is None:
         each = ", ".join(
-            f"{part.word} with {place(part.contrast)} ({number(part.estimate.mean, signed=True)})"
+            f"{part.word} with {format_scope(part.contrast)} "
+            f"({format_number(part.estimate.mean, signed=True)})"
             for part in parts
         )
         claim = f"{subject} against {against}{where} {verdict.word}: {each}"
-    if verdict.further_seeds is not None:
-        further = _seeds(verdict)
+    if verdict.num_further_seeds is not None:
+        further = _format_further_seeds(verdict)
         about = "" if further.startswith("more than") else "about "
         claim += f"; {about}{further} might settle it"
-    return Sentence(word=verdict.word.split()[0], claim=claim, numbers=_numbers(verdict))
+    return Sentence(word=verdict.word.split()[0], claim=claim, numbers=_format_numbers(verdict))
 
 
-def _numbers(verdict: Verdict) -> str:
+def _format_numbers(verdict: Verdict) -> str:
     contrast, estimate = verdict.contrast, verdict.estimate
     numbers = []
     if estimate.mean is not None and verdict.word not in ("better", "worse"):
-        numbers.append(f"difference {number(estimate.mean, signed=True)}")
+        numbers.append(f"difference {format_number(estimate.mean, signed=True)}")
     if estimate.low is not None and estimate.high is not None:
-        covered = percent(verdict.level)
-        numbers.append(f"{covered} interval {number(estimate.low)} to {number(estimate.high)}")
+        covered = format_coverage(verdict.level)
+        numbers.append(
+            f"{covered} interval {format_number(estimate.low)} to {format_number(estimate.high)}"
+        )
     if verdict.p is not None:
-        numbers.append(f"Holm p {chance(verdict.p)}")
+        numbers.append(f"Holm p {format_p(verdict.p)}")
     if verdict.interaction is not None:
-        numbers.append(f"interaction p {chance(verdict.interaction)}")
+        numbers.append(f"interaction p {format_p(verdict.interaction)}")
     if contrast.measure == "gain":
         numbers.append("measured by gain over random init")
-    seeds = f"{_of_planned(estimate.n, contrast.planned)} seed{'s' * (contrast.planned != 1)}"
-    numbers.append(f"{seeds}, {place(contrast)}" if contrast.others else seeds)
+    planned = contrast.num_planned_seeds
+    seeds = f"{_format_seed_count(estimate.n, planned)} seed{'s' * (planned != 1)}"
+    numbers.append(f"{seeds}, {format_scope(contrast)}" if contrast.pooled_factors else seeds)
     return "; ".join([*numbers, *verdict.notes])
 
 
-def _of_planned(n: int, planned: int) -> str:
+def _format_seed_count(n: int, planned: int) -> str:
     return str(n) if n == planned else f"{n} of {planned}"
 
 
-def _seeds(verdict: Verdict) -> str:
-    further, most = verdict.further_seeds or 0, verdict.most_further
+def _format_further_seeds(verdict: Verdict) -> str:
+    further, most = verdict.num_further_seeds or 0, verdict.max_further_seeds
     count = f"more than {most}" if further > most else str(further)
     return f"{count} more seed{'s' * (count != '1')}"
 
 
-def _table(verdicts: Sequence[Verdict], *, name: str, title: str, caption: str) -> Table:
+def _build_table(verdicts: Sequence[Verdict], *, name: str, title: str, caption: str) -> Table:
     levels = [verdict.level for verdict in verdicts]
-    interval = f"{percent(*levels)} interval" if levels else "interval"
+    interval = f"{format_coverage(*levels)} interval" if levels else "interval"
     return Table(
         name=name,
         title=title,
         caption=caption,
         columns=(
-            *COMPARED,
-            Column(head="verdict", show=plain("verdict"), text=True),
-            Column(head="difference", show=number_of("difference", signed=True)),
-            Column(head=interval, show=interval_of("difference")),
-            Column(head="p", show=chance_of("p_holm")),
-            Column(head="seeds", show=lambda row: _of_planned(row["n"], row["planned"])),
-            Column(head="measure", show=plain("measure"), text=True, brief=False),
-            Column(head="p equivalent", show=chance_of("p_equivalent_holm"), brief=False),
-            Column(head="p interaction", show=chance_of("p_interaction"), brief=False),
-            Column(head="g", show=number_of("effect_size", 2, signed=True), brief=False),
-            Column(head="seed r", show=number_of("seed_correlation", 2), brief=False),
-            Column(head="detectable", show=number_of("detectable"), brief=False),
-            Column(head="notes", show=plain("notes"), text=True, brief=False),
+            *CONTRAST_COLUMNS,
+            Column(head="verdict", format=text_cell("verdict"), text=True),
+            Column(head="difference", format=number_cell("difference", signed=True)),
+            Column(head=interval, format=interval_cell("difference")),
+            Column(head="p", format=p_cell("p_holm")),
+            Column(head="seeds", format=lambda row: _format_seed_count(row["n"], row["planned"])),
+            Column(head="measure", format=text_cell("measure"), text=True, brief=False),
+            Column(head="p equivalent", format=p_cell("p_equivalent_holm"), brief=False),
+            Column(head="p interaction", format=p_cell("p_interaction"), brief=False),
+            Column(head="g", format=number_cell("effect_size", 2, signed=True), brief=False),
+            Column(head="seed r", format=number_cell("seed_correlation", 2), brief=False),
+            Column(head="detectable", format=number_cell("detectable"), brief=False),
+            Column(head="notes", format=text_cell("notes"), text=True, brief=False),
         ),
-        rows=tuple(map(_row, verdicts)),
+        rows=tuple(map(_build_row, verdicts)),
     )
 
 
-def _row(verdict: Verdict) -> dict[str, object]:
+def _build_row(verdict: Verdict) -> dict[str, object]:
     contrast, estimate = verdict.contrast, verdict.estimate
     return {
         "family": contrast.family,
         "factor": contrast.factor,
         "level": contrast.level,
         "against": contrast.against,
-        "where": place(contrast),
+        "where": format_scope(contrast),
         "measure": contrast.measure,
         "n": estimate.n,
-        "planned": contrast.planned,
+        "planned": contrast.num_planned_seeds,
         "difference": estimate.mean,
         "difference_low": estimate.low,
         "difference_high": estimate.high,
@@ -218,8 +226,8 @@ def _row(verdict: Verdict) -> dict[str, object]:
         "p_interaction": verdict.interaction,
         "seed_correlation": verdict.correlation,
         "detectable": verdict.detectable,
-        "verdict": word_with_seeds(verdict),
-        "verdict_without_failures": verdict.claim,
-        "look": verdict.look,
+        "verdict": format_verdict(verdict),
+        "verdict_without_failures": verdict.unrestricted_word,
+        "look": verdict.decided_at,
         "notes": "; ".join(verdict.notes),
     }

@@ -20,9 +20,9 @@ from great_tables import GT
 MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 DASH = "-"  # what stands where there is no number
-GAP = 2  # characters between two columns of a terminal's table
+COLUMN_GAP = 2  # characters between two columns of a terminal's table
 Row = Mapping[str, Any]
-Show = Callable[[Row], str]
+CellFormatter = Callable[[Row], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Column:
     """One shown column: its head, and what it says of a row."""
 
     head: str
-    show: Show
+    format: CellFormatter
     text: bool = False  # words stand left, numbers right
     brief: bool = True  # stands in the terminal too, where there is little room
 
@@ -45,24 +45,24 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]  # of unrounded values, by plain names
 
-    def cells(self) -> list[list[str]]:
+    def format_cells(self) -> list[list[str]]:
         """Returns what is shown, row by row."""
-        return [[column.show(row) for column in self.columns] for row in self.rows]
+        return [[column.format(row) for column in self.columns] for row in self.rows]
 
-    def markdown(self, *, brief: bool = False) -> str:
+    def to_markdown(self, *, brief: bool = False) -> str:
         """Writes the table for GitHub's Markdown, or its `brief` columns."""
         columns = [column for column in self.columns if column.brief or not brief]
-        heads = [piped(column.head) for column in columns]
+        heads = [escape_cell(column.head) for column in columns]
         rules = [":---" if column.text else "---:" for column in columns]
-        body = [[piped(column.show(row)) for column in columns] for row in self.rows]
+        body = [[escape_cell(column.format(row)) for column in columns] for row in self.rows]
         return "\n".join(f"| {' | '.join(row)} |" for row in (heads, rules, *body))
 
     @property
-    def is_brief(self) -> bool:
+    def has_only_brief_columns(self) -> bool:
         """Tells whether all columns are brief ones."""
         return all(column.brief for column in self.columns)
 
-    def csv(self) -> str:
+    def to_csv(self) -> str:
         """Writes the raw values; nothing is rounded."""
         text = io.StringIO()
         names = list(dict.fromkeys(name for row in self.rows for name in row))
@@ -71,11 +71,11 @@ class Table:
         writer.writerows(self.rows)
         return text.getvalue()
 
-    def latex(self) -> str:
+    def to_latex(self) -> str:
         """Writes a booktabs table of the brief columns, for which a page has room."""
         brief = [column for column in self.columns if column.brief]
         names = [f"column {number}" for number in range(len(brief))]  # two heads may be the same
-        rows = [[column.show(row) for column in brief] for row in self.rows]
+        rows = [[column.format(row) for column in brief] for row in self.rows]
         heads: dict[str, Any] = {n: c.head for n, c in zip(names, brief, strict=True)}
         right = [name for name, column in zip(names, brief, strict=True) if not column.text]
         table = GT(pd.DataFrame(rows, columns=names)).cols_label(**heads)
@@ -84,7 +84,7 @@ class Table:
         text = text.replace(MINUS, "$-$").replace(PLUS_MINUS, r"$\pm$")
         return re.sub(r"^([\[*])", r"{\1}", text, flags=re.MULTILINE)  # else a row break's own
 
-    def renderable(self, width: int) -> rich.table.Table:
+    def to_rich(self, width: int) -> rich.table.Table:
         """Returns the brief columns, for a terminal of `width` characters.
 
         Where that cannot hold the longest words, columns of numbers are left out, the last first.
@@ -107,20 +107,20 @@ class Table:
                 justify=side,
                 no_wrap=not column.text,
                 overflow="fold",
-                min_width=self._narrowest(column) - GAP if fits else None,
+                min_width=self._narrowest(column) - COLUMN_GAP if fits else None,
             )
         for row in self.rows:
-            table.add_row(*(rich.text.Text(column.show(row)) for column in brief))
+            table.add_row(*(rich.text.Text(column.format(row)) for column in brief))
         return table
 
     def _narrowest(self, column: Column) -> int:
         """Counts the characters that a column takes at least, where only words are broken off."""
-        cells = [column.head, *map(column.show, self.rows)]
+        cells = [column.head, *map(column.format, self.rows)]
         pieces = [piece for cell in cells for piece in (cell.split() if column.text else [cell])]
-        return max(map(len, pieces)) + GAP
+        return max(map(len, pieces)) + COLUMN_GAP
 
 
-def number(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
+def format_number(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
     """Writes a number with so many decimals and a true minus sign; `signed` adds the plus sign."""
     if value is None:
         return DASH
@@ -131,24 +131,24 @@ def number(value: float | None, digits: int = 1, *, signed: bool = False) -> str
     return text.replace("-", MINUS)
 
 
-def interval(low: float | None, high: float | None) -> str:
+def format_interval(low: float | None, high: float | None) -> str:
     """Writes an interval: `[2.1, 6.3]`."""
-    return DASH if low is None or high is None else f"[{number(low)}, {number(high)}]"
+    return DASH if low is None or high is None else f"[{format_number(low)}, {format_number(high)}]"
 
 
-def share(value: float | None) -> str:
+def format_share(value: float | None) -> str:
     """Writes a share in [0, 1] as whole percent: `42 %`."""
     return DASH if value is None else f"{100 * value:.0f} %"
 
 
-def chance(p: float | None) -> str:
+def format_p(p: float | None) -> str:
     """Writes a p-value: `0.012`, `<0.001`."""
     if p is None:
         return DASH
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def amount(value: float | None) -> str:
+def format_amount(value: float | None) -> str:
     """Writes a count or another positive quantity in three digits: `600`, `24.0k`, `1.23M`."""
     if value is None:
         return DASH
@@ -160,36 +160,36 @@ def amount(value: float | None) -> str:
     return f"{value:.0f}E"
 
 
-def plain(name: str) -> Show:
+def text_cell(name: str) -> CellFormatter:
     """Shows a value as it is, and a dash where there is none."""
     return lambda row: DASH if row[name] in (None, "") else str(row[name])
 
 
-def number_of(name: str, digits: int = 1, *, signed: bool = False) -> Show:
+def number_cell(name: str, digits: int = 1, *, signed: bool = False) -> CellFormatter:
     """Shows the number of that name, as `number` writes it."""
-    return lambda row: number(row[name], digits, signed=signed)
+    return lambda row: format_number(row[name], digits, signed=signed)
 
 
-def share_of(name: str) -> Show:
+def share_cell(name: str) -> CellFormatter:
     """Shows the share of that name, as whole percent."""
-    return lambda row: share(row[name])
+    return lambda row: format_share(row[name])
 
 
-def amount_of(name: str) -> Show:
+def amount_cell(name: str) -> CellFormatter:
     """Shows the quantity of that name, in three digits."""
-    return lambda row: amount(row[name])
+    return lambda row: format_amount(row[name])
 
 
-def interval_of(name: str) -> Show:
+def interval_cell(name: str) -> CellFormatter:
     """Shows the interval of a mean: the values `<name>_low` and `<name>_high`."""
-    return lambda row: interval(row[f"{name}_low"], row[f"{name}_high"])
+    return lambda row: format_interval(row[f"{name}_low"], row[f"{name}_high"])
 
 
-def chance_of(name: str) -> Show:
+def p_cell(name: str) -> CellFormatter:
     """Shows the p-value of that name."""
-    return lambda row: chance(row[name])
+    return lambda row: format_p(row[name])
 
 
-def piped(text: str) -> str:
+def escape_cell(text: str) -> str:
     """Escapes what would end a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 
-def filled(
+def render_template(
     template: str, named: Mapping[str, Any], filters: Mapping[str, Callable[..., Any]] | None = None
 ) -> str:
     """Fills in a template of this folder, escaping HTML; `filters` are added to Jinja's own.
@@ -27,6 +27,6 @@ def filled(
     return environment.get_template(template).render(named)
 
 
-def embedded(picture: Path) -> str:
+def encode_png(picture: Path) -> str:
     """Returns a PNG as a `data:` address, so that the page needs no other file."""
     return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()

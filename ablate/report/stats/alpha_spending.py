@@ -22,49 +22,50 @@ class Looks:
     Raises `ValueError` where the counts do not rise from 1 or more, or `most` is below 1.
     """
 
-    counts: tuple[int, ...]  # seeds
-    most: int  # seeds, as declared
+    seed_counts: tuple[int, ...]
+    max_seeds: int  # as declared by the study
 
     def __post_init__(self) -> None:
-        rising = all(one < other for one, other in pairwise((0, *self.counts)))
-        if not self.counts or not rising:
-            raise ValueError(f"`counts` must be at least 1 and rise; got {list(self.counts)}")
-        if self.most < 1:
-            raise ValueError(f"`most` must be at least 1 seed; got {self.most}")
+        rising = all(one < other for one, other in pairwise((0, *self.seed_counts)))
+        if not self.seed_counts or not rising:
+            raise ValueError(f"`counts` must be at least 1 and rise; got {list(self.seed_counts)}")
+        if self.max_seeds < 1:
+            raise ValueError(f"`most` must be at least 1 seed; got {self.max_seeds}")
 
     @property
-    def share(self) -> float:
+    def error_share(self) -> float:
         """Returns the share of the error, in [0, 1], that this look may spend.
 
         That is the share of the declared seeds that it adds; 0 past them.
         """
-        *before, now = self.counts
+        *before, now = self.seed_counts
         last = before[-1] if before else 0
-        return (min(now, self.most) - min(last, self.most)) / self.most
+        return (min(now, self.max_seeds) - min(last, self.max_seeds)) / self.max_seeds
 
     @property
-    def so_far(self) -> "tuple[Looks, ...]":
+    def history(self) -> "tuple[Looks, ...]":
         """Returns every look with those before it: the first alone, and all of them last."""
         return tuple(
-            Looks(counts=self.counts[: i + 1], most=self.most) for i in range(len(self.counts))
+            Looks(seed_counts=self.seed_counts[: i + 1], max_seeds=self.max_seeds)
+            for i in range(len(self.seed_counts))
         )
 
     @property
-    def left(self) -> int:
+    def num_left(self) -> int:
         """Counts the seeds that may still be added."""
-        return max(self.most - self.counts[-1], 0)
+        return max(self.max_seeds - self.seed_counts[-1], 0)
 
 
-def alpha_at(counts: tuple[int, ...], most: int, *, alpha: float) -> float:
+def compute_look_alpha(counts: tuple[int, ...], most: int, *, alpha: float) -> float:
     """Returns the level of the last of these looks, so that all together err at `alpha`.
 
     `counts` are the seeds at each look so far; `most` is how many the study declares. Raises
     `ValueError` as `Looks` does.
     """
-    return alpha * Looks(counts=counts, most=most).share
+    return alpha * Looks(seed_counts=counts, max_seeds=most).error_share
 
 
-def looks(plan: Mapping[str, Any]) -> Looks | None:
+def read_looks(plan: Mapping[str, Any]) -> Looks | None:
     """Reads the recorded looks of a plan, `{"counts": [3, 5], "most": 8}`.
 
     None where the seeds are fixed: one look, and the whole error for it. Raises `ValueError`
@@ -73,4 +74,4 @@ def looks(plan: Mapping[str, Any]) -> Looks | None:
     recorded = plan.get("looks")
     if not recorded:
         return None
-    return Looks(counts=tuple(recorded["counts"]), most=recorded["most"])
+    return Looks(seed_counts=tuple(recorded["counts"]), max_seeds=recorded["most"])

@@ -6,10 +6,10 @@ standard deviations over seeds: what chose a winner cannot also say how good it 
 
 from statistics import fmean
 
-from ablate.report.results import Results, Trial, label_of, mean_score
+from ablate.report.results import Results, TrialResult, compute_mean_score, format_variant
 
 
-def leaders(results: Results, top: int) -> list[tuple[str, ...]]:
+def select_leading_variants(results: Results, top: int) -> list[tuple[str, ...]]:
     """Returns the levels of the `top` variants by validation score, best first.
 
     A variant of which a trial has no score does not lead, so there may be fewer. Raises
@@ -18,20 +18,22 @@ def leaders(results: Results, top: int) -> list[tuple[str, ...]]:
     if top < 1:
         raise ValueError(f"`confirm.top` must be at least 1 variant; got {top}")
     means = {
-        levels: fmean(_valid(results, trial) for trial in trials)
+        levels: fmean(_compute_validation_score(results, trial) for trial in trials)
         for levels, trials in results.variants().items()
         if all(trial.score is not None for trial in trials)
     }
     return sorted(means, key=lambda levels: -means[levels])[:top]
 
 
-def _valid(results: Results, trial: Trial) -> float:
+def _compute_validation_score(results: Results, trial: TrialResult) -> float:
     """Returns the mean validation score over tasks of the probe that is asked."""
-    score, lacking = mean_score(results.plan, trial.plan, trial.run, trial.asked, part="valid")
+    score, lacking = compute_mean_score(
+        results.plan, trial.plan, trial.run, trial.probe_key, part="valid"
+    )
     if score is None:
         raise ValueError(
             f"`confirm` must choose by validation scores, and {', '.join(lacking)} has none (of "
-            f"{label_of(tuple(trial.levels.values()))}); give the task validation clips, or "
+            f"{format_variant(tuple(trial.levels.values()))}); give the task validation clips, or "
             "leave `confirm` out"
         )
     return score

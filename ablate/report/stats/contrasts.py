@@ -12,8 +12,8 @@ from functools import cached_property
 from statistics import fmean
 from typing import Literal
 
-from ablate.report.results import Results, Trial, label_of, levels_of
-from ablate.report.run import Run
+from ablate.report.results import Results, TrialResult, format_variant, get_levels
+from ablate.report.run import RunResult
 
 Measure = Literal["score", "gain"]
 Levels = tuple[tuple[str, str], ...]  # (factor, level) of every factor that is held fixed
@@ -29,14 +29,14 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ArmPair:
     """The two arms of one combination; only seeds that both have count."""
 
     level: Arm
     against: Arm
 
     @cached_property
-    def matched(self) -> dict[int, tuple[float, float]]:
+    def paired_values(self) -> dict[int, tuple[float, float]]:
         """Returns both values of every seed that has both."""
         values = {}
         for seed in sorted(self.level.values.keys() & self.against.values.keys()):
@@ -48,7 +48,7 @@ class Pair:
     @property
     def differences(self) -> dict[int, float]:
         """Returns level less against, in points, by seed."""
-        return {seed: one - other for seed, (one, other) in self.matched.items()}
+        return {seed: one - other for seed, (one, other) in self.paired_values.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +60,12 @@ class Contrast:
     level: str
     against: str
     measure: Measure
-    held: Levels = ()  # what was held fixed; empty when pooled over it
-    others: tuple[str, ...] = ()  # the factors pooled over
-    pairs: tuple[Pair, ...] = field(repr=False)  # one a combination
+    fixed_levels: Levels = ()  # what was held fixed; empty when pooled over it
+    pooled_factors: tuple[str, ...] = ()  # the factors pooled over
+    pairs: tuple[ArmPair, ...] = field(repr=False)  # one a combination
 
     @property
-    def by_seed(self) -> dict[int, list[float]]:
+    def differences_by_seed(self) -> dict[int, list[float]]:
         """Returns, of every seed that has all combinations, the difference in each, in points.
 
         A combination that no seed has, because nothing ran there or all failed, is left out.
@@ -81,16 +81,16 @@ class Contrast:
         Seeds are the unit of replication: the combinations of one seed share data order and
         random-init twins, and so are not independent.
         """
-        return {seed: fmean(of) for seed, of in self.by_seed.items()}
+        return {seed: fmean(of) for seed, of in self.differences_by_seed.items()}
 
     @property
-    def planned(self) -> int:
+    def num_planned_seeds(self) -> int:
         """Counts the seeds that there would be if every trial had a score."""
         arms = [arm for pair in self.pairs for arm in (pair.level, pair.against)]
         return len({seed for arm in arms for seed in arm.values})
 
     @property
-    def failures(self) -> tuple[tuple[int, int], tuple[int, int]]:
+    def failure_counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Counts the failed and the planned trials, of the level and of what it is held against."""
         arms = [pair.level for pair in self.pairs], [pair.against for pair in self.pairs]
         level, against = (sum(arm.failed for arm in of) for of in arms)
@@ -98,27 +98,32 @@ class Contrast:
         return (level, against), (planned, planned_against)
 
 
-def contrasts(results: Results) -> list[Contrast]:
+def list_contrasts(results: Results) -> list[Contrast]:
     """Lists every contrast, family by family: pooled, within, learning, confirmation.
 
     Of a factor whose two levels meet in one combination alone there is only a pooled contrast.
     """
-    found = list(_of_factors(results, gains=True))
+    found = list(_list_factor_contrasts(results, gains=True))
     pooled = [contrast for contrast in found if contrast.family == "pooled"]
     within = [contrast for contrast in found if contrast.family == "within"]
-    return [*pooled, *within, *_of_learning(results), *_of_confirmation(results)]
+    return [
+        *pooled,
+        *within,
+        *_list_learning_contrasts(results),
+        *_list_confirmation_contrasts(results),
+    ]
 
 
-def by_score(results: Results) -> list[Contrast]:
+def list_score_contrasts(results: Results) -> list[Contrast]:
     """Lists the pooled contrasts of gains once more, by the scores that the encoders end with.
 
     A gain tells what training adds; whoever picks an encoder also asks which one scores more.
     """
-    found = _of_factors(results, gains=False)
-    return [c for c in found if c.family == "pooled" and changes_twin(results, c.factor)]
+    found = _list_factor_contrasts(results, gains=False)
+    return [c for c in found if c.family == "pooled" and changes_random_init(results, c.factor)]
 
 
-def changes_twin(results: Results, factor: str) -> bool:
+def changes_random_init(results: Results, factor: str) -> bool:
     """Says whether a factor's levels have different random-init twins, all else being equal.
 
     Scores of such levels start from different values, so that their gains are compared instead.
@@ -126,20 +131,20 @@ def changes_twin(results: Results, factor: str) -> bool:
     twins: dict[tuple[Levels, int], set[str]] = {}
     for trial in results.trials:
         if trial.plan.get("twin"):
-            key = (_without(results, trial, factor), trial.seed)
+            key = (_get_fixed_levels(results, trial, factor), trial.seed)
             twins.setdefault(key, set()).add(trial.plan["twin"])
     return any(len(found) > 1 for found in twins.values())
 
 
-def _of_factors(results: Results, *, gains: bool) -> Iterator[Contrast]:
+def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contrast]:
     """Yields pooled contrasts and their parts, by gain where `gains` and the twins differ."""
     for factor, levels in results.plan["factors"].items():
         against = str(results.plan["baseline"][factor])
-        measure: Measure = "gain" if gains and changes_twin(results, factor) else "score"
-        cells = _cells(results, factor)
+        measure: Measure = "gain" if gains and changes_random_init(results, factor) else "score"
+        cells = _group_cells(results, factor)
         for level in (str(level) for level in levels if str(level) != against):
             pairs = {
-                held: Pair(_arm(cell[level], measure), _arm(cell[against], measure))
+                held: ArmPair(_build_arm(cell[level], measure), _build_arm(cell[against], measure))
                 for held, cell in cells.items()
                 if level in cell and against in cell
             }
@@ -151,8 +156,8 @@ def _of_factors(results: Results, *, gains: bool) -> Iterator[Contrast]:
                 level=level,
                 against=against,
                 measure=measure,
-                held=next(iter(pairs)) if len(pairs) == 1 else (),
-                others=_varying(pairs),
+                fixed_levels=next(iter(pairs)) if len(pairs) == 1 else (),
+                pooled_factors=_find_varying_factors(pairs),
                 pairs=tuple(pairs.values()),
             )
             for held, pair in pairs.items():
@@ -163,26 +168,26 @@ def _of_factors(results: Results, *, gains: bool) -> Iterator[Contrast]:
                         level=level,
                         against=against,
                         measure=measure,
-                        held=held,
+                        fixed_levels=held,
                         pairs=(pair,),
                     )
 
 
-def _of_learning(results: Results) -> Iterator[Contrast]:
+def _list_learning_contrasts(results: Results) -> Iterator[Contrast]:
     """Yields *did it learn at all*: the trained encoder against its own random-init twin."""
     baseline = {factor: str(level) for factor, level in results.plan["baseline"].items()}
-    varied = [factor for factor in results.factors if changes_twin(results, factor)]
+    varied = [factor for factor in results.factors if changes_random_init(results, factor)]
     fixed = [factor for factor in results.factors if factor not in varied]
-    combinations: dict[Levels, list[Trial]] = {}
+    combinations: dict[Levels, list[TrialResult]] = {}
     for trial in results.trials:
         if all(trial.levels.get(factor, baseline[factor]) == baseline[factor] for factor in fixed):
             held = tuple((f, trial.levels[f]) for f in varied if f in trial.levels)
             combinations.setdefault(held, []).append(trial)
     for held, trials in combinations.items():
         twin = Arm(
-            values={trial.seed: trial.twin_score for trial in trials},
-            failed=sum(trial.twin.state == "failed" for trial in trials),
-            settings=_settings(trial.twin for trial in trials),
+            values={trial.seed: trial.random_init_score for trial in trials},
+            failed=sum(trial.random_init.state == "failed" for trial in trials),
+            settings=_collect_settings(trial.random_init for trial in trials),
         )
         yield Contrast(
             family="learning",
@@ -190,19 +195,21 @@ def _of_learning(results: Results) -> Iterator[Contrast]:
             level="trained",
             against="random init",
             measure="score",
-            held=held,
-            pairs=(Pair(_arm(trials, "score"), twin),),
+            fixed_levels=held,
+            pairs=(ArmPair(_build_arm(trials, "score"), twin),),
         )
 
 
-def _of_confirmation(results: Results) -> Iterator[Contrast]:
+def _list_confirmation_contrasts(results: Results) -> Iterator[Contrast]:
     """Yields each chosen variant against the baseline, on the seeds that did not choose it."""
     baseline = {factor: str(level) for factor, level in results.plan["baseline"].items()}
-    variants: dict[tuple[str, ...], list[Trial]] = {}
-    against: list[Trial] = []
-    for trial in results.fresh:  # a factor that means nothing in a trial is at its baseline
+    variants: dict[tuple[str, ...], list[TrialResult]] = {}
+    against: list[TrialResult] = []
+    for (
+        trial
+    ) in results.confirmation_trials:  # a factor that means nothing in a trial is at its baseline
         usual = all(trial.levels.get(factor, level) == level for factor, level in baseline.items())
-        levels = levels_of(trial, results.factors)
+        levels = get_levels(trial, results.factors)
         (against if usual else variants.setdefault(levels, [])).append(trial)
     for levels, trials in variants.items() if against else ():
         varied = [
@@ -210,36 +217,36 @@ def _of_confirmation(results: Results) -> Iterator[Contrast]:
             for f, level in zip(results.factors, levels, strict=True)
             if level not in (baseline[f], "-")
         ]
-        gain = any(changes_twin(results, factor) for factor in varied)
+        gain = any(changes_random_init(results, factor) for factor in varied)
         measure: Measure = "gain" if gain else "score"
         yield Contrast(
             family="confirmation",
             factor="",
-            level=label_of(levels),
-            against=label_of(tuple(baseline.values())),
+            level=format_variant(levels),
+            against=format_variant(tuple(baseline.values())),
             measure=measure,
-            pairs=(Pair(_arm(trials, measure), _arm(against, measure)),),
+            pairs=(ArmPair(_build_arm(trials, measure), _build_arm(against, measure)),),
         )
 
 
-def _cells(results: Results, factor: str) -> dict[Levels, dict[str, list[Trial]]]:
-    cells: dict[Levels, dict[str, list[Trial]]] = {}
+def _group_cells(results: Results, factor: str) -> dict[Levels, dict[str, list[TrialResult]]]:
+    cells: dict[Levels, dict[str, list[TrialResult]]] = {}
     for trial in results.trials:
         if factor in trial.levels:
-            cell = cells.setdefault(_without(results, trial, factor), {})
+            cell = cells.setdefault(_get_fixed_levels(results, trial, factor), {})
             cell.setdefault(trial.levels[factor], []).append(trial)
     return cells
 
 
-def _arm(trials: Sequence[Trial], measure: Measure) -> Arm:
+def _build_arm(trials: Sequence[TrialResult], measure: Measure) -> Arm:
     return Arm(
         values={trial.seed: trial.score if measure == "score" else trial.gain for trial in trials},
         failed=sum(trial.failed for trial in trials),
-        settings=_settings(trial.run for trial in trials),
+        settings=_collect_settings(trial.run for trial in trials),
     )
 
 
-def _settings(runs: Iterable[Run]) -> frozenset[tuple[str, str]]:
+def _collect_settings(runs: Iterable[RunResult]) -> frozenset[tuple[str, str]]:
     """Returns what computed the numbers; `cuda:0` and `cuda:1` are one kind of device.
 
     A random init was never trained and so has no precision and no ranks to differ in.
@@ -254,7 +261,7 @@ def _settings(runs: Iterable[Run]) -> frozenset[tuple[str, str]]:
     return frozenset(found)
 
 
-def _without(results: Results, trial: Trial, factor: str) -> Levels:
+def _get_fixed_levels(results: Results, trial: TrialResult, factor: str) -> Levels:
     """Returns the levels that are held fixed; a factor that means nothing is at the baseline's.
 
     A trial without a projector so meets the one whose projector has the baseline's size.
@@ -263,7 +270,7 @@ def _without(results: Results, trial: Trial, factor: str) -> Levels:
     return tuple((name, str(whole[name])) for name in results.factors if name != factor)
 
 
-def _varying(combinations: Iterable[Levels]) -> tuple[str, ...]:
+def _find_varying_factors(combinations: Iterable[Levels]) -> tuple[str, ...]:
     """Returns the factors that are not the same in all combinations."""
     seen: dict[str, set[str]] = {}
     for held in combinations:

@@ -14,51 +14,53 @@ from scipy import special
 from ablate.report.stats.alpha_spending import Looks
 from ablate.report.stats.statistics import Estimate
 
-MOST_SEEDS = 100  # a study that needs more further seeds than this needs another question
-POWER = 0.8  # chance of seeing a difference that is there
-HALVINGS = 40  # of the interval in which an effect may lie
-NODES = 400  # of the spread's distribution: chances agree with the exact ones to 0.001
+MAX_FURTHER_SEEDS = 100  # a study that needs more further seeds than this needs another question
+TARGET_POWER = 0.8  # chance of seeing a difference that is there
+NUM_BISECTIONS = 40  # of the interval in which an effect may lie
+NUM_NODES = 400  # of the spread's distribution: chances agree with the exact ones to 0.001
 
 
-def power(effect: float, spread: float, seeds: int, *, alpha: float, family: int = 1) -> float:
+def compute_power(
+    effect: float, spread: float, seeds: int, *, alpha: float, family: int = 1
+) -> float:
     """Returns the chance that a contrast which differs by `effect` is called better or worse.
 
     `spread` is the standard deviation over seeds of the paired differences, in the units of
     `effect`; `family` counts the contrasts that are corrected together. Raises `ValueError` for a
     spread of 0 or less, fewer than two seeds, or an empty family.
     """
-    _check(spread=spread, seeds=seeds, family=family)
+    _validate(spread=spread, seeds=seeds, family=family)
     freedom, shift = seeds - 1, effect / spread * math.sqrt(seeds)
-    critical = _critical(seeds, alpha / family)
+    critical = _compute_critical_t(seeds, alpha / family)
     missed = float(special.nctdtr(freedom, shift, critical))
     opposite = float(special.nctdtr(freedom, shift, -critical))
     # far off, a tail underflows to NaN: then it is surely empty
     return 1 - (0.0 if math.isnan(missed) else missed) + (0.0 if math.isnan(opposite) else opposite)
 
 
-def detectable_difference(
-    spread: float, seeds: int, *, alpha: float, family: int = 1, wanted: float = POWER
+def compute_detectable_difference(
+    spread: float, seeds: int, *, alpha: float, family: int = 1, wanted: float = TARGET_POWER
 ) -> float:
     """Returns the smallest difference that so many seeds see with the power `wanted`, below 1.
 
     In the units of `spread`, the standard deviation over seeds of the paired differences. Raises
     `ValueError` as `power` does.
     """
-    _check(spread=spread, seeds=seeds, family=family)
+    _validate(spread=spread, seeds=seeds, family=family)
 
     def is_seen(effect: float) -> bool:
-        return power(effect, 1.0, seeds, alpha=alpha, family=family) >= wanted
+        return compute_power(effect, 1.0, seeds, alpha=alpha, family=family) >= wanted
 
-    low, high = 0.0, _critical(seeds, alpha / family)
+    low, high = 0.0, _compute_critical_t(seeds, alpha / family)
     while not is_seen(high):
         low, high = high, 2 * high
-    for _ in range(HALVINGS):
+    for _ in range(NUM_BISECTIONS):
         middle = (low + high) / 2
         low, high = (low, middle) if is_seen(middle) else (middle, high)
     return spread * high
 
 
-def settled(
+def compute_decision_probability(
     mean: float, spread: float, seeds: int, *, margin: float, alpha: float, family: int = 1
 ) -> float:
     """Returns the chance that a contrast is called better, worse or equivalent.
@@ -67,10 +69,10 @@ def settled(
     differences, `margin` what counts as equal, all in one unit. With no margin this is `power`.
     Given the spread that is observed, the mean is normal; its chances are averaged over that.
     """
-    _check(spread=spread, seeds=seeds, family=family)
+    _validate(spread=spread, seeds=seeds, family=family)
     error = spread / math.sqrt(seeds)
-    errors = error * _observed(seeds - 1)  # (nodes,)
-    differs = _critical(seeds, alpha / family) * errors  # means beyond are a difference
+    errors = error * _get_spread_quantiles(seeds - 1)  # (nodes,)
+    differs = _compute_critical_t(seeds, alpha / family) * errors  # means beyond are a difference
     equal = margin + float(special.stdtrit(seeds - 1, alpha / family)) * errors  # and within, equal
     equal = np.clip(equal, 0, differs)
     open_above = special.ndtr((differs - mean) / error) - special.ndtr((equal - mean) / error)
@@ -78,7 +80,7 @@ def settled(
     return 1 - float(np.mean(open_above + open_below))
 
 
-def further_seeds(
+def estimate_further_seeds(
     estimate: Estimate, *, margin: float, alpha: float, family: int = 1, looks: Looks | None = None
 ) -> int | None:
     """Counts the seeds to add so that either verdict is reached in 4 of 5 studies.
@@ -92,29 +94,33 @@ def further_seeds(
         return None
 
     def chance(further: int) -> float:
-        share = 1.0 if looks is None else further / looks.most  # of the error, at the next look
+        share = (
+            1.0 if looks is None else further / looks.max_seeds
+        )  # of the error, at the next look
         n = estimate.n + further
-        return settled(mean, spread, n, margin=margin, alpha=alpha * share, family=family)
+        return compute_decision_probability(
+            mean, spread, n, margin=margin, alpha=alpha * share, family=family
+        )
 
-    return 1 + bisect_left(range(1, most_further(looks) + 1), POWER, key=chance)
+    return 1 + bisect_left(range(1, get_max_further_seeds(looks) + 1), TARGET_POWER, key=chance)
 
 
-def most_further(looks: Looks | None) -> int:
+def get_max_further_seeds(looks: Looks | None) -> int:
     """Returns the most seeds that may be asked for: those left of the declared, or `MOST_SEEDS`."""
-    return MOST_SEEDS if looks is None else looks.left
+    return MAX_FURTHER_SEEDS if looks is None else looks.num_left
 
 
 @cache
-def _observed(freedom: int) -> np.ndarray:
+def _get_spread_quantiles(freedom: int) -> np.ndarray:
     """Returns equally likely observed spreads, in units of the true one, (nodes,)."""
-    return np.sqrt(special.chdtri(freedom, (np.arange(NODES) + 0.5) / NODES) / freedom)
+    return np.sqrt(special.chdtri(freedom, (np.arange(NUM_NODES) + 0.5) / NUM_NODES) / freedom)
 
 
-def _critical(seeds: int, alpha: float) -> float:
+def _compute_critical_t(seeds: int, alpha: float) -> float:
     return -float(special.stdtrit(seeds - 1, alpha / 2))
 
 
-def _check(*, spread: float, seeds: int, family: int) -> None:
+def _validate(*, spread: float, seeds: int, family: int) -> None:
     if not spread > 0:
         raise ValueError(f"`spread` must be above 0; got {spread}")
     if seeds < 2:

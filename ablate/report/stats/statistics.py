@@ -29,18 +29,18 @@ class Estimate:
     n: int  # values, one a seed
     mean: float | None  # None without any value
     sd: float | None = None  # over n - 1; None below two values, as all that follows
-    error: float | None = None  # of the mean: sd over the root of n
+    standard_error: float | None = None  # of the mean: sd over the root of n
     low: float | None = None  # of the interval; None where all values were the same
     high: float | None = None
     p: float | None = None  # likewise
 
     @property
-    def has_no_spread(self) -> bool:
+    def is_constant(self) -> bool:
         """Says whether all values were the same, so that t has nothing to divide by."""
-        return self.error == 0
+        return self.standard_error == 0
 
 
-def t_interval(values: Sequence[float], *, alpha: float) -> Estimate:
+def estimate_mean(values: Sequence[float], *, alpha: float) -> Estimate:
     """Estimates the mean of some values, one a seed, with its interval of 1 - `alpha`.
 
     Without a spread there is neither interval nor p; from one value there is only a mean.
@@ -50,10 +50,10 @@ def t_interval(values: Sequence[float], *, alpha: float) -> Estimate:
         return Estimate(n=n, mean=float(values[0]) if n else None)
     numbers = np.asarray(values, dtype=float)
     mean, sd = float(numbers.mean()), float(numbers.std(ddof=1))
-    if sd <= _rounding(numbers):
+    if sd <= _get_rounding_tolerance(numbers):
         sd = 0.0
     error = sd / float(np.sqrt(n))
-    known = Estimate(n=n, mean=mean, sd=sd, error=error)
+    known = Estimate(n=n, mean=mean, sd=sd, standard_error=error)
     if error == 0:
         return known  # coarse scores tie by chance too often for p = 0 to be honest
     half = -float(special.stdtrit(n - 1, alpha / 2)) * error
@@ -61,7 +61,7 @@ def t_interval(values: Sequence[float], *, alpha: float) -> Estimate:
     return replace(known, low=mean - half, high=mean + half, p=p)
 
 
-def interaction(differences: Sequence[Sequence[float]]) -> float | None:
+def compute_interaction_p(differences: Sequence[Sequence[float]]) -> float | None:
     """Tests whether differences, (seeds, combinations), depend on the combination.
 
     Two combinations of one seed share its luck, so they are compared within the seed: a paired
@@ -75,7 +75,7 @@ def interaction(differences: Sequence[Sequence[float]]) -> float | None:
     one, other = np.triu_indices(table.shape[1], k=1)
     gaps = table[:, one] - table[:, other]
     spread = gaps.std(axis=0, ddof=1)
-    seen = spread > _rounding(table)
+    seen = spread > _get_rounding_tolerance(table)
     if not seen.any():
         return None
     t = np.abs(gaps.mean(axis=0)[seen]) / spread[seen] * np.sqrt(len(table))
@@ -83,7 +83,7 @@ def interaction(differences: Sequence[Sequence[float]]) -> float | None:
     return min(smallest * len(one), 1.0)
 
 
-def effect_size(estimate: Estimate) -> float | None:
+def compute_effect_size(estimate: Estimate) -> float | None:
     """Returns Hedges' g of a paired difference: in its standard deviations, less the bias of few.
 
     Hedges (1981), "Distribution theory for Glass's estimator of effect size and related
@@ -97,7 +97,7 @@ def effect_size(estimate: Estimate) -> float | None:
     return estimate.mean / estimate.sd * float(np.exp(log_bias) / np.sqrt(freedom / 2))
 
 
-def seed_correlation(
+def compute_seed_correlation(
     level: Sequence[Sequence[float]], baseline: Sequence[Sequence[float]]
 ) -> float | None:
     """Correlates two arms over seeds, within combinations: what pairing by seed was worth.
@@ -111,14 +111,14 @@ def seed_correlation(
         return None
     one = np.concatenate([np.asarray(a) - np.mean(a) for a, _ in pairs])
     two = np.concatenate([np.asarray(b) - np.mean(b) for _, b in pairs])
-    rounding = _rounding(np.concatenate([[*a, *b] for a, b in pairs]))
+    rounding = _get_rounding_tolerance(np.concatenate([[*a, *b] for a, b in pairs]))
     spread = float(np.sqrt(one @ one)), float(np.sqrt(two @ two))
     if min(spread) <= rounding:
         return None
     return float(np.clip(one @ two / (spread[0] * spread[1]), -1, 1))
 
 
-def holm(ps: Sequence[float | None]) -> list[float | None]:
+def correct_by_holm(ps: Sequence[float | None]) -> list[float | None]:
     """Corrects a family of p-values by Holm's steps (1979), in the order that they come in.
 
     A missing p counts as 1 in the family, and stays missing.
@@ -132,19 +132,19 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else float(c) for p, c in zip(ps, corrected, strict=True)]
 
 
-def equivalence(estimate: Estimate, *, margin: float) -> float | None:
+def compute_equivalence_p(estimate: Estimate, *, margin: float) -> float | None:
     """Returns the p of Schuirmann's two one-sided tests: small when the mean lies within `margin`.
 
     `margin` is in the units of the mean, to either side of zero. None where no spread was
     observed: two seeds that tie do not show that others would.
     """
-    if estimate.mean is None or not estimate.error:
+    if estimate.mean is None or not estimate.standard_error:
         return None
-    t = (abs(estimate.mean) - margin) / estimate.error
+    t = (abs(estimate.mean) - margin) / estimate.standard_error
     return float(special.stdtr(estimate.n - 1, t))
 
 
-def verdict_word(
+def get_verdict_word(
     estimate: Estimate, *, p: float | None, p_equivalent: float | None, alpha: float
 ) -> str:
     """Returns *better*, *worse*, *equivalent* or *undecided*, from p-values already corrected.
@@ -161,5 +161,5 @@ def verdict_word(
     return "undecided"
 
 
-def _rounding(values: np.ndarray) -> float:
+def _get_rounding_tolerance(values: np.ndarray) -> float:
     return NEGLIGIBLE * max(1.0, float(np.abs(values).max()))

@@ -9,31 +9,31 @@ little of music and environment.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ablate.report.pages.table import Column, Table, number_of, plain, share_of
-from ablate.report.pages.tables import factor_columns, mean, named
-from ablate.report.results import Results, Trial
-from ablate.report.run import Run
+from ablate.report.pages.table import Column, Table, number_cell, share_cell, text_cell
+from ablate.report.pages.tables import build_factor_columns, build_variant_cells, compute_mean
+from ablate.report.results import Results, TrialResult
+from ablate.report.run import RunResult
 from ablate.runs.scores import mean_over_tasks
 
 DOMAINS = ("speech", "music", "environment")
-Facts = Mapping[str, Mapping[str, Any]]  # task -> its domain and weight
+TaskFacts = Mapping[str, Mapping[str, Any]]  # task -> its domain and weight
 
 
-def totals(results: Results) -> Table:
+def build_totals_table(results: Results) -> Table:
     """Tabulates the totals of each variant and of its random init, in percent.
 
     A row a variant, probe and pooling; none where no task of X-ARES was scored.
     """
-    facts, weight = _facts(results)
+    facts, weight = _get_task_facts(results)
     rows = [
         {
-            **named(results, levels),
+            **build_variant_cells(results, levels),
             "probe": f"{probe}.{pooling}",
-            **_sums(trials, probe, pooling, {task: facts[task] for task in tasks}),
+            **_compute_totals(trials, probe, pooling, {task: facts[task] for task in tasks}),
             "covered": sum(facts[task]["weight"] for task in tasks) / weight,
         }
         for levels, trials in results.variants().items()
-        for (probe, pooling), tasks in _scored(trials, facts).items()
+        for (probe, pooling), tasks in _get_scored_tasks(trials, facts).items()
     ]
     heads = {domain: domain for domain in DOMAINS} | {
         "weighted": "weighted total",
@@ -45,23 +45,23 @@ def totals(results: Results) -> Table:
         caption="Unweighted means of the tasks of each domain, and the mean weighted as X-ARES "
         "weights its tasks, in percent; means over pre-training seeds. Weight: share of the "
         "weight of all public tasks that these cover. Clips are scored whole, and by this "
-        f"tool's probes: official numbers differ.{_lacking(results)}",
+        f"tool's probes: official numbers differ.{_format_missing(results)}",
         columns=(
-            Column(head="probe", show=plain("probe"), text=True),
-            *factor_columns(results),
-            *(Column(head=head, show=number_of(name)) for name, head in heads.items()),
-            Column(head="weight", show=share_of("covered")),
+            Column(head="probe", format=text_cell("probe"), text=True),
+            *build_factor_columns(results),
+            *(Column(head=head, format=number_cell(name)) for name, head in heads.items()),
+            Column(head="weight", format=share_cell("covered")),
         ),
         rows=tuple(rows),
     )
 
 
-def missing(results: Results) -> list[Mapping[str, Any]]:
+def list_missing_tasks(results: Results) -> list[Mapping[str, Any]]:
     """Lists the public tasks that a study lacks, each with its `weight` and the `reason`."""
     return [task for data in results.plan["data"] for task in data.get("missing", ())]
 
 
-def _facts(results: Results) -> tuple[Facts, int]:
+def _get_task_facts(results: Results) -> tuple[TaskFacts, int]:
     """Returns the tasks that X-ARES knows, and the weight of these and of all that are missing."""
     facts = {
         name: task
@@ -69,10 +69,12 @@ def _facts(results: Results) -> tuple[Facts, int]:
         for name, task in data["tasks"].items()
         if "weight" in task
     }
-    return facts, sum(task["weight"] for task in [*facts.values(), *missing(results)])
+    return facts, sum(task["weight"] for task in [*facts.values(), *list_missing_tasks(results)])
 
 
-def _scored(trials: Iterable[Trial], facts: Facts) -> dict[tuple[str, str], set[str]]:
+def _get_scored_tasks(
+    trials: Iterable[TrialResult], facts: TaskFacts
+) -> dict[tuple[str, str], set[str]]:
     """Returns the tasks that each probe and pooling has been scored on."""
     found: dict[tuple[str, str], set[str]] = {}
     for trial in trials:
@@ -82,35 +84,41 @@ def _scored(trials: Iterable[Trial], facts: Facts) -> dict[tuple[str, str], set[
     return found
 
 
-def _sums(trials: list[Trial], probe: str, pooling: str, facts: Facts) -> dict[str, float | None]:
+def _compute_totals(
+    trials: list[TrialResult], probe: str, pooling: str, facts: TaskFacts
+) -> dict[str, float | None]:
     """Returns means over trials of each one's means over these tasks, all or none."""
     weights = {task: fact["weight"] for task, fact in facts.items()}
-    tested = [dict(_tested(trial.run, probe, pooling)) for trial in trials]
-    twins = [dict(_tested(trial.twin, probe, pooling)) for trial in trials]
+    tested = [dict(_list_test_scores(trial.run, probe, pooling)) for trial in trials]
+    twins = [dict(_list_test_scores(trial.random_init, probe, pooling)) for trial in trials]
     sums = {
-        domain: mean(mean_over_tasks(scores, _of(domain, facts)) for scores in tested)
+        domain: compute_mean(
+            mean_over_tasks(scores, _filter_domain(domain, facts)) for scores in tested
+        )
         for domain in DOMAINS
     }
     return {
         **sums,
-        "weighted": mean(mean_over_tasks(scores, facts, weights) for scores in tested),
-        "random_init": mean(mean_over_tasks(scores, facts, weights) for scores in twins),
+        "weighted": compute_mean(mean_over_tasks(scores, facts, weights) for scores in tested),
+        "random_init": compute_mean(mean_over_tasks(scores, facts, weights) for scores in twins),
     }
 
 
-def _of(domain: str, facts: Facts) -> list[str]:
+def _filter_domain(domain: str, facts: TaskFacts) -> list[str]:
     return [task for task, fact in facts.items() if fact["domain"] == domain]
 
 
-def _tested(run: Run, probe: str, pooling: str) -> Iterator[tuple[str, float | None]]:
+def _list_test_scores(
+    run: RunResult, probe: str, pooling: str
+) -> Iterator[tuple[str, float | None]]:
     for score in run.scores:
         if (score.probe, score.pooling) == (probe, pooling):
             yield score.task, score.test
 
 
-def _lacking(results: Results) -> str:
+def _format_missing(results: Results) -> str:
     reasons: dict[str, list[str]] = {}
-    for task in missing(results):
+    for task in list_missing_tasks(results):
         reasons.setdefault(task["reason"], []).append(task["task"])
     told = [f"{', '.join(names)} ({reason})" for reason, names in reasons.items()]
     return f" Missing: {'; '.join(told)}." if told else ""
