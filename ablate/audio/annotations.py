@@ -1,10 +1,11 @@
-"""What a cell of labels says: one label, several, or events with their times.
+"""Parses the label cell of a clip: one class, several classes, or events with times.
 
-    dog                          one of the classes
-    dog;rain                     several at once; `-` alone is none of them
-    dog@0.5-1.25;rain@0-10       when, in seconds from the clip's start
+    dog                          a single class
+    dog;rain                     several classes; `-` alone means that none applies
+    dog@0.5-1.25;rain@0-10       events, in seconds from the clip's start
 
-One cell of a task that holds `;`, `-` alone or times makes it a task of that kind.
+A task is of the kind of its richest cell: one cell with times makes it an event task, one with `;`
+or `-` alone a multi-label task.
 """
 
 import re
@@ -12,52 +13,59 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["single", "multi", "events"]
-NOTHING = "-"
+LabelKind = Literal["single", "multi", "events"]
+NO_CLASS = "-"
 _EVENT = re.compile(r"(.+)@(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
 class Event:
-    """A class that sounds from `start` to `stop`, in seconds."""
+    """A class that is audible from `start` to `stop`, in seconds from the clip's start."""
 
     name: str
     start: float
     stop: float
 
 
-def kind_of(labels: Iterable[str]) -> Kind:
-    """Tells what kind of task has these cells."""
+def infer_label_kind(labels: Iterable[str]) -> LabelKind:
+    """Infers the kind of a task from all its label cells.
+
+    >>> infer_label_kind(["dog", "cat;dog"])
+    'multi'
+    """
     labels = set(labels)
-    if any(_EVENT.fullmatch(piece) for label in labels for piece in _pieces(label)):
+    if any(_EVENT.fullmatch(part) for label in labels for part in _split_cell(label)):
         return "events"
-    several = any(";" in label or label == NOTHING for label in labels)
-    return "multi" if several else "single"
+    is_multi = any(";" in label or label == NO_CLASS for label in labels)
+    return "multi" if is_multi else "single"
 
 
-def classes_in(label: str, kind: Kind) -> tuple[str, ...]:
-    """Names the classes in a cell, each once. Raises `ValueError` as `events_in` does."""
+def parse_classes(label: str, kind: LabelKind) -> tuple[str, ...]:
+    """Returns the distinct classes in a cell. Raises `ValueError` as `parse_events` does."""
     if kind == "single":
         return (label,)
     if kind == "multi":
-        return tuple(dict.fromkeys(_pieces(label)))
-    return tuple(dict.fromkeys(event.name for event in events_in(label)))
+        return tuple(dict.fromkeys(_split_cell(label)))
+    return tuple(dict.fromkeys(event.name for event in parse_events(label)))
 
 
-def events_in(label: str) -> tuple[Event, ...]:
-    """Reads the events of a clip. Raises `ValueError` for one without times, or that takes none."""
+def parse_events(label: str) -> tuple[Event, ...]:
+    """Parses the events in a cell.
+
+    Raises `ValueError` for an event without times, or with an end that is not after its start.
+    """
     events = []
-    for piece in _pieces(label):
-        found = _EVENT.fullmatch(piece)
-        if found is None:
-            raise ValueError(f"`{piece}` does not say when; write `{piece}@0.5-1.25`, in seconds")
-        event = Event(found[1], float(found[2]), float(found[3]))
+    for part in _split_cell(label):
+        match = _EVENT.fullmatch(part)
+        if match is None:
+            raise ValueError(f"`{part}` has no times; write `{part}@0.5-1.25`, in seconds")
+        event = Event(match[1], float(match[2]), float(match[3]))
         if event.stop <= event.start:
-            raise ValueError(f"`{piece}` ends before it begins")
+            raise ValueError(f"`{part}` must end after its start")
         events.append(event)
     return tuple(events)
 
 
-def _pieces(label: str) -> list[str]:
-    pieces = (piece.strip() for piece in label.split(";"))
-    return [piece for piece in pieces if piece and piece != NOTHING]
+def _split_cell(label: str) -> list[str]:
+    parts = (part.strip() for part in label.split(";"))
+    return [part for part in parts if part and part != NO_CLASS]

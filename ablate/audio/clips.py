@@ -1,4 +1,4 @@
-"""The table of clips: what is known of each without hearing it, a column for each thing known."""
+"""The table of a source's clips: paths, labels, tasks and splits, stored as columns."""
 
 import hashlib
 import json
@@ -10,15 +10,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.column_file import Array, Coded, Coding, Strings, Writing
+from ablate.audio.column_file import (
+    Array,
+    CategoricalBuilder,
+    CategoricalColumn,
+    StringColumn,
+    StringColumnBuilder,
+)
 
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """What is known of a clip without hearing it. Either `split` or `fold` is given."""
+    """The metadata of one clip. Either `split` or `fold` is set."""
 
     path: str  # relative to the manifest, with `/`
-    label: str  # a cell as `ablate.audio.annotations` reads it; empty where there is none
+    label: str  # in the syntax of `ablate.audio.annotations`; empty for an unlabelled clip
     task: str
     split: str = ""  # train, valid or test
     fold: str = ""
@@ -27,25 +33,31 @@ class ClipInfo:
 
 @dataclass(frozen=True, eq=False)
 class ClipTable:
-    """Clips in the order that their source lists them; a row is seen as a `ClipInfo`."""
+    """A table of clips in the order of their source; a row is read as a `ClipInfo`.
 
-    paths: Strings
-    labels: Coded
-    tasks: Coded
-    splits: Coded
-    folds: Coded
-    extra: Mapping[str, Strings]
-    sounds: npt.NDArray[np.int64]  # (clips,), for each the first clip of the same path
+    Example:
+        >>> clips = ClipTable.from_clips([ClipInfo("dog.wav", "dog", "pets", split="train")])
+        >>> clips[0].label, len(clips)
+        ('dog', 1)
+    """
+
+    paths: StringColumn
+    labels: CategoricalColumn
+    tasks: CategoricalColumn
+    splits: CategoricalColumn
+    folds: CategoricalColumn
+    extra: Mapping[str, StringColumn]
+    first_with_path: npt.NDArray[np.int64]  # (clips,), index of the first clip of the same path
 
     @staticmethod
     def from_clips(clips: "ClipTable | Iterable[ClipInfo]") -> "ClipTable":
-        """Gathers clips into a table; one that is a table stays as it is."""
+        """Builds a table; an argument that already is one is returned unchanged."""
         if isinstance(clips, ClipTable):
             return clips
-        table = ClipWriting()
+        builder = ClipTableBuilder()
         for clip in clips:
-            table.append(clip)
-        return table.clips()
+            builder.append(clip)
+        return builder.build()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -54,7 +66,7 @@ class ClipTable:
         if index < 0:
             index += len(self)
         if not 0 <= index < len(self):
-            raise IndexError(f"clip {index} of {len(self)}")
+            raise IndexError(f"clip index {index} is out of range for {len(self)} clips")
         extra = {name: column[index] for name, column in self.extra.items()}
         return ClipInfo(
             self.paths[index],
@@ -69,10 +81,12 @@ class ClipTable:
         return (self[index] for index in range(len(self)))
 
     def take(self, indices: npt.NDArray[np.int64]) -> "ClipTable":
-        """Returns the table of some clips; of all of them, itself."""
+        """Returns a table of the selected clips, or this table if all are selected in order."""
         if np.array_equal(indices, np.arange(len(self))):
             return self
-        _, first, which = np.unique(self.sounds[indices], return_index=True, return_inverse=True)
+        _, first, which = np.unique(
+            self.first_with_path[indices], return_index=True, return_inverse=True
+        )
         return ClipTable(
             self.paths.take(indices),
             self.labels.take(indices),
@@ -83,96 +97,107 @@ class ClipTable:
             first[which],
         )
 
-    def columns(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Returns facts and columns that `from_columns` makes the table of again."""
-        coded = {name: getattr(self, name) for name in _CODED}
-        texts = {"paths": self.paths, **{f"extra {k}": v for k, v in self.extra.items()}}
-        words = {name: column.words for name, column in coded.items()}
-        columns = {name: column.codes for name, column in coded.items()}
-        for name, column in texts.items():
+    def to_columns(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Returns the metadata and arrays from which `from_columns` rebuilds the table."""
+        categorical = {name: getattr(self, name) for name in _CATEGORICAL}
+        strings = {"paths": self.paths, **{f"extra {k}": v for k, v in self.extra.items()}}
+        categories = {name: column.categories for name, column in categorical.items()}
+        columns = {name: column.codes for name, column in categorical.items()}
+        for name, column in strings.items():
             columns[f"{name} starts"], columns[f"{name} text"] = column.arrays()
-        return {"words": words, "extra": list(self.extra)}, {**columns, "sounds": self.sounds}
+        columns["first_with_path"] = self.first_with_path
+        return {"categories": categories, "extra": list(self.extra)}, columns
 
     @staticmethod
     def from_columns(facts: Mapping[str, Any], columns: Mapping[str, Array]) -> "ClipTable":
-        """Makes a table again of what `columns` gave; the arrays may lie on disk."""
+        """Rebuilds a table from the result of `to_columns`; the arrays may be memory-mapped."""
 
-        def text(name: str) -> Strings:
-            return Strings(columns[f"{name} starts"], columns[f"{name} text"])
+        def strings(name: str) -> StringColumn:
+            return StringColumn(columns[f"{name} starts"], columns[f"{name} text"])
 
         return ClipTable(
-            paths=text("paths"),
-            **{name: Coded(tuple(facts["words"][name]), columns[name]) for name in _CODED},
-            extra={name: text(f"extra {name}") for name in facts["extra"]},
-            sounds=columns["sounds"],
+            paths=strings("paths"),
+            **{
+                name: CategoricalColumn(tuple(facts["categories"][name]), columns[name])
+                for name in _CATEGORICAL
+            },
+            extra={name: strings(f"extra {name}") for name in facts["extra"]},
+            first_with_path=columns["first_with_path"],
         )
 
 
-_CODED = ("labels", "tasks", "splits", "folds")
+_CATEGORICAL = ("labels", "tasks", "splits", "folds")
 
 
-class ClipWriting:
-    """Clips on their way to become a table."""
+class ClipTableBuilder:
+    """Collects clips row by row for a `ClipTable` table."""
 
     def __init__(self) -> None:
-        self._paths = Writing()
-        self._coded = {name: Coding() for name in _CODED}
-        self._extra: dict[str, Writing] = {}
-        self._names = array("Q")  # two numbers for each path, which no other path has
+        self._paths = StringColumnBuilder()
+        self._categorical = {name: CategoricalBuilder() for name in _CATEGORICAL}
+        self._extra: dict[str, StringColumnBuilder] = {}
+        self._path_hashes = array("Q")  # 128 bits per path, as two numbers
 
     def __len__(self) -> int:
-        return len(self._names) // 2
+        return len(self._path_hashes) // 2
 
     def append(self, clip: ClipInfo) -> None:
-        """Adds a clip; where it brings a further column, earlier clips are blank there."""
+        """Adds a clip; for an extra column seen for the first time, earlier clips are blank."""
         self._paths.append(clip.path)
         cells = (clip.label, clip.task, clip.split, clip.fold)
-        for coding, cell in zip(self._coded.values(), cells, strict=True):
-            coding.append(cell)
+        for builder, cell in zip(self._categorical.values(), cells, strict=True):
+            builder.append(cell)
         for name in clip.extra:
             if name not in self._extra:
-                self._extra[name] = Writing.blank(len(self))
+                self._extra[name] = StringColumnBuilder.blank(len(self))
         for name, column in self._extra.items():
             column.append(clip.extra.get(name, ""))
-        self._names.frombytes(hashlib.blake2b(clip.path.encode(), digest_size=16).digest())
+        self._path_hashes.frombytes(hashlib.blake2b(clip.path.encode(), digest_size=16).digest())
 
-    def clips(self) -> ClipTable:
-        """Returns the table of all clips that were added, in that order."""
+    def build(self) -> ClipTable:
+        """Returns the table of all clips added so far, in that order."""
+        hashes = np.frombuffer(self._path_hashes, dtype=np.uint64).reshape(-1, 2)
         return ClipTable(
-            paths=Strings(*self._paths.arrays()),
-            **{name: coding.coded() for name, coding in self._coded.items()},
-            extra={name: Strings(*column.arrays()) for name, column in self._extra.items()},
-            sounds=_first_of_equals(np.frombuffer(self._names, dtype=np.uint64).reshape(-1, 2)),
+            paths=StringColumn(*self._paths.arrays()),
+            **{name: builder.build() for name, builder in self._categorical.items()},
+            extra={name: StringColumn(*column.arrays()) for name, column in self._extra.items()},
+            first_with_path=_find_first_equal_rows(hashes),
         )
 
 
-def digest_of(clips: ClipTable, content: Callable[[int], str]) -> str:
-    """Hashes the data as training meets it: the same clips, labels and order hash alike anywhere.
+def compute_digest(clips: ClipTable, content: Callable[[int], str]) -> str:
+    """Hashes the clips, their labels, their audio and their order; independent of the machine.
 
-    `content` names a clip's sound, given its index. Which clips a seed puts into one batch depends
-    on the order they are listed in, so another order is other data. Returns 32 hex digits.
+    The order is included because it decides which clips a seed puts into one batch.
+
+    Args:
+        clips: the table to hash.
+        content: returns the digest of a clip's audio, given the clip's index.
+
+    Returns:
+        32 hex digits.
     """
-    hashed = hashlib.blake2b(digest_size=16)
+    hasher = hashlib.blake2b(digest_size=16)
     for index in range(len(clips)):
-        told = (clips.labels, clips.tasks, clips.splits, clips.folds)
-        row = [clips.paths[index], *(column[index] for column in told), content(index)]
-        hashed.update(json.dumps(row).encode())
-    return hashed.hexdigest()
+        columns = (clips.labels, clips.tasks, clips.splits, clips.folds)
+        row = [clips.paths[index], *(column[index] for column in columns), content(index)]
+        hasher.update(json.dumps(row).encode())
+    return hasher.hexdigest()
 
 
-def digest_list(clips: ClipTable) -> str:
-    """Hashes everything that a list of clips holds, in 32 hex digits."""
-    hashed = hashlib.blake2b(digest_size=16)
+def compute_list_digest(clips: ClipTable) -> str:
+    """Hashes all metadata of the clips, in their order. Returns 32 hex digits."""
+    hasher = hashlib.blake2b(digest_size=16)
     for clip in clips:
-        hashed.update(json.dumps(asdict(clip), sort_keys=True).encode())
-    return hashed.hexdigest()
+        hasher.update(json.dumps(asdict(clip), sort_keys=True).encode())
+    return hasher.hexdigest()
 
 
-def _first_of_equals(names: Array) -> npt.NDArray[np.int64]:
-    """For each row of (rows, 2), finds the first row that equals it."""
-    order = np.lexsort((names[:, 1], names[:, 0]))
+def _find_first_equal_rows(rows: Array) -> npt.NDArray[np.int64]:
+    """Returns, for each row of (rows, 2), the index of the first row equal to it."""
+    order = np.lexsort((rows[:, 1], rows[:, 0]))
     new = np.ones(len(order), dtype=np.bool_)
-    new[1:] = (names[order[1:]] != names[order[:-1]]).any(axis=1)
+    new[1:] = (rows[order[1:]] != rows[order[:-1]]).any(axis=1)
     first = np.empty(len(order), dtype=np.int64)
     first[order] = order[new][np.cumsum(new) - 1]
     return first

@@ -1,6 +1,6 @@
-"""Columns: what is known of millions of clips as a few arrays, in memory or mapped from one file.
+"""Stores string and array columns for millions of clips in memory, or memory-mapped from one file.
 
-No Python object is made for a row until that row is asked for.
+Rows are kept in a few large arrays: a Python object is made for a row only when it is accessed.
 """
 
 import json
@@ -16,24 +16,29 @@ import numpy.typing as npt
 from ablate.core.io import replacing
 
 Array = npt.NDArray[Any]
-_MAGIC = b"ablate columns 1"
-_ALIGNED = 64  # bytes: any type may be mapped in place
+_MAGIC = b"ablate columns 2"  # ends with the version of the format
+_ALIGNMENT = 64  # bytes; lets a column of any dtype be mapped in place
 
 
-class Strings:
-    """Many texts as one: where each starts, and all their bytes."""
+class StringColumn:
+    """A column of strings, kept as their concatenated UTF-8 bytes and start offsets.
+
+    Args:
+        starts: int64 (rows + 1,), the offset at which each string starts, and the total length.
+        text: uint8 (bytes,), all strings in UTF-8.
+    """
 
     def __init__(self, starts: Array, text: Array) -> None:
-        self._starts = starts  # int64 (texts + 1,)
-        self._text = text  # uint8 (bytes,), UTF-8
+        self._starts = starts
+        self._text = text
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Self:
-        """Gathers texts, in little more memory than their bytes take."""
-        written = Writing()
+    def from_texts(cls, texts: Iterable[str]) -> Self:
+        """Builds a column, using little more memory than the encoded strings take."""
+        builder = StringColumnBuilder()
         for text in texts:
-            written.append(text)
-        return cls(*written.arrays())
+            builder.append(text)
+        return cls(*builder.arrays())
 
     def __len__(self) -> int:
         return len(self._starts) - 1
@@ -45,66 +50,73 @@ class Strings:
     def __iter__(self) -> Iterator[str]:
         return (self[index] for index in range(len(self)))
 
-    def take(self, indices: npt.NDArray[np.int64]) -> "Strings":
-        """Returns some of the texts."""
-        return Strings.of(self[int(index)] for index in indices)
+    def take(self, indices: npt.NDArray[np.int64]) -> "StringColumn":
+        """Returns the selected rows as a new column."""
+        return StringColumn.from_texts(self[int(index)] for index in indices)
 
     def arrays(self) -> tuple[Array, Array]:
-        """Returns starts and text, which `Strings` is made of again."""
+        """Returns `starts` and `text`, the arguments that rebuild this column."""
         return self._starts, self._text
 
 
-class Writing:
-    """Texts on their way to become `Strings`."""
+class StringColumnBuilder:
+    """Collects strings row by row for a `StringColumn`."""
 
     def __init__(self) -> None:
         self._starts = array("q", [0])
         self._text = bytearray()
 
     @classmethod
-    def blank(cls, number: int) -> Self:
-        """Begins with some empty texts."""
-        writing = cls()
-        writing._starts.extend([0] * number)
-        return writing
+    def blank(cls, num_rows: int) -> Self:
+        """Returns a builder that already holds `num_rows` empty strings."""
+        builder = cls()
+        builder._starts.extend([0] * num_rows)
+        return builder
 
     def append(self, text: str) -> None:
-        """Adds a text."""
+        """Adds a row."""
         self._text += text.encode()
         self._starts.append(len(self._text))
 
     def arrays(self) -> tuple[Array, Array]:
-        """Returns what `Strings` takes: int64 (texts + 1,) and uint8 (bytes,)."""
+        """Returns the arguments of `StringColumn`: int64 (rows + 1,) and uint8 (bytes,)."""
         starts = np.frombuffer(self._starts, dtype=np.int64)
         return starts, np.frombuffer(self._text, dtype=np.uint8)
 
 
-class Coded:
-    """Texts of which few differ: the words, in order of appearance, and a number for each row."""
+class CategoricalColumn:
+    """A column of strings with few distinct values.
 
-    def __init__(self, words: tuple[str, ...], codes: Array) -> None:
-        self.words = words
-        self.codes = codes  # int32 (rows,)
+    Args:
+        categories: the distinct strings.
+        codes: int32 (rows,), the index in `categories` of each row.
+    """
+
+    def __init__(self, categories: tuple[str, ...], codes: Array) -> None:
+        self.categories = categories
+        self.codes = codes
 
     def __getitem__(self, index: int) -> str:
-        return self.words[int(self.codes[index])]
+        return self.categories[int(self.codes[index])]
 
-    def code(self, word: str) -> int:
-        """Returns the number of a word, or one that no row has."""
-        return self.words.index(word) if word in self.words else -1
+    def get_code(self, category: str) -> int:
+        """Returns the code of a category, or -1 if no row has it."""
+        return self.categories.index(category) if category in self.categories else -1
 
-    def equals(self, word: str) -> npt.NDArray[np.bool_]:
-        """Tells the rows that hold a word, (rows,)."""
-        return np.asarray(self.codes == self.code(word))
+    def equals(self, category: str) -> npt.NDArray[np.bool_]:
+        """Returns which rows hold the category, (rows,)."""
+        return np.asarray(self.codes == self.get_code(category))
 
-    def take(self, indices: npt.NDArray[np.int64]) -> "Coded":
-        """Returns some of the rows, and the words that are left, in their order."""
+    def take(self, indices: npt.NDArray[np.int64]) -> "CategoricalColumn":
+        """Returns the selected rows; categories that no longer occur are dropped."""
         kept, codes = np.unique(self.codes[indices], return_inverse=True)
-        return Coded(tuple(self.words[code] for code in kept), codes.astype(np.int32))
+        return CategoricalColumn(
+            tuple(self.categories[code] for code in kept), codes.astype(np.int32)
+        )
 
 
-class Coding:
-    """Texts on their way to become `Coded`."""
+class CategoricalBuilder:
+    """Collects strings row by row for a `CategoricalColumn`."""
 
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
@@ -114,43 +126,51 @@ class Coding:
         """Adds a row."""
         self._rows.append(self._codes.setdefault(text, len(self._codes)))
 
-    def coded(self) -> Coded:
-        """Returns the column of all rows that were added."""
-        return Coded(tuple(self._codes), np.frombuffer(self._rows, dtype=np.int32))
+    def build(self) -> CategoricalColumn:
+        """Returns the column; its categories are in order of first appearance."""
+        return CategoricalColumn(tuple(self._codes), np.frombuffer(self._rows, dtype=np.int32))
 
 
 def write_columns(path: Path, facts: Mapping[str, Any], columns: Mapping[str, Array]) -> None:
-    """Writes facts (JSON) and columns into one file, at once."""
-    places, end = {}, 0
+    """Writes JSON metadata and columns into one file, atomically.
+
+    Layout: magic and version, header length (int64), JSON header, then the columns, each aligned
+    to 64 bytes.
+    """
+    layout, end = {}, 0
     for name, column in columns.items():
-        places[name] = [column.dtype.str, list(column.shape), end]
-        end += -(-column.nbytes // _ALIGNED) * _ALIGNED
-    header = json.dumps({"facts": dict(facts), "columns": places, "bytes": end}).encode()
-    header += b" " * (-(len(_MAGIC) + 8 + len(header)) % _ALIGNED)
+        layout[name] = [column.dtype.str, list(column.shape), end]
+        end += -(-column.nbytes // _ALIGNMENT) * _ALIGNMENT
+    header = json.dumps({"facts": dict(facts), "columns": layout, "bytes": end}).encode()
+    header += b" " * (-(len(_MAGIC) + 8 + len(header)) % _ALIGNMENT)
     with replacing(path) as file:
         file.write(_MAGIC + struct.pack("<q", len(header)) + header)
         for column in columns.values():
             file.write(np.ascontiguousarray(column).data)
-            file.write(bytes(-column.nbytes % _ALIGNED))
+            file.write(bytes(-column.nbytes % _ALIGNMENT))
 
 
 def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, Array]] | None:
-    """Maps what `write_columns` wrote; None if there is no such file, or another kind of file."""
+    """Memory-maps a file written by `write_columns`.
+
+    Returns the metadata and the columns, or None if the file is missing, truncated, or of another
+    format or version: the caller then rebuilds it.
+    """
     try:
-        whole = np.memmap(path, dtype=np.uint8, mode="r")
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a `ValueError` is an empty file
+        content = np.memmap(path, dtype=np.uint8, mode="r")
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # `ValueError`: the file is empty
         return None
     start = len(_MAGIC) + 8
-    if bytes(whole[: len(_MAGIC)]) != _MAGIC:
+    if bytes(content[: len(_MAGIC)]) != _MAGIC:
         return None
-    (length,) = struct.unpack("<q", bytes(whole[len(_MAGIC) : start]))
-    header = json.loads(bytes(whole[start : start + length]))
+    (length,) = struct.unpack("<q", bytes(content[len(_MAGIC) : start]))
+    header = json.loads(bytes(content[start : start + length]))
     start += length
-    if len(whole) != start + header["bytes"]:
+    if len(content) != start + header["bytes"]:
         return None
     columns = {}
-    for name, (kind, shape, place) in header["columns"].items():
+    for name, (kind, shape, offset) in header["columns"].items():
         dtype = np.dtype(kind)
-        stop = start + place + dtype.itemsize * int(np.prod(shape))
-        columns[name] = np.asarray(whole[start + place : stop].view(dtype).reshape(shape))
+        stop = start + offset + dtype.itemsize * int(np.prod(shape))
+        columns[name] = np.asarray(content[start + offset : stop].view(dtype).reshape(shape))
     return header["facts"], columns

@@ -44,7 +44,7 @@ class Batch:
     valid_frames: Tensor  # bool (batch, frames)
 
 
-def statistics(
+def compute_statistics(
     store: ClipStore, indices: Sequence[int] | Indices, normalisation: Normalisation = "bands"
 ) -> Normaliser:
     """Measures mean and deviation over all frames of some clips, or takes those that are given.
@@ -108,7 +108,7 @@ class Loader:
         pieces = []
         for epoch, index in self._drawn(step, size):
             start = self._start(epoch, index)
-            pieces.append(self._store.piece(index, start, start + self._crop_frames))
+            pieces.append(self._store.read_frames(index, start, start + self._crop_frames))
         return _batch(pieces, self._crop_frames, self._normaliser)
 
     def paths(self, step: int, size: int) -> list[str]:
@@ -129,19 +129,19 @@ class Loader:
         return derive(self._seed, "crop", epoch, index) % starts
 
 
-class Pieces(Protocol):
+class FrameSource(Protocol):
     """Clips of which frames can be taken: a store, or sound that was just turned into frames."""
 
     @property
     def lengths(self) -> Sequence[int] | Indices:
         """How many frames each clip has."""
 
-    def piece(self, index: int, start: int, stop: int) -> npt.NDArray[np.float16]:
+    def read_frames(self, index: int, start: int, stop: int) -> npt.NDArray[np.float16]:
         """Returns frames of one clip as stored, (frames, bands); past its end there are none."""
 
 
-def windows(
-    store: Pieces,
+def cut_windows(
+    store: FrameSource,
     index: int,
     crop_frames: int,
     normaliser: Normaliser,
@@ -150,7 +150,7 @@ def windows(
     """Cuts a clip into consecutive crops, the last one padded, or those at the frames `starts`."""
     if starts is None:
         starts = range(0, int(store.lengths[index]), crop_frames)
-    pieces = [store.piece(index, start, start + crop_frames) for start in starts]
+    pieces = [store.read_frames(index, start, start + crop_frames) for start in starts]
     return _batch(pieces, crop_frames, normaliser)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.clips import ClipInfo, ClipTable, ClipWriting
+from ablate.audio.clips import ClipInfo, ClipTable, ClipTableBuilder
 from ablate.core.suggest import did_you_mean
 
 SPLITS = ("train", "valid", "test")
@@ -25,26 +25,26 @@ SPLIT_WORDS = {  # in the names that others gave to files
 _UNUSUAL = re.compile(r"^/|[:\\]|//|\./|/\.?$")  # in paths that may be written another way
 
 
-def several(problems: Sequence[str]) -> str:
+def format_problems(problems: Sequence[str]) -> str:
     """Joins the first five problems, and counts the rest."""
     rest = [f"... and {len(problems) - 5} more"] if len(problems) > 5 else []
     return "\n".join([*problems[:5], *rest])
 
 
-def names_a_folder(task: str) -> bool:
+def is_valid_task_name(task: str) -> bool:
     """Tells whether a task's name can be that of a folder of results."""
     return bool(task) and not task.startswith(".") and not {"/", "\\"} & set(task)
 
 
-def unusable(task: str) -> str:
-    """Words the refusal of a task's name that `names_a_folder` does not let pass."""
+def format_task_name_error(task: str) -> str:
+    """Words the refusal of a task's name that `is_valid_task_name` does not let pass."""
     return (
         f"task `{task}` cannot name a folder of results; give a name without `/` and `\\` that "
         "does not begin with `.`, in the setting `task` or in the manifest's column `task`"
     )
 
 
-def check_there(manifest: Path) -> None:
+def check_manifest_exists(manifest: Path) -> None:
     """Raises `ValueError`, with the way out, where there is no such file."""
     if not manifest.is_file():
         raise ValueError(f"no manifest at `{manifest}`; `ablate manifest` can write one")
@@ -58,7 +58,7 @@ def read_manifest(manifest: Path, *, label: str, task: str) -> ClipTable:
     the number of the rest.
     """
     problems: list[str] = []
-    written = ClipWriting()
+    written = ClipTableBuilder()
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True, restkey="", restval="")
@@ -70,21 +70,21 @@ def read_manifest(manifest: Path, *, label: str, task: str) -> ClipTable:
                 written.append(clip)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"`{manifest}` is not a CSV file in UTF-8: {error}") from error
-    clips = written.clips()
+    clips = written.build()
     if not len(clips):
         raise ValueError(f"`{manifest}` lists no clips; add one line for each below the header")
     twice = [clips.paths[int(index)] for index in _repeated(clips)]
     problems += [f"`{manifest}` lists `{path}` twice; a clip has one label" for path in twice]
-    names = [name for name in clips.tasks.words if not names_a_folder(name)]
-    problems += [f"`{manifest}`: {unusable(name)}" for name in names]
+    names = [name for name in clips.tasks.categories if not is_valid_task_name(name)]
+    problems += [f"`{manifest}`: {format_task_name_error(name)}" for name in names]
     if problems:
-        raise ValueError(several(problems))
+        raise ValueError(format_problems(problems))
     return clips
 
 
 def _repeated(clips: ClipTable) -> npt.NDArray[np.int64]:
     """Finds the clips that are listed more than once for one task."""
-    listed = clips.sounds * len(clips.tasks.words) + clips.tasks.codes
+    listed = clips.first_with_path * len(clips.tasks.categories) + clips.tasks.codes
     _, first, times = np.unique(listed, return_index=True, return_counts=True)
     return np.sort(first[times > 1])
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import soundfile
 
-from ablate.audio.annotations import classes_in, kind_of
-from ablate.audio.sources import reason_of
+from ablate.audio.annotations import infer_label_kind, parse_classes
+from ablate.audio.sources import describe_decode_error
 
 MOST_LABELS = 20
 MOST_FILES = 10
 
 
-def inventory(manifest: Path, progress: Callable[[int, int], None]) -> Iterator[str]:
+def summarize_manifest(manifest: Path, progress: Callable[[int, int], None]) -> Iterator[str]:
     """Says, a line each, what a manifest holds, and which of its files are no sound.
 
     The manifest is one that `write_manifest` wrote; `progress` is told files done, files in all.
@@ -42,8 +42,10 @@ def _counted(rows: list[dict[str, str]]) -> Iterator[str]:
     part = "split" if "split" in rows[0] else "fold"
     clips = Counter(row[part] for row in rows)
     parts = [split for split in ("train", "valid", "test") if split in clips] or sorted(clips)
-    kind = kind_of(row["label"] for row in rows)  # a clip of several labels counts for each
-    told = [(label, row[part]) for row in rows for label in classes_in(row["label"], kind)]
+    kind = infer_label_kind(
+        row["label"] for row in rows
+    )  # a clip of several labels counts for each
+    told = [(label, row[part]) for row in rows for label in parse_classes(row["label"], kind)]
     counts, by_label = Counter(told), Counter(label for label, _ in told)
     shown = sorted(by_label)[:MOST_LABELS]
     width = max(map(len, ("all", *shown)))
@@ -64,4 +66,4 @@ def _unreadable(file: Path) -> str:
         with soundfile.SoundFile(file) as sound:
             return "" if sound.frames else "holds no samples"
     except (soundfile.SoundFileError, OSError) as error:
-        return reason_of(error)
+        return describe_decode_error(error)

@@ -28,14 +28,14 @@ BY_FILE = (
 Row = dict[str, str]
 
 
-class Written(NamedTuple):
+class ManifestResult(NamedTuple):
     """A manifest, and what to be wary of in it; empty where there is nothing."""
 
     path: Path
     warning: str
 
 
-def write_manifest(folder: Path, layout: str, group: str | None = None) -> Written:
+def write_manifest(folder: Path, layout: str, group: str | None = None) -> ManifestResult:
     """Writes `manifest.csv` for a dataset that lies in `folder`.
 
     Where clips are dealt to splits, those in whose paths (relative to `folder`) the regular
@@ -63,7 +63,7 @@ def write_manifest(folder: Path, layout: str, group: str | None = None) -> Writt
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    return Written(manifest, BY_FILE if undealt and group is None else "")
+    return ManifestResult(manifest, BY_FILE if undealt and group is None else "")
 
 
 def _subfolder(folder: Path) -> list[Row]:

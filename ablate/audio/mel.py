@@ -11,7 +11,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablate.audio.resampling import resampled
+from ablate.audio.resampling import resample
 from ablate.audio.torchaudio_import import kaldi, torchaudio
 from ablate.parts import AS_BEFORE
 
@@ -22,7 +22,7 @@ Normalisation = Literal["bands", "all"] | tuple[float, float]
 class AbstractFrontEnd(ABC):
     """Turns sound into frames. Subclasses are frozen keyword-only dataclasses.
 
-    Sound at another sample rate is resampled; its mean is removed; silence and a single sample
+    Sound at another sample rate is resample; its mean is removed; silence and a single sample
     give finite frames, at least one.
     """
 
@@ -90,7 +90,7 @@ class LogMel(AbstractFrontEnd):
 
     def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
         """Turns a waveform, float32 (samples,), into float32 (frames, bands)."""
-        samples = resampled(waveform - waveform.mean(), sample_rate, self.sample_rate)
+        samples = resample(waveform - waveform.mean(), sample_rate, self.sample_rate)
         power: Tensor = _mel_spectrogram(self)(samples)
         frames = math.ceil(len(samples) / self._hop)
         power = power[:, :frames]
@@ -166,7 +166,7 @@ class KaldiFbank(AbstractFrontEnd):
 
     def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
         """Turns a waveform, float32 (samples,), into float32 (frames, bands)."""
-        samples = resampled(waveform - waveform.mean(), sample_rate, self.sample_rate)
+        samples = resample(waveform - waveform.mean(), sample_rate, self.sample_rate)
         if self.level == "peak":  # the loudest sample is 1, but silence stays silent
             samples = samples / samples.abs().max().clamp(min=1e-8)
         window = math.ceil(self.window_ms * self.sample_rate / 1000)
@@ -198,7 +198,7 @@ class KaldiFbank(AbstractFrontEnd):
         return int(self.window_ms * self.sample_rate / 1000) / self.sample_rate
 
 
-def check_sound(sample_rate: int, normalisation: Normalisation) -> None:
+def check_rate_and_normalisation(sample_rate: int, normalisation: Normalisation) -> None:
     """Raises `ValueError` for a rate outside [1000, 384000] Hz, or a deviation not above 0."""
     if not 1000 <= sample_rate <= 384000:
         raise ValueError(f"`sample_rate` must lie in [1000, 384000], got {sample_rate}")
@@ -209,7 +209,7 @@ def check_sound(sample_rate: int, normalisation: Normalisation) -> None:
 
 def _check(front_end: LogMel | KaldiFbank) -> None:
     """Refuses settings that no spectrogram can have."""
-    check_sound(front_end.sample_rate, front_end.normalisation)
+    check_rate_and_normalisation(front_end.sample_rate, front_end.normalisation)
     if front_end.bands < 1:
         raise ValueError(f"`bands` must be 1 or more, got {front_end.bands}")
     shortest = 2000 / front_end.sample_rate  # two samples, in ms

@@ -10,7 +10,7 @@ from torch import Tensor
 from ablate.audio.torchaudio_import import torchaudio
 
 
-def resampled(waveform: Tensor, rate: int, wanted: int) -> Tensor:
+def resample(waveform: Tensor, rate: int, wanted: int) -> Tensor:
     """Returns float32 (samples,) at the wanted rate; the same tensor if it has that already."""
     if rate == wanted:
         return waveform

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from ablate.audio.clips import ClipTable, digest_list
+from ablate.audio.clips import ClipTable, compute_list_digest
 from ablate.audio.manifest_reader import (
-    check_there,
-    names_a_folder,
+    check_manifest_exists,
+    format_problems,
+    format_task_name_error,
+    is_valid_task_name,
     read_manifest,
-    several,
-    unusable,
 )
 from ablate.parts import AS_BEFORE
 
@@ -27,7 +27,7 @@ class BadAudioError(ValueError):
     """Clips whose sound cannot be used: the message names them, says why, and the way out."""
 
     def __init__(self, *clips: tuple[str, str]) -> None:
-        problems = several([f"`{path}`: {reason}" for path, reason in clips])
+        problems = format_problems([f"`{path}`: {reason}" for path, reason in clips])
         way_out = "repair them, remove them from the manifest, or set `on_bad_audio: skip`"
         super().__init__(f"{problems}\n{way_out}")
         self.clips = clips  # (path, reason)
@@ -78,7 +78,7 @@ class AbstractSource(ABC):
         By default a hash of the list; override it if there are too many clips to list at each
         start.
         """
-        return digest_list(self.clips())
+        return compute_list_digest(self.clips())
 
     @property
     def has_files(self) -> bool:
@@ -143,8 +143,8 @@ class Folder(AbstractSource):
     on_silence: Literal["keep", "skip"] = field(default="keep", metadata={AS_BEFORE: "keep"})
 
     def __post_init__(self) -> None:
-        if self.task and not names_a_folder(self.task):
-            raise ValueError(unusable(self.task))
+        if self.task and not is_valid_task_name(self.task):
+            raise ValueError(format_task_name_error(self.task))
 
     def clips(self) -> ClipTable:
         """Lists the manifest's clips, in its order; it is read once."""
@@ -201,7 +201,7 @@ class Folder(AbstractSource):
 
     @cached_property
     def _edition(self) -> str:
-        check_there(self._manifest)
+        check_manifest_exists(self._manifest)
         with self._manifest.open("rb") as file:
             return hashlib.file_digest(file, _digest).hexdigest()
 
@@ -226,7 +226,9 @@ def decode(file: Path | BinaryIO, path: str) -> tuple[npt.NDArray[np.float32], i
             samples = sound.read(dtype="float32", always_2d=True)
             expected, sample_rate = sound.frames, int(sound.samplerate)
     except (soundfile.SoundFileError, OSError) as error:
-        raise BadAudioError((path, f"cannot be decoded ({reason_of(error)})")) from error
+        raise BadAudioError(
+            (path, f"cannot be decoded ({describe_decode_error(error)})")
+        ) from error
     if len(samples) == 0:
         raise BadAudioError((path, "holds no samples"))
     if len(samples) < expected:
@@ -236,7 +238,7 @@ def decode(file: Path | BinaryIO, path: str) -> tuple[npt.NDArray[np.float32], i
     return samples.mean(axis=1, dtype=np.float32), sample_rate
 
 
-def reason_of(error: Exception) -> str:
+def describe_decode_error(error: Exception) -> str:
     """Says what is wrong without where the file lies, which a report has no need to tell."""
     if isinstance(error, soundfile.LibsndfileError):
         return str(error.error_string)

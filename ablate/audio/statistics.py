@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from ablate.audio.loader import Indices, Normaliser, statistics
+from ablate.audio.loader import Indices, Normaliser, compute_statistics
 from ablate.audio.mel import Normalisation
 from ablate.audio.store import ClipStore
 from ablate.core.io import find_json, write_json
@@ -19,7 +19,7 @@ from ablate.core.io import find_json, write_json
 _MEASURE = 1  # raised where `statistics` gives other numbers: those that are kept are not read
 
 
-def kept_statistics(
+def load_or_compute_statistics(
     store: ClipStore, indices: Indices, normalisation: Normalisation = "bands"
 ) -> Normaliser:
     """Returns what `statistics` does, to the last bit; raises as it does.
@@ -28,14 +28,14 @@ def kept_statistics(
     be written to, each measures for itself.
     """
     if isinstance(normalisation, tuple):
-        return statistics(store, indices, normalisation)
+        return compute_statistics(store, indices, normalisation)
     file = store.folder / f"statistics-{_key(store, indices, normalisation)}.json"
     if (found := _read(file)) is not None:
         return found
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             stack.enter_context(FileLock(store.folder / "statistics.lock"))
-        found = _read(file) or statistics(store, indices, normalisation)
+        found = _read(file) or compute_statistics(store, indices, normalisation)
         with contextlib.suppress(OSError):
             write_json(file, {"mean": found.mean.tolist(), "std": found.std.tolist()})
     return found

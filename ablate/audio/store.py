@@ -20,8 +20,8 @@ from ablate.audio.labels import check_labels
 from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.sources import AbstractSource, BadAudioError
 from ablate.audio.store_builder import MISSING, Progress, build
-from ablate.audio.store_index import Index, read_index
-from ablate.audio.store_journal import Frames, Journal, Keys, key_of, mapped
+from ablate.audio.store_index import StoreIndex, read_index
+from ablate.audio.store_journal import Frames, Journal, Keys, compute_file_key, map_frames
 from ablate.parts import get_identity, replace_settings
 
 _FORMAT = 2  # of the files: stores of another format lie in folders of their own
@@ -30,12 +30,14 @@ _FORMAT = 2  # of the files: stores of another format lie in folders of their ow
 class ClipStore:
     """The clips of a source as frames; many processes may read one store."""
 
-    def __init__(self, index: Index, frames: Frames, folder: Path) -> None:
+    def __init__(self, index: StoreIndex, frames: Frames, folder: Path) -> None:
         self.folder = folder  # for what is worked out of the clips
         self.clips = index.clips
         self.lengths = index.lengths  # (clips,), frames
         self.digest = index.digest
-        self.unprobeable = index.unprobeable  # why its labels cannot be probed, if they cannot
+        self.label_problems = (
+            index.label_problems
+        )  # why its labels cannot be probed, if they cannot
         self._index = index
         self._frames = frames
 
@@ -56,15 +58,15 @@ class ClipStore:
 
     def frames(self, index: int) -> npt.NDArray[np.float32]:
         """Returns one clip, (frames, bands), not normalised."""
-        return self.piece(index, 0, int(self.lengths[index])).astype(np.float32)
+        return self.read_frames(index, 0, int(self.lengths[index])).astype(np.float32)
 
-    def piece(self, index: int, start: int, stop: int) -> Frames:
+    def read_frames(self, index: int, start: int, stop: int) -> Frames:
         """Returns frames of one clip as stored, (frames, bands); past its end there are none."""
         first, last = int(self._index.first[index]), min(stop, int(self.lengths[index]))
         return self._frames[first + start : first + last]
 
 
-def store_key(source: AbstractSource, front_end: AbstractFrontEnd) -> str:
+def compute_store_key(source: AbstractSource, front_end: AbstractFrontEnd) -> str:
     """Names a store, 16 hex digits: all settings, and where the clips are listed."""
     settings = get_identity(front_end)
     settings.pop("normalisation", None)  # of what is read, not of what is stored
@@ -72,12 +74,14 @@ def store_key(source: AbstractSource, front_end: AbstractFrontEnd) -> str:
     return hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def place_of(source: AbstractSource, front_end: AbstractFrontEnd, cache: Path) -> tuple[Path, Path]:
+def get_store_paths(
+    source: AbstractSource, front_end: AbstractFrontEnd, cache: Path
+) -> tuple[Path, Path]:
     """Returns the folder of a store's frames below `cache`, and in it the file of its index.
 
     Sources that differ only in settings that are `unheard` share the frames: none is decoded again.
     """
-    own, shared = (store_key(of, front_end) for of in (source, _as_heard(source)))
+    own, shared = (compute_store_key(of, front_end) for of in (source, _as_heard(source)))
     folder = cache / shared
     return folder, folder / ("index" if own == shared else f"index-{own}")
 
@@ -98,14 +102,14 @@ def open_store(
     `BadAudioError` naming the clips that are missing, before anything is decoded, or that are
     broken; `ValueError` for labels that cannot be `probed`, and where the cache cannot be written.
     """
-    folder, file = place_of(source, front_end, cache)
+    folder, file = get_store_paths(source, front_end, cache)
     index = _complete(file, source.edition)
     check_files = check_files and source.has_files
     if index is None or (check_files and not np.array_equal(index.keys, _keys(source))):
         index = _built(source, front_end, file, probed=probed, progress=progress)
-    if probed and index.unprobeable:
-        raise ValueError(index.unprobeable)
-    return ClipStore(index, mapped(folder, front_end.bands, index.end), folder)
+    if probed and index.label_problems:
+        raise ValueError(index.label_problems)
+    return ClipStore(index, map_frames(folder, front_end.bands, index.end), folder)
 
 
 def check_source(source: AbstractSource, *, probed: bool = True) -> Keys:
@@ -129,7 +133,7 @@ def _built(
     *,
     probed: bool,
     progress: Progress | None,
-) -> Index:
+) -> StoreIndex:
     """Brings a store up to date, unless another process has done so meanwhile."""
     keys, folder = check_source(source, probed=probed), file.parent
     with _writable(folder), FileLock(folder / "lock"), _one_thread():
@@ -154,7 +158,7 @@ def _synced(folder: Path) -> npt.NDArray[np.int64]:
     return np.concatenate([np.zeros(0, np.int64), *(index.first for index in indexes if index)])
 
 
-def _complete(file: Path, edition: str) -> Index | None:
+def _complete(file: Path, edition: str) -> StoreIndex | None:
     """Returns the index of a store that is complete for a source's list, or None."""
     index = read_index(file)
     return index if index and index.edition == edition else None
@@ -164,7 +168,7 @@ def _keys(source: AbstractSource) -> Keys:
     """Names every file as it is now, (clips, 2)."""
     keys = bytearray()
     for index, path in enumerate(source.clips().paths):
-        keys += key_of(path, source.stamp(index))
+        keys += compute_file_key(path, source.stamp(index))
     return np.frombuffer(keys, dtype=np.uint64).reshape(-1, 2)
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ablate.audio.clips import ClipTable, digest_of
-from ablate.audio.column_file import Strings
+from ablate.audio.clips import ClipTable, compute_digest
+from ablate.audio.column_file import StringColumn
 from ablate.audio.labels import check_labels
 from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.sources import AbstractSource, BadAudioError
-from ablate.audio.store_index import Index
+from ablate.audio.store_index import StoreIndex
 from ablate.audio.store_journal import Journal, Keys
 
 Progress = Callable[[int, int], None]  # clips done, clips in all
@@ -27,7 +27,7 @@ def build(
     keys: Keys,
     journal: Journal,
     progress: Progress | None,
-) -> Index:
+) -> StoreIndex:
     """Decodes every clip that the journal does not hold; returns the index of the usable ones.
 
     Raises `BadAudioError` naming all that are bad, unless the source skips these.
@@ -41,7 +41,7 @@ def build(
         silent = there[journal.records["silent"][records[there]] > 0]
         reasons |= dict.fromkeys(silent.tolist(), _SILENT)
         records[silent] = -1
-    records = records[clips.sounds]  # one sound may serve several tasks
+    records = records[clips.first_with_path]  # one sound may serve several tasks
     journal.sync()
     return _index(source, records, reasons, keys, journal)
 
@@ -52,23 +52,26 @@ def _index(
     reasons: dict[int, str],
     keys: Keys,
     journal: Journal,
-) -> Index:
+) -> StoreIndex:
     clips = source.clips()
     kept, bad = np.flatnonzero(records >= 0), np.flatnonzero(records < 0)
     skipped = [*source.left_out]
-    skipped += [(clips.paths[int(i)], reasons[int(clips.sounds[i])]) for i in bad]
+    skipped += [(clips.paths[int(i)], reasons[int(clips.first_with_path[i])]) for i in bad]
     table, rows, places = clips.take(kept), journal.records, records[kept]
     first, lengths = rows["first"][places], rows["frames"][places]
-    return Index(
+    return StoreIndex(
         clips=table,
         first=first,
         lengths=lengths,
         silent=rows["silent"][places] > 0,
-        digest=digest_of(table, lambda index: bytes(rows["digest"][places[index]]).decode()),
-        skipped=(Strings.of(path for path, _ in skipped), Strings.of(why for _, why in skipped)),
+        digest=compute_digest(table, lambda index: bytes(rows["digest"][places[index]]).decode()),
+        skipped=(
+            StringColumn.from_texts(path for path, _ in skipped),
+            StringColumn.from_texts(why for _, why in skipped),
+        ),
         keys=keys,
         edition=source.edition,
-        unprobeable=_unprobeable(table),
+        label_problems=_find_label_problems(table),
         end=int((first + lengths).max(initial=0)),
     )
 
@@ -86,11 +89,11 @@ def _decoded(
     missing: npt.NDArray[np.bool_] = ~np.any(keys, axis=1)
     often = max(1, len(clips) // 200)
     for index in range(len(clips)):
-        if clips.sounds[index] != index:
+        if clips.first_with_path[index] != index:
             records[index] = -1
         elif missing[index]:
             reasons[index] = MISSING
-        elif records[index] < 0 or not journal.is_sound(int(records[index])):
+        elif records[index] < 0 or not journal.is_intact(int(records[index])):
             try:
                 records[index] = _decode(source, front_end, index, keys, journal)
             except BadAudioError as error:
@@ -119,7 +122,7 @@ def _decode(
     )
 
 
-def _unprobeable(clips: ClipTable) -> str:
+def _find_label_problems(clips: ClipTable) -> str:
     try:
         check_labels(clips)
     except ValueError as error:

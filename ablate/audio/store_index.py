@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ablate.audio.clips import ClipTable
-from ablate.audio.column_file import Array, Strings, read_columns, write_columns
+from ablate.audio.column_file import Array, StringColumn, read_columns, write_columns
 from ablate.audio.store_journal import Keys
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Index:
+class StoreIndex:
     """What a complete store holds. Its arrays may lie on disk."""
 
     clips: ClipTable
@@ -21,15 +21,15 @@ class Index:
     lengths: npt.NDArray[np.int64]  # (clips,), frames
     silent: npt.NDArray[np.bool_]  # (clips,)
     digest: str
-    skipped: tuple[Strings, Strings]  # paths and reasons of the clips that were left out
+    skipped: tuple[StringColumn, StringColumn]  # paths and reasons of the clips that were left out
     keys: Keys  # of all clips that the source lists
     edition: str = ""  # of the source's list
-    unprobeable: str = ""  # why these labels cannot be probed
+    label_problems: str = ""  # why these labels cannot be probed
     end: int = 0  # frame after the last
 
     def write(self, file: Path) -> None:
         """Declares a store complete."""
-        facts, columns = self.clips.columns()
+        facts, columns = self.clips.to_columns()
         paths, reasons = self.skipped
         own: dict[str, Array] = {name: getattr(self, name) for name in _ARRAYS}
         own["skipped starts"], own["skipped text"] = paths.arrays()
@@ -38,18 +38,18 @@ class Index:
         write_columns(file, {**told, "clips": facts}, {**columns, **own})
 
 
-def read_index(file: Path) -> Index | None:
+def read_index(file: Path) -> StoreIndex | None:
     """Maps the index of a complete store, or returns None."""
     found = read_columns(file)
     if found is None:
         return None
     facts, columns = found
     arrays: dict[str, Any] = {name: columns[name] for name in _ARRAYS}
-    return Index(
+    return StoreIndex(
         clips=ClipTable.from_columns(facts["clips"], columns),
         skipped=(
-            Strings(columns["skipped starts"], columns["skipped text"]),
-            Strings(columns["reasons starts"], columns["reasons text"]),
+            StringColumn(columns["skipped starts"], columns["skipped text"]),
+            StringColumn(columns["reasons starts"], columns["reasons text"]),
         ),
         **arrays,
         **{name: facts[name] for name in _FACTS},
@@ -57,4 +57,4 @@ def read_index(file: Path) -> Index | None:
 
 
 _ARRAYS = ("first", "lengths", "silent", "keys")
-_FACTS = ("digest", "edition", "unprobeable", "end")
+_FACTS = ("digest", "edition", "label_problems", "end")

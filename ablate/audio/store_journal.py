@@ -33,7 +33,7 @@ RECORD = np.dtype(
 _READ_AT_ONCE = 1 << 16  # records
 
 
-def key_of(path: str, stamp: str | None) -> bytes:
+def compute_file_key(path: str, stamp: str | None) -> bytes:
     """Names a file as it is now, in 16 bytes: zeros for one that is missing."""
     if stamp is None:
         return bytes(16)
@@ -62,7 +62,7 @@ class Journal:
     @property
     def records(self) -> Array:
         """Maps all records, of `RECORD`."""
-        if (self._folder / "journal").stat().st_size == 0:  # nothing cannot be mapped
+        if (self._folder / "journal").stat().st_size == 0:  # nothing cannot be map_frames
             return np.zeros(0, dtype=RECORD)
         return np.memmap(self._folder / "journal", dtype=RECORD, mode="r")
 
@@ -76,7 +76,7 @@ class Journal:
         found = order[places]  # a key below all others wraps around, to one that differs
         return np.where((known[found] == keys).all(axis=1) & keys.any(axis=1), found, -1)
 
-    def is_sound(self, number: int) -> bool:
+    def is_intact(self, number: int) -> bool:
         """Whether an old record's frames are on disk as written; synced ones are not read."""
         if self._synced[number]:
             return True
@@ -113,9 +113,9 @@ class Journal:
                 os.fsync(file.fileno())
 
 
-def mapped(folder: Path, bands: int, frames: int) -> Frames:
+def map_frames(folder: Path, bands: int, frames: int) -> Frames:
     """Maps the frames of a complete store into memory, (frames, bands)."""
-    if frames == 0:  # nothing cannot be mapped
+    if frames == 0:  # nothing cannot be map_frames
         return np.zeros((0, bands), dtype=np.float16)
     return np.memmap(folder / "frames", dtype=np.float16, mode="r", shape=(frames, bands))
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.clips import ClipInfo, ClipTable, ClipWriting
+from ablate.audio.clips import ClipInfo, ClipTable, ClipTableBuilder
 from ablate.audio.manifest_reader import SPLIT_WORDS, SPLITS
 from ablate.audio.manifest_writer import SUFFIXES
 from ablate.audio.sources import AbstractSource, BadAudioError, decode
@@ -37,7 +37,7 @@ class Shard:
     task: str
     split: str = ""
     fold: str = ""
-    label_of: Callable[[Any], str] | None = None  # reads a JSON; where none, samples need none
+    get_label: Callable[[Any], str] | None = None  # reads a JSON; where none, samples need none
     split_key: str = ""  # of the JSON, in the place of `split`
 
 
@@ -53,19 +53,19 @@ class _Sample:
     described: tarfile.TarInfo | None  # its JSON
 
 
-class Members:
+class TarMembers:
     """The clips of some shards, and where they lie."""
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         self.problems: list[tuple[str, str]] = []  # paths of samples left out, and why
         self._files = [shard.file for shard in shards]
         self._stamps = [_stamp(shard.file) for shard in shards]
-        written, places = ClipWriting(), array("q")
+        written, places = ClipTableBuilder(), array("q")
         for number, shard in enumerate(shards):
             for clip, sound in _clips(shard, self.problems):
                 written.append(clip)
                 places.extend((number, sound.offset_data, sound.size))
-        self.clips: ClipTable = written.clips()
+        self.clips: ClipTable = written.build()
         self._places: npt.NDArray[np.int64] = np.frombuffer(places, dtype=np.int64).reshape(-1, 3)
 
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
@@ -97,7 +97,7 @@ class AbstractShards(AbstractSource):
 
     @property
     @abstractmethod
-    def _members(self) -> Members:
+    def _members(self) -> TarMembers:
         """The samples of the shards, which are scanned once."""
 
     @property
@@ -223,10 +223,10 @@ def _clip(shard: Shard, tar: tarfile.TarFile, sample: _Sample) -> ClipInfo:
     (sound,) = sample.sounds
     if sound.size == 0:
         raise BadSampleError("is empty, 0 bytes")
-    told = _told(tar, sample) if shard.label_of or shard.split_key else {}
+    told = _told(tar, sample) if shard.get_label or shard.split_key else {}
     return ClipInfo(
         path=f"{shard.name}/{sound.name}",
-        label=shard.label_of(told) if shard.label_of else "",
+        label=shard.get_label(told) if shard.get_label else "",
         task=shard.task,
         split=_split(told, shard.split_key) if shard.split_key else shard.split,
         fold=shard.fold,

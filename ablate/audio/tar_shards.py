@@ -15,8 +15,13 @@ from pathlib import Path
 from typing import Literal
 
 from ablate.audio.clips import ClipTable
-from ablate.audio.manifest_reader import SPLIT_WORDS, names_a_folder, several, unusable
-from ablate.audio.tar_members import AbstractShards, Members, Shard, word
+from ablate.audio.manifest_reader import (
+    SPLIT_WORDS,
+    format_problems,
+    format_task_name_error,
+    is_valid_task_name,
+)
+from ablate.audio.tar_members import AbstractShards, Shard, TarMembers, word
 
 _FOLD = re.compile(r"(?<![a-z])fold[-_ ]?0*(\d+)", re.IGNORECASE)  # and no `manifold-2`
 
@@ -42,8 +47,8 @@ class TarShards(AbstractShards):
     def __post_init__(self) -> None:
         if not self._patterns:
             raise ValueError("`shards` names no tar; give a path such as `data/train-*.tar`")
-        if self.task and not names_a_folder(self.task):
-            raise ValueError(unusable(self.task))
+        if self.task and not is_valid_task_name(self.task):
+            raise ValueError(format_task_name_error(self.task))
 
     def clips(self) -> ClipTable:
         """Lists the samples; the shards are scanned once.
@@ -78,29 +83,30 @@ class TarShards(AbstractShards):
         return _find_shards(self._patterns)
 
     @cached_property
-    def _members(self) -> Members:
+    def _members(self) -> TarMembers:
         top = Path(os.path.commonpath([file.parent for file in self._files]))
-        if not names_a_folder(self.task or top.name):  # of shards on two disks it is `/`
+        if not is_valid_task_name(self.task or top.name):  # of shards on two disks it is `/`
             raise ValueError(f"the common folder `{top}` cannot name the shards' task; set `task`")
         shards = [self._shard(file, top) for file in self._files]
         untold = [shard.name for shard in shards if not (shard.split or shard.fold or self.split)]
         if untold:
+            names = format_problems([f"`{name}`" for name in untold])
             raise ValueError(
-                f"the shards' names give no split: {several([f'`{name}`' for name in untold])}; "
+                f"the shards' names give no split: {names}; "
                 "name them like `train-000.tar` or `fold-1.tar`, or name the JSON key that holds "
                 "it in the setting `split`"
             )
-        return Members(shards)
+        return TarMembers(shards)
 
     def _shard(self, file: Path, top: Path) -> Shard:
-        split, fold = ("", "") if self.split else split_of(file, top)
+        split, fold = ("", "") if self.split else infer_split(file, top)
         return Shard(
             file,
             name=file.relative_to(top).as_posix(),
             task=self.task or top.name,
             split=split or ("" if fold or self.split or self.label else "train"),
             fold=fold,
-            label_of=functools.partial(word, key=self.label) if self.label else None,
+            get_label=functools.partial(word, key=self.label) if self.label else None,
             split_key=self.split,
         )
 
@@ -123,7 +129,7 @@ def _find_shards(patterns: Sequence[str]) -> list[Path]:
     return sorted(found)
 
 
-def split_of(shard: Path, top: Path) -> tuple[str, str]:
+def infer_split(shard: Path, top: Path) -> tuple[str, str]:
     """Reads split and fold, one of them empty, from a shard's name, or its folders' up to `top`.
 
     The nearest name that tells one of them counts; both are empty where none does. A folder may

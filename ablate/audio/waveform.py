@@ -5,8 +5,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from ablate.audio.mel import AbstractFrontEnd, Normalisation, check_sound
-from ablate.audio.resampling import resampled
+from ablate.audio.mel import AbstractFrontEnd, Normalisation, check_rate_and_normalisation
+from ablate.audio.resampling import resample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +24,11 @@ class Waveform(AbstractFrontEnd):
     normalisation: Normalisation = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        check_sound(self.sample_rate, self.normalisation)
+        check_rate_and_normalisation(self.sample_rate, self.normalisation)
 
     def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
         """Turns a waveform, float32 (samples,), into float32 (samples at this rate, 1)."""
-        samples = resampled(waveform - waveform.mean(), sample_rate, self.sample_rate)
+        samples = resample(waveform - waveform.mean(), sample_rate, self.sample_rate)
         match self.level:
             case "unit":  # silence, and what is softer than 16 bits can say, is not made loud
                 samples = samples / samples.square().mean().sqrt().clamp(min=1e-5)

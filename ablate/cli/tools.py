@@ -36,7 +36,7 @@ def manifest(
     ] = None,
 ) -> None:
     """Write the manifest of a data set: a CSV of paths, labels and splits."""
-    from ablate.audio.manifest_summary import inventory
+    from ablate.audio.manifest_summary import summarize_manifest
     from ablate.audio.manifest_writer import write_manifest
     from ablate.executors import progress
 
@@ -48,7 +48,9 @@ def manifest(
     if warning:
         typer.echo(f"warning: {warning}")
     with progress.progress_bar(progress.create_console(), "reading files") as heard:
-        lines = list(inventory(written, lambda done, total: heard({"done": done, "total": total})))
+        lines = list(
+            summarize_manifest(written, lambda done, total: heard({"done": done, "total": total}))
+        )
     say(lines)
 
 
@@ -57,13 +59,13 @@ def export(
     to: Annotated[Path, typer.Option(help="The folder to write.")],
 ) -> None:
     """Write a run's trained encoder into a folder that `ablate.load_encoder` reads."""
-    from ablate.export import export as export_export
+    from ablate.export import export as export_encoder
 
     try:
-        typer.echo(f"wrote {export_export.export(run_folder(run), to)}; to use it:\n")
+        typer.echo(f"wrote {export_encoder.export(run_folder(run), to)}; to use it:\n")
     except ValueError as error:
         refuse(str(error))
-    say(f"    {line}" for line in export_export.use(to))
+    say(f"    {line}" for line in export_encoder.use(to))
 
 
 def zoo(

@@ -148,7 +148,7 @@ class _Heard:
     def lengths(self) -> Sequence[int]:
         return [len(clip) for clip in self.frames]
 
-    def piece(self, index: int, start: int, stop: int) -> npt.NDArray[np.float16]:
+    def read_frames(self, index: int, start: int, stop: int) -> npt.NDArray[np.float16]:
         return self.frames[index][start:stop]
 
 

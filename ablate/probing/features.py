@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ablate.audio.loader import Batch, Normaliser, Pieces, windows
+from ablate.audio.loader import Batch, FrameSource, Normaliser, cut_windows
 from ablate.audio.store import ClipStore
 from ablate.model.encoder import Encoded, Encoder
 from ablate.model.masking import Grid
@@ -77,7 +77,7 @@ class Heard:
 
 def encoder_features(
     reader: Reader,
-    store: Pieces,
+    store: FrameSource,
     clips: Sequence[int],
     views: Iterable[View],
     *,
@@ -211,7 +211,7 @@ def _values(encoded: Encoded, view: View) -> Tensor:
 
 
 def _batches(
-    store: Pieces, clips: Sequence[int], reader: Reader, at_once: int
+    store: FrameSource, clips: Sequence[int], reader: Reader, at_once: int
 ) -> Iterator[tuple[Batch, Tensor, bool]]:
     """Yields `at_once` windows of consecutive clips, the clip of each, and if the last one ends.
 
@@ -223,7 +223,9 @@ def _batches(
         starts = range(0, int(store.lengths[index]), reader.crop_frames)
         while starts:
             now, starts = starts[:room], starts[room:]
-            held.append((windows(store, index, reader.crop_frames, reader.normaliser, now), place))
+            held.append(
+                (cut_windows(store, index, reader.crop_frames, reader.normaliser, now), place)
+            )
             room -= len(now)
             if room == 0:
                 yield _together(held, complete=not starts)

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.annotations import Kind
+from ablate.audio.annotations import LabelKind
 from ablate.probing.tasks import Indices, Labels, Task
 
 Scores = npt.NDArray[np.float32]
-HEADLINE: Mapping[Kind, str] = {"single": "accuracy", "multi": "map", "events": "segment_f1"}
+HEADLINE: Mapping[LabelKind, str] = {"single": "accuracy", "multi": "map", "events": "segment_f1"}
 # what a probe chooses its epoch by: moments are ranked well before 0.5 tells them apart
-CHOICE: Mapping[Kind, str] = {"single": "accuracy", "multi": "map", "events": "macro_f1"}
+CHOICE: Mapping[LabelKind, str] = {"single": "accuracy", "multi": "map", "events": "macro_f1"}
 SEGMENT_SECONDS = 1.0  # as X-ARES cuts DESED
 
 

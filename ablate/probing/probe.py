@@ -11,7 +11,7 @@ from typing import ClassVar, NotRequired, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.annotations import Kind
+from ablate.audio.annotations import LabelKind
 from ablate.audio.sources import AbstractSource
 from ablate.parts import AS_BEFORE
 from ablate.probing.features import Heard
@@ -130,7 +130,7 @@ class AbstractProbe(ABC):
         """Whether it wants `valid` apart from `known`, to choose by."""
         return False
 
-    def can_score(self, kind: Kind, pooling: str) -> bool:
+    def can_score(self, kind: LabelKind, pooling: str) -> bool:
         """Whether it scores tasks of a kind by a pooling: events need a row for each moment."""
         whole = self.hears or self.reads_tokens or self.headline is not None
         return kind != "events" or not (whole or pooling == SUMMARY)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ablate.audio.annotations import Event, Kind, classes_in, events_in, kind_of
+from ablate.audio.annotations import Event, LabelKind, infer_label_kind, parse_classes, parse_events
 from ablate.audio.clips import ClipInfo, ClipTable
 
 Indices = npt.NDArray[np.int64]
@@ -27,7 +27,7 @@ class Task:
     """One task over some clips of a store."""
 
     name: str
-    kind: Kind
+    kind: LabelKind
     classes: tuple[str, ...]
     clips: Indices  # in the store; all else counts from 0 within them
     labels: Labels
@@ -53,7 +53,7 @@ class Task:
 def find_tasks(clips: ClipTable | Iterable[ClipInfo]) -> list[Task]:
     """Finds the tasks among clips, by name. Raises `ValueError` for events that cannot be read."""
     table = ClipTable.from_clips(clips)
-    return [_task(name, table) for name in sorted(table.tasks.words)]
+    return [_task(name, table) for name in sorted(table.tasks.categories)]
 
 
 def pretraining_clips(clips: ClipTable | Iterable[ClipInfo]) -> Indices:
@@ -65,25 +65,25 @@ def pretraining_clips(clips: ClipTable | Iterable[ClipInfo]) -> Indices:
     table = ClipTable.from_clips(clips)
     taken = np.flatnonzero(~table.folds.equals("") | table.splits.equals("train"))
     first = np.full(len(table), len(table))  # taken of each sound
-    np.minimum.at(first, table.sounds[taken], taken)
-    heard_first: Indices = taken[first[table.sounds[taken]] == taken]
+    np.minimum.at(first, table.first_with_path[taken], taken)
+    heard_first: Indices = taken[first[table.first_with_path[taken]] == taken]
     return heard_first
 
 
 def _task(name: str, clips: ClipTable) -> Task:
     mine = np.flatnonzero(clips.tasks.equals(name))
     told = clips.labels.take(mine)
-    kind = kind_of(told.words)
-    held = [classes_in(word, kind) for word in told.words]
+    kind = infer_label_kind(told.categories)
+    held = [parse_classes(word, kind) for word in told.categories]
     classes = tuple(sorted({name for names in held for name in names}))
     place = {name: place for place, name in enumerate(classes)}
     labels: Labels
     if kind == "single":
-        labels = np.array([place[word] for word in told.words], dtype=np.int64)[told.codes]
+        labels = np.array([place[word] for word in told.categories], dtype=np.int64)[told.codes]
     else:
         holds = [[name in names for name in classes] for names in held]
         labels = np.array(holds, dtype=np.bool_)[told.codes]
-    events = [events_in(word) for word in told.words] if kind == "events" else []
+    events = [parse_events(word) for word in told.categories] if kind == "events" else []
     folded = not clips.folds.equals("")[mine].all()
     named = (clips.folds if folded else clips.splits).take(mine)
     return Task(
@@ -92,7 +92,7 @@ def _task(name: str, clips: ClipTable) -> Task:
         classes,
         mine,
         labels,
-        {part: np.flatnonzero(named.equals(part)) for part in sorted(named.words)},
+        {part: np.flatnonzero(named.equals(part)) for part in sorted(named.categories)},
         folded,
         tuple(events[code] for code in told.codes) if events else (),
     )

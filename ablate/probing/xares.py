@@ -15,15 +15,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ablate.audio.annotations import NOTHING
+from ablate.audio.annotations import NO_CLASS
 from ablate.audio.clips import ClipTable
-from ablate.audio.manifest_reader import several
+from ablate.audio.manifest_reader import format_problems
 from ablate.audio.sources import AbstractSource
 from ablate.audio.tar_members import (
     AbstractShards,
     BadSampleError,
-    Members,
     Shard,
+    TarMembers,
     word,
 )
 from ablate.core.suggest import did_you_mean
@@ -59,7 +59,7 @@ class XARES(AbstractShards):
         """
         clips = self._usable()
         if surplus := _surplus(clips):
-            raise ValueError(several(surplus))
+            raise ValueError(format_problems(surplus))
         return clips
 
     @property
@@ -109,8 +109,8 @@ class XARES(AbstractShards):
         return shards, missing
 
     @cached_property
-    def _members(self) -> Members:
-        return Members(self._found[0])
+    def _members(self) -> TarMembers:
+        return TarMembers(self._found[0])
 
 
 def missing_tasks(source: AbstractSource, found: Iterable[str]) -> Mapping[str, str]:
@@ -138,7 +138,7 @@ def _shards(task: PublicTask, folder: Path) -> tuple[list[Shard], str]:
                 task=task.name,
                 split="" if task.folded else part,
                 fold=part if task.folded else "",
-                label_of=functools.partial(_READERS[task.told], task),
+                get_label=functools.partial(_READERS[task.told], task),
             )
             for file in files
         ]
@@ -148,8 +148,8 @@ def _shards(task: PublicTask, folder: Path) -> tuple[list[Shard], str]:
 def _surplus(clips: ClipTable) -> list[str]:
     """Names the tasks that have more labels than the table says."""
     problems = []
-    for name in clips.tasks.words:
-        words = clips.labels.take(np.flatnonzero(clips.tasks.equals(name))).words
+    for name in clips.tasks.categories:
+        words = clips.labels.take(np.flatnonzero(clips.tasks.equals(name))).categories
         task = BY_NAME[name]
         if task.told in ("one", "several"):
             labels = {label for held in words for label in held.split(";")}
@@ -231,4 +231,4 @@ def _spans(events: Iterable[tuple[str, Any, Any]]) -> str:
             )
         if start < stop:
             spans.append(f"{name}@{start:.3f}-{stop:.3f}")
-    return ";".join(spans) or NOTHING
+    return ";".join(spans) or NO_CLASS

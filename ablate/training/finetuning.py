@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.audio.loader import Batch, windows
+from ablate.audio.loader import Batch, cut_windows
 from ablate.core.random import StepRandom, derive, generator
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Grid
@@ -232,7 +232,7 @@ def _told(pupil: Pupil, lesson: Lesson, heard: Heard) -> Scores:
 
 def _windows(heard: Heard, item: int, starts: range | None) -> Batch:
     reader = heard.reader
-    return windows(
+    return cut_windows(
         heard.store, int(heard.clips[item]), reader.crop_frames, reader.normaliser, starts
     )
 

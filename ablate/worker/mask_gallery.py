@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ablate.audio.loader import windows
+from ablate.audio.loader import cut_windows
 from ablate.core.io import write_atomically
 from ablate.mask_analysis.pictures import draw_masks
 from ablate.mask_analysis.statistics import realised_shares
@@ -24,7 +24,7 @@ def draw_gallery(folder: Path, trials: list[dict[str, Any]], cache: Path) -> dic
         trial = build(entry["settings"], expect=Trial)
         sound = open_sound(trial.data, trial.mel, cache, probed=False)
         index = _clip(sound, trial.crop_frames)
-        batch = windows(sound.store, index, trial.crop_frames, sound.normaliser)
+        batch = cut_windows(sound.store, index, trial.crop_frames, sound.normaliser)
         grid = trial.twin.grid
         name = f"{_plain(entry['masker'])}--{_plain(entry['patchifier'])}.png"
         mel = batch.mels[0]

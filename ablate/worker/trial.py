@@ -19,7 +19,7 @@ import torch
 from ablate.audio.loader import Loader, Normaliser
 from ablate.audio.mel import AbstractFrontEnd, LogMel, Normalisation
 from ablate.audio.sources import AbstractSource
-from ablate.audio.statistics import kept_statistics
+from ablate.audio.statistics import load_or_compute_statistics
 from ablate.audio.store import ClipStore, open_store
 from ablate.model.batching import Batching
 from ablate.model.encoder import AbstractEncoder, Encoder
@@ -189,7 +189,7 @@ class Sound:
         """Mean and deviation of each band, as the front end says: of the clips to pre-train on."""
         if self.pretrained_on is not None:
             return self.pretrained_on.normaliser
-        return kept_statistics(self.store, self.train, self.normalisation)
+        return load_or_compute_statistics(self.store, self.train, self.normalisation)
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -250,6 +250,6 @@ def open_sound(
             data, mel, cache, check_files=check_files, probed=probed, progress=progress
         )
         _open[key] = Sound(store, mel.hop_seconds, mel.normalisation)
-    if probed and _open[key].store.unprobeable:
-        raise ValueError(_open[key].store.unprobeable)
+    if probed and _open[key].store.label_problems:
+        raise ValueError(_open[key].store.label_problems)
     return _open[key]

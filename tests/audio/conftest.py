@@ -12,11 +12,11 @@ import soundfile
 import torch
 
 from ablate.audio.clips import ClipInfo, ClipTable
-from ablate.audio.column_file import Strings
+from ablate.audio.column_file import StringColumn
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import Folder
 from ablate.audio.store import ClipStore, open_store
-from ablate.audio.store_index import Index
+from ablate.audio.store_index import StoreIndex
 from ablate.audio.synthetic import Synthetic
 
 
@@ -100,13 +100,13 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[int
             ClipInfo(path=f"{index}.wav", label="x", task="t", split="train")
             for index in range(len(lengths))
         )
-        index = Index(
+        index = StoreIndex(
             clips=clips,
             first=np.cumsum([0, *lengths[:-1]]),
             lengths=np.array(lengths),
             silent=np.zeros(len(lengths), dtype=bool),
             digest="",
-            skipped=(Strings.of([]), Strings.of([])),
+            skipped=(StringColumn.from_texts([]), StringColumn.from_texts([])),
             keys=np.zeros((len(lengths), 2), dtype=np.uint64),
         )
         return ClipStore(index, frames, tmp_path_factory.mktemp("numbered"))

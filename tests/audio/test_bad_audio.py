@@ -129,5 +129,5 @@ def test_skipping_may_not_use_up_every_clip(tones: Tones, tmp_path: Path, on_sil
     for clip in folder.clips():
         file_of(folder, clip.path).unlink()
     for _ in range(2):
-        with pytest.raises(ValueError, match="there is no clip to use"):
+        with pytest.raises(ValueError, match="the source has no clips"):
             open_store(folder, LogMel(), tmp_path)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.audio.clips import ClipInfo, ClipTable
-from ablate.audio.column_file import Strings, read_columns, write_columns
+from ablate.audio.column_file import StringColumn, read_columns, write_columns
 
 WORDS = st.text(max_size=3)
 CLIPS = st.lists(
@@ -27,7 +27,7 @@ CLIPS = st.lists(
 
 @given(st.lists(st.text()))
 def test_texts_come_back_as_they_were(texts: list[str]) -> None:
-    assert list(Strings.of(texts)) == texts
+    assert list(StringColumn.from_texts(texts)) == texts
 
 
 @given(CLIPS)
@@ -37,7 +37,7 @@ def test_a_table_of_clips_gives_back_every_row(rows: list[ClipInfo]) -> None:
 
 @given(CLIPS)
 def test_a_table_is_the_same_from_columns(rows: list[ClipInfo]) -> None:
-    assert list(ClipTable.from_columns(*ClipTable.from_clips(rows).columns())) == rows
+    assert list(ClipTable.from_columns(*ClipTable.from_clips(rows).to_columns())) == rows
 
 
 @given(CLIPS, st.data())
@@ -48,14 +48,16 @@ def test_some_rows_of_a_table_are_a_table(rows: list[ClipInfo], data: st.DataObj
     taken = ClipTable.from_clips(rows).take(np.array(places, dtype=np.int64))
     expected = ClipTable.from_clips([rows[place] for place in places])
     assert list(taken) == list(expected)
-    assert taken.sounds.tolist() == expected.sounds.tolist()
-    assert set(taken.labels.words) == {clip.label for clip in expected}
+    assert taken.first_with_path.tolist() == expected.first_with_path.tolist()
+    assert set(taken.labels.categories) == {clip.label for clip in expected}
 
 
 @given(CLIPS)
 def test_a_sound_is_known_by_the_first_clip_of_its_path(rows: list[ClipInfo]) -> None:
     paths = [clip.path for clip in rows]
-    assert ClipTable.from_clips(rows).sounds.tolist() == [paths.index(path) for path in paths]
+    assert ClipTable.from_clips(rows).first_with_path.tolist() == [
+        paths.index(path) for path in paths
+    ]
 
 
 def test_a_column_that_begins_late_is_blank_before() -> None:
@@ -70,7 +72,7 @@ def test_rows_are_counted_from_both_ends_and_no_further() -> None:
     clips = ClipTable.from_clips([ClipInfo("a", "x", "t"), ClipInfo("b", "x", "t")])
     assert (clips[0].path, clips[-1].path) == ("a", "b")
     for index in (2, -3):
-        with pytest.raises(IndexError, match="of 2"):
+        with pytest.raises(IndexError, match="for 2 clips"):
             clips[index]
 
 

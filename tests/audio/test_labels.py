@@ -105,5 +105,5 @@ def test_of_several_labels_each_class_is_looked_at_by_itself() -> None:
 
 def test_an_event_that_does_not_say_when_is_named() -> None:
     clips = [clip("a", "cat@0-1", "train"), clip("b", "cat", "test")]
-    with pytest.raises(ValueError, match="task `pets`: `cat` does not say when"):
+    with pytest.raises(ValueError, match="task `pets`: `cat` has no times"):
         check_labels(clips)

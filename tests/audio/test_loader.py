@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.audio.loader import Batch, Loader, Normaliser, statistics, windows
+from ablate.audio.loader import Batch, Loader, Normaliser, compute_statistics, cut_windows
 from ablate.audio.store import ClipStore
 from ablate.model.patchify import AbstractPatchifier, Overlapping, Rectangles
 from ablate.worker.trial import Sound
@@ -30,7 +30,7 @@ def same(one: Batch, other: Batch) -> bool:
 
 
 def test_a_batch_depends_on_seed_and_step_alone(small_store: ClipStore) -> None:
-    normaliser = statistics(small_store, range(20))
+    normaliser = compute_statistics(small_store, range(20))
     loader = Loader(small_store, range(40), 64, normaliser, 3)
     in_order = [loader.batch(step, 16) for step in range(4)]
     torch.rand(5)  # what a masker draws meanwhile is none of its business
@@ -131,7 +131,7 @@ def test_crops_reach_both_ends_of_a_clip(numbered: Numbered) -> None:
 
 def test_padding_is_zero_after_normalisation(numbered: Numbered) -> None:
     normaliser = Normaliser(np.full(2, 5, np.float32), np.full(2, 2, np.float32))
-    batch = windows(numbered([3]), 0, 8, normaliser)
+    batch = cut_windows(numbered([3]), 0, 8, normaliser)
     assert (batch.mels[:, :, 3:] == 0).all()
     assert batch.mels[0, 0, 0] == -2.5
 
@@ -145,7 +145,7 @@ def test_windows_hold_every_frame_once_in_order(
     heard = [
         number
         for index in range(len(lengths))
-        for row in numbers(windows(store, index, crop, AS_IT_IS))
+        for row in numbers(cut_windows(store, index, crop, AS_IT_IS))
         for number in row
     ]
     assert heard == list(range(sum(lengths)))
@@ -153,14 +153,14 @@ def test_windows_hold_every_frame_once_in_order(
 
 def test_statistics_over_all_bands_agree_with_numpy(small_store: ClipStore) -> None:
     frames = np.concatenate([small_store.frames(index) for index in range(8)])
-    found = statistics(small_store, range(8), "all")
+    found = compute_statistics(small_store, range(8), "all")
     assert np.allclose(found.mean, frames.mean(), atol=1e-4)
     assert np.allclose(found.std, frames.std(), atol=1e-4)
     assert len(found.mean) == small_store.bands
 
 
 def test_given_statistics_are_taken_as_they_are(small_store: ClipStore) -> None:
-    normaliser = statistics(small_store, [], (-4.0, 9.0))
+    normaliser = compute_statistics(small_store, [], (-4.0, 9.0))
     frames = small_store.frames(0)
     assert np.allclose(normaliser(frames), (frames + 4) / 9)
 
@@ -168,7 +168,7 @@ def test_given_statistics_are_taken_as_they_are(small_store: ClipStore) -> None:
 def test_statistics_agree_with_numpy(small_store: ClipStore) -> None:
     indices = [0, 7, 50]
     frames = np.concatenate([small_store.frames(index) for index in indices]).astype(np.float64)
-    found = statistics(small_store, indices)
+    found = compute_statistics(small_store, indices)
     assert np.allclose(found.mean, frames.mean(axis=0), atol=1e-4)
     assert np.allclose(found.std, frames.std(axis=0), atol=1e-4)
 
@@ -176,15 +176,15 @@ def test_statistics_agree_with_numpy(small_store: ClipStore) -> None:
 def test_normalised_training_clips_have_no_offset_and_unit_deviation(
     small_store: ClipStore,
 ) -> None:
-    normaliser = statistics(small_store, range(8))
-    mels = torch.cat([windows(small_store, i, 128, normaliser).mels for i in range(8)])
+    normaliser = compute_statistics(small_store, range(8))
+    mels = torch.cat([cut_windows(small_store, i, 128, normaliser).mels for i in range(8)])
     assert mels.mean(dim=(0, 2)).abs().max() < 1e-3
     assert (mels.std(dim=(0, 2), correction=0) - 1).abs().max() < 1e-3
 
 
 def test_a_constant_band_stays_finite(numbered: Numbered) -> None:
     store = numbered([20])  # its first band is 0 throughout
-    batch = windows(store, 0, 20, statistics(store, [0]))
+    batch = cut_windows(store, 0, 20, compute_statistics(store, [0]))
     assert (batch.mels[:, 0] == 0).all()
 
 
@@ -194,7 +194,7 @@ def test_nothing_to_draw_from_is_refused(numbered: Numbered) -> None:
     with pytest.raises(ValueError, match="no clips to train on"):
         Loader(numbered([5]), [0], 4, AS_IT_IS, 0, skip=frozenset({0}))
     with pytest.raises(ValueError, match="no clips to measure"):
-        statistics(numbered([5]), [])
+        compute_statistics(numbered([5]), [])
 
 
 def test_an_empty_crop_is_refused(numbered: Numbered) -> None:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from ablate.audio.manifest_summary import MOST_FILES, MOST_LABELS, inventory
+from ablate.audio.manifest_summary import MOST_FILES, MOST_LABELS, summarize_manifest
 
 
 def write(folder: Path, rows: Sequence[str], *, part: str = "split") -> list[str]:
     """Lists clips, `path,label,split` each, and returns what is said of them."""
     (folder / "manifest.csv").write_text("\n".join([f"path,label,{part}", *rows]) + "\n")
-    return list(inventory(folder / "manifest.csv", lambda done, total: None))
+    return list(summarize_manifest(folder / "manifest.csv", lambda done, total: None))
 
 
 @pytest.fixture
@@ -79,7 +79,11 @@ def test_a_folder_full_of_other_files_is_not_listed_in_full(tmp_path: Path) -> N
 def test_a_long_list_is_looked_at_in_sight(tmp_path: Path, sound: str) -> None:
     write(tmp_path, [f"{sound},dog,train"] * 3)
     heard: list[tuple[int, int]] = []
-    list(inventory(tmp_path / "manifest.csv", lambda done, total: heard.append((done, total))))
+    list(
+        summarize_manifest(
+            tmp_path / "manifest.csv", lambda done, total: heard.append((done, total))
+        )
+    )
     assert heard == [(1, 3), (2, 3), (3, 3)]
 
 

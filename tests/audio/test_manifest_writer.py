@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.audio.annotations import kind_of
+from ablate.audio.annotations import infer_label_kind
 from ablate.audio.clips import ClipInfo
 from ablate.audio.manifest_writer import LAYOUTS, write_manifest
 from ablate.audio.sources import Folder
@@ -188,7 +188,7 @@ def test_fsd50k_has_several_labels_a_clip_and_tells_the_most_specific_apart(tmp_
     }
     first = clips["FSD50K.dev_audio/64760.wav"]
     assert first.extra == {"first_label": "Electric_guitar"}
-    assert kind_of(clip.label for clip in clips.values()) == "multi"
+    assert infer_label_kind(clip.label for clip in clips.values()) == "multi"
 
 
 def test_audioset_lists_the_clips_that_are_there(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ablate.audio.labels import check_labels
-from ablate.audio.loader import Loader, statistics
+from ablate.audio.loader import Loader, compute_statistics
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import Folder
 from ablate.audio.store import open_store
@@ -47,7 +47,7 @@ def test_real_sounds_become_batches(real_data: Path, tmp_path: Path) -> None:
     folder = Folder(manifest=str(tmp_path / "few.csv"))
     store = open_store(folder, LogMel(hop_ms=15.625), tmp_path)
     everything = range(len(store.clips))
-    normaliser = statistics(store, everything)
+    normaliser = compute_statistics(store, everything)
     batch = Loader(store, everything, 128, normaliser, 0).batch(0, 32)
     assert batch.mels.isfinite().all()
     assert 0.5 < float(batch.mels[batch.valid_frames.unsqueeze(1).expand_as(batch.mels)].std()) < 2

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablate.audio.column_file import Strings
+from ablate.audio.column_file import StringColumn
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import Folder
-from ablate.audio.store import open_store, place_of
-from ablate.audio.store_index import Index
+from ablate.audio.store import get_store_paths, open_store
+from ablate.audio.store_index import StoreIndex
 
 CLIPS = 200_000
 
@@ -64,15 +64,15 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             split = "test" if number % 100 == 0 else "train"
             file.write(f"audio/{number:011d}.flac,label {number % 500},{split},a;b\n")
     folder = Folder(manifest=str(manifest))
-    frames, index = place_of(folder, LogMel(), place / "cache")
+    frames, index = get_store_paths(folder, LogMel(), place / "cache")
     frames.mkdir(parents=True)
-    Index(
+    StoreIndex(
         clips=folder.clips(),
         first=np.arange(CLIPS),
         lengths=np.ones(CLIPS, dtype=np.int64),
         silent=np.ones(CLIPS, dtype=np.bool_),
         digest="made",
-        skipped=(Strings.of([]), Strings.of([])),
+        skipped=(StringColumn.from_texts([]), StringColumn.from_texts([])),
         keys=np.zeros((CLIPS, 2), dtype=np.uint64),
         edition=folder.edition,
         end=CLIPS,

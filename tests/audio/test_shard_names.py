@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.audio.tar_shards import TarShards, split_of
+from ablate.audio.tar_shards import TarShards, infer_split
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from ablate.audio.tar_shards import TarShards, split_of
 def test_a_shards_name_or_its_folders_tell_the_split(
     tmp_path: Path, shard: str, told: tuple[str, str]
 ) -> None:
-    assert split_of(tmp_path / "dev" / "set" / shard, tmp_path / "dev" / "set") == told
+    assert infer_split(tmp_path / "dev" / "set" / shard, tmp_path / "dev" / "set") == told
 
 
 def test_shards_whose_names_tell_no_split_are_named(tmp_path: Path) -> None:

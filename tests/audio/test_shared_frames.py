@@ -14,7 +14,7 @@ import soundfile
 
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import AbstractSource, BadAudioError, Folder
-from ablate.audio.store import ClipStore, open_store, place_of, store_key
+from ablate.audio.store import ClipStore, compute_store_key, get_store_paths, open_store
 from ablate.audio.store_journal import RECORD
 from ablate.audio.synthetic import Synthetic
 from ablate.audio.tar_shards import TarShards
@@ -105,7 +105,7 @@ def test_settings_that_change_no_sound_change_the_index_alone(
 ) -> None:
     changed = dataclasses.replace(source, **{name: OTHERWISE[name]})
     (folder, index), (same, other) = (
-        place_of(each, LogMel(), tmp_path) for each in (source, changed)
+        get_store_paths(each, LogMel(), tmp_path) for each in (source, changed)
     )
     assert folder == same
     assert index != other
@@ -113,18 +113,18 @@ def test_settings_that_change_no_sound_change_the_index_alone(
 
 def test_sounds_and_front_ends_that_differ_share_no_frames(tones: Tones, tmp_path: Path) -> None:
     places = [
-        place_of(tones(), LogMel(), tmp_path),
-        place_of(tones(), LogMel(hop_ms=20), tmp_path),
-        place_of(tones(tmp_path / "elsewhere"), LogMel(), tmp_path),
-        place_of(Synthetic(), LogMel(), tmp_path),
-        place_of(Synthetic(seed=1), LogMel(), tmp_path),
+        get_store_paths(tones(), LogMel(), tmp_path),
+        get_store_paths(tones(), LogMel(hop_ms=20), tmp_path),
+        get_store_paths(tones(tmp_path / "elsewhere"), LogMel(), tmp_path),
+        get_store_paths(Synthetic(), LogMel(), tmp_path),
+        get_store_paths(Synthetic(seed=1), LogMel(), tmp_path),
     ]
     assert len({folder for folder, _ in places}) == len(places)
 
 
 def test_a_store_of_defaults_lies_where_it_always_did(tones: Tones, tmp_path: Path) -> None:
-    folder, index = place_of(tones(), LogMel(), tmp_path)
-    assert folder.name == store_key(tones(), LogMel())
+    folder, index = get_store_paths(tones(), LogMel(), tmp_path)
+    assert folder.name == compute_store_key(tones(), LogMel())
     assert index.name == "index"
 
 

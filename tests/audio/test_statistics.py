@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablate.audio.loader import Normaliser, statistics
+from ablate.audio.loader import Normaliser, compute_statistics
 from ablate.audio.mel import LogMel
-from ablate.audio.statistics import kept_statistics
+from ablate.audio.statistics import load_or_compute_statistics
 from ablate.audio.store import ClipStore, open_store
 from ablate.audio.synthetic import Synthetic
 from ablate.worker.trial import Sound
@@ -34,13 +34,13 @@ def same(one: Normaliser, other: Normaliser) -> bool:
 
 @pytest.mark.parametrize("normalisation", ["bands", "all", (-4.0, 9.0)])
 def test_what_is_kept_is_to_the_last_bit_what_is_measured(store, normalisation):
-    measured = statistics(store, CLIPS, normalisation)
+    measured = compute_statistics(store, CLIPS, normalisation)
     for _ in range(2):
-        assert same(kept_statistics(store, CLIPS, normalisation), measured)
+        assert same(load_or_compute_statistics(store, CLIPS, normalisation), measured)
 
 
 def test_a_process_does_not_measure_what_another_has_measured(store):
-    assert same(Sound(store, 0.01).normaliser, statistics(store, Sound(store, 0.01).train))
+    assert same(Sound(store, 0.01).normaliser, compute_statistics(store, Sound(store, 0.01).train))
     [file] = kept(store)
     told = json.loads(file.read_text())
     file.write_text(json.dumps({**told, "mean": [7.0] * store.bands}))
@@ -48,10 +48,10 @@ def test_a_process_does_not_measure_what_another_has_measured(store):
 
 
 def test_other_clips_or_another_normalisation_are_measured_for_themselves(store):
-    kept_statistics(store, CLIPS)
+    load_or_compute_statistics(store, CLIPS)
     for clips, normalisation in ((CLIPS[1:], "bands"), (CLIPS, "all")):
-        found = kept_statistics(store, clips, normalisation)
-        assert same(found, statistics(store, clips, normalisation))
+        found = load_or_compute_statistics(store, clips, normalisation)
+        assert same(found, compute_statistics(store, clips, normalisation))
     assert len(kept(store)) == 3
 
 
@@ -59,10 +59,12 @@ def test_of_several_that_ask_at_once_one_measures(store, monkeypatch):
     measured = []
     frames = store.frames
     monkeypatch.setattr(store, "frames", lambda i: measured.append(i) or frames(i))
-    asking = [threading.Thread(target=kept_statistics, args=(store, CLIPS)) for _ in range(4)]
-    for thread in asking:
+    threads = [
+        threading.Thread(target=load_or_compute_statistics, args=(store, CLIPS)) for _ in range(4)
+    ]
+    for thread in threads:
         thread.start()
-    for thread in asking:
+    for thread in threads:
         thread.join()
     assert len(measured) == len(CLIPS)
 
@@ -72,8 +74,8 @@ def test_where_nothing_can_be_kept_each_measures(store):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # refuses as a full disk does
     try:
-        found = kept_statistics(store, CLIPS)
+        found = load_or_compute_statistics(store, CLIPS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert same(found, statistics(store, CLIPS))
+    assert same(found, compute_statistics(store, CLIPS))
     assert kept(store) == []

@@ -14,7 +14,7 @@ import torch
 
 from ablate.audio.mel import KaldiFbank, LogMel
 from ablate.audio.sources import Folder
-from ablate.audio.store import ClipStore, open_store, store_key
+from ablate.audio.store import ClipStore, compute_store_key, open_store
 from ablate.audio.store_journal import RECORD
 from ablate.audio.synthetic import Synthetic
 
@@ -204,17 +204,17 @@ def test_the_same_clips_in_another_order_are_other_data(tones: Tones, tmp_path: 
 
 def test_every_setting_and_place_has_a_store_of_its_own(tones: Tones, tmp_path: Path) -> None:
     keys = [
-        store_key(tones(), LogMel()),
-        store_key(tones(), LogMel(hop_ms=20)),
-        store_key(tones(), KaldiFbank()),
-        store_key(tones(task="pitch"), LogMel()),
-        store_key(tones(tmp_path / "elsewhere"), LogMel()),
-        store_key(Synthetic(), LogMel()),
-        store_key(Synthetic(seed=1), LogMel()),
+        compute_store_key(tones(), LogMel()),
+        compute_store_key(tones(), LogMel(hop_ms=20)),
+        compute_store_key(tones(), KaldiFbank()),
+        compute_store_key(tones(task="pitch"), LogMel()),
+        compute_store_key(tones(tmp_path / "elsewhere"), LogMel()),
+        compute_store_key(Synthetic(), LogMel()),
+        compute_store_key(Synthetic(seed=1), LogMel()),
     ]
     assert len(set(keys)) == len(keys)
     assert all(len(key) == 16 and int(key, 16) >= 0 for key in keys)
-    assert store_key(tones(), LogMel()) == keys[0]
+    assert compute_store_key(tones(), LogMel()) == keys[0]
 
 
 def test_a_relative_manifest_is_known_by_where_it_lies(
@@ -224,7 +224,7 @@ def test_a_relative_manifest_is_known_by_where_it_lies(
     for place in ("one", "two"):
         tones(tmp_path / place)
         monkeypatch.chdir(tmp_path / place)
-        keys.append(store_key(Folder(manifest="manifest.csv", task="t"), LogMel()))
+        keys.append(compute_store_key(Folder(manifest="manifest.csv", task="t"), LogMel()))
     assert keys[0] != keys[1]
 
 

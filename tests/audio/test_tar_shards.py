@@ -17,7 +17,7 @@ from ablate.audio.store import ClipStore, open_store
 from ablate.audio.tar_shards import TarShards
 from ablate.parts import build, get_identity, resolve
 
-Members = Sequence[tuple[str, bytes]]
+TarMembers = Sequence[tuple[str, bytes]]
 Pitch = Callable[..., TarShards]  # writes shards and makes a source of them
 
 
@@ -32,7 +32,7 @@ def told(label: Any, **more: Any) -> bytes:
     return json.dumps({"label": label, **more}).encode()
 
 
-def write_tar(file: Path, members: Members) -> Path:
+def write_tar(file: Path, members: TarMembers) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(file, "w") as tar:
         for name, content in members:
@@ -59,7 +59,7 @@ def samples(first: int, number: int = 4) -> list[tuple[str, bytes]]:
 def pitch(tmp_path: Path) -> Pitch:
     """Writes shards, the training one as it is told, and makes a source of them."""
 
-    def make(train: Members = (), **settings: Any) -> TarShards:
+    def make(train: TarMembers = (), **settings: Any) -> TarShards:
         folder = tmp_path / "pitch"
         write_tar(folder / "train-000.tar", train or samples(0))
         write_tar(folder / "test-000.tar", samples(10))

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.audio.loader import statistics, windows
+from ablate.audio.loader import compute_statistics, cut_windows
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import Folder
 from ablate.audio.store import open_store
@@ -59,7 +59,7 @@ def reader_of(store, freq=16, time=16):
         patchifier=patchifier,
         grid=grid,
         crop_frames=CROP,
-        normaliser=statistics(store, range(2)),
+        normaliser=compute_statistics(store, range(2)),
         device=torch.device("cpu"),
     )
 
@@ -90,7 +90,7 @@ def pooled(reader, store, clips=None, views=VIEWS, **options):
 def slow(reader, store, index):
     """One window of one clip at a time: every layer's tokens, with their row and column."""
     layers, row, column = [], [], []
-    batch = windows(store, index, CROP, reader.normaliser)
+    batch = cut_windows(store, index, CROP, reader.normaliser)
     for mel, valid_frames in zip(batch.mels, batch.valid_frames, strict=True):
         valid = reader.patchifier.valid(valid_frames.unsqueeze(0), 32)
         packing = pack(valid)
@@ -190,7 +190,7 @@ def test_features_depend_on_no_other_clip_no_order_and_no_batch(
 @given(seed=st.integers(0, 2**32 - 1), frames=st.integers(1, CROP - 1))
 def test_features_do_not_depend_on_what_fills_up_a_window(uneven, seed, frames):
     reader = reader_of(uneven, 32, 4)
-    batch = windows(uneven, 1, CROP, reader.normaliser, range(0, CROP, CROP))
+    batch = cut_windows(uneven, 1, CROP, reader.normaliser, range(0, CROP, CROP))
     batch.valid_frames[:, frames:] = False
     whole = -(-frames // 4) * 4  # a patch with one real frame is read whole
     filled = torch.randn(batch.mels.shape, generator=torch.Generator().manual_seed(seed))
@@ -228,7 +228,7 @@ def test_a_summary_is_asked_of_an_encoder_that_has_one(store):
 
 def test_mel_statistics_are_two_numbers_per_band_or_every_frame(store):
     views = [View("mean_std"), View(TOKENS)]
-    found = gathered(mel_features(store, statistics(store, range(20)), [3, 5], views))
+    found = gathered(mel_features(store, compute_statistics(store, range(20)), [3, 5], views))
     rows, owners = found[View("mean_std")]
     assert rows.shape == (2, 64)
     assert np.isfinite(rows).all()

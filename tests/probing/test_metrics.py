@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.audio.annotations import Event, classes_in, events_in, kind_of
+from ablate.audio.annotations import Event, infer_label_kind, parse_classes, parse_events
 from ablate.probing.metrics import (
     equal_error_rate,
     mean_average_precision,
@@ -83,18 +83,20 @@ def test_an_item_of_several_classes_is_found_by_a_query_of_either():
 
 
 def test_labels_say_what_kind_of_task_they_are_of():
-    assert kind_of(["dog", "cat"]) == "single"
-    assert kind_of(["dog", "dog;cat", "-"]) == "multi"
-    assert classes_in("-", "multi") == ()
-    assert classes_in(" dog; cat ", "multi") == ("dog", "cat")
-    assert kind_of(["dog@0-1", "-"]) == "events"
-    assert events_in("dog@0.5-1;a@b@2-3.25") == (Event("dog", 0.5, 1), Event("a@b", 2, 3.25))
+    assert infer_label_kind(["dog", "cat"]) == "single"
+    assert infer_label_kind(["dog", "dog;cat", "-"]) == "multi"
+    assert parse_classes("-", "multi") == ()
+    assert parse_classes(" dog; cat ", "multi") == ("dog", "cat")
+    assert infer_label_kind(["dog@0-1", "-"]) == "events"
+    assert parse_events("dog@0.5-1;a@b@2-3.25") == (Event("dog", 0.5, 1), Event("a@b", 2, 3.25))
 
 
-@pytest.mark.parametrize(("label", "message"), [("dog", "say when"), ("dog@2-1", "ends before")])
+@pytest.mark.parametrize(
+    ("label", "message"), [("dog", "no times"), ("dog@2-1", "end after its start")]
+)
 def test_an_event_without_a_time_is_refused(label, message):
     with pytest.raises(ValueError, match=message):
-        events_in(label)
+        parse_events(label)
 
 
 def events_task(labels):
@@ -146,7 +148,7 @@ def test_moments_are_told_apart_by_what_sounds_in_them():
         start = generator.integers(0, 6) / 2
         labels.append(f"hum@{start}-{start + 1};hiss@{(start + 2) % 3}-{(start + 2) % 3 + 0.5}")
         moments = np.tile([0.0] * 6 + [4.0] * 2, (8, 1))  # a hum that a norm over features keeps
-        for event in events_in(labels[-1]):
+        for event in parse_events(labels[-1]):
             rank = 3 * (event.name == "hum")
             moments[int(event.start * 2) : int(event.stop * 2), rank : rank + 3] += 3
         rows.append(moments + 0.3 * generator.normal(size=moments.shape))

@@ -103,7 +103,7 @@ def test_a_task_without_a_test_split_is_missing_and_says_so(env: Path) -> None:
     (env / "cremad" / "wds-audio-test-000000.tar").unlink()
     source = XARES(folder=str(env))
     assert source.missing["cremad"] == "there is no shard `wds-audio-test*.tar` (test)"
-    assert source.clips().tasks.words == ("gtzan_genre",)
+    assert source.clips().tasks.categories == ("gtzan_genre",)
     with pytest.raises(ValueError, match=r"cremad: there is no shard `wds-audio-test\*.tar`"):
         XARES(folder=str(env), tasks=("cremad",)).clips()
 
@@ -116,7 +116,7 @@ def test_a_task_without_a_fold_is_missing_and_says_so(env: Path) -> None:
 
 def test_only_the_tasks_that_are_named_are_looked_for(env: Path) -> None:
     source = XARES(folder=str(env), tasks=("gtzan_genre",))
-    assert source.clips().tasks.words == ("gtzan_genre",)
+    assert source.clips().tasks.categories == ("gtzan_genre",)
     assert source.missing == {}
 
 

@@ -141,7 +141,7 @@ def test_sound_without_labels_can_be_trained_on_where_probes_have_their_own(
     assert list(scores(done(answer, tmp_path / "runs", cache)))
     ablate.worker.trial._open.clear()
     [refused] = planned(plain, cache, knn=KNN)["trials"]
-    assert "no clip has a label for probes to learn" in refused["problems"][0]["message"]
+    assert "no clip has a label, so there is nothing to probe" in refused["problems"][0]["message"]
 
 
 def test_probes_on_both_kinds_of_clips_stand_side_by_side(
