@@ -14,7 +14,7 @@ from ablate.config import loader
 from ablate.parts import PartError, build, resolve
 from ablate.report import report
 from ablate.study.prepare import prepare
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 from ablate.worker.dispatch import answer
 from ablate.worker.trial import Trial
 from ablate.worker.units import sized
@@ -46,7 +46,7 @@ class Here:
 
     def ask(self, request, heard):
         try:
-            found = answer({**request, "cache": str(self.cache)}, heard, Stop())
+            found = answer({**request, "cache": str(self.cache)}, heard, StopSignal())
         except PartError as error:
             problems = [{"path": list(p.path), "message": p.message} for p in error.problems]
             return {"event": "error", "problems": problems}
@@ -68,7 +68,7 @@ def shrunk(name, folder):
 def test_a_recipe_trains_stops_resumes_and_is_reported(name, recipes_dir):
     planned = prepare(shrunk(name, recipes_dir), Here(recipes_dir / "cache"), Console(quiet=True))
     jobs = planned.backlog(recipes_dir / "runs").jobs(recipes_dir / "runs", planned.plan["probes"])
-    told = Stop()
+    told = StopSignal()
     told.signal = signal.SIGTERM
     for job in jobs:
         request = {"do": "run", "folder": str(job.folder), "probes": dict(job.probes)}
@@ -77,7 +77,7 @@ def test_a_recipe_trains_stops_resumes_and_is_reported(name, recipes_dir):
         if trains:
             ended = answer(request, lambda event: None, told)
             assert ended["state"] == "preempted", ended
-        ended = answer(request, lambda event: None, Stop())
+        ended = answer(request, lambda event: None, StopSignal())
         assert ended["state"] == "done", ended
         if trains:
             metrics = [

@@ -1,7 +1,7 @@
-"""What a step sees: its clips, which of their patches are real, and their masks.
+"""A training batch with its masks, and how it is split over ranks and micro-batches.
 
-It is drawn for the *global* batch and cut afterwards: ranks and micro-batches train what one
-process would.
+Masks are drawn for the *global* batch, which is split afterwards: any number of ranks and
+micro-batches trains on the same data as one process.
 """
 
 from dataclasses import dataclass, replace
@@ -15,53 +15,55 @@ from ablate.core.random import StepRandom
 from ablate.model.masking import Mask
 
 
-class Batches(Protocol):
-    """Gives the global batch of any step, whichever were asked for before: a `Loader` does."""
+class BatchSource(Protocol):
+    """Returns the global batch of any step, in any order of steps. `Loader` implements it."""
 
     def batch(self, step: int, size: int) -> Batch:
         """Returns the `size` clips of a step, counted from 0, on the CPU."""
         ...
 
     def paths(self, step: int, size: int) -> list[str]:
-        """Names the clips of the same batch, in its order."""
+        """Returns the file paths of the clips of the same batch, in the same order."""
         ...
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Clips with their masks, on the CPU. A clip may have several, side by side."""
+class MaskedBatch:
+    """Clips with their masks, on the CPU. Each clip has one or more masks (copies)."""
 
     batch: Batch
-    valid: Tensor  # bool (clips, patches): no padding
-    mask: Mask  # of clips * copies samples
-    rng: StepRandom  # random draws of this step, starting at the first of these clips
+    valid: Tensor  # bool (clips, patches), False for padding
+    mask: Mask  # one mask per sample, clips * copies samples; copies of a clip are adjacent
+    rng: StepRandom  # random numbers of this step, starting at the first of these clips
 
     @property
-    def clips(self) -> int:
-        """How many clips there are."""
+    def num_clips(self) -> int:
+        """Number of clips."""
         return len(self.valid)
 
-    def pinned(self) -> "Drawn":
-        """Returns the same with its mels in page-locked memory, which a GPU copies from itself."""
+    def pin_memory(self) -> "MaskedBatch":
+        """Returns a copy whose mels are in page-locked memory, for asynchronous copies to a GPU."""
         return replace(self, batch=replace(self.batch, mels=self.batch.mels.pin_memory()))
 
-    def parts(self, count: int) -> list["Drawn"]:
-        """Cuts it into `count` runs of consecutive clips, as even as can be.
+    def split(self, count: int) -> list["MaskedBatch"]:
+        """Splits the batch into `count` consecutive parts of as equal size as possible.
 
-        Raises `ValueError` where there are fewer clips than parts.
+        Raises `ValueError` if there are fewer clips than parts.
         """
-        if count > self.clips:
-            raise ValueError(f"{self.clips} clips cannot be cut into {count} parts; take fewer")
+        if count > self.num_clips:
+            raise ValueError(
+                f"a batch of {self.num_clips} clips cannot be split into {count} parts; use fewer"
+            )
         if count == 1:
             return [self]
-        bounds = [self.clips * part // count for part in range(count + 1)]
-        return [self._part(slice(*pair)) for pair in pairwise(bounds)]
+        bounds = [self.num_clips * part // count for part in range(count + 1)]
+        return [self._slice(slice(*pair)) for pair in pairwise(bounds)]
 
-    def _part(self, clips: slice) -> "Drawn":
-        copies = len(self.mask.context) // self.clips
+    def _slice(self, clips: slice) -> "MaskedBatch":
+        copies = len(self.mask.context) // self.num_clips
         samples = slice(clips.start * copies, clips.stop * copies)
         fallback = self.mask.fallback
-        return Drawn(
+        return MaskedBatch(
             Batch(self.batch.mels[clips], self.batch.valid_frames[clips]),
             self.valid[clips],
             Mask(

@@ -1,7 +1,7 @@
-"""Ranks: several processes that train one model, each on its part of every batch.
+"""Distributed training: ranks that train one model, each on its part of every batch.
 
-All start from the same weights and take the same steps, since gradients are summed before each
-one; nothing but sums and a few counts is ever exchanged.
+All ranks start from the same weights and sum their gradients before each step, so they stay equal.
+Only gradients, running sums and a few counts are exchanged.
 """
 
 import os
@@ -15,82 +15,84 @@ from torch import Tensor
 
 from ablate.training.signals import SIGNALS
 
-PATIENCE = timedelta(minutes=30)  # with a silent rank; one that has ended is noticed at once
-SAVING_SECONDS = 300  # from a signal until ranks that are still there are killed
-FIRST_PORT, NUM_PORTS = 20_000, 10_000  # of which the ranks of a job meet at one
+TIMEOUT = timedelta(minutes=30)  # for a silent rank; one that has exited is noticed at once
+SHUTDOWN_SECONDS = 300  # from a signal until torchrun kills ranks that are still running
+FIRST_PORT, NUM_PORTS = 20_000, 10_000  # range of the port at which the ranks of a job meet
 
 
-def together(count: int, module: str, arguments: Sequence[str]) -> list[str]:
-    """Returns the command that runs a module as `count` ranks on this machine.
+def build_torchrun_command(count: int, module: str, arguments: Sequence[str]) -> list[str]:
+    """Builds the command that runs a Python module as `count` ranks on this machine.
 
-    It ends all of them where one ends before its time, and passes signals on to all. Sets in the
-    environment how long they then have to save themselves.
+    torchrun stops all ranks if one fails, and forwards signals to all of them. This also sets
+    `TORCH_ELASTIC_SHUTDOWN_TIMEOUT`, unless set, so that ranks have time to save their state.
     """
-    # for torch 2.12 and later; before, it is 30 s for good. A user's own is kept
-    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SAVING_SECONDS))
+    # read by torch 2.12 and later; earlier versions always wait 30 s
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_SECONDS))
     signals = ",".join(number.name for number in SIGNALS)
-    ways = ["--standalone", f"--nproc-per-node={count}", f"--signals-to-handle={signals}"]
-    return [sys.executable, "-m", "torch.distributed.run", *ways, "-m", module, *arguments]
+    options = ["--standalone", f"--nproc-per-node={count}", f"--signals-to-handle={signals}"]
+    return [sys.executable, "-m", "torch.distributed.run", *options, "-m", module, *arguments]
 
 
-def heed_slurm() -> None:
-    """Sets in the environment what `torchrun` would, where `srun` has started several ranks.
+def set_ranks_from_slurm() -> None:
+    """Sets the environment variables of `torchrun` if `srun` has started several ranks.
 
-    It changes nothing where `torchrun` has, or where there is one rank. The ranks meet at the node
-    that the step was launched from, which is the first of its job and runs the first rank.
+    Does nothing if `torchrun` has set them, or for a single rank. The ranks meet at the node that
+    launched the step: the first node of the job, which also runs rank 0.
     """
-    said = os.environ
-    if "RANK" in said or int(said.get("SLURM_STEP_NUM_TASKS", "1")) == 1:
+    environ = os.environ
+    if "RANK" in environ or int(environ.get("SLURM_STEP_NUM_TASKS", "1")) == 1:
         return
-    said["RANK"], said["LOCAL_RANK"] = said["SLURM_PROCID"], said["SLURM_LOCALID"]
-    said["WORLD_SIZE"] = said["SLURM_STEP_NUM_TASKS"]
-    said.setdefault("MASTER_ADDR", said["SLURM_LAUNCH_NODE_IPADDR"])
-    step = int(said["SLURM_JOB_ID"]) + int(said["SLURM_STEP_ID"])
-    said.setdefault("MASTER_PORT", str(FIRST_PORT + step % NUM_PORTS))
+    environ["RANK"], environ["LOCAL_RANK"] = environ["SLURM_PROCID"], environ["SLURM_LOCALID"]
+    environ["WORLD_SIZE"] = environ["SLURM_STEP_NUM_TASKS"]
+    environ.setdefault("MASTER_ADDR", environ["SLURM_LAUNCH_NODE_IPADDR"])
+    step = int(environ["SLURM_JOB_ID"]) + int(environ["SLURM_STEP_ID"])
+    environ.setdefault("MASTER_PORT", str(FIRST_PORT + step % NUM_PORTS))
 
 
-def own_device(asked: str) -> torch.device:
-    """Returns the device asked for; `cuda` alone is the GPU of a rank's own number."""
-    return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if asked == "cuda" else asked)
+def get_rank_device(name: str) -> torch.device:
+    """Returns the device of that name; plain `cuda` means the GPU with this rank's local number."""
+    return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if name == "cuda" else name)
 
 
 class RankLostError(RuntimeError):
-    """Another rank has ended, or has been silent for too long."""
+    """Another rank has exited or has not answered in time."""
 
 
 class Ranks:
-    """The processes that train one model, seen from one of them. Alone, it costs nothing.
+    """The processes that train one model, as seen from one of them; free of cost for one process.
 
-    `rank` counts from 0, up to `count` - 1.
+    Attributes:
+        rank: Number of this process, from 0 to `count` - 1.
+        count: Number of processes.
     """
 
     def __init__(self, rank: int = 0, count: int = 1) -> None:
         self.rank = rank
         self.count = count
-        self._counts: dist.ProcessGroup | None = None  # on the CPU: no device has to wait for it
+        self._cpu_group: dist.ProcessGroup | None = None  # for counts: no device has to wait
 
     @classmethod
     def join(cls, device: torch.device) -> "Ranks":
-        """Joins the others that `torchrun` has started; alone where it has started none.
+        """Joins the ranks that `torchrun` has started; without torchrun, returns a single rank.
 
-        Gradients go by NCCL where `device` is a GPU. To be left with `leave`.
+        Gradients are exchanged by NCCL if `device` is a GPU. Call `leave` at the end.
         """
-        found = cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-        if found.count > 1:
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-            found._counts = dist.new_group(backend="gloo", timeout=PATIENCE)
-        return found
+        ranks = cls(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+        if ranks.count > 1:
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+            ranks._cpu_group = dist.new_group(backend="gloo", timeout=TIMEOUT)
+        return ranks
 
     def leave(self) -> None:
-        """Lets go of the others."""
+        """Disconnects from the other ranks."""
         if self.count > 1:
             dist.destroy_process_group()
 
-    def add_up(self, tensors: Iterable[Tensor]) -> None:
+    def all_reduce(self, tensors: Iterable[Tensor]) -> None:
         """Replaces contiguous float32 tensors by their sums over all ranks, in one exchange.
 
-        Every rank gives tensors of the same sizes in the same order. Raises `RankLostError`,
-        and what this rank's own device raises.
+        Every rank must pass tensors of the same sizes in the same order. Raises `RankLostError` if
+        another rank is lost, and the errors of this rank's own device.
         """
         if self.count == 1:
             return
@@ -99,27 +101,27 @@ class Ranks:
         try:
             dist.all_reduce(flat)
         except (torch.AcceleratorError, torch.OutOfMemoryError):
-            raise  # of this rank's own device
+            raise  # an error of this rank's own device
         except RuntimeError as error:
-            raise _lost(error) from error
+            raise _rank_lost(error) from error
         torch._foreach_copy_(parts, list(torch.split(flat, [len(part) for part in parts])))
 
-    def gather(self, values: Sequence[int]) -> list[list[int]]:
-        """Returns what each rank gave, by rank: every one gives as many whole numbers.
+    def all_gather(self, values: Sequence[int]) -> list[list[int]]:
+        """Returns the values of every rank, in order of rank.
 
-        Raises `RankLostError`.
+        Every rank must pass the same number of integers. Raises `RankLostError`.
         """
         if self.count == 1:
             return [list(values)]
-        mine = torch.tensor(values, dtype=torch.int64)
-        every = [torch.empty_like(mine) for _ in range(self.count)]
+        own = torch.tensor(values, dtype=torch.int64)
+        gathered = [torch.empty_like(own) for _ in range(self.count)]
         try:
-            dist.all_gather(every, mine, group=self._counts)
+            dist.all_gather(gathered, own, group=self._cpu_group)
         except RuntimeError as error:
-            raise _lost(error) from error
-        return [one.tolist() for one in every]
+            raise _rank_lost(error) from error
+        return [tensor.tolist() for tensor in gathered]
 
 
-def _lost(error: RuntimeError) -> RankLostError:
-    words = str(error).strip().splitlines()[0]
-    return RankLostError(f"another rank has ended or is silent ({words}); its log says why")
+def _rank_lost(error: RuntimeError) -> RankLostError:
+    reason = str(error).strip().splitlines()[0]
+    return RankLostError(f"another rank has ended or does not respond ({reason}); see its log")

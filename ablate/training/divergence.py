@@ -1,34 +1,44 @@
-"""When a training is not worth going on with: its loss is no number, or it has collapsed."""
+"""Detects divergence (a loss or gradient that is not finite) and collapse of the features."""
 
 from typing import Literal
 
-from ablate.training.batches import Batches
+from ablate.training.batches import BatchSource
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.health import Health
 from ablate.training.metrics import CollapsedError, DivergedError
-from ablate.training.online_probe import Online
-from ablate.training.state import Progress
+from ablate.training.online_probe import OnlineProbe
+from ablate.training.state import TrainingState
 
-NAMED = 3  # clips of a batch, where a line must do
+NUM_NAMED = 3  # clips named in the first line of an error
 
 OnCollapse = Literal["warn", "stop"]
 
 
-def check_finite(progress: Progress, batches: Batches, size: int, checkpoints: Checkpoints) -> None:
-    """Asks the device whether every loss and gradient norm since the last report was finite.
+def check_finite(
+    state: TrainingState, batches: BatchSource, size: int, checkpoints: Checkpoints
+) -> None:
+    """Checks that all losses and gradient norms since the last report are finite.
 
-    Raises `DivergedError` where one was not, saying which, and naming the clips of that step, of
-    `size` each. It is called before anything is saved, so that no such state is.
+    This waits for the device. It is called before every save, so no bad state is saved.
+
+    Args:
+        state: The training state.
+        batches: Names the clips of a step.
+        size: Number of clips per step.
+        checkpoints: Used to name the last good checkpoint.
+
+    Raises:
+        DivergedError: With the first step that is not finite, which value, and its clips.
     """
-    found = progress.window.not_finite(progress.cost.steps)
-    if found is None:
+    bad = state.window.find_not_finite(state.cost.steps)
+    if bad is None:
         return
-    step, what = found
-    paths, newest = batches.paths(step - 1, size), checkpoints.newest
-    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    step, name = bad
+    paths, newest = batches.paths(step - 1, size), checkpoints.newest_step
+    more = f" and {len(paths) - NUM_NAMED} more" if len(paths) > NUM_NAMED else ""
     raise DivergedError(
-        f"the {what} is not finite at step {step}; lower the rate, or look at its clips: "
-        f"{', '.join(paths[:NAMED])}{more}; "
+        f"the {name} is not finite at step {step}; lower the learning rate or check its clips: "
+        f"{', '.join(paths[:NUM_NAMED])}{more}; "
         + (f"last good checkpoint: step {newest}" if newest else "no checkpoint before it")
         + "\nall clips of that step:\n"
         + "\n".join(paths)
@@ -36,36 +46,39 @@ def check_finite(progress: Progress, batches: Batches, size: int, checkpoints: C
 
 
 def check_collapse(
-    progress: Progress, health: Health | None, online: Online | None, on_collapse: OnCollapse
+    state: TrainingState,
+    health: Health | None,
+    probe: OnlineProbe | None,
+    on_collapse: OnCollapse,
 ) -> None:
-    """Warns, once of each kind, where the features' rank or an online probe shows a collapse.
+    """Adds a warning to `state.warnings`, once per kind, if the features have collapsed.
 
-    Warnings go to `progress.warnings`. With `stop`, raises `CollapsedError` for the rank instead;
-    the probe ends no training, as a study that does not look shares its runs with one that does.
-    What was not looked at is None.
+    Signs of collapse are a low effective rank and a low online score. With `on_collapse="stop"` a
+    low rank raises `CollapsedError` instead. A low score never stops training: studies with and
+    without an online probe share their runs. `health` or `probe` is None if it was not measured.
     """
-    if health is not None and health.collapsed(progress.start):
-        rank, before = health.effective_rank, progress.start.effective_rank
-        words = _words("effective rank", f"{rank:.3g}", f"{before:.3g}", progress)
+    if health is not None and health.has_collapsed(state.start):
+        rank, before = health.effective_rank, state.start.effective_rank
+        message = _format("effective rank", f"{rank:.3g}", f"{before:.3g}", state)
         if on_collapse == "stop":
-            raise CollapsedError(words)
-        _warn("effective rank", words, progress)
-    if online is not None and online.fell(progress.course):
-        course = progress.course
-        words = _words("online score", f"{course.last:.1f}", f"{course.first:.1f}", progress)
-        _warn("online score", words, progress)
+            raise CollapsedError(message)
+        _warn("effective rank", message, state)
+    if probe is not None and probe.has_fallen(state.probe_history):
+        history = state.probe_history
+        message = _format("online score", f"{history.last:.1f}", f"{history.first:.1f}", state)
+        _warn("online score", message, state)
 
 
-def has_collapsed(progress: Progress, health: Health, online: Online | None) -> bool:
-    """Whether the features' rank or an online probe shows a collapse when training has ended."""
-    fell = online is not None and online.fell(progress.course)
-    return fell or health.collapsed(progress.start)
+def has_collapsed(state: TrainingState, health: Health, probe: OnlineProbe | None) -> bool:
+    """Whether the effective rank or the online score shows a collapse at the end of training."""
+    has_fallen = probe is not None and probe.has_fallen(state.probe_history)
+    return has_fallen or health.has_collapsed(state.start)
 
 
-def _words(what: str, now: str, before: str, progress: Progress) -> str:
-    return f"{what} {now} at step {progress.cost.steps}, {before} before training"
+def _format(name: str, now: str, before: str, state: TrainingState) -> str:
+    return f"{name} {now} at step {state.cost.steps}, {before} before training"
 
 
-def _warn(what: str, words: str, progress: Progress) -> None:
-    if not any(warning.startswith(f"collapsed: {what}") for warning in progress.warnings):
-        progress.warnings.append(f"collapsed: {words}")
+def _warn(name: str, message: str, state: TrainingState) -> None:
+    if not any(warning.startswith(f"collapsed: {name}") for warning in state.warnings):
+        state.warnings.append(f"collapsed: {message}")

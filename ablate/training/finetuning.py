@@ -25,7 +25,7 @@ from ablate.probing.metrics import Scores
 from ablate.probing.probe import AbstractProbe, Lesson
 from ablate.probing.tasks import Indices
 from ablate.probing.views import Pooling, Views
-from ablate.training.augmentation import AbstractAugmentation, Exercise
+from ablate.training.augmentation import AbstractAugmentation, LabelledBatch
 from ablate.training.schedules import warm_cosine
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "concat_freq", "summary")
@@ -191,7 +191,7 @@ def _order(known: Indices, batch: int, seed: int) -> Iterator[Indices]:
         epoch += 1
 
 
-def _exercise(items: Indices, lesson: Lesson, heard: Heard, rng: StepRandom) -> Exercise:
+def _exercise(items: Indices, lesson: Lesson, heard: Heard, rng: StepRandom) -> LabelledBatch:
     """One window of each clip, with its labels."""
     crop = heard.reader.crop_frames
     drawn = rng.uniform(len(items), "window").tolist()
@@ -204,14 +204,14 @@ def _exercise(items: Indices, lesson: Lesson, heard: Heard, rng: StepRandom) -> 
     labels = torch.from_numpy(lesson.labels[items])
     if not lesson.several:
         labels = F.one_hot(labels, lesson.classes)
-    return Exercise(batch.mels, labels.float(), _member(batch, heard.reader))
+    return LabelledBatch(batch.mels, labels.float(), _member(batch, heard.reader))
 
 
-def _shown(exercise: Exercise, reader: Reader) -> tuple[Tensor, Packing]:
+def _shown(exercise: LabelledBatch, reader: Reader) -> tuple[Tensor, Packing]:
     """Cuts a batch and packs what of it is shown, barred from itself where it says so."""
-    packing = pack(exercise.member, reader.device)
-    if exercise.barred is not None:
-        barred = exercise.barred[exercise.member]
+    packing = pack(exercise.visible, reader.device)
+    if exercise.no_self_attention is not None:
+        barred = exercise.no_self_attention[exercise.visible]
         packing = replace(packing, segments=replace(packing.segments, barred=barred))
     return reader.patchifier.cut(exercise.mels.to(reader.device)), packing
 
@@ -222,7 +222,7 @@ def _told(pupil: Pupil, lesson: Lesson, heard: Heard) -> Scores:
     told = []
     for item in lesson.asked:
         batch = _windows(heard, int(item), None)
-        exercise = Exercise(batch.mels, torch.zeros(0), _member(batch, heard.reader))
+        exercise = LabelledBatch(batch.mels, torch.zeros(0), _member(batch, heard.reader))
         logits = pupil(*_shown(exercise, heard.reader))
         shares = logits.sigmoid() if lesson.several else logits.softmax(dim=1)
         told.append(shares.mean(dim=0).cpu().numpy())

@@ -1,7 +1,8 @@
-"""Health of a run: does it learn, and from its context? The loss alone cannot tell.
+"""Health of a run: whether the features keep their rank, and whether the context is used.
 
-A JEPA's loss rises in healthy runs and falls in collapse, so what is watched is the effective
-rank of the features, and the loss beside that of guessing each target by its position.
+The loss alone does not show this: a JEPA's loss rises in healthy runs and falls in collapse. We
+watch the effective rank of the features, and compare the loss with a baseline that ignores the
+context and predicts each target by its position.
 """
 
 from dataclasses import dataclass
@@ -15,32 +16,37 @@ from ablate.model.prediction import Prediction
 
 @dataclass(frozen=True)
 class Health:
-    """The spread of (tokens, dim) features, by which a collapse is known."""
+    """Spread of the features, which falls in a collapse."""
 
     effective_rank: float  # see `effective_rank`
-    feature_std: float  # over tokens, averaged over dimensions
+    feature_std: float  # standard deviation over tokens, averaged over dimensions
 
     @classmethod
-    def of(cls, features: Tensor) -> "Health":
-        """Measures (tokens, dim), two tokens or more."""
+    def measure(cls, features: Tensor) -> "Health":
+        """Measures features (tokens, dim) of two tokens or more."""
         return cls(effective_rank(features), float(features.float().std(dim=0).mean()))
 
-    def collapsed(self, start: "Health") -> bool:
-        """Whether the rank fell below half of what it was before training.
+    def has_collapsed(self, start: "Health") -> bool:
+        """Whether the rank fell below half of its value before training.
 
-        Partial collapse leaves the deviation high and the loss low; only the rank shows it.
+        A partial collapse leaves the deviation high and the loss low; only the rank shows it.
         """
         return self.effective_rank < start.effective_rank / 2
 
 
 def effective_rank(features: Tensor) -> float:
-    """Returns exp(entropy) of the normalised singular values of centred (tokens, dim) features.
+    """Computes exp(entropy) of the normalised singular values of centred features.
 
-    From 1, a line, to `dim`; 0 where all tokens are equal, NaN where one is not finite.
-    Roy and Vetterli, 2007; as RankMe in Garrido et al., ICML 2023, which does not centre.
-    https://arxiv.org/abs/2210.02885
+    Roy and Vetterli, "The effective rank", EUSIPCO 2007; used as RankMe, without centring, by
+    Garrido et al., ICML 2023. https://arxiv.org/abs/2210.02885
+
+    Args:
+        features: (tokens, dim).
+
+    Returns:
+        From 1 (all on one line) to `dim`; 0 if all tokens are equal, NaN if one is not finite.
     """
-    features = features.float()  # at bfloat16, centring would round off what little they differ by
+    features = features.float()  # centring in bfloat16 would round small differences away
     centred = (features - features.mean(dim=0)).double()
     if not centred.isfinite().all():
         return float("nan")
@@ -50,45 +56,51 @@ def effective_rank(features: Tensor) -> float:
     return float(torch.special.entr(values / values.sum()).sum().exp())
 
 
-class PositionGuess:
-    """Guesses a target by the running mean of the targets at its position: no context at all.
+class PositionBaseline:
+    """Predicts a target by the running mean of the targets at its position, without context.
 
-    Before it has learned from any, it guesses 0. A step's targets weigh `decay` times the next's.
+    It predicts 0 before the first update. Targets of a step weigh `decay` times those of the next.
+
+    Args:
+        patches: Number of grid positions.
+        dim: Width of the targets.
+        device: Device of the running means.
+        decay: Factor per step.
     """
 
     def __init__(self, patches: int, dim: int, device: torch.device, decay: float = 0.98) -> None:
         self._sum = torch.zeros(patches, dim, device=device)
         self._weight = torch.full((patches, 1), 1e-6, device=device)
-        # sums and, last, counts of a step's targets: what ranks add up
-        self.heard = torch.zeros(patches, dim + 1, device=device)
+        # sums of a step's targets and, in the last column, their counts; ranks add these up
+        self.pending = torch.zeros(patches, dim + 1, device=device)
         self._decay = decay
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Gathers the running means; what was heard and not learned is not kept."""
+        """Returns the running means, without pending targets."""
         return {"sum": self._sum, "weight": self._weight}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Puts gathered running means back."""
+        """Restores the running means."""
         self._sum.copy_(state["sum"])
         self._weight.copy_(state["weight"])
 
     def loss(self, prediction: Prediction, objective: AbstractObjective) -> Tensor:
-        """Returns the loss, a scalar, of this guess on a batch that it has not learned from yet."""
+        """Computes the loss of this baseline, a scalar, on targets that it has not seen yet."""
         mean = (self._sum / self._weight).index_select(0, prediction.targets.place)
         return prediction.against(objective.guess(mean), objective)
 
-    def hear(self, prediction: Prediction) -> None:
-        """Adds the targets of a part of a step to `heard`, until it learns."""
+    def accumulate(self, prediction: Prediction) -> None:
+        """Adds the targets of one micro-batch to `pending`."""
         place = prediction.targets.place
-        self.heard[:, :-1].index_add_(0, place, prediction.target)
-        self.heard[:, -1].index_add_(0, place, torch.ones_like(prediction.target[:, 0]))
+        self.pending[:, :-1].index_add_(0, place, prediction.target)
+        self.pending[:, -1].index_add_(0, place, torch.ones_like(prediction.target[:, 0]))
 
-    def forget(self) -> None:
-        """Drops what was heard."""
-        self.heard.zero_()
+    def discard_pending(self) -> None:
+        """Clears the pending targets."""
+        self.pending.zero_()
 
-    def learn(self) -> None:
-        """Adds what was heard in a step to the running means."""
-        self._sum.mul_(self._decay).add_(self.heard[:, :-1])
-        self._weight.mul_(self._decay).add_(self.heard[:, -1:])
-        self.forget()
+    def update(self) -> None:
+        """Adds the pending targets of a step to the running means, and clears them."""
+        self._sum.mul_(self._decay).add_(self.pending[:, :-1])
+        self._weight.mul_(self._decay).add_(self.pending[:, -1:])
+        self.discard_pending()

@@ -1,4 +1,4 @@
-"""What a training uses and how it fares, summed without asking the device for a number."""
+"""Cost and metrics of a training, summed without waiting for the device."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -9,25 +9,25 @@ import torch
 from torch import Tensor
 
 from ablate.model.prediction import Prediction
-from ablate.training.batches import Drawn
+from ablate.training.batches import MaskedBatch
 from ablate.training.health import Health
 
-SUMMED = ("loss", "loss of guessing by position", "gradient norm")  # of each step
+SUMMED = ("loss", "loss of the position baseline", "gradient norm")  # values kept for each step
 
 
 class DivergedError(RuntimeError):
-    """The loss, or its gradient, is no longer finite."""
+    """The loss or its gradient is not finite."""
 
 
 class CollapsedError(RuntimeError):
-    """The features have collapsed, and the study says to stop then."""
+    """The features have collapsed, and the study stops collapsed runs."""
 
 
-class Counts(NamedTuple):
-    """What one step, or a part of one, takes up; in the words of `Cost`."""
+class StepCounts(NamedTuple):
+    """What one step, or a part of one, uses; see `TrainingCost` for the units."""
 
     clips: int = 0
-    frames: int = 0  # of real sound
+    frames: int = 0  # without padding
     masks: int = 0
     fallbacks: int = 0
     context_tokens: int = 0
@@ -36,13 +36,13 @@ class Counts(NamedTuple):
     flops: int = 0
 
     @classmethod
-    def of(cls, drawn: Drawn, prediction: Prediction, flops: int) -> "Counts":
-        """Counts what was drawn and what was predicted from it."""
-        fallback = drawn.mask.fallback
+    def measure(cls, batch: MaskedBatch, prediction: Prediction, flops: int) -> "StepCounts":
+        """Counts the clips, masks and tokens of a batch and its prediction."""
+        fallback = batch.mask.fallback
         return cls(
-            clips=drawn.clips,
-            frames=int(drawn.batch.valid_frames.sum()),
-            masks=len(drawn.mask.context),
+            clips=batch.num_clips,
+            frames=int(batch.batch.valid_frames.sum()),
+            masks=len(batch.mask.context),
             fallbacks=0 if fallback is None else int(fallback.sum()),
             context_tokens=prediction.context.segments.num_real,
             target_tokens=prediction.targets.segments.num_real,
@@ -51,28 +51,28 @@ class Counts(NamedTuple):
         )
 
     @classmethod
-    def total(cls, parts: Iterable[Sequence[int]]) -> "Counts":
-        """Sums over the parts of a step, or over its ranks: one or more."""
+    def total(cls, parts: Iterable[Sequence[int]]) -> "StepCounts":
+        """Sums over one or more parts of a step, or over ranks."""
         return cls(*map(sum, zip(*parts, strict=True)))
 
 
 @dataclass
-class Cost:
-    """What training has used, over all ranks. Masks differ in it, so every run records it."""
+class TrainingCost:
+    """What training has used so far, over all ranks. It depends on the masks."""
 
     steps: int = 0
     clips: int = 0
-    audio_seconds: float = 0.0  # of real sound, padding left out
-    masks: int = 0  # a clip may have several
+    audio_seconds: float = 0.0  # without padding
+    masks: int = 0  # one or more per clip
     fallbacks: int = 0  # masks that a guard had to change
-    context_tokens: int = 0  # no filler
+    context_tokens: int = 0  # without filler tokens
     target_tokens: int = 0  # a patch of several blocks counts once
-    valid_tokens: int = 0  # of which those are a share: real patches, once per mask
+    valid_tokens: int = 0  # patches without padding, once per mask
     flops: int = 0  # floating-point operations, 2 per multiply-add
-    seconds: float = 0.0  # of wall clock, up to the last report; online probes left out
+    seconds: float = 0.0  # wall-clock time up to the last report, without online probes
 
-    def add(self, counts: Counts, hop_seconds: float) -> None:
-        """Adds what one step took, whatever it was cut into; a frame lasts `hop_seconds`."""
+    def add(self, counts: StepCounts, hop_seconds: float) -> None:
+        """Adds the counts of one whole step; `hop_seconds` is the duration of a frame."""
         used = counts._asdict()
         self.steps += 1
         self.audio_seconds += used.pop("frames") * hop_seconds
@@ -81,72 +81,82 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Log:
-    """How training fares after `step` steps.
+class TrainingMetrics:
+    """Metrics of a training after `step` steps.
 
-    Losses, norm, fractions and speed are means over the steps since the last report; the rest is
-    as the last step left it.
+    Losses, norm, fractions and speed are means over the steps since the last report; all others
+    are values after the last step.
     """
 
     step: int
     loss: float
-    position_loss: float  # of guessing every target by its position alone, on the same batches
+    position_loss: float  # loss of the position baseline on the same batches
     gradient_norm: float  # before clipping
-    context_fraction: float  # realised, of valid patches
-    target_fraction: float
-    fallback_fraction: float  # of masks that a guard had to change
+    context_fraction: float  # realised share of the valid patches
+    target_fraction: float  # realised share of the valid patches
+    fallback_fraction: float  # share of the masks that a guard had to change
     tokens_per_second: float  # context and target tokens
-    rate: float  # the learning rate
-    momentum: float  # of the target encoder
-    effective_rank: float  # these two: see `Health`
-    feature_std: float
+    rate: float  # learning rate
+    momentum: float  # momentum of the target encoder
+    effective_rank: float  # see `Health`
+    feature_std: float  # see `Health`
 
 
-class Window:
-    """Sums what happened since the last report, without asking the device for a number."""
+class MetricWindow:
+    """Collects the metrics of the steps since the last report, without waiting for the device."""
 
     def __init__(self) -> None:
-        self._open(Cost())
+        self._restart(TrainingCost())
 
-    def _open(self, cost: Cost) -> None:
-        self._steps: list[Tensor] = []  # of each what `SUMMED` names, (3,)
+    def _restart(self, cost: TrainingCost) -> None:
+        self._steps: list[Tensor] = []  # the values of `SUMMED` of each step, (3,)
         self._before = replace(cost)
         self._since = time.perf_counter()
 
     def add(self, losses: Tensor, norm: Tensor) -> None:
-        """Takes a step's loss and its guess's, (2,), and its gradient norm, a scalar."""
+        """Adds a step: its loss and that of the position baseline, (2,), and its gradient norm."""
         self._steps.append(torch.cat([losses, norm.view(1)]))
 
-    def leave_out(self, seconds: float) -> None:
-        """Does not count the last `seconds` as training."""
+    def exclude(self, seconds: float) -> None:
+        """Does not count the last `seconds` as training time."""
         self._since += seconds
 
-    def state(self) -> dict[str, Any]:
-        """Gathers what is summed and the seconds that went by, for a checkpoint."""
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the collected values and the elapsed seconds, for a checkpoint."""
         seconds = time.perf_counter() - self._since
         return {"steps": self._steps, "before": asdict(self._before), "seconds": seconds}
 
-    def restore(self, state: dict[str, Any], device: torch.device) -> None:
-        """Goes on, on a device, from a gathered state; the seconds since then do not count."""
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Restores a saved state onto a device; the time since it was saved does not count."""
         self._steps = [step.to(device) for step in state["steps"]]
-        self._before = Cost(**state["before"])
+        self._before = TrainingCost(**state["before"])
         self._since = time.perf_counter() - state["seconds"]
 
-    def not_finite(self, done: int) -> tuple[int, str] | None:
-        """Returns the first of `done` steps that is not finite, and which of `SUMMED` it is.
+    def find_not_finite(self, done: int) -> tuple[int, str] | None:
+        """Finds the first step since the last report that has a value which is not finite.
 
-        Steps count from 1; None where all since the last report are finite.
+        Args:
+            done: Number of steps done.
+
+        Returns:
+            The step, counted from 1, and the name of the value (see `SUMMED`); None if all are
+            finite.
         """
         if not self._steps:
             return None
         bad = (~torch.stack(self._steps).isfinite()).nonzero()
         if len(bad) == 0:
             return None
-        step, which = bad[0].tolist()
-        return done - len(self._steps) + 1 + step, SUMMED[which]
+        step, column = bad[0].tolist()
+        return done - len(self._steps) + 1 + step, SUMMED[column]
 
-    def close(self, cost: Cost, health: Health, rate: float, momentum: float) -> Log:
-        """Reports on the steps since the last call, one or more; adds their seconds to `cost`."""
+    def close(
+        self, cost: TrainingCost, health: Health, rate: float, momentum: float
+    ) -> TrainingMetrics:
+        """Returns the metrics of one or more collected steps, and starts a new window.
+
+        Also adds the elapsed seconds to `cost`.
+        """
         values = torch.stack(self._steps).mean(dim=0).tolist()
         seconds = time.perf_counter() - self._since
         cost.seconds += seconds
@@ -155,7 +165,7 @@ class Window:
         valid = cost.valid_tokens - self._before.valid_tokens
         masks = cost.masks - self._before.masks
         fallbacks = cost.fallbacks - self._before.fallbacks
-        log = Log(
+        metrics = TrainingMetrics(
             step=cost.steps,
             loss=values[0],
             position_loss=values[1],
@@ -169,5 +179,5 @@ class Window:
             effective_rank=health.effective_rank,
             feature_std=health.feature_std,
         )
-        self._open(cost)
-        return log
+        self._restart(cost)
+        return metrics

@@ -1,7 +1,7 @@
-"""The online probe: what the encoder knows while it trains, beside what it knew before.
+"""The online probe: validation scores of the encoder during training.
 
-It looks and touches nothing: the training's chance and weights are not its own, and the seconds
-that it takes are not counted as training.
+It changes nothing: it has its own random numbers and weights, and its time is not counted as
+training time.
 """
 
 import math
@@ -13,56 +13,63 @@ from ablate.model.encoder import Encoder
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What was found after `step` steps."""
+class ProbeResult:
+    """Validation scores after `step` steps."""
 
     step: int
-    tasks: Mapping[str, float]  # of each its score on validation clips: percent, higher is better
+    tasks: Mapping[str, float]  # score of each task in percent, higher is better
 
     @property
     def score(self) -> float:
-        """The mean over tasks."""
+        """The mean over tasks, in percent."""
         return sum(self.tasks.values()) / len(self.tasks)
 
 
 @dataclass
-class Course:
-    """How a training has stood so far; scores in percent."""
+class ProbeHistory:
+    """First and last online score of a run, in percent."""
 
-    first: float | None = None  # the score before training, which is the random-init twin's
+    first: float | None = None  # before training, i.e. the score of the random initialisation
     last: float | None = None
-    seconds: float = 0.0  # that probing took
+    seconds: float = 0.0  # total time spent on probing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Online:
-    """Looks at the encoder before the first step, every so many steps, and after the last."""
+class OnlineProbe:
+    """Scores the encoder before the first step, every few steps, and after the last.
 
-    every: int  # steps
-    asked: int  # validation clips, over all tasks
-    examine: Callable[[Encoder], Mapping[str, float]]  # gives the score of each task, in percent
+    Attributes:
+        every: Steps between two evaluations.
+        num_clips: Number of validation clips over all tasks.
+        evaluate: Returns the score of each task in percent.
+    """
 
-    def due(self, step: int, steps: int) -> bool:
-        """Whether to look after `step` of `steps` steps."""
+    every: int
+    num_clips: int
+    evaluate: Callable[[Encoder], Mapping[str, float]]
+
+    def is_due(self, step: int, steps: int) -> bool:
+        """Whether to evaluate after `step` of `steps` steps."""
         return step % self.every == 0 or step == steps
 
-    def look(self, encoder: Encoder, step: int, course: Course) -> Standing:
-        """Examines the encoder, and adds what was found to the course."""
-        began = time.perf_counter()
-        standing = Standing(step, self.examine(encoder))
+    def run(self, encoder: Encoder, step: int, history: ProbeHistory) -> ProbeResult:
+        """Evaluates the encoder and updates the history."""
+        start = time.perf_counter()
+        result = ProbeResult(step, self.evaluate(encoder))
         if step == 0:
-            course.first = standing.score
-        course.last = standing.score
-        course.seconds += time.perf_counter() - began
-        return standing
+            history.first = result.score
+        history.last = result.score
+        history.seconds += time.perf_counter() - start
+        return result
 
-    def fell(self, course: Course) -> bool:
-        """Whether the last score is below the first, the random-init twin's, by more than luck.
+    def has_fallen(self, history: ProbeHistory) -> bool:
+        """Whether the last score is lower than the first by more than two standard errors.
 
-        Luck is two standard errors of the first score, as a share of `asked` clips. A course that
-        was not followed from its start is not judged.
+        The standard error is that of the first score as a proportion of `num_clips` clips. Returns
+        False if the run was not probed before its first step.
         """
-        if course.first is None or course.last is None:
+        if history.first is None or history.last is None:
             return False
-        share = course.first / 100
-        return course.first - course.last > 200 * math.sqrt(share * (1 - share) / self.asked)
+        share = history.first / 100
+        error = math.sqrt(share * (1 - share) / self.num_clips)
+        return history.first - history.last > 200 * error

@@ -1,53 +1,57 @@
-"""Drawing ahead: the next step's clips and masks, while the device learns from this one's.
+"""Prefetching: draws the next step's clips and masks in a thread while the device trains.
 
-What a step sees depends on its number alone, so that drawing it early changes nothing.
+A step's batch depends only on its number, so drawing it early does not change it.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from ablate.training.batches import Drawn
+from ablate.training.batches import MaskedBatch
 
-Draw = Callable[[int], Drawn]
+DrawBatch = Callable[[int], MaskedBatch]
 
 
 @contextmanager
-def drawing(draw: Draw, steps: int, *, early: bool, pinned: bool) -> Iterator[Draw]:
-    """Gives a function that draws step after step, each ahead of its time if `early`.
+def prefetch(draw: DrawBatch, steps: int, *, enabled: bool, pin: bool) -> Iterator[DrawBatch]:
+    """Yields a function that returns the batch of a step, drawn in advance if `enabled`.
 
-    While step n of `steps` is taken, another thread then draws step n + 1. What drawing a step
-    raises is raised when that step is asked for, and not before. With `pinned`, clips drawn early
-    lie in page-locked memory, which a GPU copies from by itself.
+    Args:
+        draw: Draws the batch of a step.
+        steps: Number of steps; no later step is drawn.
+        enabled: Whether another thread draws step n + 1 while step n trains. An error in drawing a
+            step is raised when that step is requested, not earlier.
+        pin: Whether prefetched clips go to page-locked memory, for asynchronous copies to a GPU.
     """
-    if not early:
+    if not enabled:
         yield draw
         return
-    ahead = _Ahead(draw, steps, pinned=pinned)
+    prefetcher = _Prefetcher(draw, steps, pin=pin)
     try:
-        yield ahead
+        yield prefetcher
     finally:
-        ahead.close()
+        prefetcher.close()
 
 
-class _Ahead:
-    def __init__(self, draw: Draw, steps: int, *, pinned: bool) -> None:
+class _Prefetcher:
+    def __init__(self, draw: DrawBatch, steps: int, *, pin: bool) -> None:
         self._draw = draw
         self._steps = steps
-        self._pinned = pinned
+        self._pin = pin
         self._thread = ThreadPoolExecutor(1)
-        self._begun: tuple[int, Future[Drawn]] | None = None
+        self._pending: tuple[int, Future[MaskedBatch]] | None = None
 
-    def __call__(self, step: int) -> Drawn:
-        begun, self._begun = self._begun, None
-        found = begun[1].result() if begun and begun[0] == step else self._drawn(step)
+    def __call__(self, step: int) -> MaskedBatch:
+        pending, self._pending = self._pending, None
+        is_ready = pending is not None and pending[0] == step
+        batch = pending[1].result() if pending and is_ready else self._draw_pinned(step)
         if step + 1 < self._steps:
-            self._begun = step + 1, self._thread.submit(self._drawn, step + 1)
-        return found
+            self._pending = step + 1, self._thread.submit(self._draw_pinned, step + 1)
+        return batch
 
-    def _drawn(self, step: int) -> Drawn:
-        drawn = self._draw(step)
-        return drawn.pinned() if self._pinned else drawn
+    def _draw_pinned(self, step: int) -> MaskedBatch:
+        batch = self._draw(step)
+        return batch.pin_memory() if self._pin else batch
 
     def close(self) -> None:
         self._thread.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What a run leaves on disk while it trains: metrics, TensorBoard scalars and mask pictures."""
+"""Writes what a run records while it trains: metrics, TensorBoard scalars and mask images."""
 
 import json
 import time
@@ -13,108 +13,115 @@ from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from ablate.core.io import write_atomically
-from ablate.training.metrics import Log
-from ablate.training.online_probe import Standing
+from ablate.training.metrics import TrainingMetrics
+from ablate.training.online_probe import ProbeResult
 
-LATE = 10.0  # seconds by which the clock of the node that goes on with a run may be behind
-PICTURES = 5  # per run, evenly over the steps
+MAX_CLOCK_SKEW = 10.0  # seconds by which the clock of the node that resumes a run may be behind
+NUM_IMAGES = 5  # mask images per run, evenly over the steps
 
 
-class Record:
-    """Writes one run's `metrics.jsonl` and `tb/`. Use it as a context manager.
+class Recorder:
+    """Writes `metrics.jsonl` and `tb/` of one run. Use it as a context manager.
 
-    `done` steps have been recorded by an attempt before; what it wrote of later ones is removed.
+    Args:
+        folder: The run folder.
+        steps: Number of steps of the run.
+        done: Steps done by earlier attempts; what they wrote about later steps is removed.
     """
 
     def __init__(self, folder: Path, steps: int, *, done: int = 0) -> None:
         self._folder = folder
         self._steps = steps
         self._done = done
-        self._pictured = done * PICTURES // steps
+        self._num_images = done * NUM_IMAGES // steps
 
-    def __enter__(self) -> "Record":
+    def __enter__(self) -> "Recorder":
         path = self._folder / "metrics.jsonl"
         lines = path.read_text().splitlines(keepends=True) if self._done else []
-        standing = [line for line in lines if _stands(line, self._done)]
-        write_atomically(path, "".join(standing))
-        self._metrics = path.open("a")
-        purged = self._done + 1 if self._done else 0  # there is something of step 0 to cut, too
-        _outwait(self._folder / "tb")
-        self._board = SummaryWriter(str(self._folder / "tb"), purge_step=purged)
+        kept = [line for line in lines if _is_kept(line, self._done)]
+        write_atomically(path, "".join(kept))
+        self._file = path.open("a")
+        purge_step = self._done + 1 if self._done else 0  # from the start, step 0 goes as well
+        _wait_for_new_second(self._folder / "tb")
+        self._tensorboard = SummaryWriter(str(self._folder / "tb"), purge_step=purge_step)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._metrics.close()
-        self._board.close()
+        self._file.close()
+        self._tensorboard.close()
 
-    def write(self, log: Log | None, standing: Standing | None) -> None:
-        """Writes a report, what the online probe found, or both of one step: a line of JSON.
+    def write(self, metrics: TrainingMetrics | None, result: ProbeResult | None) -> None:
+        """Writes the metrics, the online probe's result, or both of one step, as a line of JSON.
 
-        Numbers are rounded to six digits, here and on TensorBoard.
+        Numbers are rounded to six significant digits, here and for TensorBoard.
         """
-        told: dict[str, Any] = {}
-        if log is not None:
-            told = {name: round_off(value) for name, value in asdict(log).items()}
-            self._draw("train", told, log.step)
-        if standing is not None:
-            tasks = {name: round_off(value) for name, value in standing.tasks.items()}
-            score = round_off(standing.score)
-            self._draw("online", {"score": score, **tasks}, standing.step)
-            told |= {"step": standing.step, "online_score": score, "online_scores": tasks}
-        self._metrics.write(json.dumps(told) + "\n")
-        self._metrics.flush()
+        row: dict[str, Any] = {}
+        if metrics is not None:
+            row = {name: round_off(value) for name, value in asdict(metrics).items()}
+            self._add_scalars("train", row, metrics.step)
+        if result is not None:
+            tasks = {name: round_off(value) for name, value in result.tasks.items()}
+            score = round_off(result.score)
+            self._add_scalars("online", {"score": score, **tasks}, result.step)
+            row |= {"step": result.step, "online_score": score, "online_scores": tasks}
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
 
-    def _draw(self, group: str, values: Mapping[str, float], step: int) -> None:
+    def _add_scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             if name != "step":
-                self._board.add_scalar(f"{group}/{name}", value, step)
+                self._tensorboard.add_scalar(f"{group}/{name}", value, step)
 
-    def picture(self, step: int, paint: Callable[[], npt.NDArray[np.float32]]) -> None:
-        """Adds a picture, painted only when one is due after `step` steps.
+    def add_image(self, step: int, draw: Callable[[], npt.NDArray[np.float32]]) -> None:
+        """Adds a mask image if one is due after `step` steps.
 
-        `paint` gives float32 (height, width, RGB) in [0, 1], its first row the lowest band.
+        `draw` is called only then. It returns float32 (height, width, RGB) in [0, 1] whose first
+        row is the lowest frequency band.
         """
-        due = step * PICTURES // self._steps
-        if due > self._pictured:
-            self._pictured = due
-            upright = np.flipud(paint())  # low frequencies at the bottom
-            self._board.add_image("mask", upright, step, dataformats="HWC")
+        due = step * NUM_IMAGES // self._steps
+        if due > self._num_images:
+            self._num_images = due
+            image = np.flipud(draw())  # low frequencies at the bottom
+            self._tensorboard.add_image("mask", image, step, dataformats="HWC")
 
 
-def write_board(folder: Path, curves: Sequence[Mapping[str, Any]]) -> None:
-    """Writes curves and settings for TensorBoard, each into the folder of its `name`.
+def write_tensorboard(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Writes curves and hyper-parameters for TensorBoard.
 
-    A curve has a `tag` and `points`, (step, value) each; a trial has `settings` and its `score`.
+    Args:
+        folder: Where to write; each entry gets the sub-folder of its `name`.
+        entries: Curves with a `tag` and `points` (step, value), and trials with `settings` and a
+            `score`.
     """
-    for curve in curves:
-        with SummaryWriter(str(folder / curve["name"])) as board:
-            for step, value in curve.get("points", ()):
-                board.add_scalar(curve["tag"], value, step)
-            if curve.get("score") is not None:
-                score = {"score": curve["score"]}
-                for part in hparams(curve["settings"], score):  # type: ignore[no-untyped-call]
-                    board.file_writer.add_summary(part)
-                board.add_scalar("score", curve["score"], 0)
+    for entry in entries:
+        with SummaryWriter(str(folder / entry["name"])) as writer:
+            for step, value in entry.get("points", ()):
+                writer.add_scalar(entry["tag"], value, step)
+            if entry.get("score") is not None:
+                score = {"score": entry["score"]}
+                for part in hparams(entry["settings"], score):  # type: ignore[no-untyped-call]
+                    writer.file_writer.add_summary(part)
+                writer.add_scalar("score", entry["score"], 0)
 
 
-def _outwait(board: Path) -> None:
-    """Waits out the second in which the newest file of events was begun.
+def _wait_for_new_second(folder: Path) -> None:
+    """Waits until the second has passed in which the newest event file was created.
 
-    TensorBoard reads a run's files in the order of their names, which begin with the second, then
-    tell host and process: of two begun in one second, or on a node whose clock is behind, the older
-    may come last and purge the newer.
+    TensorBoard reads the files of a run in order of their names: second, host, process. Of two
+    files of the same second, or after a switch to a node whose clock is behind, the older file may
+    come last and purge the newer one.
     """
-    begun = [int(path.name.split(".")[3]) for path in board.glob("events.out.tfevents.*")]
-    left = max(begun, default=0) + 1 - time.time()
-    if 0 < left <= LATE:
+    seconds = [int(path.name.split(".")[3]) for path in folder.glob("events.out.tfevents.*")]
+    left = max(seconds, default=0) + 1 - time.time()
+    if 0 < left <= MAX_CLOCK_SKEW:
         time.sleep(left)
 
 
-def _stands(line: str, done: int) -> bool:
-    """Whether a line of metrics is whole, and of a step that need not be taken again."""
+def _is_kept(line: str, done: int) -> bool:
+    """Whether a line of metrics is complete and belongs to a step that is not repeated."""
     return line.endswith("}\n") and int(json.loads(line)["step"]) <= done
 
 
 def round_off(value: float) -> float:
-    """Keeps six significant digits, which is more than a metric means."""
+    """Rounds a float to six significant digits; integers stay as they are."""
     return value if isinstance(value, int) else float(f"{value:.6g}")

@@ -1,18 +1,18 @@
-"""Schedules: a value for every step, the last of which is reached at the last real step."""
+"""Schedules: values per step that reach their end at the last step."""
 
 import math
 
 
 def ramp(step: int, steps: int) -> float:
-    """Returns the share of training done at `step`, counted from 0: 0 at first, 1 at the last.
+    """Computes the progress at `step`, counted from 0: 0 at the first step, 1 at the last.
 
-    Of a single step it is 0.
+    It is 0 for a single step.
     """
     return step / max(1, steps - 1)
 
 
 def linear(start: float, end: float, share: float) -> float:
-    """Moves from `start` to `end` as `share` goes from 0 to 1."""
+    """Interpolates from `start` to `end` as `share` goes from 0 to 1."""
     return start + (end - start) * share
 
 
@@ -22,10 +22,13 @@ def cosine(start: float, end: float, share: float) -> float:
 
 
 def warm_cosine(peak: float, step: int, steps: int, warmup: float) -> float:
-    """Rises linearly to `peak` over the first `warmup` share of the steps, then falls to 0.
+    """Computes a rate with linear warm-up to `peak` and cosine decay to 0.
 
-    It falls along half a cosine. `step` counts from 0: the first already moves (peak / warm-up
-    steps), and the last is 0, unless no step but one is left after the warm-up.
+    Args:
+        peak: The highest rate.
+        step: Current step, counted from 0. At step 0 the rate is peak / warm-up steps.
+        steps: Number of steps. At the last one the rate is 0, unless it directly follows warm-up.
+        warmup: Share of the steps, in [0, 1].
     """
     warm = min(round(warmup * steps), steps - 1)
     if step < warm:

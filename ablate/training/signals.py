@@ -1,7 +1,7 @@
-"""Being told to stop: a signal is noted, and the training loop stops between two steps.
+"""Stop signals: recorded while training runs, and handled between two steps.
 
-The time limit of a cluster, a preemption and Ctrl-C arrive as signals, at any moment. While a
-training runs, they only set a flag; at all other times they end the process.
+A cluster's time limit, a preemption and Ctrl-C arrive as signals at any moment. During training
+they only set a flag; at all other times they end the process.
 """
 
 import signal
@@ -12,45 +12,49 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class StoppedError(Exception):
-    """A training was told to stop, and has saved all that it needs to go on."""
+    """Training was stopped by a signal, and has saved the state it needs to resume."""
 
 
 class PausedError(Exception):
-    """A training has come to the step that it was asked to pause at, and has saved itself."""
+    """Training has reached the step at which it was to pause, and has saved its state."""
 
 
-class Stop:
-    """Whether this process was told to stop. One per process, made by its entry point."""
+class StopSignal:
+    """The stop signal that this process has received, if any. Its entry point creates one.
+
+    Attributes:
+        signal: The last signal received, or None.
+    """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._waits = False
+        self._is_deferred = False
 
-    def listen(self) -> None:
-        """Takes the signals; call it once, in the main thread, or it raises `ValueError`.
+    def install(self) -> None:
+        """Installs the signal handlers. Raises `ValueError` outside of the main thread.
 
-        From then on a signal that need not wait ends the process: 128 + its number is the status.
+        From then on a signal ends the process with exit code 128 + its number, unless deferred.
         """
         for number in SIGNALS:
-            signal.signal(number, self._hear)
+            signal.signal(number, self._handle)
 
     @contextmanager
-    def between_steps(self) -> Iterator[None]:
-        """Lets a signal wait while inside: it is noted in `signal`, which the loop looks at.
+    def deferred(self) -> Iterator[None]:
+        """Defers signals inside the block: they are only recorded in `signal`.
 
-        Within another such block, it goes on waiting for the end of that one.
+        In nested blocks, signals stay deferred until the outermost one ends.
         """
-        before, self._waits = self._waits, True
+        before, self._is_deferred = self._is_deferred, True
         try:
             yield
         finally:
-            self._waits = before
+            self._is_deferred = before
 
-    def heed(self) -> None:
-        """Ends the process where a signal has waited for a loop that has not looked since."""
-        if self.signal is not None and not self._waits:
+    def exit_if_received(self) -> None:
+        """Ends the process if a signal was received and signals are not deferred."""
+        if self.signal is not None and not self._is_deferred:
             raise SystemExit(128 + self.signal)
 
-    def _hear(self, number: int, frame: object) -> None:
+    def _handle(self, number: int, frame: object) -> None:
         self.signal = signal.Signals(number)
-        self.heed()
+        self.exit_if_received()

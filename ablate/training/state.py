@@ -1,56 +1,65 @@
-"""All that changes while a training runs, and how it is put into a checkpoint and back."""
+"""The training state, as saved in checkpoints, and the result of a training."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ablate.model.jepa import JEPA
-from ablate.training.health import Health, PositionGuess
-from ablate.training.metrics import Cost, Log, Window
-from ablate.training.online_probe import Course
+from ablate.training.health import Health, PositionBaseline
+from ablate.training.metrics import MetricWindow, TrainingCost, TrainingMetrics
+from ablate.training.online_probe import ProbeHistory
 from ablate.training.optimizer import ScheduledAdamW
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """What a training returns, apart from the trained model."""
+
+    start: Health
+    last: TrainingMetrics
+    cost: TrainingCost
+    probe_history: ProbeHistory
+    collapsed: bool
+    warnings: list[str]
+
+
 @dataclass
-class Progress:
-    """How far a training has come."""
+class TrainingState:
+    """Everything that changes during training."""
 
     jepa: JEPA
     adamw: ScheduledAdamW
-    guess: PositionGuess
+    baseline: PositionBaseline
     start: Health  # before the first step
-    micro_batches: int  # that each step is cut into here
-    cost: Cost = field(default_factory=Cost)
-    log: Log | None = None  # the last report
-    window: Window = field(default_factory=Window)
-    course: Course = field(default_factory=Course)
+    micro_batches: int  # parts of a step on this rank; not part of a checkpoint
+    cost: TrainingCost = field(default_factory=TrainingCost)
+    metrics: TrainingMetrics | None = None  # the last report
+    window: MetricWindow = field(default_factory=MetricWindow)
+    probe_history: ProbeHistory = field(default_factory=ProbeHistory)
     warnings: list[str] = field(default_factory=list)
 
-    def state(self) -> dict[str, Any]:
-        """Gathers all that going on needs, as tensors and plain numbers."""
+    def state_dict(self) -> dict[str, Any]:
+        """Returns all that is needed to resume, as tensors and plain values."""
         return {
             "start": asdict(self.start),
             "cost": asdict(self.cost),
-            "log": None if self.log is None else asdict(self.log),
+            "metrics": None if self.metrics is None else asdict(self.metrics),
             "jepa": self.jepa.state_dict(),
             "adamw": self.adamw.state_dict(),
-            "guess": self.guess.state_dict(),
-            "window": self.window.state(),
-            "course": asdict(self.course),
+            "baseline": self.baseline.state_dict(),
+            "window": self.window.state_dict(),
+            "probe_history": asdict(self.probe_history),
             "warnings": self.warnings,
         }
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Puts a gathered state back where it was, and empties `saved`: nothing is held twice.
-
-        How many `micro_batches` there are is not part of it.
-        """
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Restores a saved state, and empties `saved` so that no tensor is in memory twice."""
         self.start = Health(**saved.pop("start"))
-        self.cost = Cost(**saved.pop("cost"))
-        log = saved.pop("log")
-        self.log = None if log is None else Log(**log)
+        self.cost = TrainingCost(**saved.pop("cost"))
+        metrics = saved.pop("metrics")
+        self.metrics = None if metrics is None else TrainingMetrics(**metrics)
         self.jepa.load_state_dict(saved.pop("jepa"))
         self.adamw.load_state_dict(saved.pop("adamw"))
-        self.guess.load_state_dict(saved.pop("guess"))
-        self.window.restore(saved.pop("window"), self.guess.heard.device)
-        self.course = Course(**saved.pop("course", {}))  # a checkpoint may be older than it
+        self.baseline.load_state_dict(saved.pop("baseline"))
+        self.window.load_state_dict(saved.pop("window"), self.baseline.pending.device)
+        self.probe_history = ProbeHistory(**saved.pop("probe_history"))
         self.warnings = list(saved.pop("warnings"))

@@ -1,4 +1,4 @@
-"""The training loop: a JEPA in, a trained JEPA out, with what it cost and how it fared."""
+"""The training loop of a JEPA."""
 
 import signal
 from collections.abc import Callable
@@ -20,44 +20,32 @@ from ablate.model.packing import pack
 from ablate.model.patchify import AbstractPatchifier
 from ablate.model.prediction import Prediction
 from ablate.model.regularisers import AbstractRegulariser
-from ablate.training.batches import Batches, Drawn
+from ablate.training.batches import BatchSource, MaskedBatch
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.divergence import OnCollapse, check_collapse, check_finite, has_collapsed
-from ablate.training.health import Health, PositionGuess
-from ablate.training.metrics import Cost, Counts, Log
-from ablate.training.online_probe import Course, Online, Standing
+from ablate.training.health import Health, PositionBaseline
+from ablate.training.metrics import StepCounts, TrainingMetrics
+from ablate.training.online_probe import OnlineProbe, ProbeResult
 from ablate.training.optimizer import Budget, Optimizer, ScheduledAdamW
-from ablate.training.prefetch import Draw, drawing
+from ablate.training.prefetch import DrawBatch, prefetch
 from ablate.training.schedules import ramp
-from ablate.training.signals import PausedError, Stop, StoppedError
-from ablate.training.state import Progress
+from ablate.training.signals import PausedError, StoppedError, StopSignal
+from ablate.training.state import TrainingResult, TrainingState
 
 LOG_EVERY = 50  # steps
-REFERENCE_CLIPS = 64  # at most, on which the features' health is measured
-REFERENCE_PATCHES = 8192  # beyond which more tell nothing new, and a full grid costs as two steps
+REFERENCE_CLIPS = 64  # maximum number of clips on which the features' health is measured
+REFERENCE_PATCHES = 8192  # maximum number of patches; more would not change the health measured
 
-OnLog = Callable[[Log | None, Standing | None], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a training leaves beside the trained model."""
-
-    start: Health
-    last: Log
-    cost: Cost
-    course: Course
-    collapsed: bool
-    warnings: list[str]
+OnMetrics = Callable[[TrainingMetrics | None, ProbeResult | None], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trainer:
-    """Everything one training needs. `seed` keys masks and layers; the loader has its own."""
+    """Trains a JEPA. `seed` keys masks and the random numbers of layers, not the loader."""
 
     jepa: JEPA
-    loader: Batches
+    loader: BatchSource
     patchifier: AbstractPatchifier
     grid: Grid
     masker: AbstractMasker
@@ -68,74 +56,76 @@ class Trainer:
     batching: Batching
     on_collapse: OnCollapse
     seed: int
-    hop_seconds: float  # from one frame to the next
+    hop_seconds: float  # duration of a frame
     device: torch.device
     ranks: Ranks
-    checkpoints: Checkpoints  # written by the first rank
-    stop: Stop
-    until: int | None = None  # a step to pause at
-    online: Online | None = None  # of the first rank
-    ahead: bool = False  # whether the next step is drawn while one is taken
+    checkpoints: Checkpoints  # written by rank 0
+    stop: StopSignal
+    pause_step: int | None = None
+    online_probe: OnlineProbe | None = None  # on rank 0 only
+    prefetch: bool = False  # whether a thread draws the next batch during a step
 
     def train(
         self,
         saved: dict[str, Any] | None = None,
         *,
-        on_log: OnLog = lambda log, standing: None,
-        on_mask: Callable[[int, Drawn], None] = lambda step, drawn: None,
-    ) -> Outcome:
-        """Trains for the whole budget, from the start or from a saved state.
+        on_metrics: OnMetrics = lambda metrics, result: None,
+        on_masks: Callable[[int, MaskedBatch], None] = lambda step, batch: None,
+    ) -> TrainingResult:
+        """Trains for the whole budget.
 
-        `on_log` is given a report every 50 steps, what the online probe finds when it looks, or
-        both; `on_mask`, with each report, the number of steps taken and what the last one saw.
-        Raises `DivergedError` when loss or gradient is not finite, `CollapsedError` when features
-        collapse and that is to end it, `RankLostError`, and, after saving its state, `StoppedError`
-        when told to stop and `PausedError` at the step to pause at.
+        Args:
+            saved: State to resume from; None starts from scratch. It is emptied.
+            on_metrics: Called with the metrics (every 50 steps), the result of the online probe
+                (when it ran), or both.
+            on_masks: Called with every report: the number of steps done, and the last batch.
+
+        Raises:
+            DivergedError: The loss or a gradient is not finite.
+            CollapsedError: The features have collapsed, and `on_collapse` is `stop`.
+            RankLostError: Another rank is lost.
+            StoppedError: A stop signal has arrived; the state is saved.
+            PausedError: `pause_step` is reached; the state is saved.
         """
-        progress = self.begin(saved)
-        if progress.cost.steps == self.until:  # saved there, and not scored
-            raise PausedError(f"paused at step {self.until}")
-        if saved is None and self.online is not None:
-            on_log(None, self._look(self.online, progress))
+        state = self.create_state(saved)
+        if state.cost.steps == self.pause_step:  # an earlier attempt saved here before scoring
+            raise PausedError(f"paused at step {self.pause_step}")
+        if saved is None and self.online_probe is not None:
+            on_metrics(None, self._run_probe(self.online_probe, state))
         with self.drawing() as draw:
-            for step in range(progress.cost.steps, self.budget.steps):
-                drawn = draw(step)
-                self.step(progress, drawn)
-                if self._tell(progress, on_log):
-                    on_mask(progress.cost.steps, drawn)
-                self._save(progress)
-        assert progress.log is not None
-        return Outcome(
-            start=progress.start,
-            last=progress.log,
-            cost=progress.cost,
-            course=progress.course,
-            collapsed=has_collapsed(progress, self.health(), self.online),
-            warnings=progress.warnings,
+            for step in range(state.cost.steps, self.budget.steps):
+                batch = draw(step)
+                self.step(state, batch)
+                if self._report(state, on_metrics):
+                    on_masks(state.cost.steps, batch)
+                self._save(state)
+        assert state.metrics is not None
+        return TrainingResult(
+            start=state.start,
+            last=state.metrics,
+            cost=state.cost,
+            probe_history=state.probe_history,
+            collapsed=has_collapsed(state, self.measure_health(), self.online_probe),
+            warnings=state.warnings,
         )
 
-    def begin(self, saved: dict[str, Any] | None = None) -> Progress:
-        """Returns the state before the first step, or the saved one."""
+    def create_state(self, saved: dict[str, Any] | None = None) -> TrainingState:
+        """Creates the state before the first step, or restores a saved one, which is emptied."""
         if saved is None:
-            self.jepa.target.prepare(self._sample, self.seed)
-        progress = Progress(
+            self.jepa.target.prepare(self._load_patches, self.seed)
+        state = TrainingState(
             jepa=self.jepa,
             adamw=ScheduledAdamW(self.jepa, self.optimizer, self.budget.steps),
-            guess=PositionGuess(self.grid.size, self.jepa.target.dim, self.device),
-            start=self.health(),
+            baseline=PositionBaseline(self.grid.size, self.jepa.target.dim, self.device),
+            start=self.measure_health(),
             micro_batches=self.budget.accumulate,
         )
         if saved is not None:
-            progress.restore(saved)
-        return progress
+            state.load_state_dict(saved)
+        return state
 
-    def _sample(self, number: int) -> tuple[Tensor, Tensor]:
-        """Returns the patches of some clips on the device, and which are real."""
-        batch = self.loader.batch(number, REFERENCE_CLIPS)
-        return self._cut(batch), self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
-
-    def draw(self, step: int) -> Drawn:
-        """Draws the global batch of a step, and its masks."""
+    def draw(self, step: int) -> MaskedBatch:
+        """Draws the clips and masks of a step's global batch."""
         batch = self.loader.batch(step, self.budget.batch)
         valid = self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
         rng = generator(self.seed, "mask", step)
@@ -147,147 +137,165 @@ class Trainer:
             valid=valid,
             content=self._content(batch, valid),
         )
-        return Drawn(batch, valid, truncate(mask, self.batching, rng), StepRandom(self.seed, step))
+        mask = truncate(mask, self.batching, rng)
+        return MaskedBatch(batch, valid, mask, StepRandom(self.seed, step))
 
-    def drawing(self) -> AbstractContextManager[Draw]:
-        """Gives what draws step after step, ahead where that is asked for and can be.
+    def drawing(self) -> AbstractContextManager[DrawBatch]:
+        """Returns a context manager that yields `draw`, with prefetching where possible.
 
-        What a masker is shown of the model's own features cannot be drawn ahead.
+        A masker that reads the model's features needs the weights of its own step: no prefetching.
         """
-        early = self.ahead and self.masker.promises.needs != "features"
-        pinned = self.device.type == "cuda"
-        return drawing(self.draw, self.budget.steps, early=early, pinned=pinned)
+        enabled = self.prefetch and self.masker.promises.needs != "features"
+        pin = self.device.type == "cuda"
+        return prefetch(self.draw, self.budget.steps, enabled=enabled, pin=pin)
 
-    def step(self, progress: Progress, drawn: Drawn) -> None:
+    def step(self, state: TrainingState, batch: MaskedBatch) -> None:
         """Takes the next step on this rank's part of a global batch, together with all ranks."""
-        step = progress.cost.steps
-        mine = drawn.parts(self.ranks.count)[self.ranks.rank]
-        losses, used = self._learned(progress, mine, self.objective.units(drawn.mask))
-        adamw, guess = progress.adamw, progress.guess
-        self.ranks.add_up([losses, guess.heard, *adamw.gradients])
-        before = self.optimizer.follow == "before"
-        if before:
+        step = state.cost.steps
+        part = batch.split(self.ranks.count)[self.ranks.rank]
+        num_units = self.objective.units(batch.mask)
+        losses, counts = self._accumulate_with_backoff(state, part, num_units)
+        adamw, baseline = state.adamw, state.baseline
+        self.ranks.all_reduce([losses, baseline.pending, *adamw.gradients])
+        target_first = self.optimizer.follow == "before"
+        if target_first:
             self.jepa.follow(self._momentum(step))
         norm = adamw.step(step)
-        if not before:
+        if not target_first:
             self.jepa.follow(self._momentum(step))
-        guess.learn()
-        progress.window.add(losses, norm)
-        progress.cost.add(Counts.total(self.ranks.gather(used)), self.hop_seconds)
+        baseline.update()
+        state.window.add(losses, norm)
+        state.cost.add(StepCounts.total(self.ranks.all_gather(counts)), self.hop_seconds)
 
-    def health(self) -> Health:
-        """Measures the probed encoder's features on some clips, always the same, shown whole."""
-        patches, valid = self._sample(0)
+    def measure_health(self) -> Health:
+        """Measures the probed encoder's features on a fixed set of whole clips."""
+        patches, valid = self._load_patches(0)
         clips = slice(max(2, REFERENCE_PATCHES // self.grid.size))
         with torch.no_grad(), self._autocast():
             features = self.jepa.probed(patches[clips], pack(valid[clips], self.device)).tokens
-        return Health.of(features)
+        return Health.measure(features)
 
-    def _learned(self, progress: Progress, mine: Drawn, units: int) -> tuple[Tensor, Counts]:
-        """Learns, in as many parts as memory asks for; the sum over them stays the same."""
+    def _load_patches(self, step: int) -> tuple[Tensor, Tensor]:
+        """Returns patches of some clips on the device, and which of them are valid."""
+        batch = self.loader.batch(step, REFERENCE_CLIPS)
+        return self._cut(batch), self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
+
+    def _accumulate_with_backoff(
+        self, state: TrainingState, part: MaskedBatch, num_units: int
+    ) -> tuple[Tensor, StepCounts]:
+        """Accumulates gradients; out of memory, it retries with twice as many micro-batches.
+
+        The summed gradients do not depend on the number of micro-batches.
+        """
         while True:
             try:
-                return self._learn(progress, mine, units)
+                return self._accumulate(state, part, num_units)
             except torch.OutOfMemoryError as error:
                 coupled = self.objective.coupled or (self.regulariser and self.regulariser.coupled)
-                if coupled or progress.micro_batches >= mine.clips:
+                if coupled or state.micro_batches >= part.num_clips:
                     raise
-                words = str(error).strip().split("\n")[0]
-            self._back_off(progress, mine.clips, words)
+                reason = str(error).strip().split("\n")[0]
+            self._back_off(state, part.num_clips, reason)
 
-    def _back_off(self, progress: Progress, clips: int, words: str) -> None:
-        progress.adamw.forget()
-        progress.guess.forget()
-        progress.micro_batches = min(2 * progress.micro_batches, clips)
-        step, parts = progress.cost.steps + 1, progress.micro_batches
-        warning = f"out of memory at step {step} ({words}): a step is cut into {parts} from here"
-        progress.warnings.append(warning)
+    def _back_off(self, state: TrainingState, num_clips: int, reason: str) -> None:
+        state.adamw.zero_grad()
+        state.baseline.discard_pending()
+        state.micro_batches = min(2 * state.micro_batches, num_clips)
+        state.warnings.append(
+            f"out of memory at step {state.cost.steps + 1} ({reason}): "
+            f"{state.micro_batches} micro-batches per step from here on"
+        )
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _learn(self, progress: Progress, mine: Drawn, units: int) -> tuple[Tensor, Counts]:
-        """Gathers gradients, part by part; a part's loss counts by its share of `units`.
+    def _accumulate(
+        self, state: TrainingState, part: MaskedBatch, num_units: int
+    ) -> tuple[Tensor, StepCounts]:
+        """Accumulates gradients over micro-batches, each weighed by its share of `num_units`.
 
-        Returns the loss and that of guessing by position, (2,), and what was used.
+        Returns the loss and that of the position baseline, (2,), and the counts.
         """
-        losses, used = torch.zeros(2, device=self.device), []
-        # a rank's share may hold fewer clips than the batch has parts
-        for part in mine.parts(min(progress.micro_batches, mine.clips)):
+        losses, counts = torch.zeros(2, device=self.device), []
+        # a rank may have fewer clips than there are micro-batches
+        for micro in part.split(min(state.micro_batches, part.num_clips)):
             with self._autocast():
-                patches = self._cut(part.batch)
-                prediction = self.jepa(patches, part.mask, part.valid, self.batching, rng=part.rng)
-            share = self.objective.units(part.mask) / units
+                patches = self._cut(micro.batch)
+                prediction = self.jepa(
+                    patches, micro.mask, micro.valid, self.batching, rng=micro.rng
+                )
+            share = self.objective.units(micro.mask) / num_units
             loss = prediction.loss(self.objective) * share
-            (loss + self._beside(prediction) * share).backward()
-            guessed = progress.guess.loss(prediction, self.objective) * share
-            progress.guess.hear(prediction)
-            losses += torch.stack([loss.detach(), guessed])
-            used.append(Counts.of(part, prediction, self.jepa.flops(prediction.question)))
-        return losses, Counts.total(used)
+            (loss + self._auxiliary_loss(prediction) * share).backward()
+            baseline_loss = state.baseline.loss(prediction, self.objective) * share
+            state.baseline.accumulate(prediction)
+            losses += torch.stack([loss.detach(), baseline_loss])
+            flops = self.jepa.flops(prediction.question)
+            counts.append(StepCounts.measure(micro, prediction, flops))
+        return losses, StepCounts.total(counts)
 
-    def _beside(self, prediction: Prediction) -> Tensor | float:
-        """What is minimised with the loss, but says nothing about how well targets are met."""
+    def _auxiliary_loss(self, prediction: Prediction) -> Tensor | float:
+        """Computes the terms that are minimised with the loss but not reported as loss."""
         summaries = prediction.utterance_loss(self.objective)
         return summaries + (self.regulariser.penalty(prediction) if self.regulariser else 0.0)
 
-    def _tell(self, progress: Progress, on_log: OnLog) -> bool:
-        """Looks and reports where it is time to, and judges; tells whether it has reported."""
-        done, steps = progress.cost.steps, self.budget.steps
-        online = self.online if self.online and self.online.due(done, steps) else None
+    def _report(self, state: TrainingState, on_metrics: OnMetrics) -> bool:
+        """Runs the online probe and reports metrics if due; returns whether metrics were."""
+        done, steps = state.cost.steps, self.budget.steps
+        probe = (
+            self.online_probe
+            if self.online_probe and self.online_probe.is_due(done, steps)
+            else None
+        )
         due = done % LOG_EVERY == 0 or done == steps
-        if online is None and not due:
+        if probe is None and not due:
             return False
-        self._check_finite(progress)
-        standing = self._look(online, progress) if online else None
-        health = self.health() if due else None
+        check_finite(state, self.loader, self.budget.batch, self.checkpoints)
+        result = self._run_probe(probe, state) if probe else None
+        health = self.measure_health() if due else None
         if health is not None:
-            rate, momentum = progress.adamw.rate(done - 1), self._momentum(done - 1)
-            progress.log = progress.window.close(progress.cost, health, rate, momentum)
-        on_log(progress.log if due else None, standing)
-        check_collapse(progress, health, online, self.on_collapse)
+            rate, momentum = state.adamw.rate_at(done - 1), self._momentum(done - 1)
+            state.metrics = state.window.close(state.cost, health, rate, momentum)
+        on_metrics(state.metrics if due else None, result)
+        check_collapse(state, health, probe, self.on_collapse)
         return due
 
-    def _look(self, online: Online, progress: Progress) -> Standing:
+    def _run_probe(self, probe: OnlineProbe, state: TrainingState) -> ProbeResult:
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # the steps before it are not its own time
-        before = progress.course.seconds
-        standing = online.look(self.jepa.probed, progress.cost.steps, progress.course)
-        progress.window.leave_out(progress.course.seconds - before)
-        return standing
+            torch.cuda.synchronize(self.device)  # pending steps count as training time
+        before = state.probe_history.seconds
+        result = probe.run(self.jepa.probed, state.cost.steps, state.probe_history)
+        state.window.exclude(state.probe_history.seconds - before)
+        return result
 
-    def _check_finite(self, progress: Progress) -> None:
-        check_finite(progress, self.loader, self.budget.batch, self.checkpoints)
-
-    def _save(self, progress: Progress) -> None:
-        """Saves where it is time to, or where some rank was told to stop."""
-        done, steps = progress.cost.steps, self.budget.steps
-        told = self.stop.signal or 0
-        paused = done == self.until
-        due = (paused or self.checkpoints.due) and done < steps
-        every = self.ranks.gather([told, due])
-        told, due = max(told for told, _ in every), bool(every[0][1])
-        if told or due:
-            self._check_finite(progress)
-        if self.ranks.rank == 0 and (told or due):
-            self.checkpoints.save(done, progress.state())
-        if told:
-            raise StoppedError(f"{signal.Signals(told).name} at step {done} of {steps}")
-        if paused and done < steps:
+    def _save(self, state: TrainingState) -> None:
+        """Saves a checkpoint if one is due, or if any rank has received a stop signal."""
+        done, steps = state.cost.steps, self.budget.steps
+        at_pause = done == self.pause_step
+        due = (at_pause or self.checkpoints.is_due) and done < steps
+        ranks = self.ranks.all_gather([self.stop.signal or 0, due])
+        number, due = max(number for number, _ in ranks), bool(ranks[0][1])
+        if number or due:
+            check_finite(state, self.loader, self.budget.batch, self.checkpoints)
+        if self.ranks.rank == 0 and (number or due):
+            self.checkpoints.save(done, state.state_dict())
+        if number:
+            raise StoppedError(f"{signal.Signals(number).name} at step {done} of {steps}")
+        if at_pause and done < steps:
             raise PausedError(f"paused at step {done} of {steps}")
 
     def _momentum(self, step: int) -> float:
         return self.optimizer.momentum_at(step, self.budget.steps)
 
     def _content(self, batch: Batch, valid: Tensor) -> Tensor | None:
-        """What the masker must be shown, (clips, patches, dim) on the CPU; padding is zero."""
+        """Returns what the masker needs, (clips, patches, dim) on the CPU; padding is zero."""
         if self.masker.promises.needs != "features":
             return self.patchifier.cut(batch.mels) if self.masker.promises.needs else None
         whole = pack(valid, self.device)
         with torch.no_grad(), self._autocast():
             tokens = self.jepa.probed(self._cut(batch), whole).tokens.float()
         cells = tokens.new_zeros(valid.numel(), tokens.shape[1]).index_copy(0, whole.index, tokens)
-        shown: Tensor = cells.view(*valid.shape, -1).cpu()
-        return shown
+        features: Tensor = cells.view(*valid.shape, -1).cpu()
+        return features
 
     def _cut(self, batch: Batch) -> Tensor:
         return self.patchifier.cut(on_device(batch.mels, self.device))

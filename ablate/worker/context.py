@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ablate.training.distributed import Ranks
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 from ablate.worker.datasets import Emit
 
 
@@ -17,6 +17,6 @@ class RunContext:
     device: torch.device
     cache: Path  # decoded clips, and features
     emit: Emit  # hears of progress
-    stop: Stop
+    stop: StopSignal
     ranks: Ranks = field(default_factory=Ranks)  # the processes that train together; one, alone
     until: int | None = None  # a step to pause training at, and to be scored

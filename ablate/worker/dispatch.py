@@ -6,11 +6,11 @@ from typing import Any
 import torch
 
 from ablate.model.masking import Grid
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 from ablate.worker.datasets import Emit
 
 
-def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
+def answer(request: dict[str, Any], emit: Emit, stop: StopSignal) -> dict[str, Any]:
     """Does what a request's `do` asks for, and returns plain data; progress goes to `emit`.
 
     Raises `PartError` for settings that cannot be built, `ValueError` for an unknown request. Each
@@ -48,9 +48,9 @@ def answer(request: dict[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
 
             return draw_gallery(Path(request["folder"]), request["trials"], cache)
         case "board":
-            from ablate.training.recorder import write_board
+            from ablate.training.recorder import write_tensorboard
 
-            write_board(Path(request["folder"]), request["curves"])
+            write_tensorboard(Path(request["folder"]), request["curves"])
             return {}
         case _:
             return _answer_about_parts(request, emit)

@@ -20,13 +20,18 @@ import torch
 from ablate.core.io import read_json
 from ablate.parts import PartError
 from ablate.runs.lock import acquire_run
-from ablate.training.distributed import Ranks, heed_slurm, own_device, together
-from ablate.training.signals import Stop, StoppedError
+from ablate.training.distributed import (
+    Ranks,
+    build_torchrun_command,
+    get_rank_device,
+    set_ranks_from_slurm,
+)
+from ablate.training.signals import StoppedError, StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.dispatch import answer
 
 
-def serve(requests: TextIO, answers: TextIO, stop: Stop) -> None:
+def serve(requests: TextIO, answers: TextIO, stop: StopSignal) -> None:
     """Answers requests, a JSON object a line, until there are no more, or until told to stop.
 
     A `PartError` is answered as an event; whatever else a request raises ends the worker.
@@ -69,8 +74,8 @@ def main() -> int:
     # which on small models wait for one another, and sums taken in another order would make two
     # machines disagree
     torch.set_num_threads(1)
-    stop = Stop()
-    stop.listen()
+    stop = StopSignal()
+    stop.install()
     if arguments.leashed:
         threading.Thread(target=_end_with_input, daemon=True).start()
     if arguments.worker:
@@ -82,20 +87,20 @@ def main() -> int:
     if arguments.folder is None:
         parser.error("name a run folder, or pass --worker")
     if arguments.ranks > 1 and "RANK" not in os.environ:
-        command = together(arguments.ranks, "ablate.worker", sys.argv[1:])
+        command = build_torchrun_command(arguments.ranks, "ablate.worker", sys.argv[1:])
         os.execv(command[0], command)
-    heed_slurm()
+    set_ranks_from_slurm()
     return run_folder(arguments, stop)
 
 
-def run_folder(arguments: argparse.Namespace, stop: Stop) -> int:
+def run_folder(arguments: argparse.Namespace, stop: StopSignal) -> int:
     """Runs what is missing in a folder, alone or as one of several ranks; returns the exit code."""
     from ablate.worker.run import run_helper_rank
 
     helping = os.environ.get("RANK", "0") != "0"
     # by then the first rank may train, and would take one that a signal ended for lost
-    with stop.between_steps() if helping else nullcontext():
-        device = own_device(arguments.device)
+    with stop.deferred() if helping else nullcontext():
+        device = get_rank_device(arguments.device)
         ranks = Ranks.join(device)
         session = RunContext(device, arguments.cache, _show, stop, ranks, arguments.until)
         try:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.io import read_json, write_json
-from ablate.training.distributed import together
-from ablate.training.signals import Stop
+from ablate.training.distributed import build_torchrun_command
+from ablate.training.signals import StopSignal
 from ablate.worker.datasets import Emit
 from ablate.worker.evaluate import ENCODER
 from ablate.worker.trial import KINDS, Trial
@@ -26,7 +26,7 @@ def needs_ranks(request: Mapping[str, Any]) -> bool:
     return kind is Trial and not (folder / ENCODER).exists()
 
 
-def run_with_ranks(request: Mapping[str, Any], emit: Emit, stop: Stop) -> dict[str, Any]:
+def run_with_ranks(request: Mapping[str, Any], emit: Emit, stop: StopSignal) -> dict[str, Any]:
     """Has ranks run a folder, each with a GPU of its own, and passes on what they say.
 
     They are told to stop by the signal that this process, and all of its group, is sent; where
@@ -34,7 +34,7 @@ def run_with_ranks(request: Mapping[str, Any], emit: Emit, stop: Stop) -> dict[s
     word: whoever asked goes on from their checkpoint.
     """
     ended = None
-    with tempfile.TemporaryDirectory(prefix="ablate-ranks-") as place, stop.between_steps():
+    with tempfile.TemporaryDirectory(prefix="ablate-ranks-") as place, stop.deferred():
         probes = Path(place) / "probes.json"
         write_json(probes, request["probes"])
         with subprocess.Popen(
@@ -67,7 +67,7 @@ def _command(request: Mapping[str, Any], probes: Path) -> list[str]:
     arguments += ["--probes", str(probes), "--evaluate", json.dumps(request.get("evaluate"))]
     if request.get("until"):
         arguments += ["--until", str(request["until"])]
-    return together(request["ranks"], "ablate.worker", arguments)
+    return build_torchrun_command(request["ranks"], "ablate.worker", arguments)
 
 
 def _visible(request: Mapping[str, Any]) -> dict[str, str]:

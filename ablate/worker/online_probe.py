@@ -23,7 +23,7 @@ from ablate.probing.features import Blocks, Reader, encoder_features
 from ablate.probing.probe import AbstractProbe, examine
 from ablate.probing.tasks import Indices, Task
 from ablate.probing.views import View
-from ablate.training.online_probe import Online
+from ablate.training.online_probe import OnlineProbe
 from ablate.worker.context import RunContext
 from ablate.worker.evaluate import open_probe_data
 from ablate.worker.trial import Sound, Trial
@@ -44,7 +44,7 @@ def build_online_probe(
     trial: Trial,
     sound: Sound,
     session: RunContext,
-) -> Online:
+) -> OnlineProbe:
     """Returns what looks at a trial's encoder, by one of the probes.
 
     A probe that examines on other clips than those of the trial does so here, too. Raises
@@ -63,7 +63,7 @@ def build_online_probe(
         _check_classes(task, asked["clips"])
     desk = _Desk(probe, asked["pooling"], tasks, trial, sound, session.device)
     count = sum(len(task.parts["valid"]) for task in tasks)
-    return Online(every=asked["every"], asked=count, examine=desk.examine)
+    return OnlineProbe(every=asked["every"], num_clips=count, evaluate=desk.examine)
 
 
 def subsample_task(task: Task, most: int) -> Task | None:

@@ -72,13 +72,13 @@ def _run(
         examining = build_probes(probes)
         if isinstance(subject, Trial) and not (folder / ENCODER).exists():
             state.put("running")
-            with session.stop.between_steps(), HeartbeatWriter(folder):
+            with session.stop.deferred(), HeartbeatWriter(folder):
                 look = None
                 if evaluate is not None:
                     look = build_online_probe(evaluate, examining, subject, sound, session)
                 place = train(folder, subject, sound, session, state, look)
             trained = True
-            session.stop.heed()  # one that came after the last step
+            session.stop.exit_if_received()  # one that came after the last step
         with HeartbeatWriter(folder):
             scored = score_run(place, subject, examining, sound, session)
     except SupersededError:

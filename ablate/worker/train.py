@@ -10,14 +10,15 @@ import torch
 
 from ablate.mask_analysis.pictures import paint
 from ablate.runs.record import RunState
-from ablate.training.batches import Batches, Drawn
+from ablate.training.batches import BatchSource, MaskedBatch
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
-from ablate.training.metrics import Log
-from ablate.training.online_probe import Course, Online, Standing
-from ablate.training.recorder import Record, round_off
-from ablate.training.signals import PausedError, Stop
-from ablate.training.trainer import OnLog, Outcome, Trainer
+from ablate.training.metrics import TrainingMetrics
+from ablate.training.online_probe import OnlineProbe, ProbeHistory, ProbeResult
+from ablate.training.recorder import Recorder, round_off
+from ablate.training.signals import PausedError, StopSignal
+from ablate.training.state import TrainingResult
+from ablate.training.trainer import OnMetrics, Trainer
 from ablate.worker.context import RunContext
 from ablate.worker.datasets import Emit
 from ablate.worker.evaluate import save_encoder
@@ -33,7 +34,7 @@ def train(
     sound: Sound,
     session: RunContext,
     state: RunState,
-    online: Online | None = None,
+    online: OnlineProbe | None = None,
 ) -> Path:
     """Trains a trial as the first of its ranks, which alone writes files and is looked at.
 
@@ -44,47 +45,47 @@ def train(
     """
     grid, steps = trial.twin.grid, trial.budget.steps
     trainer, saved, warnings = _trainer(folder, trial, sound, session, online)
-    with Record(folder, steps, done=_done(saved)) as record:
+    with Recorder(folder, steps, done=_done(saved)) as recorder:
 
-        def on_mask(step: int, drawn: Drawn) -> None:
-            record.picture(step, lambda: paint(drawn.batch.mels[0], drawn.mask, grid))
+        def on_masks(step: int, batch: MaskedBatch) -> None:
+            recorder.add_image(step, lambda: paint(batch.batch.mels[0], batch.mask, grid))
 
         try:
-            on_log = _reporter(record, state, steps, session.emit)
-            outcome = trainer.train(saved, on_log=on_log, on_mask=on_mask)
+            on_metrics = _reporter(recorder, state, steps, session.emit)
+            result = trainer.train(saved, on_metrics=on_metrics, on_masks=on_masks)
         except PausedError:
             aside = folder / RUNGS / str(session.until)
             save_encoder(aside, trainer.jepa.probed, sound)
             return aside
     jepa = trainer.jepa
     state.facts |= {
-        **_summary(outcome, session.device),
-        "warnings": [*warnings, *outcome.warnings],
+        **_summary(result, session.device),
+        "warnings": [*warnings, *result.warnings],
         "precision": trial.optimizer.precision,
         "ranks": session.ranks.count,
         "parameters": num_parameters(jepa.encoder, jepa.predictor),
     }
     state.put("running")
     save_encoder(folder, jepa.probed, sound)
-    trainer.checkpoints.drop()
+    trainer.checkpoints.delete()
     return folder
 
 
-def _reporter(record: Record, state: RunState, steps: int, emit: Emit) -> OnLog:
+def _reporter(recorder: Recorder, state: RunState, steps: int, emit: Emit) -> OnMetrics:
     """Returns what writes down how a training fares, and tells whoever watches."""
     label = "train"
 
-    def on_log(log: Log | None, standing: Standing | None) -> None:
+    def on_metrics(metrics: TrainingMetrics | None, result: ProbeResult | None) -> None:
         nonlocal label
         state.check()  # before anything is written
-        record.write(log, standing)
-        if standing is not None:
-            label = f"train, online score {standing.score:.1f} at {standing.step}"
-        if log is not None:
-            progress = {"event": "progress", "label": label, "done": log.step, "total": steps}
-            emit({**progress, "loss": round_off(log.loss)})
+        recorder.write(metrics, result)
+        if result is not None:
+            label = f"train, online score {result.score:.1f} at {result.step}"
+        if metrics is not None:
+            progress = {"event": "progress", "label": label, "done": metrics.step, "total": steps}
+            emit({**progress, "loss": round_off(metrics.loss)})
 
-    return on_log
+    return on_metrics
 
 
 def train_helper_rank(folder: Path, trial: Trial, sound: Sound, session: RunContext) -> None:
@@ -101,7 +102,7 @@ def _trainer(
     trial: Trial,
     sound: Sound,
     session: RunContext,
-    online: Online | None = None,
+    online: OnlineProbe | None = None,
 ) -> tuple[Trainer, dict[str, Any] | None, list[str]]:
     """Builds a trainer; returns it with the state to go on from, and what is wrong with others.
 
@@ -120,20 +121,24 @@ def _trainer(
         torch.cuda.reset_peak_memory_stats(device)
     checkpoints = Checkpoints(folder / CHECKPOINTS)
     saved, warnings = checkpoints.load()
-    found = ranks.gather([_done(saved)])
+    found = ranks.all_gather([_done(saved)])
     if any(step != found[0] for step in found):
         raise ValueError(f"the ranks see different checkpoints, {found}; do they share a disk?")
     trainer = trainer_of(trial, sound.loader(trial), device, ranks, checkpoints, session.stop)
-    return dataclasses.replace(trainer, until=session.until, online=online), saved, warnings
+    return (
+        dataclasses.replace(trainer, pause_step=session.until, online_probe=online),
+        saved,
+        warnings,
+    )
 
 
 def trainer_of(
     trial: Trial,
-    loader: Batches,
+    loader: BatchSource,
     device: torch.device,
     ranks: Ranks,
     checkpoints: Checkpoints,
-    stop: Stop,
+    stop: StopSignal,
 ) -> Trainer:
     """Builds what trains a trial's model on the batches of a loader."""
     return Trainer(
@@ -154,7 +159,7 @@ def trainer_of(
         ranks=ranks,
         checkpoints=checkpoints,
         stop=stop,
-        ahead=device.type == "cuda",  # a CPU that draws is one that does not learn
+        prefetch=device.type == "cuda",  # a CPU that draws is one that does not learn
     )
 
 
@@ -162,8 +167,8 @@ def _done(saved: dict[str, Any] | None) -> int:
     return saved["cost"]["steps"] if saved else 0
 
 
-def _summary(outcome: Outcome, device: torch.device) -> dict[str, Any]:
-    last, cost = outcome.last, dataclasses.asdict(outcome.cost)
+def _summary(result: TrainingResult, device: torch.device) -> dict[str, Any]:
+    last, cost = result.last, dataclasses.asdict(result.cost)
     cost["audio_hours"] = cost.pop("audio_seconds") / 3600
     cost["peak_memory_mb"] = _peak_memory(device) / 2**20
     trained = cost["context_tokens"] + cost["target_tokens"]
@@ -171,29 +176,29 @@ def _summary(outcome: Outcome, device: torch.device) -> dict[str, Any]:
         "loss": last.loss,
         "position_loss": last.position_loss,
         "effective_rank": last.effective_rank,
-        "effective_rank_init": outcome.start.effective_rank,
+        "effective_rank_init": result.start.effective_rank,
         "feature_std": last.feature_std,
         "context_fraction": cost["context_tokens"] / cost["valid_tokens"],
         "target_fraction": cost["target_tokens"] / cost["valid_tokens"],
         "fallback_fraction": cost["fallbacks"] / cost["masks"],
         "tokens_per_second": trained / cost["seconds"],
-        **_online(outcome.course),
+        **_online(result.probe_history),
     }
     return {
         "cost": {name: round_off(value) for name, value in cost.items()},
         "metrics": {name: round_off(value) for name, value in metrics.items()},
-        "collapsed": outcome.collapsed,
+        "collapsed": result.collapsed,
     }
 
 
-def _online(course: Course) -> dict[str, float]:
+def _online(history: ProbeHistory) -> dict[str, float]:
     """Says how the online probe found the encoder first and last, if it looked from the start."""
-    if course.first is None or course.last is None:
+    if history.first is None or history.last is None:
         return {}
     return {
-        "online_score_init": course.first,
-        "online_score": course.last,
-        "online_seconds": course.seconds,
+        "online_score_init": history.first,
+        "online_score": history.last,
+        "online_seconds": history.seconds,
     }
 
 

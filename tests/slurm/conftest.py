@@ -27,7 +27,7 @@ from ablate.slurm import queue as slurm_queue
 from ablate.slurm.executor import Cluster
 from ablate.slurm.profile import check
 from ablate.slurm.resources import Needs
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
 from ablate.worker.validation import plan
@@ -241,7 +241,9 @@ class Workspace:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("GUEST_SECONDS", "0")
                 device = torch.device("cpu")
-                ended = run(folder, {}, RunContext(device, self.cache, lambda event: None, Stop()))
+                ended = run(
+                    folder, {}, RunContext(device, self.cache, lambda event: None, StopSignal())
+                )
             assert ended["state"] == "done"
         return (folder / "encoder.safetensors").read_bytes()
 

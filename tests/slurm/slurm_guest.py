@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate.model.masking import AbstractMasker
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 from maskers import Random
 
 
@@ -43,7 +43,7 @@ class Guest(AbstractMasker):
 
 def wait_to_go_on():
     """Waits until a test says `hurry`, or until this process is told to stop."""
-    stop = getattr(signal.getsignal(signal.SIGUSR2), "__self__", Stop())  # who hears the signals
+    stop = getattr(signal.getsignal(signal.SIGUSR2), "__self__", StopSignal())  # the signal handler
     deadline = time.monotonic() + float(os.environ["GUEST_SECONDS"])
     while not (stop.signal or Path("hurry").exists() or time.monotonic() > deadline):
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A trainer of a tiny model on noise."""
+"""Fixture that builds trainers of a tiny model on noise."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,14 +21,14 @@ from ablate.model.vit import ViT
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.optimizer import Budget, Optimizer
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 from ablate.training.trainer import Trainer
 
 GRID, BANDS, FRAMES = Grid(2, 8), 8, 32
 
 
 class Noise:
-    """Batches of noise, of clips of unequal length."""
+    """Batches of noise whose clips differ in length."""
 
     def batch(self, step: int, size: int) -> Batch:
         mels = torch.randn(size, BANDS, FRAMES, generator=generator(0, "noise", step))
@@ -39,24 +39,26 @@ class Noise:
         return Batch(mels * real.unsqueeze(1), real)
 
     def paths(self, step: int, size: int) -> list[str]:
-        return [f"clip{step * size + place}.wav" for place in range(size)]
+        return [f"clip{step * size + index}.wav" for index in range(size)]
 
 
 @pytest.fixture
 def new_trainer(tmp_path: Path) -> Callable[..., Trainer]:
-    """Makes trainers that differ in what is given."""
+    """Returns a function that builds a trainer; its arguments replace the defaults."""
 
-    def make(
+    def build(
         encoder: Any = ViT(dim=16, layers=1, heads=2),  # noqa: B008
         target: Any = Teacher(),  # noqa: B008
         **changes: Any,
     ) -> Trainer:
-        built = encoder.build(GRID, 16)
-        initialise(built, 0, "encoder")
-        goal = target.build(built, GRID, 16)
-        predictor = Joint(dim=16, layers=1, heads=2).build(GRID, built.dim, goal.dim)
-        usual = {
-            "jepa": JEPA(built, predictor, goal, 0),
+        encoder_module = encoder.build(GRID, 16)
+        initialise(encoder_module, 0, "encoder")
+        target_module = target.build(encoder_module, GRID, 16)
+        predictor = Joint(dim=16, layers=1, heads=2).build(
+            GRID, encoder_module.dim, target_module.dim
+        )
+        defaults = {
+            "jepa": JEPA(encoder_module, predictor, target_module, 0),
             "loader": Noise(),
             "patchifier": Rectangles(freq=4, time=4),
             "grid": GRID,
@@ -71,9 +73,9 @@ def new_trainer(tmp_path: Path) -> Callable[..., Trainer]:
             "hop_seconds": 0.01,
             "device": torch.device("cpu"),
             "ranks": Ranks(),
-            "checkpoints": Checkpoints(tmp_path / "checkpoints", least_seconds=0.0),
-            "stop": Stop(),
+            "checkpoints": Checkpoints(tmp_path / "checkpoints", min_seconds=0.0),
+            "stop": StopSignal(),
         }
-        return Trainer(**{**usual, **changes})
+        return Trainer(**{**defaults, **changes})
 
-    return make
+    return build

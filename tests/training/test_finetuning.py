@@ -22,7 +22,7 @@ from ablate.probing.views import View, Views
 from ablate.training import finetuning
 from ablate.training.augmentation import (
     AbstractAugmentation,
-    Exercise,
+    LabelledBatch,
     RegularisedMasking,
     SpecAugment,
     TokenDrop,
@@ -132,14 +132,14 @@ def test_barred_tokens_do_without_themselves_in_every_layer(heard):
     initialise(pupil, 1, "pupil")
     mels = torch.randn(3, 32, 64, generator=generator(0, "mels"))
     member = torch.rand(3, reader.grid.size, generator=generator(0, "member")) < 0.8
-    exercise = Exercise(mels, torch.zeros(0), member)
+    exercise = LabelledBatch(mels, torch.zeros(0), member)
     exercise = RegularisedMasking(rate=0.4)(exercise, finetuning.StepRandom(seed=0, step=0))
     told = pupil(*finetuning._shown(exercise, reader))
     encoder = pupil.encoder
     for clip in range(3):
         tokens = encoder.project(reader.patchifier.cut(mels[clip : clip + 1])[0])
         tokens = (tokens + encoder.positions.added.table)[member[clip]].unsqueeze(0)
-        unseen = torch.diag(exercise.barred[clip][member[clip]])
+        unseen = torch.diag(exercise.no_self_attention[clip][member[clip]])
         for layer in encoder.transformer.layers:
             theirs = nn.TransformerEncoderLayer(
                 16, 2, 64, 0.0, "gelu", batch_first=True, norm_first=True

@@ -1,4 +1,4 @@
-"""What tells a healthy run from a collapsed one."""
+"""Effective rank, the criterion of collapse, and the position baseline."""
 
 import pytest
 import torch
@@ -13,12 +13,12 @@ from ablate.model.objectives import L2
 from ablate.model.prediction import Prediction
 from ablate.model.prediction_query import Question
 from ablate.model.targets import Goal
-from ablate.training.health import Health, PositionGuess, effective_rank
+from ablate.training.health import Health, PositionBaseline, effective_rank
 
 NOISE = torch.randn(4000, 16, generator=generator(0, "noise"))
 
 
-def test_the_effective_rank_of_noise_is_its_width():
+def test_the_effective_rank_of_noise_is_its_dimension():
     assert effective_rank(NOISE) == pytest.approx(16, rel=0.01)
 
 
@@ -29,7 +29,7 @@ def test_the_effective_rank_agrees_with_singular_values():
     assert effective_rank(features) == pytest.approx(float((-shares * shares.log()).sum().exp()))
 
 
-def test_the_effective_rank_of_features_far_from_zero_does_not_need_their_precision():
+def test_the_effective_rank_of_bfloat16_features_is_computed_in_float32():
     features = (100 + NOISE).bfloat16()
     assert effective_rank(features) == effective_rank(features.float())
 
@@ -38,17 +38,17 @@ def test_the_effective_rank_of_a_line_is_one():
     assert effective_rank(NOISE[:, :1] @ NOISE[:1]) == pytest.approx(1, abs=0.01)
 
 
-def test_equal_tokens_have_no_rank():
+def test_equal_tokens_have_rank_zero():
     assert effective_rank(torch.ones(10, 16)) == 0
 
 
-def test_half_of_the_rank_lost_is_a_collapse_though_the_deviation_grew():
-    assert Health(4.9, 2.0).collapsed(start=Health(10.0, 0.5))
-    assert not Health(5.1, 0.1).collapsed(start=Health(10.0, 0.5))
+def test_losing_half_of_the_rank_is_a_collapse_even_if_the_deviation_grew():
+    assert Health(4.9, 2.0).has_collapsed(start=Health(10.0, 0.5))
+    assert not Health(5.1, 0.1).has_collapsed(start=Health(10.0, 0.5))
 
 
-def predicted(mask: Mask, values: Tensor, grid: Grid) -> Prediction:
-    """A prediction whose target is the value of each patch's position."""
+def build_prediction(mask: Mask, values: Tensor, grid: Grid) -> Prediction:
+    """Builds a prediction whose target depends only on the position of each patch."""
     valid = torch.ones(len(mask.context), grid.size, dtype=torch.bool)
     question = Question(mask=mask, valid=valid, device=torch.device("cpu"), rng=StepRandom(0, 0))
     target = values[question.targets.place]
@@ -57,14 +57,14 @@ def predicted(mask: Mask, values: Tensor, grid: Grid) -> Prediction:
     return Prediction(question=question, predicted=target, goal=Goal(target), shown=shown)
 
 
-def test_targets_that_only_depend_on_their_position_are_guessed_without_context():
+def test_the_baseline_learns_targets_that_depend_only_on_their_position():
     grid = Grid(2, 4)
-    guess = PositionGuess(grid.size, 3, torch.device("cpu"))
+    baseline = PositionBaseline(grid.size, 3, torch.device("cpu"))
     values = torch.randn(grid.size, 3, generator=generator(0, "positions"))
     for step in range(30):
         mask = maskers.Random()(grid, 8, generator=generator(0, step))
-        prediction = predicted(mask, values, grid)
-        last = guess.loss(prediction, L2())
-        guess.hear(prediction)
-        guess.learn()
+        prediction = build_prediction(mask, values, grid)
+        last = baseline.loss(prediction, L2())
+        baseline.accumulate(prediction)
+        baseline.update()
     assert last < 1e-6

@@ -1,4 +1,4 @@
-"""The optimiser's groups and its refusals."""
+"""The optimiser: weight decay, clipping, momentum, and invalid settings."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 from ablate.training.optimizer import Budget, Optimizer, ScheduledAdamW
 
 
-def test_weight_decay_touches_matrices_only():
+def test_weight_decay_applies_to_matrices_only():
     module = nn.Linear(3, 3)
     nn.init.ones_(module.weight)
     nn.init.ones_(module.bias)
@@ -18,7 +18,7 @@ def test_weight_decay_touches_matrices_only():
     assert module.bias[0].item() == 1
 
 
-def test_a_parameter_that_wants_no_gradient_is_left_alone():
+def test_a_parameter_without_gradient_does_not_change():
     module = nn.Linear(2, 2)
     module.bias.requires_grad_(requires_grad=False)
     before = module.bias.clone()
@@ -27,7 +27,7 @@ def test_a_parameter_that_wants_no_gradient_is_left_alone():
     assert torch.equal(module.bias, before)
 
 
-def test_gradients_are_clipped_to_the_norm_and_the_norm_before_is_returned():
+def test_step_returns_the_gradient_norm_before_clipping():
     module = nn.Linear(1, 1, bias=False)
     adamw = ScheduledAdamW(module, Optimizer(clip=0.5), steps=2)
     (100 * module(torch.ones(1, 1))).sum().backward()
@@ -44,18 +44,20 @@ def test_gradients_are_clipped_to_the_norm_and_the_norm_before_is_returned():
         ({"betas": (0.9, 1.0)}, "`betas` must lie in"),
     ],
 )
-def test_impossible_settings_are_refused_with_their_value(settings, message):
+def test_invalid_settings_raise_with_their_value(settings, message):
     with pytest.raises(ValueError, match=message):
         Optimizer(**settings)
 
 
-def test_a_budget_of_no_steps_is_refused():
+def test_a_budget_without_steps_raises():
     with pytest.raises(ValueError, match="`steps` must be at least 1; got 0"):
         Budget(steps=0, batch=16)
 
 
-def test_a_batch_is_not_cut_into_more_parts_than_it_has_clips():
-    with pytest.raises(ValueError, match="`accumulate` 5 cuts a batch of 4 clips"):
+def test_more_micro_batches_than_clips_raise():
+    with pytest.raises(
+        ValueError, match="`accumulate` must be at most `batch`; got 5 micro-batches of 4 clips"
+    ):
         Budget(steps=1, batch=4, accumulate=5)
 
 
@@ -69,11 +71,13 @@ def test_a_batch_is_not_cut_into_more_parts_than_it_has_clips():
     ],
 )
 def test_the_momentum_moves_from_its_first_value_to_its_last(settings, shares):
-    found = [Optimizer(momentum=(0.9, 1.0), **settings).momentum_at(step, 5) for step in range(5)]
-    assert found == pytest.approx([0.9 + 0.1 * share for share in shares])
+    momentum = [
+        Optimizer(momentum=(0.9, 1.0), **settings).momentum_at(step, 5) for step in range(5)
+    ]
+    assert momentum == pytest.approx([0.9 + 0.1 * share for share in shares])
 
 
-def test_a_constant_momentum_stands_still():
+def test_a_constant_momentum_does_not_change():
     constant = Optimizer(momentum=(0.99, 0.99), momentum_schedule="constant")
     assert {constant.momentum_at(step, 9) for step in range(9)} == {0.99}
 
@@ -81,10 +85,10 @@ def test_a_constant_momentum_stands_still():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"momentum_schedule": "constant"}, "one value, written twice"),
+        ({"momentum_schedule": "constant"}, "the same value twice"),
         ({"momentum_horizon": 0.0}, "`momentum_horizon`"),
     ],
 )
-def test_an_impossible_momentum_is_refused(settings, message):
+def test_an_invalid_momentum_raises(settings, message):
     with pytest.raises(ValueError, match=message):
         Optimizer(**settings)

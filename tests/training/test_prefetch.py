@@ -1,4 +1,4 @@
-"""Drawing a step early changes nothing but when it is done."""
+"""Prefetching changes when a batch is drawn, and nothing else."""
 
 import threading
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import maskers
-from ablate.training.online_probe import Online
+from ablate.training.online_probe import OnlineProbe
 from ablate.training.optimizer import Budget
-from ablate.training.prefetch import drawing
+from ablate.training.prefetch import prefetch
 
 
 @pytest.mark.parametrize(
@@ -21,55 +21,55 @@ from ablate.training.prefetch import drawing
     ],
     ids=lambda masker: type(masker).__name__,
 )
-def test_what_is_drawn_ahead_trains_the_same_bits(new_trainer, masker):
-    found = []
-    for ahead in (False, True):
-        trainer = new_trainer(masker=masker, ahead=ahead)
-        outcome = trainer.train()
-        found.append((trainer.jepa.state_dict(), outcome.cost.context_tokens))
-    (one, tokens), (other, same) = found
-    assert tokens == same
-    assert all(torch.equal(one[name], other[name]) for name in one)
+def test_prefetching_trains_the_same_weights_bit_for_bit(new_trainer, masker):
+    results = []
+    for enabled in (False, True):
+        trainer = new_trainer(masker=masker, prefetch=enabled)
+        result = trainer.train()
+        results.append((trainer.jepa.state_dict(), result.cost.context_tokens))
+    (first, first_tokens), (second, second_tokens) = results
+    assert first_tokens == second_tokens
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_every_step_but_the_first_is_drawn_by_another_thread():
+def test_a_thread_draws_every_step_but_the_first():
     drawn = []
 
     def draw(step):
         drawn.append((step, threading.current_thread() is threading.main_thread()))
         return step
 
-    with drawing(draw, 4, early=True, pinned=False) as early:
-        assert [early(step) for step in (1, 2, 3)] == [1, 2, 3]
+    with prefetch(draw, 4, enabled=True, pin=False) as prefetched:
+        assert [prefetched(step) for step in (1, 2, 3)] == [1, 2, 3]
     assert drawn == [(1, True), (2, False), (3, False)]
 
 
-def test_what_cannot_be_drawn_ends_a_training_at_its_own_step(new_trainer):
-    each = Online(every=1, asked=1, examine=lambda encoder: {"speech": 50.0})
-    trainer = new_trainer(ahead=True, online=each, budget=Budget(steps=9, batch=5))
-    batch, taken = trainer.loader.batch, []
+def test_an_error_in_drawing_a_step_is_raised_at_that_step(new_trainer):
+    probe = OnlineProbe(every=1, num_clips=1, evaluate=lambda encoder: {"speech": 50.0})
+    trainer = new_trainer(prefetch=True, online_probe=probe, budget=Budget(steps=9, batch=5))
+    load_batch, steps = trainer.loader.batch, []
 
-    def vanishing(step, size):
+    def fail_at_step_6(step, size):
         if step == 6:
             raise FileNotFoundError("clip30.wav")
-        return batch(step, size)
+        return load_batch(step, size)
 
-    trainer.loader.batch = vanishing
+    trainer.loader.batch = fail_at_step_6
     with pytest.raises(FileNotFoundError, match="clip30"):
-        trainer.train(on_log=lambda log, standing: taken.append(standing.step))
-    assert taken == [0, 1, 2, 3, 4, 5, 6]
+        trainer.train(on_metrics=lambda metrics, result: steps.append(result.step))
+    assert steps == [0, 1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.gpu
 def test_a_step_never_waits_for_the_device(new_trainer):
     device = torch.device("cuda")
-    trainer = new_trainer(device=device, ahead=True)
+    trainer = new_trainer(device=device, prefetch=True)
     trainer.jepa.to(device)
-    progress = trainer.begin()
+    state = trainer.create_state()
     with trainer.drawing() as draw:
-        trainer.step(progress, draw(0))  # with what is only done at first
+        trainer.step(state, draw(0))  # includes one-time initialisation
         torch.cuda.set_sync_debug_mode("error")
         try:
-            trainer.step(progress, draw(1))
+            trainer.step(state, draw(1))
         finally:
             torch.cuda.set_sync_debug_mode("default")

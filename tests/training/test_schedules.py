@@ -1,4 +1,4 @@
-"""Schedules reach their end at the last real step."""
+"""Schedules reach their end at the last step."""
 
 from itertools import pairwise
 
@@ -27,7 +27,7 @@ def test_progress_runs_from_0_at_the_first_step_to_1_at_the_last(steps):
 
 
 @pytest.mark.parametrize("schedule", [linear, cosine])
-def test_a_schedule_meets_both_its_ends(schedule):
+def test_a_schedule_starts_and_ends_at_its_values(schedule):
     assert schedule(0.99, 1.0, 0.0) == pytest.approx(0.99)
     assert schedule(0.99, 1.0, 1.0) == pytest.approx(1.0)
     assert schedule(0.0, 1.0, 0.5) == pytest.approx(0.5)

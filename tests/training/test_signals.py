@@ -1,23 +1,23 @@
-"""Signals outside of training, and at the end of it."""
+"""Stop signals outside of training, and deferred during training."""
 
 import signal
 
 import pytest
 
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 
 
-def test_a_signal_between_trainings_ends_the_process_at_once():
+def test_a_signal_outside_of_training_ends_the_process():
     with pytest.raises(SystemExit):
-        Stop()._hear(signal.SIGTERM, None)
+        StopSignal()._handle(signal.SIGTERM, None)
 
 
-def test_a_signal_waits_for_the_end_of_the_outer_of_two_blocks():
-    stop = Stop()
-    with stop.between_steps():
-        with stop.between_steps():
+def test_signals_stay_deferred_until_the_outermost_block_ends():
+    stop = StopSignal()
+    with stop.deferred():
+        with stop.deferred():
             pass
-        stop._hear(signal.SIGTERM, None)
-        stop.heed()
+        stop._handle(signal.SIGTERM, None)
+        stop.exit_if_received()
     with pytest.raises(SystemExit):
-        stop.heed()
+        stop.exit_if_received()

@@ -8,7 +8,7 @@ import torch
 
 from ablate.runs import status as run_status
 from ablate.runs import store
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
 from ablate.worker.validation import plan
@@ -53,7 +53,7 @@ def test_a_part_that_was_rewritten_since_a_run_is_told(settings, cache, tmp_path
     [entry] = planned(short, cache, mine)
     folder = tmp_path / "runs" / entry["fingerprint"]
     store.write_config(folder, kind=entry["kind"], settings=entry["settings"])
-    session = RunContext(torch.device("cpu"), cache, lambda event: None, Stop())
+    session = RunContext(torch.device("cpu"), cache, lambda event: None, StopSignal())
     assert run(folder, PROBES, session)["state"] == "done"
     assert run_status.format_code_warnings({"trials": [entry]}, folder.parent) == []
     lab("'does something else'")

@@ -17,7 +17,7 @@ from ablate.probing.views import Views
 from ablate.runs import store as run_store
 from ablate.training.augmentation import RegularisedMasking
 from ablate.training.finetuning import FineTuning
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.evaluate import ENCODER, ProbeRunner, score_key, score_run
 from ablate.worker.trial import Trial, open_sound
@@ -41,7 +41,7 @@ def sound(trial, cache):
 
 
 def scored(folder, subject, probes, sound, cache):
-    return score_run(folder, subject, probes, sound, RunContext(CPU, cache, silent, Stop()))
+    return score_run(folder, subject, probes, sound, RunContext(CPU, cache, silent, StopSignal()))
 
 
 def scores_of(folder, probe, task="speech"):

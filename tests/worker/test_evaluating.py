@@ -14,7 +14,7 @@ import ablate.worker.trial
 from ablate.core.io import write_json
 from ablate.parts import PartError
 from ablate.runs import store
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
 from ablate.worker.validation import plan
@@ -54,7 +54,9 @@ def done(answer: dict[str, Any], runs: Path, cache: Path, probes: dict | None = 
     folder = runs / entry["fingerprint"]
     write_json(folder / "config.json", {"kind": "jepa", "settings": entry["settings"]})
     wanted = answer["probes"] if probes is None else probes
-    ended = run(folder, wanted, RunContext(torch.device("cpu"), cache, lambda _: None, Stop()))
+    ended = run(
+        folder, wanted, RunContext(torch.device("cpu"), cache, lambda _: None, StopSignal())
+    )
     assert ended["state"] == "done", ended
     return folder
 
@@ -123,7 +125,9 @@ def test_clips_that_changed_since_the_plan_are_not_scored(
     folder = tmp_path / "runs" / entry["fingerprint"]
     write_json(folder / "config.json", {"kind": "jepa", "settings": entry["settings"]})
     ended = run(
-        folder, answer["probes"], RunContext(torch.device("cpu"), cache, lambda _: None, Stop())
+        folder,
+        answer["probes"],
+        RunContext(torch.device("cpu"), cache, lambda _: None, StopSignal()),
     )
     assert ended["state"] == "failed"
     assert "scores have changed since it was planned" in ended["reason"]

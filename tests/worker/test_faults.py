@@ -13,7 +13,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
 from ablate.worker.validation import plan
@@ -37,7 +37,7 @@ def new_run(settings, cache, tmp_path):
 
 
 def go(folder, cache, *, until=None, heard=lambda event: None):
-    return run(folder, {}, RunContext(CPU, cache, heard, Stop(), until=until))
+    return run(folder, {}, RunContext(CPU, cache, heard, StopSignal(), until=until))
 
 
 def state_of(folder):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from ablate.parts import PartError, build
 from ablate.probing.tasks import Task
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.online_probe import build_online_probe, subsample_task
 from ablate.worker.probes import build_probes
@@ -61,8 +61,8 @@ def scores_of(folder):
 
 def test_a_training_that_is_looked_at_ends_in_the_same_bits(new_run, cache):
     alone, seen, events = new_run("alone"), new_run("seen"), []
-    run(alone, PROBES, RunContext(CPU, cache, silent, Stop()))
-    run(seen, PROBES, RunContext(CPU, cache, events.append, Stop()), evaluate=EVALUATE)
+    run(alone, PROBES, RunContext(CPU, cache, silent, StopSignal()))
+    run(seen, PROBES, RunContext(CPU, cache, events.append, StopSignal()), evaluate=EVALUATE)
     one, other = (load_file(folder / "encoder.safetensors") for folder in (alone, seen))
     assert all(torch.equal(one[name], other[name]) for name in one | other)
     assert [line["step"] for line in lines_of(seen)] == [0, 25, 50, 60]
@@ -76,8 +76,8 @@ def test_a_training_that_is_looked_at_ends_in_the_same_bits(new_run, cache):
 
 def test_the_first_score_is_the_twins_and_the_last_that_of_the_run(new_run, cache):
     trained, twin = new_run("trained"), new_run("twin", "twin")
-    run(trained, PROBES, RunContext(CPU, cache, silent, Stop()), evaluate=EVALUATE)
-    run(twin, PROBES, RunContext(CPU, cache, silent, Stop()))
+    run(trained, PROBES, RunContext(CPU, cache, silent, StopSignal()), evaluate=EVALUATE)
+    run(twin, PROBES, RunContext(CPU, cache, silent, StopSignal()))
     first, *_, last = lines_of(trained)
     assert first["online_scores"] == pytest.approx(scores_of(twin), rel=1e-5)
     assert last["online_scores"] == pytest.approx(scores_of(trained), rel=1e-5)
@@ -121,7 +121,7 @@ def test_few_clips_to_learn_from_are_of_as_many_classes_as_they_can_be(labels, m
 
 def test_a_single_class_to_learn_from_is_refused(new_run, cache):
     one = {**EVALUATE, "clips": 1}
-    ended = run(new_run("run"), PROBES, RunContext(CPU, cache, silent, Stop()), evaluate=one)
+    ended = run(new_run("run"), PROBES, RunContext(CPU, cache, silent, StopSignal()), evaluate=one)
     assert ended["state"] == "failed"
     assert "of task `environment` to learn from are of one class; raise" in ended["reason"]
 
@@ -130,13 +130,13 @@ def test_an_encoder_is_given_back_in_the_mode_in_which_it_came(entry, cache):
     trial = build(entry["settings"], expect=Trial)
     sound = open_sound(trial.data, trial.mel, cache)
     look = build_online_probe(
-        EVALUATE, build_probes(PROBES), trial, sound, RunContext(CPU, cache, silent, Stop())
+        EVALUATE, build_probes(PROBES), trial, sound, RunContext(CPU, cache, silent, StopSignal())
     )
     encoder = trial.twin.build_encoder()
     for mode in (True, False):
         encoder.train(mode)
         before = torch.get_rng_state()
-        assert look.examine(encoder).keys() == {"environment", "music", "speech"}
+        assert look.evaluate(encoder).keys() == {"environment", "music", "speech"}
         assert encoder.training is mode
         assert torch.equal(torch.get_rng_state(), before)
 
@@ -146,6 +146,8 @@ def test_what_cannot_be_asked_is_refused(new_run, cache, settings):
     with pytest.raises(PartError, match="`tuned` trains the encoder itself"):
         plan([settings], hears, cache, silent, evaluate={**EVALUATE, "probe": "tuned"})
     unknown = {**EVALUATE, "pooling": "layer7.concat_freq"}
-    ended = run(new_run("run"), PROBES, RunContext(CPU, cache, silent, Stop()), evaluate=unknown)
+    ended = run(
+        new_run("run"), PROBES, RunContext(CPU, cache, silent, StopSignal()), evaluate=unknown
+    )
     assert ended["state"] == "failed"
     assert "its probe scores mean, mean_std, concat_freq" in ended["reason"]

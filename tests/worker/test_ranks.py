@@ -21,7 +21,7 @@ from ablate.model.transformer import Layers
 from ablate.parts import build, get_identity
 from ablate.runs import store
 from ablate.training.optimizer import Budget
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.dispatch import answer
 from ablate.worker.run import run
@@ -87,7 +87,9 @@ def new_run(settings, cache, tmp_path, monkeypatch):
 
 
 def alone(folder, cache):
-    assert run(folder, {}, RunContext(CPU, cache, lambda event: None, Stop()))["state"] == "done"
+    assert (
+        run(folder, {}, RunContext(CPU, cache, lambda event: None, StopSignal()))["state"] == "done"
+    )
     return folder
 
 
@@ -171,15 +173,15 @@ def test_a_worker_has_ranks_train_a_trial_and_trains_nothing_twice(new_run, cach
     evaluate = {"every": 10, "clips": 2, "probe": "knn", "pooling": "mean"}
     request = {"do": "run", "probes": PROBES, "device": "cpu", "cache": str(cache), "ranks": 2}
     request |= {"folder": str(shared), "evaluate": evaluate}
-    paused = answer({**request, "until": 20}, events.append, Stop())
+    paused = answer({**request, "until": 20}, events.append, StopSignal())
     assert paused == {"state": "paused", "reason": "paused at step 20"}
-    ended = answer(request, events.append, Stop())
+    ended = answer(request, events.append, StopSignal())
     assert (ended["state"], ended["trained"]) == ("done", True)
     assert state_of(shared)["ranks"] == 2
     labels = {event["label"] for event in events}
     assert any(label.startswith("train, online score") for label in labels)
     assert_alike(whole, shared)
-    assert answer(request, events.append, Stop()) == {
+    assert answer(request, events.append, StopSignal()) == {
         "state": "done",
         "trained": False,
         "probed": [],

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ablate.training.checkpoint import Checkpoints
-from ablate.training.signals import SIGNALS, Stop
+from ablate.training.signals import SIGNALS, StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
 from ablate.worker.validation import plan
@@ -39,7 +39,7 @@ import torch
 
 from maskers import Random
 from ablate.model.masking import AbstractMasker
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 from ablate.worker.main import serve
 
 WIRES = Path(__file__).with_name("wires")
@@ -61,8 +61,8 @@ class Tripwire(AbstractMasker):
 def work(requests):
     """Does what a worker's process does with some lines."""
     torch.set_num_threads(1)
-    stop = Stop()
-    stop.listen()
+    stop = StopSignal()
+    stop.install()
     serve(io.StringIO(requests), io.StringIO(), stop)
 '''
 
@@ -88,8 +88,8 @@ def trip(tmp_path, monkeypatch):
 def stop():
     """A stop that hears this process's signals, which are given back afterwards."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    found = Stop()
-    found.listen()
+    found = StopSignal()
+    found.install()
     yield found
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -196,7 +196,7 @@ def test_a_run_told_to_stop_before_or_after_a_report_ends_in_the_same_bits(
     ended = go(broken, cache, stop)
     assert ended["state"] == "preempted"
     assert ended["reason"] == f"{number.name} at step {step + 1} of {STEPS}"
-    assert Checkpoints(broken / "checkpoints").newest == step + 1
+    assert Checkpoints(broken / "checkpoints").newest_step == step + 1
     assert go(broken, cache, stop)["state"] == "done"
     assert same_weights(whole, broken)
     assert traces(whole) == traces(broken)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from ablate.parts import build
 from ablate.runs import store
-from ablate.training.signals import Stop
+from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
 from ablate.worker.trial import Trial
@@ -62,7 +62,7 @@ def folder(settings, cache, tmp_path):
 
 def test_a_trial_leaves_its_state_metrics_pictures_scores_and_encoder(folder, cache):
     events = []
-    ended = run(folder, PROBES, RunContext(CPU, cache, events.append, Stop()))
+    ended = run(folder, PROBES, RunContext(CPU, cache, events.append, StopSignal()))
     assert ended == {"state": "done", "trained": True, "probed": ["knn"]}
     state = state_of(folder)
     assert state["state"] == "done"
@@ -84,17 +84,17 @@ def test_a_trial_leaves_its_state_metrics_pictures_scores_and_encoder(folder, ca
 
 
 def test_a_run_that_is_done_does_nothing_again(folder, cache):
-    run(folder, PROBES, RunContext(CPU, cache, silent, Stop()))
+    run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))
     before = (folder / "encoder.safetensors").stat().st_mtime_ns
-    assert run(folder, PROBES, RunContext(CPU, cache, silent, Stop()))["probed"] == []
+    assert run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))["probed"] == []
     assert (folder / "encoder.safetensors").stat().st_mtime_ns == before
 
 
 def test_another_probe_scores_again_and_trains_nothing(folder, cache):
-    run(folder, PROBES, RunContext(CPU, cache, silent, Stop()))
+    run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))
     cost = state_of(folder)["cost"]
     other = {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
-    ended = run(folder, other, RunContext(CPU, cache, silent, Stop()))
+    ended = run(folder, other, RunContext(CPU, cache, silent, StopSignal()))
     assert ended == {"state": "done", "trained": False, "probed": ["knn"]}
     assert len(list(folder.glob("probes/speech/*.json"))) == 2
     assert state_of(folder)["cost"] == cost
@@ -108,7 +108,7 @@ def stopped_while_scored(folder, cache, *, until=None):
             raise SystemExit(143)
 
     with pytest.raises(SystemExit):
-        run(folder, PROBES, RunContext(CPU, cache, told, Stop(), until=until))
+        run(folder, PROBES, RunContext(CPU, cache, told, StopSignal(), until=until))
 
 
 def protocols(settings, cache):
@@ -122,7 +122,7 @@ def test_a_run_stopped_while_it_is_scored_is_scored_when_it_goes_on(folder, sett
     assert state_of(folder)["state"] == "done"
     assert store.missing_probes(folder, probes) == ["knn"]
     assert store.read_score(folder, probes["knn"], "mean", part="valid") is None
-    assert run(folder, PROBES, RunContext(CPU, cache, silent, Stop()))["trained"] is False
+    assert run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))["trained"] is False
     assert store.missing_probes(folder, probes) == []
     assert store.read_score(folder, probes["knn"], "mean", part="valid") is not None
 
@@ -138,11 +138,11 @@ def test_a_trial_run_second_and_a_fresh_process_end_in_the_same_bits(settings, c
     entry = entry_of(settings, cache)
     other = entry_of({**settings, "masker": {"type": "maskers.Random"}}, cache)
     first = put(tmp_path / "first", entry)
-    run(first, PROBES, RunContext(CPU, cache, silent, Stop()))
+    run(first, PROBES, RunContext(CPU, cache, silent, StopSignal()))
     between = put(tmp_path / "between", other)
-    run(between, PROBES, RunContext(CPU, cache, silent, Stop()))
+    run(between, PROBES, RunContext(CPU, cache, silent, StopSignal()))
     second = put(tmp_path / "second", entry)
-    run(second, PROBES, RunContext(CPU, cache, silent, Stop()))
+    run(second, PROBES, RunContext(CPU, cache, silent, StopSignal()))
     fresh = put(tmp_path / "fresh", entry)
     command = [sys.executable, "-m", "ablate.worker", str(fresh), "--cache", str(cache)]
     subprocess.run(
@@ -154,7 +154,7 @@ def test_a_trial_run_second_and_a_fresh_process_end_in_the_same_bits(settings, c
 
 
 def test_training_moves_the_encoder_away_from_its_twin(folder, settings, cache):
-    run(folder, PROBES, RunContext(CPU, cache, silent, Stop()))
+    run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))
     trained = weights_of(folder)
     twin = build(settings, expect=Trial).twin.build_encoder().state_dict()
     assert set(twin) == {n.removeprefix("encoder.") for n in trained if n.startswith("encoder.")}
@@ -164,7 +164,7 @@ def test_training_moves_the_encoder_away_from_its_twin(folder, settings, cache):
 @pytest.mark.parametrize("kind", ["random_init", "mel_statistics"])
 def test_the_baselines_are_scored_without_training(settings, cache, tmp_path, kind):
     folder = put(tmp_path / kind, entry_of(settings, cache, kind))
-    assert run(folder, PROBES, RunContext(CPU, cache, silent, Stop()))["trained"] is False
+    assert run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))["trained"] is False
     [file] = folder.glob("probes/speech/*.json")
     poolings = set(json.loads(file.read_text())["scores"])
     every = {"mean", "mean_std", "concat_freq"}
@@ -174,7 +174,7 @@ def test_the_baselines_are_scored_without_training(settings, cache, tmp_path, ki
 def test_a_loss_that_is_no_number_fails_with_its_reason(settings, cache, tmp_path):
     wild = {**settings, "optimizer": {"rate": 1e30, "clip": 0.0, "warmup": 0.0}}
     folder = put(tmp_path / "run", entry_of(wild, cache))
-    ended = run(folder, PROBES, RunContext(CPU, cache, silent, Stop()))
+    ended = run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))
     assert ended["state"] == "failed"
     assert ended["reason"].startswith("nan: the loss is not finite at step")
     assert "no checkpoint before it" in ended["reason"]
@@ -186,12 +186,12 @@ def test_a_collapse_ends_a_trial_that_asks_for_it(settings, cache, tmp_path):
     spoilt = {"rate": 0.1, "warmup": 0.0, "momentum": [0, 0], "weight_decay": [0.99, 0.99]}
     wild = {**settings, "optimizer": spoilt}
     warned = put(tmp_path / "warned", entry_of(wild, cache))
-    assert run(warned, PROBES, RunContext(CPU, cache, silent, Stop()))["state"] == "done"
+    assert run(warned, PROBES, RunContext(CPU, cache, silent, StopSignal()))["state"] == "done"
     assert state_of(warned)["collapsed"]
     assert state_of(warned)["warnings"][0].startswith("collapsed: effective rank")
     stopped = put(tmp_path / "stopped", entry_of({**wild, "on_collapse": "stop"}, cache))
     assert stopped.name != warned.name
-    ended = run(stopped, PROBES, RunContext(CPU, cache, silent, Stop()))
+    ended = run(stopped, PROBES, RunContext(CPU, cache, silent, StopSignal()))
     assert ended["state"] == "failed"
     assert ended["reason"].startswith("collapsed: effective rank")
 
@@ -211,7 +211,7 @@ def test_whatever_a_strangers_part_raises_is_written_down(settings, cache, tmp_p
     monkeypatch.syspath_prepend(tmp_path)
     rare = {**settings, "masker": {"type": "rare_lab.Rare"}}
     folder = put(tmp_path / "run", entry_of(rare, cache))
-    ended = run(folder, PROBES, RunContext(CPU, cache, silent, Stop()))
+    ended = run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))
     assert ended == {"state": "failed", "reason": "error: KeyError: 'rarely seen'"}
     [log] = folder.glob("attempts/*/log.txt")
     assert "rare_lab.py" in log.read_text()
@@ -231,6 +231,6 @@ def test_silent_and_one_sample_clips_are_probed_with_finite_features(settings, c
     settings["data"] = {"type": "ablate.audio.sources.Folder", "manifest": manifest}
     settings["patchifier"] |= {"freq": 32, "time": 4}
     folder = put(tmp_path / "run", entry_of(settings, cache))
-    assert run(folder, PROBES, RunContext(CPU, cache, silent, Stop()))["state"] == "done"
+    assert run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))["state"] == "done"
     [file] = folder.glob("probes/*/*.json")
     assert 0 <= json.loads(file.read_text())["scores"]["mean"]["test"] <= 100

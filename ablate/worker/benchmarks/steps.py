@@ -23,10 +23,10 @@ from ablate.model.vit import ViT
 from ablate.parts import PartError, build
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
-from ablate.training.metrics import Cost
-from ablate.training.prefetch import Draw
-from ablate.training.signals import Stop
-from ablate.training.state import Progress
+from ablate.training.metrics import TrainingCost
+from ablate.training.prefetch import DrawBatch
+from ablate.training.signals import StopSignal
+from ablate.training.state import TrainingState
 from ablate.training.trainer import LOG_EVERY, Trainer
 from ablate.worker.benchmarks.attention import time_kernels
 from ablate.worker.benchmarks.plain_jepa import PlainJEPA, PlainStep, Sizes
@@ -120,24 +120,24 @@ def _variant(
 ) -> Runner:
     before = _memory(device)
     nowhere = Checkpoints(Path("nowhere"))
-    trainer = trainer_of(trial, Noise(trial), device, Ranks(), nowhere, Stop())
-    progress = trainer.begin()
+    trainer = trainer_of(trial, Noise(trial), device, Ranks(), nowhere, StopSignal())
+    state = trainer.create_state()
     draw = stack.enter_context(trainer.drawing())
-    turn = partial(_take_step, trainer, progress, draw)
+    turn = partial(_take_step, trainer, state, draw)
     turn()
     started = clock()
-    trainer.health()
+    trainer.measure_health()
     between = (clock() - started) / LOG_EVERY
-    used = partial(_used, progress.cost)
+    used = partial(_used, state.cost)
     precision = trial.optimizer.precision
     return Runner(name, precision, turn, used, _peak(device, before), between)
 
 
-def _take_step(trainer: Trainer, progress: Progress, draw: Draw) -> None:
-    trainer.step(progress, draw(progress.cost.steps))
+def _take_step(trainer: Trainer, state: TrainingState, draw: DrawBatch) -> None:
+    trainer.step(state, draw(state.cost.steps))
 
 
-def _used(cost: Cost) -> dict[str, float]:
+def _used(cost: TrainingCost) -> dict[str, float]:
     """Says what a step took on average, and what a mask showed and asked for."""
     return {
         "clips": cost.clips / cost.steps,
