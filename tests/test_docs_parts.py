@@ -47,10 +47,12 @@ def test_a_minimal_source_goes_through_the_clip_store(examples: ModuleType, tmp_
     assert np.array_equal(again.frames(3), store.frames(3))
 
 
-def test_a_minimal_source_that_lists_other_clips_is_another_edition(examples: ModuleType) -> None:
+def test_a_minimal_source_with_other_clips_has_another_list_version(
+    examples: ModuleType,
+) -> None:
     few, many = examples.Tones(per_split=1), examples.Tones(per_split=2)
-    assert few.edition != many.edition
-    assert few.edition == examples.Tones(per_split=1).edition
+    assert few.list_version != many.list_version
+    assert few.list_version == examples.Tones(per_split=1).list_version
 
 
 def test_a_clip_of_other_samples_has_another_content_digest(examples: ModuleType) -> None:

@@ -1,7 +1,7 @@
-"""From stored clips to batches: order and crops drawn from (seed, epoch), normalised, padded.
+"""Loads training batches from a clip store: clip order, crops, normalisation, padding.
 
-Nothing here carries state from step to step, and nothing here knows of masks: trials with one
-seed hear the same crops in the same order, whatever else differs between them.
+Order and crops depend only on (seed, epoch), not on earlier steps or on masks: trials with the
+same seed train on the same crops in the same order, whatever else differs between them.
 """
 
 import functools
@@ -21,24 +21,24 @@ from ablate.core.random import derive, generator
 
 Indices = npt.NDArray[np.int64]
 
-_LEAST_STD = 1e-3  # of log-mel units: a constant band stays near zero instead of exploding
+_MIN_STD = 1e-3  # in log-mel units; keeps a constant band near zero after division
 
 
 @dataclass(frozen=True)
 class Normaliser:
-    """Subtracts a mean from every mel band, and divides it by a deviation."""
+    """Normalises frames: subtracts the mean of each mel band and divides by its deviation."""
 
     mean: npt.NDArray[np.float32]  # (bands,)
     std: npt.NDArray[np.float32]  # (bands,)
 
     def __call__(self, frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Normalises (..., bands)."""
+        """Returns the normalised frames, (..., bands)."""
         return (frames - self.mean) / self.std
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Crops of equal length; what lies past a clip's end is zero and marked False."""
+    """Crops of equal length. Frames past a clip's end are zero and not valid."""
 
     mels: Tensor  # float32 (batch, bands, frames)
     valid_frames: Tensor  # bool (batch, frames)
@@ -47,16 +47,22 @@ class Batch:
 def compute_statistics(
     store: ClipStore, indices: Sequence[int] | Indices, normalisation: Normalisation = "bands"
 ) -> Normaliser:
-    """Measures mean and deviation over all frames of some clips, or takes those that are given.
+    """Computes the mean and standard deviation of all frames of the clips.
 
-    Measured for each band, or one pair over all bands. Raises `ValueError` where there is no clip
-    to measure on.
+    Args:
+        store: the clips.
+        indices: the clips to measure.
+        normalisation: `bands` measures each mel band, `all` one pair over all bands; a pair
+            (mean, deviation) is used as it is.
+
+    Raises:
+        ValueError: if `indices` is empty and something has to be measured.
     """
     if isinstance(normalisation, tuple):
-        given = np.repeat(np.array([normalisation], dtype=np.float32), store.bands, axis=0)
-        return Normaliser(given[:, 0], given[:, 1])
+        pairs = np.repeat(np.array([normalisation], dtype=np.float32), store.bands, axis=0)
+        return Normaliser(pairs[:, 0], pairs[:, 1])
     if len(indices) == 0:
-        raise ValueError("no clips to measure mean and deviation on; give at least one")
+        raise ValueError("no clips to measure mean and deviation on; pass at least one")
     count = 0
     total = np.zeros(store.bands)
     squares = np.zeros(store.bands)
@@ -69,16 +75,26 @@ def compute_statistics(
         total, squares = np.full_like(total, total.mean()), np.full_like(total, squares.mean())
     mean = total / count
     variance = np.maximum(squares / count - np.square(mean), 0.0)
-    std = np.maximum(np.sqrt(variance), _LEAST_STD)
+    std = np.maximum(np.sqrt(variance), _MIN_STD)
     return Normaliser(mean.astype(np.float32), std.astype(np.float32))
 
 
 class Loader:
-    """Draws the batches of a training run from some clips of a store.
+    """Loads the batches of a training run.
 
-    Each epoch's order is drawn over all of `indices`, and what is in `skip` left out of it:
-    loaders that skip different clips draw those that they share in one order, and crop them alike.
-    Raises `ValueError` where no clip is left, or crops have no frame.
+    Each epoch's order is drawn over all of `indices`, then the clips in `skip` are removed: loaders
+    that skip different clips load the others in the same order, with the same crops.
+
+    Args:
+        store: the clips.
+        indices: the clips to train on.
+        crop_frames: the length of a crop, in frames.
+        normaliser: applied to each crop.
+        seed: the seed of the trial.
+        skip: clips among `indices` that are not loaded.
+
+    Raises:
+        ValueError: if no clip is left, or `crop_frames` is below 1.
     """
 
     def __init__(
@@ -97,8 +113,8 @@ class Loader:
         if crop_frames < 1:
             raise ValueError(f"`crop_frames` must be 1 or more, got {crop_frames}")
         self._store = store
-        self._left = int((~skipped).sum())  # clips of an epoch
-        self._skipped = np.packbits(skipped).tobytes()  # may be a key, unlike an array
+        self._num_clips = int((~skipped).sum())  # per epoch
+        self._skipped = np.packbits(skipped).tobytes()  # bytes, unlike an array, are hashable
         self._crop_frames = crop_frames
         self._normaliser = normaliser
         self._seed = seed
@@ -106,38 +122,41 @@ class Loader:
     def batch(self, step: int, size: int) -> Batch:
         """Returns the global batch of a step, `size` crops; it may span the end of an epoch."""
         pieces = []
-        for epoch, index in self._drawn(step, size):
-            start = self._start(epoch, index)
+        for epoch, index in self._draw_clips(step, size):
+            start = self._draw_start(epoch, index)
             pieces.append(self._store.read_frames(index, start, start + self._crop_frames))
-        return _batch(pieces, self._crop_frames, self._normaliser)
+        return _create_batch(pieces, self._crop_frames, self._normaliser)
 
     def paths(self, step: int, size: int) -> list[str]:
-        """Names the clips of a step's batch."""
-        return [self._store.clips.paths[index] for _, index in self._drawn(step, size)]
+        """Returns the paths of the clips in a step's batch."""
+        return [self._store.clips.paths[index] for _, index in self._draw_clips(step, size)]
 
-    def _drawn(self, step: int, size: int) -> Iterator[tuple[int, int]]:
-        """Yields the epoch and the clip of each place in a batch."""
+    def _draw_clips(self, step: int, size: int) -> Iterator[tuple[int, int]]:
+        """Yields (epoch, clip index) for each position of a batch."""
         clips = len(self._indices)
         for position in range(step * size, (step + 1) * size):
-            epoch, place = divmod(position, self._left)
+            epoch, place = divmod(position, self._num_clips)
             order = _order(self._seed, epoch, clips, self._skipped)
             yield epoch, int(self._indices[order[place]])
 
-    def _start(self, epoch: int, index: int) -> int:
-        """Draws where a clip's crop begins, uniformly; a short clip is taken whole."""
+    def _draw_start(self, epoch: int, index: int) -> int:
+        """Draws the first frame of a clip's crop, uniformly; 0 for a clip shorter than a crop."""
         starts = max(0, int(self._store.lengths[index]) - self._crop_frames) + 1
         return derive(self._seed, "crop", epoch, index) % starts
 
 
 class FrameSource(Protocol):
-    """Clips of which frames can be taken: a store, or sound that was just turned into frames."""
+    """Anything that frames of clips can be read from: a clip store, or frames in memory."""
 
     @property
     def lengths(self) -> Sequence[int] | Indices:
-        """How many frames each clip has."""
+        """The number of frames of each clip."""
 
     def read_frames(self, index: int, start: int, stop: int) -> npt.NDArray[np.float16]:
-        """Returns frames of one clip as stored, (frames, bands); past its end there are none."""
+        """Returns the frames `start` to `stop` of a clip, (frames, bands), not normalised.
+
+        Fewer frames are returned if the clip ends before `stop`.
+        """
 
 
 def cut_windows(
@@ -147,23 +166,26 @@ def cut_windows(
     normaliser: Normaliser,
     starts: range | None = None,
 ) -> Batch:
-    """Cuts a clip into consecutive crops, the last one padded, or those at the frames `starts`."""
+    """Cuts a clip into consecutive crops of `crop_frames`, or into those that start at `starts`.
+
+    The last one is padded.
+    """
     if starts is None:
         starts = range(0, int(store.lengths[index]), crop_frames)
     pieces = [store.read_frames(index, start, start + crop_frames) for start in starts]
-    return _batch(pieces, crop_frames, normaliser)
+    return _create_batch(pieces, crop_frames, normaliser)
 
 
 @functools.lru_cache(maxsize=4)
 def _order(seed: int, epoch: int, count: int, skipped: bytes) -> Indices:
-    """Draws the order of an epoch, less some places; remembered, since every step of it asks."""
+    """Draws the order of an epoch without the skipped positions; cached for all its steps."""
     order: Indices = torch.randperm(count, generator=generator(seed, "order", epoch)).numpy()
-    left_out = np.unpackbits(np.frombuffer(skipped, dtype=np.uint8), count=count)
-    left: Indices = order[left_out[order] == 0]
-    return left
+    is_skipped = np.unpackbits(np.frombuffer(skipped, dtype=np.uint8), count=count)
+    kept: Indices = order[is_skipped[order] == 0]
+    return kept
 
 
-def _batch(
+def _create_batch(
     pieces: list[npt.NDArray[np.float16]], crop_frames: int, normaliser: Normaliser
 ) -> Batch:
     mels = np.zeros((len(pieces), crop_frames, len(normaliser.mean)), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Reads a manifest into a table of clips, and says at once what is wrong with it."""
+"""Reads a manifest (CSV) into a table of clips and reports all its problems at once."""
 
 import csv
 import os
@@ -17,64 +17,72 @@ _SPELLINGS = {
     **{split: split for split in SPLITS},
     **{"val": "valid", "validation": "valid", "dev": "valid"},
 }
-SPLIT_WORDS = {  # in the names that others gave to files
+SPLIT_WORDS = {  # words for splits in the file names of published datasets
     **_SPELLINGS,
     **dict.fromkeys(("training", "tr", "bal", "unbal", "balanced", "unbalanced"), "train"),
     **dict.fromkeys(("testing", "eval", "evaluation"), "test"),
 }
-_UNUSUAL = re.compile(r"^/|[:\\]|//|\./|/\.?$")  # in paths that may be written another way
+_UNUSUAL = re.compile(r"^/|[:\\]|//|\./|/\.?$")  # in paths that are not in their shortest form
 
 
 def format_problems(problems: Sequence[str]) -> str:
-    """Joins the first five problems, and counts the rest."""
+    """Formats the first five problems, one per line, and the number of the others."""
     rest = [f"... and {len(problems) - 5} more"] if len(problems) > 5 else []
     return "\n".join([*problems[:5], *rest])
 
 
 def is_valid_task_name(task: str) -> bool:
-    """Tells whether a task's name can be that of a folder of results."""
+    """Returns whether a task's name is usable as the name of a results folder."""
     return bool(task) and not task.startswith(".") and not {"/", "\\"} & set(task)
 
 
 def format_task_name_error(task: str) -> str:
-    """Words the refusal of a task's name that `is_valid_task_name` does not let pass."""
+    """Formats the error for a name that `is_valid_task_name` rejects."""
     return (
-        f"task `{task}` cannot name a folder of results; give a name without `/` and `\\` that "
-        "does not begin with `.`, in the setting `task` or in the manifest's column `task`"
+        f"task `{task}` is not usable as a folder name; use a name without `/` and `\\` that does "
+        "not begin with `.`, in the setting `task` or in the manifest's column `task`"
     )
 
 
 def check_manifest_exists(manifest: Path) -> None:
-    """Raises `ValueError`, with the way out, where there is no such file."""
+    """Raises `ValueError` if the file is missing."""
     if not manifest.is_file():
         raise ValueError(f"no manifest at `{manifest}`; `ablate manifest` can write one")
 
 
 def read_manifest(manifest: Path, *, label: str, task: str) -> ClipTable:
-    """Reads the clips of a CSV file, in its order; `task` is that of lines that name none.
+    """Reads the clips of a CSV file, in its order.
 
-    `label` is the column of labels; where it is empty clips need none, and without split or fold
-    they are trained on. Raises `ValueError` with the first five problems by file and line, and
-    the number of the rest.
+    Args:
+        manifest: the CSV file.
+        label: the column of labels. If empty, clips need no label, and those without split or fold
+            are training clips.
+        task: the task of rows that name none.
+
+    Raises:
+        ValueError: with file and line of the first five problems, and the number of the others.
     """
     problems: list[str] = []
-    written = ClipTableBuilder()
+    builder = ClipTableBuilder()
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True, restkey="", restval="")
             _check_columns(manifest, list(reader.fieldnames or []), label)
             for row in reader:
-                clip = _clip(row, label=label, task=task, root=manifest.parent)
-                for problem in _row_problems(row, clip, labelled=bool(label)):
+                clip = _parse_row(row, label=label, task=task, root=manifest.parent)
+                for problem in _find_row_problems(row, clip, labelled=bool(label)):
                     problems.append(f"{manifest}:{reader.line_num}: {problem}")
-                written.append(clip)
+                builder.append(clip)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"`{manifest}` is not a CSV file in UTF-8: {error}") from error
-    clips = written.build()
+    clips = builder.build()
     if not len(clips):
-        raise ValueError(f"`{manifest}` lists no clips; add one line for each below the header")
-    twice = [clips.paths[int(index)] for index in _repeated(clips)]
-    problems += [f"`{manifest}` lists `{path}` twice; a clip has one label" for path in twice]
+        raise ValueError(f"`{manifest}` lists no clips; add one line per clip below the header")
+    repeated = [clips.paths[int(index)] for index in _find_repeated(clips)]
+    problems += [
+        f"`{manifest}` lists `{path}` more than once for one task; keep one line"
+        for path in repeated
+    ]
     names = [name for name in clips.tasks.categories if not is_valid_task_name(name)]
     problems += [f"`{manifest}`: {format_task_name_error(name)}" for name in names]
     if problems:
@@ -82,8 +90,8 @@ def read_manifest(manifest: Path, *, label: str, task: str) -> ClipTable:
     return clips
 
 
-def _repeated(clips: ClipTable) -> npt.NDArray[np.int64]:
-    """Finds the clips that are listed more than once for one task."""
+def _find_repeated(clips: ClipTable) -> npt.NDArray[np.int64]:
+    """Returns the indices of clips that are listed more than once for one task."""
     listed = clips.first_with_path * len(clips.tasks.categories) + clips.tasks.codes
     _, first, times = np.unique(listed, return_index=True, return_counts=True)
     return np.sort(first[times > 1])
@@ -97,8 +105,8 @@ def _check_columns(manifest: Path, columns: list[str], label: str) -> None:
     ]
     if label in {"path", "split", "fold"} & set(columns):
         problems.append(
-            f"`{manifest}`: the column `{label}` has a meaning of its own and cannot be the label; "
-            "copy it to a column of another name and set `label` to that"
+            f"`{manifest}`: the column `{label}` is reserved and cannot hold labels; copy it to a "
+            "column of another name and set `label` to that"
         )
     if label and not {"split", "fold"} & set(columns):
         problems.append(f"`{manifest}` has neither a column `split` nor `fold`; add one")
@@ -106,16 +114,16 @@ def _check_columns(manifest: Path, columns: list[str], label: str) -> None:
         raise ValueError("\n".join(problems))
 
 
-def _clip(row: dict[str, str], *, label: str, task: str, root: Path) -> ClipInfo:
+def _parse_row(row: dict[str, str], *, label: str, task: str, root: Path) -> ClipInfo:
     cells = {name: cell.strip() for name, cell in row.items() if name}
     path = cells.pop("path")
     if _UNUSUAL.search(path):
-        if Path(path).is_absolute():  # where the files lie is no part of what they are
+        if Path(path).is_absolute():  # a clip's identity must not depend on the folder it is in
             path = os.path.relpath(path, root)
-        path = Path(path).as_posix()  # `./a.wav` is `a.wav`: each clip goes by one name
+        path = Path(path).as_posix()  # `./a.wav` and `a.wav` are the same clip
     split, fold = cells.pop("split", ""), cells.pop("fold", "")
     if not (label or split or fold):
-        split = "train"  # what has no labels is there to be trained on
+        split = "train"  # unlabelled clips can only be trained on
     return ClipInfo(
         path=path,
         label=cells.pop(label) if label else "",
@@ -126,18 +134,18 @@ def _clip(row: dict[str, str], *, label: str, task: str, root: Path) -> ClipInfo
     )
 
 
-def _row_problems(row: dict[str, str], clip: ClipInfo, *, labelled: bool) -> list[str]:
+def _find_row_problems(row: dict[str, str], clip: ClipInfo, *, labelled: bool) -> list[str]:
     problems = []
     if row.get(""):
         problems.append("has more cells than the header; quote cells that hold a comma")
     if not clip.path:
         problems.append("the cell `path` is empty")
     if labelled and not clip.label:
-        problems.append("the label is empty; give one or leave the line out")
+        problems.append("the label is empty; fill it in or leave the line out")
     if clip.split and clip.fold:
         problems.append(f"has split `{clip.split}` and fold `{clip.fold}`; keep one of them")
     elif not clip.split and not clip.fold:
-        problems.append("has neither a split nor a fold; give one")
+        problems.append("has neither a split nor a fold; add one")
     elif clip.split and clip.split not in SPLITS:
         problems.append(f"unknown split `{clip.split}`{did_you_mean(clip.split, _SPELLINGS)}")
     return problems

@@ -1,4 +1,4 @@
-"""Where clips come from: a source lists its clips, labelled, and reads each as a waveform."""
+"""Audio sources: a source lists labelled clips and reads each as a waveform."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -24,13 +24,17 @@ from ablate.parts import AS_BEFORE
 
 
 class BadAudioError(ValueError):
-    """Clips whose sound cannot be used: the message names them, says why, and the way out."""
+    """Raised for clips that cannot be used; the message lists them with reasons and a remedy.
+
+    Args:
+        clips: (path, reason) of each.
+    """
 
     def __init__(self, *clips: tuple[str, str]) -> None:
         problems = format_problems([f"`{path}`: {reason}" for path, reason in clips])
-        way_out = "repair them, remove them from the manifest, or set `on_bad_audio: skip`"
-        super().__init__(f"{problems}\n{way_out}")
-        self.clips = clips  # (path, reason)
+        remedy = "repair them, remove them from the manifest, or set `on_bad_audio: skip`"
+        super().__init__(f"{problems}\n{remedy}")
+        self.clips = clips
 
 
 class AbstractSource(ABC):
@@ -39,10 +43,31 @@ class AbstractSource(ABC):
     A source implements `clips` and `read`. The other members have defaults that suit clips which
     never change while their list stays the same; a source of files overrides `stamp`, `has_files`
     and `content_digest`, so that a changed file is decoded again.
+
+    Example:
+        A source of one-second sine tones::
+
+            @dataclass(frozen=True, kw_only=True)
+            class Tones(AbstractSource):
+                per_split: int = 20
+
+                def clips(self) -> ClipTable:
+                    return ClipTable.from_clips(
+                        ClipInfo(path=f"{split}/{hertz}/{i}", label=str(hertz), task="tones",
+                                 split=split)
+                        for split in ("train", "valid", "test")
+                        for hertz in (200, 400)
+                        for i in range(self.per_split)
+                    )
+
+                def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
+                    hertz = float(self.clips().labels[index])
+                    time = np.arange(16000) / 16000
+                    return np.sin(2 * np.pi * hertz * time).astype(np.float32), 16000
     """
 
     # settings, each with a default, that change the list or labels of clips but not their sound
-    unheard: ClassVar[tuple[str, ...]] = ()
+    non_audio_settings: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def clips(self) -> ClipTable:
@@ -67,12 +92,12 @@ class AbstractSource(ABC):
         """
 
     @property
-    def left_out(self) -> Sequence[tuple[str, str]]:
+    def skipped_clips(self) -> Sequence[tuple[str, str]]:
         """Clips that `clips` should list but does not, each with the reason: (path, reason)."""
         return ()
 
     @property
-    def edition(self) -> str:
+    def list_version(self) -> str:
         """A text that differs whenever `clips` lists something else.
 
         By default a hash of the list; override it if there are too many clips to list at each
@@ -82,7 +107,7 @@ class AbstractSource(ABC):
 
     @property
     def has_files(self) -> bool:
-        """Whether each clip is a file, which may change while `edition` does not."""
+        """Whether each clip is a file, which may change while `list_version` does not."""
         return False
 
     def content_digest(self, index: int) -> str:
@@ -91,10 +116,10 @@ class AbstractSource(ABC):
         By default a hash of the samples. Raises `BadAudioError` for a clip that cannot be read.
         """
         samples, sample_rate = self.read(index)
-        hashed = _digest()
-        hashed.update(np.ascontiguousarray(samples, dtype=np.float32).tobytes())
-        hashed.update(str(sample_rate).encode())
-        return hashed.hexdigest()
+        hasher = _create_hasher()
+        hasher.update(np.ascontiguousarray(samples, dtype=np.float32).tobytes())
+        hasher.update(str(sample_rate).encode())
+        return hasher.hexdigest()
 
     def stamp(self, index: int) -> str | None:
         """Returns a text that changes when the clip does (as size and time of a file do).
@@ -126,20 +151,27 @@ class AbstractSource(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Folder(AbstractSource):
-    """Sound files of any format libsndfile reads, listed in a CSV file with a line each.
+    """Audio files listed in a CSV file (the manifest), in any format that libsndfile reads.
 
-    Its columns: `path`, relative to the CSV file; the label, several, or events with their times
-    (see `ablate.audio.annotations`); `split` (train, valid, test) or `fold`; and `task` where the
-    lines are of several tasks. Others are kept as they are. A clip may be listed once for each
-    task, always with the same split.
+    Columns of the manifest: `path`, relative to the manifest; the label column, with a class,
+    several, or events with times (see `ablate.audio.annotations`); `split` (train, valid, test) or
+    `fold`; and `task`, if the clips belong to several tasks. Other columns are kept. A clip may be
+    listed once per task, always with the same split.
+
+    Raises:
+        ValueError: for a `task` that is not usable as a folder name.
+
+    Example:
+        >>> source = Folder(manifest="birds/manifest.csv", label="species")
+        >>> samples, sample_rate = source.read(0)  # doctest: +SKIP
     """
 
-    unheard = ("label", "task", "on_bad_audio", "on_silence")
+    non_audio_settings = ("label", "task", "on_bad_audio", "on_silence")
 
     manifest: str  # the CSV file
-    label: str = "label"  # the column to tell apart; without one, clips are only trained on
-    task: str = ""  # its name in reports; by default that of the manifest's folder
-    on_bad_audio: Literal["raise", "skip"] = "raise"  # of clips that are missing or broken
+    label: str = "label"  # the column of labels; empty: unlabelled clips, only to train on
+    task: str = ""  # the task's name in reports; default: the name of the manifest's folder
+    on_bad_audio: Literal["raise", "skip"] = "raise"  # for missing or broken clips
     on_silence: Literal["keep", "skip"] = field(default="keep", metadata={AS_BEFORE: "keep"})
 
     def __post_init__(self) -> None:
@@ -147,17 +179,17 @@ class Folder(AbstractSource):
             raise ValueError(format_task_name_error(self.task))
 
     def clips(self) -> ClipTable:
-        """Lists the manifest's clips, in its order; it is read once."""
+        """Lists the clips in the order of the manifest, which is read once."""
         return self._clips
 
     @property
-    def edition(self) -> str:
-        """The manifest's content, hashed."""
-        return self._edition
+    def list_version(self) -> str:
+        """A hash of the manifest's content."""
+        return self._list_version
 
     @property
     def has_files(self) -> bool:
-        """Each clip is one."""
+        """True: each clip is a file."""
         return True
 
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
@@ -168,12 +200,12 @@ class Folder(AbstractSource):
         """Hashes the file's bytes."""
         try:
             with self._file(index).open("rb") as file:
-                return hashlib.file_digest(file, _digest).hexdigest()
-        except OSError as error:  # it was there a moment ago
+                return hashlib.file_digest(file, _create_hasher).hexdigest()
+        except OSError as error:  # deleted after it was listed
             raise BadAudioError((self._clips.paths[index], f"cannot be read ({error})")) from error
 
     def stamp(self, index: int) -> str | None:
-        """Returns size and time of change of the file, or None where there is none."""
+        """Returns the file's size and modification time; None if it is missing."""
         try:
             status = self._file(index).stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -187,12 +219,12 @@ class Folder(AbstractSource):
 
     @property
     def skips_bad_audio(self) -> bool:
-        """As `on_bad_audio` says."""
+        """Whether `on_bad_audio` is `skip`."""
         return self.on_bad_audio == "skip"
 
     @property
     def skips_silence(self) -> bool:
-        """As `on_silence` says."""
+        """Whether `on_silence` is `skip`."""
         return self.on_silence == "skip"
 
     @property
@@ -200,14 +232,16 @@ class Folder(AbstractSource):
         return Path(self.manifest).expanduser().resolve()
 
     @cached_property
-    def _edition(self) -> str:
+    def _list_version(self) -> str:
         check_manifest_exists(self._manifest)
         with self._manifest.open("rb") as file:
-            return hashlib.file_digest(file, _digest).hexdigest()
+            return hashlib.file_digest(file, _create_hasher).hexdigest()
 
     @cached_property
     def _clips(self) -> ClipTable:
-        _ = self._edition  # asked first: that of a list which changes meanwhile is outdated
+        _ = (
+            self._list_version
+        )  # hasher before reading: if the file changes meanwhile, the hash is outdated
         task = self.task or self._manifest.parent.name
         return read_manifest(self._manifest, label=self.label, task=task)
 
@@ -216,10 +250,18 @@ class Folder(AbstractSource):
 
 
 def decode(file: Path | BinaryIO, path: str) -> tuple[npt.NDArray[np.float32], int]:
-    """Reads a sound file: its samples (samples,), mixed to one channel, and its sample rate.
+    """Decodes an audio file, mixed to one channel.
 
-    Raises `BadAudioError`, which calls the file `path`, where it does not decode to the end, holds
-    no samples, or holds some that are not finite.
+    Args:
+        file: the file, or its content.
+        path: the name of the file in errors.
+
+    Returns:
+        Samples, float32 (samples,), and the sample rate in Hz.
+
+    Raises:
+        BadAudioError: if the file does not decode to its end, or has no samples or samples that
+            are not finite.
     """
     try:
         with soundfile.SoundFile(file) as sound:
@@ -230,20 +272,20 @@ def decode(file: Path | BinaryIO, path: str) -> tuple[npt.NDArray[np.float32], i
             (path, f"cannot be decoded ({describe_decode_error(error)})")
         ) from error
     if len(samples) == 0:
-        raise BadAudioError((path, "holds no samples"))
+        raise BadAudioError((path, "has no samples"))
     if len(samples) < expected:
-        raise BadAudioError((path, f"breaks off after {len(samples)} of {expected} samples"))
+        raise BadAudioError((path, f"is truncated after {len(samples)} of {expected} samples"))
     if not np.isfinite(samples).all():
-        raise BadAudioError((path, "holds samples that are not finite numbers"))
+        raise BadAudioError((path, "has samples that are not finite numbers"))
     return samples.mean(axis=1, dtype=np.float32), sample_rate
 
 
 def describe_decode_error(error: Exception) -> str:
-    """Says what is wrong without where the file lies, which a report has no need to tell."""
+    """Describes a decoding error without the file's location, which reports must not contain."""
     if isinstance(error, soundfile.LibsndfileError):
         return str(error.error_string)
     return str(getattr(error, "strerror", None) or error)
 
 
-def _digest() -> hashlib.blake2b:
+def _create_hasher() -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=16)

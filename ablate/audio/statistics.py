@@ -1,6 +1,6 @@
-"""Mean and deviation of the clips to pre-train on: measured once, and kept beside the clips.
+"""Caches the mean and deviation of the pre-training clips beside the clip store.
 
-To measure them reads every frame, which takes a large corpus longer than to start a training does.
+Computing them reads every frame, which for a large corpus takes longer than starting a training.
 """
 
 import contextlib
@@ -16,40 +16,42 @@ from ablate.audio.mel import Normalisation
 from ablate.audio.store import ClipStore
 from ablate.core.io import find_json, write_json
 
-_MEASURE = 1  # raised where `statistics` gives other numbers: those that are kept are not read
+_VERSION = (
+    1  # raise it when `compute_statistics` changes its results: cached files are then ignored
+)
 
 
 def load_or_compute_statistics(
     store: ClipStore, indices: Indices, normalisation: Normalisation = "bands"
 ) -> Normaliser:
-    """Returns what `statistics` does, to the last bit; raises as it does.
+    """Returns exactly what `compute_statistics` returns, from a cached file if there is one.
 
-    Of several processes one measures and the others wait for it. Where the store's folder cannot
-    be written to, each measures for itself.
+    Of several processes one computes and the others wait for it. If the store's folder is not
+    writable, each process computes for itself. Raises as `compute_statistics` does.
     """
     if isinstance(normalisation, tuple):
         return compute_statistics(store, indices, normalisation)
-    file = store.folder / f"statistics-{_key(store, indices, normalisation)}.json"
-    if (found := _read(file)) is not None:
-        return found
+    file = store.folder / f"statistics-{_compute_key(store, indices, normalisation)}.json"
+    if (cached := _load(file)) is not None:
+        return cached
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             stack.enter_context(FileLock(store.folder / "statistics.lock"))
-        found = _read(file) or compute_statistics(store, indices, normalisation)
+        result = _load(file) or compute_statistics(store, indices, normalisation)
         with contextlib.suppress(OSError):
-            write_json(file, {"mean": found.mean.tolist(), "std": found.std.tolist()})
-    return found
+            write_json(file, {"mean": result.mean.tolist(), "std": result.std.tolist()})
+    return result
 
 
-def _key(store: ClipStore, indices: Indices, normalisation: Normalisation) -> str:
-    """Hashes what decides the numbers: what the clips hold, which of them, and over what."""
-    told = json.dumps([_MEASURE, store.digest, normalisation])
-    return hashlib.blake2b(told.encode() + indices.tobytes(), digest_size=8).hexdigest()
+def _compute_key(store: ClipStore, indices: Indices, normalisation: Normalisation) -> str:
+    """Hashes everything that decides the result, and the version of the file."""
+    key = json.dumps([_VERSION, store.digest, normalisation])
+    return hashlib.blake2b(key.encode() + indices.tobytes(), digest_size=8).hexdigest()
 
 
-def _read(file: Path) -> Normaliser | None:
-    """Reads what was kept: float32 written out in decimals comes back as it was."""
-    told = find_json(file)
-    if told is None:
+def _load(file: Path) -> Normaliser | None:
+    """Loads cached statistics; float32 values survive the round trip through decimals."""
+    content = find_json(file)
+    if content is None:
         return None
-    return Normaliser(*(np.array(told[name], dtype=np.float32) for name in ("mean", "std")))
+    return Normaliser(*(np.array(content[name], dtype=np.float32) for name in ("mean", "std")))

@@ -1,6 +1,6 @@
-"""The clip store: every clip of a source as log-mel frames on disk, computed once, memory-mapped.
+"""The clip store: caches the log-mel frames of a source's clips on disk, memory-mapped.
 
-Opening a store builds what is missing of it. A clip is decoded again only if its file changed.
+Opening a store builds whatever is missing. A clip is decoded again only if its file changed.
 """
 
 import dataclasses
@@ -19,25 +19,31 @@ from filelock import FileLock
 from ablate.audio.labels import check_labels
 from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.sources import AbstractSource, BadAudioError
-from ablate.audio.store_builder import MISSING, Progress, build
+from ablate.audio.store_builder import MISSING, Progress, build_index
 from ablate.audio.store_index import StoreIndex, read_index
 from ablate.audio.store_journal import Frames, Journal, Keys, compute_file_key, map_frames
 from ablate.parts import get_identity, replace_settings
 
-_FORMAT = 2  # of the files: stores of another format lie in folders of their own
+_FORMAT = 2  # version of the files; part of the folder's name, so another format is rebuilt
 
 
 class ClipStore:
-    """The clips of a source as frames; many processes may read one store."""
+    """The clips of a source as frames. Many processes may read one store.
+
+    Attributes:
+        folder: the store's folder, for files that are derived from the clips.
+        clips: the table of clips.
+        lengths: (clips,), in frames.
+        digest: hash of clips, labels and audio.
+        label_problems: why the labels cannot be probed; empty if they can.
+    """
 
     def __init__(self, index: StoreIndex, frames: Frames, folder: Path) -> None:
-        self.folder = folder  # for what is worked out of the clips
+        self.folder = folder
         self.clips = index.clips
-        self.lengths = index.lengths  # (clips,), frames
+        self.lengths = index.lengths
         self.digest = index.digest
-        self.label_problems = (
-            index.label_problems
-        )  # why its labels cannot be probed, if they cannot
+        self.label_problems = index.label_problems
         self._index = index
         self._frames = frames
 
@@ -48,28 +54,31 @@ class ClipStore:
 
     @property
     def skipped(self) -> tuple[tuple[str, str], ...]:
-        """The clips that were left out, and why: (path, reason)."""
+        """The clips that were left out: (path, reason)."""
         return tuple(zip(*self._index.skipped, strict=True))
 
     @property
     def silent(self) -> tuple[str, ...]:
-        """The paths of clips that hold nothing but silence, and were kept."""
+        """The paths of clips that are silent but were kept."""
         return tuple(self.clips.paths[int(index)] for index in np.flatnonzero(self._index.silent))
 
     def frames(self, index: int) -> npt.NDArray[np.float32]:
-        """Returns one clip, (frames, bands), not normalised."""
+        """Returns all frames of a clip, (frames, bands), not normalised."""
         return self.read_frames(index, 0, int(self.lengths[index])).astype(np.float32)
 
     def read_frames(self, index: int, start: int, stop: int) -> Frames:
-        """Returns frames of one clip as stored, (frames, bands); past its end there are none."""
+        """Returns frames `start` to `stop` of a clip, (frames, bands), as stored.
+
+        Fewer frames are returned if the clip ends before `stop`.
+        """
         first, last = int(self._index.first[index]), min(stop, int(self.lengths[index]))
         return self._frames[first + start : first + last]
 
 
 def compute_store_key(source: AbstractSource, front_end: AbstractFrontEnd) -> str:
-    """Names a store, 16 hex digits: all settings, and where the clips are listed."""
+    """Returns the key of a store, 16 hex digits: hashes all settings and the source's location."""
     settings = get_identity(front_end)
-    settings.pop("normalisation", None)  # of what is read, not of what is stored
+    settings.pop("normalisation", None)  # applied when reading; stored frames do not depend on it
     key = [_FORMAT, get_identity(source), source.location, settings]
     return hashlib.blake2b(json.dumps(key, sort_keys=True).encode(), digest_size=8).hexdigest()
 
@@ -77,11 +86,13 @@ def compute_store_key(source: AbstractSource, front_end: AbstractFrontEnd) -> st
 def get_store_paths(
     source: AbstractSource, front_end: AbstractFrontEnd, cache: Path
 ) -> tuple[Path, Path]:
-    """Returns the folder of a store's frames below `cache`, and in it the file of its index.
+    """Returns the folder of a store below `cache`, and the path of its index file in it.
 
-    Sources that differ only in settings that are `unheard` share the frames: none is decoded again.
+    Sources that differ only in their `non_audio_settings` share one folder and its frames, and have
+    an index each.
     """
-    own, shared = (compute_store_key(of, front_end) for of in (source, _as_heard(source)))
+    own = compute_store_key(source, front_end)
+    shared = compute_store_key(_reset_non_audio_settings(source), front_end)
     folder = cache / shared
     return folder, folder / ("index" if own == shared else f"index-{own}")
 
@@ -95,29 +106,44 @@ def open_store(
     probed: bool = True,
     progress: Progress | None = None,
 ) -> ClipStore:
-    """Opens the store of a source below `cache`; builds what it lacks.
+    """Opens the store of a source, and builds whatever is missing.
 
-    Of several processes one builds and the others wait for it. Without `check_files`, a store
-    that is complete for the source's list is opened whatever became of the files since. Raises
-    `BadAudioError` naming the clips that are missing, before anything is decoded, or that are
-    broken; `ValueError` for labels that cannot be `probed`, and where the cache cannot be written.
+    Of several processes one builds and the others wait for it.
+
+    Args:
+        source: the clips.
+        front_end: turns waveforms into frames.
+        cache: the folder of all stores.
+        check_files: whether to look for changed files; if not, a store that is complete for the
+            source's list is opened even if files have changed since.
+        probed: whether probes use the labels, which are then checked.
+        progress: called with the number of clips done and of all clips.
+
+    Raises:
+        BadAudioError: for missing clips, before anything is decoded, and for broken clips.
+        ValueError: for labels that cannot be probed, and if the cache cannot be written.
     """
     folder, file = get_store_paths(source, front_end, cache)
-    index = _complete(file, source.edition)
+    index = _find_complete_index(file, source.list_version)
     check_files = check_files and source.has_files
-    if index is None or (check_files and not np.array_equal(index.keys, _keys(source))):
-        index = _built(source, front_end, file, probed=probed, progress=progress)
+    if index is None or (check_files and not np.array_equal(index.keys, _compute_keys(source))):
+        index = _update(source, front_end, file, probed=probed, progress=progress)
     if probed and index.label_problems:
         raise ValueError(index.label_problems)
     return ClipStore(index, map_frames(folder, front_end.bands, index.end), folder)
 
 
 def check_source(source: AbstractSource, *, probed: bool = True) -> Keys:
-    """Refuses what can be told of a source before anything is decoded; names its files, (clips, 2).
+    """Checks a source as far as is possible without decoding.
 
-    Raises `BadAudioError` naming the clips that are missing, `ValueError` for its list or labels.
+    Returns:
+        The keys of its files, (clips, 2).
+
+    Raises:
+        BadAudioError: for missing clips.
+        ValueError: for its list, and for labels that cannot be probed.
     """
-    clips, keys = source.clips(), _keys(source)
+    clips, keys = source.clips(), _compute_keys(source)
     if probed:
         check_labels(clips)
     missing = np.flatnonzero(~keys.any(axis=1))
@@ -126,7 +152,7 @@ def check_source(source: AbstractSource, *, probed: bool = True) -> Keys:
     return keys
 
 
-def _built(
+def _update(
     source: AbstractSource,
     front_end: AbstractFrontEnd,
     file: Path,
@@ -134,38 +160,40 @@ def _built(
     probed: bool,
     progress: Progress | None,
 ) -> StoreIndex:
-    """Brings a store up to date, unless another process has done so meanwhile."""
+    """Updates a store, unless another process has done so meanwhile."""
     keys, folder = check_source(source, probed=probed), file.parent
-    with _writable(folder), FileLock(folder / "lock"), _one_thread():
-        index = _complete(file, source.edition)
+    with _create_folder(folder), FileLock(folder / "lock"), _use_one_thread():
+        index = _find_complete_index(file, source.list_version)
         if index is None or not np.array_equal(index.keys, keys):
-            journal = Journal(folder, front_end.bands, _synced(folder))
-            build(source, front_end, keys, journal, progress).write(file)
+            journal = Journal(folder, front_end.bands, _find_synced_frames(folder))
+            build_index(source, front_end, keys, journal, progress).write(file)
             index = read_index(file)
     assert index is not None
     return index
 
 
-def _as_heard(source: Any) -> Any:
-    """Returns the source that has the defaults of all settings that are `unheard`."""
-    fields = [field for field in dataclasses.fields(source) if field.name in source.unheard]
+def _reset_non_audio_settings(source: Any) -> Any:
+    """Returns the source with the defaults of its `non_audio_settings`."""
+    fields = [
+        field for field in dataclasses.fields(source) if field.name in source.non_audio_settings
+    ]
     return replace_settings(source, **{field.name: field.default for field in fields})
 
 
-def _synced(folder: Path) -> npt.NDArray[np.int64]:
-    """Returns where frames begin that some index speaks of: it was written after them."""
+def _find_synced_frames(folder: Path) -> npt.NDArray[np.int64]:
+    """Returns the first frames of the clips in some index, which is written after an fsync."""
     indexes = [read_index(file) for file in folder.glob("index*")]
     return np.concatenate([np.zeros(0, np.int64), *(index.first for index in indexes if index)])
 
 
-def _complete(file: Path, edition: str) -> StoreIndex | None:
-    """Returns the index of a store that is complete for a source's list, or None."""
+def _find_complete_index(file: Path, list_version: str) -> StoreIndex | None:
+    """Returns the index of a store that is complete for the source's list, or None."""
     index = read_index(file)
-    return index if index and index.edition == edition else None
+    return index if index and index.list_version == list_version else None
 
 
-def _keys(source: AbstractSource) -> Keys:
-    """Names every file as it is now, (clips, 2)."""
+def _compute_keys(source: AbstractSource) -> Keys:
+    """Returns a key of every file in its current state, (clips, 2)."""
     keys = bytearray()
     for index, path in enumerate(source.clips().paths):
         keys += compute_file_key(path, source.stamp(index))
@@ -173,21 +201,21 @@ def _keys(source: AbstractSource) -> Keys:
 
 
 @contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    """Makes a folder, and says what to do where it cannot be written, or is full."""
+def _create_folder(folder: Path) -> Iterator[None]:
+    """Creates a folder; turns an `OSError` into a `ValueError` with the remedy."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
         raise ValueError(
-            f"the cache `{folder.parent}` cannot be written ({error.strerror or error}); make room "
-            "or choose another folder, then run again: what is decoded is kept"
+            f"the cache `{folder.parent}` cannot be written ({error.strerror or error}); free disk "
+            "space or choose another folder, then run again: decoded clips are kept"
         ) from error
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keeps torch to one thread: a clip is too short for more, and workers share the machine."""
+def _use_one_thread() -> Iterator[None]:
+    """Limits torch to one thread: clips are too short for more, and workers share the machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

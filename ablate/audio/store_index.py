@@ -1,4 +1,4 @@
-"""A store's index: its clips, where their frames lie, and what they were made from, mapped."""
+"""The index file of a clip store: the clips, the positions of their frames, and their sources."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,36 +14,40 @@ from ablate.audio.store_journal import Keys
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoreIndex:
-    """What a complete store holds. Its arrays may lie on disk."""
+    """The content of a complete store. The arrays may be memory-mapped."""
 
     clips: ClipTable
-    first: npt.NDArray[np.int64]  # (clips,), the frame that each begins with
-    lengths: npt.NDArray[np.int64]  # (clips,), frames
+    first: npt.NDArray[np.int64]  # (clips,), the first frame of each clip
+    lengths: npt.NDArray[np.int64]  # (clips,), in frames
     silent: npt.NDArray[np.bool_]  # (clips,)
     digest: str
-    skipped: tuple[StringColumn, StringColumn]  # paths and reasons of the clips that were left out
-    keys: Keys  # of all clips that the source lists
-    edition: str = ""  # of the source's list
-    label_problems: str = ""  # why these labels cannot be probed
-    end: int = 0  # frame after the last
+    skipped: tuple[StringColumn, StringColumn]  # paths, reasons
+    keys: Keys  # (clips, 2), of all clips that the source lists
+    list_version: str = ""  # the source's `list_version`
+    label_problems: str = ""  # why the labels cannot be probed; empty if they can
+    end: int = 0  # one past the last frame
 
     def write(self, file: Path) -> None:
-        """Declares a store complete."""
+        """Writes the index, which marks the store as complete."""
         facts, columns = self.clips.to_columns()
         paths, reasons = self.skipped
         own: dict[str, Array] = {name: getattr(self, name) for name in _ARRAYS}
         own["skipped starts"], own["skipped text"] = paths.arrays()
         own["reasons starts"], own["reasons text"] = reasons.arrays()
-        told = {name: getattr(self, name) for name in _FACTS}
-        write_columns(file, {**told, "clips": facts}, {**columns, **own})
+        own_facts = {name: getattr(self, name) for name in _FACTS}
+        write_columns(file, {**own_facts, "clips": facts}, {**columns, **own})
 
 
 def read_index(file: Path) -> StoreIndex | None:
-    """Maps the index of a complete store, or returns None."""
-    found = read_columns(file)
-    if found is None:
+    """Memory-maps the index of a store.
+
+    None if the store is incomplete or its index has another format; it is then rebuilt from the
+    journal, without decoding anything again.
+    """
+    content = read_columns(file)
+    if content is None:
         return None
-    facts, columns = found
+    facts, columns = content
     arrays: dict[str, Any] = {name: columns[name] for name in _ARRAYS}
     return StoreIndex(
         clips=ClipTable.from_columns(facts["clips"], columns),
@@ -57,4 +61,4 @@ def read_index(file: Path) -> StoreIndex | None:
 
 
 _ARRAYS = ("first", "lengths", "silent", "keys")
-_FACTS = ("digest", "edition", "label_problems", "end")
+_FACTS = ("digest", "list_version", "label_problems", "end")

@@ -52,7 +52,7 @@ class Synthetic(AbstractSource):
         return self._clips
 
     @property
-    def edition(self) -> str:
+    def list_version(self) -> str:
         """The settings say all."""
         return "made"
 

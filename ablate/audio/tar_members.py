@@ -118,18 +118,18 @@ class AbstractShards(AbstractSource):
         return self._members.stamp(index)
 
     @property
-    def left_out(self) -> Sequence[tuple[str, str]]:
+    def skipped_clips(self) -> Sequence[tuple[str, str]]:
         """Samples that cannot be used, and shards that break off."""
         return self._members.problems
 
     @property
-    def edition(self) -> str:
+    def list_version(self) -> str:
         """Size and time of change of every shard, hashed."""
-        return _edition_of(self._files)
+        return _compute_list_version(self._files)
 
     @property
     def has_files(self) -> bool:
-        """A sound changes with its shard, of which `edition` tells."""
+        """A sound changes with its shard, of which `list_version` tells."""
         return False
 
     def _usable(self) -> ClipTable:
@@ -139,7 +139,7 @@ class AbstractShards(AbstractSource):
         return self._members.clips
 
 
-def _edition_of(files: Iterable[Path]) -> str:
+def _compute_list_version(files: Iterable[Path]) -> str:
     """Hashes where shards lie, how large they are and when they changed."""
     stamps = json.dumps([[str(file), _stamp(file)] for file in files])
     return hashlib.blake2b(stamps.encode(), digest_size=16).hexdigest()

@@ -34,7 +34,7 @@ class TarShards(AbstractShards):
     folder (`eval/000.tar`), or by a key of its JSON; its fold by the shard's name (`fold-3.tar`).
     """
 
-    unheard = ("label", "task", "split", "on_bad_audio", "on_silence")
+    non_audio_settings = ("label", "task", "split", "on_bad_audio", "on_silence")
 
     # paths, with `*` and `?` and `**` as in a shell; a folder stands for all `*.tar` below it
     shards: str | tuple[str, ...]

@@ -39,7 +39,7 @@ class XARES(AbstractShards):
     Tasks that are not there, or not whole, are listed in `missing`.
     """
 
-    unheard = ("tasks", "on_bad_audio")
+    non_audio_settings = ("tasks", "on_bad_audio")
 
     folder: str  # the one that X-ARES calls its `env`
     tasks: tuple[str, ...] = ()  # by name; all of the table if none is named

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ablate.audio.manifest_summary import MOST_FILES, MOST_LABELS, summarize_manifest
+from ablate.audio.manifest_summary import MAX_FILES, MAX_LABELS, summarize_manifest
 
 
 def write(folder: Path, rows: Sequence[str], *, part: str = "split") -> list[str]:
@@ -54,8 +54,8 @@ def test_clips_are_counted_by_fold(tmp_path: Path, sound: str) -> None:
 
 
 def test_many_labels_are_counted_and_not_listed(tmp_path: Path, sound: str) -> None:
-    told = write(tmp_path, [f"{sound},label {n:02},train" for n in range(MOST_LABELS + 7)])
-    assert len(told) == MOST_LABELS + 3
+    told = write(tmp_path, [f"{sound},label {n:02},train" for n in range(MAX_LABELS + 7)])
+    assert len(told) == MAX_LABELS + 3
     assert told[-2] == "... and 7 more labels of 1 to 1 clips each"
 
 
@@ -72,7 +72,7 @@ def test_files_that_are_no_sound_are_named(tmp_path: Path, sound: str) -> None:
 
 
 def test_a_folder_full_of_other_files_is_not_listed_in_full(tmp_path: Path) -> None:
-    told = write(tmp_path, [f"{n}.wav,dog,train" for n in range(MOST_FILES + 2)])
+    told = write(tmp_path, [f"{n}.wav,dog,train" for n in range(MAX_FILES + 2)])
     assert told[-1] == "  ... and 2 more"
 
 

@@ -82,7 +82,7 @@ def test_split_folders_are_splits(tmp_path: Path) -> None:
 def test_a_folder_beside_splits_is_refused_by_name(tmp_path: Path) -> None:
     lay(tmp_path, *(f"{split}/{label}/a.wav" for split in ("train", "test") for label in "xy"))
     lay(tmp_path, "noise/a.wav", "loose.wav")
-    with pytest.raises(ValueError, match=r"`noise` lies beside `test`, `train`.* rename"):
+    with pytest.raises(ValueError, match=r"`noise` beside `test`, `train`.* rename"):
         write_manifest(tmp_path, "subfolder")
     assert not (tmp_path / "manifest.csv").exists()
 
@@ -136,7 +136,7 @@ def test_dealing_file_by_file_is_warned_of_and_splits_that_are_there_are_not(
         ("(", "is not a regular expression"),
         (r"s\d", r"matches nothing in `cat/a\.wav`; widen it"),
         (r"cat/(s)?", r"matches nothing in `cat/a\.wav`; widen it"),
-        (r"cat", "matches `cat` in every path, so nothing would be left to test on"),
+        (r"cat", "matches `cat` in every path, so no clip would be left to test on"),
     ],
 )
 def test_a_group_that_groups_nothing_is_refused(tmp_path: Path, group: str, message: str) -> None:
@@ -220,12 +220,12 @@ def test_an_unknown_layout_is_refused_with_the_nearest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"subfolder"}))
 def test_a_folder_in_another_layout_is_refused(tmp_path: Path, layout: str) -> None:
     lay(tmp_path, "cat/a.wav")
-    with pytest.raises(ValueError, match=r"there is no .*is the data set in another layout"):
+    with pytest.raises(ValueError, match=r"is missing; is the dataset in another layout"):
         write_manifest(tmp_path, layout)
 
 
 def test_a_folder_without_sounds_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no sound file"):
+    with pytest.raises(ValueError, match="has no audio file"):
         write_manifest(tmp_path, "subfolder")
 
 
@@ -236,7 +236,7 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_manifest_is_never_written_over(tmp_path: Path) -> None:
     lay(tmp_path, "cat/a.wav", "cat/b.wav", "manifest.csv")
-    with pytest.raises(ValueError, match=r"manifest\.csv` already exists; move it away"):
+    with pytest.raises(ValueError, match=r"manifest\.csv` already exists; delete or rename it"):
         write_manifest(tmp_path, "subfolder")
 
 

@@ -74,7 +74,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         digest="made",
         skipped=(StringColumn.from_texts([]), StringColumn.from_texts([])),
         keys=np.zeros((CLIPS, 2), dtype=np.uint64),
-        edition=folder.edition,
+        list_version=folder.list_version,
         end=CLIPS,
     ).write(index)
     with (frames / "frames").open("wb") as file:

@@ -79,7 +79,7 @@ def test_skipping_bad_clips_as_advised_decodes_none_again(tones: Tones, tmp_path
     assert (store.digest, contents(store)) == (afresh.digest, contents(afresh))
 
 
-@pytest.mark.parametrize("name", Folder.unheard)
+@pytest.mark.parametrize("name", Folder.non_audio_settings)
 def test_what_is_said_of_clips_decodes_none_again(tones: Tones, tmp_path: Path, name: str) -> None:
     folder, cache = tones(), tmp_path / "cache"
     soundfile.write(Path(folder.manifest).parent / "low1.wav", np.zeros(8000), 16000)
@@ -97,7 +97,7 @@ def test_what_is_said_of_clips_decodes_none_again(tones: Tones, tmp_path: Path, 
     [
         (source, name)
         for source in (Folder(manifest="m.csv"), TarShards(shards="a.tar"), XARES(folder="env"))
-        for name in type(source).unheard
+        for name in type(source).non_audio_settings
     ],
 )
 def test_settings_that_change_no_sound_change_the_index_alone(

@@ -133,7 +133,9 @@ def test_a_column_with_a_meaning_of_its_own_cannot_be_the_label(
 ) -> None:
     row = {"path": "a.wav", "label": "x", "split": "train", "fold": ""}
     manifest = write_rows(tmp_path / "m.csv", [row])
-    message = rf"m.csv`: the column `{label}` .* cannot be the label; copy it .* set `label`"
+    message = (
+        rf"m.csv`: the column `{label}` .*reserved and cannot hold labels; copy it .* set `label`"
+    )
     with pytest.raises(ValueError, match=message):
         Folder(manifest=str(manifest), label=label).clips()
 
@@ -148,7 +150,7 @@ def test_five_wrong_lines_are_named_and_the_rest_counted(
 
 def test_a_clip_listed_twice_is_refused(folder_of: Callable[[Rows], Folder]) -> None:
     row = {"path": "a.wav", "label": "x", "split": "train"}
-    with pytest.raises(ValueError, match=r"lists `a.wav` twice"):
+    with pytest.raises(ValueError, match=r"lists `a.wav` more than once"):
         folder_of([row, row]).clips()
 
 
@@ -156,7 +158,7 @@ def test_a_clip_goes_by_one_name_however_it_is_written(
     folder_of: Callable[[Rows], Folder],
 ) -> None:
     rows = [{"path": path, "label": "x", "split": "train"} for path in ("a/b.wav", "./a//b.wav")]
-    with pytest.raises(ValueError, match=r"lists `a/b.wav` twice"):
+    with pytest.raises(ValueError, match=r"lists `a/b.wav` more than once"):
         folder_of(rows).clips()
 
 
@@ -165,15 +167,20 @@ def test_a_task_that_cannot_name_a_folder_is_refused(
     folder_of: Callable[[Rows], Folder], task: str
 ) -> None:
     rows = [{"path": "a.wav", "label": "x", "split": "train", "task": task}]
-    message = rf"manifest.csv`: task `{re.escape(task)}` cannot name a folder.*column `task`"
+    message = (
+        rf"manifest.csv`: task `{re.escape(task)}` is not usable as a folder name.*column `task`"
+    )
     with pytest.raises(ValueError, match=message):
         folder_of(rows).clips()
-    with pytest.raises(ValueError, match=rf"task `{re.escape(task)}` cannot name.*setting `task`"):
+    with pytest.raises(
+        ValueError,
+        match=rf"task `{re.escape(task)}` is not usable as a folder name.*setting `task`",
+    ):
         Folder(manifest="manifest.csv", task=task)
 
 
 def test_a_hidden_folder_cannot_name_the_task(tones: Tones, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"task `.tones` cannot name"):
+    with pytest.raises(ValueError, match=r"task `.tones` is not usable"):
         tones(tmp_path / ".tones").clips()
     assert {clip.task for clip in tones(tmp_path / ".tones", task="pitch").clips()} == {"pitch"}
 
@@ -227,7 +234,7 @@ def test_a_broken_file_is_named(tones: Tones, content: bytes, reason: str) -> No
 @pytest.mark.parametrize(
     ("samples", "reason"),
     [
-        (np.zeros(0, np.float32), "holds no samples"),
+        (np.zeros(0, np.float32), "has no samples"),
         (np.array([0, np.nan], np.float32), "not finite"),
         (np.array([0, np.inf], np.float32), "not finite"),
     ],

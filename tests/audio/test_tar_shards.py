@@ -204,7 +204,7 @@ def test_what_lies_before_a_break_is_kept_on_demand(pitch: Pitch) -> None:
     file.write_bytes(content[: content.index(b"last.flac") + 600])
     kept = TarShards(shards=source.shards, on_bad_audio="skip")
     assert len(kept.clips()) == 8
-    assert kept.left_out == [("train-000.tar", "breaks off within `last.flac`")]
+    assert kept.skipped_clips == [("train-000.tar", "breaks off within `last.flac`")]
 
 
 def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
