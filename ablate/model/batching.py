@@ -1,10 +1,12 @@
 """How samples with different numbers of visible patches share a batch.
 
-`pack` keeps every token and adds none. The others are what the literature did, and may be
-compared with it: `pad` fills up to the longest sample and gives the same loss for more work;
-`truncate_first` cuts all to the poorest sample in raster order, as the code of I-JEPA and V-JEPA
-does (https://arxiv.org/abs/2301.08243, https://arxiv.org/abs/2404.08471), which keeps low
-frequencies; `truncate_random` cuts as much, but anywhere.
+`pack` keeps every token and adds none. The others are what the literature did, kept for comparison:
+
+- `pad` fills up to the longest sample: the same loss for more work.
+- `truncate_first` cuts every sample to the smallest count of the batch in raster order, as the
+  code of I-JEPA and V-JEPA does (https://arxiv.org/abs/2301.08243,
+  https://arxiv.org/abs/2404.08471). On spectrograms this keeps low frequencies.
+- `truncate_random` cuts to the same count, but keeps random patches.
 """
 
 from typing import Literal
@@ -18,15 +20,15 @@ Batching = Literal["pack", "pad", "truncate_first", "truncate_random"]
 
 
 def is_cut(batching: Batching) -> bool:
-    """Tells whether a sample's mask is cut to the smallest of its batch."""
+    """Returns whether each sample's mask is cut to the smallest count of its batch."""
     return batching in ("truncate_first", "truncate_random")
 
 
 def truncate(mask: Mask, batching: Batching, generator: torch.Generator) -> Mask:
     """Cuts contexts to the smallest context of the batch, and blocks to its smallest block.
 
-    Empty blocks stay empty and do not count. Leaves the mask as it is unless `batching` truncates.
-    The smallest is that of the *global* batch: cut before the batch is divided.
+    Returns the mask unchanged unless `batching` truncates. Empty blocks stay empty and do not
+    count. Call it with the masks of the *global* batch, before they are divided among ranks.
     """
     if not is_cut(batching):
         return mask

@@ -1,7 +1,7 @@
-"""A codebook: discrete targets, the nearest of some clusters.
+"""Discrete targets: the nearest cluster of a k-means codebook.
 
 Hsu et al., "HuBERT", 2021 (https://arxiv.org/abs/2106.07447) clusters cepstra first and features
-after; Chen et al., "BEATs", ICML 2023 (https://arxiv.org/abs/2212.09058) starts from a random
+later; Chen et al., "BEATs", ICML 2023 (https://arxiv.org/abs/2212.09058) starts from a random
 projection.
 """
 
@@ -16,27 +16,27 @@ from torch.nn import functional as F
 from ablate.core.random import generator
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Grid
-from ablate.model.packing import pack, rows_of
-from ablate.model.prediction_query import Question
-from ablate.model.targets import AbstractTarget, Draw, Goal, Target
+from ablate.model.packing import find_rows, pack
+from ablate.model.prediction_query import PredictionQuery
+from ablate.model.targets import AbstractTarget, DrawPatches, Target, TargetValues
 
-ROUNDS = 20  # of Lloyd's; few points change their cluster after
+ROUNDS = 20  # iterations of Lloyd's algorithm; few points change their cluster afterwards
 
 
 @dataclass(frozen=True, kw_only=True)
 class Codebook(AbstractTarget):
-    """The number of the nearest of some clusters, found by k-means before training starts.
+    """The nearest cluster of each target patch, by k-means computed before training starts.
 
-    What is clustered are the patches of clips to pre-train on, or the features that the encoder
-    gives them before it is trained; both are found again from the trial's seed alone. The target
-    is one-hot, (target tokens, clusters).
+    The clustered points are patches of pre-training clips, or the features of these patches from
+    the untrained encoder. Both depend on the trial's seed only, so a resumed run finds the same
+    clusters. The target is one-hot, `(target tokens, clusters)`.
     """
 
     discrete = True
 
     clusters: int = 512
     of: Literal["patches", "features"] = "patches"  # what is clustered
-    points: int = 20_000  # patches to find the clusters by
+    points: int = 20_000  # patches that k-means clusters
 
     def __post_init__(self) -> None:
         if not 2 <= self.clusters <= self.points:
@@ -49,7 +49,7 @@ class Codebook(AbstractTarget):
 
 
 class ClusterTarget(Target):
-    """Centres of clusters, (clusters, width), and the untrained encoder if they are of features."""
+    """Cluster centres, `(clusters, width)`, and the untrained encoder if features are clustered."""
 
     def __init__(self, settings: Codebook, encoder: Encoder, pixels: int) -> None:
         super().__init__()
@@ -64,52 +64,57 @@ class ClusterTarget(Target):
         self.centres: Tensor
 
     @torch.no_grad()
-    def prepare(self, draw: Draw, seed: int) -> None:
-        """Clusters on the CPU, so that every rank and every device finds the same centres.
+    def prepare(self, draw: DrawPatches, seed: int) -> None:
+        """Computes the centres on the CPU, so that every rank and device gets the same ones.
 
-        Of features they are the same as far as devices agree on these. Takes the real patches of
-        one draw after another until it has `points` of them, so that few clips come several times.
+        Centres of features agree as far as devices agree on the features. Collects the valid
+        patches of one draw after another until there are `points` of them.
         """
         points: list[Tensor] = []
         missing, number = self.points, 0
         while missing > 0:
             patches, valid = draw(number)
-            found = self._read(patches, valid)[:missing].cpu()
-            points.append(found)
-            missing, number = missing - len(found), number + 1
+            points.append(self._read(patches, valid)[:missing].cpu())
+            missing, number = missing - len(points[-1]), number + 1
         rng = generator(seed, "codebook")
         self.centres.copy_(k_means(torch.cat(points), self.dim, rng))
 
     @torch.no_grad()
-    def forward(self, patches: Tensor, question: Question) -> Goal:
+    def forward(self, patches: Tensor, query: PredictionQuery) -> TargetValues:
         if self.reader is None:
-            points = question.targets.gather(patches).float()
+            points = query.targets.gather(patches).float()
         else:
-            rows = rows_of(question.union, question.valid, patches.device, copies=question.copies)
-            points = self._read(patches, question.valid).index_select(0, rows)
-        return Goal(F.one_hot(nearest(points, self.centres), self.dim).float())
+            rows = find_rows(query.target_union, query.valid, patches.device, copies=query.copies)
+            points = self._read(patches, query.valid).index_select(0, rows)
+        return TargetValues(F.one_hot(nearest(points, self.centres), self.dim).float())
 
-    def flops(self, question: Question) -> int:
-        reading = self.reader.flops(question.whole) if self.reader is not None else 0
-        return reading + 2 * question.targets.segments.total * self.centres.numel()
+    def flops(self, query: PredictionQuery) -> int:
+        reading = self.reader.flops(query.clip_patches) if self.reader is not None else 0
+        return reading + 2 * query.targets.segments.num_tokens * self.centres.numel()
 
-    def follow(self, encoder: Encoder, momentum: float) -> None:
-        """Stands still."""
+    def update(self, encoder: Encoder, momentum: float) -> None:
+        """Does nothing: the centres are fixed."""
 
     def _read(self, patches: Tensor, valid: Tensor) -> Tensor:
-        """Returns what is clustered of each real patch, (tokens, width)."""
-        whole = pack(valid, patches.device)
+        """Returns the point to cluster for each valid patch, `(tokens, width)`."""
+        packing = pack(valid, patches.device)
         if self.reader is None:
-            return whole.gather(patches).float()
-        tokens: Tensor = self.reader(patches, whole).tokens.float()
+            return packing.gather(patches).float()
+        tokens: Tensor = self.reader(patches, packing).tokens.float()
         return tokens
 
 
 def k_means(points: Tensor, clusters: int, rng: torch.Generator) -> Tensor:
-    """Clusters (points, dim) by at most 20 rounds of Lloyd's algorithm, from randomly drawn points.
+    """Clusters `(points, dim)` by at most 20 iterations of Lloyd's algorithm.
 
-    Returns the centres, (clusters, dim). A cluster that loses all its points starts again at one
-    of those farthest from their centres. Raises `ValueError` for fewer points than clusters.
+    Starts from random points. A cluster that loses all its points restarts at one of the points
+    farthest from their centres.
+
+    Returns:
+        The centres, `(clusters, dim)`.
+
+    Raises:
+        ValueError: There are fewer points than clusters.
     """
     if len(points) < clusters:
         raise ValueError(f"{len(points)} patches cannot make {clusters} clusters; lower `clusters`")
@@ -121,8 +126,8 @@ def k_means(points: Tensor, clusters: int, rng: torch.Generator) -> Tensor:
         moved = sums / counts.clamp(min=1).unsqueeze(1)
         empty = counts == 0
         if empty.any():
-            apart = (points - centres[owner]).square().sum(dim=1)
-            moved[empty] = points[apart.topk(int(empty.sum())).indices]
+            distances = (points - centres[owner]).square().sum(dim=1)
+            moved[empty] = points[distances.topk(int(empty.sum())).indices]
         if torch.equal(moved, centres):
             break
         centres = moved
@@ -130,9 +135,10 @@ def k_means(points: Tensor, clusters: int, rng: torch.Generator) -> Tensor:
 
 
 def nearest(points: Tensor, centres: Tensor) -> Tensor:
-    """Returns which of (clusters, dim) is nearest to each of (points, dim), int64 (points,).
+    """Returns the index of the centre nearest to each point, int64 `(points,)`.
 
-    Distances are float32 whatever the autocast, as they are where the centres are found.
+    `points` is `(points, dim)`, `centres` `(clusters, dim)`. Distances are float32 even under
+    autocast, as when the centres were computed.
     """
     with torch.autocast(points.device.type, enabled=False):
         return (points @ centres.T - centres.square().sum(dim=1) / 2).argmax(dim=1)

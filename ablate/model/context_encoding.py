@@ -1,4 +1,4 @@
-"""Showing an encoder a part of each sample, whether it drops what is hidden or replaces it."""
+"""Encodes a visible part of each sample, whether the encoder drops or replaces hidden patches."""
 
 from dataclasses import dataclass
 
@@ -6,66 +6,65 @@ from torch import Tensor
 
 from ablate.core.random import StepRandom
 from ablate.model.encoder import Encoded, Encoder
-from ablate.model.packing import Packing, real_rows, rows_of
-from ablate.model.prediction_query import Question
+from ablate.model.packing import Packing, find_rows, real_rows
+from ablate.model.prediction_query import PredictionQuery
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What an encoder made of a part of each sample."""
+class VisibleTokens:
+    """Features of the visible part of each sample."""
 
     encoded: Encoded
-    packing: Packing  # what it was given: the part alone, or every real patch
-    question: Question
-    replaced: bool  # it was given every real patch, and told which were hidden
+    packing: Packing  # the encoder's input: the visible part alone, or every valid patch
+    query: PredictionQuery
+    includes_hidden: bool  # the input was every valid patch, with the hidden ones replaced
 
-    def at(self, part: Tensor) -> Tensor:
-        """Returns the features of some of the patches it was given, (tokens, dim), no filler.
+    def select(self, part: Tensor) -> Tensor:
+        """Returns the features of some of the input patches, `(tokens, dim)`, without filler.
 
-        `part` is bool (samples, patches) on the CPU. An encoder that drops has features of what it
-        was shown and no other: `part` must be just that, and is not looked at.
+        Args:
+            part: bool `(samples, patches)` on the CPU. An encoder that drops hidden patches has
+                features of the visible part only: `part` must then be that part, and is not read.
         """
-        return self.part_of(self.encoded.tokens, part)
+        return self.select_from(self.encoded.tokens, part)
 
-    def part_of(self, tokens: Tensor, part: Tensor) -> Tensor:
-        """Does as `at`, with rows that are made from its `tokens` or from a layer's."""
-        if self.replaced:
-            return tokens.index_select(0, rows_of(part, self.question.real, tokens.device))
+    def select_from(self, tokens: Tensor, part: Tensor) -> Tensor:
+        """Like `select`, for rows derived from the encoder's `tokens` or from one layer's."""
+        if self.includes_hidden:
+            return tokens.index_select(0, find_rows(part, self.query.sample_valid, tokens.device))
         if self.packing.segments.filler is not None:
             return tokens.index_select(0, real_rows(self.packing, tokens.device))
         return tokens
 
 
-def show(
+def encode_visible(
     encoder: Encoder,
     patches: Tensor,
-    part: Packing,
-    question: Question,
+    visible: Packing,
+    query: PredictionQuery,
     *,
     rng: StepRandom | None = None,
-) -> Shown:
-    """Shows the patches that `part` packs, of (clips, patches, pixels).
+) -> VisibleTokens:
+    """Encodes the patches that `visible` packs, of `(clips, patches, pixels)`.
 
-    `rng` is that of the step, for an encoder that is being trained.
+    `rng` holds the random numbers of the step, for an encoder that is being trained.
     """
-    whole = given(encoder, part, question)
+    packing = input_packing(encoder, visible, query)
     if encoder.hidden == "drop":
-        encoded = encoder(patches, part, rng=rng)
-        return Shown(encoded=encoded, packing=part, question=question, replaced=False)
-    hidden = _hidden(part, whole)
-    encoded = encoder(patches, whole, hidden=hidden, rng=rng)
-    return Shown(encoded=encoded, packing=whole, question=question, replaced=True)
+        encoded = encoder(patches, packing, rng=rng)
+        return VisibleTokens(encoded=encoded, packing=packing, query=query, includes_hidden=False)
+    encoded = encoder(patches, packing, hidden=_mark_hidden(visible, packing), rng=rng)
+    return VisibleTokens(encoded=encoded, packing=packing, query=query, includes_hidden=True)
 
 
-def given(encoder: Encoder, part: Packing, question: Question) -> Packing:
-    """Returns what an encoder is given to show it a part: that alone, or every real patch."""
-    if encoder.hidden == "drop":
-        return part
-    return question.every
+def input_packing(encoder: Encoder, visible: Packing, query: PredictionQuery) -> Packing:
+    """Returns what the encoder receives: the visible patches alone, or every valid patch."""
+    return visible if encoder.hidden == "drop" else query.sample_patches
 
 
-def _hidden(part: Packing, whole: Packing) -> Tensor:
-    """Marks what `whole` holds and `part` does not, bool (tokens of `whole`,)."""
-    samples = len(whole.segments.lengths)
-    seen = whole.index.new_zeros(samples * whole.patches).index_fill(0, part.index, 1)
-    return seen.index_select(0, whole.index) == 0
+def _mark_hidden(visible: Packing, packing: Packing) -> Tensor:
+    """Marks the tokens of `packing` that are not visible, bool `(tokens,)`."""
+    samples = len(packing.segments.lengths)
+    is_visible = packing.index.new_zeros(samples * packing.patches)
+    is_visible = is_visible.index_fill(0, visible.index, 1)
+    return is_visible.index_select(0, packing.index) == 0

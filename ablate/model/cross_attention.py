@@ -1,6 +1,6 @@
-"""A predictor whose mask tokens attend to the context alone, and not to one another.
+"""A predictor whose mask tokens attend to the context only, not to one another.
 
-As the cross-attention decoder of CrossMAE: Fu et al., "Rethinking Patch Dependence for Masked
+The cross-attention decoder of CrossMAE: Fu et al., "Rethinking Patch Dependence for Masked
 Autoencoders", 2024. https://arxiv.org/abs/2401.14391
 """
 
@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from ablate.model.attention import Segments
 from ablate.model.device import on_device
 from ablate.model.masking import Grid
-from ablate.model.packing import spread
+from ablate.model.packing import pad_segments
 from ablate.model.positions import sine_cosine
-from ablate.model.prediction_query import Question
+from ablate.model.prediction_query import PredictionQuery
 from ablate.model.predictor import (
     AbstractNarrow,
     MaskToken,
@@ -27,16 +27,16 @@ from ablate.model.predictor import (
 
 @dataclass(frozen=True, kw_only=True)
 class CrossAttention(AbstractNarrow):
-    """Narrow layers of attention from every target patch to the context of its sample."""
+    """Narrow layers of cross-attention from every target patch to the context of its sample."""
 
-    mask_token: MaskToken = "learned"  # what stands in for a hidden patch
+    mask_token: MaskToken = "learned"  # placeholder of a hidden patch, as in `Joint`
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
         return CrossAttentionPredictor(self, grid, dim, target_dim)
 
 
 class CrossAttentionPredictor(Predictor):
-    """Mask tokens with positions, which attend to context features with positions."""
+    """Cross-attention from mask tokens to context features, both with positions."""
 
     def __init__(self, settings: CrossAttention, grid: Grid, dim: int, target_dim: int) -> None:
         super().__init__()
@@ -56,31 +56,34 @@ class CrossAttentionPredictor(Predictor):
         self.register_buffer("positions", positions, persistent=False)
         self.positions: Tensor
 
-    def forward(self, features: Tensor, question: Question) -> Tensor:
-        seen = self.narrow(features) + self.positions[question.context.place]
-        seen = self.norm_context(seen)
-        tokens = mask_tokens(self.mask_embedding, self.positions, question, noisy=self.noisy)
-        tokens = tokens.to(seen.dtype)
+    def forward(self, features: Tensor, query: PredictionQuery) -> Tensor:
+        context = self.narrow(features) + self.positions[query.context.place]
+        context = self.norm_context(context)
+        tokens = mask_tokens(self.mask_embedding, self.positions, query, noisy=self.noisy)
+        tokens = tokens.to(context.dtype)
         for layer in self.layers:
-            tokens = layer(tokens, seen, question.asked.segments, question.context.segments)
+            tokens = layer(tokens, context, query.query_tokens.segments, query.context.segments)
         predicted: Tensor = self.widen(self.norm(tokens))
         return predicted
 
-    def flops(self, question: Question) -> int:
-        asked, seen = question.asked.segments, question.context.segments
+    def flops(self, query: PredictionQuery) -> int:
+        queries, context = query.query_tokens.segments, query.context.segments
         dim = self.norm.weight.numel()
-        pairs = sum(a * b for a, b in zip(asked.lengths, seen.lengths, strict=True))
-        ends = self.narrow.weight.numel() * seen.total + self.widen.weight.numel() * asked.total
-        per_layer = 2 * dim * dim * (asked.total + seen.total)  # query, project; key, value
+        pairs = sum(a * b for a, b in zip(queries.lengths, context.lengths, strict=True))
+        ends = self.narrow.weight.numel() * context.num_tokens
+        ends += self.widen.weight.numel() * queries.num_tokens
+        per_layer = 2 * dim * dim * queries.num_tokens  # query and output projections
+        per_layer += 2 * dim * dim * context.num_tokens  # key and value projections
         per_layer += 2 * dim * pairs
-        per_layer += 2 * dim * self._hidden * asked.total
+        per_layer += 2 * dim * self._hidden * queries.num_tokens
         return 2 * (ends + per_layer * len(self.layers))
 
 
 class CrossLayer(nn.Module):
-    """Attention to what is seen, then a two-layer perceptron, each normed before and added.
+    """Cross-attention to the context, then a two-layer perceptron, both pre-norm and residual.
 
-    Takes (asked tokens, dim) and (context tokens, dim), normed already; gives (asked tokens, dim).
+    Maps `(query tokens, dim)` and normed context features `(context tokens, dim)` to
+    `(query tokens, dim)`.
     """
 
     def __init__(self, dim: int, heads: int, hidden: int) -> None:
@@ -94,27 +97,31 @@ class CrossLayer(nn.Module):
         self.expand = nn.Linear(dim, hidden)
         self.contract = nn.Linear(hidden, dim)
 
-    def forward(self, tokens: Tensor, seen: Tensor, asked: Segments, context: Segments) -> Tensor:
-        query = self.query(self.norm_attention(tokens))
-        attended = _attend_across(query, self.key_value(seen), asked, context, heads=self.heads)
+    def forward(
+        self, tokens: Tensor, context: Tensor, queries: Segments, context_segments: Segments
+    ) -> Tensor:
+        query, key_value = self.query(self.norm_attention(tokens)), self.key_value(context)
+        attended = _cross_attention(query, key_value, queries, context_segments, heads=self.heads)
         tokens = tokens + self.project(attended)
         changed: Tensor = self.contract(F.gelu(self.expand(self.norm_mlp(tokens))))
         return tokens + changed
 
 
-def _attend_across(
-    query: Tensor, key_value: Tensor, asked: Segments, context: Segments, *, heads: int
+def _cross_attention(
+    query: Tensor, key_value: Tensor, queries: Segments, context: Segments, *, heads: int
 ) -> Tensor:
-    """Attends from (asked tokens, dim) to (context tokens, 2 * dim) of the same sample.
+    """Computes attention from `(query tokens, dim)` to `(context tokens, 2 * dim)` per sample.
 
-    Keys come before values in the last axis. Gives (asked tokens, dim). Both rows are filled up to
-    their longest sample; that filler is not attended to, and is taken out again.
+    Keys come before values in the last axis. Both sequences are padded to their longest sample;
+    padding is masked out, and removed from the result, `(query tokens, dim)`.
     """
     cells = rearrange(
-        spread(query, asked), "samples tokens (heads dim) -> samples heads tokens dim", heads=heads
+        pad_segments(query, queries),
+        "samples tokens (heads dim) -> samples heads tokens dim",
+        heads=heads,
     )
     key, value = rearrange(
-        spread(key_value, context),
+        pad_segments(key_value, context),
         "samples tokens (parts heads dim) -> parts samples heads tokens dim",
         parts=2,
         heads=heads,
@@ -122,6 +129,6 @@ def _attend_across(
     real = on_device(context.real, query.device)[:, None, None, :]
     attended = F.scaled_dot_product_attention(cells, key, value, attn_mask=real)
     rows = rearrange(attended, "samples heads tokens dim -> (samples tokens) (heads dim)")
-    if len(rows) == asked.total:
+    if len(rows) == queries.num_tokens:
         return rows
-    return rows.index_select(0, on_device(asked.rows, rows.device))
+    return rows.index_select(0, on_device(queries.rows, rows.device))

@@ -1,14 +1,14 @@
-"""From the CPU, where clips and masks are drawn and counted, to the device that learns."""
+"""Copies CPU tensors (masks, indices) to the training device without waiting."""
 
 import torch
 from torch import Tensor
 
 
-def on_device(drawn: Tensor, device: torch.device | None) -> Tensor:
-    """Moves what was drawn or counted on the CPU, without waiting for the device.
+def on_device(tensor: Tensor, device: torch.device | None) -> Tensor:
+    """Copies a CPU tensor to `device` without waiting for the copy to finish.
 
-    For the CPU itself, or None, it stays where it is.
+    Returns the tensor itself if `device` is the CPU or None.
     """
     if device is None or device.type == "cpu":
-        return drawn
-    return drawn.pin_memory().to(device, non_blocking=True)
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Drop path: in training, what a layer adds is now and then left out for a whole sample.
+"""Stochastic depth: drops residual branches per sample during training.
 
 Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016. https://arxiv.org/abs/1603.09382
 """
@@ -11,7 +11,7 @@ from ablate.model.attention import Segments
 from ablate.model.device import on_device
 
 
-def kept_paths(
+def drop_path_factors(
     rate: float,
     paths: tuple[int, int],
     segments: Segments,
@@ -20,18 +20,28 @@ def kept_paths(
     rng: StepRandom | None,
     copies: int = 1,
 ) -> Tensor | None:
-    """Returns factors for what each branch of each layer adds, float32 (*paths, tokens, 1).
+    """Draws the factor by which each residual branch is multiplied, per sample.
 
-    `paths` counts the layers and the branches of each; segments are samples, `copies` of each
-    clip. The rate rises linearly from 0 at the first layer to `rate` at the last. A sample drops a
-    branch (0) or keeps it, multiplied so that its expectation stays. `None` where nothing can be
-    dropped: without a rate, or without chance, as outside training.
+    A dropped branch has factor 0; a kept one has 1 / (1 - its rate), so that its expectation does
+    not change. Rates rise linearly from 0 at the first layer to `rate` at the last.
+
+    Args:
+        rate: Drop rate of the last layer, in [0, 1).
+        paths: Number of layers, and of branches per layer.
+        segments: One segment per sample.
+        device: Device of the result.
+        rng: Random numbers of the training step, or None outside training.
+        copies: Consecutive samples that belong to one clip.
+
+    Returns:
+        float32 `(layers, branches, tokens, 1)`, or None if nothing can be dropped: `rate` is 0 or
+        `rng` is None.
     """
     if rng is None or rate == 0:
         return None
     layers, branches = paths
     samples = len(segments.lengths)
-    drawn = torch.stack(
+    uniform = torch.stack(
         [
             rng.uniform(samples, "drop path", layer, branch, copies=copies)
             for layer in range(layers)
@@ -39,10 +49,10 @@ def kept_paths(
         ]
     ).view(layers, branches, samples)
     rates = torch.linspace(0, rate, layers) if layers > 1 else torch.tensor([rate])
-    kept = (drawn >= rates.view(layers, 1, 1)) / (1 - rates.view(layers, 1, 1))
+    factors = (uniform >= rates.view(layers, 1, 1)) / (1 - rates.view(layers, 1, 1))
     owner = torch.arange(samples).repeat_interleave(torch.tensor(segments.lengths))
-    # spread out over tokens there: what is sent is a number a sample
-    return on_device(kept, device).index_select(2, on_device(owner, device)).unsqueeze(-1)
+    # expanded to tokens on the device, so that only one number per sample is copied
+    return on_device(factors, device).index_select(2, on_device(owner, device)).unsqueeze(-1)
 
 
 def check_drop_path(rate: float) -> None:

@@ -1,7 +1,7 @@
-"""The encoding contract: from the patches that are shown to features.
+"""The encoder interface: packed patches in, features out.
 
-An encoder's settings and its weights are two things: settings are text in a study and say how
-to build; what is built is a module.
+An encoder's settings and its weights are separate objects: the settings are text in a study and
+say what to build; `build` returns the module.
 """
 
 from abc import ABC, abstractmethod
@@ -19,20 +19,21 @@ Hidden = Literal["drop", "replace"]
 
 @dataclass(frozen=True)
 class Encoded:
-    """What an encoder makes of a batch: a row for each token of the packing that it was given."""
+    """Output of an encoder: one row per token of the packing it received."""
 
     tokens: Tensor  # (tokens, dim), after the last norm
-    layers: tuple[Tensor, ...]  # each layer's output (tokens, dim), first to last, before that norm
+    layers: tuple[Tensor, ...]  # output of each layer, (tokens, dim), before the last norm
     summary: Tensor | None = None  # (samples, dim): the summary token after the last norm
 
 
 class Encoder(nn.Module, ABC):
     """Turns the packed patches of a batch into features.
 
-    What becomes of hidden patches is the encoder's own: one that drops them is given a packing
-    of the visible patches; one that replaces them is given a packing of all real patches, and
-    told which of these are `hidden`: a learned embedding stands in for what they hold, while
-    their place stays known.
+    `hidden` says how hidden patches are treated:
+
+    - `drop`: the encoder receives a packing of the visible patches only.
+    - `replace`: the encoder receives a packing of all valid patches and a mark of the hidden ones.
+      A learned embedding replaces their content; their positions stay.
     """
 
     dim: int
@@ -47,11 +48,15 @@ class Encoder(nn.Module, ABC):
         hidden: Tensor | None = None,
         rng: StepRandom | None = None,
     ) -> Encoded:
-        """Encodes those of (clips, patches, pixels) that `packing` lists.
+        """Encodes the patches that `packing` selects.
 
-        `hidden`, bool (tokens,) on the device of the patches, is for an encoder that replaces;
-        without it nothing is hidden. `rng` is that of a training step; without it nothing is
-        left to chance, as in a target encoder or a probe.
+        Args:
+            patches: `(clips, patches, pixels)`.
+            packing: Which patches become tokens.
+            hidden: bool `(tokens,)` on the device of `patches`: tokens whose content is replaced.
+                Only for `replace`; None hides nothing.
+            rng: Random numbers of the training step. None, as for a target encoder or a probe,
+                makes the result deterministic (no drop path).
         """
 
     @abstractmethod
@@ -60,15 +65,16 @@ class Encoder(nn.Module, ABC):
 
 
 class AbstractEncoder(ABC):
-    """The settings of an encoder; subclasses are frozen keyword-only dataclasses.
+    """Settings of an encoder; subclasses are frozen keyword-only dataclasses.
 
-    One that gives a summary says so by an attribute `summary` that is true, and one whose layers
-    are to be counted by a plan how many there are by `layers`.
+    An encoder with a summary token has a true attribute `summary`. An attribute `layers`, the
+    number of layers, lets a plan count them without building the model.
     """
 
     @abstractmethod
     def build(self, grid: Grid, pixels: int) -> Encoder:
         """Builds the encoder for patches of `pixels` values on `grid`. Weights are not set yet.
 
-        Raises `ValueError` where stem or positions do not fit the patches, the grid or the width.
+        Raises:
+            ValueError: The stem or the positions do not fit the patches, the grid or the width.
         """

@@ -1,28 +1,33 @@
-"""The JEPA: a context encoder, a predictor, and a target for what is predicted.
+"""The JEPA: a context encoder, a predictor, and the target that the predictor should match.
 
-Assran et al., "Self-Supervised Learning from Images with a Joint-Embedding Predictive
-Architecture", CVPR 2023. https://arxiv.org/abs/2301.08243
+JEPA stands for joint-embedding predictive architecture. Assran et al., "Self-Supervised Learning
+from Images with a Joint-Embedding Predictive Architecture", CVPR 2023.
+https://arxiv.org/abs/2301.08243
 """
 
 from torch import Tensor, nn
 
 from ablate.core.random import StepRandom
 from ablate.model.batching import Batching
-from ablate.model.context_encoding import given, show
+from ablate.model.context_encoding import encode_visible, input_packing
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Mask
 from ablate.model.packing import real_rows
 from ablate.model.prediction import Prediction
-from ablate.model.prediction_query import Question
+from ablate.model.prediction_query import PredictionQuery
 from ablate.model.predictor import Predictor
 from ablate.model.targets import Target
 from ablate.model.transformer import initialise
 
 
 class JEPA(nn.Module):
-    """Predicts the target of hidden patches from the visible ones.
+    """Predicts the targets of hidden patches from the visible ones.
 
-    The weights of encoder and target are set already; the predictor's are set here, from `seed`.
+    Args:
+        encoder: The context encoder; its weights are set already.
+        predictor: Predicts targets from context features; its weights are set here.
+        target: Computes the values to predict; its weights are set already.
+        seed: Seed of the predictor's initial weights.
     """
 
     def __init__(self, encoder: Encoder, predictor: Predictor, target: Target, seed: int) -> None:
@@ -34,8 +39,8 @@ class JEPA(nn.Module):
         initialise(predictor, seed, "predictor")
 
     @property
-    def probed(self) -> Encoder:
-        """The encoder that training is for: the target's moving average, where there is one."""
+    def probed_encoder(self) -> Encoder:
+        """The encoder to evaluate: the target's moving average, or else the context encoder."""
         return self.target.encoder or self.encoder
 
     def forward(
@@ -47,13 +52,19 @@ class JEPA(nn.Module):
         *,
         rng: StepRandom | None = None,
     ) -> Prediction:
-        """Predicts the targets of (clips, patches, pixels) that lie on the device.
+        """Predicts the targets of a batch.
 
-        `mask` and `valid`, bool (clips, patches), lie on the CPU. The mask may hold several
-        samples per clip. `rng` is that of the training step, by default of step 0. Raises
-        `ValueError` for a sample without context or without target.
+        Args:
+            patches: `(clips, patches, pixels)` on the training device.
+            mask: Context and targets per sample, on the CPU. There may be several samples per clip.
+            valid: bool `(clips, patches)` on the CPU.
+            batching: How samples with different numbers of visible patches share a batch.
+            rng: Random numbers of the training step; by default those of step 0.
+
+        Raises:
+            ValueError: A sample has no context or no target.
         """
-        question = Question(
+        query = PredictionQuery(
             mask=mask,
             valid=valid,
             device=patches.device,
@@ -61,36 +72,38 @@ class JEPA(nn.Module):
             padded=batching == "pad",
             rng=rng or StepRandom(self.seed, step=0),
         )
-        shown = show(self.encoder, patches, question.context, question, rng=question.rng)
-        if shown.replaced:
-            read = mask.context if self.predictor.reads == "context" else question.union
-            features = shown.at(read)
-        else:  # a padded predictor is given the filler, too
-            features = shown.encoded.tokens
-        predicted = self.predictor(features, question)
-        if question.asked.segments.filler is not None:
-            predicted = predicted.index_select(0, real_rows(question.asked, patches.device))
+        visible = encode_visible(self.encoder, patches, query.context, query, rng=query.rng)
+        if visible.includes_hidden:
+            read = mask.context if self.predictor.reads == "context" else query.target_union
+            features = visible.select(read)
+        else:  # with padding, the predictor expects the filler tokens, too
+            features = visible.encoded.tokens
+        predicted = self.predictor(features, query)
+        if query.query_tokens.segments.filler is not None:
+            predicted = predicted.index_select(0, real_rows(query.query_tokens, patches.device))
         return Prediction(
-            question=question,
+            query=query,
             predicted=predicted.float(),
-            goal=self.target(patches, question),
-            shown=shown,
+            target_values=self.target(patches, query),
+            visible=visible,
         )
 
-    def follow(self, momentum: float) -> None:
-        """Moves the target towards the context encoder, by 1 - `momentum` of the way."""
-        self.target.follow(self.encoder, momentum)
+    def update_target(self, momentum: float) -> None:
+        """Moves the target towards the context encoder, by 1 - `momentum` of the distance."""
+        self.target.update(self.encoder, momentum)
 
-    def flops(self, question: Question) -> int:
+    def flops(self, query: PredictionQuery) -> int:
         """Counts the floating-point operations of a training step; see `step_flops`."""
-        return step_flops(self.encoder, self.predictor, self.target, question)
+        return step_flops(self.encoder, self.predictor, self.target, query)
 
 
-def step_flops(encoder: Encoder, predictor: Predictor, target: Target, question: Question) -> int:
+def step_flops(
+    encoder: Encoder, predictor: Predictor, target: Target, query: PredictionQuery
+) -> int:
     """Counts the floating-point operations of a training step, 2 per multiply-add.
 
-    What learns counts three times, a backward pass being as much as two forward ones; the target
-    counts once. The question tells all: the parts' weights may lie on the meta device.
+    Trained modules count three times, because a backward pass costs two forward passes; the target
+    counts once. Only the query's masks are read: weights may be on the meta device.
     """
-    learning = encoder.flops(given(encoder, question.context, question))
-    return 3 * (learning + predictor.flops(question)) + target.flops(question)
+    trained = encoder.flops(input_packing(encoder, query.context, query)) + predictor.flops(query)
+    return 3 * trained + target.flops(query)

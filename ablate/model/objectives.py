@@ -1,8 +1,8 @@
-"""Objectives: how far what is predicted is from its target, and what is averaged.
+"""Objectives: the distance between prediction and target, and how it is averaged.
 
-`reduction` says what counts alike: every sample, so that one with many targets counts as one
-with few; every target patch; or every target block. A patch that is predicted once for each of
-its blocks counts once: its distances are averaged first.
+`reduction` says what is weighted equally: every sample, whatever its number of targets; every
+target patch (`token`); or every target block (`target`). With `sample` and `token`, a patch that
+is predicted once for each of its blocks counts once: its distances are averaged first.
 """
 
 from abc import ABC, abstractmethod
@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from ablate.model.device import on_device
 from ablate.model.masking import Mask
-from ablate.model.packing import spread
-from ablate.model.prediction_query import Question
+from ablate.model.packing import pad_segments
+from ablate.model.prediction_query import PredictionQuery
 from ablate.parts import AS_BEFORE
 
 Reduction = Literal["sample", "token", "target"]
@@ -26,37 +26,45 @@ Reduction = Literal["sample", "token", "target"]
 class AbstractObjective(ABC):
     """A distance per target patch. Subclasses are frozen keyword-only dataclasses.
 
-    With `utterance`, the distance of sample summaries is added: see `Prediction.utterance_loss`.
+    With `utterance`, a distance between sample summaries is added: see
+    `Prediction.utterance_loss`.
     """
 
-    coupled: ClassVar[bool] = False  # its loss of a batch is no mean over parts of the batch
-    discrete: ClassVar[bool] = False  # it compares scores of clusters with a cluster
-    together: ClassVar[bool] = False  # it compares the targets of a sample with one another
+    # the loss of a batch is not the mean over its slices, so a batch must not be divided
+    coupled: ClassVar[bool] = False
+    discrete: ClassVar[bool] = False  # compares cluster scores with a one-hot cluster
+    contrastive: ClassVar[bool] = False  # compares the targets of a sample with one another
 
     reduction: Reduction = field(default="sample", metadata={AS_BEFORE: "sample"})
-    utterance: float = field(default=0.0, metadata={AS_BEFORE: 0.0})  # weight of the summaries'
+    # weight of the distance between sample summaries
+    utterance: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
 
     def __post_init__(self) -> None:
         if self.utterance < 0:
             raise ValueError(f"`utterance` must not be negative; got {self.utterance}")
 
     @abstractmethod
-    def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
-        """Compares float32 (tokens, dim) with targets of that shape; gives (tokens,), 0 or more.
+    def distance(self, predicted: Tensor, target: Tensor, query: PredictionQuery) -> Tensor:
+        """Computes the distance of each prediction to its target, at least 0.
 
-        Tokens are the question's `targets`, or its `blocks` where it is asked by block. Summaries
-        are compared with it, too: (samples, dim).
+        Args:
+            predicted: float32 `(tokens, dim)`. Tokens are `query.targets`, or `query.blocks` if
+                blocks are predicted separately. For `utterance`, summaries: `(samples, dim)`.
+            target: The same shape.
+            query: Which patches the tokens are.
+
+        Returns:
+            `(tokens,)`.
         """
 
-    def guess(self, mean: Tensor) -> Tensor:
-        """Turns the mean of some targets, (tokens, dim), into a prediction of that shape."""
+    def predict_from_mean(self, mean: Tensor) -> Tensor:
+        """Turns the mean of several targets, `(tokens, dim)`, into a prediction of that shape."""
         return mean
 
-    def units(self, mask: Mask) -> int:
-        """Counts the samples, target patches or blocks of a mask that the loss is a mean over.
+    def num_units(self, mask: Mask) -> int:
+        """Counts the samples, target patches or blocks of a mask that the loss averages over.
 
-        The loss of a batch is the sum over its slices of the slice's loss times its share of
-        the batch's units.
+        The loss of a batch is the average over its slices, weighted by their number of units.
         """
         if self.reduction == "token":
             return int(mask.target_union.sum())
@@ -67,86 +75,88 @@ class AbstractObjective(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothL1(AbstractObjective):
-    """Smooth L1, as in I-JEPA and the Sony JEPA: squared below `beta`, absolute above.
+    """Smooth L1, averaged over dimensions: squared below `beta`, absolute above.
 
-    The mean over dimensions. https://arxiv.org/abs/2301.08243, https://arxiv.org/abs/2405.08679
+    As in I-JEPA (https://arxiv.org/abs/2301.08243) and Sony's JEPA
+    (https://arxiv.org/abs/2405.08679).
     """
 
-    beta: float = 1.0  # a difference of one dimension, in the target's unit
+    beta: float = 1.0  # difference at which the loss becomes linear, in the target's unit
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.beta <= 0:
             raise ValueError(f"`beta` must be above 0; got {self.beta}")
 
-    def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
-        apart = F.smooth_l1_loss(predicted, target, beta=self.beta, reduction="none")
-        return apart.mean(dim=-1)
+    def distance(self, predicted: Tensor, target: Tensor, query: PredictionQuery) -> Tensor:
+        distance = F.smooth_l1_loss(predicted, target, beta=self.beta, reduction="none")
+        return distance.mean(dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class L1(AbstractObjective):
     """Mean absolute error over dimensions, as in V-JEPA (https://arxiv.org/abs/2404.08471)."""
 
-    def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
+    def distance(self, predicted: Tensor, target: Tensor, query: PredictionQuery) -> Tensor:
         return (predicted - target).abs().mean(dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class L2(AbstractObjective):
-    """Mean squared error over dimensions, as in the text of Audio-JEPA, not in its code.
+    """Mean squared error over dimensions, as in the paper of Audio-JEPA (but not in its code).
 
     https://arxiv.org/abs/2507.02915
     """
 
-    def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
+    def distance(self, predicted: Tensor, target: Tensor, query: PredictionQuery) -> Tensor:
         return (predicted - target).square().mean(dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(AbstractObjective):
-    """Two minus twice the cosine: the squared distance of unit vectors, from 0 to 4.
+    """Two minus twice the cosine similarity: the squared distance of unit vectors, 0 to 4.
 
-    As in M2D (Niizumi et al., ICASSP 2023, https://arxiv.org/abs/2210.14648) and in what
-    Audio-JEPA shipped (https://github.com/LudovicTuncay/Audio-JEPA).
+    As in M2D (Niizumi et al., ICASSP 2023, https://arxiv.org/abs/2210.14648) and in the released
+    code of Audio-JEPA (https://github.com/LudovicTuncay/Audio-JEPA).
     """
 
-    def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
+    def distance(self, predicted: Tensor, target: Tensor, query: PredictionQuery) -> Tensor:
         return 2 - 2 * F.cosine_similarity(predicted, target, dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossEntropy(AbstractObjective):
-    """Cross entropy of predicted scores, in nats, against a cluster of a `Codebook`.
+    """Cross entropy, in nats, between predicted scores and a cluster of a `Codebook`.
 
-    Scores and targets are (tokens, clusters). As in HuBERT (Hsu et al., 2021,
+    Scores and targets are `(tokens, clusters)`. As in HuBERT (Hsu et al., 2021,
     https://arxiv.org/abs/2106.07447) and BEATs (Chen et al., ICML 2023,
     https://arxiv.org/abs/2212.09058).
     """
 
     discrete = True
 
-    def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
+    def distance(self, predicted: Tensor, target: Tensor, query: PredictionQuery) -> Tensor:
         return -(predicted.log_softmax(dim=-1) * target).sum(dim=-1)
 
-    def guess(self, mean: Tensor) -> Tensor:
-        return (mean + 1e-6).log()  # a cluster never seen in a place would cost an infinity
+    def predict_from_mean(self, mean: Tensor) -> Tensor:
+        return (mean + 1e-6).log()  # avoids an infinite loss at clusters that never occurred
 
 
 @dataclass(frozen=True, kw_only=True)
 class InfoNCE(AbstractObjective):
-    """Tells the target by its cosine from distractors, which are other targets of its sample.
+    """Contrastive loss: identifies the target among distractors by cosine similarity.
 
-    The cross entropy, in nats. A sample with one target has nothing to tell it from, and costs 0.
+    Cross entropy, in nats. Distractors are other targets of the same sample; a sample with only
+    one target has loss 0.
     Baevski et al., "wav2vec 2.0", NeurIPS 2020, sec. 3.2. https://arxiv.org/abs/2006.11477
-    Unlike it: the samples of a step share one table of random numbers, an entry for each patch of
-    the grid and each distractor, so that any slice of a batch draws what the whole draws.
+    Unlike the paper: the samples of a step share one table of random numbers, one per patch of the
+    grid and distractor, so that the draws do not depend on how a batch is sliced.
     """
 
-    together = True
+    contrastive = True
 
     distractors: int = 100  # per target, drawn with replacement
-    temperature: float = 0.1  # that cosines are divided by
+    temperature: float = 0.1  # divisor of the cosine similarities
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -155,22 +165,26 @@ class InfoNCE(AbstractObjective):
         if self.temperature <= 0:
             raise ValueError(f"`temperature` must be above 0; got {self.temperature}")
 
-    def distance(self, predicted: Tensor, target: Tensor, question: Question) -> Tensor:
-        segments, place = question.targets.segments, question.targets.place
-        one, other = (spread(F.normalize(part, dim=-1), segments) for part in (predicted, target))
-        similar = (one @ other.transpose(1, 2)).flatten(0, 1) / self.temperature
+    def distance(self, predicted: Tensor, target: Tensor, query: PredictionQuery) -> Tensor:
+        segments, place = query.targets.segments, query.targets.place
+        unit, unit_target = (
+            pad_segments(F.normalize(part, dim=-1), segments) for part in (predicted, target)
+        )
+        similarity = (unit @ unit_target.transpose(1, 2)).flatten(0, 1) / self.temperature
         real = on_device(segments.rows, place.device)
-        similar = similar.index_select(0, real)  # of each target with all of its sample
+        similarity = similarity.index_select(0, real)  # (target tokens, longest sample)
         rank = (real % segments.real.shape[1]).unsqueeze(1)
-        others = on_device(torch.tensor(segments.lengths), place.device) - 1
-        others = others.repeat_interleave(others + 1, output_size=segments.total).unsqueeze(1)
+        num_others = on_device(torch.tensor(segments.lengths), place.device) - 1
+        num_others = num_others.repeat_interleave(
+            num_others + 1, output_size=segments.num_tokens
+        ).unsqueeze(1)
         table = torch.rand(
-            (question.targets.patches, self.distractors),
-            generator=question.generator("distractors"),
+            (query.targets.patches, self.distractors),
+            generator=query.generator("distractors"),
         )
         uniform = table.to(place.device, non_blocking=True).index_select(0, place)
-        drawn = (uniform * others).long()
-        drawn += drawn >= rank  # passes over the target itself
-        against = similar.gather(1, drawn.minimum(others))
-        against = against.masked_fill(others == 0, -torch.inf)  # nothing to tell it from
-        return -torch.cat([similar.gather(1, rank), against], dim=1).log_softmax(dim=1)[:, 0]
+        drawn = (uniform * num_others).long()
+        drawn += drawn >= rank  # skips the target itself
+        negatives = similarity.gather(1, drawn.minimum(num_others))
+        negatives = negatives.masked_fill(num_others == 0, -torch.inf)  # only one target
+        return -torch.cat([similarity.gather(1, rank), negatives], dim=1).log_softmax(dim=1)[:, 0]

@@ -1,8 +1,8 @@
-"""Packing: the tokens of all samples in one row, every one that belongs and nothing else.
+"""Packs selected patches of a batch into one sequence of tokens, without padding.
 
-Padding is the other way, kept because the literature used it: equal rows, filled up with tokens
-that nothing attends to. Index arithmetic is done on the CPU, where masks are drawn, so that a
-GPU never has to report a count back.
+Padding is available as an alternative, because the literature used it: segments of equal length,
+filled up with tokens that nothing attends to. Indices are computed on the CPU, where masks are
+drawn, so that the GPU never has to synchronise for a count.
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from ablate.model.device import on_device
 
 @dataclass(frozen=True)
 class Packing:
-    """Which patches of a batch lie in a row of tokens, sample after sample, a segment each.
+    """The patches of a batch that form a sequence of tokens, one segment per sample.
 
-    There may be several samples per clip, which are masks of one clip and lie side by side.
-    Filler points at some patch of its sample that was not marked.
+    There may be several samples per clip: different masks of one clip, side by side in the batch.
+    The index of a filler token is that of some unselected patch of its sample.
     """
 
-    index: Tensor  # int64 (tokens,): position in (samples patches), on the device
-    patches: int  # per sample
+    index: Tensor  # int64 (tokens,): index into (samples patches), on the device
+    patches: int  # patches per sample
     segments: Segments
     copies: int = 1  # samples per clip
 
@@ -47,9 +47,15 @@ class Packing:
 
 
 def pack(member: Tensor, device: torch.device | None = None, *, copies: int = 1) -> Packing:
-    """Packs the patches that `member`, bool (samples, patches) on the CPU, marks.
+    """Packs the patches that `member` marks.
 
-    Raises `ValueError` for a sample without any.
+    Args:
+        member: bool `(samples, patches)` on the CPU.
+        device: Device of the packing's index; None for the CPU.
+        copies: Samples per clip.
+
+    Raises:
+        ValueError: A sample has no marked patch.
     """
     index = member.flatten().nonzero().squeeze(1)
     segments = Segments(tuple(member.sum(dim=1).tolist()))
@@ -57,7 +63,7 @@ def pack(member: Tensor, device: torch.device | None = None, *, copies: int = 1)
 
 
 def pad(member: Tensor, device: torch.device | None = None, *, copies: int = 1) -> Packing:
-    """Like `pack`, but fills each sample up to the longest with filler; raises as it does."""
+    """Like `pack`, but pads each sample with filler to the length of the longest."""
     real = Segments(tuple(member.sum(dim=1).tolist())).real
     samples, longest = real.shape
     first = member.byte().argsort(dim=1, descending=True, stable=True)[:, :longest]
@@ -67,42 +73,48 @@ def pad(member: Tensor, device: torch.device | None = None, *, copies: int = 1) 
 
 
 def real_rows(packing: Packing, device: torch.device | None = None) -> Tensor:
-    """Returns the rows of a padded packing that are no filler, int64 (real tokens,)."""
+    """Returns the rows of a padded packing that are not filler, int64 `(rows,)`."""
     return on_device(packing.segments.rows, device)
 
 
-def spread(tokens: Tensor, segments: Segments) -> Tensor:
-    """Fills segments up to the longest with zeros: (tokens, dim) to (segments, longest, dim).
+def pad_segments(tokens: Tensor, segments: Segments) -> Tensor:
+    """Pads segments with zeros, from `(tokens, dim)` to `(segments, longest, dim)`.
 
-    Segments of one length are only given that shape: filler among them stays what it is.
+    Segments of equal lengths are only reshaped; filler tokens among them keep their values.
     """
     samples, longest = segments.real.shape
-    if segments.total == samples * longest:
+    if segments.num_tokens == samples * longest:
         return tokens.view(samples, longest, -1)
     rows = on_device(segments.rows, tokens.device)
     cells = tokens.new_zeros(samples * longest, tokens.shape[1]).index_copy(0, rows, tokens)
     return cells.view(samples, longest, -1)
 
 
-def rows_of(
-    part: Tensor, whole: Tensor, device: torch.device | None = None, *, copies: int = 1
+def find_rows(
+    part: Tensor, packed: Tensor, device: torch.device | None = None, *, copies: int = 1
 ) -> Tensor:
-    """Returns, for each patch marked in `part`, its row among the packed patches of `whole`.
+    """Returns the row of each patch of `part` among the packed patches of `packed`.
 
-    `part` is bool (clips * copies, patches), `whole` bool (clips, patches) and marks all that
-    `part` does; both lie on the CPU. The rows are int64 (patches marked in `part`,).
+    Args:
+        part: bool `(clips * copies, patches)` on the CPU.
+        packed: bool `(clips, patches)` on the CPU; includes every patch of `part`.
+        device: Device of the result; None for the CPU.
+        copies: Samples per clip in `part`.
+
+    Returns:
+        int64 `(patches marked in part,)`.
     """
-    rank = whole.flatten().cumsum(dim=0).view_as(whole) - 1
+    rank = packed.flatten().cumsum(dim=0).view_as(packed) - 1
     return on_device(rank.repeat_interleave(copies, dim=0)[part], device)
 
 
 @dataclass(frozen=True)
 class Joined:
-    """The order that puts each sample's tokens of two rows side by side."""
+    """How to merge two token sequences so that each sample's tokens are adjacent."""
 
-    order: Tensor  # int64: `torch.cat([first, second])[order]` is sample after sample
-    first: Tensor  # int64: the rows of the result that hold `first`, in its own order
-    second: Tensor  # int64: those that hold `second`
+    order: Tensor  # int64: `torch.cat([first, second])[order]` is ordered by sample
+    first: Tensor  # int64: rows of the result that hold `first`, in its own order
+    second: Tensor  # int64: rows of the result that hold `second`, in its own order
     segments: Segments
 
 
@@ -112,10 +124,10 @@ def join(first: Packing, second: Packing) -> Joined:
 
 
 def join_segments(first: Segments, second: Segments, device: torch.device) -> Joined:
-    """Joins the segments of two rows, sample by sample.
+    """Joins the segments of two token sequences, sample by sample.
 
-    Padded segments join padded ones. Where one of the two is padded, the other's must be of one
-    length: raises `ValueError` where the result is not.
+    Raises:
+        ValueError: One sequence is padded and the joined segments have different lengths.
     """
     lengths = torch.tensor([first.lengths, second.lengths])
     samples = torch.arange(lengths.shape[1])
@@ -127,18 +139,20 @@ def join_segments(first: Segments, second: Segments, device: torch.device) -> Jo
     rows = on_device(rows, device)
     segments = Segments(
         tuple(lengths.sum(dim=0).tolist()),
-        _marked(first, first.filler, second, second.filler, order),
-        _marked(first, first.barred, second, second.barred, order),
+        _join_marks(first.filler, second.filler, first, second, order),
+        _join_marks(first.exclude_self, second.exclude_self, first, second, order),
     )
-    return Joined(on_device(order, device), rows[: first.total], rows[first.total :], segments)
+    return Joined(
+        on_device(order, device), rows[: first.num_tokens], rows[first.num_tokens :], segments
+    )
 
 
-def _marked(
-    first: Segments, here: Tensor | None, second: Segments, there: Tensor | None, order: Tensor
+def _join_marks(
+    marks: Tensor | None, others: Tensor | None, first: Segments, second: Segments, order: Tensor
 ) -> Tensor | None:
-    if here is None and there is None:
+    if marks is None and others is None:
         return None
-    nothing = torch.zeros(len(order), dtype=torch.bool)
-    here = nothing[: first.total] if here is None else here
-    there = nothing[: second.total] if there is None else there
-    return torch.cat([here, there])[order]
+    unmarked = torch.zeros(len(order), dtype=torch.bool)
+    marks = unmarked[: first.num_tokens] if marks is None else marks
+    others = unmarked[: second.num_tokens] if others is None else others
+    return torch.cat([marks, others])[order]

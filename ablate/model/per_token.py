@@ -1,7 +1,7 @@
-"""A predictor that turns the feature of each hidden patch into its target, and sees no other.
+"""A predictor that maps the feature of each hidden patch to its target, token by token.
 
-It asks for an encoder that puts a mask embedding in the place of hidden patches and so has a
-feature for them: the linear head of data2vec (https://arxiv.org/abs/2202.03555) and wav2vec 2.0
+It needs an encoder that replaces hidden patches by a mask embedding, and so has a feature for each:
+the linear head of data2vec (https://arxiv.org/abs/2202.03555) and wav2vec 2.0
 (https://arxiv.org/abs/2006.11477), the perceptron of ATST-Frame
 (https://github.com/Audio-WestlakeU/audiossl).
 """
@@ -12,18 +12,18 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ablate.model.masking import Grid
-from ablate.model.prediction_query import Question
+from ablate.model.prediction_query import PredictionQuery
 from ablate.model.predictor import AbstractPredictor, Predictor
 
 
 @dataclass(frozen=True, kw_only=True)
 class PerToken(AbstractPredictor):
-    """A perceptron of `layers` matrices on each token; one is a linear head."""
+    """A perceptron of `layers` linear layers applied to each token; one is a linear head."""
 
     reads = "targets"
 
     layers: int = 1
-    dim: int = 2048  # of its hidden layers
+    dim: int = 2048  # width of the hidden layers
 
     def __post_init__(self) -> None:
         for name, value in (("layers", self.layers), ("dim", self.dim)):
@@ -35,7 +35,7 @@ class PerToken(AbstractPredictor):
 
 
 class PerTokenPredictor(Predictor):
-    """Matrices, with a GELU between any two."""
+    """Linear layers with GELU in between."""
 
     def __init__(self, settings: PerToken, dim: int, target_dim: int) -> None:
         super().__init__()
@@ -47,10 +47,10 @@ class PerTokenPredictor(Predictor):
             layers += [nn.Linear(before, after), nn.GELU()]
         self.perceptron = nn.Sequential(*layers[:-1])
 
-    def forward(self, features: Tensor, question: Question) -> Tensor:
+    def forward(self, features: Tensor, query: PredictionQuery) -> Tensor:
         predicted: Tensor = self.perceptron(features)
         return predicted
 
-    def flops(self, question: Question) -> int:
+    def flops(self, query: PredictionQuery) -> int:
         weights = sum(p.numel() for p in self.parameters() if p.dim() == 2)
-        return 2 * weights * question.asked.segments.total
+        return 2 * weights * query.query_tokens.segments.num_tokens

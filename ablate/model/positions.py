@@ -1,7 +1,4 @@
-"""Positions on a grid of patches: what tells an encoder where a token lies.
-
-Some are added to the tokens, some turn queries and keys within attention.
-"""
+"""Position encodings on a grid of patches: added to tokens, or rotary in attention."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,23 +12,27 @@ from ablate.model.masking import Grid
 
 @dataclass(frozen=True)
 class Rotation:
-    """Turns each pair of dimensions of queries and keys by an angle of its own."""
+    """Rotary angles: rotates each pair of dimensions of queries and keys by its own angle."""
 
     cosine: Tensor  # (tokens, 1, head dim / 2)
-    sine: Tensor  # the same
+    sine: Tensor  # (tokens, 1, head dim / 2)
 
     def __call__(self, part: Tensor) -> Tensor:
-        """Turns (tokens, heads, head dim); a pair takes one dimension of each half."""
+        """Rotates `(tokens, heads, head dim)`; a pair is dimensions i and i + head dim / 2."""
         first, second = part.chunk(2, dim=-1)
         cosine, sine = self.cosine.to(part.dtype), self.sine.to(part.dtype)
-        turned = (first * cosine - second * sine, first * sine + second * cosine)
-        return torch.cat(turned, dim=-1)
+        rotated = (first * cosine - second * sine, first * sine + second * cosine)
+        return torch.cat(rotated, dim=-1)
 
 
 class Positions(nn.Module):
-    """Positions for one grid: a vector added to each token, a rotation, or neither.
+    """Position encoding of one grid: a vector added to each token, a rotation, or neither.
 
-    `added` gives (tokens, dim) and `turned` a `Rotation` for places, int64 (tokens,).
+    A place is the index of a patch on the grid.
+
+    Args:
+        added: Maps places, int64 `(tokens,)`, to vectors, `(tokens, dim)`.
+        turned: Maps places, int64 `(tokens,)`, to a `Rotation`.
     """
 
     def __init__(self, *, added: nn.Module | None = None, turned: nn.Module | None = None) -> None:
@@ -40,29 +41,32 @@ class Positions(nn.Module):
         self.turned = turned
 
     def add(self, tokens: Tensor, place: Tensor) -> Tensor:
-        """Adds to (tokens, dim) what tells their place, int64 (tokens,)."""
+        """Adds to `(tokens, dim)` the vectors of their places, int64 `(tokens,)`."""
         return tokens if self.added is None else tokens + self.added(place)
 
     def rotation(self, place: Tensor) -> Rotation | None:
-        """Returns how to turn queries and keys; a place of -1 is nowhere and is not turned."""
+        """Returns the rotation of queries and keys; tokens with place -1 are not rotated."""
         return None if self.turned is None else self.turned(place)
 
 
 class AbstractPositions(ABC):
-    """The settings of positions; subclasses are frozen keyword-only dataclasses."""
+    """Settings of a position encoding; subclasses are frozen keyword-only dataclasses."""
 
     @abstractmethod
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
-        """Builds them for `grid` and an encoder of width `dim`; what they add is times `scale`.
+        """Builds the encoding for `grid` and an encoder of width `dim`.
 
-        Raises `ValueError` for a grid whose places they cannot tell apart, and for heads of a
-        width that they cannot share out.
+        `scale` multiplies the added vectors.
+
+        Raises:
+            ValueError: The encoding cannot distinguish the places of the grid, or cannot divide
+                the width of the heads.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoPositions(AbstractPositions):
-    """None: tokens are a set, unless something else in the encoder tells them apart."""
+    """No position encoding: attention treats the tokens as a set."""
 
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
         return Positions()
@@ -70,7 +74,10 @@ class NoPositions(AbstractPositions):
 
 @dataclass(frozen=True, kw_only=True)
 class SineCosine(AbstractPositions):
-    """Fixed sines and cosines, half of `dim` for frequency and half for time: `sine_cosine`."""
+    """Fixed 2-D sines and cosines, half of `dim` for frequency and half for time.
+
+    See `sine_cosine`.
+    """
 
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
         return Positions(added=_Fixed(scale * sine_cosine(grid, dim)))
@@ -78,7 +85,7 @@ class SineCosine(AbstractPositions):
 
 @dataclass(frozen=True, kw_only=True)
 class SineCosine1D(AbstractPositions):
-    """Fixed sines and cosines of time alone, for strips."""
+    """Fixed sines and cosines of time, for grids with one row."""
 
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
         _check_one_row(self, grid)
@@ -87,13 +94,13 @@ class SineCosine1D(AbstractPositions):
 
 @dataclass(frozen=True, kw_only=True)
 class Learned(AbstractPositions):
-    """A learned vector for each place, as in ViT and SSAST.
+    """A learned vector for each patch of the grid, as in ViT and SSAST.
 
     Dosovitskiy et al., ICLR 2021. https://arxiv.org/abs/2010.11929
     Gong et al., "SSAST", AAAI 2022. https://arxiv.org/abs/2110.09784
     """
 
-    time: int | None = None  # columns of the table; those of the grid where None
+    time: int | None = None  # columns of the table; None: those of the grid
 
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
         return Positions(added=_Learned(grid, dim, _length("time", self.time, grid.time), scale))
@@ -101,14 +108,14 @@ class Learned(AbstractPositions):
 
 @dataclass(frozen=True, kw_only=True)
 class SeparableLearned(AbstractPositions):
-    """A learned vector for each row plus one for each column, as in Dasheng.
+    """A learned vector per row plus a learned vector per column, as in Dasheng.
 
     Dinkel et al., "Scaling up masked audio encoder learning for general audio classification",
     Interspeech 2024. https://arxiv.org/abs/2406.06992
     """
 
-    freq: int | None = None  # rows of the one table; those of the grid where None
-    time: int | None = None  # columns of the other
+    freq: int | None = None  # length of the frequency table; None: rows of the grid
+    time: int | None = None  # length of the time table; None: columns of the grid
 
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
         freq, time = _length("freq", self.freq, grid.freq), _length("time", self.time, grid.time)
@@ -117,12 +124,12 @@ class SeparableLearned(AbstractPositions):
 
 @dataclass(frozen=True, kw_only=True)
 class Rotary1D(AbstractPositions):
-    """Queries and keys turned by their place in time, for strips.
+    """Rotary positions in time, for grids with one row.
 
     Su et al., "RoFormer", 2021. https://arxiv.org/abs/2104.09864
     """
 
-    base: float = 10000.0  # the slowest pair turns nearly this many times slower than the fastest
+    base: float = 10000.0  # about the ratio of the fastest to the slowest rotation
 
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
         _check_one_row(self, grid)
@@ -133,13 +140,13 @@ class Rotary1D(AbstractPositions):
 
 @dataclass(frozen=True, kw_only=True)
 class Rotary2D(AbstractPositions):
-    """Half of each head turned by the place in frequency, half by that in time.
+    """Rotary positions: half of each head rotated by frequency, half by time.
 
     Heo et al., "Rotary Position Embedding for Vision Transformer", ECCV 2024 (the axial form).
     https://arxiv.org/abs/2403.13298
     """
 
-    base: float = 10000.0  # as in `Rotary1D`, of each half
+    base: float = 10000.0  # as in `Rotary1D`, for each half
 
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
         _check_rotary(self.base, dim // heads, 4)
@@ -149,7 +156,7 @@ class Rotary2D(AbstractPositions):
 
 
 def sine_cosine(grid: Grid, dim: int) -> Tensor:
-    """Returns positions, float32 (patches, dim); `dim` must be a multiple of 4.
+    """Computes 2-D sine-cosine positions, float32 `(patches, dim)`; `dim` is a multiple of 4.
 
     Vaswani et al., 2017, per axis, as in He et al., "Masked Autoencoders Are Scalable Vision
     Learners", CVPR 2022. https://arxiv.org/abs/2111.06377
@@ -195,7 +202,7 @@ class _SeparableLearned(nn.Module):
 class _Rotary(nn.Module):
     def __init__(self, angles: Tensor) -> None:
         super().__init__()
-        angles = torch.cat([angles, torch.zeros_like(angles[:1])])  # the last row is nowhere
+        angles = torch.cat([angles, torch.zeros_like(angles[:1])])  # last row: place -1
         self.register_buffer("cosine", angles.cos().float().unsqueeze(1), persistent=False)
         self.register_buffer("sine", angles.sin().float().unsqueeze(1), persistent=False)
         self.cosine: Tensor
@@ -206,7 +213,7 @@ class _Rotary(nn.Module):
 
 
 def _axes(grid: Grid) -> tuple[Tensor, Tensor]:
-    """The row and the column of each place."""
+    """Returns the row and the column of each place, each `(patches,)`."""
     rows = repeat(torch.arange(grid.freq), "freq -> (freq time)", time=grid.time)
     columns = repeat(torch.arange(grid.time), "time -> (freq time)", freq=grid.freq)
     return rows, columns
@@ -218,14 +225,17 @@ def _waves(place: Tensor, dim: int) -> Tensor:
 
 
 def _angles(place: Tensor, rates: int, base: float) -> Tensor:
-    """Angles at `rates` speeds from 1 down to nearly 1 / base, float64 (places, rates)."""
+    """Computes angles at `rates` frequencies from 1 down to nearly 1 / base.
+
+    float64 `(places, rates)`.
+    """
     return place.double().outer(base ** -(torch.arange(rates, dtype=torch.float64) / rates))
 
 
 def _length(name: str, table: int | None, grid: int) -> int:
     if table is not None and table < grid:
         raise ValueError(
-            f"positions of `{name}` {table} are too few for a grid of {grid}; "
+            f"positions with `{name}` {table} are too few for a grid of {grid}; "
             "lengthen the table, shorten the crop or widen the patch"
         )
     return grid if table is None else table

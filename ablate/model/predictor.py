@@ -1,8 +1,8 @@
-"""The predictor: from the features of the context to the targets.
+"""The predictor interface, and the transformer predictors of I-JEPA and V-JEPA.
 
-Assran et al., CVPR 2023, sec. 3 (https://arxiv.org/abs/2301.08243) calls it once per target
-block; joint prediction of all targets is that of V-JEPA (Bardes et al., 2024,
-https://arxiv.org/abs/2404.08471).
+I-JEPA (Assran et al., CVPR 2023, sec. 3, https://arxiv.org/abs/2301.08243) predicts each target
+block in a separate pass; V-JEPA (Bardes et al., 2024, https://arxiv.org/abs/2404.08471) predicts
+all targets jointly.
 """
 
 from abc import ABC, abstractmethod
@@ -16,43 +16,48 @@ from ablate.model.attention import Segments
 from ablate.model.masking import Grid
 from ablate.model.packing import join
 from ablate.model.positions import sine_cosine
-from ablate.model.prediction_query import Question
+from ablate.model.prediction_query import PredictionQuery
 from ablate.model.transformer import Transformer, check_width
 from ablate.parts import AS_BEFORE
 
 MaskToken = Literal["learned", "zero", "noise"]
 Reads = Literal["context", "targets"]
-NOISE = 0.01  # deviation of a mask token that is noise, as in EAT and data2vec 2.0
+NOISE = 0.01  # standard deviation of `noise` mask tokens, as in EAT and data2vec 2.0
 
 
 class Predictor(nn.Module, ABC):
     """Predicts the targets of patches from packed features."""
 
-    reads: Reads  # as its settings say
-    by_block: bool
+    reads: Reads  # as in the settings
+    by_block: bool  # as in the settings
 
     @abstractmethod
-    def forward(self, features: Tensor, question: Question) -> Tensor:
-        """Takes (context or target tokens, dim) and gives (asked tokens, target dim).
+    def forward(self, features: Tensor, query: PredictionQuery) -> Tensor:
+        """Predicts the target of every query token.
 
-        The features are those of `question.context`, or of `question.targets` where it `reads`
-        these; what it gives is for `question.asked`, in that order. Either may hold filler.
+        Args:
+            features: Features of `query.context`, `(context tokens, dim)`; of `query.targets`,
+                `(target tokens, dim)`, if `reads` is `targets`. May include filler tokens.
+            query: Which patches are visible and which to predict.
+
+        Returns:
+            `(query tokens, target dim)`, in the order of `query.query_tokens`.
         """
 
     @abstractmethod
-    def flops(self, question: Question) -> int:
+    def flops(self, query: PredictionQuery) -> int:
         """Counts the floating-point operations of one forward pass, 2 per multiply-add."""
 
 
 class AbstractPredictor(ABC):
-    """The settings of a predictor; subclasses are frozen keyword-only dataclasses."""
+    """Settings of a predictor; subclasses are frozen keyword-only dataclasses."""
 
-    reads: ClassVar[Reads] = "context"  # the places whose features it is given
-    by_block: ClassVar[bool] = False  # it is asked for each target block by itself
+    reads: ClassVar[Reads] = "context"  # which patches' features are its input
+    by_block: ClassVar[bool] = False  # each target block is predicted in a separate pass
 
     @abstractmethod
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
-        """Builds the predictor, from features of width `dim` to targets of width `target_dim`.
+        """Builds the predictor from features of width `dim` to targets of width `target_dim`.
 
         Weights are not set yet.
         """
@@ -60,13 +65,13 @@ class AbstractPredictor(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class AbstractNarrow(AbstractPredictor):
-    """A predictor of attention layers, usually narrower than the encoder."""
+    """Settings of an attention predictor, usually narrower than the encoder."""
 
     dim: int = 192
     layers: int = 6
     heads: int = 6
-    mlp_ratio: float = 4.0  # width of a perceptron over `dim`
-    position_scale: float = 1.0  # of the sines that are added, as in the encoder
+    mlp_ratio: float = 4.0  # hidden width of the feed-forward modules, relative to `dim`
+    position_scale: float = 1.0  # factor of the added sine-cosine positions
 
     def __post_init__(self) -> None:
         check_width(self.dim, self.heads, self.layers)
@@ -74,9 +79,9 @@ class AbstractNarrow(AbstractPredictor):
 
 @dataclass(frozen=True, kw_only=True)
 class Joint(AbstractNarrow):
-    """A narrow transformer that sees the context and every target patch once, as in V-JEPA."""
+    """A narrow transformer over the context and all target patches jointly, as in V-JEPA."""
 
-    # what stands in for a hidden patch: a learned vector, nothing but its position, or noise
+    # placeholder of a hidden patch, to which its position is added: a learned vector, zero or noise
     mask_token: MaskToken = field(default="learned", metadata={AS_BEFORE: "learned"})
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
@@ -85,21 +90,21 @@ class Joint(AbstractNarrow):
 
 @dataclass(frozen=True, kw_only=True)
 class PerTarget(AbstractNarrow):
-    """A narrow transformer that is called once per target block: blocks do not see each other.
+    """A narrow transformer applied to each target block separately, as in I-JEPA.
 
-    As in I-JEPA. A patch that lies in several blocks is predicted several times.
+    Blocks do not attend to each other. A patch in several blocks is predicted once for each.
     """
 
     by_block = True
 
-    mask_token: MaskToken = "learned"  # what stands in for a hidden patch, as in `Joint`
+    mask_token: MaskToken = "learned"  # placeholder of a hidden patch, as in `Joint`
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
         return TransformerPredictor(self, grid, dim, target_dim)
 
 
 class TransformerPredictor(Predictor):
-    """Context features and mask tokens, with positions, in one segment per sample or block."""
+    """A transformer over context features and mask tokens, one segment per sample or block."""
 
     def __init__(self, settings: Joint | PerTarget, grid: Grid, dim: int, target_dim: int) -> None:
         super().__init__()
@@ -116,52 +121,52 @@ class TransformerPredictor(Predictor):
         self.register_buffer("positions", positions, persistent=False)
         self.positions: Tensor
 
-    def forward(self, features: Tensor, question: Question) -> Tensor:
-        seen = self.narrow(features) + self.positions[question.context.place]
-        asked = mask_tokens(self.mask_embedding, self.positions, question, noisy=self.noisy)
-        context = question.context
+    def forward(self, features: Tensor, query: PredictionQuery) -> Tensor:
+        packing = query.context
+        context = self.narrow(features) + self.positions[packing.place]
+        queries = mask_tokens(self.mask_embedding, self.positions, query, noisy=self.noisy)
         if self.by_block:
-            context, rows = question.repeated_context
-            seen = seen.index_select(0, rows)
-        joined = join(context, question.asked)
-        tokens = torch.cat([seen, asked.to(seen.dtype)]).index_select(0, joined.order)
+            packing, rows = query.repeated_context
+            context = context.index_select(0, rows)
+        joined = join(packing, query.query_tokens)
+        tokens = torch.cat([context, queries.to(context.dtype)]).index_select(0, joined.order)
         tokens = self.transformer(tokens, joined.segments)
         predicted: Tensor = self.widen(tokens.index_select(0, joined.second))
         return predicted
 
-    def flops(self, question: Question) -> int:
-        ends = self.narrow.weight.numel() * question.context.segments.total
-        ends += self.widen.weight.numel() * question.asked.segments.total
-        context = question.repeated_context[0] if self.by_block else question.context
-        lengths = zip(context.segments.lengths, question.asked.segments.lengths, strict=True)
+    def flops(self, query: PredictionQuery) -> int:
+        ends = self.narrow.weight.numel() * query.context.segments.num_tokens
+        ends += self.widen.weight.numel() * query.query_tokens.segments.num_tokens
+        context = query.repeated_context[0] if self.by_block else query.context
+        lengths = zip(context.segments.lengths, query.query_tokens.segments.lengths, strict=True)
         return 2 * ends + self.transformer.flops(Segments(tuple(map(sum, lengths))))
 
 
 def mask_embedding(kind: MaskToken, dim: int) -> nn.Parameter | None:
-    """Returns the vector (dim,) that stands in for a hidden patch, or None if none is learned."""
+    """Returns the learned mask embedding, `(dim,)`, or None if `kind` has none."""
     return nn.Parameter(torch.zeros(dim)) if kind == "learned" else None
 
 
 def mask_tokens(
-    embedding: nn.Parameter | None, positions: Tensor, question: Question, *, noisy: bool
+    embedding: nn.Parameter | None, positions: Tensor, query: PredictionQuery, *, noisy: bool
 ) -> Tensor:
-    """Returns a stand-in for each patch asked for, with its position, (asked tokens, dim).
+    """Returns the mask token of each query token plus its position, `(query tokens, dim)`.
 
-    `positions` is (patches, dim), a row for each place of the grid.
+    `positions` is `(patches, dim)`, one row per cell of the grid.
     """
-    place = question.asked.place
+    place = query.query_tokens.place
     tokens = positions[place]
     if embedding is not None:
         tokens = embedding + tokens
     if noisy:
-        tokens = tokens + mask_noise(question, positions)[place]
+        tokens = tokens + mask_noise(query, positions)[place]
     return tokens
 
 
-def mask_noise(question: Question, like: Tensor) -> Tensor:
-    """Draws a stand-in for each patch of the grid, in the shape (patches, dim) of `like`.
+def mask_noise(query: PredictionQuery, like: Tensor) -> Tensor:
+    """Draws a noise mask token for each patch of the grid, in the shape `(patches, dim)` of `like`.
 
-    All samples of a step share it, so that any slice of a batch is given what the whole is.
+    All samples of a step share it, so that the noise does not depend on how a batch is sliced.
     """
-    noise = torch.randn(like.shape, generator=question.generator("mask token"))
+    noise = torch.randn(like.shape, generator=query.generator("mask token"))
     return NOISE * noise.to(like.device, non_blocking=True)

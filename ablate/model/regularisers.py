@@ -1,4 +1,4 @@
-"""Regularisers: what is added to the loss to keep features apart."""
+"""Regularisers: penalties added to the loss to prevent collapse."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -13,28 +13,30 @@ from ablate.model.targets import segment_means
 class AbstractRegulariser(ABC):
     """A penalty on a prediction. Subclasses are frozen keyword-only dataclasses."""
 
-    coupled: ClassVar[bool] = False  # its penalty of a batch is no mean over parts: never cut it
+    # the penalty of a batch is not the mean over its slices, so a batch must not be divided
+    coupled: ClassVar[bool] = False
 
     @abstractmethod
     def penalty(self, prediction: Prediction) -> Tensor:
-        """Returns what is added to the loss, a scalar, weighted already."""
+        """Computes the weighted penalty to add to the loss, a scalar."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VarianceCovariance(AbstractRegulariser):
-    """Keeps the deviation of each dimension up and the covariance of any two down.
+    """Penalises low standard deviation per dimension and covariance between dimensions.
 
     Bardes et al., "VICReg", ICLR 2022, sec. 4.1. https://arxiv.org/abs/2105.04906
-    Its weights of 25 and 1 stand beside one of 25 on the distance, which is 1 here. What is kept
-    apart is the mean of each sample's context features, (samples, dim), or every predicted token.
+    The paper weights variance, covariance and distance by 25, 1 and 25; here the distance has
+    weight 1, so the defaults are divided by 25. The penalty applies to the mean of each sample's
+    context features, `(samples, dim)`, or to all predicted tokens.
     """
 
     coupled = True
 
-    of: Literal["context", "predicted"] = "context"  # what is kept apart
-    variance: float = 1.0  # weight of the hinge on the deviation
+    of: Literal["context", "predicted"] = "context"  # which features are penalised
+    variance: float = 1.0  # weight of the hinge loss on the standard deviation
     covariance: float = 0.04  # weight of the squared covariances
-    deviation: float = 1.0  # below which a dimension is penalised, in the features' unit
+    deviation: float = 1.0  # standard deviation below which a dimension is penalised
 
     def __post_init__(self) -> None:
         for name in ("variance", "covariance", "deviation"):
@@ -44,7 +46,7 @@ class VarianceCovariance(AbstractRegulariser):
     def penalty(self, prediction: Prediction) -> Tensor:
         features = prediction.predicted
         if self.of == "context":
-            packing = prediction.question.visible
+            packing = prediction.query.unpadded_context
             features = segment_means(prediction.context_features.float(), packing)
         centred = features - features.mean(dim=0)
         covariance = centred.T @ centred / (len(features) - 1)

@@ -1,6 +1,6 @@
-"""Stems: from the values of one patch to a token.
+"""Stems: map the values of each patch to a token.
 
-A stem sees one patch at a time, so that nothing leaks from a hidden patch into a visible one.
+A stem processes one patch at a time, so that nothing leaks from a hidden patch into a visible one.
 """
 
 import math
@@ -13,37 +13,41 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Convolutions = tuple[tuple[int, int], ...]  # kernel and stride of each layer, in its own input
+Convolutions = tuple[
+    tuple[int, int], ...
+]  # (kernel, stride) of each layer, in samples of its input
 WAV2VEC2: Convolutions = ((10, 5), *((3, 2),) * 4, (2, 2), (2, 2))
 
 
 class Stem(nn.Module, ABC):
-    """Turns patches into tokens, each by itself."""
+    """Maps patches to tokens, each independently."""
 
     @abstractmethod
     def forward(self, patches: Tensor) -> Tensor:
-        """Takes (tokens, pixels) and gives (tokens, dim)."""
+        """Maps `(tokens, pixels)` to `(tokens, dim)`."""
 
     @abstractmethod
     def flops(self, tokens: int) -> int:
-        """Counts the floating-point operations on so many tokens, 2 per multiply-add."""
+        """Counts the floating-point operations for `tokens` tokens, 2 per multiply-add."""
 
 
 class AbstractStem(ABC):
-    """The settings of a stem; subclasses are frozen keyword-only dataclasses."""
+    """Settings of a stem; subclasses are frozen keyword-only dataclasses."""
 
     @abstractmethod
     def build(self, pixels: int, dim: int) -> Stem:
         """Builds the stem from patches of `pixels` values to tokens of width `dim`.
 
-        Weights are not set yet. Raises `ValueError` where its settings are for patches of another
-        size, or cannot give that width.
+        Weights are not set yet.
+
+        Raises:
+            ValueError: The settings do not fit the patch size or the width.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(AbstractStem):
-    """One matrix, as in ViT: the same as a convolution whose kernel and stride are a patch.
+    """A linear projection of the flattened patch, as in ViT.
 
     Dosovitskiy et al., ICLR 2021. https://arxiv.org/abs/2010.11929
     """
@@ -54,11 +58,12 @@ class Linear(AbstractStem):
 
 @dataclass(frozen=True, kw_only=True)
 class Convolutional2D(AbstractStem):
-    """Four 3x3 convolutions of stride 2 within the patch, each normed over the patch.
+    """Four 3x3 convolutions of stride 2 within the patch, each normalised over the patch.
 
     Xiao et al., "Early Convolutions Help Transformers See Better", NeurIPS 2021.
-    https://arxiv.org/abs/2106.14881. Unlike there: layer norm in place of batch norm, and no
-    convolution reaches beyond its patch. The width must be a multiple of 8.
+    https://arxiv.org/abs/2106.14881
+    Unlike the paper: layer norm instead of batch norm, and no convolution crosses the edge of its
+    patch. The width must be a multiple of 8.
     """
 
     freq: int = 16  # mel bands of a patch
@@ -67,16 +72,17 @@ class Convolutional2D(AbstractStem):
     def build(self, pixels: int, dim: int) -> Stem:
         _check_shape(self.freq, self.time, pixels)
         if dim % 8:
-            raise ValueError(f"`dim` {dim} must be a multiple of 8: the first layer has an eighth")
+            raise ValueError(f"`dim` {dim} must be a multiple of 8: the first layer has dim / 8")
         return _Convolutional2D(self.freq, self.time, dim)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speech1D(AbstractStem):
-    """Two convolutions over the frames of a patch, whose mel bands are channels, as in Whisper.
+    """Two convolutions over the frames of a patch, with mel bands as channels, as in Whisper.
 
     Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", ICML 2023.
-    https://arxiv.org/abs/2212.04356. Unlike there, no convolution reaches beyond its patch.
+    https://arxiv.org/abs/2212.04356
+    Unlike the paper: no convolution crosses the edge of its patch.
     """
 
     freq: int = 64  # mel bands of a patch
@@ -89,27 +95,27 @@ class Speech1D(AbstractStem):
 
 @dataclass(frozen=True, kw_only=True)
 class Waveform(AbstractStem):
-    """The convolutions of wav2vec 2.0 on the window of samples that makes one of its frames.
+    """The convolutions of wav2vec 2.0, applied to the window of samples of one token.
 
-    By default windows of 400 samples, 320 apart: 50 Hz at 16 kHz. Without the last layer, as in
-    WavJEPA (https://arxiv.org/abs/2509.23238), 240 samples, 160 apart: 100 Hz. The patchifier
-    must cut such windows. Each layer is normed over its channels, frame by frame, as in the large
-    model of Baevski et al., 2020 (https://arxiv.org/abs/2006.11477): the group norm of the base
-    model needs the whole clip, and padding with it.
+    The patchifier must cut windows of the receptive field: by default 400 samples, 320 apart (50 Hz
+    at 16 kHz); without the last layer, as in WavJEPA (https://arxiv.org/abs/2509.23238), 240
+    samples, 160 apart (100 Hz). Each layer has layer norm over its channels, as in the large model
+    of Baevski et al., 2020 (https://arxiv.org/abs/2006.11477), because the group norm of the base
+    model would need the whole clip, including padding.
     """
 
-    layers: Convolutions = WAV2VEC2  # (kernel, stride) of each; the first in samples
-    channels: int = 512  # of every layer
+    layers: Convolutions = WAV2VEC2  # (kernel, stride) of each layer
+    channels: int = 512  # channels of every layer
 
     def __post_init__(self) -> None:
         if not self.layers or min(map(min, self.layers)) < 1:
-            raise ValueError(f"`layers` must be (kernel, stride), each from 1; got {self.layers}")
+            raise ValueError(f"`layers` must be (kernel, stride), both positive; got {self.layers}")
         if self.channels < 1:
             raise ValueError(f"`channels` must be at least 1; got {self.channels}")
 
     @property
     def window(self) -> int:
-        """How many samples one token is made of."""
+        """Number of samples of one token."""
         samples = 1
         for kernel, stride in reversed(self.layers):
             samples = (samples - 1) * stride + kernel
@@ -117,13 +123,13 @@ class Waveform(AbstractStem):
 
     @property
     def hop(self) -> int:
-        """How many samples lie between one token and the next."""
+        """Number of samples from the start of one token to the next."""
         return math.prod(stride for _, stride in self.layers)
 
     def build(self, pixels: int, dim: int) -> Stem:
         if pixels != self.window:
             raise ValueError(
-                f"these `layers` make a token of {self.window} samples, {self.hop} apart; "
+                f"these `layers` need patches of {self.window} samples, {self.hop} apart; "
                 f"the patchifier cuts patches of {pixels}"
             )
         return _Waveform(self.layers, self.channels, dim)

@@ -1,7 +1,7 @@
-"""Targets: what a predictor must give for the hidden patches of a clip.
+"""Targets: the values that a predictor should output for hidden patches.
 
-A target's settings and what is built from them are two things, as with encoders. What is built
-holds no trainable weight: it follows the context encoder, or stands still.
+As with encoders, settings and modules are separate objects. A target module has no trainable
+weights: it is a moving average of the context encoder, or fixed.
 """
 
 import copy
@@ -14,64 +14,67 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.model.context_encoding import given, show
+from ablate.model.context_encoding import encode_visible, input_packing
 from ablate.model.device import on_device
 from ablate.model.encoder import Encoded, Encoder
 from ablate.model.masking import Grid
-from ablate.model.packing import Packing, rows_of
-from ablate.model.prediction_query import Question
+from ablate.model.packing import Packing, find_rows
+from ablate.model.prediction_query import PredictionQuery
 from ablate.parts import AS_BEFORE
 
-# from a number, (clips, patches, pixels) of some clips and which are real, bool (clips, patches)
-Draw = Callable[[int], tuple[Tensor, Tensor]]
+# maps a number to (clips, patches, pixels) of some clips and their valid patches,
+# bool (clips, patches)
+DrawPatches = Callable[[int], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Goal:
-    """What should be predicted for a batch, without a gradient."""
+class TargetValues:
+    """The values to predict for a batch, without gradient."""
 
-    tokens: Tensor  # float32 (target tokens, dim), in the order of the question's targets
-    # float32 (samples, dim): the mean target of each whole clip, if the encoder has a summary
-    clips: Tensor | None = None
+    tokens: Tensor  # float32 (target tokens, dim), in the order of `query.targets`
+    # float32 (samples, dim): mean target of each clip, if the encoder has a summary token
+    clip_means: Tensor | None = None
 
 
 class Target(nn.Module, ABC):
-    """Says what the features of target patches should have been."""
+    """Computes the values that the predictor should output for target patches."""
 
-    dim: int  # the width that a predictor must give
-    encoder: Encoder | None  # the one that follows the context encoder and is probed
+    dim: int  # width of the target values
+    encoder: Encoder | None  # moving average of the context encoder, if there is one
 
     @abstractmethod
-    def prepare(self, draw: Draw, seed: int) -> None:
-        """Learns what must be known before training starts, from clips to pre-train on.
+    def prepare(self, draw: DrawPatches, seed: int) -> None:
+        """Prepares the target from pre-training clips. Called once, before the first step.
 
-        Called once, before the first step. `draw` gives the patches of other clips for each number
-        from 0 on, on the device.
+        Args:
+            draw: Returns the patches of different clips for each number from 0 up, on the device,
+                `(clips, patches, pixels)`, and their valid patches.
+            seed: Seed of the trial.
         """
 
     @abstractmethod
-    def forward(self, patches: Tensor, question: Question) -> Goal:
-        """Takes (clips, patches, pixels) on the device; gives a row per target patch."""
+    def forward(self, patches: Tensor, query: PredictionQuery) -> TargetValues:
+        """Computes the target values of `(clips, patches, pixels)` on the device."""
 
-    def flops(self, question: Question) -> int:
-        """Counts the floating-point operations of `forward`; none where it only gathers."""
+    def flops(self, query: PredictionQuery) -> int:
+        """Counts the floating-point operations of `forward`; 0 if it only gathers."""
         return 0
 
     @abstractmethod
-    def follow(self, encoder: Encoder, momentum: float) -> None:
-        """Moves towards the context encoder, by 1 - `momentum` of the way."""
+    def update(self, encoder: Encoder, momentum: float) -> None:
+        """Moves towards the context encoder, by 1 - `momentum` of the distance."""
 
 
 class AbstractTarget(ABC):
-    """The settings of a target; subclasses are frozen keyword-only dataclasses."""
+    """Settings of a target; subclasses are frozen keyword-only dataclasses."""
 
-    discrete: ClassVar[bool] = False  # it is one of several clusters, one-hot
+    discrete: ClassVar[bool] = False  # the values are one-hot clusters
 
     @abstractmethod
     def build(self, encoder: Encoder, grid: Grid, pixels: int) -> Target:
-        """Builds the target beside a context encoder whose weights are set.
+        """Builds the target for a context encoder whose weights are set.
 
-        `pixels` is how many values a patch of `grid` holds.
+        `pixels` is the number of values of a patch of `grid`.
         """
 
 
@@ -80,26 +83,30 @@ Normalisation = Literal["layer", "standardise", "instance", "instance_then_layer
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher(AbstractTarget):
-    """The features of a target encoder that follows the context encoder by moving average.
+    """Features of a target encoder, an exponential moving average of the context encoder.
 
-    It sees every real patch of a clip (`input: full`), or of each sample the targets alone, as
-    in M2D (Niizumi et al., ICASSP 2023, https://arxiv.org/abs/2210.14648). Its features are
-    those after its last norm, or the mean of what its last `layers` give before it, after the paper
-    of data2vec (Baevski et al., ICML 2022, https://arxiv.org/abs/2202.03555). Unlike the reference
-    code of data2vec and EAT, which averages what each layer's perceptron gives, before that is
-    added to its input and normed. A momentum of 0 throughout makes it the context encoder itself
-    behind a stop-gradient; of 1, the encoder as it was before training.
+    The target encoder sees every valid patch of a clip (`input: full`), or only the target patches
+    of each sample (`input: targets`), as in M2D (Niizumi et al., ICASSP 2023,
+    https://arxiv.org/abs/2210.14648). With `layers: 1` the features are those after its last norm;
+    otherwise the mean output of its last `layers` before that norm, as in the paper of data2vec
+    (Baevski et al., ICML 2022, https://arxiv.org/abs/2202.03555). Unlike the reference code of
+    data2vec and EAT, which averages the output of each layer's feed-forward module before its
+    residual sum and norm. A constant momentum of 0 makes the target the context encoder itself with
+    a stop-gradient; of 1, the encoder before training.
 
-    `normalise`, in float32 and without weights (`none` leaves features as they are):
-    - layer: each token over its dimensions, as in I-JEPA (https://arxiv.org/abs/2301.08243);
-    - standardise: the same with the unbiased variance, as in M2D;
-    - instance: each dimension over the tokens that the target encoder saw of a sample, layer by
-      layer and before their mean, as data2vec norms;
-    - instance_then_layer: that, and then `layer`, as in EAT (https://arxiv.org/abs/2401.03497).
+    `normalise`, in float32 and without weights:
+
+    - none: leaves the features unchanged.
+    - layer: normalises each token over its dimensions, as in I-JEPA
+      (https://arxiv.org/abs/2301.08243).
+    - standardise: the same with the unbiased variance, as in M2D.
+    - instance: normalises each dimension over the tokens of a sample that the target encoder saw,
+      layer by layer before averaging, as in data2vec.
+    - instance_then_layer: `instance`, then `layer`, as in EAT (https://arxiv.org/abs/2401.03497).
     """
 
     input: Literal["full", "targets"] = field(default="full", metadata={AS_BEFORE: "full"})
-    # counted from the last; 1 is what comes after the last norm
+    # number of last layers to average; 1 is the output after the last norm
     layers: int | Literal["all"] = field(default=1, metadata={AS_BEFORE: 1})
     normalise: Normalisation = field(default="layer", metadata={AS_BEFORE: "layer"})
 
@@ -108,11 +115,11 @@ class Teacher(AbstractTarget):
             raise ValueError(f"`layers` must be `all` or at least 1; got {self.layers}")
 
     def build(self, encoder: Encoder, grid: Grid, pixels: int) -> Target:
-        return FollowingTarget(self, encoder)
+        return TeacherTarget(self, encoder)
 
 
-class FollowingTarget(Target):
-    """A copy of the context encoder, its moving average."""
+class TeacherTarget(Target):
+    """A copy of the context encoder that becomes its moving average."""
 
     encoder: Encoder
 
@@ -122,41 +129,41 @@ class FollowingTarget(Target):
         self.dim = encoder.dim
         self.encoder = copy.deepcopy(encoder).requires_grad_(requires_grad=False)
 
-    def prepare(self, draw: Draw, seed: int) -> None:
-        """Needs nothing."""
+    def prepare(self, draw: DrawPatches, seed: int) -> None:
+        """Does nothing: no preparation needed."""
 
     @torch.no_grad()
-    def forward(self, patches: Tensor, question: Question) -> Goal:
+    def forward(self, patches: Tensor, query: PredictionQuery) -> TargetValues:
         if self.settings.input == "targets":
-            shown = show(self.encoder, patches, question.targets, question)
-            tokens = self._features(shown.encoded, shown.packing)
-            tokens = shown.part_of(tokens, question.union)
-            return Goal(self._normalised(tokens))
-        whole = question.whole
-        encoded = self.encoder(patches, whole)
-        tokens = self._features(encoded, whole)
-        rows = rows_of(question.union, question.valid, patches.device, copies=question.copies)
+            visible = encode_visible(self.encoder, patches, query.targets, query)
+            tokens = self._average_layers(visible.encoded, visible.packing)
+            tokens = visible.select_from(tokens, query.target_union)
+            return TargetValues(self._normalise(tokens))
+        packing = query.clip_patches
+        encoded = self.encoder(patches, packing)
+        tokens = self._average_layers(encoded, packing)
+        rows = find_rows(query.target_union, query.valid, patches.device, copies=query.copies)
         if encoded.summary is None:
-            return Goal(self._normalised(tokens.index_select(0, rows)))
-        tokens = self._normalised(tokens)
-        clips = segment_means(tokens, whole).repeat_interleave(question.copies, dim=0)
-        return Goal(tokens.index_select(0, rows), clips)
+            return TargetValues(self._normalise(tokens.index_select(0, rows)))
+        tokens = self._normalise(tokens)
+        clips = segment_means(tokens, packing).repeat_interleave(query.copies, dim=0)
+        return TargetValues(tokens.index_select(0, rows), clips)
 
-    def flops(self, question: Question) -> int:
+    def flops(self, query: PredictionQuery) -> int:
         if self.settings.input == "full":
-            return self.encoder.flops(question.whole)
-        return self.encoder.flops(given(self.encoder, question.targets, question))
+            return self.encoder.flops(query.clip_patches)
+        return self.encoder.flops(input_packing(self.encoder, query.targets, query))
 
-    def _features(self, encoded: Encoded, packing: Packing) -> Tensor:
-        """Averages layers, each normed over the tokens of a sample if so asked."""
-        asked = self.settings.layers
-        last = encoded.layers if asked == "all" else encoded.layers[-asked:]
-        layers = [encoded.tokens] if asked == 1 else last
+    def _average_layers(self, encoded: Encoded, packing: Packing) -> Tensor:
+        """Averages the last layers, after normalising each over the tokens of a sample."""
+        number = self.settings.layers
+        last = encoded.layers if number == "all" else encoded.layers[-number:]
+        layers = [encoded.tokens] if number == 1 else last
         if self.settings.normalise.startswith("instance"):
             layers = [instance_norm(layer.float(), packing) for layer in layers]
         return layers[0] if len(layers) == 1 else torch.stack(tuple(layers)).mean(dim=0)
 
-    def _normalised(self, tokens: Tensor) -> Tensor:
+    def _normalise(self, tokens: Tensor) -> Tensor:
         match self.settings.normalise:
             case "layer" | "instance_then_layer":
                 return F.layer_norm(tokens.float(), tokens.shape[-1:])
@@ -166,10 +173,10 @@ class FollowingTarget(Target):
                 return tokens.float()
 
     @torch.no_grad()
-    def follow(self, encoder: Encoder, momentum: float) -> None:
+    def update(self, encoder: Encoder, momentum: float) -> None:
         """Sets target = momentum * target + (1 - momentum) * encoder.
 
-        Weights are float32 whatever the autocast: at bfloat16, steps of 1e-4 would vanish.
+        Weights are float32 even under autocast: in bfloat16, steps of 1e-4 would be lost.
         """
         targets: list[Tensor] = list(self.encoder.parameters())
         sources: list[Tensor] = list(encoder.parameters())
@@ -178,20 +185,20 @@ class FollowingTarget(Target):
 
 @dataclass(frozen=True, kw_only=True)
 class Pixels(AbstractTarget):
-    """The patches themselves: masked reconstruction, as in AudioMAE and Dasheng.
+    """The pixels of the target patches: masked reconstruction, as in AudioMAE and Dasheng.
 
     Huang et al., NeurIPS 2022, https://arxiv.org/abs/2207.06405; Dinkel et al., Interspeech 2024,
     https://arxiv.org/abs/2406.06992.
     """
 
-    normalise: bool = True  # each patch to mean 0 and deviation 1
+    normalise: bool = True  # each patch to mean 0 and standard deviation 1
 
     def build(self, encoder: Encoder, grid: Grid, pixels: int) -> Target:
         return PixelTarget(self, pixels)
 
 
 class PixelTarget(Target):
-    """Gathers patches, (target tokens, pixels)."""
+    """Gathers the pixels of target patches, `(target tokens, pixels)`."""
 
     def __init__(self, settings: Pixels, pixels: int) -> None:
         super().__init__()
@@ -199,33 +206,33 @@ class PixelTarget(Target):
         self.dim = pixels
         self.encoder = None
 
-    def prepare(self, draw: Draw, seed: int) -> None:
-        """Needs nothing."""
+    def prepare(self, draw: DrawPatches, seed: int) -> None:
+        """Does nothing: no preparation needed."""
 
     @torch.no_grad()
-    def forward(self, patches: Tensor, question: Question) -> Goal:
-        pixels = question.targets.gather(patches).float()
-        return Goal(standardise(pixels) if self.normalise else pixels)
+    def forward(self, patches: Tensor, query: PredictionQuery) -> TargetValues:
+        pixels = query.targets.gather(patches).float()
+        return TargetValues(standardise(pixels) if self.normalise else pixels)
 
-    def follow(self, encoder: Encoder, momentum: float) -> None:
-        """Stands still."""
+    def update(self, encoder: Encoder, momentum: float) -> None:
+        """Does nothing: pixels are fixed."""
 
 
 def standardise(tokens: Tensor) -> Tensor:
-    """Gives each row of (tokens, dim) mean 0 and unbiased variance 1; 0 where it is constant."""
+    """Scales each row of `(tokens, dim)` to mean 0 and unbiased variance 1; constant rows to 0."""
     variance, mean = torch.var_mean(tokens, dim=-1, keepdim=True)
     return (tokens - mean) / (variance + 1e-6).sqrt()
 
 
 def segment_means(tokens: Tensor, packing: Packing) -> Tensor:
-    """Averages (tokens, dim) over the tokens of each sample, filler too, to (samples, dim)."""
+    """Averages `(tokens, dim)` over each sample's tokens, including filler: `(samples, dim)`."""
     lengths = on_device(torch.tensor(packing.segments.lengths, dtype=tokens.dtype), tokens.device)
     sums = tokens.new_zeros(len(lengths), tokens.shape[1]).index_add(0, packing.owner, tokens)
     return sums / lengths.unsqueeze(1)
 
 
 def instance_norm(tokens: Tensor, packing: Packing) -> Tensor:
-    """Gives each dimension of (tokens, dim) mean 0 and variance 1 over a sample's tokens."""
+    """Scales each dimension of `(tokens, dim)` to mean 0 and variance 1 over a sample's tokens."""
     centred = tokens - segment_means(tokens, packing).index_select(0, packing.owner)
     variance = segment_means(centred.square(), packing)
     return centred * (variance + 1e-5).rsqrt().index_select(0, packing.owner)

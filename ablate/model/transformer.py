@@ -1,4 +1,4 @@
-"""The transformer that encoders and predictors share, on packed tokens."""
+"""The transformer on packed tokens that encoders and predictors share."""
 
 import math
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ Norm = Literal["pre", "post"]
 
 
 @dataclass(frozen=True)
-class Scope:
-    """What a layer must know of its tokens: whom they see, and how their places turn them."""
+class AttentionContext:
+    """Attention segments and rotary angles of a batch."""
 
     segments: Segments
     rotation: Rotation | None = None
 
 
 class Layer(nn.Module):
-    """Attention within segments, then a two-layer perceptron, each added to what it was given.
+    """A transformer layer: attention within segments, then a two-layer perceptron, both residual.
 
-    A norm stands before each of the two (`pre`), or after each sum (`post`) as in Vaswani et al.,
-    2017.
+    Layer norms come before each of the two (`pre`), or after each residual sum (`post`) as in
+    Vaswani et al., 2017.
     """
 
     def __init__(self, dim: int, heads: int, hidden: int, norm: Norm = "pre") -> None:
@@ -43,61 +43,72 @@ class Layer(nn.Module):
         self.activation = nn.GELU()
         self.contract = nn.Linear(hidden, dim)
 
-    def forward(self, tokens: Tensor, scope: Scope, kept: Tensor | None = None) -> Tensor:
-        """(tokens, dim) to (tokens, dim); `kept` (2, tokens, 1) multiplies what the two add."""
+    def forward(
+        self, tokens: Tensor, attention: AttentionContext, path_factors: Tensor | None = None
+    ) -> Tensor:
+        """Maps `(tokens, dim)` to `(tokens, dim)`.
+
+        `path_factors`, `(2, tokens, 1)`, scales the two residual branches: see `drop_path`.
+        """
         if self.norm == "pre":
-            tokens = tokens + times(self._attended(self.norm_attention(tokens), scope), kept, 0)
-            return tokens + times(self._changed(self.norm_mlp(tokens)), kept, 1)
-        attended = times(self._attended(tokens, scope), kept, 0)
+            tokens = tokens + scale_branch(
+                self._attend(self.norm_attention(tokens), attention), path_factors, 0
+            )
+            return tokens + scale_branch(self._apply_mlp(self.norm_mlp(tokens)), path_factors, 1)
+        attended = scale_branch(self._attend(tokens, attention), path_factors, 0)
         tokens = self.norm_attention(tokens + attended)
-        normed: Tensor = self.norm_mlp(tokens + times(self._changed(tokens), kept, 1))
+        normed: Tensor = self.norm_mlp(
+            tokens + scale_branch(self._apply_mlp(tokens), path_factors, 1)
+        )
         return normed
 
-    def _attended(self, tokens: Tensor, scope: Scope) -> Tensor:
-        attended = self_attend(self.query_key_value(tokens), self.heads, scope)
+    def _attend(self, tokens: Tensor, attention: AttentionContext) -> Tensor:
+        attended = self_attention(self.query_key_value(tokens), self.heads, attention)
         projected: Tensor = self.project(attended)
         return projected
 
-    def _changed(self, tokens: Tensor) -> Tensor:
+    def _apply_mlp(self, tokens: Tensor) -> Tensor:
         changed: Tensor = self.contract(self.activation(self.expand(tokens)))
         return changed
 
 
 class Layers(nn.ModuleList):
-    """Layers one after the other.
+    """Layers applied one after the other.
 
-    With `checkpoint_activations` their insides are computed again in the backward pass instead
-    of kept from the forward one: a third more work for a fraction of the memory.
+    With `checkpoint_activations`, activations within a layer are recomputed in the backward pass
+    instead of stored: a third more work for a fraction of the memory.
     """
 
     checkpoint_activations = False
 
     def outputs(
-        self, tokens: Tensor, *given: object, kept: Tensor | None = None
+        self, tokens: Tensor, *inputs: object, path_factors: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Returns what each layer gives for (tokens, dim), first to last, each (tokens, dim).
+        """Returns the output of each layer, first to last, each `(tokens, dim)`.
 
-        A layer is called with what the one before it gave, with all that is `given`, and with its
-        own part of `kept`, (layers, branches, tokens, 1).
+        Args:
+            tokens: Input of the first layer, `(tokens, dim)`.
+            inputs: Further inputs, passed to every layer.
+            path_factors: `(layers, branches, tokens, 1)`; each layer gets its own slice.
         """
         outputs = []
         for index, layer in enumerate(self):
-            own = None if kept is None else kept[index]
+            own = None if path_factors is None else path_factors[index]
             if self.checkpoint_activations and torch.is_grad_enabled():
-                # layers draw no chance of their own, so no random state need be kept
+                # layers draw no random numbers themselves, so no random state need be stored
                 tokens = checkpoint(
-                    layer, tokens, *given, own, use_reentrant=False, preserve_rng_state=False
+                    layer, tokens, *inputs, own, use_reentrant=False, preserve_rng_state=False
                 )
             else:
-                tokens = layer(tokens, *given, own)
+                tokens = layer(tokens, *inputs, own)
             outputs.append(tokens)
         return tuple(outputs)
 
 
 class Transformer(nn.Module):
-    """Layers and a norm: (tokens, dim) to (tokens, dim).
+    """Layers and a norm, from `(tokens, dim)` to `(tokens, dim)`.
 
-    The norm is the last thing; with layers that are normed after each sum it is the first, as in
+    The norm comes after the last layer. With post-norm layers it comes before the first, as in
     BERT and wav2vec 2.0.
     """
 
@@ -112,49 +123,49 @@ class Transformer(nn.Module):
         self._weights = sum(p.numel() for p in self.layers.parameters() if p.dim() == 2)
 
     def forward(self, tokens: Tensor, segments: Segments) -> Tensor:
-        return self.outputs(tokens, Scope(segments))[1]
+        return self.outputs(tokens, AttentionContext(segments))[1]
 
     def outputs(
-        self, tokens: Tensor, scope: Scope, kept: Tensor | None = None
+        self, tokens: Tensor, attention: AttentionContext, path_factors: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Returns what each layer gives for (tokens, dim), and the last of it normed.
+        """Returns the output of each layer for `(tokens, dim)`, and the normed last output.
 
-        `kept` (layers, 2, tokens, 1) multiplies what each layer adds: see `drop_path`.
+        `path_factors`, `(layers, 2, tokens, 1)`, scales the residual branches: see `drop_path`.
         """
         if self.norm_first:
-            outputs = self.layers.outputs(self.norm(tokens), scope, kept=kept)
+            outputs = self.layers.outputs(self.norm(tokens), attention, path_factors=path_factors)
             return outputs, outputs[-1]
-        outputs = self.layers.outputs(tokens, scope, kept=kept)
+        outputs = self.layers.outputs(tokens, attention, path_factors=path_factors)
         return outputs, self.norm(outputs[-1])
 
     def flops(self, segments: Segments) -> int:
         """Counts the floating-point operations of one forward pass, 2 per multiply-add."""
-        attention = 4 * segments.pairs * self.norm.weight.numel() * len(self.layers)
-        return 2 * self._weights * segments.total + attention
+        attention = 4 * segments.num_pairs * self.norm.weight.numel() * len(self.layers)
+        return 2 * self._weights * segments.num_tokens + attention
 
 
-def self_attend(query_key_value: Tensor, heads: int, scope: Scope) -> Tensor:
-    """Lets tokens attend to one another: (tokens, 3 * dim) to (tokens, dim)."""
+def self_attention(query_key_value: Tensor, heads: int, attention: AttentionContext) -> Tensor:
+    """Computes multi-head self-attention, from `(tokens, 3 * dim)` to `(tokens, dim)`."""
     query, key, value = rearrange(
         query_key_value, "tokens (parts heads dim) -> parts tokens heads dim", parts=3, heads=heads
     )
-    if scope.rotation is not None:
-        query, key = scope.rotation(query), scope.rotation(key)
-    attended = attend(query, key, value, scope.segments)
+    if attention.rotation is not None:
+        query, key = attention.rotation(query), attention.rotation(key)
+    attended = attend(query, key, value, attention.segments)
     return rearrange(attended, "tokens heads dim -> tokens (heads dim)")
 
 
 def checkpoint_activations(module: nn.Module) -> None:
-    """Lets all layers within `module` be computed again in the backward pass."""
+    """Turns on activation checkpointing for all layers within `module`."""
     for inner in module.modules():
         if isinstance(inner, Layers):
             inner.checkpoint_activations = True
 
 
 def check_width(dim: int, heads: int, layers: int) -> None:
-    """Raises `ValueError` for a width that heads and sine-cosine positions cannot share out.
+    """Raises `ValueError` for a width that heads or sine-cosine positions cannot divide.
 
-    And for fewer than one layer or head.
+    Also for fewer than one layer or head.
     """
     if layers < 1 or heads < 1:
         raise ValueError(f"`layers` and `heads` must be at least 1; got {layers} and {heads}")
@@ -163,12 +174,12 @@ def check_width(dim: int, heads: int, layers: int) -> None:
 
 
 def initialise(module: nn.Module, seed: int, name: str) -> None:
-    """Sets every parameter from (seed, its full name): models share what agrees in name and shape.
+    """Sets every parameter from a generator keyed by (seed, full parameter name).
 
-    Matrices are Xavier-uniform, as in MAE; convolutions uniform with the variance that keeps
-    that of their input (one over what a value is summed from); weights that are vectors, as norms
-    have them, are 1; biases 0. Embeddings, recognised by the name `embedding`, are normal with
-    deviation 0.02.
+    Models of one seed therefore share every weight whose name and shape agree. Matrices are
+    Xavier-uniform, as in MAE; convolutions are uniform with variance 1 / fan-in; vectors named
+    `weight`, as in norms, are 1; biases are 0. Embeddings, recognised by `embedding` in their
+    name, are normal with standard deviation 0.02.
     """
     with torch.no_grad():
         for inner, parameter in module.named_parameters():
@@ -185,6 +196,6 @@ def initialise(module: nn.Module, seed: int, name: str) -> None:
                 parameter.fill_(1.0 if inner.rpartition(".")[2] == "weight" else 0.0)
 
 
-def times(added: Tensor, kept: Tensor | None, branch: int) -> Tensor:
-    """Multiplies what a branch adds, (tokens, dim), by its row of `kept`, (branches, tokens, 1)."""
-    return added if kept is None else added * kept[branch]
+def scale_branch(residual: Tensor, path_factors: Tensor | None, branch: int) -> Tensor:
+    """Scales a residual branch, `(tokens, dim)`, by its row of `(branches, tokens, 1)`."""
+    return residual if path_factors is None else residual * path_factors[branch]

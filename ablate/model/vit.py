@@ -1,4 +1,4 @@
-"""A vision transformer that reads only the patches it is shown.
+"""A vision transformer on packed patches.
 
 Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021. https://arxiv.org/abs/2010.11929
 """
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 
 from ablate.core.random import StepRandom
 from ablate.model.attention import Segments
-from ablate.model.drop_path import check_drop_path, kept_paths
+from ablate.model.drop_path import check_drop_path, drop_path_factors
 from ablate.model.encoder import AbstractEncoder, Encoded, Encoder, Hidden
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing, join_segments
 from ablate.model.positions import AbstractPositions, SineCosine
 from ablate.model.stems import AbstractStem, Linear
-from ablate.model.transformer import Norm, Scope, Transformer, check_width
+from ablate.model.transformer import AttentionContext, Norm, Transformer, check_width
 from ablate.parts import AS_BEFORE, get_identity
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViT(AbstractEncoder):
-    """A ViT. The sizes of the literature, the smaller two from Touvron et al., ICML 2021:
+    """A vision transformer. Common sizes, the smaller two from Touvron et al., ICML 2021:
 
     | size  | dim  | layers | heads | parameters, with patches of 256 values |
     |-------|------|--------|-------|----------------------------------------|
@@ -36,8 +36,9 @@ class ViT(AbstractEncoder):
     dim: int = 384
     layers: int = 12
     heads: int = 6
-    mlp_ratio: float = 4.0  # width of a perceptron over `dim`
-    position_scale: float = 1.0  # of what positions add; 0.2 gave a tiny model better neighbours
+    mlp_ratio: float = 4.0  # hidden width of the feed-forward modules, relative to `dim`
+    # factor of added positions; 0.2 improved nearest-neighbour accuracy of a tiny model
+    position_scale: float = 1.0
     hidden: Hidden = field(default="drop", metadata={AS_BEFORE: "drop"})
     norm: Norm = field(default="pre", metadata={AS_BEFORE: "pre"})
     stem: AbstractStem = field(default=Linear(), metadata={AS_BEFORE: get_identity(Linear())})
@@ -45,8 +46,10 @@ class ViT(AbstractEncoder):
         default=SineCosine(), metadata={AS_BEFORE: get_identity(SineCosine())}
     )
     summary: bool = field(default=False, metadata={AS_BEFORE: False})  # a CLS token
-    registers: int = field(default=0, metadata={AS_BEFORE: 0})  # tokens that nobody reads
-    # rate at the last layer, from 0 at the first
+    registers: int = field(
+        default=0, metadata={AS_BEFORE: 0}
+    )  # register tokens, discarded at the output
+    # drop rate of the last layer; rates rise linearly from 0 at the first
     drop_path: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
 
     def __post_init__(self) -> None:
@@ -60,10 +63,10 @@ class ViT(AbstractEncoder):
 
 
 class VisionTransformer(Encoder):
-    """A stem, positions, and a transformer, before whose segments stand tokens of its own.
+    """A stem, positions and a transformer, with optional summary and register tokens.
 
-    Registers: Darcet et al., "Vision Transformers Need Registers", ICLR 2024.
-    https://arxiv.org/abs/2309.16588
+    These extra tokens come first in each segment. Registers: Darcet et al., "Vision Transformers
+    Need Registers", ICLR 2024. https://arxiv.org/abs/2309.16588
     """
 
     def __init__(self, settings: ViT, grid: Grid, pixels: int) -> None:
@@ -84,7 +87,7 @@ class VisionTransformer(Encoder):
         if settings.registers:
             self.register_embedding = nn.Parameter(torch.zeros(settings.registers, settings.dim))
         self._summary = settings.summary
-        self._lead = settings.summary + settings.registers  # own tokens of each sample
+        self._num_extra = settings.summary + settings.registers  # extra tokens per sample
         self._drop_path = settings.drop_path
 
     def forward(
@@ -95,35 +98,35 @@ class VisionTransformer(Encoder):
         hidden: Tensor | None = None,
         rng: StepRandom | None = None,
     ) -> Encoded:
-        # what layers add up stays float32 under autocast, whatever the positions
+        # the residual stream stays float32 under autocast, whatever the positions return
         tokens, place = self.project(packing.gather(patches)).float(), packing.place
         if hidden is not None:
             tokens = torch.where(hidden.unsqueeze(1), self.mask_embedding, tokens)
         tokens = self.positions.add(tokens, place)
-        if not self._lead:
-            return Encoded(*self._through(tokens, place, packing.segments, packing, rng))
-        return self._led(tokens, place, packing, rng)
+        if not self._num_extra:
+            return Encoded(*self._apply_layers(tokens, place, packing.segments, packing, rng))
+        return self._encode_with_extra_tokens(tokens, place, packing, rng)
 
-    def _led(
+    def _encode_with_extra_tokens(
         self, tokens: Tensor, place: Tensor, packing: Packing, rng: StepRandom | None
     ) -> Encoded:
-        """Encodes with the encoder's own tokens ahead of each sample's, and takes them out."""
+        """Encodes with the extra tokens ahead of each sample's, and removes them afterwards."""
         samples = len(packing.segments.lengths)
-        own = Segments((self._lead,) * samples)
-        joined = join_segments(own, packing.segments, place.device)
-        leading = repeat(self._own(), "lead dim -> (samples lead) dim", samples=samples)
-        tokens = torch.cat([leading, tokens]).index_select(0, joined.order)
-        nowhere = place.new_full((len(leading),), -1)
-        place = torch.cat([nowhere, place]).index_select(0, joined.order)
-        normed, layers = self._through(tokens, place, joined.segments, packing, rng)
-        first = joined.first[:: self._lead]
+        extra_segments = Segments((self._num_extra,) * samples)
+        joined = join_segments(extra_segments, packing.segments, place.device)
+        extra = repeat(self._extra_tokens(), "extra dim -> (samples extra) dim", samples=samples)
+        tokens = torch.cat([extra, tokens]).index_select(0, joined.order)
+        no_place = place.new_full((len(extra),), -1)
+        place = torch.cat([no_place, place]).index_select(0, joined.order)
+        normed, layers = self._apply_layers(tokens, place, joined.segments, packing, rng)
+        first = joined.first[:: self._num_extra]
         return Encoded(
             normed.index_select(0, joined.second),
             tuple(layer.index_select(0, joined.second) for layer in layers),
             normed.index_select(0, first) if self._summary else None,
         )
 
-    def _through(
+    def _apply_layers(
         self,
         tokens: Tensor,
         place: Tensor,
@@ -131,8 +134,8 @@ class VisionTransformer(Encoder):
         packing: Packing,
         rng: StepRandom | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        scope = Scope(segments, self.positions.rotation(place))
-        kept = kept_paths(
+        attention = AttentionContext(segments, self.positions.rotation(place))
+        path_factors = drop_path_factors(
             self._drop_path,
             (len(self.transformer.layers), 2),
             segments,
@@ -140,19 +143,19 @@ class VisionTransformer(Encoder):
             rng=rng,
             copies=packing.copies,
         )
-        layers, normed = self.transformer.outputs(tokens, scope, kept)
+        layers, normed = self.transformer.outputs(tokens, attention, path_factors)
         return normed, layers
 
-    def _own(self) -> Tensor:
-        """The summary token and the registers, (lead, dim)."""
-        own: list[Tensor] = [self.summary_embedding] if self._summary else []
-        if self._lead > self._summary:
-            own.append(self.register_embedding)
-        return torch.cat(own)
+    def _extra_tokens(self) -> Tensor:
+        """Returns the summary token and the registers, `(extra tokens, dim)`."""
+        extra: list[Tensor] = [self.summary_embedding] if self._summary else []
+        if self._num_extra > self._summary:
+            extra.append(self.register_embedding)
+        return torch.cat(extra)
 
     def flops(self, packing: Packing) -> int:
         segments = packing.segments
-        projection = self.project.flops(segments.total)
-        if self._lead:
-            segments = Segments(tuple(length + self._lead for length in segments.lengths))
+        projection = self.project.flops(segments.num_tokens)
+        if self._num_extra:
+            segments = Segments(tuple(length + self._num_extra for length in segments.lengths))
         return projection + self.transformer.flops(segments)

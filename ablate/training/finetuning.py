@@ -212,7 +212,7 @@ def _shown(exercise: LabelledBatch, reader: Reader) -> tuple[Tensor, Packing]:
     packing = pack(exercise.visible, reader.device)
     if exercise.no_self_attention is not None:
         barred = exercise.no_self_attention[exercise.visible]
-        packing = replace(packing, segments=replace(packing.segments, barred=barred))
+        packing = replace(packing, segments=replace(packing.segments, exclude_self=barred))
     return reader.patchifier.cut(exercise.mels.to(reader.device)), packing
 
 

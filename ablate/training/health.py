@@ -87,7 +87,7 @@ class PositionBaseline:
     def loss(self, prediction: Prediction, objective: AbstractObjective) -> Tensor:
         """Computes the loss of this baseline, a scalar, on targets that it has not seen yet."""
         mean = (self._sum / self._weight).index_select(0, prediction.targets.place)
-        return prediction.against(objective.guess(mean), objective)
+        return prediction.loss_for(objective.predict_from_mean(mean), objective)
 
     def accumulate(self, prediction: Prediction) -> None:
         """Adds the targets of one micro-batch to `pending`."""

@@ -46,7 +46,7 @@ class StepCounts(NamedTuple):
             fallbacks=0 if fallback is None else int(fallback.sum()),
             context_tokens=prediction.context.segments.num_real,
             target_tokens=prediction.targets.segments.num_real,
-            valid_tokens=prediction.whole.segments.total * prediction.context.copies,
+            valid_tokens=prediction.clip_patches.segments.num_tokens * prediction.context.copies,
             flops=flops,
         )
 

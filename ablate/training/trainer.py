@@ -153,16 +153,16 @@ class Trainer:
         """Takes the next step on this rank's part of a global batch, together with all ranks."""
         step = state.cost.steps
         part = batch.split(self.ranks.count)[self.ranks.rank]
-        num_units = self.objective.units(batch.mask)
+        num_units = self.objective.num_units(batch.mask)
         losses, counts = self._accumulate_with_backoff(state, part, num_units)
         adamw, baseline = state.adamw, state.baseline
         self.ranks.all_reduce([losses, baseline.pending, *adamw.gradients])
         target_first = self.optimizer.follow == "before"
         if target_first:
-            self.jepa.follow(self._momentum(step))
+            self.jepa.update_target(self._momentum(step))
         norm = adamw.step(step)
         if not target_first:
-            self.jepa.follow(self._momentum(step))
+            self.jepa.update_target(self._momentum(step))
         baseline.update()
         state.window.add(losses, norm)
         state.cost.add(StepCounts.total(self.ranks.all_gather(counts)), self.hop_seconds)
@@ -172,7 +172,9 @@ class Trainer:
         patches, valid = self._load_patches(0)
         clips = slice(max(2, REFERENCE_PATCHES // self.grid.size))
         with torch.no_grad(), self._autocast():
-            features = self.jepa.probed(patches[clips], pack(valid[clips], self.device)).tokens
+            features = self.jepa.probed_encoder(
+                patches[clips], pack(valid[clips], self.device)
+            ).tokens
         return Health.measure(features)
 
     def _load_patches(self, step: int) -> tuple[Tensor, Tensor]:
@@ -223,13 +225,13 @@ class Trainer:
                 prediction = self.jepa(
                     patches, micro.mask, micro.valid, self.batching, rng=micro.rng
                 )
-            share = self.objective.units(micro.mask) / num_units
+            share = self.objective.num_units(micro.mask) / num_units
             loss = prediction.loss(self.objective) * share
             (loss + self._auxiliary_loss(prediction) * share).backward()
             baseline_loss = state.baseline.loss(prediction, self.objective) * share
             state.baseline.accumulate(prediction)
             losses += torch.stack([loss.detach(), baseline_loss])
-            flops = self.jepa.flops(prediction.question)
+            flops = self.jepa.flops(prediction.query)
             counts.append(StepCounts.measure(micro, prediction, flops))
         return losses, StepCounts.total(counts)
 
@@ -263,7 +265,7 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # pending steps count as training time
         before = state.probe_history.seconds
-        result = probe.run(self.jepa.probed, state.cost.steps, state.probe_history)
+        result = probe.run(self.jepa.probed_encoder, state.cost.steps, state.probe_history)
         state.window.exclude(state.probe_history.seconds - before)
         return result
 
@@ -292,7 +294,7 @@ class Trainer:
             return self.patchifier.cut(batch.mels) if self.masker.promises.needs else None
         whole = pack(valid, self.device)
         with torch.no_grad(), self._autocast():
-            tokens = self.jepa.probed(self._cut(batch), whole).tokens.float()
+            tokens = self.jepa.probed_encoder(self._cut(batch), whole).tokens.float()
         cells = tokens.new_zeros(valid.numel(), tokens.shape[1]).index_copy(0, whole.index, tokens)
         features: Tensor = cells.view(*valid.shape, -1).cpu()
         return features

@@ -84,7 +84,7 @@ def _padding_of_a_full_grid(trial: Trial) -> Problem | None:
 
 
 def _blocks_apart_for_an_objective_of_all(trial: Trial) -> Problem | None:
-    if not (trial.predictor.by_block and trial.objective.together):
+    if not (trial.predictor.by_block and trial.objective.contrastive):
         return None
     message = (
         f"{_name(trial.objective)} compares all targets of a sample, but "
@@ -115,7 +115,7 @@ def _summary_without_its_target(trial: Trial) -> Problem | None:
         missing = f"{_name(trial.encoder)} has no summary; set `summary: true`, if it takes it"
     elif not isinstance(target, Teacher) or target.input != "full":
         missing = "no target encoder sees the whole clip; use a Teacher of `input: full`"
-    elif objective.discrete or objective.together:
+    elif objective.discrete or objective.contrastive:
         missing = f"{_name(objective)} cannot compare summaries; use a distance such as L2"
     elif objective.reduction != "sample":
         missing = "it is a mean over samples, so the rest must be one too; use `reduction: sample`"
@@ -125,7 +125,7 @@ def _summary_without_its_target(trial: Trial) -> Problem | None:
 
 
 def _too_few_to_tell_apart(trial: Trial) -> Problem | None:
-    if not trial.objective.together:
+    if not trial.objective.contrastive:
         return None
     try:
         grid = trial.twin.grid

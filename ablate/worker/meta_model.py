@@ -13,7 +13,7 @@ from ablate.model.batching import truncate
 from ablate.model.encoder import AbstractEncoder, Encoder
 from ablate.model.jepa import step_flops
 from ablate.model.masking import Grid
-from ablate.model.prediction_query import Question
+from ablate.model.prediction_query import PredictionQuery
 from ablate.model.predictor import AbstractPredictor, Predictor
 from ablate.model.targets import AbstractTarget, Target
 from ablate.parts import PartError, Problem
@@ -46,7 +46,7 @@ def expected_flops(trial: Trial) -> int:
     for moment in MOMENTS:
         rng = generator(0, "plan", "flops", str(moment))
         mask = trial.masker(grid, clips, generator=rng, progress=moment, content=content)
-        question = Question(
+        query = PredictionQuery(
             mask=truncate(mask, trial.batching, rng),
             valid=valid,
             device=torch.device("cpu"),
@@ -54,7 +54,7 @@ def expected_flops(trial: Trial) -> int:
             padded=trial.batching == "pad",
             rng=StepRandom(0, step=0),
         )
-        total += step_flops(encoder, predictor, target, question)
+        total += step_flops(encoder, predictor, target, query)
     return round(total / len(MOMENTS))
 
 

@@ -55,7 +55,7 @@ def train(
             result = trainer.train(saved, on_metrics=on_metrics, on_masks=on_masks)
         except PausedError:
             aside = folder / RUNGS / str(session.until)
-            save_encoder(aside, trainer.jepa.probed, sound)
+            save_encoder(aside, trainer.jepa.probed_encoder, sound)
             return aside
     jepa = trainer.jepa
     state.facts |= {
@@ -66,7 +66,7 @@ def train(
         "parameters": num_parameters(jepa.encoder, jepa.predictor),
     }
     state.put("running")
-    save_encoder(folder, jepa.probed, sound)
+    save_encoder(folder, jepa.probed_encoder, sound)
     trainer.checkpoints.delete()
     return folder
 

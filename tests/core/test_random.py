@@ -28,7 +28,7 @@ def test_a_derived_seed_never_changes():
 
 
 @given(st.integers(0, 40), st.integers(1, 40), st.integers(1, 3))
-def test_a_slice_of_the_batch_draws_the_numbers_of_the_whole_batch(first, clips, copies):
-    whole = StepRandom(seed=1, step=5).uniform(80 * copies, "use", copies=copies)
+def test_a_slice_of_the_batch_draws_the_numbers_of_the_batch(first, clips, copies):
+    batch = StepRandom(seed=1, step=5).uniform(80 * copies, "use", copies=copies)
     part = StepRandom(seed=1, step=5, first=first).uniform(clips * copies, "use", copies=copies)
-    assert torch.equal(part, whole[first * copies : (first + clips) * copies])
+    assert torch.equal(part, batch[first * copies : (first + clips) * copies])

@@ -1,4 +1,4 @@
-"""A tiny model and a ragged batch."""
+"""Builds tiny models and ragged batches."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,26 +19,26 @@ from ablate.model.vit import ViT
 
 
 @dataclass(frozen=True)
-class Ragged:
+class RaggedBatch:
     """Patches, masks of unequal size whose blocks overlap, and clips of unequal length."""
 
     patches: Tensor
     mask: Mask
     valid: Tensor
 
-    def one(self, sample: int) -> tuple[Tensor, Mask, Tensor]:
-        """A batch of one sample. There is one per clip."""
+    def select_sample(self, sample: int) -> tuple[Tensor, Mask, Tensor]:
+        """Returns a batch of one sample. The batch has one mask per clip."""
         rows = slice(sample, sample + 1)
         mask = Mask(self.mask.context[rows], self.mask.targets[rows])
         return self.patches[rows], mask, self.valid[rows]
 
 
-class Bench:
-    """Builds models on one grid, and the batch that they are shown."""
+class ModelFactory:
+    """Builds models and batches on one grid."""
 
     grid, pixels, clips = Grid(4, 8), 6, 5
 
-    def batch(self, masker: Any = None) -> Ragged:
+    def batch(self, masker: Any = None) -> RaggedBatch:
         patches = torch.randn(self.clips, self.grid.size, self.pixels, generator=generator(0, "p"))
         columns = torch.tensor([8, 3, 8, 5, 2])
         valid = (torch.arange(8) < columns.unsqueeze(1)).repeat(1, self.grid.freq)
@@ -46,7 +46,7 @@ class Bench:
         mask = masker(self.grid, self.clips, generator=generator(0, "mask"), valid=valid)
         if mask.targets.shape[1] > 1:
             mask.targets[1, 1:] = False  # a sample may leave blocks empty
-        return Ragged(patches, mask, valid)
+        return RaggedBatch(patches, mask, valid)
 
     def jepa(
         self,
@@ -54,19 +54,19 @@ class Bench:
         predictor: AbstractPredictor | None = None,
         encoder: AbstractEncoder | None = None,
     ) -> JEPA:
-        """A model whose target encoder, if any, is another than its context encoder."""
+        """Builds a model whose target encoder, if any, differs from its context encoder."""
         built = (encoder or ViT(dim=16, layers=2, heads=2)).build(self.grid, self.pixels)
         initialise(built, 0, "encoder")
-        goal = (target or Teacher()).build(built, self.grid, self.pixels)
+        built_target = (target or Teacher()).build(built, self.grid, self.pixels)
         predictor = predictor or Joint(dim=8, layers=2, heads=2)
-        jepa = JEPA(built, predictor.build(self.grid, built.dim, goal.dim), goal, 0)
+        jepa = JEPA(built, predictor.build(self.grid, built.dim, built_target.dim), built_target, 0)
         batch = self.batch()
-        goal.prepare(lambda number: (batch.patches + number, batch.valid), 0)
-        if goal.encoder is not None:
-            initialise(goal.encoder, 1, "encoder")
+        built_target.prepare(lambda number: (batch.patches + number, batch.valid), 0)
+        if built_target.encoder is not None:
+            initialise(built_target.encoder, 1, "encoder")
         return jepa
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def models() -> ModelFactory:
+    return ModelFactory()

@@ -9,20 +9,22 @@ from torch import Tensor
 from ablate.core.random import generator
 from ablate.model.attention import SHORT, Segments, attend
 
-# short ones are padded, longer ones looped over
+# short segments are padded, longer ones looped over
 lengths = st.one_of(
     st.lists(st.integers(1, longest), min_size=1, max_size=6).map(tuple)
     for longest in (9, 2 * SHORT)
 )
 
 
-def drawn(tokens: int, device: str = "cpu", dtype: torch.dtype = torch.float32) -> list[Tensor]:
+def draw_inputs(
+    tokens: int, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> list[Tensor]:
     values = torch.randn(3, tokens, 2, 16, generator=generator(0, tokens))
     return [part.to(device, dtype).requires_grad_() for part in values]
 
 
-def dense(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """Attention written out, with a dense bias over all pairs of tokens."""
+def dense_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """Reference attention with a dense_attention bias over all pairs of tokens."""
     scores = torch.einsum("qhd,khd->hqk", query, key) / query.shape[-1] ** 0.5 + bias
     return torch.einsum("hqk,khd->qhd", scores.softmax(dim=-1), value)
 
@@ -31,16 +33,18 @@ def dense(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
 def test_segments_agree_with_the_materialised_block_diagonal_mask(lengths):
     pytest.importorskip("xformers", reason="xformers has no wheel for this platform")
     segments = Segments(lengths)
-    query, key, value = drawn(segments.total)
-    bias = segments.bias(torch.device("cpu")).materialize((segments.total, segments.total))
-    expected = dense(query, key, value, bias)
+    query, key, value = draw_inputs(segments.num_tokens)
+    bias = segments.bias(torch.device("cpu")).materialize(
+        (segments.num_tokens, segments.num_tokens)
+    )
+    expected = dense_attention(query, key, value, bias)
     assert torch.allclose(attend(query, key, value, segments), expected, atol=1e-5)
 
 
 @given(lengths)
-def test_a_token_sees_its_own_segment_only(lengths):
+def test_a_token_attends_to_its_own_segment_only(lengths):
     segments = Segments(lengths)
-    query, key, value = drawn(segments.total)
+    query, key, value = draw_inputs(segments.num_tokens)
     with torch.no_grad():
         before = attend(query, key, value, segments)
         value[: lengths[0]] += 1
@@ -50,14 +54,14 @@ def test_a_token_sees_its_own_segment_only(lengths):
 
 
 @pytest.mark.parametrize("lengths", [(), (3, 0, 2)])
-def test_an_empty_segment_is_refused(lengths):
-    with pytest.raises(ValueError, match="every segment needs a token"):
+def test_an_empty_segment_is_rejected(lengths):
+    with pytest.raises(ValueError, match="every segment needs at least one token"):
         Segments(lengths)
 
 
-def test_segments_that_do_not_add_up_to_the_tokens_are_refused():
+def test_segments_that_do_not_add_up_to_the_tokens_are_rejected():
     with pytest.raises(ValueError, match="segments hold 5 tokens but got 6 queries"):
-        attend(*drawn(6), Segments((2, 3)))
+        attend(*draw_inputs(6), Segments((2, 3)))
 
 
 @pytest.mark.gpu
@@ -67,28 +71,28 @@ def test_segments_that_do_not_add_up_to_the_tokens_are_refused():
 @pytest.mark.parametrize("lengths", [(1,), (5, 1, 70, 33), (64, 64), (199, 60, 131, 7)])
 def test_xformers_and_segments_agree_forward_and_backward(lengths, dtype, atol):
     segments = Segments(lengths)
-    here = drawn(segments.total)
-    there = drawn(segments.total, "cuda", dtype)
-    plain = attend(*here, segments, kernel="segments")
-    fused = attend(*there, segments, kernel="xformers")
+    on_cpu = draw_inputs(segments.num_tokens)
+    on_gpu = draw_inputs(segments.num_tokens, "cuda", dtype)
+    plain = attend(*on_cpu, segments, kernel="segments")
+    fused = attend(*on_gpu, segments, kernel="xformers")
     assert torch.allclose(plain, fused.float().cpu(), atol=atol)
     plain.square().sum().backward()
     fused.square().sum().backward()
-    for one, other in zip(here, there, strict=True):
+    for one, other in zip(on_cpu, on_gpu, strict=True):
         assert torch.allclose(one.grad, other.grad.float().cpu(), atol=8 * atol)
 
 
-def one_by_one(
-    query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], barred: Tensor
+def attention_by_loop(
+    query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], exclude_self: Tensor
 ) -> Tensor:
-    """Each token asks each of its segment in turn, but not itself where it is barred."""
+    """Loops over the tokens and the keys that each may attend to."""
     rows = []
     for start, length in zip([0, *torch.tensor(lengths).cumsum(0).tolist()], lengths, strict=False):
         for token in range(start, start + length):
             seen = [
                 other
                 for other in range(start, start + length)
-                if other != token or not barred[token] or length == 1
+                if other != token or not exclude_self[token] or length == 1
             ]
             scores = torch.stack([(query[token] * key[other]).sum(-1) for other in seen])
             shares = (scores / query.shape[-1] ** 0.5).softmax(dim=0)
@@ -97,33 +101,33 @@ def one_by_one(
 
 
 @given(lengths, st.integers(0, 3))
-def test_a_barred_token_is_made_of_the_others_only(lengths, seed):
+def test_a_token_that_excludes_itself_attends_to_the_others_only(lengths, seed):
     total = sum(lengths)
-    barred = torch.rand(total, generator=generator(seed)) < 0.3
-    query, key, value = drawn(total)
-    expected = one_by_one(query, key, value, lengths, barred)
-    attended = attend(query, key, value, Segments(lengths, barred=barred))
+    exclude_self = torch.rand(total, generator=generator(seed)) < 0.3
+    query, key, value = draw_inputs(total)
+    expected = attention_by_loop(query, key, value, lengths, exclude_self)
+    attended = attend(query, key, value, Segments(lengths, exclude_self=exclude_self))
     assert torch.allclose(attended, expected, atol=1e-5)
 
 
 @given(lengths)
-def test_where_nothing_is_barred_attention_is_the_same_to_the_bit(lengths):
-    parts = drawn(sum(lengths))
+def test_marks_without_exclusions_leave_attention_bitwise_unchanged(lengths):
+    parts = draw_inputs(sum(lengths))
     nothing = torch.zeros(sum(lengths), dtype=torch.bool)
-    barred = attend(*parts, Segments(lengths, barred=nothing))
-    assert torch.equal(barred, attend(*parts, Segments(lengths)))
+    result = attend(*parts, Segments(lengths, exclude_self=nothing))
+    assert torch.equal(result, attend(*parts, Segments(lengths)))
 
 
-def test_a_padded_batch_bars_too():
+def test_a_padded_batch_supports_self_exclusion():
     filler = torch.tensor([False, False, False, False, True, True])
-    barred = torch.tensor([True, False, False, True, False, False])
-    parts = drawn(6)
-    attended = attend(*parts, Segments((3, 3), filler=filler, barred=barred))
-    expected = one_by_one(*(part[:4] for part in parts), (3, 1), barred[:4])
+    exclude_self = torch.tensor([True, False, False, True, False, False])
+    parts = draw_inputs(6)
+    attended = attend(*parts, Segments((3, 3), filler=filler, exclude_self=exclude_self))
+    expected = attention_by_loop(*(part[:4] for part in parts), (3, 1), exclude_self[:4])
     assert torch.allclose(attended[:4], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["filler", "barred"])
-def test_marks_that_do_not_fit_the_tokens_are_refused(name):
+@pytest.mark.parametrize("name", ["filler", "exclude_self"])
+def test_marks_that_do_not_fit_the_tokens_are_rejected(name):
     with pytest.raises(ValueError, match=f"`{name}` marks 3 tokens of 4"):
         Segments((2, 2), **{name: torch.zeros(3, dtype=torch.bool)})

@@ -1,4 +1,4 @@
-"""How samples of unequal size share a batch."""
+"""Batching of samples with different numbers of visible patches."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def batch(masker=None) -> tuple[torch.Tensor, Mask, torch.Tensor]:
     return patches, masker(GRID, CLIPS, generator=generator(0, "m"), valid=valid), valid
 
 
-def test_padding_gives_the_loss_and_the_gradients_of_packing():
+def test_padding_gives_the_same_loss_and_gradients_as_packing():
     patches, mask, valid = batch()
     losses, gradients = [], []
     for batching in ("pack", "pad"):
@@ -57,13 +57,13 @@ def test_padding_fills_every_sample_up_to_the_longest():
     packed, padded = pack(mask.context), pad(mask.context)
     longest = max(packed.segments.lengths)
     assert padded.segments.lengths == (longest,) * CLIPS
-    assert padded.segments.num_real == packed.segments.total
+    assert padded.segments.num_real == packed.segments.num_tokens
     real = padded.segments.real.flatten()
     assert torch.equal(padded.index[real], packed.index)
 
 
-def test_padded_segments_of_unequal_length_are_refused():
-    with pytest.raises(ValueError, match="padded segments have one length"):
+def test_padded_segments_of_unequal_length_are_rejected():
+    with pytest.raises(ValueError, match="padded segments must have equal lengths"):
         Segments((2, 3), filler=torch.zeros(5, dtype=torch.bool))
 
 
@@ -90,7 +90,7 @@ def test_truncating_first_keeps_the_first_patches_in_raster_order():
     ]
 
 
-def test_truncating_at_random_keeps_every_patch_as_often_as_any_other():
+def test_random_truncation_keeps_every_patch_equally_often():
     context = torch.ones(2000, 10, dtype=torch.bool)
     context[0, 5:] = False
     targets = (~context).unsqueeze(1)
@@ -99,7 +99,7 @@ def test_truncating_at_random_keeps_every_patch_as_often_as_any_other():
     assert cut.context[1:].float().mean(dim=0) == pytest.approx(torch.full((10,), 0.5), abs=0.05)
 
 
-def test_packing_truncates_nothing():
+def test_packing_does_not_truncate():
     _, mask, _ = batch()
     assert truncate(mask, "pack", generator(0, "x")) is mask
 
@@ -113,5 +113,7 @@ def test_several_masks_per_clip_equal_as_many_clips_with_one_mask_each():
     loss.backward()
     expected.backward()
     assert torch.allclose(loss, expected, atol=1e-6)
-    for here, there in zip(once.encoder.parameters(), often.encoder.parameters(), strict=True):
-        assert torch.allclose(here.grad, there.grad, atol=1e-5)
+    for actual, reference in zip(
+        once.encoder.parameters(), often.encoder.parameters(), strict=True
+    ):
+        assert torch.allclose(actual.grad, reference.grad, atol=1e-5)

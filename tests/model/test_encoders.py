@@ -1,4 +1,4 @@
-"""What holds for every encoder, whatever its settings."""
+"""Properties of every encoder, whatever its settings."""
 
 from dataclasses import replace
 
@@ -33,15 +33,15 @@ ENCODERS: dict[str, tuple[AbstractEncoder, Grid]] = {
     "post": (replace(SMALL, norm="post"), SQUARES),
     "summary": (replace(SMALL, summary=True), SQUARES),
     "registers": (replace(SMALL, registers=3), SQUARES),
-    "both, turned": (replace(SMALL, summary=True, registers=2, positions=Rotary2D()), SQUARES),
+    "both, rotary": (replace(SMALL, summary=True, registers=2, positions=Rotary2D()), SQUARES),
     "drop path": (replace(SMALL, drop_path=0.5), SQUARES),
     "drop path, summary": (replace(SMALL, drop_path=0.5, summary=True, norm="post"), SQUARES),
     "replaced": (replace(SMALL, hidden="replace"), SQUARES),
     "no positions": (replace(SMALL, positions=NoPositions()), SQUARES),
     "learned": (replace(SMALL, positions=Learned()), SQUARES),
     "separable": (replace(SMALL, positions=SeparableLearned()), SQUARES),
-    "turned": (replace(SMALL, positions=Rotary2D()), SQUARES),
-    "turned in time": (replace(SMALL, positions=Rotary1D()), STRIPS),
+    "rotary": (replace(SMALL, positions=Rotary2D()), SQUARES),
+    "rotary in time": (replace(SMALL, positions=Rotary1D()), STRIPS),
     "sines of time": (replace(SMALL, positions=SineCosine1D()), STRIPS),
     "2-D stem": (replace(SMALL, stem=Convolutional2D(freq=4, time=2)), SQUARES),
     "1-D stem": (replace(SMALL, stem=Speech1D(freq=4, time=2)), SQUARES),
@@ -57,7 +57,7 @@ def build(name: str, seed: int = 0) -> Encoder:
     settings, grid = ENCODERS[name]
     encoder = settings.build(grid, PIXELS)
     initialise(encoder, seed, "encoder")
-    for inner, parameter in encoder.named_parameters():  # as after some training
+    for inner, parameter in encoder.named_parameters():  # as if trained
         if parameter.dim() == 1:
             noise = torch.randn(parameter.shape, generator=generator(seed, "later", inner))
             parameter.data += 0.1 * noise
@@ -65,7 +65,7 @@ def build(name: str, seed: int = 0) -> Encoder:
 
 
 def batch(copies: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    """Patches, and for each sample what it holds and what of it is hidden."""
+    """Returns patches, and for each sample its patches and which of them are hidden."""
     patches = torch.randn(CLIPS, 15, PIXELS, generator=generator(0, "patches"))
     rng = generator(0, "members")
     member = torch.rand(CLIPS * copies, 15, generator=rng) < 0.6
@@ -77,7 +77,7 @@ def batch(copies: int = 1) -> tuple[Tensor, Tensor, Tensor]:
 def encode(
     encoder: Encoder, patches: Tensor, packing: Packing, hidden: Tensor, first: int = 0
 ) -> list[Tensor]:
-    """All that it gives for a step's batch, or for a slice of it."""
+    """Returns all outputs for the batch of a step, or for a slice of it."""
     rng = StepRandom(seed=0, step=7, first=first)
     marked = hidden.flatten()[packing.index] if encoder.hidden == "replace" else None
     encoded = encoder(patches, packing, hidden=marked, rng=rng)
@@ -104,16 +104,16 @@ def test_a_packed_batch_equals_the_loop_over_clips(name, copies):
         packing = pack(member[rows], copies=copies)
         apart.append(encode(encoder, patches[clip : clip + 1], packing, hidden[rows], clip))
     looped = [torch.cat(parts) for parts in zip(*apart, strict=True)]
-    for here, there in zip(together, looped, strict=True):
-        assert torch.allclose(here, there, atol=1e-5)
-    here, there = gradients(encoder, together), gradients(encoder, looped)
-    for inner, gradient in here.items():
+    for actual, reference in zip(together, looped, strict=True):
+        assert torch.allclose(actual, reference, atol=1e-5)
+    actual, reference = gradients(encoder, together), gradients(encoder, looped)
+    for inner, gradient in actual.items():
         scale = gradient.abs().max()
-        assert torch.allclose(gradient, there[inner], atol=1e-4 * float(scale)), inner
+        assert torch.allclose(gradient, reference[inner], atol=1e-4 * float(scale)), inner
 
 
 @every_encoder
-def test_what_layers_add_up_is_float32_under_autocast(name):
+def test_the_residual_stream_is_float32_under_autocast(name):
     encoder, (patches, member, hidden) = build(name), batch()
     with torch.autocast("cpu", torch.bfloat16):
         outputs = encode(encoder, patches, pack(member), hidden)
@@ -127,30 +127,30 @@ def test_padding_changes_nothing(name):
     padding = pad(member)
     padded = encode(encoder, patches, padding, hidden)
     rows = real_rows(padding)
-    for here, there in zip(packed, padded, strict=True):
-        real = there if len(there) == CLIPS else there[rows]
-        assert torch.allclose(here, real, atol=1e-5)
+    for actual, reference in zip(packed, padded, strict=True):
+        real = reference if len(reference) == CLIPS else reference[rows]
+        assert torch.allclose(actual, real, atol=1e-5)
 
 
 @every_encoder
 def test_every_weight_receives_a_gradient(name):
     encoder, (patches, member, hidden) = build(name), batch()
-    found = gradients(encoder, encode(encoder, patches, pack(member), hidden))
-    assert [inner for inner, grad in found.items() if grad is None or not grad.any()] == []
+    result = gradients(encoder, encode(encoder, patches, pack(member), hidden))
+    assert [inner for inner, grad in result.items() if grad is None or not grad.any()] == []
 
 
 @every_encoder
-def test_activations_computed_again_give_the_same_gradients(name):
+def test_checkpointed_activations_give_the_same_gradients(name):
     encoder, (patches, member, hidden) = build(name), batch()
-    kept = gradients(encoder, encode(encoder, patches, pack(member), hidden))
-    kept = {inner: grad.clone() for inner, grad in kept.items()}
+    stored = gradients(encoder, encode(encoder, patches, pack(member), hidden))
+    stored = {inner: grad.clone() for inner, grad in stored.items()}
     checkpoint_activations(encoder)
     again = gradients(encoder, encode(encoder, patches, pack(member), hidden))
-    assert all(torch.equal(grad, again[inner]) for inner, grad in kept.items())
+    assert all(torch.equal(grad, again[inner]) for inner, grad in stored.items())
 
 
 @every_encoder
-def test_operations_are_counted_as_torch_counts_them(name):
+def test_flops_agree_with_the_counter_of_torch(name):
     encoder, (patches, member, hidden) = build(name), batch()
     packing = pack(member[:1])
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
@@ -159,7 +159,7 @@ def test_operations_are_counted_as_torch_counts_them(name):
 
 
 @every_encoder
-def test_without_chance_nothing_is_left_to_chance(name):
+def test_without_rng_the_encoder_is_deterministic(name):
     encoder, (patches, member, _) = build(name), batch()
     first, second = (encoder(patches, pack(member)).tokens for _ in range(2))
     assert torch.equal(first, second)
@@ -175,13 +175,13 @@ def size(settings: AbstractEncoder, grid: Grid, pixels: int) -> int:
     [(192, 12, 3, 5.4), (384, 12, 6, 21.4), (768, 12, 12, 86), (1024, 24, 16, 302.6)],
 )
 def test_a_vit_has_the_published_size(dim, layers, heads, millions):
-    found = size(ViT(dim=dim, layers=layers, heads=heads), Grid(8, 64), 256)
-    assert found == pytest.approx(millions * 1e6, rel=0.01)
+    result = size(ViT(dim=dim, layers=layers, heads=heads), Grid(8, 64), 256)
+    assert result == pytest.approx(millions * 1e6, rel=0.01)
 
 
 @pytest.mark.parametrize(
     ("dim", "heads", "millions"), [(256, 8, 18.4), (768, 12, 88.1)], ids=["small", "large"]
 )
 def test_a_conformer_has_the_published_size(dim, heads, millions):
-    found = size(Conformer(dim=dim, heads=heads), Grid(1, 250), 256)
-    assert found == pytest.approx(millions * 1e6, rel=0.05)
+    result = size(Conformer(dim=dim, heads=heads), Grid(1, 250), 256)
+    assert result == pytest.approx(millions * 1e6, rel=0.05)

@@ -1,4 +1,4 @@
-"""The JEPA on packed tokens, against the obvious way to do it."""
+"""The JEPA on packed tokens, compared with a loop over samples."""
 
 import copy
 
@@ -24,7 +24,7 @@ def build(seed: int = 0, **settings: object) -> JEPA:
     target = Teacher().build(encoder, GRID, PIXELS)
     predictor = Joint(dim=8, layers=2, heads=2).build(GRID, encoder.dim, target.dim)
     jepa = JEPA(encoder, predictor, target, seed)
-    initialise(jepa.target.encoder, seed + 1, "encoder")  # as after some training
+    initialise(jepa.target.encoder, seed + 1, "encoder")  # as if trained
     return jepa
 
 
@@ -38,7 +38,7 @@ def ragged_batch() -> tuple[torch.Tensor, Mask, torch.Tensor]:
     return patches, mask, valid
 
 
-def one(mask: Mask, sample: int) -> Mask:
+def select_sample(mask: Mask, sample: int) -> Mask:
     rows = slice(sample, sample + 1)
     return Mask(mask.context[rows], mask.targets[rows])
 
@@ -50,14 +50,16 @@ def test_a_packed_step_equals_the_loop_over_samples(objective):
     loss = packed(patches, mask, valid).loss(objective)
     loss.backward()
     losses = [
-        looped(patches[i : i + 1], one(mask, i), valid[i : i + 1]).loss(objective)
+        looped(patches[i : i + 1], select_sample(mask, i), valid[i : i + 1]).loss(objective)
         for i in range(BATCH)
     ]
     torch.stack(losses).mean().backward()
     assert torch.allclose(loss, torch.stack(losses).mean(), atol=1e-5)
-    for (name, here), there in zip(packed.named_parameters(), looped.parameters(), strict=True):
-        if here.requires_grad:
-            assert torch.allclose(here.grad, there.grad, atol=1e-5), name
+    for (name, actual), reference in zip(
+        packed.named_parameters(), looped.parameters(), strict=True
+    ):
+        if actual.requires_grad:
+            assert torch.allclose(actual.grad, reference.grad, atol=1e-5), name
 
 
 def test_perturbing_one_clip_changes_no_other_clips_output():
@@ -72,7 +74,7 @@ def test_perturbing_one_clip_changes_no_other_clips_output():
     assert not torch.equal(before.predicted[~others], after.predicted[~others])
 
 
-def test_padding_is_seen_by_neither_encoder():
+def test_padding_affects_neither_encoder():
     patches, mask, valid = ragged_batch()
     jepa = build()
     before = jepa(patches, mask, valid)
@@ -102,31 +104,31 @@ def test_the_target_encoder_is_the_moving_average_in_closed_form():
     jepa = build()
     start = copy.deepcopy(jepa.target.encoder.state_dict())
     for _ in range(3):
-        jepa.follow(0.9)
+        jepa.update_target(0.9)
     for name, value in jepa.target.encoder.state_dict().items():
-        goal = jepa.encoder.state_dict()[name]
-        assert torch.allclose(value, 0.9**3 * start[name] + (1 - 0.9**3) * goal, atol=1e-6)
+        source = jepa.encoder.state_dict()[name]
+        assert torch.allclose(value, 0.9**3 * start[name] + (1 - 0.9**3) * source, atol=1e-6)
 
 
 def test_a_momentum_near_one_still_moves_the_target_encoder():
     jepa = build()
     before = [p.clone() for p in jepa.target.encoder.parameters()]
     for _ in range(100):
-        jepa.follow(0.9999)
+        jepa.update_target(0.9999)
     after = jepa.target.encoder.parameters()
     moved = [(a - b).abs().max() for a, b in zip(before, after, strict=True)]
     assert max(moved) > 1e-4
 
 
-def test_the_loss_weighs_samples_alike_whatever_their_number_of_targets():
+def test_the_loss_weights_samples_equally_whatever_their_number_of_targets():
     patches, mask, valid = ragged_batch()
     prediction = build()(patches, mask, valid)
-    distance = SmoothL1().distance(prediction.predicted, prediction.target, prediction.question)
+    distance = SmoothL1().distance(prediction.predicted, prediction.target, prediction.query)
     means = [distance[prediction.targets.owner == sample].mean() for sample in range(BATCH)]
     assert torch.allclose(prediction.loss(SmoothL1()), torch.stack(means).mean())
 
 
-def test_models_of_one_seed_share_every_weight_of_one_name_and_shape():
+def test_models_of_one_seed_share_every_weight_of_the_same_name_and_shape():
     small = build(seed=3).state_dict()
     encoder = ViT(dim=16, layers=3, heads=2).build(Grid(1, 32), PIXELS)
     initialise(encoder, 3, "encoder")
@@ -141,7 +143,7 @@ def test_another_seed_gives_other_weights():
     assert all("norm" in name or name.endswith("bias") for name in same)
 
 
-def test_chance_reaches_the_context_encoder_and_not_the_target():
+def test_rng_reaches_the_context_encoder_and_not_the_target():
     patches, mask, valid = ragged_batch()
     jepa = build(drop_path=0.5)
     first, second = (

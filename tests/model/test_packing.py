@@ -1,4 +1,4 @@
-"""Packing the patches of a batch into one row."""
+"""Packing the patches of a batch into one sequence of tokens."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.model.attention import Segments
-from ablate.model.packing import join, join_segments, pack, rows_of
+from ablate.model.packing import find_rows, join, join_segments, pack
 
 
 @st.composite
@@ -15,13 +15,13 @@ def members(draw):
     batch, patches = draw(st.integers(1, 5)), draw(st.integers(1, 12))
     drawn = draw(st.lists(st.booleans(), min_size=batch * patches, max_size=batch * patches))
     member = torch.tensor(drawn).view(batch, patches)
-    sure = draw(st.lists(st.integers(0, patches - 1), min_size=batch, max_size=batch))
-    member[torch.arange(batch), torch.tensor(sure)] = True
+    guaranteed = draw(st.lists(st.integers(0, patches - 1), min_size=batch, max_size=batch))
+    member[torch.arange(batch), torch.tensor(guaranteed)] = True
     return member
 
 
 @given(members())
-def test_packing_keeps_every_member_in_order_and_nothing_else(member):
+def test_packing_keeps_exactly_the_members_in_order(member):
     batch, patches = member.shape
     values = torch.arange(batch * patches, dtype=torch.float32).view(batch, patches, 1)
     packing = pack(member)
@@ -32,7 +32,7 @@ def test_packing_keeps_every_member_in_order_and_nothing_else(member):
 
 
 @given(members())
-def test_joining_puts_each_samples_two_parts_side_by_side(member):
+def test_joining_makes_the_two_parts_of_each_sample_adjacent(member):
     other = member.roll(1, dims=1)
     first, second = pack(member), pack(other)
     joined = join(first, second)
@@ -47,26 +47,26 @@ def test_joining_puts_each_samples_two_parts_side_by_side(member):
     ]
     assert rows[joined.order].tolist() == side_by_side
     assert rows[joined.order][joined.second].tolist() == (second.index + 1000).tolist()
-    assert joined.segments.total == first.segments.total + second.segments.total
+    assert joined.segments.num_tokens == first.segments.num_tokens + second.segments.num_tokens
 
 
 @given(members())
-def test_joining_keeps_what_is_barred(member):
-    barred = torch.arange(int(member.sum())) % 2 == 0
-    first = Segments(pack(member).segments.lengths, barred=barred)
+def test_joining_keeps_self_exclusions(member):
+    exclude_self = torch.arange(int(member.sum())) % 2 == 0
+    first = Segments(pack(member).segments.lengths, exclude_self=exclude_self)
     lead = Segments((2,) * len(member))
     joined = join_segments(lead, first, torch.device("cpu"))
-    assert torch.equal(joined.segments.barred[joined.second], barred)
-    assert not joined.segments.barred[joined.first].any()
+    assert torch.equal(joined.segments.exclude_self[joined.second], exclude_self)
+    assert not joined.segments.exclude_self[joined.first].any()
 
 
 @given(members())
-def test_rows_of_finds_a_part_among_the_packed_whole(member):
+def test_find_rows_locates_a_part_among_packed_patches(member):
     part = member & (torch.arange(member.shape[1]) % 2 == 0)
-    whole = pack(member)
-    assert torch.equal(whole.index[rows_of(part, member)], part.flatten().nonzero().squeeze(1))
+    packing = pack(member)
+    assert torch.equal(packing.index[find_rows(part, member)], part.flatten().nonzero().squeeze(1))
 
 
-def test_a_sample_without_a_patch_is_refused():
-    with pytest.raises(ValueError, match="every segment needs a token"):
+def test_a_sample_without_a_patch_is_rejected():
+    with pytest.raises(ValueError, match="every segment needs at least one token"):
         pack(torch.tensor([[True, False], [False, False]]))

@@ -1,4 +1,4 @@
-"""Predictors: what each sees, and that no batch changes what a sample is told."""
+"""Predictors: which tokens they see, and independence of samples within a batch."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import maskers
 from ablate.core.random import StepRandom, generator
 from ablate.model.codebook import Codebook
-from ablate.model.context_encoding import given
+from ablate.model.context_encoding import input_packing
 from ablate.model.convolutional import Convolutional
 from ablate.model.cross_attention import CrossAttention
 from ablate.model.masking import Mask
@@ -59,8 +59,10 @@ PAIRS = [
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 @pytest.mark.parametrize(("predictor", "encoder"), PAIRS)
-def test_gradients_reach_every_trainable_weight_and_nothing_else(bench, target, predictor, encoder):
-    jepa, batch = bench.jepa(target, predictor, encoder), bench.batch()
+def test_gradients_reach_every_trainable_weight_and_nothing_else(
+    models, target, predictor, encoder
+):
+    jepa, batch = models.jepa(target, predictor, encoder), models.batch()
     objective = CrossEntropy() if target.discrete else L2()
     jepa(batch.patches, batch.mask, batch.valid).loss(objective).backward()
     for name, parameter in jepa.named_parameters():
@@ -73,26 +75,28 @@ def test_gradients_reach_every_trainable_weight_and_nothing_else(bench, target, 
 
 
 @pytest.mark.parametrize(("predictor", "encoder"), PAIRS)
-def test_a_batch_equals_the_loop_over_its_samples(bench, predictor, encoder):
-    jepa, batch = bench.jepa(Teacher(), predictor, encoder), bench.batch()
+def test_a_batch_equals_the_loop_over_its_samples(models, predictor, encoder):
+    jepa, batch = models.jepa(Teacher(), predictor, encoder), models.batch()
     together = jepa(batch.patches, batch.mask, batch.valid)
     together.loss(L2()).backward()
-    whole = [p.grad.clone() for p in jepa.parameters() if p.requires_grad]
+    gradients = [p.grad.clone() for p in jepa.parameters() if p.requires_grad]
     jepa.zero_grad()
-    alone = [jepa(*batch.one(sample)) for sample in range(bench.clips)]
+    alone = [jepa(*batch.select_sample(sample)) for sample in range(models.clips)]
     loss = torch.stack([prediction.loss(L2()) for prediction in alone]).mean()
     loss.backward()
     rows = torch.cat([prediction.predicted for prediction in alone])
     assert torch.allclose(together.predicted, rows, atol=1e-5)
-    for here, there in zip(whole, (p for p in jepa.parameters() if p.requires_grad), strict=True):
-        assert torch.allclose(here, there.grad, atol=1e-5)
+    for actual, reference in zip(
+        gradients, (p for p in jepa.parameters() if p.requires_grad), strict=True
+    ):
+        assert torch.allclose(actual, reference.grad, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     "predictor", [p for p in PREDICTORS.values() if not isinstance(p, PerToken)]
 )
-def test_padding_predicts_what_packing_does(bench, predictor):
-    jepa, batch = bench.jepa(Teacher(), predictor), bench.batch()
+def test_padding_predicts_the_same_as_packing(models, predictor):
+    jepa, batch = models.jepa(Teacher(), predictor), models.batch()
     packed, padded = (
         jepa(batch.patches, batch.mask, batch.valid, batching).predicted
         for batching in ("pack", "pad")
@@ -103,18 +107,18 @@ def test_padding_predicts_what_packing_does(bench, predictor):
 @pytest.mark.parametrize(
     "predictor", [p for p in PREDICTORS.values() if not isinstance(p, PerToken)]
 )
-def test_what_layers_add_up_is_float32_under_autocast(bench, predictor):
-    jepa, batch, summed = bench.jepa(Teacher(), predictor), bench.batch(), []
-    jepa.predictor.widen.register_forward_pre_hook(lambda _, given: summed.extend(given))
+def test_the_residual_stream_is_float32_under_autocast(models, predictor):
+    jepa, batch, summed = models.jepa(Teacher(), predictor), models.batch(), []
+    jepa.predictor.widen.register_forward_pre_hook(lambda _, inputs: summed.extend(inputs))
     with torch.autocast("cpu", torch.bfloat16):
         jepa(batch.patches, batch.mask, batch.valid)
     assert [tokens.dtype for tokens in summed] == [torch.float32]
 
 
 @pytest.mark.parametrize(("predictor", "encoder"), PAIRS)
-def test_several_masks_of_a_clip_equal_as_many_clips(bench, predictor, encoder):
+def test_several_masks_of_a_clip_equal_as_many_clips(models, predictor, encoder):
     masker = maskers.Several(maskers=(maskers.MultiBlock(),), times=3)
-    jepa, batch = bench.jepa(Teacher(input="targets"), predictor, encoder), bench.batch(masker)
+    jepa, batch = models.jepa(Teacher(input="targets"), predictor, encoder), models.batch(masker)
     once = jepa(batch.patches, batch.mask, batch.valid)
     often = jepa(
         batch.patches.repeat_interleave(3, dim=0),
@@ -126,49 +130,49 @@ def test_several_masks_of_a_clip_equal_as_many_clips(bench, predictor, encoder):
 
 
 @pytest.mark.parametrize(("predictor", "encoder"), PAIRS)
-def test_nobody_is_told_what_is_hidden(bench, predictor, encoder):
-    jepa, batch = bench.jepa(Teacher(), predictor, encoder), bench.batch()
+def test_predictions_do_not_depend_on_hidden_patches(models, predictor, encoder):
+    jepa, batch = models.jepa(Teacher(), predictor, encoder), models.batch()
     before = jepa(batch.patches, batch.mask, batch.valid).predicted
-    blinded = torch.where(batch.mask.context.unsqueeze(-1), batch.patches, 1e6)
-    assert torch.equal(before, jepa(blinded, batch.mask, batch.valid).predicted)
+    without_hidden = torch.where(batch.mask.context.unsqueeze(-1), batch.patches, 1e6)
+    assert torch.equal(before, jepa(without_hidden, batch.mask, batch.valid).predicted)
 
 
-def test_blocks_of_a_per_target_predictor_do_not_see_each_other(bench):
-    jepa, batch = bench.jepa(Teacher(), PerTarget(**WIDTH)), bench.batch()
+def test_blocks_of_a_per_target_predictor_do_not_see_each_other(models):
+    jepa, batch = models.jepa(Teacher(), PerTarget(**WIDTH)), models.batch()
     together = jepa(batch.patches, batch.mask, batch.valid)
-    answers = torch.split(together.predicted, together.question.blocks.segments.lengths)
+    by_block = torch.split(together.predicted, together.query.blocks.segments.lengths)
     where = batch.mask.targets.any(dim=-1).nonzero().tolist()
-    assert len(answers) == len(where)
-    for answer, (sample, block) in zip(answers, where, strict=True):
-        patches, mask, valid = batch.one(sample)
+    assert len(by_block) == len(where)
+    for predicted, (sample, block) in zip(by_block, where, strict=True):
+        patches, mask, valid = batch.select_sample(sample)
         alone = jepa(patches, Mask(mask.context, mask.targets[:, block : block + 1]), valid)
-        assert torch.allclose(answer, alone.predicted, atol=1e-5)
+        assert torch.allclose(predicted, alone.predicted, atol=1e-5)
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_what_a_step_asks_for_several_times_is_packed_once(bench, times):
+def test_packings_are_computed_once_per_step(models, times):
     masker = maskers.Several(maskers=(maskers.MultiBlock(),), times=times)
-    jepa, batch = bench.jepa(Teacher(), PerTarget(**WIDTH), REPLACE), bench.batch(masker)
-    question = jepa(batch.patches, batch.mask, batch.valid).question
-    one, other = (given(jepa.encoder, question.context, question) for _ in range(2))
+    jepa, batch = models.jepa(Teacher(), PerTarget(**WIDTH), REPLACE), models.batch(masker)
+    query = jepa(batch.patches, batch.mask, batch.valid).query
+    one, other = (input_packing(jepa.encoder, query.context, query) for _ in range(2))
     assert one is other
-    assert torch.equal(one.index, pack(question.real).index)
-    assert question.repeated_context is question.repeated_context
+    assert torch.equal(one.index, pack(query.sample_valid).index)
+    assert query.repeated_context is query.repeated_context
 
 
-def test_every_block_lies_in_its_own_sample(bench):
-    jepa, batch = bench.jepa(Teacher(), PerTarget(**WIDTH)), bench.batch()
-    blocks = jepa(batch.patches, batch.mask, batch.valid).question.blocks
+def test_every_block_belongs_to_its_own_sample(models):
+    jepa, batch = models.jepa(Teacher(), PerTarget(**WIDTH)), models.batch()
+    blocks = jepa(batch.patches, batch.mask, batch.valid).query.blocks
     samples = batch.mask.targets.any(dim=-1).nonzero()[:, 0]
     lengths = torch.tensor(blocks.segments.lengths)
     assert torch.equal(blocks.owner, samples.repeat_interleave(lengths))
 
 
 @pytest.mark.parametrize("name", ["joint", "cross attention", "convolutional, learned"])
-def test_noise_is_drawn_again_for_every_step_and_a_learned_token_is_not(bench, name):
+def test_noise_mask_tokens_change_every_step_and_learned_ones_do_not(models, name):
     for token, same in (("learned", True), ("noise", False)):
         settings = replace(PREDICTORS[name], mask_token=token)
-        jepa, batch = bench.jepa(Teacher(), settings), bench.batch()
+        jepa, batch = models.jepa(Teacher(), settings), models.batch()
         one, other = (
             jepa(batch.patches, batch.mask, batch.valid, rng=StepRandom(0, step)).predicted
             for step in (1, 2)
@@ -176,68 +180,68 @@ def test_noise_is_drawn_again_for_every_step_and_a_learned_token_is_not(bench, n
         assert torch.equal(one, other) is same
 
 
-def test_targets_of_a_joint_predictor_do_see_each_other(bench):
-    jepa, batch = bench.jepa(Teacher(), Joint(**WIDTH)), bench.batch()
-    patches, mask, valid = batch.one(0)
+def test_targets_of_a_joint_predictor_attend_to_each_other(models):
+    jepa, batch = models.jepa(Teacher(), Joint(**WIDTH)), models.batch()
+    patches, mask, valid = batch.select_sample(0)
     first = Mask(mask.context, mask.targets[:, :1])
-    together, alone = (jepa(patches, shown, valid) for shown in (mask, first))
+    together, alone = (jepa(patches, each, valid) for each in (mask, first))
     shared = first.target_union[mask.target_union]
     assert not torch.allclose(together.predicted[shared], alone.predicted, atol=1e-5)
 
 
-def test_targets_of_a_cross_attending_predictor_do_not_see_each_other(bench):
-    jepa, batch = bench.jepa(Teacher(), CrossAttention(**WIDTH)), bench.batch()
-    patches, mask, valid = batch.one(0)
+def test_targets_of_a_cross_attention_predictor_do_not_attend_to_each_other(models):
+    jepa, batch = models.jepa(Teacher(), CrossAttention(**WIDTH)), models.batch()
+    patches, mask, valid = batch.select_sample(0)
     first = Mask(mask.context, mask.targets[:, :1])
-    together, alone = (jepa(patches, shown, valid) for shown in (mask, first))
+    together, alone = (jepa(patches, each, valid) for each in (mask, first))
     shared = first.target_union[mask.target_union]
     assert torch.allclose(together.predicted[shared], alone.predicted, atol=1e-5)
 
 
-def test_a_convolutional_predictor_equals_convolutions_of_each_clip_by_itself(bench):
+def test_a_convolutional_predictor_equals_convolutions_of_each_clip_alone(models):
     settings = Convolutional(dim=8, layers=2, groups=4, mask_token="learned")
-    jepa, batch = bench.jepa(Teacher(), settings), bench.batch()
+    jepa, batch = models.jepa(Teacher(), settings), models.batch()
     predictor = jepa.predictor
     prediction = jepa(batch.patches, batch.mask, batch.valid)
     seen = torch.split(prediction.context_features, prediction.context.segments.lengths)
-    answers = torch.split(prediction.predicted, prediction.targets.segments.lengths)
-    for sample, answer in enumerate(answers):
-        _, mask, valid = batch.one(sample)
-        columns = int(valid[0].sum()) // bench.grid.freq
-        cells = torch.zeros(bench.grid.size, 8)
+    by_block = torch.split(prediction.predicted, prediction.targets.segments.lengths)
+    for sample, predicted in enumerate(by_block):
+        _, mask, valid = batch.select_sample(sample)
+        columns = int(valid[0].sum()) // models.grid.freq
+        cells = torch.zeros(models.grid.size, 8)
         cells[valid[0]] = predictor.mask_embedding
         cells[mask.context[0]] = predictor.narrow(seen[sample])
-        image = cells.T.view(8, bench.grid.freq, bench.grid.time)[:, :, :columns]
+        image = cells.T.view(8, models.grid.freq, models.grid.time)[:, :, :columns]
         for layer in predictor.convolutions:
             changed = F.conv2d(image.unsqueeze(0), layer.weight, layer.bias, padding=1, groups=4)
             image = image + F.gelu(F.layer_norm(changed[0].permute(1, 2, 0), (8,))).permute(2, 0, 1)
-        asked = mask.target_union[0].view(bench.grid.freq, bench.grid.time)[:, :columns]
-        expected = predictor.widen(image.permute(1, 2, 0)[asked])
-        assert torch.allclose(answer, expected, atol=1e-5)
+        is_target = mask.target_union[0].view(models.grid.freq, models.grid.time)[:, :columns]
+        expected = predictor.widen(image.permute(1, 2, 0)[is_target])
+        assert torch.allclose(predicted, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["cross attention", "convolutional", "linear", "perceptron"])
-def test_work_is_counted_as_torch_counts_it(bench, name):
+def test_flops_agree_with_the_counter_of_torch(models, name):
     predictor = PREDICTORS[name]
-    jepa = bench.jepa(Teacher(), predictor, encoders(predictor)[0])
-    batch = bench.batch(maskers.Random(ratio=0.5))
+    jepa = models.jepa(Teacher(), predictor, encoders(predictor)[0])
+    batch = models.batch(maskers.Random(ratio=0.5))
     valid = torch.ones_like(batch.valid)
-    mask = maskers.Random(ratio=0.5)(bench.grid, bench.clips, generator=generator(0, "mask"))
-    question = jepa(batch.patches, mask, valid).question
-    features = torch.randn(question.context.segments.total, 16)
+    mask = maskers.Random(ratio=0.5)(models.grid, models.clips, generator=generator(0, "mask"))
+    query = jepa(batch.patches, mask, valid).query
+    features = torch.randn(query.context.segments.num_tokens, 16)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        jepa.predictor(features, question)
-    assert jepa.predictor.flops(question) == counter.get_total_flops()
+        jepa.predictor(features, query)
+    assert jepa.predictor.flops(query) == counter.get_total_flops()
 
 
-def test_convolutions_count_no_work_for_what_a_short_context_is_filled_up_with(bench):
-    jepa, batch = bench.jepa(Teacher(), Convolutional(dim=8, layers=2, groups=4)), bench.batch()
-    question = jepa(batch.patches, batch.mask, batch.valid, "pad").question
-    assert question.context.segments.total > question.visible.segments.total
-    features = torch.randn(question.context.segments.total, 16)
+def test_flops_of_convolutions_exclude_context_filler(models):
+    jepa, batch = models.jepa(Teacher(), Convolutional(dim=8, layers=2, groups=4)), models.batch()
+    query = jepa(batch.patches, batch.mask, batch.valid, "pad").query
+    assert query.context.segments.num_tokens > query.unpadded_context.segments.num_tokens
+    features = torch.randn(query.context.segments.num_tokens, 16)
     with FlopCounterMode(display=False) as counter:
-        jepa.predictor(features, question)
-    assert jepa.predictor.flops(question) == counter.get_total_flops()
+        jepa.predictor(features, query)
+    assert jepa.predictor.flops(query) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize(
@@ -250,6 +254,6 @@ def test_convolutions_count_no_work_for_what_a_short_context_is_filled_up_with(b
         (CrossAttention, {"heads": 7}),
     ],
 )
-def test_impossible_settings_are_refused_with_their_name(part, settings):
+def test_impossible_settings_are_rejected_with_their_name(part, settings):
     with pytest.raises(ValueError, match=f"`{next(iter(settings))}`"):
         part(**settings)

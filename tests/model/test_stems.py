@@ -1,4 +1,4 @@
-"""Stems: from the values of a patch to a token."""
+"""Stems: maps from the values of a patch to a token."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from ablate.model.stems import WAV2VEC2, Convolutional2D, Linear, Speech1D, Wave
 from ablate.model.transformer import initialise
 
 
-def drawn(*shape: int) -> torch.Tensor:
+def random_tensor(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=generator(0, *shape))
 
 
@@ -24,10 +24,10 @@ def drawn(*shape: int) -> torch.Tensor:
         (Waveform(layers=((4, 2), (3, 2)), channels=6), 8),
     ],
 )
-def test_a_stem_sees_one_patch_at_a_time(settings, pixels):
+def test_a_stem_processes_one_patch_at_a_time(settings, pixels):
     stem = settings.build(pixels, 16)
     initialise(stem, 0, "stem")
-    patches = drawn(5, pixels)
+    patches = random_tensor(5, pixels)
     together = stem(patches)
     apart = torch.cat([stem(patches[i : i + 1]) for i in range(5)])
     assert together.shape == (5, 16)
@@ -39,22 +39,22 @@ def test_a_stem_sees_one_patch_at_a_time(settings, pixels):
 @pytest.mark.parametrize(
     ("layers", "window", "hop"), [(WAV2VEC2, 400, 320), (WAV2VEC2[:-1], 240, 160)]
 )
-def test_windows_alone_equal_convolutions_over_the_whole_waveform(layers, window, hop):
+def test_separate_windows_equal_convolutions_over_the_waveform(layers, window, hop):
     settings = Waveform(layers=layers, channels=6)
     assert (settings.window, settings.hop) == (window, hop)
     stem = settings.build(window, 8)
     initialise(stem, 0, "stem")
-    waveform = drawn(1, 1, window + 6 * hop)
-    whole = waveform
+    waveform = random_tensor(1, 1, window + 6 * hop)
+    signal = waveform
     for convolution, (_, stride) in zip(stem.convolutions, layers, strict=True):
-        whole = F.conv1d(whole, convolution.weight, stride=stride)
-        whole = F.gelu(F.layer_norm(whole.mT, (6,)).mT)
-    expected = stem.collect(F.layer_norm(whole[0].mT, (6,)))
+        signal = F.conv1d(signal, convolution.weight, stride=stride)
+        signal = F.gelu(F.layer_norm(signal.mT, (6,)).mT)
+    expected = stem.collect(F.layer_norm(signal[0].mT, (6,)))
     windows = waveform[0, 0].unfold(0, window, hop)
     assert torch.allclose(stem(windows), expected, atol=1e-5)
 
 
-def test_a_square_patch_ends_as_one_pixel():
+def test_a_square_patch_is_reduced_to_one_pixel():
     stem = Convolutional2D().build(256, 32)
     assert stem.collect.weight.shape == (32, 32)
 
@@ -64,14 +64,14 @@ def test_a_square_patch_ends_as_one_pixel():
     [
         (Convolutional2D(freq=16, time=8), "16 mel bands and 8 frames does not fit .* of 256"),
         (Speech1D(freq=128, time=4), "128 mel bands and 4 frames does not fit patches of 256"),
-        (Waveform(), "a token of 400 samples, 320 apart; the patchifier cuts patches of 256"),
+        (Waveform(), "need patches of 400 samples, 320 apart; the patchifier cuts patches of 256"),
     ],
 )
-def test_a_stem_for_patches_of_another_shape_is_refused(settings, message):
+def test_a_stem_for_patches_of_another_shape_is_rejected(settings, message):
     with pytest.raises(ValueError, match=message):
         settings.build(256, 16)
 
 
-def test_a_convolution_over_nothing_is_refused():
+def test_a_stride_of_zero_is_rejected():
     with pytest.raises(ValueError, match="`layers` must be"):
         Waveform(layers=((10, 0),))

@@ -1,4 +1,4 @@
-"""Layers against PyTorch's own, which knows nothing of packing."""
+"""Transformer layers, compared with those of PyTorch, which do not support packing."""
 
 import math
 
@@ -11,87 +11,89 @@ from ablate.model.attention import Segments
 from ablate.model.masking import Grid
 from ablate.model.packing import pack
 from ablate.model.positions import Rotary1D, Rotation
-from ablate.model.transformer import Layer, Norm, Scope, Transformer, initialise
+from ablate.model.transformer import AttentionContext, Layer, Norm, Transformer, initialise
 from ablate.model.vit import ViT
 
 NORMS: tuple[Norm, ...] = ("pre", "post")
 
 
-def randomised(module: nn.Module) -> None:
+def randomise(module: nn.Module) -> None:
     for name, parameter in module.named_parameters():
         parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator(0, name))
 
 
-def twin(layer: Layer, norm: Norm) -> nn.TransformerEncoderLayer:
+def to_pytorch_layer(layer: Layer, norm: Norm) -> nn.TransformerEncoderLayer:
     dim, hidden = layer.project.in_features, layer.expand.out_features
-    theirs = nn.TransformerEncoderLayer(
+    reference = nn.TransformerEncoderLayer(
         dim, layer.heads, hidden, 0.0, "gelu", batch_first=True, norm_first=norm == "pre"
     )
     pairs: list[tuple[nn.Module, nn.Module]] = [
-        (theirs.self_attn.out_proj, layer.project),
-        (theirs.linear1, layer.expand),
-        (theirs.linear2, layer.contract),
-        (theirs.norm1, layer.norm_attention),
-        (theirs.norm2, layer.norm_mlp),
+        (reference.self_attn.out_proj, layer.project),
+        (reference.linear1, layer.expand),
+        (reference.linear2, layer.contract),
+        (reference.norm1, layer.norm_attention),
+        (reference.norm2, layer.norm_mlp),
     ]
-    for there, here in pairs:
-        there.load_state_dict(here.state_dict())
-    theirs.self_attn.in_proj_weight.data = layer.query_key_value.weight.data
-    theirs.self_attn.in_proj_bias.data = layer.query_key_value.bias.data
-    return theirs
+    for module, source in pairs:
+        module.load_state_dict(source.state_dict())
+    reference.self_attn.in_proj_weight.data = layer.query_key_value.weight.data
+    reference.self_attn.in_proj_bias.data = layer.query_key_value.bias.data
+    return reference
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_a_layer_is_that_of_pytorch_with_the_norm_in_its_place(norm):
+def test_a_layer_equals_that_of_pytorch_with_the_same_norm_placement(norm):
     layer = Layer(16, 4, 24, norm)
-    randomised(layer)
+    randomise(layer)
     tokens = torch.randn(9, 16, generator=generator(0, "tokens"))
-    expected = twin(layer, norm)(tokens.view(3, 3, 16)).view(9, 16)
-    assert torch.allclose(layer(tokens, Scope(Segments((3, 3, 3)))), expected, atol=1e-5)
+    expected = to_pytorch_layer(layer, norm)(tokens.view(3, 3, 16)).view(9, 16)
+    assert torch.allclose(layer(tokens, AttentionContext(Segments((3, 3, 3)))), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_the_norm_that_is_left_stands_at_the_other_end(norm):
+def test_the_remaining_norm_is_last_for_pre_norm_and_first_for_post_norm(norm):
     transformer = Transformer(16, 2, 4, 1.5, norm)
-    randomised(transformer)
+    randomise(transformer)
     tokens = torch.randn(1, 5, 16, generator=generator(0, "tokens"))
     expected = tokens if norm == "pre" else transformer.norm(tokens)
     for layer in transformer.layers:
-        expected = twin(layer, norm)(expected)
+        expected = to_pytorch_layer(layer, norm)(expected)
     expected = transformer.norm(expected) if norm == "pre" else expected
     assert torch.allclose(transformer(tokens[0], Segments((5,))), expected[0], atol=1e-5)
 
 
-def test_summary_and_registers_are_tokens_ahead_of_the_others():
+def test_summary_and_register_tokens_come_before_the_patches():
     encoder = ViT(dim=16, layers=2, heads=4, summary=True, registers=2).build(Grid(1, 5), 3)
-    randomised(encoder)
+    randomise(encoder)
     patches = torch.randn(1, 5, 3, generator=generator(0, "patches"))
     own: list[Tensor] = [encoder.summary_embedding, encoder.register_embedding]
     table = encoder.positions.added.table
     row = torch.cat([*own, encoder.project(patches[0]) + table]).unsqueeze(0)
     for layer in encoder.transformer.layers:
-        row = twin(layer, "pre")(row)
+        row = to_pytorch_layer(layer, "pre")(row)
     row = encoder.transformer.norm(row)[0]
     encoded = encoder(patches, pack(torch.ones(1, 5, dtype=torch.bool)))
     assert torch.allclose(encoded.tokens, row[3:], atol=1e-5)
     assert torch.allclose(encoded.summary, row[:1], atol=1e-5)
 
 
-def test_an_encoders_own_tokens_are_not_turned():
+def test_register_tokens_are_not_rotated():
     settings = ViT(dim=16, layers=2, heads=4, registers=2, positions=Rotary1D())
     encoder = settings.build(Grid(1, 5), 3)
-    randomised(encoder)
+    randomise(encoder)
     patches = torch.randn(1, 5, 3, generator=generator(0, "patches"))
-    turns = encoder.positions.rotation(torch.arange(5))
-    nothing = torch.zeros(2, 1, 2)
-    rotation = Rotation(torch.cat([nothing + 1, turns.cosine]), torch.cat([nothing, turns.sine]))
+    patch_rotation = encoder.positions.rotation(torch.arange(5))
+    zeros = torch.zeros(2, 1, 2)
+    rotation = Rotation(
+        torch.cat([zeros + 1, patch_rotation.cosine]), torch.cat([zeros, patch_rotation.sine])
+    )
     row = torch.cat([encoder.register_embedding, encoder.project(patches[0])])
-    _, expected = encoder.transformer.outputs(row, Scope(Segments((7,)), rotation))
+    _, expected = encoder.transformer.outputs(row, AttentionContext(Segments((7,)), rotation))
     encoded = encoder(patches, pack(torch.ones(1, 5, dtype=torch.bool)))
     assert torch.allclose(encoded.tokens, expected[2:], atol=1e-5)
 
 
-def test_a_convolution_keeps_the_variance_of_what_it_is_given():
+def test_an_initialised_convolution_keeps_the_variance_of_its_input():
     convolutions = nn.ModuleList(
         [nn.Conv1d(64, 64, 9, bias=False), nn.Conv1d(64, 64, 31, groups=64, bias=False)]
     )
@@ -101,7 +103,7 @@ def test_a_convolution_keeps_the_variance_of_what_it_is_given():
         assert math.isclose(convolution(signal).var().item(), 1.0, rel_tol=0.1)
 
 
-def test_a_norm_without_a_name_is_not_switched_off() -> None:
+def test_the_weight_of_an_unnamed_norm_is_one() -> None:
     model = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 2))
     initialise(model, 0, "lab")
     assert model[0].weight.tolist() == [1.0] * 4

@@ -21,22 +21,22 @@ def build(**settings: object) -> Encoder:
     return encoder
 
 
-def drawn() -> torch.Tensor:
+def draw_patches() -> torch.Tensor:
     return torch.randn(2, GRID.size, PIXELS, generator=generator(0, "patches"))
 
 
 def test_the_tokens_are_the_last_layer_after_the_norm():
     encoder = build()
-    encoded = encoder(drawn(), pack(VALID))
+    encoded = encoder(draw_patches(), pack(VALID))
     assert len(encoded.layers) == 2
     assert encoded.summary is None
     assert torch.equal(encoder.transformer.norm(encoded.layers[-1]), encoded.tokens)
 
 
-def test_what_a_replaced_patch_holds_is_not_seen_but_its_place_is():
+def test_the_content_of_a_replaced_patch_has_no_effect_but_its_position_has():
     encoder, packing = build(hidden="replace"), pack(VALID)
     hidden = torch.arange(len(packing.index)) % 3 == 0
-    patches = drawn()
+    patches = draw_patches()
     before = encoder(patches, packing, hidden=hidden).tokens
     patches.flatten(0, 1)[packing.index[hidden]] = 1e6
     assert torch.equal(encoder(patches, packing, hidden=hidden).tokens, before)
@@ -45,12 +45,14 @@ def test_what_a_replaced_patch_holds_is_not_seen_but_its_place_is():
 
 
 @pytest.mark.parametrize("hidden", [None, torch.zeros(16, dtype=torch.bool)])
-def test_where_nothing_is_hidden_replacing_is_dropping(hidden):
-    dropping, replacing = build()(drawn(), pack(VALID)), build(hidden="replace")
-    assert torch.equal(replacing(drawn(), pack(VALID), hidden=hidden).tokens, dropping.tokens)
+def test_replacing_equals_dropping_if_nothing_is_hidden(hidden):
+    dropping, replacing = build()(draw_patches(), pack(VALID)), build(hidden="replace")
+    assert torch.equal(
+        replacing(draw_patches(), pack(VALID), hidden=hidden).tokens, dropping.tokens
+    )
 
 
-def test_settings_that_came_later_leave_the_identity_of_older_ones():
+def test_later_settings_leave_the_identity_of_earlier_ones_unchanged():
     assert get_identity(ViT()) == {
         "type": "ablate.model.vit.ViT",
         "dim": 384,

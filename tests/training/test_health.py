@@ -6,13 +6,13 @@ from torch import Tensor
 
 import maskers
 from ablate.core.random import StepRandom, generator
-from ablate.model.context_encoding import Shown
+from ablate.model.context_encoding import VisibleTokens
 from ablate.model.encoder import Encoded
 from ablate.model.masking import Grid, Mask
 from ablate.model.objectives import L2
 from ablate.model.prediction import Prediction
-from ablate.model.prediction_query import Question
-from ablate.model.targets import Goal
+from ablate.model.prediction_query import PredictionQuery
+from ablate.model.targets import TargetValues
 from ablate.training.health import Health, PositionBaseline, effective_rank
 
 NOISE = torch.randn(4000, 16, generator=generator(0, "noise"))
@@ -50,11 +50,17 @@ def test_losing_half_of_the_rank_is_a_collapse_even_if_the_deviation_grew():
 def build_prediction(mask: Mask, values: Tensor, grid: Grid) -> Prediction:
     """Builds a prediction whose target depends only on the position of each patch."""
     valid = torch.ones(len(mask.context), grid.size, dtype=torch.bool)
-    question = Question(mask=mask, valid=valid, device=torch.device("cpu"), rng=StepRandom(0, 0))
-    target = values[question.targets.place]
+    query = PredictionQuery(
+        mask=mask, valid=valid, device=torch.device("cpu"), rng=StepRandom(0, 0)
+    )
+    target = values[query.targets.place]
     encoded = Encoded(tokens=target, layers=())
-    shown = Shown(encoded=encoded, packing=question.context, question=question, replaced=False)
-    return Prediction(question=question, predicted=target, goal=Goal(target), shown=shown)
+    visible = VisibleTokens(
+        encoded=encoded, packing=query.context, query=query, includes_hidden=False
+    )
+    return Prediction(
+        query=query, predicted=target, target_values=TargetValues(target), visible=visible
+    )
 
 
 def test_the_baseline_learns_targets_that_depend_only_on_their_position():

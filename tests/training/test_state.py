@@ -18,10 +18,10 @@ def test_the_target_encoder_is_updated_before_or_after_the_optimiser_step(new_tr
     trainer = new_trainer(optimizer=Optimizer(momentum=(0.5, 0.5), follow=follow))
     state, jepa = trainer.create_state(), trainer.jepa
     for step in range(2):
-        target, before = weights(jepa.probed), weights(jepa.encoder)
+        target, before = weights(jepa.probed_encoder), weights(jepa.encoder)
         trainer.step(state, trainer.draw(step))
         source = before if follow == "before" else weights(jepa.encoder)
-        assert torch.allclose(weights(jepa.probed), 0.5 * target + 0.5 * source, atol=1e-6)
+        assert torch.allclose(weights(jepa.probed_encoder), 0.5 * target + 0.5 * source, atol=1e-6)
         assert not torch.equal(before, weights(jepa.encoder))
 
 

@@ -31,7 +31,7 @@ class NarrowTransformer(VisionTransformer):
         self.max_tokens = max_tokens
 
     def forward(self, patches, packing, **options):
-        if torch.is_grad_enabled() and packing.segments.total > self.max_tokens:
+        if torch.is_grad_enabled() and packing.segments.num_tokens > self.max_tokens:
             raise torch.OutOfMemoryError("tried to allocate 2 GiB")
         return super().forward(patches, packing, **options)
 
@@ -43,9 +43,9 @@ class NaNFrom(L2):
     at: int
     calls: list[int]
 
-    def distance(self, predicted, target, question):
+    def distance(self, predicted, target, query):
         self.calls.append(1)
-        value = super().distance(predicted, target, question)
+        value = super().distance(predicted, target, query)
         return value * float("nan") if len(self.calls) >= self.at else value
 
 
@@ -113,8 +113,8 @@ def test_the_window_finds_the_first_step_that_is_not_finite(steps, before, data)
 class InfiniteGradient(L2):
     """A finite loss with an infinite gradient."""
 
-    def distance(self, predicted, target, question):
-        value = super().distance(predicted, target, question)
+    def distance(self, predicted, target, query):
+        value = super().distance(predicted, target, query)
         return value + (predicted - predicted.detach()).sum(dim=-1).sqrt()
 
 

@@ -65,7 +65,7 @@ def test_expected_flops_are_those_that_a_run_counts(settings, encoder, batching)
     for step in range(40):
         mask = trial.masker(grid, clips, generator=drawn, progress=step / 40)
         prediction = jepa(patches, truncate(mask, batching, drawn), valid, batching)
-        counted.append(jepa.flops(prediction.question))
+        counted.append(jepa.flops(prediction.query))
     assert expected_flops(trial) == pytest.approx(sum(counted) / len(counted), rel=0.15)
 
 

@@ -144,7 +144,7 @@ def test_maskers_of_one_seed_share_their_twin_and_patchifiers_do_not(settings, c
         (
             vit(positions={"type": "ablate.model.positions.Learned", "time": 3}),
             ["encoder"],
-            "positions of `time` 3 are too few for a grid of 4",
+            "positions with `time` 3 are too few for a grid of 4",
         ),
         (
             vit(positions={"type": "ablate.model.positions.Rotary1D"}),

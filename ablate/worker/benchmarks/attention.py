@@ -46,7 +46,7 @@ def time_kernels(device: torch.device, clock: Callable[[], float]) -> list[dict[
 
 
 def _parts(segments: Segments, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    shape = (segments.total, HEADS, DIM)
+    shape = (segments.num_tokens, HEADS, DIM)
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32
     query, key, value = (
         torch.randn(shape, device=device, dtype=kind, requires_grad=True) for _ in range(3)
