@@ -30,7 +30,7 @@ TORCH_FREE = {
     *("__main__", "study.__main__", "cli", "dashboards", "study", "sweep", "slurm"),
     *("executors", "report", "runs", "design", "config"),
 }
-TORCH_FREE_BELOW = {"core.git", "core.io", "core.records", "core.suggest"}
+TORCH_FREE_BELOW = {"core.git", "core.io", "core.nested", "core.records", "core.suggest"}
 EXCEPTIONS = {  # commands that read and write folders, and load no torch to do it
     ("ablate.cli.tools", "ablate.audio.manifest_summary"),
     ("ablate.cli.tools", "ablate.audio.manifest_writer"),
