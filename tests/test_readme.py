@@ -78,7 +78,7 @@ def test_every_part_that_a_page_names_is_there(page):
 
 
 def test_what_is_counted_on_the_pages_is_as_many():
-    recipes = [name for name in config_recipes.recipes() if name.count("/") == 1]
+    recipes = [name for name in config_recipes.list_recipes() if name.count("/") == 1]
     counted = {"maskers": len(maskers.__all__), "published systems": len(recipes)}
     numbers = {"sixteen": "16"}
     text = " ".join(PAGES.values())

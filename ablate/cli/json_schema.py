@@ -1,72 +1,75 @@
-"""The door to a study's JSON schema: `ablate show --schema`, for editors to complete from."""
+"""Prints the JSON schema of a study, for completion in editors: `ablate show --schema`."""
 
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 from rich.console import Console
 
-from ablate.config.budget import WAYS
-from ablate.config.design import DESIGNS
-from ablate.config.study import KEYS, SETTINGS
+from ablate.config.keys import SETTINGS, StudyFile
 from ablate.executors.worker import COMMAND
 from ablate.study.worker_query import Ask, errand
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
+class _StudySchema(GenerateJsonSchema):
+    """Leaves null out: None is the default of a key that is missing, and not written."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default") is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+
 def show(packages: Sequence[str], *, command: Sequence[str] = COMMAND) -> int:
-    """Prints the schema; returns the exit code."""
+    """Prints the schema, with the parts of further packages; returns the exit code."""
 
     def act(ask: Ask) -> None:
-        found = ask({"do": "schema", "packages": list(packages)})
-        sys.stdout.write(json.dumps(schema(found), indent=1) + "\n")
+        parts = ask({"do": "schema", "packages": list(packages)})
+        sys.stdout.write(json.dumps(build_schema(parts), indent=1) + "\n")
 
     console = Console(stderr=True)
     return errand(act, title="reading parts", console=console, command=command)
 
 
-def schema(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Puts a study's keys around what a worker says of the parts."""
-    settings = {name: found["settings"].get(name, {}) for name in SETTINGS}
-    path = {"type": "string"}
-    baseline = {"extends": {"anyOf": [path, {"type": "array", "items": path}]}, **settings}
-    # a level is a branch, or nothing; a list of plain values is a level a value
-    levels = {
-        name: {"anyOf": [{"type": "array"}, {"type": "object", "additionalProperties": one}]}
-        for name, one in settings.items()
+def build_schema(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Builds the schema of a study.
+
+    Args:
+        parts: what a worker knows of parts: the schema of each of a trial's `settings`, of a
+            `probe`, and the `definitions` that these refer to.
+    """
+    schema = StudyFile.model_json_schema(schema_generator=_StudySchema)
+    settings = {
+        name: {"description": about, **parts["settings"].get(name, {})}
+        for name, about in SETTINGS.items()
     }
-    about: dict[str, Any] = {
-        "study": {"type": "string"},
-        "baseline": {
-            "type": "object",
-            "properties": baseline,
-            "additionalProperties": False,
-        },
-        "factors": {"type": "object", "properties": levels},
-        "design": {"enum": list(DESIGNS)},
-        "match_budget": {"enum": list(WAYS)},
-        "probes": {"type": "object", "additionalProperties": found["probe"]},
-        "score": {"type": "string"},
-        "notes": {"type": "object", "additionalProperties": {"type": "string"}},
-        "evaluate": {
-            "type": "object",
-            "properties": {
-                "every": {"type": "integer"},
-                "clips": {"type": "integer"},
-                "score": {"type": "string"},
-            },
-            "required": ["every"],
-            "additionalProperties": False,
-        },
+    keys = schema["properties"]
+    file = {"type": "string"}
+    extends = {
+        "description": "file whose settings these are merged into, or a list of files",
+        "anyOf": [file, {"type": "array", "items": file}],
     }
+    keys["baseline"] |= {
+        "properties": {"extends": extends, **settings},
+        "additionalProperties": False,
+    }
+    # a level is a branch of the baseline; in a list, each plain value is a level
+    keys["factors"]["properties"] = {
+        name: {"anyOf": [{"type": "array"}, {"type": "object", "additionalProperties": setting}]}
+        for name, setting in settings.items()
+    }
+    keys["probes"]["additionalProperties"] = parts["probe"]
     return {
         "$schema": DRAFT,
+        **schema,
         "title": "A study of ablate",
-        "type": "object",
-        "properties": {key: about.get(key, {}) for key in KEYS},
-        "required": ["study", "baseline", "seeds"],
-        "additionalProperties": False,
-        "$defs": found["definitions"],
+        "$defs": {**schema["$defs"], **parts["definitions"]},
     }

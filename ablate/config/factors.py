@@ -1,97 +1,99 @@
-"""The levels of a study's factors: what is laid over the baseline, under which label."""
+"""The factors of a study: which settings are varied, and the labelled levels of each."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import PlainValidator
+from pydantic_core import PydanticCustomError
 
 from ablate.config.tree import Node, to_yaml_scalar
+from ablate.config.validation import RULE, KeyProblem, SectionError
 from ablate.core.suggest import did_you_mean
 
-PROBE = "probe"  # the one factor that is no setting: which of the study's probes examines
+PROBE = "probe"  # the one factor that is not a setting: which of the study's probes scores
+Levels = dict[str, Node]  # label -> the branch that replaces the baseline's
 
 
-def check_factors(
-    text: Node, settings: Collection[str], probes: Collection[str], problems: list[str]
-) -> Iterator[tuple[str, dict[str, Node]]]:
-    """Yields each factor with its levels, by label; what is wrong is added to `problems`.
+def _read_factors(value: Any) -> dict[str, Levels]:
+    if not isinstance(value, Node) or not isinstance(value.value, dict):
+        raise PydanticCustomError(RULE, "must map settings of the baseline to levels")
+    problems: list[KeyProblem] = []
+    factors = {name: _read_levels(name, node, problems) for name, node in value.children.items()}
+    if problems:
+        raise SectionError(problems)
+    return factors
 
-    `settings` are those that a trial may have, `probes` the names of the study's probes.
+
+FactorsByName = Annotated[
+    dict[str, Levels],
+    PlainValidator(_read_factors, json_schema_input_type=dict[str, list[Any] | dict[str, Any]]),
+]
+
+
+def find_factor_problems(
+    factors: Mapping[str, Levels], baseline: Node | None, settings: Collection[str]
+) -> Iterator[KeyProblem]:
+    """Yields factors that vary nothing a trial has.
+
+    `settings` are the names of a trial's settings. Without a valid `baseline`, what lies inside
+    its settings is not checked.
     """
-    node = text.children.get("factors")
-    if node is None:
-        return
-    if not isinstance(node.value, dict):
-        problem = "`factors` must map settings of the baseline to levels"
-        problems.append(f"{node.place}: {problem}; got {node.plain()!r}")
-    baseline = text.children.get("baseline", text)
-    zipped = _zipped(text)
-    for name, factor in node.children.items():
-        if reason := _misplaced(name, node.children, baseline, settings):
-            problems.append(f"{factor.place}: factor `{name}` {reason}")
-        else:
-            levels = _levels(name, factor, problems)
-            if name not in zipped:  # what moves along may stay where it is
-                _refuse_twins(name, levels, problems)
-            if name == PROBE:
-                _refuse_unknown(levels, probes, problems)
-            yield name, levels
+    for name in factors:
+        path = name.split(".")
+        if name == PROBE:
+            continue
+        if path[0] not in settings:
+            hint = did_you_mean(path[0], [*settings, PROBE])
+            message = f"factor `{name}` is not a setting of the baseline{hint}"
+            yield KeyProblem(message, (name,))
+            continue
+        in_level = any(name.startswith(f"{other}.") for other in factors)
+        branch = baseline.nearest(path[:-1]) if baseline is not None else None
+        if branch is not None and len(path) > 1 and not in_level and not branch.is_mapping:
+            message = f"goes through a value without settings: {branch.plain()!r}"
+            yield KeyProblem(f"factor `{name}` {message}", (name,))
 
 
-def _zipped(text: Node) -> set[str]:
-    """Names the factors that move together with another, as far as they are well written."""
-    groups = text.children["zip"].plain() if "zip" in text.children else []
-    lists = groups if isinstance(groups, list) else []
-    return {str(name) for group in lists if isinstance(group, list) for name in group}
+def find_equal_levels(name: str, levels: Levels) -> Iterator[KeyProblem]:
+    """Yields the levels of a factor that are written like an earlier one."""
+    earlier: Levels = {}
+    for label, level in levels.items():
+        for other in (key for key, node in earlier.items() if node.equals(level)):
+            message = f"levels `{other}` and `{label}` of factor `{name}` are the same"
+            yield KeyProblem(f"{message}; keep one of them", place=level.place)
+        earlier[label] = level
 
 
-def _misplaced(
-    name: str, names: Collection[str], baseline: Node, settings: Collection[str]
-) -> str | None:
-    path = name.split(".")
-    if name == PROBE:
-        return None
-    if path[0] not in settings:
-        return f"is not a setting of the baseline{did_you_mean(path[0], [*settings, PROBE])}"
-    branch = baseline.nearest(path[:-1])
-    inside = any(name.startswith(f"{other}.") for other in names)  # a level may have settings
-    if len(path) > 1 and not inside and not isinstance(branch.value, dict):
-        return f"goes through a value without settings: {branch.plain()!r}"
-    return None
+def find_unknown_probes(levels: Levels, probes: Collection[str]) -> Iterator[KeyProblem]:
+    """Yields the levels of the factor `probe` that name no probe of the study."""
+    for label, level in levels.items():
+        if level.value not in [*probes]:
+            message = f"level `{label}` of factor `{PROBE}` names no probe of the study"
+            hint = did_you_mean(str(level.value), probes)
+            yield KeyProblem(f"{message}; got {level.plain()!r}{hint}", place=level.place)
 
 
-def _levels(name: str, factor: Node, problems: list[str]) -> dict[str, Node]:
+def _read_levels(name: str, factor: Node, problems: list[KeyProblem]) -> Levels:
     if isinstance(factor.value, dict) and factor.value:
         for label, level in factor.value.items():
             if not label or label.startswith(".") or re.search(r"[/\\\n]", label):
                 rule = "labels name files: they may not contain `/` or begin with `.`"
-                problems.append(f"{level.place}: {rule}; got `{label}` in factor `{name}`")
+                message = f"{rule}; got `{label}` in factor `{name}`"
+                problems.append(KeyProblem(message, place=level.place))
         return factor.value
     if not isinstance(factor.value, list) or not factor.value:
         rule = "needs levels: `label: settings` for each, or a list of plain values"
-        problems.append(f"{factor.place}: factor `{name}` {rule}; got {factor.plain()!r}")
+        message = f"factor `{name}` {rule}; got {factor.plain()!r}"
+        problems.append(KeyProblem(message, (name,)))
         return {}
-    levels: dict[str, Node] = {}
+    levels: Levels = {}
     for level in factor.value:
         if isinstance(level.value, dict | list):
             rule = "a level that is not a plain value needs a label: `label: settings`"
-            problems.append(f"{level.place}: factor `{name}`: {rule}; got {level.plain()!r}")
+            message = f"factor `{name}`: {rule}; got {level.plain()!r}"
+            problems.append(KeyProblem(message, place=level.place))
         else:
-            twin = to_yaml_scalar(level.value) in levels
-            levels[to_yaml_scalar(level.value) + (" again" if twin else "")] = level
+            label = to_yaml_scalar(level.value)
+            levels[f"{label} again" if label in levels else label] = level
     return levels
-
-
-def _refuse_twins(name: str, levels: dict[str, Node], problems: list[str]) -> None:
-    seen: dict[str, Node] = {}
-    for label, level in levels.items():
-        for twin in (other for other, earlier in seen.items() if earlier.equals(level)):
-            problem = f"levels `{twin}` and `{label}` of factor `{name}` are the same"
-            problems.append(f"{level.place}: {problem}; keep one of them")
-        seen[label] = level
-
-
-def _refuse_unknown(levels: dict[str, Node], probes: Collection[str], problems: list[str]) -> None:
-    for label, level in levels.items():
-        if level.value not in [*probes]:
-            problem = f"level `{label}` of factor `{PROBE}` names no probe of the study"
-            known = did_you_mean(str(level.value), probes)
-            problems.append(f"{level.place}: {problem}; got {level.plain()!r}{known}")

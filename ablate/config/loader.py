@@ -1,10 +1,9 @@
-"""YAML becomes a study here: read, extended, overridden from the command line, and checked.
+"""Loads a study from its YAML file: parses it, merges what it extends, applies overrides.
 
-All that can be known without building a part is refused at once, with file and line; what only
-the parts can know is asked of a worker before anything runs.
+Everything that can be checked without building a part is checked here, and all mistakes are
+reported at once with file and line. What only the parts know is checked by a worker.
 """
 
-import dataclasses
 import math
 import os
 from collections.abc import Sequence
@@ -19,7 +18,9 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from ablate.config import recipes
-from ablate.config.study import DEFAULT_PROBES, KEYS, SETTINGS, Study, StudyError, check
+from ablate.config.checks import DEFAULT_PROBES
+from ablate.config.keys import KEYS, SETTINGS
+from ablate.config.study import Study, StudyError, validate_study
 from ablate.config.tree import (
     COMMAND_LINE,
     Node,
@@ -33,34 +34,49 @@ from ablate.core.suggest import did_you_mean
 
 
 def load(file: Path, overrides: Sequence[str] = ()) -> Study:
-    """Reads a study file; `overrides` are `a.b=c` texts. Raises `StudyError` with all problems."""
-    text = read(file)
-    if not isinstance(text.value, dict):
-        raise StudyError([f"{text.place}: expected the keys {', '.join(KEYS)}; got a value"])
+    """Loads a study.
+
+    Args:
+        file: the study's YAML file.
+        overrides: texts `a.b=c`, each of which sets a key of the study or of its baseline.
+
+    Raises:
+        StudyError: with every mistake in the file, in what it extends, and in the overrides.
+    """
+    tree = read(file)
+    if not tree.is_mapping:
+        raise StudyError([f"{tree.place}: expected the keys {', '.join(KEYS)}; got a value"])
     problems: list[str] = []
     defaults = {"probes": from_plain(DEFAULT_PROBES, "the default probes")}
-    text = Node({**defaults, **text.value}, text.place)
-    if "baseline" in text.children:
-        baseline = _extended(text.children["baseline"], file, problems, (file,))
-        text = Node({**text.children, "baseline": baseline}, text.place)
+    tree = Node({**defaults, **tree.children}, tree.place)
+    if "baseline" in tree.children:
+        baseline = _extend(tree.children["baseline"], file, problems, (file,))
+        tree = Node({**tree.children, "baseline": baseline}, tree.place)
     for override in overrides:
-        text = _overridden(text, override, problems)
-    study = check(text, file, tuple(overrides), problems)
-    if problems:
-        raise StudyError(problems)
+        tree = _override(tree, override, problems)
     source = file.read_text(encoding="utf-8-sig")
     comments = (line.strip("# \t") for line in source.splitlines() if line.startswith("#"))
-    return dataclasses.replace(
-        study,
-        title=next(filter(None, comments), ""),
-        source="\n".join([source.rstrip(), *(f"# override: {text}" for text in overrides), ""]),
+    try:
+        study = validate_study(tree, file, overrides)
+    except StudyError as error:
+        problems += error.problems
+    if problems:
+        raise StudyError(problems)
+    return study.model_copy(
+        update={
+            "title": next(filter(None, comments), ""),
+            "source": "\n".join([source.rstrip(), *(f"# override: {o}" for o in overrides), ""]),
+        }
     )
 
 
-def settings(text: str, source: str) -> dict[str, Any]:
-    """Reads settings written in one line, `{type: maskers.Random}`. Raises `StudyError`."""
+def parse_settings(text: str, source: str) -> dict[str, Any]:
+    """Parses settings written in one line, `{type: maskers.Random}`.
+
+    `source` names the text in errors. Raises `StudyError`.
+    """
     node = _parse(text, source, lines=False)
-    if not isinstance(node.value, dict):
+    if not node.is_mapping:
         raise StudyError([f"{source}: expected settings, got {node.plain()!r}"])
     plain: dict[str, Any] = node.plain()
     return plain
@@ -71,8 +87,8 @@ def read(file: Path) -> Node:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        there = [other.name for other in file.parent.glob("*.yaml")]
-        raise StudyError([f"{file}: no such file{did_you_mean(file.name, there)}"]) from None
+        neighbours = [other.name for other in file.parent.glob("*.yaml")]
+        raise StudyError([f"{file}: no such file{did_you_mean(file.name, neighbours)}"]) from None
     except UnicodeDecodeError as error:
         raise StudyError([f"{file}: not UTF-8 text ({error.reason}); save it as UTF-8"]) from error
     except OSError as error:
@@ -84,22 +100,22 @@ def read(file: Path) -> Node:
 
 
 def _parse(text: str, source: str, *, lines: bool = True) -> Node:
-    """Parses YAML 1.2: `1e-3` is a number and `no` a word."""
+    """Parses YAML 1.2, in which `1e-3` is a number and `no` is text."""
     try:
         value = YAML(typ="rt", pure=True).load(text)
     except (YAMLError, ValueError) as error:
-        line, problem = _worded(error, text)
+        line, problem = _describe_yaml_error(error, text)
         place = f"{source}:{line}" if lines and line else source
         raise StudyError([f"{place}: {problem}"]) from error
     problems: list[str] = []
-    node = _located(value, source, 1 if lines else None, problems)
+    node = _to_node(value, source, 1 if lines else None, problems)
     if problems:
         raise StudyError(problems)
     return node
 
 
-def _worded(error: Exception, text: str) -> tuple[int | None, str]:
-    """Words what the YAML library raises; returns the line, from 1, where it tells one."""
+def _describe_yaml_error(error: Exception, text: str) -> tuple[int | None, str]:
+    """Returns the line of an error of the YAML library, counted from 1 if known, and a message."""
     if isinstance(error, DuplicateKeyError):
         line = error.problem_mark.line
         key = text.splitlines()[line][error.problem_mark.column :].split(":")[0]
@@ -111,26 +127,27 @@ def _worded(error: Exception, text: str) -> tuple[int | None, str]:
     if isinstance(error, ReaderError):
         line = text.count("\n", 0, error.position) + 1
         return line, f"not YAML: the character U+{error.character:04X}; leave it out"
-    return None, f"a date or a number that is none ({error}); write it in quotes"
+    return None, f"invalid date or number: {error}; write it in quotes"
 
 
-def _located(
-    value: Any, source: str, line: int | None, problems: list[str], above: tuple[int, ...] = ()
+def _to_node(
+    value: Any, source: str, line: int | None, problems: list[str], parents: tuple[int, ...] = ()
 ) -> Node:
-    """Turns what the YAML library returns into plain values with places."""
+    """Converts the YAML library's objects to plain values with places."""
     place = source if line is None else f"{source}:{line}"
-    if id(value) in above:
+    if id(value) in parents:
         problems.append(f"{place}: an alias that contains itself")
     elif isinstance(value, CommentedMap | CommentedSeq):
-        entries = value.items() if isinstance(value, CommentedMap) else enumerate(value)
+        items = value.items() if isinstance(value, CommentedMap) else enumerate(value)
         children: dict[str, Node] = {}
-        for key, child in entries:
-            marks = (value.lc.data or {}).get(key)  # none for a key that came by `<<`
-            there = marks[0] + 1 if marks and line is not None else line
-            inside = (*above, id(value))
-            children[to_yaml_scalar(key)] = _located(child, source, there, problems, inside)
-        found = children if isinstance(value, CommentedMap) else list(children.values())
-        return Node(found, place)
+        for key, child in items:
+            marks = (value.lc.data or {}).get(key)  # a key merged by `<<` has no mark
+            child_line = marks[0] + 1 if marks and line is not None else line
+            children[to_yaml_scalar(key)] = _to_node(
+                child, source, child_line, problems, (*parents, id(value))
+            )
+        is_map = isinstance(value, CommentedMap)
+        return Node(children if is_map else list(children.values()), place)
     elif isinstance(value, ScalarBoolean):
         return Node(bool(value), place)
     elif value is None or isinstance(value, bool):
@@ -138,19 +155,19 @@ def _located(
     elif isinstance(value, float) and not math.isfinite(value):
         problems.append(f"{place}: {value} is not a finite number")
     else:
-        for kind in (int, float, str):  # less the library's memory of how they were written
+        for kind in (int, float, str):  # drops the library's record of how they were written
             if isinstance(value, kind):
                 return Node(kind(value), place)
         problems.append(f"{place}: `{value}` is a {type(value).__name__}; write it in quotes")
     return Node(None, place)
 
 
-def _extended(node: Node, file: Path, problems: list[str], chain: tuple[Path, ...]) -> Node:
-    """Lays a mapping over the file it `extends`, whose path is relative to the file saying so.
+def _extend(node: Node, file: Path, problems: list[str], chain: tuple[Path, ...]) -> Node:
+    """Merges a mapping into the file that it `extends`.
 
-    A recipe that does not lie there is looked for among those that come with the package.
-    Of a list of files each is laid over those before it: by its `overlay` where it has one, which
-    changes only settings that are there, and otherwise whole.
+    The path is relative to `file`; if there is no such file, it may be a recipe of the package.
+    In a list of files, each is merged into those before it. If it has an `overlay`, only that
+    part is used, and it changes only settings that exist already.
     """
     link = node.children.get("extends")
     if link is None:
@@ -160,28 +177,30 @@ def _extended(node: Node, file: Path, problems: list[str], chain: tuple[Path, ..
     if not links or not all(isinstance(one.value, str) for one in links):
         problems.append(f"{link.place}: `extends` must be a path, got {link.plain()!r}")
         return own
-    below: Node | None = None
+    base: Node | None = None
     for one in links:
-        other = _found(str(one.value), file)
-        inherited = _linked(one, other, problems, chain)
+        other = _resolve_link(str(one.value), file)
+        inherited = _read_linked(one, other, problems, chain)
         if inherited is None:
             continue
         changes = inherited.children.get("overlay")
-        if below is not None and changes is not None:
-            below = overlay(below, changes)
+        if base is not None and changes is not None:
+            base = overlay(base, changes)
             continue
-        whole = _extended(inherited.without("overlay"), other, problems, (*chain, other))
-        below = whole if below is None else merge(below, whole)
-    return own if below is None else merge(below, own)
+        extended = _extend(inherited.without("overlay"), other, problems, (*chain, other))
+        base = extended if base is None else merge(base, extended)
+    return own if base is None else merge(base, own)
 
 
-def _found(link: str, file: Path) -> Path:
+def _resolve_link(link: str, file: Path) -> Path:
     own = Path(os.path.normpath(file.parent / link))
-    return own if own.is_file() else recipes.recipe(link) or own
+    return own if own.is_file() else recipes.find_recipe(link) or own
 
 
-def _linked(link: Node, other: Path, problems: list[str], chain: tuple[Path, ...]) -> Node | None:
-    """Reads a file that is extended; what is wrong with it is told where it is named."""
+def _read_linked(
+    link: Node, other: Path, problems: list[str], chain: tuple[Path, ...]
+) -> Node | None:
+    """Reads a file that is extended; its problems are reported at the place of the link."""
     if other in chain:
         circle = " -> ".join(map(str, (*chain, other)))
         problems.append(f"{link.place}: `extends` goes in a circle: {circle}")
@@ -191,45 +210,45 @@ def _linked(link: Node, other: Path, problems: list[str], chain: tuple[Path, ...
     except StudyError as error:
         where = "paths are relative to the file that holds them"
         if str(link.value).startswith(recipes.RECIPES):
-            hint = did_you_mean(str(link.value), recipes.recipes())
-            where += f", and no such recipe comes with ablate{hint}"
+            hint = did_you_mean(str(link.value), recipes.list_recipes())
+            where += f", and ablate has no such recipe{hint}"
         problems += [f"{link.place}: `extends`: {problem} ({where})" for problem in error.problems]
         return None
-    if not isinstance(inherited.value, dict):
+    if not inherited.is_mapping:
         problems.append(f"{inherited.place}: expected settings, got {inherited.plain()!r}")
         return None
     return inherited
 
 
-def _overridden(text: Node, override: str, problems: list[str]) -> Node:
-    """Applies `a.b=c`: the baseline's setting `a.b`, or the study's where `a` is a study key."""
-    key, equals, written = override.partition("=")
+def _override(tree: Node, override: str, problems: list[str]) -> Node:
+    """Applies `a.b=c`; `a` is a key of the study, or else a setting of its baseline."""
+    key, equals, value = override.partition("=")
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
         problem = "expected `key=value`, such as `budget.steps=10`"
         problems.append(f"{COMMAND_LINE}: `{override}`: {problem}")
-        return text
+        return tree
     known = {*KEYS, *SETTINGS}
     if path[0] not in known:
         problem = f"unknown key `{path[0]}`{did_you_mean(path[0], known)}"
         problems.append(f"{COMMAND_LINE}: `{override}`: {problem}")
-        return text
+        return tree
     if path[0] == "factors":
-        path = ("factors", *_factor_path(text, path[1:]))
+        path = ("factors", *_split_factor(tree, path[1:]))
     elif path[0] not in KEYS:
         path = ("baseline", *path)
     try:
-        return set_path(text, path, _parse(written, COMMAND_LINE, lines=False))
+        return set_path(tree, path, _parse(value, COMMAND_LINE, lines=False))
     except StudyError as error:
         problems += [f"{problem} (in `{override}`)" for problem in error.problems]
     except ValueError as error:
         problems.append(f"{COMMAND_LINE}: `{override}`: {error}")
-    return text
+    return tree
 
 
-def _factor_path(text: Node, path: tuple[str, ...]) -> tuple[str, ...]:
-    """Splits off the factor, whose name may hold dots; an unknown one takes the whole path."""
-    factors = text.children.get("factors", Node({}, text.place)).children
+def _split_factor(tree: Node, path: tuple[str, ...]) -> tuple[str, ...]:
+    """Joins the leading keys that name a factor with dots; an unknown factor takes all keys."""
+    factors = tree.children.get("factors", Node({}, tree.place)).children
     for length in range(len(path), 0, -1):
         if ".".join(path[:length]) in factors:
             return (".".join(path[:length]), *path[length:])

@@ -1,77 +1,110 @@
-"""The `seeds` of a study: fixed, or as many as it takes, which is said before the first look."""
+"""The small sections of a study: seeds, confirm, evaluate, report, limits."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from ablate.config.tree import Node
-from ablate.core.suggest import did_you_mean
+from pydantic import Discriminator, Field, Tag, model_validator
 
-KEYS = ("start", "max", "step")
-NEEDED = {"start": "the seeds at the first look", "max": "the most there may be"}
-RULE = (
+from ablate.config.validation import Count, KeyProblem, Section, raise_any, require, seed_list
+
+
+class SeedGrowth(Section):
+    """The `seeds` of a study that adds some for as long as a contrast is undecided."""
+
+    start: Count = Field(description="number of seeds at the first look")
+    max: Count = Field(description="largest number of seeds")
+    step: Count = Field(
+        default=2,
+        description="seeds added per look; each look spends a share of `alpha`",
+    )
+
+    @model_validator(mode="after")
+    def _check_order(self) -> "SeedGrowth":
+        if self.start >= self.max:
+            rule = "`{key}` must be more than `seeds.start`, or there is nothing to add"
+            raise_any([KeyProblem(f"{rule}; got {self.max} and {self.start}", ("max",))])
+        return self
+
+    def after(self, count: int) -> int | None:
+        """Returns the number of seeds at the look after that with `count`; None after the last."""
+        return min(count + self.step, self.max) if count < self.max else None
+
+
+SEED_RULE = (
     "must be a count from 1 up, `{start: 3, max: 8}` to add some while a contrast is undecided, "
     "or a list of different integers from 0 up"
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Growth:
-    """How many seeds there are at each look, as long as there is something undecided."""
-
-    start: int  # seeds at the first look
-    most: int
-    step: int = 2  # more seeds a look; each look has a share of the error: one by one, a small one
-
-    def after(self, count: int) -> int | None:
-        """Returns the seeds at the look after that with `count`; None after the last."""
-        return min(count + self.step, self.most) if count < self.most else None
+def _kind_of_seeds(value: Any) -> str:
+    return "<growth>" if isinstance(value, dict | SeedGrowth) else "<fixed>"
 
 
-def check_seeds(text: Node, problems: list[str]) -> tuple[tuple[int, ...], Growth | None]:
-    """Reads the seeds: all that there may be, and how they grow, None where they are fixed.
+Seeds = Annotated[
+    Annotated[SeedGrowth, Tag("<growth>")]
+    | Annotated[tuple[int, ...], seed_list(0, SEED_RULE), Tag("<fixed>")],
+    Discriminator(_kind_of_seeds),
+]
 
-    What is wrong is added to `problems`, and there are no seeds then.
+
+def list_seeds(plan: Seeds) -> tuple[int, ...]:
+    """Returns all seeds that a study may use for its verdicts."""
+    return tuple(range(plan.max)) if isinstance(plan, SeedGrowth) else plan
+
+
+class Confirm(Section):
+    """Retrains the leading variants and the baseline on seeds that did not choose them."""
+
+    top: Count = Field(
+        description="variants to confirm, the best by validation score, "
+        "as in `confirm: {top: 2, seeds: 5}`"
+    )
+    num_seeds: Annotated[int, Field(ge=2), require("must be a count from 2 up")] = Field(
+        alias="seeds",
+        description="fresh seeds per variant (one has no spread), "
+        "as in `confirm: {top: 2, seeds: 5}`",
+    )
+
+
+class Evaluate(Section):
+    """Scores the encoder before training, every so many steps, and at the end.
+
+    It never changes or stops training, whatever `on_collapse` says, and is not part of a trial's
+    fingerprint. A score below that of the random initialisation gives a warning, and marks the
+    run as collapsed for every study that shares it.
     """
-    node = text.children.get("seeds")
-    if node is None:
-        problems.append(f"{text.place}: `seeds` is missing: how many per variant, e.g. `seeds: 3`")
-        return (), None
-    if node.children:
-        growth = _growth(node, problems)
-        return tuple(range(growth.most)) if growth else (), growth
-    value = node.plain()
-    seeds = list(range(value)) if type(value) is int else value
-    good = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
-    if not good or not seeds or len(set(seeds)) < len(seeds):
-        problems.append(f"{node.place}: `seeds` {RULE}; got {value!r}")
-        return (), None
-    return tuple(seeds), None
+
+    every: Annotated[int, Field(ge=1), require("must be a number of steps from 1 up")] = Field(
+        description="training steps between two evaluations, as in `evaluate: {every: 500}`"
+    )
+    clips: Annotated[int, Field(ge=1), require("must be a number of clips from 1 up")] = Field(
+        default=100,
+        description="most clips per task to fit the probe on, and to score",
+    )
+    score: str = Field(
+        default="", description="probe.pooling, on validation clips; default: the study's `score`"
+    )
 
 
-def _growth(node: Node, problems: list[str]) -> Growth | None:
-    found: dict[str, int] = {}
-    before = len(problems)
-    for key, child in node.children.items():
-        count: Any = child.value
-        if key not in KEYS:
-            problem = f"unknown key `{key}` of `seeds`{did_you_mean(key, KEYS)}"
-            problems.append(f"{child.place}: {problem}")
-        elif type(count) is not int or count < 1:
-            rule = f"`seeds.{key}` must be a count from 1 up"
-            problems.append(f"{child.place}: {rule}; got {child.plain()!r}")
-        else:
-            found[key] = count
-    problems += [
-        f"{node.place}: `seeds.{key}` is missing: {what}; got {node.plain()!r}"
-        for key, what in NEEDED.items()
-        if key not in node.children
-    ]
-    if len(problems) > before:
-        return None
-    growth = Growth(start=found["start"], most=found["max"], step=found.get("step", Growth.step))
-    if growth.start >= growth.most:
-        rule = "`seeds.max` must be more than `seeds.start`, or there is nothing to add"
-        problems.append(
-            f"{node.children['max'].place}: {rule}; got {growth.most} and {growth.start}"
-        )
-    return growth
+class Report(Section):
+    """How the report decides."""
+
+    equivalence_margin: Annotated[
+        float, Field(gt=0, lt=100), require("must lie between 0 and 100")
+    ] = Field(default=2.0, description="points; levels shown to differ by less are equivalent")
+    alpha: Annotated[float, Field(gt=0, lt=0.5), require("must lie between 0 and 0.5")] = Field(
+        default=0.05, description="probability of a wrong verdict, over the family of contrasts"
+    )
+
+
+Limit = Annotated[float | None, Field(ge=0), require("must be a number from 0 up")]
+
+
+class Limits(Section):
+    """Upper bounds on what a study may still take; None: no bound."""
+
+    trials: Limit = Field(default=None, description="trials to train")
+    hours: Limit = Field(default=None, description="hours of training, summed over all workers")
+    disk_gb: Limit = Field(default=None, description="final size of the run folders, in GB")
+
+
+MatchBudget = Literal["steps", "clips", "flops"]

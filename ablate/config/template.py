@@ -1,4 +1,4 @@
-"""A study to begin with, its keys explained: what `ablate init` writes."""
+"""Writes a study to start from, its keys explained: `ablate init`."""
 
 import re
 import shlex
@@ -42,9 +42,9 @@ report: {{equivalence_margin: 2.0}} # points; levels shown to differ by less are
 
 
 def write(file: Path) -> Path:
-    """Writes the study, which is named after its file as far as that can be; returns its path.
+    """Writes the template, named after its file; returns its path.
 
-    Raises `ValueError` where there is one already, or where `file` is not called `.yaml`.
+    Raises `ValueError` if `file` exists, or if its name does not end in `.yaml`.
     """
     if file.suffix not in (".yaml", ".yml"):
         raise ValueError(f"a study is a YAML file, such as studies/mine.yaml; got {file}")

@@ -31,6 +31,11 @@ class Node:
         """The items of a mapping; empty for any other value."""
         return self.value if isinstance(self.value, dict) else {}
 
+    @property
+    def is_mapping(self) -> bool:
+        """Whether the value is a mapping, perhaps an empty one."""
+        return isinstance(self.value, dict)
+
     def plain(self, *, keep: Collection[Path] = ()) -> Any:
         """Returns the value as dicts, lists and scalars.
 

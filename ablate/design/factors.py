@@ -44,7 +44,7 @@ def factors(study: Study) -> list[Factor]:
     what the full method has. Raises `StudyError` where such a factor has not two levels, and
     where one called `baseline` differs from the baseline.
     """
-    groups = {name: group for group in study.design.zipped for name in group}
+    groups = {name: group for group in study.design.zip_groups for name in group}
     found = []
     for name in study.factors:
         group = groups.get(name, (name,))

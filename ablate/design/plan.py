@@ -1,6 +1,5 @@
 """A plan as plain data: what `plan.json` holds and a report is made from."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,7 +32,7 @@ def summary(
         "duplicates": dedupe.duplicates(trials),
         "score": _view(study.score),
         "evaluate": evaluate(study),
-        "report": dataclasses.asdict(study.report),
+        "report": study.report.model_dump(),
         "notes": study.notes,
         "probes": answer["probes"],
         "data": answer["data"],

@@ -53,7 +53,7 @@ def trials(study: Study, varied: Sequence[Factor]) -> list[PlannedTrial]:
     baseline = study.baseline.plain()
     return [
         _trial(baseline, varied, levels, count, seed)
-        for seed in study.every_seed
+        for seed in study.all_seeds
         for levels, count in found
     ]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean, variance
 from typing import Any
 
-from ablate.config.limits import Limits
+from ablate.config.sections import Limits
 from ablate.runs import store
 from ablate.runs.pending import PendingWork
 from ablate.runs.status import estimate_kept_bytes

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate.config.sections import Growth
+from ablate.config.sections import SeedGrowth
 from ablate.core.io import find_json, write_json
 from ablate.design.trials import variant_of
 
@@ -27,16 +27,16 @@ def taken(plan: Plan, runs: Path) -> list[Look]:
     return list((find_json(_file(plan, runs)) or {}).get("looks", ()))
 
 
-def seeds_now(growth: Growth, plan: Plan, runs: Path) -> int:
+def seeds_now(growth: SeedGrowth, plan: Plan, runs: Path) -> int:
     """Returns how many of the declared seeds there are by now: those of the look with most.
 
     Before the first look, those that it starts with.
     """
-    counts = [look["seeds"] for look in taken(plan, runs) if look["most"] == growth.most]
+    counts = [look["seeds"] for look in taken(plan, runs) if look["most"] == growth.max]
     return max(counts, default=growth.start)
 
 
-def told(plan: Plan, growth: Growth | None, runs: Path) -> dict[str, Any]:
+def told(plan: Plan, growth: SeedGrowth | None, runs: Path) -> dict[str, Any]:
     """Returns what a plan says of its looks: those that are declared, and those that are not.
 
     `looks` holds the seeds at each declared look, this one last; `uncorrected` every other look,
@@ -46,9 +46,9 @@ def told(plan: Plan, growth: Growth | None, runs: Path) -> dict[str, Any]:
     return {**_counted(plan, growth, runs), **({"added": added} if added else {})}
 
 
-def _counted(plan: Plan, growth: Growth | None, runs: Path) -> dict[str, Any]:
+def _counted(plan: Plan, growth: SeedGrowth | None, runs: Path) -> dict[str, Any]:
     now = len(plan["seeds"])
-    most = growth.most if growth else None
+    most = growth.max if growth else None
     found = taken(plan, runs)
     before = sorted({look["seeds"] for look in found if look["most"] == most})
     other = [look for look in found if look["most"] != most]
@@ -56,7 +56,7 @@ def _counted(plan: Plan, growth: Growth | None, runs: Path) -> dict[str, Any]:
         fewer = [look for look in found if look["seeds"] < now]
         return {"uncorrected": fewer} if fewer else {}
     counts = [*(count for count in before if count < now), now]
-    looks = {"looks": {"counts": counts, "most": growth.most}}
+    looks = {"looks": {"counts": counts, "most": growth.max}}
     return {**looks, "uncorrected": other} if other else looks
 
 

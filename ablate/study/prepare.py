@@ -53,7 +53,7 @@ class Planned:
     @property
     def fresh(self) -> tuple[int, ...]:
         """The seeds on which what leads is confirmed."""
-        return self.study.confirm.seeds if self.study.confirm else ()
+        return self.study.confirm_seeds
 
     def having(
         self, seeds: Collection[int], confirmed: Collection[Mapping[str, str]] = ()

@@ -50,7 +50,7 @@ def _decision(part: Planned, folders: store.Folders) -> tuple[int | None, list[s
     if growth is None:
         return None, []
     unsure, further = undecided(part.plan, folders), growth.after(count)
-    return further if unsure else None, [_words(count, growth.most, further, unsure)]
+    return further if unsure else None, [_words(count, growth.max, further, unsure)]
 
 
 def _confirm(

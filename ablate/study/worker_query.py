@@ -56,7 +56,7 @@ def maskers_of(package: str, ask: Ask) -> list[dict[str, Any]]:
     for masker in ask({"do": "catalogue", "package": package})["maskers"]:
         bare = {"about": masker["about"], "settings": {"type": masker["type"]}}
         source = f"the example of `{masker['name']}`"
-        examples = [loader.settings(f"{{{text}}}", source) for text in masker["examples"]]
+        examples = [loader.parse_settings(f"{{{text}}}", source) for text in masker["examples"]]
         if not masker["needs"] or not examples:
             found.append({**bare, "name": masker["name"]})
         for settings in examples:

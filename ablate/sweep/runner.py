@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from ablate.config.search_space import Change, Point, Space, Tried, applied, draw
+from ablate.config.search_space import Change, Point, Space, Tried, apply_changes, draw
 from ablate.config.sweep import Sweep, SweepError
 from ablate.config.tree import Node
 from ablate.design.trials import variant_of
@@ -69,7 +69,7 @@ class Tuned:
     @property
     def tree(self) -> Node:
         """Returns the tuned settings."""
-        return applied(self.combination.tree, self.changes)
+        return apply_changes(self.combination.tree, self.changes)
 
 
 class Desk:
@@ -207,7 +207,7 @@ class Desk:
     def _try(self, seat: WorkerHandle, search: Search, point: Point) -> None:
         """Runs the trials of a point and tells what they are worth."""
         combination = self._combinations[self.searches.index(search)]
-        tree = applied(combination.tree, point.changes)
+        tree = apply_changes(combination.tree, point.changes)
         trials = [{**tree.plain(), "seed": seed} for seed in self._sweep.seeds]
         answer = seat.ask({"do": "plan", "trials": trials, "probes": {}})
         problems = [found for entry in answer["trials"] for found in entry["problems"]]

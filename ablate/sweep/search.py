@@ -18,7 +18,16 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ablate.config.search_space import Dimension, Point, Range, Space, Tried, draw, every, size
+from ablate.config.search_space import (
+    Dimension,
+    Point,
+    Range,
+    Space,
+    Tried,
+    count_points,
+    draw,
+    list_points,
+)
 from ablate.sweep.heartbeat import Presence, is_gone
 from ablate.sweep.pruners import shown_of
 from ablate.sweep.samplers import KeyedSampler
@@ -51,7 +60,7 @@ class Search:
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self.name, self.space = name, space
-        distinct = size(space)
+        distinct = count_points(space)
         self.trials = trials if distinct is None else min(trials, distinct)
         self._storage, self._presence, self._patience = storage, presence, patience
         self._seen: dict[int, tuple[object, float]] = {}  # unfinished trial -> its beat, since when
@@ -197,10 +206,10 @@ class Search:
 
     def _left(self) -> dict[str, Any] | None:
         """Returns the first point that nobody has tried, of a space that can be counted."""
-        if size(self.space) is None:
+        if count_points(self.space) is None:
             return None
         known = [trial.params for trial in self._counted()]
-        return next((params for params in every(self.space) if params not in known), None)
+        return next((params for params in list_points(self.space) if params not in known), None)
 
     def _void(self, number: int, why: str) -> bool:
         return self._end(number, TrialState.FAIL, {"void": why})

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from ablate.config.design import BASELINE
-from ablate.config.search_space import Space, applied, edges, written
+from ablate.config.search_space import Space, apply_changes, edge_points, space_as_written
 from ablate.config.study import Study, StudyError
 from ablate.config.tree import Node, format_problem
 from ablate.design import factors
@@ -48,7 +48,7 @@ def combinations(study: Study, plan: Plan) -> list[Combination]:
         for factor, label in sorted(levels.items(), key=lambda pair: pair[0].count(".")):
             branch = study.factors[factor].get(label)
             if branch is not None:
-                tree = applied(tree, [(tuple(factor.split(".")), branch)])
+                tree = apply_changes(tree, [(tuple(factor.split(".")), branch)])
             space |= study.sweep.only.get(label, {})
         if tuple(levels.items()) not in found:
             name = _name(study, levels, space, plan, trial)
@@ -71,9 +71,9 @@ def check(study: Study, plan: Plan, pool: Pool, console: Console) -> None:
                 problems.append(f"task `{task}` has none: {rule}")
     asked: list[tuple[str, Node]] = []
     for combination in combinations(study, plan):
-        for key, changes in edges(combination.space):
+        for key, changes in edge_points(combination.space):
             try:
-                asked.append((key, applied(combination.tree, changes)))
+                asked.append((key, apply_changes(combination.tree, changes)))
             except ValueError as error:
                 problems.append(f"{changes[-1][1].place}: `sweep.space.{key}`: {error}")
     settings = [{**tree.plain(), "seed": study.sweep.seeds[0]} for _, tree in asked]
@@ -157,13 +157,13 @@ def plan_tuned(
     """
     trials = [
         design.PlannedTrial(levels, seed, {**tree.plain(), "seed": seed})
-        for seed in study.every_seed
+        for seed in study.all_seeds
         for levels, tree in _variants(tuned)
     ]
     request = {"do": "plan", "trials": [trial.settings for trial in trials]}
     with progress_bar(console, f"planning {study.name} as tuned") as heard:
         answer = pool.ask({**request, "probes": study.probes}, heard)
-    trees = [tree for _ in study.every_seed for _, tree in _variants(tuned)]
+    trees = [tree for _ in study.all_seeds for _, tree in _variants(tuned)]
     problems = [
         format_problem(tree, problem)
         for tree, entry in zip(trees, answer["trials"], strict=True)
@@ -220,7 +220,7 @@ def _name(
     meaning: dict[str, Any] = {
         "settings": {key: value for key, value in trial["settings"].items() if key != "seed"},
         "data": [data["digest"] for data in plan["data"]],
-        "space": written(space),
+        "space": space_as_written(space),
         "seeds": study.sweep.seeds,
         "objectives": study.sweep.objectives,
         "score": [plan["probes"][plan["score"]["probe"]], plan["score"]["pooling"]],

@@ -3,8 +3,9 @@
 import dataclasses
 
 from ablate import parts
-from ablate.config import study
-from ablate.config.study import DEFAULT_PROBES, SETTINGS
+from ablate.config import checks
+from ablate.config.checks import DEFAULT_PROBES
+from ablate.config.keys import SETTINGS
 from ablate.probing.probe import AbstractProbe
 from ablate.probing.views import POOLINGS
 from ablate.worker.trial import Trial
@@ -16,7 +17,7 @@ def test_a_study_may_write_every_setting_of_a_trial_but_its_seed() -> None:
 
 
 def test_a_score_may_name_every_pooling() -> None:
-    assert study.POOLINGS == POOLINGS
+    assert checks.POOLINGS == POOLINGS
 
 
 def test_the_default_probes_can_be_built() -> None:

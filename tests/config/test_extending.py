@@ -54,7 +54,7 @@ def test_every_recipe_is_part_of_a_wheel() -> None:
         for pattern in patterns
         for file in root.glob(pattern)
     }
-    assert packed == recipes.recipes()
+    assert packed == recipes.list_recipes()
 
 
 SMALL = """\

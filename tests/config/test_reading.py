@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ablate.config.evaluate import Evaluate
+from ablate.config.checks import DEFAULT_PROBES
 from ablate.config.loader import load
-from ablate.config.study import DEFAULT_PROBES
+from ablate.config.sections import Evaluate
 from tests.config.conftest import STUDY, baseline, loaded, write
 
 

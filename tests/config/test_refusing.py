@@ -27,7 +27,7 @@ from tests.config.conftest import STUDY, loaded, problems
         ("budget..steps=3", "expected `key=value`"),
         ("study.name=3", "`name` cannot be set: the value there is 'masking'"),
         ("budget.steps=[1", "not YAML"),
-        ("budget.steps=2024-13-45", "a date or a number that is none (month must be in 1..12"),
+        ("budget.steps=2024-13-45", "invalid date or number: month must be in 1..12"),
         ("budget.steps=1\x07", "not YAML: the character U+0007; leave it out"),
     ],
 )
@@ -70,24 +70,32 @@ def test_a_wrong_override_is_refused(folder: Path, override: str, expected: str)
         (
             "steps: 1500",
             "steps: 2020-13-01",
-            "masking.yaml: a date or a number that is none (month",
+            "masking.yaml: invalid date or number: month",
         ),
-        ("steps: 1500", "steps: !!int abc", "10: 'abc'); write it in quotes"),
+        ("steps: 1500", "steps: !!int abc", "10: 'abc'; write it in quotes"),
         ("steps: 1500", "steps: 15\x0000", "masking.yaml:6: not YAML: the character U+0000"),
         ("study: masking", "&all\nstudy: *all", "masking.yaml:2: an alias that contains itself"),
-        ("seeds: 3", "seeds: 3\nprobes: {}", "`probes` must map names"),
+        (
+            "seeds: 3",
+            "seeds: 3\nprobes: {}",
+            "`probes` must not be empty: names of probes with their settings",
+        ),
         (
             "seeds: 3",
             "notes: {blok: a}\nseeds: 3",
-            "no level (did you mean `block`?)",
+            "`notes` explains `blok`, which is not a level (did you mean `block`?)",
         ),
         (
             "seeds: 3",
             "notes: {block: 3}\nseeds: 3",
-            "12: the note on `block` must be a",
+            "12: `notes.block` must be a line of text; got 3",
         ),
         ("seeds: 3", 'notes: {block: "a\\nb"}\nseeds: 3', "must be a line of text; got 'a\\nb'"),
-        ("seeds: 3", "notes: as drawn\nseeds: 3", "12: `notes` must map names of levels to a line"),
+        (
+            "seeds: 3",
+            "notes: as drawn\nseeds: 3",
+            "12: `notes` must be a mapping: names of levels, each with",
+        ),
         ("seeds: 3", "seeds: 3\nprobes: {knn: {k: 3}}", "probe `knn` needs a `type`"),
         ("seeds: 3", "seeds: 3\nprobes: {a.b: {type: x.Y}}", "a probe's name is made of"),
     ],
@@ -133,7 +141,7 @@ def test_a_file_that_is_not_text_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "problem"),
     [
-        ("{clips: 20}", "`evaluate` needs `every`, a number of steps"),
+        ("{clips: 20}", "`evaluate.every` is missing: training steps between two evaluations"),
         ("{every: 0}", "`evaluate.every` must be a number of steps from 1 up; got 0"),
         ("{every: 5, clips: some}", "`evaluate.clips` must be a number of clips from 1 up"),
         ("{every: 5, steps: 5}", "unknown key `steps` of `evaluate`"),

@@ -6,7 +6,7 @@ import optuna
 import optuna_dashboard
 
 from ablate.config import loader
-from ablate.config.search_space import read
+from ablate.config.search_space import read_space
 from ablate.config.tree import from_plain
 from ablate.dashboards.optuna import fill
 from ablate.runs.store import Folders
@@ -14,7 +14,7 @@ from ablate.sweep.heartbeat import Presence
 from ablate.sweep.search import Search
 from ablate.sweep.storage import close_storage, open_storage
 
-SPACE = read(from_plain({"optimizer.rate": {"low": 0.1, "high": 1.0}}, "here"), "space", [])
+SPACE = read_space(from_plain({"optimizer.rate": {"low": 0.1, "high": 1.0}}, "here"))
 STUDY = """\
 study: shown
 baseline: {masker: {type: Good}}

@@ -206,17 +206,26 @@ def test_a_grid_agrees_with_a_loop_over_everything(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("design: gird\n", "study.yaml:14: there is no design `gird` (did you mean `grid`?)"),
+        (
+            "design: gird\n",
+            "study.yaml:14: unknown value `gird` of `design` (did you mean `grid`?)",
+        ),
         ("design: list\n", "study.yaml:14: `design: list` and its list, `variants`, go together"),
-        ("when: {maskr: {encoder.dim: 64}}\n", "when names no factor of the study: `maskr` (did"),
+        (
+            "when: {maskr: {encoder.dim: 64}}\n",
+            "`when.maskr` names no factor of the study: `maskr` (did",
+        ),
         ("when: {masker: {masker: block}}\n", "factor `masker` cannot depend on itself"),
         ("exclude: [{masker: blok}]\n", "factor `masker` has no level `blok` (did you mean `blo"),
-        ("exclude: {masker: block}\n", "study.yaml:14: expected a list; got {'masker': 'block'}"),
+        (
+            "exclude: {masker: block}\n",
+            "study.yaml:14: `exclude` must be a list: combinations to leave out",
+        ),
         (
             "zip: [[masker, encoder.dim]]\n",
             "equal numbers of levels: masker has 3, encoder.dim has 2",
         ),
-        ("zip: [masker]\n", "`zip` lists groups of factors"),
+        ("zip: [masker]\n", "`zip` must list groups of two or more factors"),
         ("zip: [[masker, masker]]\n", "a factor can be zipped only once; got ['masker', 'masker']"),
         ("exclude: [{masker: [random, block, spans]}]\n", "`exclude` leaves out every combination"),
         (

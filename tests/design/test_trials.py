@@ -1,6 +1,5 @@
 """Trials from factors and seeds, and the plan that they become."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.config.study import Report, Study, StudyError
-from ablate.config.tree import from_plain
+from ablate.config.study import Study, StudyError, validate_study
+from ablate.config.tree import Node, from_plain
 from ablate.design import dedupe, factors
 from ablate.design import plan as design_plan
 from ablate.design import trials as design
@@ -24,23 +23,15 @@ def make_study(
     **baseline: Any,
 ) -> Study:
     settings = {"masker": RANDOM, "budget": {"steps": 10, "batch": 2}, **baseline}
-    return Study(
-        name="study",
-        file=Path("study.yaml"),
-        overrides=(),
-        baseline=from_plain(settings, "study.yaml:2"),
-        factors={
-            name: {
-                label: from_plain(level, f"study.yaml:{label}") for label, level in levels.items()
-            }
-            for name, levels in varied.items()
-        },
-        seeds=seeds,
-        probes={},
-        score="knn.mean",
-        report=Report(),
-        tree=from_plain({}, "study.yaml:1"),
-    )
+    keys = {"study": "study", "seeds": list(seeds), "score": "knn.mean"}
+    tree = from_plain({**keys, "baseline": settings}, "study.yaml:2")
+    branches = {
+        name: {label: from_plain(level, f"study.yaml:{label}") for label, level in levels.items()}
+        for name, levels in varied.items()
+    }
+    factors = {name: Node({**levels}, "study.yaml:1") for name, levels in branches.items()}
+    tree.children["factors"] = Node({**factors}, "study.yaml:1")
+    return validate_study(tree, Path("study.yaml"))
 
 
 def grid(study: Study) -> list[design.PlannedTrial]:
@@ -171,7 +162,7 @@ def test_a_label_names_what_a_trial_has_of_a_setting() -> None:
 
 def test_notes_reach_the_plan_and_no_trial() -> None:
     plain = make_study({"masker": {"random": RANDOM, "block": BLOCK}})
-    study = dataclasses.replace(plain, notes={"block": "as drawn"})
+    study = plain.model_copy(update={"notes": {"block": "as drawn"}})
     assert design_plan.summary(study, [], [], {"probes": {}, "data": []})["notes"] == study.notes
     assert grid(study) == grid(plain)
 

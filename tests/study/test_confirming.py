@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from ablate.config import loader
-from ablate.config.confirm import Confirm
 from ablate.config.study import StudyError
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
@@ -77,18 +76,19 @@ def test_limits_count_what_confirms(workdir: Path) -> None:
 
 
 def test_fresh_seeds_are_past_all_that_may_be_used(workdir: Path) -> None:
-    confirm = loader.load(write(), ["seeds={start: 2, max: 7}"]).confirm
-    assert confirm == Confirm(top=1, seeds=(7, 8, 9))
+    study = loader.load(write(), ["seeds={start: 2, max: 7}"])
+    assert study.confirm is not None
+    assert (study.confirm.top, study.confirm_seeds) == (1, (7, 8, 9))
 
 
 @pytest.mark.parametrize(
     ("confirm", "problem"),
     [
         ("{top: 1, sedes: 3}", "unknown key `sedes` of `confirm` (did you mean `seeds`?)"),
-        ("{top: 1}", "`confirm` needs seeds, as in `confirm: {top: 2, seeds: 5}`"),
+        ("{top: 1}", "`confirm.seeds` is missing: fresh seeds per variant"),
         ("{top: 0, seeds: 3}", "`confirm.top` must be a count from 1 up; got 0"),
         ("{top: 1, seeds: 1}", "`confirm.seeds` must be a count from 2 up; got 1"),
-        ("5", "`confirm` needs top and seeds"),
+        ("5", "`confirm` must be a mapping: retrains the leading variants"),
     ],
 )
 def test_a_wrong_confirmation_is_refused_where_it_is_written(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ablate.config import loader
-from ablate.config.sections import Growth
+from ablate.config.sections import SeedGrowth
 from ablate.config.study import StudyError
 from ablate.executors.local import Pool
 from ablate.runs.job import RunJob
@@ -177,7 +177,7 @@ def test_without_watching_a_cluster_a_study_is_looked_at_once_a_time(
 
 
 def test_the_last_step_goes_to_the_last_declared_seed() -> None:
-    growth = Growth(start=3, most=8)
+    growth = SeedGrowth(start=3, max=8)
     assert [growth.after(count) for count in (3, 5, 7, 8)] == [5, 7, 8, None]
 
 
@@ -185,7 +185,7 @@ def test_the_last_step_goes_to_the_last_declared_seed() -> None:
     ("seeds", "problem"),
     [
         ("{start: 3, most: 8}", "unknown key `most` of `seeds`"),
-        ("{start: 3}", "`seeds.max` is missing: the most there may be"),
+        ("{start: 3}", "`seeds.max` is missing: largest number of seeds"),
         ("{start: 0, max: 8}", "`seeds.start` must be a count from 1 up; got 0"),
         ("{start: 3, max: 3}", "`seeds.max` must be more than `seeds.start`"),
         ("some", "`{start: 3, max: 8}` to add some while a contrast is undecided"),

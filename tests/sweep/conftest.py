@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ablate.config.search_space import read
+from ablate.config.search_space import read_space
 from ablate.config.tree import from_plain
 from ablate.sweep.heartbeat import Presence
 from ablate.sweep.search import Search
@@ -85,9 +85,7 @@ def search(tmp_path: Path) -> Callable[..., Search]:
     """Makes one taker of points; all share a journal, as processes would."""
 
     def make(dimensions: dict[str, Any], *, trials: int = 10, **settings: Any) -> Search:
-        problems: list[str] = []
-        space = read(from_plain(dimensions, "here"), "space", problems)
-        assert problems == []
+        space = read_space(from_plain(dimensions, "here"))
         storage = open_storage(None, tmp_path / "sweep.journal")
         settings = {"sampler": "random", "presence": Presence(), **settings}
         return Search(storage, "a search", space=space, trials=trials, **settings)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ablate.config.search_space import read
+from ablate.config.search_space import read_space
 from ablate.config.sweep import Sweep
 from ablate.config.tree import from_plain
 from ablate.runs.store import Folders
 from ablate.sweep import runner
 from ablate.sweep.heartbeat import Presence
 
-SPACE = read(from_plain({"rate": {"low": 0.0, "high": 1.0}}, "here"), "space", [])
+SPACE = read_space(from_plain({"rate": {"low": 0.0, "high": 1.0}}, "here"))
 PLAN = {"probes": {"knn": {}}, "score": {"probe": "knn", "pooling": "mean"}}
 BOUND = 30.0  # seconds, in which a beat every hundredth of one is seen
 BEATS = "study_system_attributes"

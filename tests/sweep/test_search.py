@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.config.search_space import Point, Tried, read
+from ablate.config.search_space import Point, Tried, read_space
 from ablate.config.tree import from_plain
 from ablate.sweep.heartbeat import Presence, is_gone
 from ablate.sweep.samplers import sampler_refused
@@ -19,7 +19,7 @@ X = {"low": 0.0, "high": 1.0}
 Make = Callable[..., Search]
 OPTIMUM = 0.397887
 AXES = {"x": {"low": -5.0, "high": 10.0}, "y": {"low": 0.0, "high": 15.0}}
-PLANE = read(from_plain(AXES, "here"), "space", [])
+PLANE = read_space(from_plain(AXES, "here"))
 
 
 def branin(point: Point) -> float:

@@ -196,8 +196,11 @@ def test_a_point_that_is_refused_is_told_with_its_reason(
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("sweep.sampler=tpee", "there is no sampler `tpee` (did you mean `tpe`?)"),
-        ("sweep.pruner=mediann", "there is no pruner `mediann` (did you mean `median`?)"),
+        ("sweep.sampler=tpee", "unknown value `tpee` of `sweep.sampler` (did you mean `tpe`?)"),
+        (
+            "sweep.pruner=mediann",
+            "unknown value `mediann` of `sweep.pruner` (did you mean `median`?)",
+        ),
         ("sweep.pruner=wilcoxon", "pruner `wilcoxon` compares seeds, and 1 is too few"),
         (
             "sweep={pruner: asha, rungs: [0.25, 0.5, 0.75], space: {optimizer.rate: [1, 2]}}",

@@ -1,0 +1,232 @@
+"""How the keys of a study are validated: the base of all models, shared types, error messages.
+
+Pydantic validates the plain values of a YAML tree. The tree then tells where each value was
+written, so that a message reads `studies/masking.yaml:14: unknown key ...`.
+"""
+
+import dataclasses
+import re
+import typing
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    Strict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from ablate.config.tree import Node, Path
+from ablate.core.suggest import did_you_mean
+
+RULE = "rule"  # type of the errors that `require` raises
+MESSAGES = {  # pydantic's type of an error -> what is wrong with the value
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "string_type": "must be text",
+    "too_short": "must not be empty",
+}
+
+
+class Section(BaseModel):
+    """A mapping of a study file whose keys are the fields of the model."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True
+    )
+
+
+@dataclass(frozen=True)
+class KeyProblem:
+    """One mistake in a study file."""
+
+    message: str  # in it, `{key}` stands for the dotted path, and `{section}` for that above it
+    path: Path = ()  # keys from the value that is validated, or from the root of the study
+    absolute: bool = False  # whether `path` begins at the root
+    place: str | None = None  # file and line; None: those of the value at `path`
+
+    @property
+    def text(self) -> str:
+        """The message with the names of keys filled in."""
+        # positions in lists are left out: the line of the file shows them
+        key, section = (
+            ".".join(key for key in path if not key.isdigit())
+            for path in (self.path, self.path[:-1])
+        )
+        message = self.message if section else self.message.replace(" of `{section}`", "")
+        return message.replace("{key}", key).replace("{section}", section)
+
+    def inside(self, outer: Path) -> "KeyProblem":
+        """Returns the problem of a value that lies at the path `outer`."""
+        return self if self.absolute else dataclasses.replace(self, path=(*outer, *self.path))
+
+
+class SectionError(ValueError):
+    """Several mistakes that one validator has found."""
+
+    def __init__(self, problems: Iterable[KeyProblem]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(problem.message for problem in self.problems))
+
+
+def raise_any(problems: Iterable[KeyProblem]) -> None:
+    """Raises `SectionError` unless there are none."""
+    error = SectionError(problems)
+    if error.problems:
+        raise error
+
+
+def require(rule: str) -> WrapValidator:
+    """Replaces every error inside an annotated type by one message, such as "must be above 0".
+
+    Null is refused as well; the type may include None only as the default for a missing key.
+    """
+
+    def check(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            if value is not None:
+                return validate(value)
+        except ValidationError:
+            pass
+        raise PydanticCustomError(RULE, "{rule}", {"rule": rule})
+
+    return WrapValidator(check)
+
+
+def seed_list(first: int, rule: str) -> PlainValidator:
+    """Reads seeds: a list, or a count, which stands for consecutive seeds from `first` on."""
+
+    def read(value: Any) -> tuple[int, ...]:
+        seeds = list(range(first, first + value)) if type(value) is int else value
+        valid = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+        if not valid or not seeds or len(set(seeds)) < len(seeds):
+            raise PydanticCustomError(RULE, "{rule}", {"rule": rule})
+        return tuple(seeds)
+
+    count, seed = Annotated[int, Field(ge=1)], Annotated[int, Field(ge=0)]
+    listed = Annotated[list[seed], Field(min_length=1)]  # type: ignore[valid-type]
+    return PlainValidator(read, json_schema_input_type=count | listed)
+
+
+def one_or_more(item: Any) -> BeforeValidator:
+    """Lets a single item stand for a list of one."""
+    return BeforeValidator(
+        lambda value: value if isinstance(value, list | tuple) else [value],
+        json_schema_input_type=item | list[item],
+    )
+
+
+def _not_null(value: Any) -> Any:
+    if value is None:
+        raise PydanticCustomError("model_type", "must be a mapping")
+    return value
+
+
+T = typing.TypeVar("T")
+Tuple = Annotated[tuple[T, ...], Strict(strict=False)]  # YAML has lists
+Scalar = str | int | float | bool | None
+Count = Annotated[int, Field(ge=1), require("must be a count from 1 up")]
+NOT_NULL = BeforeValidator(_not_null)  # for a section that may be missing, but not empty
+
+
+def key_names(model: type[BaseModel]) -> dict[str, str]:
+    """Returns the keys of a section as YAML spells them, each with the name of its field."""
+    return {field.alias or name: name for name, field in model.model_fields.items()}
+
+
+def format_errors(error: ValidationError, tree: Node, model: type[BaseModel]) -> list[str]:
+    """Formats every error as `file:line: message`, each once.
+
+    Args:
+        error: what validating `tree` with `model` raised.
+        tree: the mapping that was validated.
+        model: its model, which knows the keys that may be meant by an unknown one.
+    """
+    lines = (
+        f"{problem.place or tree.nearest(problem.path).place}: {problem.text}"
+        for problem in _problems(error, tree, model)
+    )
+    return list(dict.fromkeys(lines))
+
+
+def relocate(
+    error: ValidationError, tree: Node, model: type[BaseModel], path: Path
+) -> Iterator[KeyProblem]:
+    """Yields the problems of a mapping validated by itself, as problems of `path`."""
+    for problem in _problems(error, tree, model):
+        place = problem.place or tree.nearest(problem.path).place
+        yield dataclasses.replace(problem.inside(path), place=place)
+
+
+def _problems(error: ValidationError, tree: Node, model: type[BaseModel]) -> Iterator[KeyProblem]:
+    for details in error.errors(include_url=False):
+        # `<name>` is the tag of one member of a union, and no key
+        path = tuple(str(key) for key in details["loc"] if not str(key).startswith("<"))
+        cause = details.get("ctx", {}).get("error")
+        if not isinstance(cause, SectionError):
+            yield KeyProblem(_message(details, path, tree, model), path)
+            continue
+        yield from (problem.inside(path) for problem in cause.problems)
+
+
+def _message(details: ErrorDetails, path: Path, tree: Node, model: type[BaseModel]) -> str:
+    kind, node = details["type"], tree.nearest(path)
+    if kind == "extra_forbidden":
+        hint = did_you_mean(path[-1], key_names(_section_at(model, path[:-1])))
+        return f"unknown key `{path[-1]}` of `{{section}}`{hint}"
+    if kind == "missing":
+        section_model = _section_at(model, path[:-1])
+        field = section_model.model_fields[key_names(section_model)[path[-1]]]
+        value = f"; got {node.plain()!r}" if path[:-1] else ""
+        return f"`{{key}}` is missing: {field.description}{value}"
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", str(details["ctx"]["expected"]))
+        hint = did_you_mean(str(node.value), choices)
+        return f"unknown value `{node.plain()}` of `{{key}}`{hint}"
+    if kind == "value_error":
+        return str(details["ctx"]["error"])
+    if kind in MESSAGES:
+        nearest = _field_at(model, path)
+        about = f": {nearest.description}" if nearest is not None else ""
+        return f"`{{key}}` {MESSAGES[kind]}{about}; got {node.plain()!r}"
+    return f"`{{key}}` {details['msg']}; got {node.plain()!r}"
+
+
+def _field_at(model: type[BaseModel], path: Path) -> FieldInfo | None:
+    """Returns the field of the last key in a path that is a field; None if there is no such key."""
+    field = None
+    for key in path:
+        names = key_names(model)
+        if key not in names:
+            break
+        field = model.model_fields[names[key]]
+        section = next(_sections(field.annotation), None)
+        if section is None:
+            break
+        model = section
+    return field
+
+
+def _section_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
+    for key in path:
+        field = model.model_fields[key_names(model)[key]]
+        model = next(_sections(field.annotation))
+    return model
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in typing.get_args(annotation):
+        yield from _sections(inner)
