@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ablate.core.random import generator
 from ablate.model.mask_contract import check_mask
-from ablate.model.masking import AbstractMasker, Grid, GridRefusedError, Mask
+from ablate.model.masking import AbstractMasker, Clips, Grid, GridRefusedError, Mask
 from ablate.model.patchify import AbstractPatchifier
 
 # rows by columns: squares of AudioMAE, M2D and Audio-JEPA, an image, strips, and a tiny clip
@@ -40,6 +40,11 @@ class Case(NamedTuple):
         """Which patches are real and no padding, bool (batch, patches)."""
         times = torch.arange(self.grid.time) < torch.tensor(self.columns).unsqueeze(-1)
         return times.unsqueeze(1).expand(-1, self.grid.freq, -1).flatten(1)
+
+    @property
+    def clips(self) -> Clips:
+        """The clips without content."""
+        return Clips(grid=self.grid, valid=self.valid, progress=self.progress)
 
 
 @st.composite
@@ -202,14 +207,8 @@ def _draw(masker: AbstractMasker, case: Case) -> Mask:
     if masker.promises.needs is not None:
         shape = (len(case.columns), case.grid.size, 8)
         content = torch.rand(shape, generator=generator(case.seed, "content"))
-    return masker(
-        case.grid,
-        len(case.columns),
-        generator=generator(case.seed, "mask"),
-        progress=case.progress,
-        valid=case.valid,
-        content=content,
-    )
+    clips = dataclasses.replace(case.clips, content=content)
+    return masker.draw(clips, generator(case.seed, "mask"))
 
 
 def _draw_untouched(masker: AbstractMasker, case: Case) -> Mask:

@@ -15,18 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ablate.model.masking import (
-    AbstractMasker,
-    Grid,
-    Mask,
-    Promises,
-    all_valid,
-    check_range,
-    leave_visible,
-    rectangles,
-    share_of,
-)
-from maskers.geometry import EDGES, Units, cells, columns_of, placed, sides
+from ablate.model.mask_sampling import draw_rectangles, leave_visible, round_share
+from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, Promises, check_range
+from maskers.geometry import EDGES, Units, cells, placed, sides
 
 Axes = Literal["time", "freq", "both"]
 
@@ -68,19 +59,10 @@ class TimeFrequency(AbstractMasker):
             uneven=EDGES,
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        context, targets = self._blocks(grid, valid, generator)
-        least = share_of(valid.sum(dim=1), self.min_context)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, valid = clips.grid, clips.valid
+        context, targets = self._draw_blocks(clips, generator)
+        least = round_share(clips.num_valid, self.min_context)
         visible, asked = context, context
         for removed in _removals(grid, targets.any(dim=1), self.axes):
             asked = context & ~removed
@@ -88,30 +70,27 @@ class TimeFrequency(AbstractMasker):
         mask = leave_visible(visible, targets, valid=valid, least=least, generator=generator)
         return Mask(mask.context, mask.targets, (mask.context != asked).any(dim=1))
 
-    def literal(self, grid: Grid, batch: int, *, generator: torch.Generator) -> Mask:
+    def draw_literal(self, clips: Clips, generator: torch.Generator) -> Mask:
         """Draws the masks of `batch` whole clips that the guard would judge.
 
         Their contexts may be empty: what the paper's words give, to be measured, not trained with.
         """
-        context, targets = self._blocks(grid, all_valid(grid, batch, None), generator)
-        return Mask(context & ~_removals(grid, targets.any(dim=1), self.axes)[-1], targets)
+        context, targets = self._draw_blocks(clips, generator)
+        return Mask(context & ~_removals(clips.grid, targets.any(dim=1), self.axes)[-1], targets)
 
-    def _blocks(
-        self, grid: Grid, valid: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def _draw_blocks(self, clips: Clips, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws the context block and the target blocks of every sample."""
-        batch = len(valid)
+        grid, batch = clips.grid, clips.batch
         if self.units == "grid":
-            targets = rectangles(
-                grid,
+            targets = draw_rectangles(
+                clips,
                 (batch, self.num_targets),
                 area=self.target_area,
                 aspect=self.target_aspect,
-                valid=valid,
                 generator=generator,
             )
         else:
-            shape, columns = (batch, self.num_targets), columns_of(grid, valid).sum(1, keepdim=True)
+            shape, columns = (batch, self.num_targets), clips.num_columns.unsqueeze(1)
             height, width = sides(
                 grid,
                 shape,
@@ -126,12 +105,11 @@ class TimeFrequency(AbstractMasker):
                     grid, shape, height=height, width=width, columns=columns, generator=generator
                 )
             )
-        context = rectangles(
-            grid,
+        context = draw_rectangles(
+            clips,
             (batch,),
             area=self.context_area,
             aspect=(1.0, 1.0),
-            valid=valid,
             generator=generator,
         )
         return context, targets

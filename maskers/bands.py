@@ -18,19 +18,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ablate.model.mask_sampling import draw_uniform, round_share
 from ablate.model.masking import (
     AbstractMasker,
-    Grid,
+    Clips,
     GridRefusedError,
     Mask,
     Promises,
-    all_valid,
     check_range,
-    share_of,
-    uniform,
 )
 from maskers.geometry import (
-    columns_of,
     interval,
     rest_visible,
     settled,
@@ -67,20 +64,11 @@ class SpecAugment(AbstractMasker):
     def promises(self) -> Promises:
         return Promises(context=(0.0, 1.0), uneven=BAND_ENDS)
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
         if (grid.freq == 1 or not self.freq_bands) and (grid.time == 1 or not self.time_bands):
             raise GridRefusedError(f"a band would hide the whole of {grid}; hide the other axis")
-        valid = all_valid(grid, batch, valid)
-        columns = columns_of(grid, valid).sum(dim=1, keepdim=True)
+        columns = clips.num_columns.unsqueeze(1)
         times = _bands(
             grid.time, (batch, self.time_bands), self.time_width, lines=columns, generator=generator
         )
@@ -121,20 +109,11 @@ class Causal(AbstractMasker):
             unvisited="the first column is never hidden and the last never shown",
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        columns = columns_of(grid, valid).sum(dim=1)
-        share = uniform((batch,), *self.promises.context, generator)
-        shown = share_of(columns, share)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
+        columns = clips.num_columns
+        share = draw_uniform((batch,), *self.promises.context, generator)
+        shown = round_share(columns, share)
         first = (shown + self.gap).minimum(columns - 1).maximum(shown)
         hidden = columns - first
         if self.horizon is not None:
@@ -161,19 +140,10 @@ class Infill(AbstractMasker):
             context=(1 - high, 1 - low), uneven=BAND_ENDS, unvisited=middle if low >= 0.5 else ""
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        columns = columns_of(grid, valid).sum(dim=1)
-        width = share_of(columns, uniform((batch,), *check_ratio(self.ratio), generator))
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
+        columns = clips.num_columns
+        width = round_share(columns, draw_uniform((batch,), *check_ratio(self.ratio), generator))
         start = (torch.rand(batch, generator=generator) * (columns - width + 1)).floor()
         hidden = whole_columns(grid, interval(grid.time, start, width)).unsqueeze(1)
         return rest_visible(hidden, valid=valid, generator=generator)
@@ -208,20 +178,11 @@ class BandSplit(AbstractMasker):
             unvisited=unvisited,
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
         if grid.freq == 1:
             raise GridRefusedError(f"{grid} has one row, which cannot be split by frequency")
-        valid = all_valid(grid, batch, valid)
-        hidden = uniform((batch,), *check_ratio(self.ratio), generator) * grid.freq
+        hidden = draw_uniform((batch,), *check_ratio(self.ratio), generator) * grid.freq
         chance = torch.rand(batch, generator=generator)  # of a row that the share cuts in two
         shown = (grid.freq - hidden + chance).floor().clamp(1, grid.freq - 1)
         high = torch.rand(batch, generator=generator) < 0.5

@@ -17,20 +17,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from ablate.model.masking import (
-    AbstractMasker,
-    Grid,
-    Mask,
-    Promises,
-    all_valid,
-    check_range,
-    leave_visible,
-    rectangles,
-)
+from ablate.model.mask_sampling import draw_rectangles, leave_visible
+from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, check_range
 from maskers.composition import fallback_of
-from maskers.geometry import EDGES, cells, columns_of, covered, placed, rest_visible, sides
+from maskers.geometry import EDGES, cells, covered, placed, rest_visible, sides
 
 REDRAWS = 10  # for a clip that its blocks cover whole
 
@@ -74,31 +65,20 @@ class MultiBlock(AbstractMasker):
             uneven=EDGES,
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        targets = rectangles(
-            grid,
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        batch, valid = clips.batch, clips.valid
+        targets = draw_rectangles(
+            clips,
             (batch, self.num_targets),
             area=self.target_area,
             aspect=self.target_aspect,
-            valid=valid,
             generator=generator,
         )
-        context = rectangles(
-            grid,
+        context = draw_rectangles(
+            clips,
             (batch,),
             area=self.context_area,
             aspect=(1.0, 1.0),
-            valid=valid,
             generator=generator,
         )
         least = torch.ones(batch, dtype=torch.long)
@@ -138,18 +118,9 @@ class UnionComplement(AbstractMasker):
             unvisited=middle if least > 0.5 or thinnest > 0.25 else "",
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        columns = columns_of(grid, valid).sum(dim=1, keepdim=True)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
+        columns = clips.num_columns.unsqueeze(1)
         height, width = sides(
             grid,
             (1 if self.sizes == "batch" else batch, 1),

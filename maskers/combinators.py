@@ -8,19 +8,10 @@ import dataclasses
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-from ablate.model.masking import (
-    AbstractMasker,
-    Grid,
-    Mask,
-    Promises,
-    all_valid,
-    check_range,
-    choose,
-    share_of,
-)
+from ablate.model.mask_sampling import choose, round_share
+from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, check_range
 from maskers.composition import fallback_of, joint_promises, select, with_blocks
 
 
@@ -48,25 +39,11 @@ class Mixture(AbstractMasker):
     def promises(self) -> Promises:
         return joint_promises(self.maskers)
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        rows = batch * self.promises.copies
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        rows = clips.batch * self.promises.copies
         weights = torch.tensor(self.weights, dtype=torch.float)
         which = torch.multinomial(weights, rows, replacement=True, generator=generator)
-        masks = [
-            masker(
-                grid, batch, generator=generator, progress=progress, valid=valid, content=content
-            )
-            for masker in self.maskers
-        ]
+        masks = [masker.draw(clips, generator) for masker in self.maskers]
         return select(masks, which)
 
 
@@ -99,22 +76,9 @@ class Several(AbstractMasker):
         copies = len(self.maskers) * self.times
         return dataclasses.replace(joint_promises(self.maskers), copies=copies)
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         masks = [
-            masker(
-                grid, batch, generator=generator, progress=progress, valid=valid, content=content
-            )
-            for _ in range(self.times)
-            for masker in self.maskers
+            masker.draw(clips, generator) for _ in range(self.times) for masker in self.maskers
         ]
         blocks = max(mask.targets.shape[1] for mask in masks)
         masks = [with_blocks(mask, blocks) for mask in masks]
@@ -144,19 +108,8 @@ class Subsample(AbstractMasker):
     def promises(self) -> Promises:
         return self.masker.promises
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        mask = self.masker(
-            grid, batch, generator=generator, progress=progress, valid=valid, content=content
-        )
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        mask = self.masker.draw(clips, generator)
         union = mask.target_union
         number = (union.sum(dim=1) * self.share).round().long().clamp(min=1)
         kept = choose(number, among=union, generator=generator)
@@ -193,19 +146,9 @@ class Gap(AbstractMasker):
             inner, context=(0.0, inner.context[1]), exact=False, uneven=uneven
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        mask = self.masker(
-            grid, batch, generator=generator, progress=progress, valid=valid, content=content
-        )
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid = clips.grid
+        mask = self.masker.draw(clips, generator)
         cells = mask.target_union.float().view(-1, 1, grid.freq, grid.time)
         near = F.max_pool2d(
             cells,
@@ -240,21 +183,10 @@ class Guard(AbstractMasker):
         low = max(self.min_context, inner.context[0])
         return dataclasses.replace(inner, context=(low, max(low, inner.context[1])), exact=False)
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        mask = self.masker(
-            grid, batch, generator=generator, progress=progress, valid=valid, content=content
-        )
-        valid = all_valid(grid, batch, valid).repeat_interleave(self.promises.copies, dim=0)
-        least = share_of(valid.sum(dim=1), self.min_context)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        mask = self.masker.draw(clips, generator)
+        valid = clips.valid.repeat_interleave(self.promises.copies, dim=0)
+        least = round_share(valid.sum(dim=1), self.min_context)
         context = choose(least, among=valid, generator=generator)
         stand_in = with_blocks(
             Mask(context, (valid & ~context).unsqueeze(1)), mask.targets.shape[1]

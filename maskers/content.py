@@ -14,17 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablate.model.masking import (
-    AbstractMasker,
-    Grid,
-    Mask,
-    Promises,
-    all_valid,
-    check_range,
-    choose,
-    lowest,
-    share_of,
-)
+from ablate.model.mask_sampling import choose, choose_lowest, round_share
+from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, check_range
 from maskers.sampling import check_ratio, hide_the_rest
 
 
@@ -59,21 +50,12 @@ class Dispersion(AbstractMasker):
             unvisited="" if drawn else "a clip always has the same patches hidden",
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        weight = _spread(_given(self, content), self.measure).double().clamp(min=1e-30).log()
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        valid = clips.valid
+        weight = _spread(clips.get_content(self), self.measure).double().clamp(min=1e-30).log()
         drawn = self.selection == "draw"
         keys = _race(weight, generator) if drawn else _untied(-weight, generator)
-        hidden = lowest(_to_hide(valid, self.ratio), keys, among=valid)
+        hidden = choose_lowest(_to_hide(valid, self.ratio), keys, among=valid)
         hidden = _hinted(hidden, self.hint_ratio, valid=valid, generator=generator)
         return hide_the_rest(valid & ~hidden, valid)
 
@@ -102,20 +84,11 @@ class Energy(AbstractMasker):
             uneven="patches are hidden as often as they are loud" if self.temperature else "",
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        level = _given(self, content).mean(dim=-1).double()
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        valid = clips.valid
+        level = clips.get_content(self).mean(dim=-1).double()
         keys = _race(self.temperature * level, generator)
-        hidden = lowest(_to_hide(valid, self.ratio), keys, among=valid)
+        hidden = choose_lowest(_to_hide(valid, self.ratio), keys, among=valid)
         return hide_the_rest(valid & ~hidden, valid)
 
 
@@ -152,21 +125,10 @@ class SilenceExcluded(AbstractMasker):
             unvisited=inner.unvisited or "a patch that is silent in every clip is never a target",
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        level = _given(self, content).mean(dim=-1)
-        mask = self.masker(
-            grid, batch, generator=generator, progress=progress, valid=valid, content=content
-        )
-        level = level.masked_fill(~all_valid(grid, batch, valid), -torch.inf)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        level = clips.get_content(self).mean(dim=-1)
+        mask = self.masker.draw(clips, generator)
+        level = level.masked_fill(~clips.valid, -torch.inf)
         sounds = level >= level.amax(dim=1, keepdim=True) - self.below
         sounds = sounds.repeat_interleave(self.promises.copies, dim=0)
         silent = ~(mask.target_union & sounds).any(dim=1)
@@ -203,24 +165,15 @@ class Informed(AbstractMasker):
             slow="it reads all features some 30 times",
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        features = _given(self, content).float() * valid.unsqueeze(-1)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        valid = clips.valid
+        features = clips.get_content(self).float() * valid.unsqueeze(-1)
         left = _first_side(features, valid)
         sides = torch.stack([valid & left, valid & ~left], dim=1).float()
         centres = F.normalize(sides @ features, dim=-1)  # (batch, sides, dim)
         cosines = (features @ centres.mT).amax(dim=-1) / features.norm(dim=-1).clamp(min=1e-12)
         keys = _untied(cosines.double(), generator)
-        hidden = lowest(_to_hide(valid, self.ratio), keys, among=valid)
+        hidden = choose_lowest(_to_hide(valid, self.ratio), keys, among=valid)
         hidden = _hinted(hidden, self.hint_ratio, valid=valid, generator=generator)
         return hide_the_rest(valid & ~hidden, valid)
 
@@ -254,7 +207,7 @@ def _spread(patches: Tensor, measure: Literal["mad", "variance"]) -> Tensor:
 
 def _to_hide(valid: Tensor, ratio: float) -> Tensor:
     count = valid.sum(dim=1)
-    return count - share_of(count, 1 - ratio)
+    return count - round_share(count, 1 - ratio)
 
 
 def _race(log_weight: Tensor, generator: torch.Generator) -> Tensor:

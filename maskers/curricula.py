@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
-from ablate.model.masking import AbstractMasker, Grid, Mask, Promises, check_range
+from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, check_range
 from maskers.composition import joint_promises, select
 
 Schedule = Literal["sqrt", "linear", "cosine", "step", "inverse", "reversed", "constant"]
@@ -75,25 +74,11 @@ class Curriculum(AbstractMasker):
         joint = joint_promises((self.start, self.end))
         return dataclasses.replace(joint, coupled=joint.coupled or self.per == "batch")
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        rows = batch * self.promises.copies
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        rows = clips.batch * self.promises.copies
         draws = torch.rand(rows if self.per == "sample" else 1, generator=generator)
-        late = draws < share_done(self.schedule, progress, self.competence)
-        masks = [
-            masker(
-                grid, batch, generator=generator, progress=progress, valid=valid, content=content
-            )
-            for masker in (self.start, self.end)
-        ]
+        late = draws < share_done(self.schedule, clips.progress, self.competence)
+        masks = [masker.draw(clips, generator) for masker in (self.start, self.end)]
         return select(masks, late.expand(rows).long())
 
 
@@ -148,19 +133,8 @@ class Vary(AbstractMasker):
         }
         return dataclasses.replace(self.masker, **settings)  # type: ignore[type-var]
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        return self.at(progress)(
-            grid, batch, generator=generator, progress=progress, valid=valid, content=content
-        )
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        return self.at(clips.progress).draw(clips, generator)
 
 
 def _fields(masker: AbstractMasker) -> tuple[dataclasses.Field[Any], ...]:

@@ -6,18 +6,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ablate.model.masking import Grid, Mask, choose, leave_visible, uniform
+from ablate.model.mask_sampling import choose, draw_uniform, leave_visible
+from ablate.model.masking import Grid, Mask
 from maskers.composition import fallback_of
 
 EDGES = "a rectangle has fewer places at the edges than in the middle"
 ENDS = "a span has fewer places at the ends than in the middle"
 
 Units = Literal["grid", "patches"]  # how the two axes are compared: as shares, or patch by patch
-
-
-def columns_of(grid: Grid, valid: Tensor) -> Tensor:
-    """Returns which time columns of each clip are real, bool (batch, time)."""
-    return valid.view(-1, grid.freq, grid.time)[:, 0]
 
 
 def whole_columns(grid: Grid, times: Tensor) -> Tensor:
@@ -65,9 +61,9 @@ def sides(
     does, except that `units: patches` compares the axes patch by patch: an aspect of 1 is then a
     square of patches, as wide as it is high on every grid.
     """
-    share = uniform(shape, *area, generator)
+    share = draw_uniform(shape, *area, generator)
     logs = torch.tensor(aspect).log()
-    ratio = uniform(shape, logs[0].item(), logs[1].item(), generator).exp()
+    ratio = draw_uniform(shape, logs[0].item(), logs[1].item(), generator).exp()
     cells = share * grid.freq * columns
     square = (share * ratio).sqrt() * grid.freq if units == "grid" else (cells * ratio).sqrt()
     height = square.round().clamp(1, grid.freq)

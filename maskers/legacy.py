@@ -24,14 +24,14 @@ from torch import Tensor
 
 from ablate.model.masking import (
     AbstractMasker,
+    Clips,
     Grid,
     GridRefusedError,
     Mask,
     Promises,
-    all_valid,
     check_range,
 )
-from maskers.geometry import EDGES, cells, columns_of, interval
+from maskers.geometry import EDGES, cells, interval
 
 TRIES = 20  # before one more target may be overlapped
 
@@ -71,22 +71,14 @@ class LegacyMultiBlock(AbstractMasker):
             unvisited="the published positions leave out the last row and the last column",
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid = clips.grid
         if min(grid.freq, grid.time) < 2:
             raise GridRefusedError(
                 f"the published blocks are smaller than the grid on both axes, and {grid} has "
                 "one row or column; use MultiBlock"
             )
-        columns = columns_of(grid, all_valid(grid, batch, valid)).sum(dim=1)
+        columns = clips.num_columns
         size = _size(grid, self.target_area, self.target_aspect, generator)
         targets = _blocks(grid, size, columns.unsqueeze(1).expand(-1, self.num_targets), generator)
         size = _size(grid, self.context_area, (1.0, 1.0), generator)

@@ -18,17 +18,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ablate.model.masking import (
-    AbstractMasker,
-    Grid,
-    Mask,
-    Promises,
-    all_valid,
-    check_range,
-    choose,
-    lowest,
-    share_of,
-)
+from ablate.model.mask_sampling import choose, choose_lowest, round_share
+from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, Promises, check_range
 from maskers.sampling import check_ratio, hide_the_rest
 
 
@@ -65,20 +56,11 @@ class Noise(AbstractMasker):
     def promises(self) -> Promises:
         return Promises(context=(1 - self.ratio, 1 - self.ratio), exact=True)
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
         noise = _filtered(grid, batch, self._response(grid), generator)
-        number = share_of(valid.sum(dim=1), 1 - self.ratio)
-        return hide_the_rest(lowest(number, noise, among=valid), valid)
+        number = round_share(clips.num_valid, 1 - self.ratio)
+        return hide_the_rest(choose_lowest(number, noise, among=valid), valid)
 
     def _response(self, grid: Grid) -> Tensor:
         freq, time = (angle.square() for angle in _angles(grid))
@@ -110,22 +92,13 @@ class PowerLaw(AbstractMasker):
     def promises(self) -> Promises:
         return Promises(context=(1 - self.ratio, 1 - self.ratio), exact=True)
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
         freq, time = _angles(grid)
         frequency = (freq.square() + time.square()).sqrt().clamp(min=1e-9)
         noise = _filtered(grid, batch, frequency ** (-self.beta / 2), generator)
-        number = share_of(valid.sum(dim=1), 1 - self.ratio)
-        return hide_the_rest(lowest(number, noise, among=valid), valid)
+        number = round_share(clips.num_valid, 1 - self.ratio)
+        return hide_the_rest(choose_lowest(number, noise, among=valid), valid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,18 +126,9 @@ class EvenBlue(AbstractMasker):
             slow="each swap depends on all before it",
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        number = share_of(valid.sum(dim=1), 1 - self.ratio)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
+        number = round_share(clips.num_valid, 1 - self.ratio)
         seen = choose(number, among=valid, generator=generator)
         kernel = self._repulsion(grid)
         crowd = (seen + (1 - self.ratio) * ~valid).double() @ kernel

@@ -22,18 +22,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ablate.model.masking import (
-    AbstractMasker,
-    Grid,
-    Mask,
-    Promises,
-    all_valid,
-    check_range,
-    lowest,
-    share_of,
-    uniform,
-)
-from maskers.geometry import EDGES, cells, columns_of, covered, interval, placed
+from ablate.model.mask_sampling import choose_lowest, draw_uniform, round_share
+from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, Promises, check_range
+from maskers.geometry import EDGES, cells, covered, interval, placed
 from maskers.sampling import check_ratio, hide_the_rest
 
 
@@ -71,18 +62,9 @@ class InverseBlock(AbstractMasker):
         corners = "a patch at the edge lies in fewer of the visible squares"
         return Promises(context=(share, share), exact=True, uneven=corners)
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        count = valid.sum(dim=1)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
+        count = clips.num_valid
         which = torch.randint(len(self._shapes), (batch,), generator=generator)
         shape = torch.tensor(self._shapes)[which]  # (batch, 2)
         area = shape.prod(dim=1)
@@ -91,7 +73,7 @@ class InverseBlock(AbstractMasker):
         most = int(centres.max())
         places = torch.rand((2, batch, most), generator=generator)
         middle = (shape // 2).unsqueeze(1)
-        columns = columns_of(grid, valid).sum(dim=1, keepdim=True)
+        columns = clips.num_columns.unsqueeze(1)
         top = (places[0] * grid.freq).floor() - middle[..., 0]
         left = (places[1] * columns).floor() - middle[..., 1]
         rows = interval(grid.freq, top, shape[:, :1])
@@ -99,7 +81,7 @@ class InverseBlock(AbstractMasker):
         squares = covered(rows & drawn, interval(grid.time, left, shape[:, 1:]))
 
         keys = torch.rand((batch, grid.size), generator=generator) + ~squares
-        context = lowest(share_of(count, 1 - self.ratio), keys, among=valid)
+        context = choose_lowest(round_share(count, 1 - self.ratio), keys, among=valid)
         return hide_the_rest(context, valid)
 
 
@@ -132,18 +114,9 @@ class Clusters(AbstractMasker):
             unvisited="the published code never hides the first patch",
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        number = share_of(valid.sum(dim=1), self.ratio)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
+        number = round_share(clips.num_valid, self.ratio)
         low, high = self.side
         side = torch.randint(low, high + 1, (batch,), generator=generator)
         arrival = torch.empty(batch, grid.size)
@@ -183,19 +156,10 @@ class BlockWise(AbstractMasker):
             slow="each rectangle depends on what those before it have hidden",
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        number = share_of(valid.sum(dim=1), self.ratio)
-        columns = columns_of(grid, valid).sum(dim=1)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, valid = clips.grid, clips.valid
+        number = round_share(clips.num_valid, self.ratio)
+        columns = clips.num_columns
         hidden = torch.zeros_like(valid)
         for _ in range(self.max_steps):
             left = number - hidden.sum(dim=1)
@@ -205,7 +169,7 @@ class BlockWise(AbstractMasker):
             if not (left > 0).any():
                 break
         keys = torch.rand(valid.shape, generator=generator) - hidden.float()
-        hidden = lowest(number, keys, among=valid)
+        hidden = choose_lowest(number, keys, among=valid)
         return Mask(valid & ~hidden, hidden.unsqueeze(1))
 
     def _block(
@@ -215,7 +179,7 @@ class BlockWise(AbstractMasker):
         least = left.clamp(max=self.min_patches)
         area = least + (left - least) * torch.rand(left.shape, generator=generator)
         logs = torch.tensor(self.aspect).log()
-        ratio = uniform(left.shape, logs[0].item(), logs[1].item(), generator).exp()
+        ratio = draw_uniform(left.shape, logs[0].item(), logs[1].item(), generator).exp()
         height = (area * ratio).sqrt().round().clamp(1, grid.freq)
         width = (area / height).round().clamp(min=1).minimum(columns)
         return cells(
@@ -251,7 +215,7 @@ def _legacy_arrival(grid: Grid, batch: int, side: int, generator: torch.Generato
 def _evenly(arrival: Tensor, number: Tensor, valid: Tensor, generator: torch.Generator) -> Tensor:
     """Hides the patches covered first; of the last square, some at random."""
     ties = torch.rand(arrival.shape, generator=generator) * 1e-5
-    return lowest(number, arrival + ties, among=valid)
+    return choose_lowest(number, arrival + ties, among=valid)
 
 
 def _first_patches(

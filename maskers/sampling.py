@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from ablate.model.masking import Grid, Mask, check_range, choose
+from ablate.model.mask_sampling import choose
+from ablate.model.masking import Grid, Mask, check_range
 
 
 def check_ratio(ratio: float | tuple[float, float]) -> tuple[float, float]:

@@ -26,18 +26,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ablate.model.masking import (
-    AbstractMasker,
-    Grid,
-    GridRefusedError,
-    Mask,
-    Promises,
-    all_valid,
-    choose,
-    lowest,
-    share_of,
-)
-from maskers.geometry import ENDS, check_length, columns_of, reached, rest_visible, whole_columns
+from ablate.model.mask_sampling import choose, choose_lowest, round_share
+from ablate.model.masking import AbstractMasker, Clips, Grid, GridRefusedError, Mask, Promises
+from maskers.geometry import ENDS, check_length, reached, rest_visible, whole_columns
 from maskers.sampling import check_ratio
 
 
@@ -67,18 +58,9 @@ class Spans(AbstractMasker):
             unvisited="the published draw never hides the last column",
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        columns = columns_of(grid, valid)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
+        columns = clips.columns
         if self.count == "nominal":
             times = nominal_spans(columns, self.ratio, self.length, generator, last=False)
         else:
@@ -107,17 +89,8 @@ class RandomSpans(AbstractMasker):
     def promises(self) -> Promises:
         return Promises(context=(1 - self.ratio, 1 - self.ratio))
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
         shape = (batch, grid.time + self.longest - 1)
         if self.mean == 1 and self.lengths == "geometric":
             lengths = torch.ones(shape)  # the first try succeeds: torch draws below certainty only
@@ -126,7 +99,7 @@ class RandomSpans(AbstractMasker):
         else:
             lengths = torch.empty(shape).geometric_(1 / self.mean, generator=generator)
         lengths = lengths.clamp(1, self.longest)
-        times = _first_reached(lengths, columns_of(grid, valid), self.ratio, generator)
+        times = _first_reached(lengths, clips.columns, self.ratio, generator)
         return _hide(grid, times, valid, generator)
 
 
@@ -156,19 +129,10 @@ class SeparateSpans(AbstractMasker):
     def promises(self) -> Promises:
         return Promises(context=(1 - self.ratio, 1 - self.ratio))
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        columns = columns_of(grid, valid).sum(dim=1)
-        number = share_of(columns, self.ratio).minimum(columns)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, valid = clips.grid, clips.valid
+        columns = clips.num_columns
+        number = round_share(columns, self.ratio).minimum(columns)
         times = _ring(columns, number, self.length, self.gap, grid.time, generator)
         return _hide(grid, times, valid, generator)
 
@@ -196,19 +160,10 @@ class M2DSpans(AbstractMasker):
             unvisited="where one span is half the clip, the middle always lies in it",
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        columns = columns_of(grid, valid)
-        number = share_of(columns.sum(dim=1), self.ratio)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
+        columns = clips.columns
+        number = round_share(columns.sum(dim=1), self.ratio)
         length = self.length if self.shipped else min(self.length, max(1, grid.time // 2))
         keys = torch.rand((batch, grid.time + length - 1), generator=generator)
         if self.shipped:
@@ -219,7 +174,7 @@ class M2DSpans(AbstractMasker):
         keys = torch.rand(covered.shape, generator=generator)
         if self.shipped:
             keys = torch.arange(grid.time, dtype=torch.float).expand(batch, -1)
-        return _hide(grid, lowest(number, keys, among=covered), valid, generator)
+        return _hide(grid, choose_lowest(number, keys, among=covered), valid, generator)
 
 
 def nominal_spans(
@@ -265,7 +220,7 @@ def _first_reached(
     keys = torch.rand(lengths.shape, generator=generator, dtype=torch.double)
     side = torch.randint(2, (len(columns), 1), generator=generator) * 2 - 1
     keys = reached(keys, lengths, columns.shape[1]) + 1e-9 * side * torch.arange(columns.shape[1])
-    return lowest(share_of(size, ratio), keys, among=columns)
+    return choose_lowest(round_share(size, ratio), keys, among=columns)
 
 
 def _ring(

@@ -26,20 +26,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ablate.model.masking import (
-    AbstractMasker,
-    Grid,
-    GridRefusedError,
-    Mask,
-    Promises,
-    all_valid,
-    choose,
-    lowest,
-    share_of,
-)
+from ablate.model.mask_sampling import choose, choose_lowest, round_share
+from ablate.model.masking import AbstractMasker, Clips, Grid, GridRefusedError, Mask, Promises
 from maskers.geometry import (
     check_length,
-    columns_of,
     rest_visible,
     settled,
     whole_columns,
@@ -64,19 +54,10 @@ class TimeStrips(AbstractMasker):
     def promises(self) -> Promises:
         return Promises(context=(1 - self.ratio, 1 - self.ratio))
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, valid = clips.grid, clips.valid
         _check_lines(grid, time=2)
-        valid = all_valid(grid, batch, valid)
-        times = _strips(columns_of(grid, valid), self.ratio, self.width, generator)
+        times = _strips(clips.columns, self.ratio, self.width, generator)
         hidden = whole_columns(grid, times).unsqueeze(1)
         return rest_visible(hidden, valid=valid, generator=generator)
 
@@ -96,18 +77,9 @@ class FrequencyStrips(AbstractMasker):
     def promises(self) -> Promises:
         return Promises(context=whole_line_shares(1 - self.ratio))
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
         _check_lines(grid, freq=2)
-        valid = all_valid(grid, batch, valid)
         every = torch.ones(batch, grid.freq, dtype=torch.bool)
         hidden = whole_rows(grid, _strips(every, self.ratio, self.width, generator)) & valid
         return Mask(valid & ~hidden, hidden.unsqueeze(1))
@@ -133,26 +105,17 @@ class Tube(AbstractMasker):
         shares = whole_line_shares(1 - self.ratio)
         return Promises(context=shares if self.along == "time" else (1 - self.ratio,) * 2)
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
         if self.along == "time":
             _check_lines(grid, freq=2)
             kept, lines = grid.time, torch.ones(batch, grid.freq, dtype=torch.bool)
         else:
             _check_lines(grid, time=2)
-            kept, lines = grid.freq, columns_of(grid, valid)
+            kept, lines = grid.freq, clips.columns
         tube = torch.arange(kept) // (self.length or kept)
         among = lines.unsqueeze(1).expand(-1, int(tube[-1]) + 1, -1)
-        number = share_of(among.sum(dim=2), self.ratio)
+        number = round_share(among.sum(dim=2), self.ratio)
         pattern = choose(number, among=among, generator=generator)[:, tube]  # (batch, kept, lines)
         hidden = (pattern.transpose(1, 2) if self.along == "time" else pattern).flatten(1) & valid
         return rest_visible(hidden.unsqueeze(1), valid=valid, generator=generator)
@@ -178,21 +141,14 @@ class TimeFrequencyProduct(AbstractMasker):
         least, _ = whole_line_shares(1 - self.freq)
         return Promises(context=((1 - self.time) * least, 1 - self.time))  # a lone row is kept
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        columns = columns_of(grid, valid)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
+        columns = clips.columns
         every = torch.ones(batch, grid.freq, dtype=torch.bool)
-        times = choose(share_of(columns.sum(1), 1 - self.time), among=columns, generator=generator)
-        rows = choose(share_of(every.sum(1), 1 - self.freq), among=every, generator=generator)
+        times = choose(
+            round_share(columns.sum(1), 1 - self.time), among=columns, generator=generator
+        )
+        rows = choose(round_share(every.sum(1), 1 - self.freq), among=every, generator=generator)
         context = whole_columns(grid, times) & whole_rows(grid, rows)
         return Mask(context, (valid & ~context).unsqueeze(1))
 
@@ -220,18 +176,9 @@ class TimeFrequencyUnion(AbstractMasker):
             context=(max(0.0, 0.5 - self.ratio), (1 - self.ratio / 2) ** 2), coupled=True
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        columns = columns_of(grid, valid)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
+        columns = clips.columns
         every = torch.ones(batch, grid.freq, dtype=torch.bool)
         numbers = self._shipped_numbers if self.shipped else self._numbers
         number_rows, number_columns = numbers(grid, columns.sum(dim=1), generator)
@@ -241,7 +188,7 @@ class TimeFrequencyUnion(AbstractMasker):
         if not self.shipped:
             return rest_visible(crossed.unsqueeze(1), valid=valid, generator=generator)
         keys = torch.rand(valid.shape, generator=generator) - crossed.float()
-        context = lowest((valid & ~crossed).sum(dim=1), keys, among=valid)
+        context = choose_lowest((valid & ~crossed).sum(dim=1), keys, among=valid)
         targets = (valid & ~context).unsqueeze(1)
         return settled(context, targets, valid=valid, generator=generator)
 
@@ -279,8 +226,8 @@ def _strips(among: Tensor, ratio: float, width: int, generator: torch.Generator)
     strip = (torch.arange(lines) + edge) // widths
     keys = torch.rand((batch, lines + 1), generator=generator, dtype=torch.double)
     side = torch.randint(2, (batch, 1), generator=generator) * 2 - 1  # where the last is cut short
-    return lowest(
-        share_of(count, ratio),
+    return choose_lowest(
+        round_share(count, ratio),
         keys.gather(1, strip) + 1e-9 * side * torch.arange(lines),
         among=among,
     )

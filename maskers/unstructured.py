@@ -13,19 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from ablate.model.masking import (
-    AbstractMasker,
-    Grid,
-    Mask,
-    Promises,
-    all_valid,
-    choose,
-    lowest,
-    share_of,
-    uniform,
-)
+from ablate.model.mask_sampling import choose, choose_lowest, draw_uniform, round_share
+from ablate.model.masking import AbstractMasker, Clips, Mask, Promises
 from maskers.sampling import check_ratio, hide_the_rest, scatter
 
 
@@ -50,20 +40,11 @@ class Random(AbstractMasker):
         coupled = self.per == "batch" and low < high
         return Promises(context=(1 - high, 1 - low), exact=low == high, coupled=coupled)
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        batch, valid = clips.batch, clips.valid
         low, high = self.promises.context
-        share = uniform((batch if self.per == "sample" else 1,), low, high, generator)
-        context = choose(share_of(valid.sum(dim=1), share), among=valid, generator=generator)
+        share = draw_uniform((batch if self.per == "sample" else 1,), low, high, generator)
+        context = choose(round_share(clips.num_valid, share), among=valid, generator=generator)
         return hide_the_rest(context, valid)
 
 
@@ -86,18 +67,9 @@ class Bernoulli(AbstractMasker):
         margin = 0.25  # with the slack of `check_masker`: 6 deviations of 64 coins
         return Promises(context=(max(0.0, mean - margin), min(1.0, mean + margin)))
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        count = valid.sum(dim=1)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        batch, valid = clips.batch, clips.valid
+        count = clips.num_valid
         chance = torch.full((batch,), 1 - self.ratio)
         visible = torch.binomial(count.float(), chance, generator=generator).long()
         number = visible.clamp(min=1).minimum((count - 1).clamp(min=1))
@@ -128,23 +100,16 @@ class Grouped(AbstractMasker):
         sure = max(0.0, 1 - self.group / 16)
         return Promises(context=((1 - self.ratio) * sure, 1 - self.ratio * sure))
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
-        halves = valid.sum(dim=1, keepdim=True) // 2
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, valid = clips.grid, clips.valid
+        halves = clips.num_valid.unsqueeze(1) // 2
         length = halves.clamp(min=1, max=self.group)
         patch = torch.arange(grid.size)
         offset = (patch % grid.time) % length  # of a patch in its group, (batch, patches)
         first = valid & (offset == 0)
-        kept = choose(share_of(first.sum(dim=1), 1 - self.ratio), among=first, generator=generator)
+        kept = choose(
+            round_share(first.sum(dim=1), 1 - self.ratio), among=first, generator=generator
+        )
         return hide_the_rest(kept.gather(1, patch - offset) & valid, valid)
 
 
@@ -169,21 +134,12 @@ class SharedRandom(AbstractMasker):
         low, high = check_ratio(self.ratio)
         return Promises(context=(1 - high, 1 - low), exact=low == high, coupled=True)
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
         low, high = self.promises.context
-        number = share_of(valid.sum(dim=1), uniform((1,), low, high, generator))
+        number = round_share(clips.num_valid, draw_uniform((1,), low, high, generator))
         order = torch.rand(1, grid.size, generator=generator).expand(batch, -1)
-        return hide_the_rest(lowest(number, order, among=valid), valid)
+        return hide_the_rest(choose_lowest(number, order, among=valid), valid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,19 +172,10 @@ class Lattice(AbstractMasker):
             least, most = least / (2 * step - 1), most * 2 / (step + 1)
         return Promises(context=(least, most))
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch, valid = clips.grid, clips.batch, clips.valid
         area = self.freq_step * self.time_step
-        columns = valid.view(batch, grid.freq, grid.time)[:, 0].sum(dim=1, keepdim=True)
+        columns = clips.num_columns.unsqueeze(1)
         tall = torch.full_like(columns, min(self.freq_step, grid.freq))
         long = (area / tall).round().long().minimum(columns).clamp(min=1)
         tall = (area / long).round().long().clamp(max=grid.freq)
@@ -264,18 +211,9 @@ class PoissonDisk(AbstractMasker):
             slow="each round of darts depends on where those before it lie",
         )
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        valid = all_valid(grid, batch, valid)
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, valid = clips.grid, clips.valid
         share = 1 - self.ratio
-        number = share_of(valid.sum(dim=1), share)
+        number = round_share(clips.num_valid, share)
         context = scatter(grid, number, share=share, valid=valid, generator=generator)
         return hide_the_rest(context, valid)

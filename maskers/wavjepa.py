@@ -14,19 +14,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ablate.model.mask_sampling import leave_visible, round_share
 from ablate.model.masking import (
     AbstractMasker,
-    Grid,
+    Clips,
     GridRefusedError,
     Mask,
     Promises,
-    all_valid,
     check_range,
-    leave_visible,
-    share_of,
 )
 from maskers.composition import fallback_of
-from maskers.geometry import ENDS, columns_of, settled, whole_columns
+from maskers.geometry import ENDS, settled, whole_columns
 from maskers.sampling import check_ratio
 from maskers.spans import nominal_spans
 
@@ -58,25 +56,15 @@ class WavJEPAInverse(AbstractMasker):
     def promises(self) -> Promises:
         return _promises(self.min_context, self.target_ratio)
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        def draw(columns: Tensor) -> tuple[Tensor, Tensor]:
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        def draw_columns(columns: Tensor) -> tuple[Tensor, Tensor]:
             unseen = nominal_spans(columns, self.unseen_ratio, self.unseen_length, generator)
             sets = nominal_spans(
                 columns, self.target_ratio, self.target_length, generator, sets=(self.num_targets,)
             )
             return columns & ~unseen & ~sets.any(dim=1), sets
 
-        valid = all_valid(grid, batch, valid)
-        return _drawn(grid, valid, draw, self.min_context, generator)
+        return _draw_until_enough(clips, draw_columns, self.min_context, generator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,25 +86,15 @@ class WavJEPASpeech(AbstractMasker):
     def promises(self) -> Promises:
         return _promises(self.min_context, self.target_ratio)
 
-    def __call__(
-        self,
-        grid: Grid,
-        batch: int,
-        *,
-        generator: torch.Generator,
-        progress: float = 0.0,
-        valid: Tensor | None = None,
-        content: Tensor | None = None,
-    ) -> Mask:
-        def draw(columns: Tensor) -> tuple[Tensor, Tensor]:
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        def draw_columns(columns: Tensor) -> tuple[Tensor, Tensor]:
             sets = nominal_spans(
                 columns, self.target_ratio, self.target_length, generator, sets=(self.num_targets,)
             )
             left = columns & ~sets.any(dim=1)
             return left & (_run_lengths(left) >= self.min_run), sets
 
-        valid = all_valid(grid, batch, valid)
-        return _drawn(grid, valid, draw, self.min_context, generator)
+        return _draw_until_enough(clips, draw_columns, self.min_context, generator)
 
 
 def _promises(min_context: float, target_ratio: float) -> Promises:
@@ -125,25 +103,25 @@ def _promises(min_context: float, target_ratio: float) -> Promises:
     return Promises(context=(least, 1.0), uneven=ENDS)
 
 
-def _drawn(
-    grid: Grid,
-    valid: Tensor,
-    draw: Callable[[Tensor], tuple[Tensor, Tensor]],
+def _draw_until_enough(
+    clips: Clips,
+    draw_columns: Callable[[Tensor], tuple[Tensor, Tensor]],
     min_context: float,
     generator: torch.Generator,
 ) -> Mask:
     """Draws context and sets of target spans until enough context is left."""
+    grid, valid = clips.grid, clips.valid
     if grid.time == 1:
         raise GridRefusedError(f"{grid} has one column, which no span of time can split")
-    columns = columns_of(grid, valid)
+    columns = clips.columns
     least = (columns.sum(dim=1) * min_context).clamp(min=1)
-    seen, sets = draw(columns)
+    seen, sets = draw_columns(columns)
     pending = torch.arange(len(valid))
     for _ in range(REDRAWS):
         pending = pending[seen[pending].sum(dim=1) < least[pending]]
         if len(pending) == 0:
             break
-        seen[pending], sets[pending] = draw(columns[pending])
+        seen[pending], sets[pending] = draw_columns(columns[pending])
     context, targets = whole_columns(grid, seen) & valid, whole_columns(grid, sets)
     targets &= valid.unsqueeze(1)
     if len(pending):
@@ -151,7 +129,7 @@ def _drawn(
             valid[pending],
             targets[pending],
             valid=valid[pending],
-            least=share_of(valid[pending].sum(dim=1), min_context),
+            least=round_share(valid[pending].sum(dim=1), min_context),
             generator=generator,
         )
         context[pending], targets[pending] = kept.context, kept.targets

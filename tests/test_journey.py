@@ -42,7 +42,7 @@ GUEST = '''\
 
 from dataclasses import dataclass
 
-from ablate.model.masking import AbstractMasker, Mask, Promises, all_valid
+from ablate.model.masking import AbstractMasker, Mask, Promises
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +51,11 @@ class Stumbles(AbstractMasker):
     def promises(self):
         return Promises(context=(0.0, 1.0))
 
-    def __call__(self, grid, batch, *, generator, progress=0.0, valid=None, content=None):
-        if batch == 4:
+    def draw(self, clips, generator):
+        if clips.batch == 4:
             raise RuntimeError("a step too far")
-        every = all_valid(grid, batch, valid)
-        first = every & (every.cumsum(1) == 1)
-        return Mask(first, (every & ~first).unsqueeze(1))
+        first = clips.valid & (clips.valid.cumsum(1) == 1)
+        return Mask(first, (clips.valid & ~first).unsqueeze(1))
 '''
 
 

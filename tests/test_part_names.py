@@ -37,8 +37,8 @@ class Tilted(AbstractMasker):
     def promises(self):
         return maskers.Random(ratio=self.ratio).promises
 
-    def __call__(self, grid, batch, **settings):
-        return maskers.Random(ratio=self.ratio)(grid, batch, **settings)
+    def draw(self, clips, generator):
+        return maskers.Random(ratio=self.ratio).draw(clips, generator)
 """
 
 

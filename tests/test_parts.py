@@ -161,7 +161,7 @@ def test_a_strangers_masker_is_built_like_ours(tmp_path, monkeypatch):
         "class Mine(AbstractMasker):\n"
         "    depth: int = 3\n"
         "    promises = Random().promises\n"
-        "    def __call__(self, *args, **kwargs): return Random()(*args, **kwargs)\n"
+        "    def draw(self, clips, generator): return Random().draw(clips, generator)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     part = build({"type": "my_lab.Mine", "depth": 5}, expect=AbstractMasker)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ablate.core.random import generator
 from ablate.model.batching import Batching, truncate
-from ablate.model.masking import AbstractMasker, Grid, Mask
+from ablate.model.masking import AbstractMasker, Clips, Grid, Mask
 
 MOMENTS = (0.0, 0.5, 1.0)  # of training: a curriculum's masks change
 # told apart in grey and by colour-blind eyes (Okabe and Ito)
@@ -49,7 +49,7 @@ def draw_masks(
 
     def draw(number: int, progress: float) -> Mask:
         rng = generator(seed, "picture", number)
-        mask = masker(grid, clips, generator=rng, progress=progress, content=shown)
+        mask = masker.draw(Clips.whole(grid, clips, progress=progress, content=shown), rng)
         return truncate(mask, batching, rng)
 
     changes = any(not _same(draw(0, 0.0), draw(0, progress)) for progress in MOMENTS)

@@ -17,7 +17,7 @@ from torch import Tensor
 from ablate.core.random import generator
 from ablate.model.batching import Batching, is_cut, truncate
 from ablate.model.mask_contract import check_mask
-from ablate.model.masking import AbstractMasker, Grid, Mask
+from ablate.model.masking import AbstractMasker, Clips, Grid, Mask
 
 BATCH = 64  # clips: the more, the more a truncating batch loses
 BATCHES = 16  # spread over the course of training
@@ -55,8 +55,9 @@ def realised_shares(
         content = torch.rand(clips, grid.size, 8, generator=generator(0, "plan", "content"))
     for moment in moments:
         rng = generator(0, "plan", str(moment))
-        mask = masker(grid, clips, generator=rng, progress=moment, content=content)
-        check_mask(masker, mask, grid, torch.ones(clips, grid.size, dtype=torch.bool))
+        whole = Clips.whole(grid, clips, progress=moment, content=content)
+        mask = masker.draw(whole, rng)
+        check_mask(masker, mask, grid, whole.valid)
         mask = truncate(mask, batching, rng)
         context += float(mask.context.float().mean()) / len(moments)
         targets += float(mask.target_union.float().mean()) / len(moments)
@@ -153,10 +154,11 @@ def measure(
         handed = None
         if content is not None and masker.promises.needs is not None:
             handed = content[torch.arange(number * batch, (number + 1) * batch) % len(content)]
+        clips = Clips.whole(grid, batch, progress=progress, content=handed)
         started = time.perf_counter()
-        mask = masker(grid, batch, generator=rng, progress=progress, content=handed)
+        mask = masker.draw(clips, rng)
         seconds += time.perf_counter() - started
-        check_mask(masker, mask, grid, torch.ones(batch, grid.size, dtype=torch.bool))
+        check_mask(masker, mask, grid, clips.valid)
         drawn.append(mask)
     return count(drawn, grid, seconds)
 

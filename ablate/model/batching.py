@@ -14,7 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ablate.model.masking import Mask, choose
+from ablate.model.mask_sampling import choose
+from ablate.model.masking import Mask
 
 Batching = Literal["pack", "pad", "truncate_first", "truncate_random"]
 

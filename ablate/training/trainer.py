@@ -14,7 +14,7 @@ from ablate.core.random import StepRandom, generator
 from ablate.model.batching import Batching, truncate
 from ablate.model.device import on_device
 from ablate.model.jepa import JEPA
-from ablate.model.masking import AbstractMasker, Grid
+from ablate.model.masking import AbstractMasker, Clips, Grid
 from ablate.model.objectives import AbstractObjective
 from ablate.model.packing import pack
 from ablate.model.patchify import AbstractPatchifier
@@ -129,15 +129,13 @@ class Trainer:
         batch = self.loader.batch(step, self.budget.batch)
         valid = self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
         rng = generator(self.seed, "mask", step)
-        mask = self.masker(
-            self.grid,
-            len(valid),
-            generator=rng,
-            progress=ramp(step, self.budget.steps),
+        clips = Clips(
+            grid=self.grid,
             valid=valid,
+            progress=ramp(step, self.budget.steps),
             content=self._content(batch, valid),
         )
-        mask = truncate(mask, self.batching, rng)
+        mask = truncate(self.masker.draw(clips, rng), self.batching, rng)
         return MaskedBatch(batch, valid, mask, StepRandom(self.seed, step))
 
     def drawing(self) -> AbstractContextManager[DrawBatch]:

@@ -12,7 +12,7 @@ from ablate.mask_analysis.statistics import MOMENTS
 from ablate.model.batching import truncate
 from ablate.model.encoder import AbstractEncoder, Encoder
 from ablate.model.jepa import step_flops
-from ablate.model.masking import Grid
+from ablate.model.masking import Clips, Grid
 from ablate.model.prediction_query import PredictionQuery
 from ablate.model.predictor import AbstractPredictor, Predictor
 from ablate.model.targets import AbstractTarget, Target
@@ -45,7 +45,8 @@ def expected_flops(trial: Trial) -> int:
     total = 0
     for moment in MOMENTS:
         rng = generator(0, "plan", "flops", str(moment))
-        mask = trial.masker(grid, clips, generator=rng, progress=moment, content=content)
+        whole = Clips.whole(grid, clips, progress=moment, content=content)
+        mask = trial.masker.draw(whole, rng)
         query = PredictionQuery(
             mask=truncate(mask, trial.batching, rng),
             valid=valid,

@@ -28,8 +28,8 @@ class Needy(AbstractMasker):
     def promises(self):
         return self.masker.promises
 
-    def __call__(self, *args, **kwargs):
-        return self.masker(*args, **kwargs)
+    def draw(self, clips, generator):
+        return self.masker.draw(clips, generator)
 
 
 __all__ = ["MultiBlock", "Needy", "Random", "Vary"]

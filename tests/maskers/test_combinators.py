@@ -1,19 +1,21 @@
 """Maskers made of maskers."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 
 from ablate.core.random import generator
-from ablate.model.masking import Grid
+from ablate.model.masking import Clips, Grid
 from ablate.testing import Case, cases
 from maskers import Gap, Guard, LegacyMultiBlock, Mixture, MultiBlock, Random, Several, Subsample
 
 GRID = Grid(4, 8)
 
 
-def draw(masker, batch=200, grid=GRID, seed=0, **given):
-    return masker(grid, batch, generator=generator(seed, "x"), **given)
+def draw(masker, batch=200, grid=GRID, seed=0, **fields):
+    return masker.draw(replace(Clips.whole(grid, batch), **fields), generator(seed, "x"))
 
 
 def test_a_mixture_draws_from_each_masker_as_often_as_its_weight_says():

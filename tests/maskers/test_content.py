@@ -1,21 +1,22 @@
 """Masks that depend on what is heard."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
 import torch
 
 from ablate.core.random import generator
-from ablate.model.masking import Grid
+from ablate.model.masking import Clips, Grid
 from maskers.content import Dispersion, Energy, Informed, SilenceExcluded, _hinted
 from maskers.unstructured import Random
 
 GRID = Grid(8, 64)
 
 
-def draw(masker, content, grid=None, **settings):
-    grid = grid or Grid(1, content.shape[1])
-    return masker(grid, len(content), generator=generator(0, "x"), content=content, **settings)
+def draw(masker, content, grid=None, **fields):
+    clips = Clips.whole(grid or Grid(1, content.shape[1]), len(content), content=content)
+    return masker.draw(replace(clips, **fields), generator(0, "x"))
 
 
 def spread_by(weights):
@@ -25,13 +26,15 @@ def spread_by(weights):
 
 @pytest.mark.parametrize("masker", [Dispersion(), Energy(), Informed()], ids=str)
 def test_a_masker_without_the_content_it_needs_refuses_with_its_name(masker):
-    with pytest.raises(ValueError, match=f"`{type(masker).__name__}` chooses by what it hears"):
-        masker(GRID, 2, generator=generator(0, "x"))
+    with pytest.raises(
+        ValueError, match=f"`{type(masker).__name__}` needs {masker.promises.needs} as"
+    ):
+        masker.draw(Clips.whole(GRID, 2), generator(0, "x"))
 
 
-def test_silence_cannot_be_excluded_unheard():
-    with pytest.raises(ValueError, match="`SilenceExcluded` chooses by what it hears"):
-        SilenceExcluded(masker=Random())(GRID, 2, generator=generator(0, "x"))
+def test_silence_cannot_be_excluded_without_content():
+    with pytest.raises(ValueError, match="`SilenceExcluded` needs patches as `content`"):
+        SilenceExcluded(masker=Random()).draw(Clips.whole(GRID, 2), generator(0, "x"))
 
 
 # simulated independently: weights log-normal with sigma 1, 70 % hidden

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 import maskers
-from ablate.model.masking import AbstractMasker, Mask, Promises
+from ablate.model.masking import (
+    AbstractMasker,
+    Clips,
+    Grid,
+    Mask,
+    OutdatedMaskerError,
+    Promises,
+)
+from ablate.parts import PartError, build
 from ablate.testing import check_masker
 from maskers import (
     BandSplit,
@@ -187,15 +195,16 @@ class Planted(AbstractMasker):
     def promises(self) -> Promises:
         return replace(self.inner.promises, exact=self.fault == "polarity")
 
-    def __call__(self, grid, batch, *, generator, progress=0.0, valid=None, content=None) -> Mask:
+    def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
+        grid, batch = clips.grid, clips.batch
         if self.fault == "global generator":
             torch.rand(1)
         if self.fault == "own generator":
             generator = torch.Generator()
             generator.seed()
         if self.fault == "padding":
-            valid = None
-        mask = self.inner(grid, batch, generator=generator, progress=progress, valid=valid)
+            clips = Clips.whole(grid, batch)
+        mask = self.inner.draw(clips, generator)
         context, targets = mask.context.clone(), mask.targets.clone()
         match self.fault:
             case "off by one":  # the last row and column are never reached
@@ -253,3 +262,43 @@ def test_the_masker_without_a_fault_passes():
 def test_the_smallest_grid_that_breaks_a_promise_is_named():
     with pytest.raises(AssertionError, match="an empty context on 1x2"):
         check_masker(Planted(fault="empty context"))
+
+
+OLD_MASKER = """
+@dataclass(frozen=True, kw_only=True)
+class Old(AbstractMasker):
+    promises = Promises(context=(0.0, 1.0))
+
+    def __call__(self, grid, batch, *, generator, progress=0.0, valid=None, content=None):
+        raise NotImplementedError
+"""
+
+
+def test_a_masker_of_version_0_1_is_refused_with_the_lines_to_change():
+    with pytest.raises(OutdatedMaskerError) as caught:
+        exec(OLD_MASKER, {**globals(), "__name__": "my_lab.old"})
+    message = str(caught.value)
+    assert "`my_lab.old.Old` defines `__call__`" in message
+    old = "def __call__(self, grid, batch, *, generator, progress=0.0, valid=None, content=None):"
+    for line in (
+        old,
+        "def draw(self, clips, generator):",
+        "grid, batch, valid = clips.grid, clips.batch, clips.valid",
+    ):
+        assert f"    {line}\n" in message
+
+
+def test_a_study_with_a_masker_of_version_0_1_is_refused_with_its_name(tmp_path, monkeypatch):
+    head = """
+from dataclasses import dataclass
+from ablate.model.masking import AbstractMasker, Promises
+"""
+    (tmp_path / "old_lab.py").write_text(head + OLD_MASKER)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PartError, match=r"`type`: `old_lab\.Old` defines `__call__`"):
+        build({"type": "old_lab.Old"}, expect=AbstractMasker)
+
+
+def test_needed_content_that_is_missing_is_an_error_with_the_name_of_the_masker():
+    with pytest.raises(ValueError, match="`Energy` needs patches as `content`"):
+        Energy().draw(Clips.whole(Grid(2, 3), 2), torch.Generator())

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from ablate.core.random import generator
-from ablate.model.masking import Grid
+from ablate.model.masking import Clips, Grid
 from maskers import Clusters, Curriculum, Guard, MultiBlock, Random, TimeFrequency, Tube, Vary
 from maskers.curricula import share_done
 
@@ -14,7 +14,7 @@ EASY, HARD = Random(ratio=0.25), Random(ratio=0.75)
 
 def late_share(curriculum, progress):
     """The share of samples that were drawn from the end."""
-    mask = curriculum(Grid(4, 8), 4000, generator=generator(0, "x"), progress=progress)
+    mask = curriculum.draw(Clips.whole(Grid(4, 8), 4000, progress=progress), generator(0, "x"))
     return (mask.context.sum(dim=1) == 8).float().mean().item()
 
 
@@ -63,7 +63,7 @@ def test_a_phase_drawn_per_batch_is_one_for_all_its_samples_and_is_declared_coup
     assert curriculum.promises.coupled
     seen = set()
     for seed in range(20):
-        mask = curriculum(Grid(4, 8), 16, generator=generator(seed, "x"), progress=0.25)
+        mask = curriculum.draw(Clips.whole(Grid(4, 8), 16, progress=0.25), generator(seed, "x"))
         counts = set(mask.context.sum(dim=1).tolist())
         assert len(counts) == 1
         seen |= counts
@@ -72,7 +72,7 @@ def test_a_phase_drawn_per_batch_is_one_for_all_its_samples_and_is_declared_coup
 
 def test_samples_with_fewer_blocks_leave_the_rest_of_the_axis_empty():
     masker = Curriculum(start=MultiBlock(), end=Random())
-    mask = masker(Grid(4, 8), 64, generator=generator(0, "x"), progress=0.25)
+    mask = masker.draw(Clips.whole(Grid(4, 8), 64, progress=0.25), generator(0, "x"))
     blocks = mask.targets.any(dim=2).sum(dim=1)
     assert set(blocks.tolist()) == {1, 4}
 
@@ -80,7 +80,7 @@ def test_samples_with_fewer_blocks_leave_the_rest_of_the_axis_empty():
 @pytest.mark.parametrize(("progress", "visible"), [(0.0, 24), (0.5, 16), (1.0, 8)])
 def test_a_setting_varies_with_progress(progress, visible):
     masker = Vary(masker=Random(), setting="ratio", start=0.25, end=0.75)
-    mask = masker(Grid(4, 8), 4, generator=generator(0, "x"), progress=progress)
+    mask = masker.draw(Clips.whole(Grid(4, 8), 4, progress=progress), generator(0, "x"))
     assert mask.context.sum(dim=1).tolist() == [visible] * 4
 
 
@@ -105,7 +105,7 @@ def test_whole_numbers_stay_whole_in_a_pair_and_where_they_may_be_unset(
     varied = Vary(masker=masker, setting=setting, start=start, end=end)
     numbers = getattr(varied.at(progress), setting)
     assert all(isinstance(number, int) for number in (numbers if start == (2, 3) else [numbers]))
-    mask = varied(Grid(8, 16), 4, generator=generator(0, "x"), progress=progress)
+    mask = varied.draw(Clips.whole(Grid(8, 16), 4, progress=progress), generator(0, "x"))
     assert mask.target_union.any(dim=1).all()
 
 

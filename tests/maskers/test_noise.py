@@ -1,5 +1,6 @@
 """Noise-shaped masks."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,15 +8,15 @@ import torch
 from scipy import ndimage, stats
 
 from ablate.core.random import generator
-from ablate.model.masking import Grid
+from ablate.model.masking import Clips, Grid
 from maskers.noise import EvenBlue, Noise, PowerLaw, _angles, _cosines
 from maskers.unstructured import Random
 
 GRIDS = [Grid(8, 64), Grid(1, 64), Grid(5, 38)]
 
 
-def seen(masker, grid, batch=400, **settings):
-    mask = masker(grid, batch, generator=generator(0, "x"), **settings)
+def seen(masker, grid, batch=400, **fields):
+    mask = masker.draw(replace(Clips.whole(grid, batch), **fields), generator(0, "x"))
     return mask.context.view(batch, grid.freq, grid.time)
 
 

@@ -1,6 +1,7 @@
 """Unstructured masks, and those that keep apart."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.core.random import generator
-from ablate.model.masking import Grid
+from ablate.model.masking import Clips, Grid
 from ablate.testing import Case, cases
 from maskers.unstructured import (
     Bernoulli,
@@ -20,9 +21,9 @@ from maskers.unstructured import (
 )
 
 
-def seen(masker, grid, batch, **settings):
+def seen(masker, grid, batch, **fields):
     """Draws the context as a picture, bool (batch, freq, time)."""
-    mask = masker(grid, batch, generator=generator(0, "x"), **settings)
+    mask = masker.draw(replace(Clips.whole(grid, batch), **fields), generator(0, "x"))
     return mask.context.view(batch, grid.freq, grid.time)
 
 
@@ -37,9 +38,7 @@ def least_distance(context, grid):
 
 @given(cases(max_time=64), st.floats(0.05, 0.95))
 def test_a_fixed_ratio_hides_the_same_share_of_every_clips_valid_patches(case: Case, ratio):
-    mask = Random(ratio=ratio)(
-        case.grid, len(case.columns), generator=generator(0, "x"), valid=case.valid
-    )
+    mask = Random(ratio=ratio).draw(case.clips, generator(0, "x"))
     count = case.valid.sum(dim=1)
     expected = ((1 - ratio) * count).round().clamp(min=1).minimum(count - 1)
     assert (mask.context.sum(dim=1) - expected).abs().max() <= 1
@@ -55,7 +54,7 @@ def test_a_range_draws_a_ratio_for_every_sample():
 
 def test_a_range_per_batch_draws_one_ratio_for_all_samples_and_another_for_the_next_batch():
     masker, rng = Random(ratio=(0.4, 0.6), per="batch"), generator(0, "x")
-    counts = [masker(Grid(8, 64), 8, generator=rng).context.sum(dim=1) for _ in range(200)]
+    counts = [masker.draw(Clips.whole(Grid(8, 64), 8), rng).context.sum(dim=1) for _ in range(200)]
     assert all((count == count[0]).all() for count in counts)
     shares = torch.stack(counts)[:, 0] / 512
     assert shares.min() < 0.42
@@ -113,14 +112,14 @@ def test_a_row_shorter_than_two_groups_gets_smaller_ones():
 
 def test_one_mask_serves_the_whole_batch_and_another_the_next():
     masker, rng = SharedRandom(ratio=0.5), generator(0, "x")
-    first, second = (masker(Grid(8, 16), 5, generator=rng).context for _ in range(2))
+    first, second = (masker.draw(Clips.whole(Grid(8, 16), 5), rng).context for _ in range(2))
     assert (first == first[0]).all()
     assert not torch.equal(first, second)
 
 
 def test_shared_masks_visit_every_patch_alike():
     masker, rng = SharedRandom(ratio=0.5), generator(0, "x")
-    visits = sum(masker(Grid(4, 8), 1, generator=rng).context.int() for _ in range(4000))
+    visits = sum(masker.draw(Clips.whole(Grid(4, 8), 1), rng).context.int() for _ in range(4000))
     assert visits.min() > 1850
     assert visits.max() < 2150
 
@@ -185,9 +184,7 @@ def test_darts_jam_at_the_density_of_random_sequential_adsorption():
 
 @given(cases(max_time=48, max_batch=4), st.floats(0.05, 0.95))
 def test_disks_are_as_many_as_asked_on_every_clip(case: Case, ratio):
-    mask = PoissonDisk(ratio=ratio)(
-        case.grid, len(case.columns), generator=generator(case.seed, "x"), valid=case.valid
-    )
+    mask = PoissonDisk(ratio=ratio).draw(case.clips, generator(case.seed, "x"))
     count = case.valid.sum(dim=1)
     expected = ((1 - ratio) * count).round().clamp(min=1).minimum(count - 1)
     assert (mask.context.sum(dim=1) - expected).abs().max() <= 1

@@ -11,7 +11,7 @@ import maskers
 from ablate.core.random import generator
 from ablate.model.encoder import AbstractEncoder
 from ablate.model.jepa import JEPA
-from ablate.model.masking import Grid, Mask
+from ablate.model.masking import Clips, Grid, Mask
 from ablate.model.predictor import AbstractPredictor, Joint
 from ablate.model.targets import AbstractTarget, Teacher
 from ablate.model.transformer import initialise
@@ -43,7 +43,7 @@ class ModelFactory:
         columns = torch.tensor([8, 3, 8, 5, 2])
         valid = (torch.arange(8) < columns.unsqueeze(1)).repeat(1, self.grid.freq)
         masker = masker or maskers.MultiBlock(num_targets=3, target_area=(0.2, 0.3))
-        mask = masker(self.grid, self.clips, generator=generator(0, "mask"), valid=valid)
+        mask = masker.draw(Clips(grid=self.grid, valid=valid), generator(0, "mask"))
         if mask.targets.shape[1] > 1:
             mask.targets[1, 1:] = False  # a sample may leave blocks empty
         return RaggedBatch(patches, mask, valid)

@@ -9,7 +9,7 @@ from ablate.core.random import generator
 from ablate.model.attention import Segments
 from ablate.model.batching import truncate
 from ablate.model.jepa import JEPA
-from ablate.model.masking import Grid, Mask
+from ablate.model.masking import Clips, Grid, Mask
 from ablate.model.objectives import SmoothL1
 from ablate.model.packing import pack, pad
 from ablate.model.predictor import Joint
@@ -35,7 +35,7 @@ def batch(masker=None) -> tuple[torch.Tensor, Mask, torch.Tensor]:
     patches = torch.randn(CLIPS, GRID.size, PIXELS, generator=generator(0, "patches"))
     valid = (torch.arange(8) < torch.tensor([[8], [3], [8], [5], [2]])).repeat(1, 4)
     masker = masker or maskers.MultiBlock()
-    return patches, masker(GRID, CLIPS, generator=generator(0, "m"), valid=valid), valid
+    return patches, masker.draw(Clips(grid=GRID, valid=valid), generator(0, "m")), valid
 
 
 def test_padding_gives_the_same_loss_and_gradients_as_packing():
@@ -69,9 +69,7 @@ def test_padded_segments_of_unequal_length_are_rejected():
 
 @given(cases(max_freq=4, max_time=16))
 def test_truncating_cuts_all_contexts_and_all_blocks_to_the_smallest(case: Case):
-    mask = maskers.MultiBlock()(
-        case.grid, len(case.columns), generator=generator(case.seed, "m"), valid=case.valid
-    )
+    mask = maskers.MultiBlock().draw(case.clips, generator(case.seed, "m"))
     for batching in ("truncate_first", "truncate_random"):
         cut = truncate(mask, batching, generator(0, "cut"))
         for before, after in ((mask.context, cut.context), (mask.targets, cut.targets)):

@@ -8,7 +8,7 @@ import torch
 import maskers
 from ablate.core.random import StepRandom, generator
 from ablate.model.jepa import JEPA
-from ablate.model.masking import Grid, Mask
+from ablate.model.masking import Clips, Grid, Mask
 from ablate.model.objectives import L2, SmoothL1
 from ablate.model.predictor import Joint
 from ablate.model.targets import Teacher
@@ -34,7 +34,7 @@ def ragged_batch() -> tuple[torch.Tensor, Mask, torch.Tensor]:
     columns = torch.tensor([8, 3, 8, 5, 2])
     valid = (torch.arange(GRID.time) < columns.unsqueeze(1)).unsqueeze(1)
     valid = valid.expand(-1, GRID.freq, -1).flatten(1)
-    mask = maskers.MultiBlock()(GRID, BATCH, generator=generator(0, "mask"), valid=valid)
+    mask = maskers.MultiBlock().draw(Clips(grid=GRID, valid=valid), generator(0, "mask"))
     return patches, mask, valid
 
 

@@ -1,4 +1,4 @@
-"""The geometry that maskers share."""
+"""Sampling for maskers: rectangles, choices and shares."""
 
 import pytest
 import torch
@@ -7,35 +7,31 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ablate.core.random import generator
-from ablate.model.masking import (
-    Grid,
-    all_valid,
-    check_range,
+from ablate.model.mask_sampling import (
     choose,
+    choose_lowest,
+    draw_rectangles,
     leave_visible,
-    lowest,
-    rectangles,
-    share_of,
+    round_share,
 )
+from ablate.model.masking import Clips, Grid, check_range
 from ablate.testing import Case, cases
 
 GRIDS = [Grid(8, 64), Grid(14, 14), Grid(4, 8), Grid(1, 250), Grid(5, 13), Grid(32, 1)]
 
 
 def draw(grid, batch, area, aspect=(0.75, 1.5), seed=0):
-    valid = all_valid(grid, batch, None)
-    rng = generator(seed, "rectangles")
-    return rectangles(grid, (batch,), area=area, aspect=aspect, valid=valid, generator=rng)
+    clips, rng = Clips.whole(grid, batch), generator(seed, "rectangles")
+    return draw_rectangles(clips, (batch,), area=area, aspect=aspect, generator=rng)
 
 
 @given(cases(max_freq=8, max_time=32), st.floats(0.01, 1), st.floats(0.1, 10))
 def test_a_rectangle_is_solid_and_lies_in_the_valid_part(case: Case, area, aspect):
-    drawn = rectangles(
-        case.grid,
+    drawn = draw_rectangles(
+        case.clips,
         (len(case.columns), 2),
         area=(area, area),
         aspect=(aspect, aspect),
-        valid=case.valid,
         generator=generator(case.seed, "x"),
     )
     assert not (drawn & ~case.valid.unsqueeze(1)).any()
@@ -94,19 +90,19 @@ def test_lowest_agrees_with_a_stable_sort_where_scores_are_equal(seed, kinds):
     number = torch.randint(31, (3, 2), generator=rng).minimum(among.sum(dim=-1))
     rank = scores.masked_fill(~among, torch.inf).argsort(dim=-1, stable=True).argsort(dim=-1)
     expected = (rank < number.unsqueeze(-1)) & among
-    assert torch.equal(lowest(number, scores, among=among), expected)
+    assert torch.equal(choose_lowest(number, scores, among=among), expected)
 
 
 @given(st.integers(2, 500), st.floats(0, 1))
 def test_a_share_leaves_a_patch_on_either_side(count, share):
-    number = share_of(torch.tensor([count]), share).item()
+    number = round_share(torch.tensor([count]), share).item()
     assert 1 <= number <= count - 1
     assert abs(number - count * share) <= 1
 
 
 def test_target_blocks_that_would_empty_the_context_are_given_up():
     grid = Grid(1, 4)
-    valid = all_valid(grid, 1, None)
+    valid = Clips.whole(grid, 1).valid
     targets = torch.tensor([[[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]]], dtype=torch.bool)
     least = torch.tensor([1])
     mask = leave_visible(valid, targets, valid=valid, least=least, generator=generator(0, "x"))
@@ -116,7 +112,7 @@ def test_target_blocks_that_would_empty_the_context_are_given_up():
 
 
 def test_a_block_over_the_whole_clip_gives_up_one_patch():
-    valid = all_valid(Grid(1, 4), 1, None)
+    valid = Clips.whole(Grid(1, 4), 1).valid
     least = torch.tensor([1])
     mask = leave_visible(
         valid, valid.unsqueeze(1), valid=valid, least=least, generator=generator(0, "x")

@@ -23,8 +23,8 @@ class Guest(AbstractMasker):
     def promises(self):
         return Random(ratio=self.ratio).promises
 
-    def __call__(self, grid, batch, *, progress=0.0, **given):
-        if batch == 4 and progress > 0.02:
+    def draw(self, clips, generator):
+        if clips.batch == 4 and clips.progress > 0.02:
             if self.kind == "slow":
                 wait_to_go_on()
             if self.kind == "stuck" and not Path("was_stuck").exists():
@@ -38,7 +38,7 @@ class Guest(AbstractMasker):
                 eaten = [b"x" * 100_000_000 for _ in range(20)]
                 time.sleep(30)
                 assert eaten
-        return Random(ratio=self.ratio)(grid, batch, progress=progress, **given)
+        return Random(ratio=self.ratio).draw(clips, generator)
 
 
 def wait_to_go_on():

@@ -47,10 +47,10 @@ from maskers import Random
 class Stumbles(Random):
     ratio: float = 0.5
 
-    def __call__(self, grid, batch, *, generator, progress=0.0, valid=None, content=None):
-        if valid is not None:
+    def draw(self, clips, generator):
+        if clips.batch == 4:
             raise RuntimeError("a step too far")
-        return super().__call__(grid, batch, generator=generator, progress=progress)
+        return super().draw(clips, generator)
 '''
 
 

@@ -24,8 +24,8 @@ class Guest(AbstractMasker):
     def promises(self):
         return Random(ratio=self.ratio).promises
 
-    def __call__(self, grid, batch, **given):
-        return Random(ratio=self.ratio)(grid, batch, **given)
+    def draw(self, clips, generator):
+        return Random(ratio=self.ratio).draw(clips, generator)
 """
 
 

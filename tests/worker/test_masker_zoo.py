@@ -17,7 +17,7 @@ PACKAGE = '''\
 
 from dataclasses import dataclass
 
-from ablate.model.masking import AbstractMasker, GridRefusedError, Mask, Promises, all_valid
+from ablate.model.masking import AbstractMasker, GridRefusedError, Mask, Promises
 
 __all__ = ["HALF", "Half", "Nothing", "StripsOnly", "Twice"]
 HALF = 0.5
@@ -34,28 +34,28 @@ class Half(AbstractMasker):
     def promises(self):
         return Promises(context=(0.5, 0.5), needs="patches", unvisited="sound is")
 
-    def __call__(self, grid, batch, *, generator, progress=0.0, valid=None, content=None):
-        loud = content.mean(dim=-1)
+    def draw(self, clips, generator):
+        loud = clips.get_content(self).mean(dim=-1)
         context = loud <= loud.median(dim=1, keepdim=True).values
-        return Mask(context, (all_valid(grid, batch, valid) & ~context).unsqueeze(1))
+        return Mask(context, (clips.valid & ~context).unsqueeze(1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class StripsOnly(Half):
     """Takes strips."""
 
-    def __call__(self, grid, batch, **given):
-        if grid.freq > 1:
-            raise GridRefusedError(f"{grid} has rows; use strips")
-        return super().__call__(grid, batch, **given)
+    def draw(self, clips, generator):
+        if clips.grid.freq > 1:
+            raise GridRefusedError(f"{clips.grid} has rows; use strips")
+        return super().draw(clips, generator)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Nothing(Half):
     """Shows nothing."""
 
-    def __call__(self, grid, batch, **given):
-        mask = super().__call__(grid, batch, **given)
+    def draw(self, clips, generator):
+        mask = super().draw(clips, generator)
         return Mask(mask.context & False, mask.targets)
 
 

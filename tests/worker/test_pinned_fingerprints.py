@@ -233,7 +233,7 @@ class Tilted(AbstractMasker):
     def promises(self):
         return Promises(context=(0.4, 0.4))
 
-    def __call__(self, *args, **settings):
+    def draw(self, clips, generator):
         raise NotImplementedError
 """
 

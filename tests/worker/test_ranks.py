@@ -48,10 +48,10 @@ class Wired(AbstractMasker):
     def __post_init__(self):
         signal_at("built")
 
-    def __call__(self, grid, batch, *, progress=0.0, **given):
-        if batch == 5:
-            signal_at(f"{29 * progress:.0f}")
-        return MultiBlock()(grid, batch, progress=progress, **given)
+    def draw(self, clips, generator):
+        if clips.batch == 5:
+            signal_at(f"{29 * clips.progress:.0f}")
+        return MultiBlock().draw(clips, generator)
 
 
 def signal_at(moment):

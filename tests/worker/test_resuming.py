@@ -49,13 +49,13 @@ WIRES = Path(__file__).with_name("wires")
 class Tripwire(AbstractMasker):
     promises = Random().promises
 
-    def __call__(self, grid, batch, *, progress=0.0, **given):
+    def draw(self, clips, generator):
         wires = WIRES.read_text().splitlines()
         step, number = map(int, wires[0].split()) if wires else (-1, 0)
-        if batch == 4 and progress == step / 129:
+        if clips.batch == 4 and clips.progress == step / 129:
             WIRES.write_text("\\n".join(wires[1:]))
             os.kill(os.getpid(), number)
-        return Random()(grid, batch, progress=progress, **given)
+        return Random().draw(clips, generator)
 
 
 def work(requests):

@@ -204,9 +204,9 @@ def test_whatever_a_strangers_part_raises_is_written_down(settings, cache, tmp_p
         "@dataclass(frozen=True, kw_only=True)\n"
         "class Rare(AbstractMasker):\n"
         "    promises = Random().promises\n"
-        "    def __call__(self, grid, batch, **kwargs):\n"
-        "        if 0.5 < kwargs['progress'] < 0.52: raise KeyError('rarely seen')\n"
-        "        return Random()(grid, batch, **kwargs)\n"
+        "    def draw(self, clips, generator):\n"
+        "        if 0.5 < clips.progress < 0.52: raise KeyError('rarely seen')\n"
+        "        return Random().draw(clips, generator)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     rare = {**settings, "masker": {"type": "rare_lab.Rare"}}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ablate.core.random import generator
-from ablate.model.masking import AbstractMasker, Grid
+from ablate.model.masking import AbstractMasker, Clips, Grid
 from ablate.parts import PartError, build
 from ablate.worker.datasets import Emit
 
@@ -98,8 +98,10 @@ def _timed(settings: Mapping[str, Any], grid: Grid, batch: int) -> dict[str, Any
     if promises.needs is not None:
         content = torch.rand(batch, grid.size, 64, generator=rng)
 
+    clips = Clips.whole(grid, batch, progress=0.5, content=content)
+
     def draw() -> object:
-        return masker(grid, batch, generator=rng, progress=0.5, content=content)
+        return masker.draw(clips, rng)
 
     try:
         found = _beside_plain(draw, grid, batch)
