@@ -226,7 +226,9 @@ def test_flops_agree_with_the_counter_of_torch(models, name):
     jepa = models.jepa(Teacher(), predictor, encoders(predictor)[0])
     batch = models.batch(maskers.Random(ratio=0.5))
     valid = torch.ones_like(batch.valid)
-    mask = maskers.Random(ratio=0.5).draw(Clips.whole(models.grid, models.clips), generator(0, "mask"))
+    mask = maskers.Random(ratio=0.5).draw(
+        Clips.whole(models.grid, models.clips), generator(0, "mask")
+    )
     query = jepa(batch.patches, mask, valid).query
     features = torch.randn(query.context.segments.num_tokens, 16)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
