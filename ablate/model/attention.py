@@ -1,14 +1,16 @@
-"""Block-diagonal attention over packed segments, with one of two equivalent kernels.
+"""Block-diagonal attention over packed segments, by one of four equivalent kernels.
 
 The tokens of all samples are concatenated; a token attends to its own segment only. On CUDA the
-kernel is `xformers.ops.memory_efficient_attention` with a block-diagonal bias. Elsewhere it is
-PyTorch's scaled dot-product attention: one call if all segments have the same length, one padded
-call if they are short, one call per segment otherwise.
+kernel is `xformers.ops.memory_efficient_attention` with a block-diagonal bias; if no operator of
+xformers serves, it is PyTorch's variable-length flash attention; if that does not serve either, it
+is PyTorch's attention over a padded batch with a mask. On a CPU it is PyTorch's scaled dot-product
+attention, segment by segment or padded, whichever is faster.
 """
 
+import functools
+import importlib.util
 import logging
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -17,126 +19,73 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ablate.model.device import on_device
+from ablate.model.segments import Segments
 
-Kernel = Literal["xformers", "segments"]
+Kernel = Literal["xformers", "varlen", "padded", "segments"]
 
 # longest segment, in tokens, for which padding wastes less than one call per segment: forward and
 # backward of 16 segments of 8-21 tokens take 0.5 ms padded and 2.0 ms looped; of 60-200 tokens,
 # 119 ms and 71 ms (one core)
 SHORT = 32
+HALF = (torch.float16, torch.bfloat16)
+LARGEST_WIDTH = 256  # of a head, for flash attention
+LEAST_CAPABILITY = (8, 0)  # Ampere, for flash attention
+
+
+class KernelUnavailableError(RuntimeError):
+    """The attention kernel that was requested cannot serve; the message says why."""
 
 
 @dataclass(frozen=True)
-class Segments:
-    """Lengths of consecutive segments of packed tokens.
+class KernelChoice:
+    """The attention kernel that serves heads of one width and type on one device.
 
-    Args:
-        lengths: Tokens per segment, each at least 1.
-        filler: bool `(tokens,)` on the CPU: padding tokens, which nothing attends to. Needs
-            segments of equal lengths.
-        exclude_self: bool `(tokens,)` on the CPU: tokens that attend to their whole segment
-            except themselves. A token that is alone in its segment still attends to itself.
-
-    Raises:
-        ValueError: A segment is empty, filler is in segments of different lengths, or a mark has
-            the wrong number of tokens.
+    Attributes:
+        kernel: The kernel.
+        operator: The operator behind it, such as `fa2F@2.5.7-pt`; empty if there is only one.
+        obstacles: Why each kernel that would be faster cannot serve, by kernel.
     """
 
-    lengths: tuple[int, ...]
-    filler: Tensor | None = field(default=None, compare=False)
-    exclude_self: Tensor | None = field(default=None, compare=False)
-
-    def __post_init__(self) -> None:
-        if not self.lengths or min(self.lengths) < 1:
-            raise ValueError(f"every segment needs at least one token; got lengths {self.lengths}")
-        if self.filler is not None and not self.has_equal_lengths:
-            raise ValueError(f"padded segments must have equal lengths; got {self.lengths}")
-        for name, marked in (("filler", self.filler), ("exclude_self", self.exclude_self)):
-            if marked is not None and len(marked) != self.num_tokens:
-                raise ValueError(f"`{name}` marks {len(marked)} tokens of {self.num_tokens}")
+    kernel: Kernel
+    operator: str
+    obstacles: dict[Kernel, str]
 
     @property
-    def num_tokens(self) -> int:
-        """Number of tokens, including filler."""
-        return sum(self.lengths)
+    def warning(self) -> str | None:
+        """Says that a slower kernel than xformers serves, and why; None if that is not so."""
+        if "xformers" not in self.obstacles:
+            return None
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in self.obstacles.items())
+        return f"attention is computed by the slower kernel `{self.kernel}` ({reasons})"
 
-    @property
-    def num_real(self) -> int:
-        """Number of tokens without filler."""
-        return self.num_tokens - (0 if self.filler is None else int(self.filler.sum()))
 
-    @property
-    def has_equal_lengths(self) -> bool:
-        """Whether all segments have the same length."""
-        return len(set(self.lengths)) == 1
+def choose_kernel(device: torch.device, dtype: torch.dtype, width: int) -> KernelChoice:
+    """Returns the fastest attention kernel that can serve.
 
-    @property
-    def num_pairs(self) -> int:
-        """Number of (query, key) pairs within segments, including filler."""
-        return sum(length * length for length in self.lengths)
+    Args:
+        device: Where the tokens are.
+        dtype: Type of queries, keys and values.
+        width: Dimensions per head.
+    """
+    if device.type != "cuda":
+        return KernelChoice("segments", "", {})
+    operator, obstacle = _find_xformers_operator(device, dtype, width)
+    if operator is not None:
+        return KernelChoice("xformers", operator, {})
+    obstacles: dict[Kernel, str] = {"xformers": obstacle}
+    if (varlen_obstacle := _find_varlen_obstacle(device, dtype, width)) is None:
+        return KernelChoice("varlen", "", obstacles)
+    return KernelChoice("padded", "", {**obstacles, "varlen": varlen_obstacle})
 
-    @cached_property
-    def real(self) -> Tensor:
-        """Marks the cells of a padded batch that are not filler.
 
-        bool `(segments, longest)` on the CPU.
-        """
-        if self.filler is not None:
-            return ~self.filler.view(len(self.lengths), -1)
-        return torch.arange(max(self.lengths)) < torch.tensor(self.lengths).unsqueeze(1)
-
-    @cached_property
-    def any_excludes_self(self) -> bool:
-        """Whether any token does not attend to itself."""
-        return self.exclude_self is not None and bool(self.exclude_self.any())
-
-    @cached_property
-    def allowed(self) -> Tensor:
-        """Marks the keys that each cell of a padded batch may attend to, bool on the CPU.
-
-        `(segments, 1, 1, longest)` if all cells of a segment attend to the same keys, otherwise
-        `(segments, 1, longest, longest)` with queries before keys.
-        """
-        real = self.real.unsqueeze(1)
-        if self.exclude_self is None or not self.any_excludes_self:
-            return real.unsqueeze(1)
-        marks = self.exclude_self
-        excluded = torch.zeros_like(self.real)
-        excluded[self.real] = marks if self.filler is None else marks[~self.filler]
-        excluded &= self.real.sum(dim=1, keepdim=True) > 1
-        return (real & ~torch.diag_embed(excluded)).unsqueeze(1)
-
-    @cached_property
-    def rows(self) -> Tensor:
-        """Indices of the cells of a padded batch that are not filler.
-
-        int64 `(tokens without filler,)` on the CPU.
-        """
-        return self.real.flatten().nonzero().squeeze(1)
-
-    @cached_property
-    def _allowed_by_device(self) -> dict[torch.device, Tensor]:
-        return {}
-
-    def allowed_on(self, device: torch.device) -> Tensor:
-        """Returns `allowed` on `device`, copied once for all layers."""
-        if device not in self._allowed_by_device:
-            self._allowed_by_device[device] = on_device(self.allowed, device)
-        return self._allowed_by_device[device]
-
-    @cached_property
-    def _biases(self) -> dict[torch.device, Any]:
-        return {}
-
-    def bias(self, device: torch.device) -> Any:
-        """Returns the xformers `BlockDiagonalMask`, built once per device for all layers."""
-        if device not in self._biases:
-            # xformers warns on import that its C++ extensions are missing; they are not needed here
-            logging.getLogger("xformers").setLevel(logging.ERROR)
-            from xformers.ops.fmha.attn_bias import BlockDiagonalMask
-
-            self._biases[device] = BlockDiagonalMask.from_seqlens(list(self.lengths), device=device)
-        return self._biases[device]
+def list_kernels(device: torch.device, dtype: torch.dtype, width: int) -> list[Kernel]:
+    """Lists the kernels that can serve, as `choose_kernel` takes them; the first is the fastest."""
+    fastest = choose_kernel(device, dtype, width).kernel
+    if fastest == "segments":
+        return ["segments", "padded"]
+    varlen = _find_varlen_obstacle(device, dtype, width) is None
+    others: list[Kernel] = ["varlen", "padded"] if varlen else ["padded"]
+    return [fastest, *(kernel for kernel in others if kernel != fastest)]
 
 
 def attend(
@@ -149,8 +98,8 @@ def attend(
         key: The same shape.
         value: The same shape.
         segments: The segments, whose lengths add up to `tokens`.
-        kernel: `xformers` or `segments` (PyTorch); by default the device decides. PyTorch's is
-            used in any case if there are filler tokens or tokens that exclude themselves.
+        kernel: By default the one that `choose_kernel` returns. Filler tokens, and tokens that
+            exclude themselves, are always handled by PyTorch's attention with a mask.
 
     Returns:
         `(tokens, heads, dim)`. Rows of filler tokens are undefined.
@@ -158,6 +107,7 @@ def attend(
     Raises:
         ValueError: The segments do not add up to the tokens; xformers would silently read past
             the end.
+        KernelUnavailableError: The kernel that was requested cannot serve.
     """
     if not len(query) == len(key) == len(value) == segments.num_tokens:
         lengths = f"{len(query)} queries, {len(key)} keys, {len(value)} values"
@@ -167,22 +117,84 @@ def attend(
     if segments.any_excludes_self:
         return _attend_padded(query, key, value, segments)
     if kernel is None:
-        kernel = "xformers" if query.is_cuda else "segments"
-    if kernel == "xformers":
-        return _attend_xformers(query, key, value, segments)
-    return _attend_segments(query, key, value, segments)
+        kernel = choose_kernel(query.device, query.dtype, query.shape[-1]).kernel
+    return _KERNELS[kernel](query, key, value, segments)
 
 
 def _attend_xformers(query: Tensor, key: Tensor, value: Tensor, segments: Segments) -> Tensor:
-    bias = segments.bias(query.device)
     from xformers.ops import memory_efficient_attention
 
+    operator, obstacle = _find_xformers_operator(query.device, query.dtype, query.shape[-1])
+    if operator is None:
+        raise KernelUnavailableError(f"the attention kernel `xformers` cannot serve: {obstacle}")
+    bias = segments.cached(
+        "bias", query.device, lambda: _block_diagonal_bias(segments.lengths, query.device)
+    )
     row = (part.unsqueeze(0) for part in (query, key, value))  # a batch of one
-    try:
-        attended: Tensor = memory_efficient_attention(*row, attn_bias=bias)
-    except NotImplementedError:  # no kernel for this width and type on this GPU
-        return _attend_padded(query, key, value, segments)
+    attended: Tensor = memory_efficient_attention(*row, attn_bias=bias)
     return attended.squeeze(0)
+
+
+def _block_diagonal_bias(lengths: tuple[int, ...], device: torch.device) -> Any:
+    from xformers.ops.fmha.attn_bias import BlockDiagonalMask
+
+    return BlockDiagonalMask.from_seqlens(list(lengths), device=device)
+
+
+@functools.cache
+def _find_xformers_operator(
+    device: torch.device, dtype: torch.dtype, width: int
+) -> tuple[str | None, str]:
+    """Returns the forward operator of xformers that serves, or None and why none does.
+
+    An operator counts if xformers also has one for its backward pass.
+    """
+    if importlib.util.find_spec("xformers") is None:
+        return None, "it is not installed"
+    # on a CPU, xformers warns on import that its extension is missing
+    logging.getLogger("xformers").setLevel(logging.ERROR)
+    from xformers.ops import fmha
+
+    tokens = torch.empty(1, 2, 1, width, device=device, dtype=dtype)
+    inputs = fmha.Inputs(tokens, tokens, tokens, attn_bias=_block_diagonal_bias((1, 1), device))
+    pairs = [
+        (fmha.flash3.FwOp, fmha.flash3.BwOp),
+        (fmha.flash.FwOp, fmha.flash.BwOp),
+        (fmha.cutlass.FwOp, fmha.cutlass.BwOp),
+    ]
+    reasons = []
+    for pair in pairs:  # in the order in which xformers prefers them
+        obstacles = [reason for each in pair for reason in each.not_supported_reasons(inputs)]
+        if not obstacles:
+            return str(pair[0].NAME), ""
+        reasons.append(f"{pair[0].NAME}: {', '.join(dict.fromkeys(obstacles))}")
+    return None, "; ".join(reasons)
+
+
+def _attend_varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments) -> Tensor:
+    if obstacle := _find_varlen_obstacle(query.device, query.dtype, query.shape[-1]):
+        raise KernelUnavailableError(f"the attention kernel `varlen` cannot serve: {obstacle}")
+    from torch.nn.attention.varlen import varlen_attn
+
+    offsets, longest = segments.offsets_on(query.device), max(segments.lengths)
+    attended = varlen_attn(query, key, value, offsets, offsets, longest, longest)
+    assert isinstance(attended, Tensor)  # a tuple only if more is requested
+    return attended
+
+
+def _find_varlen_obstacle(device: torch.device, dtype: torch.dtype, width: int) -> str | None:
+    """Returns why PyTorch's variable-length attention cannot serve; None if it can."""
+    if importlib.util.find_spec("torch.nn.attention.varlen") is None:
+        return f"PyTorch {torch.__version__} has none; 2.10 has"
+    if device.type != "cuda" or not torch.backends.cuda.is_flash_attention_available():
+        return "it needs a CUDA device and a PyTorch with flash attention"
+    if torch.cuda.get_device_capability(device) < LEAST_CAPABILITY:
+        return f"it needs a GPU of compute capability {LEAST_CAPABILITY[0]}.0 or newer"
+    if dtype not in HALF:
+        return f"it needs bf16 or fp16, not {str(dtype).removeprefix('torch.')}"
+    if width % 8 or width > LARGEST_WIDTH:
+        return f"it needs heads of a multiple of 8 dimensions, {LARGEST_WIDTH} at most, not {width}"
+    return None
 
 
 def _attend_segments(query: Tensor, key: Tensor, value: Tensor, segments: Segments) -> Tensor:
@@ -228,3 +240,11 @@ def _attend_cells(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) ->
 
 def _batched(part: Tensor, batch: int) -> Tensor:
     return rearrange(part, "(batch tokens) heads dim -> batch heads tokens dim", batch=batch)
+
+
+_KERNELS = {
+    "xformers": _attend_xformers,
+    "varlen": _attend_varlen,
+    "padded": _attend_padded,
+    "segments": _attend_segments,
+}

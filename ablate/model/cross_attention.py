@@ -10,7 +10,6 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.model.attention import Segments
 from ablate.model.device import on_device
 from ablate.model.masking import Grid
 from ablate.model.packing import pad_segments
@@ -23,6 +22,7 @@ from ablate.model.predictor import (
     mask_embedding,
     mask_tokens,
 )
+from ablate.model.segments import Segments
 
 
 @dataclass(frozen=True, kw_only=True)

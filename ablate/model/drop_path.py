@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ablate.core.random import StepRandom
-from ablate.model.attention import Segments
 from ablate.model.device import on_device
+from ablate.model.segments import Segments
 
 
 def drop_path_factors(

@@ -182,7 +182,7 @@ class InfoNCE(AbstractObjective):
             (query.targets.patches, self.distractors),
             generator=query.generator("distractors"),
         )
-        uniform = table.to(place.device, non_blocking=True).index_select(0, place)
+        uniform = on_device(table, place.device).index_select(0, place)
         drawn = (uniform * num_others).long()
         drawn += drawn >= rank  # skips the target itself
         negatives = similarity.gather(1, drawn.minimum(num_others))

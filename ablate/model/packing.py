@@ -11,8 +11,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ablate.model.attention import Segments
 from ablate.model.device import on_device
+from ablate.model.segments import Segments
 
 
 @dataclass(frozen=True)

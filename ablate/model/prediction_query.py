@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from ablate.core.random import StepRandom, generator
-from ablate.model.attention import Segments
 from ablate.model.device import on_device
 from ablate.model.masking import Mask
 from ablate.model.packing import Packing, pack, pad
+from ablate.model.segments import Segments
 
 
 @dataclass(frozen=True, kw_only=True)

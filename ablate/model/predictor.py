@@ -12,11 +12,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ablate.model.attention import Segments
+from ablate.model.device import on_device
 from ablate.model.masking import Grid
 from ablate.model.packing import join
 from ablate.model.positions import sine_cosine
 from ablate.model.prediction_query import PredictionQuery
+from ablate.model.segments import Segments
 from ablate.model.transformer import Transformer, check_width
 from ablate.parts import AS_BEFORE
 
@@ -169,4 +170,4 @@ def mask_noise(query: PredictionQuery, like: Tensor) -> Tensor:
     All samples of a step share it, so that the noise does not depend on how a batch is sliced.
     """
     noise = torch.randn(like.shape, generator=query.generator("mask token"))
-    return NOISE * noise.to(like.device, non_blocking=True)
+    return NOISE * on_device(noise, like.device)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ablate.core.random import generator
-from ablate.model.attention import Segments, attend
+from ablate.model.attention import attend
 from ablate.model.positions import Rotation
+from ablate.model.segments import Segments
 
 Norm = Literal["pre", "post"]
 
@@ -146,9 +147,10 @@ class Transformer(nn.Module):
 
 def self_attention(query_key_value: Tensor, heads: int, attention: AttentionContext) -> Tensor:
     """Computes multi-head self-attention, from `(tokens, 3 * dim)` to `(tokens, dim)`."""
+    # the backward pass of `unbind` is one copy; splitting along the first axis would take two
     query, key, value = rearrange(
-        query_key_value, "tokens (parts heads dim) -> parts tokens heads dim", parts=3, heads=heads
-    )
+        query_key_value, "tokens (parts heads dim) -> tokens parts heads dim", parts=3, heads=heads
+    ).unbind(1)
     if attention.rotation is not None:
         query, key = attention.rotation(query), attention.rotation(key)
     attended = attend(query, key, value, attention.segments)

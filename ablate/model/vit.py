@@ -10,12 +10,12 @@ from einops import repeat
 from torch import Tensor, nn
 
 from ablate.core.random import StepRandom
-from ablate.model.attention import Segments
 from ablate.model.drop_path import check_drop_path, drop_path_factors
 from ablate.model.encoder import AbstractEncoder, Encoded, Encoder, Hidden
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing, join_segments
 from ablate.model.positions import AbstractPositions, SineCosine
+from ablate.model.segments import Segments
 from ablate.model.stems import AbstractStem, Linear
 from ablate.model.transformer import AttentionContext, Norm, Transformer, check_width
 from ablate.parts import AS_BEFORE, get_identity

@@ -1,9 +1,9 @@
-"""Runs CUDA code on a machine without a GPU: tensors on `cuda` are fake, those on the CPU are real.
+"""Runs CUDA code on a machine without a GPU: tensors on `cuda` are fake, others are real.
 
-A fake tensor has a shape, a type and a device, and no numbers. So the code path of a GPU runs to its
-end, and what it does wrong is recorded: waiting for the device, copies from pageable memory, and
-which attention kernel serves. Importing this module changes torch for the whole process: it is for
-processes of its own, started with the two libraries of this folder (see `conftest.py`).
+A fake tensor has a shape, a type and a device, and no numbers. So the code path of a GPU runs to
+its end, and what it does wrong is recorded: waiting for the device, copies from pageable memory,
+attention with a mask. `pretend_to_have_a_gpu` changes torch for the whole process, which must be
+started with the two libraries of this folder (see `conftest.py`).
 """
 
 import collections
@@ -64,7 +64,9 @@ def pretend_to_have_a_gpu() -> None:
             module.amp_definitely_not_available = lambda: False
     fake_tensor.init_gpu_context = lambda device: None
     torch._C._ensureCUDADeviceGuardSet()
-    ctypes.CDLL(os.environ["FAKE_CUDA_SHIM"]).set_device_count(8)  # autograd looks at more than it uses
+    ctypes.CDLL(os.environ["FAKE_CUDA_SHIM"]).set_device_count(
+        8
+    )  # autograd looks at more than it uses
 
 
 class FakeCuda(TorchFunctionMode):
@@ -142,7 +144,7 @@ class FakeCuda(TorchFunctionMode):
             bias = torch.zeros_like(attn_mask, dtype=query.dtype)
             attn_mask = bias.masked_fill(~attn_mask, -torch.inf).expand(shape)
         attend = torch.ops.aten._scaled_dot_product_efficient_attention
-        attended: Tensor = attend(query, key, value, attn_mask, True)[0]
+        attended: Tensor = attend(query, key, value, attn_mask, compute_log_sumexp=True)[0]
         return attended
 
 

@@ -2,7 +2,7 @@
 
     python training_step.py SETTINGS.json
 
-The process must be started as `conftest.py` does it. `ABLATE_NO_XFORMERS=1` shows what happens where
+The process must be started as `conftest.py` does it. `ABLATE_NO_XFORMERS=1` shows what happens if
 the extension of xformers cannot be loaded.
 """
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ablate.core.random import generator
-from ablate.model.attention import SHORT, Segments, attend
+from ablate.model.attention import SHORT, KernelUnavailableError, attend
+from ablate.model.segments import Segments
 
 # short segments are padded, longer ones looped over
 lengths = st.one_of(
@@ -24,7 +25,7 @@ def draw_inputs(
 
 
 def dense_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """Reference attention with a dense_attention bias over all pairs of tokens."""
+    """Computes attention with a dense bias over all pairs of tokens."""
     scores = torch.einsum("qhd,khd->hqk", query, key) / query.shape[-1] ** 0.5 + bias
     return torch.einsum("hqk,khd->qhd", scores.softmax(dim=-1), value)
 
@@ -34,7 +35,9 @@ def test_segments_agree_with_the_materialised_block_diagonal_mask(lengths):
     pytest.importorskip("xformers", reason="xformers has no wheel for this platform")
     segments = Segments(lengths)
     query, key, value = draw_inputs(segments.num_tokens)
-    bias = segments.bias(torch.device("cpu")).materialize(
+    from xformers.ops.fmha.attn_bias import BlockDiagonalMask
+
+    bias = BlockDiagonalMask.from_seqlens(list(lengths)).materialize(
         (segments.num_tokens, segments.num_tokens)
     )
     expected = dense_attention(query, key, value, bias)
@@ -62,6 +65,26 @@ def test_an_empty_segment_is_rejected(lengths):
 def test_segments_that_do_not_add_up_to_the_tokens_are_rejected():
     with pytest.raises(ValueError, match="segments hold 5 tokens but got 6 queries"):
         attend(*draw_inputs(6), Segments((2, 3)))
+
+
+@given(lengths)
+def test_the_kernels_of_a_cpu_agree_forward_and_backward(lengths):
+    segments = Segments(lengths)
+    by_segment, padded = draw_inputs(segments.num_tokens), draw_inputs(segments.num_tokens)
+    one = attend(*by_segment, segments, kernel="segments")
+    other = attend(*padded, segments, kernel="padded")
+    assert torch.allclose(one, other, atol=1e-5)
+    one.square().sum().backward()
+    other.square().sum().backward()
+    for part, same in zip(by_segment, padded, strict=True):
+        assert torch.allclose(part.grad, same.grad, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", ["xformers", "varlen"])
+def test_a_kernel_that_cannot_serve_is_refused_with_the_reason(kernel):
+    pytest.importorskip("xformers", reason="xformers has no wheel for this platform")
+    with pytest.raises(KernelUnavailableError, match=rf"`{kernel}` cannot serve: .*"):
+        attend(*draw_inputs(4), Segments((2, 2)), kernel=kernel)
 
 
 @pytest.mark.gpu

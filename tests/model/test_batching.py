@@ -6,13 +6,13 @@ from hypothesis import given
 
 import maskers
 from ablate.core.random import generator
-from ablate.model.attention import Segments
 from ablate.model.batching import truncate
 from ablate.model.jepa import JEPA
 from ablate.model.masking import Clips, Grid, Mask
 from ablate.model.objectives import SmoothL1
 from ablate.model.packing import pack, pad
 from ablate.model.predictor import Joint
+from ablate.model.segments import Segments
 from ablate.model.targets import Teacher
 from ablate.model.transformer import initialise
 from ablate.model.vit import ViT

@@ -5,11 +5,11 @@ import torch
 from torch.nn import functional as F
 
 from ablate.core.random import generator
-from ablate.model.attention import Segments
 from ablate.model.conformer import Conformer, ConformerLayer, FrequencyRows, TimeConvolution
 from ablate.model.masking import Grid
 from ablate.model.packing import pack
 from ablate.model.positions import NoPositions
+from ablate.model.segments import Segments
 from ablate.model.transformer import AttentionContext, initialise
 
 SETTINGS = Conformer(dim=16, layers=2, heads=2, mlp_dim=24, kernel=5)
@@ -95,7 +95,7 @@ def test_convolution_alone_makes_the_order_of_patches_matter():
     ("settings", "message"),
     [
         ({"kernel": 4}, "`kernel` must be odd"),
-        ({"mlp_dim": 0}, "`mlp_dim` must be row_of_cell least 1"),
+        ({"mlp_dim": 0}, "`mlp_dim` must be at least 1"),
     ],
 )
 def test_impossible_settings_are_rejected(settings, message):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from ablate.core.random import StepRandom
-from ablate.model.attention import Segments
 from ablate.model.drop_path import drop_path_factors
+from ablate.model.segments import Segments
 from ablate.model.vit import ViT
 
 CPU = torch.device("cpu")

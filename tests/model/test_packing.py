@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.model.attention import Segments
 from ablate.model.packing import find_rows, join, join_segments, pack
+from ablate.model.segments import Segments
 
 
 @st.composite

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from ablate.core.random import generator
-from ablate.model.attention import Segments
 from ablate.model.masking import Grid
 from ablate.model.packing import pack
 from ablate.model.positions import Rotary1D, Rotation
+from ablate.model.segments import Segments
 from ablate.model.transformer import AttentionContext, Layer, Norm, Transformer, initialise
 from ablate.model.vit import ViT
 

@@ -2,13 +2,14 @@
 
 import statistics
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ablate.core.random import generator
-from ablate.model.attention import Kernel, Segments, attend
+from ablate.model.attention import Kernel, attend, list_kernels
+from ablate.model.segments import Segments
 
 HEADS, DIM = 6, 64
 SEGMENTS, SHORTEST, LONGEST = 32, 60, 200
@@ -28,11 +29,9 @@ def time_kernels(device: torch.device, clock: Callable[[], float]) -> list[dict[
         (LONGEST,) * SEGMENTS, filler=~(torch.arange(LONGEST) < lengths[:, None]).flatten()
     )
     ways: dict[str, tuple[Segments, Kernel | None]] = {
-        kernel: (packed, kernel)
-        for kernel in get_args(Kernel)
-        if kernel != "xformers" or device.type == "cuda"
+        kernel: (packed, kernel) for kernel in list_kernels(device, _dtype(device), DIM)
     }
-    ways["padded"] = padded, None
+    ways["padded batch"] = padded, None
     inputs = {name: _parts(segments, device) for name, (segments, _) in ways.items()}
     took: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(1 + ROUNDS):
@@ -47,8 +46,12 @@ def time_kernels(device: torch.device, clock: Callable[[], float]) -> list[dict[
 
 def _parts(segments: Segments, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     shape = (segments.num_tokens, HEADS, DIM)
-    kind = torch.bfloat16 if device.type == "cuda" else torch.float32
     query, key, value = (
-        torch.randn(shape, device=device, dtype=kind, requires_grad=True) for _ in range(3)
+        torch.randn(shape, device=device, dtype=_dtype(device), requires_grad=True)
+        for _ in range(3)
     )
     return query, key, value
+
+
+def _dtype(device: torch.device) -> torch.dtype:
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
