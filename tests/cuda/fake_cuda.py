@@ -115,8 +115,8 @@ class FakeCuda(TorchFunctionMode):
             self.waits[func.__name__, _find_caller()] += 1
         if func is torch.nn.functional.scaled_dot_product_attention and _is_fake(args[0]):
             return self._attend(*args, **kwargs)
-        if func is Tensor.backward and isinstance(args[0], FakeTensor):
-            with self.mode:
+        if func in (Tensor.backward, torch.cosine_similarity) and _is_fake(args[0]):
+            with self.mode:  # these make tensors of their own on the device
                 return func(*args, **kwargs)
         if _is_cuda(kwargs.get("device")) and not any(isinstance(a, Tensor) for a in args):
             if func in (torch.tensor, torch.as_tensor):

@@ -46,3 +46,15 @@ def test_the_step_of_a_recipe_keeps_the_gpu_busy(
     backward = {name for name in seen["kernels"] if name.startswith("fa") and "B@" in name}
     assert forward
     assert backward
+    assert "varlen" not in seen["kernels"]
+
+
+def test_without_the_extension_of_xformers_variable_length_attention_serves(
+    run_step: RunStep, tmp_path: Path
+) -> None:
+    settings = read_recipe(RECIPES[0].with_name("audio_jepa.yaml"), tmp_path)
+    seen = run_step(settings, ABLATE_NO_XFORMERS="1")
+    assert set(seen["kernels"]) == {"varlen"}
+    assert seen["masked_attention"] == {}
+    assert seen["waits"] == []
+    assert seen["pageable_copies"] == []

@@ -22,6 +22,7 @@ import fake_cuda
 fake_cuda.pretend_to_have_a_gpu()
 logging.getLogger("xformers").setLevel(logging.ERROR)
 
+from torch.nn.attention import varlen  # noqa: E402
 from xformers.ops import fmha  # noqa: E402
 from xformers.ops.fmha import common, dispatch  # noqa: E402
 
@@ -40,7 +41,7 @@ kernels: collections.Counter[str] = collections.Counter()
 
 
 def record_kernels() -> None:
-    """Counts the operators that xformers chooses, forward and backward."""
+    """Counts the operators that xformers chooses, forward and backward, and calls of varlen."""
     common._built_with_cuda = os.environ.get("ABLATE_NO_XFORMERS") != "1"
     for name in ("_dispatch_fw", "_dispatch_bw"):
         choose = getattr(dispatch, name)
@@ -53,6 +54,13 @@ def record_kernels() -> None:
 
         setattr(dispatch, name, choose_and_count)
         setattr(fmha, name, choose_and_count)
+    attend = varlen.varlen_attn
+
+    def attend_and_count(*args: Any, **kwargs: Any) -> Any:
+        kernels["varlen"] += 1
+        return attend(*args, **kwargs)
+
+    varlen.varlen_attn = attend_and_count
 
 
 def run_step(settings: dict[str, Any]) -> dict[str, Any]:
