@@ -1,13 +1,13 @@
-"""The zoo of maskers. A masker of yours may live anywhere; a study names it by its import path."""
+"""The zoo of maskers. Your own may be in any module; a study names it by its import path."""
 
 from maskers.axes import TimeFrequency
 from maskers.bands import BandSplit, Causal, Infill, SpecAugment
 from maskers.blocks import MultiBlock, UnionComplement
-from maskers.combinators import Gap, Guard, Mixture, Several, Subsample
-from maskers.content import Dispersion, Energy, Informed, SilenceExcluded
-from maskers.curricula import Curriculum, Vary
+from maskers.combinators import DeadZone, Guard, Mixture, MultiMask, Subsample
+from maskers.content import Energy, Informed, SilenceExcluded, VarianceWeighted
+from maskers.curricula import Curriculum, ScheduledSetting
 from maskers.legacy import LegacyMultiBlock
-from maskers.noise import EvenBlue, Noise, PowerLaw
+from maskers.noise import Noise, PowerLaw, VoidAndCluster
 from maskers.regions import BlockWise, Clusters, InverseBlock
 from maskers.spans import M2DSpans, RandomSpans, SeparateSpans, Spans
 from maskers.strips import (
@@ -21,6 +21,13 @@ from maskers.unstructured import Bernoulli, Grouped, Lattice, PoissonDisk, Rando
 from maskers.wavjepa import WavJEPAInverse, WavJEPASpeech
 
 FLAT_PART_NAMES = True  # the name of a masker in fingerprints is `maskers.<ClassName>`
+FORMER_NAMES = {
+    "Dispersion": VarianceWeighted,
+    "EvenBlue": VoidAndCluster,
+    "Gap": DeadZone,
+    "Several": MultiMask,
+    "Vary": ScheduledSetting,
+}
 
 __all__ = [
     "BandSplit",
@@ -29,11 +36,9 @@ __all__ = [
     "Causal",
     "Clusters",
     "Curriculum",
-    "Dispersion",
+    "DeadZone",
     "Energy",
-    "EvenBlue",
     "FrequencyStrips",
-    "Gap",
     "Grouped",
     "Guard",
     "Infill",
@@ -44,13 +49,14 @@ __all__ = [
     "M2DSpans",
     "Mixture",
     "MultiBlock",
+    "MultiMask",
     "Noise",
     "PoissonDisk",
     "PowerLaw",
     "Random",
     "RandomSpans",
+    "ScheduledSetting",
     "SeparateSpans",
-    "Several",
     "SharedRandom",
     "SilenceExcluded",
     "Spans",
@@ -62,7 +68,15 @@ __all__ = [
     "TimeStrips",
     "Tube",
     "UnionComplement",
-    "Vary",
+    "VarianceWeighted",
+    "VoidAndCluster",
     "WavJEPAInverse",
     "WavJEPASpeech",
 ]
+
+
+def __getattr__(name: str) -> type:
+    """Returns a class by a former name, which studies may still use."""
+    if name in FORMER_NAMES:
+        return FORMER_NAMES[name]
+    raise AttributeError(f"module `maskers` has no attribute `{name}`")

@@ -90,7 +90,7 @@ class UnionComplement(AbstractMasker):
     """Hides all that a few rectangles cover, as one target, and shows all the rest.
 
     The defaults are V-JEPA's many small blocks; its few large ones are `num_blocks: 2,
-    area: 0.7`. V-JEPA draws both for every clip: put the two into `Several`.
+    area: 0.7`. V-JEPA draws both for every clip: put the two into `MultiMask`.
     """
 
     num_blocks: int = 8

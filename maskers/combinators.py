@@ -48,7 +48,7 @@ class Mixture(AbstractMasker):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Several(AbstractMasker):
+class MultiMask(AbstractMasker):
     """Draws several masks per clip: one of each masker, `times` over.
 
     The target encoder sees the clip once for all of them: 16 masks as in EAT (Chen et al., 2024,
@@ -57,6 +57,8 @@ class Several(AbstractMasker):
 
     For example `maskers: [{type: maskers.MultiBlock}], times: 4`.
     """
+
+    part = "maskers.Several"  # its former name
 
     maskers: tuple[AbstractMasker, ...]
     times: int = 1  # masks of each masker per clip
@@ -117,7 +119,7 @@ class Subsample(AbstractMasker):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gap(AbstractMasker):
+class DeadZone(AbstractMasker):
     """Keeps a distance: patches within a gap of a target are taken from the context.
 
     Neighbours share samples where windows or patches overlap, and sound is smooth: without a gap
@@ -127,6 +129,8 @@ class Gap(AbstractMasker):
 
     For example `masker: {type: maskers.MultiBlock, num_targets: 2}`.
     """
+
+    part = "maskers.Gap"  # its former name
 
     masker: AbstractMasker
     freq: int = 0  # rows on either side of a target

@@ -20,7 +20,7 @@ from maskers.sampling import check_ratio, hide_the_rest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dispersion(AbstractMasker):
+class VarianceWeighted(AbstractMasker):
     """Hides patches in proportion to how much the values inside each differ.
 
     A share of the hidden is revealed again as hints, and as many patches are hidden instead, drawn
@@ -29,6 +29,8 @@ class Dispersion(AbstractMasker):
     patches weigh 0.36 of the average at 0, and 0.65, 0.85 and 0.95 at 0.2, 0.5 and 0.8. We do not
     know which of these the paper reports. Silent patches weigh nothing and are hidden last.
     """
+
+    part = "maskers.Dispersion"  # its former name
 
     ratio: float = 0.7  # share hidden
     hint_ratio: float = 0.0  # share of the hidden that is drawn again uniformly
@@ -65,7 +67,7 @@ class Energy(AbstractMasker):
     """Hides loud patches more often than soft ones, or less often, as `temperature` says.
 
     A patch is hidden in proportion to exp(temperature * level), its level being its mean: in a
-    log-mel this is a power of its energy. Our control for `Dispersion`, not a published method.
+    log-mel this is a power of its energy. Our control for `VarianceWeighted`; not published.
     """
 
     ratio: float = 0.7  # share hidden
@@ -143,7 +145,7 @@ class Informed(AbstractMasker):
 
     The informed masks of Niizumi et al. (above, after their description): the first principal
     direction of a clip's features divides them in two, each side's mean is a centre, and likeness
-    is the cosine. Hints are as in `Dispersion`. Unlike theirs, the direction comes from power
+    is the cosine. Hints are as in `VarianceWeighted`. Unlike theirs, the direction is from power
     iterations, which need no decomposition and no chance of their own.
     """
 

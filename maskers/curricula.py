@@ -83,7 +83,7 @@ class Curriculum(AbstractMasker):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vary(AbstractMasker):
+class ScheduledSetting(AbstractMasker):
     """Moves one setting of a masker, a number or a pair, from one value to another.
 
     Whole numbers are rounded, alone and in pairs. Raises `ValueError` where the masker has no such
@@ -91,6 +91,8 @@ class Vary(AbstractMasker):
 
     For example `masker: {type: maskers.Random}, setting: ratio, start: 0.4, end: 0.8`.
     """
+
+    part = "maskers.Vary"  # its former name
 
     masker: AbstractMasker
     setting: str  # its name

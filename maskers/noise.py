@@ -102,7 +102,7 @@ class PowerLaw(AbstractMasker):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvenBlue(AbstractMasker):
+class VoidAndCluster(AbstractMasker):
     """Shows patches spread as evenly as can be: each swap moves one from a cluster to a void.
 
     Structured-Noise Masked Modeling (above) proposes optimised blue noise for audio and publishes
@@ -110,6 +110,8 @@ class EvenBlue(AbstractMasker):
     generation", SPIE 1993, from a uniform start. Distances are measured around the edges, so that
     visits stay even; padding counts as evenly covered.
     """
+
+    part = "maskers.EvenBlue"  # its former name
 
     ratio: float = 0.8  # share hidden
     swaps: float = 1.0  # at most so many per visible patch; most masks settle earlier

@@ -16,11 +16,12 @@ Unlike the reference code: spans are placed all at once, and not one by one in w
 lie on a ring, so that no column is nearer to an end than any other.
 
 `M2DSpans`: `random_1d` of https://github.com/nttcslab/m2d, patch_m2d.diff.
-Unlike the reference code, unless `shipped`: what is too much is given back at random and not from
+Unlike the reference code, unless `as_in_reference_code`: what is too much is revealed at random and
+not from
 the end of the clip, and the first columns are hidden nearly as often as any other.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -142,8 +143,9 @@ class M2DSpans(AbstractMasker):
     """Hides long spans until they are too many columns, then shows single ones of these again."""
 
     ratio: float = 0.6  # share of a clip's columns
-    length: int = 20  # columns; cut to half the grid, as one longer would be all, unless `shipped`
-    shipped: bool = False  # as in M2D's code: give back from the end of the clip
+    length: int = 20  # columns; at most half the grid, unless `as_in_reference_code`
+    # as in M2D's code: surplus columns are revealed from the end of the clip
+    as_in_reference_code: bool = field(default=False, metadata={"named_before": "shipped"})
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -152,7 +154,7 @@ class M2DSpans(AbstractMasker):
     @property
     def promises(self) -> Promises:
         share = 1 - self.ratio
-        if not self.shipped:
+        if not self.as_in_reference_code:
             return Promises(context=(share, share))
         return Promises(
             context=(share, share),
@@ -164,15 +166,17 @@ class M2DSpans(AbstractMasker):
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         columns = clips.columns
         number = round_share(columns.sum(dim=1), self.ratio)
-        length = self.length if self.shipped else min(self.length, max(1, grid.time // 2))
+        length = self.length
+        if not self.as_in_reference_code:
+            length = min(length, max(1, grid.time // 2))
         keys = torch.rand((batch, grid.time + length - 1), generator=generator)
-        if self.shipped:
+        if self.as_in_reference_code:
             keys[:, : length - 1] = 2.0  # no span begins before the clip
         arrival = reached(keys, length, grid.time).masked_fill(~columns, 2.0)
         last = arrival.sort(dim=1).values.gather(1, number.unsqueeze(1) - 1)
         covered = (arrival <= last) & columns
         keys = torch.rand(covered.shape, generator=generator)
-        if self.shipped:
+        if self.as_in_reference_code:
             keys = torch.arange(grid.time, dtype=torch.float).expand(batch, -1)
         return _hide(grid, choose_lowest(number, keys, among=covered), valid, generator)
 

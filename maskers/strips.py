@@ -10,7 +10,8 @@ which fails on more than 999 patches.
 `TimeFrequencyUnion` is `random_structured` of Niizumi et al., "Masked Modeling Duo", ICASSP 2023.
 https://arxiv.org/abs/2210.14648
 https://github.com/nttcslab/m2d/blob/f0c4128/patch_m2d.diff
-Unlike the reference code, unless `shipped`: rows and columns are hidden and not shown, every
+Unlike the reference code, unless `as_in_reference_code`: rows and columns are hidden and not
+shown, every
 sample draws its own number of them, and the share hidden is the one asked for. Unlike it in either
 case: which of equally eligible patches are seen is drawn; there the order of a sort decides, by
 which on 5x38 patches some rows are seen four times as often as others.
@@ -20,7 +21,7 @@ Representations from Video", TMLR 2024. https://arxiv.org/abs/2404.08471
 Unlike the reference code: a pattern may also last for a part of the clip only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -157,20 +158,21 @@ class TimeFrequencyProduct(AbstractMasker):
 class TimeFrequencyUnion(AbstractMasker):
     """Hides random rows, a random number of them, and so many columns as the ratio still lacks.
 
-    With `shipped`, as in M2D's code: the numbers are shared by the batch, their shares are added
+    With `as_in_reference_code`, as in M2D's code: the numbers are shared by the batch, their
+    shares are added
     up as if rows and columns did not cross (so that .35 of 5x38 patches stay and not .3), and the
     context is so many patches *of* the rows and columns, from which all others are predicted.
     """
 
     ratio: float = 0.7  # share hidden
-    shipped: bool = False
+    as_in_reference_code: bool = field(default=False, metadata={"named_before": "shipped"})
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
 
     @property
     def promises(self) -> Promises:
-        if not self.shipped:
+        if not self.as_in_reference_code:
             return Promises(context=(1 - self.ratio, 1 - self.ratio))
         return Promises(
             context=(max(0.0, 0.5 - self.ratio), (1 - self.ratio / 2) ** 2), coupled=True
@@ -180,12 +182,12 @@ class TimeFrequencyUnion(AbstractMasker):
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         columns = clips.columns
         every = torch.ones(batch, grid.freq, dtype=torch.bool)
-        numbers = self._shipped_numbers if self.shipped else self._numbers
+        numbers = self._reference_numbers if self.as_in_reference_code else self._numbers
         number_rows, number_columns = numbers(grid, columns.sum(dim=1), generator)
         rows = choose(number_rows, among=every, generator=generator)
         times = choose(number_columns, among=columns, generator=generator)
         crossed = (whole_rows(grid, rows) | whole_columns(grid, times)) & valid
-        if not self.shipped:
+        if not self.as_in_reference_code:
             return rest_visible(crossed.unsqueeze(1), valid=valid, generator=generator)
         keys = torch.rand(valid.shape, generator=generator) - crossed.float()
         context = choose_lowest((valid & ~crossed).sum(dim=1), keys, among=valid)
@@ -208,7 +210,7 @@ class TimeFrequencyUnion(AbstractMasker):
         missing = 1 - (1 - self.ratio) / (1 - rows / grid.freq)
         return rows, (columns * missing).round().long().minimum(columns - 1)
 
-    def _shipped_numbers(
+    def _reference_numbers(
         self, grid: Grid, columns: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         draw = torch.rand((), generator=generator).item()

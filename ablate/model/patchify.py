@@ -134,7 +134,7 @@ class Overlapping(AbstractPatchifier):
 
     16x16 every 10 is AST's cut: 12x101 patches of 128x1024, the last 2 bands and 8 frames dropped
     (Gong et al., Interspeech 2021, https://arxiv.org/abs/2104.01778). What a visible patch shares
-    with a hidden one need not be predicted: keep them apart with `maskers.Gap`.
+    with a hidden one need not be predicted: keep them apart with `maskers.DeadZone`.
     """
 
     freq: int = 16  # mel bands

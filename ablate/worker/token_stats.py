@@ -54,7 +54,7 @@ def _told(facts: dict[str, Any]) -> list[str]:
     if held:
         lines.append(
             f"warning: a patch shares {' and '.join(held)} with its neighbour, so visible patches "
-            "give away hidden ones; `maskers.Gap` keeps them apart"
+            "give away hidden ones; `maskers.DeadZone` keeps them apart"
         )
     dropped = zip(facts["dropped"], ("bands", "frames"), strict=True)
     if lost := [f"{count} {unit}" for count, unit in dropped if count]:

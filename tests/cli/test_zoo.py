@@ -15,7 +15,7 @@ PACKAGE = '''\
 from dataclasses import dataclass
 
 from ablate.model.masking import AbstractMasker
-from maskers import MultiBlock, Random, Vary
+from maskers import MultiBlock, Random, ScheduledSetting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Needy(AbstractMasker):
         return self.masker.draw(clips, generator)
 
 
-__all__ = ["MultiBlock", "Needy", "Random", "Vary"]
+__all__ = ["MultiBlock", "Needy", "Random", "ScheduledSetting"]
 '''
 
 
@@ -55,7 +55,7 @@ def test_a_package_is_shown_as_a_table_and_as_a_page(
     [random] = [line.split() for line in lines if line.startswith(" Random")]
     assert random[1:5] == ["40.6", "40.6", "to", "40.6"]
     assert "Needy: `few.Needy` needs `masker`" in lines
-    assert any(line.startswith(" Vary") for line in lines)
+    assert any(line.startswith(" ScheduledSetting") for line in lines)
     assert lines[-1] == "reports/zoo/few/index.html"
     folder = package_dir / "reports" / "zoo" / "few"
     page = (folder / "index.html").read_text()

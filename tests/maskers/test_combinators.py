@@ -9,7 +9,16 @@ from hypothesis import given
 from ablate.core.random import generator
 from ablate.model.masking import Clips, Grid
 from ablate.testing import Case, cases
-from maskers import Gap, Guard, LegacyMultiBlock, Mixture, MultiBlock, Random, Several, Subsample
+from maskers import (
+    DeadZone,
+    Guard,
+    LegacyMultiBlock,
+    Mixture,
+    MultiBlock,
+    MultiMask,
+    Random,
+    Subsample,
+)
 
 GRID = Grid(4, 8)
 
@@ -26,7 +35,7 @@ def test_a_mixture_draws_from_each_masker_as_often_as_its_weight_says():
 
 
 def test_several_masks_of_one_clip_lie_side_by_side():
-    several = Several(maskers=(Random(ratio=0.25), Random(ratio=0.75)), times=2)
+    several = MultiMask(maskers=(Random(ratio=0.25), Random(ratio=0.75)), times=2)
     assert several.promises.copies == 4
     mask = draw(several, 3)
     assert mask.context.sum(dim=1).tolist() == [24, 8, 24, 8] * 3
@@ -35,7 +44,7 @@ def test_several_masks_of_one_clip_lie_side_by_side():
 
 def test_several_masks_respect_each_clips_own_padding():
     valid = (torch.arange(8) < torch.tensor([[8], [3]])).repeat(1, 4)
-    mask = draw(Several(maskers=(MultiBlock(),), times=3), 2, valid=valid)
+    mask = draw(MultiMask(maskers=(MultiBlock(),), times=3), 2, valid=valid)
     chosen = mask.context | mask.target_union
     assert not (chosen & ~valid.repeat_interleave(3, dim=0)).any()
 
@@ -56,7 +65,7 @@ def test_a_sub_sample_predicts_its_share_of_the_hidden_patches_and_shows_no_more
 
 @pytest.mark.parametrize(("freq", "time"), [(0, 1), (1, 0), (1, 2)])
 def test_no_context_lies_within_the_gap_of_a_target_unless_the_mask_fell_back(freq, time):
-    mask = draw(Gap(masker=MultiBlock(num_targets=2), freq=freq, time=time), grid=Grid(8, 16))
+    mask = draw(DeadZone(masker=MultiBlock(num_targets=2), freq=freq, time=time), grid=Grid(8, 16))
     context = mask.context.view(-1, 8, 16)
     targets = mask.target_union.view(-1, 8, 16)
     for sample in (~mask.fallback).nonzero().flatten()[:40].tolist():
@@ -67,7 +76,7 @@ def test_no_context_lies_within_the_gap_of_a_target_unless_the_mask_fell_back(fr
 
 
 def test_a_gap_that_would_hide_all_keeps_the_context_and_counts_a_fallback():
-    mask = draw(Gap(masker=Random(ratio=0.6), freq=4, time=8))
+    mask = draw(DeadZone(masker=Random(ratio=0.6), freq=4, time=8))
     assert mask.fallback.all()
     assert mask.context.any(dim=1).all()
 
@@ -86,9 +95,9 @@ def test_combinators_pass_on_what_their_maskers_declare():
     inner = MultiBlock()
     for outer in (
         Mixture(maskers=(Random(), inner), weights=(1, 1)),
-        Several(maskers=(inner,)),
+        MultiMask(maskers=(inner,)),
         Subsample(masker=inner),
-        Gap(masker=inner),
+        DeadZone(masker=inner),
         Guard(masker=inner),
     ):
         assert outer.promises.uneven == inner.promises.uneven
@@ -105,17 +114,17 @@ def test_a_mixture_of_one_exact_share_is_exact():
     [
         (lambda: Mixture(maskers=(Random(),), weights=(1, 2)), "1 maskers and 2 weights"),
         (lambda: Mixture(maskers=(Random(),), weights=(-1,)), "must be positive"),
-        (lambda: Several(maskers=()), "must hold one at least"),
-        (lambda: Several(maskers=(Several(maskers=(Random(),), times=2),)), "raise `times`"),
+        (lambda: MultiMask(maskers=()), "must hold one at least"),
+        (lambda: MultiMask(maskers=(MultiMask(maskers=(Random(),), times=2),)), "raise `times`"),
         (
             lambda: Mixture(
-                maskers=(Random(), Several(maskers=(Random(),), times=2)), weights=(1, 1)
+                maskers=(Random(), MultiMask(maskers=(Random(),), times=2)), weights=(1, 1)
             ),
             r"draw \[1, 2\] masks per clip",
         ),
         (lambda: Subsample(masker=Random(), share=1.5), "`share` must lie in"),
-        (lambda: Gap(masker=Random(), time=-1), "a gap is not negative"),
-        (lambda: Gap(masker=LegacyMultiBlock()), "may overlap means nothing"),
+        (lambda: DeadZone(masker=Random(), time=-1), "a gap is not negative"),
+        (lambda: DeadZone(masker=LegacyMultiBlock()), "may overlap means nothing"),
         (lambda: Guard(masker=Random(), min_context=2.0), "`min_context` must lie in"),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 
 from ablate.core.random import generator
 from ablate.model.masking import Clips, Grid
-from maskers.content import Dispersion, Energy, Informed, SilenceExcluded, _hinted
+from maskers.content import Energy, Informed, SilenceExcluded, VarianceWeighted, _hinted
 from maskers.unstructured import Random
 
 GRID = Grid(8, 64)
@@ -24,7 +24,7 @@ def spread_by(weights):
     return torch.stack([weights, -weights], dim=-1) + 5.0
 
 
-@pytest.mark.parametrize("masker", [Dispersion(), Energy(), Informed()], ids=str)
+@pytest.mark.parametrize("masker", [VarianceWeighted(), Energy(), Informed()], ids=str)
 def test_a_masker_without_the_content_it_needs_refuses_with_its_name(masker):
     with pytest.raises(
         ValueError, match=f"`{type(masker).__name__}` needs {masker.promises.needs} as"
@@ -41,7 +41,7 @@ def test_silence_cannot_be_excluded_without_content():
 @pytest.mark.parametrize(("hint", "relative"), [(0, 0.36), (0.2, 0.65), (0.5, 0.85), (0.8, 0.95)])
 def test_hints_set_how_light_the_visible_patches_are(hint, relative):
     weights = torch.randn(2000, 512, generator=generator(1, "x")).exp()
-    mask = draw(Dispersion(ratio=0.7, hint_ratio=hint), spread_by(weights))
+    mask = draw(VarianceWeighted(ratio=0.7, hint_ratio=hint), spread_by(weights))
     visible = weights[mask.context].mean() / weights.mean()
     assert visible == pytest.approx(relative, abs=0.015)
 
@@ -61,7 +61,7 @@ def test_patches_are_drawn_one_after_another_in_proportion_to_their_weight():
     """Twin: the probability of each hidden pair, by enumeration of its two orders."""
     weights = torch.tensor([1.0, 2.0, 3.0, 6.0])
     content = spread_by(weights.expand(40_000, -1))
-    hidden = ~draw(Dispersion(ratio=0.5), content).context
+    hidden = ~draw(VarianceWeighted(ratio=0.5), content).context
     for pair in ((0, 1), (0, 3), (1, 2), (2, 3)):
         expected = sum(
             weights[a] / 12 * weights[b] / (12 - weights[a]) for a, b in permutations(pair)
@@ -72,7 +72,7 @@ def test_patches_are_drawn_one_after_another_in_proportion_to_their_weight():
 
 def test_the_top_hides_exactly_the_patches_that_differ_most_inside():
     weights = torch.rand(20, 64, generator=generator(1, "x"))
-    mask = draw(Dispersion(ratio=0.75, selection="top"), spread_by(weights))
+    mask = draw(VarianceWeighted(ratio=0.75, selection="top"), spread_by(weights))
     lightest_hidden = weights.masked_fill(mask.context, 2.0).amin(dim=1)
     heaviest_seen = weights.masked_fill(~mask.context, -1.0).amax(dim=1)
     assert (lightest_hidden > heaviest_seen).all()
@@ -84,7 +84,7 @@ def test_a_click_weighs_more_in_variance_than_in_absolute_deviation():
     click[0] = 6.0
     content = torch.stack([click, hum]).expand(5000, -1, -1)
     hidden = [
-        (~draw(Dispersion(ratio=0.5, measure=measure), content).context)[:, 0].float().mean()
+        (~draw(VarianceWeighted(ratio=0.5, measure=measure), content).context)[:, 0].float().mean()
         for measure in ("mad", "variance")
     ]
     mad, variance = 2 * (6 / 16) * (15 / 16), 36 / 16 * (15 / 16)
@@ -95,9 +95,9 @@ def test_a_click_weighs_more_in_variance_than_in_absolute_deviation():
 @pytest.mark.parametrize(
     "masker",
     [
-        Dispersion(),
-        Dispersion(selection="top"),
-        Dispersion(hint_ratio=1.0),
+        VarianceWeighted(),
+        VarianceWeighted(selection="top"),
+        VarianceWeighted(hint_ratio=1.0),
         Energy(temperature=-3.0),
         Informed(hint_ratio=0.0),
     ],
@@ -112,12 +112,16 @@ def test_where_all_patches_sound_alike_each_is_hidden_as_often(masker):
 
 def test_hints_for_all_make_it_uniform():
     weights = torch.randn(64, generator=generator(1, "x")).exp().expand(8000, -1)
-    hidden = draw(Dispersion(hint_ratio=1.0), spread_by(weights)).target_union.float().mean(dim=0)
+    hidden = (
+        draw(VarianceWeighted(hint_ratio=1.0), spread_by(weights)).target_union.float().mean(dim=0)
+    )
     assert hidden.min() > 0.66
     assert hidden.max() < 0.74
 
 
-@pytest.mark.parametrize("masker", [Dispersion(), Energy(temperature=3.0), Informed()], ids=str)
+@pytest.mark.parametrize(
+    "masker", [VarianceWeighted(), Energy(temperature=3.0), Informed()], ids=str
+)
 def test_what_lies_in_the_padding_changes_no_mask(masker):
     content = torch.rand(50, 64, 8, generator=generator(1, "x"))
     valid = torch.arange(64).expand(50, -1) < 40

@@ -6,7 +6,16 @@ import pytest
 
 from ablate.core.random import generator
 from ablate.model.masking import Clips, Grid
-from maskers import Clusters, Curriculum, Guard, MultiBlock, Random, TimeFrequency, Tube, Vary
+from maskers import (
+    Clusters,
+    Curriculum,
+    Guard,
+    MultiBlock,
+    Random,
+    ScheduledSetting,
+    TimeFrequency,
+    Tube,
+)
 from maskers.curricula import share_done
 
 EASY, HARD = Random(ratio=0.25), Random(ratio=0.75)
@@ -79,15 +88,17 @@ def test_samples_with_fewer_blocks_leave_the_rest_of_the_axis_empty():
 
 @pytest.mark.parametrize(("progress", "visible"), [(0.0, 24), (0.5, 16), (1.0, 8)])
 def test_a_setting_varies_with_progress(progress, visible):
-    masker = Vary(masker=Random(), setting="ratio", start=0.25, end=0.75)
+    masker = ScheduledSetting(masker=Random(), setting="ratio", start=0.25, end=0.75)
     mask = masker.draw(Clips.whole(Grid(4, 8), 4, progress=progress), generator(0, "x"))
     assert mask.context.sum(dim=1).tolist() == [visible] * 4
 
 
 def test_a_whole_number_stays_whole_and_a_pair_stays_a_pair():
-    counts = Vary(masker=MultiBlock(), setting="num_targets", start=1, end=4)
+    counts = ScheduledSetting(masker=MultiBlock(), setting="num_targets", start=1, end=4)
     assert [counts.at(p).num_targets for p in (0.0, 0.5, 1.0)] == [1, 2, 4]
-    areas = Vary(masker=MultiBlock(), setting="target_area", start=(0.1, 0.2), end=(0.2, 0.24))
+    areas = ScheduledSetting(
+        masker=MultiBlock(), setting="target_area", start=(0.1, 0.2), end=(0.2, 0.24)
+    )
     assert areas.at(0.5).target_area == pytest.approx((0.15, 0.22))
 
 
@@ -102,7 +113,7 @@ def test_a_whole_number_stays_whole_and_a_pair_stays_a_pair():
 def test_whole_numbers_stay_whole_in_a_pair_and_where_they_may_be_unset(
     masker, setting, start, end, progress
 ):
-    varied = Vary(masker=masker, setting=setting, start=start, end=end)
+    varied = ScheduledSetting(masker=masker, setting=setting, start=start, end=end)
     numbers = getattr(varied.at(progress), setting)
     assert all(isinstance(number, int) for number in (numbers if start == (2, 3) else [numbers]))
     mask = varied.draw(Clips.whole(Grid(8, 16), 4, progress=progress), generator(0, "x"))
@@ -111,7 +122,7 @@ def test_whole_numbers_stay_whole_in_a_pair_and_where_they_may_be_unset(
 
 def test_a_share_given_as_a_whole_number_is_not_rounded():
     guard = Guard(masker=Random(), min_context=0)
-    varied = Vary(masker=guard, setting="min_context", start=0, end=1)
+    varied = ScheduledSetting(masker=guard, setting="min_context", start=0, end=1)
     assert varied.at(0.25).min_context == 0.25
 
 
@@ -120,27 +131,27 @@ def test_a_share_given_as_a_whole_number_is_not_rounded():
     [
         (lambda: Curriculum(start=EASY, end=HARD, competence=2.0), "`competence` must lie in"),
         (
-            lambda: Vary(masker=Random(), setting="ratoi", start=0.2, end=0.4),
+            lambda: ScheduledSetting(masker=Random(), setting="ratoi", start=0.2, end=0.4),
             "`setting` 'ratoi' is none of the masker's: ratio",
         ),
         (
-            lambda: Vary(masker=MultiBlock(), setting="num_targets", start=4, end=6),
+            lambda: ScheduledSetting(masker=MultiBlock(), setting="num_targets", start=4, end=6),
             "could hide the whole clip",
         ),
         (
-            lambda: Vary(masker=Random(), setting="ratio", start=0.2, end=(0.2, 0.4)),
+            lambda: ScheduledSetting(masker=Random(), setting="ratio", start=0.2, end=(0.2, 0.4)),
             "must be of one kind",
         ),
         (
-            lambda: Vary(masker=Clusters(), setting="side", start=2, end=4),
+            lambda: ScheduledSetting(masker=Clusters(), setting="side", start=2, end=4),
             "`side` is a pair; got `start` 2 and `end` 4",
         ),
         (
-            lambda: Vary(masker=Tube(), setting="length", start=(2, 3), end=(4, 6)),
+            lambda: ScheduledSetting(masker=Tube(), setting="length", start=(2, 3), end=(4, 6)),
             "`length` is a number; got",
         ),
         (
-            lambda: Vary(masker=Clusters(), setting="legacy", start=0, end=1),
+            lambda: ScheduledSetting(masker=Clusters(), setting="legacy", start=0, end=1),
             "`setting` 'legacy' is neither a number nor a pair of them",
         ),
     ],

@@ -9,7 +9,7 @@ from scipy import ndimage, stats
 
 from ablate.core.random import generator
 from ablate.model.masking import Clips, Grid
-from maskers.noise import EvenBlue, Noise, PowerLaw, _angles, _cosines
+from maskers.noise import Noise, PowerLaw, VoidAndCluster, _angles, _cosines
 from maskers.unstructured import Random
 
 GRIDS = [Grid(8, 64), Grid(1, 64), Grid(5, 38)]
@@ -137,7 +137,7 @@ def test_filtering_nothing_is_refused():
         (Noise, {"width": 1.0}),
         (PowerLaw, {"beta": -3.0}),
         (PowerLaw, {"ratio": 0.0}),
-        (EvenBlue, {"swaps": -1.0}),
+        (VoidAndCluster, {"swaps": -1.0}),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(masker, settings):
@@ -156,13 +156,13 @@ def in_windows(masker, grid, size):
 
 @pytest.mark.parametrize(("grid", "size"), [(Grid(8, 64), (4, 4)), (Grid(1, 64), (1, 16))], ids=str)
 def test_even_blue_is_more_even_than_filtered_blue(grid, size):
-    even = in_windows(EvenBlue(ratio=0.75), grid, size)
+    even = in_windows(VoidAndCluster(ratio=0.75), grid, size)
     assert even < 0.25
     assert even < 0.7 * in_windows(Noise(colour="blue", ratio=0.75), grid, size)
 
 
 def test_even_blue_leaves_no_long_gap_on_one_row():
-    visible = seen(EvenBlue(ratio=0.8), Grid(1, 64), 200)[:, 0]
+    visible = seen(VoidAndCluster(ratio=0.8), Grid(1, 64), 200)[:, 0]
     around = torch.cat([visible, visible], dim=1)
     assert around.unfold(1, 10, 1).any(dim=2).all()  # twice the mean spacing, around the edge
     assert not (around[:, 1:] & around[:, :-1]).any()
@@ -170,13 +170,13 @@ def test_even_blue_leaves_no_long_gap_on_one_row():
 
 def test_even_blue_treats_padding_as_neither_void_nor_cluster():
     valid = (torch.arange(64) < 32).repeat(4).expand(400, -1)
-    visits = seen(EvenBlue(ratio=0.8), Grid(4, 64), 400, valid=valid).float().mean(dim=(0, 1))
+    visits = seen(VoidAndCluster(ratio=0.8), Grid(4, 64), 400, valid=valid).float().mean(dim=(0, 1))
     assert visits[32:].sum() == 0
     assert visits[:32].min() > 0.6 * 0.2
     assert visits[:32].max() < 1.5 * 0.2
 
 
 def test_no_swaps_leave_uniform_masks():
-    assert in_windows(EvenBlue(ratio=0.75, swaps=0.0), Grid(8, 64), (4, 4)) == pytest.approx(
+    assert in_windows(VoidAndCluster(ratio=0.75, swaps=0.0), Grid(8, 64), (4, 4)) == pytest.approx(
         1.0, abs=0.1
     )

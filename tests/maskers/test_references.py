@@ -117,11 +117,11 @@ def test_eat_shows_exactly_102_of_512_patches_fewer_of_them_at_the_edge_rows():
 
 
 @pytest.mark.parametrize("grid", [Grid(5, 13), Grid(5, 38)], ids=str)
-def test_m2d_as_shipped_keeps_more_than_it_says(grid):
+def test_m2d_as_in_the_reference_code_keeps_more_than_it_says(grid):
     # nttcslab/m2d@f0c4128, random_structured at ratio 0.7: .354 over the two grids it is used on.
     # The numbers of lines are shared by the batch, so one sample a draw says it all; the standard
     # error of 3,000 is 0.0013.
-    shares = contexts(TimeFrequencyUnion(shipped=True), grid, batch=1, draws=3000)
+    shares = contexts(TimeFrequencyUnion(as_in_reference_code=True), grid, batch=1, draws=3000)
     assert shares.mean() == pytest.approx(0.354, abs=0.01)
     corrected = contexts(TimeFrequencyUnion(), grid, batch=3000, draws=1)
     assert corrected.mean() == pytest.approx(0.30, abs=0.02)  # to the nearest column
@@ -164,7 +164,7 @@ def test_wavjepa_shows_a_fifth_of_two_seconds():
     assert mask.target_union.float().mean() == pytest.approx(0.64, abs=0.008)
 
 
-def test_ssast_as_shipped_hides_the_first_row_half_as_often_and_gives_back_the_last_patches():
+def test_ssast_as_in_its_code_hides_the_first_row_half_as_often_and_reveals_the_last_patches():
     # YuanGongND/ssast@a1a3eec src/models/ast_models.py, gen_maskid_patch; standard error 0.002
     mask = Clusters(legacy=True).draw(Clips.whole(Grid(8, 64), 4000), generator(0, "x"))
     visits = mask.target_union.float().mean(dim=0)

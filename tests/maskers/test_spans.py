@@ -124,22 +124,22 @@ def test_m2d_hides_runs_longer_than_chance_on_a_grid_shorter_than_its_spans(colu
     assert hidden > 1.2 * by_chance
 
 
-def test_m2d_gives_back_single_columns_at_random_or_as_shipped_from_the_end():
+def test_m2d_gives_back_single_columns_at_random_or_as_in_the_reference_code_from_the_end():
     grid = Grid(1, 64)
     fixed = (
         M2DSpans(ratio=0.6, length=20).draw(Clips.whole(grid, 4000), generator(0, "x")).target_union
     )
-    shipped = (
-        M2DSpans(ratio=0.6, length=20, shipped=True)
+    as_in_reference_code = (
+        M2DSpans(ratio=0.6, length=20, as_in_reference_code=True)
         .draw(Clips.whole(grid, 4000), generator(0, "x"))
         .target_union
     )
-    assert shipped[:, 0].float().mean() < 0.2  # few spans begin with the clip
-    assert shipped[:, -1].float().mean() < 0.2
+    assert as_in_reference_code[:, 0].float().mean() < 0.2  # few spans begin with the clip
+    assert as_in_reference_code[:, -1].float().mean() < 0.2
     assert fixed[:, 0].float().mean() > 0.5
     holes = [1 in runs(~row) for row in fixed]
     assert sum(holes) / len(holes) > 0.5
-    assert sum(1 in runs(~row[1:-1]) for row in shipped) / len(holes) < 0.2
+    assert sum(1 in runs(~row[1:-1]) for row in as_in_reference_code) / len(holes) < 0.2
 
 
 @pytest.mark.parametrize("masker", [WavJEPAInverse(), WavJEPASpeech()], ids=str)

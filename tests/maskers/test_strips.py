@@ -120,10 +120,12 @@ def test_a_union_of_few_columns_hides_the_share_asked_for_by_its_rows(freq, time
     assert shares.mean() == pytest.approx(0.3, abs=0.02 if time == 1 else 0.06)
 
 
-def test_the_shipped_union_shows_only_patches_of_the_lines_it_drew_as_many_as_it_left():
+def test_the_reference_union_shows_only_patches_of_the_lines_it_drew_as_many_as_it_left():
     grid = Grid(3, 5)
     for seed in range(20):
-        mask = TimeFrequencyUnion(shipped=True).draw(Clips.whole(grid, 20), generator(seed, "x"))
+        mask = TimeFrequencyUnion(as_in_reference_code=True).draw(
+            Clips.whole(grid, 20), generator(seed, "x")
+        )
         number = mask.context.sum(dim=1).unique()
         assert len(number) == 1  # shared by the batch
         for target in cells(mask.target_union, grid):
@@ -135,10 +137,12 @@ def test_the_shipped_union_shows_only_patches_of_the_lines_it_drew_as_many_as_it
             )
 
 
-def test_the_shipped_union_shows_scattered_patches_and_not_the_crossings_of_what_it_left():
+def test_the_reference_union_shows_scattered_patches_and_not_the_crossings_of_what_it_left():
     grid = Grid(8, 64)
     for seed in range(20):
-        mask = TimeFrequencyUnion(shipped=True).draw(Clips.whole(grid, 20), generator(seed, "x"))
+        mask = TimeFrequencyUnion(as_in_reference_code=True).draw(
+            Clips.whole(grid, 20), generator(seed, "x")
+        )
         seen = cells(mask.context, grid)
         crossings = seen.any(dim=2, keepdim=True) & seen.any(dim=1, keepdim=True)
         assert (seen != crossings).flatten(1).any(dim=1).all()

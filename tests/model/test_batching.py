@@ -103,7 +103,7 @@ def test_packing_does_not_truncate():
 
 
 def test_several_masks_per_clip_equal_as_many_clips_with_one_mask_each():
-    patches, mask, valid = batch(maskers.Several(maskers=(maskers.MultiBlock(),), times=3))
+    patches, mask, valid = batch(maskers.MultiMask(maskers=(maskers.MultiBlock(),), times=3))
     once, often = build(), build()
     loss = once(patches, mask, valid).loss(SmoothL1())
     repeated = patches.repeat_interleave(3, dim=0), mask, valid.repeat_interleave(3, dim=0)

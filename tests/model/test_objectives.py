@@ -156,7 +156,7 @@ def test_the_loss_of_a_batch_is_the_unit_weighted_mean_of_its_slices(
     models = ModelFactory()
     if objective is InfoNCE:
         predictor = "joint"
-    masker = maskers.Several(maskers=(maskers.MultiBlock(),), times=copies)
+    masker = maskers.MultiMask(maskers=(maskers.MultiBlock(),), times=copies)
     batch, jepa = models.batch(masker), models.jepa(predictor=PREDICTORS[predictor])
     objective = objective(reduction=reduction)
     full = jepa(batch.patches, batch.mask, batch.valid, rng=StepRandom(0, step))
@@ -175,7 +175,7 @@ def test_the_loss_of_a_batch_is_the_unit_weighted_mean_of_its_slices(
 def test_the_utterance_loss_compares_each_summary_with_the_mean_of_its_clips_targets(models):
     encoder = ViT(dim=16, layers=2, heads=2, summary=True)
     jepa = models.jepa(Teacher(layers="all", normalise="instance_then_layer"), encoder=encoder)
-    masker = maskers.Several(maskers=(maskers.MultiBlock(),), times=2)
+    masker = maskers.MultiMask(maskers=(maskers.MultiBlock(),), times=2)
     batch = models.batch(masker)
     prediction = jepa(batch.patches, batch.mask, batch.valid)
     summaries = prediction.visible.encoded.summary

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ablate.model.masking import Clips, Grid
 from ablate.model.patchify import AbstractPatchifier, Overlapping, Rectangles, Windows
 from ablate.testing import check_patchifier
-from maskers import Gap, MultiBlock
+from maskers import DeadZone, MultiBlock
 
 ALL = [
     Rectangles(),
@@ -135,7 +135,7 @@ def test_where_patches_overlap_they_are_averaged():
 @given(st.integers(0, 100))
 def test_with_a_gap_what_is_seen_holds_nothing_of_what_is_hidden(seed):
     patchifier, rng = Overlapping(), torch.Generator().manual_seed(seed)
-    masker = Gap(masker=MultiBlock(num_targets=1), freq=1, time=1)
+    masker = DeadZone(masker=MultiBlock(num_targets=1), freq=1, time=1)
     mask = masker.draw(Clips.whole(patchifier.grid(76, 156), 8), rng)
 
     def held(chosen):

@@ -117,7 +117,7 @@ def test_the_residual_stream_is_float32_under_autocast(models, predictor):
 
 @pytest.mark.parametrize(("predictor", "encoder"), PAIRS)
 def test_several_masks_of_a_clip_equal_as_many_clips(models, predictor, encoder):
-    masker = maskers.Several(maskers=(maskers.MultiBlock(),), times=3)
+    masker = maskers.MultiMask(maskers=(maskers.MultiBlock(),), times=3)
     jepa, batch = models.jepa(Teacher(input="targets"), predictor, encoder), models.batch(masker)
     once = jepa(batch.patches, batch.mask, batch.valid)
     often = jepa(
@@ -151,7 +151,7 @@ def test_blocks_of_a_per_target_predictor_do_not_see_each_other(models):
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_packings_are_computed_once_per_step(models, times):
-    masker = maskers.Several(maskers=(maskers.MultiBlock(),), times=times)
+    masker = maskers.MultiMask(maskers=(maskers.MultiBlock(),), times=times)
     jepa, batch = models.jepa(Teacher(), PerTarget(**WIDTH), REPLACE), models.batch(masker)
     query = jepa(batch.patches, batch.mask, batch.valid).query
     one, other = (input_packing(jepa.encoder, query.context, query) for _ in range(2))

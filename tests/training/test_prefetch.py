@@ -16,7 +16,7 @@ from ablate.training.prefetch import prefetch
     [
         maskers.MultiBlock(),
         maskers.Curriculum(start=maskers.MultiBlock(), end=maskers.Random()),
-        maskers.Dispersion(),
+        maskers.VarianceWeighted(),
         maskers.Informed(),
     ],
     ids=lambda masker: type(masker).__name__,

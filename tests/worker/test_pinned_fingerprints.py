@@ -5,6 +5,7 @@ represented by a fixed digest, so that nothing is decoded.
 """
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,26 @@ def test_the_fingerprint_of_a_masker_of_the_zoo_is_pinned(
     pinned: str, masker: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     assert fingerprint_of({**settings, "masker": masker}) == pinned
+
+
+RENAMED = {
+    "Dispersion": "VarianceWeighted",
+    "EvenBlue": "VoidAndCluster",
+    "Gap": "DeadZone",
+    "Several": "MultiMask",
+    "Vary": "ScheduledSetting",
+    '"shipped"': '"as_in_reference_code"',
+}
+
+
+@pytest.mark.parametrize(("pinned", "masker"), MASKERS.values(), ids=MASKERS)
+def test_new_names_of_maskers_and_settings_change_no_fingerprint(
+    pinned: str, masker: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    text = json.dumps(masker)
+    for old, new in RENAMED.items():
+        text = text.replace(old, new)
+    assert fingerprint_of({**settings, "masker": json.loads(text)}) == pinned
 
 
 @pytest.mark.parametrize(("pinned", "parts"), OTHER_PARTS.values(), ids=OTHER_PARTS)

@@ -130,7 +130,7 @@ def assert_alike(first, second):
         assert cost[name] == same[name], name
 
 
-SEVERAL = {"type": "maskers.Several", "maskers": [{"type": "maskers.MultiBlock"}], "times": 2}
+SEVERAL = {"type": "maskers.MultiMask", "maskers": [{"type": "maskers.MultiBlock"}], "times": 2}
 
 
 @pytest.mark.parametrize("drop_path", [0.0, 0.5])

@@ -64,7 +64,7 @@ def test_patches_that_overlap_are_warned_of_with_the_way_out():
     assert facts["dropped"] == [2, 8]
     warning, dropped = facts["told"][1:]
     assert "shares 38% of its bands and 38% of its frames" in warning
-    assert "`maskers.Gap`" in warning
+    assert "`maskers.DeadZone`" in warning
     assert dropped == "the last 2 bands and 8 frames belong to no patch"
 
 
