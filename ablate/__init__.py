@@ -1,22 +1,78 @@
-"""Find out, and prove, which mask and which patch make an audio JEPA learn."""
+"""Find out, and prove, which mask and which patch make an audio JEPA learn.
 
+The names below are the public API. They are loaded when they are first used, so that importing the
+package costs nothing.
+"""
+
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ablate.audio.clips import ClipInfo, ClipTable
+    from ablate.audio.sources import AbstractSource
     from ablate.export.frozen import load_encoder
+    from ablate.model.masking import (
+        AbstractMasker,
+        Clips,
+        Grid,
+        GridRefusedError,
+        Mask,
+        Masker,
+        Promises,
+    )
+    from ablate.model.patchify import AbstractPatchifier, Patchifier
+    from ablate.probing.probe import AbstractProbe
     from ablate.report.dataframes import results
+    from ablate.study.api import plan, run
+    from ablate.testing import check_masker, check_patchifier
 
-__all__ = ["load_encoder", "results"]
+__version__ = "0.2.0"
+__all__ = [
+    "AbstractMasker",
+    "AbstractPatchifier",
+    "AbstractProbe",
+    "AbstractSource",
+    "ClipInfo",
+    "ClipTable",
+    "Clips",
+    "Grid",
+    "GridRefusedError",
+    "Mask",
+    "Masker",
+    "Patchifier",
+    "Promises",
+    "__version__",
+    "check_masker",
+    "check_patchifier",
+    "load_encoder",
+    "plan",
+    "results",
+    "run",
+]
+_MODULES = {
+    "ablate.audio.clips": ("ClipInfo", "ClipTable"),
+    "ablate.audio.sources": ("AbstractSource",),
+    "ablate.export.frozen": ("load_encoder",),
+    "ablate.model.masking": (
+        *("AbstractMasker", "Clips", "Grid", "GridRefusedError", "Mask", "Masker", "Promises"),
+    ),
+    "ablate.model.patchify": ("AbstractPatchifier", "Patchifier"),
+    "ablate.probing.probe": ("AbstractProbe",),
+    "ablate.report.dataframes": ("results",),
+    "ablate.study.api": ("plan", "run"),
+    "ablate.testing": ("check_masker", "check_patchifier"),
+}
 
 
 def __getattr__(name: str) -> object:
-    """Loads what is asked for, so that importing the package costs nothing."""
-    if name == "load_encoder":
-        from ablate.export.frozen import load_encoder
-
-        return load_encoder
-    if name == "results":
-        from ablate.report.dataframes import results
-
-        return results
+    """Imports a public name when it is first used."""
+    for module, names in _MODULES.items():
+        if name in names:
+            value: object = getattr(importlib.import_module(module), name)
+            globals()[name] = value
+            return value
     raise AttributeError(f"module `ablate` has no attribute `{name}`")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

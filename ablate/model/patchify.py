@@ -1,15 +1,15 @@
-"""A patchifier cuts sound into patches. It has no weights; the encoder projects.
+"""Patchifiers cut a spectrogram or a waveform into patches. They have no weights: encoders project.
 
-The grid is row-major over (freq, time): patch `i` lies at (`i // grid.time`, `i % grid.time`), and
-the values of a patch are row-major over its bands and frames. A waveform is cut as a mel of one
-band, whose frames are its samples.
+The grid is row-major over (freq, time): patch `i` is in row `i // grid.time` and column
+`i % grid.time`. The values of a patch are row-major over its bands and frames. A waveform is cut as
+a spectrogram of one band whose frames are its samples.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
-from einops import rearrange, reduce, repeat
+from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,49 +20,103 @@ _UNITS = {"freq": "mel bands", "time": "frames"}
 
 
 class AbstractPatchifier(ABC):
-    """Cuts mels of one size into patches. Subclasses are frozen keyword-only dataclasses.
+    """Cuts spectrograms of one size into patches. Subclasses are frozen keyword-only dataclasses.
 
-    The promises to keep, on every size that is not refused:
+    A subclass implements `size`; `stride` defaults to it. Everything else follows from the two:
+    patches are rectangles at regular distances. A patchifier that cuts otherwise overrides `grid`,
+    `cut`, `paste` and `valid`. On every size that `grid` does not refuse:
 
-    - `cut` gives `grid.size` patches of `pixels` values each, and `paste` puts them back: values
-      are as they were up to `covered`, and zero past it, where no patch was cut;
-    - a patch is valid exactly where it holds a real frame;
-    - a size that is refused is refused with the numbers that would do.
+    - `cut` gives `grid.size` patches of `pixels` values each, and `paste` is its inverse up to
+      `covered`, beyond which it gives zeros;
+    - a patch is valid if and only if it contains a frame that is not padding;
+    - the message for a size that is refused names numbers that would work.
+
+    `ablate.check_patchifier` tests them.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> import torch
+        >>> from ablate import AbstractPatchifier
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Columns(AbstractPatchifier):
+        ...     bands: int = 64
+        ...     frames: int = 4
+        ...     @property
+        ...     def size(self):
+        ...         return self.bands, self.frames
+        >>> columns = Columns()
+        >>> columns.grid(bands=64, frames=200)
+        Grid(freq=1, time=50)
+        >>> columns.cut(torch.zeros(2, 64, 200)).shape
+        torch.Size([2, 50, 256])
     """
 
     @property
     @abstractmethod
     def size(self) -> tuple[int, int]:
-        """How many bands and frames a patch spans."""
+        """The number of bands and of frames in a patch."""
 
     @property
-    @abstractmethod
     def stride(self) -> tuple[int, int]:
-        """How many bands and frames lie between the beginnings of neighbouring patches."""
+        """The distance between the starts of neighbouring patches, in bands and in frames."""
+        return self.size
 
-    @abstractmethod
-    def grid(self, bands: int, frames: int) -> Grid:
-        """Returns the grid of a mel of this size; raises `ValueError` where patches do not fit."""
-
-    @abstractmethod
-    def cut(self, mels: Tensor) -> Tensor:
-        """Cuts (batch, bands, frames) into (batch, patches, pixels)."""
-
-    @abstractmethod
-    def paste(self, patches: Tensor, bands: int, frames: int) -> Tensor:
-        """Puts (batch, patches, pixels) back to (batch, bands, frames); overlaps are averaged."""
-
-    @abstractmethod
-    def valid(self, valid_frames: Tensor, bands: int) -> Tensor:
-        """Marks the patches that hold a real frame: bool (batch, frames) to (batch, patches)."""
+    @property
+    def drops_rest(self) -> bool:
+        """Whether bands and frames at the end that no patch reaches are dropped, not refused."""
+        return False
 
     @property
     def pixels(self) -> int:
-        """How many values one patch holds."""
+        """The number of values in a patch."""
         return self.size[0] * self.size[1]
 
+    def grid(self, bands: int, frames: int) -> Grid:
+        """Returns the grid of a spectrogram.
+
+        Args:
+            bands: Number of its mel bands; 1 for a waveform.
+            frames: Number of its frames; samples of a waveform.
+
+        Raises:
+            ValueError: If patches do not fit; the message names numbers that would.
+        """
+        (freq, time), (freq_stride, time_stride) = self.size, self.stride
+        return Grid(
+            _count_patches("freq", bands, freq, freq_stride, drop=self.drops_rest),
+            _count_patches("time", frames, time, time_stride, drop=self.drops_rest),
+        )
+
+    def cut(self, mels: Tensor) -> Tensor:
+        """Cuts (batch, bands, frames) into (batch, patches, pixels)."""
+        (freq, time), (freq_stride, time_stride) = self.size, self.stride
+        pieces = mels.unfold(1, freq, freq_stride).unfold(2, time, time_stride)
+        return rearrange(pieces, "batch rows columns freq time -> batch (rows columns) (freq time)")
+
+    def paste(self, patches: Tensor, bands: int, frames: int) -> Tensor:
+        """Puts (batch, patches, pixels) back to (batch, bands, frames); overlaps are averaged."""
+        fold = {"kernel_size": self.size, "stride": self.stride}
+        columns = rearrange(patches, "batch patches pixels -> batch pixels patches")
+        total = F.fold(columns, (bands, frames), **fold)
+        counts = F.fold(columns[:1].new_ones(columns[:1].shape), (bands, frames), **fold)
+        return rearrange(total / counts.clamp(min=1), "batch 1 bands frames -> batch bands frames")
+
+    def valid(self, valid_frames: Tensor, bands: int) -> Tensor:
+        """Marks the patches that contain a frame which is not padding.
+
+        Args:
+            valid_frames: bool (batch, frames).
+            bands: Number of mel bands.
+
+        Returns:
+            bool (batch, patches).
+        """
+        columns = F.max_pool1d(valid_frames.float(), self.size[1], self.stride[1]).bool()
+        rows = (bands - self.size[0]) // self.stride[0] + 1
+        return repeat(columns, "batch columns -> batch (rows columns)", rows=rows)
+
     def covered(self, bands: int, frames: int) -> tuple[int, int]:
-        """How many bands and frames, from the first on, patches reach; the rest is dropped.
+        """Returns the number of bands and frames, from the first, that patches reach.
 
         Raises `ValueError` for a size that `grid` refuses.
         """
@@ -71,12 +125,15 @@ class AbstractPatchifier(ABC):
         return (grid.freq - 1) * freq_stride + freq, (grid.time - 1) * time_stride + time
 
 
+Patchifier = AbstractPatchifier
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rectangles(AbstractPatchifier):
-    """Cuts into rectangles side by side; `freq` of all bands makes strips of time.
+    """Cuts into rectangles next to each other; `freq` of all bands makes strips of time.
 
-    Squares of 16x16 are those of AudioMAE (https://arxiv.org/abs/2207.06405) and EAT
-    (https://arxiv.org/abs/2401.03497), strips of 64x4 those of Dasheng
+    16x16 is used by AudioMAE (https://arxiv.org/abs/2207.06405) and EAT
+    (https://arxiv.org/abs/2401.03497), strips of 64x4 by Dasheng
     (https://arxiv.org/abs/2406.06992) and ATST-Frame (https://github.com/Audio-WestlakeU/audiossl).
     """
 
@@ -90,51 +147,24 @@ class Rectangles(AbstractPatchifier):
     def size(self) -> tuple[int, int]:
         return self.freq, self.time
 
-    @property
-    def stride(self) -> tuple[int, int]:
-        return self.freq, self.time
-
     def grid(self, bands: int, frames: int) -> Grid:
-        for name, whole, part in (("freq", bands, self.freq), ("time", frames, self.time)):
-            if whole % part:
-                divisors = [str(n) for n in range(1, whole + 1) if whole % n == 0]
+        for name, length, size in (("freq", bands, self.freq), ("time", frames, self.time)):
+            if length % size:
+                divisors = [str(n) for n in range(1, length + 1) if length % n == 0]
                 raise ValueError(
-                    f"patches of `{name}` {part} do not divide {whole} {_UNITS[name]}; "
+                    f"patches of `{name}` {size} do not divide {length} {_UNITS[name]}; "
                     f"these would: {', '.join(divisors)}"
                 )
         return Grid(bands // self.freq, frames // self.time)
 
-    def cut(self, mels: Tensor) -> Tensor:
-        return rearrange(
-            mels,
-            "batch (rows freq) (columns time) -> batch (rows columns) (freq time)",
-            freq=self.freq,
-            time=self.time,
-        )
-
-    def paste(self, patches: Tensor, bands: int, frames: int) -> Tensor:
-        return rearrange(
-            patches,
-            "batch (rows columns) (freq time) -> batch (rows freq) (columns time)",
-            rows=bands // self.freq,
-            freq=self.freq,
-        )
-
-    def valid(self, valid_frames: Tensor, bands: int) -> Tensor:
-        columns = reduce(
-            valid_frames.byte(), "batch (columns time) -> batch columns", "max", time=self.time
-        )
-        rows = bands // self.freq
-        return repeat(columns.bool(), "batch columns -> batch (rows columns)", rows=rows)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Overlapping(AbstractPatchifier):
-    """Cuts into rectangles that begin every `stride`, and so hold parts of their neighbours.
+    """Cuts into rectangles that overlap their neighbours.
 
-    16x16 every 10 is AST's cut: 12x101 patches of 128x1024, the last 2 bands and 8 frames dropped
-    (Gong et al., Interspeech 2021, https://arxiv.org/abs/2104.01778). What a visible patch shares
-    with a hidden one need not be predicted: keep them apart with `maskers.DeadZone`.
+    16x16 every 10 is the cut of AST: 12x101 patches of 128x1024, the last 2 bands and 8 frames
+    dropped (Gong et al., Interspeech 2021, https://arxiv.org/abs/2104.01778). A hidden patch need
+    not be predicted where a visible one overlaps it: keep them apart with `maskers.DeadZone`.
     """
 
     freq: int = 16  # mel bands
@@ -156,30 +186,18 @@ class Overlapping(AbstractPatchifier):
     def stride(self) -> tuple[int, int]:
         return self.freq_stride, self.time_stride
 
-    def grid(self, bands: int, frames: int) -> Grid:
-        return Grid(
-            _places("freq", bands, self.freq, self.freq_stride, self.rest),
-            _places("time", frames, self.time, self.time_stride, self.rest),
-        )
-
-    def cut(self, mels: Tensor) -> Tensor:
-        return _unfold(mels, self)
-
-    def paste(self, patches: Tensor, bands: int, frames: int) -> Tensor:
-        return _fold(patches, bands, frames, self)
-
-    def valid(self, valid_frames: Tensor, bands: int) -> Tensor:
-        columns = _reached(valid_frames, self.time, self.time_stride)
-        rows = _places("freq", bands, self.freq, self.freq_stride, self.rest)
-        return repeat(columns, "batch columns -> batch (rows columns)", rows=rows)
+    @property
+    def drops_rest(self) -> bool:
+        return self.rest == "drop"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Windows(AbstractPatchifier):
     """Cuts a waveform into windows, one for each output of a stack of strided convolutions.
 
-    400 samples every 320 are the 50 Hz of wav2vec 2.0 (https://arxiv.org/abs/2006.11477), 240
-    every 160 the 100 Hz of WavJEPA (https://arxiv.org/abs/2509.23238), at 16 kHz.
+    At 16 kHz, 400 samples every 320 are the 50 Hz of wav2vec 2.0
+    (https://arxiv.org/abs/2006.11477), 240 every 160 the 100 Hz of WavJEPA
+    (https://arxiv.org/abs/2509.23238).
     """
 
     time: int = 400  # samples; or `seconds`
@@ -198,22 +216,17 @@ class Windows(AbstractPatchifier):
     def stride(self) -> tuple[int, int]:
         return 1, self.time_stride
 
+    @property
+    def drops_rest(self) -> bool:
+        return self.rest == "drop"
+
     def grid(self, bands: int, frames: int) -> Grid:
         if bands != 1:
             raise ValueError(
                 f"windows are cut from a waveform, and `mel` gives {bands} bands, not 1; let it be "
                 "an `ablate.audio.waveform.Waveform`, or cut `ablate.model.patchify.Rectangles`"
             )
-        return Grid(1, _places("time", frames, self.time, self.time_stride, self.rest))
-
-    def cut(self, mels: Tensor) -> Tensor:
-        return _unfold(mels, self)
-
-    def paste(self, patches: Tensor, bands: int, frames: int) -> Tensor:
-        return _fold(patches, bands, frames, self)
-
-    def valid(self, valid_frames: Tensor, bands: int) -> Tensor:
-        return _reached(valid_frames, self.time, self.time_stride)
+        return super().grid(bands, frames)
 
 
 def _check_positive(**sizes: int) -> None:
@@ -228,36 +241,18 @@ def _check_stride(name: str, stride: int, size: int) -> None:
         raise ValueError(f"`{name}` must lie in [1, {size}], the patch's size; got {stride}")
 
 
-def _places(name: str, whole: int, size: int, stride: int, rest: Rest) -> int:
+def _count_patches(name: str, length: int, size: int, stride: int, *, drop: bool) -> int:
     """Counts the patches along an axis."""
-    unit, over = _UNITS[name], (whole - size) % stride
-    if whole < size:
-        wide = f"{size} or {size + stride} {unit}"
+    unit, surplus = _UNITS[name], (length - size) % stride
+    if length < size:
+        enough = f"{size} or {size + stride} {unit}"
         raise ValueError(
-            f"a patch of `{name}` {size} does not fit into {whole} {unit}; give {wide}"
+            f"a patch of `{name}` {size} does not fit into {length} {unit}; give {enough}"
         )
-    if over and rest == "refuse":
+    if surplus and not drop:
         raise ValueError(
-            f"patches of `{name}` {size} every {stride} leave the last {over} of {whole} {unit} "
-            f"over; give {whole - over} or {whole - over + stride} {unit}, or set `rest: drop`"
+            f"patches of `{name}` {size} every {stride} leave the last {surplus} of {length} "
+            f"{unit} over; give {length - surplus} or {length - surplus + stride} {unit}, or set "
+            "`rest: drop`"
         )
-    return (whole - size) // stride + 1
-
-
-def _unfold(mels: Tensor, patchifier: AbstractPatchifier) -> Tensor:
-    (freq, time), (freq_stride, time_stride) = patchifier.size, patchifier.stride
-    pieces = mels.unfold(1, freq, freq_stride).unfold(2, time, time_stride)
-    return rearrange(pieces, "batch rows columns freq time -> batch (rows columns) (freq time)")
-
-
-def _fold(patches: Tensor, bands: int, frames: int, patchifier: AbstractPatchifier) -> Tensor:
-    where = {"kernel_size": patchifier.size, "stride": patchifier.stride}
-    columns = rearrange(patches, "batch patches pixels -> batch pixels patches")
-    total = F.fold(columns, (bands, frames), **where)
-    holders = F.fold(columns[:1].new_ones(columns[:1].shape), (bands, frames), **where)
-    return rearrange(total / holders.clamp(min=1), "batch 1 bands frames -> batch bands frames")
-
-
-def _reached(valid_frames: Tensor, size: int, stride: int) -> Tensor:
-    """Marks the windows that hold a real frame, bool (batch, windows)."""
-    return F.max_pool1d(valid_frames.float(), size, stride).bool()
+    return (length - size) // stride + 1
