@@ -1,7 +1,7 @@
-"""The promises of maskers and patchifiers, as a test for these and for yours.
+"""Tests that maskers and patchifiers keep their promises, ours and yours, with Hypothesis.
 
-`check_masker(MyMasker())` and `check_patchifier(MyPatchifier())`. The strategies are exported for
-tests of your own. A broken promise raises `AssertionError` with the smallest case that breaks it.
+Call `check_masker(MyMasker())` or `check_patchifier(MyPatchifier())` in a test. The strategies
+`grids` and `cases` are for further tests of your own.
 """
 
 import contextlib
@@ -23,21 +23,21 @@ from ablate.model.mask_contract import check_mask
 from ablate.model.masking import AbstractMasker, Clips, Grid, GridRefusedError, Mask
 from ablate.model.patchify import AbstractPatchifier
 
-# rows by columns: squares of AudioMAE, M2D and Audio-JEPA, an image, strips, and a tiny clip
+# (rows, columns) of AudioMAE, M2D and Audio-JEPA; of an image, strips, and a tiny clip
 NAMED_GRIDS = (Grid(8, 64), Grid(5, 38), Grid(8, 16), Grid(14, 14), Grid(1, 32), Grid(2, 3))
 
 
 class Case(NamedTuple):
-    """What a masker is called with; `columns` (batch,) counts each sample's real time columns."""
+    """The input of a masker."""
 
     grid: Grid
-    columns: tuple[int, ...]
+    columns: tuple[int, ...]  # (batch,), the number of columns of each clip that are not padding
     progress: float
     seed: int
 
     @property
     def valid(self) -> Tensor:
-        """Which patches are real and no padding, bool (batch, patches)."""
+        """Marks the patches that are not padding, bool (batch, patches)."""
         times = torch.arange(self.grid.time) < torch.tensor(self.columns).unsqueeze(-1)
         return times.unsqueeze(1).expand(-1, self.grid.freq, -1).flatten(1)
 
@@ -49,14 +49,14 @@ class Case(NamedTuple):
 
 @st.composite
 def grids(draw: st.DrawFn, max_freq: int = 16, max_time: int = 256) -> Grid:
-    """Grids of two patches and more, thin and tiny ones included."""
+    """Draws grids of at least two patches, including thin and tiny ones."""
     freq = draw(st.integers(1, max_freq))
     return Grid(freq, draw(st.integers(1 if freq > 1 else 2, max_time)))
 
 
 @st.composite
 def cases(draw: st.DrawFn, max_freq: int = 16, max_time: int = 256, max_batch: int = 8) -> Case:
-    """Calls to a masker, with clips of unequal length that have at least two real patches."""
+    """Draws inputs of a masker: clips of unequal length, each with at least two valid patches."""
     grid = draw(grids(max_freq, max_time))
     least = 1 if grid.freq > 1 else 2
     lengths = st.integers(least, grid.time)
@@ -65,10 +65,20 @@ def cases(draw: st.DrawFn, max_freq: int = 16, max_time: int = 256, max_batch: i
 
 
 def check_masker(masker: AbstractMasker, *, max_examples: int = 50, draws: int = 4096) -> None:
-    """Checks a masker against every promise of `AbstractMasker`, on grids from 2 to 4096 patches.
+    """Tests a masker against every promise of `AbstractMasker`, on grids of 2 to 4096 patches.
 
-    Draws `max_examples` cases with Hypothesis, then counts visits over `draws` masks on each of
-    `NAMED_GRIDS`. Maskers that need content are given random floats of 8 dimensions.
+    Args:
+        masker: The masker. If it needs content, it gets random numbers, 8 per patch.
+        max_examples: Number of inputs to draw with Hypothesis.
+        draws: Number of masks per grid of `NAMED_GRIDS` in which the visits of patches are counted.
+
+    Raises:
+        AssertionError: For the first broken promise, with the smallest input that breaks it.
+
+    Example:
+        >>> import ablate
+        >>> import maskers
+        >>> ablate.check_masker(maskers.Random(ratio=0.6), max_examples=5, draws=256)
     """
 
     @_profile(max_examples)
@@ -88,18 +98,28 @@ def check_masker(masker: AbstractMasker, *, max_examples: int = 50, draws: int =
 
     try:
         keeps_its_promises()
-    except Flaky as error:  # a promise was broken once, and kept on the next try
-        message = "one seed gave two different masks; all chance must come from `generator`"
+    except Flaky as error:  # a promise was broken once, but not when tried again
+        message = "one seed gave two different masks; use no randomness but `generator`"
         raise AssertionError(message) from error
     for grid in NAMED_GRIDS:
         _check_visits(masker, grid, draws)
 
 
 def check_patchifier(patchifier: AbstractPatchifier, *, max_examples: int = 50) -> None:
-    """Checks a patchifier against every promise of `AbstractPatchifier`.
+    """Tests a patchifier against every promise of `AbstractPatchifier`.
 
-    Draws `max_examples` sizes of sound with Hypothesis, from 1 to 16x256 patches and up to 40
-    bands or frames beside that, with clips of any length in them.
+    Args:
+        patchifier: The patchifier.
+        max_examples: Number of sizes to draw with Hypothesis: 1 to 16x256 patches, and up to 40
+            bands or frames more or less.
+
+    Raises:
+        AssertionError: For the first broken promise, with the smallest input that breaks it.
+
+    Example:
+        >>> import ablate
+        >>> from ablate.model.patchify import Rectangles
+        >>> ablate.check_patchifier(Rectangles(freq=16, time=8), max_examples=5)
     """
 
     @_profile(max_examples)
@@ -116,10 +136,10 @@ def check_patchifier(patchifier: AbstractPatchifier, *, max_examples: int = 50) 
         real = torch.tensor([round(length * frames) for length in lengths])
         valid_frames = torch.arange(frames) < real.unsqueeze(1)
         valid = patchifier.valid(valid_frames, bands)
-        held = patchifier.cut(valid_frames.float().unsqueeze(1).repeat(1, bands, 1)).amax(dim=2)
+        expected = patchifier.cut(valid_frames.float().unsqueeze(1).repeat(1, bands, 1)).amax(dim=2)
         assert valid.dtype == torch.bool, "`valid` is not bool"
-        assert torch.equal(valid, held.bool()), (
-            "`valid` does not mark the patches that hold a real frame"
+        assert torch.equal(valid, expected.bool()), (
+            "`valid` does not mark the patches that contain a frame which is not padding"
         )
 
     keeps_its_promises()
@@ -132,8 +152,8 @@ def _check_round_trip(patchifier: AbstractPatchifier, grid: Grid, bands: int, fr
     mels = torch.arange(1.0, 2 * count + 1).view(2, bands, frames) / count  # no two values alike
     before = mels.clone()
     patches = patchifier.cut(mels)
-    shape, wanted = tuple(patches.shape), (2, grid.size, patchifier.pixels)
-    assert shape == wanted, f"cut gave {shape}, not {wanted}"
+    shape, expected_shape = tuple(patches.shape), (2, grid.size, patchifier.pixels)
+    assert shape == expected_shape, f"cut gave {shape}, not {expected_shape}"
     tall, long = patchifier.covered(bands, frames)
     back = patchifier.paste(patches, bands, frames)
     expected = torch.zeros_like(mels)
@@ -149,14 +169,16 @@ def _check_round_trip(patchifier: AbstractPatchifier, grid: Grid, bands: int, fr
 
 
 def _check_refusal(patchifier: AbstractPatchifier, bands: int, frames: int, reason: str) -> None:
-    """Checks that a number in the reason would do: as bands, as frames, or in a setting."""
+    """Asserts that a number in the reason would work: as bands, as frames, or as a setting."""
     (freq, time), (freq_stride, time_stride) = patchifier.size, patchifier.stride
-    told = {int(number) for number in re.findall(r"\d+", reason)}
-    # the patch's own size would do anywhere, and being told of it helps nobody
-    cured = [(patchifier, n, time) for n in told - {bands, freq, freq_stride} | told & {1}]
-    cured += [(patchifier, freq, n) for n in told - {frames, time, time_stride} | told & {1}]
-    cured += [(other, bands, frames) for n in told for other in _with(patchifier, n)]
-    if not any(_fits(*case) for case in cured):
+    numbers = {int(number) for number in re.findall(r"\d+", reason)}
+    # the patch's own size would work anywhere, so naming it does not help
+    useful_bands = numbers - {bands, freq, freq_stride} | numbers & {1}
+    useful_frames = numbers - {frames, time, time_stride} | numbers & {1}
+    remedies = [(patchifier, n, time) for n in useful_bands]
+    remedies += [(patchifier, freq, n) for n in useful_frames]
+    remedies += [(other, bands, frames) for n in numbers for other in _vary(patchifier, n)]
+    if not any(_fits(*case) for case in remedies):
         reason = f"{bands}x{frames} is refused without naming a number that works: {reason}"
         raise AssertionError(reason)
 
@@ -168,8 +190,8 @@ def _fits(patchifier: AbstractPatchifier, bands: int, frames: int) -> bool:
         return False
 
 
-def _with(patchifier: AbstractPatchifier, number: int) -> Iterator[AbstractPatchifier]:
-    """Yields the patchifier with each of its whole numbers replaced."""
+def _vary(patchifier: AbstractPatchifier, number: int) -> Iterator[AbstractPatchifier]:
+    """Yields the patchifier with each of its integer settings replaced in turn."""
     for field in dataclasses.fields(patchifier):  # type: ignore[arg-type]
         if type(getattr(patchifier, field.name)) is int:
             with contextlib.suppress(ValueError):
@@ -178,7 +200,7 @@ def _with(patchifier: AbstractPatchifier, number: int) -> Iterator[AbstractPatch
 
 @st.composite
 def _sizes(draw: st.DrawFn, patchifier: AbstractPatchifier) -> tuple[int, int]:
-    """Bands and frames that hold whole patches, or miss that along one axis."""
+    """Draws bands and frames that fit whole patches, or miss that along one axis."""
     counts = draw(st.integers(1, 16)), draw(st.integers(1, 256))
     beside = draw(st.sampled_from([(0, 0), (1, 0), (0, 1)]))
     bands, frames = (
@@ -212,7 +234,7 @@ def _draw(masker: AbstractMasker, case: Case) -> Mask:
 
 
 def _draw_untouched(masker: AbstractMasker, case: Case) -> Mask:
-    """Draws a mask and checks that the generators of torch, numpy and Python were left alone."""
+    """Draws a mask and asserts that no generator of torch, numpy or Python was used."""
     before = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())  # type: ignore[index]
     mask = _draw(masker, case)
     assert torch.equal(before[0], torch.get_rng_state()), "torch's global generator was used"
@@ -225,7 +247,7 @@ def _check_visits(masker: AbstractMasker, grid: Grid, draws: int) -> None:
     promises = masker.promises
     if promises.unvisited:
         return
-    # samples of a coupled batch are one draw
+    # the samples of a coupled batch count as one draw
     clips = 1 if promises.coupled else draws
     try:
         masks = [
@@ -246,6 +268,6 @@ def _check_visits(masker: AbstractMasker, grid: Grid, draws: int) -> None:
 
 
 def _patches(marked: Tensor) -> str:
-    """Names the first patches marked in (freq, time)."""
-    named = [f"({row}, {column})" for row, column in marked.nonzero()[:3].tolist()]
-    return f"{int(marked.sum())} patches, (freq, time) {', '.join(named)} the first,"
+    """Lists the first patches marked in (freq, time)."""
+    listed = [f"({row}, {column})" for row, column in marked.nonzero()[:3].tolist()]
+    return f"{int(marked.sum())} patches, (freq, time) {', '.join(listed)} first,"

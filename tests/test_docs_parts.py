@@ -13,6 +13,7 @@ from ablate.audio.mel import LogMel
 from ablate.audio.sources import AbstractSource
 from ablate.audio.store import open_store
 from ablate.parts import build
+from ablate.testing import check_patchifier
 
 DOCS = Path(__file__).parents[1] / "docs" / "parts.md"
 IMPORTS = """\
@@ -21,6 +22,8 @@ import numpy as np
 import torch
 from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.audio.sources import AbstractSource
+from ablate.model.patchify import AbstractPatchifier
+from ablate.probing.probe import AbstractProbe
 """
 
 
@@ -59,3 +62,8 @@ def test_a_clip_of_other_samples_has_another_content_digest(examples: ModuleType
     source = examples.Tones(per_split=1)
     low, low_again, high = (source.content_digest(index) for index in (0, 1, 3))
     assert low == low_again != high
+
+
+def test_a_minimal_patchifier_keeps_its_promises(examples: ModuleType) -> None:
+    check_patchifier(examples.HalfOverlapping())
+    check_patchifier(examples.HalfOverlapping(bands=4, frames=3))

@@ -21,7 +21,13 @@ from ablate.audio.column_file import (
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """The metadata of one clip. Either `split` or `fold` is set."""
+    """The metadata of one clip. Either `split` or `fold` is set.
+
+    Example:
+        >>> from ablate import ClipInfo
+        >>> ClipInfo("dog.wav", "dog", task="pets", split="train").label
+        'dog'
+    """
 
     path: str  # relative to the manifest, with `/`
     label: str  # in the syntax of `ablate.audio.annotations`; empty for an unlabelled clip
@@ -36,6 +42,7 @@ class ClipTable:
     """A table of clips in the order of their source; a row is read as a `ClipInfo`.
 
     Example:
+        >>> from ablate import ClipInfo, ClipTable
         >>> clips = ClipTable.from_clips([ClipInfo("dog.wav", "dog", "pets", split="train")])
         >>> clips[0].label, len(clips)
         ('dog', 1)

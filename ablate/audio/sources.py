@@ -45,25 +45,29 @@ class AbstractSource(ABC):
     and `content_digest`, so that a changed file is decoded again.
 
     Example:
-        A source of one-second sine tones::
+        A source of one-second sine tones:
 
-            @dataclass(frozen=True, kw_only=True)
-            class Tones(AbstractSource):
-                per_split: int = 20
-
-                def clips(self) -> ClipTable:
-                    return ClipTable.from_clips(
-                        ClipInfo(path=f"{split}/{hertz}/{i}", label=str(hertz), task="tones",
-                                 split=split)
-                        for split in ("train", "valid", "test")
-                        for hertz in (200, 400)
-                        for i in range(self.per_split)
-                    )
-
-                def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
-                    hertz = float(self.clips().labels[index])
-                    time = np.arange(16000) / 16000
-                    return np.sin(2 * np.pi * hertz * time).astype(np.float32), 16000
+        >>> from dataclasses import dataclass
+        >>> import numpy as np
+        >>> from ablate import AbstractSource, ClipInfo, ClipTable
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Tones(AbstractSource):
+        ...     per_split: int = 20
+        ...     def clips(self):
+        ...         return ClipTable.from_clips(
+        ...             ClipInfo(f"{split}/{hertz}/{i}", str(hertz), task="tones", split=split)
+        ...             for split in ("train", "valid", "test")
+        ...             for hertz in (200, 400)
+        ...             for i in range(self.per_split)
+        ...         )
+        ...     def read(self, index):
+        ...         hertz = float(self.clips()[index].label)
+        ...         seconds = np.arange(16000) / 16000
+        ...         return np.sin(2 * np.pi * hertz * seconds).astype(np.float32), 16000
+        >>> tones = Tones(per_split=2)
+        >>> samples, sample_rate = tones.read(0)
+        >>> len(tones.clips()), samples.shape, sample_rate
+        (12, (16000,), 16000)
     """
 
     # settings, each with a default, that change the list or labels of clips but not their sound

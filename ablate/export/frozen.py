@@ -134,7 +134,25 @@ class FrozenEncoder(nn.Module):
 
 
 def load_encoder(folder: str | Path) -> FrozenEncoder:
-    """Loads what `ablate export` wrote. Raises `ValueError` where that is not to be found."""
+    """Loads an encoder that `ablate export RUN --to FOLDER` wrote.
+
+    Args:
+        folder: The folder it was written to.
+
+    Returns:
+        The encoder with its front end, frozen, on the CPU.
+
+    Raises:
+        ValueError: If the folder contains no exported encoder, or one of another format.
+
+    Example:
+        >>> import ablate
+        >>> import torch
+        >>> encoder = ablate.load_encoder("exported")
+        >>> features = encoder.features(torch.zeros(16000), sample_rate=16000)  # one second
+        >>> features.shape == (encoder.dim,)
+        True
+    """
     return FrozenEncoder(Path(folder))
 
 

@@ -174,7 +174,15 @@ class Promises:
 
 
 class GridRefusedError(ValueError):
-    """Raised by a masker that cannot work on a grid; the message says why and what would work."""
+    """Raised by a masker that cannot work on a grid; the message says why and what would work.
+
+    Example:
+        >>> from ablate import Grid, GridRefusedError
+        >>> grid = Grid(freq=1, time=8)
+        >>> raise GridRefusedError(f"{grid} has one row, which cannot be split by frequency")
+        Traceback (most recent call last):
+        ablate.model.masking.GridRefusedError: 1x8 has one row, which cannot be split by frequency
+    """
 
 
 class OutdatedMaskerError(ValueError):

@@ -101,7 +101,27 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class AbstractProbe(ABC):
-    """Learns labels from frozen features. Subclasses are frozen keyword-only dataclasses."""
+    """Learns labels from frozen features. Subclasses are frozen keyword-only dataclasses.
+
+    A subclass implements `predict`; everything else has a default.
+
+    Example:
+        A probe that predicts the class with the nearest mean:
+
+        >>> from dataclasses import dataclass
+        >>> import numpy as np
+        >>> from ablate import AbstractProbe
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class NearestMean(AbstractProbe):
+        ...     def predict(self, data):
+        ...         rows, labels = data.features[data.train], data.labels[data.train]
+        ...         classes = range(data.num_classes)
+        ...         means = [rows[labels == label].mean(axis=0) for label in classes]
+        ...         query = data.features[data.query]
+        ...         return -np.stack([np.linalg.norm(query - mean, axis=1) for mean in means], 1)
+        >>> NearestMean().num_seeds
+        1
+    """
 
     views: Views = field(default_factory=Views, metadata={AS_BEFORE: _USUAL_VIEWS})
     # the clips to examine on; by default those that the encoder is pre-trained on part of

@@ -65,11 +65,25 @@ class StudyResults:
 
 
 def results(path: str | Path, *, runs: str | Path | None = None) -> StudyResults:
-    """Reads a study's results from the folder of its report, the one that holds `plan.json`.
+    """Reads the results of a study from its report.
 
-    `runs` is where the run folders lie: by default `$ABLATE_RUNS`, or `runs` beside the folder
-    of all reports. Raises `FileNotFoundError` where there is no plan, and `ValueError` for a file
-    that is not JSON.
+    Args:
+        path: The folder of the report, which contains `plan.json`.
+        runs: The folder of all run folders. By default `$ABLATE_RUNS`, or `runs` next to the
+            folder of all reports.
+
+    Returns:
+        Scores, trials, variants, contrasts and curves, each a pandas data frame.
+
+    Raises:
+        FileNotFoundError: If the folder contains no `plan.json`.
+        ValueError: If a file is not JSON.
+
+    Example:
+        >>> import ablate
+        >>> found = ablate.results("reports/tiny")
+        >>> sorted(found.scores["task"].unique())
+        ['environment', 'music', 'speech']
     """
     folder = Path(path)
     plan = folder / "plan.json"

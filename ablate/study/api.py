@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from ablate.config import loader
 from ablate.config.study import Study
 from ablate.design.trials import PlannedTrial
 from ablate.executors.local import Pool
-from ablate.executors.progress import create_console
 from ablate.report.dataframes import StudyResults, results
 from ablate.runs import store
 from ablate.runs.pending import PendingWork
@@ -46,6 +47,8 @@ class StudyPreview:
 def plan(study: str | Path, overrides: Mapping[str, Any] | None = None) -> StudyPreview:
     """Validates a study and returns what it would run. Decodes audio, but trains nothing.
 
+    Progress is printed to stderr.
+
     Args:
         study: The path of its YAML file.
         overrides: Values that replace those of the file, by dotted path.
@@ -64,7 +67,7 @@ def plan(study: str | Path, overrides: Mapping[str, Any] | None = None) -> Study
     loaded = _load(study, overrides)
     folders = store.get_folders()
     with Pool(folders.cache, size=1) as pool:
-        planned = prepare(loaded, pool, create_console())
+        planned = prepare(loaded, pool, Console(stderr=True))
     part = seed_rounds.present(planned, folders)
     return StudyPreview(loaded.name, tuple(part.trials), part.backlog(folders.runs))
 
@@ -80,7 +83,7 @@ def run(
     """Runs what a study lacks on this machine, writes its report and returns the results.
 
     Trials that are done are not trained again. A trial that fails does not stop the others; its
-    state and the reason are in `trials` of the results.
+    state and the reason are in `trials` of the results. Progress is printed to stderr.
 
     Args:
         study: The path of its YAML file.
@@ -111,6 +114,7 @@ def run(
         workers=workers,
         ranks=ranks,
         retry_failed=retry_failed,
+        console=Console(stderr=True),
     )
     if code == study_run.INTERRUPTED:
         raise KeyboardInterrupt

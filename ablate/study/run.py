@@ -36,13 +36,14 @@ def run(
     retry_failed: bool = False,
     where: Asked = HERE,
     command: Sequence[str] = COMMAND,
+    console: Console | None = None,
 ) -> int:
     """Runs a study from its file to its report; returns the exit code.
 
     `workers` trials are trained at once; by default one per GPU, or one per CPU core. `ranks`
     processes, each with a GPU of its own, train one trial together.
     """
-    console, folders = create_console(), store.get_folders()
+    console, folders = console or create_console(), store.get_folders()
 
     def act() -> int:
         study = loader.load(file, overrides)

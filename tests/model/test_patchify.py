@@ -220,8 +220,11 @@ class Planted(AbstractPatchifier):
         ("in place", "the mel was changed"),
         ("louder", "does not give the mel back"),
         ("summed", "does not give the mel back"),
-        ("padding", "`valid` does not mark the patches that hold a real frame"),
-        ("whole only", "`valid` does not mark the patches that hold a real frame"),
+        ("padding", "`valid` does not mark the patches that contain a frame which is not padding"),
+        (
+            "whole only",
+            "`valid` does not mark the patches that contain a frame which is not padding",
+        ),
         ("float", "`valid` is not bool"),
     ],
 )
