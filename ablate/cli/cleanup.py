@@ -15,9 +15,9 @@ from ablate.cli.options import (
     say,
     study_name,
 )
-from ablate.runs.store import FAILURES
+from ablate.core.records.run import FAILURE_KINDS
 
-KINDS = (*FAILURES, "failed")  # the last one stands for all
+KINDS = (*FAILURE_KINDS, "failed")  # the last one stands for all
 
 
 def cancel(name: StudyName, yes: Yes = False) -> None:
@@ -49,7 +49,9 @@ def retry(
     kinds: Annotated[
         list[str] | None,
         typer.Argument(
-            help=f"Only these kinds of failure: {', '.join(FAILURES)}. Default: all (`failed`).",
+            help=(
+                f"Only these kinds of failure: {', '.join(FAILURE_KINDS)}. Default: all (`failed`)."
+            ),
             metavar="KIND",
         ),
     ] = None,

@@ -27,7 +27,6 @@ from ablate.cli.options import (
     say,
     study_name,
 )
-from ablate.core.io import find_json
 
 POLL_SECONDS = 2.0
 Idle = Annotated[
@@ -162,13 +161,15 @@ def compare(one: Compared, other: Compared, as_json: Json = False) -> None:
 
 def why_different(one: RunName, other: RunName) -> None:
     """Show the settings in which two runs differ."""
+    from ablate.core.records.run import RunConfig
     from ablate.runs import status as run_status
+    from ablate.runs import store
 
     folders = run_folder(one), run_folder(other)
     with refusing():
-        first, second = (find_json(folder / "config.json") or {} for folder in folders)
+        first, second = (RunConfig.read(folder / store.CONFIG_FILE) for folder in folders)
     found = run_status.format_changes(
-        {"kind": first["kind"], **first["settings"]}, {"kind": second["kind"], **second["settings"]}
+        {"kind": first.kind, **first.settings}, {"kind": second.kind, **second.settings}
     )
     typer.echo(f"{folders[0].name} -> {folders[1].name}: {len(found)} settings differ")
     say(f"  {line}" for line in found)
@@ -190,8 +191,13 @@ def show(
         raise typer.Exit(json_schema.show(["maskers", *(package or [])]))
     if run is None:
         refuse("name a run, or pass --schema")
+    from ablate.core.records.run import RunConfig, RunRecord
+    from ablate.runs import store
+    from ablate.runs.record import RECORD_FILE
 
     folder = run_folder(run)
     with refusing():
-        found = {name: find_json(folder / f"{name}.json") for name in ("config", "run")}
+        config = RunConfig.read(folder / store.CONFIG_FILE)
+        record = RunRecord.find(folder / RECORD_FILE)
+    found = {"config": config.to_json(), "run": None if record is None else record.to_json()}
     typer.echo(json.dumps({"folder": str(folder), **found}, indent=2, ensure_ascii=False))

@@ -19,6 +19,7 @@ from ablate.executors.worker import COMMAND, GRACE_SECONDS, Worker, WorkerDiedEr
 from ablate.runs import store
 from ablate.runs.job import Event, ProgressListener, RunJob, RunOutcome
 from ablate.runs.lock import acquire_run
+from ablate.runs.record import ENDED, mark_ended
 
 POLL_SECONDS = 0.2  # between two looks for news, or at a run that another process holds
 MOST_DEATHS = 3  # of workers in one trial: a machine short of memory kills, but so may the trial
@@ -174,7 +175,7 @@ class Pool:
         status = store.read_status(job.folder)
         if waited and status.state == "failed":  # just now, elsewhere: not to be tried twice
             return RunOutcome(job, "failed", status.reason)
-        if status.state == "done" and not store.missing_probes(job.folder, job.probes):
+        if status.state == "done" and not store.find_missing_probes(job.folder, job.probes):
             return RunOutcome(job, "done")
         worker = self._worker(index)
         worker.ready()
@@ -186,7 +187,7 @@ class Pool:
             answer = worker.ask(request, lambda event: self._news.put((index, job, event)))
         except WorkerDiedError as error:
             self._retire(index)
-            ended = store.read_status(job.folder).state in store.ENDED
+            ended = store.read_status(job.folder).state in ENDED
             if not (ended or self._stopping) and deaths + 1 < MOST_DEATHS:
                 return self._end_of(index, job, waited=waited, deaths=deaths + 1)
             reason = f"{error}; it killed {deaths + 1} workers" if deaths else str(error)
@@ -199,7 +200,7 @@ class Pool:
     def _lost(self, job: RunJob, reason: str, seconds: float) -> RunOutcome:
         ended: Literal["cancelled", "failed"] = "cancelled" if self._stopping else "failed"
         reason = "interrupted" if self._stopping else reason
-        store.mark_ended(job.folder, ended, reason)
+        mark_ended(job.folder, ended, reason)
         state = store.read_status(job.folder).state  # *done* where it was being scored
         told_to = state if state in ("preempted", "cancelled") else ended
         return RunOutcome(job, told_to, reason, seconds=seconds, died=True)

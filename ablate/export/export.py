@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.io import read_json, replacing, write_atomically, write_json
+from ablate.core.records.run import RunConfig
 from ablate.export.model_card import card
 
 FORMAT = 1  # of `encoder.json`
@@ -36,7 +37,7 @@ def export(run: Path, folder: Path) -> Path:
     weights, config = run / WEIGHTS, run / "config.json"
     if not weights.is_file() or not config.is_file():
         raise ValueError(f"`{run}` holds no trained encoder; give the folder of a run that is done")
-    settings = read_json(config)["settings"]
+    settings = RunConfig.read(config).settings
     told = {
         "format": FORMAT,
         "run": run.resolve().name,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from ablate.core.io import read_json
+from ablate.core.records.score import ScoreFile
 from ablate.parts import PartError, build, resolve
 
 _SAID_ELSEWHERE = ("views", "tasks", "content", "version")  # than among a probe's settings
@@ -56,12 +56,11 @@ def card(told: Mapping[str, Any], settings: Mapping[str, Any], run: Path) -> str
 def _scores(run: Path) -> Iterator[str]:
     rows = []
     for file in sorted(run.glob("probes/*/*.json")):
-        told = read_json(file)
-        probe = _probe(told["settings"])
-        for view, score in told["scores"].items():
-            if score["test"] is not None:
-                metric = score.get("metric", "accuracy")
-                rows.append((told["task"], probe, view, metric, f"{score['test']:.1f}"))
+        result = ScoreFile.read(file)
+        probe = _probe(result.settings)
+        for view, score in result.scores.items():
+            if score.test is not None:
+                rows.append((result.task, probe, view, score.metric, f"{score.test:.1f}"))
     if rows:
         yield "## Scores of the frozen encoder, in percent\n"
         yield "| task | probe | view | metric | test |\n| --- | --- | --- | --- | --- |"

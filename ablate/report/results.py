@@ -53,17 +53,17 @@ class TrialResult:
     @property
     def collapsed(self) -> bool:
         """Says whether the run recorded a collapse. Its score, if any, counts all the same."""
-        return bool(self.run.record.get("collapsed"))
+        return self.run.record.collapsed
 
     @property
     def metrics(self) -> Mapping[str, float]:
         """Returns the health that the run recorded last; what is not finite is left out."""
-        return keep_finite_numbers(self.run.record.get("metrics"))
+        return keep_finite_numbers(self.run.record.metrics)
 
     @property
     def cost(self) -> Mapping[str, float]:
         """Returns what the run took: steps, clips, hours of audio, tokens, FLOPs, seconds, MB."""
-        return keep_finite_numbers(self.run.record.get("cost"))
+        return keep_finite_numbers(self.run.record.cost)
 
 
 @dataclass(frozen=True, kw_only=True)

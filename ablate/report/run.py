@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.core.io import read_json
+from ablate.core.records.run import Environment, Machine, RunCost, RunMetrics, RunRecord
+from ablate.runs.record import ENVIRONMENT_FILE, RECORD_FILE, read_record
 from ablate.runs.scores import is_score_by
+from ablate.runs.store import read_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +31,19 @@ class RunResult:
 
     state: str  # as in run.json, or "missing"
     reason: str | None
-    record: Mapping[str, Any]  # the content of run.json
+    record: RunRecord  # the content of run.json
     scores: tuple[ProbeScore, ...]
-    machine: Mapping[str, Any] = field(default_factory=dict)  # of `env.json`
+    machine: Machine | None = None  # from env.json
+
+    @property
+    def exists(self) -> bool:
+        """Returns whether the run has been started."""
+        return self.state != "missing"
 
     @property
     def code(self) -> str:
         """Returns the commit that made the run, in ten digits; empty where nobody knows."""
-        return str((self.record.get("code") or {}).get("git") or "")[:10]
+        return ((self.record.code and self.record.code.commit) or "")[:10]
 
 
 def read_run(folder: Path | None, probes: Mapping[str, Any]) -> RunResult:
@@ -45,45 +52,40 @@ def read_run(folder: Path | None, probes: Mapping[str, Any]) -> RunResult:
     One that is None or not there is a run that is missing. Raises `ValueError` for a file that is
     not JSON.
     """
-    if folder is None or not (folder / "run.json").is_file():
-        return RunResult(state="missing", reason="not run yet", record={}, scores=())
-    record = read_json(folder / "run.json")
-    done = record["state"] == "done"  # what an unfinished run left behind is no score
+    if folder is None or not (folder / RECORD_FILE).is_file():
+        return RunResult(state="missing", reason="not run yet", record=RunRecord(), scores=())
+    record = read_record(folder)
+    environment = Environment.find(folder / ENVIRONMENT_FILE) or Environment()
+    done = record.state == "done"  # what an unfinished run left behind is no score
     return RunResult(
-        state=record["state"],
-        reason=record.get("reason"),
+        state=record.state,
+        reason=record.reason,
         record=record,
-        scores=tuple(_read_scores(folder / "probes", probes)) if done else (),
-        machine=_read_machine(folder),
+        scores=tuple(_read_scores(folder, probes)) if done else (),
+        machine=environment.machine,
     )
 
 
-def _read_machine(folder: Path) -> Mapping[str, Any]:
-    known = folder / "env.json"
-    return read_json(known).get("machine") or {} if known.is_file() else {}
-
-
 def _read_scores(folder: Path, probes: Mapping[str, Any]) -> Iterator[ProbeScore]:
-    for path in sorted(folder.glob("*/*.json")):
-        result = read_json(path)
+    for result in read_scores(folder):
         for name, settings in probes.items():
-            if not is_score_by(settings, result):  # the same probe, another protocol
+            if not is_score_by(settings, result.settings):  # the same probe, another protocol
                 continue
-            for pooling, scores in result["scores"].items():
+            for pooling, scores in result.scores.items():
                 yield ProbeScore(
-                    task=result["task"],
+                    task=result.task,
                     probe=name,
                     pooling=pooling,
-                    valid=_to_finite(scores.get("valid")),
-                    test=_to_finite(scores.get("test")),
-                    folds=tuple(scores.get("folds") or ()),
-                    seeds=tuple(scores.get("seeds") or ()),
+                    valid=_to_finite(scores.valid),
+                    test=_to_finite(scores.test),
+                    folds=tuple(scores.folds),
+                    seeds=tuple(scores.seeds),
                 )
 
 
-def keep_finite_numbers(values: Mapping[str, Any] | None) -> dict[str, float]:
-    """Returns the values that are finite numbers."""
-    found = {key: _to_finite(value) for key, value in (values or {}).items()}
+def keep_finite_numbers(values: RunCost | RunMetrics | None) -> dict[str, float]:
+    """Returns the fields that are finite numbers."""
+    found = {} if values is None else {k: _to_finite(v) for k, v in asdict(values).items()}
     return {key: value for key, value in found.items() if value is not None}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.runs import store
-from ablate.runs.lock import acquire_run, is_held
+from ablate.runs.lock import acquire_run, is_locked
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def find_unused_runs(
         if folder in wanted:
             continue
         state = store.read_status(folder).state
-        if not (state == "running" and is_held(folder)) and (done or state != "done"):
+        if not (state == "running" and is_locked(folder)) and (done or state != "done"):
             found.append(UnusedRun(folder, state, _bytes(folder)))
     return found
 

@@ -1,27 +1,29 @@
-"""Who runs a run folder: one process at a time, on any machine that shares the disk.
+"""Locks run folders: one process at a time, on all machines that share the disk.
 
-A lock tells it on one machine, and on network disks that pass locks on. Where they do not, the
-folder's heartbeat does: a count that is seen to change is alive, whatever its file's time.
+A file lock excludes processes of one machine, and of others if the network disk supports locks.
+If it does not, the heartbeat of the run shows whether another machine works on it.
 """
 
-import json
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from socket import gethostname
 
 from filelock import FileLock, Timeout
 
-LOCK = ".held"
-PATIENCE_SECONDS = 90.0  # for a heartbeat of another machine; a training beats far more often
-LOOK_SECONDS = 0.2
-GLANCE_SECONDS = 1.0  # for those that only look who holds a run: each has its lock for an instant
+from ablate.core.records.run import RunRecord
+from ablate.runs.heartbeat import HeartbeatMonitor, read_heartbeat
+from ablate.runs.record import read_record
+
+LOCK_FILE = ".lock"
+PATIENCE_SECONDS = 90.0  # for a heartbeat of another machine; its counter rises far more often
+POLL_SECONDS = 0.2
+LOCK_SECONDS = 1.0  # long enough for a process that only tests the lock to release it
 
 
 def never() -> bool:
-    """Says of a process that it has not been told to stop."""
+    """Returns False: the process was not told to stop."""
     return False
 
 
@@ -29,30 +31,30 @@ def never() -> bool:
 def acquire_run(
     folder: Path, *, patience: float = PATIENCE_SECONDS, stopped: Callable[[], bool] = never
 ) -> Iterator[bool]:
-    """Holds a run for this process while inside; gives False where another one holds it.
+    """Locks a run for this process while inside the block; yields whether it could.
 
-    A run that another machine was running counts as dead once its heartbeat has stood still for
-    `patience` seconds, which this waits for: until then, and where `stopped` comes to tell that
-    this process is to end, another one has it.
+    A run that another machine was running counts as dead once its heartbeat has not changed for
+    `patience` seconds, which this waits for. If `stopped` returns True meanwhile, the run counts
+    as alive.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / LOCK_FILE)
     try:
-        lock.acquire(timeout=GLANCE_SECONDS)
+        lock.acquire(timeout=LOCK_SECONDS)
     except Timeout:
         yield False
         return
     try:
-        yield not _beats_elsewhere(folder, patience, stopped)
+        yield not _is_alive_elsewhere(folder, patience, stopped)
     finally:
         lock.release()
 
 
-def is_held(folder: Path) -> bool:
-    """Tells whether some process on this machine holds the run now."""
-    if not (folder / LOCK).exists():
+def is_locked(folder: Path) -> bool:
+    """Returns whether a process, of this machine at least, works on the run now."""
+    if not (folder / LOCK_FILE).exists():
         return False
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / LOCK_FILE)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -61,30 +63,22 @@ def is_held(folder: Path) -> bool:
     return False
 
 
-def is_local(record: Mapping[str, Any]) -> bool:
-    """Tells whether a run's record, the content of `run.json`, is of an attempt on this machine."""
-    here = socket.gethostname()
-    return bool(record.get("host", here) == here)
+def is_local(record: RunRecord) -> bool:
+    """Returns whether the last attempt at a run was made on this machine."""
+    return record.host is None or record.host == gethostname()
 
 
-def _beats_elsewhere(folder: Path, patience: float, stopped: Callable[[], bool]) -> bool:
+def _is_alive_elsewhere(folder: Path, patience: float, stopped: Callable[[], bool]) -> bool:
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        record = read_record(folder)
+    except ValueError:
+        return False  # whoever reads the state of the run reports the damage
+    if is_local(record) or record.state != "running":
         return False
-    if is_local(record) or record.get("state") != "running":
-        return False
-    first, deadline = read_heartbeat(folder), time.monotonic() + patience
+    monitor, deadline = HeartbeatMonitor(), time.monotonic() + patience
+    monitor.update(folder, read_heartbeat(folder))
     while time.monotonic() < deadline:
-        if read_heartbeat(folder) != first or stopped():
+        if monitor.update(folder, read_heartbeat(folder)) or stopped():
             return True
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return False
-
-
-def read_heartbeat(folder: Path) -> str:
-    """Returns a run's heartbeat, a count; an empty text before its first."""
-    try:
-        return (folder / "heartbeat").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ablate.core.records.run import RunKind
 from ablate.runs import store
 from ablate.runs.job import RunJob
 
-TRIAL = "jepa"  # the kind of run that is trained; the others are references
+TRIAL: RunKind = "jepa"  # the kind of run that is trained; the others are references
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class PlannedRun:
     """A run that a study wants."""
 
     fingerprint: str
-    kind: str  # jepa, random_init, mel_statistics
+    kind: RunKind
     settings: Mapping[str, Any]
     title: str  # for people
     levels: Mapping[str, str] = field(default_factory=dict)  # factor -> label; of a training
@@ -91,7 +92,7 @@ def find_pending(
             backlog.failed.append((run, status.reason or "no reason is recorded"))
         elif status.state != "done":
             backlog.start.append(run)
-        elif store.missing_probes(folder, probes):
+        elif store.find_missing_probes(folder, probes):
             backlog.score.append(run)
         else:
             backlog.done.append(run)

@@ -1,84 +1,195 @@
-"""The state of a run as its own process writes it: `run.json`, `env.json`, `attempts/NNN/`."""
+"""Reads and writes `run.json`: an attempt at a run changes its state, and so do outside processes.
+
+This is the only module that writes the file. States change as `core.records.run` allows.
+"""
 
 import contextlib
 import os
 import platform
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ablate.core.git import ROOT, changes, is_changed, revision
-from ablate.core.io import find_json, read_json, write_atomically, write_json
+from ablate.core.io import write_atomically
+from ablate.core.records.run import (
+    CodeSnapshot,
+    CodeVersion,
+    Environment,
+    Machine,
+    ParameterCounts,
+    RecordedState,
+    RunCost,
+    RunKind,
+    RunMetrics,
+    RunRecord,
+)
 
-Ended = Literal["done", "failed", "cancelled"]
-SNAPSHOT = ROOT / "commit.json"  # where the code was laid aside for a cluster
+RECORD_FILE = "run.json"
+ENVIRONMENT_FILE = "env.json"
+SNAPSHOT = ROOT / "commit.json"  # lies beside code that was copied for a cluster
 PACKAGES = ("torch", "torchaudio", "xformers", "numpy", "scikit-learn", "einops")
+ENDED = ("preempted", "done", "failed", "cancelled")  # states in which a run's own process ends it
+
+OutsideEnd = Literal["preempted", "failed", "cancelled"]
 
 
 class SupersededError(Exception):
-    """Another process has taken the run over; nothing more is written by this one."""
+    """Another process has taken over the run; this one writes nothing more."""
 
 
-class RunState:
-    """Keeps a run's `run.json`. What was found out about a finished run survives a re-scoring.
+def read_record(folder: Path) -> RunRecord:
+    """Reads the record of a run; a planned one if the run was never started.
 
-    One process writes at a time: the one whose attempt is the latest. To make one claims the
-    next attempt. `parts` tells the code of parts that are not ours, as `foreign.digests` does.
+    Raises `FormatError` for a record of another version, `ValueError` for a damaged file.
+    """
+    return RunRecord.find(folder / RECORD_FILE) or RunRecord()
+
+
+class RunAttempt:
+    """One process's attempt at a run. Creating it claims the next attempt number.
+
+    Only the latest attempt may write. The results of a finished training are kept in the record
+    when the run is only scored again. `parts` are digests of the code of parts outside ablate.
     """
 
     def __init__(
-        self, folder: Path, *, kind: str, device: str, parts: Mapping[str, str] | None = None
+        self, folder: Path, *, kind: RunKind, device: str, parts: Mapping[str, str] | None = None
     ) -> None:
         self._folder = folder
-        self._attempt = _claim(folder)
-        known = folder / "run.json"
-        self.facts: dict[str, Any] = find_json(known) or {}
-        self.was_done = self.facts.get("state") == "done"
-        self._here = {
-            "kind": kind,
-            "host": socket.gethostname(),
-            "device": device,
-            "code": code(),
-            "versions": versions(),
-        }
+        self._log_folder = _claim_attempt(folder)
+        self._number = int(self._log_folder.name)
+        self._device = device
         self._parts = dict(parts or {})
-        self.facts = {**self._here, **self.facts}
+        self._record = read_record(folder)
+        self.was_done = self._record.state == "done"
+        if self._record.kind is None:
+            self._record = self._describe_process(replace(self._record, kind=kind))
 
-    def put(
+    def start(self) -> None:
+        """Marks the run as running, by this process. Raises `SupersededError`."""
+        self.check_latest()
+        self._record = replace(self._describe_process(self._record), parts=self._parts)
+        describe_environment().write(self._folder / ENVIRONMENT_FILE)
+        self._write("running")
+
+    def record_training(
         self,
-        state: Literal["running", "preempted", "done", "failed", "cancelled"],
-        reason: str | None = None,
-        details: str = "",
+        *,
+        cost: RunCost,
+        metrics: RunMetrics,
+        collapsed: bool,
+        warnings: Sequence[str],
+        precision: str,
+        ranks: int,
+        parameters: ParameterCounts,
     ) -> None:
-        """Writes the state down, with a reason in a line and details in the attempt's log.
+        """Adds the results of the finished training to a running run. Raises `SupersededError`."""
+        self._record = replace(
+            self._record,
+            cost=cost,
+            metrics=metrics,
+            collapsed=collapsed,
+            warnings=list(warnings),
+            precision=precision,
+            ranks=ranks,
+            parameters=parameters,
+        )
+        self.start()
 
-        Raises `SupersededError`, writing nothing, where a later attempt has been made.
+    def preempt(self, reason: str) -> None:
+        """Marks the run as stopped before its end, to be resumed. Raises `SupersededError`."""
+        self._write("preempted", reason)
+
+    def finish(self) -> None:
+        """Marks the run as done. Raises `SupersededError`."""
+        self._write("done")
+
+    def fail(
+        self, reason: str, *, details: str, trained: bool = False, collapsed: bool = False
+    ) -> None:
+        """Marks the run as failed, with `details` in the attempt's log.
+
+        A run that is `trained`, or was done before, stays done: only its scoring failed, and other
+        studies may share it. Raises `SupersededError`.
         """
-        self.check()
-        attempt = int(self._attempt.name)
-        if state == "running":
-            self.facts |= {**self._here, "parts": self._parts}
-            write_json(self._folder / "env.json", environment())
-        written = {"state": state, "reason": reason, "attempt": attempt}
-        write_json(self._folder / "run.json", {**self.facts, **written})
-        log = f"attempt {attempt}, process {os.getpid()}: {state}\n{details}"
-        write_atomically(self._attempt / "log.txt", log)
+        if collapsed:
+            self._record = replace(self._record, collapsed=True)
+        self._write(self._end_state("failed", trained=trained), reason, details)
 
-    def check(self) -> None:
-        """Raises `SupersededError` where a later attempt has been made."""
-        if _latest(self._attempt.parent) > int(self._attempt.name):
-            raise SupersededError(f"attempt {self._attempt.name} was superseded by another process")
+    def cancel(self, reason: str, *, trained: bool = False) -> None:
+        """Marks the run as cancelled, or done if it is `trained`. Raises `SupersededError`."""
+        self._write(self._end_state("cancelled", trained=trained), reason)
+
+    def check_latest(self) -> None:
+        """Raises `SupersededError` if a later attempt was made."""
+        if _find_latest(self._log_folder.parent) > self._number:
+            raise SupersededError(
+                f"attempt {self._log_folder.name} was superseded by another process"
+            )
+
+    def _end_state(self, state: RecordedState, *, trained: bool) -> RecordedState:
+        return "done" if self.was_done or trained else state
+
+    def _describe_process(self, record: RunRecord) -> RunRecord:
+        return replace(
+            record,
+            host=socket.gethostname(),
+            device=self._device,
+            code=read_code_version(),
+            versions=list_versions(),
+        )
+
+    def _write(self, state: RecordedState, reason: str | None = None, details: str = "") -> None:
+        self.check_latest()
+        self._record = self._record.with_state(state, reason, attempt=self._number)
+        _write(self._folder, self._record)
+        log = f"attempt {self._number}, process {os.getpid()}: {state}\n{details}"
+        write_atomically(self._log_folder / "log.txt", log)
 
 
-def _claim(folder: Path) -> Path:
-    """Makes the next attempt's folder; making a folder is atomic on network file systems too."""
+def mark_ended(folder: Path, state: OutsideEnd, reason: str) -> None:
+    """Ends the record of a run whose process died, unless that process ended it itself."""
+    record = read_record(folder)
+    if record.state not in ENDED:
+        _write(folder, record.with_state(state, reason))
+
+
+def replace_end(folder: Path, state: OutsideEnd, reason: str) -> None:
+    """Writes how a run ended, whatever its own process wrote; a run that is done stays done."""
+    _write(folder, read_record(folder).with_end(state, reason))
+
+
+def mark_pruned(folder: Path, reason: str) -> None:
+    """Marks a preempted run that a sweep has pruned; another study may still resume it."""
+    record = read_record(folder)
+    if record.state == "preempted":
+        _write(folder, record.with_state("pruned", reason))
+
+
+def reset_failed(folder: Path) -> None:
+    """Cancels a failed run, so that the next session of its study tries it again.
+
+    Raises `TransitionError` if the run has not failed.
+    """
+    record = read_record(folder)
+    _write(folder, record.with_state("cancelled", f"to be tried again after {record.reason}"))
+
+
+def _write(folder: Path, record: RunRecord) -> None:
+    record.write(folder / RECORD_FILE)
+
+
+def _claim_attempt(folder: Path) -> Path:
+    """Creates the next attempt's folder, which is atomic on network file systems too."""
     attempts = folder / "attempts"
     attempts.mkdir(parents=True, exist_ok=True)
-    number = 1 + _latest(attempts)
+    number = 1 + _find_latest(attempts)
     while True:
         try:
             (attempts / f"{number:03d}").mkdir()
@@ -88,42 +199,41 @@ def _claim(folder: Path) -> Path:
             return attempts / f"{number:03d}"
 
 
-def _latest(attempts: Path) -> int:
-    """Returns the number of the latest attempt; a network disk leaves files beside them."""
+def _find_latest(attempts: Path) -> int:
+    """Returns the number of the latest attempt; network disks leave other files beside them."""
     numbers = (path.name for path in attempts.iterdir())
     return max((int(name) for name in numbers if name.isdecimal()), default=0)
 
 
-def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that decide numbers, by name."""
-    found = {"python": platform.python_version()}
+def list_versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that affect numbers, by name."""
+    versions = {"python": platform.python_version()}
     for name in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):  # xformers has no wheel for every platform
-            found[name] = version(name)
-    return found
+            versions[name] = version(name)
+    return versions
 
 
 @lru_cache
-def code() -> dict[str, Any]:
-    """The commit that this package was run from; None where it is no git checkout."""
-    if SNAPSHOT.exists():
-        laid_aside = read_json(SNAPSHOT)
-        return {"git": laid_aside["git"], "dirty": laid_aside["dirty"]}
-    return {"git": revision(), "dirty": is_changed()}
+def read_code_version() -> CodeVersion:
+    """Returns the commit of this package."""
+    snapshot = CodeSnapshot.find(SNAPSHOT)
+    if snapshot is not None:
+        return CodeVersion(commit=snapshot.commit, dirty=snapshot.dirty)
+    return CodeVersion(commit=revision(), dirty=is_changed())
 
 
-def environment() -> dict[str, Any]:
-    """What may be asked later about where a run was made: machine, job, versions, diff."""
-    machine = {
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "argv": sys.argv,
-    }
-    slurm = {name: value for name, value in os.environ.items() if name.startswith("SLURM_JOB")}
-    return {
-        "machine": machine,
-        "slurm": slurm,
-        "versions": versions(),
-        "diff": read_json(SNAPSHOT)["diff"] if SNAPSHOT.exists() else changes(),
-    }
+def describe_environment() -> Environment:
+    """Describes the machine, SLURM job, package versions and code changes of this process."""
+    snapshot = CodeSnapshot.find(SNAPSHOT)
+    return Environment(
+        machine=Machine(
+            platform=platform.platform(),
+            processor=platform.machine(),
+            cores=os.cpu_count(),
+            argv=sys.argv,
+        ),
+        slurm={name: value for name, value in os.environ.items() if name.startswith("SLURM_JOB")},
+        versions=list_versions(),
+        diff=changes() if snapshot is None else snapshot.diff,
+    )

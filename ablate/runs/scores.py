@@ -1,46 +1,47 @@
-"""Which clips a score is of, and whether it was made as a probe's settings ask for it."""
+"""Matches score files to the probe settings of a study, and averages scores over tasks."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
-STATISTICS_POOLING = "mean_std"  # log-mel statistics have no other
+STATISTICS_POOLING = "mean_std"  # the only pooling of log-mel statistics
 Settings = Mapping[str, Any]
 
 
-def is_score_by(settings: Settings, result: Settings) -> bool:
-    """Tells whether a probe of these settings gave a result, the content of a score file.
+def is_score_by(settings: Settings, scored: Settings) -> bool:
+    """Returns whether a score file with the probe settings `scored` belongs to a probe.
 
-    If it examines on clips of its own, what these hold counts, and not where they lie.
+    `settings` are the probe's, with every default written out. If it has a data set of its own,
+    the content of that data set is compared, not its location.
     """
-    return _placeless(settings) == _placeless(result["settings"])
+    return _without_location(settings) == _without_location(scored)
 
 
-def examines_own(settings: Settings) -> bool:
-    """Tells whether a probe examines on the clips of its trial, and not on others."""
+def uses_own_clips(settings: Settings) -> bool:
+    """Returns whether a probe scores on the clips of its trial, not on a data set of its own."""
     return "content" not in settings
 
 
 def mean_over_tasks(
     scores: Mapping[str, float | None],
-    asked: Collection[str],
+    tasks: Collection[str],
     weights: Mapping[str, float] | None = None,
 ) -> float | None:
-    """Returns the mean score over all tasks in `asked`, in percent; None where one has no score.
+    """Returns the mean score over all of `tasks` in percent; None if one has no score.
 
-    A mean over some of the tasks would be compared with means over all of them. `weights` are by
-    task, as X-ARES has them (https://arxiv.org/abs/2505.16369); without, all count alike.
+    A mean over fewer tasks could not be compared with other means. `weights` are by task, as in
+    X-ARES (https://arxiv.org/abs/2505.16369); by default all tasks count alike.
     """
-    weighed = [
+    weighted = [
         (score, 1 if weights is None else weights[task])
-        for task in sorted(asked)
+        for task in sorted(tasks)
         if (score := scores.get(task)) is not None
     ]
-    if not weighed or len(weighed) < len(asked):
+    if not weighted or len(weighted) < len(tasks):
         return None
-    return sum(score * weight for score, weight in weighed) / sum(weight for _, weight in weighed)
+    return sum(score * weight for score, weight in weighted) / sum(weight for _, weight in weighted)
 
 
-def _placeless(settings: Settings) -> Settings:
-    if examines_own(settings):
+def _without_location(settings: Settings) -> Settings:
+    if uses_own_clips(settings):
         return settings
     return {key: value for key, value in settings.items() if key != "tasks"}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.git import changes, is_changed, revision
-from ablate.core.io import write_json
+from ablate.core.records.run import CodeSnapshot
+from ablate.runs.record import SNAPSHOT
 
 IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
@@ -28,8 +29,8 @@ def take(settings: Iterable[Mapping[str, Any]], folder: Path) -> Path:
         else:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy2(found, folder / found.name)
-    commit = {"git": revision(), "dirty": is_changed(), "diff": changes()}
-    write_json(folder / "commit.json", commit)
+    commit = CodeSnapshot(commit=revision(), dirty=is_changed(), diff=changes())
+    commit.write(folder / SNAPSHOT.name)
     return folder
 
 

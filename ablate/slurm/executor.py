@@ -16,7 +16,7 @@ from typing import Any
 from ablate.core.io import write_json
 from ablate.runs import store
 from ablate.runs.job import ProgressListener, RunJob, RunOutcome
-from ablate.runs.lock import is_held
+from ablate.runs.lock import is_locked
 from ablate.slurm import code_snapshot, commands, reconcile
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.arrays import Group, grouped
@@ -185,7 +185,7 @@ class Cluster:
             absent.pop(index, None)
             return None
         absent[index] += 1
-        if absent[index] < GONE or is_held(job.folder):
+        if absent[index] < GONE or is_locked(job.folder):
             return None
         reconcile.settle(job.folder, given, slurm_queue.ends([given]).get(given.job))
         status = store.read_status(job.folder)

@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.io import find_json, write_json
+from ablate.core.records.run import Environment, RunRecord
 from ablate.runs import store
+from ablate.runs.heartbeat import HEARTBEAT_FILE
 from ablate.runs.lock import PATIENCE_SECONDS, acquire_run
+from ablate.runs.record import ENVIRONMENT_FILE, OutsideEnd, read_record, replace_end
 from ablate.slurm import canary, commands
 
 AGAIN = (signal.SIGUSR1, signal.SIGUSR2)  # after which a job queues itself again
@@ -82,15 +85,15 @@ class Job:
         status = store.read_status(folder)
         trained = not (folder / "encoder.safetensors").exists()
         probes = json.loads(Path(self._spec["probes"]).read_text())
-        if status.state != "done" or store.missing_probes(folder, probes):
+        if status.state != "done" or store.find_missing_probes(folder, probes):
             first = "canary" in self._spec
             if first:
-                (folder / "heartbeat").unlink(missing_ok=True)  # of a canary that was requeued
+                (folder / HEARTBEAT_FILE).unlink(missing_ok=True)  # of a canary that was requeued
                 self._train(folder, interrupted=True)
             if not (first and store.read_status(folder).state == "failed"):
                 self._train(folder)
             status = store.read_status(folder)
-        scored = status.state == "done" and not store.missing_probes(folder, probes)
+        scored = status.state == "done" and not store.find_missing_probes(folder, probes)
         # what is trained says *done*, also where it was told to stop while it was scored
         unscored = status.state == "done" and not self.told
         if scored or unscored or status.state == "failed":
@@ -99,7 +102,7 @@ class Job:
 
     def _train(self, folder: Path, *, interrupted: bool = False) -> None:
         """Runs a trial's process to its end, and writes down what it could not write itself."""
-        before = find_json(folder / "run.json")
+        before = read_record(folder)
         spec = self._spec
         command = [*spec["step"], sys.executable, "-P", "-m", "ablate.worker", str(folder)]
         command += ["--probes", spec["probes"], "--device", spec["device"]]
@@ -125,32 +128,26 @@ class Job:
         self._trial = None
         self._complete(folder, before, code, lines)
 
-    def _complete(self, folder: Path, before: Spec | None, code: int, lines: list[str]) -> None:
-        after = find_json(folder / "run.json") or {}
-        state = after.get("state")
+    def _complete(self, folder: Path, before: RunRecord, code: int, lines: list[str]) -> None:
+        after = read_record(folder)
+        state = after.state
         if self.told:  # what is done stays so, though it was being scored again
             if state != "done" and (state not in ("failed", "preempted") or after == before):
-                told = f"{self.told.name} between two stages"
-                write_json(folder / "run.json", {**after, "state": "preempted", "reason": told})
-        elif after == (before or {}) or state == "running":
+                replace_end(folder, "preempted", f"{self.told.name} between two stages")
+        elif after == before or state == "running":
             how = f"exit code {code}" if code >= 0 else f"signal {-code}"
             kind = "oom" if code == -signal.SIGKILL else "error"
             last = next((line for line in reversed(lines) if line[:1] != "{"), "no last words")
             reason = f"{kind}: the trial's process ended with {how}: {last}"
-            kept = "done" if state == "done" else "failed"  # what is trained stays trained
-            write_json(folder / "run.json", {**after, "state": kept, "reason": reason})
+            replace_end(folder, "failed", reason)
 
     def _requeue(self) -> None:
         assert self.told is not None
         refused = requeue(self.told, self._spec["max_requeues"])
         for folder in self._pack:
             if refused is not None and not self._mark(folder).exists():
-                state = "failed" if refused.for_good else "preempted"
-                record = find_json(folder / "run.json") or {}
-                if record.get("state") == "done":  # and not all scored: what is trained stays so
-                    state = "done"
-                ended = {"state": state, "reason": refused.reason}
-                write_json(folder / "run.json", {**record, **ended})
+                state: OutsideEnd = "failed" if refused.for_good else "preempted"
+                replace_end(folder, state, refused.reason)
                 if refused.for_good:
                     write_json(self._mark(folder), {"state": "failed", "trained": False})
 
@@ -179,7 +176,7 @@ def patience(folder: Path) -> float:
     the run before to have ended, and a process that outlives its node's fall stops by itself, for
     its attempt is no longer the latest.
     """
-    before = (find_json(folder / "env.json") or {}).get("slurm", {})
+    before = (Environment.find(folder / ENVIRONMENT_FILE) or Environment()).slurm
     names = ("SLURM_JOB_ID", "SLURM_JOB_NAME")  # a site that starts afresh gives numbers out again
     ours = all(name in before and before[name] == os.environ.get(name) for name in names)
     return 0.0 if ours else PATIENCE_SECONDS
@@ -219,7 +216,7 @@ def _interrupt(folder: Path, trial: subprocess.Popen[str]) -> None:
     That is from its first heartbeat on: before it, a signal would end it at once.
     """
     while trial.poll() is None:
-        if (folder / "heartbeat").exists():
+        if (folder / HEARTBEAT_FILE).exists():
             trial.send_signal(signal.SIGUSR1)
             return
         time.sleep(POLL_SECONDS)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate.core.io import find_json, write_json
 from ablate.runs import store
-from ablate.runs.lock import is_held, read_heartbeat
+from ablate.runs.heartbeat import HeartbeatMonitor, read_heartbeat
+from ablate.runs.lock import is_locked
+from ablate.runs.record import reset_failed
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm import reconcile
 from ablate.slurm.commands import RefusedError
@@ -49,7 +50,7 @@ class Vigil:
     def __init__(self, idle: float) -> None:
         self.is_over = False  # nobody has, for so long
         self._idle = idle
-        self._beats: dict[Path, str] = {}
+        self._heartbeats = HeartbeatMonitor()
         self._busy_at = time.monotonic()
 
     def look(self, runs: Iterable[Path]) -> bool:
@@ -76,9 +77,8 @@ class Vigil:
     def _lives(self, folder: Path) -> bool:
         if store.read_status(folder).state != "running":
             return False
-        known, beat = self._beats.get(folder), read_heartbeat(folder)
-        self._beats[folder] = beat
-        return is_held(folder) or known not in (None, beat)
+        rises = self._heartbeats.update(folder, read_heartbeat(folder))
+        return is_locked(folder) or rises
 
 
 def again(plan: Mapping[str, Any]) -> str:
@@ -87,7 +87,7 @@ def again(plan: Mapping[str, Any]) -> str:
 
 
 def release(plan: Mapping[str, Any], runs: Path, kinds: Sequence[str]) -> list[str]:
-    """Lets failed runs be tried again: all, or those whose reason begins with one of `kinds`.
+    """Lets failed runs be tried again: all, or those whose kind of failure is one of `kinds`.
 
     Marks them cancelled, so that the study runs them again; returns a line for each. Raises
     `ValueError`, having changed none, where a run's record is damaged.
@@ -95,10 +95,7 @@ def release(plan: Mapping[str, Any], runs: Path, kinds: Sequence[str]) -> list[s
     lines = []
     statuses = {folder: store.read_status(folder) for folder in store.run_folders(plan, runs)}
     for folder, status in statuses.items():
-        kind = (status.reason or "").partition(":")[0]
-        if status.state == "failed" and (not kinds or kind in kinds):
-            record = find_json(folder / "run.json") or {}
-            reason = f"to be tried again after {status.reason}"
-            write_json(folder / "run.json", {**record, "state": "cancelled", "reason": reason})
+        if status.state == "failed" and (not kinds or status.failure in kinds):
+            reset_failed(folder)
             lines.append(f"  {folder.name}: {status.reason}")
     return lines

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ablate.runs.record import OutsideEnd
 from ablate.slurm import commands
 from ablate.slurm.commands import NoSiteError, RefusedError
 
@@ -183,7 +184,7 @@ def alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def reason(job: Submitted, ended: str | None) -> tuple[str, str]:
+def reason(job: Submitted, ended: str | None) -> tuple[OutsideEnd, str]:
     """Says why a job left the queue before its run had ended: a state and a reason.
 
     `ended` is what sacct says, None where it knows nothing: then the job's log is read.
@@ -193,7 +194,7 @@ def reason(job: Submitted, ended: str | None) -> tuple[str, str]:
     if OUT_OF_MEMORY.search(words) or (ended or "").startswith("OUT_OF_ME"):
         return "failed", f"oom: the job was killed for its memory ({where})"
     ended = ended or _killed(words)
-    kinds: Mapping[str, tuple[str, str]] = {
+    kinds: Mapping[str, tuple[OutsideEnd, str]] = {
         "CANCELLED": ("cancelled", "the job was cancelled"),
         "TIMEOUT": ("failed", "timeout: the job reached its time limit before it could be saved"),
         "NODE_FAIL": ("failed", "node: the job's node failed"),

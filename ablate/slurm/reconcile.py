@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ablate.core.io import find_json, write_json
+from ablate.core.records.run import Environment
 from ablate.runs import store
-from ablate.runs.lock import is_held
+from ablate.runs.lock import is_locked
+from ablate.runs.record import ENVIRONMENT_FILE, read_record, replace_end
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.canary import REFUSED, canary_name
 from ablate.slurm.commands import RefusedError
@@ -35,10 +37,10 @@ def end_of(
     """
     status = store.read_status(folder)
     mark = find_json(_mark_of(folder, given)) if given is not None else None
-    if given is not None and mark is None and is_held(folder):
+    if given is not None and mark is None and is_locked(folder):
         return None  # its job has not let go of it yet
     trained = bool((mark or {}).get("trained"))
-    if status.state == "done" and not store.missing_probes(folder, probes):
+    if status.state == "done" and not store.find_missing_probes(folder, probes):
         return End("done", None, trained, status.seconds or 0.0)
     if status.state in ("failed", "done") and mark is not None:  # trained, and not all scored
         return End("failed", status.reason, trained, status.seconds or 0.0)
@@ -55,16 +57,14 @@ def settle(folder: Path, given: Submitted, ended: str | None) -> None:
 
     `ended` is what sacct says of the job, if anything.
     """
-    record = find_json(folder / "run.json") or {}
+    record = read_record(folder)
     state, reason = slurm_queue.reason(given, ended)
     if word := _canary_word(given):
         state, reason = "cancelled", f"the canary failed, so nothing was run: {word}"
-    elif record.get("state") == "preempted" and state != "cancelled":
-        told = str(record["reason"])  # and perhaps settled before, by this very job's end
+    elif record.state == "preempted" and state != "cancelled":
+        told = str(record.reason)  # and perhaps settled before, by this very job's end
         state, reason = "preempted", told if told.endswith(reason) else f"{told}; {reason}"
-    if record.get("state") == "done":  # a re-scoring: what is trained stays trained
-        state = "done"
-    write_json(folder / "run.json", {**record, "state": state, "reason": reason})
+    replace_end(folder, state, reason)
 
 
 def reconcile(folders: Iterable[Path]) -> list[str]:
@@ -138,7 +138,7 @@ def _canaries(given: Submitted) -> list[Path]:
 
 def _is_open(folder: Path, given: Submitted) -> bool:
     """Tells whether a run waits for its job: nothing that ends it has been written since."""
-    if is_held(folder):
+    if is_locked(folder):
         return False
     state = store.read_status(folder).state
     if state == "running":  # on another machine, as it says; by its job, which is gone
@@ -150,5 +150,5 @@ def _is_open(folder: Path, given: Submitted) -> bool:
 
 def _is_at_work(folder: Path, given: Submitted) -> bool:
     """Tells whether it is a job's own attempt that is under way in a run's folder."""
-    site = (find_json(folder / "env.json") or {}).get("slurm", {})
-    return bool(site.get("SLURM_JOB_NAME") == given.name)
+    environment = Environment.find(folder / ENVIRONMENT_FILE) or Environment()
+    return environment.slurm.get("SLURM_JOB_NAME") == given.name

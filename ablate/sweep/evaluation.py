@@ -12,6 +12,7 @@ from ablate.config.sweep import Sweep
 from ablate.executors.local import WorkerHandle
 from ablate.runs import store
 from ablate.runs.job import RunJob, RunOutcome
+from ablate.runs.record import mark_pruned
 from ablate.sweep import recovery
 from ablate.sweep.search import Search
 
@@ -59,7 +60,7 @@ class Tryout:
         except _PrunedError as pruned:
             self._remember(pruned=str(pruned))
             for folder in folders:
-                store.mark_pruned(folder, str(pruned))
+                mark_pruned(folder, str(pruned))
             facts = {**recovery.facts(folders), **self._scores(), "pruned": str(pruned)}
             self.search.prune(self.point, str(pruned), facts)
             return

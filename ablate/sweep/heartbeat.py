@@ -6,7 +6,8 @@ import time
 import uuid
 from pathlib import Path
 
-BEAT_SECONDS = 10.0  # between two beats
+from ablate.runs.heartbeat import HEARTBEAT_SECONDS
+
 PROC = Path("/proc")
 ENDED = ("Z", "X")  # states of a process that has ended and is still listed
 
@@ -17,7 +18,7 @@ class Presence:
     Others see that it lives because the counter rises, every `every` seconds.
     """
 
-    def __init__(self, *, every: float = BEAT_SECONDS) -> None:
+    def __init__(self, *, every: float = HEARTBEAT_SECONDS) -> None:
         started = _started(os.getpid()) or ""
         token = uuid.uuid4().hex[:8]
         self.name = f"{_machine()} {os.getpid()} {started} {token} {socket.gethostname()}"

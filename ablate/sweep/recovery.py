@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from ablate.config.search_space import Point, Tried
 from ablate.core.io import find_json, write_json
 from ablate.runs import store
+from ablate.runs.record import read_record
 
 TOLD = ("rungs", "by_seed", "pruned")  # what may be told of a point beside what it was
 Record = tuple[dict[str, str], Tried]  # distributions, and what became of the point
@@ -100,14 +102,15 @@ def facts(folders: Sequence[Path]) -> dict[str, Any]:
 
     `collapsed` counts the runs that did.
     """
-    records = [find_json(folder / "run.json") or {} for folder in folders]
+    records = [read_record(folder) for folder in folders]
     found: dict[str, Any] = {"runs": [folder.name for folder in folders]}
-    for group in ("metrics", "cost"):
-        for name in dict.fromkeys(name for r in records for name in r.get(group) or {}):
-            numbers = [(r.get(group) or {}).get(name) for r in records]
+    for groups in ([r.metrics for r in records], [r.cost for r in records]):
+        values = [{} if group is None else asdict(group) for group in groups]
+        for name in dict.fromkeys(name for found in values for name in found):
+            numbers = [found.get(name) for found in values]
             if all(isinstance(number, int | float) for number in numbers):
                 found[name] = fmean(number for number in numbers if number is not None)
-    found["collapsed"] = sum(bool(record.get("collapsed")) for record in records)
+    found["collapsed"] = sum(record.collapsed for record in records)
     return found
 
 
@@ -127,6 +130,6 @@ def _asked(runs: Path, search: str) -> list[dict[str, Any]]:
 def _value(folder: Path, probe: dict[str, Any], pooling: str, objective: str) -> float | None:
     if objective == "score":
         return store.read_score(folder, probe, pooling, part="valid")
-    record = find_json(folder / "run.json") or {}
-    value = (record.get("cost") or {}).get(objective.removeprefix("cost."))
+    cost = read_record(folder).cost
+    value = getattr(cost, objective.removeprefix("cost."), None)
     return None if value is None else float(value)

@@ -6,7 +6,6 @@ and does not count says why in its attribute `void`; those without one have been
 """
 
 import functools
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,6 +27,7 @@ from ablate.config.search_space import (
     draw,
     list_points,
 )
+from ablate.runs.heartbeat import HeartbeatMonitor
 from ablate.sweep.heartbeat import Presence, is_gone
 from ablate.sweep.pruners import shown_of
 from ablate.sweep.samplers import KeyedSampler
@@ -63,7 +63,7 @@ class Search:
         distinct = count_points(space)
         self.trials = trials if distinct is None else min(trials, distinct)
         self._storage, self._presence, self._patience = storage, presence, patience
-        self._seen: dict[int, tuple[object, float]] = {}  # unfinished trial -> its beat, since when
+        self._heartbeats = HeartbeatMonitor()  # counters of the unfinished trials' processes
         self._sampler = KeyedSampler(sampler, seed, trials=trials)
         self._chance = KeyedSampler("random", seed)
         directions = [_direction(objective) for objective in objectives]
@@ -157,11 +157,7 @@ class Search:
             if worker == self._presence.name:
                 continue
             beat = (worker, beats.get(f"beat {worker}"))
-            known, since = self._seen.get(trial.number, (None, 0.0))
-            if known != beat:
-                self._seen[trial.number] = beat, time.monotonic()
-            still = known == beat and time.monotonic() - since > self._patience
-            if still or is_gone(worker):
+            if self._heartbeats.is_stale(trial.number, beat, self._patience) or is_gone(worker):
                 self._lose(trial, f"its process is gone: {worker}")
 
     def tried(self) -> list[Tried]:

@@ -40,9 +40,9 @@ def answer(request: dict[str, Any], emit: Emit, stop: StopSignal) -> dict[str, A
             if needs_ranks(request):
                 return run_with_ranks(request, emit, stop)
             device, until = torch.device(request["device"]), request.get("until")
-            session = RunContext(device, cache, emit, stop, until=until)
+            context = RunContext(device, cache, emit, stop, until=until)
             folder = Path(request["folder"])
-            return run(folder, request["probes"], session, request.get("evaluate"))
+            return run(folder, request["probes"], context, request.get("evaluate"))
         case "gallery":
             from ablate.worker.mask_gallery import draw_gallery
 

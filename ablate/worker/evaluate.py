@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import load_file, save
 
 from ablate.audio.sources import AbstractSource
-from ablate.core.io import find_json, write_atomically, write_json
+from ablate.core.io import write_atomically
+from ablate.core.records.score import PoolingScore, ScoreFile, TaskList
 from ablate.model.encoder import Encoder
 from ablate.parts import get_identity, replace_settings
 from ablate.probing.feature_cache import shelved
@@ -26,6 +27,7 @@ from ablate.probing.features import Blocks, Heard, Reader, encoder_features, mel
 from ablate.probing.probe import AbstractProbe, Features, Score, examine
 from ablate.probing.tasks import Task
 from ablate.probing.views import TOKENS, View
+from ablate.runs.store import SCORES, TASKS_FILE
 from ablate.worker.context import RunContext
 from ablate.worker.trial import (
     MelStatistics,
@@ -37,7 +39,6 @@ from ablate.worker.trial import (
 )
 
 ENCODER = "encoder.safetensors"
-TASKS = "tasks.json"  # beside the scores: what must have one
 
 
 def score_run(
@@ -45,7 +46,7 @@ def score_run(
     subject: Subject,
     probes: Mapping[str, AbstractProbe],
     sound: Sound,
-    session: RunContext,
+    context: RunContext,
 ) -> list[str]:
     """Scores a subject on every task, by those probes that have not yet; returns their names.
 
@@ -57,17 +58,17 @@ def score_run(
         asking = {name: probe for name, probe in probes.items() if probe.tasks == source}
         if source is None:
             heard = sound
-            _tell_tasks(folder / "probes" / TASKS, sound)
+            _write_tasks(folder / TASKS_FILE, sound)
         else:
-            heard = open_probe_data(source, subject, sound, asking, session.cache)
-        scored |= _score_on(heard, folder, subject, asking, session)
+            heard = open_probe_data(source, subject, sound, asking, context.cache)
+        scored |= _score_on(heard, folder, subject, asking, context)
     return sorted(scored)
 
 
-def _tell_tasks(file: Path, sound: Sound) -> None:
-    content = {"tasks": [task.name for task in sound.tasks]}
-    if find_json(file) != content:
-        write_json(file, content)
+def _write_tasks(file: Path, sound: Sound) -> None:
+    tasks = TaskList(tasks=[task.name for task in sound.tasks])
+    if TaskList.find(file) != tasks:
+        tasks.write(file)
 
 
 def open_probe_data(
@@ -96,31 +97,35 @@ def _score_on(
     folder: Path,
     subject: Subject,
     probes: Mapping[str, AbstractProbe],
-    session: RunContext,
+    context: RunContext,
 ) -> set[str]:
     """Scores a subject by probes that examine on the same clips."""
     files = {
-        (name, task.name): folder / "probes" / task.name / f"{score_key(probe)}.json"
+        (name, task.name): folder / SCORES / task.name / f"{score_key(probe)}.json"
         for name, probe in probes.items()
         for task in sound.tasks
     }
     missing = [key for key, file in files.items() if not file.exists()]
-    examined, done = ProbeRunner(folder, subject, sound, session.device), 0
+    examined, done = ProbeRunner(folder, subject, sound, context.device), 0
     for task in sound.tasks:
         asked = {name: probes[name] for name in probes if (name, task.name) in missing}
         if not asked:
             continue
-        room = session.cache / "features"  # tokens may be many: a cluster's /tmp is often small
+        room = context.cache / "features"  # tokens may be many: a cluster's /tmp is often small
         room.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="passing-", dir=room) as passing:
             reading = [probe for probe in asked.values() if not probe.hears]
-            features = examined.features(task, reading, session.cache, Path(passing))
+            features = examined.features(task, reading, context.cache, Path(passing))
             for name, probe in asked.items():
                 progress = {"event": "progress", "label": "probe"}
-                session.emit({**progress, "done": done, "total": len(missing)})
+                context.emit({**progress, "done": done, "total": len(missing)})
                 scores = examined.scores(probe, task, features)
-                told = {"key": score_key(probe), "settings": get_identity(probe), "scores": scores}
-                write_json(files[name, task.name], {"task": task.name, **told})
+                ScoreFile(
+                    task=task.name,
+                    key=score_key(probe),
+                    settings=get_identity(probe),
+                    scores={pooling: PoolingScore(**score) for pooling, score in scores.items()},
+                ).write(files[name, task.name])
                 done += 1
     return {name for name, _ in missing}
 

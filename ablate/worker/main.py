@@ -102,19 +102,19 @@ def run_folder(arguments: argparse.Namespace, stop: StopSignal) -> int:
     with stop.deferred() if helping else nullcontext():
         device = get_rank_device(arguments.device)
         ranks = Ranks.join(device)
-        session = RunContext(device, arguments.cache, _show, stop, ranks, arguments.until)
+        context = RunContext(device, arguments.cache, _show, stop, ranks, arguments.until)
         try:
             if helping:
-                run_helper_rank(arguments.folder, session)
+                run_helper_rank(arguments.folder, context)
                 return 0
-            return _lead(arguments, session)
+            return _lead(arguments, context)
         except StoppedError:  # the first rank says so
             return 1
         finally:
             ranks.leave()
 
 
-def _lead(arguments: argparse.Namespace, session: RunContext) -> int:
+def _lead(arguments: argparse.Namespace, context: RunContext) -> int:
     """Runs a folder alone, or as the first of its ranks, and shows how it ended."""
     from ablate.worker.run import run
 
@@ -124,7 +124,7 @@ def _lead(arguments: argparse.Namespace, session: RunContext) -> int:
         if not mine:
             sys.stderr.write(f"{folder} is being run by another process; nothing was done\n")
             return 1
-        ended = run(folder, probes, session, arguments.evaluate)
+        ended = run(folder, probes, context, arguments.evaluate)
     sys.stdout.write(json.dumps(ended) + "\n")
     return 0 if ended["state"] in ("done", "paused") else 1
 

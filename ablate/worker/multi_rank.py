@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate.core.io import read_json, write_json
+from ablate.core.io import write_json
+from ablate.core.records.run import RunConfig
+from ablate.runs.store import CONFIG_FILE
 from ablate.training.distributed import build_torchrun_command
 from ablate.training.signals import StopSignal
 from ablate.worker.datasets import Emit
@@ -22,7 +24,7 @@ def needs_ranks(request: Mapping[str, Any]) -> bool:
     if request.get("ranks", 1) == 1:
         return False
     folder = Path(request["folder"])
-    kind = KINDS[read_json(folder / "config.json")["kind"]]
+    kind = KINDS[RunConfig.read(folder / CONFIG_FILE).kind]
     return kind is Trial and not (folder / ENCODER).exists()
 
 

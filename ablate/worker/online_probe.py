@@ -43,7 +43,7 @@ def build_online_probe(
     probes: Mapping[str, AbstractProbe],
     trial: Trial,
     sound: Sound,
-    session: RunContext,
+    context: RunContext,
 ) -> OnlineProbe:
     """Returns what looks at a trial's encoder, by one of the probes.
 
@@ -53,7 +53,7 @@ def build_online_probe(
     """
     probe = probes[asked["probe"]]
     if probe.tasks is not None:
-        sound = open_probe_data(probe.tasks, trial, sound, {asked["probe"]: probe}, session.cache)
+        sound = open_probe_data(probe.tasks, trial, sound, {asked["probe"]: probe}, context.cache)
     tasks = [
         few for task in sound.tasks if (few := subsample_task(task, asked["clips"])) is not None
     ]
@@ -61,7 +61,7 @@ def build_online_probe(
         raise ValueError("`evaluate` scores on validation clips, but no task has any")
     for task in tasks:
         _check_classes(task, asked["clips"])
-    desk = _Desk(probe, asked["pooling"], tasks, trial, sound, session.device)
+    desk = _Desk(probe, asked["pooling"], tasks, trial, sound, context.device)
     count = sum(len(task.parts["valid"]) for task in tasks)
     return OnlineProbe(every=asked["every"], num_clips=count, evaluate=desk.examine)
 

@@ -1,6 +1,6 @@
-"""One run folder, from its `config.json` to *done*: training and scores, where they are missing.
+"""Runs one run folder, from its `config.json` to done: trains and scores what is missing.
 
-The process that runs it is the only writer of `run.json` and of all that training leaves.
+The process that runs a folder is the only writer of what training leaves in it.
 """
 
 import traceback
@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from ablate.core.io import read_json
+from ablate.core.records.run import FailureKind, RunConfig
 from ablate.parts import build
 from ablate.runs.heartbeat import HeartbeatWriter
-from ablate.runs.record import Ended, RunState, SupersededError
+from ablate.runs.record import RunAttempt, SupersededError
+from ablate.runs.store import CONFIG_FILE
 from ablate.training.distributed import RankLostError
 from ablate.training.metrics import CollapsedError, DivergedError
 from ablate.training.signals import PausedError, StoppedError
@@ -26,132 +27,134 @@ from ablate.worker.probes import build_probes
 from ablate.worker.train import train, train_helper_rank
 from ablate.worker.trial import KINDS, Sound, Subject, Trial, fingerprint, open_sound
 
+FAILURES: Mapping[type[Exception], FailureKind] = {
+    DivergedError: "nan",
+    CollapsedError: "collapsed",
+    torch.OutOfMemoryError: "oom",
+    MemoryError: "oom",
+    RankLostError: "node",
+}
+
 
 def run(
     folder: Path,
     probes: Mapping[str, Any],
-    session: RunContext,
+    context: RunContext,
     evaluate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Runs what is missing in a run folder and says how it ended.
+    """Runs what is missing in a run folder.
 
-    With `session.until`, training pauses at that step, and its encoder then is scored. `evaluate`
-    says by which of the probes it is looked at while it trains, and how often.
+    Whatever a trial raises is recorded in its `run.json` and returned as the reason: one failed
+    trial does not stop a study. It is only returned if the folder cannot be written. An error of
+    the accelerator, or a signal outside of training, is recorded and then ends the process.
 
-    Whatever a trial raises is written down in its `run.json` and returned as its reason: one
-    failed trial does not stop a study. It is only returned where the folder cannot be written to.
-    An error of the accelerator, or a signal outside of training, ends the process once it is
-    written down. Raises `FileNotFoundError` for a folder without `config.json`.
+    Args:
+        folder: the run folder; it holds `config.json`.
+        probes: settings of the probes, by name.
+        context: device, cache and ranks. With `context.until`, training pauses at that step and
+            the encoder is scored there.
+        evaluate: settings of the online probe, if the encoder is scored during training.
+
+    Raises:
+        FileNotFoundError: the folder has no `config.json`.
     """
-    config = read_json(folder / "config.json")
+    config = RunConfig.read(folder / CONFIG_FILE)
     try:
-        state = RunState(
+        attempt = RunAttempt(
             folder,
-            kind=config["kind"],
-            device=str(session.device),
-            parts=digests(config["settings"]),
+            kind=config.kind,
+            device=str(context.device),
+            parts=digests(config.settings),
         )
-        return _run(folder, config, probes, evaluate, session, state)
-    except SupersededError as error:  # what the other process writes stands
+        return _run(folder, config, probes, evaluate, context, attempt)
+    except SupersededError as error:  # the record of the other process stays
         return {"state": "failed", "reason": f"error: {error}"}
     except OSError as error:
-        return {"state": "failed", "reason": _reason(error)}
+        return {"state": "failed", "reason": _format_reason(error)}
 
 
 def _run(
     folder: Path,
-    config: Mapping[str, Any],
+    config: RunConfig,
     probes: Mapping[str, Any],
     evaluate: Mapping[str, Any] | None,
-    session: RunContext,
-    state: RunState,
+    context: RunContext,
+    attempt: RunAttempt,
 ) -> dict[str, Any]:
-    trained, place = False, folder
+    trained, encoder_folder = False, folder
     try:
-        subject, sound = _open(folder, config, session.cache)
-        examining = build_probes(probes)
+        subject, sound = _open(folder, config, context.cache)
+        built = build_probes(probes)
         if isinstance(subject, Trial) and not (folder / ENCODER).exists():
-            state.put("running")
-            with session.stop.deferred(), HeartbeatWriter(folder):
-                look = None
+            attempt.start()
+            with context.stop.deferred(), HeartbeatWriter(folder):
+                online_probe = None
                 if evaluate is not None:
-                    look = build_online_probe(evaluate, examining, subject, sound, session)
-                place = train(folder, subject, sound, session, state, look)
+                    online_probe = build_online_probe(evaluate, built, subject, sound, context)
+                encoder_folder = train(folder, subject, sound, context, attempt, online_probe)
             trained = True
-            session.stop.exit_if_received()  # one that came after the last step
+            context.stop.exit_if_received()  # a signal that came after the last step
         with HeartbeatWriter(folder):
-            scored = score_run(place, subject, examining, sound, session)
+            scored = score_run(encoder_folder, subject, built, sound, context)
     except SupersededError:
         raise
     except StoppedError as stopped:
-        state.put("preempted", str(stopped))
+        attempt.preempt(str(stopped))
         return {"state": "preempted", "reason": str(stopped)}
-    except Exception as error:  # a trial's border: a stranger's part may raise anything
-        reason = _reason(error)
-        if isinstance(error, CollapsedError):
-            state.facts["collapsed"] = True
-        state.put(_kept(folder, state, "failed"), reason, details=traceback.format_exc())
+    except Exception as error:  # parts outside ablate may raise anything
+        reason = _format_reason(error)
+        attempt.fail(
+            reason,
+            details=traceback.format_exc(),
+            trained=(folder / ENCODER).exists(),
+            collapsed=isinstance(error, CollapsedError),
+        )
         if isinstance(error, torch.AcceleratorError):
             raise SystemExit(1) from error  # no later trial can use this process's device
         return {"state": "failed", "reason": reason}
-    except BaseException:  # told to stop
-        state.put(_kept(folder, state, "cancelled"), "stopped before it was done")
+    except BaseException:  # a signal ends the process
+        attempt.cancel("stopped before it was done", trained=(folder / ENCODER).exists())
         raise
-    if place != folder:
-        reason = f"paused at step {session.until}"
-        state.put("preempted", reason)
+    if encoder_folder != folder:
+        reason = f"paused at step {context.until}"
+        attempt.preempt(reason)
         return {"state": "paused", "reason": reason}
-    state.put("done")
+    attempt.finish()
     return {"state": "done", "trained": trained, "probed": scored}
 
 
-def _kept(folder: Path, state: RunState, ended: Ended) -> Ended:
-    """Says *done* of what is trained: a scoring that ends early takes nothing from it.
+def run_helper_rank(folder: Path, context: RunContext) -> None:
+    """Runs another rank's share of the training in a run folder; writes nothing.
 
-    Other studies may share the run.
+    Call it between steps, because a signal has to wait for the first rank. With `context.until`,
+    it trains to that step. Raises whatever its trial raises, and `StoppedError` if the ranks were
+    told to stop.
     """
-    return "done" if state.was_done or (folder / ENCODER).exists() else ended
-
-
-def run_helper_rank(folder: Path, session: RunContext) -> None:
-    """Does another rank's part of the training in a run folder, and writes nothing.
-
-    To be called between steps, for a signal has to wait for the first rank. With `session.until`,
-    to that step and no further. Raises whatever its trial raises; `StoppedError` where the ranks
-    were told to stop.
-    """
-    subject, sound = _open(folder, read_json(folder / "config.json"), session.cache)
+    subject, sound = _open(folder, RunConfig.read(folder / CONFIG_FILE), context.cache)
     if isinstance(subject, Trial) and not (folder / ENCODER).exists():
         with suppress(PausedError):
-            train_helper_rank(folder, subject, sound, session)
+            train_helper_rank(folder, subject, sound, context)
 
 
-def _open(folder: Path, config: Mapping[str, Any], cache: Path) -> tuple[Subject, Sound]:
-    """Builds what a folder's settings say, and opens its sound.
+def _open(folder: Path, config: RunConfig, cache: Path) -> tuple[Subject, Sound]:
+    """Builds a run from its settings and opens its audio.
 
-    Raises `ValueError` where they lead to other sound or code than the folder's name says.
+    Raises `ValueError` if audio or code are not those that the folder is named after.
     """
-    subject = build(config["settings"], expect=KINDS[config["kind"]])
+    subject = build(config.settings, expect=KINDS[config.kind])
     sound = open_sound(subject.data, subject.mel, cache, check_files=False, probed=False)
-    found = fingerprint(subject, sound.store.digest)
-    if found != folder.name:
+    actual = fingerprint(subject, sound.store.digest)
+    if actual != folder.name:
         raise ValueError(
-            f"`{folder.name}` was planned, but its config.json is now {found}: "
-            "the sound or a part's version has changed since; plan the study again"
+            f"`{folder.name}` was planned, but its config.json is now {actual}: "
+            "the audio or a part's version has changed since; plan the study again"
         )
     return subject, sound
 
 
-def _reason(error: Exception) -> str:
-    """Says in a line why a trial failed, its kind first."""
-    kinds = {
-        DivergedError: "nan",
-        CollapsedError: "collapsed",
-        torch.OutOfMemoryError: "oom",
-        MemoryError: "oom",
-        RankLostError: "node",
-    }
-    kind = next((word for found, word in kinds.items() if isinstance(error, found)), "error")
+def _format_reason(error: Exception) -> str:
+    """Formats in one line why a trial failed, beginning with the kind of failure."""
+    kind = next((word for type_, word in FAILURES.items() if isinstance(error, type_)), "error")
     words = str(error).strip().splitlines() or [""]
     return (
         f"{kind}: {words[0]}" if kind != "error" else f"error: {type(error).__name__}: {words[0]}"

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 
+from ablate.core.records.run import ParameterCounts, RunCost, RunMetrics
 from ablate.mask_analysis.pictures import paint
-from ablate.runs.record import RunState
+from ablate.runs.record import RunAttempt
 from ablate.training.batches import BatchSource, MaskedBatch
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.metrics import TrainingMetrics
-from ablate.training.online_probe import OnlineProbe, ProbeHistory, ProbeResult
+from ablate.training.online_probe import OnlineProbe, ProbeResult
 from ablate.training.recorder import Recorder, round_off
 from ablate.training.signals import PausedError, StopSignal
 from ablate.training.state import TrainingResult
@@ -32,52 +33,53 @@ def train(
     folder: Path,
     trial: Trial,
     sound: Sound,
-    session: RunContext,
-    state: RunState,
+    context: RunContext,
+    attempt: RunAttempt,
     online: OnlineProbe | None = None,
 ) -> Path:
     """Trains a trial as the first of its ranks, which alone writes files and is looked at.
 
     Returns where its encoder lies: in the run's folder, or beside it where training paused, at
-    the step `session.until`. What it cost is written down before its encoder is: the encoder says
+    the step `context.until`. What it cost is written down before its encoder is: the encoder says
     that it is trained. Raises what ends a training early: `StoppedError`, `DivergedError`,
     `CollapsedError`, and `SupersededError` once another process has taken the run over.
     """
     grid, steps = trial.twin.grid, trial.budget.steps
-    trainer, saved, warnings = _trainer(folder, trial, sound, session, online)
+    trainer, saved, warnings = _trainer(folder, trial, sound, context, online)
     with Recorder(folder, steps, done=_done(saved)) as recorder:
 
         def on_masks(step: int, batch: MaskedBatch) -> None:
             recorder.add_image(step, lambda: paint(batch.batch.mels[0], batch.mask, grid))
 
         try:
-            on_metrics = _reporter(recorder, state, steps, session.emit)
+            on_metrics = _reporter(recorder, attempt, steps, context.emit)
             result = trainer.train(saved, on_metrics=on_metrics, on_masks=on_masks)
         except PausedError:
-            aside = folder / RUNGS / str(session.until)
+            aside = folder / RUNGS / str(context.until)
             save_encoder(aside, trainer.jepa.probed_encoder, sound)
             return aside
     jepa = trainer.jepa
-    state.facts |= {
-        **_summary(result, session.device),
-        "warnings": [*warnings, *result.warnings],
-        "precision": trial.optimizer.precision,
-        "ranks": session.ranks.count,
-        "parameters": num_parameters(jepa.encoder, jepa.predictor),
-    }
-    state.put("running")
+    attempt.record_training(
+        cost=_summarize_cost(result, context.device),
+        metrics=_summarize_metrics(result),
+        collapsed=result.collapsed,
+        warnings=[*warnings, *result.warnings],
+        precision=trial.optimizer.precision,
+        ranks=context.ranks.count,
+        parameters=ParameterCounts(**num_parameters(jepa.encoder, jepa.predictor)),
+    )
     save_encoder(folder, jepa.probed_encoder, sound)
     trainer.checkpoints.delete()
     return folder
 
 
-def _reporter(recorder: Recorder, state: RunState, steps: int, emit: Emit) -> OnMetrics:
+def _reporter(recorder: Recorder, attempt: RunAttempt, steps: int, emit: Emit) -> OnMetrics:
     """Returns what writes down how a training fares, and tells whoever watches."""
     label = "train"
 
     def on_metrics(metrics: TrainingMetrics | None, result: ProbeResult | None) -> None:
         nonlocal label
-        state.check()  # before anything is written
+        attempt.check_latest()  # before anything is written
         recorder.write(metrics, result)
         if result is not None:
             label = f"train, online score {result.score:.1f} at {result.step}"
@@ -88,12 +90,12 @@ def _reporter(recorder: Recorder, state: RunState, steps: int, emit: Emit) -> On
     return on_metrics
 
 
-def train_helper_rank(folder: Path, trial: Trial, sound: Sound, session: RunContext) -> None:
+def train_helper_rank(folder: Path, trial: Trial, sound: Sound, context: RunContext) -> None:
     """Trains along as another of the ranks, from the checkpoint that the first one reads.
 
-    Raises what ends a training early, `PausedError` at the step `session.until` too.
+    Raises what ends a training early, `PausedError` at the step `context.until` too.
     """
-    trainer, saved, _ = _trainer(folder, trial, sound, session)
+    trainer, saved, _ = _trainer(folder, trial, sound, context)
     trainer.train(saved)
 
 
@@ -101,14 +103,14 @@ def _trainer(
     folder: Path,
     trial: Trial,
     sound: Sound,
-    session: RunContext,
+    context: RunContext,
     online: OnlineProbe | None = None,
 ) -> tuple[Trainer, dict[str, Any] | None, list[str]]:
     """Builds a trainer; returns it with the state to go on from, and what is wrong with others.
 
     Raises `ValueError` where ranks cannot share a batch, or would go on from different steps.
     """
-    device, ranks = session.device, session.ranks
+    device, ranks = context.device, context.ranks
     if ranks.count > (1 if trial.coupling else trial.budget.batch):
         raise ValueError(
             f"{ranks.count} ranks cannot share batches of {trial.budget.batch} clips with "
@@ -124,9 +126,9 @@ def _trainer(
     found = ranks.all_gather([_done(saved)])
     if any(step != found[0] for step in found):
         raise ValueError(f"the ranks see different checkpoints, {found}; do they share a disk?")
-    trainer = trainer_of(trial, sound.loader(trial), device, ranks, checkpoints, session.stop)
+    trainer = trainer_of(trial, sound.loader(trial), device, ranks, checkpoints, context.stop)
     return (
-        dataclasses.replace(trainer, pause_step=session.until, online_probe=online),
+        dataclasses.replace(trainer, pause_step=context.until, online_probe=online),
         saved,
         warnings,
     )
@@ -167,39 +169,32 @@ def _done(saved: dict[str, Any] | None) -> int:
     return saved["cost"]["steps"] if saved else 0
 
 
-def _summary(result: TrainingResult, device: torch.device) -> dict[str, Any]:
-    last, cost = result.last, dataclasses.asdict(result.cost)
+def _summarize_cost(result: TrainingResult, device: torch.device) -> RunCost:
+    cost: dict[str, Any] = dataclasses.asdict(result.cost)
     cost["audio_hours"] = cost.pop("audio_seconds") / 3600
     cost["peak_memory_mb"] = _peak_memory(device) / 2**20
-    trained = cost["context_tokens"] + cost["target_tokens"]
+    rounded: dict[str, Any] = {name: round_off(value) for name, value in cost.items()}
+    return RunCost(**rounded)
+
+
+def _summarize_metrics(result: TrainingResult) -> RunMetrics:
+    last, cost, history = result.last, result.cost, result.probe_history
     metrics = {
         "loss": last.loss,
         "position_loss": last.position_loss,
         "effective_rank": last.effective_rank,
         "effective_rank_init": result.start.effective_rank,
         "feature_std": last.feature_std,
-        "context_fraction": cost["context_tokens"] / cost["valid_tokens"],
-        "target_fraction": cost["target_tokens"] / cost["valid_tokens"],
-        "fallback_fraction": cost["fallbacks"] / cost["masks"],
-        "tokens_per_second": trained / cost["seconds"],
-        **_online(result.probe_history),
+        "context_fraction": cost.context_tokens / cost.valid_tokens,
+        "target_fraction": cost.target_tokens / cost.valid_tokens,
+        "fallback_fraction": cost.fallbacks / cost.masks,
+        "tokens_per_second": (cost.context_tokens + cost.target_tokens) / cost.seconds,
     }
-    return {
-        "cost": {name: round_off(value) for name, value in cost.items()},
-        "metrics": {name: round_off(value) for name, value in metrics.items()},
-        "collapsed": result.collapsed,
-    }
-
-
-def _online(history: ProbeHistory) -> dict[str, float]:
-    """Says how the online probe found the encoder first and last, if it looked from the start."""
-    if history.first is None or history.last is None:
-        return {}
-    return {
-        "online_score_init": history.first,
-        "online_score": history.last,
-        "online_seconds": history.seconds,
-    }
+    if history.first is not None and history.last is not None:
+        metrics["online_score_init"] = history.first
+        metrics["online_score"] = history.last
+        metrics["online_seconds"] = history.seconds
+    return RunMetrics(**{name: round_off(value) for name, value in metrics.items()})
 
 
 def _peak_memory(device: torch.device) -> int:

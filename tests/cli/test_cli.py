@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
+from ablate.runs.store import write_config
+from tests.run_folders import write_record, write_score
+
 ROOT = Path(__file__).parents[2]
 KNN = {"type": "KNN", "k": 10}
 TALK = """\
 import sys
+from ablate.runs.store import write_config
+from tests.run_folders import write_record, write_score
 from ablate.cli.main import main
 try:
     main()
@@ -95,13 +100,12 @@ def study_dir(tmp_path: Path) -> Path:
     )
     good, bad = tmp_path / "runs" / "aaaa000000", tmp_path / "runs" / "aabb000000"
     masker = {"type": "maskers.Random", "ratio": 0.6}
-    write(good / "config.json", {"kind": "jepa", "settings": {"seed": 0, "masker": masker}})
-    write(good / "run.json", {"state": "done"})
-    scores = {"mean": {"valid": 41.25, "test": 1}}
-    write(good / "probes" / "speech" / "a.json", {"settings": KNN, "scores": scores})
+    write_config(good, kind="jepa", settings={"seed": 0, "masker": masker})
+    write_record(good, "done")
+    write_score(good, "speech", KNN, mean={"valid": 41.25, "test": 1})
     masker = {"type": "maskers.Random", "ratio": 0.8}
-    write(bad / "config.json", {"kind": "jepa", "settings": {"seed": 1, "masker": masker}})
-    write(bad / "run.json", {"state": "failed", "reason": "nan: at step 7"})
+    write_config(bad, kind="jepa", settings={"seed": 1, "masker": masker})
+    write_record(bad, "failed", "nan: at step 7")
     for attempt in ("001", "002"):
         log = bad / "attempts" / attempt / "log.txt"
         log.parent.mkdir(parents=True)

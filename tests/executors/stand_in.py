@@ -1,9 +1,17 @@
 """A program that speaks the worker's protocol and trains nothing. Settings say how it behaves.
 
-The type of a trial's `masker` decides what happens when the trial is run: `Dies`, `Falters` (dies
-the first time), `Fails`, `Sleeps`, `Ponders` (sleeps once the first task is scored), `Chatters`,
-`Stubborn` (sleeps and ignores SIGTERM), or anything else: it is done. `Matched` is `Good` on
-squares. Its `lift` is added to the scores, with a little luck of each trial's.
+The type of a trial's `masker` decides what happens when the trial is run:
+
+- `Crashes`, `CrashesOnce`: the process is killed, always or at the first attempt
+- `Exits`: the process ends with exit code 3
+- `Fails`: the trial fails
+- `Sleeps`, `SleepsBriefly`, `SleepsOneSecond`: it takes long
+- `SleepsWhileScoring`: it sleeps once the first task is scored
+- `IgnoresSigterm`: it sleeps and ignores SIGTERM
+- `PrintsToStdout`: it prints lines that are not messages
+- anything else: it is done; `Matched` is `Good` on squares
+
+The masker's `lift` is added to the scores, with a small random number of each trial.
 """
 
 import hashlib
@@ -15,7 +23,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ablate.core.io import write_json
+from ablate.core.records.run import RunConfig
+from ablate.runs.record import read_record
+from ablate.runs.store import CONFIG_FILE
+from tests.run_folders import write_record, write_score, write_tasks
 
 STAND_IN = (sys.executable, __file__)  # in place of the worker's command
 TASKS = ("speech", "music")
@@ -66,26 +77,25 @@ def plan_one(settings: dict[str, Any]) -> dict[str, Any]:
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
     folder = Path(request["folder"])
-    config = json.loads((folder / "config.json").read_text())
-    record = folder / "run.json"
-    trained = not record.exists() or json.loads(record.read_text())["state"] != "done"
+    config = RunConfig.read(folder / CONFIG_FILE)
+    trained = read_record(folder).state != "done"
     if trained:
         with (folder / "trainings").open("a") as file:
             file.write(f"{os.getpid()} {request['device']} {os.environ['OMP_NUM_THREADS']}\n")
-        write_json(record, {"state": "running", "kind": config["kind"]})
-        kind = config["settings"].get("masker", {}).get("type", "")
-        if kind == "Falters" and len((folder / "trainings").read_text().splitlines()) > 1:
+        write_record(folder, "running", kind=config.kind)
+        kind = config.settings.get("masker", {}).get("type", "")
+        if kind == "CrashesOnce" and len((folder / "trainings").read_text().splitlines()) > 1:
             kind = "Good"
         behave(kind)
-        if config["settings"].get("masker", {}).get("type") == "Fails":
-            write_json(record, {"state": "failed", "reason": "nan: at step 7"})
+        if config.settings.get("masker", {}).get("type") == "Fails":
+            write_record(folder, "failed", "nan: at step 7")
             return {"event": "result", "state": "failed", "reason": "nan: at step 7"}
     if trained and request.get("until"):
         aside = folder / "rungs" / str(request["until"])
         probe({**request, "folder": str(aside)}, config)
-        write_json(record, {"state": "preempted", "kind": config["kind"]})
+        write_record(folder, "preempted", kind=config.kind)
         return {"event": "result", "state": "paused", "reason": "paused"}
-    write_json(record, {"state": "done", "kind": config["kind"]})
+    write_record(folder, "done", kind=config.kind)
     return {
         "event": "result",
         "state": "done",
@@ -95,46 +105,44 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def behave(kind: str) -> None:
-    if kind in ("Dies", "Falters"):
+    if kind in ("Crashes", "CrashesOnce"):
         sys.stderr.write("out of luck\n")
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "Exits":
         sys.stderr.write("out of luck\n")
         sys.exit(3)
-    if kind == "Chatters":
+    if kind == "PrintsToStdout":
         sys.stdout.write("a library says hello\n[1, 2]\n")
-    if kind == "Stubborn":
+    if kind == "IgnoresSigterm":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if kind in ("Sleeps", "Stubborn"):
+    if kind in ("Sleeps", "IgnoresSigterm"):
         say({"event": "progress", "label": "train", "done": 1, "total": 2})
         time.sleep(60)
-    if kind == "Naps":
+    if kind == "SleepsOneSecond":
         time.sleep(1)
-    if kind == "Dozes":
+    if kind == "SleepsBriefly":
         time.sleep(0.2)
     say({"event": "progress", "label": "train", "done": 2, "total": 2})
 
 
-def probe(request: dict[str, Any], config: dict[str, Any]) -> list[str]:
+def probe(request: dict[str, Any], config: RunConfig) -> list[str]:
     probed = []
-    valid = 41.0 + config["settings"].get("optimizer", {}).get("rate", 0)
-    masker = config["settings"].get("masker", {})
-    write_json(Path(request["folder"], "probes", "tasks.json"), {"tasks": [*TASKS]})
-    lift = masker["lift"] + int(name(config["settings"]), 16) % 100 / 100 if "lift" in masker else 0
+    valid = 41.0 + config.settings.get("optimizer", {}).get("rate", 0)
+    masker = config.settings.get("masker", {})
+    folder = Path(request["folder"])
+    write_tasks(folder, *TASKS)
+    lift = masker["lift"] + int(name(config.settings), 16) % 100 / 100 if "lift" in masker else 0
     for key, settings in request["probes"].items():
         for task in TASKS:
-            path = Path(request["folder"], "probes", task, f"{name(settings)}.json")
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
+            if not (folder / "probes" / task / f"{name(settings)}.json").exists():
                 test = 40.0 if task == "speech" else 50.0
                 scores = {"valid": valid + lift, "test": test + lift}
                 poolings = {pooling: scores for pooling in ("mean", "mean_std", "concat_freq")}
-                if config["kind"] == "jepa":
+                if config.kind == "jepa":
                     poolings["mean_std"] = {part: 1 + value for part, value in scores.items()}
-                result = {"task": task, "probe": key, "settings": settings, "scores": poolings}
-                write_json(path, {**result, "key": name(settings)})
+                write_score(folder, task, settings, name(settings), **poolings)
                 probed.append(key)
-                if masker.get("type") == "Ponders":
+                if masker.get("type") == "SleepsWhileScoring":
                     time.sleep(60)
     return probed
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ablate.core.io import write_json
 from ablate.executors.local import Pool
 from ablate.executors.worker import Event, WorkerDiedError
 from ablate.runs import store
 from ablate.runs.job import RunJob, RunOutcome
 from ablate.runs.lock import acquire_run
 from tests.executors.stand_in import STAND_IN
+from tests.run_folders import write_record
 
 PROBES = {"knn": {"type": "KNN", "k": 10}}
 
@@ -89,7 +89,7 @@ def test_a_job_gets_one_thread(
 
 
 def test_workers_share_out_the_gpus(tmp_path: Path) -> None:
-    jobs = [make_job(tmp_path, f"run{i}", "Naps") for i in range(2)]
+    jobs = [make_job(tmp_path, f"run{i}", "SleepsOneSecond") for i in range(2)]
     with Pool(tmp_path / "cache", command=(*STAND_IN, "--gpus", "2")) as pool:
         assert pool.size == 2
         pool.run(jobs, Listener())
@@ -102,17 +102,19 @@ def test_without_gpus_there_is_a_worker_per_core(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_dies_fails_its_own_run_only(tmp_path: Path) -> None:
-    jobs = [make_job(tmp_path, name, name) for name in ("Good", "Dies", "Fine", "Exits", "Also")]
+    jobs = [make_job(tmp_path, name, name) for name in ("Good", "Crashes", "Fine", "Exits", "Also")]
     outcomes = {outcome.job.title: outcome for outcome in run(jobs, tmp_path, size=1)}
-    assert outcomes.pop("Dies").reason == "worker died (signal 9); it killed 3 workers"
+    assert outcomes.pop("Crashes").reason == "worker died (signal 9); it killed 3 workers"
     exits = outcomes.pop("Exits")
     assert exits.reason == "worker died (exit code 3): out of luck; it killed 3 workers"
-    assert all(len(trainings(job)) == (3 if job.title in ("Dies", "Exits") else 1) for job in jobs)
+    assert all(
+        len(trainings(job)) == (3 if job.title in ("Crashes", "Exits") else 1) for job in jobs
+    )
     assert {outcome.state for outcome in outcomes.values()} == {"done"}
 
 
 def test_the_run_of_a_dead_worker_is_recorded_as_failed(tmp_path: Path) -> None:
-    job = make_job(tmp_path, "run", "Dies")
+    job = make_job(tmp_path, "run", "Crashes")
     run([job], tmp_path)
     status = store.read_status(job.folder)
     assert status.state == "failed"
@@ -120,13 +122,13 @@ def test_the_run_of_a_dead_worker_is_recorded_as_failed(tmp_path: Path) -> None:
 
 
 def test_a_run_whose_worker_died_is_told_from_one_that_failed_by_itself(tmp_path: Path) -> None:
-    jobs = [make_job(tmp_path, name, name) for name in ("Dies", "Fails", "Good")]
+    jobs = [make_job(tmp_path, name, name) for name in ("Crashes", "Fails", "Good")]
     outcomes = {outcome.job.title: outcome for outcome in run(jobs, tmp_path)}
     assert [outcomes[job.title].died for job in jobs] == [True, False, False]
 
 
 def test_a_worker_that_dies_is_replaced_and_its_trial_taken_up_again(tmp_path: Path) -> None:
-    job = make_job(tmp_path, "run", "Falters")
+    job = make_job(tmp_path, "run", "CrashesOnce")
     (outcome,) = run([job], tmp_path)
     assert (outcome.state, outcome.reason) == ("done", None)
     pids = {line.split()[0] for line in trainings(job)}
@@ -146,7 +148,7 @@ def test_probes_that_cannot_be_built_fail_the_run(tmp_path: Path) -> None:
 
 
 def test_words_between_the_answers_are_passed_over(tmp_path: Path) -> None:
-    (outcome,) = run([make_job(tmp_path, "run", "Chatters")], tmp_path)
+    (outcome,) = run([make_job(tmp_path, "run", "PrintsToStdout")], tmp_path)
     assert outcome.state == "done"
 
 
@@ -165,7 +167,7 @@ def test_no_worker_is_left_behind(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_the_workers_and_keeps_what_is_done(tmp_path: Path) -> None:
-    done, cut = make_job(tmp_path, "done", "Chatters"), make_job(tmp_path, "cut", "Sleeps")
+    done, cut = make_job(tmp_path, "done", "PrintsToStdout"), make_job(tmp_path, "cut", "Sleeps")
     run([done], tmp_path)
     with (
         pytest.raises(KeyboardInterrupt),
@@ -180,7 +182,7 @@ def test_a_worker_that_will_not_leave_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ablate.executors.local.GRACE_SECONDS", 0.3)
-    job = make_job(tmp_path, "run", "Stubborn")
+    job = make_job(tmp_path, "run", "IgnoresSigterm")
     with (
         pytest.raises(KeyboardInterrupt),
         Pool(tmp_path / "cache", size=1, command=STAND_IN) as pool,
@@ -190,7 +192,7 @@ def test_a_worker_that_will_not_leave_is_killed(
 
 
 def test_two_pools_at_once_train_each_trial_once(tmp_path: Path) -> None:
-    jobs = [make_job(tmp_path, f"run{i}", "Naps" if i < 2 else "Good") for i in range(6)]
+    jobs = [make_job(tmp_path, f"run{i}", "SleepsOneSecond" if i < 2 else "Good") for i in range(6)]
     ends: list[list[RunOutcome]] = []
     threads = [
         threading.Thread(target=lambda: ends.append(run(jobs, tmp_path, size=1)), daemon=True)
@@ -211,7 +213,7 @@ def test_a_trial_that_just_failed_elsewhere_is_not_tried_again(tmp_path: Path) -
 
         class Neighbour(Listener):
             def progress(self, worker: int, job: RunJob, event: Event) -> None:
-                write_json(job.folder / "run.json", {"state": "failed", "reason": "oom"})
+                write_record(job.folder, "failed", "oom")
                 elsewhere.close()
 
         with Pool(tmp_path / "cache", size=1, command=STAND_IN) as pool:

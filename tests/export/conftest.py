@@ -1,6 +1,5 @@
 """A run folder with an encoder that was never trained, and what is exported of it."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,7 @@ import soundfile
 
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import Folder
+from ablate.core.records.run import RunConfig
 from ablate.export.export import export
 from ablate.model.objectives import SmoothL1
 from ablate.model.patchify import Rectangles
@@ -21,6 +21,7 @@ from ablate.training.optimizer import Budget
 from ablate.worker.evaluate import save_encoder
 from ablate.worker.trial import Sound, Trial, open_sound
 from maskers import Random
+from tests.run_folders import write_score
 
 SECONDS = (0.3, 2.0, 0.07, 1.0)
 NOTE = "0123abcdef"
@@ -63,11 +64,8 @@ def exported(tmp_path_factory) -> Exported:
 def written(root: Path, name: str, trial: Trial, sound: Sound) -> tuple[Path, Path]:
     """Writes a run folder as a run would, and exports it."""
     run = root / "runs" / name
-    scores = {"mean": {"valid": None, "test": 12.5, "folds": []}}
-    told = {"task": "noise", "settings": {"type": "ablate.probing.knn.KNN"}, "scores": scores}
-    (run / "probes" / "noise").mkdir(parents=True)
-    (run / "probes" / "noise" / "key.json").write_text(json.dumps(told))
-    (run / "config.json").write_text(json.dumps({"kind": "jepa", "settings": resolve(trial)}))
+    write_score(run, "noise", {"type": "ablate.probing.knn.KNN"}, mean={"test": 12.5})
+    RunConfig(kind="jepa", settings=resolve(trial)).write(run / "config.json")
     save_encoder(run, trial.twin.build_encoder(), sound)
     return run, export(run, root / f"exported-{name}")
 

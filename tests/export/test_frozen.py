@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import ablate
 from ablate.cli.main import app
-from ablate.core.io import read_json, write_json
+from ablate.core.io import read_json
 from ablate.export.export import export
 from ablate.parts import get_identity
 from ablate.probing.features import encoder_features
@@ -20,6 +20,7 @@ from ablate.probing.neural import Linear
 from ablate.probing.probe import Content
 from ablate.probing.views import View, Views
 from ablate.worker.evaluate import ProbeRunner
+from tests.run_folders import write_score
 
 
 @pytest.mark.parametrize("view", [View("concat_freq"), View("mean_std", 1), View("max", "mean")])
@@ -66,9 +67,7 @@ def test_the_card_says_what_it_is_and_what_it_scored(exported):
 
 def scored(run, name, settings):
     """Writes a score of 50 percent by a probe into a run's folder."""
-    scores = {"mean": {"valid": None, "test": 50.0, "folds": []}}
-    told = {"task": "noise", "settings": settings, "scores": scores}
-    write_json(run / "probes" / "noise" / f"{name}.json", told)
+    write_score(run, "noise", settings, name, mean={"test": 50.0})
 
 
 @pytest.mark.parametrize(

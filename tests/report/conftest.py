@@ -5,7 +5,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,19 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from ablate.core.records.run import (
+    CodeVersion,
+    Environment,
+    Machine,
+    ParameterCounts,
+    RunKind,
+    RunRecord,
+)
 from ablate.report.report import write_report
 from ablate.report.results import Results, read_results
 from ablate.report.stats.statistics import Estimate, estimate_mean
+from ablate.runs.record import ENVIRONMENT_FILE, RECORD_FILE
+from tests.run_folders import COST, METRICS, write_score
 
 settings.register_profile("reporting", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("reporting")
@@ -24,7 +34,7 @@ KNN = {"type": "ablate.probing.knn.KNN", "k": 10, "temperature": 0.07}
 LINEAR = {"type": "ablate.probing.linear.Linear", "steps": 300}
 TASKS = {"speech": 5.0, "music": 0.0, "environment": -3.0}
 POOLINGS = ("mean", "mean_std", "concat_freq")
-MACHINE = {"platform": "Linux-6.1", "processor": "x86_64", "cores": 2, "argv": ["worker"]}
+MACHINE = Machine(platform="Linux-6.1", processor="x86_64", cores=2, argv=["worker"])
 COUNTS = {"classes": 10, "train": 600, "valid": 200, "test": 400, "folds": None}
 
 
@@ -90,9 +100,10 @@ class Bench:
         return _hex("jepa", *levels.values(), seed)
 
     def edit(self, fingerprint: str, **changes: object) -> None:
-        """Changes what a run recorded."""
-        path = self.runs / fingerprint / "run.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+        """Replaces fields of a run's record, as JSON."""
+        path = self.runs / fingerprint / RECORD_FILE
+        content = RunRecord.read(path).to_json() | changes
+        RunRecord.from_json(content, str(path)).write(path)
 
     def fail(self, fingerprint: str, reason: str = "nan: loss is not finite at step 7") -> None:
         self.edit(fingerprint, state="failed", reason=reason)
@@ -136,8 +147,8 @@ class Bench:
             return  # a twin is shared
         folder.mkdir(parents=True)
         draw = np.random.default_rng(int(fingerprint, 16))
-        (folder / "run.json").write_text(json.dumps(_record(kind, context, draw)))
-        (folder / "env.json").write_text(json.dumps({"machine": MACHINE}))
+        _record(kind, context, draw).write(folder / RECORD_FILE)
+        Environment(machine=MACHINE).write(folder / ENVIRONMENT_FILE)
         if kind == "jepa":
             (folder / "metrics.jsonl").write_text(_log(draw))
         shared = np.random.default_rng(seed).normal(0, 0.5)  # what variants of a seed share
@@ -151,10 +162,7 @@ class Bench:
                 }
                 for pooling in poolings
             }
-            result = {"task": task, "probe": probe, "settings": protocol, "scores": scores}
-            path = folder / "probes" / task / f"{_hex(probe)}.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(result | {"key": _hex(probe)}))
+            write_score(folder, task, protocol, _hex(probe), **scores)
 
     def _gallery(self) -> dict[str, Any] | None:
         if not self.num_pictures:
@@ -199,37 +207,37 @@ def _hex(*key: object) -> str:
     return f"{zlib.crc32(repr(key).encode()):010x}"
 
 
-def _record(kind: str, context: float, draw: np.random.Generator) -> dict[str, Any]:
-    return {
-        "state": "done",
-        "reason": None,
-        "kind": kind,
-        "attempt": 1,
-        "host": "here",
-        "device": "cpu",
-        "precision": "fp32",
-        "cost": {
-            "steps": 1500,
-            "clips": 24_000,
-            "audio_hours": 8.53,
-            "context_tokens": int(24_000 * 32 * context),
-            "target_tokens": 24_000 * 16,
-            "flops": 3.1e12 * (1 + context),
-            "seconds": 14.2,
-            "peak_memory_mb": 812,
-        },
-        "metrics": {
-            "loss": 0.31,
-            "effective_rank": 21.5 + float(draw.normal()),
-            "context_fraction": context,
-            "target_fraction": 0.5,
-            "tokens_per_second": 54_000,
-        },
-        "parameters": {"encoder": 102_400, "predictor": 51_200},
-        "collapsed": False,
-        "code": {"git": "0123456789abcdef", "dirty": False},
-        "versions": {"torch": "2.13.0+cpu", "numpy": "2.4.6"},
-    }
+def _record(kind: RunKind, context: float, draw: np.random.Generator) -> RunRecord:
+    return RunRecord(
+        state="done",
+        kind=kind,
+        attempt=1,
+        host="here",
+        device="cpu",
+        precision="fp32",
+        cost=replace(
+            COST,
+            steps=1500,
+            clips=24_000,
+            audio_hours=8.53,
+            context_tokens=int(24_000 * 32 * context),
+            target_tokens=24_000 * 16,
+            flops=int(3.1e12 * (1 + context)),
+            seconds=14.2,
+            peak_memory_mb=812,
+        ),
+        metrics=replace(
+            METRICS,
+            loss=0.31,
+            effective_rank=21.5 + float(draw.normal()),
+            context_fraction=context,
+            target_fraction=0.5,
+            tokens_per_second=54_000,
+        ),
+        parameters=ParameterCounts(encoder=102_400, predictor=51_200),
+        code=CodeVersion(commit="0123456789abcdef", dirty=False),
+        versions={"torch": "2.13.0+cpu", "numpy": "2.4.6"},
+    )
 
 
 def _log(draw: np.random.Generator) -> str:

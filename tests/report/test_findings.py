@@ -48,7 +48,7 @@ def test_the_protocol_says_when_seeds_were_looked_at(bench: Bench) -> None:
 def test_trials_of_older_code_are_counted_and_their_contrasts_marked(bench: Bench) -> None:
     plan = bench.build()
     older = bench.fingerprint(0, masker="block", patchifier="squares")
-    bench.edit(older, code={"git": "fedcba9876543210", "dirty": False})
+    bench.edit(older, code={"commit": "fedcba9876543210", "dirty": False})
     cautions = write_report(plan, bench.runs, bench.report).caveats
     assert any("0123456789 (17 trials), fedcba9876 (1 trials)" in line for line in cautions)
     text = bench.report.joinpath("tables/contrasts.csv").read_text()

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from ablate.report.results import TrialResult, read_results
+from ablate.runs.store import read_scores
 from tests.report.conftest import COUNTS, KNN, POOLINGS, TASKS, Bench
 
 
@@ -18,14 +19,10 @@ def trial_of(bench: Bench, seed: int, **levels: str) -> TrialResult:
 
 def test_the_score_is_the_mean_over_tasks_of_the_test_split(bench: Bench) -> None:
     trial = trial_of(bench, 0, masker="random", patchifier="squares")
-    path = bench.runs / str(trial.fingerprint) / "probes"
-    tests = [
-        json.loads(file.read_text())["scores"]["concat_freq"]["test"]
-        for file in path.glob("*/*.json")
-        if json.loads(file.read_text())["probe"] == "knn"
-    ]
+    scores = read_scores(bench.runs / str(trial.fingerprint))
+    tests = [of.scores["concat_freq"].test for of in scores if of.settings == KNN]
     assert len(tests) == len(TASKS)
-    assert trial.score == pytest.approx(sum(tests) / len(tests))
+    assert trial.score == pytest.approx(sum(filter(None, tests)) / len(tests))
 
 
 def test_a_trial_is_scored_by_the_probe_of_its_level(bench: Bench) -> None:

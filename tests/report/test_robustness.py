@@ -13,8 +13,9 @@ from ablate.report.report import write_report
 from ablate.report.results import Results, read_results
 from ablate.report.stats.robustness import build_robustness_table, format_difference
 from ablate.report.stats.verdicts import compute_verdicts
-from tests.report.conftest import Bench
+from tests.report.conftest import KNN, LINEAR, Bench
 
+PROTOCOLS = {"knn": KNN, "linear": LINEAR}
 VIEWS = [f"{p}.{pooling}" for p in ("knn", "linear") for pooling in ("mean", "mean_std")]
 
 
@@ -24,7 +25,7 @@ def shift(bench: Bench, points: float, *, probe: str, pooling: str, **levels: st
         run = bench.runs / bench.fingerprint(seed, **levels)
         for path in run.glob("probes/*/*.json"):
             result = json.loads(path.read_text())
-            if result["probe"] == probe:
+            if result["settings"] == PROTOCOLS[probe]:
                 result["scores"][pooling]["test"] += points
                 path.write_text(json.dumps(result))
 

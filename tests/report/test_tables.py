@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import asdict
 
 import pytest
 import rich.console
@@ -22,6 +23,7 @@ from ablate.report.pages.table import (
 from ablate.report.results import read_results
 from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.conftest import POOLINGS, TASKS, Bench
+from tests.run_folders import COST
 
 TABLE = Table(
     name="example",
@@ -185,7 +187,10 @@ def test_a_reference_that_seeds_share_counts_once(bench: Bench) -> None:
 
 def test_the_cost_is_a_mean_over_the_runs_that_recorded_one(bench: Bench) -> None:
     plan = bench.build()
-    bench.edit(bench.fingerprint(0, masker="random", patchifier="squares"), cost={"steps": 700})
+    bench.edit(
+        bench.fingerprint(0, masker="random", patchifier="squares"),
+        cost={**asdict(COST), "steps": 700},
+    )
     row = tables.build_cost_table(read_results(plan, bench.runs)).rows[0]
     assert row["steps"] == pytest.approx((700 + 1500 + 1500) / 3)
     assert row["encoder_parameters"] == 102_400

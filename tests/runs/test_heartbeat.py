@@ -13,7 +13,7 @@ BOUND = 30.0  # seconds, in which a beat every hundredth of one is seen
 
 def beats(folder: Path, seconds: float) -> bool:
     """Waits until a run's count is another; tells whether it was in time."""
-    file, deadline = folder / "heartbeat", time.monotonic() + seconds
+    file, deadline = folder / heartbeat.HEARTBEAT_FILE, time.monotonic() + seconds
     before = file.read_text()
     while (same := file.read_text() == before) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -23,7 +23,7 @@ def beats(folder: Path, seconds: float) -> bool:
 def test_a_beat_that_cannot_be_written_is_left_out_and_the_next_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.01)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with heartbeat.HeartbeatWriter(tmp_path):
         assert beats(tmp_path, BOUND)

@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 
 from ablate.core.io import find_json, write_json
+from ablate.core.records.run import Environment, Heartbeat, RunConfig
 from ablate.runs import store
+from ablate.runs.heartbeat import HEARTBEAT_FILE
 from ablate.runs.lock import PATIENCE_SECONDS, acquire_run
-from ablate.runs.record import RunState, SupersededError
+from ablate.runs.record import ENVIRONMENT_FILE, RunAttempt, SupersededError, read_record
 from ablate.slurm import monitor
 from ablate.slurm.job import patience
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
+from tests.run_folders import edit_record, write_record
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 240.0  # for a launcher to end
@@ -32,7 +35,7 @@ factors:
     good: {type: Good}
     fails: {type: Fails}
     third: {type: Third}
-    naps: {type: Naps}
+    slow: {type: SleepsOneSecond}
     fifth: {type: Fifth}
     sixth: {type: Sixth}
   patchifier: {squares: {type: Squares}, strips: {type: Strips}}
@@ -103,18 +106,17 @@ def launchers(count: int) -> list[int]:
 
 
 def test_two_launchers_of_one_study_share_its_trials() -> None:
-    Path("study.yaml").write_text(STUDY.replace("Fails", "Naps, ratio: 0.1"))
+    Path("study.yaml").write_text(STUDY.replace("Fails", "SleepsOneSecond, ratio: 0.1"))
     assert launchers(2) == [study.DONE] * 2
     for kind in ("jepa", "random_init", "mel_statistics"):
         assert set(executions(kind).values()) == {1}
 
 
 def test_a_stale_trial_is_taken_over_once() -> None:
-    Path("study.yaml").write_text(STUDY.replace("Fails", "Naps, ratio: 0.1"))
+    Path("study.yaml").write_text(STUDY.replace("Fails", "SleepsOneSecond, ratio: 0.1"))
     assert launchers(1) == [study.DONE]
     stale = Path("runs") / min(executions())
-    record = find_json(stale / "run.json") or {}
-    write_json(stale / "run.json", {**record, "state": "running"})  # and nobody holds it
+    edit_record(stale, state="running")  # and no process has locked it
     assert store.read_status(stale).state == "stale"
     assert launchers(2) == [study.DONE] * 2
     assert executions()[stale.name] == 2
@@ -124,7 +126,7 @@ def test_a_stale_trial_is_taken_over_once() -> None:
 def test_two_hundred_writers_claim_two_hundred_attempts(tmp_path: Path) -> None:
     with ThreadPoolExecutor(50) as writers:
         for _ in range(200):
-            writers.submit(RunState, tmp_path / "run", kind="jepa", device="cpu")
+            writers.submit(RunAttempt, tmp_path / "run", kind="jepa", device="cpu")
     attempts = sorted(int(path.name) for path in (tmp_path / "run" / "attempts").iterdir())
     assert attempts == list(range(1, 201))
 
@@ -153,28 +155,26 @@ def test_a_file_of_two_hundred_writers_is_whole_whenever_it_is_read(tmp_path: Pa
 
 
 def test_a_writer_that_was_superseded_writes_nothing(tmp_path: Path) -> None:
-    first = RunState(tmp_path / "run", kind="jepa", device="cpu")
-    first.put("running")
-    second = RunState(tmp_path / "run", kind="jepa", device="cpu")
-    second.put("running")
+    first = RunAttempt(tmp_path / "run", kind="jepa", device="cpu")
+    first.start()
+    second = RunAttempt(tmp_path / "run", kind="jepa", device="cpu")
+    second.start()
     with pytest.raises(SupersededError, match="attempt 001 was superseded"):
-        first.put("failed", "of old age")
-    assert (find_json(tmp_path / "run" / "run.json") or {})["attempt"] == 2
+        first.fail("of old age", details="")
+    assert read_record(tmp_path / "run").attempt == 2
 
 
 def test_what_a_network_disk_leaves_among_attempts_is_none(tmp_path: Path) -> None:
-    first = RunState(tmp_path / "run", kind="jepa", device="cpu")
+    first = RunAttempt(tmp_path / "run", kind="jepa", device="cpu")
     (tmp_path / "run" / "attempts" / ".nfs000000000001").touch()
-    first.put("running")
-    RunState(tmp_path / "run", kind="jepa", device="cpu").put("done")
-    assert (find_json(tmp_path / "run" / "run.json") or {})["attempt"] == 2
+    first.start()
+    RunAttempt(tmp_path / "run", kind="jepa", device="cpu").finish()
+    assert read_record(tmp_path / "run").attempt == 2
 
 
 def running_elsewhere(folder: Path) -> Path:
-    folder.mkdir()
-    write_json(folder / "run.json", {"state": "running", "host": "another machine"})
-    (folder / "heartbeat").write_text("1\n")
-    return folder
+    Heartbeat(count=1).write(folder / HEARTBEAT_FILE)
+    return write_record(folder, "running", host="another machine")
 
 
 def test_a_run_whose_heart_beats_on_another_machine_is_not_taken(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_run_whose_heart_beats_on_another_machine_is_not_taken(tmp_path: Path)
         count = 1
         while not going.is_set():
             count += 1
-            (folder / "heartbeat").write_text(f"{count}\n")
+            Heartbeat(count=count).write(folder / HEARTBEAT_FILE)
 
     heart = threading.Thread(target=beat, daemon=True)
     heart.start()
@@ -212,14 +212,14 @@ def test_only_a_job_that_is_run_again_does_not_wait_for_its_own_last_run(
         monkeypatch.setenv(name, value)
     assert patience(folder) == PATIENCE_SECONDS
     for other in ({"SLURM_JOB_ID": "8"}, {"SLURM_JOB_NAME": "theirs"}):
-        write_json(folder / "env.json", {"slurm": {**site, **other}})
+        Environment(slurm={**site, **other}).write(folder / ENVIRONMENT_FILE)
         assert patience(folder) == PATIENCE_SECONDS
-    write_json(folder / "env.json", {"slurm": site})
+    Environment(slurm=site).write(folder / ENVIRONMENT_FILE)
     assert patience(folder) == 0
 
 
 def test_a_trial_that_is_started_by_hand_leaves_a_held_run_alone(tmp_path: Path) -> None:
-    write_json(tmp_path / "run" / "config.json", {"kind": "jepa", "settings": {}})
+    RunConfig(kind="jepa", settings={}).write(tmp_path / "run" / "config.json")
     with acquire_run(tmp_path / "run"):
         done = subprocess.run(
             [sys.executable, "-m", "ablate.worker", str(tmp_path / "run")],

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from ablate.config import loader
-from ablate.core.io import write_json
 from ablate.runs.lock import acquire_run
 from ablate.runs.pending import PendingWork
 from ablate.runs.status import format_preview, format_summary, is_unfinished
+from tests.run_folders import write_record
 
 MATCH = {"setting": "masker.context_area", "value": [0.813, 0.963], "share": "context"}
 WARNING = "Levels of masker differ in their realised targets: block 52 %"
@@ -73,13 +73,13 @@ def test_a_study_is_open_while_its_trials_can_be_expected_to_go_on(
 ) -> None:
     for name, state in zip("ab", states, strict=True):
         if state != "planned":
-            write_json(tmp_path / name / "run.json", {"state": state})
+            write_record(tmp_path / name, state)
     assert is_unfinished(plan(), tmp_path) == still
 
 
-def test_a_study_with_a_trial_that_is_held_is_open(tmp_path: Path) -> None:
+def test_a_study_with_a_trial_that_is_locked_is_open(tmp_path: Path) -> None:
     for name in "ab":
-        write_json(tmp_path / name / "run.json", {"state": "running"})
+        write_record(tmp_path / name, "running")
     with acquire_run(tmp_path / "a"):
         assert is_unfinished(plan(), tmp_path)
 

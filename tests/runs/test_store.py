@@ -1,6 +1,5 @@
 """What is on disk, and what is left to do."""
 
-import json
 import subprocess
 import sys
 import threading
@@ -10,26 +9,21 @@ from typing import Any
 
 import pytest
 
+from ablate.core.records.run import RunConfig
 from ablate.runs import pending, store
 from ablate.runs import status as run_status
-from ablate.runs.lock import acquire_run, is_held
+from ablate.runs.lock import acquire_run, is_locked
 from ablate.runs.pending import PlannedRun
+from ablate.runs.record import mark_ended, read_record
+from tests.run_folders import COST, write_record, write_score, write_tasks
 
 KNN = {"type": "KNN", "k": 10}
 LINEAR = {"type": "Linear"}
 
 
-def record(folder: Path, **content: Any) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(json.dumps(content))
-    return folder
-
-
-def scored(folder: Path, task: str, settings: dict[str, Any], test: float | None = 40.0) -> None:
-    path = folder / "probes" / task / f"{settings['type']}{settings.get('k', '')}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"settings": settings, "scores": {"mean": {"valid": None, "test": test}}}
-    path.write_text(json.dumps(content))
+def score(folder: Path, task: str, settings: dict[str, Any], test: float | None = 40.0) -> None:
+    key = f"{settings['type']}{settings.get('k', '')}"
+    write_score(folder, task, settings, key, mean={"valid": None, "test": test})
 
 
 def wanted(*fingerprints: str, kind: str = "jepa") -> list[PlannedRun]:
@@ -38,10 +32,9 @@ def wanted(*fingerprints: str, kind: str = "jepa") -> list[PlannedRun]:
 
 @pytest.mark.parametrize("state", ["done", "failed", "cancelled"])
 def test_an_ended_run_is_in_the_state_it_recorded(tmp_path: Path, state: str) -> None:
-    status = store.read_status(
-        record(tmp_path / "run", state=state, reason="why", cost={"seconds": 3})
-    )
-    assert status == store.RunStatus(state, "why", 3)
+    status = store.read_status(write_record(tmp_path / "run", state, "why", cost=COST))
+    failure = "error" if state == "failed" else None
+    assert status == store.RunStatus(state, "why", COST.seconds, failure=failure)
 
 
 def test_a_run_without_a_record_is_planned(tmp_path: Path) -> None:
@@ -49,21 +42,21 @@ def test_a_run_without_a_record_is_planned(tmp_path: Path) -> None:
 
 
 def test_a_running_run_that_nobody_holds_is_stale(tmp_path: Path) -> None:
-    assert store.read_status(record(tmp_path / "run", state="running")).state == "stale"
+    assert store.read_status(write_record(tmp_path / "run", "running")).state == "stale"
 
 
 def test_a_run_of_another_machine_whose_lock_is_not_seen_here_is_running(tmp_path: Path) -> None:
-    folder = record(tmp_path / "run", state="running", host="another machine")
+    folder = write_record(tmp_path / "run", "running", host="another machine")
     assert store.read_status(folder).state == "running"
 
 
 def test_a_held_run_is_running(tmp_path: Path) -> None:
-    folder = record(tmp_path / "run", state="running")
+    folder = write_record(tmp_path / "run", "running")
     with acquire_run(folder):
         assert store.read_status(folder).state == "running"
 
 
-def test_a_run_is_held_once(tmp_path: Path) -> None:
+def test_a_run_is_locked_once(tmp_path: Path) -> None:
     with acquire_run(tmp_path / "run") as first, acquire_run(tmp_path / "run") as second:
         assert (first, second) == (True, False)
 
@@ -73,7 +66,7 @@ def test_looking_who_holds_a_run_keeps_nobody_from_taking_it(tmp_path: Path) -> 
 
     def look() -> None:
         while not done.is_set():
-            is_held(tmp_path / "run")
+            is_locked(tmp_path / "run")
 
     with ThreadPoolExecutor(2) as executor:
         looking = [executor.submit(look) for _ in range(2)]
@@ -89,9 +82,9 @@ def test_looking_who_holds_a_run_keeps_nobody_from_taking_it(tmp_path: Path) -> 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from ablate.runs.lock import held
+from ablate.runs.lock import acquire_run
 
-with held(Path(sys.argv[1])):
+with acquire_run(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -103,31 +96,32 @@ def test_a_run_is_let_go_by_a_process_that_is_killed(tmp_path: Path) -> None:
         try:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"
-            assert is_held(tmp_path / "run")
+            assert is_locked(tmp_path / "run")
         finally:
             holder.kill()
-    assert not is_held(tmp_path / "run")
+    assert not is_locked(tmp_path / "run")
 
 
 def test_closing_keeps_a_run_that_has_ended(tmp_path: Path) -> None:
-    folder = record(tmp_path / "run", state="done")
-    store.mark_ended(folder, "failed", "worker died")
+    folder = write_record(tmp_path / "run", "done")
+    mark_ended(folder, "failed", "worker died")
     assert store.read_status(folder).state == "done"
 
 
 def test_closing_keeps_what_the_worker_had_recorded(tmp_path: Path) -> None:
-    folder = record(tmp_path / "run", state="running", attempt=2)
-    store.mark_ended(folder, "failed", "worker died")
-    content = json.loads((folder / "run.json").read_text())
-    assert content == {"state": "failed", "attempt": 2, "reason": "worker died"}
+    folder = write_record(tmp_path / "run", "running", attempt=2)
+    mark_ended(folder, "failed", "worker died")
+    record = read_record(folder)
+    assert (record.state, record.failure, record.attempt) == ("failed", "error", 2)
+    assert record.reason == "worker died"
 
 
 def test_a_config_follows_data_that_moved(tmp_path: Path) -> None:
     for place in ("here", "there"):
         settings = {"data": {"manifest": place}}
         store.write_config(tmp_path / "run", kind="jepa", settings=settings)
-    content = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert content == {"kind": "jepa", "settings": {"data": {"manifest": "there"}}}
+    config = RunConfig.read(tmp_path / "run" / "config.json")
+    assert config == RunConfig(kind="jepa", settings={"data": {"manifest": "there"}})
 
 
 def test_a_config_that_says_so_already_is_left_alone(tmp_path: Path) -> None:
@@ -145,46 +139,46 @@ def test_half_a_file_is_refused_with_its_name(tmp_path: Path) -> None:
 
 def test_a_probe_is_missing_until_every_task_has_its_score(tmp_path: Path) -> None:
     probes = {"knn": KNN, "linear": LINEAR}
-    assert store.missing_probes(tmp_path, probes) == ["knn", "linear"]
-    scored(tmp_path, "speech", KNN)
-    scored(tmp_path, "speech", LINEAR)
-    scored(tmp_path, "music", KNN)
-    assert store.missing_probes(tmp_path, probes) == ["linear"]
+    assert store.find_missing_probes(tmp_path, probes) == ["knn", "linear"]
+    score(tmp_path, "speech", KNN)
+    score(tmp_path, "speech", LINEAR)
+    score(tmp_path, "music", KNN)
+    assert store.find_missing_probes(tmp_path, probes) == ["linear"]
 
 
 def test_a_task_that_was_to_be_scored_is_missed_by_every_probe(tmp_path: Path) -> None:
-    scored(tmp_path, "speech", KNN)
-    (tmp_path / store.TASKS).write_text('{"tasks": ["music", "speech"]}')
-    assert store.missing_probes(tmp_path, {"knn": KNN}) == ["knn"]
+    score(tmp_path, "speech", KNN)
+    write_tasks(tmp_path, "music", "speech")
+    assert store.find_missing_probes(tmp_path, {"knn": KNN}) == ["knn"]
     assert store.read_score(tmp_path, KNN, "mean") is None
 
 
 def test_a_changed_probe_is_missing(tmp_path: Path) -> None:
-    scored(tmp_path, "speech", KNN)
-    assert store.missing_probes(tmp_path, {"knn": {**KNN, "k": 5}}) == ["knn"]
+    score(tmp_path, "speech", KNN)
+    assert store.find_missing_probes(tmp_path, {"knn": {**KNN, "k": 5}}) == ["knn"]
 
 
 def test_a_renamed_probe_is_not_missing(tmp_path: Path) -> None:
-    scored(tmp_path, "speech", KNN)
-    assert store.missing_probes(tmp_path, {"neighbours": KNN}) == []
+    score(tmp_path, "speech", KNN)
+    assert store.find_missing_probes(tmp_path, {"neighbours": KNN}) == []
 
 
 def test_a_score_is_the_mean_over_tasks(tmp_path: Path) -> None:
-    scored(tmp_path, "speech", KNN, 40)
-    scored(tmp_path, "music", KNN, 50)
-    scored(tmp_path, "music", {**KNN, "k": 5}, 90)
+    score(tmp_path, "speech", KNN, 40)
+    score(tmp_path, "music", KNN, 50)
+    score(tmp_path, "music", {**KNN, "k": 5}, 90)
     assert store.read_score(tmp_path, KNN, "mean") == 45
     assert store.read_score(tmp_path, KNN, "concat_freq") is None
 
 
 def test_a_score_on_some_of_the_tasks_is_no_score(tmp_path: Path) -> None:
-    scored(tmp_path, "speech", KNN, 40)
-    scored(tmp_path, "speech", LINEAR, 50)
-    scored(tmp_path, "music", LINEAR, 60)
+    score(tmp_path, "speech", KNN, 40)
+    score(tmp_path, "speech", LINEAR, 50)
+    score(tmp_path, "music", LINEAR, 60)
     assert store.read_score(tmp_path, LINEAR, "mean") == 55
     assert store.read_score(tmp_path, KNN, "mean") is None
     elsewhere = {**KNN, "content": {"digest": "d", "tasks": ["speech", "music"]}}
-    scored(tmp_path, "speech", elsewhere, 40)
+    score(tmp_path, "speech", elsewhere, 40)
     assert store.read_score(tmp_path, elsewhere, "mean") is None
 
 
@@ -207,11 +201,11 @@ def test_the_environment_names_the_folders() -> None:
 
 def test_the_backlog_sorts_runs_by_what_is_left_to_do(tmp_path: Path) -> None:
     for name in ("done", "rescore"):
-        record(tmp_path / name, state="done")
-    scored(tmp_path / "done", "speech", KNN)
-    record(tmp_path / "failed", state="failed", reason="nan")
-    record(tmp_path / "cut", state="cancelled")
-    record(tmp_path / "stale", state="running")
+        write_record(tmp_path / name, "done")
+    score(tmp_path / "done", "speech", KNN)
+    write_record(tmp_path / "failed", "failed", "nan")
+    write_record(tmp_path / "cut", "cancelled")
+    write_record(tmp_path / "stale", "running")
     runs = wanted("done", "rescore", "failed", "cut", "stale", "new")
     found = pending.find_pending(runs, tmp_path, {"knn": KNN})
     assert [run.fingerprint for run in found.start] == ["cut", "stale", "new"]
@@ -221,7 +215,7 @@ def test_the_backlog_sorts_runs_by_what_is_left_to_do(tmp_path: Path) -> None:
 
 
 def test_failed_runs_are_started_again_when_asked(tmp_path: Path) -> None:
-    record(tmp_path / "failed", state="failed")
+    write_record(tmp_path / "failed", "failed")
     found = pending.find_pending(wanted("failed"), tmp_path, {}, retry_failed=True)
     assert [run.fingerprint for run in found.start] == ["failed"]
 
@@ -238,8 +232,8 @@ def test_references_are_run_after_trials(tmp_path: Path) -> None:
 
 def test_jobs_have_their_config_on_disk(tmp_path: Path) -> None:
     (job,) = pending.find_pending(wanted("a"), tmp_path, {}).jobs(tmp_path, {})
-    content = json.loads((job.folder / "config.json").read_text())
-    assert content == {"kind": "jepa", "settings": {"seed": 0}}
+    config = RunConfig.read(job.folder / "config.json")
+    assert config == RunConfig(kind="jepa", settings={"seed": 0})
 
 
 def test_columns_are_aligned() -> None:

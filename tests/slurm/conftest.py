@@ -19,8 +19,10 @@ import torch
 
 from ablate.config.tree import from_plain
 from ablate.core.io import find_json
+from ablate.core.records.run import RunConfig
 from ablate.executors.worker import Event
 from ablate.runs import store
+from ablate.runs.heartbeat import HEARTBEAT_FILE
 from ablate.runs.job import RunJob, RunOutcome
 from ablate.slurm import commands
 from ablate.slurm import queue as slurm_queue
@@ -147,7 +149,7 @@ class Quiet:
 
 
 def record(job: RunJob) -> dict[str, Any]:
-    """Returns what a trial's `run.json` says by now."""
+    """Returns the content of a trial's `run.json`; {} if it is missing."""
     return find_json(job.folder / "run.json") or {}
 
 
@@ -160,7 +162,7 @@ def is_training(job: RunJob) -> bool:
     """Tells whether a trial has come so far that it saves itself when it is told to stop."""
     found = record(job)
     log = job.folder / "attempts" / f"{found.get('attempt', 0):03d}" / "log.txt"
-    beat = job.folder / "heartbeat"  # the first of an attempt comes after its log
+    beat = job.folder / HEARTBEAT_FILE  # the first of an attempt comes after its log
     begun = log.exists() and beat.exists() and beat.stat().st_mtime_ns >= log.stat().st_mtime_ns
     return begun and found["state"] == "running"
 
@@ -236,8 +238,8 @@ class Workspace:
         """Runs a trial here, without the cluster; returns its weights."""
         folder = self.cache.parent / "twins" / job.folder.name
         if not (folder / "encoder.safetensors").exists():
-            config = find_json(job.folder / "config.json") or {}
-            store.write_config(folder, kind="jepa", settings=config["settings"])
+            config = RunConfig.read(job.folder / "config.json")
+            store.write_config(folder, kind="jepa", settings=config.settings)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("GUEST_SECONDS", "0")
                 device = torch.device("cpu")

@@ -15,6 +15,7 @@ from ablate.slurm.profile import Profile
 from ablate.slurm.queue import Submitted
 from ablate.slurm.resources import Needs
 from ablate.study.exit_codes import FAILED, ended
+from tests.run_folders import write_record
 from tests.slurm.scripted_site import lay
 
 
@@ -35,7 +36,7 @@ def given(tmp_path: Path, name: str, state: str, job: str, submission: str) -> R
     """A run in some state that was given to a job."""
     folder = tmp_path / "runs" / name
     store.write_config(folder, kind="jepa", settings={"seed": 0})
-    write_json(folder / "run.json", {"state": state, "reason": f"{state}: before"})
+    write_record(folder, state, f"{state}: before")
     log = tmp_path / submission / "logs" / f"{job}_0_log.out"
     slurm_queue.remember(folder, Submitted(job, submission, str(log)))
     return RunJob(folder, name, {})
@@ -85,7 +86,7 @@ def test_a_run_that_ended_elsewhere_while_it_waited_is_not_submitted(
     )
     in_queue = given(tmp_path, "first", "running", "8_0", "study-2")
     again = given(tmp_path, "again", "preempted", "3_0", "study-1")
-    write_json(again.folder / "run.json", {"state": "done"})
+    write_record(again.folder, "done")
     ended_elsewhere = full_site.follow([in_queue, again], Quiet(), waiting=[again], seconds=0.1)
     assert [(of.job, of.state) for of in ended_elsewhere] == [(again, "done")]
     assert not (tmp_path / "asked").exists()

@@ -13,8 +13,10 @@ import pytest
 
 from ablate.core.io import find_json, read_json, write_json
 from ablate.runs import store
+from ablate.runs.record import read_record
 from ablate.slurm import job as slurm_job
 from ablate.slurm.job import Job
+from tests.run_folders import write_record
 from tests.slurm.scripted_site import lay
 
 KNN = {"type": "KNN", "k": 10}
@@ -22,10 +24,11 @@ KNN = {"type": "KNN", "k": 10}
 SCORES_UNTIL_TOLD = """\
 import os, signal, sys, time
 from pathlib import Path
-from ablate.core.io import write_json
+from ablate.core.records.run import RunRecord
 
 folder = Path(sys.argv[1 + sys.argv.index("ablate.worker")])
-write_json(folder / "run.json", {"state": "done", "reason": "stopped before it was done"})
+record = RunRecord(state="done", reason="stopped before it was done")
+record.write(folder / "run.json")
 os.kill(os.getppid(), signal.SIGUSR2)
 time.sleep(60)
 """
@@ -69,7 +72,7 @@ def job(tmp_path: Path) -> Iterator[Callable[..., Job]]:
 
 
 def trained(folder: Path) -> Path:
-    write_json(folder / "run.json", {"state": "done"})
+    write_record(folder, "done")
     (folder / "encoder.safetensors").touch()
     return folder
 
@@ -113,11 +116,11 @@ def test_a_job_told_to_stop_waits_no_longer_for_another_machines_heart(
     tmp_path: Path, job: Callable[..., Job], requeued: Path
 ) -> None:
     folder = tmp_path / "run"
-    write_json(folder / "run.json", {"state": "running", "host": "another machine"})
+    write_record(folder, "running", host="another machine")
     waiting = job(folder)
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR2)).start()
     started = time.monotonic()
     assert not waiting.work()
     assert time.monotonic() - started < 10
     assert requeued.read_text() == "requeue 7\n"
-    assert (find_json(folder / "run.json") or {})["state"] == "running"
+    assert read_record(folder).state == "running"

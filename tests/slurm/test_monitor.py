@@ -3,14 +3,15 @@
 import time
 from pathlib import Path
 
-from ablate.core.io import write_json
+from ablate.core.records.run import Heartbeat
+from ablate.runs.heartbeat import HEARTBEAT_FILE
 from ablate.slurm.monitor import Vigil
+from tests.run_folders import write_record
 
 
 def elsewhere(folder: Path) -> Path:
-    write_json(folder / "run.json", {"state": "running", "host": "another machine"})
-    (folder / "heartbeat").write_text("1\n")
-    return folder
+    Heartbeat(count=1).write(folder / HEARTBEAT_FILE)
+    return write_record(folder, "running", host="another machine")
 
 
 def test_a_run_whose_machine_has_died_is_not_waited_for(tmp_path: Path) -> None:
@@ -27,5 +28,5 @@ def test_a_run_whose_heart_beats_on_another_machine_is_waited_for(tmp_path: Path
     folder = elsewhere(tmp_path / "run")
     assert not vigil.look([folder])
     time.sleep(0.3)
-    (folder / "heartbeat").write_text("2\n")
+    Heartbeat(count=2).write(folder / HEARTBEAT_FILE)
     assert not vigil.look([folder])

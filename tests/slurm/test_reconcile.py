@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from ablate.core.io import write_json
+from ablate.core.records.run import Environment
 from ablate.runs import store
+from ablate.runs.record import ENVIRONMENT_FILE
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm import reconcile
 from ablate.slurm.queue import Submitted
+from tests.run_folders import write_record
 from tests.slurm.scripted_site import lay
 
 AN_HOUR = 3600.0
@@ -24,7 +27,7 @@ def empty_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def submitted(tmp_path: Path) -> Path:
     folder = tmp_path / "runs" / "ab12"
-    write_json(folder / "run.json", {"state": "failed", "reason": "node: gone", "attempt": 1})
+    write_record(folder, "failed", "node: gone", attempt=1)
     job = Submitted("7_0", "study-1", str(tmp_path / "home" / "logs" / "7_0_0_log.out"))
     slurm_queue.remember(folder, job)
     return folder
@@ -51,7 +54,7 @@ def test_what_a_run_wrote_after_it_was_handed_in_stands_whatever_the_disks_clock
     tmp_path, empty_queue, skew
 ):
     folder = submitted(tmp_path)
-    write_json(folder / "run.json", {"state": "failed", "reason": "nan: loss", "attempt": 2})
+    write_record(folder, "failed", "nan: loss", attempt=2)
     shift(folder, skew)
     assert reconcile.reconcile([folder]) == []
     assert store.read_status(folder).reason == "nan: loss"
@@ -62,7 +65,7 @@ def test_a_preempted_run_is_told_once_how_its_job_ended(tmp_path, empty_queue):
     log = Path(slurm_queue.last(folder).log)
     log.parent.mkdir(parents=True)
     log.write_text("slurmstepd: *** JOB 7 ON n1 CANCELLED AT 2026 DUE TO PREEMPTION ***\n")
-    write_json(folder / "run.json", {"state": "preempted", "reason": "USR1 at step 5"})
+    write_record(folder, "preempted", "USR1 at step 5")
     for _ in range(3):
         reconcile.reconcile([folder])
     status = store.read_status(folder)
@@ -103,8 +106,8 @@ def waiting_for_a_canary(tmp_path: Path, words: str, mark: str = "") -> Path:
     log.parent.mkdir(parents=True)
     log.write_text(words)
     tried = home / "canary-00" / "cd34"
-    write_json(tried / "config.json", {})
-    write_json(tried / "run.json", {"state": mark or "preempted", "reason": "USR1 at step 2"})
+    store.write_config(tried, kind="jepa", settings={})
+    write_record(tried, mark or "preempted", "USR1 at step 2")
     if mark:
         write_json(home / "canary-00" / reconcile.MARKS / "cd34.json", {"state": mark})
     folder = tmp_path / "runs" / "ab12"
@@ -148,7 +151,7 @@ def test_a_run_of_another_machine_is_settled_only_where_its_own_job_is_gone(
     tmp_path, empty_queue, name, state
 ):
     folder = submitted(tmp_path)
-    write_json(folder / "env.json", {"slurm": {"SLURM_JOB_NAME": name}})
-    write_json(folder / "run.json", {"state": "running", "host": "another machine"})
+    Environment(slurm={"SLURM_JOB_NAME": name}).write(folder / ENVIRONMENT_FILE)
+    write_record(folder, "running", host="another machine")
     reconcile.reconcile([folder])
     assert store.read_status(folder).state == state

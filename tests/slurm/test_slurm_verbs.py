@@ -8,6 +8,7 @@ from ablate.runs import store
 from ablate.slurm import doctor, monitor
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.profile import Profile
+from tests.run_folders import write_record
 from tests.slurm.conftest import wait_until
 
 PROFILE = Profile(name="test", partition="cpu", memory="1500M", poll_seconds=0.2)
@@ -57,7 +58,7 @@ def test_the_console_shows_cancels_and_retries_what_is_in_the_queue(site, worksp
 
 def test_failures_of_one_kind_are_tried_again(tmp_path):
     for name, reason in (("aa", "timeout: too long"), ("bb", "node: gone"), ("cc", "nan: loss")):
-        write_json(tmp_path / name / "run.json", {"state": "failed", "reason": reason})
+        write_record(tmp_path / name, "failed", reason)
     plan = {"trials": [{"fingerprint": "aa", "twin": "bb", "statistics": "cc"}]}
     assert len(monitor.release(plan, tmp_path, ["timeout", "node"])) == 2
     states = [store.read_status(tmp_path / name).state for name in ("aa", "bb", "cc")]

@@ -1,12 +1,12 @@
 """What a plan promises to see, from the spread that earlier results have."""
 
-import json
 import math
 from pathlib import Path
 
 import pytest
 
 from ablate.study import estimate
+from tests.run_folders import write_score
 
 KNN = {"type": "KNN"}
 
@@ -28,9 +28,7 @@ def plan(seeds: int) -> dict:
 
 
 def scored(runs: Path, fingerprint: str, valid: float) -> None:
-    file = runs / fingerprint / "probes" / "speech" / "k.json"
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"settings": KNN, "scores": {"mean": {"valid": valid, "test": 0}}}))
+    write_score(runs / fingerprint, "speech", KNN, mean={"valid": valid, "test": 0})
 
 
 def test_the_spread_is_that_of_paired_differences(tmp_path: Path) -> None:

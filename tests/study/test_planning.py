@@ -1,12 +1,14 @@
 """What a study is said to take before anything is run, and what it may not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
+from tests.run_folders import COST, edit_record
 from tests.study.conftest import run, said
 
 
@@ -34,7 +36,7 @@ def test_a_study_within_its_limits_is_run(workdir: Path) -> None:
 def test_hours_are_expected_from_what_is_done(workdir: Path) -> None:
     run()
     for file in Path("runs").glob("*/run.json"):
-        file.write_text(json.dumps({**json.loads(file.read_text()), "cost": {"seconds": 1800}}))
+        edit_record(file.parent, cost=replace(COST, seconds=1800))
     assert run("seeds=4", "limits={hours: 1.9}") == study.OVER  # four more of half an hour
     assert run("seeds=4", "limits={hours: 2.1}") == study.DONE
 

@@ -23,7 +23,7 @@ STUDY = f"""\
 study: many
 baseline:
   data: {{type: Sound}}
-  masker: {{type: Dozes}} # so that a worker is at a point most of the time
+  masker: {{type: SleepsBriefly}} # so that a worker is at a point most of the time
   patchifier: {{type: Squares}}
 seeds: 1
 probes: {{knn: {{type: KNN, k: 10}}}}
@@ -79,13 +79,13 @@ def test_a_journal_that_is_deleted_is_rebuilt_from_the_runs(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("masker", "sign"), [("Sleeps", "trainings"), ("Ponders", "probes/*/*.json")]
+    ("masker", "sign"), [("Sleeps", "trainings"), ("SleepsWhileScoring", "probes/*/*.json")]
 )
 def test_a_worker_that_is_told_to_leave_gives_its_point_back_and_uses_up_no_try(
     tmp_path: Path, masker: str, sign: str
 ) -> None:
     text = STUDY.replace("STORAGE", "journal").replace(f"trials: {POINTS}", "trials: 1")
-    (tmp_path / "study.yaml").write_text(text.replace("Dozes", masker))
+    (tmp_path / "study.yaml").write_text(text.replace("SleepsBriefly", masker))
     process = start(tmp_path)
     try:
         deadline = time.monotonic() + SECONDS

@@ -78,7 +78,7 @@ def test_a_score_file_of_the_first_release_is_still_read(tmp_path, settings, cac
     scores = {"concat_freq": {"valid": 1.0, "test": 2.0, "folds": []}}
     file.write_text(json.dumps({"task": "speech", "settings": old, "scores": scores}))
     assert run_store.read_score(tmp_path, written, "concat_freq") == 2.0
-    assert run_store.missing_probes(tmp_path, {"knn": written}) == []
+    assert run_store.find_missing_probes(tmp_path, {"knn": written}) == []
 
 
 def test_another_probe_reads_the_same_features_again(tmp_path, trial, sound, cache, encoded):

@@ -11,9 +11,9 @@ import soundfile
 import torch
 
 import ablate.worker.trial
-from ablate.core.io import write_json
 from ablate.parts import PartError
 from ablate.runs import store
+from ablate.runs.store import write_config
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
@@ -52,7 +52,7 @@ def done(answer: dict[str, Any], runs: Path, cache: Path, probes: dict | None = 
     [entry] = answer["trials"]
     assert entry["problems"] == []
     folder = runs / entry["fingerprint"]
-    write_json(folder / "config.json", {"kind": "jepa", "settings": entry["settings"]})
+    write_config(folder, kind="jepa", settings=entry["settings"])
     wanted = answer["probes"] if probes is None else probes
     ended = run(
         folder, wanted, RunContext(torch.device("cpu"), cache, lambda _: None, StopSignal())
@@ -99,15 +99,15 @@ def test_other_clips_to_examine_on_are_scored_anew_and_nothing_is_trained(
     first = planned(short, cache, knn={**KNN, "tasks": sounds(tmp_path / "tones")})
     folder = done(first, tmp_path / "runs", cache)
     weights = (folder / "encoder.safetensors").stat().st_mtime_ns
-    assert store.missing_probes(folder, first["probes"]) == []
+    assert store.find_missing_probes(folder, first["probes"]) == []
     ablate.worker.trial._open.clear()
     soundfile.write(tmp_path / "tones" / "15.wav", np.sin(np.arange(9000)), 16000)
     second = planned(short, cache, knn={**KNN, "tasks": sounds_as_they_are(tmp_path / "tones")})
-    assert store.missing_probes(folder, second["probes"]) == ["knn"]
+    assert store.find_missing_probes(folder, second["probes"]) == ["knn"]
     assert done(second, tmp_path / "runs", cache) == folder
     assert (folder / "encoder.safetensors").stat().st_mtime_ns == weights
     assert len(scores(folder)) == 2
-    assert store.missing_probes(folder, second["probes"]) == []
+    assert store.find_missing_probes(folder, second["probes"]) == []
 
 
 def sounds_as_they_are(place: Path) -> dict:
@@ -123,7 +123,7 @@ def test_clips_that_changed_since_the_plan_are_not_scored(
     manifest = tmp_path / "tones" / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("0.wav,a", "0.wav,b"))
     folder = tmp_path / "runs" / entry["fingerprint"]
-    write_json(folder / "config.json", {"kind": "jepa", "settings": entry["settings"]})
+    write_config(folder, kind="jepa", settings=entry["settings"])
     ended = run(
         folder,
         answer["probes"],
@@ -154,9 +154,9 @@ def test_probes_on_both_kinds_of_clips_stand_side_by_side(
     other = {**KNN, "tasks": sounds(tmp_path / "tones")}
     answer = planned(short, cache, own=KNN, other=other)
     folder = done(answer, tmp_path / "runs", cache, {"own": answer["probes"]["own"]})
-    assert store.missing_probes(folder, answer["probes"]) == ["other"]
+    assert store.find_missing_probes(folder, answer["probes"]) == ["other"]
     done(answer, tmp_path / "runs", cache)
-    assert store.missing_probes(folder, answer["probes"]) == []
+    assert store.find_missing_probes(folder, answer["probes"]) == []
     assert {name.split("/")[0] for name in scores(folder)} == {
         "environment",
         "music",

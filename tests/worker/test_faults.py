@@ -13,6 +13,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
+from ablate.runs.store import write_config
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
@@ -29,8 +30,7 @@ def new_run(settings, cache, tmp_path):
         assert entry["problems"] == []
         folder = tmp_path / name / entry["fingerprint"]
         folder.mkdir(parents=True)
-        config = {"kind": "jepa", "settings": entry["settings"]}
-        (folder / "config.json").write_text(json.dumps(config))
+        write_config(folder, kind="jepa", settings=entry["settings"])
         return folder
 
     return make

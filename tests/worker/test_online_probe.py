@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from ablate.parts import PartError, build
 from ablate.probing.tasks import Task
+from ablate.runs.store import write_config
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.online_probe import build_online_probe, subsample_task
@@ -42,8 +43,7 @@ def new_run(entry, tmp_path):
         told = entry if kind is None else entry[kind]
         folder = tmp_path / name / told["fingerprint"]
         folder.mkdir(parents=True)
-        config = {"kind": told["kind"], "settings": told["settings"]}
-        (folder / "config.json").write_text(json.dumps(config))
+        write_config(folder, kind=told["kind"], settings=told["settings"])
         return folder
 
     return make

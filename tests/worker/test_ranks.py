@@ -20,6 +20,7 @@ from ablate.model.objectives import L2
 from ablate.model.transformer import Layers
 from ablate.parts import build, get_identity
 from ablate.runs import store
+from ablate.runs.store import write_config
 from ablate.training.optimizer import Budget
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
@@ -78,8 +79,7 @@ def new_run(settings, cache, tmp_path, monkeypatch):
         assert entry["problems"] == []
         folder = tmp_path / name / entry["fingerprint"]
         folder.mkdir(parents=True)
-        config = {"kind": "jepa", "settings": entry["settings"]}
-        (folder / "config.json").write_text(json.dumps(config))
+        write_config(folder, kind="jepa", settings=entry["settings"])
         return folder
 
     yield make

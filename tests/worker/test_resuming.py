@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from ablate.runs.store import write_config
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.signals import SIGNALS, StopSignal
 from ablate.worker.context import RunContext
@@ -109,8 +110,7 @@ def new_run(settings, cache, tmp_path, trip):
         assert entry["problems"] == []
         folder = tmp_path / name / entry["fingerprint"]
         folder.mkdir(parents=True)
-        config = {"kind": "jepa", "settings": entry["settings"]}
-        (folder / "config.json").write_text(json.dumps(config))
+        write_config(folder, kind="jepa", settings=entry["settings"])
         return folder
 
     return make

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from ablate.parts import build
 from ablate.runs import store
+from ablate.runs.store import write_config
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
@@ -42,8 +43,7 @@ def put(folder, entry):
     """Makes a run folder as the launcher does."""
     folder = folder / entry["fingerprint"]
     folder.mkdir(parents=True)
-    config = {"kind": entry["kind"], "settings": entry["settings"]}
-    (folder / "config.json").write_text(json.dumps(config))
+    write_config(folder, kind=entry["kind"], settings=entry["settings"])
     return folder
 
 
@@ -73,7 +73,7 @@ def test_a_trial_leaves_its_state_metrics_pictures_scores_and_encoder(folder, ca
     assert [line["step"] for line in lines] == [50, 60]
     assert lines[-1]["rate"] == 0
     assert lines[-1]["momentum"] == 1
-    assert (folder / "heartbeat").exists()
+    assert (folder / "heartbeat.json").exists()
     assert list((folder / "tb").glob("events*"))
     assert {path.parent.name for path in folder.glob("probes/*/*.json")} == {
         "environment",
@@ -120,10 +120,10 @@ def test_a_run_stopped_while_it_is_scored_is_scored_when_it_goes_on(folder, sett
     stopped_while_scored(folder, cache)
     assert [path.parent.name for path in folder.glob("probes/*/*.json")] == ["environment"]
     assert state_of(folder)["state"] == "done"
-    assert store.missing_probes(folder, probes) == ["knn"]
+    assert store.find_missing_probes(folder, probes) == ["knn"]
     assert store.read_score(folder, probes["knn"], "mean", part="valid") is None
     assert run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))["trained"] is False
-    assert store.missing_probes(folder, probes) == []
+    assert store.find_missing_probes(folder, probes) == []
     assert store.read_score(folder, probes["knn"], "mean", part="valid") is not None
 
 

@@ -135,14 +135,14 @@ def _warn_of_ceiling(variants: Table) -> Iterator[str]:
 
 def _warn_of_mixed_runs(results: Results) -> Iterator[str]:
     records = [trial.run.record for trial in results.trials]
-    codes = Counter(trial.run.code or "unknown" for trial in results.trials if trial.run.record)
+    codes = Counter(trial.run.code or "unknown" for trial in results.trials if trial.run.exists)
     if len(codes) > 1:
         counts = ", ".join(f"{code} ({count} trials)" for code, count in sorted(codes.items()))
         yield f"The trials were run by {len(codes)} versions of the code: {counts}."
-    if any((record.get("code") or {}).get("dirty") for record in records):
+    if any(record.code is not None and record.code.dirty for record in records):
         yield "Some runs were made by code with uncommitted changes."
-    known = [(trial.plan, trial.run.record) for trial in results.trials]
-    yield from code_warnings.warnings(of.get("parts") or {} for pair in known for of in pair)
+    planned = [trial.plan.get("parts") or {} for trial in results.trials]
+    yield from code_warnings.warnings([*planned, *(record.parts for record in records)])
     devices = sorted(get_devices(results))
     if len(devices) > 1:
         yield f"The runs mix devices or precisions: {', '.join(devices)}."
@@ -150,7 +150,7 @@ def _warn_of_mixed_runs(results: Results) -> Iterator[str]:
     if mixed:
         told = ", ".join(f"{name} {' / '.join(sorted(of))}" for name, of in sorted(mixed.items()))
         yield f"The runs mix versions of libraries: {told}."
-    ranks = sorted({record["ranks"] for record in records if record.get("ranks")})
+    ranks = sorted({record.ranks for record in records if record.ranks})
     if len(ranks) > 1:
         yield (
             f"The runs were trained by different numbers of ranks ({', '.join(map(str, ranks))}), "

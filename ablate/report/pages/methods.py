@@ -165,10 +165,10 @@ def _format_counts(task: dict[str, Any]) -> str:
 
 
 def _write_machines(results: Results) -> str:
-    records = [trial.run.record for trial in results.trials if trial.run.record]
+    runs = [trial.run for trial in results.trials if trial.run.exists]
     versions = sorted(get_versions(results).items())
     written = ", ".join(f"{name} {' / '.join(sorted(of))}" for name, of in versions)
-    codes = sorted({str((record.get("code") or {}).get("git") or "unknown") for record in records})
+    codes = sorted({(run.record.code and run.record.code.commit) or "unknown" for run in runs})
     seconds = [trial.cost["seconds"] for trial in results.trials if "seconds" in trial.cost]
     took = f" A run took {fmean(seconds):.0f} seconds on average." if seconds else ""
     return (
@@ -181,9 +181,7 @@ def _write_machines(results: Results) -> str:
 
 def _list_hardware(results: Results) -> list[str]:
     machines = [trial.run.machine for trial in results.trials if trial.run.machine]
-    return sorted(
-        {f"{of.get('cores')} cores, {of.get('processor')}, {of.get('platform')}" for of in machines}
-    )
+    return sorted({f"{one.cores} cores, {one.processor}, {one.platform}" for one in machines})
 
 
 def _write_files() -> str:
@@ -199,9 +197,9 @@ def get_devices(results: Results) -> set[str]:
     """Returns the kinds of device with their precision: `cpu fp32`, without a GPU's index."""
     records = [trial.run.record for trial in results.trials]
     return {
-        f"{str(record['device']).partition(':')[0]} {record['precision']}"
+        f"{record.device.partition(':')[0]} {record.precision}"
         for record in records
-        if record.get("device") and record.get("precision")  # known once a run has trained
+        if record.device and record.precision  # known once a run has trained
     }
 
 
@@ -209,6 +207,6 @@ def get_versions(results: Results) -> dict[str, set[str]]:
     """Returns the versions of each library that the runs recorded."""
     found: dict[str, set[str]] = {}
     for trial in results.trials:
-        for name, version in (trial.run.record.get("versions") or {}).items():
+        for name, version in trial.run.record.versions.items():
             found.setdefault(name, set()).add(str(version))
     return found

@@ -253,10 +253,11 @@ def _collect_settings(runs: Iterable[RunResult]) -> frozenset[tuple[str, str]]:
     """
     found = set()
     for run in runs:
-        told = {name: run.record.get(name) for name in ("device", "precision", "ranks")}
-        told["device"] = str(told["device"] or "").partition(":")[0]
+        record = run.record
+        told: dict[str, object] = {"precision": record.precision, "ranks": record.ranks}
+        told["device"] = (record.device or "").partition(":")[0]
         told["code"] = run.code
-        told["versions"] = sorted((run.record.get("versions") or {}).items())
+        told["versions"] = sorted(record.versions.items())
         found |= {(name, str(of)) for name, of in told.items() if of}
     return frozenset(found)
 
