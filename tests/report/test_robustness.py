@@ -127,7 +127,7 @@ def test_where_there_is_one_score_there_is_no_table(bench: Bench) -> None:
         result = json.loads(path.read_text())
         kept = {name: of for name, of in result["scores"].items() if name == "concat_freq"}
         path.write_text(json.dumps({**result, "scores": kept}))
-        if result["probe"] == "linear":
+        if result["settings"] == LINEAR:
             path.unlink()
     assert not build_robustness_table(read_results(plan, bench.runs)).rows
 
