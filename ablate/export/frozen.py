@@ -20,7 +20,7 @@ from ablate.export.export import FORMAT, SETTINGS, WEIGHTS
 from ablate.model.encoder import AbstractEncoder
 from ablate.model.patchify import AbstractPatchifier
 from ablate.parts import build
-from ablate.probing.features import Blocks, Reader, encoder_features
+from ablate.probing.features import FeatureExtractor, RowsByView, extract_features
 from ablate.probing.views import View
 
 USUAL = View("concat_freq")
@@ -113,7 +113,7 @@ class FrozenEncoder(nn.Module):
 
     def _read(
         self, waveforms: Tensor, rate: int | None, view: View, *, by_moment: bool
-    ) -> list[Blocks]:
+    ) -> list[RowsByView]:
         if waveforms.dim() != 2 or waveforms.shape[1] == 0:
             shape = tuple(waveforms.shape)
             raise ValueError(f"waveforms must be (batch, samples), a sample at least; got {shape}")
@@ -121,7 +121,7 @@ class FrozenEncoder(nn.Module):
         frames = [self.front_end(waveform.float().cpu(), rate) for waveform in waveforms]
         # rounded as the clip store rounds them
         heard = _Heard([frame.numpy().astype(np.float16) for frame in frames])
-        reader = Reader(
+        reader = FeatureExtractor(
             encoder=self.encoder,
             patchifier=self._patchifier,
             grid=self._grid,
@@ -130,7 +130,7 @@ class FrozenEncoder(nn.Module):
             device=next(self.encoder.parameters()).device,
         )
         clips = range(len(frames))
-        return list(encoder_features(reader, heard, clips, [view], by_moment=by_moment))
+        return list(extract_features(reader, heard, clips, [view], by_moment=by_moment))
 
 
 def load_encoder(folder: str | Path) -> FrozenEncoder:

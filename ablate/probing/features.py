@@ -1,8 +1,8 @@
-"""Frozen features: what an encoder makes of whole clips, pooled as each view asks.
+"""Extracts features of whole clips from a frozen encoder, pooled as each view requires.
 
-Long clips are read in consecutive windows and pooled over all of them; padding is left out.
-Features are given out as soon as a clip is complete: neither all clips' tokens nor those of one
-long clip are ever held at once.
+Long clips are encoded in consecutive windows and pooled over all of them; padding is excluded.
+Features are yielded as soon as a clip is complete: neither all tokens of all clips nor those of
+one long clip are in memory at once.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,135 +29,146 @@ WINDOWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Block:
-    """Some rows of features in the order of clips: one a clip, or one a moment or a token."""
+class FeatureRows:
+    """Some rows of features in the order of clips: one row per clip, moment or token."""
 
     rows: Matrix  # (rows, dim)
-    owners: Indices  # (rows,): the place, among the clips asked for, of each row's clip
+    owners: Indices  # (rows,), position of each row's clip among the requested clips
 
 
-Blocks = Mapping[View, Block]
+RowsByView = Mapping[View, FeatureRows]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reader:
-    """A frozen encoder with all that it takes to show it a clip."""
+class FeatureExtractor:
+    """A frozen encoder with everything that is needed to encode a clip."""
 
     encoder: Encoder
     patchifier: AbstractPatchifier
     grid: Grid
-    crop_frames: int  # of a window
+    crop_frames: int  # length of a window
     normaliser: Normaliser
     device: torch.device
 
     @torch.no_grad()
     def encode(self, batch: Batch) -> tuple[Encoded, Packing]:
-        """Encodes windows, (windows, bands, frames), less padding; returns their packing, too."""
+        """Encodes windows (windows, bands, frames) without their padding; returns the packing."""
         valid = self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
         packing = pack(valid, self.device)
         return self.encoder(self.patchifier.cut(batch.mels.to(self.device)), packing), packing
 
-    def num_layers(self) -> int:
-        """Counts the layers that the encoder gives."""
+    def count_layers(self) -> int:
+        """Counts the layers whose outputs the encoder returns."""
         silence = torch.zeros(1, len(self.normaliser.mean), self.crop_frames)
-        whole = torch.ones(1, self.crop_frames, dtype=torch.bool)
-        return len(self.encode(Batch(silence, whole))[0].layers)
+        valid = torch.ones(1, self.crop_frames, dtype=torch.bool)
+        return len(self.encode(Batch(silence, valid))[0].layers)
 
 
 @dataclass(frozen=True)
-class Heard:
-    """The clips of a task as they sound, for a probe that learns through the encoder."""
+class RawClips:
+    """The clips of a task as log-mels, for a probe that trains the encoder itself."""
 
-    reader: Reader
+    extractor: FeatureExtractor
     store: ClipStore
-    clips: Indices  # in the store, in the order of the task
+    clips: Indices  # clips of the store, in the order of the task
     view: View
-    seed: int  # of the run whose encoder it is
+    seed: int  # seed of the run that trained the encoder
 
 
-def encoder_features(
-    reader: Reader,
+def extract_features(
+    extractor: FeatureExtractor,
     store: FrameSource,
     clips: Sequence[int],
     views: Iterable[View],
     *,
     by_moment: bool = False,
     windows_at_once: int = WINDOWS_AT_ONCE,
-) -> Iterator[Blocks]:
-    """Encodes clips of `store` once and gives their features under every view.
+) -> Iterator[RowsByView]:
+    """Encodes each clip once and yields its features under every view, in the order of the clips.
 
-    Yields the clips in their order: one row each, (clips, dim); with `by_moment` one for each
-    column of the grid that holds a real patch; for `attentive` one for each token. Raises
-    `ValueError` for a view that the encoder does not have.
+    Args:
+        extractor: The frozen encoder.
+        store: The frames of the clips.
+        clips: Clips of the store.
+        views: The views to compute.
+        by_moment: Whether to return one row per moment (a column of the grid with at least one
+            valid patch) instead of one row per clip.
+        windows_at_once: Maximum number of windows per batch.
+
+    Yields:
+        Rows (clips, dim) per view; with the pooling `attentive` one row per token.
+
+    Raises:
+        ValueError: The encoder does not have a view: no summary token, or too few layers.
     """
-    read = _by_source(views)
-    earlier: dict[_Source, Sums] = {}  # of a clip that goes on in the next batch
-    for batch, owners, complete in _batches(store, clips, reader, windows_at_once):
-        encoded, packing = reader.encode(batch)
-        tokens = _Tokens(packing, owners, reader.grid)
-        blocks: dict[View, Block] = {}
-        for source, some in read.items():
-            values = _values(encoded, some[0])
-            if source.of == TOKENS:
-                blocks[some[0]] = tokens.each(values)
+    sources = _group_by_source(views)
+    earlier: dict[_Source, Sums] = {}  # sums of a clip that continues in the next batch
+    for batch, owners, complete in _batches(store, clips, extractor, windows_at_once):
+        encoded, packing = extractor.encode(batch)
+        tokens = _Tokens(packing, owners, extractor.grid)
+        rows: dict[View, FeatureRows] = {}
+        for source, group in sources.items():
+            values = _get_values(encoded, group[0])
+            if source.special == TOKENS:
+                rows[group[0]] = tokens.list_tokens(values)
             elif by_moment:
-                blocks |= tokens.moments(values, some)
+                rows |= tokens.pool_moments(values, group)
             else:
-                sums = tokens.sums(values, some)
+                sums = tokens.sum_clips(values, group)
                 if source in earlier:
-                    sums.continue_from(earlier.pop(source))
+                    sums.add_to_first(earlier.pop(source))
                 ended = len(sums.total) - (not complete)
                 if not complete:
                     earlier[source] = sums[ended:]
                 clip = np.arange(ended) + int(owners[0])
-                blocks |= {v: Block(sums[:ended].pooled(v.pooling), clip) for v in some}
-        yield blocks
+                rows |= {v: FeatureRows(sums[:ended].pool(v.pooling), clip) for v in group}
+        yield rows
 
 
-def mel_features(
+def compute_mel_features(
     store: ClipStore,
     normaliser: Normaliser,
     clips: Sequence[int],
     views: Iterable[View],
     *,
     by_moment: bool = False,
-) -> Iterator[Blocks]:
-    """The baseline without a model: mean and deviation over time of each band, (clips, 2 bands).
+) -> Iterator[RowsByView]:
+    """Computes the baseline without a model: mean and deviation over time of each mel band.
 
-    Where moments or tokens are asked for, every frame is given as it is.
+    Yields (clips, 2 * bands). For moments or tokens, it yields every frame as a row of its own.
     """
-    for place, index in enumerate(clips):
+    for position, index in enumerate(clips):
         mel = normaliser(store.frames(index))
-        blocks = {}
+        by_view = {}
         for view in views:
-            whole = by_moment or view.pooling == TOKENS
-            rows = mel if whole else np.concatenate([mel.mean(axis=0), mel.std(axis=0)])[None]
-            blocks[view] = Block(rows.astype(np.float32), np.full(len(rows), place))
-        yield blocks
+            per_frame = by_moment or view.pooling == TOKENS
+            rows = mel if per_frame else np.concatenate([mel.mean(axis=0), mel.std(axis=0)])[None]
+            by_view[view] = FeatureRows(rows.astype(np.float32), np.full(len(rows), position))
+        yield by_view
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What several views are pooled from, and is summed up once for all of them."""
+    """The values from which several views are pooled; they are summed once for all views."""
 
-    layer: int | str | None  # as of a view
-    of: str | None  # `summary`, `attentive`, or None: the tokens, added up
+    layer: int | str | None  # as in `View`
+    special: str | None  # `summary`, `attentive`, or None for the sums of tokens
 
 
-def _by_source(views: Iterable[View]) -> dict[_Source, list[View]]:
-    found: dict[_Source, list[View]] = {}
+def _group_by_source(views: Iterable[View]) -> dict[_Source, list[View]]:
+    groups: dict[_Source, list[View]] = {}
     for view in views:
-        apart = view.pooling if view.pooling in (SUMMARY, TOKENS) else None
-        found.setdefault(_Source(view.layer, apart), []).append(view)
-    return found
+        special = view.pooling if view.pooling in (SUMMARY, TOKENS) else None
+        groups.setdefault(_Source(view.layer, special), []).append(view)
+    return groups
 
 
 @dataclass(frozen=True)
 class _Tokens:
-    """Where the tokens of one batch of windows belong."""
+    """Clip, grid row and grid column of the tokens of one batch of windows."""
 
     packing: Packing
-    owners: Tensor  # int64 (windows,): the clip of each
+    owners: Tensor  # int64 (windows,), the clip of each window
     grid: Grid
 
     @property
@@ -168,74 +179,78 @@ class _Tokens:
     def place(self) -> Tensor:
         return self.packing.place.cpu()
 
-    def sums(self, values: Tensor, views: Sequence[View]) -> Sums:
-        """Adds up each clip; clips are numbered from the first of the batch."""
+    def sum_clips(self, values: Tensor, views: Sequence[View]) -> Sums:
+        """Sums the values of each clip; clips are numbered from the first one of the batch."""
         clip, poolings = self.owners - self.owners[0], [view.pooling for view in views]
         units = int(clip[-1]) + 1
-        if SUMMARY in poolings:  # one a window
+        if SUMMARY in poolings:  # one value per window
             row, rows = torch.zeros_like(clip), 1
         else:
             clip, row, rows = clip[self.window], self.place // self.grid.time, self.grid.freq
-        return Sums.of(values, clip, row, units=units, rows=rows, poolings=poolings)
+        return Sums.compute(values, clip, row, units=units, rows=rows, poolings=poolings)
 
-    def moments(self, values: Tensor, views: Sequence[View]) -> dict[View, Block]:
-        """Pools each column of each window that holds a real patch."""
+    def pool_moments(self, values: Tensor, views: Sequence[View]) -> dict[View, FeatureRows]:
+        """Pools each column of each window that holds a valid patch."""
         columns = self.grid.time
         unit = self.window * columns + self.place % columns
         row = self.place // columns
         units = len(self.owners) * columns
         poolings = [view.pooling for view in views]
-        sums = Sums.of(values, unit, row, units=units, rows=self.grid.freq, poolings=poolings)
-        real = sums.count.sum(dim=(1, 2)) > 0
-        clip = self.owners.repeat_interleave(columns)[real]
-        return {v: Block(sums[real].pooled(v.pooling), clip.numpy()) for v in views}
+        sums = Sums.compute(values, unit, row, units=units, rows=self.grid.freq, poolings=poolings)
+        valid = sums.count.sum(dim=(1, 2)) > 0
+        clip = self.owners.repeat_interleave(columns)[valid]
+        return {v: FeatureRows(sums[valid].pool(v.pooling), clip.numpy()) for v in views}
 
-    def each(self, values: Tensor) -> Block:
-        """Gives every token, in the order of time within a clip."""
+    def list_tokens(self, values: Tensor) -> FeatureRows:
+        """Lists every token, in the order of time within a clip."""
         order = (self.window * self.grid.size + self.place % self.grid.time).argsort(stable=True)
-        return Block(values[order].float().numpy(), self.owners[self.window[order]].numpy())
+        return FeatureRows(values[order].float().numpy(), self.owners[self.window[order]].numpy())
 
 
-def _values(encoded: Encoded, view: View) -> Tensor:
+def _get_values(encoded: Encoded, view: View) -> Tensor:
     if view.pooling == SUMMARY:
         if encoded.summary is None:
-            raise ValueError("this encoder has no summary token; take another pooling in `views`")
+            raise ValueError("this encoder has no summary token; use another pooling in `views`")
         return encoded.summary.cpu()
     if view.layer is None:
         return encoded.tokens.cpu()
     if view.layer == "mean":
         return torch.stack(encoded.layers).mean(dim=0).cpu()
     if view.layer > len(encoded.layers):
-        raise ValueError(f"`{view.word}` of an encoder that gives {len(encoded.layers)} layers")
+        raise ValueError(
+            f"there is no view `{view.name}`: the encoder has {len(encoded.layers)} layers"
+        )
     return encoded.layers[view.layer - 1].cpu()
 
 
 def _batches(
-    store: FrameSource, clips: Sequence[int], reader: Reader, at_once: int
+    store: FrameSource, clips: Sequence[int], extractor: FeatureExtractor, at_once: int
 ) -> Iterator[tuple[Batch, Tensor, bool]]:
-    """Yields `at_once` windows of consecutive clips, the clip of each, and if the last one ends.
+    """Yields `at_once` windows of consecutive clips, their clips, and whether the last clip ends.
 
-    The last windows are fewer. A clip may span batches: an hour of sound is no larger a batch.
+    The last batch may be smaller. A clip may span several batches, so long clips need no more
+    memory.
     """
-    held: list[tuple[Batch, int]] = []  # some windows of a clip, and its place
-    room = at_once
-    for place, index in enumerate(clips):
-        starts = range(0, int(store.lengths[index]), reader.crop_frames)
+    pending: list[tuple[Batch, int]] = []  # windows of a clip, and its position
+    free = at_once
+    for position, index in enumerate(clips):
+        starts = range(0, int(store.lengths[index]), extractor.crop_frames)
         while starts:
-            now, starts = starts[:room], starts[room:]
-            held.append(
-                (cut_windows(store, index, reader.crop_frames, reader.normaliser, now), place)
-            )
-            room -= len(now)
-            if room == 0:
-                yield _together(held, complete=not starts)
-                held, room = [], at_once
-    if held:
-        yield _together(held, complete=True)
+            now, starts = starts[:free], starts[free:]
+            windows = cut_windows(store, index, extractor.crop_frames, extractor.normaliser, now)
+            pending.append((windows, position))
+            free -= len(now)
+            if free == 0:
+                yield _concatenate(pending, complete=not starts)
+                pending, free = [], at_once
+    if pending:
+        yield _concatenate(pending, complete=True)
 
 
-def _together(held: Sequence[tuple[Batch, int]], *, complete: bool) -> tuple[Batch, Tensor, bool]:
-    mels = torch.cat([batch.mels for batch, _ in held])
-    valid_frames = torch.cat([batch.valid_frames for batch, _ in held])
-    owners = torch.cat([torch.full((len(batch.mels),), place) for batch, place in held])
+def _concatenate(
+    pending: Sequence[tuple[Batch, int]], *, complete: bool
+) -> tuple[Batch, Tensor, bool]:
+    mels = torch.cat([batch.mels for batch, _ in pending])
+    valid_frames = torch.cat([batch.valid_frames for batch, _ in pending])
+    owners = torch.cat([torch.full((len(batch.mels),), position) for batch, position in pending])
     return Batch(mels, valid_frames), owners, complete

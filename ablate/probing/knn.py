@@ -1,4 +1,4 @@
-"""The nearest-neighbour probes: what lies close together in feature space.
+"""Nearest-neighbour probes: they classify clips by the labels of similar training clips.
 
 Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", CVPR
 2018, sec. 3.4. https://arxiv.org/abs/1805.01978
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ablate.probing.metrics import Scores, recall_at_1
-from ablate.probing.probe import AbstractProbe, Lesson
+from ablate.probing.probe import AbstractProbe, ProbeData
 from ablate.probing.tasks import Labels
 
 QUERIES_AT_ONCE = 1024
@@ -20,9 +20,9 @@ QUERIES_AT_ONCE = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class KNN(AbstractProbe):
-    """Lets the `k` nearest known clips by cosine vote, each with weight exp(cosine / temperature).
+    """The `k` nearest training clips by cosine vote, each with weight exp(cosine / temperature).
 
-    With fewer than `k` known clips, all vote.
+    With fewer than `k` training clips, all of them vote.
     """
 
     k: int = 10
@@ -30,23 +30,24 @@ class KNN(AbstractProbe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(self.k, self.temperature)
+        _check_settings(self.k, self.temperature)
 
-    def predict(self, lesson: Lesson) -> Scores:
-        known, asked = _vectors(lesson)
-        similar = F.normalize(known, dim=1), F.normalize(asked, dim=1)
-        return _vote(*similar, lesson, self.k, self.temperature)
+    def predict(self, data: ProbeData) -> Scores:
+        train, query = _get_vectors(data)
+        normalised = F.normalize(train, dim=1), F.normalize(query, dim=1)
+        return _vote(*normalised, data, self.k, self.temperature)
 
 
 @dataclass(frozen=True, kw_only=True)
 class XaresKNN(AbstractProbe):
-    """The kNN of X-ARES as it is, for comparison with published numbers: not a cosine.
+    """The kNN of X-ARES, unchanged, for comparison with published numbers; it is not a cosine kNN.
 
     Zhang et al., "X-ARES: A Comprehensive Framework for Assessing Audio Encoder Performance",
     2025. https://arxiv.org/abs/2505.16369
-    Its code (https://github.com/jimbozhang/xares, commit 161f0ef) brings each asked clip to
-    length 1, but of the known ones each feature, over the clips: they stay as long as they are,
-    and one of a great norm is a neighbour of everything. Features are not standardised before.
+    Its code (https://github.com/jimbozhang/xares, commit 161f0ef) normalises each query clip to
+    length 1, but the training clips per feature, over all clips. Training clips keep their
+    different lengths, and one with a large norm is a neighbour of every query. Features are not
+    standardised.
     """
 
     k: int = 10
@@ -56,68 +57,68 @@ class XaresKNN(AbstractProbe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(self.k, self.temperature)
+        _check_settings(self.k, self.temperature)
 
-    def predict(self, lesson: Lesson) -> Scores:
-        known, asked = _vectors(lesson)
-        similar = F.normalize(known, dim=0), F.normalize(asked, dim=1)
-        return _vote(*similar, lesson, self.k, self.temperature)
+    def predict(self, data: ProbeData) -> Scores:
+        train, query = _get_vectors(data)
+        normalised = F.normalize(train, dim=0), F.normalize(query, dim=1)
+        return _vote(*normalised, data, self.k, self.temperature)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retrieval(AbstractProbe):
-    """Looks for the known clip of the greatest cosine; its score is recall@1, without a vote.
+    """Retrieves the training clip with the highest cosine; its score is recall@1.
 
-    That is the share of asked clips whose find is of their class. Where a class is a pair, one
-    clip known and one asked, it is the share that finds its partner.
+    Recall@1 is the share of query clips whose retrieved clip has their class. If every class is a
+    pair of one training clip and one query clip, it is the share that retrieves its partner.
     """
 
     headline: ClassVar[str | None] = "recall_at_1"
 
-    def predict(self, lesson: Lesson) -> Scores:
-        known, asked = (F.normalize(vectors, dim=1) for vectors in _vectors(lesson))
-        labels = torch.from_numpy(lesson.labels[lesson.known])
-        holds = labels if lesson.several else F.one_hot(labels, lesson.classes).bool()
-        found = torch.full((len(asked), lesson.classes), -torch.inf)
-        for start in range(0, len(asked), QUERIES_AT_ONCE):
-            similarity = asked[start : start + QUERIES_AT_ONCE] @ known.T
-            for place in holds.any(dim=0).nonzero().flatten().tolist():
-                nearest = similarity[:, holds[:, place]].amax(dim=1)
-                found[start : start + QUERIES_AT_ONCE, place] = nearest
-        scores: Scores = found.numpy()
+    def predict(self, data: ProbeData) -> Scores:
+        train, query = (F.normalize(vectors, dim=1) for vectors in _get_vectors(data))
+        labels = torch.from_numpy(data.labels[data.train])
+        holds = labels if data.is_multilabel else F.one_hot(labels, data.num_classes).bool()
+        highest = torch.full((len(query), data.num_classes), -torch.inf)
+        for start in range(0, len(query), QUERIES_AT_ONCE):
+            similarity = query[start : start + QUERIES_AT_ONCE] @ train.T
+            for column in holds.any(dim=0).nonzero().flatten().tolist():
+                nearest = similarity[:, holds[:, column]].amax(dim=1)
+                highest[start : start + QUERIES_AT_ONCE, column] = nearest
+        scores: Scores = highest.numpy()
         return scores
 
     def measure(self, scores: Scores, truth: Labels) -> dict[str, float]:
         return {"recall_at_1": recall_at_1(scores, truth)}
 
 
-def _check(k: int, temperature: float) -> None:
+def _check_settings(k: int, temperature: float) -> None:
     if k < 1:
         raise ValueError(f"`k` must be at least 1; got {k}")
     if temperature <= 0:
         raise ValueError(f"`temperature` must be above 0; got {temperature}")
 
 
-def _vectors(lesson: Lesson) -> tuple[Tensor, Tensor]:
-    """Returns the features of the known and of the asked."""
-    known, asked = lesson.features[lesson.known], lesson.features[lesson.asked]
-    return torch.from_numpy(known), torch.from_numpy(asked)
+def _get_vectors(data: ProbeData) -> tuple[Tensor, Tensor]:
+    """Returns the features of the training items and of the query items."""
+    train, query = data.features[data.train], data.features[data.query]
+    return torch.from_numpy(train), torch.from_numpy(query)
 
 
-def _vote(known: Tensor, asked: Tensor, lesson: Lesson, k: int, temperature: float) -> Scores:
-    """Lets the `k` known rows of the greatest product with each asked row vote."""
-    labels = torch.from_numpy(lesson.labels[lesson.known])
-    guesses = []
-    for queries in torch.split(asked, QUERIES_AT_ONCE):
-        similarity, nearest = (queries @ known.T).topk(min(k, len(known)), dim=1)
-        # less the greatest, so that a small temperature does not overflow
+def _vote(train: Tensor, query: Tensor, data: ProbeData, k: int, temperature: float) -> Scores:
+    """Returns the votes of the `k` training rows with the largest dot product with each query."""
+    labels = torch.from_numpy(data.labels[data.train])
+    all_votes = []
+    for queries in torch.split(query, QUERIES_AT_ONCE):
+        similarity, nearest = (queries @ train.T).topk(min(k, len(train)), dim=1)
+        # the largest is subtracted, so that a small temperature does not overflow
         weights = ((similarity - similarity[:, :1]) / temperature).exp()
         weights /= weights.sum(dim=1, keepdim=True)
-        if lesson.several:
+        if data.is_multilabel:
             votes = torch.einsum("qk,qkc->qc", weights, labels[nearest].float())
         else:
-            votes = torch.zeros(len(queries), lesson.classes)
+            votes = torch.zeros(len(queries), data.num_classes)
             votes.scatter_add_(1, labels[nearest], weights)
-        guesses.append(votes)
-    scores: Scores = torch.cat(guesses).numpy()
+        all_votes.append(votes)
+    scores: Scores = torch.cat(all_votes).numpy()
     return scores

@@ -1,4 +1,4 @@
-"""Logistic regression on frozen features."""
+"""The logistic-regression probe."""
 
 import warnings
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ablate.probing.metrics import Scores
-from ablate.probing.probe import AbstractProbe, Lesson
+from ablate.probing.probe import AbstractProbe, ProbeData
 from ablate.probing.tasks import Labels
 
 
@@ -14,12 +14,12 @@ from ablate.probing.tasks import Labels
 class Logistic(AbstractProbe):
     """Logistic regression by scikit-learn's L-BFGS, with an L2 penalty of 1 / `strength`.
 
-    Nothing is tuned: the last iterate is used, and no clip that it is asked about is seen. Where
-    several classes may hold at once each has a regression of its own.
+    Nothing is tuned on held-out clips: the last iterate is used. For multi-label tasks each class
+    has its own regression.
     """
 
     strength: float = 0.1  # scikit-learn's C
-    iterations: int = 200  # at most
+    iterations: int = 200  # maximum
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -29,32 +29,32 @@ class Logistic(AbstractProbe):
                 f"got {self.strength} and {self.iterations}"
             )
 
-    def predict(self, lesson: Lesson) -> Scores:
-        known, asked = lesson.features[lesson.known], lesson.features[lesson.asked]
-        labels = lesson.labels[lesson.known]
-        if not lesson.several:
-            return self._fitted(known, labels, asked, lesson.classes)
-        scores = np.empty((len(asked), lesson.classes), dtype=np.float32)
-        for place, holds in enumerate(labels.T):
-            # a class that always or never holds has nothing to be told from
+    def predict(self, data: ProbeData) -> Scores:
+        train, query = data.features[data.train], data.features[data.query]
+        labels = data.labels[data.train]
+        if not data.is_multilabel:
+            return self._fit_predict(train, labels, query, data.num_classes)
+        scores = np.empty((len(query), data.num_classes), dtype=np.float32)
+        for column, holds in enumerate(labels.T):
+            # a class that always or never holds cannot be fitted
             constant = holds.all() or not holds.any()
-            scores[:, place] = (
+            scores[:, column] = (
                 float(holds[0])
                 if constant
-                else self._fitted(known, holds.astype(np.int64), asked, 2)[:, 1]
+                else self._fit_predict(train, holds.astype(np.int64), query, 2)[:, 1]
             )
         return scores
 
-    def _fitted(self, known: Scores, labels: Labels, asked: Scores, classes: int) -> Scores:
-        """Fits one regression and returns the probability of each class, (asked, classes)."""
+    def _fit_predict(self, train: Scores, labels: Labels, query: Scores, classes: int) -> Scores:
+        """Fits one regression and returns the class probabilities, (query items, classes)."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
         model = LogisticRegression(C=self.strength, max_iter=self.iterations)
         with warnings.catch_warnings():
-            # a fixed number of steps is the protocol; stopping there is no fault
+            # the protocol is a fixed number of iterations, converged or not
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(known, labels)
-        scores = np.zeros((len(asked), classes), dtype=np.float32)
-        scores[:, model.classes_] = model.predict_proba(asked)
+            model.fit(train, labels)
+        scores = np.zeros((len(query), classes), dtype=np.float32)
+        scores[:, model.classes_] = model.predict_proba(query)
         return scores

@@ -1,7 +1,7 @@
-"""Metrics, in percent, of the scores that a probe gives; the first of a kind is its headline.
+"""Metrics of the scores that a probe returns, in percent.
 
-Scores are (items, classes), higher is more likely. Where several classes may hold at once they
-are probabilities, and 0.5 decides.
+Scores are (items, classes), higher is more likely. For multi-label tasks they are probabilities,
+with 0.5 as the threshold.
 """
 
 from collections.abc import Mapping
@@ -13,35 +13,46 @@ from ablate.audio.annotations import LabelKind
 from ablate.probing.tasks import Indices, Labels, Task
 
 Scores = npt.NDArray[np.float32]
+# the metric that is reported as the score
 HEADLINE: Mapping[LabelKind, str] = {"single": "accuracy", "multi": "map", "events": "segment_f1"}
-# what a probe chooses its epoch by: moments are ranked well before 0.5 tells them apart
-CHOICE: Mapping[LabelKind, str] = {"single": "accuracy", "multi": "map", "events": "macro_f1"}
-SEGMENT_SECONDS = 1.0  # as X-ARES cuts DESED
+# the metric by which a probe selects its epoch
+SELECTION_METRIC: Mapping[LabelKind, str] = {
+    "single": "accuracy",
+    "multi": "map",
+    # not the mean average precision: moments are ranked well long before 0.5 separates them
+    "events": "macro_f1",
+}
+SEGMENT_SECONDS = 1.0  # as in X-ARES for DESED
 
 
 def measure(scores: Scores, truth: Labels) -> dict[str, float]:
-    """Measures scores against one class for each item, (items,), or several, (items, classes).
+    """Computes the metrics of a classification.
 
-    Gives `macro_f1` and either `map`, of several, or `accuracy`, with two classes also `eer`.
+    Args:
+        scores: (items, classes).
+        truth: The class of each item (items,), or for multi-label tasks bool (items, classes).
+
+    Returns:
+        `macro_f1`, and `map` for multi-label tasks or else `accuracy`; with two classes also `eer`.
     """
     from sklearn.metrics import f1_score
 
     if truth.ndim == 2:
-        guessed: Labels = scores > 0.5
-        found = {"map": mean_average_precision(scores, truth)}
+        predicted: Labels = scores > 0.5
+        metrics = {"map": mean_average_precision(scores, truth)}
     else:
-        guessed = scores.argmax(axis=1)
-        found = {"accuracy": 100 * float((guessed == truth).mean())}
+        predicted = scores.argmax(axis=1)
+        metrics = {"accuracy": 100 * float((predicted == truth).mean())}
         if scores.shape[1] == 2 and len(np.unique(truth)) == 2:
-            found["eer"] = equal_error_rate(scores[:, 1] - scores[:, 0], truth == 1)
-    macro = f1_score(truth, guessed, average="macro", zero_division=0.0)
-    return {**found, "macro_f1": 100 * float(macro)}
+            metrics["eer"] = equal_error_rate(scores[:, 1] - scores[:, 0], truth == 1)
+    macro = f1_score(truth, predicted, average="macro", zero_division=0.0)
+    return {**metrics, "macro_f1": 100 * float(macro)}
 
 
 def mean_average_precision(scores: Scores, truth: npt.NDArray[np.generic]) -> float:
-    """The mean over the classes that occur of the area under precision over recall, in percent.
+    """Computes the mean, over the classes that occur, of the area under the precision-recall curve.
 
-    `truth` is (items, classes); 0 where no class occurs.
+    Both arguments are (items, classes). Returns a percentage; 0 if no class occurs.
     """
     from sklearn.metrics import average_precision_score
 
@@ -52,14 +63,14 @@ def mean_average_precision(scores: Scores, truth: npt.NDArray[np.generic]) -> fl
 
 
 def equal_error_rate(scores: Scores, truth: npt.NDArray[np.bool_]) -> float:
-    """The percentage at which as many are falsely accepted as falsely rejected; lower is better.
+    """Computes the rate at which false acceptances equal false rejections; lower is better.
 
-    Both are (items,); `truth` must hold both answers.
+    Both arguments are (items,); `truth` must contain both True and False. Returns a percentage.
     """
     from sklearn.metrics import roc_curve
 
     accepted, detected, _ = roc_curve(truth, scores, drop_intermediate=False)
-    lead = (1 - detected) - accepted  # falls from 1 to -1; the rate is where it is 0
+    lead = (1 - detected) - accepted  # falls from 1 to -1; the rates are equal where it is 0
     after = int(np.argmax(lead <= 0))
     before = max(0, after - 1)
     step = lead[before] - lead[after]
@@ -68,46 +79,63 @@ def equal_error_rate(scores: Scores, truth: npt.NDArray[np.bool_]) -> float:
 
 
 def recall_at_1(similarity: Scores, truth: Labels) -> float:
-    """The percentage of queries whose most similar item is of their class, or of one of theirs.
+    """Computes the share of queries whose most similar item has their class, or one of them.
 
-    `similarity` (queries, classes) is to the most similar item of each class; an item of several
-    classes counts for each. `truth` is (queries,) or (queries, classes).
+    Args:
+        similarity: (queries, classes), similarity to the most similar item of each class; an item
+            of several classes counts for each.
+        truth: (queries,) or (queries, classes).
+
+    Returns:
+        A percentage.
     """
     nearest = similarity == similarity.max(axis=1, keepdims=True)
-    theirs = truth if truth.ndim == 2 else np.arange(similarity.shape[1]) == truth[:, None]
-    return 100 * float((nearest & theirs).any(axis=1).mean())
+    labels = truth if truth.ndim == 2 else np.arange(similarity.shape[1]) == truth[:, None]
+    return 100 * float((nearest & labels).any(axis=1).mean())
 
 
 def segment_f1(
     scores: Scores, moments: Indices, task: Task, clips: Indices, seconds: float
 ) -> dict[str, float]:
-    """Measures events in segments of a second, as sed_eval does: a segment holds what it touches.
+    """Computes the F1 of events in segments of one second, as sed_eval does.
 
-    `scores` (moments, classes) are those of the clips' moments, each `seconds` long, clip after
-    clip; `moments` (clips,) are their counts. A guess belongs to the segment of its moment's
-    middle. The mean is over the classes that occur; one that is never guessed counts as 0 in it,
-    as with sed_eval's `zero_score`, which otherwise leaves it out, too. 0 where no class occurs.
+    A segment has the class of every event that overlaps it. A prediction belongs to the segment
+    that contains the middle of its moment. The macro mean is over the classes that occur. A class
+    that is never predicted counts as 0, as with sed_eval's `zero_score`. Returns 0 if no class
+    occurs.
+
     Mesaros et al., "Metrics for Polyphonic Sound Event Detection", 2016.
     https://doi.org/10.3390/app6060162
+
+    Args:
+        scores: (moments, classes), probabilities, clip after clip.
+        moments: (clips,), number of moments of each clip.
+        task: A task of events.
+        clips: The clips, as positions in the task.
+        seconds: Duration of a moment.
+
+    Returns:
+        `segment_f1` (macro) and `segment_f1_micro`, as percentages.
     """
-    guessed, truth = [], []
-    for clip, mine in zip(clips, np.split(scores, np.cumsum(moments)[:-1]), strict=True):
+    predicted, truth = [], []
+    for clip, clip_scores in zip(clips, np.split(scores, np.cumsum(moments)[:-1]), strict=True):
         events = task.events[int(clip)]
-        ends = [len(mine) * seconds, *(event.stop for event in events)]
+        ends = [len(clip_scores) * seconds, *(event.stop for event in events)]
         segments = int(np.ceil(max(ends) / SEGMENT_SECONDS - 1e-9))
-        said = np.zeros((segments, len(task.classes)), dtype=np.bool_)
-        centres = (np.arange(len(mine)) + 0.5) * seconds
-        np.logical_or.at(said, (centres // SEGMENT_SECONDS).astype(np.int64), mine > 0.5)
-        real = np.zeros_like(said)
+        positive = np.zeros((segments, len(task.classes)), dtype=np.bool_)
+        centres = (np.arange(len(clip_scores)) + 0.5) * seconds
+        rows = (centres // SEGMENT_SECONDS).astype(np.int64)
+        np.logical_or.at(positive, rows, clip_scores > 0.5)
+        actual = np.zeros_like(positive)
         for event in events:
             first = int(event.start // SEGMENT_SECONDS)
             stop = int(np.ceil(event.stop / SEGMENT_SECONDS - 1e-9))
-            real[first:stop, task.classes.index(event.name)] = True
-        guessed.append(said)
-        truth.append(real)
-    held, told = np.concatenate(truth), np.concatenate(guessed)
-    hits, counts = (held & told).sum(axis=0), held.sum(axis=0) + told.sum(axis=0)
-    occur = held.any(axis=0)
+            actual[first:stop, task.classes.index(event.name)] = True
+        predicted.append(positive)
+        truth.append(actual)
+    actual, positive = np.concatenate(truth), np.concatenate(predicted)
+    hits, counts = (actual & positive).sum(axis=0), actual.sum(axis=0) + positive.sum(axis=0)
+    occur = actual.any(axis=0)
     macro = (2 * hits[occur] / counts[occur]).mean() if occur.any() else 0.0
     micro = 2 * hits.sum() / max(counts.sum(), 1)
     return {"segment_f1": 100 * float(macro), "segment_f1_micro": 100 * float(micro)}

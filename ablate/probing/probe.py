@@ -1,7 +1,7 @@
-"""The probing contract, and the examination that every probe is put through.
+"""The contract of probes, and the protocol by which every probe is scored.
 
-Features are standardised by the training part before a probe sees them, unless it says that it
-takes them as they are: cosine neighbours of raw features follow whichever dimension is largest.
+Features are standardised with the statistics of the training part before a probe gets them, unless
+it wants them unchanged: without it, cosine neighbours follow the dimension of the largest scale.
 """
 
 from abc import ABC, abstractmethod
@@ -14,96 +14,116 @@ import numpy.typing as npt
 from ablate.audio.annotations import LabelKind
 from ablate.audio.sources import AbstractSource
 from ablate.parts import AS_BEFORE
-from ablate.probing.features import Heard
-from ablate.probing.metrics import CHOICE, HEADLINE, Scores, measure, segment_f1
-from ablate.probing.tasks import Examination, Indices, Labels, Task
+from ablate.probing.features import RawClips
+from ablate.probing.metrics import (
+    HEADLINE,
+    SELECTION_METRIC,
+    Scores,
+    measure,
+    segment_f1,
+)
+from ablate.probing.tasks import Indices, Labels, Split, Task
 from ablate.probing.views import SUMMARY, TOKENS, Views
 
 Matrix = npt.NDArray[np.float32]
 _ROWS_AT_ONCE = 65536
-_USUAL_VIEWS = {"type": "ablate.probing.views.Views"}
+_DEFAULT_VIEWS = {"type": "ablate.probing.views.Views"}
 
 
 class Score(TypedDict):
-    """The headline in percent, higher is better. Of folds, `test` is the mean over `folds`."""
+    """The headline metric of a probe in percent, higher is better."""
 
     valid: float | None
-    test: float | None
+    test: float | None  # for a task with folds, the mean over `folds`
     folds: list[float]
-    metric: NotRequired[str]  # what the headline is; accuracy where it is not written
-    seeds: NotRequired[list[float]]  # `test` by each seed of a probe that has several
-    metrics: NotRequired[dict[str, float]]  # all that was measured on the test part
+    metric: NotRequired[str]  # name of the headline metric; accuracy if missing
+    seeds: NotRequired[list[float]]  # `test` for each seed of a probe that has several
+    metrics: NotRequired[dict[str, float]]  # all metrics of the test part
 
 
 @dataclass(frozen=True)
 class Features:
-    """What one view shows of a task's clips, in the order of the task."""
+    """The features of a task's clips under one view, in the order of the task."""
 
-    rows: Matrix  # (rows, dim), perhaps on disk
-    counts: Indices  # (clips,): how many rows each clip has, side by side
-    seconds: float = 0.0  # from one row of a clip to the next, where they are moments
-    heard: Heard | None = None  # in place of rows, for a probe that hears
+    rows: Matrix  # (rows, dim), possibly memory-mapped
+    counts: Indices  # (clips,), number of consecutive rows of each clip
+    seconds: float = 0.0  # time between two rows of a clip, if rows are moments
+    raw: RawClips | None = None  # replaces the rows for a probe with `needs_audio`
 
     @classmethod
-    def of(cls, rows: Matrix) -> "Features":
-        """One row for each clip."""
+    def from_vectors(cls, rows: Matrix) -> "Features":
+        """Wraps one vector per clip, (clips, dim)."""
         return cls(rows, np.ones(len(rows), dtype=np.int64))
 
     @classmethod
-    def as_heard(cls, heard: Heard) -> "Features":
-        """The clips themselves, an empty row for each."""
-        empty = np.zeros((len(heard.clips), 0), dtype=np.float32)
-        return cls(empty, np.ones(len(empty), dtype=np.int64), heard=heard)
+    def from_raw(cls, raw: RawClips) -> "Features":
+        """Wraps the clips themselves, with an empty row for each."""
+        empty = np.zeros((len(raw.clips), 0), dtype=np.float32)
+        return cls(empty, np.ones(len(empty), dtype=np.int64), raw=raw)
 
-    def of_clips(self, clips: Indices) -> Indices:
-        """Returns the rows of some clips, one clip after the other."""
+    def get_rows(self, clips: Indices) -> Indices:
+        """Returns the row numbers of some clips, one clip after another."""
         counts = self.counts[clips]
         before = np.cumsum(counts) - counts
         first = np.cumsum(self.counts) - self.counts
-        found: Indices = np.repeat(first[clips] - before, counts) + np.arange(counts.sum())
-        return found
+        rows: Indices = np.repeat(first[clips] - before, counts) + np.arange(counts.sum())
+        return rows
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What a probe is given: items, which of them it may learn from, and which it is asked.
+class ProbeData:
+    """Features and labels with the indices to train on, to validate on, and to predict.
 
-    An item is one row of `features`; for a probe that reads tokens it is the rows between two
-    neighbours of `bounds`. The labels of what is asked are blank, -1 or False, unless the probe
-    opens the test.
+    An item is one row of `features`. For a probe that reads tokens, item i is the rows from
+    `bounds[i]` to `bounds[i + 1]`. Labels of query items are blank, -1 or False, unless the probe
+    selects on the test part.
+
+    Attributes:
+        features: (rows, dim), possibly memory-mapped.
+        labels: int64 (items,), or bool (items, classes) for a multi-label task.
+        num_classes: Number of classes.
+        train: Items to train on.
+        valid: Items to select by, disjoint from `train`; may be empty.
+        query: Items to predict.
+        seed: Seed of the probe's random numbers.
+        bounds: (items + 1,), for a probe that reads tokens.
+        selection_metric: The metric of `measure` by which to select on `valid`.
+        raw: The clips as log-mels, for a probe with `needs_audio`.
+        owners: (items,), the clip of each item; None if every item is a clip.
     """
 
-    features: Matrix  # (rows, dim), perhaps on disk: what is not looked at is not read
-    labels: Labels  # (items,), or (items, classes) where several may hold
-    classes: int
-    known: Indices  # items, as are the next two
-    valid: Indices  # to choose by: apart from `known`, or empty
-    asked: Indices
+    features: Matrix
+    labels: Labels
+    num_classes: int
+    train: Indices
+    valid: Indices
+    query: Indices
     seed: int = 0
-    bounds: Indices | None = None  # (items + 1,)
-    choose_by: str = "accuracy"  # the metric of `measure` that `valid` is looked at by
-    heard: Heard | None = None  # items as they sound, for a probe that hears
-    owners: Indices | None = None  # (items,): the clip that each is of; None: each is a clip
+    bounds: Indices | None = None
+    selection_metric: str = "accuracy"
+    raw: RawClips | None = None
+    owners: Indices | None = None
 
     @property
-    def several(self) -> bool:
-        """Whether several classes may hold at once."""
+    def is_multilabel(self) -> bool:
+        """Whether an item may have several classes."""
         return self.labels.ndim == 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What a plan found at a probe's own `tasks`: a score is of this sound and of no other."""
+    """The content of a probe's own `tasks` at planning time; a score is valid only for it."""
 
-    digest: str  # of the clips, as their store names them
-    tasks: tuple[str, ...]  # their names
+    digest: str  # digest of the clips, from their store
+    tasks: tuple[str, ...]  # names of the tasks
 
 
 @dataclass(frozen=True, kw_only=True)
 class AbstractProbe(ABC):
-    """Learns labels from frozen features. Subclasses are frozen keyword-only dataclasses.
+    """Predicts labels from frozen features. Subclasses are frozen keyword-only dataclasses.
 
-    A subclass implements `predict`; everything else has a default.
+    A subclass implements `predict`; its fields are settings, and class variables declare what it
+    needs. Everything else has a default.
 
     Example:
         A probe that predicts the class with the nearest mean:
@@ -123,73 +143,83 @@ class AbstractProbe(ABC):
         1
     """
 
-    views: Views = field(default_factory=Views, metadata={AS_BEFORE: _USUAL_VIEWS})
-    # the clips to examine on; by default those that the encoder is pre-trained on part of
+    views: Views = field(default_factory=Views, metadata={AS_BEFORE: _DEFAULT_VIEWS})
+    # clips to score on; by default the data set that the encoder is pre-trained on
     tasks: AbstractSource | None = field(default=None, metadata={AS_BEFORE: None})
-    content: Content | None = field(default=None, metadata={AS_BEFORE: None})  # the plan's word
+    # set when a study is planned, not by the user
+    content: Content | None = field(default=None, metadata={AS_BEFORE: None})
 
-    standardises: ClassVar[bool] = True  # whether features are scaled before they are given
-    reads_tokens: ClassVar[bool] = False  # whether an item is a clip's tokens, not one vector
-    hears: ClassVar[bool] = False  # whether an item is a clip as it sounds: it learns the encoder
-    headline: ClassVar[str | None] = None  # the metric of its score; None: that of the task's kind
-    opens_the_test: ClassVar[bool] = False  # whether it may choose by what it is asked
+    standardises: ClassVar[bool] = True  # whether features are standardised beforehand
+    reads_tokens: ClassVar[bool] = False  # whether an item is all tokens of a clip, not a vector
+    needs_audio: ClassVar[bool] = False  # whether it trains the encoder, on log-mels
+    headline: ClassVar[str | None] = None  # metric of its score; None: the default of the task
+    selects_on_test: ClassVar[bool] = False  # whether it may select on the clips it predicts
 
     def __post_init__(self) -> None:
         wrong = [p for p in self.views.poolings if (p == TOKENS) != self.reads_tokens]
         if wrong:
-            way_out = f"it reads `{TOKENS}`" if self.reads_tokens else "`Attentive` does"
-            raise ValueError(f"`views.poolings`: this probe cannot read {wrong}; {way_out}")
+            remedy = f"it reads `{TOKENS}`" if self.reads_tokens else "`Attentive` does"
+            raise ValueError(f"`views.poolings`: this probe cannot read {wrong}; {remedy}")
 
     @property
     def num_seeds(self) -> int:
-        """How many times it learns, with a seed each; 1 where there is no chance in it."""
+        """How many times to train it, each with its own seed; 1 for a deterministic probe."""
         return 1
 
     @property
-    def chooses(self) -> bool:
-        """Whether it wants `valid` apart from `known`, to choose by."""
+    def needs_validation(self) -> bool:
+        """Whether it selects on a validation part that is not trained on."""
         return False
 
     def can_score(self, kind: LabelKind, pooling: str) -> bool:
-        """Whether it scores tasks of a kind by a pooling: events need a row for each moment."""
-        whole = self.hears or self.reads_tokens or self.headline is not None
-        return kind != "events" or not (whole or pooling == SUMMARY)
+        """Whether it can score tasks of a kind with a pooling: events need one row per moment."""
+        per_clip = self.needs_audio or self.reads_tokens or self.headline is not None
+        return kind != "events" or not (per_clip or pooling == SUMMARY)
 
     @abstractmethod
-    def predict(self, lesson: Lesson) -> Scores:
-        """Learns from what is known; returns float32 (asked, classes), higher is more likely.
+    def predict(self, data: ProbeData) -> Scores:
+        """Trains on `data.train` and predicts `data.query`.
 
-        Where `lesson.several` they are probabilities, which 0.5 decides. All chance comes from
-        `lesson.seed`.
+        Args:
+            data: Features, labels and indices. All random numbers must come from `data.seed`.
+
+        Returns:
+            float32 (query items, classes), higher is more likely. For multi-label tasks these are
+            probabilities, with 0.5 as the threshold.
         """
 
     def measure(self, scores: Scores, truth: Labels) -> dict[str, float]:
-        """Measures its scores of clips, in percent; the headline is among what it returns."""
+        """Computes its metrics, in percent, among them the headline metric.
+
+        Args:
+            scores: The result of `predict` for some clips, (clips, classes).
+            truth: Their labels, (clips,) or (clips, classes).
+        """
         return measure(scores, truth)
 
 
-def examine(probe: AbstractProbe, features: Features, task: Task) -> Score:
-    """Measures a probe on a task over its splits or across its folds, the mean over its seeds."""
-    tested: list[list[dict[str, float]]] = []  # by seed, and of folds by fold
+def score_probe(probe: AbstractProbe, features: Features, task: Task) -> Score:
+    """Scores a probe on a task, on its splits or across its folds, as the mean over its seeds."""
+    tested: list[list[dict[str, float]]] = []  # per seed, for a task with folds per fold
     valid: list[float] = []
     headline = probe.headline or HEADLINE[task.kind]
     for seed in range(probe.num_seeds):
         tests = []
-        for examination in task.examinations():
-            for part, found in _examined(probe, features, task, examination, seed).items():
+        for split in task.splits():
+            for part, metrics in _score_split(probe, features, task, split, seed).items():
                 if part == "valid" and not task.folded:
-                    valid.append(found[headline])
+                    valid.append(metrics[headline])
                 else:
-                    tests.append(found)
+                    tests.append(metrics)
         tested.append(tests)
     score = Score(valid=_mean(valid), test=None, folds=[], metric=headline)
     if tested[0]:
-        by_seed = [[found[headline] for found in tests] for tests in tested]
+        by_seed = [[metrics[headline] for metrics in tests] for tests in tested]
         score["test"] = float(np.mean(by_seed))
         score["metrics"] = {
-            name: float(np.mean([found[name] for tests in tested for found in tests]))
+            name: float(np.mean([metrics[name] for tests in tested for metrics in tests]))
             for name in tested[0][0]
-            if all(name in found for tests in tested for found in tests)
+            if all(name in metrics for tests in tested for metrics in tests)
         }
         if task.folded:
             score["folds"] = np.mean(by_seed, axis=0).tolist()
@@ -198,11 +228,14 @@ def examine(probe: AbstractProbe, features: Features, task: Task) -> Score:
     return score
 
 
-def standardise(features: Matrix, known: Indices) -> Matrix:
-    """Scales each dimension of (rows, dim) to mean 0 and deviation 1 over the rows `known`."""
-    mean = features[known].mean(axis=0, dtype=np.float64)
-    std = features[known].std(axis=0, dtype=np.float64)
-    std[std < 1e-8] = 1.0  # a constant dimension tells nothing; it becomes 0
+def standardise(features: Matrix, train: Indices) -> Matrix:
+    """Scales each dimension of (rows, dim) to mean 0 and deviation 1 over the rows `train`.
+
+    A dimension that is constant there becomes 0.
+    """
+    mean = features[train].mean(axis=0, dtype=np.float64)
+    std = features[train].std(axis=0, dtype=np.float64)
+    std[std < 1e-8] = 1.0
     scaled = np.empty(features.shape, dtype=np.float32)
     for start in range(0, len(features), _ROWS_AT_ONCE):
         piece = slice(start, start + _ROWS_AT_ONCE)
@@ -210,72 +243,73 @@ def standardise(features: Matrix, known: Indices) -> Matrix:
     return scaled
 
 
-def _examined(
-    probe: AbstractProbe, features: Features, task: Task, examination: Examination, seed: int
+def _score_split(
+    probe: AbstractProbe, features: Features, task: Task, split: Split, seed: int
 ) -> dict[str, dict[str, float]]:
-    """Has a probe learn once, and measures it on every part that is asked."""
-    known, valid = examination.known, examination.valid
-    asked = np.concatenate(list(examination.asked.values()))
-    shown = known
-    if probe.opens_the_test and (task.folded or not len(valid)):
-        valid, shown = asked, np.concatenate([known, asked])
-    elif probe.chooses:
-        known = np.setdiff1d(known, valid, assume_unique=True)
-        shown = np.union1d(known, valid)
+    """Trains a probe once, and computes its metrics for every query part."""
+    train, valid = split.train, split.valid
+    query = np.concatenate(list(split.query.values()))
+    labelled = train
+    if probe.selects_on_test and (task.folded or not len(valid)):
+        valid, labelled = query, np.concatenate([train, query])
+    elif probe.needs_validation:
+        train = np.setdiff1d(train, valid, assume_unique=True)
+        labelled = np.union1d(train, valid)
     else:
         valid = valid[:0]
-    lesson = _lesson(probe, features, task, (known, valid, asked), shown, seed)
-    scores = probe.predict(lesson)
-    found, start = {}, 0
-    for part, clips in examination.asked.items():
-        stop = start + len(clips if lesson.bounds is not None else features.of_clips(clips))
+    data = _build_data(probe, features, task, (train, valid, query), labelled, seed)
+    scores = probe.predict(data)
+    metrics, start = {}, 0
+    for part, clips in split.query.items():
+        stop = start + len(clips if data.bounds is not None else features.get_rows(clips))
         if task.kind == "events":
-            counts, mine = features.counts[clips], scores[start:stop]
-            found[part] = segment_f1(mine, counts, task, clips, features.seconds)
+            counts = features.counts[clips]
+            metrics[part] = segment_f1(scores[start:stop], counts, task, clips, features.seconds)
         else:
-            found[part] = probe.measure(scores[start:stop], task.labels[clips])
+            metrics[part] = probe.measure(scores[start:stop], task.labels[clips])
         start = stop
-    return found
+    return metrics
 
 
-def _lesson(
+def _build_data(
     probe: AbstractProbe,
     features: Features,
     task: Task,
     parts: tuple[Indices, Indices, Indices],
-    shown: Indices,
+    labelled: Indices,
     seed: int,
-) -> Lesson:
-    rows, labels = features.rows, _labels(features, task)
+) -> ProbeData:
+    """Builds the data of a split; only the clips `labelled` keep their labels."""
+    rows, labels = features.rows, _get_labels(features, task)
     bounds = owners = None
     if probe.reads_tokens:
         bounds = np.concatenate([[0], np.cumsum(features.counts)])
-        known, valid, asked, open_ = *parts, shown
+        train, valid, query, visible = *parts, labelled
     else:
-        known, valid, asked, open_ = map(features.of_clips, (*parts, shown))
+        train, valid, query, visible = map(features.get_rows, (*parts, labelled))
         owners = np.repeat(np.arange(len(features.counts)), features.counts)
     if probe.standardises:
-        rows = standardise(rows, features.of_clips(parts[0]))
+        rows = standardise(rows, features.get_rows(parts[0]))
     blank = np.ones(len(labels), dtype=np.bool_)
-    blank[open_] = False
+    blank[visible] = False
     labels[blank] = -1 if labels.ndim == 1 else False
-    return Lesson(
+    return ProbeData(
         rows,
         labels,
         len(task.classes),
-        known,
+        train,
         valid,
-        asked,
+        query,
         seed,
         bounds,
-        CHOICE[task.kind],
-        features.heard,
+        SELECTION_METRIC[task.kind],
+        features.raw,
         owners,
     )
 
 
-def _labels(features: Features, task: Task) -> Labels:
-    """Returns the labels of each clip, or of each moment where events tell when; a copy."""
+def _get_labels(features: Features, task: Task) -> Labels:
+    """Returns a copy of the labels of each clip, or of each moment for a task of events."""
     if task.kind != "events":
         return task.labels.copy()
     labels = np.zeros((len(features.rows), len(task.classes)), dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""Tasks: the labels that probes are asked for, which clips they learn from and are tested on."""
+"""Tasks: labels that probes predict, and which clips are for training, validation and test."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,89 +10,91 @@ from ablate.audio.annotations import Event, LabelKind, infer_label_kind, parse_c
 from ablate.audio.clips import ClipInfo, ClipTable
 
 Indices = npt.NDArray[np.int64]
-Labels = npt.NDArray[np.int64] | npt.NDArray[np.bool_]  # (clips,), or (clips, classes): several
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.bool_]  # (clips,), multi-label (clips, classes)
 
 
 @dataclass(frozen=True)
-class Examination:
-    """What a probe may learn from, choose by, and is examined on: places in a task's clips."""
+class Split:
+    """Clips of a task to train on, to select by, and to predict, as positions in the task."""
 
-    known: Indices
-    valid: Indices  # or none; of three folds or more, the one before that held out, also `known`
-    asked: Mapping[str, Indices]
+    train: Indices
+    valid: Indices  # may be empty; with three folds or more it is one of the folds of `train`
+    query: Mapping[str, Indices]  # part or fold -> clips
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task over some clips of a store."""
+    """One task on some clips of a store."""
 
     name: str
     kind: LabelKind
     classes: tuple[str, ...]
-    clips: Indices  # in the store; all else counts from 0 within them
+    clips: Indices  # positions in the store; all other indices are positions in this array
     labels: Labels
-    parts: dict[str, Indices]  # split -> clips of it; of folds, one part each
+    parts: dict[str, Indices]  # split (train, valid, test) or fold -> clips
     folded: bool
-    events: tuple[tuple[Event, ...], ...] = field(default=())  # of each clip, where times are told
+    events: tuple[tuple[Event, ...], ...] = field(default=())  # per clip, for a task of events
 
-    def examinations(self) -> Iterator[Examination]:
-        """Yields the one examination of splits, or one for each fold held out."""
+    def splits(self) -> Iterator[Split]:
+        """Yields the one split of the data set, or one split per fold that is held out."""
         nothing = np.zeros(0, dtype=np.int64)
         if not self.folded:
-            asked = {part: self.parts[part] for part in self.parts if part in ("valid", "test")}
-            known = self.parts.get("train", nothing)
-            yield Examination(known, self.parts.get("valid", nothing), asked)
+            query = {part: self.parts[part] for part in self.parts if part in ("valid", "test")}
+            train = self.parts.get("train", nothing)
+            yield Split(train, self.parts.get("valid", nothing), query)
             return
         names = list(self.parts)
         for place, name in enumerate(names):
             rest = np.concatenate([self.parts[other] for other in names if other != name])
             valid = self.parts[names[place - 1]] if len(names) > 2 else nothing
-            yield Examination(rest, valid, {name: self.parts[name]})
+            yield Split(rest, valid, {name: self.parts[name]})
 
 
 def find_tasks(clips: ClipTable | Iterable[ClipInfo]) -> list[Task]:
     """Finds the tasks among clips, by name. Raises `ValueError` for events that cannot be read."""
     table = ClipTable.from_clips(clips)
-    return [_task(name, table) for name in sorted(table.tasks.categories)]
+    return [_build_task(name, table) for name in sorted(table.tasks.categories)]
 
 
-def pretraining_clips(clips: ClipTable | Iterable[ClipInfo]) -> Indices:
-    """Returns the clips to pre-train on: the training split, or all where there are folds.
+def select_pretraining_clips(clips: ClipTable | Iterable[ClipInfo]) -> Indices:
+    """Selects the clips to pre-train on: the training split, or all clips of a task with folds.
 
-    Folds only divide the labels: each is held out once by the probes, as is usual for ESC-50.
-    A sound that stands in several tasks is taken once.
+    Folds only divide the labels, as is usual for ESC-50: each is held out once by the probes. A
+    recording that appears in several tasks is selected once.
     """
     table = ClipTable.from_clips(clips)
-    taken = np.flatnonzero(~table.folds.equals("") | table.splits.equals("train"))
-    first = np.full(len(table), len(table))  # taken of each sound
-    np.minimum.at(first, table.first_with_path[taken], taken)
-    heard_first: Indices = taken[first[table.first_with_path[taken]] == taken]
-    return heard_first
+    selected = np.flatnonzero(~table.folds.equals("") | table.splits.equals("train"))
+    recordings = table.first_with_path[selected]
+    first = np.full(len(table), len(table))  # first selected clip of each recording
+    np.minimum.at(first, recordings, selected)
+    unique: Indices = selected[first[recordings] == selected]
+    return unique
 
 
-def _task(name: str, clips: ClipTable) -> Task:
-    mine = np.flatnonzero(clips.tasks.equals(name))
-    told = clips.labels.take(mine)
-    kind = infer_label_kind(told.categories)
-    held = [parse_classes(word, kind) for word in told.categories]
-    classes = tuple(sorted({name for names in held for name in names}))
-    place = {name: place for place, name in enumerate(classes)}
+def _build_task(name: str, table: ClipTable) -> Task:
+    clips = np.flatnonzero(table.tasks.equals(name))
+    column = table.labels.take(clips)
+    kind = infer_label_kind(column.categories)
+    classes_by_label = [parse_classes(label, kind) for label in column.categories]
+    classes = tuple(sorted({name for names in classes_by_label for name in names}))
+    numbers = {name: number for number, name in enumerate(classes)}
     labels: Labels
     if kind == "single":
-        labels = np.array([place[word] for word in told.categories], dtype=np.int64)[told.codes]
+        single = [numbers[label] for label in column.categories]
+        labels = np.array(single, dtype=np.int64)[column.codes]
     else:
-        holds = [[name in names for name in classes] for names in held]
-        labels = np.array(holds, dtype=np.bool_)[told.codes]
-    events = [parse_events(word) for word in told.categories] if kind == "events" else []
-    folded = not clips.folds.equals("")[mine].all()
-    named = (clips.folds if folded else clips.splits).take(mine)
+        holds = [[name in names for name in classes] for names in classes_by_label]
+        labels = np.array(holds, dtype=np.bool_)[column.codes]
+    events = [parse_events(label) for label in column.categories] if kind == "events" else []
+    folded = not table.folds.equals("")[clips].all()
+    part_names = (table.folds if folded else table.splits).take(clips)
     return Task(
         name,
         kind,
         classes,
-        mine,
+        clips,
         labels,
-        {part: np.flatnonzero(named.equals(part)) for part in sorted(named.categories)},
+        {part: np.flatnonzero(part_names.equals(part)) for part in sorted(part_names.categories)},
         folded,
-        tuple(events[code] for code in told.codes) if events else (),
+        tuple(events[code] for code in column.codes) if events else (),
     )

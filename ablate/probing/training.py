@@ -1,6 +1,6 @@
-"""How probes with weights learn: Adam by epochs, and the epoch that is best on held-out items.
+"""Training of probes with weights: Adam, and selection of the epoch on held-out items.
 
-What a probe is asked is looked at once, after the epoch is chosen.
+Query items are predicted once, after the epoch is selected.
 """
 
 import copy
@@ -16,46 +16,46 @@ from torch.nn import functional as F
 
 from ablate.core.random import generator
 from ablate.probing.metrics import Scores, measure
-from ablate.probing.probe import AbstractProbe, Lesson
+from ablate.probing.probe import AbstractProbe, ProbeData
 from ablate.probing.tasks import Indices
 
-HELD_OUT = 0.2  # of the known clips, to choose by where a task has no validation part
+HELD_OUT = 0.2  # share of the training clips to select on, for tasks without a validation part
 
-Read = Callable[[Indices], tuple[Tensor, ...]]  # some items as a model takes them
+ReadItems = Callable[[Indices], tuple[Tensor, ...]]  # returns the model's inputs for some items
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """Adam's rate falls by half a cosine, epoch by epoch, towards a share of what it was.
+class CosineDecay:
+    """A learning rate that falls per epoch along half a cosine to a share of its start.
 
-    So do the probes of X-ARES. Raises `ValueError` for a number that is not above 0.
+    The probes of X-ARES use it. Raises `ValueError` if a number is not above 0.
     """
 
     rate: float
-    batch: int  # items
+    batch: int  # items per step
     epochs: int
-    floor: float = 0.1  # of the rate
+    floor: float = 0.1  # final rate as a share of the first
 
     def __post_init__(self) -> None:
         for name in ("rate", "batch", "epochs"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"`{name}` must be above 0; got {getattr(self, name)}")
 
-    def at(self, epoch: int) -> float:
-        """Returns the rate of an epoch, counted from 0."""
+    def rate_at(self, epoch: int) -> float:
+        """Computes the rate of an epoch, counted from 0."""
         share = (1 + math.cos(math.pi * epoch / self.epochs)) / 2
         return self.rate * (self.floor + (1 - self.floor) * share)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AbstractTrained(AbstractProbe):
-    """A probe with weights: it learns once by each of its seeds, and its score is their mean."""
+class AbstractTrainedProbe(AbstractProbe):
+    """A probe with weights. It is trained once per seed, and its score is the mean over seeds."""
 
-    rate: float = 1e-3  # Adam's, at first
-    batch: int = 32  # items: clips, or moments
+    rate: float = 1e-3  # initial learning rate of Adam
+    batch: int = 32  # items (clips or moments) per step
     epochs: int = 10
-    # All its chance comes from these alone, not also from the run's seed as in fine-tuning: another
-    # key would put every saved score out of use, and their mean evens out most of its luck.
+    # Its random numbers depend only on these seeds, not on the run's seed as in fine-tuning. Adding
+    # that seed would invalidate all saved scores, and the mean over seeds averages most of it out.
     seeds: int = 3
 
     standardises: ClassVar[bool] = False
@@ -64,89 +64,99 @@ class AbstractTrained(AbstractProbe):
         super().__post_init__()
         if self.seeds < 1:
             raise ValueError(f"`seeds` must be at least 1; got {self.seeds}")
-        _ = self.schedule  # which refuses what cannot be
+        _ = self.schedule  # checks the other settings
 
     @property
     def num_seeds(self) -> int:
-        """As many as `seeds` says."""
         return self.seeds
 
     @property
-    def chooses(self) -> bool:
-        """It chooses an epoch."""
+    def needs_validation(self) -> bool:
         return True
 
     @property
-    def schedule(self) -> Schedule:
-        """How its rate falls. Raises `ValueError` as `Schedule` does."""
-        return Schedule(rate=self.rate, batch=self.batch, epochs=self.epochs)
+    def schedule(self) -> CosineDecay:
+        """The schedule of its learning rate. Raises `ValueError` for invalid settings."""
+        return CosineDecay(rate=self.rate, batch=self.batch, epochs=self.epochs)
 
 
-def learn(
-    model: nn.Module, lesson: Lesson, read: Read, schedule: Schedule, *, choose: bool
+def train_and_predict(
+    model: nn.Module, data: ProbeData, read: ReadItems, schedule: CosineDecay, *, select: bool
 ) -> Scores:
-    """Trains a model on what is known; returns probabilities of what is asked, (asked, classes).
+    """Trains a model on `data.train`, starting from its current weights, and predicts `data.query`.
 
-    It starts with the weights that it comes with. With `choose` it ends with those of the first
-    epoch that is best on `lesson.valid`, or, where that is empty, on a part of the known clips,
-    which is then not learnt from. Raises `ValueError` where that would leave nothing to learn from.
+    Args:
+        model: Maps the inputs of some items to logits (items, classes).
+        data: Features, labels and indices.
+        read: Returns the inputs of some items.
+        schedule: Learning rate, batch size and epochs.
+        select: Whether to use the weights of the first epoch that is best on `data.valid`. If that
+            is empty, a share of the training clips is held out of training instead.
+
+    Returns:
+        Probabilities, float32 (query items, classes).
+
+    Raises:
+        ValueError: There are too few training clips to hold any out.
     """
-    known, valid = _held_out(lesson) if choose else (lesson.known, lesson.known[:0])
+    train, valid = _hold_out(data) if select else (data.train, data.train[:0])
     adam = torch.optim.Adam(model.parameters(), lr=schedule.rate)
-    best, kept = -math.inf, copy.deepcopy(model.state_dict())
+    best, best_weights = -math.inf, copy.deepcopy(model.state_dict())
     for epoch in range(schedule.epochs):
         for group in adam.param_groups:
-            group["lr"] = schedule.at(epoch)
+            group["lr"] = schedule.rate_at(epoch)
         model.train()
-        for items in _shuffled(known, schedule.batch, lesson.seed, epoch):
+        for items in _shuffle(train, schedule.batch, data.seed, epoch):
             adam.zero_grad()
-            _loss(model(*read(items)), lesson, items).backward()  # type: ignore[no-untyped-call]
+            loss = _compute_loss(model(*read(items)), data, items)
+            loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
-        if not choose:
+        if not select:
             continue
-        found = measure(_scores(model, lesson, read, valid), lesson.labels[valid])
-        if found[lesson.choose_by] > best:
-            best, kept = found[lesson.choose_by], copy.deepcopy(model.state_dict())
-    if choose:
-        model.load_state_dict(kept)
-    return _scores(model, lesson, read, lesson.asked)
+        metrics = measure(_predict(model, data, read, valid), data.labels[valid])
+        if metrics[data.selection_metric] > best:
+            best, best_weights = metrics[data.selection_metric], copy.deepcopy(model.state_dict())
+    if select:
+        model.load_state_dict(best_weights)
+    return _predict(model, data, read, data.query)
 
 
-def _held_out(lesson: Lesson) -> tuple[Indices, Indices]:
-    if len(lesson.valid):
-        return lesson.known, lesson.valid
-    # whole clips: what is learnt of some moments of one is known of its others, too
-    owners = lesson.known if lesson.owners is None else lesson.owners[lesson.known]
-    found, counts = np.unique(owners, return_counts=True)
-    if len(found) < 2:
+def _hold_out(data: ProbeData) -> tuple[Indices, Indices]:
+    """Returns the items to train on and the items to select by."""
+    if len(data.valid):
+        return data.train, data.valid
+    # whole clips are held out, because the moments of one clip resemble each other
+    owners = data.train if data.owners is None else data.owners[data.train]
+    unique, counts = np.unique(owners, return_counts=True)
+    if len(unique) < 2:
         raise ValueError(
-            f"{len(found)} training clips are too few to learn from and to select by; give "
-            "the task more training clips or a validation part, or the probe `choice: last`"
+            f"{len(unique)} training clips are too few to train and to select on; give the task "
+            "more training clips or a validation part, or the probe `choice: last`"
         )
-    clips = np.split(lesson.known[np.argsort(owners, kind="stable")], np.cumsum(counts)[:-1])
-    order = torch.randperm(len(clips), generator=generator(lesson.seed, "held out")).tolist()
+    clips = np.split(data.train[np.argsort(owners, kind="stable")], np.cumsum(counts)[:-1])
+    order = torch.randperm(len(clips), generator=generator(data.seed, "held out")).tolist()
     count = max(1, round(HELD_OUT * len(clips)))
-    held, learnt = ([clips[place] for place in some] for some in (order[:count], order[count:]))
-    return np.concatenate(learnt), np.concatenate(held)
+    valid, train = ([clips[index] for index in part] for part in (order[:count], order[count:]))
+    return np.concatenate(train), np.concatenate(valid)
 
 
-def _shuffled(known: Indices, batch: int, seed: int, epoch: int) -> Iterator[Indices]:
-    order = torch.randperm(len(known), generator=generator(seed, "probe order", epoch))
+def _shuffle(train: Indices, batch: int, seed: int, epoch: int) -> Iterator[Indices]:
+    order = torch.randperm(len(train), generator=generator(seed, "probe order", epoch))
     for piece in torch.split(order, batch):
-        yield known[piece.numpy()]
+        yield train[piece.numpy()]
 
 
-def _loss(given: Tensor, lesson: Lesson, items: Indices) -> Tensor:
-    labels = torch.from_numpy(lesson.labels[items])
-    if lesson.several:
-        return F.binary_cross_entropy_with_logits(given, labels.float())
-    return F.cross_entropy(given, labels)
+def _compute_loss(logits: Tensor, data: ProbeData, items: Indices) -> Tensor:
+    labels = torch.from_numpy(data.labels[items])
+    if data.is_multilabel:
+        return F.binary_cross_entropy_with_logits(logits, labels.float())
+    return F.cross_entropy(logits, labels)
 
 
 @torch.no_grad()
-def _scores(model: nn.Module, lesson: Lesson, read: Read, items: Indices) -> Scores:
+def _predict(model: nn.Module, data: ProbeData, read: ReadItems, items: Indices) -> Scores:
     model.eval()
     pieces = [items[start : start + 256] for start in range(0, len(items), 256)]
-    given = torch.cat([model(*read(piece)) for piece in pieces])
-    scores: Scores = (given.sigmoid() if lesson.several else given.softmax(dim=1)).numpy()
+    logits = torch.cat([model(*read(piece)) for piece in pieces])
+    scores: Scores = (logits.sigmoid() if data.is_multilabel else logits.softmax(dim=1)).numpy()
     return scores

@@ -1,7 +1,7 @@
-"""The tasks of X-ARES as a source of clips: its tars, as they lie in its own folder.
+"""The tasks of X-ARES as a source of clips: reads the tar files in the folder of X-ARES.
 
-Each clip is examined as a whole. X-ARES itself cuts the clips of some tasks (`crop_seconds` of the
-table) and scores the pieces, so that its numbers and these differ there.
+Each clip is scored as a whole. X-ARES itself cuts the clips of some tasks (`crop_seconds` in the
+table) and scores the pieces, so numbers of those tasks differ from ours.
 """
 
 import functools
@@ -27,45 +27,46 @@ from ablate.audio.tar_members import (
     word,
 )
 from ablate.core.suggest import did_you_mean
-from ablate.probing.xares_tasks import BY_NAME, TASKS, PublicTask
+from ablate.probing.xares_tasks import TASKS, TASKS_BY_NAME, PublicTask
 
-_NOT_HERE = "needs a language model, which is not supported"
+_UNSUPPORTED = "needs a language model, which is not supported"
 
 
 @dataclass(frozen=True, kw_only=True)
 class XARES(AbstractShards):
-    """The public tasks whose tars lie in `folder`, each in a folder named like the task.
+    """The public tasks of X-ARES whose tar files are in `folder`, one sub-folder per task.
 
-    Tasks that are not there, or not whole, are listed in `missing`.
+    Tasks that are missing or incomplete are listed in `missing`.
     """
 
     non_audio_settings = ("tasks", "on_bad_audio")
 
-    folder: str  # the one that X-ARES calls its `env`
-    tasks: tuple[str, ...] = ()  # by name; all of the table if none is named
-    on_bad_audio: Literal["raise", "skip"] = "raise"  # of samples without a known label, too
+    folder: str  # the folder that X-ARES calls `env`
+    tasks: tuple[str, ...] = ()  # names of tasks; by default all public tasks
+    on_bad_audio: Literal["raise", "skip"] = "raise"  # also for samples without a known label
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.tasks if name not in BY_NAME]
+        unknown = [name for name in self.tasks if name not in TASKS_BY_NAME]
         if unknown:
-            named = "; ".join(f"`{name}`{did_you_mean(name, BY_NAME)}" for name in unknown)
-            raise ValueError(f"X-ARES has no public task {named}")
+            names = "; ".join(f"`{name}`{did_you_mean(name, TASKS_BY_NAME)}" for name in unknown)
+            raise ValueError(f"X-ARES has no public task {names}")
 
     def clips(self) -> ClipTable:
         """Lists the samples, task by task.
 
-        Raises `BadAudioError` naming all that are bad, `ValueError` where no task is whole, or
-        where one has more labels than the table says.
+        Raises:
+            BadAudioError: Names all bad samples.
+            ValueError: No task is complete, or one has more labels than the table states.
         """
         clips = self._usable()
-        if surplus := _surplus(clips):
-            raise ValueError(format_problems(surplus))
+        if problems := _check_num_labels(clips):
+            raise ValueError(format_problems(problems))
         return clips
 
     @property
     def missing(self) -> Mapping[str, str]:
-        """Tasks that are asked for and cannot be examined, and why. `ValueError` if none can be."""
-        return self._found[1]
+        """Requested tasks that cannot be scored, and why. Raises `ValueError` if none can be."""
+        return self._shards_and_missing[1]
 
     @property
     def location(self) -> str:
@@ -74,63 +75,66 @@ class XARES(AbstractShards):
 
     @property
     def skips_bad_audio(self) -> bool:
-        """As `on_bad_audio` says."""
+        """Whether `on_bad_audio` is `skip`."""
         return self.on_bad_audio == "skip"
 
     @property
     def skips_silence(self) -> bool:
-        """X-ARES examines on silence, too."""
+        """X-ARES scores silent clips, too."""
         return False
 
     @property
     def _files(self) -> Sequence[Path]:
-        return [shard.file for shard in self._found[0]]
+        return [shard.file for shard in self._shards_and_missing[0]]
 
     @property
     def _folder(self) -> Path:
         return Path(self.folder).expanduser().absolute()
 
     @cached_property
-    def _found(self) -> tuple[list[Shard], dict[str, str]]:
-        """Finds the shards of whole tasks, and says what is missing of the others."""
+    def _shards_and_missing(self) -> tuple[list[Shard], dict[str, str]]:
+        """Finds the shards of complete tasks, and what is missing for the others."""
         shards: list[Shard] = []
         missing: dict[str, str] = {}
-        for task in [BY_NAME[name] for name in self.tasks] or TASKS:
-            found, lacking = _shards(task, self._folder)
-            if task.told == "text":
-                missing[task.name] = _NOT_HERE
-            elif lacking:
-                missing[task.name] = lacking
+        for task in [TASKS_BY_NAME[name] for name in self.tasks] or TASKS:
+            task_shards, problem = _find_shards(task, self._folder)
+            if task.label_format == "text":
+                missing[task.name] = _UNSUPPORTED
+            elif problem:
+                missing[task.name] = problem
             else:
-                shards += found
+                shards += task_shards
         if not shards:
-            wanted = "; ".join(f"{name}: {why}" for name, why in missing.items())
-            raise ValueError(f"no task of X-ARES is complete in `{self._folder}`: {wanted}")
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+            raise ValueError(f"no task of X-ARES is complete in `{self._folder}`: {reasons}")
         return shards, missing
 
     @cached_property
     def _members(self) -> TarMembers:
-        return TarMembers(self._found[0])
+        return TarMembers(self._shards_and_missing[0])
 
 
-def missing_tasks(source: AbstractSource, found: Iterable[str]) -> Mapping[str, str]:
-    """Says which public tasks a source lacks, and why; one without any public task lacks none."""
+def find_missing_tasks(source: AbstractSource, names: Iterable[str]) -> Mapping[str, str]:
+    """Finds the public tasks that a source lacks, and why; {} if it has no public task at all.
+
+    `names` are the tasks of the source.
+    """
     if isinstance(source, XARES):
         return source.missing
-    here = BY_NAME.keys() & set(found)
-    return {task.name: "is not listed" for task in TASKS if here and task.name not in here}
+    present = TASKS_BY_NAME.keys() & set(names)
+    return {task.name: "is not listed" for task in TASKS if present and task.name not in present}
 
 
-def _shards(task: PublicTask, folder: Path) -> tuple[list[Shard], str]:
-    """Finds a task's shards, and says which are not there."""
-    home = folder / task.name
-    if not home.is_dir():
+def _find_shards(task: PublicTask, folder: Path) -> tuple[list[Shard], str]:
+    """Finds the shards of a task, and describes those that are missing."""
+    task_folder = folder / task.name
+    if not task_folder.is_dir():
         return [], "no folder of that name"
-    shards, lacking = [], []
+    shards, missing = [], []
     for part, pattern in task.shards.items():
-        files = sorted(home.glob(pattern))
+        files = sorted(task_folder.glob(pattern))
         if not files:
-            lacking.append(f"`{pattern}` ({'fold ' if task.folded else ''}{part})")
+            missing.append(f"`{pattern}` ({'fold ' if task.folded else ''}{part})")
         shards += [
             Shard(
                 file,
@@ -138,97 +142,97 @@ def _shards(task: PublicTask, folder: Path) -> tuple[list[Shard], str]:
                 task=task.name,
                 split="" if task.folded else part,
                 fold=part if task.folded else "",
-                get_label=functools.partial(_READERS[task.told], task),
+                get_label=functools.partial(_PARSERS[task.label_format], task),
             )
             for file in files
         ]
-    return shards, f"there is no shard {', '.join(lacking)}" if lacking else ""
+    return shards, f"there is no shard {', '.join(missing)}" if missing else ""
 
 
-def _surplus(clips: ClipTable) -> list[str]:
-    """Names the tasks that have more labels than the table says."""
+def _check_num_labels(clips: ClipTable) -> list[str]:
+    """Describes the tasks that have more labels than the table states."""
     problems = []
     for name in clips.tasks.categories:
-        words = clips.labels.take(np.flatnonzero(clips.tasks.equals(name))).categories
-        task = BY_NAME[name]
-        if task.told in ("one", "several"):
-            labels = {label for held in words for label in held.split(";")}
+        cells = clips.labels.take(np.flatnonzero(clips.tasks.equals(name))).categories
+        task = TASKS_BY_NAME[name]
+        if task.label_format in ("one", "several"):
+            labels = {label for cell in cells for label in cell.split(";")}
             if len(labels) > task.num_classes:
                 problems.append(
-                    f"task `{name}` has {len(labels)} labels, but the table of X-ARES "
-                    f"{task.num_classes}; see whether its tars are those of X-ARES"
+                    f"task `{name}` has {len(labels)} labels, but the table of X-ARES lists "
+                    f"{task.num_classes}; check that the tar files are those of X-ARES"
                 )
     return problems
 
 
-def _one(task: PublicTask, told: Any) -> str:
-    return _known(task, word(told, task.label))
+def _parse_label(task: PublicTask, content: Any) -> str:
+    return _check_label(task, word(content, task.label))
 
 
-def _several(task: PublicTask, told: Any) -> str:
-    labels = word(told, task.label).split(";")
-    return ";".join(_known(task, label) for label in labels)
+def _parse_labels(task: PublicTask, content: Any) -> str:
+    labels = word(content, task.label).split(";")
+    return ";".join(_check_label(task, label) for label in labels)
 
 
-def _events(task: PublicTask, told: Any) -> str:
-    """Reads when what is heard: a list of labels, joined by commas, with onset and offset."""
-    return _spans(
-        (_known(task, label), event["onset"], event["offset"])
-        for event in _listed(told, "label", "onset", "offset")
+def _parse_events(task: PublicTask, content: Any) -> str:
+    """Parses events: a list of labels, joined by commas, with onset and offset in seconds."""
+    return _format_events(
+        (_check_label(task, label), event["onset"], event["offset"])
+        for event in _check_events(content, "label", "onset", "offset")
         for label in event["label"].split(",")
     )
 
 
-def _notes(task: PublicTask, told: Any) -> str:
-    """Reads when which note is played, by its number in MIDI."""
-    return _spans(
+def _parse_notes(task: PublicTask, content: Any) -> str:
+    """Parses notes: MIDI numbers with start and end in seconds."""
+    return _format_events(
         (str(event["note"]), event["start"], event["end"])
-        for event in _listed(told, "note", "start", "end")
+        for event in _check_events(content, "note", "start", "end")
     )
 
 
-_READERS: dict[str, Callable[[PublicTask, Any], str]] = {
-    "one": _one,
-    "several": _several,
-    "events": _events,
-    "notes": _notes,
-    "text": _one,
+_PARSERS: dict[str, Callable[[PublicTask, Any], str]] = {
+    "one": _parse_label,
+    "several": _parse_labels,
+    "events": _parse_events,
+    "notes": _parse_notes,
+    "text": _parse_label,
 }
 
 
-def _known(task: PublicTask, label: str) -> str:
+def _check_label(task: PublicTask, label: str) -> str:
     if task.labels and label not in task.labels:
         raise BadSampleError(
-            f"has the label `{label}`, which task `{task.name}` does not know"
+            f"has the label `{label}`, which task `{task.name}` does not have"
             f"{did_you_mean(label, task.labels)}"
         )
     return label
 
 
-def _listed(told: Any, *keys: str) -> list[dict[str, Any]]:
-    whole = isinstance(told, list) and all(
-        isinstance(event, dict) and event.keys() >= set(keys) for event in told
+def _check_events(content: Any, *keys: str) -> list[dict[str, Any]]:
+    is_valid = isinstance(content, list) and all(
+        isinstance(event, dict) and event.keys() >= set(keys) for event in content
     )
-    if not whole:
+    if not is_valid:
         raise BadSampleError(
             f"has a JSON that is not a list of events, each with {', '.join(keys)}"
         )
-    return list(told)
+    return list(content)
 
 
-def _spans(events: Iterable[tuple[str, Any, Any]]) -> str:
-    """Writes events as labels that say when; those that take no time are left out."""
-    spans = []
+def _format_events(events: Iterable[tuple[str, Any, Any]]) -> str:
+    """Formats events as a label with times; events without duration are left out."""
+    labels = []
     for name, *edges in events:
         try:
-            # as they will be written, where edges within a millisecond are one, and -0.0 is 0
+            # rounded as they are written: to milliseconds, and -0.0 to 0
             start, stop = (round(edge, 3) + 0.0 for edge in edges)
         except TypeError as error:
             raise BadSampleError(f"has an event whose times are not numbers ({error})") from error
         if not (0 <= start < math.inf and math.isfinite(stop)):
             raise BadSampleError(
-                f"has an event from {edges[0]} to {edges[1]} s; expected seconds, from 0 on"
+                f"has an event from {edges[0]} to {edges[1]} s; expected finite times from 0 on"
             )
         if start < stop:
-            spans.append(f"{name}@{start:.3f}-{stop:.3f}")
-    return ";".join(spans) or NO_CLASS
+            labels.append(f"{name}@{start:.3f}-{stop:.3f}")
+    return ";".join(labels) or NO_CLASS

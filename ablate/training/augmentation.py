@@ -22,7 +22,7 @@ class LabelledBatch:
     labels: Tensor  # float32 (clips, classes), the share of each class in [0, 1]
     visible: Tensor  # bool (clips, patches), patches that the encoder gets
     # bool (clips, patches), tokens that may not attend to themselves; None: all may
-    no_self_attention: Tensor | None = None
+    exclude_self: Tensor | None = None
 
 
 class AbstractAugmentation(ABC):
@@ -59,7 +59,7 @@ class RegularisedMasking(AbstractAugmentation):
 
     def __call__(self, batch: LabelledBatch, rng: StepRandom) -> LabelledBatch:
         numbers = _draw_per_patch(batch.visible, rng, "regularised masking")
-        return replace(batch, no_self_attention=batch.visible & (numbers < self.rate))
+        return replace(batch, exclude_self=batch.visible & (numbers < self.rate))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ class Optimizer:
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: tuple[float, float] = (0.05, 0.05)  # at the first and last step; not for vectors
     clip: float = 3.0  # maximum gradient norm; 0 turns clipping off
-    momentum: tuple[float, float] = (0.99, 1.0)  # of the target encoder, at the first and last step
+    momentum: tuple[float, float] = (0.99, 1.0)  # target encoder's, at the first and last step
     momentum_schedule: MomentumSchedule = field(default="linear", metadata={AS_BEFORE: "linear"})
     # share of the training over which the momentum moves; above 1 it never reaches its end
     momentum_horizon: float = field(default=1.0, metadata={AS_BEFORE: 1.0})

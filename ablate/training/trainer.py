@@ -290,10 +290,12 @@ class Trainer:
         """Returns what the masker needs, (clips, patches, dim) on the CPU; padding is zero."""
         if self.masker.promises.needs != "features":
             return self.patchifier.cut(batch.mels) if self.masker.promises.needs else None
-        whole = pack(valid, self.device)
+        packing = pack(valid, self.device)
         with torch.no_grad(), self._autocast():
-            tokens = self.jepa.probed_encoder(self._cut(batch), whole).tokens.float()
-        cells = tokens.new_zeros(valid.numel(), tokens.shape[1]).index_copy(0, whole.index, tokens)
+            tokens = self.jepa.probed_encoder(self._cut(batch), packing).tokens.float()
+        cells = tokens.new_zeros(valid.numel(), tokens.shape[1]).index_copy(
+            0, packing.index, tokens
+        )
         features: Tensor = cells.view(*valid.shape, -1).cpu()
         return features
 

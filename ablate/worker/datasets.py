@@ -9,8 +9,8 @@ from ablate.audio.sources import AbstractSource
 from ablate.audio.store import check_source
 from ablate.probing.probe import Content
 from ablate.probing.tasks import Task
-from ablate.probing.xares import missing_tasks
-from ablate.probing.xares_tasks import facts_of
+from ablate.probing.xares import find_missing_tasks
+from ablate.probing.xares_tasks import get_domain_and_weight
 from ablate.worker.trial import Sound, Trial, open_sound
 
 Emit = Callable[[dict[str, Any]], None]
@@ -93,9 +93,9 @@ def _describe_examined(source: AbstractSource, sound: Sound) -> dict[str, Any]:
     """Describes clips that are only examined on, and what X-ARES says of their tasks."""
     described = _describe(source, sound, probed=True)
     for name, task in described["tasks"].items():
-        task |= facts_of(name)
+        task |= get_domain_and_weight(name)
     missing = [
-        {"task": name, "reason": reason, **facts_of(name)}
-        for name, reason in missing_tasks(source, described["tasks"]).items()
+        {"task": name, "reason": reason, **get_domain_and_weight(name)}
+        for name, reason in find_missing_tasks(source, described["tasks"]).items()
     ]
     return {**described, "pretraining_clips": 0, "missing": missing}

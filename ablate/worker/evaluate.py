@@ -22,9 +22,15 @@ from ablate.core.io import write_atomically
 from ablate.core.records.score import PoolingScore, ScoreFile, TaskList
 from ablate.model.encoder import Encoder
 from ablate.parts import get_identity, replace_settings
-from ablate.probing.feature_cache import shelved
-from ablate.probing.features import Blocks, Heard, Reader, encoder_features, mel_features
-from ablate.probing.probe import AbstractProbe, Features, Score, examine
+from ablate.probing.feature_cache import load_or_compute
+from ablate.probing.features import (
+    FeatureExtractor,
+    RawClips,
+    RowsByView,
+    compute_mel_features,
+    extract_features,
+)
+from ablate.probing.probe import AbstractProbe, Features, Score, score_probe
 from ablate.probing.tasks import Task
 from ablate.probing.views import TOKENS, View
 from ablate.runs.store import SCORES, TASKS_FILE
@@ -114,7 +120,7 @@ def _score_on(
         room = context.cache / "features"  # tokens may be many: a cluster's /tmp is often small
         room.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="passing-", dir=room) as passing:
-            reading = [probe for probe in asked.values() if not probe.hears]
+            reading = [probe for probe in asked.values() if not probe.needs_audio]
             features = examined.features(task, reading, context.cache, Path(passing))
             for name, probe in asked.items():
                 progress = {"event": "progress", "label": "probe"}
@@ -146,7 +152,7 @@ class ProbeRunner:
     device: torch.device
 
     @cached_property
-    def reader(self) -> Reader | None:
+    def reader(self) -> FeatureExtractor | None:
         """The frozen encoder; None for log-mel statistics."""
         if isinstance(self.subject, MelStatistics):
             return None
@@ -154,7 +160,7 @@ class ProbeRunner:
             twin, encoder = self.subject, self.subject.build_encoder()
         else:
             twin, encoder = self.subject.twin, load_encoder(self.folder, self.subject)
-        return Reader(
+        return FeatureExtractor(
             encoder=encoder.to(self.device).eval(),
             patchifier=twin.patchifier,
             grid=twin.grid,
@@ -181,22 +187,22 @@ class ProbeRunner:
     ) -> dict[str, Score]:
         """Examines a probe on each of its views.
 
-        One that hears has no score where there is no encoder to learn.
+        A probe that trains the encoder has no score without an encoder.
         """
         views = self.views(probe, task)
-        if not probe.hears:
-            return {v.word: examine(probe, features[v], task) for v in views}
+        if not probe.needs_audio:
+            return {v.name: score_probe(probe, features[v], task) for v in views}
         if self.reader is None or isinstance(self.subject, MelStatistics):
             return {}
         of, seed = (self.reader, self.sound.store, task.clips), self.subject.seed
-        heard = [Heard(*of, view, seed) for view in views]
-        return {h.view.word: examine(probe, Features.as_heard(h), task) for h in heard}
+        heard = [RawClips(*of, view, seed) for view in views]
+        return {h.view.name: score_probe(probe, Features.from_raw(h), task) for h in heard}
 
     def views(self, probe: AbstractProbe, task: Task) -> list[View]:
         """Lists the views that a probe scores; log-mel statistics have one, or their frames."""
         found: Sequence[View] = [View(TOKENS if probe.reads_tokens else "mean_std")]
         if self.reader is not None:
-            found = probe.views.of(self.reader.num_layers())
+            found = probe.views.expand(self.reader.count_layers())
         return [view for view in found if probe.can_score(task.kind, view.pooling)]
 
     def features(
@@ -210,18 +216,20 @@ class ProbeRunner:
         by_moment = task.kind == "events"
         kept = [view for view in views if view.pooling != TOKENS and not by_moment]
 
-        def produce(asked: Sequence[View]) -> Iterator[Blocks]:
+        def produce(asked: Sequence[View]) -> Iterator[RowsByView]:
             store, clips, reader = self.sound.store, task.clips.tolist(), self.reader
             if reader is None:
-                return mel_features(store, self.sound.normaliser, clips, asked, by_moment=by_moment)
-            return encoder_features(reader, store, clips, asked, by_moment=by_moment)
+                return compute_mel_features(
+                    store, self.sound.normaliser, clips, asked, by_moment=by_moment
+                )
+            return extract_features(reader, store, clips, asked, by_moment=by_moment)
 
         found: dict[View, Features] = {}
         for folder, some in (
             (cache / "features" / self.key / task.name, kept),
             (passing, [view for view in views if view not in kept]),
         ):
-            found |= shelved(
+            found |= load_or_compute(
                 folder, some, produce, num_clips=len(task.clips), seconds=self._seconds()
             )
         return found

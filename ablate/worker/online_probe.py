@@ -18,9 +18,9 @@ import torch
 from ablate.core.random import generator
 from ablate.model.encoder import Encoder
 from ablate.parts import PartError, Problem
-from ablate.probing.feature_cache import shelved
-from ablate.probing.features import Blocks, Reader, encoder_features
-from ablate.probing.probe import AbstractProbe, examine
+from ablate.probing.feature_cache import load_or_compute
+from ablate.probing.features import FeatureExtractor, RowsByView, extract_features
+from ablate.probing.probe import AbstractProbe, score_probe
 from ablate.probing.tasks import Indices, Task
 from ablate.probing.views import View
 from ablate.training.online_probe import OnlineProbe
@@ -33,7 +33,7 @@ Asked = Mapping[str, Any]  # `every`, `probe`, `pooling` and `clips`, as a study
 
 def check_online_probe(asked: Asked, probes: Mapping[str, AbstractProbe]) -> None:
     """Raises `PartError` for a probe that cannot look at an encoder that goes on training."""
-    if probes[asked["probe"]].hears:
+    if probes[asked["probe"]].needs_audio:
         problem = f"`{asked['probe']}` trains the encoder itself; use another probe's score"
         raise PartError([Problem(("evaluate",), problem)])
 
@@ -125,7 +125,7 @@ class _Desk:
         """Returns the score of each task on its validation clips, in percent."""
         twin, found = self.trial.twin, {}
         with _evaluating(encoder):
-            reader = Reader(
+            reader = FeatureExtractor(
                 encoder=encoder,
                 patchifier=twin.patchifier,
                 grid=twin.grid,
@@ -138,24 +138,26 @@ class _Desk:
                 found[task.name] = self._score(reader, view, task)
         return found
 
-    def _view(self, reader: Reader) -> View:
-        views = self.probe.views.of(reader.num_layers())
-        chosen = next((view for view in views if view.word == self.pooling), None)
+    def _view(self, reader: FeatureExtractor) -> View:
+        views = self.probe.views.expand(reader.count_layers())
+        chosen = next((view for view in views if view.name == self.pooling), None)
         if chosen is None:
-            known = ", ".join(view.word for view in views)
+            known = ", ".join(view.name for view in views)
             raise ValueError(f"`evaluate` asks for `{self.pooling}`, but its probe scores {known}")
         return chosen
 
-    def _score(self, reader: Reader, view: View, task: Task) -> float:
+    def _score(self, reader: FeatureExtractor, view: View, task: Task) -> float:
         clips, by_moment = task.clips.tolist(), task.kind == "events"
 
-        def produce(views: Sequence[View]) -> Iterator[Blocks]:
-            return encoder_features(reader, self.sound.store, clips, views, by_moment=by_moment)
+        def produce(views: Sequence[View]) -> Iterator[RowsByView]:
+            return extract_features(reader, self.sound.store, clips, views, by_moment=by_moment)
 
         seconds = self.sound.hop_seconds * reader.crop_frames / reader.grid.time
         with tempfile.TemporaryDirectory(prefix="ablate-online-") as passing:
-            found = shelved(Path(passing), [view], produce, num_clips=len(clips), seconds=seconds)
-            score = examine(self.probe, found[view], task)["valid"]
+            found = load_or_compute(
+                Path(passing), [view], produce, num_clips=len(clips), seconds=seconds
+            )
+            score = score_probe(self.probe, found[view], task)["valid"]
         assert score is not None, "it was asked about validation clips"
         return score
 

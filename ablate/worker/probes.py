@@ -63,7 +63,7 @@ class ExpectedScore:
         found = re.match(r"layer(\d+)\.", self.view)
         layer = int(found[1]) if found else 1
         for depth in {getattr(encoder, "layers", layer) for encoder in encoders} or {layer}:
-            given = [view.word for view in probe.views.of(depth)]
+            given = [view.name for view in probe.views.expand(depth)]
             if self.view not in given:
                 deep = found and "each" in probe.views.layers
                 of = f" of an encoder of {depth} layers" if deep else ""

@@ -32,7 +32,7 @@ from ablate.model.regularisers import AbstractRegulariser
 from ablate.model.targets import AbstractTarget, Teacher
 from ablate.model.transformer import checkpoint_activations, initialise
 from ablate.parts import AS_BEFORE, get_identity
-from ablate.probing.tasks import Indices, Task, find_tasks, pretraining_clips
+from ablate.probing.tasks import Indices, Task, find_tasks, select_pretraining_clips
 from ablate.training.divergence import OnCollapse
 from ablate.training.optimizer import Budget, Optimizer
 
@@ -182,7 +182,7 @@ class Sound:
     @cached_property
     def train(self) -> Indices:
         """The clips to pre-train on: their places in the store."""
-        return pretraining_clips(self.store.clips)
+        return select_pretraining_clips(self.store.clips)
 
     @cached_property
     def normaliser(self) -> Normaliser:

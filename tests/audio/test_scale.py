@@ -24,7 +24,7 @@ from ablate.audio.loader import Loader, Normaliser
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import Folder
 from ablate.audio.store import open_store
-from ablate.probing.tasks import pretraining_clips
+from ablate.probing.tasks import select_pretraining_clips
 
 def memory():
     unit = 2**20 if sys.platform == "darwin" else 2**10
@@ -38,7 +38,7 @@ before, blocks = memory(), sys.getallocatedblocks()
 folder = Folder(manifest=sys.argv[1])
 store = open_store(folder, LogMel(), Path(sys.argv[2]), check_files=False)
 opened = memory()
-train = pretraining_clips(store.clips)
+train = select_pretraining_clips(store.clips)
 loader = Loader(store, train, 1, as_it_is, 0)
 drawn = draw(loader)
 told = {

@@ -1,4 +1,4 @@
-"""What is exported hears what the run's probes heard, and can be handed on."""
+"""An exported encoder returns the features that the run's probes used, and can be copied."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ from ablate.cli.main import app
 from ablate.core.io import read_json
 from ablate.export.export import export
 from ablate.parts import get_identity
-from ablate.probing.features import encoder_features
+from ablate.probing.features import extract_features
 from ablate.probing.knn import KNN
 from ablate.probing.neural import Linear
 from ablate.probing.probe import Content
@@ -28,7 +28,7 @@ def test_exported_features_are_the_runs_bit_for_bit(exported, view):
     encoder = ablate.load_encoder(exported.folder)
     reader = ProbeRunner(exported.run, exported.trial, exported.sound, torch.device("cpu")).reader
     for index, file in enumerate(exported.files):
-        [block] = encoder_features(reader, exported.sound.store, [index], [view])
+        [block] = extract_features(reader, exported.sound.store, [index], [view])
         found = encoder.features(file, view=view).numpy()
         assert np.array_equal(found, block[view].rows[0])
 

@@ -1,4 +1,4 @@
-"""The shelf: what lies on it is whole, or is produced again."""
+"""The feature cache: incomplete files are computed again."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ablate.probing.feature_cache import shelved
-from ablate.probing.features import Block, Blocks
+from ablate.probing.feature_cache import load_or_compute
+from ablate.probing.features import FeatureRows, RowsByView
 from ablate.probing.views import View
 
 MEAN, MAX = View("mean"), View("max")
@@ -16,28 +16,28 @@ OWNERS = np.array([0, 1, 1, 2])
 
 
 def fill(folder: Path) -> tuple[np.ndarray, list[View]]:
-    """Shelves two views; returns what is read back of the first, and which were produced."""
-    produced: list[View] = []
+    """Caches two views; returns the rows of the first, and the views that were computed."""
+    computed: list[View] = []
 
-    def produce(views: Sequence[View]) -> Iterator[Blocks]:
-        produced.extend(views)
+    def compute(views: Sequence[View]) -> Iterator[RowsByView]:
+        computed.extend(views)
         for owner in range(3):
             here = owner == OWNERS
-            yield {view: Block(ROWS[here], OWNERS[here]) for view in views}
+            yield {view: FeatureRows(ROWS[here], OWNERS[here]) for view in views}
 
-    found = shelved(folder, [MEAN, MAX], produce, num_clips=3)
-    return np.array(found[MEAN].rows), produced
+    features = load_or_compute(folder, [MEAN, MAX], compute, num_clips=3)
+    return np.array(features[MEAN].rows), computed
 
 
-def test_what_is_there_is_not_produced_again(tmp_path: Path) -> None:
+def test_cached_features_are_not_computed_again(tmp_path: Path) -> None:
     for expected in ([MEAN, MAX], []):
-        rows, produced = fill(tmp_path)
+        rows, computed = fill(tmp_path)
         assert np.array_equal(rows, ROWS)
-        assert produced == expected
+        assert computed == expected
 
 
 @pytest.mark.parametrize("size", [0, 10, 100, None])
-def test_a_file_of_another_size_than_its_marker_says_is_produced_again(
+def test_a_file_whose_size_differs_from_its_marker_is_computed_again(
     tmp_path: Path, size: int | None
 ) -> None:
     fill(tmp_path)
@@ -46,6 +46,6 @@ def test_a_file_of_another_size_than_its_marker_says_is_produced_again(
         file.unlink()
     else:
         file.write_bytes(b"\1" * size)
-    rows, produced = fill(tmp_path)
-    assert produced == [MEAN]
+    rows, computed = fill(tmp_path)
+    assert computed == [MEAN]
     assert np.array_equal(rows, ROWS)

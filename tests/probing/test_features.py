@@ -1,4 +1,4 @@
-"""Pooled features of clips of every length, against the slow and obvious way."""
+"""Features of clips of every length, against a encode_by_window reference implementation."""
 
 import functools
 
@@ -18,14 +18,14 @@ from ablate.model.packing import pack
 from ablate.model.patchify import Rectangles
 from ablate.model.transformer import initialise
 from ablate.model.vit import ViT
-from ablate.probing.features import Reader, encoder_features, mel_features
+from ablate.probing.features import FeatureExtractor, compute_mel_features, extract_features
 from ablate.probing.views import TOKENS, View, Views
 
 CROP = 48
 LAYERS = 2
 VIEWS = Views(
     poolings=("mean", "mean_std", "concat_freq", "max"), layers=("last", "mean", "each")
-).of(LAYERS)
+).expand(LAYERS)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory):
-    """A store of clips from a fraction of a window to many windows."""
+    """Returns a store of clips from a fraction of a window to many windows."""
     folder = tmp_path_factory.mktemp("uneven")
     rows = ["path,label,split"]
     for name, seconds in (("a", 0.3), ("b", 8.0), ("c", 0.02), ("d", 0.2), ("e", 1.1)):
@@ -49,12 +49,12 @@ def uneven(tmp_path_factory):
 
 
 @functools.cache
-def reader_of(store, freq=16, time=16):
+def get_extractor(store, freq=16, time=16):
     patchifier = Rectangles(freq=freq, time=time)
     grid = patchifier.grid(32, CROP)
     encoder = ViT(dim=16, layers=LAYERS, heads=2).build(grid, patchifier.pixels)
     initialise(encoder, 0, "encoder")
-    return Reader(
+    return FeatureExtractor(
         encoder=encoder,
         patchifier=patchifier,
         grid=grid,
@@ -67,53 +67,53 @@ def reader_of(store, freq=16, time=16):
 SUMMED = ("mean", "mean_std", "concat_freq", "max")
 
 
-def gathered(blocks):
-    """Joins blocks to (rows, owners) of each view."""
-    found = list(blocks)
+def join(batches):
+    """Concatenates batches of features to (rows, owners) per view."""
+    batches = list(batches)
     return {
         view: (
-            np.concatenate([block[view].rows for block in found]),
-            np.concatenate([block[view].owners for block in found]),
+            np.concatenate([batch[view].rows for batch in batches]),
+            np.concatenate([batch[view].owners for batch in batches]),
         )
-        for view in found[0]
+        for view in batches[0]
     }
 
 
-def pooled(reader, store, clips=None, views=VIEWS, **options):
+def extract(extractor, store, clips=None, views=VIEWS, **options):
     clips = range(len(store.clips)) if clips is None else clips
-    found = gathered(encoder_features(reader, store, clips, views, **options))
-    for _, owners in found.values():
+    features = join(extract_features(extractor, store, clips, views, **options))
+    for _, owners in features.values():
         assert owners.tolist() == list(range(len(clips)))
-    return {view.word: rows for view, (rows, _) in found.items()}
+    return {view.name: rows for view, (rows, _) in features.items()}
 
 
-def slow(reader, store, index):
-    """One window of one clip at a time: every layer's tokens, with their row and column."""
+def encode_by_window(extractor, store, index):
+    """Encodes one window at a time; returns every layer's tokens, with their row and column."""
     layers, row, column = [], [], []
-    batch = cut_windows(store, index, CROP, reader.normaliser)
+    batch = cut_windows(store, index, CROP, extractor.normaliser)
     for mel, valid_frames in zip(batch.mels, batch.valid_frames, strict=True):
-        valid = reader.patchifier.valid(valid_frames.unsqueeze(0), 32)
+        valid = extractor.patchifier.valid(valid_frames.unsqueeze(0), 32)
         packing = pack(valid)
         with torch.no_grad():
-            encoded = reader.encoder(reader.patchifier.cut(mel.unsqueeze(0)), packing)
+            encoded = extractor.encoder(extractor.patchifier.cut(mel.unsqueeze(0)), packing)
         layers.append([encoded.tokens, *encoded.layers])
-        row.append(packing.place // reader.grid.time)
-        column.append(packing.place % reader.grid.time + len(column) * reader.grid.time)
-    together = [torch.cat(layer) for layer in zip(*layers, strict=True)]
-    return together, torch.cat(row), torch.cat(column)
+        row.append(packing.place // extractor.grid.time)
+        column.append(packing.place % extractor.grid.time + len(column) * extractor.grid.time)
+    joined = [torch.cat(layer) for layer in zip(*layers, strict=True)]
+    return joined, torch.cat(row), torch.cat(column)
 
 
 @pytest.mark.parametrize("patch", [(16, 16), (32, 4)])
-def test_pooling_agrees_with_one_window_at_a_time(uneven, patch):
-    reader = reader_of(uneven, *patch)
-    found = pooled(reader, uneven)
+def test_pooling_agrees_with_encoding_one_window_at_a_time(uneven, patch):
+    extractor = get_extractor(uneven, *patch)
+    features = extract(extractor, uneven)
     for index in range(len(uneven.clips)):
-        (last, *layers), row, _ = slow(reader, uneven, index)
-        shown = {"": last, "mean_layers.": torch.stack(layers).mean(dim=0)}
-        shown |= {f"layer{number}.": tokens for number, tokens in enumerate(layers, 1)}
-        for prefix, tokens in shown.items():
+        (last, *layers), row, _ = encode_by_window(extractor, uneven, index)
+        layer_tokens = {"": last, "mean_layers.": torch.stack(layers).mean(dim=0)}
+        layer_tokens |= {f"layer{number}.": tokens for number, tokens in enumerate(layers, 1)}
+        for prefix, tokens in layer_tokens.items():
             mean, std = tokens.mean(dim=0), tokens.std(dim=0, correction=0)
-            by_row = [tokens[row == r].mean(dim=0) for r in range(reader.grid.freq)]
+            by_row = [tokens[row == r].mean(dim=0) for r in range(extractor.grid.freq)]
             expected = {
                 "mean": mean,
                 "mean_std": torch.cat([mean, std]),
@@ -121,52 +121,52 @@ def test_pooling_agrees_with_one_window_at_a_time(uneven, patch):
                 "max": tokens.amax(dim=0),
             }
             for pooling, vector in expected.items():
-                assert np.allclose(found[prefix + pooling][index], vector, atol=1e-4)
+                assert np.allclose(features[prefix + pooling][index], vector, atol=1e-4)
 
 
 @pytest.mark.parametrize("by_moment", [False, True])
-def test_views_that_are_summed_together_are_to_the_bit_what_each_is_alone(uneven, by_moment):
-    reader, views = reader_of(uneven), [View(p, n) for n in (None, 1) for p in SUMMED]
+def test_views_computed_together_equal_each_view_alone_bit_for_bit(uneven, by_moment):
+    extractor, views = get_extractor(uneven), [View(p, n) for n in (None, 1) for p in SUMMED]
     options = {"by_moment": by_moment, "windows_at_once": 3}
-    together = gathered(encoder_features(reader, uneven, [1, 2, 4], views, **options))
+    joint = join(extract_features(extractor, uneven, [1, 2, 4], views, **options))
     for view in views:
-        alone = gathered(encoder_features(reader, uneven, [1, 2, 4], [view], **options))[view]
-        for here, there in zip(together[view], alone, strict=True):
-            assert np.array_equal(here, there)
+        alone = join(extract_features(extractor, uneven, [1, 2, 4], [view], **options))[view]
+        for expected, actual in zip(joint[view], alone, strict=True):
+            assert np.array_equal(expected, actual)
 
 
-def test_tokens_are_added_up_once_for_all_poolings_of_a_layer(uneven, monkeypatch):
-    reader, doubled = reader_of(uneven), list[int]()
+def test_tokens_are_summed_once_for_all_poolings_of_a_layer(uneven, monkeypatch):
+    extractor, doubled = get_extractor(uneven), list[int]()
     double = torch.Tensor.double
     monkeypatch.setattr(torch.Tensor, "double", lambda t: doubled.append(len(t)) or double(t))
     views = [View(pooling) for pooling in SUMMED]
-    gathered(encoder_features(reader, uneven, [1], views))
+    join(extract_features(extractor, uneven, [1], views))
     assert len(doubled) == 1
 
 
-def test_moments_are_the_columns_that_hold_sound(uneven):
-    reader, views = reader_of(uneven), [View("concat_freq"), View("mean", 1)]
-    found = gathered(
-        encoder_features(reader, uneven, [1, 2, 4], views, by_moment=True, windows_at_once=3)
+def test_moments_are_the_columns_with_a_valid_patch(uneven):
+    extractor, views = get_extractor(uneven), [View("concat_freq"), View("mean", 1)]
+    features = join(
+        extract_features(extractor, uneven, [1, 2, 4], views, by_moment=True, windows_at_once=3)
     )
     for place, index in enumerate([1, 2, 4]):
-        (last, first, _), row, column = slow(reader, uneven, index)
+        (last, first, _), row, column = encode_by_window(extractor, uneven, index)
         for view, tokens in zip(views, (last, first), strict=True):
-            rows, owners = found[view]
-            mine = rows[owners == place]
+            rows, owners = features[view]
+            moments = rows[owners == place]
             columns = column.unique()
-            assert len(mine) == len(columns)
-            for moment, c in zip(mine, columns, strict=True):
-                here = torch.stack([tokens[(column == c) & (row == r)][0] for r in (0, 1)])
-                vector = here.flatten() if view.pooling == "concat_freq" else here.mean(dim=0)
+            assert len(moments) == len(columns)
+            for moment, c in zip(moments, columns, strict=True):
+                rows = torch.stack([tokens[(column == c) & (row == r)][0] for r in (0, 1)])
+                vector = rows.flatten() if view.pooling == "concat_freq" else rows.mean(dim=0)
                 assert np.allclose(moment, vector, atol=1e-5)
 
 
-def test_tokens_are_all_there_and_lie_in_the_order_of_time(uneven):
-    reader = reader_of(uneven)
-    rows, owners = gathered(encoder_features(reader, uneven, [4, 0], [View(TOKENS)]))[View(TOKENS)]
+def test_all_tokens_are_returned_in_the_order_of_time(uneven):
+    extractor = get_extractor(uneven)
+    rows, owners = join(extract_features(extractor, uneven, [4, 0], [View(TOKENS)]))[View(TOKENS)]
     for place, index in enumerate([4, 0]):
-        (last, *_), _, column = slow(reader, uneven, index)
+        (last, *_), _, column = encode_by_window(extractor, uneven, index)
         assert np.allclose(rows[owners == place], last[column.argsort(stable=True)], atol=1e-5)
 
 
@@ -177,63 +177,67 @@ def test_tokens_are_all_there_and_lie_in_the_order_of_time(uneven):
     at_once=st.integers(1, 40),
     patch=st.sampled_from([(16, 16), (32, 4), (8, 12)]),
 )
-def test_features_depend_on_no_other_clip_no_order_and_no_batch(
+def test_features_do_not_depend_on_other_clips_order_or_batch_size(
     uneven, order, number, at_once, patch
 ):
-    reader, clips = reader_of(uneven, *patch), order[:number]
-    expected = pooled(reader, uneven)
-    for word, rows in pooled(reader, uneven, clips, windows_at_once=at_once).items():
-        assert np.allclose(rows, expected[word][clips], atol=1e-4)
+    extractor, clips = get_extractor(uneven, *patch), order[:number]
+    expected = extract(extractor, uneven)
+    for name, rows in extract(extractor, uneven, clips, windows_at_once=at_once).items():
+        assert np.allclose(rows, expected[name][clips], atol=1e-4)
 
 
 @settings(max_examples=10)
 @given(seed=st.integers(0, 2**32 - 1), frames=st.integers(1, CROP - 1))
-def test_features_do_not_depend_on_what_fills_up_a_window(uneven, seed, frames):
-    reader = reader_of(uneven, 32, 4)
-    batch = cut_windows(uneven, 1, CROP, reader.normaliser, range(0, CROP, CROP))
+def test_features_do_not_depend_on_padding(uneven, seed, frames):
+    extractor = get_extractor(uneven, 32, 4)
+    batch = cut_windows(uneven, 1, CROP, extractor.normaliser, range(0, CROP, CROP))
     batch.valid_frames[:, frames:] = False
-    whole = -(-frames // 4) * 4  # a patch with one real frame is read whole
-    filled = torch.randn(batch.mels.shape, generator=torch.Generator().manual_seed(seed))
-    encoded, packing = reader.encode(batch)
-    batch.mels[:, :, whole:] = 100 * filled[:, :, whole:]
-    again, _ = reader.encode(batch)
-    assert packing.segments.num_tokens == whole // 4
+    end = -(-frames // 4) * 4  # a patch with one valid frame is used entirely
+    noise = torch.randn(batch.mels.shape, generator=torch.Generator().manual_seed(seed))
+    encoded, packing = extractor.encode(batch)
+    batch.mels[:, :, end:] = 100 * noise[:, :, end:]
+    again, _ = extractor.encode(batch)
+    assert packing.segments.num_tokens == end // 4
     assert torch.equal(encoded.tokens, again.tokens)
 
 
-def test_no_batch_is_larger_than_asked_however_long_a_clip_is(uneven):
-    reader = reader_of(uneven)
+def test_no_batch_is_larger_than_requested_even_for_long_clips(uneven):
+    extractor = get_extractor(uneven)
     sizes: list[int] = []
-    hook = reader.encoder.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    hook = extractor.encoder.register_forward_pre_hook(
+        lambda _, inputs: sizes.append(len(inputs[0]))
+    )
     count = sum(-(-int(length) // CROP) for length in uneven.lengths)
     assert count > 16
     for at_once in (2, 64, 16):
         sizes.clear()
-        pooled(reader, uneven, windows_at_once=at_once)
+        extract(extractor, uneven, windows_at_once=at_once)
         assert sizes == [at_once] * (count // at_once) + [count % at_once] * (count % at_once > 0)
     hook.remove()
 
 
-def test_on_strips_concatenating_the_rows_is_the_mean(store):
-    found = pooled(reader_of(store, 32, 4), store)
-    assert np.array_equal(found["mean"], found["concat_freq"])
+def test_with_full_height_patches_concatenating_rows_is_the_mean(store):
+    features = extract(get_extractor(store, 32, 4), store)
+    assert np.array_equal(features["mean"], features["concat_freq"])
 
 
-def test_a_summary_is_asked_of_an_encoder_that_has_one(store):
+def test_a_view_that_the_encoder_does_not_have_raises(store):
     with pytest.raises(ValueError, match="no summary token"):
-        pooled(reader_of(store), store, views=[View("summary")])
-    with pytest.raises(ValueError, match=r"`layer3\.mean` of an encoder that gives 2 layers"):
-        pooled(reader_of(store), store, views=[View("mean", 3)])
+        extract(get_extractor(store), store, views=[View("summary")])
+    with pytest.raises(ValueError, match=r"no view `layer3\.mean`: the encoder has 2 layers"):
+        extract(get_extractor(store), store, views=[View("mean", 3)])
 
 
-def test_mel_statistics_are_two_numbers_per_band_or_every_frame(store):
+def test_mel_features_are_two_numbers_per_band_or_every_frame(store):
     views = [View("mean_std"), View(TOKENS)]
-    found = gathered(mel_features(store, compute_statistics(store, range(20)), [3, 5], views))
-    rows, owners = found[View("mean_std")]
+    features = join(
+        compute_mel_features(store, compute_statistics(store, range(20)), [3, 5], views)
+    )
+    rows, owners = features[View("mean_std")]
     assert rows.shape == (2, 64)
     assert np.isfinite(rows).all()
     assert owners.tolist() == [0, 1]
-    frames, owners = found[View(TOKENS)]
+    frames, owners = features[View(TOKENS)]
     assert np.bincount(owners).tolist() == store.lengths[[3, 5]].tolist()
     assert np.allclose(frames[owners == 1].mean(axis=0), rows[1, :32], atol=1e-5)
 
@@ -243,9 +247,12 @@ def test_mel_statistics_are_two_numbers_per_band_or_every_frame(store):
     [
         ({"poolings": ()}, "`poolings` must name one or more"),
         ({"layers": ("last", "last")}, "`layers` must name one or more, each once"),
-        ({"poolings": ("summary",), "layers": ("each",)}, "`summary` is the last layer's"),
+        (
+            {"poolings": ("summary",), "layers": ("each",)},
+            "`summary` exists only in the last",
+        ),
     ],
 )
-def test_impossible_views_are_refused(settings, message):
+def test_invalid_views_raise(settings, message):
     with pytest.raises(ValueError, match=message):
         Views(**settings)

@@ -1,4 +1,4 @@
-"""Metrics against slow and obvious twins, and events from their label to their score."""
+"""Metrics against slow reference implementations, and events from label to score."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from ablate.probing.metrics import (
     segment_f1,
 )
 from ablate.probing.neural import Linear
-from ablate.probing.probe import Features, examine
+from ablate.probing.probe import Features, score_probe
 from ablate.probing.tasks import find_tasks
 from tests.probing.conftest import clip
 
@@ -24,22 +24,22 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 @given(seed=SEEDS)
-def test_average_precision_is_the_mean_precision_at_each_that_holds(seed):
+def test_average_precision_is_the_mean_precision_at_each_positive(seed):
     generator = np.random.default_rng(seed)
     scores = generator.normal(size=(20, 3)).astype(np.float32)
     truth = generator.random((20, 3)) < 0.3
-    found = []
+    precisions = []
     for column in range(3):
         order = np.argsort(-scores[:, column])
         hits = truth[order, column]
         if hits.any():
-            found.append(np.mean([hits[: n + 1].mean() for n in np.flatnonzero(hits)]))
-    expected = 100 * np.mean(found) if found else 0
+            precisions.append(np.mean([hits[: n + 1].mean() for n in np.flatnonzero(hits)]))
+    expected = 100 * np.mean(precisions) if precisions else 0
     assert mean_average_precision(scores, truth) == pytest.approx(expected)
 
 
 @given(seed=SEEDS)
-def test_at_the_equal_error_rate_both_errors_lie_on_either_side(seed):
+def test_the_equal_error_rate_lies_between_both_error_rates(seed):
     generator = np.random.default_rng(seed)
     truth = generator.random(60) < 0.4
     truth[:2] = [True, False]
@@ -60,7 +60,7 @@ def test_a_perfect_and_an_inverted_detector_have_rates_of_0_and_100():
     assert equal_error_rate(-scores, truth) == 100
 
 
-def test_two_classes_have_an_equal_error_rate_and_three_have_none():
+def test_only_a_two_class_task_has_an_equal_error_rate():
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]], dtype=np.float32)
     assert measure(scores, np.array([0, 1, 1])) == {
         "accuracy": 100,
@@ -70,19 +70,19 @@ def test_two_classes_have_an_equal_error_rate_and_three_have_none():
     assert "eer" not in measure(np.eye(3, dtype=np.float32), np.arange(3))
 
 
-def test_recall_at_1_counts_whose_nearest_is_of_its_class():
+def test_recall_at_1_counts_queries_whose_nearest_item_has_their_class():
     similarity = np.array([[0.1, 0.9], [0.8, 0.2]], dtype=np.float32)
     assert recall_at_1(similarity, np.array([1, 0])) == 100
     assert recall_at_1(similarity, np.array([1, 1])) == 50
 
 
-def test_an_item_of_several_classes_is_found_by_a_query_of_either():
+def test_recall_at_1_counts_an_item_for_each_of_its_classes():
     similarity = np.array([[0.9, 0.9, 0.1], [0.9, 0.9, 0.1], [0.9, 0.9, 0.1]], dtype=np.float32)
     truth = np.array([[False, True, True], [False, False, True], [False, False, False]])
     assert recall_at_1(similarity, truth) == pytest.approx(100 / 3)
 
 
-def test_labels_say_what_kind_of_task_they_are_of():
+def test_the_kind_of_a_task_follows_from_its_labels():
     assert infer_label_kind(["dog", "cat"]) == "single"
     assert infer_label_kind(["dog", "dog;cat", "-"]) == "multi"
     assert parse_classes("-", "multi") == ()
@@ -94,7 +94,7 @@ def test_labels_say_what_kind_of_task_they_are_of():
 @pytest.mark.parametrize(
     ("label", "message"), [("dog", "no times"), ("dog@2-1", "end after its start")]
 )
-def test_an_event_without_a_time_is_refused(label, message):
+def test_an_event_without_valid_times_raises(label, message):
     with pytest.raises(ValueError, match=message):
         parse_events(label)
 
@@ -104,50 +104,50 @@ def events_task(labels):
     return task
 
 
-def test_segments_hold_what_they_touch():
+def test_a_segment_has_every_event_that_overlaps_it():
     task = events_task(["a@0.2-1.5;b@3-4", "a@0-0.5", "-"])
     moments = np.array([8, 4, 4])  # half seconds
     scores = np.zeros((16, 2), dtype=np.float32)
-    scores[3, 0] = 1  # clip 0, second 1: right, and second 0 is missed
-    scores[6, 1] = 1  # clip 0, second 3: right
+    scores[3, 0] = 1  # clip 0, second 1: correct, but second 0 is missed
+    scores[6, 1] = 1  # clip 0, second 3: correct
     scores[14, 0] = 1  # clip 2, second 1: wrong
-    found = segment_f1(scores, moments, task, np.arange(3), 0.5)
+    metrics = segment_f1(scores, moments, task, np.arange(3), 0.5)
     a, b = 2 * 1 / (2 * 1 + 1 + 2), 1.0
-    assert found["segment_f1"] == pytest.approx(100 * (a + b) / 2)
-    assert found["segment_f1_micro"] == pytest.approx(100 * 2 * 2 / (2 * 2 + 1 + 2))
+    assert metrics["segment_f1"] == pytest.approx(100 * (a + b) / 2)
+    assert metrics["segment_f1_micro"] == pytest.approx(100 * 2 * 2 / (2 * 2 + 1 + 2))
 
 
 @given(seed=SEEDS, classes=st.integers(1, 4))
-def test_the_mean_over_classes_is_that_of_sed_eval(seed, classes):
-    """Its formula, with `empty_system_output_handling="zero_score"`; moments are segments."""
+def test_the_macro_mean_agrees_with_sed_eval(seed, classes):
+    """Uses its formula, with `empty_system_output_handling="zero_score"`; moments are segments."""
     generator = np.random.default_rng(seed)
-    truth, told = generator.random((2, 8, classes)) < 0.2  # two clips of four segments
+    truth, predicted = generator.random((2, 8, classes)) < 0.2  # two clips of four segments
     names = "abcd"[:classes]
     events = [
         tuple(Event(names[c], t, t + 1) for t, c in np.argwhere(clip).tolist())
         for clip in np.split(truth, 2)
     ]
     task = events_task([";".join(f"{name}@0-1" for name in names)])
-    found = []
-    for real, said in zip(truth.T, told.T, strict=True):
-        hits = (real & said).sum()
-        precision = hits / said.sum() if said.any() else 0.0
+    f1 = []
+    for real, positive in zip(truth.T, predicted.T, strict=True):
+        hits = (real & positive).sum()
+        precision = hits / positive.sum() if positive.any() else 0.0
         recall = hits / real.sum() if real.any() else np.nan
         none = precision == 0 and recall == 0
-        found.append(0.0 if none else 2 * precision * recall / (precision + recall))
-    expected = 0.0 if np.isnan(found).all() else 100 * np.nanmean(found)
-    task, scores = replace(task, events=events), told.astype(np.float32)
+        f1.append(0.0 if none else 2 * precision * recall / (precision + recall))
+    expected = 0.0 if np.isnan(f1).all() else 100 * np.nanmean(f1)
+    task, scores = replace(task, events=events), predicted.astype(np.float32)
     measured = segment_f1(scores, np.array([4, 4]), task, np.arange(2), 1.0)
     assert measured["segment_f1"] == pytest.approx(expected)
 
 
-def test_moments_are_told_apart_by_what_sounds_in_them():
+def test_a_linear_probe_detects_events():
     generator = np.random.default_rng(0)
     labels, rows = [], []
     for _ in range(60):
         start = generator.integers(0, 6) / 2
         labels.append(f"hum@{start}-{start + 1};hiss@{(start + 2) % 3}-{(start + 2) % 3 + 0.5}")
-        moments = np.tile([0.0] * 6 + [4.0] * 2, (8, 1))  # a hum that a norm over features keeps
+        moments = np.tile([0.0] * 6 + [4.0] * 2, (8, 1))  # a constant offset that layer norm keeps
         for event in parse_events(labels[-1]):
             rank = 3 * (event.name == "hum")
             moments[int(event.start * 2) : int(event.stop * 2), rank : rank + 3] += 3
@@ -156,22 +156,24 @@ def test_moments_are_told_apart_by_what_sounds_in_them():
     clips = [clip(i, label, split=parts[i]) for i, label in enumerate(labels)]
     [task] = find_tasks(clips)
     features = Features(np.concatenate(rows).astype(np.float32), np.full(60, 8), 0.5)
-    score = examine(Linear(seeds=1, rate=1e-2, epochs=40), features, task)
+    score = score_probe(Linear(seeds=1, rate=1e-2, epochs=40), features, task)
     assert score["metric"] == "segment_f1"
     assert score["test"] > 80
-    blind = Features(np.ones_like(features.rows), features.counts, 0.5)
-    assert examine(Linear(seeds=1, rate=1e-2), blind, task)["test"] < 70
+    uninformative = Features(np.ones_like(features.rows), features.counts, 0.5)
+    assert score_probe(Linear(seeds=1, rate=1e-2), uninformative, task)["test"] < 70
 
 
-def test_clips_of_several_labels_are_scored_by_mean_average_precision():
+def test_multilabel_tasks_are_scored_by_mean_average_precision():
     generator = np.random.default_rng(0)
     holds = generator.random((90, 3)) < 0.4
     labels = [";".join(np.array(["x", "y", "z"])[row]) or "-" for row in holds]
     parts = [("train", "valid", "test")[i // 30] for i in range(90)]
     [task] = find_tasks([clip(i, labels[i], split=parts[i]) for i in range(90)])
     features = holds @ generator.normal(size=(3, 8)) + 0.1 * generator.normal(size=(90, 8))
-    score = examine(
-        Linear(seeds=1, epochs=30, batch=4, rate=1e-2), Features.of(features.astype("f")), task
+    score = score_probe(
+        Linear(seeds=1, epochs=30, batch=4, rate=1e-2),
+        Features.from_vectors(features.astype("f")),
+        task,
     )
     assert score["metric"] == "map"
     assert score["test"] > 80

@@ -1,4 +1,4 @@
-"""Probes with weights: what they choose by, what they are never shown, and what they learn."""
+"""Trained probes: selection of the epoch, held-out labels, initial weights, and accuracy."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -10,205 +10,205 @@ from torch import nn
 
 from ablate.probing.attentive import Attentive, AttentivePooling
 from ablate.probing.knn import KNN
-from ablate.probing.neural import Linear, XaresLinear, classifier
-from ablate.probing.probe import AbstractProbe, Features, Lesson, examine
+from ablate.probing.neural import Linear, XaresLinear, build_classifier
+from ablate.probing.probe import AbstractProbe, Features, ProbeData, score_probe
 from ablate.probing.tasks import find_tasks
-from ablate.probing.training import Schedule, learn
+from ablate.probing.training import CosineDecay, train_and_predict
 from ablate.probing.views import Views
-from tests.probing.conftest import clip, clouds, lesson_of
+from tests.probing.conftest import clip, make_clusters, make_data
 
-LESSONS: list[Lesson] = []
+RECORDED: list[ProbeData] = []
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noted(AbstractProbe):
-    """Writes down what it is given."""
+class Recording(AbstractProbe):
+    """Records its data."""
 
-    chosen: bool = True
-    opens_the_test: ClassVar[bool] = False
+    selects: bool = True
+    selects_on_test: ClassVar[bool] = False
 
     @property
-    def chooses(self):
-        return self.chosen
+    def needs_validation(self):
+        return self.selects
 
-    def predict(self, lesson):
-        LESSONS.append(lesson)
-        return np.zeros((len(lesson.asked), lesson.classes), dtype=np.float32)
+    def predict(self, data):
+        RECORDED.append(data)
+        return np.zeros((len(data.query), data.num_classes), dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening(Noted):
-    """Chooses by what it is asked, as X-ARES does."""
+class SelectsOnTest(Recording):
+    """Selects on the query items, as X-ARES does."""
 
-    opens_the_test: ClassVar[bool] = True
+    selects_on_test: ClassVar[bool] = True
 
 
 def folded(folds: int = 5, clips: int = 60):
-    features, labels = clouds(clips)
+    features, labels = make_clusters(clips)
     infos = [clip(i, str(labels[i]), fold=str(i % folds)) for i in range(clips)]
-    return Features.of(features), find_tasks(infos)[0]
+    return Features.from_vectors(features), find_tasks(infos)[0]
 
 
 def split(parts=("train", "valid", "test"), clips: int = 90):
-    features, labels = clouds(clips)
+    features, labels = make_clusters(clips)
     infos = [clip(i, str(labels[i]), split=parts[i * len(parts) // clips]) for i in range(clips)]
-    return Features.of(features), find_tasks(infos)[0]
+    return Features.from_vectors(features), find_tasks(infos)[0]
 
 
-def lessons(probe, features, task):
-    LESSONS.clear()
-    examine(probe, features, task)
-    return list(LESSONS)
+def record_data(probe, features, task):
+    RECORDED.clear()
+    score_probe(probe, features, task)
+    return list(RECORDED)
 
 
 @pytest.mark.parametrize("case", [folded, split])
-@pytest.mark.parametrize("chosen", [True, False])
-def test_what_is_asked_is_neither_learnt_from_nor_chosen_by_nor_labelled(case, chosen):
+@pytest.mark.parametrize("selects", [True, False])
+def test_test_clips_are_neither_trained_on_nor_selected_on_nor_labelled(case, selects):
     features, task = case()
-    for lesson in lessons(Noted(chosen=chosen), features, task):
-        tested = np.setdiff1d(lesson.asked, task.parts.get("valid", []))
-        assert not set(tested) & {*lesson.known, *lesson.valid}
-        assert not set(lesson.known) & set(lesson.valid)
-        assert (lesson.labels[tested] == -1).all()
-        assert (lesson.labels[lesson.known] == task.labels[lesson.known]).all()
-        assert bool(len(lesson.valid)) == chosen
+    for data in record_data(Recording(selects=selects), features, task):
+        tested = np.setdiff1d(data.query, task.parts.get("valid", []))
+        assert not set(tested) & {*data.train, *data.valid}
+        assert not set(data.train) & set(data.valid)
+        assert (data.labels[tested] == -1).all()
+        assert (data.labels[data.train] == task.labels[data.train]).all()
+        assert bool(len(data.valid)) == selects
 
 
-def test_of_folds_another_fold_is_chosen_by():
+def test_with_folds_the_epoch_is_selected_on_another_fold():
     features, task = folded()
-    found = lessons(Noted(), features, task)
-    assert len(found) == 5
-    for lesson in found:
-        assert len(lesson.valid) == len(lesson.asked) == 12
-        assert len(lesson.known) == 36
+    recorded = record_data(Recording(), features, task)
+    assert len(recorded) == 5
+    for data in recorded:
+        assert len(data.valid) == len(data.query) == 12
+        assert len(data.train) == 36
 
 
-def test_only_the_official_form_chooses_by_what_it_reports():
+def test_only_the_xares_probe_selects_on_the_test_part():
     features, task = folded()
-    for lesson in lessons(Opening(), features, task):
-        assert np.array_equal(lesson.valid, lesson.asked)
-        assert (lesson.labels[lesson.asked] >= 0).all()
-    [lesson] = lessons(Opening(), *split())
-    assert (lesson.labels[60:] == -1).all()  # where there is a validation part it needs no other
-    assert XaresLinear.opens_the_test
-    assert not Linear.opens_the_test
+    for data in record_data(SelectsOnTest(), features, task):
+        assert np.array_equal(data.valid, data.query)
+        assert (data.labels[data.query] >= 0).all()
+    [data] = record_data(SelectsOnTest(), *split())
+    assert (data.labels[60:] == -1).all()  # a validation part is used if there is one
+    assert XaresLinear.selects_on_test
+    assert not Linear.selects_on_test
 
 
 @pytest.mark.parametrize("probe", [Linear(seeds=1), Linear(seeds=1, hidden=16), XaresLinear()])
 @pytest.mark.parametrize("case", [folded, split])
-def test_a_trained_probe_separates_what_a_line_separates(probe, case):
+def test_a_trained_probe_separates_linearly_separable_classes(probe, case):
     features, task = case(clips=300)
-    score = examine(replace(probe, rate=1e-2, epochs=40), features, task)
+    score = score_probe(replace(probe, rate=1e-2, epochs=40), features, task)
     assert score["test"] > 85
 
 
-def test_without_a_validation_part_a_fifth_of_what_is_known_is_kept_apart():
+def test_without_a_validation_part_training_clips_are_held_out():
     features, task = split(("train", "test"))
-    assert examine(Linear(seeds=1, rate=1e-2, epochs=30), features, task)["test"] > 70
+    assert score_probe(Linear(seeds=1, rate=1e-2, epochs=30), features, task)["test"] > 70
 
 
-def test_no_clip_of_moments_is_both_learnt_from_and_chosen_by():
+def test_moments_of_a_clip_are_not_split_between_training_and_selection():
     infos = [clip(i, "ab"[i % 2] + "@0-2", split=("train", "test")[i // 20]) for i in range(22)]
     moments = Features(np.zeros((110, 4), dtype=np.float32), np.full(22, 5), seconds=1.0)
-    [lesson] = lessons(Noted(), moments, find_tasks(infos)[0])
-    model, learnt, chosen = nn.Linear(4, 2), set(), set()
+    [data] = record_data(Recording(), moments, find_tasks(infos)[0])
+    model, trained, selected = nn.Linear(4, 2), set(), set()
 
     def read(items):
-        (learnt if model.training else chosen).update(set(items // 5) - {20, 21})
-        return (torch.from_numpy(lesson.features[items]),)
+        (trained if model.training else selected).update(set(items // 5) - {20, 21})
+        return (torch.from_numpy(data.features[items]),)
 
-    learn(model, lesson, read, Schedule(rate=1e-3, batch=7, epochs=1), choose=True)
-    assert learnt | chosen == set(range(20))
-    assert not learnt & chosen
-    assert len(chosen) == 4
+    train_and_predict(model, data, read, CosineDecay(rate=1e-3, batch=7, epochs=1), select=True)
+    assert trained | selected == set(range(20))
+    assert not trained & selected
+    assert len(selected) == 4
 
 
-def test_one_known_clip_is_not_both_learnt_from_and_chosen_by():
-    points, labels = clouds(30)
-    lesson = lesson_of(points[:1], labels[:1], points[1:])
+def test_a_single_training_clip_cannot_be_held_out():
+    points, labels = make_clusters(30)
+    data = make_data(points[:1], labels[:1], points[1:])
     with pytest.raises(ValueError, match=r"1 training clips .*`choice: last`"):
-        Linear(seeds=1).predict(lesson)
-    assert np.isfinite(Linear(seeds=1, choice="last").predict(lesson)).all()
+        Linear(seeds=1).predict(data)
+    assert np.isfinite(Linear(seeds=1, choice="last").predict(data)).all()
 
 
-def test_the_chosen_epoch_is_the_best_on_validation():
-    known, labels = clouds(90)
-    wrong = (labels[60:] + 1) % 3  # the more is learnt, the fewer of these are met
-    lesson = lesson_of(known[:60], labels[:60], known[60:])
-    lesson.labels[60:] = wrong
-    chosen = replace(lesson, valid=np.arange(60, 90))
+def test_the_selected_epoch_is_the_best_on_validation():
+    train, labels = make_clusters(90)
+    wrong = (labels[60:] + 1) % 3  # the longer the training, the fewer of these are predicted
+    data = make_data(train[:60], labels[:60], train[60:])
+    data.labels[60:] = wrong
+    selecting = replace(data, valid=np.arange(60, 90))
     probe = Linear(epochs=30, seeds=1, rate=1e-2)
-    met, met_last = (
-        float((found.argmax(axis=1) == wrong).mean())
-        for found in (probe.predict(chosen), replace(probe, choice="last").predict(lesson))
+    best, last = (
+        float((scores.argmax(axis=1) == wrong).mean())
+        for scores in (probe.predict(selecting), replace(probe, choice="last").predict(data))
     )
-    assert met > met_last
+    assert best > last
 
 
 @pytest.mark.parametrize("probe", [Linear(seeds=1), Linear(seeds=1, hidden=16), XaresLinear()])
-def test_a_trained_probe_tells_items_apart_from_its_first_step_on(probe):
-    known, labels = clouds()
-    asked, _ = clouds(20, seed=1)
-    lesson = replace(lesson_of(known, labels, asked), valid=np.arange(60))
-    unmoved = replace(probe, rate=1e-9, epochs=1).predict(lesson)
-    assert unmoved.std(axis=0).min() > 0.01
+def test_scores_differ_between_items_from_the_first_step_on(probe):
+    train, labels = make_clusters()
+    query, _ = make_clusters(20, seed=1)
+    data = replace(make_data(train, labels, query), valid=np.arange(60))
+    untrained = replace(probe, rate=1e-9, epochs=1).predict(data)
+    assert untrained.std(axis=0).min() > 0.01
 
 
 @pytest.mark.parametrize("hidden", [0, 16])
-def test_the_norm_of_a_trained_probe_only_norms_before_it_learns(hidden):
-    norm = classifier(8, 3, 0, hidden=hidden)[0]
+def test_the_norm_starts_with_weight_one_and_bias_zero(hidden):
+    norm = build_classifier(8, 3, 0, hidden=hidden)[0]
     assert (norm.weight == 1).all()
     assert (norm.bias == 0).all()
 
 
 @pytest.mark.parametrize("part", ["weight", "bias"])
-def test_a_trained_probe_begins_like_its_twin_by_torch(part):
+def test_initial_weights_have_the_distribution_of_torch(part):
     dim, classes = 64, 4000
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        twin = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, classes))
+        reference = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, classes))
     shares = torch.linspace(0, 1, 11)
-    found, expected = (
+    quantiles, expected = (
         torch.quantile(getattr(model[1], part).detach().flatten()[:50000], shares)
-        for model in (classifier(dim, classes, 0), twin)
+        for model in (build_classifier(dim, classes, 0), reference)
     )
-    assert torch.allclose(found, expected, atol=0.06 / dim**0.5)
+    assert torch.allclose(quantiles, expected, atol=0.06 / dim**0.5)
 
 
-def test_the_first_weights_of_a_trained_probe_are_of_its_seed_alone():
+def test_initial_weights_depend_only_on_the_seed():
     torch.manual_seed(1)
-    one, again, other = (classifier(8, 3, seed)[1].weight for seed in (0, 0, 1))
-    assert torch.equal(one, again)
-    assert not torch.equal(one, other)
+    first, same, other = (build_classifier(8, 3, seed)[1].weight for seed in (0, 0, 1))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
 
 
-def test_the_rate_falls_by_half_a_cosine_towards_a_tenth():
-    schedule = Schedule(rate=1.0, batch=1, epochs=10)
-    assert schedule.at(0) == 1
-    assert schedule.at(5) == pytest.approx(0.55)
-    assert schedule.at(10) == pytest.approx(0.1)
+def test_the_rate_falls_along_half_a_cosine_to_a_tenth():
+    schedule = CosineDecay(rate=1.0, batch=1, epochs=10)
+    assert schedule.rate_at(0) == 1
+    assert schedule.rate_at(5) == pytest.approx(0.55)
+    assert schedule.rate_at(10) == pytest.approx(0.1)
 
 
-def test_a_seed_gives_the_same_scores_and_another_seed_others():
-    known, labels = clouds()
-    asked, _ = clouds(20, seed=1)
-    found = [Linear().predict(lesson_of(known, labels, asked, seed)) for seed in (0, 0, 1)]
-    assert np.array_equal(found[0], found[1])
-    assert not np.array_equal(found[0], found[2])
+def test_scores_depend_only_on_the_seed():
+    train, labels = make_clusters()
+    query, _ = make_clusters(20, seed=1)
+    scores = [Linear().predict(make_data(train, labels, query, seed)) for seed in (0, 0, 1)]
+    assert np.array_equal(scores[0], scores[1])
+    assert not np.array_equal(scores[0], scores[2])
 
 
-def test_the_seeds_of_a_probe_are_averaged_and_kept_apart():
+def test_the_score_is_the_mean_over_seeds_and_lists_each():
     features, task = folded()
-    score = examine(Linear(epochs=1, rate=1e-2), features, task)
+    score = score_probe(Linear(epochs=1, rate=1e-2), features, task)
     assert len(score["seeds"]) == 3
     assert len(set(score["seeds"])) > 1
     assert score["test"] == pytest.approx(np.mean(score["seeds"]))
     assert score["test"] == pytest.approx(np.mean(score["folds"]))
-    assert "seeds" not in examine(KNN(), features, task)
+    assert "seeds" not in score_probe(KNN(), features, task)
 
 
-def needles(clips: int = 240):
-    """Clips of 3 to 9 tokens, of which one, anywhere, tells the class; the others are noise."""
+def make_clips_with_one_informative_token(clips: int = 240):
+    """Returns clips of 3 to 9 tokens: one at a random position depends on the class."""
     generator = np.random.default_rng(0)
     labels, counts = np.arange(clips) % 3, generator.integers(3, 10, size=clips)
     rows = []
@@ -221,13 +221,13 @@ def needles(clips: int = 240):
     return Features(np.concatenate(rows).astype(np.float32), counts), find_tasks(infos)[0]
 
 
-def test_the_attentive_probe_finds_the_token_that_tells():
-    features, task = needles()
-    score = examine(Attentive(seeds=1, heads=2, rate=1e-2, batch=8, epochs=30), features, task)
+def test_the_attentive_probe_finds_the_informative_token():
+    features, task = make_clips_with_one_informative_token()
+    score = score_probe(Attentive(seeds=1, heads=2, rate=1e-2, batch=8, epochs=30), features, task)
     assert score["test"] > 85
 
 
-def test_attention_gives_padding_no_weight():
+def test_attention_ignores_padding():
     model = AttentivePooling(8, 2, 3)
     tokens, real = torch.randn(2, 5, 8), torch.arange(5) < torch.tensor([[5], [3]])
     expected = model(tokens[1:, :3], real[1:, :3])
@@ -246,6 +246,6 @@ def test_attention_gives_padding_no_weight():
         (lambda: Attentive(views=Views()), "cannot read"),
     ],
 )
-def test_impossible_probes_with_weights_are_refused(probe, message):
+def test_invalid_settings_raise(probe, message):
     with pytest.raises(ValueError, match=message):
         probe()

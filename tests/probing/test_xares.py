@@ -1,4 +1,4 @@
-"""X-ARES's tasks: its table, its tars in its own folder, and what is wrong with them."""
+"""The X-ARES source: its table of tasks, its tar files, and errors in them."""
 
 import io
 import json
@@ -19,25 +19,25 @@ from ablate.audio.store import open_store
 from ablate.parts import build, resolve
 from ablate.probing.tasks import find_tasks
 from ablate.probing.xares import XARES
-from ablate.probing.xares_tasks import BY_NAME, TASKS
+from ablate.probing.xares_tasks import TASKS, TASKS_BY_NAME
 
-Sample = tuple[bytes, Any]  # a sound and what its JSON says
+Sample = tuple[bytes, Any]  # a WAV file and the content of its JSON
 
 
-def sound(hertz: float = 300, rate: int = 16000) -> bytes:
+def make_wav(hertz: float = 300, rate: int = 16000) -> bytes:
     file = io.BytesIO()
     wave = 0.5 * np.sin(2 * np.pi * hertz * np.arange(rate // 5) / rate)
     soundfile.write(file, wave, rate, format="WAV")
     return file.getvalue()
 
 
-def write(file: Path, samples: Sequence[Sample]) -> Path:
+def write_tar(file: Path, samples: Sequence[Sample]) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(file, "w") as tar:
-        for number, (content, told) in enumerate(samples):
-            pieces = {"wav": content}
-            if told is not None:
-                pieces["json"] = json.dumps(told).encode()
+        for number, (wav, content) in enumerate(samples):
+            pieces = {"wav": wav}
+            if content is not None:
+                pieces["json"] = json.dumps(content).encode()
             for suffix, piece in pieces.items():
                 entry = tarfile.TarInfo(f"{file.stem}-{number:03d}.{suffix}")
                 entry.size = len(piece)
@@ -45,35 +45,35 @@ def write(file: Path, samples: Sequence[Sample]) -> Path:
     return file
 
 
-def moods(*emotions: str) -> list[Sample]:
-    return [(sound(200 + 50 * n), {"label": emotion}) for n, emotion in enumerate(emotions)]
+def make_samples(*emotions: str) -> list[Sample]:
+    return [(make_wav(200 + 50 * n), {"label": emotion}) for n, emotion in enumerate(emotions)]
 
 
 @pytest.fixture
 def env(tmp_path: Path) -> Path:
-    """A folder as X-ARES leaves it, with one task of splits and one of folds."""
+    """Creates a folder of X-ARES with one task of splits and one of folds."""
     for split, shards in (("train", 2), ("valid", 1), ("test", 1)):
         for shard in range(shards):
             file = tmp_path / "cremad" / f"wds-audio-{split}-{shard:06d}.tar"
-            write(file, moods("H", "S", "H", "S"))
+            write_tar(file, make_samples("H", "S", "H", "S"))
     for fold in range(10):
-        members = [(sound(), {"genre": genre}) for genre in ("jazz", "pop")]
-        write(tmp_path / "gtzan_genre" / f"gtzan_fold_{fold}_0000000.tar", members)
+        members = [(make_wav(), {"genre": genre}) for genre in ("jazz", "pop")]
+        write_tar(tmp_path / "gtzan_genre" / f"gtzan_fold_{fold}_0000000.tar", members)
     return tmp_path
 
 
-def test_the_table_holds_the_public_tasks_with_their_weights() -> None:
+def test_the_table_has_all_public_tasks_with_their_weights() -> None:
     assert sum(task.weight for task in TASKS) == 38752
-    assert BY_NAME["librispeech"].weight == 10000
+    assert TASKS_BY_NAME["librispeech"].weight == 10000
     assert {task.domain for task in TASKS} == {"speech", "music", "environment"}
     assert len({task.name for task in TASKS}) == len(TASKS) == 22
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_every_row_of_the_table_is_whole(task: Any) -> None:
-    assert task.told in ("one", "several", "events", "notes", "text")
+def test_every_row_of_the_table_is_complete(task: Any) -> None:
+    assert task.label_format in ("one", "several", "events", "notes", "text")
     assert not task.labels or len(task.labels) == task.num_classes
-    assert task.told == "text" or task.num_classes >= 2
+    assert task.label_format == "text" or task.num_classes >= 2
     assert len(set(task.shards.values())) == len(task.shards)
     assert task.folded == ("test" not in task.shards)
     assert all(pattern.endswith("*.tar") for pattern in task.shards.values())
@@ -92,14 +92,14 @@ def test_tasks_are_listed_with_their_splits_or_folds(env: Path) -> None:
     assert gtzan.classes == ("jazz", "pop")
 
 
-def test_every_task_that_is_not_there_is_missing_with_a_reason(env: Path) -> None:
+def test_every_absent_task_is_missing_with_a_reason(env: Path) -> None:
     missing = XARES(folder=str(env)).missing
-    assert missing.keys() == BY_NAME.keys() - {"cremad", "gtzan_genre"}
+    assert missing.keys() == TASKS_BY_NAME.keys() - {"cremad", "gtzan_genre"}
     assert missing["esc50"] == "no folder of that name"
     assert "language model" in missing["librispeech"]
 
 
-def test_a_task_without_a_test_split_is_missing_and_says_so(env: Path) -> None:
+def test_a_task_without_a_test_split_is_missing_with_the_reason(env: Path) -> None:
     (env / "cremad" / "wds-audio-test-000000.tar").unlink()
     source = XARES(folder=str(env))
     assert source.missing["cremad"] == "there is no shard `wds-audio-test*.tar` (test)"
@@ -108,24 +108,24 @@ def test_a_task_without_a_test_split_is_missing_and_says_so(env: Path) -> None:
         XARES(folder=str(env), tasks=("cremad",)).clips()
 
 
-def test_a_task_without_a_fold_is_missing_and_says_so(env: Path) -> None:
+def test_a_task_without_a_fold_is_missing_with_the_reason(env: Path) -> None:
     (env / "gtzan_genre" / "gtzan_fold_3_0000000.tar").unlink()
     missing = XARES(folder=str(env)).missing
     assert missing["gtzan_genre"] == "there is no shard `gtzan_fold_3_*.tar` (fold 3)"
 
 
-def test_only_the_tasks_that_are_named_are_looked_for(env: Path) -> None:
+def test_only_the_named_tasks_are_read(env: Path) -> None:
     source = XARES(folder=str(env), tasks=("gtzan_genre",))
     assert source.clips().tasks.categories == ("gtzan_genre",)
     assert source.missing == {}
 
 
-def test_a_task_that_is_not_public_is_refused_with_the_nearest() -> None:
+def test_an_unknown_task_raises_with_a_suggestion() -> None:
     with pytest.raises(ValueError, match=r"no public task `esc-50` \(did you mean `esc50`\?\)"):
         XARES(folder="env", tasks=("esc-50",))
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+def test_an_empty_folder_raises(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no task of X-ARES is complete in .*esc50: no folder"):
         XARES(folder=str(tmp_path)).clips()
 
@@ -133,18 +133,18 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        ((sound(), {"lable": "H"}), r"has no `label` in its JSON \(did you mean `lable`\?\)"),
-        ((sound(), None), "has no JSON beside it"),
-        ((sound(), {"label": "X"}), "has the label `X`, which task `cremad` does not know"),
+        ((make_wav(), {"lable": "H"}), r"has no `label` in its JSON \(did you mean `lable`\?\)"),
+        ((make_wav(), None), "has no JSON beside it"),
+        ((make_wav(), {"label": "X"}), "has the label `X`, which task `cremad` does not have"),
         ((b"", {"label": "H"}), "is empty, 0 bytes"),
     ],
     ids=["missing label", "missing JSON", "unknown label", "empty file"],
 )
-def test_a_bad_sample_is_named_or_left_out(
+def test_a_bad_sample_raises_or_is_skipped(
     env: Path, tmp_path: Path, bad: Sample, reason: str
 ) -> None:
     file = env / "cremad" / "wds-audio-train-000002.tar"
-    write(file, [*moods("H", "S"), bad])
+    write_tar(file, [*make_samples("H", "S"), bad])
     with pytest.raises(BadAudioError, match=rf"wds-audio-train-000002-002`: {reason}"):
         XARES(folder=str(env)).clips()
     store = open_store(XARES(folder=str(env), on_bad_audio="skip"), LogMel(), tmp_path / "cache")
@@ -152,38 +152,43 @@ def test_a_bad_sample_is_named_or_left_out(
     assert path == f"cremad/{file.name}/{file.stem}-002"
 
 
-def test_sound_of_any_rate_is_resampled(env: Path, tmp_path: Path) -> None:
-    write(
+def test_audio_of_any_rate_is_resampled(env: Path, tmp_path: Path) -> None:
+    write_tar(
         env / "cremad" / "wds-audio-train-000002.tar",
-        [(sound(rate=rate), {"label": "H"}) for rate in (8000, 16000, 44100)],
+        [(make_wav(rate=rate), {"label": "H"}) for rate in (8000, 16000, 44100)],
     )
     store = open_store(XARES(folder=str(env)), LogMel(), tmp_path / "cache")
-    of = [i for i, clip in enumerate(store.clips) if "train-000002" in clip.path]
-    assert store.lengths[of].tolist() == [20, 20, 20]
+    clips = [i for i, clip in enumerate(store.clips) if "train-000002" in clip.path]
+    assert store.lengths[clips].tolist() == [20, 20, 20]
 
 
-def test_more_labels_than_the_table_says_are_refused(env: Path) -> None:
+def test_more_labels_than_the_table_lists_raise(env: Path) -> None:
     for fold in range(10):
         file = env / "vocalimitations" / f"vocal_imitations_fold{fold:02}_0000000.tar"
-        write(file, [(b"x", {"imitation": str(n)}) for n in range(303)])
+        write_tar(file, [(b"x", {"imitation": str(n)}) for n in range(303)])
     with pytest.raises(ValueError, match=r"`vocalimitations` has 303 labels, but the table .* 302"):
         XARES(folder=str(env)).clips()
 
 
-def test_several_labels_and_events_become_cells_that_tasks_read(tmp_path: Path) -> None:
+def test_multiple_labels_events_and_notes_become_tasks(tmp_path: Path) -> None:
     for part in ("train", "validation", "eval"):
-        told = [{"soundevent": "Bark;Dog"}, {"soundevent": "Dog"}, {"soundevent": "Bell"}]
-        write(tmp_path / "fsd50k" / f"fsd50k_{part}_0.tar", [(sound(), each) for each in told])
+        contents = [{"soundevent": "Bark;Dog"}, {"soundevent": "Dog"}, {"soundevent": "Bell"}]
+        write_tar(
+            tmp_path / "fsd50k" / f"fsd50k_{part}_0.tar", [(make_wav(), each) for each in contents]
+        )
     event = {"onset": 0.02, "offset": 0.1, "label": "Cat,Dog"}
     for part in ("train", "eval"):
-        heard = [[event, {**event, "offset": 0.02}], [], [event]]
-        write(
+        contents = [[event, {**event, "offset": 0.02}], [], [event]]
+        write_tar(
             tmp_path / "desed" / f"wds-audio-{part}-0.tar",
-            [(sound(), each) for each in heard],
+            [(make_wav(), each) for each in contents],
         )
     for part in ("train", "valid", "test"):
         notes = [{"start": 0.0, "end": 0.1, "note": 60}, {"start": 0.1, "end": 0.2, "note": 62}]
-        write(tmp_path / "maestro" / f"maestro_{part}_0.tar", [(sound(), notes), (sound(), notes)])
+        write_tar(
+            tmp_path / "maestro" / f"maestro_{part}_0.tar",
+            [(make_wav(), notes), (make_wav(), notes)],
+        )
     clips = XARES(folder=str(tmp_path)).clips()
     check_labels([clip for clip in clips if clip.task != "maestro"])
     desed, fsd50k, maestro = find_tasks(clips)
@@ -194,12 +199,12 @@ def test_several_labels_and_events_become_cells_that_tasks_read(tmp_path: Path) 
         ("Dog", 0.02, 0.1),
     ]
     assert desed.events[1] == ()
-    assert set(desed.parts) == {"train", "test"}  # officially chosen by the test clips
+    assert set(desed.parts) == {"train", "test"}  # X-ARES selects on the test clips
     assert maestro.classes == ("60", "62")
 
 
 @pytest.mark.parametrize(
-    ("told", "reason"),
+    ("content", "reason"),
     [
         ({"label": "Cat"}, "not a list of events, each with label, onset, offset"),
         ([{"onset": 0, "label": "Cat"}], "not a list of events"),
@@ -210,9 +215,9 @@ def test_several_labels_and_events_become_cells_that_tasks_read(tmp_path: Path) 
         ([{"onset": math.nan, "offset": 1, "label": "Cat"}], "from nan to 1 s"),
     ],
 )
-def test_events_that_cannot_be_read_are_named(tmp_path: Path, told: Any, reason: str) -> None:
+def test_invalid_events_raise_with_the_reason(tmp_path: Path, content: Any, reason: str) -> None:
     for part in ("train", "eval"):
-        write(tmp_path / "desed" / f"wds-audio-{part}-0.tar", [(sound(), told)])
+        write_tar(tmp_path / "desed" / f"wds-audio-{part}-0.tar", [(make_wav(), content)])
     with pytest.raises(BadAudioError, match=reason):
         XARES(folder=str(tmp_path)).clips()
 
@@ -226,21 +231,21 @@ def test_events_that_cannot_be_read_are_named(tmp_path: Path, told: Any, reason:
         (-0.0004, 0.5, "Cat@0.000-0.500"),
     ],
 )
-def test_every_event_is_written_as_tasks_can_read_it(
+def test_events_are_rounded_to_milliseconds(
     tmp_path: Path, onset: float, offset: float, written: str
 ) -> None:
-    heard = [
+    events = [
         {"onset": onset, "offset": offset, "label": "Cat"},
         {"onset": 2, "offset": 3, "label": "Dog"},
     ]
     for part in ("train", "eval"):
-        told = [(sound(), heard[:1]), (sound(), heard[1:])]
-        write(tmp_path / "desed" / f"wds-audio-{part}-0.tar", told)
+        samples = [(make_wav(), events[:1]), (make_wav(), events[1:])]
+        write_tar(tmp_path / "desed" / f"wds-audio-{part}-0.tar", samples)
     clips = XARES(folder=str(tmp_path)).clips()
     assert {clip.label for clip in clips} == {written, "Dog@2.000-3.000"}
     assert find_tasks(clips)[0].kind == "events"
 
 
-def test_it_is_a_part_like_any_other(env: Path) -> None:
+def test_the_source_is_rebuilt_from_its_settings(env: Path) -> None:
     source = XARES(folder=str(env), tasks=("cremad",))
     assert build(resolve(source), expect=XARES) == source

@@ -32,7 +32,7 @@ def build_batch(clips: int = CLIPS) -> LabelledBatch:
 def test_equal_steps_give_equal_batches_and_other_steps_others(augmentation):
     def apply(rng: StepRandom) -> list[torch.Tensor]:
         result = augmentation(build_batch(), rng)
-        blocked = torch.zeros(0) if result.no_self_attention is None else result.no_self_attention
+        blocked = torch.zeros(0) if result.exclude_self is None else result.exclude_self
         return [result.mels, result.labels, result.visible, blocked]
 
     first = apply(RNG)
@@ -47,8 +47,8 @@ def test_a_share_of_the_visible_tokens_may_not_attend_to_itself(rate):
     result = RegularisedMasking(rate=rate)(before, RNG)
     assert torch.equal(result.visible, before.visible)
     assert torch.equal(result.mels, before.mels)
-    assert not (result.no_self_attention & ~before.visible).any()
-    share = result.no_self_attention.sum() / before.visible.sum()
+    assert not (result.exclude_self & ~before.visible).any()
+    share = result.exclude_self.sum() / before.visible.sum()
     assert abs(share - rate) < 0.1
 
 

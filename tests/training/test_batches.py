@@ -28,24 +28,24 @@ def draw_batch(clips: int, copies: int, *, with_fallback: bool) -> MaskedBatch:
 
 
 @given(st.integers(1, 9), st.integers(1, 3), st.integers(1, 9), st.booleans())
-def test_concatenated_parts_equal_the_whole_batch(clips, copies, count, with_fallback):
-    whole = draw_batch(clips, copies, with_fallback=with_fallback)
+def test_concatenated_parts_equal_the_batch(clips, copies, count, with_fallback):
+    batch = draw_batch(clips, copies, with_fallback=with_fallback)
     if count > clips:
         with pytest.raises(ValueError, match="cannot be split into"):
-            whole.split(count)
+            batch.split(count)
         return
-    parts = whole.split(count)
+    parts = batch.split(count)
     assert len(parts) == count
     sizes = [part.num_clips for part in parts]
     assert max(sizes) - min(sizes) <= 1
     assert all(len(part.mask.context) == part.num_clips * copies for part in parts)
-    assert torch.equal(torch.cat([p.batch.mels for p in parts]), whole.batch.mels)
-    assert torch.equal(torch.cat([p.batch.valid_frames for p in parts]), whole.batch.valid_frames)
-    assert torch.equal(torch.cat([p.valid for p in parts]), whole.valid)
-    assert torch.equal(torch.cat([p.mask.context for p in parts]), whole.mask.context)
-    assert torch.equal(torch.cat([p.mask.targets for p in parts]), whole.mask.targets)
+    assert torch.equal(torch.cat([p.batch.mels for p in parts]), batch.batch.mels)
+    assert torch.equal(torch.cat([p.batch.valid_frames for p in parts]), batch.batch.valid_frames)
+    assert torch.equal(torch.cat([p.valid for p in parts]), batch.valid)
+    assert torch.equal(torch.cat([p.mask.context for p in parts]), batch.mask.context)
+    assert torch.equal(torch.cat([p.mask.targets for p in parts]), batch.mask.targets)
     assert [p.rng.first for p in parts] == [int(p.batch.mels[0]) for p in parts]
     if with_fallback:
-        assert torch.equal(torch.cat([p.mask.fallback for p in parts]), whole.mask.fallback)
+        assert torch.equal(torch.cat([p.mask.fallback for p in parts]), batch.mask.fallback)
     else:
         assert all(part.mask.fallback is None for part in parts)

@@ -55,10 +55,10 @@ def weights(trainer):
 
 
 def test_out_of_memory_uses_more_micro_batches_and_does_not_change_the_step(new_trainer):
-    whole, split = new_trainer(), new_trainer(Narrow(max_tokens=12))
-    expected, result = whole.train(), split.train()
-    for name, value in weights(whole).items():
-        assert torch.allclose(value, weights(split)[name], rtol=0, atol=1e-5), name
+    unlimited, limited = new_trainer(), new_trainer(Narrow(max_tokens=12))
+    expected, result = unlimited.train(), limited.train()
+    for name, value in weights(unlimited).items():
+        assert torch.allclose(value, weights(limited)[name], rtol=0, atol=1e-5), name
     assert expected.warnings == []
     warnings = [text for text in result.warnings if "micro-batches per step" in text]
     assert warnings[0].startswith("out of memory at step 1 (tried to allocate 2 GiB)")

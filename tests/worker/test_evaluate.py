@@ -54,13 +54,13 @@ def encoded(monkeypatch):
     from ablate.worker import evaluate
 
     counts = [0]
-    encode = evaluate.encoder_features
+    encode = evaluate.extract_features
 
     def counting(reader, store, clips, views, **options):
         counts[0] += len(clips)
         return encode(reader, store, clips, views, **options)
 
-    monkeypatch.setattr(evaluate, "encoder_features", counting)
+    monkeypatch.setattr(evaluate, "extract_features", counting)
     return counts
 
 
@@ -175,4 +175,4 @@ def test_tokens_pass_through_the_cache_and_not_through_the_systems_own_folder(
 def test_log_mel_statistics_have_one_view(tmp_path, trial, sound):
     examined = ProbeRunner(tmp_path, trial.statistics, sound, CPU)
     probe, [task, *_] = KNN(views=Views(layers=("each",))), sound.tasks
-    assert [view.word for view in examined.views(probe, task)] == ["mean_std"]
+    assert [view.name for view in examined.views(probe, task)] == ["mean_std"]

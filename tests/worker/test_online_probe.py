@@ -142,9 +142,9 @@ def test_an_encoder_is_given_back_in_the_mode_in_which_it_came(entry, cache):
 
 
 def test_what_cannot_be_asked_is_refused(new_run, cache, settings):
-    hears = {"tuned": {"type": "ablate.training.finetuning.FineTuning"}}
+    tuned = {"tuned": {"type": "ablate.training.finetuning.FineTuning"}}
     with pytest.raises(PartError, match="`tuned` trains the encoder itself"):
-        plan([settings], hears, cache, silent, evaluate={**EVALUATE, "probe": "tuned"})
+        plan([settings], tuned, cache, silent, evaluate={**EVALUATE, "probe": "tuned"})
     unknown = {**EVALUATE, "pooling": "layer7.concat_freq"}
     ended = run(
         new_run("run"), PROBES, RunContext(CPU, cache, silent, StopSignal()), evaluate=unknown
