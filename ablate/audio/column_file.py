@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ablate.core.io import replacing
+from ablate.core.io import open_atomically
 
 Array = npt.NDArray[Any]
 _MAGIC = b"ablate columns 2"  # ends with the version of the format
@@ -143,7 +143,7 @@ def write_columns(path: Path, facts: Mapping[str, Any], columns: Mapping[str, Ar
         end += -(-column.nbytes // _ALIGNMENT) * _ALIGNMENT
     header = json.dumps({"facts": dict(facts), "columns": layout, "bytes": end}).encode()
     header += b" " * (-(len(_MAGIC) + 8 + len(header)) % _ALIGNMENT)
-    with replacing(path) as file:
+    with open_atomically(path) as file:
         file.write(_MAGIC + struct.pack("<q", len(header)) + header)
         for column in columns.values():
             file.write(np.ascontiguousarray(column).data)

@@ -84,7 +84,9 @@ def clean(
     folders = store.get_folders()
     plans = [saved_plan(study) for study in saved_plans()]
     with refusing():
-        swept = recovery.runs_of(folders.runs, [path.name for path in folders.reports.glob("*/")])
+        swept = recovery.find_sweep_runs(
+            folders.runs, [path.name for path in folders.reports.glob("*/")]
+        )
         found = cleanup.find_unused_runs(plans, folders.runs, done=done, besides=swept)
     say(f"  {one.folder.name}  {one.state}  {cleanup.format_bytes(one.bytes)}" for one in found)
     if not found:

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside, synced, and renamed into place."""
+"""Atomic file writes: temporary file, fsync, rename; and JSON files."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file that takes another's place when it is whole, or not at all."""
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Opens a temporary file that replaces `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
@@ -26,8 +26,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replaces a file's content at once; a reader or a crash never sees half of it."""
-    with replacing(path) as file:
+    """Replaces a file's content; a reader or a crash never sees a part of it."""
+    with open_atomically(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
@@ -37,9 +37,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def find_json(path: Path) -> dict[str, Any] | None:
-    """Reads a JSON object; None where there is no such file.
+    """Reads a JSON object; None if the file is missing.
 
-    Raises `ValueError` for anything else, with the file's name and the way out.
+    Raises `ValueError`, with the file's name and a remedy, for other content.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -48,13 +48,13 @@ def find_json(path: Path) -> dict[str, Any] | None:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON ({error}); delete it and run again") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object; delete it and run again")
+        raise ValueError(f"{path} is not a JSON object; delete it and run again")
     return content
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object that must be there. Raises `FileNotFoundError` or `ValueError`."""
-    found = find_json(path)
-    if found is None:
+    """Reads a JSON object. Raises `FileNotFoundError` if the file is missing, or `ValueError`."""
+    content = find_json(path)
+    if content is None:
         raise FileNotFoundError(f"{path} is missing")
-    return found
+    return content

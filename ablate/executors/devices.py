@@ -1,23 +1,29 @@
-"""Which device each worker of a machine is given."""
+"""Assigns a device to each worker of a machine."""
 
 import os
 
 
-def assign_devices(gpus: int, size: int | None, ranks: int) -> list[str]:
-    """Returns the device of each worker; the ranks of one trial also take those that follow.
+def assign_devices(num_gpus: int, num_workers: int | None, num_ranks: int) -> list[str]:
+    """Returns the device of each worker: that of its first rank; the other ranks use the next ones.
 
-    There are as many workers as asked for, or as there are GPUs, or CPU cores, for their ranks.
-    Raises `ValueError` where the ranks of a trial have no GPU each.
+    Args:
+        num_gpus: GPUs of the machine.
+        num_workers: workers to start; by default one per GPU, or per CPU core, divided by the
+            number of ranks.
+        num_ranks: processes that train one trial together.
+
+    Raises:
+        ValueError: the ranks of a trial cannot have a GPU each.
     """
-    if 0 < gpus < ranks:
-        raise ValueError(f"{ranks} ranks need one GPU each; this machine has {gpus}")
-    places = max(1, (gpus or count_cores()) // ranks)
-    count = size or places
-    return [f"cuda:{index % places * ranks}" if gpus else "cpu" for index in range(count)]
+    if 0 < num_gpus < num_ranks:
+        raise ValueError(f"{num_ranks} ranks need one GPU each; this machine has {num_gpus}")
+    slots = max(1, (num_gpus or count_cores()) // num_ranks)
+    count = num_workers or slots
+    return [f"cuda:{index % slots * num_ranks}" if num_gpus else "cpu" for index in range(count)]
 
 
 def count_cores() -> int:
-    """Counts the CPU cores that this process may use."""
+    """Returns the number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

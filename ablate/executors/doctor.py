@@ -1,4 +1,4 @@
-"""What is wrong with this machine: found out by one worker, before a study meets it."""
+"""Checks that this machine can run a study: a worker starts, and folders can be written."""
 
 import shutil
 import tempfile
@@ -8,43 +8,43 @@ from pathlib import Path
 from ablate.executors.worker import COMMAND, Worker, WorkerDiedError
 from ablate.runs.store import Folders
 
-ROOM = 1e9  # bytes, below which a disk is worth a word
+MIN_FREE_BYTES = 1e9
 
 
-def check_machine(folders: Folders, say: Callable[[str], None]) -> int:
-    """Says what works and what does not; returns the exit code, 0 where all is well.
+def check_machine(folders: Folders, print_line: Callable[[str], None]) -> int:
+    """Prints what works and what does not; returns the exit code, 0 if all is well.
 
-    Tries a worker, and whether each folder can be written and has a gigabyte left.
+    Starts a worker, and checks that each folder is writable and has a gigabyte free.
     """
-    good = _try_worker(say)
+    is_fine = _check_worker(print_line)
     for name in ("runs", "reports", "cache"):
-        good = _try_folder(name, getattr(folders, name), say) and good
-    return 0 if good else 1
+        is_fine = _check_folder(name, getattr(folders, name), print_line) and is_fine
+    return 0 if is_fine else 1
 
 
-def _try_worker(say: Callable[[str], None]) -> bool:
+def _check_worker(print_line: Callable[[str], None]) -> bool:
     worker = Worker(COMMAND)
     try:
-        found = worker.ready()
+        ready = worker.ready()
     except WorkerDiedError as error:
-        say(f"error: `python -m ablate.worker` does not start: {error}")
+        print_line(f"error: `python -m ablate.worker` does not start: {error}")
         return False
     finally:
         worker.shutdown(at_once=False)
         worker.finish()
         worker.close()
-    say(f"a worker starts: torch {found['torch']}, {found['gpus']} GPUs")
+    print_line(f"a worker starts: torch {ready['torch']}, {ready['gpus']} GPUs")
     return True
 
 
-def _try_folder(name: str, folder: Path, say: Callable[[str], None]) -> bool:
-    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+def _check_folder(name: str, folder: Path, print_line: Callable[[str], None]) -> bool:
+    parent = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
     try:
-        with tempfile.TemporaryFile(dir=there):
-            free = shutil.disk_usage(there).free
+        with tempfile.TemporaryFile(dir=parent):
+            free = shutil.disk_usage(parent).free
     except OSError as error:
-        say(f"error: cannot write {name} in {there}: {error.strerror}")
+        print_line(f"error: cannot write {name} in {parent}: {error.strerror}")
         return False
-    word = "error: only " if free < ROOM else ""
-    say(f"{word}{free / 1e9:.1f} GB free for {name} in {folder}")
-    return free >= ROOM
+    begin = "error: only " if free < MIN_FREE_BYTES else ""
+    print_line(f"{begin}{free / 1e9:.1f} GB free for {name} in {folder}")
+    return free >= MIN_FREE_BYTES

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ablate.core.io import read_json, replacing, write_atomically, write_json
+from ablate.core.io import open_atomically, read_json, write_atomically, write_json
 from ablate.core.records.run import RunConfig
 from ablate.export.model_card import card
 
@@ -45,7 +45,7 @@ def export(run: Path, folder: Path) -> Path:
         **{name: settings[name] for name in PARTS},
     }
     _refuse_another(folder, told)
-    with weights.open("rb") as source, replacing(folder / WEIGHTS) as copy:
+    with weights.open("rb") as source, open_atomically(folder / WEIGHTS) as copy:
         shutil.copyfileobj(source, copy)
     write_atomically(folder / "README.md", card(told, settings, run))
     name = f"Ablate{told['run']}{told['weights'][:8]}Encoder"

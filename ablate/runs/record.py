@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from ablate.core.git import ROOT, changes, is_changed, revision
+from ablate.core.git import ROOT, get_commit, get_diff, is_dirty
 from ablate.core.io import write_atomically
 from ablate.core.records.run import (
     CodeSnapshot,
@@ -220,7 +220,7 @@ def read_code_version() -> CodeVersion:
     snapshot = CodeSnapshot.find(SNAPSHOT)
     if snapshot is not None:
         return CodeVersion(commit=snapshot.commit, dirty=snapshot.dirty)
-    return CodeVersion(commit=revision(), dirty=is_changed())
+    return CodeVersion(commit=get_commit(), dirty=is_dirty())
 
 
 def describe_environment() -> Environment:
@@ -235,5 +235,5 @@ def describe_environment() -> Environment:
         ),
         slurm={name: value for name, value in os.environ.items() if name.startswith("SLURM_JOB")},
         versions=list_versions(),
-        diff=changes() if snapshot is None else snapshot.diff,
+        diff=get_diff() if snapshot is None else snapshot.diff,
     )

@@ -102,7 +102,7 @@ def format_status(plan: Plan, runs: Path) -> list[str]:
 
 def _older(trials: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     """Says how many results other commits of the code have made; none is made again for that."""
-    here = core_git.revision()
+    here = core_git.get_commit()
     made = Counter(trial["code"] for trial in trials if trial["state"] == "done" and trial["code"])
     for code, count in made.items():
         if here is not None and code != here:

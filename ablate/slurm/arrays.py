@@ -1,13 +1,14 @@
 """Runs that ask the same of a site: cut in arrays, each with the text that sbatch is handed."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from ablate.core.io import write_json
+from ablate.core.records.jobs import JobSpec
+from ablate.core.records.run import RunConfig
 from ablate.runs.job import RunJob
+from ablate.runs.store import CONFIG_FILE
 from ablate.slurm import canary, commands
 from ablate.slurm import sbatch as slurm_sbatch
 from ablate.slurm.profile import Profile
@@ -23,7 +24,7 @@ class Group:
 
     profile: Profile
     home: Path  # of the whole submission
-    configs: list[dict[str, Any]]  # what the runs are of
+    configs: list[RunConfig]  # of the runs
     arrays: dict[Path, Packs]  # by the file that the jobs of an array read
     canary: Path | None  # the file that it reads
 
@@ -33,20 +34,20 @@ class Group:
         `probes` is a file of JSON, `cache` the folder of decoded clips.
         """
         first = next(iter(self.arrays.values()))[0][0]
-        base = {
-            "probes": str(probes),
-            "evaluate": first.evaluate,  # the study's
-            "cache": str(cache),
-            "device": self.profile.device,
-            "step": _step(self.profile),
-            "max_requeues": self.profile.max_requeues,
-            "signal_seconds": self.profile.signal_seconds,
-        }
+        spec = JobSpec(
+            probes=str(probes),
+            evaluate=None if first.evaluate is None else dict(first.evaluate),
+            cache=str(cache),
+            device=self.profile.device,
+            step=_step(self.profile),
+            max_requeues=self.profile.max_requeues,
+            signal_seconds=self.profile.signal_seconds,
+        )
         for file, packs in self.arrays.items():
             folders = [[str(job.folder.absolute()) for job in pack] for pack in packs]
-            write_json(file, {**base, "packs": folders})
+            replace(spec, packs=folders).write(file)
         if self.canary is not None:
-            canary.write_canary(self.canary, self.configs, base)
+            canary.write_canary(self.canary, self.configs, spec)
 
     def text(self, file: Path, name: str, after: str = "") -> str:
         """Returns what sbatch is handed for the array, or the canary, that reads `file`.
@@ -95,7 +96,7 @@ def _group(profile: Profile, jobs: list[RunJob], home: Path, number: str) -> Gro
         home / f"array-{number}-{index:02d}.json": packs
         for index, packs in enumerate(_chunks(_chunks(jobs, profile.trials_per_job), size))
     }
-    configs = [json.loads((job.folder / "config.json").read_text()) for job in jobs]
+    configs = [RunConfig.read(job.folder / CONFIG_FILE) for job in jobs]
     tried = profile.canary and canary.distinct(configs)  # references are not worth one
     first = home / f"canary-{number}" / "spec.json" if tried else None
     return Group(profile, home, configs, arrays, first)

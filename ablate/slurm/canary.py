@@ -7,15 +7,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ablate.core.io import write_json
+from ablate.core.records.jobs import JobSpec
+from ablate.core.records.run import RunConfig
 from ablate.runs import store
 from ablate.slurm.code_snapshot import parts
 
 STEPS = 12  # of training, at most
-REFUSED = "refused.json"  # why it could not even be planned, or how the site has ended it
+FAILURE_FILE = "failure.json"  # why it could not even be planned, or how the site has ended it
 
 
 def canary_name(submission: str) -> str:
@@ -23,18 +25,18 @@ def canary_name(submission: str) -> str:
     return f"{submission}-canary"
 
 
-def write_canary(spec: Path, configs: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> None:
+def write_canary(file: Path, configs: Sequence[RunConfig], spec: JobSpec) -> None:
     """Writes what the canary's job reads: a short trial of each combination of parts.
 
-    `configs` are the contents of `config.json`; `base` is what the jobs of the array read, too.
+    `configs` are those of the array's runs; `spec` is what the jobs of the array read, too.
     """
     trials = []
     for config in distinct(configs):
-        budget = config["settings"]["budget"]
+        budget = config.settings["budget"]
         short = {**budget, "steps": min(STEPS, budget["steps"])}
-        trials.append({**config["settings"], "budget": short})
-    (spec.parent / "logs").mkdir(parents=True)
-    write_json(spec, {**base, "canary": trials})
+        trials.append({**config.settings, "budget": short})
+    (file.parent / "logs").mkdir(parents=True)
+    replace(spec, canary=trials).write(file)
 
 
 def prepare(home: Path, trials: Sequence[Mapping[str, Any]], cache: str) -> list[str]:
@@ -63,10 +65,10 @@ def prepare(home: Path, trials: Sequence[Mapping[str, Any]], cache: str) -> list
     return folders
 
 
-def distinct(configs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def distinct(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Picks the first training of each combination of parts; references are left out."""
-    found: dict[tuple[str, ...], Mapping[str, Any]] = {}
+    found: dict[tuple[str, ...], RunConfig] = {}
     for config in configs:
-        if "budget" in config["settings"]:
-            found.setdefault(tuple(parts(config["settings"])), config)
+        if "budget" in config.settings:
+            found.setdefault(tuple(parts(config.settings)), config)
     return list(found.values())

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate.core.git import changes, is_changed, revision
+from ablate.core.git import get_commit, get_diff, is_dirty
 from ablate.core.records.run import CodeSnapshot
 from ablate.runs.record import SNAPSHOT
 
@@ -29,7 +29,7 @@ def take(settings: Iterable[Mapping[str, Any]], folder: Path) -> Path:
         else:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy2(found, folder / found.name)
-    commit = CodeSnapshot(commit=revision(), dirty=is_changed(), diff=changes())
+    commit = CodeSnapshot(commit=get_commit(), dirty=is_dirty(), diff=get_diff())
     commit.write(folder / SNAPSHOT.name)
     return folder
 

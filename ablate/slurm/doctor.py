@@ -5,9 +5,8 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from ablate.core.io import find_json, write_json
+from ablate.core.records.jobs import NodeReport
 from ablate.slurm import code_snapshot, commands, sbatch
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.commands import RefusedError
@@ -47,39 +46,38 @@ def examine(
 
 
 def _try_job(profile: Profile, home: Path, say: Callable[[str], None], patience: float) -> bool:
-    spec, name = home / "doctor.json", f"ablate-doctor-{home.name}"
+    report, name = home / "report.json", f"ablate-doctor-{home.name}"
     (home / "logs").mkdir(parents=True)
-    write_json(spec, {"doctor": True})
     code = code_snapshot.take([], home / "code")
     tiny = dataclasses.replace(profile, minutes=MINUTES)
-    file = spec.with_suffix(".sbatch")
-    file.write_text(sbatch.text(tiny, spec, name=name, code=code))
+    file = report.with_suffix(".sbatch")
+    file.write_text(sbatch.text(tiny, report, name=name, code=code, options=["--doctor"]))
     commands.rehearse(file)
     say(f"the site accepts what {profile.name}.yaml asks for")
     number = commands.submit(file)
     given = Submitted(number, name, str(home / "logs" / f"{number}_0_log.out"))
     try:
-        found = _wait(given, home / "report.json", patience)
+        found = _wait(given, report, patience)
     finally:
         slurm_queue.cancel([given])
     if isinstance(found, str):
         say(f"error: {found}")
         return False
-    if found["problem"]:
-        say(f"error: `python -m ablate.worker` does not start in a job: {found['problem']}")
+    if found.problem:
+        say(f"error: `python -m ablate.worker` does not start in a job: {found.problem}")
         return False
-    say(f"a job runs on {found['host']}: torch {found['torch']}, {found['gpus']} GPUs")
-    if profile.gpus > found["gpus"]:
-        say(f"error: {profile.gpus} GPUs were requested, but torch sees {found['gpus']}")
+    say(f"a job runs on {found.host}: torch {found.torch}, {found.gpus} GPUs")
+    if profile.gpus > (found.gpus or 0):
+        say(f"error: {profile.gpus} GPUs were requested, but torch sees {found.gpus}")
         return False
     return True
 
 
-def _wait(given: Submitted, report: Path, patience: float) -> dict[str, Any] | str:
+def _wait(given: Submitted, report: Path, patience: float) -> NodeReport | str:
     deadline, why, absent = time.monotonic() + patience, "", 0
     while time.monotonic() < deadline:
         place = slurm_queue.places([given]).get(given.job)
-        found = find_json(report)
+        found = NodeReport.find(report)
         if found is not None:
             return found
         if place is None:

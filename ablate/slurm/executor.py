@@ -196,7 +196,7 @@ class Cluster:
         """Lays out all that the jobs will read."""
         (home / "logs").mkdir(parents=True)
         write_json(home / "probes.json", probes)
-        settings = [config["settings"] for group in groups for config in group.configs]
+        settings = [config.settings for group in groups for config in group.configs]
         code_snapshot.take([*settings, dict(probes)], home / "code")
         for group in groups:
             group.write(home / "probes.json", self._cache)

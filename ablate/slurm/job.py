@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.core.io import find_json, write_json
+from ablate.core.records.jobs import CanaryFailure, EndMark, JobSpec, NodeReport
 from ablate.core.records.run import Environment, RunRecord
 from ablate.runs import store
 from ablate.runs.heartbeat import HEARTBEAT_FILE
@@ -34,8 +34,6 @@ POLL_SECONDS = 0.1
 TAIL = 20  # lines of a trial's output that are kept
 SHARE = 0.7  # of the seconds between warning and end: what the trial has to save itself
 
-Spec = dict[str, Any]
-
 
 class Job:
     """The work of one job, `pack`, its run folders, and the signals that it is sent.
@@ -43,7 +41,7 @@ class Job:
     `spec` is the JSON that the job was submitted with, `home` the folder of the submission.
     """
 
-    def __init__(self, spec: Spec, home: Path, pack: list[str]) -> None:
+    def __init__(self, spec: JobSpec, home: Path, pack: list[str]) -> None:
         self._spec = spec
         self._home = home
         self._pack = [Path(folder) for folder in pack]
@@ -63,8 +61,8 @@ class Job:
                 self._run(folder)
         if self.told in AGAIN and not all(self._mark(folder).exists() for folder in self._pack):
             self._requeue()
-        ended = [find_json(self._mark(folder)) or {} for folder in self._pack]
-        return all(end.get("state") == "done" for end in ended)
+        marks = [EndMark.find(self._mark(folder)) for folder in self._pack]
+        return all(mark is not None and mark.state == "done" for mark in marks)
 
     def _run(self, folder: Path) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
@@ -84,9 +82,9 @@ class Job:
     def _hold(self, folder: Path) -> None:
         status = store.read_status(folder)
         trained = not (folder / "encoder.safetensors").exists()
-        probes = json.loads(Path(self._spec["probes"]).read_text())
+        probes = json.loads(Path(self._spec.probes).read_text())
         if status.state != "done" or store.find_missing_probes(folder, probes):
-            first = "canary" in self._spec
+            first = self._spec.canary is not None
             if first:
                 (folder / HEARTBEAT_FILE).unlink(missing_ok=True)  # of a canary that was requeued
                 self._train(folder, interrupted=True)
@@ -97,17 +95,17 @@ class Job:
         # what is trained says *done*, also where it was told to stop while it was scored
         unscored = status.state == "done" and not self.told
         if scored or unscored or status.state == "failed":
-            state = "done" if scored else "failed"
-            write_json(self._mark(folder), {"state": state, "trained": trained})
+            mark = EndMark(state="done" if scored else "failed", trained=trained)
+            mark.write(self._mark(folder))
 
     def _train(self, folder: Path, *, interrupted: bool = False) -> None:
         """Runs a trial's process to its end, and writes down what it could not write itself."""
         before = read_record(folder)
         spec = self._spec
-        command = [*spec["step"], sys.executable, "-P", "-m", "ablate.worker", str(folder)]
-        command += ["--probes", spec["probes"], "--device", spec["device"]]
-        command += ["--cache", spec["cache"], "--held"]
-        command += ["--evaluate", json.dumps(spec.get("evaluate"))]
+        command = [*spec.step, sys.executable, "-P", "-m", "ablate.worker", str(folder)]
+        command += ["--probes", spec.probes, "--device", spec.device]
+        command += ["--cache", spec.cache, "--held"]
+        command += ["--evaluate", json.dumps(spec.evaluate)]
         self._trial = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace",
@@ -143,20 +141,20 @@ class Job:
 
     def _requeue(self) -> None:
         assert self.told is not None
-        refused = requeue(self.told, self._spec["max_requeues"])
+        refused = requeue(self.told, self._spec.max_requeues)
         for folder in self._pack:
             if refused is not None and not self._mark(folder).exists():
                 state: OutsideEnd = "failed" if refused.for_good else "preempted"
                 replace_end(folder, state, refused.reason)
                 if refused.for_good:
-                    write_json(self._mark(folder), {"state": "failed", "trained": False})
+                    EndMark(state="failed").write(self._mark(folder))
 
     def _mark(self, folder: Path) -> Path:
         return self._home / "ended" / f"{folder.name}.json"
 
     def _hear(self, number: int, frame: object) -> None:
         self.told = self.told or signal.Signals(number)
-        signal.alarm(max(1, int(SHARE * self._spec.get("signal_seconds", 60))))
+        signal.alarm(max(1, int(SHARE * self._spec.signal_seconds)))
         self._forward(signal.Signals(number))
 
     def _forward(self, number: signal.Signals) -> None:
@@ -222,7 +220,7 @@ def _interrupt(folder: Path, trial: subprocess.Popen[str]) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def report(*, seconds: float = START_SECONDS) -> dict[str, Any]:
+def report(*, seconds: float = START_SECONDS) -> NodeReport:
     """Says what a job finds on its node, for `ablate doctor`: host, python, torch, GPUs, problem.
 
     That a worker takes longer than `seconds` to start and end is such a problem.
@@ -240,13 +238,13 @@ def report(*, seconds: float = START_SECONDS) -> dict[str, Any]:
         found = json.loads(lines[0]) if lines else {}
         words = done.stderr.strip().splitlines()[-1:]
         problem = "; ".join(words) or f"exit code {done.returncode}"
-    return {
-        "host": socket.gethostname(),
-        "python": sys.executable,
-        "torch": found.get("torch"),
-        "gpus": found.get("gpus"),
-        "problem": None if found else problem,
-    }
+    return NodeReport(
+        host=socket.gethostname(),
+        python=sys.executable,
+        torch=found.get("torch"),
+        gpus=found.get("gpus"),
+        problem=None if found else problem,
+    )
 
 
 def main() -> int:
@@ -256,20 +254,23 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m ablate.slurm.job", description=__doc__)
     parser.add_argument("spec", type=Path, help="JSON: packs of run folders, and how to run them")
-    file = parser.parse_args().spec
-    spec = json.loads(file.read_text())
-    if spec.get("doctor"):
-        write_json(file.parent / "report.json", report())
+    parser.add_argument("--doctor", action="store_true", help="only report what the node offers")
+    arguments = parser.parse_args()
+    file = arguments.spec
+    if arguments.doctor:
+        report().write(file)
         return 0
+    spec = JobSpec.read(file)
     index = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
-    if "canary" in spec:
+    if spec.canary is not None:
         try:
-            pack = canary.prepare(file.parent, spec["canary"], spec["cache"])
+            pack = canary.prepare(file.parent, spec.canary, spec.cache)
         except ValueError as error:
-            write_json(file.parent / canary.REFUSED, {"reason": str(error)})
+            CanaryFailure(reason=str(error)).write(file.parent / canary.FAILURE_FILE)
             return 1
     else:
-        pack = spec["packs"][index]
+        assert spec.packs is not None, "a spec has packs or a canary"
+        pack = spec.packs[index]
     job = Job(spec, file.parent, pack)
     job.listen()
     return 0 if job.work() else 1

@@ -11,11 +11,12 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ablate.core.records.record import Record
 from ablate.runs.record import OutsideEnd
 from ablate.slurm import commands
 from ablate.slurm.commands import NoSiteError, RefusedError
@@ -32,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Submitted:
-    """A job as a run folder remembers it."""
+class Submitted(Record):
+    """A job that a run was submitted to; a line of `jobs.jsonl` in the run's folder."""
 
     job: str  # 123, or 123_4 in an array
     name: str  # unique to the submission
@@ -59,8 +60,8 @@ class Place:
 def remember(folder: Path, submitted: Submitted) -> None:
     """Adds a job to a run folder's `jobs.jsonl`, with the time and the state of the run."""
     with (folder / RECORD).open("a", encoding="utf-8") as file:
-        now = {"at": time.time(), "before": record_of(folder)}
-        file.write(json.dumps(asdict(submitted) | now) + "\n")
+        line = replace(submitted, at=time.time(), before=record_of(folder))
+        file.write(json.dumps(line.to_json()) + "\n")
 
 
 def last(folder: Path) -> Submitted | None:
@@ -70,7 +71,7 @@ def last(folder: Path) -> Submitted | None:
     """
     try:
         lines = (folder / RECORD).read_text(encoding="utf-8").splitlines()
-        return Submitted(**json.loads(lines[-1])) if lines else None
+        return Submitted.from_json(json.loads(lines[-1]), "the record") if lines else None
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ablate.core.io import find_json, write_json
+from ablate.core.records.jobs import CanaryFailure, EndMark
 from ablate.core.records.run import Environment
 from ablate.runs import store
 from ablate.runs.lock import is_locked
 from ablate.runs.record import ENVIRONMENT_FILE, read_record, replace_end
 from ablate.slurm import queue as slurm_queue
-from ablate.slurm.canary import REFUSED, canary_name
+from ablate.slurm.canary import FAILURE_FILE, canary_name
 from ablate.slurm.commands import RefusedError
 from ablate.slurm.queue import Submitted
 
@@ -36,10 +36,10 @@ def end_of(
     out; a run that lacks a score of one is not done.
     """
     status = store.read_status(folder)
-    mark = find_json(_mark_of(folder, given)) if given is not None else None
+    mark = EndMark.find(_mark_of(folder, given)) if given is not None else None
     if given is not None and mark is None and is_locked(folder):
         return None  # its job has not let go of it yet
-    trained = bool((mark or {}).get("trained"))
+    trained = mark is not None and mark.trained
     if status.state == "done" and not store.find_missing_probes(folder, probes):
         return End("done", None, trained, status.seconds or 0.0)
     if status.state in ("failed", "done") and mark is not None:  # trained, and not all scored
@@ -90,16 +90,16 @@ def reconcile(folders: Iterable[Path]) -> list[str]:
 
 def _canary_word(given: Submitted) -> str | None:
     """Returns what made the canary that a job waits for fail; None where it did not."""
-    refused = find_json(Path(given.canary) / REFUSED) if given.canary else None
-    if refused is not None:
-        return str(refused["reason"])
+    failure = CanaryFailure.find(Path(given.canary) / FAILURE_FILE) if given.canary else None
+    if failure is not None:
+        return failure.reason
     for folder in _canaries(given):
         status = store.read_status(folder)
         if status.state == "failed":
             return status.reason
     killed = _killed(given)
     if killed is not None:  # asked of the site once, for all that wait
-        write_json(Path(given.canary) / REFUSED, {"reason": killed})
+        CanaryFailure(reason=killed).write(Path(given.canary) / FAILURE_FILE)
     return killed
 
 
@@ -108,9 +108,9 @@ def _killed(given: Submitted) -> str | None:
     if not given.canary or Path(given.log).exists():  # a job that has begun had no reason to wait
         return None
     home = Path(given.canary)
-    marks = [find_json(home / MARKS / f"{folder.name}.json") or {} for folder in _canaries(given)]
+    marks = [EndMark.find(home / MARKS / f"{folder.name}.json") for folder in _canaries(given)]
     logs = sorted((home / "logs").glob("*.out"))
-    if not logs or (marks and all(mark.get("state") == "done" for mark in marks)):
+    if not logs or (marks and all(mark is not None and mark.state == "done" for mark in marks)):
         return None
     job = Submitted(logs[-1].name.partition("_")[0], canary_name(given.name), str(logs[-1]))
     try:

@@ -6,6 +6,7 @@ it: a job is a command line and files of text.
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from submitit.slurm.slurm import _make_sbatch_string
@@ -25,15 +26,16 @@ def text(
     count: int | None = None,
     after: str = "",
     of: str = TASK,
+    options: Sequence[str] = (),
 ) -> str:
     """Returns the text of a job, or of an array of `count`, that works through the file `spec`.
 
     It imports the code in the folder `code` and starts once job `after` has ended well, if that
-    is named. `of` is the module that does the work.
+    is named. `of` is the module that does the work, `options` its options.
     """
     # -P: the snapshot is the code that runs, not what lies in the working directory by then
     python = profile.python or shlex.quote(sys.executable)
-    command = f"{python} -u -P -m {of} {shlex.quote(str(spec))}"
+    command = f"{python} -u -P -m {of} {shlex.join([*options, str(spec)])}"
     # a trial of several ranks is a step of its own; the process that looks after it stands aside
     aside = ["--nodes=1", "--ntasks=1", "--overlap"] if profile.num_ranks > 1 else []
     written: str = _make_sbatch_string(

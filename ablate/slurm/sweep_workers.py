@@ -5,7 +5,6 @@ limit, or is preempted, gives its point back and queues itself again.
 """
 
 import argparse
-import json
 import secrets
 import shutil
 import signal
@@ -15,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate.core.io import find_json, write_json
+from ablate.core.records.sweep import SweepJob, SweepWorkers
 from ablate.slurm import code_snapshot, commands, sbatch
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.job import AGAIN, requeue
@@ -24,7 +23,7 @@ from ablate.slurm.queue import Submitted
 
 MODULE = "ablate.slurm.sweep_workers"
 PLACE = "slurm/sweep"  # of their submissions, in the folder of a study's report
-RECORD = "crew.json"  # the array that was submitted last
+RECORD = "workers.json"  # the array that was submitted last
 
 
 def folder_of(reports: Path, study: str) -> Path:
@@ -40,7 +39,7 @@ def studies(reports: Path) -> list[str]:
 
 def text(profile: Profile, folder: Path, name: str, count: int) -> str:
     """Returns what `enlist` would hand to sbatch for an array of `count` workers."""
-    spec = folder.absolute() / "SUBMISSION" / "crew.json"
+    spec = folder.absolute() / "SUBMISSION" / RECORD
     return sbatch.text(profile, spec, name=name, code=spec.parent / "code", count=count, of=MODULE)
 
 
@@ -62,8 +61,8 @@ def enlist(
             return present
         home = folder.absolute() / secrets.token_hex(4)
         (home / "logs").mkdir(parents=True)
-        spec = home / "crew.json"
-        write_json(spec, {"command": list(command), "max_requeues": profile.max_requeues})
+        spec = home / RECORD
+        SweepJob(command=list(command), max_requeues=profile.max_requeues).write(spec)
         code = code_snapshot.take([settings], home / "code")
         unique = f"{name}-{home.name}"
         file = spec.with_suffix(".sbatch")
@@ -74,9 +73,9 @@ def enlist(
         except BaseException:
             shutil.rmtree(home, ignore_errors=True)
             raise
-        content = {"number": number, "name": unique, "count": count, "logs": str(home / "logs")}
-        write_json(folder / RECORD, content)
-    return _tasks(content)
+        workers = SweepWorkers(number=number, name=unique, count=count, logs=str(home / "logs"))
+        workers.write(folder / RECORD)
+    return _tasks(workers)
 
 
 def crew(folder: Path) -> list[Submitted]:
@@ -107,14 +106,15 @@ def queue(folder: Path) -> list[str]:
 
 def logs(folder: Path) -> str:
     """Returns the folder of the workers' logs."""
-    return str((find_json(folder / RECORD) or {}).get("logs", folder))
+    workers = SweepWorkers.find(folder / RECORD)
+    return str(folder) if workers is None else workers.logs
 
 
 def main() -> int:
     """Runs the command of a spec, as a task of an array; returns its exit code."""
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
     parser.add_argument("spec", type=Path, help="JSON: the command, and how often to queue again")
-    spec = json.loads(parser.parse_args().spec.read_text())
+    spec = SweepJob.read(parser.parse_args().spec)
     told: list[signal.Signals] = []
     worker: list[subprocess.Popen[bytes]] = []
 
@@ -125,25 +125,25 @@ def main() -> int:
 
     for number in (*AGAIN, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, hear)
-    worker.append(subprocess.Popen([sys.executable, "-P", *spec["command"]]))
+    worker.append(subprocess.Popen([sys.executable, "-P", *spec.command]))
     if told:  # while it was being started
         worker[0].terminate()
     code = worker[0].wait()
     if told and told[0] in AGAIN and code:
-        requeue(told[0], spec["max_requeues"])
+        requeue(told[0], spec.max_requeues)
     return code
 
 
 def _last(folder: Path) -> list[Submitted]:
-    content = find_json(folder / RECORD)
-    return [] if content is None else _tasks(content)
+    workers = SweepWorkers.find(folder / RECORD)
+    return [] if workers is None else _tasks(workers)
 
 
-def _tasks(content: Mapping[str, Any]) -> list[Submitted]:
-    number, name, folder = content["number"], content["name"], content["logs"]
+def _tasks(workers: SweepWorkers) -> list[Submitted]:
+    number = workers.number
     return [
-        Submitted(f"{number}_{task}", name, f"{folder}/{number}_{task}_0_log.out")
-        for task in range(content["count"])
+        Submitted(f"{number}_{task}", workers.name, f"{workers.logs}/{number}_{task}_0_log.out")
+        for task in range(workers.count)
     ]
 
 

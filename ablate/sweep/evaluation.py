@@ -58,19 +58,19 @@ class Tryout:
             self.search.give_back(self.point, str(lost), in_order=self.seat.is_stopping)
             return
         except _PrunedError as pruned:
-            self._remember(pruned=str(pruned))
+            self._record_point(pruned=str(pruned))
             for folder in folders:
                 mark_pruned(folder, str(pruned))
-            facts = {**recovery.facts(folders), **self._scores(), "pruned": str(pruned)}
+            facts = {**recovery.summarize_runs(folders), **self._scores(), "pruned": str(pruned)}
             self.search.prune(self.point, str(pruned), facts)
             return
         objectives = self.sweep.objectives
-        values, reason = recovery.worth(folders, self.probe, self.pooling, objectives)
+        values, reason = recovery.compute_objectives(folders, self.probe, self.pooling, objectives)
         if values is None:
             self.search.fail(self.point, reason or "no score")
             return
-        self._remember()
-        self.search.tell(self.point, values, {**recovery.facts(folders), **self._scores()})
+        self._record_point()
+        self.search.tell(self.point, values, {**recovery.summarize_runs(folders), **self._scores()})
 
     def _judge(self, share: float) -> None:
         """Trains every seed to a rung. Raises `_PrunedError` where others did better there."""
@@ -114,7 +114,15 @@ class Tryout:
         shown = {"rungs": self.rungs, "by_seed": self.by_seed}
         return {key: scores for key, scores in shown.items() if scores}
 
-    def _remember(self, **told: str) -> None:
+    def _record_point(self, pruned: str | None = None) -> None:
         names = [job.folder.name for job in self.jobs]
         runs = self.jobs[0].folder.parent
-        recovery.remember(runs, self.search.name, self.point, names, {**self._scores(), **told})
+        recovery.record_point(
+            runs,
+            self.search.name,
+            self.point,
+            names,
+            rungs=self.rungs,
+            by_seed=self.by_seed,
+            pruned=pruned,
+        )

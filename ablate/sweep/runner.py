@@ -200,9 +200,9 @@ class Desk:
             searches.append(search)
         return searches
 
-    def _recalled(self, search: str) -> list[recovery.Record]:
+    def _recalled(self, search: str) -> list[recovery.TriedPoint]:
         asked = self._sweep.objectives
-        return recovery.recall(self._folders.runs, search, self._probe, self._pooling, asked)
+        return recovery.load_points(self._folders.runs, search, self._probe, self._pooling, asked)
 
     def _try(self, seat: WorkerHandle, search: Search, point: Point) -> None:
         """Runs the trials of a point and tells what they are worth."""
@@ -215,7 +215,7 @@ class Desk:
             search.fail(point, f"refused: {problems[0]['message']}")
             return
         names = [entry["fingerprint"] for entry in answer["trials"]]
-        recovery.remember(self._folders.runs, search.name, point, names)
+        recovery.record_point(self._folders.runs, search.name, point, names)
         jobs = []
         for seed, entry in zip(self._sweep.seeds, answer["trials"], strict=True):
             folder = self._folders.runs / entry["fingerprint"]

@@ -2,17 +2,16 @@
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from ablate.config.study import Study
 from ablate.config.sweep import SweepError
-from ablate.core.io import find_json, write_json
+from ablate.core.records.sweep import SweepLimit
 from ablate.executors.progress import print_line, progress_bar
 from ablate.runs import store
 from ablate.slurm import sweep_workers
@@ -25,7 +24,7 @@ from ablate.sweep.storage import close_storage, reachable
 from ablate.sweep.tuning import Plan
 
 GONE = 2  # polls in a row that must find no worker in the queue before they count as gone
-ENDS = "ends.json"  # beside the record of the crew: when the time for which points is over
+LIMIT_FILE = "time_limit.json"  # beside the record of the workers
 
 
 def sweep(
@@ -76,25 +75,38 @@ class _Limit:
     """The time limit of a sweep, from when its points were first handed over."""
 
     folder: Path  # of the workers
-    of: Mapping[str, Any]  # other points, or more of them, get a time of their own
+    searches: list[str]  # other searches, or more points, get a time of their own
+    points: int
+    minutes: float | None
 
     @property
     def is_past(self) -> bool:
         """Says whether the time is over; never where none was set."""
-        kept = find_json(self.folder / ENDS)
-        return kept is not None and kept["of"] == self.of and time.time() > kept["ends"]
+        recorded = self._read()
+        return recorded is not None and time.time() > recorded.ends
 
     def start(self) -> None:
         """Writes down when the time is over, unless it runs already."""
-        kept = find_json(self.folder / ENDS)
-        if self.of["minutes"] is not None and (kept is None or kept["of"] != self.of):
-            ends = time.time() + 60 * self.of["minutes"]
-            write_json(self.folder / ENDS, {"of": self.of, "ends": ends})
+        if self.minutes is not None and self._read() is None:
+            SweepLimit(
+                searches=self.searches,
+                points=self.points,
+                minutes=self.minutes,
+                ends=time.time() + 60 * self.minutes,
+            ).write(self.folder / LIMIT_FILE)
+
+    def _read(self) -> SweepLimit | None:
+        """Returns the limit that was recorded for these points; None if there is none."""
+        recorded = SweepLimit.find(self.folder / LIMIT_FILE)
+        if recorded is None:
+            return None
+        known = (recorded.searches, recorded.points, recorded.minutes)
+        return recorded if known == (self.searches, self.points, self.minutes) else None
 
 
 def _limit(desk: Desk, minutes: float | None, folder: Path) -> _Limit:
     names = [search.name for search in desk.searches]
-    return _Limit(folder, {"searches": names, "points": desk.total, "minutes": minutes})
+    return _Limit(folder, names, desk.total, minutes)
 
 
 def _follow(desk: Desk, limit: _Limit, seconds: float, console: Console) -> None:

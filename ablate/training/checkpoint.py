@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ablate.core.io import replacing
+from ablate.core.io import open_atomically
 
 FORMAT = 2  # version of the file format; raise it when the keys of the training state change
 NUM_KEPT = 2
@@ -44,7 +44,7 @@ class Checkpoints:
         `state` may hold only tensors and plain values. Raises `OSError` if writing fails.
         """
         start = time.monotonic()
-        with replacing(self._folder / f"step-{step:09d}.pt") as file:
+        with open_atomically(self._folder / f"step-{step:09d}.pt") as file:
             torch.save({"format": FORMAT, "state": state}, file)
         for old in self._files()[:-NUM_KEPT]:
             old.unlink(missing_ok=True)  # a superseded attempt may have removed it already

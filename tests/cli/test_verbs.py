@@ -212,7 +212,7 @@ def test_clean_keeps_what_a_sweep_has_asked_for_as_long_as_its_report_folder_is_
     name: str,
 ) -> None:
     point = Point(0, {"rate": 0.1}, [], {})
-    recovery.remember(Path("runs"), name, point, ["old", "keep"])
+    recovery.record_point(Path("runs"), name, point, ["old", "keep"])
     write("reports/tuned/optuna.journal", "")
     ablate("clean", "--done", "--yes")
     assert runs() == ["done", "failed", "keep", "old"]

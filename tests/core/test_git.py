@@ -1,4 +1,4 @@
-"""What is a change of the code, and what only lies beside it."""
+"""Only files of code decide the commit and whether a checkout has uncommitted changes."""
 
 import shutil
 import subprocess
@@ -27,27 +27,28 @@ def commit(checkout: Path) -> None:
         subprocess.run(["git", *command], cwd=checkout, check=True)
 
 
-def said(checkout: Path, name: str) -> str:
-    say = f"from ablate.core.git import {name}; print({name}())"
-    done = subprocess.run(
-        [sys.executable, "-c", say], cwd=checkout, capture_output=True, text=True, check=True
+def call(checkout: Path, name: str) -> str:
+    """Returns what a function of `ablate.core.git` returns in the checkout, as text."""
+    code = f"from ablate.core.git import {name}; print({name}())"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=True
     )
-    return done.stdout.strip()
+    return result.stdout.strip()
 
 
-def test_sound_in_a_checkout_is_no_change_of_its_code(checkout: Path) -> None:
+def test_audio_in_a_checkout_is_not_a_change_of_its_code(checkout: Path) -> None:
     (checkout / "my_sounds").mkdir()
     (checkout / "my_sounds" / "dog.wav").touch()
-    assert said(checkout, "is_changed") == "False"
+    assert call(checkout, "is_dirty") == "False"
     (checkout / "tilted.py").touch()
-    assert said(checkout, "is_changed") == "True"
+    assert call(checkout, "is_dirty") == "True"
 
 
-def test_a_commit_that_touches_no_code_is_no_other_version_of_it(checkout: Path) -> None:
-    before = said(checkout, "revision")
+def test_a_commit_without_code_is_not_another_version_of_it(checkout: Path) -> None:
+    before = call(checkout, "get_commit")
     (checkout / "study.yaml").touch()
     commit(checkout)
-    assert said(checkout, "revision") == before
+    assert call(checkout, "get_commit") == before
     (checkout / "tilted.py").touch()
     commit(checkout)
-    assert said(checkout, "revision") != before
+    assert call(checkout, "get_commit") != before

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.core.io import write_json
+from ablate.core.records.jobs import EndMark
 from ablate.executors.worker import Event
 from ablate.runs import store
 from ablate.runs.job import RunJob, RunOutcome
@@ -50,7 +50,7 @@ def test_a_run_that_waits_to_be_submitted_again_has_not_ended(
     again = given(tmp_path, "again", state, "3_0", "study-1")
     if state == "failed":  # and its job of then has said so
         mark = tmp_path / "study-1" / reconcile.MARKS / "again.json"
-        write_json(mark, {"state": "failed", "trained": True})
+        EndMark(state="failed", trained=True).write(mark)
     recorded = (again.folder / "run.json").read_text()
     listener = Impatient()
     with pytest.raises(TimeoutError):

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from ablate.core.io import find_json, read_json, write_json
+from ablate.core.io import find_json, write_json
+from ablate.core.records.jobs import EndMark, JobSpec
 from ablate.runs import store
 from ablate.runs.record import read_record
 from ablate.slurm import job as slurm_job
@@ -37,8 +38,8 @@ TRAINS_UNTIL_TOLD = SCORES_UNTIL_TOLD.replace('"done"', '"preempted"')
 
 def test_a_node_on_which_no_worker_starts_in_time_is_reported() -> None:
     found = slurm_job.report(seconds=0.01)
-    assert found["host"]
-    assert (found["torch"], found["problem"]) == (None, "it took longer than 0.01 s")
+    assert found.host
+    assert (found.torch, found.problem) == (None, "it took longer than 0.01 s")
 
 
 @pytest.fixture
@@ -59,9 +60,10 @@ def job(tmp_path: Path) -> Iterator[Callable[..., Job]]:
 
     def make(folder: Path, step: str = "", **spec: Any) -> Job:
         write_json(tmp_path / "probes.json", {"knn": KNN})
-        usual = {"probes": str(tmp_path / "probes.json"), "device": "cpu", "cache": "cache"}
-        usual |= {"step": [sys.executable, "-c", step], "max_requeues": 3, "signal_seconds": 60}
-        made = Job({**usual, **spec}, tmp_path / "home", [str(folder)])
+        usual: dict[str, Any] = {"probes": str(tmp_path / "probes.json"), "device": "cpu"}
+        usual |= {"cache": "cache", "evaluate": None, "max_requeues": 3, "signal_seconds": 60}
+        usual["step"] = [sys.executable, "-c", step]
+        made = Job(JobSpec(**{**usual, **spec}), tmp_path / "home", [str(folder)])
         made.listen()
         return made
 
@@ -95,7 +97,7 @@ def test_what_is_trained_stays_trained_where_its_scoring_is_given_up(
     assert not requeued.exists()
     status = store.read_status(folder)
     assert (status.state, str(status.reason).partition(":")[0]) == ("done", "timeout")
-    assert read_json(tmp_path / "home" / "ended" / "run.json")["state"] == "failed"
+    assert EndMark.read(tmp_path / "home" / "ended" / "run.json").state == "failed"
 
 
 def test_a_run_whose_job_the_site_will_not_queue_again_has_not_failed(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.core.io import write_json
+from ablate.core.records.jobs import EndMark
 from ablate.core.records.run import Environment
 from ablate.runs import store
 from ablate.runs.record import ENVIRONMENT_FILE
@@ -109,7 +109,7 @@ def waiting_for_a_canary(tmp_path: Path, words: str, mark: str = "") -> Path:
     store.write_config(tried, kind="jepa", settings={})
     write_record(tried, mark or "preempted", "USR1 at step 2")
     if mark:
-        write_json(home / "canary-00" / reconcile.MARKS / "cd34.json", {"state": mark})
+        EndMark(state=mark).write(home / "canary-00" / reconcile.MARKS / "cd34.json")
     folder = tmp_path / "runs" / "ab12"
     folder.mkdir(parents=True)
     given = Submitted("7_0", "study-1", str(home / "logs" / "7_0_0_log.out"), str(log.parents[1]))

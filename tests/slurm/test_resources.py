@@ -1,6 +1,5 @@
 """What a study's levels ask of a site, and the arrays that come of it. No cluster is needed."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from ablate.config.study import StudyError
 from ablate.config.tree import Node, from_plain
 from ablate.design import factors
 from ablate.runs.job import RunJob
+from ablate.runs.store import write_config
 from ablate.slurm import arrays as slurm_arrays
 from ablate.slurm import resources
 from ablate.slurm.options import Asked
@@ -163,8 +163,7 @@ def test_every_run_is_in_one_array_of_runs_that_ask_the_same(
     jobs = []
     for number, one in enumerate(labels):
         budget = {"budget": {"steps": 9}} if data.draw(st.booleans(), label="trained") else {}
-        (home / str(number)).mkdir()
-        (home / str(number) / "config.json").write_text(json.dumps({"settings": budget}))
+        write_config(home / str(number), kind="jepa", settings=budget)
         jobs.append(RunJob(home / str(number), "a run", {}, levels=one))
     found = slurm_arrays.grouped(jobs, wanted, home)
     arrays = [(group, file, packs) for group in found for file, packs in group.arrays.items()]
@@ -180,7 +179,7 @@ def test_every_run_is_in_one_array_of_runs_that_ask_the_same(
         assert f"#SBATCH --array=0-{len(packs) - 1}%" in text
     for group in found:
         assert [other.profile == group.profile for other in found].count(True) == 1
-        trained = any("budget" in loader["settings"] for loader in group.configs)
+        trained = any("budget" in config.settings for config in group.configs)
         assert (group.canary is not None) == (group.profile.canary and trained)
 
 

@@ -1,0 +1,52 @@
+"""Defines the files that a study and its jobs on a cluster exchange."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from ablate.core.records.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class _JobFile(Record):
+    REMEDY: ClassVar[str] = "delete it and run the study again, from the same version of ablate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSpec(_JobFile):
+    """What the jobs of an array, or a canary job, run and how."""
+
+    probes: str  # path of a file with the settings of the probes, by name
+    evaluate: dict[str, Any] | None  # settings of the online probe
+    cache: str  # folder of decoded clips
+    device: str
+    step: list[str]  # command that starts a trial of several ranks; empty for one rank
+    max_requeues: int
+    signal_seconds: float  # between SLURM's warning and the end of a job
+    packs: list[list[str]] | None = None  # run folders of each job; None for a canary
+    canary: list[dict[str, Any]] | None = None  # settings of short trials; None for an array
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndMark(_JobFile):
+    """`ended/<fingerprint>.json`: a job's statement that it has ended a run."""
+
+    state: Literal["done", "failed"]
+    trained: bool = False  # whether that job trained it to its end
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryFailure(_JobFile):
+    """`failure.json`: why a canary could not be planned, or how the cluster ended it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeReport(_JobFile):
+    """`report.json`: what a job of `ablate doctor` found on its node."""
+
+    host: str
+    python: str
+    torch: str | None  # version
+    gpus: int | None
+    problem: str | None  # why a worker does not start there
