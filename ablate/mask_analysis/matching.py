@@ -1,9 +1,9 @@
-"""Matching: the value of one setting at which a masker shows, or asks for, a wanted share.
+"""Finds the value of a masker's setting that gives a requested share of context or targets.
 
-Two maskers that show unlike amounts of audio are compared on two things at once. A masker's
-settings may therefore hold `match: {context: 0.42, by: ratio}` beside their `type`: the value is
-found on the trial's own grid and in its own batches, rounded, and written into the settings in the
-place of `match`.
+Comparing two maskers that leave different amounts of audio visible confounds two factors. A
+masker's settings may therefore contain `match: {context: 0.42, by: ratio}` beside their `type`:
+the value of `ratio` is searched on the trial's own grid and in its own batches, rounded, and
+written into the settings in place of `match`.
 """
 
 import contextlib
@@ -21,8 +21,10 @@ from ablate.model.batching import Batching
 from ablate.model.masking import AbstractMasker, Grid
 from ablate.parts import PartError, Problem, build, resolve
 
-DECIMALS = 3  # of the found value
-TOLERANCE = 0.01  # of the grid: two levels within it are within the 2 points of the warning
+DECIMALS = 3  # decimals of the value
+# largest error, as a share of the grid: two levels that both match differ by at most 2 points,
+# below which the warning about unequal visible shares is silent
+TOLERANCE = 0.01
 SHARES = ("context", "targets")
 
 Value = float | list[float]
@@ -30,45 +32,52 @@ Value = float | list[float]
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """One value that was found."""
+    """The value found for one `match`."""
 
     setting: str  # dotted path within the masker
     value: Value
     share: str  # context or targets
-    wanted: float  # of the grid, 0 to 1
-    reached: float
+    wanted: float  # requested share of the grid, 0 to 1
+    reached: float  # realised share of the grid, 0 to 1
 
 
-def is_asked(settings: Any) -> bool:
-    """Tells whether settings hold a `match` somewhere."""
+def has_match(settings: Any) -> bool:
+    """Returns whether settings contain a `match` at any depth."""
     if isinstance(settings, Mapping):
-        return "match" in settings or any(map(is_asked, settings.values()))
-    return isinstance(settings, list) and any(map(is_asked, settings))
+        return "match" in settings or any(map(has_match, settings.values()))
+    return isinstance(settings, list) and any(map(has_match, settings))
 
 
-def without(settings: Any) -> Any:
-    """Returns settings without any `match` in them."""
+def remove_match(settings: Any) -> Any:
+    """Returns the settings without `match` at any depth."""
     if isinstance(settings, Mapping):
-        return {key: without(value) for key, value in settings.items() if key != "match"}
-    return [without(value) for value in settings] if isinstance(settings, list) else settings
+        return {key: remove_match(value) for key, value in settings.items() if key != "match"}
+    return [remove_match(value) for value in settings] if isinstance(settings, list) else settings
 
 
-def matched(
+def resolve_matches(
     settings: Any, grid: Grid, batching: Batching = "pack", batch: int = BATCH
 ) -> tuple[dict[str, Any], list[Match]]:
-    """Finds every `match` in the settings of a trial's masker, inner maskers first.
+    """Replaces every `match` in a masker's settings by a value, inner maskers first.
 
-    Shares are those that the encoder sees, after `batching` in batches of `batch` clips.
+    Args:
+        settings: Settings of the trial's masker.
+        grid: The trial's grid.
+        batching: How the trial batches; shares are those the encoder sees after it.
+        batch: Clips per batch.
 
-    Returns the settings with the found values, and the matches. Raises `PartError` where one
-    cannot be found.
+    Returns:
+        The settings with values in place of `match`, and the values.
+
+    Raises:
+        PartError: A `match` is malformed, or no value reaches the requested share.
     """
-    text, found = _matched(json.dumps(settings), _Place(grid, batching, batch))
-    return json.loads(text), list(found)
+    text, matches = _resolve_json(json.dumps(settings), _DrawConditions(grid, batching, batch))
+    return json.loads(text), list(matches)
 
 
-class _Place(NamedTuple):
-    """Where masks are drawn."""
+class _DrawConditions(NamedTuple):
+    """The grid and batches for which masks are drawn."""
 
     grid: Grid
     batching: Batching
@@ -76,59 +85,68 @@ class _Place(NamedTuple):
 
 
 @cache
-def _matched(text: str, place: _Place) -> tuple[str, tuple[Match, ...]]:
-    """Does the work, once for all seeds of a variant."""
-    found: list[Match] = []
-    settings = _within(json.loads(text), ("masker",), place, found)
-    return json.dumps(settings), tuple(found)
+def _resolve_json(text: str, conditions: _DrawConditions) -> tuple[str, tuple[Match, ...]]:
+    """Resolves settings in JSON, which is hashable: cached for all seeds of a variant."""
+    matches: list[Match] = []
+    settings = _resolve(json.loads(text), ("masker",), conditions, matches)
+    return json.dumps(settings), tuple(matches)
 
 
-def _within(settings: Any, path: tuple[str, ...], place: _Place, found: list[Match]) -> Any:
+def _resolve(
+    settings: Any, path: tuple[str, ...], conditions: _DrawConditions, matches: list[Match]
+) -> Any:
     if isinstance(settings, list):
-        return [_within(v, (*path, str(i)), place, found) for i, v in enumerate(settings)]
+        return [
+            _resolve(value, (*path, str(index)), conditions, matches)
+            for index, value in enumerate(settings)
+        ]
     if not isinstance(settings, Mapping):
         return settings
-    inner = {k: _within(v, (*path, k), place, found) for k, v in settings.items() if k != "match"}
+    inner = {
+        key: _resolve(value, (*path, key), conditions, matches)
+        for key, value in settings.items()
+        if key != "match"
+    }
     if "match" not in settings:
         return inner
     masker = build(inner, expect=AbstractMasker, path=path)
     try:
-        share, wanted, by = _read(settings["match"])
-        search = _Search(inner, by, _number(masker, by), place, share, wanted)
+        share, wanted, by = _parse_match(settings["match"])
+        search = _Search(inner, by, _get_number(masker, by), conditions, share, wanted)
         step = search.run()
     except ValueError as error:
         raise PartError([Problem((*path, "match"), str(error))]) from error
-    value = search.spelled(step)
-    found.append(Match(".".join((*path, by)), value, share, wanted, search.share(step)))
+    value = search.to_value(step)
+    matches.append(Match(".".join((*path, by)), value, share, wanted, search.share(step)))
     return set_nested(inner, by.split("."), value)
 
 
-def _read(text: Any) -> tuple[str, float, str]:
-    """Reads `{context: 0.42, by: ratio}` as the share, how much is wanted, and the setting."""
+def _parse_match(text: Any) -> tuple[str, float, str]:
+    """Parses `{context: 0.42, by: ratio}` as the share, its requested size, and the setting."""
     shape = "write `match: {context: 0.42, by: SETTING}`, or `targets` for `context`"
     if not isinstance(text, Mapping):
         raise ValueError(f"{shape}; got {text!r}")
     for key in text:
         if key not in (*SHARES, "by"):
             raise ValueError(f"unknown key `{key}` of `match`{did_you_mean(key, (*SHARES, 'by'))}")
-    asked = [share for share in SHARES if share in text]
-    if len(asked) != 1 or not isinstance(text.get("by"), str):
+    shares = [share for share in SHARES if share in text]
+    if len(shares) != 1 or not isinstance(text.get("by"), str):
         raise ValueError(f"{shape}; got {dict(text)}")
-    wanted = text[asked[0]]
+    wanted = text[shares[0]]
     if not _is_number(wanted) or not 0 < wanted < 1:
-        raise ValueError(f"`{asked[0]}` must be a share between 0 and 1; got {wanted!r}")
-    return asked[0], float(wanted), text["by"]
+        raise ValueError(f"`{shares[0]}` must be a share between 0 and 1; got {wanted!r}")
+    return shares[0], float(wanted), text["by"]
 
 
-def _number(masker: AbstractMasker, by: str) -> Value:
-    """Returns the number, or the pair of numbers, that a masker has for a setting."""
+def _get_number(masker: AbstractMasker, by: str) -> Value:
+    """Returns a masker's value of a setting: a number or a pair of numbers."""
     value: Any = resolve(masker)
     for key in by.split("."):
-        known = value if isinstance(value, Mapping) else {}
-        if key not in known:
-            settings = [name for name in known if name != "type"]
-            raise ValueError(f"`by`: there is no setting `{by}`{did_you_mean(key, settings)}")
-        value = known[key]
+        fields = value if isinstance(value, Mapping) else {}
+        if key not in fields:
+            names = [name for name in fields if name != "type"]
+            raise ValueError(f"`by`: no setting `{by}`{did_you_mean(key, names)}")
+        value = fields[key]
     if _is_number(value):
         return float(value) if isinstance(value, float) else int(value)
     if isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)):
@@ -137,9 +155,9 @@ def _number(masker: AbstractMasker, by: str) -> Value:
 
 
 class _Search:
-    """Looks for a value in whole steps of the last decimal that is kept.
+    """Searches a value in integer steps of its last decimal.
 
-    A pair moves as a whole and keeps its width; its lower end is what is looked for.
+    A pair is shifted and keeps its width; the search is over its lower end.
     """
 
     def __init__(
@@ -147,24 +165,26 @@ class _Search:
         settings: Mapping[str, Any],
         by: str,
         written: Value,
-        place: _Place,
+        conditions: _DrawConditions,
         share: str,
         wanted: float,
     ) -> None:
-        self._settings, self._by, self._place = settings, by, place
-        self._which, self._wanted = SHARES.index(share), wanted
+        self._settings, self._by, self._conditions = settings, by, conditions
+        self._share_index, self._wanted = SHARES.index(share), wanted
         ends = written if isinstance(written, list) else [written]
         self._width = ends[1] - ends[0] if len(ends) == 2 else None
         self._unit = 1 if all(isinstance(end, int) for end in ends) else 10**DECIMALS
         self._written = round(ends[0] * self._unit)
-        self._known: dict[int, float | None] = {}  # the share at each step; None: refused
+        self._shares: dict[
+            int, float | None
+        ] = {}  # share at each step; None: the masker refuses it
 
     def run(self) -> int:
-        """Returns the step to take, of several the one nearest to the value that is written."""
+        """Returns the best step; among equals the one nearest to the written value."""
         steps = [step for step in self._first_steps() if self._try(step) is not None]
         if not steps:
             raise ValueError(
-                f"no value of `{self._by}` works on a grid of {self._place.grid} patches"
+                f"no value of `{self._by}` works on a grid of {self._conditions.grid} patches"
             )
         pairs = [
             (low, high)
@@ -173,39 +193,39 @@ class _Search:
         ]
         if pairs:
             pair = min(pairs, key=lambda pair: min(map(self._change, pair)))
-            steps = [*self._bisected(*pair), *(step for step in steps if step == self._written)]
-        best = min(steps, key=lambda step: (self._miss(step), self._change(step)))
-        if self._miss(best) > TOLERANCE:
-            raise ValueError(self._refusal(best))
+            steps = [*self._bisect(*pair), *(step for step in steps if step == self._written)]
+        best = min(steps, key=lambda step: (self._error(step), self._change(step)))
+        if self._error(best) > TOLERANCE:
+            raise ValueError(self._format_failure(best))
         return best
 
     def share(self, step: int) -> float:
-        """Returns the realised share at a step that the masker takes."""
+        """Returns the realised share at a step that the masker accepts."""
         share = self._try(step)
-        assert share is not None, "a refused value is never compared"
+        assert share is not None, "only accepted steps are compared"
         return share
 
-    def spelled(self, step: int) -> Value:
-        """Returns the value at a step as the settings write it."""
+    def to_value(self, step: int) -> Value:
+        """Returns the value of the setting at a step."""
         low = step if self._unit == 1 else step / self._unit
         return low if self._width is None else [low, round(low + self._width, DECIMALS)]
 
     def _first_steps(self) -> list[int]:
-        """Lists values to begin with: over [0, 1], around the written one, and at the limits."""
+        """Lists the first values to try: over [0, 1], around the written one, and at the limits."""
         shares = range(0, self._unit + 1, max(1, self._unit // 20))
         around = [round(self._written * 2 ** (power / 2)) for power in range(-8, 9)]
         steps = sorted({*shares, *around})
-        taken = [self._build(step) is not None for step in steps]
-        edges = []
-        for place, step in enumerate(steps[1:]):
-            if taken[place] and not taken[place + 1]:
-                edges.append(_limit(steps[place], step, self._takes))
-            if taken[place + 1] and not taken[place]:
-                edges.append(_limit(step, steps[place], self._takes))
-        return sorted({*edges, *(step for step, good in zip(steps, taken, strict=True) if good)})
+        accepted = {step for step in steps if self._is_accepted(step)}
+        edges = set()
+        for lower, upper in itertools.pairwise(steps):
+            if lower in accepted and upper not in accepted:
+                edges.add(_find_limit(lower, upper, self._is_accepted))
+            if upper in accepted and lower not in accepted:
+                edges.add(_find_limit(upper, lower, self._is_accepted))
+        return sorted(edges | accepted)
 
-    def _bisected(self, low: int, high: int) -> list[int]:
-        """Returns two neighbours between which the wanted share lies."""
+    def _bisect(self, low: int, high: int) -> list[int]:
+        """Returns two neighbouring steps between which the requested share lies."""
         rising = self.share(low) <= self.share(high)
         while high - low > 1:
             middle = (low + high) // 2
@@ -215,47 +235,47 @@ class _Search:
             low, high = (middle, high) if (share <= self._wanted) == rising else (low, middle)
         return [low, high]
 
-    def _miss(self, step: int) -> float:
+    def _error(self, step: int) -> float:
         return abs(self.share(step) - self._wanted)
 
     def _change(self, step: int) -> int:
         return abs(step - self._written)
 
     def _try(self, step: int) -> float | None:
-        if step not in self._known:
+        if step not in self._shares:
             masker, share = self._build(step), None
             if masker is not None:
                 with contextlib.suppress(ValueError, AssertionError):
-                    share = realised_shares(masker, *self._place)[self._which]
-            self._known[step] = share
-        return self._known[step]
+                    share = realised_shares(masker, *self._conditions)[self._share_index]
+            self._shares[step] = share
+        return self._shares[step]
 
-    def _takes(self, step: int) -> bool:
+    def _is_accepted(self, step: int) -> bool:
         return self._build(step) is not None
 
     def _build(self, step: int) -> AbstractMasker | None:
-        settings = set_nested(self._settings, self._by.split("."), self.spelled(step))
+        settings = set_nested(self._settings, self._by.split("."), self.to_value(step))
         try:
             return build(settings, expect=AbstractMasker)
         except PartError:
             return None
 
-    def _refusal(self, best: int) -> str:
-        found = [share for share in self._known.values() if share is not None]
+    def _format_failure(self, best: int) -> str:
+        shares = [share for share in self._shares.values() if share is not None]
         return (
-            f"{SHARES[self._which]} {_percent(self._wanted)} cannot be reached by `{self._by}` on "
-            f"a grid of {self._place.grid} patches: the values it takes give "
-            f"{_percent(min(found))} to {_percent(max(found))}, and the nearest is "
-            f"{_percent(self.share(best))}, with {self.spelled(best)}; match a share "
-            "that it can give, or by another setting"
+            f"{SHARES[self._share_index]} {_percent(self._wanted)} cannot be reached by "
+            f"`{self._by}` on a grid of {self._conditions.grid} patches: its values give "
+            f"{_percent(min(shares))} to {_percent(max(shares))}, and the nearest is "
+            f"{_percent(self.share(best))}, with {self.to_value(best)}; match a share in this "
+            "range, or another setting"
         )
 
 
-def _limit(inside: int, outside: int, takes: Callable[[int], bool]) -> int:
-    """Returns the last step on the way from one that is taken to one that is not."""
+def _find_limit(inside: int, outside: int, is_accepted: Callable[[int], bool]) -> int:
+    """Returns the last accepted step on the way from an accepted step to one that is not."""
     while abs(outside - inside) > 1:
         middle = (inside + outside) // 2
-        inside, outside = (middle, outside) if takes(middle) else (inside, middle)
+        inside, outside = (middle, outside) if is_accepted(middle) else (inside, middle)
     return inside
 
 

@@ -1,7 +1,7 @@
-"""What a masker's masks amount to, measured: how much, where, how far apart, how clustered.
+"""Statistics of a masker's masks: shares, visits per patch, distances, block sizes and runs.
 
-Everything is counted on whole clips, over batches drawn in the course of one training, so that
-a curriculum shows what it does on average.
+All are computed on full-length clips, over batches drawn at different points of training, so that
+a curriculum is averaged over its course.
 """
 
 import dataclasses
@@ -19,37 +19,45 @@ from ablate.model.batching import Batching, is_cut, truncate
 from ablate.model.mask_contract import check_mask
 from ablate.model.masking import AbstractMasker, Clips, Grid, Mask
 
-BATCH = 64  # clips: the more, the more a truncating batch loses
-BATCHES = 16  # spread over the course of training
-COUPLED_BATCHES = 128  # where all samples of a batch are alike, so that batches are what counts
-MOMENTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of training, at which a plan tries masks
-DRAWS = 256  # masks at each
-MOST_MASKS = 4096  # to be drawn for batches that are cut, unless `BATCHES` of them hold more
+BATCH = 64  # clips per batch; truncation loses more in larger batches
+BATCHES = 16  # batches, evenly spaced over training
+COUPLED_BATCHES = 128  # batches of a coupled masker, whose samples depend on each other
+MOMENTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # progress values at which a plan draws masks
+DRAWS = 256  # masks per moment
+MOST_MASKS = 4096  # most masks drawn for truncated batches, unless `BATCHES` of them hold more
 
 
-class Realised(NamedTuple):
-    """What a masker's masks come to on a grid, as shares; the first two are of the grid."""
+class RealisedShares(NamedTuple):
+    """Average shares of a masker's masks on one grid."""
 
-    context: float
-    targets: float
-    overlap: float  # of the context patches, those that are targets, too
-    forced_overlap: float  # of the context patches, those of them in masks that a guard changed
-    changed: float  # of the masks, those that a guard had to change
+    context: float  # share of the grid
+    targets: float  # share of the grid
+    overlap: float  # share of context patches that are also targets
+    forced_overlap: float  # the same, counting only masks that fell back to other settings
+    changed: float  # share of masks that fell back, because the settings could not be satisfied
 
 
 @lru_cache(maxsize=1024)
 def realised_shares(
     masker: AbstractMasker, grid: Grid, batching: Batching = "pack", batch: int = BATCH
-) -> Realised:
-    """Draws masks over the course of training; returns what they come to on average.
+) -> RealisedShares:
+    """Computes the average shares of masks drawn over the course of training.
 
-    They are counted as the encoder sees them: where `batching` cuts, in batches of `batch` clips.
-    Always the same masks: what a plan says is what it said before. Raises what the masker raises,
-    and `AssertionError` for a promise that a mask breaks.
+    The masks are always the same, so that a plan is reproducible.
+
+    Args:
+        masker: The masker.
+        grid: The grid to draw on.
+        batching: Masks are counted after it, as the encoder sees them.
+        batch: Clips per batch, if `batching` truncates.
+
+    Raises:
+        AssertionError: A mask breaks a promise of the masker.
+        Exception: Whatever the masker raises.
     """
     context, targets, changed = 0.0, 0.0, 0.0
     visible, both, forced = 0, 0, 0
-    moments, clips = _course(masker, batching, batch)
+    moments, clips = _draw_schedule(masker, batching, batch)
     content = None
     if masker.promises.needs is not None:
         content = torch.rand(clips, grid.size, 8, generator=generator(0, "plan", "content"))
@@ -68,15 +76,15 @@ def realised_shares(
             forced += int(shared[mask.fallback].sum())
             changed += float(mask.fallback.float().mean()) / len(moments)
     shares = (context, targets, both / visible, forced / visible, changed)
-    return Realised(*(round(share, 4) for share in shares))
+    return RealisedShares(*(round(share, 4) for share in shares))
 
 
-def _course(
+def _draw_schedule(
     masker: AbstractMasker, batching: Batching, batch: int
 ) -> tuple[tuple[float, ...], int]:
-    """Returns the moments of training at which to draw, and how many clips at each.
+    """Returns the progress values at which to draw, and the number of clips at each.
 
-    Where a sample's mask hangs on the others of its batch, it is batches that count.
+    If a sample's mask depends on the rest of its batch, more batches are drawn, of fewer clips.
     """
     coupled, cut = masker.promises.coupled, is_cut(batching)
     if not coupled and not cut:
@@ -91,7 +99,7 @@ def _course(
 
 @dataclass(frozen=True)
 class Spread:
-    """A share of the grid, 0 to 1, over masks: its mean and its 1st and 99th percentile."""
+    """Distribution of a share of the grid, 0 to 1, over masks: mean, 1st and 99th percentile."""
 
     mean: float
     p1: float
@@ -100,32 +108,34 @@ class Spread:
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a target patch is from the nearest context patch, in patches, on average."""
+    """Mean distance of a target patch to the nearest context patch, in patches."""
 
-    straight: float
-    freq: float  # how much of it lies along frequency
-    time: float
+    straight: float  # Euclidean
+    freq: float  # component along frequency
+    time: float  # component along time
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskStatistics:
-    """The figures of one masker on one grid. Histograms count by length, 0 to the axis."""
+    """Statistics of one masker on one grid. Histograms count by length, 0 to the axis length."""
 
     context: Spread
-    targets: Spread  # the union of a sample's blocks
-    context_visits: Tensor  # (freq, time), the probability that a patch is context
-    target_visits: Tensor  # (freq, time)
+    targets: Spread  # union of a sample's blocks
+    context_visits: Tensor  # (freq, time): probability that a patch is context
+    target_visits: Tensor  # (freq, time): probability that a patch is a target
     distance: Distance
-    block_heights: Tensor  # (freq + 1,), rows that a target block spans
-    block_widths: Tensor  # (time + 1,)
-    freq_runs: Tensor  # (freq + 1,), target patches in a row along frequency
-    time_runs: Tensor  # (time + 1,)
-    truncation_loss: float  # share of context patches beyond the poorest of each batch
-    padding_waste: float  # share of places empty when each batch is filled up to its richest
+    block_heights: Tensor  # (freq + 1,): rows that a target block spans
+    block_widths: Tensor  # (time + 1,): columns that a target block spans
+    freq_runs: Tensor  # (freq + 1,): runs of consecutive target patches along frequency
+    time_runs: Tensor  # (time + 1,): the same along time
+    truncation_loss: (
+        float  # share of context patches lost by cutting each batch to its smallest context
+    )
+    padding_waste: float  # share of filler tokens if each batch is padded to its largest
     masks_per_second: float
 
-    def plain(self) -> dict[str, Any]:
-        """Returns the figures as plain data."""
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the statistics as numbers and lists, for JSON."""
         return {
             key: value.tolist() if isinstance(value, Tensor) else value
             for key, value in dataclasses.asdict(self).items()
@@ -141,102 +151,121 @@ def measure(
     batches: int | None = None,
     seed: int = 0,
 ) -> MaskStatistics:
-    """Draws masks and counts. `content` (clips, patches, dim) is handed out clip after clip.
+    """Draws masks and computes their statistics.
 
-    Raises what the masker raises, and `AssertionError` for a promise that a mask breaks.
+    Args:
+        masker: The masker.
+        grid: The grid to draw on.
+        content: `(clips, patches, dim)` for maskers that need content; clips are reused in turn.
+        batch: Clips per batch.
+        batches: Number of batches; by default 16, or 128 for a coupled masker.
+        seed: Seed of the masks.
+
+    Raises:
+        AssertionError: A mask breaks a promise of the masker.
+        Exception: Whatever the masker raises.
     """
     if batches is None:
         batches = COUPLED_BATCHES if masker.promises.coupled else BATCHES
-    drawn, seconds = [], 0.0
+    masks, seconds = [], 0.0
     for number in range(batches):
         rng = generator(seed, "statistics", number)
         progress = number / max(batches - 1, 1)
-        handed = None
+        batch_content = None
         if content is not None and masker.promises.needs is not None:
-            handed = content[torch.arange(number * batch, (number + 1) * batch) % len(content)]
-        clips = Clips.whole(grid, batch, progress=progress, content=handed)
+            rows = torch.arange(number * batch, (number + 1) * batch) % len(content)
+            batch_content = content[rows]
+        clips = Clips.whole(grid, batch, progress=progress, content=batch_content)
         started = time.perf_counter()
         mask = masker.draw(clips, rng)
         seconds += time.perf_counter() - started
         check_mask(masker, mask, grid, clips.valid)
-        drawn.append(mask)
-    return count(drawn, grid, seconds)
+        masks.append(mask)
+    return compute_statistics(masks, grid, seconds)
 
 
-def count(drawn: list[Mask], grid: Grid, seconds: float) -> MaskStatistics:
-    """Counts what batches of masks, which took `seconds` to draw, amount to."""
-    context = _cells(torch.cat([mask.context for mask in drawn]), grid)
-    targets = _cells(torch.cat([mask.target_union for mask in drawn]), grid)
-    # batch by batch: their numbers of blocks may differ
-    spans = [_spans(_cells(mask.targets, grid)) for mask in drawn]
-    visible = [mask.context.sum(dim=1) for mask in drawn]
+def compute_statistics(masks: list[Mask], grid: Grid, seconds: float) -> MaskStatistics:
+    """Computes the statistics of batches of masks that took `seconds` to draw."""
+    context = _to_cells(torch.cat([mask.context for mask in masks]), grid)
+    targets = _to_cells(torch.cat([mask.target_union for mask in masks]), grid)
+    # batch by batch, because the number of blocks may differ between batches
+    spans = [_block_spans(_to_cells(mask.targets, grid)) for mask in masks]
+    visible = [mask.context.sum(dim=1) for mask in masks]
     total = sum(int(counts.sum()) for counts in visible)
     cut = sum(int(counts.min()) * len(counts) for counts in visible)
     padded = sum(int(counts.max()) * len(counts) for counts in visible)
     return MaskStatistics(
-        context=_spread(context),
-        targets=_spread(targets),
+        context=_share_spread(context),
+        targets=_share_spread(targets),
         context_visits=context.float().mean(dim=0),
         target_visits=targets.float().mean(dim=0),
-        distance=distance(context, targets),
+        distance=compute_distance(context, targets),
         block_heights=_histogram(torch.cat([heights for heights, _ in spans]), grid.freq),
         block_widths=_histogram(torch.cat([widths for _, widths in spans]), grid.time),
-        freq_runs=_histogram(runs(targets.transpose(-1, -2)), grid.freq),
-        time_runs=_histogram(runs(targets), grid.time),
+        freq_runs=_histogram(run_lengths(targets.transpose(-1, -2)), grid.freq),
+        time_runs=_histogram(run_lengths(targets), grid.time),
         truncation_loss=1 - cut / total,
         padding_waste=1 - total / padded,
         masks_per_second=len(context) / max(seconds, 1e-9),
     )
 
 
-def distance(context: Tensor, targets: Tensor) -> Distance:
-    """Measures from every target patch to the nearest context patch of its sample.
+def compute_distance(context: Tensor, targets: Tensor) -> Distance:
+    """Computes the mean distance from target patches to the nearest context patch of the sample.
 
-    Both are bool (batch, freq, time). Where several context patches are equally near, the steps
-    along an axis are their mean. A sample without context counts nowhere.
+    Both are bool `(batch, freq, time)`. If several context patches are equally near, the
+    components along the axes are averaged. Samples without context are skipped.
     """
-    starts = range(0, len(context), BATCH)  # a few at a time: memory grows with all pairs of rows
-    pieces = [_steps(context[i : i + BATCH], targets[i : i + BATCH]) for i in starts]
-    found = torch.cat(pieces)
-    if not len(found):
+    starts = range(0, len(context), BATCH)  # in chunks: memory grows with the pairs of rows
+    chunks = [_nearest_context(context[i : i + BATCH], targets[i : i + BATCH]) for i in starts]
+    distances = torch.cat(chunks)
+    if not len(distances):
         return Distance(0.0, 0.0, 0.0)
-    return Distance(*found.mean(dim=0).tolist())
+    return Distance(*distances.mean(dim=0).tolist())
 
 
-def runs(member: Tensor) -> Tensor:
-    """Returns the lengths of all unbroken runs of True along the last axis, int64 (runs,)."""
+def run_lengths(member: Tensor) -> Tensor:
+    """Returns the lengths of all runs of consecutive True along the last axis, int64 `(runs,)`."""
     lines = torch.nn.functional.pad(member.reshape(-1, member.shape[-1]).char(), (1, 1))
     edges = lines.diff(dim=1)
     return (edges == -1).nonzero()[:, 1] - (edges == 1).nonzero()[:, 1]
 
 
-def _cells(member: Tensor, grid: Grid) -> Tensor:
+def _to_cells(member: Tensor, grid: Grid) -> Tensor:
     return rearrange(member, "... (freq time) -> ... freq time", freq=grid.freq)
 
 
-def _spread(member: Tensor) -> Spread:
+def _share_spread(member: Tensor) -> Spread:
     shares = member.double().mean(dim=(1, 2))
     low, high = shares.quantile(torch.tensor([0.01, 0.99], dtype=torch.double)).tolist()
     return Spread(float(shares.mean()), low, high)
 
 
-def _steps(context: Tensor, targets: Tensor) -> Tensor:
-    """Returns how far the nearest context patch is, (target patches, 3): straight, freq, time."""
+def _nearest_context(context: Tensor, targets: Tensor) -> Tensor:
+    """Computes the distance of each target patch to the nearest context patch.
+
+    Returns `(target patches, 3)`: Euclidean, along freq, along time.
+    """
     rows = torch.arange(context.shape[1])
-    apart = (rows.view(-1, 1) - rows).abs().unsqueeze(-1)  # (from, to, 1)
-    along, ways = (found.unsqueeze(1) for found in _along_time(context))
-    square = apart.square() + along.square()  # (batch, from, to, time)
+    in_freq = (rows.view(-1, 1) - rows).abs().unsqueeze(-1)  # (from, to, 1)
+    in_time, counts = (part.unsqueeze(1) for part in _nearest_in_row(context))
+    square = in_freq.square() + in_time.square()  # (batch, from, to, time)
     least = square.amin(dim=2)
-    ways = ways * (square == least.unsqueeze(2))
-    number = ways.sum(dim=2)
-    steps = [least.sqrt(), (ways * apart).sum(dim=2) / number, (ways * along).sum(dim=2) / number]
-    return torch.stack(steps, dim=-1)[targets & context.any(dim=(1, 2), keepdim=True)].double()
+    counts = counts * (square == least.unsqueeze(2))
+    total = counts.sum(dim=2)
+    distances = [
+        least.sqrt(),
+        (counts * in_freq).sum(dim=2) / total,
+        (counts * in_time).sum(dim=2) / total,
+    ]
+    return torch.stack(distances, dim=-1)[targets & context.any(dim=(1, 2), keepdim=True)].double()
 
 
-def _along_time(context: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns how far the nearest context patch of the same row is, and how many are that near.
+def _nearest_in_row(context: Tensor) -> tuple[Tensor, Tensor]:
+    """Computes the distance to the nearest context patch of the same row, and their number.
 
-    Where the row has none, the distance is larger than any on the grid.
+    Both are float32 `(batch, freq, time)`. In a row without context the distance is larger than
+    any on the grid.
     """
     _, freq, length = context.shape
     far = freq + length
@@ -244,20 +273,20 @@ def _along_time(context: Tensor) -> tuple[Tensor, Tensor]:
     before = place.where(context, torch.tensor(-far)).cummax(dim=-1).values
     after = place.where(context, torch.tensor(length + far)).flip(-1).cummin(dim=-1).values.flip(-1)
     back, ahead = place - before, after - place
-    along = back.minimum(ahead).clamp(max=far)
-    ways = (back == ahead).int() * (back > 0) + 1
-    return along.float(), ways.float()
+    nearest = back.minimum(ahead).clamp(max=far)
+    counts = (back == ahead).int() * (back > 0) + 1
+    return nearest.float(), counts.float()
 
 
-def _spans(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns how many rows and columns each block that holds a patch spans."""
-    found = []
+def _block_spans(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the numbers of rows and columns that each non-empty block spans."""
+    spans = []
     for axis in (-1, -2):
-        touched = blocks.any(dim=axis).flatten(0, 1)
-        touched = touched[touched.any(dim=1)].char()
-        first, last = touched.argmax(dim=1), touched.flip(-1).argmax(dim=1)
-        found.append(touched.shape[1] - first - last)
-    return found[0], found[1]
+        occupied = blocks.any(dim=axis).flatten(0, 1)
+        occupied = occupied[occupied.any(dim=1)].char()
+        first, last = occupied.argmax(dim=1), occupied.flip(-1).argmax(dim=1)
+        spans.append(occupied.shape[1] - first - last)
+    return spans[0], spans[1]
 
 
 def _histogram(lengths: Tensor, longest: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The mask gallery: every masker on the same spectrogram, for every patchifier."""
+"""Draws the mask gallery: every masker on the same spectrogram, for every patchifier."""
 
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,27 @@ from ablate.worker.trial import Sound, Trial, open_sound
 
 
 def draw_gallery(folder: Path, trials: list[dict[str, Any]], cache: Path) -> dict[str, Any]:
-    """Draws a picture for each of `trials`, which name their `masker` and `patchifier`.
+    """Draws one picture per trial and writes it to `folder`.
 
-    Masks are shown as the encoder sees them: cut, where batching cuts them. Returns the pictures'
-    files, relative to `folder`, with the shares of context and targets, and the clip that the last
-    one shows.
+    Masks are drawn as the encoder sees them, after batching.
+
+    Args:
+        folder: Where to write the pictures.
+        trials: Entries with the labels `masker` and `patchifier`, and the trial's `settings`.
+        cache: Folder of the audio cache.
+
+    Returns:
+        `pictures`: file names relative to `folder`, with the shares of context and targets.
+        `title`: the clip of the last picture.
     """
-    pictures, shown = [], ""
+    pictures, title = [], ""
     for entry in trials:
         trial = build(entry["settings"], expect=Trial)
         sound = open_sound(trial.data, trial.mel, cache, probed=False)
-        index = _clip(sound, trial.crop_frames)
+        index = _select_clip(sound, trial.crop_frames)
         batch = cut_windows(sound.store, index, trial.crop_frames, sound.normaliser)
         grid = trial.twin.grid
-        name = f"{_plain(entry['masker'])}--{_plain(entry['patchifier'])}.png"
+        name = f"{_to_file_name(entry['masker'])}--{_to_file_name(entry['patchifier'])}.png"
         mel = batch.mels[0]
         patches = trial.patchifier.cut(mel.unsqueeze(0))
         batching = trial.batching
@@ -35,22 +42,22 @@ def draw_gallery(folder: Path, trials: list[dict[str, Any]], cache: Path) -> dic
         picture = draw_masks(trial.masker, grid, mel, patches, batching=batching, clips=clips)
         write_atomically(folder / name, picture)
         labels = {"masker": entry["masker"], "patchifier": entry["patchifier"]}
-        found = realised_shares(trial.masker, grid, batching, trial.budget.batch)
-        shares = {"context": found.context, "targets": found.targets}
+        realised = realised_shares(trial.masker, grid, batching, trial.budget.batch)
+        shares = {"context": realised.context, "targets": realised.targets}
         pictures.append({**labels, "file": name, **shares})
         clip = sound.store.clips[index]
-        shown = f"{clip.path} ({clip.label})"
-    return {"title": shown, "pictures": pictures}
+        title = f"{clip.path} ({clip.label})"
+    return {"title": title, "pictures": pictures}
 
 
-def _clip(sound: Sound, crop_frames: int) -> int:
-    """Picks the first clip to pre-train on that fills the window, else the longest of them."""
+def _select_clip(sound: Sound, crop_frames: int) -> int:
+    """Returns the first pre-training clip that fills the window, or else the longest one."""
     for index in sound.train:
         if sound.store.lengths[index] >= crop_frames:
             return int(index)
     return int(sound.train[sound.store.lengths[sound.train].argmax()])
 
 
-def _plain(label: str) -> str:
-    """Makes a label fit for a file's name."""
+def _to_file_name(label: str) -> str:
+    """Replaces the characters of a label that are unsafe in a file name."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in label)

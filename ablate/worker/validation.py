@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.nested import remove_nested
-from ablate.mask_analysis.matching import Match, is_asked, matched, without
-from ablate.mask_analysis.statistics import Realised, realised_shares
+from ablate.mask_analysis.matching import Match, has_match, remove_match, resolve_matches
+from ablate.mask_analysis.statistics import RealisedShares, realised_shares
 from ablate.model.masking import Grid, GridRefusedError
 from ablate.parts import PartError, Problem, build, resolve
 from ablate.worker.budget_matching import Wanted
@@ -236,9 +236,9 @@ def _matched(settings: dict[str, Any]) -> tuple[dict[str, Any], list[Match]]:
     Where the rest of the trial is wrong, that is told first: a match needs its grid.
     """
     masker = settings.get("masker")
-    if not is_asked(masker):
+    if not has_match(masker):
         return settings, []
-    plain = {**settings, "masker": without(masker)}
+    plain = {**settings, "masker": remove_match(masker)}
     trial = build(plain, expect=Trial)
     try:
         grid = trial.twin.grid
@@ -246,7 +246,7 @@ def _matched(settings: dict[str, Any]) -> tuple[dict[str, Any], list[Match]]:
         return plain, []  # told by `_try_masks`
     if grid.size < 2:
         return plain, []
-    found, matches = matched(masker, grid, trial.batching, trial.budget.batch)
+    found, matches = resolve_matches(masker, grid, trial.batching, trial.budget.batch)
     return {**settings, "masker": found}, matches
 
 
@@ -260,7 +260,7 @@ def _told(dropped: list[list[str]]) -> dict[str, Any]:
     return {"dropped": dropped} if dropped else {}
 
 
-def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, Realised | None]:
+def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, RealisedShares | None]:
     try:
         grid = trial.twin.grid
     except ValueError as error:

@@ -7,7 +7,7 @@ import pytest
 from ablate.config import loader
 from ablate.design import factors, trials
 from ablate.design.overlap_warnings import GUARDED, NOTABLE, Drawn, warnings
-from ablate.mask_analysis.matching import matched, without
+from ablate.mask_analysis.matching import remove_match, resolve_matches
 from ablate.mask_analysis.statistics import realised_shares
 from ablate.model.masking import AbstractMasker
 from ablate.parts import build
@@ -56,8 +56,8 @@ def test_no_study_has_masks_that_give_answers_away_or_are_a_guards(file):
         if trial.seed == study.seeds[0]:
             settings = sized(trial.settings)
             masker = settings["masker"]
-            grid = build({**settings, "masker": without(masker)}, expect=Trial).twin.grid
-            masker = build(matched(masker, grid)[0], expect=AbstractMasker)
+            grid = build({**settings, "masker": remove_match(masker)}, expect=Trial).twin.grid
+            masker = build(resolve_matches(masker, grid)[0], expect=AbstractMasker)
             found = realised_shares(masker, grid)
             gives_away = found.overlap > NOTABLE or found.changed > GUARDED
             assert not gives_away, (trial.variant, found)

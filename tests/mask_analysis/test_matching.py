@@ -1,4 +1,4 @@
-"""A matched setting gives the share that is wanted, on the grid that it was matched for."""
+"""Settings that are searched to reach a requested share of context or targets."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from ablate.config.loader import load
 from ablate.design.factors import factors
 from ablate.design.trials import trials
-from ablate.mask_analysis.matching import is_asked, matched
+from ablate.mask_analysis.matching import has_match, resolve_matches
 from ablate.mask_analysis.statistics import realised_shares
 from ablate.model.masking import AbstractMasker, Grid
 from ablate.parts import PartError, build
@@ -23,12 +23,12 @@ def masker(name, by, *, match=None, **settings):
     return {"type": f"maskers.{name}", **settings, "match": {**share, "by": by}}
 
 
-def found(settings, where=SQUARES):
-    resolved, [match] = matched(settings, where)
+def resolve_one(settings, grid=SQUARES):
+    resolved, [match] = resolve_matches(settings, grid)
     return resolved, match
 
 
-@pytest.mark.parametrize("where", [SQUARES, STRIPS], ids=str)
+@pytest.mark.parametrize("grid", [SQUARES, STRIPS], ids=str)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -39,56 +39,56 @@ def found(settings, where=SQUARES):
     ],
     ids=str,
 )
-def test_the_found_value_gives_the_wanted_share(settings, where):
-    resolved, match = found(settings, where)
+def test_the_value_gives_the_requested_share(settings, grid):
+    resolved, match = resolve_one(settings, grid)
     wanted = settings["match"][match.share]
     part = build(resolved, expect=AbstractMasker)
-    realised = realised_shares(part, where)[SHARES.index(match.share)]
+    realised = realised_shares(part, grid)[SHARES.index(match.share)]
     assert realised == pytest.approx(wanted, abs=0.005)
     assert match.reached == realised
 
 
-def test_the_value_stands_in_the_place_of_the_match_rounded():
-    resolved, match = found(masker("MultiBlock", "context_area", num_targets=3))
+def test_the_rounded_value_replaces_the_match():
+    resolved, match = resolve_one(masker("MultiBlock", "context_area", num_targets=3))
     assert resolved["context_area"] == match.value == [round(end, 3) for end in match.value]
     assert resolved["num_targets"] == 3
-    assert not is_asked(resolved)
+    assert not has_match(resolved)
 
 
 def test_a_pair_keeps_its_width():
-    _, match = found(masker("MultiBlock", "context_area", context_area=[0.6, 0.7]))
+    _, match = resolve_one(masker("MultiBlock", "context_area", context_area=[0.6, 0.7]))
     assert match.value[1] - match.value[0] == pytest.approx(0.1)
 
 
-def test_the_same_value_is_found_again():
-    one, other = (found(masker("MultiBlock", "target_area"), STRIPS) for _ in range(2))
+def test_the_search_is_reproducible():
+    one, other = (resolve_one(masker("MultiBlock", "target_area"), STRIPS) for _ in range(2))
     assert one == other
 
 
-def test_a_value_that_already_gives_the_share_is_left_alone():
-    resolved, _ = found(masker("Random", "ratio", ratio=0.6))
+def test_a_value_that_already_gives_the_share_is_kept():
+    resolved, _ = resolve_one(masker("Random", "ratio", ratio=0.6))
     assert resolved["ratio"] == 0.6
 
 
-def test_whole_numbers_stay_whole():
+def test_integers_stay_integers():
     wanted = {"targets": 0.31}
-    _, match = found(masker("TimeFrequency", "num_targets", match=wanted), Grid(8, 64))
+    _, match = resolve_one(masker("TimeFrequency", "num_targets", match=wanted), Grid(8, 64))
     assert (match.value, type(match.value)) == (6, int)
 
 
-def test_a_setting_of_an_inner_masker_is_matched_from_outside():
+def test_a_match_may_name_a_setting_of_an_inner_masker():
     inner = {"start": {"type": "maskers.MultiBlock"}, "end": {"type": "maskers.TimeFrequency"}}
     settings = masker("Curriculum", "end.context_area", match={"context": 0.5}, **inner)
-    resolved, match = found(settings, STRIPS)
+    resolved, match = resolve_one(settings, STRIPS)
     assert match.setting == "masker.end.context_area"
     assert resolved["end"]["context_area"] == match.value
     assert "context_area" not in resolved["start"]
 
 
-def test_inner_maskers_are_matched_each_by_itself():
+def test_inner_maskers_are_matched_independently():
     ends = {"start": masker("MultiBlock", "context_area")}
     ends["end"] = masker("TimeFrequency", "context_area")
-    resolved, matches = matched({"type": "maskers.Curriculum", **ends}, STRIPS)
+    resolved, matches = resolve_matches({"type": "maskers.Curriculum", **ends}, STRIPS)
     assert [match.setting.split(".")[1] for match in matches] == ["start", "end"]
     for end in ("start", "end"):
         context = realised_shares(build(resolved[end], expect=AbstractMasker), STRIPS).context
@@ -100,11 +100,11 @@ def test_inner_maskers_are_matched_each_by_itself():
     [
         (
             masker("Random", "ratio", match={"context": 0.42}),
-            r"context 42\.0 % cannot be reached by `ratio` on a grid of 4x8 patches: the values it "
-            r"takes give 3\.1 % to 96\.9 %, and the nearest is 40\.6 %, with 0\.6;",
+            r"context 42\.0 % cannot be reached by `ratio` on a grid of 4x8 patches: its values "
+            r"give 3\.1 % to 96\.9 %, and the nearest is 40\.6 %, with 0\.6;",
         ),
         (masker("MultiBlock", "context_area", match={"context": 0.9}), "give .* to 43.0 %"),
-        (masker("Random", "rati"), r"`by`: there is no setting `rati` \(did you mean `ratio`\?\)"),
+        (masker("Random", "rati"), r"`by`: no setting `rati` \(did you mean `ratio`\?\)"),
         (masker("TimeFrequency", "axes"), "`axes` must be a number or a pair of numbers"),
         (masker("Random", "ratio", match={"contxt": 0.4}), "unknown key `contxt` of `match`"),
         (masker("Random", "ratio", match={"context": 0.4, "targets": 0.6}), "write `match:"),
@@ -113,16 +113,19 @@ def test_inner_maskers_are_matched_each_by_itself():
     ],
     ids=str,
 )
-def test_a_match_that_cannot_be_had_is_refused_with_a_sentence(settings, message):
-    with pytest.raises(PartError, match=message) as refused:
-        matched(settings, SQUARES)
-    [problem] = refused.value.problems
+def test_an_impossible_match_is_rejected_with_a_reason(settings, message):
+    with pytest.raises(PartError, match=message) as raised:
+        resolve_matches(settings, SQUARES)
+    [problem] = raised.value.problems
     assert problem.path == ("masker", "match")
 
 
-def test_a_plan_holds_the_found_value_and_is_named_by_it(settings, cache):
-    asked = {**settings, "masker": masker("MultiBlock", "context_area", match={"context": 0.3})}
-    [entry] = plan([asked], {}, cache, lambda event: None)["trials"]
+def test_a_plan_contains_the_value_and_fingerprints_it(settings, cache):
+    with_match = {
+        **settings,
+        "masker": masker("MultiBlock", "context_area", match={"context": 0.3}),
+    }
+    [entry] = plan([with_match], {}, cache, lambda event: None)["trials"]
     [match] = entry["matched"]
     assert entry["problems"] == []
     assert entry["settings"]["masker"]["context_area"] == match["value"]
@@ -134,30 +137,35 @@ def test_a_plan_holds_the_found_value_and_is_named_by_it(settings, cache):
 
 def test_every_patchifier_has_its_own_value(settings, cache):
     strips = {"type": "ablate.model.patchify.Rectangles", "freq": 32, "time": 2}
-    asked = {**settings, "masker": masker("MultiBlock", "context_area", match={"context": 0.35})}
-    entries = plan([asked, {**asked, "patchifier": strips}], {}, cache, lambda event: None)
+    with_match = {
+        **settings,
+        "masker": masker("MultiBlock", "context_area", match={"context": 0.35}),
+    }
+    entries = plan(
+        [with_match, {**with_match, "patchifier": strips}], {}, cache, lambda event: None
+    )
     values = [entry["matched"][0]["value"] for entry in entries["trials"]]
     assert values[0] != values[1]
 
 
-def test_a_refused_match_is_a_problem_of_its_trial_alone(settings, cache):
+def test_an_impossible_match_is_a_problem_of_its_trial_only(settings, cache):
     bad = {**settings, "masker": masker("MultiBlock", "context_area", match={"context": 0.9})}
     entries = plan([bad, settings], {}, cache, lambda event: None)["trials"]
     assert [problem["path"] for problem in entries[0]["problems"]] == [["masker", "match"]]
     assert entries[1]["problems"] == []
 
 
-def test_a_patch_that_does_not_divide_is_told_before_any_match(settings, cache):
+def test_a_patch_that_does_not_divide_is_reported_before_any_match(settings, cache):
     bad = {"type": "ablate.model.patchify.Rectangles", "freq": 5}
-    asked = {**settings, "masker": masker("MultiBlock", "context_area"), "patchifier": bad}
-    [entry] = plan([asked], {}, cache, lambda event: None)["trials"]
+    with_match = {**settings, "masker": masker("MultiBlock", "context_area"), "patchifier": bad}
+    [entry] = plan([with_match], {}, cache, lambda event: None)["trials"]
     assert [problem["path"] for problem in entry["problems"]] == [["patchifier"]]
 
 
-def test_the_shipped_study_shows_every_masker_the_same_amount():
+def test_the_bundled_study_gives_every_masker_the_same_share_of_context():
     study = load(ROOT / "studies" / "masking.yaml")
     for trial in trials(study, factors(study))[:6]:
-        where = {"squares": SQUARES, "strips": STRIPS}[trial.levels["patchifier"]]
-        resolved, _ = matched(trial.settings["masker"], where)
-        context = realised_shares(build(resolved, expect=AbstractMasker), where).context
+        grid = {"squares": SQUARES, "strips": STRIPS}[trial.levels["patchifier"]]
+        resolved, _ = resolve_matches(trial.settings["masker"], grid)
+        context = realised_shares(build(resolved, expect=AbstractMasker), grid).context
         assert context == pytest.approx(13 / 32, abs=0.005)

@@ -1,4 +1,4 @@
-"""The pictures of masks are drawn on sound that may be looked at."""
+"""The mask gallery."""
 
 import numpy as np
 import soundfile
@@ -6,7 +6,7 @@ import soundfile
 from ablate.worker.mask_gallery import draw_gallery
 
 
-def test_a_picture_shows_a_clip_to_train_on_though_a_test_clip_is_longer(settings, cache, tmp_path):
+def test_a_picture_uses_a_training_clip_even_if_a_test_clip_is_longer(settings, cache, tmp_path):
     noise = np.random.default_rng(0).normal(0, 0.1, 16_000)
     soundfile.write(tmp_path / "seen.wav", noise[:8_000], 16_000)
     soundfile.write(tmp_path / "held_out.wav", noise, 16_000)
@@ -18,14 +18,14 @@ def test_a_picture_shows_a_clip_to_train_on_though_a_test_clip_is_longer(setting
     assert draw_gallery(tmp_path, [trial], cache)["title"] == "seen.wav (a)"
 
 
-def test_the_gallery_shows_contexts_as_batching_leaves_them(settings, cache, tmp_path):
+def test_the_gallery_draws_contexts_after_batching(settings, cache, tmp_path):
     settings["masker"] = {"type": "maskers.LegacyMultiBlock"}
     settings["patchifier"] = {"type": "ablate.model.patchify.Rectangles", "freq": 4, "time": 8}
     trials = [
         {"masker": name, "patchifier": "squares", "settings": {**settings, "batching": name}}
         for name in ("pack", "truncate_first")
     ]
-    whole, cut = draw_gallery(tmp_path, trials, cache)["pictures"]
-    assert cut["context"] < 0.95 * whole["context"]
-    files = [(tmp_path / picture["file"]).read_bytes() for picture in (whole, cut)]
+    packed, cut = draw_gallery(tmp_path, trials, cache)["pictures"]
+    assert cut["context"] < 0.95 * packed["context"]
+    files = [(tmp_path / picture["file"]).read_bytes() for picture in (packed, cut)]
     assert files[0] != files[1]
