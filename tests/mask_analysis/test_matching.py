@@ -11,7 +11,6 @@ from ablate.mask_analysis.matching import has_match, resolve_matches
 from ablate.mask_analysis.statistics import realised_shares
 from ablate.model.masking import AbstractMasker, Grid
 from ablate.parts import PartError, build
-from ablate.worker.validation import plan
 
 SQUARES, STRIPS = Grid(4, 8), Grid(1, 32)
 SHARES = ("context", "targets")
@@ -118,48 +117,6 @@ def test_an_impossible_match_is_rejected_with_a_reason(settings, message):
         resolve_matches(settings, SQUARES)
     [problem] = raised.value.problems
     assert problem.path == ("masker", "match")
-
-
-def test_a_plan_contains_the_value_and_fingerprints_it(settings, cache):
-    with_match = {
-        **settings,
-        "masker": masker("MultiBlock", "context_area", match={"context": 0.3}),
-    }
-    [entry] = plan([with_match], {}, cache, lambda event: None)["trials"]
-    [match] = entry["matched"]
-    assert entry["problems"] == []
-    assert entry["settings"]["masker"]["context_area"] == match["value"]
-    assert entry["context"] == match["reached"] == pytest.approx(0.3, abs=0.01)
-    written = {**settings, "masker": entry["settings"]["masker"]}
-    [again] = plan([written], {}, cache, lambda event: None)["trials"]
-    assert again["fingerprint"] == entry["fingerprint"]
-
-
-def test_every_patchifier_has_its_own_value(settings, cache):
-    strips = {"type": "ablate.model.patchify.Rectangles", "freq": 32, "time": 2}
-    with_match = {
-        **settings,
-        "masker": masker("MultiBlock", "context_area", match={"context": 0.35}),
-    }
-    entries = plan(
-        [with_match, {**with_match, "patchifier": strips}], {}, cache, lambda event: None
-    )
-    values = [entry["matched"][0]["value"] for entry in entries["trials"]]
-    assert values[0] != values[1]
-
-
-def test_an_impossible_match_is_a_problem_of_its_trial_only(settings, cache):
-    bad = {**settings, "masker": masker("MultiBlock", "context_area", match={"context": 0.9})}
-    entries = plan([bad, settings], {}, cache, lambda event: None)["trials"]
-    assert [problem["path"] for problem in entries[0]["problems"]] == [["masker", "match"]]
-    assert entries[1]["problems"] == []
-
-
-def test_a_patch_that_does_not_divide_is_reported_before_any_match(settings, cache):
-    bad = {"type": "ablate.model.patchify.Rectangles", "freq": 5}
-    with_match = {**settings, "masker": masker("MultiBlock", "context_area"), "patchifier": bad}
-    [entry] = plan([with_match], {}, cache, lambda event: None)["trials"]
-    assert [problem["path"] for problem in entry["problems"]] == [["patchifier"]]
 
 
 def test_the_bundled_study_gives_every_masker_the_same_share_of_context():
