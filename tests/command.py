@@ -1,4 +1,4 @@
-"""The console script, run as a user runs it."""
+"""Runs the console script `ablate` in a subprocess."""
 
 import subprocess
 import sys
@@ -7,5 +7,5 @@ ABLATE = [sys.executable, "-c", "from ablate.cli.main import main; main()"]
 
 
 def ablate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs `ablate` in the working directory to its end."""
+    """Runs `ablate` in the working directory and waits for its end."""
     return subprocess.run([*ABLATE, *arguments], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What all tests share: one thread, reproducible examples, and skips that can be forbidden."""
+"""Shared fixtures: one thread, reproducible examples, a browser, and skips of unmet needs."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-CHROMIUM = (  # what it is started with, as root and offline
+CHROMIUM = (  # options to start it as root and offline
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -25,9 +25,13 @@ settings.register_profile(
     "dev", deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
-for folder in ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE"):  # no test may touch the user's own
+for folder in (
+    "ABLATE_RUNS",
+    "ABLATE_REPORTS",
+    "ABLATE_CACHE",
+):  # tests must not touch the user's folders
     os.environ.pop(folder, None)
-os.environ.pop("COLUMNS", None)  # a test process of `-n` is told a width, and tables would obey it
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets a width, which tables would use
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -36,21 +40,21 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _hears_interrupts() -> None:
-    """A shell starts what runs in the background deaf to SIGINT, and its children inherit that."""
+def _handle_interrupts() -> None:
+    """Restores Ctrl-C: shells start background processes, and their children, ignoring SIGINT."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
+    """Changes to an empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium; skips, or fails where it is required, when there is none."""
+    """Starts a headless Chromium; without one, skips the test, or fails it if required."""
     chromium = shutil.which("chromium")
     if chromium is None:
         if "chromium" in os.environ.get("ABLATE_REQUIRE", "").split(","):
@@ -58,22 +62,22 @@ def browser() -> Iterator[Any]:
         pytest.skip("needs Chromium: apt-get install chromium")
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=chromium, args=list(CHROMIUM))
-        yield started
-        started.close()
+        chrome = play.chromium.launch(executable_path=chromium, args=list(CHROMIUM))
+        yield chrome
+        chrome.close()
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups tests for `-n`: a file stays with one process, and so does the one SLURM cluster."""
+    """Groups tests for `-n`: one process runs all tests of a file, and all SLURM tests."""
     for item in items:
         group = "slurm" if item.path.name.startswith("test_slurm") else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
-    _skip_what_is_lacking(items)
+    _skip_gpu_tests(items)
 
 
-def _skip_what_is_lacking(items: list[pytest.Item]) -> None:
-    """Skips what needs a GPU on a machine without one, unless `ABLATE_REQUIRE` names it."""
+def _skip_gpu_tests(items: list[pytest.Item]) -> None:
+    """Skips GPU tests on a machine without a GPU, unless `ABLATE_REQUIRE` names `gpu`."""
     required = os.environ.get("ABLATE_REQUIRE", "").split(",")
     gpu = torch.cuda.is_available() or "gpu" in required
     for item in items:

@@ -1,4 +1,4 @@
-"""A tiny study goes all the way with the real worker: sound, training, probes, report."""
+"""A tiny study from audio to report, with the real worker."""
 
 import csv
 import os
@@ -31,14 +31,14 @@ baseline:
 factors:
   masker:
     random: {type: maskers.Random, ratio: 0.6}
-    guest: {type: guest.Stumbles}
+    broken: {type: my_masker.Broken}
 seeds: 1
 probes: {knn: {type: ablate.probing.knn.KNN, k: 3}}
 score: knn.mean
 evaluate: {every: 3}
 """
-GUEST = '''\
-"""A stranger's masker with a mistake that shows only while training."""
+MASKER = '''\
+"""A user's masker with an error that occurs only during training."""
 
 from dataclasses import dataclass
 
@@ -46,14 +46,14 @@ from ablate.model.masking import AbstractMasker, Mask, Promises
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stumbles(AbstractMasker):
+class Broken(AbstractMasker):
     @property
     def promises(self):
         return Promises(context=(0.0, 1.0))
 
     def draw(self, clips, generator):
         if clips.batch == 4:
-            raise RuntimeError("a step too far")
+            raise RuntimeError("this batch is not supported")
         first = clips.valid & (clips.valid.cumsum(1) == 1)
         return Mask(first, (clips.valid & ~first).unsqueeze(1))
 '''
@@ -61,9 +61,9 @@ class Stumbles(AbstractMasker):
 
 @pytest.fixture(scope="module")
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which the study has been run once, with one of its two trials failing."""
+    """Runs the study once; one of its two trials fails."""
     folder = tmp_path_factory.mktemp("journey")
-    (folder / "guest.py").write_text(GUEST)
+    (folder / "my_masker.py").write_text(MASKER)
     (folder / "study.yaml").write_text(STUDY)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -78,7 +78,7 @@ def run(*overrides: str) -> int:
     return study.run(Path("study.yaml"), overrides, workers=1)
 
 
-def test_a_trial_that_works_is_trained_scored_and_reported(finished_study: Path) -> None:
+def test_a_working_trial_is_trained_scored_and_reported(finished_study: Path) -> None:
     with (finished_study / "reports" / "journey" / "scores.csv").open() as file:
         rows = list(csv.DictReader(file))
     kinds = {row["kind"] for row in rows if row["masker"] == "random"}
@@ -87,41 +87,41 @@ def test_a_trial_that_works_is_trained_scored_and_reported(finished_study: Path)
     assert all(0 <= float(row["test"]) <= 100 for row in rows)
 
 
-def test_a_training_is_looked_at_on_its_way(finished_study: Path) -> None:
+def test_a_trial_is_probed_during_training(finished_study: Path) -> None:
     curves = ablate.results(finished_study / "reports" / "journey").curves
-    found = curves[(curves["quantity"] == "online_score") & (curves["masker"] == "random")]
-    assert list(found["step"]) == [0, 3, 4]
-    assert found["value"].between(0, 100).all()
+    online = curves[(curves["quantity"] == "online_score") & (curves["masker"] == "random")]
+    assert list(online["step"]) == [0, 3, 4]
+    assert online["value"].between(0, 100).all()
 
 
-def test_a_trial_that_fails_is_named_with_its_reason(finished_study: Path) -> None:
+def test_a_failed_trial_is_reported_with_its_reason(finished_study: Path) -> None:
     text = (finished_study / "reports" / "journey" / "report.md").read_text()
-    assert "a step too far" in text
+    assert "this batch is not supported" in text
 
 
-def test_masks_are_drawn_for_the_report(finished_study: Path) -> None:
+def test_the_report_has_pictures_of_masks(finished_study: Path) -> None:
     pictures = (finished_study / "reports" / "journey" / "gallery").glob("*--*.png")
-    assert {path.stem for path in pictures} == {"random--baseline", "guest--baseline"}
+    assert {path.stem for path in pictures} == {"random--baseline", "broken--baseline"}
 
 
-def test_a_second_time_nothing_is_trained(
+def test_running_again_trains_nothing(
     finished_study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {
         path: path.stat().st_mtime_ns for path in finished_study.glob("runs/*/encoder.safetensors")
     }
     assert run("probes.knn.k=2") == study.FAILED
-    said = capsys.readouterr().out
-    assert "0 trials to run, 1 done, 1 failed, of 2" in said
-    assert "0 trainings, 3 re-scores, 0 references" in said
-    assert "failed before: guest, seed 0" in said
+    output = capsys.readouterr().out
+    assert "0 trials to run, 1 done, 1 failed, of 2" in output
+    assert "0 trainings, 3 re-scores, 0 references" in output
+    assert "failed before: broken, seed 0" in output
     after = {
         path: path.stat().st_mtime_ns for path in finished_study.glob("runs/*/encoder.safetensors")
     }
     assert after == before != {}
 
 
-def test_mistakes_are_told_with_their_place_before_anything_is_run(
+def test_errors_are_reported_with_their_place_before_anything_runs(
     finished_study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sorted(finished_study.glob("runs/*"))
@@ -136,12 +136,12 @@ def test_mistakes_are_told_with_their_place_before_anything_is_run(
     assert sorted(finished_study.glob("runs/*")) == before
 
 
-def test_a_score_that_no_probe_gives_is_told_with_its_place_before_anything_is_run(
+def test_a_score_that_no_probe_has_is_reported_before_anything_runs(
     finished_study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sorted(finished_study.glob("runs/*"))
     assert run("score=knn.max", "budget.steps=5") == study.WRONG
-    told = " ".join(capsys.readouterr().err.split())
-    assert "command line: `score`: probe `knn` does not read `max`" in told
-    assert "`evaluate.score`" not in told
+    message = " ".join(capsys.readouterr().err.split())
+    assert "command line: `score`: probe `knn` does not read `max`" in message
+    assert "`evaluate.score`" not in message
     assert sorted(finished_study.glob("runs/*")) == before

@@ -1,4 +1,4 @@
-"""What the README and the pages beside it show is true."""
+"""Code, counts, commands and links in the README and the documentation are correct."""
 
 import pkgutil
 import re
@@ -27,33 +27,33 @@ PAGES = {
 }
 
 
-def block(language: str, holding: str, page: str = "README.md") -> str:
-    """A page's code block in a language that holds some words."""
-    found = re.findall(rf"```{language}\n(.*?)```", PAGES[page], flags=re.DOTALL)
-    [text] = [text for text in found if holding in text]
-    return text
+def find_code_block(language: str, text: str, page: str = "README.md") -> str:
+    """Returns the one code block of a page, in a language, that contains a text."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", PAGES[page], flags=re.DOTALL)
+    [block] = [block for block in blocks if text in block]
+    return block
 
 
-def linked() -> Iterator[tuple[str, str]]:
+def find_links() -> Iterator[tuple[str, str]]:
     for page, text in PAGES.items():
         yield from ((page, link) for link in re.findall(r"\]\(([\w/.#-]+)\)", text))
 
 
-def test_the_masker_of_the_readme_keeps_the_promises():
+def test_the_masker_of_the_readme_passes_the_checks():
     names: dict[str, type] = {}
-    exec(compile(block("python", "class Tilted"), "README.md", "exec"), names)
+    exec(compile(find_code_block("python", "class Tilted"), "README.md", "exec"), names)
     check_masker(names["Tilted"]())
     check_masker(names["Tilted"](ratio=0.3, tilt=0.2))
 
 
 @pytest.mark.parametrize(
-    ("page", "holding"), [("README.md", "study: mine"), ("docs/studies.md", "study: my_question")]
+    ("page", "line"), [("README.md", "study: mine"), ("docs/studies.md", "study: my_question")]
 )
-def test_the_studies_of_the_pages_are_some(tmp_path, page, holding):
+def test_the_studies_of_the_pages_can_be_planned(tmp_path, page, line):
     file = tmp_path / "question.yaml"
-    file.write_text(block("yaml", holding, page))
+    file.write_text(find_code_block("yaml", line, page))
     study = loader.load(file, [f"data.{part}_per_class=2" for part in ("clips", "valid", "test")])
-    assert study.name == holding.removeprefix("study: ")
+    assert study.name == line.removeprefix("study: ")
     assert set(study.factors) == {"masker", "optimizer.rate"}
     with Pool(tmp_path / "cache", size=1) as pool:
         planned = prepare(study, pool, create_console())
@@ -61,47 +61,47 @@ def test_the_studies_of_the_pages_are_some(tmp_path, page, holding):
     assert all(trial.plan["context"] == pytest.approx(0.375) for trial in planned.trials)
 
 
-def test_the_sweep_of_the_page_is_one(tmp_path):
+def test_the_sweep_of_the_page_is_valid(tmp_path):
     text = (ROOT / "studies" / "sweep.yaml").read_text()
-    shown = block("yaml", "sampler: tpe", "docs/sweeps.md")
+    sweep_text = find_code_block("yaml", "sampler: tpe", "docs/sweeps.md")
     file = tmp_path / "sweep.yaml"
-    file.write_text(text[: text.index("sweep:\n")] + shown + text[text.index("seeds: 3") :])
+    file.write_text(text[: text.index("sweep:\n")] + sweep_text + text[text.index("seeds: 3") :])
     sweep = loader.load(file).sweep
     assert sweep is not None
     assert (sweep.pruner, sweep.seeds) == ("median", (1000, 1001))
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_part_that_a_page_names_is_there(page):
+def test_every_part_named_in_a_page_exists(page):
     for path in re.findall(r"\b(?:ablate|maskers)(?:\.\w+)+", PAGES[page]):
         pkgutil.resolve_name(path)
 
 
-def test_what_is_counted_on_the_pages_is_as_many():
+def test_counts_in_the_pages_are_correct():
     recipes = [name for name in config_recipes.list_recipes() if name.count("/") == 1]
     counted = {"maskers": len(maskers.__all__), "published systems": len(recipes)}
-    numbers = {"sixteen": "16"}
+    numerals = {"sixteen": "16"}
     text = " ".join(PAGES.values())
     for words, count in counted.items():
-        told = re.findall(rf"(\w+) {words}\b", text)
-        assert {numbers.get(word.lower(), word) for word in told} & {str(count)}, words
-        assert not [word for word in told if word.isdigit() and word != str(count)]
+        counts = re.findall(rf"(\w+) {words}\b", text)
+        assert {numerals.get(word.lower(), word) for word in counts} & {str(count)}, words
+        assert not [word for word in counts if word.isdigit() and word != str(count)]
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_verb_and_option_that_a_page_names_is_there(page):
+def test_every_command_and_option_named_in_a_page_exists(page):
     verbs = typer.main.get_command(app).commands
     lines = re.findall(
         r"(?:`|^|bin/)ablate ([a-z][a-z-]*)([^`\n]*)", PAGES[page], flags=re.MULTILINE
     )
     for verb, rest in lines:
         assert verb in verbs, f"ablate {verb}"
-        known = {option for one in verbs[verb].params for option in one.opts}
-        assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest.split("#")[0])) <= known, verb
+        options = {option for parameter in verbs[verb].params for option in parameter.opts}
+        assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest.split("#")[0])) <= options, verb
 
 
-@pytest.mark.parametrize(("page", "link"), [*linked()])
-def test_every_link_leads_somewhere(page, link):
+@pytest.mark.parametrize(("page", "link"), [*find_links()])
+def test_every_link_has_a_target(page, link):
     path, _, anchor = link.partition("#")
     target = (ROOT / page).parent / path
     assert target.exists()
@@ -110,7 +110,7 @@ def test_every_link_leads_somewhere(page, link):
         assert anchor in {head.lower().replace(" ", "-") for head in heads}
 
 
-def test_the_results_are_those_that_the_kept_reports_hold():
+def test_the_results_are_those_of_the_published_reports():
     results = ROOT / "studies" / "results"
     kept = sorted(path for path in results.iterdir() if path.is_dir())
     written = README[README.index(BEGIN) : README.index(END) + len(END)]
@@ -118,8 +118,10 @@ def test_the_results_are_those_that_the_kept_reports_hold():
     assert (results / PAGE).read_text() == listing(kept, results), "stale: run `ablate publish`"
 
 
-def test_the_gate_runs_the_command_that_the_readme_shows():
+def test_ci_runs_the_command_of_the_readme():
     gate = (ROOT / ".ci" / "run").read_text()
     assert "<!-- tests -->" in gate
-    assert "pytest" in block("sh", "ruff check")
-    assert block("sh", "ruff check", "CONTRIBUTING.md") == block("sh", "ruff check")
+    assert "pytest" in find_code_block("sh", "ruff check")
+    assert find_code_block("sh", "ruff check", "CONTRIBUTING.md") == find_code_block(
+        "sh", "ruff check"
+    )

@@ -1,6 +1,5 @@
-"""The bench's door: what a training step costs, `ablate bench`, and what masks do."""
+"""Runs `ablate bench`: measures the cost of training steps and of masks in a worker."""
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,44 +11,30 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ablate.cli.bench_steps import steps
+from ablate.config import loader
+from ablate.design import factors
+from ablate.design import trials as design
 from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
 from ablate.study.worker_query import Ask, errand, grid_of, maskers_of
 
-MOST = 4.0  # times the plain draw, for maskers that do not declare themselves slow
-BLOCKS = "MultiBlock"  # whose twin the loop over samples is
+MAX_RATIO = 4.0  # limit for a masker not declared slow, in units of one plain draw
+BLOCKS = "MultiBlock"  # the masker that the loop over samples is compared with
+MANY_STEPS = 100_000  # so that schedules do not end during the benchmark
+BATCHINGS = ("pack", "pad", "truncate_first", "truncate_random")
+MEL = {"type": "ablate.audio.mel.LogMel", "bands": 128, "fft_size": 2048}
+SIZES = {  # (dim, layers, heads) of the encoder and of the predictor, and clips per step
+    "cpu": ((192, 12, 3), (96, 4, 3), 16),  # a ViT-Tiny
+    "cuda": ((768, 12, 12), (384, 6, 12), 256),  # a ViT-Base
+}
+MULTI_BLOCK: dict[str, Any] = {"type": "maskers.MultiBlock"}
+RANDOM: dict[str, Any] = {"type": "maskers.Random", "ratio": 0.6}
+STEP_COLUMNS = (
+    "variant", "ms", "clips/s", "tokens/s", "h/h", "MFU", "MB", "context", "targets", "",
+)  # fmt: skip
 
 
-def main() -> None:
-    """Reads the command line of `ablate bench`."""
-    parser = argparse.ArgumentParser(prog="ablate bench", description=__doc__)
-    verbs = parser.add_subparsers(dest="what", required=True)
-    verb = verbs.add_parser("steps", help="what a training step costs")
-    verb.add_argument(
-        "study", nargs="?", type=Path, help="a study whose variants to time; default: built-in ones"
-    )
-    verb.add_argument("--device", default="cpu", help="cpu or cuda")
-    verb.add_argument("--batch", type=int, help="clips per step; default: the study's")
-    verb.add_argument("--seconds", type=float, default=60.0, help="how long to measure: 60")
-    verb.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the measurements to this file"
-    )
-    verb = verbs.add_parser("maskers", help="what drawing masks costs")
-    verb.add_argument("package", nargs="?", default="maskers", help="default: maskers")
-    verb.add_argument("--grid", default="8x64", help="patches in frequency x time: 8x64")
-    verb.add_argument("--batch", type=int, default=256, help="clips: 256")
-    verb.add_argument("--json", action="store_true", help="print JSON and nothing else")
-    asked = parser.parse_args(sys.argv[1:] or ["steps"])
-    if asked.batch is not None and asked.batch < 1:
-        parser.error(f"--batch must be at least 1; got {asked.batch}")
-    if asked.what == "maskers":
-        sys.exit(maskers(asked.package, grid=asked.grid, batch=asked.batch, as_json=asked.json))
-    measured = {"seconds": asked.seconds, "into": asked.json}
-    sys.exit(steps(asked.study, device=asked.device, batch=asked.batch, **measured))
-
-
-def maskers(
+def benchmark_maskers(
     package: str,
     *,
     grid: str = "8x64",
@@ -57,70 +42,223 @@ def maskers(
     as_json: bool = False,
     command: Sequence[str] = COMMAND,
 ) -> int:
-    """Times a package's maskers beside one plain draw each; returns the exit code.
+    """Times the maskers of a package against one plain draw each, and prints the results.
 
-    `grid` is patches in frequency by time, `batch` the clips of a draw. `as_json` prints JSON only.
+    Args:
+        package: A package that lists maskers in `__all__`.
+        grid: Patches in frequency x patches in time.
+        batch: Clips per draw.
+        as_json: Whether to print JSON instead of a table.
+        command: Starts the worker.
+
+    Returns:
+        The exit code.
     """
     console = Console(stderr=True) if as_json else create_console()
 
-    def act(ask: Ask) -> None:
-        sizes, listed = list(grid_of(grid)), maskers_of(package, ask)
-        found = ask({"do": "time maskers", "maskers": listed, "grid": sizes, "batch": batch})
+    def act(query: Ask) -> None:
+        sizes, maskers = list(grid_of(grid)), maskers_of(package, query)
+        measured = query({"do": "time maskers", "maskers": maskers, "grid": sizes, "batch": batch})
+        summary = summarise_maskers(measured)
         if as_json:
-            sys.stdout.write(json.dumps(summary(found), indent=1) + "\n")
+            sys.stdout.write(json.dumps(summary, indent=1) + "\n")
             return
-        console.print(_table(found))
-        for line in conclusions(found):
+        console.print(_build_masker_table(measured))
+        for line in describe_maskers(summary):
             print_line(console, line)
 
     return errand(act, title=f"timing {package}", console=console, command=command)
 
 
-def summary(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Adds to what was measured who is over the limit, and what vectorising gains, as a factor."""
-    over = [masker["name"] for masker in found["maskers"] if _is_over(masker)]
-    blocks = [m["ratio"] for m in found["maskers"] if m["name"] == BLOCKS and "ratio" in m]
-    gain = found["loop"]["ratio"] / blocks[0] if blocks else None
-    kept = {key: found[key] for key in ("grid", "batch", "maskers", "loop")}
-    return {**kept, "limit": MOST, "over": over, "blocks_faster_than_loop": gain}
+def summarise_maskers(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds the maskers above the limit, and the speed-up of a vectorised masker, to the results."""
+    over = [masker["name"] for masker in measured["maskers"] if _is_over(masker)]
+    blocks = [m["ratio"] for m in measured["maskers"] if m["name"] == BLOCKS and "ratio" in m]
+    gain = measured["loop"]["ratio"] / blocks[0] if blocks else None
+    kept = {key: measured[key] for key in ("grid", "batch", "maskers", "loop")}
+    return {**kept, "limit": MAX_RATIO, "over": over, "blocks_faster_than_loop": gain}
 
 
-def conclusions(found: Mapping[str, Any]) -> list[str]:
-    """Says in a few lines what the measurements come to."""
-    told = summary(found)
+def describe_maskers(summary: Mapping[str, Any]) -> list[str]:
+    """Describes a summary of masker timings in a few lines."""
     lines = [
         f"ratio: time relative to one uniform rand and topk, measured in alternation, for "
-        f"{found['batch']} clips on {found['grid']} patches, one thread; medians"
+        f"{summary['batch']} clips on {summary['grid']} patches, one thread; medians"
     ]
-    if told["over"]:
-        names = ", ".join(told["over"])
-        lines.append(f"over {MOST:g} times the plain draw without being declared slow: {names}")
-    if told["blocks_faster_than_loop"] is not None:
+    if summary["over"]:
+        names = ", ".join(summary["over"])
         lines.append(
-            f"a loop over samples takes {found['loop']['milliseconds']:.1f} ms for equal blocks; "
-            f"{BLOCKS} is {told['blocks_faster_than_loop']:.0f} times as fast"
+            f"over {MAX_RATIO:g} times the plain draw without being declared slow: {names}"
+        )
+    if summary["blocks_faster_than_loop"] is not None:
+        lines.append(
+            f"a loop over samples takes {summary['loop']['milliseconds']:.1f} ms for equal blocks; "
+            f"{BLOCKS} is {summary['blocks_faster_than_loop']:.0f} times as fast"
         )
     return lines
 
 
 def _is_over(masker: Mapping[str, Any]) -> bool:
-    return masker.get("ratio", 0.0) > MOST and not masker["slow"]
+    return masker.get("ratio", 0.0) > MAX_RATIO and not masker["slow"]
 
 
-def _table(found: Mapping[str, Any]) -> Table:
+def _build_masker_table(measured: Mapping[str, Any]) -> Table:
     table = Table(box=rich.box.SIMPLE_HEAD)
     for head in ("masker", "ratio", "ms", ""):
         table.add_column(head, justify="right" if head in ("ratio", "ms") else "left")
-    for masker in sorted(found["maskers"], key=lambda masker: masker.get("ratio", 0.0)):
+    for masker in sorted(measured["maskers"], key=lambda masker: masker.get("ratio", 0.0)):
         if masker["refused"]:
             cells = ["-", "-", f"refused: {masker['refused']}"]
         else:
-            note = f"over {MOST:g}" if _is_over(masker) else ""
+            note = f"over {MAX_RATIO:g}" if _is_over(masker) else ""
             note = f"slow: {masker['slow']}" if masker["slow"] else note
             cells = [f"{masker['ratio']:.2f}", f"{masker['milliseconds']:.2f}", note]
         table.add_row(*map(Text, (masker["name"], *cells)))
     return table
 
 
-if __name__ == "__main__":
-    main()
+def benchmark_steps(
+    study: Path | None = None,
+    *,
+    device: str = "cpu",
+    batch: int | None = None,
+    seconds: float = 60.0,
+    output: Path | None = None,
+    command: Sequence[str] = COMMAND,
+) -> int:
+    """Times the training steps of a study's variants, and prints the results.
+
+    Args:
+        study: The study file; None times built-in variants.
+        device: `cpu` or `cuda`.
+        batch: Clips per step; None keeps those of the study.
+        seconds: Approximate duration of the measurement.
+        output: JSON file to write the results to.
+        command: Starts the worker.
+
+    Returns:
+        The exit code.
+    """
+    console = create_console()
+
+    def act(query: Ask) -> None:
+        variants = _load_variants(study) if study else _builtin_variants(device.split(":")[0])
+        for variant in variants:
+            budget = variant["settings"].get("budget", {})
+            variant["settings"]["budget"] = {**budget, "steps": MANY_STEPS}
+            if batch is not None:
+                variant["settings"]["budget"]["batch"] = batch
+        request = {"do": "time steps", "variants": variants, "device": device, "seconds": seconds}
+        summary = summarise_steps(query(request))
+        if output is not None:
+            output.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        console.print(_build_step_table(summary))
+        for line in describe_steps(summary):
+            print_line(console, line)
+
+    return errand(act, title="timing steps", console=console, command=command)
+
+
+def summarise_steps(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds speed-ups to the results: of packing, and of a step over that of a plain JEPA."""
+    kept = ("device", "threads", "torch", "ceiling_tflops", "steps", "kernels")
+    times = {
+        step["name"]: step["milliseconds"] for step in measured["steps"] if not step["refused"]
+    }
+    packed = times.get("blocks, pack")
+    gains = {
+        name: times[f"blocks, {name}"] / packed
+        for name in BATCHINGS[1:]
+        if packed and f"blocks, {name}" in times
+    }
+    speeds = [
+        step["milliseconds"] / times[step["beside"]] for step in measured["steps"] if step["beside"]
+    ]
+    return {
+        **{key: measured[key] for key in kept},
+        "packing_faster_than": gains,
+        "speed_of_plain": speeds[0] if speeds else None,
+    }
+
+
+def describe_steps(summary: Mapping[str, Any]) -> list[str]:
+    """Describes a summary of step timings in a few lines."""
+    ceilings = ", ".join(f"{v:.3g} TFLOP/s in {k}" for k, v in summary["ceiling_tflops"].items())
+    machine = f"{summary['device']}, {summary['threads']} thread(s), torch {summary['torch']}"
+    kernels = ", ".join(f"{k['name']} {k['milliseconds']:.1f} ms" for k in summary["kernels"])
+    lines = [
+        f"medians over alternating rounds on {machine}; a step includes drawing, training and "
+        "bookkeeping; h/h: hours of audio per hour",
+        f"MFU: relative to {ceilings}, reached by a matrix product in the same rounds",
+        f"attention, forward and backward, on segments of unequal length: {kernels}",
+    ]
+    for name, gain in summary["packing_faster_than"].items():
+        lines.append(f"on blocks, packing is {gain:.2f} times as fast as {name}")
+    if summary["speed_of_plain"] is not None:
+        lines.append(
+            f"a step runs at {summary['speed_of_plain']:.2f} times the speed of a plain dense JEPA "
+            "with as many visible patches"
+        )
+    return lines
+
+
+def _load_variants(file: Path) -> list[dict[str, Any]]:
+    """Returns the variants of a study, with the settings of their first seed."""
+    study = loader.load(file)
+    trials = design.trials(study, factors.factors(study))
+    first = [trial for trial in trials if trial.seed == trials[0].seed]
+    return [{"name": trial.variant, "settings": dict(trial.settings)} for trial in first]
+
+
+def _builtin_variants(kind: str) -> list[dict[str, Any]]:
+    """Returns variants of one model for clips of ten seconds, on 8x64 patches."""
+    encoder, predictor, batch = SIZES[kind]
+    names = ("dim", "layers", "heads")
+    settings = {
+        "data": {"type": "ablate.audio.synthetic.Synthetic"},  # not used: benchmarks run on noise
+        "mel": MEL,
+        "crop_frames": 1024,
+        "patchifier": {"type": "ablate.model.patchify.Rectangles", "freq": 16, "time": 16},
+        "encoder": {"type": "ablate.model.vit.ViT", **dict(zip(names, encoder, strict=True))},
+        "predictor": {
+            "type": "ablate.model.predictor.Joint",
+            **dict(zip(names, predictor, strict=True)),
+        },
+        "objective": {"type": "ablate.model.objectives.SmoothL1"},
+        "budget": {"batch": batch},
+        "optimizer": {"precision": "bf16" if kind == "cuda" else "fp32"},
+        "seed": 0,
+    }
+    variants = [("random, pack", RANDOM, "pack")]
+    variants += [(f"blocks, {name}", MULTI_BLOCK, name) for name in BATCHINGS]
+    return [
+        {"name": name, "settings": {**settings, "masker": masker, "batching": batching}}
+        for name, masker, batching in variants
+    ]
+
+
+def _build_step_table(summary: Mapping[str, Any]) -> Table:
+    table = Table(box=rich.box.SIMPLE_HEAD)
+    for head in STEP_COLUMNS:
+        table.add_column(head, justify="left" if head in ("variant", "") else "right")
+    for step in summary["steps"]:
+        table.add_row(*map(Text, _format_step(step)))
+    return table
+
+
+def _format_step(step: Mapping[str, Any]) -> list[str]:
+    if step["refused"]:
+        return [step["name"], *["-"] * (len(STEP_COLUMNS) - 2), f"refused: {step['refused']}"]
+    memory = step["peak_memory_mb"]
+    return [
+        step["name"],
+        f"{step['milliseconds']:.1f}",
+        f"{step['clips_per_second']:.1f}",
+        f"{step['tokens_per_second']:.0f}",
+        f"{step['audio_hours_per_hour']:.0f}",
+        f"{step['utilisation']:.0%}",
+        "-" if memory is None else f"{memory:.0f}",
+        f"{step['context']:.1f}",
+        f"{step['targets']:.1f}",
+        "",
+    ]

@@ -1,4 +1,4 @@
-"""The verbs that undo: they cancel jobs, release failed runs, and delete orphaned ones."""
+"""Commands that cancel jobs, reset failed runs, and delete unused run folders."""
 
 from typing import Annotated
 
@@ -7,32 +7,34 @@ import typer
 from ablate.cli.options import (
     StudyName,
     Yes,
-    plan_or_crew,
-    refuse,
-    refusing,
-    saved_plan,
-    saved_plans,
-    say,
-    study_name,
+    fail,
+    failing_on_value_error,
+    find_plans,
+    get_study_name,
+    load_plan,
+    load_plan_unless_sweeping,
+    print_lines,
 )
 from ablate.core.records.run import FAILURE_KINDS
 
-KINDS = (*FAILURE_KINDS, "failed")  # the last one stands for all
+KINDS = (*FAILURE_KINDS, "failed")  # `failed` means all kinds
 
 
 def cancel(name: StudyName, yes: Yes = False) -> None:
-    """Take a study's jobs, and the workers of its sweep, out of a cluster's queue."""
+    """Cancel a study's queued and running jobs, and the workers of its sweep, on a cluster."""
     from ablate.runs import store
     from ablate.slurm import commands, monitor, sweep_workers
     from ablate.slurm import queue as slurm_queue
 
-    plan, folders = plan_or_crew(name), store.get_folders()
+    plan, folders = load_plan_unless_sweeping(name), store.get_folders()
     try:
-        with refusing():
+        with failing_on_value_error():
             jobs = monitor.queued(plan, folders.runs) if plan else {}
-            workers = sweep_workers.crew(sweep_workers.folder_of(folders.reports, study_name(name)))
-        say(f"  {folder.name}  job {job.job}" for folder, job in jobs.items())
-        say(f"  a sweep's worker  job {worker.job}" for worker in workers)
+            workers = sweep_workers.crew(
+                sweep_workers.folder_of(folders.reports, get_study_name(name))
+            )
+        print_lines(f"  {folder.name}  job {job.job}" for folder, job in jobs.items())
+        print_lines(f"  a sweep's worker  job {worker.job}" for worker in workers)
         counts = {"runs": len(jobs), "sweep workers": len(workers)}
         counted = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
         if not counted:
@@ -41,7 +43,7 @@ def cancel(name: StudyName, yes: Yes = False) -> None:
             slurm_queue.cancel([*jobs.values(), *workers])
             typer.echo(f"cancelled {counted}; their checkpoints are kept")
     except commands.RefusedError as error:
-        refuse(str(error))
+        fail(str(error))
 
 
 def retry(
@@ -56,7 +58,7 @@ def retry(
         ),
     ] = None,
 ) -> None:
-    """Release failed runs of a study, to be tried again when it is next run."""
+    """Reset failed runs of a study, so that the next `ablate run` tries them again."""
     from ablate.core.suggest import did_you_mean
     from ablate.runs import store
     from ablate.slurm import monitor
@@ -64,12 +66,12 @@ def retry(
     for kind in kinds or ():
         if kind not in KINDS:
             near = did_you_mean(kind, KINDS)
-            refuse(f"unknown kind of failure `{kind}`{near}: it is one of {', '.join(KINDS)}")
-    every = not kinds or "failed" in kinds
-    plan = saved_plan(name)
-    with refusing():
-        lines = monitor.release(plan, store.get_folders().runs, [] if every else kinds or [])
-    say(lines)
+            fail(f"unknown kind of failure `{kind}`{near}: it is one of {', '.join(KINDS)}")
+    all_kinds = not kinds or "failed" in kinds
+    plan = load_plan(name)
+    with failing_on_value_error():
+        lines = monitor.release(plan, store.get_folders().runs, [] if all_kinds else kinds or [])
+    print_lines(lines)
     typer.echo(f"{len(lines)} runs will be tried again when the study is next run")
 
 
@@ -77,21 +79,23 @@ def clean(
     yes: Yes = False,
     done: Annotated[bool, typer.Option("--done", help="Also delete finished runs.")] = False,
 ) -> None:
-    """Delete orphaned runs, of no study that has a report folder. Finished ones are kept."""
+    """Delete runs that belong to no study with a report folder. Finished runs are kept."""
     from ablate.runs import cleanup, store
     from ablate.sweep import recovery
 
     folders = store.get_folders()
-    plans = [saved_plan(study) for study in saved_plans()]
-    with refusing():
+    plans = [load_plan(study) for study in find_plans()]
+    with failing_on_value_error():
         swept = recovery.find_sweep_runs(
             folders.runs, [path.name for path in folders.reports.glob("*/")]
         )
-        found = cleanup.find_unused_runs(plans, folders.runs, done=done, besides=swept)
-    say(f"  {one.folder.name}  {one.state}  {cleanup.format_bytes(one.bytes)}" for one in found)
-    if not found:
-        typer.echo(f"no orphaned runs in {folders.runs}")
-    elif yes or typer.confirm(f"delete these {len(found)} run folders?"):
-        kept = cleanup.delete_runs(found)
-        say(f"  kept {folder.name}: it is running" for folder in kept)
-        typer.echo(f"deleted {len(found) - len(kept)} run folders")
+        unused = cleanup.find_unused_runs(plans, folders.runs, done=done, besides=swept)
+    print_lines(
+        f"  {run.folder.name}  {run.state}  {cleanup.format_bytes(run.bytes)}" for run in unused
+    )
+    if not unused:
+        typer.echo(f"no unused runs in {folders.runs}")
+    elif yes or typer.confirm(f"delete these {len(unused)} run folders?"):
+        kept = cleanup.delete_runs(unused)
+        print_lines(f"  kept {folder.name}: it is running" for folder in kept)
+        typer.echo(f"deleted {len(unused) - len(kept)} run folders")

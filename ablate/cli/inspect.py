@@ -1,7 +1,6 @@
-"""The verbs that look at what there is, and change nothing.
+"""Commands that show studies, runs and logs without changing anything.
 
-With one exception: where a job has left the queue without a word, `status` writes down how its run
-ended.
+One exception: if a job has left the queue without recording its end, `status` records it.
 """
 
 import json
@@ -14,87 +13,87 @@ import click
 import typer
 
 from ablate.cli.options import (
-    Compared,
     Json,
     RunName,
-    plan_named,
-    plan_or_crew,
-    refuse,
-    refusing,
-    run_folder,
-    saved_plan,
-    saved_plans,
-    say,
-    study_name,
+    StudyOrPlan,
+    fail,
+    failing_on_value_error,
+    find_plans,
+    find_run_folder,
+    get_study_name,
+    load_plan,
+    load_plan_unless_sweeping,
+    load_study_or_plan,
+    print_lines,
 )
 
 POLL_SECONDS = 2.0
 Idle = Annotated[
     float,
-    typer.Option(min=0, help="Seconds in which nothing runs, after which to watch no longer."),
+    typer.Option(min=0, help="Stop watching after this many idle seconds."),
 ]
 
 
 def status(
     name: Annotated[
-        str | None, typer.Argument(help="A study, by name or file. Default: all.")
+        str | None, typer.Argument(help="Name of a study, or its YAML file. Default: all studies.")
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Refresh until all runs have ended.")
+        bool, typer.Option("--watch", help="Refresh the output until all runs have ended.")
     ] = False,
     idle: Idle = 120.0,
     as_json: Json = False,
 ) -> None:
-    """Show the progress of a study, from its saved plan and its run folders."""
+    """Show the progress of studies from their saved plans and run folders."""
     from ablate.runs import status as run_status
     from ablate.runs import store
     from ablate.slurm import monitor, sweep_workers
 
     runs, reports = store.get_folders().runs, store.get_folders().reports
-    here = sorted({*saved_plans(), *sweep_workers.studies(reports)})
-    studies = [study_name(name)] if name is not None else here
+    saved = sorted({*find_plans(), *sweep_workers.studies(reports)})
+    studies = [get_study_name(name)] if name is not None else saved
     if not studies and not as_json:
         typer.echo("no study has been run here; to run one: ablate run FILE")
         return
-    vigil = monitor.Vigil(idle)
+    idle_timeout = monitor.Vigil(idle)
     try:
         while True:
-            found = {study: plan_or_crew(study) for study in studies}
-            plans = [plan for plan in found.values() if plan is not None]
+            by_study = {study: load_plan_unless_sweeping(study) for study in studies}
+            plans = [plan for plan in by_study.values() if plan is not None]
             if as_json:
                 typer.echo(json.dumps([run_status.collect_states(plan, runs) for plan in plans]))
             else:
-                for study, plan in found.items():
-                    say(_progress(study, plan))
+                for study, plan in by_study.items():
+                    print_lines(_progress(study, plan))
             left = [plan for plan in plans if run_status.is_unfinished(plan, runs)]
-            swept = watch and any(
+            is_sweeping = watch and any(
                 sweep_workers.may_be_queued(sweep_workers.folder_of(reports, s)) for s in studies
             )
-            if not (swept or (watch and left)):
+            if not (is_sweeping or (watch and left)):
                 return
-            every = [folder for plan in plans for folder in store.run_folders(plan, runs)]
-            if not swept and vigil.look(every):
+            folders = [folder for plan in plans for folder in store.run_folders(plan, runs)]
+            if not is_sweeping and idle_timeout.look(folders):
                 if not as_json:
-                    typer.echo(vigil.words(left))
+                    typer.echo(idle_timeout.words(left))
                 return
             time.sleep(POLL_SECONDS)
             if not as_json:
                 click.clear()
     except ValueError as error:
-        refuse(str(error))
+        fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
 def _progress(study: str, plan: dict[str, Any] | None) -> Iterator[str]:
-    """Says how far the runs of a plan are, and who is in the queue for it."""
+    """Yields lines on the states of a plan's runs, and on its jobs in the queue."""
     from ablate.runs import status as run_status
     from ablate.runs import store
     from ablate.slurm import monitor, sweep_workers
 
     folders = store.get_folders()
     if plan is None:
-        yield f"{study}: its sweep was handed to a cluster; once it is over, run the study again"
+        yield f"{study}: its sweep runs on a cluster; when it has ended, run the study again"
     else:
         yield from run_status.format_status(plan, folders.runs)
         yield from monitor.queue(plan, folders.runs)
@@ -103,21 +102,25 @@ def _progress(study: str, plan: dict[str, Any] | None) -> Iterator[str]:
 
 def logs(
     fingerprint: RunName,
-    lines: Annotated[int | None, typer.Option("-n", min=1, help="Only the last lines.")] = None,
-    follow: Annotated[bool, typer.Option("-f", help="Follow until the run has ended.")] = False,
+    lines: Annotated[
+        int | None, typer.Option("-n", min=1, help="Print only the last N lines.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("-f", help="Follow the log until the run has ended.")
+    ] = False,
     idle: Idle = 120.0,
 ) -> None:
     """Print the log of a run's last attempt."""
     from ablate.runs import logs as run_logs
 
-    folder = run_folder(fingerprint)
+    folder = find_run_folder(fingerprint)
     if follow:
         _follow(folder, lines, idle)
         return
     if run_logs.find_log(folder) is None:
-        refuse(f"{folder} has no log yet")
+        fail(f"{folder} has no log yet")
     text = run_logs.read_log(folder)
-    say(text[-lines:] if lines else text)
+    print_lines(text[-lines:] if lines else text)
 
 
 def _follow(folder: Path, lines: int | None, idle: float) -> None:
@@ -125,21 +128,23 @@ def _follow(folder: Path, lines: int | None, idle: float) -> None:
     from ablate.runs import store
     from ablate.slurm import monitor
 
-    vigil = monitor.Vigil(idle)
+    idle_timeout = monitor.Vigil(idle)
     try:
-        with refusing():
-            for line in run_logs.follow_log(folder, lines, given_up=lambda: vigil.look([folder])):
+        with failing_on_value_error():
+            for line in run_logs.follow_log(
+                folder, lines, given_up=lambda: idle_timeout.look([folder])
+            ):
                 typer.echo(line)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    if vigil.is_over:
-        plans = [saved_plan(study) for study in saved_plans()]
-        of = [plan for plan in plans if folder in store.run_folders(plan, folder.parent)]
-        typer.echo(vigil.words(of))
+    if idle_timeout.is_over:
+        plans = [load_plan(study) for study in find_plans()]
+        affected = [plan for plan in plans if folder in store.run_folders(plan, folder.parent)]
+        typer.echo(idle_timeout.words(affected))
 
 
-def compare(one: Compared, other: Compared, as_json: Json = False) -> None:
-    """Show which variants moved by more than noise between two studies, or two plans of one."""
+def compare(first: StudyOrPlan, second: StudyOrPlan, as_json: Json = False) -> None:
+    """Show which variants changed by more than noise between two studies, or two saved plans."""
     from ablate.executors.progress import create_console
     from ablate.report import results
     from ablate.report.stats import study_diff
@@ -147,10 +152,12 @@ def compare(one: Compared, other: Compared, as_json: Json = False) -> None:
 
     runs = store.get_folders().runs
     try:
-        first, second = (results.read_results(plan_named(name), runs) for name in (one, other))
-        table = study_diff.build_comparison_table(first, second)
+        before, after = (
+            results.read_results(load_study_or_plan(name), runs) for name in (first, second)
+        )
+        table = study_diff.build_comparison_table(before, after)
     except ValueError as error:
-        refuse(str(error))
+        fail(str(error))
     if as_json:
         typer.echo(json.dumps({"caption": table.caption, "rows": table.rows}, ensure_ascii=False))
         return
@@ -159,45 +166,47 @@ def compare(one: Compared, other: Compared, as_json: Json = False) -> None:
     typer.echo(table.caption)
 
 
-def why_different(one: RunName, other: RunName) -> None:
-    """Show the settings in which two runs differ."""
+def why_different(first: RunName, second: RunName) -> None:
+    """Show the settings that differ between two runs."""
     from ablate.core.records.run import RunConfig
     from ablate.runs import status as run_status
     from ablate.runs import store
 
-    folders = run_folder(one), run_folder(other)
-    with refusing():
-        first, second = (RunConfig.read(folder / store.CONFIG_FILE) for folder in folders)
-    found = run_status.format_changes(
-        {"kind": first.kind, **first.settings}, {"kind": second.kind, **second.settings}
+    folders = find_run_folder(first), find_run_folder(second)
+    with failing_on_value_error():
+        before, after = (RunConfig.read(folder / store.CONFIG_FILE) for folder in folders)
+    changes = run_status.format_changes(
+        {"kind": before.kind, **before.settings}, {"kind": after.kind, **after.settings}
     )
-    typer.echo(f"{folders[0].name} -> {folders[1].name}: {len(found)} settings differ")
-    say(f"  {line}" for line in found)
+    typer.echo(f"{folders[0].name} -> {folders[1].name}: {len(changes)} settings differ")
+    print_lines(f"  {line}" for line in changes)
 
 
 def show(
-    run: Annotated[str | None, typer.Argument(help="A fingerprint or a prefix of one.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(help="Fingerprint of a run, or its first characters.")
+    ] = None,
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON schema of study files, for an editor.")
+        bool, typer.Option("--schema", help="Print the JSON schema of study files, for editors.")
     ] = False,
     package: Annotated[
         list[str] | None, typer.Option(help="With --schema: include the parts of this package.")
     ] = None,
 ) -> None:
-    """Show all settings and the record of a run; or, with --schema, the keys of a study."""
+    """Show the settings and the record of a run; with --schema, the schema of study files."""
     if schema:
         from ablate.cli import json_schema
 
         raise typer.Exit(json_schema.show(["maskers", *(package or [])]))
     if run is None:
-        refuse("name a run, or pass --schema")
+        fail("name a run, or pass --schema")
     from ablate.core.records.run import RunConfig, RunRecord
     from ablate.runs import store
     from ablate.runs.record import RECORD_FILE
 
-    folder = run_folder(run)
-    with refusing():
+    folder = find_run_folder(run)
+    with failing_on_value_error():
         config = RunConfig.read(folder / store.CONFIG_FILE)
         record = RunRecord.find(folder / RECORD_FILE)
-    found = {"config": config.to_json(), "run": None if record is None else record.to_json()}
-    typer.echo(json.dumps({"folder": str(folder), **found}, indent=2, ensure_ascii=False))
+    content = {"config": config.to_json(), "run": None if record is None else record.to_json()}
+    typer.echo(json.dumps({"folder": str(folder), **content}, indent=2, ensure_ascii=False))

@@ -1,18 +1,20 @@
-"""The console script `ablate`: its verbs. Nothing heavy is imported until a verb needs it."""
+"""The command line `ablate`. Each command imports what it needs, so that `--help` stays fast."""
+
+from typing import Annotated
 
 import typer
 
+from ablate import __version__
 from ablate.cli import cleanup, services, tools
 from ablate.cli import inspect as cli_inspect
 from ablate.cli import run as cli_run
 
 app = typer.Typer(
-    help="Find out, and prove, which mask and which patch make an audio JEPA learn.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (
+for command in (
     cli_run.run,
     cli_run.plan,
     cli_inspect.status,
@@ -33,10 +35,28 @@ for verb in (
     services.dashboard,
     services.tensorboard,
 ):
-    app.command(verb.__name__.replace("_", "-"))(verb)
-app.add_typer(tools.bench, name="bench", help="Measure the cost of training steps and of masks.")
+    app.command(command.__name__.replace("_", "-"))(command)
+app.add_typer(tools.bench, name="bench")
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"ablate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _ablate(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Run ablation studies of the masks and patches of audio JEPAs."""
 
 
 def main() -> None:
-    """Runs the verb that the command line names: the console script `ablate`."""
+    """Runs the command line `ablate`."""
     app()

@@ -1,4 +1,4 @@
-"""The arguments and options that verbs share, and how they refuse wrong ones."""
+"""Arguments and options that commands share, and helpers that find studies and runs on disk."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,89 +16,95 @@ Overrides = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Trials at once. Default: one per GPU, or one per CPU core."),
+    typer.Option(
+        min=1, help="Number of trials to run at once. Default: one per GPU, or one per CPU core."
+    ),
 ]
-Ranks = Annotated[int, typer.Option(min=1, help="Processes per trial, one GPU each.")]
-Port = Annotated[
-    int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1 (0 picks a free one).")
+Ranks = Annotated[int, typer.Option(min=1, help="Processes per trial, with one GPU each.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 picks a free one.")]
+StudyName = Annotated[
+    str, typer.Argument(help="Name of a study, or its YAML file.", metavar="STUDY")
 ]
-StudyName = Annotated[str, typer.Argument(help="A study, by name or file.", metavar="STUDY")]
-Compared = Annotated[
-    str, typer.Argument(help="A study, by name or file, or a saved plan.json.", metavar="STUDY")
+StudyOrPlan = Annotated[
+    str,
+    typer.Argument(help="Name of a study, its YAML file, or a saved plan.json.", metavar="STUDY"),
 ]
-RunName = Annotated[str, typer.Argument(help="A fingerprint or a prefix of one.", metavar="RUN")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+RunName = Annotated[
+    str, typer.Argument(help="Fingerprint of a run, or its first characters.", metavar="RUN")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
-def refuse(message: str) -> NoReturn:
-    """Says on stderr what is wrong, and ends the program with exit code 2."""
+def fail(message: str) -> NoReturn:
+    """Prints an error on stderr, and ends the program with exit code 2."""
     typer.echo(message, err=True)
     raise typer.Exit(2)
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
-    """Refuses what is raised inside about a file that is damaged: its words say the way out."""
+def failing_on_value_error() -> Iterator[None]:
+    """Turns a `ValueError` inside the block, such as for a damaged file, into `fail`."""
     try:
         yield
     except ValueError as error:
-        refuse(str(error))
+        fail(str(error))
 
 
-def say(lines: Iterable[str]) -> None:
-    """Prints lines."""
+def print_lines(lines: Iterable[str]) -> None:
+    """Prints lines on stdout."""
     for line in lines:
         typer.echo(line)
 
 
-def saved_plans() -> dict[str, Path]:
-    """Finds the plan.json of every study that has been run here, by the study's name."""
+def find_plans() -> dict[str, Path]:
+    """Finds the saved plan of every study in the reports folder, by the name of the study."""
     from ablate.runs import store
 
-    found = sorted(store.get_folders().reports.glob("*/plan.json"))
-    return {path.parent.name: path for path in found}
+    files = sorted(store.get_folders().reports.glob("*/plan.json"))
+    return {file.parent.name: file for file in files}
 
 
-def saved_plan(study: str) -> dict[str, Any]:
-    """Reads the saved plan of a study, which is given by its name or its file; refuses others."""
+def load_plan(study: str) -> dict[str, Any]:
+    """Loads the saved plan of a study, by its name or file; fails if there is none."""
     from ablate.core.suggest import did_you_mean
     from ablate.runs import store
 
-    saved, name = saved_plans(), study_name(study)
-    if name not in saved:
-        where = store.get_folders().reports
-        refuse(f"no plan of a study `{name}` in {where}{did_you_mean(name, saved)}")
-    with refusing():
-        return find_json(saved[name]) or {}
+    plans, name = find_plans(), get_study_name(study)
+    if name not in plans:
+        reports = store.get_folders().reports
+        fail(f"no plan of a study `{name}` in {reports}{did_you_mean(name, plans)}")
+    with failing_on_value_error():
+        return find_json(plans[name]) or {}
 
 
-def plan_or_crew(study: str) -> dict[str, Any] | None:
-    """Reads a saved plan; None where a cluster sweeps for one that is not there yet.
+def load_plan_unless_sweeping(study: str) -> dict[str, Any] | None:
+    """Loads a saved plan; returns None if a sweep on a cluster has not yet produced one.
 
-    Refuses a study of which there is neither.
+    Fails for a study that has neither a plan nor a sweep.
     """
     from ablate.runs import store
     from ablate.slurm import sweep_workers
 
-    swept = study_name(study) in sweep_workers.studies(store.get_folders().reports)
-    return None if swept and study_name(study) not in saved_plans() else saved_plan(study)
+    name = get_study_name(study)
+    is_sweeping = name in sweep_workers.studies(store.get_folders().reports)
+    return None if is_sweeping and name not in find_plans() else load_plan(study)
 
 
-def plan_named(study: str) -> dict[str, Any]:
-    """Reads a saved plan, given by its own path or by its study; refuses what is no plan."""
+def load_study_or_plan(study: str) -> dict[str, Any]:
+    """Loads a saved plan, by its own path or by its study; fails if it is not a plan."""
     if not study.endswith(".json"):
-        return saved_plan(study)
-    plan = find_json(Path(study))  # the verb refuses what is no JSON
+        return load_plan(study)
+    plan = find_json(Path(study))  # raises ValueError if it is not JSON
     if plan is None or "trials" not in plan:
         problem = "no such file" if plan is None else "not a study's plan"
-        refuse(f"{study}: {problem}; a report's folder holds its plan.json")
+        fail(f"{study}: {problem}; use the plan.json of a report folder")
     return plan
 
 
-def study_name(study: str) -> str:
-    """Returns the name of a study that is given by its name or its file, which holds it."""
-    if not is_file(study):
+def get_study_name(study: str) -> str:
+    """Returns the name of a study that is given by its name or by its file."""
+    if not is_study_file(study):
         return study
     from ablate.config import loader
     from ablate.config.study import StudyError
@@ -106,18 +112,18 @@ def study_name(study: str) -> str:
     try:
         name = loader.read(Path(study)).at(["study"])
     except StudyError as error:
-        refuse(str(error))
+        fail(str(error))
     return str(name.value) if name is not None else Path(study).stem
 
 
-def is_file(study: str) -> bool:
-    """Tells a study's file from its name."""
+def is_study_file(study: str) -> bool:
+    """Whether an argument is a study's file, not its name."""
     return study.endswith((".yaml", ".yml"))
 
 
-def run_folder(fingerprint: str) -> Path:
-    """Finds the one run folder whose name begins so; refuses where there is none, or several."""
+def find_run_folder(fingerprint: str) -> Path:
+    """Finds the run folder whose name starts with `fingerprint`; fails unless there is one."""
     from ablate.runs import store
 
-    with refusing():
+    with failing_on_value_error():
         return store.find_run(store.get_folders().runs, fingerprint)

@@ -1,4 +1,4 @@
-"""The verbs that run a study, say what it would run, or report."""
+"""Commands that plan and run a study, and write or publish its report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +12,10 @@ from ablate.cli.options import (
     StudyFile,
     StudyName,
     Workers,
-    is_file,
-    refuse,
-    saved_plan,
-    study_name,
+    fail,
+    get_study_name,
+    is_study_file,
+    load_plan,
 )
 
 
@@ -31,25 +31,24 @@ def run(
         str | None, typer.Option(help="Run on the cluster of slurm/NAME.yaml.", metavar="NAME")
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="With --slurm: follow the jobs to the report.")
+        bool, typer.Option("--watch", help="With --slurm: wait for the jobs and write the report.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --slurm: show the jobs, submit nothing.")
+        bool, typer.Option("--dry-run", help="With --slurm: show the jobs, but submit nothing.")
     ] = False,
     sweep_only: Annotated[
         bool, typer.Option("--sweep-only", help="Only evaluate points of the study's sweep.")
     ] = False,
 ) -> None:
-    """Plan a study, run what is missing, and report."""
+    """Plan a study, run missing trials and scores, and write the report."""
     from ablate.slurm.options import Asked
     from ablate.study import run as study_run
     from ablate.study.exit_codes import listen_for_endings
 
     listen_for_endings()
     where = Asked(slurm, watch, dry_run, sweep_only)
-    given = overrides or []
     code = study_run.run(
-        file, given, workers=workers, ranks=ranks, retry_failed=retry_failed, where=where
+        file, overrides or [], workers=workers, ranks=ranks, retry_failed=retry_failed, where=where
     )
     raise typer.Exit(code)
 
@@ -60,11 +59,11 @@ def plan(
     as_json: Json = False,
     timed: Annotated[
         bool,
-        typer.Option("--time", help="Try each combination of parts; estimate hours and FLOPs."),
+        typer.Option("--time", help="Run short trials to estimate hours and FLOPs."),
     ] = False,
     workers: Workers = None,
 ) -> None:
-    """Check a study and show what it would run. Nothing is run, except short trials with --time."""
+    """Check a study and show what it would run. Only --time runs anything: short trials."""
     from ablate.study import run as study_run
     from ablate.study.exit_codes import listen_for_endings
 
@@ -75,35 +74,38 @@ def plan(
 
 
 def report(name: StudyName, overrides: Overrides = None) -> None:
-    """Rewrite a study's report from what is on disk. Nothing is run."""
+    """Write a study's report again from the files on disk, without running anything."""
     from ablate.study import run as study_run
     from ablate.study.exit_codes import listen_for_endings
 
     listen_for_endings()
-    if is_file(name):
+    if is_study_file(name):
         raise typer.Exit(study_run.report(Path(name), overrides or []))
-    raise typer.Exit(study_run.report_again(saved_plan(name)["study"]))
+    raise typer.Exit(study_run.report_again(load_plan(name)["study"]))
 
 
 def publish(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Studies, by name or file.", metavar="STUDY")
+        list[str] | None,
+        typer.Argument(help="Names of studies, or their YAML files.", metavar="STUDY"),
     ] = None,
-    results: Annotated[Path, typer.Option(help="The folder of published reports.")] = Path(
+    results: Annotated[Path, typer.Option(help="Folder of the published reports.")] = Path(
         "studies/results"
     ),
-    readme: Annotated[Path, typer.Option(help="The page that lists them.")] = Path("README.md"),
+    readme: Annotated[Path, typer.Option(help="Page that lists the published reports.")] = Path(
+        "README.md"
+    ),
     gallery: Annotated[
-        bool, typer.Option(help="Include the mask gallery, whose pictures show a clip.")
+        bool, typer.Option(help="Include the mask gallery (its images show your audio).")
     ] = True,
 ) -> None:
-    """Publish reports: copy them to a folder, and list all that lie there in the README."""
+    """Copy reports to the folder of published reports, and list all of them in the README."""
     from ablate.report.pages import publish as page_publish
     from ablate.runs import store
 
     try:
         page_publish.around(readme)  # before anything is copied
-        for name in map(study_name, names or []):
+        for name in map(get_study_name, names or []):
             report = store.get_folders().reports / name
             page_publish.keep(report, results / name, pictures_of_sound=gallery)
             typer.echo(f"wrote {results / name}")
@@ -112,4 +114,4 @@ def publish(
         listed = ", ".join(path.name for path in kept)
         typer.echo(f"wrote {readme} and {results / page_publish.PAGE}: {listed}")
     except (ValueError, OSError) as error:
-        refuse(str(error))
+        fail(str(error))

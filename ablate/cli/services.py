@@ -1,11 +1,11 @@
-"""The verbs about places: this machine, a cluster, a browser."""
+"""Commands that check this machine or a cluster, and that show a study in a browser."""
 
 import importlib.util
 from typing import Annotated
 
 import typer
 
-from ablate.cli.options import Overrides, Port, StudyFile, refuse
+from ablate.cli.options import Overrides, Port, StudyFile, fail
 
 
 def doctor(
@@ -13,7 +13,7 @@ def doctor(
         str | None, typer.Option(help="Check the cluster of slurm/NAME.yaml.", metavar="NAME")
     ] = None,
 ) -> None:
-    """Check this machine; or, by one tiny job, a cluster and its profile."""
+    """Check this machine; with --slurm, check a cluster and its profile by running one tiny job."""
     from ablate.runs import store
 
     if slurm is None:
@@ -21,33 +21,33 @@ def doctor(
 
         raise typer.Exit(executor_doctor.check_machine(store.get_folders(), typer.echo))
     from ablate.config.study import StudyError
-    from ablate.slurm import doctor as door
+    from ablate.slurm import doctor as cluster_doctor
     from ablate.slurm import profile
 
     try:
-        found = profile.load(slurm)
+        cluster_profile = profile.load(slurm)
     except StudyError as error:
-        refuse(str(error))
-    raise typer.Exit(
-        0 if door.examine(found, store.get_folders().reports / "doctor", typer.echo) else 1
-    )
+        fail(str(error))
+    folder = store.get_folders().reports / "doctor"
+    is_healthy = cluster_doctor.examine(cluster_profile, folder, typer.echo)
+    raise typer.Exit(0 if is_healthy else 1)
 
 
 def dashboard(file: StudyFile, overrides: Overrides = None, port: Port = 8080) -> None:
-    """Show a study's trials and sweeps in a browser: Optuna's dashboard, on 127.0.0.1."""
+    """Show a study's trials and sweeps in Optuna's dashboard, served on 127.0.0.1."""
     if importlib.util.find_spec("optuna_dashboard") is None:
-        refuse("the dashboard is not installed: pip install 'ablate[dashboard]'")
-    from ablate.dashboards import optuna as door
+        fail("the dashboard is not installed: pip install 'ablate[dashboard]'")
+    from ablate.dashboards import optuna as optuna_dashboard
     from ablate.study.exit_codes import listen_for_endings
 
     listen_for_endings()
-    raise typer.Exit(door.show(file, overrides or [], port=port))
+    raise typer.Exit(optuna_dashboard.show(file, overrides or [], port=port))
 
 
 def tensorboard(file: StudyFile, overrides: Overrides = None, port: Port = 6006) -> None:
-    """Show a study's curves and masks in a browser: TensorBoard, on 127.0.0.1."""
-    from ablate.dashboards import tensorboard as door
+    """Show a study's curves and masks in TensorBoard, served on 127.0.0.1."""
+    from ablate.dashboards import tensorboard as tensorboard_server
     from ablate.study.exit_codes import listen_for_endings
 
     listen_for_endings()
-    raise typer.Exit(door.show(file, overrides or [], port=port))
+    raise typer.Exit(tensorboard_server.show(file, overrides or [], port=port))

@@ -1,4 +1,4 @@
-"""The zoo's door: `ablate zoo` has a worker draw and measure a package's maskers."""
+"""Runs `ablate zoo`: a worker draws and measures the maskers of a package."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +8,10 @@ from ablate.executors.worker import COMMAND
 from ablate.runs import store
 from ablate.study.worker_query import Ask, errand, grid_of, maskers_of
 
-STRIPS = 4  # columns of a grid of strips per column of squares: 64x4 beside 16x16 mel values
+STRIPS = 4  # strips per column of square patches: 64x4 instead of 16x16 mel values
 
 
-def show(
+def show_zoo(
     package: str,
     *,
     grid: str,
@@ -19,28 +19,34 @@ def show(
     out: Path | None = None,
     command: Sequence[str] = COMMAND,
 ) -> int:
-    """Prints the table of a package's maskers and writes its gallery; returns the exit code.
+    """Prints the table of a package's maskers, and writes their gallery.
 
-    `grid` is patches in frequency by time, `8x64`. They are shown on the file `audio`, or on a
-    made clip; the gallery lies in `out`, or among the reports.
+    Args:
+        package: A package that lists maskers in `__all__`.
+        grid: Patches in frequency x patches in time, such as `8x64`.
+        audio: An audio file to show the masks on; None uses a synthetic clip.
+        out: Folder of the gallery; None writes it to the reports folder.
+        command: Starts the worker.
+
+    Returns:
+        The exit code.
     """
     console = create_console()
     folder = out or store.get_folders().reports / "zoo" / package
 
-    def act(ask: Ask) -> None:
-        from ablate.report.pages.masker_zoo import (
-            MaskerZooPage,  # pandas: only once there is something to show
-        )
+    def act(query: Ask) -> None:
+        # imports pandas, so only after the arguments are checked
+        from ablate.report.pages.masker_zoo import MaskerZooPage
 
-        grids = _grids(*grid_of(grid))
+        grids = _get_grids(*grid_of(grid))
         request = {
             "do": "zoo",
             "folder": str(folder.absolute()),
             "grids": grids,
             "audio": None if audio is None else str(audio),
-            "maskers": maskers_of(package, ask),
+            "maskers": maskers_of(package, query),
         }
-        zoo = MaskerZooPage(package, folder, ask(request))
+        zoo = MaskerZooPage(package, folder, query(request))
         page, table = zoo.write(), zoo.tables[0]
         console.print(table.to_rich(console.width))
         for line in (*zoo.refusals(table), table.caption, "", str(page)):
@@ -49,6 +55,6 @@ def show(
     return errand(act, title=f"drawing {package}", console=console, command=command)
 
 
-def _grids(freq: int, time: int) -> list[list[int]]:
-    """Returns the grid that is asked for, and beside it the strips of the same clip."""
+def _get_grids(freq: int, time: int) -> list[list[int]]:
+    """Returns the requested grid, and a grid of full-height strips of the same clip."""
     return [[freq, time]] if freq == 1 else [[freq, time], [1, STRIPS * time]]

@@ -1,11 +1,11 @@
-"""`ablate bench steps` with the real worker, on a small study, and what it says of figures."""
+"""`ablate bench steps` with the real worker on a small study, and its summary."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from ablate.cli import bench_steps
+from ablate.cli import bench
 
 STUDY = """
 study: small
@@ -26,30 +26,30 @@ seeds: 2
 """
 
 
-def test_a_studys_variants_are_timed_once_each(
+def test_each_variant_of_a_study_is_timed_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ABLATE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "small.yaml").write_text(STUDY)
-    into = tmp_path / "bench.json"
-    assert bench_steps.steps(tmp_path / "small.yaml", batch=3, seconds=0, into=into) == 0
-    told = json.loads(into.read_text())
-    assert [step["name"] for step in told["steps"]] == ["pack", "pad", "plain dense JEPA"]
-    its, plain = (told["steps"][place]["milliseconds"] for place in (0, 2))
-    assert told["speed_of_plain"] == pytest.approx(plain / its)
-    said = capsys.readouterr().out
-    assert "times the speed of a plain dense JEPA" in said
+    output = tmp_path / "bench.json"
+    code = bench.benchmark_steps(tmp_path / "small.yaml", batch=3, seconds=0, output=output)
+    assert code == 0
+    summary = json.loads(output.read_text())
+    assert [step["name"] for step in summary["steps"]] == ["pack", "pad", "plain dense JEPA"]
+    variant, plain = (summary["steps"][index]["milliseconds"] for index in (0, 2))
+    assert summary["speed_of_plain"] == pytest.approx(plain / variant)
+    assert "times the speed of a plain dense JEPA" in capsys.readouterr().out
     assert not (tmp_path / "cache").exists()
 
 
-def test_what_packing_gains_is_told_of_our_own_variants() -> None:
-    took = {"blocks, pack": 10.0, "blocks, pad": 13.0, "blocks, truncate_first": 8.0}
+def test_the_summary_states_the_gain_of_packing_for_built_in_variants() -> None:
+    times = {"blocks, pack": 10.0, "blocks, pad": 13.0, "blocks, truncate_first": 8.0}
     steps = [
         {"name": name, "beside": None, "refused": None, "milliseconds": milliseconds}
-        for name, milliseconds in took.items()
+        for name, milliseconds in times.items()
     ]
     steps.append({"name": "blocks, truncate_random", "beside": None, "refused": "no"})
-    found = {
+    measured = {
         "device": "cpu",
         "threads": 1,
         "torch": "2",
@@ -57,16 +57,16 @@ def test_what_packing_gains_is_told_of_our_own_variants() -> None:
         "steps": steps,
         "kernels": [],
     }
-    told = bench_steps.summary(found)
-    assert told["packing_faster_than"] == {"pad": 1.3, "truncate_first": 0.8}
-    assert told["speed_of_plain"] is None
-    assert "packing is 1.30 times as fast as pad" in bench_steps.conclusions(told)[-2]
+    summary = bench.summarise_steps(measured)
+    assert summary["packing_faster_than"] == {"pad": 1.3, "truncate_first": 0.8}
+    assert summary["speed_of_plain"] is None
+    assert "packing is 1.30 times as fast as pad" in bench.describe_steps(summary)[-2]
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
-def test_our_own_variants_differ_in_what_is_compared(kind: str) -> None:
-    variants = bench_steps._own(kind)
+def test_built_in_variants_differ_only_in_masker_and_batching(kind: str) -> None:
+    variants = bench._builtin_variants(kind)
     names = [variant["name"] for variant in variants]
-    assert names[1:] == [f"blocks, {batching}" for batching in bench_steps.BATCHINGS]
+    assert names[1:] == [f"blocks, {batching}" for batching in bench.BATCHINGS]
     encoders = {json.dumps(variant["settings"]["encoder"]) for variant in variants}
     assert len(encoders) == 1

@@ -1,4 +1,4 @@
-"""`ablate compare A B`, run as a user runs it."""
+"""`ablate compare A B`, run as a subprocess."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def save(folder: Path, study: str, plan: dict[str, Any]) -> None:
 
 @pytest.fixture
 def two_studies(tmp_path: Path) -> Path:
-    """Two studies of one question; in the second, one masker has become ten points better."""
+    """Creates two similar studies; in the second, one masker scores ten points higher."""
     bench = Bench(tmp_path, factors={"masker": ["random", "block"]}, twin_factors=(), noise=0.1)
     bench.levels_score = lambda levels: 40.0
     save(tmp_path, "masking", bench.build())
@@ -41,7 +41,7 @@ def two_studies(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_two_studies_are_compared_by_their_names_or_their_plans(two_studies: Path) -> None:
+def test_studies_are_compared_by_name_or_by_plan(two_studies: Path) -> None:
     done = compare(two_studies, "masking", "masking-again", "--json")
     moved = {row["variant"]: row["moved"] for row in json.loads(done.stdout)["rows"]}
     assert moved == {"random": "within noise", "block": "rose"}
@@ -49,14 +49,14 @@ def test_two_studies_are_compared_by_their_names_or_their_plans(two_studies: Pat
     assert compare(two_studies, *plans, "--json").stdout == done.stdout
 
 
-def test_a_person_is_shown_a_table(two_studies: Path) -> None:
+def test_the_default_output_is_a_table(two_studies: Path) -> None:
     text = compare(two_studies, "masking", "masking").stdout
     assert text.count("the same runs") == 2
     assert "Holm-corrected over 0 variants" in text
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "message"),
     [
         ("maskign", "no plan of a study `maskign` in reports (did you mean `masking`?)"),
         ("plan.json", "plan.json: no such file"),
@@ -64,15 +64,15 @@ def test_a_person_is_shown_a_table(two_studies: Path) -> None:
         ("broken.json", "broken.json is not JSON"),
     ],
 )
-def test_what_is_not_there_is_refused(two_studies: Path, other: str, said: str) -> None:
+def test_a_missing_or_invalid_plan_is_an_error(two_studies: Path, other: str, message: str) -> None:
     (two_studies / "broken.json").write_text("{")
     (two_studies / "other.json").write_text("{}")
     done = compare(two_studies, "masking", other)
     assert done.returncode == 2
-    assert done.stderr.startswith(said)
+    assert done.stderr.startswith(message)
 
 
-def test_studies_that_are_scored_differently_are_refused(two_studies: Path) -> None:
+def test_studies_with_different_scores_cannot_be_compared(two_studies: Path) -> None:
     file = two_studies / "reports" / "masking-again" / "plan.json"
     plan = json.loads(file.read_text())
     file.write_text(json.dumps({**plan, "score": {"probe": "knn", "pooling": "mean"}}))

@@ -1,4 +1,4 @@
-"""What the office says of a study agrees with what the workshop can do."""
+"""The keys of a study, which are checked without torch, agree with the classes of the worker."""
 
 import dataclasses
 
@@ -11,12 +11,15 @@ from ablate.probing.views import POOLINGS
 from ablate.worker.trial import Trial
 
 
-def test_a_study_may_write_every_setting_of_a_trial_but_its_seed() -> None:
+def test_a_study_has_a_key_for_every_setting_of_a_trial_except_its_seed() -> None:
     fields = {field.name for field in dataclasses.fields(Trial)}
-    assert {*SETTINGS, "seed"} == {*fields, "crop_seconds"}  # which stands for `crop_frames`
+    assert {*SETTINGS, "seed"} == {
+        *fields,
+        "crop_seconds",
+    }  # `crop_seconds` is an alternative to `crop_frames`
 
 
-def test_a_score_may_name_every_pooling() -> None:
+def test_poolings_agree() -> None:
     assert checks.POOLINGS == POOLINGS
 
 

@@ -10,7 +10,7 @@ from ablate.cli import bench, zoo
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = '''\
-"""A few."""
+"""A few maskers."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from maskers import MultiBlock, Random, ScheduledSetting
 
 @dataclass(frozen=True, kw_only=True)
 class Needy(AbstractMasker):
-    """Needs a masker, and shows no example of its settings."""
+    """Needs a masker, and documents no example of its settings."""
 
     masker: AbstractMasker
 
@@ -47,10 +47,10 @@ def package_dir(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
-def test_a_package_is_shown_as_a_table_and_as_a_page(
+def test_zoo_prints_a_table_and_writes_a_page(
     package_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert zoo.show("few", grid="4x8") == 0
+    assert zoo.show_zoo("few", grid="4x8") == 0
     lines = capsys.readouterr().out.splitlines()
     [random] = [line.split() for line in lines if line.startswith(" Random")]
     assert random[1:5] == ["40.6", "40.6", "to", "40.6"]
@@ -66,21 +66,21 @@ def test_a_package_is_shown_as_a_table_and_as_a_page(
     assert {path.name for path in package_dir.iterdir()} - {"__pycache__"} == {"few.py", "reports"}
 
 
-def test_the_bench_compares_with_a_plain_draw_and_a_loop(
+def test_bench_maskers_compares_with_a_plain_draw_and_a_loop(
     package_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert bench.maskers("few", grid="2x4", batch=4, as_json=True) == 0
-    told = json.loads(capsys.readouterr().out)
-    names = {masker["name"]: masker for masker in told["maskers"]}
+    assert bench.benchmark_maskers("few", grid="2x4", batch=4, as_json=True) == 0
+    summary = json.loads(capsys.readouterr().out)
+    names = {masker["name"]: masker for masker in summary["maskers"]}
     assert names["Needy"]["refused"]
-    loop = told["loop"]["ratio"] / names["MultiBlock"]["ratio"]
-    assert told["blocks_faster_than_loop"] == pytest.approx(loop)
-    assert (told["grid"], told["batch"], told["limit"]) == ("2x4", 4, 4.0)
+    loop = summary["loop"]["ratio"] / names["MultiBlock"]["ratio"]
+    assert summary["blocks_faster_than_loop"] == pytest.approx(loop)
+    assert (summary["grid"], summary["batch"], summary["limit"]) == ("2x4", 4, 4.0)
 
 
 def test_maskers_over_the_limit_are_named_unless_declared_slow() -> None:
     masker = {"refused": None, "slow": "", "ratio": 5.0, "milliseconds": 1.0}
-    found = {
+    measured = {
         "grid": "8x64",
         "batch": 256,
         "loop": {"ratio": 10.0, "milliseconds": 30.0},
@@ -91,10 +91,10 @@ def test_maskers_over_the_limit_are_named_unless_declared_slow() -> None:
             {"name": "Picky", "refused": "no"},
         ],
     }
-    told = bench.summary(found)
-    assert told["over"] == ["Late"]
-    assert told["blocks_faster_than_loop"] == 20
-    assert "MultiBlock is 20 times as fast" in bench.conclusions(found)[-1]
+    summary = bench.summarise_maskers(measured)
+    assert summary["over"] == ["Late"]
+    assert summary["blocks_faster_than_loop"] == 20
+    assert "MultiBlock is 20 times as fast" in bench.describe_maskers(summary)[-1]
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,9 @@ def test_maskers_over_the_limit_are_named_unless_declared_slow() -> None:
         ("nowhere", "4x8", "no module `nowhere` on Python's path"),
     ],
 )
-def test_what_cannot_be_shown_is_refused_and_nothing_written(
+def test_invalid_arguments_raise_before_anything_is_written(
     package_dir: Path, capsys: pytest.CaptureFixture[str], package: str, grid: str, message: str
 ) -> None:
-    assert zoo.show(package, grid=grid) == 2
+    assert zoo.show_zoo(package, grid=grid) == 2
     assert message in capsys.readouterr().err
     assert not (package_dir / "reports").exists()

@@ -1,4 +1,4 @@
-"""What the verbs change and write, run as a user runs them."""
+"""Commands that read or change run folders and reports, run as subprocesses."""
 
 import json
 import shutil
@@ -26,25 +26,25 @@ from tests.run_folders import write_record, write_score
 ROOT = Path(__file__).parents[2]
 KNN = {"type": "KNN", "k": 10}
 IDLE = "nothing has run for 0.1 s; to go on: ablate run studies/masking.yaml seeds=2\n"
-SECONDS = 120.0  # for a verb that goes on by itself to end
+TIMEOUT = 120.0  # seconds for a command that runs until a condition holds
 
 
 @contextmanager
-def started(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts a verb that goes on; it is killed when it takes too long, and at the end."""
+def start(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts a command that keeps running; kills it after a timeout and at the end."""
     with subprocess.Popen([*ABLATE, *arguments], stdout=subprocess.PIPE) as process:
-        late = threading.Timer(SECONDS, process.kill)
-        late.start()
+        timer = threading.Timer(TIMEOUT, process.kill)
+        timer.start()
         try:
             yield process
         finally:
-            late.cancel()
+            timer.cancel()
             process.kill()
 
 
 @pytest.fixture(autouse=True)
 def _workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A study of three trials, one of them failed; and two runs that no study refers to."""
+    """Creates a study of three trials, one of them failed, and two runs of no study."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("COLUMNS", "100")
@@ -74,53 +74,53 @@ def write(path: str, content: Any) -> None:
     write_json(Path(path), content)
 
 
-def runs() -> list[str]:
+def list_runs() -> list[str]:
     return sorted(path.name for path in Path("runs").iterdir())
 
 
-def test_status_shows_validation_scores_and_keeps_the_test_part_shut() -> None:
+def test_status_shows_validation_scores_and_no_test_scores() -> None:
     text = ablate("status", "masking").stdout
     assert "41.0" in text
     assert "77" not in text
 
 
-def test_results_that_other_code_has_made_are_marked() -> None:
+def test_status_marks_results_of_another_commit() -> None:
     write_record(Path("runs/done"), "done", code=CodeVersion(commit="0" * 40, dirty=False))
     assert "  1 done by other code: commit 0000000000; this is " in ablate("status").stdout
 
 
-def test_status_for_machines_is_json() -> None:
-    [found] = json.loads(ablate("status", "--json").stdout)
-    assert found["counts"] == {"planned": 1, "done": 1, "failed": 1}
-    assert [trial["state"] for trial in found["trials"]] == ["done", "failed", "planned"]
+def test_status_prints_json() -> None:
+    [states] = json.loads(ablate("status", "--json").stdout)
+    assert states["counts"] == {"planned": 1, "done": 1, "failed": 1}
+    assert [trial["state"] for trial in states["trials"]] == ["done", "failed", "planned"]
 
 
-def test_status_takes_a_study_by_its_file() -> None:
+def test_status_accepts_the_file_of_a_study() -> None:
     Path("question.yaml").write_text("study: masking\n")
     assert ablate("status", "question.yaml").stdout.startswith("masking: ")
 
 
-def test_status_watches_until_all_has_ended() -> None:
-    with started("status", "--watch") as watching:
+def test_status_watches_until_all_runs_have_ended() -> None:
+    with start("status", "--watch") as watching:
         assert watching.stdout is not None
         assert watching.stdout.readline().startswith(b"masking: 1 planned")
         write_record(Path("runs/open"), "done")
         assert watching.wait() == 0
 
 
-def test_status_watches_no_longer_where_nobody_runs_what_is_left() -> None:
+def test_status_stops_watching_if_nothing_runs() -> None:
     done = ablate("status", "--watch", "--idle", "0.1")
     assert done.returncode == 0
     assert "1 planned" in done.stdout
     assert done.stdout.endswith(IDLE)
 
 
-def test_status_watches_no_longer_where_a_run_was_once_in_the_queue_of_another_machine(
+def test_status_stops_watching_a_run_queued_on_another_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("runs/open").mkdir()
     slurm_queue.remember(Path("runs/open"), Submitted("7_0", "study-1", "logs/7_0_0_log.out"))
-    monkeypatch.setenv("PATH", str(tmp_path))  # where there is no squeue
+    monkeypatch.setenv("PATH", str(tmp_path))  # a PATH without squeue
     assert ablate("status", "--watch", "--idle", "0.1").stdout.endswith(IDLE)
 
 
@@ -129,7 +129,7 @@ def test_logs_follow_a_run_to_its_end() -> None:
     write_config(Path("runs/open"), kind="jepa", settings={})
     (folder / "attempts" / "001").mkdir(parents=True)
     (folder / "attempts" / "001" / "log.txt").write_text("attempt 1\n")
-    with started("logs", "-f", "open") as following:
+    with start("logs", "-f", "open") as following:
         assert following.stdout is not None
         assert following.stdout.readline() == b"attempt 1\n"
         with (folder / "metrics.jsonl").open("a") as file:
@@ -140,7 +140,7 @@ def test_logs_follow_a_run_to_its_end() -> None:
 
 
 @pytest.mark.parametrize("state", ["planned", "preempted"])
-def test_logs_follow_a_run_no_longer_where_nobody_runs_it(state: str) -> None:
+def test_logs_stop_following_a_run_that_nothing_runs(state: str) -> None:
     write_config(Path("runs/open"), kind="jepa", settings={})
     if state == "preempted":
         write_record(Path("runs/open"), "preempted", "SIGUSR2 at step 3")
@@ -148,14 +148,14 @@ def test_logs_follow_a_run_no_longer_where_nobody_runs_it(state: str) -> None:
     assert (done.returncode, done.stdout) == (0, IDLE)
 
 
-def test_logs_follow_a_run_that_its_job_takes_up_again() -> None:
+def test_logs_follow_a_preempted_run_that_resumes() -> None:
     write_config(Path("runs/open"), kind="jepa", settings={})
     write_record(Path("runs/open"), "preempted", "SIGUSR2 at step 3")
     write("runs/open/attempts/001/log.txt", "attempt 1")
-    with started("logs", "-f", "open") as following:
+    with start("logs", "-f", "open") as following:
         assert following.stdout is not None
         assert following.stdout.readline() == b'"attempt 1"\n'
-        for step in (7, 8):  # by the second, it has looked at the state
+        for step in (7, 8):  # before the second, it has checked the state
             with Path("runs/open/metrics.jsonl").open("a") as file:
                 file.write(f'{{"step": {step}, "loss": 0.5}}\n')
             assert following.stdout.readline() == f"step {step}  loss 0.5\n".encode()
@@ -164,7 +164,7 @@ def test_logs_follow_a_run_that_its_job_takes_up_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "record"),
+    ("command", "record"),
     [
         *product(
             ["logs -f failed", "retry masking", "clean --done --yes", "show failed"],
@@ -172,23 +172,23 @@ def test_logs_follow_a_run_that_its_job_takes_up_again() -> None:
         ),
     ],
 )
-def test_a_damaged_record_is_refused_with_the_way_out(verb: str, record: str) -> None:
-    name = "old" if verb.startswith("clean") else "failed"
+def test_a_damaged_record_is_an_error_with_the_remedy(command: str, record: str) -> None:
+    name = "old" if command.startswith("clean") else "failed"
     Path(f"runs/{name}/run.json").write_text(record)
-    done = ablate(*verb.split())
+    done = ablate(*command.split())
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith(f"runs/{name}/run.json ")
     remedy = "delete the run folder, or set ABLATE_RUNS" if "}" in record else "delete it and run"
     assert remedy in done.stderr
 
 
-def test_only_failures_of_the_kind_that_is_named_are_tried_again() -> None:
+def test_retry_resets_only_failures_of_the_named_kind() -> None:
     assert ablate("retry", "masking", "nan").stdout.startswith("0 runs")
     assert ablate("retry", "masking", "oom").stdout.splitlines()[-1].startswith("1 runs")
     assert json.loads(Path("runs/failed/run.json").read_text())["state"] == "cancelled"
 
 
-def test_an_unknown_kind_of_failure_is_refused_with_a_suggestion() -> None:
+def test_an_unknown_kind_of_failure_is_an_error_with_a_suggestion() -> None:
     done = ablate("retry", "masking", "omm")
     assert (done.returncode, done.stderr) == (
         2,
@@ -197,73 +197,73 @@ def test_an_unknown_kind_of_failure_is_refused_with_a_suggestion() -> None:
     )
 
 
-def test_clean_deletes_what_no_study_refers_to_and_keeps_what_is_done() -> None:
+def test_clean_deletes_unused_runs_and_keeps_finished_ones() -> None:
     assert "deleted 1 run folders" in ablate("clean", "--yes").stdout
-    assert runs() == ["done", "failed", "keep"]
+    assert list_runs() == ["done", "failed", "keep"]
 
 
-def test_clean_deletes_what_is_done_when_asked() -> None:
+def test_clean_deletes_unused_finished_runs_with_done() -> None:
     ablate("clean", "--done", "--yes")
-    assert runs() == ["done", "failed"]
+    assert list_runs() == ["done", "failed"]
 
 
 @pytest.mark.parametrize("name", ["tuned: block (1a2b3c)", "tuned (1a2b3c)"])
-def test_clean_keeps_what_a_sweep_has_asked_for_as_long_as_its_report_folder_is_there(
+def test_clean_keeps_the_runs_of_a_sweep_while_its_report_folder_exists(
     name: str,
 ) -> None:
     point = Point(0, {"rate": 0.1}, [], {})
     recovery.record_point(Path("runs"), name, point, ["old", "keep"])
     write("reports/tuned/optuna.journal", "")
     ablate("clean", "--done", "--yes")
-    assert runs() == ["done", "failed", "keep", "old"]
+    assert list_runs() == ["done", "failed", "keep", "old"]
     shutil.rmtree("reports/tuned")
     ablate("clean", "--done", "--yes")
-    assert runs() == ["done", "failed"]
+    assert list_runs() == ["done", "failed"]
 
 
-def test_clean_asks_first() -> None:
+def test_clean_requires_confirmation() -> None:
     done = subprocess.run([*ABLATE, "clean"], input="n\n", capture_output=True, text=True)
     assert "delete these 1 run folders?" in done.stdout
-    assert "old" in runs()
+    assert "old" in list_runs()
 
 
 def test_show_prints_a_run_as_json() -> None:
-    found = json.loads(ablate("show", "failed").stdout)
-    assert found["run"]["reason"] == "oom: of memory"
+    content = json.loads(ablate("show", "failed").stdout)
+    assert content["run"]["reason"] == "oom: of memory"
 
 
-@pytest.mark.parametrize("verb", ["run", "plan", "report"])
-def test_a_study_that_is_not_there_is_refused_with_a_suggestion(verb: str) -> None:
+@pytest.mark.parametrize("command", ["run", "plan", "report"])
+def test_a_missing_study_file_is_an_error_with_a_suggestion(command: str) -> None:
     Path("question.yaml").write_text("study: masking\n")
-    done = ablate(verb, "questoin.yaml")
+    done = ablate(command, "questoin.yaml")
     assert done.returncode == 2
     assert done.stderr == "questoin.yaml: no such file (did you mean `question.yaml`?)\n"
 
 
-def test_a_mistyped_verb_is_told_the_nearest() -> None:
+def test_an_unknown_command_is_an_error_with_a_suggestion() -> None:
     done = ablate("staus")
     assert done.returncode == 2
     assert "status" in done.stderr
 
 
-def test_the_help_of_retry_names_every_kind_of_failure() -> None:
+def test_the_help_of_retry_lists_every_kind_of_failure() -> None:
     text = " ".join(ablate("retry", "--help").stdout.replace("│", " ").split())
     assert f"failure: {', '.join(FAILURE_KINDS)}." in text
 
 
-def test_this_machine_is_examined() -> None:
+def test_doctor_starts_a_worker() -> None:
     done = ablate("doctor")
     assert "a worker starts: torch" in done.stdout
 
 
-def test_publish_copies_nothing_where_the_readme_cannot_list_it() -> None:
+def test_publish_copies_nothing_if_the_readme_has_no_place_for_results() -> None:
     done = ablate("publish", "masking")
     assert done.returncode == 2
     assert done.stderr.startswith("README.md must have one line")
     assert not Path("studies/results").exists()
 
 
-def test_publish_refuses_what_has_no_findings() -> None:
+def test_publishing_a_report_without_findings_is_an_error() -> None:
     Path("README.md").write_text(f"{BEGIN}\n{END}\n")
     done = ablate("publish", "masking")
     assert done.returncode == 2
@@ -271,7 +271,7 @@ def test_publish_refuses_what_has_no_findings() -> None:
     assert not Path("studies").exists()
 
 
-def test_publish_lists_what_is_kept_in_the_readme() -> None:
+def test_publish_rewrites_the_list_in_the_readme() -> None:
     Path("results").mkdir()
     text = "Before.\n<!-- results: written by `ablate publish` -->\n<!-- end of results -->\n"
     Path("R.md").write_text(text)

@@ -1,4 +1,4 @@
-"""The verbs of the console script, run as a user runs them."""
+"""The commands of `ablate`, run as subprocesses."""
 
 import json
 import os
@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
+from ablate import __version__
 from ablate.runs.store import write_config
 from tests.run_folders import write_record, write_score
 
 ROOT = Path(__file__).parents[2]
 KNN = {"type": "KNN", "k": 10}
-TALK = """\
+SCRIPT = """\
 import sys
+from ablate import __version__
 from ablate.runs.store import write_config
 from tests.run_folders import write_record, write_score
 from ablate.cli.main import main
@@ -30,7 +32,7 @@ finally:
 def ablate(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
-        [sys.executable, "-c", TALK, *arguments],
+        [sys.executable, "-c", SCRIPT, *arguments],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": path, "COLUMNS": "100"},
         capture_output=True,
@@ -44,7 +46,7 @@ def write(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content))
 
 
-def front_door(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_study_module(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "ablate.study", *arguments],
         cwd=ROOT,
@@ -55,28 +57,28 @@ def front_door(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_front_door_needs_a_file_and_nothing_else() -> None:
-    done = front_door()
+def test_the_study_module_needs_a_file_and_nothing_else() -> None:
+    done = run_study_module()
     assert (done.returncode, "Missing argument 'FILE'" in done.stderr) == (2, True)
 
 
-def test_the_front_door_is_the_verb_run() -> None:
-    def told(text: str) -> str:
+def test_the_study_module_is_the_command_run() -> None:
+    def get_body(text: str) -> str:
         return text[text.index("Plan a study") :]
 
-    verb = ablate("run", "--help", cwd=ROOT)
-    assert told(front_door("--help").stdout) == told(verb.stdout)
-    assert "--sweep-only" in verb.stdout
+    command = ablate("run", "--help", cwd=ROOT)
+    assert get_body(run_study_module("--help").stdout) == get_body(command.stdout)
+    assert "--sweep-only" in command.stdout
 
 
-def test_the_front_door_ends_with_the_exit_code_of_the_verb(tmp_path: Path) -> None:
+def test_the_study_module_returns_the_exit_code_of_run(tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text("study: wrong\n")
-    done = front_door(str(tmp_path / "wrong.yaml"))
+    done = run_study_module(str(tmp_path / "wrong.yaml"))
     assert (done.returncode, "`baseline` is missing" in done.stderr) == (2, True)
-    assert front_door("a.yaml", "--workers", "0").returncode == 2
+    assert run_study_module("a.yaml", "--workers", "0").returncode == 2
 
 
-def test_where_nothing_has_been_run_status_says_how_to_begin(tmp_path: Path) -> None:
+def test_status_without_studies_explains_how_to_start(tmp_path: Path) -> None:
     done = ablate("status", cwd=tmp_path)
     assert done.stdout == "no study has been run here; to run one: ablate run FILE\n"
     assert done.returncode == 0
@@ -84,7 +86,7 @@ def test_where_nothing_has_been_run_status_says_how_to_begin(tmp_path: Path) -> 
 
 @pytest.fixture
 def study_dir(tmp_path: Path) -> Path:
-    """A study of two trials: one done, one failed."""
+    """Creates the folders of a study of two trials: one done, one failed."""
     trial = {"twin": "t", "statistics": "s", "levels": {"masker": "random"}}
     write(
         tmp_path / "reports" / "masking" / "plan.json",
@@ -114,7 +116,7 @@ def study_dir(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "verb",
+    "command",
     [
         ["--help"],
         ["status"],
@@ -128,17 +130,17 @@ def study_dir(tmp_path: Path) -> Path:
     ],
     ids=str,
 )
-def test_a_light_verb_loads_nothing_heavy(study_dir: Path, verb: list[str]) -> None:
-    done = ablate(*verb, cwd=study_dir)
+def test_light_commands_import_no_heavy_library(study_dir: Path, command: list[str]) -> None:
+    done = ablate(*command, cwd=study_dir)
     assert done.returncode == 0
     assert done.stderr.strip().endswith("heavy:")
 
 
-def test_help_names_every_verb(study_dir: Path) -> None:
+def test_help_lists_every_command(study_dir: Path) -> None:
     text = ablate("--help", cwd=study_dir).stdout
-    verbs = """run plan status logs cancel retry report compare why-different show clean doctor init
-        manifest zoo dashboard tensorboard bench"""
-    assert all(f" {verb} " in text for verb in verbs.split())
+    commands = """run plan status logs cancel retry report compare why-different show clean doctor
+        init manifest zoo dashboard tensorboard bench"""
+    assert all(f" {command} " in text for command in commands.split())
 
 
 def test_status_lists_states_scores_and_reasons(study_dir: Path) -> None:
@@ -148,7 +150,7 @@ def test_status_lists_states_scores_and_reasons(study_dir: Path) -> None:
     assert lines[3].split(maxsplit=4)[3:] == ["failed", "nan: at step 7"]
 
 
-def test_an_unknown_study_is_refused_with_a_suggestion(study_dir: Path) -> None:
+def test_an_unknown_study_is_an_error_with_a_suggestion(study_dir: Path) -> None:
     done = ablate("status", "maskin", cwd=study_dir)
     assert done.returncode == 2
     assert "no plan of a study `maskin` in reports (did you mean `masking`?)" in done.stderr
@@ -162,7 +164,7 @@ def test_logs_prints_the_last_lines(study_dir: Path) -> None:
     assert ablate("logs", "aabb", "-n", "1", cwd=study_dir).stdout == "ends\n"
 
 
-def test_a_run_without_a_log_is_said_to_have_none(study_dir: Path) -> None:
+def test_logs_of_a_run_without_a_log_is_an_error(study_dir: Path) -> None:
     done = ablate("logs", "aaaa", cwd=study_dir)
     assert (done.returncode, "has no log yet" in done.stderr) == (2, True)
 
@@ -173,7 +175,18 @@ def test_why_different_shows_the_settings_that_differ(study_dir: Path) -> None:
     assert sorted(lines[1:]) == ["  masker.ratio: 0.6 -> 0.8", "  seed: 0 -> 1"]
 
 
-def test_a_beginning_that_many_runs_share_is_refused(study_dir: Path) -> None:
+def test_an_ambiguous_prefix_of_a_fingerprint_is_an_error(study_dir: Path) -> None:
     done = ablate("why-different", "aa", "aabb", cwd=study_dir)
     assert done.returncode == 2
     assert "2 runs in runs begin with `aa`: aaaa000000, aabb000000; give more" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["ablate", "ablate.study", "ablate.worker"])
+def test_a_module_prints_its_help(module: str) -> None:
+    command = [sys.executable, "-m", module, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, "--help" in done.stdout) == (0, True)
+
+
+def test_version_prints_the_version(tmp_path: Path) -> None:
+    assert ablate("--version", cwd=tmp_path).stdout == f"ablate {__version__}\n"
