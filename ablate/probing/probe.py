@@ -1,12 +1,8 @@
-"""The contract of probes, and the protocol by which every probe is scored.
-
-Features are standardised with the statistics of the training part before a probe gets them, unless
-it wants them unchanged: without it, cosine neighbours follow the dimension of the largest scale.
-"""
+"""The contract of probes: the data that a probe gets, and what it must return."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, NotRequired, TypedDict
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,30 +11,12 @@ from ablate.audio.annotations import LabelKind
 from ablate.audio.sources import AbstractSource
 from ablate.parts import AS_BEFORE
 from ablate.probing.features import RawClips
-from ablate.probing.metrics import (
-    HEADLINE,
-    SELECTION_METRIC,
-    Scores,
-    measure,
-    segment_f1,
-)
-from ablate.probing.tasks import Indices, Labels, Split, Task
+from ablate.probing.metrics import Scores, measure
+from ablate.probing.tasks import Indices, Labels
 from ablate.probing.views import SUMMARY, TOKENS, Views
 
 Matrix = npt.NDArray[np.float32]
-_ROWS_AT_ONCE = 65536
 _DEFAULT_VIEWS = {"type": "ablate.probing.views.Views"}
-
-
-class Score(TypedDict):
-    """The headline metric of a probe in percent, higher is better."""
-
-    valid: float | None
-    test: float | None  # for a task with folds, the mean over `folds`
-    folds: list[float]
-    metric: NotRequired[str]  # name of the headline metric; accuracy if missing
-    seeds: NotRequired[list[float]]  # `test` for each seed of a probe that has several
-    metrics: NotRequired[dict[str, float]]  # all metrics of the test part
 
 
 @dataclass(frozen=True)
@@ -196,131 +174,3 @@ class AbstractProbe(ABC):
             truth: Their labels, (clips,) or (clips, classes).
         """
         return measure(scores, truth)
-
-
-def score_probe(probe: AbstractProbe, features: Features, task: Task) -> Score:
-    """Scores a probe on a task, on its splits or across its folds, as the mean over its seeds."""
-    tested: list[list[dict[str, float]]] = []  # per seed, for a task with folds per fold
-    valid: list[float] = []
-    headline = probe.headline or HEADLINE[task.kind]
-    for seed in range(probe.num_seeds):
-        tests = []
-        for split in task.splits():
-            for part, metrics in _score_split(probe, features, task, split, seed).items():
-                if part == "valid" and not task.folded:
-                    valid.append(metrics[headline])
-                else:
-                    tests.append(metrics)
-        tested.append(tests)
-    score = Score(valid=_mean(valid), test=None, folds=[], metric=headline)
-    if tested[0]:
-        by_seed = [[metrics[headline] for metrics in tests] for tests in tested]
-        score["test"] = float(np.mean(by_seed))
-        score["metrics"] = {
-            name: float(np.mean([metrics[name] for tests in tested for metrics in tests]))
-            for name in tested[0][0]
-            if all(name in metrics for tests in tested for metrics in tests)
-        }
-        if task.folded:
-            score["folds"] = np.mean(by_seed, axis=0).tolist()
-        if probe.num_seeds > 1:
-            score["seeds"] = np.mean(by_seed, axis=1).tolist()
-    return score
-
-
-def standardise(features: Matrix, train: Indices) -> Matrix:
-    """Scales each dimension of (rows, dim) to mean 0 and deviation 1 over the rows `train`.
-
-    A dimension that is constant there becomes 0.
-    """
-    mean = features[train].mean(axis=0, dtype=np.float64)
-    std = features[train].std(axis=0, dtype=np.float64)
-    std[std < 1e-8] = 1.0
-    scaled = np.empty(features.shape, dtype=np.float32)
-    for start in range(0, len(features), _ROWS_AT_ONCE):
-        piece = slice(start, start + _ROWS_AT_ONCE)
-        scaled[piece] = (features[piece] - mean) / std
-    return scaled
-
-
-def _score_split(
-    probe: AbstractProbe, features: Features, task: Task, split: Split, seed: int
-) -> dict[str, dict[str, float]]:
-    """Trains a probe once, and computes its metrics for every query part."""
-    train, valid = split.train, split.valid
-    query = np.concatenate(list(split.query.values()))
-    labelled = train
-    if probe.selects_on_test and (task.folded or not len(valid)):
-        valid, labelled = query, np.concatenate([train, query])
-    elif probe.needs_validation:
-        train = np.setdiff1d(train, valid, assume_unique=True)
-        labelled = np.union1d(train, valid)
-    else:
-        valid = valid[:0]
-    data = _build_data(probe, features, task, (train, valid, query), labelled, seed)
-    scores = probe.predict(data)
-    metrics, start = {}, 0
-    for part, clips in split.query.items():
-        stop = start + len(clips if data.bounds is not None else features.get_rows(clips))
-        if task.kind == "events":
-            counts = features.counts[clips]
-            metrics[part] = segment_f1(scores[start:stop], counts, task, clips, features.seconds)
-        else:
-            metrics[part] = probe.measure(scores[start:stop], task.labels[clips])
-        start = stop
-    return metrics
-
-
-def _build_data(
-    probe: AbstractProbe,
-    features: Features,
-    task: Task,
-    parts: tuple[Indices, Indices, Indices],
-    labelled: Indices,
-    seed: int,
-) -> ProbeData:
-    """Builds the data of a split; only the clips `labelled` keep their labels."""
-    rows, labels = features.rows, _get_labels(features, task)
-    bounds = owners = None
-    if probe.reads_tokens:
-        bounds = np.concatenate([[0], np.cumsum(features.counts)])
-        train, valid, query, visible = *parts, labelled
-    else:
-        train, valid, query, visible = map(features.get_rows, (*parts, labelled))
-        owners = np.repeat(np.arange(len(features.counts)), features.counts)
-    if probe.standardises:
-        rows = standardise(rows, features.get_rows(parts[0]))
-    blank = np.ones(len(labels), dtype=np.bool_)
-    blank[visible] = False
-    labels[blank] = -1 if labels.ndim == 1 else False
-    return ProbeData(
-        rows,
-        labels,
-        len(task.classes),
-        train,
-        valid,
-        query,
-        seed,
-        bounds,
-        SELECTION_METRIC[task.kind],
-        features.raw,
-        owners,
-    )
-
-
-def _get_labels(features: Features, task: Task) -> Labels:
-    """Returns a copy of the labels of each clip, or of each moment for a task of events."""
-    if task.kind != "events":
-        return task.labels.copy()
-    labels = np.zeros((len(features.rows), len(task.classes)), dtype=np.bool_)
-    first = np.cumsum(features.counts) - features.counts
-    for clip, events in enumerate(task.events):
-        for event in events:
-            start, stop = (round(edge / features.seconds) for edge in (event.start, event.stop))
-            stop = min(max(stop, start + 1), int(features.counts[clip]))
-            labels[first[clip] + start : first[clip] + stop, task.classes.index(event.name)] = True
-    return labels
-
-
-def _mean(values: list[float]) -> float | None:
-    return float(np.mean(values)) if values else None

@@ -139,10 +139,8 @@ class Trainer:
         return MaskedBatch(batch, valid, mask, StepRandom(self.seed, step))
 
     def drawing(self) -> AbstractContextManager[DrawBatch]:
-        """Returns a context manager that yields `draw`, with prefetching where possible.
-
-        A masker that reads the model's features needs the weights of its own step: no prefetching.
-        """
+        """Returns a context manager that yields `draw`, with prefetching where possible."""
+        # a masker that reads the model's features needs the weights of its own step
         enabled = self.prefetch and self.masker.promises.needs != "features"
         pin = self.device.type == "cuda"
         return prefetch(self.draw, self.budget.steps, enabled=enabled, pin=pin)
@@ -170,9 +168,8 @@ class Trainer:
         patches, valid = self._load_patches(0)
         clips = slice(max(2, REFERENCE_PATCHES // self.grid.size))
         with torch.no_grad(), self._autocast():
-            features = self.jepa.probed_encoder(
-                patches[clips], pack(valid[clips], self.device)
-            ).tokens
+            packing = pack(valid[clips], self.device)
+            features = self.jepa.probed_encoder(patches[clips], packing).tokens
         return Health.measure(features)
 
     def _load_patches(self, step: int) -> tuple[Tensor, Tensor]:
@@ -183,10 +180,7 @@ class Trainer:
     def _accumulate_with_backoff(
         self, state: TrainingState, part: MaskedBatch, num_units: int
     ) -> tuple[Tensor, StepCounts]:
-        """Accumulates gradients; out of memory, it retries with twice as many micro-batches.
-
-        The summed gradients do not depend on the number of micro-batches.
-        """
+        """Accumulates gradients; if out of memory, retries with twice as many micro-batches."""
         while True:
             try:
                 return self._accumulate(state, part, num_units)
@@ -293,11 +287,9 @@ class Trainer:
         packing = pack(valid, self.device)
         with torch.no_grad(), self._autocast():
             tokens = self.jepa.probed_encoder(self._cut(batch), packing).tokens.float()
-        cells = tokens.new_zeros(valid.numel(), tokens.shape[1]).index_copy(
-            0, packing.index, tokens
-        )
-        features: Tensor = cells.view(*valid.shape, -1).cpu()
-        return features
+        content: Tensor = tokens.new_zeros(valid.numel(), tokens.shape[1])
+        content.index_copy_(0, packing.index, tokens)
+        return content.view(*valid.shape, -1).cpu()
 
     def _cut(self, batch: Batch) -> Tensor:
         return self.patchifier.cut(on_device(batch.mels, self.device))

@@ -30,7 +30,8 @@ from ablate.probing.features import (
     compute_mel_features,
     extract_features,
 )
-from ablate.probing.probe import AbstractProbe, Features, Score, score_probe
+from ablate.probing.probe import AbstractProbe, Features
+from ablate.probing.scoring import Score, score_probe
 from ablate.probing.tasks import Task
 from ablate.probing.views import TOKENS, View
 from ablate.runs.store import SCORES, TASKS_FILE

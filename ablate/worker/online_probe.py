@@ -20,7 +20,8 @@ from ablate.model.encoder import Encoder
 from ablate.parts import PartError, Problem
 from ablate.probing.feature_cache import load_or_compute
 from ablate.probing.features import FeatureExtractor, RowsByView, extract_features
-from ablate.probing.probe import AbstractProbe, score_probe
+from ablate.probing.probe import AbstractProbe
+from ablate.probing.scoring import score_probe
 from ablate.probing.tasks import Indices, Task
 from ablate.probing.views import View
 from ablate.training.online_probe import OnlineProbe

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from ablate.probing.knn import KNN, Retrieval, XaresKNN
-from ablate.probing.probe import Features, score_probe
+from ablate.probing.probe import Features
+from ablate.probing.scoring import score_probe
 from ablate.probing.tasks import find_tasks
 from tests.probing.conftest import clip, make_clusters, make_data, predict_classes
 

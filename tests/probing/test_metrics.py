@@ -16,7 +16,8 @@ from ablate.probing.metrics import (
     segment_f1,
 )
 from ablate.probing.neural import Linear
-from ablate.probing.probe import Features, score_probe
+from ablate.probing.probe import Features
+from ablate.probing.scoring import score_probe
 from ablate.probing.tasks import find_tasks
 from tests.probing.conftest import clip
 

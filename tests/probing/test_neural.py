@@ -11,7 +11,8 @@ from torch import nn
 from ablate.probing.attentive import Attentive, AttentivePooling
 from ablate.probing.knn import KNN
 from ablate.probing.neural import Linear, XaresLinear, build_classifier
-from ablate.probing.probe import AbstractProbe, Features, ProbeData, score_probe
+from ablate.probing.probe import AbstractProbe, Features, ProbeData
+from ablate.probing.scoring import score_probe
 from ablate.probing.tasks import find_tasks
 from ablate.probing.training import CosineDecay, train_and_predict
 from ablate.probing.views import Views

@@ -8,7 +8,8 @@ import pytest
 
 from ablate.probing.knn import KNN
 from ablate.probing.linear import Logistic
-from ablate.probing.probe import AbstractProbe, Features, score_probe, standardise
+from ablate.probing.probe import AbstractProbe, Features
+from ablate.probing.scoring import score_probe, standardise
 from ablate.probing.tasks import find_tasks, select_pretraining_clips
 from ablate.probing.views import TOKENS, Views
 from tests.probing.conftest import clip, make_clusters, predict_classes

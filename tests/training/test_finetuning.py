@@ -17,7 +17,8 @@ from ablate.model.patchify import Rectangles
 from ablate.model.transformer import initialise
 from ablate.model.vit import ViT
 from ablate.probing.features import FeatureExtractor, RawClips
-from ablate.probing.probe import Features, ProbeData, score_probe
+from ablate.probing.probe import Features, ProbeData
+from ablate.probing.scoring import score_probe
 from ablate.probing.views import View, Views
 from ablate.training import finetuning
 from ablate.training.augmentation import (
