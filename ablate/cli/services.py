@@ -37,17 +37,17 @@ def dashboard(file: StudyFile, overrides: Overrides = None, port: Port = 8080) -
     """Show a study's trials and sweeps in Optuna's dashboard, served on 127.0.0.1."""
     if importlib.util.find_spec("optuna_dashboard") is None:
         fail("the dashboard is not installed: pip install 'ablate[dashboard]'")
-    from ablate.dashboards import optuna as optuna_dashboard
+    from ablate.dashboards.optuna import serve_dashboard
     from ablate.study.exit_codes import listen_for_endings
 
     listen_for_endings()
-    raise typer.Exit(optuna_dashboard.show(file, overrides or [], port=port))
+    raise typer.Exit(serve_dashboard(file, overrides or [], port=port))
 
 
 def tensorboard(file: StudyFile, overrides: Overrides = None, port: Port = 6006) -> None:
     """Show a study's curves and masks in TensorBoard, served on 127.0.0.1."""
-    from ablate.dashboards import tensorboard as tensorboard_server
+    from ablate.dashboards.tensorboard import serve_tensorboard
     from ablate.study.exit_codes import listen_for_endings
 
     listen_for_endings()
-    raise typer.Exit(tensorboard_server.show(file, overrides or [], port=port))
+    raise typer.Exit(serve_tensorboard(file, overrides or [], port=port))

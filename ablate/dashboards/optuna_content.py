@@ -1,6 +1,6 @@
-"""What optuna-dashboard shows of a study: its trials, notes, figures and pictures; and the server.
+"""Writes a study's trials, notes, figures and pictures for optuna-dashboard, and serves it.
 
-All of it is derived from the run folders and the report, and written anew each time.
+Everything is derived from the run folders and the report, and rewritten each time.
 """
 
 import json
@@ -24,29 +24,29 @@ HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One finished trial of a grid."""
+class GridTrial:
+    """A finished trial of a grid."""
 
     params: Mapping[str, str]  # factor -> label, and the seed
-    score: float | None  # percent; None where it failed
+    score: float | None  # percent; None if it failed
     note: str  # Markdown
     facts: Mapping[str, Any]
     pictures: Sequence[Path]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
-    """What stands beside the trials of a study."""
+class StudyPage:
+    """Note, figures and pictures of a study, beside its trials."""
 
     note: str  # Markdown
-    figures: Mapping[str, Mapping[str, Any]]  # name -> a figure as plotly's JSON
+    figures: Mapping[str, Mapping[str, Any]]  # name -> figure as plotly JSON
     pictures: Sequence[Path]
 
 
-class Window:
-    """A storage with the pictures that belong to it.
+class DashboardStorage:
+    """An Optuna storage and a folder of pictures, as optuna-dashboard reads them.
 
-    They are copied into the folder `artifacts`, which is emptied first.
+    Pictures are copied into the folder `artifacts`, which is emptied first.
     """
 
     def __init__(self, storage: BaseStorage, artifacts: Path) -> None:
@@ -55,49 +55,55 @@ class Window:
         self._storage = storage
         self._artifacts = FileSystemArtifactStore(str(artifacts))
 
-    def studies(self) -> list[str]:
-        """Names the studies that are in the storage."""
+    def list_studies(self) -> list[str]:
+        """Returns the names of the studies in the storage."""
         return optuna.get_all_study_names(self._storage)
 
-    def show_grid(self, name: str, metric: str, entries: Sequence[Entry], page: Page) -> None:
-        """Writes a grid's finished trials as a study, in the place of one of that name.
+    def write_grid(
+        self, name: str, metric: str, trials: Sequence[GridTrial], page: StudyPage
+    ) -> None:
+        """Writes the finished trials of a grid as a study, replacing one of the same name.
 
-        `metric` names the score. An entry may lack parameters that others have.
+        `metric` is the name of the score. Trials may lack parameters that others have.
         """
-        if name in self.studies():
+        if name in self.list_studies():
             optuna.delete_study(study_name=name, storage=self._storage)
         study = optuna.create_study(storage=self._storage, study_name=name, direction="maximize")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names([metric])
         choices = {
-            key: tuple(dict.fromkeys(e.params[key] for e in entries if key in e.params))
-            for key in dict.fromkeys(key for entry in entries for key in entry.params)
+            key: tuple(dict.fromkeys(t.params[key] for t in trials if key in t.params))
+            for key in dict.fromkeys(key for trial in trials for key in trial.params)
         }
-        for entry in entries:
-            self._add(study, entry, choices)
-        self.decorate(name, page)
+        for trial in trials:
+            self._add(study, trial, choices)
+        self.write_page(name, page)
 
-    def decorate(self, name: str, page: Page) -> None:
-        """Puts a note, figures and pictures beside a study's trials."""
+    def write_page(self, name: str, page: StudyPage) -> None:
+        """Writes the note, figures and pictures of a study."""
         study = optuna.load_study(study_name=name, storage=self._storage)
         optuna_dashboard.save_note(study, page.note)
         for key, figure in page.figures.items():
-            optuna_dashboard.save_plotly_graph_object(study, _Drawn(figure), graph_object_id=key)
+            optuna_dashboard.save_plotly_graph_object(
+                study, _PlotlyFigure(figure), graph_object_id=key
+            )
         for picture in page.pictures:
             upload_artifact(
                 artifact_store=self._artifacts, file_path=str(picture), study_or_trial=study
             )
 
-    def ended(self, name: str) -> Iterator[tuple[int, Mapping[str, Any], Mapping[str, Any]]]:
-        """Yields number, parameters and attributes of each trial of a study that has ended."""
+    def iterate_finished(
+        self, name: str
+    ) -> Iterator[tuple[int, Mapping[str, Any], Mapping[str, Any]]]:
+        """Yields the number, parameters and attributes of each finished trial of a study."""
         study = optuna.load_study(study_name=name, storage=self._storage)
         for trial in study.get_trials(deepcopy=False):
             if trial.state.is_finished():
                 yield trial.number, trial.params, trial.user_attrs
 
-    def annotate(self, name: str, notes: Mapping[int, str]) -> None:
-        """Puts a note beside each of some trials, by their numbers."""
+    def write_notes(self, name: str, notes: Mapping[int, str]) -> None:
+        """Writes notes of trials, by the trials' numbers."""
         study = optuna.load_study(study_name=name, storage=self._storage)
         for trial in study.get_trials(deepcopy=False):
             if trial.number in notes:
@@ -105,16 +111,17 @@ class Window:
                 if optuna_dashboard.get_note(live) != notes[trial.number]:
                     optuna_dashboard.save_note(live, notes[trial.number])
 
-    def server(self, port: int) -> WSGIServer:
-        """Opens the dashboard on this machine alone; port 0 is any that is free.
+    def create_server(self, port: int) -> WSGIServer:
+        """Opens the dashboard on 127.0.0.1; port 0 is any free port.
 
-        Raises `OSError` where the port is taken.
+        Raises:
+            OSError: The port is in use.
         """
         application = optuna_dashboard.wsgi(self._storage, artifact_store=self._artifacts)
-        return make_server(HOST, port, application, _Server, _Handler)
+        return make_server(HOST, port, application, _ThreadingServer, _QuietHandler)
 
     def _add(
-        self, study: optuna.Study, entry: Entry, choices: Mapping[str, tuple[str, ...]]
+        self, study: optuna.Study, entry: GridTrial, choices: Mapping[str, tuple[str, ...]]
     ) -> None:
         running = optuna.create_trial(
             state=TrialState.RUNNING,
@@ -125,7 +132,7 @@ class Window:
         number = self._storage.create_new_trial(study._study_id, template_trial=running)
         trial = optuna.trial.Trial(study, number)
         optuna_dashboard.save_note(trial, entry.note)
-        for picture in entry.pictures:  # before the trial's end: then it is closed to them
+        for picture in entry.pictures:  # a finished trial accepts none
             upload_artifact(
                 artifact_store=self._artifacts, file_path=str(picture), study_or_trial=trial
             )
@@ -136,8 +143,8 @@ class Window:
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """A figure in the form that the dashboard accepts, without plotly."""
+class _PlotlyFigure:
+    """A figure in the form that the dashboard accepts, without importing plotly."""
 
     figure: Mapping[str, Any]
 
@@ -145,13 +152,13 @@ class _Drawn:
         return json.dumps(self.figure)
 
 
-class _Server(socketserver.ThreadingMixIn, WSGIServer):
-    """A browser may open a connection and say nothing: another thread waits for it."""
+class _ThreadingServer(socketserver.ThreadingMixIn, WSGIServer):
+    """Serves each connection in a thread, because browsers open idle connections."""
 
     daemon_threads = True
 
 
-class _Handler(WSGIRequestHandler):
+class _QuietHandler(WSGIRequestHandler):
     """Keeps the requests out of the terminal."""
 
     def log_message(self, format: str, *args: object) -> None:

@@ -135,10 +135,10 @@ def tuned(
     from ablate.sweep import tuning
 
     say_sweep(planned, pool, console)
-    found = tuning.tune(study, planned.plan, pool, folders, console, taken=taken)
-    for line in tuning.results(found):
+    found = tuning.tune(study, planned.plan, pool, folders, console, searched=taken)
+    for line in tuning.format_results(found):
         print_line(console, line)
-    return Planned(study, *tuning.plan_tuned(study, planned.plan, found, pool, console))
+    return Planned(study, *tuning.plan_tuned_trials(study, planned.plan, found, pool, console))
 
 
 def swept(
@@ -158,13 +158,15 @@ def swept(
         print_line(console, f"the sweep's workers get what the profile asks for; {rule}")
     options = ["--sweep-only", "--workers", str(max(1, site.profile.gpus))]
     command = ["-m", "ablate.study", str(study.file), *study.overrides, *options]
-    return sweep_slurm.sweep(study, planned.plan, site.profile, folders, where, command, console)
+    return sweep_slurm.sweep_on_cluster(
+        study, planned.plan, site.profile, folders, where, command, console
+    )
 
 
 def say_sweep(planned: Planned, pool: Pool, console: Console) -> None:
-    """Checks the study's sweep and says what it tunes. Raises as `tuning.check`."""
+    """Checks the study's sweep and says what it tunes. Raises as `tuning.check_sweep`."""
     from ablate.sweep import tuning
 
-    tuning.check(planned.study, planned.plan, pool, console)
-    for line in tuning.describe(planned.study, planned.plan):
+    tuning.check_sweep(planned.study, planned.plan, pool, console)
+    for line in tuning.describe_sweep(planned.study, planned.plan):
         print_line(console, line)

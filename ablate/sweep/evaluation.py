@@ -1,4 +1,4 @@
-"""One point being tried: its trials, rung by rung and seed by seed, to the end or until pruned."""
+"""Evaluates one point of a sweep: trains its trials rung by rung until they end or are pruned."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,52 +16,50 @@ from ablate.runs.record import mark_pruned
 from ablate.sweep import recovery
 from ablate.sweep.search import Search
 
-LEFT = ("preempted", "cancelled")
+STOPPED = ("preempted", "cancelled")
 
 
-class _LostError(Exception):
-    """A run was stopped before its end; its point is for others to take."""
+class _StoppedError(Exception):
+    """A run was stopped before its end; another process may evaluate the point."""
 
 
 class _PrunedError(Exception):
-    """A point is not worth going on with."""
+    """The pruner ended a point."""
 
 
 @dataclass(frozen=True)
-class Tryout:
-    """The runs of a point, one a seed, and what they are judged by."""
+class PointEvaluation:
+    """The runs of a point, one per seed, and the score that they are judged by."""
 
     sweep: Sweep
     search: Search
     point: Point
-    seat: WorkerHandle
+    worker: WorkerHandle
     jobs: Sequence[RunJob]
-    steps: int  # of each; 0 where there are no rungs
-    probe: dict[str, Any]  # with every default written out
+    steps: int  # steps of each run; 0 if there are no rungs
+    probe: dict[str, Any]  # complete settings of the probe
     pooling: str
     rungs: dict[str, float] = field(default_factory=dict)  # percent of the steps -> score there
-    by_seed: dict[str, float] = field(
-        default_factory=dict
-    )  # place of a seed that is judged -> score
+    by_seed: dict[str, float] = field(default_factory=dict)  # index of a seed -> its score
 
     def run(self) -> None:
-        """Tries the point, and tells the search what it is worth.
+        """Trains the point's runs and records the result in the search.
 
-        That is its score, or that it was pruned, has failed, or is left to others.
+        The point gets a score, is pruned, fails, or is released to other processes.
         """
         folders = [job.folder for job in self.jobs]
         try:
             for share in self.sweep.rungs:
-                self._judge(share)
-            self._finish()
-        except _LostError as lost:
-            self.search.give_back(self.point, str(lost), in_order=self.seat.is_stopping)
+                self._train_to_rung(share)
+            self._train_to_end()
+        except _StoppedError as stopped:
+            self.search.release(self.point, str(stopped), requested=self.worker.is_stopping)
             return
         except _PrunedError as pruned:
             self._record_point(pruned=str(pruned))
             for folder in folders:
                 mark_pruned(folder, str(pruned))
-            facts = {**recovery.summarize_runs(folders), **self._scores(), "pruned": str(pruned)}
+            facts = {**self._summarize(folders), "pruned": str(pruned)}
             self.search.prune(self.point, str(pruned), facts)
             return
         objectives = self.sweep.objectives
@@ -70,49 +68,50 @@ class Tryout:
             self.search.fail(self.point, reason or "no score")
             return
         self._record_point()
-        self.search.tell(self.point, values, {**recovery.summarize_runs(folders), **self._scores()})
+        self.search.complete(self.point, values, self._summarize(folders))
 
-    def _judge(self, share: float) -> None:
-        """Trains every seed to a rung. Raises `_PrunedError` where others did better there."""
-        rung, values = round(100 * share), []
+    def _train_to_rung(self, share: float) -> None:
+        """Trains every seed to a rung. Raises `_PrunedError` if the pruner ends the point."""
+        rung, scores = round(100 * share), []
         for job in self.jobs:
             step = max(1, round(share * self.steps))
-            aside = job.folder / "rungs" / str(step)
-            if self._score(aside) is None:
-                self._run(dataclasses.replace(job, until=step))
-            values.append(self._score(aside))
-        known = [value for value in values if value is not None]
-        if len(known) < len(values):
-            return  # trained past it by another study, or failed: its end will say
-        self.rungs[str(rung)] = fmean(known)
-        if self.search.is_hopeless(self.point, rung, fmean(known)):
-            raise _PrunedError(f"pruned at {rung} % of the steps, with {fmean(known):.1f}")
+            folder = job.folder / "rungs" / str(step)
+            if self._read_score(folder) is None:
+                self._run_job(dataclasses.replace(job, until=step))
+            scores.append(self._read_score(folder))
+        present = [score for score in scores if score is not None]
+        if len(present) < len(scores):
+            return  # failed, or trained past the rung by another study: judged at the end
+        self.rungs[str(rung)] = fmean(present)
+        if self.search.should_prune(self.point, rung, fmean(present)):
+            raise _PrunedError(f"pruned at {rung} % of the steps, with {fmean(present):.1f}")
 
-    def _finish(self) -> None:
-        """Trains every seed to its end, as long as each comes to one."""
-        for place, job in enumerate(self.jobs):
-            if self._run(job).state != "done":
+    def _train_to_end(self) -> None:
+        """Trains every seed to its end, until one fails. Raises `_PrunedError`."""
+        for index, job in enumerate(self.jobs):
+            if self._run_job(job).state != "done":
                 return
-            value = self._score(job.folder)
-            if self.sweep.pruner != "wilcoxon" or value is None or job is self.jobs[-1]:
+            score = self._read_score(job.folder)
+            if self.sweep.pruner != "wilcoxon" or score is None or job is self.jobs[-1]:
                 continue
-            self.by_seed[str(place)] = value
-            if self.search.is_hopeless(self.point, place, value):
-                raise _PrunedError(f"pruned after {place + 1} of {len(self.jobs)} seeds")
+            self.by_seed[str(index)] = score
+            if self.search.should_prune(self.point, index, score):
+                raise _PrunedError(f"pruned after {index + 1} of {len(self.jobs)} seeds")
 
-    def _run(self, job: RunJob) -> RunOutcome:
-        outcome = self.seat.run(job)
-        if outcome.state in LEFT or outcome.died:
-            raise _LostError(outcome.reason or outcome.state)
+    def _run_job(self, job: RunJob) -> RunOutcome:
+        outcome = self.worker.run(job)
+        if outcome.state in STOPPED or outcome.died:
+            raise _StoppedError(outcome.reason or outcome.state)
         return outcome
 
-    def _score(self, folder: Path) -> float | None:
+    def _read_score(self, folder: Path) -> float | None:
         return store.read_score(folder, self.probe, self.pooling, part="valid")
 
-    def _scores(self) -> dict[str, dict[str, float]]:
-        """Returns what the pruner was shown, for a storage that is rebuilt."""
-        shown = {"rungs": self.rungs, "by_seed": self.by_seed}
-        return {key: scores for key, scores in shown.items() if scores}
+    def _summarize(self, folders: Sequence[Path]) -> dict[str, Any]:
+        """Returns facts about the runs, and the scores that the pruner saw, if any."""
+        scores = {"rungs": self.rungs, "by_seed": self.by_seed}
+        present = {key: values for key, values in scores.items() if values}
+        return {**recovery.summarize_runs(folders), **present}
 
     def _record_point(self, pruned: str | None = None) -> None:
         names = [job.folder.name for job in self.jobs]

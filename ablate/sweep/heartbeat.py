@@ -1,4 +1,4 @@
-"""Who is here: a process's name, its beat, and whether a process of this machine is gone."""
+"""Identifies a process of a sweep, paces its heartbeat, and detects processes that have ended."""
 
 import os
 import socket
@@ -12,42 +12,42 @@ PROC = Path("/proc")
 ENDED = ("Z", "X")  # states of a process that has ended and is still listed
 
 
-class Presence:
-    """A process that takes points: its name, and when its counter is due to be written again.
+class SweepProcess:
+    """A process that evaluates points: its unique name, and when its next heartbeat is due.
 
-    Others see that it lives because the counter rises, every `every` seconds.
+    Other processes see that it is alive because its counter rises every `interval` seconds.
     """
 
-    def __init__(self, *, every: float = HEARTBEAT_SECONDS) -> None:
-        started = _started(os.getpid()) or ""
+    def __init__(self, *, interval: float = HEARTBEAT_SECONDS) -> None:
+        started = _get_start_time(os.getpid()) or ""
         token = uuid.uuid4().hex[:8]
-        self.name = f"{_machine()} {os.getpid()} {started} {token} {socket.gethostname()}"
-        self._every = every
-        self._beats: dict[str, tuple[int, float]] = {}
+        self.name = f"{_get_machine()} {os.getpid()} {started} {token} {socket.gethostname()}"
+        self._interval = interval
+        self._counts: dict[str, tuple[int, float]] = {}
 
-    def due(self, where: str) -> int | None:
-        """Returns the next count to write at a place, or None while its last is fresh."""
-        count, last = self._beats.get(where, (0, -self._every))
+    def next_count(self, search: str) -> int | None:
+        """Returns the next count to write for a search, or None if its last one is recent."""
+        count, last = self._counts.get(search, (0, -self._interval))
         now = time.monotonic()
-        if count and now - last < self._every:
+        if count and now - last < self._interval:
             return None
-        self._beats[where] = count + 1, now
+        self._counts[search] = count + 1, now
         return count + 1
 
 
-def is_gone(name: str) -> bool:
-    """Tells whether the process of that name is known to have ended.
+def has_ended(name: str) -> bool:
+    """Returns whether the process of this name is certain to have ended.
 
-    Known only on its own machine, and only where there is a `/proc`.
+    False for processes of other machines, and on systems without `/proc`.
     """
     machine, *rest = name.split(" ")
-    if not machine or machine != _machine() or len(rest) < 2:
+    if not machine or machine != _get_machine() or len(rest) < 2:
         return False
-    return _started(int(rest[0])) != rest[1]
+    return _get_start_time(int(rest[0])) != rest[1]
 
 
-def _machine() -> str:
-    """Names the machine since its start, and the part of it in which process numbers count."""
+def _get_machine() -> str:
+    """Identifies this boot of the machine and its namespace of process numbers."""
     try:
         boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
         space = (PROC / "self/ns/pid").readlink().name
@@ -56,8 +56,8 @@ def _machine() -> str:
     return f"{boot}/{space}"
 
 
-def _started(pid: int) -> str | None:
-    """Returns when a process was started, in ticks; None where there is no such process."""
+def _get_start_time(pid: int) -> str | None:
+    """Returns when a process was started, in clock ticks; None if no such process runs."""
     try:
         status = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,8 +1,8 @@
-"""When a point is given up before its end: Optuna's pruners by the names that a study gives them.
+"""Builds Optuna's pruners by their names in a study, and checks how well rungs predict the end.
 
-A rung is a share of the steps, in percent: points are judged there on validation clips. The
-Wilcoxon pruner judges after each seed instead, by the differences to the best point, seed by seed.
-https://github.com/optuna/optuna; each pruner's documentation names its paper.
+At a rung, a share of the steps in percent, a point is judged on validation clips. The Wilcoxon
+pruner judges after each seed instead, by the differences to the best point, seed by seed.
+https://github.com/optuna/optuna; the documentation of each pruner cites its paper.
 """
 
 import warnings
@@ -14,13 +14,16 @@ from scipy.stats import spearmanr
 
 from ablate.config.search_space import Tried
 
-LEAST_POINTS = 3  # that a rank correlation needs
+LEAST_POINTS = 3  # fewest points for a rank correlation
 
 
-def make_pruner(name: str, rungs: Sequence[int]) -> BasePruner:
-    """Makes a pruner of points that are judged at `rungs`, in percent of the steps, rising.
+def create_pruner(name: str, rungs: Sequence[int]) -> BasePruner:
+    """Creates a pruner.
 
-    `name` is one of `PRUNERS`; `asha` and `hyperband` need a rung.
+    Args:
+        name: One of `PRUNERS`.
+        rungs: Where points are judged, in percent of the steps, rising. `asha` and `hyperband`
+            need at least one.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -36,31 +39,32 @@ def make_pruner(name: str, rungs: Sequence[int]) -> BasePruner:
     return optuna.pruners.NopPruner()
 
 
-def fidelity(tried: Sequence[Tried]) -> dict[str, tuple[float, int]]:
-    """Compares the order of points at each rung with that at their ends.
+def compute_fidelity(points: Sequence[Tried]) -> dict[str, tuple[float, int]]:
+    """Compares the ranking of points at each rung with their final ranking.
 
-    Returns Spearman's rank correlation and the number of points, by rung, over the points that
-    were trained to their ends: what is pruned has no end to compare with, so a correlation is
-    of the points that the pruner let live. A rung with fewer than three such points, or with
-    equal scores only, is left out.
+    Pruned points have no final score, so only points that the pruner kept are compared. A rung
+    with fewer than three such points, or with equal scores only, is left out.
+
+    Returns:
+        Rung -> Spearman's rank correlation and the number of points.
     """
-    found = {}
-    ended = [(rungs_of(point), point.values[0]) for point in tried if point.values is not None]
+    fidelity = {}
+    ended = [(_get_rungs(point), point.values[0]) for point in points if point.values is not None]
     for rung in dict.fromkeys(rung for rungs, _ in ended for rung in rungs):
         pairs = [(rungs[rung], value) for rungs, value in ended if rung in rungs]
         early, late = zip(*pairs, strict=True)
         if len(pairs) >= LEAST_POINTS and len(set(early)) > 1 and len(set(late)) > 1:
-            found[rung] = float(spearmanr(early, late).statistic), len(pairs)
-    return found
+            fidelity[rung] = float(spearmanr(early, late).statistic), len(pairs)
+    return fidelity
 
 
-def rungs_of(point: Tried) -> Mapping[str, float]:
-    """Returns the validation scores that a point had at its rungs, by percent of the steps."""
+def get_pruner_scores(point: Tried) -> dict[int, float]:
+    """Returns the scores of a point that its pruner saw, by rung or by the index of a seed."""
+    scores = {**_get_rungs(point), **point.facts.get("by_seed", {})}
+    return {int(step): score for step, score in scores.items()}
+
+
+def _get_rungs(point: Tried) -> Mapping[str, float]:
+    """Returns the validation scores of a point at its rungs, by percent of the steps."""
     rungs: Mapping[str, float] = point.facts.get("rungs", {})
     return rungs
-
-
-def shown_of(point: Tried) -> dict[int, float]:
-    """Returns all that its pruner was shown of a point: scores by rung, or by a seed's place."""
-    shown = {**rungs_of(point), **point.facts.get("by_seed", {})}
-    return {int(at): score for at, score in shown.items()}

@@ -1,8 +1,8 @@
-"""One space searched for its best point, by any number of processes at once.
+"""Searches one space for its best point, from any number of processes at once.
 
-Nothing is lost with a process. Each signals in the storage that it lives, by a counter; a trial
-whose process is gone is told FAIL, and its parameters are enqueued again. A trial that is told FAIL
-and does not count says why in its attribute `void`; those without one have been tried.
+No point is lost with a process: each process writes a heartbeat to the storage. The trial of a
+process that has ended is marked FAIL, and its parameters are enqueued again. A failed trial that
+does not count as evaluated has the reason in its attribute `void`.
 """
 
 import functools
@@ -28,21 +28,30 @@ from ablate.config.search_space import (
     list_points,
 )
 from ablate.runs.heartbeat import HeartbeatMonitor
-from ablate.sweep.heartbeat import Presence, is_gone
-from ablate.sweep.pruners import shown_of
+from ablate.sweep.heartbeat import SweepProcess, has_ended
+from ablate.sweep.pruners import get_pruner_scores
 from ablate.sweep.samplers import KeyedSampler
 
-PATIENCE_SECONDS = 60.0  # after which a process whose counter stands still is presumed dead
-MOST_TRIES = 3  # of one point, if each time its process dies
-MOST_REPEATS = 5  # points in a row that have been tried before
+PATIENCE_SECONDS = 60.0  # without a change of its counter, after which a process is presumed dead
+MOST_TRIES = 3  # times that a point is evaluated if its process dies each time
+MOST_REPEATS = 5  # duplicates in a row before the search takes a point from a list
 UNFINISHED = (TrialState.RUNNING, TrialState.WAITING)
 
 
 class Search:
-    """One space being searched for its best point, here and elsewhere at once.
+    """A search of one space, shared with other processes through its storage.
 
-    `trials` points are tried at most, no more than the space has. `score` is to be as high as
-    possible, every other objective as low. `patience` is in seconds.
+    Args:
+        storage: Optuna storage.
+        name: Name of the Optuna study.
+        space: The dimensions to search.
+        trials: Most points to evaluate; no more than the space has.
+        sampler: One of `SAMPLERS`.
+        pruner: Pruner of points; None for no pruning.
+        seed: Seed of the sampler.
+        objectives: `score` is maximised, every other objective minimised.
+        process: This process.
+        patience: Seconds without a change of its counter after which a process is presumed dead.
     """
 
     def __init__(
@@ -56,17 +65,17 @@ class Search:
         pruner: BasePruner | None = None,
         seed: int = 0,
         objectives: Sequence[str] = ("score",),
-        presence: Presence,
+        process: SweepProcess,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self.name, self.space = name, space
         distinct = count_points(space)
         self.trials = trials if distinct is None else min(trials, distinct)
-        self._storage, self._presence, self._patience = storage, presence, patience
-        self._heartbeats = HeartbeatMonitor()  # counters of the unfinished trials' processes
+        self._storage, self._process, self._patience = storage, process, patience
+        self._heartbeats = HeartbeatMonitor()  # counters of the processes of unfinished trials
         self._sampler = KeyedSampler(sampler, seed, trials=trials)
-        self._chance = KeyedSampler("random", seed)
-        directions = [_direction(objective) for objective in objectives]
+        self._random_sampler = KeyedSampler("random", seed)
+        directions = [_get_direction(objective) for objective in objectives]
         self.study = optuna.create_study(
             storage=storage,
             study_name=name,
@@ -79,107 +88,97 @@ class Search:
             if self.study.metric_names != list(objectives):
                 self.study.set_metric_names(list(objectives))
 
-    def ask(self) -> Point | None:
-        """Gives a point to try; None where there is none for now: more may be given back."""
-        self.beat()
-        self._free_the_lost()
+    def next_point(self) -> Point | None:
+        """Returns a point to evaluate, or None if there is none now.
+
+        A point may become available later, if another process releases it.
+        """
+        self.write_heartbeat()
+        self._requeue_lost_points()
         for repeat in range(MOST_REPEATS + 1):
-            counted = self._counted()
+            counted = self._counted_trials()
             waiting = any(trial.state == TrialState.WAITING for trial in counted)
             if not waiting and len(counted) >= self.trials:
                 return None
-            # where a sampler insists on a point, chance finds another, and then a list does
-            self.study.sampler = self._chance if repeat else self._sampler
-            if repeat == MOST_REPEATS and (left := self._left()) is not None:
-                self.study.enqueue_trial(left)
+            # if the sampler repeats a point, try random ones, and finally a list of all points
+            self.study.sampler = self._random_sampler if repeat else self._sampler
+            if repeat == MOST_REPEATS and (params := self._first_untried()) is not None:
+                self.study.enqueue_trial(params)
             trial = self.study.ask()
-            trial.set_user_attr("worker", self._presence.name)
+            trial.set_user_attr("worker", self._process.name)
             distributions: dict[str, str] = {}
             suggest = functools.partial(_suggest, trial, distributions)
             changes = draw(self.space, suggest)
             point = Point(trial.number, trial.params, changes, distributions)
-            others = [other for other in self._counted() if other.number != trial.number]
+            others = [other for other in self._counted_trials() if other.number != trial.number]
             if sum(other.number < trial.number for other in others) >= self.trials:
-                self._void(trial.number, "one too many")
+                self._void(trial.number, "exceeds the number of trials")
                 return None
-            again = "tries" in trial.user_attrs or repeat == MOST_REPEATS
-            if again or all(other.params != trial.params for other in others):
+            may_repeat = "tries" in trial.user_attrs or repeat == MOST_REPEATS
+            if may_repeat or all(other.params != trial.params for other in others):
                 return point
-            self._void(trial.number, "asked for before")
+            self._void(trial.number, "duplicate")
         return None
 
-    def tell(self, point: Point, values: Sequence[float], facts: Mapping[str, Any]) -> None:
-        """Says what a point is worth, a value an objective; ignored if it was given up for lost."""
+    def complete(self, point: Point, values: Sequence[float], facts: Mapping[str, Any]) -> None:
+        """Records the values of a point, one per objective; ignored if it was presumed lost."""
         self._end(point.number, TrialState.COMPLETE, facts, values)
 
     def fail(self, point: Point, reason: str) -> None:
-        """Says that a point has no value, and why. It counts as tried."""
+        """Records that a point has failed. It counts as evaluated."""
         self._end(point.number, TrialState.FAIL, {"reason": reason})
 
-    def is_hopeless(self, point: Point, at: int, value: float) -> bool:
-        """Records a score that a point had on its way; tells whether the pruner would end it.
+    def should_prune(self, point: Point, step: int, value: float) -> bool:
+        """Records an intermediate score of a point; returns whether the pruner ends the point.
 
-        `at` is the rung, in percent of the steps, or for the Wilcoxon pruner the seed's place.
+        `step` is the rung, in percent of the steps; for the Wilcoxon pruner the index of the seed.
         """
-        number = self._id(point.number)
+        number = self._get_trial_id(point.number)
         try:
-            self._storage.set_trial_intermediate_value(number, at, value)
+            self._storage.set_trial_intermediate_value(number, step, value)
         except optuna.exceptions.UpdateFinishedTrialError:
-            return False  # it was taken for lost meanwhile
+            return False  # presumed lost in the meantime
         trial = self._storage.get_trial(number)
         return self.study.pruner.prune(optuna.pruners._filter_study(self.study, trial), trial)
 
     def prune(self, point: Point, reason: str, facts: Mapping[str, Any]) -> None:
-        """Says that a point was pruned. It counts as tried."""
+        """Records that a point was pruned. It counts as evaluated."""
         self._end(point.number, TrialState.PRUNED, {**facts, "reason": reason})
 
-    def give_back(self, point: Point, reason: str, *, in_order: bool = False) -> None:
-        """Leaves a point to others; after `MOST_TRIES` it has failed.
+    def release(self, point: Point, reason: str, *, requested: bool = False) -> None:
+        """Makes a point available to other processes; after `MOST_TRIES` it has failed.
 
-        `in_order` says that this process was told to leave: that is none of the tries.
+        `requested` says that this process was asked to stop, which does not count as a try.
         """
-        trial = next(t for t in self._all() if t.number == point.number)
-        self._lose(trial, reason, counts=not in_order)
+        trial = next(t for t in self._get_trials() if t.number == point.number)
+        self._requeue(trial, reason, counts=not requested)
 
-    def beat(self) -> None:
-        """Signals that this process lives, if that is due."""
-        key, study = f"beat {self._presence.name}", self.study._study_id
-        if (count := self._presence.due(self.name)) is not None:
+    def write_heartbeat(self) -> None:
+        """Writes this process's heartbeat to the storage, if it is due."""
+        key, study = f"beat {self._process.name}", self.study._study_id
+        if (count := self._process.next_count(self.name)) is not None:
             self._storage.set_study_system_attr(study, key, count)
 
-    def _free_the_lost(self) -> None:
-        """Enqueues again the points of processes that are gone."""
-        beats = self._storage.get_study_system_attrs(self.study._study_id)
-        for trial in self._all():
-            if trial.state != TrialState.RUNNING:
-                continue
-            worker = trial.user_attrs.get("worker", "")
-            if worker == self._presence.name:
-                continue
-            beat = (worker, beats.get(f"beat {worker}"))
-            if self._heartbeats.is_stale(trial.number, beat, self._patience) or is_gone(worker):
-                self._lose(trial, f"its process is gone: {worker}")
-
-    def tried(self) -> list[Tried]:
-        """Returns the points whose end is known, in the order of their asking."""
-        return [_tried(trial) for trial in self._counted() if trial.state not in UNFINISHED]
+    def list_finished(self) -> list[Tried]:
+        """Returns the points that have ended, in the order in which they were drawn."""
+        return [_to_tried(t) for t in self._counted_trials() if t.state not in UNFINISHED]
 
     @property
-    def is_over(self) -> bool:
-        """Says whether all points have been tried."""
-        return len(self.tried()) >= self.trials
+    def is_finished(self) -> bool:
+        """Whether all points have been evaluated."""
+        return len(self.list_finished()) >= self.trials
 
     @property
-    def load(self) -> int:
-        """Counts the points tried and under way."""
-        return len(self._counted())
+    def num_started(self) -> int:
+        """Number of points that have ended or are being evaluated."""
+        return len(self._counted_trials())
 
     def restore(self, records: Sequence[tuple[Mapping[str, str], Tried]]) -> None:
-        """Writes points that run folders remember into a storage that has none.
+        """Writes points that were recorded in run folders into an empty storage.
 
         Each comes with its distributions, by parameter, as Optuna's JSON.
         """
-        if self._all():
+        if self._get_trials():
             return
         for distributions, tried in records:
             reason = {"reason": tried.reason} if tried.reason else {}
@@ -187,30 +186,43 @@ class Search:
             trial = optuna.create_trial(
                 state=TrialState.COMPLETE if tried.values is not None else pruned,
                 values=tried.values,
-                intermediate_values=shown_of(tried),
+                intermediate_values=get_pruner_scores(tried),
                 params=dict(tried.params),
                 distributions={k: json_to_distribution(v) for k, v in distributions.items()},
                 user_attrs={**tried.facts, **reason},
             )
             self.study.add_trial(trial)
 
-    def _all(self) -> list[FrozenTrial]:
+    def _requeue_lost_points(self) -> None:
+        """Enqueues the points of processes that have ended."""
+        counts = self._storage.get_study_system_attrs(self.study._study_id)
+        for trial in self._get_trials():
+            if trial.state != TrialState.RUNNING:
+                continue
+            worker = trial.user_attrs.get("worker", "")
+            if worker == self._process.name:
+                continue
+            beat = (worker, counts.get(f"beat {worker}"))
+            if self._heartbeats.is_stale(trial.number, beat, self._patience) or has_ended(worker):
+                self._requeue(trial, f"its process has ended: {worker}")
+
+    def _get_trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
 
-    def _counted(self) -> list[FrozenTrial]:
-        return [t for t in self._all() if not (t.state == TrialState.FAIL and _is_void(t))]
+    def _counted_trials(self) -> list[FrozenTrial]:
+        return [t for t in self._get_trials() if not (t.state == TrialState.FAIL and _is_void(t))]
 
-    def _left(self) -> dict[str, Any] | None:
-        """Returns the first point that nobody has tried, of a space that can be counted."""
+    def _first_untried(self) -> dict[str, Any] | None:
+        """Returns the first point of a finite space that has not been drawn."""
         if count_points(self.space) is None:
             return None
-        known = [trial.params for trial in self._counted()]
-        return next((params for params in list_points(self.space) if params not in known), None)
+        drawn = [trial.params for trial in self._counted_trials()]
+        return next((params for params in list_points(self.space) if params not in drawn), None)
 
-    def _void(self, number: int, why: str) -> bool:
-        return self._end(number, TrialState.FAIL, {"void": why})
+    def _void(self, number: int, reason: str) -> bool:
+        return self._end(number, TrialState.FAIL, {"void": reason})
 
-    def _lose(self, trial: FrozenTrial, reason: str, *, counts: bool = True) -> None:
+    def _requeue(self, trial: FrozenTrial, reason: str, *, counts: bool = True) -> None:
         tries = int(trial.user_attrs.get("tries", 0)) + counts
         if tries >= MOST_TRIES:
             self._end(trial.number, TrialState.FAIL, {"reason": f"lost {tries} times; {reason}"})
@@ -224,8 +236,8 @@ class Search:
         facts: Mapping[str, Any],
         values: Sequence[float] | None = None,
     ) -> bool:
-        """Ends a trial once, whoever comes first; tells whether it was us."""
-        trial = self._id(number)
+        """Ends a trial; returns False if another process has ended it already."""
+        trial = self._get_trial_id(number)
         try:
             for key, value in facts.items():
                 self._storage.set_trial_user_attr(trial, key, value)
@@ -233,7 +245,7 @@ class Search:
         except optuna.exceptions.UpdateFinishedTrialError:
             return False
 
-    def _id(self, number: int) -> int:
+    def _get_trial_id(self, number: int) -> int:
         study = self.study._study_id
         return self._storage.get_trial_id_from_study_id_trial_number(study, number)
 
@@ -242,11 +254,11 @@ def _is_void(trial: FrozenTrial) -> bool:
     return "void" in trial.user_attrs
 
 
-def _direction(objective: str) -> StudyDirection:
+def _get_direction(objective: str) -> StudyDirection:
     return StudyDirection.MAXIMIZE if objective == "score" else StudyDirection.MINIMIZE
 
 
-def _tried(trial: FrozenTrial) -> Tried:
+def _to_tried(trial: FrozenTrial) -> Tried:
     done = trial.state == TrialState.COMPLETE
     values = tuple(trial.values) if done and trial.values is not None else None
     facts = trial.user_attrs

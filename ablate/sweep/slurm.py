@@ -1,4 +1,4 @@
-"""A sweep whose points are taken by jobs of a cluster: submitted, and followed to its end."""
+"""Runs a sweep on a SLURM cluster: submits jobs that evaluate points, and waits for them."""
 
 import shlex
 import time
@@ -19,74 +19,88 @@ from ablate.slurm.commands import RefusedError
 from ablate.slurm.options import Asked
 from ablate.slurm.profile import Profile
 from ablate.sweep import tuning
-from ablate.sweep.runner import Desk
-from ablate.sweep.storage import close_storage, reachable
+from ablate.sweep.runner import SweepRunner
+from ablate.sweep.storage import close_storage, storage_errors
 from ablate.sweep.tuning import Plan
 
-GONE = 2  # polls in a row that must find no worker in the queue before they count as gone
-LIMIT_FILE = "time_limit.json"  # beside the record of the workers
+ABSENT_POLLS = 2  # polls in a row without workers in the queue after which they have ended
+LIMIT_FILE = "time_limit.json"  # in the folder of the workers
 
 
-def sweep(
+def sweep_on_cluster(
     study: Study,
     plan: Plan,
     profile: Profile,
     folders: store.Folders,
-    where: Asked,
+    options: Asked,
     command: Sequence[str],
     console: Console,
 ) -> bool:
-    """Has jobs take the points of a sweep; tells whether it is over, and its best can be trained.
+    """Submits jobs that evaluate the points of a sweep.
 
-    `command` is what a job runs, `python` apart. Raises `RefusedError` in the site's words and
-    `SweepError` where the jobs have ended before the sweep.
+    Args:
+        study: A study with a sweep.
+        plan: Its plan.
+        profile: The cluster.
+        folders: Where runs and reports are.
+        options: SLURM options of the command line.
+        command: Arguments of `python` in a job.
+        console: For messages.
+
+    Returns:
+        Whether the sweep is finished, so that its best points can be trained.
+
+    Raises:
+        RefusedError: The cluster refuses the jobs.
+        SweepError: The jobs have ended before the sweep.
     """
     assert study.sweep is not None
     folder = sweep_workers.folder_of(folders.reports, study.name)
-    with reachable(study.sweep.storage or str(tuning.journal(folders.reports, study.name))):
-        desk = tuning.open_desk(study, plan, folders)
-        limit = _limit(desk, study.sweep.minutes, folder)
+    journal = tuning.get_journal(folders.reports, study.name)
+    with storage_errors(study.sweep.storage or str(journal)):
+        runner = tuning.open_runner(study, plan, folders)
+        limit = _create_limit(runner, study.sweep.minutes, folder)
         try:
-            over = limit.is_past and not sweep_workers.may_be_queued(folder)
-            left = 0 if over else desk.total - desk.num_tried
+            finished = limit.is_past and not sweep_workers.may_be_queued(folder)
+            left = 0 if finished else runner.num_points - runner.num_finished
             count = min(study.sweep.workers, max(left, 1))
             name = f"{study.name}-sweep"
-            if not left or where.dry_run:
+            if not left or options.dry_run:
                 if left:
                     print_line(console, sweep_workers.text(profile, folder, name, count))
                 return not left
             settings = {"settings": study.tree.plain()}
-            there = sweep_workers.enlist(profile, folder, name, command, count, settings)
+            workers = sweep_workers.enlist(profile, folder, name, command, count, settings)
             limit.start()
-            number = there[0].number
-            print_line(console, f"{len(there)} sweep workers are queued as job {number}")
-            if where.watch:
-                _follow(desk, limit, profile.poll_seconds, console)
+            number = workers[0].number
+            print_line(console, f"{len(workers)} sweep workers are queued as job {number}")
+            if options.watch:
+                _wait(runner, limit, profile.poll_seconds, console)
                 return True
         finally:
-            close_storage(desk.storage)
-    again = shlex.join(["ablate", "run", str(study.file), *study.overrides])
-    print_line(console, f"once they are done, train the best: {again} --slurm {profile.name}")
+            close_storage(runner.storage)
+    resume = shlex.join(["ablate", "run", str(study.file), *study.overrides])
+    print_line(console, f"once they are done, train the best: {resume} --slurm {profile.name}")
     return False
 
 
 @dataclass(frozen=True)
-class _Limit:
-    """The time limit of a sweep, from when its points were first handed over."""
+class _TimeLimit:
+    """The time limit of a sweep, from the first submission of its points."""
 
-    folder: Path  # of the workers
-    searches: list[str]  # other searches, or more points, get a time of their own
+    folder: Path  # folder of the workers
+    searches: list[str]  # other searches, or more points, start a new limit
     points: int
     minutes: float | None
 
     @property
     def is_past(self) -> bool:
-        """Says whether the time is over; never where none was set."""
+        """Whether the time is over; False without a limit."""
         recorded = self._read()
         return recorded is not None and time.time() > recorded.ends
 
     def start(self) -> None:
-        """Writes down when the time is over, unless it runs already."""
+        """Records when the time is over, unless the limit has started already."""
         if self.minutes is not None and self._read() is None:
             SweepLimit(
                 searches=self.searches,
@@ -96,29 +110,30 @@ class _Limit:
             ).write(self.folder / LIMIT_FILE)
 
     def _read(self) -> SweepLimit | None:
-        """Returns the limit that was recorded for these points; None if there is none."""
+        """Returns the recorded limit of these points, or None."""
         recorded = SweepLimit.find(self.folder / LIMIT_FILE)
         if recorded is None:
             return None
-        known = (recorded.searches, recorded.points, recorded.minutes)
-        return recorded if known == (self.searches, self.points, self.minutes) else None
+        key = (recorded.searches, recorded.points, recorded.minutes)
+        return recorded if key == (self.searches, self.points, self.minutes) else None
 
 
-def _limit(desk: Desk, minutes: float | None, folder: Path) -> _Limit:
-    names = [search.name for search in desk.searches]
-    return _Limit(folder, names, desk.total, minutes)
+def _create_limit(runner: SweepRunner, minutes: float | None, folder: Path) -> _TimeLimit:
+    names = [search.name for search in runner.searches]
+    return _TimeLimit(folder, names, runner.num_points, minutes)
 
 
-def _follow(desk: Desk, limit: _Limit, seconds: float, console: Console) -> None:
-    absent, folder = 0, limit.folder
-    with progress_bar(console, "sweep") as heard:
-        while desk.num_tried < desk.total:
-            heard({"event": "progress", "done": desk.num_tried, "total": desk.total})
-            with suppress(RefusedError):  # no answer says nothing about the jobs
+def _wait(runner: SweepRunner, limit: _TimeLimit, seconds: float, console: Console) -> None:
+    """Waits for the points. Raises `SweepError` if the workers end too early."""
+    absent, folder, total = 0, limit.folder, runner.num_points
+    with progress_bar(console, "sweep") as on_event:
+        while runner.num_finished < total:
+            on_event({"event": "progress", "done": runner.num_finished, "total": total})
+            with suppress(RefusedError):  # if squeue fails, nothing is known about the jobs
                 absent = 0 if sweep_workers.crew(folder) else absent + 1
-            if absent >= GONE and limit.is_past:
+            if absent >= ABSENT_POLLS and limit.is_past:
                 return
-            if absent >= GONE and desk.num_tried < desk.total:
-                problem = f"the workers have ended with {desk.num_tried} of {desk.total} points"
-                raise SweepError(f"{problem} tried; their logs: {sweep_workers.logs(folder)}")
+            if absent >= ABSENT_POLLS and runner.num_finished < total:
+                problem = f"the workers ended after {runner.num_finished} of {total} points"
+                raise SweepError(f"{problem}; their logs: {sweep_workers.logs(folder)}")
             time.sleep(seconds)

@@ -1,8 +1,9 @@
-"""A study's sweep, from its space to tuned variants, which then are trained on fresh seeds.
+"""Tunes the levels of a study: checks the sweep, searches, and plans the tuned variants.
 
-Each combination of levels has a search of its own, of as many points, by the same sampler. A
-point becomes ordinary trials: what is in the run folders already is not trained again. Points are
-judged on validation data; the test part is opened by the report alone.
+Each combination of levels has its own search, with the same number of points and the same sampler.
+A point becomes ordinary trials, so finished runs are not trained again. Points are judged on
+validation clips; only the report uses the test part. The best points are then trained on fresh
+seeds.
 """
 
 import hashlib
@@ -23,25 +24,25 @@ from ablate.design import trials as design
 from ablate.executors.local import Pool
 from ablate.executors.progress import progress_bar, show_progress
 from ablate.runs import store
-from ablate.sweep.runner import Combination, Desk, Tuned
-from ablate.sweep.samplers import sampler_refused
-from ablate.sweep.storage import reachable
+from ablate.sweep.runner import Combination, SweepRunner, TunedCombination
+from ablate.sweep.samplers import find_sampler_problem
+from ablate.sweep.storage import storage_errors
 
-JOURNAL = "optuna.journal"  # beside the report
-TUNED = "settings"  # the factor of a sweep that has none: tuned settings against the baseline
+JOURNAL = "optuna.journal"  # in the report folder
+TUNED = "settings"  # factor of a study without factors: tuned settings against the baseline
 Plan = Mapping[str, Any]
-NOTHING = factors.Level((), {})  # a level of which only the label is needed
+EMPTY_LEVEL = factors.Level((), {})  # a level that only needs its label
 
 
-def journal(reports: Path, study: str) -> Path:
-    """Returns where a study's journal lies, if it names no other storage."""
+def get_journal(reports: Path, study: str) -> Path:
+    """Returns the path of a study's journal, its default storage."""
     return reports / study / JOURNAL
 
 
-def combinations(study: Study, plan: Plan) -> list[Combination]:
+def list_combinations(study: Study, plan: Plan) -> list[Combination]:
     """Lists the combinations of levels, each with its settings and its space."""
     assert study.sweep is not None
-    found = {}
+    combinations = {}
     for trial in plan["trials"]:
         levels = dict(trial["levels"])
         tree, space = study.baseline, dict(study.sweep.space)
@@ -50,49 +51,51 @@ def combinations(study: Study, plan: Plan) -> list[Combination]:
             if branch is not None:
                 tree = apply_changes(tree, [(tuple(factor.split(".")), branch)])
             space |= study.sweep.only.get(label, {})
-        if tuple(levels.items()) not in found:
-            name = _name(study, levels, space, plan, trial)
-            found[tuple(levels.items())] = Combination(levels, tree, space, name)
-    return list(found.values())
+        key = tuple(levels.items())
+        if key not in combinations:
+            name = _format_search_name(study, levels, space, plan, trial)
+            combinations[key] = Combination(levels, tree, space, name)
+    return list(combinations.values())
 
 
-def check(study: Study, plan: Plan, pool: Pool, console: Console) -> None:
-    """Has a worker try the ends of every range, and each choice, one at a time.
+def check_sweep(study: Study, plan: Plan, pool: Pool, console: Console) -> None:
+    """Has a worker validate both ends of every range and every choice, one at a time.
 
-    Raises `StudyError` with all problems, a missing package and missing validation clips among
-    them.
+    Raises:
+        StudyError: All problems, including a missing package and missing validation clips.
     """
     assert study.sweep is not None
-    problems = [] if (refusal := sampler_refused(study.sweep.sampler)) is None else [refusal]
+    problem = find_sampler_problem(study.sweep.sampler)
+    problems = [] if problem is None else [problem]
     for data in plan["data"]:
         for task, counts in data["tasks"].items():
             if counts.get("folds") or not counts.get("valid"):
                 rule = "sweeps are judged on validation clips; give the manifest a `valid` split"
                 problems.append(f"task `{task}` has none: {rule}")
-    asked: list[tuple[str, Node]] = []
-    for combination in combinations(study, plan):
+    edges: list[tuple[str, Node]] = []
+    for combination in list_combinations(study, plan):
         for key, changes in edge_points(combination.space):
             try:
-                asked.append((key, apply_changes(combination.tree, changes)))
+                edges.append((key, apply_changes(combination.tree, changes)))
             except ValueError as error:
                 problems.append(f"{changes[-1][1].place}: `sweep.space.{key}`: {error}")
-    settings = [{**tree.plain(), "seed": study.sweep.seeds[0]} for _, tree in asked]
-    with progress_bar(console, "checking the sweep") as heard:
-        answer = pool.ask({"do": "plan", "trials": settings, "probes": {}}, heard)
-    for (key, tree), entry in zip(asked, answer["trials"], strict=True):
+    settings = [{**tree.plain(), "seed": study.sweep.seeds[0]} for _, tree in edges]
+    with progress_bar(console, "checking the sweep") as on_event:
+        answer = pool.ask({"do": "plan", "trials": settings, "probes": {}}, on_event)
+    for (key, tree), entry in zip(edges, answer["trials"], strict=True):
         problems += [
-            f"{format_problem(tree, found)} (in `sweep.space.{key}`)" for found in entry["problems"]
+            f"{format_problem(tree, each)} (in `sweep.space.{key}`)" for each in entry["problems"]
         ]
     if problems:
         raise StudyError(list(dict.fromkeys(problems)))
 
 
-def describe(study: Study, plan: Plan) -> list[str]:
-    """Says in a line for each combination what is tuned."""
+def describe_sweep(study: Study, plan: Plan) -> list[str]:
+    """Describes what is tuned, one line per combination."""
     assert study.sweep is not None
     sweep = study.sweep
     lines = []
-    for combination in combinations(study, plan):
+    for combination in list_combinations(study, plan):
         keys = ", ".join(combination.space)
         lines.append(
             f"sweep of {combination.label}: {sweep.trials} points by {sweep.sampler}: {keys}"
@@ -103,67 +106,83 @@ def describe(study: Study, plan: Plan) -> list[str]:
 
 
 def tune(
-    study: Study, plan: Plan, pool: Pool, folders: store.Folders, console: Console, *, taken: bool
-) -> list[Tuned]:
-    """Searches every combination, with whoever else is at it, and returns the best points.
+    study: Study,
+    plan: Plan,
+    pool: Pool,
+    folders: store.Folders,
+    console: Console,
+    *,
+    searched: bool,
+) -> list[TunedCombination]:
+    """Searches every combination, together with other processes, and returns the best points.
 
-    `taken` says that a cluster has taken all the points that are to be tried. Raises
-    `NothingScoredError`, `StorageError`, and what `Pool.run_loop` raises.
+    `searched` says that a cluster has evaluated all points; none is evaluated here.
+
+    Raises:
+        NoScoredPointError: A combination has no point with a score.
+        StorageError: The storage cannot be used.
     """
     assert study.sweep is not None
-    with reachable(study.sweep.storage or str(journal(folders.reports, study.name))):
-        desk = open_desk(study, plan, folders)
-        with desk.beating():
-            if taken:
-                return desk.best()
-            total = desk.total * len(study.sweep.seeds)
-            with show_progress(console, total, desk.score) as watch:
-                pool.run_loop(desk.turn, watch)
-            return desk.best()
+    with storage_errors(study.sweep.storage or str(get_journal(folders.reports, study.name))):
+        runner = open_runner(study, plan, folders)
+        with runner.heartbeat():
+            if not searched:
+                total = runner.num_points * len(study.sweep.seeds)
+                with show_progress(console, total, runner.read_score) as watch:
+                    pool.run_loop(runner.step, watch)
+            return runner.select_best()
 
 
-def open_desk(study: Study, plan: Plan, folders: store.Folders) -> Desk:
-    """Opens the searches of a study. Call it inside `reachable`, which words what is raised."""
+def open_runner(study: Study, plan: Plan, folders: store.Folders) -> SweepRunner:
+    """Opens the searches of a study. Call it inside `storage_errors`."""
     assert study.sweep is not None
-    file = journal(folders.reports, study.name)
-    return Desk(study.sweep, plan, combinations(study, plan), folders, file)
+    journal = get_journal(folders.reports, study.name)
+    return SweepRunner(study.sweep, plan, list_combinations(study, plan), folders, journal)
 
 
-def results(tuned: list[Tuned]) -> list[str]:
-    """Says in a line for each combination what came out best."""
+def format_results(tuned: list[TunedCombination]) -> list[str]:
+    """Formats the best point of each combination, and how well its rungs predicted the end."""
     lines = []
-    for found in tuned:
-        params = ", ".join(f"{name} {_rounded(value)}" for name, value in found.best.params.items())
-        count = f"best of {found.num_tried} points"
-        ends = {"pruned": found.num_pruned, "failed": found.num_failed}
-        told = ", ".join(f"{count} {end}" for end, count in ends.items() if count)
-        failed = f" ({told})" if told else ""
-        score = (found.best.values or (float("nan"),))[0]
-        label = found.combination.label
-        lines.append(f"{label}: {count}{failed}: validation score {score:.1f} with {params}")
-        for rung, (correlation, points) in found.fidelity.items():
-            ranked = f"ranks of {points} points at {rung} % of the steps against their final ranks"
+    for result in tuned:
+        params = ", ".join(
+            f"{name} {_format_value(value)}" for name, value in result.best.params.items()
+        )
+        counts = {"pruned": result.num_pruned, "failed": result.num_failed}
+        ends = ", ".join(f"{count} {end}" for end, count in counts.items() if count)
+        points = f"best of {result.num_tried} points{f' ({ends})' if ends else ''}"
+        score = (result.best.values or (float("nan"),))[0]
+        label = result.combination.label
+        lines.append(f"{label}: {points}: validation score {score:.1f} with {params}")
+        for rung, (correlation, num_points) in result.fidelity.items():
+            ranked = (
+                f"ranks of {num_points} points at {rung} % of the steps against their final ranks"
+            )
             lines.append(f"  {ranked}: Spearman correlation {correlation:.2f}")
     return lines
 
 
-def plan_tuned(
-    study: Study, plan: Plan, tuned: list[Tuned], pool: Pool, console: Console
+def plan_tuned_trials(
+    study: Study, plan: Plan, tuned: list[TunedCombination], pool: Pool, console: Console
 ) -> tuple[list[design.PlannedTrial], dict[str, Any]]:
-    """Plans what enters the verdict: every combination at its best, on fresh seeds.
+    """Plans the trials that enter the verdict: every tuned combination on fresh seeds.
 
-    Returns the trials and the plan of them, as in `plan.json`. A study without factors compares
-    the tuned settings with the baseline. Raises `StudyError` for what a worker refuses.
+    A study without factors compares the tuned settings with the baseline.
+
+    Returns:
+        The trials, and their plan as in `plan.json`.
+
+    Raises:
+        StudyError: A worker finds problems in the tuned settings.
     """
     trials = [
         design.PlannedTrial(levels, seed, {**tree.plain(), "seed": seed})
         for seed in study.all_seeds
-        for levels, tree in _variants(tuned)
+        for levels, tree in _list_variants(tuned)
     ]
     request = {"do": "plan", "trials": [trial.settings for trial in trials]}
-    with progress_bar(console, f"planning {study.name} as tuned") as heard:
-        answer = pool.ask({**request, "probes": study.probes}, heard)
-    trees = [tree for _ in study.all_seeds for _, tree in _variants(tuned)]
+    with progress_bar(console, f"planning {study.name} as tuned") as on_event:
+        answer = pool.ask({**request, "probes": study.probes}, on_event)
+    trees = [tree for _ in study.all_seeds for _, tree in _list_variants(tuned)]
     problems = [
         format_problem(tree, problem)
         for tree, entry in zip(trees, answer["trials"], strict=True)
@@ -172,33 +191,34 @@ def plan_tuned(
     if problems:
         raise StudyError(list(dict.fromkeys(problems)))
     trials = design.planned(trials, answer["trials"])
-    told = design_plan.summary(study, _factors(plan), trials, answer)
-    return trials, {**told, "sweep": [_told(found) for found in tuned]}
+    summary = design_plan.summary(study, _list_factors(plan), trials, answer)
+    return trials, {**summary, "sweep": [_to_plan_entry(result) for result in tuned]}
 
 
-def _rounded(value: object) -> str:
+def _format_value(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _variants(tuned: list[Tuned]) -> list[tuple[dict[str, str], Node]]:
-    found = []
-    for one in tuned:
-        levels = one.combination.levels
+def _list_variants(tuned: list[TunedCombination]) -> list[tuple[dict[str, str], Node]]:
+    variants = []
+    for result in tuned:
+        levels = result.combination.levels
         if not levels:
-            found.append(({TUNED: BASELINE}, one.combination.tree))
-        found.append((levels or {TUNED: "tuned"}, one.tree))
-    return found
+            variants.append(({TUNED: BASELINE}, result.combination.tree))
+        variants.append((levels or {TUNED: "tuned"}, result.tree))
+    return variants
 
 
-def _factors(plan: Plan) -> list[factors.Factor]:
-    named = plan["factors"] or {TUNED: [BASELINE, "tuned"]}
+def _list_factors(plan: Plan) -> list[factors.Factor]:
+    labels = plan["factors"] or {TUNED: [BASELINE, "tuned"]}
     baseline = plan["baseline"] or {TUNED: BASELINE}
     return [
-        factors.Factor(name, dict.fromkeys(named[name], NOTHING), baseline[name]) for name in named
+        factors.Factor(name, dict.fromkeys(labels[name], EMPTY_LEVEL), baseline[name])
+        for name in labels
     ]
 
 
-def _told(tuned: Tuned) -> dict[str, Any]:
+def _to_plan_entry(tuned: TunedCombination) -> dict[str, Any]:
     return {
         "levels": tuned.combination.levels,
         "search": tuned.combination.name,
@@ -212,10 +232,10 @@ def _told(tuned: Tuned) -> dict[str, Any]:
     }
 
 
-def _name(
+def _format_search_name(
     study: Study, levels: Mapping[str, str], space: Space, plan: Plan, trial: Mapping[str, Any]
 ) -> str:
-    """Names a search; what its points mean is hashed, so that no other meaning gets its points."""
+    """Names a search by its levels and a hash of everything that its scores depend on."""
     assert study.sweep is not None
     meaning: dict[str, Any] = {
         "settings": {key: value for key, value in trial["settings"].items() if key != "seed"},

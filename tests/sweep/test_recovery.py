@@ -1,4 +1,4 @@
-"""A storage that is lost is rebuilt from the points that were recorded in the run folders."""
+"""Points recorded in run folders, from which a lost storage is rebuilt."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a process with searches does beside trying points."""
+"""Heartbeats of a sweep runner."""
 
 import sqlite3
 import time
@@ -11,43 +11,43 @@ from ablate.config.sweep import Sweep
 from ablate.config.tree import from_plain
 from ablate.runs.store import Folders
 from ablate.sweep import runner
-from ablate.sweep.heartbeat import Presence
+from ablate.sweep.heartbeat import SweepProcess
 
-SPACE = read_space(from_plain({"rate": {"low": 0.0, "high": 1.0}}, "here"))
+SPACE = read_space(from_plain({"rate": {"low": 0.0, "high": 1.0}}, "study.yaml"))
 PLAN = {"probes": {"knn": {}}, "score": {"probe": "knn", "pooling": "mean"}}
-BOUND = 30.0  # seconds, in which a beat every hundredth of one is seen
-BEATS = "study_system_attributes"
+TIMEOUT = 30.0  # seconds
+HEARTBEATS = "study_system_attributes"
 
 
-def test_beats_go_on_after_the_database_was_away(
+def test_heartbeats_continue_after_the_database_was_unavailable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "BEAT_SECONDS", 0.01)
-    monkeypatch.setattr(runner, "Presence", lambda: Presence(every=0.0))
+    monkeypatch.setattr(runner, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "SweepProcess", lambda: SweepProcess(interval=0.0))
     file = tmp_path / "sweep.db"
     sweep = Sweep(space=SPACE, storage=f"sqlite:///{file}")
-    found = [runner.Combination({}, from_plain({}, "here"), SPACE, "a search")]
-    folders = Folders(tmp_path / "runs", tmp_path, tmp_path)
-    with runner.Desk(sweep, PLAN, found, folders, tmp_path / "journal").beating():
-        assert beats_rise(file)
-        run(file, f"ALTER TABLE {BEATS} RENAME TO away")
-        time.sleep(0.2)  # in which some beats fail
-        run(file, f"ALTER TABLE away RENAME TO {BEATS}")
-        assert beats_rise(file)
+    combinations = [runner.Combination({}, from_plain({}, "study.yaml"), SPACE, "a search")]
+    folders, journal = Folders(tmp_path / "runs", tmp_path, tmp_path), tmp_path / "journal"
+    with runner.SweepRunner(sweep, PLAN, combinations, folders, journal).heartbeat():
+        assert counter_rises(file)
+        execute(file, f"ALTER TABLE {HEARTBEATS} RENAME TO away")
+        time.sleep(0.2)  # during which heartbeats fail
+        execute(file, f"ALTER TABLE away RENAME TO {HEARTBEATS}")
+        assert counter_rises(file)
 
 
-def run(file: Path, command: str) -> list[tuple[str]]:
-    database = sqlite3.connect(file, timeout=BOUND)
-    found = database.execute(command).fetchall()
+def execute(file: Path, command: str) -> list[tuple[str]]:
+    database = sqlite3.connect(file, timeout=TIMEOUT)
+    rows = database.execute(command).fetchall()
     database.commit()
     database.close()
-    return found
+    return rows
 
 
-def beats_rise(file: Path) -> bool:
-    """Waits until the count that shows that a process lives is another."""
-    ask = f"SELECT value_json FROM {BEATS} WHERE key LIKE 'beat %'"
-    before, deadline = run(file, ask), time.monotonic() + BOUND
-    while (same := run(file, ask) == before) and time.monotonic() < deadline:
+def counter_rises(file: Path) -> bool:
+    """Waits until the counter of the process changes."""
+    select = f"SELECT value_json FROM {HEARTBEATS} WHERE key LIKE 'beat %'"
+    before, deadline = execute(file, select), time.monotonic() + TIMEOUT
+    while (same := execute(file, select) == before) and time.monotonic() < deadline:
         time.sleep(0.01)
     return not same

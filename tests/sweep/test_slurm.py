@@ -1,4 +1,4 @@
-"""A sweep with a time limit on a site of three scripts, whose workers have left the queue."""
+"""A sweep with a time limit on a scripted cluster whose workers have left the queue."""
 
 import os
 from pathlib import Path
@@ -22,56 +22,57 @@ from tests.sweep.test_tuning import STUDY
 
 SCRIPTS = {"sbatch": "echo 7; echo >> submitted", "squeue": ""}
 PROFILE = Profile(name="full", poll_seconds=0.0)
-MOMENT = "sweep.minutes=1e-6"
+SHORT_LIMIT = "sweep.minutes=1e-6"
 
 
 @pytest.fixture(autouse=True)
 def _two_points_each(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of four points of each level have been tried, and the workers are gone."""
+    """Two of four points of each level are finished, and the workers have ended."""
     monkeypatch.setenv("PATH", f"{lay(workdir, SCRIPTS)}:{os.environ['PATH']}")
     Path("study.yaml").write_text(STUDY)
-    where, few = Asked(sweep_only=True), ["sweep.trials=2"]
-    assert study_run.run(Path("study.yaml"), few, workers=1, where=where, command=STAND_IN) == 0
+    options, two_points = Asked(sweep_only=True), ["sweep.trials=2"]
+    file = Path("study.yaml")
+    assert study_run.run(file, two_points, workers=1, where=options, command=STAND_IN) == 0
 
 
-def submissions() -> int:
-    """Counts what was handed in; each is rehearsed once before."""
+def count_submissions() -> int:
+    """Counts submissions; each is preceded by a dry run."""
     return len(Path("submitted").read_text().splitlines()) // 2
 
 
-def swept(*overrides: str, watch: bool = False) -> bool:
+def run_sweep(*overrides: str, watch: bool = False) -> bool:
     study = loader.load(Path("study.yaml"), overrides)
     folders, console = store.get_folders(), create_console()
     with Pool(folders.cache, size=1, command=STAND_IN) as pool:
         plan = prepare(study, pool, console).plan
-    where = Asked("full", watch)
-    return sweep_slurm.sweep(study, plan, PROFILE, folders, where, ["-V"], console)
+    options = Asked("full", watch)
+    return sweep_slurm.sweep_on_cluster(study, plan, PROFILE, folders, options, ["-V"], console)
 
 
-def test_a_sweep_that_is_followed_is_over_once_its_time_is() -> None:
-    assert swept(MOMENT, watch=True)
+def test_a_watched_sweep_ends_at_its_time_limit() -> None:
+    assert run_sweep(SHORT_LIMIT, watch=True)
 
 
-def test_a_sweep_that_is_asked_for_again_is_over_once_its_time_is() -> None:
-    assert [swept(MOMENT), swept(MOMENT)] == [False, True]
-    assert submissions() == 1
+def test_a_resubmitted_sweep_ends_at_its_time_limit() -> None:
+    assert [run_sweep(SHORT_LIMIT), run_sweep(SHORT_LIMIT)] == [False, True]
+    assert count_submissions() == 1
 
 
 @pytest.mark.parametrize("other", ["sweep.minutes=2e-6", "sweep.trials=5"])
-def test_more_time_or_more_points_are_handed_over_again(other: str) -> None:
-    assert [swept(MOMENT), swept(MOMENT, other)] == [False, False]
-    assert submissions() == 2
+def test_more_time_or_more_points_are_submitted_again(other: str) -> None:
+    assert [run_sweep(SHORT_LIMIT), run_sweep(SHORT_LIMIT, other)] == [False, False]
+    assert count_submissions() == 2
 
 
 @pytest.mark.parametrize("limit", [[], ["sweep.minutes=60"]])
-def test_workers_that_end_before_the_time_is_over_have_failed(limit: list[str]) -> None:
-    with pytest.raises(SweepError, match="the workers have ended with 4 of 8 points"):
-        swept(*limit, watch=True)
+def test_workers_that_end_before_the_time_limit_are_an_error(limit: list[str]) -> None:
+    with pytest.raises(SweepError, match="the workers ended after 4 of 8 points"):
+        run_sweep(*limit, watch=True)
 
 
-def test_what_a_cluster_has_left_untried_is_not_tried_here() -> None:
+def test_points_that_a_cluster_left_are_not_evaluated_locally() -> None:
     study = loader.load(Path("study.yaml"))
     folders, console = store.get_folders(), create_console()
     with Pool(folders.cache, size=1, command=STAND_IN) as pool:
-        found: Any = tuned(prepare(study, pool, console), pool, folders, console, taken=True).plan
-    assert [one["points"] for one in found["sweep"]] == [2, 2]
+        result: Any = tuned(prepare(study, pool, console), pool, folders, console, taken=True).plan
+    assert [entry["points"] for entry in result["sweep"]] == [2, 2]

@@ -1,4 +1,4 @@
-"""A sweep through the front door, against a stand-in for the worker."""
+"""Studies with a sweep, run with a stand-in for the worker."""
 
 import json
 import socket
@@ -45,7 +45,7 @@ def _study(workdir: Path) -> None:
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory in which the sweep has ended."""
+    """A working directory in which the sweep is finished."""
     folder = tmp_path_factory.mktemp("swept")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -55,8 +55,8 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def swept(once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """That directory, for a test that leaves its runs as they are."""
+def finished_sweep(once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same directory, for tests that do not change its runs."""
     monkeypatch.chdir(once)
     return once
 
@@ -65,85 +65,87 @@ def run(*overrides: str) -> int:
     return study.run(Path("study.yaml"), overrides, workers=2, command=STAND_IN)
 
 
-def configs() -> list[dict[str, object]]:
+def read_settings() -> list[dict[str, object]]:
     files = Path("runs").glob("*/config.json")
-    found = [json.loads(file.read_text()) for file in files]
-    return [config["settings"] for config in found if config["kind"] == "jepa"]
+    configs = [json.loads(file.read_text()) for file in files]
+    return [config["settings"] for config in configs if config["kind"] == "jepa"]
 
 
-def plan() -> dict[str, object]:
+def read_plan() -> dict[str, object]:
     content: dict[str, object] = json.loads(Path("reports/tuned/plan.json").read_text())
     return content
 
 
-def test_every_level_is_tuned_with_as_many_points(swept: Path) -> None:
-    assert [found["points"] for found in plan()["sweep"]] == [4, 4]
-    tuned_on = [settings for settings in configs() if settings["seed"] == 1000]
+def test_every_level_is_tuned_with_as_many_points(finished_sweep: Path) -> None:
+    assert [entry["points"] for entry in read_plan()["sweep"]] == [4, 4]
+    tuned_on = [settings for settings in read_settings() if settings["seed"] == 1000]
     assert sum(settings["masker"]["type"] == "Good" for settings in tuned_on) == 4
     assert sum(settings["masker"]["type"] == "Other" for settings in tuned_on) == 4
 
 
-def test_the_best_by_validation_is_trained_on_fresh_seeds_alone(swept: Path) -> None:
-    tuned_on = [settings for settings in configs() if settings["seed"] == 1000]
+def test_the_best_point_by_validation_is_trained_on_fresh_seeds_only(finished_sweep: Path) -> None:
+    tuned_on = [settings for settings in read_settings() if settings["seed"] == 1000]
     for label, kind in (("good", "Good"), ("other", "Other")):
         rates = [s["optimizer"]["rate"] for s in tuned_on if s["masker"]["type"] == kind]
-        verdict = [t for t in plan()["trials"] if t["levels"]["masker"] == label]
+        verdict = [t for t in read_plan()["trials"] if t["levels"]["masker"] == label]
         # the stand-in's validation score grows with the rate
         assert {t["settings"]["optimizer"]["rate"] for t in verdict} == {max(rates)}
         assert [t["seed"] for t in verdict] == [0, 1]
 
 
-def test_a_setting_of_one_level_alone_is_turned_there_alone(swept: Path) -> None:
+def test_a_setting_of_one_level_is_tuned_for_that_level_only(finished_sweep: Path) -> None:
     ratios = {"Good": set(), "Other": set()}
-    for settings in configs():
+    for settings in read_settings():
         ratios[settings["masker"]["type"]].add(settings["masker"]["ratio"])
     assert ratios["Good"] == {0.5}
     assert len(ratios["Other"]) == 4
 
 
-def test_a_sweep_without_factors_holds_the_tuned_against_the_baseline(workdir: Path) -> None:
+def test_a_sweep_without_factors_compares_tuned_settings_with_the_baseline(workdir: Path) -> None:
     text = STUDY.replace("  per: masker\n", "")
     start, end = text.index("factors:"), text.index("sweep:")
     text = text[:start] + text[end:]
     start, end = text.index("  only:"), text.index("seeds: 2")
     Path("study.yaml").write_text(text[:start] + text[end:])
     assert run() == study.DONE
-    assert plan()["factors"] == {"settings": ["baseline", "tuned"]}
-    assert len(plan()["trials"]) == 4
+    assert read_plan()["factors"] == {"settings": ["baseline", "tuned"]}
+    assert len(read_plan()["trials"]) == 4
 
 
 PRUNED = ("sweep.pruner=median", "sweep.trials=12", "budget.steps=100")
 
 
-def test_a_hopeless_point_is_given_up_at_a_rung_and_counts_as_tried(
+def test_a_poor_point_is_pruned_at_a_rung_and_counts_as_evaluated(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*PRUNED) == study.DONE
-    for found in plan()["sweep"]:
-        assert found["points"] == 12
-        assert 1 <= found["pruned"] <= 8  # the first four meet no median
-        [correlation, points] = found["fidelity"]["25"]
-        assert points == 12 - found["pruned"]
-        assert correlation == pytest.approx(1)  # the stand-in scores a rung as the end
-    said = capsys.readouterr().out
-    assert "at 50 % of the steps" in said
+    for entry in read_plan()["sweep"]:
+        assert entry["points"] == 12
+        assert 1 <= entry["pruned"] <= 8  # the median needs four points
+        [correlation, points] = entry["fidelity"]["25"]
+        assert points == 12 - entry["pruned"]
+        assert correlation == pytest.approx(
+            1
+        )  # the stand-in gives the same score at a rung and at the end
+    output = capsys.readouterr().out
+    assert "at 50 % of the steps" in output
     assert "pruned at 25 % of the steps" in "".join(
         record.read_text() for record in Path("runs").glob("*/run.json")
     )
 
 
-def test_what_was_pruned_stays_so_in_a_journal_that_is_rebuilt(workdir: Path) -> None:
+def test_pruned_points_stay_pruned_in_a_rebuilt_journal(workdir: Path) -> None:
     run(*PRUNED)
-    before, runs = plan()["sweep"], sorted(Path("runs").glob("*/trainings"))
+    before, runs = read_plan()["sweep"], sorted(Path("runs").glob("*/trainings"))
     trained = [path.read_text() for path in runs]
     Path("reports/tuned/optuna.journal").unlink()
     assert run(*PRUNED) == study.DONE
-    assert plan()["sweep"] == before
+    assert read_plan()["sweep"] == before
     assert [path.read_text() for path in runs] == trained
 
 
 @pytest.mark.parametrize("pruner", ["asha", "hyperband"])
-def test_rungs_at_which_halving_judges_are_taken(workdir: Path, pruner: str) -> None:
+def test_halving_pruners_accept_matching_rungs(workdir: Path, pruner: str) -> None:
     override = f"sweep.pruner={pruner}"
     assert run(override, "sweep.rungs=[0.1, 0.25, 0.5]", "budget.steps=100") == study.DONE
 
@@ -152,49 +154,51 @@ def test_the_wilcoxon_pruner_judges_after_each_seed(workdir: Path) -> None:
     text = STUDY.replace("seeds: 2\n", "seeds: [1, 2]\n")
     Path("study.yaml").write_text(text)
     assert run("sweep.pruner=wilcoxon", "sweep.seeds=6", "sweep.trials=8") == study.DONE
-    assert sum(found["pruned"] for found in plan()["sweep"]) >= 1
+    assert sum(entry["pruned"] for entry in read_plan()["sweep"]) >= 1
 
 
-def test_what_the_wilcoxon_pruner_compares_is_in_a_journal_that_is_rebuilt(workdir: Path) -> None:
+def test_a_rebuilt_journal_has_the_scores_of_the_wilcoxon_pruner(workdir: Path) -> None:
     Path("study.yaml").write_text(STUDY.replace("seeds: 2\n", "seeds: [1, 2]\n"))
-    few = ("sweep.pruner=wilcoxon", "sweep.seeds=4", "sweep.trials=2")
-    assert run(*few) == study.DONE
-    before = shown_to_pruners()
+    options = ("sweep.pruner=wilcoxon", "sweep.seeds=4", "sweep.trials=2")
+    assert run(*options) == study.DONE
+    before = read_pruner_scores()
     assert len(before) == 4
     assert all(before.values())
     Path("reports/tuned/optuna.journal").unlink()
-    assert run(*few) == study.DONE
-    assert shown_to_pruners() == before
-    assert all(found["fidelity"] == {} for found in plan()["sweep"])
+    assert run(*options) == study.DONE
+    assert read_pruner_scores() == before
+    assert all(entry["fidelity"] == {} for entry in read_plan()["sweep"])
 
 
-def shown_to_pruners() -> dict[str, dict[int, float]]:
-    """Reads what pruners have seen of each point in the journal."""
+def read_pruner_scores() -> dict[str, dict[int, float]]:
+    """Returns the intermediate scores of each point in the journal."""
     storage = open_storage(None, Path("reports/tuned/optuna.journal"))
-    found = optuna.get_all_study_names(storage)
-    studies = [optuna.load_study(study_name=name, storage=storage) for name in found]
+    names = optuna.get_all_study_names(storage)
+    studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
     trials = [trial for each in studies for trial in each.get_trials()]
     close_storage(storage)
     return {json.dumps(trial.params): trial.intermediate_values for trial in trials}
 
 
-def test_a_second_time_nothing_is_trained(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_running_again_trains_nothing(
+    finished_sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = sorted(Path("runs").glob("*"))
     assert run() == study.DONE
     assert "0 trials to run, 4 done, 0 failed, of 4" in capsys.readouterr().out
     assert sorted(Path("runs").glob("*")) == before
 
 
-def test_a_point_that_is_refused_is_told_with_its_reason(
+def test_an_invalid_point_is_reported_with_its_reason(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("sweep.only.other={masker.ratio: {low: 0.2, high: 1.8}}") == study.WRONG
-    said = capsys.readouterr().err
-    assert "`masker.ratio`: must be at most 1 (in `sweep.space.masker.ratio`)" in said
+    output = capsys.readouterr().err
+    assert "`masker.ratio`: must be at most 1 (in `sweep.space.masker.ratio`)" in output
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("sweep.sampler=tpee", "unknown value `tpee` of `sweep.sampler` (did you mean `tpe`?)"),
         (
@@ -232,32 +236,32 @@ def test_a_point_that_is_refused_is_told_with_its_reason(
         ),
     ],
 )
-def test_a_mistake_in_the_section_is_told_before_anything_runs(
-    workdir: Path, capsys: pytest.CaptureFixture[str], override: str, said: str
+def test_a_mistake_in_the_section_is_reported_before_anything_runs(
+    workdir: Path, capsys: pytest.CaptureFixture[str], override: str, message: str
 ) -> None:
     assert run(override) == study.WRONG
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert [path.name for path in workdir.iterdir()] == ["study.yaml"]
 
 
-def test_a_storage_that_cannot_be_reached_is_told_in_time(
-    swept: Path, capsys: pytest.CaptureFixture[str]
+def test_an_unreachable_storage_is_reported_in_time(
+    finished_sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("psycopg")
     before = sorted(Path("runs").glob("*"))
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never says a word
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never answers
         port = silent.getsockname()[1]
         started = time.monotonic()
         url = f"postgresql+psycopg://me:secret@127.0.0.1:{port}/x"
         assert run(f"sweep.storage={url}") == study.FAILED
         assert time.monotonic() - started < 60  # 5 s of them wait for the storage
-    said = capsys.readouterr().err
-    assert f"the storage postgresql+psycopg://127.0.0.1:{port}/x fails" in said
-    assert "secret" not in said
+    output = capsys.readouterr().err
+    assert f"storage postgresql+psycopg://127.0.0.1:{port}/x failed" in output
+    assert "secret" not in output
     assert sorted(Path("runs").glob("*")) == before
 
 
-def test_a_plan_shows_the_sweep_and_runs_nothing(
+def test_a_plan_describes_the_sweep_and_runs_nothing(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert study.show(Path("study.yaml"), command=STAND_IN) == study.DONE

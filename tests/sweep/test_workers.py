@@ -1,4 +1,4 @@
-"""Four processes take the points of one sweep, and one of them is killed."""
+"""Several processes evaluate the points of one sweep, and one of them is killed."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ STUDY = f"""\
 study: many
 baseline:
   data: {{type: Sound}}
-  masker: {{type: SleepsBriefly}} # so that a worker is at a point most of the time
+  masker: {{type: SleepsBriefly}} # so that workers are busy most of the time
   patchifier: {{type: Squares}}
 seeds: 1
 probes: {{knn: {{type: KNN, k: 10}}}}
@@ -45,34 +45,34 @@ sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=1))
 
 
 @pytest.mark.parametrize("kind", ["journal", "postgresql"])
-def test_a_killed_worker_loses_no_point_and_none_is_tried_twice(
+def test_a_killed_process_loses_no_point_and_repeats_none(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     url = request.getfixturevalue("postgresql") if kind == "postgresql" else None
     (tmp_path / "study.yaml").write_text(STUDY.replace("STORAGE", url or "journal"))
-    with opened(tmp_path, url) as storage, started(tmp_path) as processes:
-        held = killed_at_work(processes[0], tmp_path, storage)
+    with open_study_storage(tmp_path, url) as storage, start_workers(tmp_path) as processes:
+        lost = kill_at_work(processes[0], tmp_path, storage)
         ends = [process.wait(SECONDS) for process in processes[1:]]
-        assert ends == [0] * (WORKERS - 1), log(tmp_path)
-        trials = trials_in(storage)
+        assert ends == [0] * (WORKERS - 1), read_log(tmp_path)
+        trials = load_trials(storage)
     done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     assert len(done) == POINTS
     assert len({trial.params["optimizer.rate"] for trial in done}) == POINTS
     assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
-    assert held in [trial.params for trial in done]
+    assert lost in [trial.params for trial in done]
 
 
-def test_a_journal_that_is_deleted_is_rebuilt_from_the_runs(tmp_path: Path) -> None:
+def test_a_deleted_journal_is_rebuilt_from_the_runs(tmp_path: Path) -> None:
     text = STUDY.replace("STORAGE", "journal").replace(f"trials: {POINTS}", "trials: 12")
     (tmp_path / "study.yaml").write_text(text)
-    assert alone(tmp_path) == 0, log(tmp_path)
-    with opened(tmp_path, None) as storage:
-        before = {tuple(t.params.items()): t.values for t in trials_in(storage)}
+    assert run_one(tmp_path) == 0, read_log(tmp_path)
+    with open_study_storage(tmp_path, None) as storage:
+        before = {tuple(t.params.items()): t.values for t in load_trials(storage)}
     (tmp_path / "reports" / "many" / "optuna.journal").unlink()
     runs = sorted(tmp_path.glob("runs/*"))
-    assert alone(tmp_path) == 0, log(tmp_path)
-    with opened(tmp_path, None) as storage:
-        after = {tuple(t.params.items()): t.values for t in trials_in(storage)}
+    assert run_one(tmp_path) == 0, read_log(tmp_path)
+    with open_study_storage(tmp_path, None) as storage:
+        after = {tuple(t.params.items()): t.values for t in load_trials(storage)}
     assert after == before
     assert len(after) == 12
     assert sorted(tmp_path.glob("runs/*")) == runs
@@ -81,7 +81,7 @@ def test_a_journal_that_is_deleted_is_rebuilt_from_the_runs(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("masker", "sign"), [("Sleeps", "trainings"), ("SleepsWhileScoring", "probes/*/*.json")]
 )
-def test_a_worker_that_is_told_to_leave_gives_its_point_back_and_uses_up_no_try(
+def test_a_terminated_process_releases_its_point_without_using_a_try(
     tmp_path: Path, masker: str, sign: str
 ) -> None:
     text = STUDY.replace("STORAGE", "journal").replace(f"trials: {POINTS}", "trials: 1")
@@ -91,21 +91,21 @@ def test_a_worker_that_is_told_to_leave_gives_its_point_back_and_uses_up_no_try(
         deadline = time.monotonic() + SECONDS
         while not list(tmp_path.glob(f"runs/*/{sign}")) and time.monotonic() < deadline:
             time.sleep(0.1)
-        process.send_signal(signal.SIGUSR2)  # SLURM tells every process of a job
+        process.send_signal(signal.SIGUSR2)  # SLURM signals every process of a job
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 130, log(tmp_path)
+        assert process.wait(60) == 130, read_log(tmp_path)
     finally:
         process.kill()
         process.wait()
-    with opened(tmp_path, None) as storage:
-        left, waiting = trials_in(storage)
-    assert (left.state, left.user_attrs["void"]) == (TrialState.FAIL, "interrupted")
+    with open_study_storage(tmp_path, None) as storage:
+        released, waiting = load_trials(storage)
+    assert (released.state, released.user_attrs["void"]) == (TrialState.FAIL, "interrupted")
     assert (waiting.state, waiting.user_attrs["tries"]) == (TrialState.WAITING, 0)
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Starts the workers; whatever happens, none outlives the test."""
+def start_workers(folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Starts the worker processes, and kills them at the end."""
     processes = [start(folder) for _ in range(WORKERS)]
     try:
         yield processes
@@ -118,17 +118,17 @@ def started(folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
 def start(folder: Path) -> subprocess.Popen[bytes]:
     names = ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE")
     environ = {name: value for name, value in os.environ.items() if name not in names}
-    with (folder / "log.txt").open("ab") as words:
+    with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-c", ENTRY, *STAND_IN],
             cwd=folder,
             env={**environ, "PYTHONPATH": str(ROOT)},
-            stdout=words,
-            stderr=words,
+            stdout=log,
+            stderr=log,
         )
 
 
-def alone(folder: Path) -> int:
+def run_one(folder: Path) -> int:
     process = start(folder)
     try:
         return process.wait(SECONDS)
@@ -137,28 +137,28 @@ def alone(folder: Path) -> int:
         process.wait()
 
 
-def killed_at_work(
+def kill_at_work(
     process: subprocess.Popen[bytes], folder: Path, storage: BaseStorage
 ) -> dict[str, float]:
-    """Kills a process while a point is in its hands; returns the point's parameters."""
+    """Kills a process while it evaluates a point; returns the point's parameters."""
     lock = folder / "reports" / "many" / "optuna.journal.lock"
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
-        time.sleep(0.3)  # it must have a fair share of the points
-        process.send_signal(signal.SIGSTOP)  # what it holds now, it holds when it is killed
-        running = [t for t in trials_in(storage) if t.state == TrialState.RUNNING]
-        mine = [t.params for t in running if is_of(t, process.pid) and t.params]
-        if mine and not lock.exists():
+        time.sleep(0.3)  # let it evaluate some points first
+        process.send_signal(signal.SIGSTOP)  # freezes its state until it is killed
+        running = [t for t in load_trials(storage) if t.state == TrialState.RUNNING]
+        own = [t.params for t in running if belongs_to(t, process.pid) and t.params]
+        if own and not lock.exists():
             process.kill()
             process.wait()
-            return mine[0]
+            return own[0]
         process.send_signal(signal.SIGCONT)
-    pytest.fail(f"it never held a point: {log(folder)}")
+    pytest.fail(f"it never evaluated a point: {read_log(folder)}")
 
 
 @contextmanager
-def opened(folder: Path, url: str | None) -> Iterator[BaseStorage]:
-    """Opens the storage beside the workers."""
+def open_study_storage(folder: Path, url: str | None) -> Iterator[BaseStorage]:
+    """Opens the storage that the workers use."""
     storage = open_storage(url, folder / "reports" / "many" / "optuna.journal")
     try:
         yield storage
@@ -166,15 +166,15 @@ def opened(folder: Path, url: str | None) -> Iterator[BaseStorage]:
         close_storage(storage)
 
 
-def trials_in(storage: BaseStorage) -> list[optuna.trial.FrozenTrial]:
+def load_trials(storage: BaseStorage) -> list[optuna.trial.FrozenTrial]:
     names = optuna.get_all_study_names(storage)
     return optuna.load_study(study_name=names[0], storage=storage).get_trials() if names else []
 
 
-def is_of(trial: optuna.trial.FrozenTrial, pid: int) -> bool:
+def belongs_to(trial: optuna.trial.FrozenTrial, pid: int) -> bool:
     return f" {pid} " in trial.user_attrs.get("worker", "")
 
 
-def log(folder: Path) -> str:
+def read_log(folder: Path) -> str:
     lines = (folder / "log.txt").read_text().splitlines()
     return "\n".join(line for line in lines if not line.startswith(("[", " ")))
