@@ -63,9 +63,9 @@ def realised_shares(
         content = torch.rand(clips, grid.size, 8, generator=generator(0, "plan", "content"))
     for moment in moments:
         rng = generator(0, "plan", str(moment))
-        whole = Clips.whole(grid, clips, progress=moment, content=content)
-        mask = masker.draw(whole, rng)
-        check_mask(masker, mask, grid, whole.valid)
+        full_clips = Clips.whole(grid, clips, progress=moment, content=content)
+        mask = masker.draw(full_clips, rng)
+        check_mask(masker, mask, grid, full_clips.valid)
         mask = truncate(mask, batching, rng)
         context += float(mask.context.float().mean()) / len(moments)
         targets += float(mask.target_union.float().mean()) / len(moments)
