@@ -28,10 +28,11 @@ from ablate.report.pages.methods import write_protocol
 from ablate.report.pages.page import ReportPage, Section, build_gallery
 from ablate.report.pages.table import Table
 from ablate.report.results import Results, read_results
+from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.ranks import build_task_table, compute_ranking
 from ablate.report.stats.robustness import build_robustness_table
 from ablate.report.stats.variance import build_spread_table, build_variance_share_table
-from ablate.report.stats.verdicts import Verdict, compute_verdicts
+from ablate.report.stats.verdicts import compute_verdicts
 from ablate.report.stats.weighted_totals import build_totals_table
 
 COLOURS = {

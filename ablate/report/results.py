@@ -122,13 +122,13 @@ def compute_mean_score(
     run: RunResult,
     asked: tuple[str, str],
     *,
-    part: Literal["test", "valid"] = "test",
+    split: Literal["test", "valid"] = "test",
 ) -> tuple[float | None, list[str]]:
     """Returns the mean over tasks, None where one lacks a score, and the tasks that lack one.
 
     In percent; `asked` is a probe and a pooling.
     """
-    found = {s.task: getattr(s, part) for s in run.scores if (s.probe, s.pooling) == asked}
+    found = {s.task: getattr(s, split) for s in run.scores if (s.probe, s.pooling) == asked}
     tasks = _get_task_names(plan, planned, asked[0], set(found))
     lacking = sorted(task for task in tasks if found.get(task) is None)
     return mean_over_tasks(found, tasks), lacking

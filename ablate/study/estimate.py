@@ -59,7 +59,7 @@ def check(
 
 def _seen(plan: Plan, runs: Path) -> list[str]:
     """Says the smallest difference that the seeds can show, and which one some more would."""
-    from ablate.report.stats.alpha_spending import compute_look_alpha, read_looks
+    from ablate.report.stats.decision_rules import compute_look_alpha, read_looks
     from ablate.report.stats.power import compute_detectable_difference  # scipy: only for who plans
 
     seeds = len(plan["seeds"])

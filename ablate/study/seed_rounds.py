@@ -96,7 +96,7 @@ def _confirming(part: Planned, planned: Planned, folders: store.Folders) -> Plan
     if confirm is None:
         return part
     from ablate.report.results import read_results
-    from ablate.report.stats.confirmation import select_leading_variants
+    from ablate.report.stats.ranks import select_leading_variants
 
     best = select_leading_variants(read_results(part.plan, folders.runs), confirm.top)
     first = [trial.levels for trial in part.trials if trial.seed == part.plan["seeds"][0]]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ablate.report.results import Results
-from ablate.report.stats.verdicts import Verdict
+from ablate.report.stats.decisions import Verdict
 
 
 def one(found: tuple[Verdict, ...], family: str, level: str, held: str = "") -> Verdict:

@@ -7,8 +7,9 @@ import pytest
 
 from ablate.report.pages.answer import write_answer
 from ablate.report.pages.table import format_number
+from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.robustness import build_robustness_table
-from ablate.report.stats.verdicts import Verdict, compute_verdicts
+from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.conftest import Bench
 
 

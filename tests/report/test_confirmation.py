@@ -8,7 +8,7 @@ import pytest
 from ablate.report.pages.methods import write_protocol
 from ablate.report.pages.sentences import write_sentences
 from ablate.report.results import read_results
-from ablate.report.stats.confirmation import select_leading_variants
+from ablate.report.stats.ranks import select_leading_variants
 from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.conftest import Bench
 
@@ -68,7 +68,9 @@ def test_a_task_without_validation_scores_chooses_nobody(bench: Bench) -> None:
         for score in result["scores"].values():
             score["valid"] = None
         path.write_text(json.dumps(result))
-    with pytest.raises(ValueError, match="must choose by validation scores, and music has none"):
+    with pytest.raises(
+        ValueError, match="selects variants by validation score, but random has none on music"
+    ):
         select_leading_variants(read_results(plan, bench.runs), 1)
 
 

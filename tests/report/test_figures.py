@@ -16,8 +16,7 @@ from ablate.report.figures.contrasts import (
 )
 from ablate.report.figures.learning_curves import draw_learning_curves
 from ablate.report.figures.metrics import read_curves
-from ablate.report.figures.palette import COLOURS, VERDICT_MARKERS
-from ablate.report.figures.style import LINE_STYLES, assign_line_styles
+from ablate.report.figures.style import COLOURS, LINE_STYLES, VERDICT_MARKERS, assign_line_styles
 from ablate.report.pages import tables
 from ablate.report.pages.tables import build_variant_table
 from ablate.report.results import Results, TrialResult

@@ -13,7 +13,8 @@ from scipy import stats
 from ablate.report.pages import sentences
 from ablate.report.report import write_report
 from ablate.report.results import Results
-from ablate.report.stats.verdicts import Verdict, compute_verdicts, list_undecided_contrasts
+from ablate.report.stats.decisions import Verdict
+from ablate.report.stats.verdicts import compute_verdicts, list_undecided_contrasts
 from tests.report.conftest import Bench
 
 MOST = 8

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from ablate.report.results import Results
+from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.power import compute_power
 from ablate.report.stats.statistics import estimate_mean
-from ablate.report.stats.verdicts import Verdict, compute_verdicts
+from ablate.report.stats.verdicts import compute_verdicts
 from tests.report import equal_variants
 from tests.report.conftest import Bench
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from ablate.report.stats.alpha_spending import Looks
+from ablate.report.stats.decision_rules import Looks
 from ablate.report.stats.power import (
     MAX_FURTHER_SEEDS,
     compute_decision_probability,

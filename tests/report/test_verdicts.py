@@ -65,7 +65,7 @@ def test_a_contrast_is_paired_by_seed(bench: Bench) -> None:
     block = one(found, "within", "block", "strips")
     expected = paired(FLAT["block", "strips"], FLAT["random", "strips"])
     assert block.estimate == expected
-    assert block.correlation == pytest.approx(0.99, abs=0.01)
+    assert block.seed_correlation == pytest.approx(0.99, abs=0.01)
 
 
 def test_a_pooled_estimate_has_seeds_for_its_error(bench: Bench) -> None:
@@ -92,7 +92,7 @@ def test_families_are_corrected_apart(bench: Bench) -> None:
         depends = [
             compute_interaction_p([*v.contrast.differences_by_seed.values()]) for v in several
         ]
-        assert [v.interaction for v in several] == correct_by_holm(depends)
+        assert [v.p_interaction for v in several] == correct_by_holm(depends)
 
 
 def test_a_contrast_of_one_combination_takes_nothing_from_the_interactions(bench: Bench) -> None:
@@ -101,12 +101,12 @@ def test_a_contrast_of_one_combination_takes_nothing_from_the_interactions(bench
     kept = tuple(t for t in holed.trials if [*t.levels.values()] != ["curriculum", "strips"])
     found = compute_verdicts(with_scores(replace(holed, trials=kept), FLAT))
     single, alone = one(found, "pooled", "curriculum"), one(found, "pooled", "block")
-    assert single.interaction is None
+    assert single.p_interaction is None
     several = [v for v in found if v.contrast.family == "pooled" and len(v.contrast.pairs) > 1]
     raw = compute_interaction_p([*alone.contrast.differences_by_seed.values()])
     assert raw is not None
-    assert alone.interaction is not None
-    assert alone.interaction <= len(several) * raw < len(whole) * raw
+    assert alone.p_interaction is not None
+    assert alone.p_interaction <= len(several) * raw < len(whole) * raw
 
 
 def test_a_combination_is_no_surer_than_bonferroni_is_of_any_difference(bench: Bench) -> None:
@@ -114,7 +114,7 @@ def test_a_combination_is_no_surer_than_bonferroni_is_of_any_difference(bench: B
     for verdict in found:
         if verdict.contrast.family == "within":
             pooled = one(found, "pooled", verdict.contrast.level)
-            surer = min(p for p in (pooled.p, pooled.interaction) if p is not None)
+            surer = min(p for p in (pooled.p, pooled.p_interaction) if p is not None)
             assert (verdict.p or 0) >= min(2 * surer, 1)
 
 
@@ -149,8 +149,8 @@ def test_an_interaction_takes_the_pooled_word_away(bench: Bench) -> None:
     block = one(
         compute_verdicts(with_scores(bench.results(), reversed_on_strips)), "pooled", "block"
     )
-    assert block.interaction is not None
-    assert block.interaction < 0.05
+    assert block.p_interaction is not None
+    assert block.p_interaction < 0.05
     assert block.word == "differs by patchifier"
     assert block.num_further_seeds is None
 

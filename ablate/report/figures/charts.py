@@ -1,4 +1,4 @@
-"""The pictures of what a score goes with: its cost, its combination, its rank among others."""
+"""Draws scores by combination (interactions), by cost (Pareto front) and by rank over tasks."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -8,8 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ablate.report.figures.palette import COLOURS, GREY, INK
 from ablate.report.figures.style import (
+    COLOURS,
+    GREY,
+    INK,
     LINE_STYLES,
     Picture,
     add_legend_below,
@@ -23,42 +25,43 @@ from ablate.report.pages.table import Row, Table, format_amount, format_p
 from ablate.report.results import Results, format_variant, get_factor_column
 from ablate.report.stats.ranks import Ranking
 
-COST_MEASURES = {
-    "flops": "FLOPs",
-    "seconds": "seconds",
-    "steps": "steps",
-}  # the first that is known
-MIN_FRONT_VARIANTS = 3  # variants: of two, the verdict says all
-COST_TOLERANCE = 0.01  # costs that differ by no greater share are the same
-MARKERS = ("o", "s", "^", "D")  # as many as there are lines
+COST_MEASURES = {"flops": "FLOPs", "seconds": "seconds", "steps": "steps"}  # by preference
+MIN_FRONT_VARIANTS = 3  # with two, the verdict is sufficient
+COST_TOLERANCE = 0.01  # relative difference up to which costs count as equal
+MARKERS = ("o", "s", "^", "D")  # one per line style
 
 
 def draw_interactions(results: Results, variants: Table) -> Picture | None:
     """Draws the score of each level of the first factor over the combinations of the others.
 
-    None with fewer than two levels or two combinations that have a score.
+    None with fewer than two levels or two combinations with a score.
     """
     factors = [get_factor_column(factor) for factor in results.factors]
     rows = [row for row in variants.rows if row["score"] is not None]
-    places = list(dict.fromkeys(tuple(row[name] for name in factors[1:]) for row in rows))
+    combinations = list(dict.fromkeys(tuple(row[name] for name in factors[1:]) for row in rows))
     levels = list(dict.fromkeys(row[factors[0]] for row in rows)) if factors else []
-    if len(places) < 2 or len(levels) < 2:
+    if len(combinations) < 2 or len(levels) < 2:
         return None
     with use_style():
         names = [wrap_label(level, 28) for level in levels]
         letters = max(len(line) for name in names for line in name.split("\n"))
-        size = (max(3.0, 1.5 * len(places)) + 0.9 + 0.085 * letters, 3.6)
+        size = (max(3.0, 1.5 * len(combinations)) + 0.9 + 0.085 * letters, 3.6)
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         for number, level in enumerate(levels):
-            own = [row for row in rows if row[factors[0]] == level]
-            nudge = 0.16 * (number / (len(levels) - 1) - 0.5)  # bars side by side
-            xs = [places.index(tuple(row[name] for name in factors[1:])) + nudge for row in own]
-            _draw_level(axes, xs, own, number, names[number])
+            level_rows = [row for row in rows if row[factors[0]] == level]
+            offset = 0.16 * (number / (len(levels) - 1) - 0.5)
+            xs = [
+                combinations.index(tuple(row[name] for name in factors[1:])) + offset
+                for row in level_rows
+            ]
+            _draw_level(axes, xs, level_rows, number, names[number])
         _set_score_limits(axes, rows)
-        axes.set_xticks(range(len(places)), [wrap_label(", ".join(place), 18) for place in places])
+        axes.set_xticks(
+            range(len(combinations)), [wrap_label(", ".join(labels), 18) for labels in combinations]
+        )
         axes.set_ylabel("score, percent")
-        axes.set_xlim(-0.4, len(places) - 0.6)
+        axes.set_xlim(-0.4, len(combinations) - 0.6)
         remove_frame(axes, grid="y")
         figure.legend(
             loc="outside right upper", frameon=False, fontsize=9, title=results.factors[0]
@@ -68,14 +71,14 @@ def draw_interactions(results: Results, variants: Table) -> Picture | None:
             name="interactions",
             title="Levels by combination",
             caption="Mean score over seeds with its Student-t interval, uncorrected. Lines that "
-            "run apart or cross are an interaction; the table says whether it exceeds noise.",
+            "are not parallel indicate an interaction; the table shows whether it is significant.",
         )
 
 
 def _draw_level(
     axes: Axes, xs: Sequence[float], rows: Sequence[Row], number: int, name: str
 ) -> None:
-    """Draws the scores of one level, the `number`th, and their intervals."""
+    """Draws the scores and intervals of one level; `number` selects colour and line style."""
     colour, line = (
         COLOURS[number % len(COLOURS)],
         LINE_STYLES[number // len(COLOURS) % len(LINE_STYLES)],
@@ -89,68 +92,68 @@ def _draw_level(
 
 
 def draw_cost(results: Results, variants: Table, cost: Table) -> Picture | None:
-    """Draws each variant's score against what a run of it took, and marks the Pareto front.
+    """Draws each variant's score against the cost of a run, and marks the Pareto front.
 
-    The cost is the first of `EFFORTS` that all variants have. None where there is none, where all
-    cost the same, or with fewer than three scores, which are no front. `variants` and `cost` are
-    tables in the order of the results' variants.
+    The cost is the first of `COST_MEASURES` that all variants have. None if there is none, if all
+    costs are equal, or with fewer than three scores. `variants` and `cost` are tables in the order
+    of the results' variants.
     """
-    effort = next((name for name in COST_MEASURES if all(row[name] for row in cost.rows)), None)
+    measure = next((name for name in COST_MEASURES if all(row[name] for row in cost.rows)), None)
     scored = [row for row in variants.rows if row["score"] is not None]
-    if effort is None or len(scored) < MIN_FRONT_VARIANTS:
+    if measure is None or len(scored) < MIN_FRONT_VARIANTS:
         return None
     costs = {
-        levels: float(taken[effort])
-        for levels, taken, row in zip(results.variants(), cost.rows, variants.rows, strict=True)
+        levels: float(row_cost[measure])
+        for levels, row_cost, row in zip(results.variants(), cost.rows, variants.rows, strict=True)
         if row["score"] is not None
     }
     if max(costs.values()) < (1 + COST_TOLERANCE) * min(costs.values()):
         return None
-    points = [(taken, row["score"]) for taken, row in zip(costs.values(), scored, strict=True)]
+    points = [(value, row["score"]) for value, row in zip(costs.values(), scored, strict=True)]
     front = _find_pareto_front(points)
-    places = _spread_equal_costs([*costs.values()])
+    xs = _spread_equal_costs([*costs.values()])
     styles = assign_line_styles(results)
     with use_style():
         figure = Figure(figsize=(7, 3.4), layout="constrained")
         axes = figure.subplots()
-        marked = {}
-        for levels, point, x, row in zip(costs, points, places, scored, strict=True):
+        markers = {}
+        for levels, point, x, row in zip(costs, points, xs, scored, strict=True):
             colour, line = styles[levels]
-            look = {
+            marker_style = {
                 "color": colour,
                 "marker": MARKERS[LINE_STYLES.index(line)],
                 "markerfacecolor": colour if point in front else "white",
             }
-            marked[format_variant(levels)] = _draw_point(axes, x, row, look)
-        axes.set_xlabel(f"{COST_MEASURES[effort]} of a run")
+            markers[format_variant(levels)] = _draw_point(axes, x, row, marker_style)
+        axes.set_xlabel(f"{COST_MEASURES[measure]} of a run")
         axes.xaxis.set_major_formatter(lambda value, _: format_amount(value))
         axes.set_ylabel("score, percent")
         axes.margins(0.08)
         _set_score_limits(axes, scored)
         remove_frame(axes, grid="y")
-        add_legend_below(figure, marked)
+        add_legend_below(figure, markers)
         return save_picture(
             figure,
             name="cost",
             title="Score against cost",
             caption="Means over seeds with their Student-t intervals, uncorrected. Filled: the "
-            "Pareto front, variants that no other beats at the same or lower cost. It is a front "
-            "of means: neighbours on it may differ by noise alone. Variants of one cost stand "
-            "side by side.",
+            "Pareto front, variants for which no other has a higher score at the same or a lower "
+            "cost. It is computed from means: neighbours on it may differ by noise only. Variants "
+            "of equal cost are drawn side by side.",
         )
 
 
-def _draw_point(axes: Axes, x: float, row: Row, look: Mapping[str, Any]) -> Line2D:
-    """Draws a variant's score and its interval; returns the mark for the legend."""
+def _draw_point(axes: Axes, x: float, row: Row, marker_style: Mapping[str, Any]) -> Line2D:
+    """Draws a variant's score and its interval; returns the marker for the legend."""
     if row["score_low"] is not None:
         ends = [row["score_low"], row["score_high"]]
-        axes.plot([x, x], ends, color=look["color"], linewidth=1, alpha=0.6, zorder=2)
-    (mark,) = axes.plot([x], [row["score"]], linestyle="", markersize=7, zorder=3, **look)
-    return mark
+        axes.plot([x, x], ends, color=marker_style["color"], linewidth=1, alpha=0.6, zorder=2)
+    (marker,) = axes.plot([x], [row["score"]], linestyle="", markersize=7, zorder=3, **marker_style)
+    return marker
 
 
 def _spread_equal_costs(costs: Sequence[float]) -> list[float]:
-    """Moves what costs nearly the same apart, by little, so that nothing hides another."""
+    """Shifts nearly equal costs slightly apart, so that no marker hides another."""
     step = (max(costs) - min(costs)) / 45
     order = sorted(range(len(costs)), key=lambda i: costs[i])
     groups: list[list[int]] = []
@@ -167,7 +170,7 @@ def _spread_equal_costs(costs: Sequence[float]) -> list[float]:
 
 
 def _find_pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Returns the (cost, score) that score higher than all that cost less or as much, in order."""
+    """Returns the points (cost, score) with a higher score than all that cost less or the same."""
     front: list[tuple[float, float]] = []
     for cost, score in sorted(set(points), key=lambda point: (point[0], -point[1])):
         if not front or score > front[-1][1]:
@@ -176,9 +179,10 @@ def _find_pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[floa
 
 
 def draw_critical_difference(ranking: Ranking | None) -> Picture | None:
-    """Draws mean ranks on a line, and joins the variants that Nemenyi's test cannot tell apart.
+    """Draws mean ranks, with bars joining variants that Nemenyi's test does not separate.
 
-    The diagram of Demsar (2006), cited in `ranks`. None without a critical difference.
+    This is the diagram of Demsar (2006), cited in `stats/ranks.py`. None without a critical
+    difference.
     """
     if ranking is None or ranking.critical_difference is None:
         return None
@@ -187,7 +191,7 @@ def draw_critical_difference(ranking: Ranking | None) -> Picture | None:
     groups = ranking.find_groups()
     with use_style():
         figure = Figure(figsize=(9, 0.8 + 0.27 * half + 0.13 * len(groups)))
-        axes = figure.add_axes((0.25, 0.0, 0.5, 1.0))  # labels may stand outside
+        axes = figure.add_axes((0.25, 0.0, 0.5, 1.0))  # labels extend beyond the axes
         axes.set_xlim(0.5, len(order) + 0.5)
         axes.set_ylim(-(half + 0.45 * len(groups) + 0.4), 1.6)
         axes.plot([1, 1 + ranking.critical_difference], [1, 1], color=INK, linewidth=2)
@@ -225,10 +229,10 @@ def draw_critical_difference(ranking: Ranking | None) -> Picture | None:
 
 
 def _set_score_limits(axes: Axes, rows: Sequence[Row]) -> None:
-    """Limits the axis to means and their seeds' usual spread; two seeds may leave it."""
+    """Limits the axis to the means and typical intervals; a very wide interval may exceed it."""
     means = [row["score"] for row in rows]
-    known = [row for row in rows if row["score_low"] is not None]
-    halves = [(row["score_high"] - row["score_low"]) / 2 for row in known]
-    room = min(max(halves), 3 * median(halves)) if halves else 0.0
-    room = max(1.05 * room, 0.08 * (max(means) - min(means)), 0.5)
-    axes.set_ylim(min(means) - room, max(means) + room)
+    with_interval = [row for row in rows if row["score_low"] is not None]
+    halves = [(row["score_high"] - row["score_low"]) / 2 for row in with_interval]
+    padding = min(max(halves), 3 * median(halves)) if halves else 0.0
+    padding = max(1.05 * padding, 0.08 * (max(means) - min(means)), 0.5)
+    axes.set_ylim(min(means) - padding, max(means) + padding)

@@ -1,4 +1,4 @@
-"""The pictures of verdicts and of scores: every contrast, and every seed of every variant."""
+"""Draws the forest plot of all contrasts, and the scores of every seed of every variant."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,47 +10,56 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ablate.report.figures.palette import COLOURS, EQUIVALENCE_FILL, GREY, INK, VERDICT_MARKERS
-from ablate.report.figures.style import Picture, remove_frame, save_picture, use_style, wrap_label
+from ablate.report.figures.style import (
+    COLOURS,
+    EQUIVALENCE_FILL,
+    GREY,
+    INK,
+    VERDICT_MARKERS,
+    Picture,
+    remove_frame,
+    save_picture,
+    use_style,
+    wrap_label,
+)
 from ablate.report.pages.sentences import format_scope, format_verdict
 from ablate.report.pages.table import MINUS, PLUS_MINUS, Row, Table, format_number
 from ablate.report.results import Results, TrialResult, format_variant
 from ablate.report.stats.contrasts import Contrast
 from ablate.report.stats.decision_rules import format_coverage
+from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.statistics import Estimate, estimate_mean
-from ablate.report.stats.verdicts import Verdict
 
 REFERENCES = {"random_init": (GREY, "-"), "mel_statistics": (COLOURS[1], ":")}  # colour, line
-LABEL_WIDTH = 40  # letters of a label: more would leave no room for the numbers
+LABEL_WIDTH = 40  # characters per line of a label
 
 
 def draw_forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None:
-    """Draws every contrast with its intervals, in points, against the margin of equivalence.
+    """Draws every contrast with its intervals, in points, and the equivalence margin.
 
-    Whether anything was learned stands below, on an axis of its own: it answers no factor. None
-    where no contrast has a score on both sides.
+    The learning contrasts, which concern no factor, are drawn below on a separate axis. None if no
+    contrast has a score on both sides.
     """
     rows = _build_rows(verdicts)
-    blocks = [
-        [row for row in rows if row.is_learning is of_learning] for of_learning in (False, True)
-    ]
-    blocks = [block for block in blocks if block]
-    if not blocks:
+    panels = [[row for row in rows if row.is_learning is learning] for learning in (False, True)]
+    panels = [panel for panel in panels if panel]
+    if not panels:
         return None
     margin = results.plan["report"]["equivalence_margin"]
+    coverage = format_coverage(*(row.verdict.interval_alpha for row in rows))
     with use_style():
         row_height = 0.42 if any("\n" in row.label for row in rows) else 0.3
-        height = 0.3 + 0.75 * len(blocks) + row_height * len(rows)
+        height = 0.3 + 0.75 * len(panels) + row_height * len(rows)
         figure = Figure(figsize=(9, height), layout="constrained")
-        counts = [len(block) + 0.2 for block in blocks]
-        panels = figure.subplots(len(blocks), 1, squeeze=False, height_ratios=counts)[:, 0]
-        for axes, block in zip(panels, blocks, strict=True):
-            _draw_panel(axes, block, margin)
-        panels[0].text(
+        heights = [len(panel) + 0.2 for panel in panels]
+        all_axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, panel in zip(all_axes, panels, strict=True):
+            _draw_panel(axes, panel, margin)
+        all_axes[0].text(
             0,
             1.0,
             f"equivalent {PLUS_MINUS} {margin:g}",
-            transform=panels[0].get_xaxis_transform(),
+            transform=all_axes[0].get_xaxis_transform(),
             ha="center",
             va="bottom",
             color=GREY,
@@ -60,20 +69,20 @@ def draw_forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None
             figure,
             name="contrasts",
             title="Contrasts",
-            caption=f"Thick: uncorrected {format_coverage(*(row.verdict.level for row in rows))} "
-            "intervals. Thin: corrected for the number of contrasts that are corrected together. "
-            "Holm asks that much of the smallest p-value alone, so that a word may be said where "
-            f"a thin one still holds zero. Shaded: the equivalence margin, {margin:g} points "
-            "either way. Small: the same contrast within one combination; its word needs the "
-            "pooled contrast or its interaction, too. An arrow marks an interval that leaves the "
-            "axis.",
+            caption=f"Thick: uncorrected {coverage} intervals. Thin: corrected for the number of "
+            "contrasts that are corrected together. Holm applies the full correction only to the "
+            "smallest p-value, so a contrast can be significant although its thin interval "
+            f"includes zero. Shaded: the equivalence margin, {margin:g} points to either side. "
+            "Small: the same contrast within one combination; better and worse also require the "
+            "pooled contrast or its interaction to be significant. An arrow marks an interval "
+            "that extends beyond the axis.",
         )
 
 
 def draw_scores(results: Results, variants: Table) -> Picture | None:
-    """Draws each seed of each variant, its mean and interval, and the two references, in percent.
+    """Draws each seed of each variant, the mean with its interval, and both references, in percent.
 
-    `variants` is the table of the same results. None without a score.
+    `variants` is the table of the same results. None without any score.
     """
     rows = list(zip(results.variants().items(), variants.rows, strict=True))
     if all(row["score"] is None for row in variants.rows):
@@ -81,13 +90,13 @@ def draw_scores(results: Results, variants: Table) -> Picture | None:
     with use_style():
         figure = Figure(figsize=(9, 1.5 + 0.42 * len(rows)), layout="constrained")
         axes = figure.subplots()
-        for place_, ((_, trials), row) in enumerate(rows):
-            _draw_seeds(axes, place_, trials)
+        for y, ((_, trials), row) in enumerate(rows):
+            _draw_seeds(axes, y, trials)
             if row["score_low"] is not None:
                 ends = [row["score_low"], row["score_high"]]
-                axes.plot(ends, [place_, place_], color=COLOURS[0], linewidth=2, zorder=2)
+                axes.plot(ends, [y, y], color=COLOURS[0], linewidth=2, zorder=2)
             if row["score"] is not None:
-                axes.scatter([row["score"]], [place_], s=46, marker="D", color=COLOURS[0], zorder=4)
+                axes.scatter([row["score"]], [y], s=46, marker="D", color=COLOURS[0], zorder=4)
         drawn = [_draw_reference(axes, name, variants.rows) for name in REFERENCES]
         _set_score_limits(axes, variants)
         axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -105,55 +114,56 @@ def draw_scores(results: Results, variants: Table) -> Picture | None:
             title="Scores by variant",
             caption="Small dots are pre-training seeds; diamond and bar are their mean and its "
             f"Student-t {format_coverage(results.plan['report']['alpha'])} interval. Random init: "
-            "the "
-            "same encoder before training, each seed a small tick. Mel statistics: of the "
-            "log-mel, without any encoder. A line through all rows: the same value in each.",
+            "the same encoder before training, with a small tick per seed. Mel statistics: the "
+            "same probe on mean and standard deviation of the log-mel bands, without an encoder. "
+            "A line through all rows: the same value in each.",
         )
 
 
 @dataclass(frozen=True)
 class _ForestRow:
-    """A contrast to draw."""
+    """One row of the forest plot."""
 
     verdict: Verdict
-    strict: Estimate  # with the interval at the strictest level of its family
+    strict: Estimate  # with the interval at the strictest level of the family
 
     @property
-    def small(self) -> bool:
-        """Says whether it is a part of the contrast above it."""
+    def is_small(self) -> bool:
+        """Whether the row is a contrast within a combination, drawn below the pooled one."""
         return self.verdict.contrast.family == "within"
 
     @property
     def is_learning(self) -> bool:
-        """Says whether it holds an encoder against itself before training."""
+        """Whether the row compares an encoder with itself before training."""
         return self.verdict.contrast.family == "learning"
 
     @property
-    def look(self) -> tuple[str, str]:
-        """Returns colour and marker; colour is for answers, and learning is none."""
+    def marker_style(self) -> tuple[str, str]:
+        """The colour and the marker; learning contrasts are grey."""
         colour, marker = VERDICT_MARKERS[self.verdict.word.split()[0]]
         return GREY if self.is_learning else colour, marker
 
     @property
     def label(self) -> str:
-        """Names the contrast, in lines."""
+        """The name of the contrast, broken into lines."""
         return wrap_label(_format_label(self.verdict.contrast), LABEL_WIDTH)
 
 
 def _build_rows(verdicts: Sequence[Verdict]) -> list[_ForestRow]:
-    """Lists the contrasts that have a difference, each pooled one before its own parts."""
+    """Builds the rows of contrasts that have a difference, each pooled one before its parts."""
     sizes = Counter(verdict.contrast.family for verdict in verdicts)
     keys = [(v.contrast.factor, v.contrast.level) for v in verdicts]
-    found = []
+    rows = []
     for _, verdict in sorted(  # stable
-        zip(keys, verdicts, strict=True), key=lambda one: keys.index(one[0])
+        zip(keys, verdicts, strict=True), key=lambda pair: keys.index(pair[0])
     ):
         contrast = verdict.contrast
         if verdict.estimate.mean is not None:
-            strictest = verdict.level / sizes[contrast.family]  # what Holm asks of the smallest p
+            # level that Holm requires of the smallest p-value
+            strictest = verdict.interval_alpha / sizes[contrast.family]
             differences = [*contrast.differences.values()]
-            found.append(_ForestRow(verdict, estimate_mean(differences, alpha=strictest)))
-    return found
+            rows.append(_ForestRow(verdict, estimate_mean(differences, alpha=strictest)))
+    return rows
 
 
 def _format_label(contrast: Contrast) -> str:
@@ -167,17 +177,17 @@ def _format_label(contrast: Contrast) -> str:
 
 
 def _draw_panel(axes: Axes, rows: Sequence[_ForestRow], margin: float) -> None:
-    """Draws contrasts one below the other, on one axis."""
+    """Draws contrasts below each other on one axis."""
     axes.axvspan(-margin, margin, color=EQUIVALENCE_FILL, zorder=0, linewidth=0)
     axes.axvline(0, color=GREY, linewidth=0.8, zorder=1)
     limits = _compute_limits(rows, margin)
-    for place_, row in enumerate(rows):
-        _draw_row(axes, place_, row, limits)
+    for y, row in enumerate(rows):
+        _draw_row(axes, y, row, limits)
     axes.set_xlim(*limits)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
     for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
-        if row.small:
+        if row.is_small:
             tick.set(color=GREY, fontsize=9)
     if rows[0].is_learning:
         axes.set_title("did it learn?", fontsize=10, loc="left")
@@ -188,36 +198,36 @@ def _draw_panel(axes: Axes, rows: Sequence[_ForestRow], margin: float) -> None:
 
 
 def _compute_limits(rows: Sequence[_ForestRow], margin: float) -> tuple[float, float]:
-    """Chooses how far the axis reaches: one interval from two seeds must not flatten the rest."""
+    """Computes the axis limits; a single very wide interval must not compress the others."""
     halves = [((row.strict.high or 0) - (row.strict.low or 0)) / 2 for row in rows]
-    usual = 3 * median(halves)
+    max_reach = 3 * median(halves)
     middles = [row.verdict.estimate.mean or 0.0 for row in rows]
-    reaches = [min(half, usual) for half in halves]
+    reaches = [min(half, max_reach) for half in halves]
     low = min(-margin, *(m - reach for m, reach in zip(middles, reaches, strict=True)))
     high = max(margin, *(m + reach for m, reach in zip(middles, reaches, strict=True)))
-    room = max(0.05 * (high - low), 1e-6)
-    return low - room, high + room
+    padding = max(0.05 * (high - low), 1e-6)
+    return low - padding, high + padding
 
 
-def _draw_row(axes: Axes, place_: int, row: _ForestRow, limits: tuple[float, float]) -> None:
-    estimate, (colour, marker), small = row.verdict.estimate, row.look, row.small
+def _draw_row(axes: Axes, y: int, row: _ForestRow, limits: tuple[float, float]) -> None:
+    estimate, (colour, marker), small = row.verdict.estimate, row.marker_style, row.is_small
     thick, thin = (1.6, 0.7) if small else (2.8, 1.0)
     for drawn, width in ((row.strict, thin), (estimate, thick)):
         if drawn.low is not None and drawn.high is not None:
             ends = [max(drawn.low, limits[0]), min(drawn.high, limits[1])]
-            axes.plot(ends, [place_, place_], color=colour, linewidth=width, zorder=2)
+            axes.plot(ends, [y, y], color=colour, linewidth=width, zorder=2)
     if row.strict.low is not None and row.strict.high is not None:
         for end, out, arrow in (
             (limits[0], row.strict.low < limits[0], "<"),
             (limits[1], row.strict.high > limits[1], ">"),
         ):
             if out:
-                axes.plot([end], [place_], marker=arrow, color=colour, markersize=5, clip_on=False)
+                axes.plot([end], [y], marker=arrow, color=colour, markersize=5, clip_on=False)
     mean = estimate.mean or 0.0
-    axes.plot([mean], [place_], marker=marker, color=colour, markersize=5 if small else 8, zorder=3)
+    axes.plot([mean], [y], marker=marker, color=colour, markersize=5 if small else 8, zorder=3)
     axes.text(
         1.02,
-        place_,
+        y,
         f"{format_number(mean, signed=True)}  {format_verdict(row.verdict)}",
         transform=axes.get_yaxis_transform(),
         va="center",
@@ -226,45 +236,45 @@ def _draw_row(axes: Axes, place_: int, row: _ForestRow, limits: tuple[float, flo
     )
 
 
-def _draw_seeds(axes: Axes, place_: int, trials: Sequence[TrialResult]) -> None:
-    """Draws the scores of the seeds above the row's middle, and those at random init below it."""
+def _draw_seeds(axes: Axes, y: int, trials: Sequence[TrialResult]) -> None:
+    """Draws the seeds' scores slightly above the row's centre, those at random init below it."""
     scores = [trial.score for trial in trials if trial.score is not None]
     before = [trial.random_init_score for trial in trials if trial.random_init_score is not None]
     blue = COLOURS[0]
     axes.scatter(
-        scores, [place_ - 0.18] * len(scores), s=16, color=blue, alpha=0.6, linewidth=0, zorder=3
+        scores, [y - 0.18] * len(scores), s=16, color=blue, alpha=0.6, linewidth=0, zorder=3
     )
-    axes.scatter(before, [place_ + 0.18] * len(before), s=22, marker="|", color=GREY, linewidth=0.7)
+    axes.scatter(before, [y + 0.18] * len(before), s=22, marker="|", color=GREY, linewidth=0.7)
 
 
 def _draw_reference(axes: Axes, name: str, rows: Sequence[Row]) -> Line2D | None:
-    """Draws a reference in every row that has it, as one line where it is the same in all.
+    """Draws a reference in each row, or as one line through all rows if it is the same in all.
 
-    Returns its line for the legend, or None where no row has it.
+    Returns its line for the legend; None if no row has it.
     """
     colour, line = REFERENCES[name]
     values = [row[name] for row in rows]
-    known = [(place_, value) for place_, value in enumerate(values) if value is not None]
-    look: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 1.6, "zorder": 1}
-    if len(set(values)) == 1 and known:
-        axes.axvline(values[0], **look)
+    present = [(y, value) for y, value in enumerate(values) if value is not None]
+    line_style: dict[str, Any] = {"color": colour, "linestyle": line, "linewidth": 1.6, "zorder": 1}
+    if len(set(values)) == 1 and present:
+        axes.axvline(values[0], **line_style)
     else:
-        for place_, value in known:
-            axes.plot([value, value], [place_ - 0.34, place_ + 0.34], **look)
-    return Line2D([], [], label=name.replace("_", " "), **look) if known else None
+        for y, value in present:
+            axes.plot([value, value], [y - 0.34, y + 0.34], **line_style)
+    return Line2D([], [], label=name.replace("_", " "), **line_style) if present else None
 
 
 def _set_score_limits(axes: Axes, variants: Table) -> None:
-    """Limits the axis to scores and references; an interval from two seeds may leave it."""
+    """Limits the axis to scores and references; a very wide interval may exceed it."""
     values = [
         row[name]
         for row in variants.rows
         for name in ("score", "random_init", "mel_statistics")
         if row[name] is not None
     ]
-    room = max(max(values) - min(values), 2.0)
+    padding = max(max(values) - min(values), 2.0)
     low, high = axes.get_xlim()
-    axes.set_xlim(max(low, min(values) - room), min(high, max(values) + room))
+    axes.set_xlim(max(low, min(values) - padding), min(high, max(values) + padding))
 
 
 def _build_legend() -> list[Line2D]:

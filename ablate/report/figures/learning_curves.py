@@ -1,4 +1,4 @@
-"""The picture of learning: how losses, ranks and scores come about over the audio heard."""
+"""Draws learning curves: losses, effective rank and online score over hours of audio."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,14 @@ from ablate.report.figures.style import (
 )
 from ablate.report.results import Results, format_variant
 
-MAX_LINES_WITH_SEEDS = 4  # lines, up to which each may have its seeds beside it
+MAX_LINES_WITH_SEEDS = 4  # with more lines, the range over seeds is shaded instead
 
 
 def draw_learning_curves(results: Results, curves: Sequence[Curve]) -> Picture | None:
-    """Draws each quantity of `QUANTITIES` over hours of audio heard, a line for each variant.
+    """Draws each quantity of `QUANTITIES` over hours of audio, one line per variant.
 
-    Over steps where some variant's hours are not known. Variants whose curves are all the same
-    are one line. None without a curve.
+    The x axis is the step if the hours of some variant are unknown. Variants with identical curves
+    share one line. None without any curve.
     """
     quantities = [name for name in QUANTITIES if any(c.quantity == name for c in curves)]
     if not quantities:
@@ -44,28 +44,28 @@ def draw_learning_curves(results: Results, curves: Sequence[Curve]) -> Picture |
                     draw(axes, curve, scale, styles[curve.levels][0])
                     _draw_mean(axes, curve, scale, *styles[curve.levels])
             axes.set_title(QUANTITIES[quantity], fontsize=10, loc="left")
-            axes.set_xlabel("hours of audio heard" if in_hours else "step")
+            axes.set_xlabel("hours of audio" if in_hours else "step")
             remove_frame(axes, grid="y")
         lines = {}
-        for levels, same in shared.items():
+        for levels, identical in shared.items():
             colour, line = styles[levels]
-            name = " / ".join(map(format_variant, same))
+            name = " / ".join(map(format_variant, identical))
             lines[name] = Line2D([], [], color=colour, linestyle=line, linewidth=1.8)
         add_legend_below(figure, lines)
         return save_picture(
             figure,
             name="learning",
             title="Learning curves",
-            caption="Thick: mean over seeds, up to the step that all have reached; "
+            caption="Thick: mean over seeds, up to the last step that all have reached; "
             + (
                 "thin: each seed. "
                 if every_seed
                 else "shaded: from the lowest seed to the highest. "
             )
-            + "Position loss: of a predictor that knows only positions. "
+            + "Position loss: the loss of a predictor that uses positions only. "
             * ("position_loss" in quantities)
             + "Variants named together share their runs. "
-            * any(len(same) > 1 for same in shared.values())
+            * any(len(identical) > 1 for identical in shared.values())
             + "Losses do not rank variants: they rise in healthy runs and fall in collapse.",
         )
 
@@ -77,7 +77,7 @@ def _draw_seeds(axes: Axes, curve: Curve, scale: float, colour: str) -> None:
 
 
 def _draw_range(axes: Axes, curve: Curve, scale: float, colour: str) -> None:
-    """Shades from the lowest seed to the highest, where all are known: many hairs hide a line."""
+    """Shades the range from the lowest seed to the highest, at the steps that all have."""
     steps = [step for step, _ in curve.mean]
     runs = [dict(seed) for seed in curve.seeds]
     low, high = ([end(run[step] for run in runs) for step in steps] for end in (min, max))

@@ -1,4 +1,4 @@
-"""What `metrics.jsonl` holds becomes curves: a quantity by step, a line for each seed."""
+"""Reads learning curves from the `metrics.jsonl` files of runs."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ablate.report.results import Results, TrialResult
 
-QUANTITIES = {  # name in `metrics.jsonl` -> its axis
+QUANTITIES = {  # name in `metrics.jsonl` -> axis label
     "loss": "loss",
     "position_loss": "position loss",
     "effective_rank": "effective rank",
@@ -18,17 +18,17 @@ QUANTITIES = {  # name in `metrics.jsonl` -> its axis
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One quantity of one variant by step: every seed, and the mean over them."""
+    """One quantity of one variant over steps, for every seed."""
 
-    quantity: str  # of `QUANTITIES`
-    levels: tuple[str, ...]  # of the variant, in the factors' order
-    seeds: tuple[tuple[tuple[int, float], ...], ...]  # (step, value) of each seed
-    seed_numbers: tuple[int, ...] = ()  # of the seeds, in the same order
-    hours_per_step: float | None = None  # of audio, the same for every seed; None where unknown
+    quantity: str  # a key of `QUANTITIES`
+    levels: tuple[str, ...]  # the variant's levels in the order of the factors
+    seeds: tuple[tuple[tuple[int, float], ...], ...]  # per seed: (step, value)
+    seed_numbers: tuple[int, ...] = ()  # seeds in the order of `seeds`
+    hours_per_step: float | None = None  # hours of audio per step, equal for all seeds
 
     @property
     def mean(self) -> list[tuple[int, float]]:
-        """Returns (step, mean over seeds) at the steps that every seed has recorded."""
+        """(step, mean over seeds), at the steps that every seed has recorded."""
         runs = [dict(seed) for seed in self.seeds]
         shared = sorted(set.intersection(*(set(run) for run in runs)))
         return [(step, sum(run[step] for run in runs) / len(runs)) for step in shared]
@@ -37,8 +37,15 @@ class Curve:
 def read_curves(results: Results, runs: Path) -> list[Curve]:
     """Reads the learning curves of every variant, quantity by quantity.
 
-    A variant without a finite value of a quantity has no curve of it. Raises `ValueError` for a
-    line of `metrics.jsonl`, its last apart, that is not JSON.
+    Args:
+        results: The study's trials.
+        runs: Folder of the run folders.
+
+    Returns:
+        One curve per variant and quantity; a variant without a finite value has none.
+
+    Raises:
+        ValueError: If a line of `metrics.jsonl` other than the last is not JSON.
     """
     curves = []
     for levels, trials in results.variants().items():
@@ -50,14 +57,14 @@ def read_curves(results: Results, runs: Path) -> list[Curve]:
         hours = _compute_hours_per_step(trials)
         for quantity in QUANTITIES:
             series = {seed: _extract_series(log, quantity) for seed, log in logs.items()}
-            found = {seed: one for seed, one in series.items() if one}
-            if found:
+            recorded = {seed: points for seed, points in series.items() if points}
+            if recorded:
                 curves.append(
                     Curve(
                         quantity=quantity,
                         levels=levels,
-                        seeds=tuple(found.values()),
-                        seed_numbers=tuple(found),
+                        seeds=tuple(recorded.values()),
+                        seed_numbers=tuple(recorded),
                         hours_per_step=hours,
                     )
                 )
@@ -66,8 +73,8 @@ def read_curves(results: Results, runs: Path) -> list[Curve]:
 
 def _compute_hours_per_step(trials: Sequence[TrialResult]) -> float | None:
     costs = [trial.cost for trial in trials]
-    known = [cost["audio_hours"] / cost["steps"] for cost in costs if cost.get("audio_hours")]
-    return known[0] if known else None
+    rates = [cost["audio_hours"] / cost["steps"] for cost in costs if cost.get("audio_hours")]
+    return rates[0] if rates else None
 
 
 def _read_log(path: Path) -> list[Mapping[str, float | None]]:
@@ -75,7 +82,7 @@ def _read_log(path: Path) -> list[Mapping[str, float | None]]:
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
     if lines and not lines[-1].endswith("}"):
-        lines.pop()  # a run is writing, or was killed while it did
+        lines.pop()  # incomplete: the run is writing, or was killed while writing
     return [json.loads(line) for line in lines]
 
 
@@ -86,17 +93,17 @@ def _extract_series(
     for entry in log:
         step, value = entry.get("step"), entry.get(quantity)
         if step is not None and value is not None and math.isfinite(value):
-            points[int(step)] = float(value)  # a resumed run says some steps twice
+            points[int(step)] = float(value)  # a resumed run records some steps twice
     return tuple(sorted(points.items()))
 
 
 def group_identical_curves(curves: Sequence[Curve]) -> dict[tuple[str, ...], list[tuple[str, ...]]]:
-    """Maps the first of the variants whose curves are all the same to all of them."""
-    found: dict[tuple[str, ...], list[object]] = {}
+    """Groups variants with identical curves: the first variant of a group -> all of its group."""
+    by_variant: dict[tuple[str, ...], list[object]] = {}
     for curve in curves:
-        found.setdefault(curve.levels, []).append((curve.quantity, curve.seeds))
+        by_variant.setdefault(curve.levels, []).append((curve.quantity, curve.seeds))
     shared: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
-    for levels, own in found.items():
-        first = next((other for other in shared if found[other] == own), levels)
+    for levels, own in by_variant.items():
+        first = next((other for other in shared if by_variant[other] == own), levels)
         shared.setdefault(first, []).append(levels)
     return shared

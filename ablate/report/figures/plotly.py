@@ -1,24 +1,24 @@
-"""The report's figures for a browser, as the plain data that plotly draws."""
+"""Builds interactive versions of the report's figures, as dicts in plotly's JSON format."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablate.report.figures.metrics import Curve, group_identical_curves
-from ablate.report.figures.palette import COLOURS, VERDICT_MARKERS
+from ablate.report.figures.style import COLOURS, VERDICT_MARKERS
 from ablate.report.pages.sentences import format_scope
 from ablate.report.results import Results, format_variant, get_levels
-from ablate.report.stats.verdicts import Verdict
+from ablate.report.stats.decisions import Verdict
 
 Figure = dict[str, Any]
 
 
 def build_forest(results: Results, verdicts: Sequence[Verdict]) -> Figure:
-    """Draws every contrast's difference, in points, in the colour of its verdict, and the margin.
+    """Builds the forest plot: differences in points with intervals, coloured by verdict.
 
-    With its interval where there is one; without a score on both sides a contrast is left out.
+    The equivalence margin is shaded. A contrast without a score on both sides is left out.
     """
-    known = [verdict for verdict in verdicts if verdict.estimate.mean is not None]
-    words = {word: [v for v in known if v.word.split()[0] == word] for word in VERDICT_MARKERS}
+    decided = [verdict for verdict in verdicts if verdict.estimate.mean is not None]
+    words = {word: [v for v in decided if v.word.split()[0] == word] for word in VERDICT_MARKERS}
     margin = results.plan["report"]["equivalence_margin"]
     band = {
         "type": "rect",
@@ -31,19 +31,17 @@ def build_forest(results: Results, verdicts: Sequence[Verdict]) -> Figure:
         "line": {"width": 0},
     }
     layout = _build_layout("Differences and their intervals", "difference in points", "")
-    from_the_top = [
-        _format_label(verdict) for verdict in reversed(known)
-    ]  # plotly begins at the bottom
-    layout["yaxis"] |= {"categoryorder": "array", "categoryarray": from_the_top}
-    traces = [_build_contrast_trace(word, of) for word, of in words.items() if of]
+    top_down = [_format_label(verdict) for verdict in reversed(decided)]
+    layout["yaxis"] |= {"categoryorder": "array", "categoryarray": top_down}
+    traces = [_build_contrast_trace(word, group) for word, group in words.items() if group]
     return {"data": traces, "layout": {**layout, "shapes": [band]}}
 
 
 def build_learning_curves(curves: Sequence[Curve], quantity: str) -> Figure:
-    """Draws a quantity by step: each variant's mean, and thin lines for its seeds.
+    """Builds the plot of one quantity over steps: the mean of each variant, thin lines per seed.
 
-    Its name is one of `QUANTITIES`; without a curve of it the figure's `data` is empty. Variants
-    that share their runs are one line.
+    `quantity` is a key of `QUANTITIES`; without a curve, the figure's `data` is empty. Variants
+    with identical curves share one line.
     """
     shared = group_identical_curves(curves)
     wanted = [curve for curve in curves if curve.quantity == quantity and curve.levels in shared]
@@ -60,16 +58,16 @@ def build_learning_curves(curves: Sequence[Curve], quantity: str) -> Figure:
 
 
 def build_parallel_factors(results: Results) -> Figure:
-    """Draws each scored trial as a line through its levels, its seed and its score in percent.
+    """Builds the parallel-coordinates plot of scored trials: levels, seed and score in percent.
 
-    Where a factor does not apply to some trials, a dash follows its levels.
+    If a factor does not apply to some trials, `-` is added to its levels.
     """
     scored = [trial for trial in results.trials if trial.score is not None]
-    found = [get_levels(trial, results.factors) for trial in scored]
+    trial_levels = [get_levels(trial, results.factors) for trial in scored]
     dimensions: list[Figure] = []
-    for number, (factor, named) in enumerate(results.plan["factors"].items()):
-        own = [levels[number] for levels in found]
-        labels = list(dict.fromkeys([*named, *own]))
+    for number, (factor, planned) in enumerate(results.plan["factors"].items()):
+        own = [levels[number] for levels in trial_levels]
+        labels = list(dict.fromkeys([*planned, *own]))
         indices = [labels.index(label) for label in own]
         ticks = {"tickvals": list(range(len(labels))), "ticktext": labels}
         dimensions.append({"label": factor, "values": indices, **ticks})
@@ -82,13 +80,13 @@ def build_parallel_factors(results: Results) -> Figure:
 
 
 def _build_contrast_trace(word: str, verdicts: Sequence[Verdict]) -> Figure:
-    """Draws the contrasts of one word; one without an interval is a point."""
+    """Builds the trace of the contrasts with one verdict word."""
     estimates = [verdict.estimate for verdict in verdicts]
     return {
         "type": "scatter",
         "mode": "markers",
         "name": word,
-        "marker": {"color": VERDICT_MARKERS[word][0], "size": 9},  # which the intervals take, too
+        "marker": {"color": VERDICT_MARKERS[word][0], "size": 9},
         "x": [estimate.mean for estimate in estimates],
         "y": [_format_label(verdict) for verdict in verdicts],
         "error_x": {
@@ -102,8 +100,8 @@ def _build_contrast_trace(word: str, verdicts: Sequence[Verdict]) -> Figure:
 
 def _build_line(points: Sequence[tuple[int, float]], line: Mapping[str, Any], name: str) -> Figure:
     steps, values = [step for step, _ in points], [value for _, value in points]
-    shown = {"type": "scatter", "mode": "lines", "line": dict(line), "name": name}
-    return {**shown, "x": steps, "y": values}
+    trace = {"type": "scatter", "mode": "lines", "line": dict(line), "name": name}
+    return {**trace, "x": steps, "y": values}
 
 
 def _build_layout(title: str, across: str, up: str) -> Figure:

@@ -1,6 +1,8 @@
-"""How every picture of a report is drawn: lines, bare axes, and the three files of each.
+"""The style of all figures: colours, lines, axes, and saving as SVG, PNG and PDF.
 
-Figures are made without pyplot, so that no state is shared.
+The colours are those of Okabe and Ito, "Color universal design" (2008). Whatever a colour encodes
+is also encoded by a marker, a line style or text. Figures are created without pyplot, so there is
+no shared state.
 """
 
 import io
@@ -16,31 +18,40 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ablate.report.figures.palette import COLOURS, GREY, INK, LIGHT_GREY
 from ablate.report.results import Results
 
+INK, GREY, LIGHT_GREY = "#222222", "#6b6b6b", "#d9d9d9"
+EQUIVALENCE_FILL = "#eef3f0"  # background within the equivalence margin
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+VERDICT_MARKERS = {  # first word of a verdict -> colour, matplotlib marker
+    "better": (COLOURS[0], ">"),
+    "worse": (COLOURS[1], "<"),
+    "equivalent": (COLOURS[2], "s"),
+    "undecided": (GREY, "o"),
+    "differs": (COLOURS[3], "D"),
+}
 LineStyle = Literal["-", "--", ":", "-."]
 LINE_STYLES: tuple[LineStyle, ...] = ("-", "--", ":", "-.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A finished figure with what it shows, for those who read and those who cannot see."""
+    """A figure as files, with its title and caption."""
 
-    name: str  # of its files
+    name: str  # file name without suffix
     title: str
     caption: str
-    svg: str  # for a browser
-    png: bytes  # for a forge
-    pdf: bytes  # for a paper
+    svg: str  # used by the HTML page
+    png: bytes  # used by the Markdown page
+    pdf: bytes  # for papers
 
 
 def assign_line_styles(results: Results) -> dict[tuple[str, ...], tuple[str, LineStyle]]:
-    """Gives each variant a colour and a line.
+    """Assigns a colour and a line style to each variant.
 
-    The first factor's levels have a colour each and the rest of a variant a line, as far as
-    there are lines for that; else every variant takes the next of the 28 pairs. Two variants
-    share both only where there are more than 28.
+    The levels of the first factor get a colour each, and the rest of a variant a line style, if
+    there are enough line styles. Otherwise each variant gets the next of the 28 combinations; two
+    variants share one only if there are more than 28.
     """
     variants = list(results.variants())
     rounds = math.ceil(len({levels[:1] for levels in variants}) / len(COLOURS))
@@ -51,25 +62,25 @@ def assign_line_styles(results: Results) -> dict[tuple[str, ...], tuple[str, Lin
     styles = {}
     for levels in variants:
         first, rest = firsts.index(levels[:split]), rests.index(levels[split:])
-        again = first // len(COLOURS)  # how often colours have begun anew
-        line = LINE_STYLES[(rest + again * len(rests)) % len(LINE_STYLES)]
+        cycle = first // len(COLOURS)  # how often the colours have been used up
+        line = LINE_STYLES[(rest + cycle * len(rests)) % len(LINE_STYLES)]
         styles[levels] = (COLOURS[first % len(COLOURS)], line)
     return styles
 
 
 def wrap_label(label: str, width: int) -> str:
-    """Breaks a long label into lines of at most that many letters."""
+    """Breaks a long label into lines of at most `width` characters."""
     return "\n".join(textwrap.wrap(label, width)) or label
 
 
 def use_style() -> AbstractContextManager[None]:
-    """Sets how figures look while it is entered."""
+    """Returns a context in which figures are drawn in the style of the reports."""
     return mpl.rc_context(
         {
-            "pdf.fonttype": 42,  # journals refuse type 3
-            "svg.hashsalt": "ablate",  # else every save draws new identifiers
-            "svg.fonttype": "none",  # text stays text: it can be searched, selected, read aloud
-            "text.parse_math": False,  # a level may be called anything
+            "pdf.fonttype": 42,  # TrueType: journals reject type 3 fonts
+            "svg.hashsalt": "ablate",  # fixed identifiers: the same figure gives the same bytes
+            "svg.fonttype": "none",  # text as text: searchable, selectable, accessible
+            "text.parse_math": False,  # the name of a level may contain `$`
             "font.family": "sans-serif",
             "font.sans-serif": ["DejaVu Sans"],
             "font.size": 10,
@@ -86,7 +97,7 @@ def use_style() -> AbstractContextManager[None]:
 
 
 def remove_frame(axes: Axes, *, grid: Literal["x", "y"]) -> None:
-    """Takes the frame away but for the axis named `grid`, and draws that axis's grid lines."""
+    """Removes the frame except for the axis `grid`, and draws the grid lines of that axis."""
     axes.grid(visible=True, axis=grid, color=LIGHT_GREY, linewidth=0.6)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left" if grid == "x" else "bottom"):
@@ -95,7 +106,7 @@ def remove_frame(axes: Axes, *, grid: Literal["x", "y"]) -> None:
 
 
 def add_legend_below(figure: Figure, lines: Mapping[str, Line2D]) -> None:
-    """Names lines below a figure, which grows by as much."""
+    """Adds a legend below a figure and enlarges the figure accordingly."""
     names = [wrap_label(name, 90) for name in lines]
     longest = max(len(line) for name in names for line in name.split("\n"))
     columns = max(1, min(4, 100 // (8 + longest)))
@@ -108,17 +119,17 @@ def add_legend_below(figure: Figure, lines: Mapping[str, Line2D]) -> None:
 
 
 def save_picture(figure: Figure, *, name: str, title: str, caption: str) -> Picture:
-    """Saves a figure as SVG, PNG (160 dots an inch) and PDF, without dates and versions.
+    """Saves a figure as SVG, PNG (160 dpi) and PDF.
 
-    So the same figure gives the same bytes.
+    Dates and versions are left out, so the same figure gives the same bytes.
     """
     svg, png, pdf = io.StringIO(), io.BytesIO(), io.BytesIO()
-    nothing = {"Creator": None, "Date": None, "Format": None, "Type": None}
-    close: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08}
-    figure.savefig(svg, format="svg", metadata=nothing, **close)
-    figure.savefig(png, format="png", dpi=160, metadata={"Software": None}, **close)
+    no_metadata = {"Creator": None, "Date": None, "Format": None, "Type": None}
+    tight: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.08}
+    figure.savefig(svg, format="svg", metadata=no_metadata, **tight)
+    figure.savefig(png, format="png", dpi=160, metadata={"Software": None}, **tight)
     undated = {"Creator": None, "Producer": None, "CreationDate": None}
-    figure.savefig(pdf, format="pdf", metadata=undated, **close)
+    figure.savefig(pdf, format="pdf", metadata=undated, **tight)
     return Picture(
         name=name,
         title=title,

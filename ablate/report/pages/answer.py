@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from ablate.report.pages.sentences import format_contrast, format_scope
 from ablate.report.pages.table import Row, format_number
+from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.robustness import get_mean_differences
-from ablate.report.stats.verdicts import Verdict
 
 MAX_NAMES = 4  # of levels in a row; a reader wants no list of twenty
 UNTRAINED = ", as untrained encoders are"

@@ -10,8 +10,8 @@ from ablate.report.pages.sentences import format_contrast, format_scope
 from ablate.report.pages.table import Table
 from ablate.report.pages.tables import compute_mean, format_score_name
 from ablate.report.results import Results, format_variant, get_factor_column
+from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.robustness import format_difference
-from ablate.report.stats.verdicts import Verdict
 
 CEILING = 99.0  # percent
 
@@ -62,8 +62,7 @@ def _warn_of_opposite_signs(results: Results, robustness: Table) -> Iterator[str
             rests = ", on which the verdict rests" if row["judged"] else ""
             yield (
                 f"{format_contrast(row)} ({where}) has the opposite sign with another probe or "
-                "pooling: "
-                f"{row['other_sign']}, but {format_difference(row, own)} by {own}{rests}."
+                f"pooling: {row['other_sign']}, but {format_difference(row, own)} by {own}{rests}."
             )
 
 

@@ -36,7 +36,7 @@ def findings(results: Results, page: ReportPage) -> dict[str, Any]:
             | {"tasks": list(data["tasks"])}
             for data in results.plan["data"]
         ],
-        "alpha": read_decision_rules(results.plan).level,  # of the intervals: this look's part
+        "alpha": read_decision_rules(results.plan).look_alpha,  # of the intervals: this look's part
         "seeds": sorted({trial.seed for trial in results.trials}),
         "trials": len(results.trials),
         "scored": sum(trial.score is not None for trial in results.trials),

@@ -35,10 +35,10 @@ def _write_design(results: Results) -> str:
     probes = "; or ".join(_format_probe(results.plan["probes"][name]) for name in asked)
     return (
         f"{named} Every variant was pre-trained with the same {len(seeds)} seeds "
-        f"({', '.join(map(str, seeds))}); variants of the same seed share the data order and every "
-        f"initial weight whose name and shape agree. The score is {format_score_name(results)}: "
-        "the "
-        f"probe {probes}, in percent on the test split, averaged over tasks."
+        f"({', '.join(map(str, seeds))}); variants of the same seed share the data order and "
+        "every initial weight whose name and shape agree. The score is "
+        f"{format_score_name(results)}: the probe {probes}, in percent on the test split, "
+        "averaged over tasks."
     )
 
 
@@ -64,29 +64,26 @@ def _write_statistics(results: Results) -> str:
         "The unit of replication is the pre-training seed: intervals and verdicts are about new "
         "seeds on these clips. They do not cover that the corpus and its test clips are one draw "
         "of many. Each level is contrasted with the baseline level of its factor within every "
-        "combination of the other factors, paired by seed. The pooled estimate is a Student-t over "
-        "seed means: for each seed that has every combination, the mean of its differences "
+        "combination of the other factors, paired by seed. The pooled estimate is a Student-t "
+        "over seed means: for each seed that has every combination, the mean of its differences "
         "(degrees of freedom: seeds - 1). Whether the difference depends on the combination is "
         "tested within seeds, by a paired t-test between every two combinations; where it does, "
         "there is no pooled verdict. Factors that change the random-init encoder are compared by "
         "the gain over it. Intervals of differences are Student-t, "
-        f"{format_coverage(decided.level)}, uncorrected. P-values are Holm-corrected within each "
-        "of "
-        f"{len(families)} families: {', '.join(families)}; one within a combination is at least "
-        "twice the smaller of the p-values of its pooled contrast and its interaction. So where "
-        "all variants are equal, a pooled better or worse is false in at most "
+        f"{format_coverage(decided.look_alpha)}, uncorrected. P-values are Holm-corrected within "
+        f"each of {len(families)} families: {', '.join(families)}; one within a combination is at "
+        "least twice the smaller of the p-values of its pooled contrast and its interaction. So "
+        "where all variants are equal, a pooled better or worse is false in at most "
         f"{100 * decided.alpha:.4g} % of such studies, and pooled ones and those within a "
         f"combination together in at most {150 * decided.alpha:.4g} %; claims of an interaction, "
-        f"and of learning, each add at most {100 * decided.alpha:.4g} %. Two levels are "
-        "called equivalent when two one-sided tests, Holm-corrected likewise, "
-        f"place the difference within {decided.margin:g} points. "
-        f"{_write_looks(results)}With the further seeds named for an undecided contrast, four "
-        "studies in "
-        "five would settle it, as a difference or as equivalence, if the observed difference and "
-        "spread are the true ones, at the family's strictest level. Failed and pruned trials "
-        "enter no mean; failed ones rule out the verdict better where failure rates differ. "
-        "Collapsed trials that could be probed keep their score."
-        f"{_write_confirmation(results)}"
+        f"and of learning, each add at most {100 * decided.alpha:.4g} %. Two levels are called "
+        "equivalent when two one-sided tests, Holm-corrected likewise, place the difference "
+        f"within {decided.margin:g} points. {_write_looks(results)}With the further seeds named "
+        "for an undecided contrast, four studies in five would settle it, as a difference or as "
+        "equivalence, if the observed difference and spread are the true ones, at the family's "
+        "strictest level. Failed and pruned trials enter no mean; failed ones rule out the "
+        "verdict better where failure rates differ. Collapsed trials that could be probed keep "
+        f"their score.{_write_confirmation(results)}"
     )
 
 
@@ -109,9 +106,8 @@ def _write_looks(results: Results) -> str:
     at = ", ".join(map(str, taken.seed_counts))
     return (
         f"Of up to {taken.max_seeds} declared seeds the verdicts were looked at with {at}. Each "
-        "look "
-        "spends the share of the error rate that its new seeds are of the declared ones, in its "
-        "p-values and its intervals; what a look decided stands, with that look's p. "
+        "look spends the share of the error rate that its new seeds are of the declared ones, in "
+        "its p-values and its intervals; what a look decided stands, with that look's p. "
     )
 
 
@@ -145,8 +141,7 @@ def _write_data(results: Results) -> str:
         )
         told.append(
             f"{data['clips']} clips{_format_pretraining_clips(data)} (digest {data['digest']}, "
-            f"{len(data['skipped'])} skipped); "
-            f"tasks: {tasks}"
+            f"{len(data['skipped'])} skipped); tasks: {tasks}"
         )
     return "Data: " + ". ".join(told) + "."
 
@@ -172,10 +167,9 @@ def _write_machines(results: Results) -> str:
     seconds = [trial.cost["seconds"] for trial in results.trials if "seconds" in trial.cost]
     took = f" A run took {fmean(seconds):.0f} seconds on average." if seconds else ""
     return (
-        f"Hardware: {'; '.join(_list_hardware(results)) or 'none recorded'}. "
-        f"Device and precision: {', '.join(sorted(get_devices(results))) or 'no run yet'}. "
-        f"Versions: {written or 'none recorded'}. "
-        f"Code: {', '.join(codes) or 'none recorded'}.{took}"
+        f"Hardware: {'; '.join(_list_hardware(results)) or 'none recorded'}. Device and "
+        f"precision: {', '.join(sorted(get_devices(results))) or 'no run yet'}. Versions: "
+        f"{written or 'none recorded'}. Code: {', '.join(codes) or 'none recorded'}.{took}"
     )
 
 
@@ -188,8 +182,7 @@ def _write_files() -> str:
     parquet = "and scores.parquet " if find_spec("pyarrow") else ""
     return (
         f"{FILES_PREFIX} scores.csv {parquet}(one row per trial, task, probe and pooling); every "
-        "table "
-        "as CSV and LaTeX, every figure as PDF, SVG and PNG."
+        "table as CSV and LaTeX, every figure as PDF, SVG and PNG."
     )
 
 

@@ -17,7 +17,7 @@ from ablate.report.pages.table import (
 )
 from ablate.report.stats.contrasts import Contrast
 from ablate.report.stats.decision_rules import format_coverage
-from ablate.report.stats.verdicts import Verdict
+from ablate.report.stats.decisions import Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +49,15 @@ def build_contrast_table(verdicts: Sequence[Verdict]) -> Table:
         [verdict for verdict in verdicts if verdict.contrast.family != "learning"],
         name="contrasts",
         title="Contrasts",
-        caption="Differences in points, paired by pre-training seed; a pooled one is averaged over "
-        "combinations within each seed first. Intervals are uncorrected; p-values are "
-        "Holm-corrected, over the pooled contrasts and over those within a combination separately; "
-        "one of the latter is no smaller than the pooled contrast and its interaction allow. "
-        "Gain: each arm minus its own random init, where the factor changes that. "
-        "g: Hedges' effect size, the difference in standard deviations over seeds. "
-        "Seed r: the correlation of the two arms over seeds. "
-        "Detectable: the smallest difference that this many seeds detect with 80 % power, at the "
-        "observed spread and the family's strictest level.",
+        caption="Differences in points, paired by pre-training seed; a pooled one is averaged "
+        "over combinations within each seed first. Intervals are uncorrected; p-values are "
+        "Holm-corrected, over the pooled contrasts and over those within a combination "
+        "separately; one of the latter is no smaller than the pooled contrast and its interaction "
+        "allow. Gain: each arm minus its own random init, where the factor changes that. g: "
+        "Hedges' effect size, the difference in standard deviations over seeds. Seed r: the "
+        "correlation of the two arms over seeds. Detectable: the smallest difference that this "
+        "many seeds detect with 80 % power, at the observed spread and the family's strictest "
+        "level.",
     )
 
 
@@ -151,14 +151,14 @@ def _format_numbers(verdict: Verdict) -> str:
     if estimate.mean is not None and verdict.word not in ("better", "worse"):
         numbers.append(f"difference {format_number(estimate.mean, signed=True)}")
     if estimate.low is not None and estimate.high is not None:
-        covered = format_coverage(verdict.level)
+        covered = format_coverage(verdict.interval_alpha)
         numbers.append(
             f"{covered} interval {format_number(estimate.low)} to {format_number(estimate.high)}"
         )
     if verdict.p is not None:
         numbers.append(f"Holm p {format_p(verdict.p)}")
-    if verdict.interaction is not None:
-        numbers.append(f"interaction p {format_p(verdict.interaction)}")
+    if verdict.p_interaction is not None:
+        numbers.append(f"interaction p {format_p(verdict.p_interaction)}")
     if contrast.measure == "gain":
         numbers.append("measured by gain over random init")
     planned = contrast.num_planned_seeds
@@ -178,7 +178,7 @@ def _format_further_seeds(verdict: Verdict) -> str:
 
 
 def _build_table(verdicts: Sequence[Verdict], *, name: str, title: str, caption: str) -> Table:
-    levels = [verdict.level for verdict in verdicts]
+    levels = [verdict.interval_alpha for verdict in verdicts]
     interval = f"{format_coverage(*levels)} interval" if levels else "interval"
     return Table(
         name=name,
@@ -217,14 +217,14 @@ def _build_row(verdict: Verdict) -> dict[str, object]:
         "difference": estimate.mean,
         "difference_low": estimate.low,
         "difference_high": estimate.high,
-        "interval_alpha": verdict.level,
+        "interval_alpha": verdict.interval_alpha,
         "sd": estimate.sd,
         "effect_size": verdict.effect_size,
         "p": estimate.p,
         "p_holm": verdict.p,
         "p_equivalent_holm": verdict.p_equivalent,
-        "p_interaction": verdict.interaction,
-        "seed_correlation": verdict.correlation,
+        "p_interaction": verdict.p_interaction,
+        "seed_correlation": verdict.seed_correlation,
         "detectable": verdict.detectable,
         "verdict": format_verdict(verdict),
         "verdict_without_failures": verdict.unrestricted_word,

@@ -1,9 +1,10 @@
-"""Which arms are held against which, and which seeds they share.
+"""The contrasts of a study: which levels are compared, within which combinations, on which seeds.
 
-A level meets the baseline level of its own factor, within every combination of the other
-factors. One baseline cell for all would mix the factors: *block on strips against random on
-squares* is mostly the patch. Where a factor changes the random-init twin (patchifier, front
-end, encoder), the arms are compared by their gain over their own twin.
+Each level is compared with the baseline level of its own factor, within every combination of the
+other factors. A single baseline variant for all would confound the factors: *block on strips
+against random on squares* mostly shows the effect of the patches. If a factor changes the
+random-init encoder (patchifier, front end, encoder), the arms are compared by their gain, which is
+the score minus the score of the same encoder at random init.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,28 +17,28 @@ from ablate.report.results import Results, TrialResult, format_variant, get_leve
 from ablate.report.run import RunResult
 
 Measure = Literal["score", "gain"]
-Levels = tuple[tuple[str, str], ...]  # (factor, level) of every factor that is held fixed
+Levels = tuple[tuple[str, str], ...]  # (factor, level) of every fixed factor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One side of a contrast within one combination: what each seed gave, if anything."""
+    """One side of a contrast within one combination of the other factors."""
 
     values: Mapping[int, float | None]  # seed -> score in percent, or gain in points
-    failed: int  # trials
-    settings: frozenset[tuple[str, str]]  # (what, value) of what made the scores
+    num_failed: int  # failed trials
+    settings: frozenset[tuple[str, str]]  # (name, value): device, precision, ranks, code, versions
 
 
 @dataclass(frozen=True)
 class ArmPair:
-    """The two arms of one combination; only seeds that both have count."""
+    """The two arms of one combination; only seeds that have a score in both arms are used."""
 
     level: Arm
     against: Arm
 
     @cached_property
     def paired_values(self) -> dict[int, tuple[float, float]]:
-        """Returns both values of every seed that has both."""
+        """The values of both arms by seed, for the seeds that have both."""
         values = {}
         for seed in sorted(self.level.values.keys() & self.against.values.keys()):
             one, other = self.level.values[seed], self.against.values[seed]
@@ -47,65 +48,65 @@ class ArmPair:
 
     @property
     def differences(self) -> dict[int, float]:
-        """Returns level less against, in points, by seed."""
+        """Level minus reference by seed, in points."""
         return {seed: one - other for seed, (one, other) in self.paired_values.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """A question put to the study: is this level better than that one?"""
+    """A comparison of two levels: is `level` better than `against`?"""
 
     family: Literal["pooled", "within", "learning", "confirmation"]
-    factor: str  # empty where whole variants are compared
+    factor: str  # empty if whole variants are compared
     level: str
     against: str
     measure: Measure
-    fixed_levels: Levels = ()  # what was held fixed; empty when pooled over it
-    pooled_factors: tuple[str, ...] = ()  # the factors pooled over
-    pairs: tuple[ArmPair, ...] = field(repr=False)  # one a combination
+    fixed_levels: Levels = ()  # levels of the other factors; empty if pooled over them
+    pooled_factors: tuple[str, ...] = ()
+    pairs: tuple[ArmPair, ...] = field(repr=False)  # one per combination
 
     @property
     def differences_by_seed(self) -> dict[int, list[float]]:
-        """Returns, of every seed that has all combinations, the difference in each, in points.
+        """The difference in each combination, in points, for every seed that has all combinations.
 
-        A combination that no seed has, because nothing ran there or all failed, is left out.
+        A combination without any pair of scores (nothing ran, or all trials failed) is left out.
         """
-        found = [differences for pair in self.pairs if (differences := pair.differences)]
-        shared = [seed for seed in found[0] if all(seed in of for of in found)] if found else []
-        return {seed: [of[seed] for of in found] for seed in shared}
+        pairs = [differences for pair in self.pairs if (differences := pair.differences)]
+        shared = [seed for seed in pairs[0] if all(seed in p for p in pairs)] if pairs else []
+        return {seed: [differences[seed] for differences in pairs] for seed in shared}
 
     @property
     def differences(self) -> dict[int, float]:
-        """Returns each seed's mean difference over combinations, in points.
+        """The mean difference over combinations by seed, in points.
 
-        Seeds are the unit of replication: the combinations of one seed share data order and
-        random-init twins, and so are not independent.
+        Seeds are the unit of replication: the combinations of one seed share the data order and
+        the random-init encoders, so they are not independent.
         """
-        return {seed: fmean(of) for seed, of in self.differences_by_seed.items()}
+        return {seed: fmean(values) for seed, values in self.differences_by_seed.items()}
 
     @property
     def num_planned_seeds(self) -> int:
-        """Counts the seeds that there would be if every trial had a score."""
+        """The number of seeds that the contrast would have if every trial had a score."""
         arms = [arm for pair in self.pairs for arm in (pair.level, pair.against)]
         return len({seed for arm in arms for seed in arm.values})
 
     @property
     def failure_counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Counts the failed and the planned trials, of the level and of what it is held against."""
-        arms = [pair.level for pair in self.pairs], [pair.against for pair in self.pairs]
-        level, against = (sum(arm.failed for arm in of) for of in arms)
-        planned, planned_against = (sum(len(arm.values) for arm in of) for of in arms)
-        return (level, against), (planned, planned_against)
+        """The failed trials of (level, against), and the planned trials of (level, against)."""
+        sides = [pair.level for pair in self.pairs], [pair.against for pair in self.pairs]
+        failed, failed_against = (sum(arm.num_failed for arm in arms) for arms in sides)
+        planned, planned_against = (sum(len(arm.values) for arm in arms) for arms in sides)
+        return (failed, failed_against), (planned, planned_against)
 
 
 def list_contrasts(results: Results) -> list[Contrast]:
-    """Lists every contrast, family by family: pooled, within, learning, confirmation.
+    """Lists all contrasts of a study, family by family: pooled, within, learning, confirmation.
 
-    Of a factor whose two levels meet in one combination alone there is only a pooled contrast.
+    If two levels are compared in a single combination, there is a pooled contrast only.
     """
-    found = list(_list_factor_contrasts(results, gains=True))
-    pooled = [contrast for contrast in found if contrast.family == "pooled"]
-    within = [contrast for contrast in found if contrast.family == "within"]
+    contrasts = list(_list_factor_contrasts(results, gains=True))
+    pooled = [contrast for contrast in contrasts if contrast.family == "pooled"]
+    within = [contrast for contrast in contrasts if contrast.family == "within"]
     return [
         *pooled,
         *within,
@@ -115,29 +116,32 @@ def list_contrasts(results: Results) -> list[Contrast]:
 
 
 def list_score_contrasts(results: Results) -> list[Contrast]:
-    """Lists the pooled contrasts of gains once more, by the scores that the encoders end with.
+    """Lists the pooled contrasts that are judged by gain, compared by score instead.
 
-    A gain tells what training adds; whoever picks an encoder also asks which one scores more.
+    The gain is what training adds; to choose an encoder, the final score matters as well.
     """
-    found = _list_factor_contrasts(results, gains=False)
-    return [c for c in found if c.family == "pooled" and changes_random_init(results, c.factor)]
+    contrasts = _list_factor_contrasts(results, gains=False)
+    return [c for c in contrasts if c.family == "pooled" and changes_random_init(results, c.factor)]
 
 
 def changes_random_init(results: Results, factor: str) -> bool:
-    """Says whether a factor's levels have different random-init twins, all else being equal.
+    """Checks whether the levels of a factor have different random-init encoders, all else equal.
 
-    Scores of such levels start from different values, so that their gains are compared instead.
+    Scores of such levels start from different values, so their gains are compared instead.
     """
-    twins: dict[tuple[Levels, int], set[str]] = {}
+    fingerprints: dict[tuple[Levels, int], set[str]] = {}
     for trial in results.trials:
         if trial.plan.get("twin"):
             key = (_get_fixed_levels(results, trial, factor), trial.seed)
-            twins.setdefault(key, set()).add(trial.plan["twin"])
-    return any(len(found) > 1 for found in twins.values())
+            fingerprints.setdefault(key, set()).add(trial.plan["twin"])
+    return any(len(different) > 1 for different in fingerprints.values())
 
 
 def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contrast]:
-    """Yields pooled contrasts and their parts, by gain where `gains` and the twins differ."""
+    """Yields the pooled contrasts of all factors, each followed by those within a combination.
+
+    With `gains`, factors that change the random-init encoder are compared by gain.
+    """
     for factor, levels in results.plan["factors"].items():
         against = str(results.plan["baseline"][factor])
         measure: Measure = "gain" if gains and changes_random_init(results, factor) else "score"
@@ -149,7 +153,7 @@ def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contras
                 if level in cell and against in cell
             }
             if not pairs:
-                continue  # this design never puts the two side by side
+                continue  # no combination of this design has both levels
             yield Contrast(
                 family="pooled",
                 factor=factor,
@@ -161,7 +165,7 @@ def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contras
                 pairs=tuple(pairs.values()),
             )
             for held, pair in pairs.items():
-                if len(pairs) > 1:  # of one combination, the pooled contrast already is it
+                if len(pairs) > 1:  # with a single combination, the pooled contrast is the same
                     yield Contrast(
                         family="within",
                         factor=factor,
@@ -174,7 +178,7 @@ def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contras
 
 
 def _list_learning_contrasts(results: Results) -> Iterator[Contrast]:
-    """Yields *did it learn at all*: the trained encoder against its own random-init twin."""
+    """Yields the contrasts of the trained baseline encoder with itself at random init."""
     baseline = {factor: str(level) for factor, level in results.plan["baseline"].items()}
     varied = [factor for factor in results.factors if changes_random_init(results, factor)]
     fixed = [factor for factor in results.factors if factor not in varied]
@@ -184,9 +188,9 @@ def _list_learning_contrasts(results: Results) -> Iterator[Contrast]:
             held = tuple((f, trial.levels[f]) for f in varied if f in trial.levels)
             combinations.setdefault(held, []).append(trial)
     for held, trials in combinations.items():
-        twin = Arm(
+        random_init = Arm(
             values={trial.seed: trial.random_init_score for trial in trials},
-            failed=sum(trial.random_init.state == "failed" for trial in trials),
+            num_failed=sum(trial.random_init.state == "failed" for trial in trials),
             settings=_collect_settings(trial.random_init for trial in trials),
         )
         yield Contrast(
@@ -196,29 +200,31 @@ def _list_learning_contrasts(results: Results) -> Iterator[Contrast]:
             against="random init",
             measure="score",
             fixed_levels=held,
-            pairs=(ArmPair(_build_arm(trials, "score"), twin),),
+            pairs=(ArmPair(_build_arm(trials, "score"), random_init),),
         )
 
 
 def _list_confirmation_contrasts(results: Results) -> Iterator[Contrast]:
-    """Yields each chosen variant against the baseline, on the seeds that did not choose it."""
+    """Yields each selected variant against the baseline, on seeds not used for the selection."""
     baseline = {factor: str(level) for factor, level in results.plan["baseline"].items()}
     variants: dict[tuple[str, ...], list[TrialResult]] = {}
     against: list[TrialResult] = []
     for (
         trial
     ) in results.confirmation_trials:  # a factor that means nothing in a trial is at its baseline
-        usual = all(trial.levels.get(factor, level) == level for factor, level in baseline.items())
+        is_baseline = all(
+            trial.levels.get(factor, level) == level for factor, level in baseline.items()
+        )
         levels = get_levels(trial, results.factors)
-        (against if usual else variants.setdefault(levels, [])).append(trial)
+        (against if is_baseline else variants.setdefault(levels, [])).append(trial)
     for levels, trials in variants.items() if against else ():
         varied = [
             f
             for f, level in zip(results.factors, levels, strict=True)
             if level not in (baseline[f], "-")
         ]
-        gain = any(changes_random_init(results, factor) for factor in varied)
-        measure: Measure = "gain" if gain else "score"
+        by_gain = any(changes_random_init(results, factor) for factor in varied)
+        measure: Measure = "gain" if by_gain else "score"
         yield Contrast(
             family="confirmation",
             factor="",
@@ -241,38 +247,39 @@ def _group_cells(results: Results, factor: str) -> dict[Levels, dict[str, list[T
 def _build_arm(trials: Sequence[TrialResult], measure: Measure) -> Arm:
     return Arm(
         values={trial.seed: trial.score if measure == "score" else trial.gain for trial in trials},
-        failed=sum(trial.failed for trial in trials),
+        num_failed=sum(trial.failed for trial in trials),
         settings=_collect_settings(trial.run for trial in trials),
     )
 
 
 def _collect_settings(runs: Iterable[RunResult]) -> frozenset[tuple[str, str]]:
-    """Returns what computed the numbers; `cuda:0` and `cuda:1` are one kind of device.
+    """Collects what runs were made with: kind of device, precision, ranks, code and versions.
 
-    A random init was never trained and so has no precision and no ranks to differ in.
+    A setting that a run did not record is left out: a random init has no precision and no ranks.
     """
-    found = set()
+    collected = set()
     for run in runs:
         record = run.record
-        told: dict[str, object] = {"precision": record.precision, "ranks": record.ranks}
-        told["device"] = (record.device or "").partition(":")[0]
-        told["code"] = run.code
-        told["versions"] = sorted(record.versions.items())
-        found |= {(name, str(of)) for name, of in told.items() if of}
-    return frozenset(found)
+        settings: dict[str, object] = {"precision": record.precision, "ranks": record.ranks}
+        settings["device"] = (record.device or "").partition(":")[0]
+        settings["code"] = run.code
+        settings["versions"] = sorted(record.versions.items())
+        collected |= {(name, str(value)) for name, value in settings.items() if value}
+    return frozenset(collected)
 
 
 def _get_fixed_levels(results: Results, trial: TrialResult, factor: str) -> Levels:
-    """Returns the levels that are held fixed; a factor that means nothing is at the baseline's.
+    """Returns the trial's levels of all factors but one.
 
-    A trial without a projector so meets the one whose projector has the baseline's size.
+    A factor that does not apply to the trial counts as at its baseline level: a trial without a
+    projector is compared with the one whose projector has the baseline size.
     """
-    whole = {**results.plan["baseline"], **trial.levels}
-    return tuple((name, str(whole[name])) for name in results.factors if name != factor)
+    levels = {**results.plan["baseline"], **trial.levels}
+    return tuple((name, str(levels[name])) for name in results.factors if name != factor)
 
 
 def _find_varying_factors(combinations: Iterable[Levels]) -> tuple[str, ...]:
-    """Returns the factors that are not the same in all combinations."""
+    """Returns the factors whose level differs between combinations."""
     seen: dict[str, set[str]] = {}
     for held in combinations:
         for name, level in held:

@@ -1,7 +1,7 @@
-"""What a number of seeds can see, and how many it takes: for a plan, and for the undecided.
+"""Power of paired t-tests over seeds, and the number of seeds that a decision needs.
 
-The noncentral t of a paired test, at the level that Holm asks of a family's smallest p: what
-is promised holds for each contrast by itself, whatever becomes of the others.
+Computed from the noncentral t distribution at the level that Holm requires of the smallest p-value
+of a family, so the power holds for each contrast independently of the others.
 """
 
 import math
@@ -11,69 +11,95 @@ from functools import cache
 import numpy as np
 from scipy import special
 
-from ablate.report.stats.alpha_spending import Looks
+from ablate.report.stats.decision_rules import Looks
 from ablate.report.stats.statistics import Estimate
 
-MAX_FURTHER_SEEDS = 100  # a study that needs more further seeds than this needs another question
-TARGET_POWER = 0.8  # chance of seeing a difference that is there
-NUM_BISECTIONS = 40  # of the interval in which an effect may lie
-NUM_NODES = 400  # of the spread's distribution: chances agree with the exact ones to 0.001
+MAX_FURTHER_SEEDS = 100  # if a decision needs more than this, its number is not computed
+TARGET_POWER = 0.8
+NUM_BISECTIONS = 40
+NUM_NODES = 400  # quantiles of the spread: probabilities agree with the exact ones to 0.001
 
 
 def compute_power(
     effect: float, spread: float, seeds: int, *, alpha: float, family: int = 1
 ) -> float:
-    """Returns the chance that a contrast which differs by `effect` is called better or worse.
+    """Computes the probability that a contrast with a true difference is called better or worse.
 
-    `spread` is the standard deviation over seeds of the paired differences, in the units of
-    `effect`; `family` counts the contrasts that are corrected together. Raises `ValueError` for a
-    spread of 0 or less, fewer than two seeds, or an empty family.
+    Args:
+        effect: True difference, in points.
+        spread: Standard deviation over seeds of the paired differences, in points.
+        seeds: Number of seeds.
+        alpha: Error level of the family.
+        family: Number of contrasts that are corrected together.
+
+    Raises:
+        ValueError: If `spread` is not positive, `seeds` is below 2 or `family` below 1.
     """
     _validate(spread=spread, seeds=seeds, family=family)
     freedom, shift = seeds - 1, effect / spread * math.sqrt(seeds)
     critical = _compute_critical_t(seeds, alpha / family)
     missed = float(special.nctdtr(freedom, shift, critical))
     opposite = float(special.nctdtr(freedom, shift, -critical))
-    # far off, a tail underflows to NaN: then it is surely empty
+    # a tail that underflows is NaN, and its probability is 0
     return 1 - (0.0 if math.isnan(missed) else missed) + (0.0 if math.isnan(opposite) else opposite)
 
 
 def compute_detectable_difference(
-    spread: float, seeds: int, *, alpha: float, family: int = 1, wanted: float = TARGET_POWER
+    spread: float, seeds: int, *, alpha: float, family: int = 1, target_power: float = TARGET_POWER
 ) -> float:
-    """Returns the smallest difference that so many seeds see with the power `wanted`, below 1.
+    """Computes the smallest difference, in points, that is detected with a given power.
 
-    In the units of `spread`, the standard deviation over seeds of the paired differences. Raises
-    `ValueError` as `power` does.
+    Args:
+        spread: Standard deviation over seeds of the paired differences, in points.
+        seeds: Number of seeds.
+        alpha: Error level of the family.
+        family: Number of contrasts that are corrected together.
+        target_power: Power below 1.
+
+    Raises:
+        ValueError: As `compute_power`.
     """
     _validate(spread=spread, seeds=seeds, family=family)
 
-    def is_seen(effect: float) -> bool:
-        return compute_power(effect, 1.0, seeds, alpha=alpha, family=family) >= wanted
+    def is_detected(effect: float) -> bool:
+        return compute_power(effect, 1.0, seeds, alpha=alpha, family=family) >= target_power
 
     low, high = 0.0, _compute_critical_t(seeds, alpha / family)
-    while not is_seen(high):
+    while not is_detected(high):
         low, high = high, 2 * high
     for _ in range(NUM_BISECTIONS):
         middle = (low + high) / 2
-        low, high = (low, middle) if is_seen(middle) else (middle, high)
+        low, high = (low, middle) if is_detected(middle) else (middle, high)
     return spread * high
 
 
 def compute_decision_probability(
     mean: float, spread: float, seeds: int, *, margin: float, alpha: float, family: int = 1
 ) -> float:
-    """Returns the chance that a contrast is called better, worse or equivalent.
+    """Computes the probability that a contrast is called better, worse or equivalent.
 
-    `mean` is the true difference, `spread` the standard deviation over seeds of the paired
-    differences, `margin` what counts as equal, all in one unit. With no margin this is `power`.
-    Given the spread that is observed, the mean is normal; its chances are averaged over that.
+    Given the observed spread, the mean is normally distributed; the probability is averaged over
+    the distribution of the observed spread. With a margin of 0 this equals `compute_power`.
+
+    Args:
+        mean: True difference, in points.
+        spread: Standard deviation over seeds of the paired differences, in points.
+        seeds: Number of seeds.
+        margin: Equivalence margin to either side of zero, in points.
+        alpha: Error level of the family.
+        family: Number of contrasts that are corrected together.
+
+    Raises:
+        ValueError: As `compute_power`.
     """
     _validate(spread=spread, seeds=seeds, family=family)
     error = spread / math.sqrt(seeds)
     errors = error * _get_spread_quantiles(seeds - 1)  # (nodes,)
-    differs = _compute_critical_t(seeds, alpha / family) * errors  # means beyond are a difference
-    equal = margin + float(special.stdtrit(seeds - 1, alpha / family)) * errors  # and within, equal
+    differs = (
+        _compute_critical_t(seeds, alpha / family) * errors
+    )  # larger means are called different
+    equal = margin + float(special.stdtrit(seeds - 1, alpha / family)) * errors
+    # smaller means are called equivalent
     equal = np.clip(equal, 0, differs)
     open_above = special.ndtr((differs - mean) / error) - special.ndtr((equal - mean) / error)
     open_below = special.ndtr((-equal - mean) / error) - special.ndtr((-differs - mean) / error)
@@ -83,36 +109,45 @@ def compute_decision_probability(
 def estimate_further_seeds(
     estimate: Estimate, *, margin: float, alpha: float, family: int = 1, looks: Looks | None = None
 ) -> int | None:
-    """Counts the seeds to add so that either verdict is reached in 4 of 5 studies.
+    """Estimates how many seeds to add so that four of five studies reach a verdict.
 
-    A difference or equivalence within `margin`, at the level that Holm asks of a family's
-    smallest p. Takes the observed mean and spread as the true ones. At least 1; one more than
-    `most_further(looks)` means *more than that*; None where no spread was observed.
+    A verdict is a difference, or equivalence within the margin, at the level that Holm requires of
+    the smallest p-value of a family. The observed mean and spread are taken as the true ones.
+
+    Args:
+        estimate: Observed paired difference, in points.
+        margin: Equivalence margin to either side of zero, in points.
+        alpha: Error level of the family.
+        family: Number of contrasts that are corrected together.
+        looks: Looks at the results so far; None if the number of seeds is fixed.
+
+    Returns:
+        At least 1; `get_max_further_seeds(looks) + 1` means more than the maximum. None without an
+        observed spread.
     """
     mean, spread = estimate.mean, estimate.sd
     if mean is None or not spread:
         return None
 
-    def chance(further: int) -> float:
-        share = (
-            1.0 if looks is None else further / looks.max_seeds
-        )  # of the error, at the next look
-        n = estimate.n + further
+    def probability(further: int) -> float:
+        error_share = 1.0 if looks is None else further / looks.max_seeds  # spent at the next look
+        seeds, level = estimate.n + further, alpha * error_share
         return compute_decision_probability(
-            mean, spread, n, margin=margin, alpha=alpha * share, family=family
+            mean, spread, seeds, margin=margin, alpha=level, family=family
         )
 
-    return 1 + bisect_left(range(1, get_max_further_seeds(looks) + 1), TARGET_POWER, key=chance)
+    candidates = range(1, get_max_further_seeds(looks) + 1)
+    return 1 + bisect_left(candidates, TARGET_POWER, key=probability)
 
 
 def get_max_further_seeds(looks: Looks | None) -> int:
-    """Returns the most seeds that may be asked for: those left of the declared, or `MOST_SEEDS`."""
+    """Returns how many seeds may be added: the rest of the declared ones, or a fixed maximum."""
     return MAX_FURTHER_SEEDS if looks is None else looks.num_left
 
 
 @cache
 def _get_spread_quantiles(freedom: int) -> np.ndarray:
-    """Returns equally likely observed spreads, in units of the true one, (nodes,)."""
+    """Returns equally likely observed spreads, relative to the true spread, (nodes,)."""
     return np.sqrt(special.chdtri(freedom, (np.arange(NUM_NODES) + 0.5) / NUM_NODES) / freedom)
 
 
@@ -124,6 +159,6 @@ def _validate(*, spread: float, seeds: int, family: int) -> None:
     if not spread > 0:
         raise ValueError(f"`spread` must be above 0; got {spread}")
     if seeds < 2:
-        raise ValueError(f"`seeds` must be at least 2, as one shows no spread; got {seeds}")
+        raise ValueError(f"`seeds` must be at least 2, since one shows no spread; got {seeds}")
     if family < 1:
         raise ValueError(f"`family` must be at least 1 contrast; got {family}")

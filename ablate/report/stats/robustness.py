@@ -1,7 +1,7 @@
-"""Whether a verdict depends on the probe: each contrast by every probe and pooling there is.
+"""Builds the table of each contrast by every available probe and pooling.
 
-A study's score is by one probe and one pooling. What the others say is on disk already; where
-they disagree on the sign, a difference says as much about the probe as about the encoder.
+A study's score uses one probe and one pooling; scores by the others are on disk as well. If they
+disagree on the sign, a difference depends on the probe as much as on the encoder.
 """
 
 import dataclasses
@@ -25,27 +25,29 @@ from ablate.report.stats.decision_rules import read_decision_rules
 from ablate.report.stats.statistics import Estimate, estimate_mean
 from ablate.report.stats.verdicts import compute_verdicts
 
-SUFFIXES = {"mean": "", "low": "_low", "high": "_high"}  # of the names in a row
+SUFFIXES = {"mean": "", "low": "_low", "high": "_high"}  # estimate -> key suffix in a row
 GAINS = (
-    " Gain: each arm minus its own random init, on which the verdict rests. Score: what the "
-    "trained encoders end with; a pooling that gives more features of one of them favours it."
+    " Gain: each arm minus its own random init; the verdict is based on it. Score: the final score "
+    "of the trained encoders; a pooling that yields more features for one of them favours it."
 )
-ONE_ROW = " Of a grid of one row, mean and concat_freq are the same features."
-Bounds = tuple[float | None, float | None, float | None]  # a difference, and its interval
+ONE_ROW = " On a grid of one row, mean and concat_freq are the same features."
+Bounds = tuple[float | None, float | None, float | None]  # mean, low, high
 
 
 def build_robustness_table(results: Results) -> Table:
-    """Tabulates pooled and learning contrasts by all that scored every run that has a score.
+    """Builds the table of pooled and learning contrasts by probe and pooling, in points.
 
-    What is judged by gain has a second row, by the score itself, which is not `judged`. A row per
-    contrast, a column per probe and pooling, the study's own score first. `other_sign`
-    of a row names what lies, with its whole interval, beyond zero from the study's own difference.
-    There are no rows where there is no score but the study's own.
+    One row per contrast, one column per probe and pooling that scored every run, the study's own
+    score first. A contrast that is judged by gain has a second row by score, with `judged` false.
+    `other_sign` lists the probes and poolings whose whole interval lies on the other side of zero
+    from the study's own difference. The table is empty if there is only the study's own score.
     """
     views = {format_score_name(view): _estimate_contrasts(view) for view in _list_views(results)}
     own = format_score_name(results)
     rows = [
-        _build_row(contrast, {name: found[i][1] for name, found in views.items()}, judged=judged)
+        _build_row(
+            contrast, {name: estimates[i][1] for name, estimates in views.items()}, judged=judged
+        )
         for i, (contrast, _, judged) in enumerate(views[own] if len(views) > 1 else ())
     ]
     gains = not all(row["judged"] for row in rows)
@@ -55,7 +57,7 @@ def build_robustness_table(results: Results) -> Table:
         title="Does it depend on the probe?",
         caption=f"The same differences by every probe and pooling, {own} first: in points, with "
         "the pairing and the intervals of the contrasts above. An asterisk: the interval excludes "
-        "zero. There are no p-values, and nothing is corrected for so many columns: they are "
+        "zero. There are no p-values and no correction for the number of columns: the table is "
         f"descriptive only.{GAINS if gains else ''}{ONE_ROW if one_row else ''}",
         columns=(
             *CONTRAST_COLUMNS,
@@ -67,72 +69,79 @@ def build_robustness_table(results: Results) -> Table:
 
 
 def format_difference(row: Row, name: str) -> str:
-    """Writes a row's difference by a probe and pooling, with its interval: `+2.7 [1.3, 4.2]`."""
+    """Formats a row's difference by one probe and pooling with its interval: `+2.7 [1.3, 4.2]`."""
     mean, low, high = _get_bounds(row, name)
-    known = "" if low is None or high is None else f" {format_interval(low, high)}"
-    return f"{format_number(mean, signed=True)}{known}"
+    bounds = "" if low is None or high is None else f" {format_interval(low, high)}"
+    return f"{format_number(mean, signed=True)}{bounds}"
 
 
 def get_mean_differences(row: Row) -> dict[str, float | None]:
-    """Returns a row's difference by every probe and pooling, the study's own first."""
+    """Returns a row's mean difference by every probe and pooling, the study's own first."""
     names = (name.removesuffix("_low") for name in row if name.endswith("_low"))
     return {name: row[name] for name in names}
 
 
 def _list_views(results: Results) -> Iterator[Results]:
-    """Yields the results by each probe and pooling that scored all that the study's own did.
+    """Yields the results by each probe and pooling that scored all runs; the study's own first.
 
-    Where the probe is a factor, each trial keeps its own.
+    If the probe is a factor, each trial keeps its own probe.
     """
     yield results
-    varied = any("probe" in trial.plan for trial in results.trials)
+    probe_is_factor = any("probe" in trial.plan for trial in results.trials)
     scores = (score for trial in results.trials for score in trial.run.scores)
-    asked = dict.fromkeys((None if varied else of.probe, of.pooling) for of in scores)
+    keys = dict.fromkeys((None if probe_is_factor else s.probe, s.pooling) for s in scores)
     own = results.plan["score"]
-    asked.pop((None if varied else own["probe"], own["pooling"]), None)
-    for probe, pooling in asked:
+    keys.pop((None if probe_is_factor else own["probe"], own["pooling"]), None)
+    for probe, pooling in keys:
         view = _rescore(results, probe, pooling)
         if all(map(_is_as_complete, view.trials, results.trials)):
             yield view
 
 
 def _rescore(results: Results, probe: str | None, pooling: str) -> Results:
-    def again(trial: TrialResult) -> TrialResult:
-        asked = (probe or trial.probe_key[0], pooling)
+    """Replaces all scores by those of another pooling and, unless None, another probe."""
+
+    def rescore_trial(trial: TrialResult) -> TrialResult:
+        key = (probe or trial.probe_key[0], pooling)
         score, random_init_score = (
-            compute_mean_score(results.plan, trial.plan, run, asked)[0]
+            compute_mean_score(results.plan, trial.plan, run, key)[0]
             for run in (trial.run, trial.random_init)
         )
         return dataclasses.replace(
-            trial, probe_key=asked, score=score, random_init_score=random_init_score
+            trial, probe_key=key, score=score, random_init_score=random_init_score
         )
 
     plan = {**results.plan, "score": {**results.plan["score"], "pooling": pooling}}
-    trials = tuple(again(trial) for trial in results.trials)
+    trials = tuple(map(rescore_trial, results.trials))
     return dataclasses.replace(results, plan=plan, trials=trials, confirmation_trials=())
 
 
 def _is_as_complete(one: TrialResult, other: TrialResult) -> bool:
-    pairs = ((one.score, other.score), (one.random_init_score, other.random_init_score))
-    return all(mine is not None or theirs is None for mine, theirs in pairs)
+    """Checks whether one trial has every score that the other has."""
+    pairs = (
+        (one.score, other.score),
+        (one.random_init_score, other.random_init_score),
+    )
+    return all(score is not None or reference is None for score, reference in pairs)
 
 
 def _estimate_contrasts(results: Results) -> list[tuple[Contrast, Estimate, bool]]:
-    """Estimates what has a row, and says whether a verdict rests on it."""
-    found = [(verdict.contrast, verdict.estimate, True) for verdict in compute_verdicts(results)]
-    level = read_decision_rules(results.plan).level
+    """Lists the contrasts with their estimates, and whether a verdict is based on them."""
+    judged = [(verdict.contrast, verdict.estimate, True) for verdict in compute_verdicts(results)]
+    level = read_decision_rules(results.plan).look_alpha
     scores = [
         (contrast, estimate_mean([*contrast.differences.values()], alpha=level), False)
         for contrast in list_score_contrasts(results)
     ]
     pooled, learning = (
-        [one for one in found if one[0].family == family] for family in ("pooled", "learning")
+        [entry for entry in judged if entry[0].family == family]
+        for family in ("pooled", "learning")
     )
     return [*pooled, *scores, *learning]
 
 
 def _build_row(
-    contrast: Contrast, found: Mapping[str, Estimate], *, judged: bool
+    contrast: Contrast, estimates: Mapping[str, Estimate], *, judged: bool
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "family": contrast.family,
@@ -143,10 +152,10 @@ def _build_row(
         "measure": contrast.measure,
         "judged": judged,
     }
-    for name, estimate in found.items():
-        row |= {f"{name}{end}": getattr(estimate, of) for of, end in SUFFIXES.items()}
-    own, *others = found
-    sign = found[own].mean or 0.0
+    for name, estimate in estimates.items():
+        row |= {f"{name}{end}": getattr(estimate, key) for key, end in SUFFIXES.items()}
+    own, *others = estimates
+    sign = estimates[own].mean or 0.0
     opposed = [name for name in others if sign * _get_side_of_zero(_get_bounds(row, name)) < 0]
     return {
         **row,
@@ -160,7 +169,7 @@ def _get_bounds(row: Row, name: str) -> Bounds:
 
 
 def _get_side_of_zero(bounds: Bounds) -> int:
-    """Returns on which side of zero the whole interval lies; 0 where it holds zero, or is none."""
+    """Returns -1 or 1 for an interval below or above zero; 0 if it includes zero or is missing."""
     _, low, high = bounds
     return 0 if low is None or high is None else (low > 0) - (high < 0)
 

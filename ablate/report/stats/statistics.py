@@ -1,13 +1,13 @@
-"""What a few seeds can and cannot say: intervals, effect sizes, Holm, equivalence, interaction.
+"""Statistics for few seeds: intervals, effect sizes, Holm, equivalence and interaction tests.
 
 Student (1908), "The probable error of a mean", Biometrika 6(1).
 Holm (1979), "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6(2).
 Schuirmann (1987), "A comparison of the two one-sided tests procedure and the power approach",
 J. Pharmacokin. Biopharm. 15(6).
 
-Every number that cannot be had is None, never NaN: an interval from one seed, a test of
-differences that are all the same. The special functions are called directly because
-`scipy.stats.t` spends a hundred times longer on checking its arguments.
+A number that cannot be computed is None, never NaN: an interval from one seed, a test of
+identical differences. The special functions are called directly because `scipy.stats.t` spends a
+hundred times longer on checking its arguments.
 """
 
 from collections.abc import Sequence
@@ -16,34 +16,34 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import special
 
-NEGLIGIBLE = 1e-9  # spread below this share of the numbers is rounding
+NEGLIGIBLE = 1e-9  # relative spread below which differences are rounding errors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean over seeds with its Student-t interval and the two-sided p of *the mean is zero*.
+    """A mean over seeds with its Student-t interval and the two-sided p-value of a zero mean.
 
-    All but `n` and `p` are in the units of the values: points, for scores and differences.
+    All fields but `n` and `p` have the unit of the values: points, for scores and differences.
     """
 
-    n: int  # values, one a seed
-    mean: float | None  # None without any value
-    sd: float | None = None  # over n - 1; None below two values, as all that follows
-    standard_error: float | None = None  # of the mean: sd over the root of n
-    low: float | None = None  # of the interval; None where all values were the same
-    high: float | None = None
-    p: float | None = None  # likewise
+    n: int  # number of values, one per seed
+    mean: float | None  # None without values
+    sd: float | None = None  # standard deviation with n - 1; None below two values
+    standard_error: float | None = None  # standard error of the mean; None below two values
+    low: float | None = None  # lower end of the interval; None if all values are equal
+    high: float | None = None  # upper end of the interval; None if all values are equal
+    p: float | None = None  # None below two values, or if all values are equal
 
     @property
     def is_constant(self) -> bool:
-        """Says whether all values were the same, so that t has nothing to divide by."""
+        """Whether all values are equal, so that t is undefined."""
         return self.standard_error == 0
 
 
 def estimate_mean(values: Sequence[float], *, alpha: float) -> Estimate:
-    """Estimates the mean of some values, one a seed, with its interval of 1 - `alpha`.
+    """Estimates the mean of values, one per seed, with its interval of coverage 1 - `alpha`.
 
-    Without a spread there is neither interval nor p; from one value there is only a mean.
+    Equal values give neither an interval nor a p-value; a single value gives a mean only.
     """
     n = len(values)
     if n < 2:
@@ -53,21 +53,27 @@ def estimate_mean(values: Sequence[float], *, alpha: float) -> Estimate:
     if sd <= _get_rounding_tolerance(numbers):
         sd = 0.0
     error = sd / float(np.sqrt(n))
-    known = Estimate(n=n, mean=mean, sd=sd, standard_error=error)
+    estimate = Estimate(n=n, mean=mean, sd=sd, standard_error=error)
     if error == 0:
-        return known  # coarse scores tie by chance too often for p = 0 to be honest
+        return estimate  # coarse scores tie by chance, so p = 0 would be wrong
     half = -float(special.stdtrit(n - 1, alpha / 2)) * error
     p = 2 * float(special.stdtr(n - 1, -abs(mean) / error))
-    return replace(known, low=mean - half, high=mean + half, p=p)
+    return replace(estimate, low=mean - half, high=mean + half, p=p)
 
 
 def compute_interaction_p(differences: Sequence[Sequence[float]]) -> float | None:
-    """Tests whether differences, (seeds, combinations), depend on the combination.
+    """Tests whether differences depend on the combination of the other factors.
 
-    Two combinations of one seed share its luck, so they are compared within the seed: a paired
-    t for every two combinations. Returns the smallest p times the number of such pairs, at most
-    1. Unlike the F-test of repeated measures it does not assume equal spreads. None with fewer
-    than two seeds or combinations, or where no two combinations show a spread.
+    Two combinations of one seed are correlated, so they are compared within the seed: a paired
+    t-test for every two combinations, Bonferroni-corrected. Unlike the F-test of repeated measures
+    it does not assume equal variances.
+
+    Args:
+        differences: Differences in points, (seeds, combinations).
+
+    Returns:
+        The smallest p-value times the number of pairs of combinations, at most 1; None with fewer
+        than two seeds or combinations, or if no two combinations show a spread.
     """
     table = np.asarray(differences, dtype=float)
     if table.ndim != 2 or min(table.shape) < 2:
@@ -75,20 +81,20 @@ def compute_interaction_p(differences: Sequence[Sequence[float]]) -> float | Non
     one, other = np.triu_indices(table.shape[1], k=1)
     gaps = table[:, one] - table[:, other]
     spread = gaps.std(axis=0, ddof=1)
-    seen = spread > _get_rounding_tolerance(table)
-    if not seen.any():
+    has_spread = spread > _get_rounding_tolerance(table)
+    if not has_spread.any():
         return None
-    t = np.abs(gaps.mean(axis=0)[seen]) / spread[seen] * np.sqrt(len(table))
+    t = np.abs(gaps.mean(axis=0)[has_spread]) / spread[has_spread] * np.sqrt(len(table))
     smallest = float(2 * special.stdtr(len(table) - 1, -t.max()))
     return min(smallest * len(one), 1.0)
 
 
 def compute_effect_size(estimate: Estimate) -> float | None:
-    """Returns Hedges' g of a paired difference: in its standard deviations, less the bias of few.
+    """Computes Hedges' g of a paired difference: in its standard deviations, bias-corrected.
 
     Hedges (1981), "Distribution theory for Glass's estimator of effect size and related
-    estimators", J. Educ. Statist. 6(2). None without a spread, and below three seeds, where the
-    correction is not defined.
+    estimators", J. Educ. Statist. 6(2). The correction is for small samples. None without a
+    spread, and below three seeds, where the correction is not defined.
     """
     freedom = estimate.n - 1
     if estimate.mean is None or not estimate.sd or freedom < 2:
@@ -100,11 +106,18 @@ def compute_effect_size(estimate: Estimate) -> float | None:
 def compute_seed_correlation(
     level: Sequence[Sequence[float]], baseline: Sequence[Sequence[float]]
 ) -> float | None:
-    """Correlates two arms over seeds, within combinations: what pairing by seed was worth.
+    """Computes the correlation of two arms over seeds within combinations: the value of pairing.
 
-    Each arm is a list a combination, of the scores of the same seeds in the same order. Returns
-    Pearson's r about each combination's own mean. None where no combination has three pairs (two
-    always correlate perfectly) or an arm is flat. Raises `ValueError` for arms of unlike length.
+    Args:
+        level: Scores, (combinations, seeds).
+        baseline: Scores of the same seeds in the same order, (combinations, seeds).
+
+    Returns:
+        Pearson's r of the deviations from each combination's mean; None if no combination has
+        three pairs (two always correlate perfectly) or an arm is constant.
+
+    Raises:
+        ValueError: If the arms have different lengths.
     """
     pairs = [(a, b) for a, b in zip(level, baseline, strict=True) if len(a) > 2]
     if not pairs:
@@ -119,9 +132,9 @@ def compute_seed_correlation(
 
 
 def correct_by_holm(ps: Sequence[float | None]) -> list[float | None]:
-    """Corrects a family of p-values by Holm's steps (1979), in the order that they come in.
+    """Corrects a family of p-values by Holm's method (1979); the order is kept.
 
-    A missing p counts as 1 in the family, and stays missing.
+    A missing p-value counts as 1 in the family, and stays missing.
     """
     values = np.array([1.0 if p is None else p for p in ps])
     order = np.argsort(values, kind="stable")
@@ -133,10 +146,10 @@ def correct_by_holm(ps: Sequence[float | None]) -> list[float | None]:
 
 
 def compute_equivalence_p(estimate: Estimate, *, margin: float) -> float | None:
-    """Returns the p of Schuirmann's two one-sided tests: small when the mean lies within `margin`.
+    """Computes the p-value of Schuirmann's two one-sided tests (TOST) of equivalence.
 
-    `margin` is in the units of the mean, to either side of zero. None where no spread was
-    observed: two seeds that tie do not show that others would.
+    It is small if the mean lies within `margin` (unit of the mean) to either side of zero. None
+    without an observed spread: two seeds with equal scores do not show that others would agree.
     """
     if estimate.mean is None or not estimate.standard_error:
         return None
@@ -147,10 +160,10 @@ def compute_equivalence_p(estimate: Estimate, *, margin: float) -> float | None:
 def get_verdict_word(
     estimate: Estimate, *, p: float | None, p_equivalent: float | None, alpha: float
 ) -> str:
-    """Returns *better*, *worse*, *equivalent* or *undecided*, from p-values already corrected.
+    """Returns *better*, *worse*, *equivalent* or *undecided*, from corrected p-values.
 
-    Equivalence comes first, even where the difference is significant: the margin is what the
-    study declared to count as equal.
+    Equivalence has precedence over a significant difference: the study declared that differences
+    within the margin count as equal.
     """
     if p is None or estimate.mean is None:
         return "undecided"

@@ -1,4 +1,4 @@
-"""Where the spread of a score comes from: the factors, the seeds, the probe, the folds."""
+"""Builds the tables of variance: shares by factor and seed, and spread by source."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
@@ -14,32 +14,32 @@ from ablate.report.pages.table import Column, Table, number_cell, share_cell, te
 from ablate.report.results import Results, TrialResult
 from ablate.report.stats.contrasts import changes_random_init
 
-MAX_DESIGN_COLUMNS = 300  # of a design: interactions of more would take minutes and say little
+MAX_DESIGN_COLUMNS = 300  # columns of a design matrix: fits of larger ones take minutes
 SEED, REST = "seed", "everything else"
 
 
 def build_variance_share_table(results: Results) -> Table:
-    """Tabulates which share of the variance between trials each factor and the seed explain.
+    """Builds the table of the share of variance between trials that factors and seed explain.
 
-    Sums of squares of type II over the total: each factor after all others, interactions of two
-    factors where every combination has a score. Without p-values, since the combinations of one
-    seed are not independent; the contrasts have those.
+    Sums of squares of type II over the total: each factor after all others, and interactions of
+    two factors if every combination has a score. There are no p-values here, since the
+    combinations of one seed are not independent; see the contrasts.
     """
-    twins = any(changes_random_init(results, factor) for factor in results.factors)
-    measures = ["score", "gain"] if twins else ["score"]
-    found = {measure: _compute_shares(results, measure) for measure in measures}
-    sources = list(dict.fromkeys(source for of in found.values() for source in of))
+    has_gains = any(changes_random_init(results, factor) for factor in results.factors)
+    measures = ["score", "gain"] if has_gains else ["score"]
+    shares = {measure: _compute_shares(results, measure) for measure in measures}
+    sources = list(dict.fromkeys(source for values in shares.values() for source in values))
     rows = [
-        {"source": source, **{measure: of.get(source) for measure, of in found.items()}}
+        {"source": source, **{m: values.get(source) for m, values in shares.items()}}
         for source in sources
     ]
     return Table(
         name="shares",
         title="What the score depends on",
         caption="Shares of the variance between trials: sums of squares of type II over the "
-        "total. A x B: the interaction of A and B, where every combination has a score; everything "
-        "else: the rest, with all other interactions. Where combinations are missing, shares "
-        "overlap and do not add up to 100 %. Gain: score minus random init.",
+        "total. A x B: the interaction of A and B, shown if every combination has a score. "
+        "Everything else: the residual, with all other interactions. If combinations are missing, "
+        "shares overlap and do not add up to 100 %. Gain: score minus random init.",
         columns=(
             Column(head="source", format=text_cell("source"), text=True),
             *(Column(head=f"of the {measure}", format=share_cell(measure)) for measure in measures),
@@ -49,9 +49,9 @@ def build_variance_share_table(results: Results) -> Table:
 
 
 def build_spread_table(results: Results) -> Table:
-    """Tabulates the spread that seeds, the probe's own chance and the folds leave in a score.
+    """Builds the table of the standard deviation of a score by source: seeds, probe and folds.
 
-    Standard deviations in points; a source without two numbers to compare has no row.
+    In points; a source without two numbers to compare has no row.
     """
     runs = [trial for trial in results.trials if trial.score is not None]
     variants = [
@@ -64,30 +64,28 @@ def build_spread_table(results: Results) -> Table:
             "pre-training seeds", _compute_pooled_variance(variants), f"{several} variants"
         ),
         _build_component(
-            "probe seeds", _compute_repeat_variance(results, runs, "seeds"), f"{len(runs)} runs"
+            "probe seeds", _compute_repeat_variance(runs, "seeds"), f"{len(runs)} runs"
         ),
-        _build_component(
-            "folds", _compute_repeat_variance(results, runs, "folds"), f"{len(runs)} runs"
-        ),
+        _build_component("folds", _compute_repeat_variance(runs, "folds"), f"{len(runs)} runs"),
     )
     return Table(
         name="spread",
-        title="How far a score can be trusted",
+        title="Spread of a score",
         caption="Standard deviation in points of one run's score. Pre-training seeds: between "
-        "the runs of a variant, pooled over variants; it includes the probe's own. Probe seeds "
-        "and folds: the standard error that they leave in a run's mean over them, averaged over "
-        "runs. Folds share clips, so theirs is a lower bound.",
+        "the runs of a variant, pooled over variants; includes that of the probe. Probe seeds "
+        "and folds: the standard error of a run's mean over them, averaged over runs. Folds share "
+        "training clips, so their standard error is a lower bound.",
         columns=(
             Column(head="source", format=text_cell("source"), text=True),
             Column(head="standard deviation", format=number_cell("sd", 2)),
-            Column(head="estimated from", format=text_cell("of"), text=True),
+            Column(head="estimated from", format=text_cell("basis"), text=True),
         ),
         rows=tuple(row for row in rows if row["sd"] is not None),
     )
 
 
 def _compute_shares(results: Results, measure: str) -> dict[str, float]:
-    """Fits factors, those of their interactions that can be told apart, and the seed."""
+    """Computes the shares of variance of factors, identifiable interactions and the seed."""
     factors = [name for name in results.factors if len(_get_scored_levels(results, name)) > 1]
     rows = [
         [*(trial.levels.get(name, "-") for name in factors), str(trial.seed), value]
@@ -102,7 +100,9 @@ def _compute_shares(results: Results, measure: str) -> dict[str, float]:
     for terms in ([*names, *_list_interactions(frame, names)], [*names]):
         if (fit := _fit_model(frame, terms)) is not None:
             squares = sm.stats.anova_lm(fit, typ=2)["sum_sq"]
-            return {_name_source(term, names): float(of) / total for term, of in squares.items()}
+            return {
+                _name_source(term, names): float(square) / total for term, square in squares.items()
+            }
     return {}
 
 
@@ -111,22 +111,22 @@ def _get_scored_levels(results: Results, factor: str) -> set[str]:
 
 
 def _list_interactions(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
-    """Returns the interactions of two factors all of whose combinations have a score."""
-    crossed, columns = [], 1 + sum(frame[name].nunique() for name in [*names, SEED])
+    """Lists the interactions of two factors of which every combination has a score."""
+    interactions, columns = [], 1 + sum(frame[name].nunique() for name in [*names, SEED])
     for one, other in combinations(names, 2):
         cells = frame[one].nunique() * frame[other].nunique()
         if frame.groupby([one, other]).ngroups == cells and columns + cells <= MAX_DESIGN_COLUMNS:
-            crossed.append(f"{one}:{other}")
+            interactions.append(f"{one}:{other}")
             columns += cells
-    return crossed
+    return interactions
 
 
 def _fit_model(frame: pd.DataFrame, terms: Sequence[str]) -> Any:
-    """Fits a linear model; None where the trials cannot tell its terms apart, or leave no rest."""
+    """Fits a linear model; None if its terms are not identifiable or no residual is left."""
     seeds = [SEED] if frame[SEED].nunique() > 1 else []
     model = smf.ols(f"value ~ {' + '.join([*terms, *seeds])}", frame)
-    whole = np.linalg.matrix_rank(model.exog) == model.exog.shape[1] < model.exog.shape[0]
-    return model.fit() if whole else None
+    is_identifiable = np.linalg.matrix_rank(model.exog) == model.exog.shape[1] < model.exog.shape[0]
+    return model.fit() if is_identifiable else None
 
 
 def _name_source(term: str, names: Mapping[str, str]) -> str:
@@ -136,27 +136,28 @@ def _name_source(term: str, names: Mapping[str, str]) -> str:
 
 
 def _compute_pooled_variance(groups: Iterable[Sequence[float]]) -> float | None:
-    """Returns the variance within groups, pooled; None where no group has two numbers."""
+    """Computes the pooled variance within groups; None if no group has two numbers."""
     several = [group for group in groups if len(group) > 1]
     freedom = sum(len(group) - 1 for group in several)
     squares = sum((len(group) - 1) * variance(group) for group in several)
     return squares / freedom if freedom else None
 
 
-def _compute_repeat_variance(
-    results: Results, runs: Sequence[TrialResult], repeats: str
-) -> float | None:
-    """Returns the mean over runs of the variance that repeats of the probe leave in the score."""
-    left = []
+def _compute_repeat_variance(runs: Sequence[TrialResult], repeats: str) -> float | None:
+    """Computes the squared standard error of a run's score from repeats (seeds or folds).
+
+    Averaged over runs; None if no run has repeats.
+    """
+    squared_errors = []
     for trial in runs:
-        asked = trial.probe_key
-        scores = [score for score in trial.run.scores if (score.probe, score.pooling) == asked]
-        repeated = [of for score in scores if len(of := getattr(score, repeats)) > 1]
+        key = trial.probe_key
+        scores = [score for score in trial.run.scores if (score.probe, score.pooling) == key]
+        repeated = [tests for score in scores if len(tests := getattr(score, repeats)) > 1]
         if repeated:
-            errors = [variance(of) / len(of) for of in repeated]
-            left.append(sum(errors) / len(scores) ** 2)  # the score is the mean over tasks
-    return fmean(left) if left else None
+            errors = [variance(tests) / len(tests) for tests in repeated]
+            squared_errors.append(sum(errors) / len(scores) ** 2)  # the score averages over tasks
+    return fmean(squared_errors) if squared_errors else None
 
 
-def _build_component(source: str, found: float | None, of: str) -> dict[str, Any]:
-    return {"source": source, "sd": None if found is None else found**0.5, "of": of}
+def _build_component(source: str, squared: float | None, basis: str) -> dict[str, Any]:
+    return {"source": source, "sd": None if squared is None else squared**0.5, "basis": basis}

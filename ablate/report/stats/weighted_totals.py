@@ -1,9 +1,9 @@
-"""X-ARES's totals: the weighted mean over its tasks, and a mean for each domain beside it.
+"""Builds the table of X-ARES totals: the weighted mean over its tasks, and a mean per domain.
 
 Zhang et al., "X-ARES: A Comprehensive Framework for Assessing Audio Encoder Performance", 2025.
-https://arxiv.org/abs/2505.16369. A quarter of the weight of all public tasks lies on speech
-recognition, and a thirtieth on ESC-50, UrbanSound and GTZAN together: the weighted total says
-little of music and environment.
+https://arxiv.org/abs/2505.16369. Speech recognition has a quarter of the weight of all public
+tasks, and ESC-50, UrbanSound and GTZAN together have a thirtieth: the weighted total says little
+about music and environment.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,9 +20,9 @@ TaskFacts = Mapping[str, Mapping[str, Any]]  # task -> its domain and weight
 
 
 def build_totals_table(results: Results) -> Table:
-    """Tabulates the totals of each variant and of its random init, in percent.
+    """Builds the table of the totals of each variant and of its random init, in percent.
 
-    A row a variant, probe and pooling; none where no task of X-ARES was scored.
+    One row per variant, probe and pooling; empty if no task of X-ARES was scored.
     """
     facts, weight = _get_task_facts(results)
     rows = [
@@ -43,9 +43,9 @@ def build_totals_table(results: Results) -> Table:
         name="totals",
         title="X-ARES totals",
         caption="Unweighted means of the tasks of each domain, and the mean weighted as X-ARES "
-        "weights its tasks, in percent; means over pre-training seeds. Weight: share of the "
-        "weight of all public tasks that these cover. Clips are scored whole, and by this "
-        f"tool's probes: official numbers differ.{_format_missing(results)}",
+        "weights its tasks, in percent; means over pre-training seeds. Weight: the share of the "
+        "total weight of all public tasks that the scored tasks have. Whole clips are scored with "
+        f"the probes of this tool, so official numbers differ.{_format_missing(results)}",
         columns=(
             Column(head="probe", format=text_cell("probe"), text=True),
             *build_factor_columns(results),
@@ -57,12 +57,12 @@ def build_totals_table(results: Results) -> Table:
 
 
 def list_missing_tasks(results: Results) -> list[Mapping[str, Any]]:
-    """Lists the public tasks that a study lacks, each with its `weight` and the `reason`."""
+    """Lists the public tasks that a study does not cover, each with its `weight` and `reason`."""
     return [task for data in results.plan["data"] for task in data.get("missing", ())]
 
 
 def _get_task_facts(results: Results) -> tuple[TaskFacts, int]:
-    """Returns the tasks that X-ARES knows, and the weight of these and of all that are missing."""
+    """Returns the tasks of X-ARES, and the total weight of these and of the missing ones."""
     facts = {
         name: task
         for data in results.plan["data"]
@@ -75,32 +75,34 @@ def _get_task_facts(results: Results) -> tuple[TaskFacts, int]:
 def _get_scored_tasks(
     trials: Iterable[TrialResult], facts: TaskFacts
 ) -> dict[tuple[str, str], set[str]]:
-    """Returns the tasks that each probe and pooling has been scored on."""
-    found: dict[tuple[str, str], set[str]] = {}
+    """Returns the tasks that each (probe, pooling) has scored."""
+    tasks: dict[tuple[str, str], set[str]] = {}
     for trial in trials:
         for score in trial.run.scores:
             if score.task in facts and score.test is not None:
-                found.setdefault((score.probe, score.pooling), set()).add(score.task)
-    return found
+                tasks.setdefault((score.probe, score.pooling), set()).add(score.task)
+    return tasks
 
 
 def _compute_totals(
     trials: list[TrialResult], probe: str, pooling: str, facts: TaskFacts
 ) -> dict[str, float | None]:
-    """Returns means over trials of each one's means over these tasks, all or none."""
+    """Computes means over trials of the mean over tasks; None if a trial lacks one of the tasks."""
     weights = {task: fact["weight"] for task, fact in facts.items()}
-    tested = [dict(_list_test_scores(trial.run, probe, pooling)) for trial in trials]
-    twins = [dict(_list_test_scores(trial.random_init, probe, pooling)) for trial in trials]
-    sums = {
+    trained = [dict(_list_test_scores(trial.run, probe, pooling)) for trial in trials]
+    random_init = [dict(_list_test_scores(trial.random_init, probe, pooling)) for trial in trials]
+    by_domain = {
         domain: compute_mean(
-            mean_over_tasks(scores, _filter_domain(domain, facts)) for scores in tested
+            mean_over_tasks(scores, _filter_domain(domain, facts)) for scores in trained
         )
         for domain in DOMAINS
     }
     return {
-        **sums,
-        "weighted": compute_mean(mean_over_tasks(scores, facts, weights) for scores in tested),
-        "random_init": compute_mean(mean_over_tasks(scores, facts, weights) for scores in twins),
+        **by_domain,
+        "weighted": compute_mean(mean_over_tasks(scores, facts, weights) for scores in trained),
+        "random_init": compute_mean(
+            mean_over_tasks(scores, facts, weights) for scores in random_init
+        ),
     }
 
 
@@ -120,5 +122,5 @@ def _format_missing(results: Results) -> str:
     reasons: dict[str, list[str]] = {}
     for task in list_missing_tasks(results):
         reasons.setdefault(task["reason"], []).append(task["task"])
-    told = [f"{', '.join(names)} ({reason})" for reason, names in reasons.items()]
-    return f" Missing: {'; '.join(told)}." if told else ""
+    texts = [f"{', '.join(names)} ({reason})" for reason, names in reasons.items()]
+    return f" Missing: {'; '.join(texts)}." if texts else ""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.report.stats.alpha_spending import Looks, compute_look_alpha, read_looks
+from ablate.report.stats.decision_rules import Looks, compute_look_alpha, read_looks
 
 rising = st.sets(st.integers(1, 40), min_size=1).map(sorted).map(tuple)
 
@@ -29,10 +29,12 @@ def test_fixed_seeds_have_no_looks() -> None:
 
 @pytest.mark.parametrize("counts", [(), (0, 3), (3, 3), (5, 3)])
 def test_looks_that_do_not_rise_are_refused(counts: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"`counts` must be at least 1 and rise; got \["):
+    with pytest.raises(
+        ValueError, match=r"`seed_counts` must start at 1 or more and increase; got \["
+    ):
         Looks(seed_counts=counts, max_seeds=8)
 
 
 def test_no_declared_seeds_are_refused() -> None:
-    with pytest.raises(ValueError, match="`most` must be at least 1 seed; got 0"):
+    with pytest.raises(ValueError, match="`max_seeds` must be at least 1; got 0"):
         Looks(seed_counts=(3,), max_seeds=0)

@@ -1,0 +1,213 @@
+"""Decides a family of contrasts at one look: corrected p-values, a verdict word and its notes.
+
+A pooled word is replaced if there is an interaction, and *better* or *worse* is withheld if unequal
+failure rates could have caused it. Within a combination, *better* and *worse* additionally require
+that the pooled contrast and its interaction, Bonferroni-corrected for being two tests, show some
+difference.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ablate.report.stats.contrasts import Contrast
+from ablate.report.stats.decision_rules import DecisionRules
+from ablate.report.stats.power import (
+    compute_detectable_difference,
+    estimate_further_seeds,
+    get_max_further_seeds,
+)
+from ablate.report.stats.statistics import (
+    Estimate,
+    compute_effect_size,
+    compute_equivalence_p,
+    compute_interaction_p,
+    compute_seed_correlation,
+    estimate_mean,
+    get_verdict_word,
+)
+
+UNDECIDED = "undecided"
+MIXED = {
+    "devices or precisions": ("device", "precision"),
+    "versions of the code": ("code",),
+    "versions of libraries": ("versions",),
+    "numbers of ranks": ("ranks",),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The decision of one contrast.
+
+    All p-values but `estimate.p` are corrected for the family, and are the smallest of all looks.
+    """
+
+    contrast: Contrast
+    estimate: Estimate  # difference in points
+    interval_alpha: float  # error level of the estimate's interval
+    effect_size: float | None  # Hedges' g
+    p: float | None  # null hypothesis: no difference
+    p_equivalent: float | None  # null hypothesis: the difference is at least the margin
+    p_interaction: float | None  # null hypothesis: the difference is equal in all combinations
+    seed_correlation: float | None  # Pearson's r of the two arms over seeds
+    detectable: float | None  # smallest difference detected with 80 % power at this spread, points
+    unrestricted_word: str  # the word if interactions and failed trials are ignored
+    word: str  # better, worse, equivalent, undecided, or "differs by <factors>"
+    num_further_seeds: int | None  # seeds that might settle an undecided contrast
+    max_further_seeds: int  # `num_further_seeds` of one more means: more than this
+    decided_at: int | None  # number of seeds at the deciding look; None if seeds are fixed
+    notes: tuple[str, ...]
+
+
+def decide_family(
+    family: list[Contrast], rules: DecisionRules, gates: Mapping[tuple[str, str], float]
+) -> Iterator[Verdict]:
+    """Decides the contrasts of one family, which are corrected together.
+
+    `gates` are the p-values that contrasts within a combination cannot go below.
+    """
+    estimates = [estimate_mean([*c.differences.values()], alpha=rules.look_alpha) for c in family]
+    ps = rules.correct([estimate.p for estimate in estimates])
+    ps_equivalent = rules.correct(
+        [compute_equivalence_p(estimate, margin=rules.margin) for estimate in estimates]
+    )
+    ps_interaction = _test_interactions(family, rules)
+    for contrast, estimate, p, p_equivalent in zip(
+        family, estimates, ps, ps_equivalent, strict=True
+    ):
+        gate = gates[get_level_key(contrast)] if contrast.family == "within" else 0.0
+        yield _decide_contrast(
+            contrast,
+            estimate,
+            rules,
+            p=p,
+            p_equivalent=p_equivalent,
+            p_interaction=ps_interaction.get(get_contrast_key(contrast)),
+            gate=gate,
+            family_size=len(family),
+        )
+
+
+def _decide_contrast(
+    contrast: Contrast,
+    estimate: Estimate,
+    rules: DecisionRules,
+    *,
+    p: float | None,
+    p_equivalent: float | None,
+    p_interaction: float | None,
+    gate: float,
+    family_size: int,
+) -> Verdict:
+    """Decides one contrast from corrected p-values."""
+    gated = None if p is None else max(p, gate)
+    is_blocked = p is not None and p < rules.alpha <= gate
+    unrestricted = get_verdict_word(estimate, p=gated, p_equivalent=p_equivalent, alpha=rules.alpha)
+    word = _restrict_word(unrestricted, contrast, p_interaction=p_interaction, alpha=rules.alpha)
+    notes = [*list_notes(contrast, estimate, unrestricted_word=unrestricted, word=word)]
+    if word in ("better", "worse") and abs(estimate.mean or 0.0) < rules.margin:
+        notes.append(f"smaller than the margin of {rules.margin:g}")
+    if is_blocked and word == UNDECIDED:
+        notes.append(
+            "no verdict here: the pooled contrast and its interaction together reach only "
+            f"p {gate:.3f}"
+        )
+    is_open = unrestricted == word == UNDECIDED and not is_blocked
+    return Verdict(
+        contrast=contrast,
+        estimate=estimate,
+        interval_alpha=rules.look_alpha,
+        effect_size=compute_effect_size(estimate),
+        p=gated,
+        p_equivalent=p_equivalent,
+        p_interaction=p_interaction,
+        seed_correlation=compute_seed_correlation(*_get_arm_values(contrast)),
+        detectable=_compute_detectable(estimate, rules, family_size),
+        unrestricted_word=unrestricted,
+        word=word,
+        num_further_seeds=_compute_further_seeds(estimate, rules, family_size) if is_open else None,
+        max_further_seeds=get_max_further_seeds(rules.looks),
+        decided_at=rules.looks.seed_counts[-1] if rules.looks and word != UNDECIDED else None,
+        notes=tuple(notes),
+    )
+
+
+def _test_interactions(
+    family: Sequence[Contrast], rules: DecisionRules
+) -> dict[tuple[object, ...], float | None]:
+    """Tests whether contrasts depend on the combination; those with several are one family."""
+    several = [contrast for contrast in family if len(contrast.pairs) > 1]
+    ps = rules.correct(
+        [compute_interaction_p([*contrast.differences_by_seed.values()]) for contrast in several]
+    )
+    return dict(zip(map(get_contrast_key, several), ps, strict=True))
+
+
+def _compute_detectable(estimate: Estimate, rules: DecisionRules, family: int) -> float | None:
+    if not estimate.sd or not rules.error_share:
+        return None
+    return compute_detectable_difference(
+        estimate.sd, estimate.n, alpha=rules.look_alpha, family=family
+    )
+
+
+def _compute_further_seeds(estimate: Estimate, rules: DecisionRules, family: int) -> int | None:
+    if not get_max_further_seeds(rules.looks):
+        return None
+    return estimate_further_seeds(
+        estimate, margin=rules.margin, alpha=rules.alpha, family=family, looks=rules.looks
+    )
+
+
+def get_level_key(contrast: Contrast) -> tuple[str, str]:
+    return contrast.factor, contrast.level
+
+
+def get_contrast_key(contrast: Contrast) -> tuple[object, ...]:
+    return contrast.family, contrast.factor, contrast.level, contrast.fixed_levels
+
+
+def _restrict_word(
+    word: str, contrast: Contrast, *, p_interaction: float | None, alpha: float
+) -> str:
+    """Replaces a word if there is an interaction or if failure rates differ."""
+    if p_interaction is not None and p_interaction < alpha:
+        return f"differs by {' and '.join(contrast.pooled_factors)}"
+    failed, planned = contrast.failure_counts
+    rate, rate_against = (f / n for f, n in zip(failed, planned, strict=True))
+    # the seeds that survive in an unstable arm may be its best ones
+    if word == "better" and rate != rate_against:
+        return UNDECIDED
+    if word == "worse" and rate < rate_against:
+        return UNDECIDED
+    return word
+
+
+def list_notes(
+    contrast: Contrast, estimate: Estimate, *, unrestricted_word: str, word: str
+) -> Iterator[str]:
+    counts = [len(pair.paired_values) for pair in contrast.pairs]
+    if 0 in counts and any(counts):
+        yield f"no pair in {counts.count(0)} of {len(counts)} combinations"
+    if estimate.n == 1:
+        yield "n < 2: one seed gives no spread"
+    if estimate.is_constant:
+        yield "no spread: all seeds have the same difference"
+    failed, _ = contrast.failure_counts
+    if any(failed):
+        yield f"failed trials: {failed[0]} vs {failed[1]}"
+    if word == UNDECIDED and unrestricted_word != word:
+        yield f"would be {unrestricted_word}, but failure rates differ"
+    arms = [arm for pair in contrast.pairs for arm in (pair.level, pair.against)]
+    settings = frozenset().union(*(arm.settings for arm in arms))
+    for what, names in MIXED.items():
+        if any(sum(key == name for key, _ in settings) > 1 for name in names):
+            yield f"mixes {what}"
+
+
+def _get_arm_values(contrast: Contrast) -> tuple[list[list[float]], list[list[float]]]:
+    """Returns the paired values of both arms, one list per combination."""
+    paired = [list(pair.paired_values.values()) for pair in contrast.pairs]
+    level = [[one for one, _ in values] for values in paired]
+    against = [[other for _, other in values] for values in paired]
+    return level, against
