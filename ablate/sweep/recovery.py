@@ -116,8 +116,8 @@ def summarize_runs(folders: Sequence[Path]) -> dict[str, Any]:
 def _read_points(runs: Path, search: str) -> list[SweepPoint]:
     """Returns the recorded points of a search, each once, in the order of their numbers.
 
-    A point is known by its parameters, because a storage that was rebuilt numbers them anew. What
-    only a later record of it knows is added to the first.
+    Points are identified by their parameters, because a rebuilt storage assigns new numbers. Scores
+    that only a later record has are added to the first.
     """
     records = [SweepPoint.read(path) for path in runs.glob(f"*/{POINTS}/*.json")]
     keys = [(json.dumps(r.params, sort_keys=True), r) for r in records if r.search == search]
