@@ -28,8 +28,8 @@ Kernel = Literal["xformers", "varlen", "padded", "segments"]
 # 119 ms and 71 ms (one core)
 SHORT = 32
 HALF = (torch.float16, torch.bfloat16)
-LARGEST_WIDTH = 256  # of a head, for flash attention
-LEAST_CAPABILITY = (8, 0)  # Ampere, for flash attention
+LARGEST_WIDTH = 256  # widest head that flash attention supports
+LEAST_CAPABILITY = (8, 0)  # compute capability that flash attention needs (Ampere)
 
 
 class KernelUnavailableError(RuntimeError):

@@ -81,7 +81,7 @@ def test_the_kernels_of_a_cpu_agree_forward_and_backward(lengths):
 
 
 @pytest.mark.parametrize("kernel", ["xformers", "varlen"])
-def test_a_kernel_that_cannot_serve_is_refused_with_the_reason(kernel):
+def test_an_unavailable_kernel_is_rejected_with_the_reason(kernel):
     pytest.importorskip("xformers", reason="xformers has no wheel for this platform")
     with pytest.raises(KernelUnavailableError, match=rf"`{kernel}` cannot serve: .*"):
         attend(*draw_inputs(4), Segments((2, 2)), kernel=kernel)
