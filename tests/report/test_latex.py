@@ -27,9 +27,7 @@ def problems(text: str) -> list[str]:
         found.append("environments do not match")
     found += [f"a bare {sign}" for sign in "%#$_^~" if sign in bare]
     body = re.search(r"\\toprule\n(.*?)\\bottomrule", text, re.DOTALL)
-    columns = re.search(r"\\begin\{tabular\*\}\{\\linewidth\}\{@\{[^}]*\}\}([lcr]+)\}", text)
-    if columns is None:
-        columns = re.search(r"\\fill\}\}([lcr]+)\}", text)
+    columns = re.search(r"\\begin\{tabular\}\{([lcr]+)\}", text)
     assert body
     assert columns
     for row in filter(None, body[1].split("\\\\")):
@@ -67,9 +65,9 @@ def test_two_heads_may_be_the_same() -> None:
     "broken", ["a & b & c \\\\\n", "[x] & b \\\\\n", "a_b & c \\\\\n", "{a & c \\\\\n"]
 )
 def test_what_is_not_sound_is_noticed(broken: str) -> None:
-    text = "\\begin{tabular*}{\\linewidth}{@{\\extracolsep{\\fill}}lr}\n\\toprule\n"
-    assert problems(f"{text}x & y \\\\\n\\bottomrule\n\\end{{tabular*}}\n") == []
-    assert problems(f"{text}{broken}\\bottomrule\n\\end{{tabular*}}\n")
+    text = "\\begin{tabular}{lr}\n\\toprule\n"
+    assert problems(f"{text}x & y \\\\\n\\bottomrule\n\\end{{tabular}}\n") == []
+    assert problems(f"{text}{broken}\\bottomrule\n\\end{{tabular}}\n")
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")

@@ -1,12 +1,11 @@
-"""A table is one set of numbers; terminal, Markdown, CSV and LaTeX are ways to show it.
+"""Tables of results, written to the terminal, Markdown, CSV and LaTeX; formatting of numbers.
 
-A row holds raw values under plain names, and that is the CSV. A column says how it is shown
-to a reader: one column may show two values, such as a mean and its interval.
+A row holds unrounded values by name; these are written to CSV. A column formats the values of a
+row for readers and may combine several, such as a mean and its interval.
 """
 
 import csv
 import io
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,42 +14,47 @@ import pandas as pd
 import rich.box
 import rich.table
 import rich.text
-from great_tables import GT
 
 MINUS = "\N{MINUS SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
-DASH = "-"  # what stands where there is no number
-COLUMN_GAP = 2  # characters between two columns of a terminal's table
+DASH = "-"  # shown for a missing value
+COLUMN_GAP = 2  # characters between two columns in the terminal
+LATEX_ESCAPES = str.maketrans(
+    {character: f"\\{character}" for character in "%&#$_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", MINUS: "$-$", PLUS_MINUS: r"$\pm$"}
+    | {"[": "{[}", "*": "{*}"}  # at the start of a row, an argument of the row break before it
+)
 Row = Mapping[str, Any]
 CellFormatter = Callable[[Row], str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One shown column: its head, and what it says of a row."""
+    """A column: its head, and how it formats a row."""
 
     head: str
     format: CellFormatter
-    text: bool = False  # words stand left, numbers right
-    brief: bool = True  # stands in the terminal too, where there is little room
+    text: bool = False  # text is left-aligned, numbers are right-aligned
+    brief: bool = True  # also shown in the terminal, in LaTeX and in the short Markdown table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of raw values with the columns that show them."""
+    """Rows of unrounded values, and the columns that format them."""
 
-    name: str  # of its files, without a suffix
+    name: str  # file name without suffix
     title: str
     caption: str
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]  # of unrounded values, by plain names
+    rows: tuple[Row, ...]
 
     def format_cells(self) -> list[list[str]]:
-        """Returns what is shown, row by row."""
+        """Returns the formatted cells, row by row."""
         return [[column.format(row) for column in self.columns] for row in self.rows]
 
     def to_markdown(self, *, brief: bool = False) -> str:
-        """Writes the table for GitHub's Markdown, or its `brief` columns."""
+        """Formats the table in GitHub's Markdown, with all columns or only the `brief` ones."""
         columns = [column for column in self.columns if column.brief or not brief]
         heads = [escape_cell(column.head) for column in columns]
         rules = [":---" if column.text else "---:" for column in columns]
@@ -59,11 +63,11 @@ class Table:
 
     @property
     def has_only_brief_columns(self) -> bool:
-        """Tells whether all columns are brief ones."""
+        """Whether all columns are brief."""
         return all(column.brief for column in self.columns)
 
     def to_csv(self) -> str:
-        """Writes the raw values; nothing is rounded."""
+        """Formats the unrounded values as CSV."""
         text = io.StringIO()
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -72,26 +76,33 @@ class Table:
         return text.getvalue()
 
     def to_latex(self) -> str:
-        """Writes a booktabs table of the brief columns, for which a page has room."""
+        """Formats the brief columns as a LaTeX table; it needs the package booktabs."""
         brief = [column for column in self.columns if column.brief]
-        names = [f"column {number}" for number in range(len(brief))]  # two heads may be the same
-        rows = [[column.format(row) for column in brief] for row in self.rows]
-        heads: dict[str, Any] = {n: c.head for n, c in zip(names, brief, strict=True)}
-        right = [name for name, column in zip(names, brief, strict=True) if not column.text]
-        table = GT(pd.DataFrame(rows, columns=names)).cols_label(**heads)
-        table = table.tab_header(title=self.title).cols_align("right", columns=right)
-        text = str(table.tab_source_note(self.caption).as_latex())
-        text = text.replace(MINUS, "$-$").replace(PLUS_MINUS, r"$\pm$")
-        return re.sub(r"^([\[*])", r"{\1}", text, flags=re.MULTILINE)  # else a row break's own
+        cells = [[_escape_latex(column.format(row)) for column in brief] for row in self.rows]
+        heads = [_escape_latex(column.head) for column in brief]
+        styler = pd.DataFrame(cells).style.hide(axis="index")
+        styler = styler.relabel_index(heads, axis="columns")  # two heads may be equal
+        alignment = "".join("l" if column.text else "r" for column in brief)
+        lines = (
+            r"\begin{table}[!t]",
+            r"\centering",
+            rf"\caption{{{_escape_latex(self.title)}}}",
+            styler.to_latex(hrules=True, column_format=alignment).rstrip(),
+            r"\begin{minipage}{\linewidth}",
+            _escape_latex(self.caption),
+            r"\end{minipage}",
+            r"\end{table}",
+        )
+        return "\n".join(lines) + "\n"
 
     def to_rich(self, width: int) -> rich.table.Table:
-        """Returns the brief columns, for a terminal of `width` characters.
+        """Builds a table of the brief columns for a terminal of `width` characters.
 
-        Where that cannot hold the longest words, columns of numbers are left out, the last first.
+        If the longest words do not fit, columns of numbers are left out, starting from the last.
         """
         brief = [column for column in self.columns if column.brief]
         numbers = [column for column in brief if not column.text]
-        while not (fits := sum(map(self._narrowest, brief)) <= width) and len(numbers) > 1:
+        while not (fits := sum(map(self._get_min_width, brief)) <= width) and len(numbers) > 1:
             brief.remove(numbers.pop())
         table = rich.table.Table(
             title=self.title,
@@ -107,24 +118,24 @@ class Table:
                 justify=side,
                 no_wrap=not column.text,
                 overflow="fold",
-                min_width=self._narrowest(column) - COLUMN_GAP if fits else None,
+                min_width=self._get_min_width(column) - COLUMN_GAP if fits else None,
             )
         for row in self.rows:
             table.add_row(*(rich.text.Text(column.format(row)) for column in brief))
         return table
 
-    def _narrowest(self, column: Column) -> int:
-        """Counts the characters that a column takes at least, where only words are broken off."""
+    def _get_min_width(self, column: Column) -> int:
+        """Returns the minimum width of a column, in characters, without breaking words."""
         cells = [column.head, *map(column.format, self.rows)]
         pieces = [piece for cell in cells for piece in (cell.split() if column.text else [cell])]
         return max(map(len, pieces)) + COLUMN_GAP
 
 
 def format_number(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
-    """Writes a number with so many decimals and a true minus sign; `signed` adds the plus sign."""
+    """Formats a number with a typographic minus sign; `signed` also adds a plus sign."""
     if value is None:
         return DASH
-    value = round(value, digits + 6)  # a sum in another order is the same number
+    value = round(value, digits + 6)  # independent of the order of summation
     text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
     if float(text) == 0:
         text = text.lstrip("+-")  # zero has no sign
@@ -132,24 +143,24 @@ def format_number(value: float | None, digits: int = 1, *, signed: bool = False)
 
 
 def format_interval(low: float | None, high: float | None) -> str:
-    """Writes an interval: `[2.1, 6.3]`."""
+    """Formats an interval: `[2.1, 6.3]`."""
     return DASH if low is None or high is None else f"[{format_number(low)}, {format_number(high)}]"
 
 
 def format_share(value: float | None) -> str:
-    """Writes a share in [0, 1] as whole percent: `42 %`."""
+    """Formats a share in [0, 1] as whole percent: `42 %`."""
     return DASH if value is None else f"{100 * value:.0f} %"
 
 
 def format_p(p: float | None) -> str:
-    """Writes a p-value: `0.012`, `<0.001`."""
+    """Formats a p-value: `0.012`, `<0.001`."""
     if p is None:
         return DASH
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def format_amount(value: float | None) -> str:
-    """Writes a count or another positive quantity in three digits: `600`, `24.0k`, `1.23M`."""
+    """Formats a positive quantity with three digits: `600`, `24.0k`, `1.23M`."""
     if value is None:
         return DASH
     for prefix in ("", "k", "M", "G", "T", "P"):
@@ -161,35 +172,39 @@ def format_amount(value: float | None) -> str:
 
 
 def text_cell(name: str) -> CellFormatter:
-    """Shows a value as it is, and a dash where there is none."""
+    """Returns a formatter of the value `name`; a missing value is a dash."""
     return lambda row: DASH if row[name] in (None, "") else str(row[name])
 
 
 def number_cell(name: str, digits: int = 1, *, signed: bool = False) -> CellFormatter:
-    """Shows the number of that name, as `number` writes it."""
+    """Returns a formatter of the number `name`."""
     return lambda row: format_number(row[name], digits, signed=signed)
 
 
 def share_cell(name: str) -> CellFormatter:
-    """Shows the share of that name, as whole percent."""
+    """Returns a formatter of the share `name`, as whole percent."""
     return lambda row: format_share(row[name])
 
 
 def amount_cell(name: str) -> CellFormatter:
-    """Shows the quantity of that name, in three digits."""
+    """Returns a formatter of the quantity `name`, with three digits."""
     return lambda row: format_amount(row[name])
 
 
 def interval_cell(name: str) -> CellFormatter:
-    """Shows the interval of a mean: the values `<name>_low` and `<name>_high`."""
+    """Returns a formatter of the interval from `<name>_low` to `<name>_high`."""
     return lambda row: format_interval(row[f"{name}_low"], row[f"{name}_high"])
 
 
 def p_cell(name: str) -> CellFormatter:
-    """Shows the p-value of that name."""
+    """Returns a formatter of the p-value `name`."""
     return lambda row: format_p(row[name])
 
 
 def escape_cell(text: str) -> str:
-    """Escapes what would end a cell of a Markdown table."""
+    """Escapes characters that would end a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _escape_latex(text: str) -> str:
+    return text.translate(LATEX_ESCAPES)
