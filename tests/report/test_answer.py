@@ -79,7 +79,7 @@ def test_what_learned_nothing_is_not_called_equivalent(bench: Bench, level: floa
     bench.noise = 0.02
     first, second = write_answer(compute_verdicts(bench.results()))
     assert first.startswith(
-        "Nothing is shown to have been learned: the trained baseline is not shown to beat its own"
+        "There is no evidence of learning: the trained baseline is not shown to be better than its"
     )
     assert second == "masker: block and random are equivalent, as untrained encoders are."
 
@@ -88,7 +88,7 @@ def test_where_a_baseline_learned_nothing_is_said_first(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 if levels["patchifier"] == "strips" else 30.0
     found = write_answer(compute_verdicts(bench.results()))
     assert found[0] == (
-        "With squares the trained baseline is not shown to beat its own random init."
+        "With squares the trained baseline is not shown to be better than its random init."
     )
     assert [line.split(":")[0].split()[0] for line in found[1:]] == ["masker", "patchifier"]
 

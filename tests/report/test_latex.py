@@ -61,6 +61,13 @@ def test_two_heads_may_be_the_same() -> None:
     assert "encoder & encoder" in table.to_latex()
 
 
+@pytest.mark.parametrize("head", NASTY)
+def test_column_heads_are_escaped(head: str) -> None:
+    columns = (Column(head=head, format=text_cell("a")), Column(head="b", format=text_cell("b")))
+    table = Table(name="t", title=head, caption=head, columns=columns, rows=({"a": 1, "b": 2},))
+    assert problems(table.to_latex()) == []
+
+
 @pytest.mark.parametrize(
     "broken", ["a & b & c \\\\\n", "[x] & b \\\\\n", "a_b & c \\\\\n", "{a & c \\\\\n"]
 )

@@ -1,4 +1,4 @@
-"""The answer to a study's question: whether anything was learned, then a sentence a factor."""
+"""Writes the answer to a study's question: one sentence per factor, after one about learning."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,9 @@ from ablate.report.pages.table import Row, format_number
 from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.robustness import get_mean_differences
 
-MAX_NAMES = 4  # of levels in a row; a reader wants no list of twenty
+MAX_NAMES = 4  # levels listed by name in a sentence
 UNTRAINED = ", as untrained encoders are"
-IN_EVERY_COMBINATION = (
-    " everywhere"  # behind the word that all combinations share where their sizes differ
-)
+IN_EVERY_COMBINATION = " everywhere"  # suffix of a word that holds in all combinations
 ORDER = (
     "better",
     "worse",
@@ -24,11 +22,16 @@ ORDER = (
 
 
 def write_answer(verdicts: Sequence[Verdict], robustness: Sequence[Row] = ()) -> list[str]:
-    """Says of every factor, in a sentence, which levels are better, worse, equivalent or undecided.
+    """Writes one sentence per factor: which levels are better, worse, equivalent or undecided.
 
-    Of one that is judged by what training adds, the rows of `robustness` tell the scores as well.
-    Where the baseline is not shown to beat its own random init, that is said first: encoders that
-    learned nothing are alike too.
+    Args:
+        verdicts: All verdicts of the study.
+        robustness: Rows of the robustness table; for factors that are judged by gain, their scores
+            are reported in a second sentence.
+
+    Returns:
+        The sentences. If the baseline is not significantly better than its own random init, the
+        first one says so, since encoders that learned nothing are alike, too.
     """
     pooled = [verdict for verdict in verdicts if verdict.contrast.family == "pooled"]
     if not pooled:
@@ -39,29 +42,29 @@ def write_answer(verdicts: Sequence[Verdict], robustness: Sequence[Row] = ()) ->
     unsure = [verdict for verdict in learning if verdict.word != "better"]
     factors = dict.fromkeys(verdict.contrast.factor for verdict in pooled)
     learned = len(unsure) < len(learning) or not learning
-    told = []
+    sentences = []
     for factor in factors:
-        of = [v for v in pooled if v.contrast.factor == factor]
+        of_factor = [v for v in pooled if v.contrast.factor == factor]
         within = [v for v in verdicts if v.contrast.family == "within"]
-        told.append(f"{factor}: {_write_factor(of, within, learned=learned)}.")
-        told += _write_scores(
+        sentences.append(f"{factor}: {_write_factor(of_factor, within, learned=learned)}.")
+        sentences += _write_scores(
             factor, [r for r in robustness if not r["judged"] and r["factor"] == factor]
         )
-    return [_write_learning(unsure, learned=learned), *told] if unsure else told
+    return [_write_learning(unsure, learned=learned), *sentences] if unsure else sentences
 
 
 def _write_learning(unsure: Sequence[Verdict], *, learned: bool) -> str:
     if learned:
         where = _join_names([format_scope(verdict.contrast) for verdict in unsure])
-        return f"With {where} the trained baseline is not shown to beat its own random init."
+        return f"With {where} the trained baseline is not shown to be better than its random init."
     return (
-        "Nothing is shown to have been learned: the trained baseline is not shown to beat its own "
-        "random init. What follows compares encoders that may know no more than untrained ones."
+        "There is no evidence of learning: the trained baseline is not shown to be better than its "
+        "random init. The comparisons below may be between encoders that learned nothing."
     )
 
 
 def _write_factor(pooled: Sequence[Verdict], within: Sequence[Verdict], *, learned: bool) -> str:
-    """Groups what is said of a factor's levels by the words that say it."""
+    """Writes the sentence of one factor; levels with the same word share a clause."""
     groups: dict[str, list[Verdict]] = {word: [] for word in ORDER}
     sizes: dict[str, list[Verdict]] = {word: [] for word in ORDER}
     for verdict in pooled:
@@ -71,19 +74,22 @@ def _write_factor(pooled: Sequence[Verdict], within: Sequence[Verdict], *, learn
         sizes[word] += parts if word.endswith(IN_EVERY_COMBINATION) else [verdict]
     clause = _write_gain_clause if pooled[0].contrast.measure == "gain" else _write_score_clause
     return "; ".join(
-        clause(word, of, _format_size(sizes[word]), learned=learned)
-        for word, of in groups.items()
-        if of
+        clause(word, group, _format_size(sizes[word]), learned=learned)
+        for word, group in groups.items()
+        if group
     )
 
 
 def _get_group(verdict: Verdict, parts: Sequence[Verdict]) -> str:
-    """Returns the group of a verdict. What only its size depends on a combination has a side."""
+    """Returns the word by which a verdict is grouped.
+
+    An interaction in size only, with the same word in every combination, is grouped by that word.
+    """
     word = verdict.word.split()[0]
-    [*said] = {part.word for part in parts}
+    words = [*{part.word for part in parts}]
     return (
-        said[0] + IN_EVERY_COMBINATION
-        if word == "differs" and said in (["better"], ["worse"])
+        words[0] + IN_EVERY_COMBINATION
+        if word == "differs" and words in (["better"], ["worse"])
         else word
     )
 
@@ -122,25 +128,29 @@ def _write_gain_clause(word: str, verdicts: Sequence[Verdict], size: str, *, lea
 
 
 def _write_scores(factor: str, rows: Sequence[Row]) -> list[str]:
-    """Says what the trained encoders end with, by the score and by all probes and poolings."""
-    told = []
+    """Writes the differences in score of the trained encoders, by all probes and poolings."""
+    differences = []
     for row in rows:
         (name, own), *_ = by_probe = [*get_mean_differences(row).items()]
-        known = [mean for _, mean in by_probe if mean is not None]
+        means = [mean for _, mean in by_probe if mean is not None]
         if own is not None:
-            told_own, low, high = (
-                format_number(value, signed=True) for value in (own, min(known), max(known))
+            difference, low, high = (
+                format_number(value, signed=True) for value in (own, min(means), max(means))
             )
             ends = f"{low} to {high}" if low != high else low
-            told.append(
-                f"{format_contrast(row)} is {told_own} by {name}, and {ends} over all probes and "
+            differences.append(
+                f"{format_contrast(row)} is {difference} by {name}, and {ends} over all probes and "
                 "poolings"
             )
-    return [f"{factor}, by the trained encoders' scores: {'; '.join(told)}."] if told else []
+    return (
+        [f"{factor}, by the trained encoders' scores: {'; '.join(differences)}."]
+        if differences
+        else []
+    )
 
 
 def _join_sides(verdicts: Sequence[Verdict]) -> tuple[str, str, bool]:
-    """Names the levels and what they are held against; tells whether there are several."""
+    """Returns the joined levels, the level they are compared with, and if there are several."""
     levels = [verdict.contrast.level for verdict in verdicts]
     return _join_names(levels), verdicts[0].contrast.against, len(levels) > 1
 
@@ -156,9 +166,9 @@ def _join_factors(verdicts: Sequence[Verdict]) -> str:
 
 
 def _join_names(names: Sequence[str]) -> str:
-    shown, more = names[:MAX_NAMES], len(names) - MAX_NAMES
+    first, more = names[:MAX_NAMES], len(names) - MAX_NAMES
     if more > 1:
-        return f"{', '.join(shown)} and {more} more"
+        return f"{', '.join(first)} and {more} more"
     if len(names) == 1:
         return names[0]
     return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,4 +1,4 @@
-"""The zoo of maskers as one table a grid, and as one HTML page that needs nothing but itself."""
+"""Builds the overview of a package's maskers: a table per grid, and a self-contained HTML page."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,63 +20,63 @@ from ablate.report.pages.templates import encode_png, render_template
 
 AXES = ("freq", "time")
 CAPTION = (
-    "Shares of the grid in percent, over at least 1,024 masks in the course of one training, 64 "
-    "clips per batch. Apart: the distance from a target patch to the nearest context patch, in "
-    "patches, straight and along each axis. Runs: consecutive target patches. Blocks: rows x "
-    "columns that a block spans. Cut: context lost when a batch is cut to its smallest sample; "
-    "padded: places left empty when it is padded to its largest."
+    "Shares of the grid in percent, over at least 1,024 masks spread over one training, 64 clips "
+    "per batch. Distance: from a target patch to the nearest context patch, in patches, Euclidean "
+    "and along each axis. Runs: consecutive target patches. Blocks: rows x columns that a block "
+    "spans. Cut: context lost when a batch is cut to its smallest sample; padded: positions left "
+    "empty when it is padded to its largest."
 )
 
 
 @dataclass(frozen=True)
 class MaskerZooPage:
-    """What a package's maskers look like and amount to."""
+    """The maskers of a package, measured and drawn."""
 
     package: str
-    folder: Path  # of the pictures, and of what is written
-    answer: Mapping[str, Any]  # the worker's, to a request for the zoo
+    folder: Path  # contains the pictures; the page and the tables are written here
+    answer: Mapping[str, Any]  # reply of the worker process to the request for the zoo
 
     @property
     def tables(self) -> list[Table]:
-        """Returns what was measured, a table a grid; shares are in [0, 1] in its rows."""
-        return [self._table(grid) for grid in self.answer["grids"]]
+        """The measurements, one table per grid; shares in its rows are in [0, 1]."""
+        return [self._build_table(grid) for grid in self.answer["grids"]]
 
     @property
     def maskers(self) -> Sequence[Mapping[str, Any]]:
-        """Returns what the worker says of each masker, and what it declares in `facts`."""
+        """The worker's entry of each masker; `facts` lists its settings and declared properties."""
         return [{**masker, "facts": _list_facts(masker)} for masker in self.answer["maskers"]]
 
     @property
     def title(self) -> str:
-        """Returns the heading of the page."""
+        """The heading of the page."""
         return f"The maskers in `{self.package}`"
 
-    def refusals(self, table: Table) -> list[str]:
-        """Says why some rows of a table hold no numbers."""
+    def list_refusals(self, table: Table) -> list[str]:
+        """Lists the reasons for rows of a table without numbers."""
         return [f"{row['masker']}: {row['refused']}" for row in table.rows if row["refused"]]
 
-    def picture(self, file: str) -> str:
-        """Returns a picture as a `data:` address, so that the page needs no other file."""
+    def encode_picture(self, file: str) -> str:
+        """Returns a picture as a `data:` URL, so the page is self-contained."""
         return encode_png(self.folder / file)
 
     def write(self) -> Path:
-        """Writes the page and the tables beside the pictures; returns the page's path."""
+        """Writes the page and the tables next to the pictures; returns the path of the page."""
         for table in self.tables:
             write_atomically(self.folder / f"{table.name}.csv", table.to_csv())
         page = self.folder / "index.html"
         write_atomically(page, render_template("zoo.html.j2", {"zoo": self}))
         return page
 
-    def _table(self, grid: str) -> Table:
+    def _build_table(self, grid: str) -> Table:
         rows = [_build_row(masker, grid) for masker in self.answer["maskers"]]
         columns = [
             Column(head="masker", format=text_cell("masker"), text=True),
             Column(head="context", format=_percent_cell("context")),
             Column(head="p1 to p99", format=_format_context_range),
             Column(head="targets", format=_percent_cell("targets")),
-            Column(head="apart", format=_number_cell("apart", 2)),
+            Column(head="distance", format=_number_cell("distance", 2)),
             *(
-                Column(head=f"in {axis}", format=_number_cell(f"apart_{axis}", 2), brief=False)
+                Column(head=f"in {axis}", format=_number_cell(f"distance_{axis}", 2), brief=False)
                 for axis in AXES
             ),
             *(Column(head=f"runs in {axis}", format=_number_cell(f"runs_{axis}")) for axis in AXES),
@@ -99,9 +99,9 @@ class MaskerZooPage:
 
 
 def _build_row(masker: Mapping[str, Any], grid: str) -> dict[str, Any]:
-    found = next((entry for entry in masker["grids"] if entry["grid"] == grid), masker)
-    row: dict[str, Any] = {"masker": masker["name"], "refused": found["refused"] or ""}
-    figures = found.get("figures")
+    entry = next((entry for entry in masker["grids"] if entry["grid"] == grid), masker)
+    row: dict[str, Any] = {"masker": masker["name"], "refused": entry["refused"] or ""}
+    figures = entry.get("figures")
     if figures is None:
         return row | dict.fromkeys(_VALUE_NAMES)
     context, targets, distance = (figures[name] for name in ("context", "targets", "distance"))
@@ -118,13 +118,13 @@ def _build_row(masker: Mapping[str, Any], grid: str) -> dict[str, Any]:
 
 _VALUE_NAMES = (
     *("context", "context_p1", "context_p99", "targets", "targets_p1", "targets_p99"),
-    *("apart", "apart_freq", "apart_time", "runs_freq", "runs_time", "block_rows"),
+    *("distance", "distance_freq", "distance_time", "runs_freq", "runs_time", "block_rows"),
     *("block_columns", "truncation_loss", "padding_waste", "masks_per_second"),
 )
 
 
 def _list_facts(masker: Mapping[str, Any]) -> list[str]:
-    """Says how a masker is set and what it declares of itself."""
+    """Lists a masker's settings and declared properties."""
     if masker["refused"]:
         return []
     settings = {key: value for key, value in masker["settings"].items() if key != "type"}
@@ -139,7 +139,7 @@ def _list_facts(masker: Mapping[str, Any]) -> list[str]:
     if declared.get("copies", 1) > 1:
         facts.append(f"{declared['copies']} masks per clip")
     if "needs" in declared:
-        facts.append(f"looks at {declared['needs']}")
+        facts.append(f"needs {declared['needs']}")
     biases = ("uneven", "unvisited", "slow")
     return [*facts, *(f"{key}: {declared[key]}" for key in biases if key in declared)]
 

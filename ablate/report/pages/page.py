@@ -122,7 +122,7 @@ class ReportPage:
             or "There is nothing to compare.",
         ]
         if self.caveats:
-            pieces += ["## Read with care", "\n".join(f"- {line}" for line in self.caveats)]
+            pieces += ["## Caveats", "\n".join(f"- {line}" for line in self.caveats)]
         for section in self.sections:
             pieces += _format_section(section)
         if self.gallery:

@@ -1,4 +1,4 @@
-"""How a verdict is written: a row of a table, and a sentence for the top of the page."""
+"""Formats verdicts: rows of the contrast tables, and sentences for the top of the page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ from ablate.report.stats.decisions import Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Sentence:
-    """A verdict for a reader: its word, then what was compared, then the numbers."""
+    """A verdict as text."""
 
     word: str  # better, worse, equivalent, undecided or differs
-    claim: str
-    numbers: str
+    claim: str  # what was compared and the outcome
+    numbers: str  # difference, interval, p-values, seeds and notes
 
     def __str__(self) -> str:
         return f"{self.claim} ({self.numbers})."
 
 
 def format_contrast(row: Row) -> str:
-    """Names a contrast by its two levels, as `block - random` with a proper minus sign."""
+    """Formats a contrast by its two levels: `block - random`, with a true minus sign."""
     return f"{row['level']} {MINUS} {row['against']}"
 
 
@@ -44,25 +44,25 @@ CONTRAST_COLUMNS = (
 
 
 def build_contrast_table(verdicts: Sequence[Verdict]) -> Table:
-    """Tabulates every level against its factor's baseline level: pooled, then apart."""
+    """Builds the table of all contrasts but learning: pooled ones, then within a combination."""
     return _build_table(
         [verdict for verdict in verdicts if verdict.contrast.family != "learning"],
         name="contrasts",
         title="Contrasts",
-        caption="Differences in points, paired by pre-training seed; a pooled one is averaged "
-        "over combinations within each seed first. Intervals are uncorrected; p-values are "
-        "Holm-corrected, over the pooled contrasts and over those within a combination "
-        "separately; one of the latter is no smaller than the pooled contrast and its interaction "
-        "allow. Gain: each arm minus its own random init, where the factor changes that. g: "
+        caption="Differences in points, paired by pre-training seed; pooled ones are first "
+        "averaged over combinations within each seed. Intervals are uncorrected. P-values are "
+        "Holm-corrected, separately for pooled contrasts and for those within a combination; the "
+        "latter are at least as large as the pooled contrast and its interaction allow. Gain: "
+        "each arm minus its own random init, used if the factor changes the random init. g: "
         "Hedges' effect size, the difference in standard deviations over seeds. Seed r: the "
         "correlation of the two arms over seeds. Detectable: the smallest difference that this "
-        "many seeds detect with 80 % power, at the observed spread and the family's strictest "
-        "level.",
+        "number of seeds detects with 80 % power, at the observed spread and the family's "
+        "strictest level.",
     )
 
 
 def build_learning_table(verdicts: Sequence[Verdict]) -> Table:
-    """Tabulates the trained encoder against its random-init twin."""
+    """Builds the table of the trained encoder against itself at random init."""
     return _build_table(
         [verdict for verdict in verdicts if verdict.contrast.family == "learning"],
         name="learning",
@@ -73,9 +73,9 @@ def build_learning_table(verdicts: Sequence[Verdict]) -> Table:
 
 
 def write_sentences(verdicts: Sequence[Verdict]) -> list[Sentence]:
-    """Writes a sentence for each contrast but those within a combination.
+    """Writes one sentence per contrast, except those within a combination.
 
-    A pooled one that differs by combination names what was found within each.
+    The sentence of a pooled contrast that differs by combination lists the verdicts within each.
     """
     written = []
     for verdict in verdicts:
@@ -95,14 +95,14 @@ def write_sentences(verdicts: Sequence[Verdict]) -> list[Sentence]:
 
 
 def format_verdict(verdict: Verdict) -> str:
-    """Writes the word, and for an undecided contrast how many seeds might settle it."""
+    """Formats the word; for an undecided contrast, adds how many seeds might settle it."""
     if verdict.num_further_seeds is None:
         return verdict.word
     return f"{verdict.word}: {_format_further_seeds(verdict)}"
 
 
 def format_scope(contrast: Contrast) -> str:
-    """Says where a contrast holds: `strips`, `pooled over patchifier`, `fresh seeds` or `all`."""
+    """Formats the scope of a contrast: `strips`, `pooled over patchifier`, `fresh seeds`, `all`."""
     if contrast.family == "confirmation":
         return "fresh seeds"
     if contrast.pooled_factors:

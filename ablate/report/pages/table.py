@@ -79,9 +79,9 @@ class Table:
         """Formats the brief columns as a LaTeX table; it needs the package booktabs."""
         brief = [column for column in self.columns if column.brief]
         cells = [[_escape_latex(column.format(row)) for column in brief] for row in self.rows]
-        heads = [_escape_latex(column.head) for column in brief]
-        styler = pd.DataFrame(cells).style.hide(axis="index")
-        styler = styler.relabel_index(heads, axis="columns")  # two heads may be equal
+        heads = {str(i): _escape_latex(column.head) for i, column in enumerate(brief)}
+        styler = pd.DataFrame(cells, columns=[*heads]).style.hide(axis="index")
+        styler = styler.format_index(lambda name: heads[str(name)], axis="columns")
         alignment = "".join("l" if column.text else "r" for column in brief)
         lines = (
             r"\begin{table}[!t]",
