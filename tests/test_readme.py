@@ -14,8 +14,8 @@ from ablate.config import loader
 from ablate.config import recipes as config_recipes
 from ablate.executors.local import Pool
 from ablate.executors.progress import create_console
-from ablate.report.pages.index import listing
-from ablate.report.pages.publish import BEGIN, END, PAGE, section
+from ablate.report.pages.index import write_index
+from ablate.report.pages.publish import BEGIN_MARKER, END_MARKER, INDEX_FILE, format_section
 from ablate.study.prepare import prepare
 from ablate.testing import check_masker
 
@@ -113,9 +113,13 @@ def test_every_link_has_a_target(page, link):
 def test_the_results_are_those_of_the_published_reports():
     results = ROOT / "studies" / "results"
     kept = sorted(path for path in results.iterdir() if path.is_dir())
-    written = README[README.index(BEGIN) : README.index(END) + len(END)]
-    assert written == section(ROOT / "README.md", results, kept), "stale: run `ablate publish`"
-    assert (results / PAGE).read_text() == listing(kept, results), "stale: run `ablate publish`"
+    written = README[README.index(BEGIN_MARKER) : README.index(END_MARKER) + len(END_MARKER)]
+    assert written == format_section(ROOT / "README.md", results, kept), (
+        "stale: run `ablate publish`"
+    )
+    assert (results / INDEX_FILE).read_text() == write_index(kept, results), (
+        "stale: run `ablate publish`"
+    )
 
 
 def test_ci_runs_the_command_of_the_readme():

@@ -104,14 +104,14 @@ def publish(
     from ablate.runs import store
 
     try:
-        page_publish.around(readme)  # before anything is copied
+        page_publish.split_readme(readme)  # before anything is copied
         for name in map(get_study_name, names or []):
             report = store.get_folders().reports / name
-            page_publish.keep(report, results / name, pictures_of_sound=gallery)
+            page_publish.publish_report(report, results / name, include_gallery=gallery)
             typer.echo(f"wrote {results / name}")
         kept = sorted(path for path in results.iterdir() if path.is_dir())
-        page_publish.rewrite(readme, results, kept)
+        page_publish.update_pages(readme, results, kept)
         listed = ", ".join(path.name for path in kept)
-        typer.echo(f"wrote {readme} and {results / page_publish.PAGE}: {listed}")
+        typer.echo(f"wrote {readme} and {results / page_publish.INDEX_FILE}: {listed}")
     except (ValueError, OSError) as error:
         fail(str(error))

@@ -13,7 +13,7 @@ import rich.console
 import rich.table
 import rich.text
 
-from ablate.core.io import write_atomically, write_json
+from ablate.core.io import write_atomically
 from ablate.design.factors import AND
 from ablate.report.figures import charts, contrasts, learning_curves
 from ablate.report.figures.metrics import Curve, read_curves
@@ -22,7 +22,7 @@ from ablate.report.pages import tables
 from ablate.report.pages.answer import write_answer
 from ablate.report.pages.caveats import list_caveats
 from ablate.report.pages.data_summary import format_data_summary
-from ablate.report.pages.findings import FILE, findings
+from ablate.report.pages.findings import FINDINGS_FILE, build_findings
 from ablate.report.pages.health import build_health_table, build_mask_table
 from ablate.report.pages.methods import write_protocol
 from ablate.report.pages.page import ReportPage, Section, build_gallery
@@ -167,6 +167,6 @@ def _write_files(page: ReportPage, results: Results, folder: Path) -> None:
         write_atomically(folder / "figures" / f"{picture.name}.svg", picture.svg)
         write_atomically(folder / "figures" / f"{picture.name}.png", picture.png)
         write_atomically(folder / "figures" / f"{picture.name}.pdf", picture.pdf)
-    write_json(folder / FILE, findings(results, page))
+    build_findings(results, page).write(folder / FINDINGS_FILE)
     write_atomically(folder / "report.md", page.to_markdown(folder))
     write_atomically(folder / "index.html", page.to_html())

@@ -15,7 +15,7 @@ import pytest
 from ablate.config.search_space import Point
 from ablate.core.io import write_json
 from ablate.core.records.run import FAILURE_KINDS, CodeVersion
-from ablate.report.pages.publish import BEGIN, END
+from ablate.report.pages.publish import BEGIN_MARKER, END_MARKER
 from ablate.runs.store import write_config
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.queue import Submitted
@@ -264,7 +264,7 @@ def test_publish_copies_nothing_if_the_readme_has_no_place_for_results() -> None
 
 
 def test_publishing_a_report_without_findings_is_an_error() -> None:
-    Path("README.md").write_text(f"{BEGIN}\n{END}\n")
+    Path("README.md").write_text(f"{BEGIN_MARKER}\n{END_MARKER}\n")
     done = ablate("publish", "masking")
     assert done.returncode == 2
     assert done.stderr.startswith("reports/masking holds no findings.json")

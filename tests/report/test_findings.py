@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ablate.core.io import read_json
-from ablate.report.pages.findings import FILE
+from ablate.report.pages.findings import FINDINGS_FILE
 from ablate.report.report import write_report
 from tests.report.conftest import Bench
 
@@ -26,7 +26,7 @@ def test_notes_on_levels_stand_under_the_contrasts(bench: Bench) -> None:
     places = [markdown.index(of) for of in ("## Contrasts", "- `block`: as <pub", "## Verdicts")]
     assert places == sorted(places)
     assert "<strong>block</strong>: as &lt;published&gt;" in page.read_text()
-    assert read_json(bench.report / FILE)["notes"] == {"block": "as <published>"}
+    assert read_json(bench.report / FINDINGS_FILE)["notes"] == {"block": "as <published>"}
 
 
 def test_the_protocol_says_what_a_token_is_for_each_cut(bench: Bench) -> None:

@@ -1,49 +1,54 @@
-"""The README's section says in a small table what the reports found, corpus by corpus."""
+"""The README section shows published results in one small table per question."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ablate.core.io import write_json
-from ablate.report.pages.findings import FILE, findings_of
-from ablate.report.pages.readme_section import brief
+from ablate.core.records.findings import DataFinding, Findings
+from ablate.report.pages.findings import FINDINGS_FILE, read_findings
+from ablate.report.pages.readme_section import write_readme_section
 from ablate.report.pages.table import MINUS, format_interval, format_number
 from tests.report.conftest import Bench
 
 
 @pytest.fixture
-def found(reported: Bench) -> dict[str, Any]:
-    return dict(findings_of(reported.report))
+def findings(reported: Bench) -> Findings:
+    return read_findings(reported.report)
 
 
-def told(root: Path, *reports: dict[str, Any]) -> str:
-    """Returns the section on some findings, each in a folder named for its study."""
+def write_section(root: Path, *reports: Findings) -> str:
+    """Writes the section on some findings, each in a folder named after its study."""
     folders = []
     for report in reports:
-        folders.append(root / report["study"])
-        write_json(folders[-1] / FILE, report)
-    return brief(folders, root, page="all.md")
+        folders.append(root / report.study)
+        report.write(folders[-1] / FINDINGS_FILE)
+    return write_readme_section(folders, root, index="all.md")
 
 
-def rows(text: str) -> dict[str, list[str]]:
-    """Returns the cells of a section's only table, by what is compared."""
+def parse_rows(text: str) -> dict[str, list[str]]:
+    """Returns the cells of a section's only table, by contrast."""
     lines = [line[2:-2].split(" | ") for line in text.splitlines() if line.startswith("| `")]
     return {first: rest for first, *rest in lines}
 
 
-def test_a_clear_verdict_is_bold_and_an_open_one_says_so(
-    found: dict[str, Any], tmp_path: Path
+def test_decided_verdicts_are_bold_and_others_have_a_word(
+    findings: Findings, tmp_path: Path
 ) -> None:
-    table = rows(told(tmp_path, found))
-    for row in found["verdicts"]:
-        if row["family"] == "pooled" and not row["verdict"].startswith("differs"):
-            [cell] = (of for name, [of] in table.items() if name.startswith(f"`{row['level']}`"))
-            said = format_number(row["difference"], signed=True)
-            known = format_interval(row["difference_low"], row["difference_high"])
-            word = row["verdict"].partition(":")[0]
-            clear = word in ("better", "worse")
-            assert cell == (f"**{said}** {known}" if clear else f"{said} {known} {word}")
+    table = parse_rows(write_section(tmp_path, findings))
+    for verdict in findings.verdicts:
+        if verdict.family == "pooled" and not verdict.verdict.startswith("differs"):
+            [cell] = (
+                cell for name, [cell] in table.items() if name.startswith(f"`{verdict.level}`")
+            )
+            difference = format_number(verdict.difference, signed=True)
+            interval = format_interval(verdict.difference_low, verdict.difference_high)
+            word = verdict.verdict.partition(":")[0]
+            decided = word in ("better", "worse")
+            expected = (
+                f"**{difference}** {interval}" if decided else f"{difference} {interval} {word}"
+            )
+            assert cell == expected
 
 
 @pytest.mark.parametrize(
@@ -52,53 +57,68 @@ def test_a_clear_verdict_is_bold_and_an_open_one_says_so(
         (-5.0, -2.0, "undecided, p 0.064"),
         (2.0, 5.0, "undecided, p 0.064"),
         (-2.0, 5.0, "undecided"),
-        (None, None, "undecided"),  # of one seed
+        (None, None, "undecided"),  # as with a single seed
     ],
 )
-def test_what_holm_leaves_undecided_though_its_interval_excludes_zero_has_its_p_value(
-    found: dict[str, Any], tmp_path: Path, low: float | None, high: float | None, word: str
+def test_an_undecided_verdict_whose_interval_excludes_zero_has_its_p_value(
+    findings: Findings, tmp_path: Path, low: float | None, high: float | None, word: str
 ) -> None:
-    for row in found["verdicts"]:
-        row |= {"verdict": "undecided: 9 more seeds", "p_holm": 0.064}
-        row |= {"difference": 1.0, "difference_low": low, "difference_high": high}
-    cells = [cell for [cell] in rows(told(tmp_path, found)).values()]
+    verdicts = [
+        replace(
+            verdict,
+            verdict="undecided: 9 more seeds",
+            p_holm=0.064,
+            difference=1.0,
+            difference_low=low,
+            difference_high=high,
+        )
+        for verdict in findings.verdicts
+    ]
+    text = write_section(tmp_path, replace(findings, verdicts=verdicts))
+    cells = [cell for [cell] in parse_rows(text).values()]
     assert cells
     assert all(cell.endswith(f" {word}") for cell in cells)
 
 
-def test_what_depends_on_the_combination_is_told_where_it_holds(
-    found: dict[str, Any], tmp_path: Path
+def test_a_contrast_with_an_interaction_is_shown_within_each_combination(
+    findings: Findings, tmp_path: Path
 ) -> None:
-    table = rows(told(tmp_path, found))
+    table = parse_rows(write_section(tmp_path, findings))
     assert f"`block` {MINUS} `random` with strips" in table
     assert f"`block` {MINUS} `random` with squares" in table
     assert not any("pooled" in name for name in table)
 
 
-def test_reports_on_one_question_stand_side_by_side(found: dict[str, Any], tmp_path: Path) -> None:
-    other = {**found, "study": "notes", "trials": 1, "seeds": [0], "data": [
-        {"clips": 9, "pretraining_clips": 9, "synthetic": False, "tasks": ["notes"]}
-    ]}  # fmt: skip
-    other["verdicts"] = [row for row in found["verdicts"] if row["level"] == "curriculum"]
-    text = told(tmp_path, other, found)
+def test_reports_on_one_question_are_columns_of_one_table(
+    findings: Findings, tmp_path: Path
+) -> None:
+    other = replace(
+        findings,
+        study="notes",
+        num_trials=1,
+        seeds=[0],
+        data=[DataFinding(clips=9, pretraining_clips=9, synthetic=False, tasks=["notes"])],
+        verdicts=[verdict for verdict in findings.verdicts if verdict.level == "curriculum"],
+    )
+    text = write_section(tmp_path, other, findings)
     heads = next(line for line in text.splitlines() if line.startswith("|  |"))
-    corpus = ", ".join(found["data"][0]["tasks"])
-    first = f"[{corpus}]({found['study']}/report.md), {len(found['seeds'])} seeds"
+    corpus = ", ".join(findings.data[0].tasks)
+    first = f"[{corpus}]({findings.study}/report.md), {len(findings.seeds)} seeds"
     assert heads == f"|  | {first} | [notes](notes/report.md), 1 seed |"
-    for name, [one, two] in rows(text).items():
+    for name, [one, two] in parse_rows(text).items():
         assert (one == two) == name.startswith("`curriculum`")
         assert name.startswith("`curriculum`") or not two.strip(" |")
 
 
-def test_a_report_that_pools_is_told_beside_one_that_cannot_in_every_combination(
-    found: dict[str, Any], tmp_path: Path
+def test_a_pooled_verdict_is_shown_next_to_one_with_an_interaction_in_every_combination(
+    findings: Findings, tmp_path: Path
 ) -> None:
-    pools = [
-        {**row, "verdict": row["verdict"].replace("differs by patchifier", "worse")}
-        for row in found["verdicts"]
+    pooled = [
+        replace(verdict, verdict=verdict.verdict.replace("differs by patchifier", "worse"))
+        for verdict in findings.verdicts
     ]
-    text = told(tmp_path, found, {**found, "study": "notes", "trials": 1, "verdicts": pools})
-    cells = rows(text)
+    other = replace(findings, study="notes", num_trials=1, verdicts=pooled)
+    cells = parse_rows(write_section(tmp_path, findings, other))
     for where in ("strips", "squares"):
         one, two = cells[f"`block` {MINUS} `random` with {where}"]
         assert one == two
@@ -107,50 +127,44 @@ def test_a_report_that_pools_is_told_beside_one_that_cannot_in_every_combination
     assert not one
 
 
-def test_a_level_is_explained_where_it_is_first_named(
-    found: dict[str, Any], tmp_path: Path
-) -> None:
-    text = told(tmp_path, {**found, "notes": {"block": "as drawn"}})
+def test_the_note_on_a_level_is_in_its_first_row(findings: Findings, tmp_path: Path) -> None:
+    text = write_section(tmp_path, replace(findings, notes={"block": "as drawn"}))
     assert text.count("as drawn") == 1
     [first] = (line for line in text.splitlines() if "as drawn" in line)
     assert first.startswith(f"| `block` {MINUS} `random` with ")
 
 
 @pytest.mark.parametrize(
-    ("second", "other", "said"),
+    ("second", "other", "expected"),
     [
-        (2.0, -1.0, "1 scores more by the study's own probe."),
-        (-2.0, -1.0, "none scores more by the study's own probe."),
-        (2.0, 1.0, "1 scores more by the study's own probe, up to 6 by another probe or pooling."),
+        (2.0, -1.0, "1 of the 6 variants beats {}."),
+        (-2.0, -1.0, "None of the 6 variants beats {}."),
+        (2.0, 1.0, "1 of the 6 variants beats {}; up to 6 do under another probe or pooling."),
     ],
 )
-def test_how_many_beat_plain_statistics_is_counted_by_every_probe(
-    found: dict[str, Any], tmp_path: Path, second: float, other: float, said: str
+def test_variants_that_beat_log_mel_statistics_are_counted_by_every_probe(
+    findings: Findings, tmp_path: Path, second: float, other: float, expected: str
 ) -> None:
-    above = [-1.0, second, *[-3.0] * (len(found["variants"]) - 2)]
+    above = [-1.0, second, *[-3.0] * (len(findings.variants) - 2)]
     variants = [
-        {
-            **of,
-            "over_mel_statistics": value,
-            "over_mel_statistics_by": {"knn.mean": value, "linear.mean": other},
-        }
-        for of, value in zip(found["variants"], above, strict=True)
+        replace(
+            variant,
+            over_mel_statistics=value,
+            over_mel_statistics_by={"knn.mean": value, "linear.mean": other},
+        )
+        for variant, value in zip(findings.variants, above, strict=True)
     ]
-    text = told(tmp_path, {**found, "variants": variants})
-    held = (
-        f" Of {len(above)} variants held against plain log-mel statistics, which need no encoder, "
-    )
-    assert held + said in text
+    text = write_section(tmp_path, replace(findings, variants=variants))
+    reference = "plain log-mel statistics under the study's default probe"
+    assert f" {expected.format(reference)} [" in text
 
 
-def test_masks_that_a_guard_changed_are_told_under_the_table(
-    found: dict[str, Any], tmp_path: Path
-) -> None:
-    assert "changed by a guard" not in told(tmp_path, found)
-    line = "Masks changed by a guard, because none could be drawn as asked: 52 % of legacy."
-    text = told(tmp_path, {**found, "giveaways": [line]})
-    assert f"\n\n- On {', '.join(found['data'][0]['tasks'])}: {line}\n\n" in text
+def test_warnings_about_masks_are_below_the_table(findings: Findings, tmp_path: Path) -> None:
+    line = "Fallback masks: 52 % of legacy."
+    assert "- On " not in write_section(tmp_path, findings)
+    text = write_section(tmp_path, replace(findings, mask_warnings=[line]))
+    assert f"\n\n- On {', '.join(findings.data[0].tasks)}: {line}\n\n" in text
 
 
-def test_nothing_is_said_of_no_report(tmp_path: Path) -> None:
-    assert brief([], tmp_path, page="all.md") == ""
+def test_without_reports_the_section_is_empty(tmp_path: Path) -> None:
+    assert write_readme_section([], tmp_path, index="all.md") == ""

@@ -7,7 +7,7 @@ from statistics import fmean
 import pytest
 
 from ablate.core.io import read_json
-from ablate.report.pages.findings import FILE
+from ablate.report.pages.findings import FINDINGS_FILE
 from ablate.report.pages.table import Row
 from ablate.report.report import write_report
 from ablate.report.results import Results, read_results
@@ -83,7 +83,7 @@ def test_a_sign_that_another_pooling_turns_is_read_with_care(masks: Bench) -> No
     assert format_difference(row, "knn.concat_freq") in line
     assert "by linear.mean_std" in line
     assert not learned["other_sign"]
-    assert [of["other_sign"] for of in read_json(masks.report / FILE)["robustness"]] == [
+    assert [of["other_sign"] for of in read_json(masks.report / FINDINGS_FILE)["robustness"]] == [
         row["other_sign"],
         "",
     ]

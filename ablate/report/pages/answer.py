@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ablate.report.pages.sentences import format_contrast, format_scope
 from ablate.report.pages.table import Row, format_number
 from ablate.report.stats.decisions import Verdict
-from ablate.report.stats.robustness import get_mean_differences
+from ablate.report.stats.robustness import get_differences
 
 MAX_NAMES = 4  # levels listed by name in a sentence
 UNTRAINED = ", as untrained encoders are"
@@ -131,8 +131,8 @@ def _write_scores(factor: str, rows: Sequence[Row]) -> list[str]:
     """Writes the differences in score of the trained encoders, by all probes and poolings."""
     differences = []
     for row in rows:
-        (name, own), *_ = by_probe = [*get_mean_differences(row).items()]
-        means = [mean for _, mean in by_probe if mean is not None]
+        (name, (own, _, _)), *_ = by_probe = [*get_differences(row).items()]
+        means = [mean for _, (mean, _, _) in by_probe if mean is not None]
         if own is not None:
             difference, low, high = (
                 format_number(value, signed=True) for value in (own, min(means), max(means))

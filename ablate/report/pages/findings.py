@@ -1,11 +1,18 @@
-"""What a study found, as one small JSON file beside its report: for a README, a script, a paper."""
+"""Builds and reads `findings.json`, the results of a study next to its report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-from ablate.core.io import read_json
+from ablate.core.records.findings import (
+    DataFinding,
+    DifferenceFinding,
+    Findings,
+    RobustnessFinding,
+    TaskFinding,
+    VariantFinding,
+    VerdictFinding,
+)
 from ablate.report.pages.caveats import list_overlap_warnings
 from ablate.report.pages.data_summary import format_data_summary
 from ablate.report.pages.page import ReportPage
@@ -13,79 +20,109 @@ from ablate.report.pages.table import Row
 from ablate.report.pages.tables import format_score_name
 from ablate.report.results import Results, format_variant
 from ablate.report.stats.decision_rules import read_decision_rules
+from ablate.report.stats.robustness import get_differences
 
-FILE = "findings.json"
-Findings = Mapping[str, Any]
-ABOVE = ("gain", "over_mel_statistics")  # what a score is above its two references
+FINDINGS_FILE = "findings.json"
 
 
-def findings(results: Results, page: ReportPage) -> dict[str, Any]:
-    """Returns what the page says in numbers: verdicts, and each variant with its two references.
-
-    Nothing is rounded: scores in percent, differences and gains in points, means over seeds.
-    """
+def build_findings(results: Results, page: ReportPage) -> Findings:
+    """Builds the findings: the numbers of a report, unrounded."""
     tables = {table.name: table.rows for table in page.tables}
-    return {
-        "study": results.plan["study"],
-        "title": page.title,
-        "answer": list(page.answer),
-        "score": format_score_name(results),
-        "sound": format_data_summary(results.plan),
-        "data": [
-            {name: data.get(name) for name in ("clips", "pretraining_clips", "synthetic")}
-            | {"tasks": list(data["tasks"])}
+    return Findings(
+        study=results.plan["study"],
+        title=page.title,
+        answer=list(page.answer),
+        score=format_score_name(results),
+        data_summary=format_data_summary(results.plan),
+        data=[
+            DataFinding(
+                clips=data["clips"],
+                pretraining_clips=data.get("pretraining_clips"),
+                synthetic=data.get("synthetic"),
+                tasks=list(data["tasks"]),
+            )
             for data in results.plan["data"]
         ],
-        "alpha": read_decision_rules(results.plan).look_alpha,  # of the intervals: this look's part
-        "seeds": sorted({trial.seed for trial in results.trials}),
-        "trials": len(results.trials),
-        "scored": sum(trial.score is not None for trial in results.trials),
-        "baseline": format_variant(tuple(map(str, results.plan["baseline"].values()))),
-        "verdicts": [*tables["contrasts"], *tables["learning"]],
-        "notes": dict(page.notes),
-        "robustness": [*tables["robustness"]],
-        "variants": [_variant(row, tables["probes"], results) for row in tables["variants"]],
-        "cautions": list(page.caveats),
-        "giveaways": list_overlap_warnings(results),
-    }
-
-
-def _variant(row: Row, probes: Sequence[Row], results: Results) -> dict[str, Any]:
-    name = row["variant"]
-    asked = next(
-        of[0].probe_key for lv, of in results.variants().items() if format_variant(lv) == name
+        alpha=read_decision_rules(results.plan).look_alpha,
+        seeds=sorted({trial.seed for trial in results.trials}),
+        num_trials=len(results.trials),
+        num_scored=sum(trial.score is not None for trial in results.trials),
+        baseline=format_variant(tuple(map(str, results.plan["baseline"].values()))),
+        verdicts=[VerdictFinding(**row) for row in (*tables["contrasts"], *tables["learning"])],
+        notes=dict(page.notes),
+        robustness=[_build_robustness(row) for row in tables["robustness"]],
+        variants=[_build_variant(row, tables["probes"], results) for row in tables["variants"]],
+        caveats=list(page.caveats),
+        mask_warnings=list_overlap_warnings(results),
     )
-    tasks: Mapping[str, Row] = {
-        of["task"]: of
-        for of in probes
-        if of["variant"] == name and (of["probe"], of["pooling"]) == asked
-    }
-    return {
-        **{name: row[name] for name in ("variant", "n", "planned", "score", *ABOVE)},
-        "over_mel_statistics_by": _over_by(name, [*tasks], probes),
-        "tasks": {
-            task: {"score": of["trained_test"], **{name: of[name] for name in ABOVE}}
-            for task, of in tasks.items()
-        },
-    }
 
 
-def _over_by(name: str, tasks: Sequence[str], probes: Sequence[Row]) -> dict[str, float]:
-    """Returns what a variant scores above log-mel statistics by all that scored all `tasks`."""
-    found: dict[str, dict[str, float]] = {}
-    for of in probes:
-        if of["variant"] == name and of["over_mel_statistics"] is not None:
-            view = found.setdefault(f"{of['probe']}.{of['pooling']}", {})
-            view[of["task"]] = of["over_mel_statistics"]
-    return {view: fmean(of.values()) for view, of in found.items() if {*tasks} <= {*of}}
+def read_findings(folder: Path) -> Findings:
+    """Reads the findings of a report.
 
-
-def findings_of(folder: Path) -> Findings:
-    """Reads a report's `findings.json`. Raises `ValueError`, with the way out, if there is none."""
+    Raises:
+        ValueError: If the folder contains no findings, or findings of another format.
+    """
     try:
-        return read_json(folder / FILE)
+        return Findings.read(folder / FINDINGS_FILE)
     except FileNotFoundError:
         raise ValueError(
-            f"{folder} holds no {FILE}: it holds no report, or one of an older version; "
-            "write it again from its runs, `ablate report STUDY`, then `ablate publish STUDY`"
+            f"{folder} contains no {FINDINGS_FILE}, so it is not a complete report; "
+            f"{Findings.REMEDY}"
         ) from None
+
+
+def _build_robustness(row: Row) -> RobustnessFinding:
+    names = ("family", "factor", "level", "against", "where", "measure", "judged", "other_sign")
+    differences = {
+        name: DifferenceFinding(mean=mean, low=low, high=high)
+        for name, (mean, low, high) in get_differences(row).items()
+    }
+    return RobustnessFinding(**{name: row[name] for name in names}, differences=differences)
+
+
+def _build_variant(row: Row, probes: Sequence[Row], results: Results) -> VariantFinding:
+    variant = row["variant"]
+    key = next(
+        trials[0].probe_key
+        for levels, trials in results.variants().items()
+        if format_variant(levels) == variant
+    )
+    tasks = {
+        probe["task"]: TaskFinding(
+            score=probe["trained_test"],
+            gain=probe["gain"],
+            over_mel_statistics=probe["over_mel_statistics"],
+        )
+        for probe in probes
+        if probe["variant"] == variant and (probe["probe"], probe["pooling"]) == key
+    }
+    return VariantFinding(
+        variant=variant,
+        n=row["n"],
+        planned=row["planned"],
+        score=row["score"],
+        gain=row["gain"],
+        over_mel_statistics=row["over_mel_statistics"],
+        over_mel_statistics_by=_compute_differences_to_mel(variant, [*tasks], probes),
+        tasks=tasks,
+    )
+
+
+def _compute_differences_to_mel(
+    variant: str, tasks: Sequence[str], probes: Sequence[Row]
+) -> dict[str, float]:
+    """Computes a variant's difference to log-mel statistics by probe and pooling.
+
+    Probes and poolings that did not score all `tasks` are left out.
+    """
+    by_score: dict[str, dict[str, float]] = {}
+    for row in probes:
+        if row["variant"] == variant and row["over_mel_statistics"] is not None:
+            by_task = by_score.setdefault(f"{row['probe']}.{row['pooling']}", {})
+            by_task[row["task"]] = row["over_mel_statistics"]
+    return {
+        score: fmean(by_task.values())
+        for score, by_task in by_score.items()
+        if {*tasks} <= {*by_task}
+    }

@@ -1,13 +1,15 @@
-"""All kept reports on one page, question by question: answers, tables, pictures, what is behind."""
+"""Writes the index of published reports: by question, with answers, tables and one figure each."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ablate.report.pages.findings import ABOVE, Findings
+from ablate.core.records.findings import Findings, VerdictFinding
+from ablate.report.pages.findings import read_findings
 from ablate.report.pages.page import format_notes
-from ablate.report.pages.published import Kept, explained, questions
-from ablate.report.pages.sentences import CONTRAST_COLUMNS, format_contrast
+from ablate.report.pages.sentences import CONTRAST_COLUMNS
 from ablate.report.pages.table import (
+    MINUS,
     Column,
     Table,
     format_number,
@@ -19,88 +21,152 @@ from ablate.report.pages.table import (
 from ablate.report.stats.decision_rules import format_coverage
 
 FIGURE = "figures/contrasts.png"
-HEAD = (
+INTRODUCTION = (
     "# Results\n\nWritten by `ablate publish` from the reports in this folder. Differences are in "
-    "points, paired by seed: of the score or, where a table says so, of the gain of each arm over "
+    "points, paired by seed: of the score or, if a table says so, of the gain of each arm over "
     "its own random init. P-values are Holm-corrected, intervals are not; within a combination, a "
-    "p-value is no smaller than the pooled contrast and its interaction allow. *Detectable* is the "
-    "smallest difference that this many seeds detect with 80 % power, at the observed spread and "
-    "at the strictest level of the correction."
+    "p-value is at least as large as the pooled contrast and its interaction allow. *Detectable* "
+    "is the smallest difference that this number of seeds detects with 80 % power, at the observed "
+    "spread and at the strictest level of the correction."
 )
 
 
-def listing(folders: Sequence[Path], root: Path) -> str:
-    """Writes the page, which lies in the folder `root`. Raises as `questions`."""
-    return "\n\n".join([HEAD, *map(_part, questions(folders, root))]) + "\n"
+@dataclass(frozen=True)
+class PublishedReport:
+    """A published report: its findings, and its folder as a link on the page."""
+
+    findings: Findings
+    link: str
+
+    @property
+    def study(self) -> str:
+        """The name of the study in Markdown."""
+        return f"`{self.findings.study}`"
+
+    def list_verdicts(self) -> list[VerdictFinding]:
+        """Lists the verdicts to show.
+
+        Verdicts within a combination are shown only if the pooled contrast has an interaction.
+        """
+        verdicts = self.findings.verdicts
+        differing = {(v.factor, v.level) for v in verdicts if is_interaction(v)}
+        return [v for v in verdicts if v.family != "within" or (v.factor, v.level) in differing]
 
 
-def _part(kept: Sequence[Kept]) -> str:
-    """Writes what the reports on one question found; each is named where there are several."""
-    named = len(kept) > 1
-    answers = [
-        f"- {f'{of.study}: ' if named else ''}**{line}**"
-        for of in kept
-        for line in of.found["answer"]
+def write_index(folders: Sequence[Path], root: Path) -> str:
+    """Writes the page on the reports in `folders`, as Markdown for the folder `root`.
+
+    Raises:
+        ValueError: As `group_by_question`.
+    """
+    return (
+        "\n\n".join([INTRODUCTION, *map(_write_question, group_by_question(folders, root))]) + "\n"
+    )
+
+
+def group_by_question(folders: Sequence[Path], root: Path) -> list[list[PublishedReport]]:
+    """Groups reports by their question; groups and reports with most trials come first.
+
+    Links are relative to `root`.
+
+    Raises:
+        ValueError: If a report has no findings, or is outside `root`.
+    """
+    reports = [
+        PublishedReport(read_findings(folder), format_link(folder, root)) for folder in folders
     ]
-    notes = explained(kept)
-    first = kept[0]
-    study = first.found["study"]
+    reports.sort(key=lambda report: (-report.findings.num_trials, report.link))
+    titles = dict.fromkeys(report.findings.title for report in reports)
+    groups = [[report for report in reports if report.findings.title == title] for title in titles]
+    return sorted(groups, key=lambda group: -sum(report.findings.num_trials for report in group))
+
+
+def is_interaction(verdict: VerdictFinding) -> bool:
+    """Checks whether a verdict is that a pooled contrast depends on the combination."""
+    return verdict.family == "pooled" and verdict.verdict.startswith("differs")
+
+
+def collect_notes(reports: Sequence[PublishedReport]) -> dict[str, str]:
+    """Collects the notes on levels; the largest study with a note on a level has precedence."""
+    notes: dict[str, str] = {}
+    for report in reversed(reports):
+        notes |= report.findings.notes
+    return notes
+
+
+def format_link(path: Path, root: Path) -> str:
+    """Formats a path as a link from a page in `root`. Raises `ValueError` if it is outside."""
+    return path.resolve().relative_to(root.resolve()).as_posix()
+
+
+def _write_question(reports: Sequence[PublishedReport]) -> str:
+    """Writes the section of one question; studies are named if there are several."""
+    answers = [
+        f"- {f'{report.study}: ' if len(reports) > 1 else ''}**{line}**"
+        for report in reports
+        for line in report.findings.answer
+    ]
+    notes = collect_notes(reports)
+    first = reports[0]
     pieces = [
-        f"## {first.found['title']}",
+        f"## {first.findings.title}",
         "\n".join(answers),
-        _table(kept).to_markdown(),
+        _build_verdict_table(reports).to_markdown(),
         *([format_notes(notes)] if notes else []),
-        f"![Contrasts of {study} with their intervals]({first.place}/{FIGURE})",
-        "\n".join(f"- {_facts(of)}" for of in kept),
+        f"![Contrasts of {first.findings.study} with their intervals]({first.link}/{FIGURE})",
+        "\n".join(f"- {_write_facts(report)}" for report in reports),
     ]
     return "\n\n".join(pieces)
 
 
-def _facts(kept: Kept) -> str:
-    """Says how much stands behind a report's words, and where the rest of it is."""
-    found = kept.found
-    sound = f" on {found['sound']}" if "sound" in found else ""  # older ones do not say
+def _write_facts(report: PublishedReport) -> str:
+    """Writes the size of a study, its reference scores, and links to its report."""
+    findings = report.findings
     facts = (
-        f"{kept.study}: {len(found['variants'])} variants, {len(found['seeds'])} seeds, "
-        f"{found['scored']} of {found['trials']} trials scored by {found['score']}{sound}"
+        f"{report.study}: {len(findings.variants)} variants, {len(findings.seeds)} seeds, "
+        f"{findings.num_scored} of {findings.num_trials} trials scored by {findings.score} on "
+        f"{findings.data_summary}"
     )
-    facts = "; ".join([facts, *_references(found)])
-    turned = [
-        f"{format_contrast(row)} is {row['other_sign']}"
-        for row in found.get("robustness", ())  # older ones have none
-        if row["other_sign"]
+    facts = "; ".join([facts, *_write_references(findings)])
+    reversed_signs = [
+        f"{row.level} {MINUS} {row.against} is {row.other_sign}"
+        for row in findings.robustness
+        if row.other_sign
     ]
-    if turned:
-        facts += f". With another probe or pooling the sign is reversed: {'; '.join(turned)}"
-    facts += f". [The whole report]({kept.place}/report.md)"
-    if found["cautions"]:
-        count = len(found["cautions"])
-        noun = "thing" if count == 1 else "things"
-        facts += f", with [{count} {noun} to read with care]({kept.place}/report.md#read-with-care)"
+    if reversed_signs:
+        facts += (
+            f". The sign is reversed with another probe or pooling: {'; '.join(reversed_signs)}"
+        )
+    facts += f". [Full report]({report.link}/report.md)"
+    if findings.caveats:
+        count = len(findings.caveats)
+        caveats = f"{count} caveat{'s' * (count > 1)}"
+        facts += f", with [{caveats}]({report.link}/report.md#caveats)"
     return f"{facts}."
 
 
-def _table(kept: Sequence[Kept]) -> Table:
-    """Returns a row a verdict, with its study where there are several."""
+def _build_verdict_table(reports: Sequence[PublishedReport]) -> Table:
+    """Builds the table of verdicts, with the names of the studies if there are several."""
     study = Column(head="study", format=text_cell("study"), text=True)
     rows = [
-        {"interval_alpha": of.found["alpha"], **row, "study": of.study}
-        for of in kept
-        for row in of.told()
+        {**asdict(verdict), "study": report.study}
+        for report in reports
+        for verdict in report.list_verdicts()
     ]
-    covered = format_coverage(*(row["interval_alpha"] for row in rows))
-    gains = any(row["measure"] == "gain" for row in rows)
+    coverage = format_coverage(*(row["interval_alpha"] for row in rows))
+    has_gains = any(row["measure"] == "gain" for row in rows)
+    measure = Column(head="measure", format=text_cell("measure"), text=True)
     return Table(
         name="verdicts",
         title="Verdicts",
         caption="",
         columns=(
-            *([study] if len(kept) > 1 else []),
+            *([study] if len(reports) > 1 else []),
             *CONTRAST_COLUMNS,
             Column(head="verdict", format=lambda row: f"**{row['verdict']}**", text=True),
-            *([Column(head="measure", format=text_cell("measure"), text=True)] if gains else []),
+            *([measure] if has_gains else []),
             Column(head="difference", format=number_cell("difference", signed=True)),
-            Column(head=f"{covered} interval", format=interval_cell("difference")),
+            Column(head=f"{coverage} interval", format=interval_cell("difference")),
             Column(head="p", format=p_cell("p_holm")),
             Column(head="seeds", format=text_cell("n")),
             Column(head="detectable", format=number_cell("detectable")),
@@ -109,26 +175,30 @@ def _table(kept: Sequence[Kept]) -> Table:
     )
 
 
-def _references(found: Findings) -> Iterator[str]:
-    """Says what was gained over random init, and what plain log-mel statistics would have given."""
-    variants = found["variants"]
-    baseline = next((of for of in variants if of["variant"] == found["baseline"]), variants[0])
-    for word, name in zip(("their own random init", "log-mel statistics"), ABOVE, strict=True):
-        known = [variant[name] for variant in variants if variant[name] is not None]
-        if known:
-            each = (
-                f"{task} {format_number(of[name], signed=True)}"
-                for task, of in baseline["tasks"].items()
+def _write_references(findings: Findings) -> Iterator[str]:
+    """Yields the range of differences to the random init and to log-mel statistics."""
+    variants = findings.variants
+    baseline = next((v for v in variants if v.variant == findings.baseline), variants[0])
+    for reference, name in (
+        ("their own random init", "gain"),
+        ("log-mel statistics", "over_mel_statistics"),
+    ):
+        differences = [getattr(v, name) for v in variants if getattr(v, name) is not None]
+        if differences:
+            by_task = (
+                f"{task} {format_number(getattr(result, name), signed=True)}"
+                for task, result in baseline.tasks.items()
             )
-            yield f"{_range(known)} {word} ({baseline['variant']}: {', '.join(each)})"
+            yield (
+                f"{_format_range(differences)} {reference} ({baseline.variant}: "
+                f"{', '.join(by_task)})"
+            )
 
 
-def _range(values: Sequence[float]) -> str:
-    """Writes differences to a reference, `1.0 to 8.7 points above`."""
+def _format_range(values: Sequence[float]) -> str:
+    """Formats a range of differences to a reference: `1.0 to 8.7 points above`."""
     if max(values) <= 0 or min(values) >= 0:
-        ends = sorted(
-            {format_number(abs(value)) for value in (min(values), max(values))}, key=float
-        )
+        ends = sorted({format_number(abs(end)) for end in (min(values), max(values))}, key=float)
         return f"{' to '.join(ends)} points {'below' if max(values) <= 0 else 'above'}"
-    low, high = (format_number(of(values), signed=True) for of in (min, max))
+    low, high = (format_number(end, signed=True) for end in (min(values), max(values)))
     return f"{low} to {high} points from"

@@ -10,7 +10,7 @@ from ablate.report.results import Results
 from ablate.report.stats.decision_rules import format_coverage, read_decision_rules
 from ablate.report.stats.verdicts import FAMILIES
 
-FILES_PREFIX = "The same numbers lie beside this page:"  # how the paragraph on its files begins
+FILES_PREFIX = "Files next to this page:"  # how the paragraph on its files begins
 
 
 def write_protocol(results: Results) -> list[str]:

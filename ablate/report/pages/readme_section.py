@@ -1,12 +1,17 @@
-"""The README's section on kept reports: a question, its answer, and one small table."""
+"""Writes the README's section on published reports: question, answer and a small table each."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ablate.report.pages.findings import Findings
-from ablate.report.pages.index import FIGURE
-from ablate.report.pages.published import Kept, differs, explained, questions
+from ablate.core.records.findings import Findings, VerdictFinding
+from ablate.report.pages.index import (
+    FIGURE,
+    PublishedReport,
+    collect_notes,
+    group_by_question,
+    is_interaction,
+)
 from ablate.report.pages.table import (
     MINUS,
     CellFormatter,
@@ -20,148 +25,172 @@ from ablate.report.pages.table import (
 )
 from ablate.report.stats.decision_rules import format_coverage
 
-BY = "over_mel_statistics_by"  # older findings have none
-CLEAR = ("better", "worse")
+DECIDED_WORDS = ("better", "worse")
+ContrastKey = tuple[str, str]  # level (empty for learning contrasts), contrast as text
 
 
-def brief(folders: Sequence[Path], root: Path, *, page: str) -> str:
-    """Writes the section for a README in the folder `root`; `page` lists all there is to tell.
+def write_readme_section(folders: Sequence[Path], root: Path, *, index: str) -> str:
+    """Writes the section on the reports in `folders`, as Markdown for a README in `root`.
 
-    The study with most trials has its picture here. Raises as `questions`.
+    Args:
+        folders: Folders of published reports.
+        root: Folder of the README.
+        index: Link to the page with all results.
+
+    Raises:
+        ValueError: As `group_by_question`.
     """
-    asked = questions(folders, root)
-    kept = [of for group in asked for of in group]
-    if not kept:
+    groups = group_by_question(folders, root)
+    reports = [report for group in groups for report in group]
+    if not reports:
         return ""
-    pieces = [_head([of.found for of in kept], page)]
-    for number_of, group in enumerate(asked):
-        pieces += _part(group, pictured=number_of == 0)
+    pieces = [_write_introduction([report.findings for report in reports], index)]
+    for number, group in enumerate(groups):
+        pieces += _write_question(group, with_figure=number == 0)
     return "\n\n".join(pieces)
 
 
-def _head(found: Sequence[Findings], page: str) -> str:
-    covered = format_coverage(*(of["alpha"] for of in found))
+def _write_introduction(findings: Sequence[Findings], index: str) -> str:
+    coverage = format_coverage(*(each.alpha for each in findings))
     return (
-        "Differences in points, paired by seed, with uncorrected "
-        f"{covered} intervals; bold: better or worse after Holm's correction. *Gain*: of what "
-        f"training adds to the own random init.{_over_mel(found)} "
-        f"[All tables, p-values and pictures]({page})."
+        f"Differences in points, paired by seed, with uncorrected {coverage} intervals; bold: "
+        "better or worse after Holm's correction. *Gain* is the improvement over the model's own "
+        f"random initialisation.{_write_mel_comparison(findings)} [All tables, p-values and "
+        f"figures]({index})."
     )
 
 
-def _over_mel(found: Sequence[Findings]) -> str:
-    """Says how many variants score more than log-mel statistics, by their study and by others."""
-    known = [
+def _write_mel_comparison(findings: Sequence[Findings]) -> str:
+    """Writes how many variants beat log-mel statistics, by the default probe and by others."""
+    variants = [
         variant
-        for one in found
-        for variant in one["variants"]
-        if variant["over_mel_statistics"] is not None
+        for each in findings
+        for variant in each.variants
+        if variant.over_mel_statistics is not None
     ]
-    if not known:
+    if not variants:
         return ""
-    own = sum(variant["over_mel_statistics"] > 0 for variant in known)
-    by = [Counter(v for v, over in of.get(BY, {}).items() if over > 0) for of in known]
-    most = max(sum(by, Counter()).values(), default=0)
-    others = f", up to {most} by another probe or pooling" * (most > own)
+    own = sum((variant.over_mel_statistics or 0.0) > 0 for variant in variants)
+    by_probe = Counter(
+        probe
+        for variant in variants
+        for probe, difference in variant.over_mel_statistics_by.items()
+        if difference > 0
+    )
+    most = max(by_probe.values(), default=0)
+    others = f"; up to {most} do under another probe or pooling" * (most > own)
     return (
-        f" Of {len(known)} variants held against plain log-mel statistics, which need no encoder, "
-        f"{own or 'none'} score{'s' * (own < 2)} more by the study's own probe{others}."
+        f" {own or 'None'} of the {len(variants)} variants beat{'s' * (own < 2)} plain log-mel "
+        f"statistics under the study's default probe{others}."
     )
 
 
-def _part(kept: Sequence[Kept], *, pictured: bool) -> list[str]:
-    """Writes the answer of the largest study on a question, and what all of them found."""
-    first = kept[0]
-    picture = f"![Contrasts of {first.found['study']}]({first.place}/{FIGURE})"
+def _write_question(reports: Sequence[PublishedReport], *, with_figure: bool) -> list[str]:
+    """Writes the answer of the largest study on a question, and a table of all of them."""
+    first = reports[0]
+    figure = f"![Contrasts of {first.findings.study}]({first.link}/{FIGURE})"
+    warnings = [*_list_mask_warnings(reports)]
     return [
-        f"### {first.found['title']}",
-        "\n".join(f"- {line}" for line in first.found["answer"]),
-        _table(kept).to_markdown(),
-        *(["\n".join(warned)] if (warned := [*_warned(kept)]) else []),
-        *([picture] if pictured else []),
+        f"### {first.findings.title}",
+        "\n".join(f"- {line}" for line in first.findings.answer),
+        _build_verdict_table(reports).to_markdown(),
+        *(["\n".join(warnings)] if warnings else []),
+        *([figure] if with_figure else []),
     ]
 
 
-def _warned(kept: Sequence[Kept]) -> Iterator[str]:
-    """Says of which corpus the masks are not what their maskers were to draw."""
-    for of in kept:
-        for line in of.found.get("giveaways", ()):  # older ones do not say
-            yield f"- On {_corpus(of.found)}: {line}"
+def _list_mask_warnings(reports: Sequence[PublishedReport]) -> Iterator[str]:
+    """Yields the warnings about masks that differ from what their maskers should draw."""
+    for report in reports:
+        for line in report.findings.mask_warnings:
+            yield f"- On {_format_corpus(report.findings)}: {line}"
 
 
-def _table(kept: Sequence[Kept]) -> Table:
-    """Returns a row for what is compared and a column for each report, which its head links to."""
-    cells: dict[tuple[str, str], dict[int, Row]] = {
-        _key(row): {} for of in kept for row in of.told() if not differs(row)
-    }  # by level, and what is compared where; what differs is told where it holds
-    for place, of in enumerate(kept):
-        for row in of.found["verdicts"]:
-            if not differs(row) and _key(row) in cells:
-                cells[_key(row)].setdefault(place, row)
-    told = (row["level"] for of in kept for row in of.told() if row["family"] != "learning")
-    levels = [*dict.fromkeys(told), ""]  # learning comes last
+def _build_verdict_table(reports: Sequence[PublishedReport]) -> Table:
+    """Builds a table with one row per contrast and one column per report.
+
+    A pooled contrast with an interaction is not shown; those within each combination are.
+    """
+    cells: dict[ContrastKey, dict[int, VerdictFinding]] = {
+        _get_key(verdict): {}
+        for report in reports
+        for verdict in report.list_verdicts()
+        if not is_interaction(verdict)
+    }
+    for number, report in enumerate(reports):
+        for verdict in report.findings.verdicts:
+            if not is_interaction(verdict) and _get_key(verdict) in cells:
+                cells[_get_key(verdict)].setdefault(number, verdict)
+    shown = (verdict for report in reports for verdict in report.list_verdicts())
+    levels = [*dict.fromkeys(v.level for v in shown if v.family != "learning"), ""]
     ordered = sorted(cells.items(), key=lambda cell: levels.index(cell[0][0]))
-    notes = explained(kept)
+    notes = collect_notes(reports)
     rows = [
-        {"contrast": label + (f": {note}" if (note := notes.pop(level, "")) else ""), "cells": of}
-        for (level, label), of in ordered
+        {
+            "contrast": label + (f": {note}" if (note := notes.pop(level, "")) else ""),
+            "verdicts": verdicts,
+        }
+        for (level, label), verdicts in ordered
     ]
-    heads = [f"[{_corpus(of.found)}]({of.place}/report.md), {_seeds(of.found)}" for of in kept]
+    heads = [
+        f"[{_format_corpus(report.findings)}]({report.link}/report.md), "
+        f"{_format_seeds(report.findings)}"
+        for report in reports
+    ]
     return Table(
-        name="brief",
+        name="verdicts",
         title="Verdicts",
         caption="",
         columns=(
             Column(head="", format=text_cell("contrast"), text=True),
-            *(Column(head=head, format=_cell(place)) for place, head in enumerate(heads)),
+            *(Column(head=head, format=_verdict_cell(i)) for i, head in enumerate(heads)),
         ),
         rows=tuple(rows),
     )
 
 
-def _key(row: Row) -> tuple[str, str]:
-    return "" if row["family"] == "learning" else row["level"], _compared(row)
+def _get_key(verdict: VerdictFinding) -> ContrastKey:
+    level = "" if verdict.family == "learning" else verdict.level  # learning contrasts come last
+    return level, _format_contrast(verdict)
 
 
-def _compared(row: Row) -> str:
-    pooled = row["where"] == "all" or row["where"].startswith("pooled over ")
-    where = "" if pooled else f" with {row['where']}"
-    gain = ", *gain*" * (row["measure"] == "gain")
-    if row["family"] == "learning":
-        return f"*{row['level']} {MINUS} {row['against']}*{where}"
-    return f"`{row['level']}` {MINUS} `{row['against']}`{where}{gain}"
+def _format_contrast(verdict: VerdictFinding) -> str:
+    is_pooled = verdict.where == "all" or verdict.where.startswith("pooled over ")
+    where = "" if is_pooled else f" with {verdict.where}"
+    gain = ", *gain*" * (verdict.measure == "gain")
+    if verdict.family == "learning":
+        return f"*{verdict.level} {MINUS} {verdict.against}*{where}"
+    return f"`{verdict.level}` {MINUS} `{verdict.against}`{where}{gain}"
 
 
-def _cell(place: int) -> CellFormatter:
-    """Shows a verdict of one report: its difference, its interval, and a word where it is open."""
+def _verdict_cell(number: int) -> CellFormatter:
+    """Returns a formatter of one report's verdict: difference, interval, and word unless bold."""
 
-    def show(row: Row) -> str:
-        of = row["cells"].get(place)
-        if of is None:
+    def format_cell(row: Row) -> str:
+        verdict: VerdictFinding | None = row["verdicts"].get(number)
+        if verdict is None:
             return ""
-        said = format_number(of["difference"], signed=True)
-        word = str(of["verdict"]).partition(":")[0]
-        told = f"**{said}**" if word in CLEAR else said
-        low, high = of["difference_low"], of["difference_high"]
-        known = f"{told} {format_interval(low, high)}"
-        if word in CLEAR:
-            return known
-        against = low is not None and not low <= 0 <= high
-        if word == "undecided" and against:  # the interval does not say why
-            word = f"undecided, p {format_p(of['p_holm'])}"
-        return f"{known} {word}"
+        difference = format_number(verdict.difference, signed=True)
+        low, high = verdict.difference_low, verdict.difference_high
+        word = verdict.verdict.partition(":")[0]
+        if word in DECIDED_WORDS:
+            return f"**{difference}** {format_interval(low, high)}"
+        excludes_zero = low is not None and high is not None and not low <= 0 <= high
+        if word == "undecided" and excludes_zero:  # the interval does not explain the word
+            word = f"undecided, p {format_p(verdict.p_holm)}"
+        return f"{difference} {format_interval(low, high)} {word}"
 
-    return show
+    return format_cell
 
 
-def _corpus(found: Findings) -> str:
-    """Names the sound of a study: `synthetic sound`, or its tasks."""
-    data = found.get("data") or []
-    if data and all(of.get("synthetic") for of in data):
+def _format_corpus(findings: Findings) -> str:
+    """Formats the corpus of a study: `synthetic sound`, or its tasks."""
+    if findings.data and all(data.synthetic for data in findings.data):
         return "synthetic sound"
-    return ", ".join(dict.fromkeys(task for of in data for task in of["tasks"])) or found["study"]
+    tasks = dict.fromkeys(task for data in findings.data for task in data.tasks)
+    return ", ".join(tasks) or findings.study
 
 
-def _seeds(found: Findings) -> str:
-    count = len(found["seeds"])
+def _format_seeds(findings: Findings) -> str:
+    count = len(findings.seeds)
     return f"{count} seed{'s' * (count != 1)}"

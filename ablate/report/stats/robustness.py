@@ -75,10 +75,10 @@ def format_difference(row: Row, name: str) -> str:
     return f"{format_number(mean, signed=True)}{bounds}"
 
 
-def get_mean_differences(row: Row) -> dict[str, float | None]:
-    """Returns a row's mean difference by every probe and pooling, the study's own first."""
+def get_differences(row: Row) -> dict[str, Bounds]:
+    """Returns a row's (mean, low, high) by every probe and pooling, the study's own first."""
     names = (name.removesuffix("_low") for name in row if name.endswith("_low"))
-    return {name: row[name] for name in names}
+    return {name: _get_bounds(row, name) for name in names}
 
 
 def _list_views(results: Results) -> Iterator[Results]:
