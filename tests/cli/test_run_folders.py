@@ -267,7 +267,7 @@ def test_publishing_a_report_without_findings_is_an_error() -> None:
     Path("README.md").write_text(f"{BEGIN_MARKER}\n{END_MARKER}\n")
     done = ablate("publish", "masking")
     assert done.returncode == 2
-    assert done.stderr.startswith("reports/masking holds no findings.json")
+    assert done.stderr.startswith("reports/masking contains no findings.json")
     assert not Path("studies").exists()
 
 

@@ -208,7 +208,7 @@ def test_the_opening_says_what_was_heard(written: Written) -> None:
     told = "trials scored by knn.concat_freq, on 3,600 clips of speech, music, environment."
     assert told in written[2].page.read_text()
     assert told in written[0].report.joinpath("report.md").read_text().split("## ")[0]
-    assert read_json(written[0].report / FINDINGS_FILE)["sound"] in told
+    assert read_json(written[0].report / FINDINGS_FILE)["data_summary"] in told
 
 
 def test_scores_are_there_as_parquet_where_that_can_be_written(written: Written) -> None:
