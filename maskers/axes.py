@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ablate.model.mask_sampling import draw_rectangles, leave_visible, round_share
 from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, Promises, check_range
-from maskers.geometry import EDGES, Units, cells, placed, sides
+from maskers.geometry import EDGES, Units, cross, draw_sides, place_rectangles
 
 Axes = Literal["time", "freq", "both"]
 
@@ -64,7 +64,7 @@ class TimeFrequency(AbstractMasker):
         context, targets = self._draw_blocks(clips, generator)
         least = round_share(clips.num_valid, self.min_context)
         visible, asked = context, context
-        for removed in _removals(grid, targets.any(dim=1), self.axes):
+        for removed in _list_removals(grid, targets.any(dim=1), self.axes):
             asked = context & ~removed
             visible = torch.where((asked.sum(dim=1) >= least).unsqueeze(-1), asked, visible)
         mask = leave_visible(visible, targets, valid=valid, least=least, generator=generator)
@@ -76,7 +76,9 @@ class TimeFrequency(AbstractMasker):
         Their contexts may be empty: what the paper's words give, to be measured, not trained with.
         """
         context, targets = self._draw_blocks(clips, generator)
-        return Mask(context & ~_removals(clips.grid, targets.any(dim=1), self.axes)[-1], targets)
+        return Mask(
+            context & ~_list_removals(clips.grid, targets.any(dim=1), self.axes)[-1], targets
+        )
 
     def _draw_blocks(self, clips: Clips, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws the context block and the target blocks of every sample."""
@@ -91,7 +93,7 @@ class TimeFrequency(AbstractMasker):
             )
         else:
             shape, columns = (batch, self.num_targets), clips.num_columns.unsqueeze(1)
-            height, width = sides(
+            height, width = draw_sides(
                 grid,
                 shape,
                 area=self.target_area,
@@ -100,8 +102,8 @@ class TimeFrequency(AbstractMasker):
                 generator=generator,
                 units="patches",
             )
-            targets = cells(
-                *placed(
+            targets = cross(
+                *place_rectangles(
                     grid, shape, height=height, width=width, columns=columns, generator=generator
                 )
             )
@@ -115,7 +117,7 @@ class TimeFrequency(AbstractMasker):
         return context, targets
 
 
-def _removals(grid: Grid, hidden: Tensor, axes: Axes) -> list[Tensor]:
+def _list_removals(grid: Grid, hidden: Tensor, axes: Axes) -> list[Tensor]:
     """Lists what to take from the context, from the blocks alone up to all that is asked."""
     cells = hidden.view(-1, grid.freq, grid.time)
     columns = cells.any(dim=1, keepdim=True).expand_as(cells).flatten(1)

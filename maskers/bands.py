@@ -28,11 +28,11 @@ from ablate.model.masking import (
     check_range,
 )
 from maskers.geometry import (
-    interval,
-    rest_visible,
-    settled,
-    whole_columns,
-    whole_rows,
+    fill_columns,
+    fill_empty,
+    fill_rows,
+    mark_interval,
+    show_rest,
 )
 from maskers.sampling import check_ratio
 
@@ -69,18 +69,18 @@ class SpecAugment(AbstractMasker):
         if (grid.freq == 1 or not self.freq_bands) and (grid.time == 1 or not self.time_bands):
             raise GridRefusedError(f"a band would hide the whole of {grid}; hide the other axis")
         columns = clips.num_columns.unsqueeze(1)
-        times = _bands(
+        times = _draw_bands(
             grid.time, (batch, self.time_bands), self.time_width, lines=columns, generator=generator
         )
-        rows = _bands(
+        rows = _draw_bands(
             grid.freq,
             (batch, self.freq_bands),
             self.freq_width,
             lines=torch.full_like(columns, grid.freq),
             generator=generator,
         )
-        bands = torch.cat([whole_columns(grid, times), whole_rows(grid, rows)], dim=1)
-        return rest_visible(bands & valid.unsqueeze(1), valid=valid, generator=generator)
+        bands = torch.cat([fill_columns(grid, times), fill_rows(grid, rows)], dim=1)
+        return show_rest(bands & valid.unsqueeze(1), valid=valid, generator=generator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +118,9 @@ class Causal(AbstractMasker):
         hidden = columns - first
         if self.horizon is not None:
             hidden = hidden.minimum((columns * self.horizon).round().long().clamp(min=1))
-        context = whole_columns(grid, interval(grid.time, torch.zeros_like(shown), shown))
-        targets = whole_columns(grid, interval(grid.time, first, hidden)).unsqueeze(1)
-        return settled(context, targets, valid=valid, generator=generator)
+        context = fill_columns(grid, mark_interval(grid.time, torch.zeros_like(shown), shown))
+        targets = fill_columns(grid, mark_interval(grid.time, first, hidden)).unsqueeze(1)
+        return fill_empty(context, targets, valid=valid, generator=generator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +145,8 @@ class Infill(AbstractMasker):
         columns = clips.num_columns
         width = round_share(columns, draw_uniform((batch,), *check_ratio(self.ratio), generator))
         start = (torch.rand(batch, generator=generator) * (columns - width + 1)).floor()
-        hidden = whole_columns(grid, interval(grid.time, start, width)).unsqueeze(1)
-        return rest_visible(hidden, valid=valid, generator=generator)
+        hidden = fill_columns(grid, mark_interval(grid.time, start, width)).unsqueeze(1)
+        return show_rest(hidden, valid=valid, generator=generator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,11 +189,11 @@ class BandSplit(AbstractMasker):
         if self.context != "random":
             high = torch.full((batch,), self.context == "high")
         start = torch.where(high, grid.freq - shown, 0)
-        context = whole_rows(grid, interval(grid.freq, start, shown)) & valid
+        context = fill_rows(grid, mark_interval(grid.freq, start, shown)) & valid
         return Mask(context, (valid & ~context).unsqueeze(1))
 
 
-def _bands(
+def _draw_bands(
     size: int,
     shape: tuple[int, int],
     widest: float,
@@ -206,4 +206,4 @@ def _bands(
     width = (torch.rand(shape, generator=generator) * limit).floor() + 1
     width = width.minimum(limit)
     start = (torch.rand(shape, generator=generator) * (lines - width + 1)).floor()
-    return interval(size, start, width)
+    return mark_interval(size, start, width)

@@ -20,8 +20,8 @@ import torch
 
 from ablate.model.mask_sampling import draw_rectangles, leave_visible
 from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, check_range
-from maskers.composition import fallback_of
-from maskers.geometry import EDGES, cells, covered, placed, rest_visible, sides
+from maskers.composition import get_fallback
+from maskers.geometry import EDGES, cross, draw_sides, mark_covered, place_rectangles, show_rest
 
 REDRAWS = 10  # for a clip that its blocks cover whole
 
@@ -121,7 +121,7 @@ class UnionComplement(AbstractMasker):
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         columns = clips.num_columns.unsqueeze(1)
-        height, width = sides(
+        height, width = draw_sides(
             grid,
             (1 if self.sizes == "batch" else batch, 1),
             area=check_range("area", self.area, low=0, high=1),
@@ -132,7 +132,7 @@ class UnionComplement(AbstractMasker):
         hidden = torch.zeros(batch, grid.size, dtype=torch.bool)
         pending = torch.arange(batch)
         for _ in range(REDRAWS):
-            rows, times = placed(
+            rows, times = place_rectangles(
                 grid,
                 (len(pending), self.num_blocks),
                 height=height[pending],
@@ -140,12 +140,12 @@ class UnionComplement(AbstractMasker):
                 columns=columns[pending],
                 generator=generator,
             )
-            hidden[pending] = covered(rows, times)
+            hidden[pending] = mark_covered(rows, times)
             whole = (hidden[pending] == valid[pending]).all(dim=1)
             pending = pending[whole]
             if len(pending) == 0:
                 break
         else:
-            hidden[pending] = cells(rows[whole, 0], times[whole, 0])  # one block of them
-        mask = rest_visible(hidden.unsqueeze(1), valid=valid, generator=generator)
-        return Mask(mask.context, mask.targets, fallback_of(mask).index_fill(0, pending, 1))
+            hidden[pending] = cross(rows[whole, 0], times[whole, 0])  # one block of them
+        mask = show_rest(hidden.unsqueeze(1), valid=valid, generator=generator)
+        return Mask(mask.context, mask.targets, get_fallback(mask).index_fill(0, pending, 1))

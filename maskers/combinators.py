@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ablate.model.mask_sampling import choose, round_share
 from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, check_range
-from maskers.composition import fallback_of, joint_promises, select, with_blocks
+from maskers.composition import combine_promises, get_fallback, pad_blocks, select_masks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +33,18 @@ class Mixture(AbstractMasker):
             raise ValueError(f"`weights` must give one number per masker; got {counts}")
         if min(self.weights) < 0 or sum(self.weights) == 0:
             raise ValueError(f"`weights` must be positive; got {list(self.weights)}")
-        joint_promises(self.maskers)
+        combine_promises(self.maskers)
 
     @property
     def promises(self) -> Promises:
-        return joint_promises(self.maskers)
+        return combine_promises(self.maskers)
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         rows = clips.batch * self.promises.copies
         weights = torch.tensor(self.weights, dtype=torch.float)
         which = torch.multinomial(weights, rows, replacement=True, generator=generator)
         masks = [masker.draw(clips, generator) for masker in self.maskers]
-        return select(masks, which)
+        return select_masks(masks, which)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,23 +71,23 @@ class MultiMask(AbstractMasker):
             )
         if any(masker.promises.copies > 1 for masker in self.maskers):
             raise ValueError("`maskers` that draw several masks themselves; raise `times` instead")
-        joint_promises(self.maskers)
+        combine_promises(self.maskers)
 
     @property
     def promises(self) -> Promises:
         copies = len(self.maskers) * self.times
-        return dataclasses.replace(joint_promises(self.maskers), copies=copies)
+        return dataclasses.replace(combine_promises(self.maskers), copies=copies)
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         masks = [
             masker.draw(clips, generator) for _ in range(self.times) for masker in self.maskers
         ]
         blocks = max(mask.targets.shape[1] for mask in masks)
-        masks = [with_blocks(mask, blocks) for mask in masks]
+        masks = [pad_blocks(mask, blocks) for mask in masks]
         return Mask(
             torch.stack([mask.context for mask in masks], dim=1).flatten(0, 1),
             torch.stack([mask.targets for mask in masks], dim=1).flatten(0, 1),
-            torch.stack([fallback_of(mask) for mask in masks], dim=1).flatten(),
+            torch.stack([get_fallback(mask) for mask in masks], dim=1).flatten(),
         )
 
 
@@ -163,7 +163,7 @@ class DeadZone(AbstractMasker):
         apart = mask.context & ~near.flatten(1).bool()
         empty = ~apart.any(dim=1)
         context = torch.where(empty.unsqueeze(1), mask.context, apart)
-        return Mask(context, mask.targets, fallback_of(mask) | empty)
+        return Mask(context, mask.targets, get_fallback(mask) | empty)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +192,7 @@ class Guard(AbstractMasker):
         valid = clips.valid.repeat_interleave(self.promises.copies, dim=0)
         least = round_share(valid.sum(dim=1), self.min_context)
         context = choose(least, among=valid, generator=generator)
-        stand_in = with_blocks(
-            Mask(context, (valid & ~context).unsqueeze(1)), mask.targets.shape[1]
-        )
+        stand_in = pad_blocks(Mask(context, (valid & ~context).unsqueeze(1)), mask.targets.shape[1])
         poor = mask.context.sum(dim=1) < least
-        chosen = select([mask, stand_in], poor.long())
-        return Mask(chosen.context, chosen.targets, fallback_of(mask) | poor)
+        chosen = select_masks([mask, stand_in], poor.long())
+        return Mask(chosen.context, chosen.targets, get_fallback(mask) | poor)

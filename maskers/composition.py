@@ -8,7 +8,7 @@ from torch import Tensor
 from ablate.model.masking import AbstractMasker, Mask, Promises
 
 
-def joint_promises(maskers: Sequence[AbstractMasker]) -> Promises:
+def combine_promises(maskers: Sequence[AbstractMasker]) -> Promises:
     """Returns what masks of any of these maskers keep.
 
     Raises `ValueError` for maskers that need different content or draw different numbers of masks
@@ -38,26 +38,26 @@ def joint_promises(maskers: Sequence[AbstractMasker]) -> Promises:
     )
 
 
-def select(masks: Sequence[Mask], which: Tensor) -> Mask:
+def select_masks(masks: Sequence[Mask], which: Tensor) -> Mask:
     """Takes sample i from `masks[which[i]]`; `which` is int64 (samples,)."""
     blocks = max(mask.targets.shape[1] for mask in masks)
-    masks = [with_blocks(mask, blocks) for mask in masks]
+    masks = [pad_blocks(mask, blocks) for mask in masks]
     rows = torch.arange(len(which))
     return Mask(
         torch.stack([mask.context for mask in masks])[which, rows],
         torch.stack([mask.targets for mask in masks])[which, rows],
-        torch.stack([fallback_of(mask) for mask in masks])[which, rows],
+        torch.stack([get_fallback(mask) for mask in masks])[which, rows],
     )
 
 
-def with_blocks(mask: Mask, blocks: int) -> Mask:
+def pad_blocks(mask: Mask, blocks: int) -> Mask:
     """Adds empty target blocks until there are `blocks`, and no fewer than there were."""
     batch, present, patches = mask.targets.shape
     empty = mask.targets.new_zeros(batch, blocks - present, patches)
     return Mask(mask.context, torch.cat([mask.targets, empty], dim=1), mask.fallback)
 
 
-def fallback_of(mask: Mask) -> Tensor:
+def get_fallback(mask: Mask) -> Tensor:
     """Returns which samples of a mask a guard changed, bool (batch,); none if it does not tell."""
     if mask.fallback is None:
         return torch.zeros(len(mask.context), dtype=torch.bool)

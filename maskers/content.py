@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ablate.model.mask_sampling import choose, choose_lowest, round_share
 from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, check_range
-from maskers.sampling import check_ratio, hide_the_rest
+from maskers.sampling import check_ratio, hide_rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +54,14 @@ class VarianceWeighted(AbstractMasker):
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         valid = clips.valid
-        weight = _spread(clips.get_content(self), self.measure).double().clamp(min=1e-30).log()
+        weight = (
+            _compute_spread(clips.get_content(self), self.measure).double().clamp(min=1e-30).log()
+        )
         drawn = self.selection == "draw"
-        keys = _race(weight, generator) if drawn else _untied(-weight, generator)
-        hidden = choose_lowest(_to_hide(valid, self.ratio), keys, among=valid)
-        hidden = _hinted(hidden, self.hint_ratio, valid=valid, generator=generator)
-        return hide_the_rest(valid & ~hidden, valid)
+        keys = _draw_race_keys(weight, generator) if drawn else _break_ties(-weight, generator)
+        hidden = choose_lowest(_count_hidden(valid, self.ratio), keys, among=valid)
+        hidden = _add_hints(hidden, self.hint_ratio, valid=valid, generator=generator)
+        return hide_rest(valid & ~hidden, valid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +91,9 @@ class Energy(AbstractMasker):
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         valid = clips.valid
         level = clips.get_content(self).mean(dim=-1).double()
-        keys = _race(self.temperature * level, generator)
-        hidden = choose_lowest(_to_hide(valid, self.ratio), keys, among=valid)
-        return hide_the_rest(valid & ~hidden, valid)
+        keys = _draw_race_keys(self.temperature * level, generator)
+        hidden = choose_lowest(_count_hidden(valid, self.ratio), keys, among=valid)
+        return hide_rest(valid & ~hidden, valid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,14 +172,14 @@ class Informed(AbstractMasker):
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         valid = clips.valid
         features = clips.get_content(self).float() * valid.unsqueeze(-1)
-        left = _first_side(features, valid)
+        left = _find_first_side(features, valid)
         sides = torch.stack([valid & left, valid & ~left], dim=1).float()
         centres = F.normalize(sides @ features, dim=-1)  # (batch, sides, dim)
         cosines = (features @ centres.mT).amax(dim=-1) / features.norm(dim=-1).clamp(min=1e-12)
-        keys = _untied(cosines.double(), generator)
-        hidden = choose_lowest(_to_hide(valid, self.ratio), keys, among=valid)
-        hidden = _hinted(hidden, self.hint_ratio, valid=valid, generator=generator)
-        return hide_the_rest(valid & ~hidden, valid)
+        keys = _break_ties(cosines.double(), generator)
+        hidden = choose_lowest(_count_hidden(valid, self.ratio), keys, among=valid)
+        hidden = _add_hints(hidden, self.hint_ratio, valid=valid, generator=generator)
+        return hide_rest(valid & ~hidden, valid)
 
 
 def _given(masker: AbstractMasker, content: Tensor | None) -> Tensor:
@@ -191,7 +193,7 @@ def _given(masker: AbstractMasker, content: Tensor | None) -> Tensor:
     return content
 
 
-def _spread(patches: Tensor, measure: Literal["mad", "variance"]) -> Tensor:
+def _compute_spread(patches: Tensor, measure: Literal["mad", "variance"]) -> Tensor:
     """Returns how much the values inside each patch differ, (batch, patches).
 
     A megabyte at a time, in one buffer, stays in a core's cache: four times faster than at once.
@@ -207,12 +209,12 @@ def _spread(patches: Tensor, measure: Literal["mad", "variance"]) -> Tensor:
     return spread
 
 
-def _to_hide(valid: Tensor, ratio: float) -> Tensor:
+def _count_hidden(valid: Tensor, ratio: float) -> Tensor:
     count = valid.sum(dim=1)
     return count - round_share(count, 1 - ratio)
 
 
-def _race(log_weight: Tensor, generator: torch.Generator) -> Tensor:
+def _draw_race_keys(log_weight: Tensor, generator: torch.Generator) -> Tensor:
     """Draws keys of which the k lowest are k draws without replacement in proportion to weight.
 
     Each patch waits for an exponential time at its own rate (Efraimidis and Spirakis, 2006).
@@ -221,19 +223,21 @@ def _race(log_weight: Tensor, generator: torch.Generator) -> Tensor:
     return (-torch.log1p(-wait)).clamp(min=1e-300).log() - log_weight
 
 
-def _untied(scores: Tensor, generator: torch.Generator) -> Tensor:
+def _break_ties(scores: Tensor, generator: torch.Generator) -> Tensor:
     """Lets chance decide between equal scores, which fewer digits than a float's tell apart."""
     return scores + 1e-12 * torch.rand(scores.shape, generator=generator, dtype=torch.double)
 
 
-def _hinted(hidden: Tensor, share: float, *, valid: Tensor, generator: torch.Generator) -> Tensor:
+def _add_hints(
+    hidden: Tensor, share: float, *, valid: Tensor, generator: torch.Generator
+) -> Tensor:
     """Reveals a share of the hidden, and hides as many of all that is then visible."""
     number = (hidden.sum(dim=1) * share).long()
     hidden = hidden & ~choose(number, among=hidden, generator=generator)
     return hidden | choose(number, among=valid & ~hidden, generator=generator)
 
 
-def _first_side(features: Tensor, valid: Tensor) -> Tensor:
+def _find_first_side(features: Tensor, valid: Tensor) -> Tensor:
     """Tells on which side of the mean patches lie, along the direction of most variance."""
     count = valid.sum(dim=1).view(-1, 1, 1)
     centred = (features - features.sum(dim=1, keepdim=True) / count) * valid.unsqueeze(-1)

@@ -17,12 +17,12 @@ from typing import Any, Literal
 import torch
 
 from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, check_range
-from maskers.composition import joint_promises, select
+from maskers.composition import combine_promises, select_masks
 
 Schedule = Literal["sqrt", "linear", "cosine", "step", "inverse", "reversed", "constant"]
 
 
-def share_done(schedule: Schedule, progress: float, competence: float = 0.01) -> float:
+def compute_share(schedule: Schedule, progress: float, competence: float = 0.01) -> float:
     """Returns how far a curriculum has come, in [0, 1], at a share `progress` of training.
 
     `sqrt` is A-JEPA's competence at s = `progress`, sqrt(s (1 - c^2) + c^2); `inverse` is 1 minus
@@ -61,25 +61,25 @@ class Curriculum(AbstractMasker):
 
     start: AbstractMasker
     end: AbstractMasker
-    schedule: Schedule = "sqrt"  # of the probability of `end`: see `share_done`
+    schedule: Schedule = "sqrt"  # of the probability of `end`: see `compute_share`
     competence: float = 0.01  # c of A-JEPA's schedule and those made of it: what sqrt begins with
     per: Literal["sample", "batch"] = "sample"  # what a phase is drawn for
 
     def __post_init__(self) -> None:
         check_range("competence", self.competence, low=0, high=1)
-        joint_promises((self.start, self.end))
+        combine_promises((self.start, self.end))
 
     @property
     def promises(self) -> Promises:
-        joint = joint_promises((self.start, self.end))
+        joint = combine_promises((self.start, self.end))
         return dataclasses.replace(joint, coupled=joint.coupled or self.per == "batch")
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         rows = clips.batch * self.promises.copies
         draws = torch.rand(rows if self.per == "sample" else 1, generator=generator)
-        late = draws < share_done(self.schedule, clips.progress, self.competence)
+        late = draws < compute_share(self.schedule, clips.progress, self.competence)
         masks = [masker.draw(clips, generator) for masker in (self.start, self.end)]
-        return select(masks, late.expand(rows).long())
+        return select_masks(masks, late.expand(rows).long())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +107,10 @@ class ScheduledSetting(AbstractMasker):
             raise ValueError(f"`setting` {self.setting!r} is none of the masker's: {names}")
         if isinstance(self.start, tuple) != isinstance(self.end, tuple):
             raise ValueError(f"`start` {self.start} and `end` {self.end} must be of one kind")
-        wholes = _wholes(type(self.masker), self.setting)
+        wholes = _get_number_kinds(type(self.masker), self.setting)
         if not wholes:
             raise ValueError(f"`setting` {self.setting!r} is neither a number nor a pair of them")
-        if not {len(_pair(self.start)), len(_pair(self.end))} <= set(wholes):
+        if not {len(_to_pair(self.start)), len(_to_pair(self.end))} <= set(wholes):
             kind = " or ".join("a number" if count == 1 else "a pair" for count in sorted(wholes))
             raise ValueError(
                 f"`{self.setting}` is {kind}; got `start` {self.start} and `end` {self.end}"
@@ -120,15 +120,15 @@ class ScheduledSetting(AbstractMasker):
 
     @property
     def promises(self) -> Promises:
-        joint = joint_promises((self.at(0.0), self.at(1.0)))
+        joint = combine_promises((self.at(0.0), self.at(1.0)))
         return dataclasses.replace(joint, exact=False)
 
     def at(self, progress: float) -> AbstractMasker:
         """Returns the masker as it is at a share `progress` of training, in [0, 1]."""
-        share = share_done(self.schedule, progress)
-        starts, ends = _pair(self.start), _pair(self.end)
+        share = compute_share(self.schedule, progress)
+        starts, ends = _to_pair(self.start), _to_pair(self.end)
         values = [low + (high - low) * share for low, high in zip(starts, ends, strict=True)]
-        if _wholes(type(self.masker), self.setting)[len(values)]:
+        if _get_number_kinds(type(self.masker), self.setting)[len(values)]:
             values = [round(value) for value in values]
         settings: dict[str, Any] = {
             self.setting: tuple(values) if isinstance(self.start, tuple) else values[0]
@@ -144,7 +144,7 @@ def _fields(masker: AbstractMasker) -> tuple[dataclasses.Field[Any], ...]:
 
 
 @functools.cache
-def _wholes(masker: type, setting: str) -> dict[int, bool]:
+def _get_number_kinds(masker: type, setting: str) -> dict[int, bool]:
     """Says of a number, 1, and of a pair, 2, whether it is whole: of each that a setting may be."""
     annotation = typing.get_type_hints(masker)[setting]
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
@@ -156,5 +156,5 @@ def _wholes(masker: type, setting: str) -> dict[int, bool]:
     return wholes
 
 
-def _pair(value: float | tuple[float, float]) -> tuple[float, ...]:
+def _to_pair(value: float | tuple[float, float]) -> tuple[float, ...]:
     return value if isinstance(value, tuple) else (value,)

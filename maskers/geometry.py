@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ablate.model.mask_sampling import choose, draw_uniform, leave_visible
 from ablate.model.masking import Grid, Mask
-from maskers.composition import fallback_of
+from maskers.composition import get_fallback
 
 EDGES = "a rectangle has fewer places at the edges than in the middle"
 ENDS = "a span has fewer places at the ends than in the middle"
@@ -16,23 +16,23 @@ ENDS = "a span has fewer places at the ends than in the middle"
 Units = Literal["grid", "patches"]  # how the two axes are compared: as shares, or patch by patch
 
 
-def whole_columns(grid: Grid, times: Tensor) -> Tensor:
+def fill_columns(grid: Grid, times: Tensor) -> Tensor:
     """Marks every patch of the marked columns (..., time), bool (..., patches)."""
     return times.unsqueeze(-2).expand(*times.shape[:-1], grid.freq, grid.time).flatten(-2)
 
 
-def whole_rows(grid: Grid, rows: Tensor) -> Tensor:
+def fill_rows(grid: Grid, rows: Tensor) -> Tensor:
     """Marks every patch of the marked rows (..., freq), bool (..., patches)."""
     return rows.unsqueeze(-1).expand(*rows.shape[:-1], grid.freq, grid.time).flatten(-2)
 
 
-def interval(size: int, start: Tensor, length: Tensor) -> Tensor:
+def mark_interval(size: int, start: Tensor, length: Tensor) -> Tensor:
     """Marks `length` (...) positions from `start` (...) on an axis of `size`, bool (..., size)."""
     positions = torch.arange(size)
     return (positions >= start.unsqueeze(-1)) & (positions < (start + length).unsqueeze(-1))
 
 
-def whole_line_shares(share: float) -> tuple[float, float]:
+def round_to_lines(share: float) -> tuple[float, float]:
     """Returns the range that a share becomes when rounded to whole lines, of 2 to 64.
 
     Half a line is rounded up or down, as the share or the rest is what a masker counts.
@@ -45,7 +45,7 @@ def whole_line_shares(share: float) -> tuple[float, float]:
     return min(made), max(made)
 
 
-def sides(
+def draw_sides(
     grid: Grid,
     shape: tuple[int, ...],
     *,
@@ -72,7 +72,7 @@ def sides(
     return height, width.minimum(columns)
 
 
-def placed(
+def place_rectangles(
     grid: Grid,
     shape: tuple[int, ...],
     *,
@@ -87,20 +87,20 @@ def placed(
     """
     top = (torch.rand(shape, generator=generator) * (grid.freq - height + 1)).floor()
     left = (torch.rand(shape, generator=generator) * (columns - width + 1)).floor()
-    return interval(grid.freq, top, height), interval(grid.time, left, width)
+    return mark_interval(grid.freq, top, height), mark_interval(grid.time, left, width)
 
 
-def cells(rows: Tensor, times: Tensor) -> Tensor:
+def cross(rows: Tensor, times: Tensor) -> Tensor:
     """Returns the patches of rectangles given by rows and times, bool (..., patches)."""
     return (rows.unsqueeze(-1) & times.unsqueeze(-2)).flatten(-2)
 
 
-def covered(rows: Tensor, times: Tensor) -> Tensor:
+def mark_covered(rows: Tensor, times: Tensor) -> Tensor:
     """Returns what rectangles (batch, blocks, axis) cover together, bool (batch, patches)."""
     return (rows.float().transpose(1, 2) @ times.float()).flatten(1) > 0
 
 
-def reached(keys: Tensor, lengths: Tensor | int, size: int) -> Tensor:
+def compute_arrival(keys: Tensor, lengths: Tensor | int, size: int) -> Tensor:
     """Returns the least key of the spans that cover each position, (..., size).
 
     That tells when it is first covered if spans arrive in the order of their keys. A span starts
@@ -117,7 +117,9 @@ def reached(keys: Tensor, lengths: Tensor | int, size: int) -> Tensor:
     return windows.amin(dim=-1)
 
 
-def settled(context: Tensor, targets: Tensor, *, valid: Tensor, generator: torch.Generator) -> Mask:
+def fill_empty(
+    context: Tensor, targets: Tensor, *, valid: Tensor, generator: torch.Generator
+) -> Mask:
     """Gives a patch to the context, or to the first block, where a sample has none.
 
     A clip of one column cannot be split by time, nor one of one row by frequency. The patch is one
@@ -137,7 +139,7 @@ def settled(context: Tensor, targets: Tensor, *, valid: Tensor, generator: torch
     return Mask(context, targets, poor)
 
 
-def rest_visible(targets: Tensor, *, valid: Tensor, generator: torch.Generator) -> Mask:
+def show_rest(targets: Tensor, *, valid: Tensor, generator: torch.Generator) -> Mask:
     """Shows all that no target block holds, giving up blocks that together hide a whole clip.
 
     `targets` is bool (batch, blocks, patches), `valid` (batch, patches). Samples that had to be
@@ -152,8 +154,8 @@ def rest_visible(targets: Tensor, *, valid: Tensor, generator: torch.Generator) 
         )
         targets = targets.clone()
         context[empty], targets[empty] = kept.context, kept.targets
-    mask = settled(context, targets, valid=valid, generator=generator)
-    return Mask(mask.context, mask.targets, empty | fallback_of(mask))
+    mask = fill_empty(context, targets, valid=valid, generator=generator)
+    return Mask(mask.context, mask.targets, empty | get_fallback(mask))
 
 
 def check_length(name: str, length: int) -> None:

@@ -31,7 +31,7 @@ from ablate.model.masking import (
     Promises,
     check_range,
 )
-from maskers.geometry import EDGES, cells, interval
+from maskers.geometry import EDGES, cross, mark_interval
 
 TRIES = 20  # before one more target may be overlapped
 
@@ -79,12 +79,14 @@ class LegacyMultiBlock(AbstractMasker):
                 "one row or column; use MultiBlock"
             )
         columns = clips.num_columns
-        size = _size(grid, self.target_area, self.target_aspect, generator)
-        targets = _blocks(grid, size, columns.unsqueeze(1).expand(-1, self.num_targets), generator)
-        size = _size(grid, self.context_area, (1.0, 1.0), generator)
-        return self._with_context(grid, size, columns, targets, generator)
+        size = _draw_size(grid, self.target_area, self.target_aspect, generator)
+        targets = _place_blocks(
+            grid, size, columns.unsqueeze(1).expand(-1, self.num_targets), generator
+        )
+        size = _draw_size(grid, self.context_area, (1.0, 1.0), generator)
+        return self._draw_context(grid, size, columns, targets, generator)
 
-    def _with_context(
+    def _draw_context(
         self,
         grid: Grid,
         size: tuple[int, int],
@@ -97,7 +99,7 @@ class LegacyMultiBlock(AbstractMasker):
         last = TRIES * (self.num_targets + 1) - 1
         for attempt in range(last + 1):
             heeded = self.num_targets - attempt // TRIES
-            block = _blocks(grid, size, columns[pending], generator)
+            block = _place_blocks(grid, size, columns[pending], generator)
             block &= ~targets[pending, :heeded].any(dim=1)
             found = (block.sum(dim=1) > self.min_keep) | (attempt == last)
             context[pending[found]] = block[found]
@@ -108,7 +110,7 @@ class LegacyMultiBlock(AbstractMasker):
         return Mask(context, targets, overlapping)
 
 
-def _size(
+def _draw_size(
     grid: Grid,
     area: tuple[float, float],
     aspect: tuple[float, float],
@@ -122,7 +124,7 @@ def _size(
     return max(min(height, grid.freq - 1), 1), max(min(width, grid.time - 1), 1)
 
 
-def _blocks(
+def _place_blocks(
     grid: Grid, size: tuple[int, int], columns: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Places blocks of one size in clips of so many `columns`, bool (*columns' shape, patches)."""
@@ -131,4 +133,4 @@ def _blocks(
     places = torch.rand((2, *columns.shape), generator=generator)
     top = (places[0] * (grid.freq - height)).floor()  # the reference's range, short by one
     left = (places[1] * (columns - width)).floor()
-    return cells(interval(grid.freq, top, height), interval(grid.time, left, width))
+    return cross(mark_interval(grid.freq, top, height), mark_interval(grid.time, left, width))

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ablate.model.mask_sampling import choose, choose_lowest, round_share
 from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, Promises, check_range
-from maskers.sampling import check_ratio, hide_the_rest
+from maskers.sampling import check_ratio, hide_rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +58,12 @@ class Noise(AbstractMasker):
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         grid, batch, valid = clips.grid, clips.batch, clips.valid
-        noise = _filtered(grid, batch, self._response(grid), generator)
+        noise = _draw_filtered_noise(grid, batch, self._compute_response(grid), generator)
         number = round_share(clips.num_valid, 1 - self.ratio)
-        return hide_the_rest(choose_lowest(number, noise, among=valid), valid)
+        return hide_rest(choose_lowest(number, noise, among=valid), valid)
 
-    def _response(self, grid: Grid) -> Tensor:
-        freq, time = (angle.square() for angle in _angles(grid))
+    def _compute_response(self, grid: Grid) -> Tensor:
+        freq, time = (angle.square() for angle in _get_angles(grid))
         exponent = (self.sigma_freq**2 * freq + self.sigma_time**2 * time) / 2
         wider = self.width**2
         low, lower = (-exponent).exp(), (-exponent * wider).exp()
@@ -94,11 +94,11 @@ class PowerLaw(AbstractMasker):
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         grid, batch, valid = clips.grid, clips.batch, clips.valid
-        freq, time = _angles(grid)
+        freq, time = _get_angles(grid)
         frequency = (freq.square() + time.square()).sqrt().clamp(min=1e-9)
-        noise = _filtered(grid, batch, frequency ** (-self.beta / 2), generator)
+        noise = _draw_filtered_noise(grid, batch, frequency ** (-self.beta / 2), generator)
         number = round_share(clips.num_valid, 1 - self.ratio)
-        return hide_the_rest(choose_lowest(number, noise, among=valid), valid)
+        return hide_rest(choose_lowest(number, noise, among=valid), valid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ class VoidAndCluster(AbstractMasker):
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         number = round_share(clips.num_valid, 1 - self.ratio)
         seen = choose(number, among=valid, generator=generator)
-        kernel = self._repulsion(grid)
+        kernel = self._build_repulsion(grid)
         crowd = (seen + (1 - self.ratio) * ~valid).double() @ kernel
         crowd += 1e-9 * torch.rand(crowd.shape, generator=generator)  # ties go by chance
         rows = torch.arange(batch)
@@ -145,32 +145,34 @@ class VoidAndCluster(AbstractMasker):
             seen[rows, void] = True
             if torch.equal(cluster, void):
                 break
-        return hide_the_rest(seen, valid)
+        return hide_rest(seen, valid)
 
-    def _repulsion(self, grid: Grid) -> Tensor:
+    def _build_repulsion(self, grid: Grid) -> Tensor:
         """Returns what each patch adds to the crowd at every other, (patches, patches)."""
         rarer = min(self.ratio, 1 - self.ratio)
         spacing = max(rarer**-0.5, 1 / (rarer * grid.freq))
         sigma = 0.4 * spacing  # wider ones even out more at large, and let pairs touch
         rows, columns = torch.arange(grid.freq), torch.arange(grid.time)
-        return torch.kron(_around(rows, sigma), _around(columns, sigma))
+        return torch.kron(_build_ring_kernel(rows, sigma), _build_ring_kernel(columns, sigma))
 
 
-def _around(places: Tensor, sigma: float) -> Tensor:
+def _build_ring_kernel(places: Tensor, sigma: float) -> Tensor:
     """Returns a Gaussian of the distance between places on a ring, (places, places)."""
     distance = (places.unsqueeze(0) - places.unsqueeze(1)).abs()
     distance = distance.minimum(len(places) - distance).double()
     return (-0.5 * (distance / sigma).square()).exp()
 
 
-def _angles(grid: Grid) -> tuple[Tensor, Tensor]:
+def _get_angles(grid: Grid) -> tuple[Tensor, Tensor]:
     """Returns the frequencies of the grid's cosines, radians per patch, (freq, 1) and (1, time)."""
     rows = torch.arange(grid.freq, dtype=torch.double) * math.pi / grid.freq
     columns = torch.arange(grid.time, dtype=torch.double) * math.pi / grid.time
     return rows.unsqueeze(1), columns.unsqueeze(0)
 
 
-def _filtered(grid: Grid, batch: int, response: Tensor, generator: torch.Generator) -> Tensor:
+def _draw_filtered_noise(
+    grid: Grid, batch: int, response: Tensor, generator: torch.Generator
+) -> Tensor:
     """Draws Gaussian noise of a given spectrum and unit deviation everywhere, (batch, patches).
 
     `response` (freq, time) is the filter's gain for every cosine; what it does to the mean is of
@@ -181,14 +183,14 @@ def _filtered(grid: Grid, batch: int, response: Tensor, generator: torch.Generat
     gain = response.clone()
     gain[0, 0] = 0.0
     gain = gain / gain.max().clamp(min=1e-300) + 1e-6  # where all is filtered out, white is left
-    rows, columns = _cosines(grid.freq), _cosines(grid.time)
+    rows, columns = _build_cosine_basis(grid.freq), _build_cosine_basis(grid.time)
     white = torch.randn(batch, grid.freq, grid.time, generator=generator).double()
     noise = rows.T @ (gain * white) @ columns
     deviation = (rows.square().T @ gain.square() @ columns.square()).sqrt()
     return (noise / deviation).flatten(1)
 
 
-def _cosines(count: int) -> Tensor:
+def _build_cosine_basis(count: int) -> Tensor:
     """Returns the orthonormal cosine basis of `count` places, (frequencies, places)."""
     places = torch.arange(count, dtype=torch.double)
     basis = torch.cos(math.pi / count * places.unsqueeze(1) * (places + 0.5))

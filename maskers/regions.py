@@ -24,8 +24,8 @@ from torch import Tensor
 
 from ablate.model.mask_sampling import choose_lowest, draw_uniform, round_share
 from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, Promises, check_range
-from maskers.geometry import EDGES, cells, covered, interval, placed
-from maskers.sampling import check_ratio, hide_the_rest
+from maskers.geometry import EDGES, cross, mark_covered, mark_interval, place_rectangles
+from maskers.sampling import check_ratio, hide_rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +76,13 @@ class InverseBlock(AbstractMasker):
         columns = clips.num_columns.unsqueeze(1)
         top = (places[0] * grid.freq).floor() - middle[..., 0]
         left = (places[1] * columns).floor() - middle[..., 1]
-        rows = interval(grid.freq, top, shape[:, :1])
+        rows = mark_interval(grid.freq, top, shape[:, :1])
         drawn = (torch.arange(most) < centres.unsqueeze(1)).unsqueeze(2)
-        squares = covered(rows & drawn, interval(grid.time, left, shape[:, 1:]))
+        squares = mark_covered(rows & drawn, mark_interval(grid.time, left, shape[:, 1:]))
 
         keys = torch.rand((batch, grid.size), generator=generator) + ~squares
         context = choose_lowest(round_share(count, 1 - self.ratio), keys, among=valid)
-        return hide_the_rest(context, valid)
+        return hide_rest(context, valid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +122,9 @@ class Clusters(AbstractMasker):
         arrival = torch.empty(batch, grid.size)
         for size in range(low, high + 1):
             rows = (side == size).nonzero().squeeze(1)
-            arrive = _legacy_arrival if self.legacy else _arrival
+            arrive = _draw_legacy_arrival if self.legacy else _draw_arrival
             arrival[rows] = arrive(grid, len(rows), size, generator)
-        pick = _first_patches if self.legacy else _evenly
+        pick = _choose_first_patches if self.legacy else _choose_evenly
         hidden = pick(arrival, number, valid, generator)
         return Mask(valid & ~hidden, hidden.unsqueeze(1))
 
@@ -163,7 +163,7 @@ class BlockWise(AbstractMasker):
         hidden = torch.zeros_like(valid)
         for _ in range(self.max_steps):
             left = number - hidden.sum(dim=1)
-            block = self._block(grid, left, columns, generator) & ~hidden
+            block = self._draw_block(grid, left, columns, generator) & ~hidden
             fits = block.sum(dim=1) <= left
             hidden |= block & fits.unsqueeze(1)
             if not (left > 0).any():
@@ -172,7 +172,7 @@ class BlockWise(AbstractMasker):
         hidden = choose_lowest(number, keys, among=valid)
         return Mask(valid & ~hidden, hidden.unsqueeze(1))
 
-    def _block(
+    def _draw_block(
         self, grid: Grid, left: Tensor, columns: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Draws one rectangle per sample, of no more patches than are left to be hidden."""
@@ -182,8 +182,8 @@ class BlockWise(AbstractMasker):
         ratio = draw_uniform(left.shape, logs[0].item(), logs[1].item(), generator).exp()
         height = (area * ratio).sqrt().round().clamp(1, grid.freq)
         width = (area / height).round().clamp(min=1).minimum(columns)
-        return cells(
-            *placed(
+        return cross(
+            *place_rectangles(
                 grid,
                 left.shape,
                 height=height,
@@ -194,15 +194,15 @@ class BlockWise(AbstractMasker):
         )
 
 
-def _arrival(grid: Grid, batch: int, side: int, generator: torch.Generator) -> Tensor:
+def _draw_arrival(grid: Grid, batch: int, side: int, generator: torch.Generator) -> Tensor:
     """Returns when each patch is first covered, squares arriving in random order."""
     shape = (batch, grid.freq + side - 1, grid.time + side - 1)
     starts = torch.rand(shape, generator=generator)
     return starts.unfold(1, side, 1).amin(dim=-1).unfold(2, side, 1).amin(dim=-1).flatten(1)
 
 
-def _legacy_arrival(grid: Grid, batch: int, side: int, generator: torch.Generator) -> Tensor:
-    """Like `_arrival`, of squares that start on the grid and wrap from row to row."""
+def _draw_legacy_arrival(grid: Grid, batch: int, side: int, generator: torch.Generator) -> Tensor:
+    """Like `_draw_arrival`, of squares that start on the grid and wrap from row to row."""
     before = (side - 1) * (grid.time + 1)
     starts = torch.rand((batch, grid.size), generator=generator)
     starts = torch.cat([torch.full((batch, before), 2.0), starts], dim=1)
@@ -212,13 +212,15 @@ def _legacy_arrival(grid: Grid, batch: int, side: int, generator: torch.Generato
     return arrival
 
 
-def _evenly(arrival: Tensor, number: Tensor, valid: Tensor, generator: torch.Generator) -> Tensor:
+def _choose_evenly(
+    arrival: Tensor, number: Tensor, valid: Tensor, generator: torch.Generator
+) -> Tensor:
     """Hides the patches covered first; of the last square, some at random."""
     ties = torch.rand(arrival.shape, generator=generator) * 1e-5
     return choose_lowest(number, arrival + ties, among=valid)
 
 
-def _first_patches(
+def _choose_first_patches(
     arrival: Tensor, number: Tensor, valid: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Hides squares until they are more than enough, then gives back the last patches."""

@@ -18,7 +18,7 @@ def check_ratio(ratio: float | tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
-def hide_the_rest(context: Tensor, valid: Tensor) -> Mask:
+def hide_rest(context: Tensor, valid: Tensor) -> Mask:
     """Makes one target block of all valid patches that are not context, both (batch, patches)."""
     return Mask(context, (valid & ~context).unsqueeze(1))
 
@@ -35,23 +35,23 @@ def scatter(
     grid, so that no patch is nearer to an edge than any other.
     """
     chosen = torch.zeros_like(valid)
-    priority = _priorities(grid, len(valid), generator)
-    for reach in _reaches(grid, share):
-        free = valid & ~_within(grid, chosen, reach)
+    priority = _draw_priorities(grid, len(valid), generator)
+    for reach in _list_distances(grid, share):
+        free = valid & ~_compute_maximum(grid, chosen, reach)
         while (free := free & (chosen.sum(dim=1) < number).unsqueeze(1)).any():
             contenders = priority * free
-            darts = free & (_within(grid, contenders, reach) == contenders)
+            darts = free & (_compute_maximum(grid, contenders, reach) == contenders)
             missing = number - chosen.sum(dim=1)
             many = darts.sum(dim=1) > missing
             if many.any():
                 darts[many] = choose(missing[many], among=darts[many], generator=generator)
             chosen |= darts
-            free &= ~_within(grid, darts, reach)
+            free &= ~_compute_maximum(grid, darts, reach)
     left = number - chosen.sum(dim=1)
     return chosen | choose(left, among=valid & ~chosen, generator=generator)
 
 
-def _priorities(grid: Grid, batch: int, generator: torch.Generator) -> Tensor:
+def _draw_priorities(grid: Grid, batch: int, generator: torch.Generator) -> Tensor:
     """Draws a positive number per patch, no two alike in a sample, int32 (batch, patches)."""
     bits = grid.size.bit_length()
     chance = torch.randint(
@@ -60,7 +60,7 @@ def _priorities(grid: Grid, batch: int, generator: torch.Generator) -> Tensor:
     return (chance << bits) + torch.arange(1, grid.size + 1, dtype=torch.int32)
 
 
-def _reaches(grid: Grid, share: float) -> list[int]:
+def _list_distances(grid: Grid, share: float) -> list[int]:
     """Lists squared distances to try, falling; darts at the first fill less than `share`.
 
     Random darts jam where the discs of that diameter cover 0.55 of a plane (0.7 of squares), or
@@ -77,7 +77,7 @@ def _reaches(grid: Grid, share: float) -> list[int]:
     return sorted((reach for reach in lattice if 1 < reach <= limit), reverse=True)
 
 
-def _within(grid: Grid, values: Tensor, reach: int) -> Tensor:
+def _compute_maximum(grid: Grid, values: Tensor, reach: int) -> Tensor:
     """Returns the maximum over all patches nearer than the root of `reach`, itself included."""
     cells = values.view(-1, grid.freq, grid.time)
     rows = cells

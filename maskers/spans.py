@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ablate.model.mask_sampling import choose, choose_lowest, round_share
 from ablate.model.masking import AbstractMasker, Clips, Grid, GridRefusedError, Mask, Promises
-from maskers.geometry import ENDS, check_length, reached, rest_visible, whole_columns
+from maskers.geometry import ENDS, check_length, compute_arrival, fill_columns, show_rest
 from maskers.sampling import check_ratio
 
 
@@ -63,11 +63,11 @@ class Spans(AbstractMasker):
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         columns = clips.columns
         if self.count == "nominal":
-            times = nominal_spans(columns, self.ratio, self.length, generator, last=False)
+            times = draw_nominal_spans(columns, self.ratio, self.length, generator, last=False)
         else:
             shape = (batch, grid.time + self.length - 1)
             lengths = torch.full(shape, self.length)
-            times = _first_reached(lengths, columns, self.ratio, generator)
+            times = _choose_first_reached(lengths, columns, self.ratio, generator)
         return _hide(grid, times, valid, generator)
 
 
@@ -100,7 +100,7 @@ class RandomSpans(AbstractMasker):
         else:
             lengths = torch.empty(shape).geometric_(1 / self.mean, generator=generator)
         lengths = lengths.clamp(1, self.longest)
-        times = _first_reached(lengths, clips.columns, self.ratio, generator)
+        times = _choose_first_reached(lengths, clips.columns, self.ratio, generator)
         return _hide(grid, times, valid, generator)
 
 
@@ -134,7 +134,7 @@ class SeparateSpans(AbstractMasker):
         grid, valid = clips.grid, clips.valid
         columns = clips.num_columns
         number = round_share(columns, self.ratio).minimum(columns)
-        times = _ring(columns, number, self.length, self.gap, grid.time, generator)
+        times = _place_on_ring(columns, number, self.length, self.gap, grid.time, generator)
         return _hide(grid, times, valid, generator)
 
 
@@ -172,7 +172,7 @@ class M2DSpans(AbstractMasker):
         keys = torch.rand((batch, grid.time + length - 1), generator=generator)
         if self.as_in_reference_code:
             keys[:, : length - 1] = 2.0  # no span begins before the clip
-        arrival = reached(keys, length, grid.time).masked_fill(~columns, 2.0)
+        arrival = compute_arrival(keys, length, grid.time).masked_fill(~columns, 2.0)
         last = arrival.sort(dim=1).values.gather(1, number.unsqueeze(1) - 1)
         covered = (arrival <= last) & columns
         keys = torch.rand(covered.shape, generator=generator)
@@ -181,7 +181,7 @@ class M2DSpans(AbstractMasker):
         return _hide(grid, choose_lowest(number, keys, among=covered), valid, generator)
 
 
-def nominal_spans(
+def draw_nominal_spans(
     columns: Tensor,
     ratio: float,
     length: int,
@@ -212,22 +212,24 @@ def nominal_spans(
     return (begun > ended) & (torch.arange(time) < size.unsqueeze(-1))
 
 
-def _first_reached(
+def _choose_first_reached(
     lengths: Tensor, columns: Tensor, ratio: float, generator: torch.Generator
 ) -> Tensor:
     """Takes the columns that the first spans reach, cutting the last span short at one side.
 
-    `lengths` (batch, starts) are those of spans from every start on; see `reached`.
+    `lengths` (batch, starts) are those of spans from every start on; see `compute_arrival`.
     """
     size = columns.sum(dim=1)
     lengths = lengths.minimum((size // 2).clamp(min=1).unsqueeze(1))
     keys = torch.rand(lengths.shape, generator=generator, dtype=torch.double)
     side = torch.randint(2, (len(columns), 1), generator=generator) * 2 - 1
-    keys = reached(keys, lengths, columns.shape[1]) + 1e-9 * side * torch.arange(columns.shape[1])
+    keys = compute_arrival(keys, lengths, columns.shape[1]) + 1e-9 * side * torch.arange(
+        columns.shape[1]
+    )
     return choose_lowest(round_share(size, ratio), keys, among=columns)
 
 
-def _ring(
+def _place_on_ring(
     columns: Tensor, number: Tensor, length: int, gap: int, time: int, generator: torch.Generator
 ) -> Tensor:
     """Lays spans of `number` columns in all on rings of so many `columns`, bool (batch, time)."""
@@ -254,5 +256,5 @@ def _hide(grid: Grid, times: Tensor, valid: Tensor, generator: torch.Generator) 
     """Hides whole columns (batch, time) as one target block."""
     if grid.time == 1:
         raise GridRefusedError(f"{grid} has one column, which no span of time can split")
-    hidden = whole_columns(grid, times).unsqueeze(1)
-    return rest_visible(hidden & valid.unsqueeze(1), valid=valid, generator=generator)
+    hidden = fill_columns(grid, times).unsqueeze(1)
+    return show_rest(hidden & valid.unsqueeze(1), valid=valid, generator=generator)

@@ -31,11 +31,11 @@ from ablate.model.mask_sampling import choose, choose_lowest, round_share
 from ablate.model.masking import AbstractMasker, Clips, Grid, GridRefusedError, Mask, Promises
 from maskers.geometry import (
     check_length,
-    rest_visible,
-    settled,
-    whole_columns,
-    whole_line_shares,
-    whole_rows,
+    fill_columns,
+    fill_empty,
+    fill_rows,
+    round_to_lines,
+    show_rest,
 )
 from maskers.sampling import check_ratio
 
@@ -58,9 +58,9 @@ class TimeStrips(AbstractMasker):
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         grid, valid = clips.grid, clips.valid
         _check_lines(grid, time=2)
-        times = _strips(clips.columns, self.ratio, self.width, generator)
-        hidden = whole_columns(grid, times).unsqueeze(1)
-        return rest_visible(hidden, valid=valid, generator=generator)
+        times = _draw_strips(clips.columns, self.ratio, self.width, generator)
+        hidden = fill_columns(grid, times).unsqueeze(1)
+        return show_rest(hidden, valid=valid, generator=generator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +76,13 @@ class FrequencyStrips(AbstractMasker):
 
     @property
     def promises(self) -> Promises:
-        return Promises(context=whole_line_shares(1 - self.ratio))
+        return Promises(context=round_to_lines(1 - self.ratio))
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         _check_lines(grid, freq=2)
         every = torch.ones(batch, grid.freq, dtype=torch.bool)
-        hidden = whole_rows(grid, _strips(every, self.ratio, self.width, generator)) & valid
+        hidden = fill_rows(grid, _draw_strips(every, self.ratio, self.width, generator)) & valid
         return Mask(valid & ~hidden, hidden.unsqueeze(1))
 
 
@@ -103,7 +103,7 @@ class Tube(AbstractMasker):
 
     @property
     def promises(self) -> Promises:
-        shares = whole_line_shares(1 - self.ratio)
+        shares = round_to_lines(1 - self.ratio)
         return Promises(context=shares if self.along == "time" else (1 - self.ratio,) * 2)
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
@@ -119,7 +119,7 @@ class Tube(AbstractMasker):
         number = round_share(among.sum(dim=2), self.ratio)
         pattern = choose(number, among=among, generator=generator)[:, tube]  # (batch, kept, lines)
         hidden = (pattern.transpose(1, 2) if self.along == "time" else pattern).flatten(1) & valid
-        return rest_visible(hidden.unsqueeze(1), valid=valid, generator=generator)
+        return show_rest(hidden.unsqueeze(1), valid=valid, generator=generator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,7 @@ class TimeFrequencyProduct(AbstractMasker):
 
     @property
     def promises(self) -> Promises:
-        least, _ = whole_line_shares(1 - self.freq)
+        least, _ = round_to_lines(1 - self.freq)
         return Promises(context=((1 - self.time) * least, 1 - self.time))  # a lone row is kept
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
@@ -150,7 +150,7 @@ class TimeFrequencyProduct(AbstractMasker):
             round_share(columns.sum(1), 1 - self.time), among=columns, generator=generator
         )
         rows = choose(round_share(every.sum(1), 1 - self.freq), among=every, generator=generator)
-        context = whole_columns(grid, times) & whole_rows(grid, rows)
+        context = fill_columns(grid, times) & fill_rows(grid, rows)
         return Mask(context, (valid & ~context).unsqueeze(1))
 
 
@@ -182,19 +182,19 @@ class TimeFrequencyUnion(AbstractMasker):
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         columns = clips.columns
         every = torch.ones(batch, grid.freq, dtype=torch.bool)
-        numbers = self._reference_numbers if self.as_in_reference_code else self._numbers
+        numbers = self._draw_reference_numbers if self.as_in_reference_code else self._draw_numbers
         number_rows, number_columns = numbers(grid, columns.sum(dim=1), generator)
         rows = choose(number_rows, among=every, generator=generator)
         times = choose(number_columns, among=columns, generator=generator)
-        crossed = (whole_rows(grid, rows) | whole_columns(grid, times)) & valid
+        crossed = (fill_rows(grid, rows) | fill_columns(grid, times)) & valid
         if not self.as_in_reference_code:
-            return rest_visible(crossed.unsqueeze(1), valid=valid, generator=generator)
+            return show_rest(crossed.unsqueeze(1), valid=valid, generator=generator)
         keys = torch.rand(valid.shape, generator=generator) - crossed.float()
         context = choose_lowest((valid & ~crossed).sum(dim=1), keys, among=valid)
         targets = (valid & ~context).unsqueeze(1)
-        return settled(context, targets, valid=valid, generator=generator)
+        return fill_empty(context, targets, valid=valid, generator=generator)
 
-    def _numbers(
+    def _draw_numbers(
         self, grid: Grid, columns: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Draws how many rows to hide, and of the columns what then is missing to the ratio.
@@ -210,7 +210,7 @@ class TimeFrequencyUnion(AbstractMasker):
         missing = 1 - (1 - self.ratio) / (1 - rows / grid.freq)
         return rows, (columns * missing).round().long().minimum(columns - 1)
 
-    def _reference_numbers(
+    def _draw_reference_numbers(
         self, grid: Grid, columns: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         draw = torch.rand((), generator=generator).item()
@@ -219,7 +219,7 @@ class TimeFrequencyUnion(AbstractMasker):
         return torch.full_like(columns, rows), (columns * missing).long()
 
 
-def _strips(among: Tensor, ratio: float, width: int, generator: torch.Generator) -> Tensor:
+def _draw_strips(among: Tensor, ratio: float, width: int, generator: torch.Generator) -> Tensor:
     """Hides a share of the marked lines (batch, lines) in strips, from a random first edge on."""
     batch, lines = among.shape
     count = among.sum(dim=1)

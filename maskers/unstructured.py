@@ -16,7 +16,7 @@ import torch
 
 from ablate.model.mask_sampling import choose, choose_lowest, draw_uniform, round_share
 from ablate.model.masking import AbstractMasker, Clips, Mask, Promises
-from maskers.sampling import check_ratio, hide_the_rest, scatter
+from maskers.sampling import check_ratio, hide_rest, scatter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Random(AbstractMasker):
         low, high = self.promises.context
         share = draw_uniform((batch if self.per == "sample" else 1,), low, high, generator)
         context = choose(round_share(clips.num_valid, share), among=valid, generator=generator)
-        return hide_the_rest(context, valid)
+        return hide_rest(context, valid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Bernoulli(AbstractMasker):
         chance = torch.full((batch,), 1 - self.ratio)
         visible = torch.binomial(count.float(), chance, generator=generator).long()
         number = visible.clamp(min=1).minimum((count - 1).clamp(min=1))
-        return hide_the_rest(choose(number, among=valid, generator=generator), valid)
+        return hide_rest(choose(number, among=valid, generator=generator), valid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ class Grouped(AbstractMasker):
         kept = choose(
             round_share(first.sum(dim=1), 1 - self.ratio), among=first, generator=generator
         )
-        return hide_the_rest(kept.gather(1, patch - offset) & valid, valid)
+        return hide_rest(kept.gather(1, patch - offset) & valid, valid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,7 @@ class SharedRandom(AbstractMasker):
         low, high = self.promises.context
         number = round_share(clips.num_valid, draw_uniform((1,), low, high, generator))
         order = torch.rand(1, grid.size, generator=generator).expand(batch, -1)
-        return hide_the_rest(choose_lowest(number, order, among=valid), valid)
+        return hide_rest(choose_lowest(number, order, among=valid), valid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +185,7 @@ class Lattice(AbstractMasker):
         column = patch % grid.time + (torch.rand(batch, 1, generator=generator) * long).long()
         if self.staggered:
             column = column + (row // tall) % 2 * (long // 2)
-        return hide_the_rest((row % tall == 0) & (column % long == 0) & valid, valid)
+        return hide_rest((row % tall == 0) & (column % long == 0) & valid, valid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,4 +216,4 @@ class PoissonDisk(AbstractMasker):
         share = 1 - self.ratio
         number = round_share(clips.num_valid, share)
         context = scatter(grid, number, share=share, valid=valid, generator=generator)
-        return hide_the_rest(context, valid)
+        return hide_rest(context, valid)

@@ -23,10 +23,10 @@ from ablate.model.masking import (
     Promises,
     check_range,
 )
-from maskers.composition import fallback_of
-from maskers.geometry import ENDS, settled, whole_columns
+from maskers.composition import get_fallback
+from maskers.geometry import ENDS, fill_columns, fill_empty
 from maskers.sampling import check_ratio
-from maskers.spans import nominal_spans
+from maskers.spans import draw_nominal_spans
 
 REDRAWS = 20  # for a sample with too little context
 
@@ -58,8 +58,8 @@ class WavJEPAInverse(AbstractMasker):
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         def draw_columns(columns: Tensor) -> tuple[Tensor, Tensor]:
-            unseen = nominal_spans(columns, self.unseen_ratio, self.unseen_length, generator)
-            sets = nominal_spans(
+            unseen = draw_nominal_spans(columns, self.unseen_ratio, self.unseen_length, generator)
+            sets = draw_nominal_spans(
                 columns, self.target_ratio, self.target_length, generator, sets=(self.num_targets,)
             )
             return columns & ~unseen & ~sets.any(dim=1), sets
@@ -88,11 +88,11 @@ class WavJEPASpeech(AbstractMasker):
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         def draw_columns(columns: Tensor) -> tuple[Tensor, Tensor]:
-            sets = nominal_spans(
+            sets = draw_nominal_spans(
                 columns, self.target_ratio, self.target_length, generator, sets=(self.num_targets,)
             )
             left = columns & ~sets.any(dim=1)
-            return left & (_run_lengths(left) >= self.min_run), sets
+            return left & (_compute_run_lengths(left) >= self.min_run), sets
 
         return _draw_until_enough(clips, draw_columns, self.min_context, generator)
 
@@ -122,7 +122,7 @@ def _draw_until_enough(
         if len(pending) == 0:
             break
         seen[pending], sets[pending] = draw_columns(columns[pending])
-    context, targets = whole_columns(grid, seen) & valid, whole_columns(grid, sets)
+    context, targets = fill_columns(grid, seen) & valid, fill_columns(grid, sets)
     targets &= valid.unsqueeze(1)
     if len(pending):
         kept = leave_visible(
@@ -133,11 +133,11 @@ def _draw_until_enough(
             generator=generator,
         )
         context[pending], targets[pending] = kept.context, kept.targets
-    mask = settled(context, targets, valid=valid, generator=generator)
-    return Mask(mask.context, mask.targets, fallback_of(mask).index_fill(0, pending, 1))
+    mask = fill_empty(context, targets, valid=valid, generator=generator)
+    return Mask(mask.context, mask.targets, get_fallback(mask).index_fill(0, pending, 1))
 
 
-def _run_lengths(marked: Tensor) -> Tensor:
+def _compute_run_lengths(marked: Tensor) -> Tensor:
     """Returns how long the run of marked columns is in which each one lies, 0 if in none."""
     places = torch.arange(marked.shape[1]).expand(marked.shape)
     before = places.masked_fill(marked, -1).cummax(dim=1).values

@@ -59,7 +59,9 @@ def draw_masks(
 
     def draw(number: int, progress: float) -> Mask:
         rng = generator(seed, "picture", number)
-        mask = masker.draw(Clips.whole(grid, clips, progress=progress, content=batch_content), rng)
+        mask = masker.draw(
+            Clips.unpadded(grid, clips, progress=progress, content=batch_content), rng
+        )
         return truncate(mask, batching, rng)
 
     changes = any(not _is_equal(draw(0, 0.0), draw(0, progress)) for progress in MOMENTS)

@@ -63,7 +63,7 @@ def realised_shares(
         content = torch.rand(clips, grid.size, 8, generator=generator(0, "plan", "content"))
     for moment in moments:
         rng = generator(0, "plan", str(moment))
-        full_clips = Clips.whole(grid, clips, progress=moment, content=content)
+        full_clips = Clips.unpadded(grid, clips, progress=moment, content=content)
         mask = masker.draw(full_clips, rng)
         check_mask(masker, mask, grid, full_clips.valid)
         mask = truncate(mask, batching, rng)
@@ -175,7 +175,7 @@ def measure(
         if content is not None and masker.promises.needs is not None:
             rows = torch.arange(number * batch, (number + 1) * batch) % len(content)
             batch_content = content[rows]
-        clips = Clips.whole(grid, batch, progress=progress, content=batch_content)
+        clips = Clips.unpadded(grid, batch, progress=progress, content=batch_content)
         started = time.perf_counter()
         mask = masker.draw(clips, rng)
         seconds += time.perf_counter() - started

@@ -55,7 +55,7 @@ class Clips:
 
     Example:
         >>> from ablate import Clips, Grid
-        >>> clips = Clips.whole(Grid(freq=2, time=3), batch=4)
+        >>> clips = Clips.unpadded(Grid(freq=2, time=3), batch=4)
         >>> clips.batch, clips.valid.shape, clips.num_valid
         (4, torch.Size([4, 6]), tensor([6, 6, 6, 6]))
     """
@@ -66,7 +66,7 @@ class Clips:
     content: Tensor | None = None  # float (batch, patches, dim)
 
     @classmethod
-    def whole(
+    def unpadded(
         cls, grid: Grid, batch: int, *, progress: float = 0.0, content: Tensor | None = None
     ) -> Self:
         """Returns `batch` clips without padding."""
@@ -217,7 +217,7 @@ class AbstractMasker(ABC):
         ...         first = torch.randint(2, (clips.batch, 1), generator=generator)
         ...         context = (torch.arange(clips.grid.size) % 2 == first) & clips.valid
         ...         return Mask(context, (clips.valid & ~context).unsqueeze(1))
-        >>> mask = EveryOther().draw(Clips.whole(Grid(2, 4), batch=3), torch.Generator())
+        >>> mask = EveryOther().draw(Clips.unpadded(Grid(2, 4), batch=3), torch.Generator())
         >>> mask.context.sum(dim=1)
         tensor([4, 4, 4])
     """

@@ -45,8 +45,8 @@ def expected_flops(trial: Trial) -> int:
     total = 0
     for moment in MOMENTS:
         rng = generator(0, "plan", "flops", str(moment))
-        whole = Clips.whole(grid, clips, progress=moment, content=content)
-        mask = trial.masker.draw(whole, rng)
+        unpadded = Clips.unpadded(grid, clips, progress=moment, content=content)
+        mask = trial.masker.draw(unpadded, rng)
         query = PredictionQuery(
             mask=truncate(mask, trial.batching, rng),
             valid=valid,

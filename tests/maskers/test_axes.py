@@ -12,7 +12,7 @@ from maskers import TimeFrequency
 def test_nothing_visible_shares_the_removed_axes_with_a_target_unless_the_guard_steps_in(axes):
     grid, batch = Grid(16, 16), 500
     mask = TimeFrequency(axes=axes, min_context=0.05).draw(
-        Clips.whole(grid, batch), generator(0, "x")
+        Clips.unpadded(grid, batch), generator(0, "x")
     )
     hidden = mask.target_union.view(batch, grid.freq, grid.time)
     seen = mask.context.view(batch, grid.freq, grid.time)
@@ -26,7 +26,7 @@ def test_nothing_visible_shares_the_removed_axes_with_a_target_unless_the_guard_
 @pytest.mark.parametrize("grid", [Grid(8, 64), Grid(5, 38), Grid(3, 4), Grid(1, 32)], ids=str)
 def test_the_guard_keeps_the_least_context_where_both_axes_would_empty_it(grid):
     masker = TimeFrequency(axes="both", min_context=0.15)
-    mask = masker.draw(Clips.whole(grid, 2000), generator(0, "x"))
+    mask = masker.draw(Clips.unpadded(grid, 2000), generator(0, "x"))
     assert mask.context.float().mean(dim=1).min() >= 0.15 - 1 / grid.size
 
 
@@ -38,7 +38,7 @@ def test_a_guard_above_what_the_blocks_leave_is_refused():
 def test_blocks_in_units_of_patches_are_as_high_as_wide_on_every_grid():
     for grid in (Grid(16, 64), Grid(32, 32)):
         masker = TimeFrequency(units="patches", target_aspect=(1.0, 1.0), target_area=(0.05, 0.1))
-        targets = masker.draw(Clips.whole(grid, 200), generator(0, "x")).targets
+        targets = masker.draw(Clips.unpadded(grid, 200), generator(0, "x")).targets
         cells = targets.unflatten(-1, (grid.freq, grid.time))
         height, width = cells.any(dim=3).sum(dim=2), cells.any(dim=2).sum(dim=2)
         assert (height - width).abs().max() <= 1
@@ -58,14 +58,14 @@ def test_blocks_in_units_of_patches_are_sized_by_the_clip_and_not_by_its_padding
 
 def test_a_wide_block_that_meets_the_clips_end_grows_in_height_and_keeps_its_area():
     masker = TimeFrequency(units="patches", target_aspect=(0.05, 0.05), target_area=(0.2, 0.2))
-    targets = masker.draw(Clips.whole(Grid(32, 16), 50), generator(0, "x")).targets
+    targets = masker.draw(Clips.unpadded(Grid(32, 16), 50), generator(0, "x")).targets
     assert targets[:, 0].float().mean(dim=1).sub(0.2).abs().max() < 0.02
 
 
 def test_a_sample_that_the_guard_changed_is_counted():
     masker = TimeFrequency(axes="both", units="patches", min_context=0.0)
-    mask = masker.draw(Clips.whole(Grid(8, 64), 2000), generator(0, "x"))
-    literal = masker.draw_literal(Clips.whole(Grid(8, 64), 2000), generator(0, "x"))
+    mask = masker.draw(Clips.unpadded(Grid(8, 64), 2000), generator(0, "x"))
+    literal = masker.draw_literal(Clips.unpadded(Grid(8, 64), 2000), generator(0, "x"))
     assert mask.context.any(dim=1).all()
     assert mask.fallback is not None
     assert mask.fallback.equal(~literal.context.any(dim=1))

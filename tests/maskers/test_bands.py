@@ -22,7 +22,7 @@ def solid(lines):
 
 def test_every_band_is_a_target_of_its_own_no_wider_than_asked():
     masker = SpecAugment(time_bands=3, freq_bands=2, time_width=0.25, freq_width=0.4)
-    targets = cells(masker.draw(Clips.whole(GRID, 500), generator(0, "x")).targets)
+    targets = cells(masker.draw(Clips.unpadded(GRID, 500), generator(0, "x")).targets)
     times, rows = targets[:, :3, 0], targets[:, 3:, :, 0]
     assert solid(times).all()
     assert solid(rows).all()
@@ -33,7 +33,7 @@ def test_every_band_is_a_target_of_its_own_no_wider_than_asked():
 
 def test_bands_that_cover_the_whole_clip_are_given_up():
     masker = SpecAugment(time_bands=0, freq_bands=12, freq_width=0.5)
-    mask = masker.draw(Clips.whole(GRID, 500), generator(0, "x"))
+    mask = masker.draw(Clips.unpadded(GRID, 500), generator(0, "x"))
     rows = cells(mask.context)
     assert (rows == rows[..., :1]).all(), "a band was given up in part"
     assert mask.context.any(dim=1).all()
@@ -42,7 +42,7 @@ def test_bands_that_cover_the_whole_clip_are_given_up():
 
 
 def test_what_is_seen_comes_before_what_is_predicted():
-    mask = Causal().draw(Clips.whole(GRID, 500), generator(0, "x"))
+    mask = Causal().draw(Clips.unpadded(GRID, 500), generator(0, "x"))
     seen, hidden = cells(mask.context)[:, 0], cells(mask.target_union)[:, 0]
     assert (seen ^ hidden).all()
     assert (seen.int().diff(dim=1) <= 0).all()
@@ -53,19 +53,19 @@ def test_what_is_seen_comes_before_what_is_predicted():
 
 def test_a_gap_and_a_horizon_bound_the_future():
     masker = Causal(context=0.5, horizon=0.25, gap=3)
-    mask = masker.draw(Clips.whole(GRID, 4), generator(0, "x"))
+    mask = masker.draw(Clips.unpadded(GRID, 4), generator(0, "x"))
     hidden = cells(mask.target_union)[:, 0]
     assert (hidden == ((torch.arange(64) >= 35) & (torch.arange(64) < 51))).all()
 
 
 def test_a_gap_as_long_as_the_future_leaves_its_last_column():
-    mask = Causal(context=0.75, gap=1000).draw(Clips.whole(GRID, 4), generator(0, "x"))
+    mask = Causal(context=0.75, gap=1000).draw(Clips.unpadded(GRID, 4), generator(0, "x"))
     hidden = cells(mask.target_union)[:, 0]
     assert (hidden == (torch.arange(64) == 63)).all()
 
 
 def test_a_hole_in_time_is_one_stretch_of_all_frequencies():
-    mask = Infill().draw(Clips.whole(GRID, 500), generator(0, "x"))
+    mask = Infill().draw(Clips.unpadded(GRID, 500), generator(0, "x"))
     hidden = cells(mask.target_union)
     assert (hidden == hidden[:, :1]).all()
     assert solid(hidden[:, 0]).all()
@@ -76,7 +76,7 @@ def test_a_hole_in_time_is_one_stretch_of_all_frequencies():
 
 @pytest.mark.parametrize("context", ["low", "high", "random"])
 def test_the_spectrum_is_cut_once_and_the_band_asked_for_is_shown(context):
-    mask = BandSplit(context=context, ratio=0.25).draw(Clips.whole(GRID, 400), generator(0, "x"))
+    mask = BandSplit(context=context, ratio=0.25).draw(Clips.unpadded(GRID, 400), generator(0, "x"))
     seen = cells(mask.context)[:, :, 0]
     assert (seen.sum(dim=1) == 6).all()
     low = seen[:, 0]
@@ -87,10 +87,12 @@ def test_the_spectrum_is_cut_once_and_the_band_asked_for_is_shown(context):
 
 
 def test_a_row_that_the_share_cuts_in_two_is_shown_as_often_as_that():
-    mask = BandSplit(ratio=0.45).draw(Clips.whole(Grid(2, 4), 4000), generator(0, "x"))
+    mask = BandSplit(ratio=0.45).draw(Clips.unpadded(Grid(2, 4), 4000), generator(0, "x"))
     assert (mask.context.sum(dim=1) == 4).all()  # 1.1 rows; one is always left
     shown = (
-        BandSplit(ratio=0.45).draw(Clips.whole(Grid(10, 4), 4000), generator(0, "x")).context.sum(1)
+        BandSplit(ratio=0.45)
+        .draw(Clips.unpadded(Grid(10, 4), 4000), generator(0, "x"))
+        .context.sum(1)
         / 4
     )
     assert set(shown.tolist()) == {5, 6}
@@ -118,7 +120,7 @@ def test_a_clip_of_one_column_gets_a_target_all_the_same(masker):
 )
 def test_a_grid_of_one_line_is_refused_where_lines_are_hidden_whole(masker, grid):
     with pytest.raises(GridRefusedError, match=r"split by frequency|the whole of"):
-        masker.draw(Clips.whole(grid, 2), generator(0, "x"))
+        masker.draw(Clips.unpadded(grid, 2), generator(0, "x"))
 
 
 @pytest.mark.parametrize(

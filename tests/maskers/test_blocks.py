@@ -22,7 +22,7 @@ SIMULATED = {
 
 @pytest.mark.parametrize("grid", SIMULATED, ids=str)
 def test_blocks_leave_as_much_visible_on_every_grid_as_simulated(grid):
-    mask = MultiBlock().draw(Clips.whole(grid, 4096), generator(0, "x"))
+    mask = MultiBlock().draw(Clips.unpadded(grid, 4096), generator(0, "x"))
     context, union = SIMULATED[grid]
     assert mask.context.float().mean() == pytest.approx(context, abs=0.02)
     assert mask.target_union.float().mean() == pytest.approx(union, abs=0.02)
@@ -38,11 +38,11 @@ def test_blocks_of_a_short_clip_are_sized_by_the_clip_and_not_by_its_padding():
 @pytest.mark.parametrize("grid", [Grid(1, 4), Grid(4, 8), Grid(8, 8)], ids=str)
 def test_a_sample_that_loses_a_block_or_its_context_block_is_counted(grid):
     crowded = MultiBlock(target_area=(0.24, 0.249), context_area=(0.05, 1.0))
-    mask = crowded.draw(Clips.whole(grid, 500), generator(0, "x"))
+    mask = crowded.draw(Clips.unpadded(grid, 500), generator(0, "x"))
     lost = ~mask.targets.any(dim=2).all(dim=1)
     assert lost.any()
     assert (lost <= mask.fallback).all()
-    rng, clips = generator(0, "x"), Clips.whole(grid, 500)
+    rng, clips = generator(0, "x"), Clips.unpadded(grid, 500)
     block = {"area": (0.24, 0.249), "aspect": (0.75, 1.5)}
     targets = draw_rectangles(clips, (500, 4), **block, generator=rng)
     block = {"area": (0.05, 1.0), "aspect": (1.0, 1.0)}
@@ -57,7 +57,7 @@ def test_blocks_that_could_hide_the_whole_clip_are_refused():
 
 
 def test_what_no_block_of_a_union_covers_is_all_visible():
-    mask = UnionComplement().draw(Clips.whole(Grid(8, 64), 200), generator(0, "x"))
+    mask = UnionComplement().draw(Clips.unpadded(Grid(8, 64), 200), generator(0, "x"))
     assert mask.targets.shape[1] == 1
     assert (mask.context ^ mask.target_union).all()
 
@@ -65,7 +65,7 @@ def test_what_no_block_of_a_union_covers_is_all_visible():
 def test_a_single_block_of_a_union_is_a_solid_rectangle_of_the_area_asked_for():
     grid = Grid(8, 64)
     mask = UnionComplement(num_blocks=1, area=(0.1, 0.3)).draw(
-        Clips.whole(grid, 500), generator(0, "x")
+        Clips.unpadded(grid, 500), generator(0, "x")
     )
     cells = mask.target_union.view(-1, grid.freq, grid.time)
     height, width = cells.any(dim=2).sum(dim=1), cells.any(dim=1).sum(dim=1)
@@ -81,13 +81,13 @@ def test_the_blocks_of_a_batch_share_one_size_if_asked_to():
     for sizes, expected in (("batch", {1}), ("sample", set(range(5, 500)))):
         masker = UnionComplement(num_blocks=1, area=(0.1, 0.5), sizes=sizes)
         assert masker.promises.coupled == (sizes == "batch")
-        hidden = masker.draw(Clips.whole(grid, 200), generator(0, "x")).target_union
+        hidden = masker.draw(Clips.unpadded(grid, 200), generator(0, "x")).target_union
         assert len(set(hidden.sum(dim=1).tolist())) in expected
 
 
 def test_a_clip_that_its_blocks_cover_whole_is_drawn_anew():
     masker = UnionComplement(num_blocks=3, area=0.7)  # one draw in sixteen covers the clip
-    mask = masker.draw(Clips.whole(Grid(14, 14), 500), generator(0, "x"))
+    mask = masker.draw(Clips.unpadded(Grid(14, 14), 500), generator(0, "x"))
     assert mask.fallback is not None
     assert not mask.fallback.any()
     assert (mask.context ^ mask.target_union).all()
@@ -95,7 +95,7 @@ def test_a_clip_that_its_blocks_cover_whole_is_drawn_anew():
 
 def test_a_clip_that_its_blocks_always_cover_gets_one_of_them_and_is_counted():
     mask = UnionComplement(num_blocks=200, area=0.5).draw(
-        Clips.whole(Grid(4, 4), 50), generator(0, "x")
+        Clips.unpadded(Grid(4, 4), 50), generator(0, "x")
     )
     assert mask.fallback is not None
     assert mask.fallback.all()
@@ -105,7 +105,7 @@ def test_a_clip_that_its_blocks_always_cover_gets_one_of_them_and_is_counted():
 def test_published_blocks_of_a_batch_share_one_size_and_never_reach_the_last_row_or_column():
     grid = Grid(8, 64)
     for seed in range(20):
-        mask = LegacyMultiBlock().draw(Clips.whole(grid, 64), generator(seed, "x"))
+        mask = LegacyMultiBlock().draw(Clips.unpadded(grid, 64), generator(seed, "x"))
         assert len(mask.targets.sum(dim=2).unique()) == 1
         used = (mask.context | mask.target_union).view(-1, grid.freq, grid.time)
         assert not used[:, -1].any()
@@ -115,15 +115,17 @@ def test_published_blocks_of_a_batch_share_one_size_and_never_reach_the_last_row
 def test_published_blocks_are_as_high_as_wide_whatever_the_grid():
     grid = Grid(32, 128)
     masker = LegacyMultiBlock(target_aspect=(1.0, 1.0), target_area=(0.05, 0.05))
-    cells = masker.draw(Clips.whole(grid, 8), generator(0, "x")).targets[:, 0].view(-1, 32, 128)
+    cells = masker.draw(Clips.unpadded(grid, 8), generator(0, "x")).targets[:, 0].view(-1, 32, 128)
     assert (cells.any(dim=2).sum(dim=1) == 14).all()  # the root of 204 patches
     assert (cells.any(dim=1).sum(dim=1) == 14).all()
 
 
 def test_the_published_context_overlaps_a_target_only_after_its_tries():
-    roomy = LegacyMultiBlock().draw(Clips.whole(Grid(14, 14), 500), generator(0, "x"))
+    roomy = LegacyMultiBlock().draw(Clips.unpadded(Grid(14, 14), 500), generator(0, "x"))
     assert not (roomy.context & roomy.target_union).any()
-    narrow = LegacyMultiBlock(min_keep=120).draw(Clips.whole(Grid(14, 14), 500), generator(0, "x"))
+    narrow = LegacyMultiBlock(min_keep=120).draw(
+        Clips.unpadded(Grid(14, 14), 500), generator(0, "x")
+    )
     overlaps = (narrow.context & narrow.target_union).any(dim=1)
     assert overlaps.any()
     assert narrow.fallback is not None
@@ -133,7 +135,7 @@ def test_the_published_context_overlaps_a_target_only_after_its_tries():
 
 def test_the_published_draw_ends_where_the_collator_would_not():
     masker = LegacyMultiBlock(min_keep=1000)
-    mask = masker.draw(Clips.whole(Grid(5, 13), 16), generator(0, "x"))
+    mask = masker.draw(Clips.unpadded(Grid(5, 13), 16), generator(0, "x"))
     assert mask.context.any(dim=1).all()
 
 
@@ -142,7 +144,8 @@ def test_the_published_draw_ends_where_the_collator_would_not():
 )
 def test_the_collator_would_not_end_on_grids_whose_targets_are_too_few_patches(grid, never):
     batches = [
-        LegacyMultiBlock().draw(Clips.whole(Grid(*grid), 1), generator(s, "x")) for s in range(400)
+        LegacyMultiBlock().draw(Clips.unpadded(Grid(*grid), 1), generator(s, "x"))
+        for s in range(400)
     ]
     small = [bool((mask.targets.sum(dim=2) <= LegacyMultiBlock.min_keep).any()) for mask in batches]
     assert sum(small) / len(small) == pytest.approx(never, abs=0.07)
@@ -151,7 +154,7 @@ def test_the_collator_would_not_end_on_grids_whose_targets_are_too_few_patches(g
 @pytest.mark.parametrize("grid", [Grid(1, 64), Grid(64, 1)], ids=str)
 def test_published_blocks_refuse_a_grid_of_one_row_or_column(grid):
     with pytest.raises(GridRefusedError, match="use MultiBlock"):
-        LegacyMultiBlock().draw(Clips.whole(grid, 2), generator(0, "x"))
+        LegacyMultiBlock().draw(Clips.unpadded(grid, 2), generator(0, "x"))
 
 
 @pytest.mark.parametrize(

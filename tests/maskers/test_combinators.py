@@ -24,7 +24,7 @@ GRID = Grid(4, 8)
 
 
 def draw(masker, batch=200, grid=GRID, seed=0, **fields):
-    return masker.draw(replace(Clips.whole(grid, batch), **fields), generator(seed, "x"))
+    return masker.draw(replace(Clips.unpadded(grid, batch), **fields), generator(seed, "x"))
 
 
 def test_a_mixture_draws_from_each_masker_as_often_as_its_weight_says():

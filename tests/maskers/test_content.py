@@ -8,14 +8,14 @@ import torch
 
 from ablate.core.random import generator
 from ablate.model.masking import Clips, Grid
-from maskers.content import Energy, Informed, SilenceExcluded, VarianceWeighted, _hinted
+from maskers.content import Energy, Informed, SilenceExcluded, VarianceWeighted, _add_hints
 from maskers.unstructured import Random
 
 GRID = Grid(8, 64)
 
 
 def draw(masker, content, grid=None, **fields):
-    clips = Clips.whole(grid or Grid(1, content.shape[1]), len(content), content=content)
+    clips = Clips.unpadded(grid or Grid(1, content.shape[1]), len(content), content=content)
     return masker.draw(replace(clips, **fields), generator(0, "x"))
 
 
@@ -29,12 +29,12 @@ def test_a_masker_without_the_content_it_needs_refuses_with_its_name(masker):
     with pytest.raises(
         ValueError, match=f"`{type(masker).__name__}` needs {masker.promises.needs} as"
     ):
-        masker.draw(Clips.whole(GRID, 2), generator(0, "x"))
+        masker.draw(Clips.unpadded(GRID, 2), generator(0, "x"))
 
 
 def test_silence_cannot_be_excluded_without_content():
     with pytest.raises(ValueError, match="`SilenceExcluded` needs patches as `content`"):
-        SilenceExcluded(masker=Random()).draw(Clips.whole(GRID, 2), generator(0, "x"))
+        SilenceExcluded(masker=Random()).draw(Clips.unpadded(GRID, 2), generator(0, "x"))
 
 
 # simulated independently: weights log-normal with sigma 1, 70 % hidden
@@ -50,7 +50,7 @@ def test_half_of_the_hints_are_hidden_again():
     """At ratio 0.7 and hints of 0.5: 54 %, simulated independently."""
     valid = torch.ones(500, 1000, dtype=torch.bool)
     before = torch.arange(1000).expand(500, -1) < 700
-    after = _hinted(before, 0.5, valid=valid, generator=generator(0, "x"))
+    after = _add_hints(before, 0.5, valid=valid, generator=generator(0, "x"))
     assert (after.sum(dim=1) == 700).all()
     kept, revealed = 350, 350
     again = ((before & after).sum(dim=1) - kept).float().mean() / revealed

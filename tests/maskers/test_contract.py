@@ -203,7 +203,7 @@ class Planted(AbstractMasker):
             generator = torch.Generator()
             generator.seed()
         if self.fault == "padding":
-            clips = Clips.whole(grid, batch)
+            clips = Clips.unpadded(grid, batch)
         mask = self.inner.draw(clips, generator)
         context, targets = mask.context.clone(), mask.targets.clone()
         match self.fault:
@@ -301,4 +301,4 @@ from ablate.model.masking import AbstractMasker, Promises
 
 def test_needed_content_that_is_missing_is_an_error_with_the_name_of_the_masker():
     with pytest.raises(ValueError, match="`Energy` needs patches as `content`"):
-        Energy().draw(Clips.whole(Grid(2, 3), 2), torch.Generator())
+        Energy().draw(Clips.unpadded(Grid(2, 3), 2), torch.Generator())

@@ -16,14 +16,14 @@ from maskers import (
     TimeFrequency,
     Tube,
 )
-from maskers.curricula import share_done
+from maskers.curricula import compute_share
 
 EASY, HARD = Random(ratio=0.25), Random(ratio=0.75)
 
 
 def late_share(curriculum, progress):
     """The share of samples that were drawn from the end."""
-    mask = curriculum.draw(Clips.whole(Grid(4, 8), 4000, progress=progress), generator(0, "x"))
+    mask = curriculum.draw(Clips.unpadded(Grid(4, 8), 4000, progress=progress), generator(0, "x"))
     return (mask.context.sum(dim=1) == 8).float().mean().item()
 
 
@@ -45,25 +45,25 @@ def test_the_inverse_curriculum_is_the_curriculum_with_its_ends_exchanged():
 @pytest.mark.parametrize("competence", [0.0, 0.01, 0.5, 0.9])
 def test_the_constant_mixture_shows_as_much_of_the_end_as_the_curriculum_does(competence):
     moments = [(step + 0.5) / 10_000 for step in range(10_000)]
-    mean = sum(share_done("sqrt", moment, competence) for moment in moments) / len(moments)
-    assert share_done("constant", 0.0, competence) == pytest.approx(mean, abs=1e-4)
-    assert share_done("constant", 1.0, competence) == share_done("constant", 0.0, competence)
+    mean = sum(compute_share("sqrt", moment, competence) for moment in moments) / len(moments)
+    assert compute_share("constant", 0.0, competence) == pytest.approx(mean, abs=1e-4)
+    assert compute_share("constant", 1.0, competence) == compute_share("constant", 0.0, competence)
 
 
 @pytest.mark.parametrize("competence", [0.0, 0.01, 0.5])
 def test_the_reversed_curriculum_mixes_as_much_in_the_opposite_order(competence):
     steps = [step / 100 for step in range(101)]
-    there = [share_done("sqrt", step, competence) for step in steps]
-    back = [share_done("reversed", step, competence) for step in steps]
+    there = [compute_share("sqrt", step, competence) for step in steps]
+    back = [compute_share("reversed", step, competence) for step in steps]
     assert back == pytest.approx(there[::-1])
-    assert sum(share_done("inverse", step, competence) for step in steps) < 0.6 * sum(there)
+    assert sum(compute_share("inverse", step, competence) for step in steps) < 0.6 * sum(there)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "step"])
 def test_other_schedules_go_from_the_start_to_the_end(schedule):
-    assert share_done(schedule, 0.0) == 0
-    assert share_done(schedule, 1.0) == 1
-    steps = [share_done(schedule, step / 100) for step in range(101)]
+    assert compute_share(schedule, 0.0) == 0
+    assert compute_share(schedule, 1.0) == 1
+    steps = [compute_share(schedule, step / 100) for step in range(101)]
     assert steps == sorted(steps)
 
 
@@ -72,7 +72,7 @@ def test_a_phase_drawn_per_batch_is_one_for_all_its_samples_and_is_declared_coup
     assert curriculum.promises.coupled
     seen = set()
     for seed in range(20):
-        mask = curriculum.draw(Clips.whole(Grid(4, 8), 16, progress=0.25), generator(seed, "x"))
+        mask = curriculum.draw(Clips.unpadded(Grid(4, 8), 16, progress=0.25), generator(seed, "x"))
         counts = set(mask.context.sum(dim=1).tolist())
         assert len(counts) == 1
         seen |= counts
@@ -81,7 +81,7 @@ def test_a_phase_drawn_per_batch_is_one_for_all_its_samples_and_is_declared_coup
 
 def test_samples_with_fewer_blocks_leave_the_rest_of_the_axis_empty():
     masker = Curriculum(start=MultiBlock(), end=Random())
-    mask = masker.draw(Clips.whole(Grid(4, 8), 64, progress=0.25), generator(0, "x"))
+    mask = masker.draw(Clips.unpadded(Grid(4, 8), 64, progress=0.25), generator(0, "x"))
     blocks = mask.targets.any(dim=2).sum(dim=1)
     assert set(blocks.tolist()) == {1, 4}
 
@@ -89,7 +89,7 @@ def test_samples_with_fewer_blocks_leave_the_rest_of_the_axis_empty():
 @pytest.mark.parametrize(("progress", "visible"), [(0.0, 24), (0.5, 16), (1.0, 8)])
 def test_a_setting_varies_with_progress(progress, visible):
     masker = ScheduledSetting(masker=Random(), setting="ratio", start=0.25, end=0.75)
-    mask = masker.draw(Clips.whole(Grid(4, 8), 4, progress=progress), generator(0, "x"))
+    mask = masker.draw(Clips.unpadded(Grid(4, 8), 4, progress=progress), generator(0, "x"))
     assert mask.context.sum(dim=1).tolist() == [visible] * 4
 
 
@@ -116,7 +116,7 @@ def test_whole_numbers_stay_whole_in_a_pair_and_where_they_may_be_unset(
     varied = ScheduledSetting(masker=masker, setting=setting, start=start, end=end)
     numbers = getattr(varied.at(progress), setting)
     assert all(isinstance(number, int) for number in (numbers if start == (2, 3) else [numbers]))
-    mask = varied.draw(Clips.whole(Grid(8, 16), 4, progress=progress), generator(0, "x"))
+    mask = varied.draw(Clips.unpadded(Grid(8, 16), 4, progress=progress), generator(0, "x"))
     assert mask.target_union.any(dim=1).all()
 
 

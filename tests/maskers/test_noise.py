@@ -9,14 +9,14 @@ from scipy import ndimage, stats
 
 from ablate.core.random import generator
 from ablate.model.masking import Clips, Grid
-from maskers.noise import Noise, PowerLaw, VoidAndCluster, _angles, _cosines
+from maskers.noise import Noise, PowerLaw, VoidAndCluster, _build_cosine_basis, _get_angles
 from maskers.unstructured import Random
 
 GRIDS = [Grid(8, 64), Grid(1, 64), Grid(5, 38)]
 
 
 def seen(masker, grid, batch=400, **fields):
-    mask = masker.draw(replace(Clips.whole(grid, batch), **fields), generator(0, "x"))
+    mask = masker.draw(replace(Clips.unpadded(grid, batch), **fields), generator(0, "x"))
     return mask.context.view(batch, grid.freq, grid.time)
 
 
@@ -31,8 +31,12 @@ def spectrum(masker, grid, low, high):
     """Returns the power of masks in a band of radians per patch, white being 1."""
     visible = seen(masker, grid, 2000).double()
     visible = visible - visible.mean(dim=(1, 2), keepdim=True)
-    power = (_cosines(grid.freq) @ visible @ _cosines(grid.time).T).square().mean(dim=0)
-    freq, time = _angles(grid)
+    power = (
+        (_build_cosine_basis(grid.freq) @ visible @ _build_cosine_basis(grid.time).T)
+        .square()
+        .mean(dim=0)
+    )
+    freq, time = _get_angles(grid)
     radius = (freq.square() + time.square()).sqrt()
     inside = (radius >= low) & (radius < high) & (radius > 0)
     return (power[inside].mean() / power.sum() * (grid.size - 1)).item()
@@ -44,8 +48,8 @@ def coloured(colour, sigma):
 
 def test_a_product_in_the_cosine_basis_is_a_convolution_between_reflecting_borders():
     white = torch.randn(7, 30, generator=generator(0, "x"), dtype=torch.double)
-    rows, columns = _cosines(7), _cosines(30)
-    freq, time = _angles(Grid(7, 30))
+    rows, columns = _build_cosine_basis(7), _build_cosine_basis(30)
+    freq, time = _get_angles(Grid(7, 30))
     gain = (-(1.5**2 * freq.square() + 2.5**2 * time.square()) / 2).exp()
     fast = rows.T @ (gain * (rows @ white @ columns.T)) @ columns
     slow = ndimage.gaussian_filter(white.numpy(), (1.5, 2.5), mode="reflect", truncate=8)

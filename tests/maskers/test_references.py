@@ -22,7 +22,9 @@ from maskers.wavjepa import WavJEPAInverse
 
 def contexts(masker, grid, *, batch, draws):
     """Returns the share of the grid that is context, (draws, batch)."""
-    drawn = [masker.draw(Clips.whole(grid, batch), generator(seed, "x")) for seed in range(draws)]
+    drawn = [
+        masker.draw(Clips.unpadded(grid, batch), generator(seed, "x")) for seed in range(draws)
+    ]
     return torch.stack([mask.context.float().mean(dim=1) for mask in drawn])
 
 
@@ -50,7 +52,7 @@ def test_what_the_ijepa_collator_keeps_of_a_batch_lies_in_the_lowest_rows():
     grid = Grid(8, 64)
     kept = torch.zeros(grid.size)
     for seed in range(50):
-        context = LegacyMultiBlock().draw(Clips.whole(grid, 64), generator(seed, "x")).context
+        context = LegacyMultiBlock().draw(Clips.unpadded(grid, 64), generator(seed, "x")).context
         fewest = context.sum(dim=1).min()
         kept += (context & (context.cumsum(dim=1) <= fewest)).sum(dim=0)
     rows = kept.view(8, 64).sum(dim=1)
@@ -109,7 +111,7 @@ def test_wav2vec_spans_hide_less_than_their_nominal_share(ratio, length, columns
 def test_eat_shows_exactly_102_of_512_patches_fewer_of_them_at_the_edge_rows():
     # cwx-worst-one/EAT@06c1c34 utils/data_utils.py, compute_block_mask_2d
     grid = Grid(8, 64)
-    context = InverseBlock().draw(Clips.whole(grid, 4000), generator(0, "x")).context
+    context = InverseBlock().draw(Clips.unpadded(grid, 4000), generator(0, "x")).context
     assert (context.sum(dim=1) == 102).all()
     rows = context.view(-1, 8, 64).float().mean(dim=(0, 2))
     assert rows[[0, 7]].mean() == pytest.approx(0.15, abs=0.01)
@@ -131,7 +133,7 @@ def test_a_jepa_taken_literally_empties_half_the_contexts_of_an_audio_grid():
     # no code was published; blocks as high as wide, in patches, and a context block of .85 to 1.
     # How sizes are rounded moves the figure between 45 % and 53 %; standard error 0.006.
     masker = TimeFrequency(axes="both", units="patches")
-    mask = masker.draw_literal(Clips.whole(Grid(8, 64), 6000), generator(0, "x"))
+    mask = masker.draw_literal(Clips.unpadded(Grid(8, 64), 6000), generator(0, "x"))
     assert (~mask.context.any(dim=1)).float().mean() == pytest.approx(0.486, abs=0.02)
 
 
@@ -140,7 +142,7 @@ def test_a_jepa_taken_literally_empties_half_the_contexts_of_an_audio_grid():
 )
 def test_a_jepa_taken_literally_empties_nothing_along_time_or_on_a_square(grid, axes):
     masker = TimeFrequency(axes=axes, units="patches")
-    mask = masker.draw_literal(Clips.whole(grid, 4000), generator(0, "x"))
+    mask = masker.draw_literal(Clips.unpadded(grid, 4000), generator(0, "x"))
     assert mask.context.any(dim=1).all()
 
 
@@ -156,7 +158,7 @@ def test_v_jepa_shows_a_third_and_a_fifth_of_an_image(blocks, area, shown, sizes
 def test_wavjepa_shows_a_fifth_of_two_seconds():
     # labhamlet/wavjepa@6f4e1b1 wavjepa/masking.py, 200 columns; standard error 0.001. Ours can
     # hide the last column too, which costs half a point.
-    mask = WavJEPAInverse().draw(Clips.whole(Grid(1, 200), 4000), generator(0, "x"))
+    mask = WavJEPAInverse().draw(Clips.unpadded(Grid(1, 200), 4000), generator(0, "x"))
     share = mask.context.float().mean(dim=1)
     assert share.mean() == pytest.approx(0.196, abs=0.008)
     assert share.quantile(0.1) == pytest.approx(0.135, abs=0.008)
@@ -166,7 +168,7 @@ def test_wavjepa_shows_a_fifth_of_two_seconds():
 
 def test_ssast_as_in_its_code_hides_the_first_row_half_as_often_and_reveals_the_last_patches():
     # YuanGongND/ssast@a1a3eec src/models/ast_models.py, gen_maskid_patch; standard error 0.002
-    mask = Clusters(legacy=True).draw(Clips.whole(Grid(8, 64), 4000), generator(0, "x"))
+    mask = Clusters(legacy=True).draw(Clips.unpadded(Grid(8, 64), 4000), generator(0, "x"))
     visits = mask.target_union.float().mean(dim=0)
     assert (mask.target_union.sum(dim=1) == 400).all()
     assert visits[:64].mean() == pytest.approx(0.42, abs=0.01)

@@ -27,24 +27,26 @@ def test_the_count_is_exact_for_every_clip_and_nothing_is_left_over(family, case
 
 def test_an_inverse_block_shows_squares_and_single_patches_make_up_the_count():
     grid = Grid(16, 64)
-    mask = InverseBlock(adjust=0.0).draw(Clips.whole(grid, 200), generator(0, "x"))
+    mask = InverseBlock(adjust=0.0).draw(Clips.unpadded(grid, 200), generator(0, "x"))
     squares = _solid(mask.context.view(-1, grid.freq, grid.time), 5, 5)
     assert (squares.sum() / mask.context.sum()) > 0.6  # squares overlap and are cut by the edges
-    by_chance = InverseBlock(adjust=0.0, length=1).draw(Clips.whole(grid, 200), generator(0, "x"))
+    by_chance = InverseBlock(adjust=0.0, length=1).draw(
+        Clips.unpadded(grid, 200), generator(0, "x")
+    )
     assert not _solid(by_chance.context.view(-1, grid.freq, grid.time), 5, 5).any()
 
 
 @pytest.mark.parametrize("grid", [Grid(4, 8), Grid(8, 8), Grid(1, 64)], ids=str)
 def test_an_inverse_block_is_no_random_mask_where_less_than_a_square_is_shown(grid):
-    block = InverseBlock().draw(Clips.whole(grid, 2000), generator(0, "x"))
-    single = Random(ratio=0.8).draw(Clips.whole(grid, 2000), generator(1, "x"))
+    block = InverseBlock().draw(Clips.unpadded(grid, 2000), generator(0, "x"))
+    single = Random(ratio=0.8).draw(Clips.unpadded(grid, 2000), generator(1, "x"))
     assert _neighbours(block.context, grid) > 1.2 * _neighbours(single.context, grid)
 
 
 def test_flexible_shapes_are_drawn_per_sample():
     grid = Grid(16, 64)
     masker = InverseBlock(adjust=0.0, shapes=((2, 10), (10, 2)))
-    context = masker.draw(Clips.whole(grid, 200), generator(0, "x")).context
+    context = masker.draw(Clips.unpadded(grid, 200), generator(0, "x")).context
     cells = context.view(-1, grid.freq, grid.time)
     wide = _solid(cells, 2, 10).flatten(1).any(dim=1)
     high = _solid(cells, 10, 2).flatten(1).any(dim=1)
@@ -54,7 +56,7 @@ def test_flexible_shapes_are_drawn_per_sample():
 
 def test_clusters_are_squares_of_the_side_asked_for():
     grid = Grid(16, 64)
-    mask = Clusters(ratio=0.2, side=(4, 4)).draw(Clips.whole(grid, 200), generator(0, "x"))
+    mask = Clusters(ratio=0.2, side=(4, 4)).draw(Clips.unpadded(grid, 200), generator(0, "x"))
     hidden = mask.target_union.view(-1, grid.freq, grid.time)
     inside = torch.zeros_like(hidden)
     inside[:, 4:-4, 4:-4] = True  # squares hang over the edges
@@ -66,11 +68,14 @@ def test_clusters_are_squares_of_the_side_asked_for():
 def test_clusters_hide_every_patch_alike_and_the_published_ones_do_not():
     grid = Grid(8, 64)
     even = (
-        Clusters().draw(Clips.whole(grid, 4000), generator(0, "x")).target_union.float().mean(dim=0)
+        Clusters()
+        .draw(Clips.unpadded(grid, 4000), generator(0, "x"))
+        .target_union.float()
+        .mean(dim=0)
     )
     assert even.min() > 0.74
     assert even.max() < 0.82
-    published = Clusters(legacy=True).draw(Clips.whole(grid, 4000), generator(0, "x"))
+    published = Clusters(legacy=True).draw(Clips.unpadded(grid, 4000), generator(0, "x"))
     biased = published.target_union.float().mean(dim=0)
     assert biased[0] == 0
     assert biased[: grid.time].mean() < 0.5
@@ -79,28 +84,28 @@ def test_clusters_hide_every_patch_alike_and_the_published_ones_do_not():
 def test_published_clusters_run_on_in_the_next_row():
     grid = Grid(2, 64)
     masker = Clusters(ratio=0.03, side=(2, 2), legacy=True)  # 4 of 128 patches: one square
-    hidden = masker.draw(Clips.whole(grid, 4000), generator(0, "x")).target_union
+    hidden = masker.draw(Clips.unpadded(grid, 4000), generator(0, "x")).target_union
     ends = torch.tensor([63, 64])  # the end of the first row, the beginning of the second
     assert (hidden.sum(dim=1) == 4).all()
     assert hidden[:, ends].all(dim=1).any()
 
 
 def test_published_clusters_never_hide_the_first_patch_even_where_all_others_are_hidden():
-    mask = Clusters(ratio=0.9, legacy=True).draw(Clips.whole(Grid(2, 3), 50), generator(0, "x"))
+    mask = Clusters(ratio=0.9, legacy=True).draw(Clips.unpadded(Grid(2, 3), 50), generator(0, "x"))
     assert (mask.target_union.sum(dim=1) == 5).all()
     assert not mask.target_union[:, 0].any()
 
 
 def test_blocks_of_block_wise_masks_are_few_and_large():
     grid = Grid(14, 14)
-    hidden = BlockWise(ratio=0.4).draw(Clips.whole(grid, 200), generator(0, "x")).target_union
+    hidden = BlockWise(ratio=0.4).draw(Clips.unpadded(grid, 200), generator(0, "x")).target_union
     cells = hidden.view(-1, grid.freq, grid.time)
     assert (_solid(cells, 3, 3).sum() / cells.sum()) > 0.75
 
 
 def test_block_wise_masks_end_where_no_rectangle_fits():
     masker = BlockWise(ratio=0.9, max_steps=1)
-    mask = masker.draw(Clips.whole(Grid(8, 64), 8), generator(0, "x"))
+    mask = masker.draw(Clips.unpadded(Grid(8, 64), 8), generator(0, "x"))
     assert (mask.context.sum(dim=1) == 51).all()
 
 

@@ -41,7 +41,7 @@ def test_an_exact_number_of_whole_columns_is_hidden_in_every_clip(family, case: 
 
 def test_spans_are_no_shorter_than_their_length_but_at_the_ends_and_where_one_is_cut():
     hidden = (
-        Spans(ratio=0.3, length=10).draw(Clips.whole(LONG, 200), generator(0, "x")).target_union
+        Spans(ratio=0.3, length=10).draw(Clips.unpadded(LONG, 200), generator(0, "x")).target_union
     )
     inner = [run for row in hidden for run in runs(row[10:-10])]
     assert sum(run < 10 for run in inner) / len(inner) < 0.2
@@ -60,13 +60,13 @@ def test_spans_are_no_shorter_than_their_length_but_at_the_ends_and_where_one_is
     ids=str,
 )
 def test_every_column_is_hidden_nearly_alike_where_the_count_is_exact(masker, bias):
-    mask = masker.draw(Clips.whole(Grid(1, 64), 6000), generator(1, "x"))  # standard error 0.01
+    mask = masker.draw(Clips.unpadded(Grid(1, 64), 6000), generator(1, "x"))  # standard error 0.01
     visits = mask.target_union.float().mean(dim=0)
     assert (visits / visits.mean() - 1).abs().max() < bias
 
 
 def test_the_published_draw_never_hides_the_last_column():
-    mask = Spans(count="nominal").draw(Clips.whole(Grid(1, 64), 2000), generator(0, "x"))
+    mask = Spans(count="nominal").draw(Clips.unpadded(Grid(1, 64), 2000), generator(0, "x"))
     assert not mask.target_union[:, -1].any()
     assert mask.target_union[:, -2].any()
 
@@ -74,7 +74,7 @@ def test_the_published_draw_never_hides_the_last_column():
 @pytest.mark.parametrize("lengths", ["poisson", "geometric"])
 def test_random_spans_have_lengths_of_the_law_asked_for(lengths):
     masker = RandomSpans(ratio=0.02, lengths=lengths, mean=5, longest=40)  # few: seldom overlap
-    hidden = masker.draw(Clips.whole(Grid(1, 4000), 60), generator(0, "x")).target_union
+    hidden = masker.draw(Clips.unpadded(Grid(1, 4000), 60), generator(0, "x")).target_union
     found = torch.tensor([run for row in hidden for run in runs(row)], dtype=torch.float)
     spread = {"poisson": 5**0.5, "geometric": (5 * 4) ** 0.5}[lengths]
     assert found.mean() == pytest.approx(5, abs=0.3)
@@ -83,7 +83,7 @@ def test_random_spans_have_lengths_of_the_law_asked_for(lengths):
 
 def test_spans_of_random_lengths_of_mean_one_are_single_columns():
     one = RandomSpans(ratio=0.02, lengths="geometric", mean=1, longest=9)
-    hidden = one.draw(Clips.whole(Grid(1, 4000), 8), generator(0, "x")).target_union
+    hidden = one.draw(Clips.unpadded(Grid(1, 4000), 8), generator(0, "x")).target_union
     alone = torch.tensor([run for row in hidden for run in runs(row)], dtype=torch.float)
     assert hidden.sum(dim=1).tolist() == [80] * 8
     assert alone.mean() < 1.1  # two that were drawn side by side look like one
@@ -99,7 +99,7 @@ def test_spans_of_random_lengths_of_mean_one_are_single_columns():
 def test_separate_spans_keep_their_gap_and_are_alike_in_length(columns, length, gap, seed):
     ratio = 0.6 * length / (length + gap)
     masker = SeparateSpans(ratio=ratio, length=length, gap=gap)
-    hidden = masker.draw(Clips.whole(Grid(1, columns), 8), generator(seed, "x")).target_union
+    hidden = masker.draw(Clips.unpadded(Grid(1, columns), 8), generator(seed, "x")).target_union
     for row in hidden:
         shown = int((~row).nonzero()[0])
         ring = row.roll(-shown)  # begins with a visible column: no span crosses the end
@@ -115,8 +115,8 @@ def test_separate_spans_keep_their_gap_and_are_alike_in_length(columns, length, 
 @pytest.mark.parametrize("columns", [8, 16])
 def test_m2d_hides_runs_longer_than_chance_on_a_grid_shorter_than_its_spans(columns):
     grid = Grid(1, columns)
-    spans = M2DSpans().draw(Clips.whole(grid, 1000), generator(0, "x"))
-    single = TimeStrips().draw(Clips.whole(grid, 1000), generator(1, "x"))
+    spans = M2DSpans().draw(Clips.unpadded(grid, 1000), generator(0, "x"))
+    single = TimeStrips().draw(Clips.unpadded(grid, 1000), generator(1, "x"))
     hidden, by_chance = (
         statistics.mean(length for row in mask.target_union for length in runs(row))
         for mask in (spans, single)
@@ -127,11 +127,13 @@ def test_m2d_hides_runs_longer_than_chance_on_a_grid_shorter_than_its_spans(colu
 def test_m2d_gives_back_single_columns_at_random_or_as_in_the_reference_code_from_the_end():
     grid = Grid(1, 64)
     fixed = (
-        M2DSpans(ratio=0.6, length=20).draw(Clips.whole(grid, 4000), generator(0, "x")).target_union
+        M2DSpans(ratio=0.6, length=20)
+        .draw(Clips.unpadded(grid, 4000), generator(0, "x"))
+        .target_union
     )
     as_in_reference_code = (
         M2DSpans(ratio=0.6, length=20, as_in_reference_code=True)
-        .draw(Clips.whole(grid, 4000), generator(0, "x"))
+        .draw(Clips.unpadded(grid, 4000), generator(0, "x"))
         .target_union
     )
     assert as_in_reference_code[:, 0].float().mean() < 0.2  # few spans begin with the clip
@@ -144,7 +146,7 @@ def test_m2d_gives_back_single_columns_at_random_or_as_in_the_reference_code_fro
 
 @pytest.mark.parametrize("masker", [WavJEPAInverse(), WavJEPASpeech()], ids=str)
 def test_targets_are_sets_of_spans_and_nothing_of_them_is_visible(masker):
-    mask = masker.draw(Clips.whole(LONG, 300), generator(0, "x"))
+    mask = masker.draw(Clips.unpadded(LONG, 300), generator(0, "x"))
     assert mask.targets.shape[1] == 4
     assert mask.targets.any(dim=2).all()
     assert not (mask.context & mask.target_union).any()
@@ -154,14 +156,14 @@ def test_targets_are_sets_of_spans_and_nothing_of_them_is_visible(masker):
 
 
 def test_the_speech_masker_shows_long_runs_only():
-    mask = WavJEPASpeech(min_run=7).draw(Clips.whole(LONG, 300), generator(0, "x"))
+    mask = WavJEPASpeech(min_run=7).draw(Clips.unpadded(LONG, 300), generator(0, "x"))
     assert min(run for row in mask.context for run in runs(row)) == 7
     assert not (mask.context | mask.target_union).all()
 
 
 def test_a_clip_that_never_gets_enough_context_gives_up_target_sets():
     masker = WavJEPAInverse(unseen_ratio=0.99, unseen_length=1, min_context=0.5)
-    mask = masker.draw(Clips.whole(LONG, 50), generator(0, "x"))
+    mask = masker.draw(Clips.unpadded(LONG, 50), generator(0, "x"))
     assert mask.fallback is not None
     assert mask.fallback.all()
     assert (mask.context.float().mean(dim=1) >= 0.5).all()
@@ -171,7 +173,7 @@ def test_a_clip_that_never_gets_enough_context_gives_up_target_sets():
 @pytest.mark.parametrize("masker", [Spans(), SeparateSpans(), WavJEPAInverse()], ids=str)
 def test_a_grid_of_one_column_is_refused(masker):
     with pytest.raises(GridRefusedError, match="no span of time can split"):
-        masker.draw(Clips.whole(Grid(8, 1), 2), generator(0, "x"))
+        masker.draw(Clips.unpadded(Grid(8, 1), 2), generator(0, "x"))
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,9 @@ def test_time_strips_hide_an_exact_number_of_whole_columns(case: Case, ratio, wi
 @given(freq=st.integers(2, 16), ratio=st.floats(0.05, 0.95), width=st.integers(1, 9))
 def test_frequency_strips_hide_an_exact_number_of_whole_rows(freq, ratio, width):
     grid = Grid(freq, 7)
-    mask = FrequencyStrips(ratio=ratio, width=width).draw(Clips.whole(grid, 8), generator(0, "x"))
+    mask = FrequencyStrips(ratio=ratio, width=width).draw(
+        Clips.unpadded(grid, 8), generator(0, "x")
+    )
     hidden, seen = cells(mask.target_union, grid), cells(mask.context, grid)
     assert not (hidden.any(dim=2) & seen.any(dim=2)).any()
     expected = min(max(freq * ratio, 1), freq - 1)
@@ -50,7 +52,7 @@ def test_frequency_strips_hide_an_exact_number_of_whole_rows(freq, ratio, width)
 @pytest.mark.parametrize("width", [1, 4, 8])
 def test_strips_are_as_wide_as_asked_and_one_is_cut_short(width):
     hidden = TimeStrips(ratio=0.25, width=width).draw(
-        Clips.whole(Grid(1, 256), 200), generator(0, "x")
+        Clips.unpadded(Grid(1, 256), 200), generator(0, "x")
     )
     runs = [run for row in hidden.target_union for run in run_lengths(row[8:-8])]
     whole = [run for run in runs if run % width == 0]
@@ -63,7 +65,7 @@ def test_a_tube_keeps_its_pattern_for_its_length():
     for length in (None, 16):
         hidden = (
             Tube(ratio=0.5, length=length)
-            .draw(Clips.whole(grid, 50), generator(0, "x"))
+            .draw(Clips.unpadded(grid, 50), generator(0, "x"))
             .target_union
         )
         tubes = cells(hidden, grid).unfold(2, length or 64, length or 64)  # rows, tubes, columns
@@ -75,7 +77,7 @@ def test_a_tube_keeps_its_pattern_for_its_length():
 def test_a_tube_along_frequency_keeps_a_pattern_of_columns():
     grid = Grid(8, 64)
     masker = Tube(ratio=0.5, along="freq", length=4)
-    hidden = cells(masker.draw(Clips.whole(grid, 50), generator(0, "x")).target_union, grid)
+    hidden = cells(masker.draw(Clips.unpadded(grid, 50), generator(0, "x")).target_union, grid)
     assert (hidden[:, :4] == hidden[:, :1]).all()
     assert (hidden[:, 4:] == hidden[:, 4:5]).all()
     assert not (hidden[:, 0] == hidden[:, 4]).all()
@@ -85,7 +87,7 @@ def test_a_tube_along_frequency_keeps_a_pattern_of_columns():
 def test_a_product_shows_the_crossings_of_kept_rows_and_kept_columns():
     grid = Grid(8, 64)
     seen = cells(
-        TimeFrequencyProduct().draw(Clips.whole(grid, 100), generator(0, "x")).context, grid
+        TimeFrequencyProduct().draw(Clips.unpadded(grid, 100), generator(0, "x")).context, grid
     )
     rows, times = seen.any(dim=2, keepdim=True), seen.any(dim=1, keepdim=True)
     assert (seen == (rows & times)).all()
@@ -95,7 +97,7 @@ def test_a_product_shows_the_crossings_of_kept_rows_and_kept_columns():
 
 @pytest.mark.parametrize("grid", [Grid(8, 64), Grid(5, 38), Grid(1, 64)], ids=str)
 def test_a_union_hides_rows_and_columns_and_the_share_asked_for(grid):
-    mask = TimeFrequencyUnion(ratio=0.7).draw(Clips.whole(grid, 500), generator(0, "x"))
+    mask = TimeFrequencyUnion(ratio=0.7).draw(Clips.unpadded(grid, 500), generator(0, "x"))
     seen = cells(mask.context, grid)
     rows, times = seen.any(dim=2, keepdim=True), seen.any(dim=1, keepdim=True)
     assert (seen == (rows & times)).all()
@@ -107,14 +109,14 @@ def test_a_union_hides_rows_and_columns_and_the_share_asked_for(grid):
 
 @pytest.mark.parametrize("ratio", [0.1, 0.35])
 def test_a_union_of_one_column_rounds_the_share_asked_for_no_further_than_a_row(ratio):
-    mask = TimeFrequencyUnion(ratio=ratio).draw(Clips.whole(Grid(20, 1), 50), generator(0, "x"))
+    mask = TimeFrequencyUnion(ratio=ratio).draw(Clips.unpadded(Grid(20, 1), 50), generator(0, "x"))
     assert (mask.context.sum(dim=1) == round(20 * (1 - ratio))).all()
 
 
 @pytest.mark.parametrize(("freq", "time"), [(64, 1), (32, 2), (32, 3)])
 def test_a_union_of_few_columns_hides_the_share_asked_for_by_its_rows(freq, time):
     masker = TimeFrequencyUnion(ratio=0.7)
-    mask = masker.draw(Clips.whole(Grid(freq, time), 200), generator(0, "x"))
+    mask = masker.draw(Clips.unpadded(Grid(freq, time), 200), generator(0, "x"))
     shares = mask.context.float().mean(dim=1)
     assert ((shares - 0.3).abs() <= (1 / freq if time == 1 else 0.5 / time)).all()
     assert shares.mean() == pytest.approx(0.3, abs=0.02 if time == 1 else 0.06)
@@ -124,7 +126,7 @@ def test_the_reference_union_shows_only_patches_of_the_lines_it_drew_as_many_as_
     grid = Grid(3, 5)
     for seed in range(20):
         mask = TimeFrequencyUnion(as_in_reference_code=True).draw(
-            Clips.whole(grid, 20), generator(seed, "x")
+            Clips.unpadded(grid, 20), generator(seed, "x")
         )
         number = mask.context.sum(dim=1).unique()
         assert len(number) == 1  # shared by the batch
@@ -141,7 +143,7 @@ def test_the_reference_union_shows_scattered_patches_and_not_the_crossings_of_wh
     grid = Grid(8, 64)
     for seed in range(20):
         mask = TimeFrequencyUnion(as_in_reference_code=True).draw(
-            Clips.whole(grid, 20), generator(seed, "x")
+            Clips.unpadded(grid, 20), generator(seed, "x")
         )
         seen = cells(mask.context, grid)
         crossings = seen.any(dim=2, keepdim=True) & seen.any(dim=1, keepdim=True)
@@ -164,7 +166,7 @@ def subsets(count):
 )
 def test_a_grid_of_one_line_is_refused_where_lines_are_hidden_whole(masker, grid):
     with pytest.raises(GridRefusedError, match="to hide it is to hide the whole clip"):
-        masker.draw(Clips.whole(grid, 2), generator(0, "x"))
+        masker.draw(Clips.unpadded(grid, 2), generator(0, "x"))
 
 
 def test_a_clip_of_one_column_gets_a_context_all_the_same():

@@ -23,7 +23,7 @@ from maskers.unstructured import (
 
 def seen(masker, grid, batch, **fields):
     """Draws the context as a picture, bool (batch, freq, time)."""
-    mask = masker.draw(replace(Clips.whole(grid, batch), **fields), generator(0, "x"))
+    mask = masker.draw(replace(Clips.unpadded(grid, batch), **fields), generator(0, "x"))
     return mask.context.view(batch, grid.freq, grid.time)
 
 
@@ -54,7 +54,9 @@ def test_a_range_draws_a_ratio_for_every_sample():
 
 def test_a_range_per_batch_draws_one_ratio_for_all_samples_and_another_for_the_next_batch():
     masker, rng = Random(ratio=(0.4, 0.6), per="batch"), generator(0, "x")
-    counts = [masker.draw(Clips.whole(Grid(8, 64), 8), rng).context.sum(dim=1) for _ in range(200)]
+    counts = [
+        masker.draw(Clips.unpadded(Grid(8, 64), 8), rng).context.sum(dim=1) for _ in range(200)
+    ]
     assert all((count == count[0]).all() for count in counts)
     shares = torch.stack(counts)[:, 0] / 512
     assert shares.min() < 0.42
@@ -112,14 +114,14 @@ def test_a_row_shorter_than_two_groups_gets_smaller_ones():
 
 def test_one_mask_serves_the_whole_batch_and_another_the_next():
     masker, rng = SharedRandom(ratio=0.5), generator(0, "x")
-    first, second = (masker.draw(Clips.whole(Grid(8, 16), 5), rng).context for _ in range(2))
+    first, second = (masker.draw(Clips.unpadded(Grid(8, 16), 5), rng).context for _ in range(2))
     assert (first == first[0]).all()
     assert not torch.equal(first, second)
 
 
 def test_shared_masks_visit_every_patch_alike():
     masker, rng = SharedRandom(ratio=0.5), generator(0, "x")
-    visits = sum(masker.draw(Clips.whole(Grid(4, 8), 1), rng).context.int() for _ in range(4000))
+    visits = sum(masker.draw(Clips.unpadded(Grid(4, 8), 1), rng).context.int() for _ in range(4000))
     assert visits.min() > 1850
     assert visits.max() < 2150
 

@@ -21,7 +21,7 @@ GRIDS = [Grid(8, 64), Grid(14, 14), Grid(4, 8), Grid(1, 250), Grid(5, 13), Grid(
 
 
 def draw(grid, batch, area, aspect=(0.75, 1.5), seed=0):
-    clips, rng = Clips.whole(grid, batch), generator(seed, "rectangles")
+    clips, rng = Clips.unpadded(grid, batch), generator(seed, "rectangles")
     return draw_rectangles(clips, (batch,), area=area, aspect=aspect, generator=rng)
 
 
@@ -102,7 +102,7 @@ def test_a_share_leaves_a_patch_on_either_side(count, share):
 
 def test_target_blocks_that_would_empty_the_context_are_given_up():
     grid = Grid(1, 4)
-    valid = Clips.whole(grid, 1).valid
+    valid = Clips.unpadded(grid, 1).valid
     targets = torch.tensor([[[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]]], dtype=torch.bool)
     least = torch.tensor([1])
     mask = leave_visible(valid, targets, valid=valid, least=least, generator=generator(0, "x"))
@@ -112,7 +112,7 @@ def test_target_blocks_that_would_empty_the_context_are_given_up():
 
 
 def test_a_block_over_the_whole_clip_gives_up_one_patch():
-    valid = Clips.whole(Grid(1, 4), 1).valid
+    valid = Clips.unpadded(Grid(1, 4), 1).valid
     least = torch.tensor([1])
     mask = leave_visible(
         valid, valid.unsqueeze(1), valid=valid, least=least, generator=generator(0, "x")

@@ -136,7 +136,7 @@ def test_where_patches_overlap_they_are_averaged():
 def test_with_a_gap_what_is_seen_holds_nothing_of_what_is_hidden(seed):
     patchifier, rng = Overlapping(), torch.Generator().manual_seed(seed)
     masker = DeadZone(masker=MultiBlock(num_targets=1), freq=1, time=1)
-    mask = masker.draw(Clips.whole(patchifier.grid(76, 156), 8), rng)
+    mask = masker.draw(Clips.unpadded(patchifier.grid(76, 156), 8), rng)
 
     def held(chosen):
         patches = chosen.float().unsqueeze(2).expand(-1, -1, patchifier.pixels)

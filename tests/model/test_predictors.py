@@ -227,7 +227,7 @@ def test_flops_agree_with_the_counter_of_torch(models, name):
     batch = models.batch(maskers.Random(ratio=0.5))
     valid = torch.ones_like(batch.valid)
     mask = maskers.Random(ratio=0.5).draw(
-        Clips.whole(models.grid, models.clips), generator(0, "mask")
+        Clips.unpadded(models.grid, models.clips), generator(0, "mask")
     )
     query = jepa(batch.patches, mask, valid).query
     features = torch.randn(query.context.segments.num_tokens, 16)

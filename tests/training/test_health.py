@@ -68,7 +68,7 @@ def test_the_baseline_learns_targets_that_depend_only_on_their_position():
     baseline = PositionBaseline(grid.size, 3, torch.device("cpu"))
     values = torch.randn(grid.size, 3, generator=generator(0, "positions"))
     for step in range(30):
-        mask = maskers.Random().draw(Clips.whole(grid, 8), generator(0, step))
+        mask = maskers.Random().draw(Clips.unpadded(grid, 8), generator(0, step))
         prediction = build_prediction(mask, values, grid)
         last = baseline.loss(prediction, L2())
         baseline.accumulate(prediction)

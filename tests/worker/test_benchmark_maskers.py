@@ -12,7 +12,7 @@ from maskers import MultiBlock
 def test_the_loop_draws_what_multi_block_masking_draws():
     grid, batch = Grid(8, 64), 600
     contexts, targets = draw_blocks_one_by_one(grid, batch, generator(0, "test"))
-    mask = MultiBlock().draw(Clips.whole(grid, batch), generator(1, "test"))
+    mask = MultiBlock().draw(Clips.unpadded(grid, batch), generator(1, "test"))
     seen = torch.zeros(batch, grid.size, dtype=torch.bool)
     asked = torch.zeros(batch, 4, grid.size, dtype=torch.bool)
     for sample in range(batch):

@@ -64,7 +64,7 @@ def test_expected_flops_are_those_that_a_run_counts(settings, encoder, batching)
     patches = torch.randn(clips, grid.size, trial.patchifier.pixels)
     valid = torch.ones(clips, grid.size, dtype=torch.bool)
     for step in range(40):
-        mask = trial.masker.draw(Clips.whole(grid, clips, progress=step / 40), drawn)
+        mask = trial.masker.draw(Clips.unpadded(grid, clips, progress=step / 40), drawn)
         prediction = jepa(patches, truncate(mask, batching, drawn), valid, batching)
         counted.append(jepa.flops(prediction.query))
     assert expected_flops(trial) == pytest.approx(sum(counted) / len(counted), rel=0.15)

@@ -44,7 +44,7 @@ def test_a_sound_trial_is_resolved_and_named(settings, cache):
 def test_the_overlap_of_a_plan_is_that_of_every_mask_it_draws(grid):
     masker, where = LegacyMultiBlock(), Grid(*grid)
     moments = [batch / (COUPLED_BATCHES - 1) for batch in range(COUPLED_BATCHES)]
-    masks = [masker.draw(Clips.whole(where, 10), generator(0, "plan", str(m))) for m in moments]
+    masks = [masker.draw(Clips.unpadded(where, 10), generator(0, "plan", str(m))) for m in moments]
     pairs = [
         (bool(mask.fallback[sample]), bool(mask.targets[sample, :, patch].any()))
         for mask in masks
@@ -64,7 +64,7 @@ def test_a_plan_tells_how_much_is_seen_once_a_batch_is_cut(settings, cache, mask
     least = 0.0
     for batch in range(batches):
         rng = generator(0, "plan", str(batch / (batches - 1)))
-        mask = masker.draw(Clips.whole(Grid(4, 8), settings["budget"]["batch"]), rng)
+        mask = masker.draw(Clips.unpadded(Grid(4, 8), settings["budget"]["batch"]), rng)
         least += min(sample.float().mean().item() for sample in mask.context) / batches
     fine = {"patchifier": {**settings["patchifier"], "freq": 8, "time": 8}}
     asked = settings | fine | {"masker": resolve(masker)}

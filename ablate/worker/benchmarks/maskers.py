@@ -98,7 +98,7 @@ def _timed(settings: Mapping[str, Any], grid: Grid, batch: int) -> dict[str, Any
     if promises.needs is not None:
         content = torch.rand(batch, grid.size, 64, generator=rng)
 
-    clips = Clips.whole(grid, batch, progress=0.5, content=content)
+    clips = Clips.unpadded(grid, batch, progress=0.5, content=content)
 
     def draw() -> object:
         return masker.draw(clips, rng)
