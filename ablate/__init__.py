@@ -15,10 +15,10 @@ if TYPE_CHECKING:
         AbstractMasker,
         Clips,
         Grid,
-        GridRefusedError,
         Mask,
         Masker,
         Promises,
+        UnsupportedGridError,
     )
     from ablate.model.patchify import AbstractPatchifier, Patchifier
     from ablate.probing.probe import AbstractProbe
@@ -36,11 +36,11 @@ __all__ = [
     "ClipTable",
     "Clips",
     "Grid",
-    "GridRefusedError",
     "Mask",
     "Masker",
     "Patchifier",
     "Promises",
+    "UnsupportedGridError",
     "__version__",
     "check_masker",
     "check_patchifier",
@@ -54,7 +54,7 @@ _MODULES = {
     "ablate.audio.sources": ("AbstractSource",),
     "ablate.export.frozen": ("load_encoder",),
     "ablate.model.masking": (
-        *("AbstractMasker", "Clips", "Grid", "GridRefusedError", "Mask", "Masker", "Promises"),
+        *("AbstractMasker", "Clips", "Grid", "Mask", "Masker", "Promises", "UnsupportedGridError"),
     ),
     "ablate.model.patchify": ("AbstractPatchifier", "Patchifier"),
     "ablate.probing.probe": ("AbstractProbe",),

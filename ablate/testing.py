@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ablate.core.random import generator
 from ablate.model.mask_contract import check_mask
-from ablate.model.masking import AbstractMasker, Clips, Grid, GridRefusedError, Mask
+from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, UnsupportedGridError
 from ablate.model.patchify import AbstractPatchifier
 
 # (rows, columns) of AudioMAE, M2D and Audio-JEPA; of an image, strips, and a tiny clip
@@ -87,7 +87,7 @@ def check_masker(masker: AbstractMasker, *, max_examples: int = 50, draws: int =
         note(f"masker: {masker}")
         try:
             mask = _draw_untouched(masker, case)
-        except GridRefusedError as refusal:
+        except UnsupportedGridError as refusal:
             if not str(refusal):
                 raise AssertionError(f"{case.grid} is refused without a reason") from refusal
             return
@@ -254,7 +254,7 @@ def _check_visits(masker: AbstractMasker, grid: Grid, draws: int) -> None:
             _draw(masker, Case(grid, (grid.time,) * clips, 0.5, seed))
             for seed in range(draws // clips)
         ]
-    except GridRefusedError:
+    except UnsupportedGridError:
         return
     context = torch.cat([mask.context for mask in masks])
     targets = torch.cat([mask.target_union for mask in masks])

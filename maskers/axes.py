@@ -1,12 +1,12 @@
-"""Time-frequency-aware masking: what shares a target's time or frequency is hidden, too.
+"""Time-frequency-aware masking: hides blocks and whatever shares their time or frequency.
 
 Fei, Fan and Huang, "A-JEPA: Joint-Embedding Predictive Architecture Can Listen", 2023.
 https://arxiv.org/abs/2311.15830
-No code was published, and the text leaves open whether the targets' rows, columns or both are
-taken from the context. Both, with blocks square in patches, would empty half of all contexts on
-8x64 patches; so the axes are a setting here, blocks are sized relative to the grid, and a guard
-keeps a least context. No number of the paper is claimed. The words taken literally are
-`TimeFrequency(axes="both", units="patches").literal`.
+No code was published, and the text leaves open whether the rows of the targets, their columns or
+both are removed from the context. Both, with blocks that are square in patches, would empty half of
+all contexts on 8x64 patches. So the axes are a setting here, blocks are sized relative to the grid,
+and a guard keeps a minimal context. We claim no number of the paper. The text taken literally is
+`TimeFrequency(axes="both", units="patches").draw_literal`.
 """
 
 from dataclasses import dataclass, field
@@ -24,19 +24,31 @@ Axes = Literal["time", "freq", "both"]
 
 @dataclass(frozen=True, kw_only=True)
 class TimeFrequency(AbstractMasker):
-    """Hides small blocks and takes all that shares their time or frequency from the context.
+    """Hides small blocks, and removes what shares their time or frequency from the context.
 
-    Where that would leave less than `min_context` visible, the sample falls back: from both axes
-    to time alone, from one axis to the blocks alone, and at last to fewer blocks.
+    If that leaves less than `min_context` visible, a sample falls back: from both axes to time,
+    from one axis to the blocks themselves, and finally to fewer blocks.
+
+    Args:
+        axes: Remove the columns of the blocks (`time`), their rows (`freq`), or both.
+        num_targets: Number of target blocks.
+        target_area: Range of the share of a clip per block.
+        target_aspect: Range of height over width of a block, in `units`.
+        context_area: Range of the share of a clip in the context, before anything is removed.
+        min_context: Least share of a clip that stays visible; 0 only prevents empty contexts.
+        units: Compare height and width as shares of their axes (`grid`) or in `patches`.
+
+    Example:
+        masker: {type: maskers.TimeFrequency, axes: time, num_targets: 3}
     """
 
     axes: Axes = "time"
     num_targets: int = 3
-    target_area: tuple[float, float] = (0.05, 0.075)  # share of the clip, per block
-    target_aspect: tuple[float, float] = (0.75, 1.50)  # height over width, in `units`
-    context_area: tuple[float, float] = (0.85, 1.00)  # share of the clip, before targets are taken
-    min_context: float = 0.15  # share of the clip; 0 guards against empty contexts only
-    units: Units = field(default="grid", metadata={"as_before": "grid"})  # shares of axes, or not
+    target_area: tuple[float, float] = (0.05, 0.075)
+    target_aspect: tuple[float, float] = (0.75, 1.50)
+    context_area: tuple[float, float] = (0.85, 1.00)
+    min_context: float = 0.15
+    units: Units = field(default="grid", metadata={"as_before": "grid"})
 
     def __post_init__(self) -> None:
         if self.num_targets < 1:
@@ -63,17 +75,17 @@ class TimeFrequency(AbstractMasker):
         grid, valid = clips.grid, clips.valid
         context, targets = self._draw_blocks(clips, generator)
         least = round_share(clips.num_valid, self.min_context)
-        visible, asked = context, context
+        visible, requested = context, context
         for removed in _list_removals(grid, targets.any(dim=1), self.axes):
-            asked = context & ~removed
-            visible = torch.where((asked.sum(dim=1) >= least).unsqueeze(-1), asked, visible)
+            requested = context & ~removed
+            visible = torch.where((requested.sum(dim=1) >= least).unsqueeze(-1), requested, visible)
         mask = leave_visible(visible, targets, valid=valid, least=least, generator=generator)
-        return Mask(mask.context, mask.targets, (mask.context != asked).any(dim=1))
+        return Mask(mask.context, mask.targets, (mask.context != requested).any(dim=1))
 
     def draw_literal(self, clips: Clips, generator: torch.Generator) -> Mask:
-        """Draws the masks of `batch` whole clips that the guard would judge.
+        """Draws masks without the guard, as the text of the paper describes them.
 
-        Their contexts may be empty: what the paper's words give, to be measured, not trained with.
+        Contexts may be empty: for measurements, not for training.
         """
         context, targets = self._draw_blocks(clips, generator)
         return Mask(
@@ -118,7 +130,7 @@ class TimeFrequency(AbstractMasker):
 
 
 def _list_removals(grid: Grid, hidden: Tensor, axes: Axes) -> list[Tensor]:
-    """Lists what to take from the context, from the blocks alone up to all that is asked."""
+    """Lists what to remove from the context: the blocks, then also what `axes` requests."""
     cells = hidden.view(-1, grid.freq, grid.time)
     columns = cells.any(dim=1, keepdim=True).expand_as(cells).flatten(1)
     rows = cells.any(dim=2, keepdim=True).expand_as(cells).flatten(1)

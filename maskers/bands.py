@@ -1,15 +1,15 @@
-"""One stretch of time, or one band of frequency, is predicted from the rest.
+"""Masking of one stretch of time, or of one band of frequency.
 
 `SpecAugment`: Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech
 Recognition", Interspeech 2019, sec. 2. https://arxiv.org/abs/1904.08779
-Unlike there: widths are shares of the clip, and a band is at least one patch wide.
+Unlike it: widths are shares of the clip, and a band is at least one patch wide.
 
-`Causal`: the future from the past, as in van den Oord et al., "Representation Learning with
+`Causal`: predicts the future from the past, as van den Oord et al., "Representation Learning with
 Contrastive Predictive Coding", 2018. https://arxiv.org/abs/1807.03748
-Unlike there: one cut per clip, and the future as a whole.
+Unlike it: one cut per clip, and the future as one target.
 
-`Infill` and `BandSplit` are controls of our own: a hole in time with sound on both sides, and one
-half of the spectrum from the other.
+`Infill` and `BandSplit` are our own controls: a hole in time with sound on both sides, and one half
+of the spectrum from the other.
 """
 
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from ablate.model.mask_sampling import draw_uniform, round_share
 from ablate.model.masking import (
     AbstractMasker,
     Clips,
-    GridRefusedError,
     Mask,
     Promises,
+    UnsupportedGridError,
     check_range,
 )
 from maskers.geometry import (
@@ -36,25 +36,35 @@ from maskers.geometry import (
 )
 from maskers.sampling import check_ratio
 
-BAND_ENDS = "a band has fewer places at the ends of its axis than in the middle"
+BAND_ENDS = "a band has fewer positions at the ends of its axis than in the middle"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpecAugment(AbstractMasker):
-    """Hides a few bands of time and a few of frequency, each a target of its own.
+    """Hides a few bands of time and a few of frequency; each is a target block.
 
-    Refuses a grid of one row and one column, and one of one line on the only axis that has bands.
+    A grid of one row and one column is refused, and one that has a single line on the only axis
+    with bands.
+
+    Args:
+        time_bands: Number of bands of time, which may overlap.
+        freq_bands: Number of bands of frequency, which may overlap.
+        time_width: Greatest width of a band, as a share of the clip.
+        freq_width: Greatest height of a band, as a share of the rows.
+
+    Example:
+        masker: {type: maskers.SpecAugment, time_bands: 2, freq_bands: 2}
     """
 
-    time_bands: int = 2  # how many, which may overlap
+    time_bands: int = 2
     freq_bands: int = 2
-    time_width: float = 0.1  # greatest width of a band, share of the clip: 100 of 1,000 frames
-    freq_width: float = 0.2  # greatest height of a band, share of the axis: 27 of 128 bins
+    time_width: float = 0.1
+    freq_width: float = 0.2
 
     def __post_init__(self) -> None:
         if min(self.time_bands, self.freq_bands) < 0 or self.time_bands + self.freq_bands == 0:
             raise ValueError(
-                "`time_bands` and `freq_bands` must give one band at least; "
+                "`time_bands` and `freq_bands` must give at least one band; "
                 f"got {self.time_bands} and {self.freq_bands}"
             )
         check_range("time_width", self.time_width, low=0, high=1)
@@ -67,7 +77,9 @@ class SpecAugment(AbstractMasker):
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         if (grid.freq == 1 or not self.freq_bands) and (grid.time == 1 or not self.time_bands):
-            raise GridRefusedError(f"a band would hide the whole of {grid}; hide the other axis")
+            raise UnsupportedGridError(
+                f"a band would hide the whole of {grid}; hide the other axis"
+            )
         columns = clips.num_columns.unsqueeze(1)
         times = _draw_bands(
             grid.time, (batch, self.time_bands), self.time_width, lines=columns, generator=generator
@@ -85,11 +97,20 @@ class SpecAugment(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class Causal(AbstractMasker):
-    """Shows the beginning of a clip and hides what follows, all of it or up to a horizon."""
+    """Shows the beginning of a clip and hides what follows.
 
-    context: float | tuple[float, float] = (0.3, 0.8)  # share of the clip's columns shown
-    horizon: float | None = None  # share of the clip's columns to predict; all that follow if unset
-    gap: int = 0  # columns in between that are neither, as far as a target remains
+    Args:
+        context: Share of a clip's columns shown. From a pair, it is drawn uniformly.
+        horizon: Share of a clip's columns to predict. If unset, everything that follows.
+        gap: Columns between context and target that are neither; fewer if no target would be left.
+
+    Example:
+        masker: {type: maskers.Causal, context: [0.3, 0.8], horizon: 0.2}
+    """
+
+    context: float | tuple[float, float] = (0.3, 0.8)
+    horizon: float | None = None
+    gap: int = 0
 
     def __post_init__(self) -> None:
         low, high = check_range("context", self.context, low=0, high=1)
@@ -113,21 +134,28 @@ class Causal(AbstractMasker):
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         columns = clips.num_columns
         share = draw_uniform((batch,), *self.promises.context, generator)
-        shown = round_share(columns, share)
-        first = (shown + self.gap).minimum(columns - 1).maximum(shown)
+        visible = round_share(columns, share)
+        first = (visible + self.gap).minimum(columns - 1).maximum(visible)
         hidden = columns - first
         if self.horizon is not None:
             hidden = hidden.minimum((columns * self.horizon).round().long().clamp(min=1))
-        context = fill_columns(grid, mark_interval(grid.time, torch.zeros_like(shown), shown))
+        context = fill_columns(grid, mark_interval(grid.time, torch.zeros_like(visible), visible))
         targets = fill_columns(grid, mark_interval(grid.time, first, hidden)).unsqueeze(1)
         return fill_empty(context, targets, valid=valid, generator=generator)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Infill(AbstractMasker):
-    """Hides one stretch of time, at all frequencies, and shows what lies before and after."""
+    """Hides one stretch of time at all frequencies, and shows what is before and after it.
 
-    ratio: float | tuple[float, float] = (0.2, 0.5)  # share of the clip's columns
+    Args:
+        ratio: Share of a clip's columns hidden. From a pair, it is drawn uniformly.
+
+    Example:
+        masker: {type: maskers.Infill, ratio: [0.2, 0.5]}
+    """
+
+    ratio: float | tuple[float, float] = (0.2, 0.5)
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -151,13 +179,20 @@ class Infill(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class BandSplit(AbstractMasker):
-    """Cuts the spectrum in two: one band is shown at all times, the other predicted.
+    """Splits the spectrum in two bands: one is the context, the other the target.
 
-    Refuses a grid of one row.
+    A grid of one row is refused.
+
+    Args:
+        context: The band that is shown; `random` chooses one for each sample.
+        ratio: Share of the rows hidden. From a pair, it is drawn uniformly.
+
+    Example:
+        masker: {type: maskers.BandSplit, context: low, ratio: 0.5}
     """
 
-    context: Literal["low", "high", "random"] = "low"  # the band that is shown
-    ratio: float | tuple[float, float] = 0.5  # share of the rows hidden
+    context: Literal["low", "high", "random"] = "low"
+    ratio: float | tuple[float, float] = 0.5
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -168,12 +203,12 @@ class BandSplit(AbstractMasker):
         ends = "one end of the spectrum is always shown and the other always hidden"
         middle = "the middle is always on the wider side of the cut"
         unvisited = ends if self.context != "random" else "" if low <= 0.5 <= high else middle
-        shown = [
+        shares = [
             (max(int(rows * (1 - high)), 1) / rows, min(int(rows * (1 - low)) + 1, rows - 1) / rows)
             for rows in range(2, 65)
         ]
         return Promises(
-            context=(min(least for least, _ in shown), max(most for _, most in shown)),
+            context=(min(least for least, _ in shares), max(most for _, most in shares)),
             uneven=unvisited,
             unvisited=unvisited,
         )
@@ -181,15 +216,15 @@ class BandSplit(AbstractMasker):
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         if grid.freq == 1:
-            raise GridRefusedError(f"{grid} has one row, which cannot be split by frequency")
+            raise UnsupportedGridError(f"{grid} has one row, which cannot be split by frequency")
         hidden = draw_uniform((batch,), *check_ratio(self.ratio), generator) * grid.freq
-        chance = torch.rand(batch, generator=generator)  # of a row that the share cuts in two
-        shown = (grid.freq - hidden + chance).floor().clamp(1, grid.freq - 1)
+        rounding = torch.rand(batch, generator=generator)  # a fractional row is shown as often
+        visible = (grid.freq - hidden + rounding).floor().clamp(1, grid.freq - 1)
         high = torch.rand(batch, generator=generator) < 0.5
         if self.context != "random":
             high = torch.full((batch,), self.context == "high")
-        start = torch.where(high, grid.freq - shown, 0)
-        context = fill_rows(grid, mark_interval(grid.freq, start, shown)) & valid
+        start = torch.where(high, grid.freq - visible, 0)
+        context = fill_rows(grid, mark_interval(grid.freq, start, visible)) & valid
         return Mask(context, (valid & ~context).unsqueeze(1))
 
 
@@ -201,7 +236,7 @@ def _draw_bands(
     lines: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
-    """Draws bands on an axis of which so many `lines` (batch, 1) are real, bool (*shape, size)."""
+    """Draws bands on an axis with `lines` (batch, 1) valid lines, bool (*shape, size)."""
     limit = (lines * widest).round().clamp(min=1).minimum(lines - 1)
     width = (torch.rand(shape, generator=generator) * limit).floor() + 1
     width = width.minimum(limit)

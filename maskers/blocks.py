@@ -1,16 +1,16 @@
-"""Block masking: hide a few rectangles and predict them from what lies around them.
+"""Block masking: hides a few rectangles and predicts them from their surroundings.
 
 `MultiBlock`: Assran et al., "Self-Supervised Learning from Images with a Joint-Embedding
 Predictive Architecture", CVPR 2023, sec. 3. https://arxiv.org/abs/2301.08243
 Unlike the reference code: sizes are drawn per sample, area and aspect independently and
-relative to the grid (a spectrogram of 8x64 patches is no square image); a block may touch the
-last row and column; no context is cut to the poorest of the batch. As published:
-`LegacyMultiBlock`.
+relative to the grid (a spectrogram of 8x64 patches is not a square image); a block may touch the
+last row and column; no context is cut to the shortest of the batch. `LegacyMultiBlock` is the
+published draw.
 
 `UnionComplement`: Bardes et al., "Revisiting Feature Prediction for Learning Visual
 Representations from Video", TMLR 2024, sec. 3.2. https://arxiv.org/abs/2404.08471
 Unlike the reference code: sizes are drawn per sample unless `sizes: batch`, relative to the grid,
-the aspect log-uniformly; a clip that its blocks cover whole is redrawn a few times, not for ever.
+the aspect log-uniformly; a clip that its blocks cover completely is redrawn a few times only.
 """
 
 from dataclasses import dataclass
@@ -23,24 +23,32 @@ from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, check_ra
 from maskers.composition import get_fallback
 from maskers.geometry import EDGES, cross, draw_sides, mark_covered, place_rectangles, show_rest
 
-REDRAWS = 10  # for a clip that its blocks cover whole
+REDRAWS = 10  # limit for clips that are covered completely
 
 
 @dataclass(frozen=True, kw_only=True)
 class MultiBlock(AbstractMasker):
-    """Hides `num_targets` rectangles, which may overlap, from one large context rectangle.
+    """Hides rectangles, which may overlap, from one large context rectangle.
 
-    A sample that had to give up a block or its context rectangle is counted as a fallback.
-
-    The defaults are I-JEPA's. Audio-JEPA's block variant (Tuncay et al., 2025,
+    The defaults are those of I-JEPA. The block variant of Audio-JEPA (Tuncay et al., 2025,
     https://arxiv.org/abs/2507.02915; configs/masks/multiblock.yaml) is `num_targets: 3,
-    target_aspect: [0.5, 2.0], context_area: [0.8, 1.0]`.
+    target_aspect: [0.5, 2.0], context_area: [0.8, 1.0]`. If the rectangles leave no context, blocks
+    are dropped or the context rectangle is given up, and the sample is marked as a fallback.
+
+    Args:
+        num_targets: Number of target blocks.
+        target_area: Range of the share of a clip per block.
+        target_aspect: Range of height over width of a block, each as a share of its axis.
+        context_area: Range of the share of a clip in the context, before targets are removed.
+
+    Example:
+        masker: {type: maskers.MultiBlock, num_targets: 4, target_area: [0.15, 0.2]}
     """
 
     num_targets: int = 4
-    target_area: tuple[float, float] = (0.15, 0.20)  # share of the clip, per block
-    target_aspect: tuple[float, float] = (0.75, 1.50)  # height over width, as shares of their axes
-    context_area: tuple[float, float] = (0.85, 1.00)  # share of the clip, before targets are taken
+    target_area: tuple[float, float] = (0.15, 0.20)
+    target_aspect: tuple[float, float] = (0.75, 1.50)
+    context_area: tuple[float, float] = (0.85, 1.00)
 
     def __post_init__(self) -> None:
         if self.num_targets < 1:
@@ -87,16 +95,25 @@ class MultiBlock(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class UnionComplement(AbstractMasker):
-    """Hides all that a few rectangles cover, as one target, and shows all the rest.
+    """Hides what a few rectangles cover together, as one target; the rest is the context.
 
-    The defaults are V-JEPA's many small blocks; its few large ones are `num_blocks: 2,
-    area: 0.7`. V-JEPA draws both for every clip: put the two into `MultiMask`.
+    The defaults are the many small blocks of V-JEPA; its few large ones are `num_blocks: 2, area:
+    0.7`. V-JEPA draws both for every clip: combine the two with `MultiMask`.
+
+    Args:
+        num_blocks: Number of rectangles.
+        area: Share of a clip per rectangle. From a pair, it is drawn uniformly.
+        aspect: Range of height over width of a rectangle, each as a share of its axis.
+        sizes: Whether the rectangles of a sample, or of the whole batch, share one size.
+
+    Example:
+        masker: {type: maskers.UnionComplement, num_blocks: 8, area: 0.15}
     """
 
     num_blocks: int = 8
-    area: float | tuple[float, float] = 0.15  # share of the clip, per block
-    aspect: tuple[float, float] = (0.75, 1.50)  # height over width, as shares of their axes
-    sizes: Literal["sample", "batch"] = "sample"  # what blocks share a size: a clip's, or all
+    area: float | tuple[float, float] = 0.15
+    aspect: tuple[float, float] = (0.75, 1.50)
+    sizes: Literal["sample", "batch"] = "sample"
 
     def __post_init__(self) -> None:
         if self.num_blocks < 1:
@@ -109,7 +126,7 @@ class UnionComplement(AbstractMasker):
     @property
     def promises(self) -> Promises:
         least, most = check_range("area", self.area, low=0, high=1)
-        thinnest = least / max(self.aspect[1], 1 / self.aspect[0])  # squared side, share of an axis
+        thinnest = least / max(self.aspect[1], 1 / self.aspect[0])  # square of the shorter side
         middle = "blocks of more than half the height and width always cover the middle"
         return Promises(
             context=(max(0.0, 1 - self.num_blocks * most), 1 - least),
@@ -141,11 +158,11 @@ class UnionComplement(AbstractMasker):
                 generator=generator,
             )
             hidden[pending] = mark_covered(rows, times)
-            whole = (hidden[pending] == valid[pending]).all(dim=1)
-            pending = pending[whole]
+            is_covered = (hidden[pending] == valid[pending]).all(dim=1)
+            pending = pending[is_covered]
             if len(pending) == 0:
                 break
         else:
-            hidden[pending] = cross(rows[whole, 0], times[whole, 0])  # one block of them
+            hidden[pending] = cross(rows[is_covered, 0], times[is_covered, 0])  # one block only
         mask = show_rest(hidden.unsqueeze(1), valid=valid, generator=generator)
         return Mask(mask.context, mask.targets, get_fallback(mask).index_fill(0, pending, 1))

@@ -1,7 +1,7 @@
-"""Maskers made of maskers: they mix, repeat, thin out or guard what others draw.
+"""Maskers made of other maskers: they mix, repeat, thin out or guard their masks.
 
-Whatever the inner maskers declare, a combinator passes on: overlap, coupling, bias, cost. A grid
-that one of them refuses is refused.
+A combinator has the declared properties of its inner maskers (overlap, coupling, bias, cost), and
+refuses a grid that one of them refuses.
 """
 
 import dataclasses
@@ -17,20 +17,24 @@ from maskers.composition import combine_promises, get_fallback, pad_blocks, sele
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture(AbstractMasker):
-    """Draws each sample's mask from one of several maskers, chosen with the given weights.
+    """Draws the mask of each sample from one of several maskers, chosen by weights.
 
-    Raises `ValueError` for maskers that need different content or draw different numbers of masks.
+    Args:
+        maskers: The maskers. They need the same content and draw the same number of masks.
+        weights: Relative probability of each masker.
 
-    For example `maskers: [{type: maskers.Random}, {type: maskers.MultiBlock}], weights: [1, 1]`.
+    Example:
+        masker: {type: maskers.Mixture, weights: [1, 1],
+          maskers: [{type: maskers.Random}, {type: maskers.MultiBlock}]}
     """
 
     maskers: tuple[AbstractMasker, ...]
-    weights: tuple[float, ...]  # one per masker; a share is a weight over their sum
+    weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
         if len(self.maskers) != len(self.weights) or not self.maskers:
             counts = f"{len(self.maskers)} maskers and {len(self.weights)} weights"
-            raise ValueError(f"`weights` must give one number per masker; got {counts}")
+            raise ValueError(f"`weights` must have one number per masker; got {counts}")
         if min(self.weights) < 0 or sum(self.weights) == 0:
             raise ValueError(f"`weights` must be positive; got {list(self.weights)}")
         combine_promises(self.maskers)
@@ -51,26 +55,31 @@ class Mixture(AbstractMasker):
 class MultiMask(AbstractMasker):
     """Draws several masks per clip: one of each masker, `times` over.
 
-    The target encoder sees the clip once for all of them: 16 masks as in EAT (Chen et al., 2024,
-    https://arxiv.org/abs/2401.03497), or V-JEPA's two kinds side by side (Bardes et al., 2024,
+    The target encoder processes the clip once for all of them: 16 masks in EAT (Chen et al., 2024,
+    https://arxiv.org/abs/2401.03497), or the two kinds of V-JEPA (Bardes et al., 2024,
     https://arxiv.org/abs/2404.08471).
 
-    For example `maskers: [{type: maskers.MultiBlock}], times: 4`.
+    Args:
+        maskers: The maskers, each of which draws one mask per clip.
+        times: Masks of each masker per clip.
+
+    Example:
+        masker: {type: maskers.MultiMask, maskers: [{type: maskers.MultiBlock}], times: 4}
     """
 
     part = "maskers.Several"  # its former name
 
     maskers: tuple[AbstractMasker, ...]
-    times: int = 1  # masks of each masker per clip
+    times: int = 1
 
     def __post_init__(self) -> None:
         if self.times < 1 or not self.maskers:
             raise ValueError(
-                "`maskers` must hold one at least and `times` be at least 1; "
+                "`maskers` must have at least one entry and `times` be at least 1; "
                 f"got {len(self.maskers)} and {self.times}"
             )
         if any(masker.promises.copies > 1 for masker in self.maskers):
-            raise ValueError("`maskers` that draw several masks themselves; raise `times` instead")
+            raise ValueError("`maskers` must draw one mask per clip each; raise `times` instead")
         combine_promises(self.maskers)
 
     @property
@@ -95,13 +104,18 @@ class MultiMask(AbstractMasker):
 class Subsample(AbstractMasker):
     """Predicts only a random share of what another masker hides, which costs less.
 
-    What is hidden and not asked for is neither context nor target.
+    What is hidden and not predicted is neither context nor target.
 
-    For example `masker: {type: maskers.Random, ratio: 0.8}`.
+    Args:
+        masker: The other masker.
+        share: Share of the hidden patches to predict; at least one patch.
+
+    Example:
+        masker: {type: maskers.Subsample, masker: {type: maskers.Random, ratio: 0.8}, share: 0.5}
     """
 
     masker: AbstractMasker
-    share: float = 0.5  # of the hidden patches; one at least
+    share: float = 0.5
 
     def __post_init__(self) -> None:
         check_range("share", self.share, low=0, high=1)
@@ -120,32 +134,41 @@ class Subsample(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class DeadZone(AbstractMasker):
-    """Keeps a distance: patches within a gap of a target are taken from the context.
+    """Removes patches close to a target from the context of another masker.
 
-    Neighbours share samples where windows or patches overlap, and sound is smooth: without a gap
-    a target may be had by interpolation. Where nothing would stay visible, the sample keeps the
-    context that it had, and is counted as a fallback. Raises `ValueError` for a masker whose
-    context and targets may overlap.
+    Overlapping windows or patches share samples, and sound is smooth: a target next to the context
+    may be predicted by interpolation. If nothing would stay visible, the sample keeps its context
+    and is marked as a fallback.
 
-    For example `masker: {type: maskers.MultiBlock, num_targets: 2}`.
+    Args:
+        masker: The other masker, whose context and targets must not overlap.
+        freq: Rows removed on either side of a target.
+        time: Columns removed on either side of a target, including corners.
+
+    Example:
+        masker: {type: maskers.DeadZone, time: 1, masker: {type: maskers.MultiBlock}}
     """
 
     part = "maskers.Gap"  # its former name
 
     masker: AbstractMasker
-    freq: int = 0  # rows on either side of a target
-    time: int = 1  # columns on either side, corners included
+    freq: int = 0
+    time: int = 1
 
     def __post_init__(self) -> None:
         if min(self.freq, self.time) < 0:
-            raise ValueError(f"a gap is not negative; got `freq` {self.freq}, `time` {self.time}")
+            raise ValueError(
+                f"`freq` and `time` must not be negative; got {self.freq} and {self.time}"
+            )
         if self.masker.promises.overlap:
-            raise ValueError("a gap between context and targets that may overlap means nothing")
+            raise ValueError(
+                "the context and targets of `masker` may overlap, which a dead zone cannot prevent"
+            )
 
     @property
     def promises(self) -> Promises:
         inner = self.masker.promises
-        uneven = inner.uneven or "what lies between two targets is seldom further than the gap"
+        uneven = inner.uneven or "patches between two targets are seldom far enough from both"
         return dataclasses.replace(
             inner, context=(0.0, inner.context[1]), exact=False, uneven=uneven
         )
@@ -168,15 +191,21 @@ class DeadZone(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class Guard(AbstractMasker):
-    """Replaces a mask that shows too little by a uniform one of just the least context.
+    """Replaces a mask that shows too little by a uniform one that shows just enough.
 
-    The sample is counted as a fallback; what is not shown then is one target block.
+    In the new mask everything hidden is one target block. The sample is marked as a fallback.
 
-    For example `masker: {type: maskers.Random, ratio: [0.4, 0.95]}`.
+    Args:
+        masker: The masker whose masks may be replaced.
+        min_context: Least share of a clip that must be visible.
+
+    Example:
+        masker: {type: maskers.Guard, min_context: 0.2,
+          masker: {type: maskers.Random, ratio: [0.4, 0.95]}}
     """
 
     masker: AbstractMasker
-    min_context: float = 0.1  # share of the clip
+    min_context: float = 0.1
 
     def __post_init__(self) -> None:
         check_range("min_context", self.min_context, low=0, high=1)
@@ -192,7 +221,7 @@ class Guard(AbstractMasker):
         valid = clips.valid.repeat_interleave(self.promises.copies, dim=0)
         least = round_share(valid.sum(dim=1), self.min_context)
         context = choose(least, among=valid, generator=generator)
-        stand_in = pad_blocks(Mask(context, (valid & ~context).unsqueeze(1)), mask.targets.shape[1])
+        uniform = pad_blocks(Mask(context, (valid & ~context).unsqueeze(1)), mask.targets.shape[1])
         poor = mask.context.sum(dim=1) < least
-        chosen = select_masks([mask, stand_in], poor.long())
+        chosen = select_masks([mask, uniform], poor.long())
         return Mask(chosen.context, chosen.targets, get_fallback(mask) | poor)

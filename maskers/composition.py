@@ -1,4 +1,4 @@
-"""What maskers made of maskers share: joint promises, and masks put together."""
+"""Combines the promises and the masks of several maskers."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,16 +9,18 @@ from ablate.model.masking import AbstractMasker, Mask, Promises
 
 
 def combine_promises(maskers: Sequence[AbstractMasker]) -> Promises:
-    """Returns what masks of any of these maskers keep.
+    """Returns the promises that all masks of several maskers keep.
 
-    Raises `ValueError` for maskers that need different content or draw different numbers of masks
-    per clip.
+    Raises:
+        ValueError: If maskers need different content or draw different numbers of masks per clip.
     """
     promises = [masker.promises for masker in maskers]
     first = promises[0]
     needs = {each.needs for each in promises if each.needs}
     if len(needs) > 1:
-        raise ValueError(f"these maskers need {' and '.join(sorted(needs))}; one can be given")
+        raise ValueError(
+            f"these maskers need {' and '.join(sorted(needs))}; only one can be provided"
+        )
     if len({each.copies for each in promises}) > 1:
         copies = [each.copies for each in promises]
         raise ValueError(f"these maskers draw {copies} masks per clip; the numbers must agree")
@@ -51,14 +53,14 @@ def select_masks(masks: Sequence[Mask], which: Tensor) -> Mask:
 
 
 def pad_blocks(mask: Mask, blocks: int) -> Mask:
-    """Adds empty target blocks until there are `blocks`, and no fewer than there were."""
+    """Adds empty target blocks up to a number of `blocks`, not less than those present."""
     batch, present, patches = mask.targets.shape
     empty = mask.targets.new_zeros(batch, blocks - present, patches)
     return Mask(mask.context, torch.cat([mask.targets, empty], dim=1), mask.fallback)
 
 
 def get_fallback(mask: Mask) -> Tensor:
-    """Returns which samples of a mask a guard changed, bool (batch,); none if it does not tell."""
+    """Returns the `fallback` of a mask, bool (batch,); all False if it is not recorded."""
     if mask.fallback is None:
         return torch.zeros(len(mask.context), dtype=torch.bool)
     return mask.fallback

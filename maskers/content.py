@@ -1,9 +1,9 @@
-"""Content-aware masking: what is hidden depends on the sound, or on the encoder's features of it.
+"""Content-aware masking: what is hidden depends on the sound, or on features of the encoder.
 
 Niizumi et al., "Dispersion-Weighted Masking", IJCNN 2026. https://arxiv.org/abs/2603.23810
-The paper compares weights taken from the input with masks informed by the encoder's own features,
-and finds the latter expensive. Both are here, with the two controls that they lack: loudness
-itself (`Energy`), and silence that is merely never asked for (`SilenceExcluded`).
+The paper compares weights computed from the input with masks informed by the features of the
+encoder, and finds the latter expensive. Both are here, with two controls that it lacks: loudness
+(`Energy`), and silence that is merely not predicted (`SilenceExcluded`).
 """
 
 import dataclasses
@@ -21,21 +21,32 @@ from maskers.sampling import check_ratio, hide_rest
 
 @dataclass(frozen=True, kw_only=True)
 class VarianceWeighted(AbstractMasker):
-    """Hides patches in proportion to how much the values inside each differ.
+    """Hides patches in proportion to how much the values inside each vary.
 
-    A share of the hidden is revealed again as hints, and as many patches are hidden instead, drawn
-    uniformly from all that is then visible, hints included: at 1 this is `Random`. `hint_ratio`
-    decides how strong the bias is: with log-normal weights (sigma 1) and 70 % hidden, the visible
-    patches weigh 0.36 of the average at 0, and 0.65, 0.85 and 0.95 at 0.2, 0.5 and 0.8. We do not
-    know which of these the paper reports. Silent patches weigh nothing and are hidden last.
+    A share of the hidden patches is revealed again as hints, and as many patches are hidden
+    instead, drawn uniformly from all that are visible then, hints included; with `hint_ratio: 1`
+    this is `Random`. `hint_ratio` sets the strength of the bias: with log-normal weights (sigma 1)
+    and 70 % hidden, visible patches weigh 0.36 of the average at 0, and 0.65, 0.85 and 0.95 at 0.2,
+    0.5 and 0.8. We do not know which of these the paper reports. Silent patches have no weight and
+    are hidden last.
+
+    Args:
+        ratio: Share of patches hidden.
+        hint_ratio: Share of the hidden patches that is drawn again uniformly.
+        measure: Mean absolute deviation from the mean of a patch (`mad`), or `variance`.
+        selection: Draw patches in proportion to their weight, or take those of greatest weight
+            (`top`).
+
+    Example:
+        masker: {type: maskers.VarianceWeighted, ratio: 0.7, hint_ratio: 0.5}
     """
 
     part = "maskers.Dispersion"  # its former name
 
-    ratio: float = 0.7  # share hidden
-    hint_ratio: float = 0.0  # share of the hidden that is drawn again uniformly
-    measure: Literal["mad", "variance"] = "mad"  # mean absolute deviation from the patch's mean
-    selection: Literal["draw", "top"] = "draw"  # in proportion, or those of most weight
+    ratio: float = 0.7
+    hint_ratio: float = 0.0
+    measure: Literal["mad", "variance"] = "mad"
+    selection: Literal["draw", "top"] = "draw"
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -66,14 +77,23 @@ class VarianceWeighted(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class Energy(AbstractMasker):
-    """Hides loud patches more often than soft ones, or less often, as `temperature` says.
+    """Hides loud patches more often than soft ones, or less often, depending on `temperature`.
 
-    A patch is hidden in proportion to exp(temperature * level), its level being its mean: in a
-    log-mel this is a power of its energy. Our control for `VarianceWeighted`; not published.
+    A patch is hidden in proportion to exp(temperature * level), where level is the mean of its
+    values: in a log-mel this is a power of its energy. This is our control for `VarianceWeighted`,
+    not a published method.
+
+    Args:
+        ratio: Share of patches hidden.
+        temperature: Strength of the bias, per unit of the values; below 0 hides silence, 0 is
+            uniform.
+
+    Example:
+        masker: {type: maskers.Energy, ratio: 0.7, temperature: 1.0}
     """
 
-    ratio: float = 0.7  # share hidden
-    temperature: float = 1.0  # per unit of the patches; below 0 prefers silence, 0 is uniform
+    ratio: float = 0.7
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -98,25 +118,30 @@ class Energy(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class SilenceExcluded(AbstractMasker):
-    """Takes silent patches out of another masker's targets: nothing is to be predicted there.
+    """Removes silent patches from the targets of another masker.
 
     They do not join the context, so that the encoder sees as much as before. A sample that would
-    be left without a target keeps those that it had, and is counted as a fallback. Silence is
-    measured by a patch's mean, against the clip's own loudest patch, since recordings differ in
-    gain.
+    have no target keeps its targets and is marked as a fallback. The level of a patch is its mean,
+    compared with the loudest patch of the same clip, because the gain of recordings differs.
 
-    For example `masker: {type: maskers.Random}`.
+    Args:
+        masker: The other masker.
+        below: A patch is silent if it is further below the loudest than this, in units of the
+            values: standard deviations of the log-mel, 3.0 of which are about 18 dB.
+
+    Example:
+        masker: {type: maskers.SilenceExcluded, masker: {type: maskers.Random}, below: 3.0}
     """
 
     masker: AbstractMasker
-    below: float = 3.0  # under the loudest, in the patches' unit: deviations of the log-mel, ~18 dB
+    below: float = 3.0
 
     def __post_init__(self) -> None:
         check_range("below", self.below, low=0, high=100)
         if self.masker.promises.needs == "features":
             raise ValueError(
                 "silence is measured on patches, and this `masker` needs features; "
-                "a masker can be given one of the two"
+                "a masker can get only one of the two"
             )
 
     @property
@@ -143,16 +168,24 @@ class SilenceExcluded(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class Informed(AbstractMasker):
-    """Hides the patches whose features are least like the nearer of the clip's two centres.
+    """Hides the patches whose features are least similar to either of two centres of the clip.
 
-    The informed masks of Niizumi et al. (above, after their description): the first principal
-    direction of a clip's features divides them in two, each side's mean is a centre, and likeness
-    is the cosine. Hints are as in `VarianceWeighted`. Unlike theirs, the direction is from power
-    iterations, which need no decomposition and no chance of their own.
+    The informed masks of Niizumi et al. (see above, after their description): the first principal
+    direction of a clip's features divides them in two, the mean of each side is a centre, and
+    similarity is the cosine. Unlike theirs, the direction comes from power iterations, which need
+    no decomposition and no randomness.
+
+    Args:
+        ratio: Share of patches hidden.
+        hint_ratio: Share of the hidden patches that is drawn again uniformly; see
+            `VarianceWeighted`.
+
+    Example:
+        masker: {type: maskers.Informed, ratio: 0.7, hint_ratio: 0.5}
     """
 
-    ratio: float = 0.7  # share hidden
-    hint_ratio: float = 0.5  # share of the hidden that is drawn again uniformly
+    ratio: float = 0.7
+    hint_ratio: float = 0.5
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -182,21 +215,10 @@ class Informed(AbstractMasker):
         return hide_rest(valid & ~hidden, valid)
 
 
-def _given(masker: AbstractMasker, content: Tensor | None) -> Tensor:
-    """Returns the content; raises `ValueError` where there is none."""
-    if content is None:
-        name, needs = type(masker).__name__, masker.promises.needs
-        raise ValueError(
-            f"`{name}` chooses by what it hears: pass {needs} as `content`, "
-            "(batch, patches, dim); got None"
-        )
-    return content
-
-
 def _compute_spread(patches: Tensor, measure: Literal["mad", "variance"]) -> Tensor:
-    """Returns how much the values inside each patch differ, (batch, patches).
+    """Computes how much the values inside each patch vary, (batch, patches).
 
-    A megabyte at a time, in one buffer, stays in a core's cache: four times faster than at once.
+    One megabyte at a time, in one buffer, fits the cache of a core: four times faster.
     """
     step = max(1, 2**18 // patches[0].numel())  # clips
     buffer = torch.empty_like(patches[:step])
@@ -215,34 +237,34 @@ def _count_hidden(valid: Tensor, ratio: float) -> Tensor:
 
 
 def _draw_race_keys(log_weight: Tensor, generator: torch.Generator) -> Tensor:
-    """Draws keys of which the k lowest are k draws without replacement in proportion to weight.
+    """Draws keys whose k lowest are k draws without replacement in proportion to weight.
 
-    Each patch waits for an exponential time at its own rate (Efraimidis and Spirakis, 2006).
+    A key is an exponential waiting time with the weight as rate (Efraimidis and Spirakis, 2006).
     """
     wait = torch.rand(log_weight.shape, generator=generator, dtype=torch.double)
     return (-torch.log1p(-wait)).clamp(min=1e-300).log() - log_weight
 
 
 def _break_ties(scores: Tensor, generator: torch.Generator) -> Tensor:
-    """Lets chance decide between equal scores, which fewer digits than a float's tell apart."""
+    """Adds noise that orders equal scores at random, too small to reorder others."""
     return scores + 1e-12 * torch.rand(scores.shape, generator=generator, dtype=torch.double)
 
 
 def _add_hints(
     hidden: Tensor, share: float, *, valid: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Reveals a share of the hidden, and hides as many of all that is then visible."""
+    """Reveals a share of the hidden patches, and hides as many of all that are visible then."""
     number = (hidden.sum(dim=1) * share).long()
     hidden = hidden & ~choose(number, among=hidden, generator=generator)
     return hidden | choose(number, among=valid & ~hidden, generator=generator)
 
 
 def _find_first_side(features: Tensor, valid: Tensor) -> Tensor:
-    """Tells on which side of the mean patches lie, along the direction of most variance."""
+    """Marks the patches on one side of the mean along the direction of most variance."""
     count = valid.sum(dim=1).view(-1, 1, 1)
     centred = (features - features.sum(dim=1, keepdim=True) / count) * valid.unsqueeze(-1)
     farthest = centred.square().sum(dim=-1).argmax(dim=1)
     direction = centred[torch.arange(len(centred)), farthest].unsqueeze(1)  # (batch, 1, dim)
-    for _ in range(12):  # parts two sides as a full decomposition does, in all but the closest
+    for _ in range(12):  # enough to agree with a full decomposition, except in close cases
         direction = F.normalize(direction @ centred.mT @ centred, dim=-1)
     return (direction @ centred.mT).squeeze(1) > 0

@@ -1,4 +1,4 @@
-"""Curricula: masks that change as training goes on.
+"""Curricula: masks that change during training.
 
 Fei, Fan and Huang, "A-JEPA: Joint-Embedding Predictive Architecture Can Listen", 2023.
 https://arxiv.org/abs/2311.15830
@@ -23,12 +23,16 @@ Schedule = Literal["sqrt", "linear", "cosine", "step", "inverse", "reversed", "c
 
 
 def compute_share(schedule: Schedule, progress: float, competence: float = 0.01) -> float:
-    """Returns how far a curriculum has come, in [0, 1], at a share `progress` of training.
+    """Computes how far a curriculum is, in [0, 1].
 
-    `sqrt` is A-JEPA's competence at s = `progress`, sqrt(s (1 - c^2) + c^2); `inverse` is 1 minus
-    it, by which a third of all masks are of the end, where `sqrt` has two thirds. Two controls mix
-    as `sqrt` does: `reversed` is sqrt at 1 - s, the opposite order; `constant` its mean over
-    training, 2/3 (1 - c^3) / (1 - c^2), no order. `step` changes at once, halfway.
+    Args:
+        schedule: `sqrt` is the competence of A-JEPA, sqrt(s (1 - c^2) + c^2) with s = `progress`,
+            which gives two thirds of all masks to the end; `inverse` is 1 minus it, which gives one
+            third. Two controls have the same mean as `sqrt`: `reversed` is `sqrt` at 1 - s, the
+            opposite order; `constant` is its mean over training, 2/3 (1 - c^3) / (1 - c^2), without
+            order. `step` changes halfway.
+        progress: Share of training that is done, in [0, 1].
+        competence: The constant c.
     """
     rest = 1 - competence**2
 
@@ -49,21 +53,29 @@ def compute_share(schedule: Schedule, progress: float, competence: float = 0.01)
 
 @dataclass(frozen=True, kw_only=True)
 class Curriculum(AbstractMasker):
-    """Draws each sample's mask from `end` with a probability that grows, else from `start`.
+    """Draws the mask of each sample from `end` with a growing probability, else from `start`.
 
     Unlike A-JEPA, which draws one phase per step (`per: batch`): by default each sample draws its
-    own, so that samples stay independent and a step's mixture varies less around the same mean.
-    Raises `ValueError` for two maskers that need different content or draw different numbers of
-    masks.
+    own, so that samples stay independent, and the mixture of a step varies less around the same
+    mean.
 
-    For example `start: {type: maskers.MultiBlock}, end: {type: maskers.TimeFrequency}`.
+    Args:
+        start: The masker at the beginning of training.
+        end: The masker at its end. Both need the same content and draw the same number of masks.
+        schedule: How the probability of `end` grows; see `compute_share`.
+        competence: The constant c of the schedule of A-JEPA: the value with which `sqrt` begins.
+        per: Whether a phase is drawn for each sample or once for the batch.
+
+    Example:
+        masker: {type: maskers.Curriculum, start: {type: maskers.MultiBlock},
+          end: {type: maskers.TimeFrequency}}
     """
 
     start: AbstractMasker
     end: AbstractMasker
-    schedule: Schedule = "sqrt"  # of the probability of `end`: see `compute_share`
-    competence: float = 0.01  # c of A-JEPA's schedule and those made of it: what sqrt begins with
-    per: Literal["sample", "batch"] = "sample"  # what a phase is drawn for
+    schedule: Schedule = "sqrt"
+    competence: float = 0.01
+    per: Literal["sample", "batch"] = "sample"
 
     def __post_init__(self) -> None:
         check_range("competence", self.competence, low=0, high=1)
@@ -84,34 +96,47 @@ class Curriculum(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduledSetting(AbstractMasker):
-    """Moves one setting of a masker, a number or a pair, from one value to another.
+    """Changes one setting of a masker during training, from one value to another.
 
-    Whole numbers are rounded, alone and in pairs. Raises `ValueError` where the masker has no such
-    setting, where it is neither a number nor a pair, or where the masker refuses either value.
+    Integers are rounded, also in pairs.
 
-    For example `masker: {type: maskers.Random}, setting: ratio, start: 0.4, end: 0.8`.
+    Args:
+        masker: The masker.
+        setting: Name of one of its settings, a number or a pair of numbers.
+        start: The value at the beginning of training.
+        end: The value at its end.
+        schedule: How the value changes; see `compute_share`.
+
+    Example:
+        masker: {type: maskers.ScheduledSetting, masker: {type: maskers.Random}, setting: ratio,
+          start: 0.4, end: 0.8}
     """
 
     part = "maskers.Vary"  # its former name
 
     masker: AbstractMasker
-    setting: str  # its name
-    start: float | tuple[float, float]  # in the unit of the setting, as is `end`
+    setting: str
+    start: float | tuple[float, float]
     end: float | tuple[float, float]
     schedule: Schedule = "linear"
 
     def __post_init__(self) -> None:
-        known = {field.name: getattr(self.masker, field.name) for field in _fields(self.masker)}
-        if self.setting not in known:
-            names = ", ".join(known)
-            raise ValueError(f"`setting` {self.setting!r} is none of the masker's: {names}")
+        names = [field.name for field in _get_fields(self.masker)]
+        if self.setting not in names:
+            raise ValueError(
+                f"`setting` {self.setting!r} is no setting of the masker; it has {', '.join(names)}"
+            )
         if isinstance(self.start, tuple) != isinstance(self.end, tuple):
-            raise ValueError(f"`start` {self.start} and `end` {self.end} must be of one kind")
-        wholes = _get_number_kinds(type(self.masker), self.setting)
-        if not wholes:
-            raise ValueError(f"`setting` {self.setting!r} is neither a number nor a pair of them")
-        if not {len(_to_pair(self.start)), len(_to_pair(self.end))} <= set(wholes):
-            kind = " or ".join("a number" if count == 1 else "a pair" for count in sorted(wholes))
+            raise ValueError(
+                f"`start` {self.start} and `end` {self.end} must both be numbers or both be pairs"
+            )
+        kinds = _get_number_kinds(type(self.masker), self.setting)
+        if not kinds:
+            raise ValueError(
+                f"`setting` {self.setting!r} is neither a number nor a pair of numbers"
+            )
+        if not {len(_to_pair(self.start)), len(_to_pair(self.end))} <= set(kinds):
+            kind = " or ".join("a number" if count == 1 else "a pair" for count in sorted(kinds))
             raise ValueError(
                 f"`{self.setting}` is {kind}; got `start` {self.start} and `end` {self.end}"
             )
@@ -124,7 +149,7 @@ class ScheduledSetting(AbstractMasker):
         return dataclasses.replace(joint, exact=False)
 
     def at(self, progress: float) -> AbstractMasker:
-        """Returns the masker as it is at a share `progress` of training, in [0, 1]."""
+        """Returns the masker at a share `progress` of training, in [0, 1]."""
         share = compute_share(self.schedule, progress)
         starts, ends = _to_pair(self.start), _to_pair(self.end)
         values = [low + (high - low) * share for low, high in zip(starts, ends, strict=True)]
@@ -139,21 +164,21 @@ class ScheduledSetting(AbstractMasker):
         return self.at(clips.progress).draw(clips, generator)
 
 
-def _fields(masker: AbstractMasker) -> tuple[dataclasses.Field[Any], ...]:
+def _get_fields(masker: AbstractMasker) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(masker)  # type: ignore[arg-type]
 
 
 @functools.cache
 def _get_number_kinds(masker: type, setting: str) -> dict[int, bool]:
-    """Says of a number, 1, and of a pair, 2, whether it is whole: of each that a setting may be."""
+    """Maps the lengths that a setting can have (1: number, 2: pair) to whether it is integer."""
     annotation = typing.get_type_hints(masker)[setting]
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    wholes: dict[int, bool] = {}
+    is_integer: dict[int, bool] = {}
     for kind in typing.get_args(annotation) if union else (annotation,):
         numbers = typing.get_args(kind) or (kind,)
         if all(number in (int, float) for number in numbers) and len(numbers) <= 2:
-            wholes[len(numbers)] = float not in numbers and wholes.get(len(numbers), True)
-    return wholes
+            is_integer[len(numbers)] = float not in numbers and is_integer.get(len(numbers), True)
+    return is_integer
 
 
 def _to_pair(value: float | tuple[float, float]) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Rows, columns, windows and rectangles: the geometry that block, axis and span maskers share."""
+"""Rows, columns, spans and rectangles: geometry that several maskers share."""
 
 import math
 from typing import Literal
@@ -10,10 +10,10 @@ from ablate.model.mask_sampling import choose, draw_uniform, leave_visible
 from ablate.model.masking import Grid, Mask
 from maskers.composition import get_fallback
 
-EDGES = "a rectangle has fewer places at the edges than in the middle"
-ENDS = "a span has fewer places at the ends than in the middle"
+EDGES = "a rectangle has fewer positions at the edges than in the middle"
+ENDS = "a span has fewer positions at the ends than in the middle"
 
-Units = Literal["grid", "patches"]  # how the two axes are compared: as shares, or patch by patch
+Units = Literal["grid", "patches"]  # compare axes as shares of the grid, or in patches
 
 
 def fill_columns(grid: Grid, times: Tensor) -> Tensor:
@@ -33,16 +33,16 @@ def mark_interval(size: int, start: Tensor, length: Tensor) -> Tensor:
 
 
 def round_to_lines(share: float) -> tuple[float, float]:
-    """Returns the range that a share becomes when rounded to whole lines, of 2 to 64.
+    """Returns the range of a share after rounding to lines, on grids of 2 to 64 lines.
 
-    Half a line is rounded up or down, as the share or the rest is what a masker counts.
+    Half a line may be rounded up or down: a masker counts the share or its complement.
     """
-    made = [
-        min(max(whole, 1), lines - 1) / lines
+    shares = [
+        min(max(count, 1), lines - 1) / lines
         for lines in range(2, 65)
-        for whole in (round(lines * share), lines - round(lines * (1 - share)))
+        for count in (round(lines * share), lines - round(lines * (1 - share)))
     ]
-    return min(made), max(made)
+    return min(shares), max(shares)
 
 
 def draw_sides(
@@ -55,11 +55,10 @@ def draw_sides(
     generator: torch.Generator,
     units: Units = "grid",
 ) -> tuple[Tensor, Tensor]:
-    """Draws heights and widths of rectangles, in patches, for clips of so many real `columns`.
+    """Draws heights and widths of rectangles, in patches, for clips with `columns` valid columns.
 
-    Both have the shape that `shape` and `columns` are broadcast to. As `rectangles` of the contract
-    does, except that `units: patches` compares the axes patch by patch: an aspect of 1 is then a
-    square of patches, as wide as it is high on every grid.
+    Like `draw_rectangles`, except that with `units: patches` an aspect of 1 is a square of patches
+    on every grid. `shape` and `columns` are broadcast.
     """
     share = draw_uniform(shape, *area, generator)
     logs = torch.tensor(aspect).log()
@@ -81,9 +80,10 @@ def place_rectangles(
     columns: Tensor,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Places rectangles of given sides in real `columns`, edges included.
+    """Places rectangles uniformly in the valid `columns`; they may touch the edges.
 
-    Returns bool rows (*shape, freq) and times (*shape, time).
+    Returns:
+        Rows, bool (*shape, freq), and columns, bool (*shape, time).
     """
     top = (torch.rand(shape, generator=generator) * (grid.freq - height + 1)).floor()
     left = (torch.rand(shape, generator=generator) * (columns - width + 1)).floor()
@@ -91,26 +91,29 @@ def place_rectangles(
 
 
 def cross(rows: Tensor, times: Tensor) -> Tensor:
-    """Returns the patches of rectangles given by rows and times, bool (..., patches)."""
+    """Marks the patches in both rows (..., freq) and columns (..., time), bool (..., patches)."""
     return (rows.unsqueeze(-1) & times.unsqueeze(-2)).flatten(-2)
 
 
 def mark_covered(rows: Tensor, times: Tensor) -> Tensor:
-    """Returns what rectangles (batch, blocks, axis) cover together, bool (batch, patches)."""
+    """Marks what rectangles (batch, blocks, axis) cover together, bool (batch, patches)."""
     return (rows.float().transpose(1, 2) @ times.float()).flatten(1) > 0
 
 
 def compute_arrival(keys: Tensor, lengths: Tensor | int, size: int) -> Tensor:
-    """Returns the least key of the spans that cover each position, (..., size).
+    """Computes the least key of the spans that cover each position, (..., size).
 
-    That tells when it is first covered if spans arrive in the order of their keys. A span starts
-    at each entry of `keys` (..., size + longest - 1), the first `longest - 1` of which lie before
-    the axis: spans hang over both ends, so that every position is covered alike. `lengths` are
-    those of the spans, of the shape of `keys`; a number means that all are `longest`. A random
-    order of all starts is what drawing starts one by one, with replacement, gives.
+    If spans arrive in the order of their keys, this is when a position is first covered. A random
+    order of all starts is equivalent to drawing starts one by one, with replacement.
+
+    Args:
+        keys: One span starts at each entry, (..., size + longest - 1). The first `longest - 1`
+            start before the axis, so that every position is covered equally often.
+        lengths: Lengths of the spans, of the shape of `keys`. A number: all are `longest`.
+        size: Length of the axis.
     """
     longest = keys.shape[-1] - size + 1
-    windows = keys.unfold(-1, longest, 1)  # (..., size, longest): starts that may reach a position
+    windows = keys.unfold(-1, longest, 1)  # (..., size, longest)
     if isinstance(lengths, Tensor):
         distance = torch.arange(longest - 1, -1, -1)
         windows = windows.masked_fill(lengths.unfold(-1, longest, 1) <= distance, math.inf)
@@ -120,30 +123,34 @@ def compute_arrival(keys: Tensor, lengths: Tensor | int, size: int) -> Tensor:
 def fill_empty(
     context: Tensor, targets: Tensor, *, valid: Tensor, generator: torch.Generator
 ) -> Mask:
-    """Gives a patch to the context, or to the first block, where a sample has none.
+    """Adds a patch to an empty context, and to the first block of a sample without targets.
 
     A clip of one column cannot be split by time, nor one of one row by frequency. The patch is one
-    that is neither, if there is any. Such samples are marked in the mask's `fallback`.
+    that is neither context nor target, if there is any. The samples are marked as fallbacks.
     """
     hidden = targets.any(dim=1)
-    blind, aimless = ~context.any(dim=1), ~hidden.any(dim=1)
-    poor = blind | aimless
+    no_context, no_target = ~context.any(dim=1), ~hidden.any(dim=1)
+    poor = no_context | no_target
     if poor.any():
         rest = valid & ~context & ~hidden
         rest |= (hidden | context) & ~rest.any(dim=1, keepdim=True)
-        given = choose(poor.long(), among=rest, generator=generator)
+        added = choose(poor.long(), among=rest, generator=generator)
         first = torch.arange(targets.shape[1]).view(-1, 1) == 0
-        context = torch.where(blind.unsqueeze(1), context | given, context & ~given)
-        aim = (given & aimless.unsqueeze(1)).unsqueeze(1)
-        targets = (targets & ~given.unsqueeze(1)) | (aim & first)
+        context = torch.where(no_context.unsqueeze(1), context | added, context & ~added)
+        new_target = (added & no_target.unsqueeze(1)).unsqueeze(1)
+        targets = (targets & ~added.unsqueeze(1)) | (new_target & first)
     return Mask(context, targets, poor)
 
 
 def show_rest(targets: Tensor, *, valid: Tensor, generator: torch.Generator) -> Mask:
-    """Shows all that no target block holds, giving up blocks that together hide a whole clip.
+    """Makes everything that is in no target block the context.
 
-    `targets` is bool (batch, blocks, patches), `valid` (batch, patches). Samples that had to be
-    changed are marked in the mask's `fallback`.
+    Blocks that together hide a complete clip are dropped, and the sample is marked as a fallback.
+
+    Args:
+        targets: bool (batch, blocks, patches).
+        valid: bool (batch, patches).
+        generator: The source of randomness.
     """
     context = valid & ~targets.any(dim=1)
     empty = ~context.any(dim=1)
@@ -159,6 +166,6 @@ def show_rest(targets: Tensor, *, valid: Tensor, generator: torch.Generator) -> 
 
 
 def check_length(name: str, length: int) -> None:
-    """Raises `ValueError` for a length of less than a patch."""
+    """Raises `ValueError` for a length below one patch."""
     if length < 1:
         raise ValueError(f"`{name}` must be at least 1 patch; got {length}")

@@ -1,14 +1,14 @@
-"""Noise-shaped masking: filtered noise is ranked, so that patches are hidden in clusters or apart.
+"""Noise-shaped masking: ranks filtered noise, so that hidden patches form clusters or keep apart.
 
 Hinojosa, Liu and Ghanem, "ColorMAE: Exploring data-independent masking strategies in Masked
 AutoEncoders", ECCV 2024. https://arxiv.org/abs/2407.13036
 Bhowmik et al., "Structured-Noise Masked Modeling for Video, Audio and Beyond", 2025.
 https://arxiv.org/abs/2503.16311
-Unlike ColorMAE's code, which crops from a bank of square images: the noise is drawn for the grid
-itself, with a reach per axis, since patches in frequency are no patches in time. Its borders
-reflect, so that eight rows do not wrap around and one row is noise in one dimension; reflection
-makes noise stronger at borders, so it is divided by its known deviation, or visits would be uneven.
-The sigmas of the papers are not known for this grid: these are ours.
+Unlike the code of ColorMAE, which crops from a set of square images: the noise is drawn for the
+grid itself, with one width per axis, because frequency and time differ. Its borders reflect, so
+that eight rows do not wrap around and one row is one-dimensional noise; reflection makes noise
+stronger at borders, so it is divided by its known standard deviation: otherwise visits would be
+uneven. The papers do not give sigmas for this grid: these are ours.
 """
 
 import math
@@ -27,18 +27,28 @@ from maskers.sampling import check_ratio, hide_rest
 class Noise(AbstractMasker):
     """Hides patches where white noise, filtered with Gaussians, is high.
 
-    Red noise is the low-passed (large blobs), blue what is left of white without it (spread
-    out), green the band between the Gaussian and one `width` times as wide (clusters of a size),
-    purple what is left without that band (blobs and dust). Unlike the papers' plain difference
-    of Gaussians, the band is scaled to a peak of 1, so that purple lacks it wholly; on eight rows
-    purple shows what it is with sigmas of about 0.5.
+    Red noise is low-passed (large blobs); blue is the rest of the white noise (spread out); green
+    is the band between the Gaussian and one `width` times as wide (clusters of one size); purple is
+    the rest without that band (blobs and dust). Unlike the plain difference of Gaussians of the
+    papers, the band is scaled to a peak of 1, so that purple lacks it completely. On eight rows
+    purple needs sigmas of about 0.5.
+
+    Args:
+        colour: The filter.
+        ratio: Share of patches hidden.
+        sigma_freq: Standard deviation of the Gaussian over rows, in patches; 0 does not filter.
+        sigma_time: Standard deviation over columns, in patches.
+        width: Width of the wider Gaussian over that of the narrower, for green and purple.
+
+    Example:
+        masker: {type: maskers.Noise, colour: green, ratio: 0.75}
     """
 
     colour: Literal["red", "blue", "green", "purple"] = "green"
-    ratio: float = 0.75  # share hidden
-    sigma_freq: float = 1.0  # patches; 0 leaves this axis unfiltered
-    sigma_time: float = 1.0  # patches
-    width: float = 2.0  # of the wider Gaussian over the narrower; for green and purple
+    ratio: float = 0.75
+    sigma_freq: float = 1.0
+    sigma_time: float = 1.0
+    width: float = 2.0
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -47,7 +57,7 @@ class Noise(AbstractMasker):
         if self.sigma_freq == self.sigma_time == 0:
             raise ValueError(
                 "`sigma_freq` and `sigma_time` are both 0, which filters nothing; "
-                "raise one, or take `maskers.Random`"
+                "raise one, or use `maskers.Random`"
             )
         if self.width <= 1:
             raise ValueError(f"`width` must be above 1; got {self.width}")
@@ -67,7 +77,7 @@ class Noise(AbstractMasker):
         exponent = (self.sigma_freq**2 * freq + self.sigma_time**2 * time) / 2
         wider = self.width**2
         low, lower = (-exponent).exp(), (-exponent * wider).exp()
-        peak = math.log(wider) / (wider - 1)  # where the band is strongest
+        peak = math.log(wider) / (wider - 1)  # exponent at which the band is strongest
         band = (low - lower) / (math.exp(-peak) - math.exp(-peak * wider))
         return {"red": low, "blue": 1 - low, "green": band, "purple": 1 - band}[self.colour]
 
@@ -76,13 +86,20 @@ class Noise(AbstractMasker):
 class PowerLaw(AbstractMasker):
     """Hides patches where noise with a power spectrum of 1 / f^beta is high.
 
-    How clustered a mask is becomes one number: -2 spreads (blue), 0 is uniform, 1 is pink, 2 and
-    more clusters (red), up to a few large regions. Below -2 it would not spread further: what is
-    left of the noise beats. f counts cycles per patch, alike on both axes.
+    One number sets how clustered a mask is: -2 spreads patches (blue), 0 is uniform, 1 is pink, 2
+    and more makes clusters (red), up to a few large regions. Below -2 patches would not spread
+    further. f counts cycles per patch, on both axes.
+
+    Args:
+        beta: Exponent, from -2 (spread out) to 4 (a few regions).
+        ratio: Share of patches hidden.
+
+    Example:
+        masker: {type: maskers.PowerLaw, beta: 1.0, ratio: 0.75}
     """
 
-    beta: float = 1.0  # from -2, spread out, to 4, a few regions
-    ratio: float = 0.75  # share hidden
+    beta: float = 1.0
+    ratio: float = 0.75
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -103,18 +120,26 @@ class PowerLaw(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class VoidAndCluster(AbstractMasker):
-    """Shows patches spread as evenly as can be: each swap moves one from a cluster to a void.
+    """Shows patches that are spread as evenly as possible.
 
-    Structured-Noise Masked Modeling (above) proposes optimised blue noise for audio and publishes
-    no code. This is the first phase of Ulichney, "The void-and-cluster method for dither array
-    generation", SPIE 1993, from a uniform start. Distances are measured around the edges, so that
-    visits stay even; padding counts as evenly covered.
+    Each swap moves a visible patch from the densest cluster to the largest void. Structured-Noise
+    Masked Modeling (see above) proposes optimised blue noise for audio and publishes no code. This
+    is the first phase of Ulichney, "The void-and-cluster method for dither array generation", SPIE
+    1993, from a uniform start. Distances wrap around the edges, so that all patches are visited
+    equally; padding counts as evenly covered.
+
+    Args:
+        ratio: Share of patches hidden.
+        swaps: Greatest number of swaps per visible patch; most masks settle earlier.
+
+    Example:
+        masker: {type: maskers.VoidAndCluster, ratio: 0.8}
     """
 
     part = "maskers.EvenBlue"  # its former name
 
-    ratio: float = 0.8  # share hidden
-    swaps: float = 1.0  # at most so many per visible patch; most masks settle earlier
+    ratio: float = 0.8
+    swaps: float = 1.0
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -133,31 +158,31 @@ class VoidAndCluster(AbstractMasker):
         number = round_share(clips.num_valid, 1 - self.ratio)
         seen = choose(number, among=valid, generator=generator)
         kernel = self._build_repulsion(grid)
-        crowd = (seen + (1 - self.ratio) * ~valid).double() @ kernel
-        crowd += 1e-9 * torch.rand(crowd.shape, generator=generator)  # ties go by chance
+        density = (seen + (1 - self.ratio) * ~valid).double() @ kernel
+        density += 1e-9 * torch.rand(density.shape, generator=generator)  # breaks ties at random
         rows = torch.arange(batch)
         for _ in range(math.ceil(self.swaps * int(number.max()))):
-            cluster = crowd.masked_fill(~seen, -torch.inf).argmax(dim=1)
-            crowd -= kernel[cluster]
+            cluster = density.masked_fill(~seen, -torch.inf).argmax(dim=1)
+            density -= kernel[cluster]
             seen[rows, cluster] = False
-            void = crowd.masked_fill(seen | ~valid, torch.inf).argmin(dim=1)
-            crowd += kernel[void]
+            void = density.masked_fill(seen | ~valid, torch.inf).argmin(dim=1)
+            density += kernel[void]
             seen[rows, void] = True
             if torch.equal(cluster, void):
                 break
         return hide_rest(seen, valid)
 
     def _build_repulsion(self, grid: Grid) -> Tensor:
-        """Returns what each patch adds to the crowd at every other, (patches, patches)."""
+        """Computes what each patch adds to the density at every other, (patches, patches)."""
         rarer = min(self.ratio, 1 - self.ratio)
         spacing = max(rarer**-0.5, 1 / (rarer * grid.freq))
-        sigma = 0.4 * spacing  # wider ones even out more at large, and let pairs touch
+        sigma = 0.4 * spacing  # a wider one lets patches touch in pairs
         rows, columns = torch.arange(grid.freq), torch.arange(grid.time)
         return torch.kron(_build_ring_kernel(rows, sigma), _build_ring_kernel(columns, sigma))
 
 
 def _build_ring_kernel(places: Tensor, sigma: float) -> Tensor:
-    """Returns a Gaussian of the distance between places on a ring, (places, places)."""
+    """Computes a Gaussian of the distance between positions on a ring, (positions, positions)."""
     distance = (places.unsqueeze(0) - places.unsqueeze(1)).abs()
     distance = distance.minimum(len(places) - distance).double()
     return (-0.5 * (distance / sigma).square()).exp()
@@ -173,16 +198,24 @@ def _get_angles(grid: Grid) -> tuple[Tensor, Tensor]:
 def _draw_filtered_noise(
     grid: Grid, batch: int, response: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Draws Gaussian noise of a given spectrum and unit deviation everywhere, (batch, patches).
+    """Draws filtered Gaussian noise, of standard deviation 1 at every patch, (batch, patches).
 
-    `response` (freq, time) is the filter's gain for every cosine; what it does to the mean is of
-    no matter to a ranking. Filtering between reflecting borders is a product in a cosine basis,
-    and on a grid of patches the basis is small enough to multiply with. In double precision, so
-    that the last digits of another machine move no patch.
+    Filtering with reflecting borders is a product in a cosine basis, which is small enough for a
+    matrix product on a grid of patches. In double precision, so that rounding differences between
+    machines change no mask.
+
+    Args:
+        grid: The patches.
+        batch: Number of samples.
+        response: Gain of the filter for every cosine, (freq, time). That of the mean is ignored,
+            because only ranks matter.
+        generator: The source of randomness.
     """
     gain = response.clone()
     gain[0, 0] = 0.0
-    gain = gain / gain.max().clamp(min=1e-300) + 1e-6  # where all is filtered out, white is left
+    gain = (
+        gain / gain.max().clamp(min=1e-300) + 1e-6
+    )  # if everything is filtered out, white noise is left
     rows, columns = _build_cosine_basis(grid.freq), _build_cosine_basis(grid.time)
     white = torch.randn(batch, grid.freq, grid.time, generator=generator).double()
     noise = rows.T @ (gain * white) @ columns
@@ -191,7 +224,7 @@ def _draw_filtered_noise(
 
 
 def _build_cosine_basis(count: int) -> Tensor:
-    """Returns the orthonormal cosine basis of `count` places, (frequencies, places)."""
+    """Builds the orthonormal cosine basis of `count` positions, (frequencies, positions)."""
     places = torch.arange(count, dtype=torch.double)
     basis = torch.cos(math.pi / count * places.unsqueeze(1) * (places + 0.5))
     return basis / basis.square().sum(dim=1, keepdim=True).sqrt()

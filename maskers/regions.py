@@ -1,4 +1,4 @@
-"""Regions grown from small pieces until the mask holds an exact number of patches.
+"""Masking by regions that grow from small pieces until an exact number of patches is reached.
 
 `InverseBlock`: Baevski et al., "Efficient Self-supervised Learning with Contextualized Target
 Representations for Vision, Speech and Language" (data2vec 2.0), ICML 2023, sec. 3.2.
@@ -9,8 +9,8 @@ Unlike the reference code: flexible shapes are drawn per sample, and centred.
 
 `Clusters`: Gong et al., "SSAST: Self-Supervised Audio Spectrogram Transformer", AAAI 2022,
 sec. 2.2. https://arxiv.org/abs/2110.09784
-Unlike the reference code, unless `legacy`: squares hang over every edge, so that all patches are
-hidden alike; none goes on in the next row; what is too many is taken from the last square.
+Unlike the reference code, unless `legacy`: squares extend over every edge, so that all patches are
+hidden equally often; none continues in the next row; surplus patches are those of the last square.
 
 `BlockWise`: Bao et al., "BEiT: BERT Pre-Training of Image Transformers", ICLR 2022, algorithm 1.
 https://arxiv.org/abs/2106.08254
@@ -32,24 +32,32 @@ from maskers.sampling import check_ratio, hide_rest
 class InverseBlock(AbstractMasker):
     """Shows squares around a few random centres, and hides the rest.
 
-    Single patches are then shown or hidden at random until the count is exact. There is one centre
-    at least, also where less than a square is shown (by EAT's settings on fewer than 93 patches,
-    where its code has none and shows single patches). EAT's flexible
-    masks are `shapes: [[4, 6], [5, 5], [3, 8]]`.
+    Single patches are then shown or hidden at random until the count is exact. There is always at
+    least one centre, also if less than a square is shown: with the settings of EAT on fewer than 93
+    patches, where its code has none and shows single patches. The flexible masks of EAT are
+    `shapes: [[4, 6], [5, 5], [3, 8]]`.
+
+    Args:
+        ratio: Share of patches hidden.
+        length: Side of a visible square, in patches.
+        adjust: Share shown on top of 1 - `ratio`, because squares overlap and are cut at edges.
+        shapes: Pairs of rows and columns, used instead of `length`; one is drawn for each sample.
+
+    Example:
+        masker: {type: maskers.InverseBlock, ratio: 0.8, length: 5}
     """
 
-    ratio: float = 0.8  # share hidden
-    length: int = 5  # side of a visible square, in patches
-    adjust: float = 0.07  # share shown on top of 1 - ratio, as squares overlap and are cut
-    shapes: tuple[tuple[int, int], ...] = ()  # rows and columns instead of `length`, one per sample
+    ratio: float = 0.8
+    length: int = 5
+    adjust: float = 0.07
+    shapes: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
         check_range("adjust", self.adjust, low=0, high=1)
         if any(len(shape) != 2 or min(shape) < 1 for shape in self._shapes):
             raise ValueError(
-                "`shapes` have two sides each, and sides must be at least 1 patch; "
-                f"got {list(self._shapes)}"
+                f"`shapes` must be pairs of sides of at least 1 patch; got {list(self._shapes)}"
             )
 
     @property
@@ -59,7 +67,7 @@ class InverseBlock(AbstractMasker):
     @property
     def promises(self) -> Promises:
         share = 1 - self.ratio
-        corners = "a patch at the edge lies in fewer of the visible squares"
+        corners = "a patch at the edge is in fewer of the visible squares"
         return Promises(context=(share, share), exact=True, uneven=corners)
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
@@ -87,14 +95,20 @@ class InverseBlock(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class Clusters(AbstractMasker):
-    """Hides squares, all of one side in a sample, until the count is reached.
+    """Hides squares until the count is reached; all squares of a sample have the same side.
 
-    With `legacy`, as in SSAST's code: a square lies below and right of its start, runs on in the
-    next row at the end of one, and the last patches of the grid are given back.
+    Args:
+        ratio: Share of patches hidden; the default is 400 of 512.
+        side: Least and greatest side of a square, in patches.
+        legacy: As in the code of SSAST: a square is below and right of its start, continues in the
+            next row at the end of one, and surplus patches are revealed at the end of the grid.
+
+    Example:
+        masker: {type: maskers.Clusters, ratio: 0.78125, side: [3, 5]}
     """
 
-    ratio: float = 0.78125  # share hidden: 400 of 512 patches
-    side: tuple[int, int] = (3, 5)  # least and greatest side of a square, in patches
+    ratio: float = 0.78125
+    side: tuple[int, int] = (3, 5)
     legacy: bool = False
 
     def __post_init__(self) -> None:
@@ -110,7 +124,7 @@ class Clusters(AbstractMasker):
         return Promises(
             context=(share, share),
             exact=True,
-            uneven="the first rows lie in few squares, and the last patches are given back",
+            uneven="the first rows are in few squares, and the last patches are revealed",
             unvisited="the published code never hides the first patch",
         )
 
@@ -131,12 +145,22 @@ class Clusters(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class BlockWise(AbstractMasker):
-    """Hides rectangles of random area and aspect, one after another, until the count is reached."""
+    """Hides rectangles of random area and aspect, one after another, until the count is reached.
 
-    ratio: float = 0.4  # share hidden
-    min_patches: int = 16  # of a rectangle, while so many are still to be hidden
-    aspect: tuple[float, float] = (0.3, 3.33)  # height over width, in patches
-    max_steps: int = 50  # after so many rectangles, single patches make up the count
+    Args:
+        ratio: Share of patches hidden.
+        min_patches: Least area of a rectangle, while at least as many patches are to be hidden.
+        aspect: Range of height over width of a rectangle, in patches.
+        max_steps: Greatest number of rectangles; single patches complete the count.
+
+    Example:
+        masker: {type: maskers.BlockWise, ratio: 0.4, min_patches: 16}
+    """
+
+    ratio: float = 0.4
+    min_patches: int = 16
+    aspect: tuple[float, float] = (0.3, 3.33)
+    max_steps: int = 50
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -175,7 +199,7 @@ class BlockWise(AbstractMasker):
     def _draw_block(
         self, grid: Grid, left: Tensor, columns: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Draws one rectangle per sample, of no more patches than are left to be hidden."""
+        """Draws one rectangle per sample, of at most as many patches as are left to hide."""
         least = left.clamp(max=self.min_patches)
         area = least + (left - least) * torch.rand(left.shape, generator=generator)
         logs = torch.tensor(self.aspect).log()
@@ -195,14 +219,14 @@ class BlockWise(AbstractMasker):
 
 
 def _draw_arrival(grid: Grid, batch: int, side: int, generator: torch.Generator) -> Tensor:
-    """Returns when each patch is first covered, squares arriving in random order."""
+    """Draws when each patch is first covered by squares that arrive in random order."""
     shape = (batch, grid.freq + side - 1, grid.time + side - 1)
     starts = torch.rand(shape, generator=generator)
     return starts.unfold(1, side, 1).amin(dim=-1).unfold(2, side, 1).amin(dim=-1).flatten(1)
 
 
 def _draw_legacy_arrival(grid: Grid, batch: int, side: int, generator: torch.Generator) -> Tensor:
-    """Like `_draw_arrival`, of squares that start on the grid and wrap from row to row."""
+    """Like `_draw_arrival`, for squares that start on the grid and wrap from row to row."""
     before = (side - 1) * (grid.time + 1)
     starts = torch.rand((batch, grid.size), generator=generator)
     starts = torch.cat([torch.full((batch, before), 2.0), starts], dim=1)
@@ -215,7 +239,7 @@ def _draw_legacy_arrival(grid: Grid, batch: int, side: int, generator: torch.Gen
 def _choose_evenly(
     arrival: Tensor, number: Tensor, valid: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Hides the patches covered first; of the last square, some at random."""
+    """Hides the patches that are covered first; of the last square, some at random."""
     ties = torch.rand(arrival.shape, generator=generator) * 1e-5
     return choose_lowest(number, arrival + ties, among=valid)
 
@@ -223,7 +247,7 @@ def _choose_evenly(
 def _choose_first_patches(
     arrival: Tensor, number: Tensor, valid: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Hides squares until they are more than enough, then gives back the last patches."""
+    """Hides squares until they are more than enough, then reveals the last patches."""
     arrival = arrival.masked_fill(~valid, 2.0)
     last = arrival.sort(dim=1).values.gather(1, number.unsqueeze(1))  # one patch too many
     covered = (arrival <= last) & valid

@@ -1,4 +1,4 @@
-"""How the unstructured, noise-shaped and content-aware maskers turn numbers into a mask."""
+"""Sampling for unstructured, noise-shaped and content-aware maskers."""
 
 import torch
 from torch import Tensor
@@ -8,9 +8,10 @@ from ablate.model.masking import Grid, Mask, check_range
 
 
 def check_ratio(ratio: float | tuple[float, float]) -> tuple[float, float]:
-    """Returns a share hidden, or a range of it, as a pair.
+    """Validates a share hidden, or a range of it, and returns it as a pair.
 
-    Raises `ValueError` where it may hide nothing or everything.
+    Raises:
+        ValueError: If it may hide nothing or everything.
     """
     low, high = check_range("ratio", ratio, low=0, high=1)
     if low == 0 or high == 1:
@@ -26,13 +27,12 @@ def hide_rest(context: Tensor, valid: Tensor) -> Mask:
 def scatter(
     grid: Grid, number: Tensor, *, share: float, valid: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Chooses `number` (batch,) patches that keep apart from one another, bool (batch, patches).
+    """Chooses `number` (batch,) patches that keep a distance, bool (batch, patches).
 
-    Darts are thrown with a distance to keep, until none finds a place; then with the next smaller
-    distance, until there are `number`. All samples throw at once: a free patch receives a dart if
-    its priority is the highest of all free ones within the distance. About `share` of the patches
-    will be chosen: it sets the first distance. Distances are measured around the edges of the
-    grid, so that no patch is nearer to an edge than any other.
+    Patches are added at a minimal distance until none is free, then at the next smaller distance,
+    until there are `number`. In each round a free patch is added if its random priority is the
+    highest of all free patches within the distance. `share`, about the share that will be chosen,
+    sets the first distance. Distances wrap around the edges, so that all patches are equal.
     """
     chosen = torch.zeros_like(valid)
     priority = _draw_priorities(grid, len(valid), generator)
@@ -52,7 +52,7 @@ def scatter(
 
 
 def _draw_priorities(grid: Grid, batch: int, generator: torch.Generator) -> Tensor:
-    """Draws a positive number per patch, no two alike in a sample, int32 (batch, patches)."""
+    """Draws a positive number per patch, unique in its sample, int32 (batch, patches)."""
     bits = grid.size.bit_length()
     chance = torch.randint(
         2 ** (31 - bits), (batch, grid.size), generator=generator, dtype=torch.int32
@@ -61,10 +61,9 @@ def _draw_priorities(grid: Grid, batch: int, generator: torch.Generator) -> Tens
 
 
 def _list_distances(grid: Grid, share: float) -> list[int]:
-    """Lists squared distances to try, falling; darts at the first fill less than `share`.
+    """Lists squared distances in descending order; at the first, less than `share` fits.
 
-    Random darts jam where the discs of that diameter cover 0.55 of a plane (0.7 of squares), or
-    less than 0.83 of a line.
+    Random discs jam when they cover 0.55 of a plane (0.7 of squares), or 0.83 of a line.
     """
     first = max(0.7 / share, (0.83 / share / grid.freq) ** 2)
     lattice = {
@@ -78,10 +77,10 @@ def _list_distances(grid: Grid, share: float) -> list[int]:
 
 
 def _compute_maximum(grid: Grid, values: Tensor, reach: int) -> Tensor:
-    """Returns the maximum over all patches nearer than the root of `reach`, itself included."""
+    """Computes the maximum over all patches closer than the root of `reach`, itself included."""
     cells = values.view(-1, grid.freq, grid.time)
     rows = cells
-    most = {0: cells}  # over as many columns on either side
+    most = {0: cells}  # number of columns on either side -> maximum over them
     for columns in range(1, grid.time // 2 + 1):
         if columns**2 >= reach:
             break

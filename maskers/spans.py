@@ -1,24 +1,23 @@
-"""Spans of time: runs of whole columns are hidden, at all frequencies; one column is refused.
+"""Span masking: hides runs of whole columns, at all frequencies. A grid of one column is refused.
 
 `Spans`: Baevski et al., "wav2vec 2.0: A Framework for Self-Supervised Learning of Speech
 Representations", NeurIPS 2020, sec. 3.1. https://arxiv.org/abs/2006.11477
-(p .65, length 10; data2vec 2.0 p .5, length 5; https://arxiv.org/abs/2212.07525)
-Unlike the reference code, unless `count: nominal`: so many columns are hidden as the ratio says,
-though spans overlap, the last column is hidden nearly as often as any other, and a span is at most
-half a clip long. Unlike it in either case: no sample is cut to the fewest hidden columns of its
-batch, which is the trainer's `batching`.
+(p 0.65, length 10; data2vec 2.0: p 0.5, length 5; https://arxiv.org/abs/2212.07525)
+Unlike the reference code, unless `count: nominal`: the ratio is the share of hidden columns, though
+spans overlap; the last column is hidden nearly as often as any other, and a span is at most half a
+clip long. Unlike it in either case: no sample is cut to the fewest hidden columns of its batch,
+which is the `batching` of the trainer.
 
 `RandomSpans`: lengths as in Joshi et al., "SpanBERT", TACL 2020, sec. 3.1 (geometric of mean 5,
 clipped at 10; https://arxiv.org/abs/1907.10529), or Poisson as in fairseq.
 
-`SeparateSpans`: fairseq's `no_overlap` with `min_space`.
-Unlike the reference code: spans are placed all at once, and not one by one in what is left; they
-lie on a ring, so that no column is nearer to an end than any other.
+`SeparateSpans`: `no_overlap` of fairseq with `min_space`.
+Unlike the reference code: all spans are placed at once, and not one by one in the remaining space;
+they are placed on a ring, so that no column is closer to an end than any other.
 
 `M2DSpans`: `random_1d` of https://github.com/nttcslab/m2d, patch_m2d.diff.
-Unlike the reference code, unless `as_in_reference_code`: what is too much is revealed at random and
-not from
-the end of the clip, and the first columns are hidden nearly as often as any other.
+Unlike the reference code, unless `as_in_reference_code`: surplus columns are revealed at random and
+not from the end of the clip, and the first columns are hidden nearly as often as any other.
 """
 
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ablate.model.mask_sampling import choose, choose_lowest, round_share
-from ablate.model.masking import AbstractMasker, Clips, Grid, GridRefusedError, Mask, Promises
+from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, Promises, UnsupportedGridError
 from maskers.geometry import ENDS, check_length, compute_arrival, fill_columns, show_rest
 from maskers.sampling import check_ratio
 
@@ -37,12 +36,19 @@ from maskers.sampling import check_ratio
 class Spans(AbstractMasker):
     """Hides spans of one length, which may overlap and so form longer ones.
 
-    `count: nominal` is the published draw: the number of spans is the ratio times the clip over
-    the length, so that overlaps are lost (ratio .65 hides 49 %), and the last column stays.
+    Args:
+        ratio: Share of a clip's columns hidden.
+        length: Columns per span.
+        count: `exact` hides the share `ratio`. `nominal` is the published draw: the number of spans
+            is the ratio times the clip over the length, so that overlaps are lost (a ratio of 0.65
+            hides 49 %), and the last column is never hidden.
+
+    Example:
+        masker: {type: maskers.Spans, ratio: 0.65, length: 10}
     """
 
-    ratio: float = 0.65  # share of a clip's columns
-    length: int = 10  # columns
+    ratio: float = 0.65
+    length: int = 10
     count: Literal["exact", "nominal"] = "exact"
 
     def __post_init__(self) -> None:
@@ -73,12 +79,22 @@ class Spans(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class RandomSpans(AbstractMasker):
-    """Hides spans of random lengths, which may overlap, up to an exact number of columns."""
+    """Hides spans of random lengths, which may overlap, up to an exact number of columns.
 
-    ratio: float = 0.65  # share of a clip's columns
+    Args:
+        ratio: Share of a clip's columns hidden.
+        lengths: The distribution of lengths.
+        mean: Mean length in columns, before lengths are limited to between 1 and `longest`.
+        longest: Greatest length in columns.
+
+    Example:
+        masker: {type: maskers.RandomSpans, lengths: geometric, mean: 5, longest: 10}
+    """
+
+    ratio: float = 0.65
     lengths: Literal["poisson", "geometric"] = "poisson"
-    mean: float = 10.0  # columns, before lengths are held between 1 and `longest`
-    longest: int = 30  # columns
+    mean: float = 10.0
+    longest: int = 30
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -94,7 +110,7 @@ class RandomSpans(AbstractMasker):
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         shape = (batch, grid.time + self.longest - 1)
         if self.mean == 1 and self.lengths == "geometric":
-            lengths = torch.ones(shape)  # the first try succeeds: torch draws below certainty only
+            lengths = torch.ones(shape)  # torch does not accept a probability of 1
         elif self.lengths == "poisson":
             lengths = torch.poisson(torch.full(shape, float(self.mean)), generator=generator)
         else:
@@ -106,14 +122,23 @@ class RandomSpans(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class SeparateSpans(AbstractMasker):
-    """Hides an exact number of columns, in spans of equal length (to a column) that keep a gap.
+    """Hides an exact number of columns, in spans of equal length that keep a gap.
 
-    A span that reaches over the end of a clip goes on at its beginning.
+    Lengths differ by at most one column. A span that reaches the end of a clip continues at its
+    beginning.
+
+    Args:
+        ratio: Share of a clip's columns hidden.
+        length: Columns per span at most, unless a short clip is too short for the gaps.
+        gap: Least number of columns between two spans.
+
+    Example:
+        masker: {type: maskers.SeparateSpans, ratio: 0.65, length: 10, gap: 1}
     """
 
-    ratio: float = 0.65  # share of a clip's columns
-    length: int = 10  # columns at most, unless a short clip has no room for the gaps
-    gap: int = 1  # columns that stay between two spans, at least
+    ratio: float = 0.65
+    length: int = 10
+    gap: int = 1
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -140,11 +165,20 @@ class SeparateSpans(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class M2DSpans(AbstractMasker):
-    """Hides long spans until they are too many columns, then shows single ones of these again."""
+    """Hides long spans until they cover too many columns, then reveals single ones of these.
 
-    ratio: float = 0.6  # share of a clip's columns
-    length: int = 20  # columns; at most half the grid, unless `as_in_reference_code`
-    # as in M2D's code: surplus columns are revealed from the end of the clip
+    Args:
+        ratio: Share of a clip's columns hidden.
+        length: Columns per span; at most half the grid, unless `as_in_reference_code`.
+        as_in_reference_code: As in the code of M2D, surplus columns are revealed at the end of the
+            clip.
+
+    Example:
+        masker: {type: maskers.M2DSpans, ratio: 0.6, length: 20}
+    """
+
+    ratio: float = 0.6
+    length: int = 20
     as_in_reference_code: bool = field(default=False, metadata={"named_before": "shipped"})
 
     def __post_init__(self) -> None:
@@ -158,8 +192,8 @@ class M2DSpans(AbstractMasker):
             return Promises(context=(share, share))
         return Promises(
             context=(share, share),
-            uneven="the first columns lie in few spans, and the last are given back",
-            unvisited="where one span is half the clip, the middle always lies in it",
+            uneven="the first columns are in few spans, and the last are revealed",
+            unvisited="the middle is in every span of half a clip or more",
         )
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
@@ -190,10 +224,15 @@ def draw_nominal_spans(
     last: bool = True,
     sets: tuple[int, ...] = (),
 ) -> Tensor:
-    """Draws spans by their nominal number, starts without replacement, bool (batch, *sets, time).
+    """Draws a nominal number of spans, with starts without replacement, bool (batch, *sets, time).
 
-    `columns`, bool (batch, time), marks real ones. A span is at most a quarter of a clip long. Not
-    `last`, as in fairseq: none ends with the last column, and short clips keep the length.
+    Args:
+        columns: Marks valid columns, bool (batch, time).
+        ratio: The number of spans is `ratio` times the columns over `length`.
+        length: Columns per span; at most a quarter of a clip if `last`.
+        generator: The source of randomness.
+        last: Whether a span may end with the last column. If not, as in fairseq.
+        sets: Shape of the sets that are drawn for each clip.
     """
     size = columns.sum(dim=1).view(-1, *[1] * len(sets)).expand(-1, *sets)
     shape, time = size.shape, columns.shape[1]
@@ -215,9 +254,9 @@ def draw_nominal_spans(
 def _choose_first_reached(
     lengths: Tensor, columns: Tensor, ratio: float, generator: torch.Generator
 ) -> Tensor:
-    """Takes the columns that the first spans reach, cutting the last span short at one side.
+    """Chooses the columns that the first spans cover; the last span may be cut on one side.
 
-    `lengths` (batch, starts) are those of spans from every start on; see `compute_arrival`.
+    `lengths` (batch, starts) are those of the spans from every start; see `compute_arrival`.
     """
     size = columns.sum(dim=1)
     lengths = lengths.minimum((size // 2).clamp(min=1).unsqueeze(1))
@@ -232,29 +271,29 @@ def _choose_first_reached(
 def _place_on_ring(
     columns: Tensor, number: Tensor, length: int, gap: int, time: int, generator: torch.Generator
 ) -> Tensor:
-    """Lays spans of `number` columns in all on rings of so many `columns`, bool (batch, time)."""
-    shown = columns - number
-    spans = ((number + length - 1) // length).minimum(shown // gap).clamp(min=1)
-    slack = (shown - spans * gap).clamp(min=0)
-    slots = torch.arange(time)  # a span or a free column each; the first is a span
+    """Places spans of `number` columns in total on rings of `columns`, bool (batch, time)."""
+    num_visible = columns - number
+    spans = ((number + length - 1) // length).minimum(num_visible // gap).clamp(min=1)
+    slack = (num_visible - spans * gap).clamp(min=0)
+    slots = torch.arange(time)  # each is a span or a free column; the first is a span
     among = (slots > 0) & (slots < (spans + slack).unsqueeze(1))
     begins = choose(spans - 1, among=among, generator=generator) | (slots == 0)
-    order = begins.cumsum(dim=1) - 1  # of the last span begun
+    order = begins.cumsum(dim=1) - 1  # index of the latest span
     base, longer = (number // spans).unsqueeze(1), (number % spans).unsqueeze(1)
     start = (slots - order) + order * (base + gap) + order.minimum(longer)
     width = base + (order < longer)
-    turn = (torch.rand((len(columns), 1), generator=generator) * columns.unsqueeze(1)).long()
+    offset = (torch.rand((len(columns), 1), generator=generator) * columns.unsqueeze(1)).long()
     edges = torch.zeros(len(columns), time + 1, dtype=torch.long)
     edges.scatter_add_(1, start.clamp(max=time), begins.long())
     edges.scatter_add_(1, (start + width).clamp(max=time), -begins.long())
     covered = edges.cumsum(dim=1)[:, :time] > 0
-    turned = (slots - turn) % columns.unsqueeze(1)
-    return covered.gather(1, turned) & (slots < columns.unsqueeze(1))
+    rotated = (slots - offset) % columns.unsqueeze(1)
+    return covered.gather(1, rotated) & (slots < columns.unsqueeze(1))
 
 
 def _hide(grid: Grid, times: Tensor, valid: Tensor, generator: torch.Generator) -> Mask:
     """Hides whole columns (batch, time) as one target block."""
     if grid.time == 1:
-        raise GridRefusedError(f"{grid} has one column, which no span of time can split")
+        raise UnsupportedGridError(f"{grid} has one column, which no span of time can split")
     hidden = fill_columns(grid, times).unsqueeze(1)
     return show_rest(hidden & valid.unsqueeze(1), valid=valid, generator=generator)

@@ -1,24 +1,23 @@
-"""Whole rows and whole columns: masks that follow one axis, or cross the two.
+"""Masking of whole rows and whole columns: along one axis, or both crossed.
 
-Those of one axis refuse a grid that has a single line to hide on it.
+Maskers along one axis refuse a grid with a single line to hide on it.
 
-`TimeStrips`, `FrequencyStrips` and `TimeFrequencyProduct` are among the maskings compared by Huang
-et al., "Masked Autoencoders that Listen", NeurIPS 2022, sec. 3.1. https://arxiv.org/abs/2207.06405
-Unlike the reference code: kept patches are found by rows and columns and not by sorting offsets,
+`TimeStrips`, `FrequencyStrips` and `TimeFrequencyProduct` are among the masks compared by Huang et
+al., "Masked Autoencoders that Listen", NeurIPS 2022, sec. 3.1. https://arxiv.org/abs/2207.06405
+Unlike the reference code: visible patches are found by rows and columns and not by sorting offsets,
 which fails on more than 999 patches.
 
 `TimeFrequencyUnion` is `random_structured` of Niizumi et al., "Masked Modeling Duo", ICASSP 2023.
 https://arxiv.org/abs/2210.14648
 https://github.com/nttcslab/m2d/blob/f0c4128/patch_m2d.diff
-Unlike the reference code, unless `as_in_reference_code`: rows and columns are hidden and not
-shown, every
-sample draws its own number of them, and the share hidden is the one asked for. Unlike it in either
-case: which of equally eligible patches are seen is drawn; there the order of a sort decides, by
-which on 5x38 patches some rows are seen four times as often as others.
+Unlike the reference code, unless `as_in_reference_code`: rows and columns are hidden instead of
+shown, every sample draws its own number of them, and the share hidden is `ratio`. Unlike it in
+either case: which of equally eligible patches are visible is drawn; there it depends on the order
+of a sort, so that on 5x38 patches some rows are seen four times as often as others.
 
 `Tube` is the random tube of Bardes et al., "Revisiting Feature Prediction for Learning Visual
 Representations from Video", TMLR 2024. https://arxiv.org/abs/2404.08471
-Unlike the reference code: a pattern may also last for a part of the clip only.
+Unlike the reference code: a pattern may also last for only a part of the clip.
 """
 
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ablate.model.mask_sampling import choose, choose_lowest, round_share
-from ablate.model.masking import AbstractMasker, Clips, Grid, GridRefusedError, Mask, Promises
+from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, Promises, UnsupportedGridError
 from maskers.geometry import (
     check_length,
     fill_columns,
@@ -42,10 +41,18 @@ from maskers.sampling import check_ratio
 
 @dataclass(frozen=True, kw_only=True)
 class TimeStrips(AbstractMasker):
-    """Hides an exact number of whole columns, singly or in strips; one strip may be cut short."""
+    """Hides an exact number of whole columns, singly or in strips; one strip may be shorter.
 
-    ratio: float = 0.6  # share of a clip's columns
-    width: int = 1  # of a strip, in columns; at most half the clip
+    Args:
+        ratio: Share of a clip's columns hidden.
+        width: Columns per strip; at most half the clip.
+
+    Example:
+        masker: {type: maskers.TimeStrips, ratio: 0.6, width: 4}
+    """
+
+    ratio: float = 0.6
+    width: int = 1
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -65,10 +72,18 @@ class TimeStrips(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class FrequencyStrips(AbstractMasker):
-    """Hides an exact number of whole rows, singly or in strips; one strip may be cut short."""
+    """Hides an exact number of whole rows, singly or in strips; one strip may be shorter.
 
-    ratio: float = 0.4  # share of the grid's rows
-    width: int = 1  # of a strip, in rows; at most half the grid
+    Args:
+        ratio: Share of the rows hidden.
+        width: Rows per strip; at most half the grid.
+
+    Example:
+        masker: {type: maskers.FrequencyStrips, ratio: 0.4, width: 2}
+    """
+
+    ratio: float = 0.4
+    width: int = 1
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -88,14 +103,23 @@ class FrequencyStrips(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class Tube(AbstractMasker):
-    """Hides one pattern of rows for as long as a tube lasts, or of columns for as high as it is.
+    """Hides a pattern of rows that is constant over a stretch of time, or of columns over rows.
 
-    A tube as long as the clip is `FrequencyStrips`, or `TimeStrips`; of length 1 nearly `Random`.
+    A tube as long as the clip is `FrequencyStrips` or `TimeStrips`; one of length 1 is close to
+    `Random`.
+
+    Args:
+        ratio: Share of the pattern's rows or columns hidden.
+        along: The axis along which a pattern is constant.
+        length: Patches along that axis with the same pattern. If unset, all.
+
+    Example:
+        masker: {type: maskers.Tube, ratio: 0.6, along: time, length: 8}
     """
 
-    ratio: float = 0.9  # share of the pattern's rows or columns hidden
-    along: Literal["time", "freq"] = "time"  # the axis on which a pattern is kept
-    length: int | None = None  # patches along that axis with one pattern; all, unless set
+    ratio: float = 0.9
+    along: Literal["time", "freq"] = "time"
+    length: int | None = None
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -124,10 +148,18 @@ class Tube(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class TimeFrequencyProduct(AbstractMasker):
-    """Shows the crossings of kept rows with kept columns, and hides the rest."""
+    """Shows the crossings of random rows and random columns, and hides the rest.
 
-    time: float = 0.7  # share of the columns hidden
-    freq: float = 0.3  # share of the rows hidden
+    Args:
+        time: Share of the columns hidden.
+        freq: Share of the rows hidden.
+
+    Example:
+        masker: {type: maskers.TimeFrequencyProduct, time: 0.7, freq: 0.3}
+    """
+
+    time: float = 0.7
+    freq: float = 0.3
 
     def __post_init__(self) -> None:
         for name, share in (("time", self.time), ("freq", self.freq)):
@@ -140,7 +172,9 @@ class TimeFrequencyProduct(AbstractMasker):
     @property
     def promises(self) -> Promises:
         least, _ = round_to_lines(1 - self.freq)
-        return Promises(context=((1 - self.time) * least, 1 - self.time))  # a lone row is kept
+        return Promises(
+            context=((1 - self.time) * least, 1 - self.time)
+        )  # a single row stays visible
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         grid, batch, valid = clips.grid, clips.batch, clips.valid
@@ -156,15 +190,20 @@ class TimeFrequencyProduct(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class TimeFrequencyUnion(AbstractMasker):
-    """Hides random rows, a random number of them, and so many columns as the ratio still lacks.
+    """Hides a random number of random rows, and as many columns as the ratio then requires.
 
-    With `as_in_reference_code`, as in M2D's code: the numbers are shared by the batch, their
-    shares are added
-    up as if rows and columns did not cross (so that .35 of 5x38 patches stay and not .3), and the
-    context is so many patches *of* the rows and columns, from which all others are predicted.
+    Args:
+        ratio: Share of patches hidden.
+        as_in_reference_code: As in the code of M2D: all samples of a batch have the same numbers of
+            rows and columns; their shares are added as if rows and columns did not cross (so that
+            0.35 of 5x38 patches stay visible instead of 0.3); and the context is that many patches
+            *of* these rows and columns, from which all others are predicted.
+
+    Example:
+        masker: {type: maskers.TimeFrequencyUnion, ratio: 0.7}
     """
 
-    ratio: float = 0.7  # share hidden
+    ratio: float = 0.7
     as_in_reference_code: bool = field(default=False, metadata={"named_before": "shipped"})
 
     def __post_init__(self) -> None:
@@ -197,15 +236,14 @@ class TimeFrequencyUnion(AbstractMasker):
     def _draw_numbers(
         self, grid: Grid, columns: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Draws how many rows to hide, and of the columns what then is missing to the ratio.
+        """Draws the number of rows to hide, and computes the columns that the ratio still needs.
 
-        One column stays, so that few columns leave more to the rows.
+        One column always stays visible, so on few columns more rows are hidden.
         """
         most = min(int(grid.freq * self.ratio), grid.freq - 1)
-        few = (
-            grid.freq * (1 - columns.double() * (1 - self.ratio)) - 1e-9
-        )  # a hair: 0.3 is no float
-        least = few.ceil().clamp(0, grid.freq - 1).long()
+        # 1e-9: ratios such as 0.3 are not exact in floating point
+        required = grid.freq * (1 - columns.double() * (1 - self.ratio)) - 1e-9
+        least = required.ceil().clamp(0, grid.freq - 1).long()
         rows = torch.randint(most + 1, columns.shape, generator=generator).maximum(least)
         missing = 1 - (1 - self.ratio) / (1 - rows / grid.freq)
         return rows, (columns * missing).round().long().minimum(columns - 1)
@@ -220,14 +258,16 @@ class TimeFrequencyUnion(AbstractMasker):
 
 
 def _draw_strips(among: Tensor, ratio: float, width: int, generator: torch.Generator) -> Tensor:
-    """Hides a share of the marked lines (batch, lines) in strips, from a random first edge on."""
+    """Hides a share of the marked lines (batch, lines) in strips with a random first edge."""
     batch, lines = among.shape
     count = among.sum(dim=1)
     widths = (count // 2).clamp(1, width).unsqueeze(1)
     edge = (torch.rand((batch, 1), generator=generator) * widths).long()
     strip = (torch.arange(lines) + edge) // widths
     keys = torch.rand((batch, lines + 1), generator=generator, dtype=torch.double)
-    side = torch.randint(2, (batch, 1), generator=generator) * 2 - 1  # where the last is cut short
+    side = (
+        torch.randint(2, (batch, 1), generator=generator) * 2 - 1
+    )  # the side on which the last strip is cut
     return choose_lowest(
         round_share(count, ratio),
         keys.gather(1, strip) + 1e-9 * side * torch.arange(lines),
@@ -236,7 +276,7 @@ def _draw_strips(among: Tensor, ratio: float, width: int, generator: torch.Gener
 
 
 def _check_lines(grid: Grid, *, freq: int = 1, time: int = 1) -> None:
-    """Refuses a grid that has too few rows or columns to hide some of them whole."""
+    """Refuses a grid with too few rows or columns to hide some of them."""
     if grid.freq < freq or grid.time < time:
         line = "row" if grid.freq < freq else "column"
-        raise GridRefusedError(f"{grid} has one {line}: to hide it is to hide the whole clip")
+        raise UnsupportedGridError(f"{grid} has one {line}, and hiding it would hide the clip")

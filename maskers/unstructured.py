@@ -1,12 +1,12 @@
-"""Unstructured masking: every patch is as likely to be hidden as any other.
+"""Unstructured masking: every patch is equally likely to be hidden.
 
 He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, sec. 3.
 https://arxiv.org/abs/2111.06377
-Ratio 0.6 is that of Riou et al., "Investigating Design Choices in Joint-Embedding Predictive
+The ratio 0.6 is from Riou et al., "Investigating Design Choices in Joint-Embedding Predictive
 Architectures for General Audio Representation Learning", 2024. https://arxiv.org/abs/2405.08679
-What differs is how patches of one mask depend on one another: not at all (`Bernoulli`), by their
-count alone (`Random`), with their neighbours in time (`Grouped`), with the rest of the batch
-(`SharedRandom`), or by keeping apart (`Lattice`, `PoissonDisk`).
+The maskers differ in how the patches of a mask depend on each other: not at all (`Bernoulli`), by
+their number (`Random`), with neighbours in time (`Grouped`), with the rest of the batch
+(`SharedRandom`), or by keeping a distance (`Lattice`, `PoissonDisk`).
 """
 
 from dataclasses import dataclass
@@ -23,13 +23,20 @@ from maskers.sampling import check_ratio, hide_rest, scatter
 class Random(AbstractMasker):
     """Hides a share of the patches, chosen uniformly; all hidden patches are one target block.
 
-    A range draws the ratio anew for every sample, or once for the batch. Audio-JEPA (Tuncay et
-    al., 2025, https://arxiv.org/abs/2507.02915) is `ratio: [0.4, 0.6]` with `per: batch`. Unlike
-    its code: counts are rounded, not cut, and processes do not repeat one another's masks.
+    Counts are rounded, and masks of different processes differ, unlike in the code of Audio-JEPA
+    (Tuncay et al., 2025, https://arxiv.org/abs/2507.02915), which is `ratio: [0.4, 0.6], per:
+    batch`.
+
+    Args:
+        ratio: Share of patches hidden. From a pair, a ratio is drawn uniformly.
+        per: Whether a ratio is drawn for each sample or once for the batch.
+
+    Example:
+        masker: {type: maskers.Random, ratio: [0.4, 0.6]}
     """
 
-    ratio: float | tuple[float, float] = 0.6  # share hidden
-    per: Literal["sample", "batch"] = "sample"  # what a ratio is drawn for
+    ratio: float | tuple[float, float] = 0.6
+    per: Literal["sample", "batch"] = "sample"
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -50,13 +57,19 @@ class Random(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class Bernoulli(AbstractMasker):
-    """Hides every patch with one probability, whatever becomes of the others.
+    """Hides every patch with the same probability, independently of the others.
 
-    Counts differ from sample to sample, as packing allows. One patch at least stays on either
-    side. The count is drawn first, which gives the same masks as a coin for every patch.
+    The number of visible patches differs between samples; at least one patch is visible and one
+    hidden. It is drawn first, which gives the same distribution as one draw per patch.
+
+    Args:
+        ratio: Probability of being hidden.
+
+    Example:
+        masker: {type: maskers.Bernoulli, ratio: 0.6}
     """
 
-    ratio: float = 0.6  # probability of being hidden
+    ratio: float = 0.6
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -64,30 +77,37 @@ class Bernoulli(AbstractMasker):
     @property
     def promises(self) -> Promises:
         mean = 1 - self.ratio
-        margin = 0.25  # with the slack of `check_masker`: 6 deviations of 64 coins
+        margin = 0.25  # with the tolerance of `check_masker`: 6 standard deviations of 64 draws
         return Promises(context=(max(0.0, mean - margin), min(1.0, mean + margin)))
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         batch, valid = clips.batch, clips.valid
         count = clips.num_valid
-        chance = torch.full((batch,), 1 - self.ratio)
-        visible = torch.binomial(count.float(), chance, generator=generator).long()
+        probability = torch.full((batch,), 1 - self.ratio)
+        visible = torch.binomial(count.float(), probability, generator=generator).long()
         number = visible.clamp(min=1).minimum((count - 1).clamp(min=1))
         return hide_rest(choose(number, among=valid, generator=generator), valid)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grouped(AbstractMasker):
-    """Hides groups of patches that follow one another in time, each group whole.
+    """Hides groups of consecutive patches in time.
 
     Dinkel et al., "Scaling up masked audio encoder learning for general audio classification"
     (Dasheng), Interspeech 2024, https://arxiv.org/abs/2406.06992: pairs of 40 ms patches, 75 %.
-    A clip's last group may be shorter. Unlike the reference code: on a grid of several rows each
-    row has groups of its own, and one row of fewer than two groups gets smaller ones.
+    Unlike the reference code: on a grid of several rows each row has its own groups, and a row of
+    fewer than two groups gets smaller ones. The last group of a clip may be shorter.
+
+    Args:
+        ratio: Share of the groups hidden.
+        group: Patches per group, in time.
+
+    Example:
+        masker: {type: maskers.Grouped, ratio: 0.75, group: 2}
     """
 
-    ratio: float = 0.75  # share of the groups that is hidden
-    group: int = 2  # patches, in time
+    ratio: float = 0.75
+    group: int = 2
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -96,7 +116,7 @@ class Grouped(AbstractMasker):
 
     @property
     def promises(self) -> Promises:
-        # one group more or less weighs most in a clip of few: of 64 patches, say, in groups of 16
+        # one group more or less matters most if there are few: 64 patches have 4 groups of 16
         sure = max(0.0, 1 - self.group / 16)
         return Promises(context=((1 - self.ratio) * sure, 1 - self.ratio * sure))
 
@@ -105,7 +125,7 @@ class Grouped(AbstractMasker):
         halves = clips.num_valid.unsqueeze(1) // 2
         length = halves.clamp(min=1, max=self.group)
         patch = torch.arange(grid.size)
-        offset = (patch % grid.time) % length  # of a patch in its group, (batch, patches)
+        offset = (patch % grid.time) % length  # position in the group, (batch, patches)
         first = valid & (offset == 0)
         kept = choose(
             round_share(first.sum(dim=1), 1 - self.ratio), among=first, generator=generator
@@ -115,16 +135,22 @@ class Grouped(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class SharedRandom(AbstractMasker):
-    """Hides the same uniformly chosen patches of every sample of a batch.
+    """Hides the same uniformly chosen patches in every sample of a batch.
 
-    Tuncay's audio-embeddings, the successor of Audio-JEPA's code, shares one mask with a ratio
-    from 0.4 to 0.6 (https://github.com/LudovicTuncay/audio-embeddings), and MAE-AST offers it as
-    `random_batched` (Baade et al., Interspeech 2022, https://arxiv.org/abs/2203.16691).
-    Unlike theirs: patches are shown in one order for all clips, of which a clip with padding skips
-    those that it lacks, until its own share is visible.
+    The successor of the code of Audio-JEPA shares one mask with a ratio from 0.4 to 0.6
+    (https://github.com/LudovicTuncay/audio-embeddings), and MAE-AST offers it as `random_batched`
+    (Baade et al., Interspeech 2022, https://arxiv.org/abs/2203.16691). Unlike theirs: patches are
+    revealed in one order for all clips; a clip with padding skips patches that it does not have,
+    until its own share is visible.
+
+    Args:
+        ratio: Share of patches hidden. From a pair, a ratio is drawn uniformly for each batch.
+
+    Example:
+        masker: {type: maskers.SharedRandom, ratio: [0.4, 0.6]}
     """
 
-    ratio: float | tuple[float, float] = (0.4, 0.6)  # share hidden
+    ratio: float | tuple[float, float] = (0.4, 0.6)
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -144,23 +170,30 @@ class SharedRandom(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class Lattice(AbstractMasker):
-    """Shows one patch of every cell of `freq_step` by `time_step`, at a random phase.
+    """Shows one patch of every cell of a regular lattice, at a random offset.
 
-    The grid-wise sampling of He et al. (above, fig. 6: the easiest task of the three) is 2 by 2.
-    `staggered` moves every other row of cells by half a cell: 1 by 2 is then a checkerboard.
-    Where a grid has fewer rows than a cell, cells are longer by as much, and taller where it has
-    fewer columns, so that the share stays. Unlike the original, the phase is drawn per sample, or
-    most patches would never be seen.
+    2 by 2 is the grid-wise sampling of He et al. (see above, fig. 6: the easiest task of three). On
+    a grid with fewer rows than a cell, cells are longer by as much; with fewer columns, they are
+    taller, so that the share stays. Unlike the original, the offset is drawn for each sample:
+    otherwise most patches would never be seen.
+
+    Args:
+        freq_step: Rows per cell.
+        time_step: Columns per cell.
+        staggered: Shift every other row of cells by half a cell; 1 by 2 is then a checkerboard.
+
+    Example:
+        masker: {type: maskers.Lattice, freq_step: 2, time_step: 2}
     """
 
-    freq_step: int = 2  # patches
-    time_step: int = 2  # patches
-    staggered: bool = False  # whether every other row of cells is moved by half a cell
+    freq_step: int = 2
+    time_step: int = 2
+    staggered: bool = False
 
     def __post_init__(self) -> None:
         if min(self.freq_step, self.time_step) < 1 or self.freq_step * self.time_step == 1:
             raise ValueError(
-                "a cell of a lattice holds two patches at least; got `freq_step` "
+                "a cell of a lattice needs at least two patches; got `freq_step` "
                 f"{self.freq_step} by `time_step` {self.time_step}"
             )
 
@@ -168,7 +201,7 @@ class Lattice(AbstractMasker):
     def promises(self) -> Promises:
         steps = (self.freq_step, self.time_step)
         least, most = 1.0, 1.0
-        for step in steps:  # a clip one patch short of two cells shows one; one patch more, two
+        for step in steps:  # rounding: between one cell of 2 * step - 1 patches and two of step + 1
             least, most = least / (2 * step - 1), most * 2 / (step + 1)
         return Promises(context=(least, most))
 
@@ -190,15 +223,22 @@ class Lattice(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class PoissonDisk(AbstractMasker):
-    """Shows patches that keep a distance from one another, and otherwise lie at random.
+    """Shows random patches that keep a distance from each other.
 
-    Distances shrink only as far as the count requires: where 25 % stay visible, no two of them
-    are side by side. After McCool and Fiume, "Hierarchical Poisson Disk Sampling Distributions",
-    Graphics Interface 1992; unlike it, the darts of a round are thrown at once (see `scatter`),
-    and around the edges, or patches there would be seen more often.
+    Distances shrink only as far as the number of visible patches requires: if 25 % are visible, no
+    two of them are adjacent. After McCool and Fiume, "Hierarchical Poisson Disk Sampling
+    Distributions", Graphics Interface 1992. Unlike it, all darts of a round are thrown at the same
+    time (see `scatter`), and distances wrap around the edges: otherwise patches there would be seen
+    more often.
+
+    Args:
+        ratio: Share of patches hidden.
+
+    Example:
+        masker: {type: maskers.PoissonDisk, ratio: 0.75}
     """
 
-    ratio: float = 0.75  # share hidden
+    ratio: float = 0.75
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)

@@ -1,11 +1,12 @@
-"""WavJEPA's maskers: several sets of spans of time, each predicted from what no span holds.
+"""The maskers of WavJEPA: several sets of spans of time, predicted from what is in none of them.
 
 Yuksel et al., "WavJEPA: Semantic learning unlocks robust audio foundation models for raw
 waveforms", 2025. https://arxiv.org/abs/2509.23238
 https://github.com/labhamlet/wavjepa/blob/6f4e1b1/wavjepa/masking.py
-Unlike the reference code: the last column can be drawn like any other; a sample with too little
-context is redrawn a few times, and then shows all that its first target sets leave, instead of
-being redrawn for ever; a span is at most a quarter of a clip long. A grid of one column is refused.
+Unlike the reference code: the last column is as likely as any other; a sample with too little
+context is redrawn a few times, and then shows all that its first target sets leave, where the
+reference redraws until it succeeds; a span is at most a quarter of a clip long. A grid of one
+column is refused.
 """
 
 from collections.abc import Callable
@@ -18,9 +19,9 @@ from ablate.model.mask_sampling import leave_visible, round_share
 from ablate.model.masking import (
     AbstractMasker,
     Clips,
-    GridRefusedError,
     Mask,
     Promises,
+    UnsupportedGridError,
     check_range,
 )
 from maskers.composition import get_fallback
@@ -28,23 +29,34 @@ from maskers.geometry import ENDS, fill_columns, fill_empty
 from maskers.sampling import check_ratio
 from maskers.spans import draw_nominal_spans
 
-REDRAWS = 20  # for a sample with too little context
+REDRAWS = 20  # limit for samples with too little context
 
 
 @dataclass(frozen=True, kw_only=True)
 class WavJEPAInverse(AbstractMasker):
-    """Hides several sets of spans, each a target, and further spans that are not asked for.
+    """Hides several sets of spans, each a target, and further spans that are not predicted.
 
-    Ratios are nominal, as overlaps are lost: on 200 columns a fifth is seen, two thirds are
+    Ratios are nominal, because overlaps are lost: on 200 columns a fifth is visible, two thirds are
     targets, and the rest is neither.
+
+    Args:
+        unseen_ratio: Nominal share of the columns removed from the context.
+        unseen_length: Columns per removed span.
+        num_targets: Number of target sets.
+        target_ratio: Nominal share of the columns per target set.
+        target_length: Columns per target span.
+        min_context: Least share of a clip that must be visible.
+
+    Example:
+        masker: {type: maskers.WavJEPAInverse, num_targets: 4}
     """
 
-    unseen_ratio: float = 0.65  # nominal share of the columns kept from the context
-    unseen_length: int = 10  # columns
-    num_targets: int = 4  # sets
-    target_ratio: float = 0.25  # nominal share of the columns, per set
-    target_length: int = 10  # columns
-    min_context: float = 0.1  # share of the clip
+    unseen_ratio: float = 0.65
+    unseen_length: int = 10
+    num_targets: int = 4
+    target_ratio: float = 0.25
+    target_length: int = 10
+    min_context: float = 0.1
 
     def __post_init__(self) -> None:
         check_ratio(self.unseen_ratio)
@@ -69,13 +81,24 @@ class WavJEPAInverse(AbstractMasker):
 
 @dataclass(frozen=True, kw_only=True)
 class WavJEPASpeech(AbstractMasker):
-    """Hides several sets of spans, each a target, and shows the long runs that are left."""
+    """Hides several sets of spans, each a target, and shows the long runs between them.
 
-    num_targets: int = 4  # sets
-    target_ratio: float = 0.1  # nominal share of the columns, per set
-    target_length: int = 10  # columns
-    min_run: int = 5  # columns side by side that are shown; shorter runs are not
-    min_context: float = 0.5  # share of the clip
+    Args:
+        num_targets: Number of target sets.
+        target_ratio: Nominal share of the columns per target set.
+        target_length: Columns per target span.
+        min_run: Least length of a visible run; shorter runs are neither context nor target.
+        min_context: Least share of a clip that must be visible.
+
+    Example:
+        masker: {type: maskers.WavJEPASpeech, num_targets: 4}
+    """
+
+    num_targets: int = 4
+    target_ratio: float = 0.1
+    target_length: int = 10
+    min_run: int = 5
+    min_context: float = 0.5
 
     def __post_init__(self) -> None:
         check_ratio(self.target_ratio)
@@ -98,7 +121,7 @@ class WavJEPASpeech(AbstractMasker):
 
 
 def _promises(min_context: float, target_ratio: float) -> Promises:
-    """One set hides at most half a clip, or, if it has two spans and more, twice its ratio."""
+    """Declares that one set hides at most half a clip, or twice its ratio if it has two spans."""
     least = max(0.0, min(min_context, 0.5, 1 - 2 * target_ratio))
     return Promises(context=(least, 1.0), uneven=ENDS)
 
@@ -112,17 +135,17 @@ def _draw_until_enough(
     """Draws context and sets of target spans until enough context is left."""
     grid, valid = clips.grid, clips.valid
     if grid.time == 1:
-        raise GridRefusedError(f"{grid} has one column, which no span of time can split")
+        raise UnsupportedGridError(f"{grid} has one column, which no span of time can split")
     columns = clips.columns
     least = (columns.sum(dim=1) * min_context).clamp(min=1)
-    seen, sets = draw_columns(columns)
+    visible, sets = draw_columns(columns)
     pending = torch.arange(len(valid))
     for _ in range(REDRAWS):
-        pending = pending[seen[pending].sum(dim=1) < least[pending]]
+        pending = pending[visible[pending].sum(dim=1) < least[pending]]
         if len(pending) == 0:
             break
-        seen[pending], sets[pending] = draw_columns(columns[pending])
-    context, targets = fill_columns(grid, seen) & valid, fill_columns(grid, sets)
+        visible[pending], sets[pending] = draw_columns(columns[pending])
+    context, targets = fill_columns(grid, visible) & valid, fill_columns(grid, sets)
     targets &= valid.unsqueeze(1)
     if len(pending):
         kept = leave_visible(
@@ -138,7 +161,7 @@ def _draw_until_enough(
 
 
 def _compute_run_lengths(marked: Tensor) -> Tensor:
-    """Returns how long the run of marked columns is in which each one lies, 0 if in none."""
+    """Computes the length of the run of marked columns around each column, 0 if unmarked."""
     places = torch.arange(marked.shape[1]).expand(marked.shape)
     before = places.masked_fill(marked, -1).cummax(dim=1).values
     after = places.masked_fill(marked, marked.shape[1]).flip(1).cummin(dim=1).values.flip(1)

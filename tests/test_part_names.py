@@ -138,7 +138,7 @@ def test_a_package_with_flat_names_must_export_its_parts(write_package: Package)
         build_masker(type="my_lab.tilted.Tilted")
 
 
-def test_the_name_of_another_part_is_refused(write_package: Package) -> None:
+def test_the_name_of_another_part_is_an_error(write_package: Package) -> None:
     declared = TILTED.replace("    ratio", '    part = "maskers.Random"\n\n    ratio')
     write_package({"tilted.py": declared})
     with pytest.raises(PartError, match=r"`maskers\.Random`, which is another class"):

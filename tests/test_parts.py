@@ -1,4 +1,4 @@
-"""Settings become parts, and what is wrong with them is said all at once."""
+"""Parts are built from settings, and all problems of settings are reported at once."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -125,7 +125,7 @@ def test_a_declared_version_is_part_of_the_identity_and_must_match(shapes):
         ("maskers.Random", "expected settings with a `type`, got 'maskers.Random'"),
     ],
 )
-def test_wrong_settings_are_refused_with_the_value_and_the_way_out(settings, message):
+def test_a_wrong_setting_is_an_error_with_its_value_and_the_remedy(settings, message):
     [problem] = problems(settings)
     assert message in problem
 
@@ -137,22 +137,22 @@ def test_all_problems_are_reported_at_once_each_with_its_path():
         "end": {"type": "maskers.MultiBlock", "num_target": 3},
         "competence": "high",
     }
-    found = problems(settings)
-    assert [problem.split(":")[0] for problem in found] == [
+    messages = problems(settings)
+    assert [problem.split(":")[0] for problem in messages] == [
         "`start`",
         "`end.num_target`",
         "`competence`",
     ]
 
 
-def test_a_module_that_fails_to_import_something_else_says_so(tmp_path, monkeypatch):
+def test_a_module_that_cannot_import_a_library_raises_its_import_error(tmp_path, monkeypatch):
     (tmp_path / "broken_lab.py").write_text("import no_such_library\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="no_such_library"):
         build({"type": "broken_lab.Mine"}, expect=AbstractMasker)
 
 
-def test_a_strangers_masker_is_built_like_ours(tmp_path, monkeypatch):
+def test_a_masker_of_a_user_is_built_like_ours(tmp_path, monkeypatch):
     (tmp_path / "my_lab.py").write_text(
         "from dataclasses import dataclass\n"
         "from maskers import Random\n"

@@ -1,12 +1,12 @@
-"""What a word that is not known may have been meant to be."""
+"""Suggests the known word that a misspelt one was meant to be."""
 
 import difflib
 from collections.abc import Iterable
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Returns `` (did you mean `x`?)`` for the nearest known word, or the list of all."""
-    words = sorted(known)
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Returns `` (did you mean `x`?)`` for the most similar choice, or a list of all choices."""
+    words = sorted(choices)
     match = difflib.get_close_matches(word, words, n=1)
     if match:
         return f" (did you mean `{match[0]}`?)"

@@ -1,4 +1,4 @@
-"""The promises of a masker, checked on one drawn batch of its masks."""
+"""Checks the promises of a masker on a batch of its masks."""
 
 import torch
 from torch import Tensor
@@ -7,9 +7,16 @@ from ablate.model.masking import AbstractMasker, Grid, Mask
 
 
 def check_mask(masker: AbstractMasker, mask: Mask, grid: Grid, valid: Tensor) -> None:
-    """Raises `AssertionError`, with a sentence, for the first promise that `mask` breaks.
+    """Checks every promise that one batch of masks can show.
 
-    `valid` is bool (clips, patches); the mask holds `promises.copies` samples for each clip.
+    Args:
+        masker: The masker that drew the mask.
+        mask: `promises.copies` samples for each clip.
+        grid: The patches.
+        valid: Marks the patches that are not padding, bool (clips, patches).
+
+    Raises:
+        AssertionError: For the first broken promise, with a sentence.
     """
     promises = masker.promises
     valid = valid.repeat_interleave(promises.copies, dim=0)
@@ -30,11 +37,11 @@ def check_mask(masker: AbstractMasker, mask: Mask, grid: Grid, valid: Tensor) ->
 def _check_share(masker: AbstractMasker, mask: Mask, grid: Grid, valid: Tensor) -> None:
     low, high = masker.promises.context
     count, visible = valid.sum(dim=1), mask.context.sum(dim=1)
-    if masker.promises.exact:  # to the nearest patch, one being left on either side
+    if masker.promises.exact:  # rounded to patches, with at least one visible and one hidden
         slack = torch.full_like(count, 0.501, dtype=torch.float)
         lowest, highest = ((count * share).clamp(min=1).minimum(count - 1) for share in (low, high))
-    else:  # rounding moves an edge by a row or column; on few patches a share means too little
-        line = grid.freq if grid.time > 1 else 1  # a lone column is never hidden whole
+    else:  # rounding moves an edge by a row or column, and shares of few patches are coarse
+        line = grid.freq if grid.time > 1 else 1  # a single column is never hidden completely
         slack = torch.where(count < 64, count, count.sqrt() + line)
         lowest, highest = count * low, count * high
     within = (visible >= lowest - slack) & (visible <= highest + slack)

@@ -173,15 +173,15 @@ class Promises:
     slow: str = ""
 
 
-class GridRefusedError(ValueError):
+class UnsupportedGridError(ValueError):
     """Raised by a masker that cannot work on a grid; the message says why and what would work.
 
     Example:
-        >>> from ablate import Grid, GridRefusedError
+        >>> from ablate import Grid, UnsupportedGridError
         >>> grid = Grid(freq=1, time=8)
-        >>> raise GridRefusedError(f"{grid} has one row, which cannot be split by frequency")
+        >>> raise UnsupportedGridError(f"{grid} has one row; use more mel bands")
         Traceback (most recent call last):
-        ablate.model.masking.GridRefusedError: 1x8 has one row, which cannot be split by frequency
+        ablate.model.masking.UnsupportedGridError: 1x8 has one row; use more mel bands
     """
 
 
@@ -240,7 +240,7 @@ class AbstractMasker(ABC):
             Masks of `clips.batch * promises.copies` samples, those of a clip next to each other.
 
         Raises:
-            GridRefusedError: If the masker cannot work on `clips.grid`.
+            UnsupportedGridError: If the masker cannot work on `clips.grid`.
             ValueError: If needed content is missing.
         """
 

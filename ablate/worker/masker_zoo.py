@@ -20,7 +20,9 @@ from ablate.model.masking import AbstractMasker, Grid
 from ablate.parts import PartError, Problem, build, resolve
 from ablate.worker.datasets import Emit
 
-EXAMPLE = re.compile(r"For example `([^`]+)`")  # example settings in a docstring, as YAML
+# settings in a docstring, as YAML: in a sentence, or in a section `Example:`
+EXAMPLE = re.compile(r"For example `([^`]+)`")
+EXAMPLE_SECTION = re.compile(r"Example:\n\s+masker: \{type: [\w.]+,\s+(.+?)\}\s*(?:\n\n|\Z)", re.S)
 
 
 def list_maskers(package: str) -> dict[str, Any]:
@@ -88,12 +90,15 @@ def _describe(name: str, part: type[AbstractMasker]) -> dict[str, Any]:
         for field in dataclasses.fields(part)  # type: ignore[arg-type]
         if field.init and field.default is field.default_factory is dataclasses.MISSING
     ]
+    examples = EXAMPLE.findall(text)
+    if needs and not examples:
+        examples = EXAMPLE_SECTION.findall(text)
     return {
         "name": name,
         "type": get_class_path(part),
         "about": " ".join(text.partition("\n\n")[0].split()),
         "needs": needs,
-        "examples": [" ".join(example.split()) for example in EXAMPLE.findall(text)],
+        "examples": [" ".join(example.split()) for example in examples],
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ablate.core.nested import remove_nested
 from ablate.mask_analysis.matching import Match, has_match, remove_match, resolve_matches
 from ablate.mask_analysis.statistics import RealisedShares, realised_shares
-from ablate.model.masking import Grid, GridRefusedError
+from ablate.model.masking import Grid, UnsupportedGridError
 from ablate.parts import PartError, Problem, build, resolve
 from ablate.worker.budget_matching import Wanted
 from ablate.worker.code_digest import digests
@@ -271,7 +271,7 @@ def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, RealisedShares
     try:
         shares = realised_shares(trial.masker, grid, trial.batching, trial.budget.batch)
         return [], grid, shares
-    except (GridRefusedError, AssertionError, ValueError) as error:
+    except (UnsupportedGridError, AssertionError, ValueError) as error:
         reason = str(error)
     except Exception as error:  # a stranger's masker may raise anything
         reason = f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Masks that treat time and frequency apart."""
+"""Masks that treat time and frequency differently."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_the_guard_keeps_the_least_context_where_both_axes_would_empty_it(grid):
     assert mask.context.float().mean(dim=1).min() >= 0.15 - 1 / grid.size
 
 
-def test_a_guard_above_what_the_blocks_leave_is_refused():
+def test_a_minimal_context_above_what_the_blocks_leave_is_an_error():
     with pytest.raises(ValueError, match="`min_context` 80%"):
         TimeFrequency(min_context=0.8)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ablate.core.random import generator
-from ablate.model.masking import Clips, Grid, GridRefusedError
+from ablate.model.masking import Clips, Grid, UnsupportedGridError
 from maskers.bands import BandSplit, Causal, Infill, SpecAugment
 
 GRID = Grid(8, 64)
@@ -15,12 +15,12 @@ def cells(member):
 
 
 def solid(lines):
-    """Whether the marked ones (..., lines) are side by side."""
+    """Returns whether the marked lines (..., lines) are adjacent."""
     edges = lines.int().diff(dim=-1, prepend=torch.zeros_like(lines[..., :1]).int())
     return (edges == 1).sum(dim=-1) <= 1
 
 
-def test_every_band_is_a_target_of_its_own_no_wider_than_asked():
+def test_every_band_is_a_target_block_of_at_most_the_configured_width():
     masker = SpecAugment(time_bands=3, freq_bands=2, time_width=0.25, freq_width=0.4)
     targets = cells(masker.draw(Clips.unpadded(GRID, 500), generator(0, "x")).targets)
     times, rows = targets[:, :3, 0], targets[:, 3:, :, 0]
@@ -31,7 +31,7 @@ def test_every_band_is_a_target_of_its_own_no_wider_than_asked():
     assert targets.shape[1] == 5
 
 
-def test_bands_that_cover_the_whole_clip_are_given_up():
+def test_bands_that_cover_a_complete_clip_are_dropped():
     masker = SpecAugment(time_bands=0, freq_bands=12, freq_width=0.5)
     mask = masker.draw(Clips.unpadded(GRID, 500), generator(0, "x"))
     rows = cells(mask.context)
@@ -75,7 +75,7 @@ def test_a_hole_in_time_is_one_stretch_of_all_frequencies():
 
 
 @pytest.mark.parametrize("context", ["low", "high", "random"])
-def test_the_spectrum_is_cut_once_and_the_band_asked_for_is_shown(context):
+def test_the_spectrum_is_cut_once_and_the_configured_band_is_visible(context):
     mask = BandSplit(context=context, ratio=0.25).draw(Clips.unpadded(GRID, 400), generator(0, "x"))
     seen = cells(mask.context)[:, :, 0]
     assert (seen.sum(dim=1) == 6).all()
@@ -86,17 +86,17 @@ def test_the_spectrum_is_cut_once_and_the_band_asked_for_is_shown(context):
     )
 
 
-def test_a_row_that_the_share_cuts_in_two_is_shown_as_often_as_that():
+def test_a_fractional_row_is_visible_in_that_fraction_of_masks():
     mask = BandSplit(ratio=0.45).draw(Clips.unpadded(Grid(2, 4), 4000), generator(0, "x"))
-    assert (mask.context.sum(dim=1) == 4).all()  # 1.1 rows; one is always left
-    shown = (
+    assert (mask.context.sum(dim=1) == 4).all()  # 1.1 rows; one is always visible
+    rows = (
         BandSplit(ratio=0.45)
         .draw(Clips.unpadded(Grid(10, 4), 4000), generator(0, "x"))
         .context.sum(1)
         / 4
     )
-    assert set(shown.tolist()) == {5, 6}
-    assert shown.mean() == pytest.approx(5.5, abs=0.03)
+    assert set(rows.tolist()) == {5, 6}
+    assert rows.mean() == pytest.approx(5.5, abs=0.03)
 
 
 @pytest.mark.parametrize("masker", [Causal(), SpecAugment(freq_bands=0)], ids=str)
@@ -118,15 +118,15 @@ def test_a_clip_of_one_column_gets_a_target_all_the_same(masker):
     ],
     ids=str,
 )
-def test_a_grid_of_one_line_is_refused_where_lines_are_hidden_whole(masker, grid):
-    with pytest.raises(GridRefusedError, match=r"split by frequency|the whole of"):
+def test_a_grid_of_one_line_is_unsupported(masker, grid):
+    with pytest.raises(UnsupportedGridError, match=r"split by frequency|the whole of"):
         masker.draw(Clips.unpadded(grid, 2), generator(0, "x"))
 
 
 @pytest.mark.parametrize(
     ("family", "setting", "message"),
     [
-        (SpecAugment, {"time_bands": 0, "freq_bands": 0}, "one band at least"),
+        (SpecAugment, {"time_bands": 0, "freq_bands": 0}, "at least one band"),
         (SpecAugment, {"time_width": 1.5}, "`time_width` must lie in"),
         (Causal, {"context": 1.0}, "`context` 1.0 shows nothing or everything"),
         (Causal, {"gap": -1}, "`gap` is a number of columns"),
@@ -135,6 +135,6 @@ def test_a_grid_of_one_line_is_refused_where_lines_are_hidden_whole(masker, grid
         (BandSplit, {"ratio": 0.0}, "hides nothing or everything"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(family, setting, message):
+def test_invalid_settings_are_errors(family, setting, message):
     with pytest.raises(ValueError, match=message):
         family(**setting)

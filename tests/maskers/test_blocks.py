@@ -5,7 +5,7 @@ import torch
 
 from ablate.core.random import generator
 from ablate.model.mask_sampling import draw_rectangles
-from ablate.model.masking import Clips, Grid, GridRefusedError
+from ablate.model.masking import Clips, Grid, UnsupportedGridError
 from maskers import MultiBlock
 from maskers.blocks import UnionComplement
 from maskers.legacy import LegacyMultiBlock
@@ -51,7 +51,7 @@ def test_a_sample_that_loses_a_block_or_its_context_block_is_counted(grid):
     assert torch.equal(mask.fallback, (mask.context != as_drawn).any(dim=1))
 
 
-def test_blocks_that_could_hide_the_whole_clip_are_refused():
+def test_blocks_that_could_hide_a_complete_clip_are_an_error():
     with pytest.raises(ValueError, match="5 blocks of up to 20% could hide the whole clip; lower"):
         MultiBlock(num_targets=5)
 
@@ -62,7 +62,7 @@ def test_what_no_block_of_a_union_covers_is_all_visible():
     assert (mask.context ^ mask.target_union).all()
 
 
-def test_a_single_block_of_a_union_is_a_solid_rectangle_of_the_area_asked_for():
+def test_a_single_block_of_a_union_is_a_solid_rectangle_of_the_configured_area():
     grid = Grid(8, 64)
     mask = UnionComplement(num_blocks=1, area=(0.1, 0.3)).draw(
         Clips.unpadded(grid, 500), generator(0, "x")
@@ -76,7 +76,7 @@ def test_a_single_block_of_a_union_is_a_solid_rectangle_of_the_area_asked_for():
     assert share.mean() == pytest.approx(0.2, abs=0.01)
 
 
-def test_the_blocks_of_a_batch_share_one_size_if_asked_to():
+def test_the_blocks_of_a_batch_share_one_size_if_configured():
     grid = Grid(16, 64)
     for sizes, expected in (("batch", {1}), ("sample", set(range(5, 500)))):
         masker = UnionComplement(num_blocks=1, area=(0.1, 0.5), sizes=sizes)
@@ -85,7 +85,7 @@ def test_the_blocks_of_a_batch_share_one_size_if_asked_to():
         assert len(set(hidden.sum(dim=1).tolist())) in expected
 
 
-def test_a_clip_that_its_blocks_cover_whole_is_drawn_anew():
+def test_a_clip_that_its_blocks_cover_completely_is_redrawn():
     masker = UnionComplement(num_blocks=3, area=0.7)  # one draw in sixteen covers the clip
     mask = masker.draw(Clips.unpadded(Grid(14, 14), 500), generator(0, "x"))
     assert mask.fallback is not None
@@ -153,7 +153,7 @@ def test_the_collator_would_not_end_on_grids_whose_targets_are_too_few_patches(g
 
 @pytest.mark.parametrize("grid", [Grid(1, 64), Grid(64, 1)], ids=str)
 def test_published_blocks_refuse_a_grid_of_one_row_or_column(grid):
-    with pytest.raises(GridRefusedError, match="use MultiBlock"):
+    with pytest.raises(UnsupportedGridError, match="use MultiBlock"):
         LegacyMultiBlock().draw(Clips.unpadded(grid, 2), generator(0, "x"))
 
 
@@ -167,6 +167,6 @@ def test_published_blocks_refuse_a_grid_of_one_row_or_column(grid):
         (LegacyMultiBlock, {"min_keep": -1}, "`min_keep` is a number of patches"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(family, setting, message):
+def test_invalid_settings_are_errors(family, setting, message):
     with pytest.raises(ValueError, match=message):
         family(**setting)

@@ -27,7 +27,7 @@ def draw(masker, batch=200, grid=GRID, seed=0, **fields):
     return masker.draw(replace(Clips.unpadded(grid, batch), **fields), generator(seed, "x"))
 
 
-def test_a_mixture_draws_from_each_masker_as_often_as_its_weight_says():
+def test_a_mixture_draws_from_each_masker_in_proportion_to_its_weight():
     mixture = Mixture(maskers=(Random(ratio=0.25), Random(ratio=0.75)), weights=(3, 1))
     visible = draw(mixture, 4000).context.sum(dim=1)
     assert (visible == 24).float().mean() == pytest.approx(0.75, abs=0.03)
@@ -52,14 +52,14 @@ def test_several_masks_respect_each_clips_own_padding():
 @given(cases(max_freq=4, max_time=16))
 def test_a_sub_sample_predicts_its_share_of_the_hidden_patches_and_shows_no_more(case: Case):
     inner = Random(ratio=0.6)
-    given = {"progress": case.progress, "valid": case.valid}
-    whole = draw(inner, len(case.columns), case.grid, case.seed, **given)
+    fields = {"progress": case.progress, "valid": case.valid}
+    complete = draw(inner, len(case.columns), case.grid, case.seed, **fields)
     thin = draw(
-        Subsample(masker=inner, share=0.5), len(case.columns), case.grid, case.seed, **given
+        Subsample(masker=inner, share=0.5), len(case.columns), case.grid, case.seed, **fields
     )
-    assert torch.equal(whole.context, thin.context)
-    assert not (thin.target_union & ~whole.target_union).any()
-    expected = (whole.target_union.sum(dim=1) * 0.5).round().clamp(min=1)
+    assert torch.equal(complete.context, thin.context)
+    assert not (thin.target_union & ~complete.target_union).any()
+    expected = (complete.target_union.sum(dim=1) * 0.5).round().clamp(min=1)
     assert torch.equal(thin.target_union.sum(dim=1).float(), expected)
 
 
@@ -114,7 +114,7 @@ def test_a_mixture_of_one_exact_share_is_exact():
     [
         (lambda: Mixture(maskers=(Random(),), weights=(1, 2)), "1 maskers and 2 weights"),
         (lambda: Mixture(maskers=(Random(),), weights=(-1,)), "must be positive"),
-        (lambda: MultiMask(maskers=()), "must hold one at least"),
+        (lambda: MultiMask(maskers=()), "must have at least one entry"),
         (lambda: MultiMask(maskers=(MultiMask(maskers=(Random(),), times=2),)), "raise `times`"),
         (
             lambda: Mixture(
@@ -123,11 +123,14 @@ def test_a_mixture_of_one_exact_share_is_exact():
             r"draw \[1, 2\] masks per clip",
         ),
         (lambda: Subsample(masker=Random(), share=1.5), "`share` must lie in"),
-        (lambda: DeadZone(masker=Random(), time=-1), "a gap is not negative"),
-        (lambda: DeadZone(masker=LegacyMultiBlock()), "may overlap means nothing"),
+        (lambda: DeadZone(masker=Random(), time=-1), "`freq` and `time` must not be negative"),
+        (
+            lambda: DeadZone(masker=LegacyMultiBlock()),
+            "may overlap, which a dead zone cannot prevent",
+        ),
         (lambda: Guard(masker=Random(), min_context=2.0), "`min_context` must lie in"),
     ],
 )
-def test_combinations_that_make_no_sense_are_refused(build, message):
+def test_invalid_combinations_are_errors(build, message):
     with pytest.raises(ValueError, match=message):
         build()

@@ -1,4 +1,4 @@
-"""Masks that depend on what is heard."""
+"""Masks that depend on the content of a clip."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -20,12 +20,12 @@ def draw(masker, content, grid=None, **fields):
 
 
 def spread_by(weights):
-    """Makes patches whose mean absolute deviation is the weight, (batch, patches, 2)."""
+    """Builds patches whose mean absolute deviation is the weight, (batch, patches, 2)."""
     return torch.stack([weights, -weights], dim=-1) + 5.0
 
 
 @pytest.mark.parametrize("masker", [VarianceWeighted(), Energy(), Informed()], ids=str)
-def test_a_masker_without_the_content_it_needs_refuses_with_its_name(masker):
+def test_missing_content_is_an_error_with_the_name_of_the_masker(masker):
     with pytest.raises(
         ValueError, match=f"`{type(masker).__name__}` needs {masker.promises.needs} as"
     ):
@@ -47,7 +47,7 @@ def test_hints_set_how_light_the_visible_patches_are(hint, relative):
 
 
 def test_half_of_the_hints_are_hidden_again():
-    """At ratio 0.7 and hints of 0.5: 54 %, simulated independently."""
+    """At a ratio of 0.7 and hints of 0.5 it is 54 %, as simulated independently."""
     valid = torch.ones(500, 1000, dtype=torch.bool)
     before = torch.arange(1000).expand(500, -1) < 700
     after = _add_hints(before, 0.5, valid=valid, generator=generator(0, "x"))
@@ -58,7 +58,7 @@ def test_half_of_the_hints_are_hidden_again():
 
 
 def test_patches_are_drawn_one_after_another_in_proportion_to_their_weight():
-    """Twin: the probability of each hidden pair, by enumeration of its two orders."""
+    """Compares with the probability of each hidden pair, enumerated over its two orders."""
     weights = torch.tensor([1.0, 2.0, 3.0, 6.0])
     content = spread_by(weights.expand(40_000, -1))
     hidden = ~draw(VarianceWeighted(ratio=0.5), content).context
@@ -134,7 +134,7 @@ def test_what_lies_in_the_padding_changes_no_mask(masker):
 @pytest.mark.parametrize(
     ("temperature", "low", "high"), [(2.0, 0.9, 1.0), (0.0, 0.68, 0.72), (-2.0, 0.3, 0.5)]
 )
-def test_temperature_says_whether_the_loud_half_is_hidden(temperature, low, high):
+def test_temperature_decides_whether_the_loud_half_is_hidden(temperature, low, high):
     content = torch.zeros(500, 64, 4)
     content[:, ::2] = 2.0
     hidden = draw(Energy(temperature=temperature), content).target_union
@@ -180,13 +180,13 @@ def test_padding_is_never_the_loudest():
     assert not mask.target_union[:, 32:].any()
 
 
-def test_silence_is_measured_on_patches_so_a_masker_of_features_is_refused():
+def test_silence_is_measured_on_patches_so_a_masker_of_features_is_an_error():
     with pytest.raises(ValueError, match="silence is measured on patches"):
         SilenceExcluded(masker=Informed())
 
 
 def two_voices(batch=50):
-    """Makes two kinds of patches, every fourth being unlike either."""
+    """Builds two kinds of patches, and every fourth patch unlike either."""
     rng = generator(1, "x")
     voices = torch.zeros(2, 16)
     voices[0, 0], voices[1, 1] = 4.0, -4.0

@@ -1,4 +1,4 @@
-"""Every masker of the zoo keeps the promises, and `check_masker` fails for each broken one."""
+"""Every masker of the zoo keeps its promises, and `check_masker` fails for each broken one."""
 
 from dataclasses import dataclass, field, replace
 
@@ -175,7 +175,7 @@ ZOO = [
 ]
 
 
-def test_every_masker_of_the_zoo_is_examined():
+def test_every_masker_of_the_zoo_is_tested():
     assert {type(masker).__name__ for masker in ZOO} == set(maskers.__all__)
 
 
@@ -250,7 +250,7 @@ class Planted(AbstractMasker):
         ("blocks first", "targets are"),
     ],
 )
-def test_a_planted_fault_is_found(fault, message):
+def test_check_masker_reports_a_planted_fault(fault, message):
     with pytest.raises(AssertionError, match=message):
         check_masker(Planted(fault=fault))
 
@@ -274,7 +274,7 @@ class Old(AbstractMasker):
 """
 
 
-def test_a_masker_of_version_0_1_is_refused_with_the_lines_to_change():
+def test_a_masker_of_version_0_1_is_an_error_with_the_lines_to_change():
     with pytest.raises(OutdatedMaskerError) as caught:
         exec(OLD_MASKER, {**globals(), "__name__": "my_lab.old"})
     message = str(caught.value)
@@ -288,7 +288,7 @@ def test_a_masker_of_version_0_1_is_refused_with_the_lines_to_change():
         assert f"    {line}\n" in message
 
 
-def test_a_study_with_a_masker_of_version_0_1_is_refused_with_its_name(tmp_path, monkeypatch):
+def test_settings_of_a_masker_of_version_0_1_are_an_error_with_its_name(tmp_path, monkeypatch):
     head = """
 from dataclasses import dataclass
 from ablate.model.masking import AbstractMasker, Promises

@@ -1,4 +1,4 @@
-"""Curricula change as training goes on."""
+"""Curricula change during training."""
 
 import math
 
@@ -22,7 +22,7 @@ EASY, HARD = Random(ratio=0.25), Random(ratio=0.75)
 
 
 def late_share(curriculum, progress):
-    """The share of samples that were drawn from the end."""
+    """Computes the share of samples that were drawn from the end."""
     mask = curriculum.draw(Clips.unpadded(Grid(4, 8), 4000, progress=progress), generator(0, "x"))
     return (mask.context.sum(dim=1) == 8).float().mean().item()
 
@@ -53,10 +53,10 @@ def test_the_constant_mixture_shows_as_much_of_the_end_as_the_curriculum_does(co
 @pytest.mark.parametrize("competence", [0.0, 0.01, 0.5])
 def test_the_reversed_curriculum_mixes_as_much_in_the_opposite_order(competence):
     steps = [step / 100 for step in range(101)]
-    there = [compute_share("sqrt", step, competence) for step in steps]
-    back = [compute_share("reversed", step, competence) for step in steps]
-    assert back == pytest.approx(there[::-1])
-    assert sum(compute_share("inverse", step, competence) for step in steps) < 0.6 * sum(there)
+    forward = [compute_share("sqrt", step, competence) for step in steps]
+    backward = [compute_share("reversed", step, competence) for step in steps]
+    assert backward == pytest.approx(forward[::-1])
+    assert sum(compute_share("inverse", step, competence) for step in steps) < 0.6 * sum(forward)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "step"])
@@ -93,7 +93,7 @@ def test_a_setting_varies_with_progress(progress, visible):
     assert mask.context.sum(dim=1).tolist() == [visible] * 4
 
 
-def test_a_whole_number_stays_whole_and_a_pair_stays_a_pair():
+def test_an_integer_stays_an_integer_and_a_pair_stays_a_pair():
     counts = ScheduledSetting(masker=MultiBlock(), setting="num_targets", start=1, end=4)
     assert [counts.at(p).num_targets for p in (0.0, 0.5, 1.0)] == [1, 2, 4]
     areas = ScheduledSetting(
@@ -110,7 +110,7 @@ def test_a_whole_number_stays_whole_and_a_pair_stays_a_pair():
         (Tube(), "length", 2, 6),  # a whole number or unset
     ],
 )
-def test_whole_numbers_stay_whole_in_a_pair_and_where_they_may_be_unset(
+def test_integers_stay_integers_in_a_pair_and_in_an_optional_setting(
     masker, setting, start, end, progress
 ):
     varied = ScheduledSetting(masker=masker, setting=setting, start=start, end=end)
@@ -120,7 +120,7 @@ def test_whole_numbers_stay_whole_in_a_pair_and_where_they_may_be_unset(
     assert mask.target_union.any(dim=1).all()
 
 
-def test_a_share_given_as_a_whole_number_is_not_rounded():
+def test_a_share_written_as_an_integer_is_not_rounded():
     guard = Guard(masker=Random(), min_context=0)
     varied = ScheduledSetting(masker=guard, setting="min_context", start=0, end=1)
     assert varied.at(0.25).min_context == 0.25
@@ -132,7 +132,7 @@ def test_a_share_given_as_a_whole_number_is_not_rounded():
         (lambda: Curriculum(start=EASY, end=HARD, competence=2.0), "`competence` must lie in"),
         (
             lambda: ScheduledSetting(masker=Random(), setting="ratoi", start=0.2, end=0.4),
-            "`setting` 'ratoi' is none of the masker's: ratio",
+            "`setting` 'ratoi' is no setting of the masker; it has ratio",
         ),
         (
             lambda: ScheduledSetting(masker=MultiBlock(), setting="num_targets", start=4, end=6),
@@ -140,7 +140,7 @@ def test_a_share_given_as_a_whole_number_is_not_rounded():
         ),
         (
             lambda: ScheduledSetting(masker=Random(), setting="ratio", start=0.2, end=(0.2, 0.4)),
-            "must be of one kind",
+            "must both be numbers or both be pairs",
         ),
         (
             lambda: ScheduledSetting(masker=Clusters(), setting="side", start=2, end=4),
@@ -152,11 +152,11 @@ def test_a_share_given_as_a_whole_number_is_not_rounded():
         ),
         (
             lambda: ScheduledSetting(masker=Clusters(), setting="legacy", start=0, end=1),
-            "`setting` 'legacy' is neither a number nor a pair of them",
+            "`setting` 'legacy' is neither a number nor a pair of numbers",
         ),
     ],
 )
-def test_impossible_curricula_are_refused(build, message):
+def test_invalid_curricula_are_errors(build, message):
     with pytest.raises(ValueError, match=message):
         build()
 

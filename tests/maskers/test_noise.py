@@ -21,14 +21,14 @@ def seen(masker, grid, batch=400, **fields):
 
 
 def clustering(masker, grid, batch=400):
-    """Returns how often time neighbours are both visible, 1 where patches are independent."""
+    """Computes how often neighbours in time are both visible; 1 if patches are independent."""
     visible = seen(masker, grid, batch)
     both = visible[:, :, 1:] & visible[:, :, :-1]
     return (both.float().mean() / visible.float().mean() ** 2).item()
 
 
 def spectrum(masker, grid, low, high):
-    """Returns the power of masks in a band of radians per patch, white being 1."""
+    """Computes the power of masks in a band of radians per patch; that of white noise is 1."""
     visible = seen(masker, grid, 2000).double()
     visible = visible - visible.mean(dim=(1, 2), keepdim=True)
     power = (
@@ -98,7 +98,7 @@ def test_a_reach_per_axis_stretches_clusters_along_it():
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
-def test_beta_alone_says_how_clustered_a_mask_is(grid):
+def test_beta_decides_how_clustered_a_mask_is(grid):
     amounts = [clustering(PowerLaw(beta=beta), grid) for beta in (-2, -1, 0, 0.5, 1, 2, 4)]
     assert all(more - less > 0.1 for less, more in pairwise(amounts))
     assert amounts[2] == pytest.approx(clustering(Random(ratio=0.75), grid), abs=0.06)
@@ -128,7 +128,7 @@ def test_what_filters_everything_out_leaves_uniform_masks():
     assert visits.float().mean(dim=0).min() > 0.2
 
 
-def test_filtering_nothing_is_refused():
+def test_filtering_nothing_is_an_error():
     with pytest.raises(ValueError, match="are both 0, which filters nothing; raise one"):
         Noise(sigma_freq=0, sigma_time=0)
 
@@ -144,13 +144,13 @@ def test_filtering_nothing_is_refused():
         (VoidAndCluster, {"swaps": -1.0}),
     ],
 )
-def test_a_setting_out_of_range_is_refused_by_name(masker, settings):
+def test_a_setting_out_of_range_is_an_error_with_its_name(masker, settings):
     with pytest.raises(ValueError, match=f"`{next(iter(settings))}`"):
         masker(**settings)
 
 
 def in_windows(masker, grid, size):
-    """Returns the variance of how many patches are visible in windows, over that of `Random`."""
+    """Computes the variance of the visible patches in windows, over that of `Random`."""
     windows = [
         seen(each, grid, 100).float().unfold(1, size[0], 1).unfold(2, size[1], 1).sum(dim=(3, 4))
         for each in (masker, Random(ratio=masker.ratio))

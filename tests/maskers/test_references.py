@@ -1,7 +1,7 @@
-"""What published masks amount to, measured: shares that an own reading of their code gave too.
+"""Shares of published masks, compared with our independent simulation of the published code.
 
-Every figure is the mean of seeded draws, and its tolerance at least three standard errors of ours.
-Where a figure came from a simulation of the published algorithm, that one had an error as well.
+Every figure is the mean of seeded draws. Its tolerance is at least three of our standard errors,
+plus the error of the simulation where there was one.
 """
 
 import math
@@ -119,7 +119,7 @@ def test_eat_shows_exactly_102_of_512_patches_fewer_of_them_at_the_edge_rows():
 
 
 @pytest.mark.parametrize("grid", [Grid(5, 13), Grid(5, 38)], ids=str)
-def test_m2d_as_in_the_reference_code_keeps_more_than_it_says(grid):
+def test_m2d_as_in_the_reference_code_keeps_more_than_its_ratio(grid):
     # nttcslab/m2d@f0c4128, random_structured at ratio 0.7: .354 over the two grids it is used on.
     # The numbers of lines are shared by the batch, so one sample a draw says it all; the standard
     # error of 3,000 is 0.0013.
@@ -129,7 +129,7 @@ def test_m2d_as_in_the_reference_code_keeps_more_than_it_says(grid):
     assert corrected.mean() == pytest.approx(0.30, abs=0.02)  # to the nearest column
 
 
-def test_a_jepa_taken_literally_empties_half_the_contexts_of_an_audio_grid():
+def test_a_literal_a_jepa_empties_half_the_contexts_of_an_audio_grid():
     # no code was published; blocks as high as wide, in patches, and a context block of .85 to 1.
     # How sizes are rounded moves the figure between 45 % and 53 %; standard error 0.006.
     masker = TimeFrequency(axes="both", units="patches")
@@ -140,19 +140,19 @@ def test_a_jepa_taken_literally_empties_half_the_contexts_of_an_audio_grid():
 @pytest.mark.parametrize(
     ("grid", "axes"), [(Grid(8, 64), "time"), (Grid(16, 16), "time"), (Grid(16, 16), "both")]
 )
-def test_a_jepa_taken_literally_empties_nothing_along_time_or_on_a_square(grid, axes):
+def test_a_literal_a_jepa_empties_nothing_along_time_or_on_a_square(grid, axes):
     masker = TimeFrequency(axes=axes, units="patches")
     mask = masker.draw_literal(Clips.unpadded(grid, 4000), generator(0, "x"))
     assert mask.context.any(dim=1).all()
 
 
 @pytest.mark.parametrize("sizes", ["sample", "batch"])
-@pytest.mark.parametrize(("blocks", "area", "shown"), [(8, 0.15, 0.37), (2, 0.7, 0.19)])
-def test_v_jepa_shows_a_third_and_a_fifth_of_an_image(blocks, area, shown, sizes):
+@pytest.mark.parametrize(("blocks", "area", "visible"), [(8, 0.15, 0.37), (2, 0.7, 0.19)])
+def test_v_jepa_shows_a_third_and_a_fifth_of_an_image(blocks, area, visible, sizes):
     # facebookresearch/jepa@51c59d5 src/masks/multiblock3d.py; standard error at most 0.004
     masker = UnionComplement(num_blocks=blocks, area=area, sizes=sizes)
     shares = contexts(masker, Grid(14, 14), batch=32, draws=200)
-    assert shares.mean() == pytest.approx(shown, abs=0.012)
+    assert shares.mean() == pytest.approx(visible, abs=0.012)
 
 
 def test_wavjepa_shows_a_fifth_of_two_seconds():

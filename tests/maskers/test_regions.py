@@ -1,4 +1,4 @@
-"""Masks grown from small pieces."""
+"""Masks that grow from small pieces."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def test_an_inverse_block_shows_squares_and_single_patches_make_up_the_count():
 
 
 @pytest.mark.parametrize("grid", [Grid(4, 8), Grid(8, 8), Grid(1, 64)], ids=str)
-def test_an_inverse_block_is_no_random_mask_where_less_than_a_square_is_shown(grid):
+def test_an_inverse_block_differs_from_a_random_mask_if_less_than_a_square_is_visible(grid):
     block = InverseBlock().draw(Clips.unpadded(grid, 2000), generator(0, "x"))
     single = Random(ratio=0.8).draw(Clips.unpadded(grid, 2000), generator(1, "x"))
     assert _neighbours(block.context, grid) > 1.2 * _neighbours(single.context, grid)
@@ -54,14 +54,14 @@ def test_flexible_shapes_are_drawn_per_sample():
     assert (wide ^ high).float().mean() > 0.9
 
 
-def test_clusters_are_squares_of_the_side_asked_for():
+def test_clusters_are_squares_of_the_configured_side():
     grid = Grid(16, 64)
     mask = Clusters(ratio=0.2, side=(4, 4)).draw(Clips.unpadded(grid, 200), generator(0, "x"))
     hidden = mask.target_union.view(-1, grid.freq, grid.time)
     inside = torch.zeros_like(hidden)
-    inside[:, 4:-4, 4:-4] = True  # squares hang over the edges
-    whole = _solid(hidden, 4, 4) & inside
-    assert whole.sum() / (hidden & inside).sum() > 0.9  # the last square is cut short
+    inside[:, 4:-4, 4:-4] = True  # squares extend over the edges
+    complete = _solid(hidden, 4, 4) & inside
+    assert complete.sum() / (hidden & inside).sum() > 0.9  # the last square is cut short
     assert not _solid(hidden, 16, 4).any()
 
 
@@ -113,23 +113,23 @@ def test_block_wise_masks_end_where_no_rectangle_fits():
     ("family", "setting", "message"),
     [
         (InverseBlock, {"ratio": 1.0}, "`ratio` 1.0 hides nothing or everything"),
-        (InverseBlock, {"length": 0}, "sides must be at least 1 patch"),
-        (InverseBlock, {"shapes": ((5, 5), (0, 3))}, "sides must be at least 1 patch"),
-        (InverseBlock, {"shapes": ((),)}, r"`shapes` have two sides each.*got \[\(\)\]"),
-        (InverseBlock, {"shapes": ((5,),)}, "`shapes` have two sides each"),
+        (InverseBlock, {"length": 0}, "must be pairs of sides of at least 1 patch"),
+        (InverseBlock, {"shapes": ((5, 5), (0, 3))}, "must be pairs of sides of at least 1 patch"),
+        (InverseBlock, {"shapes": ((),)}, r"`shapes` must be pairs of sides.*got \[\(\)\]"),
+        (InverseBlock, {"shapes": ((5,),)}, "`shapes` must be pairs of sides"),
         (InverseBlock, {"adjust": -0.1}, "`adjust` must lie in"),
         (Clusters, {"side": (5, 3)}, "`side` must be 1 patch or more, lower end first"),
         (BlockWise, {"max_steps": 0}, "`min_patches` and `max_steps` must be at least 1"),
         (BlockWise, {"aspect": (2.0, 0.5)}, "`aspect` must lie in"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(family, setting, message):
+def test_invalid_settings_are_errors(family, setting, message):
     with pytest.raises(ValueError, match=message):
         family(**setting)
 
 
 def _solid(cells, height, width):
-    """Marks the cells that lie in some solid rectangle of the marked ones."""
+    """Marks the cells that are in some solid rectangle of marked cells."""
     windows = cells.unfold(1, height, 1).unfold(2, width, 1).flatten(3).all(dim=3)
     out = torch.zeros_like(cells)
     for row in range(height):
@@ -140,7 +140,7 @@ def _solid(cells, height, width):
 
 
 def _neighbours(context, grid):
-    """Pairs of visible patches that lie side by side, per visible patch."""
+    """Counts adjacent pairs of visible patches, per visible patch."""
     cells = context.view(-1, grid.freq, grid.time)
     across, along = cells[:, :, 1:] & cells[:, :, :-1], cells[:, 1:] & cells[:, :-1]
     return (across.sum() + along.sum()) / cells.sum()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablate.core.random import generator
-from ablate.model.masking import Clips, Grid, GridRefusedError
+from ablate.model.masking import Clips, Grid, UnsupportedGridError
 from ablate.testing import Case, cases
 from maskers.spans import M2DSpans, RandomSpans, SeparateSpans, Spans
 from maskers.strips import TimeStrips
@@ -27,7 +27,7 @@ def runs(marked):
 @pytest.mark.parametrize("family", EXACT)
 @settings(max_examples=20)
 @given(case=cases(max_freq=4, max_time=100), ratio=st.floats(0.05, 0.9))
-def test_an_exact_number_of_whole_columns_is_hidden_in_every_clip(family, case: Case, ratio):
+def test_an_exact_number_of_complete_columns_is_hidden_in_every_clip(family, case: Case, ratio):
     columns = torch.tensor(case.columns)
     if case.grid.time == 1 or (columns == 1).any():
         return  # one column cannot be split by time
@@ -72,13 +72,13 @@ def test_the_published_draw_never_hides_the_last_column():
 
 
 @pytest.mark.parametrize("lengths", ["poisson", "geometric"])
-def test_random_spans_have_lengths_of_the_law_asked_for(lengths):
+def test_random_spans_have_lengths_of_the_configured_distribution(lengths):
     masker = RandomSpans(ratio=0.02, lengths=lengths, mean=5, longest=40)  # few: seldom overlap
     hidden = masker.draw(Clips.unpadded(Grid(1, 4000), 60), generator(0, "x")).target_union
-    found = torch.tensor([run for row in hidden for run in runs(row)], dtype=torch.float)
+    drawn = torch.tensor([run for row in hidden for run in runs(row)], dtype=torch.float)
     spread = {"poisson": 5**0.5, "geometric": (5 * 4) ** 0.5}[lengths]
-    assert found.mean() == pytest.approx(5, abs=0.3)
-    assert found.std() == pytest.approx(spread, abs=0.6)
+    assert drawn.mean() == pytest.approx(5, abs=0.3)
+    assert drawn.std() == pytest.approx(spread, abs=0.6)
 
 
 def test_spans_of_random_lengths_of_mean_one_are_single_columns():
@@ -101,8 +101,8 @@ def test_separate_spans_keep_their_gap_and_are_alike_in_length(columns, length, 
     masker = SeparateSpans(ratio=ratio, length=length, gap=gap)
     hidden = masker.draw(Clips.unpadded(Grid(1, columns), 8), generator(seed, "x")).target_union
     for row in hidden:
-        shown = int((~row).nonzero()[0])
-        ring = row.roll(-shown)  # begins with a visible column: no span crosses the end
+        first = int((~row).nonzero()[0])
+        ring = row.roll(-first)  # begins with a visible column: no span crosses the end
         spans, gaps = runs(ring), runs(~ring)
         if len(spans) > 1:
             assert max(spans) - min(spans) <= 1
@@ -171,8 +171,8 @@ def test_a_clip_that_never_gets_enough_context_gives_up_target_sets():
 
 
 @pytest.mark.parametrize("masker", [Spans(), SeparateSpans(), WavJEPAInverse()], ids=str)
-def test_a_grid_of_one_column_is_refused(masker):
-    with pytest.raises(GridRefusedError, match="no span of time can split"):
+def test_a_grid_of_one_column_is_unsupported(masker):
+    with pytest.raises(UnsupportedGridError, match="no span of time can split"):
         masker.draw(Clips.unpadded(Grid(8, 1), 2), generator(0, "x"))
 
 
@@ -188,6 +188,6 @@ def test_a_grid_of_one_column_is_refused(masker):
         (WavJEPASpeech, {"min_context": 1.5}, "`min_context` must lie in"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(family, setting, message):
+def test_invalid_settings_are_errors(family, setting, message):
     with pytest.raises(ValueError, match=message):
         family(**setting)

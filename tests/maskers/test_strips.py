@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ablate.core.random import generator
-from ablate.model.masking import Clips, Grid, GridRefusedError
+from ablate.model.masking import Clips, Grid, UnsupportedGridError
 from ablate.testing import Case, cases
 from maskers.strips import (
     FrequencyStrips,
@@ -25,7 +25,7 @@ def cells(member, grid):
 
 @settings(max_examples=25)
 @given(case=cases(max_freq=8, max_time=64), ratio=st.floats(0.05, 0.95), width=st.integers(1, 9))
-def test_time_strips_hide_an_exact_number_of_whole_columns(case: Case, ratio, width):
+def test_time_strips_hide_an_exact_number_of_columns(case: Case, ratio, width):
     columns = torch.tensor(case.columns)
     if case.grid.time == 1 or (columns == 1).any():
         return  # one column cannot be split by time
@@ -38,7 +38,7 @@ def test_time_strips_hide_an_exact_number_of_whole_columns(case: Case, ratio, wi
 
 @settings(max_examples=25)
 @given(freq=st.integers(2, 16), ratio=st.floats(0.05, 0.95), width=st.integers(1, 9))
-def test_frequency_strips_hide_an_exact_number_of_whole_rows(freq, ratio, width):
+def test_frequency_strips_hide_an_exact_number_of_rows(freq, ratio, width):
     grid = Grid(freq, 7)
     mask = FrequencyStrips(ratio=ratio, width=width).draw(
         Clips.unpadded(grid, 8), generator(0, "x")
@@ -50,14 +50,14 @@ def test_frequency_strips_hide_an_exact_number_of_whole_rows(freq, ratio, width)
 
 
 @pytest.mark.parametrize("width", [1, 4, 8])
-def test_strips_are_as_wide_as_asked_and_one_is_cut_short(width):
+def test_strips_have_the_configured_width_except_one(width):
     hidden = TimeStrips(ratio=0.25, width=width).draw(
         Clips.unpadded(Grid(1, 256), 200), generator(0, "x")
     )
     runs = [run for row in hidden.target_union for run in run_lengths(row[8:-8])]
-    whole = [run for run in runs if run % width == 0]
-    assert min(whole) == width
-    assert len(whole) / len(runs) > 0.8
+    complete = [run for run in runs if run % width == 0]
+    assert min(complete) == width
+    assert len(complete) / len(runs) > 0.8
 
 
 def test_a_tube_keeps_its_pattern_for_its_length():
@@ -91,12 +91,12 @@ def test_a_product_shows_the_crossings_of_kept_rows_and_kept_columns():
     )
     rows, times = seen.any(dim=2, keepdim=True), seen.any(dim=1, keepdim=True)
     assert (seen == (rows & times)).all()
-    assert (rows.sum(dim=1) == 6).all()  # of 8, 0.3 being hidden
-    assert (times.sum(dim=2) == 19).all()  # of 64, 0.7 being hidden
+    assert (rows.sum(dim=1) == 6).all()  # 0.3 of 8 rows are hidden, rounded
+    assert (times.sum(dim=2) == 19).all()  # 0.7 of 64 columns are hidden, rounded
 
 
 @pytest.mark.parametrize("grid", [Grid(8, 64), Grid(5, 38), Grid(1, 64)], ids=str)
-def test_a_union_hides_rows_and_columns_and_the_share_asked_for(grid):
+def test_a_union_hides_rows_and_columns_and_the_configured_share(grid):
     mask = TimeFrequencyUnion(ratio=0.7).draw(Clips.unpadded(grid, 500), generator(0, "x"))
     seen = cells(mask.context, grid)
     rows, times = seen.any(dim=2, keepdim=True), seen.any(dim=1, keepdim=True)
@@ -108,13 +108,13 @@ def test_a_union_hides_rows_and_columns_and_the_share_asked_for(grid):
 
 
 @pytest.mark.parametrize("ratio", [0.1, 0.35])
-def test_a_union_of_one_column_rounds_the_share_asked_for_no_further_than_a_row(ratio):
+def test_a_union_of_one_column_rounds_the_share_by_less_than_a_row(ratio):
     mask = TimeFrequencyUnion(ratio=ratio).draw(Clips.unpadded(Grid(20, 1), 50), generator(0, "x"))
     assert (mask.context.sum(dim=1) == round(20 * (1 - ratio))).all()
 
 
 @pytest.mark.parametrize(("freq", "time"), [(64, 1), (32, 2), (32, 3)])
-def test_a_union_of_few_columns_hides_the_share_asked_for_by_its_rows(freq, time):
+def test_a_union_of_few_columns_hides_the_configured_share_by_its_rows(freq, time):
     masker = TimeFrequencyUnion(ratio=0.7)
     mask = masker.draw(Clips.unpadded(Grid(freq, time), 200), generator(0, "x"))
     shares = mask.context.float().mean(dim=1)
@@ -164,8 +164,8 @@ def subsets(count):
     ],
     ids=str,
 )
-def test_a_grid_of_one_line_is_refused_where_lines_are_hidden_whole(masker, grid):
-    with pytest.raises(GridRefusedError, match="to hide it is to hide the whole clip"):
+def test_a_grid_of_one_line_is_unsupported(masker, grid):
+    with pytest.raises(UnsupportedGridError, match="and hiding it would hide the clip"):
         masker.draw(Clips.unpadded(grid, 2), generator(0, "x"))
 
 
@@ -189,7 +189,7 @@ def test_a_clip_of_one_column_gets_a_context_all_the_same():
         (TimeFrequencyUnion, {"ratio": 1.5}, "`ratio` must lie in"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(family, setting, message):
+def test_invalid_settings_are_errors(family, setting, message):
     with pytest.raises(ValueError, match=message):
         family(**setting)
 

@@ -1,4 +1,4 @@
-"""Unstructured masks, and those that keep apart."""
+"""Unstructured masks, and masks whose patches keep a distance."""
 
 import math
 from dataclasses import replace
@@ -22,7 +22,7 @@ from maskers.unstructured import (
 
 
 def seen(masker, grid, batch, **fields):
-    """Draws the context as a picture, bool (batch, freq, time)."""
+    """Draws the context as a grid, bool (batch, freq, time)."""
     mask = masker.draw(replace(Clips.unpadded(grid, batch), **fields), generator(0, "x"))
     return mask.context.view(batch, grid.freq, grid.time)
 
@@ -78,7 +78,7 @@ def test_only_samples_that_share_a_ratio_or_a_mask_are_declared_coupled(masker, 
 
 @pytest.mark.parametrize("masker", [Random, Bernoulli, Grouped, SharedRandom, PoissonDisk])
 @pytest.mark.parametrize("ratio", [0.0, 1.0, 1.2])
-def test_a_ratio_that_hides_nothing_or_everything_is_refused(masker, ratio):
+def test_a_ratio_that_hides_nothing_or_everything_is_an_error(masker, ratio):
     with pytest.raises(ValueError, match="`ratio`"):
         masker(ratio=ratio)
 
@@ -97,7 +97,7 @@ def test_coins_leave_a_patch_on_either_side():
 
 @pytest.mark.parametrize("grid", [Grid(1, 252), Grid(4, 60)], ids=str)
 @pytest.mark.parametrize("group", [2, 3, 6])
-def test_groups_are_hidden_whole_and_a_quarter_of_them_is_seen(grid, group):
+def test_groups_are_hidden_completely_and_a_quarter_of_them_is_visible(grid, group):
     groups = seen(Grouped(ratio=0.75, group=group), grid, 50).view(50, -1, group)
     assert (groups.all(dim=2) == groups.any(dim=2)).all()
     kept = groups[:, :, 0].sum(dim=1)
@@ -112,7 +112,7 @@ def test_a_row_shorter_than_two_groups_gets_smaller_ones():
     assert set(visible.sum(dim=1).tolist()) == {3, 4}  # two groups of three: 2, 2 and 1 patches
 
 
-def test_one_mask_serves_the_whole_batch_and_another_the_next():
+def test_all_samples_of_a_batch_share_one_mask_and_the_next_batch_another():
     masker, rng = SharedRandom(ratio=0.5), generator(0, "x")
     first, second = (masker.draw(Clips.unpadded(Grid(8, 16), 5), rng).context for _ in range(2))
     assert (first == first[0]).all()
@@ -158,8 +158,8 @@ def test_a_lattice_keeps_its_share_on_thin_grids(grid):
     assert (seen(Lattice(), grid, 50).sum(dim=(1, 2)) == grid.size // 4).all()
 
 
-def test_a_cell_of_one_patch_is_refused():
-    with pytest.raises(ValueError, match="two patches at least; got `freq_step` 1"):
+def test_a_cell_of_one_patch_is_an_error():
+    with pytest.raises(ValueError, match="needs at least two patches; got `freq_step` 1"):
         Lattice(freq_step=1, time_step=1)
 
 
@@ -178,14 +178,14 @@ def test_visible_disks_keep_their_distance(ratio, grid, least):
 
 
 def test_darts_jam_at_the_density_of_random_sequential_adsorption():
-    """Squares of 2 by 2 jam at a coverage of 0.748: 0.187 of the patches, none touching another."""
+    """Squares of 2 by 2 jam at a coverage of 0.748: 0.187 of the patches, none adjacent."""
     grid = Grid(48, 48)
     assert least_distance(seen(PoissonDisk(ratio=1 - 0.182), grid, 5), grid) == 4
     assert least_distance(seen(PoissonDisk(ratio=1 - 0.192), grid, 5), grid) == 2
 
 
 @given(cases(max_time=48, max_batch=4), st.floats(0.05, 0.95))
-def test_disks_are_as_many_as_asked_on_every_clip(case: Case, ratio):
+def test_the_number_of_disks_is_exact_on_every_clip(case: Case, ratio):
     mask = PoissonDisk(ratio=ratio).draw(case.clips, generator(case.seed, "x"))
     count = case.valid.sum(dim=1)
     expected = ((1 - ratio) * count).round().clamp(min=1).minimum(count - 1)

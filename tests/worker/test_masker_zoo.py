@@ -17,9 +17,9 @@ PACKAGE = '''\
 
 from dataclasses import dataclass
 
-from ablate.model.masking import AbstractMasker, GridRefusedError, Mask, Promises
+from ablate.model.masking import AbstractMasker, UnsupportedGridError, Mask, Promises
 
-__all__ = ["HALF", "Half", "Nothing", "StripsOnly", "Twice"]
+__all__ = ["HALF", "Half", "Nothing", "StripsOnly", "Twice", "Wrapped"]
 HALF = 0.5
 
 
@@ -46,7 +46,7 @@ class StripsOnly(Half):
 
     def draw(self, clips, generator):
         if clips.grid.freq > 1:
-            raise GridRefusedError(f"{clips.grid} has rows; use strips")
+            raise UnsupportedGridError(f"{clips.grid} has rows; use strips")
         return super().draw(clips, generator)
 
 
@@ -70,6 +70,18 @@ class Twice(Half):
     inner: AbstractMasker
     times: int
     spare: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrapped(Half):
+    """Wraps another.
+
+    Example:
+        masker: {type: user_maskers.Wrapped,
+          inner: {type: user_maskers.Half}}
+    """
+
+    inner: AbstractMasker
 '''
 GRIDS = (Grid(4, 8), Grid(1, 32))
 
@@ -95,11 +107,12 @@ def draw(folder, *names, audio=None, settings=None):
 
 def test_a_catalogue_lists_maskers_with_their_documentation(user_maskers):
     listed = {masker["name"]: masker for masker in list_maskers(user_maskers)["maskers"]}
-    assert list(listed) == ["Half", "Nothing", "StripsOnly", "Twice"]
+    assert list(listed) == ["Half", "Nothing", "StripsOnly", "Twice", "Wrapped"]
     assert listed["Half"]["about"] == "Hides the louder half."
     assert listed["Half"]["needs"] == []
     assert listed["Twice"]["needs"] == ["inner", "times"]
     assert listed["Twice"]["examples"] == ["inner: {type: user_maskers.Half}, times: 2"]
+    assert listed["Wrapped"]["examples"] == ["inner: {type: user_maskers.Half}"]
 
 
 @pytest.mark.parametrize(
