@@ -126,7 +126,7 @@ def trial_of(text, folder):
 )
 def test_a_recipe_has_the_published_tokens_and_weights(name, grid, size, tmp_path):
     trial = trial_of(as_published(name), tmp_path)
-    found = trial.random_init.grid
+    found = trial.twin.grid
     assert (found.freq, found.time) == grid
     assert weights(trial.encoder, trial) == pytest.approx(size, rel=0.02)
 
@@ -140,7 +140,7 @@ def test_the_small_conformer_has_the_published_weights(tmp_path):
 def weights(encoder, trial):
     """Counts an encoder's weights, in millions, without making any."""
     with torch.device("meta"):
-        built = encoder.build(trial.random_init.grid, trial.patchifier.pixels)
+        built = encoder.build(trial.twin.grid, trial.patchifier.pixels)
     return sum(p.numel() for p in built.parameters()) / 1e6
 
 

@@ -47,7 +47,7 @@ def test_status_watches_until_a_sweeps_workers_have_left_the_queue(
     monkeypatch.setattr(cli_inspect, "POLL_SECONDS", 0.0)
     squeue = Path("bin/squeue")
     squeue.write_text(f"{squeue.read_text()}[ ! -e asked ] || touch cancelled; touch asked\n")
-    assert ablate("status", "tuned", "--watch").count("its sweep was handed to a cluster") == 2
+    assert ablate("status", "tuned", "--watch").count("its sweep runs on a cluster") == 2
 
 
 def test_status_watches_on_where_the_queue_once_does_not_answer(
@@ -57,7 +57,7 @@ def test_status_watches_on_where_the_queue_once_does_not_answer(
     squeue = Path("bin/squeue")
     silent = "echo x >> asked; n=$(wc -l < asked); [ $n = 2 ] && exit 1; [ $n -gt 3 ] && exit 0\n"
     squeue.write_text(squeue.read_text().replace("\n", f"\n{silent}", 1))
-    assert ablate("status", "tuned", "--watch").count("its sweep was handed to a cluster") >= 2
+    assert ablate("status", "tuned", "--watch").count("its sweep runs on a cluster") >= 2
 
 
 def test_a_sweep_without_a_site_is_shown_without_a_word_of_its_queue(

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ablate.core.io import read_json
+from ablate.core.records.record import FormatError
 from ablate.parts import build
 from ablate.probing.attentive import Attentive
 from ablate.probing.knn import KNN
@@ -21,7 +22,6 @@ from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.evaluate import ENCODER, ProbeRunner, score_key, score_run
 from ablate.worker.trial import Trial, open_sound
-from ablate.worker.validation import plan
 
 CPU = torch.device("cpu")
 
@@ -69,16 +69,14 @@ def test_scores_of_the_first_release_keep_their_keys():
     assert keys == ["33dd0e94ee", "d2dfca2159", "bea21a3c7d"]
 
 
-def test_a_score_file_of_the_first_release_is_still_read(tmp_path, settings, cache):
-    probes = {"knn": {"type": "ablate.probing.knn.KNN"}}
-    written = plan([settings], probes, cache, silent)["probes"]["knn"]
-    old = {"type": "ablate.probing.knn.KNN", "k": 10, "temperature": 0.07}
+def test_a_score_file_of_the_first_release_is_refused_with_the_remedy(tmp_path):
+    settings = {"type": "ablate.probing.knn.KNN", "k": 10, "temperature": 0.07}
     file = tmp_path / "probes" / "speech" / "33dd0e94ee.json"
     file.parent.mkdir(parents=True)
     scores = {"concat_freq": {"valid": 1.0, "test": 2.0, "folds": []}}
-    file.write_text(json.dumps({"task": "speech", "settings": old, "scores": scores}))
-    assert run_store.read_score(tmp_path, written, "concat_freq") == 2.0
-    assert run_store.find_missing_probes(tmp_path, {"knn": written}) == []
+    file.write_text(json.dumps({"task": "speech", "settings": settings, "scores": scores}))
+    with pytest.raises(FormatError, match="33dd0e94ee.json has no `format`.*run the study again"):
+        run_store.read_score(tmp_path, settings, "concat_freq")
 
 
 def test_another_probe_reads_the_same_features_again(tmp_path, trial, sound, cache, encoded):
