@@ -75,7 +75,7 @@ def test_a_score_file_of_the_first_release_is_refused_with_the_remedy(tmp_path):
     file.parent.mkdir(parents=True)
     scores = {"concat_freq": {"valid": 1.0, "test": 2.0, "folds": []}}
     file.write_text(json.dumps({"task": "speech", "settings": settings, "scores": scores}))
-    with pytest.raises(FormatError, match="33dd0e94ee.json has no `format`.*run the study again"):
+    with pytest.raises(FormatError, match=r"33dd0e94ee\.json has no `format`.*run the study again"):
         run_store.read_score(tmp_path, settings, "concat_freq")
 
 
