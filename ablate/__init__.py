@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         UnsupportedGridError,
     )
     from ablate.model.patchify import AbstractPatchifier, Patchifier
-    from ablate.probing.probe import AbstractProbe
+    from ablate.probing.probe import AbstractProbe, ProbeData
     from ablate.report.dataframes import results
     from ablate.study.api import plan, run
     from ablate.testing import check_masker, check_patchifier
@@ -39,6 +39,7 @@ __all__ = [
     "Mask",
     "Masker",
     "Patchifier",
+    "ProbeData",
     "Promises",
     "UnsupportedGridError",
     "__version__",
@@ -57,7 +58,7 @@ _MODULES = {
         *("AbstractMasker", "Clips", "Grid", "Mask", "Masker", "Promises", "UnsupportedGridError"),
     ),
     "ablate.model.patchify": ("AbstractPatchifier", "Patchifier"),
-    "ablate.probing.probe": ("AbstractProbe",),
+    "ablate.probing.probe": ("AbstractProbe", "ProbeData"),
     "ablate.report.dataframes": ("results",),
     "ablate.study.api": ("plan", "run"),
     "ablate.testing": ("check_masker", "check_patchifier"),

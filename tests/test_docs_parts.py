@@ -13,6 +13,9 @@ from ablate.audio.mel import LogMel
 from ablate.audio.sources import AbstractSource
 from ablate.audio.store import open_store
 from ablate.parts import build
+from ablate.probing.probe import AbstractProbe, Features
+from ablate.probing.scoring import score_probe
+from ablate.probing.tasks import find_tasks
 from ablate.testing import check_patchifier
 
 DOCS = Path(__file__).parents[1] / "docs" / "parts.md"
@@ -23,7 +26,7 @@ import torch
 from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.audio.sources import AbstractSource
 from ablate.model.patchify import AbstractPatchifier
-from ablate.probing.probe import AbstractProbe
+from ablate.probing.probe import AbstractProbe, ProbeData
 """
 
 
@@ -62,6 +65,15 @@ def test_a_clip_of_other_samples_has_another_content_digest(examples: ModuleType
     source = examples.Tones(per_split=1)
     low, low_again, high = (source.content_digest(index) for index in (0, 1, 3))
     assert low == low_again != high
+
+
+def test_a_minimal_probe_scores_a_task(examples: ModuleType) -> None:
+    probe = build({"type": "docs_parts.NearestMean", "norm": 1}, expect=AbstractProbe)
+    [task] = find_tasks(examples.Tones(per_split=3).clips())
+    rows = np.stack([task.labels, 1 - task.labels], axis=1).astype(np.float32)
+    assert score_probe(probe, Features.from_vectors(rows), task)["test"] == 100.0
+    constant = np.ones_like(rows)
+    assert score_probe(probe, Features.from_vectors(constant), task)["test"] == 50.0
 
 
 def test_a_minimal_patchifier_keeps_its_promises(examples: ModuleType) -> None:

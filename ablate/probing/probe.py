@@ -68,6 +68,20 @@ class ProbeData:
         selection_metric: The metric of `measure` by which to select on `valid`.
         raw: The clips as log-mels, for a probe with `needs_audio`.
         owners: (items,), the clip of each item; None if every item is a clip.
+
+    Example:
+        >>> import numpy as np
+        >>> from ablate import ProbeData
+        >>> data = ProbeData(
+        ...     features=np.eye(4, dtype=np.float32),
+        ...     labels=np.array([0, 1, 0, -1]),
+        ...     num_classes=2,
+        ...     train=np.array([0, 1]),
+        ...     valid=np.array([2]),
+        ...     query=np.array([3]),
+        ... )
+        >>> data.features[data.train].shape
+        (2, 4)
     """
 
     features: Matrix
