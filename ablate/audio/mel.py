@@ -1,4 +1,4 @@
-"""Front ends: a waveform becomes frames of log-mel energies, which patches are cut from."""
+"""Front ends: convert a waveform to frames of log-mel energies, from which patches are cut."""
 
 import functools
 import math
@@ -15,20 +15,20 @@ from ablate.audio.resampling import resample
 from ablate.audio.torchaudio_import import kaldi, torchaudio
 from ablate.parts import AS_BEFORE
 
-# measured on the clips to pre-train on, band by band or over all bands; or a mean and a deviation
+# statistics of the pre-training clips, per band or over all bands; or a fixed (mean, deviation)
 Normalisation = Literal["bands", "all"] | tuple[float, float]
 
 
 class AbstractFrontEnd(ABC):
-    """Turns sound into frames. Subclasses are frozen keyword-only dataclasses.
+    """Converts waveforms to frames. Subclasses are frozen keyword-only dataclasses.
 
-    Sound at another sample rate is resample; its mean is removed; silence and a single sample
-    give finite frames, at least one.
+    A front end resamples waveforms of another sample rate and removes their mean. It returns at
+    least one frame, and finite values for silence and for a single sample.
     """
 
     @abstractmethod
     def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
-        """Turns a waveform, float32 (samples,), into float32 (frames, bands)."""
+        """Converts a waveform, float32 (samples,), to frames, float32 (frames, bands)."""
 
     @property
     @abstractmethod
@@ -43,19 +43,27 @@ class AbstractFrontEnd(ABC):
     @property
     @abstractmethod
     def window_seconds(self) -> float:
-        """The time that one frame is computed from; neighbours share what exceeds the hop."""
+        """The time span that one frame is computed from; adjacent frames overlap by window - hop."""
 
     @property
     @abstractmethod
     def normalisation(self) -> Normalisation:
-        """What is subtracted from frames, and what they are divided by, when they are read."""
+        """How frames are normalised when they are read: (frames - mean) / deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogMel(AbstractFrontEnd):
-    """The logarithm of a mel spectrogram, log(power + floor), frames centred on every hop.
+    """Log-mel spectrogram, log(power + floor), with frames centred on every hop.
 
-    A clip gives a frame for each hop begun: 1.28 s at 10 ms are 128 frames.
+    A clip has ceil(samples / hop) frames: 128 for 1.28 s at a hop of 10 ms.
+
+    Raises:
+        ValueError: for settings out of range, an `fft_size` shorter than the window, and bands
+            without any FFT bin.
+
+    Example:
+        >>> LogMel(bands=64)(torch.zeros(16000), 16000).shape
+        torch.Size([100, 64])
     """
 
     sample_rate: int = 16000
@@ -64,16 +72,16 @@ class LogMel(AbstractFrontEnd):
     hop_ms: float = 10.0
     f_min: float = 50.0  # hertz
     f_max: float = 8000.0  # hertz
-    floor: float = 1e-6  # the power of silence: added to all, or with `top_db` the least
-    fft_size: int | None = None  # samples; by default the power of two that holds the window
-    # Slaney's mel scale and filters of equal area, or those of HTK
+    floor: float = 1e-6  # added to the power; with `top_db`, the minimum power instead
+    fft_size: int | None = None  # samples; default: the next power of two at or above the window
+    # mel scale and filter bank of HTK, or of Slaney (filters of equal area)
     filters: Literal["htk", "slaney"] = field(default="htk", metadata={AS_BEFORE: "htk"})
-    # frames in decibels, not in natural logarithms; none lies further below the clip's loudest
+    # use decibels, not natural logarithms, limited to this range below the clip's maximum
     top_db: float | None = field(default=None, metadata={AS_BEFORE: None})
     normalisation: Normalisation = field(default="bands", metadata={AS_BEFORE: "bands"})
 
     def __post_init__(self) -> None:
-        _check(self)
+        _check_settings(self)
         for name, value in (("floor", self.floor), ("top_db", self.top_db)):
             if value is not None and value <= 0:
                 raise ValueError(f"`{name}` must be greater than 0, got {value}")
@@ -82,14 +90,14 @@ class LogMel(AbstractFrontEnd):
                 f"`fft_size` {self.fft_size} is shorter than the window of {self._window} samples; "
                 f"give {_power_of_two(self._window)} or leave it out"
             )
-        if empty := self._empty_bands():
+        if empty := self._count_empty_bands():
             raise ValueError(
-                f"{empty} of {self.bands} mel bands would hold no frequency of the FFT and stay "
+                f"{empty} of {self.bands} mel bands would contain no FFT bin and be "
                 f"constant; lower `bands`, or raise `fft_size` above {self._fft_size}"
             )
 
     def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
-        """Turns a waveform, float32 (samples,), into float32 (frames, bands)."""
+        """Converts a waveform, float32 (samples,), to frames, float32 (frames, bands)."""
         samples = resample(waveform - waveform.mean(), sample_rate, self.sample_rate)
         power: Tensor = _mel_spectrogram(self)(samples)
         frames = math.ceil(len(samples) / self._hop)
@@ -101,12 +109,12 @@ class LogMel(AbstractFrontEnd):
 
     @property
     def hop_seconds(self) -> float:
-        """The time from one frame to the next, as rounded to samples."""
+        """The time from one frame to the next, rounded to samples."""
         return self._hop / self.sample_rate
 
     @property
     def window_seconds(self) -> float:
-        """The time that one frame is computed from."""
+        """The time span that one frame is computed from, rounded to samples."""
         return self._window / self.sample_rate
 
     @property
@@ -121,8 +129,8 @@ class LogMel(AbstractFrontEnd):
     def _fft_size(self) -> int:
         return self.fft_size or _power_of_two(self._window)
 
-    def _empty_bands(self) -> int:
-        with warnings.catch_warnings():  # torchaudio warns of what is refused here
+    def _count_empty_bands(self) -> int:
+        with warnings.catch_warnings():  # torchaudio only warns about empty bands
             warnings.simplefilter("ignore", UserWarning)
             filters: Tensor = torchaudio.functional.melscale_fbanks(
                 self._fft_size // 2 + 1,
@@ -142,9 +150,12 @@ class KaldiFbank(AbstractFrontEnd):
     Gong et al., "AST: Audio Spectrogram Transformer", Interspeech 2021.
     https://arxiv.org/abs/2104.01778, AudioMAE: https://arxiv.org/abs/2207.06405;
     https://github.com/YuanGongND/ast/blob/master/src/dataloader.py
-    Only whole windows give a frame: 10 s at 10 ms are 998, where `LogMel` gives 1000. Many narrow
-    bands leave the lowest ones without a frequency of the FFT, and constant: that is how these
-    models were trained, so it is not refused.
+    Frames are computed from complete windows only: 998 for 10 s at a hop of 10 ms, where `LogMel`
+    has 1000. With many narrow bands the lowest ones contain no FFT bin and are constant; this is
+    allowed because these models were trained that way.
+
+    Raises:
+        ValueError: for settings out of range.
     """
 
     sample_rate: int = 16000
@@ -154,23 +165,25 @@ class KaldiFbank(AbstractFrontEnd):
     f_min: float = 20.0  # hertz
     f_max: float = 8000.0  # hertz
     window: Literal["hanning", "hamming", "povey", "rectangular", "blackman"] = "hanning"
-    preemphasis: float = 0.97  # of each sample, what is subtracted from the next
-    # of the whole clip: as it is, or the loudest sample 1
+    preemphasis: float = 0.97  # share of each sample that is subtracted from the next one
+    # level of the clip: unchanged, or scaled to a peak of 1
     level: Literal["as_is", "peak"] = field(default="as_is", metadata={AS_BEFORE: "as_is"})
     normalisation: Normalisation = field(default="bands", metadata={AS_BEFORE: "bands"})
 
     def __post_init__(self) -> None:
-        _check(self)
+        _check_settings(self)
         if not 0 <= self.preemphasis <= 1:
             raise ValueError(f"`preemphasis` must lie in [0, 1], got {self.preemphasis}")
 
     def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
-        """Turns a waveform, float32 (samples,), into float32 (frames, bands)."""
+        """Converts a waveform, float32 (samples,), to frames, float32 (frames, bands)."""
         samples = resample(waveform - waveform.mean(), sample_rate, self.sample_rate)
-        if self.level == "peak":  # the loudest sample is 1, but silence stays silent
+        if self.level == "peak":  # the clamp keeps silence silent
             samples = samples / samples.abs().max().clamp(min=1e-8)
         window = math.ceil(self.window_ms * self.sample_rate / 1000)
-        samples = F.pad(samples, (0, max(0, window - len(samples))))  # kaldi wants one window
+        samples = F.pad(
+            samples, (0, max(0, window - len(samples)))
+        )  # kaldi needs at least one window
         frames: Tensor = kaldi.fbank(
             samples.unsqueeze(0),
             sample_frequency=self.sample_rate,
@@ -194,39 +207,39 @@ class KaldiFbank(AbstractFrontEnd):
 
     @property
     def window_seconds(self) -> float:
-        """The time that one frame is computed from, truncated likewise."""
+        """The time span that one frame is computed from, as Kaldi truncates it to samples."""
         return int(self.window_ms * self.sample_rate / 1000) / self.sample_rate
 
 
 def check_rate_and_normalisation(sample_rate: int, normalisation: Normalisation) -> None:
-    """Raises `ValueError` for a rate outside [1000, 384000] Hz, or a deviation not above 0."""
+    """Raises `ValueError` for a rate outside [1000, 384000] Hz or a deviation of 0 or less."""
     if not 1000 <= sample_rate <= 384000:
         raise ValueError(f"`sample_rate` must lie in [1000, 384000], got {sample_rate}")
     if isinstance(normalisation, tuple) and normalisation[1] <= 0:
-        given = list(normalisation)
-        raise ValueError(f"`normalisation` must give a mean and a deviation above 0, got {given}")
+        value = list(normalisation)
+        raise ValueError(f"`normalisation` must be a mean and a deviation above 0, got {value}")
 
 
-def _check(front_end: LogMel | KaldiFbank) -> None:
-    """Refuses settings that no spectrogram can have."""
+def _check_settings(front_end: LogMel | KaldiFbank) -> None:
+    """Raises `ValueError` for settings out of range."""
     check_rate_and_normalisation(front_end.sample_rate, front_end.normalisation)
     if front_end.bands < 1:
         raise ValueError(f"`bands` must be 1 or more, got {front_end.bands}")
-    shortest = 2000 / front_end.sample_rate  # two samples, in ms
+    minimum = 2000 / front_end.sample_rate  # two samples, in ms
     for name, value in (("window_ms", front_end.window_ms), ("hop_ms", front_end.hop_ms)):
-        if not shortest <= value <= 10_000:
-            raise ValueError(f"`{name}` must lie in [{shortest:g}, 10000], got {value}")
+        if not minimum <= value <= 10_000:
+            raise ValueError(f"`{name}` must lie in [{minimum:g}, 10000], got {value}")
     nyquist = front_end.sample_rate / 2
     if not 0 <= front_end.f_min < front_end.f_max <= nyquist:
         raise ValueError(
-            f"`f_min` {front_end.f_min:g} and `f_max` {front_end.f_max:g} must ascend within "
-            f"[0, {nyquist:g}]: half of `sample_rate`"
+            f"`f_min` {front_end.f_min:g} and `f_max` {front_end.f_max:g} must satisfy "
+            f"0 <= `f_min` < `f_max` <= {nyquist:g}, which is half of `sample_rate`"
         )
 
 
 @functools.lru_cache(maxsize=8)
 def _mel_spectrogram(settings: LogMel) -> Callable[[Tensor], Tensor]:
-    """Builds the transform once: its filters take longer than a clip does."""
+    """Builds the transform; cached, because its filters take longer than transforming a clip."""
     transform: Callable[[Tensor], Tensor] = torchaudio.transforms.MelSpectrogram(
         settings.sample_rate,
         n_fft=settings._fft_size,
@@ -237,7 +250,7 @@ def _mel_spectrogram(settings: LogMel) -> Callable[[Tensor], Tensor]:
         n_mels=settings.bands,
         mel_scale=settings.filters,
         norm="slaney" if settings.filters == "slaney" else None,
-        pad_mode="constant",  # the default, reflection, needs more samples than a short clip has
+        pad_mode="constant",  # the default (reflection) fails for short clips
     )
     return transform
 

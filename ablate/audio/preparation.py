@@ -1,7 +1,7 @@
-"""Preparing sound before it becomes frames: silence cut out, and one level for all clips.
+"""Preprocesses waveforms before a front end: removes silence and equalises levels.
 
-The encoder that did best in the ICME 2025 challenge on X-ARES gained from both. A constant offset
-is always removed, by every front end.
+The best encoder of the ICME 2025 challenge on X-ARES used both. Every front end removes a constant
+offset already.
 """
 
 from dataclasses import dataclass
@@ -11,25 +11,28 @@ from torch import Tensor
 
 from ablate.audio.mel import AbstractFrontEnd, Normalisation
 
-_PIECE_SECONDS = 0.02  # what is looked at for silence
-_SILENCE = 1e-5  # RMS, -100 dB of full scale: nothing is raised from below
+_SEGMENT_SECONDS = 0.02
+_SILENCE = 1e-5  # RMS, -100 dB of full scale; quieter clips are not amplified
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared(AbstractFrontEnd):
-    """Another front end, given sound that was prepared.
+    """Applies another front end to preprocessed waveforms.
 
-    Cutting silence moves what comes after it: events with times no longer lie where labels say.
+    Removing silence shifts whatever follows it: the times of event labels no longer match.
+
+    Raises:
+        ValueError: if neither `silence_db` nor `level_db` is set, or one is out of range.
     """
 
     front_end: AbstractFrontEnd
-    silence_db: float | None = None  # pieces of 20 ms this far below the loudest are cut out
-    level_db: float | None = None  # the RMS that each clip is brought to, against full scale
+    silence_db: float | None = None  # removes 20 ms segments this far below the loudest one
+    level_db: float | None = None  # scales each clip to this RMS, relative to full scale
 
     def __post_init__(self) -> None:
         if self.silence_db is None and self.level_db is None:
             raise ValueError(
-                "give `silence_db`, `level_db` or both; `Prepared` does nothing without them"
+                "set `silence_db`, `level_db` or both; `Prepared` does nothing without them"
             )
         if self.silence_db is not None and self.silence_db <= 0:
             raise ValueError(f"`silence_db` must be above 0; got {self.silence_db}")
@@ -37,10 +40,10 @@ class Prepared(AbstractFrontEnd):
             raise ValueError(f"`level_db` must lie in (-100, 0]; got {self.level_db}")
 
     def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
-        """Turns a waveform, float32 (samples,), into float32 (frames, bands)."""
+        """Converts a waveform, float32 (samples,), to frames, float32 (frames, bands)."""
         sound = waveform - waveform.mean()
         if self.silence_db is not None:
-            sound = _without_silence(sound, round(_PIECE_SECONDS * sample_rate), self.silence_db)
+            sound = _remove_silence(sound, round(_SEGMENT_SECONDS * sample_rate), self.silence_db)
         level = sound.square().mean().sqrt()
         if self.level_db is not None and level > _SILENCE:
             sound = sound * (10 ** (self.level_db / 20) / level)
@@ -48,31 +51,31 @@ class Prepared(AbstractFrontEnd):
 
     @property
     def bands(self) -> int:
-        """Those of the front end within."""
+        """The number of mel bands of `front_end`."""
         return self.front_end.bands
 
     @property
     def hop_seconds(self) -> float:
-        """That of the front end within."""
+        """The time from one frame to the next."""
         return self.front_end.hop_seconds
 
     @property
     def window_seconds(self) -> float:
-        """That of the front end within."""
+        """The time span that one frame is computed from."""
         return self.front_end.window_seconds
 
     @property
     def normalisation(self) -> Normalisation:
-        """That of the front end within."""
+        """How frames are normalised, as `front_end` does."""
         return self.front_end.normalisation
 
 
-def _without_silence(sound: Tensor, piece: int, silence_db: float) -> Tensor:
-    """Joins the pieces that are loud enough; of silence alone, all."""
-    pieces = torch.split(sound, max(1, piece))
-    levels = torch.stack([part.square().mean().sqrt() for part in pieces])
+def _remove_silence(sound: Tensor, segment: int, silence_db: float) -> Tensor:
+    """Joins the segments that are loud enough; a silent clip is returned unchanged."""
+    segments = torch.split(sound, max(1, segment))
+    levels = torch.stack([part.square().mean().sqrt() for part in segments])
     loudest = levels.max()
     if loudest <= _SILENCE:
         return sound
     kept = levels >= loudest * 10 ** (-silence_db / 20)
-    return torch.cat([part for part, keep in zip(pieces, kept.tolist(), strict=True) if keep])
+    return torch.cat([part for part, keep in zip(segments, kept.tolist(), strict=True) if keep])

@@ -1,4 +1,4 @@
-"""Sound at any sample rate is brought to the one that a front end wants."""
+"""Resamples waveforms to the sample rate of a front end."""
 
 import functools
 import math
@@ -10,22 +10,22 @@ from torch import Tensor
 from ablate.audio.torchaudio_import import torchaudio
 
 
-def resample(waveform: Tensor, rate: int, wanted: int) -> Tensor:
-    """Returns float32 (samples,) at the wanted rate; the same tensor if it has that already."""
-    if rate == wanted:
+def resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
+    """Resamples float32 (samples,) from `rate` to `new_rate`; returns the same tensor if equal."""
+    if rate == new_rate:
         return waveform
-    common = math.gcd(rate, wanted)
-    # torchaudio is the faster, but its kernel has rate x wanted cells: gigabytes for 44101 Hz
-    if rate // common * (wanted // common) <= 1_000_000:
-        return _resampler(rate, wanted)(waveform)
-    from scipy import signal  # two fifths of what a worker's start would take, for rare rates
+    common = math.gcd(rate, new_rate)
+    # torchaudio is faster, but its kernel has rate x new_rate cells: gigabytes for 44101 Hz
+    if rate // common * (new_rate // common) <= 1_000_000:
+        return _resampler(rate, new_rate)(waveform)
+    from scipy import signal  # imported late: it takes 40 % of a worker's start
 
     return torch.from_numpy(
-        signal.resample_poly(waveform.numpy(), wanted // common, rate // common)
+        signal.resample_poly(waveform.numpy(), new_rate // common, rate // common)
     )
 
 
 @functools.lru_cache(maxsize=8)
-def _resampler(rate: int, wanted: int) -> Callable[[Tensor], Tensor]:
-    resampler: Callable[[Tensor], Tensor] = torchaudio.transforms.Resample(rate, wanted)
+def _resampler(rate: int, new_rate: int) -> Callable[[Tensor], Tensor]:
+    resampler: Callable[[Tensor], Tensor] = torchaudio.transforms.Resample(rate, new_rate)
     return resampler

@@ -1,7 +1,7 @@
-"""The synthetic corpus: three labelled tasks made on the spot, so that a study runs anywhere.
+"""A synthetic corpus of three labelled tasks, so that a study runs without any data.
 
-Speech, music and environment, ten classes each. A clip depends on the seed and on its own
-place (task, class, split, index) alone, whatever else is made before or beside it.
+Speech, music and environment, with ten classes each. A clip depends only on the seed and on its
+own task, class, split and index, not on which other clips are generated.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ablate.audio import synthetic_environment, synthetic_music, synthetic_speech
 from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.audio.sources import AbstractSource
-from ablate.audio.synthetic_sound import Rng, Samples, count, decay, noise, place
+from ablate.audio.synthetic_sound import Rng, Samples, decay, noise, num_samples, place
 from ablate.core.random import derive
 
 _TASKS = {
@@ -27,16 +27,25 @@ _LATEST_ONSET = 0.16  # seconds
 
 @dataclass(frozen=True, kw_only=True)
 class Synthetic(AbstractSource):
-    """Ten words, ten triads and ten surroundings, in noise, at many levels, in many rooms."""
+    """Ten words, ten triads and ten environmental sounds, with noise, reverberation and level.
+
+    Raises:
+        ValueError: for a setting out of range.
+
+    Example:
+        >>> samples, sample_rate = Synthetic(clips_per_class=2).read(0)
+        >>> samples.shape, sample_rate
+        ((20480,), 16000)
+    """
 
     version: ClassVar[int] = 1
 
-    clips_per_class: int = 60  # to train on
+    clips_per_class: int = 60  # training clips
     valid_per_class: int = 20
     test_per_class: int = 40
-    seconds: float = 1.28  # of a clip
+    seconds: float = 1.28  # duration of a clip
     sample_rate: int = 16000
-    seed: int = 0  # of the corpus; every trial hears the same one
+    seed: int = 0  # seed of the corpus, which is the same for all seeds of a study
 
     def __post_init__(self) -> None:
         for name in ("clips_per_class", "valid_per_class", "test_per_class"):
@@ -48,7 +57,7 @@ class Synthetic(AbstractSource):
             raise ValueError(f"`sample_rate` must lie in [16000, 96000], got {self.sample_rate}")
 
     def clips(self) -> ClipTable:
-        """Lists every clip, task by task, class by class, split by split."""
+        """Lists every clip, ordered by task, class and split."""
         return self._clips
 
     @property
@@ -57,21 +66,21 @@ class Synthetic(AbstractSource):
         return "made"
 
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
-        """Makes one clip."""
+        """Generates one clip."""
         clip = self._clips.paths[index]
         rng = np.random.Generator(np.random.PCG64(derive(self.seed, "synthetic", clip)))
         task, name, _, _ = clip.split("/")
-        length = count(self.seconds, self.sample_rate)
+        length = num_samples(self.seconds, self.sample_rate)
         onset = rng.uniform(0.0, _LATEST_ONSET)
         dry = np.zeros(length)
         event = _TASKS[task].sound(
-            name, length - count(onset, self.sample_rate), self.sample_rate, rng
+            name, length - num_samples(onset, self.sample_rate), self.sample_rate, rng
         )
         place(event, into=dry, at=onset, rate=self.sample_rate)
-        return _heard(dry, self.sample_rate, rng).astype(np.float32), self.sample_rate
+        return _record(dry, self.sample_rate, rng).astype(np.float32), self.sample_rate
 
     def content_digest(self, index: int) -> str:
-        """Names what a clip is made from: the last bit of its samples may differ by machine."""
+        """Hashes the settings of a clip: the last bits of its samples may differ by machine."""
         seconds, rate = float(self.seconds), self.sample_rate
         key = f"{self._clips.paths[index]} {seconds!r} {rate} version {self.version}"
         return f"{derive(self.seed, 'synthetic', key):016x}"
@@ -82,7 +91,7 @@ class Synthetic(AbstractSource):
 
     @property
     def is_synthetic(self) -> bool:
-        """The clips are computed."""
+        """True: the clips are computed."""
         return True
 
     @property
@@ -97,16 +106,16 @@ class Synthetic(AbstractSource):
     def _clips(self) -> ClipTable:
         return ClipTable.from_clips(
             ClipInfo(path=f"{task}/{name}/{split}/{index}", label=name, task=task, split=split)
-            for task, room in _TASKS.items()
-            for name in room.CLASSES
+            for task, module in _TASKS.items()
+            for name in module.CLASSES
             for split, number in self._splits
             for index in range(number)
         )
 
 
-def _heard(dry: Samples, rate: int, rng: Rng) -> Samples:
-    """Puts a sound into a room, behind noise and a microphone, at some level."""
-    from scipy import signal  # only for who makes clips: a plan reads those in the cache
+def _record(dry: Samples, rate: int, rng: Rng) -> Samples:
+    """Adds reverberation, noise, a spectral tilt and a level to a sound."""
+    from scipy import signal  # imported late: cached clips do not need it
 
     wet = dry + _reverberation(dry, rate, rng)
     wet /= np.abs(wet).max()
@@ -119,11 +128,11 @@ def _heard(dry: Samples, rate: int, rng: Rng) -> Samples:
 
 
 def _reverberation(dry: Samples, rate: int, rng: Rng) -> Samples:
-    """Returns a sound's echo: noise that decays exponentially, within 60 ms."""
+    """Returns the reverberation of a sound: exponentially decaying noise, up to 60 ms."""
     from scipy import signal
 
     seconds = rng.uniform(0.01, 0.06)
-    tail = count(3 * seconds, rate)
+    tail = num_samples(3 * seconds, rate)
     response = noise(tail, rng) * decay(tail, seconds, rate)
     response *= rng.uniform(0.0, 0.6) / np.sqrt(np.sum(np.square(response)))
     return np.asarray(signal.oaconvolve(dry, response)[: len(dry)])

@@ -1,7 +1,7 @@
-"""Synthetic surroundings: ten sounds of weather, animals and machines.
+"""Generates ten synthetic environmental sounds: weather, animals and machines.
 
-Rising and falling chirps, and swell and decay, are time reversals of each other: statistics
-over time cannot separate them.
+Rising and falling chirps, and swell and decay, are time reversals of each other: statistics over
+time cannot separate them.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from ablate.audio.synthetic_sound import (
     Rng,
     Samples,
     band_noise,
-    count,
     decay,
     fade,
     noise,
+    num_samples,
     partials,
     phase,
     place,
@@ -26,7 +26,7 @@ from ablate.audio.synthetic_sound import (
 
 
 def sound(name: str, length: int, rate: int, rng: Rng) -> Samples:
-    """Makes one sound of the surroundings, one of `CLASSES`: (length,)."""
+    """Generates one sound, (length,); `name` is one of `CLASSES`."""
     return _SOUNDS[name](length, rate, rng)
 
 
@@ -34,9 +34,11 @@ def _rain(length: int, rate: int, rng: Rng) -> Samples:
     hiss = band_noise(length, rng.uniform(800.0, 2500.0), 7500.0, rate, rng)
     drops = np.zeros(length)
     for _ in range(rng.integers(8, 30)):
-        size = count(0.012, rate)
+        size = num_samples(0.012, rate)
         drop = noise(size, rng) * decay(size, 0.003, rate)
-        place(rng.uniform(1.0, 4.0) * drop, into=drops, at=_moment(length, rate, rng), rate=rate)
+        place(
+            rng.uniform(1.0, 4.0) * drop, into=drops, at=_draw_onset(length, rate, rng), rate=rate
+        )
     return hiss + drops
 
 
@@ -48,8 +50,8 @@ def _wind(length: int, rate: int, rng: Rng) -> Samples:
 
 def _barks(length: int, rate: int, rng: Rng) -> Samples:
     yard, hertz = np.zeros(length), rng.uniform(300.0, 700.0)
-    for start in _moments(length, rate, 1, 4, rng):
-        size = count(rng.uniform(0.09, 0.18), rate)
+    for start in _draw_onsets(length, rate, 1, 4, rng):
+        size = num_samples(rng.uniform(0.09, 0.18), rate)
         fall = hertz * rng.uniform(0.9, 1.1) * np.linspace(1.25, 0.8, size)
         numbers = [1.0, 2.0, 3.0, 4.0, 5.0]
         bark = partials(phase(fall, size, rate), numbers, [0.8, 1.0, 0.7, 0.4, 0.2])
@@ -88,8 +90,8 @@ def _falling_chirps(length: int, rate: int, rng: Rng) -> Samples:
 def _chirps(length: int, rate: int, rng: Rng) -> Samples:
     trees, low = np.zeros(length), rng.uniform(1500.0, 3000.0)
     high = low * rng.uniform(1.3, 2.0)
-    for start in _moments(length, rate, 2, 6, rng):
-        size = count(rng.uniform(0.06, 0.16), rate)
+    for start in _draw_onsets(length, rate, 2, 6, rng):
+        size = num_samples(rng.uniform(0.06, 0.16), rate)
         chirp = np.sin(2 * np.pi * phase(np.linspace(low, high, size), size, rate))
         place(
             chirp * fade(size, attack=0.02, release=0.02, rate=rate),
@@ -101,12 +103,12 @@ def _chirps(length: int, rate: int, rng: Rng) -> Samples:
 
 
 def _knocks(length: int, rate: int, rng: Rng) -> Samples:
-    door, size = np.zeros(length), count(0.12, rate)
+    knocks, size = np.zeros(length), num_samples(0.12, rate)
     peaks = [(rng.uniform(150.0, 500.0), 40.0), (rng.uniform(600.0, 1400.0), 120.0)]
-    for start in _moments(length, rate, 2, 6, rng):
+    for start in _draw_onsets(length, rate, 2, 6, rng):
         hit = noise(size, rng) * decay(size, 0.004, rate)
-        place(unit_power(resonate(hit, peaks, rate)), into=door, at=start, rate=rate)
-    return door
+        place(unit_power(resonate(hit, peaks, rate)), into=knocks, at=start, rate=rate)
+    return knocks
 
 
 def _swell(length: int, rate: int, rng: Rng) -> Samples:
@@ -119,15 +121,15 @@ def _decay(length: int, rate: int, rng: Rng) -> Samples:
     return wash * decay(length, rng.uniform(0.15, 0.4) * length / rate, rate)
 
 
-def _moment(length: int, rate: int, rng: Rng) -> float:
+def _draw_onset(length: int, rate: int, rng: Rng) -> float:
     return rng.uniform(0.0, length / rate)
 
 
-def _moments(length: int, rate: int, low: int, high: int, rng: Rng) -> list[float]:
-    """Draws `low` to `high` starts in seconds, one in each of as many equal stretches."""
+def _draw_onsets(length: int, rate: int, low: int, high: int, rng: Rng) -> list[float]:
+    """Draws `low` to `high` onsets in seconds, one in each of as many equal intervals."""
     number = int(rng.integers(low, high + 1))
-    stretch = length / rate / number
-    return [stretch * (index + rng.uniform(0.0, 0.5)) for index in range(number)]
+    interval = length / rate / number
+    return [interval * (index + rng.uniform(0.0, 0.5)) for index in range(number)]
 
 
 _SOUNDS: dict[str, Callable[[int, int, Rng], Samples]] = {

@@ -1,7 +1,7 @@
-"""Synthetic music: five timbres, each playing a rising or a falling triad.
+"""Generates synthetic music: five timbres, each playing a rising or a falling triad.
 
-The contour lies in the order of the notes alone: a rising and a falling triad have the same
-statistics over time. Root, tempo and tuning differ from clip to clip.
+Only the order of the notes differs between a rising and a falling triad: their statistics over time
+are the same. Root, tempo and tuning vary between clips.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ import numpy as np
 from ablate.audio.synthetic_sound import (
     Rng,
     Samples,
-    count,
     decay,
     fade,
+    num_samples,
     partials,
     phase,
     place,
@@ -25,7 +25,7 @@ CLASSES = tuple(f"{timbre}-{way}" for timbre in TIMBRES for way in ("rising", "f
 
 
 def sound(name: str, length: int, rate: int, rng: Rng) -> Samples:
-    """Plays one triad on one instrument, one of `CLASSES`: (length,)."""
+    """Generates one triad, (length,); `name` is one of `CLASSES`."""
     timbre, way = name.split("-")
     root = 165.0 * 2 ** rng.uniform(0.0, 1.25)
     beat = rng.uniform(0.2, 0.34)  # seconds
@@ -33,14 +33,14 @@ def sound(name: str, length: int, rate: int, rng: Rng) -> Samples:
     music = np.zeros(length)
     for index, interval in enumerate(INTERVALS if way == "rising" else INTERVALS[::-1]):
         hertz = root * 2 ** ((interval + rng.uniform(-0.15, 0.15)) / 12)
-        note = _NOTES[timbre](hertz, count(ring, rate), rate, rng)
+        note = _NOTES[timbre](hertz, num_samples(ring, rate), rate, rng)
         note *= fade(len(note), attack=0.003, release=0.03, rate=rate)
         place(rng.uniform(0.7, 1.0) * note, into=music, at=index * beat, rate=rate)
     return music
 
 
 def _pluck(hertz: float, length: int, rate: int, rng: Rng) -> Samples:
-    """A string: high partials die first."""
+    """A plucked string: high partials decay first."""
     seconds, bright = rng.uniform(0.12, 0.3), rng.uniform(0.6, 1.0)
     cycles = phase(hertz, length, rate)
     note = np.zeros(length)
@@ -72,7 +72,7 @@ def _bowed(hertz: float, length: int, rate: int, rng: Rng) -> Samples:
 
 
 def _reed(hertz: float, length: int, rate: int, rng: Rng) -> Samples:
-    """Odd harmonics, with a trace of the even ones."""
+    """Odd harmonics, with weak even ones."""
     slope, even = rng.uniform(0.6, 1.2), rng.uniform(0.02, 0.15)
     numbers = _below_nyquist(hertz, 11, rate)
     gains = [number**-slope * (1.0 if number % 2 else even) for number in numbers]
@@ -81,15 +81,15 @@ def _reed(hertz: float, length: int, rate: int, rng: Rng) -> Samples:
 
 
 def _organ(hertz: float, length: int, rate: int, rng: Rng) -> Samples:
-    """Octaves and a twelfth, drawn like organ stops; steady."""
+    """Octaves and a twelfth, like organ stops; steady."""
     stops = [0.5, 1.0, 2.0, 3.0, 4.0, 8.0]
     gains = [rng.uniform(0.0, 0.5), 1.0, *rng.uniform(0.2, 0.8, 4)]
     note = partials(phase(hertz, length, rate), stops, gains)
     return note * fade(length, attack=0.01, release=0.03, rate=rate)
 
 
-def _below_nyquist(hertz: float, most: int, rate: int) -> list[float]:
-    return [float(n) for n in range(1, most + 1) if n * hertz < 0.48 * rate]
+def _below_nyquist(hertz: float, max_count: int, rate: int) -> list[float]:
+    return [float(n) for n in range(1, max_count + 1) if n * hertz < 0.48 * rate]
 
 
 _NOTES: dict[str, Callable[[float, int, int, Rng], Samples]] = {

@@ -1,6 +1,6 @@
-"""What the synthetic sounds are made of: noise, pulses, partials, envelopes, resonances.
+"""Building blocks of the synthetic sounds: noise, pulses, partials, envelopes, resonances.
 
-Everything is a float64 array of samples at `rate` per second, drawn from the given `rng`.
+Everything is a float64 array of samples at `rate` Hz; random values are drawn from `rng`.
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ Samples = npt.NDArray[np.float64]
 Rng = np.random.Generator
 
 
-def count(seconds: float, rate: int) -> int:
+def num_samples(seconds: float, rate: int) -> int:
     """Returns the number of samples in `seconds`, at least one."""
     return max(1, round(seconds * rate))
 
 
 def place(sound: Samples, *, into: Samples, at: float, rate: int) -> None:
-    """Adds `sound` to `into` from `at` seconds on; what sticks out at the end is cut."""
+    """Adds `sound` to `into`, starting at `at` seconds; samples past the end are dropped."""
     start = round(at * rate)
     length = max(0, min(len(sound), len(into) - start))
     into[start : start + length] += sound[:length]
@@ -42,7 +42,7 @@ def noise(length: int, rng: Rng) -> Samples:
 
 def band_noise(length: int, low: float, high: float, rate: int, rng: Rng) -> Samples:
     """Returns noise from `low` to `high` hertz, of unit power over its own length."""
-    from scipy import signal  # only for who makes clips: a plan reads those in the cache
+    from scipy import signal  # imported late: cached clips do not need it
 
     nyquist = 0.49 * rate
     band = (max(20.0, min(low, 0.8 * nyquist)), min(high, nyquist))
@@ -53,14 +53,14 @@ def band_noise(length: int, low: float, high: float, rate: int, rng: Rng) -> Sam
 
 
 def slow_noise(length: int, hertz: float, rate: int, rng: Rng) -> Samples:
-    """Returns a random curve in about [-1, 1] that wanders `hertz` times a second."""
+    """Returns a random curve in about [-1, 1] that changes direction `hertz` times per second."""
     knots = max(4, int(length / rate * hertz * 2) + 3)
     positions = np.linspace(0.0, knots - 1.0, length)
     return np.interp(positions, np.arange(knots), rng.uniform(-1.0, 1.0, knots))
 
 
 def phase(hertz: Samples | float, length: int, rate: int) -> Samples:
-    """Returns the phase, in cycles, of an oscillator that follows a frequency, or a curve of it."""
+    """Returns the phase, in cycles, of an oscillator with a constant or varying frequency."""
     return np.cumsum(np.broadcast_to(np.asarray(hertz, dtype=np.float64), (length,))) / rate
 
 
@@ -71,13 +71,13 @@ def pulses(hertz: Samples, rate: int) -> Samples:
 
 
 def partials(cycles: Samples, multiples: list[float], gains: list[float]) -> Samples:
-    """Sums sines at `multiples` of a fundamental's phase, with a gain each."""
+    """Returns the sum of sines at `multiples` of a fundamental's phase, each with a gain."""
     waves = np.sin(2 * np.pi * np.outer(multiples, cycles))
     return np.asarray(np.asarray(gains) @ waves)
 
 
 def resonate(source: Samples, peaks: list[tuple[float, float]], rate: int) -> Samples:
-    """Passes `source` through a cascade of resonances, each (hertz, bandwidth in hertz)."""
+    """Filters `source` with a cascade of resonances, each (hertz, bandwidth in hertz)."""
     from scipy import signal
 
     sections = []

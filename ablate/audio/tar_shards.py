@@ -1,8 +1,8 @@
-"""Tar shards as a source: large data sets come as a few thousand files, not as millions.
+"""Tar shards as a source, for large datasets that are stored in a few thousand files.
 
-A shard holds samples as webdataset writes them: a sound and a JSON of one stem. The library
-itself is not used: it streams shards in order, and a batch here is drawn from all clips. A scan
-of the tars' headers tells where each sound lies, and any process reads it from there.
+Shards are in webdataset's format: an audio file and a JSON file with the same stem per sample. The
+webdataset library is not used, because it streams shards in order while batches here are drawn from
+all clips: the tar headers are scanned once, then any process reads any sample at its offset.
 """
 
 import functools
@@ -21,56 +21,64 @@ from ablate.audio.manifest_reader import (
     format_task_name_error,
     is_valid_task_name,
 )
-from ablate.audio.tar_members import AbstractShards, Shard, TarMembers, word
+from ablate.audio.tar_members import AbstractShards, Shard, TarMembers
 
-_FOLD = re.compile(r"(?<![a-z])fold[-_ ]?0*(\d+)", re.IGNORECASE)  # and no `manifold-2`
+_FOLD = re.compile(r"(?<![a-z])fold[-_ ]?0*(\d+)", re.IGNORECASE)  # does not match `manifold-2`
 
 
 @dataclass(frozen=True, kw_only=True)
 class TarShards(AbstractShards):
     """Samples of tar shards, in the order of the shards' names.
 
-    A sample's split is told by the name of its shard (`train-000.tar`), by that of the shard's
-    folder (`eval/000.tar`), or by a key of its JSON; its fold by the shard's name (`fold-3.tar`).
+    The split of a sample comes from the name of its shard (`train-000.tar`), from the shard's folder
+    (`eval/000.tar`), or from a key of its JSON; its fold from the shard's name (`fold-3.tar`).
+
+    Raises:
+        ValueError: if `shards` is empty, or `task` is not usable as a folder name.
+
+    Example:
+        >>> source = TarShards(shards="data/**/*.tar", label="class", split="subset")
     """
 
     non_audio_settings = ("label", "task", "split", "on_bad_audio", "on_silence")
 
-    # paths, with `*` and `?` and `**` as in a shell; a folder stands for all `*.tar` below it
+    # paths, which may contain `*`, `?` and `**`; a folder means all `*.tar` files below it
     shards: str | tuple[str, ...]
-    label: str = "label"  # the key of the JSON to tell apart; without one, clips are trained on
-    task: str = ""  # its name in reports; by default that of the shards' folder
-    split: str = ""  # the key of the JSON that holds the split; by default the names tell it
-    on_bad_audio: Literal["raise", "skip"] = "raise"  # of samples that lack a label, too
+    label: str = "label"  # JSON key of the label; empty: unlabelled clips, only to train on
+    task: str = ""  # the task's name in reports; default: the name of the shards' folder
+    split: str = ""  # JSON key of the split; default: taken from the shards' names
+    on_bad_audio: Literal["raise", "skip"] = "raise"  # also for samples without a label
     on_silence: Literal["keep", "skip"] = "keep"
 
     def __post_init__(self) -> None:
         if not self._patterns:
-            raise ValueError("`shards` names no tar; give a path such as `data/train-*.tar`")
+            raise ValueError("`shards` is empty; set it to a path such as `data/train-*.tar`")
         if self.task and not is_valid_task_name(self.task):
             raise ValueError(format_task_name_error(self.task))
 
     def clips(self) -> ClipTable:
         """Lists the samples; the shards are scanned once.
 
-        Raises `BadAudioError` naming all that are bad, `ValueError` where a pattern finds no shard,
-        a shard's name tells no split, or the shards' folder cannot name their task.
+        Raises:
+            BadAudioError: for all bad samples, unless `on_bad_audio` is `skip`.
+            ValueError: if a pattern matches no shard, a shard's name contains no split, or the
+                task has no usable name.
         """
-        return self._usable()
+        return self._get_usable_clips()
 
     @property
     def location(self) -> str:
-        """The absolute paths of the shards, wildcards and all."""
+        """The absolute patterns of the shards."""
         return os.pathsep.join(self._patterns)
 
     @property
     def skips_bad_audio(self) -> bool:
-        """As `on_bad_audio` says."""
+        """Whether `on_bad_audio` is `skip`."""
         return self.on_bad_audio == "skip"
 
     @property
     def skips_silence(self) -> bool:
-        """As `on_silence` says."""
+        """Whether `on_silence` is `skip`."""
         return self.on_silence == "skip"
 
     @property
@@ -85,16 +93,18 @@ class TarShards(AbstractShards):
     @cached_property
     def _members(self) -> TarMembers:
         top = Path(os.path.commonpath([file.parent for file in self._files]))
-        if not is_valid_task_name(self.task or top.name):  # of shards on two disks it is `/`
-            raise ValueError(f"the common folder `{top}` cannot name the shards' task; set `task`")
-        shards = [self._shard(file, top) for file in self._files]
-        untold = [shard.name for shard in shards if not (shard.split or shard.fold or self.split)]
-        if untold:
-            names = format_problems([f"`{name}`" for name in untold])
+        if not is_valid_task_name(self.task or top.name):  # it is `/` for shards on two disks
             raise ValueError(
-                f"the shards' names give no split: {names}; "
-                "name them like `train-000.tar` or `fold-1.tar`, or name the JSON key that holds "
-                "it in the setting `split`"
+                f"the shards' common folder `{top}` is not usable as a task name; set `task`"
+            )
+        shards = [self._shard(file, top) for file in self._files]
+        without = [shard.name for shard in shards if not (shard.split or shard.fold or self.split)]
+        if without:
+            names = format_problems([f"`{name}`" for name in without])
+            raise ValueError(
+                f"these shards' names contain no split: {names}; "
+                "name them like `train-000.tar` or `fold-1.tar`, or set `split` to the JSON "
+                "key that holds it"
             )
         return TarMembers(shards)
 
@@ -106,54 +116,57 @@ class TarShards(AbstractShards):
             task=self.task or top.name,
             split=split or ("" if fold or self.split or self.label else "train"),
             fold=fold,
-            get_label=functools.partial(word, key=self.label) if self.label else None,
+            get_label=functools.partial(get_text, key=self.label) if self.label else None,
             split_key=self.split,
         )
 
 
 def _find_shards(patterns: Sequence[str]) -> list[Path]:
-    """Finds the tars that patterns name, sorted. Raises `ValueError` for those that find none."""
-    found: set[Path] = set()
+    """Returns the tar files that match the patterns, sorted.
+
+    Raises `ValueError` for patterns without a match.
+    """
+    shards: set[Path] = set()
     missing = []
     for pattern in patterns:
-        place = Path(pattern)
-        top, inside = place, "**/*.tar"
-        if not place.is_dir():
-            top, inside = Path(place.anchor), str(place.relative_to(place.anchor))
-        files = {file for file in top.glob(inside) if file.is_file()}
+        path = Path(pattern)
+        top, glob = path, "**/*.tar"
+        if not path.is_dir():
+            top, glob = Path(path.anchor), str(path.relative_to(path.anchor))
+        files = {file for file in top.glob(glob) if file.is_file()}
         if not files:
-            missing.append(f"there is no shard `{top / inside}`")
-        found |= files
+            missing.append(f"no shard matches `{top / glob}`; check the path")
+        shards |= files
     if missing:
         raise ValueError("\n".join(missing))
-    return sorted(found)
+    return sorted(shards)
 
 
 def infer_split(shard: Path, top: Path) -> tuple[str, str]:
-    """Reads split and fold, one of them empty, from a shard's name, or its folders' up to `top`.
+    """Infers (split, fold) from the name of a shard, or from its folders up to `top`.
 
-    The nearest name that tells one of them counts; both are empty where none does. A folder may
-    be called `test_of_something`: its name tells a split only if it says nothing else, and never
-    a fold.
+    The nearest name that contains either is used; the other is empty, and both are if no name does.
+    A folder's name is used only if it consists of words for splits alone, so that
+    `test_of_something` is not taken for a split.
     """
-    if told := _told_by(shard.stem):
-        return told
+    if inferred := _parse_name(shard.stem):
+        return inferred
     for folder in shard.parents:
         if folder != top and top not in folder.parents:
             break
-        if all(word in SPLIT_WORDS for word in _words(folder.name)) and (
-            told := _told_by(folder.name)
+        if all(part in SPLIT_WORDS for part in _split_words(folder.name)) and (
+            inferred := _parse_name(folder.name)
         ):
-            return told
+            return inferred
     return "", ""
 
 
-def _told_by(name: str) -> tuple[str, str] | None:
+def _parse_name(name: str) -> tuple[str, str] | None:
     if fold := _FOLD.search(name):
         return "", fold[1]
-    told = {SPLIT_WORDS[word] for word in _words(name) if word in SPLIT_WORDS}
-    return (told.pop(), "") if len(told) == 1 else None
+    splits = {SPLIT_WORDS[part] for part in _split_words(name) if part in SPLIT_WORDS}
+    return (splits.pop(), "") if len(splits) == 1 else None
 
 
-def _words(name: str) -> list[str]:
+def _split_words(name: str) -> list[str]:
     return [word for word in re.split(r"[\W_\d]+", name.lower()) if word]

@@ -1,7 +1,7 @@
-"""torchaudio, imported so that it also works beside a torch its compiled extension does not fit.
+"""Imports torchaudio, also if its compiled extension does not match the installed torch.
 
-The wheel's extension links CUDA and does not load beside a CPU torch. What this project needs
-is pure Python over torch, so where the extension fails, a stand-in says that there is none.
+The extension in the wheel links CUDA and does not load with a CPU build of torch. This project only
+needs torchaudio's pure Python code, so a stub replaces an extension that does not load.
 """
 
 import importlib
@@ -11,37 +11,37 @@ from types import ModuleType
 from typing import NoReturn
 
 
-def load() -> ModuleType:
-    """Imports torchaudio, without its compiled extension if that does not load."""
+def import_torchaudio() -> ModuleType:
+    """Imports torchaudio, with a stub for its compiled extension if that does not load."""
     try:
         return importlib.import_module("torchaudio")
-    except (OSError, RuntimeError):  # no CUDA libraries, or those of another CUDA version
+    except (OSError, RuntimeError):  # CUDA libraries are missing or of another version
         for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
             del sys.modules[name]
-        stand_in = _no_extension()
-        sys.modules[stand_in.__name__] = stand_in
+        stub = _create_extension_stub()
+        sys.modules[stub.__name__] = stub
         return importlib.import_module("torchaudio")
 
 
-def _no_extension() -> ModuleType:
-    stand_in = ModuleType("torchaudio._extension")
+def _create_extension_stub() -> ModuleType:
+    stub = ModuleType("torchaudio._extension")
     for name, value in {
         "_IS_TORCHAUDIO_EXT_AVAILABLE": False,
         "_IS_ALIGN_AVAILABLE": False,
         "_check_cuda_version": lambda: None,
         "_load_lib": lambda _name: False,
-        "fail_if_no_align": _refusing,
+        "fail_if_no_align": _replace_by_error,
     }.items():
-        setattr(stand_in, name, value)
-    return stand_in
+        setattr(stub, name, value)
+    return stub
 
 
-def _refusing(function: Callable[..., object]) -> Callable[..., NoReturn]:
-    def refuse(*_arguments: object, **_settings: object) -> NoReturn:
+def _replace_by_error(function: Callable[..., object]) -> Callable[..., NoReturn]:
+    def raise_error(*_arguments: object, **_settings: object) -> NoReturn:
         raise RuntimeError(f"`{function.__name__}` needs torchaudio's compiled extension")
 
-    return refuse
+    return raise_error
 
 
-torchaudio = load()
+torchaudio = import_torchaudio()
 kaldi = importlib.import_module("torchaudio.compliance.kaldi")

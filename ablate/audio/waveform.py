@@ -1,4 +1,4 @@
-"""The front end of models that read the waveform itself: one band, whose frames are samples."""
+"""The front end of models that read the waveform: one band, one frame per sample."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,15 +11,18 @@ from ablate.audio.resampling import resample
 
 @dataclass(frozen=True, kw_only=True)
 class Waveform(AbstractFrontEnd):
-    """A clip's samples, at one rate and level, for `ablate.model.patchify.Windows` to cut.
+    """Samples at one rate and level, to be cut by `ablate.model.patchify.Windows`.
 
-    The clip store keeps 11 significant bits of each sample: rounding lies 70 dB below the sound,
-    if that is no softer than -80 dB of full scale. Levelled clips need no normalisation by the
-    data set, which would be one gain for all of them.
+    The clip store keeps 11 significant bits of each sample: the rounding error is 70 dB below the
+    signal, if that is louder than -80 dB of full scale. Scaled clips need no normalisation with
+    dataset statistics, which would only apply one gain to all of them.
+
+    Raises:
+        ValueError: for a `sample_rate` or `normalisation` out of range.
     """
 
     sample_rate: int = 16000
-    # of the whole clip: mean 0 and deviation 1 as in wav2vec 2.0, or the loudest sample 1
+    # level of the clip: mean 0 and deviation 1 as in wav2vec 2.0, a peak of 1, or unchanged
     level: Literal["unit", "peak", "as_is"] = "unit"
     normalisation: Normalisation = (0.0, 1.0)
 
@@ -27,10 +30,10 @@ class Waveform(AbstractFrontEnd):
         check_rate_and_normalisation(self.sample_rate, self.normalisation)
 
     def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
-        """Turns a waveform, float32 (samples,), into float32 (samples at this rate, 1)."""
+        """Converts a waveform, float32 (samples,), to float32 (samples at `sample_rate`, 1)."""
         samples = resample(waveform - waveform.mean(), sample_rate, self.sample_rate)
         match self.level:
-            case "unit":  # silence, and what is softer than 16 bits can say, is not made loud
+            case "unit":  # the clamp does not amplify silence, or signals below the 16-bit range
                 samples = samples / samples.square().mean().sqrt().clamp(min=1e-5)
             case "peak":
                 samples = samples / samples.abs().max().clamp(min=1e-5)
@@ -48,5 +51,5 @@ class Waveform(AbstractFrontEnd):
 
     @property
     def window_seconds(self) -> float:
-        """A sample's own time: neighbours share nothing."""
+        """The duration of one sample: frames do not overlap."""
         return 1 / self.sample_rate

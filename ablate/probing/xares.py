@@ -24,7 +24,7 @@ from ablate.audio.tar_members import (
     BadSampleError,
     Shard,
     TarMembers,
-    word,
+    get_text,
 )
 from ablate.core.suggest import did_you_mean
 from ablate.probing.xares_tasks import TASKS, TASKS_BY_NAME, PublicTask
@@ -58,7 +58,7 @@ class XARES(AbstractShards):
             BadAudioError: Names all bad samples.
             ValueError: No task is complete, or one has more labels than the table states.
         """
-        clips = self._usable()
+        clips = self._get_usable_clips()
         if problems := _check_num_labels(clips):
             raise ValueError(format_problems(problems))
         return clips
@@ -166,11 +166,11 @@ def _check_num_labels(clips: ClipTable) -> list[str]:
 
 
 def _parse_label(task: PublicTask, content: Any) -> str:
-    return _check_label(task, word(content, task.label))
+    return _check_label(task, get_text(content, task.label))
 
 
 def _parse_labels(task: PublicTask, content: Any) -> str:
-    labels = word(content, task.label).split(";")
+    labels = get_text(content, task.label).split(";")
     return ";".join(_check_label(task, label) for label in labels)
 
 

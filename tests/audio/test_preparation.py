@@ -59,7 +59,7 @@ def test_a_prepared_front_end_is_a_part_like_any_other() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "give `silence_db`, `level_db` or both"),
+        ({}, "set `silence_db`, `level_db` or both"),
         ({"silence_db": 0.0}, "`silence_db` must be above 0; got 0"),
         ({"level_db": 3.0}, "`level_db` must lie in"),
     ],

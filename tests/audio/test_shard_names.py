@@ -8,7 +8,7 @@ from ablate.audio.tar_shards import TarShards, infer_split
 
 
 @pytest.mark.parametrize(
-    ("shard", "told"),
+    ("shard", "expected"),
     [
         ("train-000.tar", ("train", "")),
         ("wds-audio-valid-000000.tar", ("valid", "")),
@@ -26,26 +26,26 @@ from ablate.audio.tar_shards import TarShards, infer_split
     ],
 )
 def test_a_shards_name_or_its_folders_tell_the_split(
-    tmp_path: Path, shard: str, told: tuple[str, str]
+    tmp_path: Path, shard: str, expected: tuple[str, str]
 ) -> None:
-    assert infer_split(tmp_path / "dev" / "set" / shard, tmp_path / "dev" / "set") == told
+    assert infer_split(tmp_path / "dev" / "set" / shard, tmp_path / "dev" / "set") == expected
 
 
 def test_shards_whose_names_tell_no_split_are_named(tmp_path: Path) -> None:
     (tmp_path / "000.tar").touch()
-    with pytest.raises(ValueError, match=r"give no split: `000.tar`; .*setting `split`"):
+    with pytest.raises(ValueError, match=r"contain no split: `000.tar`; .*setting `split`"):
         TarShards(shards=str(tmp_path / "000.tar")).clips()
 
 
 def test_shards_that_share_no_folder_but_the_root_need_a_task(tmp_path: Path) -> None:
     (tmp_path / "train-0.tar").touch()
     elsewhere = Path("/proc/self/root", *tmp_path.parts[1:])  # the same file, as on another disk
-    with pytest.raises(ValueError, match=r"folder `/` cannot name the shards' task; set `task`"):
+    with pytest.raises(ValueError, match=r"folder `/` is not usable as a task name; set `task`"):
         TarShards(shards=(str(tmp_path), str(elsewhere))).clips()
 
 
 def test_shards_in_a_hidden_folder_need_a_task(tmp_path: Path) -> None:
     (tmp_path / ".tones").mkdir()
     (tmp_path / ".tones" / "train-0.tar").touch()
-    with pytest.raises(ValueError, match=r"`.*/.tones` cannot name the shards' task; set `task`"):
+    with pytest.raises(ValueError, match=r"`.*/.tones` is not usable as a task name; set `task`"):
         TarShards(shards=str(tmp_path / ".tones")).clips()

@@ -181,9 +181,9 @@ def test_bad_samples_are_left_out_and_listed_on_demand(pitch: Pitch, tmp_path: P
     ("left", "reason"),
     [
         (100, "train-000.tar`: cannot be read as an uncompressed tar"),
-        (600, "train-000.tar`: breaks off within `000.flac`"),
-        (1024 * 8 + 100, "train-000.tar`: breaks off within `"),
-        (-10240, "train-000.tar`: breaks off after `003.json`"),
+        (600, "train-000.tar`: is truncated within `000.flac`"),
+        (1024 * 8 + 100, "train-000.tar`: is truncated within `"),
+        (-10240, "train-000.tar`: is truncated after `003.json`"),
     ],
 )
 def test_a_shard_that_breaks_off_is_named(pitch: Pitch, left: int, reason: str) -> None:
@@ -204,7 +204,7 @@ def test_what_lies_before_a_break_is_kept_on_demand(pitch: Pitch) -> None:
     file.write_bytes(content[: content.index(b"last.flac") + 600])
     kept = TarShards(shards=source.shards, on_bad_audio="skip")
     assert len(kept.clips()) == 8
-    assert kept.skipped_clips == [("train-000.tar", "breaks off within `last.flac`")]
+    assert kept.skipped_clips == [("train-000.tar", "is truncated within `last.flac`")]
 
 
 def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
@@ -216,7 +216,10 @@ def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
 
 def test_shards_that_are_not_there_are_named(tmp_path: Path) -> None:
     source = TarShards(shards=(str(tmp_path / "a.tar"), str(tmp_path / "b*.tar")))
-    with pytest.raises(ValueError, match=r"no shard `.*a\.tar`\nthere is no shard `.*b\*\.tar`"):
+    with pytest.raises(
+        ValueError,
+        match=r"no shard matches `.*a\.tar`; check the path\nno shard matches `.*b\*\.tar`",
+    ):
         source.clips()
 
 
@@ -241,7 +244,7 @@ def test_a_folder_without_a_tar_holds_no_shard(tmp_path: Path) -> None:
 
 def test_settings_that_name_no_shard_are_refused() -> None:
     for shards in ("", ()):
-        with pytest.raises(ValueError, match="`shards` names no tar"):
+        with pytest.raises(ValueError, match="`shards` is empty"):
             TarShards(shards=shards)
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from ablate.audio.torchaudio_import import _no_extension, torchaudio
+from ablate.audio.torchaudio_import import _create_extension_stub, torchaudio
 
 
 def test_torchaudio_loads_without_a_warning() -> None:
@@ -25,4 +25,4 @@ def test_what_needs_the_extension_refuses_by_name() -> None:
     def forced_align() -> None: ...
 
     with pytest.raises(RuntimeError, match="forced_align"):
-        _no_extension().fail_if_no_align(forced_align)()
+        _create_extension_stub().fail_if_no_align(forced_align)()

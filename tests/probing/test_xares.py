@@ -134,7 +134,7 @@ def test_an_empty_folder_raises(tmp_path: Path) -> None:
     ("bad", "reason"),
     [
         ((make_wav(), {"lable": "H"}), r"has no `label` in its JSON \(did you mean `lable`\?\)"),
-        ((make_wav(), None), "has no JSON beside it"),
+        ((make_wav(), None), "has no JSON file"),
         ((make_wav(), {"label": "X"}), "has the label `X`, which task `cremad` does not have"),
         ((b"", {"label": "H"}), "is empty, 0 bytes"),
     ],
