@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import ablate
-from ablate.export.export import export
+from ablate.export.export import export_encoder
 
 ROOT = Path(__file__).parents[1]
 STUDY = """\
@@ -80,7 +80,7 @@ def test_the_examples_that_run_a_study_work(
     for name in STUDY_EXAMPLES:
         if name == "load_encoder":
             trials = ablate.results("reports/tiny").trials
-            export(Path("runs") / trials["fingerprint"].iloc[0], Path("exported"))
+            export_encoder(Path("runs") / trials["fingerprint"].iloc[0], Path("exported"))
         run_example(name)
 
 

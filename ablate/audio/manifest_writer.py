@@ -19,7 +19,7 @@ SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au", ".
 _SPLIT_NAMES = {"train", "training", "valid", "validation", "val", "dev", "test", "testing", "eval"}
 _SPLITS = {"tr": "train", "va": "valid", "de": "valid", "te": "test", "ev": "test"}
 
-SHARES = {"train": 0.6, "test": 0.2, "valid": 0.2}  # of the clips; ties go to the first
+SHARES = {"train": 0.6, "test": 0.2, "valid": 0.2}  # share of clips; ties go to the first
 SPLIT_BY_FILE_WARNING = (
     "clips were split file by file: if several come from one speaker or recording, a probe may "
     "recognise it in the test clips; `--group` keeps them together"

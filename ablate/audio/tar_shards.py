@@ -21,7 +21,7 @@ from ablate.audio.manifest_reader import (
     format_task_name_error,
     is_valid_task_name,
 )
-from ablate.audio.tar_members import AbstractShards, Shard, TarMembers
+from ablate.audio.tar_members import AbstractShards, Shard, TarMembers, get_text
 
 _FOLD = re.compile(r"(?<![a-z])fold[-_ ]?0*(\d+)", re.IGNORECASE)  # does not match `manifold-2`
 
@@ -30,8 +30,9 @@ _FOLD = re.compile(r"(?<![a-z])fold[-_ ]?0*(\d+)", re.IGNORECASE)  # does not ma
 class TarShards(AbstractShards):
     """Samples of tar shards, in the order of the shards' names.
 
-    The split of a sample comes from the name of its shard (`train-000.tar`), from the shard's folder
-    (`eval/000.tar`), or from a key of its JSON; its fold from the shard's name (`fold-3.tar`).
+    The split of a sample comes from the name of its shard (`train-000.tar`), from the name of the
+    shard's folder (`eval/000.tar`), or from a key of its JSON; its fold from the shard's name
+    (`fold-3.tar`).
 
     Raises:
         ValueError: if `shards` is empty, or `task` is not usable as a folder name.

@@ -62,13 +62,13 @@ def export(
     to: Annotated[Path, typer.Option(help="Folder to write to.")],
 ) -> None:
     """Export a run's trained encoder to a folder that `ablate.load_encoder` can load."""
-    from ablate.export import export as export_encoder
+    from ablate.export.export import export_encoder, format_usage
 
     try:
-        typer.echo(f"wrote {export_encoder.export(find_run_folder(run), to)}; to use it:\n")
+        typer.echo(f"wrote {export_encoder(find_run_folder(run), to)}; to use it:\n")
     except ValueError as error:
         fail(str(error))
-    print_lines(f"    {line}" for line in export_encoder.use(to))
+    print_lines(f"    {line}" for line in format_usage(to))
 
 
 def zoo(

@@ -1,62 +1,74 @@
-"""Writes a trained run's encoder into a folder of its own, ready to be loaded or handed on.
+"""Exports the encoder of a trained run into a folder from which it can be loaded or published.
 
-encoder.json          the settings that front end, patchifier and encoder are built of
-encoder.safetensors   the weights, and the statistics by which its input was normalised
+encoder.json          the settings of front end, patchifier and encoder
+encoder.safetensors   the weights, and the normalisation statistics of the input
 README.md             a model card
-xares_encoder.py      the encoder as X-ARES takes it
+xares_encoder.py      the encoder as X-ARES loads it
 """
 
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Any
 
-from ablate.core.io import open_atomically, read_json, write_atomically, write_json
+from ablate.core.io import open_atomically, read_json, write_atomically
+from ablate.core.records.export import ExportedEncoder
 from ablate.core.records.run import RunConfig
-from ablate.export.model_card import card
+from ablate.export.model_card import format_model_card
 
-FORMAT = 1  # of `encoder.json`
 WEIGHTS, SETTINGS = "encoder.safetensors", "encoder.json"
-PARTS = ("mel", "patchifier", "encoder", "crop_frames")
 
-_XARES = '''"""The encoder of run {name} as X-ARES takes it: run it with this file's path."""
+_XARES = '''"""The encoder of run {name} for X-ARES: pass it the path of this file."""
 
 from pathlib import Path
 
 from ablate.export import xares
 
-{name_of_class} = xares.class_for(Path(__file__).parent, "{name_of_class}")
+{class_name} = xares.create_encoder_class(Path(__file__).parent, "{class_name}")
 '''
 
 
-def export(run: Path, folder: Path) -> Path:
-    """Writes what `run`, the folder of a run that is done, has learnt into `folder`; returns it.
+def export_encoder(run: Path, folder: Path) -> Path:
+    """Exports the encoder of a finished run.
 
-    Raises `ValueError` where there is nothing to export, or where `folder` holds something else.
+    Args:
+        run: the folder of the run.
+        folder: the folder to write: new, empty, or an earlier export of the same run.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        ValueError: if the run has no trained encoder, or `folder` contains anything else.
+
+    Example:
+        >>> export_encoder(Path("runs/3f2a9c1b07"), Path("exported"))  # doctest: +SKIP
+        >>> encoder = ablate.load_encoder("exported")  # doctest: +SKIP
     """
     weights, config = run / WEIGHTS, run / "config.json"
     if not weights.is_file() or not config.is_file():
-        raise ValueError(f"`{run}` holds no trained encoder; give the folder of a run that is done")
+        raise ValueError(f"`{run}` has no trained encoder; pass the folder of a finished run")
     settings = RunConfig.read(config).settings
-    told = {
-        "format": FORMAT,
-        "run": run.resolve().name,
-        "weights": _digest(weights),
-        **{name: settings[name] for name in PARTS},
-    }
-    _refuse_another(folder, told)
+    record = ExportedEncoder(
+        run=run.resolve().name,
+        weights=_compute_digest(weights),
+        mel=settings["mel"],
+        patchifier=settings["patchifier"],
+        encoder=settings["encoder"],
+        crop_frames=settings["crop_frames"],
+    )
+    _check_folder(folder, record.run)
     with weights.open("rb") as source, open_atomically(folder / WEIGHTS) as copy:
         shutil.copyfileobj(source, copy)
-    write_atomically(folder / "README.md", card(told, settings, run))
-    name = f"Ablate{told['run']}{told['weights'][:8]}Encoder"
-    text = _XARES.format(name=told["run"], name_of_class=name)
+    write_atomically(folder / "README.md", format_model_card(record, settings, run))
+    class_name = f"Ablate{record.run}{record.weights[:8]}Encoder"
+    text = _XARES.format(name=record.run, class_name=class_name)
     write_atomically(folder / "xares_encoder.py", text)
-    write_json(folder / SETTINGS, told)  # last: it says that all is there
+    record.write(folder / SETTINGS)  # last: its presence marks the export as complete
     return folder
 
 
-def use(folder: Path) -> list[str]:
-    """Returns lines of Python that take features from an exported encoder."""
+def format_usage(folder: Path) -> list[str]:
+    """Returns lines of Python that compute features with an exported encoder."""
     return [
         "import ablate",
         f'encoder = ablate.load_encoder("{folder.as_posix()}")',
@@ -64,14 +76,15 @@ def use(folder: Path) -> list[str]:
     ]
 
 
-def _refuse_another(folder: Path, told: dict[str, Any]) -> None:
+def _check_folder(folder: Path, run: str) -> None:
+    """Raises `ValueError` if the folder contains anything but an export of this run."""
     if not folder.exists() or not any(folder.iterdir()):
         return
-    found = folder / SETTINGS
-    if not found.is_file() or read_json(found)["run"] != told["run"]:
-        raise ValueError(f"`{folder}` holds something else; name a folder that is new or empty")
+    settings = folder / SETTINGS
+    if not settings.is_file() or read_json(settings).get("run") != run:
+        raise ValueError(f"`{folder}` contains other files; choose a new or empty folder")
 
 
-def _digest(weights: Path) -> str:
+def _compute_digest(weights: Path) -> str:
     with weights.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

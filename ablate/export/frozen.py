@@ -1,9 +1,8 @@
-"""A trained encoder as something to listen with: sound of any length in, features out."""
+"""Loads an exported encoder, which computes features of audio of any length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,31 +14,34 @@ from ablate.audio.loader import Normaliser
 from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.preparation import Prepared
 from ablate.audio.sources import decode
-from ablate.core.io import read_json
-from ablate.export.export import FORMAT, SETTINGS, WEIGHTS
+from ablate.core.records.export import ExportedEncoder
+from ablate.export.export import SETTINGS, WEIGHTS
 from ablate.model.encoder import AbstractEncoder
 from ablate.model.patchify import AbstractPatchifier
 from ablate.parts import build
 from ablate.probing.features import FeatureExtractor, RowsByView, extract_features
 from ablate.probing.views import View
 
-USUAL = View("concat_freq")
+DEFAULT_VIEW = View("concat_freq")
 
 
 class FrozenEncoder(nn.Module):
-    """An exported encoder with its front end, as the run's probes saw it, on the CPU at first.
+    """An exported encoder with its front end; it computes the same features as the run's probes.
 
-    Raises `ValueError` for a folder that holds no `encoder.json`, or one of another format.
+    It is frozen, and on the CPU until it is moved with `to`. Use `ablate.load_encoder` to load one.
+
+    Raises:
+        ValueError: if the folder has no `encoder.json`, or one of another format.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        told = _settings(folder)
-        self.front_end = build(told["mel"], expect=AbstractFrontEnd)
-        self._patchifier = build(told["patchifier"], expect=AbstractPatchifier)
-        self._crop_frames = int(told["crop_frames"])
+        record = _read_settings(folder)
+        self.front_end = build(record.mel, expect=AbstractFrontEnd)
+        self._patchifier = build(record.patchifier, expect=AbstractPatchifier)
+        self._crop_frames = record.crop_frames
         self._grid = self._patchifier.grid(self.front_end.bands, self._crop_frames)
-        settings = build(told["encoder"], expect=AbstractEncoder)
+        settings = build(record.encoder, expect=AbstractEncoder)
         self.encoder = settings.build(self._grid, self._patchifier.pixels)
         saved = load_file(folder / WEIGHTS)
         mean, std = (saved.pop(f"normaliser.{name}").numpy() for name in ("mean", "std"))
@@ -50,77 +52,118 @@ class FrozenEncoder(nn.Module):
 
     @property
     def sample_rate(self) -> int:
-        """The rate in Hz of waveforms that come without; `ValueError` where none is set."""
+        """The default sample rate of waveforms in Hz.
+
+        Raises `ValueError` if the front end has none.
+        """
         front_end = self.front_end
         while isinstance(front_end, Prepared):
             front_end = front_end.front_end
         rate = getattr(front_end, "sample_rate", None)
         if not isinstance(rate, int):
             kind = type(front_end).__name__
-            raise ValueError(f"{kind} has no `sample_rate`; say at which rate a waveform is")
+            raise ValueError(f"{kind} has no `sample_rate`; pass the `sample_rate` of the waveform")
         return rate
 
     @property
     def dim(self) -> int:
-        """How many numbers describe a moment: the rows of the grid side by side."""
+        """The size of a feature vector: the features of all rows of the grid, concatenated."""
         return self._grid.freq * self.encoder.dim
 
     @property
-    def moment_seconds(self) -> float:
-        """The time from one moment, a column of the grid, to the next, on average over windows.
+    def step_seconds(self) -> float:
+        """The average time between two feature vectors of `features_over_time`.
 
-        Within a window it is the patchifier's step: less, where patches overlap.
+        There is one vector per column of the grid. Within a window their distance is the step of
+        the patchifier, which is smaller if patches overlap.
         """
         return self._crop_frames * self.front_end.hop_seconds / self._grid.time
 
     def features(
-        self, sound: str | Path | Tensor, *, sample_rate: int | None = None, view: View = USUAL
+        self,
+        sound: str | Path | Tensor,
+        *,
+        sample_rate: int | None = None,
+        view: View = DEFAULT_VIEW,
     ) -> Tensor:
-        """Returns one vector for a file or a waveform (samples,) of any length, (dim,).
+        """Computes one feature vector for audio of any length.
 
-        Another `view` than the usual has another width. Raises `BadAudioError` for a file that
-        cannot be decoded, `ValueError` for a file with a `sample_rate`, or an empty waveform.
+        Args:
+            sound: an audio file, or a waveform, float32 (samples,).
+            sample_rate: of the waveform, in Hz; default: `self.sample_rate`. Not allowed for files.
+            view: the layer and pooling of the features.
+
+        Returns:
+            Features, (dim,). Views other than the default may have another size.
+
+        Raises:
+            BadAudioError: for a file that cannot be decoded.
+            ValueError: for an empty waveform, and for a file with a `sample_rate`.
+
+        Example:
+            >>> encoder = ablate.load_encoder("exported")  # doctest: +SKIP
+            >>> encoder.features("dog.wav").shape  # doctest: +SKIP
+            torch.Size([768])
         """
-        waveform, rate = self._heard(sound, sample_rate)
-        return self.pooled(waveform.unsqueeze(0), sample_rate=rate, view=view)[0]
+        waveform, rate = self._load_waveform(sound, sample_rate)
+        return self.clip_features(waveform.unsqueeze(0), sample_rate=rate, view=view)[0]
 
-    def pooled(
-        self, waveforms: Tensor, *, sample_rate: int | None = None, view: View = USUAL
+    def clip_features(
+        self, waveforms: Tensor, *, sample_rate: int | None = None, view: View = DEFAULT_VIEW
     ) -> Tensor:
-        """Returns (batch, dim) of (batch, samples); a long waveform is read window by window.
+        """Computes one feature vector per waveform; long ones are processed window by window.
 
-        Raises `ValueError` for another shape, or no samples.
+        Args:
+            waveforms: float32 (batch, samples).
+            sample_rate: of the waveforms, in Hz; default: `self.sample_rate`.
+            view: the layer and pooling of the features.
+
+        Returns:
+            Features, (batch, dim).
+
+        Raises:
+            ValueError: for waveforms of another shape or without samples.
         """
-        blocks = self._read(waveforms, sample_rate, view, by_moment=False)
+        blocks = self._extract(waveforms, sample_rate, view, by_moment=False)
         return torch.from_numpy(np.concatenate([block[view].rows for block in blocks]))
 
-    def moments(self, waveforms: Tensor, *, sample_rate: int | None = None) -> Tensor:
-        """Returns (batch, moments, dim) of (batch, samples), one moment each `moment_seconds`.
+    def features_over_time(self, waveforms: Tensor, *, sample_rate: int | None = None) -> Tensor:
+        """Computes a feature vector every `step_seconds`.
 
-        Raises `ValueError` for another shape, or no samples.
+        Args:
+            waveforms: float32 (batch, samples).
+            sample_rate: of the waveforms, in Hz; default: `self.sample_rate`.
+
+        Returns:
+            Features, (batch, time, dim).
+
+        Raises:
+            ValueError: for waveforms of another shape or without samples.
         """
-        blocks = self._read(waveforms, sample_rate, USUAL, by_moment=True)
-        rows = torch.from_numpy(np.concatenate([block[USUAL].rows for block in blocks]))
+        blocks = self._extract(waveforms, sample_rate, DEFAULT_VIEW, by_moment=True)
+        rows = torch.from_numpy(np.concatenate([block[DEFAULT_VIEW].rows for block in blocks]))
         return rows.view(len(waveforms), -1, rows.shape[1])
 
-    def _heard(self, sound: str | Path | Tensor, rate: int | None) -> tuple[Tensor, int]:
+    def _load_waveform(self, sound: str | Path | Tensor, rate: int | None) -> tuple[Tensor, int]:
         if isinstance(sound, Tensor):
             return sound, rate or self.sample_rate
         if rate is not None:
-            raise ValueError("a file knows its own rate; leave `sample_rate` out")
+            raise ValueError("`sample_rate` is for waveforms; a file has its own, so leave it out")
         samples, rate = decode(Path(sound), str(sound))
         return torch.from_numpy(samples), rate
 
-    def _read(
+    def _extract(
         self, waveforms: Tensor, rate: int | None, view: View, *, by_moment: bool
     ) -> list[RowsByView]:
         if waveforms.dim() != 2 or waveforms.shape[1] == 0:
             shape = tuple(waveforms.shape)
-            raise ValueError(f"waveforms must be (batch, samples), a sample at least; got {shape}")
+            raise ValueError(
+                f"waveforms must be (batch, samples) with at least one sample; got {shape}"
+            )
         rate = rate or self.sample_rate
         frames = [self.front_end(waveform.float().cpu(), rate) for waveform in waveforms]
-        # rounded as the clip store rounds them
-        heard = _Heard([frame.numpy().astype(np.float16) for frame in frames])
+        # rounded like the frames in the clip store
+        clips = _FramesInMemory([frame.numpy().astype(np.float16) for frame in frames])
         reader = FeatureExtractor(
             encoder=self.encoder,
             patchifier=self._patchifier,
@@ -129,8 +172,8 @@ class FrozenEncoder(nn.Module):
             normaliser=self._normaliser,
             device=next(self.encoder.parameters()).device,
         )
-        clips = range(len(frames))
-        return list(extract_features(reader, heard, clips, [view], by_moment=by_moment))
+        indices = range(len(frames))
+        return list(extract_features(reader, clips, indices, [view], by_moment=by_moment))
 
 
 def load_encoder(folder: str | Path) -> FrozenEncoder:
@@ -157,8 +200,8 @@ def load_encoder(folder: str | Path) -> FrozenEncoder:
 
 
 @dataclass(frozen=True)
-class _Heard:
-    """Clips that were just heard."""
+class _FramesInMemory:
+    """Frames of clips that are not in a store."""
 
     frames: Sequence[npt.NDArray[np.float16]]  # each (frames, bands)
 
@@ -170,12 +213,9 @@ class _Heard:
         return self.frames[index][start:stop]
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def _read_settings(folder: Path) -> ExportedEncoder:
     if not (folder / SETTINGS).is_file():
-        raise ValueError(f"`{folder}` holds no `{SETTINGS}`; `ablate export RUN --to {folder}`")
-    told: dict[str, Any] = read_json(folder / SETTINGS)
-    if told["format"] != FORMAT:
         raise ValueError(
-            f"`{folder}` is of format {told['format']} and this code reads {FORMAT}; export again"
+            f"`{folder}` has no `{SETTINGS}`; write one with `ablate export RUN --to {folder}`"
         )
-    return told
+    return ExportedEncoder.read(folder / SETTINGS)

@@ -1,4 +1,4 @@
-"""An exported encoder as HEAR takes it: this module is the one that its evaluation imports.
+"""The HEAR API of an exported encoder: HEAR's evaluation imports this module.
 
 Turian et al., "HEAR: Holistic Evaluation of Audio Representations", 2022.
 https://arxiv.org/abs/2203.03022, https://hearbenchmark.com/hear-api.html
@@ -10,8 +10,14 @@ from torch import Tensor, nn
 from ablate.export.frozen import FrozenEncoder, load_encoder
 
 
-class HearModel(nn.Module):
-    """An encoder with the attributes that HEAR reads: a rate in Hz, and two sizes."""
+class EmbeddingModel(nn.Module):
+    """An exported encoder with the attributes that HEAR requires.
+
+    Attributes:
+        sample_rate: in Hz.
+        scene_embedding_size: the size of an embedding of a clip.
+        timestamp_embedding_size: the size of an embedding of a time step.
+    """
 
     def __init__(self, frozen: FrozenEncoder) -> None:
         super().__init__()
@@ -21,19 +27,19 @@ class HearModel(nn.Module):
         self.timestamp_embedding_size = frozen.dim
 
 
-def load_model(model_file_path: str = "") -> HearModel:
-    """Loads the folder that `ablate export` wrote. Raises `ValueError` for any other."""
-    return HearModel(load_encoder(model_file_path))
+def load_model(model_file_path: str = "") -> EmbeddingModel:
+    """Loads a folder written by `ablate export`. Raises `ValueError` for any other."""
+    return EmbeddingModel(load_encoder(model_file_path))
 
 
-def get_scene_embeddings(audio: Tensor, model: HearModel) -> Tensor:
-    """Returns (sounds, dim) of (sounds, samples), at the model's rate."""
-    return model.frozen.pooled(audio).to(audio.device)
+def get_scene_embeddings(audio: Tensor, model: EmbeddingModel) -> Tensor:
+    """Returns embeddings, (sounds, dim), of (sounds, samples) at the model's sample rate."""
+    return model.frozen.clip_features(audio).to(audio.device)
 
 
-def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, Tensor]:
-    """Returns (sounds, time, dim), and of each the middle of its time in ms, (sounds, time)."""
-    embeddings = model.frozen.moments(audio).to(audio.device)
-    hop_ms = 1000 * model.frozen.moment_seconds
-    middles = (torch.arange(embeddings.shape[1], device=audio.device) + 0.5) * hop_ms
-    return embeddings, middles.expand(len(audio), -1)
+def get_timestamp_embeddings(audio: Tensor, model: EmbeddingModel) -> tuple[Tensor, Tensor]:
+    """Returns embeddings, (sounds, time, dim), and their centres in ms, (sounds, time)."""
+    embeddings = model.frozen.features_over_time(audio).to(audio.device)
+    hop_ms = 1000 * model.frozen.step_seconds
+    centres = (torch.arange(embeddings.shape[1], device=audio.device) + 0.5) * hop_ms
+    return embeddings, centres.expand(len(audio), -1)

@@ -1,14 +1,15 @@
-"""The model card: what an exported encoder is, how to use it, and what it scored. Markdown."""
+"""Formats the model card (Markdown) of an exported encoder: settings, usage and scores."""
 
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from ablate.core.records.export import ExportedEncoder
 from ablate.core.records.score import ScoreFile
 from ablate.parts import PartError, build, resolve
 
-_SAID_ELSEWHERE = ("views", "tasks", "content", "version")  # than among a probe's settings
+_OTHER_COLUMNS = ("views", "tasks", "content", "version")  # settings not shown with the probe
 
 _HEAD = """---
 library_name: ablate
@@ -21,7 +22,7 @@ tags: [audio, self-supervised, jepa]
 
 An audio encoder trained with `ablate`: encoder {encoder}, patches {patchifier}, front end {mel}.
 It was trained with {masker} masks for {steps} steps of {batch} clips each, seed {seed}. Weights:
-sha256 `{weights}`. Before you publish it, add a licence and say what it was trained on.
+sha256 `{weights}`. Before you publish it, add a licence and describe the training data.
 
 ## Use
 
@@ -29,35 +30,41 @@ sha256 `{weights}`. Before you publish it, add a licence and say what it was tra
 import ablate
 
 encoder = ablate.load_encoder("this/folder")
-features = encoder.features("dog.wav")  # (dim,): one vector for a sound of any length
+features = encoder.features("dog.wav")  # (dim,): one vector for audio of any length
 ```
 
-`encoder.moments(waveforms)` gives features over time. `xares_encoder.py` is the encoder for X-ARES,
-`ablate.export.hear` the module for HEAR, whose model path is this folder.
+`encoder.features_over_time(waveforms)` returns features over time. For X-ARES use
+`xares_encoder.py`, for HEAR the module `ablate.export.hear` with this folder as the model path.
 """
 
 
-def card(told: Mapping[str, Any], settings: Mapping[str, Any], run: Path) -> str:
-    """Writes the card of a run: `told` is what `encoder.json` holds, `settings` are the run's."""
+def format_model_card(record: ExportedEncoder, settings: Mapping[str, Any], run: Path) -> str:
+    """Formats the model card.
+
+    Args:
+        record: the content of `encoder.json`.
+        settings: the settings of the run.
+        run: the folder of the run, whose scores are listed.
+    """
     names = {part: settings[part]["type"] for part in ("encoder", "patchifier", "mel", "masker")}
     head = _HEAD.format(
-        run=told["run"],
-        weights=told["weights"],
+        run=record.run,
+        weights=record.weights,
         seed=settings["seed"],
         steps=settings["budget"]["steps"],
         batch=settings["budget"]["batch"],
         **{part: f"`{name}`" for part, name in names.items()},
     )
-    kept = json.dumps(_placeless(settings), indent=1)
-    last = f"## Settings\n\nOf a path only its last name is told.\n\n```json\n{kept}\n```"
-    return "\n".join([head, *_scores(run), last, ""])
+    listed = json.dumps(_remove_locations(settings), indent=1)
+    last = f"## Settings\n\nPaths are shortened to their last name.\n\n```json\n{listed}\n```"
+    return "\n".join([head, *_format_scores(run), last, ""])
 
 
-def _scores(run: Path) -> Iterator[str]:
+def _format_scores(run: Path) -> Iterator[str]:
     rows = []
     for file in sorted(run.glob("probes/*/*.json")):
         result = ScoreFile.read(file)
-        probe = _probe(result.settings)
+        probe = _format_probe(result.settings)
         for view, score in result.scores.items():
             if score.test is not None:
                 rows.append((result.task, probe, view, score.metric, f"{score.test:.1f}"))
@@ -68,31 +75,34 @@ def _scores(run: Path) -> Iterator[str]:
         yield ""
 
 
-def _probe(settings: Mapping[str, Any]) -> str:
-    """Names a probe by its class and by what is not its default: `KNN(k=200)`.
+def _format_probe(settings: Mapping[str, Any]) -> str:
+    """Formats a probe as its class and the settings that differ from the defaults: `KNN(k=200)`.
 
-    Clips of its own go by the first digits of their digest.
+    Clips of its own are given by the first digits of their digest.
     """
-    kept = {name: value for name, value in settings.items() if name not in _SAID_ELSEWHERE}
-    kind = {"type": kept["type"]}
+    own = {name: value for name, value in settings.items() if name not in _OTHER_COLUMNS}
+    only_type = {"type": own["type"]}
     try:
-        mine, usual = (resolve(build(some, expect=object)) for some in (kept, kind))
-    except PartError:  # its class is not at hand, has changed, or needs some settings
-        mine, usual = kept, kind
-    mine["version"] = settings.get("version", 1)
-    told = {name: of for name, of in mine.items() if of != {"version": 1, **usual}.get(name)}
+        values, defaults = (resolve(build(some, expect=object)) for some in (own, only_type))
+    except PartError:  # the class is not installed, has changed, or has required settings
+        values, defaults = own, only_type
+    values["version"] = settings.get("version", 1)
+    defaults = {"version": 1, **defaults}
+    changed = {name: value for name, value in values.items() if value != defaults.get(name)}
     if content := settings.get("content"):
-        told["clips"] = content["digest"][:8]
-    listed = ", ".join(f"{name}={json.dumps(_placeless(of))}" for name, of in told.items())
-    name = kept["type"].rpartition(".")[2]
+        changed["clips"] = content["digest"][:8]
+    listed = ", ".join(
+        f"{name}={json.dumps(_remove_locations(value))}" for name, value in changed.items()
+    )
+    name = own["type"].rpartition(".")[2]
     return f"{name}({listed})".replace("|", r"\|") if listed else name
 
 
-def _placeless(value: Any) -> Any:
-    """Leaves out where files lie: it tells whose machine it was, and helps on no other."""
+def _remove_locations(value: Any) -> Any:
+    """Shortens absolute paths to their last name, since others would only reveal the machine."""
     if isinstance(value, Mapping):
-        return {key: _placeless(inner) for key, inner in value.items()}
+        return {key: _remove_locations(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_placeless(inner) for inner in value]
-    here = isinstance(value, str) and (value.startswith("~") or PurePath(value).is_absolute())
-    return PurePath(value).name if here else value
+        return [_remove_locations(inner) for inner in value]
+    is_path = isinstance(value, str) and (value.startswith("~") or PurePath(value).is_absolute())
+    return PurePath(value).name if is_path else value

@@ -1,7 +1,8 @@
-"""An exported encoder as X-ARES takes it. https://github.com/jimbozhang/xares, commit 161f0ef.
+"""The X-ARES interface of an exported encoder.
 
-X-ARES keeps embeddings and scores by the name of the encoder's class: two runs under one name
-would be given each other's scores. So each exported folder names a class of its own.
+https://github.com/jimbozhang/xares, commit 161f0ef. X-ARES caches embeddings and scores under the
+name of the encoder's class, so that two runs with one class name would share their scores. Each
+exported folder therefore has a class name of its own.
 """
 
 from pathlib import Path
@@ -11,24 +12,28 @@ from torch import Tensor, nn
 from ablate.export.frozen import load_encoder
 
 
-class Adapter(nn.Module):
-    """Gives features over time: `forward` takes (batch, samples) and gives (batch, time, dim)."""
+class XaresEncoder(nn.Module):
+    """Computes features over time, (batch, time, dim), of waveforms, (batch, samples)."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.frozen = load_encoder(folder)
         self.sampling_rate = self.frozen.sample_rate
         self.output_dim = self.frozen.dim
-        self.hop_size_in_ms = 1000 * self.frozen.moment_seconds
+        self.hop_size_in_ms = 1000 * self.frozen.step_seconds
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Takes sound of any length at `sampling_rate`; padding is encoded like silence."""
-        return self.frozen.moments(audio).to(audio.device)
+        """Encodes waveforms of any length at `sampling_rate`; padding is encoded as silence."""
+        return self.frozen.features_over_time(audio).to(audio.device)
 
 
-def class_for(folder: Path, name: str) -> type[Adapter]:
-    """Makes a class, to be called without arguments, for the encoder in `folder`.
+def create_encoder_class(folder: Path, name: str) -> type[XaresEncoder]:
+    """Creates a class for the encoder in `folder`; its constructor takes no arguments.
 
-    `name` must be one that no other encoder has.
+    Args:
+        folder: a folder written by `ablate export`.
+        name: the name of the class, which no other encoder may have.
     """
-    return type(name, (Adapter,), {"__init__": lambda self: Adapter.__init__(self, folder)})
+    return type(
+        name, (XaresEncoder,), {"__init__": lambda self: XaresEncoder.__init__(self, folder)}
+    )

@@ -1,4 +1,4 @@
-"""Sounds, manifests and stores to test on."""
+"""Fixtures: audio files, manifests and clip stores."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""Missing, broken and odd sounds on their way into a store: named, or left out and listed."""
+"""Missing, broken and unusual audio files are reported, or skipped and listed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ def file_of(folder: Folder, name: str) -> Path:
 
 
 def change(folder: Folder, name: str) -> None:
-    """Puts another sound, of another length, in a file's place."""
+    """Replaces a file by audio of another length."""
     soundfile.write(file_of(folder, name), np.random.default_rng(0).uniform(-1, 1, 9999), 16000)
 
 
@@ -35,7 +35,7 @@ def test_missing_files_are_all_named_before_anything_is_decoded(
     assert not (tmp_path / "cache").exists()
 
 
-def test_broken_files_are_all_named_with_a_way_out(tones: Tones, tmp_path: Path) -> None:
+def test_broken_files_are_all_named_with_a_remedy(tones: Tones, tmp_path: Path) -> None:
     folder = tones()
     for name in ("low1.wav", "high1.wav"):
         file_of(folder, name).write_bytes(b"no sound")
@@ -45,7 +45,7 @@ def test_broken_files_are_all_named_with_a_way_out(tones: Tones, tmp_path: Path)
     assert "`on_bad_audio: skip`" in str(caught.value)
 
 
-def test_mending_a_broken_file_is_enough(tones: Tones, tmp_path: Path) -> None:
+def test_repairing_a_broken_file_is_enough(tones: Tones, tmp_path: Path) -> None:
     folder = tones()
     file_of(folder, "low1.wav").write_bytes(b"no sound")
     with pytest.raises(BadAudioError):
@@ -54,7 +54,7 @@ def test_mending_a_broken_file_is_enough(tones: Tones, tmp_path: Path) -> None:
     assert len(open_store(folder, LogMel(), tmp_path).clips) == 6
 
 
-def test_bad_clips_are_left_out_and_listed_on_demand(tones: Tones, tmp_path: Path) -> None:
+def test_bad_clips_are_skipped_and_listed_if_configured(tones: Tones, tmp_path: Path) -> None:
     folder = tones(on_bad_audio="skip")
     file_of(folder, "low1.wav").write_bytes(b"no sound")
     file_of(folder, "high1.wav").unlink()
@@ -72,7 +72,7 @@ def test_bad_clips_are_left_out_and_listed_on_demand(tones: Tones, tmp_path: Pat
         assert store.frames(2).shape == (20, 64)
 
 
-def test_a_skipped_file_is_taken_in_once_it_is_mended(tones: Tones, tmp_path: Path) -> None:
+def test_a_skipped_file_is_used_once_it_is_repaired(tones: Tones, tmp_path: Path) -> None:
     folder = tones(on_bad_audio="skip")
     file_of(folder, "low1.wav").unlink()
     assert len(open_store(folder, LogMel(), tmp_path).clips) == 5
@@ -80,7 +80,7 @@ def test_a_skipped_file_is_taken_in_once_it_is_mended(tones: Tones, tmp_path: Pa
     assert len(open_store(folder, LogMel(), tmp_path).clips) == 6
 
 
-def test_skipping_may_not_use_up_a_label(tones: Tones, tmp_path: Path) -> None:
+def test_skipping_may_not_remove_a_label(tones: Tones, tmp_path: Path) -> None:
     folder = tones(on_bad_audio="skip")
     for number in range(2):
         file_of(folder, f"low{number}.wav").unlink()
@@ -124,7 +124,7 @@ def test_clips_of_any_rate_come_out_alike(tones: Tones, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("on_silence", ["keep", "skip"])
-def test_skipping_may_not_use_up_every_clip(tones: Tones, tmp_path: Path, on_silence: str) -> None:
+def test_skipping_may_not_remove_every_clip(tones: Tones, tmp_path: Path, on_silence: str) -> None:
     folder = tones(on_bad_audio="skip", on_silence=on_silence)
     for clip in folder.clips():
         file_of(folder, clip.path).unlink()

@@ -1,4 +1,4 @@
-"""Columns give back what was put into them, from memory and from disk."""
+"""Columns return what was stored, from memory and from disk."""
 
 from pathlib import Path
 
@@ -45,22 +45,22 @@ def test_some_rows_of_a_table_are_a_table(rows: list[ClipInfo], data: st.DataObj
     places = data.draw(
         st.lists(st.sampled_from(range(len(rows))), unique=True) if rows else st.just([])
     )
-    taken = ClipTable.from_clips(rows).take(np.array(places, dtype=np.int64))
+    selected = ClipTable.from_clips(rows).take(np.array(places, dtype=np.int64))
     expected = ClipTable.from_clips([rows[place] for place in places])
-    assert list(taken) == list(expected)
-    assert taken.first_with_path.tolist() == expected.first_with_path.tolist()
-    assert set(taken.labels.categories) == {clip.label for clip in expected}
+    assert list(selected) == list(expected)
+    assert selected.first_with_path.tolist() == expected.first_with_path.tolist()
+    assert set(selected.labels.categories) == {clip.label for clip in expected}
 
 
 @given(CLIPS)
-def test_a_sound_is_known_by_the_first_clip_of_its_path(rows: list[ClipInfo]) -> None:
+def test_each_clip_refers_to_the_first_with_its_path(rows: list[ClipInfo]) -> None:
     paths = [clip.path for clip in rows]
     assert ClipTable.from_clips(rows).first_with_path.tolist() == [
         paths.index(path) for path in paths
     ]
 
 
-def test_a_column_that_begins_late_is_blank_before() -> None:
+def test_a_column_added_late_is_blank_before() -> None:
     rows = [ClipInfo("a", "x", "t"), ClipInfo("b", "x", "t", extra={"speaker": "ann"})]
     assert [clip.extra for clip in ClipTable.from_clips(rows)] == [
         {"speaker": ""},
@@ -76,7 +76,7 @@ def test_rows_are_counted_from_both_ends_and_no_further() -> None:
             clips[index]
 
 
-def test_columns_are_mapped_as_they_were_written(tmp_path: Path) -> None:
+def test_columns_are_read_as_they_were_written(tmp_path: Path) -> None:
     columns = {
         "few": np.arange(5, dtype=np.int32),
         "none": np.zeros((0, 2)),
@@ -84,9 +84,9 @@ def test_columns_are_mapped_as_they_were_written(tmp_path: Path) -> None:
         "flags": np.array([True, False]),
     }
     write_columns(tmp_path / "columns", {"name": "ä"}, columns)
-    found = read_columns(tmp_path / "columns")
-    assert found is not None
-    facts, read = found
+    actual = read_columns(tmp_path / "columns")
+    assert actual is not None
+    facts, read = actual
     assert facts == {"name": "ä"}
     for name, column in columns.items():
         assert read[name].dtype == column.dtype
@@ -94,7 +94,7 @@ def test_columns_are_mapped_as_they_were_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "cut", "other"])
-def test_what_is_no_file_of_columns_is_not_mapped(tmp_path: Path, damage: str) -> None:
+def test_an_invalid_column_file_is_not_read(tmp_path: Path, damage: str) -> None:
     file = tmp_path / "columns"
     write_columns(file, {}, {"few": np.arange(50)})
     content = file.read_bytes()

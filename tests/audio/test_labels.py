@@ -1,4 +1,4 @@
-"""Labels that no probe can use, and clips that would be trained and tested on, are refused."""
+"""Labels that cannot be probed and clips in two splits are rejected."""
 
 import pytest
 
@@ -77,7 +77,7 @@ def test_labels_in_several_folds_or_in_both_splits_are_fine() -> None:
         ),
     ],
 )
-def test_a_clip_that_is_tested_on_in_one_task_and_not_in_another_is_refused(
+def test_a_clip_that_is_tested_on_in_one_task_and_not_in_another_is_rejected(
     other: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -90,7 +90,7 @@ def test_a_clip_may_have_one_split_or_any_folds_in_several_tasks() -> None:
     check_labels(pets("one", "1", "1", "2", "2") + pets("two", "2", "2", "3", "3"))
 
 
-def test_of_several_labels_each_class_is_looked_at_by_itself() -> None:
+def test_each_class_of_a_multi_label_task_is_checked() -> None:
     clips = [
         clip("a", "cat;dog", "train"),
         clip("b", "dog;cow", "train"),
@@ -103,7 +103,7 @@ def test_of_several_labels_each_class_is_looked_at_by_itself() -> None:
         check_labels([*clips, clip("f", "hen;cat", "train")])
 
 
-def test_an_event_that_does_not_say_when_is_named() -> None:
+def test_an_event_without_times_is_named() -> None:
     clips = [clip("a", "cat@0-1", "train"), clip("b", "cat", "test")]
     with pytest.raises(ValueError, match="task `pets`: `cat` has no times"):
         check_labels(clips)

@@ -1,4 +1,4 @@
-"""Batches: drawn from (seed, step) alone, cropped, normalised, padded and marked."""
+"""Batches depend only on (seed, step), and are cropped, normalised and padded."""
 
 from collections.abc import Callable, Sequence
 
@@ -38,7 +38,7 @@ def test_a_batch_depends_on_seed_and_step_alone(small_store: ClipStore) -> None:
     assert all(same(again.batch(step, 16), in_order[step]) for step in (3, 0, 2, 1))
 
 
-def test_torchs_own_generator_is_left_alone(numbered: Numbered) -> None:
+def test_torchs_global_generator_is_not_used(numbered: Numbered) -> None:
     before = torch.get_rng_state()
     Loader(numbered([30, 40]), [0, 1], 8, AS_IT_IS, 0).batch(0, 4)
     assert torch.equal(torch.get_rng_state(), before)
@@ -57,9 +57,9 @@ def test_every_epoch_holds_every_clip_once(
 ) -> None:
     loader = Loader(numbered([3] * clips), range(clips), 3, AS_IT_IS, seed)
     steps = range(clips)  # clips * size rows: `size` whole epochs
-    heard = [row[0] // 3 for step in steps for row in numbers(loader.batch(step, size))]
+    loaded = [row[0] // 3 for step in steps for row in numbers(loader.batch(step, size))]
     for epoch in range(size):
-        assert sorted(heard[epoch * clips : (epoch + 1) * clips]) == list(range(clips))
+        assert sorted(loaded[epoch * clips : (epoch + 1) * clips]) == list(range(clips))
 
 
 def test_epochs_differ_in_order_and_crops(numbered: Numbered) -> None:
@@ -76,13 +76,13 @@ def test_micro_batches_make_up_the_batch(numbered: Numbered) -> None:
     assert halves == numbers(loader.batch(2, 6))
 
 
-def test_a_batch_can_be_named(numbered: Numbered) -> None:
+def test_the_paths_of_a_batch_are_returned(numbered: Numbered) -> None:
     loader = Loader(numbered([4] * 10), range(10), 4, AS_IT_IS, 0)
-    found = [f"{row[0] // 4}.wav" for row in numbers(loader.batch(3, 4))]
-    assert loader.paths(3, 4) == found
+    actual = [f"{row[0] // 4}.wav" for row in numbers(loader.batch(3, 4))]
+    assert loader.paths(3, 4) == actual
 
 
-def test_only_the_given_clips_are_drawn(numbered: Numbered) -> None:
+def test_only_the_selected_clips_are_drawn(numbered: Numbered) -> None:
     loader = Loader(numbered([4] * 10), [2, 5], 4, AS_IT_IS, 0)
     drawn = {row[0] // 4 for step in range(5) for row in numbers(loader.batch(step, 4))}
     assert drawn == {2, 5}
@@ -95,14 +95,14 @@ def test_loaders_that_skip_different_clips_agree_on_those_they_share(
 ) -> None:
     store, shared = numbered([40] * 10), set(range(10)) - one - other
     for epoch in range(3):
-        heard = []
+        loaded = []
         for skip in (one, other):
             clips = 10 - len(skip)
             loader = Loader(store, range(10), 8, AS_IT_IS, seed, skip=frozenset(skip))
             rows = numbers(loader.batch(epoch, clips))
             assert sorted(row[0] // 40 for row in rows) == sorted(set(range(10)) - skip)
-            heard.append([row for row in rows if row[0] // 40 in shared])
-        assert heard[0] == heard[1]
+            loaded.append([row for row in rows if row[0] // 40 in shared])
+        assert loaded[0] == loaded[1]
 
 
 def test_skipped_clips_are_those_of_the_store(numbered: Numbered) -> None:
@@ -142,24 +142,24 @@ def test_windows_hold_every_frame_once_in_order(
     numbered: Numbered, lengths: list[int], crop: int
 ) -> None:
     store = numbered(lengths)
-    heard = [
+    loaded = [
         number
         for index in range(len(lengths))
         for row in numbers(cut_windows(store, index, crop, AS_IT_IS))
         for number in row
     ]
-    assert heard == list(range(sum(lengths)))
+    assert loaded == list(range(sum(lengths)))
 
 
 def test_statistics_over_all_bands_agree_with_numpy(small_store: ClipStore) -> None:
     frames = np.concatenate([small_store.frames(index) for index in range(8)])
-    found = compute_statistics(small_store, range(8), "all")
-    assert np.allclose(found.mean, frames.mean(), atol=1e-4)
-    assert np.allclose(found.std, frames.std(), atol=1e-4)
-    assert len(found.mean) == small_store.bands
+    actual = compute_statistics(small_store, range(8), "all")
+    assert np.allclose(actual.mean, frames.mean(), atol=1e-4)
+    assert np.allclose(actual.std, frames.std(), atol=1e-4)
+    assert len(actual.mean) == small_store.bands
 
 
-def test_given_statistics_are_taken_as_they_are(small_store: ClipStore) -> None:
+def test_fixed_statistics_are_used_unchanged(small_store: ClipStore) -> None:
     normaliser = compute_statistics(small_store, [], (-4.0, 9.0))
     frames = small_store.frames(0)
     assert np.allclose(normaliser(frames), (frames + 4) / 9)
@@ -168,9 +168,9 @@ def test_given_statistics_are_taken_as_they_are(small_store: ClipStore) -> None:
 def test_statistics_agree_with_numpy(small_store: ClipStore) -> None:
     indices = [0, 7, 50]
     frames = np.concatenate([small_store.frames(index) for index in indices]).astype(np.float64)
-    found = compute_statistics(small_store, indices)
-    assert np.allclose(found.mean, frames.mean(axis=0), atol=1e-4)
-    assert np.allclose(found.std, frames.std(axis=0), atol=1e-4)
+    actual = compute_statistics(small_store, indices)
+    assert np.allclose(actual.mean, frames.mean(axis=0), atol=1e-4)
+    assert np.allclose(actual.std, frames.std(axis=0), atol=1e-4)
 
 
 def test_normalised_training_clips_have_no_offset_and_unit_deviation(
@@ -188,7 +188,7 @@ def test_a_constant_band_stays_finite(numbered: Numbered) -> None:
     assert (batch.mels[:, 0] == 0).all()
 
 
-def test_nothing_to_draw_from_is_refused(numbered: Numbered) -> None:
+def test_a_loader_without_clips_is_rejected(numbered: Numbered) -> None:
     with pytest.raises(ValueError, match="no clips to train on"):
         Loader(numbered([5]), [], 4, AS_IT_IS, 0)
     with pytest.raises(ValueError, match="no clips to train on"):
@@ -197,7 +197,7 @@ def test_nothing_to_draw_from_is_refused(numbered: Numbered) -> None:
         compute_statistics(numbered([5]), [])
 
 
-def test_an_empty_crop_is_refused(numbered: Numbered) -> None:
+def test_an_empty_crop_is_rejected(numbered: Numbered) -> None:
     with pytest.raises(ValueError, match=r"`crop_frames`.*got 0"):
         Loader(numbered([5]), [0], 0, AS_IT_IS, 0)
 
@@ -213,7 +213,7 @@ def test_an_empty_crop_is_refused(numbered: Numbered) -> None:
     ],
     ids=repr,
 )
-def test_clips_that_fill_less_than_two_patches_are_found(
+def test_clips_shorter_than_two_patches_are_listed(
     numbered: Numbered, patchifier: AbstractPatchifier, bands: int, crop: int
 ) -> None:
     lengths = [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 40]

@@ -1,4 +1,4 @@
-"""Front ends: finite for any sound, one frame a hop, the same as a slow transform."""
+"""Front ends are finite for any input, have one frame per hop, and agree with a slow transform."""
 
 import math
 
@@ -65,7 +65,7 @@ def test_a_constant_offset_changes_nothing(front_end: AbstractFrontEnd) -> None:
 
 
 @both
-def test_a_tone_sounds_in_one_place_at_any_rate(front_end: AbstractFrontEnd) -> None:
+def test_a_tone_is_in_the_same_band_at_any_rate(front_end: AbstractFrontEnd) -> None:
     peaks = set()
     for rate in (16000, 32000, 44100, 44101):
         sound = torch.sin(2 * math.pi * 1000 * torch.arange(rate) / rate)
@@ -113,11 +113,11 @@ def test_a_front_end_is_deterministic_and_spares_its_input(front_end: AbstractFr
 
 
 @both
-def test_the_hop_is_told_in_seconds(front_end: AbstractFrontEnd) -> None:
+def test_the_hop_is_in_seconds(front_end: AbstractFrontEnd) -> None:
     assert front_end.hop_seconds == pytest.approx(0.01)
 
 
-def test_the_hop_is_told_as_it_is_rounded() -> None:
+def test_the_hop_is_rounded_to_samples() -> None:
     assert LogMel(hop_ms=15.6).hop_seconds * 16000 == 250
 
 
@@ -140,7 +140,7 @@ def test_a_front_end_is_a_part_like_any_other(front_end: AbstractFrontEnd) -> No
         ({"sample_rate": 0}, "`sample_rate`.*got 0"),
     ],
 )
-def test_impossible_settings_are_refused_by_name(chosen: dict[str, float], message: str) -> None:
+def test_invalid_settings_are_rejected_by_name(chosen: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LogMel(**chosen)  # type: ignore[arg-type]
 
@@ -177,7 +177,7 @@ def test_a_level_of_peak_makes_any_loudness_the_same(loud: float) -> None:
 
 
 @both
-def test_a_window_is_told_in_seconds_and_holds_a_hop(front_end: AbstractFrontEnd) -> None:
+def test_a_window_is_in_seconds_and_at_least_a_hop(front_end: AbstractFrontEnd) -> None:
     assert front_end.window_seconds >= front_end.hop_seconds
 
 
@@ -188,6 +188,6 @@ def test_a_window_is_told_in_seconds_and_holds_a_hop(front_end: AbstractFrontEnd
         ({"normalisation": (0.0, 0.0)}, r"a deviation above 0, got \[0.0, 0.0\]"),
     ],
 )
-def test_impossible_scales_are_refused(settings: dict, message: str) -> None:
+def test_invalid_scales_are_rejected(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LogMel(**settings)

@@ -1,4 +1,4 @@
-"""Real packs of sounds: read whole, split as their authors say."""
+"""Real datasets are read completely, with their published splits."""
 
 from collections import Counter
 from pathlib import Path
@@ -21,10 +21,10 @@ def test_a_pack_lists_clips_that_can_be_probed(
     real_data: Path, pack: str, clips: int, labels: int
 ) -> None:
     folder = Folder(manifest=str(real_data / pack / "metadata.csv"))
-    found = folder.clips()
-    check_labels(found)
-    assert (len(found), len({clip.label for clip in found})) == (clips, labels)
-    assert all(folder.stamp(index) for index in range(len(found)))
+    actual = folder.clips()
+    check_labels(actual)
+    assert (len(actual), len({clip.label for clip in actual})) == (clips, labels)
+    assert all(folder.stamp(index) for index in range(len(actual)))
 
 
 def test_published_splits_are_kept(real_data: Path) -> None:

@@ -1,4 +1,4 @@
-"""A store of very many clips is opened, and drawn from, without an object for each clip."""
+"""A store of very many clips is opened and read without an object per clip."""
 
 import json
 import subprocess
@@ -41,7 +41,7 @@ opened = memory()
 train = select_pretraining_clips(store.clips)
 loader = Loader(store, train, 1, as_it_is, 0)
 drawn = draw(loader)
-told = {
+measured = {
     "clips": len(store.clips),
     "opened_mb": opened - before,
     "drawn_mb": memory() - before,
@@ -49,13 +49,13 @@ told = {
     "last": store.clips[-1].path,
     "drawn": drawn,
 }
-sys.stdout.write(json.dumps(told))
+sys.stdout.write(json.dumps(measured))
 """
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A manifest of very many clips, and a cache with their index: a frame of silence each."""
+    """A manifest of very many clips, and a cache with their index, of one silent frame each."""
     place = tmp_path_factory.mktemp("many")
     manifest = place / "manifest.csv"
     with manifest.open("w") as file:
@@ -88,16 +88,16 @@ def test_a_store_of_very_many_clips_takes_little_memory_and_no_objects(
     done = subprocess.run(
         [sys.executable, "-c", READ, *map(str, many)], capture_output=True, text=True, check=True
     )
-    told = json.loads(done.stdout)
-    assert told["clips"] == CLIPS
-    assert told["last"] == f"audio/{CLIPS - 1:011d}.flac"
-    assert told["drawn"] == [64] * 3
-    assert told["opened_mb"] < 30  # a tenth of what two million may take
-    assert told["drawn_mb"] < 60
-    assert told["objects"] < CLIPS / 10
+    measured = json.loads(done.stdout)
+    assert measured["clips"] == CLIPS
+    assert measured["last"] == f"audio/{CLIPS - 1:011d}.flac"
+    assert measured["drawn"] == [64] * 3
+    assert measured["opened_mb"] < 30  # a tenth of what two million may take
+    assert measured["drawn_mb"] < 60
+    assert measured["objects"] < CLIPS / 10
 
 
-def test_what_is_read_of_a_mapped_index_is_what_the_manifest_says(many: tuple[Path, Path]) -> None:
+def test_a_mapped_index_agrees_with_the_manifest(many: tuple[Path, Path]) -> None:
     manifest, cache = many
     folder = Folder(manifest=str(manifest))
     store = open_store(folder, LogMel(), cache, check_files=False)

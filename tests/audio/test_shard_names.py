@@ -1,4 +1,4 @@
-"""What the names of shards and of their folders tell: split, fold and task."""
+"""Split, fold and task are inferred from the names of shards and folders."""
 
 from pathlib import Path
 
@@ -25,15 +25,15 @@ from ablate.audio.tar_shards import TarShards, infer_split
         ("train-manifold-2.tar", ("train", "")),
     ],
 )
-def test_a_shards_name_or_its_folders_tell_the_split(
+def test_the_split_is_inferred_from_names_of_shard_and_folders(
     tmp_path: Path, shard: str, expected: tuple[str, str]
 ) -> None:
     assert infer_split(tmp_path / "dev" / "set" / shard, tmp_path / "dev" / "set") == expected
 
 
-def test_shards_whose_names_tell_no_split_are_named(tmp_path: Path) -> None:
+def test_shards_without_a_split_in_their_names_are_named(tmp_path: Path) -> None:
     (tmp_path / "000.tar").touch()
-    with pytest.raises(ValueError, match=r"contain no split: `000.tar`; .*setting `split`"):
+    with pytest.raises(ValueError, match=r"contain no split: `000.tar`; .*set `split`"):
         TarShards(shards=str(tmp_path / "000.tar")).clips()
 
 

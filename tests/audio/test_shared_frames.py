@@ -1,4 +1,4 @@
-"""Sources that read the same sounds and say other things of them share one set of frames."""
+"""Sources that differ only in non-audio settings share one set of frames."""
 
 import dataclasses
 import subprocess
@@ -42,7 +42,7 @@ sys.stdout.write(open_store(folder, LogMel(), Path(sys.argv[2])).digest)
 
 
 def decoded(cache: Path) -> int:
-    """Counts what was ever decoded, in the only set of frames that there is."""
+    """Counts all clips that were ever decoded, in the only set of frames."""
     (journal,) = cache.glob("*/journal")
     return journal.stat().st_size // RECORD.itemsize
 
@@ -66,7 +66,7 @@ def spoil(folder: Folder, name: str) -> None:
     (Path(folder.manifest).parent / name).write_bytes(b"no sound")
 
 
-def test_skipping_bad_clips_as_advised_decodes_none_again(tones: Tones, tmp_path: Path) -> None:
+def test_skipping_bad_clips_decodes_nothing_again(tones: Tones, tmp_path: Path) -> None:
     folder, cache = tones(), tmp_path / "cache"
     spoil(folder, "low1.wav")
     with pytest.raises(BadAudioError, match="or set `on_bad_audio: skip`"):
@@ -80,7 +80,9 @@ def test_skipping_bad_clips_as_advised_decodes_none_again(tones: Tones, tmp_path
 
 
 @pytest.mark.parametrize("name", Folder.non_audio_settings)
-def test_what_is_said_of_clips_decodes_none_again(tones: Tones, tmp_path: Path, name: str) -> None:
+def test_changing_non_audio_settings_decodes_nothing_again(
+    tones: Tones, tmp_path: Path, name: str
+) -> None:
     folder, cache = tones(), tmp_path / "cache"
     soundfile.write(Path(folder.manifest).parent / "low1.wav", np.zeros(8000), 16000)
     open_store(folder, LogMel(), cache)
@@ -100,7 +102,7 @@ def test_what_is_said_of_clips_decodes_none_again(tones: Tones, tmp_path: Path, 
         for name in type(source).non_audio_settings
     ],
 )
-def test_settings_that_change_no_sound_change_the_index_alone(
+def test_non_audio_settings_change_the_index_only(
     tmp_path: Path, source: AbstractSource, name: str
 ) -> None:
     changed = dataclasses.replace(source, **{name: OTHERWISE[name]})
@@ -111,7 +113,7 @@ def test_settings_that_change_no_sound_change_the_index_alone(
     assert index != other
 
 
-def test_sounds_and_front_ends_that_differ_share_no_frames(tones: Tones, tmp_path: Path) -> None:
+def test_different_audio_or_front_ends_share_no_frames(tones: Tones, tmp_path: Path) -> None:
     places = [
         get_store_paths(tones(), LogMel(), tmp_path),
         get_store_paths(tones(), LogMel(hop_ms=20), tmp_path),
@@ -122,13 +124,15 @@ def test_sounds_and_front_ends_that_differ_share_no_frames(tones: Tones, tmp_pat
     assert len({folder for folder, _ in places}) == len(places)
 
 
-def test_a_store_of_defaults_lies_where_it_always_did(tones: Tones, tmp_path: Path) -> None:
+def test_the_key_of_a_default_store_is_unchanged(tones: Tones, tmp_path: Path) -> None:
     folder, index = get_store_paths(tones(), LogMel(), tmp_path)
     assert folder.name == compute_store_key(tones(), LogMel())
     assert index.name == "index"
 
 
-def test_a_file_that_changes_for_one_list_disturbs_no_other(tones: Tones, tmp_path: Path) -> None:
+def test_a_file_that_changes_for_one_list_does_not_affect_others(
+    tones: Tones, tmp_path: Path
+) -> None:
     folder, cache = tones(), tmp_path / "cache"
     kept = contents(open_store(folder, LogMel(), cache))
     sound = np.random.default_rng(0).uniform(-1, 1, 9999)
@@ -138,7 +142,7 @@ def test_a_file_that_changes_for_one_list_disturbs_no_other(tones: Tones, tmp_pa
     assert contents(open_store(folder, LogMel(), cache, check_files=False)) == kept
 
 
-def test_a_lost_journal_takes_nothing_from_the_other_lists(tones: Tones, tmp_path: Path) -> None:
+def test_a_lost_journal_does_not_affect_other_lists(tones: Tones, tmp_path: Path) -> None:
     folder, cache = tones(), tmp_path / "cache"
     kept = contents(open_store(folder, LogMel(), cache))
     (journal,) = cache.glob("*/journal")
@@ -149,9 +153,7 @@ def test_a_lost_journal_takes_nothing_from_the_other_lists(tones: Tones, tmp_pat
     assert contents(open_store(folder, LogMel(), cache, check_files=False)) == kept
 
 
-def test_an_index_vouches_for_the_frames_of_its_own_clips_alone(
-    tones: Tones, tmp_path: Path
-) -> None:
+def test_an_index_marks_only_its_own_frames_as_synced(tones: Tones, tmp_path: Path) -> None:
     folder, cache = tones(), tmp_path / "cache"
     store = open_store(folder, LogMel(), cache)
     kept = contents(store)

@@ -1,4 +1,4 @@
-"""A folder of sounds: any format is read, and what is wrong with a manifest is said at once."""
+"""Folder sources read any format and report all problems of a manifest at once."""
 
 import re
 from collections.abc import Callable
@@ -43,8 +43,8 @@ def test_a_clip_is_read_as_it_was_written(
     sound = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate // 2) / rate)
     soundfile.write(tmp_path / name, np.stack([sound] * channels, axis=1), rate, subtype=subtype)
     manifest = write_rows(tmp_path / "m.csv", [{"path": name, "label": "x", "split": "train"}])
-    samples, found_rate = Folder(manifest=str(manifest)).read(0)
-    assert (str(samples.dtype), samples.ndim, found_rate) == ("float32", 1, rate)
+    samples, actual_rate = Folder(manifest=str(manifest)).read(0)
+    assert (str(samples.dtype), samples.ndim, actual_rate) == ("float32", 1, rate)
     length = min(len(samples), len(sound))
     assert length >= 0.95 * len(sound)
     assert abs(np.corrcoef(samples[:length], sound[:length])[0, 1]) > 0.99
@@ -68,7 +68,7 @@ def test_splits_have_several_spellings(
     assert folder_of(rows).clips()[0].split == meant
 
 
-def test_the_task_is_named_after_the_folder_unless_told(tones: Tones) -> None:
+def test_the_task_is_named_after_the_folder_by_default(tones: Tones) -> None:
     assert {clip.task for clip in tones().clips()} == {"tones"}
     assert {clip.task for clip in tones(task="pitch").clips()} == {"pitch"}
 
@@ -120,7 +120,7 @@ def test_a_folder_is_a_part_like_any_other(tones: Tones) -> None:
         ({"path": "a.wav", "label": "x"}, "neither a column `split` nor `fold`"),
     ],
 )
-def test_a_wrong_line_is_named(
+def test_an_invalid_row_is_named(
     folder_of: Callable[[Rows], Folder], row: dict[str, str], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -128,7 +128,7 @@ def test_a_wrong_line_is_named(
 
 
 @pytest.mark.parametrize("label", ["path", "split", "fold"])
-def test_a_column_with_a_meaning_of_its_own_cannot_be_the_label(
+def test_a_reserved_column_cannot_be_the_label(
     tmp_path: Path, write_rows: Write, label: str
 ) -> None:
     row = {"path": "a.wav", "label": "x", "split": "train", "fold": ""}
@@ -140,7 +140,7 @@ def test_a_column_with_a_meaning_of_its_own_cannot_be_the_label(
         Folder(manifest=str(manifest), label=label).clips()
 
 
-def test_five_wrong_lines_are_named_and_the_rest_counted(
+def test_five_invalid_rows_are_named_and_the_others_counted(
     folder_of: Callable[[Rows], Folder],
 ) -> None:
     rows = [{"path": f"{number}.wav", "label": "", "split": "train"} for number in range(8)]
@@ -148,13 +148,13 @@ def test_five_wrong_lines_are_named_and_the_rest_counted(
         folder_of(rows).clips()
 
 
-def test_a_clip_listed_twice_is_refused(folder_of: Callable[[Rows], Folder]) -> None:
+def test_a_clip_listed_twice_is_rejected(folder_of: Callable[[Rows], Folder]) -> None:
     row = {"path": "a.wav", "label": "x", "split": "train"}
     with pytest.raises(ValueError, match=r"lists `a.wav` more than once"):
         folder_of([row, row]).clips()
 
 
-def test_a_clip_goes_by_one_name_however_it_is_written(
+def test_paths_are_normalised(
     folder_of: Callable[[Rows], Folder],
 ) -> None:
     rows = [{"path": path, "label": "x", "split": "train"} for path in ("a/b.wav", "./a//b.wav")]
@@ -163,7 +163,7 @@ def test_a_clip_goes_by_one_name_however_it_is_written(
 
 
 @pytest.mark.parametrize("task", ["a/b", "a\\b", "..", ".hidden", "/abs"])
-def test_a_task_that_cannot_name_a_folder_is_refused(
+def test_a_task_name_that_is_no_folder_name_is_rejected(
     folder_of: Callable[[Rows], Folder], task: str
 ) -> None:
     rows = [{"path": "a.wav", "label": "x", "split": "train", "task": task}]
@@ -179,7 +179,7 @@ def test_a_task_that_cannot_name_a_folder_is_refused(
         Folder(manifest="manifest.csv", task=task)
 
 
-def test_a_hidden_folder_cannot_name_the_task(tones: Tones, tmp_path: Path) -> None:
+def test_a_hidden_folder_is_no_task_name(tones: Tones, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"task `.tones` is not usable"):
         tones(tmp_path / ".tones").clips()
     assert {clip.task for clip in tones(tmp_path / ".tones", task="pitch").clips()} == {"pitch"}
@@ -191,19 +191,19 @@ def test_a_comma_in_a_label_is_explained(tmp_path: Path) -> None:
         Folder(manifest=str(tmp_path / "m.csv")).clips()
 
 
-def test_a_manifest_without_lines_is_refused(tmp_path: Path) -> None:
+def test_a_manifest_without_lines_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path,label,split\n")
     with pytest.raises(ValueError, match="lists no clip"):
         Folder(manifest=str(tmp_path / "m.csv")).clips()
 
 
-def test_an_empty_manifest_is_refused(tmp_path: Path) -> None:
+def test_an_empty_manifest_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("")
     with pytest.raises(ValueError, match="no column `path`"):
         Folder(manifest=str(tmp_path / "m.csv")).clips()
 
 
-def test_a_manifest_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_binary_manifest_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_bytes(b"path,label\n\xff\xfe\x00")
     with pytest.raises(ValueError, match="not a CSV file in UTF-8"):
         Folder(manifest=str(tmp_path / "m.csv")).clips()
@@ -214,7 +214,7 @@ def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
         Folder(manifest=str(tmp_path / "gone.csv")).clips()
 
 
-def test_a_spreadsheets_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path,label,split\na.wav,x,train\n", encoding="utf-8-sig")
     assert Folder(manifest=str(tmp_path / "m.csv")).clips()[0].path == "a.wav"
 
@@ -226,9 +226,9 @@ def test_a_spreadsheets_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> 
 def test_a_broken_file_is_named(tones: Tones, content: bytes, reason: str) -> None:
     folder = tones()
     (Path(folder.manifest).parent / "low0.wav").write_bytes(content)
-    with pytest.raises(BadAudioError, match=rf"`low0.wav`: {reason}") as told:
+    with pytest.raises(BadAudioError, match=rf"`low0.wav`: {reason}") as message:
         folder.read(0)
-    assert str(Path(folder.manifest).parent) not in str(told.value)
+    assert str(Path(folder.manifest).parent) not in str(message.value)
 
 
 @pytest.mark.parametrize(
@@ -239,16 +239,14 @@ def test_a_broken_file_is_named(tones: Tones, content: bytes, reason: str) -> No
         (np.array([0, np.inf], np.float32), "not finite"),
     ],
 )
-def test_samples_that_cannot_be_used_are_named(
-    tones: Tones, samples: np.ndarray, reason: str
-) -> None:
+def test_unusable_samples_are_named(tones: Tones, samples: np.ndarray, reason: str) -> None:
     folder = tones()
     soundfile.write(Path(folder.manifest).parent / "low0.wav", samples, 16000, subtype="FLOAT")
     with pytest.raises(BadAudioError, match=reason):
         folder.read(0)
 
 
-def test_a_file_that_breaks_off_is_named(tones: Tones) -> None:
+def test_a_truncated_file_is_named(tones: Tones) -> None:
     folder = tones()
     file = Path(folder.manifest).parent / "low0.wav"
     sound = np.random.default_rng(0).uniform(-1, 1, 48000)
@@ -258,8 +256,10 @@ def test_a_file_that_breaks_off_is_named(tones: Tones) -> None:
         folder.read(0)
 
 
-def test_a_content_digest_tells_sounds_apart_but_not_places(tones: Tones, tmp_path: Path) -> None:
-    here, there = tones(), tones(tmp_path / "elsewhere")
+def test_a_content_digest_depends_on_audio_and_not_on_location(
+    tones: Tones, tmp_path: Path
+) -> None:
+    here, elsewhere = tones(), tones(tmp_path / "elsewhere")
     digests = [here.content_digest(index) for index in range(6)]
     assert len(set(digests)) == 6
-    assert digests == [there.content_digest(index) for index in range(6)]
+    assert digests == [elsewhere.content_digest(index) for index in range(6)]

@@ -1,4 +1,4 @@
-"""Mean and deviation that are kept beside the clips."""
+"""Mean and deviation are cached beside the clips."""
 
 import json
 import resource
@@ -33,29 +33,29 @@ def same(one: Normaliser, other: Normaliser) -> bool:
 
 
 @pytest.mark.parametrize("normalisation", ["bands", "all", (-4.0, 9.0)])
-def test_what_is_kept_is_to_the_last_bit_what_is_measured(store, normalisation):
+def test_cached_statistics_are_bitwise_equal_to_computed_ones(store, normalisation):
     measured = compute_statistics(store, CLIPS, normalisation)
     for _ in range(2):
         assert same(load_or_compute_statistics(store, CLIPS, normalisation), measured)
 
 
-def test_a_process_does_not_measure_what_another_has_measured(store):
+def test_a_process_uses_the_statistics_of_another(store):
     assert same(Sound(store, 0.01).normaliser, compute_statistics(store, Sound(store, 0.01).train))
     [file] = kept(store)
-    told = json.loads(file.read_text())
-    file.write_text(json.dumps({**told, "mean": [7.0] * store.bands}))
+    calls = json.loads(file.read_text())
+    file.write_text(json.dumps({**calls, "mean": [7.0] * store.bands}))
     assert Sound(store, 0.01).normaliser.mean.tolist() == [7.0] * store.bands
 
 
-def test_other_clips_or_another_normalisation_are_measured_for_themselves(store):
+def test_other_clips_or_another_normalisation_are_computed_separately(store):
     load_or_compute_statistics(store, CLIPS)
     for clips, normalisation in ((CLIPS[1:], "bands"), (CLIPS, "all")):
-        found = load_or_compute_statistics(store, clips, normalisation)
-        assert same(found, compute_statistics(store, clips, normalisation))
+        actual = load_or_compute_statistics(store, clips, normalisation)
+        assert same(actual, compute_statistics(store, clips, normalisation))
     assert len(kept(store)) == 3
 
 
-def test_of_several_that_ask_at_once_one_measures(store, monkeypatch):
+def test_of_several_threads_one_computes(store, monkeypatch):
     measured = []
     frames = store.frames
     monkeypatch.setattr(store, "frames", lambda i: measured.append(i) or frames(i))
@@ -69,13 +69,13 @@ def test_of_several_that_ask_at_once_one_measures(store, monkeypatch):
     assert len(measured) == len(CLIPS)
 
 
-def test_where_nothing_can_be_kept_each_measures(store):
+def test_without_a_writable_folder_each_process_computes(store):
     (store.folder / "statistics.lock").mkdir()  # in the way
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # refuses as a full disk does
     try:
-        found = load_or_compute_statistics(store, CLIPS)
+        actual = load_or_compute_statistics(store, CLIPS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert same(found, compute_statistics(store, CLIPS))
+    assert same(actual, compute_statistics(store, CLIPS))
     assert kept(store) == []

@@ -1,4 +1,4 @@
-"""The clip store: built once, by one process, resumed when killed, brought up to date."""
+"""The clip store is built once, by one process, resumed if killed, and updated."""
 
 import os
 import signal
@@ -59,7 +59,7 @@ def file_of(folder: Folder, name: str) -> Path:
 
 
 def change(folder: Folder, name: str) -> None:
-    """Puts another sound, of another length, in a file's place."""
+    """Replaces a file by audio of another length."""
     soundfile.write(file_of(folder, name), np.random.default_rng(0).uniform(-1, 1, 9999), 16000)
 
 
@@ -81,17 +81,17 @@ def test_a_store_lists_its_clips_in_the_sources_order(
 
 def test_a_store_is_opened_again_without_decoding(small: Synthetic, tmp_path: Path) -> None:
     first = open_store(small, LogMel(), tmp_path)
-    asked: list[int] = []
-    again = open_store(small, LogMel(), tmp_path, progress=lambda done, _: asked.append(done))
+    calls: list[int] = []
+    again = open_store(small, LogMel(), tmp_path, progress=lambda done, _: calls.append(done))
     assert alike(first, again)
     assert again.digest == first.digest
-    assert asked == []
+    assert calls == []
 
 
 def test_progress_ends_with_all_clips(tones: Tones, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    open_store(tones(), LogMel(), tmp_path, progress=lambda *counts: told.append(counts))
-    assert told == [(done, 6) for done in range(1, 7)]
+    calls: list[tuple[int, int]] = []
+    open_store(tones(), LogMel(), tmp_path, progress=lambda *counts: calls.append(counts))
+    assert calls == [(done, 6) for done in range(1, 7)]
 
 
 def test_a_killed_build_resumes_with_what_it_decoded(
@@ -108,10 +108,10 @@ def test_a_killed_build_resumes_with_what_it_decoded(
 
 
 @pytest.mark.parametrize("torn", [1, 30, 75])
-def test_a_torn_last_line_costs_one_clip(tones: Tones, tmp_path: Path, torn: int) -> None:
+def test_a_truncated_last_record_costs_one_clip(tones: Tones, tmp_path: Path, torn: int) -> None:
     folder = tones()
-    whole = open_store(folder, LogMel(), tmp_path)
-    kept = [whole.frames(index) for index in range(6)]
+    complete = open_store(folder, LogMel(), tmp_path)
+    kept = [complete.frames(index) for index in range(6)]
     (index,) = tmp_path.glob("*/index")
     index.unlink()
     journal = index.with_name("journal")
@@ -125,8 +125,8 @@ def test_frames_that_never_reached_the_disk_are_computed_again(
     tones: Tones, tmp_path: Path
 ) -> None:
     folder = tones()
-    whole = open_store(folder, LogMel(), tmp_path)
-    kept = [whole.frames(index) for index in range(6)]
+    complete = open_store(folder, LogMel(), tmp_path)
+    kept = [complete.frames(index) for index in range(6)]
     (index,) = tmp_path.glob("*/index")
     index.unlink()
     frames = index.with_name("frames")
@@ -138,7 +138,7 @@ def test_frames_that_never_reached_the_disk_are_computed_again(
     assert all(np.array_equal(again.frames(index), kept[index]) for index in range(6))
 
 
-def test_two_builders_make_one_store(tmp_path: Path, small_store: ClipStore) -> None:
+def test_two_processes_build_one_store(tmp_path: Path, small_store: ClipStore) -> None:
     both = [builder(tmp_path, killed_after=-1) for _ in range(2)]
     digests = [process.communicate()[0] for process in both]
     assert digests == [small_store.digest] * 2
@@ -187,22 +187,22 @@ def test_a_changed_label_changes_the_digest_and_decodes_nothing(
     assert journal_lines(tmp_path) == 6
 
 
-def test_the_digest_is_that_of_the_data_wherever_it_lies(tones: Tones, tmp_path: Path) -> None:
-    here, there = tones(task="pitch"), tones(tmp_path / "elsewhere", task="pitch")
-    stores = [open_store(folder, LogMel(), tmp_path / "cache") for folder in (here, there)]
+def test_the_digest_does_not_depend_on_the_location(tones: Tones, tmp_path: Path) -> None:
+    here, moved = tones(task="pitch"), tones(tmp_path / "elsewhere", task="pitch")
+    stores = [open_store(folder, LogMel(), tmp_path / "cache") for folder in (here, moved)]
     assert stores[0].digest == stores[1].digest
 
 
 def test_the_same_clips_in_another_order_are_other_data(tones: Tones, tmp_path: Path) -> None:
-    here, there = tones(task="pitch"), tones(tmp_path / "elsewhere", task="pitch")
-    lines = Path(there.manifest).read_text().splitlines()
-    Path(there.manifest).write_text("\n".join([lines[0], *lines[:0:-1]]))
-    stores = [open_store(folder, LogMel(), tmp_path / "cache") for folder in (here, there)]
+    here, moved = tones(task="pitch"), tones(tmp_path / "elsewhere", task="pitch")
+    lines = Path(moved.manifest).read_text().splitlines()
+    Path(moved.manifest).write_text("\n".join([lines[0], *lines[:0:-1]]))
+    stores = [open_store(folder, LogMel(), tmp_path / "cache") for folder in (here, moved)]
     assert sorted(c.path for c in stores[0].clips) == sorted(c.path for c in stores[1].clips)
     assert stores[0].digest != stores[1].digest
 
 
-def test_every_setting_and_place_has_a_store_of_its_own(tones: Tones, tmp_path: Path) -> None:
+def test_every_setting_and_location_has_its_own_store(tones: Tones, tmp_path: Path) -> None:
     keys = [
         compute_store_key(tones(), LogMel()),
         compute_store_key(tones(), LogMel(hop_ms=20)),
@@ -217,7 +217,7 @@ def test_every_setting_and_place_has_a_store_of_its_own(tones: Tones, tmp_path: 
     assert compute_store_key(tones(), LogMel()) == keys[0]
 
 
-def test_a_relative_manifest_is_known_by_where_it_lies(
+def test_a_relative_manifest_is_identified_by_its_absolute_path(
     tones: Tones, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = []
@@ -244,7 +244,7 @@ def test_a_file_in_two_tasks_is_decoded_once(
     assert np.array_equal(store.frames(0), store.frames(6))
 
 
-def test_torchs_thread_count_is_put_back(tones: Tones, tmp_path: Path) -> None:
+def test_torchs_thread_count_is_restored(tones: Tones, tmp_path: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

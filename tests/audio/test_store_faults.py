@@ -1,4 +1,4 @@
-"""What the world does to a store: each fault has a reason, and goes on once its cause is gone."""
+"""Faults of a store are reported with a reason and are gone once their cause is."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def records(cache: Path) -> int:
     return journal.stat().st_size // RECORD.itemsize
 
 
-def test_a_vanished_file_takes_nothing_from_what_is_decoded(tones: Tones, tmp_path: Path) -> None:
+def test_a_vanished_file_keeps_decoded_clips(tones: Tones, tmp_path: Path) -> None:
     folder = tones()
     before = open_store(folder, LogMel(), tmp_path)
     file_of(folder, "low0.wav").unlink()
@@ -64,9 +64,7 @@ def test_a_changed_list_is_noticed_whether_files_are_checked_or_not(
     assert open_store(changed, LogMel(), tmp_path, check_files=False).clips[4].label == "low"
 
 
-def test_a_cache_that_is_deleted_can_still_be_read_and_is_built_anew(
-    tones: Tones, tmp_path: Path
-) -> None:
+def test_a_deleted_cache_can_still_be_read_and_is_rebuilt(tones: Tones, tmp_path: Path) -> None:
     folder = tones()
     cache = tmp_path / "cache"
     before = open_store(folder, LogMel(), cache)
@@ -78,7 +76,7 @@ def test_a_cache_that_is_deleted_can_still_be_read_and_is_built_anew(
 
 
 @pytest.mark.parametrize("bytes_left", [100, 20_000])
-def test_a_full_disk_is_said_and_costs_nothing_that_was_decoded(
+def test_a_full_disk_is_reported_and_keeps_decoded_clips(
     tones: Tones, tmp_path: Path, bytes_left: int
 ) -> None:
     folder, cache = tones(), tmp_path / "cache"
@@ -93,21 +91,21 @@ def test_a_full_disk_is_said_and_costs_nothing_that_was_decoded(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
-def test_a_cache_that_may_not_be_written_is_said(tones: Tones, tmp_path: Path) -> None:
+def test_a_read_only_cache_is_reported(tones: Tones, tmp_path: Path) -> None:
     folder, cache = tones(), tmp_path / "cache"
     cache.mkdir(mode=0o500)
     with pytest.raises(ValueError, match=r"cache` cannot be written \(Permission denied\)"):
         open_store(folder, LogMel(), cache)
 
 
-def test_a_cache_that_is_a_file_is_said(tones: Tones, tmp_path: Path) -> None:
+def test_a_cache_that_is_a_file_is_reported(tones: Tones, tmp_path: Path) -> None:
     folder, cache = tones(), tmp_path / "cache"
     cache.write_text("")
     with pytest.raises(ValueError, match=r"cache` cannot be written \(Not a directory\)"):
         open_store(folder, LogMel(), cache)
 
 
-def test_a_damaged_index_is_written_anew_and_nothing_decoded(tones: Tones, tmp_path: Path) -> None:
+def test_a_damaged_index_is_rebuilt_without_decoding(tones: Tones, tmp_path: Path) -> None:
     folder = tones()
     before = open_store(folder, LogMel(), tmp_path)
     (index,) = tmp_path.glob("*/index")
@@ -126,7 +124,7 @@ def test_silent_clips_are_listed_and_kept(tones: Tones, tmp_path: Path) -> None:
         assert len(store.clips) == 6
 
 
-def test_silent_clips_are_left_out_and_listed_on_demand(tones: Tones, tmp_path: Path) -> None:
+def test_silent_clips_are_skipped_and_listed_if_configured(tones: Tones, tmp_path: Path) -> None:
     folder = tones(on_silence="skip")
     soundfile.write(file_of(folder, "low1.wav"), np.zeros(8000), 16000)
     for store in (open_store(folder, LogMel(), tmp_path) for _ in range(2)):
@@ -136,7 +134,7 @@ def test_silent_clips_are_left_out_and_listed_on_demand(tones: Tones, tmp_path: 
     assert records(tmp_path) == 6  # it is known to be silent, and not decoded again
 
 
-def test_a_clip_as_soft_as_a_whisper_is_not_silent(tones: Tones, tmp_path: Path) -> None:
+def test_a_very_soft_clip_is_not_silent(tones: Tones, tmp_path: Path) -> None:
     folder = tones()
     whisper = 1e-3 * np.sin(np.arange(8000) / 10)
     soundfile.write(file_of(folder, "low1.wav"), whisper, 16000, subtype="PCM_24")

@@ -40,7 +40,7 @@ def test_a_clip_does_not_depend_on_what_was_made_before(small: Synthetic) -> Non
     assert np.array_equal(fresh.read(7)[0], late)
 
 
-def test_a_clip_does_not_depend_on_how_many_there_are(small: Synthetic) -> None:
+def test_a_clip_does_not_depend_on_the_number_of_clips(small: Synthetic) -> None:
     larger = Synthetic(clips_per_class=9)
     at = {clip.path: index for index, clip in enumerate(larger.clips())}
     for index in (0, 2, 57, 119):
@@ -59,7 +59,7 @@ def test_another_seed_makes_another_corpus(small: Synthetic) -> None:
     assert other.content_digest(0) != small.content_digest(0)
 
 
-def test_content_digests_are_told_apart(small: Synthetic) -> None:
+def test_content_digests_differ(small: Synthetic) -> None:
     longer = Synthetic(clips_per_class=2, valid_per_class=1, test_per_class=1, seconds=2.0)
     digests = [s.content_digest(i) for s in (small, longer) for i in range(len(small.clips()))]
     assert len(set(digests)) == len(digests)
@@ -69,8 +69,8 @@ def test_content_digests_are_told_apart(small: Synthetic) -> None:
 def test_length_and_rate_can_be_chosen(seconds: float, rate: int) -> None:
     corpus = Synthetic(clips_per_class=1, seconds=seconds, sample_rate=rate)
     for index in range(0, len(corpus.clips()), 61):
-        samples, found = corpus.read(index)
-        assert (len(samples), found) == (round(seconds * rate), rate)
+        samples, actual = corpus.read(index)
+        assert (len(samples), actual) == (round(seconds * rate), rate)
         assert np.isfinite(samples).all()
 
 
@@ -84,9 +84,9 @@ def nearest_neighbour_accuracy(corpus: Synthetic, task: str) -> float:
             frames = front_end(torch.from_numpy(samples), rate)
             statistics = torch.cat([frames.mean(dim=0), frames.std(dim=0)])
             features[clip.split].append((statistics, clip.label))
-    known = torch.stack([feature for feature, _ in features["train"]])
+    train = torch.stack([feature for feature, _ in features["train"]])
     hits = [
-        features["train"][int((known - feature).norm(dim=1).argmin())][1] == label
+        features["train"][int((train - feature).norm(dim=1).argmin())][1] == label
         for feature, label in features["test"]
     ]
     return 100.0 * sum(hits) / len(hits)
@@ -95,7 +95,7 @@ def nearest_neighbour_accuracy(corpus: Synthetic, task: str) -> float:
 @pytest.mark.parametrize(
     ("task", "low", "high"), [("speech", 15, 60), ("music", 15, 60), ("environment", 40, 90)]
 )
-def test_a_task_is_neither_hopeless_nor_trivial(task: str, low: float, high: float) -> None:
+def test_a_task_is_neither_impossible_nor_trivial(task: str, low: float, high: float) -> None:
     corpus = Synthetic(clips_per_class=20, valid_per_class=1, test_per_class=10)
     assert low < nearest_neighbour_accuracy(corpus, task) < high
 
@@ -104,7 +104,7 @@ def test_a_task_is_neither_hopeless_nor_trivial(task: str, low: float, high: flo
     "settings",
     [{"clips_per_class": 0}, {"test_per_class": 0}, {"seconds": 0.5}, {"sample_rate": 8000}],
 )
-def test_impossible_settings_are_refused_by_name(settings: dict[str, float]) -> None:
+def test_invalid_settings_are_rejected_by_name(settings: dict[str, float]) -> None:
     ((name, value),) = settings.items()
     with pytest.raises(ValueError, match=f"`{name}`.*{value}"):
         Synthetic(**settings)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Tar shards: their samples are clips like any others, and what is wrong is said at once."""
+"""Samples of tar shards are clips, and all their problems are reported at once."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def sound(hertz: float, kind: str = "FLAC", rate: int = 16000) -> bytes:
     return file.getvalue()
 
 
-def told(label: Any, **more: Any) -> bytes:
+def encode_label(label: Any, **more: Any) -> bytes:
     return json.dumps({"label": label, **more}).encode()
 
 
@@ -43,21 +43,21 @@ def write_tar(file: Path, members: TarMembers) -> Path:
 
 
 def samples(first: int, number: int = 4) -> list[tuple[str, bytes]]:
-    """Low and high tones, by turns."""
+    """Low and high tones, alternating."""
     return [
         member
         for index in range(first, first + number)
         for label, hertz in [(("low", 220.0), ("high", 880.0))[index % 2]]
         for member in [
             (f"{index:03d}.flac", sound(hertz + index)),
-            (f"{index:03d}.json", told(label)),
+            (f"{index:03d}.json", encode_label(label)),
         ]
     ]
 
 
 @pytest.fixture
 def pitch(tmp_path: Path) -> Pitch:
-    """Writes shards, the training one as it is told, and makes a source of them."""
+    """Writes shards, the training one with the given members, and returns their source."""
 
     def make(train: TarMembers = (), **settings: Any) -> TarShards:
         folder = tmp_path / "pitch"
@@ -73,13 +73,13 @@ def listed(source: TarShards) -> list[tuple[str, str, str, str, str]]:
 
 
 def test_samples_are_listed_by_shard_with_label_task_and_split(pitch: Pitch) -> None:
-    found = listed(pitch())
-    assert found[0] == ("test-000.tar/010.flac", "low", "pitch", "test", "")
-    assert found[4:6] == [
+    actual = listed(pitch())
+    assert actual[0] == ("test-000.tar/010.flac", "low", "pitch", "test", "")
+    assert actual[4:6] == [
         ("train-000.tar/000.flac", "low", "pitch", "train", ""),
         ("train-000.tar/001.flac", "high", "pitch", "train", ""),
     ]
-    assert len(found) == 8
+    assert len(actual) == 8
 
 
 def test_shards_and_a_folder_of_the_same_sounds_hold_the_same(pitch: Pitch, tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ def test_shards_and_a_folder_of_the_same_sounds_hold_the_same(pitch: Pitch, tmp_
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
-def test_sounds_of_any_kind_are_read_from_their_place(pitch: Pitch, kind: str) -> None:
-    members = [(f"a.{kind.lower()}", sound(500, kind)), ("a.json", told("low"))]
+def test_audio_of_any_format_is_read_at_its_offset(pitch: Pitch, kind: str) -> None:
+    members = [(f"a.{kind.lower()}", sound(500, kind)), ("a.json", encode_label("low"))]
     source = pitch([*samples(0), *members, *samples(4)])
     index = [clip.path for clip in source.clips()].index(f"train-000.tar/a.{kind.lower()}")
     samples_read, rate = source.read(index)
@@ -110,11 +110,14 @@ def test_sounds_of_any_kind_are_read_from_their_place(pitch: Pitch, kind: str) -
     assert abs(int(spectrum.argmax()) * rate / min(4000, len(samples_read)) - 500) < 20
 
 
-def test_a_key_of_the_json_may_tell_the_split(tmp_path: Path) -> None:
+def test_the_split_may_be_a_key_of_the_json(tmp_path: Path) -> None:
     members = [
         member
         for index, part in enumerate(["train", "val", "eval"])
-        for member in [(f"{index}.wav", sound(200, "WAV")), (f"{index}.json", told("x", part=part))]
+        for member in [
+            (f"{index}.wav", sound(200, "WAV")),
+            (f"{index}.json", encode_label("x", part=part)),
+        ]
     ]
     write_tar(tmp_path / "all.tar", members)
     source = TarShards(shards=str(tmp_path / "all.tar"), split="part")
@@ -122,16 +125,16 @@ def test_a_key_of_the_json_may_tell_the_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("value", "label"), [(7, "7"), ("ä b", "ä b"), (["a", "b"], "a;b")])
-def test_labels_may_be_words_numbers_or_several(pitch: Pitch, value: Any, label: str) -> None:
-    source = pitch([("a.flac", sound(200)), ("a.json", told(value))])
+def test_labels_may_be_texts_numbers_or_lists(pitch: Pitch, value: Any, label: str) -> None:
+    source = pitch([("a.flac", sound(200)), ("a.json", encode_label(value))])
     assert listed(source)[-1][1] == label
 
 
 BAD = [
     ("lone.flac", sound(200)),
     ("empty.flac", b""),
-    ("empty.json", told("low")),
-    ("mute.json", told("low")),
+    ("empty.json", encode_label("low")),
+    ("mute.json", encode_label("low")),
     ("odd.flac", sound(200)),
     ("odd.json", b"{"),
     ("list.flac", sound(200)),
@@ -139,20 +142,20 @@ BAD = [
     ("none.flac", sound(200)),
     ("none.json", json.dumps({"lable": "low"}).encode()),
     ("null.flac", sound(200)),
-    ("null.json", told(None)),
+    ("null.json", encode_label(None)),
     ("two.flac", sound(200)),
     ("two.wav", sound(200, "WAV")),
-    ("two.json", told("low")),
+    ("two.json", encode_label("low")),
 ]
 REASONS = {
-    "lone": "has no JSON beside it",
+    "lone": "has no JSON file",
     "empty": "is empty, 0 bytes",
-    "mute": "has no sounds; a sample has one",
-    "odd": "has a JSON that cannot be read",
-    "list": "has a JSON that is no mapping but [1]",
+    "mute": "has no audio files; a sample must have one",
+    "odd": "its JSON cannot be parsed",
+    "list": "its JSON must be an object, got [1]",
     "none": "has no `label` in its JSON (did you mean `lable`?)",
-    "null": "has `label` null; expected a word or a number",
-    "two": "has 2 sounds; a sample has one",
+    "null": "has `label` null; expected a text or a number",
+    "two": "has 2 audio files; a sample must have one",
 }
 
 
@@ -160,14 +163,14 @@ def test_every_bad_sample_is_named_with_its_shard(pitch: Pitch) -> None:
     with pytest.raises(BadAudioError, match=r"`train-000.tar/lone`: has no JSON") as caught:
         pitch([*samples(0), *BAD]).clips()
     assert "`on_bad_audio: skip`" in str(caught.value)
-    found = dict(caught.value.clips)
-    assert found.keys() == {f"train-000.tar/{stem}" for stem in REASONS}
+    actual = dict(caught.value.clips)
+    assert actual.keys() == {f"train-000.tar/{stem}" for stem in REASONS}
     for stem, reason in REASONS.items():
-        assert found[f"train-000.tar/{stem}"].startswith(reason)
+        assert actual[f"train-000.tar/{stem}"].startswith(reason)
 
 
-def test_bad_samples_are_left_out_and_listed_on_demand(pitch: Pitch, tmp_path: Path) -> None:
-    garbled = [("garbled.flac", b"no sound"), ("garbled.json", told("low"))]
+def test_bad_samples_are_skipped_and_listed_if_configured(pitch: Pitch, tmp_path: Path) -> None:
+    garbled = [("garbled.flac", b"no sound"), ("garbled.json", encode_label("low"))]
     source = pitch([*samples(0), *BAD, *garbled], on_bad_audio="skip")
     for store in (open_store(source, LogMel(), tmp_path / "cache") for _ in range(2)):
         assert len(store.clips) == 8
@@ -186,19 +189,19 @@ def test_bad_samples_are_left_out_and_listed_on_demand(pitch: Pitch, tmp_path: P
         (-10240, "train-000.tar`: is truncated after `003.json`"),
     ],
 )
-def test_a_shard_that_breaks_off_is_named(pitch: Pitch, left: int, reason: str) -> None:
+def test_a_truncated_shard_is_named(pitch: Pitch, left: int, reason: str) -> None:
     source = pitch()
     file = Path(source.shards[0] if isinstance(source.shards, tuple) else source.shards)
     file = file.with_name("train-000.tar")
     content = file.read_bytes()
-    end = content.rindex(b"}") // 512 * 512 + 512  # of the last member
+    end = content.rindex(b"}") // 512 * 512 + 512  # end of the last member
     file.write_bytes(content[: left if left > 0 else end])
     with pytest.raises(BadAudioError, match=reason.replace(".", r"\.")):
         source.clips()
 
 
-def test_what_lies_before_a_break_is_kept_on_demand(pitch: Pitch) -> None:
-    source = pitch([*samples(0), ("last.flac", sound(300)), ("last.json", told("low"))])
+def test_samples_before_a_truncation_are_kept_if_bad_audio_is_skipped(pitch: Pitch) -> None:
+    source = pitch([*samples(0), ("last.flac", sound(300)), ("last.json", encode_label("low"))])
     file = Path(str(source.shards)).with_name("train-000.tar")
     content = file.read_bytes()
     file.write_bytes(content[: content.index(b"last.flac") + 600])
@@ -207,14 +210,14 @@ def test_what_lies_before_a_break_is_kept_on_demand(pitch: Pitch) -> None:
     assert kept.skipped_clips == [("train-000.tar", "is truncated within `last.flac`")]
 
 
-def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
+def test_a_compressed_tar_is_rejected(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "train.tar", "w:gz"):
         pass
     with pytest.raises(BadAudioError, match=r"`train.tar`: cannot be read as an uncompressed tar"):
         TarShards(shards=str(tmp_path / "train.tar")).clips()
 
 
-def test_shards_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_shards_are_named(tmp_path: Path) -> None:
     source = TarShards(shards=(str(tmp_path / "a.tar"), str(tmp_path / "b*.tar")))
     with pytest.raises(
         ValueError,
@@ -223,26 +226,26 @@ def test_shards_that_are_not_there_are_named(tmp_path: Path) -> None:
         source.clips()
 
 
-def test_a_folder_stands_for_all_tars_below_it(tmp_path: Path) -> None:
+def test_a_folder_means_all_tars_below_it(tmp_path: Path) -> None:
     for place in ("data/train/0.tar", "data/test/0.tar"):
         (tmp_path / place).parent.mkdir(parents=True)
         write_tar(tmp_path / place, samples(0))
     (tmp_path / "data" / "notes.txt").write_text("of these tars")
-    whole, each = (
+    from_folder, each = (
         TarShards(shards=str(tmp_path / "data") + end).clips() for end in ("/", "/**/*.tar")
     )
-    assert [*whole] == [*each]
-    assert {clip.split for clip in whole} == {"train", "test"}
+    assert [*from_folder] == [*each]
+    assert {clip.split for clip in from_folder} == {"train", "test"}
 
 
-def test_a_folder_without_a_tar_holds_no_shard(tmp_path: Path) -> None:
+def test_a_folder_without_a_tar_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for pattern in ("data", "dat*"):
-        with pytest.raises(ValueError, match=r"there is no shard `.*dat"):
+        with pytest.raises(ValueError, match=r"no shard matches `.*dat"):
             TarShards(shards=str(tmp_path / pattern)).clips()
 
 
-def test_settings_that_name_no_shard_are_refused() -> None:
+def test_empty_shards_are_rejected() -> None:
     for shards in ("", ()):
         with pytest.raises(ValueError, match="`shards` is empty"):
             TarShards(shards=shards)

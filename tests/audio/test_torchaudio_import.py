@@ -1,4 +1,4 @@
-"""torchaudio loads beside any torch."""
+"""torchaudio loads with any build of torch."""
 
 import subprocess
 import sys
@@ -17,11 +17,11 @@ def test_torchaudio_loads_without_a_warning() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_is_pure_python_works() -> None:
+def test_pure_python_functions_work() -> None:
     assert len(torchaudio.functional.resample(torch.zeros(8000), 8000, 16000)) == 16000
 
 
-def test_what_needs_the_extension_refuses_by_name() -> None:
+def test_a_function_of_the_missing_extension_raises_by_name() -> None:
     def forced_align() -> None: ...
 
     with pytest.raises(RuntimeError, match="forced_align"):

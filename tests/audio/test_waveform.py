@@ -1,4 +1,4 @@
-"""The waveform as a front end: one band, samples for frames, levelled, and stored in 16 bits."""
+"""The waveform front end has one band and a frame per sample, is scaled, and stored in 16 bits."""
 
 import pytest
 import torch

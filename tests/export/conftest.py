@@ -1,4 +1,4 @@
-"""A run folder with an encoder that was never trained, and what is exported of it."""
+"""Fixtures: a run folder with an untrained encoder, and its export."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ import soundfile
 from ablate.audio.mel import LogMel
 from ablate.audio.sources import Folder
 from ablate.core.records.run import RunConfig
-from ablate.export.export import export
+from ablate.export.export import export_encoder
 from ablate.model.objectives import SmoothL1
 from ablate.model.patchify import Rectangles
 from ablate.model.predictor import Joint
@@ -58,20 +58,22 @@ def exported(tmp_path_factory) -> Exported:
         seed=3,
     )
     sound = open_sound(trial.data, trial.mel, root / "cache")
-    return Exported(*written(root, NOTE, trial, sound), trial, sound, files)
+    return Exported(*write_and_export(root, NOTE, trial, sound), trial, sound, files)
 
 
-def written(root: Path, name: str, trial: Trial, sound: Sound) -> tuple[Path, Path]:
+def write_and_export(root: Path, name: str, trial: Trial, sound: Sound) -> tuple[Path, Path]:
     """Writes a run folder as a run would, and exports it."""
     run = root / "runs" / name
     write_score(run, "noise", {"type": "ablate.probing.knn.KNN"}, mean={"test": 12.5})
     RunConfig(kind="jepa", settings=resolve(trial)).write(run / "config.json")
     save_encoder(run, trial.twin.build_encoder(), sound)
-    return run, export(run, root / f"exported-{name}")
+    return run, export_encoder(run, root / f"exported-{name}")
 
 
 @pytest.fixture(scope="session")
 def other(exported, tmp_path_factory) -> Path:
     """Another run's export."""
     trial = replace(exported.trial, seed=4)
-    return written(tmp_path_factory.mktemp("other"), "fedcba3210", trial, exported.sound)[1]
+    return write_and_export(tmp_path_factory.mktemp("other"), "fedcba3210", trial, exported.sound)[
+        1
+    ]

@@ -1,4 +1,4 @@
-"""X-ARES's and HEAR's own checks, and that no two runs share a name."""
+"""Exported encoders pass the checks of X-ARES and HEAR, and have unique class names."""
 
 import importlib.util
 import resource
@@ -10,7 +10,7 @@ import torch
 from ablate.export import hear
 
 
-def adapter(folder):
+def load_adapter(folder):
     """Imports the folder's file and finds the encoder as X-ARES does."""
     spec = importlib.util.spec_from_file_location(f"of_{folder.name}", folder / "xares_encoder.py")
     module = importlib.util.module_from_spec(spec)
@@ -20,54 +20,54 @@ def adapter(folder):
 
 
 def test_an_encoder_passes_the_checks_of_xares(exported):
-    encoder = adapter(exported.folder)()
+    encoder = load_adapter(exported.folder)()
     assert type(encoder).__name__.endswith("Encoder")
     assert isinstance(encoder, torch.nn.Module)
     assert encoder.sampling_rate == 16000
-    found = encoder(torch.randn(2, 50_000))
-    assert isinstance(found, torch.Tensor)
-    assert found.shape[::2] == (2, encoder.output_dim)
-    assert found.isfinite().all()
+    actual = encoder(torch.randn(2, 50_000))
+    assert isinstance(actual, torch.Tensor)
+    assert actual.shape[::2] == (2, encoder.output_dim)
+    assert actual.isfinite().all()
 
 
 def test_the_checker_of_xares_itself_agrees_where_it_is_installed(exported):
     checker = pytest.importorskip("xares.audio_encoder_checker")
-    assert checker.check_audio_encoder(adapter(exported.folder)())
+    assert checker.check_audio_encoder(load_adapter(exported.folder)())
 
 
 @pytest.mark.parametrize("samples", [1, 160, 16_000, 50_000, 160_001])
-def test_a_moment_is_given_for_every_hop_that_was_begun(exported, samples):
-    encoder = adapter(exported.folder)()
+def test_every_started_hop_has_features(exported, samples):
+    encoder = load_adapter(exported.folder)()
     assert encoder.hop_size_in_ms == pytest.approx(80)
-    found = encoder(torch.randn(1, samples))
-    assert found.shape[1] == -(-samples // 1280)
+    actual = encoder(torch.randn(1, samples))
+    assert actual.shape[1] == -(-samples // 1280)
 
 
 def test_ten_minutes_are_read_in_bounded_memory(exported):
-    encoder = adapter(exported.folder)()
+    encoder = load_adapter(exported.folder)()
     sizes = []
-    encoder.frozen.encoder.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    encoder.frozen.encoder.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = encoder(torch.zeros(1, 600 * 16000))
+    actual = encoder(torch.zeros(1, 600 * 16000))
     unit = 2**20 if sys.platform == "darwin" else 2**10
-    assert found.shape[:2] == (1, 7500)
+    assert actual.shape[:2] == (1, 7500)
     assert max(sizes) <= 64
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / unit < 1500  # MB
 
 
 def test_a_batch_is_encoded_as_its_rows_are(exported):
-    encoder = adapter(exported.folder)()
+    encoder = load_adapter(exported.folder)()
     audio = torch.randn(3, 20_000, generator=torch.Generator().manual_seed(0))
     alone = torch.cat([encoder(row.unsqueeze(0)) for row in audio])
     assert torch.allclose(encoder(audio), alone, atol=1e-5)
 
 
 def test_two_runs_have_classes_of_different_names(exported, other):
-    names = {adapter(folder).__name__ for folder in (exported.folder, other)}
+    names = {load_adapter(folder).__name__ for folder in (exported.folder, other)}
     assert len(names) == 2
 
 
-def test_hear_is_given_scenes_and_moments_with_their_times(exported):
+def test_scene_and_timestamp_embeddings_have_shapes_and_times(exported):
     model = hear.load_model(str(exported.folder))
     audio = torch.randn(2, 32_000)
     scenes = hear.get_scene_embeddings(audio, model)

@@ -1,4 +1,4 @@
-"""An exported encoder returns the features that the run's probes used, and can be copied."""
+"""An exported encoder returns the features that the run's probes used, and can be moved."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import ablate
 from ablate.cli.main import app
 from ablate.core.io import read_json
-from ablate.export.export import export
+from ablate.export.export import export_encoder
 from ablate.parts import get_identity
 from ablate.probing.features import extract_features
 from ablate.probing.knn import KNN
@@ -29,8 +29,8 @@ def test_exported_features_are_the_runs_bit_for_bit(exported, view):
     reader = ProbeRunner(exported.run, exported.trial, exported.sound, torch.device("cpu")).reader
     for index, file in enumerate(exported.files):
         [block] = extract_features(reader, exported.sound.store, [index], [view])
-        found = encoder.features(file, view=view).numpy()
-        assert np.array_equal(found, block[view].rows[0])
+        actual = encoder.features(file, view=view).numpy()
+        assert np.array_equal(actual, block[view].rows[0])
 
 
 def test_a_folder_can_be_moved_and_a_run_deleted(exported, tmp_path):
@@ -43,7 +43,7 @@ def test_a_folder_can_be_moved_and_a_run_deleted(exported, tmp_path):
     assert first.shape == (ablate.load_encoder(moved).dim,) == (32,)
 
 
-def test_a_waveform_at_another_rate_is_heard_alike(exported, tmp_path):
+def test_a_waveform_at_another_rate_has_the_same_features(exported, tmp_path):
     encoder = ablate.load_encoder(exported.folder)
     time = torch.arange(24000) / 24000
     tone = torch.sin(2 * torch.pi * 440 * time)
@@ -53,11 +53,11 @@ def test_a_waveform_at_another_rate_is_heard_alike(exported, tmp_path):
     at_own_rate = torch.sin(2 * torch.pi * 440 * torch.arange(16000) / 16000)
     near = torch.cosine_similarity(from_file, encoder.features(at_own_rate), dim=0)
     assert near > 0.99
-    with pytest.raises(ValueError, match="a file knows its own rate"):
+    with pytest.raises(ValueError, match="`sample_rate` is for waveforms"):
         encoder.features(tmp_path / "tone.wav", sample_rate=16000)
 
 
-def test_the_card_says_what_it_is_and_what_it_scored(exported):
+def test_the_card_contains_settings_and_scores(exported):
     card = (exported.folder / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: ablate\n")
     assert "| noise | KNN | mean | accuracy | 12.5 |" in card
@@ -65,7 +65,7 @@ def test_the_card_says_what_it_is_and_what_it_scored(exported):
     assert read_json(exported.folder / "encoder.json")["weights"] in card
 
 
-def scored(run, name, settings):
+def add_score(run, name, settings):
     """Writes a score of 50 percent by a probe into a run's folder."""
     write_score(run, "noise", settings, name, mean={"test": 50.0})
 
@@ -85,50 +85,52 @@ def scored(run, name, settings):
         ),
     ],
 )
-def test_the_card_tells_probes_of_one_class_apart(exported, tmp_path, settings, cell):
+def test_the_card_distinguishes_probes_of_one_class(exported, tmp_path, settings, cell):
     run = shutil.copytree(exported.run, tmp_path / exported.run.name)
-    scored(run, "another", settings)
-    card = (export(run, tmp_path / "out") / "README.md").read_text()
+    add_score(run, "another", settings)
+    card = (export_encoder(run, tmp_path / "out") / "README.md").read_text()
     assert f"| noise | {cell} | mean | accuracy | 50.0 |" in card
 
 
-def test_the_card_does_not_say_where_the_data_lies(exported):
+def test_the_card_does_not_contain_the_location_of_the_data(exported):
     manifest = exported.trial.data.manifest
     card = (exported.folder / "README.md").read_text()
     assert str(Path(manifest).parent) not in card
     assert '"manifest": "m.csv"' in card
 
 
-def test_only_its_own_export_is_written_over(exported, other, tmp_path):
-    assert export(exported.run, exported.folder) == exported.folder
-    with pytest.raises(ValueError, match="holds something else"):
-        export(exported.run, other)
+def test_only_its_own_export_is_overwritten(exported, other, tmp_path):
+    assert export_encoder(exported.run, exported.folder) == exported.folder
+    with pytest.raises(ValueError, match="contains other files"):
+        export_encoder(exported.run, other)
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(ValueError, match="holds something else"):
-        export(exported.run, tmp_path)
+    with pytest.raises(ValueError, match="contains other files"):
+        export_encoder(exported.run, tmp_path)
 
 
-def test_nothing_to_export_or_to_load_is_said(tmp_path):
-    with pytest.raises(ValueError, match="holds no trained encoder"):
-        export(tmp_path, tmp_path / "out")
-    with pytest.raises(ValueError, match=r"holds no `encoder\.json`; `ablate export"):
+def test_a_folder_without_an_encoder_is_rejected(tmp_path):
+    with pytest.raises(ValueError, match="has no trained encoder"):
+        export_encoder(tmp_path, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"has no `encoder\.json`; write one with `ablate export"):
         ablate.load_encoder(tmp_path)
 
 
-def test_waveforms_of_no_length_are_refused(exported):
+def test_empty_waveforms_are_rejected(exported):
     encoder = ablate.load_encoder(exported.folder)
     for shape in ((16000,), (1, 0)):
         with pytest.raises(ValueError, match="waveforms must be"):
-            encoder.moments(torch.zeros(shape))
+            encoder.features_over_time(torch.zeros(shape))
 
 
-def test_the_verb_finds_a_run_by_how_its_name_begins(exported, tmp_path, monkeypatch):
+def test_the_command_finds_a_run_by_its_prefix(exported, tmp_path, monkeypatch):
     monkeypatch.setenv("ABLATE_RUNS", str(exported.run.parent))
-    told = CliRunner().invoke(app, ["export", exported.run.name[:4], "--to", str(tmp_path / "out")])
-    assert told.exit_code == 0, told.output
-    shown = "".join(line.strip() + "\n" for line in told.output.splitlines()[1:])
+    result = CliRunner().invoke(
+        app, ["export", exported.run.name[:4], "--to", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 0, result.output
+    code = "".join(line.strip() + "\n" for line in result.output.splitlines()[1:])
     names: dict[str, torch.Tensor] = {}
-    exec(shown.replace("dog.wav", str(exported.files[0])), names)
+    exec(code.replace("dog.wav", str(exported.files[0])), names)
     assert names["features"].isfinite().all()
-    refused = CliRunner().invoke(app, ["export", "none", "--to", str(tmp_path / "no")])
-    assert refused.exit_code == 2
+    failed = CliRunner().invoke(app, ["export", "none", "--to", str(tmp_path / "no")])
+    assert failed.exit_code == 2

@@ -1,0 +1,21 @@
+"""The record of an exported encoder: `encoder.json`."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ablate.core.records.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedEncoder(Record):
+    """The settings from which an exported encoder is rebuilt."""
+
+    FORMAT: ClassVar[int] = 2
+    REMEDY: ClassVar[str] = "export the run again with `ablate export`"
+
+    run: str  # name of the run
+    weights: str  # SHA-256 of the weights file
+    mel: dict[str, Any]  # settings of the front end
+    patchifier: dict[str, Any]  # settings
+    encoder: dict[str, Any]  # settings
+    crop_frames: int
