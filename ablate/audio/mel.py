@@ -43,7 +43,7 @@ class AbstractFrontEnd(ABC):
     @property
     @abstractmethod
     def window_seconds(self) -> float:
-        """The time span that one frame is computed from; adjacent frames overlap by window - hop."""
+        """The time span that one frame is computed from; frames overlap by window - hop."""
 
     @property
     @abstractmethod
