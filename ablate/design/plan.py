@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ablate.config.study import Study
-from ablate.design import dedupe, overlap_warnings, warnings
+from ablate.design import dedupe, warnings
 from ablate.design.factors import Factor
 from ablate.design.trials import PlannedTrial, variant_of
 
@@ -80,7 +80,7 @@ def _warnings(trials: Iterable[PlannedTrial]) -> list[str]:
     """
     variants = {tuple(trial.levels.items()): trial for trial in trials}.values()
     shares = [
-        warnings.Shares(
+        warnings.MaskShares(
             levels=trial.levels,
             context=trial.plan.get("context"),
             targets=trial.plan.get("targets"),
@@ -88,7 +88,7 @@ def _warnings(trials: Iterable[PlannedTrial]) -> list[str]:
         for trial in variants
     ]
     drawn = [
-        overlap_warnings.Drawn(
+        warnings.MaskOverlap(
             variant=variant_of(trial.levels.values()),
             overlap=trial.plan.get("overlap"),
             forced_overlap=trial.plan.get("forced_overlap"),
@@ -96,4 +96,4 @@ def _warnings(trials: Iterable[PlannedTrial]) -> list[str]:
         )
         for trial in variants
     ]
-    return [*warnings.warnings(shares), *overlap_warnings.warnings(drawn)]
+    return [*warnings.share_warnings(shares), *warnings.overlap_warnings(drawn)]

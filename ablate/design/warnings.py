@@ -1,75 +1,140 @@
-"""The usual hidden cause: levels that differ in how much audio they show, or ask for.
+"""Warnings about what could confound a comparison of masks; used by plans and by reports."""
 
-A plan warns of it before anything is run, and a report once it is; both in these words.
-"""
-
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-NOTABLE = 0.02  # of the grid: a greater difference is worth a warning
-MOST_NAMES = 8  # levels whose shares are all told; of more, the least and the most
+MIN_DIFFERENCE = 0.02  # difference in visible share that is worth a warning
+MAX_NAMES = 8  # if more levels differ, only those with the least and the most are named
+MIN_OVERLAP = 0.01  # share of context patches that are targets
+MIN_FALLBACK = 0.1  # share of clips with a fallback mask
 SHARES = {"context": "the amount of audio seen", "targets": "the amount to be predicted"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shares:
-    """What a variant's masks amount to, as shares of the grid, 0 to 1; None where unknown."""
+class MaskShares:
+    """The realised shares of the grid in a variant's masks, 0 to 1; None if unknown."""
 
     levels: Mapping[str, str]  # factor -> label
     context: float | None
     targets: float | None
 
 
-def warnings(variants: Sequence[Shares]) -> list[str]:
-    """Warns, once per factor and share, of levels that differ, all else being equal."""
+@dataclass(frozen=True, kw_only=True)
+class MaskOverlap:
+    """How much a variant's masks leak, and how often its masker fell back; None if unknown."""
+
+    variant: str
+    overlap: float | None  # share of context patches that are also targets
+    forced_overlap: float | None  # the part of it that fallback masks are responsible for
+    changed: float | None  # share of clips whose mask is a fallback
+
+
+def share_warnings(variants: Sequence[MaskShares]) -> list[str]:
+    """Warns, once per factor and share, of levels that differ while all else is equal."""
     factors = dict.fromkeys(factor for variant in variants for factor in variant.levels)
     return [
         warning
         for factor in factors
         for name in SHARES
-        if (warning := _of(factor, name, variants)) is not None
+        if (warning := _share_warning(factor, name, variants)) is not None
     ]
 
 
-def _of(factor: str, name: str, variants: Sequence[Shares]) -> str | None:
-    """Warns of the combination whose levels differ most, and names the share of each."""
+def overlap_warnings(variants: Sequence[MaskOverlap]) -> list[str]:
+    """Warns of leakage, of fallback masks, and of overlap that a masker declares."""
+    leaking = [v for v in variants if _exceeds(v.forced_overlap, MIN_OVERLAP)]
+    fallback = [v for v in variants if _exceeds(v.changed, MIN_FALLBACK)]
+    declared = [v for v in variants if _exceeds(v.overlap, MIN_OVERLAP) and v not in leaking]
+    leaks = [
+        f"{v.variant}: {_percent(v.overlap)} of context patches are also targets (leakage)."
+        for v in leaking
+    ]
+    lines = [
+        [*leaks, *_fallback_warning([v for v in fallback if v in leaking])],
+        _fallback_warning([v for v in fallback if v not in leaking]),
+        _declared_overlap(declared),
+    ]
+    return [" ".join(line) for line in lines if line]
+
+
+def code_warnings(digests: Iterable[Mapping[str, str]]) -> list[str]:
+    """Warns of parts whose source code differs between runs, or between runs and plan.
+
+    `digests` holds a mapping per run and per planned trial: part -> digest of its source file.
+    """
+    seen: dict[str, set[str]] = {}
+    for digests_by_part in digests:
+        for name, digest in digests_by_part.items():
+            seen.setdefault(name, set()).add(digest)
+    changed = [f"`{name}`" for name, versions in seen.items() if len(versions) > 1]
+    if not changed:
+        return []
+    return [
+        f"The code of {', '.join(changed)} has changed since some of the runs were made. If its "
+        "behaviour changed, raise the class attribute `version`; its runs are then made again."
+    ]
+
+
+def _share_warning(factor: str, name: str, variants: Sequence[MaskShares]) -> str | None:
+    """Returns a warning about the combination whose levels differ most."""
     groups = list(_groups(factor, name, variants))
     if not groups:
         return None
     group = max(groups, key=lambda group: (round(_spread(group, name), 2), len(group)))
-    if _spread(group, name) <= NOTABLE + 1e-9:  # 42 % and 40 % are 2 points apart, in floats too
+    if _spread(group, name) <= MIN_DIFFERENCE + 1e-9:  # 0.42 - 0.40 exceeds 0.02 in floats
         return None
-    if len(group) > MOST_NAMES:
+    if len(group) > MAX_NAMES:
         group = [min(group, key=_share(name)), max(group, key=_share(name))]
     others = ", ".join(label for key, label in group[0].levels.items() if key != factor)
-    shares = ", ".join(f"{of.levels[factor]} {100 * _share(name)(of):.0f} %" for of in group)
+    shares = ", ".join(f"{v.levels[factor]} {100 * _share(name)(v):.0f} %" for v in group)
     return (
         f"Levels of {factor} differ in their realised {name}"
         f"{f' (with {others})' if others else ''}: {shares} of the grid. Part of a "
-        f"difference in score may be {SHARES[name]} and not the {_what(factor)}."
+        f"difference in score may be due to {SHARES[name]} and not to the {_subject(factor)}."
     )
 
 
-def _groups(factor: str, name: str, variants: Sequence[Shares]) -> Iterator[list[Shares]]:
-    """Yields the variants that differ in one factor alone, as many as there are, in order."""
-    groups: dict[tuple[tuple[str, str], ...], list[Shares]] = {}
+def _groups(factor: str, name: str, variants: Sequence[MaskShares]) -> Iterator[list[MaskShares]]:
+    """Yields groups of variants that differ only in one factor."""
+    groups: dict[tuple[tuple[str, str], ...], list[MaskShares]] = {}
     for variant in variants:
         if factor in variant.levels and getattr(variant, name) is not None:
-            held = tuple(pair for pair in variant.levels.items() if pair[0] != factor)
-            groups.setdefault(held, []).append(variant)
+            others = tuple(pair for pair in variant.levels.items() if pair[0] != factor)
+            groups.setdefault(others, []).append(variant)
     yield from groups.values()
 
 
-def _spread(group: Sequence[Shares], name: str) -> float:
+def _spread(group: Sequence[MaskShares], name: str) -> float:
     shares = [*map(_share(name), group)]
     return max(shares) - min(shares)
 
 
-def _share(name: str) -> Callable[[Shares], float]:
+def _share(name: str) -> Callable[[MaskShares], float]:
     return lambda variant: float(getattr(variant, name))
 
 
-def _what(factor: str) -> str:
+def _subject(factor: str) -> str:
     zipped = factor.split(" + ")
-    masks = any(one.split(".")[0] == "masker" for one in zipped)
+    masks = any(name.split(".")[0] == "masker" for name in zipped)
     return "shape of the mask" if masks else factor
+
+
+def _fallback_warning(variants: Sequence[MaskOverlap]) -> list[str]:
+    shares = " and ".join(f"for {_percent(v.changed)} of clips `{v.variant}`" for v in variants)
+    return [
+        f"Fallback masks: {shares} could not satisfy its settings. The scores compare the fallback "
+        "as much as the masker."
+    ][: len(variants)]
+
+
+def _declared_overlap(variants: Sequence[MaskOverlap]) -> list[str]:
+    shares = "; ".join(f"{v.variant}, {_percent(v.overlap)} of the context" for v in variants)
+    return [f"Context and targets overlap, as declared by the masker: {shares}."][: len(variants)]
+
+
+def _exceeds(share: float | None, least: float) -> bool:
+    return share is not None and share > least
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f} %"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ablate.config.tree import find_differences, to_flow_yaml
 from ablate.core import git as core_git
-from ablate.design import code_warnings, dedupe
+from ablate.design import dedupe, warnings
 from ablate.design.trials import variant_of
 from ablate.runs import store
 from ablate.runs.cleanup import format_bytes
@@ -78,7 +78,7 @@ def format_code_warnings(plan: Plan, runs: Path) -> list[str]:
     foreign = [trial for trial in plan["trials"] if trial.get("parts")]
     made = [store.read_status(runs / trial["fingerprint"]).parts for trial in foreign]
     planned = [trial["parts"] for trial in foreign]
-    return [f"warning: {line}" for line in code_warnings.warnings([*planned, *made])]
+    return [f"warning: {line}" for line in warnings.code_warnings([*planned, *made])]
 
 
 def format_status(plan: Plan, runs: Path) -> list[str]:

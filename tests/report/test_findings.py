@@ -84,13 +84,13 @@ def test_masks_that_are_mostly_a_guards_are_told(bench: Bench) -> None:
         record = json.loads((bench.runs / forced / "run.json").read_text())
         bench.edit(forced, metrics=record["metrics"] | {"fallback_fraction": 0.93})
     [caution] = [
-        line for line in write_report(plan, bench.runs, bench.report).caveats if "guard" in line
+        line for line in write_report(plan, bench.runs, bench.report).caveats if "Fallback" in line
     ]
-    assert "93 % of block, squares." in caution
+    assert "for 93 % of clips `block, squares` could not satisfy its settings." in caution
     assert "random" not in caution
 
 
-def test_masks_that_give_answers_away_are_told_beside_their_guard(bench: Bench) -> None:
+def test_leakage_is_reported_beside_its_fallback_masks(bench: Bench) -> None:
     plan = bench.build()
     forced = {"masker": "block", "patchifier": "squares"}
     for trial in plan["trials"]:
@@ -101,9 +101,9 @@ def test_masks_that_give_answers_away_are_told_beside_their_guard(bench: Bench) 
         record = json.loads((bench.runs / run / "run.json").read_text())
         bench.edit(run, metrics=record["metrics"] | {"fallback_fraction": 0.93})
     summary = write_report(plan, bench.runs, bench.report)
-    [caution] = [line for line in summary.caveats if "guard" in line or "answers away" in line]
-    assert caution.startswith("In block, squares 45 % of the context is also a target")
-    assert "93 % of block, squares." in caution
+    [caution] = [line for line in summary.caveats if "Fallback" in line or "leakage" in line]
+    assert caution.startswith("block, squares: 45 % of context patches are also targets (leakage).")
+    assert "for 93 % of clips `block, squares` could not satisfy its settings." in caution
     [head] = [line for line in _masks(bench) if line.startswith("| masker")]
     assert [cell.strip() for cell in head.split("|")][-2] == "both"
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ablate.design import code_warnings, overlap_warnings, warnings
+from ablate.design import warnings
 from ablate.report.pages.data_summary import warn_of_pretrained_test_clips
 from ablate.report.pages.methods import get_devices, get_versions
 from ablate.report.pages.sentences import format_contrast, format_scope
@@ -94,9 +94,9 @@ def _warn_of_added_variants(results: Results) -> Iterator[str]:
 
 def _warn_of_unequal_shares(results: Results, variants: Table) -> list[str]:
     """Warns where levels saw, or were asked for, unlike amounts of audio."""
-    return warnings.warnings(
+    return warnings.share_warnings(
         [
-            warnings.Shares(
+            warnings.MaskShares(
                 levels={factor: row[get_factor_column(factor)] for factor in results.factors},
                 context=row["context"],
                 targets=row["targets"],
@@ -141,7 +141,7 @@ def _warn_of_mixed_runs(results: Results) -> Iterator[str]:
     if any(record.code is not None and record.code.dirty for record in records):
         yield "Some runs were made by code with uncommitted changes."
     planned = [trial.plan.get("parts") or {} for trial in results.trials]
-    yield from code_warnings.warnings([*planned, *(record.parts for record in records)])
+    yield from warnings.code_warnings([*planned, *(record.parts for record in records)])
     devices = sorted(get_devices(results))
     if len(devices) > 1:
         yield f"The runs mix devices or precisions: {', '.join(devices)}."
@@ -182,9 +182,9 @@ def _warn_of_uncompared_variants(results: Results) -> Iterator[str]:
 
 def list_overlap_warnings(results: Results) -> list[str]:
     """Warns of masks that show what they ask for, and of those that a guard had to change."""
-    return overlap_warnings.warnings(
+    return warnings.overlap_warnings(
         [
-            overlap_warnings.Drawn(
+            warnings.MaskOverlap(
                 variant=format_variant(levels),
                 overlap=compute_mean(trial.plan.get("overlap") for trial in trials),
                 forced_overlap=compute_mean(trial.plan.get("forced_overlap") for trial in trials),
