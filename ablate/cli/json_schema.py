@@ -17,15 +17,14 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class _StudySchema(GenerateJsonSchema):
-    """Leaves null out: None is the default of a key that is missing, and not written."""
-
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
+    """Omits null where it is the default of a missing key, and not a value to write."""
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        if schema.get("default") is None:
-            return self.generate_inner(schema["schema"])
-        return super().default_schema(schema)
+        if "default" not in schema or schema["default"] is not None:
+            return super().default_schema(schema)
+        content = self.generate_inner(schema["schema"])
+        choices = [one for one in content.get("anyOf", []) if one != {"type": "null"}]
+        return choices[0] if len(choices) == 1 else content
 
 
 def show(packages: Sequence[str], *, command: Sequence[str] = COMMAND) -> int:

@@ -147,11 +147,13 @@ class StudyFile(Section):
     evaluate: Annotated[Evaluate | None, NOT_NULL] = Field(
         default=None, description="scores encoders during training; it warns, and stops nothing"
     )
-    report: Report = Field(default=Report(), description="how the report decides")
+    report: Report = Field(default_factory=Report, description="how the report decides")
     notes: dict[str, Note] = Field(
         default={}, description="names of levels, each with a line on what it means, for the report"
     )
-    limits: Limits = Field(default=Limits(), description="upper bounds on what a study may take")
+    limits: Limits = Field(
+        default_factory=Limits, description="upper bounds on what a study may take"
+    )
     slurm: Annotated[Any, WithJsonSchema({"type": ["string", "object"]})] = Field(
         default=None, description="cluster profile to run on, or its name with settings to change"
     )
