@@ -75,7 +75,7 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def run(*overrides: str) -> int:
-    return study.run(Path("study.yaml"), overrides, workers=1)
+    return study.run_study(Path("study.yaml"), overrides, workers=1)
 
 
 def test_a_working_trial_is_trained_scored_and_reported(finished_study: Path) -> None:

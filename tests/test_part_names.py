@@ -205,7 +205,7 @@ def test_a_finished_study_trains_nothing_after_a_re_export_and_a_move(
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     write_package({"tilted.py": TILTED})
     Path("study.yaml").write_text(STUDY)
-    assert study.run(Path("study.yaml"), workers=1) == study.DONE
+    assert study.run_study(Path("study.yaml"), workers=1) == study.DONE
     write_package(
         {
             "slanted.py": TILTED,
@@ -214,7 +214,7 @@ def test_a_finished_study_trains_nothing_after_a_re_export_and_a_move(
         }
     )
     capsys.readouterr()
-    assert study.show(Path("study.yaml"), as_json=True) == study.DONE
+    assert study.plan_study(Path("study.yaml"), as_json=True) == study.DONE
     pending = json.loads(capsys.readouterr().out)["backlog"]
     assert (pending["trainings"], pending["references"], pending["scores"]) == (0, 0, 0)
     assert pending["done"] == 4

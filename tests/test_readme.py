@@ -57,8 +57,8 @@ def test_the_studies_of_the_pages_can_be_planned(tmp_path, page, line):
     assert set(study.factors) == {"masker", "optimizer.rate"}
     with Pool(tmp_path / "cache", size=1) as pool:
         planned = prepare(study, pool, create_console())
-    assert planned.plan["warnings"] == []
-    assert all(trial.plan["context"] == pytest.approx(0.375) for trial in planned.trials)
+    assert planned.plan.warnings == ()
+    assert all(trial.facts.context == pytest.approx(0.375) for trial in planned.plan.trials)
 
 
 def test_the_sweep_of_the_page_is_valid(tmp_path):

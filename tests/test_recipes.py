@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from ablate.config import loader
+from ablate.executors.worker import read_plan_reply
 from ablate.parts import PartError, build, resolve
 from ablate.report import report
 from ablate.study.prepare import prepare
@@ -52,6 +53,9 @@ class Here:
             return {"event": "error", "problems": problems}
         return {"event": "result", **found}
 
+    def plan(self, request, heard):
+        return read_plan_reply(self.ask({"do": "plan", "plan": request.to_json()}, heard))
+
 
 @pytest.fixture(scope="module")
 def recipes_dir(tmp_path_factory):
@@ -67,7 +71,9 @@ def shrunk(name, folder):
 @every_recipe
 def test_a_recipe_trains_stops_resumes_and_is_reported(name, recipes_dir):
     planned = prepare(shrunk(name, recipes_dir), Here(recipes_dir / "cache"), Console(quiet=True))
-    jobs = planned.backlog(recipes_dir / "runs").jobs(recipes_dir / "runs", planned.plan["probes"])
+    jobs = planned.find_pending(recipes_dir / "runs").jobs(
+        recipes_dir / "runs", planned.plan.probes
+    )
     told = StopSignal()
     told.signal = signal.SIGTERM
     for job in jobs:

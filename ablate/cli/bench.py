@@ -16,7 +16,7 @@ from ablate.design import factors
 from ablate.design import trials as design
 from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
-from ablate.study.worker_query import Ask, errand, grid_of, maskers_of
+from ablate.study.worker_query import Query, list_maskers, parse_grid, query_worker
 
 MAX_RATIO = 4.0  # limit for a masker not declared slow, in units of one plain draw
 BLOCKS = "MultiBlock"  # the masker that the loop over samples is compared with
@@ -56,8 +56,8 @@ def benchmark_maskers(
     """
     console = Console(stderr=True) if as_json else create_console()
 
-    def act(query: Ask) -> None:
-        sizes, maskers = list(grid_of(grid)), maskers_of(package, query)
+    def run(query: Query) -> None:
+        sizes, maskers = list(parse_grid(grid)), list_maskers(package, query)
         measured = query({"do": "time maskers", "maskers": maskers, "grid": sizes, "batch": batch})
         summary = summarise_maskers(measured)
         if as_json:
@@ -67,7 +67,7 @@ def benchmark_maskers(
         for line in describe_maskers(summary):
             print_line(console, line)
 
-    return errand(act, title=f"timing {package}", console=console, command=command)
+    return query_worker(run, title=f"timing {package}", console=console, command=command)
 
 
 def summarise_maskers(measured: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def benchmark_steps(
     """
     console = create_console()
 
-    def act(query: Ask) -> None:
+    def run(query: Query) -> None:
         variants = _load_variants(study) if study else _builtin_variants(device.split(":")[0])
         for variant in variants:
             budget = variant["settings"].get("budget", {})
@@ -156,7 +156,7 @@ def benchmark_steps(
         for line in describe_steps(summary):
             print_line(console, line)
 
-    return errand(act, title="timing steps", console=console, command=command)
+    return query_worker(run, title="timing steps", console=console, command=command)
 
 
 def summarise_steps(measured: Mapping[str, Any]) -> dict[str, Any]:

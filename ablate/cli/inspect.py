@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
@@ -26,6 +26,9 @@ from ablate.cli.options import (
     load_study_or_plan,
     print_lines,
 )
+
+if TYPE_CHECKING:
+    from ablate.core.records.plan import StudyPlan
 
 POLL_SECONDS = 2.0
 Idle = Annotated[
@@ -85,7 +88,7 @@ def status(
         raise typer.Exit(130) from None
 
 
-def _progress(study: str, plan: dict[str, Any] | None) -> Iterator[str]:
+def _progress(study: str, plan: "StudyPlan | None") -> Iterator[str]:
     """Yields lines on the states of a plan's runs, and on its jobs in the queue."""
     from ablate.runs import status as run_status
     from ablate.runs import store

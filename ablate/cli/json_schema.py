@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ablate.config.keys import SETTINGS, StudyFile
 from ablate.executors.worker import COMMAND
-from ablate.study.worker_query import Ask, errand
+from ablate.study.worker_query import Query, query_worker
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -30,12 +30,12 @@ class _StudySchema(GenerateJsonSchema):
 def show(packages: Sequence[str], *, command: Sequence[str] = COMMAND) -> int:
     """Prints the schema, with the parts of further packages; returns the exit code."""
 
-    def act(ask: Ask) -> None:
-        parts = ask({"do": "schema", "packages": list(packages)})
+    def print_schema(query: Query) -> None:
+        parts = query({"do": "schema", "packages": list(packages)})
         sys.stdout.write(json.dumps(build_schema(parts), indent=1) + "\n")
 
     console = Console(stderr=True)
-    return errand(act, title="reading parts", console=console, command=command)
+    return query_worker(print_schema, title="reading parts", console=console, command=command)
 
 
 def build_schema(parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from ablate.core.io import find_json
+if TYPE_CHECKING:
+    from ablate.core.records.plan import StudyPlan
 
 StudyFile = Annotated[Path, typer.Argument(help="The study: a YAML file.", metavar="FILE")]
 Overrides = Annotated[
@@ -65,8 +66,9 @@ def find_plans() -> dict[str, Path]:
     return {file.parent.name: file for file in files}
 
 
-def load_plan(study: str) -> dict[str, Any]:
+def load_plan(study: str) -> "StudyPlan":
     """Loads the saved plan of a study, by its name or file; fails if there is none."""
+    from ablate.core.records.plan import StudyPlan
     from ablate.core.suggest import did_you_mean
     from ablate.runs import store
 
@@ -75,10 +77,10 @@ def load_plan(study: str) -> dict[str, Any]:
         reports = store.get_folders().reports
         fail(f"no plan of a study `{name}` in {reports}{did_you_mean(name, plans)}")
     with failing_on_value_error():
-        return find_json(plans[name]) or {}
+        return StudyPlan.read(plans[name])
 
 
-def load_plan_unless_sweeping(study: str) -> dict[str, Any] | None:
+def load_plan_unless_sweeping(study: str) -> "StudyPlan | None":
     """Loads a saved plan; returns None if a sweep on a cluster has not yet produced one.
 
     Fails for a study that has neither a plan nor a sweep.
@@ -91,14 +93,15 @@ def load_plan_unless_sweeping(study: str) -> dict[str, Any] | None:
     return None if is_sweeping and name not in find_plans() else load_plan(study)
 
 
-def load_study_or_plan(study: str) -> dict[str, Any]:
+def load_study_or_plan(study: str) -> "StudyPlan":
     """Loads a saved plan, by its own path or by its study; fails if it is not a plan."""
     if not study.endswith(".json"):
         return load_plan(study)
-    plan = find_json(Path(study))  # raises ValueError if it is not JSON
-    if plan is None or "trials" not in plan:
-        problem = "no such file" if plan is None else "not a study's plan"
-        fail(f"{study}: {problem}; use the plan.json of a report folder")
+    from ablate.core.records.plan import StudyPlan
+
+    plan = StudyPlan.find(Path(study))  # raises ValueError if it is not a plan
+    if plan is None:
+        fail(f"{study}: no such file; use the plan.json of a report folder")
     return plan
 
 

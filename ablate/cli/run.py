@@ -43,11 +43,11 @@ def run(
     """Plan a study, run missing trials and scores, and write the report."""
     from ablate.slurm.options import Asked
     from ablate.study import run as study_run
-    from ablate.study.exit_codes import listen_for_endings
+    from ablate.study.exit_codes import interrupt_on_signals
 
-    listen_for_endings()
+    interrupt_on_signals()
     where = Asked(slurm, watch, dry_run, sweep_only)
-    code = study_run.run(
+    code = study_run.run_study(
         file, overrides or [], workers=workers, ranks=ranks, retry_failed=retry_failed, where=where
     )
     raise typer.Exit(code)
@@ -65,23 +65,23 @@ def plan(
 ) -> None:
     """Check a study and show what it would run. Only --time runs anything: short trials."""
     from ablate.study import run as study_run
-    from ablate.study.exit_codes import listen_for_endings
+    from ablate.study.exit_codes import interrupt_on_signals
 
-    listen_for_endings()
+    interrupt_on_signals()
     raise typer.Exit(
-        study_run.show(file, overrides or [], as_json=as_json, timed=timed, workers=workers)
+        study_run.plan_study(file, overrides or [], as_json=as_json, timed=timed, workers=workers)
     )
 
 
 def report(name: StudyName, overrides: Overrides = None) -> None:
     """Write a study's report again from the files on disk, without running anything."""
     from ablate.study import run as study_run
-    from ablate.study.exit_codes import listen_for_endings
+    from ablate.study.exit_codes import interrupt_on_signals
 
-    listen_for_endings()
+    interrupt_on_signals()
     if is_study_file(name):
-        raise typer.Exit(study_run.report(Path(name), overrides or []))
-    raise typer.Exit(study_run.report_again(load_plan(name)["study"]))
+        raise typer.Exit(study_run.report_study(Path(name), overrides or []))
+    raise typer.Exit(study_run.report_saved_plan(load_plan(name).study))
 
 
 def publish(

@@ -38,16 +38,16 @@ def dashboard(file: StudyFile, overrides: Overrides = None, port: Port = 8080) -
     if importlib.util.find_spec("optuna_dashboard") is None:
         fail("the dashboard is not installed: pip install 'ablate[dashboard]'")
     from ablate.dashboards.optuna import serve_dashboard
-    from ablate.study.exit_codes import listen_for_endings
+    from ablate.study.exit_codes import interrupt_on_signals
 
-    listen_for_endings()
+    interrupt_on_signals()
     raise typer.Exit(serve_dashboard(file, overrides or [], port=port))
 
 
 def tensorboard(file: StudyFile, overrides: Overrides = None, port: Port = 6006) -> None:
     """Show a study's curves and masks in TensorBoard, served on 127.0.0.1."""
     from ablate.dashboards.tensorboard import serve_tensorboard
-    from ablate.study.exit_codes import listen_for_endings
+    from ablate.study.exit_codes import interrupt_on_signals
 
-    listen_for_endings()
+    interrupt_on_signals()
     raise typer.Exit(serve_tensorboard(file, overrides or [], port=port))

@@ -84,9 +84,9 @@ def zoo(
 ) -> None:
     """Print statistics of a package's maskers, and write a gallery of their masks."""
     from ablate.cli import zoo as cli_zoo
-    from ablate.study.exit_codes import listen_for_endings
+    from ablate.study.exit_codes import interrupt_on_signals
 
-    listen_for_endings()
+    interrupt_on_signals()
     raise typer.Exit(cli_zoo.show_zoo(package, grid=grid, audio=audio, out=out))
 
 
@@ -109,9 +109,9 @@ def bench_steps(
 ) -> None:
     """Time the training steps of a study's variants, or of built-in variants."""
     from ablate.cli.bench import benchmark_steps
-    from ablate.study.exit_codes import listen_for_endings
+    from ablate.study.exit_codes import interrupt_on_signals
 
-    listen_for_endings()
+    interrupt_on_signals()
     raise typer.Exit(
         benchmark_steps(study, device=device, batch=batch, seconds=seconds, output=output)
     )
@@ -126,7 +126,7 @@ def bench_maskers(
 ) -> None:
     """Time the maskers of a package against one uniform draw of the same size."""
     from ablate.cli.bench import benchmark_maskers
-    from ablate.study.exit_codes import listen_for_endings
+    from ablate.study.exit_codes import interrupt_on_signals
 
-    listen_for_endings()
+    interrupt_on_signals()
     raise typer.Exit(benchmark_maskers(package, grid=grid, batch=batch, as_json=as_json))

@@ -6,7 +6,7 @@ from pathlib import Path
 from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
 from ablate.runs import store
-from ablate.study.worker_query import Ask, errand, grid_of, maskers_of
+from ablate.study.worker_query import Query, list_maskers, parse_grid, query_worker
 
 STRIPS = 4  # strips per column of square patches: 64x4 instead of 16x16 mel values
 
@@ -34,17 +34,17 @@ def show_zoo(
     console = create_console()
     folder = out or store.get_folders().reports / "zoo" / package
 
-    def act(query: Ask) -> None:
+    def run(query: Query) -> None:
         # imports pandas, so only after the arguments are checked
         from ablate.report.pages.masker_zoo import MaskerZooPage
 
-        grids = _get_grids(*grid_of(grid))
+        grids = _get_grids(*parse_grid(grid))
         request = {
             "do": "zoo",
             "folder": str(folder.absolute()),
             "grids": grids,
             "audio": None if audio is None else str(audio),
-            "maskers": maskers_of(package, query),
+            "maskers": list_maskers(package, query),
         }
         zoo = MaskerZooPage(package, folder, query(request))
         page, table = zoo.write(), zoo.tables[0]
@@ -52,7 +52,7 @@ def show_zoo(
         for line in (*zoo.list_refusals(table), table.caption, "", str(page)):
             print_line(console, line)
 
-    return errand(act, title=f"drawing {package}", console=console, command=command)
+    return query_worker(run, title=f"drawing {package}", console=console, command=command)
 
 
 def _get_grids(freq: int, time: int) -> list[list[int]]:

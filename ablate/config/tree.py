@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ablate.core.records.plan import SettingProblem
+
 COMMAND_LINE = "command line"
 # pairs of keys that set the same quantity: the one written last replaces the other
 ALTERNATIVES = (
@@ -183,15 +185,11 @@ def to_flow_yaml(value: Any) -> str:
     return to_yaml_scalar(value)
 
 
-def format_problem(tree: Node, problem: Mapping[str, Any]) -> str:
-    """Formats a worker's complaint about settings: the place in `tree`, the key, the message.
-
-    `problem` holds the `path` of keys from the root of `tree`, and a `message`.
-    """
-    path = problem["path"]
-    setting = path[path[:1] == ["baseline"] :]
+def format_problem(tree: Node, problem: SettingProblem) -> str:
+    """Formats a worker's complaint about settings: the place in `tree`, the key, the message."""
+    setting = problem.path[problem.path[:1] == ("baseline",) :]
     name = f"`{'.'.join(setting)}`: " if setting else ""
-    return f"{tree.nearest(path).describe_place()}: {name}{problem['message']}"
+    return f"{tree.nearest(problem.path).describe_place()}: {name}{problem.message}"
 
 
 def _without_alternatives(children: dict[str, Node], written: Iterable[str]) -> dict[str, Node]:

@@ -13,7 +13,7 @@ from wsgiref.simple_server import WSGIServer
 
 from ablate.config import loader
 from ablate.config.study import Study, StudyError
-from ablate.core.io import find_json
+from ablate.core.records.plan import StudyPlan, plan_file
 from ablate.dashboards.optuna_content import HOST, DashboardStorage, GridTrial, StudyPage
 from ablate.design.trials import label_within
 from ablate.executors.progress import create_console, print_line
@@ -24,13 +24,12 @@ from ablate.report.results import Results, TrialResult, format_variant, get_leve
 from ablate.report.stats.verdicts import compute_verdicts
 from ablate.runs import status as run_status
 from ablate.runs import store
-from ablate.study.exit_codes import DONE, ended
+from ablate.study.exit_codes import DONE, run_with_exit_code
 from ablate.sweep import tuning
 from ablate.sweep.storage import open_storage, storage_errors
 
 # images of the report, whose relative links do not work in the dashboard
 IMAGE = re.compile(r"^!\[.*\n?", re.MULTILINE)
-Plan = Mapping[str, Any]
 
 
 def serve_dashboard(file: Path, overrides: Sequence[str] = (), *, port: int) -> int:
@@ -40,7 +39,7 @@ def serve_dashboard(file: Path, overrides: Sequence[str] = (), *, port: int) -> 
     """
     console = create_console()
 
-    def act() -> int:
+    def run() -> int:
         study = loader.load(file, overrides)
         dashboard = write_dashboard(study, store.get_folders())
         with _open_server(dashboard, port) as server, suppress(KeyboardInterrupt):
@@ -50,7 +49,7 @@ def serve_dashboard(file: Path, overrides: Sequence[str] = (), *, port: int) -> 
             server.serve_forever()
         return DONE
 
-    return ended(act)
+    return run_with_exit_code(run)
 
 
 def _open_server(dashboard: DashboardStorage, port: int) -> WSGIServer:
@@ -72,7 +71,7 @@ def write_dashboard(study: Study, folders: store.Folders) -> DashboardStorage:
         StorageError: The storage cannot be used.
     """
     reports = folders.reports / study.name
-    plan = find_json(reports / "plan.json")
+    plan = StudyPlan.find(plan_file(folders.reports, study.name))
     journal = tuning.get_journal(folders.reports, study.name)
     url = None if study.sweep is None else study.sweep.storage
     if plan is None and url is None and not journal.exists():
@@ -86,12 +85,12 @@ def write_dashboard(study: Study, folders: store.Folders) -> DashboardStorage:
             _write_grid(dashboard, study, plan, folders)
         for name in dashboard.list_studies():
             if name.startswith((f"{study.name}: ", f"{study.name} (")):
-                _write_sweep(dashboard, study, name, plan or {}, folders)
+                _write_sweep(dashboard, study, name, plan, folders)
     return dashboard
 
 
 def _write_grid(
-    dashboard: DashboardStorage, study: Study, plan: Plan, folders: store.Folders
+    dashboard: DashboardStorage, study: Study, plan: StudyPlan, folders: store.Folders
 ) -> None:
     results = read_results(plan, folders.runs)
     reports = folders.reports / study.name
@@ -110,7 +109,11 @@ def _write_grid(
 
 
 def _write_sweep(
-    dashboard: DashboardStorage, study: Study, name: str, plan: Plan, folders: store.Folders
+    dashboard: DashboardStorage,
+    study: Study,
+    name: str,
+    plan: StudyPlan | None,
+    folders: store.Folders,
 ) -> None:
     notes = {}
     for number, params, facts in dashboard.iterate_finished(name):
@@ -125,8 +128,8 @@ def _write_sweep(
     text = f"# {study.title or study.name}\n\nA sweep, judged on validation clips. The best"
     report = (folders.reports / study.name / "index.html").absolute()
     note = f"{text} points were trained on fresh seeds: see the study `{study.name}` and {report}."
-    pictures = _find_pictures(plan, folders.reports / study.name)
-    tuned = (entry["levels"] for entry in plan.get("sweep", ()) if entry["search"] == name)
+    pictures = {} if plan is None else _find_pictures(plan, folders.reports / study.name)
+    tuned = (result.levels for result in (plan.sweep if plan else ()) if result.search == name)
     masks = [picture for levels in tuned for picture in _select_pictures(levels, pictures)]
     dashboard.write_page(name, StudyPage(note=note, figures={}, pictures=masks))
 
@@ -135,11 +138,11 @@ def _describe_trial(
     trial: TrialResult, results: Results, runs: Path, pictures: Sequence[Path]
 ) -> GridTrial:
     folder = (runs / (trial.fingerprint or "")).absolute()
-    baseline = results.plan["baseline"]
+    baseline = results.plan.baseline
     compared = next(
         (t for t in results.trials if t.levels == baseline and t.seed == trial.seed), trial
     )
-    changes = run_status.format_changes(compared.plan["settings"], trial.plan["settings"])
+    changes = run_status.format_changes(compared.plan.settings, trial.plan.settings)
     differs = _format_list(changes) or ["- nothing: this is the baseline"]
     reason = [f"Failed: {trial.reason}", ""] if trial.score is None else []
     head = f"**{format_variant(get_levels(trial, results.factors))}, seed {trial.seed}**"
@@ -155,10 +158,10 @@ def _describe_trial(
     )
 
 
-def _find_pictures(plan: Plan, reports: Path) -> dict[tuple[str, str], Path]:
+def _find_pictures(plan: StudyPlan, reports: Path) -> dict[tuple[str, str], Path]:
     """Returns the study's pictures of masks, by masker and patchifier."""
-    drawn = (plan.get("gallery") or {}).get("pictures", ())
-    files = {(p["masker"], p["patchifier"]): reports / "gallery" / p["file"] for p in drawn}
+    drawn = plan.gallery.pictures if plan.gallery else ()
+    files = {(p.masker, p.patchifier): reports / "gallery" / p.file for p in drawn}
     return {labels: file for labels, file in files.items() if file.is_file()}
 
 
@@ -180,11 +183,11 @@ def _build_figures(results: Results, runs: Path) -> dict[str, Mapping[str, Any]]
     }
 
 
-def _read_report(study: Study, plan: Plan, reports: Path) -> str:
+def _read_report(study: Study, plan: StudyPlan, reports: Path) -> str:
     """Returns the report, or the title of the study before its first report."""
     report = reports / "report.md"
     if not report.is_file():
-        return f"# {plan['title'] or study.name}\n\nNo report yet."
+        return f"# {plan.title or study.name}\n\nNo report yet."
     return IMAGE.sub("", report.read_text(encoding="utf-8"))
 
 

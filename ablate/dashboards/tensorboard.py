@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ from rich.console import Console
 
 from ablate.config import loader
 from ablate.config.study import StudyError
-from ablate.core.io import find_json
+from ablate.core.records.plan import StudyPlan, plan_file
 from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
 from ablate.report.figures.metrics import Curve, read_curves
 from ablate.report.results import Results, TrialResult, format_variant, get_levels, read_results
 from ablate.report.stats.statistics import estimate_mean
 from ablate.runs import store
-from ablate.study.worker_query import Ask, errand
+from ablate.study.worker_query import Query, query_worker
 
 HOST = "127.0.0.1"
 STOP_SECONDS = 10  # for TensorBoard to exit before it is killed
@@ -40,9 +40,9 @@ def serve_tensorboard(
     """
     console, folders = create_console(), store.get_folders()
 
-    def act(query: Ask) -> None:
+    def run(query: Query) -> None:
         study = loader.load(file, overrides)
-        plan = find_json(folders.reports / study.name / "plan.json")
+        plan = StudyPlan.find(plan_file(folders.reports, study.name))
         if plan is None:
             advice = f"run the study first: ablate run {file}"
             raise StudyError([f"{folders.reports / study.name} is empty; {advice}"])
@@ -51,10 +51,10 @@ def serve_tensorboard(
         query({"do": "board", "folder": str(folder), "curves": curves})
         _serve(folder, study.name, _find_port(port), console)
 
-    return errand(act, title="writing curves", console=console, command=command)
+    return query_worker(run, title="writing curves", console=console, command=command)
 
 
-def _link_runs(plan: Mapping[str, Any], runs: Path, folder: Path) -> list[dict[str, Any]]:
+def _link_runs(plan: StudyPlan, runs: Path, folder: Path) -> list[dict[str, Any]]:
     """Links the runs in `folder`, which is emptied first, under readable names.
 
     Returns what a worker writes beside them: curves with `name`, `tag` and `points`, (step,
@@ -73,12 +73,12 @@ def _link_runs(plan: Mapping[str, Any], runs: Path, folder: Path) -> list[dict[s
     return [*means, *(_describe_trial(trial, results) for trial in results.trials)]
 
 
-def _compute_means(curve: Curve, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _compute_means(curve: Curve, plan: StudyPlan) -> list[dict[str, Any]]:
     """Returns the mean over seeds, and the ends of its interval if there is one."""
     mean, low, high = [], [], []
     runs = [dict(seed) for seed in curve.seeds]
     for step, _ in curve.mean:
-        estimate = estimate_mean([run[step] for run in runs], alpha=plan["report"]["alpha"])
+        estimate = estimate_mean([run[step] for run in runs], alpha=plan.report.alpha)
         mean.append((step, estimate.mean))
         if estimate.low is not None:
             low.append((step, estimate.low))

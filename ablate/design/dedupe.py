@@ -6,11 +6,11 @@ level of another. What is the same has one fingerprint and is run once.
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from ablate.config.design import BASELINE
 from ablate.config.study import StudyError
+from ablate.core.records.plan import MergedFactors
 from ablate.design.factors import Factor
 from ablate.design.trials import PlannedTrial
 
@@ -65,11 +65,8 @@ def merge(varied: Iterable[Factor], trials: list[PlannedTrial]) -> list[PlannedT
     return trials
 
 
-def merged(varied: Sequence[Factor], trials: Sequence[PlannedTrial]) -> list[dict[str, Any]]:
-    """Says which factors mean nothing where, and how many combinations that saves, per seed.
-
-    As plain data, a dict a group of factors: `factors`, `where`, `cells`, `stand_for`.
-    """
+def merged(varied: Sequence[Factor], trials: Sequence[PlannedTrial]) -> list[MergedFactors]:
+    """Lists the factors that have no effect in some combinations, one entry per group."""
     firsts = [trial for trial in trials if trial.seed == trials[0].seed]
     groups: dict[tuple[str, ...], list[PlannedTrial]] = {}
     for trial in firsts:
@@ -77,32 +74,32 @@ def merged(varied: Sequence[Factor], trials: Sequence[PlannedTrial]) -> list[dic
         if trial.stands_for > 1:
             groups.setdefault(absent, []).append(trial)
     return [
-        {
-            "factors": list(absent),
-            "where": _shared(group, firsts),
-            "cells": len(group),
-            "stand_for": sum(trial.stands_for for trial in group),
-        }
+        MergedFactors(
+            factors=absent,
+            where=_shared(group, firsts),
+            cells=len(group),
+            stand_for=sum(trial.stands_for for trial in group),
+        )
         for absent, group in groups.items()
     ]
 
 
-def duplicates(trials: Iterable[PlannedTrial]) -> list[list[str]]:
+def duplicates(trials: Iterable[PlannedTrial]) -> list[tuple[str, ...]]:
     """Lists the variants that are left with one fingerprint: each is trained once for all."""
     found: dict[str, list[str]] = {}
     for trial in trials:
         found.setdefault(trial.fingerprint, []).append(trial.variant)
     groups = [tuple(names) for names in found.values() if len(names) > 1]
-    return [list(names) for names in dict.fromkeys(groups)]
+    return list(dict.fromkeys(groups))
 
 
-def words(found: Mapping[str, Any]) -> str:
-    """Says in a line what was merged; `found` is an entry of `merged`."""
-    names = ", ".join(f"`{name}`" for name in found["factors"])
-    where = " and ".join(f"{name} is {label}" for name, label in found["where"].items())
-    have = "has" if len(found["factors"]) == 1 else "have"
+def words(merged: MergedFactors) -> str:
+    """Describes merged factors in one line."""
+    names = ", ".join(f"`{name}`" for name in merged.factors)
+    where = " and ".join(f"{name} is {label}" for name, label in merged.where.items())
+    have = "has" if len(merged.factors) == 1 else "have"
     return (
-        f"{found['stand_for']:,} combinations reduce to {found['cells']:,}: {names} {have} no "
+        f"{merged.stand_for:,} combinations reduce to {merged.cells:,}: {names} {have} no "
         f"effect{f' where {where}' if where else ' there'}"
     )
 

@@ -1,99 +1,106 @@
-"""A plan as plain data: what `plan.json` holds and a report is made from."""
+"""Builds the plan of a study from its validated trials."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from ablate.config.study import Study
+from ablate.core.records.plan import (
+    EvaluatePlan,
+    PlanReply,
+    ReportSettings,
+    ScoreView,
+    StudyPlan,
+    TrialEntry,
+)
 from ablate.design import dedupe, warnings
 from ablate.design.factors import Factor
 from ablate.design.trials import PlannedTrial, variant_of
 
 
-def summary(
-    study: Study,
-    varied: Iterable[Factor],
-    trials: Iterable[PlannedTrial],
-    answer: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Returns a plan as plain data; `answer` is what a worker said of the trials and their data."""
-    varied, trials = list(varied), list(trials)
-    return {
-        "study": study.name,
-        "title": study.title,
-        "text": study.source,
-        "file": str(study.file),
-        "overrides": list(study.overrides),
-        "seeds": list(study.seeds),
-        "design": study.design.kind,
-        "match_budget": study.match_budget,
-        "factors": {factor.name: list(factor.levels) for factor in varied},
-        "baseline": {factor.name: factor.baseline for factor in varied},
-        "merged": dedupe.merged(varied, trials),
-        "duplicates": dedupe.duplicates(trials),
-        "score": _view(study.score),
-        "evaluate": evaluate(study),
-        "report": study.report.model_dump(),
-        "notes": study.notes,
-        "probes": answer["probes"],
-        "data": answer["data"],
-        "warnings": _warnings(trials),
-        "trials": [
-            {
-                **trial.plan,
-                "levels": trial.levels,
-                "seed": trial.seed,
-                "fingerprint": trial.fingerprint,
-                "settings": trial.settings,
-                **({"probe": trial.probe} if trial.probe else {}),
-                "twin": trial.plan["twin"]["fingerprint"],
-                "statistics": trial.plan["statistics"]["fingerprint"],
-            }
-            for trial in trials
-        ],
-    }
+def build_plan(
+    study: Study, varied: Sequence[Factor], trials: Sequence[PlannedTrial], reply: PlanReply
+) -> StudyPlan:
+    """Builds the plan; `reply` is the worker's reply about the trials and their data."""
+    return StudyPlan(
+        study=study.name,
+        title=study.title,
+        text=study.source,
+        file=str(study.file),
+        overrides=tuple(study.overrides),
+        seeds=tuple(study.seeds),
+        design=study.design.kind,
+        match_budget=study.match_budget,
+        factors={factor.name: tuple(factor.levels) for factor in varied},
+        baseline={factor.name: factor.baseline for factor in varied},
+        merged=tuple(dedupe.merged(varied, trials)),
+        duplicates=tuple(dedupe.duplicates(trials)),
+        score=_parse_score(study.score),
+        evaluate=build_evaluate(study),
+        report=ReportSettings(**study.report.model_dump()),
+        notes=dict(study.notes),
+        probes=reply.probes,
+        data=reply.data,
+        warnings=tuple(_find_warnings(trials)),
+        trials=tuple(map(_build_entry, trials)),
+    )
 
 
-def score(study: Study, trials: Iterable[PlannedTrial]) -> dict[str, Any]:
-    """Says which probes give trials their score, and under which pooling."""
-    usual = _view(study.score)
-    probes = dict.fromkeys(trial.probe or usual["probe"] for trial in trials)
-    return {"probes": [*probes], "pooling": usual["pooling"]}
+def list_scores(study: Study, trials: Iterable[PlannedTrial]) -> tuple[ScoreView, ...]:
+    """Lists the scores by which trials are judged: the study's, or one per probe it varies."""
+    usual = _parse_score(study.score)
+    probes = dict.fromkeys(trial.probe or usual.probe for trial in trials)
+    return tuple(ScoreView(probe=probe, pooling=usual.pooling) for probe in probes)
 
 
-def evaluate(study: Study) -> dict[str, Any] | None:
-    """Says how encoders are scored while they are trained; None where the study does not ask."""
-    asked = study.evaluate
-    if asked is None:
+def build_evaluate(study: Study) -> EvaluatePlan | None:
+    """Returns how encoders are scored while they are trained; None if they are not."""
+    if study.evaluate is None:
         return None
-    return {"every": asked.every, "clips": asked.clips, **_view(asked.score)}
+    score = _parse_score(study.evaluate.score)
+    return EvaluatePlan(
+        every=study.evaluate.every,
+        clips=study.evaluate.clips,
+        probe=score.probe,
+        pooling=score.pooling,
+    )
 
 
-def _view(score: str) -> dict[str, str]:
+def _parse_score(score: str) -> ScoreView:
     probe, _, pooling = score.partition(".")
-    return {"probe": probe, "pooling": pooling}
+    return ScoreView(probe=probe, pooling=pooling)
 
 
-def _warnings(trials: Iterable[PlannedTrial]) -> list[str]:
-    """Warns of levels that differ in more than their shape, and of masks that give answers away.
+def _build_entry(trial: PlannedTrial) -> TrialEntry:
+    resolved = trial.get_resolved()
+    return TrialEntry(
+        levels=trial.levels,
+        seed=trial.seed,
+        fingerprint=trial.fingerprint,
+        settings=trial.settings,
+        random_init=resolved.random_init.fingerprint,
+        statistics=resolved.statistics.fingerprint,
+        facts=resolved.facts,
+        probe=trial.probe,
+    )
 
-    All seeds of a variant are alike.
+
+def _find_warnings(trials: Iterable[PlannedTrial]) -> list[str]:
+    """Finds levels that differ in their visible share, and masks that overlap or fall back.
+
+    All seeds of a variant have the same masks, so one of them is looked at.
     """
     variants = {tuple(trial.levels.items()): trial for trial in trials}.values()
+    facts = [(trial.levels, trial.get_resolved().facts) for trial in variants]
     shares = [
-        warnings.MaskShares(
-            levels=trial.levels,
-            context=trial.plan.get("context"),
-            targets=trial.plan.get("targets"),
-        )
-        for trial in variants
+        warnings.MaskShares(levels=levels, context=found.context, targets=found.targets)
+        for levels, found in facts
     ]
-    drawn = [
+    overlaps = [
         warnings.MaskOverlap(
-            variant=variant_of(trial.levels.values()),
-            overlap=trial.plan.get("overlap"),
-            forced_overlap=trial.plan.get("forced_overlap"),
-            changed=trial.plan.get("changed"),
+            variant=variant_of(levels.values()),
+            overlap=found.overlap,
+            forced_overlap=found.forced_overlap,
+            changed=found.changed,
         )
-        for trial in variants
+        for levels, found in facts
     ]
-    return [*warnings.share_warnings(shares), *warnings.overlap_warnings(drawn)]
+    return [*warnings.share_warnings(shares), *warnings.overlap_warnings(overlaps)]

@@ -13,6 +13,7 @@ from ablate.config.design import BASELINE
 from ablate.config.factors import PROBE
 from ablate.config.study import Study
 from ablate.core.nested import set_nested
+from ablate.core.records.plan import ResolvedTrial, TrialReply
 from ablate.design.factors import AND, Changes, Factor, Path
 from ablate.design.grid import Levels, combinations
 
@@ -23,12 +24,17 @@ class PlannedTrial:
 
     levels: Levels  # factor -> label, less the factors that mean nothing beside the others
     seed: int
-    settings: dict[str, Any]  # as written; once a worker has answered, with every default
-    fingerprint: str = ""  # likewise
-    plan: dict[str, Any] = dataclasses.field(default_factory=dict)  # what the worker found out
+    settings: dict[str, Any]  # as written; with every default once it is resolved
+    fingerprint: str = ""  # empty until it is resolved
+    resolved: ResolvedTrial | None = None  # a worker's reply
     changes: Changes = ()  # what was laid over the baseline, outer branches first
     stands_for: int = 1  # combinations of the design
     probe: str | None = None  # that examines it; None: that of the study's score
+
+    def get_resolved(self) -> ResolvedTrial:
+        """Returns the worker's reply about this trial, which must have been resolved."""
+        assert self.resolved is not None, "a worker has not validated this trial yet"
+        return self.resolved
 
     @property
     def asks(self) -> tuple[str, str | None]:
@@ -58,19 +64,20 @@ def trials(study: Study, varied: Sequence[Factor]) -> list[PlannedTrial]:
     ]
 
 
-def planned(
-    trials: Iterable[PlannedTrial], answers: Iterable[Mapping[str, Any]]
+def resolve_trials(
+    trials: Iterable[PlannedTrial], replies: Iterable[TrialReply]
 ) -> list[PlannedTrial]:
-    """Adds what a worker found out about each trial: its fingerprint and resolved settings."""
-    return [
-        dataclasses.replace(
-            trial,
-            settings=answer["settings"],
-            fingerprint=answer["fingerprint"],
-            plan={key: answer[key] for key in answer if key not in ("settings", "problems")},
+    """Adds a worker's replies: fingerprints, settings with every default, and facts."""
+    resolved = []
+    for trial, reply in zip(trials, replies, strict=True):
+        found = reply.trial
+        assert found is not None, "trials with problems are not resolved"
+        resolved.append(
+            dataclasses.replace(
+                trial, settings=found.settings, fingerprint=found.fingerprint, resolved=found
+            )
         )
-        for trial, answer in zip(trials, answers, strict=True)
-    ]
+    return resolved
 
 
 def label_within(levels: Mapping[str, str], setting: str) -> str:
@@ -84,7 +91,7 @@ def label_within(levels: Mapping[str, str], setting: str) -> str:
 
 
 def refused(
-    study: Study, trials: Sequence[PlannedTrial], answers: Sequence[Mapping[str, Any]]
+    study: Study, trials: Sequence[PlannedTrial], replies: Sequence[TrialReply]
 ) -> list[str]:
     """Says what a worker found wrong with trials: each problem once, and where it was written.
 
@@ -92,30 +99,30 @@ def refused(
     """
     variants: set[str] = set()
     found: dict[str, dict[str, None]] = {}
-    for trial, answer in zip(trials, answers, strict=True):
+    for trial, reply in zip(trials, replies, strict=True):
         variants.add(trial.variant)
-        for problem in answer["problems"]:
-            path = tuple(problem["path"])
+        for problem in reply.problems:
+            path = problem.path
             name = f"`{'.'.join(path)}`: " if path else ""
-            text = f"{place(study, trial, path)}: {name}{problem['message']}"
+            text = f"{place(study, trial, path)}: {name}{problem.message}"
             found.setdefault(text, {})[trial.variant] = None
     return [
         *(
             text if len(concerned) == len(variants) else f"{text} (in {'; '.join(concerned)})"
             for text, concerned in found.items()
         ),
-        *_unknown_everywhere(study, trials, answers),
+        *_unknown_everywhere(study, trials, replies),
     ]
 
 
 def _unknown_everywhere(
-    study: Study, trials: Sequence[PlannedTrial], answers: Sequence[Mapping[str, Any]]
+    study: Study, trials: Sequence[PlannedTrial], replies: Sequence[TrialReply]
 ) -> list[str]:
     """Names the settings inside another factor that no level of that factor has."""
     places: dict[Path, str] = {}
     taken: set[Path] = set()
-    for trial, answer in zip(trials, answers, strict=True):
-        dropped = {tuple(path) for path in answer.get("dropped", ())}
+    for trial, reply in zip(trials, replies, strict=True):
+        dropped = set(reply.dropped)
         for path in trial.inner:
             places.setdefault(path, place(study, trial, path))
             if path not in dropped:

@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from ablate.core.records.plan import PlanReply, PlanRequest
 from ablate.executors.devices import assign_devices
 from ablate.executors.worker import COMMAND, GRACE_SECONDS, Worker, WorkerDiedError
 from ablate.runs import store
@@ -72,6 +74,12 @@ class Pool:
     ) -> Event:
         """Asks one worker something that is not a run; returns as `Worker.ask` and raises so."""
         return self._worker(worker).ask({**request, "cache": str(self._cache)}, heard)
+
+    def plan(
+        self, request: PlanRequest, heard: Callable[[Event], None], *, worker: int = 0
+    ) -> PlanReply:
+        """Has one worker validate trials, as `Worker.plan` does."""
+        return self._worker(worker).plan(request, str(self._cache), heard)
 
     def run(self, jobs: Sequence[RunJob], watch: ProgressListener) -> list[RunOutcome]:
         """Runs all jobs and returns how they ended, in the order of their ends.
@@ -180,7 +188,11 @@ class Pool:
         worker = self._worker(index)
         worker.ready()
         here = {"device": self._devices[index], "cache": str(self._cache), "ranks": self._ranks}
-        asked = {"probes": job.probes, "until": job.until, "evaluate": job.evaluate}
+        asked = {
+            "probes": job.probes,
+            "until": job.until,
+            "evaluate": job.evaluate and asdict(job.evaluate),
+        }
         request = {"do": "run", "folder": str(job.folder), **here, **asked}
         started = time.monotonic()
         try:
@@ -243,6 +255,10 @@ class WorkerHandle:
     def ask(self, request: Mapping[str, Any]) -> Event:
         """Asks the worker something that is not a run; returns as `Worker.ask` and raises so."""
         return self._pool.ask(request, lambda event: None, worker=self._index)
+
+    def plan(self, request: PlanRequest) -> PlanReply:
+        """Has the worker validate trials, as `Pool.plan` does."""
+        return self._pool.plan(request, lambda event: None, worker=self._index)
 
     @property
     def is_stopping(self) -> bool:

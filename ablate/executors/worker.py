@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ablate.core.records.plan import PlanReply, PlanRequest, SettingProblem
 from ablate.runs.job import Event
 
 COMMAND = (sys.executable, "-m", "ablate.worker", "--worker")
@@ -25,6 +26,25 @@ logger = logging.getLogger(__name__)
 
 class WorkerDiedError(RuntimeError):
     """The worker's process ended before it had answered."""
+
+
+def ignore(event: Event) -> None:
+    """Ignores a progress event."""
+
+
+def read_problems(answer: Event) -> tuple[SettingProblem, ...]:
+    """Reads the problems of an `error` event."""
+    return tuple(
+        SettingProblem(path=tuple(found["path"]), message=found["message"])
+        for found in answer["problems"]
+    )
+
+
+def read_plan_reply(answer: Event) -> PlanReply:
+    """Reads the answer to a plan request; an error becomes `PlanReply.problems`."""
+    if answer["event"] == "error":
+        return PlanReply(problems=read_problems(answer))
+    return PlanReply.from_json(answer["plan"], "a worker's reply")
 
 
 class Worker:
@@ -64,6 +84,17 @@ class Worker:
         except (BrokenPipeError, ValueError):  # closed by `finish`, or by its death
             raise WorkerDiedError(self._exit_message()) from None
         return self._answer(("result", "error"), heard)
+
+    def plan(
+        self, request: PlanRequest, cache: str, heard: Callable[[Event], None] = ignore
+    ) -> PlanReply:
+        """Has the worker validate trials; `cache` is the folder of decoded clips.
+
+        Problems that all trials share are in `PlanReply.problems`. Raises `WorkerDiedError`.
+        """
+        return read_plan_reply(
+            self.ask({"do": "plan", "plan": request.to_json(), "cache": cache}, heard)
+        )
 
     def shutdown(self, *, at_once: bool) -> None:
         """Tells the worker to leave: when it has nothing left to do, or now, in good order."""

@@ -32,12 +32,6 @@ class PublicTask:
     labels: frozenset[str]  # empty if there are too many to list
 
 
-def get_domain_and_weight(name: str) -> dict[str, str | int]:
-    """Returns the domain and weight of a task in the totals of X-ARES; {} for any other task."""
-    task = TASKS_BY_NAME.get(name)
-    return {"domain": task.domain, "weight": task.weight} if task else {}
-
-
 def _parse_row(row: Mapping[str, str]) -> PublicTask:
     labels = _expand_range(row["labels"]) or row["labels"].split()
     return PublicTask(

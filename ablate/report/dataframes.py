@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ablate.core.io import read_json
+from ablate.core.records.plan import StudyPlan
 from ablate.report.figures.metrics import read_curves
 from ablate.report.pages import sentences
 from ablate.report.pages.tables import build_variant_cells
@@ -93,4 +93,4 @@ def results(path: str | Path, *, runs: str | Path | None = None) -> StudyResults
             "reports/masking, once the study has been run"
         )
     place = runs or os.environ.get("ABLATE_RUNS") or folder.resolve().parents[1] / "runs"
-    return StudyResults(read_results(read_json(plan), Path(place)), Path(place))
+    return StudyResults(read_results(StudyPlan.read(plan), Path(place)), Path(place))

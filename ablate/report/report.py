@@ -3,17 +3,17 @@
 The same runs give the same bytes: nothing here knows what time it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import rich.console
 import rich.table
 import rich.text
 
 from ablate.core.io import write_atomically
+from ablate.core.records.plan import StudyPlan
 from ablate.design.factors import AND
 from ablate.report.figures import charts, contrasts, learning_curves
 from ablate.report.figures.metrics import Curve, read_curves
@@ -71,7 +71,7 @@ class ReportSummary:
         console.print(rich.text.Text(f"\n{self.page}"), soft_wrap=True)
 
 
-def write_report(plan: Mapping[str, Any], runs: Path, folder: Path) -> ReportSummary:
+def write_report(plan: StudyPlan, runs: Path, folder: Path) -> ReportSummary:
     """Reads the runs of a planned study and writes its report into `folder`.
 
     That is `index.html`, `report.md`, `findings.json`, `scores.csv` (and `scores.parquet` where
@@ -82,7 +82,7 @@ def write_report(plan: Mapping[str, Any], runs: Path, folder: Path) -> ReportSum
     answers = compute_verdicts(results)
     variants, by_probe = tables.build_variant_table(results), build_robustness_table(results)
     page = ReportPage(
-        title=str(plan["title"] or plan["study"]),
+        title=plan.title or plan.study,
         answer=write_answer(answers, by_probe.rows),
         summary=_format_summary(results),
         first=Section(
@@ -94,7 +94,7 @@ def write_report(plan: Mapping[str, Any], runs: Path, folder: Path) -> ReportSum
         sections=_build_sections(results, answers, variants, by_probe, read_curves(results, runs)),
         gallery=build_gallery(plan, folder),
         methods=write_protocol(results),
-        text=str(plan["text"]),
+        text=plan.text,
     )
     _write_files(page, results, folder)
     shown = {table.name: table for table in page.tables}
@@ -140,7 +140,7 @@ def _format_summary(results: Results) -> str:
     scored = sum(trial.score is not None for trial in results.trials)
     sound = format_data_summary(results.plan)
     return (
-        f"Study {results.plan['study']}: {variants} variant{'s' * (variants != 1)}, "
+        f"Study {results.plan.study}: {variants} variant{'s' * (variants != 1)}, "
         f"{seeds} seed{'s' * (seeds != 1)}, {scored} of {len(results.trials)} trials scored by "
         f"{tables.format_score_name(results)}{f', on {sound}' if sound else ''}."
     )
@@ -150,8 +150,7 @@ def _select_notes(results: Results) -> dict[str, str]:
     """Returns the study's notes on levels that some trial has."""
     joined = {level for trial in results.trials for level in trial.levels.values()}
     levels = {label for level in joined for label in level.split(AND)}
-    notes = results.plan.get("notes") or {}
-    return {level: note for level, note in notes.items() if level in levels}
+    return {level: note for level, note in results.plan.notes.items() if level in levels}
 
 
 def _write_files(page: ReportPage, results: Results, folder: Path) -> None:

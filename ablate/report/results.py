@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
+from ablate.core.records.plan import StudyPlan, TrialEntry
 from ablate.design.trials import variant_of
 from ablate.report.run import RunResult, keep_finite_numbers, read_run
 from ablate.runs.scores import STATISTICS_POOLING, mean_over_tasks
 
 RESERVED = ("variant", "seed", "kind", "fingerprint", "task", "probe", "pooling", "valid", "test")
-Plan = Mapping[str, Any]  # of a study, or its entry for one trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,8 @@ class TrialResult:
 
     levels: Mapping[str, str]  # factor -> label
     seed: int
-    fingerprint: str | None
-    plan: Mapping[str, Any]  # its entry in plan.json
+    fingerprint: str
+    plan: TrialEntry
     probe_key: tuple[str, str]  # probe and pooling of the score
     run: RunResult
     random_init: RunResult  # the same encoder before training
@@ -40,7 +40,7 @@ class TrialResult:
 
     @property
     def gain(self) -> float | None:
-        """Returns the points by which the score is above that of the trial's random-init twin."""
+        """Returns the points by which the score is above that of the trial's random init."""
         if self.score is None or self.random_init_score is None:
             return None
         return self.score - self.random_init_score
@@ -70,14 +70,14 @@ class TrialResult:
 class Results:
     """A study's plan with all that its run folders hold today."""
 
-    plan: Mapping[str, Any]
+    plan: StudyPlan
     trials: tuple[TrialResult, ...]
     confirmation_trials: tuple[TrialResult, ...] = ()  # of chosen variants, on fresh seeds
 
     @property
     def factors(self) -> tuple[str, ...]:
         """Returns the names of the factors, in the study's order."""
-        return tuple(self.plan["factors"])
+        return tuple(self.plan.factors)
 
     def variants(self) -> dict[tuple[str, ...], list[TrialResult]]:
         """Groups the trials by their levels, both in the plan's order."""
@@ -98,7 +98,7 @@ class Results:
         return pd.DataFrame([_trial_row(trial, self.factors) for trial in self.trials])
 
 
-def read_results(plan: Plan, runs: Path) -> Results:
+def read_results(plan: StudyPlan, runs: Path) -> Results:
     """Reads what the run folders of a planned study hold. A folder that is not there is fine.
 
     A planned trial that says `confirms` enters no mean but that of its confirmation. Raises
@@ -107,18 +107,20 @@ def read_results(plan: Plan, runs: Path) -> Results:
 
     @cache
     def run_of(fingerprint: str | None) -> RunResult:
-        return read_run(runs / fingerprint if fingerprint else None, plan["probes"])
+        return read_run(runs / fingerprint if fingerprint else None, plan.probes)
 
     trials: dict[bool, list[TrialResult]] = {False: [], True: []}
-    for planned in plan["trials"]:
-        found = [run_of(planned.get(key)) for key in ("fingerprint", "twin", "statistics")]
-        trials[bool(planned.get("confirms"))].append(_build_trial_result(plan, planned, *found))
+    for planned in plan.trials:
+        found = [
+            run_of(key) for key in (planned.fingerprint, planned.random_init, planned.statistics)
+        ]
+        trials[planned.confirms].append(_build_trial_result(plan, planned, *found))
     return Results(plan=plan, trials=tuple(trials[False]), confirmation_trials=tuple(trials[True]))
 
 
 def compute_mean_score(
-    plan: Plan,
-    planned: Plan,
+    plan: StudyPlan,
+    planned: TrialEntry,
     run: RunResult,
     asked: tuple[str, str],
     *,
@@ -129,7 +131,7 @@ def compute_mean_score(
     In percent; `asked` is a probe and a pooling.
     """
     found = {s.task: getattr(s, split) for s in run.scores if (s.probe, s.pooling) == asked}
-    tasks = _get_task_names(plan, planned, asked[0], set(found))
+    tasks = _get_task_names(plan, planned, asked[0])
     lacking = sorted(task for task in tasks if found.get(task) is None)
     return mean_over_tasks(found, tasks), lacking
 
@@ -150,25 +152,29 @@ def get_factor_column(factor: str) -> str:
 
 
 def _build_trial_result(
-    plan: Plan, planned: Plan, run: RunResult, twin: RunResult, statistics: RunResult
+    plan: StudyPlan,
+    planned: TrialEntry,
+    run: RunResult,
+    random_init: RunResult,
+    statistics: RunResult,
 ) -> TrialResult:
-    asked = planned.get("probe", plan["score"]["probe"]), plan["score"]["pooling"]
+    asked = planned.probe or plan.score.probe, plan.score.pooling
     score, lacking = compute_mean_score(plan, planned, run, asked)
     state, reason = run.state, run.reason
     if state == "done":
         words = f"no {'.'.join(asked)} score on {', '.join(lacking) or 'its tasks'}"
         state, reason = ("unscored", words) if score is None else ("done", None)
     return TrialResult(
-        levels={key: str(value) for key, value in planned["levels"].items()},
-        seed=int(planned["seed"]),
-        fingerprint=planned.get("fingerprint"),
+        levels=planned.levels,
+        seed=planned.seed,
+        fingerprint=planned.fingerprint,
         plan=planned,
         probe_key=asked,
         run=run,
-        random_init=twin,
+        random_init=random_init,
         mel_statistics=statistics,
         score=score,
-        random_init_score=compute_mean_score(plan, planned, twin, asked)[0],
+        random_init_score=compute_mean_score(plan, planned, random_init, asked)[0],
         mel_statistics_score=compute_mean_score(
             plan, planned, statistics, (asked[0], STATISTICS_POOLING)
         )[0],
@@ -177,19 +183,12 @@ def _build_trial_result(
     )
 
 
-def _get_task_names(plan: Plan, planned: Plan, probe: str, found: set[str]) -> set[str]:
-    """Names the tasks that a probe examines a planned trial on: its own, or those of its data.
-
-    A plan of before trials named their data leaves a guess where there are several data sets: the
-    tasks nearest to those that were found.
-    """
-    content = plan["probes"].get(probe, {}).get("content")
+def _get_task_names(plan: StudyPlan, planned: TrialEntry, probe: str) -> set[str]:
+    """Names the tasks that a probe scores a planned trial on: its own, or those of its data."""
+    content = plan.probes.get(probe, {}).get("content")
     if content:
         return set(content["tasks"])
-    told = {data["digest"]: set(data["tasks"]) for data in plan["data"]}
-    if planned.get("data") in told:
-        return told[planned["data"]]
-    return min(told.values(), key=lambda tasks: len(tasks ^ found))
+    return {task for data in plan.data if data.digest == planned.facts.data for task in data.tasks}
 
 
 def _score_rows(trial: TrialResult, factors: tuple[str, ...]) -> Iterator[dict[str, object]]:
@@ -199,7 +198,11 @@ def _score_rows(trial: TrialResult, factors: tuple[str, ...]) -> Iterator[dict[s
         "random_init": trial.random_init,
         "mel_statistics": trial.mel_statistics,
     }
-    keys = {"jepa": "fingerprint", "random_init": "twin", "mel_statistics": "statistics"}
+    fingerprints = {
+        "jepa": trial.fingerprint,
+        "random_init": trial.plan.random_init,
+        "mel_statistics": trial.plan.statistics,
+    }
     for kind, run in kinds.items():
         for score in run.scores:
             yield {
@@ -207,7 +210,7 @@ def _score_rows(trial: TrialResult, factors: tuple[str, ...]) -> Iterator[dict[s
                 **dict(zip(map(get_factor_column, factors), levels, strict=True)),
                 "seed": trial.seed,
                 "kind": kind,
-                "fingerprint": trial.plan.get(keys[kind]),
+                "fingerprint": fingerprints[kind],
                 **{name: value for name, value in vars(score).items() if name in RESERVED},
             }
 

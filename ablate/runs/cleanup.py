@@ -1,11 +1,11 @@
 """Run folders that no study refers to, and their end."""
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ablate.core.records.plan import StudyPlan
 from ablate.runs import store
 from ablate.runs.lock import acquire_run, is_locked
 
@@ -20,7 +20,7 @@ class UnusedRun:
 
 
 def find_unused_runs(
-    plans: Iterable[Mapping[str, Any]],
+    plans: Iterable[StudyPlan],
     runs: Path,
     *,
     done: bool = False,

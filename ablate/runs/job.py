@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from ablate.core.records.plan import EvaluatePlan
+
 Event = dict[str, Any]  # one line of a worker's answer
 
 
@@ -17,7 +19,7 @@ class RunJob:
     probes: Mapping[str, Any]
     until: int | None = None  # a step to pause at, and to be scored at
     levels: Mapping[str, str] = field(default_factory=dict)  # factor -> label: may ask for more
-    evaluate: Mapping[str, Any] | None = None  # how the encoder is scored while it is trained
+    evaluate: EvaluatePlan | None = None  # how the encoder is scored while it is trained
 
 
 @dataclass(frozen=True)

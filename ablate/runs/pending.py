@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ablate.core.records.plan import EvaluatePlan
 from ablate.core.records.run import RunKind
 from ablate.runs import store
 from ablate.runs.job import RunJob
@@ -58,7 +59,7 @@ class PendingWork:
         self,
         runs: Path,
         probes: Mapping[str, Any],
-        evaluate: Mapping[str, Any] | None = None,
+        evaluate: EvaluatePlan | None = None,
     ) -> list[RunJob]:
         """Prepares the run folders of all that is left to do; returns its jobs.
 

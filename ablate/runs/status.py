@@ -8,13 +8,12 @@ from typing import Any
 
 from ablate.config.tree import find_differences, to_flow_yaml
 from ablate.core import git as core_git
+from ablate.core.records.plan import DataSummary, MatchedSetting, StudyPlan, TrialEntry
 from ablate.design import dedupe, warnings
 from ablate.design.trials import variant_of
 from ablate.runs import store
 from ablate.runs.cleanup import format_bytes
 from ablate.runs.pending import TRIAL, PendingWork
-
-Plan = Mapping[str, Any]
 
 BYTES_PER_NUMBER = 4  # float32
 FIRST = 5  # items of a long list that are shown
@@ -22,25 +21,24 @@ LOG_BYTES = 200_000  # about what a run's records, curves and scores take
 STATES_KEPT = 3  # a checkpoint's copies of each weight: the weight and Adam's two moments
 
 
-def format_summary(plan: Plan, found: PendingWork) -> list[str]:
+def format_summary(plan: StudyPlan, found: PendingWork) -> list[str]:
     """Says in a few lines what a study is and what is left to do."""
-    trials, num_seeds = len({t["fingerprint"] for t in plan["trials"]}), len(plan["seeds"])
-    sizes = [f"{name} ({len(levels)})" for name, levels in plan["factors"].items()]
-    grid = plan["design"] == "grid"
+    trials, num_seeds = len({t.fingerprint for t in plan.trials}), len(plan.seeds)
+    sizes = [f"{name} ({len(levels)})" for name, levels in plan.factors.items()]
+    grid = plan.design == "grid"
     told = (" x " if grid else ", ").join([*sizes, f"seeds ({num_seeds})"])
-    lines = [f"{plan['study']}: {told}{'' if grid else ', design ' + plan['design']}"]
-    if looks := plan.get("looks"):
-        lines.append(
-            f"  look {len(looks['counts'])}, with {num_seeds} of up to {looks['most']} seeds"
-        )
-    if added := plan.get("added"):
-        lines.append(f"  added after a look at the other variants: {'; '.join(added)}")
-    if fresh := sorted({trial["seed"] for trial in plan["trials"] if trial.get("confirms")}):
+    lines = [f"{plan.study}: {told}{'' if grid else ', design ' + plan.design}"]
+    if plan.looks is not None:
+        look, most = len(plan.looks.seed_counts), plan.looks.max_seeds
+        lines.append(f"  look {look}, with {num_seeds} of up to {most} seeds")
+    if plan.added:
+        lines.append(f"  added after a look at the other variants: {'; '.join(plan.added)}")
+    if fresh := sorted({trial.seed for trial in plan.trials if trial.confirms}):
         lines.append(f"  the leaders are confirmed on fresh seeds {', '.join(map(str, fresh))}")
-    lines += [f"  {dedupe.words(merged)}" for merged in plan["merged"]]
-    for names in plan["duplicates"]:
+    lines += [f"  {dedupe.words(merged)}" for merged in plan.merged]
+    for names in plan.duplicates:
         lines.append(f"  the same trial, run once: {'; '.join(names)}")
-    for data in plan["data"]:
+    for data in plan.data:
         lines += _clips(data)
     failed = sum(run.kind == TRIAL for run, _ in found.failed)
     done = trials - len(found.trainings) - failed
@@ -55,33 +53,33 @@ def format_summary(plan: Plan, found: PendingWork) -> list[str]:
     return lines
 
 
-def _clips(data: Mapping[str, Any]) -> Iterable[str]:
+def _clips(data: DataSummary) -> Iterable[str]:
     """Says how many clips of its data a study has, and which are skipped, silent or missing."""
-    tasks = f"tasks: {', '.join(data['tasks'])}" if data["tasks"] else "for training only"
-    yield f"{data['clips']} clips; {tasks}"
-    for path, reason in data["skipped"][:FIRST]:
+    tasks = f"tasks: {', '.join(data.tasks)}" if data.tasks else "for training only"
+    yield f"{data.clips} clips; {tasks}"
+    for path, reason in data.skipped[:FIRST]:
         yield f"  skipped {path}: {reason}"
-    if len(data["skipped"]) > FIRST:
-        yield f"  and {len(data['skipped']) - FIRST} more skipped"
-    if silent := data.get("silent"):  # plans saved before they were looked for have none
-        more = ", ..." if len(silent) > FIRST else ""
-        yield f"  {len(silent)} silent: {', '.join(silent[:FIRST])}{more}"
+    if len(data.skipped) > FIRST:
+        yield f"  and {len(data.skipped) - FIRST} more skipped"
+    if data.silent:
+        more = ", ..." if len(data.silent) > FIRST else ""
+        yield f"  {len(data.silent)} silent: {', '.join(data.silent[:FIRST])}{more}"
     reasons: dict[str, list[str]] = {}
-    for task in data.get("missing", ()):
-        reasons.setdefault(task["reason"], []).append(task["task"])
+    for task in data.missing:
+        reasons.setdefault(task.reason, []).append(task.task)
     for reason, names in reasons.items():
         yield f"  missing {', '.join(names)}: {reason}"
 
 
-def format_code_warnings(plan: Plan, runs: Path) -> list[str]:
+def format_code_warnings(plan: StudyPlan, runs: Path) -> list[str]:
     """Warns of parts that are not ours and whose code has changed since runs were made."""
-    foreign = [trial for trial in plan["trials"] if trial.get("parts")]
-    made = [store.read_status(runs / trial["fingerprint"]).parts for trial in foreign]
-    planned = [trial["parts"] for trial in foreign]
+    foreign = [trial for trial in plan.trials if trial.facts.parts]
+    made = [store.read_status(runs / trial.fingerprint).parts for trial in foreign]
+    planned = [trial.facts.parts for trial in foreign]
     return [f"warning: {line}" for line in warnings.code_warnings([*planned, *made])]
 
 
-def format_status(plan: Plan, runs: Path) -> list[str]:
+def format_status(plan: StudyPlan, runs: Path) -> list[str]:
     """Lists the trials of a saved plan with their states and validation scores."""
     found = collect_states(plan, runs)
     counted = ", ".join(f"{count} {state}" for state, count in found["counts"].items())
@@ -97,7 +95,7 @@ def format_status(plan: Plan, runs: Path) -> list[str]:
         for trial in found["trials"]
     ]
     head = ["run", "variant", "seed", "state", "valid", ""]
-    return [f"{plan['study']}: {counted}", *align_columns([head, *rows]), *_older(found["trials"])]
+    return [f"{plan.study}: {counted}", *align_columns([head, *rows]), *_older(found["trials"])]
 
 
 def _older(trials: Sequence[Mapping[str, Any]]) -> Iterable[str]:
@@ -109,24 +107,24 @@ def _older(trials: Sequence[Mapping[str, Any]]) -> Iterable[str]:
             yield f"  {count} done by other code: commit {code[:10]}; this is {here[:10]}"
 
 
-def collect_states(plan: Plan, runs: Path) -> dict[str, Any]:
+def collect_states(plan: StudyPlan, runs: Path) -> dict[str, Any]:
     """Returns the state of each trial of a saved plan, and its validation score in percent.
 
     As plain data: `study`, `counts` by state, and `trials`. Test data is opened by the report
     alone.
     """
-    probe, pooling = plan["probes"][plan["score"]["probe"]], plan["score"]["pooling"]
+    probe, pooling = plan.score_protocol, plan.score.pooling
     rows, counts = [], dict.fromkeys(store.STATES, 0)
-    for trial in plan["trials"]:
-        folder = runs / trial["fingerprint"]
+    for trial in plan.trials:
+        folder = runs / trial.fingerprint
         status = store.read_status(folder)
         counts[status.state] += 1
         rows.append(
             {
-                "fingerprint": trial["fingerprint"],
+                "fingerprint": trial.fingerprint,
                 "variant": name_variant(trial),
-                "levels": trial["levels"],
-                "seed": trial["seed"],
+                "levels": trial.levels,
+                "seed": trial.seed,
                 "state": status.state,
                 "reason": status.reason,
                 "code": status.code,
@@ -134,44 +132,45 @@ def collect_states(plan: Plan, runs: Path) -> dict[str, Any]:
             }
         )
     told = {state: count for state, count in counts.items() if count}
-    return {"study": plan["study"], "counts": told, "trials": rows}
+    return {"study": plan.study, "counts": told, "trials": rows}
 
 
-def is_unfinished(plan: Plan, runs: Path) -> bool:
+def is_unfinished(plan: StudyPlan, runs: Path) -> bool:
     """Tells whether some trial of a saved plan is running, or can be expected to.
 
     A stale one says that its session was killed: until the study is run again, nobody runs what
     is left.
     """
-    found = {store.read_status(runs / trial["fingerprint"]).state for trial in plan["trials"]}
+    found = {store.read_status(runs / trial.fingerprint).state for trial in plan.trials}
     return "running" in found or ("stale" not in found and bool(found & {"planned", "preempted"}))
 
 
-def format_preview(plan: Plan, runs: Path) -> list[str]:
+def format_preview(plan: StudyPlan, runs: Path) -> list[str]:
     """Lists the baseline, what each variant changes, warnings, the trials' states, and disk.
 
     The baseline is written as a study could have it, with every default.
     """
-    variants = {tuple(trial["levels"].items()): trial for trial in reversed(plan["trials"])}
+    variants = {tuple(trial.levels.items()): trial for trial in reversed(plan.trials)}
     baseline = max(reversed(variants.values()), key=lambda trial: _likeness(trial, plan))
-    settings = {key: value for key, value in baseline["settings"].items() if key != "seed"}
+    settings = {key: value for key, value in baseline.settings.items() if key != "seed"}
     lines = ["baseline:", *(f"  {key}: {to_flow_yaml(value)}" for key, value in settings.items())]
     lines.append("variants (baseline first):")
     for trial in sorted(reversed(variants.values()), key=lambda trial: trial is not baseline):
         lines.append(f"  {name_variant(trial)}: {_told(trial)}")
-        lines += [f"    {line}" for line in trial.get("tokens", {}).get("told", ())]
-        lines += [f"    {line}" for line in format_changes(baseline["settings"], trial["settings"])]
-        lines += [f"    matched: {_match(match)}" for match in trial.get("matched", ())]
-        if budget := trial.get("budget"):
-            taken = f"{budget['clips']:,} clips, {budget['flops']:.3g} FLOPs"
-            lines.append(f"    {budget['steps']:,} steps to match {budget['by']}: {taken}")
-    lines += [f"warning: {warning}" for warning in plan.get("warnings", ())]
+        lines += [
+            f"    {line}" for line in (trial.facts.tokens.messages if trial.facts.tokens else ())
+        ]
+        lines += [f"    {line}" for line in format_changes(baseline.settings, trial.settings)]
+        lines += [f"    matched: {_match(match)}" for match in trial.facts.matched]
+        if budget := trial.facts.budget:
+            taken = f"{budget.clips:,} clips, {budget.flops:.3g} FLOPs"
+            lines.append(f"    {budget.steps:,} steps to match {budget.by}: {taken}")
+    lines += [f"warning: {warning}" for warning in plan.warnings]
     rows = [
-        [*_names(trial), store.read_status(runs / trial["fingerprint"]).state]
-        for trial in plan["trials"]
+        [*_names(trial), store.read_status(runs / trial.fingerprint).state] for trial in plan.trials
     ]
     lines += ["trials:", *align_columns([["run", "variant", "seed", "state"], *rows])]
-    return [*lines, format_disk_use(plan["trials"], runs)]
+    return [*lines, format_disk_use(plan.trials, runs)]
 
 
 def format_changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -182,12 +181,13 @@ def format_changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str
     ]
 
 
-def format_disk_use(trials: Sequence[Mapping[str, Any]], runs: Path) -> str:
+def format_disk_use(trials: Sequence[TrialEntry], runs: Path) -> str:
     """Says how much disk the run folders will take when all is done, and a run while it trains.
 
     Counts each trial, and the checkpoint of the largest; references are not counted.
     """
-    trained = [2 * t["parameters"]["encoder"] + t["parameters"]["predictor"] for t in trials]
+    counts = [trial.facts.parameters for trial in trials]
+    trained = [2 * count.encoder + count.predictor for count in counts]
     most = max(trained) * BYTES_PER_NUMBER * STATES_KEPT
     there = next(folder for folder in (runs, *runs.absolute().parents) if folder.is_dir())
     free = disk_usage(there).free
@@ -198,14 +198,14 @@ def format_disk_use(trials: Sequence[Mapping[str, Any]], runs: Path) -> str:
     )
 
 
-def estimate_kept_bytes(trials: Sequence[Mapping[str, Any]]) -> int:
+def estimate_kept_bytes(trials: Sequence[TrialEntry]) -> int:
     """Returns about how many bytes the trials' run folders will take when all is done."""
-    return sum(trial["parameters"]["encoder"] * BYTES_PER_NUMBER + LOG_BYTES for trial in trials)
+    return sum(trial.facts.parameters.encoder * BYTES_PER_NUMBER + LOG_BYTES for trial in trials)
 
 
-def name_variant(trial: Mapping[str, Any]) -> str:
+def name_variant(trial: TrialEntry) -> str:
     """Names a trial's variant by its levels."""
-    return variant_of(trial["levels"].values())
+    return variant_of(trial.levels.values())
 
 
 def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -214,27 +214,28 @@ def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _likeness(trial: Mapping[str, Any], plan: Plan) -> int:
+def _likeness(trial: TrialEntry, plan: StudyPlan) -> int:
     """Counts the factors at the baseline's level in a trial, and those that mean nothing in it."""
-    baseline = plan["baseline"]
-    return sum(trial["levels"].get(name, label) == label for name, label in baseline.items())
+    baseline = plan.baseline
+    return sum(trial.levels.get(name, label) == label for name, label in baseline.items())
 
 
-def _names(trial: Mapping[str, Any]) -> Iterable[str]:
-    return trial["fingerprint"], name_variant(trial), str(trial["seed"])
+def _names(trial: TrialEntry) -> Iterable[str]:
+    return trial.fingerprint, name_variant(trial), str(trial.seed)
 
 
-def _told(trial: Mapping[str, Any]) -> str:
-    freq, time = trial["grid"]
-    shares = f"{trial['context']:.0%} visible, {trial['targets']:.0%} predicted"
-    if overlap := trial.get("overlap"):  # plans saved before it was counted have none
-        shares += f" ({overlap:.1%} of the visible are also predicted)"
-    weights = trial["parameters"]["encoder"]
+def _told(trial: TrialEntry) -> str:
+    facts = trial.facts
+    freq, time = facts.grid
+    shares = f"{facts.context:.0%} visible, {facts.targets:.0%} predicted"
+    if facts.overlap:
+        shares += f" ({facts.overlap:.1%} of the visible are also predicted)"
+    weights = facts.parameters.encoder
     return f"grid {freq}x{time}, {shares}, encoder of {weights:,} weights"
 
 
-def _match(found: Mapping[str, Any]) -> str:
+def _match(match: MatchedSetting) -> str:
     return (
-        f"{found['setting']} {found['value']} for {found['share']} {100 * found['wanted']:.1f} %, "
-        f"reached {100 * found['reached']:.1f} %"
+        f"{match.setting} {match.value} for {match.share} {100 * match.wanted:.1f} %, "
+        f"reached {100 * match.reached:.1f} %"
     )

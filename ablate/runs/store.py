@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ablate.core.records.plan import StudyPlan
 from ablate.core.records.run import FailureKind, RunConfig, RunKind
 from ablate.core.records.score import ScoreFile, TaskList
 from ablate.runs.lock import is_local, is_locked
@@ -52,10 +53,13 @@ def get_folders(environ: Mapping[str, str] = os.environ) -> Folders:
     )
 
 
-def run_folders(plan: Mapping[str, Any], runs: Path) -> list[Path]:
+def run_folders(plan: StudyPlan, runs: Path) -> list[Path]:
     """Lists the run folders of a saved plan without repetition: trials and their references."""
-    names = ("fingerprint", "twin", "statistics")
-    unique = dict.fromkeys(trial[name] for trial in plan["trials"] for name in names)
+    unique = dict.fromkeys(
+        fingerprint
+        for trial in plan.trials
+        for fingerprint in (trial.fingerprint, trial.random_init, trial.statistics)
+    )
     return [runs / fingerprint for fingerprint in unique]
 
 

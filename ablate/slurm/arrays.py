@@ -36,7 +36,7 @@ class Group:
         first = next(iter(self.arrays.values()))[0][0]
         spec = JobSpec(
             probes=str(probes),
-            evaluate=None if first.evaluate is None else dict(first.evaluate),
+            evaluate=first.evaluate,
             cache=str(cache),
             device=self.profile.device,
             step=_step(self.profile),

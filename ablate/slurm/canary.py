@@ -3,8 +3,6 @@
 It builds, trains a few steps, is told to stop, saves, resumes, and is probed.
 """
 
-import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.records.jobs import JobSpec
+from ablate.core.records.plan import PlanRequest
 from ablate.core.records.run import RunConfig
+from ablate.executors.worker import Worker, WorkerDiedError
 from ablate.runs import store
 from ablate.slurm.code_snapshot import parts
 
@@ -44,24 +44,22 @@ def prepare(home: Path, trials: Sequence[Mapping[str, Any]], cache: str) -> list
 
     Raises `ValueError` where a trial cannot be built or the worker does not answer.
     """
-    request = {"do": "plan", "trials": trials, "probes": {}, "cache": cache}
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "ablate.worker", "--worker"],
-        input=json.dumps(request) + "\n",
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    entries = events[-1].get("trials", []) if events else []
+    worker = Worker([sys.executable, "-P", "-m", "ablate.worker", "--worker"])
+    try:
+        reply = worker.plan(PlanRequest(trials=tuple(map(dict, trials))), cache)
+    except WorkerDiedError as error:
+        raise ValueError(f"a worker could not plan the canary: {error}") from error
+    finally:
+        worker.shutdown(at_once=False)
+        worker.finish()
+        worker.close()
+    for problem in reply.all_problems:
+        raise ValueError(f"`{'.'.join(problem.path)}`: {problem.message}")
     folders = []
-    for entry in entries:
-        for problem in entry["problems"]:
-            raise ValueError(f"`{'.'.join(problem['path'])}`: {problem['message']}")
-        folder = home / entry["fingerprint"]
-        store.write_config(folder, kind=entry.get("kind", "jepa"), settings=entry["settings"])
+    for trial in reply.get_resolved():
+        folder = home / trial.fingerprint
+        store.write_config(folder, kind=trial.kind, settings=trial.settings)
         folders.append(str(folder))
-    if len(folders) < len(trials):
-        raise ValueError(f"a worker could not plan the canary: exit code {done.returncode}")
     return folders
 
 

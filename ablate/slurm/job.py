@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ class Job:
         command = [*spec.step, sys.executable, "-P", "-m", "ablate.worker", str(folder)]
         command += ["--probes", spec.probes, "--device", spec.device]
         command += ["--cache", spec.cache, "--held"]
-        command += ["--evaluate", json.dumps(spec.evaluate)]
+        command += ["--evaluate", json.dumps(spec.evaluate and asdict(spec.evaluate))]
         self._trial = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace",

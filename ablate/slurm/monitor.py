@@ -2,10 +2,10 @@
 
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
+from ablate.core.records.plan import StudyPlan
 from ablate.runs import store
 from ablate.runs.heartbeat import HeartbeatMonitor, read_heartbeat
 from ablate.runs.lock import is_locked
@@ -16,7 +16,7 @@ from ablate.slurm.commands import RefusedError
 from ablate.slurm.queue import Submitted
 
 
-def queue(plan: Mapping[str, Any], runs: Path) -> list[str]:
+def queue(plan: StudyPlan, runs: Path) -> list[str]:
     """Settles the runs whose jobs are gone; says what is queued, and why a canary has died."""
     given = {
         f: found
@@ -36,7 +36,7 @@ def queue(plan: Mapping[str, Any], runs: Path) -> list[str]:
     return lines
 
 
-def queued(plan: Mapping[str, Any], runs: Path) -> dict[Path, Submitted]:
+def queued(plan: StudyPlan, runs: Path) -> dict[Path, Submitted]:
     """Finds the runs of a plan that are in the queue. Raises `RefusedError`."""
     return slurm_queue.in_queue(store.run_folders(plan, runs))
 
@@ -68,7 +68,7 @@ class Vigil:
             self._busy_at = time.monotonic()
         return self.is_over
 
-    def words(self, plans: Iterable[Mapping[str, Any]]) -> str:
+    def words(self, plans: Iterable[StudyPlan]) -> str:
         """Says that it is over, and how to go on with some plans."""
         commands = ", or ".join(again(plan) for plan in plans)
         way_out = f"to go on: {commands}" if commands else "to go on, run its study again"
@@ -81,12 +81,12 @@ class Vigil:
         return is_locked(folder) or rises
 
 
-def again(plan: Mapping[str, Any]) -> str:
+def again(plan: StudyPlan) -> str:
     """Returns the command that goes on with a saved plan."""
-    return shlex.join(["ablate", "run", plan.get("file", "FILE"), *plan.get("overrides", ())])
+    return shlex.join(["ablate", "run", plan.file, *plan.overrides])
 
 
-def release(plan: Mapping[str, Any], runs: Path, kinds: Sequence[str]) -> list[str]:
+def release(plan: StudyPlan, runs: Path, kinds: Sequence[str]) -> list[str]:
     """Lets failed runs be tried again: all, or those whose kind of failure is one of `kinds`.
 
     Marks them cancelled, so that the study runs them again; returns a line for each. Raises

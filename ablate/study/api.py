@@ -67,9 +67,9 @@ def plan(study: str | Path, overrides: Mapping[str, Any] | None = None) -> Study
     loaded = _load(study, overrides)
     folders = store.get_folders()
     with Pool(folders.cache, size=1) as pool:
-        planned = prepare(loaded, pool, Console(stderr=True))
-    part = seed_rounds.present(planned, folders)
-    return StudyPreview(loaded.name, tuple(part.trials), part.backlog(folders.runs))
+        prepared = prepare(loaded, pool, Console(stderr=True))
+    current = seed_rounds.current_plan(prepared, folders)
+    return StudyPreview(loaded.name, tuple(current.trials), current.find_pending(folders.runs))
 
 
 def run(
@@ -108,7 +108,7 @@ def run(
         1   block     0  done
     """
     loaded = _load(study, overrides)
-    code = study_run.run(
+    code = study_run.run_study(
         Path(study),
         _to_arguments(overrides),
         workers=workers,

@@ -1,7 +1,7 @@
-"""What is left of a study, timed by canaries: a few steps of every combination of parts.
+"""Estimates what is left of a study by training one short trial per combination of parts.
 
-Each is built, trained, saved and stopped half-way, resumed, and probed, in a folder that is thrown
-away. Variants of the same parts are told apart by the FLOPs that their settings take.
+Each short trial is built, trained for a few steps, paused half-way, resumed and probed, in a
+temporary folder. Variants that use the same parts differ in the FLOPs that their settings take.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from ablate.config.study import StudyError
+from ablate.core.records.plan import BudgetMatch, PlanRequest, ResolvedTrial
 from ablate.design.trials import PlannedTrial
 from ablate.executors.local import Pool
 from ablate.executors.progress import progress_bar, show_progress
@@ -20,55 +21,59 @@ from ablate.runs import store
 from ablate.runs.job import RunJob, RunOutcome
 from ablate.runs.pending import PendingWork
 from ablate.slurm.code_snapshot import parts
-from ablate.study.prepare import Planned
+from ablate.study.prepare import PreparedStudy
 
-STEPS = 20  # of a canary
-SECONDS_AN_HOUR = 3600
+STEPS = 20  # length of a short trial
+SECONDS_PER_HOUR = 3600
 
 
 @dataclasses.dataclass(frozen=True)
-class Cost:
-    """What is left to run of a variant."""
+class CostEstimate:
+    """What is left to run of one variant."""
 
     variant: str
     trials: int
-    hours: float  # of training and scoring, added up over all trials
-    flops: float  # of training, likewise
+    hours: float  # training and scoring, as a sum over trials
+    flops: float  # training, as a sum over trials
 
 
-def rehearse(planned: Planned, found: PendingWork, pool: Pool, console: Console) -> list[Cost]:
-    """Runs the canaries and returns what is left to run of each variant.
+def measure_costs(
+    prepared: PreparedStudy, work: PendingWork, pool: Pool, console: Console
+) -> list[CostEstimate]:
+    """Runs short trials and estimates what is left to run of each variant.
 
-    Raises `StudyError` where a canary is refused or does not come to its end.
+    Raises `StudyError` if a short trial is invalid or fails.
     """
-    left = {run.fingerprint for run in found.trainings}
-    trials = {t.fingerprint: t for t in planned.trials if t.fingerprint in left}
+    left = {run.fingerprint for run in work.trainings}
+    trials = {t.fingerprint: t for t in prepared.trials if t.fingerprint in left}
     variants: dict[str, list[PlannedTrial]] = {}
     for trial in trials.values():
         variants.setdefault(trial.variant, []).append(trial)
     if not variants:
         return []
-    firsts = [of[0] for of in variants.values()]
-    entries = _named([_short(trial.settings) for trial in firsts], pool, console)
-    of_parts: dict[tuple[str, ...], int] = {}  # the first variant of each combination
+    firsts = [group[0] for group in variants.values()]
+    shorts = _resolve([_shorten(trial.settings) for trial in firsts], pool, console)
+    flops = [short.facts.budget.flops for short in shorts if short.facts.budget is not None]
+    first_with: dict[tuple[str, ...], int] = {}  # combination of parts -> index of a variant
     for index, trial in enumerate(firsts):
-        of_parts.setdefault(tuple(parts(trial.settings)), index)
-    chosen = [(firsts[index].variant, entries[index]) for index in of_parts.values()]
-    timed = dict(zip(of_parts, _tried(chosen, planned.plan["probes"], pool, console), strict=True))
+        first_with.setdefault(tuple(parts(trial.settings)), index)
+    chosen = [(firsts[index].variant, shorts[index]) for index in first_with.values()]
+    timings = _time_short_trials(chosen, prepared.plan.probes, pool, console)
+    timed = dict(zip(first_with, timings, strict=True))
     costs = []
-    for trial, entry in zip(firsts, entries, strict=True):
+    for trial, short_flops in zip(firsts, flops, strict=True):
         key = tuple(parts(trial.settings))
-        ratio = entry["budget"]["flops"] / entries[of_parts[key]]["budget"]["flops"]
-        step, scoring = timed[key]
+        ratio = short_flops / flops[first_with[key]]
+        step_seconds, other_seconds = timed[key]
         count, steps = len(variants[trial.variant]), trial.settings["budget"]["steps"]
-        seconds = count * (steps * step * ratio + scoring)
-        flops = count * steps * entry["budget"]["flops"] / STEPS
-        costs.append(Cost(trial.variant, count, seconds / SECONDS_AN_HOUR, flops))
+        seconds = count * (steps * step_seconds * ratio + other_seconds)
+        total_flops = count * steps * short_flops / STEPS
+        costs.append(CostEstimate(trial.variant, count, seconds / SECONDS_PER_HOUR, total_flops))
     return costs
 
 
-def describe(costs: Sequence[Cost], workers: int) -> list[str]:
-    """Says what is left to run takes, per variant and in all, shared by `workers`."""
+def describe(costs: Sequence[CostEstimate], workers: int) -> list[str]:
+    """Describes the costs of each variant and in total, divided among `workers`."""
     if not costs:
         return []
     lines = [
@@ -84,55 +89,51 @@ def describe(costs: Sequence[Cost], workers: int) -> list[str]:
     ]
 
 
-def _short(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _shorten(settings: Mapping[str, Any]) -> dict[str, Any]:
     budget = {**settings["budget"], "steps": STEPS}
     return {**settings, "budget": budget, "on_collapse": "warn"}
 
 
-def _named(shorts: list[dict[str, Any]], pool: Pool, console: Console) -> list[dict[str, Any]]:
-    """Has a worker name the short trials and count their FLOPs."""
-    request = {
-        "do": "plan",
-        "trials": shorts,
-        "probes": {},
-        "matched_budget": {"by": "steps", "baseline": shorts[0]},
-    }
-    with progress_bar(console, "counting FLOPs") as heard:
-        answer = pool.ask(request, heard)
-    refused = answer.get("problems") or [p for t in answer["trials"] for p in t["problems"]]
-    if refused:
-        raise StudyError([f"canary: `{'.'.join(p['path'])}`: {p['message']}" for p in refused])
-    entries: list[dict[str, Any]] = answer["trials"]
-    return entries
+def _resolve(shorts: list[dict[str, Any]], pool: Pool, console: Console) -> list[ResolvedTrial]:
+    """Has a worker resolve the short trials and count their FLOPs."""
+    budget = BudgetMatch(by="steps", baseline=shorts[0])
+    with progress_bar(console, "counting FLOPs") as on_event:
+        reply = pool.plan(PlanRequest(trials=tuple(shorts), match_budget=budget), on_event)
+    if reply.all_problems:
+        raise StudyError([f"canary: `{'.'.join(p.path)}`: {p.message}" for p in reply.all_problems])
+    return reply.get_resolved()
 
 
-def _tried(
-    chosen: Sequence[tuple[str, Mapping[str, Any]]],
+def _time_short_trials(
+    chosen: Sequence[tuple[str, ResolvedTrial]],
     probes: Mapping[str, Any],
     pool: Pool,
     console: Console,
 ) -> list[tuple[float, float]]:
-    """Runs canaries; returns the seconds of a step of each, and those of all that is no step."""
-    with tempfile.TemporaryDirectory(prefix="ablate-canary-") as place:
+    """Runs short trials; returns each one's seconds per step, and seconds outside of training."""
+    with tempfile.TemporaryDirectory(prefix="ablate-canary-") as temporary:
         jobs = []
-        for variant, entry in chosen:
-            folder = Path(place) / entry["fingerprint"]
-            store.write_config(folder, kind=entry["kind"], settings=entry["settings"])
+        for variant, short in chosen:
+            folder = Path(temporary) / short.fingerprint
+            store.write_config(folder, kind=short.kind, settings=short.settings)
             jobs.append(RunJob(folder, f"canary of {variant}", probes))
-        with show_progress(console, len(jobs), lambda job: None) as watch:
+        with show_progress(console, len(jobs), lambda job: None) as listener:
             halves = [dataclasses.replace(job, until=STEPS // 2) for job in jobs]
-            _check(pool.run(halves, watch), "paused")
-            ended = pool.run(jobs, watch)
-        _check(ended, "done")
-        whole = {outcome.job.folder: outcome.seconds for outcome in ended}
+            _check_state(pool.run(halves, listener), "paused")
+            outcomes = pool.run(jobs, listener)
+        _check_state(outcomes, "done")
+        total = {outcome.job.folder: outcome.seconds for outcome in outcomes}
         trained = [store.read_status(job.folder).seconds or 0.0 for job in jobs]
     return [
-        (seconds / STEPS, max(0.0, whole[job.folder] - seconds / 2))
+        (seconds / STEPS, max(0.0, total[job.folder] - seconds / 2))
         for job, seconds in zip(jobs, trained, strict=True)
     ]
 
 
-def _check(outcomes: Sequence[RunOutcome], wanted: str) -> None:
-    failed = [outcome for outcome in outcomes if outcome.state != wanted]
+def _check_state(outcomes: Sequence[RunOutcome], state: str) -> None:
+    """Raises `StudyError` for outcomes in another state."""
+    failed = [outcome for outcome in outcomes if outcome.state != state]
     if failed:
-        raise StudyError([f"{one.job.title} {one.state}: {one.reason}" for one in failed])
+        raise StudyError(
+            [f"{outcome.job.title} {outcome.state}: {outcome.reason}" for outcome in failed]
+        )

@@ -1,4 +1,4 @@
-"""How a session ends: its exit codes, and what can end it early turned into words."""
+"""Exit codes of the command line, and the messages of the errors that end it early."""
 
 import shlex
 import signal
@@ -12,42 +12,47 @@ from ablate.executors.progress import print_line
 from ablate.executors.worker import WorkerDiedError
 from ablate.slurm.commands import RefusedError, RestRefusedError
 
-# all is done; a trial failed; the study is wrong; it would take more than its limits; Ctrl-C
-DONE, FAILED, WRONG, OVER, INTERRUPTED = 0, 1, 2, 3, 130
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+DONE = 0
+FAILED = 1  # at least one trial, or the session itself
+WRONG = 2  # the study file is invalid
+OVER = 3  # the study would exceed its limits
+INTERRUPTED = 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class OverBudgetError(RuntimeError):
-    """A study that would take more than its `limits` allow."""
+    """A study would take more than its `limits` allow."""
 
 
-def listen_for_endings() -> None:
-    """Has what a person or a site tells a session to end with do so as Ctrl-C does.
+def interrupt_on_signals() -> None:
+    """Turns SIGTERM, SIGHUP and SIGUSR1/2 into `KeyboardInterrupt`, so that workers are stopped.
 
-    Its workers would outlive it otherwise. Once it ends, only Ctrl-C hurries it: a site tells every
-    process of a job, some of which pass it on, so one warning arrives more than once. What it was
-    started deaf to, as by `nohup`, it does not hear.
+    Signals that are ignored at start-up, as under `nohup`, stay ignored. During the shutdown only
+    Ctrl-C interrupts again: a scheduler signals every process of a job, and some forward the
+    signal, so one warning arrives more than once.
     """
-    heard: list[int] = []
+    received: list[int] = []
 
-    def hear(number: int, frame: object) -> None:
-        heard.append(number)
-        if len(heard) == 1 or number == signal.SIGINT:
+    def on_signal(number: int, frame: object) -> None:
+        received.append(number)
+        if len(received) == 1 or number == signal.SIGINT:
             raise KeyboardInterrupt
 
-    for ending in ENDINGS:
-        if signal.getsignal(ending) != signal.SIG_IGN:
-            signal.signal(ending, hear)
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, on_signal)
 
 
-def ended(act: Callable[[], int], *, again: Sequence[str] = ()) -> int:
-    """Acts, and turns what can end an act early into words on stderr and an exit code.
+def run_with_exit_code(fn: Callable[[], int], *, resume_command: Sequence[str] = ()) -> int:
+    """Calls `fn` and returns its exit code; an expected error becomes a message and a code.
 
-    `again` is the command that goes on after an interruption. Any other exception is raised.
+    Args:
+        fn: returns an exit code.
+        resume_command: the command that continues after an interruption, shown to the user.
     """
     errors = Console(stderr=True)
     try:
-        return act()
+        return fn()
     except StudyError as error:
         print_line(errors, str(error))
         return WRONG
@@ -57,7 +62,7 @@ def ended(act: Callable[[], int], *, again: Sequence[str] = ()) -> int:
     except WorkerDiedError as error:
         print_line(errors, f"{error}; cannot go on")
         return FAILED
-    except (ValueError, OSError) as error:  # a damaged file, a full disk, a folder not ours
+    except (ValueError, OSError) as error:  # a damaged file, a full disk, a read-only folder
         print_line(errors, f"{error}; finished work is kept")
         return FAILED
     except (SweepError, RestRefusedError) as error:
@@ -67,6 +72,6 @@ def ended(act: Callable[[], int], *, again: Sequence[str] = ()) -> int:
         print_line(errors, f"{error}; nothing was submitted")
         return FAILED
     except KeyboardInterrupt:
-        on = f". To go on: {shlex.join(again)}" if again else ""
-        print_line(errors, f"interrupted; finished work is kept{on}")
+        resume = f". To go on: {shlex.join(resume_command)}" if resume_command else ""
+        print_line(errors, f"interrupted; finished work is kept{resume}")
         return INTERRUPTED

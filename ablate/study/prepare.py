@@ -1,14 +1,20 @@
-"""A study that can be run: its trials checked and named by a worker, and tuned where it says so."""
+"""Prepares a study to be run: a worker validates its trials, and a sweep tunes them."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from ablate.config.study import Study, StudyError
 from ablate.config.tree import format_problem
+from ablate.core.records.plan import (
+    BudgetMatch,
+    DataSummary,
+    PlanRequest,
+    StudyPlan,
+    TrialEntry,
+)
 from ablate.design import dedupe, factors
 from ablate.design import plan as design_plan
 from ablate.design import trials as design
@@ -21,134 +27,155 @@ from ablate.slurm.options import Asked
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A study that can be run: every trial checked and named by a worker."""
+class PreparedStudy:
+    """A study whose trials a worker has validated; `trials` and `plan.trials` correspond."""
 
     study: Study
     trials: list[design.PlannedTrial]
-    plan: dict[str, Any]  # as in plan.json
+    plan: StudyPlan
 
     @property
     def runs(self) -> list[PlannedRun]:
-        """Every run that the study wants: its trials, their random-init twins, mel statistics.
+        """Every run that the study needs: its trials, their random inits, mel statistics.
 
         A run that several trials share is listed for each.
         """
-        found = []
+        runs = []
         varied = factors.factors(self.study)
         for trial in self.trials:
             title = f"{trial.variant}, seed {trial.seed}"
             levels = factors.as_written(varied, trial.levels)
-            found.append(
-                PlannedRun(trial.fingerprint, pending.TRIAL, trial.settings, title, levels)
-            )
-            for name in ("twin", "statistics"):
-                other = trial.plan[name]
-                title = f"{other['kind']} {other['fingerprint']}"
-                found.append(
-                    PlannedRun(other["fingerprint"], other["kind"], other["settings"], title)
+            runs.append(PlannedRun(trial.fingerprint, pending.TRIAL, trial.settings, title, levels))
+            resolved = trial.get_resolved()
+            for reference in (resolved.random_init, resolved.statistics):
+                title = f"{reference.kind} {reference.fingerprint}"
+                runs.append(
+                    PlannedRun(reference.fingerprint, reference.kind, reference.settings, title)
                 )
-        return found
+        return runs
 
     @property
-    def fresh(self) -> tuple[int, ...]:
-        """The seeds on which what leads is confirmed."""
+    def confirmation_seeds(self) -> tuple[int, ...]:
+        """The fresh seeds on which leading variants are confirmed."""
         return self.study.confirm_seeds
 
-    def having(
+    def subset(
         self, seeds: Collection[int], confirmed: Collection[Mapping[str, str]] = ()
-    ) -> "Planned":
-        """Returns the study with these of its seeds, and variants to confirm on its fresh seeds.
+    ) -> "PreparedStudy":
+        """Returns the study with some of its seeds, and with variants to confirm.
 
-        Those are given by their levels, factor -> label.
+        Args:
+            seeds: the seeds to keep.
+            confirmed: levels, factor -> label, of the variants to train on the confirmation seeds.
         """
-        kept = []
-        for trial, told in zip(self.trials, self.plan["trials"], strict=True):
+        kept: list[tuple[design.PlannedTrial, TrialEntry]] = []
+        for trial, entry in zip(self.trials, self.plan.trials, strict=True):
             if trial.seed in seeds:
-                kept.append((trial, told))
-            elif trial.seed in self.fresh and trial.levels in confirmed:
-                kept.append((trial, {**told, "confirms": True}))
-        plan = {**self.plan, "seeds": list(seeds), "trials": [told for _, told in kept]}
-        return Planned(self.study, [trial for trial, _ in kept], plan)
+                kept.append((trial, entry))
+            elif trial.seed in self.confirmation_seeds and trial.levels in confirmed:
+                kept.append((trial, replace(entry, confirms=True)))
+        entries = tuple(entry for _, entry in kept)
+        plan = replace(self.plan, seeds=tuple(seeds), trials=entries)
+        return PreparedStudy(self.study, [trial for trial, _ in kept], plan)
 
-    def backlog(self, runs: Path, *, retry_failed: bool = False) -> PendingWork:
-        """Sorts the runs that the study wants by what is left to do; `runs` is their folder."""
-        return pending.find_pending(self.runs, runs, self.plan["probes"], retry_failed=retry_failed)
+    def find_pending(self, runs: Path, *, retry_failed: bool = False) -> PendingWork:
+        """Sorts the runs that the study needs by what is left to do; `runs` is their folder."""
+        return pending.find_pending(self.runs, runs, self.plan.probes, retry_failed=retry_failed)
 
 
-def prepare(study: Study, pool: Pool, console: Console) -> Planned:
-    """Has a worker check every trial and name it. Raises `StudyError` with all problems."""
+def prepare(study: Study, pool: Pool, console: Console) -> PreparedStudy:
+    """Has a worker validate every trial. Raises `StudyError` with all problems."""
     varied = factors.factors(study)
     trials = design.trials(study, varied)
-    request = {
-        "do": "plan",
-        "trials": [trial.settings for trial in trials],
-        "inner": [trial.inner for trial in trials],
-        "probes": study.probes,
-        "score": design_plan.score(study, trials),
-        "evaluate": design_plan.evaluate(study),
-    }
-    if study.match_budget is not None:
-        baseline = {**study.baseline.plain(), "seed": study.seeds[0]}
-        request["matched_budget"] = {"by": study.match_budget, "baseline": baseline}
+    request = PlanRequest(
+        trials=tuple(trial.settings for trial in trials),
+        optional=tuple(tuple(trial.inner) for trial in trials),
+        probes=dict(study.probes),
+        scores=design_plan.list_scores(study, trials),
+        evaluate=design_plan.build_evaluate(study),
+        match_budget=_build_budget_match(study),
+    )
     problems: list[str] = []
-    with progress_bar(console, f"planning {study.name}") as heard:
-        answer = pool.ask(request, heard)
-        if answer["event"] == "error":  # of what all trials share; they may have more
-            problems += [format_problem(study.tree, problem) for problem in answer["problems"]]
-            further: dict[str, Any] = {"probes": {}, "matched_budget": None, "quiet": True}
-            answer = pool.ask({**request, **further, "score": None, "evaluate": None}, heard)
-    problems += design.refused(study, trials, answer["trials"])
-    problems += _unvalidated(study, answer["data"])
+    with progress_bar(console, f"planning {study.name}") as on_event:
+        reply = pool.plan(request, on_event)
+        if reply.problems:  # shared by all trials, which may have further ones
+            problems += [format_problem(study.tree, problem) for problem in reply.problems]
+            only_trials = PlanRequest(
+                trials=request.trials, optional=request.optional, open_audio=False
+            )
+            reply = pool.plan(only_trials, on_event)
+    problems += design.refused(study, trials, reply.trials)
+    problems += _find_missing_validation(study, reply.data)
     if problems:
         raise StudyError(list(dict.fromkeys(problems)))
-    trials = design.planned(trials, answer["trials"])
+    trials = design.resolve_trials(trials, reply.trials)
     varied, trials = dedupe.settle(varied, trials)
     trials = dedupe.merge(varied, trials)
-    return Planned(study, trials, design_plan.summary(study, varied, trials, answer))
+    return PreparedStudy(study, trials, design_plan.build_plan(study, varied, trials, reply))
 
 
-def _unvalidated(study: Study, data: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Says what lacks validation clips, by which `evaluate` scores and `confirm` chooses."""
-    judged = [bool(task.get("valid")) for one in data for task in one["tasks"].values()]
-    if study.evaluate is not None and data and not any(judged):
+def _build_budget_match(study: Study) -> BudgetMatch | None:
+    if study.match_budget is None:
+        return None
+    baseline = {**study.baseline.plain(), "seed": study.seeds[0]}
+    return BudgetMatch(by=study.match_budget, baseline=baseline)
+
+
+def _find_missing_validation(study: Study, data: Sequence[DataSummary]) -> Iterator[str]:
+    """Finds tasks without the validation clips that `evaluate` or `confirm` needs."""
+    tasks = [(name, task) for summary in data for name, task in summary.tasks.items()]
+    if study.evaluate is not None and data and not any(task.valid for _, task in tasks):
         problem = "`evaluate` scores on validation clips, but no task has any"
         yield f"{study.tree.children['evaluate'].place}: {problem}; give one some, or leave it out"
-    lacking = [name for one in data for name, task in one["tasks"].items() if not task.get("valid")]
+    lacking = [name for name, task in tasks if not task.valid]
     if study.confirm is not None and lacking:
         names = ", ".join(dict.fromkeys(lacking))
         problem = f"`confirm` chooses by validation scores, but {names} has no validation clips"
         yield f"{study.tree.children['confirm'].place}: {problem}; give it some, or leave this out"
 
 
-def tuned(
-    planned: Planned, pool: Pool, folders: store.Folders, console: Console, *, taken: bool = False
-) -> Planned:
-    """Sweeps where the study asks for it; what is tuned takes the place of what is written.
+def apply_sweep(
+    prepared: PreparedStudy,
+    pool: Pool,
+    folders: store.Folders,
+    console: Console,
+    *,
+    taken: bool = False,
+) -> PreparedStudy:
+    """Runs the study's sweep, if it has one, and replaces its settings by the tuned ones.
 
-    `taken` says that a cluster has taken the points. Raises `StudyError` for a sweep that
-    cannot be, and what `tuning.tune` raises.
+    Args:
+        prepared: the study as written.
+        pool: workers that evaluate points of the sweep.
+        folders: where runs and reports lie.
+        console: where progress is shown.
+        taken: a cluster has already evaluated the points.
+
+    Raises:
+        StudyError: the sweep is invalid. Also raises whatever `tuning.tune` raises.
     """
-    study = planned.study
+    study = prepared.study
     if study.sweep is None:
-        return planned
+        return prepared
     from ablate.sweep import tuning
 
-    say_sweep(planned, pool, console)
-    found = tuning.tune(study, planned.plan, pool, folders, console, searched=taken)
-    for line in tuning.format_results(found):
+    check_sweep(prepared, pool, console)
+    tuned = tuning.tune(study, prepared.plan, pool, folders, console, searched=taken)
+    for line in tuning.format_results(tuned):
         print_line(console, line)
-    return Planned(study, *tuning.plan_tuned_trials(study, planned.plan, found, pool, console))
+    return PreparedStudy(
+        study, *tuning.plan_tuned_trials(study, prepared.plan, tuned, pool, console)
+    )
 
 
-def swept(
-    planned: Planned, site: Cluster, where: Asked, folders: store.Folders, console: Console
+def sweep_on_cluster(
+    prepared: PreparedStudy, site: Cluster, where: Asked, folders: store.Folders, console: Console
 ) -> bool:
-    """Has a cluster take the points of a sweep; tells whether there is none left to take.
+    """Has a cluster evaluate the points of the sweep; returns whether none is left.
 
-    True for a study without one. Raises `RefusedError` and `SweepError`.
+    True for a study without a sweep. Raises `RefusedError` and `SweepError`.
     """
-    study = planned.study
+    study = prepared.study
     if study.sweep is None:
         return True
     from ablate.sweep import slurm as sweep_slurm
@@ -159,14 +186,14 @@ def swept(
     options = ["--sweep-only", "--workers", str(max(1, site.profile.gpus))]
     command = ["-m", "ablate.study", str(study.file), *study.overrides, *options]
     return sweep_slurm.sweep_on_cluster(
-        study, planned.plan, site.profile, folders, where, command, console
+        study, prepared.plan, site.profile, folders, where, command, console
     )
 
 
-def say_sweep(planned: Planned, pool: Pool, console: Console) -> None:
-    """Checks the study's sweep and says what it tunes. Raises as `tuning.check_sweep`."""
+def check_sweep(prepared: PreparedStudy, pool: Pool, console: Console) -> None:
+    """Validates the study's sweep and prints what it tunes. Raises as `tuning.check_sweep`."""
     from ablate.sweep import tuning
 
-    tuning.check_sweep(planned.study, planned.plan, pool, console)
-    for line in tuning.describe_sweep(planned.study, planned.plan):
+    tuning.check_sweep(prepared.study, prepared.plan, pool, console)
+    for line in tuning.describe_sweep(prepared.study, prepared.plan):
         print_line(console, line)

@@ -1,9 +1,9 @@
-"""A study from its file to its report: planned, run where something is missing, and reported."""
+"""Runs, plans or reports a study, from its file to its report."""
 
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -11,23 +11,29 @@ from rich.console import Console
 from ablate.config import loader
 from ablate.config.study import StudyError
 from ablate.config.tree import format_problem
-from ablate.core.io import find_json, write_json
+from ablate.core.records.plan import GalleryFile, MaskGallery, MaskPicture, StudyPlan, plan_file
 from ablate.design import trials as design
 from ablate.executors.local import Pool
 from ablate.executors.progress import create_console, print_line, progress_bar
-from ablate.executors.worker import COMMAND
+from ablate.executors.worker import COMMAND, read_problems
 from ablate.runs import status as run_status
 from ablate.runs import store
 from ablate.slurm.executor import Cluster
 from ablate.slurm.options import HERE, Asked, cluster, hand_over
 from ablate.study import dry_run, estimate, seed_rounds
-from ablate.study.exit_codes import DONE, FAILED, INTERRUPTED, OVER, WRONG, ended
-from ablate.study.prepare import Planned, prepare, say_sweep, swept, tuned
+from ablate.study.exit_codes import DONE, FAILED, INTERRUPTED, OVER, WRONG, run_with_exit_code
+from ablate.study.prepare import (
+    PreparedStudy,
+    apply_sweep,
+    check_sweep,
+    prepare,
+    sweep_on_cluster,
+)
 
-__all__ = ["DONE", "FAILED", "INTERRUPTED", "OVER", "WRONG", "Planned", "prepare"]
+__all__ = ["DONE", "FAILED", "INTERRUPTED", "OVER", "WRONG", "PreparedStudy", "prepare"]
 
 
-def run(
+def run_study(
     file: Path,
     overrides: Sequence[str] = (),
     *,
@@ -38,42 +44,53 @@ def run(
     command: Sequence[str] = COMMAND,
     console: Console | None = None,
 ) -> int:
-    """Runs a study from its file to its report; returns the exit code.
+    """Runs a study from its file to its report; finished work is not repeated.
 
-    `workers` trials are trained at once; by default one per GPU, or one per CPU core. `ranks`
-    processes, each with a GPU of its own, train one trial together.
+    Args:
+        file: the study file.
+        overrides: settings that replace those of the file, as `baseline.budget.steps=100`.
+        workers: how many trials are trained at once; by default one per GPU, or per CPU core.
+        ranks: processes that train one trial together, each with its own GPU.
+        retry_failed: runs trials again that failed in an earlier session.
+        where: this machine, or a cluster.
+        command: the command that starts a worker.
+
+    Returns:
+        The exit code, one of `ablate.study.exit_codes`.
     """
     console, folders = console or create_console(), store.get_folders()
 
-    def act() -> int:
+    def run() -> int:
         study = loader.load(file, overrides)
         site = cluster(study, where, folders)
         with Pool(folders.cache, size=workers, ranks=ranks, command=command) as pool:
-            planned = prepare(study, pool, console)
-            if site is not None and not swept(planned, site, where, folders, console):
+            prepared = prepare(study, pool, console)
+            if site is not None and not sweep_on_cluster(prepared, site, where, folders, console):
                 return DONE
-            planned = tuned(planned, pool, folders, console, taken=site is not None)
+            prepared = apply_sweep(prepared, pool, folders, console, taken=site is not None)
             if where.sweep_only:
                 return DONE
             if site is not None:
-                site.needs.check(planned.runs)
-            _draw_gallery(planned, pool, folders, console)
-            seed_rounds.check_limits(planned, folders, retry_failed=retry_failed)
-            retries = iter([retry_failed])  # what fails again in this session is left at that
+                site.needs.check(prepared.runs)
+            prepared = _draw_gallery(prepared, pool, folders, console)
+            seed_rounds.check_limits(prepared, folders, retry_failed=retry_failed)
+            retries = iter([retry_failed])  # what fails again in this session is not retried
 
-            def work(part: Planned) -> bool | None:
+            def work(current: PreparedStudy) -> bool | None:
                 retry = next(retries, False)
                 if site is not None and (where.dry_run or not where.watch):
-                    return _hand_over(part, site, where, folders, console, retry_failed=retry)
+                    return _submit(current, site, where, folders, console, retry_failed=retry)
                 runner = pool if site is None else site
-                return seed_rounds.work(part, runner, folders, console, retry_failed=retry)
+                return seed_rounds.run_pending(
+                    current, runner, folders, console, retry_failed=retry
+                )
 
-            return FAILED if seed_rounds.train(planned, folders, console, work) else DONE
+            return FAILED if seed_rounds.train(prepared, folders, console, work) else DONE
 
-    return ended(act, again=["ablate", "run", str(file), *overrides])
+    return run_with_exit_code(run, resume_command=["ablate", "run", str(file), *overrides])
 
 
-def show(
+def plan_study(
     file: Path,
     overrides: Sequence[str] = (),
     *,
@@ -82,79 +99,89 @@ def show(
     workers: int | None = None,
     command: Sequence[str] = COMMAND,
 ) -> int:
-    """Checks a study and says what it would run; returns the exit code. Runs nothing.
+    """Validates a study and prints what it would run, without running it.
 
-    If `timed`, canaries, which are trials cut short, are run to tell what that would take, and
-    thrown away.
+    Args:
+        file: the study file.
+        overrides: settings that replace those of the file.
+        as_json: prints the plan as JSON.
+        timed: trains short trials in a temporary folder to estimate the hours.
+        workers: how many workers the estimate is for.
+        command: the command that starts a worker.
+
+    Returns:
+        The exit code, one of `ablate.study.exit_codes`.
     """
     console, folders = Console(stderr=True) if as_json else create_console(), store.get_folders()
 
-    def act() -> int:
+    def plan() -> int:
         study = loader.load(file, overrides)
         with Pool(folders.cache, size=workers if timed else 1, command=command) as pool:
-            planned = prepare(study, pool, console)
+            prepared = prepare(study, pool, console)
             if study.sweep is not None:
-                say_sweep(planned, pool, console)
-            part = seed_rounds.present(planned, folders)
-            found = part.backlog(folders.runs)
-            costs = dry_run.rehearse(part, found, pool, console) if timed else []
-            told = dry_run.describe(costs, pool.size) if timed else []
+                check_sweep(prepared, pool, console)
+            current = seed_rounds.current_plan(prepared, folders)
+            work = current.find_pending(folders.runs)
+            costs = dry_run.measure_costs(current, work, pool, console) if timed else []
+            cost_lines = dry_run.describe(costs, pool.size) if timed else []
         hours = sum(cost.hours for cost in costs) if timed else None
         if as_json:
-            canaries = {"canaries": [asdict(cost) for cost in costs]} if timed else {}
-            plan = {**part.plan, "backlog": found.counts(), **canaries}
-            sys.stdout.write(json.dumps(plan) + "\n")
+            timings = {"canaries": [asdict(cost) for cost in costs]} if timed else {}
+            content = {**current.plan.to_json(), "backlog": work.counts(), **timings}
+            sys.stdout.write(json.dumps(content) + "\n")
         lines = (
-            *run_status.format_summary(part.plan, found),
-            *run_status.format_preview(part.plan, folders.runs),
-            *run_status.format_code_warnings(part.plan, folders.runs),
-            *estimate.describe(part.plan, found, folders.runs),
-            *told,
+            *run_status.format_summary(current.plan, work),
+            *run_status.format_preview(current.plan, folders.runs),
+            *run_status.format_code_warnings(current.plan, folders.runs),
+            *estimate.describe(current.plan, work, folders.runs),
+            *cost_lines,
         )
         for line in () if as_json else lines:
             print_line(console, line)
-        seed_rounds.check_limits(planned, folders, hours=hours)
+        seed_rounds.check_limits(prepared, folders, hours=hours)
         return DONE
 
-    return ended(act, again=["ablate", "plan", str(file), *overrides])
+    return run_with_exit_code(plan, resume_command=["ablate", "plan", str(file), *overrides])
 
 
-def report(file: Path, overrides: Sequence[str] = (), *, command: Sequence[str] = COMMAND) -> int:
-    """Writes a study's report from what is on disk, planning it anew; returns the exit code."""
+def report_study(
+    file: Path, overrides: Sequence[str] = (), *, command: Sequence[str] = COMMAND
+) -> int:
+    """Plans a study anew and writes its report from the runs on disk; returns the exit code."""
     console, folders = create_console(), store.get_folders()
 
-    def act() -> int:
+    def report() -> int:
         study = loader.load(file, overrides)
-        if study.sweep is not None:  # what it was tuned to stands in its saved plan alone
-            return report_again(study.name)
+        if study.sweep is not None:  # only the saved plan has the tuned settings
+            return report_saved_plan(study.name)
         with Pool(folders.cache, size=1, command=command) as pool:
-            planned = prepare(study, pool, console)
-            _draw_gallery(planned, pool, folders, console)
-        part = seed_rounds.settled(seed_rounds.present(planned, folders), planned, folders)
-        seed_rounds.save(part, folders)
-        seed_rounds.report(part.plan, folders, console)
+            prepared = _draw_gallery(prepare(study, pool, console), pool, folders, console)
+        current = seed_rounds.current_plan(prepared, folders)
+        current = seed_rounds.with_confirmation(current, prepared, folders)
+        seed_rounds.save_plan(current, folders)
+        seed_rounds.write_report(current.plan, folders, console)
         return DONE
 
-    return ended(act, again=["ablate", "report", str(file), *overrides])
+    return run_with_exit_code(report, resume_command=["ablate", "report", str(file), *overrides])
 
 
-def report_again(name: str) -> int:
-    """Writes a study's report from its saved plan and what is on disk; returns the exit code."""
+def report_saved_plan(name: str) -> int:
+    """Writes a study's report from its saved plan and the runs on disk; returns the exit code."""
     folders = store.get_folders()
 
-    def act() -> int:
-        plan = find_json(folders.reports / name / "plan.json")
+    def report() -> int:
+        plan = StudyPlan.find(plan_file(folders.reports, name))
         if plan is None:
             problem = f"{folders.reports / name} holds no plan.json"
             raise StudyError([f"{problem}; run the study, or name its file"])
-        seed_rounds.report(plan, folders, create_console())
+        seed_rounds.write_report(plan, folders, create_console())
         return DONE
 
-    return ended(act, again=["ablate", "report", name])
+    return run_with_exit_code(report, resume_command=["ablate", "report", name])
 
 
-def _hand_over(
-    part: Planned,
+def _submit(
+    current: PreparedStudy,
     site: Cluster,
     where: Asked,
     folders: store.Folders,
@@ -162,43 +189,50 @@ def _hand_over(
     *,
     retry_failed: bool,
 ) -> bool | None:
-    """Submits what is missing; where nothing is, the study goes on here, to its report.
+    """Submits the pending runs; if there are none, the study continues with its report.
 
-    Returns as `rounds.train`.
+    Returns as `seed_rounds.train`.
     """
-    found = part.backlog(folders.runs, retry_failed=retry_failed)
-    jobs = found.jobs(folders.runs, part.plan["probes"], part.plan["evaluate"])
+    work = current.find_pending(folders.runs, retry_failed=retry_failed)
+    jobs = work.jobs(folders.runs, current.plan.probes, current.plan.evaluate)
     if not (jobs or where.dry_run):
-        return bool(found.failed)
+        return bool(work.failed)
     for line in hand_over(site, jobs, where):
         print_line(console, line)
     return None
 
 
-def _draw_gallery(planned: Planned, pool: Pool, folders: store.Folders, console: Console) -> None:
-    """Has a worker draw each masker on each patchifier, unless the pictures are there."""
-    folder = folders.reports / planned.study.name / "gallery"
-    firsts: dict[tuple[str, str], design.PlannedTrial] = {}
-    for trial in planned.trials:
-        labels = (
-            design.label_within(trial.levels, "masker"),
-            design.label_within(trial.levels, "patchifier"),
-        )
-        firsts.setdefault(labels, trial)
-    of = {"--".join(labels): trial.fingerprint for labels, trial in firsts.items()}
-    drawn = find_json(folder / "pictures.json") or {}
-    if drawn.get("of") != of:
-        wanted = [
+def _draw_gallery(
+    prepared: PreparedStudy, pool: Pool, folders: store.Folders, console: Console
+) -> PreparedStudy:
+    """Has a worker draw each masker on each patchifier, unless the pictures exist.
+
+    Returns the study with its gallery in the plan; without one if it cannot be drawn.
+    """
+    folder = folders.reports / prepared.study.name / "gallery"
+    trials: dict[tuple[str, str], design.PlannedTrial] = {}
+    for trial in prepared.trials:
+        masker = design.label_within(trial.levels, "masker")
+        patchifier = design.label_within(trial.levels, "patchifier")
+        trials.setdefault((masker, patchifier), trial)
+    fingerprints = {"--".join(labels): trial.fingerprint for labels, trial in trials.items()}
+    file = folder / "pictures.json"
+    saved = GalleryFile.find(file)
+    if saved is None or saved.trials != fingerprints:
+        entries = [
             {"masker": masker, "patchifier": patchifier, "settings": trial.settings}
-            for (masker, patchifier), trial in firsts.items()
+            for (masker, patchifier), trial in trials.items()
         ]
-        request = {"do": "gallery", "folder": str(folder), "trials": wanted}
-        with progress_bar(console, "drawing masks") as heard:
-            answer = pool.ask(request, heard)
+        request = {"do": "gallery", "folder": str(folder), "trials": entries}
+        with progress_bar(console, "drawing masks") as on_event:
+            answer = pool.ask(request, on_event)
         if answer["event"] == "error":
-            for problem in answer["problems"]:
-                print_line(console, f"no pictures: {format_problem(planned.study.tree, problem)}")
-            return
-        drawn = {**answer, "of": of}
-        write_json(folder / "pictures.json", drawn)
-    planned.plan["gallery"] = {**drawn, "folder": folder.name}
+            for problem in read_problems(answer):
+                complaint = format_problem(prepared.study.tree, problem)
+                print_line(console, f"no pictures: {complaint}")
+            return prepared
+        pictures = tuple(MaskPicture(**picture) for picture in answer["pictures"])
+        gallery = MaskGallery(folder=folder.name, title=answer["title"], pictures=pictures)
+        saved = GalleryFile(trials=fingerprints, gallery=gallery)
+        saved.write(file)
+    return replace(prepared, plan=replace(prepared.plan, gallery=saved.gallery))

@@ -1,16 +1,17 @@
-"""A study's rounds: its seeds are trained and looked at, and the next ones while it is undecided.
+"""Trains a study in rounds: more seeds are added while the results are undecided.
 
-Whether to go on is asked of the pooled contrasts; of one that differs by combination, of its
-contrasts within each. However that choice is made, the looks together err at the study's alpha.
+Whether to continue is decided by the pooled contrasts, and for a contrast that differs between
+combinations by its contrasts within each. However this is decided, all looks together keep the
+study's alpha.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from rich.console import Console
 
-from ablate.core.io import write_json
+from ablate.core.records.plan import StudyPlan
 from ablate.executors.local import Pool
 from ablate.executors.progress import print_line, show_progress
 from ablate.runs import status as run_status
@@ -19,211 +20,234 @@ from ablate.runs.job import RunJob, RunOutcome
 from ablate.runs.scores import STATISTICS_POOLING
 from ablate.slurm.executor import Cluster
 from ablate.study import estimate, interim_looks
-from ablate.study.prepare import Planned
+from ablate.study.prepare import PreparedStudy
 
-FIRST = 5  # of a long list
-Work = Callable[[Planned], bool | None]  # tells whether anything failed; None: it is not done yet
+MAX_NAMES = 5  # how many contrasts are named in a line
+
+# runs what a study lacks; returns whether anything failed, None if a cluster is still at it
+Work = Callable[[PreparedStudy], bool | None]
 
 
-def train(planned: Planned, folders: store.Folders, console: Console, work: Work) -> bool | None:
-    """Works and looks until all is decided or no seed is left, and confirms.
+def train(
+    prepared: PreparedStudy, folders: store.Folders, console: Console, work: Work
+) -> bool | None:
+    """Trains and reports until all is decided or no seed is left, then confirms the leaders.
 
-    Returns whether anything failed, or None where the work, handed to a cluster, is not done yet.
+    Returns whether anything failed, or None if the work was handed to a cluster and is not done.
     """
-    part = present(planned, folders)
+    current = current_plan(prepared, folders)
     while True:
-        save(part, folders)
-        failed = work(part)
+        save_plan(current, folders)
+        failed = work(current)
         if failed is None:
             return None
-        further, told = _decision(part, folders)
-        if further is None:
-            lost = _confirm(planned, part, told, folders, console, work)
-            return None if lost is None else failed or lost
-        _report(part, told, folders, console)
-        part = at(planned, further, folders)
+        num_seeds, lines = _decide(current, folders)
+        if num_seeds is None:
+            confirmation_failed = _confirm(prepared, current, lines, folders, console, work)
+            return None if confirmation_failed is None else failed or confirmation_failed
+        _report(current, lines, folders, console)
+        current = first_seeds(prepared, num_seeds, folders)
 
 
-def _decision(part: Planned, folders: store.Folders) -> tuple[int | None, list[str]]:
-    """Returns how many seeds to go on with, None where it ends, and the lines to print."""
-    growth, count = part.study.growth, len(part.plan["seeds"])
+def _decide(current: PreparedStudy, folders: store.Folders) -> tuple[int | None, list[str]]:
+    """Returns the number of seeds to continue with, None to stop, and the lines to print."""
+    growth, count = current.study.growth, len(current.plan.seeds)
     if growth is None:
         return None, []
-    unsure, further = undecided(part.plan, folders), growth.after(count)
-    return further if unsure else None, [_words(count, growth.max, further, unsure)]
+    undecided, num_seeds = find_undecided(current.plan, folders), growth.after(count)
+    line = _format_decision(count, growth.max, num_seeds, undecided)
+    return num_seeds if undecided else None, [line]
 
 
 def _confirm(
-    planned: Planned,
-    part: Planned,
-    told: list[str],
+    prepared: PreparedStudy,
+    current: PreparedStudy,
+    lines: list[str],
     folders: store.Folders,
     console: Console,
     work: Work,
 ) -> bool | None:
-    """Trains what leads on fresh seeds, where a study asks for it, and reports.
+    """Trains the leading variants on fresh seeds, if the study asks for it, and reports.
 
     Returns as `train`.
     """
-    whole = _confirming(part, planned, folders)
-    if whole is part:
-        if planned.study.confirm is not None:
-            told = [*told, "nothing to confirm: no variant with all its scores leads the baseline"]
-        _report(part, told, folders, console)
+    confirmed = _add_confirmation(current, prepared, folders)
+    if confirmed is current:
+        if prepared.study.confirm is not None:
+            nothing = "nothing to confirm: no variant with all its scores leads the baseline"
+            lines = [*lines, nothing]
+        _report(current, lines, folders, console)
         return False
-    found = whole.backlog(folders.runs)
-    if found.start or found.score:  # the verdict does not wait for what confirms it
-        names = [trial.variant for trial in whole.trials if trial.seed in whole.fresh[:1]]
-        seeds = ", ".join(map(str, whole.fresh))
-        told = [*told, f"to confirm, on fresh seeds {seeds}: {'; '.join(names)}"]
-        _report(part, told, folders, console)
-        told = []
-    save(whole, folders)
-    lost = work(whole)
-    if lost is None:
+    pending = confirmed.find_pending(folders.runs)
+    if pending.start or pending.score:  # the verdicts do not wait for the confirmation
+        fresh = confirmed.confirmation_seeds
+        names = [trial.variant for trial in confirmed.trials if trial.seed in fresh[:1]]
+        seeds = ", ".join(map(str, fresh))
+        lines = [*lines, f"to confirm, on fresh seeds {seeds}: {'; '.join(names)}"]
+        _report(current, lines, folders, console)
+        lines = []
+    save_plan(confirmed, folders)
+    failed = work(confirmed)
+    if failed is None:
         return None
-    _report(whole, told, folders, console)
-    return lost
+    _report(confirmed, lines, folders, console)
+    return failed
 
 
-def _confirming(part: Planned, planned: Planned, folders: store.Folders) -> Planned:
+def _add_confirmation(
+    current: PreparedStudy, prepared: PreparedStudy, folders: store.Folders
+) -> PreparedStudy:
     """Adds the fresh seeds of the variants that lead by validation score, and of the baseline.
 
-    Returns `part` itself where the study does not ask for it, or nothing but the baseline leads.
-    Raises `ValueError` as `leaders`.
+    Returns `current` itself if the study has no `confirm`, or nothing but the baseline leads.
+    Raises `ValueError` as `select_leading_variants`.
     """
-    confirm, baseline = part.study.confirm, part.plan["baseline"]
+    confirm, baseline = current.study.confirm, current.plan.baseline
     if confirm is None:
-        return part
+        return current
     from ablate.report.results import read_results
     from ablate.report.stats.ranks import select_leading_variants
 
-    best = select_leading_variants(read_results(part.plan, folders.runs), confirm.top)
-    first = [trial.levels for trial in part.trials if trial.seed == part.plan["seeds"][0]]
-    usual = [lv for lv in first if all(lv.get(name, of) == of for name, of in baseline.items())]
-    led = [levels for levels in first if tuple(levels.get(n, "-") for n in baseline) in best]
-    chosen = [levels for levels in first if levels in usual or levels in led]
-    if not usual or len(chosen) == len(usual):
-        return part
-    return at(planned, len(part.plan["seeds"]), folders, chosen)
+    leading = select_leading_variants(read_results(current.plan, folders.runs), confirm.top)
+    seed = current.plan.seeds[0]
+    variants = [trial.levels for trial in current.trials if trial.seed == seed]
+    baselines = [
+        levels
+        for levels in variants
+        if all(levels.get(name, label) == label for name, label in baseline.items())
+    ]
+    chosen = [
+        levels
+        for levels in variants
+        if levels in baselines or tuple(levels.get(name, "-") for name in baseline) in leading
+    ]
+    if not baselines or len(chosen) == len(baselines):
+        return current
+    return first_seeds(prepared, len(current.plan.seeds), folders, chosen)
 
 
-def settled(part: Planned, planned: Planned, folders: store.Folders) -> Planned:
-    """Returns a study with its confirmation, where that has been trained, else `part`."""
-    whole = _confirming(part, planned, folders)
-    return part if whole.backlog(folders.runs).start else whole
+def with_confirmation(
+    current: PreparedStudy, prepared: PreparedStudy, folders: store.Folders
+) -> PreparedStudy:
+    """Returns the study with its confirmation if that has been trained, else `current`."""
+    confirmed = _add_confirmation(current, prepared, folders)
+    return current if confirmed.find_pending(folders.runs).start else confirmed
 
 
-def present(planned: Planned, folders: store.Folders) -> Planned:
-    """Returns a study with the seeds that it has by now."""
-    growth = planned.study.growth
+def current_plan(prepared: PreparedStudy, folders: store.Folders) -> PreparedStudy:
+    """Returns the study with the seeds that have been decided on so far."""
+    growth = prepared.study.growth
     if growth is None:
-        return at(planned, len(planned.study.seeds), folders)
-    return at(planned, interim_looks.seeds_now(growth, planned.plan, folders.runs), folders)
+        return first_seeds(prepared, len(prepared.study.seeds), folders)
+    count = interim_looks.count_seeds(growth, prepared.plan, folders.runs)
+    return first_seeds(prepared, count, folders)
 
 
-def at(
-    planned: Planned,
+def first_seeds(
+    prepared: PreparedStudy,
     count: int,
     folders: store.Folders,
     confirmed: Collection[Mapping[str, str]] = (),
-) -> Planned:
-    """Returns a study with its first `count` seeds, and what is recorded of earlier looks."""
-    part = planned.having(planned.study.seeds[:count], confirmed)
-    part.plan.update(interim_looks.told(part.plan, planned.study.growth, folders.runs))
-    return part
+) -> PreparedStudy:
+    """Returns the study with its first `count` seeds, and the recorded looks in its plan.
+
+    `confirmed` as in `PreparedStudy.subset`.
+    """
+    part = prepared.subset(prepared.study.seeds[:count], confirmed)
+    plan = interim_looks.with_looks(part.plan, prepared.study.growth, folders.runs)
+    return replace(part, plan=plan)
 
 
 def check_limits(
-    planned: Planned,
+    prepared: PreparedStudy,
     folders: store.Folders,
     *,
     retry_failed: bool = False,
     hours: float | None = None,
 ) -> None:
-    """Raises `OverBudgetError` where all that a study may yet take is over its limits.
+    """Raises `OverBudgetError` if the study could exceed its limits.
 
-    That is with every declared seed and its confirmation; `hours` as `forecast.check`.
+    Every declared seed and the confirmation count; `hours` as in `estimate.check_limits`.
     """
-    study = planned.study
-    first = [trial.levels for trial in planned.trials if trial.seed == study.seeds[0]]
-    top = first[: study.confirm.top + 1] if study.confirm else []  # any of them, and the baseline
-    part = planned.having(study.seeds, top)
-    found = part.backlog(folders.runs, retry_failed=retry_failed)
-    estimate.check(study.limits, part.plan, found, folders.runs, hours=hours)
+    study = prepared.study
+    variants = [trial.levels for trial in prepared.trials if trial.seed == study.seeds[0]]
+    # the leaders are not known yet; any of them may do, with the baseline
+    confirmed = variants[: study.confirm.top + 1] if study.confirm else []
+    part = prepared.subset(study.seeds, confirmed)
+    pending = part.find_pending(folders.runs, retry_failed=retry_failed)
+    estimate.check_limits(study.limits, part.plan, pending, folders.runs, hours=hours)
 
 
-def save(planned: Planned, folders: store.Folders) -> None:
-    """Writes the plan beside the report, as `plan.json`."""
-    write_json(folders.reports / planned.study.name / "plan.json", planned.plan)
+def save_plan(prepared: PreparedStudy, folders: store.Folders) -> None:
+    """Writes `plan.json` beside the report."""
+    prepared.plan.write(prepared.plan.file_in(folders.reports))
 
 
-def undecided(plan: dict[str, Any], folders: store.Folders) -> list[str]:
-    """Names the contrasts that more seeds could decide, as `open_contrasts`."""
-    from ablate.report.results import read_results  # pandas and scipy: only once there is something
+def find_undecided(plan: StudyPlan, folders: store.Folders) -> list[str]:
+    """Names the contrasts that more seeds could decide."""
+    from ablate.report.results import read_results  # imports pandas and scipy
     from ablate.report.stats.verdicts import compute_verdicts, list_undecided_contrasts
 
     return list_undecided_contrasts(compute_verdicts(read_results(plan, folders.runs)))
 
 
-def _words(count: int, most: int, further: int | None, unsure: list[str]) -> str:
-    look = f"looked at with {count} of up to {most} seeds"
-    if not unsure:
+def _format_decision(
+    count: int, max_seeds: int, next_count: int | None, undecided: list[str]
+) -> str:
+    look = f"looked at with {count} of up to {max_seeds} seeds"
+    if not undecided:
         return f"{look}: more seeds could decide nothing further; stopping"
-    more = f", and {len(unsure) - FIRST} more" if len(unsure) > FIRST else ""
-    still = f"undecided: {'; '.join(unsure[:FIRST])}{more}"
-    if further is None:
-        return f"{look}: {still}; all declared seeds are used; stopping"
-    return f"{look}: {still}; continuing to {further} seeds"
+    more = f", and {len(undecided) - MAX_NAMES} more" if len(undecided) > MAX_NAMES else ""
+    names = f"undecided: {'; '.join(undecided[:MAX_NAMES])}{more}"
+    if next_count is None:
+        return f"{look}: {names}; all declared seeds are used; stopping"
+    return f"{look}: {names}; continuing to {next_count} seeds"
 
 
-def work(
-    planned: Planned,
+def run_pending(
+    prepared: PreparedStudy,
     runner: Pool | Cluster,
     folders: store.Folders,
     console: Console,
     *,
     retry_failed: bool,
 ) -> bool:
-    """Runs what is missing by a pool or a cluster; tells whether anything failed, now or before."""
-    found = planned.backlog(folders.runs, retry_failed=retry_failed)
-    told = run_status.format_summary(planned.plan, found)
-    for line in [*told, *run_status.format_code_warnings(planned.plan, folders.runs)]:
+    """Runs what the study lacks; returns whether anything failed, now or before."""
+    plan, pending = prepared.plan, prepared.find_pending(folders.runs, retry_failed=retry_failed)
+    summary = run_status.format_summary(plan, pending)
+    for line in [*summary, *run_status.format_code_warnings(plan, folders.runs)]:
         print_line(console, line)
-    jobs = found.jobs(folders.runs, planned.plan["probes"], planned.plan["evaluate"])
+    jobs = pending.jobs(folders.runs, plan.probes, plan.evaluate)
     if not jobs:
-        return bool(found.failed)
-    kinds = {run.fingerprint: run.kind for run in planned.runs}
-    judge = partial(_score, planned, kinds)
-    with show_progress(console, len(jobs), judge) as watch:
-        outcomes: list[RunOutcome] = runner.run(jobs, watch)
-    lost = [outcome for outcome in outcomes if outcome.state != "done"]
-    for outcome in lost:
+        return bool(pending.failed)
+    kinds = {run.fingerprint: run.kind for run in prepared.runs}
+    with show_progress(console, len(jobs), partial(_read_score, plan, kinds)) as listener:
+        outcomes: list[RunOutcome] = runner.run(jobs, listener)
+    failed = [outcome for outcome in outcomes if outcome.state != "done"]
+    for outcome in failed:
         name = f"{outcome.job.title} ({outcome.job.folder.name})"
         print_line(console, f"{outcome.state}: {name}: {outcome.reason}")
-    return bool(lost or found.failed)
+    return bool(failed or pending.failed)
 
 
-def report(plan: dict[str, Any], folders: store.Folders, console: Console) -> None:
-    """Writes the report of a plan and shows it; that it was looked at is recorded first."""
+def write_report(plan: StudyPlan, folders: store.Folders, console: Console) -> None:
+    """Writes and shows the report of a plan; the look at the results is recorded first."""
     from ablate.report import report
 
-    interim_looks.record(plan, folders.runs)
-    report.write_report(plan, folders.runs, folders.reports / plan["study"]).render(console)
+    interim_looks.record_look(plan, folders.runs)
+    report.write_report(plan, folders.runs, folders.reports / plan.study).render(console)
 
 
-def _report(part: Planned, told: list[str], folders: store.Folders, console: Console) -> None:
-    report(part.plan, folders, console)
-    for line in told:
+def _report(
+    prepared: PreparedStudy, lines: list[str], folders: store.Folders, console: Console
+) -> None:
+    write_report(prepared.plan, folders, console)
+    for line in lines:
         print_line(console, line)
 
 
-def _score(planned: Planned, kinds: Mapping[str, str], job: RunJob) -> float | None:
-    wanted = planned.plan["score"]
-    pooling = wanted["pooling"]
-    if kinds[job.folder.name] == "mel_statistics":
-        pooling = STATISTICS_POOLING
-    probe = planned.plan["probes"][wanted["probe"]]
-    return store.read_score(
-        job.folder, probe, pooling, part="valid"
-    )  # the report opens the test part
+def _read_score(plan: StudyPlan, kinds: Mapping[str, str], job: RunJob) -> float | None:
+    """Reads the validation score of a run; only the report reads test scores."""
+    is_statistics = kinds[job.folder.name] == "mel_statistics"
+    pooling = STATISTICS_POOLING if is_statistics else plan.score.pooling
+    return store.read_score(job.folder, plan.score_protocol, pooling, part="valid")

@@ -1,4 +1,4 @@
-"""Questions to a worker that are no runs: what a package's maskers are, look like, and cost."""
+"""Queries a worker about a package's parts, without a study or a run."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,47 +13,55 @@ from ablate.executors.progress import progress_bar
 from ablate.executors.worker import COMMAND
 from ablate.runs import store
 from ablate.runs.job import Event
-from ablate.study.exit_codes import DONE, ended
+from ablate.study.exit_codes import DONE, run_with_exit_code
 
-Ask = Callable[[Mapping[str, Any]], Event]
+Query = Callable[[Mapping[str, Any]], Event]  # sends a request and returns the answer
 
 
-def errand(
-    act: Callable[[Ask], None], *, title: str, console: Console, command: Sequence[str] = COMMAND
+def query_worker(
+    fn: Callable[[Query], None],
+    *,
+    title: str,
+    console: Console,
+    command: Sequence[str] = COMMAND,
 ) -> int:
-    """Acts with a worker to ask; returns the exit code, as `ended` does.
+    """Starts a worker, calls `fn` with a function that queries it, and returns the exit code.
 
-    An answer that is an error ends the act with what is wrong.
+    Args:
+        fn: may query the worker any number of times. An error in an answer ends it.
+        title: what the progress bar says.
+        console: where the progress bar is drawn.
+        command: the command that starts the worker.
     """
 
-    def with_a_worker() -> int:
+    def run() -> int:
         begun = False
         with Pool(store.get_folders().cache, size=1, command=command) as pool:
 
-            def ask(request: Mapping[str, Any]) -> Event:
+            def query(request: Mapping[str, Any]) -> Event:
                 nonlocal begun
-                with progress_bar(console, title, goes_on=begun) as heard:
+                with progress_bar(console, title, goes_on=begun) as on_event:
                     begun = True
-                    answer = pool.ask(request, heard)
+                    answer = pool.ask(request, on_event)
                 if answer["event"] == "error":
                     raise StudyError([problem["message"] for problem in answer["problems"]])
                 return answer
 
-            act(ask)
+            fn(query)
         return DONE
 
-    return ended(with_a_worker)
+    return run_with_exit_code(run)
 
 
-def maskers_of(package: str, ask: Ask) -> list[dict[str, Any]]:
-    """Lists a package's maskers: name, settings and what they are about.
+def list_maskers(package: str, query: Query) -> list[dict[str, Any]]:
+    """Lists a package's maskers: `name`, `settings` and `about`.
 
-    One that needs no settings is listed with its defaults, and each with the settings of every
-    example in its documentation. One that needs settings and documents none is listed bare, to be
-    refused with the reason.
+    A masker without required settings is listed with its defaults. Each example in a masker's
+    documentation is listed with its settings. A masker that has required settings and no example is
+    listed without settings, so that building it gives the reason.
     """
     found = []
-    for masker in ask({"do": "catalogue", "package": package})["maskers"]:
+    for masker in query({"do": "catalogue", "package": package})["maskers"]:
         bare = {"about": masker["about"], "settings": {"type": masker["type"]}}
         source = f"the example of `{masker['name']}`"
         examples = [loader.parse_settings(f"{{{text}}}", source) for text in masker["examples"]]
@@ -61,13 +69,13 @@ def maskers_of(package: str, ask: Ask) -> list[dict[str, Any]]:
             found.append({**bare, "name": masker["name"]})
         for settings in examples:
             plain = len(examples) == 1 and bool(masker["needs"])
-            name = masker["name"] + ("" if plain else f" ({_brief(settings)})")
+            name = masker["name"] + ("" if plain else f" ({_format_settings(settings)})")
             found.append({**bare, "name": name, "settings": {**bare["settings"], **settings}})
     return found
 
 
-def grid_of(text: str) -> tuple[int, int]:
-    """Reads `8x64`: patches in frequency by patches in time. Raises `StudyError`."""
+def parse_grid(text: str) -> tuple[int, int]:
+    """Parses `8x64`: patches in frequency by patches in time. Raises `StudyError`."""
     sizes = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text)
     if sizes is None or text == "1x1":
         rule = "a grid is patches in frequency x patches in time, two at least, such as 8x64"
@@ -75,5 +83,5 @@ def grid_of(text: str) -> tuple[int, int]:
     return int(sizes[1]), int(sizes[2])
 
 
-def _brief(settings: Mapping[str, Any]) -> str:
+def _format_settings(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in settings.items())

@@ -3,16 +3,16 @@
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from ablate.config.search_space import Change, Point, Space, Tried, apply_changes, draw
 from ablate.config.sweep import Sweep, SweepError
 from ablate.config.tree import Node
+from ablate.core.records.plan import PlanRequest, StudyPlan
 from ablate.design.trials import variant_of
 from ablate.executors.local import WorkerHandle
 from ablate.executors.worker import WorkerDiedError
@@ -82,14 +82,14 @@ class SweepRunner:
     def __init__(
         self,
         sweep: Sweep,
-        plan: Mapping[str, Any],
+        plan: StudyPlan,
         combinations: list[Combination],
         folders: store.Folders,
         journal: Path,
     ) -> None:
         self._sweep, self._plan, self._folders = sweep, plan, folders
-        self._probe = plan["probes"][plan["score"]["probe"]]
-        self._pooling = plan["score"]["pooling"]
+        self._probe = plan.score_protocol
+        self._pooling = plan.score.pooling
         self._combinations = combinations
         self._storage_name = sweep.storage or str(journal)
         self._process = SweepProcess()
@@ -214,27 +214,27 @@ class SweepRunner:
         combination = self._combinations[self.searches.index(search)]
         tree = apply_changes(combination.tree, point.changes)
         trials = [{**tree.plain(), "seed": seed} for seed in self._sweep.seeds]
-        answer = worker.ask({"do": "plan", "trials": trials, "probes": {}})
-        problems = [problem for entry in answer["trials"] for problem in entry["problems"]]
-        if problems:
-            search.fail(point, f"invalid settings: {problems[0]['message']}")
+        reply = worker.plan(PlanRequest(trials=tuple(trials)))
+        if problems := reply.all_problems:
+            search.fail(point, f"invalid settings: {problems[0].message}")
             return
-        names = [entry["fingerprint"] for entry in answer["trials"]]
+        resolved = reply.get_resolved()
+        names = [trial.fingerprint for trial in resolved]
         recovery.record_point(self._folders.runs, search.name, point, names)
         jobs = []
-        for seed, entry in zip(self._sweep.seeds, answer["trials"], strict=True):
-            folder = self._folders.runs / entry["fingerprint"]
-            store.write_config(folder, kind=TRIAL, settings=entry["settings"])
+        for seed, trial in zip(self._sweep.seeds, resolved, strict=True):
+            folder = self._folders.runs / trial.fingerprint
+            store.write_config(folder, kind=TRIAL, settings=trial.settings)
             title = f"{combination.label}, point {point.number}, seed {seed}"
-            evaluate = self._plan.get("evaluate")
-            jobs.append(RunJob(folder, title, self._plan["probes"], evaluate=evaluate))
+            evaluate = self._plan.evaluate
+            jobs.append(RunJob(folder, title, self._plan.probes, evaluate=evaluate))
         PointEvaluation(
             sweep=self._sweep,
             search=search,
             point=point,
             worker=worker,
             jobs=jobs,
-            steps=answer["trials"][0]["settings"]["budget"]["steps"] if self._sweep.rungs else 0,
+            steps=resolved[0].settings["budget"]["steps"] if self._sweep.rungs else 0,
             probe=self._probe,
             pooling=self._pooling,
         ).run()

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ablate.config.study import Study
 from ablate.config.sweep import SweepError
+from ablate.core.records.plan import StudyPlan
 from ablate.core.records.sweep import SweepLimit
 from ablate.executors.progress import print_line, progress_bar
 from ablate.runs import store
@@ -21,7 +22,6 @@ from ablate.slurm.profile import Profile
 from ablate.sweep import tuning
 from ablate.sweep.runner import SweepRunner
 from ablate.sweep.storage import close_storage, storage_errors
-from ablate.sweep.tuning import Plan
 
 ABSENT_POLLS = 2  # polls in a row without workers in the queue after which they have ended
 LIMIT_FILE = "time_limit.json"  # in the folder of the workers
@@ -29,7 +29,7 @@ LIMIT_FILE = "time_limit.json"  # in the folder of the workers
 
 def sweep_on_cluster(
     study: Study,
-    plan: Plan,
+    plan: StudyPlan,
     profile: Profile,
     folders: store.Folders,
     options: Asked,

@@ -9,6 +9,7 @@ seeds.
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ablate.config.design import BASELINE
 from ablate.config.search_space import Space, apply_changes, edge_points, space_as_written
 from ablate.config.study import Study, StudyError
 from ablate.config.tree import Node, format_problem
+from ablate.core.records.plan import PlanRequest, StudyPlan, SweepResult, TrialEntry
 from ablate.design import factors
 from ablate.design import plan as design_plan
 from ablate.design import trials as design
@@ -30,7 +32,6 @@ from ablate.sweep.storage import storage_errors
 
 JOURNAL = "optuna.journal"  # in the report folder
 TUNED = "settings"  # factor of a study without factors: tuned settings against the baseline
-Plan = Mapping[str, Any]
 EMPTY_LEVEL = factors.Level((), {})  # a level that only needs its label
 
 
@@ -39,12 +40,12 @@ def get_journal(reports: Path, study: str) -> Path:
     return reports / study / JOURNAL
 
 
-def list_combinations(study: Study, plan: Plan) -> list[Combination]:
+def list_combinations(study: Study, plan: StudyPlan) -> list[Combination]:
     """Lists the combinations of levels, each with its settings and its space."""
     assert study.sweep is not None
     combinations = {}
-    for trial in plan["trials"]:
-        levels = dict(trial["levels"])
+    for trial in plan.trials:
+        levels = dict(trial.levels)
         tree, space = study.baseline, dict(study.sweep.space)
         for factor, label in sorted(levels.items(), key=lambda pair: pair[0].count(".")):
             branch = study.factors[factor].get(label)
@@ -58,7 +59,7 @@ def list_combinations(study: Study, plan: Plan) -> list[Combination]:
     return list(combinations.values())
 
 
-def check_sweep(study: Study, plan: Plan, pool: Pool, console: Console) -> None:
+def check_sweep(study: Study, plan: StudyPlan, pool: Pool, console: Console) -> None:
     """Has a worker validate both ends of every range and every choice, one at a time.
 
     Raises:
@@ -67,9 +68,9 @@ def check_sweep(study: Study, plan: Plan, pool: Pool, console: Console) -> None:
     assert study.sweep is not None
     problem = find_sampler_problem(study.sweep.sampler)
     problems = [] if problem is None else [problem]
-    for data in plan["data"]:
-        for task, counts in data["tasks"].items():
-            if counts.get("folds") or not counts.get("valid"):
+    for data in plan.data:
+        for task, counts in data.tasks.items():
+            if counts.folds or not counts.valid:
                 rule = "sweeps are judged on validation clips; give the manifest a `valid` split"
                 problems.append(f"task `{task}` has none: {rule}")
     edges: list[tuple[str, Node]] = []
@@ -81,16 +82,16 @@ def check_sweep(study: Study, plan: Plan, pool: Pool, console: Console) -> None:
                 problems.append(f"{changes[-1][1].place}: `sweep.space.{key}`: {error}")
     settings = [{**tree.plain(), "seed": study.sweep.seeds[0]} for _, tree in edges]
     with progress_bar(console, "checking the sweep") as on_event:
-        answer = pool.ask({"do": "plan", "trials": settings, "probes": {}}, on_event)
-    for (key, tree), entry in zip(edges, answer["trials"], strict=True):
+        reply = pool.plan(PlanRequest(trials=tuple(settings)), on_event)
+    for (key, tree), entry in zip(edges, reply.trials, strict=True):
         problems += [
-            f"{format_problem(tree, each)} (in `sweep.space.{key}`)" for each in entry["problems"]
+            f"{format_problem(tree, each)} (in `sweep.space.{key}`)" for each in entry.problems
         ]
     if problems:
         raise StudyError(list(dict.fromkeys(problems)))
 
 
-def describe_sweep(study: Study, plan: Plan) -> list[str]:
+def describe_sweep(study: Study, plan: StudyPlan) -> list[str]:
     """Describes what is tuned, one line per combination."""
     assert study.sweep is not None
     sweep = study.sweep
@@ -107,7 +108,7 @@ def describe_sweep(study: Study, plan: Plan) -> list[str]:
 
 def tune(
     study: Study,
-    plan: Plan,
+    plan: StudyPlan,
     pool: Pool,
     folders: store.Folders,
     console: Console,
@@ -133,7 +134,7 @@ def tune(
             return runner.select_best()
 
 
-def open_runner(study: Study, plan: Plan, folders: store.Folders) -> SweepRunner:
+def open_runner(study: Study, plan: StudyPlan, folders: store.Folders) -> SweepRunner:
     """Opens the searches of a study. Call it inside `storage_errors`."""
     assert study.sweep is not None
     journal = get_journal(folders.reports, study.name)
@@ -162,8 +163,8 @@ def format_results(tuned: list[TunedCombination]) -> list[str]:
 
 
 def plan_tuned_trials(
-    study: Study, plan: Plan, tuned: list[TunedCombination], pool: Pool, console: Console
-) -> tuple[list[design.PlannedTrial], dict[str, Any]]:
+    study: Study, plan: StudyPlan, tuned: list[TunedCombination], pool: Pool, console: Console
+) -> tuple[list[design.PlannedTrial], StudyPlan]:
     """Plans the trials that enter the verdict: every tuned combination on fresh seeds.
 
     A study without factors compares the tuned settings with the baseline.
@@ -179,20 +180,21 @@ def plan_tuned_trials(
         for seed in study.all_seeds
         for levels, tree in _list_variants(tuned)
     ]
-    request = {"do": "plan", "trials": [trial.settings for trial in trials]}
+    settings = tuple(trial.settings for trial in trials)
+    request = PlanRequest(trials=settings, probes=dict(study.probes))
     with progress_bar(console, f"planning {study.name} as tuned") as on_event:
-        answer = pool.ask({**request, "probes": study.probes}, on_event)
+        reply = pool.plan(request, on_event)
     trees = [tree for _ in study.all_seeds for _, tree in _list_variants(tuned)]
     problems = [
         format_problem(tree, problem)
-        for tree, entry in zip(trees, answer["trials"], strict=True)
-        for problem in entry["problems"]
+        for tree, entry in zip(trees, reply.trials, strict=True)
+        for problem in entry.problems
     ]
     if problems:
         raise StudyError(list(dict.fromkeys(problems)))
-    trials = design.planned(trials, answer["trials"])
-    summary = design_plan.summary(study, _list_factors(plan), trials, answer)
-    return trials, {**summary, "sweep": [_to_plan_entry(result) for result in tuned]}
+    trials = design.resolve_trials(trials, reply.trials)
+    tuned_plan = design_plan.build_plan(study, _list_factors(plan), trials, reply)
+    return trials, replace(tuned_plan, sweep=tuple(map(_to_sweep_result, tuned)))
 
 
 def _format_value(value: object) -> str:
@@ -209,41 +211,41 @@ def _list_variants(tuned: list[TunedCombination]) -> list[tuple[dict[str, str], 
     return variants
 
 
-def _list_factors(plan: Plan) -> list[factors.Factor]:
-    labels = plan["factors"] or {TUNED: [BASELINE, "tuned"]}
-    baseline = plan["baseline"] or {TUNED: BASELINE}
+def _list_factors(plan: StudyPlan) -> list[factors.Factor]:
+    labels = plan.factors or {TUNED: (BASELINE, "tuned")}
+    baseline = plan.baseline or {TUNED: BASELINE}
     return [
         factors.Factor(name, dict.fromkeys(labels[name], EMPTY_LEVEL), baseline[name])
         for name in labels
     ]
 
 
-def _to_plan_entry(tuned: TunedCombination) -> dict[str, Any]:
-    return {
-        "levels": tuned.combination.levels,
-        "search": tuned.combination.name,
-        "params": dict(tuned.best.params),
-        "valid": (tuned.best.values or (None,))[0],
-        "points": tuned.num_tried,
-        "pruned": tuned.num_pruned,
-        "failed": tuned.num_failed,
-        "fidelity": tuned.fidelity,
-        "runs": list(tuned.best.facts.get("runs", ())),
-    }
+def _to_sweep_result(tuned: TunedCombination) -> SweepResult:
+    return SweepResult(
+        levels=tuned.combination.levels,
+        search=tuned.combination.name,
+        params=dict(tuned.best.params),
+        valid=tuned.best.values[0] if tuned.best.values else None,
+        points=tuned.num_tried,
+        pruned=tuned.num_pruned,
+        failed=tuned.num_failed,
+        fidelity=tuned.fidelity,
+        runs=tuple(tuned.best.facts.get("runs", ())),
+    )
 
 
 def _format_search_name(
-    study: Study, levels: Mapping[str, str], space: Space, plan: Plan, trial: Mapping[str, Any]
+    study: Study, levels: Mapping[str, str], space: Space, plan: StudyPlan, trial: TrialEntry
 ) -> str:
     """Names a search by its levels and a hash of everything that its scores depend on."""
     assert study.sweep is not None
     meaning: dict[str, Any] = {
-        "settings": {key: value for key, value in trial["settings"].items() if key != "seed"},
-        "data": [data["digest"] for data in plan["data"]],
+        "settings": {key: value for key, value in trial.settings.items() if key != "seed"},
+        "data": [data.digest for data in plan.data],
         "space": space_as_written(space),
         "seeds": study.sweep.seeds,
         "objectives": study.sweep.objectives,
-        "score": [plan["probes"][plan["score"]["probe"]], plan["score"]["pooling"]],
+        "score": [plan.score_protocol, plan.score.pooling],
     }
     if study.sweep.rungs or study.sweep.pruner != "none":
         meaning |= {"pruner": study.sweep.pruner, "rungs": study.sweep.rungs}

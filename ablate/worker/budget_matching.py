@@ -1,36 +1,36 @@
-"""Matched budgets: the steps with which a trial is given as much as the baseline is.
+"""Matches the budgets of trials: the number of steps with which each gets as much as the baseline.
 
-Variants that are trained for as many steps are not given as much: a masker that shows more, or a
-finer patch, costs more a step. A study may ask that all are given as many clips, or FLOPs.
+Trials of equal steps do not get equal budgets: a step costs more with a masker that shows more, or
+with smaller patches. A study may match clips or FLOPs instead of steps.
 """
 
 import dataclasses
-from typing import Any
 
+from ablate.core.records.plan import MatchedBudget
 from ablate.worker.meta_model import expected_flops
 from ablate.worker.trial import Trial
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
-    """How much of what every trial of a study is given."""
+class TargetBudget:
+    """The amount that every trial of a study gets."""
 
-    by: str  # steps, clips, flops
+    by: str  # steps, clips or flops
     total: int
 
     @classmethod
-    def of(cls, by: str, baseline: Trial) -> "Wanted":
-        """Takes it from the baseline: its steps, times what a step takes."""
-        return cls(by, baseline.budget.steps * _a_step(baseline)[by])
+    def of(cls, by: str, baseline: Trial) -> "TargetBudget":
+        """Computes it from the baseline: its steps times what one step takes."""
+        return cls(by, baseline.budget.steps * _compute_step_costs(baseline)[by])
 
-    def given_to(self, trial: Trial) -> tuple[Trial, dict[str, Any]]:
-        """Returns a trial with the steps whose total is nearest, at least 1, and what they take."""
-        used = _a_step(trial)
-        steps = max(1, round(self.total / used[self.by]))
+    def match(self, trial: Trial) -> tuple[Trial, MatchedBudget]:
+        """Returns the trial with the steps whose total is nearest, at least 1, and their cost."""
+        costs = _compute_step_costs(trial)
+        steps = max(1, round(self.total / costs[self.by]))
         budget = dataclasses.replace(trial.budget, steps=steps)
-        taken = {name: steps * count for name, count in used.items()}
-        return dataclasses.replace(trial, budget=budget), {"budget": {"by": self.by, **taken}}
+        totals = {name: steps * cost for name, cost in costs.items()}
+        return dataclasses.replace(trial, budget=budget), MatchedBudget(by=self.by, **totals)
 
 
-def _a_step(trial: Trial) -> dict[str, int]:
+def _compute_step_costs(trial: Trial) -> dict[str, int]:
     return {"steps": 1, "clips": trial.budget.batch, "flops": expected_flops(trial)}

@@ -15,7 +15,7 @@ from ablate.core.part_classes import import_class
 OURS = ("ablate", "maskers")
 
 
-def digests(settings: Any) -> dict[str, str]:
+def compute_code_digests(settings: Any) -> dict[str, str]:
     """Returns a digest of the file of every part in some settings that is not ours, by its name.
 
     One that cannot be found is left out.

@@ -1,16 +1,18 @@
 """The sounds of a plan: opened once, to train on or to examine on alone, and described."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.sources import AbstractSource
 from ablate.audio.store import check_source
+from ablate.core.records.plan import DataSummary, MissingTask, TaskSummary
 from ablate.probing.probe import Content
 from ablate.probing.tasks import Task
 from ablate.probing.xares import find_missing_tasks
-from ablate.probing.xares_tasks import get_domain_and_weight
+from ablate.probing.xares_tasks import TASKS_BY_NAME
 from ablate.worker.trial import Sound, Trial, open_sound
 
 Emit = Callable[[dict[str, Any]], None]
@@ -60,10 +62,10 @@ class Sounds:
             return [task for _, sound in self._trained.values() for task in sound.tasks]
         return self._examined[source].tasks if source in self._examined else []
 
-    def described(self) -> list[dict[str, Any]]:
-        """Describes the clips that trials train on, and those that are only examined on."""
-        trained = [_describe(*pair, probed=self._probed) for pair in self._trained.values()]
-        return trained + [_describe_examined(*pair) for pair in self._examined.items()]
+    def described(self) -> list[DataSummary]:
+        """Summarises the clips that trials train on, then those that are only probed."""
+        trained = [_summarise(*pair, probed=self._probed) for pair in self._trained.values()]
+        return trained + [_summarise_probed_only(*pair) for pair in self._examined.items()]
 
     def _open(self, source: AbstractSource, front_end: AbstractFrontEnd, *, probed: bool) -> Sound:
         def progress(done: int, total: int) -> None:
@@ -72,30 +74,44 @@ class Sounds:
         return open_sound(source, front_end, self._cache, progress, probed=probed)
 
 
-def _describe(source: AbstractSource, sound: Sound, *, probed: bool) -> dict[str, Any]:
+def _summarise(source: AbstractSource, sound: Sound, *, probed: bool) -> DataSummary:
     tasks = {}
     for task in sound.tasks if probed else ():
         sizes = {part: len(clips) for part, clips in task.parts.items()}
-        counts = {"folds": len(sizes)} if task.folded else {**sizes, "folds": None}
-        tasks[task.name] = {"classes": len(task.classes), **counts}
-    return {
-        "digest": sound.store.digest,
-        "synthetic": source.is_synthetic,
-        "clips": len(sound.store.clips),
-        "pretraining_clips": len(sound.train),
-        "skipped": [list(pair) for pair in sound.store.skipped],
-        "silent": list(sound.store.silent),
-        "tasks": tasks,
+        tasks[task.name] = TaskSummary(
+            classes=len(task.classes),
+            train=None if task.folded else sizes.get("train"),
+            valid=None if task.folded else sizes.get("valid"),
+            test=None if task.folded else sizes.get("test"),
+            folds=len(sizes) if task.folded else None,
+        )
+    return DataSummary(
+        digest=sound.store.digest,
+        synthetic=source.is_synthetic,
+        clips=len(sound.store.clips),
+        pretraining_clips=len(sound.train),
+        skipped=tuple(sound.store.skipped),
+        silent=tuple(sound.store.silent),
+        tasks=tasks,
+    )
+
+
+def _summarise_probed_only(source: AbstractSource, sound: Sound) -> DataSummary:
+    """Summarises clips that are only probed, with the X-ARES domain and weight of their tasks."""
+    summary = _summarise(source, sound, probed=True)
+    tasks = {
+        name: replace(task, domain=known.domain, weight=known.weight)
+        if (known := TASKS_BY_NAME.get(name))
+        else task
+        for name, task in summary.tasks.items()
     }
-
-
-def _describe_examined(source: AbstractSource, sound: Sound) -> dict[str, Any]:
-    """Describes clips that are only examined on, and what X-ARES says of their tasks."""
-    described = _describe(source, sound, probed=True)
-    for name, task in described["tasks"].items():
-        task |= get_domain_and_weight(name)
-    missing = [
-        {"task": name, "reason": reason, **get_domain_and_weight(name)}
-        for name, reason in find_missing_tasks(source, described["tasks"]).items()
-    ]
-    return {**described, "pretraining_clips": 0, "missing": missing}
+    missing = tuple(
+        MissingTask(
+            task=name,
+            reason=reason,
+            domain=TASKS_BY_NAME[name].domain,
+            weight=TASKS_BY_NAME[name].weight,
+        )
+        for name, reason in find_missing_tasks(source, summary.tasks).items()
+    )
+    return replace(summary, pretraining_clips=0, tasks=tasks, missing=missing)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from ablate.core.records.plan import PlanRequest, read_evaluate
 from ablate.model.masking import Grid
 from ablate.training.signals import StopSignal
 from ablate.worker.datasets import Emit
@@ -19,19 +20,10 @@ def answer(request: dict[str, Any], emit: Emit, stop: StopSignal) -> dict[str, A
     cache = Path(request["cache"])
     match request["do"]:
         case "plan":
-            from ablate.worker.validation import plan
+            from ablate.worker.validation import validate
 
-            return plan(
-                request["trials"],
-                request["probes"],
-                cache,
-                emit,
-                inner=request.get("inner", ()),
-                matched_budget=request.get("matched_budget"),
-                quiet=request.get("quiet", False),
-                score=request.get("score"),
-                evaluate=request.get("evaluate"),
-            )
+            plan_request = PlanRequest.from_json(request["plan"], "a plan request")
+            return {"plan": validate(plan_request, cache, emit).to_json()}
         case "run":
             from ablate.worker.context import RunContext
             from ablate.worker.multi_rank import needs_ranks, run_with_ranks
@@ -42,7 +34,7 @@ def answer(request: dict[str, Any], emit: Emit, stop: StopSignal) -> dict[str, A
             device, until = torch.device(request["device"]), request.get("until")
             context = RunContext(device, cache, emit, stop, until=until)
             folder = Path(request["folder"])
-            return run(folder, request["probes"], context, request.get("evaluate"))
+            return run(folder, request["probes"], context, read_evaluate(request.get("evaluate")))
         case "gallery":
             from ablate.worker.mask_gallery import draw_gallery
 

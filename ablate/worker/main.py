@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import torch
 
 from ablate.core.io import read_json
+from ablate.core.records.plan import EvaluatePlan, read_evaluate
 from ablate.parts import PartError
 from ablate.runs.lock import acquire_run
 from ablate.training.distributed import (
@@ -59,7 +60,9 @@ def main() -> int:
     parser.add_argument("folder", nargs="?", type=Path, help="a run folder with a config.json")
     parser.add_argument("--worker", action="store_true", help="serve requests on standard input")
     parser.add_argument("--probes", type=Path, help="JSON: the probes that score it, by name")
-    parser.add_argument("--evaluate", type=json.loads, help="JSON: how to score during training")
+    parser.add_argument(
+        "--evaluate", type=_parse_evaluate, help="JSON: how to score during training"
+    )
     parser.add_argument("--device", default="cpu", help="where to train: cpu, cuda:0")
     parser.add_argument(
         "--ranks", type=int, default=1, help="processes to train with, on this machine"
@@ -134,6 +137,10 @@ def _end_with_input() -> None:
     while os.read(0, 1):
         pass
     os._exit(1)
+
+
+def _parse_evaluate(text: str) -> EvaluatePlan | None:
+    return read_evaluate(json.loads(text))
 
 
 def _show(event: dict[str, Any]) -> None:

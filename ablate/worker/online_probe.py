@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from ablate.core.random import generator
+from ablate.core.records.plan import EvaluatePlan
 from ablate.model.encoder import Encoder
 from ablate.parts import PartError, Problem
 from ablate.probing.feature_cache import load_or_compute
@@ -29,18 +29,16 @@ from ablate.worker.context import RunContext
 from ablate.worker.evaluate import open_probe_data
 from ablate.worker.trial import Sound, Trial
 
-Asked = Mapping[str, Any]  # `every`, `probe`, `pooling` and `clips`, as a study's `evaluate` says
 
-
-def check_online_probe(asked: Asked, probes: Mapping[str, AbstractProbe]) -> None:
+def check_online_probe(evaluate: EvaluatePlan, probes: Mapping[str, AbstractProbe]) -> None:
     """Raises `PartError` for a probe that cannot look at an encoder that goes on training."""
-    if probes[asked["probe"]].needs_audio:
-        problem = f"`{asked['probe']}` trains the encoder itself; use another probe's score"
+    if probes[evaluate.probe].needs_audio:
+        problem = f"`{evaluate.probe}` trains the encoder itself; use another probe's score"
         raise PartError([Problem(("evaluate",), problem)])
 
 
 def build_online_probe(
-    asked: Asked,
+    evaluate: EvaluatePlan,
     probes: Mapping[str, AbstractProbe],
     trial: Trial,
     sound: Sound,
@@ -52,19 +50,19 @@ def build_online_probe(
     `ValueError` where no task has validation clips, where those clips were not planned, or where so
     few leave a task one class.
     """
-    probe = probes[asked["probe"]]
+    probe = probes[evaluate.probe]
     if probe.tasks is not None:
-        sound = open_probe_data(probe.tasks, trial, sound, {asked["probe"]: probe}, context.cache)
+        sound = open_probe_data(probe.tasks, trial, sound, {evaluate.probe: probe}, context.cache)
     tasks = [
-        few for task in sound.tasks if (few := subsample_task(task, asked["clips"])) is not None
+        few for task in sound.tasks if (few := subsample_task(task, evaluate.clips)) is not None
     ]
     if not tasks:
         raise ValueError("`evaluate` scores on validation clips, but no task has any")
     for task in tasks:
-        _check_classes(task, asked["clips"])
-    desk = _Desk(probe, asked["pooling"], tasks, trial, sound, context.device)
+        _check_classes(task, evaluate.clips)
+    desk = _Desk(probe, evaluate.pooling, tasks, trial, sound, context.device)
     count = sum(len(task.parts["valid"]) for task in tasks)
-    return OnlineProbe(every=asked["every"], num_clips=count, evaluate=desk.examine)
+    return OnlineProbe(every=evaluate.every, num_clips=count, evaluate=desk.examine)
 
 
 def subsample_task(task: Task, most: int) -> Task | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ablate.core.records.plan import EvaluatePlan, ScoreView
 from ablate.core.suggest import did_you_mean
 from ablate.model.encoder import AbstractEncoder
 from ablate.parts import PartError, Problem, build, get_identity, replace_settings
@@ -87,17 +88,13 @@ class ExpectedScore:
 
 
 def expected_scores(
-    score: Mapping[str, Any] | None, evaluate: Mapping[str, Any] | None
+    scores: Iterable[ScoreView], evaluate: EvaluatePlan | None
 ) -> Iterator[ExpectedScore]:
-    """Yields the scores that a study waits for.
-
-    `score` holds a `pooling` and the `probes` that each give it; `evaluate` one `probe`.
-    """
-    if score is not None:
-        for probe in score["probes"]:
-            yield ExpectedScore(("score",), probe, score["pooling"])
+    """Yields the scores that a study needs: its own, and those during training."""
+    for score in scores:
+        yield ExpectedScore(("score",), score.probe, score.pooling)
     if evaluate is not None:
-        yield ExpectedScore(("evaluate", "score"), evaluate["probe"], evaluate["pooling"])
+        yield ExpectedScore(("evaluate", "score"), evaluate.probe, evaluate.pooling)
 
 
 def without_summary(encoder: AbstractEncoder, probes: Probes) -> list[Problem]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ablate.core.records.plan import EvaluatePlan
 from ablate.core.records.run import FailureKind, RunConfig
 from ablate.parts import build
 from ablate.runs.heartbeat import HeartbeatWriter
@@ -19,7 +20,7 @@ from ablate.runs.store import CONFIG_FILE
 from ablate.training.distributed import RankLostError
 from ablate.training.metrics import CollapsedError, DivergedError
 from ablate.training.signals import PausedError, StoppedError
-from ablate.worker.code_digest import digests
+from ablate.worker.code_digest import compute_code_digests
 from ablate.worker.context import RunContext
 from ablate.worker.evaluate import ENCODER, score_run
 from ablate.worker.online_probe import build_online_probe
@@ -40,7 +41,7 @@ def run(
     folder: Path,
     probes: Mapping[str, Any],
     context: RunContext,
-    evaluate: Mapping[str, Any] | None = None,
+    evaluate: EvaluatePlan | None = None,
 ) -> dict[str, Any]:
     """Runs what is missing in a run folder.
 
@@ -53,7 +54,7 @@ def run(
         probes: settings of the probes, by name.
         context: device, cache and ranks. With `context.until`, training pauses at that step and
             the encoder is scored there.
-        evaluate: settings of the online probe, if the encoder is scored during training.
+        evaluate: how the encoder is scored during training; None if it is not.
 
     Raises:
         FileNotFoundError: the folder has no `config.json`.
@@ -64,7 +65,7 @@ def run(
             folder,
             kind=config.kind,
             device=str(context.device),
-            parts=digests(config.settings),
+            parts=compute_code_digests(config.settings),
         )
         return _run(folder, config, probes, evaluate, context, attempt)
     except SupersededError as error:  # the record of the other process stays
@@ -77,7 +78,7 @@ def _run(
     folder: Path,
     config: RunConfig,
     probes: Mapping[str, Any],
-    evaluate: Mapping[str, Any] | None,
+    evaluate: EvaluatePlan | None,
     context: RunContext,
     attempt: RunAttempt,
 ) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ablate.audio.mel import AbstractFrontEnd, LogMel, Normalisation
 from ablate.audio.sources import AbstractSource
 from ablate.audio.statistics import load_or_compute_statistics
 from ablate.audio.store import ClipStore, open_store
+from ablate.core.records.run import RunKind
 from ablate.model.batching import Batching
 from ablate.model.encoder import AbstractEncoder, Encoder
 from ablate.model.jepa import JEPA
@@ -136,14 +137,14 @@ class Trial:
 
 
 Subject = Trial | RandomInit | MelStatistics
-KINDS: dict[str, type[Subject]] = {
+KINDS: dict[RunKind, type[Subject]] = {
     "jepa": Trial,
     "random_init": RandomInit,
     "mel_statistics": MelStatistics,
 }
 
 
-def kind_of(subject: Subject) -> str:
+def kind_of(subject: Subject) -> RunKind:
     """Returns the word for a subject in `config.json`."""
     return next(kind for kind, found in KINDS.items() if isinstance(subject, found))
 

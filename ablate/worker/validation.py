@@ -1,19 +1,36 @@
-"""Everything that can be wrong with a trial, found before one is trained."""
+"""Validates the trials of a study before any is trained.
+
+Each combination of settings is validated once for all its seeds. Decoding audio takes long, so
+audio is opened last, and only if no trial has another problem.
+"""
 
 import dataclasses
 import itertools
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import Any
 
 from ablate.core.nested import remove_nested
+from ablate.core.records.plan import (
+    BudgetMatch,
+    MatchedBudget,
+    MatchedSetting,
+    PlanReply,
+    PlanRequest,
+    ResolvedRun,
+    ResolvedTrial,
+    SettingProblem,
+    Settings,
+    TrialFacts,
+    TrialReply,
+)
+from ablate.core.records.run import ParameterCounts
 from ablate.mask_analysis.matching import Match, has_match, remove_match, resolve_matches
 from ablate.mask_analysis.statistics import RealisedShares, realised_shares
 from ablate.model.masking import Grid, UnsupportedGridError
 from ablate.parts import PartError, Problem, build, resolve
-from ablate.worker.budget_matching import Wanted
-from ablate.worker.code_digest import digests
+from ablate.worker.budget_matching import TargetBudget
+from ablate.worker.code_digest import compute_code_digests
 from ablate.worker.compatibility import refused
 from ablate.worker.datasets import Emit, Sounds
 from ablate.worker.meta_model import parameters
@@ -26,214 +43,242 @@ from ablate.worker.probes import (
     protocol,
     without_summary,
 )
-from ablate.worker.token_stats import token_facts
+from ablate.worker.token_stats import compute_token_stats
 from ablate.worker.trial import Sound, Subject, Trial, deciding, digest, kind_of
 from ablate.worker.units import sized
 
-Paths = Set[tuple[str, ...]]  # of keys
+KeyPath = tuple[str, ...]  # keys that lead to a setting
 
 
-def plan(
-    trials: Sequence[dict[str, Any]],
-    probes: dict[str, Any],
-    cache: Path,
-    emit: Emit,
-    *,
-    inner: Sequence[Sequence[Sequence[str]]] = (),
-    matched_budget: Mapping[str, Any] | None = None,
-    quiet: bool = False,
-    score: Mapping[str, Any] | None = None,
-    evaluate: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Checks trials, opens their sound and resolves their settings.
+def validate(request: PlanRequest, cache: Path, emit: Emit) -> PlanReply:
+    """Validates trials, opens their audio and resolves their settings.
 
-    Returns what `trials` and `data` hold, as plain data; a trial's problems stand in its own
-    entry. `inner` are, for each trial, the settings that are left out where the part that they
-    fall to has none of that name. `matched_budget` holds `by`, which is steps, clips or flops, and
-    the settings of the `baseline`: all trials are given the steps that take up as much as it does.
-    `score` holds the `pooling` that is to be the study's score, and the `probes` that give it;
-    `evaluate` says by which probe trainings are looked at on their way. Where anything is wrong
-    with a trial, or if `quiet`, nothing is decoded and nothing named. Raises `PartError` for
-    probes that cannot be built or cannot give these scores, and for a baseline that cannot be
-    built.
+    Problems of single trials are part of the reply.
+
+    Args:
+        request: trials, probes and scores of a study, or a part of them.
+        cache: folder of decoded clips.
+        emit: receives progress events while clips are decoded.
+
+    Raises:
+        PartError: a probe cannot be built or cannot give a requested score, or the baseline of a
+            matched budget cannot be built.
     """
-    built = build_probes(probes)
-    if evaluate is not None:
-        check_online_probe(evaluate, built)
-    # clips that no probe examines on need no labels
-    sounds = Sounds(cache, emit, probed=any(probe.tasks is None for probe in built.values()))
-    scores = [*expected_scores(score, evaluate)]
-    budget = _wanted(matched_budget) if matched_budget else None
-    desk = _Desk(sounds, budget, built, scores)
-    found = itertools.zip_longest(trials, inner, fillvalue=())
-    asked = [(dict(settings), {tuple(path) for path in paths}) for settings, paths in found]
-    entries = desk.entries(asked, quiet=quiet)
-    protocols = {name: protocol(name, probe, sounds) for name, probe in built.items()}
-    for one in scores:
-        one.check_tasks(built[one.probe], sounds.tasks(built[one.probe].tasks))
-    return {"trials": entries, "data": sounds.described(), "probes": protocols}
+    probes = build_probes(request.probes)
+    if request.evaluate is not None:
+        check_online_probe(request.evaluate, probes)
+    # clips that no probe uses need no labels
+    sounds = Sounds(cache, emit, probed=any(probe.tasks is None for probe in probes.values()))
+    budget = _compute_target_budget(request.match_budget) if request.match_budget else None
+    scores = [*expected_scores(request.scores, request.evaluate)]
+    validator = _Validator(sounds, budget, probes, scores)
+    pairs = itertools.zip_longest(request.trials, request.optional, fillvalue=())
+    trials = [(dict(settings), frozenset(optional)) for settings, optional in pairs]
+    replies = validator.validate(trials, open_audio=request.open_audio)
+    protocols = {name: protocol(name, probe, sounds) for name, probe in probes.items()}
+    for score in scores:
+        score.check_tasks(probes[score.probe], sounds.tasks(probes[score.probe].tasks))
+    return PlanReply(trials=tuple(replies), data=tuple(sounds.described()), probes=protocols)
 
 
-class _Named:
-    """A subject's settings and fingerprint, for any seed."""
+class _ConfigBuilder:
+    """Builds the configuration of one subject for any seed."""
 
     def __init__(self, subject: Subject, sound: Sound) -> None:
         self._kind = kind_of(subject)
         self._settings = resolve(subject)
-        del self._settings["type"]  # its kind says it
-        self._deciding = deciding(subject, sound.store.digest)
+        del self._settings["type"]  # implied by the kind
+        self._identity = deciding(subject, sound.store.digest)
 
-    def entry(self, **seed: int) -> dict[str, Any]:
-        found = digest({**self._deciding, **seed})
-        return {"kind": self._kind, "settings": {**self._settings, **seed}, "fingerprint": found}
+    def build(self, **seed: int) -> ResolvedRun:
+        return ResolvedRun(
+            kind=self._kind,
+            settings={**self._settings, **seed},
+            fingerprint=digest({**self._identity, **seed}),
+        )
 
 
-class _Checked:
-    """A trial that can be run, and what was found out about it whatever its seed."""
+class _ResolvedForAnySeed:
+    """A valid trial whose audio was opened; everything but the seed is fixed."""
 
-    def __init__(self, trial: Trial, sound: Sound, facts: dict[str, Any]) -> None:
-        self._trial, self._twin = _Named(trial, sound), _Named(trial.twin, sound)
-        self.facts = {**facts, "statistics": _Named(trial.statistics, sound).entry()}
+    def __init__(
+        self, trial: Trial, sound: Sound, facts: TrialFacts, dropped: list[KeyPath]
+    ) -> None:
+        self._trial = _ConfigBuilder(trial, sound)
+        self._random_init = _ConfigBuilder(trial.twin, sound)
+        self._statistics = _ConfigBuilder(trial.statistics, sound).build()
+        self._facts, self._dropped = facts, dropped
 
-    def entry(self, seed: int) -> dict[str, Any]:
-        twin = self._twin.entry(seed=seed)
-        return {**self._trial.entry(seed=seed), "problems": [], **self.facts, "twin": twin}
+    def reply(self, seed: int) -> TrialReply:
+        trial = self._trial.build(seed=seed)
+        resolved = ResolvedTrial(
+            kind=trial.kind,
+            settings=trial.settings,
+            fingerprint=trial.fingerprint,
+            random_init=self._random_init.build(seed=seed),
+            statistics=self._statistics,
+            facts=self._facts,
+        )
+        return TrialReply(trial=resolved, dropped=tuple(self._dropped))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Weighed:
-    """A trial in which nothing is wrong but perhaps its sound, which has not been opened."""
+class _ValidTrial:
+    """A trial that has no problem, as far as can be found without opening its audio."""
 
     trial: Trial
-    facts: dict[str, Any]
-    dropped: list[list[str]] = dataclasses.field(default_factory=list)
+    grid: Grid
+    shares: RealisedShares
+    parameters: ParameterCounts
+    matches: list[Match]
+    code: dict[str, str]  # third-party part -> digest of its code
+    dropped: list[KeyPath] = dataclasses.field(default_factory=list)
+
+    def facts(self, trial: Trial, sound: Sound, budget: MatchedBudget | None) -> TrialFacts:
+        """Collects the facts of the trial; `trial` has the matched budget."""
+        too_short = sound.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
+        return TrialFacts(
+            data=sound.store.digest,
+            too_short=len(too_short),
+            grid=(self.grid.freq, self.grid.time),
+            parameters=self.parameters,
+            **self.shares._asdict(),
+            tokens=compute_token_stats(trial.mel, trial.patchifier, trial.crop_frames),
+            matched=tuple(MatchedSetting(**dataclasses.asdict(match)) for match in self.matches),
+            budget=budget,
+            parts=self.code,
+        )
 
 
-class _Desk:
-    """Checks trials, each combination once for all its seeds; sound last, for decoding takes long.
-
-    Where anything else is wrong, in whichever trial, no sound is opened.
-    """
+class _Validator:
+    """Validates trials in two passes: settings, masks and model first; audio second."""
 
     def __init__(
         self,
         sounds: Sounds,
-        wanted: Wanted | None,
+        budget: TargetBudget | None,
         probes: Probes,
         scores: Sequence[ExpectedScore],
     ) -> None:
         self._sounds = sounds
-        self._wanted = wanted  # of every trial
+        self._budget = budget
         self._probes = probes
         self._scores = scores
-        self._weighed: dict[str, _Weighed | dict[str, Any]] = {}
-        self._heard: dict[str, _Checked | dict[str, Any]] = {}
 
-    def entries(
-        self, asked: Sequence[tuple[dict[str, Any], Paths]], *, quiet: bool
-    ) -> list[dict[str, Any]]:
+    def validate(
+        self, trials: Sequence[tuple[Settings, Set[KeyPath]]], *, open_audio: bool
+    ) -> list[TrialReply]:
+        """Returns a reply per trial; a trial is its settings and the paths of optional ones."""
         keys = [
-            json.dumps([{**settings, "seed": None}, sorted(inner)], sort_keys=True)
-            for settings, inner in asked
+            json.dumps([{**settings, "seed": None}, sorted(optional)], sort_keys=True)
+            for settings, optional in trials
         ]
-        for key, (settings, inner) in zip(keys, asked, strict=True):
-            if key not in self._weighed:
-                self._weighed[key] = self._weigh(settings, inner)
-        fine = [found for found in self._weighed.values() if isinstance(found, _Weighed)]
+        first: dict[str, _ValidTrial | TrialReply] = {}
+        for key, (settings, optional) in zip(keys, trials, strict=True):
+            if key not in first:
+                first[key] = self._validate_settings(settings, optional)
+        valid = [result for result in first.values() if isinstance(result, _ValidTrial)]
         for score in self._scores:
-            score.check_view(self._probes[score.probe], [one.trial.encoder for one in fine])
-        quiet = quiet or any(isinstance(found, dict) for found in self._weighed.values())
-        for key, found in self._weighed.items():
-            self._heard[key] = found if isinstance(found, dict) else self._hear(found, quiet=quiet)
+            score.check_view(self._probes[score.probe], [one.trial.encoder for one in valid])
+        open_audio = open_audio and len(valid) == len(first)
+        second = {
+            key: self._open_audio(result, open_audio=open_audio)
+            if isinstance(result, _ValidTrial)
+            else result
+            for key, result in first.items()
+        }
         return [
-            self._entry(self._heard[key], settings.get("seed"))
-            for key, (settings, _) in zip(keys, asked, strict=True)
+            _reply(second[key], settings.get("seed"))
+            for key, (settings, _) in zip(keys, trials, strict=True)
         ]
 
-    def _entry(self, found: _Checked | dict[str, Any], seed: object) -> dict[str, Any]:
-        if isinstance(found, _Checked) and isinstance(seed, int):
-            return found.entry(seed)
-        assert isinstance(found, dict), "a trial without a seed is refused"
-        return found
-
-    def _weigh(self, settings: dict[str, Any], inner: Paths) -> _Weighed | dict[str, Any]:
-        dropped: list[list[str]] = []
+    def _validate_settings(
+        self, settings: Settings, optional: Set[KeyPath]
+    ) -> _ValidTrial | TrialReply:
+        """Drops the optional settings that no part has; returns what is wrong with the rest."""
+        dropped: list[KeyPath] = []
         while True:
             try:
-                found = self._examine(settings)
+                valid = self._build(settings)
             except PartError as error:
-                foreign = [p.path for p in error.problems if p.unknown and p.path in inner]
-                if not foreign:
-                    return _refused(error.problems, dropped)
-                for path in foreign:
+                unknown = [p.path for p in error.problems if p.unknown and p.path in optional]
+                if not unknown:
+                    return _problem_reply(error.problems, dropped)
+                for path in unknown:
                     settings = remove_nested(settings, path)
-                    dropped.append(list(path))
+                    dropped.append(path)
             else:
-                return dataclasses.replace(found, dropped=dropped)
+                return dataclasses.replace(valid, dropped=dropped)
 
-    def _examine(self, settings: dict[str, Any]) -> _Weighed:
-        settings, matches = _matched(sized(settings))
+    def _build(self, settings: Settings) -> _ValidTrial:
+        settings, matches = _fill_in_matches(sized(settings))
         trial = build(settings, expect=Trial)
         if incompatible := [*refused(trial), *without_summary(trial.encoder, self._probes)]:
             raise PartError(incompatible)
         problems, grid, shares = _try_masks(trial)
-        weights = {} if grid is None else _parameters(trial, problems)
-        if problems or grid is None or shares is None:
-            raise PartError([*problems, *self._wrong_with_files(trial)])
-        facts = {
-            "grid": [grid.freq, grid.time],
-            "tokens": token_facts(trial.mel, trial.patchifier, trial.crop_frames),
-            "parameters": weights,
-            **shares._asdict(),
-            "matched": [dataclasses.asdict(match) for match in matches],
-            "parts": digests(settings),
-        }
-        return _Weighed(trial, facts)
+        counts = None if grid is None else _count_parameters(trial, problems)
+        if problems or grid is None or shares is None or counts is None:
+            raise PartError([*problems, *self._check_source(trial)])
+        return _ValidTrial(trial, grid, shares, counts, matches, compute_code_digests(settings))
 
-    def _wrong_with_files(self, trial: Trial) -> list[Problem]:
+    def _check_source(self, trial: Trial) -> list[Problem]:
         try:
             self._sounds.check(trial)
         except ValueError as error:
             return [Problem(("data",), str(error))]
         return []
 
-    def _hear(self, found: _Weighed, *, quiet: bool) -> _Checked | dict[str, Any]:
-        trial = found.trial
-        if quiet:
-            return _refused(self._wrong_with_files(trial), found.dropped)
+    def _open_audio(
+        self, valid: _ValidTrial, *, open_audio: bool
+    ) -> _ResolvedForAnySeed | TrialReply:
+        trial = valid.trial
+        if not open_audio:
+            return _problem_reply(self._check_source(trial), valid.dropped)
         try:
             sound = self._sounds.of(trial)
             sound.loader(trial)
         except PartError as error:
-            return _refused(error.problems, found.dropped)
-        except ValueError as error:  # of the audio, the only part that has not named itself yet
-            return _refused([Problem(("data",), str(error))], found.dropped)
+            return _problem_reply(error.problems, valid.dropped)
+        except ValueError as error:
+            return _problem_reply([Problem(("data",), str(error))], valid.dropped)
         self._sounds.take(trial, sound)
-        trial, budget = (trial, {}) if self._wanted is None else self._wanted.given_to(trial)
-        short = sound.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
-        heard = {"data": sound.store.digest, "too_short": len(short)}
-        heard |= {**budget, **_told(found.dropped)}
-        return _Checked(trial, sound, {**found.facts, **heard})
+        trial, budget = (trial, None) if self._budget is None else self._budget.match(trial)
+        return _ResolvedForAnySeed(
+            trial, sound, valid.facts(trial, sound, budget), dropped=valid.dropped
+        )
 
 
-def _wanted(asked: Mapping[str, Any]) -> Wanted:
-    """Says what every trial is to take up. Raises `PartError` where the baseline cannot be run."""
+def _reply(result: _ResolvedForAnySeed | TrialReply, seed: object) -> TrialReply:
+    if isinstance(result, TrialReply):
+        return result
+    assert isinstance(seed, int), "a trial without a seed has a problem"
+    return result.reply(seed)
+
+
+def _problem_reply(problems: Sequence[Problem], dropped: Sequence[KeyPath]) -> TrialReply:
+    listed = tuple(SettingProblem(path=p.path, message=p.message) for p in problems)
+    return TrialReply(problems=listed, dropped=tuple(dropped))
+
+
+def _compute_target_budget(request: BudgetMatch) -> TargetBudget:
+    """Computes what every trial gets. Raises `PartError` if the baseline cannot be built."""
     try:
-        settings, _ = _matched(sized(asked["baseline"]))
+        settings, _ = _fill_in_matches(sized(request.baseline))
         baseline = build(settings, expect=Trial)
         problems, grid, _ = _try_masks(baseline)
-        if problems or grid is None or not _parameters(baseline, problems):
+        if problems or grid is None or _count_parameters(baseline, problems) is None:
             raise PartError(problems)
     except PartError as error:
         within = [dataclasses.replace(p, path=("baseline", *p.path)) for p in error.problems]
         raise PartError(within) from error
-    return Wanted.of(asked["by"], baseline)
+    return TargetBudget.of(request.by, baseline)
 
 
-def _matched(settings: dict[str, Any]) -> tuple[dict[str, Any], list[Match]]:
-    """Puts found values in the place of what a masker's `match` asks for.
+def _fill_in_matches(settings: Settings) -> tuple[Settings, list[Match]]:
+    """Replaces each `match` of a masker by the value that reaches the wanted share.
 
-    Where the rest of the trial is wrong, that is told first: a match needs its grid.
+    A match needs the grid. If the patchifier does not fit, the settings come back without the
+    match, and `_try_masks` reports the problem.
     """
     masker = settings.get("masker")
     if not has_match(masker):
@@ -243,24 +288,15 @@ def _matched(settings: dict[str, Any]) -> tuple[dict[str, Any], list[Match]]:
     try:
         grid = trial.twin.grid
     except ValueError:
-        return plain, []  # told by `_try_masks`
+        return plain, []
     if grid.size < 2:
         return plain, []
-    found, matches = resolve_matches(masker, grid, trial.batching, trial.budget.batch)
-    return {**settings, "masker": found}, matches
-
-
-def _refused(problems: list[Problem], dropped: list[list[str]]) -> dict[str, Any]:
-    listed = [{"path": list(problem.path), "message": problem.message} for problem in problems]
-    return {"settings": None, "fingerprint": None, "problems": listed, **_told(dropped)}
-
-
-def _told(dropped: list[list[str]]) -> dict[str, Any]:
-    """Tells which settings were left out, where any were."""
-    return {"dropped": dropped} if dropped else {}
+    filled, matches = resolve_matches(masker, grid, trial.batching, trial.budget.batch)
+    return {**settings, "masker": filled}, matches
 
 
 def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, RealisedShares | None]:
+    """Draws masks; returns the problems, or the grid and the shares of context and targets."""
     try:
         grid = trial.twin.grid
     except ValueError as error:
@@ -273,15 +309,15 @@ def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, RealisedShares
         return [], grid, shares
     except (UnsupportedGridError, AssertionError, ValueError) as error:
         reason = str(error)
-    except Exception as error:  # a stranger's masker may raise anything
+    except Exception as error:  # a user's masker may raise anything
         reason = f"{type(error).__name__}: {error}"
     return [Problem(("masker",), f"on a grid of {grid} patches: {reason}")], None, None
 
 
-def _parameters(trial: Trial, problems: list[Problem]) -> dict[str, int]:
-    """Counts the weights, without making any; adds what a part finds wrong in being built."""
+def _count_parameters(trial: Trial, problems: list[Problem]) -> ParameterCounts | None:
+    """Counts the weights on the meta device; a part that cannot be built adds its problems."""
     try:
-        return parameters(trial)
+        return ParameterCounts(**parameters(trial))
     except PartError as error:
         problems += error.problems
-        return {}
+        return None

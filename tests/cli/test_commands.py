@@ -11,6 +11,7 @@ import pytest
 
 from ablate import __version__
 from ablate.runs.store import write_config
+from tests.plans import make_entry, make_plan
 from tests.run_folders import write_record, write_score
 
 ROOT = Path(__file__).parents[2]
@@ -87,19 +88,10 @@ def test_status_without_studies_explains_how_to_start(tmp_path: Path) -> None:
 @pytest.fixture
 def study_dir(tmp_path: Path) -> Path:
     """Creates the folders of a study of two trials: one done, one failed."""
-    trial = {"twin": "t", "statistics": "s", "levels": {"masker": "random"}}
-    write(
-        tmp_path / "reports" / "masking" / "plan.json",
-        {
-            "study": "masking",
-            "probes": {"knn": KNN},
-            "score": {"probe": "knn", "pooling": "mean"},
-            "trials": [
-                {**trial, "seed": 0, "fingerprint": "aaaa000000"},
-                {**trial, "seed": 1, "fingerprint": "aabb000000"},
-            ],
-        },
-    )
+    first = make_entry("aaaa000000", levels={"masker": "random"}, seed=0)
+    second = make_entry("aabb000000", levels={"masker": "random"}, seed=1)
+    plan = make_plan(first, second, probes={"knn": KNN})
+    plan.write(plan.file_in(tmp_path / "reports"))
     good, bad = tmp_path / "runs" / "aaaa000000", tmp_path / "runs" / "aabb000000"
     masker = {"type": "maskers.Random", "ratio": 0.6}
     write_config(good, kind="jepa", settings={"seed": 0, "masker": masker})

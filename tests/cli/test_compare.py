@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from ablate.core.records.plan import ScoreView, StudyPlan
 from tests.report.conftest import Bench
 
 ROOT = Path(__file__).parents[2]
@@ -23,10 +24,9 @@ def compare(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def save(folder: Path, study: str, plan: dict[str, Any]) -> None:
-    file = folder / "reports" / study / "plan.json"
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({**plan, "study": study}))
+def save(folder: Path, study: str, plan: StudyPlan) -> None:
+    plan = replace(plan, study=study)
+    plan.write(plan.file_in(folder / "reports"))
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_the_default_output_is_a_table(two_studies: Path) -> None:
     [
         ("maskign", "no plan of a study `maskign` in reports (did you mean `masking`?)"),
         ("plan.json", "plan.json: no such file"),
-        ("other.json", "other.json: not a study's plan"),
+        ("other.json", "other.json has no `format`; this version of ablate reads format 1"),
         ("broken.json", "broken.json is not JSON"),
     ],
 )
@@ -74,7 +74,6 @@ def test_a_missing_or_invalid_plan_is_an_error(two_studies: Path, other: str, me
 
 def test_studies_with_different_scores_cannot_be_compared(two_studies: Path) -> None:
     file = two_studies / "reports" / "masking-again" / "plan.json"
-    plan = json.loads(file.read_text())
-    file.write_text(json.dumps({**plan, "score": {"probe": "knn", "pooling": "mean"}}))
+    replace(StudyPlan.read(file), score=ScoreView(probe="knn", pooling="mean")).write(file)
     done = compare(two_studies, "masking", "masking-again")
     assert (done.returncode, "cannot be compared" in done.stderr) == (2, True)

@@ -21,6 +21,7 @@ from ablate.slurm import queue as slurm_queue
 from ablate.slurm.queue import Submitted
 from ablate.sweep import recovery
 from tests.command import ABLATE, ablate
+from tests.plans import make_entry, make_plan
 from tests.run_folders import write_record, write_score
 
 ROOT = Path(__file__).parents[2]
@@ -50,18 +51,13 @@ def _workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     for name in ("ABLATE_RUNS", "ABLATE_REPORTS", "ABLATE_CACHE"):
         monkeypatch.delenv(name, raising=False)
-    plan = {
-        "study": "masking",
-        "file": "studies/masking.yaml",
-        "overrides": ["seeds=2"],
-        "probes": {"knn": KNN},
-        "score": {"probe": "knn", "pooling": "mean"},
-        "trials": [
-            {"fingerprint": name, "twin": "t", "statistics": "s", "levels": {"m": name}, "seed": 0}
-            for name in ("done", "failed", "open")
-        ],
-    }
-    write("reports/masking/plan.json", plan)
+    plan = make_plan(
+        *(make_entry(name, levels={"m": name}) for name in ("done", "failed", "open")),
+        file="studies/masking.yaml",
+        overrides=("seeds=2",),
+        probes={"knn": KNN},
+    )
+    plan.write(plan.file_in(Path("reports")))
     for name, state in (("done", "done"), ("failed", "failed"), ("old", "cancelled")):
         write_config(Path("runs", name), kind="jepa", settings={})
         write_record(Path("runs", name), state, "oom: of memory")

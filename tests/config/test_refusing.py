@@ -8,6 +8,7 @@ import pytest
 from ablate.config.loader import load
 from ablate.config.study import StudyError
 from ablate.config.tree import COMMAND_LINE, format_problem, from_plain, set_path
+from ablate.core.records.plan import SettingProblem
 from tests.config.conftest import STUDY, loaded, problems
 
 
@@ -186,5 +187,5 @@ def test_what_is_wrong_with_a_part_that_was_overridden_is_not_laid_to_its_line_a
         (["masker", "ratio"], "command line"),
         (["budget"], "a.yaml:3"),
     ):
-        problem = {"path": ["baseline", *path], "message": "wrong"}
+        problem = SettingProblem(path=("baseline", *path), message="wrong")
         assert format_problem(over, problem) == f"{place}: `{'.'.join(path)}`: wrong"

@@ -69,7 +69,7 @@ def studies_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         Path("grid.yaml").write_text(STUDY.replace("study: example", "study: grid"))
         Path("sweep.yaml").write_text(STUDY + SWEEP)
         for file in ("grid.yaml", "sweep.yaml"):
-            assert study.run(Path(file), workers=1, command=STAND_IN) == study.DONE
+            assert study.run_study(Path(file), workers=1, command=STAND_IN) == study.DONE
         for file in Path("reports").glob("*/gallery/*.png"):
             file.write_bytes(create_png(120, 40))  # the stand-in draws none
         for run in Path("runs").glob("*/run.json"):

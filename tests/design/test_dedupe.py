@@ -107,7 +107,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def planned(
     tmp_path: Path, cache: Path, text: str, monkeypatch: pytest.MonkeyPatch
-) -> study.Planned:
+) -> study.PreparedStudy:
     (tmp_path / "guest.py").write_text(GUEST)
     (tmp_path / "study.yaml").write_text(text)
     tiny = (ROOT / "studies" / "recipes" / "scale" / "tiny.yaml").read_text()
@@ -134,10 +134,10 @@ def test_the_grid_of_eb_jepa_is_1800_trials_and_not_3528(
     found = planned(tmp_path, cache, text, monkeypatch)
     fingerprints = [trial.fingerprint for trial in found.trials]
     assert len(fingerprints) == len(set(fingerprints)) == 1800
-    [merged] = found.plan["merged"]
-    assert (merged["cells"], merged["stand_for"]) == (12, 588)
-    assert 3 * (len(found.trials) // 3 - merged["cells"] + merged["stand_for"]) == 3528
-    lines = run_status.format_summary(found.plan, found.backlog(tmp_path / "runs"))
+    [merged] = found.plan.merged
+    assert (merged.cells, merged.stand_for) == (12, 588)
+    assert 3 * (len(found.trials) // 3 - merged.cells + merged.stand_for) == 3528
+    lines = run_status.format_summary(found.plan, found.find_pending(tmp_path / "runs"))
     assert (
         "  588 combinations reduce to 12: `objective.hidden_dim`, `objective.output_dim` have no "
         f"effect where {switch}"

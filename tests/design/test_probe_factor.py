@@ -40,11 +40,11 @@ def file(tmp_path: Path) -> Path:
 def test_levels_of_the_probe_share_a_run_and_stay_apart(file: Path) -> None:
     with Pool(file.parent / "cache", size=1) as pool:
         found = study.prepare(loader.load(file), pool, create_console())
-    told = {(t["levels"]["masker"], t["probe"], t["seed"]) for t in found.plan["trials"]}
+    told = {(t.levels["masker"], t.probe, t.seed) for t in found.plan.trials}
     assert told == {(m, p, s) for m in ("random", "block") for p in ("one", "ten") for s in (0, 1)}
     assert len({trial.fingerprint for trial in found.trials}) == 4
-    assert found.plan["baseline"]["probe"] == "far"  # that of the score
-    assert found.backlog(file.parent / "runs").counts()["trainings"] == 4
+    assert found.plan.baseline["probe"] == "far"  # that of the score
+    assert found.find_pending(file.parent / "runs").counts()["trainings"] == 4
 
 
 def test_a_level_that_names_no_probe_is_refused_with_the_nearest(file: Path) -> None:

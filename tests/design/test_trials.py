@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from ablate.config.study import Study, StudyError, validate_study
 from ablate.config.tree import Node, from_plain
+from ablate.core.records.plan import PlanReply, SettingProblem, TrialReply
 from ablate.design import dedupe, factors
 from ablate.design import plan as design_plan
 from ablate.design import trials as design
+from tests.plans import make_reply
 
 RANDOM = {"type": "maskers.Random", "ratio": 0.6}
 BLOCK = {"type": "maskers.MultiBlock"}
@@ -42,12 +44,12 @@ def answered(
     trials: list[design.PlannedTrial], defaults: dict[str, Any]
 ) -> list[design.PlannedTrial]:
     """Plays the worker: writes out the masker's defaults and names what is the same alike."""
-    answers = []
+    replies = []
     for trial in trials:
         settings = {**trial.settings, "masker": {**defaults, **trial.settings["masker"]}}
         name = str(sorted(settings["masker"].items())) + str(trial.seed)
-        answers.append({"settings": settings, "fingerprint": name, "problems": []})
-    return design.planned(trials, answers)
+        replies.append(make_reply(name, settings))
+    return design.resolve_trials(trials, replies)
 
 
 @given(
@@ -140,15 +142,17 @@ def test_two_levels_that_mean_the_same_are_refused() -> None:
 def test_a_problem_is_told_where_its_level_was_written() -> None:
     study = make_study({"masker": {"random": RANDOM, "block": BLOCK}}, (0, 1))
     trials = grid(study)
-    fine: dict[str, Any] = {"problems": []}
-    wrong = {"problems": [{"path": ["masker", "area"], "message": "too big"}]}
+    fine = TrialReply()
+    problem = SettingProblem(path=("masker", "area"), message="too big")
+    wrong = TrialReply(problems=(problem,))
     refused = design.refused(study, trials, [fine, wrong, fine, wrong])
     assert refused == ["study.yaml:block: `masker.area`: too big (in block)"]
 
 
 def test_a_problem_of_all_trials_is_told_once() -> None:
     study = make_study({"masker": {"random": RANDOM, "block": BLOCK}}, (0, 1))
-    wrong = {"problems": [{"path": ["budget", "steps"], "message": "too few"}]}
+    problem = SettingProblem(path=("budget", "steps"), message="too few")
+    wrong = TrialReply(problems=(problem,))
     refused = design.refused(study, grid(study), [wrong] * 4)
     assert refused == ["study.yaml:2: `budget.steps`: too few"]
 
@@ -163,24 +167,22 @@ def test_a_label_names_what_a_trial_has_of_a_setting() -> None:
 def test_notes_reach_the_plan_and_no_trial() -> None:
     plain = make_study({"masker": {"random": RANDOM, "block": BLOCK}})
     study = plain.model_copy(update={"notes": {"block": "as drawn"}})
-    assert design_plan.summary(study, [], [], {"probes": {}, "data": []})["notes"] == study.notes
+    assert design_plan.build_plan(study, [], [], PlanReply()).notes == study.notes
     assert grid(study) == grid(plain)
 
 
 def test_a_plan_warns_of_levels_that_show_unlike_amounts() -> None:
     study = make_study({"masker": {"random": RANDOM, "block": BLOCK}}, (0, 1))
     varied = factors.factors(study)
-    reference = {"twin": {"fingerprint": "t"}, "statistics": {"fingerprint": "s"}}
-    answers = [
-        {
-            **reference,
-            "settings": trial.settings,
-            "fingerprint": f"{trial.variant}{trial.seed}",
-            "context": 0.4 if trial.variant == "random" else 0.3,
-            "targets": 0.5,
-        }
+    replies = [
+        make_reply(
+            f"{trial.variant}{trial.seed}",
+            trial.settings,
+            context=0.4 if trial.variant == "random" else 0.3,
+            targets=0.5,
+        )
         for trial in design.trials(study, varied)
     ]
-    trials = design.planned(design.trials(study, varied), answers)
-    [warning] = design_plan.summary(study, varied, trials, {"probes": {}, "data": []})["warnings"]
+    trials = design.resolve_trials(design.trials(study, varied), replies)
+    [warning] = design_plan.build_plan(study, varied, trials, PlanReply()).warnings
     assert warning.startswith("Levels of masker differ in their realised context: random 40 %")

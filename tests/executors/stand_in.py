@@ -23,7 +23,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ablate.core.records.run import RunConfig
+from ablate.core.records.plan import (
+    DataSummary,
+    PlanReply,
+    PlanRequest,
+    ResolvedRun,
+    ResolvedTrial,
+    SettingProblem,
+    TaskSummary,
+    TrialFacts,
+    TrialReply,
+)
+from ablate.core.records.run import ParameterCounts, RunConfig
 from ablate.runs.record import read_record
 from ablate.runs.store import CONFIG_FILE
 from tests.run_folders import write_record, write_score, write_tasks
@@ -44,35 +55,50 @@ def name(content: Any) -> str:
 
 def plan(request: dict[str, Any]) -> dict[str, Any]:
     say({"event": "progress", "label": "clips", "done": 4, "total": 4})
-    probes = {key: {**probe, "temperature": 1.0} for key, probe in request["probes"].items()}
-    counts = {"classes": 2, "train": 1, "valid": 1, "test": 1, "folds": None}
-    tasks = dict.fromkeys(TASKS, counts)
-    skipped = [["c.wav", "no audio"]]
-    data = {"digest": "d", "clips": 4, "skipped": skipped, "silent": ["d.wav"], "tasks": tasks}
-    trials = [plan_one(settings) for settings in request["trials"]]
-    return {"event": "result", "trials": trials, "probes": probes, "data": [data]}
+    asked = PlanRequest.from_json(request["plan"], "the request")
+    counts = TaskSummary(classes=2, train=1, valid=1, test=1)
+    data = DataSummary(
+        digest="d",
+        synthetic=False,
+        clips=4,
+        pretraining_clips=4,
+        skipped=(("c.wav", "no audio"),),
+        silent=("d.wav",),
+        tasks=dict.fromkeys(TASKS, counts),
+    )
+    reply = PlanReply(
+        trials=tuple(map(plan_one, asked.trials)),
+        data=(data,),
+        probes={key: {**probe, "temperature": 1.0} for key, probe in asked.probes.items()},
+    )
+    return {"event": "result", "plan": reply.to_json()}
 
 
-def plan_one(settings: dict[str, Any]) -> dict[str, Any]:
+def plan_one(settings: dict[str, Any]) -> TrialReply:
     settings = {**settings, "masker": {**DEFAULTS["masker"], **settings["masker"]}}
     if (settings["masker"].get("type"), settings["patchifier"]["type"]) == ("Matched", "Squares"):
         settings["masker"]["type"] = "Good"
     if settings["masker"]["ratio"] > 1:
-        problem = {"path": ["masker", "ratio"], "message": "must be at most 1"}
-        return {"settings": None, "fingerprint": None, "problems": [problem]}
-    twin = {"patchifier": settings["patchifier"], "seed": settings["seed"]}
-    sound = {"data": settings["data"]}
-    return {
-        "settings": settings,
-        "fingerprint": name(settings),
-        "problems": [],
-        "grid": [4, 8],
-        "parameters": {"encoder": 1000, "predictor": 500},
-        "context": 0.4,
-        "targets": 0.6,
-        "twin": {"kind": "random_init", "settings": twin, "fingerprint": name(twin)},
-        "statistics": {"kind": "mel_statistics", "settings": sound, "fingerprint": name(sound)},
-    }
+        problem = SettingProblem(path=("masker", "ratio"), message="must be at most 1")
+        return TrialReply(problems=(problem,))
+    init = {"patchifier": settings["patchifier"], "seed": settings["seed"]}
+    data = {"data": settings["data"]}
+    facts = TrialFacts(
+        data="d",
+        grid=(4, 8),
+        parameters=ParameterCounts(encoder=1000, predictor=500),
+        context=0.4,
+        targets=0.6,
+    )
+    resolved = ResolvedTrial(
+        kind="jepa",
+        settings=settings,
+        fingerprint=name(settings),
+        random_init=ResolvedRun(kind="random_init", settings=init, fingerprint=name(init)),
+        statistics=ResolvedRun(kind="mel_statistics", settings=data, fingerprint=name(data)),
+        facts=facts,
+    )
+    return TrialReply(trial=resolved)
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
@@ -154,8 +180,9 @@ def gallery(request: dict[str, Any]) -> dict[str, Any]:
     for trial in request["trials"]:
         file = f"{trial['masker']}--{trial['patchifier']}.png"
         (folder / file).write_bytes(b"a picture")
-        pictures.append({**trial, "file": file, "context": 0.4, "targets": 0.6})
-    return {"event": "result", "title": "a clip", "legend": "legend.png", "pictures": pictures}
+        labels = {"masker": trial["masker"], "patchifier": trial["patchifier"]}
+        pictures.append({**labels, "file": file, "context": 0.4, "targets": 0.6})
+    return {"event": "result", "title": "a clip", "pictures": pictures}
 
 
 def main() -> None:
@@ -165,7 +192,8 @@ def main() -> None:
     say({"event": "ready", "gpus": gpus, "torch": "0"})
     for line in sys.stdin:
         request = json.loads(line)
-        if any(settings.get("k") == 0 for settings in request.get("probes", {}).values()):
+        probes = request["plan"]["probes"] if request["do"] == "plan" else request.get("probes", {})
+        if any(settings.get("k") == 0 for settings in probes.values()):
             problem = {"path": ["probes", "knn", "k"], "message": "must be at least 1, got 0"}
             say({"event": "error", "problems": [problem]})
         else:

@@ -7,12 +7,19 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
+from ablate.core.records.plan import (
+    MaskGallery,
+    MaskPicture,
+    ReportSettings,
+    ScoreView,
+    StudyPlan,
+    TrialEntry,
+)
 from ablate.core.records.run import (
     CodeVersion,
     Environment,
@@ -25,6 +32,7 @@ from ablate.report.report import write_report
 from ablate.report.results import Results, read_results
 from ablate.report.stats.statistics import Estimate, estimate_mean
 from ablate.runs.record import ENVIRONMENT_FILE, RECORD_FILE
+from tests.plans import COUNTS, make_data, make_entry, make_facts, make_plan
 from tests.run_folders import COST, METRICS, write_score
 
 settings.register_profile("reporting", deadline=None, max_examples=60, derandomize=True)
@@ -35,7 +43,6 @@ LINEAR = {"type": "ablate.probing.linear.Linear", "steps": 300}
 TASKS = {"speech": 5.0, "music": 0.0, "environment": -3.0}
 POOLINGS = ("mean", "mean_std", "concat_freq")
 MACHINE = Machine(platform="Linux-6.1", processor="x86_64", cores=2, argv=["worker"])
-COUNTS = {"classes": 10, "train": 600, "valid": 200, "test": 400, "folds": None}
 
 
 @dataclass
@@ -64,34 +71,30 @@ class Bench:
     def report(self) -> Path:
         return self.root / "reports" / "masking"
 
-    def build(self) -> dict[str, Any]:
+    def build(self) -> StudyPlan:
         """Writes all run folders and returns the plan."""
         names = list(self.factors)
-        trials: list[dict[str, Any]] = []
+        trials: list[TrialEntry] = []
         for combination in itertools.product(*self.factors.values()):
             levels = dict(zip(names, combination, strict=True))
             trials.extend(self._trial(levels, seed) for seed in self.seeds)
-        return {
-            "study": "masking",
-            "title": "Does the shape of the mask matter, and does the patch decide?",
-            "text": "study: masking\nseeds: 3\nscore: knn.concat_freq # a < b & c\n",
-            "factors": self.factors,
-            "baseline": {name: levels[0] for name, levels in self.factors.items()},
-            "seeds": list(self.seeds),
-            "score": {"probe": "knn", "pooling": "concat_freq"},
-            "probes": {"knn": KNN, "linear": LINEAR},
-            "report": {"equivalence_margin": self.margin, "alpha": 0.05},
-            "data": [
-                {
-                    "digest": "9f86d081",
-                    "clips": 3600,
-                    "skipped": [["speech/a<b>.wav", "no audio"]],
-                    "tasks": dict.fromkeys(TASKS, COUNTS),
-                }
-            ],
-            "trials": trials,
-            "gallery": self._gallery(),
-        }
+        return make_plan(
+            *trials,
+            title="Does the shape of the mask matter, and does the patch decide?",
+            text="study: masking\nseeds: 3\nscore: knn.concat_freq # a < b & c\n",
+            factors={name: tuple(levels) for name, levels in self.factors.items()},
+            baseline={name: levels[0] for name, levels in self.factors.items()},
+            seeds=tuple(self.seeds),
+            score=ScoreView(probe="knn", pooling="concat_freq"),
+            probes={"knn": KNN, "linear": LINEAR},
+            report=ReportSettings(equivalence_margin=self.margin, alpha=0.05),
+            data=(
+                make_data(
+                    skipped=(("speech/a<b>.wav", "no audio"),), tasks=dict.fromkeys(TASKS, COUNTS)
+                ),
+            ),
+            gallery=self._gallery(),
+        )
 
     def results(self) -> Results:
         return read_results(self.build(), self.runs)
@@ -110,7 +113,7 @@ class Bench:
         for path in (self.runs / fingerprint).glob("probes/*/*.json"):
             path.unlink()
 
-    def _trial(self, levels: dict[str, str], seed: int) -> dict[str, Any]:
+    def _trial(self, levels: dict[str, str], seed: int) -> TrialEntry:
         twin_levels = [levels[name] for name in self.twin_factors if name in levels]
         trial = _hex("jepa", *levels.values(), seed)
         twin = _hex("random_init", *twin_levels, seed)
@@ -121,17 +124,14 @@ class Bench:
         self._run(trial, "jepa", self.levels_score(levels), POOLINGS, context, seed)
         self._run(twin, "random_init", 30.0, POOLINGS, context, seed)
         self._run(statistics, "mel_statistics", 28.0, ("mean_std",), context, seed)
-        return {
-            "levels": levels,
-            "seed": seed,
-            "fingerprint": trial,
-            "twin": twin,
-            "statistics": statistics,
-            "grid": [4, 8],
-            "context": context,
-            "targets": 0.5,
-            "parameters": {"encoder": 102_400, "predictor": 51_200},
-        }
+        return make_entry(
+            trial,
+            levels=levels,
+            seed=seed,
+            random_init=twin,
+            statistics=statistics,
+            facts=make_facts(context=context),
+        )
 
     def _run(
         self,
@@ -164,19 +164,21 @@ class Bench:
             }
             write_score(folder, task, protocol, _hex(probe), **scores)
 
-    def _gallery(self) -> dict[str, Any] | None:
+    def _gallery(self) -> MaskGallery | None:
         if not self.num_pictures:
             return None
         folder = self.report / "gallery"
         folder.mkdir(parents=True, exist_ok=True)
-        pictures: list[dict[str, Any]] = []
+        pictures: list[MaskPicture] = []
         pairs = itertools.product(self.factors["masker"], self.factors["patchifier"])
         for masker, patchifier in itertools.islice(pairs, self.num_pictures):
             file = f"{masker}--{patchifier}.png".replace("/", "-")
             (folder / file).write_bytes(_png(len(pictures)))
-            shares = {"context": 0.4, "targets": 0.5}
-            pictures.append({"masker": masker, "patchifier": patchifier, "file": file, **shares})
-        return {"title": "speech/seven.wav", "folder": str(folder), "pictures": pictures}
+            picture = MaskPicture(
+                masker=masker, patchifier=patchifier, file=file, context=0.4, targets=0.5
+            )
+            pictures.append(picture)
+        return MaskGallery(title="speech/seven.wav", folder=str(folder), pictures=tuple(pictures))
 
 
 @pytest.fixture
@@ -192,9 +194,10 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         40.0 + 9.0 * (levels["masker"] == "block") * (levels["patchifier"] == "strips")
     )
     plan = bench.build()
-    plan["gallery"]["folder"] = "gallery"
+    assert plan.gallery is not None
+    plan = replace(plan, gallery=replace(plan.gallery, folder="gallery"))
     write_report(plan, bench.runs, bench.report)
-    (bench.report / "plan.json").write_text(json.dumps(plan))
+    plan.write(bench.report / "plan.json")
     return bench
 
 

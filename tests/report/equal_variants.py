@@ -27,7 +27,7 @@ class Studies:
     def fill(self, results: Results, number: int) -> tuple[TrialResult, ...]:
         """Returns the trials of a study with the scores of one of these."""
         maskers, patchifiers = (
-            results.plan["factors"].get(name, [None]) for name in ("masker", "patchifier")
+            results.plan.factors.get(name, (None,)) for name in ("masker", "patchifier")
         )
         trials = []
         for trial in results.trials:

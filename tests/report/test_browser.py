@@ -1,5 +1,6 @@
 """What a reader's browser makes of the page: nothing fails, nothing is fetched, all is drawn."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of labels that would do harm, with a failed trial that says something nasty."""
     bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=4)
     bench.factors = {"masker": [NASTY, "a & b </svg>"], "patchifier": ["100 %", '"x" onload="y"']}
-    plan = bench.build() | {"title": f"Is {NASTY} harmless?", "text": f"study: x # </pre>{NASTY}"}
+    plan = replace(bench.build(), title=f"Is {NASTY} harmless?", text=f"study: x # </pre>{NASTY}")
     bench.fail(bench.fingerprint(0, masker=NASTY, patchifier="100 %"), f"nan: {NASTY}")
     return write_report(plan, bench.runs, bench.report).page
 

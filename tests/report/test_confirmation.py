@@ -1,10 +1,11 @@
 """A winner is chosen by validation scores and judged by seeds that did not choose it."""
 
 import json
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
+from ablate.core.records.plan import StudyPlan
 from ablate.report.pages.methods import write_protocol
 from ablate.report.pages.sentences import write_sentences
 from ablate.report.results import read_results
@@ -13,16 +14,16 @@ from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.conftest import Bench
 
 
-def confirmed(bench: Bench) -> dict[str, Any]:
+def confirmed(bench: Bench) -> StudyPlan:
     """Returns a plan in which the best masker and the baseline have five fresh seeds."""
     bench.factors, bench.noise = {"masker": ["random", "block", "curriculum"]}, 0.3
     bench.twin_factors = ()
     bench.levels_score = lambda levels: 43.0 if levels["masker"] == "block" else 40.0
     bench.seeds = tuple(range(8))
     plan = bench.build()
-    fresh = [t for t in plan["trials"] if t["seed"] > 2 and t["levels"]["masker"] != "curriculum"]
-    usual = [t for t in plan["trials"] if t["seed"] < 3]
-    return plan | {"trials": [*usual, *(trial | {"confirms": True} for trial in fresh)]}
+    fresh = [t for t in plan.trials if t.seed > 2 and t.levels["masker"] != "curriculum"]
+    usual = [t for t in plan.trials if t.seed < 3]
+    return replace(plan, trials=(*usual, *(replace(trial, confirms=True) for trial in fresh)))
 
 
 def test_only_fresh_seeds_confirm_and_they_enter_nothing_else(bench: Bench) -> None:

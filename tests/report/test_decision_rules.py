@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ablate.core.records.plan import RecordedLooks
 from ablate.report.stats.decision_rules import Looks, compute_look_alpha, read_looks
+from tests.plans import make_plan
 
 rising = st.sets(st.integers(1, 40), min_size=1).map(sorted).map(tuple)
 
@@ -21,10 +23,9 @@ def test_seeds_past_the_declared_ones_buy_nothing(counts: tuple[int, ...]) -> No
 
 
 def test_fixed_seeds_have_no_looks() -> None:
-    assert read_looks({"seeds": [0, 1, 2]}) is None
-    assert read_looks({"looks": {"counts": [3, 5], "most": 8}}) == Looks(
-        seed_counts=(3, 5), max_seeds=8
-    )
+    assert read_looks(make_plan()) is None
+    looks = RecordedLooks(seed_counts=(3, 5), max_seeds=8)
+    assert read_looks(make_plan(looks=looks)) == Looks(seed_counts=(3, 5), max_seeds=8)
 
 
 @pytest.mark.parametrize("counts", [(), (0, 3), (3, 3), (5, 3)])

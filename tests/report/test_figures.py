@@ -22,6 +22,7 @@ from ablate.report.pages.tables import build_variant_table
 from ablate.report.results import Results, TrialResult
 from ablate.report.run import RunResult
 from ablate.report.stats.verdicts import compute_verdicts
+from tests.plans import make_entry, make_plan
 from tests.report.conftest import Bench
 
 NOTHING = RunResult(state="missing", reason=None, record={}, scores=())
@@ -31,15 +32,15 @@ def results(*variants: dict[str, str]) -> Results:
     """Scored trials of some variants, one of each; their levels are all that a plan says."""
     names = list(dict.fromkeys(name for levels in variants for name in levels))
     found = {
-        name: list(dict.fromkeys(levels[name] for levels in variants if name in levels))
+        name: tuple(dict.fromkeys(levels[name] for levels in variants if name in levels))
         for name in names
     }
     trials = tuple(
         TrialResult(
             levels=levels,
             seed=0,
-            fingerprint=None,
-            plan={},
+            fingerprint="f",
+            plan=make_entry("f", levels=levels),
             probe_key=("knn", "mean"),
             run=NOTHING,
             random_init=NOTHING,
@@ -52,7 +53,7 @@ def results(*variants: dict[str, str]) -> Results:
         )
         for number, levels in enumerate(variants)
     )
-    return Results(plan={"factors": found}, trials=trials)
+    return Results(plan=make_plan(factors=found), trials=trials)
 
 
 def test_no_two_variants_share_colour_and_line_as_long_as_there_are_pairs() -> None:

@@ -1,18 +1,21 @@
 """What a report says beside its numbers: the protocol, notes, and what to read with care."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from ablate.core.io import read_json
+from ablate.core.records.plan import RecordedLooks, TaskSummary, TrialEntry
 from ablate.report.pages.findings import FINDINGS_FILE
 from ablate.report.report import write_report
+from tests.plans import change_data, change_facts, change_trials, make_token_stats
 from tests.report.conftest import Bench
 
 
 def test_test_clips_that_were_heard_in_pretraining_are_told(bench: Bench) -> None:
-    plan = bench.build()
-    plan["data"][0] |= {"pretraining_clips": 3500, "tasks": {"esc50": {"classes": 50, "folds": 5}}}
+    tasks = {"esc50": TaskSummary(classes=50, folds=5)}
+    plan = change_data(bench.build(), pretraining_clips=3500, tasks=tasks)
     summary = write_report(plan, bench.root / "nowhere", bench.report)
     assert any(line.startswith("Test clips were heard in pre-train") for line in summary.caveats)
     text = summary.page.with_name("report.md").read_text()
@@ -20,7 +23,8 @@ def test_test_clips_that_were_heard_in_pretraining_are_told(bench: Bench) -> Non
 
 
 def test_notes_on_levels_stand_under_the_contrasts(bench: Bench) -> None:
-    plan = bench.build() | {"notes": {"block": "as <published>", "excluded": "in no trial"}}
+    notes = {"block": "as <published>", "excluded": "in no trial"}
+    plan = replace(bench.build(), notes=notes)
     page = write_report(plan, bench.root / "nowhere", bench.report).page
     markdown = page.with_name("report.md").read_text()
     places = [markdown.index(of) for of in ("## Contrasts", "- `block`: as <pub", "## Verdicts")]
@@ -30,17 +34,20 @@ def test_notes_on_levels_stand_under_the_contrasts(bench: Bench) -> None:
 
 
 def test_the_protocol_says_what_a_token_is_for_each_cut(bench: Bench) -> None:
-    plan = bench.build()
     told = {"squares": "a column every 160 ms", "strips": "a column every 40 ms"}
-    for trial in plan["trials"]:
-        trial["tokens"] = {"told": [told[trial["levels"]["patchifier"]], "and so on"]}
+
+    def with_tokens(trial: TrialEntry) -> TrialEntry:
+        messages = (told[trial.levels["patchifier"]], "and so on")
+        return change_facts(trial, tokens=make_token_stats(messages))
+
+    plan = change_trials(bench.build(), with_tokens)
     text = write_report(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
     parts = [f"{cut}: {words}; and so on" for cut, words in told.items()]
     assert f"Tokens: {'. '.join(parts)}." in text
 
 
 def test_the_protocol_says_when_seeds_were_looked_at(bench: Bench) -> None:
-    plan = bench.build() | {"looks": {"counts": [2, 3], "most": 8}}
+    plan = replace(bench.build(), looks=RecordedLooks(seed_counts=(2, 3), max_seeds=8))
     text = write_report(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
     assert "Of up to 8 declared seeds the verdicts were looked at with 2, 3." in text
 
@@ -60,8 +67,8 @@ def test_trials_of_older_code_are_counted_and_their_contrasts_marked(bench: Benc
 def test_a_variant_that_no_contrast_has_is_named(bench: Bench) -> None:
     plan = bench.build()
     lone = {"masker": "block", "patchifier": "strips"}
-    kept = [plan["baseline"], lone]
-    plan["trials"] = [trial for trial in plan["trials"] if trial["levels"] in kept]
+    kept = [plan.baseline, lone]
+    plan = change_trials(plan, lambda trial: trial if trial.levels in kept else None)
     cautions = write_report(plan, bench.runs, bench.report).caveats
     assert any(
         line.startswith("random, squares; block, strips appear in no contrast") for line in cautions
@@ -91,11 +98,13 @@ def test_masks_that_are_mostly_a_guards_are_told(bench: Bench) -> None:
 
 
 def test_leakage_is_reported_beside_its_fallback_masks(bench: Bench) -> None:
-    plan = bench.build()
     forced = {"masker": "block", "patchifier": "squares"}
-    for trial in plan["trials"]:
-        told = 0.45 if trial["levels"] == forced else 0.0
-        trial |= {"overlap": told, "forced_overlap": told}
+
+    def overlapping(trial: TrialEntry) -> TrialEntry:
+        share = 0.45 if trial.levels == forced else 0.0
+        return change_facts(trial, overlap=share, forced_overlap=share)
+
+    plan = change_trials(bench.build(), overlapping)
     for seed in bench.seeds:
         run = bench.fingerprint(seed, **forced)
         record = json.loads((bench.runs / run / "run.json").read_text())
@@ -108,7 +117,7 @@ def test_leakage_is_reported_beside_its_fallback_masks(bench: Bench) -> None:
     assert [cell.strip() for cell in head.split("|")][-2] == "both"
 
 
-def test_a_plan_of_older_code_has_no_column_for_overlap(bench: Bench) -> None:
+def test_masks_without_overlap_have_no_column_for_it(bench: Bench) -> None:
     write_report(bench.build(), bench.runs, bench.report)
     assert not [line for line in _masks(bench) if "both" in line]
 
@@ -129,12 +138,12 @@ def test_one_seed_says_that_it_says_nothing(bench: Bench) -> None:
 
 def test_a_part_that_was_rewritten_between_runs_is_told(bench: Bench) -> None:
     plan = bench.build()
-    for trial in plan["trials"]:
-        bench.edit(trial["fingerprint"], parts={"my_lab.Mine": "old"})
+    for trial in plan.trials:
+        bench.edit(trial.fingerprint, parts={"my_lab.Mine": "old"})
     assert not any(
         "my_lab" in line for line in write_report(plan, bench.runs, bench.report).caveats
     )
-    bench.edit(plan["trials"][0]["fingerprint"], parts={"my_lab.Mine": "new"})
+    bench.edit(plan.trials[0].fingerprint, parts={"my_lab.Mine": "new"})
     assert any(
         "`my_lab.Mine` has changed" in line
         for line in write_report(plan, bench.runs, bench.report).caveats

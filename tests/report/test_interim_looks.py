@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from ablate.core.records.plan import RecordedLooks
 from ablate.report.pages import sentences
 from ablate.report.report import write_report
 from ablate.report.results import Results
@@ -31,10 +32,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 def at_looks(results: Results, *counts: int, most: int = MOST) -> Results:
     """Returns what is there at the last of these looks."""
-    seeds = list(range(counts[-1]))
-    looks = {"counts": list(counts), "most": most}
+    seeds = tuple(range(counts[-1]))
+    looks = RecordedLooks(seed_counts=counts, max_seeds=most)
     trials = tuple(trial for trial in results.trials if trial.seed in seeds)
-    return replace(results, plan={**results.plan, "seeds": seeds, "looks": looks}, trials=trials)
+    plan = replace(results.plan, seeds=seeds, looks=looks)
+    return replace(results, plan=plan, trials=trials)
 
 
 def with_differences(results: Results, of: Mapping[str, list[float]]) -> Results:
@@ -118,7 +120,7 @@ def test_intervals_are_headed_by_what_they_cover(
     bench: Bench, counts: tuple[int, ...], percent: str
 ) -> None:
     bench.seeds = tuple(range(counts[-1]))
-    plan = bench.build() | {"looks": {"counts": list(counts), "most": MOST}}
+    plan = replace(bench.build(), looks=RecordedLooks(seed_counts=counts, max_seeds=MOST))
     write_report(plan, bench.runs, bench.report)
     found = json.loads((bench.report / "findings.json").read_text())
     assert 1 - found["alpha"] == pytest.approx(float(percent[:-2]) / 100, abs=1e-4)
@@ -134,7 +136,7 @@ def test_intervals_are_headed_by_what_they_cover(
 
 def test_a_look_spends_its_share_of_the_error(study: Results) -> None:
     drawn = with_differences(study, EARLY)
-    fixed = replace(at_looks(drawn, 3), plan={**study.plan, "seeds": [0, 1, 2]})
+    fixed = replace(at_looks(drawn, 3), plan=replace(study.plan, seeds=(0, 1, 2)))
     for once, sequential in zip(
         compute_verdicts(fixed), compute_verdicts(at_looks(drawn, 3, most=6)), strict=True
     ):

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     bench = Bench(tmp_path_factory.mktemp("study"))
     bench.factors = {"mask_er & %": NASTY, "encoder": ["vit", "a_b"]}
     bench.twin_factors = ()
-    write_report(bench.build() | {"title": "100 %"}, bench.runs, bench.report)
+    write_report(replace(bench.build(), title="100 %"), bench.runs, bench.report)
     return sorted(bench.report.glob("tables/*.tex"))
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ablate.core.records.plan import RecordedLooks
 from ablate.report.results import Results
 from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.power import compute_power
@@ -140,7 +141,8 @@ def test_a_real_effect_makes_no_room_for_false_claims_beside_it(bench: Bench) ->
 def looked(study: Results, counts: Sequence[int]) -> Results:
     """Returns what is there at the last of these looks, of at most eight seeds."""
     trials = tuple(trial for trial in study.trials if trial.seed < counts[-1])
-    plan = {**study.plan, "looks": {"counts": list(counts), "most": 8}}
+    looks = RecordedLooks(seed_counts=tuple(counts), max_seeds=8)
+    plan = replace(study.plan, looks=looks)
     return replace(study, plan=plan, trials=trials)
 
 

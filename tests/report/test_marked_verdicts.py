@@ -53,8 +53,8 @@ def test_a_run_that_was_made_otherwise_marks_its_contrasts(
     bench: Bench, changes: dict[str, object], note: str
 ) -> None:
     plan = bench.build()
-    for trial in plan["trials"]:
-        bench.edit(trial["fingerprint"], ranks=1)
+    for trial in plan.trials:
+        bench.edit(trial.fingerprint, ranks=1)
     bench.edit(bench.fingerprint(0, masker="block", patchifier="squares"), **changes)
     found = compute_verdicts(read_results(plan, bench.runs))
     assert note in one(found, "within", "block", "squares").notes
@@ -63,8 +63,8 @@ def test_a_run_that_was_made_otherwise_marks_its_contrasts(
 
 def test_a_run_that_failed_before_it_trained_mixes_no_precisions(bench: Bench) -> None:
     plan = bench.build()
-    for trial in plan["trials"]:
-        bench.edit(trial["fingerprint"], device="cpu", precision="fp32")
+    for trial in plan.trials:
+        bench.edit(trial.fingerprint, device="cpu", precision="fp32")
     lost = bench.fingerprint(0, masker="block", patchifier="squares")
     bench.edit(lost, device="cpu", precision=None, state="failed")
     assert get_devices(read_results(plan, bench.runs)) == {"cpu fp32"}
@@ -72,8 +72,8 @@ def test_a_run_that_failed_before_it_trained_mixes_no_precisions(bench: Bench) -
 
 def test_two_gpus_of_one_machine_are_one_device(bench: Bench) -> None:
     plan = bench.build()
-    for i, trial in enumerate(plan["trials"]):
-        bench.edit(trial["fingerprint"], device=f"cuda:{i % 2}")
+    for i, trial in enumerate(plan.trials):
+        bench.edit(trial.fingerprint, device=f"cuda:{i % 2}")
     found = compute_verdicts(read_results(plan, bench.runs))
     assert not any("mixes" in note for v in found if v.contrast.factor for note in v.notes)
 

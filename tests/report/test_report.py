@@ -4,16 +4,17 @@ import io
 import math
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 import rich.console
 
 from ablate.core.io import read_json
+from ablate.core.records.plan import MaskGallery, StudyPlan
 from ablate.report.figures.metrics import read_curves
 from ablate.report.pages.findings import FINDINGS_FILE
 from ablate.report.report import ReportSummary, write_report
@@ -61,7 +62,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def written(
     tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Bench, dict[str, Any], ReportSummary]:
+) -> tuple[Bench, StudyPlan, ReportSummary]:
     """A report that tests only read: one trial failed, one collapsed, one has not run."""
     bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=5)
     plan = bench.build()
@@ -71,7 +72,12 @@ def written(
     return bench, plan, write_report(plan, bench.runs, bench.report)
 
 
-Written = tuple[Bench, dict[str, Any], ReportSummary]
+Written = tuple[Bench, StudyPlan, ReportSummary]
+
+
+def with_gallery_in(plan: StudyPlan, folder: str) -> StudyPlan:
+    assert plan.gallery is not None
+    return replace(plan, gallery=replace(plan.gallery, folder=folder))
 
 
 def test_the_report_is_complete(written: Written) -> None:
@@ -88,7 +94,7 @@ def test_the_same_runs_give_the_same_bytes(written: Written) -> None:
     bench, plan, _ = written
     again = bench.root / "reports" / "again"  # a sibling, so that links are as long
     shutil.copytree(bench.report / "gallery", again / "gallery")
-    write_report(plan | {"gallery": plan["gallery"] | {"folder": "gallery"}}, bench.runs, again)
+    write_report(with_gallery_in(plan, "gallery"), bench.runs, again)
     assert contents(again) == contents(bench.report)
 
 
@@ -171,15 +177,15 @@ def test_a_gallery_that_moved_with_its_report_is_found(written: Written, tmp_pat
     bench, plan, _ = written
     moved = tmp_path / "moved"
     shutil.copytree(bench.report, moved)
-    plan = plan | {"gallery": plan["gallery"] | {"folder": "gallery"}}
-    markdown = write_report(plan, bench.runs, moved).page.with_name("report.md").read_text()
+    moved_plan = with_gallery_in(plan, "gallery")
+    markdown = write_report(moved_plan, bench.runs, moved).page.with_name("report.md").read_text()
     assert "](gallery/random--squares.png)" in markdown
 
 
 def test_no_gallery_is_no_section(bench: Bench) -> None:
     plan = bench.build()
-    for nothing in (None, {"title": "", "folder": "gone", "pictures": []}):
-        plan["gallery"] = nothing
+    for nothing in (None, MaskGallery(title="", folder="gone", pictures=())):
+        plan = replace(plan, gallery=nothing)
         assert 'id="gallery"' not in write_report(plan, bench.runs, bench.report).page.read_text()
 
 

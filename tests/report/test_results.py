@@ -3,12 +3,14 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from ablate.report.results import TrialResult, read_results
 from ablate.runs.store import read_scores
-from tests.report.conftest import COUNTS, KNN, POOLINGS, TASKS, Bench
+from tests.plans import COUNTS, change_trials, make_data
+from tests.report.conftest import KNN, POOLINGS, TASKS, Bench
 
 
 def trial_of(bench: Bench, seed: int, **levels: str) -> TrialResult:
@@ -26,10 +28,10 @@ def test_the_score_is_the_mean_over_tasks_of_the_test_split(bench: Bench) -> Non
 
 
 def test_a_trial_is_scored_by_the_probe_of_its_level(bench: Bench) -> None:
-    plan = bench.build()
-    for planned in plan["trials"]:
-        if planned["levels"]["masker"] == "block":
-            planned["probe"] = "linear"
+    plan = change_trials(
+        bench.build(),
+        lambda trial: replace(trial, probe="linear" if trial.levels["masker"] == "block" else None),
+    )
     for trial in read_results(plan, bench.runs).trials:
         probe = "linear" if trial.levels["masker"] == "block" else "knn"
         own = [s.test for s in trial.run.scores if (s.probe, s.pooling) == (probe, "concat_freq")]
@@ -101,8 +103,7 @@ def test_a_score_on_some_of_the_tasks_is_no_score(bench: Bench) -> None:
 
 
 def test_a_probe_under_another_protocol_is_another_probe(bench: Bench) -> None:
-    plan = bench.build()
-    plan["probes"] = {"knn": KNN | {"k": 11}}
+    plan = replace(bench.build(), probes={"knn": KNN | {"k": 11}})
     results = read_results(plan, bench.runs)
     assert {trial.state for trial in results.trials} == {"unscored"}
     assert results.scores().empty
@@ -143,15 +144,11 @@ def test_a_trial_that_lacks_a_task_of_its_own_data_is_not_averaged_over_the_othe
     bench: Bench,
 ) -> None:
     plan = bench.build()
-    whole, tasks = plan["data"][0], [*TASKS]
-    plan["data"].append({**whole, "digest": "fewer", "tasks": dict.fromkeys(tasks[:2], COUNTS)})
+    tasks = [*TASKS]
+    fewer = make_data(digest="fewer", tasks=dict.fromkeys(tasks[:2], COUNTS))
+    plan = replace(plan, data=(*plan.data, fewer))
     lost = bench.fingerprint(0, masker="random", patchifier="squares")
     shutil.rmtree(bench.runs / lost / "probes" / tasks[2])
-    assert (
-        read_results(plan, bench.runs).trials[0].score is not None
-    )  # an older plan leaves a guess
-    for planned in plan["trials"]:
-        planned["data"] = whole["digest"]
     trial = read_results(plan, bench.runs).trials[0]
     assert (trial.state, trial.score) == ("unscored", None)
     assert trial.reason == f"no knn.concat_freq score on {tasks[2]}"

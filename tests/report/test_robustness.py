@@ -1,12 +1,14 @@
 """What another probe or pooling says of a contrast stands beside the score's, and warns."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 import pytest
 
 from ablate.core.io import read_json
+from ablate.core.records.plan import ScoreView
 from ablate.report.pages.findings import FINDINGS_FILE
 from ablate.report.pages.table import Row
 from ablate.report.report import write_report
@@ -68,7 +70,7 @@ def test_each_column_is_what_a_study_with_that_score_would_find(bench: Bench) ->
     rows = judged(bench.results())
     for name in VIEWS:
         probe, _, pooling = name.partition(".")
-        plan = bench.build() | {"score": {"probe": probe, "pooling": pooling}}
+        plan = replace(bench.build(), score=ScoreView(probe=probe, pooling=pooling))
         told = [(row["level"], row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows]
         assert told == differences(read_results(plan, bench.runs))
 

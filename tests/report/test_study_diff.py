@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from ablate.core.records.plan import ScoreView
 from ablate.report.results import Results, read_results
 from ablate.report.stats.study_diff import build_comparison_table
 from tests.report.conftest import Bench, paired
@@ -78,8 +79,8 @@ def test_one_seed_is_too_few_to_tell(bench: Bench) -> None:
 
 def test_unlike_scores_are_not_compared(bench: Bench) -> None:
     results = bench.results()
-    score = {"probe": "linear", "pooling": "mean"}
-    other = read_results({**results.plan, "score": score}, bench.runs)
+    score = ScoreView(probe="linear", pooling="mean")
+    other = read_results(replace(results.plan, score=score), bench.runs)
     with pytest.raises(ValueError, match=r"`knn.concat_freq` and `linear.mean` cannot be compared"):
         build_comparison_table(results, other)
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import rich.console
@@ -22,6 +22,7 @@ from ablate.report.pages.table import (
 )
 from ablate.report.results import read_results
 from ablate.report.stats.verdicts import compute_verdicts
+from tests.plans import change_facts, change_trials
 from tests.report.conftest import POOLINGS, TASKS, Bench
 from tests.run_folders import COST
 
@@ -158,7 +159,8 @@ def test_a_variant_counts_what_failed_and_what_collapsed(bench: Bench) -> None:
 
 def test_a_variant_shows_the_realised_shares_and_before_a_run_the_planned(bench: Bench) -> None:
     plan = bench.build()
-    plan["trials"][0]["context"] = 0.99
+    first, *others = plan.trials
+    plan = replace(plan, trials=(change_facts(first, context=0.99), *others))
     assert tables.build_variant_table(read_results(plan, bench.runs)).rows[0][
         "context"
     ] == pytest.approx(0.40)
@@ -178,8 +180,8 @@ def test_every_probe_stands_beside_both_references(bench: Bench) -> None:
 
 def test_a_reference_that_seeds_share_counts_once(bench: Bench) -> None:
     plan = bench.build()
-    for trial in plan["trials"]:
-        trial["statistics"] = plan["trials"][0]["statistics"]
+    shared = plan.trials[0].statistics
+    plan = change_trials(plan, lambda trial: replace(trial, statistics=shared))
     row = tables.build_probe_table(read_results(plan, bench.runs)).rows[0]
     assert row["mel_statistics_test"] is not None
     assert row["mel_statistics_test_sd"] is None

@@ -42,12 +42,13 @@ def test_what_all_seeds_share_is_no_variance_of_the_gain(bench: Bench) -> None:
 
 def test_a_design_that_cannot_tell_an_interaction_has_main_effects(bench: Bench) -> None:
     plan = bench.build()
-    baseline = plan["baseline"]
-    plan["trials"] = [
+    baseline = plan.baseline
+    trials = tuple(
         trial
-        for trial in plan["trials"]
-        if sum(trial["levels"][name] != level for name, level in baseline.items()) < 2
-    ]
+        for trial in plan.trials
+        if sum(trial.levels[name] != level for name, level in baseline.items()) < 2
+    )
+    plan = replace(plan, trials=trials)
     found = by_source(read_results(plan, bench.runs))
     assert set(found) == {"masker", "patchifier", "seed", "everything else"}
 

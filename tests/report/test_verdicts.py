@@ -198,12 +198,13 @@ def test_three_factors_pool_over_both_others(bench: Bench) -> None:
 
 def test_a_design_of_one_factor_at_a_time_contrasts_what_it_planned(bench: Bench) -> None:
     plan = bench.build()
-    baseline = plan["baseline"]
-    plan["trials"] = [
+    baseline = plan.baseline
+    trials = tuple(
         trial
-        for trial in plan["trials"]
-        if sum(trial["levels"][name] != level for name, level in baseline.items()) < 2
-    ]
+        for trial in plan.trials
+        if sum(trial.levels[name] != level for name, level in baseline.items()) < 2
+    )
+    plan = replace(plan, trials=trials)
     found = list_contrasts(read_results(plan, bench.runs))
     assert [(c.family, c.level) for c in found] == [
         ("pooled", "block"),
@@ -230,7 +231,8 @@ def test_fewer_seeds_are_asked_of_a_smaller_family(bench: Bench) -> None:
 def test_a_combination_that_excludes_the_baseline_level_is_left_out(bench: Bench) -> None:
     plan = bench.build()
     excluded = {"masker": "random", "patchifier": "strips"}
-    plan["trials"] = [trial for trial in plan["trials"] if trial["levels"] != excluded]
+    trials = tuple(trial for trial in plan.trials if trial.levels != excluded)
+    plan = replace(plan, trials=trials)
     block = list_contrasts(read_results(plan, bench.runs))[0]
     assert (block.level, len(block.pairs), dict(block.fixed_levels)) == (
         "block",

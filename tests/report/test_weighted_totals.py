@@ -1,26 +1,28 @@
 """X-ARES's totals: weighted as X-ARES weights, and by domain; what is missing is said."""
 
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from ablate.core.records.plan import MissingTask
 from ablate.report.results import Results, read_results
 from ablate.report.stats.weighted_totals import build_totals_table
-from tests.report.conftest import COUNTS, Bench
+from tests.plans import COUNTS, change_data
+from tests.report.conftest import Bench
 
 FACTS = {
     "speech": {"domain": "speech", "weight": 3000},
     "music": {"domain": "music", "weight": 100},
     "environment": {"domain": "environment", "weight": 400},
 }
-LACKING = {"task": "esc50", "reason": "no folder", "domain": "environment", "weight": 500}
+LACKING = MissingTask(task="esc50", reason="no folder", domain="environment", weight=500)
 
 
-def told(bench: Bench, facts: dict[str, Any], missing: list[dict[str, Any]]) -> Results:
-    plan = bench.build()
-    plan["data"][0]["tasks"] = {name: {**COUNTS, **facts.get(name, {})} for name in FACTS}
-    plan["data"][0]["missing"] = missing
+def told(bench: Bench, facts: dict[str, Any], missing: list[MissingTask]) -> Results:
+    tasks = {name: replace(COUNTS, **facts.get(name, {})) for name in FACTS}
+    plan = change_data(bench.build(), tasks=tasks, missing=tuple(missing))
     return read_results(plan, bench.runs)
 
 

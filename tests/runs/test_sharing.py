@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ablate.core.io import find_json, write_json
+from ablate.core.records.plan import StudyPlan
 from ablate.core.records.run import Environment, Heartbeat, RunConfig
 from ablate.runs import store
 from ablate.runs.heartbeat import HEARTBEAT_FILE
@@ -48,7 +49,7 @@ import sys
 from pathlib import Path
 from ablate.study import run as study
 sys.stdin.readline()
-sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=2))
+sys.exit(study.run_study(Path("study.yaml"), command=sys.argv[1:], workers=2))
 """
 
 
@@ -71,7 +72,7 @@ def executions(kind: str = "jepa") -> dict[str, int]:
 
 
 def run() -> int:
-    return study.run(Path("study.yaml"), workers=6, command=STAND_IN)
+    return study.run_study(Path("study.yaml"), workers=6, command=STAND_IN)
 
 
 def test_twelve_cells_are_run_once_then_not_at_all_then_only_the_failed_ones() -> None:
@@ -79,7 +80,7 @@ def test_twelve_cells_are_run_once_then_not_at_all_then_only_the_failed_ones() -
     assert sum(executions().values()) == len(executions()) == 12
     assert run() == study.FAILED
     assert sum(executions().values()) == 12
-    plan = find_json(Path("reports/shared/plan.json")) or {}
+    plan = StudyPlan.read(Path("reports/shared/plan.json"))
     assert len(monitor.release(plan, Path("runs"), [])) == 2
     assert run() == study.FAILED
     assert sorted(executions().values()) == [1] * 10 + [2] * 2

@@ -1,43 +1,46 @@
 """What `plan` says of a study's variants before anything is run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ablate.config import loader
+from ablate.core.records.plan import MatchedSetting, MissingTask, StudyPlan
 from ablate.runs.lock import acquire_run
 from ablate.runs.pending import PendingWork
 from ablate.runs.status import format_preview, format_summary, is_unfinished
+from tests.plans import (
+    change_data,
+    change_facts,
+    make_entry,
+    make_facts,
+    make_plan,
+    make_token_stats,
+)
 from tests.run_folders import write_record
 
-MATCH = {"setting": "masker.context_area", "value": [0.813, 0.963], "share": "context"}
 WARNING = "Levels of masker differ in their realised targets: block 52 %"
 
 
-def plan() -> dict[str, Any]:
-    trial = {
-        "seed": 0,
-        "grid": [4, 8],
-        "context": 0.406,
-        "targets": 0.594,
-        "parameters": {"encoder": 10, "predictor": 5},
-    }
-    block = [{**MATCH, "wanted": 0.406, "reached": 0.4062}]
-    return {
-        "baseline": {"masker": "random"},
-        "warnings": [WARNING],
-        "trials": [
-            {**trial, "levels": {"masker": "random"}, "fingerprint": "a", "settings": {"m": 1}},
-            {
-                **trial,
-                "levels": {"masker": "block"},
-                "fingerprint": "b",
-                "settings": {"m": 2},
-                "matched": block,
-            },
-        ],
-    }
+def plan() -> StudyPlan:
+    match = MatchedSetting(
+        setting="masker.context_area",
+        value=[0.813, 0.963],
+        share="context",
+        wanted=0.406,
+        reached=0.4062,
+    )
+    facts = make_facts(context=0.406, targets=0.594)
+    random = make_entry("a", levels={"masker": "random"}, settings={"m": 1}, facts=facts)
+    block = make_entry("b", levels={"masker": "block"}, settings={"m": 2}, facts=facts)
+    return make_plan(random, change_facts(block, matched=(match,)), warnings=(WARNING,))
+
+
+def change_block(plan: StudyPlan, **facts: Any) -> StudyPlan:
+    random, block = plan.trials
+    return replace(plan, trials=(random, change_facts(block, **facts)))
 
 
 def test_a_matched_value_is_shown_with_its_variant(tmp_path: Path) -> None:
@@ -49,10 +52,11 @@ def test_a_matched_value_is_shown_with_its_variant(tmp_path: Path) -> None:
 
 
 def test_missing_tasks_are_said_with_their_reason() -> None:
-    missing = [{"task": name, "reason": "no folder"} for name in ("esc50", "desed")]
-    data = {"clips": 2, "tasks": {}, "skipped": [], "missing": missing}
-    rest = {"study": "s", "seeds": [0], "factors": {}, "merged": [], "duplicates": []}
-    study = {**plan(), **rest, "design": "grid", "data": [data]}
+    missing = tuple(
+        MissingTask(task=name, reason="no folder", domain="environment", weight=1)
+        for name in ("esc50", "desed")
+    )
+    study = change_data(plan(), missing=missing)
     lines = format_summary(study, PendingWork())
     assert "  missing esc50, desed: no folder" in lines
 
@@ -89,18 +93,14 @@ def test_warnings_are_shown(tmp_path: Path) -> None:
 
 
 def test_what_is_seen_and_asked_for_is_shown_where_there_is_any(tmp_path: Path) -> None:
-    planned = plan()
-    planned["trials"][0] |= {"overlap": 0.0}
-    planned["trials"][1] |= {"overlap": 0.451}
-    lines = format_preview(planned, tmp_path)
+    lines = format_preview(change_block(plan(), overlap=0.451), tmp_path)
     told = [line for line in lines if "of the visible" in line]
     assert told == [next(line for line in lines if line.startswith("  block:"))]
     assert "59% predicted (45.1% of the visible are also predicted)" in told[0]
 
 
 def test_what_a_token_is_stands_under_its_variant(tmp_path: Path) -> None:
-    planned = plan()
-    planned["trials"][1]["tokens"] = {"told": ["a column every 160 ms", "and so on"]}
+    planned = change_block(plan(), tokens=make_token_stats(("a column every 160 ms", "and so on")))
     lines = format_preview(planned, tmp_path)
     place = next(i for i, line in enumerate(lines) if line.startswith("  block:"))
     assert lines[place + 1 : place + 3] == ["    a column every 160 ms", "    and so on"]
@@ -114,7 +114,9 @@ def test_the_baseline_is_printed_as_a_study_could_have_it(tmp_path: Path) -> Non
         "optimizer": {"rate": 0.0004, "clip": 0.0, "flag": True, "none": None, "word": "null"},
         "tiny": 1e-6,
     }
-    planned["trials"][0]["settings"] = {**settings, "seed": 0}
+    random, block = planned.trials
+    random = replace(random, settings={**settings, "seed": 0})
+    planned = replace(planned, trials=(random, block))
     lines = format_preview(planned, tmp_path)
     assert lines[1] == "  masker: {type: maskers.Random, ratio: [0.4, 0.6], per: batch}"
     printed = "\n".join(lines[1 : lines.index("variants (baseline first):")])

@@ -19,6 +19,7 @@ import torch
 
 from ablate.config.tree import from_plain
 from ablate.core.io import find_json
+from ablate.core.records.plan import PlanRequest
 from ablate.core.records.run import RunConfig
 from ablate.executors.worker import Event
 from ablate.runs import store
@@ -32,7 +33,7 @@ from ablate.slurm.resources import Needs
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
-from ablate.worker.validation import plan
+from ablate.worker.validation import validate
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "slurm" / "testcluster"
@@ -196,14 +197,14 @@ class Workspace:
         """Prepares the run folders of trials of these kinds; two of a kind differ in their seed."""
         seeds = [kinds[:place].count(kind) for place, kind in enumerate(kinds)]
         wanted = [settings(*pair, steps) for pair in zip(kinds, seeds, strict=True)]
-        answer = plan(wanted, PROBES, self.cache, lambda event: None)
-        found = []
-        for kind, entry in zip(kinds, answer["trials"], strict=True):
-            assert entry["problems"] == []
-            folder = self.folder / runs / entry["fingerprint"]
-            store.write_config(folder, kind="jepa", settings=entry["settings"])
-            found.append(RunJob(folder, kind, answer["probes"]))
-        return found
+        request = PlanRequest(trials=tuple(wanted), probes=PROBES)
+        reply = validate(request, self.cache, lambda event: None)
+        jobs = []
+        for kind, trial in zip(kinds, reply.get_resolved(), strict=True):
+            folder = self.folder / runs / trial.fingerprint
+            store.write_config(folder, kind="jepa", settings=trial.settings)
+            jobs.append(RunJob(folder, kind, reply.probes))
+        return jobs
 
     def cluster(self, levels: Any = None, **changes: Any) -> Cluster:
         """Returns the test cluster as its profile has it, less what a test changes.

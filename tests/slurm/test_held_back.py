@@ -14,7 +14,7 @@ from ablate.slurm.executor import Cluster
 from ablate.slurm.profile import Profile
 from ablate.slurm.queue import Submitted
 from ablate.slurm.resources import Needs
-from ablate.study.exit_codes import FAILED, ended
+from ablate.study.exit_codes import FAILED, run_with_exit_code
 from tests.run_folders import write_record
 from tests.slurm.scripted_site import lay
 
@@ -70,7 +70,7 @@ def test_what_is_queued_is_not_denied_where_the_rest_is_refused(
         full_site.follow([in_queue, again], Impatient(), waiting=[again])
         return 0
 
-    assert ended(act) == FAILED
+    assert run_with_exit_code(act) == FAILED
     told = " ".join(capsys.readouterr().err.split())
     assert told == (
         "sbatch: invalid account; not submitted: 1; already queued, and going on: 1; "

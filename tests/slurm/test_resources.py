@@ -186,7 +186,7 @@ def test_every_run_is_in_one_array_of_runs_that_ask_the_same(
 def test_a_study_asks_more_for_the_trials_of_a_level_and_not_for_their_twins(profile_dir, capsys):
     Path("study.yaml").write_text(ASKING)
     dry = Asked(dry_run=True)
-    assert study.run(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == study.DONE
+    assert study.run_study(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == study.DONE
     lines = [line for line in capsys.readouterr().out.splitlines() if "#SBATCH" in line]
     found = [line for line in lines if line.startswith(("#SBATCH --mem=", "#SBATCH --array="))]
     assert [line.removeprefix("#SBATCH --") for line in found] == [
@@ -203,7 +203,9 @@ def test_a_study_asks_more_for_the_trials_of_a_level_and_not_for_their_twins(pro
 )
 def test_what_only_a_cluster_can_do_runs_nothing_here(profile_dir, capsys, flag, asked):
     Path("study.yaml").write_text(PLAIN)
-    assert study.run(Path("study.yaml"), workers=1, where=asked, command=STAND_IN) == study.WRONG
+    assert (
+        study.run_study(Path("study.yaml"), workers=1, where=asked, command=STAND_IN) == study.WRONG
+    )
     assert f"{flag} is for a cluster: name it, --slurm NAME" in capsys.readouterr().err
     assert not list(Path("runs").glob("*"))
 
@@ -217,10 +219,12 @@ def test_variants_that_are_one_run_must_ask_the_same(profile_dir, capsys):
         ("squares: {memory: 64G}", study.DONE),
     ):
         Path("study.yaml").write_text(text.replace("strips: {memory: 64G}", asks))
-        assert study.run(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == code
+        assert study.run_study(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == code
     asking = text.replace("patchifier: {strips: {m", "masker: {matched: {m")
     Path("study.yaml").write_text(asking)
-    assert study.run(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == study.WRONG
+    assert (
+        study.run_study(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == study.WRONG
+    )
     told = " ".join(capsys.readouterr().err.split())
     assert "study.yaml:11: `good, squares, seed 0` and `matched, squares, seed 0`" in told
     assert "asks `memory` '4G' or '64G'" in told

@@ -22,7 +22,9 @@ SHRUNK = (
 
 
 def go(where, *overrides):
-    return study.run(Path("studies/masking.yaml"), [*SHRUNK, *overrides], workers=2, where=where)
+    return study.run_study(
+        Path("studies/masking.yaml"), [*SHRUNK, *overrides], workers=2, where=where
+    )
 
 
 def scores(reports):

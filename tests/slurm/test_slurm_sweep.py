@@ -1,6 +1,5 @@
 """A sweep whose points are taken by jobs of a real SLURM."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ablate.core.io import find_json
+from ablate.core.records.plan import StudyPlan
 from ablate.slurm import commands, sweep_workers
 from ablate.slurm.options import Asked
 from ablate.study import run as study
@@ -31,7 +31,7 @@ SHRUNK = (
 
 def go(*, watch=False, dry_run=False):
     where = Asked("testcluster", watch, dry_run)
-    return study.run(Path("studies/sweep.yaml"), SHRUNK, workers=1, where=where)
+    return study.run_study(Path("studies/sweep.yaml"), SHRUNK, workers=1, where=where)
 
 
 @pytest.fixture
@@ -74,8 +74,8 @@ def test_jobs_take_the_points_and_the_best_are_trained_by_others(bench, capsys):
     (bench / "hurry").touch()
     wait_until(lambda: not sweep_workers.crew(folder), ALL_SECONDS)
     assert go(watch=True) == study.DONE
-    plan = json.loads((bench / "reports" / "sweep" / "plan.json").read_text())
-    assert {found["points"] for found in plan["sweep"]} == {3}
+    plan = StudyPlan.read(bench / "reports" / "sweep" / "plan.json")
+    assert {result.points for result in plan.sweep} == {3}
     assert (bench / "reports" / "sweep" / "report.md").is_file()
 
 

@@ -3,11 +3,11 @@
 from typer.testing import CliRunner
 
 from ablate.cli.main import app
-from ablate.core.io import write_json
 from ablate.runs import store
 from ablate.slurm import doctor, monitor
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.profile import Profile
+from tests.plans import make_entry, make_plan
 from tests.run_folders import write_record
 from tests.slurm.conftest import wait_until
 
@@ -17,7 +17,9 @@ LATER = {"begin": "now+600"}
 
 def plan_of(jobs):
     names = [job.folder.name for job in jobs]
-    return {"trials": [{"fingerprint": n, "twin": n, "statistics": n} for n in names]}
+    return make_plan(
+        *(make_entry(name, random_init=name, statistics=name) for name in names), study="test"
+    )
 
 
 def test_status_says_why_a_run_waits(site, workspace):
@@ -40,8 +42,8 @@ def test_the_console_shows_cancels_and_retries_what_is_in_the_queue(site, worksp
     jobs = workspace.jobs("good", "good")
     cluster = workspace.cluster(sbatch=LATER)
     cluster.submit(jobs)
-    plan = {"study": "test", **plan_of(jobs)}
-    write_json(workspace.folder / "reports" / "test" / "plan.json", plan)
+    plan = plan_of(jobs)
+    plan.write(plan.file_in(workspace.folder / "reports"))
 
     def ablate(*words):
         done = CliRunner().invoke(app, words)
@@ -59,7 +61,7 @@ def test_the_console_shows_cancels_and_retries_what_is_in_the_queue(site, worksp
 def test_failures_of_one_kind_are_tried_again(tmp_path):
     for name, reason in (("aa", "timeout: too long"), ("bb", "node: gone"), ("cc", "nan: loss")):
         write_record(tmp_path / name, "failed", reason)
-    plan = {"trials": [{"fingerprint": "aa", "twin": "bb", "statistics": "cc"}]}
+    plan = make_plan(make_entry("aa", random_init="bb", statistics="cc"))
     assert len(monitor.release(plan, tmp_path, ["timeout", "node"])) == 2
     states = [store.read_status(tmp_path / name).state for name in ("aa", "bb", "cc")]
     assert states == ["cancelled", "cancelled", "failed"]

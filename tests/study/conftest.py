@@ -30,7 +30,7 @@ def _study(workdir: Path) -> None:
 
 
 def run(*overrides: str, retry_failed: bool = False) -> int:
-    return study.run(
+    return study.run_study(
         Path("study.yaml"), overrides, workers=2, retry_failed=retry_failed, command=STAND_IN
     )
 

@@ -1,13 +1,12 @@
 """What led is trained again on fresh seeds, from the study's file to its report."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ablate.config import loader
 from ablate.config.study import StudyError
+from ablate.core.records.plan import StudyPlan, TrialEntry
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
 from tests.study.test_seed_rounds import trainings, written
@@ -36,26 +35,26 @@ def write(confirm: str = "{top: 1, seeds: 3}", lift: int = 20) -> Path:
     return file
 
 
-def fresh() -> list[dict[str, Any]]:
-    plan = json.loads(Path("reports/masking/plan.json").read_text())
-    return [trial for trial in plan["trials"] if trial.get("confirms")]
+def fresh() -> list[TrialEntry]:
+    plan = StudyPlan.read(Path("reports/masking/plan.json"))
+    return [trial for trial in plan.trials if trial.confirms]
 
 
 def test_what_leads_is_confirmed_on_seeds_that_had_no_say(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert study.run(write(), workers=2, command=STAND_IN) == study.DONE
+    assert study.run_study(write(), workers=2, command=STAND_IN) == study.DONE
     assert trainings() == 3 * 2 + 2 * 3
-    assert {trial["levels"]["masker"] for trial in fresh()} == {"good", "best"}
-    assert {trial["seed"] for trial in fresh()} == {2, 3, 4}
+    assert {trial.levels["masker"] for trial in fresh()} == {"good", "best"}
+    assert {trial.seed for trial in fresh()} == {2, 3, 4}
     assert "to confirm, on fresh seeds 2, 3, 4: good; best\n" in capsys.readouterr().out
     report = Path("reports/masking/report.md").read_text()
     assert "On fresh seeds, best is better than good by" in report
     assert "3 variants, 2 seeds, 6 of 6 trials" in report
     before = written()
-    assert study.run(write(), workers=2, command=STAND_IN) == study.DONE
+    assert study.run_study(write(), workers=2, command=STAND_IN) == study.DONE
     assert written() == before
-    assert study.report(write(), command=STAND_IN) == study.DONE
+    assert study.report_study(write(), command=STAND_IN) == study.DONE
     assert written() == before
 
 
@@ -64,13 +63,13 @@ def test_a_baseline_that_leads_is_not_confirmed_against_itself(
 ) -> None:
     file = write(lift=-20)
     overrides = ["factors.masker.other.lift=-5"]
-    assert study.run(file, overrides, workers=2, command=STAND_IN) == study.DONE
+    assert study.run_study(file, overrides, workers=2, command=STAND_IN) == study.DONE
     assert trainings() == 3 * 2
     assert "nothing to confirm" in capsys.readouterr().out
 
 
 def test_limits_count_what_confirms(workdir: Path) -> None:
-    over = study.run(write(), ["limits={trials: 11}"], workers=2, command=STAND_IN)
+    over = study.run_study(write(), ["limits={trials: 11}"], workers=2, command=STAND_IN)
     assert over == study.OVER
     assert not Path("runs").exists()
 

@@ -67,7 +67,7 @@ def study_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def planned(masker: str, *overrides: str, as_json: bool = False) -> int:
     Path("study.yaml").write_text(STUDY.replace("MASKER", masker))
-    return study.show(Path("study.yaml"), overrides, as_json=as_json, timed=True, workers=1)
+    return study.plan_study(Path("study.yaml"), overrides, as_json=as_json, timed=True, workers=1)
 
 
 def test_what_is_left_is_timed_and_nothing_of_it_is_kept(

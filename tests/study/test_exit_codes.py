@@ -12,10 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SESSION = """
 import signal, sys, time
-from ablate.study.exit_codes import ended, listen_for_endings
+from ablate.study.exit_codes import run_with_exit_code, interrupt_on_signals
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us deaf to it
-listen_for_endings()
+interrupt_on_signals()
 
 def act():
     try:
@@ -26,7 +26,7 @@ def act():
         time.sleep(float(sys.argv[1]))
         print("saved", flush=True)
 
-sys.exit(ended(act))
+sys.exit(run_with_exit_code(act))
 """
 
 
@@ -73,9 +73,9 @@ def test_a_second_ctrl_c_ends_a_session_at_once(session: subprocess.Popen[str]) 
 def test_what_nohup_has_muted_stays_so() -> None:
     code = """
 import signal
-from ablate.study.exit_codes import listen_for_endings
+from ablate.study.exit_codes import interrupt_on_signals
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
-listen_for_endings()
+interrupt_on_signals()
 signal.raise_signal(signal.SIGHUP)
 """
     done = subprocess.run(

@@ -19,9 +19,9 @@ ENTRY = """\
 import sys
 from pathlib import Path
 from ablate.study import run as study
-from ablate.study.exit_codes import listen_for_endings
-listen_for_endings()
-sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=1))
+from ablate.study.exit_codes import interrupt_on_signals
+interrupt_on_signals()
+sys.exit(study.run_study(Path("study.yaml"), command=sys.argv[1:], workers=1))
 """
 
 
@@ -80,7 +80,7 @@ def test_a_wrong_study_writes_nothing(workdir: Path) -> None:
 def test_a_worker_that_does_not_start_is_reported(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert study.run(Path("study.yaml"), command=(*STAND_IN, "--broken")) == study.FAILED
+    assert study.run_study(Path("study.yaml"), command=(*STAND_IN, "--broken")) == study.FAILED
     assert "exit code 1): no module named `my_lab`" in capsys.readouterr().err
 
 

@@ -13,7 +13,7 @@ from tests.study.conftest import run, said
 
 
 def test_a_plan_for_machines_is_json(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert study.show(Path("study.yaml"), as_json=True, command=STAND_IN) == study.DONE
+    assert study.plan_study(Path("study.yaml"), as_json=True, command=STAND_IN) == study.DONE
     plan = json.loads(said(capsys))
     assert plan["backlog"]["trainings"] == len(plan["trials"]) == 4
 
@@ -25,7 +25,10 @@ def test_a_study_over_its_limits_is_planned_and_not_started(
     assert run(f"limits={{{limit}}}") == study.OVER
     assert f"`limits.{limit.split(':')[0]}` is " in capsys.readouterr().err
     assert not Path("runs").exists()
-    assert study.show(Path("study.yaml"), [f"limits={{{limit}}}"], command=STAND_IN) == study.OVER
+    assert (
+        study.plan_study(Path("study.yaml"), [f"limits={{{limit}}}"], command=STAND_IN)
+        == study.OVER
+    )
 
 
 def test_a_study_within_its_limits_is_run(workdir: Path) -> None:
@@ -44,7 +47,7 @@ def test_hours_are_expected_from_what_is_done(workdir: Path) -> None:
 def test_a_plan_says_which_difference_its_seeds_would_see(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert study.show(Path("study.yaml"), ["seeds=3"], command=STAND_IN) == study.DONE
+    assert study.plan_study(Path("study.yaml"), ["seeds=3"], command=STAND_IN) == study.DONE
     line = "With 3 seeds, 80 % power needs a paired difference of 3.3 SD; with 5 seeds, 1.7 SD"
     assert line in said(capsys)
 
@@ -52,7 +55,7 @@ def test_a_plan_says_which_difference_its_seeds_would_see(
 def test_a_plan_shows_everything_and_runs_nothing(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert study.show(Path("study.yaml"), command=STAND_IN) == study.DONE
+    assert study.plan_study(Path("study.yaml"), command=STAND_IN) == study.DONE
     text = said(capsys)
     assert "4 trials to run, 0 done, 0 failed, of 4" in text
     assert "    masker.type: Good -> Other\n" in text

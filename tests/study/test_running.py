@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.core.records.plan import StudyPlan
 from ablate.report.results import read_results
 from ablate.report.stats.verdicts import compute_verdicts
 from ablate.slurm.options import Asked
@@ -33,7 +34,7 @@ def test_a_study_of_which_a_cluster_has_run_all_ends_with_its_report(workdir: Pa
     Path("slurm").mkdir()
     Path("slurm/gpu.yaml").write_text("canary: false\n")
     file, where = Path("study.yaml"), Asked("gpu")
-    assert study.run(file, ["seeds=1"], where=where, command=STAND_IN) == study.DONE
+    assert study.run_study(file, ["seeds=1"], where=where, command=STAND_IN) == study.DONE
     assert Path("reports/masking/report.md").is_file()
 
 
@@ -58,10 +59,10 @@ def test_a_report_is_written_again_from_files_alone(workdir: Path) -> None:
     before = written()
     for file in before:
         Path(file).unlink()
-    assert study.report_again("masking") == study.DONE
+    assert study.report_saved_plan("masking") == study.DONE
     assert written() == before != {}
     shutil.rmtree("reports")
-    assert study.report(Path("study.yaml"), command=STAND_IN) == study.DONE
+    assert study.report_study(Path("study.yaml"), command=STAND_IN) == study.DONE
     assert written() == before
 
 
@@ -98,8 +99,8 @@ def test_a_design_with_holes_contrasts_levels_where_both_are(
 ) -> None:
     Path("study.yaml").write_text(f"{HOLES}{text}\n")
     assert run() == study.DONE
-    plan = json.loads(Path("reports/masking/plan.json").read_text())
-    assert len(plan["trials"]) == 2 * cells
+    plan = StudyPlan.read(Path("reports/masking/plan.json"))
+    assert len(plan.trials) == 2 * cells
     found = compute_verdicts(read_results(plan, Path("runs")))
     asked = [verdict.contrast for verdict in found if verdict.contrast.family != "learning"]
     assert len(asked) == contrasts

@@ -3,13 +3,14 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ablate.config import loader
 from ablate.config.sections import SeedGrowth
 from ablate.config.study import StudyError
+from ablate.core.records.looks import LookLog
+from ablate.core.records.plan import Look, RecordedLooks, StudyPlan
 from ablate.executors.local import Pool
 from ablate.runs.job import RunJob
 from ablate.slurm.options import Asked
@@ -43,12 +44,11 @@ def write(seeds: str, lift: str = ALIKE) -> Path:
 
 
 def run(seeds: str, lift: str = ALIKE, *overrides: str) -> int:
-    return study.run(write(seeds, lift), overrides, workers=2, command=STAND_IN)
+    return study.run_study(write(seeds, lift), overrides, workers=2, command=STAND_IN)
 
 
-def plan(name: str = "masking") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path(f"reports/{name}/plan.json").read_text())
-    return found
+def plan(name: str = "masking") -> StudyPlan:
+    return StudyPlan.read(Path(f"reports/{name}/plan.json"))
 
 
 def trainings() -> int:
@@ -62,17 +62,16 @@ def written() -> dict[str, bytes]:
     return {str(f): f.read_bytes() for f in files if f.suffix in (".md", ".csv", ".html", ".json")}
 
 
-def looks() -> list[dict[str, Any]]:
+def looks() -> tuple[Look, ...]:
     [file] = Path("runs/looks").iterdir()
-    found: list[dict[str, Any]] = json.loads(file.read_text())["looks"]
-    return found
+    return LookLog.read(file).looks
 
 
 def test_a_study_adds_seeds_while_it_is_undecided_and_no_further_than_declared(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("{start: 3, max: 4}") == study.DONE
-    assert plan()["looks"] == {"counts": [3, 4], "most": 4}
+    assert plan().looks == RecordedLooks(seed_counts=(3, 4), max_seeds=4)
     assert trainings() == 2 * 4
     text = capsys.readouterr().out
     undecided = "undecided: masker: other against good"
@@ -90,7 +89,7 @@ def test_a_study_that_is_decided_trains_no_further_seed(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("{start: 3, max: 6}", FAR) == study.DONE
-    assert plan()["looks"] == {"counts": [3], "most": 6}
+    assert plan().looks == RecordedLooks(seed_counts=(3,), max_seeds=6)
     assert trainings() == 2 * 3
     assert "more seeds could decide nothing further" in capsys.readouterr().out
 
@@ -118,7 +117,7 @@ def test_seeds_that_were_not_declared_are_warned_of(
 def test_another_question_has_looks_of_its_own(workdir: Path) -> None:
     run("2")
     run("3", FAR)
-    assert "uncorrected" not in plan()
+    assert not plan().uncorrected
 
 
 THIRD = "factors.masker.third={type: Good, lift: 5}"
@@ -128,12 +127,12 @@ def test_variants_that_were_added_after_a_look_at_the_others_are_named(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("2")
-    assert "added" not in plan()
-    study.show(write("2"), [THIRD], command=STAND_IN)
+    assert not plan().added
+    study.plan_study(write("2"), [THIRD], command=STAND_IN)
     assert "added after a look at the other variants: third\n" in capsys.readouterr().out
     for name in ("masking", "bigger"):  # another name makes it no other question
         run("2", ALIKE, THIRD, f"study={name}")
-        assert plan(name)["added"] == ["third"]
+        assert plan(name).added == ("third",)
         text = Path(f"reports/{name}/report.md").read_text()
         assert "1 variant was added after the others had been looked at: third." in text
 
@@ -141,7 +140,7 @@ def test_variants_that_were_added_after_a_look_at_the_others_are_named(
 def test_variants_that_were_there_at_the_first_look_are_not_called_added(workdir: Path) -> None:
     for overrides in ([THIRD], [THIRD], []):
         run("2", ALIKE, *overrides)
-        assert "added" not in plan()
+        assert not plan().added
 
 
 class Deaf:
@@ -171,7 +170,7 @@ def test_without_watching_a_cluster_a_study_is_looked_at_once_a_time(
     monkeypatch.setattr(study, "cluster", lambda *given: Now())
     file, counts = write("{start: 2, max: 4}"), []
     for _ in range(3):
-        assert study.run(file, where=Asked("now"), command=STAND_IN) == study.DONE
+        assert study.run_study(file, where=Asked("now"), command=STAND_IN) == study.DONE
         counts.append((trainings(), len(looks()) if Path("runs/looks").exists() else 0))
     assert counts == [(4, 0), (8, 1), (8, 2)]
 

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from ablate.runs import store
 from ablate.slurm.options import Asked
 from ablate.slurm.profile import Profile
 from ablate.study import run as study_run
-from ablate.study.prepare import prepare, tuned
+from ablate.study.prepare import apply_sweep, prepare
 from ablate.sweep import slurm as sweep_slurm
 from tests.executors.stand_in import STAND_IN
 from tests.slurm.scripted_site import lay
@@ -32,7 +31,8 @@ def _two_points_each(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("study.yaml").write_text(STUDY)
     options, two_points = Asked(sweep_only=True), ["sweep.trials=2"]
     file = Path("study.yaml")
-    assert study_run.run(file, two_points, workers=1, where=options, command=STAND_IN) == 0
+    code = study_run.run_study(file, two_points, workers=1, where=options, command=STAND_IN)
+    assert code == 0
 
 
 def count_submissions() -> int:
@@ -74,5 +74,5 @@ def test_points_that_a_cluster_left_are_not_evaluated_locally() -> None:
     study = loader.load(Path("study.yaml"))
     folders, console = store.get_folders(), create_console()
     with Pool(folders.cache, size=1, command=STAND_IN) as pool:
-        result: Any = tuned(prepare(study, pool, console), pool, folders, console, taken=True).plan
-    assert [entry["points"] for entry in result["sweep"]] == [2, 2]
+        prepared = apply_sweep(prepare(study, pool, console), pool, folders, console, taken=True)
+    assert [result.points for result in prepared.plan.sweep] == [2, 2]

@@ -8,6 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from ablate.core.records.plan import StudyPlan
 from ablate.study import run as study
 from ablate.sweep.storage import close_storage, open_storage
 from tests.executors.stand_in import STAND_IN
@@ -62,7 +63,7 @@ def finished_sweep(once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*overrides: str) -> int:
-    return study.run(Path("study.yaml"), overrides, workers=2, command=STAND_IN)
+    return study.run_study(Path("study.yaml"), overrides, workers=2, command=STAND_IN)
 
 
 def read_settings() -> list[dict[str, object]]:
@@ -71,13 +72,12 @@ def read_settings() -> list[dict[str, object]]:
     return [config["settings"] for config in configs if config["kind"] == "jepa"]
 
 
-def read_plan() -> dict[str, object]:
-    content: dict[str, object] = json.loads(Path("reports/tuned/plan.json").read_text())
-    return content
+def read_plan() -> StudyPlan:
+    return StudyPlan.read(Path("reports/tuned/plan.json"))
 
 
 def test_every_level_is_tuned_with_as_many_points(finished_sweep: Path) -> None:
-    assert [entry["points"] for entry in read_plan()["sweep"]] == [4, 4]
+    assert [entry.points for entry in read_plan().sweep] == [4, 4]
     tuned_on = [settings for settings in read_settings() if settings["seed"] == 1000]
     assert sum(settings["masker"]["type"] == "Good" for settings in tuned_on) == 4
     assert sum(settings["masker"]["type"] == "Other" for settings in tuned_on) == 4
@@ -87,7 +87,7 @@ def test_the_best_point_by_validation_is_trained_on_fresh_seeds_only(finished_sw
     tuned_on = [settings for settings in read_settings() if settings["seed"] == 1000]
     for label, kind in (("good", "Good"), ("other", "Other")):
         rates = [s["optimizer"]["rate"] for s in tuned_on if s["masker"]["type"] == kind]
-        verdict = [t for t in read_plan()["trials"] if t["levels"]["masker"] == label]
+        verdict = [t for t in read_plan().trials if t.levels["masker"] == label]
         # the stand-in's validation score grows with the rate
         assert {t["settings"]["optimizer"]["rate"] for t in verdict} == {max(rates)}
         assert [t["seed"] for t in verdict] == [0, 1]
@@ -108,8 +108,8 @@ def test_a_sweep_without_factors_compares_tuned_settings_with_the_baseline(workd
     start, end = text.index("  only:"), text.index("seeds: 2")
     Path("study.yaml").write_text(text[:start] + text[end:])
     assert run() == study.DONE
-    assert read_plan()["factors"] == {"settings": ["baseline", "tuned"]}
-    assert len(read_plan()["trials"]) == 4
+    assert read_plan().factors == {"settings": ("baseline", "tuned")}
+    assert len(read_plan().trials) == 4
 
 
 PRUNED = ("sweep.pruner=median", "sweep.trials=12", "budget.steps=100")
@@ -119,11 +119,11 @@ def test_a_poor_point_is_pruned_at_a_rung_and_counts_as_evaluated(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*PRUNED) == study.DONE
-    for entry in read_plan()["sweep"]:
-        assert entry["points"] == 12
-        assert 1 <= entry["pruned"] <= 8  # the median needs four points
-        [correlation, points] = entry["fidelity"]["25"]
-        assert points == 12 - entry["pruned"]
+    for entry in read_plan().sweep:
+        assert entry.points == 12
+        assert 1 <= entry.pruned <= 8  # the median needs four points
+        [correlation, points] = entry.fidelity["25"]
+        assert points == 12 - entry.pruned
         assert correlation == pytest.approx(
             1
         )  # the stand-in gives the same score at a rung and at the end
@@ -136,11 +136,11 @@ def test_a_poor_point_is_pruned_at_a_rung_and_counts_as_evaluated(
 
 def test_pruned_points_stay_pruned_in_a_rebuilt_journal(workdir: Path) -> None:
     run(*PRUNED)
-    before, runs = read_plan()["sweep"], sorted(Path("runs").glob("*/trainings"))
+    before, runs = read_plan().sweep, sorted(Path("runs").glob("*/trainings"))
     trained = [path.read_text() for path in runs]
     Path("reports/tuned/optuna.journal").unlink()
     assert run(*PRUNED) == study.DONE
-    assert read_plan()["sweep"] == before
+    assert read_plan().sweep == before
     assert [path.read_text() for path in runs] == trained
 
 
@@ -154,7 +154,7 @@ def test_the_wilcoxon_pruner_judges_after_each_seed(workdir: Path) -> None:
     text = STUDY.replace("seeds: 2\n", "seeds: [1, 2]\n")
     Path("study.yaml").write_text(text)
     assert run("sweep.pruner=wilcoxon", "sweep.seeds=6", "sweep.trials=8") == study.DONE
-    assert sum(entry["pruned"] for entry in read_plan()["sweep"]) >= 1
+    assert sum(entry.pruned for entry in read_plan().sweep) >= 1
 
 
 def test_a_rebuilt_journal_has_the_scores_of_the_wilcoxon_pruner(workdir: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_rebuilt_journal_has_the_scores_of_the_wilcoxon_pruner(workdir: Path) 
     Path("reports/tuned/optuna.journal").unlink()
     assert run(*options) == study.DONE
     assert read_pruner_scores() == before
-    assert all(entry["fidelity"] == {} for entry in read_plan()["sweep"])
+    assert all(entry.fidelity == {} for entry in read_plan().sweep)
 
 
 def read_pruner_scores() -> dict[str, dict[int, float]]:
@@ -264,7 +264,7 @@ def test_an_unreachable_storage_is_reported_in_time(
 def test_a_plan_describes_the_sweep_and_runs_nothing(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert study.show(Path("study.yaml"), command=STAND_IN) == study.DONE
+    assert study.plan_study(Path("study.yaml"), command=STAND_IN) == study.DONE
     assert "sweep of other: 4 points by random: optimizer.rate, masker.ratio" in (
         capsys.readouterr().out
     )

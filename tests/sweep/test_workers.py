@@ -38,9 +38,9 @@ ENTRY = """\
 import sys
 from pathlib import Path
 from ablate.study import run as study
-from ablate.study.exit_codes import listen_for_endings
-listen_for_endings()
-sys.exit(study.run(Path("study.yaml"), command=sys.argv[1:], workers=1))
+from ablate.study.exit_codes import interrupt_on_signals
+interrupt_on_signals()
+sys.exit(study.run_study(Path("study.yaml"), command=sys.argv[1:], workers=1))
 """
 
 

@@ -8,13 +8,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
+from ablate.core.records.plan import BudgetMatch
 from ablate.model.batching import truncate
 from ablate.model.masking import Clips
 from ablate.parts import PartError, build
-from ablate.worker.budget_matching import Wanted
+from ablate.worker.budget_matching import TargetBudget
 from ablate.worker.meta_model import expected_flops
 from ablate.worker.trial import Trial
-from ablate.worker.validation import plan
+from tests.worker.plan_trials import plan_trial, plan_trials
 
 MASKERS = [
     {"type": "maskers.MultiBlock"},
@@ -39,12 +40,12 @@ def trial_of(settings, masker, size, batch):
     batch=st.sampled_from([2, 4, 6]),
 )
 def test_totals_agree_within_the_cost_of_a_step(settings, by, masker, size, batch):
-    wanted = Wanted.of(by, build(settings, expect=Trial))
-    given_it, facts = wanted.given_to(trial_of(settings, masker, size, batch))
-    taken = facts["budget"]
-    assert taken["steps"] == given_it.budget.steps
-    assert taken["clips"] == taken["steps"] * batch
-    assert abs(taken[by] - wanted.total) <= taken[by] / taken["steps"]
+    target = TargetBudget.of(by, build(settings, expect=Trial))
+    trial, budget = target.match(trial_of(settings, masker, size, batch))
+    assert budget.steps == trial.budget.steps
+    assert budget.clips == budget.steps * batch
+    total = getattr(budget, by)
+    assert abs(total - target.total) <= total / budget.steps
 
 
 @pytest.mark.parametrize(
@@ -72,21 +73,21 @@ def test_expected_flops_are_those_that_a_run_counts(settings, encoder, batching)
 
 def test_a_plan_hashes_the_steps_that_it_finds(settings, cache):
     other = {**copy.deepcopy(settings), "masker": {"type": "maskers.Random", "ratio": 0.25}}
-    asked = {"by": "flops", "baseline": settings}
+    match = BudgetMatch(by="flops", baseline=settings)
     both = [settings, other]
-    plain = plan(both, {}, cache, lambda event: None)["trials"]
-    found = plan(both, {}, cache, lambda event: None, matched_budget=asked)["trials"]
-    assert found[0]["fingerprint"] == plain[0]["fingerprint"]
-    assert found[1]["settings"]["budget"]["steps"] == found[1]["budget"]["steps"] != 60
+    plain = plan_trials(both, {}, cache).get_resolved()
+    found = plan_trials(both, {}, cache, match_budget=match).get_resolved()
+    assert found[0].fingerprint == plain[0].fingerprint
+    steps = found[1].facts.budget.steps
+    assert found[1].settings["budget"]["steps"] == steps != 60
     written = copy.deepcopy(other)
-    written["budget"]["steps"] = found[1]["budget"]["steps"]
-    again = plan([written], {}, cache, lambda event: None)["trials"]
-    assert again[0]["fingerprint"] == found[1]["fingerprint"]
+    written["budget"]["steps"] = steps
+    assert plan_trial(written, cache).fingerprint == found[1].fingerprint
 
 
 def test_a_baseline_that_cannot_be_run_is_told_with_its_place(settings, cache):
     wrong = {**settings, "masker": {"type": "maskers.Random", "ratio": 2}}
-    asked = {"by": "clips", "baseline": wrong}
+    match = BudgetMatch(by="clips", baseline=wrong)
     with pytest.raises(PartError) as refused:
-        plan([settings], {}, cache, lambda event: None, matched_budget=asked)
+        plan_trials([settings], {}, cache, match_budget=match)
     assert refused.value.problems[0].path[:2] == ("baseline", "masker")

@@ -11,7 +11,8 @@ from ablate.runs import store
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
-from ablate.worker.validation import plan
+from tests.plans import make_entry, make_plan
+from tests.worker.plan_trials import plan_trial
 
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
 LAB = '''\
@@ -44,25 +45,29 @@ def lab(tmp_path, monkeypatch):
 
 
 def planned(settings, cache, masker):
-    return plan([settings | {"masker": masker}], PROBES, cache, lambda event: None)["trials"]
+    return plan_trial(settings | {"masker": masker}, cache, PROBES)
+
+
+def as_plan(trial):
+    return make_plan(make_entry(trial.fingerprint, facts=trial.facts))
 
 
 def test_a_part_that_was_rewritten_since_a_run_is_told(settings, cache, tmp_path, lab):
     mine = {"type": "foreign_lab.Mine"}
     short = settings | {"budget": {"steps": 2, "batch": 4}}
-    [entry] = planned(short, cache, mine)
-    folder = tmp_path / "runs" / entry["fingerprint"]
-    store.write_config(folder, kind=entry["kind"], settings=entry["settings"])
+    trial = planned(short, cache, mine)
+    folder = tmp_path / "runs" / trial.fingerprint
+    store.write_config(folder, kind=trial.kind, settings=trial.settings)
     session = RunContext(torch.device("cpu"), cache, lambda event: None, StopSignal())
     assert run(folder, PROBES, session)["state"] == "done"
-    assert run_status.format_code_warnings({"trials": [entry]}, folder.parent) == []
+    assert run_status.format_code_warnings(as_plan(trial), folder.parent) == []
     lab("'does something else'")
-    [again] = planned(short, cache, mine)
-    assert again["fingerprint"] == entry["fingerprint"]
-    [told] = run_status.format_code_warnings({"trials": [again]}, folder.parent)
+    again = planned(short, cache, mine)
+    assert again.fingerprint == trial.fingerprint
+    [told] = run_status.format_code_warnings(as_plan(again), folder.parent)
     assert "`foreign_lab.Mine` has changed" in told
 
 
 def test_parts_of_ours_are_known_by_their_commit(settings, cache):
-    [entry] = planned(settings, cache, {"type": "maskers.Random"})
-    assert entry["parts"] == {}
+    trial = planned(settings, cache, {"type": "maskers.Random"})
+    assert trial.facts.parts == {}

@@ -3,7 +3,6 @@
 import copy
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +10,14 @@ import soundfile
 import torch
 
 import ablate.worker.trial
+from ablate.core.records.plan import PlanReply
 from ablate.parts import PartError
 from ablate.runs import store
 from ablate.runs.store import write_config
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
-from ablate.worker.validation import plan
+from tests.worker.plan_trials import plan_trials
 
 KNN = {"type": "ablate.probing.knn.KNN", "k": 3}
 
@@ -43,17 +43,16 @@ def _opened_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablate.worker.trial, "_open", {})
 
 
-def planned(settings: dict, cache: Path, **probes: dict) -> dict[str, Any]:
-    return plan([copy.deepcopy(settings)], probes, cache, lambda _: None)
+def planned(settings: dict, cache: Path, **probes: dict) -> PlanReply:
+    return plan_trials([copy.deepcopy(settings)], probes, cache)
 
 
-def done(answer: dict[str, Any], runs: Path, cache: Path, probes: dict | None = None) -> Path:
+def done(answer: PlanReply, runs: Path, cache: Path, probes: dict | None = None) -> Path:
     """Runs a planned trial, and gives its folder."""
-    [entry] = answer["trials"]
-    assert entry["problems"] == []
-    folder = runs / entry["fingerprint"]
-    write_config(folder, kind="jepa", settings=entry["settings"])
-    wanted = answer["probes"] if probes is None else probes
+    [entry] = answer.get_resolved()
+    folder = runs / entry.fingerprint
+    write_config(folder, kind="jepa", settings=entry.settings)
+    wanted = answer.probes if probes is None else probes
     ended = run(
         folder, wanted, RunContext(torch.device("cpu"), cache, lambda _: None, StopSignal())
     )
@@ -80,17 +79,16 @@ def test_a_probe_examines_on_the_clips_that_it_is_given_and_no_others(
     answer = planned(short, cache, knn=other)
     folder = done(answer, tmp_path / "runs", cache)
     assert [name.split("/")[0] for name in scores(folder)] == ["esc50"]
-    assert answer["probes"]["knn"]["content"]["tasks"] == ["esc50"]
+    assert answer.probes["knn"]["content"]["tasks"] == ["esc50"]
 
 
 def test_what_is_examined_on_does_not_change_what_is_trained(
     short: dict, cache: Path, tmp_path: Path
 ) -> None:
     other = {**KNN, "tasks": sounds(tmp_path / "tones")}
-    [[alone], [beside]] = [planned(short, cache, knn=probe)["trials"] for probe in (KNN, other)]
-    for key in ("fingerprint", "settings"):
-        assert alone[key] == beside[key]
-    assert alone["twin"] == beside["twin"]
+    [alone], [beside] = (planned(short, cache, knn=probe).get_resolved() for probe in (KNN, other))
+    assert (alone.fingerprint, alone.settings) == (beside.fingerprint, beside.settings)
+    assert alone.random_init == beside.random_init
 
 
 def test_other_clips_to_examine_on_are_scored_anew_and_nothing_is_trained(
@@ -99,15 +97,15 @@ def test_other_clips_to_examine_on_are_scored_anew_and_nothing_is_trained(
     first = planned(short, cache, knn={**KNN, "tasks": sounds(tmp_path / "tones")})
     folder = done(first, tmp_path / "runs", cache)
     weights = (folder / "encoder.safetensors").stat().st_mtime_ns
-    assert store.find_missing_probes(folder, first["probes"]) == []
+    assert store.find_missing_probes(folder, first.probes) == []
     ablate.worker.trial._open.clear()
     soundfile.write(tmp_path / "tones" / "15.wav", np.sin(np.arange(9000)), 16000)
     second = planned(short, cache, knn={**KNN, "tasks": sounds_as_they_are(tmp_path / "tones")})
-    assert store.find_missing_probes(folder, second["probes"]) == ["knn"]
+    assert store.find_missing_probes(folder, second.probes) == ["knn"]
     assert done(second, tmp_path / "runs", cache) == folder
     assert (folder / "encoder.safetensors").stat().st_mtime_ns == weights
     assert len(scores(folder)) == 2
-    assert store.find_missing_probes(folder, second["probes"]) == []
+    assert store.find_missing_probes(folder, second.probes) == []
 
 
 def sounds_as_they_are(place: Path) -> dict:
@@ -118,15 +116,15 @@ def test_clips_that_changed_since_the_plan_are_not_scored(
     short: dict, cache: Path, tmp_path: Path
 ) -> None:
     answer = planned(short, cache, knn={**KNN, "tasks": sounds(tmp_path / "tones")})
-    [entry] = answer["trials"]
+    [entry] = answer.get_resolved()
     ablate.worker.trial._open.clear()
     manifest = tmp_path / "tones" / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("0.wav,a", "0.wav,b"))
-    folder = tmp_path / "runs" / entry["fingerprint"]
-    write_config(folder, kind="jepa", settings=entry["settings"])
+    folder = tmp_path / "runs" / entry.fingerprint
+    write_config(folder, kind="jepa", settings=entry.settings)
     ended = run(
         folder,
-        answer["probes"],
+        answer.probes,
         RunContext(torch.device("cpu"), cache, lambda _: None, StopSignal()),
     )
     assert ended["state"] == "failed"
@@ -138,14 +136,14 @@ def test_sound_without_labels_can_be_trained_on_where_probes_have_their_own(
 ) -> None:
     plain = {**short, "data": sounds(tmp_path / "plain", labelled=False)}
     answer = planned(plain, cache, knn={**KNN, "tasks": sounds(tmp_path / "tones")})
-    assert [data["tasks"].keys() for data in answer["data"]] == [set(), {"esc50"}]
-    assert [data["pretraining_clips"] for data in answer["data"]] == [16, 0]
-    assert [data["synthetic"] for data in answer["data"]] == [False, False]
-    assert answer["trials"][0]["data"] == answer["data"][0]["digest"]
+    assert [data.tasks.keys() for data in answer.data] == [set(), {"esc50"}]
+    assert [data.pretraining_clips for data in answer.data] == [16, 0]
+    assert [data.synthetic for data in answer.data] == [False, False]
+    assert answer.get_resolved()[0].facts.data == answer.data[0].digest
     assert list(scores(done(answer, tmp_path / "runs", cache)))
     ablate.worker.trial._open.clear()
-    [refused] = planned(plain, cache, knn=KNN)["trials"]
-    assert "no clip has a label, so there is nothing to probe" in refused["problems"][0]["message"]
+    [refused] = planned(plain, cache, knn=KNN).trials
+    assert "no clip has a label, so there is nothing to probe" in refused.problems[0].message
 
 
 def test_probes_on_both_kinds_of_clips_stand_side_by_side(
@@ -153,10 +151,10 @@ def test_probes_on_both_kinds_of_clips_stand_side_by_side(
 ) -> None:
     other = {**KNN, "tasks": sounds(tmp_path / "tones")}
     answer = planned(short, cache, own=KNN, other=other)
-    folder = done(answer, tmp_path / "runs", cache, {"own": answer["probes"]["own"]})
-    assert store.find_missing_probes(folder, answer["probes"]) == ["other"]
+    folder = done(answer, tmp_path / "runs", cache, {"own": answer.probes["own"]})
+    assert store.find_missing_probes(folder, answer.probes) == ["other"]
     done(answer, tmp_path / "runs", cache)
-    assert store.find_missing_probes(folder, answer["probes"]) == []
+    assert store.find_missing_probes(folder, answer.probes) == []
     assert {name.split("/")[0] for name in scores(folder)} == {
         "environment",
         "music",
@@ -178,9 +176,9 @@ def test_the_plan_says_what_x_ares_says_of_tasks_and_lists_the_missing(
     short: dict, cache: Path, tmp_path: Path
 ) -> None:
     answer = planned(short, cache, knn={**KNN, "tasks": sounds(tmp_path / "tones")})
-    _, examined = answer["data"]
-    assert examined["tasks"]["esc50"]["weight"] == 400
-    assert examined["tasks"]["esc50"]["domain"] == "environment"
-    missing = {task["task"]: task for task in examined["missing"]}
+    _, examined = answer.data
+    assert examined.tasks["esc50"].weight == 400
+    assert examined.tasks["esc50"].domain == "environment"
+    missing = {task.task: task for task in examined.missing}
     assert len(missing) == 21
-    assert missing["librispeech"]["weight"] == 10000
+    assert missing["librispeech"].weight == 10000

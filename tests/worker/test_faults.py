@@ -17,7 +17,7 @@ from ablate.runs.store import write_config
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
-from ablate.worker.validation import plan
+from tests.worker.plan_trials import plan_trial
 
 CPU = torch.device("cpu")
 MOST_BYTES = 20_000  # of a file on the full disk: a run's record fits, its checkpoint does not
@@ -26,11 +26,10 @@ MOST_BYTES = 20_000  # of a file on the full disk: a run's record fits, its chec
 @pytest.fixture
 def new_run(settings, cache, tmp_path):
     def make(name, **changes):
-        [entry] = plan([{**settings, **changes}], {}, cache, lambda event: None)["trials"]
-        assert entry["problems"] == []
-        folder = tmp_path / name / entry["fingerprint"]
+        trial = plan_trial({**settings, **changes}, cache)
+        folder = tmp_path / name / trial.fingerprint
         folder.mkdir(parents=True)
-        write_config(folder, kind="jepa", settings=entry["settings"])
+        write_config(folder, kind="jepa", settings=trial.settings)
         return folder
 
     return make

@@ -7,7 +7,7 @@ import pytest
 from ablate.parts import build
 from ablate.probing.probe import AbstractProbe
 from ablate.worker.evaluate import score_key
-from ablate.worker.validation import plan
+from tests.worker.plan_trials import plan_trial
 
 KNN = {"type": "ablate.probing.knn.KNN", "k": 3}
 GUEST = """
@@ -42,10 +42,8 @@ def fingerprint(settings, cache, tmp_path, monkeypatch):
         (tmp_path / "guest.py").write_text(GUEST.replace(old, new) if old else GUEST)
         sys.modules.pop("guest", None)
         trial = {**settings, "masker": {"type": "guest.Guest", **masker}}
-        found = plan([trial], {"knn": probes}, where, lambda event: None)
-        [entry] = found["trials"]
-        assert entry["problems"] == []
-        return entry["fingerprint"], score_key(build(probes, expect=AbstractProbe))
+        found = plan_trial(trial, where, {"knn": probes})
+        return found.fingerprint, score_key(build(probes, expect=AbstractProbe))
 
     return of
 

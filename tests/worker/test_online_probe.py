@@ -1,6 +1,7 @@
 """A training is looked at on its way, and goes on as if nobody had looked."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from ablate.core.records.plan import EvaluatePlan
 from ablate.parts import PartError, build
 from ablate.probing.tasks import Task
 from ablate.runs.store import write_config
@@ -18,11 +20,11 @@ from ablate.worker.online_probe import build_online_probe, subsample_task
 from ablate.worker.probes import build_probes
 from ablate.worker.run import run
 from ablate.worker.trial import Trial, open_sound
-from ablate.worker.validation import plan
+from tests.worker.plan_trials import plan_trial, plan_trials
 
 CPU = torch.device("cpu")
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}}
-EVALUATE = {"every": 25, "clips": 100, "probe": "knn", "pooling": "concat_freq"}
+EVALUATE = EvaluatePlan(every=25, clips=100, probe="knn", pooling="concat_freq")
 
 
 def silent(event):
@@ -32,18 +34,16 @@ def silent(event):
 @pytest.fixture
 def entry(settings, cache):
     settings["encoder"]["drop_path"] = 0.3
-    [found] = plan([settings], PROBES, cache, silent, evaluate=EVALUATE)["trials"]
-    assert found["problems"] == []
-    return found
+    return plan_trial(settings, cache, PROBES, evaluate=EVALUATE)
 
 
 @pytest.fixture
 def new_run(entry, tmp_path):
-    def make(name, kind=None):
-        told = entry if kind is None else entry[kind]
-        folder = tmp_path / name / told["fingerprint"]
+    def make(name, *, random_init=False):
+        config = entry.random_init if random_init else entry
+        folder = tmp_path / name / config.fingerprint
         folder.mkdir(parents=True)
-        write_config(folder, kind=told["kind"], settings=told["settings"])
+        write_config(folder, kind=config.kind, settings=config.settings)
         return folder
 
     return make
@@ -75,7 +75,7 @@ def test_a_training_that_is_looked_at_ends_in_the_same_bits(new_run, cache):
 
 
 def test_the_first_score_is_the_twins_and_the_last_that_of_the_run(new_run, cache):
-    trained, twin = new_run("trained"), new_run("twin", "twin")
+    trained, twin = new_run("trained"), new_run("twin", random_init=True)
     run(trained, PROBES, RunContext(CPU, cache, silent, StopSignal()), evaluate=EVALUATE)
     run(twin, PROBES, RunContext(CPU, cache, silent, StopSignal()))
     first, *_, last = lines_of(trained)
@@ -120,14 +120,14 @@ def test_few_clips_to_learn_from_are_of_as_many_classes_as_they_can_be(labels, m
 
 
 def test_a_single_class_to_learn_from_is_refused(new_run, cache):
-    one = {**EVALUATE, "clips": 1}
+    one = replace(EVALUATE, clips=1)
     ended = run(new_run("run"), PROBES, RunContext(CPU, cache, silent, StopSignal()), evaluate=one)
     assert ended["state"] == "failed"
     assert "of task `environment` to learn from are of one class; raise" in ended["reason"]
 
 
 def test_an_encoder_is_given_back_in_the_mode_in_which_it_came(entry, cache):
-    trial = build(entry["settings"], expect=Trial)
+    trial = build(entry.settings, expect=Trial)
     sound = open_sound(trial.data, trial.mel, cache)
     look = build_online_probe(
         EVALUATE, build_probes(PROBES), trial, sound, RunContext(CPU, cache, silent, StopSignal())
@@ -144,8 +144,8 @@ def test_an_encoder_is_given_back_in_the_mode_in_which_it_came(entry, cache):
 def test_what_cannot_be_asked_is_refused(new_run, cache, settings):
     tuned = {"tuned": {"type": "ablate.training.finetuning.FineTuning"}}
     with pytest.raises(PartError, match="`tuned` trains the encoder itself"):
-        plan([settings], tuned, cache, silent, evaluate={**EVALUATE, "probe": "tuned"})
-    unknown = {**EVALUATE, "pooling": "layer7.concat_freq"}
+        plan_trials([settings], tuned, cache, evaluate=replace(EVALUATE, probe="tuned"))
+    unknown = replace(EVALUATE, pooling="layer7.concat_freq")
     ended = run(
         new_run("run"), PROBES, RunContext(CPU, cache, silent, StopSignal()), evaluate=unknown
     )

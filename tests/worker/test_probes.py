@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import torch
 
+from ablate.core.records.plan import EvaluatePlan, PlanReply, ScoreView
 from ablate.parts import PartError, build
 from ablate.probing.attentive import Attentive
 from ablate.probing.knn import KNN
@@ -16,19 +17,19 @@ from ablate.probing.probe import AbstractProbe
 from ablate.probing.views import Views
 from ablate.worker.evaluate import ProbeRunner
 from ablate.worker.trial import Trial, open_sound
-from ablate.worker.validation import plan
+from tests.worker.plan_trials import plan_trials
 
 KNN_3 = {"type": "ablate.probing.knn.KNN", "k": 3}
 DEEP = {**KNN_3, "views": {"poolings": ["max"], "layers": ["each", "mean"]}}
 SUMMARY = {**KNN_3, "views": {"poolings": ["mean", "summary"]}}
-Plan = Callable[..., dict[str, Any]]
+Plan = Callable[..., PlanReply]
 
 
 @pytest.fixture
 def planned(settings: dict[str, Any], cache: Path) -> Plan:
-    def make(*changes: dict[str, Any], probes: dict[str, Any], **asked: Any) -> dict[str, Any]:
+    def make(*changes: dict[str, Any], probes: dict[str, Any], **asked: Any) -> PlanReply:
         trials = [{**settings, **change} for change in changes or ({},)]
-        return plan(trials, probes, cache, lambda _: None, **asked)
+        return plan_trials(trials, probes, cache, **asked)
 
     return make
 
@@ -46,8 +47,8 @@ def events(tmp_path: Path) -> dict[str, Any]:
     return {"type": "ablate.audio.sources.Folder", "manifest": manifest, "task": "tones"}
 
 
-def asked(pooling: str, *probes: str) -> dict[str, Any]:
-    return {"probes": list(probes or ["knn"]), "pooling": pooling}
+def asked(pooling: str, *probes: str) -> tuple[ScoreView, ...]:
+    return tuple(ScoreView(probe=probe, pooling=pooling) for probe in probes or ["knn"])
 
 
 @pytest.mark.parametrize(
@@ -64,8 +65,8 @@ def test_a_score_that_its_probe_does_not_give_is_refused(
     planned: Plan, probe: dict[str, Any], pooling: str, told: str
 ) -> None:
     with pytest.raises(PartError, match=rf"^`score`: .*{told}.*`probes.knn.views`"):
-        planned(probes={"knn": probe}, score=asked(pooling))
-    look = {"every": 9, "clips": 9, "probe": "knn", "pooling": pooling}
+        planned(probes={"knn": probe}, scores=asked(pooling))
+    look = EvaluatePlan(every=9, clips=9, probe="knn", pooling=pooling)
     with pytest.raises(PartError, match=rf"^`evaluate.score`: .*{told}"):
         planned(probes={"knn": probe}, evaluate=look)
 
@@ -77,32 +78,32 @@ def test_a_score_that_its_probe_does_not_give_is_refused(
 def test_a_score_that_its_probe_gives_is_planned(
     planned: Plan, probe: dict[str, Any], pooling: str
 ) -> None:
-    [entry] = planned(probes={"knn": probe}, score=asked(pooling))["trials"]
-    assert entry["problems"] == []
+    [entry] = planned(probes={"knn": probe}, scores=asked(pooling)).trials
+    assert entry.problems == ()
 
 
 def test_each_probe_that_gives_the_score_must_have_its_view(planned: Plan) -> None:
     with pytest.raises(PartError, match="probe `other` does not read `mean`"):
-        planned(probes={"knn": KNN_3, "other": DEEP}, score=asked("mean", "knn", "other"))
+        planned(probes={"knn": KNN_3, "other": DEEP}, scores=asked("mean", "knn", "other"))
 
 
 def test_a_layer_must_be_there_in_every_encoder(planned: Plan, settings: dict[str, Any]) -> None:
     deeper = {"encoder": {**settings["encoder"], "layers": 2}}
-    [entry] = planned(deeper, probes={"knn": DEEP}, score=asked("layer2.max"))["trials"]
-    assert entry["problems"] == []
+    [entry] = planned(deeper, probes={"knn": DEEP}, scores=asked("layer2.max")).trials
+    assert entry.problems == ()
     with pytest.raises(PartError, match="encoder of 1 layers"):
-        planned(deeper, {}, probes={"knn": DEEP}, score=asked("layer2.max"))
+        planned(deeper, {}, probes={"knn": DEEP}, scores=asked("layer2.max"))
 
 
 def test_a_summary_is_asked_only_of_an_encoder_that_has_one(
     planned: Plan, settings: dict[str, Any]
 ) -> None:
     having = {"encoder": {**settings["encoder"], "summary": True}}
-    lacking, fine = planned({}, having, probes={"knn": SUMMARY})["trials"]
-    assert fine["problems"] == []
-    [problem] = lacking["problems"]
-    assert problem["path"] == ["encoder"]
-    assert "ViT has no summary, and the `views` of probe `knn` ask for it" in problem["message"]
+    lacking, fine = planned({}, having, probes={"knn": SUMMARY}).trials
+    assert fine.problems == ()
+    [problem] = lacking.problems
+    assert problem.path == ("encoder",)
+    assert "ViT has no summary, and the `views` of probe `knn` ask for it" in problem.message
 
 
 @pytest.mark.parametrize("heard", ["in training", "by the probe alone"])
@@ -115,9 +116,9 @@ def test_a_score_of_whole_clips_is_not_asked_of_events(
         change["data"] = events
     else:
         probe = {**SUMMARY, "tasks": events}
-    assert planned(change, probes={"knn": probe}, score=asked("mean"))["trials"]
+    assert planned(change, probes={"knn": probe}, scores=asked("mean")).trials
     with pytest.raises(PartError, match=r"^`score`: `knn.summary` .*as task `tones` requires"):
-        planned(change, probes={"knn": probe}, score=asked("summary"))
+        planned(change, probes={"knn": probe}, scores=asked("summary"))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from ablate.worker.context import RunContext
 from ablate.worker.dispatch import answer
 from ablate.worker.run import run
 from ablate.worker.trial import Trial
-from ablate.worker.validation import plan
+from tests.worker.plan_trials import plan_trial
 
 CPU = torch.device("cpu")
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
@@ -75,11 +75,10 @@ def new_run(settings, cache, tmp_path, monkeypatch):
     def make(name, **changes):
         asked = copy.deepcopy(settings)
         asked["budget"] = {"steps": 30, "batch": 5, **changes.pop("budget", {})}
-        [entry] = plan([{**asked, **changes}], {}, cache, lambda event: None)["trials"]
-        assert entry["problems"] == []
-        folder = tmp_path / name / entry["fingerprint"]
+        trial = plan_trial({**asked, **changes}, cache)
+        folder = tmp_path / name / trial.fingerprint
         folder.mkdir(parents=True)
-        write_config(folder, kind="jepa", settings=entry["settings"])
+        write_config(folder, kind="jepa", settings=trial.settings)
         return folder
 
     yield make

@@ -8,23 +8,25 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from ablate.core.records.plan import EvaluatePlan
 from ablate.runs.store import write_config
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.signals import SIGNALS, StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
-from ablate.worker.validation import plan
+from tests.worker.plan_trials import plan_trial
 
 CPU = torch.device("cpu")
 STEPS = 130
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
-EVALUATE = {"every": 30, "clips": 2, "probe": "knn", "pooling": "mean"}
+EVALUATE = EvaluatePlan(every=30, clips=2, probe="knn", pooling="mean")
 # each process is forked from one that has imported all (an optimiser the last) and done nothing
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["__main__", "ablate.worker.main", "torch._dynamo"])
@@ -106,11 +108,10 @@ def new_run(settings, cache, tmp_path, trip):
             "budget": {"steps": steps, "batch": 4},
             "encoder": {**settings["encoder"], "drop_path": 0.3},
         }
-        [entry] = plan([settings | changes], {}, cache, lambda event: None)["trials"]
-        assert entry["problems"] == []
-        folder = tmp_path / name / entry["fingerprint"]
+        trial = plan_trial(settings | changes, cache)
+        folder = tmp_path / name / trial.fingerprint
         folder.mkdir(parents=True)
-        write_config(folder, kind="jepa", settings=entry["settings"])
+        write_config(folder, kind="jepa", settings=trial.settings)
         return folder
 
     return make
@@ -145,7 +146,10 @@ def work(folders, cache):
     """Has one process run folders one after the other, as a worker; returns its exit code."""
     request = {"do": "run", "probes": {}, "device": "cpu", "cache": str(cache)}
     requests = [{**request, "folder": str(folder)} for folder in folders]
-    requests[-1] |= {"probes": PROBES, "evaluate": EVALUATE}  # the last is looked at on its way
+    requests[-1] |= {
+        "probes": PROBES,
+        "evaluate": asdict(EVALUATE),
+    }  # the last is looked at on its way
     lines = "".join(json.dumps(request) + "\n" for request in requests)
     process = PROCESSES.Process(target=importlib.import_module("tripwire_lab").work, args=(lines,))
     process.start()
@@ -260,7 +264,12 @@ def test_a_run_killed_outright_ends_in_the_same_bits(new_run, cache, trip, stop)
     trip((77, signal.SIGKILL))
     (broken.parent / "probes.json").write_text(json.dumps(PROBES))
     command = [sys.executable, "-m", "ablate.worker", str(broken), "--cache", str(cache)]
-    command += ["--probes", str(broken.parent / "probes.json"), "--evaluate", json.dumps(EVALUATE)]
+    command += [
+        "--probes",
+        str(broken.parent / "probes.json"),
+        "--evaluate",
+        json.dumps(asdict(EVALUATE)),
+    ]
     killed = subprocess.run(command, capture_output=True, env=os.environ)
     assert killed.returncode == -signal.SIGKILL
     assert go(broken, cache, stop, PROBES, EVALUATE)["state"] == "done"

@@ -19,7 +19,7 @@ from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
 from ablate.worker.trial import Trial
-from ablate.worker.validation import plan
+from tests.worker.plan_trials import plan_trial, plan_trials
 
 CPU = torch.device("cpu")
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}}
@@ -30,9 +30,8 @@ def silent(event):
 
 
 def entry_of(settings, cache, kind="jepa"):
-    [entry] = plan([settings], PROBES, cache, silent)["trials"]
-    assert entry["problems"] == []
-    return entry if kind == "jepa" else entry[{"random_init": "twin"}.get(kind, "statistics")]
+    trial = plan_trial(settings, cache, PROBES)
+    return {"jepa": trial, "random_init": trial.random_init}.get(kind, trial.statistics)
 
 
 def weights_of(folder):
@@ -41,9 +40,9 @@ def weights_of(folder):
 
 def put(folder, entry):
     """Makes a run folder as the launcher does."""
-    folder = folder / entry["fingerprint"]
+    folder = folder / entry.fingerprint
     folder.mkdir(parents=True)
-    write_config(folder, kind=entry["kind"], settings=entry["settings"])
+    write_config(folder, kind=entry.kind, settings=entry.settings)
     return folder
 
 
@@ -112,7 +111,7 @@ def stopped_while_scored(folder, cache, *, until=None):
 
 
 def protocols(settings, cache):
-    return plan([settings], PROBES, cache, silent)["probes"]
+    return plan_trials([settings], PROBES, cache).probes
 
 
 def test_a_run_stopped_while_it_is_scored_is_scored_when_it_goes_on(folder, settings, cache):

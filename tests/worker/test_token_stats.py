@@ -6,7 +6,7 @@ import torch
 from ablate.audio.mel import KaldiFbank, LogMel
 from ablate.audio.waveform import Waveform
 from ablate.model.patchify import Overlapping, Rectangles, Windows
-from ablate.worker.token_stats import token_facts
+from ablate.worker.token_stats import compute_token_stats
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,9 @@ from ablate.worker.token_stats import token_facts
     ],
 )
 def test_published_cuts_have_the_published_rates(mel, patchifier, frames, seconds, rate):
-    facts = token_facts(mel, patchifier, frames)
-    assert facts["seconds_per_token"] == pytest.approx(seconds)
-    assert facts["tokens_per_second"] == pytest.approx(rate)
+    stats = compute_token_stats(mel, patchifier, frames)
+    assert stats.seconds_per_token == pytest.approx(seconds)
+    assert stats.tokens_per_second == pytest.approx(rate)
 
 
 def heard(mel, patchifier, frames, index):
@@ -50,25 +50,25 @@ def heard(mel, patchifier, frames, index):
 def test_the_leak_is_what_neighbours_share_sample_by_sample(mel, cut):
     time, stride = cut
     patchifier = Overlapping(freq=1, time=time, freq_stride=1, time_stride=stride, rest="drop")
-    facts = token_facts(mel, patchifier, 64)
+    stats = compute_token_stats(mel, patchifier, 64)
     one, other = (heard(mel, patchifier, 64, index) for index in (0, 1))
-    assert facts["leak_seconds"] * 16000 == pytest.approx(int((one & other).sum()))
+    assert stats.leak_seconds * 16000 == pytest.approx(int((one & other).sum()))
     hop, window = (round(s * 16000) for s in (mel.hop_seconds, mel.window_seconds))
     edge = torch.zeros_like(one)
     edge[(time - 1) * hop : (time - 1) * hop + window] = True
-    assert facts["window_leak"] == pytest.approx(int((edge & other).sum()) / window)
+    assert stats.window_leak == pytest.approx(int((edge & other).sum()) / window)
 
 
 def test_patches_that_overlap_are_warned_of_with_the_way_out():
-    facts = token_facts(LogMel(bands=128, fft_size=2048), Overlapping(rest="drop"), 1024)
-    assert facts["dropped"] == [2, 8]
-    warning, dropped = facts["told"][1:]
+    stats = compute_token_stats(LogMel(bands=128, fft_size=2048), Overlapping(rest="drop"), 1024)
+    assert stats.dropped == (2, 8)
+    warning, dropped = stats.messages[1:]
     assert "shares 38% of its bands and 38% of its frames" in warning
     assert "`maskers.DeadZone`" in warning
     assert dropped == "the last 2 bands and 8 frames belong to no patch"
 
 
 def test_patches_side_by_side_on_windows_no_longer_than_a_hop_leak_nothing():
-    facts = token_facts(LogMel(bands=8, window_ms=10), Rectangles(freq=8), 128)
-    assert facts["leak_seconds"] == facts["window_leak"] == facts["time_overlap"] == 0
-    assert facts["told"] == ["a column of tokens every 160 ms, 6.25 tokens per second"]
+    stats = compute_token_stats(LogMel(bands=8, window_ms=10), Rectangles(freq=8), 128)
+    assert stats.leak_seconds == stats.window_leak == stats.time_overlap == 0
+    assert stats.messages == ("a column of tokens every 160 ms, 6.25 tokens per second",)

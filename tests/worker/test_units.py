@@ -6,7 +6,7 @@ import pytest
 
 from ablate.parts import PartError
 from ablate.worker.units import sized
-from ablate.worker.validation import plan
+from tests.worker.plan_trials import plan_trials
 
 LOG_MEL = {"type": "ablate.audio.mel.LogMel", "bands": 32}
 RECTANGLES = "ablate.model.patchify.Rectangles"
@@ -58,9 +58,9 @@ def test_seconds_and_frames_that_are_the_same_have_one_name(settings, cache):
     told = {**copy.deepcopy(settings), "patchifier": patches, "crop_seconds": 0.64}
     del told["crop_frames"]
     quick = {**copy.deepcopy(told), "mel": {**settings["mel"], "hop_ms": 20.0}}
-    first, second, third = plan([settings, told, quick], {}, cache, lambda _: None)["trials"]
-    assert first["fingerprint"] == second["fingerprint"] != third["fingerprint"]
-    assert [entry["settings"]["patchifier"]["time"] for entry in (second, third)] == [16, 8]
+    first, second, third = plan_trials([settings, told, quick], {}, cache).get_resolved()
+    assert first.fingerprint == second.fingerprint != third.fingerprint
+    assert [trial.settings["patchifier"]["time"] for trial in (second, third)] == [16, 8]
 
 
 @pytest.mark.parametrize(

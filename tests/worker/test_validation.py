@@ -10,15 +10,14 @@ from ablate.core.random import generator
 from ablate.mask_analysis.statistics import BATCHES, COUPLED_BATCHES, realised_shares
 from ablate.model.masking import Clips, Grid
 from ablate.parts import PartError, resolve
-from ablate.worker.validation import plan
 from maskers import LegacyMultiBlock, MultiBlock
+from tests.worker.plan_trials import plan_trials
 
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}}
 
 
 def planned(cache, *trials, probes=PROBES):
-    events: list[dict] = []
-    return plan(list(trials), probes, cache, events.append)
+    return plan_trials(trials, probes, cache)
 
 
 def vit(**changes):
@@ -31,13 +30,12 @@ def changed(settings, **changes):
 
 
 def test_a_sound_trial_is_resolved_and_named(settings, cache):
-    [entry] = planned(cache, settings)["trials"]
-    assert entry["problems"] == []
-    assert entry["grid"] == [2, 4]
-    assert entry["settings"]["masker"]["target_area"] == [0.15, 0.2]
-    assert entry["settings"]["optimizer"]["clip"] == 3.0
-    assert 0 < entry["context"] < 1
-    assert entry["parameters"]["encoder"] == 16 * 256 + 16 + 3280 + 32
+    [entry] = planned(cache, settings).get_resolved()
+    assert entry.facts.grid == (2, 4)
+    assert entry.settings["masker"]["target_area"] == [0.15, 0.2]
+    assert entry.settings["optimizer"]["clip"] == 3.0
+    assert 0 < entry.facts.context < 1
+    assert entry.facts.parameters.encoder == 16 * 256 + 16 + 3280 + 32
 
 
 @pytest.mark.parametrize("grid", [(4, 8), (8, 16)], ids=str)
@@ -68,15 +66,15 @@ def test_a_plan_tells_how_much_is_seen_once_a_batch_is_cut(settings, cache, mask
         least += min(sample.float().mean().item() for sample in mask.context) / batches
     fine = {"patchifier": {**settings["patchifier"], "freq": 8, "time": 8}}
     asked = settings | fine | {"masker": resolve(masker)}
-    whole, cut = planned(cache, asked, asked | {"batching": batching})["trials"]
-    assert cut["context"] == pytest.approx(least, abs=1e-4)
-    assert cut["context"] < whole["context"]
+    whole, cut = planned(cache, asked, asked | {"batching": batching}).get_resolved()
+    assert cut.facts.context == pytest.approx(least, abs=1e-4)
+    assert cut.facts.context < whole.facts.context
 
 
 def test_defaults_written_out_do_not_change_the_fingerprint(settings, cache):
-    [short] = planned(cache, settings)["trials"]
-    [long] = planned(cache, short["settings"])["trials"]
-    assert short["fingerprint"] == long["fingerprint"]
+    [short] = planned(cache, settings).get_resolved()
+    [long] = planned(cache, short.settings).get_resolved()
+    assert short.fingerprint == long.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -92,19 +90,19 @@ def test_defaults_written_out_do_not_change_the_fingerprint(settings, cache):
     ids=str,
 )
 def test_whatever_decides_a_result_changes_the_fingerprint(settings, cache, change):
-    first, second = planned(cache, settings, changed(settings, **change))["trials"]
-    assert first["fingerprint"] != second["fingerprint"]
+    first, second = planned(cache, settings, changed(settings, **change)).get_resolved()
+    assert first.fingerprint != second.fingerprint
 
 
-def test_maskers_of_one_seed_share_their_twin_and_patchifiers_do_not(settings, cache):
+def test_maskers_of_one_seed_share_their_random_init_and_patchifiers_do_not(settings, cache):
     random = changed(settings, masker={"type": "maskers.Random"})
     strips = changed(
         settings, patchifier={"type": "ablate.model.patchify.Rectangles", "freq": 32, "time": 4}
     )
-    one, other, third = planned(cache, settings, random, strips)["trials"]
-    assert one["twin"]["fingerprint"] == other["twin"]["fingerprint"]
-    assert one["twin"]["fingerprint"] != third["twin"]["fingerprint"]
-    assert one["statistics"]["fingerprint"] == third["statistics"]["fingerprint"]
+    one, other, third = planned(cache, settings, random, strips).get_resolved()
+    assert one.random_init.fingerprint == other.random_init.fingerprint
+    assert one.random_init.fingerprint != third.random_init.fingerprint
+    assert one.statistics.fingerprint == third.statistics.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -176,11 +174,11 @@ def test_maskers_of_one_seed_share_their_twin_and_patchifiers_do_not(settings, c
     ],
 )
 def test_an_impossible_trial_is_refused_at_its_setting(settings, cache, change, path, message):
-    [entry] = planned(cache, changed(settings, **change))["trials"]
-    [problem] = entry["problems"]
-    assert problem["path"] == path
-    assert message in problem["message"]
-    assert entry["fingerprint"] is None
+    [entry] = planned(cache, changed(settings, **change)).trials
+    [problem] = entry.problems
+    assert list(problem.path) == path
+    assert message in problem.message
+    assert entry.trial is None
 
 
 def test_every_trials_problems_are_reported_at_once(settings, cache):
@@ -188,8 +186,8 @@ def test_every_trials_problems_are_reported_at_once(settings, cache):
     bad_patch = changed(
         settings, patchifier={"type": "ablate.model.patchify.Rectangles", "freq": 5}
     )
-    entries = planned(cache, bad_masker, settings, bad_patch)["trials"]
-    assert [len(entry["problems"]) for entry in entries] == [1, 0, 1]
+    entries = planned(cache, bad_masker, settings, bad_patch).trials
+    assert [len(entry.problems) for entry in entries] == [1, 0, 1]
 
 
 def test_a_probe_that_cannot_be_built_is_refused(settings, cache):
@@ -220,9 +218,8 @@ def test_a_folder_of_sounds_is_planned_and_its_place_is_not_part_of_the_name(
     for place in ("here", "there"):
         (tmp_path / place).mkdir()
         data = folder_of_sounds(tmp_path / place, ROWS)
-        [entry] = planned(cache, changed(settings, data={**data, "task": "tones"}))["trials"]
-        assert entry["problems"] == []
-        names.add(entry["fingerprint"])
+        [entry] = planned(cache, changed(settings, data={**data, "task": "tones"})).get_resolved()
+        names.add(entry.fingerprint)
     assert len(names) == 1
 
 
@@ -244,42 +241,42 @@ def test_a_folder_of_sounds_is_planned_and_its_place_is_not_part_of_the_name(
 def test_bad_audio_is_named_before_training(settings, cache, tmp_path, spoil, message):
     data = folder_of_sounds(tmp_path, ROWS)
     spoil(tmp_path)
-    [entry] = planned(cache, changed(settings, data=data))["trials"]
-    [problem] = entry["problems"]
-    assert problem["path"] == ["data"]
-    assert message in problem["message"]
+    [entry] = planned(cache, changed(settings, data=data)).trials
+    [problem] = entry.problems
+    assert problem.path == ("data",)
+    assert message in problem.message
 
 
 def test_a_corrupt_file_is_skipped_and_counted_when_asked(settings, cache, tmp_path):
     data = folder_of_sounds(tmp_path, ROWS)
     (tmp_path / "3.wav").write_bytes(b"RIFF no sound")
     result = planned(cache, changed(settings, data={**data, "on_bad_audio": "skip"}))
-    [[path, reason]] = result["data"][0]["skipped"]
+    [(path, reason)] = result.data[0].skipped
     assert path == "3.wav"
     assert reason
-    assert result["data"][0]["clips"] == 15
+    assert result.data[0].clips == 15
 
 
 def test_silent_clips_are_listed(settings, cache, tmp_path):
     data = folder_of_sounds(tmp_path, ROWS)
     soundfile.write(tmp_path / "3.wav", np.zeros(16000), 16000)
     result = planned(cache, changed(settings, data=data))
-    assert result["data"][0]["silent"] == ["3.wav"]
-    assert result["data"][0]["skipped"] == []
+    assert result.data[0].silent == ("3.wav",)
+    assert result.data[0].skipped == ()
 
 
 def test_what_is_wrong_anywhere_is_told_before_a_clip_is_decoded(settings, tmp_path):
     wrong = changed(settings, masker={"type": "maskers.Rndom"})
-    fine, refused = planned(tmp_path, settings, wrong)["trials"]
-    assert fine["problems"] == []
-    assert fine["fingerprint"] is None
-    assert "Rndom" in refused["problems"][0]["message"]
+    fine, refused = planned(tmp_path, settings, wrong).trials
+    assert fine.problems == ()
+    assert fine.trial is None
+    assert "Rndom" in refused.problems[0].message
     assert not any(tmp_path.iterdir())
 
 
 def test_a_wrong_probe_has_nothing_decoded(settings, tmp_path):
-    [entry] = plan([settings], {}, tmp_path, lambda event: None, quiet=True)["trials"]
-    assert entry["problems"] == []
+    [entry] = plan_trials([settings], {}, tmp_path, open_audio=False).trials
+    assert entry.problems == ()
     assert not any(tmp_path.iterdir())
 
 
@@ -289,7 +286,7 @@ def test_missing_files_are_told_beside_what_else_is_wrong(settings, cache, tmp_p
     data = {"type": "ablate.audio.sources.Folder", "manifest": str(tmp_path / "list.csv")}
     absent = changed(settings, data=data)
     wrong = changed(settings, masker={"type": "maskers.Rndom"})
-    first, _ = planned(cache, absent, wrong)["trials"]
-    [problem] = first["problems"]
-    assert problem["path"] == ["data"]
-    assert "no such file" in problem["message"]
+    first, _ = planned(cache, absent, wrong).trials
+    [problem] = first.problems
+    assert problem.path == ("data",)
+    assert "no such file" in problem.message

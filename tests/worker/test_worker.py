@@ -3,6 +3,9 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
+
+from ablate.core.records.plan import PlanReply, PlanRequest
 
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}}
 
@@ -16,8 +19,10 @@ def talk(*requests):
 
 
 def test_a_worker_says_what_it_has_then_answers_each_request_once(settings, cache, tmp_path):
-    plan = {"do": "plan", "trials": [settings], "probes": PROBES, "cache": str(cache)}
-    bad = {**plan, "probes": {"knn": {"type": "ablate.probing.knn.KNN", "k": 0}}}
+    request = PlanRequest(trials=(settings,), probes=PROBES)
+    plan = {"do": "plan", "plan": request.to_json(), "cache": str(cache)}
+    wrong_probes = {"knn": {"type": "ablate.probing.knn.KNN", "k": 0}}
+    bad = {**plan, "plan": replace(request, probes=wrong_probes).to_json()}
     gallery = {
         "do": "gallery",
         "folder": str(tmp_path),
@@ -27,7 +32,7 @@ def test_a_worker_says_what_it_has_then_answers_each_request_once(settings, cach
     events = [event for event in talk(plan, bad, gallery) if event["event"] != "progress"]
     ready, planned, refused, drawn = events
     assert ready["event"] == "ready"
-    assert planned["trials"][0]["problems"] == []
+    assert PlanReply.from_json(planned["plan"], "the reply").all_problems == ()
     assert refused["event"] == "error"
     assert refused["problems"][0]["path"] == ["probes", "knn"]
     [picture] = drawn["pictures"]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from ablate.core.records.plan import EvaluatePlan
 from ablate.core.records.record import Record
 
 
@@ -16,7 +17,7 @@ class JobSpec(_JobFile):
     """What the jobs of an array, or a canary job, run and how."""
 
     probes: str  # path of a file with the settings of the probes, by name
-    evaluate: dict[str, Any] | None  # settings of the online probe
+    evaluate: EvaluatePlan | None
     cache: str  # folder of decoded clips
     device: str
     step: list[str]  # command that starts a trial of several ranks; empty for one rank

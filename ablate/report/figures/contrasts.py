@@ -45,7 +45,7 @@ def draw_forest(results: Results, verdicts: Sequence[Verdict]) -> Picture | None
     panels = [panel for panel in panels if panel]
     if not panels:
         return None
-    margin = results.plan["report"]["equivalence_margin"]
+    margin = results.plan.report.equivalence_margin
     coverage = format_coverage(*(row.verdict.interval_alpha for row in rows))
     with use_style():
         row_height = 0.42 if any("\n" in row.label for row in rows) else 0.3
@@ -113,7 +113,7 @@ def draw_scores(results: Results, variants: Table) -> Picture | None:
             name="variants",
             title="Scores by variant",
             caption="Small dots are pre-training seeds; diamond and bar are their mean and its "
-            f"Student-t {format_coverage(results.plan['report']['alpha'])} interval. Random init: "
+            f"Student-t {format_coverage(results.plan.report.alpha)} interval. Random init: "
             "the same encoder before training, with a small tick per seed. Mel statistics: the "
             "same probe on mean and standard deviation of the log-mel bands, without an encoder. "
             "A line through all rows: the same value in each.",

@@ -19,7 +19,7 @@ def build_forest(results: Results, verdicts: Sequence[Verdict]) -> Figure:
     """
     decided = [verdict for verdict in verdicts if verdict.estimate.mean is not None]
     words = {word: [v for v in decided if v.word.split()[0] == word] for word in VERDICT_MARKERS}
-    margin = results.plan["report"]["equivalence_margin"]
+    margin = results.plan.report.equivalence_margin
     band = {
         "type": "rect",
         "yref": "paper",
@@ -65,7 +65,7 @@ def build_parallel_factors(results: Results) -> Figure:
     scored = [trial for trial in results.trials if trial.score is not None]
     trial_levels = [get_levels(trial, results.factors) for trial in scored]
     dimensions: list[Figure] = []
-    for number, (factor, planned) in enumerate(results.plan["factors"].items()):
+    for number, (factor, planned) in enumerate(results.plan.factors.items()):
         own = [levels[number] for levels in trial_levels]
         labels = list(dict.fromkeys([*planned, *own]))
         indices = [labels.index(label) for label in own]

@@ -68,11 +68,10 @@ def _warn_of_opposite_signs(results: Results, robustness: Table) -> Iterator[str
 
 def _warn_of_uncorrected_looks(results: Results) -> Iterator[str]:
     """Warns of looks that no p-value is corrected for: to add seeds after one is a second try."""
-    found = results.plan.get("uncorrected")
-    if found:
+    if looks := results.plan.uncorrected:
         counts = ", ".join(
-            f"{look['seeds']} (of up to {look['most']})" if look["most"] else str(look["seeds"])
-            for look in found
+            str(look.num_seeds) + (f" (of up to {look.max_seeds})" if look.max_seeds else "")
+            for look in looks
         )
         yield (
             f"A report on this question was written before with other numbers of seeds ({counts}), "
@@ -83,8 +82,7 @@ def _warn_of_uncorrected_looks(results: Results) -> Iterator[str]:
 
 def _warn_of_added_variants(results: Results) -> Iterator[str]:
     """Warns of variants that were chosen with the others' results in view."""
-    added = results.plan.get("added")
-    if added:
+    if added := results.plan.added:
         were = "variants were" if len(added) > 1 else "variant was"
         yield (
             f"{len(added)} {were} added after the others had been looked at: {'; '.join(added)}. "
@@ -140,7 +138,7 @@ def _warn_of_mixed_runs(results: Results) -> Iterator[str]:
         yield f"The trials were run by {len(codes)} versions of the code: {counts}."
     if any(record.code is not None and record.code.dirty for record in records):
         yield "Some runs were made by code with uncommitted changes."
-    planned = [trial.plan.get("parts") or {} for trial in results.trials]
+    planned = [trial.plan.facts.parts for trial in results.trials]
     yield from warnings.code_warnings([*planned, *(record.parts for record in records)])
     devices = sorted(get_devices(results))
     if len(devices) > 1:
@@ -158,8 +156,8 @@ def _warn_of_mixed_runs(results: Results) -> Iterator[str]:
 
 
 def _warn_of_skipped_clips(results: Results) -> Iterator[str]:
-    for data in results.plan["data"]:
-        if skipped := data["skipped"]:
+    for data in results.plan.data:
+        if skipped := data.skipped:
             first = "; ".join(f"{path} ({reason})" for path, reason in skipped[:3])
             more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
             yield f"Unreadable clips that were left out: {len(skipped)}. {first}{more}."
@@ -167,7 +165,7 @@ def _warn_of_skipped_clips(results: Results) -> Iterator[str]:
 
 def _warn_of_uncompared_variants(results: Results) -> Iterator[str]:
     """Names the variants that share all factors but one with no other: no contrast has them."""
-    cells, baseline = set(results.variants()), [*map(str, results.plan["baseline"].values())]
+    cells, baseline = set(results.variants()), [*results.plan.baseline.values()]
     reached = set()
     for levels in cells:
         for i, level in enumerate(baseline):
@@ -186,8 +184,8 @@ def list_overlap_warnings(results: Results) -> list[str]:
         [
             warnings.MaskOverlap(
                 variant=format_variant(levels),
-                overlap=compute_mean(trial.plan.get("overlap") for trial in trials),
-                forced_overlap=compute_mean(trial.plan.get("forced_overlap") for trial in trials),
+                overlap=compute_mean(trial.plan.facts.overlap for trial in trials),
+                forced_overlap=compute_mean(trial.plan.facts.forced_overlap for trial in trials),
                 changed=compute_mean(trial.metrics.get("fallback_fraction") for trial in trials),
             )
             for levels, trials in results.variants().items()

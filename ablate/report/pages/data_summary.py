@@ -1,40 +1,39 @@
 """What a study heard: how many clips of what, and whether test clips were heard in pre-training."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-Data = Mapping[str, Any]  # of clips, as a plan describes them
+from ablate.core.records.plan import DataSummary, StudyPlan
 
 
-def format_data_summary(plan: Mapping[str, Any]) -> str:
+def format_data_summary(plan: StudyPlan) -> str:
     """Says what was trained and examined on: `3,600 clips of synthetic sound (music, speech)`."""
-    trained = [_format_clips(data) for data in plan["data"] if not _is_probe_only(data)]
-    examined = [_format_clips(data) for data in plan["data"] if _is_probe_only(data)]
+    trained = [_format_clips(data) for data in plan.data if not _is_probe_only(data)]
+    examined = [_format_clips(data) for data in plan.data if _is_probe_only(data)]
     words = [" or ".join(trained)] if trained else []
     return ", probed on ".join([*words, *([" and ".join(examined)] if examined else [])])
 
 
-def warn_of_pretrained_test_clips(plan: Mapping[str, Any]) -> Iterator[str]:
+def warn_of_pretrained_test_clips(plan: StudyPlan) -> Iterator[str]:
     """Warns of clips that are tested on and were pre-trained on, as where there are folds."""
-    for data in plan["data"]:
-        folded = [name for name, task in data["tasks"].items() if task.get("folds")]
+    for data in plan.data:
+        folded = [name for name, task in data.tasks.items() if task.folds]
         if folded and not _is_probe_only(data):
             verb = "has" if len(folded) == 1 else "have"
-            count = data.get("pretraining_clips", data["clips"])
+            count = data.pretraining_clips
             yield (
                 f"Test clips were heard in pre-training, unlabelled: {', '.join(folded)} {verb} "
                 f"folds, so encoders were pre-trained, and inputs normalised, on {count:,} of "
-                f"{data['clips']:,} clips, including those on which probes are tested. Scores on "
+                f"{data.clips:,} clips, including those on which probes are tested. Scores on "
                 "unheard clips may be lower."
             )
 
 
-def _format_clips(data: Data) -> str:
-    count, names = f"{data['clips']:,} clips", ", ".join(data["tasks"])
-    if data.get("synthetic"):
+def _format_clips(data: DataSummary) -> str:
+    count, names = f"{data.clips:,} clips", ", ".join(data.tasks)
+    if data.synthetic:
         return f"{count} of synthetic sound{f' ({names})' if names else ''}"
     return f"{count} of {names}" if names else count
 
 
-def _is_probe_only(data: Data) -> bool:
-    return data.get("pretraining_clips") == 0
+def _is_probe_only(data: DataSummary) -> bool:
+    return data.pretraining_clips == 0

@@ -29,25 +29,25 @@ def build_findings(results: Results, page: ReportPage) -> Findings:
     """Builds the findings: the numbers of a report, unrounded."""
     tables = {table.name: table.rows for table in page.tables}
     return Findings(
-        study=results.plan["study"],
+        study=results.plan.study,
         title=page.title,
         answer=list(page.answer),
         score=format_score_name(results),
         data_summary=format_data_summary(results.plan),
         data=[
             DataFinding(
-                clips=data["clips"],
-                pretraining_clips=data.get("pretraining_clips"),
-                synthetic=data.get("synthetic"),
-                tasks=list(data["tasks"]),
+                clips=data.clips,
+                pretraining_clips=data.pretraining_clips,
+                synthetic=data.synthetic,
+                tasks=list(data.tasks),
             )
-            for data in results.plan["data"]
+            for data in results.plan.data
         ],
         alpha=read_decision_rules(results.plan).look_alpha,
         seeds=sorted({trial.seed for trial in results.trials}),
         num_trials=len(results.trials),
         num_scored=sum(trial.score is not None for trial in results.trials),
-        baseline=format_variant(tuple(map(str, results.plan["baseline"].values()))),
+        baseline=format_variant(tuple(results.plan.baseline.values())),
         verdicts=[VerdictFinding(**row) for row in (*tables["contrasts"], *tables["learning"])],
         notes=dict(page.notes),
         robustness=[_build_robustness(row) for row in tables["robustness"]],

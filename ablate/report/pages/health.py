@@ -59,17 +59,19 @@ def build_mask_table(results: Results) -> Table:
     """
     rows = []
     for levels, trials in results.variants().items():
-        grids = {tuple(trial.plan["grid"]) for trial in trials if trial.plan.get("grid")}
+        grids = {trial.plan.facts.grid for trial in trials}
         row: dict[str, Any] = {"grid": " or ".join(f"{freq} x {time}" for freq, time in grids)}
         for name, metric in {"context": "context_fraction", "targets": "target_fraction"}.items():
-            row[f"{name}_planned"] = compute_mean(trial.plan.get(name) for trial in trials)
+            row[f"{name}_planned"] = compute_mean(
+                getattr(trial.plan.facts, name) for trial in trials
+            )
             row[f"{name}_trained"] = _mean_metric(trials, metric)
         for name in ("context", "target"):
             row[f"{name}_tokens"] = compute_mean(
                 _get_tokens_per_clip(trial, name) for trial in trials
             )
         row["changed"] = _mean_metric(trials, "fallback_fraction")
-        row["overlap"] = compute_mean(trial.plan.get("overlap") for trial in trials)
+        row["overlap"] = compute_mean(trial.plan.facts.overlap for trial in trials)
         rows.append({**build_variant_cells(results, levels), **row})
     changed = any(row["changed"] is not None for row in rows)
     overlap = any(row["overlap"] for row in rows)

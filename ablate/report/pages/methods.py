@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from statistics import fmean
 from typing import Any
 
+from ablate.core.records.plan import DataSummary, TaskSummary
 from ablate.report.pages.tables import format_score_name
 from ablate.report.results import Results
 from ablate.report.stats.decision_rules import format_coverage, read_decision_rules
@@ -27,12 +28,12 @@ def write_protocol(results: Results) -> list[str]:
 
 
 def _write_design(results: Results) -> str:
-    factors = results.plan["factors"]
-    levels = "; ".join(f"{name}: {', '.join(map(str, of))}" for name, of in factors.items())
+    factors = results.plan.factors
+    levels = "; ".join(f"{name}: {', '.join(of)}" for name, of in factors.items())
     seeds = sorted({trial.seed for trial in results.trials})
     named = f"Factors are {levels}." if levels else "There is one variant and no factor."
     asked = dict.fromkeys(trial.probe_key[0] for trial in results.trials)
-    probes = "; or ".join(_format_probe(results.plan["probes"][name]) for name in asked)
+    probes = "; or ".join(_format_probe(results.plan.probes[name]) for name in asked)
     return (
         f"{named} Every variant was pre-trained with the same {len(seeds)} seeds "
         f"({', '.join(map(str, seeds))}); variants of the same seed share the data order and "
@@ -48,7 +49,7 @@ def _format_probe(probe: Mapping[str, Any]) -> str:
 
 
 def _write_budget(results: Results) -> list[str]:
-    by = results.plan.get("match_budget")
+    by = results.plan.match_budget
     if by is None:
         return []
     told = {"flops": "FLOPs (counted in advance, over sampled masks on whole clips)"}.get(by, by)
@@ -114,11 +115,11 @@ def _write_looks(results: Results) -> str:
 def _write_tokens(results: Results) -> Iterator[str]:
     """Says what a token is in time, and what neighbours share, for each way to cut the sound."""
     of: dict[str, list[str]] = {}  # words -> the levels that they hold for
-    for trial in results.plan["trials"]:
-        words = "; ".join(trial.get("tokens", {}).get("told", ()))
+    for trial in results.plan.trials:
+        words = "; ".join(trial.facts.tokens.messages if trial.facts.tokens else ())
         cut = [
-            str(label)
-            for factor, label in trial["levels"].items()
+            label
+            for factor, label in trial.levels.items()
             if factor.split(".")[0] in ("patchifier", "mel", "crop_frames", "crop_seconds")
         ]
         labels = of.setdefault(words, [])
@@ -135,28 +136,25 @@ def _write_tokens(results: Results) -> Iterator[str]:
 
 def _write_data(results: Results) -> str:
     told = []
-    for data in results.plan["data"]:
-        tasks = "; ".join(
-            f"{name} ({_format_counts(task)})" for name, task in data["tasks"].items()
-        )
+    for data in results.plan.data:
+        tasks = "; ".join(f"{name} ({_format_counts(task)})" for name, task in data.tasks.items())
         told.append(
-            f"{data['clips']} clips{_format_pretraining_clips(data)} (digest {data['digest']}, "
-            f"{len(data['skipped'])} skipped); tasks: {tasks}"
+            f"{data.clips} clips{_format_pretraining_clips(data)} (digest {data.digest}, "
+            f"{len(data.skipped)} skipped); tasks: {tasks}"
         )
     return "Data: " + ". ".join(told) + "."
 
 
-def _format_pretraining_clips(data: Mapping[str, Any]) -> str:
-    count = data.get("pretraining_clips")
-    if count is None:  # older plans do not say
-        return ""
+def _format_pretraining_clips(data: DataSummary) -> str:
+    count = data.pretraining_clips
     return f", {count} of them for pre-training" if count else ", for probing only"
 
 
-def _format_counts(task: dict[str, Any]) -> str:
-    splits = [f"{task[name]} {name}" for name in ("train", "valid", "test") if task.get(name)]
-    folds = [f"{task['folds']} folds"] if task.get("folds") else []
-    return ", ".join([f"{task['classes']} classes", *splits, *folds])
+def _format_counts(task: TaskSummary) -> str:
+    counts = {"train": task.train, "valid": task.valid, "test": task.test, "folds": task.folds}
+    return ", ".join(
+        [f"{task.classes} classes", *(f"{count} {name}" for name, count in counts.items() if count)]
+    )
 
 
 def _write_machines(results: Results) -> str:

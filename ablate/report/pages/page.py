@@ -5,11 +5,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
+from ablate.core.records.plan import StudyPlan
 from ablate.report.figures.style import Picture
 from ablate.report.pages.sentences import Sentence
 from ablate.report.pages.table import Table, escape_cell, format_share
@@ -137,19 +137,19 @@ class ReportPage:
         return "\n\n".join(pieces) + "\n"
 
 
-def build_gallery(plan: Mapping[str, Any], folder: Path) -> Gallery | None:
+def build_gallery(plan: StudyPlan, folder: Path) -> Gallery | None:
     """Lays out the mask pictures that the plan lists and that are there; None without any.
 
     `folder` is the report's: pictures are looked for in it first.
     """
-    listed = plan.get("gallery") or {}
-    pictures = listed.get("pictures") or []
+    if plan.gallery is None:
+        return None
     tiles: dict[tuple[str, str], GalleryTile] = {}
-    for picture in pictures:
-        path = _find_picture(folder, Path(listed["folder"]) / picture["file"])
+    for picture in plan.gallery.pictures:
+        path = _find_picture(folder, Path(plan.gallery.folder) / picture.file)
         if path is not None:
-            key = (str(picture["masker"]), str(picture["patchifier"]))
-            context, targets = (format_share(picture[name]) for name in ("context", "targets"))
+            key = (picture.masker, picture.patchifier)
+            context, targets = map(format_share, (picture.context, picture.targets))
             shares = f"context {context}, targets {targets}"
             tiles[key] = GalleryTile(masker=key[0], patchifier=key[1], path=path, caption=shares)
     if not tiles:
@@ -157,7 +157,7 @@ def build_gallery(plan: Mapping[str, Any], folder: Path) -> Gallery | None:
     columns = tuple(dict.fromkeys(patchifier for _, patchifier in tiles))
     rows = dict.fromkeys(masker for masker, _ in tiles)
     return Gallery(
-        title=str(listed.get("title") or ""),
+        title=plan.gallery.title,
         patchifiers=columns,
         rows=tuple((row, tuple(tiles.get((row, column)) for column in columns)) for row in rows),
     )

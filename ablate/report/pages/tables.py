@@ -32,7 +32,7 @@ def build_variant_table(results: Results) -> Table:
     Scores are in percent, gains in points, context and targets shares of the grid; means over
     seeds. Failed and collapsed count trials.
     """
-    alpha = results.plan["report"]["alpha"]
+    alpha = results.plan.report.alpha
     interval = f"{format_coverage(alpha)} interval"
     return Table(
         name="variants",
@@ -162,7 +162,7 @@ def build_cost_table(results: Results) -> Table:
     """Tabulates what a run of each variant took, from steps to seconds and MB: see `COSTS`."""
     rows = []
     for levels, trials in results.variants().items():
-        sizes = [trial.plan.get("parameters") or {} for trial in trials]
+        sizes = [trial.plan.facts.parameters for trial in trials]
         rows.append(
             {
                 **build_variant_cells(results, levels),
@@ -171,8 +171,8 @@ def build_cost_table(results: Results) -> Table:
                     t.metrics.get("tokens_per_second") for t in trials
                 ),
                 "peak_memory_mb": compute_mean(t.cost.get("peak_memory_mb") for t in trials),
-                "encoder_parameters": compute_mean(size.get("encoder") for size in sizes),
-                "predictor_parameters": compute_mean(size.get("predictor") for size in sizes),
+                "encoder_parameters": compute_mean(size.encoder for size in sizes),
+                "predictor_parameters": compute_mean(size.predictor for size in sizes),
             }
         )
     heads = {name: name.replace("_", " ") for name in COSTS} | {"flops": "FLOPs"}
@@ -226,7 +226,7 @@ def build_failure_table(results: Results) -> Table:
 def format_score_name(results: Results) -> str:
     """Names the study's score as its text does: `knn.concat_freq`."""
     probes = dict.fromkeys(trial.probe_key[0] for trial in results.trials)
-    return f"{' or '.join(probes)}.{results.plan['score']['pooling']}"
+    return f"{' or '.join(probes)}.{results.plan.score.pooling}"
 
 
 def build_factor_columns(results: Results) -> list[Column]:
@@ -266,7 +266,11 @@ def _get_realised_share(trials: Sequence[TrialResult], name: str) -> float | Non
     """Returns the share of the grid that runs recorded, or the plan's where none has run."""
     metric = {"context": "context_fraction", "targets": "target_fraction"}[name]
     recorded = compute_mean(trial.metrics.get(metric) for trial in trials)
-    return compute_mean(trial.plan.get(name) for trial in trials) if recorded is None else recorded
+    return (
+        compute_mean(getattr(trial.plan.facts, name) for trial in trials)
+        if recorded is None
+        else recorded
+    )
 
 
 def _drop_missing(values: Iterable[float | None]) -> list[float]:

@@ -131,9 +131,8 @@ def changes_random_init(results: Results, factor: str) -> bool:
     """
     fingerprints: dict[tuple[Levels, int], set[str]] = {}
     for trial in results.trials:
-        if trial.plan.get("twin"):
-            key = (_get_fixed_levels(results, trial, factor), trial.seed)
-            fingerprints.setdefault(key, set()).add(trial.plan["twin"])
+        key = (_get_fixed_levels(results, trial, factor), trial.seed)
+        fingerprints.setdefault(key, set()).add(trial.plan.random_init)
     return any(len(different) > 1 for different in fingerprints.values())
 
 
@@ -142,11 +141,11 @@ def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contras
 
     With `gains`, factors that change the random-init encoder are compared by gain.
     """
-    for factor, levels in results.plan["factors"].items():
-        against = str(results.plan["baseline"][factor])
+    for factor, levels in results.plan.factors.items():
+        against = results.plan.baseline[factor]
         measure: Measure = "gain" if gains and changes_random_init(results, factor) else "score"
         cells = _group_cells(results, factor)
-        for level in (str(level) for level in levels if str(level) != against):
+        for level in (level for level in levels if level != against):
             pairs = {
                 held: ArmPair(_build_arm(cell[level], measure), _build_arm(cell[against], measure))
                 for held, cell in cells.items()
@@ -179,7 +178,7 @@ def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contras
 
 def _list_learning_contrasts(results: Results) -> Iterator[Contrast]:
     """Yields the contrasts of the trained baseline encoder with itself at random init."""
-    baseline = {factor: str(level) for factor, level in results.plan["baseline"].items()}
+    baseline = results.plan.baseline
     varied = [factor for factor in results.factors if changes_random_init(results, factor)]
     fixed = [factor for factor in results.factors if factor not in varied]
     combinations: dict[Levels, list[TrialResult]] = {}
@@ -206,7 +205,7 @@ def _list_learning_contrasts(results: Results) -> Iterator[Contrast]:
 
 def _list_confirmation_contrasts(results: Results) -> Iterator[Contrast]:
     """Yields each selected variant against the baseline, on seeds not used for the selection."""
-    baseline = {factor: str(level) for factor, level in results.plan["baseline"].items()}
+    baseline = results.plan.baseline
     variants: dict[tuple[str, ...], list[TrialResult]] = {}
     against: list[TrialResult] = []
     for (
@@ -274,8 +273,8 @@ def _get_fixed_levels(results: Results, trial: TrialResult, factor: str) -> Leve
     A factor that does not apply to the trial counts as at its baseline level: a trial without a
     projector is compared with the one whose projector has the baseline size.
     """
-    levels = {**results.plan["baseline"], **trial.levels}
-    return tuple((name, str(levels[name])) for name in results.factors if name != factor)
+    levels = {**results.plan.baseline, **trial.levels}
+    return tuple((name, levels[name]) for name in results.factors if name != factor)
 
 
 def _find_varying_factors(combinations: Iterable[Levels]) -> tuple[str, ...]:

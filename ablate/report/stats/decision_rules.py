@@ -13,11 +13,11 @@ distribution, and at three seeds they are wrong in 5.6 to 5.9 % of the studies.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
+from ablate.core.records.plan import StudyPlan
 from ablate.report.stats.statistics import correct_by_holm
 
 
@@ -97,24 +97,23 @@ class DecisionRules:
         return min(p / self.error_share, 1.0) if self.error_share else 1.0
 
 
-def read_decision_rules(plan: Mapping[str, Any]) -> DecisionRules:
+def read_decision_rules(plan: StudyPlan) -> DecisionRules:
     """Reads the rules of a study's plan as they are at its latest look."""
-    report = plan["report"]
+    report = plan.report
     return DecisionRules(
-        alpha=report["alpha"], margin=report["equivalence_margin"], looks=read_looks(plan)
+        alpha=report.alpha, margin=report.equivalence_margin, looks=read_looks(plan)
     )
 
 
-def read_looks(plan: Mapping[str, Any]) -> Looks | None:
+def read_looks(plan: StudyPlan) -> Looks | None:
     """Reads the recorded looks of a plan; None if the number of seeds is fixed.
 
     Raises:
         ValueError: If the recorded counts do not increase.
     """
-    recorded = plan.get("looks")
-    if not recorded:
+    if plan.looks is None:
         return None
-    return Looks(seed_counts=tuple(recorded["counts"]), max_seeds=recorded["most"])
+    return Looks(seed_counts=plan.looks.seed_counts, max_seeds=plan.looks.max_seeds)
 
 
 def compute_look_alpha(seed_counts: tuple[int, ...], max_seeds: int, *, alpha: float) -> float:

@@ -59,7 +59,7 @@ def compute_ranking(results: Results) -> Ranking | None:
     table = np.array([[scores[task] for task in tasks] for scores in complete.values()])
     ranks = stats.rankdata(-table, axis=0).mean(axis=1)  # (variants,)
     enough = len(tasks) >= MIN_TASKS and len(complete) >= MIN_VARIANTS
-    alpha = results.plan["report"]["alpha"]
+    alpha = results.plan.report.alpha
     return Ranking(
         scores=complete,
         mean_ranks=dict(zip(complete, ranks.tolist(), strict=True)),

@@ -51,7 +51,7 @@ def build_robustness_table(results: Results) -> Table:
         for i, (contrast, _, judged) in enumerate(views[own] if len(views) > 1 else ())
     ]
     gains = not all(row["judged"] for row in rows)
-    one_row = any(trial.plan.get("grid", [0])[0] == 1 for trial in results.trials)
+    one_row = any(trial.plan.facts.grid[0] == 1 for trial in results.trials)
     return Table(
         name="robustness",
         title="Does it depend on the probe?",
@@ -87,11 +87,11 @@ def _list_views(results: Results) -> Iterator[Results]:
     If the probe is a factor, each trial keeps its own probe.
     """
     yield results
-    probe_is_factor = any("probe" in trial.plan for trial in results.trials)
+    probe_is_factor = any(trial.plan.probe for trial in results.trials)
     scores = (score for trial in results.trials for score in trial.run.scores)
     keys = dict.fromkeys((None if probe_is_factor else s.probe, s.pooling) for s in scores)
-    own = results.plan["score"]
-    keys.pop((None if probe_is_factor else own["probe"], own["pooling"]), None)
+    own = results.plan.score
+    keys.pop((None if probe_is_factor else own.probe, own.pooling), None)
     for probe, pooling in keys:
         view = _rescore(results, probe, pooling)
         if all(map(_is_as_complete, view.trials, results.trials)):
@@ -111,7 +111,8 @@ def _rescore(results: Results, probe: str | None, pooling: str) -> Results:
             trial, probe_key=key, score=score, random_init_score=random_init_score
         )
 
-    plan = {**results.plan, "score": {**results.plan["score"], "pooling": pooling}}
+    score = dataclasses.replace(results.plan.score, pooling=pooling)
+    plan = dataclasses.replace(results.plan, score=score)
     trials = tuple(map(rescore_trial, results.trials))
     return dataclasses.replace(results, plan=plan, trials=trials, confirmation_trials=())
 

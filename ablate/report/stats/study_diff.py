@@ -73,7 +73,7 @@ def build_comparison_table(first: Results, second: Results) -> Table:
         ValueError: If the two are scored by different probes or poolings.
     """
     _validate_same_score(first, second)
-    alpha = first.plan["report"]["alpha"]
+    alpha = first.plan.report.alpha
     pairs = _pair_variants(first, second)
     estimates = [
         Estimate(n=0, mean=None) if pair.is_same else pair.estimate_difference(alpha)
@@ -110,7 +110,7 @@ def _validate_same_score(first: Results, second: Results) -> None:
             f"`{names[0]}` and `{names[1]}` cannot be compared: use the same `score` in both "
             "studies"
         )
-    protocols = [r.plan["probes"][r.plan["score"]["probe"]] for r in (first, second)]
+    protocols = [r.plan.score_protocol for r in (first, second)]
     if protocols[0] != protocols[1]:
         raise ValueError(
             f"the settings of `{names[0]}` differ between the two studies: {protocols[0]} and "

@@ -59,7 +59,7 @@ def compute_verdicts(results: Results) -> tuple[Verdict, ...]:
 
 def _get_results_at(results: Results, num_seeds: int) -> Results:
     """Returns the results with the first `num_seeds` seeds, without confirmation trials."""
-    seeds = set(results.plan["seeds"][:num_seeds])
+    seeds = set(results.plan.seeds[:num_seeds])
     trials = tuple(trial for trial in results.trials if trial.seed in seeds)
     return dataclasses.replace(results, trials=trials, confirmation_trials=())
 

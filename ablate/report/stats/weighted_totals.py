@@ -7,8 +7,9 @@ about music and environment.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import NamedTuple
 
+from ablate.core.records.plan import MissingTask
 from ablate.report.pages.table import Column, Table, number_cell, share_cell, text_cell
 from ablate.report.pages.tables import build_factor_columns, build_variant_cells, compute_mean
 from ablate.report.results import Results, TrialResult
@@ -16,7 +17,16 @@ from ablate.report.run import RunResult
 from ablate.runs.scores import mean_over_tasks
 
 DOMAINS = ("speech", "music", "environment")
-TaskFacts = Mapping[str, Mapping[str, Any]]  # task -> its domain and weight
+
+
+class PublicTaskFacts(NamedTuple):
+    """What X-ARES's totals need to know of a task."""
+
+    domain: str  # speech, music or environment
+    weight: int
+
+
+TaskFacts = Mapping[str, PublicTaskFacts]  # by task
 
 
 def build_totals_table(results: Results) -> Table:
@@ -30,7 +40,7 @@ def build_totals_table(results: Results) -> Table:
             **build_variant_cells(results, levels),
             "probe": f"{probe}.{pooling}",
             **_compute_totals(trials, probe, pooling, {task: facts[task] for task in tasks}),
-            "covered": sum(facts[task]["weight"] for task in tasks) / weight,
+            "covered": sum(facts[task].weight for task in tasks) / weight,
         }
         for levels, trials in results.variants().items()
         for (probe, pooling), tasks in _get_scored_tasks(trials, facts).items()
@@ -56,20 +66,21 @@ def build_totals_table(results: Results) -> Table:
     )
 
 
-def list_missing_tasks(results: Results) -> list[Mapping[str, Any]]:
-    """Lists the public tasks that a study does not cover, each with its `weight` and `reason`."""
-    return [task for data in results.plan["data"] for task in data.get("missing", ())]
+def list_missing_tasks(results: Results) -> list[MissingTask]:
+    """Lists the public tasks that a study does not cover."""
+    return [task for data in results.plan.data for task in data.missing]
 
 
 def _get_task_facts(results: Results) -> tuple[TaskFacts, int]:
     """Returns the tasks of X-ARES, and the total weight of these and of the missing ones."""
     facts = {
-        name: task
-        for data in results.plan["data"]
-        for name, task in data["tasks"].items()
-        if "weight" in task
+        name: PublicTaskFacts(domain=task.domain, weight=task.weight)
+        for data in results.plan.data
+        for name, task in data.tasks.items()
+        if task.domain is not None and task.weight is not None
     }
-    return facts, sum(task["weight"] for task in [*facts.values(), *list_missing_tasks(results)])
+    missing = sum(task.weight for task in list_missing_tasks(results))
+    return facts, missing + sum(task.weight for task in facts.values())
 
 
 def _get_scored_tasks(
@@ -88,7 +99,7 @@ def _compute_totals(
     trials: list[TrialResult], probe: str, pooling: str, facts: TaskFacts
 ) -> dict[str, float | None]:
     """Computes means over trials of the mean over tasks; None if a trial lacks one of the tasks."""
-    weights = {task: fact["weight"] for task, fact in facts.items()}
+    weights = {task: fact.weight for task, fact in facts.items()}
     trained = [dict(_list_test_scores(trial.run, probe, pooling)) for trial in trials]
     random_init = [dict(_list_test_scores(trial.random_init, probe, pooling)) for trial in trials]
     by_domain = {
@@ -107,7 +118,7 @@ def _compute_totals(
 
 
 def _filter_domain(domain: str, facts: TaskFacts) -> list[str]:
-    return [task for task, fact in facts.items() if fact["domain"] == domain]
+    return [task for task, fact in facts.items() if fact.domain == domain]
 
 
 def _list_test_scores(
@@ -121,6 +132,6 @@ def _list_test_scores(
 def _format_missing(results: Results) -> str:
     reasons: dict[str, list[str]] = {}
     for task in list_missing_tasks(results):
-        reasons.setdefault(task["reason"], []).append(task["task"])
+        reasons.setdefault(task.reason, []).append(task.task)
     texts = [f"{', '.join(names)} ({reason})" for reason, names in reasons.items()]
     return f" Missing: {'; '.join(texts)}." if texts else ""
