@@ -180,7 +180,7 @@ def test_seeds_are_merged_each_for_itself() -> None:
 
 def test_variants_that_are_left_the_same_are_listed() -> None:
     trials = [trial("x", a="1", b="1"), trial("x", a="1", b="2"), trial("y", a="1", b="3")]
-    assert dedupe.duplicates(trials) == [["1, 1", "1, 2"]]
+    assert dedupe.duplicates(trials) == [("1, 1", "1, 2")]
 
 
 def test_an_added_baseline_takes_the_name_of_the_level_that_it_turns_out_to_be() -> None:

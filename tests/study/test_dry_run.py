@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ablate.study import run as study
-from ablate.study.dry_run import Cost, describe
+from ablate.study.dry_run import CostEstimate, describe
 
 STUDY = """\
 study: rehearsed
@@ -96,7 +96,9 @@ def test_a_part_that_fails_is_told_with_its_variant(
 
 
 def test_hours_are_shared_by_workers_and_flops_are_not() -> None:
-    lines = describe([Cost("one", 2, 3.0, 1e9), Cost("other", 1, 1.0, 1e9)], workers=2)
+    lines = describe(
+        [CostEstimate("one", 2, 3.0, 1e9), CostEstimate("other", 1, 1.0, 1e9)], workers=2
+    )
     assert lines[-1] == (
         "3 trials in all: 4 hours of training and scoring, 2 with 2 workers, and 2e+09 FLOPs"
     )

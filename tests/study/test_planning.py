@@ -14,8 +14,8 @@ from tests.study.conftest import run, said
 
 def test_a_plan_for_machines_is_json(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert study.plan_study(Path("study.yaml"), as_json=True, command=STAND_IN) == study.DONE
-    plan = json.loads(said(capsys))
-    assert plan["backlog"]["trainings"] == len(plan["trials"]) == 4
+    shown = json.loads(said(capsys))
+    assert shown["backlog"]["trainings"] == len(shown["trials"]) == 4
 
 
 @pytest.mark.parametrize("limit", ["trials: 3", "disk_gb: 1.0e-6"])
