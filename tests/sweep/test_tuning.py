@@ -89,8 +89,8 @@ def test_the_best_point_by_validation_is_trained_on_fresh_seeds_only(finished_sw
         rates = [s["optimizer"]["rate"] for s in tuned_on if s["masker"]["type"] == kind]
         verdict = [t for t in read_plan().trials if t.levels["masker"] == label]
         # the stand-in's validation score grows with the rate
-        assert {t["settings"]["optimizer"]["rate"] for t in verdict} == {max(rates)}
-        assert [t["seed"] for t in verdict] == [0, 1]
+        assert {t.settings["optimizer"]["rate"] for t in verdict} == {max(rates)}
+        assert [t.seed for t in verdict] == [0, 1]
 
 
 def test_a_setting_of_one_level_is_tuned_for_that_level_only(finished_sweep: Path) -> None:
