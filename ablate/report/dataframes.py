@@ -1,4 +1,4 @@
-"""A study's results as data frames, for a notebook: `ablate.results("reports/masking").scores`."""
+"""Offers the results of a study as data frames: `ablate.results("reports/masking").scores`."""
 
 import os
 from dataclasses import dataclass
@@ -10,44 +10,51 @@ import pandas as pd
 from ablate.core.records.plan import StudyPlan
 from ablate.report.figures.metrics import read_curves
 from ablate.report.pages import sentences
-from ablate.report.pages.tables import build_variant_cells
-from ablate.report.pages.tables import build_variant_table as tabulated
+from ablate.report.pages.tables import build_variant_cells, build_variant_table
 from ablate.report.results import Results, read_results
 from ablate.report.stats.verdicts import compute_verdicts
 
 
 @dataclass(frozen=True)
 class StudyResults:
-    """What a study found; each frame is made when it is first asked for."""
+    """The results of a study as pandas data frames, each created on first use.
+
+    Attributes:
+        results: The trials of the study.
+        runs: The folder of the run folders.
+    """
 
     results: Results
-    runs: Path  # the folder of the run folders
+    runs: Path
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """Returns a row a trial, kind of run, task, probe and pooling, in percent."""
+        """One row per trial, kind of run, task, probe and pooling; `valid` and `test` in percent.
+
+        The kind of run is jepa, random_init or mel_statistics.
+        """
         return self.results.scores()
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """Returns a row a trial: levels, seed, state, score (percent), gain, health and cost."""
+        """One row per trial: levels, seed, state, score (percent), gain (points), cost, metrics."""
         return self.results.frame()
 
     @cached_property
     def variants(self) -> pd.DataFrame:
-        """Returns a row a variant: mean score (percent) and gain (points) with their intervals."""
-        return pd.DataFrame(tabulated(self.results).rows)
+        """One row per variant: mean score (percent) and gain (points) with their intervals."""
+        return pd.DataFrame(build_variant_table(self.results).rows)
 
     @cached_property
     def contrasts(self) -> pd.DataFrame:
-        """Returns a row a contrast of any family: difference in points, p-values, verdict."""
-        answers = compute_verdicts(self.results)
-        tables = sentences.build_contrast_table(answers), sentences.build_learning_table(answers)
+        """One row per contrast of any family: difference (points), interval, p-values, verdict."""
+        verdicts = compute_verdicts(self.results)
+        tables = sentences.build_contrast_table(verdicts), sentences.build_learning_table(verdicts)
         return pd.DataFrame([row for table in tables for row in table.rows])
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """Returns a row a variant, seed, quantity and step, with the hours of audio heard."""
+        """One row per variant, seed, quantity and step, with the hours of audio until then."""
         rows = [
             {
                 **build_variant_cells(self.results, curve.levels),
@@ -81,16 +88,18 @@ def results(path: str | Path, *, runs: str | Path | None = None) -> StudyResults
 
     Example:
         >>> import ablate
-        >>> found = ablate.results("reports/tiny")
-        >>> sorted(found.scores["task"].unique())
+        >>> results = ablate.results("reports/tiny")
+        >>> sorted(results.scores["task"].unique())
         ['environment', 'music', 'speech']
     """
     folder = Path(path)
     plan = folder / "plan.json"
     if not plan.is_file():
         raise FileNotFoundError(
-            f"`{folder}` holds no plan.json; give the folder of a report, such as "
+            f"`{folder}` contains no plan.json; give the folder of a report, such as "
             "reports/masking, once the study has been run"
         )
-    place = runs or os.environ.get("ABLATE_RUNS") or folder.resolve().parents[1] / "runs"
-    return StudyResults(read_results(StudyPlan.read(plan), Path(place)), Path(place))
+    runs_folder = Path(
+        runs or os.environ.get("ABLATE_RUNS") or folder.resolve().parents[1] / "runs"
+    )
+    return StudyResults(read_results(StudyPlan.read(plan), runs_folder), runs_folder)

@@ -1,6 +1,6 @@
-"""The door of this room: a plan and its run folders go in, a folder with the report comes out.
+"""Writes the report of a study from its plan and its run folders.
 
-The same runs give the same bytes: nothing here knows what time it is.
+The same runs give the same bytes; no dates are written.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,15 @@ COLOURS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSummary:
-    """What the terminal needs of a report that has been written."""
+    """A summary of a written report, for the terminal.
+
+    Attributes:
+        page: Path of the HTML page.
+        num_failed: Number of failed trials.
+        sentences: One sentence per contrast.
+        caveats: What could invalidate or weaken the verdicts.
+        tables: The tables of variants, contrasts, learning and failures.
+    """
 
     page: Path
     num_failed: int
@@ -55,7 +63,7 @@ class ReportSummary:
     tables: tuple[Table, ...]
 
     def render(self, console: rich.console.Console) -> None:
-        """Shows the short tables, then the verdicts, then where the page lies."""
+        """Prints the brief tables, the verdicts, the caveats and the path of the page."""
         for table in self.tables:
             if table.rows:
                 console.print(table.to_rich(console.width))
@@ -65,65 +73,79 @@ class ReportSummary:
         for sentence in self.sentences:
             word = rich.text.Text(sentence.word, style=COLOURS[sentence.word])
             lines.add_row(word, rich.text.Text(str(sentence)))
-        for caution in self.caveats:
-            lines.add_row(rich.text.Text("note", style="dim"), rich.text.Text(caution, style="dim"))
+        for caveat in self.caveats:
+            lines.add_row(rich.text.Text("note", style="dim"), rich.text.Text(caveat, style="dim"))
         console.print(lines)
         console.print(rich.text.Text(f"\n{self.page}"), soft_wrap=True)
 
 
 def write_report(plan: StudyPlan, runs: Path, folder: Path) -> ReportSummary:
-    """Reads the runs of a planned study and writes its report into `folder`.
+    """Writes the report of a planned study from the results of its runs.
 
-    That is `index.html`, `report.md`, `findings.json`, `scores.csv` (and `scores.parquet` where
-    pyarrow is there), and the files in `tables/` and `figures/`. `runs` holds the run folders.
-    Raises `ValueError` for a run's file that is not JSON.
+    Writes `index.html`, `report.md`, `findings.json`, `scores.csv`, `scores.parquet` (if pyarrow is
+    installed), and the files in `tables/` and `figures/`.
+
+    Args:
+        plan: The plan of the study.
+        runs: Folder of the run folders; trials that have not run are listed as such.
+        folder: Folder of the report; existing files are overwritten.
+
+    Returns:
+        A summary for the terminal.
+
+    Raises:
+        ValueError: If a file of a run is not JSON, or of another format.
+
+    Example:
+        summary = write_report(plan, Path("runs"), Path("reports/masking"))
+        summary.render(rich.console.Console())
     """
     results = read_results(plan, runs)
-    answers = compute_verdicts(results)
+    verdicts = compute_verdicts(results)
     variants, by_probe = tables.build_variant_table(results), build_robustness_table(results)
     page = ReportPage(
         title=plan.title or plan.study,
-        answer=write_answer(answers, by_probe.rows),
+        answer=write_answer(verdicts, by_probe.rows),
         summary=_format_summary(results),
         first=Section(
-            contrasts.draw_forest(results, answers), page_sentences.build_contrast_table(answers)
+            contrasts.draw_forest(results, verdicts), page_sentences.build_contrast_table(verdicts)
         ),
         notes=_select_notes(results),
-        sentences=page_sentences.write_sentences(answers),
-        caveats=list_caveats(results, answers, variants, by_probe),
-        sections=_build_sections(results, answers, variants, by_probe, read_curves(results, runs)),
+        sentences=page_sentences.write_sentences(verdicts),
+        caveats=list_caveats(results, verdicts, variants, by_probe),
+        sections=_build_sections(results, verdicts, variants, by_probe, read_curves(results, runs)),
         gallery=build_gallery(plan, folder),
-        methods=write_protocol(results),
+        protocol=write_protocol(results),
         text=plan.text,
     )
     _write_files(page, results, folder)
-    shown = {table.name: table for table in page.tables}
-    brief = ("variants", "contrasts", "learning", "failures")
+    by_name = {table.name: table for table in page.tables}
+    in_terminal = ("variants", "contrasts", "learning", "failures")
     return ReportSummary(
         page=folder / "index.html",
         num_failed=sum(trial.failed for trial in results.trials),
         sentences=tuple(page.sentences),
         caveats=tuple(page.caveats),
-        tables=tuple(shown[name] for name in brief),
+        tables=tuple(by_name[name] for name in in_terminal),
     )
 
 
 def _build_sections(
     results: Results,
-    answers: Sequence[Verdict],
+    verdicts: Sequence[Verdict],
     variants: Table,
     by_probe: Table,
     curves: Sequence[Curve],
 ) -> list[Section]:
-    """Lays out all that stands below the answer, the most asked for first."""
-    ranked, cost = compute_ranking(results), tables.build_cost_table(results)
+    """Builds the sections below the answer, the most important first."""
+    ranking, cost = compute_ranking(results), tables.build_cost_table(results)
     return [
         Section(contrasts.draw_scores(results, variants), variants),
         Section(charts.draw_interactions(results, variants), None),
-        Section(None, page_sentences.build_learning_table(answers)),
+        Section(None, page_sentences.build_learning_table(verdicts)),
         Section(None, by_probe),
         Section(learning_curves.draw_learning_curves(results, curves), None),
-        Section(charts.draw_critical_difference(ranked), build_task_table(results, ranked)),
+        Section(charts.draw_critical_difference(ranking), build_task_table(results, ranking)),
         Section(None, build_totals_table(results)),
         Section(None, build_variance_share_table(results)),
         Section(None, build_spread_table(results)),
@@ -138,11 +160,11 @@ def _build_sections(
 def _format_summary(results: Results) -> str:
     variants, seeds = len(results.variants()), len({trial.seed for trial in results.trials})
     scored = sum(trial.score is not None for trial in results.trials)
-    sound = format_data_summary(results.plan)
+    data = format_data_summary(results.plan)
     return (
         f"Study {results.plan.study}: {variants} variant{'s' * (variants != 1)}, "
         f"{seeds} seed{'s' * (seeds != 1)}, {scored} of {len(results.trials)} trials scored by "
-        f"{tables.format_score_name(results)}{f', on {sound}' if sound else ''}."
+        f"{tables.format_score_name(results)}{f', on {data}' if data else ''}."
     )
 
 
@@ -156,7 +178,7 @@ def _select_notes(results: Results) -> dict[str, str]:
 def _write_files(page: ReportPage, results: Results, folder: Path) -> None:
     scores = results.scores()
     write_atomically(folder / "scores.csv", scores.to_csv(index=False, lineterminator="\n"))
-    if find_spec("pyarrow"):  # pandas writes no Parquet without it
+    if find_spec("pyarrow"):  # pandas needs it to write Parquet
         write_atomically(folder / "scores.parquet", scores.to_parquet(None, index=False))
     for table in page.tables:
         write_atomically(folder / "tables" / f"{table.name}.csv", table.to_csv())

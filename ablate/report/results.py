@@ -1,7 +1,7 @@
-"""Run folders become numbers here: a row a trial, and a row a trial, task, probe and pooling.
+"""Collects the results of a study from its run folders, by trial and as data frames.
 
-A trial that failed or has not run stays a row with its state and its reason. No number is
-ever filled in for it.
+A trial that failed or has not run keeps its row, with its state and reason. Missing numbers are
+never filled in.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,9 +22,9 @@ RESERVED = ("variant", "seed", "kind", "fingerprint", "task", "probe", "pooling"
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """One configuration and one seed, with what became of it and of its two references."""
+    """One configuration and one seed: its run, its two reference runs, and its scores."""
 
-    levels: Mapping[str, str]  # factor -> label
+    levels: Mapping[str, str]  # factor -> level
     seed: int
     fingerprint: str
     plan: TrialEntry
@@ -32,7 +32,7 @@ class TrialResult:
     run: RunResult
     random_init: RunResult  # the same encoder before training
     mel_statistics: RunResult  # mean and deviation of the log-mel bands, without an encoder
-    score: float | None  # percent, on test data; None unless every task has one
+    score: float | None  # mean over tasks on test clips, percent; None if a task has none
     random_init_score: float | None
     mel_statistics_score: float | None
     state: str  # the run's, or "unscored" when it is done but a score is missing
@@ -40,35 +40,35 @@ class TrialResult:
 
     @property
     def gain(self) -> float | None:
-        """Returns the points by which the score is above that of the trial's random init."""
+        """The score minus the score at random init, in points."""
         if self.score is None or self.random_init_score is None:
             return None
         return self.score - self.random_init_score
 
     @property
     def failed(self) -> bool:
-        """Says whether the run failed; one that was pruned, cancelled or preempted has not."""
+        """Whether the run failed; being pruned, cancelled or preempted is no failure."""
         return self.state == "failed"
 
     @property
     def collapsed(self) -> bool:
-        """Says whether the run recorded a collapse. Its score, if any, counts all the same."""
+        """Whether the run recorded a collapse; its score, if any, still counts."""
         return self.run.record.collapsed
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """Returns the health that the run recorded last; what is not finite is left out."""
+        """The last recorded training metrics, without values that are not finite."""
         return keep_finite_numbers(self.run.record.metrics)
 
     @property
     def cost(self) -> Mapping[str, float]:
-        """Returns what the run took: steps, clips, hours of audio, tokens, FLOPs, seconds, MB."""
+        """The cost of the run: steps, clips, hours of audio, tokens, FLOPs, seconds, MB."""
         return keep_finite_numbers(self.run.record.cost)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """A study's plan with all that its run folders hold today."""
+    """The plan of a study and the current results of its trials."""
 
     plan: StudyPlan
     trials: tuple[TrialResult, ...]
@@ -76,33 +76,40 @@ class Results:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """Returns the names of the factors, in the study's order."""
+        """The names of the factors, in the order of the study."""
         return tuple(self.plan.factors)
 
     def variants(self) -> dict[tuple[str, ...], list[TrialResult]]:
-        """Groups the trials by their levels, both in the plan's order."""
+        """Groups the trials by their levels, in the order of the plan."""
         grouped: dict[tuple[str, ...], list[TrialResult]] = {}
         for trial in self.trials:
             grouped.setdefault(get_levels(trial, self.factors), []).append(trial)
         return grouped
 
     def scores(self) -> pd.DataFrame:
-        """Returns a row a trial, kind (jepa, random_init, mel_statistics), task, probe, pooling."""
+        """Returns one row per trial, kind of run, task, probe and pooling.
+
+        The kind is jepa, random_init or mel_statistics. Scores `valid` and `test` are in percent.
+        """
         rows = [row for trial in self.trials for row in _score_rows(trial, self.factors)]
         columns = [get_factor_column(factor) for factor in self.factors]
         first, rest = list(RESERVED[:1]), list(RESERVED[1:])
         return pd.DataFrame(rows, columns=[*first, *columns, *rest])
 
     def frame(self) -> pd.DataFrame:
-        """Returns a row a trial: levels, seed, state, score, gain, health and cost."""
+        """Returns one row per trial: levels, seed, state, score, gain, metrics and cost."""
         return pd.DataFrame([_trial_row(trial, self.factors) for trial in self.trials])
 
 
 def read_results(plan: StudyPlan, runs: Path) -> Results:
-    """Reads what the run folders of a planned study hold. A folder that is not there is fine.
+    """Reads the results of a planned study.
 
-    A planned trial that says `confirms` enters no mean but that of its confirmation. Raises
-    `ValueError` for a file that is not JSON.
+    Args:
+        plan: The plan of the study. A trial with `confirms` is used for the confirmation only.
+        runs: Folder of the run folders; missing run folders are allowed.
+
+    Raises:
+        ValueError: If a file is not JSON, or of another format.
     """
 
     @cache
@@ -122,32 +129,40 @@ def compute_mean_score(
     plan: StudyPlan,
     planned: TrialEntry,
     run: RunResult,
-    asked: tuple[str, str],
+    probe_key: tuple[str, str],
     *,
     split: Literal["test", "valid"] = "test",
 ) -> tuple[float | None, list[str]]:
-    """Returns the mean over tasks, None where one lacks a score, and the tasks that lack one.
+    """Computes the mean score over tasks, and lists the tasks without a score.
 
-    In percent; `asked` is a probe and a pooling.
+    Args:
+        plan: The plan of the study.
+        planned: The entry of the trial in the plan.
+        run: The run whose scores are averaged.
+        probe_key: Probe and pooling of the score.
+        split: Whether to average test or validation scores.
+
+    Returns:
+        The mean in percent, None if a task has no score; and the names of such tasks.
     """
-    found = {s.task: getattr(s, split) for s in run.scores if (s.probe, s.pooling) == asked}
-    tasks = _get_task_names(plan, planned, asked[0])
-    lacking = sorted(task for task in tasks if found.get(task) is None)
-    return mean_over_tasks(found, tasks), lacking
+    scores = {s.task: getattr(s, split) for s in run.scores if (s.probe, s.pooling) == probe_key}
+    tasks = _get_task_names(plan, planned, probe_key[0])
+    missing = sorted(task for task in tasks if scores.get(task) is None)
+    return mean_over_tasks(scores, tasks), missing
 
 
 def get_levels(trial: TrialResult, factors: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the trial's level of each factor; a dash where a factor does not apply to it."""
+    """Returns the trial's level of each factor; `-` for a factor that does not apply to it."""
     return tuple(trial.levels.get(factor, "-") for factor in factors)
 
 
 def format_variant(levels: tuple[str, ...]) -> str:
-    """Names a variant by its levels: `block, strips`."""
+    """Formats a variant by its levels: `block, strips`."""
     return variant_of(levels)
 
 
 def get_factor_column(factor: str) -> str:
-    """Names a factor's column so that it hides no other column of the frame."""
+    """Returns the column name of a factor in data frames, prefixed if another column has it."""
     return f"factor {factor}" if factor in RESERVED else factor
 
 

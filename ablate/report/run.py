@@ -1,4 +1,4 @@
-"""What one run folder holds: how the run ended, what it recorded, and its scores."""
+"""Reads run folders: how a run ended, what it recorded, and its scores."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -14,20 +14,20 @@ from ablate.runs.store import read_scores
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeScore:
-    """What one probe says of one frozen encoder on one task; every number is in percent."""
+    """The score of one frozen encoder by one probe on one task; every number is in percent."""
 
     task: str
     probe: str
     pooling: str
     valid: float | None
     test: float | None
-    folds: tuple[float, ...] = ()  # `test` of each, where it is their mean
-    seeds: tuple[float, ...] = ()  # `test` by each seed of a probe that has several
+    folds: tuple[float, ...] = ()  # `test` of each fold, if it is their mean
+    seeds: tuple[float, ...] = ()  # `test` of each probe seed, if there are several
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What one run folder holds: how it ended, its `run.json`, and its scores."""
+    """The content of one run folder."""
 
     state: str  # as in run.json, or "missing"
     reason: str | None
@@ -37,26 +37,30 @@ class RunResult:
 
     @property
     def exists(self) -> bool:
-        """Returns whether the run has been started."""
+        """Whether the run has been started."""
         return self.state != "missing"
 
     @property
     def code(self) -> str:
-        """Returns the commit that made the run, in ten digits; empty where nobody knows."""
+        """The commit of the code that made the run, ten digits; empty if unknown."""
         return ((self.record.code and self.record.code.commit) or "")[:10]
 
 
 def read_run(folder: Path | None, probes: Mapping[str, Any]) -> RunResult:
-    """Reads a run folder, and of its scores those by a study's `probes`.
+    """Reads a run folder.
 
-    One that is None or not there is a run that is missing. Raises `ValueError` for a file that is
-    not JSON.
+    Args:
+        folder: The run folder; if it is None or does not exist, the run is missing.
+        probes: Settings of the study's probes by name; other scores are ignored.
+
+    Raises:
+        ValueError: If a file is not JSON, or of another format.
     """
     if folder is None or not (folder / RECORD_FILE).is_file():
         return RunResult(state="missing", reason="not run yet", record=RunRecord(), scores=())
     record = read_record(folder)
     environment = Environment.find(folder / ENVIRONMENT_FILE) or Environment()
-    done = record.state == "done"  # what an unfinished run left behind is no score
+    done = record.state == "done"  # scores of an unfinished run do not count
     return RunResult(
         state=record.state,
         reason=record.reason,
@@ -69,7 +73,7 @@ def read_run(folder: Path | None, probes: Mapping[str, Any]) -> RunResult:
 def _read_scores(folder: Path, probes: Mapping[str, Any]) -> Iterator[ProbeScore]:
     for result in read_scores(folder):
         for name, settings in probes.items():
-            if not is_score_by(settings, result.settings):  # the same probe, another protocol
+            if not is_score_by(settings, result.settings):  # same probe, other settings
                 continue
             for pooling, scores in result.scores.items():
                 yield ProbeScore(
@@ -85,8 +89,8 @@ def _read_scores(folder: Path, probes: Mapping[str, Any]) -> Iterator[ProbeScore
 
 def keep_finite_numbers(values: RunCost | RunMetrics | None) -> dict[str, float]:
     """Returns the fields that are finite numbers."""
-    found = {} if values is None else {k: _to_finite(v) for k, v in asdict(values).items()}
-    return {key: value for key, value in found.items() if value is not None}
+    numbers = {} if values is None else {k: _to_finite(v) for k, v in asdict(values).items()}
+    return {key: value for key, value in numbers.items() if value is not None}
 
 
 def _to_finite(value: object) -> float | None:

@@ -28,7 +28,7 @@ def test_the_frames_hold_what_the_report_does(
 
 
 def test_a_folder_without_a_plan_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"holds no plan\.json; give the folder"):
+    with pytest.raises(FileNotFoundError, match=r"contains no plan\.json; give the folder"):
         results(tmp_path)
 
 

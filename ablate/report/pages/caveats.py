@@ -1,4 +1,4 @@
-"""What a reader of a report should be wary of."""
+"""Lists the caveats of a report: what could invalidate or weaken its verdicts."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,13 +13,20 @@ from ablate.report.results import Results, format_variant, get_factor_column
 from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.robustness import format_difference
 
-CEILING = 99.0  # percent
+CEILING = 99.0  # percent; a task that every variant solves this well does not discriminate
 
 
 def list_caveats(
     results: Results, verdicts: Sequence[Verdict], variants: Table, robustness: Table
 ) -> list[str]:
-    """Lists what could make the verdicts mean less than they seem to."""
+    """Lists the caveats of a study.
+
+    Args:
+        results: The trials of the study.
+        verdicts: The verdicts on all its contrasts.
+        variants: Table of `build_variant_table`.
+        robustness: Table of `build_robustness_table`.
+    """
     return [
         *_warn_of_unfinished_trials(results),
         *_warn_of_opposite_signs(results, robustness),
@@ -54,44 +61,44 @@ def _warn_of_unfinished_trials(results: Results) -> Iterator[str]:
 
 
 def _warn_of_opposite_signs(results: Results, robustness: Table) -> Iterator[str]:
-    """Names the contrasts that another probe or pooling has the other way round."""
+    """Warns of contrasts that have the opposite sign with another probe or pooling."""
     own = format_score_name(results)
     for row in robustness.rows:
         if row["other_sign"]:
             where = f"{row['where']}, by {row['measure']}"
-            rests = ", on which the verdict rests" if row["judged"] else ""
+            basis = ", on which the verdict is based" if row["judged"] else ""
             yield (
                 f"{format_contrast(row)} ({where}) has the opposite sign with another probe or "
-                f"pooling: {row['other_sign']}, but {format_difference(row, own)} by {own}{rests}."
+                f"pooling: {row['other_sign']}, but {format_difference(row, own)} by {own}{basis}."
             )
 
 
 def _warn_of_uncorrected_looks(results: Results) -> Iterator[str]:
-    """Warns of looks that no p-value is corrected for: to add seeds after one is a second try."""
+    """Warns of earlier looks at the results for which p-values are not corrected."""
     if looks := results.plan.uncorrected:
         counts = ", ".join(
             str(look.num_seeds) + (f" (of up to {look.max_seeds})" if look.max_seeds else "")
             for look in looks
         )
         yield (
-            f"A report on this question was written before with other numbers of seeds ({counts}), "
-            "and no p-value is corrected for that look. Declare seeds that may be added before the "
-            "first look: `seeds: {start: 3, max: 8}`."
+            f"Earlier reports on this question had other numbers of seeds ({counts}), and "
+            "p-values are not corrected for those looks. Before the first look, declare the seeds "
+            "that may be added: `seeds: {start: 3, max: 8}`."
         )
 
 
 def _warn_of_added_variants(results: Results) -> Iterator[str]:
-    """Warns of variants that were chosen with the others' results in view."""
+    """Warns of variants that were added after the results of others were known."""
     if added := results.plan.added:
         were = "variants were" if len(added) > 1 else "variant was"
         yield (
-            f"{len(added)} {were} added after the others had been looked at: {'; '.join(added)}. "
-            "No p-value is corrected for that look."
+            f"{len(added)} {were} added after results of the others were known: "
+            f"{'; '.join(added)}. P-values are not corrected for that."
         )
 
 
 def _warn_of_unequal_shares(results: Results, variants: Table) -> list[str]:
-    """Warns where levels saw, or were asked for, unlike amounts of audio."""
+    """Warns of levels with unequal shares of visible or predicted audio."""
     return warnings.share_warnings(
         [
             warnings.MaskShares(
@@ -109,8 +116,8 @@ def _warn_of_missing_learning(verdicts: Sequence[Verdict], variants: Table) -> I
     if unsure:
         where = "; ".join(f"{format_scope(v.contrast)}: {v.word}" for v in unsure)
         yield (
-            f"The baseline is not shown to beat its own random init everywhere ({where}). Where "
-            "nothing was learned, differences between variants say little."
+            f"The baseline is not shown to be better than its random init everywhere ({where}). "
+            "Without learning, differences between variants mean little."
         )
     beaten = [
         row["variant"]
@@ -119,15 +126,15 @@ def _warn_of_missing_learning(verdicts: Sequence[Verdict], variants: Table) -> I
         and row["score"] < row["mel_statistics"]
     ]
     if beaten:
-        named = "every variant" if len(beaten) == len(variants.rows) else "; ".join(beaten)
-        yield f"Plain log-mel statistics score higher than {named}."
+        names = "every variant" if len(beaten) == len(variants.rows) else "; ".join(beaten)
+        yield f"Plain log-mel statistics score higher than {names}."
 
 
 def _warn_of_ceiling(variants: Table) -> Iterator[str]:
-    """Warns where no variant leaves room for another to be better."""
+    """Warns if every variant is close to the best possible score."""
     scores = [row["score"] for row in variants.rows if row["score"] is not None]
     if scores and min(scores) >= CEILING:
-        yield f"Every variant scores {CEILING:g} % or more: such tasks cannot tell them apart."
+        yield f"Every variant scores {CEILING:g} % or more: these tasks do not discriminate."
 
 
 def _warn_of_mixed_runs(results: Results) -> Iterator[str]:
@@ -143,15 +150,18 @@ def _warn_of_mixed_runs(results: Results) -> Iterator[str]:
     devices = sorted(get_devices(results))
     if len(devices) > 1:
         yield f"The runs mix devices or precisions: {', '.join(devices)}."
-    mixed = {name: of for name, of in get_versions(results).items() if len(of) > 1}
+    mixed = [
+        f"{name} {' / '.join(sorted(versions))}"
+        for name, versions in sorted(get_versions(results).items())
+        if len(versions) > 1
+    ]
     if mixed:
-        told = ", ".join(f"{name} {' / '.join(sorted(of))}" for name, of in sorted(mixed.items()))
-        yield f"The runs mix versions of libraries: {told}."
+        yield f"The runs mix versions of libraries: {', '.join(mixed)}."
     ranks = sorted({record.ranks for record in records if record.ranks})
     if len(ranks) > 1:
         yield (
             f"The runs were trained by different numbers of ranks ({', '.join(map(str, ranks))}), "
-            "which add up numbers in another order."
+            "which sum numbers in a different order."
         )
 
 
@@ -160,26 +170,26 @@ def _warn_of_skipped_clips(results: Results) -> Iterator[str]:
         if skipped := data.skipped:
             first = "; ".join(f"{path} ({reason})" for path, reason in skipped[:3])
             more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-            yield f"Unreadable clips that were left out: {len(skipped)}. {first}{more}."
+            yield f"Unreadable clips that were skipped: {len(skipped)}. {first}{more}."
 
 
 def _warn_of_uncompared_variants(results: Results) -> Iterator[str]:
-    """Names the variants that share all factors but one with no other: no contrast has them."""
+    """Warns of variants that are in no contrast."""
     cells, baseline = set(results.variants()), [*results.plan.baseline.values()]
-    reached = set()
+    compared = set()
     for levels in cells:
         for i, level in enumerate(baseline):
             other = (*levels[:i], level, *levels[i + 1 :])
             if other != levels and other in cells:
-                reached |= {levels, other}
-    lone = [format_variant(levels) for levels in results.variants() if levels not in reached]
-    if lone and len(cells) > 1:
-        names, verb = "; ".join(lone), "appears" if len(lone) == 1 else "appear"
-        yield f"{names} {verb} in no contrast: no other variant differs in one factor alone."
+                compared |= {levels, other}
+    uncompared = [format_variant(levels) for levels in results.variants() if levels not in compared]
+    if uncompared and len(cells) > 1:
+        names, verb = "; ".join(uncompared), "appears" if len(uncompared) == 1 else "appear"
+        yield f"{names} {verb} in no contrast: no other variant differs in exactly one factor."
 
 
 def list_overlap_warnings(results: Results) -> list[str]:
-    """Warns of masks that show what they ask for, and of those that a guard had to change."""
+    """Warns of masks whose context overlaps their targets, and of fallback masks."""
     return warnings.overlap_warnings(
         [
             warnings.MaskOverlap(

@@ -1,4 +1,4 @@
-"""What a study heard: how many clips of what, and whether test clips were heard in pre-training."""
+"""Describes the data of a study: the number of clips, and test clips used in pre-training."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from ablate.core.records.plan import DataSummary, StudyPlan
 
 
 def format_data_summary(plan: StudyPlan) -> str:
-    """Says what was trained and examined on: `3,600 clips of synthetic sound (music, speech)`."""
+    """Formats the clips of a study: `3,600 clips of synthetic sound (music, speech)`."""
     trained = [_format_clips(data) for data in plan.data if not _is_probe_only(data)]
     examined = [_format_clips(data) for data in plan.data if _is_probe_only(data)]
     words = [" or ".join(trained)] if trained else []
@@ -14,17 +14,17 @@ def format_data_summary(plan: StudyPlan) -> str:
 
 
 def warn_of_pretrained_test_clips(plan: StudyPlan) -> Iterator[str]:
-    """Warns of clips that are tested on and were pre-trained on, as where there are folds."""
+    """Warns of test clips that were used, unlabelled, in pre-training, as with folds."""
     for data in plan.data:
         folded = [name for name, task in data.tasks.items() if task.folds]
         if folded and not _is_probe_only(data):
             verb = "has" if len(folded) == 1 else "have"
             count = data.pretraining_clips
             yield (
-                f"Test clips were heard in pre-training, unlabelled: {', '.join(folded)} {verb} "
+                f"Test clips were used, unlabelled, in pre-training: {', '.join(folded)} {verb} "
                 f"folds, so encoders were pre-trained, and inputs normalised, on {count:,} of "
                 f"{data.clips:,} clips, including those on which probes are tested. Scores on "
-                "unheard clips may be lower."
+                "new clips may be lower."
             )
 
 

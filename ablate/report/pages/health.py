@@ -1,4 +1,4 @@
-"""Whether trainings were sound and masks were what was meant, variant by variant."""
+"""Builds the tables of training health and of realised masks by variant."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,9 +21,9 @@ METRICS = ("loss", "position_loss", "effective_rank", "effective_rank_init", "fe
 
 
 def build_health_table(results: Results) -> Table:
-    """Tabulates the loss and the features that runs recorded last: means over seeds.
+    """Builds the table of the last recorded loss and feature statistics, means over seeds.
 
-    Without a row where no run has recorded a loss.
+    It is empty if no run recorded a loss.
     """
     rows = []
     for levels, trials in results.variants().items():
@@ -34,10 +34,10 @@ def build_health_table(results: Results) -> Table:
     return Table(
         name="health",
         title="Health",
-        caption="As last recorded, means over seeds. Share of position-only loss: at 100 % the "
-        "predictor does no better than predicting each position's mean. Effective rank, and the "
-        "share of its initial value: below 50 %, features may have collapsed. Losses do not rank "
-        "variants.",
+        caption="Last recorded values, means over seeds. Share of position-only loss: at 100 % the "
+        "predictor is no better than predicting the mean of each position. Effective rank, and "
+        "its share of the initial value: below 50 %, features may have collapsed. Losses do not "
+        "rank variants.",
         columns=(
             *build_factor_columns(results),
             Column(head="loss", format=number_cell("loss", 3)),
@@ -53,9 +53,9 @@ def build_health_table(results: Results) -> Table:
 
 
 def build_mask_table(results: Results) -> Table:
-    """Tabulates what the masks of each variant amounted to, as planned and as trained.
+    """Builds the table of planned and realised masks of each variant.
 
-    Context and targets are shares of the grid, tokens are counted per clip.
+    Context and targets are shares of the grid; tokens are counted per clip.
     """
     rows = []
     for levels, trials in results.variants().items():
@@ -78,11 +78,14 @@ def build_mask_table(results: Results) -> Table:
     return Table(
         name="masks",
         title="Masks",
-        caption="Shares of the grid that are visible (context) and to be predicted (targets): as "
-        "drawn before training, and as recorded at its end. Tokens: per clip, averaged over "
-        "training."
-        + (" Changed: masks that a guard had to change." if changed else "")
-        + (" Both: the share of the context that is also a target." if overlap else ""),
+        caption="Shares of the grid that are visible (context) and predicted (targets): as sampled "
+        "before training, and as recorded at its end. Tokens: per clip, averaged over training."
+        + (
+            " Fallback: masks for which the masker could not satisfy its settings."
+            if changed
+            else ""
+        )
+        + (" Overlap: the share of the context that is also a target." if overlap else ""),
         columns=(
             *build_factor_columns(results),
             Column(head="grid", format=text_cell("grid"), text=True),
@@ -92,8 +95,8 @@ def build_mask_table(results: Results) -> Table:
             Column(head="targets, planned", format=share_cell("targets_planned")),
             Column(head="trained", format=share_cell("targets_trained")),
             Column(head="target tokens", format=number_cell("target_tokens", 1)),
-            *([Column(head="changed", format=share_cell("changed"))] if changed else []),
-            *([Column(head="both", format=share_cell("overlap"))] if overlap else []),
+            *([Column(head="fallback", format=share_cell("changed"))] if changed else []),
+            *([Column(head="overlap", format=share_cell("overlap"))] if overlap else []),
         ),
         rows=tuple(rows),
     )
@@ -108,9 +111,9 @@ def _get_tokens_per_clip(trial: TrialResult, name: str) -> float | None:
     return tokens / clips if clips and tokens is not None else None
 
 
-def _ratio_cell(name: str, whole: str) -> CellFormatter:
-    def show(row: Row) -> str:
-        known = row[name] is not None and row[whole]
-        return format_share(row[name] / row[whole]) if known else DASH
+def _ratio_cell(name: str, reference: str) -> CellFormatter:
+    def format_cell(row: Row) -> str:
+        is_defined = row[name] is not None and row[reference]
+        return format_share(row[name] / row[reference]) if is_defined else DASH
 
-    return show
+    return format_cell

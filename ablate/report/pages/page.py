@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing but itself, and as Markdown."""
+"""Writes the report as one self-contained HTML page, and as Markdown."""
 
 import os
 import re
@@ -17,9 +17,9 @@ from ablate.report.pages.templates import encode_png, render_template
 
 GALLERY_LEGEND = (
     "Grey: the context. Coloured: the targets, one colour per block. Dark: neither. Each picture "
-    "shows three draws with their shares of the grid, as the encoder sees them: where batching "
-    "cuts masks to the smallest of a batch, they are cut. Of a masker that changes in the course "
-    "of training they are from its start, middle and end (progress 0, 0.5 and 1)."
+    "shows three masks with their shares of the grid, as the encoder receives them: cut to the "
+    "smallest of the batch if the batching does so. For a masker that changes during training they "
+    "are from its start, middle and end (progress 0, 0.5 and 1)."
 )
 
 
@@ -27,20 +27,20 @@ GALLERY_LEGEND = (
 class GalleryTile:
     """One mask picture of the gallery: a masker on a patchifier's grid."""
 
-    masker: str  # its label, or `baseline`
+    masker: str  # name of the level, or `baseline`
     patchifier: str
-    path: Path  # of a PNG
+    path: Path  # PNG file
     caption: str
 
     @property
     def data(self) -> str:
-        """Returns the picture as a `data:` address, so that the page needs no other file."""
+        """The picture as a `data:` URL, so the page is self-contained."""
         return encode_png(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """Every masker on the same clip: a row a masker, a column a patchifier."""
+    """Mask pictures on one clip: one row per masker, one column per patchifier."""
 
     title: str
     patchifiers: tuple[str, ...]
@@ -49,26 +49,26 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Section:
-    """A picture and the table of the same numbers, or one of the two."""
+    """A section of the page: a picture, a table of the same numbers, or both."""
 
     picture: Picture | None
     table: Table | None
 
     @property
     def has_content(self) -> bool:
-        """Says whether there is anything to show."""
+        """Whether the section has a picture or a table with rows."""
         return self.picture is not None or bool(self.table and self.table.rows)
 
     @property
     def title(self) -> str:
-        """Returns the picture's title, or the table's where there is no picture."""
+        """The title of the picture, or of the table if there is no picture."""
         if self.picture is not None:
             return self.picture.title
         return self.table.title if self.table else ""
 
     @property
     def anchor(self) -> str:
-        """Names the section's place on the page."""
+        """The identifier of the section on the page."""
         if self.table is not None:
             return f"table-{self.table.name}"
         return f"figure-{self.picture.name}" if self.picture else ""
@@ -76,42 +76,43 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportPage:
-    """All that the page shows, in reading order; what answers the question stands first."""
+    """The content of the page in reading order; the answer to the question comes first."""
 
     title: str
-    answer: Sequence[str]  # a sentence a factor
+    answer: Sequence[str]  # one sentence per factor
     summary: str
     first: Section
-    notes: Mapping[str, str]  # level -> what it means
+    notes: Mapping[str, str]  # level -> its meaning
     sentences: Sequence[Sentence]
     caveats: Sequence[str]
     sections: Sequence[Section]
     gallery: Gallery | None
-    methods: Sequence[str]
-    text: str
+    protocol: Sequence[str]
+    text: str  # YAML of the study
 
     @property
     def pictures(self) -> list[Picture]:
-        """Returns the pictures of all sections."""
-        found = [section.picture for section in (self.first, *self.sections)]
-        return [picture for picture in found if picture is not None]
+        """The pictures of all sections."""
+        pictures = [section.picture for section in (self.first, *self.sections)]
+        return [picture for picture in pictures if picture is not None]
 
     @property
     def tables(self) -> list[Table]:
-        """Returns the tables of all sections, empty ones too."""
-        found = [section.table for section in (self.first, *self.sections)]
-        return [table for table in found if table is not None]
+        """The tables of all sections, including empty ones."""
+        tables = [section.table for section in (self.first, *self.sections)]
+        return [table for table in tables if table is not None]
 
     def to_html(self) -> str:
-        """Writes the page as one HTML file that needs no other."""
+        """Formats the page as one self-contained HTML file."""
         return render_template(
             "page.html.j2", {"page": self, "legend": GALLERY_LEGEND}, {"inline": _inline_svg}
         )
 
     def to_markdown(self, folder: Path) -> str:
-        """Writes the report as Markdown for a code forge; `folder` is where it will lie.
+        """Formats the report as Markdown, for example to show it on GitHub.
 
-        Figures are linked in `figures/` of that folder, mask pictures wherever they are.
+        `folder` is the folder of the report. Figures are linked in its `figures/`, mask pictures
+        at their own paths.
         """
         pieces = [f"# {self.title}", *(f"**{line}**" for line in self.answer), self.summary]
         pieces += _format_section(self.first)
@@ -132,15 +133,15 @@ class ReportPage:
                 _format_gallery(self.gallery, folder),
             ]
             pieces += [GALLERY_LEGEND]
-        pieces += ["## Experimental protocol", *self.methods]
+        pieces += ["## Experimental protocol", *self.protocol]
         pieces += ["## Study", f"```yaml\n{self.text.rstrip()}\n```"]
         return "\n\n".join(pieces) + "\n"
 
 
 def build_gallery(plan: StudyPlan, folder: Path) -> Gallery | None:
-    """Lays out the mask pictures that the plan lists and that are there; None without any.
+    """Arranges the existing mask pictures that the plan lists; None without any.
 
-    `folder` is the report's: pictures are looked for in it first.
+    Pictures are searched for in `folder`, the folder of the report, first.
     """
     if plan.gallery is None:
         return None
@@ -164,14 +165,15 @@ def build_gallery(plan: StudyPlan, folder: Path) -> Gallery | None:
 
 
 def format_notes(notes: Mapping[str, str]) -> str:
-    """Lists what levels mean, as Markdown."""
+    """Formats the notes on levels as a Markdown list."""
     return "\n".join(f"- `{level}`: {note}" for level, note in notes.items())
 
 
 def _inline_svg(picture: Picture) -> Markup:
-    """Returns the figure to stand in an HTML page: no XML head, and identifiers of its own.
+    """Returns the figure as SVG within an HTML page.
 
-    Those begin with the picture's name, so that two figures of a page do not share any.
+    The XML header is removed, and identifiers get the name of the picture as a prefix, so they are
+    unique on the page.
     """
     svg = picture.svg[picture.svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -184,8 +186,8 @@ def _inline_svg(picture: Picture) -> Markup:
 
 
 def _find_picture(folder: Path, path: Path) -> Path | None:
-    """Looks for a picture beside the report first, so that a moved report finds its own."""
-    return next((place for place in (folder / path, path) if place.is_file()), None)
+    """Returns the existing path of a picture; first next to the report, which may have moved."""
+    return next((p for p in (folder / path, path) if p.is_file()), None)
 
 
 def _format_section(section: Section) -> list[str]:
@@ -195,14 +197,17 @@ def _format_section(section: Section) -> list[str]:
     if (table := section.table) and table.rows:
         pieces += [table.to_markdown(brief=True), table.caption]
         if not table.has_only_brief_columns:
-            folded = f"<details><summary>{table.title}: all columns</summary>"
-            pieces += [folded, table.to_markdown(), "</details>"]
+            details = f"<details><summary>{table.title}: all columns</summary>"
+            pieces += [details, table.to_markdown(), "</details>"]
     return pieces
 
 
-def _format_gallery(shown: Gallery, folder: Path) -> str:
-    lines = [["", *map(escape_cell, shown.patchifiers)], [":---"] * (1 + len(shown.patchifiers))]
-    for masker, tiles in shown.rows:
+def _format_gallery(gallery: Gallery, folder: Path) -> str:
+    lines = [
+        ["", *map(escape_cell, gallery.patchifiers)],
+        [":---"] * (1 + len(gallery.patchifiers)),
+    ]
+    for masker, tiles in gallery.rows:
         links = [
             quote(Path(os.path.relpath(tile.path, folder)).as_posix()) if tile else ""
             for tile in tiles

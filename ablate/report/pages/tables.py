@@ -1,4 +1,4 @@
-"""The tables of what was measured: variants, probes, cost, and what failed."""
+"""Builds the tables of variants, probes, cost and failures."""
 
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
@@ -22,15 +22,15 @@ from ablate.report.stats.decision_rules import format_coverage
 from ablate.report.stats.statistics import estimate_mean
 from ablate.runs.scores import STATISTICS_POOLING
 
-PROBE_KEYS = ("probe", "pooling", "task")  # what a score is known by
+PROBE_KEYS = ("probe", "pooling", "task")  # identify a score
 COSTS = ("steps", "clips", "audio_hours", "context_tokens", "target_tokens", "flops", "seconds")
 
 
 def build_variant_table(results: Results) -> Table:
-    """Tabulates what each variant scored, and whether its runs were healthy.
+    """Builds the table of scores by variant, with the health of its runs.
 
-    Scores are in percent, gains in points, context and targets shares of the grid; means over
-    seeds. Failed and collapsed count trials.
+    Means over seeds: scores in percent, gains in points, context and targets as shares of the grid.
+    `failed` and `collapsed` are numbers of trials.
     """
     alpha = results.plan.report.alpha
     interval = f"{format_coverage(alpha)} interval"
@@ -63,7 +63,7 @@ def build_variant_table(results: Results) -> Table:
 
 
 def _build_variant_row(name: Row, trials: Sequence[TrialResult], alpha: float) -> Row:
-    """Returns the row of a variant: its scores over seeds, and how its trials fared."""
+    """Builds the row of a variant: its scores over seeds, and the state of its trials."""
     score = estimate_mean(_drop_missing(trial.score for trial in trials), alpha=alpha)
     gain = estimate_mean(_drop_missing(trial.gain for trial in trials), alpha=alpha)
     mel_statistics = compute_mean(trial.mel_statistics_score for trial in trials)
@@ -89,19 +89,19 @@ def _build_variant_row(name: Row, trials: Sequence[TrialResult], alpha: float) -
 
 
 def build_probe_table(results: Results) -> Table:
-    """Tabulates every probe, pooling and task of each variant beside its two references.
+    """Builds the table of every probe, pooling and task of each variant and its two references.
 
-    In percent, gains in points; the probe that the study's score is of comes first.
+    Scores are in percent, gains in points; the study's own probe and pooling come first.
     """
-    asked = {trial.probe_key for trial in results.trials}
+    own = {trial.probe_key for trial in results.trials}
     rows = [
         _build_probe_row(build_variant_cells(results, levels), trials, key)
         for levels, trials in results.variants().items()
         for key in _list_score_keys(trials)
     ]
-    rows.sort(  # what the study asks first; variants stay in the plan's order
+    rows.sort(  # stable: variants stay in the order of the plan
         key=lambda row: (
-            (row["probe"], row["pooling"]) not in asked,
+            (row["probe"], row["pooling"]) not in own,
             *(row[key] for key in PROBE_KEYS),
         )
     )
@@ -109,8 +109,8 @@ def build_probe_table(results: Results) -> Table:
         name="probes",
         title="Probes",
         caption=f"Every probe on the frozen features, in percent: mean {PLUS_MINUS} standard "
-        "deviation over pre-training seeds. Log-mel statistics have one pooling, shown beside all. "
-        "Gain: trained minus random init.",
+        "deviation over pre-training seeds. Log-mel statistics have a single pooling, repeated in "
+        "all rows. Gain: trained minus random init.",
         columns=(
             *(Column(head=key, format=text_cell(key), text=True) for key in PROBE_KEYS),
             *build_factor_columns(results),
@@ -133,14 +133,14 @@ def build_probe_table(results: Results) -> Table:
 
 
 def _list_score_keys(trials: Sequence[TrialResult]) -> Iterable[tuple[str, str, str]]:
-    """Lists the probes, poolings and tasks that a variant was scored by."""
+    """Lists the (probe, pooling, task) of all scores of a variant."""
     runs = (run for trial in trials for run in (trial.run, trial.random_init))
     scores = (score for run in runs for score in run.scores)
     return dict.fromkeys((score.probe, score.pooling, score.task) for score in scores)
 
 
 def _build_probe_row(name: Row, trials: Sequence[TrialResult], key: tuple[str, str, str]) -> Row:
-    """Returns the row of a variant by one probe, pooling and task."""
+    """Builds the row of a variant for one probe, pooling and task."""
     probe, _, task = key
     row = {
         **dict(zip(PROBE_KEYS, key, strict=True)),
@@ -159,7 +159,7 @@ def _build_probe_row(name: Row, trials: Sequence[TrialResult], key: tuple[str, s
 
 
 def build_cost_table(results: Results) -> Table:
-    """Tabulates what a run of each variant took, from steps to seconds and MB: see `COSTS`."""
+    """Builds the table of the mean cost of a run by variant: `COSTS`, memory and parameters."""
     rows = []
     for levels, trials in results.variants().items():
         sizes = [trial.plan.facts.parameters for trial in trials]
@@ -192,7 +192,7 @@ def build_cost_table(results: Results) -> Table:
 
 
 def build_failure_table(results: Results) -> Table:
-    """Lists the trials without a score and the collapsed ones, with the reason of each."""
+    """Builds the table of trials without a score and of collapsed trials, with their reasons."""
     rows = [
         {
             **build_variant_cells(results, levels),
@@ -209,8 +209,8 @@ def build_failure_table(results: Results) -> Table:
     return Table(
         name="failures",
         title="Failed, missing and collapsed trials",
-        caption="A trial without a score enters no mean. A collapsed trial that "
-        "could be probed keeps its score.",
+        caption="A trial without a score enters no mean. A collapsed trial that could be probed "
+        "keeps its score.",
         columns=(
             *build_factor_columns(results),
             Column(head="seed", format=text_cell("seed")),
@@ -224,38 +224,38 @@ def build_failure_table(results: Results) -> Table:
 
 
 def format_score_name(results: Results) -> str:
-    """Names the study's score as its text does: `knn.concat_freq`."""
+    """Formats the study's score as in its YAML: `knn.concat_freq`."""
     probes = dict.fromkeys(trial.probe_key[0] for trial in results.trials)
     return f"{' or '.join(probes)}.{results.plan.score.pooling}"
 
 
 def build_factor_columns(results: Results) -> list[Column]:
-    """Returns a column for each factor, or for the one variant where there is none."""
+    """Builds a column per factor, or one for the variant if there is no factor."""
     names = [get_factor_column(factor) for factor in results.factors] or ["variant"]
     return [Column(head=name, format=text_cell(name), text=True) for name in names]
 
 
 def build_variant_cells(results: Results, levels: tuple[str, ...]) -> dict[str, Any]:
-    """Returns the cells that name a variant: its label, and its level of each factor."""
-    named = zip(map(get_factor_column, results.factors), levels, strict=True)
-    return {"variant": format_variant(levels), **dict(named)}
+    """Builds the cells that identify a variant: its name, and its level of each factor."""
+    cells = zip(map(get_factor_column, results.factors), levels, strict=True)
+    return {"variant": format_variant(levels), **dict(cells)}
 
 
 def _summarise_scores(
     name: str, runs: Sequence[RunResult], key: tuple[str, str, str]
 ) -> dict[str, Any]:
-    """Returns the mean and deviation over seeds of one probe, by split."""
-    told: dict[str, Any] = {}
+    """Computes mean and standard deviation over seeds of one score, for test and validation."""
+    summary: dict[str, Any] = {}
     for split in ("test", "valid"):
         values = _drop_missing(
             getattr(score, split)
-            for run in {id(run): run for run in runs}.values()  # seeds may share one
+            for run in {id(run): run for run in runs}.values()  # seeds may share a run
             for score in run.scores
             if (score.probe, score.pooling, score.task) == key
         )
-        told[f"{name}_{split}"] = fmean(values) if values else None
-        told[f"{name}_{split}_sd"] = stdev(values) if len(values) > 1 else None
-    return told
+        summary[f"{name}_{split}"] = fmean(values) if values else None
+        summary[f"{name}_{split}_sd"] = stdev(values) if len(values) > 1 else None
+    return summary
 
 
 def _subtract(one: float | None, other: float | None) -> float | None:
@@ -263,7 +263,7 @@ def _subtract(one: float | None, other: float | None) -> float | None:
 
 
 def _get_realised_share(trials: Sequence[TrialResult], name: str) -> float | None:
-    """Returns the share of the grid that runs recorded, or the plan's where none has run."""
+    """Returns the share of the grid that runs recorded, or the planned one if none has run."""
     metric = {"context": "context_fraction", "targets": "target_fraction"}[name]
     recorded = compute_mean(trial.metrics.get(metric) for trial in trials)
     return (
@@ -278,9 +278,9 @@ def _drop_missing(values: Iterable[float | None]) -> list[float]:
 
 
 def compute_mean(values: Iterable[float | None]) -> float | None:
-    """Returns the mean of the values that are known; None where none is."""
-    known = _drop_missing(values)
-    return fmean(known) if known else None
+    """Computes the mean of the values that are not None; None if all are."""
+    present = _drop_missing(values)
+    return fmean(present) if present else None
 
 
 def _format_spread(row: Row, name: str) -> str:
