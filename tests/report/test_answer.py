@@ -23,19 +23,19 @@ def worded(bench: Bench, *words: str) -> list[str]:
     return write_answer([replace(v, word=word) for v, word in zip(pooled, words, strict=True)])
 
 
-def test_levels_of_one_word_are_named_together(bench: Bench) -> None:
+def test_levels_with_the_same_verdict_share_a_clause(bench: Bench) -> None:
     assert worded(bench, "better", "undecided", "better") == [
         "masker: m0 and m2 are better than random by 3.0 points; m1 against random is undecided."
     ]
 
 
-def test_an_interaction_is_said_to_depend(bench: Bench) -> None:
+def test_an_interaction_is_described_as_a_dependence(bench: Bench) -> None:
     text = worded(bench, "differs by patchifier", "equivalent")[0]
     assert text.startswith("masker: how m0 compares with random depends on ")
     assert text.endswith("; m1 and random are equivalent.")
 
 
-def test_an_interaction_of_size_alone_keeps_its_side(bench: Bench) -> None:
+def test_an_interaction_in_size_only_keeps_its_direction(bench: Bench) -> None:
     found = compute_verdicts(bench.results())
     masker = [v for v in found if v.contrast.factor == "masker"]
     level = masker[0].contrast.level
@@ -52,7 +52,7 @@ def test_an_interaction_of_size_alone_keeps_its_side(bench: Bench) -> None:
     assert f"how {level} compares with random depends on patchifier" in write_answer(parted)[0]
 
 
-def test_a_gain_is_said_to_be_what_training_adds_and_the_scores_beside_it(bench: Bench) -> None:
+def test_a_gain_is_described_as_what_training_adds_followed_by_the_scores(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["patchifier"] == "strips")
     results = bench.results()
     rows = build_robustness_table(results).rows
@@ -74,7 +74,7 @@ def test_many_levels_are_counted(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("level", [29.0, 30.0])
-def test_what_learned_nothing_is_not_called_equivalent(bench: Bench, level: float) -> None:
+def test_equivalence_without_learning_is_qualified(bench: Bench, level: float) -> None:
     bench.factors, bench.levels_score = {"masker": ["random", "block"]}, lambda levels: level
     bench.noise = 0.02
     first, second = write_answer(compute_verdicts(bench.results()))
@@ -84,7 +84,7 @@ def test_what_learned_nothing_is_not_called_equivalent(bench: Bench, level: floa
     assert second == "masker: block and random are equivalent, as untrained encoders are."
 
 
-def test_where_a_baseline_learned_nothing_is_said_first(bench: Bench) -> None:
+def test_missing_learning_is_reported_first(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 if levels["patchifier"] == "strips" else 30.0
     found = write_answer(compute_verdicts(bench.results()))
     assert found[0] == (
@@ -96,7 +96,7 @@ def test_where_a_baseline_learned_nothing_is_said_first(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("factors", "words"), [({}, "one variant"), ({"masker": ["a", "b"]}, "No")]
 )
-def test_nothing_to_compare_is_said(
+def test_a_study_without_comparisons_has_a_plain_answer(
     bench: Bench, factors: dict[str, list[str]], words: str
 ) -> None:
     bench.factors, bench.twin_factors = factors, ()

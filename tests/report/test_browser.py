@@ -23,7 +23,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(plan, bench.runs, bench.report).page
 
 
-def test_the_page_is_whole_silent_and_alone(browser: Any, page: Path) -> None:
+def test_the_page_is_complete_logs_nothing_and_loads_no_other_file(
+    browser: Any, page: Path
+) -> None:
     said: list[str] = []
     asked: list[str] = []
     tab = browser.new_page(viewport={"width": 1280, "height": 900})

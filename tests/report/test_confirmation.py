@@ -26,7 +26,7 @@ def confirmed(bench: Bench) -> StudyPlan:
     return replace(plan, trials=(*usual, *(replace(trial, confirms=True) for trial in fresh)))
 
 
-def test_only_fresh_seeds_confirm_and_they_enter_nothing_else(bench: Bench) -> None:
+def test_fresh_seeds_are_used_for_the_confirmation_only(bench: Bench) -> None:
     found = compute_verdicts(read_results(confirmed(bench), bench.runs))
     seeds = {v.contrast.family: {*v.contrast.differences} for v in found}
     assert seeds == {"pooled": {0, 1, 2}, "learning": {0, 1, 2}, "confirmation": {3, 4, 5, 6, 7}}
@@ -35,7 +35,7 @@ def test_only_fresh_seeds_confirm_and_they_enter_nothing_else(bench: Bench) -> N
     assert verdict.word == "better"
 
 
-def test_a_report_says_what_was_confirmed(bench: Bench) -> None:
+def test_the_report_has_the_confirmation(bench: Bench) -> None:
     plan = confirmed(bench)
     results = read_results(plan, bench.runs)
     told = [str(sentence) for sentence in write_sentences(compute_verdicts(results))]
@@ -44,7 +44,7 @@ def test_a_report_says_what_was_confirmed(bench: Bench) -> None:
     assert "trained again with fresh seeds (3, 4, 5, 6, 7)" in text
 
 
-def test_leaders_are_those_of_the_validation_scores(bench: Bench) -> None:
+def test_leading_variants_are_selected_by_validation_score(bench: Bench) -> None:
     plan = confirmed(bench)
     for path in bench.runs.glob("*/probes/*/*.json"):
         result = json.loads(path.read_text())
@@ -56,13 +56,13 @@ def test_leaders_are_those_of_the_validation_scores(bench: Bench) -> None:
     assert len(found) == 2
 
 
-def test_a_variant_with_a_failed_trial_does_not_lead(bench: Bench) -> None:
+def test_a_variant_with_a_failed_trial_is_not_selected(bench: Bench) -> None:
     plan = confirmed(bench)
     bench.fail(bench.fingerprint(0, masker="block"))
     assert ("block",) not in select_leading_variants(read_results(plan, bench.runs), 3)
 
 
-def test_a_task_without_validation_scores_chooses_nobody(bench: Bench) -> None:
+def test_selection_without_validation_scores_is_refused(bench: Bench) -> None:
     plan = confirmed(bench)
     for path in bench.runs.glob("*/probes/music/*.json"):
         result = json.loads(path.read_text())
@@ -75,6 +75,6 @@ def test_a_task_without_validation_scores_chooses_nobody(bench: Bench) -> None:
         select_leading_variants(read_results(plan, bench.runs), 1)
 
 
-def test_no_leader_is_no_choice(bench: Bench) -> None:
+def test_selecting_no_variant_is_refused(bench: Bench) -> None:
     with pytest.raises(ValueError, match=r"`confirm.top` must be at least 1 variant; got 0"):
         select_leading_variants(bench.results(), 0)

@@ -36,16 +36,16 @@ PLAIN, ONLY_EXAMINED = data(90_000, 90_000), data(2000, 0, esc50=FOLDED)
         ([], ""),
     ],
 )
-def test_what_was_heard_is_told(described: list[DataSummary], words: str) -> None:
+def test_the_data_summary_counts_clips_and_names_tasks(described: list[DataSummary], words: str) -> None:
     assert format_data_summary(make_plan(data=tuple(described))) == words
 
 
-def test_clips_that_were_trained_and_tested_on_are_warned_of() -> None:
+def test_test_clips_used_in_pretraining_are_a_caveat() -> None:
     [told] = warn_of_pretrained_test_clips(make_plan(data=(SYNTHETIC, NOTES, ONLY_EXAMINED)))
     assert told.startswith("Test clips were heard in pre-training, unlabelled: notes has folds, so")
     assert "on 1,984 of 1,984 clips" in told
 
 
 @pytest.mark.parametrize("one", [SYNTHETIC, PLAIN, ONLY_EXAMINED])
-def test_clips_that_are_only_tested_on_are_not_warned_of(one: DataSummary) -> None:
+def test_test_clips_not_used_in_pretraining_are_no_caveat(one: DataSummary) -> None:
     assert not [*warn_of_pretrained_test_clips(make_plan(data=(one,)))]

@@ -11,7 +11,7 @@ from ablate.report.dataframes import results
 from tests.report.conftest import Bench
 
 
-def test_the_frames_hold_what_the_report_does(
+def test_the_data_frames_agree_with_the_report(
     reported: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = reported.report
@@ -32,7 +32,7 @@ def test_a_folder_without_a_plan_is_refused(tmp_path: Path) -> None:
         results(tmp_path)
 
 
-def test_the_package_offers_results_and_loads_nothing_for_it() -> None:
+def test_importing_the_package_does_not_load_pandas() -> None:
     assert ablate.results is results
     code = "import ablate, sys; sys.exit('pandas' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

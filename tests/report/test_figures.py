@@ -56,7 +56,7 @@ def results(*variants: dict[str, str]) -> Results:
     return Results(plan=make_plan(factors=found), trials=trials)
 
 
-def test_no_two_variants_share_colour_and_line_as_long_as_there_are_pairs() -> None:
+def test_variants_have_distinct_styles_as_long_as_there_are_enough() -> None:
     most = len(COLOURS) * len(LINE_STYLES)
     for firsts, rests in itertools.product(range(1, most + 1), repeat=2):
         grid = itertools.product(map(str, range(firsts)), map(str, range(rests)))
@@ -65,7 +65,7 @@ def test_no_two_variants_share_colour_and_line_as_long_as_there_are_pairs() -> N
             assert len(set(styles.values())) == firsts * rests, (firsts, rests)
 
 
-def test_a_trial_without_a_level_of_some_factor_is_drawn_at_a_dash() -> None:
+def test_a_factor_that_does_not_apply_is_drawn_as_a_dash() -> None:
     blocks = [{"masker": "block", "area": area} for area in ("small", "large")]
     [trace] = plotly.build_parallel_factors(results(*blocks, {"masker": "random"}))["data"]
     masker, area, *_ = trace["dimensions"]
@@ -73,7 +73,7 @@ def test_a_trial_without_a_level_of_some_factor_is_drawn_at_a_dash() -> None:
     assert (area["ticktext"], area["values"]) == (["small", "large", "-"], [0, 1, 2])
 
 
-def test_a_browser_shows_every_contrast_in_the_colour_of_its_word(bench: Bench) -> None:
+def test_plotly_draws_every_contrast_in_the_colour_of_its_verdict(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["masker"] == "block")
     found = compute_verdicts(bench.results())
     drawn = plotly.build_forest(bench.results(), found)["data"]
@@ -86,14 +86,14 @@ def test_a_browser_shows_every_contrast_in_the_colour_of_its_word(bench: Bench) 
     assert "strips \N{MINUS SIGN} squares (block, by gain): undecided" in labels
 
 
-def test_a_browser_shows_a_contrast_without_an_interval_as_a_point(bench: Bench) -> None:
+def test_plotly_draws_a_contrast_without_an_interval_as_a_point(bench: Bench) -> None:
     bench.seeds = (0,)
     [trace] = plotly.build_forest(bench.results(), compute_verdicts(bench.results()))["data"]
     assert None not in trace["x"]
     assert set(trace["error_x"]["array"]) == {None}
 
 
-def test_an_undecided_contrast_has_a_corrected_interval_with_zero_in_it(bench: Bench) -> None:
+def test_the_corrected_interval_of_an_undecided_contrast_includes_zero(bench: Bench) -> None:
     bench.factors = {"masker": [f"masker {i}" for i in range(10)]}
     bench.levels_score = lambda levels: 40.0 + 0.1 * int(levels["masker"][-1])
     bench.seeds, bench.margin = tuple(range(8)), 0.1
@@ -104,7 +104,7 @@ def test_an_undecided_contrast_has_a_corrected_interval_with_zero_in_it(bench: B
     assert all(row.strict.low < 0 < row.strict.high for row in rows)
 
 
-def test_the_axis_of_contrasts_reaches_no_further_than_data_zero_and_margin(bench: Bench) -> None:
+def test_the_axis_of_contrasts_is_limited_to_data_zero_and_margin(bench: Bench) -> None:
     bench.seeds = tuple(range(8))
     bench.levels_score = lambda levels: 40.0 - 9.0 * (levels["masker"] != "random")
     rows = [row for row in _build_rows(compute_verdicts(bench.results())) if not row.is_learning]
@@ -113,7 +113,7 @@ def test_the_axis_of_contrasts_reaches_no_further_than_data_zero_and_margin(benc
     assert 2.0 < high < 4.0
 
 
-def test_whether_anything_was_learned_stands_apart_and_has_no_colour_of_an_answer(
+def test_learning_contrasts_have_their_own_axis_and_are_grey(
     bench: Bench,
 ) -> None:
     bench.factors = {"masker": ["random", "block"]}  # blocks are neither better nor worse
@@ -126,7 +126,7 @@ def test_whether_anything_was_learned_stands_apart_and_has_no_colour_of_an_answe
     assert VERDICT_MARKERS["better"][0].lower() not in drawn.svg.lower()
 
 
-def test_contrasts_name_their_combination_and_the_margin_in_the_picture(bench: Bench) -> None:
+def test_the_forest_plot_names_the_combinations_and_the_margin(bench: Bench) -> None:
     drawn = draw_forest(bench.results(), compute_verdicts(bench.results()))
     assert drawn is not None
     assert ">with random<" in drawn.svg  # of strips against squares
@@ -145,7 +145,7 @@ def test_the_legend_of_scores_names_only_what_is_drawn(bench: Bench) -> None:
         assert ">random init<" in drawn.svg
 
 
-def test_a_reference_that_is_the_same_everywhere_is_one_line() -> None:
+def test_a_reference_that_is_equal_in_all_rows_is_one_line() -> None:
     for values, lines in (((28.0, 28.0, 28.0), 1), ((28.0, 29.0, 28.0), 3), ((28.0, None), 1)):
         axes = Figure().subplots()
         _draw_reference(axes, "mel_statistics", [{"mel_statistics": value} for value in values])
@@ -154,7 +154,7 @@ def test_a_reference_that_is_the_same_everywhere_is_one_line() -> None:
         assert bool(through) == (len(set(values)) == 1)
 
 
-def test_variants_that_share_their_runs_are_one_line_under_all_their_names(bench: Bench) -> None:
+def test_variants_with_identical_curves_are_one_line_with_all_names(bench: Bench) -> None:
     found = bench.results()
     own = read_curves(found, bench.runs)
     drawn = draw_learning_curves(found, own)
@@ -177,7 +177,7 @@ def test_variants_that_share_their_runs_are_one_line_under_all_their_names(bench
     assert not {"random, squares", "random, strips"} & {*named}
 
 
-def test_many_variants_have_the_range_of_their_seeds_in_place_of_hairs(bench: Bench) -> None:
+def test_many_variants_have_a_shaded_range_instead_of_lines_per_seed(bench: Bench) -> None:
     found = bench.results()
     for most, words in ((4, "thin: each seed"), (5, "shaded: from the lowest seed")):
         names = list(found.variants())[:most]
@@ -188,7 +188,7 @@ def test_many_variants_have_the_range_of_their_seeds_in_place_of_hairs(bench: Be
         assert ("fill-opacity: 0.08" in drawn.svg) == (most == 5)
 
 
-def test_a_front_needs_three_variants_and_costs_that_differ(bench: Bench) -> None:
+def test_a_pareto_front_needs_three_variants_and_different_costs(bench: Bench) -> None:
     for levels, factor, is_drawn in ((3, 1.1, True), (2, 1.1, False), (3, 1.0, False)):
         study = replace(bench, root=bench.root / f"{levels} {factor}")
         study.factors = {"masker": ["random", "block", "curriculum"][:levels]}
@@ -198,14 +198,14 @@ def test_a_front_needs_three_variants_and_costs_that_differ(bench: Bench) -> Non
         assert (draw_cost(found, build_variant_table(found), cost) is not None) is is_drawn
 
 
-def test_variants_of_one_cost_do_not_hide_one_another() -> None:
+def test_variants_of_equal_cost_do_not_overlap() -> None:
     places = _spread_equal_costs([1.0, 2.0, 1.0, 1.001])
     assert len(set(places)) == 4
     assert places[1] == 2.0
     assert all(abs(place - 1.0) < 0.05 for place in (places[0], places[2], places[3]))
 
 
-def test_an_interval_that_ends_at_zero_has_room() -> None:
+def test_an_interval_that_ends_at_zero_is_inside_the_axis() -> None:
     axes = Figure().subplots()
     _set_score_limits(axes, [{"score": 10.0, "score_low": 0.0, "score_high": 20.0}])
     low, high = axes.get_ylim()

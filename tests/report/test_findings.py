@@ -13,7 +13,7 @@ from tests.plans import change_data, change_facts, change_trials, make_token_sta
 from tests.report.conftest import Bench
 
 
-def test_test_clips_that_were_heard_in_pretraining_are_told(bench: Bench) -> None:
+def test_test_clips_used_in_pretraining_are_reported(bench: Bench) -> None:
     tasks = {"esc50": TaskSummary(classes=50, folds=5)}
     plan = change_data(bench.build(), pretraining_clips=3500, tasks=tasks)
     summary = write_report(plan, bench.root / "nowhere", bench.report)
@@ -22,7 +22,7 @@ def test_test_clips_that_were_heard_in_pretraining_are_told(bench: Bench) -> Non
     assert "3600 clips, 3500 of them for pre-training (digest" in text
 
 
-def test_notes_on_levels_stand_under_the_contrasts(bench: Bench) -> None:
+def test_notes_on_levels_follow_the_contrasts(bench: Bench) -> None:
     notes = {"block": "as <published>", "excluded": "in no trial"}
     plan = replace(bench.build(), notes=notes)
     page = write_report(plan, bench.root / "nowhere", bench.report).page
@@ -33,7 +33,7 @@ def test_notes_on_levels_stand_under_the_contrasts(bench: Bench) -> None:
     assert read_json(bench.report / FINDINGS_FILE)["notes"] == {"block": "as <published>"}
 
 
-def test_the_protocol_says_what_a_token_is_for_each_cut(bench: Bench) -> None:
+def test_the_protocol_describes_the_tokens_of_each_patchifier(bench: Bench) -> None:
     told = {"squares": "a column every 160 ms", "strips": "a column every 40 ms"}
 
     def with_tokens(trial: TrialEntry) -> TrialEntry:
@@ -46,13 +46,13 @@ def test_the_protocol_says_what_a_token_is_for_each_cut(bench: Bench) -> None:
     assert f"Tokens: {'. '.join(parts)}." in text
 
 
-def test_the_protocol_says_when_seeds_were_looked_at(bench: Bench) -> None:
+def test_the_protocol_lists_the_looks(bench: Bench) -> None:
     plan = replace(bench.build(), looks=RecordedLooks(seed_counts=(2, 3), max_seeds=8))
     text = write_report(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
     assert "Of up to 8 declared seeds the verdicts were looked at with 2, 3." in text
 
 
-def test_trials_of_older_code_are_counted_and_their_contrasts_marked(bench: Bench) -> None:
+def test_trials_of_other_code_versions_are_counted_and_their_contrasts_marked(bench: Bench) -> None:
     plan = bench.build()
     older = bench.fingerprint(0, masker="block", patchifier="squares")
     bench.edit(older, code={"commit": "fedcba9876543210", "dirty": False})
@@ -64,7 +64,7 @@ def test_trials_of_older_code_are_counted_and_their_contrasts_marked(bench: Benc
     assert not [line for line in marked if "curriculum,random" in line]
 
 
-def test_a_variant_that_no_contrast_has_is_named(bench: Bench) -> None:
+def test_a_variant_in_no_contrast_is_a_caveat(bench: Bench) -> None:
     plan = bench.build()
     lone = {"masker": "block", "patchifier": "strips"}
     kept = [plan.baseline, lone]
@@ -76,7 +76,7 @@ def test_a_variant_that_no_contrast_has_is_named(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("level", "told"), [(100.0, 1), (90.0, 0)])
-def test_tasks_that_every_variant_has_solved_are_told(
+def test_tasks_that_every_variant_solves_are_a_caveat(
     bench: Bench, level: float, told: int
 ) -> None:
     bench.levels_score, bench.noise = lambda levels: level, 0.0
@@ -84,7 +84,7 @@ def test_tasks_that_every_variant_has_solved_are_told(
     assert sum("such tasks cannot tell them apart" in line for line in cautions) == told
 
 
-def test_masks_that_are_mostly_a_guards_are_told(bench: Bench) -> None:
+def test_fallback_masks_are_a_caveat(bench: Bench) -> None:
     plan = bench.build()
     for seed in bench.seeds:
         forced = bench.fingerprint(seed, masker="block", patchifier="squares")
@@ -97,7 +97,7 @@ def test_masks_that_are_mostly_a_guards_are_told(bench: Bench) -> None:
     assert "random" not in caution
 
 
-def test_leakage_is_reported_beside_its_fallback_masks(bench: Bench) -> None:
+def test_leaking_fallback_masks_are_one_caveat(bench: Bench) -> None:
     forced = {"masker": "block", "patchifier": "squares"}
 
     def overlapping(trial: TrialEntry) -> TrialEntry:
@@ -128,7 +128,7 @@ def _masks(bench: Bench) -> list[str]:
     return text.split("## Masks")[1].split("## ")[0].splitlines()
 
 
-def test_one_seed_says_that_it_says_nothing(bench: Bench) -> None:
+def test_a_single_seed_is_a_caveat(bench: Bench) -> None:
     bench.seeds = (0,)
     summary = write_report(bench.build(), bench.runs, bench.report)
     assert {sentence.word for sentence in summary.sentences} == {"undecided"}
@@ -136,7 +136,7 @@ def test_one_seed_says_that_it_says_nothing(bench: Bench) -> None:
     assert "nan" not in bench.report.joinpath("report.md").read_text().lower()
 
 
-def test_a_part_that_was_rewritten_between_runs_is_told(bench: Bench) -> None:
+def test_a_part_whose_code_changed_between_runs_is_a_caveat(bench: Bench) -> None:
     plan = bench.build()
     for trial in plan.trials:
         bench.edit(trial.fingerprint, parts={"my_lab.Mine": "old"})

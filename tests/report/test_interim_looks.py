@@ -62,7 +62,7 @@ EARLY = {  # clear with three seeds, lost in the spread of the rest
 }
 
 
-def test_a_word_of_an_earlier_look_stands_and_the_report_says_at_which(study: Results) -> None:
+def test_the_verdict_of_an_earlier_look_is_kept_and_the_look_is_reported(study: Results) -> None:
     early = with_differences(study, EARLY)
     late = block(at_looks(early, 3, 5, 8))
     assert block(at_looks(early, 8)).word == "undecided"  # all seeds together do not show it
@@ -72,19 +72,19 @@ def test_a_word_of_an_earlier_look_stands_and_the_report_says_at_which(study: Re
     assert "decided at the look with 3 seeds" in str(told)
 
 
-def test_what_an_earlier_look_decided_is_not_looked_into_again(study: Results) -> None:
+def test_a_contrast_decided_at_an_earlier_look_is_not_open(study: Results) -> None:
     late = compute_verdicts(at_looks(with_differences(study, EARLY), 3, 5))
     assert list_undecided_contrasts(late) == ["masker: noise against random"]
 
 
-def test_a_word_that_all_seeds_together_contradict_is_taken_back(study: Results) -> None:
+def test_a_verdict_contradicted_by_the_mean_over_all_seeds_is_withdrawn(study: Results) -> None:
     turned = [9.0, 9.1, 9.05, -60.0, -14.0, -20.0, -19.0, -8.0]
     late = block(at_looks(with_differences(study, {"block": turned}), 3, 8))
     assert (late.unrestricted_word, late.word) == ("better", "undecided")
     assert any(note.startswith("not called better") for note in late.notes)
 
 
-def test_an_interaction_that_shows_later_takes_a_pooled_word_back(bench: Bench) -> None:
+def test_a_later_interaction_replaces_a_pooled_verdict(bench: Bench) -> None:
     bench.factors = {"masker": ["random", "block"], "patchifier": ["squares", "strips"]}
     bench.seeds = tuple(range(MOST))
     apart = [3.0, 8.0, 5.5, 5.0, 5.1, 4.9, 5.2, 5.0]  # of the patchifiers, by seed
@@ -104,7 +104,7 @@ def test_an_interaction_that_shows_later_takes_a_pooled_word_back(bench: Bench) 
 
 
 @given(st.integers(0, 10**6))
-def test_no_decided_word_is_lost_at_a_later_look(study: Results, seed: int) -> None:
+def test_no_decided_verdict_is_lost_at_a_later_look(study: Results, seed: int) -> None:
     generator = np.random.default_rng(seed)
     effect = generator.choice([0.0, 1.2, 3.0])
     drawn = with_differences(study, {"block": (effect + generator.normal(size=MOST)).tolist()})
@@ -116,7 +116,7 @@ def test_no_decided_word_is_lost_at_a_later_look(study: Results, seed: int) -> N
 
 
 @pytest.mark.parametrize(("counts", "percent"), [((3,), "98.12 %"), ((3, 7), "97.5 %")])
-def test_intervals_are_headed_by_what_they_cover(
+def test_interval_columns_name_their_coverage(
     bench: Bench, counts: tuple[int, ...], percent: str
 ) -> None:
     bench.seeds = tuple(range(counts[-1]))
@@ -145,7 +145,7 @@ def test_a_look_spends_its_share_of_the_error(study: Results) -> None:
         assert (once.estimate.low or 0) >= (sequential.estimate.low or 0)
 
 
-def test_more_seeds_than_were_declared_decide_nothing(study: Results) -> None:
+def test_seeds_beyond_the_declared_ones_decide_nothing(study: Results) -> None:
     clear = {"block": [9.0, -9.0, *[9.0 + 0.01 * i for i in range(6)]]}
     past = at_looks(with_differences(study, clear), 2, 8, most=2)
     assert block(past).word == "undecided"

@@ -49,13 +49,13 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(bench.report.glob("tables/*.tex"))
 
 
-def test_every_table_of_a_report_is_sound_latex(tables: list[Path]) -> None:
+def test_every_table_of_a_report_is_valid_latex(tables: list[Path]) -> None:
     assert len(tables) > 6
     assert [(path.name, found) for path in tables if (found := problems(path.read_text()))] == []
     assert r"100 \% \& more\_of \#1" in tables[0].read_text()
 
 
-def test_two_heads_may_be_the_same() -> None:
+def test_two_columns_may_have_the_same_head() -> None:
     columns = tuple(Column(head="encoder", format=text_cell(name), text=True) for name in "ab")
     table = Table(name="t", title="T", caption="", columns=columns, rows=({"a": "1", "b": "2"},))
     assert problems(table.to_latex()) == []
@@ -72,7 +72,7 @@ def test_column_heads_are_escaped(head: str) -> None:
 @pytest.mark.parametrize(
     "broken", ["a & b & c \\\\\n", "[x] & b \\\\\n", "a_b & c \\\\\n", "{a & c \\\\\n"]
 )
-def test_what_is_not_sound_is_noticed(broken: str) -> None:
+def test_invalid_latex_is_detected(broken: str) -> None:
     text = "\\begin{tabular}{lr}\n\\toprule\n"
     assert problems(f"{text}x & y \\\\\n\\bottomrule\n\\end{{tabular}}\n") == []
     assert problems(f"{text}{broken}\\bottomrule\n\\end{{tabular}}\n")

@@ -92,7 +92,7 @@ def equal(bench: Bench, *, maskers: int, patchifiers: int, seeds: int) -> Result
 
 
 @pytest.mark.parametrize("shape", [(12, 1, 3), (4, 3, 3), (2, 2, 8)])
-def test_the_fast_twin_gives_the_words_that_verdicts_gives(
+def test_the_fast_twin_agrees_with_compute_verdicts(
     bench: Bench, shape: tuple[int, int, int]
 ) -> None:
     maskers, patchifiers, seeds = shape
@@ -114,7 +114,7 @@ def test_the_fast_twin_gives_the_words_that_verdicts_gives(
 
 @pytest.mark.parametrize("luck", [0.0, 0.5])
 @pytest.mark.parametrize("shape", [(12, 1, 3), (4, 3, 3), (4, 3, 8), (2, 2, 8), (2, 2, 30)])
-def test_a_study_of_equal_variants_makes_no_more_false_claims_than_are_owned_to(
+def test_equal_variants_cause_no_more_false_claims_than_documented(
     shape: tuple[int, int, int], luck: float
 ) -> None:
     many = equal_variants.draw(np.random.default_rng(5), STUDIES, shape, luck=luck)
@@ -128,7 +128,7 @@ def test_a_study_of_equal_variants_makes_no_more_false_claims_than_are_owned_to(
     assert (pooled | within).mean() < 0.057 + chance  # as the head of verdicts.py says
 
 
-def test_a_real_effect_makes_no_room_for_false_claims_beside_it(bench: Bench) -> None:
+def test_a_real_effect_causes_no_more_false_claims_about_other_contrasts(bench: Bench) -> None:
     study, draw = one_factor(bench, seeds=3), np.random.default_rng(6)
 
     def wrong() -> bool:
@@ -158,7 +158,7 @@ def looks_as_advised(study: Results) -> Iterator[tuple[Verdict, ...]]:
         counts.append(min(counts[-1] + min(asked), 8))
 
 
-def test_adding_seeds_three_times_as_advised_makes_no_room_for_false_claims(bench: Bench) -> None:
+def test_three_looks_cause_no_more_false_claims(bench: Bench) -> None:
     study, draw = one_factor(bench, seeds=8, levels=5), np.random.default_rng(7)
 
     def wrong() -> bool:
@@ -169,7 +169,9 @@ def test_adding_seeds_three_times_as_advised_makes_no_room_for_false_claims(benc
 
 
 @pytest.mark.parametrize("size", [-MARGIN, MARGIN])
-def test_levels_at_the_margin_are_seldom_called_equivalent(bench: Bench, size: float) -> None:
+def test_levels_that_differ_by_the_margin_are_rarely_called_equivalent(
+    bench: Bench, size: float
+) -> None:
     study, draw = one_factor(bench, seeds=5, margin=MARGIN), np.random.default_rng(8)
     effect = dict.fromkeys(LEVELS[1:], size)
 
@@ -180,7 +182,7 @@ def test_levels_at_the_margin_are_seldom_called_equivalent(bench: Bench, size: f
 
 
 @pytest.mark.parametrize(("seeds", "effect"), [(3, 20.0), (5, 6.0)])
-def test_the_promised_power_is_the_share_of_studies_that_see_the_effect(
+def test_the_power_is_the_share_of_studies_that_detect_the_effect(
     bench: Bench, seeds: int, effect: float
 ) -> None:
     study, draw = one_factor(bench, seeds=seeds), np.random.default_rng(9)

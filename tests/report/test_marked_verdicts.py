@@ -49,7 +49,7 @@ def test_a_baseline_that_fails_more_forbids_worse(bench: Bench) -> None:
         ({"ranks": 2}, "mixes numbers of ranks"),
     ],
 )
-def test_a_run_that_was_made_otherwise_marks_its_contrasts(
+def test_a_run_with_other_software_or_hardware_marks_its_contrasts(
     bench: Bench, changes: dict[str, object], note: str
 ) -> None:
     plan = bench.build()
@@ -78,7 +78,7 @@ def test_two_gpus_of_one_machine_are_one_device(bench: Bench) -> None:
     assert not any("mixes" in note for v in found if v.contrast.factor for note in v.notes)
 
 
-def test_a_seed_that_lacks_a_combination_leaves_the_pooled_estimate(bench: Bench) -> None:
+def test_a_seed_without_all_combinations_is_not_in_the_pooled_estimate(bench: Bench) -> None:
     block = one(
         compute_verdicts(failed(with_scores(bench.results(), FLAT), "block")), "pooled", "block"
     )

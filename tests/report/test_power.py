@@ -29,14 +29,14 @@ def test_power_agrees_with_statsmodels(seeds: int) -> None:
 
 
 @given(st.floats(0.1, 60), st.floats(0.005, 0.05))
-def test_power_never_falls_with_more_seeds(effect: float, alpha: float) -> None:
+def test_power_does_not_decrease_with_seeds(effect: float, alpha: float) -> None:
     found = [compute_power(effect, 1.0, seeds, alpha=alpha) for seeds in range(2, 60)]
     assert (np.diff(found) > -1e-9).all()
     assert all(0 <= of <= 1 + 1e-9 for of in found)
 
 
 @given(spreads, counts, st.integers(1, 60))
-def test_the_detectable_difference_is_seen_with_the_power_wanted(
+def test_the_detectable_difference_is_detected_with_the_target_power(
     spread: float, seeds: int, family: int
 ) -> None:
     found = compute_detectable_difference(spread, seeds, alpha=0.05, family=family)
@@ -46,7 +46,9 @@ def test_the_detectable_difference_is_seen_with_the_power_wanted(
 
 
 @pytest.mark.parametrize(("seeds", "spreads"), [(3, 3.26), (5, 1.68), (10, 1.00)])
-def test_what_a_pair_of_arms_can_see_is_what_is_known(seeds: int, spreads: float) -> None:
+def test_the_detectable_difference_of_two_arms_agrees_with_known_values(
+    seeds: int, spreads: float
+) -> None:
     assert compute_detectable_difference(1.0, seeds, alpha=0.05) == pytest.approx(
         spreads, abs=0.005
     )
@@ -60,13 +62,13 @@ def test_what_a_pair_of_arms_can_see_is_what_is_known(seeds: int, spreads: float
         ({"spread": 1.0, "seeds": 3, "family": 0}, "family"),
     ],
 )
-def test_what_has_no_power_is_refused(settings: dict[str, float], word: str) -> None:
+def test_inputs_without_a_defined_power_are_refused(settings: dict[str, float], word: str) -> None:
     with pytest.raises(ValueError, match=f"`{word}` must be"):
         compute_detectable_difference(**settings, alpha=0.05)  # type: ignore[arg-type]
 
 
 @given(st.floats(0, 20), spreads, counts, st.integers(1, 60))
-def test_without_a_margin_to_settle_is_to_see_a_difference(
+def test_without_a_margin_the_decision_probability_is_the_power(
     effect: float, spread: float, seeds: int, family: int
 ) -> None:
     expected = compute_power(effect, spread, seeds, alpha=0.05, family=family)
@@ -80,7 +82,7 @@ def test_without_a_margin_to_settle_is_to_see_a_difference(
     st.sampled_from([1, 3, 11]),
     st.integers(0, 1000),
 )
-def test_four_of_five_studies_are_settled_by_the_further_seeds(
+def test_four_of_five_studies_are_decided_by_the_further_seeds(
     values: list[float], margin: float, family: int, seed: int
 ) -> None:
     estimate = estimate_mean(values, alpha=0.05)
@@ -102,12 +104,12 @@ def test_four_of_five_studies_are_settled_by_the_further_seeds(
     )
 
 
-def test_a_hopeless_effect_asks_for_more_seeds_than_anyone_has() -> None:
+def test_a_tiny_effect_needs_more_than_the_maximum_of_seeds() -> None:
     estimate = estimate_mean([10.0, -10.0, 0.03], alpha=0.05)
     assert estimate_further_seeds(estimate, margin=0.1, alpha=0.05) == MAX_FURTHER_SEEDS + 1
 
 
-def test_further_seeds_are_those_of_the_next_looks_share_of_the_error() -> None:
+def test_further_seeds_use_the_error_share_of_the_next_look() -> None:
     estimate, looks = (
         estimate_mean([0.8, 1.9, 3.3], alpha=0.05),
         Looks(seed_counts=(3,), max_seeds=30),
@@ -121,7 +123,7 @@ def test_further_seeds_are_those_of_the_next_looks_share_of_the_error() -> None:
     assert shares[0] < 0.8 <= shares[1]
 
 
-def test_no_more_seeds_are_asked_for_than_were_declared() -> None:
+def test_further_seeds_are_limited_to_the_declared_ones() -> None:
     estimate, looks = (
         estimate_mean([10.0, -10.0, 3.0], alpha=0.05),
         Looks(seed_counts=(3,), max_seeds=5),

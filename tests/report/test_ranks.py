@@ -31,7 +31,7 @@ def test_mean_ranks_are_those_of_each_task(bench: Bench) -> None:
     assert dict(found.mean_ranks) == pytest.approx(expected.to_dict())
 
 
-def test_three_tasks_are_ranked_and_not_tested(bench: Bench) -> None:
+def test_three_tasks_are_ranked_but_not_tested(bench: Bench) -> None:
     results = bench.results()
     found = compute_ranking(results)
     assert found is not None
@@ -59,7 +59,7 @@ def test_the_critical_difference_is_that_of_the_published_table(
     assert found.critical_difference == pytest.approx(expected, abs=0.002)
 
 
-def test_groups_are_the_widest_runs_within_the_critical_difference() -> None:
+def test_groups_are_the_largest_within_the_critical_difference() -> None:
     ranks = {"a": 1.0, "b": 1.8, "c": 2.5, "d": 4.0}
     found = Ranking(scores={}, mean_ranks=ranks, num_tasks=6, p=0.01, critical_difference=1.6)
     assert found.find_groups() == [(1.0, 2.5), (2.5, 4.0)]

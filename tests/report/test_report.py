@@ -98,7 +98,7 @@ def test_the_same_runs_give_the_same_bytes(written: Written) -> None:
     assert contents(again) == contents(bench.report)
 
 
-def test_what_is_derived_can_be_deleted_and_made_again(bench: Bench) -> None:
+def test_a_report_can_be_deleted_and_written_again(bench: Bench) -> None:
     plan = bench.build()
     write_report(plan, bench.runs, bench.report)
     before = contents(bench.report)
@@ -107,7 +107,7 @@ def test_what_is_derived_can_be_deleted_and_made_again(bench: Bench) -> None:
     assert contents(bench.report) == before
 
 
-def test_the_answer_stands_before_all_else(written: Written) -> None:
+def test_the_answer_comes_first(written: Written) -> None:
     lines = written[0].report.joinpath("report.md").read_text().splitlines()
     assert lines[0].startswith("# Does the shape of the mask matter")
     assert lines[2].startswith("**masker: curriculum and random are equivalent; block against")
@@ -117,7 +117,7 @@ def test_the_answer_stands_before_all_else(written: Written) -> None:
     assert places == sorted(places)
 
 
-def test_a_factor_may_be_called_like_a_column(bench: Bench) -> None:
+def test_a_factor_may_have_the_name_of_a_column(bench: Bench) -> None:
     bench.factors, bench.twin_factors = {"encoder": ["vit", "seconds"]}, ("encoder",)
     assert parsed(write_report(bench.build(), bench.runs, bench.report).page).open == []
 
@@ -140,12 +140,12 @@ def test_the_page_is_well_formed(written: Written) -> None:
     assert links <= set(nesting.identifiers)
 
 
-def test_the_figures_share_no_identifier(written: Written) -> None:
+def test_identifiers_are_unique_across_figures(written: Written) -> None:
     identifiers = parsed(written[2].page).identifiers
     assert len(identifiers) == len(set(identifiers))
 
 
-def test_the_page_escapes_what_a_study_says(written: Written) -> None:
+def test_the_page_escapes_text_of_the_study(written: Written) -> None:
     text = written[2].page.read_text()
     assert "oom: &lt;12&gt; &amp; more" in text
     assert "a &lt; b &amp; c" in text
@@ -162,7 +162,7 @@ def test_failed_missing_and_collapsed_trials_are_counted_and_listed(written: Wri
     assert "1 of 18 trials collapsed" in text
 
 
-def test_the_gallery_has_a_row_a_masker_and_leaves_gaps(written: Written) -> None:
+def test_the_gallery_has_one_row_per_masker_and_empty_cells(written: Written) -> None:
     text = written[2].page.read_text()
     assert text.count('<th class="row" scope="row">') == 3
     assert text.count("data:image/png;base64,") == 5  # of six places
@@ -173,7 +173,7 @@ def test_the_gallery_has_a_row_a_masker_and_leaves_gaps(written: Written) -> Non
     assert "(progress 0, 0.5 and 1)" in page
 
 
-def test_a_gallery_that_moved_with_its_report_is_found(written: Written, tmp_path: Path) -> None:
+def test_the_gallery_of_a_moved_report_is_used(written: Written, tmp_path: Path) -> None:
     bench, plan, _ = written
     moved = tmp_path / "moved"
     shutil.copytree(bench.report, moved)
@@ -182,14 +182,14 @@ def test_a_gallery_that_moved_with_its_report_is_found(written: Written, tmp_pat
     assert "](gallery/random--squares.png)" in markdown
 
 
-def test_no_gallery_is_no_section(bench: Bench) -> None:
+def test_without_a_gallery_there_is_no_section(bench: Bench) -> None:
     plan = bench.build()
     for nothing in (None, MaskGallery(title="", folder="gone", pictures=())):
         plan = replace(plan, gallery=nothing)
         assert 'id="gallery"' not in write_report(plan, bench.runs, bench.report).page.read_text()
 
 
-def test_the_protocol_says_what_a_reviewer_asks(written: Written) -> None:
+def test_the_protocol_has_design_statistics_data_and_hardware(written: Written) -> None:
     text = written[0].report.joinpath("report.md").read_text()
     for told in (
         "unit of replication is the pre-training seed",
@@ -210,14 +210,14 @@ def test_the_protocol_says_what_a_reviewer_asks(written: Written) -> None:
         assert told in text, told
 
 
-def test_the_opening_says_what_was_heard(written: Written) -> None:
+def test_the_summary_names_the_data(written: Written) -> None:
     told = "trials scored by knn.concat_freq, on 3,600 clips of speech, music, environment."
     assert told in written[2].page.read_text()
     assert told in written[0].report.joinpath("report.md").read_text().split("## ")[0]
     assert read_json(written[0].report / FINDINGS_FILE)["data_summary"] in told
 
 
-def test_scores_are_there_as_parquet_where_that_can_be_written(written: Written) -> None:
+def test_scores_are_written_as_parquet_if_pyarrow_is_installed(written: Written) -> None:
     report = written[0].report
     if find_spec("pyarrow"):
         frame = pd.read_parquet(report / "scores.parquet")
@@ -226,7 +226,7 @@ def test_scores_are_there_as_parquet_where_that_can_be_written(written: Written)
         assert "scores.parquet" not in (report / "report.md").read_text()
 
 
-def test_unequal_amounts_of_visible_audio_are_warned_of(written: Written) -> None:
+def test_unequal_amounts_of_visible_audio_are_a_caveat(written: Written) -> None:
     assert any("differ in their realised context" in line for line in written[2].caveats)
 
 
@@ -253,7 +253,7 @@ def test_a_study_that_has_not_run_has_a_report(bench: Bench) -> None:
     assert {sentence.word for sentence in summary.sentences} == {"undecided"}
 
 
-def test_a_log_that_is_being_written_does_no_harm(bench: Bench) -> None:
+def test_an_incomplete_last_line_of_a_log_is_ignored(bench: Bench) -> None:
     plan = bench.build()
     log = bench.runs / bench.fingerprint(0, masker="random", patchifier="squares")
     with (log / "metrics.jsonl").open("a") as file:
@@ -272,11 +272,11 @@ def test_a_loss_that_is_not_finite_is_not_drawn(bench: Bench) -> None:
     assert len(values) == 18 * 3 * 15
 
 
-def test_nothing_half_written_stays_behind(written: Written) -> None:
+def test_no_temporary_file_is_left(written: Written) -> None:
     assert not [name for name in contents(written[0].report) if "partial" in name]
 
 
-def test_the_terminal_shows_verdicts_failures_and_the_page(written: Written) -> None:
+def test_the_terminal_summary_has_verdicts_failures_and_the_page(written: Written) -> None:
     console = rich.console.Console(file=io.StringIO(), width=500, record=True)
     written[2].render(console)
     text = console.export_text()

@@ -39,7 +39,7 @@ def test_a_trial_is_scored_by_the_probe_of_its_level(bench: Bench) -> None:
         assert trial.probe_key == (probe, "concat_freq")
 
 
-def test_the_gain_is_the_score_above_the_own_twin(bench: Bench) -> None:
+def test_the_gain_is_the_score_minus_that_at_random_init(bench: Bench) -> None:
     bench.noise = 0.0
     trial = trial_of(bench, 1, masker="block", patchifier="strips")
     assert trial.gain == pytest.approx(10.0)
@@ -82,7 +82,7 @@ def test_a_collapsed_trial_that_was_probed_keeps_its_score(bench: Bench) -> None
 
 @pytest.mark.parametrize("state", ["pruned", "failed"])
 @pytest.mark.parametrize("collapsed", [False, True])
-def test_a_trial_that_was_not_trained_to_its_end_enters_no_mean(
+def test_a_trial_that_did_not_finish_enters_no_mean(
     bench: Bench, *, collapsed: bool, state: str
 ) -> None:
     plan = bench.build()
@@ -93,7 +93,7 @@ def test_a_trial_that_was_not_trained_to_its_end_enters_no_mean(
     assert trial.failed == (state == "failed")
 
 
-def test_a_score_on_some_of_the_tasks_is_no_score(bench: Bench) -> None:
+def test_a_trial_without_a_score_on_every_task_is_unscored(bench: Bench) -> None:
     plan = bench.build()
     fingerprint = bench.fingerprint(0, masker="random", patchifier="squares")
     shutil.rmtree(bench.runs / fingerprint / "probes" / "music")
@@ -102,14 +102,14 @@ def test_a_score_on_some_of_the_tasks_is_no_score(bench: Bench) -> None:
     assert trial.reason == "no knn.concat_freq score on music"
 
 
-def test_a_probe_under_another_protocol_is_another_probe(bench: Bench) -> None:
+def test_scores_by_other_probe_settings_are_ignored(bench: Bench) -> None:
     plan = replace(bench.build(), probes={"knn": KNN | {"k": 11}})
     results = read_results(plan, bench.runs)
     assert {trial.state for trial in results.trials} == {"unscored"}
     assert results.scores().empty
 
 
-def test_a_score_that_is_not_finite_is_no_score(bench: Bench) -> None:
+def test_a_score_that_is_not_finite_is_missing(bench: Bench) -> None:
     plan = bench.build()
     folder = bench.runs / bench.fingerprint(0, masker="random", patchifier="squares")
     for path in folder.glob("probes/music/*.json"):
@@ -127,20 +127,20 @@ def test_a_broken_file_is_named(bench: Bench) -> None:
         read_results(plan, bench.runs)
 
 
-def test_a_factor_hides_no_column_of_the_frame(bench: Bench) -> None:
+def test_a_factor_does_not_hide_a_column_of_the_data_frame(bench: Bench) -> None:
     bench.factors = {"task": ["one", "two"]}
     frame = bench.results().scores()
     assert set(frame["task"]) == set(TASKS)
     assert set(frame["factor task"]) == {"one", "two"}
 
 
-def test_the_trial_frame_has_a_row_a_trial_with_its_cost(bench: Bench) -> None:
+def test_the_trial_data_frame_has_one_row_per_trial_with_its_cost(bench: Bench) -> None:
     frame = bench.results().frame()
     assert len(frame) == 18
     assert set(frame["steps"]) == {1500}
 
 
-def test_a_trial_that_lacks_a_task_of_its_own_data_is_not_averaged_over_the_others(
+def test_a_trial_without_a_score_on_a_task_of_its_own_data_is_unscored(
     bench: Bench,
 ) -> None:
     plan = bench.build()

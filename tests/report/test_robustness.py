@@ -49,7 +49,7 @@ def judged(results: Results) -> list[Row]:
     return [row for row in build_robustness_table(results).rows if row["judged"]]
 
 
-def test_what_is_judged_by_gain_is_told_by_score_too(bench: Bench) -> None:
+def test_contrasts_judged_by_gain_have_a_second_row_by_score(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["patchifier"] == "strips")
     [row] = [row for row in build_robustness_table(bench.results()).rows if not row["judged"]]
     assert (row["factor"], row["level"], row["measure"]) == ("patchifier", "strips", "score")
@@ -58,14 +58,14 @@ def test_what_is_judged_by_gain_is_told_by_score_too(bench: Bench) -> None:
     assert row["knn.concat_freq"] == pytest.approx(fmean(arms["strips"]) - fmean(arms["squares"]))
 
 
-def test_the_own_column_is_the_one_of_the_verdicts(bench: Bench) -> None:
+def test_the_first_column_agrees_with_the_verdicts(bench: Bench) -> None:
     results, own = bench.results(), "knn.concat_freq"
     rows = judged(results)
     told = [(row["level"], row[own], row[f"{own}_low"], row[f"{own}_high"]) for row in rows]
     assert told == differences(results)
 
 
-def test_each_column_is_what_a_study_with_that_score_would_find(bench: Bench) -> None:
+def test_each_column_equals_the_contrasts_of_a_study_with_that_score(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 + 3.0 * (levels["masker"] == "block")
     rows = judged(bench.results())
     for name in VIEWS:
@@ -75,7 +75,7 @@ def test_each_column_is_what_a_study_with_that_score_would_find(bench: Bench) ->
         assert told == differences(read_results(plan, bench.runs))
 
 
-def test_a_sign_that_another_pooling_turns_is_read_with_care(masks: Bench) -> None:
+def test_a_sign_that_another_pooling_reverses_is_a_caveat(masks: Bench) -> None:
     plan = masks.build()
     shift(masks, -16.0, probe="linear", pooling="mean_std", masker="block")
     summary = write_report(plan, masks.runs, masks.report)
@@ -91,7 +91,7 @@ def test_a_sign_that_another_pooling_turns_is_read_with_care(masks: Bench) -> No
     ]
 
 
-def test_probes_that_agree_on_the_sign_are_no_matter_of_care(masks: Bench) -> None:
+def test_probes_that_agree_on_the_sign_are_no_caveat(masks: Bench) -> None:
     plan = masks.build()
     shift(masks, -8.0, probe="linear", pooling="mean_std", masker="block")  # zero, give or take
     assert not [
@@ -123,7 +123,7 @@ def test_a_pooling_that_lacks_a_scored_run_has_no_column(bench: Bench) -> None:
     assert "knn.mean" not in heads
 
 
-def test_where_there_is_one_score_there_is_no_table(bench: Bench) -> None:
+def test_a_study_with_a_single_score_has_no_robustness_table(bench: Bench) -> None:
     plan = bench.build()
     for path in bench.runs.glob("*/probes/*/*.json"):
         result = json.loads(path.read_text())

@@ -42,7 +42,7 @@ def spread(values: list[float]) -> bool:
 
 
 @given(seeds, tables)
-def test_no_number_is_ever_nan(values: list[float], several: list[list[float]]) -> None:
+def test_no_statistic_is_nan(values: list[float], several: list[list[float]]) -> None:
     estimate = estimate_mean(values, alpha=0.05)
     p = compute_equivalence_p(estimate, margin=2.0)
     found = [
@@ -55,7 +55,7 @@ def test_no_number_is_ever_nan(values: list[float], several: list[list[float]]) 
 
 
 @given(seeds)
-def test_an_interval_holds_its_mean_and_is_there_from_two_numbers_on(values: list[float]) -> None:
+def test_an_interval_includes_its_mean_and_needs_two_numbers(values: list[float]) -> None:
     estimate = estimate_mean(values, alpha=0.05)
     if spread(values):
         assert estimate.low is not None
@@ -65,7 +65,7 @@ def test_an_interval_holds_its_mean_and_is_there_from_two_numbers_on(values: lis
 
 
 @given(seeds)
-def test_p_is_below_alpha_exactly_where_the_interval_leaves_zero_out(values: list[float]) -> None:
+def test_p_is_below_alpha_exactly_if_the_interval_excludes_zero(values: list[float]) -> None:
     estimate = estimate_mean(values, alpha=0.1)
     assume(estimate.p is not None and spread(values))
     assert estimate.p is not None
@@ -76,7 +76,7 @@ def test_p_is_below_alpha_exactly_where_the_interval_leaves_zero_out(values: lis
 
 
 @given(seeds, scores)
-def test_a_shift_moves_the_mean_and_leaves_the_spread(values: list[float], shift: float) -> None:
+def test_a_shift_changes_the_mean_and_not_the_spread(values: list[float], shift: float) -> None:
     assume(spread(values))
     before = estimate_mean(values, alpha=0.05)
     after = estimate_mean([value + shift for value in values], alpha=0.05)
@@ -101,7 +101,7 @@ def test_no_numbers_have_no_mean() -> None:
 
 
 @pytest.mark.parametrize("difference", [2.5, 0.0])
-def test_the_same_difference_in_every_seed_proves_nothing(difference: float) -> None:
+def test_equal_differences_in_every_seed_are_undecided(difference: float) -> None:
     estimate = paired([30.0 + difference, 32.5 + difference], [30.0, 32.5])
     assert estimate.is_constant
     assert (estimate.mean, estimate.p, estimate.low) == (difference, None, None)
@@ -126,7 +126,7 @@ def test_the_interaction_of_two_combinations_is_that_of_repeated_measures() -> N
     assert compute_interaction_p(two) == pytest.approx(expected)
 
 
-def test_the_interaction_of_several_combinations_is_the_least_of_corrected_paired_tests() -> None:
+def test_the_interaction_of_several_combinations_is_the_smallest_corrected_paired_p() -> None:
     columns = [*zip(*BY_SEED, strict=True)]
     ps = [stats.ttest_rel(one, other).pvalue for one, other in itertools.combinations(columns, 2)]
     assert compute_interaction_p(BY_SEED) == pytest.approx(
@@ -135,7 +135,7 @@ def test_the_interaction_of_several_combinations_is_the_least_of_corrected_paire
 
 
 @given(tables, seeds.filter(lambda values: len(values) > 3))
-def test_what_a_seed_does_to_all_combinations_is_no_interaction(
+def test_a_seed_effect_on_all_combinations_is_no_interaction(
     several: list[list[float]], luck: list[float]
 ) -> None:
     moved = [[value + of for value in row] for row, of in zip(several, luck, strict=False)]
@@ -144,7 +144,7 @@ def test_what_a_seed_does_to_all_combinations_is_no_interaction(
     assert after == pytest.approx(before, rel=1e-3, abs=1e-6)
 
 
-def test_an_interaction_needs_two_combinations_two_seeds_and_some_spread() -> None:
+def test_an_interaction_needs_two_combinations_two_seeds_and_a_spread() -> None:
     assert compute_interaction_p([]) is None
     assert compute_interaction_p([[1.0], [2.0]]) is None
     assert compute_interaction_p([[1.0, 2.0]]) is None
@@ -152,7 +152,7 @@ def test_an_interaction_needs_two_combinations_two_seeds_and_some_spread() -> No
     assert compute_interaction_p([[1.0, 3.0], [1.0, 3.0]]) is None
 
 
-def test_the_effect_size_is_in_standard_deviations_less_the_bias_of_few_seeds() -> None:
+def test_the_effect_size_is_bias_corrected() -> None:
     values = np.array([1.2, 0.4, 2.2, 3.1])
     estimate = estimate_mean(values.tolist(), alpha=0.05)
     bias = math.gamma(1.5) / (math.sqrt(1.5) * math.gamma(1.0))  # of three degrees of freedom

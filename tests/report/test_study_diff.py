@@ -37,14 +37,14 @@ def test_the_same_runs_have_not_moved(bench: Bench) -> None:
     assert set(words(results, results).values()) == {"the same runs"}
 
 
-def test_what_moved_is_told_from_what_did_not(bench: Bench) -> None:
+def test_moved_variants_are_distinguished_from_noise(bench: Bench) -> None:
     bench.factors = {"masker": ["random", "block", "curriculum"]}
     results = bench.results()
     found = words(results, moved(results, {"block": 9.0, "curriculum": -9.0}))
     assert found == {"random": "within noise", "block": "rose", "curriculum": "fell"}
 
 
-def test_equal_seeds_are_paired_and_others_are_not(bench: Bench) -> None:
+def test_equal_seeds_are_paired_and_different_ones_are_not(bench: Bench) -> None:
     bench.factors = {"masker": ["random"]}
     one = bench.results()
     other = moved(one, {}, noise=1.0)
@@ -56,7 +56,7 @@ def test_equal_seeds_are_paired_and_others_are_not(bench: Bench) -> None:
     assert row["p_holm"] == pytest.approx(stats.ttest_ind(after, before, equal_var=False).pvalue)
 
 
-def test_a_variant_of_one_side_is_named(bench: Bench) -> None:
+def test_a_variant_of_one_study_only_is_marked(bench: Bench) -> None:
     results = bench.results()
     half = tuple(t for t in results.trials if t.levels["masker"] != "block")
     found = words(replace(results, trials=half), results)
@@ -64,20 +64,20 @@ def test_a_variant_of_one_side_is_named(bench: Bench) -> None:
     assert found["random, squares"] == "the same runs"
 
 
-def test_numbers_of_seeds_are_told_in_the_order_of_the_studies(bench: Bench) -> None:
+def test_numbers_of_seeds_are_in_the_order_of_the_studies(bench: Bench) -> None:
     results = bench.results()
     fewer = replace(results, trials=tuple(t for t in results.trials if t.seed < 2))
     for one, other, counts in ((results, fewer, "3 and 2"), (fewer, results, "2 and 3")):
         assert {row["seeds"] for row in build_comparison_table(one, other).rows} == {counts}
 
 
-def test_one_seed_is_too_few_to_tell(bench: Bench) -> None:
+def test_one_seed_is_too_few(bench: Bench) -> None:
     bench.seeds = (0,)
     results = bench.results()
     assert set(words(results, moved(results, {})).values()) == {"too few seeds to tell"}
 
 
-def test_unlike_scores_are_not_compared(bench: Bench) -> None:
+def test_studies_with_different_scores_are_not_compared(bench: Bench) -> None:
     results = bench.results()
     score = ScoreView(probe="linear", pooling="mean")
     other = read_results(replace(results.plan, score=score), bench.runs)
@@ -85,7 +85,7 @@ def test_unlike_scores_are_not_compared(bench: Bench) -> None:
         build_comparison_table(results, other)
 
 
-def test_noise_alone_seldom_moves_anything(bench: Bench) -> None:
+def test_noise_rarely_counts_as_a_change(bench: Bench) -> None:
     bench.factors = {"masker": [str(number) for number in range(12)]}
     results, draw = bench.results(), np.random.default_rng(4)
 

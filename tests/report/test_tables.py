@@ -46,7 +46,7 @@ def test_a_number_has_a_true_minus_and_zero_no_sign(value: float | None, text: s
     assert format_number(value) == text
 
 
-def test_a_difference_shows_its_plus() -> None:
+def test_a_signed_number_has_a_plus() -> None:
     assert (format_number(4.26, signed=True), format_number(0.01, signed=True)) == ("+4.3", "0.0")
 
 
@@ -73,11 +73,11 @@ def test_a_tiny_p_is_not_zero() -> None:
     assert (format_p(0.0), format_p(0.0123), format_p(None)) == ("<0.001", "0.012", "-")
 
 
-def test_half_an_interval_is_none() -> None:
+def test_an_interval_with_a_missing_end_is_a_dash() -> None:
     assert (format_interval(1.0, None), format_interval(-1.0, 2.0)) == ("-", f"[{MINUS}1.0, 2.0]")
 
 
-def test_markdown_keeps_a_bar_inside_its_cell() -> None:
+def test_markdown_escapes_bars() -> None:
     assert TABLE.to_markdown().splitlines() == [
         "| masker_name | score |",
         "| :--- | ---: |",
@@ -86,12 +86,12 @@ def test_markdown_keeps_a_bar_inside_its_cell() -> None:
     ]
 
 
-def test_csv_rounds_nothing() -> None:
+def test_csv_has_unrounded_values() -> None:
     rows = list(csv.DictReader(io.StringIO(TABLE.to_csv())))
     assert rows == [{"masker": "a|b", "score": "-1.25"}, {"masker": "", "score": ""}]
 
 
-def test_latex_has_booktabs_and_escapes_what_latex_would_read() -> None:
+def test_latex_has_booktabs_and_escaped_text() -> None:
     text = TABLE.to_latex()
     assert r"\toprule" in text
     assert r"masker\_name" in text
@@ -99,7 +99,7 @@ def test_latex_has_booktabs_and_escapes_what_latex_would_read() -> None:
     assert "$-$1.2" in text
 
 
-def test_the_terminal_leaves_out_what_is_not_brief() -> None:
+def test_the_terminal_shows_brief_columns_only() -> None:
     columns = (TABLE.columns[0], Column(head="long", format=text_cell("score"), brief=False))
     table = Table(name="t", title="T", caption="", columns=columns, rows=TABLE.rows)
     console = rich.console.Console(file=io.StringIO(), width=80, record=True)
@@ -108,7 +108,7 @@ def test_the_terminal_leaves_out_what_is_not_brief() -> None:
     assert "long" not in [str(column.header) for column in table.to_rich(80).columns]
 
 
-def test_markdown_can_leave_out_what_is_not_brief() -> None:
+def test_markdown_can_be_limited_to_brief_columns() -> None:
     columns = (TABLE.columns[0], Column(head="long", format=text_cell("score"), brief=False))
     table = Table(name="t", title="T", caption="", columns=columns, rows=TABLE.rows)
     assert not table.has_only_brief_columns
@@ -123,7 +123,7 @@ WORDS = st.text("abcdefgh_", min_size=1, max_size=14)
     names=st.lists(st.lists(WORDS, min_size=1, max_size=5).map(" ".join), min_size=1, max_size=4),
     width=st.integers(30, 160),
 )
-def test_no_name_is_cut_however_narrow_the_terminal_is(names: list[str], width: int) -> None:
+def test_names_are_complete_in_a_terminal_of_any_width(names: list[str], width: int) -> None:
     rows = tuple({"one": name, "other": name[::-1], "score": 12.5} for name in names)
     numbers = [Column(head=f"{n} % interval", format=text_cell("score")) for n in range(5)]
     words = [Column(head=name, format=text_cell(name), text=True) for name in ("one", "other")]
@@ -138,7 +138,7 @@ def test_no_name_is_cut_however_narrow_the_terminal_is(names: list[str], width: 
     assert "0 % interval" in text
 
 
-def test_brackets_in_a_name_reach_the_terminal() -> None:
+def test_brackets_in_a_name_are_printed() -> None:
     row = {"masker": "[bold]x[/bold]", "score": 1.0}
     columns = (*TABLE.columns, Column(head="[red]", format=text_cell("score")))
     table = Table(name="t", title="T", caption="", columns=columns, rows=(row,))
@@ -149,7 +149,7 @@ def test_brackets_in_a_name_reach_the_terminal() -> None:
     assert "[red]" in text
 
 
-def test_a_variant_counts_what_failed_and_what_collapsed(bench: Bench) -> None:
+def test_failed_and_collapsed_trials_are_counted_by_variant(bench: Bench) -> None:
     plan = bench.build()
     bench.fail(bench.fingerprint(0, masker="random", patchifier="squares"))
     bench.edit(bench.fingerprint(1, masker="random", patchifier="squares"), collapsed=True)
@@ -157,7 +157,7 @@ def test_a_variant_counts_what_failed_and_what_collapsed(bench: Bench) -> None:
     assert (row["n"], row["planned"], row["failed"], row["collapsed"]) == (2, 3, 1, 1)
 
 
-def test_a_variant_shows_the_realised_shares_and_before_a_run_the_planned(bench: Bench) -> None:
+def test_shares_are_the_realised_ones_or_the_planned_ones_before_a_run(bench: Bench) -> None:
     plan = bench.build()
     first, *others = plan.trials
     plan = replace(plan, trials=(change_facts(first, context=0.99), *others))
@@ -168,7 +168,7 @@ def test_a_variant_shows_the_realised_shares_and_before_a_run_the_planned(bench:
     assert unrun["context"] == pytest.approx((0.99 + 0.4 + 0.4) / 3)
 
 
-def test_every_probe_stands_beside_both_references(bench: Bench) -> None:
+def test_every_probe_row_has_both_references(bench: Bench) -> None:
     bench.noise = 0.0
     rows = tables.build_probe_table(bench.results()).rows
     assert len(rows) == 6 * 2 * len(POOLINGS) * len(TASKS)
@@ -178,7 +178,7 @@ def test_every_probe_stands_beside_both_references(bench: Bench) -> None:
     assert (rows[0]["probe"], rows[0]["pooling"]) == ("knn", "concat_freq")
 
 
-def test_a_reference_that_seeds_share_counts_once(bench: Bench) -> None:
+def test_a_reference_run_shared_by_seeds_counts_once(bench: Bench) -> None:
     plan = bench.build()
     shared = plan.trials[0].statistics
     plan = change_trials(plan, lambda trial: replace(trial, statistics=shared))
@@ -209,7 +209,7 @@ def test_failures_are_listed_with_their_reasons(bench: Bench) -> None:
     ]
 
 
-def test_contrasts_and_learning_share_no_row(bench: Bench) -> None:
+def test_learning_contrasts_have_their_own_table(bench: Bench) -> None:
     results = bench.results()
     found = compute_verdicts(results)
     contrasts, learning = (
@@ -227,7 +227,7 @@ def test_each_pooled_and_each_learning_contrast_has_a_sentence(bench: Bench) -> 
     assert words == asked
 
 
-def test_a_sentence_says_who_lost_by_how_much(bench: Bench) -> None:
+def test_a_sentence_has_the_direction_and_the_size(bench: Bench) -> None:
     bench.noise = 0.01
     bench.factors = {"masker": ["random", "block"]}
     bench.levels_score = lambda levels: 40.0 if levels["masker"] == "random" else 30.0
@@ -235,7 +235,7 @@ def test_a_sentence_says_who_lost_by_how_much(bench: Bench) -> None:
     assert sentence.claim == "masker: block is worse than random by 10.0 points"
 
 
-def test_an_interaction_points_to_the_combinations(bench: Bench) -> None:
+def test_the_sentence_of_an_interaction_lists_the_combinations(bench: Bench) -> None:
     bench.noise = 0.01
     bench.levels_score = lambda levels: (
         40.0 - 10.0 * (levels == {"masker": "block", "patchifier": "strips"})
@@ -245,7 +245,7 @@ def test_an_interaction_points_to_the_combinations(bench: Bench) -> None:
     assert f"worse with strips ({MINUS}10.0)" in claim
 
 
-def test_an_undecided_sentence_says_how_many_seeds_more(bench: Bench) -> None:
+def test_an_undecided_sentence_has_the_number_of_further_seeds(bench: Bench) -> None:
     bench.noise, bench.factors = 4.0, {"masker": ["random", "block"]}
     sentence = sentences.write_sentences(compute_verdicts(bench.results()))[0]
     assert sentence.word == "undecided"

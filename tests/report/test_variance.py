@@ -31,7 +31,7 @@ def test_the_shares_of_a_full_grid_are_sums_of_squares_and_add_up(bench: Bench) 
     assert sum(found.values()) == pytest.approx(1)
 
 
-def test_what_all_seeds_share_is_no_variance_of_the_gain(bench: Bench) -> None:
+def test_an_effect_shared_by_all_runs_of_a_seed_is_no_variance_of_the_gain(bench: Bench) -> None:
     results = bench.results()
     trials = tuple(
         replace(t, score=t.seed + 40.0, random_init_score=t.seed + 30.0) for t in results.trials
@@ -40,7 +40,7 @@ def test_what_all_seeds_share_is_no_variance_of_the_gain(bench: Bench) -> None:
     assert by_source(replace(results, trials=trials))["seed"] == pytest.approx(1)
 
 
-def test_a_design_that_cannot_tell_an_interaction_has_main_effects(bench: Bench) -> None:
+def test_a_design_without_identifiable_interactions_has_main_effects(bench: Bench) -> None:
     plan = bench.build()
     baseline = plan.baseline
     trials = tuple(
@@ -86,7 +86,7 @@ def test_a_variant_without_two_scores_is_not_counted(bench: Bench) -> None:
     assert f"{len(results.variants()) - 1} variants" in row.values()
 
 
-def test_a_probe_without_folds_says_nothing_of_them(bench: Bench) -> None:
+def test_a_probe_without_folds_has_no_row_of_folds(bench: Bench) -> None:
     assert [row["source"] for row in build_spread_table(bench.results()).rows] == [
         "pre-training seeds"
     ]

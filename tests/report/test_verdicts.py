@@ -20,7 +20,7 @@ from tests.report.chosen_scores import FLAT, differences, one, with_scores
 from tests.report.conftest import Bench, paired
 
 
-def test_each_level_meets_the_baseline_level_of_its_own_factor(bench: Bench) -> None:
+def test_each_level_is_compared_with_the_baseline_level_of_its_factor(bench: Bench) -> None:
     found = list_contrasts(bench.results())
     asked = [(c.family, c.factor, c.level, c.against, dict(c.fixed_levels)) for c in found]
     strips, squares = {"patchifier": "strips"}, {"patchifier": "squares"}
@@ -40,7 +40,7 @@ def test_each_level_meets_the_baseline_level_of_its_own_factor(bench: Bench) -> 
     ]
 
 
-def test_a_factor_that_changes_the_twin_is_judged_by_the_gain(bench: Bench) -> None:
+def test_a_factor_that_changes_the_random_init_is_judged_by_the_gain(bench: Bench) -> None:
     results = bench.results()
     assert changes_random_init(results, "patchifier")
     assert not changes_random_init(results, "masker")
@@ -48,7 +48,7 @@ def test_a_factor_that_changes_the_twin_is_judged_by_the_gain(bench: Bench) -> N
     assert measures == {"masker": "score", "patchifier": "gain"}
 
 
-def test_the_gain_takes_the_own_twin_away(bench: Bench) -> None:
+def test_the_gain_subtracts_the_score_at_random_init(bench: Bench) -> None:
     results = with_scores(bench.results(), FLAT)
     trials = tuple(
         replace(trial, random_init_score=33.0 if trial.levels["patchifier"] == "strips" else 30.0)
@@ -68,7 +68,7 @@ def test_a_contrast_is_paired_by_seed(bench: Bench) -> None:
     assert block.seed_correlation == pytest.approx(0.99, abs=0.01)
 
 
-def test_a_pooled_estimate_has_seeds_for_its_error(bench: Bench) -> None:
+def test_the_standard_error_of_a_pooled_estimate_is_over_seeds(bench: Bench) -> None:
     rows = [
         (value, patchifier, f"seed {seed}")
         for patchifier in ("squares", "strips")
@@ -83,7 +83,7 @@ def test_a_pooled_estimate_has_seeds_for_its_error(bench: Bench) -> None:
     assert block.p == pytest.approx(2 * stats.t.sf(abs(mean / error), df=2))
 
 
-def test_families_are_corrected_apart(bench: Bench) -> None:
+def test_families_are_corrected_separately(bench: Bench) -> None:
     found = compute_verdicts(with_scores(bench.results(), FLAT))
     for family in ("pooled", "learning"):
         members = [verdict for verdict in found if verdict.contrast.family == family]
@@ -95,7 +95,7 @@ def test_families_are_corrected_apart(bench: Bench) -> None:
         assert [v.p_interaction for v in several] == correct_by_holm(depends)
 
 
-def test_a_contrast_of_one_combination_takes_nothing_from_the_interactions(bench: Bench) -> None:
+def test_a_contrast_of_one_combination_is_not_in_the_family_of_interactions(bench: Bench) -> None:
     whole = compute_verdicts(with_scores(bench.results(), FLAT))
     holed = bench.results()
     kept = tuple(t for t in holed.trials if [*t.levels.values()] != ["curriculum", "strips"])
@@ -109,7 +109,9 @@ def test_a_contrast_of_one_combination_takes_nothing_from_the_interactions(bench
     assert alone.p_interaction <= len(several) * raw < len(whole) * raw
 
 
-def test_a_combination_is_no_surer_than_bonferroni_is_of_any_difference(bench: Bench) -> None:
+def test_p_within_a_combination_is_at_least_the_bonferroni_p_of_any_difference(
+    bench: Bench,
+) -> None:
     found = compute_verdicts(with_scores(bench.results(), FLAT))
     for verdict in found:
         if verdict.contrast.family == "within":
@@ -118,7 +120,7 @@ def test_a_combination_is_no_surer_than_bonferroni_is_of_any_difference(bench: B
             assert (verdict.p or 0) >= min(2 * surer, 1)
 
 
-def test_a_word_that_only_one_combination_would_give_is_withheld(bench: Bench) -> None:
+def test_a_difference_in_one_combination_only_is_withheld(bench: Bench) -> None:
     lucky = [*map(sum, zip(FLAT["random", "strips"], [9.0, 9.01, 9.02], strict=True))]
     wild = [*map(sum, zip(FLAT["random", "squares"], [-40.0, 12.0, 30.0], strict=True))]
     scores = FLAT | {("block", "strips"): lucky, ("block", "squares"): wild}
@@ -133,7 +135,7 @@ def test_a_word_that_only_one_combination_would_give_is_withheld(bench: Bench) -
     )
 
 
-def test_a_clear_loss_is_worse_and_a_clear_tie_is_equivalent(bench: Bench) -> None:
+def test_a_clear_loss_is_worse_and_a_small_difference_is_equivalent(bench: Bench) -> None:
     found = compute_verdicts(with_scores(bench.results(), FLAT))
     assert one(found, "pooled", "block").word == "worse"
     assert one(found, "pooled", "curriculum").word == "equivalent"
@@ -144,7 +146,7 @@ def test_a_clear_gain_over_random_init_is_learning(bench: Bench) -> None:
     assert one(found, "learning", "trained", "strips").word == "better"
 
 
-def test_an_interaction_takes_the_pooled_word_away(bench: Bench) -> None:
+def test_an_interaction_replaces_the_pooled_verdict(bench: Bench) -> None:
     reversed_on_strips = FLAT | {("block", "strips"): [48.1, 49.4, 50.3]}
     block = one(
         compute_verdicts(with_scores(bench.results(), reversed_on_strips)), "pooled", "block"
@@ -179,14 +181,14 @@ def test_one_factor_has_no_contrasts_within_a_combination(bench: Bench) -> None:
     assert [c.family for c in list_contrasts(bench.results())] == ["pooled", "learning"]
 
 
-def test_no_factor_leaves_the_question_of_learning(bench: Bench) -> None:
+def test_a_study_without_factors_has_a_learning_contrast(bench: Bench) -> None:
     bench.factors = {}
     found = compute_verdicts(bench.results())
     assert [verdict.contrast.family for verdict in found] == ["learning"]
     assert found[0].word == "better"
 
 
-def test_three_factors_pool_over_both_others(bench: Bench) -> None:
+def test_contrasts_of_three_factors_are_pooled_over_two(bench: Bench) -> None:
     bench.factors = {"masker": ["a", "b"], "patchifier": ["c", "d"], "encoder": ["e", "f"]}
     bench.twin_factors = ("patchifier", "encoder")
     found = list_contrasts(bench.results())
@@ -196,7 +198,7 @@ def test_three_factors_pool_over_both_others(bench: Bench) -> None:
     assert len([contrast for contrast in found if contrast.family == "learning"]) == 4
 
 
-def test_a_design_of_one_factor_at_a_time_contrasts_what_it_planned(bench: Bench) -> None:
+def test_a_design_of_one_factor_at_a_time_has_contrasts_of_its_trials(bench: Bench) -> None:
     plan = bench.build()
     baseline = plan.baseline
     trials = tuple(
@@ -216,7 +218,7 @@ def test_a_design_of_one_factor_at_a_time_contrasts_what_it_planned(bench: Bench
     assert dict(found[0].fixed_levels) == {"patchifier": "squares"}
 
 
-def test_fewer_seeds_are_asked_of_a_smaller_family(bench: Bench) -> None:
+def test_a_smaller_family_needs_fewer_further_seeds(bench: Bench) -> None:
     bench.noise, bench.margin = 3.0, 4.0
     further = []
     for maskers in (["random", "block"], ["random", "block", "c", "d", "e", "f", "g"]):
@@ -241,7 +243,7 @@ def test_a_combination_that_excludes_the_baseline_level_is_left_out(bench: Bench
     )
 
 
-def test_a_detectable_difference_is_seen_in_four_studies_of_five(bench: Bench) -> None:
+def test_a_detectable_difference_has_a_power_of_80_percent(bench: Bench) -> None:
     found = compute_verdicts(bench.results())
     families = Counter(verdict.contrast.family for verdict in found)
     for verdict in found:

@@ -48,14 +48,14 @@ def test_totals_agree_with_sums_by_hand(bench: Bench) -> None:
         assert row["covered"] == pytest.approx(3500 / 4000)
 
 
-def test_tasks_that_x_ares_does_not_know_do_not_count(bench: Bench) -> None:
+def test_tasks_outside_x_ares_do_not_count(bench: Bench) -> None:
     facts = {name: fact for name, fact in FACTS.items() if name != "music"}
     for row in build_totals_table(told(bench, facts, [])).rows:
         assert row["music"] is None
         assert row["covered"] == 1
 
 
-def test_a_seed_that_lacks_a_task_is_in_no_total_of_it(bench: Bench) -> None:
+def test_a_seed_without_a_task_is_in_no_total_of_it(bench: Bench) -> None:
     whole = told(bench, FACTS, [])
     first, *others = next(iter(whole.variants().values()))
     shutil.rmtree(bench.runs / str(first.fingerprint) / "probes" / "speech")
@@ -69,11 +69,11 @@ def test_a_seed_that_lacks_a_task_is_in_no_total_of_it(bench: Bench) -> None:
     assert row["weighted"] == pytest.approx(sum(totalled) / len(others))
 
 
-def test_what_is_missing_is_said_with_its_reason(bench: Bench) -> None:
+def test_missing_tasks_are_listed_with_their_reason(bench: Bench) -> None:
     assert (
         "Missing: esc50 (no folder)." in build_totals_table(told(bench, FACTS, [LACKING])).caption
     )
 
 
-def test_a_study_without_such_tasks_has_no_totals(bench: Bench) -> None:
+def test_a_study_without_x_ares_tasks_has_no_totals(bench: Bench) -> None:
     assert build_totals_table(bench.results()).rows == ()
