@@ -21,10 +21,9 @@ from ablate.report.pages import sentences as page_sentences
 from ablate.report.pages import tables
 from ablate.report.pages.answer import write_answer
 from ablate.report.pages.caveats import list_caveats
-from ablate.report.pages.data_summary import format_data_summary
 from ablate.report.pages.findings import FINDINGS_FILE, build_findings
 from ablate.report.pages.health import build_health_table, build_mask_table
-from ablate.report.pages.methods import write_protocol
+from ablate.report.pages.methods import format_data_summary, write_protocol
 from ablate.report.pages.page import ReportPage, Section, build_gallery
 from ablate.report.pages.table import Table
 from ablate.report.results import Results, read_results

@@ -47,7 +47,7 @@ class TrialResult:
 
     @property
     def failed(self) -> bool:
-        """Whether the run failed; being pruned, cancelled or preempted is no failure."""
+        """Whether the run failed; pruned, cancelled and preempted runs did not."""
         return self.state == "failed"
 
     @property
@@ -72,7 +72,7 @@ class Results:
 
     plan: StudyPlan
     trials: tuple[TrialResult, ...]
-    confirmation_trials: tuple[TrialResult, ...] = ()  # of chosen variants, on fresh seeds
+    confirmation_trials: tuple[TrialResult, ...] = ()  # selected variants, fresh seeds
 
     @property
     def factors(self) -> tuple[str, ...]:
@@ -91,14 +91,14 @@ class Results:
 
         The kind is jepa, random_init or mel_statistics. Scores `valid` and `test` are in percent.
         """
-        rows = [row for trial in self.trials for row in _score_rows(trial, self.factors)]
+        rows = [row for trial in self.trials for row in _list_score_rows(trial, self.factors)]
         columns = [get_factor_column(factor) for factor in self.factors]
         first, rest = list(RESERVED[:1]), list(RESERVED[1:])
         return pd.DataFrame(rows, columns=[*first, *columns, *rest])
 
     def frame(self) -> pd.DataFrame:
         """Returns one row per trial: levels, seed, state, score, gain, metrics and cost."""
-        return pd.DataFrame([_trial_row(trial, self.factors) for trial in self.trials])
+        return pd.DataFrame([_build_trial_row(trial, self.factors) for trial in self.trials])
 
 
 def read_results(plan: StudyPlan, runs: Path) -> Results:
@@ -113,15 +113,14 @@ def read_results(plan: StudyPlan, runs: Path) -> Results:
     """
 
     @cache
-    def run_of(fingerprint: str | None) -> RunResult:
+    def read(fingerprint: str | None) -> RunResult:
         return read_run(runs / fingerprint if fingerprint else None, plan.probes)
 
     trials: dict[bool, list[TrialResult]] = {False: [], True: []}
     for planned in plan.trials:
-        found = [
-            run_of(key) for key in (planned.fingerprint, planned.random_init, planned.statistics)
-        ]
-        trials[planned.confirms].append(_build_trial_result(plan, planned, *found))
+        fingerprints = (planned.fingerprint, planned.random_init, planned.statistics)
+        result = _build_trial_result(plan, planned, *map(read, fingerprints))
+        trials[planned.confirms].append(result)
     return Results(plan=plan, trials=tuple(trials[False]), confirmation_trials=tuple(trials[True]))
 
 
@@ -171,27 +170,27 @@ def _build_trial_result(
     planned: TrialEntry,
     run: RunResult,
     random_init: RunResult,
-    statistics: RunResult,
+    mel_statistics: RunResult,
 ) -> TrialResult:
-    asked = planned.probe or plan.score.probe, plan.score.pooling
-    score, lacking = compute_mean_score(plan, planned, run, asked)
+    probe_key = planned.probe or plan.score.probe, plan.score.pooling
+    score, missing = compute_mean_score(plan, planned, run, probe_key)
     state, reason = run.state, run.reason
     if state == "done":
-        words = f"no {'.'.join(asked)} score on {', '.join(lacking) or 'its tasks'}"
-        state, reason = ("unscored", words) if score is None else ("done", None)
+        problem = f"no {'.'.join(probe_key)} score on {', '.join(missing) or 'its tasks'}"
+        state, reason = ("unscored", problem) if score is None else ("done", None)
     return TrialResult(
         levels=planned.levels,
         seed=planned.seed,
         fingerprint=planned.fingerprint,
         plan=planned,
-        probe_key=asked,
+        probe_key=probe_key,
         run=run,
         random_init=random_init,
-        mel_statistics=statistics,
+        mel_statistics=mel_statistics,
         score=score,
-        random_init_score=compute_mean_score(plan, planned, random_init, asked)[0],
+        random_init_score=compute_mean_score(plan, planned, random_init, probe_key)[0],
         mel_statistics_score=compute_mean_score(
-            plan, planned, statistics, (asked[0], STATISTICS_POOLING)
+            plan, planned, mel_statistics, (probe_key[0], STATISTICS_POOLING)
         )[0],
         state=state,
         reason=reason,
@@ -199,14 +198,14 @@ def _build_trial_result(
 
 
 def _get_task_names(plan: StudyPlan, planned: TrialEntry, probe: str) -> set[str]:
-    """Names the tasks that a probe scores a planned trial on: its own, or those of its data."""
+    """Returns the tasks on which a probe scores a trial: its own, or those of the trial's data."""
     content = plan.probes.get(probe, {}).get("content")
     if content:
         return set(content["tasks"])
     return {task for data in plan.data if data.digest == planned.facts.data for task in data.tasks}
 
 
-def _score_rows(trial: TrialResult, factors: tuple[str, ...]) -> Iterator[dict[str, object]]:
+def _list_score_rows(trial: TrialResult, factors: tuple[str, ...]) -> Iterator[dict[str, object]]:
     levels = get_levels(trial, factors)
     kinds = {
         "jepa": trial.run,
@@ -230,7 +229,7 @@ def _score_rows(trial: TrialResult, factors: tuple[str, ...]) -> Iterator[dict[s
             }
 
 
-def _trial_row(trial: TrialResult, factors: tuple[str, ...]) -> dict[str, object]:
+def _build_trial_row(trial: TrialResult, factors: tuple[str, ...]) -> dict[str, object]:
     levels = get_levels(trial, factors)
     return {
         "variant": format_variant(levels),

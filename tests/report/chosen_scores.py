@@ -1,4 +1,4 @@
-"""Fabricated results whose scores a test chooses, and the verdict that it asks for."""
+"""Results with chosen scores, and a look-up of verdicts."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,20 +7,20 @@ from ablate.report.results import Results
 from ablate.report.stats.decisions import Verdict
 
 
-def one(found: tuple[Verdict, ...], family: str, level: str, held: str = "") -> Verdict:
-    """Returns the only verdict on a level, in a family and perhaps with one level held."""
+def get_verdict(verdicts: tuple[Verdict, ...], family: str, level: str, fixed: str = "") -> Verdict:
+    """Returns the only verdict on a level in a family, optionally with one fixed level."""
     matching = [
         verdict
-        for verdict in found
+        for verdict in verdicts
         if (verdict.contrast.family, verdict.contrast.level) == (family, level)
-        and (not held or held in dict(verdict.contrast.fixed_levels).values())
+        and (not fixed or fixed in dict(verdict.contrast.fixed_levels).values())
     ]
     assert len(matching) == 1
     return matching[0]
 
 
 def with_scores(results: Results, values: Mapping[tuple[str, str], list[float]]) -> Results:
-    """Gives trials the scores listed by (masker, patchifier), a score a seed; twins have 30."""
+    """Sets scores by (masker, patchifier), one per seed; scores at random init are 30."""
     trials = tuple(
         replace(
             trial,
@@ -43,13 +43,13 @@ FLAT = {
 
 
 def differences(*, patchifier: str) -> list[float]:
-    """Returns what block differs from random by in `FLAT`, a number a seed."""
+    """Returns block minus random in `FLAT`, one number per seed."""
     arms = zip(FLAT["block", patchifier], FLAT["random", patchifier], strict=True)
     return [block - random for block, random in arms]
 
 
-def failed(results: Results, masker: str) -> Results:
-    """Lets the first seed of a masker on strips fail."""
+def fail_first_seed(results: Results, masker: str) -> Results:
+    """Marks the first seed of a masker on strips as failed."""
     trials = tuple(
         replace(trial, state="failed", score=None)
         if trial.seed == 0 and trial.levels == {"masker": masker, "patchifier": "strips"}

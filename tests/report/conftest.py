@@ -1,4 +1,4 @@
-"""Fabricates a study: a plan, and run folders with real files, as the workshop leaves them."""
+"""A study for tests: a plan, and run folders with real files, as a worker writes them."""
 
 import itertools
 import json
@@ -47,7 +47,7 @@ MACHINE = Machine(platform="Linux-6.1", processor="x86_64", cores=2, argv=["work
 
 @dataclass
 class Bench:
-    """A study under construction; `levels_score` gives a trained variant's true score."""
+    """Builds a study; `levels_score` is the true score of a trained variant by its levels."""
 
     root: Path
     factors: dict[str, list[str]] = field(
@@ -188,7 +188,7 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture(scope="session")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """A report that tests only read: what blocks are worth depends on the patches."""
+    """A written report with an interaction of masker and patchifier; tests must not change it."""
     bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=3, noise=0.05)
     bench.levels_score = lambda levels: (
         40.0 + 9.0 * (levels["masker"] == "block") * (levels["patchifier"] == "strips")
@@ -202,7 +202,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 def paired(level: Sequence[float], against: Sequence[float]) -> Estimate:
-    """Estimates the mean difference of two arms whose numbers are in the same order of seeds."""
+    """Estimates the mean difference of two arms with the same order of seeds."""
     return estimate_mean(np.subtract(level, against).tolist(), alpha=0.05)
 
 
@@ -258,7 +258,7 @@ def _log(draw: np.random.Generator) -> str:
 
 
 def _png(shade: int) -> bytes:
-    """Writes a small grey picture by hand: this room has no imaging library."""
+    """Encodes a small grey PNG without an imaging library."""
     width, height = 120, 60
     rows = b"".join(
         b"\0" + bytes((40 + 25 * shade + 3 * ((x // 8 + y // 8) % 9)) % 256 for x in range(width))

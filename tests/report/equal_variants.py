@@ -1,6 +1,6 @@
-"""A fast twin of the verdicts: many studies of a masker and a patchifier at once, as arrays.
+"""A fast twin of `compute_verdicts`: many studies of a masker and a patchifier, as arrays.
 
-It knows p-values and words, and neither failures nor a margin nor looks.
+It computes p-values and words without failures, an equivalence margin or interim looks.
 """
 
 from dataclasses import dataclass, replace
@@ -19,13 +19,13 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Studies:
-    """The scores of studies, (studies, maskers, patchifiers, seeds), and those of random inits."""
+    """Scores of studies, (studies, maskers, patchifiers, seeds), and those at random init."""
 
     scores: Numbers
-    twins: Numbers  # (studies, patchifiers, seeds)
+    random_init: Numbers  # (studies, patchifiers, seeds)
 
     def fill(self, results: Results, number: int) -> tuple[TrialResult, ...]:
-        """Returns the trials of a study with the scores of one of these."""
+        """Returns the trials of a study with the scores of the simulated study `number`."""
         maskers, patchifiers = (
             results.plan.factors.get(name, (None,)) for name in ("masker", "patchifier")
         )
@@ -34,8 +34,8 @@ class Studies:
             row = maskers.index(trial.levels["masker"])
             column = patchifiers.index(trial.levels.get("patchifier"))
             score = float(self.scores[number, row, column, trial.seed])
-            twin = float(self.twins[number, column, trial.seed])
-            trials.append(replace(trial, score=score, random_init_score=twin))
+            random_init = float(self.random_init[number, column, trial.seed])
+            trials.append(replace(trial, score=score, random_init_score=random_init))
         return tuple(trials)
 
 
@@ -52,10 +52,10 @@ class Words:
 def draw(
     generator: np.random.Generator, studies: int, shape: tuple[int, int, int], *, luck: float
 ) -> Studies:
-    """Draws scores that are equal on average and never independent, (maskers, patchifiers, seeds).
+    """Draws correlated scores with equal means; `shape` is (maskers, patchifiers, seeds).
 
-    Each seed has its own luck with the data order, each level of a factor `luck` of its own, and
-    all maskers of a patchifier share one random init.
+    Each seed has a random effect of the data order, each level of a factor one with standard
+    deviation `luck`, and all maskers of a patchifier share one random init.
     """
     maskers, patchifiers, seeds = shape
     normal = generator.normal
@@ -69,9 +69,9 @@ def draw(
     return Studies(scores, 40 + luck * normal(size=(studies, patchifiers, seeds)))
 
 
-def words(of: Studies) -> Words:
-    """Judges every study: maskers by their scores, patchifiers by their gains."""
-    scores, gains = of.scores, of.scores - of.twins[:, None]
+def decide(studies: Studies) -> Words:
+    """Decides every study: maskers by scores, patchifiers by gains."""
+    scores, gains = studies.scores, studies.scores - studies.random_init[:, None]
     arms = [scores[:, i] - scores[:, 0] for i in range(1, scores.shape[1])]
     arms += [gains[:, :, j] - gains[:, :, 0] for j in range(1, scores.shape[2])]
     pooled = _holm(np.stack([_p(arm.mean(1)) for arm in arms], 1))
@@ -89,7 +89,7 @@ def words(of: Studies) -> Words:
 
 
 def _p(differences: Numbers) -> Numbers:
-    """Returns the p of a paired t over seeds, the last axis."""
+    """Computes the p-value of a paired t-test over seeds, the last axis."""
     p: Numbers = stats.ttest_1samp(differences, 0, axis=-1).pvalue
     return p
 

@@ -1,4 +1,4 @@
-"""The answer says the same as the verdicts, in fewer words."""
+"""The answer agrees with the verdicts."""
 
 import re
 from dataclasses import replace
@@ -14,12 +14,12 @@ from tests.report.conftest import Bench
 
 
 def worded(bench: Bench, *words: str) -> list[str]:
-    """Returns the answer to a study of one factor whose levels were given these words."""
+    """Returns the answer to a study of one factor whose levels have these words."""
     bench.factors = {"masker": ["random", *(f"m{number}" for number in range(len(words)))]}
     bench.levels_score = lambda levels: 40.0 + 3.0 * int(levels["masker"] != "random")
     bench.noise = 0.0
-    found = compute_verdicts(bench.results())
-    pooled = [verdict for verdict in found if verdict.contrast.family == "pooled"]
+    verdicts = compute_verdicts(bench.results())
+    pooled = [verdict for verdict in verdicts if verdict.contrast.family == "pooled"]
     return write_answer([replace(v, word=word) for v, word in zip(pooled, words, strict=True)])
 
 
@@ -36,19 +36,19 @@ def test_an_interaction_is_described_as_a_dependence(bench: Bench) -> None:
 
 
 def test_an_interaction_in_size_only_keeps_its_direction(bench: Bench) -> None:
-    found = compute_verdicts(bench.results())
-    masker = [v for v in found if v.contrast.factor == "masker"]
+    verdicts = compute_verdicts(bench.results())
+    masker = [v for v in verdicts if v.contrast.factor == "masker"]
     level = masker[0].contrast.level
     words = {"pooled": "differs by patchifier", "within": "worse"}
-    told = [
+    judged = [
         replace(v, word=words[v.contrast.family]) if v.contrast.level == level else v
         for v in masker
     ]
-    within = [v for v in told if (v.contrast.family, v.contrast.level) == ("within", level)]
+    within = [v for v in judged if (v.contrast.family, v.contrast.level) == ("within", level)]
     low, high = sorted(format_number(abs(v.estimate.mean or 0.0)) for v in within)
-    [text] = write_answer(told)
+    [text] = write_answer(judged)
     assert f"{level} is worse than random with each patchifier, by {low} to {high} points" in text
-    parted = [replace(v, word="equivalent") if v is within[0] else v for v in told]
+    parted = [replace(v, word="equivalent") if v is within[0] else v for v in judged]
     assert f"how {level} compares with random depends on patchifier" in write_answer(parted)[0]
 
 
@@ -86,11 +86,11 @@ def test_equivalence_without_learning_is_qualified(bench: Bench, level: float) -
 
 def test_missing_learning_is_reported_first(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 if levels["patchifier"] == "strips" else 30.0
-    found = write_answer(compute_verdicts(bench.results()))
-    assert found[0] == (
+    lines = write_answer(compute_verdicts(bench.results()))
+    assert lines[0] == (
         "With squares the trained baseline is not shown to be better than its random init."
     )
-    assert [line.split(":")[0].split()[0] for line in found[1:]] == ["masker", "patchifier"]
+    assert [line.split(":")[0].split()[0] for line in lines[1:]] == ["masker", "patchifier"]
 
 
 @pytest.mark.parametrize(
@@ -102,5 +102,5 @@ def test_a_study_without_comparisons_has_a_plain_answer(
     bench.factors, bench.twin_factors = factors, ()
     results = bench.results()
     nothing = replace(results, trials=tuple(replace(t, score=None) for t in results.trials))
-    found: tuple[Verdict, ...] = compute_verdicts(nothing)
-    assert words in write_answer(found)[0]
+    verdicts: tuple[Verdict, ...] = compute_verdicts(nothing)
+    assert words in write_answer(verdicts)[0]

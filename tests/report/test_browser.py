@@ -1,4 +1,4 @@
-"""What a reader's browser makes of the page: nothing fails, nothing is fetched, all is drawn."""
+"""A browser shows the page without errors and loads no other file."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ BROKEN = "images => images.filter(image => !image.complete || image.naturalWidth
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of labels that would do harm, with a failed trial that says something nasty."""
+    """A report with harmful labels, and with a failed trial whose reason is harmful."""
     bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=4)
     bench.factors = {"masker": [NASTY, "a & b </svg>"], "patchifier": ["100 %", '"x" onload="y"']}
     plan = replace(bench.build(), title=f"Is {NASTY} harmless?", text=f"study: x # </pre>{NASTY}")
@@ -26,15 +26,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_page_is_complete_logs_nothing_and_loads_no_other_file(
     browser: Any, page: Path
 ) -> None:
-    said: list[str] = []
-    asked: list[str] = []
+    messages: list[str] = []
+    requests: list[str] = []
     tab = browser.new_page(viewport={"width": 1280, "height": 900})
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("console", lambda message: messages.append(message.text))
+    tab.on("pageerror", lambda error: messages.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
     tab.goto(page.as_uri())
-    assert said == []
-    assert [address for address in asked if not address.startswith("data:")] == [page.as_uri()]
+    assert messages == []
+    assert [address for address in requests if not address.startswith("data:")] == [page.as_uri()]
     assert tab.locator("img").count() == 4
     assert tab.locator("img").evaluate_all(BROKEN) == 0
     assert tab.title() == f"Is {NASTY} harmless?"

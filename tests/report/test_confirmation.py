@@ -1,4 +1,4 @@
-"""A winner is chosen by validation scores and judged by seeds that did not choose it."""
+"""Variants are selected by validation scores and confirmed on other seeds."""
 
 import json
 from dataclasses import replace
@@ -27,10 +27,10 @@ def confirmed(bench: Bench) -> StudyPlan:
 
 
 def test_fresh_seeds_are_used_for_the_confirmation_only(bench: Bench) -> None:
-    found = compute_verdicts(read_results(confirmed(bench), bench.runs))
-    seeds = {v.contrast.family: {*v.contrast.differences} for v in found}
+    verdicts = compute_verdicts(read_results(confirmed(bench), bench.runs))
+    seeds = {v.contrast.family: {*v.contrast.differences} for v in verdicts}
     assert seeds == {"pooled": {0, 1, 2}, "learning": {0, 1, 2}, "confirmation": {3, 4, 5, 6, 7}}
-    [verdict] = [v for v in found if v.contrast.family == "confirmation"]
+    [verdict] = [v for v in verdicts if v.contrast.family == "confirmation"]
     assert (verdict.contrast.level, verdict.contrast.against) == ("block", "random")
     assert verdict.word == "better"
 
@@ -38,8 +38,8 @@ def test_fresh_seeds_are_used_for_the_confirmation_only(bench: Bench) -> None:
 def test_the_report_has_the_confirmation(bench: Bench) -> None:
     plan = confirmed(bench)
     results = read_results(plan, bench.runs)
-    told = [str(sentence) for sentence in write_sentences(compute_verdicts(results))]
-    assert any("On fresh seeds, block is better than random by" in line for line in told)
+    sentences = [str(sentence) for sentence in write_sentences(compute_verdicts(results))]
+    assert any("On fresh seeds, block is better than random by" in line for line in sentences)
     text = " ".join(write_protocol(results))
     assert "trained again with fresh seeds (3, 4, 5, 6, 7)" in text
 
@@ -51,9 +51,9 @@ def test_leading_variants_are_selected_by_validation_score(bench: Bench) -> None
         for score in result["scores"].values():  # whoever looks at the test data is misled
             score["test"] = 100.0 - score["test"]
         path.write_text(json.dumps(result))
-    found = select_leading_variants(read_results(plan, bench.runs), 2)
-    assert found[0] == ("block",)
-    assert len(found) == 2
+    selected = select_leading_variants(read_results(plan, bench.runs), 2)
+    assert selected[0] == ("block",)
+    assert len(selected) == 2
 
 
 def test_a_variant_with_a_failed_trial_is_not_selected(bench: Bench) -> None:
@@ -62,7 +62,7 @@ def test_a_variant_with_a_failed_trial_is_not_selected(bench: Bench) -> None:
     assert ("block",) not in select_leading_variants(read_results(plan, bench.runs), 3)
 
 
-def test_selection_without_validation_scores_is_refused(bench: Bench) -> None:
+def test_selection_without_validation_scores_is_rejected(bench: Bench) -> None:
     plan = confirmed(bench)
     for path in bench.runs.glob("*/probes/music/*.json"):
         result = json.loads(path.read_text())
@@ -75,6 +75,6 @@ def test_selection_without_validation_scores_is_refused(bench: Bench) -> None:
         select_leading_variants(read_results(plan, bench.runs), 1)
 
 
-def test_selecting_no_variant_is_refused(bench: Bench) -> None:
+def test_selecting_no_variant_is_rejected(bench: Bench) -> None:
     with pytest.raises(ValueError, match=r"`confirm.top` must be at least 1 variant; got 0"):
         select_leading_variants(bench.results(), 0)

@@ -1,11 +1,12 @@
-"""What a study heard is told as it is, and that test clips were heard, where they were."""
+"""The data summary names the clips, and test clips used in pre-training are a caveat."""
 
 from dataclasses import replace
 
 import pytest
 
 from ablate.core.records.plan import DataSummary, TaskSummary
-from ablate.report.pages.data_summary import format_data_summary, warn_of_pretrained_test_clips
+from ablate.report.pages.caveats import warn_of_pretrained_test_clips
+from ablate.report.pages.methods import format_data_summary
 from tests.plans import COUNTS, make_data, make_plan
 
 SPLIT = COUNTS
@@ -36,14 +37,18 @@ PLAIN, ONLY_EXAMINED = data(90_000, 90_000), data(2000, 0, esc50=FOLDED)
         ([], ""),
     ],
 )
-def test_the_data_summary_counts_clips_and_names_tasks(described: list[DataSummary], words: str) -> None:
+def test_the_data_summary_counts_clips_and_names_tasks(
+    described: list[DataSummary], words: str
+) -> None:
     assert format_data_summary(make_plan(data=tuple(described))) == words
 
 
 def test_test_clips_used_in_pretraining_are_a_caveat() -> None:
-    [told] = warn_of_pretrained_test_clips(make_plan(data=(SYNTHETIC, NOTES, ONLY_EXAMINED)))
-    assert told.startswith("Test clips were heard in pre-training, unlabelled: notes has folds, so")
-    assert "on 1,984 of 1,984 clips" in told
+    [caveat] = warn_of_pretrained_test_clips(make_plan(data=(SYNTHETIC, NOTES, ONLY_EXAMINED)))
+    assert caveat.startswith(
+        "Test clips were used, unlabelled, in pre-training: notes has folds, so"
+    )
+    assert "on 1,984 of 1,984 clips" in caveat
 
 
 @pytest.mark.parametrize("one", [SYNTHETIC, PLAIN, ONLY_EXAMINED])

@@ -1,4 +1,4 @@
-"""A notebook gets the numbers of the report, and pays for nothing that it does not ask for."""
+"""The data frames agree with the report and are created on first use."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def test_the_data_frames_agree_with_the_report(
     assert set(curves["seed"]) == {0, 1, 2}
 
 
-def test_a_folder_without_a_plan_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_plan_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"contains no plan\.json; give the folder"):
         results(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Looks at growing seeds spend one error between them."""
+"""All looks together spend the error level once."""
 
 import pytest
 from hypothesis import given
@@ -29,13 +29,13 @@ def test_fixed_seeds_have_no_looks() -> None:
 
 
 @pytest.mark.parametrize("counts", [(), (0, 3), (3, 3), (5, 3)])
-def test_seed_counts_that_do_not_increase_are_refused(counts: tuple[int, ...]) -> None:
+def test_seed_counts_that_do_not_increase_are_rejected(counts: tuple[int, ...]) -> None:
     with pytest.raises(
         ValueError, match=r"`seed_counts` must start at 1 or more and increase; got \["
     ):
         Looks(seed_counts=counts, max_seeds=8)
 
 
-def test_a_maximum_of_zero_seeds_is_refused() -> None:
+def test_a_maximum_of_zero_seeds_is_rejected() -> None:
     with pytest.raises(ValueError, match="`max_seeds` must be at least 1; got 0"):
         Looks(seed_counts=(3,), max_seeds=0)

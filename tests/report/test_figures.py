@@ -1,4 +1,4 @@
-"""Variants can be told apart in every picture, and what has an interval is drawn with it."""
+"""Figures show every variant and contrast distinguishably, with intervals."""
 
 import itertools
 from dataclasses import replace
@@ -29,9 +29,9 @@ NOTHING = RunResult(state="missing", reason=None, record={}, scores=())
 
 
 def results(*variants: dict[str, str]) -> Results:
-    """Scored trials of some variants, one of each; their levels are all that a plan says."""
+    """Returns one scored trial per variant, with a plan of their levels."""
     names = list(dict.fromkeys(name for levels in variants for name in levels))
-    found = {
+    results = {
         name: tuple(dict.fromkeys(levels[name] for levels in variants if name in levels))
         for name in names
     }
@@ -53,10 +53,10 @@ def results(*variants: dict[str, str]) -> Results:
         )
         for number, levels in enumerate(variants)
     )
-    return Results(plan=make_plan(factors=found), trials=trials)
+    return Results(plan=make_plan(factors=results), trials=trials)
 
 
-def test_variants_have_distinct_styles_as_long_as_there_are_enough() -> None:
+def test_variants_have_distinct_styles_up_to_the_number_of_styles() -> None:
     most = len(COLOURS) * len(LINE_STYLES)
     for firsts, rests in itertools.product(range(1, most + 1), repeat=2):
         grid = itertools.product(map(str, range(firsts)), map(str, range(rests)))
@@ -75,13 +75,13 @@ def test_a_factor_that_does_not_apply_is_drawn_as_a_dash() -> None:
 
 def test_plotly_draws_every_contrast_in_the_colour_of_its_verdict(bench: Bench) -> None:
     bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["masker"] == "block")
-    found = compute_verdicts(bench.results())
-    drawn = plotly.build_forest(bench.results(), found)["data"]
+    results = compute_verdicts(bench.results())
+    drawn = plotly.build_forest(bench.results(), results)["data"]
     assert {trace["name"]: trace["marker"]["color"] for trace in drawn} == {
-        word: VERDICT_MARKERS[word][0] for word in {verdict.word for verdict in found}
+        word: VERDICT_MARKERS[word][0] for word in {verdict.word for verdict in results}
     }
     labels = [label for trace in drawn for label in trace["y"]]
-    assert len(labels) == len(found)
+    assert len(labels) == len(results)
     assert "block \N{MINUS SIGN} random (pooled over patchifier): better" in labels
     assert "strips \N{MINUS SIGN} squares (block, by gain): undecided" in labels
 
@@ -118,9 +118,9 @@ def test_learning_contrasts_have_their_own_axis_and_are_grey(
 ) -> None:
     bench.factors = {"masker": ["random", "block"]}  # blocks are neither better nor worse
     bench.noise = 0.05
-    found = compute_verdicts(bench.results())
-    assert [v.word for v in found if v.contrast.family == "learning"] == ["better"]
-    drawn = draw_forest(bench.results(), found)
+    results = compute_verdicts(bench.results())
+    assert [v.word for v in results if v.contrast.family == "learning"] == ["better"]
+    drawn = draw_forest(bench.results(), results)
     assert drawn is not None
     assert "did it learn?" in drawn.svg
     assert VERDICT_MARKERS["better"][0].lower() not in drawn.svg.lower()
@@ -129,19 +129,19 @@ def test_learning_contrasts_have_their_own_axis_and_are_grey(
 def test_the_forest_plot_names_the_combinations_and_the_margin(bench: Bench) -> None:
     drawn = draw_forest(bench.results(), compute_verdicts(bench.results()))
     assert drawn is not None
-    assert ">with random<" in drawn.svg  # of strips against squares
+    assert ">with random<" in drawn.svg  # label of a contrast of strips with squares
     assert ">equivalent \N{PLUS-MINUS SIGN} 2<" in drawn.svg
 
 
 def test_the_legend_of_scores_names_only_what_is_drawn(bench: Bench) -> None:
-    for known in (True, False):
-        found = bench.results()
-        if not known:
-            rest = [replace(trial, mel_statistics_score=None) for trial in found.trials]
-            found = replace(found, trials=tuple(rest))
-        drawn = draw_scores(found, build_variant_table(found))
+    for has_reference in (True, False):
+        results = bench.results()
+        if not has_reference:
+            rest = [replace(trial, mel_statistics_score=None) for trial in results.trials]
+            results = replace(results, trials=tuple(rest))
+        drawn = draw_scores(results, build_variant_table(results))
         assert drawn is not None
-        assert (">mel statistics<" in drawn.svg) is known
+        assert (">mel statistics<" in drawn.svg) is has_reference
         assert ">random init<" in drawn.svg
 
 
@@ -149,15 +149,15 @@ def test_a_reference_that_is_equal_in_all_rows_is_one_line() -> None:
     for values, lines in (((28.0, 28.0, 28.0), 1), ((28.0, 29.0, 28.0), 3), ((28.0, None), 1)):
         axes = Figure().subplots()
         _draw_reference(axes, "mel_statistics", [{"mel_statistics": value} for value in values])
-        through = [line for line in axes.lines if line.get_ydata()[0] == 0.0]  # of the axes
+        through = [line for line in axes.lines if line.get_ydata()[0] == 0.0]  # lines through zero
         assert len(axes.lines) == lines
         assert bool(through) == (len(set(values)) == 1)
 
 
 def test_variants_with_identical_curves_are_one_line_with_all_names(bench: Bench) -> None:
-    found = bench.results()
-    own = read_curves(found, bench.runs)
-    drawn = draw_learning_curves(found, own)
+    results = bench.results()
+    own = read_curves(results, bench.runs)
+    drawn = draw_learning_curves(results, own)
     assert drawn is not None
     assert ">random, squares<" in drawn.svg
     first = {curve.quantity: curve for curve in own if curve.levels == ("random", "squares")}
@@ -167,7 +167,7 @@ def test_variants_with_identical_curves_are_one_line_with_all_names(bench: Bench
         else curve
         for curve in own
     ]
-    drawn = draw_learning_curves(found, shared)
+    drawn = draw_learning_curves(results, shared)
     assert drawn is not None
     assert ">random, squares / random, strips<" in drawn.svg
     assert ">random, squares<" not in drawn.svg
@@ -178,11 +178,11 @@ def test_variants_with_identical_curves_are_one_line_with_all_names(bench: Bench
 
 
 def test_many_variants_have_a_shaded_range_instead_of_lines_per_seed(bench: Bench) -> None:
-    found = bench.results()
+    results = bench.results()
     for most, words in ((4, "thin: each seed"), (5, "shaded: from the lowest seed")):
-        names = list(found.variants())[:most]
-        curves = [curve for curve in read_curves(found, bench.runs) if curve.levels in names]
-        drawn = draw_learning_curves(found, curves)
+        names = list(results.variants())[:most]
+        curves = [curve for curve in read_curves(results, bench.runs) if curve.levels in names]
+        drawn = draw_learning_curves(results, curves)
         assert drawn is not None
         assert words in drawn.caption
         assert ("fill-opacity: 0.08" in drawn.svg) == (most == 5)
@@ -192,10 +192,10 @@ def test_a_pareto_front_needs_three_variants_and_different_costs(bench: Bench) -
     for levels, factor, is_drawn in ((3, 1.1, True), (2, 1.1, False), (3, 1.0, False)):
         study = replace(bench, root=bench.root / f"{levels} {factor}")
         study.factors = {"masker": ["random", "block", "curriculum"][:levels]}
-        found = study.results()
+        results = study.results()
         rows = [{"flops": 1e12 * factor**number} for number in range(levels)]
-        cost = replace(tables.build_cost_table(found), rows=tuple(rows))
-        assert (draw_cost(found, build_variant_table(found), cost) is not None) is is_drawn
+        cost = replace(tables.build_cost_table(results), rows=tuple(rows))
+        assert (draw_cost(results, build_variant_table(results), cost) is not None) is is_drawn
 
 
 def test_variants_of_equal_cost_do_not_overlap() -> None:

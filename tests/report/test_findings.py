@@ -1,4 +1,4 @@
-"""What a report says beside its numbers: the protocol, notes, and what to read with care."""
+"""The report has notes, a protocol and caveats."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,10 @@ def test_test_clips_used_in_pretraining_are_reported(bench: Bench) -> None:
     tasks = {"esc50": TaskSummary(classes=50, folds=5)}
     plan = change_data(bench.build(), pretraining_clips=3500, tasks=tasks)
     summary = write_report(plan, bench.root / "nowhere", bench.report)
-    assert any(line.startswith("Test clips were heard in pre-train") for line in summary.caveats)
+    assert any(
+        line.startswith("Test clips were used, unlabelled, in pre-train")
+        for line in summary.caveats
+    )
     text = summary.page.with_name("report.md").read_text()
     assert "3600 clips, 3500 of them for pre-training (digest" in text
 
@@ -27,29 +30,31 @@ def test_notes_on_levels_follow_the_contrasts(bench: Bench) -> None:
     plan = replace(bench.build(), notes=notes)
     page = write_report(plan, bench.root / "nowhere", bench.report).page
     markdown = page.with_name("report.md").read_text()
-    places = [markdown.index(of) for of in ("## Contrasts", "- `block`: as <pub", "## Verdicts")]
+    places = [
+        markdown.index(text) for text in ("## Contrasts", "- `block`: as <pub", "## Verdicts")
+    ]
     assert places == sorted(places)
     assert "<strong>block</strong>: as &lt;published&gt;" in page.read_text()
     assert read_json(bench.report / FINDINGS_FILE)["notes"] == {"block": "as <published>"}
 
 
 def test_the_protocol_describes_the_tokens_of_each_patchifier(bench: Bench) -> None:
-    told = {"squares": "a column every 160 ms", "strips": "a column every 40 ms"}
+    messages = {"squares": "a column every 160 ms", "strips": "a column every 40 ms"}
 
     def with_tokens(trial: TrialEntry) -> TrialEntry:
-        messages = (told[trial.levels["patchifier"]], "and so on")
-        return change_facts(trial, tokens=make_token_stats(messages))
+        own = (messages[trial.levels["patchifier"]], "and so on")
+        return change_facts(trial, tokens=make_token_stats(own))
 
     plan = change_trials(bench.build(), with_tokens)
     text = write_report(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
-    parts = [f"{cut}: {words}; and so on" for cut, words in told.items()]
+    parts = [f"{cut}: {words}; and so on" for cut, words in messages.items()]
     assert f"Tokens: {'. '.join(parts)}." in text
 
 
 def test_the_protocol_lists_the_looks(bench: Bench) -> None:
     plan = replace(bench.build(), looks=RecordedLooks(seed_counts=(2, 3), max_seeds=8))
     text = write_report(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
-    assert "Of up to 8 declared seeds the verdicts were looked at with 2, 3." in text
+    assert "Of up to 8 declared seeds, looks at the verdicts were taken with 2, 3." in text
 
 
 def test_trials_of_other_code_versions_are_counted_and_their_contrasts_marked(bench: Bench) -> None:
@@ -75,13 +80,13 @@ def test_a_variant_in_no_contrast_is_a_caveat(bench: Bench) -> None:
     )
 
 
-@pytest.mark.parametrize(("level", "told"), [(100.0, 1), (90.0, 0)])
+@pytest.mark.parametrize(("level", "messages"), [(100.0, 1), (90.0, 0)])
 def test_tasks_that_every_variant_solves_are_a_caveat(
-    bench: Bench, level: float, told: int
+    bench: Bench, level: float, messages: int
 ) -> None:
     bench.levels_score, bench.noise = lambda levels: level, 0.0
     cautions = write_report(bench.build(), bench.runs, bench.report).caveats
-    assert sum("such tasks cannot tell them apart" in line for line in cautions) == told
+    assert sum("these tasks do not discriminate" in line for line in cautions) == messages
 
 
 def test_fallback_masks_are_a_caveat(bench: Bench) -> None:
@@ -114,16 +119,16 @@ def test_leaking_fallback_masks_are_one_caveat(bench: Bench) -> None:
     assert caution.startswith("block, squares: 45 % of context patches are also targets (leakage).")
     assert "for 93 % of clips `block, squares` could not satisfy its settings." in caution
     [head] = [line for line in _masks(bench) if line.startswith("| masker")]
-    assert [cell.strip() for cell in head.split("|")][-2] == "both"
+    assert [cell.strip() for cell in head.split("|")][-2] == "overlap"
 
 
 def test_masks_without_overlap_have_no_column_for_it(bench: Bench) -> None:
     write_report(bench.build(), bench.runs, bench.report)
-    assert not [line for line in _masks(bench) if "both" in line]
+    assert not [line for line in _masks(bench) if "overlap" in line]
 
 
 def _masks(bench: Bench) -> list[str]:
-    """The lines of a report's Masks."""
+    """Returns the lines of the section on masks."""
     text = (bench.report / "report.md").read_text()
     return text.split("## Masks")[1].split("## ")[0].splitlines()
 

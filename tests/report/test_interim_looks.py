@@ -1,4 +1,4 @@
-"""What a look at growing seeds decides stands, at the level of that look."""
+"""Decisions at interim looks are kept, at the error level of the look."""
 
 import json
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ DECIDED = ("better", "worse", "equivalent", "differs")
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """One factor of three levels; the scores are a test's to give."""
+    """A study of one factor with three levels; tests set the scores."""
     bench = Bench(tmp_path_factory.mktemp("study"), seeds=tuple(range(MOST)), twin_factors=())
     bench.factors = {"masker": ["random", "block", "noise"]}
     return bench.results()
 
 
 def at_looks(results: Results, *counts: int, most: int = MOST) -> Results:
-    """Returns what is there at the last of these looks."""
+    """Returns the results at the last of these looks."""
     seeds = tuple(range(counts[-1]))
     looks = RecordedLooks(seed_counts=counts, max_seeds=most)
     trials = tuple(trial for trial in results.trials if trial.seed in seeds)
@@ -39,12 +39,14 @@ def at_looks(results: Results, *counts: int, most: int = MOST) -> Results:
     return replace(results, plan=plan, trials=trials)
 
 
-def with_differences(results: Results, of: Mapping[str, list[float]]) -> Results:
-    """Gives maskers the differences listed to `random`, one per seed; twins have 30."""
+def with_differences(results: Results, differences: Mapping[str, list[float]]) -> Results:
+    """Sets the differences of maskers to `random`, one per seed; at random init, scores are 30."""
     trials = tuple(
         replace(
             trial,
-            score=40.0 + trial.seed + of.get(trial.levels["masker"], [0.0] * MOST)[trial.seed],
+            score=40.0
+            + trial.seed
+            + differences.get(trial.levels["masker"], [0.0] * MOST)[trial.seed],
             random_init_score=30.0,
         )
         for trial in results.trials
@@ -56,7 +58,7 @@ def block(results: Results) -> Verdict:
     return next(v for v in compute_verdicts(results) if v.contrast.level == "block")
 
 
-EARLY = {  # clear with three seeds, lost in the spread of the rest
+EARLY = {  # significant with three seeds, not with all
     "block": [9.0, 9.1, 9.05, -16.0, 14.0, 2.0, 9.0, 8.0],
     "noise": [0.5, -4.0, 4.0, 3.0, -2.0, 1.0, -1.0, 0.5],
 }
@@ -68,8 +70,8 @@ def test_the_verdict_of_an_earlier_look_is_kept_and_the_look_is_reported(study: 
     assert block(at_looks(early, 8)).word == "undecided"  # all seeds together do not show it
     assert (block(at_looks(early, 3)).word, late.word, late.decided_at) == ("better", "better", 3)
     assert (late.estimate.n, late.num_further_seeds) == (8, None)
-    [told] = sentences.write_sentences([late])
-    assert "decided at the look with 3 seeds" in str(told)
+    [sentence] = sentences.write_sentences([late])
+    assert "decided at the look with 3 seeds" in str(sentence)
 
 
 def test_a_contrast_decided_at_an_earlier_look_is_not_open(study: Results) -> None:
@@ -87,10 +89,10 @@ def test_a_verdict_contradicted_by_the_mean_over_all_seeds_is_withdrawn(study: R
 def test_a_later_interaction_replaces_a_pooled_verdict(bench: Bench) -> None:
     bench.factors = {"masker": ["random", "block"], "patchifier": ["squares", "strips"]}
     bench.seeds = tuple(range(MOST))
-    apart = [3.0, 8.0, 5.5, 5.0, 5.1, 4.9, 5.2, 5.0]  # of the patchifiers, by seed
+    effects = [3.0, 8.0, 5.5, 5.0, 5.1, 4.9, 5.2, 5.0]  # effect of the patchifier by seed
 
     def score(levels: Mapping[str, str], seed: int) -> float:
-        half = apart[seed] / 2
+        half = effects[seed] / 2
         return 60 + 0.01 * seed + (half if levels["patchifier"] == "strips" else -half)
 
     grid = bench.results()
@@ -99,8 +101,8 @@ def test_a_later_interaction_replaces_a_pooled_verdict(bench: Bench) -> None:
         for t in grid.trials
     )
     looked = [block(at_looks(replace(grid, trials=trials), *at)) for at in ((3,), (3, 8))]
-    assert [found.word for found in looked] == ["better", "differs by patchifier"]
-    assert [found.decided_at for found in looked] == [3, 8]
+    assert [verdict.word for verdict in looked] == ["better", "differs by patchifier"]
+    assert [verdict.decided_at for verdict in looked] == [3, 8]
 
 
 @given(st.integers(0, 10**6))
@@ -110,9 +112,9 @@ def test_no_decided_verdict_is_lost_at_a_later_look(study: Results, seed: int) -
     drawn = with_differences(study, {"block": (effect + generator.normal(size=MOST)).tolist()})
     before = "undecided"
     for counts in ((3,), (3, 5), (3, 5, 7), (3, 5, 7, 8)):
-        found = block(at_looks(drawn, *counts))
-        assert before == "undecided" or before in (found.word, found.unrestricted_word)
-        before = found.word
+        verdict = block(at_looks(drawn, *counts))
+        assert before == "undecided" or before in (verdict.word, verdict.unrestricted_word)
+        before = verdict.word
 
 
 @pytest.mark.parametrize(("counts", "percent"), [((3,), "98.12 %"), ((3, 7), "97.5 %")])
@@ -122,12 +124,12 @@ def test_interval_columns_name_their_coverage(
     bench.seeds = tuple(range(counts[-1]))
     plan = replace(bench.build(), looks=RecordedLooks(seed_counts=counts, max_seeds=MOST))
     write_report(plan, bench.runs, bench.report)
-    found = json.loads((bench.report / "findings.json").read_text())
-    assert 1 - found["alpha"] == pytest.approx(float(percent[:-2]) / 100, abs=1e-4)
-    row = found["verdicts"][0]
+    findings = json.loads((bench.report / "findings.json").read_text())
+    assert 1 - findings["alpha"] == pytest.approx(float(percent[:-2]) / 100, abs=1e-4)
+    row = findings["verdicts"][0]
     half = (row["difference_high"] - row["difference_low"]) / 2
     error = row["sd"] / row["n"] ** 0.5
-    assert 2 * stats.t.sf(half / error, row["n"] - 1) == pytest.approx(found["alpha"])
+    assert 2 * stats.t.sf(half / error, row["n"] - 1) == pytest.approx(findings["alpha"])
     text = (bench.report / "report.md").read_text()
     assert f"{percent} interval |" in text
     assert f"Student-t, {percent}, uncorrected" in text

@@ -1,4 +1,4 @@
-"""Tables are LaTeX that compiles, whatever labels hold: really where pdflatex is, else as read."""
+"""Tables are valid LaTeX for any labels, compiled if pdflatex is installed."""
 
 import re
 import shutil
@@ -16,17 +16,17 @@ NASTY = ["100 % & more_of #1", r"$x$ {y} ~^ \z\\", "[red] * <a|b>", "*star", "--
 ESCAPED = r"\\(?:[%&#$_{}]|\\\*?|[A-Za-z]+\*?)"  # a sign, a row break, or a command
 
 
-def problems(text: str) -> list[str]:
-    """Returns what would stop LaTeX: open groups, unlike rows, signs that mean something."""
-    found = []
+def list_problems(text: str) -> list[str]:
+    """Lists problems for LaTeX: open groups, rows of unequal length, unescaped characters."""
+    problems = []
     stripped = re.sub(r"\$[-]\$|\$\\pm\$", "", text)
     bare = re.sub(ESCAPED, "", stripped)
     if bare.count("{") != bare.count("}"):
-        found.append("braces do not match")
+        problems.append("braces do not match")
     opened = re.findall(r"\\begin\{([\w*]+)\}", text)
     if sorted(opened) != sorted(re.findall(r"\\end\{([\w*]+)\}", text)):
-        found.append("environments do not match")
-    found += [f"a bare {sign}" for sign in "%#$_^~" if sign in bare]
+        problems.append("environments do not match")
+    problems += [f"a bare {sign}" for sign in "%#$_^~" if sign in bare]
     body = re.search(r"\\toprule\n(.*?)\\bottomrule", text, re.DOTALL)
     columns = re.search(r"\\begin\{tabular\}\{([lcr]+)\}", text)
     assert body
@@ -34,10 +34,10 @@ def problems(text: str) -> list[str]:
     for row in filter(None, body[1].split("\\\\")):
         cells = len(re.findall(r"(?<!\\)&", row)) + 1
         if row.strip() and "rule" not in row and cells != len(columns[1]):
-            found.append(f"{cells} cells of {len(columns[1])}: {row}")
+            problems.append(f"{cells} cells of {len(columns[1])}: {row}")
         if re.match(r"\s*[\[*]", row):
-            found.append(f"a row that begins like an argument: {row}")
-    return found
+            problems.append(f"a row that begins like an argument: {row}")
+    return problems
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +51,16 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_every_table_of_a_report_is_valid_latex(tables: list[Path]) -> None:
     assert len(tables) > 6
-    assert [(path.name, found) for path in tables if (found := problems(path.read_text()))] == []
+    assert [
+        (path.name, problems) for path in tables if (problems := list_problems(path.read_text()))
+    ] == []
     assert r"100 \% \& more\_of \#1" in tables[0].read_text()
 
 
 def test_two_columns_may_have_the_same_head() -> None:
     columns = tuple(Column(head="encoder", format=text_cell(name), text=True) for name in "ab")
     table = Table(name="t", title="T", caption="", columns=columns, rows=({"a": "1", "b": "2"},))
-    assert problems(table.to_latex()) == []
+    assert list_problems(table.to_latex()) == []
     assert "encoder & encoder" in table.to_latex()
 
 
@@ -66,7 +68,7 @@ def test_two_columns_may_have_the_same_head() -> None:
 def test_column_heads_are_escaped(head: str) -> None:
     columns = (Column(head=head, format=text_cell("a")), Column(head="b", format=text_cell("b")))
     table = Table(name="t", title=head, caption=head, columns=columns, rows=({"a": 1, "b": 2},))
-    assert problems(table.to_latex()) == []
+    assert list_problems(table.to_latex()) == []
 
 
 @pytest.mark.parametrize(
@@ -74,8 +76,8 @@ def test_column_heads_are_escaped(head: str) -> None:
 )
 def test_invalid_latex_is_detected(broken: str) -> None:
     text = "\\begin{tabular}{lr}\n\\toprule\n"
-    assert problems(f"{text}x & y \\\\\n\\bottomrule\n\\end{{tabular}}\n") == []
-    assert problems(f"{text}{broken}\\bottomrule\n\\end{{tabular}}\n")
+    assert list_problems(f"{text}x & y \\\\\n\\bottomrule\n\\end{{tabular}}\n") == []
+    assert list_problems(f"{text}{broken}\\bottomrule\n\\end{{tabular}}\n")
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")

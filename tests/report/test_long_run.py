@@ -1,4 +1,4 @@
-"""Over many fabricated studies the intervals cover, and the words are seldom false."""
+"""Over many simulated studies, intervals cover the truth and verdicts are rarely false."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from tests.report.conftest import Bench
 Luck = Mapping[tuple[object, ...], float]
 LEVELS = [f"level {number}" for number in range(12)]
 CLAIMS = ("better", "worse")
-STUDIES = 40_000  # of the fast twin
+STUDIES = 40_000  # simulated with the fast twin
 REPEATS = 1000
 MARGIN = 2.0
 
@@ -43,7 +43,7 @@ def test_intervals_of_differences_cover_although_seeds_are_shared(n: int) -> Non
 
 
 def one_factor(bench: Bench, *, seeds: int, margin: float = 0.0, levels: int = 12) -> Results:
-    """Returns levels of one factor; the scores are a test's to draw."""
+    """A study of one factor; tests draw the scores."""
     bench.factors, bench.twin_factors = {"masker": LEVELS[:levels]}, ()
     bench.seeds, bench.margin = tuple(range(seeds)), margin
     return bench.results()
@@ -52,10 +52,10 @@ def one_factor(bench: Bench, *, seeds: int, margin: float = 0.0, levels: int = 1
 def drawn(
     study: Results, draw: np.random.Generator, *, effect: Mapping[str, float] | None = None
 ) -> Results:
-    """Draws scores of arms that are equal on average, but for the effects, and never independent.
+    """Draws correlated scores of arms whose means are equal except for `effect`.
 
-    Each seed has its own luck with the data order, with each level of a factor in all its
-    combinations, and with the one random init of a patchifier that all maskers share.
+    Each seed has random effects of the data order, of each level of a factor in all its
+    combinations, and of the random init of a patchifier, which all maskers share.
     """
     luck: Luck = defaultdict(lambda: float(draw.normal()))
     trials = tuple(
@@ -66,7 +66,7 @@ def drawn(
             + sum(0.5 * luck[*level, trial.seed] for level in trial.levels.items())
             + (effect or {}).get(trial.levels["masker"], 0.0)
             + draw.normal(),
-            random_init_score=40 + luck["twin", trial.levels.get("patchifier"), trial.seed],
+            random_init_score=40 + luck["random init", trial.levels.get("patchifier"), trial.seed],
         )
         for trial in study.trials
     )
@@ -77,13 +77,13 @@ def share(studies: int, wrong: Callable[[], bool]) -> float:
     return sum(wrong() for _ in range(studies)) / studies
 
 
-def claimed(found: Sequence[Verdict], *words: str) -> bool:
-    """Says whether any contrast but those of learning has one of the words."""
-    return any(v.word.startswith(words) for v in found if v.contrast.family != "learning")
+def claimed(verdicts: Sequence[Verdict], *words: str) -> bool:
+    """Checks whether any contrast except learning ones has one of the words."""
+    return any(v.word.startswith(words) for v in verdicts if v.contrast.family != "learning")
 
 
 def equal(bench: Bench, *, maskers: int, patchifiers: int, seeds: int) -> Results:
-    """Returns a grid, or one factor; the scores are a test's to draw."""
+    """A study of a grid or of one factor; tests draw the scores."""
     bench.factors = {"masker": LEVELS[:maskers]}
     if patchifiers > 1:
         bench.factors["patchifier"] = ["squares", "strips", "tall"][:patchifiers]
@@ -98,14 +98,15 @@ def test_the_fast_twin_agrees_with_compute_verdicts(
     maskers, patchifiers, seeds = shape
     study = equal(bench, maskers=maskers, patchifiers=patchifiers, seeds=seeds)
     many = equal_variants.draw(np.random.default_rng(4), 1000, shape, luck=0.5)
-    fast = equal_variants.words(many)
+    fast = equal_variants.decide(many)
     flags = np.concatenate([fast.pooled, fast.differs, fast.within], axis=1)
-    asked = {*np.flatnonzero(flags.any(axis=1))[:30], *range(10)}  # of most there is nothing to say
-    for number in asked:
-        found = compute_verdicts(replace(study, trials=many.fill(study, number)))
-        pooled = [v.word for v in found if v.contrast.family == "pooled"]
-        within = [v.word for v in found if v.contrast.family == "within"]
-        learned = [v.word for v in found if v.contrast.family == "learning"]
+    # most studies have no claim, so some that have are included
+    checked = {*np.flatnonzero(flags.any(axis=1))[:30], *range(10)}
+    for number in checked:
+        verdicts = compute_verdicts(replace(study, trials=many.fill(study, number)))
+        pooled = [v.word for v in verdicts if v.contrast.family == "pooled"]
+        within = [v.word for v in verdicts if v.contrast.family == "within"]
+        learned = [v.word for v in verdicts if v.contrast.family == "learning"]
         assert [word in CLAIMS for word in pooled] == [*fast.pooled[number]]
         assert [word.startswith("differs") for word in pooled] == [*fast.differs[number]]
         assert not within or [word in CLAIMS for word in within] == [*fast.within[number]]
@@ -118,28 +119,28 @@ def test_equal_variants_cause_no_more_false_claims_than_documented(
     shape: tuple[int, int, int], luck: float
 ) -> None:
     many = equal_variants.draw(np.random.default_rng(5), STUDIES, shape, luck=luck)
-    found = equal_variants.words(many)
+    words = equal_variants.decide(many)
     pooled, differs, within, learned = (
-        of.any(axis=1) for of in (found.pooled, found.differs, found.within, found.learned)
+        flags.any(axis=1) for flags in (words.pooled, words.differs, words.within, words.learned)
     )
     chance = 3 * (0.05 * 0.95 / STUDIES) ** 0.5
-    assert 0.04 < pooled.mean() < 0.05 + chance  # below, this would look at nothing
+    assert 0.04 < pooled.mean() < 0.05 + chance  # a lower rate would show that the test is void
     assert max(differs.mean(), within.mean(), learned.mean()) < 0.05 + chance
-    assert (pooled | within).mean() < 0.057 + chance  # as the head of verdicts.py says
+    assert (pooled | within).mean() < 0.057 + chance  # as documented in verdicts.py
 
 
 def test_a_real_effect_causes_no_more_false_claims_about_other_contrasts(bench: Bench) -> None:
     study, draw = one_factor(bench, seeds=3), np.random.default_rng(6)
 
     def wrong() -> bool:
-        found = compute_verdicts(drawn(study, draw, effect={LEVELS[1]: 60.0}))
-        return claimed([v for v in found if v.contrast.level != LEVELS[1]], "better", "worse")
+        words = compute_verdicts(drawn(study, draw, effect={LEVELS[1]: 60.0}))
+        return claimed([v for v in words if v.contrast.level != LEVELS[1]], "better", "worse")
 
     assert share(REPEATS, wrong) <= 0.06
 
 
 def looked(study: Results, counts: Sequence[int]) -> Results:
-    """Returns what is there at the last of these looks, of at most eight seeds."""
+    """Returns the results at the last of these looks, with at most eight seeds."""
     trials = tuple(trial for trial in study.trials if trial.seed < counts[-1])
     looks = RecordedLooks(seed_counts=tuple(counts), max_seeds=8)
     plan = replace(study.plan, looks=looks)
@@ -147,15 +148,15 @@ def looked(study: Results, counts: Sequence[int]) -> Results:
 
 
 def looks_as_advised(study: Results) -> Iterator[tuple[Verdict, ...]]:
-    """Looks at three seeds, and adds seeds three times, as few as any verdict asks for."""
+    """Yields verdicts with three seeds, then adds the smallest advised number up to three times."""
     counts = [3]
     for _ in range(4):
-        found = compute_verdicts(looked(study, counts))
-        yield found
-        asked = [v.num_further_seeds for v in found if v.num_further_seeds]
-        if not asked or counts[-1] == 8:
+        words = compute_verdicts(looked(study, counts))
+        yield words
+        checked = [v.num_further_seeds for v in words if v.num_further_seeds]
+        if not checked or counts[-1] == 8:
             return
-        counts.append(min(counts[-1] + min(asked), 8))
+        counts.append(min(counts[-1] + min(checked), 8))
 
 
 def test_three_looks_cause_no_more_false_claims(bench: Bench) -> None:
@@ -163,7 +164,7 @@ def test_three_looks_cause_no_more_false_claims(bench: Bench) -> None:
 
     def wrong() -> bool:
         looks = looks_as_advised(drawn(study, draw))
-        return any(claimed(found, "better", "worse") for found in looks)
+        return any(claimed(words, "better", "worse") for words in looks)
 
     assert 0.005 < share(REPEATS, wrong) <= 0.06
 
@@ -188,10 +189,10 @@ def test_the_power_is_the_share_of_studies_that_detect_the_effect(
     study, draw = one_factor(bench, seeds=seeds), np.random.default_rng(9)
 
     def seen() -> bool:
-        found = compute_verdicts(drawn(study, draw, effect={LEVELS[1]: effect}))
-        return claimed([v for v in found if v.contrast.level == LEVELS[1]], "better")
+        verdicts = compute_verdicts(drawn(study, draw, effect={LEVELS[1]: effect}))
+        return claimed([v for v in verdicts if v.contrast.level == LEVELS[1]], "better")
 
-    spread = np.sqrt(2 * (1 + 0.5**2))  # of a difference: the order is shared
+    spread = np.sqrt(2 * (1 + 0.5**2))  # SD of a difference: the effect of the data order cancels
     promised = compute_power(effect, spread, seeds, alpha=0.05, family=len(LEVELS) - 1)
     assert 0.2 < promised < 0.95
     assert share(REPEATS, seen) == pytest.approx(promised, abs=0.05)

@@ -1,4 +1,4 @@
-"""Runs that failed, or were made otherwise, limit what a verdict may say."""
+"""Failed runs and mixed software or hardware limit the verdicts."""
 
 from statistics import fmean
 
@@ -7,7 +7,7 @@ import pytest
 from ablate.report.pages.methods import get_devices
 from ablate.report.results import read_results
 from ablate.report.stats.verdicts import compute_verdicts
-from tests.report.chosen_scores import FLAT, differences, failed, one, with_scores
+from tests.report.chosen_scores import FLAT, differences, fail_first_seed, get_verdict, with_scores
 from tests.report.conftest import Bench
 
 BLOCK_WINS = FLAT | {
@@ -19,26 +19,28 @@ BLOCK_WINS = FLAT | {
 @pytest.mark.parametrize("masker", ["block", "random"])
 def test_unequal_failure_rates_forbid_better(bench: Bench, masker: str) -> None:
     results = with_scores(bench.results(), BLOCK_WINS)
-    assert one(compute_verdicts(results), "pooled", "block").word == "better"
-    block = one(compute_verdicts(failed(results, masker)), "pooled", "block")
+    assert get_verdict(compute_verdicts(results), "pooled", "block").word == "better"
+    block = get_verdict(compute_verdicts(fail_first_seed(results, masker)), "pooled", "block")
     assert block.word == "undecided"
     assert block.unrestricted_word == "better"
     assert "would be better, but failure rates differ" in block.notes
 
 
 def test_equal_failure_rates_allow_better(bench: Bench) -> None:
-    results = failed(failed(with_scores(bench.results(), BLOCK_WINS), "block"), "random")
-    assert one(compute_verdicts(results), "pooled", "block").word == "better"
+    results = fail_first_seed(
+        fail_first_seed(with_scores(bench.results(), BLOCK_WINS), "block"), "random"
+    )
+    assert get_verdict(compute_verdicts(results), "pooled", "block").word == "better"
 
 
 def test_a_level_that_fails_more_may_still_be_worse(bench: Bench) -> None:
-    results = failed(with_scores(bench.results(), FLAT), "block")
-    assert one(compute_verdicts(results), "pooled", "block").word == "worse"
+    results = fail_first_seed(with_scores(bench.results(), FLAT), "block")
+    assert get_verdict(compute_verdicts(results), "pooled", "block").word == "worse"
 
 
 def test_a_baseline_that_fails_more_forbids_worse(bench: Bench) -> None:
-    results = failed(with_scores(bench.results(), FLAT), "random")
-    assert one(compute_verdicts(results), "pooled", "block").word == "undecided"
+    results = fail_first_seed(with_scores(bench.results(), FLAT), "random")
+    assert get_verdict(compute_verdicts(results), "pooled", "block").word == "undecided"
 
 
 @pytest.mark.parametrize(
@@ -56,9 +58,9 @@ def test_a_run_with_other_software_or_hardware_marks_its_contrasts(
     for trial in plan.trials:
         bench.edit(trial.fingerprint, ranks=1)
     bench.edit(bench.fingerprint(0, masker="block", patchifier="squares"), **changes)
-    found = compute_verdicts(read_results(plan, bench.runs))
-    assert note in one(found, "within", "block", "squares").notes
-    assert note not in one(found, "within", "block", "strips").notes
+    verdicts = compute_verdicts(read_results(plan, bench.runs))
+    assert note in get_verdict(verdicts, "within", "block", "squares").notes
+    assert note not in get_verdict(verdicts, "within", "block", "strips").notes
 
 
 def test_a_run_that_failed_before_it_trained_mixes_no_precisions(bench: Bench) -> None:
@@ -74,13 +76,15 @@ def test_two_gpus_of_one_machine_are_one_device(bench: Bench) -> None:
     plan = bench.build()
     for i, trial in enumerate(plan.trials):
         bench.edit(trial.fingerprint, device=f"cuda:{i % 2}")
-    found = compute_verdicts(read_results(plan, bench.runs))
-    assert not any("mixes" in note for v in found if v.contrast.factor for note in v.notes)
+    verdicts = compute_verdicts(read_results(plan, bench.runs))
+    assert not any("mixes" in note for v in verdicts if v.contrast.factor for note in v.notes)
 
 
 def test_a_seed_without_all_combinations_is_not_in_the_pooled_estimate(bench: Bench) -> None:
-    block = one(
-        compute_verdicts(failed(with_scores(bench.results(), FLAT), "block")), "pooled", "block"
+    block = get_verdict(
+        compute_verdicts(fail_first_seed(with_scores(bench.results(), FLAT), "block")),
+        "pooled",
+        "block",
     )
     both = zip(differences(patchifier="squares"), differences(patchifier="strips"), strict=True)
     assert block.contrast.differences == pytest.approx(dict([*enumerate(map(fmean, both))][1:]))

@@ -1,4 +1,4 @@
-"""What is promised of a number of seeds agrees with statsmodels and with itself."""
+"""Power and seed numbers agree with statsmodels, simulations and each other."""
 
 import numpy as np
 import pytest
@@ -30,23 +30,23 @@ def test_power_agrees_with_statsmodels(seeds: int) -> None:
 
 @given(st.floats(0.1, 60), st.floats(0.005, 0.05))
 def test_power_does_not_decrease_with_seeds(effect: float, alpha: float) -> None:
-    found = [compute_power(effect, 1.0, seeds, alpha=alpha) for seeds in range(2, 60)]
-    assert (np.diff(found) > -1e-9).all()
-    assert all(0 <= of <= 1 + 1e-9 for of in found)
+    computed = [compute_power(effect, 1.0, seeds, alpha=alpha) for seeds in range(2, 60)]
+    assert (np.diff(computed) > -1e-9).all()
+    assert all(0 <= power <= 1 + 1e-9 for power in computed)
 
 
 @given(spreads, counts, st.integers(1, 60))
 def test_the_detectable_difference_is_detected_with_the_target_power(
     spread: float, seeds: int, family: int
 ) -> None:
-    found = compute_detectable_difference(spread, seeds, alpha=0.05, family=family)
-    assert compute_power(found, spread, seeds, alpha=0.05, family=family) == pytest.approx(
+    computed = compute_detectable_difference(spread, seeds, alpha=0.05, family=family)
+    assert compute_power(computed, spread, seeds, alpha=0.05, family=family) == pytest.approx(
         0.8, abs=1e-6
     )
 
 
 @pytest.mark.parametrize(("seeds", "spreads"), [(3, 3.26), (5, 1.68), (10, 1.00)])
-def test_the_detectable_difference_of_two_arms_agrees_with_known_values(
+def test_the_detectable_difference_of_two_arms_agrees_with_published_values(
     seeds: int, spreads: float
 ) -> None:
     assert compute_detectable_difference(1.0, seeds, alpha=0.05) == pytest.approx(
@@ -62,7 +62,7 @@ def test_the_detectable_difference_of_two_arms_agrees_with_known_values(
         ({"spread": 1.0, "seeds": 3, "family": 0}, "family"),
     ],
 )
-def test_inputs_without_a_defined_power_are_refused(settings: dict[str, float], word: str) -> None:
+def test_inputs_without_a_defined_power_are_rejected(settings: dict[str, float], word: str) -> None:
     with pytest.raises(ValueError, match=f"`{word}` must be"):
         compute_detectable_difference(**settings, alpha=0.05)  # type: ignore[arg-type]
 
@@ -72,8 +72,10 @@ def test_without_a_margin_the_decision_probability_is_the_power(
     effect: float, spread: float, seeds: int, family: int
 ) -> None:
     expected = compute_power(effect, spread, seeds, alpha=0.05, family=family)
-    found = compute_decision_probability(effect, spread, seeds, margin=0, alpha=0.05, family=family)
-    assert found == pytest.approx(expected, abs=0.001)
+    computed = compute_decision_probability(
+        effect, spread, seeds, margin=0, alpha=0.05, family=family
+    )
+    assert computed == pytest.approx(expected, abs=0.001)
 
 
 @given(

@@ -146,7 +146,7 @@ def test_the_index_has_the_data_the_notes_and_the_reversed_signs(
 
 
 @pytest.mark.parametrize("version", [None, 0])
-def test_findings_of_another_format_are_refused_with_the_remedy(
+def test_findings_of_another_format_are_rejected_with_the_remedy(
     reported: Bench, tmp_path: Path, version: int | None
 ) -> None:
     content = read_json(reported.report / FINDINGS_FILE) | {"format": version}
@@ -169,7 +169,7 @@ def test_the_findings_agree_with_the_tables(reported: Bench) -> None:
         assert above == pytest.approx(variant.over_mel_statistics)
 
 
-def test_a_report_without_findings_is_refused_with_the_remedy(
+def test_a_report_without_findings_is_rejected_with_the_remedy(
     reported: Bench, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=rf"contains no {FINDINGS_FILE}, .*`ablate report STUDY`"):

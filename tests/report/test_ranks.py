@@ -1,4 +1,4 @@
-"""Ranks over tasks agree with what is published, and no test is made of few tasks."""
+"""Ranks over tasks agree with published values; few tasks are not tested."""
 
 import numpy as np
 import pytest
@@ -21,31 +21,31 @@ def many_tasks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 def test_mean_ranks_are_those_of_each_task(bench: Bench) -> None:
     results = bench.results()
-    found = compute_ranking(results)
-    assert found is not None
+    ranking = compute_ranking(results)
+    assert ranking is not None
     scores = results.scores()
     own = scores[(scores.kind == "jepa") & (scores.probe == "knn")]
     own = own[own.pooling == "concat_freq"]
     means = own.groupby(["variant", "task"])["test"].mean().unstack()
     expected = means.rank(ascending=False).mean(axis=1)
-    assert dict(found.mean_ranks) == pytest.approx(expected.to_dict())
+    assert dict(ranking.mean_ranks) == pytest.approx(expected.to_dict())
 
 
 def test_three_tasks_are_ranked_but_not_tested(bench: Bench) -> None:
     results = bench.results()
-    found = compute_ranking(results)
-    assert found is not None
-    assert (found.p, found.critical_difference) == (None, None)
-    table = build_task_table(results, found)
+    ranking = compute_ranking(results)
+    assert ranking is not None
+    assert (ranking.p, ranking.critical_difference) == (None, None)
+    table = build_task_table(results, ranking)
     assert [row["variant"] for row in table.rows] == [*map(format_variant, results.variants())]
     assert "needs 5 tasks" in table.caption
 
 
 def test_six_tasks_are_tested_by_friedman(many_tasks: Bench) -> None:
-    found = compute_ranking(many_tasks.results())
-    assert found is not None
-    table = np.array([[*of.values()] for of in found.scores.values()])
-    assert found.p == pytest.approx(stats.friedmanchisquare(*table).pvalue)
+    ranking = compute_ranking(many_tasks.results())
+    assert ranking is not None
+    table = np.array([[*scores.values()] for scores in ranking.scores.values()])
+    assert ranking.p == pytest.approx(stats.friedmanchisquare(*table).pvalue)
 
 
 @pytest.mark.parametrize(("variants", "q"), [(3, 2.343), (6, 2.850)])  # Demsar (2006), table 5
@@ -53,25 +53,25 @@ def test_the_critical_difference_is_that_of_the_published_table(
     many_tasks: Bench, variants: int, q: float
 ) -> None:
     many_tasks.factors = {"masker": [str(number) for number in range(variants)]}
-    found = compute_ranking(many_tasks.results())
-    assert found is not None
+    ranking = compute_ranking(many_tasks.results())
+    assert ranking is not None
     expected = q * (variants * (variants + 1) / (6 * 6)) ** 0.5
-    assert found.critical_difference == pytest.approx(expected, abs=0.002)
+    assert ranking.critical_difference == pytest.approx(expected, abs=0.002)
 
 
 def test_groups_are_the_largest_within_the_critical_difference() -> None:
     ranks = {"a": 1.0, "b": 1.8, "c": 2.5, "d": 4.0}
-    found = Ranking(scores={}, mean_ranks=ranks, num_tasks=6, p=0.01, critical_difference=1.6)
-    assert found.find_groups() == [(1.0, 2.5), (2.5, 4.0)]
+    ranking = Ranking(scores={}, mean_ranks=ranks, num_tasks=6, p=0.01, critical_difference=1.6)
+    assert ranking.find_groups() == [(1.0, 2.5), (2.5, 4.0)]
 
 
 def test_a_variant_that_lacks_a_task_is_left_out(bench: Bench) -> None:
     plan = bench.build()
     for seed in bench.seeds:
         bench.fail(bench.fingerprint(seed, masker="block", patchifier="squares"))
-    found = compute_ranking(read_results(plan, bench.runs))
-    assert found is not None
-    assert len(found.mean_ranks) == 5
+    ranking = compute_ranking(read_results(plan, bench.runs))
+    assert ranking is not None
+    assert len(ranking.mean_ranks) == 5
 
 
 def test_one_task_has_no_ranks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def test_an_undecided_verdict_whose_interval_excludes_zero_has_its_p_value(
     assert all(cell.endswith(f" {word}") for cell in cells)
 
 
-def test_a_contrast_with_an_interaction_is_shown_within_each_combination(
+def test_a_contrast_with_an_interaction_is_listed_within_each_combination(
     findings: Findings, tmp_path: Path
 ) -> None:
     table = parse_rows(write_section(tmp_path, findings))
@@ -110,7 +110,7 @@ def test_reports_on_one_question_are_columns_of_one_table(
         assert name.startswith("`curriculum`") or not two.strip(" |")
 
 
-def test_a_pooled_verdict_is_shown_next_to_one_with_an_interaction_in_every_combination(
+def test_a_pooled_verdict_is_next_to_those_within_combinations_of_another_study(
     findings: Findings, tmp_path: Path
 ) -> None:
     pooled = [

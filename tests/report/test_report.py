@@ -1,4 +1,4 @@
-"""From run folders to a page: complete, honest, self-contained, the same bytes every time."""
+"""A report is complete, correct, self-contained and reproducible byte by byte."""
 
 import io
 import math
@@ -25,7 +25,7 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
 class Nesting(HTMLParser):
-    """Follows the tags of a page and collects its addresses and identifiers."""
+    """Checks the nesting of tags, and collects URLs and identifiers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def written(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Bench, StudyPlan, ReportSummary]:
-    """A report that tests only read: one trial failed, one collapsed, one has not run."""
+    """A report with a failed, a collapsed and a missing trial; tests must not change it."""
     bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=5)
     plan = bench.build()
     bench.fail(bench.fingerprint(2, masker="block", patchifier="strips"), "oom: <12> & more")
@@ -165,7 +165,7 @@ def test_failed_missing_and_collapsed_trials_are_counted_and_listed(written: Wri
 def test_the_gallery_has_one_row_per_masker_and_empty_cells(written: Written) -> None:
     text = written[2].page.read_text()
     assert text.count('<th class="row" scope="row">') == 3
-    assert text.count("data:image/png;base64,") == 5  # of six places
+    assert text.count("data:image/png;base64,") == 5  # one of the six cells is empty
     markdown = written[0].report.joinpath("report.md").read_text()
     assert "](gallery/random--squares.png)" in markdown
     page = written[2].page.read_text()
@@ -182,7 +182,7 @@ def test_the_gallery_of_a_moved_report_is_used(written: Written, tmp_path: Path)
     assert "](gallery/random--squares.png)" in markdown
 
 
-def test_without_a_gallery_there_is_no_section(bench: Bench) -> None:
+def test_without_a_gallery_its_section_is_missing(bench: Bench) -> None:
     plan = bench.build()
     for nothing in (None, MaskGallery(title="", folder="gone", pictures=())):
         plan = replace(plan, gallery=nothing)
@@ -191,7 +191,7 @@ def test_without_a_gallery_there_is_no_section(bench: Bench) -> None:
 
 def test_the_protocol_has_design_statistics_data_and_hardware(written: Written) -> None:
     text = written[0].report.joinpath("report.md").read_text()
-    for told in (
+    for expected in (
         "unit of replication is the pre-training seed",
         "Student-t",
         "Holm-corrected within each of 3 families: pooled contrasts, contrasts within a "
@@ -207,14 +207,14 @@ def test_the_protocol_has_design_statistics_data_and_hardware(written: Written) 
         "1 skipped",
         "speech (10 classes, 600 train, 200 valid, 400 test)",
     ):
-        assert told in text, told
+        assert expected in text, expected
 
 
 def test_the_summary_names_the_data(written: Written) -> None:
-    told = "trials scored by knn.concat_freq, on 3,600 clips of speech, music, environment."
-    assert told in written[2].page.read_text()
-    assert told in written[0].report.joinpath("report.md").read_text().split("## ")[0]
-    assert read_json(written[0].report / FINDINGS_FILE)["data_summary"] in told
+    expected = "trials scored by knn.concat_freq, on 3,600 clips of speech, music, environment."
+    assert expected in written[2].page.read_text()
+    assert expected in written[0].report.joinpath("report.md").read_text().split("## ")[0]
+    assert read_json(written[0].report / FINDINGS_FILE)["data_summary"] in expected
 
 
 def test_scores_are_written_as_parquet_if_pyarrow_is_installed(written: Written) -> None:

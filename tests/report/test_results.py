@@ -1,4 +1,4 @@
-"""Run folders become rows; what is not there stays not there."""
+"""Run folders become trial results; missing scores stay missing."""
 
 import json
 import math
@@ -14,15 +14,15 @@ from tests.report.conftest import KNN, POOLINGS, TASKS, Bench
 
 
 def trial_of(bench: Bench, seed: int, **levels: str) -> TrialResult:
-    found = [t for t in bench.results().trials if t.seed == seed and t.levels == levels]
-    assert len(found) == 1
-    return found[0]
+    matching = [t for t in bench.results().trials if t.seed == seed and t.levels == levels]
+    assert len(matching) == 1
+    return matching[0]
 
 
 def test_the_score_is_the_mean_over_tasks_of_the_test_split(bench: Bench) -> None:
     trial = trial_of(bench, 0, masker="random", patchifier="squares")
     scores = read_scores(bench.runs / str(trial.fingerprint))
-    tests = [of.scores["concat_freq"].test for of in scores if of.settings == KNN]
+    tests = [score.scores["concat_freq"].test for score in scores if score.settings == KNN]
     assert len(tests) == len(TASKS)
     assert trial.score == pytest.approx(sum(filter(None, tests)) / len(tests))
 

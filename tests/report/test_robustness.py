@@ -1,4 +1,4 @@
-"""What another probe or pooling says of a contrast stands beside the score's, and warns."""
+"""Contrasts by other probes and poolings are reported, and opposite signs are caveats."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ VIEWS = [f"{p}.{pooling}" for p in ("knn", "linear") for pooling in ("mean", "me
 
 
 def shift(bench: Bench, points: float, *, probe: str, pooling: str, **levels: str) -> None:
-    """Adds points to what one probe and pooling says of a variant."""
+    """Adds points to the scores of some variants by one probe and pooling."""
     for seed in bench.seeds:
         run = bench.runs / bench.fingerprint(seed, **levels)
         for path in run.glob("probes/*/*.json"):
@@ -34,15 +34,15 @@ def shift(bench: Bench, points: float, *, probe: str, pooling: str, **levels: st
 
 @pytest.fixture
 def masks(bench: Bench) -> Bench:
-    """Blocks are 8 points better than random by all but one probe's one pooling."""
+    """Blocks are 8 points better than random by all probes and poolings but one."""
     bench.factors = {"masker": ["random", "block"]}
     bench.levels_score = lambda levels: 40.0 + 8.0 * (levels["masker"] == "block")
     return bench
 
 
 def differences(results: Results) -> list[tuple[str, float | None, float | None, float | None]]:
-    found = [v for v in compute_verdicts(results) if v.contrast.family in ("pooled", "learning")]
-    return [(v.contrast.level, v.estimate.mean, v.estimate.low, v.estimate.high) for v in found]
+    verdicts = [v for v in compute_verdicts(results) if v.contrast.family in ("pooled", "learning")]
+    return [(v.contrast.level, v.estimate.mean, v.estimate.low, v.estimate.high) for v in verdicts]
 
 
 def judged(results: Results) -> list[Row]:
@@ -53,16 +53,18 @@ def test_contrasts_judged_by_gain_have_a_second_row_by_score(bench: Bench) -> No
     bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["patchifier"] == "strips")
     [row] = [row for row in build_robustness_table(bench.results()).rows if not row["judged"]]
     assert (row["factor"], row["level"], row["measure"]) == ("patchifier", "strips", "score")
-    arms = {of: [t.score or 0 for t in bench.results().trials if of in t.levels.values()] for of in
-            ("strips", "squares")}  # fmt: skip
+    arms = {
+        level: [t.score or 0 for t in bench.results().trials if level in t.levels.values()]
+        for level in ("strips", "squares")
+    }
     assert row["knn.concat_freq"] == pytest.approx(fmean(arms["strips"]) - fmean(arms["squares"]))
 
 
 def test_the_first_column_agrees_with_the_verdicts(bench: Bench) -> None:
     results, own = bench.results(), "knn.concat_freq"
     rows = judged(results)
-    told = [(row["level"], row[own], row[f"{own}_low"], row[f"{own}_high"]) for row in rows]
-    assert told == differences(results)
+    described = [(row["level"], row[own], row[f"{own}_low"], row[f"{own}_high"]) for row in rows]
+    assert described == differences(results)
 
 
 def test_each_column_equals_the_contrasts_of_a_study_with_that_score(bench: Bench) -> None:
@@ -71,8 +73,10 @@ def test_each_column_equals_the_contrasts_of_a_study_with_that_score(bench: Benc
     for name in VIEWS:
         probe, _, pooling = name.partition(".")
         plan = replace(bench.build(), score=ScoreView(probe=probe, pooling=pooling))
-        told = [(row["level"], row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows]
-        assert told == differences(read_results(plan, bench.runs))
+        described = [
+            (row["level"], row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows
+        ]
+        assert described == differences(read_results(plan, bench.runs))
 
 
 def test_a_sign_that_another_pooling_reverses_is_a_caveat(masks: Bench) -> None:
@@ -85,7 +89,9 @@ def test_a_sign_that_another_pooling_reverses_is_a_caveat(masks: Bench) -> None:
     assert format_difference(row, "knn.concat_freq") in line
     assert "by linear.mean_std" in line
     assert not learned["other_sign"]
-    assert [of["other_sign"] for of in read_json(masks.report / FINDINGS_FILE)["robustness"]] == [
+    assert [
+        entry["other_sign"] for entry in read_json(masks.report / FINDINGS_FILE)["robustness"]
+    ] == [
         row["other_sign"],
         "",
     ]
@@ -127,7 +133,7 @@ def test_a_study_with_a_single_score_has_no_robustness_table(bench: Bench) -> No
     plan = bench.build()
     for path in bench.runs.glob("*/probes/*/*.json"):
         result = json.loads(path.read_text())
-        kept = {name: of for name, of in result["scores"].items() if name == "concat_freq"}
+        kept = {name: entry for name, entry in result["scores"].items() if name == "concat_freq"}
         path.write_text(json.dumps({**result, "scores": kept}))
         if result["settings"] == LINEAR:
             path.unlink()
@@ -135,8 +141,10 @@ def test_a_study_with_a_single_score_has_no_robustness_table(bench: Bench) -> No
 
 
 def _table(report: Path) -> tuple[list[str], list[str]]:
-    """Returns the heads and the first row of the table."""
+    """Returns the column heads and the first row of the table."""
     part = report.read_text().partition("## Does it depend on the probe?")[2]
     lines = [line for line in part.splitlines() if line.startswith("|")]
-    heads, _, first, *_ = [[of.strip() for of in line.strip("|").split("|")] for line in lines]
+    heads, _, first, *_ = [
+        [entry.strip() for entry in line.strip("|").split("|")] for line in lines
+    ]
     return heads, first

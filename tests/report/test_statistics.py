@@ -1,4 +1,4 @@
-"""The statistics keep their laws, agree with statsmodels, and never give NaN."""
+"""The statistics have their mathematical properties, agree with statsmodels and are never NaN."""
 
 import itertools
 import math
@@ -45,13 +45,13 @@ def spread(values: list[float]) -> bool:
 def test_no_statistic_is_nan(values: list[float], several: list[list[float]]) -> None:
     estimate = estimate_mean(values, alpha=0.05)
     p = compute_equivalence_p(estimate, margin=2.0)
-    found = [
+    numbers = [
         *vars(estimate).values(),
         p,
         compute_effect_size(estimate),
         compute_interaction_p(several),
     ]
-    assert all(math.isfinite(number) for number in found if number is not None)
+    assert all(math.isfinite(number) for number in numbers if number is not None)
 
 
 @given(seeds)
@@ -118,7 +118,11 @@ def test_the_interval_agrees_with_statsmodels() -> None:
 
 def test_the_interaction_of_two_combinations_is_that_of_repeated_measures() -> None:
     two = [row[:2] for row in BY_SEED]
-    rows = [(value, seed, place) for seed, of in enumerate(two) for place, value in enumerate(of)]
+    rows = [
+        (value, seed, place)
+        for seed, values in enumerate(two)
+        for place, value in enumerate(values)
+    ]
     frame = pd.DataFrame(rows, columns=["value", "seed", "place"])
     expected = (
         AnovaRM(frame, "value", "seed", within=["place"]).fit().anova_table["Pr > F"]["place"]
@@ -138,7 +142,7 @@ def test_the_interaction_of_several_combinations_is_the_smallest_corrected_paire
 def test_a_seed_effect_on_all_combinations_is_no_interaction(
     several: list[list[float]], luck: list[float]
 ) -> None:
-    moved = [[value + of for value in row] for row, of in zip(several, luck, strict=False)]
+    moved = [[value + values for value in row] for row, values in zip(several, luck, strict=False)]
     before, after = compute_interaction_p(several), compute_interaction_p(moved)
     assume(before is not None and after is not None)
     assert after == pytest.approx(before, rel=1e-3, abs=1e-6)
@@ -155,7 +159,7 @@ def test_an_interaction_needs_two_combinations_two_seeds_and_a_spread() -> None:
 def test_the_effect_size_is_bias_corrected() -> None:
     values = np.array([1.2, 0.4, 2.2, 3.1])
     estimate = estimate_mean(values.tolist(), alpha=0.05)
-    bias = math.gamma(1.5) / (math.sqrt(1.5) * math.gamma(1.0))  # of three degrees of freedom
+    bias = math.gamma(1.5) / (math.sqrt(1.5) * math.gamma(1.0))  # three degrees of freedom
     assert compute_effect_size(estimate) == pytest.approx(values.mean() / values.std(ddof=1) * bias)
 
 

@@ -1,4 +1,4 @@
-"""Two sets of results differ where their scores moved by more than noise, and nowhere else."""
+"""Two sets of results differ only if scores moved by more than noise."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from tests.report.conftest import Bench, paired
 
 
 def moved(results: Results, by: dict[str, float], *, noise: float = 0.1) -> Results:
-    """Returns results of other runs, a little noisy, some maskers of which have moved."""
+    """Returns slightly noisy results of other runs, with shifted scores of some maskers."""
     draw = np.random.default_rng(3)
     trials = tuple(
         replace(
@@ -40,15 +40,15 @@ def test_the_same_runs_have_not_moved(bench: Bench) -> None:
 def test_moved_variants_are_distinguished_from_noise(bench: Bench) -> None:
     bench.factors = {"masker": ["random", "block", "curriculum"]}
     results = bench.results()
-    found = words(results, moved(results, {"block": 9.0, "curriculum": -9.0}))
-    assert found == {"random": "within noise", "block": "rose", "curriculum": "fell"}
+    changes = words(results, moved(results, {"block": 9.0, "curriculum": -9.0}))
+    assert changes == {"random": "within noise", "block": "rose", "curriculum": "fell"}
 
 
 def test_equal_seeds_are_paired_and_different_ones_are_not(bench: Bench) -> None:
     bench.factors = {"masker": ["random"]}
     one = bench.results()
     other = moved(one, {}, noise=1.0)
-    before, after = ([trial.score or 0.0 for trial in of.trials] for of in (one, other))
+    before, after = ([trial.score or 0.0 for trial in results.trials] for results in (one, other))
     row = build_comparison_table(one, other).rows[0]
     assert row["p_holm"] == pytest.approx(paired(after, before).p)
     shifted = replace(other, trials=tuple(replace(t, seed=t.seed + 5) for t in other.trials))
@@ -59,9 +59,9 @@ def test_equal_seeds_are_paired_and_different_ones_are_not(bench: Bench) -> None
 def test_a_variant_of_one_study_only_is_marked(bench: Bench) -> None:
     results = bench.results()
     half = tuple(t for t in results.trials if t.levels["masker"] != "block")
-    found = words(replace(results, trials=half), results)
-    assert found["block, squares"] == "only in the second"
-    assert found["random, squares"] == "the same runs"
+    changes = words(replace(results, trials=half), results)
+    assert changes["block, squares"] == "only in the second"
+    assert changes["random, squares"] == "the same runs"
 
 
 def test_numbers_of_seeds_are_in_the_order_of_the_studies(bench: Bench) -> None:
@@ -92,8 +92,8 @@ def test_noise_rarely_counts_as_a_change(bench: Bench) -> None:
     def wrong() -> bool:
         scores = iter(draw.normal(40, 1, len(results.trials)).tolist())
         trials = (replace(t, fingerprint="x", score=next(scores)) for t in results.trials)
-        found = words(results, replace(results, trials=tuple(trials)))
-        return bool({"rose", "fell"} & set(found.values()))
+        changes = words(results, replace(results, trials=tuple(trials)))
+        return bool({"rose", "fell"} & set(changes.values()))
 
     noisy = [replace(t, score=float(draw.normal(40, 1))) for t in results.trials]
     results = replace(results, trials=tuple(noisy))

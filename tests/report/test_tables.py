@@ -1,4 +1,4 @@
-"""Every way of showing a table shows the same numbers."""
+"""Every format of a table has the same numbers."""
 
 import csv
 import io
@@ -211,20 +211,20 @@ def test_failures_are_listed_with_their_reasons(bench: Bench) -> None:
 
 def test_learning_contrasts_have_their_own_table(bench: Bench) -> None:
     results = bench.results()
-    found = compute_verdicts(results)
+    verdicts = compute_verdicts(results)
     contrasts, learning = (
-        sentences.build_contrast_table(found),
-        sentences.build_learning_table(found),
+        sentences.build_contrast_table(verdicts),
+        sentences.build_learning_table(verdicts),
     )
-    assert len(contrasts.rows) + len(learning.rows) == len(found)
+    assert len(contrasts.rows) + len(learning.rows) == len(verdicts)
     assert {row["family"] for row in learning.rows} == {"learning"}
 
 
 def test_each_pooled_and_each_learning_contrast_has_a_sentence(bench: Bench) -> None:
-    found = compute_verdicts(bench.results())
-    words = [sentence.word for sentence in sentences.write_sentences(found)]
-    asked = [v.word.split()[0] for v in found if v.contrast.family != "within"]
-    assert words == asked
+    verdicts = compute_verdicts(bench.results())
+    words = [sentence.word for sentence in sentences.write_sentences(verdicts)]
+    expected = [v.word.split()[0] for v in verdicts if v.contrast.family != "within"]
+    assert words == expected
 
 
 def test_a_sentence_has_the_direction_and_the_size(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""Shares of variance are exact, and the probe's own noise is told from that of the seeds."""
+"""Shares of variance are exact, and probe noise is separated from seed noise."""
 
 import json
 from dataclasses import replace
@@ -24,11 +24,17 @@ def test_the_shares_of_a_full_grid_are_sums_of_squares_and_add_up(bench: Bench) 
     total = ((scores - scores.mean()) ** 2).sum()
     masker = 6 * ((scores.mean(axis=(1, 2)) - scores.mean()) ** 2).sum()
     seed = 6 * ((scores.mean(axis=(0, 1)) - scores.mean()) ** 2).sum()
-    found = by_source(results)
-    assert list(found) == ["masker", "patchifier", "seed", "masker x patchifier", "everything else"]
-    assert found["masker"] == pytest.approx(masker / total)
-    assert found["seed"] == pytest.approx(seed / total)
-    assert sum(found.values()) == pytest.approx(1)
+    shares = by_source(results)
+    assert list(shares) == [
+        "masker",
+        "patchifier",
+        "seed",
+        "masker x patchifier",
+        "everything else",
+    ]
+    assert shares["masker"] == pytest.approx(masker / total)
+    assert shares["seed"] == pytest.approx(seed / total)
+    assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_an_effect_shared_by_all_runs_of_a_seed_is_no_variance_of_the_gain(bench: Bench) -> None:
@@ -49,8 +55,8 @@ def test_a_design_without_identifiable_interactions_has_main_effects(bench: Benc
         if sum(trial.levels[name] != level for name, level in baseline.items()) < 2
     )
     plan = replace(plan, trials=trials)
-    found = by_source(read_results(plan, bench.runs))
-    assert set(found) == {"masker", "patchifier", "seed", "everything else"}
+    shares = by_source(read_results(plan, bench.runs))
+    assert set(shares) == {"masker", "patchifier", "seed", "everything else"}
 
 
 def test_one_seed_or_no_score_has_no_shares(bench: Bench) -> None:
@@ -70,11 +76,11 @@ def test_seeds_folds_and_probe_seeds_have_a_deviation_each(bench: Bench) -> None
             score |= {"folds": folds, "seeds": seeds}
         path.write_text(json.dumps(result))
     results = read_results(plan, bench.runs)
-    found = {row["source"]: row["sd"] for row in build_spread_table(results).rows}
+    shares = {row["source"]: row["sd"] for row in build_spread_table(results).rows}
     within = [variance([t.score or 0 for t in trials]) for trials in results.variants().values()]
-    assert found["pre-training seeds"] == pytest.approx(np.mean(within) ** 0.5)
-    assert found["folds"] == pytest.approx((variance(folds) / 4 / len(TASKS)) ** 0.5)
-    assert found["probe seeds"] == pytest.approx((variance(seeds) / 2 / len(TASKS)) ** 0.5)
+    assert shares["pre-training seeds"] == pytest.approx(np.mean(within) ** 0.5)
+    assert shares["folds"] == pytest.approx((variance(folds) / 4 / len(TASKS)) ** 0.5)
+    assert shares["probe seeds"] == pytest.approx((variance(seeds) / 2 / len(TASKS)) ** 0.5)
 
 
 def test_a_variant_without_two_scores_is_not_counted(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""Contrasts pair what is comparable, and words are taken back where they would mislead."""
+"""Contrasts pair comparable trials, and misleading verdicts are withheld."""
 
 import shutil
 from collections import Counter
@@ -16,15 +16,15 @@ from ablate.report.stats.contrasts import changes_random_init, list_contrasts
 from ablate.report.stats.power import compute_power
 from ablate.report.stats.statistics import compute_interaction_p, correct_by_holm
 from ablate.report.stats.verdicts import compute_verdicts
-from tests.report.chosen_scores import FLAT, differences, one, with_scores
+from tests.report.chosen_scores import FLAT, differences, get_verdict, with_scores
 from tests.report.conftest import Bench, paired
 
 
 def test_each_level_is_compared_with_the_baseline_level_of_its_factor(bench: Bench) -> None:
-    found = list_contrasts(bench.results())
-    asked = [(c.family, c.factor, c.level, c.against, dict(c.fixed_levels)) for c in found]
+    verdicts = list_contrasts(bench.results())
+    described = [(c.family, c.factor, c.level, c.against, dict(c.fixed_levels)) for c in verdicts]
     strips, squares = {"patchifier": "strips"}, {"patchifier": "squares"}
-    assert asked == [
+    assert described == [
         ("pooled", "masker", "block", "random", {}),
         ("pooled", "masker", "curriculum", "random", {}),
         ("pooled", "patchifier", "strips", "squares", {}),
@@ -54,15 +54,15 @@ def test_the_gain_subtracts_the_score_at_random_init(bench: Bench) -> None:
         replace(trial, random_init_score=33.0 if trial.levels["patchifier"] == "strips" else 30.0)
         for trial in results.trials
     )
-    found = compute_verdicts(replace(results, trials=trials))
-    strips = one(found, "within", "strips", "random")
+    verdicts = compute_verdicts(replace(results, trials=trials))
+    strips = get_verdict(verdicts, "within", "strips", "random")
     scores = paired(FLAT["random", "strips"], FLAT["random", "squares"])
     assert strips.estimate.mean == pytest.approx((scores.mean or 0) - 3.0)
 
 
 def test_a_contrast_is_paired_by_seed(bench: Bench) -> None:
-    found = compute_verdicts(with_scores(bench.results(), FLAT))
-    block = one(found, "within", "block", "strips")
+    verdicts = compute_verdicts(with_scores(bench.results(), FLAT))
+    block = get_verdict(verdicts, "within", "block", "strips")
     expected = paired(FLAT["block", "strips"], FLAT["random", "strips"])
     assert block.estimate == expected
     assert block.seed_correlation == pytest.approx(0.99, abs=0.01)
@@ -77,16 +77,18 @@ def test_the_standard_error_of_a_pooled_estimate_is_over_seeds(bench: Bench) -> 
     frame = pd.DataFrame(rows, columns=["value", "patchifier", "seed"])
     anova = sm.stats.anova_lm(smf.ols("value ~ patchifier + seed", frame).fit())
     mean, error = frame["value"].mean(), (anova["mean_sq"]["seed"] / len(frame)) ** 0.5
-    block = one(compute_verdicts(with_scores(bench.results(), FLAT)), "pooled", "block").estimate
+    block = get_verdict(
+        compute_verdicts(with_scores(bench.results(), FLAT)), "pooled", "block"
+    ).estimate
     assert block.n == 3
     assert (block.mean, block.standard_error) == pytest.approx((mean, error))
     assert block.p == pytest.approx(2 * stats.t.sf(abs(mean / error), df=2))
 
 
 def test_families_are_corrected_separately(bench: Bench) -> None:
-    found = compute_verdicts(with_scores(bench.results(), FLAT))
+    verdicts = compute_verdicts(with_scores(bench.results(), FLAT))
     for family in ("pooled", "learning"):
-        members = [verdict for verdict in found if verdict.contrast.family == family]
+        members = [verdict for verdict in verdicts if verdict.contrast.family == family]
         assert [v.p for v in members] == correct_by_holm([v.estimate.p for v in members])
         several = [v for v in members if len(v.contrast.pairs) > 1]
         depends = [
@@ -96,26 +98,29 @@ def test_families_are_corrected_separately(bench: Bench) -> None:
 
 
 def test_a_contrast_of_one_combination_is_not_in_the_family_of_interactions(bench: Bench) -> None:
-    whole = compute_verdicts(with_scores(bench.results(), FLAT))
+    complete = compute_verdicts(with_scores(bench.results(), FLAT))
     holed = bench.results()
     kept = tuple(t for t in holed.trials if [*t.levels.values()] != ["curriculum", "strips"])
-    found = compute_verdicts(with_scores(replace(holed, trials=kept), FLAT))
-    single, alone = one(found, "pooled", "curriculum"), one(found, "pooled", "block")
+    verdicts = compute_verdicts(with_scores(replace(holed, trials=kept), FLAT))
+    single, alone = (
+        get_verdict(verdicts, "pooled", "curriculum"),
+        get_verdict(verdicts, "pooled", "block"),
+    )
     assert single.p_interaction is None
-    several = [v for v in found if v.contrast.family == "pooled" and len(v.contrast.pairs) > 1]
+    several = [v for v in verdicts if v.contrast.family == "pooled" and len(v.contrast.pairs) > 1]
     raw = compute_interaction_p([*alone.contrast.differences_by_seed.values()])
     assert raw is not None
     assert alone.p_interaction is not None
-    assert alone.p_interaction <= len(several) * raw < len(whole) * raw
+    assert alone.p_interaction <= len(several) * raw < len(complete) * raw
 
 
 def test_p_within_a_combination_is_at_least_the_bonferroni_p_of_any_difference(
     bench: Bench,
 ) -> None:
-    found = compute_verdicts(with_scores(bench.results(), FLAT))
-    for verdict in found:
+    verdicts = compute_verdicts(with_scores(bench.results(), FLAT))
+    for verdict in verdicts:
         if verdict.contrast.family == "within":
-            pooled = one(found, "pooled", verdict.contrast.level)
+            pooled = get_verdict(verdicts, "pooled", verdict.contrast.level)
             surer = min(p for p in (pooled.p, pooled.p_interaction) if p is not None)
             assert (verdict.p or 0) >= min(2 * surer, 1)
 
@@ -124,7 +129,7 @@ def test_a_difference_in_one_combination_only_is_withheld(bench: Bench) -> None:
     lucky = [*map(sum, zip(FLAT["random", "strips"], [9.0, 9.01, 9.02], strict=True))]
     wild = [*map(sum, zip(FLAT["random", "squares"], [-40.0, 12.0, 30.0], strict=True))]
     scores = FLAT | {("block", "strips"): lucky, ("block", "squares"): wild}
-    strips = one(
+    strips = get_verdict(
         compute_verdicts(with_scores(bench.results(), scores)), "within", "block", "strips"
     )
     assert strips.word == "undecided"
@@ -136,19 +141,19 @@ def test_a_difference_in_one_combination_only_is_withheld(bench: Bench) -> None:
 
 
 def test_a_clear_loss_is_worse_and_a_small_difference_is_equivalent(bench: Bench) -> None:
-    found = compute_verdicts(with_scores(bench.results(), FLAT))
-    assert one(found, "pooled", "block").word == "worse"
-    assert one(found, "pooled", "curriculum").word == "equivalent"
+    verdicts = compute_verdicts(with_scores(bench.results(), FLAT))
+    assert get_verdict(verdicts, "pooled", "block").word == "worse"
+    assert get_verdict(verdicts, "pooled", "curriculum").word == "equivalent"
 
 
 def test_a_clear_gain_over_random_init_is_learning(bench: Bench) -> None:
-    found = compute_verdicts(with_scores(bench.results(), FLAT))
-    assert one(found, "learning", "trained", "strips").word == "better"
+    verdicts = compute_verdicts(with_scores(bench.results(), FLAT))
+    assert get_verdict(verdicts, "learning", "trained", "strips").word == "better"
 
 
 def test_an_interaction_replaces_the_pooled_verdict(bench: Bench) -> None:
     reversed_on_strips = FLAT | {("block", "strips"): [48.1, 49.4, 50.3]}
-    block = one(
+    block = get_verdict(
         compute_verdicts(with_scores(bench.results(), reversed_on_strips)), "pooled", "block"
     )
     assert block.p_interaction is not None
@@ -161,7 +166,9 @@ def test_only_seeds_that_both_arms_have_are_paired(bench: Bench) -> None:
     plan = bench.build()
     shutil.rmtree(bench.runs / bench.fingerprint(0, masker="block", patchifier="strips"))
     shutil.rmtree(bench.runs / bench.fingerprint(1, masker="random", patchifier="strips"))
-    block = one(compute_verdicts(read_results(plan, bench.runs)), "within", "block", "strips")
+    block = get_verdict(
+        compute_verdicts(read_results(plan, bench.runs)), "within", "block", "strips"
+    )
     assert (block.estimate.n, block.contrast.num_planned_seeds) == (1, 3)
     assert block.word == "undecided"
     assert any(note.startswith("n < 2") for note in block.notes)
@@ -171,9 +178,9 @@ def test_a_combination_without_any_pair_is_named(bench: Bench) -> None:
     plan = bench.build()
     for seed in bench.seeds:
         shutil.rmtree(bench.runs / bench.fingerprint(seed, masker="block", patchifier="strips"))
-    found = compute_verdicts(read_results(plan, bench.runs))
-    assert "no pair in 1 of 2 combinations" in one(found, "pooled", "block").notes
-    assert one(found, "within", "block", "strips").estimate.n == 0
+    verdicts = compute_verdicts(read_results(plan, bench.runs))
+    assert "no pair in 1 of 2 combinations" in get_verdict(verdicts, "pooled", "block").notes
+    assert get_verdict(verdicts, "within", "block", "strips").estimate.n == 0
 
 
 def test_one_factor_has_no_contrasts_within_a_combination(bench: Bench) -> None:
@@ -183,19 +190,19 @@ def test_one_factor_has_no_contrasts_within_a_combination(bench: Bench) -> None:
 
 def test_a_study_without_factors_has_a_learning_contrast(bench: Bench) -> None:
     bench.factors = {}
-    found = compute_verdicts(bench.results())
-    assert [verdict.contrast.family for verdict in found] == ["learning"]
-    assert found[0].word == "better"
+    verdicts = compute_verdicts(bench.results())
+    assert [verdict.contrast.family for verdict in verdicts] == ["learning"]
+    assert verdicts[0].word == "better"
 
 
 def test_contrasts_of_three_factors_are_pooled_over_two(bench: Bench) -> None:
     bench.factors = {"masker": ["a", "b"], "patchifier": ["c", "d"], "encoder": ["e", "f"]}
     bench.twin_factors = ("patchifier", "encoder")
-    found = list_contrasts(bench.results())
-    pooled = [contrast for contrast in found if contrast.family == "pooled"]
+    verdicts = list_contrasts(bench.results())
+    pooled = [contrast for contrast in verdicts if contrast.family == "pooled"]
     assert [len(contrast.pairs) for contrast in pooled] == [4, 4, 4]
     assert pooled[0].pooled_factors == ("patchifier", "encoder")
-    assert len([contrast for contrast in found if contrast.family == "learning"]) == 4
+    assert len([contrast for contrast in verdicts if contrast.family == "learning"]) == 4
 
 
 def test_a_design_of_one_factor_at_a_time_has_contrasts_of_its_trials(bench: Bench) -> None:
@@ -207,15 +214,15 @@ def test_a_design_of_one_factor_at_a_time_has_contrasts_of_its_trials(bench: Ben
         if sum(trial.levels[name] != level for name, level in baseline.items()) < 2
     )
     plan = replace(plan, trials=trials)
-    found = list_contrasts(read_results(plan, bench.runs))
-    assert [(c.family, c.level) for c in found] == [
+    verdicts = list_contrasts(read_results(plan, bench.runs))
+    assert [(c.family, c.level) for c in verdicts] == [
         ("pooled", "block"),
         ("pooled", "curriculum"),
         ("pooled", "strips"),
         ("learning", "trained"),
         ("learning", "trained"),
     ]
-    assert dict(found[0].fixed_levels) == {"patchifier": "squares"}
+    assert dict(verdicts[0].fixed_levels) == {"patchifier": "squares"}
 
 
 def test_a_smaller_family_needs_fewer_further_seeds(bench: Bench) -> None:
@@ -223,9 +230,9 @@ def test_a_smaller_family_needs_fewer_further_seeds(bench: Bench) -> None:
     further = []
     for maskers in (["random", "block"], ["random", "block", "c", "d", "e", "f", "g"]):
         bench.factors = {"masker": maskers}
-        found = one(compute_verdicts(bench.results()), "pooled", "block")
-        assert found.word == "undecided"
-        further.append(found.num_further_seeds)
+        verdicts = get_verdict(compute_verdicts(bench.results()), "pooled", "block")
+        assert verdicts.word == "undecided"
+        further.append(verdicts.num_further_seeds)
     assert all(less < more for less, more in pairwise(further) if less and more)
     assert None not in further
 
@@ -244,9 +251,9 @@ def test_a_combination_that_excludes_the_baseline_level_is_left_out(bench: Bench
 
 
 def test_a_detectable_difference_has_a_power_of_80_percent(bench: Bench) -> None:
-    found = compute_verdicts(bench.results())
-    families = Counter(verdict.contrast.family for verdict in found)
-    for verdict in found:
+    verdicts = compute_verdicts(bench.results())
+    families = Counter(verdict.contrast.family for verdict in verdicts)
+    for verdict in verdicts:
         sd, family = verdict.estimate.sd, families[verdict.contrast.family]
         assert sd is not None
         assert verdict.detectable is not None

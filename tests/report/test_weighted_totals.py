@@ -1,4 +1,4 @@
-"""X-ARES's totals: weighted as X-ARES weights, and by domain; what is missing is said."""
+"""X-ARES totals have the published weights, and missing tasks are listed."""
 
 import shutil
 from dataclasses import replace
@@ -20,7 +20,7 @@ FACTS = {
 LACKING = MissingTask(task="esc50", reason="no folder", domain="environment", weight=500)
 
 
-def told(bench: Bench, facts: dict[str, Any], missing: list[MissingTask]) -> Results:
+def with_task_facts(bench: Bench, facts: dict[str, Any], missing: list[MissingTask]) -> Results:
     tasks = {name: replace(COUNTS, **facts.get(name, {})) for name in FACTS}
     plan = change_data(bench.build(), tasks=tasks, missing=tuple(missing))
     return read_results(plan, bench.runs)
@@ -37,7 +37,7 @@ def by_hand(results: Results, levels: tuple[str, ...], task: str) -> float:
 
 
 def test_totals_agree_with_sums_by_hand(bench: Bench) -> None:
-    results = told(bench, FACTS, [LACKING])
+    results = with_task_facts(bench, FACTS, [LACKING])
     rows = [row for row in build_totals_table(results).rows if row["probe"] == "knn.concat_freq"]
     for levels, row in zip(results.variants(), rows, strict=True):
         scores = {task: by_hand(results, levels, task) for task in FACTS}
@@ -50,28 +50,31 @@ def test_totals_agree_with_sums_by_hand(bench: Bench) -> None:
 
 def test_tasks_outside_x_ares_do_not_count(bench: Bench) -> None:
     facts = {name: fact for name, fact in FACTS.items() if name != "music"}
-    for row in build_totals_table(told(bench, facts, [])).rows:
+    for row in build_totals_table(with_task_facts(bench, facts, [])).rows:
         assert row["music"] is None
         assert row["covered"] == 1
 
 
 def test_a_seed_without_a_task_is_in_no_total_of_it(bench: Bench) -> None:
-    whole = told(bench, FACTS, [])
-    first, *others = next(iter(whole.variants().values()))
+    complete = with_task_facts(bench, FACTS, [])
+    first, *others = next(iter(complete.variants().values()))
     shutil.rmtree(bench.runs / str(first.fingerprint) / "probes" / "speech")
-    rows = build_totals_table(read_results(whole.plan, bench.runs)).rows
+    rows = build_totals_table(read_results(complete.plan, bench.runs)).rows
     row = next(row for row in rows if row["probe"] == "knn.concat_freq")
     tests = [
         {s.task: s.test for s in trial.run.scores if (s.probe, s.pooling) == ("knn", "concat_freq")}
         for trial in others
     ]
-    totalled = [sum(FACTS[task]["weight"] * of[task] for task in FACTS) / 3500 for of in tests]
+    totalled = [
+        sum(FACTS[task]["weight"] * scores[task] for task in FACTS) / 3500 for scores in tests
+    ]
     assert row["weighted"] == pytest.approx(sum(totalled) / len(others))
 
 
 def test_missing_tasks_are_listed_with_their_reason(bench: Bench) -> None:
     assert (
-        "Missing: esc50 (no folder)." in build_totals_table(told(bench, FACTS, [LACKING])).caption
+        "Missing: esc50 (no folder)."
+        in build_totals_table(with_task_facts(bench, FACTS, [LACKING])).caption
     )
 
 

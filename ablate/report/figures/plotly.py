@@ -6,6 +6,7 @@ from typing import Any
 from ablate.report.figures.metrics import Curve, group_identical_curves
 from ablate.report.figures.style import COLOURS, VERDICT_MARKERS
 from ablate.report.pages.sentences import format_scope
+from ablate.report.pages.tables import subtract
 from ablate.report.results import Results, format_variant, get_levels
 from ablate.report.stats.decisions import Verdict
 
@@ -92,8 +93,8 @@ def _build_contrast_trace(word: str, verdicts: Sequence[Verdict]) -> Figure:
         "error_x": {
             "type": "data",
             "symmetric": False,
-            "array": [_subtract(estimate.high, estimate.mean) for estimate in estimates],
-            "arrayminus": [_subtract(estimate.mean, estimate.low) for estimate in estimates],
+            "array": [subtract(estimate.high, estimate.mean) for estimate in estimates],
+            "arrayminus": [subtract(estimate.mean, estimate.low) for estimate in estimates],
         },
     }
 
@@ -114,7 +115,3 @@ def _format_label(verdict: Verdict) -> str:
     gain = ", by gain" * (contrast.measure == "gain")
     names = f"{contrast.level} \N{MINUS SIGN} {contrast.against}"
     return f"{names} ({format_scope(contrast)}{gain}): {verdict.word}"
-
-
-def _subtract(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one - other

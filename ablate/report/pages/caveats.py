@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from ablate.core.records.plan import StudyPlan
 from ablate.design import warnings
-from ablate.report.pages.data_summary import warn_of_pretrained_test_clips
-from ablate.report.pages.methods import get_devices, get_versions
+from ablate.report.pages.methods import get_devices, get_versions, is_probe_only
 from ablate.report.pages.sentences import format_contrast, format_scope
 from ablate.report.pages.table import Table
 from ablate.report.pages.tables import compute_mean, format_score_name
@@ -163,6 +163,21 @@ def _warn_of_mixed_runs(results: Results) -> Iterator[str]:
             f"The runs were trained by different numbers of ranks ({', '.join(map(str, ranks))}), "
             "which sum numbers in a different order."
         )
+
+
+def warn_of_pretrained_test_clips(plan: StudyPlan) -> Iterator[str]:
+    """Warns of test clips that were used, unlabelled, in pre-training, as with folds."""
+    for data in plan.data:
+        folded = [name for name, task in data.tasks.items() if task.folds]
+        if folded and not is_probe_only(data):
+            verb = "has" if len(folded) == 1 else "have"
+            count = data.pretraining_clips
+            yield (
+                f"Test clips were used, unlabelled, in pre-training: {', '.join(folded)} {verb} "
+                f"folds, so encoders were pre-trained, and inputs normalised, on {count:,} of "
+                f"{data.clips:,} clips, including those on which probes are tested. Scores on "
+                "new clips may be lower."
+            )
 
 
 def _warn_of_skipped_clips(results: Results) -> Iterator[str]:

@@ -14,7 +14,7 @@ from ablate.core.records.findings import (
     VerdictFinding,
 )
 from ablate.report.pages.caveats import list_overlap_warnings
-from ablate.report.pages.data_summary import format_data_summary
+from ablate.report.pages.methods import format_data_summary
 from ablate.report.pages.page import ReportPage
 from ablate.report.pages.table import Row
 from ablate.report.pages.tables import format_score_name

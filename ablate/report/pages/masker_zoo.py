@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.io import write_atomically
+from ablate.report.pages.page import encode_png, render_template
 from ablate.report.pages.table import (
     DASH,
     Column,
@@ -16,7 +17,6 @@ from ablate.report.pages.table import (
     format_number,
     text_cell,
 )
-from ablate.report.pages.templates import encode_png, render_template
 
 AXES = ("freq", "time")
 CAPTION = (

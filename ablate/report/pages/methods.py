@@ -1,11 +1,11 @@
-"""Writes the experimental protocol of a study, as text for a paper."""
+"""Describes how a study was done: its experimental protocol, data, hardware and versions."""
 
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from statistics import fmean
 from typing import Any
 
-from ablate.core.records.plan import DataSummary, TaskSummary
+from ablate.core.records.plan import DataSummary, StudyPlan, TaskSummary
 from ablate.report.pages.tables import format_score_name
 from ablate.report.results import Results
 from ablate.report.stats.decision_rules import format_coverage, read_decision_rules
@@ -29,7 +29,7 @@ def write_protocol(results: Results) -> list[str]:
 
 def _write_design(results: Results) -> str:
     factors = results.plan.factors
-    levels = "; ".join(f"{name}: {', '.join(of)}" for name, of in factors.items())
+    levels = "; ".join(f"{name}: {', '.join(labels)}" for name, labels in factors.items())
     seeds = sorted({trial.seed for trial in results.trials})
     design = f"Factors are {levels}." if levels else "There is one variant and no factor."
     names = dict.fromkeys(trial.probe_key[0] for trial in results.trials)
@@ -188,6 +188,19 @@ def _write_files() -> str:
     )
 
 
+def format_data_summary(plan: StudyPlan) -> str:
+    """Formats the clips of a study: `3,600 clips of synthetic sound (music, speech)`."""
+    trained = [_format_clips(data) for data in plan.data if not is_probe_only(data)]
+    examined = [_format_clips(data) for data in plan.data if is_probe_only(data)]
+    words = [" or ".join(trained)] if trained else []
+    return ", probed on ".join([*words, *([" and ".join(examined)] if examined else [])])
+
+
+def is_probe_only(data: DataSummary) -> bool:
+    """Checks whether no clip of a data source is used in pre-training."""
+    return data.pretraining_clips == 0
+
+
 def get_devices(results: Results) -> set[str]:
     """Returns the kinds of device with their precision: `cpu fp32`, without a GPU's index."""
     records = [trial.run.record for trial in results.trials]
@@ -205,3 +218,10 @@ def get_versions(results: Results) -> dict[str, set[str]]:
         for name, version in trial.run.record.versions.items():
             versions.setdefault(name, set()).add(str(version))
     return versions
+
+
+def _format_clips(data: DataSummary) -> str:
+    count, names = f"{data.clips:,} clips", ", ".join(data.tasks)
+    if data.synthetic:
+        return f"{count} of synthetic sound{f' ({names})' if names else ''}"
+    return f"{count} of {names}" if names else count

@@ -1,19 +1,21 @@
 """Writes the report as one self-contained HTML page, and as Markdown."""
 
+import base64
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+import jinja2
 from markupsafe import Markup, escape
 
 from ablate.core.records.plan import StudyPlan
 from ablate.report.figures.style import Picture
 from ablate.report.pages.sentences import Sentence
 from ablate.report.pages.table import Table, escape_cell, format_share
-from ablate.report.pages.templates import encode_png, render_template
 
 GALLERY_LEGEND = (
     "Grey: the context. Coloured: the targets, one colour per block. Dark: neither. Each picture "
@@ -61,7 +63,7 @@ class Section:
 
     @property
     def title(self) -> str:
-        """The title of the picture, or of the table if there is no picture."""
+        """The title of the picture, or of the table in a section without a picture."""
         if self.picture is not None:
             return self.picture.title
         return self.table.title if self.table else ""
@@ -218,3 +220,33 @@ def _format_gallery(gallery: Gallery, folder: Path) -> str:
         ]
         lines.append([escape_cell(masker), *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def render_template(
+    template: str, names: Mapping[str, Any], filters: Mapping[str, Callable[..., Any]] | None = None
+) -> str:
+    """Renders a template of this folder with HTML escaping.
+
+    Args:
+        template: File name of the template.
+        names: Values for the template.
+        filters: Filters in addition to those of Jinja.
+
+    Raises:
+        jinja2.UndefinedError: If the template uses a name that is not in `names`.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(filters or {})
+    return environment.get_template(template).render(names)
+
+
+def encode_png(picture: Path) -> str:
+    """Encodes a PNG file as a `data:` URL."""
+    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()

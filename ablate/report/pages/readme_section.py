@@ -121,8 +121,8 @@ def _build_verdict_table(reports: Sequence[PublishedReport]) -> Table:
         for verdict in report.findings.verdicts:
             if not is_interaction(verdict) and _get_key(verdict) in cells:
                 cells[_get_key(verdict)].setdefault(number, verdict)
-    shown = (verdict for report in reports for verdict in report.list_verdicts())
-    levels = [*dict.fromkeys(v.level for v in shown if v.family != "learning"), ""]
+    listed = (verdict for report in reports for verdict in report.list_verdicts())
+    levels = [*dict.fromkeys(v.level for v in listed if v.family != "learning"), ""]
     ordered = sorted(cells.items(), key=lambda cell: levels.index(cell[0][0]))
     notes = collect_notes(reports)
     rows = [

@@ -79,7 +79,7 @@ def _build_variant_row(name: Row, trials: Sequence[TrialResult], alpha: float) -
         "gain_high": gain.high,
         "random_init": compute_mean(trial.random_init_score for trial in trials),
         "mel_statistics": mel_statistics,
-        "over_mel_statistics": _subtract(score.mean, mel_statistics),
+        "over_mel_statistics": subtract(score.mean, mel_statistics),
         "context": _get_realised_share(trials, "context"),
         "targets": _get_realised_share(trials, "targets"),
         "failed": sum(trial.failed for trial in trials),
@@ -153,8 +153,8 @@ def _build_probe_row(name: Row, trials: Sequence[TrialResult], key: tuple[str, s
             (probe, STATISTICS_POOLING, task),
         ),
     }
-    gain = _subtract(row["trained_test"], row["random_init_test"])
-    over_mel = _subtract(row["trained_test"], row["mel_statistics_test"])
+    gain = subtract(row["trained_test"], row["random_init_test"])
+    over_mel = subtract(row["trained_test"], row["mel_statistics_test"])
     return {**row, "gain": gain, "over_mel_statistics": over_mel}
 
 
@@ -230,7 +230,7 @@ def format_score_name(results: Results) -> str:
 
 
 def build_factor_columns(results: Results) -> list[Column]:
-    """Builds a column per factor, or one for the variant if there is no factor."""
+    """Builds a column per factor; without factors, a column for the variant."""
     names = [get_factor_column(factor) for factor in results.factors] or ["variant"]
     return [Column(head=name, format=text_cell(name), text=True) for name in names]
 
@@ -258,7 +258,8 @@ def _summarise_scores(
     return summary
 
 
-def _subtract(one: float | None, other: float | None) -> float | None:
+def subtract(one: float | None, other: float | None) -> float | None:
+    """Computes one minus other; None if either is None."""
     return None if one is None or other is None else one - other
 
 
