@@ -56,8 +56,8 @@ def build_contrast_table(verdicts: Sequence[Verdict]) -> Table:
         "each arm minus its own random init, used if the factor changes the random init. g: "
         "Hedges' effect size, the difference in standard deviations over seeds. Seed r: the "
         "correlation of the two arms over seeds. Detectable: the smallest difference that this "
-        "number of seeds detects with 80 % power, at the observed spread and the family's "
-        "strictest level.",
+        "number of seeds detects with 80 % power, at the observed spread and the strictest "
+        "level of the family.",
     )
 
 
