@@ -12,9 +12,10 @@ from ablate.config.tree import from_plain
 from ablate.runs.store import Folders
 from ablate.sweep import runner
 from ablate.sweep.heartbeat import SweepProcess
+from tests.plans import make_plan
 
 SPACE = read_space(from_plain({"rate": {"low": 0.0, "high": 1.0}}, "study.yaml"))
-PLAN = {"probes": {"knn": {}}, "score": {"probe": "knn", "pooling": "mean"}}
+PLAN = make_plan()
 TIMEOUT = 30.0  # seconds
 HEARTBEATS = "study_system_attributes"
 
