@@ -3,7 +3,6 @@
 It builds, trains a few steps, is told to stop, saves, resumes, and is probed.
 """
 
-import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.records.jobs import JobSpec
+from ablate.core.records.messages import ANSWERS
+from ablate.core.records.plan import PlanReply, PlanRequest
+from ablate.core.records.protocol import parse_message
 from ablate.core.records.run import RunConfig
 from ablate.runs import store
 from ablate.slurm.code_snapshot import parts
@@ -44,15 +46,16 @@ def prepare(home: Path, trials: Sequence[Mapping[str, Any]], cache: str) -> list
 
     Raises `ValueError` where a trial cannot be built or the worker does not answer.
     """
-    request = {"do": "plan", "trials": trials, "probes": {}, "cache": cache}
+    request = PlanRequest(trials=[dict(trial) for trial in trials])
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "ablate.worker", "--worker"],
-        input=json.dumps(request) + "\n",
+        [sys.executable, "-P", "-m", "ablate.worker", "--worker", "--cache", cache],
+        input=request.to_line(),
         stdout=subprocess.PIPE,
         text=True,
     )
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    entries = events[-1].get("trials", []) if events else []
+    messages = [parse_message(line, ANSWERS) for line in done.stdout.splitlines()]
+    reply = messages[-1] if messages else None
+    entries = reply.trials if isinstance(reply, PlanReply) else []
     folders = []
     for entry in entries:
         for problem in entry["problems"]:

@@ -13,9 +13,11 @@ from typing import Any
 from rich.console import Console
 
 from ablate.config.study import StudyError
+from ablate.core.records.plan import PlanRequest
 from ablate.design.trials import PlannedTrial
 from ablate.executors.local import Pool
 from ablate.executors.progress import progress_bar, show_progress
+from ablate.executors.worker import RequestRefusedError, format_setting_problem
 from ablate.runs import store
 from ablate.runs.job import RunJob, RunOutcome
 from ablate.runs.pending import PendingWork
@@ -91,19 +93,18 @@ def _short(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _named(shorts: list[dict[str, Any]], pool: Pool, console: Console) -> list[dict[str, Any]]:
     """Has a worker name the short trials and count their FLOPs."""
-    request = {
-        "do": "plan",
-        "trials": shorts,
-        "probes": {},
-        "matched_budget": {"by": "steps", "baseline": shorts[0]},
-    }
-    with progress_bar(console, "counting FLOPs") as heard:
-        answer = pool.ask(request, heard)
-    refused = answer.get("problems") or [p for t in answer["trials"] for p in t["problems"]]
+    match = {"by": "steps", "baseline": shorts[0]}
+    request = PlanRequest(trials=shorts, matched_budget=match)
+    with progress_bar(console, "counting FLOPs") as on_progress:
+        try:
+            reply = pool.request(request, on_progress)
+        except RequestRefusedError as error:
+            problems = [f"canary: {format_setting_problem(p)}" for p in error.problems]
+            raise StudyError(problems) from error
+    refused = [problem for entry in reply.trials for problem in entry["problems"]]
     if refused:
         raise StudyError([f"canary: `{'.'.join(p['path'])}`: {p['message']}" for p in refused])
-    entries: list[dict[str, Any]] = answer["trials"]
-    return entries
+    return reply.trials
 
 
 def _tried(

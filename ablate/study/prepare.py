@@ -1,7 +1,7 @@
 """A study that can be run: its trials checked and named by a worker, and tuned where it says so."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,13 @@ from rich.console import Console
 
 from ablate.config.study import Study, StudyError
 from ablate.config.tree import format_problem
+from ablate.core.records.plan import PlanRequest
 from ablate.design import dedupe, factors
 from ablate.design import plan as design_plan
 from ablate.design import trials as design
 from ablate.executors.local import Pool
 from ablate.executors.progress import print_line, progress_bar
+from ablate.executors.worker import RequestRefusedError
 from ablate.runs import pending, store
 from ablate.runs.pending import PendingWork, PlannedRun
 from ablate.slurm.executor import Cluster
@@ -80,32 +82,33 @@ def prepare(study: Study, pool: Pool, console: Console) -> Planned:
     """Has a worker check every trial and name it. Raises `StudyError` with all problems."""
     varied = factors.factors(study)
     trials = design.trials(study, varied)
-    request = {
-        "do": "plan",
-        "trials": [trial.settings for trial in trials],
-        "inner": [trial.inner for trial in trials],
-        "probes": study.probes,
-        "score": design_plan.score(study, trials),
-        "evaluate": design_plan.evaluate(study),
-    }
+    request = PlanRequest(
+        trials=[dict(trial.settings) for trial in trials],
+        inner=[[list(path) for path in trial.inner] for trial in trials],
+        probes=study.probes,
+        score=design_plan.score(study, trials),
+        evaluate=design_plan.evaluate(study),
+    )
     if study.match_budget is not None:
         baseline = {**study.baseline.plain(), "seed": study.seeds[0]}
-        request["matched_budget"] = {"by": study.match_budget, "baseline": baseline}
+        match = {"by": study.match_budget, "baseline": baseline}
+        request = replace(request, matched_budget=match)
     problems: list[str] = []
-    with progress_bar(console, f"planning {study.name}") as heard:
-        answer = pool.ask(request, heard)
-        if answer["event"] == "error":  # of what all trials share; they may have more
-            problems += [format_problem(study.tree, problem) for problem in answer["problems"]]
-            further: dict[str, Any] = {"probes": {}, "matched_budget": None, "quiet": True}
-            answer = pool.ask({**request, **further, "score": None, "evaluate": None}, heard)
-    problems += design.refused(study, trials, answer["trials"])
-    problems += _unvalidated(study, answer["data"])
+    with progress_bar(console, f"planning {study.name}") as on_progress:
+        try:
+            reply = pool.request(request, on_progress)
+        except RequestRefusedError as error:  # of what all trials share; they may have more
+            problems += [format_problem(study.tree, asdict(found)) for found in error.problems]
+            only_trials = PlanRequest(trials=request.trials, inner=request.inner, quiet=True)
+            reply = pool.request(only_trials, on_progress)
+    problems += design.refused(study, trials, reply.trials)
+    problems += _unvalidated(study, reply.data)
     if problems:
         raise StudyError(list(dict.fromkeys(problems)))
-    trials = design.planned(trials, answer["trials"])
+    trials = design.planned(trials, reply.trials)
     varied, trials = dedupe.settle(varied, trials)
     trials = dedupe.merge(varied, trials)
-    return Planned(study, trials, design_plan.summary(study, varied, trials, answer))
+    return Planned(study, trials, design_plan.summary(study, varied, trials, asdict(reply)))
 
 
 def _unvalidated(study: Study, data: Sequence[Mapping[str, Any]]) -> Iterator[str]:

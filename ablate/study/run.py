@@ -12,10 +12,11 @@ from ablate.config import loader
 from ablate.config.study import StudyError
 from ablate.config.tree import format_problem
 from ablate.core.io import find_json, write_json
+from ablate.core.records.messages import GalleryRequest, GalleryTrial
 from ablate.design import trials as design
 from ablate.executors.local import Pool
 from ablate.executors.progress import create_console, print_line, progress_bar
-from ablate.executors.worker import COMMAND
+from ablate.executors.worker import COMMAND, RequestRefusedError
 from ablate.runs import status as run_status
 from ablate.runs import store
 from ablate.slurm.executor import Cluster
@@ -189,16 +190,18 @@ def _draw_gallery(planned: Planned, pool: Pool, folders: store.Folders, console:
     drawn = find_json(folder / "pictures.json") or {}
     if drawn.get("of") != of:
         wanted = [
-            {"masker": masker, "patchifier": patchifier, "settings": trial.settings}
+            GalleryTrial(masker=masker, patchifier=patchifier, settings=dict(trial.settings))
             for (masker, patchifier), trial in firsts.items()
         ]
-        request = {"do": "gallery", "folder": str(folder), "trials": wanted}
-        with progress_bar(console, "drawing masks") as heard:
-            answer = pool.ask(request, heard)
-        if answer["event"] == "error":
-            for problem in answer["problems"]:
-                print_line(console, f"no pictures: {format_problem(planned.study.tree, problem)}")
-            return
-        drawn = {**answer, "of": of}
+        request = GalleryRequest(folder=folder, trials=tuple(wanted))
+        with progress_bar(console, "drawing masks") as on_progress:
+            try:
+                reply = pool.request(request, on_progress)
+            except RequestRefusedError as error:
+                for problem in map(asdict, error.problems):
+                    text = format_problem(planned.study.tree, problem)
+                    print_line(console, f"no pictures: {text}")
+                return
+        drawn = {**asdict(reply), "of": of}
         write_json(folder / "pictures.json", drawn)
     planned.plan["gallery"] = {**drawn, "folder": folder.name}

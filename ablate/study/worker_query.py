@@ -1,21 +1,29 @@
-"""Questions to a worker that are no runs: what a package's maskers are, look like, and cost."""
+"""Sends single requests to a worker that is started for them, for commands that run no study."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 from rich.console import Console
 
 from ablate.config import loader
 from ablate.config.study import StudyError
+from ablate.core.records.messages import MaskersRequest, NamedMasker
+from ablate.core.records.protocol import ReplyT, Request
 from ablate.executors.local import Pool
 from ablate.executors.progress import progress_bar
-from ablate.executors.worker import COMMAND
+from ablate.executors.worker import COMMAND, RequestRefusedError
 from ablate.runs import store
-from ablate.runs.job import Event
 from ablate.study.exit_codes import DONE, ended
 
-Ask = Callable[[Mapping[str, Any]], Event]
+
+class Ask(Protocol):
+    """Sends a request to a worker and returns its reply."""
+
+    def __call__(self, request: Request[ReplyT]) -> ReplyT:
+        """Raises `StudyError` if the worker refuses the request."""
+        ...
 
 
 def errand(
@@ -30,14 +38,14 @@ def errand(
         begun = False
         with Pool(store.get_folders().cache, size=1, command=command) as pool:
 
-            def ask(request: Mapping[str, Any]) -> Event:
+            def ask(request: Request[ReplyT]) -> ReplyT:
                 nonlocal begun
-                with progress_bar(console, title, goes_on=begun) as heard:
+                with progress_bar(console, title, continued=begun) as on_progress:
                     begun = True
-                    answer = pool.ask(request, heard)
-                if answer["event"] == "error":
-                    raise StudyError([problem["message"] for problem in answer["problems"]])
-                return answer
+                    try:
+                        return pool.request(request, on_progress)
+                    except RequestRefusedError as error:
+                        raise StudyError([p.message for p in error.problems]) from error
 
             act(ask)
         return DONE
@@ -45,25 +53,25 @@ def errand(
     return ended(with_a_worker)
 
 
-def maskers_of(package: str, ask: Ask) -> list[dict[str, Any]]:
+def maskers_of(package: str, ask: Ask) -> list[NamedMasker]:
     """Lists a package's maskers: name, settings and what they are about.
 
     One that needs no settings is listed with its defaults, and each with the settings of every
     example in its documentation. One that needs settings and documents none is listed bare, to be
     refused with the reason.
     """
-    found = []
-    for masker in ask({"do": "catalogue", "package": package})["maskers"]:
-        bare = {"about": masker["about"], "settings": {"type": masker["type"]}}
-        source = f"the example of `{masker['name']}`"
-        examples = [loader.parse_settings(f"{{{text}}}", source) for text in masker["examples"]]
-        if not masker["needs"] or not examples:
-            found.append({**bare, "name": masker["name"]})
+    maskers = []
+    for entry in ask(MaskersRequest(package=package)).maskers:
+        bare = NamedMasker(name=entry.name, about=entry.about, settings={"type": entry.type})
+        source = f"the example of `{entry.name}`"
+        examples = [loader.parse_settings(f"{{{text}}}", source) for text in entry.examples]
+        if not entry.needs or not examples:
+            maskers.append(bare)
         for settings in examples:
-            plain = len(examples) == 1 and bool(masker["needs"])
-            name = masker["name"] + ("" if plain else f" ({_brief(settings)})")
-            found.append({**bare, "name": name, "settings": {**bare["settings"], **settings}})
-    return found
+            is_only = len(examples) == 1 and bool(entry.needs)
+            name = entry.name + ("" if is_only else f" ({_brief(settings)})")
+            maskers.append(replace(bare, name=name, settings={**bare.settings, **settings}))
+    return maskers
 
 
 def grid_of(text: str) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from filelock import FileLock
 from ablate.config.search_space import Change, Point, Space, Tried, apply_changes, draw
 from ablate.config.sweep import Sweep, SweepError
 from ablate.config.tree import Node
+from ablate.core.records.plan import PlanRequest
 from ablate.design.trials import variant_of
 from ablate.executors.local import WorkerHandle
 from ablate.executors.worker import WorkerDiedError
@@ -214,15 +215,15 @@ class SweepRunner:
         combination = self._combinations[self.searches.index(search)]
         tree = apply_changes(combination.tree, point.changes)
         trials = [{**tree.plain(), "seed": seed} for seed in self._sweep.seeds]
-        answer = worker.ask({"do": "plan", "trials": trials, "probes": {}})
-        problems = [problem for entry in answer["trials"] for problem in entry["problems"]]
+        reply = worker.request(PlanRequest(trials=trials))
+        problems = [problem for entry in reply.trials for problem in entry["problems"]]
         if problems:
             search.fail(point, f"invalid settings: {problems[0]['message']}")
             return
-        names = [entry["fingerprint"] for entry in answer["trials"]]
+        names = [entry["fingerprint"] for entry in reply.trials]
         recovery.record_point(self._folders.runs, search.name, point, names)
         jobs = []
-        for seed, entry in zip(self._sweep.seeds, answer["trials"], strict=True):
+        for seed, entry in zip(self._sweep.seeds, reply.trials, strict=True):
             folder = self._folders.runs / entry["fingerprint"]
             store.write_config(folder, kind=TRIAL, settings=entry["settings"])
             title = f"{combination.label}, point {point.number}, seed {seed}"
@@ -234,7 +235,7 @@ class SweepRunner:
             point=point,
             worker=worker,
             jobs=jobs,
-            steps=answer["trials"][0]["settings"]["budget"]["steps"] if self._sweep.rungs else 0,
+            steps=reply.trials[0]["settings"]["budget"]["steps"] if self._sweep.rungs else 0,
             probe=self._probe,
             pooling=self._pooling,
         ).run()

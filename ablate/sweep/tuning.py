@@ -9,6 +9,7 @@ seeds.
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ablate.config.design import BASELINE
 from ablate.config.search_space import Space, apply_changes, edge_points, space_as_written
 from ablate.config.study import Study, StudyError
 from ablate.config.tree import Node, format_problem
+from ablate.core.records.plan import PlanRequest
 from ablate.design import factors
 from ablate.design import plan as design_plan
 from ablate.design import trials as design
@@ -80,9 +82,9 @@ def check_sweep(study: Study, plan: Plan, pool: Pool, console: Console) -> None:
             except ValueError as error:
                 problems.append(f"{changes[-1][1].place}: `sweep.space.{key}`: {error}")
     settings = [{**tree.plain(), "seed": study.sweep.seeds[0]} for _, tree in edges]
-    with progress_bar(console, "checking the sweep") as on_event:
-        answer = pool.ask({"do": "plan", "trials": settings, "probes": {}}, on_event)
-    for (key, tree), entry in zip(edges, answer["trials"], strict=True):
+    with progress_bar(console, "checking the sweep") as on_progress:
+        reply = pool.request(PlanRequest(trials=settings), on_progress)
+    for (key, tree), entry in zip(edges, reply.trials, strict=True):
         problems += [
             f"{format_problem(tree, each)} (in `sweep.space.{key}`)" for each in entry["problems"]
         ]
@@ -179,19 +181,20 @@ def plan_tuned_trials(
         for seed in study.all_seeds
         for levels, tree in _list_variants(tuned)
     ]
-    request = {"do": "plan", "trials": [trial.settings for trial in trials]}
-    with progress_bar(console, f"planning {study.name} as tuned") as on_event:
-        answer = pool.ask({**request, "probes": study.probes}, on_event)
+    settings = [dict(trial.settings) for trial in trials]
+    request = PlanRequest(trials=settings, probes=study.probes)
+    with progress_bar(console, f"planning {study.name} as tuned") as on_progress:
+        reply = pool.request(request, on_progress)
     trees = [tree for _ in study.all_seeds for _, tree in _list_variants(tuned)]
     problems = [
         format_problem(tree, problem)
-        for tree, entry in zip(trees, answer["trials"], strict=True)
+        for tree, entry in zip(trees, reply.trials, strict=True)
         for problem in entry["problems"]
     ]
     if problems:
         raise StudyError(list(dict.fromkeys(problems)))
-    trials = design.planned(trials, answer["trials"])
-    summary = design_plan.summary(study, _list_factors(plan), trials, answer)
+    trials = design.planned(trials, reply.trials)
+    summary = design_plan.summary(study, _list_factors(plan), trials, asdict(reply))
     return trials, {**summary, "sweep": [_to_plan_entry(result) for result in tuned]}
 
 

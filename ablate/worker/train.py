@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.run import ParameterCounts, RunCost, RunMetrics
 from ablate.mask_analysis.pictures import paint
 from ablate.runs.record import RunAttempt
@@ -84,8 +85,8 @@ def _reporter(recorder: Recorder, attempt: RunAttempt, steps: int, emit: Emit) -
         if result is not None:
             label = f"train, online score {result.score:.1f} at {result.step}"
         if metrics is not None:
-            progress = {"event": "progress", "label": label, "done": metrics.step, "total": steps}
-            emit({**progress, "loss": round_off(metrics.loss)})
+            loss = round_off(metrics.loss)
+            emit(ProgressMessage(label=label, done=metrics.step, total=steps, loss=loss))
 
     return on_metrics
 
@@ -126,7 +127,7 @@ def _trainer(
     found = ranks.all_gather([_done(saved)])
     if any(step != found[0] for step in found):
         raise ValueError(f"the ranks see different checkpoints, {found}; do they share a disk?")
-    trainer = trainer_of(trial, sound.loader(trial), device, ranks, checkpoints, context.stop)
+    trainer = build_trainer(trial, sound.loader(trial), device, ranks, checkpoints, context.stop)
     return (
         dataclasses.replace(trainer, pause_step=context.until, online_probe=online),
         saved,
@@ -134,7 +135,7 @@ def _trainer(
     )
 
 
-def trainer_of(
+def build_trainer(
     trial: Trial,
     loader: BatchSource,
     device: torch.device,

@@ -54,7 +54,7 @@ def test_a_part_that_was_rewritten_since_a_run_is_told(settings, cache, tmp_path
     folder = tmp_path / "runs" / entry["fingerprint"]
     store.write_config(folder, kind=entry["kind"], settings=entry["settings"])
     session = RunContext(torch.device("cpu"), cache, lambda event: None, StopSignal())
-    assert run(folder, PROBES, session)["state"] == "done"
+    assert run(folder, PROBES, session).state == "done"
     assert run_status.format_code_warnings({"trials": [entry]}, folder.parent) == []
     lab("'does something else'")
     [again] = planned(short, cache, mine)

@@ -13,6 +13,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
+from ablate.core.records.messages import RunReply
 from ablate.runs.store import write_config
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
@@ -71,29 +72,29 @@ def test_clips_that_vanish_while_a_trial_trains_cost_it_nothing(new_run, cache, 
     manifest = str(clips / "metadata.csv")
     data = {"type": "ablate.audio.sources.Folder", "manifest": manifest}
     whole, bereft = new_run("whole", data=data), new_run("bereft", data=data)
-    assert go(whole, cache)["state"] == "done"
-    assert go(bereft, cache, until=20)["state"] == "paused"
+    assert go(whole, cache).state == "done"
+    assert go(bereft, cache, until=20).state == "paused"
 
     def lose(event):
         shutil.rmtree(clips)
 
-    assert go(bereft, cache, until=55, heard=lose)["state"] == "paused"
+    assert go(bereft, cache, until=55, heard=lose).state == "paused"
     assert not clips.exists()
-    assert go(bereft, cache)["state"] == "done"
+    assert go(bereft, cache).state == "done"
     assert_same(whole, bereft)
 
 
 def test_a_full_disk_fails_a_trial_that_goes_on_from_the_last_checkpoint(new_run, cache):
     whole, broken = new_run("whole"), new_run("broken")
     go(whole, cache)
-    assert go(broken, cache, until=20)["state"] == "paused"
+    assert go(broken, cache, until=20).state == "paused"
     with no_file_above(MOST_BYTES):
         ended = go(broken, cache, until=40)
     reason = f"error: OSError: [Errno {errno.EFBIG}] {os.strerror(errno.EFBIG)}"
-    assert ended == {"state": "failed", "reason": reason}
+    assert ended == RunReply(state="failed", reason=reason)
     assert (state_of(broken)["state"], state_of(broken)["reason"]) == ("failed", reason)
     assert [path.name for path in (broken / "checkpoints").iterdir()] == ["step-000000020.pt"]
-    assert go(broken, cache)["state"] == "done"
+    assert go(broken, cache).state == "done"
     assert_same(whole, broken)
 
 
@@ -106,15 +107,15 @@ def test_a_folder_that_cannot_be_written_to_fails_a_trial_with_its_name(new_run,
     else:
         (broken / name).mkdir()
     ended = go(broken, cache, until=20)
-    assert ended["state"] == "failed"
-    assert ended["reason"].startswith("error: ")
-    assert str(broken / name) in ended["reason"]
-    assert "\n" not in ended["reason"]
+    assert ended.state == "failed"
+    assert ended.reason.startswith("error: ")
+    assert str(broken / name) in ended.reason
+    assert "\n" not in ended.reason
     if (broken / name).is_dir():
         (broken / name).rmdir()
     else:
         (broken / name).unlink()
-    assert go(broken, cache)["state"] == "done"
+    assert go(broken, cache).state == "done"
     assert_same(whole, broken)
 
 
@@ -124,6 +125,6 @@ def test_a_folder_that_is_read_only_fails_a_trial_with_its_name(new_run, cache):
     folder.chmod(0o500)
     ended = go(folder, cache)
     folder.chmod(0o700)
-    assert ended["state"] == "failed"
-    assert str(folder) in ended["reason"]
-    assert go(folder, cache)["state"] == "done"
+    assert ended.state == "failed"
+    assert str(folder) in ended.reason
+    assert go(folder, cache).state == "done"

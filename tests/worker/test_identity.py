@@ -6,7 +6,7 @@ import pytest
 
 from ablate.parts import build
 from ablate.probing.probe import AbstractProbe
-from ablate.worker.evaluate import score_key
+from ablate.worker.evaluate import compute_score_key
 from ablate.worker.validation import plan
 
 KNN = {"type": "ablate.probing.knn.KNN", "k": 3}
@@ -45,7 +45,7 @@ def fingerprint(settings, cache, tmp_path, monkeypatch):
         found = plan([trial], {"knn": probes}, where, lambda event: None)
         [entry] = found["trials"]
         assert entry["problems"] == []
-        return entry["fingerprint"], score_key(build(probes, expect=AbstractProbe))
+        return entry["fingerprint"], compute_score_key(build(probes, expect=AbstractProbe))
 
     return of
 

@@ -71,7 +71,7 @@ def test_a_training_that_is_looked_at_ends_in_the_same_bits(new_run, cache):
         here = told[line["step"]]
         assert {name for name in here if name.startswith("online")} == here.keys() - line.keys()
         assert all(here[name] == line[name] for name in line if name != "tokens_per_second")
-    assert "online score" in [event for event in events if "loss" in event][-1]["label"]
+    assert "online score" in [event for event in events if event.loss is not None][-1].label
 
 
 def test_the_first_score_is_the_twins_and_the_last_that_of_the_run(new_run, cache):
@@ -122,8 +122,8 @@ def test_few_clips_to_learn_from_are_of_as_many_classes_as_they_can_be(labels, m
 def test_a_single_class_to_learn_from_is_refused(new_run, cache):
     one = {**EVALUATE, "clips": 1}
     ended = run(new_run("run"), PROBES, RunContext(CPU, cache, silent, StopSignal()), evaluate=one)
-    assert ended["state"] == "failed"
-    assert "of task `environment` to learn from are of one class; raise" in ended["reason"]
+    assert ended.state == "failed"
+    assert "the training clips of task `environment` have only one class; raise" in ended.reason
 
 
 def test_an_encoder_is_given_back_in_the_mode_in_which_it_came(entry, cache):
@@ -149,5 +149,5 @@ def test_what_cannot_be_asked_is_refused(new_run, cache, settings):
     ended = run(
         new_run("run"), PROBES, RunContext(CPU, cache, silent, StopSignal()), evaluate=unknown
     )
-    assert ended["state"] == "failed"
-    assert "its probe scores mean, mean_std, concat_freq" in ended["reason"]
+    assert ended.state == "failed"
+    assert "its probe scores mean, mean_std, concat_freq" in ended.reason

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from ablate.core.records.messages import RunReply, RunRequest
 from ablate.model.objectives import L2
 from ablate.model.transformer import Layers
 from ablate.parts import build, get_identity
@@ -24,7 +25,7 @@ from ablate.runs.store import write_config
 from ablate.training.optimizer import Budget
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
-from ablate.worker.dispatch import answer
+from ablate.worker.dispatch import handle_request
 from ablate.worker.run import run
 from ablate.worker.trial import Trial
 from ablate.worker.validation import plan
@@ -87,9 +88,7 @@ def new_run(settings, cache, tmp_path, monkeypatch):
 
 
 def alone(folder, cache):
-    assert (
-        run(folder, {}, RunContext(CPU, cache, lambda event: None, StopSignal()))["state"] == "done"
-    )
+    assert run(folder, {}, RunContext(CPU, cache, lambda event: None, StopSignal())).state == "done"
     return folder
 
 
@@ -171,21 +170,17 @@ def test_a_step_may_be_cut_into_more_parts_than_a_rank_has_clips(new_run, cache)
 def test_a_worker_has_ranks_train_a_trial_and_trains_nothing_twice(new_run, cache):
     whole, shared, events = alone(new_run("whole"), cache), new_run("shared"), []
     evaluate = {"every": 10, "clips": 2, "probe": "knn", "pooling": "mean"}
-    request = {"do": "run", "probes": PROBES, "device": "cpu", "cache": str(cache), "ranks": 2}
-    request |= {"folder": str(shared), "evaluate": evaluate}
-    paused = answer({**request, "until": 20}, events.append, StopSignal())
-    assert paused == {"state": "paused", "reason": "paused at step 20"}
-    ended = answer(request, events.append, StopSignal())
-    assert (ended["state"], ended["trained"]) == ("done", True)
+    request = RunRequest(folder=shared, probes=PROBES, ranks=2, evaluate=evaluate)
+    paused = handle_request(replace(request, until=20), cache, events.append, StopSignal())
+    assert paused == RunReply(state="paused", reason="paused at step 20")
+    ended = handle_request(request, cache, events.append, StopSignal())
+    assert (ended.state, ended.trained) == ("done", True)
     assert state_of(shared)["ranks"] == 2
-    labels = {event["label"] for event in events}
+    labels = {event.label for event in events}
     assert any(label.startswith("train, online score") for label in labels)
     assert_alike(whole, shared)
-    assert answer(request, events.append, StopSignal()) == {
-        "state": "done",
-        "trained": False,
-        "probed": [],
-    }
+    again = handle_request(request, cache, events.append, StopSignal())
+    assert again == RunReply(state="done", trained=False, probed=())
 
 
 def test_ranks_stop_and_end_together_and_one_process_goes_on_from_there(new_run, cache):
@@ -210,11 +205,11 @@ def test_a_rank_that_is_told_to_stop_before_it_trains_stops_with_the_others(new_
 
 def test_ranks_end_when_the_worker_that_started_them_is_killed(new_run, cache):
     endless = new_run("endless", budget={"steps": 1_000_000})
-    request = {"do": "run", "probes": {}, "device": "cpu", "cache": str(cache), "ranks": 2}
-    command = [sys.executable, "-m", "ablate.worker", "--worker"]
+    request = RunRequest(folder=endless, probes={}, ranks=2)
+    command = [sys.executable, "-m", "ablate.worker", "--worker", "--cache", str(cache)]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
-        worker.stdin.write(json.dumps({**request, "folder": str(endless)}).encode() + b"\n")
+        worker.stdin.write(request.to_line().encode())
         worker.stdin.flush()
         assert within(BOUND, lambda: (endless / "metrics.jsonl").exists())
         assert len(at_work(endless)) == 3  # the ranks, and who started them

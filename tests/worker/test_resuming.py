@@ -8,12 +8,14 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from ablate.core.records.messages import RunReply, RunRequest
 from ablate.runs.store import write_config
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.signals import SIGNALS, StopSignal
@@ -59,12 +61,12 @@ class Tripwire(AbstractMasker):
         return Random().draw(clips, generator)
 
 
-def work(requests):
+def work(requests, cache):
     """Does what a worker's process does with some lines."""
     torch.set_num_threads(1)
     stop = StopSignal()
     stop.install()
-    serve(io.StringIO(requests), io.StringIO(), stop)
+    serve(io.StringIO(requests), io.StringIO(), stop, Path(cache))
 '''
 
 
@@ -143,11 +145,11 @@ def same_weights(first, second):
 
 def work(folders, cache):
     """Has one process run folders one after the other, as a worker; returns its exit code."""
-    request = {"do": "run", "probes": {}, "device": "cpu", "cache": str(cache)}
-    requests = [{**request, "folder": str(folder)} for folder in folders]
-    requests[-1] |= {"probes": PROBES, "evaluate": EVALUATE}  # the last is looked at on its way
-    lines = "".join(json.dumps(request) + "\n" for request in requests)
-    process = PROCESSES.Process(target=importlib.import_module("tripwire_lab").work, args=(lines,))
+    requests = [RunRequest(folder=folder, probes={}) for folder in folders]
+    requests[-1] = replace(requests[-1], probes=PROBES, evaluate=EVALUATE)
+    lines = "".join(request.to_line() for request in requests)
+    target = importlib.import_module("tripwire_lab").work
+    process = PROCESSES.Process(target=target, args=(lines, str(cache)))
     process.start()
     process.join()
     return process.exitcode
@@ -194,10 +196,10 @@ def test_a_run_told_to_stop_before_or_after_a_report_ends_in_the_same_bits(
     go(whole, cache, stop)
     trip((step, number))
     ended = go(broken, cache, stop)
-    assert ended["state"] == "preempted"
-    assert ended["reason"] == f"{number.name} at step {step + 1} of {STEPS}"
+    assert ended.state == "preempted"
+    assert ended.reason == f"{number.name} at step {step + 1} of {STEPS}"
     assert Checkpoints(broken / "checkpoints").newest_step == step + 1
-    assert go(broken, cache, stop)["state"] == "done"
+    assert go(broken, cache, stop).state == "done"
     assert same_weights(whole, broken)
     assert traces(whole) == traces(broken)
 
@@ -207,10 +209,10 @@ def test_a_run_that_pauses_to_be_scored_ends_in_the_same_bits(new_run, cache, st
     go(whole, cache, stop)
     for step in (40, 90):
         ended = run(paused, PROBES, RunContext(CPU, cache, lambda event: None, stop, until=step))
-        assert ended == {"state": "paused", "reason": f"paused at step {step}"}
+        assert ended == RunReply(state="paused", reason=f"paused at step {step}")
         assert len(list((paused / "rungs" / str(step)).glob("probes/*/*.json"))) == 3
     assert not (paused / "probes").exists()
-    assert go(paused, cache, stop)["state"] == "done"
+    assert go(paused, cache, stop).state == "done"
     assert same_weights(whole, paused)
     assert traces(whole) == traces(paused)
 
@@ -219,13 +221,13 @@ def test_a_pause_that_was_interrupted_before_its_scores_is_taken_up_again(new_ru
     folder = new_run("paused")
 
     def interrupts(event):
-        if event["label"] == "probe":
+        if event.label == "probe":
             raise SystemExit(130)
 
     with pytest.raises(SystemExit):
         run(folder, PROBES, RunContext(CPU, cache, interrupts, stop, until=40))
     ended = run(folder, PROBES, RunContext(CPU, cache, lambda event: None, stop, until=40))
-    assert ended["state"] == "paused"
+    assert ended.state == "paused"
     assert len(list((folder / "rungs" / "40").glob("probes/*/*.json"))) == 3
 
 
@@ -263,7 +265,7 @@ def test_a_run_killed_outright_ends_in_the_same_bits(new_run, cache, trip, stop)
     command += ["--probes", str(broken.parent / "probes.json"), "--evaluate", json.dumps(EVALUATE)]
     killed = subprocess.run(command, capture_output=True, env=os.environ)
     assert killed.returncode == -signal.SIGKILL
-    assert go(broken, cache, stop, PROBES, EVALUATE)["state"] == "done"
+    assert go(broken, cache, stop, PROBES, EVALUATE).state == "done"
     assert same_weights(whole, broken)
     assert traces(whole) == traces(broken)
 

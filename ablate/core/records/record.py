@@ -19,7 +19,14 @@ class FormatError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class Item:
+    """A typed group of fields inside a record; unknown fields are refused."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Item):
     """A typed record with a version.
 
     Subclasses are frozen keyword-only dataclasses. `FORMAT` is raised when fields change their
@@ -28,7 +35,6 @@ class Record:
 
     FORMAT: ClassVar[int] = 1
     REMEDY: ClassVar[str] = "delete it and run the study again"
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain data: `format` and every field."""

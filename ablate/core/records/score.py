@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ablate.core.records.record import Record
+from ablate.core.records.record import Item, Record
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoolingScore:
+class PoolingScore(Item):
     """Scores of one pooling in percent, higher is better."""
 
     valid: float | None = None
