@@ -17,7 +17,7 @@ from ablate.core.records.record import FormatError
 
 COMMAND = (sys.executable, "-m", "ablate.worker", "--worker")
 GRACE_SECONDS = 10.0  # for a worker to end after it was told to
-TAIL_BYTES = 4000  # of a worker's stderr, in which the last line is looked for
+TAIL_BYTES = 4000  # read from the end of a worker's stderr
 # Set before the worker starts, because libraries read them when they are loaded. `ablate.worker`
 # explains why there is one thread.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

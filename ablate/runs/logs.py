@@ -25,17 +25,17 @@ def read_log(folder: Path) -> list[str]:
 
 
 def follow_log(
-    folder: Path, last: int | None = None, *, given_up: Callable[[], bool]
+    folder: Path, last: int | None = None, *, is_abandoned: Callable[[], bool]
 ) -> Iterator[str]:
     """Yields the log, or its `last` lines, and what is added to it until the run has ended.
 
     Training metrics that are recorded from now on are yielded too, one line per record. A run that
-    is not running is waited for until `given_up` returns True.
+    is not running is waited for until `is_abandoned` returns True.
     """
     num_read, log = len(_read_complete_lines(folder / METRICS)), read_log(folder)
     yield from log[-last:] if last else log
     while True:
-        is_open = store.read_status(folder).state in OPEN and not given_up()
+        is_open = store.read_status(folder).state in OPEN and not is_abandoned()
         steps, now = _read_complete_lines(folder / METRICS), read_log(folder)
         yield from map(_format_metrics, steps[num_read:])
         yield from now[len(log) :] if now[: len(log)] == log else now

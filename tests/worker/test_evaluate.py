@@ -95,11 +95,13 @@ def test_another_probe_reads_the_same_features_again(tmp_path, trial, sound, cac
 
 def test_what_is_read_back_is_what_was_computed(tmp_path, trial, sound):
     runner, [task, *_] = ProbeRunner(tmp_path, trial.twin, sound, CPU), sound.tasks
-    found = [runner.compute_features(task, [KNN()], tmp_path, tmp_path / str(i)) for i in range(2)]
+    computed = [
+        runner.compute_features(task, [KNN()], tmp_path, tmp_path / str(i)) for i in range(2)
+    ]
     fresh = runner.compute_features(task, [KNN()], tmp_path / "other", tmp_path)
     for view, features in fresh.items():
         assert len(features.rows) == len(task.clips)
-        for again in found:
+        for again in computed:
             assert np.array_equal(again[view].rows, features.rows)
 
 
@@ -116,8 +118,8 @@ def test_what_is_read_back_is_what_was_computed(tmp_path, trial, sound):
 )
 def test_features_of_another_configuration_lie_elsewhere(settings, cache, tmp_path, change):
     keys = set()
-    for told in (settings, {**settings, **change}):
-        trial = build(told, expect=Trial)
+    for changed in (settings, {**settings, **change}):
+        trial = build(changed, expect=Trial)
         sound = open_sound(trial.data, trial.mel, cache)
         for subject in (trial.twin, trial.statistics):
             keys.add(ProbeRunner(tmp_path, subject, sound, CPU).key)

@@ -1,4 +1,4 @@
-"""What goes wrong around a running trial is said in a line, and costs it nothing once mended."""
+"""Faults around a running trial are reported in one line; once repaired, nothing is lost."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ from ablate.worker.run import run
 from ablate.worker.validation import plan
 
 CPU = torch.device("cpu")
-MOST_BYTES = 20_000  # of a file on the full disk: a run's record fits, its checkpoint does not
+MAX_BYTES = 20_000  # file size on the full disk: a record fits, a checkpoint does not
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def new_run(settings, cache, tmp_path):
     return make
 
 
-def go(folder, cache, *, until=None, heard=lambda event: None):
-    return run(folder, {}, RunContext(CPU, cache, heard, StopSignal(), until=until))
+def go(folder, cache, *, until=None, on_progress=lambda event: None):
+    return run(folder, {}, RunContext(CPU, cache, on_progress, StopSignal(), until=until))
 
 
 def state_of(folder):
@@ -61,7 +61,7 @@ def no_file_above(most):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_clips_that_vanish_while_a_trial_trains_cost_it_nothing(new_run, cache, tmp_path):
+def test_clips_that_vanish_while_a_trial_trains_do_not_affect_it(new_run, cache, tmp_path):
     clips, rows = tmp_path / "clips", ["path,label,split"]
     clips.mkdir()
     for index in range(8):
@@ -71,37 +71,40 @@ def test_clips_that_vanish_while_a_trial_trains_cost_it_nothing(new_run, cache, 
     (clips / "metadata.csv").write_text("\n".join(rows))
     manifest = str(clips / "metadata.csv")
     data = {"type": "ablate.audio.sources.Folder", "manifest": manifest}
-    whole, bereft = new_run("whole", data=data), new_run("bereft", data=data)
-    assert go(whole, cache).state == "done"
-    assert go(bereft, cache, until=20).state == "paused"
+    uninterrupted, without_clips = (
+        new_run("uninterrupted", data=data),
+        new_run("without_clips", data=data),
+    )
+    assert go(uninterrupted, cache).state == "done"
+    assert go(without_clips, cache, until=20).state == "paused"
 
     def lose(event):
         shutil.rmtree(clips)
 
-    assert go(bereft, cache, until=55, heard=lose).state == "paused"
+    assert go(without_clips, cache, until=55, on_progress=lose).state == "paused"
     assert not clips.exists()
-    assert go(bereft, cache).state == "done"
-    assert_same(whole, bereft)
+    assert go(without_clips, cache).state == "done"
+    assert_same(uninterrupted, without_clips)
 
 
 def test_a_full_disk_fails_a_trial_that_goes_on_from_the_last_checkpoint(new_run, cache):
-    whole, broken = new_run("whole"), new_run("broken")
-    go(whole, cache)
+    uninterrupted, broken = new_run("uninterrupted"), new_run("broken")
+    go(uninterrupted, cache)
     assert go(broken, cache, until=20).state == "paused"
-    with no_file_above(MOST_BYTES):
+    with no_file_above(MAX_BYTES):
         ended = go(broken, cache, until=40)
     reason = f"error: OSError: [Errno {errno.EFBIG}] {os.strerror(errno.EFBIG)}"
     assert ended == RunReply(state="failed", reason=reason)
     assert (state_of(broken)["state"], state_of(broken)["reason"]) == ("failed", reason)
     assert [path.name for path in (broken / "checkpoints").iterdir()] == ["step-000000020.pt"]
     assert go(broken, cache).state == "done"
-    assert_same(whole, broken)
+    assert_same(uninterrupted, broken)
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "metrics.jsonl", "attempts", "run.json"])
 def test_a_folder_that_cannot_be_written_to_fails_a_trial_with_its_name(new_run, cache, name):
-    whole, broken = new_run("whole"), new_run("broken")
-    go(whole, cache)
+    uninterrupted, broken = new_run("uninterrupted"), new_run("broken")
+    go(uninterrupted, cache)
     if name in ("checkpoints", "attempts"):
         (broken / name).write_text("in the way")
     else:
@@ -116,7 +119,7 @@ def test_a_folder_that_cannot_be_written_to_fails_a_trial_with_its_name(new_run,
     else:
         (broken / name).unlink()
     assert go(broken, cache).state == "done"
-    assert_same(whole, broken)
+    assert_same(uninterrupted, broken)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -27,7 +27,7 @@ PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}}
 
 
 def silent(event):
-    """Hears nothing."""
+    """Ignores progress."""
 
 
 def entry_of(settings, cache, kind="jepa"):
@@ -41,7 +41,7 @@ def weights_of(folder):
 
 
 def put(folder, entry):
-    """Makes a run folder as the launcher does."""
+    """Creates a run folder as a session does."""
     folder = folder / entry["fingerprint"]
     folder.mkdir(parents=True)
     write_config(folder, kind=entry["kind"], settings=entry["settings"])
@@ -102,21 +102,23 @@ def test_another_probe_scores_again_and_trains_nothing(folder, cache):
 
 
 def stopped_while_scored(folder, cache, *, until=None):
-    """Runs a trial whose process is told to stop once the first of its tasks is scored."""
+    """Runs a trial whose process is stopped once the first task is scored."""
 
-    def told(event):
+    def stop_after_first_task(event):
         if event.label == "probe" and event.done == 1:
             raise SystemExit(143)
 
     with pytest.raises(SystemExit):
-        run(folder, PROBES, RunContext(CPU, cache, told, StopSignal(), until=until))
+        run(
+            folder, PROBES, RunContext(CPU, cache, stop_after_first_task, StopSignal(), until=until)
+        )
 
 
 def protocols(settings, cache):
     return plan([settings], PROBES, cache, silent)["probes"]
 
 
-def test_a_run_stopped_while_it_is_scored_is_scored_when_it_goes_on(folder, settings, cache):
+def test_a_run_stopped_while_it_is_scored_is_scored_when_it_is_resumed(folder, settings, cache):
     probes = protocols(settings, cache)
     stopped_while_scored(folder, cache)
     assert [path.parent.name for path in folder.glob("probes/*/*.json")] == ["environment"]
@@ -172,7 +174,7 @@ def test_the_baselines_are_scored_without_training(settings, cache, tmp_path, ki
     assert poolings == (every if kind == "random_init" else {"mean_std"})
 
 
-def test_a_loss_that_is_no_number_fails_with_its_reason(settings, cache, tmp_path):
+def test_a_loss_that_is_not_finite_fails_with_its_reason(settings, cache, tmp_path):
     wild = {**settings, "optimizer": {"rate": 1e30, "clip": 0.0, "warmup": 0.0}}
     folder = put(tmp_path / "run", entry_of(wild, cache))
     ended = run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))
@@ -183,7 +185,7 @@ def test_a_loss_that_is_no_number_fails_with_its_reason(settings, cache, tmp_pat
     assert not (folder / "encoder.safetensors").exists()
 
 
-def test_a_collapse_ends_a_trial_that_asks_for_it(settings, cache, tmp_path):
+def test_a_collapse_ends_a_trial_with_on_collapse_stop(settings, cache, tmp_path):
     spoilt = {"rate": 0.1, "warmup": 0.0, "momentum": [0, 0], "weight_decay": [0.99, 0.99]}
     wild = {**settings, "optimizer": spoilt}
     warned = put(tmp_path / "warned", entry_of(wild, cache))
@@ -197,7 +199,7 @@ def test_a_collapse_ends_a_trial_that_asks_for_it(settings, cache, tmp_path):
     assert ended.reason.startswith("collapsed: effective rank")
 
 
-def test_whatever_a_strangers_part_raises_is_written_down(settings, cache, tmp_path, monkeypatch):
+def test_any_exception_of_a_user_part_is_recorded(settings, cache, tmp_path, monkeypatch):
     (tmp_path / "rare_lab.py").write_text(
         "from dataclasses import dataclass\n"
         "from maskers import Random\n"

@@ -8,7 +8,7 @@ from ablate.core.records.plan import PlanReply, PlanRequest, SettingProblem
 from ablate.core.records.protocol import Message, Reply, Request
 from ablate.core.records.record import Item
 
-Settings = dict[str, Any]  # of a trial, a part or a probe, as a study writes them
+Settings = dict[str, Any]  # settings of a trial, a part or a probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class ProgressMessage(Message):
     label: str = ""  # what is counted
     done: int = 0
     total: int = 0  # 0 if unknown
-    loss: float | None = None  # of a training
+    loss: float | None = None  # training loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class RunRequest(Request[RunReply]):
 
     folder: Path
     probes: dict[str, Settings]
-    device: str = "cpu"  # of the first rank
+    device: str = "cpu"  # device of the first rank
     ranks: int = 1
     until: int | None = None  # step to pause at and to score at
     evaluate: Settings | None = None  # scores during training
@@ -147,9 +147,9 @@ class MaskersRequest(Request[MaskersReply]):
 class SchemaReply(Reply):
     """JSON schemas of parts."""
 
-    settings: dict[str, Any]  # of each setting of a trial
+    settings: dict[str, Any]  # schema of each setting of a trial
     probe: dict[str, Any]
-    definitions: dict[str, Any]  # of each part, by its name
+    definitions: dict[str, Any]  # schema of each part, by its name
 
 
 @dataclass(frozen=True, kw_only=True)

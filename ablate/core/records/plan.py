@@ -6,7 +6,7 @@ from typing import Any
 from ablate.core.records.protocol import Reply, Request
 from ablate.core.records.record import Item
 
-Settings = dict[str, Any]  # of a trial or a probe, as a study writes them
+Settings = dict[str, Any]  # settings of a trial or a probe
 
 
 @dataclass(frozen=True, kw_only=True)

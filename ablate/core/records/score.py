@@ -29,7 +29,7 @@ class ScoreFile(Record):
 
     task: str
     key: str  # hash of `settings`; the name of the file
-    settings: dict[str, Any]  # of the probe, with every default written out
+    settings: dict[str, Any]  # settings of the probe, with every default written out
     scores: dict[str, PoolingScore]
 
 

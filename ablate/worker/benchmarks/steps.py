@@ -72,7 +72,7 @@ class Runner:
     peak_memory_mb: float | None = None  # in units of 2**20 bytes; None on a CPU
     periodic_seconds: float = 0.0  # per step, of work that is done once in several steps
     compared_with: str | None = None  # the variant that this reference model is compared with
-    seconds: list[float] = field(default_factory=list)  # of each round
+    seconds: list[float] = field(default_factory=list)  # duration of each round
 
 
 def time_steps(request: StepTimingsRequest, emit: Emit) -> StepTimingsReply:
@@ -85,7 +85,7 @@ def time_steps(request: StepTimingsRequest, emit: Emit) -> StepTimingsReply:
     """
     device = torch.device(request.device)
     clock = partial(_clock, device)
-    refused: list[StepTiming] = []
+    unbuildable: list[StepTiming] = []
     runners: list[Runner] = []
     reference: Runner | None = None
     with contextlib.ExitStack() as stack:
@@ -94,7 +94,7 @@ def time_steps(request: StepTimingsRequest, emit: Emit) -> StepTimingsReply:
             try:
                 trial = build(variant.settings, expect=Trial)
             except PartError as error:
-                refused.append(StepTiming(name=variant.name, refused=str(error)))
+                unbuildable.append(StepTiming(name=variant.name, refused=str(error)))
                 continue
             runner = _build_runner(variant.name, trial, device, clock, stack)
             runners.append(runner)
@@ -111,7 +111,7 @@ def time_steps(request: StepTimingsRequest, emit: Emit) -> StepTimingsReply:
         threads=torch.get_num_threads(),
         torch=torch.__version__,
         ceiling_tflops={name: value / 1e12 for name, value in ceiling_flops.items()},
-        steps=(*timings, *refused),
+        steps=(*timings, *unbuildable),
         kernels=tuple(time_kernels(device, clock)),
     )
 
