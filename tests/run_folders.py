@@ -62,8 +62,8 @@ def write_score(
     poolings = {pooling: PoolingScore(**score) for pooling, score in scores.items()}
     ScoreFile(task=task, key=key, settings=settings, scores=poolings).write(file)
     if "content" not in settings:
-        known = TaskList.find(folder / TASKS_FILE) or TaskList(tasks=[])
-        write_tasks(folder, *sorted({*known.tasks, task}))
+        tasks = TaskList.find(folder / TASKS_FILE) or TaskList(tasks=[])
+        write_tasks(folder, *sorted({*tasks.tasks, task}))
     return file
 
 

@@ -11,12 +11,12 @@ import torch
 from rich.console import Console
 
 from ablate.config import loader
-from ablate.executors.worker import read_plan_reply
-from ablate.parts import PartError, build, resolve
+from ablate.core.records.messages import RunRequest
+from ablate.parts import build, resolve
 from ablate.report import report
 from ablate.study.prepare import prepare
 from ablate.training.signals import StopSignal
-from ablate.worker.dispatch import answer
+from ablate.worker.dispatch import handle_request
 from ablate.worker.trial import Trial
 from ablate.worker.units import sized
 
@@ -45,16 +45,11 @@ class Here:
     def __init__(self, cache):
         self.cache = cache
 
-    def ask(self, request, heard):
-        try:
-            found = answer({**request, "cache": str(self.cache)}, heard, StopSignal())
-        except PartError as error:
-            problems = [{"path": list(p.path), "message": p.message} for p in error.problems]
-            return {"event": "error", "problems": problems}
-        return {"event": "result", **found}
+    def request(self, request, on_progress):
+        return handle_request(request, self.cache, on_progress, StopSignal())
 
-    def plan(self, request, heard):
-        return read_plan_reply(self.ask({"do": "plan", "plan": request.to_json()}, heard))
+    def plan(self, request, on_progress):
+        return self.request(request, on_progress)
 
 
 @pytest.fixture(scope="module")
@@ -74,17 +69,16 @@ def test_a_recipe_trains_stops_resumes_and_is_reported(name, recipes_dir):
     jobs = planned.find_pending(recipes_dir / "runs").jobs(
         recipes_dir / "runs", planned.plan.probes
     )
-    told = StopSignal()
-    told.signal = signal.SIGTERM
+    stopped = StopSignal()
+    stopped.signal = signal.SIGTERM
     for job in jobs:
-        request = {"do": "run", "folder": str(job.folder), "probes": dict(job.probes)}
-        request |= {"device": "cpu", "cache": str(recipes_dir / "cache")}
+        request, cache = RunRequest(folder=job.folder, probes=job.probes), recipes_dir / "cache"
         trains = json.loads((job.folder / "config.json").read_text())["kind"] == "jepa"
         if trains:
-            ended = answer(request, lambda event: None, told)
-            assert ended["state"] == "preempted", ended
-        ended = answer(request, lambda event: None, StopSignal())
-        assert ended["state"] == "done", ended
+            ended = handle_request(request, cache, lambda progress: None, stopped)
+            assert ended.state == "preempted", ended
+        ended = handle_request(request, cache, lambda progress: None, StopSignal())
+        assert ended.state == "done", ended
         if trains:
             metrics = [
                 json.loads(s) for s in (job.folder / "metrics.jsonl").read_text().splitlines()

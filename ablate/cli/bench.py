@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.config import loader
+from ablate.core.records.messages import MaskerTimingsRequest, NamedTrial, StepTimingsRequest
 from ablate.design import factors
 from ablate.design import trials as design
 from ablate.executors.progress import create_console, print_line
@@ -57,8 +58,9 @@ def benchmark_maskers(
     console = Console(stderr=True) if as_json else create_console()
 
     def run(query: Query) -> None:
-        sizes, maskers = list(parse_grid(grid)), list_maskers(package, query)
-        measured = query({"do": "time maskers", "maskers": maskers, "grid": sizes, "batch": batch})
+        sizes, maskers = parse_grid(grid), tuple(list_maskers(package, query))
+        request = MaskerTimingsRequest(maskers=maskers, grid=sizes, batch=batch)
+        measured = query(request).to_json()
         summary = summarise_maskers(measured)
         if as_json:
             sys.stdout.write(json.dumps(summary, indent=1) + "\n")
@@ -73,7 +75,7 @@ def benchmark_maskers(
 def summarise_maskers(measured: Mapping[str, Any]) -> dict[str, Any]:
     """Adds the maskers above the limit, and the speed-up of a vectorised masker, to the results."""
     over = [masker["name"] for masker in measured["maskers"] if _is_over(masker)]
-    blocks = [m["ratio"] for m in measured["maskers"] if m["name"] == BLOCKS and "ratio" in m]
+    blocks = [m["ratio"] for m in measured["maskers"] if m["name"] == BLOCKS and m["ratio"]]
     gain = measured["loop"]["ratio"] / blocks[0] if blocks else None
     kept = {key: measured[key] for key in ("grid", "batch", "maskers", "loop")}
     return {**kept, "limit": MAX_RATIO, "over": over, "blocks_faster_than_loop": gain}
@@ -99,14 +101,14 @@ def describe_maskers(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _is_over(masker: Mapping[str, Any]) -> bool:
-    return masker.get("ratio", 0.0) > MAX_RATIO and not masker["slow"]
+    return (masker["ratio"] or 0.0) > MAX_RATIO and not masker["slow"]
 
 
 def _build_masker_table(measured: Mapping[str, Any]) -> Table:
     table = Table(box=rich.box.SIMPLE_HEAD)
     for head in ("masker", "ratio", "ms", ""):
         table.add_column(head, justify="right" if head in ("ratio", "ms") else "left")
-    for masker in sorted(measured["maskers"], key=lambda masker: masker.get("ratio", 0.0)):
+    for masker in sorted(measured["maskers"], key=lambda masker: masker["ratio"] or 0.0):
         if masker["refused"]:
             cells = ["-", "-", f"refused: {masker['refused']}"]
         else:
@@ -148,8 +150,9 @@ def benchmark_steps(
             variant["settings"]["budget"] = {**budget, "steps": MANY_STEPS}
             if batch is not None:
                 variant["settings"]["budget"]["batch"] = batch
-        request = {"do": "time steps", "variants": variants, "device": device, "seconds": seconds}
-        summary = summarise_steps(query(request))
+        trials = tuple(NamedTrial(**variant) for variant in variants)
+        request = StepTimingsRequest(variants=trials, device=device, seconds=seconds)
+        summary = summarise_steps(query(request).to_json())
         if output is not None:
             output.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         console.print(_build_step_table(summary))
@@ -172,7 +175,9 @@ def summarise_steps(measured: Mapping[str, Any]) -> dict[str, Any]:
         if packed and f"blocks, {name}" in times
     }
     speeds = [
-        step["milliseconds"] / times[step["beside"]] for step in measured["steps"] if step["beside"]
+        step["milliseconds"] / times[step["compared_with"]]
+        for step in measured["steps"]
+        if step["compared_with"]
     ]
     return {
         **{key: measured[key] for key in kept},

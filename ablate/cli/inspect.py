@@ -135,7 +135,7 @@ def _follow(folder: Path, lines: int | None, idle: float) -> None:
     try:
         with failing_on_value_error():
             for line in run_logs.follow_log(
-                folder, lines, given_up=lambda: idle_timeout.look([folder])
+                folder, lines, is_abandoned=lambda: idle_timeout.look([folder])
             ):
                 typer.echo(line)
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from pydantic_core import core_schema
 from rich.console import Console
 
 from ablate.config.keys import SETTINGS, StudyFile
+from ablate.core.records.messages import SchemaRequest
 from ablate.executors.worker import COMMAND
 from ablate.study.worker_query import Query, query_worker
 
@@ -31,7 +32,7 @@ def show(packages: Sequence[str], *, command: Sequence[str] = COMMAND) -> int:
     """Prints the schema, with the parts of further packages; returns the exit code."""
 
     def print_schema(query: Query) -> None:
-        parts = query({"do": "schema", "packages": list(packages)})
+        parts = query(SchemaRequest(packages=tuple(packages))).to_json()
         sys.stdout.write(json.dumps(build_schema(parts), indent=1) + "\n")
 
     console = Console(stderr=True)

@@ -41,6 +41,7 @@ def manifest(
     """Write the manifest of a data set: a CSV file of paths, labels and splits."""
     from ablate.audio.manifest_summary import summarize_manifest
     from ablate.audio.manifest_writer import write_manifest
+    from ablate.core.records.messages import ProgressMessage
     from ablate.executors import progress
 
     try:
@@ -52,7 +53,9 @@ def manifest(
         typer.echo(f"warning: {warning}")
     with progress.progress_bar(progress.create_console(), "reading files") as update:
         lines = list(
-            summarize_manifest(written, lambda done, total: update({"done": done, "total": total}))
+            summarize_manifest(
+                written, lambda done, total: update(ProgressMessage(done=done, total=total))
+            )
         )
     print_lines(lines)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ablate.core.records.messages import ZooRequest
 from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
 from ablate.runs import store
@@ -39,14 +40,13 @@ def show_zoo(
         from ablate.report.pages.masker_zoo import MaskerZooPage
 
         grids = _get_grids(*parse_grid(grid))
-        request = {
-            "do": "zoo",
-            "folder": str(folder.absolute()),
-            "grids": grids,
-            "audio": None if audio is None else str(audio),
-            "maskers": list_maskers(package, query),
-        }
-        zoo = MaskerZooPage(package, folder, query(request))
+        request = ZooRequest(
+            folder=folder.absolute(),
+            grids=tuple(grids),
+            audio=audio,
+            maskers=tuple(list_maskers(package, query)),
+        )
+        zoo = MaskerZooPage(package, folder, query(request).to_json())
         page, table = zoo.write(), zoo.tables[0]
         console.print(table.to_rich(console.width))
         for line in (*zoo.list_refusals(table), table.caption, "", str(page)):
@@ -55,6 +55,6 @@ def show_zoo(
     return query_worker(run, title=f"drawing {package}", console=console, command=command)
 
 
-def _get_grids(freq: int, time: int) -> list[list[int]]:
+def _get_grids(freq: int, time: int) -> list[tuple[int, int]]:
     """Returns the requested grid, and a grid of full-height strips of the same clip."""
-    return [[freq, time]] if freq == 1 else [[freq, time], [1, STRIPS * time]]
+    return [(freq, time)] if freq == 1 else [(freq, time), (1, STRIPS * time)]

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from ablate.config import loader
 from ablate.config.study import StudyError
+from ablate.core.records.messages import TensorBoardEntry, TensorBoardRequest
 from ablate.core.records.plan import StudyPlan, plan_file
 from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
@@ -47,18 +47,17 @@ def serve_tensorboard(
             advice = f"run the study first: ablate run {file}"
             raise StudyError([f"{folders.reports / study.name} is empty; {advice}"])
         folder = (folders.reports / study.name / "tensorboard").absolute()
-        curves = _link_runs(plan, folders.runs, folder)
-        query({"do": "board", "folder": str(folder), "curves": curves})
+        entries = _link_runs(plan, folders.runs, folder)
+        query(TensorBoardRequest(folder=folder, entries=tuple(entries)))
         _serve(folder, study.name, _find_port(port), console)
 
     return query_worker(run, title="writing curves", console=console, command=command)
 
 
-def _link_runs(plan: StudyPlan, runs: Path, folder: Path) -> list[dict[str, Any]]:
+def _link_runs(plan: StudyPlan, runs: Path, folder: Path) -> list[TensorBoardEntry]:
     """Links the runs in `folder`, which is emptied first, under readable names.
 
-    Returns what a worker writes beside them: curves with `name`, `tag` and `points`, (step,
-    value), and trials with `name`, `settings` and `score` in percent.
+    Returns what a worker writes beside them: mean curves, and the settings and scores of trials.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -73,32 +72,35 @@ def _link_runs(plan: StudyPlan, runs: Path, folder: Path) -> list[dict[str, Any]
     return [*means, *(_describe_trial(trial, results) for trial in results.trials)]
 
 
-def _compute_means(curve: Curve, plan: StudyPlan) -> list[dict[str, Any]]:
+def _compute_means(curve: Curve, plan: StudyPlan) -> list[TensorBoardEntry]:
     """Returns the mean over seeds, and the ends of its interval if there is one."""
-    mean, low, high = [], [], []
+    mean: list[tuple[int, float]] = []
+    low: list[tuple[int, float]] = []
+    high: list[tuple[int, float]] = []
     runs = [dict(seed) for seed in curve.seeds]
     for step, _ in curve.mean:
         estimate = estimate_mean([run[step] for run in runs], alpha=plan.report.alpha)
-        mean.append((step, estimate.mean))
-        if estimate.low is not None:
+        if estimate.mean is not None:
+            mean.append((step, estimate.mean))
+        if estimate.low is not None and estimate.high is not None:
             low.append((step, estimate.low))
             high.append((step, estimate.high))
     tag, label = f"train/{curve.quantity}", _to_file_name(format_variant(curve.levels))
     curves = {"mean": mean, "mean, low end": low, "mean, high end": high}
     return [
-        {"name": f"{label}, {name}", "tag": tag, "points": points}
+        TensorBoardEntry(name=f"{label}, {name}", tag=tag, points=tuple(points))
         for name, points in curves.items()
         if points
     ]
 
 
-def _describe_trial(trial: TrialResult, results: Results) -> dict[str, Any]:
+def _describe_trial(trial: TrialResult, results: Results) -> TensorBoardEntry:
     labels = dict(zip(results.factors, get_levels(trial, results.factors), strict=True))
-    return {
-        "name": _format_name(trial, results),
-        "settings": {**labels, "seed": trial.seed},
-        "score": trial.score,
-    }
+    return TensorBoardEntry(
+        name=_format_name(trial, results),
+        settings={**labels, "seed": trial.seed},
+        score=trial.score,
+    )
 
 
 def _format_name(trial: TrialResult, results: Results) -> str:

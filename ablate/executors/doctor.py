@@ -33,7 +33,7 @@ def _check_worker(print_line: Callable[[str], None]) -> bool:
         worker.shutdown(at_once=False)
         worker.finish()
         worker.close()
-    print_line(f"a worker starts: torch {ready['torch']}, {ready['gpus']} GPUs")
+    print_line(f"a worker starts: torch {ready.torch}, {ready.gpus} GPUs")
     return True
 
 

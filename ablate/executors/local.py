@@ -1,7 +1,7 @@
-"""Runs on this machine: a few persistent workers, a queue of run folders, a thread per worker.
+"""Runs jobs on this machine: persistent workers, a queue of run folders, a thread per worker.
 
-Workers are started once, for importing torch takes longer than a short trial's probes. When one
-dies, its trial goes on from its checkpoint with another.
+Workers are kept, because importing torch takes longer than the probes of a short trial. If a worker
+dies, another one resumes its trial from the last checkpoint.
 """
 
 import collections
@@ -9,29 +9,42 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
+from ablate.core.records.messages import ProgressMessage, RunReply, RunRequest
 from ablate.core.records.plan import PlanReply, PlanRequest
+from ablate.core.records.protocol import ReplyT, Request
 from ablate.executors.devices import assign_devices
-from ablate.executors.worker import COMMAND, GRACE_SECONDS, Worker, WorkerDiedError
+from ablate.executors.worker import (
+    COMMAND,
+    GRACE_SECONDS,
+    OnProgress,
+    RequestRefusedError,
+    Worker,
+    WorkerDiedError,
+    ignore_progress,
+)
 from ablate.runs import store
-from ablate.runs.job import Event, ProgressListener, RunJob, RunOutcome
+from ablate.runs.job import ProgressListener, RunJob, RunOutcome
 from ablate.runs.lock import acquire_run
 from ablate.runs.record import ENDED, mark_ended
 
-POLL_SECONDS = 0.2  # between two looks for news, or at a run that another process holds
-MOST_DEATHS = 3  # of workers in one trial: a machine short of memory kills, but so may the trial
-ELSEWHERE: Event = {"event": "progress", "label": "waiting for another process"}
+POLL_SECONDS = 0.2  # between two looks at the news, or at a run that another process has locked
+MAX_DEATHS = 3  # workers per trial; the cause may be the machine's memory, or the trial itself
+WAITING = ProgressMessage(label="waiting for another process")
 
 
 class Pool:
-    """Workers for as long as the `with` lasts: `size` of them, each with `ranks` processes a trial.
+    """Worker processes of this machine, started when first needed; use it as a context manager.
 
-    They are started when they are first needed, by `command`; decoded clips lie in `cache`.
+    Args:
+        cache: folder of decoded clips.
+        size: number of workers; by default one per GPU, or per CPU core.
+        ranks: processes that train one trial together, each with a GPU or core of its own.
+        command: starts a worker.
     """
 
     def __init__(
@@ -42,16 +55,17 @@ class Pool:
         ranks: int = 1,
         command: Sequence[str] = COMMAND,
     ) -> None:
-        self._cache = cache
+        self._command = (*command, "--cache", str(cache))
         self._size = size
-        self._ranks = ranks  # processes that train one trial, each with a GPU or core of its own
-        self._command = command
+        self._ranks = ranks
         self._workers: dict[int, Worker] = {}
-        self._devices: list[str] = []  # one a worker
+        self._devices: list[str] = []  # one per worker
         self._todo: collections.deque[tuple[RunJob, bool]] = collections.deque()
-        self._news: queue.SimpleQueue[tuple[int, RunJob, Event | RunOutcome]] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[tuple[int, RunJob, ProgressMessage | RunOutcome]] = (
+            queue.SimpleQueue()
+        )
         self._stopping = False
-        self._door = threading.Lock()  # no worker comes in once they are being sent away
+        self._lock = threading.Lock()  # no worker is started once they are being stopped
 
     def __enter__(self) -> Self:
         return self
@@ -63,38 +77,42 @@ class Pool:
 
     @property
     def size(self) -> int:
-        """How many workers are used: as asked, or one a GPU, or one a CPU core.
+        """The number of workers.
 
-        Asks the first worker for the GPUs. Raises as `assign_devices`, and `WorkerDiedError`.
+        Starts a worker to count the GPUs. Raises as `assign_devices`, and `WorkerDiedError`.
         """
         return len(self._find_devices())
 
-    def ask(
-        self, request: Mapping[str, Any], heard: Callable[[Event], None], *, worker: int = 0
-    ) -> Event:
-        """Asks one worker something that is not a run; returns as `Worker.ask` and raises so."""
-        return self._worker(worker).ask({**request, "cache": str(self._cache)}, heard)
+    def request(
+        self,
+        request: Request[ReplyT],
+        on_progress: OnProgress = ignore_progress,
+        *,
+        worker: int = 0,
+    ) -> ReplyT:
+        """Sends a request to one worker and returns its reply; raises as `Worker.request`."""
+        return self._get_worker(worker).request(request, on_progress)
 
     def plan(
-        self, request: PlanRequest, heard: Callable[[Event], None], *, worker: int = 0
+        self, request: PlanRequest, on_progress: OnProgress = ignore_progress, *, worker: int = 0
     ) -> PlanReply:
         """Has one worker validate trials, as `Worker.plan` does."""
-        return self._worker(worker).plan(request, str(self._cache), heard)
+        return self._get_worker(worker).plan(request, on_progress)
 
-    def run(self, jobs: Sequence[RunJob], watch: ProgressListener) -> list[RunOutcome]:
+    def run(self, jobs: Sequence[RunJob], listener: ProgressListener) -> list[RunOutcome]:
         """Runs all jobs and returns how they ended, in the order of their ends.
 
-        On Ctrl-C, and on whatever else ends it early, the workers are stopped in good order
-        and their runs marked cancelled. Raises as `size` does.
+        On Ctrl-C, or another exception, the workers are stopped cleanly and their runs marked
+        cancelled. Raises as `size` does.
         """
         self._todo.extend((job, False) for job in jobs)
         outcomes: list[RunOutcome] = []
         count = max(1, min(self.size, len(jobs)))
         executor = ThreadPoolExecutor(count)
         try:
-            serving = [executor.submit(self._serve, index) for index in range(count)]
+            threads = [executor.submit(self._run_queue, index) for index in range(count)]
             while len(outcomes) < len(jobs):
-                self._hear(watch, outcomes, serving)
+                self._notify(listener, outcomes, threads)
         finally:
             try:
                 if len(outcomes) < len(jobs):
@@ -103,18 +121,18 @@ class Pool:
                 executor.shutdown()
         return outcomes
 
-    def run_loop(self, turn: Callable[["WorkerHandle"], bool], watch: ProgressListener) -> None:
-        """Has every worker take turns, in a thread of its own, until its own turn gives False.
+    def run_loop(self, step: Callable[["WorkerHandle"], bool], listener: ProgressListener) -> None:
+        """Calls `step` for every worker, in its own thread, again and again until it returns False.
 
-        What a turn raises ends all of them and is raised here.
+        An exception in one thread ends all of them and is raised here.
         """
         executor = ThreadPoolExecutor(self.size)
         ended = False
         try:
-            serving = [executor.submit(self._turn, index, turn) for index in range(self.size)]
+            threads = [executor.submit(self._loop, index, step) for index in range(self.size)]
             while not ended:
-                ended = all(future.done() for future in serving) and self._news.empty()
-                self._hear(watch, [], serving)
+                ended = all(future.done() for future in threads) and self._news.empty()
+                self._notify(listener, [], threads)
         finally:
             try:
                 if not ended:
@@ -122,47 +140,50 @@ class Pool:
             finally:
                 executor.shutdown()
 
-    def _run_in(self, index: int, job: RunJob) -> RunOutcome:
-        """Runs a job with one worker, in the thread that calls; waits while another has the run."""
+    def _run_in_thread(self, index: int, job: RunJob) -> RunOutcome:
+        """Runs a job with one worker; waits while another process has locked the run."""
         waited = False
         while True:
-            with acquire_run(job.folder, stopped=lambda: self._stopping) as mine:
-                outcome = self._end_of(index, job, waited=waited) if mine else None
+            outcome = self._try_run(index, job, waited=waited)
             if outcome is not None:
                 self._news.put((index, job, outcome))
                 return outcome
             if self._stopping:
                 return RunOutcome(job, "cancelled", "interrupted")
-            self._news.put((index, job, ELSEWHERE))
+            self._news.put((index, job, WAITING))
             waited = True
             time.sleep(POLL_SECONDS)
 
-    def _turn(self, index: int, turn: Callable[["WorkerHandle"], bool]) -> None:
-        while not self._stopping and turn(WorkerHandle(self, index)):
+    def _loop(self, index: int, step: Callable[["WorkerHandle"], bool]) -> None:
+        while not self._stopping and step(WorkerHandle(self, index)):
             pass
 
     def _find_devices(self) -> list[str]:
         if not self._devices:
-            gpus = int(self._worker(0).ready().get("gpus", 0))
-            self._devices = assign_devices(gpus, self._size, self._ranks)
+            num_gpus = self._get_worker(0).ready().gpus
+            self._devices = assign_devices(num_gpus, self._size, self._ranks)
         return self._devices
 
-    def _hear(
-        self, watch: ProgressListener, outcomes: list[RunOutcome], serving: Sequence[Future[None]]
+    def _notify(
+        self,
+        listener: ProgressListener,
+        outcomes: list[RunOutcome],
+        threads: Sequence[Future[None]],
     ) -> None:
-        for future in serving:
+        """Passes one piece of news on to the listener; adds an outcome to `outcomes`."""
+        for future in threads:
             if future.done():
-                future.result()  # raises what ended a thread before its time
+                future.result()  # raises what ended the thread too early
         with contextlib.suppress(queue.Empty):
             index, job, news = self._news.get(timeout=POLL_SECONDS)
             if isinstance(news, RunOutcome):
                 outcomes.append(news)
-                watch.finished(index, news)
+                listener.on_finished(index, news)
             else:
-                watch.progress(index, job, news)
+                listener.on_progress(index, job, news)
 
-    def _serve(self, index: int) -> None:
-        """Takes jobs until there are none left."""
+    def _run_queue(self, index: int) -> None:
+        """Runs jobs until none is left."""
         while not self._stopping:
             try:
                 job, waited = self._todo.popleft()
@@ -170,55 +191,63 @@ class Pool:
                 return
             if waited:
                 time.sleep(POLL_SECONDS)
-            with acquire_run(job.folder, stopped=lambda: self._stopping) as mine:
-                outcome = self._end_of(index, job, waited=waited) if mine else None
-            if outcome is None:  # another process has it: come back when the rest is done
-                self._news.put((index, job, ELSEWHERE))
+            outcome = self._try_run(index, job, waited=waited)
+            if outcome is None:  # another process has locked it: try again after the rest
+                self._news.put((index, job, WAITING))
                 self._todo.append((job, True))
             else:
                 self._news.put((index, job, outcome))
 
-    def _end_of(self, index: int, job: RunJob, *, waited: bool, deaths: int = 0) -> RunOutcome:
-        """Has a worker do the job; where one dies of it, another goes on from its checkpoint."""
+    def _try_run(self, index: int, job: RunJob, *, waited: bool) -> RunOutcome | None:
+        """Runs a job with one worker; returns None if another process has locked the run."""
+        with acquire_run(job.folder, stopped=lambda: self._stopping) as acquired:
+            return self._run_locked(index, job, waited=waited) if acquired else None
+
+    def _run_locked(self, index: int, job: RunJob, *, waited: bool, deaths: int = 0) -> RunOutcome:
+        """Runs a job; if its worker dies, another one resumes it from its checkpoint."""
         status = store.read_status(job.folder)
-        if waited and status.state == "failed":  # just now, elsewhere: not to be tried twice
+        if waited and status.state == "failed":  # just now, in another process: not tried twice
             return RunOutcome(job, "failed", status.reason)
         if status.state == "done" and not store.find_missing_probes(job.folder, job.probes):
             return RunOutcome(job, "done")
-        worker = self._worker(index)
+        worker = self._get_worker(index)
         worker.ready()
-        here = {"device": self._devices[index], "cache": str(self._cache), "ranks": self._ranks}
-        asked = {
-            "probes": job.probes,
-            "until": job.until,
-            "evaluate": job.evaluate and asdict(job.evaluate),
-        }
-        request = {"do": "run", "folder": str(job.folder), **here, **asked}
+        request = RunRequest(
+            folder=job.folder,
+            probes=dict(job.probes),
+            device=self._devices[index],
+            ranks=self._ranks,
+            until=job.until,
+            evaluate=job.evaluate,
+        )
         started = time.monotonic()
         try:
-            answer = worker.ask(request, lambda event: self._news.put((index, job, event)))
+            reply = worker.request(request, lambda event: self._news.put((index, job, event)))
+        except RequestRefusedError as error:
+            return RunOutcome(job, "failed", str(error), seconds=time.monotonic() - started)
         except WorkerDiedError as error:
             self._retire(index)
             ended = store.read_status(job.folder).state in ENDED
-            if not (ended or self._stopping) and deaths + 1 < MOST_DEATHS:
-                return self._end_of(index, job, waited=waited, deaths=deaths + 1)
+            if not (ended or self._stopping) and deaths + 1 < MAX_DEATHS:
+                return self._run_locked(index, job, waited=waited, deaths=deaths + 1)
             reason = f"{error}; it killed {deaths + 1} workers" if deaths else str(error)
-            return self._lost(job, reason, time.monotonic() - started)
-        if answer.get("state") == "preempted" and not self._stopping:
-            self._retire(index)  # somebody else told it to stop; another goes on from there
-            return self._end_of(index, job, waited=waited)
-        return _outcome(job, answer, time.monotonic() - started)
+            return self._record_death(job, reason, time.monotonic() - started)
+        if reply.state == "preempted" and not self._stopping:
+            self._retire(index)  # it was told to stop from outside; another worker resumes
+            return self._run_locked(index, job, waited=waited)
+        return _build_outcome(job, reply, time.monotonic() - started)
 
-    def _lost(self, job: RunJob, reason: str, seconds: float) -> RunOutcome:
+    def _record_death(self, job: RunJob, reason: str, seconds: float) -> RunOutcome:
+        """Ends the record of a run whose worker died."""
         ended: Literal["cancelled", "failed"] = "cancelled" if self._stopping else "failed"
         reason = "interrupted" if self._stopping else reason
         mark_ended(job.folder, ended, reason)
-        state = store.read_status(job.folder).state  # *done* where it was being scored
-        told_to = state if state in ("preempted", "cancelled") else ended
-        return RunOutcome(job, told_to, reason, seconds=seconds, died=True)
+        state = store.read_status(job.folder).state  # "done" if it was being scored again
+        outcome = state if state in ("preempted", "cancelled") else ended
+        return RunOutcome(job, outcome, reason, seconds=seconds, died=True)
 
-    def _worker(self, index: int) -> Worker:
-        with self._door:
+    def _get_worker(self, index: int) -> Worker:
+        with self._lock:
             if self._stopping:
                 raise WorkerDiedError("the workers are being stopped")
             if index not in self._workers:
@@ -226,16 +255,16 @@ class Pool:
             return self._workers[index]
 
     def _retire(self, index: int) -> None:
-        with self._door:
+        with self._lock:
             if self._stopping:
-                return  # `_stop` sees to it
+                return  # `_stop` ends it
             worker = self._workers.pop(index)
         worker.shutdown(at_once=False)
         worker.finish()
         worker.close()
 
     def _stop(self, *, at_once: bool) -> None:
-        with self._door:
+        with self._lock:
             self._stopping = True
         for worker in self._workers.values():
             worker.shutdown(at_once=at_once)
@@ -246,15 +275,15 @@ class Pool:
 
 
 class WorkerHandle:
-    """What a turn is given: one worker of a pool."""
+    """One worker of a pool, for a step of `Pool.run_loop`."""
 
     def __init__(self, pool: Pool, index: int) -> None:
         self._pool = pool
         self._index = index
 
-    def ask(self, request: Mapping[str, Any]) -> Event:
-        """Asks the worker something that is not a run; returns as `Worker.ask` and raises so."""
-        return self._pool.ask(request, lambda event: None, worker=self._index)
+    def request(self, request: Request[ReplyT]) -> ReplyT:
+        """Sends the worker a request and returns its reply; raises as `Worker.request`."""
+        return self._pool.request(request, worker=self._index)
 
     def plan(self, request: PlanRequest) -> PlanReply:
         """Has the worker validate trials, as `Pool.plan` does."""
@@ -262,21 +291,17 @@ class WorkerHandle:
 
     @property
     def is_stopping(self) -> bool:
-        """Tells whether the pool is being stopped: it gives no further turn."""
+        """Whether the pool is being stopped and starts no further step."""
         return self._pool._stopping
 
     def run(self, job: RunJob) -> RunOutcome:
-        """Runs a job, unless it is done; waits while another process holds it."""
-        return self._pool._run_in(self._index, job)
+        """Runs a job, unless it is done; waits while another process has locked the run."""
+        return self._pool._run_in_thread(self._index, job)
 
 
 def _finish(worker: Worker, deadline: float) -> None:
     worker.finish(max(0.0, deadline - time.monotonic()))
 
 
-def _outcome(job: RunJob, answer: Event, seconds: float) -> RunOutcome:
-    if answer["event"] == "error":
-        reasons = [f"`{'.'.join(p['path'])}`: {p['message']}" for p in answer["problems"]]
-        return RunOutcome(job, "failed", "; ".join(reasons), seconds=seconds)
-    trained, probed = bool(answer.get("trained")), tuple(answer.get("probed", ()))
-    return RunOutcome(job, answer["state"], answer.get("reason"), trained, probed, seconds)
+def _build_outcome(job: RunJob, reply: RunReply, seconds: float) -> RunOutcome:
+    return RunOutcome(job, reply.state, reply.reason, reply.trained, reply.probed, seconds)

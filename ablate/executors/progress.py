@@ -1,4 +1,4 @@
-"""What a person sees while trials run: bars on a terminal, a line per finished trial elsewhere."""
+"""Shows progress: bars on a terminal; elsewhere a line per finished trial, as for a log file."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,103 +14,104 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from ablate.runs.job import Event, RunJob, RunOutcome
+from ablate.core.records.messages import ProgressMessage
+from ablate.runs.job import RunJob, RunOutcome
 
 LOG_WIDTH = 160  # characters
-QUARTERS = 4  # how often a long stage says a line where there is no terminal
+LINES_PER_REQUEST = 4  # printed for a long request if there is no terminal
 
-ScoreOf = Callable[[RunJob], float | None]
+GetScore = Callable[[RunJob], float | None]
 
 
 @contextmanager
 def progress_bar(
-    console: Console, title: str, *, goes_on: bool = False
-) -> Iterator[Callable[[Event], None]]:
-    """Shows the progress of one long answer, such as reading all clips.
+    console: Console, title: str, *, continued: bool = False
+) -> Iterator[Callable[[ProgressMessage], None]]:
+    """Shows the progress of one long request, such as decoding all clips.
 
-    Yields what is to be told of events: `done` and `total`, and in `label` what they count. Where
-    there is no terminal it prints a line at once, unless `goes_on`, and one each quarter.
+    Yields a function that takes the progress. Without a terminal, a line is printed at once, unless
+    the request is `continued` from another, and one per quarter.
     """
-    said = 0
-    if not (console.is_terminal or goes_on):
+    printed = 0
+    if not (console.is_terminal or continued):
         print_line(console, f"{title} ...")
-    with _shown(console) as bars:
+    with _open_bars(console) as bars:
         bar = bars.add_task(title, total=None)
 
-        def heard(event: Event) -> None:
-            nonlocal said
-            done, total = int(event.get("done", 0)), int(event.get("total", 0))
-            words = f"{title}: {event['label']}" if event.get("label") else title
-            bars.update(bar, description=words, completed=done, total=total or None)
-            quarter = QUARTERS * done // total if total else 0
-            if quarter > said and not console.is_terminal:
-                print_line(console, f"{title}: {done} of {total} {event.get('label', '')}".rstrip())
-            said = max(said, quarter)
+        def on_progress(progress: ProgressMessage) -> None:
+            nonlocal printed
+            done, total = progress.done, progress.total
+            description = f"{title}: {progress.label}" if progress.label else title
+            bars.update(bar, description=description, completed=done, total=total or None)
+            quarter = LINES_PER_REQUEST * done // total if total else 0
+            if quarter > printed and not console.is_terminal:
+                print_line(console, f"{title}: {done} of {total} {progress.label}".rstrip())
+            printed = max(printed, quarter)
 
-        yield heard
+        yield on_progress
 
 
 @contextmanager
-def show_progress(console: Console, total: int, score_of: ScoreOf) -> Iterator["ProgressDisplay"]:
-    """Shows the progress of a pool: a bar over all `total` jobs and a line per worker.
+def show_progress(console: Console, total: int, get_score: GetScore) -> Iterator["ProgressDisplay"]:
+    """Shows the progress of an executor: a bar over all `total` jobs, and one per worker.
 
-    `score_of` gives a finished job's validation score in percent, or None.
+    `get_score` returns a finished job's validation score in percent, or None.
     """
-    with _shown(console) as bars:
-        yield ProgressDisplay(console, bars, total, score_of)
+    with _open_bars(console) as bars:
+        yield ProgressDisplay(console, bars, total, get_score)
 
 
 class ProgressDisplay:
-    """Shows what a pool, or a cluster, tells of its workers."""
+    """Shows the progress of the workers of a pool or a cluster."""
 
-    def __init__(self, console: Console, bars: Progress, total: int, score_of: ScoreOf) -> None:
+    def __init__(self, console: Console, bars: Progress, total: int, get_score: GetScore) -> None:
         self._console = console
         self._bars = bars
         self._total = total
-        self._score_of = score_of
-        self._all = bars.add_task("all", total=total)
-        self._lines: dict[int, tuple[RunJob, TaskID]] = {}  # worker -> its job and the job's bar
-        self._ended = 0
+        self._get_score = get_score
+        self._overall = bars.add_task("all", total=total)
+        self._workers: dict[int, tuple[RunJob, TaskID]] = {}  # worker -> its job, the job's bar
+        self._num_finished = 0
 
-    def progress(self, worker: int, job: RunJob, event: Event) -> None:
-        """Moves the worker's bar."""
-        label = f"{job.title}: {event.get('label', '')}"
-        if worker in self._lines and self._lines[worker][0] != job:
-            self._clear(worker)
-        if worker not in self._lines:
-            self._lines[worker] = job, self._bars.add_task(label, total=None)
-        bar = self._lines[worker][1]
+    def on_progress(self, worker: int, job: RunJob, progress: ProgressMessage) -> None:
+        """Updates the worker's bar."""
+        label = f"{job.title}: {progress.label}"
+        if worker in self._workers and self._workers[worker][0] != job:
+            self._remove_bar(worker)
+        if worker not in self._workers:
+            self._workers[worker] = job, self._bars.add_task(label, total=None)
+        bar = self._workers[worker][1]
         self._bars.update(
-            bar, description=label, completed=event.get("done"), total=event.get("total")
+            bar, description=label, completed=progress.done, total=progress.total or None
         )
 
-    def finished(self, worker: int, outcome: RunOutcome) -> None:
-        """Says how a job ended; of one that pauses, nothing."""
-        self._clear(worker)
+    def on_finished(self, worker: int, outcome: RunOutcome) -> None:
+        """Prints how a job ended; nothing for a job that paused."""
+        self._remove_bar(worker)
         if outcome.state == "paused":
-            return  # to be judged; it goes on, or is given up
-        self._ended += 1
-        self._bars.update(self._all, completed=self._ended)
-        counted = f"[{self._ended}/{self._total}]"
-        print_line(self._console, f"{counted} {outcome.job.title}: {self._words(outcome)}")
+            return  # the sweep decides whether it is resumed or pruned
+        self._num_finished += 1
+        self._bars.update(self._overall, completed=self._num_finished)
+        counts = f"[{self._num_finished}/{self._total}]"
+        print_line(self._console, f"{counts} {outcome.job.title}: {self._format(outcome)}")
 
-    def _words(self, outcome: RunOutcome) -> str:
+    def _format(self, outcome: RunOutcome) -> str:
         if outcome.state != "done":
             return f"{outcome.state}: {outcome.reason}"
-        score = self._score_of(outcome.job)
-        scored = f", validation score {score:.1f}" if score is not None else ""
+        score = self._get_score(outcome.job)
+        ending = f", validation score {score:.1f}" if score is not None else ""
         if not (outcome.trained or outcome.probed):
-            return f"done by another process{scored}"
-        what = "trained" if outcome.trained else "scored"
-        return f"{what} in {outcome.seconds:.1f} s{scored}"
+            return f"done by another process{ending}"
+        action = "trained" if outcome.trained else "scored"
+        return f"{action} in {outcome.seconds:.1f} s{ending}"
 
-    def _clear(self, worker: int) -> None:
-        if worker in self._lines:
-            self._bars.remove_task(self._lines.pop(worker)[1])
+    def _remove_bar(self, worker: int) -> None:
+        if worker in self._workers:
+            self._bars.remove_task(self._workers.pop(worker)[1])
 
 
 def create_console() -> Console:
-    """Returns the console on stdout, 160 characters wide where that is no terminal."""
+    """Returns the console on stdout, 160 characters wide if that is not a terminal."""
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = LOG_WIDTH
@@ -118,12 +119,12 @@ def create_console() -> Console:
 
 
 def print_line(console: Console, text: str) -> None:
-    """Prints a line as it is: no markup, no colours, no breaks."""
+    """Prints a line as it is: without markup, colours or line breaks."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def _shown(console: Console) -> Iterator[Progress]:
+def _open_bars(console: Console) -> Iterator[Progress]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -132,7 +133,7 @@ def _shown(console: Console) -> Iterator[Progress]:
     )
     bars = Progress(*columns, console=console, transient=True)
     if not console.is_terminal:
-        yield bars  # never shown: it would write a line at its end
+        yield bars  # not shown: it would print a line at its end
         return
     with bars:
         yield bars

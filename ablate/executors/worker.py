@@ -1,54 +1,54 @@
-"""A worker seen from outside: a process that is sent JSON lines and answers with JSON lines."""
+"""The client of a worker process: sends it requests and reads its replies, as lines of JSON."""
 
 import contextlib
-import json
 import logging
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import cast
 
+from ablate.core.records.messages import ANSWERS, ErrorReply, ProgressMessage, ReadyMessage
 from ablate.core.records.plan import PlanReply, PlanRequest, SettingProblem
-from ablate.runs.job import Event
+from ablate.core.records.protocol import Message, Reply, ReplyT, Request, parse_message
+from ablate.core.records.record import FormatError
 
 COMMAND = (sys.executable, "-m", "ablate.worker", "--worker")
-GRACE_SECONDS = 10.0  # for a worker that was told to leave
-TAIL_BYTES = 4000  # of its stderr, to find its last words in
-# told from outside to the libraries that a worker loads before it can tell them: `ablate.worker`
-# says why it is one
+GRACE_SECONDS = 10.0  # for a worker to end after it was told to
+TAIL_BYTES = 4000  # read from the end of a worker's stderr
+# Set before the worker starts, because libraries read them when they are loaded. `ablate.worker`
+# explains why there is one thread.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
+OnProgress = Callable[[ProgressMessage], None]
 logger = logging.getLogger(__name__)
 
 
 class WorkerDiedError(RuntimeError):
-    """The worker's process ended before it had answered."""
+    """The worker's process ended before it had replied."""
 
 
-def ignore(event: Event) -> None:
-    """Ignores a progress event."""
+class RequestRefusedError(Exception):
+    """A worker refused a request because of settings in it."""
+
+    def __init__(self, problems: Sequence[SettingProblem]) -> None:
+        super().__init__("; ".join(format_setting_problem(problem) for problem in problems))
+        self.problems = tuple(problems)
 
 
-def read_problems(answer: Event) -> tuple[SettingProblem, ...]:
-    """Reads the problems of an `error` event."""
-    return tuple(
-        SettingProblem(path=tuple(found["path"]), message=found["message"])
-        for found in answer["problems"]
-    )
+def format_setting_problem(problem: SettingProblem) -> str:
+    """Formats a problem as `path.to.setting`: message."""
+    return f"`{'.'.join(problem.path)}`: {problem.message}"
 
 
-def read_plan_reply(answer: Event) -> PlanReply:
-    """Reads the answer to a plan request; an error becomes `PlanReply.problems`."""
-    if answer["event"] == "error":
-        return PlanReply(problems=read_problems(answer))
-    return PlanReply.from_json(answer["plan"], "a worker's reply")
+def ignore_progress(progress: ProgressMessage) -> None:
+    """Does nothing with the progress of a request."""
 
 
 class Worker:
-    """One worker process. It keeps to a session of its own, so that Ctrl-C reaches us alone."""
+    """One worker process. It has its own session, so that Ctrl-C does not reach it directly."""
 
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (as long as the process)
@@ -60,91 +60,97 @@ class Worker:
             env={**ONE_THREAD, **os.environ},
             start_new_session=True,
         )
-        self._ready: Event | None = None
+        self._ready: ReadyMessage | None = None
 
-    def ready(self) -> Event:
-        """Waits until the worker can be asked; returns what it says of its machine: torch, GPUs.
+    def ready(self) -> ReadyMessage:
+        """Waits until the worker has started; returns its torch version and number of GPUs.
 
-        Raises `WorkerDiedError` where it does not start.
+        Raises `WorkerDiedError` if it does not start.
         """
         if self._ready is None:
-            self._ready = self._answer(("ready",), lambda event: None)
+            message = self._read_until(ReadyMessage, ignore_progress)
+            self._ready = cast(ReadyMessage, message)
         return self._ready
 
-    def ask(self, request: Mapping[str, Any], heard: Callable[[Event], None]) -> Event:
-        """Sends a request and returns its `result` or `error`; `heard` is told what comes before.
+    def request(
+        self, request: Request[ReplyT], on_progress: OnProgress = ignore_progress
+    ) -> ReplyT:
+        """Sends a request and returns the reply; calls `on_progress` for progress before it.
 
-        Raises `WorkerDiedError` where the process ends first.
+        Raises `RequestRefusedError` for wrong settings, `WorkerDiedError` if the process ends.
         """
         self.ready()
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.write(request.to_line().encode())
             self._process.stdin.flush()
-        except (BrokenPipeError, ValueError):  # closed by `finish`, or by its death
+        except (BrokenPipeError, ValueError):  # closed by `shutdown`, or because it died
             raise WorkerDiedError(self._exit_message()) from None
-        return self._answer(("result", "error"), heard)
+        reply = self._read_until(Reply, on_progress)
+        if isinstance(reply, ErrorReply):
+            raise RequestRefusedError(reply.problems)
+        return cast(ReplyT, reply)
 
-    def plan(
-        self, request: PlanRequest, cache: str, heard: Callable[[Event], None] = ignore
-    ) -> PlanReply:
-        """Has the worker validate trials; `cache` is the folder of decoded clips.
+    def plan(self, request: PlanRequest, on_progress: OnProgress = ignore_progress) -> PlanReply:
+        """Has the worker validate trials.
 
         Problems that all trials share are in `PlanReply.problems`. Raises `WorkerDiedError`.
         """
-        return read_plan_reply(
-            self.ask({"do": "plan", "plan": request.to_json(), "cache": cache}, heard)
-        )
+        try:
+            return self.request(request, on_progress)
+        except RequestRefusedError as error:
+            return PlanReply(problems=tuple(error.problems))
 
     def shutdown(self, *, at_once: bool) -> None:
-        """Tells the worker to leave: when it has nothing left to do, or now, in good order."""
-        with contextlib.suppress(BrokenPipeError):  # it has left already
+        """Tells the worker to end: after its present request, or at once by SIGTERM."""
+        with contextlib.suppress(BrokenPipeError):  # it has ended already
             if self._process.stdin is not None:
                 self._process.stdin.close()
         if at_once:
             self._signal(signal.SIGTERM)
 
     def finish(self, seconds: float = GRACE_SECONDS) -> None:
-        """Waits `seconds` for a dismissed worker to leave, then kills it and its children."""
+        """Waits `seconds` for a worker that was shut down, then kills it and its children."""
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(seconds)
-        finally:  # also where a second Ctrl-C ends the wait
+        finally:  # also if a second Ctrl-C ends the wait
             self._signal(signal.SIGKILL)
             self._process.wait()
 
     def close(self) -> None:
-        """Lets go of the pipes of a worker that has ended and that nobody is asking."""
+        """Closes the pipes of a worker that has ended and serves no request."""
         for pipe in (self._process.stdin, self._process.stdout, self._stderr):
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
 
-    def _answer(self, last: tuple[str, ...], heard: Callable[[Event], None]) -> Event:
+    def _read_until(self, kind: type[Message], on_progress: OnProgress) -> Message:
+        """Reads messages up to one of a class; logs lines that a library printed."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             try:
-                event: Event = json.loads(line)
-                kind = event["event"]
-            except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+                message = parse_message(line, ANSWERS)
+            except FormatError:
                 logger.warning("a worker wrote to stdout: %s", line.decode(errors="replace"))
                 continue
-            if kind in last:
-                return event
-            heard(event)
+            if isinstance(message, kind):
+                return message
+            if isinstance(message, ProgressMessage):
+                on_progress(message)
         raise WorkerDiedError(self._exit_message())
 
     def _exit_message(self) -> str:
-        """Says how the process ended, with its last words."""
+        """Formats how the process ended, with the last line of its stderr."""
         self._process.wait()
         code = self._process.returncode
         if code < 0:
             return f"worker died (signal {-code})"
         self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, self._stderr.tell() - TAIL_BYTES))
-        words = self._stderr.read().decode(errors="replace").strip().splitlines()
-        return f"worker died (exit code {code})" + (f": {words[-1]}" if words else "")
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        return f"worker died (exit code {code})" + (f": {lines[-1]}" if lines else "")
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process.poll() is None:  # its number may be another's by now
+        if self._process.poll() is None:  # else its number may be another process's
             os.killpg(self._process.pid, number)

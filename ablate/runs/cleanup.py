@@ -1,4 +1,4 @@
-"""Run folders that no study refers to, and their end."""
+"""Finds and deletes run folders that no study refers to."""
 
 import shutil
 from collections.abc import Iterable, Sequence
@@ -26,36 +26,36 @@ def find_unused_runs(
     done: bool = False,
     besides: Iterable[Path] = (),
 ) -> list[UnusedRun]:
-    """Lists the run folders that no plan names, but those that are running, and `besides`.
+    """Lists the run folders that no plan names, without those that are running.
 
-    Those that are done are listed only if `done`.
+    Folders of runs that are done are listed only if `done`; those in `besides` are not listed.
     """
     wanted = {folder for plan in plans for folder in store.run_folders(plan, runs)} | {*besides}
-    found = []
+    unused = []
     for config in sorted(runs.glob("*/config.json")):
         folder = config.parent
         if folder in wanted:
             continue
         state = store.read_status(folder).state
         if not (state == "running" and is_locked(folder)) and (done or state != "done"):
-            found.append(UnusedRun(folder, state, _bytes(folder)))
-    return found
+            unused.append(UnusedRun(folder, state, _count_bytes(folder)))
+    return unused
 
 
-def delete_runs(found: Sequence[UnusedRun]) -> list[Path]:
-    """Deletes run folders; returns those that are kept, as somebody has begun to run them since."""
+def delete_runs(unused: Sequence[UnusedRun]) -> list[Path]:
+    """Deletes run folders; returns those that are kept because a process works on them now."""
     kept = []
-    for one in found:
-        with acquire_run(one.folder) as mine:
-            if mine:
-                shutil.rmtree(one.folder)
+    for run in unused:
+        with acquire_run(run.folder) as acquired:
+            if acquired:
+                shutil.rmtree(run.folder)
             else:
-                kept.append(one.folder)
+                kept.append(run.folder)
     return kept
 
 
 def format_bytes(count: float) -> str:
-    """Writes a number of bytes for people, in steps of 1000: `1.2 MB`."""
+    """Formats a number of bytes in decimal units: `1.2 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -63,5 +63,5 @@ def format_bytes(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def _bytes(folder: Path) -> int:
+def _count_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -62,11 +62,11 @@ class HeartbeatMonitor:
 
     def update(self, key: Hashable, value: object) -> bool:
         """Stores the value of a process; returns whether it differs from an earlier one."""
-        known = self._values.get(key)
-        if known is not None and known[0] == value:
+        previous = self._values.get(key)
+        if previous is not None and previous[0] == value:
             return False
         self._values[key] = value, time.monotonic()
-        return known is not None
+        return previous is not None
 
     def is_stale(self, key: Hashable, value: object, patience: float) -> bool:
         """Stores the value of a process; returns whether it was the same for `patience` seconds."""

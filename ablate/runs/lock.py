@@ -23,7 +23,7 @@ LOCK_SECONDS = 1.0  # long enough for a process that only tests the lock to rele
 
 
 def never() -> bool:
-    """Returns False: the process was not told to stop."""
+    """Returns False; the default for a process that cannot be asked to stop."""
     return False
 
 

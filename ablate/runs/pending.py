@@ -1,4 +1,4 @@
-"""What a study still lacks: the wanted runs less those on disk."""
+"""Finds the runs of a study that have still to be trained or scored."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,34 +15,34 @@ TRIAL: RunKind = "jepa"  # the kind of run that is trained; the others are refer
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that a study wants."""
+    """A run of a study."""
 
     fingerprint: str
     kind: RunKind
     settings: Mapping[str, Any]
     title: str  # for people
-    levels: Mapping[str, str] = field(default_factory=dict)  # factor -> label; of a training
+    levels: Mapping[str, str] = field(default_factory=dict)  # factor -> label; only of trainings
 
 
 @dataclass(frozen=True)
 class PendingWork:
-    """The wanted runs, by what is left to do."""
+    """The runs of a study, by what is left to do."""
 
     start: list[PlannedRun] = field(default_factory=list)
-    score: list[PlannedRun] = field(default_factory=list)  # done, but under other probes
+    score: list[PlannedRun] = field(default_factory=list)  # trained, but not scored by all probes
     done: list[PlannedRun] = field(default_factory=list)
     failed: list[tuple[PlannedRun, str]] = field(
         default_factory=list
-    )  # with the reason; left at that
+    )  # with the reason; not tried again
 
     @property
     def trainings(self) -> list[PlannedRun]:
-        """Returns the trials that are to be trained."""
+        """The trials that have to be trained."""
         return [run for run in self.start if run.kind == TRIAL]
 
     @property
     def references(self) -> list[PlannedRun]:
-        """Returns the runs that are to be scored without a training."""
+        """The runs that have to be scored without a training."""
         return [run for run in self.start if run.kind != TRIAL]
 
     def counts(self) -> dict[str, int]:
@@ -61,40 +61,42 @@ class PendingWork:
         probes: Mapping[str, Any],
         evaluate: EvaluatePlan | None = None,
     ) -> list[RunJob]:
-        """Prepares the run folders of all that is left to do; returns its jobs.
+        """Writes the configurations of all runs that are left; returns their jobs.
 
-        References are short, so they go last. `probes` and `evaluate` are those of the plan.
+        References are short, so they come last. `probes` and `evaluate` are those of the plan.
         """
-        wanted = [*self.score, *self.trainings, *self.references]
-        for run in wanted:
+        pending = [*self.score, *self.trainings, *self.references]
+        for run in pending:
             store.write_config(runs / run.fingerprint, kind=run.kind, settings=run.settings)
         return [
             RunJob(runs / run.fingerprint, run.title, probes, levels=run.levels, evaluate=evaluate)
-            for run in wanted
+            for run in pending
         ]
 
 
 def find_pending(
-    wanted: Iterable[PlannedRun],
+    planned: Iterable[PlannedRun],
     runs: Path,
     probes: Mapping[str, Any],
     *,
     retry_failed: bool = False,
 ) -> PendingWork:
-    """Sorts the wanted runs by what their folders hold. `probes` have every default written out."""
-    backlog = PendingWork()
-    firsts: dict[str, PlannedRun] = {}  # a run that several variants share is called by the first
-    for run in wanted:
+    """Sorts runs by what their folders contain. `probes` have every default written out."""
+    work = PendingWork()
+    firsts: dict[
+        str, PlannedRun
+    ] = {}  # a run that several variants share has the title of the first
+    for run in planned:
         firsts.setdefault(run.fingerprint, run)
     for run in firsts.values():
         folder = runs / run.fingerprint
         status = store.read_status(folder)
         if status.state == "failed" and not retry_failed:
-            backlog.failed.append((run, status.reason or "no reason is recorded"))
+            work.failed.append((run, status.reason or "no reason is recorded"))
         elif status.state != "done":
-            backlog.start.append(run)
+            work.start.append(run)
         elif store.find_missing_probes(folder, probes):
-            backlog.score.append(run)
+            work.score.append(run)
         else:
-            backlog.done.append(run)
-    return backlog
+            work.done.append(run)
+    return work

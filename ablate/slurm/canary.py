@@ -44,9 +44,9 @@ def prepare(home: Path, trials: Sequence[Mapping[str, Any]], cache: str) -> list
 
     Raises `ValueError` where a trial cannot be built or the worker does not answer.
     """
-    worker = Worker([sys.executable, "-P", "-m", "ablate.worker", "--worker"])
+    worker = Worker([sys.executable, "-P", "-m", "ablate.worker", "--worker", "--cache", cache])
     try:
-        reply = worker.plan(PlanRequest(trials=tuple(map(dict, trials))), cache)
+        reply = worker.plan(PlanRequest(trials=tuple(map(dict, trials))))
     except WorkerDiedError as error:
         raise ValueError(f"a worker could not plan the canary: {error}") from error
     finally:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.io import write_json
+from ablate.core.records.messages import ProgressMessage
 from ablate.runs import store
 from ablate.runs.job import ProgressListener, RunJob, RunOutcome
 from ablate.runs.lock import is_locked
@@ -70,9 +71,9 @@ class Cluster:
         """The site as the profile describes it, whatever some levels ask."""
         return self.needs.profile
 
-    def run(self, jobs: Sequence[RunJob], watch: ProgressListener) -> list[RunOutcome]:
+    def run(self, jobs: Sequence[RunJob], listener: ProgressListener) -> list[RunOutcome]:
         """Submits the jobs and follows them to their ends, as `Pool.run`. Raises as `submit`."""
-        return self.follow(jobs, watch, waiting=self.submit(jobs).waiting)
+        return self.follow(jobs, listener, waiting=self.submit(jobs).waiting)
 
     def text(self, jobs: Sequence[RunJob]) -> str:
         """Returns what `submit` would hand to sbatch; submits nothing. Raises as `submit`."""
@@ -117,7 +118,7 @@ class Cluster:
     def follow(
         self,
         jobs: Sequence[RunJob],
-        watch: ProgressListener,
+        listener: ProgressListener,
         *,
         waiting: Sequence[RunJob] = (),
         seconds: float | None = None,
@@ -144,9 +145,10 @@ class Cluster:
                 if outcome is not None:
                     del left[index]
                     outcomes.append(outcome)
-                    watch.finished(index, outcome)
+                    listener.on_finished(index, outcome)
                 elif index not in absent:
-                    watch.progress(index, job, {"label": _label(given[index], places)})
+                    progress = ProgressMessage(label=_label(given[index], places))
+                    listener.on_progress(index, job, progress)
             if seconds is not None and time.monotonic() - started > seconds:
                 break
             if left:

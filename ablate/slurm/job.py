@@ -17,9 +17,11 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ablate.core.records.jobs import CanaryFailure, EndMark, JobSpec, NodeReport
+from ablate.core.records.messages import ReadyMessage
+from ablate.core.records.protocol import parse_message
+from ablate.core.records.record import FormatError
 from ablate.core.records.run import Environment, RunRecord
 from ablate.runs import store
 from ablate.runs.heartbeat import HEARTBEAT_FILE
@@ -104,7 +106,7 @@ class Job:
         spec = self._spec
         command = [*spec.step, sys.executable, "-P", "-m", "ablate.worker", str(folder)]
         command += ["--probes", spec.probes, "--device", spec.device]
-        command += ["--cache", spec.cache, "--held"]
+        command += ["--cache", spec.cache, "--locked"]
         command += ["--evaluate", json.dumps(spec.evaluate and asdict(spec.evaluate))]
         self._trial = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -226,7 +228,7 @@ def report(*, seconds: float = START_SECONDS) -> NodeReport:
     That a worker takes longer than `seconds` to start and end is such a problem.
     """
     asked = [sys.executable, "-P", "-m", "ablate.worker", "--worker"]
-    found: dict[str, Any] = {}
+    ready: ReadyMessage | None = None
     try:
         done = subprocess.run(
             asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
@@ -234,17 +236,24 @@ def report(*, seconds: float = START_SECONDS) -> NodeReport:
     except subprocess.TimeoutExpired:
         problem = f"it took longer than {seconds:g} s"
     else:
-        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-        found = json.loads(lines[0]) if lines else {}
+        ready = _find_ready(done.stdout)
         words = done.stderr.strip().splitlines()[-1:]
         problem = "; ".join(words) or f"exit code {done.returncode}"
     return NodeReport(
         host=socket.gethostname(),
         python=sys.executable,
-        torch=found.get("torch"),
-        gpus=found.get("gpus"),
-        problem=None if found else problem,
+        torch=None if ready is None else ready.torch,
+        gpus=None if ready is None else ready.gpus,
+        problem=None if ready else problem,
     )
+
+
+def _find_ready(output: str) -> ReadyMessage | None:
+    for line in output.splitlines():
+        with contextlib.suppress(FormatError):
+            message = parse_message(line, (ReadyMessage,))
+            return message if isinstance(message, ReadyMessage) else None
+    return None
 
 
 def main() -> int:

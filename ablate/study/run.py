@@ -11,11 +11,12 @@ from rich.console import Console
 from ablate.config import loader
 from ablate.config.study import StudyError
 from ablate.config.tree import format_problem
-from ablate.core.records.plan import GalleryFile, MaskGallery, MaskPicture, StudyPlan, plan_file
+from ablate.core.records.messages import GalleryRequest, GalleryTrial
+from ablate.core.records.plan import GalleryFile, MaskGallery, StudyPlan, plan_file
 from ablate.design import trials as design
 from ablate.executors.local import Pool
 from ablate.executors.progress import create_console, print_line, progress_bar
-from ablate.executors.worker import COMMAND, read_problems
+from ablate.executors.worker import COMMAND, RequestRefusedError
 from ablate.runs import status as run_status
 from ablate.runs import store
 from ablate.slurm.executor import Cluster
@@ -219,20 +220,19 @@ def _draw_gallery(
     file = folder / "pictures.json"
     saved = GalleryFile.find(file)
     if saved is None or saved.trials != fingerprints:
-        entries = [
-            {"masker": masker, "patchifier": patchifier, "settings": trial.settings}
+        entries = tuple(
+            GalleryTrial(masker=masker, patchifier=patchifier, settings=dict(trial.settings))
             for (masker, patchifier), trial in trials.items()
-        ]
-        request = {"do": "gallery", "folder": str(folder), "trials": entries}
-        with progress_bar(console, "drawing masks") as on_event:
-            answer = pool.ask(request, on_event)
-        if answer["event"] == "error":
-            for problem in read_problems(answer):
-                complaint = format_problem(prepared.study.tree, problem)
-                print_line(console, f"no pictures: {complaint}")
-            return prepared
-        pictures = tuple(MaskPicture(**picture) for picture in answer["pictures"])
-        gallery = MaskGallery(folder=folder.name, title=answer["title"], pictures=pictures)
+        )
+        with progress_bar(console, "drawing masks") as on_progress:
+            try:
+                reply = pool.request(GalleryRequest(folder=folder, trials=entries), on_progress)
+            except RequestRefusedError as error:
+                for problem in error.problems:
+                    complaint = format_problem(prepared.study.tree, problem)
+                    print_line(console, f"no pictures: {complaint}")
+                return prepared
+        gallery = MaskGallery(folder=folder.name, title=reply.title, pictures=reply.pictures)
         saved = GalleryFile(trials=fingerprints, gallery=gallery)
         saved.write(file)
     return replace(prepared, plan=replace(prepared.plan, gallery=saved.gallery))

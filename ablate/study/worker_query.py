@@ -2,20 +2,28 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 from rich.console import Console
 
 from ablate.config import loader
 from ablate.config.study import StudyError
+from ablate.core.records.messages import MaskersRequest, NamedMasker
+from ablate.core.records.protocol import ReplyT, Request
 from ablate.executors.local import Pool
 from ablate.executors.progress import progress_bar
-from ablate.executors.worker import COMMAND
+from ablate.executors.worker import COMMAND, RequestRefusedError
 from ablate.runs import store
-from ablate.runs.job import Event
 from ablate.study.exit_codes import DONE, run_with_exit_code
 
-Query = Callable[[Mapping[str, Any]], Event]  # sends a request and returns the answer
+
+class Query(Protocol):
+    """Sends a request to a worker and returns its reply."""
+
+    def __call__(self, request: Request[ReplyT]) -> ReplyT:
+        """Raises `StudyError` if the worker refuses the request."""
+        ...
 
 
 def query_worker(
@@ -38,14 +46,14 @@ def query_worker(
         begun = False
         with Pool(store.get_folders().cache, size=1, command=command) as pool:
 
-            def query(request: Mapping[str, Any]) -> Event:
+            def query(request: Request[ReplyT]) -> ReplyT:
                 nonlocal begun
-                with progress_bar(console, title, goes_on=begun) as on_event:
+                with progress_bar(console, title, continued=begun) as on_progress:
                     begun = True
-                    answer = pool.ask(request, on_event)
-                if answer["event"] == "error":
-                    raise StudyError([problem["message"] for problem in answer["problems"]])
-                return answer
+                    try:
+                        return pool.request(request, on_progress)
+                    except RequestRefusedError as error:
+                        raise StudyError([p.message for p in error.problems]) from error
 
             fn(query)
         return DONE
@@ -53,25 +61,25 @@ def query_worker(
     return run_with_exit_code(run)
 
 
-def list_maskers(package: str, query: Query) -> list[dict[str, Any]]:
+def list_maskers(package: str, query: Query) -> list[NamedMasker]:
     """Lists a package's maskers: `name`, `settings` and `about`.
 
     A masker without required settings is listed with its defaults. Each example in a masker's
     documentation is listed with its settings. A masker that has required settings and no example is
     listed without settings, so that building it gives the reason.
     """
-    found = []
-    for masker in query({"do": "catalogue", "package": package})["maskers"]:
-        bare = {"about": masker["about"], "settings": {"type": masker["type"]}}
-        source = f"the example of `{masker['name']}`"
-        examples = [loader.parse_settings(f"{{{text}}}", source) for text in masker["examples"]]
-        if not masker["needs"] or not examples:
-            found.append({**bare, "name": masker["name"]})
+    maskers = []
+    for entry in query(MaskersRequest(package=package)).maskers:
+        bare = NamedMasker(name=entry.name, about=entry.about, settings={"type": entry.type})
+        source = f"the example of `{entry.name}`"
+        examples = [loader.parse_settings(f"{{{text}}}", source) for text in entry.examples]
+        if not entry.needs or not examples:
+            maskers.append(bare)
         for settings in examples:
-            plain = len(examples) == 1 and bool(masker["needs"])
-            name = masker["name"] + ("" if plain else f" ({_format_settings(settings)})")
-            found.append({**bare, "name": name, "settings": {**bare["settings"], **settings}})
-    return found
+            is_only = len(examples) == 1 and bool(entry.needs)
+            name = entry.name + ("" if is_only else f" ({_format_settings(settings)})")
+            maskers.append(replace(bare, name=name, settings={**bare.settings, **settings}))
+    return maskers
 
 
 def parse_grid(text: str) -> tuple[int, int]:

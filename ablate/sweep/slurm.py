@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ablate.config.study import Study
 from ablate.config.sweep import SweepError
+from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.plan import StudyPlan
 from ablate.core.records.sweep import SweepLimit
 from ablate.executors.progress import print_line, progress_bar
@@ -126,9 +127,9 @@ def _create_limit(runner: SweepRunner, minutes: float | None, folder: Path) -> _
 def _wait(runner: SweepRunner, limit: _TimeLimit, seconds: float, console: Console) -> None:
     """Waits for the points. Raises `SweepError` if the workers end too early."""
     absent, folder, total = 0, limit.folder, runner.num_points
-    with progress_bar(console, "sweep") as on_event:
+    with progress_bar(console, "sweep") as on_progress:
         while runner.num_finished < total:
-            on_event({"event": "progress", "done": runner.num_finished, "total": total})
+            on_progress(ProgressMessage(done=runner.num_finished, total=total))
             with suppress(RefusedError):  # if squeue fails, nothing is known about the jobs
                 absent = 0 if sweep_workers.crew(folder) else absent + 1
             if absent >= ABSENT_POLLS and limit.is_past:

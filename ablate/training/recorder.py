@@ -13,6 +13,7 @@ from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from ablate.core.io import write_atomically
+from ablate.core.records.messages import TensorBoardEntry
 from ablate.training.metrics import TrainingMetrics
 from ablate.training.online_probe import ProbeResult
 
@@ -85,7 +86,7 @@ class Recorder:
             self._tensorboard.add_image("mask", image, step, dataformats="HWC")
 
 
-def write_tensorboard(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+def write_tensorboard(folder: Path, entries: Sequence[TensorBoardEntry]) -> None:
     """Writes curves and hyper-parameters for TensorBoard.
 
     Args:
@@ -94,14 +95,14 @@ def write_tensorboard(folder: Path, entries: Sequence[Mapping[str, Any]]) -> Non
             `score`.
     """
     for entry in entries:
-        with SummaryWriter(str(folder / entry["name"])) as writer:
-            for step, value in entry.get("points", ()):
-                writer.add_scalar(entry["tag"], value, step)
-            if entry.get("score") is not None:
-                score = {"score": entry["score"]}
-                for part in hparams(entry["settings"], score):  # type: ignore[no-untyped-call]
+        with SummaryWriter(str(folder / entry.name)) as writer:
+            for step, value in entry.points:
+                writer.add_scalar(entry.tag, value, step)
+            if entry.score is not None:
+                score = {"score": entry.score}
+                for part in hparams(entry.settings, score):  # type: ignore[no-untyped-call]
                     writer.file_writer.add_summary(part)
-                writer.add_scalar("score", entry["score"], 0)
+                writer.add_scalar("score", entry.score, 0)
 
 
 def _wait_for_new_second(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a process brings to a run: where it computes, who hears of it, and what ends it early."""
+"""Defines what a process brings to a run: device, cache, progress reports and stop signal."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +12,11 @@ from ablate.worker.datasets import Emit
 
 @dataclass(frozen=True)
 class RunContext:
-    """One process at work on a run folder. It decides nothing that is trained or scored."""
+    """The process that works on a run folder; it affects neither training nor scores."""
 
     device: torch.device
-    cache: Path  # decoded clips, and features
-    emit: Emit  # hears of progress
+    cache: Path  # folder of decoded clips and features
+    emit: Emit  # reports progress
     stop: StopSignal
-    ranks: Ranks = field(default_factory=Ranks)  # the processes that train together; one, alone
-    until: int | None = None  # a step to pause training at, and to be scored
+    ranks: Ranks = field(default_factory=Ranks)  # processes that train together; one by default
+    until: int | None = None  # step at which to pause and to score

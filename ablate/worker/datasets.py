@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.sources import AbstractSource
 from ablate.audio.store import check_source
+from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.plan import DataSummary, MissingTask, TaskSummary
 from ablate.probing.probe import Content
 from ablate.probing.tasks import Task
@@ -15,7 +15,7 @@ from ablate.probing.xares import find_missing_tasks
 from ablate.probing.xares_tasks import TASKS_BY_NAME
 from ablate.worker.trial import Sound, Trial, open_sound
 
-Emit = Callable[[dict[str, Any]], None]
+Emit = Callable[[ProgressMessage], None]
 
 
 class Sounds:
@@ -69,7 +69,7 @@ class Sounds:
 
     def _open(self, source: AbstractSource, front_end: AbstractFrontEnd, *, probed: bool) -> Sound:
         def progress(done: int, total: int) -> None:
-            self._emit({"event": "progress", "label": "clips", "done": done, "total": total})
+            self._emit(ProgressMessage(label="clips", done=done, total=total))
 
         return open_sound(source, front_end, self._cache, progress, probed=probed)
 

@@ -1,78 +1,88 @@
-"""What a worker may be asked, and which room answers it: of trials, and of a package's parts."""
+"""Serves the requests of a client: each by the module that does the work.
+
+Modules are imported when their request comes: a plan needs neither matplotlib nor TensorBoard.
+"""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from ablate.core.records.plan import PlanRequest, read_evaluate
-from ablate.model.masking import Grid
+from ablate.core.records.messages import (
+    EmptyReply,
+    GalleryRequest,
+    MaskersRequest,
+    MaskerTimingsRequest,
+    RunReply,
+    RunRequest,
+    SchemaRequest,
+    StepTimingsRequest,
+    TensorBoardRequest,
+    ZooRequest,
+)
+from ablate.core.records.plan import PlanRequest
+from ablate.core.records.protocol import Message, Reply
 from ablate.training.signals import StopSignal
 from ablate.worker.datasets import Emit
 
 
-def answer(request: dict[str, Any], emit: Emit, stop: StopSignal) -> dict[str, Any]:
-    """Does what a request's `do` asks for, and returns plain data; progress goes to `emit`.
+def handle_request(request: Message, cache: Path, emit: Emit, stop: StopSignal) -> Reply:
+    """Does what a request asks for and returns the reply; `emit` is called with the progress.
 
-    Raises `PartError` for settings that cannot be built, `ValueError` for an unknown request. Each
-    brings its own modules: a plan waits for neither matplotlib nor TensorBoard.
+    `cache` is the folder of decoded clips. Raises `PartError` for settings that cannot be built,
+    `ValueError` for a message that is not a request.
     """
-    cache = Path(request["cache"])
-    match request["do"]:
-        case "plan":
+    match request:
+        case PlanRequest():
             from ablate.worker.validation import validate
 
-            plan_request = PlanRequest.from_json(request["plan"], "a plan request")
-            return {"plan": validate(plan_request, cache, emit).to_json()}
-        case "run":
-            from ablate.worker.context import RunContext
-            from ablate.worker.multi_rank import needs_ranks, run_with_ranks
-            from ablate.worker.run import run
-
-            if needs_ranks(request):
-                return run_with_ranks(request, emit, stop)
-            device, until = torch.device(request["device"]), request.get("until")
-            context = RunContext(device, cache, emit, stop, until=until)
-            folder = Path(request["folder"])
-            return run(folder, request["probes"], context, read_evaluate(request.get("evaluate")))
-        case "gallery":
+            return validate(request, cache, emit)
+        case RunRequest():
+            return _run(request, cache, emit, stop)
+        case GalleryRequest():
             from ablate.worker.mask_gallery import draw_gallery
 
-            return draw_gallery(Path(request["folder"]), request["trials"], cache)
-        case "board":
+            return draw_gallery(request, cache)
+        case TensorBoardRequest():
             from ablate.training.recorder import write_tensorboard
 
-            write_tensorboard(Path(request["folder"]), request["curves"])
-            return {}
+            write_tensorboard(request.folder, request.entries)
+            return EmptyReply()
         case _:
-            return _answer_about_parts(request, emit)
+            return _handle_parts_request(request, emit)
 
 
-def _answer_about_parts(request: dict[str, Any], emit: Emit) -> dict[str, Any]:
-    match request["do"]:
-        case "catalogue":
+def _handle_parts_request(request: Message, emit: Emit) -> Reply:
+    match request:
+        case MaskersRequest():
             from ablate.worker.masker_zoo import list_maskers
 
-            return list_maskers(request["package"])
-        case "schema":
+            return list_maskers(request.package)
+        case SchemaRequest():
             from ablate.worker.part_schema import build_schemas
 
-            return build_schemas(request["packages"])
-        case "zoo":
+            return build_schemas(request.packages)
+        case ZooRequest():
             from ablate.worker.masker_zoo import draw_zoo
 
-            grids = [Grid(*sizes) for sizes in request["grids"]]
-            folder = Path(request["folder"])
-            return draw_zoo(folder, request["maskers"], grids, request["audio"], emit)
-        case "time maskers":
+            return draw_zoo(request, emit)
+        case MaskerTimingsRequest():
             from ablate.worker.benchmarks.maskers import time_maskers
 
-            grid = Grid(*request["grid"])
-            return time_maskers(request["maskers"], grid, request["batch"], emit)
-        case "time steps":
+            return time_maskers(request, emit)
+        case StepTimingsRequest():
             from ablate.worker.benchmarks.steps import time_steps
 
-            device = torch.device(request["device"])
-            return time_steps(request["variants"], device, request["seconds"], emit)
-        case unknown:
-            raise ValueError(f"no request is called {unknown!r}")
+            return time_steps(request, emit)
+        case _:
+            raise ValueError(f"{type(request).__name__} is not a request")
+
+
+def _run(request: RunRequest, cache: Path, emit: Emit, stop: StopSignal) -> RunReply:
+    from ablate.worker.context import RunContext
+    from ablate.worker.multi_rank import needs_ranks, run_with_ranks
+    from ablate.worker.run import run
+
+    if needs_ranks(request):
+        return run_with_ranks(request, cache, emit, stop)
+    context = RunContext(torch.device(request.device), cache, emit, stop, until=request.until)
+    return run(request.folder, request.probes, context, request.evaluate)

@@ -1,8 +1,8 @@
-"""Scores of a run: frozen features of its encoder, and what each probe finds in them.
+"""Scores the frozen encoder of a run by probes, and saves and loads encoders.
 
-A score is keyed by the probe's settings and lies in the run's folder: another probe scores the
-same encoder again and never trains it again. Pooled features lie in the cache, keyed by the
-content of the encoder and of the sound: another probe reads them again and encodes nothing.
+Score files are keyed by the settings of the probe, so another probe scores the same encoder without
+training it again. Pooled features are cached by the content of encoder and audio, so another probe
+encodes nothing again.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save
 
 from ablate.audio.sources import AbstractSource
 from ablate.core.io import write_atomically
+from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.score import PoolingScore, ScoreFile, TaskList
 from ablate.model.encoder import Encoder
 from ablate.parts import get_identity, replace_settings
@@ -55,20 +56,20 @@ def score_run(
     sound: Sound,
     context: RunContext,
 ) -> list[str]:
-    """Scores a subject on every task, by those probes that have not yet; returns their names.
+    """Scores a subject on every task by the probes without a score; returns their names.
 
-    The tasks of its own clips are written down first: a scoring that ends early is then known to
-    be one. Raises `ValueError` where a probe's clips are others than those that were planned.
+    The list of tasks is written first, so that an interrupted scoring is recognised as incomplete.
+    Raises `ValueError` if the data set of a probe has changed since it was planned.
     """
     scored: set[str] = set()
     for source in dict.fromkeys(probe.tasks for probe in probes.values()):
-        asking = {name: probe for name, probe in probes.items() if probe.tasks == source}
+        same_data = {name: probe for name, probe in probes.items() if probe.tasks == source}
         if source is None:
-            heard = sound
+            data = sound
             _write_tasks(folder / TASKS_FILE, sound)
         else:
-            heard = open_probe_data(source, subject, sound, asking, context.cache)
-        scored |= _score_on(heard, folder, subject, asking, context)
+            data = open_probe_data(source, subject, sound, same_data, context.cache)
+        scored |= _score_on(data, folder, subject, same_data, context)
     return sorted(scored)
 
 
@@ -85,18 +86,18 @@ def open_probe_data(
     probes: Mapping[str, AbstractProbe],
     cache: Path,
 ) -> Sound:
-    """Opens clips that are only examined on, normalised as those that were pre-trained on.
+    """Opens a data set that is only probed, normalised like the pre-training clips.
 
-    Raises `ValueError` where they are others than those that were planned.
+    Raises `ValueError` if it has changed since it was planned.
     """
-    heard = open_sound(source, subject.mel, cache, check_files=False)
+    data = open_sound(source, subject.mel, cache, check_files=False)
     for name, probe in probes.items():
-        if probe.content is not None and probe.content.digest != heard.store.digest:
+        if probe.content is not None and probe.content.digest != data.store.digest:
             raise ValueError(
                 f"the clips on which probe `{name}` scores have changed since it was planned; "
                 "plan the study again"
             )
-    return dataclasses.replace(heard, pretrained_on=sound)
+    return dataclasses.replace(data, pretrained_on=sound)
 
 
 def _score_on(
@@ -106,30 +107,29 @@ def _score_on(
     probes: Mapping[str, AbstractProbe],
     context: RunContext,
 ) -> set[str]:
-    """Scores a subject by probes that examine on the same clips."""
+    """Scores a subject by probes that use the same clips."""
     files = {
-        (name, task.name): folder / SCORES / task.name / f"{score_key(probe)}.json"
+        (name, task.name): folder / SCORES / task.name / f"{compute_score_key(probe)}.json"
         for name, probe in probes.items()
         for task in sound.tasks
     }
     missing = [key for key, file in files.items() if not file.exists()]
-    examined, done = ProbeRunner(folder, subject, sound, context.device), 0
+    runner, done = ProbeRunner(folder, subject, sound, context.device), 0
     for task in sound.tasks:
-        asked = {name: probes[name] for name in probes if (name, task.name) in missing}
-        if not asked:
+        pending = {name: probes[name] for name in probes if (name, task.name) in missing}
+        if not pending:
             continue
-        room = context.cache / "features"  # tokens may be many: a cluster's /tmp is often small
-        room.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="passing-", dir=room) as passing:
-            reading = [probe for probe in asked.values() if not probe.needs_audio]
-            features = examined.features(task, reading, context.cache, Path(passing))
-            for name, probe in asked.items():
-                progress = {"event": "progress", "label": "probe"}
-                context.emit({**progress, "done": done, "total": len(missing)})
-                scores = examined.scores(probe, task, features)
+        features_folder = context.cache / "features"  # /tmp of a cluster is often too small
+        features_folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="temporary-", dir=features_folder) as temporary:
+            reading = [probe for probe in pending.values() if not probe.needs_audio]
+            features = runner.compute_features(task, reading, context.cache, Path(temporary))
+            for name, probe in pending.items():
+                context.emit(ProgressMessage(label="probe", done=done, total=len(missing)))
+                scores = runner.compute_scores(probe, task, features)
                 ScoreFile(
                     task=task.name,
-                    key=score_key(probe),
+                    key=compute_score_key(probe),
                     settings=get_identity(probe),
                     scores={pooling: PoolingScore(**score) for pooling, score in scores.items()},
                 ).write(files[name, task.name])
@@ -137,15 +137,15 @@ def _score_on(
     return {name for name, _ in missing}
 
 
-def score_key(probe: AbstractProbe) -> str:
-    """Hashes a probe's protocol, 10 hex digits: what its clips hold, and not where they lie."""
-    placeless = probe if probe.content is None else replace_settings(probe, tasks=None)
-    return _hash(get_identity(placeless))[:10]
+def compute_score_key(probe: AbstractProbe) -> str:
+    """Hashes the settings of a probe to 10 hex digits, without the location of its data set."""
+    without_location = probe if probe.content is None else replace_settings(probe, tasks=None)
+    return _hash(get_identity(without_location))[:10]
 
 
 @dataclass(frozen=True)
 class ProbeRunner:
-    """A subject as probes see it."""
+    """Runs probes on one subject: extracts its features and scores them."""
 
     folder: Path
     subject: Subject
@@ -172,93 +172,96 @@ class ProbeRunner:
 
     @cached_property
     def key(self) -> str:
-        """Hashes what decides the features, 20 hex digits: sound, front end, weights, parts."""
+        """Hash of what affects the features, 20 hex digits: audio, front end, weights, parts."""
         normaliser, reader = self.sound.normaliser, self.reader
-        told: list[object] = [self.sound.store.digest, get_identity(self.subject.mel)]
-        numbers = [normaliser.mean.tobytes(), normaliser.std.tobytes()]
+        settings: list[object] = [self.sound.store.digest, get_identity(self.subject.mel)]
+        arrays = [normaliser.mean.tobytes(), normaliser.std.tobytes()]
         if reader is not None and not isinstance(self.subject, MelStatistics):
             parts = (self.subject.encoder, self.subject.patchifier)
-            told += [*map(get_identity, parts), self.subject.crop_frames]
+            settings += [*map(get_identity, parts), self.subject.crop_frames]
             state = reader.encoder.state_dict()
-            numbers += [state[name].cpu().numpy().tobytes() for name in sorted(state)]
-        return _hash(told, numbers)[:20]
+            arrays += [state[name].cpu().numpy().tobytes() for name in sorted(state)]
+        return _hash(settings, arrays)[:20]
 
-    def scores(
+    def compute_scores(
         self, probe: AbstractProbe, task: Task, features: Mapping[View, Features]
     ) -> dict[str, Score]:
-        """Examines a probe on each of its views.
+        """Scores a probe on each of its views.
 
         A probe that trains the encoder has no score without an encoder.
         """
-        views = self.views(probe, task)
+        views = self.list_views(probe, task)
         if not probe.needs_audio:
             return {v.name: score_probe(probe, features[v], task) for v in views}
         if self.reader is None or isinstance(self.subject, MelStatistics):
             return {}
-        of, seed = (self.reader, self.sound.store, task.clips), self.subject.seed
-        heard = [RawClips(*of, view, seed) for view in views]
-        return {h.view.name: score_probe(probe, Features.from_raw(h), task) for h in heard}
+        source, seed = (self.reader, self.sound.store, task.clips), self.subject.seed
+        raw_clips = [RawClips(*source, view, seed) for view in views]
+        return {
+            raw.view.name: score_probe(probe, Features.from_raw(raw), task) for raw in raw_clips
+        }
 
-    def views(self, probe: AbstractProbe, task: Task) -> list[View]:
+    def list_views(self, probe: AbstractProbe, task: Task) -> list[View]:
         """Lists the views that a probe scores; log-mel statistics have one, or their frames."""
-        found: Sequence[View] = [View(TOKENS if probe.reads_tokens else "mean_std")]
+        views: Sequence[View] = [View(TOKENS if probe.reads_tokens else "mean_std")]
         if self.reader is not None:
-            found = probe.views.expand(self.reader.count_layers())
-        return [view for view in found if probe.can_score(task.kind, view.pooling)]
+            views = probe.views.expand(self.reader.count_layers())
+        return [view for view in views if probe.can_score(task.kind, view.pooling)]
 
-    def features(
-        self, task: Task, probes: Iterable[AbstractProbe], cache: Path, passing: Path
+    def compute_features(
+        self, task: Task, probes: Iterable[AbstractProbe], cache: Path, temporary: Path
     ) -> dict[View, Features]:
-        """Gives the features of a task's clips under every view that the probes ask for.
+        """Returns the features of a task's clips for every view that the probes use.
 
-        One vector a clip is kept in the cache; tokens and moments, which are many, pass.
+        Views with one vector per clip are cached; those with many rows per clip are written to the
+        folder `temporary`.
         """
-        views = dict.fromkeys(view for probe in probes for view in self.views(probe, task))
+        views = dict.fromkeys(view for probe in probes for view in self.list_views(probe, task))
         by_moment = task.kind == "events"
-        kept = [view for view in views if view.pooling != TOKENS and not by_moment]
+        cached = [view for view in views if view.pooling != TOKENS and not by_moment]
 
-        def produce(asked: Sequence[View]) -> Iterator[RowsByView]:
+        def produce(views: Sequence[View]) -> Iterator[RowsByView]:
             store, clips, reader = self.sound.store, task.clips.tolist(), self.reader
             if reader is None:
                 return compute_mel_features(
-                    store, self.sound.normaliser, clips, asked, by_moment=by_moment
+                    store, self.sound.normaliser, clips, views, by_moment=by_moment
                 )
-            return extract_features(reader, store, clips, asked, by_moment=by_moment)
+            return extract_features(reader, store, clips, views, by_moment=by_moment)
 
-        found: dict[View, Features] = {}
-        for folder, some in (
-            (cache / "features" / self.key / task.name, kept),
-            (passing, [view for view in views if view not in kept]),
+        features: dict[View, Features] = {}
+        for folder, group in (
+            (cache / "features" / self.key / task.name, cached),
+            (temporary, [view for view in views if view not in cached]),
         ):
-            found |= load_or_compute(
-                folder, some, produce, num_clips=len(task.clips), seconds=self._seconds()
+            features |= load_or_compute(
+                folder, group, produce, num_clips=len(task.clips), seconds=self._seconds()
             )
-        return found
+        return features
 
     def _seconds(self) -> float:
-        """The time from one moment to the next."""
+        """Returns the seconds from one row of a clip to the next."""
         reader, hop = self.reader, self.sound.hop_seconds
         return hop if reader is None else hop * reader.crop_frames / reader.grid.time
 
 
-def _hash(told: object, numbers: Iterable[bytes] = ()) -> str:
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-    for piece in numbers:
-        digest.update(piece)
+def _hash(settings: object, arrays: Iterable[bytes] = ()) -> str:
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for array in arrays:
+        digest.update(array)
     return digest.hexdigest()
 
 
 def save_encoder(folder: Path, encoder: Encoder, sound: Sound) -> None:
-    """Writes the weights, and the statistics by which its input was normalised."""
+    """Writes the weights of an encoder, and the statistics that normalise its input."""
     tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
     tensors["normaliser.mean"] = torch.as_tensor(sound.normaliser.mean)
     tensors["normaliser.std"] = torch.as_tensor(sound.normaliser.std)
     plain = {name: value.cpu().contiguous() for name, value in tensors.items()}
-    write_atomically(folder / ENCODER, save(plain))  # on disk before its checkpoints go
+    write_atomically(folder / ENCODER, save(plain))  # on disk before the checkpoints are deleted
 
 
 def load_encoder(folder: Path, trial: Trial) -> Encoder:
-    """Reads a trained encoder back, on the CPU. Raises `FileNotFoundError`."""
+    """Loads a trained encoder on the CPU. Raises `FileNotFoundError`."""
     twin = trial.twin
     encoder = twin.encoder.build(twin.grid, twin.patchifier.pixels)
     saved = load_file(folder / ENCODER)

@@ -1,17 +1,25 @@
-"""Lists the maskers of a package, and draws and measures each on one clip and several grids."""
+"""Draws and measures every masker of a package, on one clip and on each grid."""
 
 import dataclasses
 import importlib
 import inspect
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from ablate.core.io import write_atomically
 from ablate.core.part_classes import get_class_path
+from ablate.core.records.messages import (
+    DrawnMasker,
+    GridMasks,
+    MaskerEntry,
+    MaskersReply,
+    NamedMasker,
+    ProgressMessage,
+    ZooReply,
+    ZooRequest,
+)
 from ablate.core.suggest import did_you_mean
 from ablate.mask_analysis.pictures import cut_patches, draw_counts, draw_masks
 from ablate.mask_analysis.sample_audio import SampleAudio
@@ -25,17 +33,16 @@ EXAMPLE = re.compile(r"For example `([^`]+)`")
 EXAMPLE_SECTION = re.compile(r"Example:\n\s+masker: \{type: [\w.]+,\s+(.+?)\}\s*(?:\n\n|\Z)", re.S)
 
 
-def list_maskers(package: str) -> dict[str, Any]:
+def list_maskers(package: str) -> MaskersReply:
     """Lists the maskers in the `__all__` of a package, with their documentation.
 
-    Raises:
-        PartError: The package does not exist or lists no masker.
+    Raises `PartError` if there is no such package, or no masker in it.
     """
     try:
         module = importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name and not (package + ".").startswith(error.name + "."):
-            raise  # the package exists, but a module that it imports does not
+            raise  # the package exists; a module that it imports does not
         raise _package_error(f"no module `{error.name}` on Python's path") from error
     names = getattr(module, "__all__", None)
     if names is None:
@@ -46,44 +53,27 @@ def list_maskers(package: str) -> dict[str, Any]:
     maskers = [_describe(name, part) for name in names if _is_masker(part := vars(module)[name])]
     if not maskers:
         raise _package_error(f"`{package}` lists no masker in its `__all__`")
-    return {"maskers": maskers}
+    return MaskersReply(maskers=tuple(maskers))
 
 
-def draw_zoo(
-    folder: Path,
-    maskers: Sequence[Mapping[str, Any]],
-    grids: Sequence[Grid],
-    audio: str | None,
-    emit: Emit,
-) -> dict[str, Any]:
+def draw_zoo(request: ZooRequest, emit: Emit) -> ZooReply:
     """Draws and measures maskers on every grid.
 
-    Args:
-        folder: Where to write the pictures.
-        maskers: Entries with a `name` and `settings`.
-        grids: The grids to draw on.
-        audio: Audio file to draw on; None for a synthetic clip.
-        emit: Called with progress events.
-
-    Returns:
-        The entries of `maskers`, with complete settings and one entry per grid: its pictures,
-        relative to `folder`, and its statistics, or the reason why they are missing.
-
-    Raises:
-        PartError: The audio file cannot be read.
+    Raises `PartError` for audio that cannot be read.
     """
     try:
-        audio_sample = SampleAudio.load(audio)
+        clip = SampleAudio.load(None if request.audio is None else str(request.audio))
     except ValueError as error:
         raise PartError([Problem(("audio",), str(error))]) from error
-    results = []
-    for done, entry in enumerate(maskers):
-        emit({"event": "progress", "label": entry["name"], "done": done, "total": len(maskers)})
-        results.append({**entry, **_draw_masker(folder, entry, grids, audio_sample)})
-    return {"clip": audio_sample.title, "grids": [str(grid) for grid in grids], "maskers": results}
+    grids = [Grid(*sizes) for sizes in request.grids]
+    drawn = []
+    for done, masker in enumerate(request.maskers):
+        emit(ProgressMessage(label=masker.name, done=done, total=len(request.maskers)))
+        drawn.append(_draw_masker(request.folder, masker, grids, clip))
+    return ZooReply(clip=clip.title, grids=tuple(str(grid) for grid in grids), maskers=tuple(drawn))
 
 
-def _describe(name: str, part: type[AbstractMasker]) -> dict[str, Any]:
+def _describe(name: str, part: type[AbstractMasker]) -> MaskerEntry:
     text = inspect.getdoc(part) or ""
     needs = [
         field.name
@@ -93,63 +83,70 @@ def _describe(name: str, part: type[AbstractMasker]) -> dict[str, Any]:
     examples = EXAMPLE.findall(text)
     if needs and not examples:
         examples = EXAMPLE_SECTION.findall(text)
-    return {
-        "name": name,
-        "type": get_class_path(part),
-        "about": " ".join(text.partition("\n\n")[0].split()),
-        "needs": needs,
-        "examples": [" ".join(example.split()) for example in examples],
-    }
+    return MaskerEntry(
+        name=name,
+        type=get_class_path(part),
+        about=" ".join(text.partition("\n\n")[0].split()),
+        needs=tuple(needs),
+        examples=tuple(" ".join(example.split()) for example in examples),
+    )
 
 
 def _draw_masker(
-    folder: Path, entry: Mapping[str, Any], grids: Sequence[Grid], audio: SampleAudio
-) -> dict[str, Any]:
+    folder: Path, entry: NamedMasker, grids: list[Grid], clip: SampleAudio
+) -> DrawnMasker:
     try:
-        masker = build(entry["settings"], expect=AbstractMasker)
+        masker = build(entry.settings, expect=AbstractMasker)
     except PartError as error:
-        return {"refused": "; ".join(map(str, error.problems)), "grids": []}
-    promises = masker.promises
-    return {
-        "refused": None,
-        "settings": resolve(masker),
-        "declared": {
-            key: value
-            for key, value in dataclasses.asdict(promises).items()
-            if key != "context" and value not in (False, "", None)
-        },
-        "grids": [_draw_on_grid(folder, entry["name"], masker, grid, audio) for grid in grids],
+        return DrawnMasker(
+            name=entry.name,
+            about=entry.about,
+            settings=entry.settings,
+            refused="; ".join(map(str, error.problems)),
+        )
+    declared = {
+        key: value
+        for key, value in dataclasses.asdict(masker.promises).items()
+        if key != "context" and value not in (False, "", None)
     }
+    return DrawnMasker(
+        name=entry.name,
+        about=entry.about,
+        settings=resolve(masker),
+        refused=None,
+        declared=declared,
+        grids=tuple(_draw_on_grid(folder, entry.name, masker, grid, clip) for grid in grids),
+    )
 
 
 def _draw_on_grid(
-    folder: Path, name: str, masker: AbstractMasker, grid: Grid, audio: SampleAudio
-) -> dict[str, Any]:
-    mel = audio.mel(grid)
-    content = None if masker.promises.needs is None else audio.content(grid)
+    folder: Path, name: str, masker: AbstractMasker, grid: Grid, clip: SampleAudio
+) -> GridMasks:
+    mel = clip.mel(grid)
+    content = None if masker.promises.needs is None else clip.content(grid)
     try:
         statistics = measure(masker, grid, content=content)
         picture = draw_masks(masker, grid, mel, cut_patches(mel, grid))
-    except (ValueError, AssertionError) as error:  # the grid is refused, or a promise broken
-        return {"grid": str(grid), "refused": str(error)}
+    except (ValueError, AssertionError) as error:  # it refuses the grid, or breaks a promise
+        return GridMasks(grid=str(grid), refused=str(error))
     stem = f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)}--{grid}"
     write_atomically(folder / f"{stem}.png", picture)
-    write_atomically(folder / f"{stem}--counts.png", _draw_statistics(statistics))
-    return {
-        "grid": str(grid),
-        "refused": None,
-        "masks": f"{stem}.png",
-        "counts": f"{stem}--counts.png",
-        "figures": statistics.to_dict(),
-    }
+    write_atomically(folder / f"{stem}--counts.png", _draw_counts(statistics))
+    return GridMasks(
+        grid=str(grid),
+        refused=None,
+        masks=f"{stem}.png",
+        counts=f"{stem}--counts.png",
+        figures=statistics.to_dict(),
+    )
 
 
-def _draw_statistics(statistics: MaskStatistics) -> bytes:
-    visits = {"context": statistics.context_visits, "target": statistics.target_visits}
+def _draw_counts(statistics: MaskStatistics) -> bytes:
     lengths: dict[str, tuple[Tensor, Tensor]] = {
         "freq": (statistics.freq_runs, statistics.block_heights),
         "time": (statistics.time_runs, statistics.block_widths),
     }
+    visits = {"context": statistics.context_visits, "target": statistics.target_visits}
     return draw_counts(visits, lengths)
 
 

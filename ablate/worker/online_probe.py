@@ -1,7 +1,7 @@
-"""The online probe of a trial: a few clips of each task, asked about while it trains.
+"""Builds the online probe of a trial: it scores the encoder on a few clips during training.
 
-It learns from training clips and is asked about validation clips, the same at every step and in
-every trial; test clips are not heard.
+The probe is trained on training clips and scored on validation clips, the same at every step and in
+every trial. Test clips are not used.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from ablate.worker.trial import Sound, Trial
 
 
 def check_online_probe(evaluate: EvaluatePlan, probes: Mapping[str, AbstractProbe]) -> None:
-    """Raises `PartError` for a probe that cannot look at an encoder that goes on training."""
+    """Raises `PartError` for a probe that would change the encoder that is being trained."""
     if probes[evaluate.probe].needs_audio:
         problem = f"`{evaluate.probe}` trains the encoder itself; use another probe's score"
         raise PartError([Problem(("evaluate",), problem)])
@@ -44,74 +44,73 @@ def build_online_probe(
     sound: Sound,
     context: RunContext,
 ) -> OnlineProbe:
-    """Returns what looks at a trial's encoder, by one of the probes.
+    """Builds the online probe of a trial from one of the study's probes.
 
-    A probe that examines on other clips than those of the trial does so here, too. Raises
-    `ValueError` where no task has validation clips, where those clips were not planned, or where so
-    few leave a task one class.
+    It uses the data set of that probe, if it has its own. Raises `ValueError` if no task has
+    validation clips, if the data set has changed, or if all training clips have one class.
     """
     probe = probes[evaluate.probe]
     if probe.tasks is not None:
         sound = open_probe_data(probe.tasks, trial, sound, {evaluate.probe: probe}, context.cache)
     tasks = [
-        few for task in sound.tasks if (few := subsample_task(task, evaluate.clips)) is not None
+        small for task in sound.tasks if (small := subsample_task(task, evaluate.clips)) is not None
     ]
     if not tasks:
         raise ValueError("`evaluate` scores on validation clips, but no task has any")
     for task in tasks:
         _check_classes(task, evaluate.clips)
-    desk = _Desk(probe, evaluate.pooling, tasks, trial, sound, context.device)
+    scorer = _Scorer(probe, evaluate.pooling, tasks, trial, sound, context.device)
     count = sum(len(task.parts["valid"]) for task in tasks)
-    return OnlineProbe(every=evaluate.every, num_clips=count, evaluate=desk.examine)
+    return OnlineProbe(every=evaluate.every, num_clips=count, evaluate=scorer.score)
 
 
-def subsample_task(task: Task, most: int) -> Task | None:
-    """Returns a task of at most so many training clips, as many to validate on, and no test clip.
+def subsample_task(task: Task, max_clips: int) -> Task | None:
+    """Returns a task with at most `max_clips` training and as many validation clips, no test clips.
 
-    None where it has no such parts, as where clips are divided into folds.
+    None if it lacks one of these parts, for example because its clips are divided into folds.
     """
     if task.folded or not all(len(task.parts.get(part, ())) for part in ("train", "valid")):
         return None
-    known, asked = (_some(task, part, most) for part in ("train", "valid"))
-    kept = np.concatenate([known, asked])
-    places = np.arange(len(kept))
+    train, valid = (_draw_clips(task, part, max_clips) for part in ("train", "valid"))
+    kept = np.concatenate([train, valid])
+    indices = np.arange(len(kept))
     return dataclasses.replace(
         task,
         clips=task.clips[kept],
         labels=task.labels[kept],
-        parts={"train": places[: len(known)], "valid": places[len(known) :]},
+        parts={"train": indices[: len(train)], "valid": indices[len(train) :]},
         events=tuple(task.events[clip] for clip in kept) if task.events else (),
     )
 
 
-def _some(task: Task, part: str, most: int) -> Indices:
-    """Draws clips of a part, the same ones whatever the trial.
+def _draw_clips(task: Task, part: str, max_clips: int) -> Indices:
+    """Draws clips of a part, the same for every trial.
 
-    Where a class would be left out of those to learn from, the first drawn of each class go first.
+    If a class would have no training clip, the first drawn clip of each class comes first.
     """
     clips = task.parts[part]
     order = torch.randperm(len(clips), generator=generator(0, "online probe", task.name, part))
     drawn = clips[order.numpy()]
     if task.kind == "single" and part == "train":
         first = np.unique(task.labels[drawn], return_index=True)[1]
-        if first.max() >= most:
+        if first.max() >= max_clips:
             drawn = np.concatenate([drawn[np.sort(first)], np.delete(drawn, first)])
-    chosen: Indices = np.sort(drawn[:most])
+    chosen: Indices = np.sort(drawn[:max_clips])
     return chosen
 
 
-def _check_classes(task: Task, most: int) -> None:
-    """Raises `ValueError` where so few clips are of one class that nothing can be learnt."""
+def _check_classes(task: Task, max_clips: int) -> None:
+    """Raises `ValueError` if all training clips have the same class."""
     if task.kind == "single" and len(np.unique(task.labels[task.parts["train"]])) < 2:
         raise ValueError(
-            f"`evaluate` draws {most} clips, and those of task `{task.name}` to learn from are of "
-            "one class; raise its `clips`"
+            f"`evaluate` draws {max_clips} clips, and the training clips of task `{task.name}` "
+            "have only one class; raise its `clips`"
         )
 
 
 @dataclass(frozen=True)
-class _Desk:
-    """Where an encoder is examined."""
+class _Scorer:
+    """Scores an encoder on the subsampled tasks."""
 
     probe: AbstractProbe
     pooling: str
@@ -120,10 +119,10 @@ class _Desk:
     sound: Sound
     device: torch.device
 
-    def examine(self, encoder: Encoder) -> dict[str, float]:
+    def score(self, encoder: Encoder) -> dict[str, float]:
         """Returns the score of each task on its validation clips, in percent."""
-        twin, found = self.trial.twin, {}
-        with _evaluating(encoder):
+        twin, scores = self.trial.twin, {}
+        with _evaluation_mode(encoder):
             reader = FeatureExtractor(
                 encoder=encoder,
                 patchifier=twin.patchifier,
@@ -132,41 +131,41 @@ class _Desk:
                 normaliser=self.sound.normaliser,
                 device=self.device,
             )
-            view = self._view(reader)
+            view = self._find_view(reader)
             for task in self.tasks:
-                found[task.name] = self._score(reader, view, task)
-        return found
+                scores[task.name] = self._score_task(reader, view, task)
+        return scores
 
-    def _view(self, reader: FeatureExtractor) -> View:
+    def _find_view(self, reader: FeatureExtractor) -> View:
         views = self.probe.views.expand(reader.count_layers())
         chosen = next((view for view in views if view.name == self.pooling), None)
         if chosen is None:
-            known = ", ".join(view.name for view in views)
-            raise ValueError(f"`evaluate` asks for `{self.pooling}`, but its probe scores {known}")
+            names = ", ".join(view.name for view in views)
+            raise ValueError(f"`evaluate` names `{self.pooling}`, but its probe scores {names}")
         return chosen
 
-    def _score(self, reader: FeatureExtractor, view: View, task: Task) -> float:
+    def _score_task(self, reader: FeatureExtractor, view: View, task: Task) -> float:
         clips, by_moment = task.clips.tolist(), task.kind == "events"
 
         def produce(views: Sequence[View]) -> Iterator[RowsByView]:
             return extract_features(reader, self.sound.store, clips, views, by_moment=by_moment)
 
         seconds = self.sound.hop_seconds * reader.crop_frames / reader.grid.time
-        with tempfile.TemporaryDirectory(prefix="ablate-online-") as passing:
-            found = load_or_compute(
-                Path(passing), [view], produce, num_clips=len(clips), seconds=seconds
+        with tempfile.TemporaryDirectory(prefix="ablate-online-") as folder:
+            features = load_or_compute(
+                Path(folder), [view], produce, num_clips=len(clips), seconds=seconds
             )
-            score = score_probe(self.probe, found[view], task)["valid"]
-        assert score is not None, "it was asked about validation clips"
+            score = score_probe(self.probe, features[view], task)["valid"]
+        assert score is not None, "the task has validation clips"
         return score
 
 
 @contextmanager
-def _evaluating(encoder: Encoder) -> Iterator[None]:
-    """Puts an encoder into the mode in which it is probed, and back."""
-    trained = encoder.training
+def _evaluation_mode(encoder: Encoder) -> Iterator[None]:
+    """Puts an encoder into evaluation mode inside the block."""
+    was_training = encoder.training
     encoder.eval()
     try:
         yield
     finally:
-        encoder.train(trained)
+        encoder.train(was_training)

@@ -1,7 +1,7 @@
-"""The settings of every part that can be named, as JSON schema, for editors to complete from.
+"""Builds the JSON schema of the settings of every part, for completion in editors.
 
-What is checked is decided by `parts.build`; a schema only helps to write it. A stranger's part
-that nobody has imported is let pass.
+`parts.build` decides what is valid; the schema only helps to write it. A part of another package
+that was not imported is accepted with any settings.
 """
 
 import dataclasses
@@ -15,29 +15,30 @@ from typing import Any
 from pydantic import PydanticUserError, TypeAdapter
 
 from ablate.core.part_classes import get_class_path, is_part
+from ablate.core.records.messages import SchemaReply
 from ablate.model.patchify import AbstractPatchifier
 from ablate.parts import PartError, Problem
 from ablate.probing.probe import AbstractProbe
 from ablate.worker.trial import Trial
 from ablate.worker.units import IN_SECONDS
 
-ROOMS = ("ablate.audio", "ablate.model", "ablate.probing", "ablate.training")
+PACKAGES = ("ablate.audio", "ablate.model", "ablate.probing", "ablate.training")
 Schema = dict[str, Any]
 SECONDS: Schema = {"type": "number", "exclusiveMinimum": 0}
 ALL: Schema = {"anyOf": [{"type": "integer"}, {"const": "all"}]}
 
 
-def build_schemas(packages: Iterable[str]) -> dict[str, Any]:
-    """Returns the schema of each setting of a trial, of a probe, and of what they refer to.
+def build_schemas(packages: Iterable[str]) -> SchemaReply:
+    """Builds the schemas of each setting of a trial, of a probe, and of the parts they refer to.
 
-    `packages` are searched for parts beside this one's. Raises `PartError` for an unknown one.
+    `packages` are searched for more parts. Raises `PartError` for a package that does not exist.
     """
-    for package in (*ROOMS, *packages):
+    for package in (*PACKAGES, *packages):
         _import_all(package)
     definitions: dict[str, Schema] = {}
     trial = {**_fields(Trial, definitions), "crop_seconds": SECONDS}
     probe = _annotated(AbstractProbe, definitions)
-    return {"settings": trial, "probe": probe, "definitions": definitions}
+    return SchemaReply(settings=trial, probe=probe, definitions=definitions)
 
 
 def _import_all(package: str) -> None:
@@ -46,19 +47,19 @@ def _import_all(package: str) -> None:
     except ModuleNotFoundError as error:
         message = f"no module `{error.name}` on Python's path"
         raise PartError([Problem((), message)]) from error
-    for found in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{package}."):
-        importlib.import_module(found.name)
+    for info in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{package}."):
+        importlib.import_module(info.name)
 
 
 def _fields(part: type, definitions: dict[str, Schema]) -> dict[str, Schema]:
     annotations = typing.get_type_hints(part)
-    found = {}
+    schemas = {}
     for field in dataclasses.fields(part):
         schema = _annotated(annotations[field.name], definitions)
         if field.default is not dataclasses.MISSING and not is_part(type(field.default)):
             schema = {**schema, "default": field.default}
-        found[field.name] = schema
-    return found
+        schemas[field.name] = schema
+    return schemas
 
 
 def _annotated(annotation: Any, definitions: dict[str, Schema]) -> Schema:
@@ -74,7 +75,7 @@ def _annotated(annotation: Any, definitions: dict[str, Schema]) -> Schema:
     try:
         return TypeAdapter(annotation).json_schema()
     except PydanticUserError:
-        return {}  # nothing that JSON has a word for
+        return {}  # JSON schema cannot express it
 
 
 def _holds_part(annotation: Any) -> bool:
@@ -84,23 +85,23 @@ def _holds_part(annotation: Any) -> bool:
 
 
 def _choice(expect: type, definitions: dict[str, Schema]) -> Schema:
-    """Refers to all parts of a kind, and to whatever else has another name."""
+    """Accepts all parts of a kind, and any part of another name."""
     parts = {get_class_path(part): part for part in _kinds_of(expect)}
     for name, part in parts.items():
         if name not in definitions:
-            definitions[name] = {}  # so that a part that holds its like comes to an end
+            definitions[name] = {}  # ends the recursion of a part that holds parts of its own kind
             definitions[name] = _part(name, part, definitions)
-    known = [{"$ref": f"#/$defs/{name}"} for name in sorted(parts)]
+    references = [{"$ref": f"#/$defs/{name}"} for name in sorted(parts)]
     other = {"type": "string", "not": {"enum": sorted(parts)}}
-    guest = {"type": "object", "properties": {"type": other}, "required": ["type"]}
-    return {"anyOf": [*known, guest]}
+    other_part = {"type": "object", "properties": {"type": other}, "required": ["type"]}
+    return {"anyOf": [*references, other_part]}
 
 
 def _part(name: str, part: type, definitions: dict[str, Schema]) -> Schema:
     about = (inspect.getdoc(part) or "").split("\n", 1)[0]
     own: Mapping[str, Schema] = {"type": {"const": name}, "match": {"type": "object"}}
     properties = {**own, **_fields(part, definitions)}
-    if issubclass(part, AbstractPatchifier):  # other words for its sizes
+    if issubclass(part, AbstractPatchifier):  # its sizes have other units, too
         properties |= dict.fromkeys(IN_SECONDS, SECONDS)
         properties |= {name: ALL for name in ("freq", "time") if name in properties}
     return {

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ablate.core.records.messages import RunReply
 from ablate.core.records.plan import EvaluatePlan
 from ablate.core.records.run import FailureKind, RunConfig
 from ablate.parts import build
@@ -42,7 +43,7 @@ def run(
     probes: Mapping[str, Any],
     context: RunContext,
     evaluate: EvaluatePlan | None = None,
-) -> dict[str, Any]:
+) -> RunReply:
     """Runs what is missing in a run folder.
 
     Whatever a trial raises is recorded in its `run.json` and returned as the reason: one failed
@@ -69,9 +70,9 @@ def run(
         )
         return _run(folder, config, probes, evaluate, context, attempt)
     except SupersededError as error:  # the record of the other process stays
-        return {"state": "failed", "reason": f"error: {error}"}
+        return RunReply(state="failed", reason=f"error: {error}")
     except OSError as error:
-        return {"state": "failed", "reason": _format_reason(error)}
+        return RunReply(state="failed", reason=_format_reason(error))
 
 
 def _run(
@@ -81,7 +82,7 @@ def _run(
     evaluate: EvaluatePlan | None,
     context: RunContext,
     attempt: RunAttempt,
-) -> dict[str, Any]:
+) -> RunReply:
     trained, encoder_folder = False, folder
     try:
         subject, sound = _open(folder, config, context.cache)
@@ -101,7 +102,7 @@ def _run(
         raise
     except StoppedError as stopped:
         attempt.preempt(str(stopped))
-        return {"state": "preempted", "reason": str(stopped)}
+        return RunReply(state="preempted", reason=str(stopped))
     except Exception as error:  # parts outside ablate may raise anything
         reason = _format_reason(error)
         attempt.fail(
@@ -112,16 +113,16 @@ def _run(
         )
         if isinstance(error, torch.AcceleratorError):
             raise SystemExit(1) from error  # no later trial can use this process's device
-        return {"state": "failed", "reason": reason}
+        return RunReply(state="failed", reason=reason)
     except BaseException:  # a signal ends the process
         attempt.cancel("stopped before it was done", trained=(folder / ENCODER).exists())
         raise
     if encoder_folder != folder:
         reason = f"paused at step {context.until}"
         attempt.preempt(reason)
-        return {"state": "paused", "reason": reason}
+        return RunReply(state="paused", reason=reason)
     attempt.finish()
-    return {"state": "done", "trained": trained, "probed": scored}
+    return RunReply(state="done", trained=trained, probed=tuple(scored))
 
 
 def run_helper_rank(folder: Path, context: RunContext) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.run import ParameterCounts, RunCost, RunMetrics
 from ablate.mask_analysis.pictures import paint
 from ablate.runs.record import RunAttempt
@@ -37,27 +38,27 @@ def train(
     attempt: RunAttempt,
     online: OnlineProbe | None = None,
 ) -> Path:
-    """Trains a trial as the first of its ranks, which alone writes files and is looked at.
+    """Trains a trial as the first of its ranks, the only one that writes files.
 
-    Returns where its encoder lies: in the run's folder, or beside it where training paused, at
-    the step `context.until`. What it cost is written down before its encoder is: the encoder says
-    that it is trained. Raises what ends a training early: `StoppedError`, `DivergedError`,
-    `CollapsedError`, and `SupersededError` once another process has taken the run over.
+    Returns the folder of the encoder: the run folder, or a sub-folder if training paused at step
+    `context.until`. Costs are recorded before the encoder is saved, because the encoder marks the
+    run as trained. Raises what ends a training early: `StoppedError`, `DivergedError`,
+    `CollapsedError`, and `SupersededError` if another process has taken over the run.
     """
     grid, steps = trial.twin.grid, trial.budget.steps
-    trainer, saved, warnings = _trainer(folder, trial, sound, context, online)
-    with Recorder(folder, steps, done=_done(saved)) as recorder:
+    trainer, saved, warnings = _prepare_trainer(folder, trial, sound, context, online)
+    with Recorder(folder, steps, done=_count_steps(saved)) as recorder:
 
         def on_masks(step: int, batch: MaskedBatch) -> None:
             recorder.add_image(step, lambda: paint(batch.batch.mels[0], batch.mask, grid))
 
         try:
-            on_metrics = _reporter(recorder, attempt, steps, context.emit)
+            on_metrics = _build_reporter(recorder, attempt, steps, context.emit)
             result = trainer.train(saved, on_metrics=on_metrics, on_masks=on_masks)
         except PausedError:
-            aside = folder / RUNGS / str(context.until)
-            save_encoder(aside, trainer.jepa.probed_encoder, sound)
-            return aside
+            rung = folder / RUNGS / str(context.until)
+            save_encoder(rung, trainer.jepa.probed_encoder, sound)
+            return rung
     jepa = trainer.jepa
     attempt.record_training(
         cost=_summarize_cost(result, context.device),
@@ -73,8 +74,8 @@ def train(
     return folder
 
 
-def _reporter(recorder: Recorder, attempt: RunAttempt, steps: int, emit: Emit) -> OnMetrics:
-    """Returns what writes down how a training fares, and tells whoever watches."""
+def _build_reporter(recorder: Recorder, attempt: RunAttempt, steps: int, emit: Emit) -> OnMetrics:
+    """Returns a function that records metrics and reports progress."""
     label = "train"
 
     def on_metrics(metrics: TrainingMetrics | None, result: ProbeResult | None) -> None:
@@ -84,31 +85,31 @@ def _reporter(recorder: Recorder, attempt: RunAttempt, steps: int, emit: Emit) -
         if result is not None:
             label = f"train, online score {result.score:.1f} at {result.step}"
         if metrics is not None:
-            progress = {"event": "progress", "label": label, "done": metrics.step, "total": steps}
-            emit({**progress, "loss": round_off(metrics.loss)})
+            loss = round_off(metrics.loss)
+            emit(ProgressMessage(label=label, done=metrics.step, total=steps, loss=loss))
 
     return on_metrics
 
 
 def train_helper_rank(folder: Path, trial: Trial, sound: Sound, context: RunContext) -> None:
-    """Trains along as another of the ranks, from the checkpoint that the first one reads.
+    """Trains as another of the ranks, from the checkpoint that the first rank reads.
 
-    Raises what ends a training early, `PausedError` at the step `context.until` too.
+    Raises what ends a training early, and `PausedError` at the step `context.until`.
     """
-    trainer, saved, _ = _trainer(folder, trial, sound, context)
+    trainer, saved, _ = _prepare_trainer(folder, trial, sound, context)
     trainer.train(saved)
 
 
-def _trainer(
+def _prepare_trainer(
     folder: Path,
     trial: Trial,
     sound: Sound,
     context: RunContext,
     online: OnlineProbe | None = None,
 ) -> tuple[Trainer, dict[str, Any] | None, list[str]]:
-    """Builds a trainer; returns it with the state to go on from, and what is wrong with others.
+    """Builds a trainer; returns it with the checkpoint to resume from, and warnings about others.
 
-    Raises `ValueError` where ranks cannot share a batch, or would go on from different steps.
+    Raises `ValueError` if ranks cannot share a batch, or would resume from different steps.
     """
     device, ranks = context.device, context.ranks
     if ranks.count > (1 if trial.coupling else trial.budget.batch):
@@ -117,16 +118,16 @@ def _trainer(
             f"{trial.coupling or type(trial.objective).__name__}; train with fewer"
         )
     if device.type == "cuda":
-        # counting memory needs it, and nothing before does it
+        # peak memory can be reset only once CUDA is initialised
         torch.cuda.init()  # type: ignore[no-untyped-call]
         torch.cuda.set_device(device)
         torch.cuda.reset_peak_memory_stats(device)
     checkpoints = Checkpoints(folder / CHECKPOINTS)
     saved, warnings = checkpoints.load()
-    found = ranks.all_gather([_done(saved)])
-    if any(step != found[0] for step in found):
-        raise ValueError(f"the ranks see different checkpoints, {found}; do they share a disk?")
-    trainer = trainer_of(trial, sound.loader(trial), device, ranks, checkpoints, context.stop)
+    steps = ranks.all_gather([_count_steps(saved)])
+    if any(step != steps[0] for step in steps):
+        raise ValueError(f"the ranks see different checkpoints, {steps}; do they share a disk?")
+    trainer = build_trainer(trial, sound.loader(trial), device, ranks, checkpoints, context.stop)
     return (
         dataclasses.replace(trainer, pause_step=context.until, online_probe=online),
         saved,
@@ -134,7 +135,7 @@ def _trainer(
     )
 
 
-def trainer_of(
+def build_trainer(
     trial: Trial,
     loader: BatchSource,
     device: torch.device,
@@ -165,7 +166,7 @@ def trainer_of(
     )
 
 
-def _done(saved: dict[str, Any] | None) -> int:
+def _count_steps(saved: dict[str, Any] | None) -> int:
     return saved["cost"]["steps"] if saved else 0
 
 
@@ -198,7 +199,7 @@ def _summarize_metrics(result: TrainingResult) -> RunMetrics:
 
 
 def _peak_memory(device: torch.device) -> int:
-    """Bytes; on a CPU those of the process, which may have run other trials before."""
+    """Returns bytes; on a CPU, those of the process, which may have run other trials before."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024

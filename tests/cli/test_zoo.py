@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ablate.cli import bench, zoo
+from ablate.core.records.messages import DrawTiming, MaskerTiming, MaskerTimingsReply
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = '''\
@@ -79,19 +81,19 @@ def test_bench_maskers_compares_with_a_plain_draw_and_a_loop(
 
 
 def test_maskers_over_the_limit_are_named_unless_declared_slow() -> None:
-    masker = {"refused": None, "slow": "", "ratio": 5.0, "milliseconds": 1.0}
-    measured = {
-        "grid": "8x64",
-        "batch": 256,
-        "loop": {"ratio": 10.0, "milliseconds": 30.0},
-        "maskers": [
-            {**masker, "name": "Late"},
-            {**masker, "name": "Slow", "slow": "it grows block by block"},
-            {**masker, "name": "MultiBlock", "ratio": 0.5},
-            {"name": "Picky", "refused": "no"},
-        ],
-    }
-    summary = bench.summarise_maskers(measured)
+    masker = MaskerTiming(name="Late", refused=None, ratio=5.0, milliseconds=1.0)
+    measured = MaskerTimingsReply(
+        grid="8x64",
+        batch=256,
+        loop=DrawTiming(ratio=10.0, milliseconds=30.0, plain_milliseconds=3.0),
+        maskers=(
+            masker,
+            replace(masker, name="Slow", slow="it grows block by block"),
+            replace(masker, name="MultiBlock", ratio=0.5),
+            MaskerTiming(name="Picky", refused="no"),
+        ),
+    )
+    summary = bench.summarise_maskers(measured.to_json())
     assert summary["over"] == ["Late"]
     assert summary["blocks_faster_than_loop"] == 20
     assert "MultiBlock is 20 times as fast" in bench.describe_maskers(summary)[-1]

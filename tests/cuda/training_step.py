@@ -33,7 +33,7 @@ from ablate.training.health import Health  # noqa: E402
 from ablate.training.signals import StopSignal  # noqa: E402
 from ablate.training.trainer import Trainer  # noqa: E402
 from ablate.worker.benchmarks.steps import Noise  # noqa: E402
-from ablate.worker.train import trainer_of  # noqa: E402
+from ablate.worker.train import build_trainer  # noqa: E402
 from ablate.worker.trial import Trial  # noqa: E402
 from ablate.worker.units import sized  # noqa: E402
 
@@ -70,7 +70,7 @@ def run_step(settings: dict[str, Any]) -> dict[str, Any]:
     with fake_cuda.FakeCuda() as cuda:
         device = torch.device("cuda:0")
         checkpoints = Checkpoints(Path("unused"))
-        trainer = trainer_of(trial, Noise(trial), device, Ranks(), checkpoints, StopSignal())
+        trainer = build_trainer(trial, Noise(trial), device, Ranks(), checkpoints, StopSignal())
         state = trainer.create_state()
         batch = trainer.draw(0).pin_memory()
         cuda.reset()

@@ -23,8 +23,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ablate.core.records.messages import (
+    REQUESTS,
+    ErrorReply,
+    GalleryReply,
+    GalleryRequest,
+    ProgressMessage,
+    ReadyMessage,
+    RunReply,
+    RunRequest,
+)
 from ablate.core.records.plan import (
     DataSummary,
+    MaskPicture,
     PlanReply,
     PlanRequest,
     ResolvedRun,
@@ -34,6 +45,7 @@ from ablate.core.records.plan import (
     TrialFacts,
     TrialReply,
 )
+from ablate.core.records.protocol import Message, Reply, parse_message
 from ablate.core.records.run import ParameterCounts, RunConfig
 from ablate.runs.record import read_record
 from ablate.runs.store import CONFIG_FILE
@@ -44,18 +56,17 @@ TASKS = ("speech", "music")
 DEFAULTS = {"masker": {"ratio": 0.5}}
 
 
-def say(event: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(event) + "\n")
+def send(message: Message) -> None:
+    sys.stdout.write(message.to_line())
     sys.stdout.flush()
 
 
-def name(content: Any) -> str:
+def get_hash(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
 
 
-def plan(request: dict[str, Any]) -> dict[str, Any]:
-    say({"event": "progress", "label": "clips", "done": 4, "total": 4})
-    asked = PlanRequest.from_json(request["plan"], "the request")
+def plan(request: PlanRequest) -> PlanReply:
+    send(ProgressMessage(label="clips", done=4, total=4))
     counts = TaskSummary(classes=2, train=1, valid=1, test=1)
     data = DataSummary(
         digest="d",
@@ -66,12 +77,11 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
         silent=("d.wav",),
         tasks=dict.fromkeys(TASKS, counts),
     )
-    reply = PlanReply(
-        trials=tuple(map(plan_one, asked.trials)),
+    return PlanReply(
+        trials=tuple(map(plan_one, request.trials)),
         data=(data,),
-        probes={key: {**probe, "temperature": 1.0} for key, probe in asked.probes.items()},
+        probes={key: {**probe, "temperature": 1.0} for key, probe in request.probes.items()},
     )
-    return {"event": "result", "plan": reply.to_json()}
 
 
 def plan_one(settings: dict[str, Any]) -> TrialReply:
@@ -93,21 +103,21 @@ def plan_one(settings: dict[str, Any]) -> TrialReply:
     resolved = ResolvedTrial(
         kind="jepa",
         settings=settings,
-        fingerprint=name(settings),
-        random_init=ResolvedRun(kind="random_init", settings=init, fingerprint=name(init)),
-        statistics=ResolvedRun(kind="mel_statistics", settings=data, fingerprint=name(data)),
+        fingerprint=get_hash(settings),
+        random_init=ResolvedRun(kind="random_init", settings=init, fingerprint=get_hash(init)),
+        statistics=ResolvedRun(kind="mel_statistics", settings=data, fingerprint=get_hash(data)),
         facts=facts,
     )
     return TrialReply(trial=resolved)
 
 
-def run(request: dict[str, Any]) -> dict[str, Any]:
-    folder = Path(request["folder"])
+def run(request: RunRequest) -> RunReply:
+    folder = request.folder
     config = RunConfig.read(folder / CONFIG_FILE)
     trained = read_record(folder).state != "done"
     if trained:
         with (folder / "trainings").open("a") as file:
-            file.write(f"{os.getpid()} {request['device']} {os.environ['OMP_NUM_THREADS']}\n")
+            file.write(f"{os.getpid()} {request.device} {os.environ['OMP_NUM_THREADS']}\n")
         write_record(folder, "running", kind=config.kind)
         kind = config.settings.get("masker", {}).get("type", "")
         if kind == "CrashesOnce" and len((folder / "trainings").read_text().splitlines()) > 1:
@@ -115,19 +125,14 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         behave(kind)
         if config.settings.get("masker", {}).get("type") == "Fails":
             write_record(folder, "failed", "nan: at step 7")
-            return {"event": "result", "state": "failed", "reason": "nan: at step 7"}
-    if trained and request.get("until"):
-        aside = folder / "rungs" / str(request["until"])
-        probe({**request, "folder": str(aside)}, config)
+            return RunReply(state="failed", reason="nan: at step 7")
+    if trained and request.until:
+        probe(folder / "rungs" / str(request.until), request.probes, config)
         write_record(folder, "preempted", kind=config.kind)
-        return {"event": "result", "state": "paused", "reason": "paused"}
+        return RunReply(state="paused", reason="paused")
     write_record(folder, "done", kind=config.kind)
-    return {
-        "event": "result",
-        "state": "done",
-        "trained": trained,
-        "probed": probe(request, config),
-    }
+    probed = probe(folder, request.probes, config)
+    return RunReply(state="done", trained=trained, probed=tuple(probed))
 
 
 def behave(kind: str) -> None:
@@ -142,62 +147,71 @@ def behave(kind: str) -> None:
     if kind == "IgnoresSigterm":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if kind in ("Sleeps", "IgnoresSigterm"):
-        say({"event": "progress", "label": "train", "done": 1, "total": 2})
+        send(ProgressMessage(label="train", done=1, total=2))
         time.sleep(60)
     if kind == "SleepsOneSecond":
         time.sleep(1)
     if kind == "SleepsBriefly":
         time.sleep(0.2)
-    say({"event": "progress", "label": "train", "done": 2, "total": 2})
+    send(ProgressMessage(label="train", done=2, total=2))
 
 
-def probe(request: dict[str, Any], config: RunConfig) -> list[str]:
+def probe(folder: Path, probes: dict[str, Any], config: RunConfig) -> list[str]:
     probed = []
     valid = 41.0 + config.settings.get("optimizer", {}).get("rate", 0)
     masker = config.settings.get("masker", {})
-    folder = Path(request["folder"])
     write_tasks(folder, *TASKS)
-    lift = masker["lift"] + int(name(config.settings), 16) % 100 / 100 if "lift" in masker else 0
-    for key, settings in request["probes"].items():
+    lift = (
+        masker["lift"] + int(get_hash(config.settings), 16) % 100 / 100 if "lift" in masker else 0
+    )
+    for key, settings in probes.items():
         for task in TASKS:
-            if not (folder / "probes" / task / f"{name(settings)}.json").exists():
+            if not (folder / "probes" / task / f"{get_hash(settings)}.json").exists():
                 test = 40.0 if task == "speech" else 50.0
                 scores = {"valid": valid + lift, "test": test + lift}
                 poolings = {pooling: scores for pooling in ("mean", "mean_std", "concat_freq")}
                 if config.kind == "jepa":
                     poolings["mean_std"] = {part: 1 + value for part, value in scores.items()}
-                write_score(folder, task, settings, name(settings), **poolings)
+                write_score(folder, task, settings, get_hash(settings), **poolings)
                 probed.append(key)
                 if masker.get("type") == "SleepsWhileScoring":
                     time.sleep(60)
     return probed
 
 
-def gallery(request: dict[str, Any]) -> dict[str, Any]:
-    folder = Path(request["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
+def gallery(request: GalleryRequest) -> GalleryReply:
+    request.folder.mkdir(parents=True, exist_ok=True)
     pictures = []
-    for trial in request["trials"]:
-        file = f"{trial['masker']}--{trial['patchifier']}.png"
-        (folder / file).write_bytes(b"a picture")
-        labels = {"masker": trial["masker"], "patchifier": trial["patchifier"]}
-        pictures.append({**labels, "file": file, "context": 0.4, "targets": 0.6})
-    return {"event": "result", "title": "a clip", "pictures": pictures}
+    for trial in request.trials:
+        labels = {"masker": trial.masker, "patchifier": trial.patchifier}
+        file = f"{trial.masker}--{trial.patchifier}.png"
+        (request.folder / file).write_bytes(b"a picture")
+        pictures.append(MaskPicture(**labels, file=file, context=0.4, targets=0.6))
+    return GalleryReply(title="a clip", pictures=tuple(pictures))
+
+
+def handle(request: Message) -> Reply:
+    probes = getattr(request, "probes", {})
+    if any(settings.get("k") == 0 for settings in probes.values()):
+        problem = SettingProblem(path=("probes", "knn", "k"), message="must be at least 1, got 0")
+        return ErrorReply(problems=(problem,))
+    match request:
+        case PlanRequest():
+            return plan(request)
+        case RunRequest():
+            return run(request)
+        case GalleryRequest():
+            return gallery(request)
+    raise ValueError(f"the stand-in does not serve {type(request).__name__}")
 
 
 def main() -> None:
     if "--broken" in sys.argv:
         sys.exit("no module named `my_lab`")
     gpus = int(sys.argv[sys.argv.index("--gpus") + 1]) if "--gpus" in sys.argv else 0
-    say({"event": "ready", "gpus": gpus, "torch": "0"})
+    send(ReadyMessage(gpus=gpus, torch="0"))
     for line in sys.stdin:
-        request = json.loads(line)
-        probes = request["plan"]["probes"] if request["do"] == "plan" else request.get("probes", {})
-        if any(settings.get("k") == 0 for settings in probes.values()):
-            problem = {"path": ["probes", "knn", "k"], "message": "must be at least 1, got 0"}
-            say({"event": "error", "problems": [problem]})
-        else:
-            say({"plan": plan, "run": run, "gallery": gallery}[request["do"]](request))
+        send(handle(parse_message(line, REQUESTS)))
 
 
 if __name__ == "__main__":

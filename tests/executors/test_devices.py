@@ -1,4 +1,4 @@
-"""Workers do not take one another's GPUs."""
+"""Each rank of each worker has a GPU of its own, if there are enough."""
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from ablate.executors.devices import assign_devices, count_cores
 counts = st.integers(1, 9)
 
 
-def taken(device: str, ranks: int) -> set[int]:
+def list_gpus(device: str, ranks: int) -> set[int]:
     first = int(device.removeprefix("cuda:"))
     return set(range(first, first + ranks))
 
@@ -22,18 +22,18 @@ def test_every_rank_of_every_worker_has_a_gpu_of_its_own(gpus: int, ranks: int) 
         ):
             assign_devices(gpus, None, ranks)
         return
-    each = [taken(device, ranks) for device in assign_devices(gpus, None, ranks)]
+    each = [list_gpus(device, ranks) for device in assign_devices(gpus, None, ranks)]
     assert len(each) == gpus // ranks
     assert sum(map(len, each)) == len(set().union(*each))
     assert set().union(*each) <= set(range(gpus))
 
 
 @given(counts, counts, st.data())
-def test_more_workers_than_there_is_room_for_share_gpus(gpus: int, size: int, data) -> None:
+def test_more_workers_than_gpus_share_them(gpus: int, size: int, data) -> None:
     ranks = data.draw(st.integers(1, gpus))
     devices = assign_devices(gpus, size, ranks)
     assert len(devices) == size
-    assert all(taken(device, ranks) <= set(range(gpus)) for device in devices)
+    assert all(list_gpus(device, ranks) <= set(range(gpus)) for device in devices)
 
 
 @given(counts)

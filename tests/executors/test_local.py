@@ -1,4 +1,4 @@
-"""The pool against real processes: a stand-in program that speaks the worker's protocol."""
+"""The pool runs real processes: a stand-in program that speaks the worker's protocol."""
 
 import contextlib
 import os
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ablate.core.records.messages import ProgressMessage
 from ablate.executors.local import Pool
-from ablate.executors.worker import Event, WorkerDiedError
+from ablate.executors.worker import WorkerDiedError
 from ablate.runs import store
 from ablate.runs.job import RunJob, RunOutcome
 from ablate.runs.lock import acquire_run
@@ -19,24 +20,24 @@ PROBES = {"knn": {"type": "KNN", "k": 10}}
 
 
 class Listener:
-    """Keeps what it is told."""
+    """Records what it is notified of."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[int, str, Event]] = []
+        self.messages: list[tuple[int, str, ProgressMessage]] = []
         self.ended: list[RunOutcome] = []
 
-    def progress(self, worker: int, job: RunJob, event: Event) -> None:
-        self.heard.append((worker, job.title, event))
+    def on_progress(self, worker: int, job: RunJob, progress: ProgressMessage) -> None:
+        self.messages.append((worker, job.title, progress))
 
-    def finished(self, worker: int, outcome: RunOutcome) -> None:
+    def on_finished(self, worker: int, outcome: RunOutcome) -> None:
         self.ended.append(outcome)
 
 
 class Interrupter(Listener):
-    """Presses Ctrl-C as soon as a trial is under way."""
+    """Raises KeyboardInterrupt as soon as a trial has started."""
 
-    def progress(self, worker: int, job: RunJob, event: Event) -> None:
-        super().progress(worker, job, event)
+    def on_progress(self, worker: int, job: RunJob, progress: ProgressMessage) -> None:
+        super().on_progress(worker, job, progress)
         raise KeyboardInterrupt
 
 
@@ -96,7 +97,7 @@ def test_workers_share_out_the_gpus(tmp_path: Path) -> None:
     assert {trainings(job)[0].split()[1] for job in jobs} == {"cuda:0", "cuda:1"}
 
 
-def test_without_gpus_there_is_a_worker_per_core(tmp_path: Path) -> None:
+def test_without_gpus_one_worker_is_used_per_core(tmp_path: Path) -> None:
     with Pool(tmp_path / "cache", command=STAND_IN) as pool:
         assert pool.size == len(os.sched_getaffinity(0))
 
@@ -121,13 +122,13 @@ def test_the_run_of_a_dead_worker_is_recorded_as_failed(tmp_path: Path) -> None:
     assert status.reason == "worker died (signal 9); it killed 3 workers"
 
 
-def test_a_run_whose_worker_died_is_told_from_one_that_failed_by_itself(tmp_path: Path) -> None:
+def test_an_outcome_distinguishes_a_dead_worker_from_a_failed_run(tmp_path: Path) -> None:
     jobs = [make_job(tmp_path, name, name) for name in ("Crashes", "Fails", "Good")]
     outcomes = {outcome.job.title: outcome for outcome in run(jobs, tmp_path)}
     assert [outcomes[job.title].died for job in jobs] == [True, False, False]
 
 
-def test_a_worker_that_dies_is_replaced_and_its_trial_taken_up_again(tmp_path: Path) -> None:
+def test_a_worker_that_dies_is_replaced_and_its_trial_resumed(tmp_path: Path) -> None:
     job = make_job(tmp_path, "run", "CrashesOnce")
     (outcome,) = run([job], tmp_path)
     assert (outcome.state, outcome.reason) == ("done", None)
@@ -147,20 +148,20 @@ def test_probes_that_cannot_be_built_fail_the_run(tmp_path: Path) -> None:
     assert outcome.reason == "`probes.knn.k`: must be at least 1, got 0"
 
 
-def test_words_between_the_answers_are_passed_over(tmp_path: Path) -> None:
+def test_lines_between_the_replies_are_ignored(tmp_path: Path) -> None:
     (outcome,) = run([make_job(tmp_path, "run", "PrintsToStdout")], tmp_path)
     assert outcome.state == "done"
 
 
-def test_progress_is_told_with_its_worker_and_job(tmp_path: Path) -> None:
+def test_progress_is_reported_with_its_worker_and_job(tmp_path: Path) -> None:
     listener = Listener()
     with Pool(tmp_path / "cache", size=1, command=STAND_IN) as pool:
         pool.run([make_job(tmp_path, "run", "Good")], listener)
-    event = {"event": "progress", "label": "train", "done": 2, "total": 2}
-    assert listener.heard == [(0, "run", event)]
+    progress = ProgressMessage(label="train", done=2, total=2)
+    assert listener.messages == [(0, "run", progress)]
 
 
-def test_no_worker_is_left_behind(tmp_path: Path) -> None:
+def test_no_worker_is_left_running(tmp_path: Path) -> None:
     job = make_job(tmp_path, "run", "Good")
     run([job], tmp_path)
     assert not is_alive(int(trainings(job)[0].split()[0]))
@@ -178,7 +179,7 @@ def test_ctrl_c_ends_the_workers_and_keeps_what_is_done(tmp_path: Path) -> None:
     assert [store.read_status(job.folder).state for job in (done, cut)] == ["done", "cancelled"]
 
 
-def test_a_worker_that_will_not_leave_is_killed(
+def test_a_worker_that_does_not_end_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ablate.executors.local.GRACE_SECONDS", 0.3)
@@ -211,13 +212,13 @@ def test_a_trial_that_just_failed_elsewhere_is_not_tried_again(tmp_path: Path) -
     with contextlib.ExitStack() as elsewhere:
         elsewhere.enter_context(acquire_run(job.folder))
 
-        class Neighbour(Listener):
-            def progress(self, worker: int, job: RunJob, event: Event) -> None:
+        class OtherProcess(Listener):
+            def on_progress(self, worker: int, job: RunJob, progress: ProgressMessage) -> None:
                 write_record(job.folder, "failed", "oom")
                 elsewhere.close()
 
         with Pool(tmp_path / "cache", size=1, command=STAND_IN) as pool:
-            (outcome,) = pool.run([job], Neighbour())
+            (outcome,) = pool.run([job], OtherProcess())
     assert (outcome.state, outcome.reason) == ("failed", "oom")
 
 

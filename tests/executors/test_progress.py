@@ -1,38 +1,42 @@
-"""What a person sees of a long answer."""
+"""Long requests are shown by a bar on a terminal, and by lines elsewhere."""
 
 import io
 
 from rich.console import Console
 
+from ablate.core.records.messages import ProgressMessage
 from ablate.executors.progress import progress_bar
 
 
-def said(*events: dict[str, object], goes_on: bool = False) -> list[str]:
+def list_lines(*messages: ProgressMessage, continued: bool = False) -> list[str]:
     file = io.StringIO()
-    with progress_bar(Console(file=file, width=80), "planning x", goes_on=goes_on) as heard:
-        for event in events:
-            heard(event)
+    console = Console(file=file, width=80)
+    with progress_bar(console, "planning x", continued=continued) as on_progress:
+        for message in messages:
+            on_progress(message)
     return file.getvalue().splitlines()
 
 
-def test_a_log_says_at_once_that_a_long_answer_has_begun() -> None:
-    assert said() == ["planning x ..."]
-    assert said(goes_on=True) == []
+def test_a_log_has_a_line_as_soon_as_a_long_request_begins() -> None:
+    assert list_lines() == ["planning x ..."]
+    assert list_lines(continued=True) == []
 
 
-def test_a_log_has_a_line_a_quarter() -> None:
-    events = [{"done": done, "total": 100, "label": "clips"} for done in range(101)]
-    assert said(*events)[1:] == [f"planning x: {done} of 100 clips" for done in (25, 50, 75, 100)]
+def test_a_log_has_a_line_per_quarter() -> None:
+    messages = [ProgressMessage(done=done, total=100, label="clips") for done in range(101)]
+    lines = list_lines(*messages)[1:]
+    assert lines == [f"planning x: {done} of 100 clips" for done in (25, 50, 75, 100)]
 
 
-def test_an_answer_of_unknown_length_is_no_quarter() -> None:
-    assert said({"label": "rounds"}, {"done": 3, "total": 0}) == ["planning x ..."]
+def test_a_request_of_unknown_length_has_no_quarters() -> None:
+    messages = ProgressMessage(label="rounds"), ProgressMessage(done=3, total=0)
+    assert list_lines(*messages) == ["planning x ..."]
 
 
-def test_a_terminal_is_shown_what_is_counted() -> None:
+def test_a_terminal_has_a_bar_with_the_label_and_the_count() -> None:
     file = io.StringIO()
     console = Console(file=file, width=80, force_terminal=True)
-    with progress_bar(console, "planning x") as heard:
-        heard({"done": 3, "total": 9, "label": "clips"})
+    with progress_bar(console, "planning x") as on_progress:
+        on_progress(ProgressMessage(done=3, total=9, label="clips"))
     assert "planning x: clips" in file.getvalue()
     assert "3/9" in file.getvalue()

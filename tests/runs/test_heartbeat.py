@@ -1,4 +1,4 @@
-"""The beat of a run."""
+"""The heartbeat of a run."""
 
 import resource
 import time
@@ -8,11 +8,11 @@ import pytest
 
 from ablate.runs import heartbeat
 
-BOUND = 30.0  # seconds, in which a beat every hundredth of one is seen
+TIMEOUT = 30.0  # seconds, for a counter that rises every 0.01 s
 
 
-def beats(folder: Path, seconds: float) -> bool:
-    """Waits until a run's count is another; tells whether it was in time."""
+def rises(folder: Path, seconds: float) -> bool:
+    """Waits until the counter changes; returns whether it did within `seconds`."""
     file, deadline = folder / heartbeat.HEARTBEAT_FILE, time.monotonic() + seconds
     before = file.read_text()
     while (same := file.read_text() == before) and time.monotonic() < deadline:
@@ -20,23 +20,23 @@ def beats(folder: Path, seconds: float) -> bool:
     return not same
 
 
-def test_a_beat_that_cannot_be_written_is_left_out_and_the_next_one_is_not(
+def test_a_count_that_cannot_be_written_is_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.01)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with heartbeat.HeartbeatWriter(tmp_path):
-        assert beats(tmp_path, BOUND)
+        assert rises(tmp_path, TIMEOUT)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # refuses as a full disk does
         try:
-            while beats(tmp_path, 0.2):
+            while rises(tmp_path, 0.2):
                 pass
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert beats(tmp_path, BOUND)
+        assert rises(tmp_path, TIMEOUT)
 
 
-def test_a_run_whose_first_beat_cannot_be_written_does_not_begin(tmp_path: Path) -> None:
+def test_a_run_whose_first_count_cannot_be_written_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
     with pytest.raises(OSError, match="run"), heartbeat.HeartbeatWriter(tmp_path / "run"):
         pass

@@ -1,4 +1,4 @@
-"""Many launchers and many writers on one disk: nothing is run twice, nothing is lost."""
+"""Several sessions and writers share a disk: nothing is run twice, nothing is lost."""
 
 import json
 import os
@@ -62,13 +62,13 @@ def _workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def executions(kind: str = "jepa") -> dict[str, int]:
-    """How often each run of a kind was trained."""
-    found = {}
+    """Returns how often each run of a kind was trained."""
+    results = {}
     for config in Path("runs").glob("*/config.json"):
         log = config.parent / "trainings"
         if json.loads(config.read_text())["kind"] == kind:
-            found[config.parent.name] = len(log.read_text().splitlines()) if log.exists() else 0
-    return found
+            results[config.parent.name] = len(log.read_text().splitlines()) if log.exists() else 0
+    return results
 
 
 def run() -> int:
@@ -87,21 +87,21 @@ def test_twelve_cells_are_run_once_then_not_at_all_then_only_the_failed_ones() -
 
 
 def launchers(count: int) -> list[int]:
-    """Starts launchers that all wait at the same line, and lets them go at once."""
+    """Starts sessions of the study at the same time; returns their exit codes."""
     command = [sys.executable, "-c", ENTRY, *STAND_IN]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    found = [
+    results = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
         for _ in range(count)
     ]
     try:
-        for process in found:
+        for process in results:
             assert process.stdin is not None
             process.stdin.write(b"go\n")
             process.stdin.flush()
-        return [process.wait(SECONDS) for process in found]
+        return [process.wait(SECONDS) for process in results]
     finally:
-        for process in found:
+        for process in results:
             process.kill()
             process.communicate()
 
@@ -113,7 +113,7 @@ def test_two_launchers_of_one_study_share_its_trials() -> None:
         assert set(executions(kind).values()) == {1}
 
 
-def test_a_stale_trial_is_taken_over_once() -> None:
+def test_a_stale_trial_is_resumed_once() -> None:
     Path("study.yaml").write_text(STUDY.replace("Fails", "SleepsOneSecond, ratio: 0.1"))
     assert launchers(1) == [study.DONE]
     stale = Path("runs") / min(executions())
@@ -132,7 +132,7 @@ def test_two_hundred_writers_claim_two_hundred_attempts(tmp_path: Path) -> None:
     assert attempts == list(range(1, 201))
 
 
-def test_a_file_of_two_hundred_writers_is_whole_whenever_it_is_read(tmp_path: Path) -> None:
+def test_a_file_of_two_hundred_writers_is_complete_whenever_it_is_read(tmp_path: Path) -> None:
     file, going, seen = tmp_path / "run" / "run.json", threading.Event(), []
 
     def look() -> None:
@@ -151,11 +151,11 @@ def test_a_file_of_two_hundred_writers_is_whole_whenever_it_is_read(tmp_path: Pa
         going.set()
         reader.join()
     assert [future.exception() for future in done] == [None] * 200
-    assert all(len(found["more"]) == 20_000 for found in seen if found is not None)
+    assert all(len(results["more"]) == 20_000 for results in seen if results is not None)
     assert [path.name for path in file.parent.iterdir()] == ["run.json"]
 
 
-def test_a_writer_that_was_superseded_writes_nothing(tmp_path: Path) -> None:
+def test_a_superseded_attempt_writes_nothing(tmp_path: Path) -> None:
     first = RunAttempt(tmp_path / "run", kind="jepa", device="cpu")
     first.start()
     second = RunAttempt(tmp_path / "run", kind="jepa", device="cpu")
@@ -165,7 +165,7 @@ def test_a_writer_that_was_superseded_writes_nothing(tmp_path: Path) -> None:
     assert read_record(tmp_path / "run").attempt == 2
 
 
-def test_what_a_network_disk_leaves_among_attempts_is_none(tmp_path: Path) -> None:
+def test_other_files_among_the_attempts_are_not_attempts(tmp_path: Path) -> None:
     first = RunAttempt(tmp_path / "run", kind="jepa", device="cpu")
     (tmp_path / "run" / "attempts" / ".nfs000000000001").touch()
     first.start()
@@ -178,7 +178,7 @@ def running_elsewhere(folder: Path) -> Path:
     return write_record(folder, "running", host="another machine")
 
 
-def test_a_run_whose_heart_beats_on_another_machine_is_not_taken(tmp_path: Path) -> None:
+def test_a_run_whose_heartbeat_rises_on_another_machine_is_not_acquired(tmp_path: Path) -> None:
     folder = running_elsewhere(tmp_path / "run")
     going = threading.Event()
 
@@ -188,19 +188,19 @@ def test_a_run_whose_heart_beats_on_another_machine_is_not_taken(tmp_path: Path)
             count += 1
             Heartbeat(count=count).write(folder / HEARTBEAT_FILE)
 
-    heart = threading.Thread(target=beat, daemon=True)
-    heart.start()
+    writer = threading.Thread(target=beat, daemon=True)
+    writer.start()
     try:
-        with acquire_run(folder) as mine:
-            assert not mine
+        with acquire_run(folder) as acquired:
+            assert not acquired
     finally:
         going.set()
-        heart.join()
+        writer.join()
 
 
-def test_a_run_whose_heart_stands_still_is_taken_over(tmp_path: Path) -> None:
-    with acquire_run(running_elsewhere(tmp_path / "run"), patience=0.5) as mine:
-        assert mine
+def test_a_run_whose_heartbeat_has_stopped_is_acquired(tmp_path: Path) -> None:
+    with acquire_run(running_elsewhere(tmp_path / "run"), patience=0.5) as acquired:
+        assert acquired
 
 
 def test_only_a_job_that_is_run_again_does_not_wait_for_its_own_last_run(
@@ -219,7 +219,7 @@ def test_only_a_job_that_is_run_again_does_not_wait_for_its_own_last_run(
     assert patience(folder) == 0
 
 
-def test_a_trial_that_is_started_by_hand_leaves_a_held_run_alone(tmp_path: Path) -> None:
+def test_a_worker_that_is_started_by_hand_does_not_touch_a_locked_run(tmp_path: Path) -> None:
     RunConfig(kind="jepa", settings={}).write(tmp_path / "run" / "config.json")
     with acquire_run(tmp_path / "run"):
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What is on disk, and what is left to do."""
+"""Run folders on disk: their states and scores, and what is left to do."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def score(folder: Path, task: str, settings: dict[str, Any], test: float | None 
     write_score(folder, task, settings, key, mean={"valid": None, "test": test})
 
 
-def wanted(*fingerprints: str, kind: str = "jepa") -> list[PlannedRun]:
+def plan_runs(*fingerprints: str, kind: str = "jepa") -> list[PlannedRun]:
     return [PlannedRun(name, kind, {"seed": 0}, f"title of {name}") for name in fingerprints]
 
 
@@ -41,7 +41,7 @@ def test_a_run_without_a_record_is_planned(tmp_path: Path) -> None:
     assert store.read_status(tmp_path / "run").state == "planned"
 
 
-def test_a_running_run_that_nobody_holds_is_stale(tmp_path: Path) -> None:
+def test_a_running_run_without_a_lock_is_stale(tmp_path: Path) -> None:
     assert store.read_status(write_record(tmp_path / "run", "running")).state == "stale"
 
 
@@ -50,7 +50,7 @@ def test_a_run_of_another_machine_whose_lock_is_not_seen_here_is_running(tmp_pat
     assert store.read_status(folder).state == "running"
 
 
-def test_a_held_run_is_running(tmp_path: Path) -> None:
+def test_a_locked_run_is_running(tmp_path: Path) -> None:
     folder = write_record(tmp_path / "run", "running")
     with acquire_run(folder):
         assert store.read_status(folder).state == "running"
@@ -61,7 +61,9 @@ def test_a_run_is_locked_once(tmp_path: Path) -> None:
         assert (first, second) == (True, False)
 
 
-def test_looking_who_holds_a_run_keeps_nobody_from_taking_it(tmp_path: Path) -> None:
+def test_testing_the_lock_does_not_block_another_process(
+    tmp_path: Path,
+) -> None:
     done = threading.Event()
 
     def look() -> None:
@@ -72,8 +74,8 @@ def test_looking_who_holds_a_run_keeps_nobody_from_taking_it(tmp_path: Path) -> 
         looking = [executor.submit(look) for _ in range(2)]
         try:
             for _ in range(300):
-                with acquire_run(tmp_path / "run") as mine:
-                    assert mine
+                with acquire_run(tmp_path / "run") as acquired:
+                    assert acquired
         finally:
             done.set()
         assert all(one.result() is None for one in looking)
@@ -90,7 +92,7 @@ with acquire_run(Path(sys.argv[1])):
 """
 
 
-def test_a_run_is_let_go_by_a_process_that_is_killed(tmp_path: Path) -> None:
+def test_a_killed_process_releases_its_run(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         try:
@@ -102,13 +104,13 @@ def test_a_run_is_let_go_by_a_process_that_is_killed(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / "run")
 
 
-def test_closing_keeps_a_run_that_has_ended(tmp_path: Path) -> None:
+def test_marking_a_run_ended_keeps_an_end_that_was_recorded(tmp_path: Path) -> None:
     folder = write_record(tmp_path / "run", "done")
     mark_ended(folder, "failed", "worker died")
     assert store.read_status(folder).state == "done"
 
 
-def test_closing_keeps_what_the_worker_had_recorded(tmp_path: Path) -> None:
+def test_marking_a_run_ended_keeps_what_the_worker_recorded(tmp_path: Path) -> None:
     folder = write_record(tmp_path / "run", "running", attempt=2)
     mark_ended(folder, "failed", "worker died")
     record = read_record(folder)
@@ -124,14 +126,14 @@ def test_a_config_follows_data_that_moved(tmp_path: Path) -> None:
     assert config == RunConfig(kind="jepa", settings={"data": {"manifest": "there"}})
 
 
-def test_a_config_that_says_so_already_is_left_alone(tmp_path: Path) -> None:
+def test_an_equal_config_is_not_written_again(tmp_path: Path) -> None:
     store.write_config(tmp_path / "run", kind="jepa", settings={"seed": 0})
     before = (tmp_path / "run" / "config.json").stat().st_ino
     store.write_config(tmp_path / "run", kind="jepa", settings={"seed": 0})
     assert (tmp_path / "run" / "config.json").stat().st_ino == before
 
 
-def test_half_a_file_is_refused_with_its_name(tmp_path: Path) -> None:
+def test_a_truncated_file_is_an_error_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"state": ')
     with pytest.raises(ValueError, match=r"run\.json is not JSON .* delete it"):
         store.read_status(tmp_path)
@@ -146,7 +148,7 @@ def test_a_probe_is_missing_until_every_task_has_its_score(tmp_path: Path) -> No
     assert store.find_missing_probes(tmp_path, probes) == ["linear"]
 
 
-def test_a_task_that_was_to_be_scored_is_missed_by_every_probe(tmp_path: Path) -> None:
+def test_a_listed_task_without_a_score_is_missing_for_every_probe(tmp_path: Path) -> None:
     score(tmp_path, "speech", KNN)
     write_tasks(tmp_path, "music", "speech")
     assert store.find_missing_probes(tmp_path, {"knn": KNN}) == ["knn"]
@@ -171,7 +173,7 @@ def test_a_score_is_the_mean_over_tasks(tmp_path: Path) -> None:
     assert store.read_score(tmp_path, KNN, "concat_freq") is None
 
 
-def test_a_score_on_some_of_the_tasks_is_no_score(tmp_path: Path) -> None:
+def test_scores_on_a_part_of_the_tasks_have_no_mean(tmp_path: Path) -> None:
     score(tmp_path, "speech", KNN, 40)
     score(tmp_path, "speech", LINEAR, 50)
     score(tmp_path, "music", LINEAR, 60)
@@ -182,7 +184,7 @@ def test_a_score_on_some_of_the_tasks_is_no_score(tmp_path: Path) -> None:
     assert store.read_score(tmp_path, elsewhere, "mean") is None
 
 
-def test_a_run_is_found_by_the_beginning_of_its_fingerprint(tmp_path: Path) -> None:
+def test_a_prefix_of_the_fingerprint_finds_a_run(tmp_path: Path) -> None:
     for name in ("abc1", "abd2"):
         store.write_config(tmp_path / name, kind="jepa", settings={})
     assert store.find_run(tmp_path, "abc").name == "abc1"
@@ -195,43 +197,43 @@ def test_a_run_is_found_by_the_beginning_of_its_fingerprint(tmp_path: Path) -> N
 
 
 def test_the_environment_names_the_folders() -> None:
-    found = store.get_folders({"ABLATE_RUNS": "/far/runs"})
-    assert (found.runs, found.reports) == (Path("/far/runs"), Path("reports"))
+    folders = store.get_folders({"ABLATE_RUNS": "/far/runs"})
+    assert (folders.runs, folders.reports) == (Path("/far/runs"), Path("reports"))
 
 
-def test_the_backlog_sorts_runs_by_what_is_left_to_do(tmp_path: Path) -> None:
+def test_pending_work_is_sorted_by_what_is_left_to_do(tmp_path: Path) -> None:
     for name in ("done", "rescore"):
         write_record(tmp_path / name, "done")
     score(tmp_path / "done", "speech", KNN)
     write_record(tmp_path / "failed", "failed", "nan")
     write_record(tmp_path / "cut", "cancelled")
     write_record(tmp_path / "stale", "running")
-    runs = wanted("done", "rescore", "failed", "cut", "stale", "new")
-    found = pending.find_pending(runs, tmp_path, {"knn": KNN})
-    assert [run.fingerprint for run in found.start] == ["cut", "stale", "new"]
-    assert [run.fingerprint for run in found.score] == ["rescore"]
-    assert [run.fingerprint for run in found.done] == ["done"]
-    assert [(run.fingerprint, reason) for run, reason in found.failed] == [("failed", "nan")]
+    runs = plan_runs("done", "rescore", "failed", "cut", "stale", "new")
+    work = pending.find_pending(runs, tmp_path, {"knn": KNN})
+    assert [run.fingerprint for run in work.start] == ["cut", "stale", "new"]
+    assert [run.fingerprint for run in work.score] == ["rescore"]
+    assert [run.fingerprint for run in work.done] == ["done"]
+    assert [(run.fingerprint, reason) for run, reason in work.failed] == [("failed", "nan")]
 
 
-def test_failed_runs_are_started_again_when_asked(tmp_path: Path) -> None:
+def test_failed_runs_are_started_again_with_retry_failed(tmp_path: Path) -> None:
     write_record(tmp_path / "failed", "failed")
-    found = pending.find_pending(wanted("failed"), tmp_path, {}, retry_failed=True)
-    assert [run.fingerprint for run in found.start] == ["failed"]
+    work = pending.find_pending(plan_runs("failed"), tmp_path, {}, retry_failed=True)
+    assert [run.fingerprint for run in work.start] == ["failed"]
 
 
-def test_a_shared_run_is_wanted_once(tmp_path: Path) -> None:
-    assert len(pending.find_pending(wanted("a", "a", "b"), tmp_path, {}).start) == 2
+def test_a_shared_run_is_listed_once(tmp_path: Path) -> None:
+    assert len(pending.find_pending(plan_runs("a", "a", "b"), tmp_path, {}).start) == 2
 
 
 def test_references_are_run_after_trials(tmp_path: Path) -> None:
-    runs = [*wanted("twin", kind="random_init"), *wanted("trial")]
+    runs = [*plan_runs("twin", kind="random_init"), *plan_runs("trial")]
     jobs = pending.find_pending(runs, tmp_path, {}).jobs(tmp_path, {})
     assert [job.folder.name for job in jobs] == ["trial", "twin"]
 
 
 def test_jobs_have_their_config_on_disk(tmp_path: Path) -> None:
-    (job,) = pending.find_pending(wanted("a"), tmp_path, {}).jobs(tmp_path, {})
+    (job,) = pending.find_pending(plan_runs("a"), tmp_path, {}).jobs(tmp_path, {})
     config = RunConfig.read(job.folder / "config.json")
     assert config == RunConfig(kind="jepa", settings={"seed": 0})
 
@@ -243,7 +245,7 @@ def test_columns_are_aligned() -> None:
     ]
 
 
-def test_a_run_is_found_by_its_path_as_a_shell_completes_it(tmp_path: Path) -> None:
+def test_the_path_of_a_run_finds_it(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     store.write_config(runs / "abc123", kind="jepa", settings={})
     for prefix in ("abc", "abc123", str(runs / "abc123"), f"{runs / 'abc123'}/"):

@@ -19,9 +19,9 @@ import torch
 
 from ablate.config.tree import from_plain
 from ablate.core.io import find_json
+from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.plan import PlanRequest
 from ablate.core.records.run import RunConfig
-from ablate.executors.worker import Event
 from ablate.runs import store
 from ablate.runs.heartbeat import HEARTBEAT_FILE
 from ablate.runs.job import RunJob, RunOutcome
@@ -142,10 +142,10 @@ def strict_site() -> Iterator[Site]:
 class Quiet:
     """Listens to nothing."""
 
-    def progress(self, worker: int, job: RunJob, event: Event) -> None:
+    def on_progress(self, worker: int, job: RunJob, progress: ProgressMessage) -> None:
         pass
 
-    def finished(self, worker: int, outcome: RunOutcome) -> None:
+    def on_finished(self, worker: int, outcome: RunOutcome) -> None:
         pass
 
 
@@ -247,7 +247,7 @@ class Workspace:
                 ended = run(
                     folder, {}, RunContext(device, self.cache, lambda event: None, StopSignal())
                 )
-            assert ended["state"] == "done"
+            assert ended.state == "done"
         return (folder / "encoder.safetensors").read_bytes()
 
 

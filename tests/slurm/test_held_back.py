@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ablate.core.records.jobs import EndMark
-from ablate.executors.worker import Event
+from ablate.core.records.messages import ProgressMessage
 from ablate.runs import store
 from ablate.runs.job import RunJob, RunOutcome
 from ablate.slurm import queue as slurm_queue
@@ -106,18 +106,18 @@ class Impatient:
     def __init__(self) -> None:
         self.labels: dict[str, list[str]] = {}
 
-    def progress(self, worker: int, job: RunJob, event: Event) -> None:
-        self.labels.setdefault(job.title, []).append(event["label"])
+    def on_progress(self, worker: int, job: RunJob, progress: ProgressMessage) -> None:
+        self.labels.setdefault(job.title, []).append(progress.label)
         if len(self.labels) == 2 and all(len(told) == 3 for told in self.labels.values()):
             raise TimeoutError
 
-    def finished(self, worker: int, outcome: RunOutcome) -> None:
+    def on_finished(self, worker: int, outcome: RunOutcome) -> None:
         pytest.fail(f"{outcome.job.title} has {outcome.state}: {outcome.reason}")
 
 
 class Quiet:
     """Hears all and keeps nothing."""
 
-    def progress(self, worker: int, job: RunJob, event: Event) -> None: ...
+    def on_progress(self, worker: int, job: RunJob, progress: ProgressMessage) -> None: ...
 
-    def finished(self, worker: int, outcome: RunOutcome) -> None: ...
+    def on_finished(self, worker: int, outcome: RunOutcome) -> None: ...

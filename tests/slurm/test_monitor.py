@@ -23,7 +23,7 @@ def test_a_run_whose_machine_has_died_is_not_waited_for(tmp_path: Path) -> None:
     assert vigil.is_over
 
 
-def test_a_run_whose_heart_beats_on_another_machine_is_waited_for(tmp_path: Path) -> None:
+def test_a_run_whose_heartbeat_rises_on_another_machine_is_waited_for(tmp_path: Path) -> None:
     vigil = Vigil(0.2)
     folder = elsewhere(tmp_path / "run")
     assert not vigil.look([folder])

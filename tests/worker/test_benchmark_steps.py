@@ -1,56 +1,56 @@
-"""Steps are timed beside a plain model that does the same work."""
+"""Training steps are timed beside a plain model that does the same work."""
 
 import copy
 
 import pytest
 import torch
 
+from ablate.core.records.messages import NamedTrial, StepTimingsRequest
 from ablate.parts import build
 from ablate.worker.benchmarks.plain_jepa import PlainJEPA, PlainStep, Sizes
 from ablate.worker.benchmarks.steps import PLAIN, time_steps
 from ablate.worker.trial import Trial
 
-CPU = torch.device("cpu")
-
 
 @pytest.fixture
 def variants(settings):
     def variant(name, **changes):
-        return {"name": name, "settings": {**copy.deepcopy(settings), **changes}}
+        return NamedTrial(name=name, settings={**copy.deepcopy(settings), **changes})
 
-    return [
+    return (
         variant("blocks"),
         variant("padded", batching="pad"),
         variant("random", masker={"type": "maskers.Random", "ratio": 0.5}),
         variant("wrong", masker={"type": "maskers.Random", "ratio": 2.0}),
-    ]
+    )
 
 
-def test_every_variant_has_its_turn_and_a_plain_model_shows_as_many_patches(variants):
+def test_every_variant_is_timed_and_the_plain_model_has_as_many_visible_patches(variants):
     events = []
-    found = time_steps(variants, CPU, 0.0, events.append)
-    steps = {step["name"]: step for step in found["steps"]}
+    request = StepTimingsRequest(variants=variants, device="cpu", seconds=0.0)
+    reply = time_steps(request, events.append)
+    steps = {step.name: step for step in reply.steps}
     assert list(steps) == ["blocks", "padded", "random", PLAIN, "wrong"]
-    assert "must lie in [0, 1]" in steps.pop("wrong")["refused"]
-    assert steps[PLAIN]["beside"] == "random"
+    assert "must lie in [0, 1]" in steps.pop("wrong").refused
+    assert steps[PLAIN].compared_with == "random"
     for name in ("context", "targets", "flops"):
-        assert steps[PLAIN][name] == steps["random"][name]
-    assert steps["random"]["context"] == steps["random"]["targets"] == 4
-    assert steps["padded"]["flops"] > steps["blocks"]["flops"]
+        assert getattr(steps[PLAIN], name) == getattr(steps["random"], name)
+    assert steps["random"].context == steps["random"].targets == 4
+    assert steps["padded"].flops > steps["blocks"].flops
     for step in steps.values():
-        seconds = step["milliseconds"] / 1000
-        assert step["clips_per_second"] == pytest.approx(4 / seconds)
-        tokens = 4 * (step["context"] + step["targets"])
-        assert step["tokens_per_second"] == pytest.approx(tokens / seconds)
-        assert step["audio_hours_per_hour"] == pytest.approx(4 * 0.64 / seconds)
-        ceiling = 1e12 * found["ceiling_tflops"]["fp32"]
-        assert step["utilisation"] == pytest.approx(step["flops"] / seconds / ceiling)
-        assert step["peak_memory_mb"] is None
-    assert {kernel["name"] for kernel in found["kernels"]} >= {"segments", "padded"}
-    assert all(kernel["milliseconds"] > 0 for kernel in found["kernels"])
+        seconds = step.milliseconds / 1000
+        assert step.clips_per_second == pytest.approx(4 / seconds)
+        tokens = 4 * (step.context + step.targets)
+        assert step.tokens_per_second == pytest.approx(tokens / seconds)
+        assert step.audio_hours_per_hour == pytest.approx(4 * 0.64 / seconds)
+        ceiling = 1e12 * reply.ceiling_tflops["fp32"]
+        assert step.utilisation == pytest.approx(step.flops / seconds / ceiling)
+        assert step.peak_memory_mb is None
+    assert {kernel.name for kernel in reply.kernels} >= {"segments", "padded"}
+    assert all(kernel.milliseconds > 0 for kernel in reply.kernels)
 
 
-def test_the_plain_model_has_the_weights_of_the_trial_that_it_stands_beside(settings):
+def test_the_plain_model_has_the_weights_of_the_trial_that_it_is_compared_with(settings):
     trial = build(settings, expect=Trial)
     jepa = trial.build_jepa()
     sizes = [

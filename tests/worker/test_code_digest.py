@@ -59,7 +59,7 @@ def test_a_part_that_was_rewritten_since_a_run_is_told(settings, cache, tmp_path
     folder = tmp_path / "runs" / trial.fingerprint
     store.write_config(folder, kind=trial.kind, settings=trial.settings)
     session = RunContext(torch.device("cpu"), cache, lambda event: None, StopSignal())
-    assert run(folder, PROBES, session)["state"] == "done"
+    assert run(folder, PROBES, session).state == "done"
     assert run_status.format_code_warnings(as_plan(trial), folder.parent) == []
     lab("'does something else'")
     again = planned(short, cache, mine)

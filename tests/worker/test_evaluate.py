@@ -20,7 +20,7 @@ from ablate.training.augmentation import RegularisedMasking
 from ablate.training.finetuning import FineTuning
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
-from ablate.worker.evaluate import ENCODER, ProbeRunner, score_key, score_run
+from ablate.worker.evaluate import ENCODER, ProbeRunner, compute_score_key, score_run
 from ablate.worker.trial import Trial, open_sound
 
 CPU = torch.device("cpu")
@@ -45,7 +45,7 @@ def scored(folder, subject, probes, sound, cache):
 
 
 def scores_of(folder, probe, task="speech"):
-    return read_json(folder / "probes" / task / f"{score_key(probe)}.json")["scores"]
+    return read_json(folder / "probes" / task / f"{compute_score_key(probe)}.json")["scores"]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def encoded(monkeypatch):
 
 
 def test_scores_of_the_first_release_keep_their_keys():
-    keys = [score_key(probe) for probe in (KNN(k=10), KNN(k=3), Logistic())]
+    keys = [compute_score_key(probe) for probe in (KNN(k=10), KNN(k=3), Logistic())]
     assert keys == ["33dd0e94ee", "d2dfca2159", "bea21a3c7d"]
 
 
@@ -94,12 +94,14 @@ def test_another_probe_reads_the_same_features_again(tmp_path, trial, sound, cac
 
 
 def test_what_is_read_back_is_what_was_computed(tmp_path, trial, sound):
-    examined, [task, *_] = ProbeRunner(tmp_path, trial.twin, sound, CPU), sound.tasks
-    found = [examined.features(task, [KNN()], tmp_path, tmp_path / str(i)) for i in range(2)]
-    fresh = examined.features(task, [KNN()], tmp_path / "other", tmp_path)
+    runner, [task, *_] = ProbeRunner(tmp_path, trial.twin, sound, CPU), sound.tasks
+    computed = [
+        runner.compute_features(task, [KNN()], tmp_path, tmp_path / str(i)) for i in range(2)
+    ]
+    fresh = runner.compute_features(task, [KNN()], tmp_path / "other", tmp_path)
     for view, features in fresh.items():
         assert len(features.rows) == len(task.clips)
-        for again in found:
+        for again in computed:
             assert np.array_equal(again[view].rows, features.rows)
 
 
@@ -116,8 +118,8 @@ def test_what_is_read_back_is_what_was_computed(tmp_path, trial, sound):
 )
 def test_features_of_another_configuration_lie_elsewhere(settings, cache, tmp_path, change):
     keys = set()
-    for told in (settings, {**settings, **change}):
-        trial = build(told, expect=Trial)
+    for changed in (settings, {**settings, **change}):
+        trial = build(changed, expect=Trial)
         sound = open_sound(trial.data, trial.mel, cache)
         for subject in (trial.twin, trial.statistics):
             keys.add(ProbeRunner(tmp_path, subject, sound, CPU).key)
@@ -171,6 +173,6 @@ def test_tokens_pass_through_the_cache_and_not_through_the_systems_own_folder(
 
 
 def test_log_mel_statistics_have_one_view(tmp_path, trial, sound):
-    examined = ProbeRunner(tmp_path, trial.statistics, sound, CPU)
+    runner = ProbeRunner(tmp_path, trial.statistics, sound, CPU)
     probe, [task, *_] = KNN(views=Views(layers=("each",))), sound.tasks
-    assert [view.name for view in examined.views(probe, task)] == ["mean_std"]
+    assert [view.name for view in runner.list_views(probe, task)] == ["mean_std"]

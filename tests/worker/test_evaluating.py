@@ -56,7 +56,7 @@ def done(answer: PlanReply, runs: Path, cache: Path, probes: dict | None = None)
     ended = run(
         folder, wanted, RunContext(torch.device("cpu"), cache, lambda _: None, StopSignal())
     )
-    assert ended["state"] == "done", ended
+    assert ended.state == "done", ended
     return folder
 
 
@@ -127,8 +127,8 @@ def test_clips_that_changed_since_the_plan_are_not_scored(
         answer.probes,
         RunContext(torch.device("cpu"), cache, lambda _: None, StopSignal()),
     )
-    assert ended["state"] == "failed"
-    assert "scores have changed since it was planned" in ended["reason"]
+    assert ended.state == "failed"
+    assert "scores have changed since it was planned" in ended.reason
 
 
 def test_sound_without_labels_can_be_trained_on_where_probes_have_their_own(

@@ -6,7 +6,7 @@ import pytest
 
 from ablate.parts import build
 from ablate.probing.probe import AbstractProbe
-from ablate.worker.evaluate import score_key
+from ablate.worker.evaluate import compute_score_key
 from tests.worker.plan_trials import plan_trial
 
 KNN = {"type": "ablate.probing.knn.KNN", "k": 3}
@@ -43,7 +43,7 @@ def fingerprint(settings, cache, tmp_path, monkeypatch):
         sys.modules.pop("guest", None)
         trial = {**settings, "masker": {"type": "guest.Guest", **masker}}
         found = plan_trial(trial, where, {"knn": probes})
-        return found.fingerprint, score_key(build(probes, expect=AbstractProbe))
+        return found.fingerprint, compute_score_key(build(probes, expect=AbstractProbe))
 
     return of
 

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import torch
 
+from ablate.core.records.messages import GridMasks, NamedMasker, ZooRequest
 from ablate.mask_analysis.sample_audio import SampleAudio
 from ablate.model.masking import Grid
 from ablate.parts import PartError
@@ -83,7 +84,7 @@ class Wrapped(Half):
 
     inner: AbstractMasker
 '''
-GRIDS = (Grid(4, 8), Grid(1, 32))
+GRIDS = ((4, 8), (1, 32))
 
 
 @pytest.fixture(scope="module")
@@ -100,19 +101,23 @@ def user_maskers(tmp_path_factory):
 
 
 def draw(folder, *names, audio=None, settings=None):
-    entries = [{"name": n, "settings": settings or {"type": f"user_maskers.{n}"}} for n in names]
+    maskers = [
+        NamedMasker(name=name, settings=settings or {"type": f"user_maskers.{name}"})
+        for name in names
+    ]
     events = []
-    return draw_zoo(folder, entries, GRIDS, audio, events.append), events
+    request = ZooRequest(folder=folder, maskers=tuple(maskers), grids=GRIDS, audio=audio)
+    return draw_zoo(request, events.append), events
 
 
 def test_a_catalogue_lists_maskers_with_their_documentation(user_maskers):
-    listed = {masker["name"]: masker for masker in list_maskers(user_maskers)["maskers"]}
+    listed = {masker.name: masker for masker in list_maskers(user_maskers).maskers}
     assert list(listed) == ["Half", "Nothing", "StripsOnly", "Twice", "Wrapped"]
-    assert listed["Half"]["about"] == "Hides the louder half."
-    assert listed["Half"]["needs"] == []
-    assert listed["Twice"]["needs"] == ["inner", "times"]
-    assert listed["Twice"]["examples"] == ["inner: {type: user_maskers.Half}, times: 2"]
-    assert listed["Wrapped"]["examples"] == ["inner: {type: user_maskers.Half}"]
+    assert listed["Half"].about == "Hides the louder half."
+    assert listed["Half"].needs == ()
+    assert listed["Twice"].needs == ("inner", "times")
+    assert listed["Twice"].examples == ("inner: {type: user_maskers.Half}, times: 2",)
+    assert listed["Wrapped"].examples == ("inner: {type: user_maskers.Half}",)
 
 
 @pytest.mark.parametrize(
@@ -131,56 +136,55 @@ def test_a_package_without_maskers_is_rejected(user_maskers, package, message):
 
 def test_every_masker_is_drawn_and_measured_on_every_grid(user_maskers, tmp_path):
     answer, events = draw(tmp_path, "Half")
-    [masker] = answer["maskers"]
-    assert [entry["grid"] for entry in masker["grids"]] == ["4x8", "1x32"]
-    for entry in masker["grids"]:
-        assert entry["figures"]["context"]["mean"] == pytest.approx(0.5)
-        for name in ("masks", "counts"):
-            assert (tmp_path / entry[name]).read_bytes().startswith(b"\x89PNG")
-    assert masker["declared"]["needs"] == "patches"
-    assert [(event["done"], event["total"]) for event in events] == [(0, 1)]
+    [masker] = answer.maskers
+    assert [entry.grid for entry in masker.grids] == ["4x8", "1x32"]
+    for entry in masker.grids:
+        assert entry.figures["context"]["mean"] == pytest.approx(0.5)
+        for file in (entry.masks, entry.counts):
+            assert (tmp_path / file).read_bytes().startswith(b"\x89PNG")
+    assert masker.declared["needs"] == "patches"
+    assert [(event.done, event.total) for event in events] == [(0, 1)]
 
 
 def test_a_masker_that_reads_content_is_measured_on_many_clips(user_maskers, tmp_path):
     answer, _ = draw(tmp_path, "Half")
-    visits = np.array(answer["maskers"][0]["grids"][0]["figures"]["context_visits"])
+    visits = np.array(answer.maskers[0].grids[0].figures["context_visits"])
     assert ((visits > 0) & (visits < 1)).mean() > 0.8
 
 
 def test_an_unsupported_grid_is_reported_and_the_others_are_drawn(user_maskers, tmp_path):
     answer, _ = draw(tmp_path, "StripsOnly")
-    squares, strips = answer["maskers"][0]["grids"]
-    assert squares == {"grid": "4x8", "refused": "4x8 has rows; use strips"}
-    assert strips["refused"] is None
+    squares, strips = answer.maskers[0].grids
+    assert squares == GridMasks(grid="4x8", refused="4x8 has rows; use strips")
+    assert strips.refused is None
 
 
 def test_a_broken_promise_is_reported(user_maskers, tmp_path):
     answer, _ = draw(tmp_path, "Nothing")
-    assert answer["maskers"][0]["grids"][0]["refused"] == "an empty context on 4x8"
+    assert answer.maskers[0].grids[0].refused == "an empty context on 4x8"
 
 
 def test_missing_settings_are_reported(user_maskers, tmp_path):
     answer, _ = draw(tmp_path, "Twice")
-    [masker] = answer["maskers"]
+    [masker] = answer.maskers
     assert (
-        masker["refused"]
-        == "`user_maskers.Twice` needs `inner`; `user_maskers.Twice` needs `times`"
+        masker.refused == "`user_maskers.Twice` needs `inner`; `user_maskers.Twice` needs `times`"
     )
-    assert masker["grids"] == []
+    assert masker.grids == ()
 
 
 def test_a_user_file_is_drawn(user_maskers, tmp_path):
     times = np.arange(3 * 22050) / 22050
     soundfile.write(tmp_path / "tone.wav", 0.3 * np.sin(2 * np.pi * 440 * times), 22050)
-    answer, _ = draw(tmp_path, "Half", audio=str(tmp_path / "tone.wav"))
-    assert answer["clip"] == "tone.wav"
-    assert answer["maskers"][0]["grids"][0]["refused"] is None
+    answer, _ = draw(tmp_path, "Half", audio=tmp_path / "tone.wav")
+    assert answer.clip == "tone.wav"
+    assert answer.maskers[0].grids[0].refused is None
 
 
 def test_a_file_that_is_not_audio_is_rejected(user_maskers, tmp_path):
     (tmp_path / "text.wav").write_text("not audio")
     with pytest.raises(PartError, match=r"`.*text.wav` cannot be decoded"):
-        draw(tmp_path, "Half", audio=str(tmp_path / "text.wav"))
+        draw(tmp_path, "Half", audio=tmp_path / "text.wav")
 
 
 @pytest.mark.parametrize("grid", [Grid(8, 64), Grid(5, 38), Grid(1, 3), Grid(16, 600)], ids=str)

@@ -56,7 +56,7 @@ def lines_of(folder):
 def scores_of(folder):
     """The validation score of each task, as the probes have left it."""
     files = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("probes/*/*")}
-    return {task: found["scores"]["concat_freq"]["valid"] for task, found in files.items()}
+    return {task: content["scores"]["concat_freq"]["valid"] for task, content in files.items()}
 
 
 def test_a_training_that_is_looked_at_ends_in_the_same_bits(new_run, cache):
@@ -66,12 +66,12 @@ def test_a_training_that_is_looked_at_ends_in_the_same_bits(new_run, cache):
     one, other = (load_file(folder / "encoder.safetensors") for folder in (alone, seen))
     assert all(torch.equal(one[name], other[name]) for name in one | other)
     assert [line["step"] for line in lines_of(seen)] == [0, 25, 50, 60]
-    told = {line["step"]: line for line in lines_of(seen)}
+    by_step = {line["step"]: line for line in lines_of(seen)}
     for line in lines_of(alone):
-        here = told[line["step"]]
+        here = by_step[line["step"]]
         assert {name for name in here if name.startswith("online")} == here.keys() - line.keys()
         assert all(here[name] == line[name] for name in line if name != "tokens_per_second")
-    assert "online score" in [event for event in events if "loss" in event][-1]["label"]
+    assert "online score" in [event for event in events if event.loss is not None][-1].label
 
 
 def test_the_first_score_is_the_twins_and_the_last_that_of_the_run(new_run, cache):
@@ -88,7 +88,7 @@ def test_the_first_score_is_the_twins_and_the_last_that_of_the_run(new_run, cach
 
 
 @given(st.lists(st.sampled_from(["train", "valid", "test"]), min_size=1, max_size=30), st.data())
-def test_few_clips_are_of_the_parts_that_may_be_asked(splits, data):
+def test_the_clips_are_of_the_training_and_validation_parts(splits, data):
     most = data.draw(st.integers(1, 12))
     named = np.array(splits)
     parts = {part: np.flatnonzero(named == part) for part in sorted(set(splits))}
@@ -115,18 +115,18 @@ def test_few_clips_to_learn_from_are_of_as_many_classes_as_they_can_be(labels, m
     task = Task("t", "single", tuple("abcd"), every, np.array(labels), parts, folded=False)
     few = subsample_task(task, most)
     assert few is not None
-    known = set(few.labels[few.parts["train"]].tolist())
-    assert len(known) == min(most, len(set(labels[1:])))
+    classes = set(few.labels[few.parts["train"]].tolist())
+    assert len(classes) == min(most, len(set(labels[1:])))
 
 
-def test_a_single_class_to_learn_from_is_refused(new_run, cache):
+def test_a_single_training_class_is_an_error(new_run, cache):
     one = replace(EVALUATE, clips=1)
     ended = run(new_run("run"), PROBES, RunContext(CPU, cache, silent, StopSignal()), evaluate=one)
-    assert ended["state"] == "failed"
-    assert "of task `environment` to learn from are of one class; raise" in ended["reason"]
+    assert ended.state == "failed"
+    assert "the training clips of task `environment` have only one class; raise" in ended.reason
 
 
-def test_an_encoder_is_given_back_in_the_mode_in_which_it_came(entry, cache):
+def test_an_encoder_keeps_its_training_mode(entry, cache):
     trial = build(entry.settings, expect=Trial)
     sound = open_sound(trial.data, trial.mel, cache)
     look = build_online_probe(
@@ -141,7 +141,7 @@ def test_an_encoder_is_given_back_in_the_mode_in_which_it_came(entry, cache):
         assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_what_cannot_be_asked_is_refused(new_run, cache, settings):
+def test_a_pooling_that_the_probe_lacks_is_an_error(new_run, cache, settings):
     tuned = {"tuned": {"type": "ablate.training.finetuning.FineTuning"}}
     with pytest.raises(PartError, match="`tuned` trains the encoder itself"):
         plan_trials([settings], tuned, cache, evaluate=replace(EVALUATE, probe="tuned"))
@@ -149,5 +149,5 @@ def test_what_cannot_be_asked_is_refused(new_run, cache, settings):
     ended = run(
         new_run("run"), PROBES, RunContext(CPU, cache, silent, StopSignal()), evaluate=unknown
     )
-    assert ended["state"] == "failed"
-    assert "its probe scores mean, mean_std, concat_freq" in ended["reason"]
+    assert ended.state == "failed"
+    assert "its probe scores mean, mean_std, concat_freq" in ended.reason

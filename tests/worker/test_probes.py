@@ -139,6 +139,6 @@ def test_what_tells_of_whole_clips_gives_events_no_score(
     encoder = {**settings["encoder"], "summary": True}
     trial = build({**settings, "encoder": encoder, "data": events}, expect=Trial)
     sound = open_sound(trial.data, trial.mel, cache)
-    examined, [task] = ProbeRunner(tmp_path, trial.twin, sound, torch.device("cpu")), sound.tasks
-    features = examined.features(task, [probe], cache, tmp_path)
-    assert examined.scores(probe, task, features).keys() == given
+    runner, [task] = ProbeRunner(tmp_path, trial.twin, sound, torch.device("cpu")), sound.tasks
+    features = runner.compute_features(task, [probe], cache, tmp_path)
+    assert runner.compute_scores(probe, task, features).keys() == given

@@ -1,4 +1,4 @@
-"""Ranks and micro-batches train what one process trains on the whole batch."""
+"""Ranks and micro-batches train what one process trains on the uninterrupted batch."""
 
 import copy
 import dataclasses
@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from ablate.core.records.messages import RunReply, RunRequest
 from ablate.model.objectives import L2
 from ablate.model.transformer import Layers
 from ablate.parts import build, get_identity
@@ -24,7 +25,7 @@ from ablate.runs.store import write_config
 from ablate.training.optimizer import Budget
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
-from ablate.worker.dispatch import answer
+from ablate.worker.dispatch import handle_request
 from ablate.worker.run import run
 from ablate.worker.trial import Trial
 from tests.worker.plan_trials import plan_trial
@@ -67,15 +68,15 @@ def new_run(settings, cache, tmp_path, monkeypatch):
     """Makes run folders: masks are ragged, and the batch cannot be halved."""
     (tmp_path / "wired_lab.py").write_text(WIRED)
     monkeypatch.syspath_prepend(tmp_path)
-    found = os.environ.get("PYTHONPATH", "")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), found]))
+    python_path = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), python_path]))
     settings["masker"] = {"type": "wired_lab.Wired"}
     settings["optimizer"] = {"momentum": [0.9, 0.9]}
 
     def make(name, **changes):
-        asked = copy.deepcopy(settings)
-        asked["budget"] = {"steps": 30, "batch": 5, **changes.pop("budget", {})}
-        trial = plan_trial({**asked, **changes}, cache)
+        base = copy.deepcopy(settings)
+        base["budget"] = {"steps": 30, "batch": 5, **changes.pop("budget", {})}
+        trial = plan_trial({**base, **changes}, cache)
         folder = tmp_path / name / trial.fingerprint
         folder.mkdir(parents=True)
         write_config(folder, kind="jepa", settings=trial.settings)
@@ -86,9 +87,7 @@ def new_run(settings, cache, tmp_path, monkeypatch):
 
 
 def alone(folder, cache):
-    assert (
-        run(folder, {}, RunContext(CPU, cache, lambda event: None, StopSignal()))["state"] == "done"
-    )
+    assert run(folder, {}, RunContext(CPU, cache, lambda event: None, StopSignal())).state == "done"
     return folder
 
 
@@ -119,11 +118,11 @@ def assert_alike(first, second):
         assert torch.allclose(value, other[name], rtol=0, atol=1e-5), name
     lines = [(folder / "metrics.jsonl").read_text().splitlines() for folder in (first, second)]
     reports = [[json.loads(line) for line in read if "loss" in line] for read in lines]
-    for here, there in zip(*reports, strict=True):
-        for line in (here, there):
+    for one, other in zip(*reports, strict=True):
+        for line in (one, other):
             for name in ("tokens_per_second", "online_score", "online_scores"):
                 line.pop(name, None)
-        assert here == pytest.approx(there, rel=1e-4)
+        assert one == pytest.approx(other, rel=1e-4)
     cost, same = state_of(first)["cost"], state_of(second)["cost"]
     for name in ("steps", "clips", "masks", "context_tokens", "target_tokens", "flops"):
         assert cost[name] == same[name], name
@@ -136,59 +135,55 @@ SEVERAL = {"type": "maskers.MultiMask", "maskers": [{"type": "maskers.MultiBlock
 @pytest.mark.parametrize("masker", [{"type": "wired_lab.Wired"}, SEVERAL], ids=["one", "several"])
 def test_a_step_cut_into_parts_is_the_same_step(new_run, settings, cache, masker, drop_path):
     changes = {"masker": masker, "encoder": {**settings["encoder"], "drop_path": drop_path}}
-    whole = alone(new_run("whole", **changes), cache)
+    uninterrupted = alone(new_run("uninterrupted", **changes), cache)
     for parts in (2, 5):
         cut = new_run("cut", **changes, budget={"accumulate": parts})
-        assert_alike(whole, alone(cut, cache))
-        assert cut.name != whole.name
+        assert_alike(uninterrupted, alone(cut, cache))
+        assert cut.name != uninterrupted.name
 
 
 def test_padded_parts_are_the_same_step_though_they_pad_less(new_run, cache):
-    whole = alone(new_run("whole", batching="pad"), cache)
+    uninterrupted = alone(new_run("uninterrupted", batching="pad"), cache)
     cut = alone(new_run("cut", batching="pad", budget={"accumulate": 2}), cache)
-    assert state_of(cut)["cost"]["flops"] < state_of(whole)["cost"]["flops"]
-    one, other = (load_file(folder / "encoder.safetensors") for folder in (whole, cut))
+    assert state_of(cut)["cost"]["flops"] < state_of(uninterrupted)["cost"]["flops"]
+    one, other = (load_file(folder / "encoder.safetensors") for folder in (uninterrupted, cut))
     name = "encoder.project.weight"
     assert torch.allclose(one[name], other[name], rtol=0, atol=1e-5)
 
 
 def test_two_ranks_train_what_one_process_does(new_run, cache):
-    whole, shared = alone(new_run("whole"), cache), new_run("shared")
+    uninterrupted, shared = alone(new_run("uninterrupted"), cache), new_run("shared")
     assert together(shared, cache) == 0
-    assert_alike(whole, shared)
+    assert_alike(uninterrupted, shared)
     assert state_of(shared)["ranks"] == 2
     assert len(list((shared / "attempts").iterdir())) == 1
 
 
 def test_a_step_may_be_cut_into_more_parts_than_a_rank_has_clips(new_run, cache):
-    parts = {"accumulate": 3}  # of two ranks, one has two clips and the other three
-    whole, shared = (new_run(name, budget=parts) for name in ("whole", "shared"))
+    parts = {"accumulate": 3}  # with two ranks: two clips on one, three on the other
+    uninterrupted, shared = (new_run(name, budget=parts) for name in ("uninterrupted", "shared"))
     assert together(shared, cache) == 0
-    assert_alike(alone(whole, cache), shared)
+    assert_alike(alone(uninterrupted, cache), shared)
 
 
 def test_a_worker_has_ranks_train_a_trial_and_trains_nothing_twice(new_run, cache):
-    whole, shared, events = alone(new_run("whole"), cache), new_run("shared"), []
+    uninterrupted, shared, events = alone(new_run("uninterrupted"), cache), new_run("shared"), []
     evaluate = {"every": 10, "clips": 2, "probe": "knn", "pooling": "mean"}
-    request = {"do": "run", "probes": PROBES, "device": "cpu", "cache": str(cache), "ranks": 2}
-    request |= {"folder": str(shared), "evaluate": evaluate}
-    paused = answer({**request, "until": 20}, events.append, StopSignal())
-    assert paused == {"state": "paused", "reason": "paused at step 20"}
-    ended = answer(request, events.append, StopSignal())
-    assert (ended["state"], ended["trained"]) == ("done", True)
+    request = RunRequest(folder=shared, probes=PROBES, ranks=2, evaluate=evaluate)
+    paused = handle_request(replace(request, until=20), cache, events.append, StopSignal())
+    assert paused == RunReply(state="paused", reason="paused at step 20")
+    ended = handle_request(request, cache, events.append, StopSignal())
+    assert (ended.state, ended.trained) == ("done", True)
     assert state_of(shared)["ranks"] == 2
-    labels = {event["label"] for event in events}
+    labels = {event.label for event in events}
     assert any(label.startswith("train, online score") for label in labels)
-    assert_alike(whole, shared)
-    assert answer(request, events.append, StopSignal()) == {
-        "state": "done",
-        "trained": False,
-        "probed": [],
-    }
+    assert_alike(uninterrupted, shared)
+    again = handle_request(request, cache, events.append, StopSignal())
+    assert again == RunReply(state="done", trained=False, probed=())
 
 
-def test_ranks_stop_and_end_together_and_one_process_goes_on_from_there(new_run, cache):
-    whole, broken = alone(new_run("whole"), cache), new_run("broken")
+def test_ranks_stop_and_end_together_and_one_process_resumes(new_run, cache):
+    uninterrupted, broken = alone(new_run("uninterrupted"), cache), new_run("broken")
     assert together(broken, cache, WIRE=f"1 7 {int(signal.SIGUSR1)}") == 1
     assert state_of(broken)["state"] == "preempted"
     assert state_of(broken)["reason"] == "SIGUSR1 at step 8 of 30"
@@ -197,10 +192,10 @@ def test_ranks_stop_and_end_together_and_one_process_goes_on_from_there(new_run,
         broken
     )  # stale where gloo ended the first rank before it could say so
     assert ended.state == "stale" or ended.reason.startswith("node: another rank has ended")
-    assert_alike(whole, alone(broken, cache))
+    assert_alike(uninterrupted, alone(broken, cache))
 
 
-def test_a_rank_that_is_told_to_stop_before_it_trains_stops_with_the_others(new_run, cache):
+def test_a_rank_that_is_stopped_before_it_trains_stops_with_the_others(new_run, cache):
     early = new_run("early")
     assert together(early, cache, WIRE=f"1 built {int(signal.SIGUSR2)}") == 1
     assert state_of(early)["state"] == "preempted"
@@ -209,11 +204,11 @@ def test_a_rank_that_is_told_to_stop_before_it_trains_stops_with_the_others(new_
 
 def test_ranks_end_when_the_worker_that_started_them_is_killed(new_run, cache):
     endless = new_run("endless", budget={"steps": 1_000_000})
-    request = {"do": "run", "probes": {}, "device": "cpu", "cache": str(cache), "ranks": 2}
-    command = [sys.executable, "-m", "ablate.worker", "--worker"]
+    request = RunRequest(folder=endless, probes={}, ranks=2)
+    command = [sys.executable, "-m", "ablate.worker", "--worker", "--cache", str(cache)]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
-        worker.stdin.write(json.dumps({**request, "folder": str(endless)}).encode() + b"\n")
+        worker.stdin.write(request.to_line().encode())
         worker.stdin.flush()
         assert within(BOUND, lambda: (endless / "metrics.jsonl").exists())
         assert len(at_work(endless)) == 3  # the ranks, and who started them
@@ -228,13 +223,13 @@ def test_ranks_end_when_the_worker_that_started_them_is_killed(new_run, cache):
 
 
 def at_work(folder):
-    """Lists the processes that were told to train in a folder."""
-    found = []
+    """Lists the processes that train in a folder."""
+    processes = []
     for line in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it has ended
             if str(folder).encode() in line.read_bytes().split(b"\0"):
-                found.append(int(line.parent.name))
-    return found
+                processes.append(int(line.parent.name))
+    return processes
 
 
 def within(seconds, holds):
@@ -247,12 +242,12 @@ def within(seconds, holds):
 
 @dataclass(frozen=True, kw_only=True)
 class Coupled(L2):
-    """A loss that must see its batch whole."""
+    """A loss that must see its batch uninterrupted."""
 
     coupled = True
 
 
-def test_a_batch_that_must_be_seen_whole_is_not_cut(settings):
+def test_a_batch_of_a_coupled_objective_is_not_divided(settings):
     trial = build(settings, expect=Trial)
     with pytest.raises(ValueError, match="`accumulate` 2 cuts batches that Coupled must see whole"):
         dataclasses.replace(
@@ -268,11 +263,11 @@ def test_activations_computed_again_train_the_same_bits(new_run, cache):
     assert all(torch.equal(one[name], other[name]) for name in one | other)
 
 
-def test_activations_are_computed_again_where_a_budget_says_so(settings):
+def test_activations_are_recomputed_if_the_budget_says_so(settings):
     settings["budget"]["checkpoint_activations"] = True
-    found = [m for m in build(settings, expect=Trial).build_jepa().modules() if type(m) is Layers]
-    assert len(found) == 3
-    assert all(layers.checkpoint_activations for layers in found)
+    layers = [m for m in build(settings, expect=Trial).build_jepa().modules() if type(m) is Layers]
+    assert len(layers) == 3
+    assert all(each.checkpoint_activations for each in layers)
 
 
 def test_settings_that_came_later_leave_old_results_valid(settings):

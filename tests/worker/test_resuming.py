@@ -8,13 +8,14 @@ import random
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from ablate.core.records.messages import RunReply, RunRequest
 from ablate.core.records.plan import EvaluatePlan
 from ablate.runs.store import write_config
 from ablate.training.checkpoint import Checkpoints
@@ -31,7 +32,7 @@ EVALUATE = EvaluatePlan(every=30, clips=2, probe="knn", pooling="mean")
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["__main__", "ablate.worker.main", "torch._dynamo"])
 TRIPWIRE = '''\
-"""A stranger's masker that has its own process signalled at some steps, once at each."""
+"""A masker outside ablate that signals its own process at some steps, once at each."""
 
 import io
 import os
@@ -61,12 +62,12 @@ class Tripwire(AbstractMasker):
         return Random().draw(clips, generator)
 
 
-def work(requests):
-    """Does what a worker's process does with some lines."""
+def work(requests, cache):
+    """Serves requests as a worker process does."""
     torch.set_num_threads(1)
     stop = StopSignal()
     stop.install()
-    serve(io.StringIO(requests), io.StringIO(), stop)
+    serve(io.StringIO(requests), io.StringIO(), stop, Path(cache))
 '''
 
 
@@ -75,8 +76,8 @@ def trip(tmp_path, monkeypatch):
     """Sets wires, the first of which is met first: `trip((step, signal), ...)`."""
     (tmp_path / "tripwire_lab.py").write_text(TRIPWIRE)
     monkeypatch.syspath_prepend(tmp_path)
-    found = os.environ.get("PYTHONPATH", "")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), found]))
+    python_path = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), python_path]))
 
     def set_wires(*wires):
         lines = [f"{step} {int(number)}" for step, number in wires]
@@ -89,11 +90,11 @@ def trip(tmp_path, monkeypatch):
 
 @pytest.fixture
 def stop():
-    """A stop that hears this process's signals, which are given back afterwards."""
+    """A stop signal of this process, whose handlers are restored afterwards."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    found = StopSignal()
-    found.install()
-    yield found
+    signals = StopSignal()
+    signals.install()
+    yield signals
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -144,14 +145,11 @@ def same_weights(first, second):
 
 def work(folders, cache):
     """Has one process run folders one after the other, as a worker; returns its exit code."""
-    request = {"do": "run", "probes": {}, "device": "cpu", "cache": str(cache)}
-    requests = [{**request, "folder": str(folder)} for folder in folders]
-    requests[-1] |= {
-        "probes": PROBES,
-        "evaluate": asdict(EVALUATE),
-    }  # the last is looked at on its way
-    lines = "".join(json.dumps(request) + "\n" for request in requests)
-    process = PROCESSES.Process(target=importlib.import_module("tripwire_lab").work, args=(lines,))
+    requests = [RunRequest(folder=folder, probes={}) for folder in folders]
+    requests[-1] = replace(requests[-1], probes=PROBES, evaluate=EVALUATE)
+    lines = "".join(request.to_line() for request in requests)
+    target = importlib.import_module("tripwire_lab").work
+    process = PROCESSES.Process(target=target, args=(lines, str(cache)))
     process.start()
     process.join()
     return process.exitcode
@@ -168,8 +166,8 @@ def test_a_run_ended_at_sixty_random_steps_ends_in_the_same_bits(
     new_run, cache, trip, stop, tmp_path
 ):
     """Every other time, its process has run another trial before."""
-    whole, broken = new_run("whole"), new_run("broken")
-    go(whole, cache, stop, PROBES, EVALUATE)
+    uninterrupted, broken = new_run("uninterrupted"), new_run("broken")
+    go(uninterrupted, cache, stop, PROBES, EVALUATE)
     wires = wires_of(random.Random(0))
     trip(*wires)
     for attempt, (step, number) in enumerate(wires):
@@ -183,57 +181,57 @@ def test_a_run_ended_at_sixty_random_steps_ends_in_the_same_bits(
             assert state["reason"] == f"{number.name} at step {step + 1} of {STEPS}"
     assert (tmp_path / "wires").read_text() == ""
     assert work([broken], cache) == 0
-    assert same_weights(whole, broken)
-    assert traces(whole) == traces(broken)
+    assert same_weights(uninterrupted, broken)
+    assert traces(uninterrupted) == traces(broken)
     steps = [step for step, _ in traces(broken)[1]["online/score"]]
     assert steps == [0, 30, 60, 90, 120, 130]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
 @pytest.mark.parametrize("step", [49, STEPS - 1])
-def test_a_run_told_to_stop_before_or_after_a_report_ends_in_the_same_bits(
+def test_a_run_stopped_before_or_after_a_report_ends_in_the_same_bits(
     new_run, cache, trip, stop, number, step
 ):
-    whole, broken = new_run("whole"), new_run("broken")
-    go(whole, cache, stop)
+    uninterrupted, broken = new_run("uninterrupted"), new_run("broken")
+    go(uninterrupted, cache, stop)
     trip((step, number))
     ended = go(broken, cache, stop)
-    assert ended["state"] == "preempted"
-    assert ended["reason"] == f"{number.name} at step {step + 1} of {STEPS}"
+    assert ended.state == "preempted"
+    assert ended.reason == f"{number.name} at step {step + 1} of {STEPS}"
     assert Checkpoints(broken / "checkpoints").newest_step == step + 1
-    assert go(broken, cache, stop)["state"] == "done"
-    assert same_weights(whole, broken)
-    assert traces(whole) == traces(broken)
+    assert go(broken, cache, stop).state == "done"
+    assert same_weights(uninterrupted, broken)
+    assert traces(uninterrupted) == traces(broken)
 
 
 def test_a_run_that_pauses_to_be_scored_ends_in_the_same_bits(new_run, cache, stop):
-    whole, paused = new_run("whole"), new_run("paused")
-    go(whole, cache, stop)
+    uninterrupted, paused = new_run("uninterrupted"), new_run("paused")
+    go(uninterrupted, cache, stop)
     for step in (40, 90):
         ended = run(paused, PROBES, RunContext(CPU, cache, lambda event: None, stop, until=step))
-        assert ended == {"state": "paused", "reason": f"paused at step {step}"}
+        assert ended == RunReply(state="paused", reason=f"paused at step {step}")
         assert len(list((paused / "rungs" / str(step)).glob("probes/*/*.json"))) == 3
     assert not (paused / "probes").exists()
-    assert go(paused, cache, stop)["state"] == "done"
-    assert same_weights(whole, paused)
-    assert traces(whole) == traces(paused)
+    assert go(paused, cache, stop).state == "done"
+    assert same_weights(uninterrupted, paused)
+    assert traces(uninterrupted) == traces(paused)
 
 
-def test_a_pause_that_was_interrupted_before_its_scores_is_taken_up_again(new_run, cache, stop):
+def test_a_pause_that_was_interrupted_before_its_scores_is_scored_again(new_run, cache, stop):
     folder = new_run("paused")
 
     def interrupts(event):
-        if event["label"] == "probe":
+        if event.label == "probe":
             raise SystemExit(130)
 
     with pytest.raises(SystemExit):
         run(folder, PROBES, RunContext(CPU, cache, interrupts, stop, until=40))
     ended = run(folder, PROBES, RunContext(CPU, cache, lambda event: None, stop, until=40))
-    assert ended["state"] == "paused"
+    assert ended.state == "paused"
     assert len(list((folder / "rungs" / "40").glob("probes/*/*.json"))) == 3
 
 
-def test_a_scoring_that_is_interrupted_takes_nothing_from_what_is_trained(new_run, cache, stop):
+def test_a_run_whose_scoring_is_interrupted_stays_done(new_run, cache, stop):
     folder = new_run("scored")
     go(folder, cache, stop)
 
@@ -259,8 +257,8 @@ def test_a_signal_after_the_last_step_ends_the_process_before_it_scores(new_run,
 
 
 def test_a_run_killed_outright_ends_in_the_same_bits(new_run, cache, trip, stop):
-    whole, broken = new_run("whole"), new_run("broken")
-    go(whole, cache, stop, PROBES, EVALUATE)
+    uninterrupted, broken = new_run("uninterrupted"), new_run("broken")
+    go(uninterrupted, cache, stop, PROBES, EVALUATE)
     trip((77, signal.SIGKILL))
     (broken.parent / "probes.json").write_text(json.dumps(PROBES))
     command = [sys.executable, "-m", "ablate.worker", str(broken), "--cache", str(cache)]
@@ -272,9 +270,9 @@ def test_a_run_killed_outright_ends_in_the_same_bits(new_run, cache, trip, stop)
     ]
     killed = subprocess.run(command, capture_output=True, env=os.environ)
     assert killed.returncode == -signal.SIGKILL
-    assert go(broken, cache, stop, PROBES, EVALUATE)["state"] == "done"
-    assert same_weights(whole, broken)
-    assert traces(whole) == traces(broken)
+    assert go(broken, cache, stop, PROBES, EVALUATE).state == "done"
+    assert same_weights(uninterrupted, broken)
+    assert traces(uninterrupted) == traces(broken)
 
 
 def test_a_finished_run_keeps_no_checkpoint(new_run, cache, stop):

@@ -12,6 +12,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
+from ablate.core.records.messages import RunReply
 from ablate.parts import build
 from ablate.runs import store
 from ablate.runs.store import write_config
@@ -26,7 +27,7 @@ PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}}
 
 
 def silent(event):
-    """Hears nothing."""
+    """Ignores progress."""
 
 
 def entry_of(settings, cache, kind="jepa"):
@@ -39,7 +40,7 @@ def weights_of(folder):
 
 
 def put(folder, entry):
-    """Makes a run folder as the launcher does."""
+    """Creates a run folder as a session does."""
     folder = folder / entry.fingerprint
     folder.mkdir(parents=True)
     write_config(folder, kind=entry.kind, settings=entry.settings)
@@ -62,7 +63,7 @@ def folder(settings, cache, tmp_path):
 def test_a_trial_leaves_its_state_metrics_pictures_scores_and_encoder(folder, cache):
     events = []
     ended = run(folder, PROBES, RunContext(CPU, cache, events.append, StopSignal()))
-    assert ended == {"state": "done", "trained": True, "probed": ["knn"]}
+    assert ended == RunReply(state="done", trained=True, probed=("knn",))
     state = state_of(folder)
     assert state["state"] == "done"
     assert state["cost"]["steps"] == 60
@@ -79,13 +80,13 @@ def test_a_trial_leaves_its_state_metrics_pictures_scores_and_encoder(folder, ca
         "music",
         "speech",
     }
-    assert events[-1]["label"] == "probe"
+    assert events[-1].label == "probe"
 
 
 def test_a_run_that_is_done_does_nothing_again(folder, cache):
     run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))
     before = (folder / "encoder.safetensors").stat().st_mtime_ns
-    assert run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))["probed"] == []
+    assert run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal())).probed == ()
     assert (folder / "encoder.safetensors").stat().st_mtime_ns == before
 
 
@@ -94,34 +95,36 @@ def test_another_probe_scores_again_and_trains_nothing(folder, cache):
     cost = state_of(folder)["cost"]
     other = {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
     ended = run(folder, other, RunContext(CPU, cache, silent, StopSignal()))
-    assert ended == {"state": "done", "trained": False, "probed": ["knn"]}
+    assert ended == RunReply(state="done", trained=False, probed=("knn",))
     assert len(list(folder.glob("probes/speech/*.json"))) == 2
     assert state_of(folder)["cost"] == cost
 
 
 def stopped_while_scored(folder, cache, *, until=None):
-    """Runs a trial whose process is told to stop once the first of its tasks is scored."""
+    """Runs a trial whose process is stopped once the first task is scored."""
 
-    def told(event):
-        if event.get("label") == "probe" and event["done"] == 1:
+    def stop_after_first_task(event):
+        if event.label == "probe" and event.done == 1:
             raise SystemExit(143)
 
     with pytest.raises(SystemExit):
-        run(folder, PROBES, RunContext(CPU, cache, told, StopSignal(), until=until))
+        run(
+            folder, PROBES, RunContext(CPU, cache, stop_after_first_task, StopSignal(), until=until)
+        )
 
 
 def protocols(settings, cache):
     return plan_trials([settings], PROBES, cache).probes
 
 
-def test_a_run_stopped_while_it_is_scored_is_scored_when_it_goes_on(folder, settings, cache):
+def test_a_run_stopped_while_it_is_scored_is_scored_when_it_is_resumed(folder, settings, cache):
     probes = protocols(settings, cache)
     stopped_while_scored(folder, cache)
     assert [path.parent.name for path in folder.glob("probes/*/*.json")] == ["environment"]
     assert state_of(folder)["state"] == "done"
     assert store.find_missing_probes(folder, probes) == ["knn"]
     assert store.read_score(folder, probes["knn"], "mean", part="valid") is None
-    assert run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))["trained"] is False
+    assert run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal())).trained is False
     assert store.find_missing_probes(folder, probes) == []
     assert store.read_score(folder, probes["knn"], "mean", part="valid") is not None
 
@@ -163,39 +166,39 @@ def test_training_moves_the_encoder_away_from_its_twin(folder, settings, cache):
 @pytest.mark.parametrize("kind", ["random_init", "mel_statistics"])
 def test_the_baselines_are_scored_without_training(settings, cache, tmp_path, kind):
     folder = put(tmp_path / kind, entry_of(settings, cache, kind))
-    assert run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))["trained"] is False
+    assert run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal())).trained is False
     [file] = folder.glob("probes/speech/*.json")
     poolings = set(json.loads(file.read_text())["scores"])
     every = {"mean", "mean_std", "concat_freq"}
     assert poolings == (every if kind == "random_init" else {"mean_std"})
 
 
-def test_a_loss_that_is_no_number_fails_with_its_reason(settings, cache, tmp_path):
+def test_a_loss_that_is_not_finite_fails_with_its_reason(settings, cache, tmp_path):
     wild = {**settings, "optimizer": {"rate": 1e30, "clip": 0.0, "warmup": 0.0}}
     folder = put(tmp_path / "run", entry_of(wild, cache))
     ended = run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))
-    assert ended["state"] == "failed"
-    assert ended["reason"].startswith("nan: the loss is not finite at step")
-    assert "no checkpoint before it" in ended["reason"]
-    assert state_of(folder)["reason"] == ended["reason"]
+    assert ended.state == "failed"
+    assert ended.reason.startswith("nan: the loss is not finite at step")
+    assert "no checkpoint before it" in ended.reason
+    assert state_of(folder)["reason"] == ended.reason
     assert not (folder / "encoder.safetensors").exists()
 
 
-def test_a_collapse_ends_a_trial_that_asks_for_it(settings, cache, tmp_path):
+def test_a_collapse_ends_a_trial_with_on_collapse_stop(settings, cache, tmp_path):
     spoilt = {"rate": 0.1, "warmup": 0.0, "momentum": [0, 0], "weight_decay": [0.99, 0.99]}
     wild = {**settings, "optimizer": spoilt}
     warned = put(tmp_path / "warned", entry_of(wild, cache))
-    assert run(warned, PROBES, RunContext(CPU, cache, silent, StopSignal()))["state"] == "done"
+    assert run(warned, PROBES, RunContext(CPU, cache, silent, StopSignal())).state == "done"
     assert state_of(warned)["collapsed"]
     assert state_of(warned)["warnings"][0].startswith("collapsed: effective rank")
     stopped = put(tmp_path / "stopped", entry_of({**wild, "on_collapse": "stop"}, cache))
     assert stopped.name != warned.name
     ended = run(stopped, PROBES, RunContext(CPU, cache, silent, StopSignal()))
-    assert ended["state"] == "failed"
-    assert ended["reason"].startswith("collapsed: effective rank")
+    assert ended.state == "failed"
+    assert ended.reason.startswith("collapsed: effective rank")
 
 
-def test_whatever_a_strangers_part_raises_is_written_down(settings, cache, tmp_path, monkeypatch):
+def test_any_exception_of_a_user_part_is_recorded(settings, cache, tmp_path, monkeypatch):
     (tmp_path / "rare_lab.py").write_text(
         "from dataclasses import dataclass\n"
         "from maskers import Random\n"
@@ -211,7 +214,7 @@ def test_whatever_a_strangers_part_raises_is_written_down(settings, cache, tmp_p
     rare = {**settings, "masker": {"type": "rare_lab.Rare"}}
     folder = put(tmp_path / "run", entry_of(rare, cache))
     ended = run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))
-    assert ended == {"state": "failed", "reason": "error: KeyError: 'rarely seen'"}
+    assert ended == RunReply(state="failed", reason="error: KeyError: 'rarely seen'")
     [log] = folder.glob("attempts/*/log.txt")
     assert "rare_lab.py" in log.read_text()
 
@@ -230,6 +233,6 @@ def test_silent_and_one_sample_clips_are_probed_with_finite_features(settings, c
     settings["data"] = {"type": "ablate.audio.sources.Folder", "manifest": manifest}
     settings["patchifier"] |= {"freq": 32, "time": 4}
     folder = put(tmp_path / "run", entry_of(settings, cache))
-    assert run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))["state"] == "done"
+    assert run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal())).state == "done"
     [file] = folder.glob("probes/*/*.json")
     assert 0 <= json.loads(file.read_text())["scores"]["mean"]["test"] <= 100

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ablate.core.records.protocol import Reply, Request
 from ablate.core.records.record import Item, Record
 from ablate.core.records.run import ParameterCounts, RunKind
 
@@ -284,19 +285,6 @@ class BudgetMatch(Item):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanRequest(Record):
-    """Asks a worker to validate trials, open their audio and resolve their settings."""
-
-    trials: tuple[Settings, ...]
-    optional: tuple[tuple[tuple[str, ...], ...], ...] = ()  # per trial: settings to drop if unknown
-    probes: dict[str, Settings] = field(default_factory=dict)
-    scores: tuple[ScoreView, ...] = ()  # that the study needs
-    evaluate: EvaluatePlan | None = None
-    match_budget: BudgetMatch | None = None
-    open_audio: bool = True  # if False, only problems are reported
-
-
-@dataclass(frozen=True, kw_only=True)
 class ResolvedRun(Item):
     """A run with every default written out, and the name of its folder."""
 
@@ -327,15 +315,13 @@ class TrialReply(Item):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanReply(Record):
+class PlanReply(Reply):
     """A worker's reply to a `PlanRequest`."""
 
     trials: tuple[TrialReply, ...] = ()
     data: tuple[DataSummary, ...] = ()
     probes: dict[str, Settings] = field(default_factory=dict)  # with every default written out
-    problems: tuple[
-        SettingProblem, ...
-    ] = ()  # with what all trials share; then there are no trials
+    problems: tuple[SettingProblem, ...] = ()  # of what all trials share; there are no trials then
 
     @property
     def all_problems(self) -> tuple[SettingProblem, ...]:
@@ -347,3 +333,16 @@ class PlanReply(Record):
         resolved = [reply.trial for reply in self.trials if reply.trial is not None]
         assert len(resolved) == len(self.trials), "some trials have problems"
         return resolved
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest(Request[PlanReply]):
+    """Asks a worker to validate trials, open their audio and resolve their settings."""
+
+    trials: tuple[Settings, ...]
+    optional: tuple[tuple[tuple[str, ...], ...], ...] = ()  # per trial: settings to drop if unknown
+    probes: dict[str, Settings] = field(default_factory=dict)
+    scores: tuple[ScoreView, ...] = ()  # that the study needs
+    evaluate: EvaluatePlan | None = None
+    match_budget: BudgetMatch | None = None
+    open_audio: bool = True  # if False, only problems are reported

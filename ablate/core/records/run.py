@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self, get_args
 
-from ablate.core.records.record import Record
+from ablate.core.records.record import Item, Record
 
 RunKind = Literal["jepa", "random_init", "mel_statistics"]
 RecordedState = Literal[
@@ -55,7 +55,7 @@ class Heartbeat(_RunFile):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeVersion:
+class CodeVersion(Item):
     """The commit of the code that made a run."""
 
     commit: str | None  # None if the code is not a git checkout
@@ -72,7 +72,7 @@ class CodeSnapshot(_RunFile):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class Machine(Item):
     """The machine and command of an attempt."""
 
     platform: str
@@ -92,7 +92,7 @@ class Environment(_RunFile):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunCost:
+class RunCost(Item):
     """Resources that a training used, over all its ranks."""
 
     steps: int
@@ -109,7 +109,7 @@ class RunCost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunMetrics:
+class RunMetrics(Item):
     """How a training ended; fractions are means over the whole training."""
 
     loss: float
@@ -127,7 +127,7 @@ class RunMetrics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParameterCounts:
+class ParameterCounts(Item):
     """Number of weights of the two networks."""
 
     encoder: int

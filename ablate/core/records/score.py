@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ablate.core.records.record import Record
+from ablate.core.records.record import Item, Record
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoolingScore:
+class PoolingScore(Item):
     """Scores of one pooling in percent, higher is better."""
 
     valid: float | None = None
@@ -29,7 +29,7 @@ class ScoreFile(Record):
 
     task: str
     key: str  # hash of `settings`; the name of the file
-    settings: dict[str, Any]  # of the probe, with every default written out
+    settings: dict[str, Any]  # settings of the probe, with every default written out
     scores: dict[str, PoolingScore]
 
 

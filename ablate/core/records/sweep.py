@@ -16,7 +16,7 @@ class SweepPoint(Record):
     )
 
     search: str  # name of the Optuna study
-    number: int  # of the point in the search
+    number: int  # number of the point in the search
     params: dict[str, Any]
     distributions: dict[str, str]  # parameter -> Optuna's JSON
     runs: list[str]  # fingerprints, one per seed
@@ -59,6 +59,6 @@ class SweepWorkers(Record):
     REMEDY: ClassVar[str] = "delete it, once none of these workers is in the queue"
 
     number: str  # SLURM's number of the array
-    name: str  # of the job, unique to the submission
+    name: str  # name of the job, unique to the submission
     count: int
     logs: str  # folder

@@ -1,13 +1,13 @@
-"""What attention costs here, kernel by kernel, on segments of unequal length."""
+"""Times attention kernels on segments of unequal length."""
 
 import statistics
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ablate.core.random import generator
+from ablate.core.records.messages import KernelTiming
 from ablate.model.attention import Kernel, attend, list_kernels
 from ablate.model.segments import Segments
 
@@ -16,11 +16,11 @@ SEGMENTS, SHORTEST, LONGEST = 32, 60, 200
 ROUNDS = 7
 
 
-def time_kernels(device: torch.device, clock: Callable[[], float]) -> list[dict[str, Any]]:
-    """Times forward and backward of 32 segments of 60 to 199 tokens, turn by turn.
+def time_kernels(device: torch.device, clock: Callable[[], float]) -> list[KernelTiming]:
+    """Times forward and backward of 32 segments of 60 to 199 tokens, in alternation.
 
-    Gives each kernel's median in milliseconds, and that of the segments padded to one length.
-    `clock` returns seconds.
+    Returns the median of each kernel, and of the segments padded to one length. `clock` returns
+    seconds.
     """
     rng = generator(0, "kernels")
     lengths = torch.randint(SHORTEST, LONGEST, (SEGMENTS,), generator=rng)
@@ -28,23 +28,26 @@ def time_kernels(device: torch.device, clock: Callable[[], float]) -> list[dict[
     padded = Segments(
         (LONGEST,) * SEGMENTS, filler=~(torch.arange(LONGEST) < lengths[:, None]).flatten()
     )
-    ways: dict[str, tuple[Segments, Kernel | None]] = {
+    variants: dict[str, tuple[Segments, Kernel | None]] = {
         kernel: (packed, kernel) for kernel in list_kernels(device, _dtype(device), DIM)
     }
-    ways["padded batch"] = padded, None
-    inputs = {name: _parts(segments, device) for name, (segments, _) in ways.items()}
-    took: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(1 + ROUNDS):
-        for name, (segments, kernel) in ways.items():
+    variants["padded batch"] = padded, None
+    inputs = {name: _draw_inputs(segments, device) for name, (segments, _) in variants.items()}
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for number in range(1 + ROUNDS):
+        for name, (segments, kernel) in variants.items():
             started = clock()
             loss = attend(*inputs[name], segments, kernel=kernel).square().sum()
             loss.backward()  # type: ignore[no-untyped-call]
-            if turn:  # the first is slow
-                took[name].append(clock() - started)
-    return [{"name": n, "milliseconds": 1000 * statistics.median(t)} for n, t in took.items()]
+            if number:  # the first round is slow
+                times[name].append(clock() - started)
+    return [
+        KernelTiming(name=name, milliseconds=1000 * statistics.median(seconds))
+        for name, seconds in times.items()
+    ]
 
 
-def _parts(segments: Segments, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _draw_inputs(segments: Segments, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     shape = (segments.num_tokens, HEADS, DIM)
     query, key, value = (
         torch.randn(shape, device=device, dtype=_dtype(device), requires_grad=True)

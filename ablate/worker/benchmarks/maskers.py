@@ -1,63 +1,61 @@
-"""How long maskers take to draw, beside the plainest draw there is, measured in the same run.
+"""Times how long maskers take to draw, relative to one uniform `rand` and `topk` of the same size.
 
-A machine that is busy slows both alike: a masker's time is given as a ratio to one uniform
-`rand` and `topk` of the same size, drawn turn by turn with it.
+Both are measured in alternation, because other load on the machine slows both alike.
 """
 
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from ablate.core.random import generator
+from ablate.core.records.messages import (
+    DrawTiming,
+    MaskerTiming,
+    MaskerTimingsReply,
+    MaskerTimingsRequest,
+    NamedMasker,
+    ProgressMessage,
+)
 from ablate.model.masking import AbstractMasker, Clips, Grid
 from ablate.parts import PartError, build
 from ablate.worker.datasets import Emit
 
-VISIBLE = 0.4  # of the grid, in the plain draw
-ROUNDS = 15
-SECONDS = 2.0  # after which a masker has no further turn
-LEAST = 3  # turns that it has at any rate
-TARGETS, TARGET_AREA, TARGET_ASPECT = 4, (0.15, 0.20), (0.75, 1.50)  # of the loop's blocks
+VISIBLE = 0.4  # share of the grid in the plain draw
+MIN_ROUNDS, MAX_ROUNDS = 3, 15
+MAX_SECONDS = 2.0  # per masker; a round that has begun is finished
+TARGETS, TARGET_AREA, TARGET_ASPECT = 4, (0.15, 0.20), (0.75, 1.50)  # blocks of the loop
 CONTEXT_AREA = (0.85, 1.00)
 
 
-def time_maskers(
-    maskers: Sequence[Mapping[str, Any]], grid: Grid, batch: int, emit: Emit
-) -> dict[str, Any]:
-    """Times maskers, each a `name` with its `settings`, and a loop that draws blocks one by one.
-
-    On one thread, `batch` masks a draw. Returns milliseconds, medians, and the ratio to the plain
-    draw for each, or why it is refused.
-    """
+def time_maskers(request: MaskerTimingsRequest, emit: Emit) -> MaskerTimingsReply:
+    """Times maskers on one thread, and a loop that draws the blocks of each sample in turn."""
+    grid, batch = Grid(*request.grid), request.batch
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        found = []
-        for done, entry in enumerate(maskers):
-            progress = {"label": entry["name"], "done": done, "total": len(maskers)}
-            emit({"event": "progress", **progress})
-            found.append({"name": entry["name"], **_timed(entry["settings"], grid, batch)})
+        timings = []
+        for done, masker in enumerate(request.maskers):
+            emit(ProgressMessage(label=masker.name, done=done, total=len(request.maskers)))
+            timings.append(_time_masker(masker, grid, batch))
         rng = generator(0, "timing", "loop")
-        loop = _beside_plain(lambda: draw_blocks_one_by_one(grid, batch, rng), grid, batch)
+        loop = _compare_with_plain(lambda: draw_blocks_one_by_one(grid, batch, rng), grid, batch)
     finally:
         torch.set_num_threads(threads)
-    return {"grid": str(grid), "batch": batch, "maskers": found, "loop": loop}
+    return MaskerTimingsReply(grid=str(grid), batch=batch, maskers=tuple(timings), loop=loop)
 
 
 def draw_blocks_one_by_one(
     grid: Grid, batch: int, rng: torch.Generator
 ) -> tuple[list[Tensor], list[list[Tensor]]]:
-    """Draws blocks as a collator does that works through its batch sample by sample.
+    """Draws blocks sample by sample, as a collator does; only to measure what vectorising gains.
 
-    The same kind of masks as corrected multi-block masking, by the areas and aspects of I-JEPA
-    (https://arxiv.org/abs/2301.08243), returned as collators do: the indices of each sample's
-    context, (context,), and of each of its target blocks. Kept as the yardstick of what
-    vectorising gains, not for use.
+    The masks are those of corrected multi-block masking, with the areas and aspects of I-JEPA
+    (https://arxiv.org/abs/2301.08243). Returns, per sample, the indices of its context, (context,),
+    and of each of its target blocks.
     """
     contexts, targets = [], []
     for _ in range(batch):
@@ -87,11 +85,11 @@ def _block(
     return block
 
 
-def _timed(settings: Mapping[str, Any], grid: Grid, batch: int) -> dict[str, Any]:
+def _time_masker(entry: NamedMasker, grid: Grid, batch: int) -> MaskerTiming:
     try:
-        masker = build(settings, expect=AbstractMasker)
+        masker = build(entry.settings, expect=AbstractMasker)
     except PartError as error:
-        return {"refused": "; ".join(map(str, error.problems))}
+        return MaskerTiming(name=entry.name, refused="; ".join(map(str, error.problems)))
     promises = masker.promises
     rng = generator(0, "timing", "mask")
     content = None
@@ -104,32 +102,44 @@ def _timed(settings: Mapping[str, Any], grid: Grid, batch: int) -> dict[str, Any
         return masker.draw(clips, rng)
 
     try:
-        found = _beside_plain(draw, grid, batch)
+        timing = _compare_with_plain(draw, grid, batch)
     except ValueError as error:
-        return {"refused": str(error)}
-    return {"refused": None, "slow": promises.slow, "copies": promises.copies, **found}
+        return MaskerTiming(name=entry.name, refused=str(error))
+    return MaskerTiming(
+        name=entry.name,
+        refused=None,
+        slow=promises.slow,
+        copies=promises.copies,
+        milliseconds=timing.milliseconds,
+        plain_milliseconds=timing.plain_milliseconds,
+        ratio=timing.ratio,
+    )
 
 
-def _beside_plain(draw: Callable[[], object], grid: Grid, batch: int) -> dict[str, float]:
-    """Times two draws turn by turn; returns their medians in milliseconds, and the ratio."""
+def _compare_with_plain(draw: Callable[[], object], grid: Grid, batch: int) -> DrawTiming:
+    """Times a draw and the plain draw in alternation."""
     rng = generator(0, "timing", "plain")
     visible = round(VISIBLE * grid.size)
 
     def plain() -> object:
         return torch.rand(batch, grid.size, generator=rng).topk(visible)
 
-    mine: list[float] = []
-    theirs: list[float] = []
-    plain(), draw()  # what is only slow at first
+    times: list[float] = []
+    plain_times: list[float] = []
+    plain(), draw()  # the first call of each is slow
     started = time.perf_counter()
-    while len(mine) < LEAST or (len(mine) < ROUNDS and time.perf_counter() - started < SECONDS):
-        theirs.append(_milliseconds(plain))
-        mine.append(_milliseconds(draw))
-    took, beside = statistics.median(mine), statistics.median(theirs)
-    return {"milliseconds": took, "plain_milliseconds": beside, "ratio": took / beside}
+    while len(times) < MIN_ROUNDS or (
+        len(times) < MAX_ROUNDS and time.perf_counter() - started < MAX_SECONDS
+    ):
+        plain_times.append(_measure_milliseconds(plain))
+        times.append(_measure_milliseconds(draw))
+    median, plain_median = statistics.median(times), statistics.median(plain_times)
+    return DrawTiming(
+        milliseconds=median, plain_milliseconds=plain_median, ratio=median / plain_median
+    )
 
 
-def _milliseconds(draw: Callable[[], object]) -> float:
+def _measure_milliseconds(draw: Callable[[], object]) -> float:
     started = time.perf_counter()
     draw()
     return 1000 * (time.perf_counter() - started)

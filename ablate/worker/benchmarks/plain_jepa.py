@@ -1,7 +1,7 @@
-"""A JEPA as one would write it for a dense batch: the yardstick for what a step here costs.
+"""A plain JEPA for dense batches, only to compare the cost of a training step with.
 
-Every sample shows as many patches as any other, chosen at random; nothing is packed, counted or
-looked after. It has the sizes of a trial's own model, and is kept for the bench alone.
+All samples have the same number of visible patches, chosen at random; nothing is packed, counted or
+monitored. It has the sizes of a trial's own model.
 """
 
 import copy
@@ -51,7 +51,7 @@ def _stack(sizes: Sizes) -> nn.Sequential:
 
 
 class PlainJEPA(nn.Module):
-    """Predicts so many `targets` of each sample's patches from so many others, its `context`."""
+    """Predicts `targets` patches of each sample from `context` other patches."""
 
     def __init__(
         self, patches: int, pixels: int, context: int, targets: int, encoder: Sizes, narrow: Sizes
@@ -61,7 +61,7 @@ class PlainJEPA(nn.Module):
         self.embed, self.encoder = nn.Linear(pixels, encoder.dim), _stack(encoder)
         self.narrow, self.predictor = nn.Linear(encoder.dim, narrow.dim), _stack(narrow)
         self.widen = nn.Linear(narrow.dim, encoder.dim)
-        self.asked = nn.Parameter(torch.zeros(narrow.dim))
+        self.mask_token = nn.Parameter(torch.zeros(narrow.dim))
         self.register_buffer("place", torch.randn(patches, encoder.dim))
         self.register_buffer("narrow_place", torch.randn(patches, narrow.dim))
         self.place: Tensor
@@ -73,22 +73,22 @@ class PlainJEPA(nn.Module):
         """Takes (batch, patches, pixels); returns the loss, a scalar."""
         order = torch.rand(patches.shape[:2], device=patches.device).argsort(dim=1)
         seen = order[:, : self.context]
-        asked = order[:, self.context : self.context + self.targets]
-        shown = patches.gather(1, seen.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
-        features = self.encoder(self.embed(shown) + self.place[seen])
-        known = self.narrow(features) + self.narrow_place[seen]
-        tokens = torch.cat([known, self.asked + self.narrow_place[asked]], dim=1)
+        targets = order[:, self.context : self.context + self.targets]
+        context = patches.gather(1, seen.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
+        features = self.encoder(self.embed(context) + self.place[seen])
+        narrow = self.narrow(features) + self.narrow_place[seen]
+        tokens = torch.cat([narrow, self.mask_token + self.narrow_place[targets]], dim=1)
         predicted = self.widen(self.predictor(tokens)[:, self.context :])
         with torch.no_grad():
             embed, encoder = self.teacher
-            whole = encoder(embed(patches) + self.place)
-            target = whole.gather(1, asked.unsqueeze(-1).expand(-1, -1, whole.shape[-1]))
+            encoded = encoder(embed(patches) + self.place)
+            target = encoded.gather(1, targets.unsqueeze(-1).expand(-1, -1, encoded.shape[-1]))
             target = F.layer_norm(target.float(), target.shape[-1:])
         return F.smooth_l1_loss(predicted.float(), target)
 
 
 class PlainStep:
-    """Trains a plain JEPA, a step a call; in `bf16`, its forward pass is cast to that."""
+    """Trains a plain JEPA by one step per call; with `bf16`, under autocast."""
 
     def __init__(self, jepa: PlainJEPA, precision: str) -> None:
         self._jepa = jepa
@@ -109,5 +109,8 @@ class PlainStep:
         self._adamw.zero_grad()
         with torch.no_grad():
             teacher: list[Tensor] = list(self._jepa.teacher.parameters())
-            pupil: list[Tensor] = [*self._jepa.embed.parameters(), *self._jepa.encoder.parameters()]
-            torch._foreach_lerp_(teacher, pupil, 1 - MOMENTUM)
+            student: list[Tensor] = [
+                *self._jepa.embed.parameters(),
+                *self._jepa.encoder.parameters(),
+            ]
+            torch._foreach_lerp_(teacher, student, 1 - MOMENTUM)

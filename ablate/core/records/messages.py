@@ -1,0 +1,329 @@
+"""Defines every request that a worker serves, with its reply, and the progress it reports."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ablate.core.records.plan import (
+    EvaluatePlan,
+    MaskPicture,
+    PlanReply,
+    PlanRequest,
+    SettingProblem,
+)
+from ablate.core.records.protocol import Message, Reply, Request
+from ablate.core.records.record import Item
+
+Settings = dict[str, Any]  # settings of a trial, a part or a probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadyMessage(Message):
+    """The first line of a worker: it has started."""
+
+    torch: str  # version
+    gpus: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressMessage(Message):
+    """Progress of a request."""
+
+    label: str = ""  # what is counted
+    done: int = 0
+    total: int = 0  # 0 if unknown
+    loss: float | None = None  # training loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorReply(Reply):
+    """The request was refused because of settings in it."""
+
+    problems: tuple[SettingProblem, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmptyReply(Reply):
+    """The request was done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReply(Reply):
+    """How a run ended."""
+
+    state: Literal["done", "failed", "preempted", "paused"]
+    reason: str | None = None
+    trained: bool = False  # whether this request trained it to its end
+    probed: tuple[str, ...] = ()  # names of the probes that were scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest(Request[RunReply]):
+    """Runs what is missing in a run folder."""
+
+    folder: Path
+    probes: dict[str, Settings]
+    device: str = "cpu"  # device of the first rank
+    ranks: int = 1
+    until: int | None = None  # step to pause at and to score at
+    evaluate: EvaluatePlan | None = None  # scores during training
+
+
+@dataclass(frozen=True, kw_only=True)
+class GalleryReply(Reply):
+    """The pictures that were drawn."""
+
+    title: str  # the clip in the pictures
+    pictures: tuple[MaskPicture, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GalleryTrial(Item):
+    """A trial whose masks are drawn, with the labels of its picture."""
+
+    masker: str
+    patchifier: str
+    settings: Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class GalleryRequest(Request[GalleryReply]):
+    """Draws the masks of trials into a folder."""
+
+    folder: Path
+    trials: tuple[GalleryTrial, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorBoardEntry(Item):
+    """A curve for TensorBoard, or the settings and score of a trial."""
+
+    name: str  # folder of its event file
+    tag: str = ""
+    points: tuple[tuple[int, float], ...] = ()  # step, value
+    settings: Settings = field(default_factory=dict)
+    score: float | None = None  # percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorBoardRequest(Request[EmptyReply]):
+    """Writes curves as TensorBoard event files."""
+
+    folder: Path
+    entries: tuple[TensorBoardEntry, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskerEntry(Item):
+    """A masker class of a package."""
+
+    name: str
+    type: str  # as a study writes it
+    about: str  # first paragraph of its documentation
+    needs: tuple[str, ...]  # settings without a default
+    examples: tuple[str, ...]  # settings in its documentation, as a study writes them
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskersReply(Reply):
+    """The maskers of a package."""
+
+    maskers: tuple[MaskerEntry, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskersRequest(Request[MaskersReply]):
+    """Lists the maskers that a package exports."""
+
+    package: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaReply(Reply):
+    """JSON schemas of parts."""
+
+    settings: dict[str, Any]  # schema of each setting of a trial
+    probe: dict[str, Any]
+    definitions: dict[str, Any]  # schema of each part, by its name
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaRequest(Request[SchemaReply]):
+    """Returns the JSON schemas of all parts, and of those in `packages`."""
+
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedMasker(Item):
+    """A masker to draw or to time."""
+
+    name: str
+    settings: Settings
+    about: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridMasks(Item):
+    """What a masker drew on one grid, or why it refuses the grid."""
+
+    grid: str
+    refused: str | None
+    masks: str | None = None  # picture of masks, relative to the gallery's folder
+    counts: str | None = None  # picture of how often each patch is drawn
+    figures: dict[str, Any] | None = None  # see `MaskStatistics.to_dict`
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnMasker(Item):
+    """A masker in the gallery of a package, or why it cannot be built."""
+
+    name: str
+    about: str
+    settings: Settings  # with every default written out
+    refused: str | None
+    declared: dict[str, Any] = field(default_factory=dict)  # promises, without the usual ones
+    grids: tuple[GridMasks, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooReply(Reply):
+    """The gallery of a package's maskers."""
+
+    clip: str  # title of the clip in the pictures
+    grids: tuple[str, ...]
+    maskers: tuple[DrawnMasker, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZooRequest(Request[ZooReply]):
+    """Draws and measures maskers on grids of patches in frequency by time."""
+
+    folder: Path
+    maskers: tuple[NamedMasker, ...]
+    grids: tuple[tuple[int, int], ...]
+    audio: Path | None = None  # file to show the masks on; a synthetic clip if None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawTiming(Item):
+    """Median times of a draw and of the plain draw that it alternated with."""
+
+    milliseconds: float
+    plain_milliseconds: float
+    ratio: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskerTiming(Item):
+    """The timing of a masker, or why it cannot be timed."""
+
+    name: str
+    refused: str | None
+    slow: str = ""  # the masker's own explanation why it is slow
+    copies: int = 1  # masks per clip
+    milliseconds: float | None = None  # these three as in `DrawTiming`
+    plain_milliseconds: float | None = None
+    ratio: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskerTimingsReply(Reply):
+    """Timings of maskers, and of a loop that draws the blocks of each sample in turn."""
+
+    grid: str
+    batch: int
+    maskers: tuple[MaskerTiming, ...]
+    loop: DrawTiming
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskerTimingsRequest(Request[MaskerTimingsReply]):
+    """Times maskers on one thread."""
+
+    maskers: tuple[NamedMasker, ...]
+    grid: tuple[int, int]  # patches in frequency and time
+    batch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTiming(Item):
+    """What a training step costs, or why the variant cannot be built."""
+
+    name: str
+    refused: str | None = None
+    compared_with: str | None = None  # variant that a reference model is compared with
+    precision: str = ""
+    milliseconds: float = 0.0
+    clips_per_second: float = 0.0
+    tokens_per_second: float = 0.0
+    audio_hours_per_hour: float = 0.0
+    utilisation: float = 0.0  # share of the FLOP/s of a matrix product
+    peak_memory_mb: float | None = None  # in units of 2**20 bytes; None on a CPU
+    rounds: int = 0
+    context: float = 0.0  # visible tokens per mask
+    targets: float = 0.0  # target tokens per mask
+    flops: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelTiming(Item):
+    """Median time of forward and backward of an attention kernel."""
+
+    name: str
+    milliseconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTimingsReply(Reply):
+    """Timings of training steps and attention kernels."""
+
+    device: str
+    threads: int
+    torch: str  # version
+    ceiling_tflops: dict[str, float]  # precision -> TFLOP/s of a matrix product
+    steps: tuple[StepTiming, ...]
+    kernels: tuple[KernelTiming, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedTrial(Item):
+    """A trial to time."""
+
+    name: str
+    settings: Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTimingsRequest(Request[StepTimingsReply]):
+    """Times training steps of variants for about `seconds`."""
+
+    variants: tuple[NamedTrial, ...]
+    device: str
+    seconds: float
+
+
+REQUESTS: tuple[type[Message], ...] = (
+    PlanRequest,
+    RunRequest,
+    GalleryRequest,
+    TensorBoardRequest,
+    MaskersRequest,
+    SchemaRequest,
+    ZooRequest,
+    MaskerTimingsRequest,
+    StepTimingsRequest,
+)
+REPLIES: tuple[type[Reply], ...] = (
+    PlanReply,
+    RunReply,
+    GalleryReply,
+    EmptyReply,
+    MaskersReply,
+    SchemaReply,
+    ZooReply,
+    MaskerTimingsReply,
+    StepTimingsReply,
+    ErrorReply,
+)
+ANSWERS: tuple[type[Message], ...] = (ReadyMessage, ProgressMessage, *REPLIES)
