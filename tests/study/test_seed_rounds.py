@@ -103,7 +103,8 @@ def test_seeds_that_were_not_declared_are_warned_of(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warning = (
-        "A report on this question was written before with other numbers of seeds (2), and no "
+        "Earlier reports on this question had other numbers of seeds (2), and p-values are not "
+        "corrected for those looks."
     )
     run("2")
     shutil.rmtree("reports")
@@ -134,7 +135,7 @@ def test_variants_that_were_added_after_a_look_at_the_others_are_named(
         run("2", ALIKE, THIRD, f"study={name}")
         assert plan(name).added == ("third",)
         text = Path(f"reports/{name}/report.md").read_text()
-        assert "1 variant was added after the others had been looked at: third." in text
+        assert "1 variant was added after results of the others were known: third." in text
 
 
 def test_variants_that_were_there_at_the_first_look_are_not_called_added(workdir: Path) -> None:
