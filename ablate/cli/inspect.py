@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from ablate.cli.options import (
@@ -45,6 +44,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show the progress of studies from their saved plans and run folders."""
+    from ablate.executors.progress import create_console
     from ablate.runs import status as run_status
     from ablate.runs import store
     from ablate.slurm import monitor, sweep_workers
@@ -78,7 +78,7 @@ def status(
                 return
             time.sleep(POLL_SECONDS)
             if not as_json:
-                click.clear()
+                create_console().clear()  # does nothing unless stdout is a terminal
     except ValueError as error:
         fail(str(error))
     except KeyboardInterrupt:
