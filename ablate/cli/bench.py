@@ -109,8 +109,8 @@ def _build_masker_table(measured: Mapping[str, Any]) -> Table:
     for head in ("masker", "ratio", "ms", ""):
         table.add_column(head, justify="right" if head in ("ratio", "ms") else "left")
     for masker in sorted(measured["maskers"], key=lambda masker: masker["ratio"] or 0.0):
-        if masker["refused"]:
-            cells = ["-", "-", f"refused: {masker['refused']}"]
+        if masker["problem"]:
+            cells = ["-", "-", f"refused: {masker['problem']}"]
         else:
             note = f"over {MAX_RATIO:g}" if _is_over(masker) else ""
             note = f"slow: {masker['slow']}" if masker["slow"] else note
@@ -166,7 +166,7 @@ def summarise_steps(measured: Mapping[str, Any]) -> dict[str, Any]:
     """Adds speed-ups to the results: of packing, and of a step over that of a plain JEPA."""
     kept = ("device", "threads", "torch", "ceiling_tflops", "steps", "kernels")
     times = {
-        step["name"]: step["milliseconds"] for step in measured["steps"] if not step["refused"]
+        step["name"]: step["milliseconds"] for step in measured["steps"] if not step["problem"]
     }
     packed = times.get("blocks, pack")
     gains = {
@@ -210,7 +210,7 @@ def describe_steps(summary: Mapping[str, Any]) -> list[str]:
 def _load_variants(file: Path) -> list[dict[str, Any]]:
     """Returns the variants of a study, with the settings of their first seed."""
     study = loader.load(file)
-    trials = design.trials(study, factors.factors(study))
+    trials = design.build_trials(study, factors.build_factors(study))
     first = [trial for trial in trials if trial.seed == trials[0].seed]
     return [{"name": trial.variant, "settings": dict(trial.settings)} for trial in first]
 
@@ -252,8 +252,8 @@ def _build_step_table(summary: Mapping[str, Any]) -> Table:
 
 
 def _format_step(step: Mapping[str, Any]) -> list[str]:
-    if step["refused"]:
-        return [step["name"], *["-"] * (len(STEP_COLUMNS) - 2), f"refused: {step['refused']}"]
+    if step["problem"]:
+        return [step["name"], *["-"] * (len(STEP_COLUMNS) - 2), f"refused: {step['problem']}"]
     memory = step["peak_memory_mb"]
     return [
         step["name"],

@@ -74,7 +74,7 @@ def status(
             )
             if not (is_sweeping or (watch and left)):
                 return
-            folders = [folder for plan in plans for folder in store.run_folders(plan, runs)]
+            folders = [folder for plan in plans for folder in store.list_run_folders(plan, runs)]
             if not is_sweeping and idle_timeout.look(folders):
                 if not as_json:
                     typer.echo(idle_timeout.words(left))
@@ -142,7 +142,7 @@ def _follow(folder: Path, lines: int | None, idle: float) -> None:
         raise typer.Exit(130) from None
     if idle_timeout.is_over:
         plans = [load_plan(study) for study in find_plans()]
-        affected = [plan for plan in plans if folder in store.run_folders(plan, folder.parent)]
+        affected = [plan for plan in plans if folder in store.list_run_folders(plan, folder.parent)]
         typer.echo(idle_timeout.words(affected))
 
 
@@ -200,7 +200,7 @@ def show(
     if schema:
         from ablate.cli import json_schema
 
-        raise typer.Exit(json_schema.show(["maskers", *(package or [])]))
+        raise typer.Exit(json_schema.show_schema(["maskers", *(package or [])]))
     if run is None:
         fail("name a run, or pass --schema")
     from ablate.core.records.run import RunConfig, RunRecord

@@ -28,7 +28,7 @@ class _StudySchema(GenerateJsonSchema):
         return choices[0] if len(choices) == 1 else content
 
 
-def show(packages: Sequence[str], *, command: Sequence[str] = COMMAND) -> int:
+def show_schema(packages: Sequence[str], *, command: Sequence[str] = COMMAND) -> int:
     """Prints the schema, with the parts of further packages; returns the exit code."""
 
     def print_schema(query: Query) -> None:

@@ -20,7 +20,7 @@ def init(
     from ablate.config import template
 
     try:
-        typer.echo(f"wrote {template.write(file)}; next: ablate plan {file}")
+        typer.echo(f"wrote {template.write_template(file)}; next: ablate plan {file}")
     except ValueError as error:
         fail(str(error))
 

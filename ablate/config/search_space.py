@@ -85,7 +85,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Tried:
+class FinishedPoint:
     """A point that has been evaluated, has failed or was pruned."""
 
     number: int
@@ -189,7 +189,7 @@ def list_points(space: Mapping[str, Dimension], prefix: str = "") -> Iterator[di
         yield {name: value for part in parts for name, value in part.items()}
 
 
-def space_as_written(space: Mapping[str, Dimension]) -> dict[str, Any]:
+def space_to_plain(space: Mapping[str, Dimension]) -> dict[str, Any]:
     """Returns a space as plain data, as it is written in the study."""
     return {key: dimension.node.plain() for key, dimension in space.items()}
 

@@ -24,7 +24,7 @@ class SeedGrowth(Section):
             raise_any([KeyProblem(f"{rule}; got {self.max} and {self.start}", ("max",))])
         return self
 
-    def after(self, count: int) -> int | None:
+    def get_next_count(self, count: int) -> int | None:
         """Returns the number of seeds at the look after that with `count`; None after the last."""
         return min(count + self.step, self.max) if count < self.max else None
 

@@ -41,7 +41,7 @@ report: {{equivalence_margin: 2.0}} # points; levels shown to differ by less are
 """
 
 
-def write(file: Path) -> Path:
+def write_template(file: Path) -> Path:
     """Writes the template, named after its file; returns its path.
 
     Raises `ValueError` if `file` exists, or if its name does not end in `.yaml`.

@@ -13,9 +13,9 @@ from wsgiref.simple_server import WSGIServer
 
 from ablate.config import loader
 from ablate.config.study import Study, StudyError
-from ablate.core.records.plan import StudyPlan, plan_file
+from ablate.core.records.plan import StudyPlan, get_plan_file
 from ablate.dashboards.optuna_content import HOST, DashboardStorage, GridTrial, StudyPage
-from ablate.design.trials import label_within
+from ablate.design.trials import get_setting_label
 from ablate.executors.progress import create_console, print_line
 from ablate.report.figures import plotly
 from ablate.report.figures.metrics import QUANTITIES, read_curves
@@ -71,7 +71,7 @@ def write_dashboard(study: Study, folders: store.Folders) -> DashboardStorage:
         StorageError: The storage cannot be used.
     """
     reports = folders.reports / study.name
-    plan = StudyPlan.find(plan_file(folders.reports, study.name))
+    plan = StudyPlan.find(get_plan_file(folders.reports, study.name))
     journal = tuning.get_journal(folders.reports, study.name)
     url = None if study.sweep is None else study.sweep.storage
     if plan is None and url is None and not journal.exists():
@@ -168,7 +168,7 @@ def _find_pictures(plan: StudyPlan, reports: Path) -> dict[tuple[str, str], Path
 def _select_pictures(
     levels: Mapping[str, str], pictures: Mapping[tuple[str, str], Path]
 ) -> Sequence[Path]:
-    masker, patchifier = (label_within(levels, part) for part in ("masker", "patchifier"))
+    masker, patchifier = (get_setting_label(levels, part) for part in ("masker", "patchifier"))
     picture = pictures.get((masker, patchifier))
     return [picture] if picture else []
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from ablate.config import loader
 from ablate.config.study import StudyError
 from ablate.core.records.messages import TensorBoardEntry, TensorBoardRequest
-from ablate.core.records.plan import StudyPlan, plan_file
+from ablate.core.records.plan import StudyPlan, get_plan_file
 from ablate.executors.progress import create_console, print_line
 from ablate.executors.worker import COMMAND
 from ablate.report.figures.metrics import Curve, read_curves
@@ -42,7 +42,7 @@ def serve_tensorboard(
 
     def run(query: Query) -> None:
         study = loader.load(file, overrides)
-        plan = StudyPlan.find(plan_file(folders.reports, study.name))
+        plan = StudyPlan.find(get_plan_file(folders.reports, study.name))
         if plan is None:
             advice = f"run the study first: ablate run {file}"
             raise StudyError([f"{folders.reports / study.name} is empty; {advice}"])

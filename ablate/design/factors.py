@@ -1,4 +1,4 @@
-"""What is varied: each factor's levels, what a level writes where, and which is the baseline's."""
+"""Builds the factors of a study: their levels, and which level the others are compared with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from ablate.config.factors import PROBE
 from ablate.config.study import Study, StudyError
 from ablate.config.tree import Node
 
-AND = " + "  # between the names, and between the labels, of factors that move together
+AND = " + "  # joins the names, and the labels, of factors that vary together
 Path = tuple[str, ...]
 Changes = tuple[tuple[Path, Node], ...]
 
@@ -17,44 +17,49 @@ Changes = tuple[tuple[Path, Node], ...]
 class Level:
     """One level of a factor."""
 
-    changes: Changes  # the branches that it lays over the baseline
-    labels: dict[str, str]  # member -> its label; members are the factors as they are written
+    changes: Changes  # branches that replace those of the baseline
+    labels: dict[str, str]  # member -> its label; members are the factors of the study file
 
 
 @dataclass(frozen=True)
 class Factor:
-    """A setting that is varied, or several that move together."""
+    """A setting that is varied, or several that vary together."""
 
     name: str  # dotted path into the baseline, or several
     levels: dict[str, Level]
     baseline: str  # the label that the others are compared with
-    added: bool = False  # whether the baseline's level stands in no list of levels
-    written: str | None = None  # the study's baseline, where others are compared with another
+    added: bool = False  # whether the level of the study's baseline is not among those it lists
+    written_baseline: str | None = None  # level of the study's baseline, if `baseline` is another
 
     @property
     def members(self) -> list[str]:
-        """Returns the names of the study's own factors that move together in this one."""
+        """The names of the factors of the study file that vary together in this one."""
         return self.name.split(AND)
 
 
-def factors(study: Study) -> list[Factor]:
-    """Finds the baseline's level of each factor, and adds one where none is like the baseline.
+def build_factors(study: Study) -> list[Factor]:
+    """Builds the factors of a study, each with the level that the others are compared with.
 
-    In a design that leaves out one thing at a time, the level to compare with is the other one:
-    what the full method has. Raises `StudyError` where such a factor has not two levels, and
-    where one called `baseline` differs from the baseline.
+    That is the level of the study's baseline, which is added if no listed level equals it. In a
+    `leave_one_out` design it is the other level, that of the full method.
+
+    Raises:
+        StudyError: a factor of a `leave_one_out` design does not have two levels, or a level called
+            `baseline` differs from the baseline.
     """
     groups = {name: group for group in study.design.zip_groups for name in group}
-    found = []
+    built = []
     for name in study.factors:
         group = groups.get(name, (name,))
         if name == group[0]:
-            found.append(_factor(study, group))
-    return [_full(factor, study) for factor in found] if _leaves_out(study) else found
+            built.append(_build_factor(study, group))
+    if study.design.kind == "leave_one_out":
+        return [_compare_with_full_method(factor, study) for factor in built]
+    return built
 
 
-def as_written(varied: Sequence[Factor], levels: Mapping[str, str]) -> dict[str, str]:
-    """Returns a trial's labels by the study's own factors: those that move together, apart."""
+def split_zipped_levels(varied: Sequence[Factor], levels: Mapping[str, str]) -> dict[str, str]:
+    """Returns the labels of a trial by the factors of the study file, zipped ones separately."""
     return {
         member: label
         for factor in varied
@@ -63,18 +68,14 @@ def as_written(varied: Sequence[Factor], levels: Mapping[str, str]) -> dict[str,
     }
 
 
-def _leaves_out(study: Study) -> bool:
-    return study.design.kind == "leave_one_out"
-
-
-def _factor(study: Study, names: Sequence[str]) -> Factor:
+def _build_factor(study: Study, names: Sequence[str]) -> Factor:
     levels = {}
     for row in zip(*(study.factors[name].items() for name in names), strict=True):
         labels = [label for label, _ in row]
         changes = [(tuple(n.split(".")), node) for n, (_, node) in zip(names, row, strict=True)]
         level = Level(tuple(changes), dict(zip(names, labels, strict=True)))
         levels[AND.join(dict.fromkeys(labels))] = level
-    same = [label for label, level in levels.items() if _is_baseline(level, study)]
+    same = [label for label, level in levels.items() if _equals_baseline(level, study)]
     name = AND.join(names)
     if same:
         return Factor(name, levels, same[0])
@@ -82,28 +83,29 @@ def _factor(study: Study, names: Sequence[str]) -> Factor:
         place = levels[BASELINE].changes[0][1].place
         problem = f"level `{BASELINE}` of factor `{name}` differs from the baseline"
         raise StudyError([f"{place}: {problem}; give it another label"])
-    written = [(path, _written(study, path)) for path in (tuple(n.split(".")) for n in names)]
-    changes = [(path, branch) for path, branch in written if branch is not None]
+    paths = [tuple(name.split(".")) for name in names]
+    branches = [(path, _get_baseline_branch(study, path)) for path in paths]
+    changes = [(path, branch) for path, branch in branches if branch is not None]
     added = Level(tuple(changes), dict.fromkeys(names, BASELINE))
     return Factor(name, {BASELINE: added, **levels}, BASELINE, added=True)
 
 
-def _is_baseline(level: Level, study: Study) -> bool:
-    branches = [(_written(study, path), node) for path, node in level.changes]
+def _equals_baseline(level: Level, study: Study) -> bool:
+    branches = [(_get_baseline_branch(study, path), node) for path, node in level.changes]
     return all(branch is not None and node.equals(branch) for branch, node in branches)
 
 
-def _written(study: Study, path: Path) -> Node | None:
-    """Returns what the baseline has at a path; its probe is that of the study's score."""
+def _get_baseline_branch(study: Study, path: Path) -> Node | None:
+    """Returns the branch of the baseline at a path; its probe is that of the study's score."""
     if path == (PROBE,):
         return Node(study.score.partition(".")[0], study.tree.nearest(("score",)).place)
     return study.baseline.at(path)
 
 
-def _full(factor: Factor, study: Study) -> Factor:
+def _compare_with_full_method(factor: Factor, study: Study) -> Factor:
     others = [label for label in factor.levels if label != factor.baseline]
     if len(others) != 1:
         place = study.tree.nearest(("factors", factor.members[0])).place
-        rule = "`design: leave_one_out` needs one level besides the baseline's: what to leave out"
+        rule = "`design: leave_one_out` needs one level besides that of the baseline"
         raise StudyError([f"{place}: {rule}; factor `{factor.name}` has {len(others)}"])
-    return Factor(factor.name, factor.levels, others[0], written=factor.baseline)
+    return Factor(factor.name, factor.levels, others[0], written_baseline=factor.baseline)

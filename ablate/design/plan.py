@@ -13,7 +13,7 @@ from ablate.core.records.plan import (
 )
 from ablate.design import dedupe, warnings
 from ablate.design.factors import Factor
-from ablate.design.trials import PlannedTrial, variant_of
+from ablate.design.trials import PlannedTrial, join_labels
 
 
 def build_plan(
@@ -31,8 +31,8 @@ def build_plan(
         match_budget=study.match_budget,
         factors={factor.name: tuple(factor.levels) for factor in varied},
         baseline={factor.name: factor.baseline for factor in varied},
-        merged=tuple(dedupe.merged(varied, trials)),
-        duplicates=tuple(dedupe.duplicates(trials)),
+        merged=tuple(dedupe.list_merged_factors(varied, trials)),
+        duplicates=tuple(dedupe.find_duplicates(trials)),
         score=_parse_score(study.score),
         evaluate=build_evaluate(study),
         report=ReportSettings(**study.report.model_dump()),
@@ -46,9 +46,9 @@ def build_plan(
 
 def list_scores(study: Study, trials: Iterable[PlannedTrial]) -> tuple[ScoreView, ...]:
     """Lists the scores by which trials are judged: the study's, or one per probe it varies."""
-    usual = _parse_score(study.score)
-    probes = dict.fromkeys(trial.probe or usual.probe for trial in trials)
-    return tuple(ScoreView(probe=probe, pooling=usual.pooling) for probe in probes)
+    default = _parse_score(study.score)
+    probes = dict.fromkeys(trial.probe or default.probe for trial in trials)
+    return tuple(ScoreView(probe=probe, pooling=default.pooling) for probe in probes)
 
 
 def build_evaluate(study: Study) -> EvaluatePlan | None:
@@ -86,21 +86,21 @@ def _build_entry(trial: PlannedTrial) -> TrialEntry:
 def _find_warnings(trials: Iterable[PlannedTrial]) -> list[str]:
     """Finds levels that differ in their visible share, and masks that overlap or fall back.
 
-    All seeds of a variant have the same masks, so one of them is looked at.
+    All seeds of a variant have the same masks, so one seed is enough.
     """
     variants = {tuple(trial.levels.items()): trial for trial in trials}.values()
     facts = [(trial.levels, trial.get_resolved().facts) for trial in variants]
     shares = [
-        warnings.MaskShares(levels=levels, context=found.context, targets=found.targets)
-        for levels, found in facts
+        warnings.MaskShares(levels=levels, context=fact.context, targets=fact.targets)
+        for levels, fact in facts
     ]
     overlaps = [
         warnings.MaskOverlap(
-            variant=variant_of(levels.values()),
-            overlap=found.overlap,
-            forced_overlap=found.forced_overlap,
-            changed=found.changed,
+            variant=join_labels(levels.values()),
+            overlap=fact.overlap,
+            forced_overlap=fact.forced_overlap,
+            changed=fact.changed,
         )
-        for levels, found in facts
+        for levels, fact in facts
     ]
     return [*warnings.share_warnings(shares), *warnings.overlap_warnings(overlaps)]

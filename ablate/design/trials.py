@@ -1,7 +1,7 @@
-"""Combinations x seeds become trials, checked by a worker and named by it.
+"""Builds the trials of a study: every combination of levels with every seed.
 
-A level replaces its branch of the baseline whole. Trials come seed by seed, so that a study that
-is stopped early has whole comparisons to show.
+A level replaces the whole branch of the baseline at its path. Trials are ordered by seed, so that a
+study that is stopped early has complete comparisons. A worker validates them and adds fingerprints.
 """
 
 import dataclasses
@@ -15,21 +15,21 @@ from ablate.config.study import Study
 from ablate.core.nested import set_nested
 from ablate.core.records.plan import ResolvedTrial, TrialReply
 from ablate.design.factors import AND, Changes, Factor, Path
-from ablate.design.grid import Levels, combinations
+from ablate.design.grid import Levels, enumerate_combinations
 
 
 @dataclass(frozen=True)
 class PlannedTrial:
     """One variant and one seed."""
 
-    levels: Levels  # factor -> label, less the factors that mean nothing beside the others
+    levels: Levels  # factor -> label, without factors that have no effect beside the others
     seed: int
-    settings: dict[str, Any]  # as written; with every default once it is resolved
+    settings: dict[str, Any]  # as written; once it is resolved, with every default
     fingerprint: str = ""  # empty until it is resolved
     resolved: ResolvedTrial | None = None  # a worker's reply
-    changes: Changes = ()  # what was laid over the baseline, outer branches first
-    stands_for: int = 1  # combinations of the design
-    probe: str | None = None  # that examines it; None: that of the study's score
+    changes: Changes = ()  # branches that replace those of the baseline, outer ones first
+    num_combinations: int = 1  # combinations of the design that this trial replaces
+    probe: str | None = None  # the probe that scores it; None: that of the study's score
 
     def get_resolved(self) -> ResolvedTrial:
         """Returns the worker's reply about this trial, which must have been resolved."""
@@ -37,30 +37,33 @@ class PlannedTrial:
         return self.resolved
 
     @property
-    def asks(self) -> tuple[str, str | None]:
-        """What is trained, and what examines it."""
+    def result_key(self) -> tuple[str, str | None]:
+        """The fingerprint and the probe: trials that agree in both have the same scores."""
         return self.fingerprint, self.probe
 
     @property
     def variant(self) -> str:
-        """The labels of its levels, for people."""
-        return variant_of(self.levels.values())
+        """The name of the variant: the labels of its levels."""
+        return join_labels(self.levels.values())
 
     @property
     def inner(self) -> list[Path]:
-        """The settings that a level wrote into what another level had written."""
+        """Paths of settings that a level changes inside the branch of another level."""
         paths = [path for path, _ in self.changes]
         return [p for p in paths if any(p != other and p[: len(other)] == other for other in paths)]
 
 
-def trials(study: Study, varied: Sequence[Factor]) -> list[PlannedTrial]:
-    """Makes every combination of the design with every seed. Raises as `combinations`."""
-    found = combinations(study.design, varied)
+def build_trials(study: Study, varied: Sequence[Factor]) -> list[PlannedTrial]:
+    """Builds every combination of the design with every seed.
+
+    Raises as `enumerate_combinations`.
+    """
+    combinations = enumerate_combinations(study.design, varied)
     baseline = study.baseline.plain()
     return [
-        _trial(baseline, varied, levels, count, seed)
+        _build_trial(baseline, varied, levels, count, seed)
         for seed in study.all_seeds
-        for levels, count in found
+        for levels, count in combinations
     ]
 
 
@@ -70,18 +73,18 @@ def resolve_trials(
     """Adds a worker's replies: fingerprints, settings with every default, and facts."""
     resolved = []
     for trial, reply in zip(trials, replies, strict=True):
-        found = reply.trial
-        assert found is not None, "trials with problems are not resolved"
+        entry = reply.trial
+        assert entry is not None, "trials with problems are not resolved"
         resolved.append(
             dataclasses.replace(
-                trial, settings=found.settings, fingerprint=found.fingerprint, resolved=found
+                trial, settings=entry.settings, fingerprint=entry.fingerprint, resolved=entry
             )
         )
     return resolved
 
 
-def label_within(levels: Mapping[str, str], setting: str) -> str:
-    """Names what a trial has of a setting, by its levels: `block`, or `0.4, 2` of two factors."""
+def get_setting_label(levels: Mapping[str, str], setting: str) -> str:
+    """Returns the labels of the levels that vary a setting: `block`, or `0.4, 2` of two factors."""
     labels = [
         label
         for name, label in levels.items()
@@ -90,51 +93,51 @@ def label_within(levels: Mapping[str, str], setting: str) -> str:
     return ", ".join(labels).replace("/", "-") or BASELINE
 
 
-def refused(
+def format_trial_problems(
     study: Study, trials: Sequence[PlannedTrial], replies: Sequence[TrialReply]
 ) -> list[str]:
-    """Says what a worker found wrong with trials: each problem once, and where it was written.
+    """Formats the problems that a worker reported, each once, as `file:line: message`.
 
-    A problem that only some variants have names them.
+    If only some variants have a problem, the message names them.
     """
     variants: set[str] = set()
-    found: dict[str, dict[str, None]] = {}
+    affected: dict[str, dict[str, None]] = {}  # message -> its variants, in order
     for trial, reply in zip(trials, replies, strict=True):
         variants.add(trial.variant)
         for problem in reply.problems:
             path = problem.path
             name = f"`{'.'.join(path)}`: " if path else ""
-            text = f"{place(study, trial, path)}: {name}{problem.message}"
-            found.setdefault(text, {})[trial.variant] = None
+            text = f"{find_place(study, trial, path)}: {name}{problem.message}"
+            affected.setdefault(text, {})[trial.variant] = None
     return [
         *(
-            text if len(concerned) == len(variants) else f"{text} (in {'; '.join(concerned)})"
-            for text, concerned in found.items()
+            text if len(names) == len(variants) else f"{text} (in {'; '.join(names)})"
+            for text, names in affected.items()
         ),
-        *_unknown_everywhere(study, trials, replies),
+        *_find_unknown_settings(study, trials, replies),
     ]
 
 
-def _unknown_everywhere(
+def _find_unknown_settings(
     study: Study, trials: Sequence[PlannedTrial], replies: Sequence[TrialReply]
 ) -> list[str]:
-    """Names the settings inside another factor that no level of that factor has."""
+    """Finds settings inside the levels of another factor that none of these levels has."""
     places: dict[Path, str] = {}
-    taken: set[Path] = set()
+    accepted: set[Path] = set()
     for trial, reply in zip(trials, replies, strict=True):
         dropped = set(reply.dropped)
         for path in trial.inner:
-            places.setdefault(path, place(study, trial, path))
+            places.setdefault(path, find_place(study, trial, path))
             if path not in dropped:
-                taken.add(path)
+                accepted.add(path)
     return [
-        f"{where}: `{'.'.join(path)}`: unknown key `{path[-1]}` of every level that it lies in"
+        f"{where}: `{'.'.join(path)}`: no level of the enclosing factor has a setting `{path[-1]}`"
         for path, where in places.items()
-        if path not in taken
+        if path not in accepted
     ]
 
 
-def place(study: Study, trial: PlannedTrial, path: Path) -> str:
+def find_place(study: Study, trial: PlannedTrial, path: Path) -> str:
     """Returns where a trial's setting was written: in a level, the baseline or what it extends."""
     for within, branch in reversed(trial.changes):
         if path[: len(within)] == within:
@@ -142,7 +145,7 @@ def place(study: Study, trial: PlannedTrial, path: Path) -> str:
     return study.baseline.nearest(path).describe_place()
 
 
-def _trial(
+def _build_trial(
     baseline: Mapping[str, Any], varied: Sequence[Factor], levels: Levels, count: int, seed: int
 ) -> PlannedTrial:
     changes = [
@@ -156,11 +159,13 @@ def _trial(
     for path, branch in changes:
         settings = set_nested(settings, path, branch.plain())
     probe = settings.pop(PROBE, None)
-    whole = {**settings, "seed": seed}
-    laid = tuple(change for change in changes if change[0] != (PROBE,))
-    return PlannedTrial(dict(levels), seed, whole, changes=laid, stands_for=count, probe=probe)
+    settings = {**settings, "seed": seed}
+    written = tuple(change for change in changes if change[0] != (PROBE,))
+    return PlannedTrial(
+        dict(levels), seed, settings, changes=written, num_combinations=count, probe=probe
+    )
 
 
-def variant_of(labels: Iterable[str]) -> str:
-    """Names a variant by the labels of its levels, for people."""
+def join_labels(labels: Iterable[str]) -> str:
+    """Joins the labels of levels to the name of a variant; `baseline` without any level."""
     return ", ".join(labels) or BASELINE

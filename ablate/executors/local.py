@@ -21,8 +21,8 @@ from ablate.executors.devices import assign_devices
 from ablate.executors.worker import (
     COMMAND,
     GRACE_SECONDS,
+    InvalidRequestError,
     OnProgress,
-    RequestRefusedError,
     Worker,
     WorkerDiedError,
     ignore_progress,
@@ -223,7 +223,7 @@ class Pool:
         started = time.monotonic()
         try:
             reply = worker.request(request, lambda event: self._news.put((index, job, event)))
-        except RequestRefusedError as error:
+        except InvalidRequestError as error:
             return RunOutcome(job, "failed", str(error), seconds=time.monotonic() - started)
         except WorkerDiedError as error:
             self._retire(index)

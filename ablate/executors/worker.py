@@ -30,7 +30,7 @@ class WorkerDiedError(RuntimeError):
     """The worker's process ended before it had replied."""
 
 
-class RequestRefusedError(Exception):
+class InvalidRequestError(Exception):
     """A worker refused a request because of settings in it."""
 
     def __init__(self, problems: Sequence[SettingProblem]) -> None:
@@ -77,7 +77,7 @@ class Worker:
     ) -> ReplyT:
         """Sends a request and returns the reply; calls `on_progress` for progress before it.
 
-        Raises `RequestRefusedError` for wrong settings, `WorkerDiedError` if the process ends.
+        Raises `InvalidRequestError` for wrong settings, `WorkerDiedError` if the process ends.
         """
         self.ready()
         assert self._process.stdin is not None
@@ -88,7 +88,7 @@ class Worker:
             raise WorkerDiedError(self._exit_message()) from None
         reply = self._read_until(Reply, on_progress)
         if isinstance(reply, ErrorReply):
-            raise RequestRefusedError(reply.problems)
+            raise InvalidRequestError(reply.problems)
         return cast(ReplyT, reply)
 
     def plan(self, request: PlanRequest, on_progress: OnProgress = ignore_progress) -> PlanReply:
@@ -98,7 +98,7 @@ class Worker:
         """
         try:
             return self.request(request, on_progress)
-        except RequestRefusedError as error:
+        except InvalidRequestError as error:
             return PlanReply(problems=tuple(error.problems))
 
     def shutdown(self, *, at_once: bool) -> None:

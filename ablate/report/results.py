@@ -13,7 +13,7 @@ from typing import Literal
 import pandas as pd
 
 from ablate.core.records.plan import StudyPlan, TrialEntry
-from ablate.design.trials import variant_of
+from ablate.design.trials import join_labels
 from ablate.report.run import RunResult, keep_finite_numbers, read_run
 from ablate.runs.scores import STATISTICS_POOLING, mean_over_tasks
 
@@ -157,7 +157,7 @@ def get_levels(trial: TrialResult, factors: tuple[str, ...]) -> tuple[str, ...]:
 
 def format_variant(levels: tuple[str, ...]) -> str:
     """Formats a variant by its levels: `block, strips`."""
-    return variant_of(levels)
+    return join_labels(levels)
 
 
 def get_factor_column(factor: str) -> str:

@@ -30,11 +30,13 @@ def find_unused_runs(
 
     Folders of runs that are done are listed only if `done`; those in `besides` are not listed.
     """
-    wanted = {folder for plan in plans for folder in store.run_folders(plan, runs)} | {*besides}
+    needed = {*besides}
+    for plan in plans:
+        needed.update(store.list_run_folders(plan, runs))
     unused = []
     for config in sorted(runs.glob("*/config.json")):
         folder = config.parent
-        if folder in wanted:
+        if folder in needed:
             continue
         state = store.read_status(folder).state
         if not (state == "running" and is_locked(folder)) and (done or state != "done"):

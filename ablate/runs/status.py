@@ -10,7 +10,7 @@ from ablate.config.tree import find_differences, to_flow_yaml
 from ablate.core import git as core_git
 from ablate.core.records.plan import DataSummary, MatchedSetting, StudyPlan, TrialEntry
 from ablate.design import dedupe, warnings
-from ablate.design.trials import variant_of
+from ablate.design.trials import join_labels
 from ablate.runs import store
 from ablate.runs.cleanup import format_bytes
 from ablate.runs.pending import TRIAL, PendingWork
@@ -35,7 +35,7 @@ def format_summary(plan: StudyPlan, found: PendingWork) -> list[str]:
         lines.append(f"  added after a look at the other variants: {'; '.join(plan.added)}")
     if fresh := sorted({trial.seed for trial in plan.trials if trial.confirms}):
         lines.append(f"  the leaders are confirmed on fresh seeds {', '.join(map(str, fresh))}")
-    lines += [f"  {dedupe.words(merged)}" for merged in plan.merged]
+    lines += [f"  {dedupe.format_merged_factors(merged)}" for merged in plan.merged]
     for names in plan.duplicates:
         lines.append(f"  the same trial, run once: {'; '.join(names)}")
     for data in plan.data:
@@ -205,7 +205,7 @@ def estimate_kept_bytes(trials: Sequence[TrialEntry]) -> int:
 
 def name_variant(trial: TrialEntry) -> str:
     """Names a trial's variant by its levels."""
-    return variant_of(trial.levels.values())
+    return join_labels(trial.levels.values())
 
 
 def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:

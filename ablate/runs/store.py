@@ -53,7 +53,7 @@ def get_folders(environ: Mapping[str, str] = os.environ) -> Folders:
     )
 
 
-def run_folders(plan: StudyPlan, runs: Path) -> list[Path]:
+def list_run_folders(plan: StudyPlan, runs: Path) -> list[Path]:
     """Lists the run folders of a saved plan without repetition: trials and their references."""
     unique = dict.fromkeys(
         fingerprint

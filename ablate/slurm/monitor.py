@@ -20,7 +20,7 @@ def queue(plan: StudyPlan, runs: Path) -> list[str]:
     """Settles the runs whose jobs are gone; says what is queued, and why a canary has died."""
     given = {
         f: found
-        for f in store.run_folders(plan, runs)
+        for f in store.list_run_folders(plan, runs)
         if (found := slurm_queue.last(f)) is not None
     }
     if not given:
@@ -38,7 +38,7 @@ def queue(plan: StudyPlan, runs: Path) -> list[str]:
 
 def queued(plan: StudyPlan, runs: Path) -> dict[Path, Submitted]:
     """Finds the runs of a plan that are in the queue. Raises `RefusedError`."""
-    return slurm_queue.in_queue(store.run_folders(plan, runs))
+    return slurm_queue.in_queue(store.list_run_folders(plan, runs))
 
 
 class Vigil:
@@ -93,7 +93,7 @@ def release(plan: StudyPlan, runs: Path, kinds: Sequence[str]) -> list[str]:
     `ValueError`, having changed none, where a run's record is damaged.
     """
     lines = []
-    statuses = {folder: store.read_status(folder) for folder in store.run_folders(plan, runs)}
+    statuses = {folder: store.read_status(folder) for folder in store.list_run_folders(plan, runs)}
     for folder, status in statuses.items():
         if status.state == "failed" and (not kinds or status.failure in kinds):
             reset_failed(folder)

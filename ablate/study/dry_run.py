@@ -72,7 +72,7 @@ def measure_costs(
     return costs
 
 
-def describe(costs: Sequence[CostEstimate], workers: int) -> list[str]:
+def format_costs(costs: Sequence[CostEstimate], workers: int) -> list[str]:
     """Describes the costs of each variant and in total, divided among `workers`."""
     if not costs:
         return []

@@ -16,7 +16,7 @@ MORE_SEEDS = 2  # the estimate also names the difference that this many more see
 MIN_SEEDS = 2  # fewer have no standard deviation
 
 
-def describe(plan: StudyPlan, work: PendingWork, runs: Path) -> list[str]:
+def format_estimate(plan: StudyPlan, work: PendingWork, runs: Path) -> list[str]:
     """Describes the hours that are left, if known, and the differences that can be detected."""
     lines = []
     if work.trainings and (hours := _estimate_hours(plan, work, runs)) is not None:

@@ -16,7 +16,7 @@ from typing import Any
 from ablate.config.sections import SeedGrowth
 from ablate.core.records.looks import ComparedScore, LookLog
 from ablate.core.records.plan import Look, RecordedLooks, StudyPlan
-from ablate.design.trials import variant_of
+from ablate.design.trials import join_labels
 
 FOLDER = "looks"
 
@@ -95,7 +95,7 @@ def _name_arms(plan: StudyPlan) -> dict[str, str]:
     for trial in plan.trials:
         if trial.seed == plan.seeds[0]:
             probe = [plan.probes[trial.probe]] if trial.probe else []
-            names[json.dumps([trial.fingerprint, *probe], sort_keys=True)] = variant_of(
+            names[json.dumps([trial.fingerprint, *probe], sort_keys=True)] = join_labels(
                 trial.levels.values()
             )
     return names

@@ -41,10 +41,10 @@ class PreparedStudy:
         A run that several trials share is listed for each.
         """
         runs = []
-        varied = factors.factors(self.study)
+        varied = factors.build_factors(self.study)
         for trial in self.trials:
             title = f"{trial.variant}, seed {trial.seed}"
-            levels = factors.as_written(varied, trial.levels)
+            levels = factors.split_zipped_levels(varied, trial.levels)
             runs.append(PlannedRun(trial.fingerprint, pending.TRIAL, trial.settings, title, levels))
             resolved = trial.get_resolved()
             for reference in (resolved.random_init, resolved.statistics):
@@ -85,8 +85,8 @@ class PreparedStudy:
 
 def prepare(study: Study, pool: Pool, console: Console) -> PreparedStudy:
     """Has a worker validate every trial. Raises `StudyError` with all problems."""
-    varied = factors.factors(study)
-    trials = design.trials(study, varied)
+    varied = factors.build_factors(study)
+    trials = design.build_trials(study, varied)
     request = PlanRequest(
         trials=tuple(trial.settings for trial in trials),
         optional=tuple(tuple(trial.inner) for trial in trials),
@@ -104,13 +104,13 @@ def prepare(study: Study, pool: Pool, console: Console) -> PreparedStudy:
                 trials=request.trials, optional=request.optional, open_audio=False
             )
             reply = pool.plan(only_trials, on_event)
-    problems += design.refused(study, trials, reply.trials)
+    problems += design.format_trial_problems(study, trials, reply.trials)
     problems += _find_missing_validation(study, reply.data)
     if problems:
         raise StudyError(list(dict.fromkeys(problems)))
     trials = design.resolve_trials(trials, reply.trials)
-    varied, trials = dedupe.settle(varied, trials)
-    trials = dedupe.merge(varied, trials)
+    varied, trials = dedupe.merge_equal_levels(varied, trials)
+    trials = dedupe.drop_idle_factors(varied, trials)
     return PreparedStudy(study, trials, design_plan.build_plan(study, varied, trials, reply))
 
 
@@ -140,7 +140,7 @@ def apply_sweep(
     folders: store.Folders,
     console: Console,
     *,
-    taken: bool = False,
+    searched: bool = False,
 ) -> PreparedStudy:
     """Runs the study's sweep, if it has one, and replaces its settings by the tuned ones.
 
@@ -149,7 +149,7 @@ def apply_sweep(
         pool: workers that evaluate points of the sweep.
         folders: where runs and reports lie.
         console: where progress is shown.
-        taken: a cluster has already evaluated the points.
+        searched: a cluster has already evaluated the points.
 
     Raises:
         StudyError: the sweep is invalid. Also raises whatever `tuning.tune` raises.
@@ -160,7 +160,7 @@ def apply_sweep(
     from ablate.sweep import tuning
 
     check_sweep(prepared, pool, console)
-    tuned = tuning.tune(study, prepared.plan, pool, folders, console, searched=taken)
+    tuned = tuning.tune(study, prepared.plan, pool, folders, console, searched=searched)
     for line in tuning.format_results(tuned):
         print_line(console, line)
     return PreparedStudy(

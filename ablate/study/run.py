@@ -12,11 +12,11 @@ from ablate.config import loader
 from ablate.config.study import StudyError
 from ablate.config.tree import format_problem
 from ablate.core.records.messages import GalleryRequest, GalleryTrial
-from ablate.core.records.plan import GalleryFile, MaskGallery, StudyPlan, plan_file
+from ablate.core.records.plan import GalleryFile, MaskGallery, StudyPlan, get_plan_file
 from ablate.design import trials as design
 from ablate.executors.local import Pool
 from ablate.executors.progress import create_console, print_line, progress_bar
-from ablate.executors.worker import COMMAND, RequestRefusedError
+from ablate.executors.worker import COMMAND, InvalidRequestError
 from ablate.runs import status as run_status
 from ablate.runs import store
 from ablate.slurm.executor import Cluster
@@ -68,7 +68,7 @@ def run_study(
             prepared = prepare(study, pool, console)
             if site is not None and not sweep_on_cluster(prepared, site, where, folders, console):
                 return DONE
-            prepared = apply_sweep(prepared, pool, folders, console, taken=site is not None)
+            prepared = apply_sweep(prepared, pool, folders, console, searched=site is not None)
             if where.sweep_only:
                 return DONE
             if site is not None:
@@ -124,7 +124,7 @@ def plan_study(
             current = seed_rounds.current_plan(prepared, folders)
             work = current.find_pending(folders.runs)
             costs = dry_run.measure_costs(current, work, pool, console) if timed else []
-            cost_lines = dry_run.describe(costs, pool.size) if timed else []
+            cost_lines = dry_run.format_costs(costs, pool.size) if timed else []
         hours = sum(cost.hours for cost in costs) if timed else None
         if as_json:
             timings = {"canaries": [asdict(cost) for cost in costs]} if timed else {}
@@ -134,7 +134,7 @@ def plan_study(
             *run_status.format_summary(current.plan, work),
             *run_status.format_preview(current.plan, folders.runs),
             *run_status.format_code_warnings(current.plan, folders.runs),
-            *estimate.describe(current.plan, work, folders.runs),
+            *estimate.format_estimate(current.plan, work, folders.runs),
             *cost_lines,
         )
         for line in () if as_json else lines:
@@ -171,7 +171,7 @@ def report_saved_plan(name: str) -> int:
     folders = store.get_folders()
 
     def report() -> int:
-        plan = StudyPlan.find(plan_file(folders.reports, name))
+        plan = StudyPlan.find(get_plan_file(folders.reports, name))
         if plan is None:
             problem = f"{folders.reports / name} holds no plan.json"
             raise StudyError([f"{problem}; run the study, or name its file"])
@@ -213,8 +213,8 @@ def _draw_gallery(
     folder = folders.reports / prepared.study.name / "gallery"
     trials: dict[tuple[str, str], design.PlannedTrial] = {}
     for trial in prepared.trials:
-        masker = design.label_within(trial.levels, "masker")
-        patchifier = design.label_within(trial.levels, "patchifier")
+        masker = design.get_setting_label(trial.levels, "masker")
+        patchifier = design.get_setting_label(trial.levels, "patchifier")
         trials.setdefault((masker, patchifier), trial)
     fingerprints = {"--".join(labels): trial.fingerprint for labels, trial in trials.items()}
     file = folder / "pictures.json"
@@ -227,7 +227,7 @@ def _draw_gallery(
         with progress_bar(console, "drawing masks") as on_progress:
             try:
                 reply = pool.request(GalleryRequest(folder=folder, trials=entries), on_progress)
-            except RequestRefusedError as error:
+            except InvalidRequestError as error:
                 for problem in error.problems:
                     complaint = format_problem(prepared.study.tree, problem)
                     print_line(console, f"no pictures: {complaint}")

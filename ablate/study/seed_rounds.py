@@ -54,7 +54,7 @@ def _decide(current: PreparedStudy, folders: store.Folders) -> tuple[int | None,
     growth, count = current.study.growth, len(current.plan.seeds)
     if growth is None:
         return None, []
-    undecided, num_seeds = find_undecided(current.plan, folders), growth.after(count)
+    undecided, num_seeds = find_undecided(current.plan, folders), growth.get_next_count(count)
     line = _format_decision(count, growth.max, num_seeds, undecided)
     return num_seeds if undecided else None, [line]
 

@@ -13,7 +13,7 @@ from ablate.core.records.messages import MaskersRequest, NamedMasker
 from ablate.core.records.protocol import ReplyT, Request
 from ablate.executors.local import Pool
 from ablate.executors.progress import progress_bar
-from ablate.executors.worker import COMMAND, RequestRefusedError
+from ablate.executors.worker import COMMAND, InvalidRequestError
 from ablate.runs import store
 from ablate.study.exit_codes import DONE, run_with_exit_code
 
@@ -52,7 +52,7 @@ def query_worker(
                     begun = True
                     try:
                         return pool.request(request, on_progress)
-                    except RequestRefusedError as error:
+                    except InvalidRequestError as error:
                         raise StudyError([p.message for p in error.problems]) from error
 
             fn(query)

@@ -12,7 +12,7 @@ import optuna
 from optuna.pruners import BasePruner
 from scipy.stats import spearmanr
 
-from ablate.config.search_space import Tried
+from ablate.config.search_space import FinishedPoint
 
 LEAST_POINTS = 3  # fewest points for a rank correlation
 
@@ -39,7 +39,7 @@ def create_pruner(name: str, rungs: Sequence[int]) -> BasePruner:
     return optuna.pruners.NopPruner()
 
 
-def compute_fidelity(points: Sequence[Tried]) -> dict[str, tuple[float, int]]:
+def compute_fidelity(points: Sequence[FinishedPoint]) -> dict[str, tuple[float, int]]:
     """Compares the ranking of points at each rung with their final ranking.
 
     Pruned points have no final score, so only points that the pruner kept are compared. A rung
@@ -58,13 +58,13 @@ def compute_fidelity(points: Sequence[Tried]) -> dict[str, tuple[float, int]]:
     return fidelity
 
 
-def get_pruner_scores(point: Tried) -> dict[int, float]:
+def get_pruner_scores(point: FinishedPoint) -> dict[int, float]:
     """Returns the scores of a point that its pruner saw, by rung or by the index of a seed."""
     scores = {**_get_rungs(point), **point.facts.get("by_seed", {})}
     return {int(step): score for step, score in scores.items()}
 
 
-def _get_rungs(point: Tried) -> Mapping[str, float]:
+def _get_rungs(point: FinishedPoint) -> Mapping[str, float]:
     """Returns the validation scores of a point at its rungs, by percent of the steps."""
     rungs: Mapping[str, float] = point.facts.get("rungs", {})
     return rungs

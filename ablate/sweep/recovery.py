@@ -8,13 +8,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ablate.config.search_space import Point, Tried
+from ablate.config.search_space import FinishedPoint, Point
 from ablate.core.records.sweep import SweepPoint
 from ablate.runs import store
 from ablate.runs.record import read_record
 
 POINTS = "sweep_points"  # folder in a run folder
-TriedPoint = tuple[dict[str, str], Tried]  # distributions by parameter, and how the point ended
+# distributions by parameter, and how the point ended
+RecordedPoint = tuple[dict[str, str], FinishedPoint]
 
 
 def record_point(
@@ -48,21 +49,21 @@ def record_point(
 
 def load_points(
     runs: Path, search: str, probe: dict[str, Any], pooling: str, objectives: Sequence[str]
-) -> list[TriedPoint]:
+) -> list[RecordedPoint]:
     """Reads the points of a search whose runs have ended, in the order of their numbers.
 
     A point that was tried twice, because its process was lost, is returned once.
     """
-    points: list[TriedPoint] = []
+    points: list[RecordedPoint] = []
     for point in _read_points(runs, search):
         folders = [runs / name for name in point.runs]
         facts = {**summarize_runs(folders), **point.list_scores()}
         values, reason = compute_objectives(folders, probe, pooling, objectives)
         failed = any(store.read_status(folder).state == "failed" for folder in folders)
         if point.pruned:
-            tried = Tried(point.number, point.params, None, point.pruned, facts)
+            tried = FinishedPoint(point.number, point.params, None, point.pruned, facts)
         elif values is not None or failed:
-            tried = Tried(point.number, point.params, values, reason, facts)
+            tried = FinishedPoint(point.number, point.params, values, reason, facts)
         else:
             continue
         points.append((point.distributions, tried))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ablate.config.search_space import Change, Point, Space, Tried, apply_changes, draw
+from ablate.config.search_space import Change, FinishedPoint, Point, Space, apply_changes, draw
 from ablate.config.sweep import Sweep, SweepError
 from ablate.config.tree import Node
 from ablate.core.records.plan import PlanRequest, StudyPlan
-from ablate.design.trials import variant_of
+from ablate.design.trials import join_labels
 from ablate.executors.local import WorkerHandle
 from ablate.executors.worker import WorkerDiedError
 from ablate.runs import store
@@ -47,7 +47,7 @@ class Combination:
     @property
     def label(self) -> str:
         """The labels of its levels, for messages."""
-        return variant_of(self.levels.values())
+        return join_labels(self.levels.values())
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TunedCombination:
     """The best point of a combination, among as many points as the others had."""
 
     combination: Combination
-    best: Tried
+    best: FinishedPoint
     num_tried: int  # points that have ended, including pruned and failed ones
     num_pruned: int
     num_failed: int
@@ -205,7 +205,7 @@ class SweepRunner:
             searches.append(search)
         return searches
 
-    def _load_points(self, search: str) -> list[recovery.TriedPoint]:
+    def _load_points(self, search: str) -> list[recovery.RecordedPoint]:
         names = self._sweep.objectives
         return recovery.load_points(self._folders.runs, search, self._probe, self._pooling, names)
 

@@ -19,10 +19,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ablate.config.search_space import (
     Dimension,
+    FinishedPoint,
     Point,
     Range,
     Space,
-    Tried,
     count_points,
     draw,
     list_points,
@@ -159,9 +159,9 @@ class Search:
         if (count := self._process.next_count(self.name)) is not None:
             self._storage.set_study_system_attr(study, key, count)
 
-    def list_finished(self) -> list[Tried]:
+    def list_finished(self) -> list[FinishedPoint]:
         """Returns the points that have ended, in the order in which they were drawn."""
-        return [_to_tried(t) for t in self._counted_trials() if t.state not in UNFINISHED]
+        return [_to_finished_point(t) for t in self._counted_trials() if t.state not in UNFINISHED]
 
     @property
     def is_finished(self) -> bool:
@@ -173,7 +173,7 @@ class Search:
         """Number of points that have ended or are being evaluated."""
         return len(self._counted_trials())
 
-    def restore(self, records: Sequence[tuple[Mapping[str, str], Tried]]) -> None:
+    def restore(self, records: Sequence[tuple[Mapping[str, str], FinishedPoint]]) -> None:
         """Writes points that were recorded in run folders into an empty storage.
 
         Each comes with its distributions, by parameter, as Optuna's JSON.
@@ -258,11 +258,11 @@ def _get_direction(objective: str) -> StudyDirection:
     return StudyDirection.MAXIMIZE if objective == "score" else StudyDirection.MINIMIZE
 
 
-def _to_tried(trial: FrozenTrial) -> Tried:
+def _to_finished_point(trial: FrozenTrial) -> FinishedPoint:
     done = trial.state == TrialState.COMPLETE
     values = tuple(trial.values) if done and trial.values is not None else None
     facts = trial.user_attrs
-    return Tried(trial.number, trial.params, values, facts.get("reason"), facts)
+    return FinishedPoint(trial.number, trial.params, values, facts.get("reason"), facts)
 
 
 def _suggest(

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from ablate.config.design import BASELINE
-from ablate.config.search_space import Space, apply_changes, edge_points, space_as_written
+from ablate.config.search_space import Space, apply_changes, edge_points, space_to_plain
 from ablate.config.study import Study, StudyError
 from ablate.config.tree import Node, format_problem
 from ablate.core.records.plan import PlanRequest, StudyPlan, SweepResult, TrialEntry
@@ -242,7 +242,7 @@ def _format_search_name(
     meaning: dict[str, Any] = {
         "settings": {key: value for key, value in trial.settings.items() if key != "seed"},
         "data": [data.digest for data in plan.data],
-        "space": space_as_written(space),
+        "space": space_to_plain(space),
         "seeds": study.sweep.seeds,
         "objectives": study.sweep.objectives,
         "score": [plan.score_protocol, plan.score.pooling],

@@ -102,7 +102,7 @@ def _draw_masker(
             name=entry.name,
             about=entry.about,
             settings=entry.settings,
-            refused="; ".join(map(str, error.problems)),
+            problem="; ".join(map(str, error.problems)),
         )
     declared = {
         key: value
@@ -113,7 +113,7 @@ def _draw_masker(
         name=entry.name,
         about=entry.about,
         settings=resolve(masker),
-        refused=None,
+        problem=None,
         declared=declared,
         grids=tuple(_draw_on_grid(folder, entry.name, masker, grid, clip) for grid in grids),
     )
@@ -128,13 +128,13 @@ def _draw_on_grid(
         statistics = measure(masker, grid, content=content)
         picture = draw_masks(masker, grid, mel, cut_patches(mel, grid))
     except (ValueError, AssertionError) as error:  # it refuses the grid, or breaks a promise
-        return GridMasks(grid=str(grid), refused=str(error))
+        return GridMasks(grid=str(grid), problem=str(error))
     stem = f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)}--{grid}"
     write_atomically(folder / f"{stem}.png", picture)
     write_atomically(folder / f"{stem}--counts.png", _draw_counts(statistics))
     return GridMasks(
         grid=str(grid),
-        refused=None,
+        problem=None,
         masks=f"{stem}.png",
         counts=f"{stem}--counts.png",
         figures=statistics.to_dict(),

@@ -45,10 +45,10 @@ def test_each_variant_of_a_study_is_timed_once(
 def test_the_summary_states_the_gain_of_packing_for_built_in_variants() -> None:
     times = {"blocks, pack": 10.0, "blocks, pad": 13.0, "blocks, truncate_first": 8.0}
     steps = [
-        {"name": name, "compared_with": None, "refused": None, "milliseconds": milliseconds}
+        {"name": name, "compared_with": None, "problem": None, "milliseconds": milliseconds}
         for name, milliseconds in times.items()
     ]
-    steps.append({"name": "blocks, truncate_random", "compared_with": None, "refused": "no"})
+    steps.append({"name": "blocks, truncate_random", "compared_with": None, "problem": "no"})
     measured = {
         "device": "cpu",
         "threads": 1,

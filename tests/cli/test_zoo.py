@@ -74,14 +74,14 @@ def test_bench_maskers_compares_with_a_plain_draw_and_a_loop(
     assert bench.benchmark_maskers("few", grid="2x4", batch=4, as_json=True) == 0
     summary = json.loads(capsys.readouterr().out)
     names = {masker["name"]: masker for masker in summary["maskers"]}
-    assert names["Needy"]["refused"]
+    assert names["Needy"]["problem"]
     loop = summary["loop"]["ratio"] / names["MultiBlock"]["ratio"]
     assert summary["blocks_faster_than_loop"] == pytest.approx(loop)
     assert (summary["grid"], summary["batch"], summary["limit"]) == ("2x4", 4, 4.0)
 
 
 def test_maskers_over_the_limit_are_named_unless_declared_slow() -> None:
-    masker = MaskerTiming(name="Late", refused=None, ratio=5.0, milliseconds=1.0)
+    masker = MaskerTiming(name="Late", problem=None, ratio=5.0, milliseconds=1.0)
     measured = MaskerTimingsReply(
         grid="8x64",
         batch=256,
@@ -90,7 +90,7 @@ def test_maskers_over_the_limit_are_named_unless_declared_slow() -> None:
             masker,
             replace(masker, name="Slow", slow="it grows block by block"),
             replace(masker, name="MultiBlock", ratio=0.5),
-            MaskerTiming(name="Picky", refused="no"),
+            MaskerTiming(name="Picky", problem="no"),
         ),
     )
     summary = bench.summarise_maskers(measured.to_json())

@@ -13,7 +13,7 @@ from ablate.config.search_space import (
     edge_points,
     list_points,
     read_space,
-    space_as_written,
+    space_to_plain,
 )
 from ablate.config.sweep import Sweep
 from ablate.config.tree import from_plain
@@ -111,4 +111,4 @@ def test_the_points_of_a_finite_space_are_listed_once_each() -> None:
 
 def test_a_space_remembers_how_it_was_written() -> None:
     plain = {"rate": RATE, "part": {"deep": DEEP}}
-    assert space_as_written(read(plain)) == plain
+    assert space_to_plain(read(plain)) == plain

@@ -21,14 +21,14 @@ def test_a_starter_is_a_study_and_is_not_overwritten() -> None:
     assert ablate("init", "studies/mine.yaml").returncode == 0
     assert loader.load(Path("studies/mine.yaml")).name == "mine"
     with pytest.raises(ValueError, match="already exists"):
-        template.write(Path("studies/mine.yaml"))
+        template.write_template(Path("studies/mine.yaml"))
 
 
 @pytest.mark.parametrize(
     "stem", ["mine", "2024", "true", "null", "1e5", "my study", "-x", "größe", "a'b: c", "+"]
 )
 def test_a_starter_may_be_called_anything(stem: str) -> None:
-    file = template.write(Path(f"studies/{stem}.yaml"))
+    file = template.write_template(Path(f"studies/{stem}.yaml"))
     study = loader.load(file)
     assert study.name == {"my study": "my_study", "-x": "x", "a'b: c": "a_b_c", "+": "study"}.get(
         stem, stem

@@ -1,4 +1,4 @@
-"""Which combinations a design has, against the slow and obvious list of them."""
+"""The combinations of a design, compared with a plain loop over all of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,32 +32,32 @@ factors:
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def counted(text: str) -> list[tuple[dict[str, str], int]]:
+def enumerate_text(text: str) -> list[tuple[dict[str, str], int]]:
     Path("study.yaml").write_text(BASELINE + text)
     study = load(Path("study.yaml"))
-    return grid.combinations(study.design, factors.factors(study))
+    return grid.enumerate_combinations(study.design, factors.build_factors(study))
 
 
-def found(text: str) -> list[tuple[str, ...]]:
-    return [tuple(levels.values()) for levels, _ in counted(text)]
+def list_labels(text: str) -> list[tuple[str, ...]]:
+    return [tuple(levels.values()) for levels, _ in enumerate_text(text)]
 
 
-def refused(text: str) -> str:
+def load_error(text: str) -> str:
     with pytest.raises(StudyError) as caught:
-        counted(text)
+        enumerate_text(text)
     return str(caught.value)
 
 
 def test_a_grid_has_every_combination() -> None:
-    assert len(found(TWO)) == 6
+    assert len(list_labels(TWO)) == 6
 
 
-def test_one_factor_moves_one_level_at_a_time_from_the_baseline() -> None:
-    assert found(TWO + "design: one_factor\n") == [
+def test_one_factor_changes_one_level_of_the_baseline_at_a_time() -> None:
+    assert list_labels(TWO + "design: one_factor\n") == [
         ("random", "64"),
         ("block", "64"),
         ("spans", "64"),
@@ -65,7 +65,7 @@ def test_one_factor_moves_one_level_at_a_time_from_the_baseline() -> None:
     ]
 
 
-def test_leave_one_out_takes_one_thing_at_a_time_from_the_full_method() -> None:
+def test_leave_one_out_removes_one_factor_at_a_time_from_the_full_method() -> None:
     text = """\
 design: leave_one_out
 factors:
@@ -73,7 +73,7 @@ factors:
   encoder.dim: [64, 128]
   optimizer.rate: [1.0e-3, 2.0e-3]
 """
-    assert found(text) == [
+    assert list_labels(text) == [
         ("block", "128", "0.002"),
         ("baseline", "128", "0.002"),
         ("block", "64", "0.002"),
@@ -82,78 +82,83 @@ factors:
 
 
 def test_leave_one_out_compares_with_the_full_method() -> None:
-    counted("design: leave_one_out\nfactors:\n  encoder.dim: [64, 128]\n")
-    (factor,) = factors.factors(load(Path("study.yaml")))
+    enumerate_text("design: leave_one_out\nfactors:\n  encoder.dim: [64, 128]\n")
+    (factor,) = factors.build_factors(load(Path("study.yaml")))
     assert factor.baseline == "128"
 
 
-def test_baseline_means_the_studys_own_where_one_thing_is_left_out() -> None:
+def test_with_leave_one_out_baseline_means_the_level_of_the_studys_baseline() -> None:
     text = """\
 design: leave_one_out
 factors: {encoder.dim: [64, 128], optimizer.rate: [1.0e-3, 2.0e-3]}
 exclude: [{encoder.dim: baseline, optimizer.rate: 0.002}]
 """
-    assert found(text) == [("128", "0.002"), ("128", "0.001")]
+    assert list_labels(text) == [("128", "0.002"), ("128", "0.001")]
 
 
-def test_leave_one_out_needs_one_thing_a_factor() -> None:
-    assert "study.yaml:9: `design: leave_one_out` needs one level" in refused(
+def test_leave_one_out_needs_one_level_per_factor() -> None:
+    assert "study.yaml:9: `design: leave_one_out` needs one level" in load_error(
         "factors:\n  masker:\n    block: {type: B}\n    spans: {type: S}\ndesign: leave_one_out\n"
     )
 
 
-def test_a_list_has_the_baseline_and_what_it_names() -> None:
+def test_a_list_has_the_baseline_and_the_named_variants() -> None:
     text = TWO + "design: list\nvariants: [{masker: block, encoder.dim: 128}, {masker: spans}]\n"
-    assert found(text) == [("random", "64"), ("block", "128"), ("spans", "64")]
+    assert list_labels(text) == [("random", "64"), ("block", "128"), ("spans", "64")]
 
 
-def test_zipped_factors_move_together() -> None:
+def test_zipped_factors_vary_together() -> None:
     text = TWO + "  optimizer.rate: [1.0e-3, 5.0e-4]\nzip: [[encoder.dim, optimizer.rate]]\n"
-    assert [levels for levels, _ in counted(text)][:2] == [
+    assert [levels for levels, _ in enumerate_text(text)][:2] == [
         {"masker": "random", "encoder.dim + optimizer.rate": "64 + 0.001"},
         {"masker": "random", "encoder.dim + optimizer.rate": "128 + 0.0005"},
     ]
-    assert len(found(text)) == 6
+    assert len(list_labels(text)) == 6
 
 
-def test_a_level_that_both_zipped_factors_call_alike_is_named_once() -> None:
+def test_a_label_that_zipped_factors_share_is_used_once() -> None:
     levels = "{a: {type: A}, b: {type: B}}"
     text = f"factors:\n  masker: {levels}\n  encoder: {levels}\nzip: [[masker, encoder]]\n"
-    assert ("a",) in found(text)
+    assert ("a",) in list_labels(text)
 
 
-def test_a_factor_that_moves_along_may_stay_where_it_is() -> None:
+def test_a_zipped_factor_may_repeat_a_value() -> None:
     rates = "optimizer.rate: {one: 1.0e-3, other: 1.0e-3}"
     text = f"{TWO}  {rates}\nzip: [[encoder.dim, optimizer.rate]]\n"
-    assert ("random", "128 + other") in found(text)
-    assert "`one` and `other` of factor `optimizer.rate` are the same" in refused(
+    assert ("random", "128 + other") in list_labels(text)
+    assert "`one` and `other` of factor `optimizer.rate` are the same" in load_error(
         text.replace("zip:", "# zip:")
     )
 
 
 def test_excluded_combinations_are_left_out() -> None:
     text = TWO + "exclude: [{masker: [block, spans], encoder.dim: 128}]\n"
-    assert found(text) == [("random", "64"), ("random", "128"), ("block", "64"), ("spans", "64")]
+    assert list_labels(text) == [
+        ("random", "64"),
+        ("random", "128"),
+        ("block", "64"),
+        ("spans", "64"),
+    ]
 
 
-def test_a_zipped_factor_is_excluded_by_either_name() -> None:
+def test_a_condition_may_name_either_of_two_zipped_factors() -> None:
     text = TWO + "  optimizer.rate: [1.0e-3, 5.0e-4]\nzip: [[encoder.dim, optimizer.rate]]\n"
-    assert len(found(text + "exclude: [{optimizer.rate: 0.0005}]\n")) == 3
+    assert len(list_labels(text + "exclude: [{optimizer.rate: 0.0005}]\n")) == 3
 
 
-def test_a_factor_applies_only_when_another_has_a_level() -> None:
+def test_a_factor_varies_only_where_its_condition_holds() -> None:
     text = TWO + "when: {encoder.dim: {masker: [random, block]}}\n"
-    levels = counted(text)
+    levels = enumerate_text(text)
     assert ({"masker": "spans"}, 2) in levels
     assert len(levels) == 5
 
 
-def test_what_depends_on_a_factor_that_does_not_apply_does_not_apply() -> None:
+def test_conditions_on_a_factor_that_does_not_vary_do_not_hold() -> None:
     text = """\
   optimizer.rate: [1.0e-3, 5.0e-4]
 when: {encoder.dim: {masker: block}, optimizer.rate: {encoder.dim: 128}}
 """
-    assert [levels for levels, _ in counted(TWO + text)] == [
+    assert [levels for levels, _ in enumerate_text(TWO + text)] == [
         {"masker": "random"},
         {"masker": "block", "encoder.dim": "64"},
         {"masker": "block", "encoder.dim": "128", "optimizer.rate": "0.001"},
@@ -162,17 +167,17 @@ when: {encoder.dim: {masker: block}, optimizer.rate: {encoder.dim: 128}}
     ]
 
 
-def test_settings_of_what_is_switched_off_mean_nothing() -> None:
+def test_settings_inside_a_part_that_is_switched_off_do_not_vary() -> None:
     text = "factors:\n  encoder.head: {on: {type: H}, off: null}\n  encoder.head.dim: [1, 2, 3]\n"
-    levels = counted(text)
-    assert ({"encoder.head": "off"}, 4) in levels  # three levels, and the baseline's own
+    levels = enumerate_text(text)
+    assert ({"encoder.head": "off"}, 4) in levels  # three levels, and that of the baseline
 
 
 @given(
     st.lists(st.integers(1, 3), min_size=2, max_size=4),
     st.lists(st.lists(st.integers(0, 2), min_size=2, max_size=4), max_size=3),
 )
-def test_a_grid_agrees_with_a_loop_over_everything(
+def test_a_grid_agrees_with_a_loop_over_all_combinations(
     sizes: list[int], exclusions: Sequence[Sequence[int]]
 ) -> None:
     names = [f"encoder.f{i}" for i in range(len(sizes))]
@@ -197,10 +202,10 @@ def test_a_grid_agrees_with_a_loop_over_everything(
     wanted = [{name: str(level) for name, level in one.items()} for one in expected]
     if not wanted:
         with pytest.raises(StudyError, match="every combination"):
-            grid.combinations(study.design, factors.factors(study))
+            grid.enumerate_combinations(study.design, factors.build_factors(study))
     else:
-        found = grid.combinations(study.design, factors.factors(study))
-        assert [levels for levels, _ in found] == wanted
+        combinations = grid.enumerate_combinations(study.design, factors.build_factors(study))
+        assert [levels for levels, _ in combinations] == wanted
 
 
 @pytest.mark.parametrize(
@@ -234,5 +239,5 @@ def test_a_grid_agrees_with_a_loop_over_everything(
         ),
     ],
 )
-def test_a_wrong_design_is_refused_with_its_place(text: str, message: str) -> None:
-    assert message in refused(TWO + text)
+def test_an_invalid_design_is_an_error_with_its_place(text: str, message: str) -> None:
+    assert message in load_error(TWO + text)

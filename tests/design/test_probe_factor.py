@@ -32,22 +32,22 @@ seeds: 2
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    found = tmp_path / "near_or_far.yaml"
-    found.write_text(TEXT)
-    return found
+    path = tmp_path / "near_or_far.yaml"
+    path.write_text(TEXT)
+    return path
 
 
-def test_levels_of_the_probe_share_a_run_and_stay_apart(file: Path) -> None:
+def test_levels_of_the_probe_share_a_run_but_are_separate_trials(file: Path) -> None:
     with Pool(file.parent / "cache", size=1) as pool:
-        found = study.prepare(loader.load(file), pool, create_console())
-    told = {(t.levels["masker"], t.probe, t.seed) for t in found.plan.trials}
-    assert told == {(m, p, s) for m in ("random", "block") for p in ("one", "ten") for s in (0, 1)}
-    assert len({trial.fingerprint for trial in found.trials}) == 4
-    assert found.plan.baseline["probe"] == "far"  # that of the score
-    assert found.find_pending(file.parent / "runs").counts()["trainings"] == 4
+        prepared = study.prepare(loader.load(file), pool, create_console())
+    keys = {(t.levels["masker"], t.probe, t.seed) for t in prepared.plan.trials}
+    assert keys == {(m, p, s) for m in ("random", "block") for p in ("one", "ten") for s in (0, 1)}
+    assert len({trial.fingerprint for trial in prepared.trials}) == 4
+    assert prepared.plan.baseline["probe"] == "far"  # the probe of the score
+    assert prepared.find_pending(file.parent / "runs").counts()["trainings"] == 4
 
 
-def test_a_level_that_names_no_probe_is_refused_with_the_nearest(file: Path) -> None:
+def test_a_level_that_names_no_probe_is_an_error_with_a_suggestion(file: Path) -> None:
     file.write_text(TEXT.replace("near: one", "near: onne"))
     with pytest.raises(StudyError, match=r"names no probe of the study; got 'onne'.*`one`"):
         loader.load(file)

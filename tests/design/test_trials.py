@@ -1,4 +1,4 @@
-"""Trials from factors and seeds, and the plan that they become."""
+"""Trials of factors and seeds, and the plan that is built from them."""
 
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,13 @@ def make_study(
 
 
 def grid(study: Study) -> list[design.PlannedTrial]:
-    return design.trials(study, factors.factors(study))
+    return design.build_trials(study, factors.build_factors(study))
 
 
-def answered(
+def resolve(
     trials: list[design.PlannedTrial], defaults: dict[str, Any]
 ) -> list[design.PlannedTrial]:
-    """Plays the worker: writes out the masker's defaults and names what is the same alike."""
+    """Resolves trials as a worker does: with defaults, and equal names for equal settings."""
     replies = []
     for trial in trials:
         settings = {**trial.settings, "masker": {**defaults, **trial.settings["masker"]}}
@@ -56,7 +56,7 @@ def answered(
     st.lists(st.integers(1, 4), max_size=4),
     st.lists(st.integers(0, 9), min_size=1, max_size=4, unique=True),
 )
-def test_a_grid_holds_every_combination_once(sizes: list[int], seeds: list[int]) -> None:
+def test_a_grid_has_every_combination_once(sizes: list[int], seeds: list[int]) -> None:
     varied = {f"budget.f{i}": {str(k): k for k in range(n)} for i, n in enumerate(sizes)}
     budget = {f"f{i}": 0 for i in range(len(sizes))}
     trials = grid(make_study(varied, tuple(seeds), budget=budget))
@@ -67,12 +67,12 @@ def test_a_grid_holds_every_combination_once(sizes: list[int], seeds: list[int])
     assert len(kinds) == len(trials) == count
 
 
-def test_a_level_replaces_its_branch_whole() -> None:
+def test_a_level_replaces_the_whole_branch() -> None:
     trials = grid(make_study({"masker": {"random": RANDOM, "block": BLOCK}}))
     assert [trial.settings["masker"] for trial in trials] == [RANDOM, BLOCK]
 
 
-def test_a_level_leaves_the_other_branches_alone() -> None:
+def test_a_level_does_not_change_other_branches() -> None:
     trials = grid(make_study({"budget.steps": {"10": 10, "20": 20}}))
     assert [trial.settings["budget"] for trial in trials] == [
         {"steps": 10, "batch": 2},
@@ -89,7 +89,7 @@ def test_every_trial_gets_its_seed() -> None:
     assert [trial.settings["seed"] for trial in grid(make_study({}, (3, 5)))] == [3, 5]
 
 
-def test_trials_come_seed_by_seed() -> None:
+def test_trials_are_ordered_by_seed() -> None:
     trials = grid(make_study({"masker": {"random": RANDOM, "block": BLOCK}}, (0, 1)))
     assert [trial.seed for trial in trials] == [0, 0, 1, 1]
 
@@ -100,80 +100,80 @@ def test_trials_share_no_settings() -> None:
     assert trials[2].settings["masker"] == RANDOM
 
 
-def test_the_level_like_the_baseline_is_the_baseline_level() -> None:
+def test_the_level_that_equals_the_baseline_is_the_baseline_level() -> None:
     reordered = dict(reversed(RANDOM.items()))
-    (factor,) = factors.factors(make_study({"masker": {"block": BLOCK, "random": reordered}}))
+    (factor,) = factors.build_factors(make_study({"masker": {"block": BLOCK, "random": reordered}}))
     assert (factor.baseline, list(factor.levels)) == ("random", ["block", "random"])
 
 
-def test_a_baseline_that_is_no_level_is_added_in_front() -> None:
-    (factor,) = factors.factors(make_study({"masker": {"block": BLOCK}}))
+def test_a_baseline_that_is_not_a_level_is_added_as_the_first() -> None:
+    (factor,) = factors.build_factors(make_study({"masker": {"block": BLOCK}}))
     assert (factor.baseline, list(factor.levels)) == ("baseline", ["baseline", "block"])
 
 
-def test_a_level_called_baseline_must_be_the_baseline() -> None:
+def test_a_level_called_baseline_must_equal_the_baseline() -> None:
     with pytest.raises(StudyError, match="differs from the baseline"):
-        factors.factors(make_study({"masker": {"baseline": BLOCK}}))
+        factors.build_factors(make_study({"masker": {"baseline": BLOCK}}))
 
 
-def test_a_setting_that_the_baseline_leaves_out_can_be_a_factor() -> None:
+def test_a_setting_that_the_baseline_lacks_can_be_a_factor() -> None:
     trials = grid(make_study({"optimizer.rate": {"0.1": 0.1}}))
     assert [trial.settings.get("optimizer") for trial in trials] == [None, {"rate": 0.1}]
 
 
-def test_an_added_baseline_level_joins_the_level_that_means_the_same() -> None:
+def test_an_added_baseline_level_is_merged_with_an_equal_level() -> None:
     study = make_study({"masker": {"block": BLOCK, "plain": {"type": "maskers.Random"}}}, (0, 1))
-    varied = factors.factors(study)
-    trials = answered(design.trials(study, varied), {"ratio": 0.6})
-    (factor,), settled = dedupe.settle(varied, trials)
+    varied = factors.build_factors(study)
+    trials = resolve(design.build_trials(study, varied), {"ratio": 0.6})
+    (factor,), kept = dedupe.merge_equal_levels(varied, trials)
     assert (factor.baseline, list(factor.levels)) == ("plain", ["block", "plain"])
-    assert [trial.levels["masker"] for trial in settled] == ["block", "plain"] * 2
+    assert [trial.levels["masker"] for trial in kept] == ["block", "plain"] * 2
 
 
-def test_two_levels_that_mean_the_same_are_refused() -> None:
+def test_two_equal_levels_are_an_error() -> None:
     plain = {"type": "maskers.Random"}
     study = make_study({"masker": {"random": RANDOM, "plain": plain}})
-    varied = factors.factors(study)
-    trials = answered(design.trials(study, varied), {"ratio": 0.6})
+    varied = factors.build_factors(study)
+    trials = resolve(design.build_trials(study, varied), {"ratio": 0.6})
     with pytest.raises(StudyError, match=r"study.yaml:plain: levels `random` and `plain`"):
-        dedupe.settle(varied, trials)
+        dedupe.merge_equal_levels(varied, trials)
 
 
-def test_a_problem_is_told_where_its_level_was_written() -> None:
+def test_a_problem_is_reported_at_the_place_of_its_level() -> None:
     study = make_study({"masker": {"random": RANDOM, "block": BLOCK}}, (0, 1))
     trials = grid(study)
     fine = TrialReply()
     problem = SettingProblem(path=("masker", "area"), message="too big")
     wrong = TrialReply(problems=(problem,))
-    refused = design.refused(study, trials, [fine, wrong, fine, wrong])
-    assert refused == ["study.yaml:block: `masker.area`: too big (in block)"]
+    messages = design.format_trial_problems(study, trials, [fine, wrong, fine, wrong])
+    assert messages == ["study.yaml:block: `masker.area`: too big (in block)"]
 
 
-def test_a_problem_of_all_trials_is_told_once() -> None:
+def test_a_problem_of_all_trials_is_reported_once() -> None:
     study = make_study({"masker": {"random": RANDOM, "block": BLOCK}}, (0, 1))
     problem = SettingProblem(path=("budget", "steps"), message="too few")
     wrong = TrialReply(problems=(problem,))
-    refused = design.refused(study, grid(study), [wrong] * 4)
-    assert refused == ["study.yaml:2: `budget.steps`: too few"]
+    messages = design.format_trial_problems(study, grid(study), [wrong] * 4)
+    assert messages == ["study.yaml:2: `budget.steps`: too few"]
 
 
-def test_a_label_names_what_a_trial_has_of_a_setting() -> None:
+def test_the_label_of_a_setting_is_that_of_its_level() -> None:
     study = make_study({"masker": {"block": BLOCK}, "budget.steps": {"20": 20}})
     trial = grid(study)[-1]
-    assert design.label_within(trial.levels, "masker") == "block"
-    assert design.label_within(trial.levels, "patchifier") == "baseline"
+    assert design.get_setting_label(trial.levels, "masker") == "block"
+    assert design.get_setting_label(trial.levels, "patchifier") == "baseline"
 
 
-def test_notes_reach_the_plan_and_no_trial() -> None:
+def test_notes_are_in_the_plan_but_not_in_trials() -> None:
     plain = make_study({"masker": {"random": RANDOM, "block": BLOCK}})
     study = plain.model_copy(update={"notes": {"block": "as drawn"}})
     assert design_plan.build_plan(study, [], [], PlanReply()).notes == study.notes
     assert grid(study) == grid(plain)
 
 
-def test_a_plan_warns_of_levels_that_show_unlike_amounts() -> None:
+def test_a_plan_warns_of_levels_with_different_visible_shares() -> None:
     study = make_study({"masker": {"random": RANDOM, "block": BLOCK}}, (0, 1))
-    varied = factors.factors(study)
+    varied = factors.build_factors(study)
     replies = [
         make_reply(
             f"{trial.variant}{trial.seed}",
@@ -181,8 +181,8 @@ def test_a_plan_warns_of_levels_that_show_unlike_amounts() -> None:
             context=0.4 if trial.variant == "random" else 0.3,
             targets=0.5,
         )
-        for trial in design.trials(study, varied)
+        for trial in design.build_trials(study, varied)
     ]
-    trials = design.resolve_trials(design.trials(study, varied), replies)
+    trials = design.resolve_trials(design.build_trials(study, varied), replies)
     [warning] = design_plan.build_plan(study, varied, trials, PlanReply()).warnings
     assert warning.startswith("Levels of masker differ in their realised context: random 40 %")

@@ -62,10 +62,10 @@ def test_only_variants_that_differ_in_one_factor_are_compared():
 
 
 def test_a_factor_is_reported_once_with_its_largest_difference():
-    found = share_warnings(
+    warnings = share_warnings(
         variants(a_x=(0.40, 0.5), b_x=(0.45, 0.5), a_y=(0.40, 0.5), b_y=(0.42, 0.5), c_x=(0.7, 0.5))
     )
-    [masker] = [warning for warning in found if "Levels of masker" in warning]
+    [masker] = [warning for warning in warnings if "Levels of masker" in warning]
     assert "context (with x): a 40 %, b 45 %, c 70 % of the grid" in masker
 
 
@@ -133,7 +133,7 @@ def test_little_or_unknown_overlap_is_not_reported(variant):
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
 def test_no_study_has_leaking_or_fallback_masks(file):
     study = loader.load(file)
-    for trial in trials.trials(study, factors.factors(study)):
+    for trial in trials.build_trials(study, factors.build_factors(study)):
         if trial.seed == study.seeds[0]:
             settings = sized(trial.settings)
             masker = settings["masker"]

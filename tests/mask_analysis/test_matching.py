@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ablate.config.loader import load
-from ablate.design.factors import factors
-from ablate.design.trials import trials
+from ablate.design.factors import build_factors
+from ablate.design.trials import build_trials
 from ablate.mask_analysis.matching import has_match, resolve_matches
 from ablate.mask_analysis.statistics import realised_shares
 from ablate.model.masking import AbstractMasker, Grid
@@ -121,7 +121,7 @@ def test_an_impossible_match_is_rejected_with_a_reason(settings, message):
 
 def test_the_bundled_study_gives_every_masker_the_same_share_of_context():
     study = load(ROOT / "studies" / "masking.yaml")
-    for trial in trials(study, factors(study))[:6]:
+    for trial in build_trials(study, build_factors(study))[:6]:
         grid = {"squares": SQUARES, "strips": STRIPS}[trial.levels["patchifier"]]
         resolved, _ = resolve_matches(trial.settings["masker"], grid)
         context = realised_shares(build(resolved, expect=AbstractMasker), grid).context

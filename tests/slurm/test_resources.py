@@ -142,7 +142,7 @@ def test_levels_of_factors_that_move_together_are_known_by_each(profile_dir):
     Path("study.yaml").write_text(STUDY + "    optimizer.rate: {0.01: {cpus: 2}}\n")
     found = loader.load(Path("study.yaml"))
     levels = {"encoder + optimizer.rate": "large + 0.01", "masker": "few"}
-    labels = factors.as_written(factors.factors(found), levels)
+    labels = factors.split_zipped_levels(factors.build_factors(found), levels)
     assert labels == {"encoder": "large", "optimizer.rate": "0.01", "masker": "few"}
     assert resources.of_study(found).of(labels).cpus == 2
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ablate.study import run as study
-from ablate.study.dry_run import CostEstimate, describe
+from ablate.study.dry_run import CostEstimate, format_costs
 
 STUDY = """\
 study: rehearsed
@@ -96,7 +96,7 @@ def test_a_part_that_fails_is_told_with_its_variant(
 
 
 def test_hours_are_shared_by_workers_and_flops_are_not() -> None:
-    lines = describe(
+    lines = format_costs(
         [CostEstimate("one", 2, 3.0, 1e9), CostEstimate("other", 1, 1.0, 1e9)], workers=2
     )
     assert lines[-1] == (

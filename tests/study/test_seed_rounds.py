@@ -178,7 +178,7 @@ def test_without_watching_a_cluster_a_study_is_looked_at_once_a_time(
 
 def test_the_last_step_goes_to_the_last_declared_seed() -> None:
     growth = SeedGrowth(start=3, max=8)
-    assert [growth.after(count) for count in (3, 5, 7, 8)] == [5, 7, 8, None]
+    assert [growth.get_next_count(count) for count in (3, 5, 7, 8)] == [5, 7, 8, None]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ablate.config.search_space import Point, Tried
+from ablate.config.search_space import FinishedPoint, Point
 from ablate.sweep.recovery import load_points, record_point
 
 PRUNED = {"pruned": "pruned at 25 % of the steps"}
@@ -13,7 +13,7 @@ def record(runs: Path, run: str, number: int, rate: float, **end: Any) -> None:
     record_point(runs, "a search", Point(number, {"rate": rate}, [], {}), [run], **end)
 
 
-def load(runs: Path) -> list[Tried]:
+def load(runs: Path) -> list[FinishedPoint]:
     return [tried for _, tried in load_points(runs, "a search", {}, "mean", ["score"])]
 
 

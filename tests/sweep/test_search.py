@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.config.search_space import Point, Tried, read_space
+from ablate.config.search_space import FinishedPoint, Point, read_space
 from ablate.config.tree import from_plain
 from ablate.sweep.heartbeat import SweepProcess, has_ended
 from ablate.sweep.samplers import find_sampler_problem
@@ -192,7 +192,7 @@ def test_eight_workers_find_the_minimum_of_branin(tmp_path: Path) -> None:
     assert statistics.median(bests) - OPTIMUM <= 0.5
 
 
-def minimise(journal: Path, seed: int) -> list[Tried]:
+def minimise(journal: Path, seed: int) -> list[FinishedPoint]:
     """Evaluates sixty points in eight threads."""
 
     def work(search: Search) -> None:

@@ -74,5 +74,5 @@ def test_points_that_a_cluster_left_are_not_evaluated_locally() -> None:
     study = loader.load(Path("study.yaml"))
     folders, console = store.get_folders(), create_console()
     with Pool(folders.cache, size=1, command=STAND_IN) as pool:
-        prepared = apply_sweep(prepare(study, pool, console), pool, folders, console, taken=True)
+        prepared = apply_sweep(prepare(study, pool, console), pool, folders, console, searched=True)
     assert [result.points for result in prepared.plan.sweep] == [2, 2]

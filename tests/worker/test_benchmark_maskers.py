@@ -36,9 +36,9 @@ def test_every_masker_is_timed_or_has_a_reason():
     request = MaskerTimingsRequest(maskers=maskers, grid=(2, 4), batch=4)
     reply = time_maskers(request, events.append)
     good, bad = reply.maskers
-    assert good.refused is None
+    assert good.problem is None
     assert good.ratio == pytest.approx(good.milliseconds / good.plain_milliseconds)
-    assert "must lie in [0, 1]" in bad.refused
+    assert "must lie in [0, 1]" in bad.problem
     assert reply.loop.milliseconds > 0
     assert [event.label for event in events] == ["Random", "broken"]
 

@@ -31,7 +31,7 @@ def test_every_variant_is_timed_and_the_plain_model_has_as_many_visible_patches(
     reply = time_steps(request, events.append)
     steps = {step.name: step for step in reply.steps}
     assert list(steps) == ["blocks", "padded", "random", PLAIN, "wrong"]
-    assert "must lie in [0, 1]" in steps.pop("wrong").refused
+    assert "must lie in [0, 1]" in steps.pop("wrong").problem
     assert steps[PLAIN].compared_with == "random"
     for name in ("context", "targets", "flops"):
         assert getattr(steps[PLAIN], name) == getattr(steps["random"], name)

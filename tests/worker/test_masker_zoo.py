@@ -155,20 +155,20 @@ def test_a_masker_that_reads_content_is_measured_on_many_clips(user_maskers, tmp
 def test_an_unsupported_grid_is_reported_and_the_others_are_drawn(user_maskers, tmp_path):
     answer, _ = draw(tmp_path, "StripsOnly")
     squares, strips = answer.maskers[0].grids
-    assert squares == GridMasks(grid="4x8", refused="4x8 has rows; use strips")
-    assert strips.refused is None
+    assert squares == GridMasks(grid="4x8", problem="4x8 has rows; use strips")
+    assert strips.problem is None
 
 
 def test_a_broken_promise_is_reported(user_maskers, tmp_path):
     answer, _ = draw(tmp_path, "Nothing")
-    assert answer.maskers[0].grids[0].refused == "an empty context on 4x8"
+    assert answer.maskers[0].grids[0].problem == "an empty context on 4x8"
 
 
 def test_missing_settings_are_reported(user_maskers, tmp_path):
     answer, _ = draw(tmp_path, "Twice")
     [masker] = answer.maskers
     assert (
-        masker.refused == "`user_maskers.Twice` needs `inner`; `user_maskers.Twice` needs `times`"
+        masker.problem == "`user_maskers.Twice` needs `inner`; `user_maskers.Twice` needs `times`"
     )
     assert masker.grids == ()
 
@@ -178,7 +178,7 @@ def test_a_user_file_is_drawn(user_maskers, tmp_path):
     soundfile.write(tmp_path / "tone.wav", 0.3 * np.sin(2 * np.pi * 440 * times), 22050)
     answer, _ = draw(tmp_path, "Half", audio=tmp_path / "tone.wav")
     assert answer.clip == "tone.wav"
-    assert answer.maskers[0].grids[0].refused is None
+    assert answer.maskers[0].grids[0].problem is None
 
 
 def test_a_file_that_is_not_audio_is_rejected(user_maskers, tmp_path):

@@ -168,7 +168,7 @@ class GridMasks(Item):
     """What a masker drew on one grid, or why it refuses the grid."""
 
     grid: str
-    refused: str | None
+    problem: str | None
     masks: str | None = None  # picture of masks, relative to the gallery's folder
     counts: str | None = None  # picture of how often each patch is drawn
     figures: dict[str, Any] | None = None  # see `MaskStatistics.to_dict`
@@ -181,7 +181,7 @@ class DrawnMasker(Item):
     name: str
     about: str
     settings: Settings  # with every default written out
-    refused: str | None
+    problem: str | None
     declared: dict[str, Any] = field(default_factory=dict)  # promises, without the usual ones
     grids: tuple[GridMasks, ...] = ()
 
@@ -219,7 +219,7 @@ class MaskerTiming(Item):
     """The timing of a masker, or why it cannot be timed."""
 
     name: str
-    refused: str | None
+    problem: str | None
     slow: str = ""  # the masker's own explanation why it is slow
     copies: int = 1  # masks per clip
     milliseconds: float | None = None  # these three as in `DrawTiming`
@@ -251,7 +251,7 @@ class StepTiming(Item):
     """What a training step costs, or why the variant cannot be built."""
 
     name: str
-    refused: str | None = None
+    problem: str | None = None
     compared_with: str | None = None  # variant that a reference model is compared with
     precision: str = ""
     milliseconds: float = 0.0

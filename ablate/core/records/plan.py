@@ -164,8 +164,8 @@ class MergedFactors(Item):
 
     factors: tuple[str, ...]
     where: dict[str, str]  # factor -> label of these combinations
-    cells: int  # combinations that are left, per seed
-    stand_for: int  # combinations of the design that they replace
+    num_kept: int  # combinations that are left, per seed
+    num_combinations: int  # combinations of the design that they replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,10 +268,10 @@ class StudyPlan(Record):
 
     def file_in(self, reports: Path) -> Path:
         """Returns the path of this plan's file in the folder of all reports."""
-        return plan_file(reports, self.study)
+        return get_plan_file(reports, self.study)
 
 
-def plan_file(reports: Path, study: str) -> Path:
+def get_plan_file(reports: Path, study: str) -> Path:
     """Returns the path of a study's `plan.json` in the folder of all reports."""
     return reports / study / FILE_NAME
 

@@ -100,7 +100,7 @@ class MaskerZooPage:
 
 def _build_row(masker: Mapping[str, Any], grid: str) -> dict[str, Any]:
     entry = next((entry for entry in masker["grids"] if entry["grid"] == grid), masker)
-    row: dict[str, Any] = {"masker": masker["name"], "refused": entry["refused"] or ""}
+    row: dict[str, Any] = {"masker": masker["name"], "refused": entry["problem"] or ""}
     figures = entry.get("figures")
     if figures is None:
         return row | dict.fromkeys(_VALUE_NAMES)
@@ -125,7 +125,7 @@ _VALUE_NAMES = (
 
 def _list_facts(masker: Mapping[str, Any]) -> list[str]:
     """Lists a masker's settings and declared properties."""
-    if masker["refused"]:
+    if masker["problem"]:
         return []
     settings = {key: value for key, value in masker["settings"].items() if key != "type"}
     facts = [json.dumps(settings).replace('"', "")] if settings else []

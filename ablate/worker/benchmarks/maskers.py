@@ -89,7 +89,7 @@ def _time_masker(entry: NamedMasker, grid: Grid, batch: int) -> MaskerTiming:
     try:
         masker = build(entry.settings, expect=AbstractMasker)
     except PartError as error:
-        return MaskerTiming(name=entry.name, refused="; ".join(map(str, error.problems)))
+        return MaskerTiming(name=entry.name, problem="; ".join(map(str, error.problems)))
     promises = masker.promises
     rng = generator(0, "timing", "mask")
     content = None
@@ -104,10 +104,10 @@ def _time_masker(entry: NamedMasker, grid: Grid, batch: int) -> MaskerTiming:
     try:
         timing = _compare_with_plain(draw, grid, batch)
     except ValueError as error:
-        return MaskerTiming(name=entry.name, refused=str(error))
+        return MaskerTiming(name=entry.name, problem=str(error))
     return MaskerTiming(
         name=entry.name,
-        refused=None,
+        problem=None,
         slow=promises.slow,
         copies=promises.copies,
         milliseconds=timing.milliseconds,

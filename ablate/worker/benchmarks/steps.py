@@ -94,7 +94,7 @@ def time_steps(request: StepTimingsRequest, emit: Emit) -> StepTimingsReply:
             try:
                 trial = build(variant.settings, expect=Trial)
             except PartError as error:
-                unbuildable.append(StepTiming(name=variant.name, refused=str(error)))
+                unbuildable.append(StepTiming(name=variant.name, problem=str(error)))
                 continue
             runner = _build_runner(variant.name, trial, device, clock, stack)
             runners.append(runner)
