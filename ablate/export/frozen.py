@@ -72,12 +72,28 @@ class FrozenEncoder(nn.Module):
 
     @property
     def step_seconds(self) -> float:
-        """The average time between two feature vectors of `features_over_time`.
+        """The time between two feature vectors of `features_over_time`: the step of patches."""
+        return self._window_step * self.front_end.hop_seconds / self._grid.time
 
-        There is one vector per column of the grid. Within a window their distance is the step of
-        the patchifier, which is smaller if patches overlap.
+    @property
+    def patch_seconds(self) -> float:
+        """The time span of a patch; patches overlap if it is longer than `step_seconds`."""
+        return self._patchifier.size[1] * self.front_end.hop_seconds
+
+    @property
+    def _window_step(self) -> int:
+        """Frames from one window to the next at which columns keep their distance.
+
+        The last patch of a window is complete, so overlapping patches need overlapping windows.
         """
-        return self._crop_frames * self.front_end.hop_seconds / self._grid.time
+        columns, (_, size), (_, stride) = (
+            self._grid.time,
+            self._patchifier.size,
+            self._patchifier.stride,
+        )
+        unused = self._crop_frames - (columns - 1) * stride - size
+        # a patchifier that cuts otherwise: columns are regular on average only
+        return columns * stride if 0 <= unused < stride else self._crop_frames
 
     def features(
         self,
@@ -128,7 +144,10 @@ class FrozenEncoder(nn.Module):
         return torch.from_numpy(np.concatenate([block[view].rows for block in blocks]))
 
     def features_over_time(self, waveforms: Tensor, *, sample_rate: int | None = None) -> Tensor:
-        """Computes a feature vector every `step_seconds`.
+        """Computes a feature vector every `step_seconds`, for every patch that the sound begins.
+
+        Vector `i` is computed from the `patch_seconds` after `i * step_seconds`; the last ones may
+        reach past the end of the sound.
 
         Args:
             waveforms: float32 (batch, samples).
@@ -138,8 +157,14 @@ class FrozenEncoder(nn.Module):
             Features, (batch, time, dim).
 
         Raises:
-            ValueError: for waveforms of another shape or without samples.
+            ValueError: for waveforms of another shape or without samples, and if the front end
+                removes silence, so that frames have no times.
         """
+        if _removes_silence(self.front_end):
+            raise ValueError(
+                "the front end of this encoder removes silence (`silence_db`), so its features "
+                "have no times; use `clip_features`"
+            )
         blocks = self._extract(waveforms, sample_rate, DEFAULT_VIEW, by_moment=True)
         rows = torch.from_numpy(np.concatenate([block[DEFAULT_VIEW].rows for block in blocks]))
         return rows.view(len(waveforms), -1, rows.shape[1])
@@ -171,6 +196,7 @@ class FrozenEncoder(nn.Module):
             crop_frames=self._crop_frames,
             normaliser=self._normaliser,
             device=next(self.encoder.parameters()).device,
+            window_step=self._window_step if by_moment else None,
         )
         indices = range(len(frames))
         return list(extract_features(reader, clips, indices, [view], by_moment=by_moment))
@@ -211,6 +237,14 @@ class _FramesInMemory:
 
     def read_frames(self, index: int, start: int, stop: int) -> npt.NDArray[np.float16]:
         return self.frames[index][start:stop]
+
+
+def _removes_silence(front_end: AbstractFrontEnd) -> bool:
+    while isinstance(front_end, Prepared):
+        if front_end.silence_db is not None:
+            return True
+        front_end = front_end.front_end
+    return False
 
 
 def _read_settings(folder: Path) -> ExportedEncoder:

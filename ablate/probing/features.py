@@ -49,6 +49,8 @@ class FeatureExtractor:
     crop_frames: int  # length of a window
     normaliser: Normaliser
     device: torch.device
+    # from the start of a window to that of the next; None: windows follow each other
+    window_step: int | None = None
 
     @torch.no_grad()
     def encode(self, batch: Batch) -> tuple[Encoded, Packing]:
@@ -234,7 +236,8 @@ def _batches(
     pending: list[tuple[Batch, int]] = []  # windows of a clip, and its position
     free = at_once
     for position, index in enumerate(clips):
-        starts = range(0, int(store.lengths[index]), extractor.crop_frames)
+        step = extractor.window_step or extractor.crop_frames
+        starts = range(0, int(store.lengths[index]), step)
         while starts:
             now, starts = starts[:free], starts[free:]
             windows = cut_windows(store, index, extractor.crop_frames, extractor.normaliser, now)

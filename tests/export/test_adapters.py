@@ -1,4 +1,4 @@
-"""Exported encoders pass the checks of X-ARES and HEAR, and have unique class names."""
+"""Exported encoders pass the checks of X-ARES, and have unique class names."""
 
 import importlib.util
 import resource
@@ -6,8 +6,6 @@ import sys
 
 import pytest
 import torch
-
-from ablate.export import hear
 
 
 def load_adapter(folder):
@@ -65,16 +63,3 @@ def test_a_batch_is_encoded_as_its_rows_are(exported):
 def test_two_runs_have_classes_of_different_names(exported, other):
     names = {load_adapter(folder).__name__ for folder in (exported.folder, other)}
     assert len(names) == 2
-
-
-def test_scene_and_timestamp_embeddings_have_shapes_and_times(exported):
-    model = hear.load_model(str(exported.folder))
-    audio = torch.randn(2, 32_000)
-    scenes = hear.get_scene_embeddings(audio, model)
-    assert scenes.shape == (2, model.scene_embedding_size)
-    moments, times = hear.get_timestamp_embeddings(audio, model)
-    assert moments.shape == (2, 25, model.timestamp_embedding_size)
-    assert times.shape == (2, 25)
-    assert times[1, :3].tolist() == [40, 120, 200]  # ms
-    assert model.sample_rate == 16000
-    assert torch.allclose(moments.mean(dim=1), scenes, atol=1e-5)
