@@ -29,20 +29,20 @@ def cancel(name: StudyName, yes: Yes = False) -> None:
     plan, folders = load_plan_unless_sweeping(name), store.get_folders()
     try:
         with failing_on_value_error():
-            jobs = monitor.queued(plan, folders.runs) if plan else {}
-            workers = sweep_workers.crew(
-                sweep_workers.folder_of(folders.reports, get_study_name(name))
+            jobs = monitor.find_queued_runs(plan, folders.runs) if plan else {}
+            workers = sweep_workers.find_queued_workers(
+                sweep_workers.get_folder(folders.reports, get_study_name(name))
             )
-        print_lines(f"  {folder.name}  job {job.job}" for folder, job in jobs.items())
-        print_lines(f"  a sweep's worker  job {worker.job}" for worker in workers)
+        print_lines(f"  {folder.name}  job {job.job_id}" for folder, job in jobs.items())
+        print_lines(f"  sweep worker  job {worker.job_id}" for worker in workers)
         counts = {"runs": len(jobs), "sweep workers": len(workers)}
         counted = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
         if not counted:
             typer.echo("this study has no queued jobs")
         elif yes or typer.confirm(f"cancel these {counted}?"):
-            slurm_queue.cancel([*jobs.values(), *workers])
+            slurm_queue.cancel_jobs([*jobs.values(), *workers])
             typer.echo(f"cancelled {counted}; their checkpoints are kept")
-    except commands.RefusedError as error:
+    except commands.SlurmError as error:
         fail(str(error))
 
 
@@ -70,7 +70,9 @@ def retry(
     all_kinds = not kinds or "failed" in kinds
     plan = load_plan(name)
     with failing_on_value_error():
-        lines = monitor.release(plan, store.get_folders().runs, [] if all_kinds else kinds or [])
+        lines = monitor.reset_failed_runs(
+            plan, store.get_folders().runs, [] if all_kinds else kinds or []
+        )
     print_lines(lines)
     typer.echo(f"{len(lines)} runs will be tried again when the study is next run")
 

@@ -53,12 +53,12 @@ def status(
     from ablate.slurm import monitor, sweep_workers
 
     runs, reports = store.get_folders().runs, store.get_folders().reports
-    saved = sorted({*find_plans(), *sweep_workers.studies(reports)})
+    saved = sorted({*find_plans(), *sweep_workers.find_studies(reports)})
     studies = [get_study_name(name)] if name is not None else saved
     if not studies and not as_json:
         typer.echo("no study has been run here; to run one: ablate run FILE")
         return
-    idle_timeout = monitor.Vigil(idle)
+    idle_timeout = monitor.IdleTimeout(idle)
     try:
         while True:
             by_study = {study: load_plan_unless_sweeping(study) for study in studies}
@@ -70,14 +70,14 @@ def status(
                     print_lines(_progress(study, plan))
             left = [plan for plan in plans if run_status.is_unfinished(plan, runs)]
             is_sweeping = watch and any(
-                sweep_workers.may_be_queued(sweep_workers.folder_of(reports, s)) for s in studies
+                sweep_workers.may_be_queued(sweep_workers.get_folder(reports, s)) for s in studies
             )
             if not (is_sweeping or (watch and left)):
                 return
             folders = [folder for plan in plans for folder in store.list_run_folders(plan, runs)]
-            if not is_sweeping and idle_timeout.look(folders):
+            if not is_sweeping and idle_timeout.update(folders):
                 if not as_json:
-                    typer.echo(idle_timeout.words(left))
+                    typer.echo(idle_timeout.format_message(left))
                 return
             time.sleep(POLL_SECONDS)
             if not as_json:
@@ -99,8 +99,8 @@ def _progress(study: str, plan: "StudyPlan | None") -> Iterator[str]:
         yield f"{study}: its sweep runs on a cluster; when it has ended, run the study again"
     else:
         yield from run_status.format_status(plan, folders.runs)
-        yield from monitor.queue(plan, folders.runs)
-    yield from sweep_workers.queue(sweep_workers.folder_of(folders.reports, study))
+        yield from monitor.reconcile_study(plan, folders.runs)
+    yield from sweep_workers.describe_queue(sweep_workers.get_folder(folders.reports, study))
 
 
 def logs(
@@ -131,19 +131,19 @@ def _follow(folder: Path, lines: int | None, idle: float) -> None:
     from ablate.runs import store
     from ablate.slurm import monitor
 
-    idle_timeout = monitor.Vigil(idle)
+    idle_timeout = monitor.IdleTimeout(idle)
     try:
         with failing_on_value_error():
             for line in run_logs.follow_log(
-                folder, lines, is_abandoned=lambda: idle_timeout.look([folder])
+                folder, lines, is_abandoned=lambda: idle_timeout.update([folder])
             ):
                 typer.echo(line)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    if idle_timeout.is_over:
+    if idle_timeout.has_expired:
         plans = [load_plan(study) for study in find_plans()]
         affected = [plan for plan in plans if folder in store.list_run_folders(plan, folder.parent)]
-        typer.echo(idle_timeout.words(affected))
+        typer.echo(idle_timeout.format_message(affected))
 
 
 def compare(first: StudyOrPlan, second: StudyOrPlan, as_json: Json = False) -> None:

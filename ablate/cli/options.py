@@ -89,7 +89,7 @@ def load_plan_unless_sweeping(study: str) -> "StudyPlan | None":
     from ablate.slurm import sweep_workers
 
     name = get_study_name(study)
-    is_sweeping = name in sweep_workers.studies(store.get_folders().reports)
+    is_sweeping = name in sweep_workers.find_studies(store.get_folders().reports)
     return None if is_sweeping and name not in find_plans() else load_plan(study)
 
 

@@ -41,14 +41,19 @@ def run(
     ] = False,
 ) -> None:
     """Plan a study, run missing trials and scores, and write the report."""
-    from ablate.slurm.options import Asked
+    from ablate.slurm.options import SlurmOptions
     from ablate.study import run as study_run
     from ablate.study.exit_codes import interrupt_on_signals
 
     interrupt_on_signals()
-    where = Asked(slurm, watch, dry_run, sweep_only)
+    options = SlurmOptions(slurm, watch, dry_run, sweep_only)
     code = study_run.run_study(
-        file, overrides or [], workers=workers, ranks=ranks, retry_failed=retry_failed, where=where
+        file,
+        overrides or [],
+        workers=workers,
+        ranks=ranks,
+        retry_failed=retry_failed,
+        slurm=options,
     )
     raise typer.Exit(code)
 

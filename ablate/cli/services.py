@@ -25,11 +25,11 @@ def doctor(
     from ablate.slurm import profile
 
     try:
-        cluster_profile = profile.load(slurm)
+        cluster_profile = profile.load_profile(slurm)
     except StudyError as error:
         fail(str(error))
     folder = store.get_folders().reports / "doctor"
-    is_healthy = cluster_doctor.examine(cluster_profile, folder, typer.echo)
+    is_healthy = cluster_doctor.check_cluster(cluster_profile, folder, typer.echo)
     raise typer.Exit(0 if is_healthy else 1)
 
 

@@ -1,4 +1,4 @@
-"""Runs that ask the same of a site: cut in arrays, each with the text that sbatch is handed."""
+"""Groups runs that need the same resources into job arrays, and writes their sbatch scripts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,29 +9,30 @@ from ablate.core.records.jobs import JobSpec
 from ablate.core.records.run import RunConfig
 from ablate.runs.job import RunJob
 from ablate.runs.store import CONFIG_FILE
-from ablate.slurm import canary, commands
-from ablate.slurm import sbatch as slurm_sbatch
+from ablate.slurm import canary, commands, sbatch
 from ablate.slurm.profile import Profile
-from ablate.slurm.resources import Needs
+from ablate.slurm.resources import Resources
 
 Item = TypeVar("Item")
-Packs = list[list[RunJob]]  # the runs of each job
+Packs = list[list[RunJob]]  # runs of each job
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that ask the same: their arrays, and the canary that these wait for."""
+    """Runs that need the same resources: their arrays, and the canary on which these depend."""
 
     profile: Profile
-    home: Path  # of the whole submission
-    configs: list[RunConfig]  # of the runs
-    arrays: dict[Path, Packs]  # by the file that the jobs of an array read
-    canary: Path | None  # the file that it reads
+    home: Path  # folder of the whole submission
+    configs: list[RunConfig]  # one per run
+    arrays: dict[Path, Packs]  # specification file of an array -> run folders of its jobs
+    canary: Path | None  # specification file of the canary
 
     def write(self, probes: Path, cache: Path) -> None:
-        """Writes what the jobs read: their runs, and how these are run.
+        """Writes the specification files of the arrays and of the canary.
 
-        `probes` is a file of JSON, `cache` the folder of decoded clips.
+        Args:
+            probes: JSON file with the settings of the probes.
+            cache: folder of decoded clips.
         """
         first = next(iter(self.arrays.values()))[0][0]
         spec = JobSpec(
@@ -39,7 +40,7 @@ class Group:
             evaluate=first.evaluate,
             cache=str(cache),
             device=self.profile.device,
-            step=_step(self.profile),
+            step=_build_step(self.profile),
             max_requeues=self.profile.max_requeues,
             signal_seconds=self.profile.signal_seconds,
         )
@@ -49,63 +50,77 @@ class Group:
         if self.canary is not None:
             canary.write_canary(self.canary, self.configs, spec)
 
-    def text(self, file: Path, name: str, after: str = "") -> str:
-        """Returns what sbatch is handed for the array, or the canary, that reads `file`.
+    def format_sbatch(self, file: Path, name: str, after: str = "") -> str:
+        """Returns the sbatch script of the array or canary whose specification is `file`.
 
-        `after` is the number of the job that must end well before it starts.
+        `after` is the number of the job that must succeed first.
         """
         code = self.home / "code"
         if file == self.canary:
-            return slurm_sbatch.text(self.profile, file, name=canary.canary_name(name), code=code)
+            name = canary.get_canary_name(name)
+            return sbatch.format_script(self.profile, file, name=name, code=code)
         count = len(self.arrays[file])
-        return slurm_sbatch.text(self.profile, file, name=name, code=code, count=count, after=after)
+        return sbatch.format_script(
+            self.profile, file, name=name, code=code, count=count, after=after
+        )
 
-    def sbatch(self, file: Path, name: str, after: str = "") -> Path:
-        """Writes that text beside what the jobs read; returns its file."""
-        text = file.with_suffix(".sbatch")
-        text.write_text(self.text(file, name, after))
-        return text
+    def write_sbatch(self, file: Path, name: str, after: str = "") -> Path:
+        """Writes that script next to the specification; returns its path."""
+        script = file.with_suffix(".sbatch")
+        script.write_text(self.format_sbatch(file, name, after))
+        return script
 
 
-def grouped(jobs: Sequence[RunJob], needs: Needs, home: Path) -> list[Group]:
-    """Sorts runs by what they ask; `home` is to hold all of one submission.
+def group_jobs(jobs: Sequence[RunJob], resources: Resources, home: Path) -> list[Group]:
+    """Groups runs by the resources that they need.
 
-    Raises `StudyError` where what a run's levels ask does not go together, and `RefusedError`
-    where the site does not say how large an array may be.
+    Args:
+        jobs: the runs.
+        resources: what the runs of each level need.
+        home: folder of the submission.
+
+    Raises:
+        StudyError: the settings of a run's levels contradict each other.
+        SlurmError: the cluster does not report its largest array.
     """
-    alike: list[tuple[Profile, list[RunJob]]] = []
+    groups: list[tuple[Profile, list[RunJob]]] = []  # a list: a profile is not hashable
     for job in jobs:
-        asked = needs.of(job.levels)
-        for profile, others in alike:
-            if profile == asked:
+        needed = resources.get_profile(job.levels)
+        for profile, others in groups:
+            if profile == needed:
                 others.append(job)
                 break
         else:
-            alike.append((asked, [job]))
-    return [_group(*found, home, f"{number:02d}") for number, found in enumerate(alike)]
+            groups.append((needed, [job]))
+    return [
+        _create_group(profile, members, home, f"{index:02d}")
+        for index, (profile, members) in enumerate(groups)
+    ]
 
 
-def _chunks(items: Sequence[Item], size: int) -> list[list[Item]]:
+def _split(items: Sequence[Item], size: int) -> list[list[Item]]:
     """Cuts a list into pieces of `size`; the last one may be shorter."""
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
 
-def _group(profile: Profile, jobs: list[RunJob], home: Path, number: str) -> Group:
-    size = profile.max_array or commands.max_array()
+def _create_group(profile: Profile, jobs: list[RunJob], home: Path, number: str) -> Group:
+    size = profile.max_array or commands.get_max_array_size()
     arrays = {
         home / f"array-{number}-{index:02d}.json": packs
-        for index, packs in enumerate(_chunks(_chunks(jobs, profile.trials_per_job), size))
+        for index, packs in enumerate(_split(_split(jobs, profile.trials_per_job), size))
     }
     configs = [RunConfig.read(job.folder / CONFIG_FILE) for job in jobs]
-    tried = profile.canary and canary.distinct(configs)  # references are not worth one
-    first = home / f"canary-{number}" / "spec.json" if tried else None
-    return Group(profile, home, configs, arrays, first)
+    has_canary = profile.canary and canary.select_distinct(configs)  # references need none
+    spec = home / f"canary-{number}" / "spec.json" if has_canary else None
+    return Group(profile, home, configs, arrays, spec)
 
 
-def _step(profile: Profile) -> list[str]:
-    """Returns what starts a trial of several ranks: a step that spans the job."""
+def _build_step(profile: Profile) -> list[str]:
+    """Returns the command that starts a trial of several ranks; empty for one rank."""
     if profile.num_ranks == 1:
         return []
-    ranks = [f"--ntasks={profile.num_ranks}", f"--ntasks-per-node={profile.ranks}"]
-    spread = [f"--nodes={profile.nodes}", *ranks, f"--cpus-per-task={profile.cpus}"]
-    return ["srun", "--overlap", "--unbuffered", "--kill-on-bad-exit=1", *spread]
+    layout = [
+        *(f"--nodes={profile.nodes}", f"--ntasks={profile.num_ranks}"),
+        *(f"--ntasks-per-node={profile.ranks}", f"--cpus-per-task={profile.cpus}"),
+    ]
+    return ["srun", "--overlap", "--unbuffered", "--kill-on-bad-exit=1", *layout]

@@ -1,6 +1,7 @@
-"""The canary: one short trial of every combination of parts, before an array of them is let in.
+"""Writes and prepares the canary: a job with a short trial of every combination of parts.
 
-It builds, trains a few steps, is told to stop, saves, resumes, and is probed.
+The array of all trials starts only once its canary has succeeded. A trial of the canary trains a
+few steps, is signalled to stop, saves, resumes, and is probed.
 """
 
 import sys
@@ -14,35 +15,38 @@ from ablate.core.records.plan import PlanRequest
 from ablate.core.records.run import RunConfig
 from ablate.executors.worker import Worker, WorkerDiedError
 from ablate.runs import store
-from ablate.slurm.code_snapshot import parts
+from ablate.slurm.code_snapshot import find_parts
 
-STEPS = 12  # of training, at most
-FAILURE_FILE = "failure.json"  # why it could not even be planned, or how the site has ended it
+MAX_STEPS = 12
+FAILURE_FILE = "failure.json"  # why it could not be planned, or how SLURM ended it
 
 
-def canary_name(submission: str) -> str:
-    """Names the job of a submission's canary."""
+def get_canary_name(submission: str) -> str:
+    """Returns the name of the canary job of a submission."""
     return f"{submission}-canary"
 
 
 def write_canary(file: Path, configs: Sequence[RunConfig], spec: JobSpec) -> None:
-    """Writes what the canary's job reads: a short trial of each combination of parts.
+    """Writes the specification of a canary job: a short trial of each combination of parts.
 
-    `configs` are those of the array's runs; `spec` is what the jobs of the array read, too.
+    Args:
+        file: the specification.
+        configs: configurations of the array's runs.
+        spec: specification of the array's jobs.
     """
     trials = []
-    for config in distinct(configs):
+    for config in select_distinct(configs):
         budget = config.settings["budget"]
-        short = {**budget, "steps": min(STEPS, budget["steps"])}
+        short = {**budget, "steps": min(MAX_STEPS, budget["steps"])}
         trials.append({**config.settings, "budget": short})
     (file.parent / "logs").mkdir(parents=True)
     replace(spec, canary=trials).write(file)
 
 
 def prepare(home: Path, trials: Sequence[Mapping[str, Any]], cache: str) -> list[str]:
-    """Has a worker name the trials, and makes their run folders in `home`; returns their paths.
+    """Validates a canary's trials and creates their run folders in `home`; returns their paths.
 
-    Raises `ValueError` where a trial cannot be built or the worker does not answer.
+    Raises `ValueError` if a trial cannot be built or the worker process dies.
     """
     worker = Worker([sys.executable, "-P", "-m", "ablate.worker", "--worker", "--cache", cache])
     try:
@@ -63,10 +67,10 @@ def prepare(home: Path, trials: Sequence[Mapping[str, Any]], cache: str) -> list
     return folders
 
 
-def distinct(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """Picks the first training of each combination of parts; references are left out."""
-    found: dict[tuple[str, ...], RunConfig] = {}
+def select_distinct(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Returns the first training of each combination of parts, without references."""
+    by_parts: dict[tuple[str, ...], RunConfig] = {}
     for config in configs:
         if "budget" in config.settings:
-            found.setdefault(tuple(parts(config.settings)), config)
-    return list(found.values())
+            by_parts.setdefault(tuple(find_parts(config.settings)), config)
+    return list(by_parts.values())

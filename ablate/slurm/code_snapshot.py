@@ -1,4 +1,4 @@
-"""The code as it is at submission, laid aside: what is edited later changes no queued trial."""
+"""Copies the code at submission, so that later edits do not change queued trials."""
 
 import importlib.util
 import shutil
@@ -14,41 +14,43 @@ from ablate.runs.record import SNAPSHOT
 IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 
-def take(settings: Iterable[Mapping[str, Any]], folder: Path) -> Path:
-    """Copies this package and those that the settings' parts come from; returns the folder.
+def copy_code(settings: Iterable[Mapping[str, Any]], folder: Path) -> Path:
+    """Copies this package and the packages of the settings' parts; returns the folder.
 
-    The commit is written beside them, `commit.json`. Installed packages stay where they are: an
-    environment is not edited between two runs.
+    The commit is written next to them, `commit.json`. Packages installed in `site-packages` are
+    not copied, because an environment is rarely edited between two runs.
     """
-    for name in sorted({"ablate", *(part.partition(".")[0] for part in parts(list(settings)))}):
-        found = _source(name)
-        if found is None:
+    packages = {"ablate", *(part.partition(".")[0] for part in find_parts(list(settings)))}
+    for name in sorted(packages):
+        source = _find_source(name)
+        if source is None:
             continue
-        if found.is_dir():
-            shutil.copytree(found, folder / name, ignore=IGNORED, dirs_exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=IGNORED, dirs_exist_ok=True)
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(found, folder / found.name)
+            shutil.copy2(source, folder / source.name)
     commit = CodeSnapshot(commit=get_commit(), dirty=is_dirty(), diff=get_diff())
     commit.write(folder / SNAPSHOT.name)
     return folder
 
 
-def parts(settings: Any) -> Iterator[str]:
+def find_parts(settings: Any) -> Iterator[str]:
     """Yields the dotted paths of all parts that settings name as `type`, outer parts first."""
     if isinstance(settings, Mapping):
         if isinstance(settings.get("type"), str):
             yield settings["type"]
         for value in settings.values():
-            yield from parts(value)
+            yield from find_parts(value)
     elif isinstance(settings, list | tuple):
         for value in settings:
-            yield from parts(value)
+            yield from find_parts(value)
 
 
-def _source(name: str) -> Path | None:
+def _find_source(name: str) -> Path | None:
+    """Returns the folder of a package or the file of a module; None if it is not to be copied."""
     try:
-        spec = importlib.util.find_spec(name)  # of a top-level name: nothing is imported
+        spec = importlib.util.find_spec(name)  # imports nothing, because the name is top-level
     except (ImportError, ValueError):
         return None
     if spec is None or not spec.origin or name in sys.stdlib_module_names:

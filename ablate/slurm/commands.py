@@ -1,4 +1,4 @@
-"""The site's own commands: sbatch, scontrol. What they refuse is raised in their own words."""
+"""Runs SLURM's commands and raises their error messages as exceptions."""
 
 import re
 import shutil
@@ -6,67 +6,71 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-SECONDS = 60.0  # for an answer
-LIMIT = "Limit"  # in what SLURM says of one that is reached: QOSMaxSubmitJobPerUserLimit
+TIMEOUT_SECONDS = 60.0
+DEFAULT_MAX_ARRAY_SIZE = 1000
+LIMIT_MARKER = "Limit"  # in SLURM's messages about limits, such as QOSMaxSubmitJobPerUserLimit
 
 
-class RefusedError(RuntimeError):
-    """The site said no; the words are its own."""
+class SlurmError(RuntimeError):
+    """A SLURM command failed; the message is what it printed."""
 
 
-class NoSiteError(RefusedError):
-    """This machine has none of the site's commands."""
+class SlurmMissingError(SlurmError):
+    """A SLURM command is not installed on this machine."""
 
 
-class LimitError(RefusedError):
-    """The site lets in no more than it has; it may once there is room."""
+class QueueLimitError(SlurmError):
+    """The cluster's limit on queued jobs is reached; a later submission may succeed."""
 
 
-class RestRefusedError(RefusedError):
-    """Some runs could not be submitted, while others of their study are in the queue."""
+class PartialSubmissionError(SlurmError):
+    """Some runs could not be submitted, while others of their study are queued."""
 
 
 def submit(file: Path) -> str:
-    """Queues the job of an sbatch file and returns its number. Raises `RefusedError`."""
-    said = call(["sbatch", "--parsable", str(file)])
-    found = re.match(r"\d+", said)
-    if found is None:
-        raise RefusedError(f"sbatch gave no job number: {said.strip()!r}")
-    return found.group()
+    """Submits an sbatch file and returns the job number. Raises `SlurmError`."""
+    output = run_command(["sbatch", "--parsable", str(file)])
+    number = re.match(r"\d+", output)
+    if number is None:
+        raise SlurmError(f"sbatch gave no job number: {output.strip()!r}")
+    return number.group()
 
 
-def rehearse(file: Path) -> None:
-    """Has the site check a job without queueing it. Raises `RefusedError`."""
-    call(["sbatch", "--test-only", str(file)])
+def check_submission(file: Path) -> None:
+    """Checks an sbatch file with `sbatch --test-only`, without queueing it. Raises `SlurmError`."""
+    run_command(["sbatch", "--test-only", str(file)])
 
 
-def max_array() -> int:
-    """Asks the site for the size that an array may have; 1000 where it does not say.
-
-    SLURM's `MaxArraySize` is one more than the last index. Raises `RefusedError`.
-    """
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", call(["scontrol", "show", "config"]), re.M)
-    return int(found[1]) if found else 1000
+def get_max_array_size() -> int:
+    """Returns the largest number of tasks in a job array, by default 1000. Raises `SlurmError`."""
+    output = run_command(["scontrol", "show", "config"])
+    size = re.search(r"^MaxArraySize\s*=\s*(\d+)", output, re.M)  # one more than the last index
+    return int(size[1]) if size else DEFAULT_MAX_ARRAY_SIZE
 
 
-def call(command: Sequence[str], *, seconds: float = SECONDS) -> str:
-    """Runs one of the site's commands and returns its stdout.
+def run_command(command: Sequence[str], *, timeout: float = TIMEOUT_SECONDS) -> str:
+    """Runs a SLURM command and returns its stdout.
 
-    Raises `RefusedError` with what it wrote where it fails, and where it has not answered after
-    `seconds`; `LimitError` where a limit of the site is in the way, and `NoSiteError` where the
-    command is not there.
+    Args:
+        command: the command and its arguments.
+        timeout: in seconds.
+
+    Raises:
+        SlurmMissingError: the command is not installed.
+        QueueLimitError: a limit of the cluster is reached.
+        SlurmError: the command failed otherwise, or timed out.
     """
     if shutil.which(command[0]) is None:
         advice = "submit from a login node of the cluster"
-        raise NoSiteError(f"`{command[0]}` is not installed here; {advice}")
+        raise SlurmMissingError(f"`{command[0]}` is not installed here; {advice}")
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL
+        process = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
-        raise RefusedError(f"`{command[0]}` did not answer for {seconds:.0f} s") from None
-    if done.returncode:
-        words = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no message"]
-        said = f"{command[0]}: {'; '.join(words)}"
-        raise LimitError(said) if LIMIT in said else RefusedError(said)
-    return done.stdout
+        raise SlurmError(f"`{command[0]}` did not answer within {timeout:.0f} s") from None
+    if process.returncode:
+        lines = (process.stderr.strip() or process.stdout.strip()).splitlines() or ["no message"]
+        message = f"{command[0]}: {'; '.join(lines)}"
+        raise QueueLimitError(message) if LIMIT_MARKER in message else SlurmError(message)
+    return process.stdout

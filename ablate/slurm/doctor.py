@@ -1,4 +1,4 @@
-"""What is wrong with a site, or with a profile: found out by one tiny job."""
+"""Checks a cluster and a profile by running one small job."""
 
 import dataclasses
 import secrets
@@ -9,82 +9,95 @@ from pathlib import Path
 from ablate.core.records.jobs import NodeReport
 from ablate.slurm import code_snapshot, commands, sbatch
 from ablate.slurm import queue as slurm_queue
-from ablate.slurm.commands import RefusedError
+from ablate.slurm.commands import SlurmError
 from ablate.slurm.profile import Profile
-from ablate.slurm.queue import Submitted
+from ablate.slurm.queue import SubmittedJob
 
-MINUTES = 5  # that the job asks for
-PATIENCE_SECONDS = 300.0  # until it must have run
+MINUTES = 5  # time limit of the job
+PATIENCE_SECONDS = 300.0  # longest wait for the job's report
 POLL_SECONDS = 0.5
-NEEDED = (["sbatch", "--version"], ["squeue", "--version"], ["scontrol", "show", "config"])
+MAX_ABSENT = 2  # polls that may miss the job in the queue before its report arrives
+REQUIRED = (["sbatch", "--version"], ["squeue", "--version"], ["scontrol", "show", "config"])
 
 
-def examine(
+def check_cluster(
     profile: Profile,
     folder: Path,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     *,
     patience: float = PATIENCE_SECONDS,
 ) -> bool:
-    """Says what works and what does not; tells whether a study can be run.
+    """Checks whether a study can run on a cluster.
 
-    Files go below `folder`; a job that has not run after `patience` seconds is taken back.
+    Args:
+        profile: the profile of the study's jobs.
+        folder: folder for the files of the check.
+        report: receives a line of text for each result.
+        patience: seconds after which a job that has not run is cancelled.
+
+    Returns:
+        Whether all checks passed.
     """
     try:
-        for command in NEEDED:
-            commands.call(command)
-        say(f"the site answers: {commands.call(NEEDED[0]).strip()}")
+        for command in REQUIRED:
+            commands.run_command(command)
+        report(f"SLURM answers: {commands.run_command(REQUIRED[0]).strip()}")
         try:
-            commands.call(["sacct", "-n", "-X"])
-            say("sacct answers")
-        except RefusedError as error:
-            say(f"no sacct, which is not essential ({error})")
-        return _try_job(profile, folder.absolute() / secrets.token_hex(4), say, patience)
-    except RefusedError as error:
-        say(f"error: {error}")
+            commands.run_command(["sacct", "-n", "-X"])
+            report("sacct answers")
+        except SlurmError as error:
+            report(f"sacct does not answer; it is optional ({error})")
+        return _try_job(profile, folder.absolute() / secrets.token_hex(4), report, patience)
+    except SlurmError as error:
+        report(f"error: {error}")
         return False
 
 
-def _try_job(profile: Profile, home: Path, say: Callable[[str], None], patience: float) -> bool:
-    report, name = home / "report.json", f"ablate-doctor-{home.name}"
+def _try_job(profile: Profile, home: Path, report: Callable[[str], None], patience: float) -> bool:
+    file, name = home / "report.json", f"ablate-doctor-{home.name}"
     (home / "logs").mkdir(parents=True)
-    code = code_snapshot.take([], home / "code")
-    tiny = dataclasses.replace(profile, minutes=MINUTES)
-    file = report.with_suffix(".sbatch")
-    file.write_text(sbatch.text(tiny, report, name=name, code=code, options=["--doctor"]))
-    commands.rehearse(file)
-    say(f"the site accepts what {profile.name}.yaml asks for")
-    number = commands.submit(file)
-    given = Submitted(number, name, str(home / "logs" / f"{number}_0_log.out"))
+    code = code_snapshot.copy_code([], home / "code")
+    small = dataclasses.replace(profile, minutes=MINUTES)
+    script = file.with_suffix(".sbatch")
+    script.write_text(sbatch.format_script(small, file, name=name, code=code, options=["--doctor"]))
+    commands.check_submission(script)
+    report(f"SLURM accepts the resources of {profile.name}.yaml")
+    number = commands.submit(script)
+    job = SubmittedJob(number, name, str(home / "logs" / f"{number}_0_log.out"))
     try:
-        found = _wait(given, report, patience)
+        result = _wait(job, file, patience)
     finally:
-        slurm_queue.cancel([given])
-    if isinstance(found, str):
-        say(f"error: {found}")
+        slurm_queue.cancel_jobs([job])
+    problem = result if isinstance(result, str) else _find_problem(result, profile)
+    if problem is not None:
+        report(f"error: {problem}")
         return False
-    if found.problem:
-        say(f"error: `python -m ablate.worker` does not start in a job: {found.problem}")
-        return False
-    say(f"a job runs on {found.host}: torch {found.torch}, {found.gpus} GPUs")
-    if profile.gpus > (found.gpus or 0):
-        say(f"error: {profile.gpus} GPUs were requested, but torch sees {found.gpus}")
-        return False
+    assert isinstance(result, NodeReport)
+    report(f"a job runs on {result.host}: torch {result.torch}, {result.gpus} GPUs")
     return True
 
 
-def _wait(given: Submitted, report: Path, patience: float) -> NodeReport | str:
-    deadline, why, absent = time.monotonic() + patience, "", 0
+def _find_problem(report: NodeReport, profile: Profile) -> str | None:
+    if report.problem:
+        return f"`python -m ablate.worker` does not start in a job: {report.problem}"
+    if profile.gpus > (report.gpus or 0):
+        requested = f"{profile.gpus} GPUs were requested"
+        return f"{requested}, but torch {report.torch} on {report.host} sees {report.gpus}"
+    return None
+
+
+def _wait(job: SubmittedJob, file: Path, patience: float) -> NodeReport | str:
+    """Returns the report of a job, or why there is none."""
+    deadline, last_state, absent = time.monotonic() + patience, "", 0
     while time.monotonic() < deadline:
-        place = slurm_queue.places([given]).get(given.job)
-        found = NodeReport.find(report)
-        if found is not None:
-            return found
-        if place is None:
-            absent += 1
-            if absent > 2:
-                return slurm_queue.reason(given, slurm_queue.ends([given]).get(given.job))[1]
-        else:
-            why = f"{place.state}, {place.reason}"
+        state = slurm_queue.query_states([job]).get(job.job_id)
+        report = NodeReport.find(file)
+        if report is not None:
+            return report
+        if state is not None:
+            last_state = f"{state.state}, {state.reason}"
+        elif (absent := absent + 1) > MAX_ABSENT:
+            end = slurm_queue.query_ends([job]).get(job.job_id)
+            return slurm_queue.explain_end(job, end)[1].removeprefix("error: ")
         time.sleep(POLL_SECONDS)
-    return f"the job has not started within {patience:.0f} s: {why}; it was cancelled"
+    return f"the job has not started within {patience:.0f} s: {last_state}; it was cancelled"

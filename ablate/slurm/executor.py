@@ -1,7 +1,7 @@
-"""Runs on a cluster: the same jobs as the local pool's, as arrays that sbatch is handed.
+"""Runs jobs on a SLURM cluster: submits them as arrays and waits until their runs have ended.
 
-What a run came to is read from its folder. The queue is asked only whether a job is still there,
-and sacct only why one is gone.
+The state of a run is read from its folder. squeue is only queried for the jobs that are in the
+queue, and sacct only for the reason why one has left it.
 """
 
 import secrets
@@ -20,98 +20,105 @@ from ablate.runs.job import ProgressListener, RunJob, RunOutcome
 from ablate.runs.lock import is_locked
 from ablate.slurm import code_snapshot, commands, reconcile
 from ablate.slurm import queue as slurm_queue
-from ablate.slurm.arrays import Group, grouped
-from ablate.slurm.commands import LimitError, RefusedError, RestRefusedError
+from ablate.slurm.arrays import Group, group_jobs
+from ablate.slurm.commands import PartialSubmissionError, QueueLimitError, SlurmError
 from ablate.slurm.profile import Profile
-from ablate.slurm.queue import Place, Submitted
-from ablate.slurm.resources import Needs
+from ablate.slurm.queue import QueueState, SubmittedJob
+from ablate.slurm.resources import Resources
 
-GONE = 2  # polls in a row that must not find a job in the queue, before it counts as gone
+MIN_ABSENT = 2  # polls in a row that must miss a job in the queue before it counts as gone
 
 
 @dataclass
 class Submission:
-    """What one call of sbatch, or several of the same array, have put into the queue."""
+    """The result of submitting runs."""
 
-    jobs: int = 0  # run folders
-    numbers: list[str] = field(default_factory=list)  # of the arrays
-    canaries: list[str] = field(default_factory=list)
-    already: int = 0  # run folders that were in the queue before
-    waiting: list[RunJob] = field(default_factory=list)  # that the site lets in later
-    words: str = ""  # the site's, on why they wait
+    num_runs: int = 0  # submitted now
+    arrays: list[str] = field(default_factory=list)  # numbers of their jobs
+    canaries: list[str] = field(default_factory=list)  # numbers of the canary jobs
+    num_queued_before: int = 0  # runs that were in the queue already
+    waiting: list[RunJob] = field(default_factory=list)  # runs that exceed a limit of the cluster
+    limit: str = ""  # SLURM's message about that limit
 
     def describe(self) -> list[str]:
-        """Says it in a line or two."""
+        """Returns lines of text for the user."""
         lines = []
-        if self.numbers:
-            arrays = ", ".join(self.numbers)
+        if self.arrays:
+            arrays = ", ".join(self.arrays)
             after = f", after canary job {', '.join(self.canaries)}" if self.canaries else ""
-            lines.append(f"submitted {self.jobs} runs as job {arrays}{after}")
-        if self.already:
-            lines.append(f"{self.already} runs are already in the queue")
+            lines.append(f"submitted {self.num_runs} runs as job {arrays}{after}")
+        if self.num_queued_before:
+            lines.append(f"{self.num_queued_before} runs are already in the queue")
         if self.waiting:
-            lines.append(f"{len(self.waiting)} runs wait for room in the queue: {self.words}")
+            lines.append(f"{len(self.waiting)} runs are not submitted yet: {self.limit}")
         return lines
 
 
 class Cluster:
-    """A site, what a study asks of it, and the folder of the study's submissions.
+    """An executor that runs the jobs of one study on a cluster.
 
-    `cache` is the folder of decoded clips; it and the run folders must be seen by the site's nodes.
+    Args:
+        resources: the resources that the study's runs need.
+        folder: folder of the study's submissions.
+        cache: folder of decoded clips. The nodes of the cluster must see all these folders.
+        study: name of the study.
     """
 
-    def __init__(self, needs: Needs, folder: Path, cache: Path, *, study: str) -> None:
-        self.needs = needs
+    def __init__(self, resources: Resources, folder: Path, cache: Path, *, study: str) -> None:
+        self.resources = resources
         self._folder = folder.absolute()
         self._cache = cache.absolute()
         self._study = study
 
     @property
     def profile(self) -> Profile:
-        """The site as the profile describes it, whatever some levels ask."""
-        return self.needs.profile
+        """The profile of the study, without the changes of its levels."""
+        return self.resources.profile
 
     def run(self, jobs: Sequence[RunJob], listener: ProgressListener) -> list[RunOutcome]:
-        """Submits the jobs and follows them to their ends, as `Pool.run`. Raises as `submit`."""
+        """Submits the jobs and waits until all have ended. Raises as `submit`."""
         return self.follow(jobs, listener, waiting=self.submit(jobs).waiting)
 
-    def text(self, jobs: Sequence[RunJob]) -> str:
-        """Returns what `submit` would hand to sbatch; submits nothing. Raises as `submit`."""
-        parts = []
-        for group in grouped(jobs, self.needs, self._folder / "SUBMISSION"):
+    def format_sbatch(self, jobs: Sequence[RunJob]) -> str:
+        """Returns the sbatch scripts that `submit` would submit. Raises as `submit`."""
+        scripts = []
+        for group in group_jobs(jobs, self.resources, self._folder / "SUBMISSION"):
             if group.canary is not None:
-                parts.append(group.text(group.canary, self._study))
+                scripts.append(group.format_sbatch(group.canary, self._study))
             after = "CANARY" if group.canary is not None else ""
-            parts += [group.text(file, self._study, after) for file in group.arrays]
-        return "\n".join(parts)
+            scripts += [group.format_sbatch(file, self._study, after) for file in group.arrays]
+        return "\n".join(scripts)
 
     def submit(self, jobs: Sequence[RunJob]) -> Submission:
-        """Queues the jobs that are not in the queue yet.
+        """Submits the jobs that are not in the queue yet.
 
-        Where the site's limit on jobs is reached, the rest is returned as `waiting`. Raises
-        `RefusedError`, queueing none, and `StudyError` where what levels ask does not go together.
+        If a limit of the cluster on jobs is reached, the other jobs are returned as `waiting`.
+
+        Raises:
+            SlurmError: SLURM refuses the jobs; none was submitted.
+            StudyError: the settings of a run's levels contradict each other.
         """
-        with slurm_queue.alone(self._folder):
-            queued = slurm_queue.in_queue(job.folder for job in jobs)
-            done = Submission(already=len(queued))
+        with slurm_queue.submission_lock(self._folder):
+            queued = slurm_queue.find_queued(job.folder for job in jobs)
+            submission = Submission(num_queued_before=len(queued))
             missing = [job for job in jobs if job.folder not in queued]
             if missing:
-                self._submit(missing, done)
-        return done
+                self._submit(missing, submission)
+        return submission
 
-    def _submit(self, missing: Sequence[RunJob], done: Submission) -> None:
-        """Queues jobs, and writes down in `done` which; all or, where it raises, none."""
+    def _submit(self, missing: Sequence[RunJob], submission: Submission) -> None:
+        """Submits jobs and records them in `submission`; if it raises, it has cancelled all."""
         home = self._folder / secrets.token_hex(4)
         name = f"{self._study}-{home.name}"
-        groups = grouped(missing, self.needs, home)
+        groups = group_jobs(missing, self.resources, home)
         try:
-            self._write(home, groups, missing[0].probes)
+            self._write_files(home, groups, missing[0].probes)
             for group in groups:
                 for file in filter(None, (group.canary, *group.arrays)):
-                    commands.rehearse(group.sbatch(file, name))
-            self._queue(groups, name, done)
+                    commands.check_submission(group.write_sbatch(file, name))
+            self._submit_arrays(groups, name, submission)
         except BaseException:
-            slurm_queue.take_back([*done.canaries, *done.numbers])
+            slurm_queue.try_scancel([*submission.canaries, *submission.arrays])
             shutil.rmtree(home, ignore_errors=True)
             raise
 
@@ -123,127 +130,142 @@ class Cluster:
         waiting: Sequence[RunJob] = (),
         seconds: float | None = None,
     ) -> list[RunOutcome]:
-        """Waits until every job has ended, `seconds` at most; returns those that have.
+        """Waits until every job has ended, and submits `waiting` jobs as the cluster allows.
 
-        Submits those of `waiting` as the site lets them in, and raises `RefusedError` where it
-        will not, `RestRefusedError` where others go on. The queue is polled every `poll_seconds`
-        of the profile.
+        The queue is polled every `poll_seconds` of the profile.
+
+        Args:
+            jobs: all jobs.
+            listener: is notified of their progress and ends.
+            waiting: those of the jobs that could not be submitted yet.
+            seconds: time after which to stop waiting.
+
+        Returns:
+            The outcomes of the jobs that have ended.
+
+        Raises:
+            SlurmError: a waiting job can never be submitted.
+            PartialSubmissionError: the same, while other jobs are still queued.
         """
         started = time.monotonic()
         left, absent = dict(enumerate(jobs)), Counter[int]()
         outcomes: list[RunOutcome] = []
-        held_back = list(waiting)
+        unsubmitted = list(waiting)
         while left:
-            outside = {job.folder for job in held_back}  # an old job says nothing of these
-            given = {
-                index: None if job.folder in outside else slurm_queue.last(job.folder)
+            excluded = {job.folder for job in unsubmitted}  # their last job is an earlier one
+            submitted = {
+                index: None if job.folder in excluded else slurm_queue.find_last_job(job.folder)
                 for index, job in left.items()
             }
-            places = _places(given.values())
+            states = _query_states(submitted.values())
             for index, job in list(left.items()):
-                outcome = self._outcome(job, given[index], places, absent, index)
+                outcome = self._find_outcome(job, submitted[index], states, absent, index)
                 if outcome is not None:
                     del left[index]
                     outcomes.append(outcome)
                     listener.on_finished(index, outcome)
                 elif index not in absent:
-                    progress = ProgressMessage(label=_label(given[index], places))
+                    progress = ProgressMessage(label=_format_state(submitted[index], states))
                     listener.on_progress(index, job, progress)
             if seconds is not None and time.monotonic() - started > seconds:
                 break
             if left:
                 time.sleep(self.profile.poll_seconds)
-            held_back = [job for job in held_back if job in left.values()]  # not ended elsewhere
-            if held_back:
-                others = len(left) - len(held_back)
-                held_back = self._let_in(held_back, others, room_to_come=places != {})
+            unsubmitted = [job for job in unsubmitted if job in left.values()]
+            if unsubmitted:
+                num_queued = len(left) - len(unsubmitted)
+                may_retry = states != {}  # an empty queue will not get emptier
+                unsubmitted = self._submit_more(unsubmitted, num_queued, may_retry=may_retry)
         return outcomes
 
-    def _let_in(self, jobs: list[RunJob], others: int, *, room_to_come: bool) -> list[RunJob]:
-        """Submits what waits for room; returns what has to wait on. `others` are in already."""
+    def _submit_more(self, jobs: list[RunJob], num_queued: int, *, may_retry: bool) -> list[RunJob]:
+        """Submits waiting jobs; returns those that must wait on. `num_queued` others are queued."""
         try:
             return self.submit(jobs).waiting
-        except RefusedError as error:
-            if room_to_come and isinstance(error, LimitError):
+        except SlurmError as error:
+            if may_retry and isinstance(error, QueueLimitError):
                 return jobs
-            if not others:
+            if not num_queued:
                 raise
-            told = f"not submitted: {len(jobs)}; already queued, and going on: {others}"
-            raise RestRefusedError(f"{error}; {told}; see `ablate status {self._study}`") from error
+            counts = f"not submitted: {len(jobs)}; still queued: {num_queued}"
+            raise PartialSubmissionError(
+                f"{error}; {counts}; see `ablate status {self._study}`"
+            ) from error
 
-    def _outcome(
+    def _find_outcome(
         self,
         job: RunJob,
-        given: Submitted | None,
-        places: dict[str, Place] | None,
+        submitted: SubmittedJob | None,
+        states: dict[str, QueueState] | None,
         absent: Counter[int],
         index: int,
     ) -> RunOutcome | None:
-        """Tells how a job ended; None where it has not."""
-        end = reconcile.end_of(job.folder, given, job.probes)
+        """Returns how a job ended; None if it has not."""
+        end = reconcile.find_end(job.folder, submitted, job.probes)
         if end is not None:
-            return RunOutcome(job, *end[:2], trained=end.trained, seconds=end.seconds)
-        if given is None or places is None or given.job in places:
+            return RunOutcome(job, end.state, end.reason, trained=end.trained, seconds=end.seconds)
+        if submitted is None or states is None or submitted.job_id in states:
             absent.pop(index, None)
             return None
         absent[index] += 1
-        if absent[index] < GONE or is_locked(job.folder):
+        if absent[index] < MIN_ABSENT or is_locked(job.folder):
             return None
-        reconcile.settle(job.folder, given, slurm_queue.ends([given]).get(given.job))
+        ends = slurm_queue.query_ends([submitted])
+        reconcile.record_end(job.folder, submitted, ends.get(submitted.job_id))
         status = store.read_status(job.folder)
-        state: Any = "failed" if status.state == "done" else status.state  # not scored
+        state: Any = "failed" if status.state == "done" else status.state  # done: not scored
         return RunOutcome(job, state, status.reason, seconds=status.seconds or 0.0)
 
-    def _write(self, home: Path, groups: Sequence[Group], probes: Mapping[str, Any]) -> None:
-        """Lays out all that the jobs will read."""
+    def _write_files(self, home: Path, groups: Sequence[Group], probes: Mapping[str, Any]) -> None:
+        """Writes all files that the jobs will read."""
         (home / "logs").mkdir(parents=True)
         write_json(home / "probes.json", probes)
         settings = [config.settings for group in groups for config in group.configs]
-        code_snapshot.take([*settings, dict(probes)], home / "code")
+        code_snapshot.copy_code([*settings, dict(probes)], home / "code")
         for group in groups:
             group.write(home / "probes.json", self._cache)
 
-    def _queue(self, groups: Sequence[Group], name: str, done: Submission) -> None:
+    def _submit_arrays(self, groups: Sequence[Group], name: str, submission: Submission) -> None:
         arrays = [(group, file) for group in groups for file in group.arrays]
         canaries: dict[Path | None, str] = {None: ""}
         for index, (group, file) in enumerate(arrays):
             try:
                 if group.canary is not None and group.canary not in canaries:
-                    canaries[group.canary] = commands.submit(group.sbatch(group.canary, name))
-                    done.canaries.append(canaries[group.canary])
-                number = commands.submit(group.sbatch(file, name, canaries[group.canary]))
-            except LimitError as error:
-                if not done.numbers:
+                    canaries[group.canary] = commands.submit(group.write_sbatch(group.canary, name))
+                    submission.canaries.append(canaries[group.canary])
+                number = commands.submit(group.write_sbatch(file, name, canaries[group.canary]))
+            except QueueLimitError as error:
+                if not submission.arrays:
                     raise
                 if canaries.get(group.canary) and file == next(iter(group.arrays)):
-                    slurm_queue.take_back([done.canaries.pop()])  # nothing waits for it
-                done.words = str(error)
+                    slurm_queue.try_scancel([submission.canaries.pop()])  # no array depends on it
+                submission.limit = str(error)
                 left = [packs for other, file in arrays[index:] for packs in other.arrays[file]]
-                done.waiting = [job for pack in left for job in pack]
+                submission.waiting = [job for pack in left for job in pack]
                 return
-            done.numbers.append(number)
+            submission.arrays.append(number)
             for task, pack in enumerate(group.arrays[file]):
                 log = group.home / "logs" / f"{number}_{task}_0_log.out"
                 canary = str(group.canary.parent) if group.canary is not None else ""
                 for job in pack:
-                    given = Submitted(f"{number}_{task}", name, str(log), canary)
-                    slurm_queue.remember(job.folder, given)
-                    done.jobs += 1
+                    submitted = SubmittedJob(f"{number}_{task}", name, str(log), canary)
+                    slurm_queue.record_job(job.folder, submitted)
+                    submission.num_runs += 1
 
 
-def _places(given: Iterable[Submitted | None]) -> dict[str, Place] | None:
-    """Asks the queue; None where it does not answer, which tells nothing about the jobs."""
+def _query_states(jobs: Iterable[SubmittedJob | None]) -> dict[str, QueueState] | None:
+    """Returns the states of the queued jobs; None if squeue fails, so that nothing is known."""
     try:
-        return slurm_queue.places(found for found in given if found is not None)
-    except RefusedError:
+        return slurm_queue.query_states(job for job in jobs if job is not None)
+    except SlurmError:
         return None
 
 
-def _label(given: Submitted | None, places: dict[str, Place] | None) -> str:
-    if given is not None and places is None:
-        return f"job {given.job}: the queue does not answer"
-    if given is None or places is None or given.job not in places:
-        return "waiting for room in the queue"
-    place = places[given.job]
-    why = f" ({place.reason})" if place.reason not in ("", "None") else ""
-    return f"job {given.job} {place.state.lower()}{why}"
+def _format_state(job: SubmittedJob | None, states: dict[str, QueueState] | None) -> str:
+    if job is not None and states is None:
+        return f"job {job.job_id}: the queue does not answer"
+    if job is None or states is None or job.job_id not in states:
+        return "not submitted yet: the queue is full"
+    state = states[job.job_id]
+    reason = f" ({state.reason})" if state.reason not in ("", "None") else ""
+    return f"job {job.job_id} {state.state.lower()}{reason}"

@@ -1,4 +1,4 @@
-"""The verbs of a study on a cluster, in lines of text: who is in the queue, cancel, try again."""
+"""Shows a study's queued runs, resets its failed runs, and detects that nothing runs any more."""
 
 import shlex
 import time
@@ -12,85 +12,94 @@ from ablate.runs.lock import is_locked
 from ablate.runs.record import reset_failed
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm import reconcile
-from ablate.slurm.commands import RefusedError
-from ablate.slurm.queue import Submitted
+from ablate.slurm.commands import SlurmError
+from ablate.slurm.queue import SubmittedJob
 
 
-def queue(plan: StudyPlan, runs: Path) -> list[str]:
-    """Settles the runs whose jobs are gone; says what is queued, and why a canary has died."""
-    given = {
-        f: found
-        for f in store.list_run_folders(plan, runs)
-        if (found := slurm_queue.last(f)) is not None
-    }
-    if not given:
+def reconcile_study(plan: StudyPlan, runs: Path) -> list[str]:
+    """Records the ends of a study's runs whose jobs have left the queue.
+
+    Returns lines of text on its queued runs and on failed canaries; `runs` is the folder of runs.
+    """
+    jobs = slurm_queue.find_last_jobs(store.list_run_folders(plan, runs))
+    if not jobs:
         return []
     try:
-        lines = reconcile.reconcile(given)
-    except RefusedError as error:
-        return [f"cannot ask the queue: {error}"]
-    traces = {found.canary: found for found in given.values() if found.canary}
-    for canary, found in traces.items():
-        if trace := reconcile.canary_trace(found):
-            lines += [f"the canary in {canary} failed:", *(f"  {line}" for line in trace)]
+        lines = reconcile.reconcile_runs(jobs)
+    except SlurmError as error:
+        return [f"cannot query the queue: {error}"]
+    by_canary = {job.canary: job for job in jobs.values() if job.canary}
+    for canary, job in by_canary.items():
+        if log := reconcile.read_canary_log(job):
+            lines += [f"the canary in {canary} failed:", *(f"  {line}" for line in log)]
     return lines
 
 
-def queued(plan: StudyPlan, runs: Path) -> dict[Path, Submitted]:
-    """Finds the runs of a plan that are in the queue. Raises `RefusedError`."""
-    return slurm_queue.in_queue(store.list_run_folders(plan, runs))
+def find_queued_runs(plan: StudyPlan, runs: Path) -> dict[Path, SubmittedJob]:
+    """Returns the runs of a plan that are in the queue. Raises `SlurmError`."""
+    return slurm_queue.find_queued(store.list_run_folders(plan, runs))
 
 
-class Vigil:
-    """Looks at runs again and again, and tells once nobody has run them for `idle` seconds.
+class IdleTimeout:
+    """Expires once no process has worked on a set of runs for `idle` seconds.
 
-    A run lives while a process of this machine holds it, or its heartbeat is seen to change.
+    A process works on a run if it holds the run's lock on this machine, or if the run's heartbeat
+    changes between two updates.
     """
 
     def __init__(self, idle: float) -> None:
-        self.is_over = False  # nobody has, for so long
+        self.has_expired = False
         self._idle = idle
         self._heartbeats = HeartbeatMonitor()
-        self._busy_at = time.monotonic()
+        self._active_at = time.monotonic()
 
-    def look(self, runs: Iterable[Path]) -> bool:
-        """Looks at the runs; tells whether the vigil is over.
+    def update(self, runs: Iterable[Path]) -> bool:
+        """Examines the runs and returns whether the timeout has expired.
 
-        The queue is asked only where nothing has run for so long. One that is silent may hold
-        them; where this machine has none, heartbeats alone tell.
+        The queue is only queried after `idle` seconds. If squeue fails, the runs may be queued and
+        the timeout starts anew; if it is not installed, only heartbeats count.
         """
         runs = list(runs)
-        alive = [self._lives(folder) for folder in runs]  # each is looked at, whatever the others
-        if any(alive):
-            self._busy_at = time.monotonic()
-        elif time.monotonic() - self._busy_at >= self._idle:
-            self.is_over = not slurm_queue.may_hold(filter(None, map(slurm_queue.last, runs)))
-            self._busy_at = time.monotonic()
-        return self.is_over
+        active = [self._is_active(folder) for folder in runs]  # a list: each heartbeat is recorded
+        if any(active):
+            self._active_at = time.monotonic()
+        elif time.monotonic() - self._active_at >= self._idle:
+            jobs = slurm_queue.find_last_jobs(runs).values()
+            self.has_expired = not slurm_queue.may_be_queued(jobs)
+            self._active_at = time.monotonic()
+        return self.has_expired
 
-    def words(self, plans: Iterable[StudyPlan]) -> str:
-        """Says that it is over, and how to go on with some plans."""
-        commands = ", or ".join(again(plan) for plan in plans)
-        way_out = f"to go on: {commands}" if commands else "to go on, run its study again"
-        return f"nothing has run for {self._idle:g} s; {way_out}"
+    def format_message(self, plans: Iterable[StudyPlan]) -> str:
+        """Returns a message that nothing runs, with the commands that resume some plans."""
+        commands = ", or ".join(get_resume_command(plan) for plan in plans)
+        remedy = f"to go on: {commands}" if commands else "to go on, run its study again"
+        return f"nothing has run for {self._idle:g} s; {remedy}"
 
-    def _lives(self, folder: Path) -> bool:
+    def _is_active(self, folder: Path) -> bool:
         if store.read_status(folder).state != "running":
             return False
-        rises = self._heartbeats.update(folder, read_heartbeat(folder))
-        return is_locked(folder) or rises
+        has_changed = self._heartbeats.update(folder, read_heartbeat(folder))
+        return is_locked(folder) or has_changed
 
 
-def again(plan: StudyPlan) -> str:
-    """Returns the command that goes on with a saved plan."""
+def get_resume_command(plan: StudyPlan) -> str:
+    """Returns the shell command that resumes the study of a saved plan."""
     return shlex.join(["ablate", "run", plan.file, *plan.overrides])
 
 
-def release(plan: StudyPlan, runs: Path, kinds: Sequence[str]) -> list[str]:
-    """Lets failed runs be tried again: all, or those whose kind of failure is one of `kinds`.
+def reset_failed_runs(plan: StudyPlan, runs: Path, kinds: Sequence[str]) -> list[str]:
+    """Marks failed runs of a study as cancelled, so that the study runs them again.
 
-    Marks them cancelled, so that the study runs them again; returns a line for each. Raises
-    `ValueError`, having changed none, where a run's record is damaged.
+    Args:
+        plan: the study.
+        runs: the folder of runs.
+        kinds: only these kinds of failure; empty for all.
+
+    Returns:
+        A line of text for each run that was reset.
+
+    Raises:
+        ValueError: the record of a run is damaged; none was changed.
     """
     lines = []
     statuses = {folder: store.read_status(folder) for folder in store.list_run_folders(plan, runs)}

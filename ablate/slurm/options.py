@@ -1,4 +1,4 @@
-"""Where a study's runs go: to the pool on this machine, or to a cluster that the user names."""
+"""Command-line options of a study that runs on a SLURM cluster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,40 +11,44 @@ from ablate.slurm.executor import Cluster
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the command line says of a cluster."""
+class SlurmOptions:
+    """What the command line says about SLURM."""
 
-    name: str | None = None  # of a profile; the study's own `slurm:` where it is None
-    watch: bool = False  # follow the jobs to their ends
-    dry_run: bool = False  # show what sbatch would be handed, and submit nothing
-    sweep_only: bool = False  # take points of the sweep until there are none, and no more
-
-
-HERE = Asked()
+    profile: str | None = None  # name or path; the study's own `slurm:` if None
+    watch: bool = False  # wait for the jobs to end
+    dry_run: bool = False  # show the sbatch scripts, but submit nothing
+    sweep_only: bool = False  # evaluate points of the sweep until none is left, and stop
 
 
-def cluster(study: Study, asked: Asked, folders: Folders) -> Cluster | None:
-    """Returns the cluster that a study goes to; None for this machine.
+LOCAL = SlurmOptions()
 
-    Raises as `of_study`, and `StudyError` where only a cluster can do what is asked.
+
+def create_cluster(study: Study, options: SlurmOptions, folders: Folders) -> Cluster | None:
+    """Returns the cluster on which a study runs; None for this machine.
+
+    Raises `StudyError` as `load_resources`, and if an option needs a cluster but none is named.
     """
-    found = resources.of_study(study, asked.name)
-    if found is None and (asked.dry_run or asked.watch):
-        flag = "--dry-run" if asked.dry_run else "--watch"
-        way_out = "name it, --slurm NAME; `ablate plan` shows what would run here"
-        raise StudyError([f"{flag} is for a cluster: {way_out}"])
-    if found is None or asked.sweep_only:  # a job of the cluster is a machine like any other
+    needed = resources.load_resources(study, options.profile)
+    if needed is None and (options.dry_run or options.watch):
+        flag = "--dry-run" if options.dry_run else "--watch"
+        remedy = "name it, --slurm NAME; `ablate plan` shows what would run here"
+        raise StudyError([f"{flag} is for a cluster: {remedy}"])
+    if needed is None or options.sweep_only:  # a sweep worker in a job runs its points locally
         return None
-    return Cluster(found, folders.reports / study.name / "slurm", folders.cache, study=study.name)
+    folder = folders.reports / study.name / "slurm"
+    return Cluster(needed, folder, folders.cache, study=study.name)
 
 
-def hand_over(site: Cluster, jobs: Sequence[RunJob], asked: Asked) -> list[str]:
-    """Submits jobs, or shows how they would be; returns the lines to print. Raises as `submit`."""
+def submit_jobs(cluster: Cluster, jobs: Sequence[RunJob], options: SlurmOptions) -> list[str]:
+    """Submits jobs, or formats their sbatch scripts in a dry run; returns lines to print.
+
+    Raises as `Cluster.submit`.
+    """
     if not jobs:
         return ["nothing left to run"]
-    if asked.dry_run:
-        return [site.text(jobs)]
+    if options.dry_run:
+        return [cluster.format_sbatch(jobs)]
     return [
-        *site.submit(jobs).describe(),
+        *cluster.submit(jobs).describe(),
         "to see them: ablate status; with --watch to follow them",
     ]

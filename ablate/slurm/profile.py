@@ -1,4 +1,4 @@
-"""A cluster as its users describe it: `slurm/NAME.yaml`, checked key by key."""
+"""Reads and validates cluster profiles, `slurm/NAME.yaml`."""
 
 import dataclasses
 import re
@@ -18,78 +18,81 @@ GPU_SPELLINGS = ("gpus_per_node", "gres", "gpus")
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What a job asks of a site, and what the site needs to be told."""
+    """The resources of a job, and how to request them from a cluster."""
 
     name: str
-    minutes: int = 60  # of a job; a trial that needs longer goes on in the job's next run
+    minutes: int = 60  # per job; a trial that needs longer continues when its job is requeued
     partition: str = ""
     account: str = ""
     qos: str = ""
-    constraint: str = ""  # alternatives are written as a list, or `a100|h100`
-    gpus: int = 0  # a node; of the whole job where `gpus_as` is gpus
-    gpu_type: str = ""  # as the site calls it, such as a100
-    gpus_as: str = "gpus_per_node"  # how the site spells it: gpus_per_node, gres or gpus
-    nodes: int = 1  # of one trial
-    ranks: int = 1  # processes a node that train one trial together, each on a GPU of its own
-    cpus: int = 1  # of a process
-    memory: str = ""  # of a node, such as 16G; the site's default where it is empty
-    signal_seconds: int = 90  # how long before the limit a trial is told to stop
-    parallel: int = 256  # jobs of one array at a time
-    trials_per_job: int = 1  # one after another
-    canary: bool = True  # whether a short job tries every combination of parts first
-    max_array: int = 0  # 0 asks the site
-    max_requeues: int = 50  # after so many, a job that is not done has failed
-    poll_seconds: float = 10.0  # between two questions to the queue
-    python: str = ""  # of the jobs; the one that submits where it is empty
-    setup: list[str] = field(default_factory=list)  # shell lines before anything runs
-    environment: dict[str, str] = field(default_factory=dict)  # variables that jobs are given
-    sbatch: dict[str, str] = field(default_factory=dict)  # any other parameter of sbatch
+    constraint: str = ""  # alternatives as a list, or as `a100|h100`
+    gpus: int = 0  # per node; per job if `gpus_as` is `gpus`
+    gpu_type: str = ""  # the cluster's name for it, such as a100
+    gpus_as: str = "gpus_per_node"  # option that requests them: gpus_per_node, gres or gpus
+    nodes: int = 1  # per trial
+    ranks: int = 1  # processes per node that train one trial together, each on its own GPU
+    cpus: int = 1  # per process
+    memory: str = ""  # per node, such as 16G; the cluster's default if empty
+    signal_seconds: int = 90  # how long before the time limit a trial is signalled to stop
+    parallel: int = 256  # tasks of one array that run at once
+    trials_per_job: int = 1  # run one after another
+    canary: bool = True  # first try every combination of parts in a short job
+    max_array: int = 0  # tasks per array; 0 for the cluster's limit
+    max_requeues: int = 50  # a job that is still not done after so many has failed
+    poll_seconds: float = 10.0  # between two queries of the queue
+    python: str = ""  # interpreter of the jobs; the current one if empty
+    setup: list[str] = field(default_factory=list)  # shell lines to run first
+    environment: dict[str, str] = field(default_factory=dict)  # environment variables
+    sbatch: dict[str, str] = field(default_factory=dict)  # other options of sbatch
 
     @property
     def device(self) -> str:
-        """The device of a trial's processes, in torch's words."""
+        """The torch device of a trial's processes."""
         if not self.gpus:
             return "cpu"
-        return "cuda:0" if self.ranks == 1 else "cuda"  # of each its own
+        return "cuda:0" if self.ranks == 1 else "cuda"  # each rank chooses its own
 
     @property
     def num_ranks(self) -> int:
-        """How many processes train one trial."""
+        """The number of processes that train one trial."""
         return self.nodes * self.ranks
 
 
-def load(name: str) -> Profile:
-    """Reads a profile by its name, of `slurm/NAME.yaml`, or its path. Raises as `check`."""
-    return check(*written(name))
+def load_profile(name: str) -> Profile:
+    """Reads and validates the profile `slurm/NAME.yaml`, or the one at a path.
+
+    Raises `StudyError` with all problems.
+    """
+    return build_profile(*read_settings(name))
 
 
-def written(name: str) -> tuple[str, dict[str, Node]]:
-    """Reads a profile's name and its settings, which are not checked yet.
+def read_settings(name: str) -> tuple[str, dict[str, Node]]:
+    """Reads the name and the settings of a profile without validating the settings.
 
-    Raises `StudyError` where there is no such file, or no settings in it.
+    Raises `StudyError` if the file is missing or holds no settings.
     """
     file = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not file.is_file():
-        there = [other.stem for other in file.parent.glob("*.yaml")]
-        raise StudyError([f"{file}: no such profile{did_you_mean(file.stem, there)}"])
-    text = loader.read(file)
-    if not isinstance(text.value, dict):
-        raise StudyError([f"{text.place}: expected settings of a cluster, got {text.plain()!r}"])
-    return file.stem, text.children
+        names = [other.stem for other in file.parent.glob("*.yaml")]
+        raise StudyError([f"{file}: no such profile{did_you_mean(file.stem, names)}"])
+    tree = loader.read(file)
+    if not isinstance(tree.value, dict):
+        raise StudyError([f"{tree.place}: expected settings of a cluster, got {tree.plain()!r}"])
+    return file.stem, tree.children
 
 
-def check(name: str, settings: Mapping[str, Node]) -> Profile:
-    """Builds a profile from its text. Raises `StudyError` with all that is wrong."""
+def build_profile(name: str, settings: Mapping[str, Node]) -> Profile:
+    """Builds a profile from its settings. Raises `StudyError` with all problems."""
     fields = {f.name: f for f in dataclasses.fields(Profile) if f.name != "name"}
     values: dict[str, Any] = {}
     problems: list[str] = []
     for key, node in settings.items():
         if key not in fields:
             problems.append(f"{node.place}: unknown key `{key}`{did_you_mean(key, fields)}")
-        elif reason := _wrong(key, node.plain(), fields[key].type):
-            problems.append(f"{node.place}: `{key}` {reason}; got {node.plain()!r}")
+        elif problem := _find_problem(key, node.plain(), fields[key].type):
+            problems.append(f"{node.place}: `{key}` {problem}; got {node.plain()!r}")
         else:
-            values[key] = _value(key, node.plain())
+            values[key] = _convert(key, node.plain())
     if not problems and 0 < values.get("gpus", 0) < values.get("ranks", 1):
         problem = (
             f"{values['ranks']} `ranks` per node need one GPU each; `gpus` is {values['gpus']}"
@@ -100,7 +103,7 @@ def check(name: str, settings: Mapping[str, Node]) -> Profile:
     return Profile(name=name, **values)
 
 
-def _value(key: str, value: Any) -> Any:
+def _convert(key: str, value: Any) -> Any:
     if key == "constraint" and isinstance(value, list):
         return "|".join(value)
     if isinstance(value, dict):
@@ -108,12 +111,12 @@ def _value(key: str, value: Any) -> Any:
     return value
 
 
-def _wrong(key: str, value: Any, kind: Any) -> str | None:
+def _find_problem(key: str, value: Any, kind: Any) -> str | None:
     if key == "gpus_as":
         return None if value in GPU_SPELLINGS else f"must be one of {', '.join(GPU_SPELLINGS)}"
     if key == "memory":
-        good = isinstance(value, str) and bool(re.fullmatch(r"[1-9]\d*[KMGT]", value))
-        return None if good else "must be a number with a unit, such as 16G"
+        is_valid = isinstance(value, str) and bool(re.fullmatch(r"[1-9]\d*[KMGT]", value))
+        return None if is_valid else "must be a number with a unit, such as 16G"
     if key == "constraint" and isinstance(value, list):
         return (
             None if all(isinstance(v, str) for v in value) else "must be a word or a list of words"
@@ -121,12 +124,12 @@ def _wrong(key: str, value: Any, kind: Any) -> str | None:
     if kind is bool:
         return None if isinstance(value, bool) else "must be true or false"
     if kind is int or kind is float:
-        least = 0 if key in ("gpus", "max_array", "max_requeues") else 1 if kind is int else 0.1
-        good = type(value) in (int, kind) and value >= least
-        return None if good else f"must be a number from {least} up"
+        minimum = 0 if key in ("gpus", "max_array", "max_requeues") else 1 if kind is int else 0.1
+        is_valid = type(value) in (int, kind) and value >= minimum
+        return None if is_valid else f"must be a number from {minimum} up"
     if kind == list[str]:
-        good = isinstance(value, list) and all(isinstance(line, str) for line in value)
-        return None if good else "must be a list of lines"
+        is_valid = isinstance(value, list) and all(isinstance(line, str) for line in value)
+        return None if is_valid else "must be a list of lines"
     if kind == dict[str, str]:
         return None if isinstance(value, dict) else "must map names to values"
     return None if isinstance(value, str) else "must be a word; put it in quotes"

@@ -1,7 +1,7 @@
-"""What the site says of jobs: squeue and sacct, second opinions beside the run folders.
+"""Queries and cancels jobs with squeue, sacct and scancel, and records the jobs of each run.
 
-A job is known by its number and its name together: a site that starts afresh gives numbers out
-again. sacct is asked only about jobs that have left the queue, and need not be there.
+A job is identified by its number and its name together, because a reinstalled cluster assigns the
+same numbers again. sacct is optional, and is only asked about jobs that have left the queue.
 """
 
 import hashlib
@@ -17,213 +17,224 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ablate.core.records.record import Record
-from ablate.runs.record import OutsideEnd
+from ablate.runs.record import RECORD_FILE, OutsideEnd
 from ablate.slurm import commands
-from ablate.slurm.commands import NoSiteError, RefusedError
+from ablate.slurm.commands import SlurmError, SlurmMissingError
 
-RECORD = "jobs.jsonl"
-LOCK = ".queueing"
-TURN_SECONDS = 600.0  # for another launcher of the study that is handing in its jobs
-LONGEST = 100  # names or numbers in one command
-# what accounting that lags behind the queue says of a job that is over
-OPEN = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED", "SUSPENDED", "RESIZING")
-# SLURM's words, and how a trial's own reason begins
+JOBS_FILE = "jobs.jsonl"
+LOCK_FILE = ".submission.lock"
+LOCK_TIMEOUT_SECONDS = 600.0  # another process may be submitting the same study
+BATCH_SIZE = 100  # names or numbers per command
+# states of an unfinished job; accounting may still report one after the job has left the queue
+UNFINISHED = (
+    *("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED", "SUSPENDED", "RESIZING"),
+)
+# messages of SLURM, and the prefix of a trial's own reason
 OUT_OF_MEMORY = re.compile(r"\boom([-_]kill|: )|exceeded memory limit")
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Submitted(Record):
-    """A job that a run was submitted to; a line of `jobs.jsonl` in the run's folder."""
+class SubmittedJob(Record):
+    """A job to which a run was submitted; one line of `jobs.jsonl` in the run folder."""
 
-    job: str  # 123, or 123_4 in an array
+    job_id: str  # 123, or 123_4 for a task of an array
     name: str  # unique to the submission
-    log: str  # path of its output
-    canary: str = ""  # the folder of the job that it waits for
-    at: float = 0.0  # seconds since 1970, for people: clocks of two machines are never compared
-    before: str = ""  # what `run.json` held when the job was handed in, as `record_of` names it
+    log: str  # path of the job's output
+    canary: str = ""  # folder of the canary job that it depends on
+    submitted_at: float = 0.0  # Unix time, for people; machines' clocks are never compared
+    record_hash: str = ""  # hash of `run.json` at submission, see `hash_record`
 
     @property
     def number(self) -> str:
-        """Returns the number of the job, or of the array that it is in."""
-        return self.job.partition("_")[0]
+        """The number of the job, or of its array."""
+        return self.job_id.partition("_")[0]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a job is in the queue."""
+class QueueState:
+    """The state of a job in the queue, in SLURM's words."""
 
-    state: str  # SLURM's word, PENDING
-    reason: str  # SLURM's word, Resources
-
-
-def remember(folder: Path, submitted: Submitted) -> None:
-    """Adds a job to a run folder's `jobs.jsonl`, with the time and the state of the run."""
-    with (folder / RECORD).open("a", encoding="utf-8") as file:
-        line = replace(submitted, at=time.time(), before=record_of(folder))
-        file.write(json.dumps(line.to_json()) + "\n")
+    state: str  # such as PENDING
+    reason: str  # such as Resources
 
 
-def last(folder: Path) -> Submitted | None:
-    """Returns the job that a run was last given to; None where it never was.
+def record_job(folder: Path, job: SubmittedJob) -> None:
+    """Appends a job to the `jobs.jsonl` of a run folder, with the time and the record's hash."""
+    entry = replace(job, submitted_at=time.time(), record_hash=hash_record(folder))
+    with (folder / JOBS_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry.to_json()) + "\n")
 
-    Raises `ValueError` where what is written down of it is damaged.
+
+def find_last_job(folder: Path) -> SubmittedJob | None:
+    """Returns the job to which a run was last submitted; None if it never was.
+
+    Raises `ValueError` if the last line of `jobs.jsonl` is damaged.
     """
     try:
-        lines = (folder / RECORD).read_text(encoding="utf-8").splitlines()
-        return Submitted.from_json(json.loads(lines[-1]), "the record") if lines else None
+        lines = (folder / JOBS_FILE).read_text(encoding="utf-8").splitlines()
+        return SubmittedJob.from_json(json.loads(lines[-1]), "the record") if lines else None
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
-        problem = f"the last line of {folder / RECORD} is damaged ({error})"
+        problem = f"the last line of {folder / JOBS_FILE} is damaged ({error})"
         raise ValueError(f"{problem}; delete it and run again") from None
 
 
-def record_of(folder: Path) -> str:
-    """Returns a hash of a run's `run.json`; an empty text where there is none."""
+def find_last_jobs(folders: Iterable[Path]) -> dict[Path, SubmittedJob]:
+    """Returns the last job of each run folder that has one. Raises as `find_last_job`."""
+    jobs = {folder: find_last_job(folder) for folder in folders}
+    return {folder: job for folder, job in jobs.items() if job is not None}
+
+
+def hash_record(folder: Path) -> str:
+    """Returns a hash of a run's `run.json`; "" if there is none."""
     try:
-        return hashlib.sha256((folder / "run.json").read_bytes()).hexdigest()[:16]
+        return hashlib.sha256((folder / RECORD_FILE).read_bytes()).hexdigest()[:16]
     except FileNotFoundError:
         return ""
 
 
-def places(jobs: Iterable[Submitted]) -> dict[str, Place]:
-    """Asks squeue which jobs are in the queue; returns their places by `Submitted.job`.
+def query_states(jobs: Iterable[SubmittedJob]) -> dict[str, QueueState]:
+    """Returns the states of those jobs that are in the queue, by `job_id`.
 
-    Raises `RefusedError` where it does not answer.
+    Raises `SlurmError` if squeue fails.
     """
-    wanted = {job.job: job for job in jobs}
+    wanted = {job.job_id: job for job in jobs}
     names = sorted({job.name for job in wanted.values()})
-    found: dict[str, Place] = {}
-    for start in range(0, len(names), LONGEST):
-        some = ",".join(names[start : start + LONGEST])
-        # -r: a task a line; names, for a number that is unknown makes squeue fail as a whole
-        said = commands.call(["squeue", "-h", "-r", "--name", some, "-o", "%i|%j|%T|%r"])
-        for line in said.splitlines():
-            job, name, state, reason = [*line.split("|"), "", "", ""][:4]
-            if job in wanted and wanted[job].name == name:
-                found[job] = Place(state, reason)
-    return found
+    states: dict[str, QueueState] = {}
+    for start in range(0, len(names), BATCH_SIZE):
+        batch = ",".join(names[start : start + BATCH_SIZE])
+        # -r: one line per array task; --name, because squeue fails altogether on an unknown number
+        output = commands.run_command(["squeue", "-h", "-r", "--name", batch, "-o", "%i|%j|%T|%r"])
+        for line in output.splitlines():
+            job_id, name, state, reason = [*line.split("|"), "", "", ""][:4]
+            if job_id in wanted and wanted[job_id].name == name:
+                states[job_id] = QueueState(state, reason)
+    return states
 
 
-def in_queue(folders: Iterable[Path]) -> dict[Path, Submitted]:
-    """Finds the run folders whose last job is in the queue. Raises `RefusedError`."""
-    given = {folder: found for folder in folders if (found := last(folder)) is not None}
-    there = places(given.values())
-    return {folder: found for folder, found in given.items() if found.job in there}
+def find_queued(folders: Iterable[Path]) -> dict[Path, SubmittedJob]:
+    """Returns the run folders whose last job is in the queue. Raises `SlurmError`."""
+    jobs = find_last_jobs(folders)
+    states = query_states(jobs.values())
+    return {folder: job for folder, job in jobs.items() if job.job_id in states}
 
 
-def may_hold(jobs: Iterable[Submitted]) -> bool:
-    """Tells whether some job is in the queue, or may be as a silent one does not say.
-
-    Where this machine has no queue there is none.
-    """
+def may_be_queued(jobs: Iterable[SubmittedJob]) -> bool:
+    """Returns whether any job is in the queue; True if squeue fails, False if it is missing."""
     try:
-        return bool(places(jobs))
-    except NoSiteError:
+        return bool(query_states(jobs))
+    except SlurmMissingError:
         return False
-    except RefusedError:
+    except SlurmError:
         return True
 
 
-def ends(jobs: Iterable[Submitted]) -> dict[str, str]:
-    """Asks sacct how jobs ended, `CANCELLED by 0`; returns what it knows, by `Submitted.job`.
+def query_ends(jobs: Iterable[SubmittedJob]) -> dict[str, str]:
+    """Returns how jobs ended according to sacct, such as `CANCELLED by 0`, by `job_id`.
 
-    Nothing of a job that it takes to be open still, and nothing on a site without accounting.
+    Leaves out jobs that sacct considers unfinished; empty on a cluster without accounting.
     """
-    wanted = {job.job: job for job in jobs}
+    wanted = {job.job_id: job for job in jobs}
     numbers = sorted({job.number for job in wanted.values()})
-    found: dict[str, str] = {}
-    for start in range(0, len(numbers), LONGEST):
-        some = ",".join(numbers[start : start + LONGEST])
-        command = ["sacct", "-X", "-n", "-P", "-j", some, "-o", "JobID,JobName,State,ExitCode"]
+    ends: dict[str, str] = {}
+    for start in range(0, len(numbers), BATCH_SIZE):
+        batch = ",".join(numbers[start : start + BATCH_SIZE])
+        command = ["sacct", "-X", "-n", "-P", "-j", batch, "-o", "JobID,JobName,State,ExitCode"]
         try:
-            said = commands.call(command)
-        except RefusedError:
-            return found  # a site without accounting
-        for line in said.splitlines():
-            job, name, state, code = [*line.split("|"), "", "", ""][:4]
-            over = not state.startswith(OPEN)
-            if over and job in wanted and wanted[job].name == name:
-                found[job] = state if code in ("0:0", "") else f"{state}, exit code {code}"
-    return found
+            output = commands.run_command(command)
+        except SlurmError:
+            return ends  # a cluster without accounting
+        for line in output.splitlines():
+            job_id, name, state, code = [*line.split("|"), "", "", ""][:4]
+            has_ended = not state.startswith(UNFINISHED)
+            if has_ended and job_id in wanted and wanted[job_id].name == name:
+                ends[job_id] = state if code in ("0:0", "") else f"{state}, exit code {code}"
+    return ends
 
 
-def cancel(jobs: Iterable[Submitted]) -> None:
-    """Takes jobs out of the queue. Raises `RefusedError`."""
-    numbers = sorted({job.job for job in jobs})
-    for start in range(0, len(numbers), LONGEST):
-        commands.call(["scancel", *numbers[start : start + LONGEST]])
+def cancel_jobs(jobs: Iterable[SubmittedJob]) -> None:
+    """Cancels jobs. Raises `SlurmError`."""
+    job_ids = sorted({job.job_id for job in jobs})
+    for start in range(0, len(job_ids), BATCH_SIZE):
+        commands.run_command(["scancel", *job_ids[start : start + BATCH_SIZE]])
 
 
-def take_back(numbers: Iterable[str]) -> None:
-    """Takes jobs out of the queue, each by itself; warns of those that cannot be."""
+def try_scancel(numbers: Iterable[str]) -> None:
+    """Cancels jobs one by one; logs a warning for each that cannot be cancelled."""
     for number in numbers:
         try:
-            commands.call(["scancel", number])
-        except RefusedError as error:
+            commands.run_command(["scancel", number])
+        except SlurmError as error:
             logger.warning("job %s is still in the queue: %s", number, error)
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keeps a study's other launchers from looking at the queue while inside.
+def submission_lock(folder: Path) -> Iterator[None]:
+    """Locks the submissions of a study, so that two processes do not submit the same run.
 
-    What one has seen missing it may hand in, once. `folder` is that of the study's submissions.
-    Raises `RefusedError` where another launcher takes longer than `TURN_SECONDS`.
+    The lock covers both the query which runs are missing from the queue and their submission.
+    `folder` holds the study's submissions. Raises `SlurmError` if another process holds the lock
+    for longer than `LOCK_TIMEOUT_SECONDS`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / LOCK_FILE)
     try:
-        lock.acquire(timeout=TURN_SECONDS)
+        lock.acquire(timeout=LOCK_TIMEOUT_SECONDS)
     except Timeout:
-        problem = f"another process has been submitting this study for {TURN_SECONDS:.0f} s"
-        raise RefusedError(f"{problem}; end it, and try again") from None
+        problem = f"another process has been submitting this study for {LOCK_TIMEOUT_SECONDS:.0f} s"
+        raise SlurmError(f"{problem}; stop it, and try again") from None
     try:
         yield
     finally:
         lock.release()
 
 
-def reason(job: Submitted, ended: str | None) -> tuple[OutsideEnd, str]:
-    """Says why a job left the queue before its run had ended: a state and a reason.
+def explain_end(job: SubmittedJob, end: str | None) -> tuple[OutsideEnd, str]:
+    """Explains why a job left the queue before its run had ended.
 
-    `ended` is what sacct says, None where it knows nothing: then the job's log is read.
+    Args:
+        job: the job.
+        end: its end according to sacct; if None, the job's log is examined.
+
+    Returns:
+        The state of the run, and the reason.
     """
-    words = tail(Path(job.log))
-    where = f"job {job.job}; see {job.log}" if Path(job.log).exists() else f"job {job.job}"
-    if OUT_OF_MEMORY.search(words) or (ended or "").startswith("OUT_OF_ME"):
-        return "failed", f"oom: the job was killed for its memory ({where})"
-    ended = ended or _killed(words)
+    log = read_tail(Path(job.log))
+    source = f"job {job.job_id}; see {job.log}" if Path(job.log).exists() else f"job {job.job_id}"
+    if OUT_OF_MEMORY.search(log) or (end or "").startswith("OUT_OF_ME"):
+        return "failed", f"oom: the job was killed because it ran out of memory ({source})"
+    end = end or _find_kill(log)
     kinds: Mapping[str, tuple[OutsideEnd, str]] = {
         "CANCELLED": ("cancelled", "the job was cancelled"),
-        "TIMEOUT": ("failed", "timeout: the job reached its time limit before it could be saved"),
+        "TIMEOUT": ("failed", "timeout: the job reached its time limit before its run was saved"),
         "NODE_FAIL": ("failed", "node: the job's node failed"),
         "PREEMPTED": ("preempted", "preempted, and not requeued"),
     }
-    for word, (state, told) in kinds.items():
-        if (ended or "").startswith(word):
-            return state, f"{told} ({where})"
-    if ended is None and not words:
-        return "cancelled", f"the job left the queue before it started ({where})"
-    said = f", {ended}" if ended else ""
-    lines = words.strip().splitlines()
-    own = [line for line in lines if not line.startswith(("srun: ", "slurmstepd: "))]
-    last = (own or lines or ["it wrote nothing"])[-1]  # the job's own words, where it has any
-    return "failed", f"error: the job ended before its run{said}: {last} ({where})"
+    for prefix, (state, reason) in kinds.items():
+        if (end or "").startswith(prefix):
+            return state, f"{reason} ({source})"
+    if end is None and not log:
+        return "cancelled", f"the job left the queue before it started ({source})"
+    detail = f", {end}" if end else ""
+    lines = log.strip().splitlines()
+    own_lines = [line for line in lines if not line.startswith(("srun: ", "slurmstepd: "))]
+    last_line = (own_lines or lines or ["no output"])[-1]
+    return "failed", f"error: the job ended before its run did{detail}: {last_line} ({source})"
 
 
-def _killed(words: str) -> str | None:
-    """Reads from a job's log what ended it, for a site without sacct."""
-    found = re.findall(r"\*\*\* (?:STEP|JOB) .* CANCELLED AT \S+( DUE TO [A-Z ]+)?", words)
-    if not found:
+def _find_kill(log: str) -> str | None:
+    """Finds in a job's log why SLURM killed it, for clusters without sacct."""
+    kills = re.findall(r"\*\*\* (?:STEP|JOB) .* CANCELLED AT \S+( DUE TO [A-Z ]+)?", log)
+    if not kills:
         return None
     causes = {" DUE TO TIME": "TIMEOUT", " DUE TO NODE": "NODE_FAIL", " DUE TO PREEM": "PREEMPTED"}
-    return next((word for due, word in causes.items() if found[-1].startswith(due)), "CANCELLED")
+    return next((end for cause, end in causes.items() if kills[-1].startswith(cause)), "CANCELLED")
 
 
-def tail(log: Path, size: int = 4000) -> str:
-    """Returns the last `size` characters of a log; an empty text where there is none."""
+def read_tail(log: Path, size: int = 4000) -> str:
+    """Returns the last `size` characters of a log; "" if there is none."""
     try:
         return log.read_text(encoding="utf-8", errors="replace")[-size:]
     except FileNotFoundError:

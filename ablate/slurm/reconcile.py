@@ -1,4 +1,4 @@
-"""How a run that was given to a cluster ended: its own word first, then the site's."""
+"""Determines how runs on a cluster ended: from their run folders, then from the queue."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,145 +10,160 @@ from ablate.runs import store
 from ablate.runs.lock import is_locked
 from ablate.runs.record import ENVIRONMENT_FILE, read_record, replace_end
 from ablate.slurm import queue as slurm_queue
-from ablate.slurm.canary import FAILURE_FILE, canary_name
-from ablate.slurm.commands import RefusedError
-from ablate.slurm.queue import Submitted
+from ablate.slurm.canary import FAILURE_FILE, get_canary_name
+from ablate.slurm.commands import SlurmError
+from ablate.slurm.queue import SubmittedJob
 
-MARKS = "ended"  # a file a run, where a job writes down that it has ended it
+END_MARKS = "ended"  # folder in a submission with one file per run that a job has ended
 
 
-class End(NamedTuple):
-    """What a run came to."""
+class RunEnd(NamedTuple):
+    """How a run ended."""
 
     state: Literal["done", "failed"]
     reason: str | None
-    trained: bool  # by the job that was last given the run
-    seconds: float  # of the training
+    trained: bool  # by the job to which the run was last submitted
+    seconds: float  # duration of the training
 
 
-def end_of(
-    folder: Path, given: Submitted | None, probes: Mapping[str, Mapping[str, Any]]
-) -> End | None:
-    """Reads from a run's folder whether it has ended, and how; None where it has not.
+def get_end_mark(submission: Path, folder: Path) -> Path:
+    """Returns the file in a submission's folder which records that a job has ended a run."""
+    return submission / END_MARKS / f"{folder.name}.json"
 
-    A failure counts only once the job that was last given the run, `given`, has said so: one from
-    before it was tried again stands in the folder until then. `probes` have every default written
-    out; a run that lacks a score of one is not done.
+
+def find_end(
+    folder: Path, job: SubmittedJob | None, probes: Mapping[str, Mapping[str, Any]]
+) -> RunEnd | None:
+    """Returns how a run ended; None if it has not ended.
+
+    A failure in the run folder may be left from before the run was tried again. It counts only
+    once the last job has recorded that it ended the run.
+
+    Args:
+        folder: the run folder.
+        job: the job to which the run was last submitted.
+        probes: settings of the probes by name; a run that lacks a score of one is not done.
     """
     status = store.read_status(folder)
-    mark = EndMark.find(_mark_of(folder, given)) if given is not None else None
-    if given is not None and mark is None and is_locked(folder):
-        return None  # its job has not let go of it yet
+    mark = None if job is None else EndMark.find(_get_mark_of_job(folder, job))
+    if job is not None and mark is None and is_locked(folder):
+        return None  # its job still works on it
     trained = mark is not None and mark.trained
     if status.state == "done" and not store.find_missing_probes(folder, probes):
-        return End("done", None, trained, status.seconds or 0.0)
-    if status.state in ("failed", "done") and mark is not None:  # trained, and not all scored
-        return End("failed", status.reason, trained, status.seconds or 0.0)
+        return RunEnd("done", None, trained, status.seconds or 0.0)
+    if status.state in ("failed", "done") and mark is not None:  # done: trained, but not scored
+        return RunEnd("failed", status.reason, trained, status.seconds or 0.0)
     return None
 
 
-def _mark_of(folder: Path, given: Submitted) -> Path:
-    """Names the file in which a job says that it has ended a run."""
-    return Path(given.log).parent.parent / MARKS / f"{folder.name}.json"
+def _get_mark_of_job(folder: Path, job: SubmittedJob) -> Path:
+    return get_end_mark(Path(job.log).parent.parent, folder)
 
 
-def settle(folder: Path, given: Submitted, ended: str | None) -> None:
-    """Writes into `run.json` why a run has not ended though its job is gone.
+def record_end(folder: Path, job: SubmittedJob, end: str | None) -> None:
+    """Writes into `run.json` why a run has not ended although its job has left the queue.
 
-    `ended` is what sacct says of the job, if anything.
+    `end` is the end of the job according to sacct, if known.
     """
     record = read_record(folder)
-    state, reason = slurm_queue.reason(given, ended)
-    if word := _canary_word(given):
-        state, reason = "cancelled", f"the canary failed, so nothing was run: {word}"
+    state, reason = slurm_queue.explain_end(job, end)
+    if canary_reason := _find_canary_failure(job):
+        state, reason = "cancelled", f"the canary failed, so nothing was run: {canary_reason}"
     elif record.state == "preempted" and state != "cancelled":
-        told = str(record.reason)  # and perhaps settled before, by this very job's end
-        state, reason = "preempted", told if told.endswith(reason) else f"{told}; {reason}"
+        recorded = str(record.reason)  # may already name the end of this job
+        state = "preempted"
+        reason = recorded if recorded.endswith(reason) else f"{recorded}; {reason}"
     replace_end(folder, state, reason)
 
 
-def reconcile(folders: Iterable[Path]) -> list[str]:
-    """Settles the runs whose jobs are gone; returns a line for each that is still queued.
+def reconcile_runs(folders: Iterable[Path]) -> list[str]:
+    """Records the ends of runs whose jobs have left the queue.
 
-    Raises `RefusedError` where the queue does not answer.
+    Returns a line of text for each run that is still queued. Raises `SlurmError` if the queue
+    cannot be queried.
     """
-    given = {folder: found for folder in folders if (found := slurm_queue.last(folder)) is not None}
-    open_ones = {f: found for f, found in given.items() if not _mark_of(f, found).exists()}
-    if not open_ones:
+    jobs = {
+        folder: job
+        for folder, job in slurm_queue.find_last_jobs(folders).items()
+        if not _get_mark_of_job(folder, job).exists()
+    }
+    if not jobs:
         return []
-    places = slurm_queue.places(open_ones.values())
-    gone = [f for f, found in open_ones.items() if found.job not in places and _is_open(f, found)]
-    ends = slurm_queue.ends(open_ones[folder] for folder in gone)
+    states = slurm_queue.query_states(jobs.values())
+    gone = [f for f, job in jobs.items() if job.job_id not in states and _is_unfinished(f, job)]
+    ends = slurm_queue.query_ends(jobs[folder] for folder in gone)
     for folder in gone:
-        settle(folder, open_ones[folder], ends.get(open_ones[folder].job))
+        record_end(folder, jobs[folder], ends.get(jobs[folder].job_id))
     return [
-        f"  {folder.name}  job {found.job}  {place.state} {place.reason}".rstrip()
-        for folder, found in open_ones.items()
-        if (place := places.get(found.job)) is not None
+        f"  {folder.name}  job {job.job_id}  {state.state} {state.reason}".rstrip()
+        for folder, job in jobs.items()
+        if (state := states.get(job.job_id)) is not None
     ]
 
 
-def _canary_word(given: Submitted) -> str | None:
-    """Returns what made the canary that a job waits for fail; None where it did not."""
-    failure = CanaryFailure.find(Path(given.canary) / FAILURE_FILE) if given.canary else None
+def _find_canary_failure(job: SubmittedJob) -> str | None:
+    """Returns why the canary that a job depends on failed; None if it did not."""
+    failure = CanaryFailure.find(Path(job.canary) / FAILURE_FILE) if job.canary else None
     if failure is not None:
         return failure.reason
-    for folder in _canaries(given):
+    for folder in _find_canary_runs(job):
         status = store.read_status(folder)
         if status.state == "failed":
             return status.reason
-    killed = _killed(given)
-    if killed is not None:  # asked of the site once, for all that wait
-        CanaryFailure(reason=killed).write(Path(given.canary) / FAILURE_FILE)
-    return killed
+    reason = _explain_canary_kill(job)
+    if reason is not None:  # saved, so that SLURM is queried once for all jobs that depend on it
+        CanaryFailure(reason=reason).write(Path(job.canary) / FAILURE_FILE)
+    return reason
 
 
-def _killed(given: Submitted) -> str | None:
-    """Returns how the site has ended a canary before it had said how it ends; else None."""
-    if not given.canary or Path(given.log).exists():  # a job that has begun had no reason to wait
+def _explain_canary_kill(job: SubmittedJob) -> str | None:
+    """Returns why SLURM killed a canary before it recorded an end; None if it did not."""
+    if not job.canary or Path(job.log).exists():  # a job that has started has a healthy canary
         return None
-    home = Path(given.canary)
-    marks = [EndMark.find(home / MARKS / f"{folder.name}.json") for folder in _canaries(given)]
+    home = Path(job.canary)
+    marks = [EndMark.find(get_end_mark(home, folder)) for folder in _find_canary_runs(job)]
     logs = sorted((home / "logs").glob("*.out"))
     if not logs or (marks and all(mark is not None and mark.state == "done" for mark in marks)):
         return None
-    job = Submitted(logs[-1].name.partition("_")[0], canary_name(given.name), str(logs[-1]))
+    number = logs[-1].name.partition("_")[0]
+    canary = SubmittedJob(number, get_canary_name(job.name), str(logs[-1]))
     try:
-        if slurm_queue.places([job]):
+        if slurm_queue.query_states([canary]):
             return None
-    except RefusedError:
+    except SlurmError:
         return None
-    return slurm_queue.reason(job, slurm_queue.ends([job]).get(job.job))[1]
+    ends = slurm_queue.query_ends([canary])
+    return slurm_queue.explain_end(canary, ends.get(canary.job_id))[1]
 
 
-def canary_trace(given: Submitted) -> list[str]:
-    """Returns the log of the canary's failed trial, traceback and all."""
-    for folder in _canaries(given):
+def read_canary_log(job: SubmittedJob) -> list[str]:
+    """Returns the lines of the log of the canary's failed run, with the traceback; [] if none."""
+    for folder in _find_canary_runs(job):
         if store.read_status(folder).state == "failed":
             logs = sorted(folder.glob("attempts/*/log.txt"))
             return logs[-1].read_text(encoding="utf-8").splitlines() if logs else []
     return []
 
 
-def _canaries(given: Submitted) -> list[Path]:
-    return (
-        sorted(p.parent for p in Path(given.canary).glob("*/config.json")) if given.canary else []
-    )
+def _find_canary_runs(job: SubmittedJob) -> list[Path]:
+    if not job.canary:
+        return []
+    return sorted(path.parent for path in Path(job.canary).glob(f"*/{store.CONFIG_FILE}"))
 
 
-def _is_open(folder: Path, given: Submitted) -> bool:
-    """Tells whether a run waits for its job: nothing that ends it has been written since."""
+def _is_unfinished(folder: Path, job: SubmittedJob) -> bool:
+    """Returns whether no end of the run has been written since the job was submitted."""
     if is_locked(folder):
         return False
     state = store.read_status(folder).state
-    if state == "running":  # on another machine, as it says; by its job, which is gone
-        return _is_at_work(folder, given)
-    return (
-        state in ("stale", "preempted", "planned") or slurm_queue.record_of(folder) == given.before
-    )
+    if state == "running":  # recorded by another machine: by this job, which is gone, or another
+        return _has_own_attempt(folder, job)
+    if state in ("stale", "preempted", "planned"):
+        return True
+    return slurm_queue.hash_record(folder) == job.record_hash
 
 
-def _is_at_work(folder: Path, given: Submitted) -> bool:
-    """Tells whether it is a job's own attempt that is under way in a run's folder."""
+def _has_own_attempt(folder: Path, job: SubmittedJob) -> bool:
+    """Returns whether the last attempt at a run was made by this job."""
     environment = Environment.find(folder / ENVIRONMENT_FILE) or Environment()
-    return environment.slurm.get("SLURM_JOB_NAME") == given.name
+    return environment.slurm.get("SLURM_JOB_NAME") == job.name

@@ -1,7 +1,7 @@
-"""The text that is handed to sbatch, as submitit writes it.
+"""Formats sbatch scripts with submitit.
 
-https://github.com/facebookincubator/submitit. Unlike there, no function and no object goes with
-it: a job is a command line and files of text.
+https://github.com/facebookincubator/submitit. Unlike submitit, it pickles no function: a job is a
+command line and the text files that it reads.
 """
 
 import shlex
@@ -14,10 +14,10 @@ from submitit.slurm.slurm import _make_sbatch_string
 from ablate.executors.worker import ONE_THREAD
 from ablate.slurm.profile import Profile
 
-TASK = "ablate.slurm.job"
+JOB_MODULE = "ablate.slurm.job"
 
 
-def text(
+def format_script(
     profile: Profile,
     spec: Path,
     *,
@@ -25,20 +25,27 @@ def text(
     code: Path,
     count: int | None = None,
     after: str = "",
-    of: str = TASK,
+    module: str = JOB_MODULE,
     options: Sequence[str] = (),
 ) -> str:
-    """Returns the text of a job, or of an array of `count`, that works through the file `spec`.
+    """Returns the sbatch script of a job, or of an array of `count` jobs.
 
-    It imports the code in the folder `code` and starts once job `after` has ended well, if that
-    is named. `of` is the module that does the work, `options` its options.
+    Args:
+        profile: the resources to request.
+        spec: specification file that the job reads.
+        name: name of the job.
+        code: folder of the code to import.
+        count: number of the array's tasks; None for a single job.
+        after: number of a job that must succeed first.
+        module: module that the job runs.
+        options: command-line options of that module.
     """
-    # -P: the snapshot is the code that runs, not what lies in the working directory by then
+    # -P: import the snapshot, not what is in the working directory when the job starts
     python = profile.python or shlex.quote(sys.executable)
-    command = f"{python} -u -P -m {of} {shlex.join([*options, str(spec)])}"
-    # a trial of several ranks is a step of its own; the process that looks after it stands aside
-    aside = ["--nodes=1", "--ntasks=1", "--overlap"] if profile.num_ranks > 1 else []
-    written: str = _make_sbatch_string(
+    command = f"{python} -u -P -m {module} {shlex.join([*options, str(spec)])}"
+    # a trial of several ranks is a job step of its own, next to the process that starts it
+    overlap = ["--nodes=1", "--ntasks=1", "--overlap"] if profile.num_ranks > 1 else []
+    script: str = _make_sbatch_string(
         command,
         folder=spec.parent / "logs",
         job_name=name,
@@ -53,20 +60,20 @@ def text(
         mem=profile.memory or None,
         signal_delay_s=profile.signal_seconds,
         array_parallelism=profile.parallel,
-        wckey=None,  # type: ignore[arg-type]  # it names submitit, and some sites refuse unknown ones
+        wckey=None,  # type: ignore[arg-type]  # submitit's default; some clusters refuse unknown keys
         map_count=count,
-        setup=_setup(profile, code),
+        setup=_format_setup(profile, code),
         stderr_to_stdout=True,
-        additional_parameters=_more(profile, after),
-        # not handed on since SLURM 22.05
-        srun_args=[*aside, f"--cpus-per-task={profile.cpus}"],
+        additional_parameters=_list_other_options(profile, after),
+        # srun does not inherit it from sbatch since SLURM 22.05
+        srun_args=[*overlap, f"--cpus-per-task={profile.cpus}"],
     )
-    return written
+    return script
 
 
-def _setup(profile: Profile, code: Path) -> list[str]:
-    """Returns the shell lines before the command: the site's, then the environment."""
-    # probes compute as they do here: with more threads sums are taken in another order
+def _format_setup(profile: Profile, code: Path) -> list[str]:
+    """Returns the shell lines before the command: those of the profile, then the environment."""
+    # one thread, as in local runs: with more, sums are computed in another order
     exports = {**ONE_THREAD, **profile.environment, "PYTHONUNBUFFERED": "1"}
     return [
         *profile.setup,
@@ -75,13 +82,13 @@ def _setup(profile: Profile, code: Path) -> list[str]:
     ]
 
 
-def _more(profile: Profile, after: str) -> dict[str, object]:
-    """Returns the options that submitit has no word for, or spells as not every site does."""
-    more: dict[str, object] = {"requeue": True, "export": "ALL", **profile.sbatch}
+def _list_other_options(profile: Profile, after: str) -> dict[str, object]:
+    """Returns the options that submitit lacks, or does not spell as every cluster does."""
+    options: dict[str, object] = {"requeue": True, "export": "ALL", **profile.sbatch}
     if after:
-        more |= {"dependency": f"afterok:{after}", "kill-on-invalid-dep": "yes"}
+        options |= {"dependency": f"afterok:{after}", "kill-on-invalid-dep": "yes"}
     gpus, kind = profile.gpus, f"{profile.gpu_type}:" if profile.gpu_type else ""
     if gpus:
-        spelled = f"gpu:{kind}{gpus}" if profile.gpus_as == "gres" else f"{kind}{gpus}"
-        more[profile.gpus_as.replace("_", "-")] = spelled
-    return more
+        value = f"gpu:{kind}{gpus}" if profile.gpus_as == "gres" else f"{kind}{gpus}"
+        options[profile.gpus_as.replace("_", "-")] = value
+    return options

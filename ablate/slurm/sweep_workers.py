@@ -1,7 +1,7 @@
-"""Workers of a sweep on a cluster: tasks of one array, which join and leave.
+"""Submits the workers of a sweep to a cluster, and runs one as the task of an array.
 
-A worker is the study's own command, told to take points and nothing else. One that meets its time
-limit, or is preempted, gives its point back and queues itself again.
+A worker is the study's own command with an option to only evaluate points. If it reaches its time
+limit, or is preempted, it returns its point and requeues its job.
 """
 
 import argparse
@@ -17,132 +17,148 @@ from typing import Any
 from ablate.core.records.sweep import SweepJob, SweepWorkers
 from ablate.slurm import code_snapshot, commands, sbatch
 from ablate.slurm import queue as slurm_queue
-from ablate.slurm.job import AGAIN, requeue
+from ablate.slurm.job import REQUEUE_SIGNALS, requeue
 from ablate.slurm.profile import Profile
-from ablate.slurm.queue import Submitted
+from ablate.slurm.queue import SubmittedJob
 
 MODULE = "ablate.slurm.sweep_workers"
-PLACE = "slurm/sweep"  # of their submissions, in the folder of a study's report
-RECORD = "workers.json"  # the array that was submitted last
+SUBFOLDER = "slurm/sweep"  # in the folder of a study's report
+WORKERS_FILE = "workers.json"  # the array that was submitted last
 
 
-def folder_of(reports: Path, study: str) -> Path:
-    """Names the folder of a study's workers."""
-    return reports / study / PLACE
+def get_folder(reports: Path, study: str) -> Path:
+    """Returns the folder of a study's sweep workers."""
+    return reports / study / SUBFOLDER
 
 
-def studies(reports: Path) -> list[str]:
-    """Names the studies that have had workers queued."""
-    found = reports.glob(f"*/{PLACE}/{RECORD}")
-    return sorted(path.relative_to(reports).parts[0] for path in found)
+def find_studies(reports: Path) -> list[str]:
+    """Returns the names of the studies that have submitted sweep workers."""
+    files = reports.glob(f"*/{SUBFOLDER}/{WORKERS_FILE}")
+    return sorted(path.relative_to(reports).parts[0] for path in files)
 
 
-def text(profile: Profile, folder: Path, name: str, count: int) -> str:
-    """Returns what `enlist` would hand to sbatch for an array of `count` workers."""
-    spec = folder.absolute() / "SUBMISSION" / RECORD
-    return sbatch.text(profile, spec, name=name, code=spec.parent / "code", count=count, of=MODULE)
+def format_sbatch(profile: Profile, folder: Path, name: str, count: int) -> str:
+    """Returns the sbatch script that `submit_workers` would submit for `count` workers."""
+    spec = folder.absolute() / "SUBMISSION" / WORKERS_FILE
+    return _format_script(profile, spec, name, count)
 
 
-def enlist(
+def _format_script(profile: Profile, spec: Path, name: str, count: int) -> str:
+    code = spec.parent / "code"
+    return sbatch.format_script(profile, spec, name=name, code=code, count=count, module=MODULE)
+
+
+def submit_workers(
     profile: Profile,
     folder: Path,
     name: str,
     command: Sequence[str],
     count: int,
     settings: Mapping[str, Any],
-) -> list[Submitted]:
-    """Queues `count` workers, unless some are there; returns those in the queue.
+) -> list[SubmittedJob]:
+    """Submits workers, unless some are in the queue.
 
-    `command` is what a worker runs, `python` apart; `settings` name the parts whose code goes
-    along. Raises `RefusedError`, queueing none.
+    Args:
+        profile: the resources of a worker.
+        folder: folder of the study's sweep workers.
+        name: name of the job, made unique here.
+        command: arguments of `python` that start a worker.
+        count: number of workers.
+        settings: settings whose parts are imported; their code is copied.
+
+    Returns:
+        The workers in the queue.
+
+    Raises:
+        SlurmError: none was submitted.
     """
-    with slurm_queue.alone(folder):
-        if present := crew(folder):
+    with slurm_queue.submission_lock(folder):
+        if present := find_queued_workers(folder):
             return present
         home = folder.absolute() / secrets.token_hex(4)
         (home / "logs").mkdir(parents=True)
-        spec = home / RECORD
+        spec = home / WORKERS_FILE
         SweepJob(command=list(command), max_requeues=profile.max_requeues).write(spec)
-        code = code_snapshot.take([settings], home / "code")
+        code_snapshot.copy_code([settings], home / "code")
         unique = f"{name}-{home.name}"
-        file = spec.with_suffix(".sbatch")
-        file.write_text(sbatch.text(profile, spec, name=unique, code=code, count=count, of=MODULE))
+        script = spec.with_suffix(".sbatch")
+        script.write_text(_format_script(profile, spec, unique, count))
         try:
-            commands.rehearse(file)
-            number = commands.submit(file)
+            commands.check_submission(script)
+            number = commands.submit(script)
         except BaseException:
             shutil.rmtree(home, ignore_errors=True)
             raise
         workers = SweepWorkers(number=number, name=unique, count=count, logs=str(home / "logs"))
-        workers.write(folder / RECORD)
-    return _tasks(workers)
+        workers.write(folder / WORKERS_FILE)
+    return _list_jobs(workers)
 
 
-def crew(folder: Path) -> list[Submitted]:
-    """Returns the workers that are in the queue. Raises `RefusedError` where nobody answers."""
-    tasks = _last(folder)
-    places = slurm_queue.places(tasks)
-    return [task for task in tasks if task.job in places]
+def find_queued_workers(folder: Path) -> list[SubmittedJob]:
+    """Returns the workers that are in the queue. Raises `SlurmError` if squeue fails."""
+    jobs = _find_last_workers(folder)
+    states = slurm_queue.query_states(jobs)
+    return [job for job in jobs if job.job_id in states]
 
 
 def may_be_queued(folder: Path) -> bool:
-    """Tells whether some worker is in the queue, or may be, as `queueing.may_hold`."""
-    return slurm_queue.may_hold(_last(folder))
+    """Returns whether any worker is or may be in the queue, see `queue.may_be_queued`."""
+    return slurm_queue.may_be_queued(_find_last_workers(folder))
 
 
-def queue(folder: Path) -> list[str]:
-    """Says which workers are in the queue, and why they wait; nothing where there is no site."""
+def describe_queue(folder: Path) -> list[str]:
+    """Returns a line for each queued worker with its state; [] if SLURM is not installed."""
     try:
-        places = slurm_queue.places(_last(folder))
-    except commands.NoSiteError:
+        states = slurm_queue.query_states(_find_last_workers(folder))
+    except commands.SlurmMissingError:
         return []
-    except commands.RefusedError as error:
-        return [f"cannot ask the queue: {error}"]
+    except commands.SlurmError as error:
+        return [f"cannot query the queue: {error}"]
     return [
-        f"  a sweep's worker  job {job}  {place.state} {place.reason}".rstrip()
-        for job, place in places.items()
+        f"  sweep worker  job {job_id}  {state.state} {state.reason}".rstrip()
+        for job_id, state in states.items()
     ]
 
 
-def logs(folder: Path) -> str:
+def get_log_folder(folder: Path) -> str:
     """Returns the folder of the workers' logs."""
-    workers = SweepWorkers.find(folder / RECORD)
+    workers = SweepWorkers.find(folder / WORKERS_FILE)
     return str(folder) if workers is None else workers.logs
 
 
 def main() -> int:
-    """Runs the command of a spec, as a task of an array; returns its exit code."""
+    """Runs the command of a specification as a task of an array; returns its exit code."""
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
-    parser.add_argument("spec", type=Path, help="JSON: the command, and how often to queue again")
+    parser.add_argument("spec", type=Path, help="JSON: the command, and how often to requeue")
     spec = SweepJob.read(parser.parse_args().spec)
-    told: list[signal.Signals] = []
+    received: list[signal.Signals] = []
     worker: list[subprocess.Popen[bytes]] = []
 
-    def hear(number: int, frame: object) -> None:
-        told.append(signal.Signals(number))
+    def handle_signal(number: int, frame: object) -> None:
+        received.append(signal.Signals(number))
         for process in worker:
-            process.terminate()  # it gives its point back, and its trial saves itself
+            process.terminate()  # it returns its point, and its trial saves a checkpoint
 
-    for number in (*AGAIN, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, hear)
+    for number in (*REQUEUE_SIGNALS, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle_signal)
     worker.append(subprocess.Popen([sys.executable, "-P", *spec.command]))
-    if told:  # while it was being started
+    if received:  # while the worker was being started
         worker[0].terminate()
     code = worker[0].wait()
-    if told and told[0] in AGAIN and code:
-        requeue(told[0], spec.max_requeues)
+    if received and received[0] in REQUEUE_SIGNALS and code:
+        requeue(received[0], spec.max_requeues)
     return code
 
 
-def _last(folder: Path) -> list[Submitted]:
-    workers = SweepWorkers.find(folder / RECORD)
-    return [] if workers is None else _tasks(workers)
+def _find_last_workers(folder: Path) -> list[SubmittedJob]:
+    workers = SweepWorkers.find(folder / WORKERS_FILE)
+    return [] if workers is None else _list_jobs(workers)
 
 
-def _tasks(workers: SweepWorkers) -> list[Submitted]:
+def _list_jobs(workers: SweepWorkers) -> list[SubmittedJob]:
     number = workers.number
     return [
-        Submitted(f"{number}_{task}", workers.name, f"{workers.logs}/{number}_{task}_0_log.out")
+        SubmittedJob(f"{number}_{task}", workers.name, f"{workers.logs}/{number}_{task}_0_log.out")
         for task in range(workers.count)
     ]
 

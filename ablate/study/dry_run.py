@@ -20,7 +20,7 @@ from ablate.executors.progress import progress_bar, show_progress
 from ablate.runs import store
 from ablate.runs.job import RunJob, RunOutcome
 from ablate.runs.pending import PendingWork
-from ablate.slurm.code_snapshot import parts
+from ablate.slurm.code_snapshot import find_parts
 from ablate.study.prepare import PreparedStudy
 
 STEPS = 20  # length of a short trial
@@ -56,13 +56,13 @@ def measure_costs(
     flops = [short.facts.budget.flops for short in shorts if short.facts.budget is not None]
     first_with: dict[tuple[str, ...], int] = {}  # combination of parts -> index of a variant
     for index, trial in enumerate(firsts):
-        first_with.setdefault(tuple(parts(trial.settings)), index)
+        first_with.setdefault(tuple(find_parts(trial.settings)), index)
     chosen = [(firsts[index].variant, shorts[index]) for index in first_with.values()]
     timings = _time_short_trials(chosen, prepared.plan.probes, pool, console)
     timed = dict(zip(first_with, timings, strict=True))
     costs = []
     for trial, short_flops in zip(firsts, flops, strict=True):
-        key = tuple(parts(trial.settings))
+        key = tuple(find_parts(trial.settings))
         ratio = short_flops / flops[first_with[key]]
         step_seconds, other_seconds = timed[key]
         count, steps = len(variants[trial.variant]), trial.settings["budget"]["steps"]

@@ -10,7 +10,7 @@ from ablate.config.study import StudyError
 from ablate.config.sweep import SweepError
 from ablate.executors.progress import print_line
 from ablate.executors.worker import WorkerDiedError
-from ablate.slurm.commands import RefusedError, RestRefusedError
+from ablate.slurm.commands import PartialSubmissionError, SlurmError
 
 DONE = 0
 FAILED = 1  # at least one trial, or the session itself
@@ -65,10 +65,10 @@ def run_with_exit_code(fn: Callable[[], int], *, resume_command: Sequence[str] =
     except (ValueError, OSError) as error:  # a damaged file, a full disk, a read-only folder
         print_line(errors, f"{error}; finished work is kept")
         return FAILED
-    except (SweepError, RestRefusedError) as error:
+    except (SweepError, PartialSubmissionError) as error:
         print_line(errors, str(error))
         return FAILED
-    except RefusedError as error:
+    except SlurmError as error:
         print_line(errors, f"{error}; nothing was submitted")
         return FAILED
     except KeyboardInterrupt:

@@ -23,7 +23,7 @@ from ablate.executors.progress import print_line, progress_bar
 from ablate.runs import pending, store
 from ablate.runs.pending import PendingWork, PlannedRun
 from ablate.slurm.executor import Cluster
-from ablate.slurm.options import Asked
+from ablate.slurm.options import SlurmOptions
 
 
 @dataclass(frozen=True)
@@ -169,24 +169,28 @@ def apply_sweep(
 
 
 def sweep_on_cluster(
-    prepared: PreparedStudy, site: Cluster, where: Asked, folders: store.Folders, console: Console
+    prepared: PreparedStudy,
+    cluster: Cluster,
+    slurm: SlurmOptions,
+    folders: store.Folders,
+    console: Console,
 ) -> bool:
     """Has a cluster evaluate the points of the sweep; returns whether none is left.
 
-    True for a study without a sweep. Raises `RefusedError` and `SweepError`.
+    True for a study without a sweep. Raises `SlurmError` and `SweepError`.
     """
     study = prepared.study
     if study.sweep is None:
         return True
     from ablate.sweep import slurm as sweep_slurm
 
-    if site.needs.levels:
+    if cluster.resources.levels:
         rule = "`slurm.levels` applies only to what is trained after the sweep"
         print_line(console, f"the sweep's workers get what the profile asks for; {rule}")
-    options = ["--sweep-only", "--workers", str(max(1, site.profile.gpus))]
+    options = ["--sweep-only", "--workers", str(max(1, cluster.profile.gpus))]
     command = ["-m", "ablate.study", str(study.file), *study.overrides, *options]
     return sweep_slurm.sweep_on_cluster(
-        study, prepared.plan, site.profile, folders, where, command, console
+        study, prepared.plan, cluster.profile, folders, slurm, command, console
     )
 
 

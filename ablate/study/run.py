@@ -20,7 +20,7 @@ from ablate.executors.worker import COMMAND, InvalidRequestError
 from ablate.runs import status as run_status
 from ablate.runs import store
 from ablate.slurm.executor import Cluster
-from ablate.slurm.options import HERE, Asked, cluster, hand_over
+from ablate.slurm.options import LOCAL, SlurmOptions, create_cluster, submit_jobs
 from ablate.study import dry_run, estimate, seed_rounds
 from ablate.study.exit_codes import DONE, FAILED, INTERRUPTED, OVER, WRONG, run_with_exit_code
 from ablate.study.prepare import (
@@ -41,7 +41,7 @@ def run_study(
     workers: int | None = None,
     ranks: int = 1,
     retry_failed: bool = False,
-    where: Asked = HERE,
+    slurm: SlurmOptions = LOCAL,
     command: Sequence[str] = COMMAND,
     console: Console | None = None,
 ) -> int:
@@ -53,7 +53,7 @@ def run_study(
         workers: how many trials are trained at once; by default one per GPU, or per CPU core.
         ranks: processes that train one trial together, each with its own GPU.
         retry_failed: runs trials again that failed in an earlier session.
-        where: this machine, or a cluster.
+        slurm: options of the command line for a cluster; by default the study runs on this machine.
         command: the command that starts a worker.
 
     Returns:
@@ -63,25 +63,27 @@ def run_study(
 
     def run() -> int:
         study = loader.load(file, overrides)
-        site = cluster(study, where, folders)
+        cluster = create_cluster(study, slurm, folders)
         with Pool(folders.cache, size=workers, ranks=ranks, command=command) as pool:
             prepared = prepare(study, pool, console)
-            if site is not None and not sweep_on_cluster(prepared, site, where, folders, console):
+            if cluster is not None and not sweep_on_cluster(
+                prepared, cluster, slurm, folders, console
+            ):
                 return DONE
-            prepared = apply_sweep(prepared, pool, folders, console, searched=site is not None)
-            if where.sweep_only:
+            prepared = apply_sweep(prepared, pool, folders, console, searched=cluster is not None)
+            if slurm.sweep_only:
                 return DONE
-            if site is not None:
-                site.needs.check(prepared.runs)
+            if cluster is not None:
+                cluster.resources.check_runs(prepared.runs)
             prepared = _draw_gallery(prepared, pool, folders, console)
             seed_rounds.check_limits(prepared, folders, retry_failed=retry_failed)
             retries = iter([retry_failed])  # what fails again in this session is not retried
 
             def work(current: PreparedStudy) -> bool | None:
                 retry = next(retries, False)
-                if site is not None and (where.dry_run or not where.watch):
-                    return _submit(current, site, where, folders, console, retry_failed=retry)
-                runner = pool if site is None else site
+                if cluster is not None and (slurm.dry_run or not slurm.watch):
+                    return _submit(current, cluster, slurm, folders, console, retry_failed=retry)
+                runner = pool if cluster is None else cluster
                 return seed_rounds.run_pending(
                     current, runner, folders, console, retry_failed=retry
                 )
@@ -183,8 +185,8 @@ def report_saved_plan(name: str) -> int:
 
 def _submit(
     current: PreparedStudy,
-    site: Cluster,
-    where: Asked,
+    cluster: Cluster,
+    slurm: SlurmOptions,
     folders: store.Folders,
     console: Console,
     *,
@@ -196,9 +198,9 @@ def _submit(
     """
     work = current.find_pending(folders.runs, retry_failed=retry_failed)
     jobs = work.jobs(folders.runs, current.plan.probes, current.plan.evaluate)
-    if not (jobs or where.dry_run):
+    if not (jobs or slurm.dry_run):
         return bool(work.failed)
-    for line in hand_over(site, jobs, where):
+    for line in submit_jobs(cluster, jobs, slurm):
         print_line(console, line)
     return None
 

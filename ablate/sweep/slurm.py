@@ -17,8 +17,8 @@ from ablate.core.records.sweep import SweepLimit
 from ablate.executors.progress import print_line, progress_bar
 from ablate.runs import store
 from ablate.slurm import sweep_workers
-from ablate.slurm.commands import RefusedError
-from ablate.slurm.options import Asked
+from ablate.slurm.commands import SlurmError
+from ablate.slurm.options import SlurmOptions
 from ablate.slurm.profile import Profile
 from ablate.sweep import tuning
 from ablate.sweep.runner import SweepRunner
@@ -33,7 +33,7 @@ def sweep_on_cluster(
     plan: StudyPlan,
     profile: Profile,
     folders: store.Folders,
-    options: Asked,
+    options: SlurmOptions,
     command: Sequence[str],
     console: Console,
 ) -> bool:
@@ -52,11 +52,11 @@ def sweep_on_cluster(
         Whether the sweep is finished, so that its best points can be trained.
 
     Raises:
-        RefusedError: The cluster refuses the jobs.
+        SlurmError: The cluster refuses the jobs.
         SweepError: The jobs have ended before the sweep.
     """
     assert study.sweep is not None
-    folder = sweep_workers.folder_of(folders.reports, study.name)
+    folder = sweep_workers.get_folder(folders.reports, study.name)
     journal = tuning.get_journal(folders.reports, study.name)
     with storage_errors(study.sweep.storage or str(journal)):
         runner = tuning.open_runner(study, plan, folders)
@@ -68,10 +68,10 @@ def sweep_on_cluster(
             name = f"{study.name}-sweep"
             if not left or options.dry_run:
                 if left:
-                    print_line(console, sweep_workers.text(profile, folder, name, count))
+                    print_line(console, sweep_workers.format_sbatch(profile, folder, name, count))
                 return not left
             settings = {"settings": study.tree.plain()}
-            workers = sweep_workers.enlist(profile, folder, name, command, count, settings)
+            workers = sweep_workers.submit_workers(profile, folder, name, command, count, settings)
             limit.start()
             number = workers[0].number
             print_line(console, f"{len(workers)} sweep workers are queued as job {number}")
@@ -130,11 +130,11 @@ def _wait(runner: SweepRunner, limit: _TimeLimit, seconds: float, console: Conso
     with progress_bar(console, "sweep") as on_progress:
         while runner.num_finished < total:
             on_progress(ProgressMessage(done=runner.num_finished, total=total))
-            with suppress(RefusedError):  # if squeue fails, nothing is known about the jobs
-                absent = 0 if sweep_workers.crew(folder) else absent + 1
+            with suppress(SlurmError):  # if squeue fails, nothing is known about the jobs
+                absent = 0 if sweep_workers.find_queued_workers(folder) else absent + 1
             if absent >= ABSENT_POLLS and limit.is_past:
                 return
             if absent >= ABSENT_POLLS and runner.num_finished < total:
                 problem = f"the workers ended after {runner.num_finished} of {total} points"
-                raise SweepError(f"{problem}; their logs: {sweep_workers.logs(folder)}")
+                raise SweepError(f"{problem}; their logs: {sweep_workers.get_log_folder(folder)}")
             time.sleep(seconds)

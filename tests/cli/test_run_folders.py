@@ -18,7 +18,7 @@ from ablate.core.records.run import FAILURE_KINDS, CodeVersion
 from ablate.report.pages.publish import BEGIN_MARKER, END_MARKER
 from ablate.runs.store import write_config
 from ablate.slurm import queue as slurm_queue
-from ablate.slurm.queue import Submitted
+from ablate.slurm.queue import SubmittedJob
 from ablate.sweep import recovery
 from tests.command import ABLATE, ablate
 from tests.plans import make_entry, make_plan
@@ -115,7 +115,7 @@ def test_status_stops_watching_a_run_queued_on_another_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("runs/open").mkdir()
-    slurm_queue.remember(Path("runs/open"), Submitted("7_0", "study-1", "logs/7_0_0_log.out"))
+    slurm_queue.record_job(Path("runs/open"), SubmittedJob("7_0", "study-1", "logs/7_0_0_log.out"))
     monkeypatch.setenv("PATH", str(tmp_path))  # a PATH without squeue
     assert ablate("status", "--watch", "--idle", "0.1").stdout.endswith(IDLE)
 

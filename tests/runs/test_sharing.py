@@ -18,7 +18,7 @@ from ablate.runs.heartbeat import HEARTBEAT_FILE
 from ablate.runs.lock import PATIENCE_SECONDS, acquire_run
 from ablate.runs.record import ENVIRONMENT_FILE, RunAttempt, SupersededError, read_record
 from ablate.slurm import monitor
-from ablate.slurm.job import patience
+from ablate.slurm.job import get_patience
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
 from tests.run_folders import edit_record, write_record
@@ -81,7 +81,7 @@ def test_twelve_cells_are_run_once_then_not_at_all_then_only_the_failed_ones() -
     assert run() == study.FAILED
     assert sum(executions().values()) == 12
     plan = StudyPlan.read(Path("reports/shared/plan.json"))
-    assert len(monitor.release(plan, Path("runs"), [])) == 2
+    assert len(monitor.reset_failed_runs(plan, Path("runs"), [])) == 2
     assert run() == study.FAILED
     assert sorted(executions().values()) == [1] * 10 + [2] * 2
 
@@ -208,15 +208,15 @@ def test_only_a_job_that_is_run_again_does_not_wait_for_its_own_last_run(
 ) -> None:
     folder = running_elsewhere(tmp_path / "run")
     site = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "sizes-1a2b"}
-    assert patience(folder) == PATIENCE_SECONDS  # no job was at it, and this is none
+    assert get_patience(folder) == PATIENCE_SECONDS  # no job was at it, and this is none
     for name, value in site.items():
         monkeypatch.setenv(name, value)
-    assert patience(folder) == PATIENCE_SECONDS
+    assert get_patience(folder) == PATIENCE_SECONDS
     for other in ({"SLURM_JOB_ID": "8"}, {"SLURM_JOB_NAME": "theirs"}):
         Environment(slurm={**site, **other}).write(folder / ENVIRONMENT_FILE)
-        assert patience(folder) == PATIENCE_SECONDS
+        assert get_patience(folder) == PATIENCE_SECONDS
     Environment(slurm=site).write(folder / ENVIRONMENT_FILE)
-    assert patience(folder) == 0
+    assert get_patience(folder) == 0
 
 
 def test_a_worker_that_is_started_by_hand_does_not_touch_a_locked_run(tmp_path: Path) -> None:

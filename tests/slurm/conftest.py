@@ -1,4 +1,4 @@
-"""A real SLURM of two nodes, and trials that behave as they are told."""
+"""Fixtures with a real SLURM cluster of two nodes, and trials whose behaviour a test scripts."""
 
 import contextlib
 import os
@@ -28,8 +28,8 @@ from ablate.runs.job import RunJob, RunOutcome
 from ablate.slurm import commands
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.executor import Cluster
-from ablate.slurm.profile import check
-from ablate.slurm.resources import Needs
+from ablate.slurm.profile import build_profile
+from ablate.slurm.resources import Resources
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext
 from ablate.worker.run import run
@@ -38,47 +38,47 @@ from ablate.worker.validation import validate
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "slurm" / "testcluster"
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "slurmdbd", "mariadbd", "my_print_defaults")
-LONGEST = 240.0  # seconds that any one thing may take: a job to start, torch to be imported
-ALL_SECONDS = 600.0  # that all jobs of a test may take together
-TEST_SECONDS = 1800  # that a test may take, whatever it waits for
-HERE = "127.0.0.1"
-GUEST = Path(__file__).with_name("slurm_guest.py")
+WAIT_SECONDS = 240.0  # longest wait for one event, such as the start of a job
+ALL_SECONDS = 600.0  # longest wait for all jobs of a test
+TEST_SECONDS = 1800  # time limit of a test
+LOCALHOST = "127.0.0.1"
+MASKER_FILE = Path(__file__).with_name("scripted_masker.py")
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}}
 
 
 @dataclass(frozen=True)
 class Site:
-    """A test cluster that is up."""
+    """A running test cluster."""
 
     folder: Path
 
-    def control(self, *words: str) -> None:
-        """Switches a node or the controller."""
-        call([str(SCRIPT), *words])
+    def control(self, *arguments: str) -> None:
+        """Switches a node or the controller on or off."""
+        call([str(SCRIPT), *arguments])
 
 
-def call(command: Sequence[str], seconds: float = LONGEST) -> str:
-    """Runs a command to its end, which comes in time or is a failure."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
-    assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
-    return done.stdout
+def call(command: Sequence[str], seconds: float = WAIT_SECONDS) -> str:
+    """Runs a command and returns its output; fails if it fails or takes longer than `seconds`."""
+    process = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+    assert process.returncode == 0, f"{command}: {process.stderr or process.stdout}"
+    return process.stdout
 
 
-def wait_until(what: Callable[[], Any], seconds: float = LONGEST) -> Any:
-    """Waits for something to be true and returns it; fails when it takes too long."""
+def wait_until(condition: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
+    """Waits until `condition` returns something true, and returns that; fails after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not (found := what()):
+    while not (result := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.1)
-    return found
+    return result
 
 
 @pytest.fixture(autouse=True)
-def _ends() -> Iterator[None]:
-    """Fails a test that does not end by itself."""
+def _limit_time() -> Iterator[None]:
+    """Fails a test that takes longer than `TEST_SECONDS`."""
 
     def fail(number: int, frame: object) -> None:
-        pytest.fail(f"not over within {TEST_SECONDS} s")
+        pytest.fail(f"not finished within {TEST_SECONDS} s")
 
     before = signal.signal(signal.SIGALRM, fail)
     signal.alarm(TEST_SECONDS)
@@ -87,29 +87,29 @@ def _ends() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-def reserve() -> socket.socket:
-    """Finds twenty ports that nobody has, and returns the last: who holds that has them all."""
-    for turn in range(400):
-        first = 17600 + 20 * ((os.getpid() + turn) % 400)
+def reserve_ports() -> socket.socket:
+    """Finds twenty free ports; returns a socket on the last one, which reserves them all."""
+    for attempt in range(400):
+        first = 17600 + 20 * ((os.getpid() + attempt) % 400)
         with contextlib.suppress(OSError):
-            for used in (0, 1, 2, 11, 12):
-                socket.create_server((HERE, first + used)).close()
-            return socket.create_server((HERE, first + 19))
+            for offset in (0, 1, 2, 11, 12):
+                socket.create_server((LOCALHOST, first + offset)).close()
+            return socket.create_server((LOCALHOST, first + 19))
     pytest.fail("no ports are free")
 
 
-def start(**settings: str) -> Iterator[Site]:
-    """Starts a cluster and stops it; skips, or fails where it is required, when it cannot."""
+def start_cluster(**settings: str) -> Iterator[Site]:
+    """Starts a cluster and stops it; skips if it cannot, or fails if ABLATE_REQUIRE names it."""
     required = "slurm" in os.environ.get("ABLATE_REQUIRE", "").replace(",", " ").split()
     if not required:
         pytest.skip("starts a real SLURM as root for several minutes: set ABLATE_REQUIRE=slurm")
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if not required and (os.geteuid() or not sys.platform.startswith("linux") or missing):
-        why = f"needs root on Debian or Ubuntu; lacks {', '.join(missing) or 'root'}"
-        pytest.skip(f"{why}: `slurm/testcluster up` installs what is missing")
+        reason = f"needs root on Debian or Ubuntu; lacks {', '.join(missing) or 'root'}"
+        pytest.skip(f"{reason}: `slurm/testcluster up` installs what is missing")
     folder = Path(tempfile.mkdtemp(prefix="ablate-slurm-"))
     names = {f"TESTCLUSTER_{key.upper()}": value for key, value in settings.items()}
-    with reserve() as last, pytest.MonkeyPatch.context() as patch:
+    with reserve_ports() as last, pytest.MonkeyPatch.context() as patch:
         port = str(last.getsockname()[1] - 19)
         environment = {"TESTCLUSTER_ROOT": str(folder), "TESTCLUSTER_PORT": port, **names}
         for name, value in {**environment, "SLURM_CONF": str(folder / "slurm.conf")}.items():
@@ -124,23 +124,23 @@ def start(**settings: str) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
     """A cluster with accounting."""
-    yield from start()
+    yield from start_cluster()
 
 
 @pytest.fixture(scope="module")
 def plain_site() -> Iterator[Site]:
-    """A cluster without sacct, whose arrays hold ten tasks, for the tests of a module."""
-    yield from start(accounting="0", max_array="10")
+    """A cluster without sacct whose arrays hold at most ten tasks."""
+    yield from start_cluster(accounting="0", max_array="10")
 
 
 @pytest.fixture(scope="module")
 def strict_site() -> Iterator[Site]:
-    """A cluster that lets nobody have more than four tasks in the queue."""
-    yield from start(max_submit="4")
+    """A cluster that allows each user four tasks in the queue."""
+    yield from start_cluster(max_submit="4")
 
 
-class Quiet:
-    """Listens to nothing."""
+class SilentListener:
+    """Ignores all progress."""
 
     def on_progress(self, worker: int, job: RunJob, progress: ProgressMessage) -> None:
         pass
@@ -155,46 +155,47 @@ def record(job: RunJob) -> dict[str, Any]:
 
 
 def weights(job: RunJob) -> bytes:
-    """Returns the encoder that a trial has trained."""
+    """Returns the encoder file of a trained trial."""
     return (job.folder / "encoder.safetensors").read_bytes()
 
 
 def is_training(job: RunJob) -> bool:
-    """Tells whether a trial has come so far that it saves itself when it is told to stop."""
-    found = record(job)
-    log = job.folder / "attempts" / f"{found.get('attempt', 0):03d}" / "log.txt"
-    beat = job.folder / HEARTBEAT_FILE  # the first of an attempt comes after its log
-    begun = log.exists() and beat.exists() and beat.stat().st_mtime_ns >= log.stat().st_mtime_ns
-    return begun and found["state"] == "running"
+    """Returns whether a trial has started training, so that it saves a checkpoint on a signal."""
+    content = record(job)
+    log = job.folder / "attempts" / f"{content.get('attempt', 0):03d}" / "log.txt"
+    beat = job.folder / HEARTBEAT_FILE  # the first heartbeat of an attempt follows its log
+    started = log.exists() and beat.exists() and beat.stat().st_mtime_ns >= log.stat().st_mtime_ns
+    return started and content["state"] == "running"
 
 
-def queued(job: RunJob, field: str) -> str:
-    """Returns what the queue says of a job: %A its plain number, %N its node, %T its state."""
-    given = slurm_queue.last(job.folder)
-    assert given is not None
-    return commands.call(["squeue", "-h", "-r", "-j", given.job, "-o", field]).strip()
+def query_job(job: RunJob, field: str) -> str:
+    """Returns a field of squeue for a job: %A its plain number, %N its node, %T its state."""
+    submitted = slurm_queue.find_last_job(job.folder)
+    assert submitted is not None
+    command = ["squeue", "-h", "-r", "-j", submitted.job_id, "-o", field]
+    return commands.run_command(command).strip()
 
 
-def in_queue() -> list[str]:
-    """Lists what the cluster has in its queue, or is still clearing away."""
-    return commands.call(["squeue", "-h", "-r", "-o", "%i"]).split()
+def list_queue() -> list[str]:
+    """Lists the job ids in the cluster's queue."""
+    return commands.run_command(["squeue", "-h", "-r", "-o", "%i"]).split()
 
 
 def empty_queue() -> None:
-    """Takes out what earlier tests have left in the queue, and waits until it is gone."""
-    commands.call(["scancel", "-u", "root"])
-    wait_until(lambda: not in_queue())
+    """Cancels all jobs of earlier tests and waits until the queue is empty."""
+    commands.run_command(["scancel", "-u", "root"])
+    wait_until(lambda: not list_queue())
 
 
 class Workspace:
-    """A working directory with trials in it, and a cluster to hand them to."""
+    """A working directory with trials, and a cluster that runs them."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
         self.folder = folder
         self.cache = cache
 
     def jobs(self, *kinds: str, runs: str = "runs", steps: int = 40) -> list[RunJob]:
-        """Prepares the run folders of trials of these kinds; two of a kind differ in their seed."""
+        """Creates the run folders of trials of these kinds; two of a kind differ in their seed."""
         seeds = [kinds[:place].count(kind) for place, kind in enumerate(kinds)]
         wanted = [settings(*pair, steps) for pair in zip(kinds, seeds, strict=True)]
         request = PlanRequest(trials=tuple(wanted), probes=PROBES)
@@ -207,59 +208,59 @@ class Workspace:
         return jobs
 
     def cluster(self, levels: Any = None, **changes: Any) -> Cluster:
-        """Returns the test cluster as its profile has it, less what a test changes.
+        """Creates a cluster with the test profile and some changes.
 
-        `levels` is what levels ask, as a study says it.
+        `levels` are the settings of levels, as in a study's `slurm.levels`.
         """
-        usual: dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "partition": "cpu", "minutes": 10, "memory": "1500M", "signal_seconds": 20,
             "canary": False, "poll_seconds": 0.2,
         }  # fmt: skip
-        written = from_plain({**usual, **changes}, "test").children
-        asked = {
+        nodes = from_plain({**defaults, **changes}, "test").children
+        by_factor = {
             factor: node.children
             for factor, node in from_plain(levels or {}, "test").children.items()
         }
-        needs = Needs(check("test", written), written, asked)
-        return Cluster(needs, self.folder / "reports" / "slurm", self.cache, study="test")
+        resources = Resources(build_profile("test", nodes), nodes, by_factor)
+        return Cluster(resources, self.folder / "reports" / "slurm", self.cache, study="test")
 
     def hurry(self) -> None:
-        """Lets slow trials go on; until then they train for ever."""
+        """Lets slow trials continue; until then they do not end."""
         (self.folder / "hurry").touch()
 
     def follow(
         self, cluster: Cluster, jobs: list[RunJob], waiting: Sequence[RunJob] = ()
     ) -> list[RunOutcome]:
-        """Waits for all jobs to end, and fails when they do not in time."""
-        outcomes = cluster.follow(jobs, Quiet(), waiting=waiting, seconds=ALL_SECONDS)
+        """Waits until all jobs have ended; fails if they take too long."""
+        outcomes = cluster.follow(jobs, SilentListener(), waiting=waiting, seconds=ALL_SECONDS)
         assert len(outcomes) == len(jobs), [store.read_status(job.folder) for job in jobs]
         return sorted(outcomes, key=lambda outcome: jobs.index(outcome.job))
 
-    def uninterrupted(self, job: RunJob) -> bytes:
-        """Runs a trial here, without the cluster; returns its weights."""
-        folder = self.cache.parent / "twins" / job.folder.name
+    def train_locally(self, job: RunJob) -> bytes:
+        """Trains a trial without the cluster and without interruption; returns its weights."""
+        folder = self.cache.parent / "local" / job.folder.name
         if not (folder / "encoder.safetensors").exists():
             config = RunConfig.read(job.folder / "config.json")
             store.write_config(folder, kind="jepa", settings=config.settings)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("GUEST_SECONDS", "0")
+                patch.setenv("SCRIPTED_SECONDS", "0")
                 device = torch.device("cpu")
-                ended = run(
+                outcome = run(
                     folder, {}, RunContext(device, self.cache, lambda event: None, StopSignal())
                 )
-            assert ended.state == "done"
+            assert outcome.state == "done"
         return (folder / "encoder.safetensors").read_bytes()
 
 
 def settings(kind: str, seed: int, steps: int) -> dict[str, Any]:
-    """A trial of a second or two."""
+    """Returns the settings of a trial that takes a second or two."""
     return {
         "data": {"type": "ablate.audio.synthetic.Synthetic", "clips_per_class": 4,
                  "valid_per_class": 1, "test_per_class": 2},
         "mel": {"type": "ablate.audio.mel.LogMel", "sample_rate": 16000, "bands": 64},
         "crop_frames": 128,
         "patchifier": {"type": "ablate.model.patchify.Rectangles", "freq": 16, "time": 16},
-        "masker": {"type": "slurm_guest.Guest", "kind": kind},
+        "masker": {"type": "scripted_masker.Scripted", "kind": kind},
         "encoder": {"type": "ablate.model.vit.ViT", "dim": 16, "layers": 1, "heads": 2},
         "predictor": {"type": "ablate.model.predictor.Joint", "dim": 16, "layers": 1, "heads": 2},
         "objective": {"type": "ablate.model.objectives.SmoothL1", "beta": 1.0},
@@ -271,7 +272,7 @@ def settings(kind: str, seed: int, steps: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Decoded clips, which all trials share."""
+    """Folder of decoded clips, which all trials share."""
     return tmp_path_factory.mktemp("sound") / "cache"
 
 
@@ -279,27 +280,27 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def open_workspace(folder: Path, sound: Path) -> Iterator[Workspace]:
     """Opens a workspace with an empty queue; cancels its jobs at the end."""
     empty_queue()
-    shutil.copy(GUEST, folder)
+    shutil.copy(MASKER_FILE, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(folder)
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(folder)]))
-        patch.setenv("GUEST_SECONDS", str(ALL_SECONDS))
-        sys.modules.pop("slurm_guest", None)
+        patch.setenv("SCRIPTED_SECONDS", str(ALL_SECONDS))
+        sys.modules.pop("scripted_masker", None)
         yield Workspace(folder, sound)
-        sys.modules.pop("slurm_guest", None)
-        subprocess.run(["scancel", "-u", "root"], capture_output=True, timeout=LONGEST)
+        sys.modules.pop("scripted_masker", None)
+        subprocess.run(["scancel", "-u", "root"], capture_output=True, timeout=WAIT_SECONDS)
 
 
 @pytest.fixture
 def workspace(tmp_path: Path, sound: Path) -> Iterator[Workspace]:
     """A workspace for one test."""
-    with open_workspace(tmp_path, sound) as found:
-        yield found
+    with open_workspace(tmp_path, sound) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
 def shared_workspace(tmp_path_factory: pytest.TempPathFactory, sound: Path) -> Iterator[Workspace]:
     """A workspace shared by the tests of a module."""
-    with open_workspace(tmp_path_factory.mktemp("workspace"), sound) as found:
-        yield found
+    with open_workspace(tmp_path_factory.mktemp("workspace"), sound) as opened:
+        yield opened

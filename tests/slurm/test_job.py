@@ -1,4 +1,4 @@
-"""What a job does on its node, without a cluster."""
+"""Tests of the process that runs a job on its node, without a cluster."""
 
 import os
 import signal
@@ -18,11 +18,11 @@ from ablate.runs.record import read_record
 from ablate.slurm import job as slurm_job
 from ablate.slurm.job import Job
 from tests.run_folders import write_record
-from tests.slurm.scripted_site import lay
+from tests.slurm.fake_slurm import write_commands
 
 KNN = {"type": "KNN", "k": 10}
-# scores a run that is trained already, and is told to stop meanwhile, as `ablate.worker` takes it
-SCORES_UNTIL_TOLD = """\
+# stands in for `ablate.worker`: scores a trained run and is signalled to stop meanwhile
+SCORES_UNTIL_SIGNAL = """\
 import os, signal, sys, time
 from pathlib import Path
 from ablate.core.records.run import RunRecord
@@ -33,38 +33,40 @@ record.write(folder / "run.json")
 os.kill(os.getppid(), signal.SIGUSR2)
 time.sleep(60)
 """
-TRAINS_UNTIL_TOLD = SCORES_UNTIL_TOLD.replace('"done"', '"preempted"')
+TRAINS_UNTIL_SIGNAL = SCORES_UNTIL_SIGNAL.replace('"done"', '"preempted"')
 
 
 def test_a_node_on_which_no_worker_starts_in_time_is_reported() -> None:
-    found = slurm_job.report(seconds=0.01)
-    assert found.host
-    assert (found.torch, found.problem) == (None, "it took longer than 0.01 s")
+    report = slurm_job.check_node(seconds=0.01)
+    assert report.host
+    assert (report.torch, report.problem) == (None, "it took longer than 0.01 s")
 
 
 @pytest.fixture
 def requeued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A site that writes down what `scontrol` is told."""
-    there = lay(tmp_path, {"scontrol": f'echo "$@" >> {tmp_path}/told'})
-    monkeypatch.setenv("PATH", str(there), prepend=os.pathsep)
+    """A file with the arguments of each call of `scontrol`."""
+    folder = write_commands(tmp_path, {"scontrol": f'echo "$@" >> {tmp_path}/calls'})
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
-    return tmp_path / "told"
+    return tmp_path / "calls"
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Iterator[Callable[..., Job]]:
-    """Makes the job of one run folder, which hears signals until the test's end."""
-    before = {number: signal.getsignal(number) for number in (*slurm_job.AGAIN, signal.SIGALRM)}
+    """Returns a function that creates the job of a run folder, with its signal handlers."""
+    before = {
+        number: signal.getsignal(number) for number in (*slurm_job.REQUEUE_SIGNALS, signal.SIGALRM)
+    }
     before |= {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def make(folder: Path, step: str = "", **spec: Any) -> Job:
         write_json(tmp_path / "probes.json", {"knn": KNN})
-        usual: dict[str, Any] = {"probes": str(tmp_path / "probes.json"), "device": "cpu"}
-        usual |= {"cache": "cache", "evaluate": None, "max_requeues": 3, "signal_seconds": 60}
-        usual["step"] = [sys.executable, "-c", step]
-        made = Job(JobSpec(**{**usual, **spec}), tmp_path / "home", [str(folder)])
-        made.listen()
+        defaults: dict[str, Any] = {"probes": str(tmp_path / "probes.json"), "device": "cpu"}
+        defaults |= {"cache": "cache", "evaluate": None, "max_requeues": 3, "signal_seconds": 60}
+        defaults["step"] = [sys.executable, "-c", step]
+        made = Job(JobSpec(**{**defaults, **spec}), tmp_path / "home", [str(folder)])
+        made.install_handlers()
         return made
 
     yield make
@@ -79,33 +81,33 @@ def trained(folder: Path) -> Path:
     return folder
 
 
-def test_a_job_told_to_stop_while_it_scores_a_run_queues_itself_again(
+def test_a_job_signalled_while_it_scores_a_run_requeues_itself(
     tmp_path: Path, job: Callable[..., Job], requeued: Path
 ) -> None:
     folder = trained(tmp_path / "run")
-    assert not job(folder, SCORES_UNTIL_TOLD).work()
+    assert not job(folder, SCORES_UNTIL_SIGNAL).run()
     assert requeued.read_text() == "requeue 7\n"
     assert find_json(tmp_path / "home" / "ended" / "run.json") is None
     assert store.read_status(folder).state == "done"
 
 
-def test_what_is_trained_stays_trained_where_its_scoring_is_given_up(
+def test_a_trained_run_stays_done_if_its_scoring_is_abandoned(
     tmp_path: Path, job: Callable[..., Job], requeued: Path
 ) -> None:
     folder = trained(tmp_path / "run")
-    assert not job(folder, SCORES_UNTIL_TOLD, max_requeues=0).work()
+    assert not job(folder, SCORES_UNTIL_SIGNAL, max_requeues=0).run()
     assert not requeued.exists()
     status = store.read_status(folder)
     assert (status.state, str(status.reason).partition(":")[0]) == ("done", "timeout")
     assert EndMark.read(tmp_path / "home" / "ended" / "run.json").state == "failed"
 
 
-def test_a_run_whose_job_the_site_will_not_queue_again_has_not_failed(
+def test_a_run_whose_job_cannot_be_requeued_is_preempted_and_not_failed(
     tmp_path: Path, job: Callable[..., Job], requeued: Path
 ) -> None:
     (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\necho Job is disabled >&2; exit 1\n")
     folder = tmp_path / "run"
-    assert not job(folder, TRAINS_UNTIL_TOLD).work()
+    assert not job(folder, TRAINS_UNTIL_SIGNAL).run()
     status = store.read_status(folder)
     assert (status.state, status.reason) == (
         "preempted",
@@ -114,7 +116,7 @@ def test_a_run_whose_job_the_site_will_not_queue_again_has_not_failed(
     assert find_json(tmp_path / "home" / "ended" / "run.json") is None
 
 
-def test_a_job_told_to_stop_waits_no_longer_for_another_machines_heart(
+def test_a_signalled_job_stops_waiting_for_another_machines_heartbeat(
     tmp_path: Path, job: Callable[..., Job], requeued: Path
 ) -> None:
     folder = tmp_path / "run"
@@ -122,7 +124,7 @@ def test_a_job_told_to_stop_waits_no_longer_for_another_machines_heart(
     waiting = job(folder)
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGUSR2)).start()
     started = time.monotonic()
-    assert not waiting.work()
+    assert not waiting.run()
     assert time.monotonic() - started < 10
     assert requeued.read_text() == "requeue 7\n"
     assert read_record(folder).state == "running"

@@ -1,4 +1,4 @@
-"""Profiles of clusters, and the text that sbatch is handed for them. No cluster is needed."""
+"""Tests of cluster profiles and of their sbatch scripts, without a cluster."""
 
 from pathlib import Path
 
@@ -12,29 +12,29 @@ from ablate.slurm.profile import Profile
 ROOT = Path(__file__).parents[2]
 
 
-def written(**settings):
-    return profile.check("mine", from_plain(settings, "mine.yaml:1").children)
+def build(**settings):
+    return profile.build_profile("mine", from_plain(settings, "mine.yaml:1").children)
 
 
-def text(found, **options):
-    return sbatch.text(
-        found, Path("/home/s/array-00.json"), name="study", code=Path("/c"), **options
+def format_script(built, **options):
+    return sbatch.format_script(
+        built, Path("/home/s/array-00.json"), name="study", code=Path("/c"), **options
     )
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "slurm").glob("*.yaml")), ids=lambda f: f.stem)
-def test_every_profile_that_is_shipped_can_be_read(file):
-    assert profile.load(str(file)).name == file.stem
+def test_every_bundled_profile_can_be_read(file):
+    assert profile.load_profile(str(file)).name == file.stem
 
 
-def test_an_unknown_key_is_refused_with_its_place():
+def test_an_unknown_key_is_reported_with_its_line():
     with pytest.raises(StudyError, match=r"mine.yaml:1: unknown key `partitoin` \(did you mean"):
-        written(partitoin="cpu")
+        build(partitoin="cpu")
 
 
-def test_all_that_is_wrong_is_told_at_once():
+def test_all_problems_are_reported_at_once():
     with pytest.raises(StudyError) as error:
-        written(minutes=0, memory="lots", gpus_as="gpu", setup="module load", canary="yes")
+        build(minutes=0, memory="lots", gpus_as="gpu", setup="module load", canary="yes")
     assert len(error.value.problems) == 5
 
 
@@ -46,30 +46,30 @@ def test_all_that_is_wrong_is_told_at_once():
         ("gpus", "#SBATCH --gpus=a100:2"),
     ],
 )
-def test_gpus_are_asked_for_as_the_site_spells_it(spelling, line):
-    assert line in text(written(gpus=2, gpu_type="a100", gpus_as=spelling)).splitlines()
+def test_gpus_are_requested_by_the_option_of_the_profile(spelling, line):
+    assert line in format_script(build(gpus=2, gpu_type="a100", gpus_as=spelling)).splitlines()
 
 
 def test_alternatives_become_a_constraint():
-    assert "#SBATCH --constraint='a100|h100'" in text(written(constraint=["a100", "h100"]))
+    assert "#SBATCH --constraint='a100|h100'" in format_script(build(constraint=["a100", "h100"]))
 
 
 def test_an_array_waits_for_its_canary():
-    lines = text(Profile(name="mine", parallel=2), count=5, after="77").splitlines()
+    lines = format_script(Profile(name="mine", parallel=2), count=5, after="77").splitlines()
     assert "#SBATCH --array=0-4%2" in lines
     assert "#SBATCH --dependency=afterok:77" in lines
     assert "#SBATCH --kill-on-invalid-dep=yes" in lines
 
 
-def test_what_a_site_needs_first_stands_before_the_command():
-    found = written(setup=["module load cuda"], environment={"A": "b c"}, sbatch={"nice": 7})
-    lines = text(found).splitlines()
+def test_the_profiles_setup_precedes_the_command():
+    built = build(setup=["module load cuda"], environment={"A": "b c"}, sbatch={"nice": 7})
+    lines = format_script(built).splitlines()
     assert "#SBATCH --nice=7" in lines
     command = next(n for n, line in enumerate(lines) if "ablate.slurm.job" in line)
     assert lines.index("module load cuda") < lines.index("export A='b c'") < command
 
 
-def test_a_job_computes_with_one_thread_unless_its_profile_says_otherwise():
-    assert "export OMP_NUM_THREADS=1" in text(written()).splitlines()
-    more = text(written(environment={"OMP_NUM_THREADS": "8"})).splitlines()
+def test_a_job_uses_one_thread_unless_its_profile_sets_more():
+    assert "export OMP_NUM_THREADS=1" in format_script(build()).splitlines()
+    more = format_script(build(environment={"OMP_NUM_THREADS": "8"})).splitlines()
     assert "export OMP_NUM_THREADS=8" in more

@@ -1,4 +1,4 @@
-"""What a study's levels ask of a site, and the arrays that come of it. No cluster is needed."""
+"""Tests of the resources of levels and of the arrays that result, without a cluster."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from ablate.runs.job import RunJob
 from ablate.runs.store import write_config
 from ablate.slurm import arrays as slurm_arrays
 from ablate.slurm import resources
-from ablate.slurm.options import Asked
+from ablate.slurm.options import SlurmOptions
 from ablate.slurm.profile import Profile
-from ablate.slurm.resources import Needs
+from ablate.slurm.resources import Resources
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
 from tests.study.conftest import STUDY as PLAIN
@@ -36,7 +36,7 @@ slurm:
   minutes: 5
   levels:
 """
-ASKING = """\
+STUDY_WITH_LEVELS = """\
 study: patches
 baseline:
   data: {type: Sound}
@@ -62,7 +62,7 @@ CHANGES = st.fixed_dictionaries(
         "canary": st.booleans(),
     },
 )
-ASKED = st.dictionaries(
+LEVEL_SETTINGS = st.dictionaries(
     st.sampled_from(["encoder", "masker"]),
     st.dictionaries(st.sampled_from("abc"), CHANGES, max_size=3),
 )
@@ -77,29 +77,29 @@ def profile_dir(tmp_path, monkeypatch):
     return tmp_path
 
 
-def asked(*lines, name=None):
+def load_levels(*lines, name=None):
     Path("study.yaml").write_text(STUDY + "".join(f"    {line}\n" for line in lines))
-    return resources.of_study(loader.load(Path("study.yaml")), name)
+    return resources.load_resources(loader.load(Path("study.yaml")), name)
 
 
-def test_a_level_asks_for_what_it_says_and_else_for_what_the_profile_does(profile_dir):
-    found = asked("encoder: {large: {memory: 64G, gpus: 2}}")
-    large = found.of({"encoder": "large", "masker": "few"})
+def test_a_level_changes_only_the_settings_that_it_names(profile_dir):
+    loaded = load_levels("encoder: {large: {memory: 64G, gpus: 2}}")
+    large = loaded.get_profile({"encoder": "large", "masker": "few"})
     assert (large.memory, large.gpus, large.minutes, large.partition) == ("64G", 2, 5, "cpu")
-    assert found.of({"encoder": "small"}) == found.of({}) == found.profile
-    assert (found.profile.memory, found.profile.minutes) == ("4G", 5)
+    assert loaded.get_profile({"encoder": "small"}) == loaded.get_profile({}) == loaded.profile
+    assert (loaded.profile.memory, loaded.profile.minutes) == ("4G", 5)
 
 
-def test_of_two_levels_that_say_the_same_setting_the_later_written_counts(profile_dir):
-    found = asked("masker: {many: {memory: 8G, cpus: 3}}", "encoder: {large: {memory: 64G}}")
-    both = found.of({"encoder": "large", "masker": "many"})
+def test_of_two_levels_with_the_same_setting_the_later_one_counts(profile_dir):
+    loaded = load_levels("masker: {many: {memory: 8G, cpus: 3}}", "encoder: {large: {memory: 64G}}")
+    both = loaded.get_profile({"encoder": "large", "masker": "many"})
     assert (both.memory, both.cpus) == ("64G", 3)
 
 
-def test_another_profile_is_asked_for_what_the_levels_say(profile_dir):
-    found = asked("encoder: {large: {memory: 64G}}", name="other.yaml")
-    assert (found.profile.name, found.profile.minutes) == ("other", 60)
-    assert found.of({"encoder": "large"}).memory == "64G"
+def test_levels_also_change_a_profile_from_the_command_line(profile_dir):
+    loaded = load_levels("encoder: {large: {memory: 64G}}", name="other.yaml")
+    assert (loaded.profile.name, loaded.profile.minutes) == ("other", 60)
+    assert loaded.get_profile({"encoder": "large"}).memory == "64G"
 
 
 @pytest.mark.parametrize(
@@ -119,32 +119,32 @@ def test_another_profile_is_asked_for_what_the_levels_say(profile_dir):
         ("probe: {knn: {memory: 1G}}", "all probes score every run"),
     ],
 )
-def test_what_a_level_cannot_ask_is_refused_with_its_place(profile_dir, line, problem):
+def test_an_invalid_level_is_reported_with_its_line(profile_dir, line, problem):
     with pytest.raises(StudyError) as error:
-        asked(line)
+        load_levels(line)
     assert str(error.value).startswith("study.yaml:14: ")
     assert problem in str(error.value)
 
 
-def test_all_that_is_wrong_with_levels_is_told_at_once(profile_dir):
+def test_all_problems_of_levels_are_reported_at_once(profile_dir):
     with pytest.raises(StudyError) as error:
-        asked("encoder: {lrage: {cpus: 0}}", "maskr: {}", "masker: {many: {gpu: 1}}")
+        load_levels("encoder: {lrage: {cpus: 0}}", "maskr: {}", "masker: {many: {gpu: 1}}")
     assert len(error.value.problems) == 4
 
 
-def test_levels_that_do_not_go_together_are_refused_where_they_meet(profile_dir):
-    found = asked("encoder: {large: {ranks: 4, gpus: 4}}", "masker: {many: {gpus: 2}}")
+def test_contradicting_levels_raise_for_the_trial_that_combines_them(profile_dir):
+    loaded = load_levels("encoder: {large: {ranks: 4, gpus: 4}}", "masker: {many: {gpus: 2}}")
     with pytest.raises(StudyError, match=r"study.yaml:14: 4 `ranks` per node need one GPU each"):
-        found.of({"encoder": "large", "masker": "many"})
+        loaded.get_profile({"encoder": "large", "masker": "many"})
 
 
-def test_levels_of_factors_that_move_together_are_known_by_each(profile_dir):
+def test_zipped_factors_are_looked_up_by_each_name(profile_dir):
     Path("study.yaml").write_text(STUDY + "    optimizer.rate: {0.01: {cpus: 2}}\n")
-    found = loader.load(Path("study.yaml"))
+    loaded = loader.load(Path("study.yaml"))
     levels = {"encoder + optimizer.rate": "large + 0.01", "masker": "few"}
-    labels = factors.split_zipped_levels(factors.build_factors(found), levels)
+    labels = factors.split_zipped_levels(factors.build_factors(loaded), levels)
     assert labels == {"encoder": "large", "optimizer.rate": "0.01", "masker": "few"}
-    assert resources.of_study(found).of(labels).cpus == 2
+    assert resources.load_resources(loaded).get_profile(labels).cpus == 2
 
 
 def nodes(levels):
@@ -154,77 +154,82 @@ def nodes(levels):
     }
 
 
-@given(st.lists(LABELS, max_size=12), ASKED, st.data())
-def test_every_run_is_in_one_array_of_runs_that_ask_the_same(
+@given(st.lists(LABELS, max_size=12), LEVEL_SETTINGS, st.data())
+def test_every_run_is_in_one_array_of_runs_with_the_same_resources(
     tmp_path_factory, labels, levels, data
 ):
     home = tmp_path_factory.mktemp("submission")
-    wanted = Needs(Profile(name="site", max_array=2), {"max_array": Node(2, "s:1")}, nodes(levels))
+    resources_ = Resources(
+        Profile(name="site", max_array=2), {"max_array": Node(2, "s:1")}, nodes(levels)
+    )
     jobs = []
     for number, one in enumerate(labels):
         budget = {"budget": {"steps": 9}} if data.draw(st.booleans(), label="trained") else {}
         write_config(home / str(number), kind="jepa", settings=budget)
         jobs.append(RunJob(home / str(number), "a run", {}, levels=one))
-    found = slurm_arrays.grouped(jobs, wanted, home)
-    arrays = [(group, file, packs) for group in found for file, packs in group.arrays.items()]
+    groups = slurm_arrays.group_jobs(jobs, resources_, home)
+    arrays = [(group, file, packs) for group in groups for file, packs in group.arrays.items()]
     placed = [job.folder for _, _, packs in arrays for pack in packs for job in pack]
     assert sorted(placed) == sorted(job.folder for job in jobs)
     assert len({file for _, file, _ in arrays}) == len(arrays)
     for group, file, packs in arrays:
-        assert all(wanted.of(job.levels) == group.profile for pack in packs for job in pack)
+        assert all(
+            resources_.get_profile(job.levels) == group.profile for pack in packs for job in pack
+        )
         assert len(packs) <= group.profile.max_array
         assert all(len(pack) <= group.profile.trials_per_job for pack in packs)
-        text = group.text(file, "study")
+        text = group.format_sbatch(file, "study")
         assert f"#SBATCH --cpus-per-task={group.profile.cpus}\n" in text
         assert f"#SBATCH --array=0-{len(packs) - 1}%" in text
-    for group in found:
-        assert [other.profile == group.profile for other in found].count(True) == 1
+    for group in groups:
+        assert [other.profile == group.profile for other in groups].count(True) == 1
         trained = any("budget" in config.settings for config in group.configs)
         assert (group.canary is not None) == (group.profile.canary and trained)
 
 
-def test_a_study_asks_more_for_the_trials_of_a_level_and_not_for_their_twins(profile_dir, capsys):
-    Path("study.yaml").write_text(ASKING)
-    dry = Asked(dry_run=True)
-    assert study.run_study(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == study.DONE
+def test_references_do_not_get_the_resources_of_a_level(profile_dir, capsys):
+    Path("study.yaml").write_text(STUDY_WITH_LEVELS)
+    dry = SlurmOptions(dry_run=True)
+    assert study.run_study(Path("study.yaml"), workers=1, slurm=dry, command=STAND_IN) == study.DONE
     lines = [line for line in capsys.readouterr().out.splitlines() if "#SBATCH" in line]
-    found = [line for line in lines if line.startswith(("#SBATCH --mem=", "#SBATCH --array="))]
-    assert [line.removeprefix("#SBATCH --") for line in found] == [
-        *("mem=4G", "array=0-6%7", "mem=4G"),  # a canary, and two trials, four twins, statistics
+    options = [line for line in lines if line.startswith(("#SBATCH --mem=", "#SBATCH --array="))]
+    assert [line.removeprefix("#SBATCH --") for line in options] == [
+        *("mem=4G", "array=0-6%7", "mem=4G"),  # a canary; two trials, four random inits, statistics
         *("mem=64G", "array=0-1%2", "mem=64G"),
     ]
     assert sum("--dependency=afterok:CANARY" in line for line in lines) == 2
 
 
 @pytest.mark.parametrize(
-    ("flag", "asked"),
-    [("--dry-run", Asked(dry_run=True)), ("--watch", Asked(watch=True))],
-    ids=lambda given: str(given)[:9],
+    ("flag", "options"),
+    [("--dry-run", SlurmOptions(dry_run=True)), ("--watch", SlurmOptions(watch=True))],
+    ids=lambda value: str(value)[:9],
 )
-def test_what_only_a_cluster_can_do_runs_nothing_here(profile_dir, capsys, flag, asked):
+def test_an_option_for_clusters_runs_nothing_without_one(profile_dir, capsys, flag, options):
     Path("study.yaml").write_text(PLAIN)
     assert (
-        study.run_study(Path("study.yaml"), workers=1, where=asked, command=STAND_IN) == study.WRONG
+        study.run_study(Path("study.yaml"), workers=1, slurm=options, command=STAND_IN)
+        == study.WRONG
     )
     assert f"{flag} is for a cluster: name it, --slurm NAME" in capsys.readouterr().err
     assert not list(Path("runs").glob("*"))
 
 
-def test_variants_that_are_one_run_must_ask_the_same(profile_dir, capsys):
+def test_variants_that_share_a_run_must_request_the_same_resources(profile_dir, capsys):
     levels = "masker: {good: {type: Good}, matched: {type: Matched}, other: {type: Other}}"
-    text = ASKING.replace("factors: {", f"factors: {{{levels}, ")
-    dry = Asked(dry_run=True)
-    for asks, code in (
+    text = STUDY_WITH_LEVELS.replace("factors: {", f"factors: {{{levels}, ")
+    dry = SlurmOptions(dry_run=True)
+    for level, code in (
         ("strips: {memory: 64G}", study.DONE),
         ("squares: {memory: 64G}", study.DONE),
     ):
-        Path("study.yaml").write_text(text.replace("strips: {memory: 64G}", asks))
-        assert study.run_study(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == code
-    asking = text.replace("patchifier: {strips: {m", "masker: {matched: {m")
-    Path("study.yaml").write_text(asking)
+        Path("study.yaml").write_text(text.replace("strips: {memory: 64G}", level))
+        assert study.run_study(Path("study.yaml"), workers=1, slurm=dry, command=STAND_IN) == code
+    changed = text.replace("patchifier: {strips: {m", "masker: {matched: {m")
+    Path("study.yaml").write_text(changed)
     assert (
-        study.run_study(Path("study.yaml"), workers=1, where=dry, command=STAND_IN) == study.WRONG
+        study.run_study(Path("study.yaml"), workers=1, slurm=dry, command=STAND_IN) == study.WRONG
     )
-    told = " ".join(capsys.readouterr().err.split())
-    assert "study.yaml:11: `good, squares, seed 0` and `matched, squares, seed 0`" in told
-    assert "asks `memory` '4G' or '64G'" in told
+    message = " ".join(capsys.readouterr().err.split())
+    assert "study.yaml:11: `good, squares, seed 0` and `matched, squares, seed 0`" in message
+    assert "asks `memory` '4G' or '64G'" in message

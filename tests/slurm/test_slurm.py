@@ -1,23 +1,23 @@
-"""Runs on a real SLURM: what becomes of them, whatever happens to their jobs and nodes."""
+"""Tests of how runs end on a real SLURM, whatever happens to their jobs."""
 
 import pytest
 
 from ablate.slurm import commands
 from ablate.slurm import queue as slurm_queue
-from tests.slurm.conftest import is_training, queued, record, wait_until, weights
+from tests.slurm.conftest import is_training, query_job, record, wait_until, weights
 
 
-def number(job):
-    return slurm_queue.last(job.folder).job
+def find_job_id(job):
+    return slurm_queue.find_last_job(job.folder).job_id
 
 
-def restarts(job):
+def count_restarts(job):
     return record(job)["attempt"] - 1
 
 
 @pytest.fixture(scope="module")
 def array(site, shared_workspace):
-    """An array of trials, most of which something happens to: by name, with their outcomes."""
+    """The outcomes of the trials of one array, by what happens to each."""
     kinds = {
         "left alone": "good",
         "signalled": "slow",
@@ -32,36 +32,36 @@ def array(site, shared_workspace):
     cluster.submit(list(jobs.values()))
     for name in ("signalled", "requeued", "cancelled"):
         wait_until(lambda name=name: is_training(jobs[name]))
-    commands.call(["scancel", "--signal=USR2", queued(jobs["signalled"], "%A")])
-    commands.call(["scontrol", "requeue", queued(jobs["requeued"], "%A")])
-    commands.call(["scancel", number(jobs["cancelled"])])
+    commands.run_command(["scancel", "--signal=USR2", query_job(jobs["signalled"], "%A")])
+    commands.run_command(["scontrol", "requeue", query_job(jobs["requeued"], "%A")])
+    commands.run_command(["scancel", find_job_id(jobs["cancelled"])])
     for name in ("signalled", "requeued"):
-        wait_until(lambda name=name: restarts(jobs[name]) == 1)
+        wait_until(lambda name=name: count_restarts(jobs[name]) == 1)
     shared_workspace.hurry()
     outcomes = shared_workspace.follow(cluster, list(jobs.values()))
     return dict(zip(jobs, outcomes, strict=True))
 
 
-def test_a_trial_ends_as_it_does_here(array, shared_workspace):
+def test_a_trial_on_a_cluster_has_the_same_weights_as_a_local_one(array, shared_workspace):
     outcome = array["left alone"]
     assert (outcome.state, outcome.trained) == ("done", True)
-    assert weights(outcome.job) == shared_workspace.uninterrupted(outcome.job)
+    assert weights(outcome.job) == shared_workspace.train_locally(outcome.job)
 
 
 @pytest.mark.parametrize("name", ["signalled", "requeued"])
-def test_a_trial_that_is_queued_again_goes_on_to_the_same_weights(array, shared_workspace, name):
+def test_a_requeued_trial_resumes_to_the_same_weights(array, shared_workspace, name):
     job = array[name].job
     assert array[name].state == "done"
-    assert restarts(job) == 1
-    assert weights(job) == shared_workspace.uninterrupted(job)
+    assert count_restarts(job) == 1
+    assert weights(job) == shared_workspace.train_locally(job)
 
 
-def test_a_running_job_that_is_cancelled_says_so(array):
+def test_a_run_whose_job_is_cancelled_is_cancelled(array):
     assert array["cancelled"].state == "cancelled"
     assert array["cancelled"].reason.startswith("the job was cancelled (job ")
 
 
-def test_a_trial_that_raises_fails_with_its_words(array):
+def test_a_trial_that_raises_fails_with_its_message(array):
     assert array["raises"].state == "failed"
     assert array["raises"].reason == "error: RuntimeError: a step too far"
 

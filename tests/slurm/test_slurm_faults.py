@@ -1,34 +1,34 @@
-"""A real SLURM whose nodes lose power, whose controller dies, and that takes its machines back."""
+"""Tests on a real SLURM whose nodes and controller fail, and that preempts jobs."""
 
 from contextlib import suppress
 
 from ablate.slurm import commands
 from tests.slurm.conftest import (
     ALL_SECONDS,
-    Quiet,
+    SilentListener,
     is_training,
-    queued,
+    query_job,
     record,
     wait_until,
     weights,
 )
 
 
-def saved(site):
-    """What the controller would know of jobs if it were started again."""
-    with suppress(FileNotFoundError):  # it is being replaced
+def read_saved_state(site):
+    """Returns the job state that the controller has saved for its next start."""
+    with suppress(FileNotFoundError):  # while it is being replaced
         return (site.folder / "state" / "job_state").read_bytes()
     return b""
 
 
-def all_idle():
-    return set(commands.call(["sinfo", "-h", "-N", "-o", "%t"]).split()) == {"idle"}
+def are_nodes_idle():
+    return set(commands.run_command(["sinfo", "-h", "-N", "-o", "%t"]).split()) == {"idle"}
 
 
-def take_all_nodes():
-    """Has their owner want them, until the file `hurry` is there."""
+def occupy_all_nodes():
+    """Submits a job with a higher priority that needs all nodes until the file `hurry` exists."""
     nodes = ["sbatch", "-p", "cpu", "-N2", "--exclusive", "--time=20", "-o", "/dev/null"]
-    commands.call([*nodes, "--wrap", "until [ -e hurry ]; do sleep 0.2; done"])
+    commands.run_command([*nodes, "--wrap", "until [ -e hurry ]; do sleep 0.2; done"])
 
 
 def test_a_node_that_loses_power_loses_no_trial(site, workspace):
@@ -36,7 +36,7 @@ def test_a_node_that_loses_power_loses_no_trial(site, workspace):
     cluster = workspace.cluster()
     cluster.submit(jobs)
     wait_until(lambda: is_training(jobs[0]))
-    node = queued(jobs[0], "%N")
+    node = query_job(jobs[0], "%N")
     site.control("off", node)
     try:
         wait_until(lambda: record(jobs[0])["attempt"] == 2)
@@ -44,43 +44,45 @@ def test_a_node_that_loses_power_loses_no_trial(site, workspace):
         [outcome] = workspace.follow(cluster, jobs)
     finally:
         site.control("on", node)
-        wait_until(all_idle)
+        wait_until(are_nodes_idle)
     assert outcome.state == "done"
-    assert weights(jobs[0]) == workspace.uninterrupted(jobs[0])
+    assert weights(jobs[0]) == workspace.train_locally(jobs[0])
 
 
-def test_a_preempted_trial_goes_on_when_there_is_room_again(site, workspace):
+def test_a_preempted_trial_resumes_once_nodes_are_free(site, workspace):
     jobs = workspace.jobs("slow")
-    cluster = workspace.cluster(partition="preempt")  # its minutes are under ten, too
+    cluster = workspace.cluster(partition="preempt")
     cluster.submit(jobs)
     wait_until(lambda: is_training(jobs[0]))
-    take_all_nodes()
-    found = wait_until(lambda: (now := record(jobs[0]))["state"] == "preempted" and now)
-    assert found["reason"].startswith(("SIGUSR2 at step", "SIGTERM at step"))
+    occupy_all_nodes()
+    preempted = wait_until(lambda: (now := record(jobs[0]))["state"] == "preempted" and now)
+    assert preempted["reason"].startswith(("SIGUSR2 at step", "SIGTERM at step"))
     workspace.hurry()
     [outcome] = workspace.follow(cluster, jobs)
     assert outcome.state == "done"
-    assert weights(jobs[0]) == workspace.uninterrupted(jobs[0])
+    assert weights(jobs[0]) == workspace.train_locally(jobs[0])
 
 
-def test_a_dead_controller_is_waited_for(site, workspace):
+def test_runs_survive_a_dead_slurm_controller(site, workspace):
     jobs = workspace.jobs("slow", "good")
     cluster = workspace.cluster(parallel=1)
     cluster.submit(jobs)
     wait_until(lambda: is_training(jobs[0]))
-    commands.call(["scontrol", "update", f"JobId={queued(jobs[0], '%A')}", "Comment=it-trains"])
-    wait_until(lambda: b"it-trains" in saved(site))  # what is not would be forgotten
+    commands.run_command(
+        ["scontrol", "update", f"JobId={query_job(jobs[0], '%A')}", "Comment=it-trains"]
+    )
+    wait_until(lambda: b"it-trains" in read_saved_state(site))  # unsaved jobs would be lost
     site.control("controller", "kill")
     try:
-        assert cluster.follow(jobs, Quiet(), seconds=0) == []  # the queue's silence says nothing
+        assert cluster.follow(jobs, SilentListener(), seconds=0) == []  # no answer is not an end
     finally:
         site.control("controller", "start")
     workspace.hurry()
     assert [outcome.state for outcome in workspace.follow(cluster, jobs)] == ["done", "done"]
-    wait_until(all_idle)
+    wait_until(are_nodes_idle)
 
 
-def test_a_trial_longer_than_its_job_goes_on_in_the_next_run_of_it(site, workspace):
+def test_a_trial_longer_than_its_job_resumes_after_the_requeue(site, workspace):
     jobs = workspace.jobs("slow")
     cluster = workspace.cluster(minutes=1)
     cluster.submit(jobs)
@@ -88,4 +90,4 @@ def test_a_trial_longer_than_its_job_goes_on_in_the_next_run_of_it(site, workspa
     workspace.hurry()
     [outcome] = workspace.follow(cluster, jobs)
     assert outcome.state == "done"
-    assert weights(jobs[0]) == workspace.uninterrupted(jobs[0])
+    assert weights(jobs[0]) == workspace.train_locally(jobs[0])

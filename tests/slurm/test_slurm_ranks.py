@@ -1,4 +1,4 @@
-"""A real SLURM, on whose two nodes one trial is trained together."""
+"""Tests on a real SLURM of a trial that trains on two nodes."""
 
 import torch
 from safetensors.torch import load
@@ -9,13 +9,13 @@ from tests.slurm.conftest import is_training, record, wait_until, weights
 
 
 def assert_same(job, workspace):
-    """Sums over ranks are rounded otherwise than sums over a batch; no more may differ."""
-    found = load(weights(job))
-    for name, value in load(workspace.uninterrupted(job)).items():
-        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-5)
+    """Compares weights up to the rounding of sums over ranks instead of over a batch."""
+    distributed = load(weights(job))
+    for name, value in load(workspace.train_locally(job)).items():
+        torch.testing.assert_close(distributed[name], value, rtol=0, atol=1e-5)
 
 
-def test_two_nodes_train_what_one_process_trains(site, workspace):
+def test_two_nodes_train_the_same_weights_as_one_process(site, workspace):
     [job] = workspace.jobs("good")
     cluster = workspace.cluster(nodes=2)
     cluster.submit([job])
@@ -25,12 +25,12 @@ def test_two_nodes_train_what_one_process_trains(site, workspace):
     assert_same(job, workspace)
 
 
-def test_two_nodes_that_are_told_to_stop_save_their_trial_and_go_on(site, workspace):
+def test_two_nodes_that_are_signalled_save_and_resume(site, workspace):
     [job] = workspace.jobs("slow")
     cluster = workspace.cluster(nodes=2)
     cluster.submit([job])
     wait_until(lambda: is_training(job))
-    commands.call(["scancel", "--signal=USR2", slurm_queue.last(job.folder).number])
+    commands.run_command(["scancel", "--signal=USR2", slurm_queue.find_last_job(job.folder).number])
     wait_until(lambda: record(job)["attempt"] == 2)
     workspace.hurry()
     [outcome] = workspace.follow(cluster, [job])

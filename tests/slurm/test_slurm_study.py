@@ -1,4 +1,4 @@
-"""The main study, shrunk, from its file to its report through a real SLURM."""
+"""Tests of the main study, made small, from its file to its report on a real SLURM."""
 
 import csv
 import shutil
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.slurm.options import Asked
+from ablate.slurm.options import SlurmOptions
 from ablate.study import run as study
 from tests.slurm.conftest import empty_queue
 
@@ -21,19 +21,19 @@ SHRUNK = (
 )
 
 
-def go(where, *overrides):
+def run_study(options, *overrides):
     return study.run_study(
-        Path("studies/masking.yaml"), [*SHRUNK, *overrides], workers=2, where=where
+        Path("studies/masking.yaml"), [*SHRUNK, *overrides], workers=2, slurm=options
     )
 
 
-def scores(reports):
+def read_scores(reports):
     with (reports / "masking" / "scores.csv").open() as file:
         return sorted(map(tuple, csv.reader(file)))
 
 
-def decided(reports):
-    """The report's contrasts, less what they cost."""
+def read_tables(reports):
+    """Returns the tables of the report without the table of costs."""
     text = (reports / "masking" / "report.md").read_text()
     return [
         line
@@ -43,39 +43,39 @@ def decided(reports):
 
 
 @pytest.fixture
-def bench(site, tmp_path, monkeypatch):
-    """A working directory with the studies and the profiles, and nothing run yet."""
+def workdir(site, tmp_path, monkeypatch):
+    """A working directory with the studies and the profiles, and no runs."""
     empty_queue()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     shutil.copytree(ROOT / "studies", tmp_path / "studies")
     shutil.copytree(ROOT / "slurm", tmp_path / "slurm")
     for name in ("runs", "reports"):
-        monkeypatch.setenv(f"ABLATE_{name.upper()}", str(tmp_path / "here" / name))
+        monkeypatch.setenv(f"ABLATE_{name.upper()}", str(tmp_path / "local" / name))
     return tmp_path
 
 
-def test_a_study_comes_to_the_same_on_a_cluster(bench, monkeypatch, capsys):
-    assert go(Asked()) == study.DONE
+def test_a_study_has_the_same_report_on_a_cluster(workdir, monkeypatch, capsys):
+    assert run_study(SlurmOptions()) == study.DONE
     for name in ("runs", "reports"):
-        monkeypatch.setenv(f"ABLATE_{name.upper()}", str(bench / "there" / name))
+        monkeypatch.setenv(f"ABLATE_{name.upper()}", str(workdir / "cluster" / name))
     with Path("slurm/testcluster.yaml").open("a") as profile:
         profile.write("canary: false\n")
-    assert go(Asked("testcluster", watch=True)) == study.DONE
-    here, there = bench / "here" / "reports", bench / "there" / "reports"
-    assert scores(here) == scores(there)
-    assert decided(here) == decided(there)
+    assert run_study(SlurmOptions("testcluster", watch=True)) == study.DONE
+    local, on_cluster = workdir / "local" / "reports", workdir / "cluster" / "reports"
+    assert read_scores(local) == read_scores(on_cluster)
+    assert read_tables(local) == read_tables(on_cluster)
 
 
-def test_a_dry_run_shows_the_jobs_and_submits_nothing(bench, capsys):
-    assert go(Asked("testcluster", dry_run=True)) == study.DONE
+def test_a_dry_run_shows_the_jobs_and_submits_nothing(workdir, capsys):
+    assert run_study(SlurmOptions("testcluster", dry_run=True)) == study.DONE
     text = capsys.readouterr().out
     assert "#SBATCH --array=0-4%5" in text
     assert "#SBATCH --partition=cpu" in text
     assert "#SBATCH --dependency=afterok:CANARY" in text
-    assert not (bench / "here" / "reports" / "masking" / "slurm").exists()
+    assert not (workdir / "local" / "reports" / "masking" / "slurm").exists()
 
 
-def test_an_unknown_profile_is_told_before_anything_is_planned(bench, capsys):
-    assert go(Asked("testclutser")) == study.WRONG
+def test_an_unknown_profile_is_reported_before_planning(workdir, capsys):
+    assert run_study(SlurmOptions("testclutser")) == study.WRONG
     assert "no such profile (did you mean `testcluster`?)" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The verbs on a real SLURM: what is in the queue, cancel, try again, and the doctor."""
+"""Tests of status, cancel, retry and doctor on a real SLURM."""
 
 from typer.testing import CliRunner
 
@@ -15,40 +15,40 @@ PROFILE = Profile(name="test", partition="cpu", memory="1500M", poll_seconds=0.2
 LATER = {"begin": "now+600"}
 
 
-def plan_of(jobs):
+def plan_jobs(jobs):
     names = [job.folder.name for job in jobs]
     return make_plan(
         *(make_entry(name, random_init=name, statistics=name) for name in names), study="test"
     )
 
 
-def test_status_says_why_a_run_waits(site, workspace):
+def test_status_names_why_a_run_waits(site, workspace):
     jobs = workspace.jobs("good", "good")
     workspace.cluster(sbatch=LATER).submit(jobs)
-    plan, runs = plan_of(jobs), workspace.folder / "runs"
-    wait_until(lambda: str(monitor.queue(plan, runs)).count("PENDING BeginTime") == 2)
+    plan, runs = plan_jobs(jobs), workspace.folder / "runs"
+    wait_until(lambda: str(monitor.reconcile_study(plan, runs)).count("PENDING BeginTime") == 2)
 
 
-def test_status_settles_what_was_cancelled_behind_its_back(site, workspace):
+def test_status_records_runs_that_were_cancelled_with_scancel(site, workspace):
     jobs = workspace.jobs("good")
     workspace.cluster(sbatch=LATER).submit(jobs)
-    plan, runs = plan_of(jobs), workspace.folder / "runs"
-    slurm_queue.cancel(monitor.queued(plan, runs).values())
-    assert monitor.queue(plan, runs) == []
+    plan, runs = plan_jobs(jobs), workspace.folder / "runs"
+    slurm_queue.cancel_jobs(monitor.find_queued_runs(plan, runs).values())
+    assert monitor.reconcile_study(plan, runs) == []
     assert store.read_status(jobs[0].folder).state == "cancelled"
 
 
-def test_the_console_shows_cancels_and_retries_what_is_in_the_queue(site, workspace):
+def test_queued_runs_are_listed_cancelled_and_submitted_again(site, workspace):
     jobs = workspace.jobs("good", "good")
     cluster = workspace.cluster(sbatch=LATER)
     cluster.submit(jobs)
-    plan = plan_of(jobs)
+    plan = plan_jobs(jobs)
     plan.write(plan.file_in(workspace.folder / "reports"))
 
-    def ablate(*words):
-        done = CliRunner().invoke(app, words)
-        assert done.exit_code == 0, done.output
-        return done.output
+    def ablate(*arguments):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        return result.output
 
     assert "cancelled 2 runs" in ablate("cancel", "test", "--yes")
     assert [outcome.state for outcome in workspace.follow(cluster, jobs)] == ["cancelled"] * 2
@@ -58,30 +58,30 @@ def test_the_console_shows_cancels_and_retries_what_is_in_the_queue(site, worksp
     assert [outcome.state for outcome in workspace.follow(again, jobs)] == ["done"] * 2
 
 
-def test_failures_of_one_kind_are_tried_again(tmp_path):
+def test_failures_of_one_kind_are_reset(tmp_path):
     for name, reason in (("aa", "timeout: too long"), ("bb", "node: gone"), ("cc", "nan: loss")):
         write_record(tmp_path / name, "failed", reason)
     plan = make_plan(make_entry("aa", random_init="bb", statistics="cc"))
-    assert len(monitor.release(plan, tmp_path, ["timeout", "node"])) == 2
+    assert len(monitor.reset_failed_runs(plan, tmp_path, ["timeout", "node"])) == 2
     states = [store.read_status(tmp_path / name).state for name in ("aa", "bb", "cc")]
     assert states == ["cancelled", "cancelled", "failed"]
 
 
-def test_the_doctor_runs_a_job_and_finds_nothing_wrong(site, tmp_path):
-    said = []
-    assert doctor.examine(PROFILE, tmp_path, said.append)
-    assert said[-1].startswith("a job runs on n")
+def test_doctor_runs_a_job_on_a_working_cluster(site, tmp_path):
+    lines = []
+    assert doctor.check_cluster(PROFILE, tmp_path, lines.append)
+    assert lines[-1].startswith("a job runs on n")
 
 
-def test_the_doctor_finds_a_partition_that_is_not_there(site, tmp_path):
-    said = []
+def test_doctor_reports_a_missing_partition(site, tmp_path):
+    lines = []
     moon = Profile(name="test", partition="moon")
-    assert not doctor.examine(moon, tmp_path, said.append)
-    assert "invalid partition specified: moon" in said[-1]
+    assert not doctor.check_cluster(moon, tmp_path, lines.append)
+    assert "invalid partition specified: moon" in lines[-1]
 
 
-def test_the_doctor_finds_a_python_that_is_not_there(site, tmp_path):
-    said = []
+def test_doctor_reports_a_missing_python(site, tmp_path):
+    lines = []
     broken = Profile(name="test", memory="500M", python="/nowhere/python")
-    assert not doctor.examine(broken, tmp_path, said.append)
-    assert "/nowhere/python" in said[-1]
+    assert not doctor.check_cluster(broken, tmp_path, lines.append)
+    assert "/nowhere/python" in lines[-1]

@@ -1,4 +1,4 @@
-"""Workers of a sweep in the queue of a site of three scripts, as the console sees them."""
+"""Tests of the commands that list and cancel sweep workers, with scripted SLURM commands."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from ablate.cli import inspect as cli_inspect
 from ablate.cli.main import app
 from ablate.slurm import sweep_workers
 from ablate.slurm.profile import Profile
-from tests.slurm.scripted_site import lay
+from tests.slurm.fake_slurm import write_commands
 
 SCRIPTS = {
     "sbatch": "echo 7",
@@ -21,24 +21,26 @@ SCRIPTS = {
 
 @pytest.fixture(autouse=True)
 def _queued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep of which a cluster has taken no point yet: nothing but its workers is there."""
+    """A sweep whose workers are queued and that has no evaluated point yet."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", f"{lay(tmp_path, SCRIPTS)}:{os.environ['PATH']}")
-    folder = sweep_workers.folder_of(Path("reports"), "tuned")
-    sweep_workers.enlist(Profile(name="full"), folder, "tuned-sweep", ["-m", "ablate.study"], 2, {})
+    monkeypatch.setenv("PATH", f"{write_commands(tmp_path, SCRIPTS)}:{os.environ['PATH']}")
+    folder = sweep_workers.get_folder(Path("reports"), "tuned")
+    sweep_workers.submit_workers(
+        Profile(name="full"), folder, "tuned-sweep", ["-m", "ablate.study"], 2, {}
+    )
 
 
-def ablate(*words: str) -> str:
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0, done.output
-    return done.output
+def ablate(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
-def test_a_sweeps_workers_are_shown_before_there_is_a_plan() -> None:
-    for words in (["status"], ["status", "tuned"]):
-        said = ablate(*words).splitlines()
-        assert said[0].startswith("tuned: ")
-        assert said[1:] == [f"  a sweep's worker  job 7_{n}  PENDING Priority" for n in (0, 1)]
+def test_sweep_workers_are_listed_before_the_study_has_a_plan() -> None:
+    for arguments in (["status"], ["status", "tuned"]):
+        lines = ablate(*arguments).splitlines()
+        assert lines[0].startswith("tuned: ")
+        assert lines[1:] == [f"  sweep worker  job 7_{n}  PENDING Priority" for n in (0, 1)]
 
 
 def test_status_watches_until_a_sweeps_workers_have_left_the_queue(
@@ -46,28 +48,28 @@ def test_status_watches_until_a_sweeps_workers_have_left_the_queue(
 ) -> None:
     monkeypatch.setattr(cli_inspect, "POLL_SECONDS", 0.0)
     squeue = Path("bin/squeue")
-    squeue.write_text(f"{squeue.read_text()}[ ! -e asked ] || touch cancelled; touch asked\n")
+    squeue.write_text(f"{squeue.read_text()}[ ! -e called ] || touch cancelled; touch called\n")
     assert ablate("status", "tuned", "--watch").count("its sweep runs on a cluster") == 2
 
 
-def test_status_watches_on_where_the_queue_once_does_not_answer(
+def test_status_keeps_watching_if_squeue_fails_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cli_inspect, "POLL_SECONDS", 0.0)
     squeue = Path("bin/squeue")
-    silent = "echo x >> asked; n=$(wc -l < asked); [ $n = 2 ] && exit 1; [ $n -gt 3 ] && exit 0\n"
+    silent = "echo x >> called; n=$(wc -l < called); [ $n = 2 ] && exit 1; [ $n -gt 3 ] && exit 0\n"
     squeue.write_text(squeue.read_text().replace("\n", f"\n{silent}", 1))
     assert ablate("status", "tuned", "--watch").count("its sweep runs on a cluster") >= 2
 
 
-def test_a_sweep_without_a_site_is_shown_without_a_word_of_its_queue(
+def test_status_of_a_sweep_omits_the_queue_if_slurm_is_not_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert len(ablate("status", "tuned").splitlines()) == 1
 
 
-def test_a_sweeps_workers_are_cancelled() -> None:
+def test_sweep_workers_are_cancelled() -> None:
     assert "cancelled 2 sweep workers" in ablate("cancel", "tuned", "--yes")
     assert Path("cancelled").read_text() == "7_0 7_1\n"
     assert "this study has no queued jobs" in ablate("cancel", "tuned", "--yes")

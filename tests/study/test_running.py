@@ -9,7 +9,7 @@ import pytest
 from ablate.core.records.plan import StudyPlan
 from ablate.report.results import read_results
 from ablate.report.stats.verdicts import compute_verdicts
-from ablate.slurm.options import Asked
+from ablate.slurm.options import SlurmOptions
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
 from tests.study.conftest import run, said, trainings
@@ -33,8 +33,8 @@ def test_a_study_of_which_a_cluster_has_run_all_ends_with_its_report(workdir: Pa
     shutil.rmtree("reports")
     Path("slurm").mkdir()
     Path("slurm/gpu.yaml").write_text("canary: false\n")
-    file, where = Path("study.yaml"), Asked("gpu")
-    assert study.run_study(file, ["seeds=1"], where=where, command=STAND_IN) == study.DONE
+    file, options = Path("study.yaml"), SlurmOptions("gpu")
+    assert study.run_study(file, ["seeds=1"], slurm=options, command=STAND_IN) == study.DONE
     assert Path("reports/masking/report.md").is_file()
 
 

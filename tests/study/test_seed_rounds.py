@@ -13,9 +13,9 @@ from ablate.core.records.looks import LookLog
 from ablate.core.records.plan import Look, RecordedLooks, StudyPlan
 from ablate.executors.local import Pool
 from ablate.runs.job import RunJob
-from ablate.slurm.options import Asked
+from ablate.slurm.options import SlurmOptions
 from ablate.slurm.profile import Profile
-from ablate.slurm.resources import Needs
+from ablate.slurm.resources import Resources
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
 
@@ -154,7 +154,7 @@ class Deaf:
 class Now:
     """A cluster that does at once, on this machine, what is handed over."""
 
-    needs = Needs(Profile(name="now"))
+    resources = Resources(Profile(name="now"))
 
     def submit(self, jobs: list[RunJob]) -> "Now":
         with Pool(Path("cache"), size=2, command=STAND_IN) as pool:
@@ -168,10 +168,10 @@ class Now:
 def test_without_watching_a_cluster_a_study_is_looked_at_once_a_time(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "cluster", lambda *given: Now())
+    monkeypatch.setattr(study, "create_cluster", lambda *given: Now())
     file, counts = write("{start: 2, max: 4}"), []
     for _ in range(3):
-        assert study.run_study(file, where=Asked("now"), command=STAND_IN) == study.DONE
+        assert study.run_study(file, slurm=SlurmOptions("now"), command=STAND_IN) == study.DONE
         counts.append((trainings(), len(looks()) if Path("runs/looks").exists() else 0))
     assert counts == [(4, 0), (8, 1), (8, 2)]
 

@@ -10,13 +10,13 @@ from ablate.config.sweep import SweepError
 from ablate.executors.local import Pool
 from ablate.executors.progress import create_console
 from ablate.runs import store
-from ablate.slurm.options import Asked
+from ablate.slurm.options import SlurmOptions
 from ablate.slurm.profile import Profile
 from ablate.study import run as study_run
 from ablate.study.prepare import apply_sweep, prepare
 from ablate.sweep import slurm as sweep_slurm
 from tests.executors.stand_in import STAND_IN
-from tests.slurm.scripted_site import lay
+from tests.slurm.fake_slurm import write_commands
 from tests.sweep.test_tuning import STUDY
 
 SCRIPTS = {"sbatch": "echo 7; echo >> submitted", "squeue": ""}
@@ -27,11 +27,11 @@ SHORT_LIMIT = "sweep.minutes=1e-6"
 @pytest.fixture(autouse=True)
 def _two_points_each(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two of four points of each level are finished, and the workers have ended."""
-    monkeypatch.setenv("PATH", f"{lay(workdir, SCRIPTS)}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{write_commands(workdir, SCRIPTS)}:{os.environ['PATH']}")
     Path("study.yaml").write_text(STUDY)
-    options, two_points = Asked(sweep_only=True), ["sweep.trials=2"]
+    options, two_points = SlurmOptions(sweep_only=True), ["sweep.trials=2"]
     file = Path("study.yaml")
-    code = study_run.run_study(file, two_points, workers=1, where=options, command=STAND_IN)
+    code = study_run.run_study(file, two_points, workers=1, slurm=options, command=STAND_IN)
     assert code == 0
 
 
@@ -45,7 +45,7 @@ def run_sweep(*overrides: str, watch: bool = False) -> bool:
     folders, console = store.get_folders(), create_console()
     with Pool(folders.cache, size=1, command=STAND_IN) as pool:
         plan = prepare(study, pool, console).plan
-    options = Asked("full", watch)
+    options = SlurmOptions("full", watch)
     return sweep_slurm.sweep_on_cluster(study, plan, PROFILE, folders, options, ["-V"], console)
 
 

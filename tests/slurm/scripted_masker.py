@@ -1,6 +1,6 @@
-"""A stranger's masker that waits, hangs, raises, exits, or eats memory, while training.
+"""A masker that waits, hangs, raises, exits, or allocates memory while training.
 
-It is copied to where trials find it. `slow` waits for the file `hurry` in the working directory.
+Tests copy it into the working directory. Its kind `slow` waits for the file `hurry` there.
 """
 
 import os
@@ -15,7 +15,7 @@ from maskers import Random
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guest(AbstractMasker):
+class Scripted(AbstractMasker):
     kind: str = "good"
     ratio: float = 0.6
 
@@ -26,7 +26,7 @@ class Guest(AbstractMasker):
     def draw(self, clips, generator):
         if clips.batch == 4 and clips.progress > 0.02:
             if self.kind == "slow":
-                wait_to_go_on()
+                wait_for_file()
             if self.kind == "stuck" and not Path("was_stuck").exists():
                 Path("was_stuck").touch()
                 time.sleep(600)
@@ -35,15 +35,15 @@ class Guest(AbstractMasker):
             if self.kind == "exits":
                 os._exit(3)
             if self.kind == "eats":
-                eaten = [b"x" * 100_000_000 for _ in range(20)]
+                allocated = [b"x" * 100_000_000 for _ in range(20)]
                 time.sleep(30)
-                assert eaten
+                assert allocated
         return Random(ratio=self.ratio).draw(clips, generator)
 
 
-def wait_to_go_on():
-    """Waits until a test says `hurry`, or until this process is told to stop."""
+def wait_for_file():
+    """Waits until a test creates the file `hurry`, or until this process receives a signal."""
     stop = getattr(signal.getsignal(signal.SIGUSR2), "__self__", StopSignal())  # the signal handler
-    deadline = time.monotonic() + float(os.environ["GUEST_SECONDS"])
+    deadline = time.monotonic() + float(os.environ["SCRIPTED_SECONDS"])
     while not (stop.signal or Path("hurry").exists() or time.monotonic() > deadline):
         time.sleep(0.05)
