@@ -18,7 +18,7 @@ from ablate.study.prepare import prepare
 from ablate.training.signals import StopSignal
 from ablate.worker.dispatch import handle_request
 from ablate.worker.trial import Trial
-from ablate.worker.units import sized
+from ablate.worker.units import convert_sizes
 
 ROOT = Path(__file__).parents[1]
 RECIPES = {path.stem: path for path in sorted((ROOT / "studies" / "recipes").glob("*.yaml"))}
@@ -100,7 +100,7 @@ def as_published(name):
 def trial_of(text, folder):
     file = folder / "study.yaml"
     file.write_text(text)
-    return build(sized({**loader.load(file).baseline.plain(), "seed": 0}), expect=Trial)
+    return build(convert_sizes({**loader.load(file).baseline.plain(), "seed": 0}), expect=Trial)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def trial_of(text, folder):
 )
 def test_a_recipe_has_the_published_tokens_and_weights(name, grid, size, tmp_path):
     trial = trial_of(as_published(name), tmp_path)
-    found = trial.twin.grid
+    found = trial.grid
     assert (found.freq, found.time) == grid
     assert weights(trial.encoder, trial) == pytest.approx(size, rel=0.02)
 
@@ -140,7 +140,7 @@ def test_the_small_conformer_has_the_published_weights(tmp_path):
 def weights(encoder, trial):
     """Counts an encoder's weights, in millions, without making any."""
     with torch.device("meta"):
-        built = encoder.build(trial.twin.grid, trial.patchifier.pixels)
+        built = encoder.build(trial.grid, trial.patchifier.pixels)
     return sum(p.numel() for p in built.parameters()) / 1e6
 
 

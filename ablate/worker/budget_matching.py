@@ -1,13 +1,13 @@
-"""Matches the budgets of trials: the number of steps with which each gets as much as the baseline.
+"""Matches the budgets of trials: computes the steps by which each gets as much as the baseline.
 
-Trials of equal steps do not get equal budgets: a step costs more with a masker that shows more, or
-with smaller patches. A study may match clips or FLOPs instead of steps.
+Trials of equal steps do not have equal budgets: a step costs more if the masker leaves more visible
+or if patches are smaller. A study may match clips or FLOPs instead of steps.
 """
 
 import dataclasses
 
 from ablate.core.records.plan import MatchedBudget
-from ablate.worker.meta_model import expected_flops
+from ablate.worker.meta_model import estimate_step_flops
 from ablate.worker.trial import Trial
 
 
@@ -15,16 +15,16 @@ from ablate.worker.trial import Trial
 class TargetBudget:
     """The amount that every trial of a study gets."""
 
-    by: str  # steps, clips or flops
-    total: int
+    by: str  # `steps`, `clips` or `flops`
+    total: int  # in the unit that `by` names
 
     @classmethod
-    def of(cls, by: str, baseline: Trial) -> "TargetBudget":
-        """Computes it from the baseline: its steps times what one step takes."""
+    def from_baseline(cls, by: str, baseline: Trial) -> "TargetBudget":
+        """Computes the total of the baseline: its steps times the cost of one step."""
         return cls(by, baseline.budget.steps * _compute_step_costs(baseline)[by])
 
     def match(self, trial: Trial) -> tuple[Trial, MatchedBudget]:
-        """Returns the trial with the steps whose total is nearest, at least 1, and their cost."""
+        """Returns the trial with the steps that come closest, at least 1, and its budget."""
         costs = _compute_step_costs(trial)
         steps = max(1, round(self.total / costs[self.by]))
         budget = dataclasses.replace(trial.budget, steps=steps)
@@ -33,4 +33,4 @@ class TargetBudget:
 
 
 def _compute_step_costs(trial: Trial) -> dict[str, int]:
-    return {"steps": 1, "clips": trial.budget.batch, "flops": expected_flops(trial)}
+    return {"steps": 1, "clips": trial.budget.batch, "flops": estimate_step_flops(trial)}

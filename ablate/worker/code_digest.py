@@ -1,7 +1,7 @@
-"""Parts that are not ours: which code they were of, for a run is known by their settings alone.
+"""Computes digests of the code of third-party parts, to notice that it has changed between runs.
 
-The code of ours is told by its commit. What a stranger's part does may change between two runs of
-one study, and nothing would say so.
+A run is identified by its settings, not by code. Parts of this project are covered by its commit;
+a user's part may change between two runs of one study, which only its digest shows.
 """
 
 import hashlib
@@ -12,32 +12,32 @@ from typing import Any
 
 from ablate.core.part_classes import import_class
 
-OURS = ("ablate", "maskers")
+OWN_PACKAGES = ("ablate", "maskers")
 
 
 def compute_code_digests(settings: Any) -> dict[str, str]:
-    """Returns a digest of the file of every part in some settings that is not ours, by its name.
+    """Returns the digest of the source file of every third-party part in `settings`, by its name.
 
-    One that cannot be found is left out.
+    Parts whose source cannot be read are left out.
     """
-    found = {}
-    for name in _names(settings):
+    digests = {}
+    for name in _find_part_names(settings):
         try:
             file = inspect.getsourcefile(import_class(name))
             content = Path(file).read_bytes() if file else None
-        except Exception:  # a stranger's module may raise anything; told where the part is built
+        except Exception:  # a user's module may raise anything; building the part reports it
             continue
         if content is not None:
-            found[name] = hashlib.blake2b(content, digest_size=5).hexdigest()
-    return found
+            digests[name] = hashlib.blake2b(content, digest_size=5).hexdigest()
+    return digests
 
 
-def _names(settings: Any) -> Iterator[str]:
+def _find_part_names(settings: Any) -> Iterator[str]:
     if isinstance(settings, Mapping):
         name = settings.get("type")
-        if isinstance(name, str) and name.partition(".")[0] not in OURS:
+        if isinstance(name, str) and name.partition(".")[0] not in OWN_PACKAGES:
             yield name
         settings = list(settings.values())
     if isinstance(settings, list | tuple):
         for value in settings:
-            yield from _names(value)
+            yield from _find_part_names(value)

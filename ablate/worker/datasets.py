@@ -1,4 +1,4 @@
-"""The sounds of a plan: opened once, to train on or to examine on alone, and described."""
+"""Opens the data sets of a plan, each once, and summarises them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,70 +13,79 @@ from ablate.probing.probe import Content
 from ablate.probing.tasks import Task
 from ablate.probing.xares import find_missing_tasks
 from ablate.probing.xares_tasks import TASKS_BY_NAME
-from ablate.worker.trial import Sound, Trial, open_sound
+from ablate.worker.trial import AudioData, Trial, open_audio
 
 Emit = Callable[[ProgressMessage], None]
 
 
-class Sounds:
-    """Opens sounds for a plan; `probed` says whether probes examine on what is trained on, too."""
+class AudioDatasets:
+    """The data sets that the trials of a plan train on, and those that are only probed.
+
+    Args:
+        cache: folder of decoded clips.
+        emit: receives progress messages while clips are decoded.
+        probed: whether some probe uses the clips that trials train on, which then need labels.
+    """
 
     def __init__(self, cache: Path, emit: Emit, *, probed: bool) -> None:
         self._cache, self._emit, self._probed = cache, emit, probed
-        self._trained: dict[str, tuple[AbstractSource, Sound]] = {}  # by digest
+        self._trained: dict[str, tuple[AbstractSource, AudioData]] = {}  # digest -> data set
         self._front_ends: dict[AbstractFrontEnd, None] = {}
-        self._examined: dict[AbstractSource, Sound] = {}
+        self._only_probed: dict[AbstractSource, AudioData] = {}
         self._checked: set[AbstractSource] = set()
 
-    def of(self, trial: Trial) -> Sound:
-        """Opens what a trial trains on. Raises `ValueError` for sound that cannot be used."""
+    def open(self, trial: Trial) -> AudioData:
+        """Opens the clips of a trial. Raises `ValueError` if they cannot be used."""
         return self._open(trial.data, trial.mel, probed=self._probed)
 
-    def check(self, trial: Trial) -> None:
-        """Refuses what can be told of a trial's sound before it is decoded. Raises as `of` does."""
+    def check_source(self, trial: Trial) -> None:
+        """Checks the source of a trial without decoding it. Raises `ValueError` like `open`."""
         if trial.data not in self._checked:
             check_source(trial.data, probed=self._probed)
             self._checked.add(trial.data)
 
-    def take(self, trial: Trial, sound: Sound) -> None:
-        """Takes the sound of a trial that can be run into the plan."""
-        self._trained.setdefault(sound.store.digest, (trial.data, sound))
+    def add(self, trial: Trial, audio: AudioData) -> None:
+        """Adds the data set and the front ends of a valid trial to the plan."""
+        self._trained.setdefault(audio.store.digest, (trial.data, audio))
         self._front_ends |= dict.fromkeys((trial.mel, trial.statistics.mel))
 
-    def content(self, source: AbstractSource) -> Content | None:
-        """Opens what is only examined on, by every trial's front end; None without a trial.
+    def open_probed(self, source: AbstractSource) -> Content | None:
+        """Opens a source that is only probed, with the front end of every trial.
 
-        Raises `ValueError` for sound that cannot be used.
+        Returns its content, or None if the plan has no valid trial. Raises `ValueError` if it
+        cannot be used.
         """
         for front_end in self._front_ends:
-            sound = self._open(source, front_end, probed=True)
-            self._examined.setdefault(source, sound)
-        if source not in self._examined:
+            audio = self._open(source, front_end, probed=True)
+            self._only_probed.setdefault(source, audio)
+        if source not in self._only_probed:
             return None
-        sound = self._examined[source]
-        return Content(digest=sound.store.digest, tasks=tuple(task.name for task in sound.tasks))
+        audio = self._only_probed[source]
+        return Content(digest=audio.store.digest, tasks=tuple(task.name for task in audio.tasks))
 
-    def tasks(self, source: AbstractSource | None) -> list[Task]:
-        """Lists the tasks of what is only examined on; without a source, of what is trained on."""
+    def list_tasks(self, source: AbstractSource | None) -> list[Task]:
+        """Lists the tasks of a source that is only probed; None for those that trials train on."""
         if source is None:
-            return [task for _, sound in self._trained.values() for task in sound.tasks]
-        return self._examined[source].tasks if source in self._examined else []
+            return [task for _, audio in self._trained.values() for task in audio.tasks]
+        return self._only_probed[source].tasks if source in self._only_probed else []
 
-    def described(self) -> list[DataSummary]:
+    def summarise(self) -> list[DataSummary]:
         """Summarises the clips that trials train on, then those that are only probed."""
         trained = [_summarise(*pair, probed=self._probed) for pair in self._trained.values()]
-        return trained + [_summarise_probed_only(*pair) for pair in self._examined.items()]
+        return trained + [_summarise_probed_only(*pair) for pair in self._only_probed.items()]
 
-    def _open(self, source: AbstractSource, front_end: AbstractFrontEnd, *, probed: bool) -> Sound:
+    def _open(
+        self, source: AbstractSource, front_end: AbstractFrontEnd, *, probed: bool
+    ) -> AudioData:
         def progress(done: int, total: int) -> None:
             self._emit(ProgressMessage(label="clips", done=done, total=total))
 
-        return open_sound(source, front_end, self._cache, progress, probed=probed)
+        return open_audio(source, front_end, self._cache, progress, probed=probed)
 
 
-def _summarise(source: AbstractSource, sound: Sound, *, probed: bool) -> DataSummary:
+def _summarise(source: AbstractSource, audio: AudioData, *, probed: bool) -> DataSummary:
     tasks = {}
-    for task in sound.tasks if probed else ():
+    for task in audio.tasks if probed else ():
         sizes = {part: len(clips) for part, clips in task.parts.items()}
         tasks[task.name] = TaskSummary(
             classes=len(task.classes),
@@ -86,22 +95,22 @@ def _summarise(source: AbstractSource, sound: Sound, *, probed: bool) -> DataSum
             folds=len(sizes) if task.folded else None,
         )
     return DataSummary(
-        digest=sound.store.digest,
+        digest=audio.store.digest,
         synthetic=source.is_synthetic,
-        clips=len(sound.store.clips),
-        pretraining_clips=len(sound.train),
-        skipped=tuple(sound.store.skipped),
-        silent=tuple(sound.store.silent),
+        clips=len(audio.store.clips),
+        pretraining_clips=len(audio.train),
+        skipped=tuple(audio.store.skipped),
+        silent=tuple(audio.store.silent),
         tasks=tasks,
     )
 
 
-def _summarise_probed_only(source: AbstractSource, sound: Sound) -> DataSummary:
+def _summarise_probed_only(source: AbstractSource, audio: AudioData) -> DataSummary:
     """Summarises clips that are only probed, with the X-ARES domain and weight of their tasks."""
-    summary = _summarise(source, sound, probed=True)
+    summary = _summarise(source, audio, probed=True)
     tasks = {
-        name: replace(task, domain=known.domain, weight=known.weight)
-        if (known := TASKS_BY_NAME.get(name))
+        name: replace(task, domain=listed.domain, weight=listed.weight)
+        if (listed := TASKS_BY_NAME.get(name))
         else task
         for name, task in summary.tasks.items()
     }

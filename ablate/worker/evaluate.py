@@ -38,12 +38,12 @@ from ablate.probing.views import TOKENS, View
 from ablate.runs.store import SCORES, TASKS_FILE
 from ablate.worker.context import RunContext
 from ablate.worker.trial import (
+    AudioData,
+    Evaluable,
     MelStatistics,
     RandomInit,
-    Sound,
-    Subject,
     Trial,
-    open_sound,
+    open_audio,
 )
 
 ENCODER = "encoder.safetensors"
@@ -51,12 +51,12 @@ ENCODER = "encoder.safetensors"
 
 def score_run(
     folder: Path,
-    subject: Subject,
+    evaluable: Evaluable,
     probes: Mapping[str, AbstractProbe],
-    sound: Sound,
+    audio: AudioData,
     context: RunContext,
 ) -> list[str]:
-    """Scores a subject on every task by the probes without a score; returns their names.
+    """Scores a run on every task by the probes without a score; returns their names.
 
     The list of tasks is written first, so that an interrupted scoring is recognised as incomplete.
     Raises `ValueError` if the data set of a probe has changed since it was planned.
@@ -65,57 +65,57 @@ def score_run(
     for source in dict.fromkeys(probe.tasks for probe in probes.values()):
         same_data = {name: probe for name, probe in probes.items() if probe.tasks == source}
         if source is None:
-            data = sound
-            _write_tasks(folder / TASKS_FILE, sound)
+            data = audio
+            _write_tasks(folder / TASKS_FILE, audio)
         else:
-            data = open_probe_data(source, subject, sound, same_data, context.cache)
-        scored |= _score_on(data, folder, subject, same_data, context)
+            data = open_probe_data(source, evaluable, audio, same_data, context.cache)
+        scored |= _score_on(data, folder, evaluable, same_data, context)
     return sorted(scored)
 
 
-def _write_tasks(file: Path, sound: Sound) -> None:
-    tasks = TaskList(tasks=[task.name for task in sound.tasks])
+def _write_tasks(file: Path, audio: AudioData) -> None:
+    tasks = TaskList(tasks=[task.name for task in audio.tasks])
     if TaskList.find(file) != tasks:
         tasks.write(file)
 
 
 def open_probe_data(
     source: AbstractSource,
-    subject: Subject,
-    sound: Sound,
+    evaluable: Evaluable,
+    audio: AudioData,
     probes: Mapping[str, AbstractProbe],
     cache: Path,
-) -> Sound:
+) -> AudioData:
     """Opens a data set that is only probed, normalised like the pre-training clips.
 
     Raises `ValueError` if it has changed since it was planned.
     """
-    data = open_sound(source, subject.mel, cache, check_files=False)
+    data = open_audio(source, evaluable.mel, cache, check_files=False)
     for name, probe in probes.items():
         if probe.content is not None and probe.content.digest != data.store.digest:
             raise ValueError(
                 f"the clips on which probe `{name}` scores have changed since it was planned; "
                 "plan the study again"
             )
-    return dataclasses.replace(data, pretrained_on=sound)
+    return dataclasses.replace(data, pretrained_on=audio)
 
 
 def _score_on(
-    sound: Sound,
+    audio: AudioData,
     folder: Path,
-    subject: Subject,
+    evaluable: Evaluable,
     probes: Mapping[str, AbstractProbe],
     context: RunContext,
 ) -> set[str]:
-    """Scores a subject by probes that use the same clips."""
+    """Scores a run by probes that use the same clips."""
     files = {
         (name, task.name): folder / SCORES / task.name / f"{compute_score_key(probe)}.json"
         for name, probe in probes.items()
-        for task in sound.tasks
+        for task in audio.tasks
     }
     missing = [key for key, file in files.items() if not file.exists()]
-    runner, done = ProbeRunner(folder, subject, sound, context.device), 0
-    for task in sound.tasks:
+    runner, done = ProbeRunner(folder, evaluable, audio, context.device), 0
+    for task in audio.tasks:
         pending = {name: probes[name] for name in probes if (name, task.name) in missing}
         if not pending:
             continue
@@ -145,40 +145,40 @@ def compute_score_key(probe: AbstractProbe) -> str:
 
 @dataclass(frozen=True)
 class ProbeRunner:
-    """Runs probes on one subject: extracts its features and scores them."""
+    """Runs probes on one encoder, or on log-mel statistics: extracts features and scores them."""
 
     folder: Path
-    subject: Subject
-    sound: Sound
+    evaluable: Evaluable
+    audio: AudioData
     device: torch.device
 
     @cached_property
     def reader(self) -> FeatureExtractor | None:
         """The frozen encoder; None for log-mel statistics."""
-        if isinstance(self.subject, MelStatistics):
+        if isinstance(self.evaluable, MelStatistics):
             return None
-        if isinstance(self.subject, RandomInit):
-            twin, encoder = self.subject, self.subject.build_encoder()
+        if isinstance(self.evaluable, RandomInit):
+            encoder = self.evaluable.build_encoder()
         else:
-            twin, encoder = self.subject.twin, load_encoder(self.folder, self.subject)
+            encoder = load_encoder(self.folder, self.evaluable)
         return FeatureExtractor(
             encoder=encoder.to(self.device).eval(),
-            patchifier=twin.patchifier,
-            grid=twin.grid,
-            crop_frames=twin.crop_frames,
-            normaliser=self.sound.normaliser,
+            patchifier=self.evaluable.patchifier,
+            grid=self.evaluable.grid,
+            crop_frames=self.evaluable.crop_frames,
+            normaliser=self.audio.normaliser,
             device=self.device,
         )
 
     @cached_property
     def key(self) -> str:
         """Hash of what affects the features, 20 hex digits: audio, front end, weights, parts."""
-        normaliser, reader = self.sound.normaliser, self.reader
-        settings: list[object] = [self.sound.store.digest, get_identity(self.subject.mel)]
+        normaliser, reader = self.audio.normaliser, self.reader
+        settings: list[object] = [self.audio.store.digest, get_identity(self.evaluable.mel)]
         arrays = [normaliser.mean.tobytes(), normaliser.std.tobytes()]
-        if reader is not None and not isinstance(self.subject, MelStatistics):
-            parts = (self.subject.encoder, self.subject.patchifier)
-            settings += [*map(get_identity, parts), self.subject.crop_frames]
+        if reader is not None and not isinstance(self.evaluable, MelStatistics):
+            parts = (self.evaluable.encoder, self.evaluable.patchifier)
+            settings += [*map(get_identity, parts), self.evaluable.crop_frames]
             state = reader.encoder.state_dict()
             arrays += [state[name].cpu().numpy().tobytes() for name in sorted(state)]
         return _hash(settings, arrays)[:20]
@@ -193,9 +193,9 @@ class ProbeRunner:
         views = self.list_views(probe, task)
         if not probe.needs_audio:
             return {v.name: score_probe(probe, features[v], task) for v in views}
-        if self.reader is None or isinstance(self.subject, MelStatistics):
+        if self.reader is None or isinstance(self.evaluable, MelStatistics):
             return {}
-        source, seed = (self.reader, self.sound.store, task.clips), self.subject.seed
+        source, seed = (self.reader, self.audio.store, task.clips), self.evaluable.seed
         raw_clips = [RawClips(*source, view, seed) for view in views]
         return {
             raw.view.name: score_probe(probe, Features.from_raw(raw), task) for raw in raw_clips
@@ -221,10 +221,10 @@ class ProbeRunner:
         cached = [view for view in views if view.pooling != TOKENS and not by_moment]
 
         def produce(views: Sequence[View]) -> Iterator[RowsByView]:
-            store, clips, reader = self.sound.store, task.clips.tolist(), self.reader
+            store, clips, reader = self.audio.store, task.clips.tolist(), self.reader
             if reader is None:
                 return compute_mel_features(
-                    store, self.sound.normaliser, clips, views, by_moment=by_moment
+                    store, self.audio.normaliser, clips, views, by_moment=by_moment
                 )
             return extract_features(reader, store, clips, views, by_moment=by_moment)
 
@@ -240,7 +240,7 @@ class ProbeRunner:
 
     def _seconds(self) -> float:
         """Returns the seconds from one row of a clip to the next."""
-        reader, hop = self.reader, self.sound.hop_seconds
+        reader, hop = self.reader, self.audio.hop_seconds
         return hop if reader is None else hop * reader.crop_frames / reader.grid.time
 
 
@@ -251,19 +251,18 @@ def _hash(settings: object, arrays: Iterable[bytes] = ()) -> str:
     return digest.hexdigest()
 
 
-def save_encoder(folder: Path, encoder: Encoder, sound: Sound) -> None:
+def save_encoder(folder: Path, encoder: Encoder, audio: AudioData) -> None:
     """Writes the weights of an encoder, and the statistics that normalise its input."""
     tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
-    tensors["normaliser.mean"] = torch.as_tensor(sound.normaliser.mean)
-    tensors["normaliser.std"] = torch.as_tensor(sound.normaliser.std)
+    tensors["normaliser.mean"] = torch.as_tensor(audio.normaliser.mean)
+    tensors["normaliser.std"] = torch.as_tensor(audio.normaliser.std)
     plain = {name: value.cpu().contiguous() for name, value in tensors.items()}
     write_atomically(folder / ENCODER, save(plain))  # on disk before the checkpoints are deleted
 
 
 def load_encoder(folder: Path, trial: Trial) -> Encoder:
     """Loads a trained encoder on the CPU. Raises `FileNotFoundError`."""
-    twin = trial.twin
-    encoder = twin.encoder.build(twin.grid, twin.patchifier.pixels)
+    encoder = trial.encoder.build(trial.grid, trial.patchifier.pixels)
     saved = load_file(folder / ENCODER)
     prefix = "encoder."
     weights = {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}

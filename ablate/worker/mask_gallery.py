@@ -14,7 +14,7 @@ from ablate.mask_analysis.pictures import draw_masks
 from ablate.mask_analysis.statistics import realised_shares
 from ablate.model.batching import is_cut
 from ablate.parts import build
-from ablate.worker.trial import Sound, Trial, open_sound
+from ablate.worker.trial import AudioData, Trial, open_audio
 
 
 def draw_gallery(request: GalleryRequest, cache: Path) -> GalleryReply:
@@ -26,19 +26,19 @@ def draw_gallery(request: GalleryRequest, cache: Path) -> GalleryReply:
     pictures, title = [], ""
     for entry in request.trials:
         trial = build(entry.settings, expect=Trial)
-        sound = open_sound(trial.data, trial.mel, cache, probed=False)
-        index = _find_clip(sound, trial.crop_frames)
-        pictures.append(_draw_picture(request.folder, entry, trial, sound, index))
-        clip = sound.store.clips[index]
+        audio = open_audio(trial.data, trial.mel, cache, probed=False)
+        index = _find_clip(audio, trial.crop_frames)
+        pictures.append(_draw_picture(request.folder, entry, trial, audio, index))
+        clip = audio.store.clips[index]
         title = f"{clip.path} ({clip.label})"
     return GalleryReply(title=title, pictures=tuple(pictures))
 
 
 def _draw_picture(
-    folder: Path, entry: GalleryTrial, trial: Trial, sound: Sound, index: int
+    folder: Path, entry: GalleryTrial, trial: Trial, audio: AudioData, index: int
 ) -> MaskPicture:
-    batch = cut_windows(sound.store, index, trial.crop_frames, sound.normaliser)
-    mel, grid, batching = batch.mels[0], trial.twin.grid, trial.batching
+    batch = cut_windows(audio.store, index, trial.crop_frames, audio.normaliser)
+    mel, grid, batching = batch.mels[0], trial.grid, trial.batching
     patches = trial.patchifier.cut(mel.unsqueeze(0))
     coupled = trial.masker.promises.coupled or is_cut(batching)
     clips = trial.budget.batch if coupled else 1
@@ -55,12 +55,12 @@ def _draw_picture(
     )
 
 
-def _find_clip(sound: Sound, crop_frames: int) -> int:
+def _find_clip(audio: AudioData, crop_frames: int) -> int:
     """Returns the first pre-training clip that fills the window, else the longest one."""
-    for index in sound.train:
-        if sound.store.lengths[index] >= crop_frames:
+    for index in audio.train:
+        if audio.store.lengths[index] >= crop_frames:
             return int(index)
-    return int(sound.train[sound.store.lengths[sound.train].argmax()])
+    return int(audio.train[audio.store.lengths[audio.train].argmax()])
 
 
 def _to_file_name(label: str) -> str:

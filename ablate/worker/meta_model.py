@@ -1,4 +1,4 @@
-"""A trial's model without weights: how many they would be, and what a training step would take."""
+"""Counts the parameters and FLOPs of a trial's model on the meta device, without its weights."""
 
 import functools
 from collections.abc import Callable
@@ -17,27 +17,27 @@ from ablate.model.prediction_query import PredictionQuery
 from ablate.model.predictor import AbstractPredictor, Predictor
 from ablate.model.targets import AbstractTarget, Target
 from ablate.parts import PartError, Problem
-from ablate.worker.trial import Trial, num_parameters
+from ablate.worker.trial import Trial, count_parameters
 
-CONTENT_DIM = 8  # of the random content that is shown to a masker that looks at content
+CONTENT_DIM = 8  # values per patch of the random content for maskers that need content
 
 
-def parameters(trial: Trial) -> dict[str, int]:
-    """Counts the weights, without making any.
+def count_trial_parameters(trial: Trial) -> dict[str, int]:
+    """Counts the weights of encoder and predictor.
 
     Raises `PartError` for a part that cannot be built on the grid.
     """
-    encoder, _, predictor = _built(trial)
-    return num_parameters(encoder, predictor)
+    encoder, _, predictor = _build_model(trial)
+    return count_parameters(encoder, predictor)
 
 
-def expected_flops(trial: Trial) -> int:
-    """Counts the FLOPs of a training step as a run does: the mean over masks, early to late.
+def estimate_step_flops(trial: Trial) -> int:
+    """Estimates the FLOPs of a training step: the mean over masks from early to late in training.
 
-    Of whole clips, and always of the same masks: what a plan says is what it said before.
+    Clips are unpadded, and the masks are the same at every call: a matched budget depends on it.
     """
-    grid, clips = trial.twin.grid, trial.budget.batch
-    encoder, target, predictor = _built(trial)
+    grid, clips = trial.grid, trial.budget.batch
+    encoder, target, predictor = _build_model(trial)
     valid = torch.ones(clips, grid.size, dtype=torch.bool)
     content = None
     if trial.masker.promises.needs is not None:
@@ -59,13 +59,13 @@ def expected_flops(trial: Trial) -> int:
     return round(total / len(MOMENTS))
 
 
-def _built(trial: Trial) -> tuple[Encoder, Target, Predictor]:
-    grid, pixels = trial.twin.grid, trial.patchifier.pixels
-    return _model(trial.encoder, trial.target, trial.predictor, grid, pixels)
+def _build_model(trial: Trial) -> tuple[Encoder, Target, Predictor]:
+    grid, pixels = trial.grid, trial.patchifier.pixels
+    return _build_parts(trial.encoder, trial.target, trial.predictor, grid, pixels)
 
 
 @functools.lru_cache(maxsize=1024)
-def _model(
+def _build_parts(
     encoder: AbstractEncoder,
     target: AbstractTarget,
     predictor: AbstractPredictor,
@@ -74,20 +74,21 @@ def _model(
 ) -> tuple[Encoder, Target, Predictor]:
     part = "encoder"
     try:
-        with _Weightless():
-            reading = encoder.build(grid, pixels)
+        with _WeightsOnMetaDevice():
+            built_encoder = encoder.build(grid, pixels)
             part = "target"
-            wanted = target.build(reading, grid, pixels)
+            built_target = target.build(built_encoder, grid, pixels)
             part = "predictor"
-            return reading, wanted, predictor.build(grid, reading.dim, wanted.dim)
+            built_predictor = predictor.build(grid, built_encoder.dim, built_target.dim)
+            return built_encoder, built_target, built_predictor
     except ValueError as error:
         raise PartError([Problem((part,), f"on a grid of {grid} patches: {error}")]) from error
 
 
-class _Weightless(TorchFunctionMode):
-    """Gives tensors of weights no memory.
+class _WeightsOnMetaDevice(TorchFunctionMode):
+    """Creates uninitialised tensors, such as weights, on the meta device.
 
-    `torch.device("meta")` does as much for every tensor, and takes seconds to do it for ranges.
+    `torch.device("meta")` would create all tensors there, which takes seconds for ranges.
     """
 
     def __torch_function__(

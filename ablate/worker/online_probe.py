@@ -27,7 +27,7 @@ from ablate.probing.views import View
 from ablate.training.online_probe import OnlineProbe
 from ablate.worker.context import RunContext
 from ablate.worker.evaluate import open_probe_data
-from ablate.worker.trial import Sound, Trial
+from ablate.worker.trial import AudioData, Trial
 
 
 def check_online_probe(evaluate: EvaluatePlan, probes: Mapping[str, AbstractProbe]) -> None:
@@ -41,7 +41,7 @@ def build_online_probe(
     evaluate: EvaluatePlan,
     probes: Mapping[str, AbstractProbe],
     trial: Trial,
-    sound: Sound,
+    audio: AudioData,
     context: RunContext,
 ) -> OnlineProbe:
     """Builds the online probe of a trial from one of the study's probes.
@@ -51,15 +51,15 @@ def build_online_probe(
     """
     probe = probes[evaluate.probe]
     if probe.tasks is not None:
-        sound = open_probe_data(probe.tasks, trial, sound, {evaluate.probe: probe}, context.cache)
+        audio = open_probe_data(probe.tasks, trial, audio, {evaluate.probe: probe}, context.cache)
     tasks = [
-        small for task in sound.tasks if (small := subsample_task(task, evaluate.clips)) is not None
+        small for task in audio.tasks if (small := subsample_task(task, evaluate.clips)) is not None
     ]
     if not tasks:
         raise ValueError("`evaluate` scores on validation clips, but no task has any")
     for task in tasks:
         _check_classes(task, evaluate.clips)
-    scorer = _Scorer(probe, evaluate.pooling, tasks, trial, sound, context.device)
+    scorer = _Scorer(probe, evaluate.pooling, tasks, trial, audio, context.device)
     count = sum(len(task.parts["valid"]) for task in tasks)
     return OnlineProbe(every=evaluate.every, num_clips=count, evaluate=scorer.score)
 
@@ -116,19 +116,19 @@ class _Scorer:
     pooling: str
     tasks: Sequence[Task]
     trial: Trial
-    sound: Sound
+    audio: AudioData
     device: torch.device
 
     def score(self, encoder: Encoder) -> dict[str, float]:
         """Returns the score of each task on its validation clips, in percent."""
-        twin, scores = self.trial.twin, {}
+        trial, scores = self.trial, {}
         with _evaluation_mode(encoder):
             reader = FeatureExtractor(
                 encoder=encoder,
-                patchifier=twin.patchifier,
-                grid=twin.grid,
-                crop_frames=twin.crop_frames,
-                normaliser=self.sound.normaliser,
+                patchifier=trial.patchifier,
+                grid=trial.grid,
+                crop_frames=trial.crop_frames,
+                normaliser=self.audio.normaliser,
                 device=self.device,
             )
             view = self._find_view(reader)
@@ -148,9 +148,9 @@ class _Scorer:
         clips, by_moment = task.clips.tolist(), task.kind == "events"
 
         def produce(views: Sequence[View]) -> Iterator[RowsByView]:
-            return extract_features(reader, self.sound.store, clips, views, by_moment=by_moment)
+            return extract_features(reader, self.audio.store, clips, views, by_moment=by_moment)
 
-        seconds = self.sound.hop_seconds * reader.crop_frames / reader.grid.time
+        seconds = self.audio.hop_seconds * reader.crop_frames / reader.grid.time
         with tempfile.TemporaryDirectory(prefix="ablate-online-") as folder:
             features = load_or_compute(
                 Path(folder), [view], produce, num_clips=len(clips), seconds=seconds

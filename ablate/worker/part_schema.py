@@ -1,7 +1,7 @@
 """Builds the JSON schema of the settings of every part, for completion in editors.
 
-`parts.build` decides what is valid; the schema only helps to write it. A part of another package
-that was not imported is accepted with any settings.
+It is only an aid to writing: `parts.build` decides what is valid. A part of a package that was not
+imported is accepted with any settings.
 """
 
 import dataclasses
@@ -29,15 +29,15 @@ ALL: Schema = {"anyOf": [{"type": "integer"}, {"const": "all"}]}
 
 
 def build_schemas(packages: Iterable[str]) -> SchemaReply:
-    """Builds the schemas of each setting of a trial, of a probe, and of the parts they refer to.
+    """Builds the schemas of the settings of a trial, of a probe, and of the parts they refer to.
 
-    `packages` are searched for more parts. Raises `PartError` for a package that does not exist.
+    `packages` are searched for further parts. Raises `PartError` for a package that does not exist.
     """
     for package in (*PACKAGES, *packages):
         _import_all(package)
     definitions: dict[str, Schema] = {}
-    trial = {**_fields(Trial, definitions), "crop_seconds": SECONDS}
-    probe = _annotated(AbstractProbe, definitions)
+    trial = {**_build_fields(Trial, definitions), "crop_seconds": SECONDS}
+    probe = _build_type(AbstractProbe, definitions)
     return SchemaReply(settings=trial, probe=probe, definitions=definitions)
 
 
@@ -51,24 +51,24 @@ def _import_all(package: str) -> None:
         importlib.import_module(info.name)
 
 
-def _fields(part: type, definitions: dict[str, Schema]) -> dict[str, Schema]:
+def _build_fields(part: type, definitions: dict[str, Schema]) -> dict[str, Schema]:
     annotations = typing.get_type_hints(part)
     schemas = {}
     for field in dataclasses.fields(part):
-        schema = _annotated(annotations[field.name], definitions)
+        schema = _build_type(annotations[field.name], definitions)
         if field.default is not dataclasses.MISSING and not is_part(type(field.default)):
             schema = {**schema, "default": field.default}
         schemas[field.name] = schema
     return schemas
 
 
-def _annotated(annotation: Any, definitions: dict[str, Schema]) -> Schema:
+def _build_type(annotation: Any, definitions: dict[str, Schema]) -> Schema:
     arguments = typing.get_args(annotation)
     if inspect.isclass(annotation) and not arguments:
         if is_part(annotation) or inspect.isabstract(annotation):
-            return _choice(annotation, definitions)
+            return _build_choice(annotation, definitions)
     elif any(_holds_part(argument) for argument in arguments):
-        items = [_annotated(each, definitions) for each in arguments if each is not Ellipsis]
+        items = [_build_type(each, definitions) for each in arguments if each is not Ellipsis]
         if typing.get_origin(annotation) in (tuple, list):
             return {"type": "array", "items": {"anyOf": items}}
         return {"anyOf": items}
@@ -84,37 +84,37 @@ def _holds_part(annotation: Any) -> bool:
     return any(_holds_part(argument) for argument in typing.get_args(annotation))
 
 
-def _choice(expect: type, definitions: dict[str, Schema]) -> Schema:
-    """Accepts all parts of a kind, and any part of another name."""
-    parts = {get_class_path(part): part for part in _kinds_of(expect)}
+def _build_choice(expect: type, definitions: dict[str, Schema]) -> Schema:
+    """Builds the schema of one part out of all of a kind; a part of another name is accepted."""
+    parts = {get_class_path(part): part for part in _find_parts(expect)}
     for name, part in parts.items():
         if name not in definitions:
             definitions[name] = {}  # ends the recursion of a part that holds parts of its own kind
-            definitions[name] = _part(name, part, definitions)
+            definitions[name] = _build_part(name, part, definitions)
     references = [{"$ref": f"#/$defs/{name}"} for name in sorted(parts)]
     other = {"type": "string", "not": {"enum": sorted(parts)}}
     other_part = {"type": "object", "properties": {"type": other}, "required": ["type"]}
     return {"anyOf": [*references, other_part]}
 
 
-def _part(name: str, part: type, definitions: dict[str, Schema]) -> Schema:
-    about = (inspect.getdoc(part) or "").split("\n", 1)[0]
+def _build_part(name: str, part: type, definitions: dict[str, Schema]) -> Schema:
+    description = (inspect.getdoc(part) or "").split("\n", 1)[0]
     own: Mapping[str, Schema] = {"type": {"const": name}, "match": {"type": "object"}}
-    properties = {**own, **_fields(part, definitions)}
-    if issubclass(part, AbstractPatchifier):  # its sizes have other units, too
+    properties = {**own, **_build_fields(part, definitions)}
+    if issubclass(part, AbstractPatchifier):  # its sizes may be in seconds
         properties |= dict.fromkeys(IN_SECONDS, SECONDS)
         properties |= {name: ALL for name in ("freq", "time") if name in properties}
     return {
         "type": "object",
-        "description": about,
+        "description": description,
         "properties": properties,
         "additionalProperties": False,
     }
 
 
-def _kinds_of(expect: type) -> Iterator[type]:
+def _find_parts(expect: type) -> Iterator[type]:
     if is_part(expect):
         yield expect
     children: list[type] = expect.__subclasses__()
     for child in children:
-        yield from _kinds_of(child)
+        yield from _find_parts(child)

@@ -1,11 +1,11 @@
-"""A study's probes: built, and refused before training where they cannot see what is asked of them.
+"""Builds the probes of a study, and checks before training that they can give the scores it needs.
 
-A study waits for scores, each of one view of one probe: its own, and the one by which `evaluate`
-looks at trainings on their way.
+A study needs the score that it compares, and the one by which `evaluate` follows training. Each is
+one view of one probe.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,13 @@ from ablate.parts import PartError, Problem, build, get_identity, replace_settin
 from ablate.probing.probe import AbstractProbe
 from ablate.probing.tasks import Task
 from ablate.probing.views import SUMMARY
-from ablate.worker.datasets import Sounds
+from ablate.worker.datasets import AudioDatasets
 
 Probes = Mapping[str, AbstractProbe]  # by name
 
 
 def build_probes(probes: Mapping[str, Any]) -> dict[str, AbstractProbe]:
-    """Builds the probes of a study. Raises `PartError` with the problems of all."""
+    """Builds the probes of a study by name. Raises `PartError` with the problems of all probes."""
     built, problems = {}, []
     for name, settings in probes.items():
         try:
@@ -34,14 +34,14 @@ def build_probes(probes: Mapping[str, Any]) -> dict[str, AbstractProbe]:
     return built
 
 
-def protocol(name: str, probe: AbstractProbe, sounds: Sounds) -> dict[str, Any]:
-    """Writes a probe's protocol as score files do: what it has learnt since stays out.
+def get_protocol(name: str, probe: AbstractProbe, datasets: AudioDatasets) -> dict[str, Any]:
+    """Returns the settings by which score files name a probe.
 
-    Raises `PartError` where the clips that it is to examine on cannot be.
+    Raises `PartError` if the data set of the probe cannot be used.
     """
     if probe.tasks is not None:
         try:
-            content = sounds.content(probe.tasks)
+            content = datasets.open_probed(probe.tasks)
         except ValueError as error:
             raise PartError([Problem(("probes", name, "tasks"), str(error))]) from error
         probe = replace_settings(probe, content=content)
@@ -50,62 +50,64 @@ def protocol(name: str, probe: AbstractProbe, sounds: Sounds) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ExpectedScore:
-    """A score that a study waits for: one view of one probe."""
+    """A score that a study needs: one view of one probe."""
 
-    path: tuple[str, ...]  # of the study's setting that names it
-    probe: str
-    view: str  # its word
+    path: tuple[str, ...]  # keys of the setting that names the score
+    probe: str  # name of the probe
+    view: str  # name of the view
 
     def check_view(self, probe: AbstractProbe, encoders: Iterable[AbstractEncoder]) -> None:
-        """Raises `PartError` where the probe has no such view of some encoder.
+        """Raises `PartError` if the probe does not read this view of one of the encoders.
 
-        An encoder that does not say how many `layers` it has is taken to have enough.
+        An encoder without a setting `layers` is assumed to have enough of them.
         """
-        found = re.match(r"layer(\d+)\.", self.view)
-        layer = int(found[1]) if found else 1
+        match = re.match(r"layer(\d+)\.", self.view)
+        layer = int(match[1]) if match else 1
         for depth in {getattr(encoder, "layers", layer) for encoder in encoders} or {layer}:
-            given = [view.name for view in probe.views.expand(depth)]
-            if self.view not in given:
-                deep = found and "each" in probe.views.layers
-                of = f" of an encoder of {depth} layers" if deep else ""
-                raise self._refused(
-                    f"probe `{self.probe}` does not read `{self.view}`{of}"
-                    f"{did_you_mean(self.view, given)}; choose another view, or add this one "
-                    f"by `probes.{self.probe}.views`"
+            names = [view.name for view in probe.views.expand(depth)]
+            if self.view not in names:
+                names_layer = match and "each" in probe.views.layers
+                where = f" of an encoder of {depth} layers" if names_layer else ""
+                raise self._create_error(
+                    f"probe `{self.probe}` does not read `{self.view}`{where}"
+                    f"{did_you_mean(self.view, names)}; choose another view, or add this one "
+                    f"to `probes.{self.probe}.views`"
                 )
 
     def check_tasks(self, probe: AbstractProbe, tasks: Iterable[Task]) -> None:
-        """Raises `PartError` where the probe gives no such score of some task."""
+        """Raises `PartError` if the probe cannot give this score on one of the tasks."""
         for task in tasks:
             if not probe.can_score(task.kind, self.view.rpartition(".")[2]):
-                raise self._refused(
-                    f"`{self.probe}.{self.view}` cannot tell when something is heard, as task "
-                    f"`{task.name}` requires; choose another score, or leave that task out"
+                raise self._create_error(
+                    f"`{self.probe}.{self.view}` has one vector per clip, but task "
+                    f"`{task.name}` needs the times of events; choose another score, or leave "
+                    "that task out"
                 )
 
-    def _refused(self, message: str) -> PartError:
+    def _create_error(self, message: str) -> PartError:
         return PartError([Problem(self.path, message)])
 
 
-def expected_scores(
+def list_expected_scores(
     scores: Iterable[ScoreView], evaluate: EvaluatePlan | None
-) -> Iterator[ExpectedScore]:
-    """Yields the scores that a study needs: its own, and those during training."""
-    for score in scores:
-        yield ExpectedScore(("score",), score.probe, score.pooling)
+) -> list[ExpectedScore]:
+    """Lists the scores that a study needs: its own, and the one during training."""
+    expected = [ExpectedScore(("score",), score.probe, score.pooling) for score in scores]
     if evaluate is not None:
-        yield ExpectedScore(("evaluate", "score"), evaluate.probe, evaluate.pooling)
+        path = ("evaluate", "score")
+        expected.append(ExpectedScore(path, evaluate.probe, evaluate.pooling))
+    return expected
 
 
-def without_summary(encoder: AbstractEncoder, probes: Probes) -> list[Problem]:
-    """Words what is wrong with an encoder without a summary where probes ask for one."""
+def find_missing_summary(encoder: AbstractEncoder, probes: Probes) -> list[Problem]:
+    """Returns a problem if probes read the summary of an encoder that has none."""
     if getattr(encoder, "summary", False):
         return []
-    asking = [f"`{name}`" for name, probe in probes.items() if SUMMARY in probe.views.poolings]
-    if not asking:
+    names = [f"`{name}`" for name, probe in probes.items() if SUMMARY in probe.views.poolings]
+    if not names:
         return []
     message = (
-        f"{type(encoder).__name__} has no summary, and the `views` of probe {', '.join(asking)} "
-        f"ask for it; give it `summary: true` if it can have one, or leave `{SUMMARY}` out of them"
+        f"{type(encoder).__name__} has no summary, but the `views` of probe {', '.join(names)} "
+        f"need it; set `summary: true` if it can have one, or remove `{SUMMARY}` from the views"
     )
     return [Problem(("encoder",), message)]

@@ -27,7 +27,7 @@ from ablate.worker.evaluate import ENCODER, score_run
 from ablate.worker.online_probe import build_online_probe
 from ablate.worker.probes import build_probes
 from ablate.worker.train import train, train_helper_rank
-from ablate.worker.trial import KINDS, Sound, Subject, Trial, fingerprint, open_sound
+from ablate.worker.trial import KINDS, AudioData, Evaluable, Trial, compute_fingerprint, open_audio
 
 FAILURES: Mapping[type[Exception], FailureKind] = {
     DivergedError: "nan",
@@ -85,19 +85,19 @@ def _run(
 ) -> RunReply:
     trained, encoder_folder = False, folder
     try:
-        subject, sound = _open(folder, config, context.cache)
+        evaluable, audio = _open(folder, config, context.cache)
         built = build_probes(probes)
-        if isinstance(subject, Trial) and not (folder / ENCODER).exists():
+        if isinstance(evaluable, Trial) and not (folder / ENCODER).exists():
             attempt.start()
             with context.stop.deferred(), HeartbeatWriter(folder):
                 online_probe = None
                 if evaluate is not None:
-                    online_probe = build_online_probe(evaluate, built, subject, sound, context)
-                encoder_folder = train(folder, subject, sound, context, attempt, online_probe)
+                    online_probe = build_online_probe(evaluate, built, evaluable, audio, context)
+                encoder_folder = train(folder, evaluable, audio, context, attempt, online_probe)
             trained = True
             context.stop.exit_if_received()  # a signal that came after the last step
         with HeartbeatWriter(folder):
-            scored = score_run(encoder_folder, subject, built, sound, context)
+            scored = score_run(encoder_folder, evaluable, built, audio, context)
     except SupersededError:
         raise
     except StoppedError as stopped:
@@ -132,26 +132,26 @@ def run_helper_rank(folder: Path, context: RunContext) -> None:
     it trains to that step. Raises whatever its trial raises, and `StoppedError` if the ranks were
     told to stop.
     """
-    subject, sound = _open(folder, RunConfig.read(folder / CONFIG_FILE), context.cache)
-    if isinstance(subject, Trial) and not (folder / ENCODER).exists():
+    evaluable, audio = _open(folder, RunConfig.read(folder / CONFIG_FILE), context.cache)
+    if isinstance(evaluable, Trial) and not (folder / ENCODER).exists():
         with suppress(PausedError):
-            train_helper_rank(folder, subject, sound, context)
+            train_helper_rank(folder, evaluable, audio, context)
 
 
-def _open(folder: Path, config: RunConfig, cache: Path) -> tuple[Subject, Sound]:
+def _open(folder: Path, config: RunConfig, cache: Path) -> tuple[Evaluable, AudioData]:
     """Builds a run from its settings and opens its audio.
 
     Raises `ValueError` if audio or code are not those that the folder is named after.
     """
-    subject = build(config.settings, expect=KINDS[config.kind])
-    sound = open_sound(subject.data, subject.mel, cache, check_files=False, probed=False)
-    actual = fingerprint(subject, sound.store.digest)
+    evaluable = build(config.settings, expect=KINDS[config.kind])
+    audio = open_audio(evaluable.data, evaluable.mel, cache, check_files=False, probed=False)
+    actual = compute_fingerprint(evaluable, audio.store.digest)
     if actual != folder.name:
         raise ValueError(
             f"`{folder.name}` was planned, but its config.json is now {actual}: "
             "the audio or a part's version has changed since; plan the study again"
         )
-    return subject, sound
+    return evaluable, audio
 
 
 def _format_reason(error: Exception) -> str:

@@ -24,7 +24,7 @@ from ablate.training.trainer import OnMetrics, Trainer
 from ablate.worker.context import RunContext
 from ablate.worker.datasets import Emit
 from ablate.worker.evaluate import save_encoder
-from ablate.worker.trial import Sound, Trial, num_parameters
+from ablate.worker.trial import AudioData, Trial, count_parameters
 
 CHECKPOINTS = "checkpoints"
 RUNGS = "rungs"  # encoders of earlier steps, by step, each with its scores
@@ -33,7 +33,7 @@ RUNGS = "rungs"  # encoders of earlier steps, by step, each with its scores
 def train(
     folder: Path,
     trial: Trial,
-    sound: Sound,
+    audio: AudioData,
     context: RunContext,
     attempt: RunAttempt,
     online: OnlineProbe | None = None,
@@ -45,8 +45,8 @@ def train(
     run as trained. Raises what ends a training early: `StoppedError`, `DivergedError`,
     `CollapsedError`, and `SupersededError` if another process has taken over the run.
     """
-    grid, steps = trial.twin.grid, trial.budget.steps
-    trainer, saved, warnings = _prepare_trainer(folder, trial, sound, context, online)
+    grid, steps = trial.grid, trial.budget.steps
+    trainer, saved, warnings = _prepare_trainer(folder, trial, audio, context, online)
     with Recorder(folder, steps, done=_count_steps(saved)) as recorder:
 
         def on_masks(step: int, batch: MaskedBatch) -> None:
@@ -57,7 +57,7 @@ def train(
             result = trainer.train(saved, on_metrics=on_metrics, on_masks=on_masks)
         except PausedError:
             rung = folder / RUNGS / str(context.until)
-            save_encoder(rung, trainer.jepa.probed_encoder, sound)
+            save_encoder(rung, trainer.jepa.probed_encoder, audio)
             return rung
     jepa = trainer.jepa
     attempt.record_training(
@@ -67,9 +67,9 @@ def train(
         warnings=[*warnings, *result.warnings],
         precision=trial.optimizer.precision,
         ranks=context.ranks.count,
-        parameters=ParameterCounts(**num_parameters(jepa.encoder, jepa.predictor)),
+        parameters=ParameterCounts(**count_parameters(jepa.encoder, jepa.predictor)),
     )
-    save_encoder(folder, jepa.probed_encoder, sound)
+    save_encoder(folder, jepa.probed_encoder, audio)
     trainer.checkpoints.delete()
     return folder
 
@@ -91,19 +91,19 @@ def _build_reporter(recorder: Recorder, attempt: RunAttempt, steps: int, emit: E
     return on_metrics
 
 
-def train_helper_rank(folder: Path, trial: Trial, sound: Sound, context: RunContext) -> None:
+def train_helper_rank(folder: Path, trial: Trial, audio: AudioData, context: RunContext) -> None:
     """Trains as another of the ranks, from the checkpoint that the first rank reads.
 
     Raises what ends a training early, and `PausedError` at the step `context.until`.
     """
-    trainer, saved, _ = _prepare_trainer(folder, trial, sound, context)
+    trainer, saved, _ = _prepare_trainer(folder, trial, audio, context)
     trainer.train(saved)
 
 
 def _prepare_trainer(
     folder: Path,
     trial: Trial,
-    sound: Sound,
+    audio: AudioData,
     context: RunContext,
     online: OnlineProbe | None = None,
 ) -> tuple[Trainer, dict[str, Any] | None, list[str]]:
@@ -127,7 +127,9 @@ def _prepare_trainer(
     steps = ranks.all_gather([_count_steps(saved)])
     if any(step != steps[0] for step in steps):
         raise ValueError(f"the ranks see different checkpoints, {steps}; do they share a disk?")
-    trainer = build_trainer(trial, sound.loader(trial), device, ranks, checkpoints, context.stop)
+    trainer = build_trainer(
+        trial, audio.build_loader(trial), device, ranks, checkpoints, context.stop
+    )
     return (
         dataclasses.replace(trainer, pause_step=context.until, online_probe=online),
         saved,
@@ -148,7 +150,7 @@ def build_trainer(
         jepa=trial.build_jepa().to(device),
         loader=loader,
         patchifier=trial.patchifier,
-        grid=trial.twin.grid,
+        grid=trial.grid,
         masker=trial.masker,
         objective=trial.objective,
         regulariser=trial.regulariser,

@@ -1,7 +1,7 @@
-"""What a study examines, as objects: a trial, its random-init twin, and log-mel statistics.
+"""Defines what a study evaluates: a trial, its random initialisation, and log-mel statistics.
 
-A subject's fields are its settings, its fingerprint is its identity, and its sound is opened
-here, once for all subjects of a process that share it.
+The fields of these classes are settings, from which the fingerprint of a run is computed. Their
+audio is opened here, once per process.
 """
 
 import bisect
@@ -42,7 +42,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class MelStatistics:
-    """The baseline without a model: mean and deviation over time of each log-mel band."""
+    """The baseline without a model: mean and standard deviation over time of each mel band."""
 
     data: AbstractSource
     mel: AbstractFrontEnd
@@ -50,22 +50,22 @@ class MelStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomInit:
-    """An encoder as it is before training; every masker of its seed starts from this one."""
+    """An encoder before training, shared by trials that differ only in how it is trained."""
 
     data: AbstractSource
     mel: AbstractFrontEnd
-    crop_frames: int  # of the model's window
+    crop_frames: int  # length of the model's window
     patchifier: AbstractPatchifier
     encoder: AbstractEncoder
     seed: int
 
     @property
     def grid(self) -> Grid:
-        """The patches of a window. Raises `ValueError` where the patchifier does not divide it."""
+        """The grid of a window's patches. Raises `ValueError` if the patchifier does not fit it."""
         return self.patchifier.grid(self.mel.bands, self.crop_frames)
 
     def build_encoder(self) -> Encoder:
-        """Builds the encoder, each weight drawn from the seed and its name, on the CPU."""
+        """Builds the encoder on the CPU; each weight is drawn from the seed and its own name."""
         encoder = self.encoder.build(self.grid, self.patchifier.pixels)
         initialise(encoder, self.seed, "encoder")
         return encoder
@@ -77,7 +77,7 @@ class Trial:
 
     data: AbstractSource
     mel: AbstractFrontEnd
-    crop_frames: int  # of the model's window
+    crop_frames: int  # length of the model's window
     patchifier: AbstractPatchifier
     masker: AbstractMasker
     encoder: AbstractEncoder
@@ -98,18 +98,23 @@ class Trial:
             raise ValueError(f"`crop_frames` must be at least 1; got {self.crop_frames}")
         if self.coupling and self.budget.accumulate > 1:
             raise ValueError(
-                f"`accumulate` {self.budget.accumulate} cuts batches that "
-                f"{self.coupling} must see whole; leave it at 1"
+                f"`accumulate` {self.budget.accumulate} splits a batch into parts, but "
+                f"{self.coupling} needs the whole batch; leave it at 1"
             )
 
     @property
     def coupling(self) -> str:
-        """Names the part whose loss of a batch is no mean over parts of it; empty without."""
+        """Class name of the part whose loss needs the whole batch; empty if there is none."""
         coupled = [part for part in (self.objective, self.regulariser) if part and part.coupled]
         return type(coupled[0]).__name__ if coupled else ""
 
     @property
-    def twin(self) -> RandomInit:
+    def grid(self) -> Grid:
+        """The grid of a window's patches. Raises `ValueError` if the patchifier does not fit it."""
+        return self.random_init.grid
+
+    @property
+    def random_init(self) -> RandomInit:
         """The encoder of this trial before training."""
         return RandomInit(
             data=self.data,
@@ -122,12 +127,12 @@ class Trial:
 
     @property
     def statistics(self) -> MelStatistics:
-        """The baseline without a model on this trial's sound; a waveform's is that of a log-mel."""
+        """The baseline without a model on the audio of this trial, always from a mel front end."""
         return MelStatistics(data=self.data, mel=self.mel if self.mel.bands > 1 else LogMel())
 
     def build_jepa(self) -> JEPA:
-        """Builds the model before its first step, on the CPU."""
-        encoder, grid = self.twin.build_encoder(), self.twin.grid
+        """Builds the untrained model on the CPU."""
+        encoder, grid = self.random_init.build_encoder(), self.grid
         target = self.target.build(encoder, grid, self.patchifier.pixels)
         predictor = self.predictor.build(grid, encoder.dim, target.dim)
         jepa = JEPA(encoder, predictor, target, self.seed)
@@ -136,86 +141,89 @@ class Trial:
         return jepa
 
 
-Subject = Trial | RandomInit | MelStatistics
-KINDS: dict[RunKind, type[Subject]] = {
+Evaluable = Trial | RandomInit | MelStatistics
+KINDS: dict[RunKind, type[Evaluable]] = {
     "jepa": Trial,
     "random_init": RandomInit,
     "mel_statistics": MelStatistics,
 }
 
 
-def kind_of(subject: Subject) -> RunKind:
-    """Returns the word for a subject in `config.json`."""
-    return next(kind for kind, found in KINDS.items() if isinstance(subject, found))
+def get_kind(evaluable: Evaluable) -> RunKind:
+    """Returns the kind of run that `config.json` names."""
+    return next(kind for kind, cls in KINDS.items() if isinstance(evaluable, cls))
 
 
-def fingerprint(subject: Subject, data_digest: str) -> str:
-    """Hashes all that decides a result, in 10 hex digits: data by content, parts by settings."""
-    return digest(deciding(subject, data_digest))
+def compute_fingerprint(evaluable: Evaluable, data_digest: str) -> str:
+    """Computes the name of the run folder, 10 hex digits, from everything that decides a result."""
+    return hash_settings(get_identity_settings(evaluable, data_digest))
 
 
-def deciding(subject: Subject, data_digest: str) -> dict[str, Any]:
-    """Returns all that decides a result, as plain data: the settings less those that do not."""
-    return {**get_identity(subject), "type": kind_of(subject), "data": data_digest}
+def get_identity_settings(evaluable: Evaluable, data_digest: str) -> dict[str, Any]:
+    """Returns the settings that decide a result as plain data; audio is included by its digest."""
+    return {**get_identity(evaluable), "type": get_kind(evaluable), "data": data_digest}
 
 
-def digest(settings: Mapping[str, Any]) -> str:
-    """Hashes what decides a result, in 10 hex digits."""
+def hash_settings(settings: Mapping[str, Any]) -> str:
+    """Hashes settings to 10 hex digits, independent of the order of their keys."""
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def num_parameters(encoder: Encoder, predictor: Predictor) -> dict[str, int]:
-    """Counts the weights of both, by their names."""
+def count_parameters(encoder: Encoder, predictor: Predictor) -> dict[str, int]:
+    """Counts the weights of an encoder and a predictor."""
     modules = {"encoder": encoder, "predictor": predictor}
     return {name: sum(p.numel() for p in module.parameters()) for name, module in modules.items()}
 
 
 @dataclass(frozen=True)
-class Sound:
-    """Clips as log-mels, the tasks among them, and how they are normalised."""
+class AudioData:
+    """The clips of a source as log-mels, with their tasks and normalisation."""
 
     store: ClipStore
     hop_seconds: float  # from one frame to the next
     normalisation: Normalisation = "bands"
-    pretrained_on: "Sound | None" = None  # of clips that are only examined on
+    pretrained_on: "AudioData | None" = None  # its statistics are used if clips are only probed
 
     @cached_property
     def train(self) -> Indices:
-        """The clips to pre-train on: their places in the store."""
+        """Indices of the pre-training clips in the store."""
         return select_pretraining_clips(self.store.clips)
 
     @cached_property
     def normaliser(self) -> Normaliser:
-        """Mean and deviation of each band, as the front end says: of the clips to pre-train on."""
+        """Mean and standard deviation of the pre-training clips, as the front end wants them."""
         if self.pretrained_on is not None:
             return self.pretrained_on.normaliser
         return load_or_compute_statistics(self.store, self.train, self.normalisation)
 
     @cached_property
     def tasks(self) -> list[Task]:
-        """The tasks among the clips, in order of their names."""
+        """The tasks of the clips, sorted by name."""
         return find_tasks(self.store.clips)
 
-    def too_short(self, patchifier: AbstractPatchifier, crop_frames: int, bands: int) -> Indices:
-        """The clips to pre-train on with fewer than two patches: one to see, one to predict."""
-        # a longer clip fills no fewer patches; asking for every length takes gigabytes of waveforms
-        every = torch.arange(crop_frames).unsqueeze(0)
-        least = bisect.bisect_left(
-            range(crop_frames + 1), 2, key=lambda n: int(patchifier.valid(every < n, bands).sum())
+    def find_too_short(
+        self, patchifier: AbstractPatchifier, crop_frames: int, bands: int
+    ) -> Indices:
+        """Returns the pre-training clips with fewer than two patches: context and target."""
+        # bisection, since longer clips have no fewer patches: all lengths at once would take
+        # gigabytes for waveforms
+        frames = torch.arange(crop_frames).unsqueeze(0)
+        min_frames = bisect.bisect_left(
+            range(crop_frames + 1), 2, key=lambda n: int(patchifier.valid(frames < n, bands).sum())
         )
         lengths = np.minimum(self.store.lengths[self.train], crop_frames)
-        found: Indices = self.train[lengths < least]
-        return found
+        too_short: Indices = self.train[lengths < min_frames]
+        return too_short
 
-    def loader(self, trial: Trial) -> Loader:
-        """The batches of a trial. Raises `ValueError` where no clip is long enough.
+    def build_loader(self, trial: Trial) -> Loader:
+        """Builds the loader of a trial. Raises `ValueError` if all clips are too short.
 
-        Too short clips are skipped in an order drawn over all, so that patchifiers for which
-        different clips are too short see those that they share in one order.
+        The order of clips is drawn before the short ones are skipped, so that trials whose
+        patchifiers skip different clips see the others in the same order.
         """
-        short = self.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
-        if len(short) == len(self.train):
+        too_short = self.find_too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
+        if len(too_short) == len(self.train):
             raise ValueError("no pre-training clip is two patches long; use narrower patches")
         return Loader(
             self.store,
@@ -223,14 +231,14 @@ class Sound:
             trial.crop_frames,
             self.normaliser,
             trial.seed,
-            skip=short,
+            skip=too_short,
         )
 
 
-_open: dict[tuple[AbstractSource, AbstractFrontEnd, Path], Sound] = {}
+_open: dict[tuple[AbstractSource, AbstractFrontEnd, Path], AudioData] = {}
 
 
-def open_sound(
+def open_audio(
     data: AbstractSource,
     mel: AbstractFrontEnd,
     cache: Path,
@@ -238,19 +246,29 @@ def open_sound(
     *,
     check_files: bool = True,
     probed: bool = True,
-) -> Sound:
-    """Opens the clips of a source, decoding what is not in the cache yet.
+) -> AudioData:
+    """Opens the clips of a source, and decodes those that are not in the cache.
 
-    What was planned runs without `check_files`: a file that vanished since takes nothing from
-    what is decoded. Clips that are only pre-trained on are not `probed`, and need no labels.
-    Opened once a process. Raises as `open_store` does.
+    A source is opened once per process and front end.
+
+    Args:
+        data: the source of the clips.
+        mel: the front end.
+        cache: the folder of decoded clips.
+        progress: called with the number of decoded clips and of all clips.
+        check_files: whether to check the audio files for changes. Runs of a validated plan do not:
+            their clips are decoded already, so the files are no longer needed.
+        probed: whether the clips need labels; those that are only pre-trained on do not.
+
+    Raises:
+        ValueError: the source or a label cannot be used; see `open_store`.
     """
     key = (data, mel, cache)
     if key not in _open:
         store = open_store(
             data, mel, cache, check_files=check_files, probed=probed, progress=progress
         )
-        _open[key] = Sound(store, mel.hop_seconds, mel.normalisation)
+        _open[key] = AudioData(store, mel.hop_seconds, mel.normalisation)
     if probed and _open[key].store.label_problems:
         raise ValueError(_open[key].store.label_problems)
     return _open[key]

@@ -31,21 +31,28 @@ from ablate.model.masking import Grid, UnsupportedGridError
 from ablate.parts import PartError, Problem, build, resolve
 from ablate.worker.budget_matching import TargetBudget
 from ablate.worker.code_digest import compute_code_digests
-from ablate.worker.compatibility import refused
-from ablate.worker.datasets import Emit, Sounds
-from ablate.worker.meta_model import parameters
+from ablate.worker.compatibility import find_conflicts
+from ablate.worker.datasets import AudioDatasets, Emit
+from ablate.worker.meta_model import count_trial_parameters
 from ablate.worker.online_probe import check_online_probe
 from ablate.worker.probes import (
     ExpectedScore,
     Probes,
     build_probes,
-    expected_scores,
-    protocol,
-    without_summary,
+    find_missing_summary,
+    get_protocol,
+    list_expected_scores,
 )
 from ablate.worker.token_stats import compute_token_stats
-from ablate.worker.trial import Sound, Subject, Trial, deciding, digest, kind_of
-from ablate.worker.units import sized
+from ablate.worker.trial import (
+    AudioData,
+    Evaluable,
+    Trial,
+    get_identity_settings,
+    get_kind,
+    hash_settings,
+)
+from ablate.worker.units import convert_sizes
 
 KeyPath = tuple[str, ...]  # keys that lead to a setting
 
@@ -68,33 +75,35 @@ def validate(request: PlanRequest, cache: Path, emit: Emit) -> PlanReply:
     if request.evaluate is not None:
         check_online_probe(request.evaluate, probes)
     # clips that no probe uses need no labels
-    sounds = Sounds(cache, emit, probed=any(probe.tasks is None for probe in probes.values()))
+    datasets = AudioDatasets(
+        cache, emit, probed=any(probe.tasks is None for probe in probes.values())
+    )
     budget = _compute_target_budget(request.match_budget) if request.match_budget else None
-    scores = [*expected_scores(request.scores, request.evaluate)]
-    validator = _Validator(sounds, budget, probes, scores)
+    scores = list_expected_scores(request.scores, request.evaluate)
+    validator = _Validator(datasets, budget, probes, scores)
     pairs = itertools.zip_longest(request.trials, request.optional, fillvalue=())
     trials = [(dict(settings), frozenset(optional)) for settings, optional in pairs]
     replies = validator.validate(trials, open_audio=request.open_audio)
-    protocols = {name: protocol(name, probe, sounds) for name, probe in probes.items()}
+    protocols = {name: get_protocol(name, probe, datasets) for name, probe in probes.items()}
     for score in scores:
-        score.check_tasks(probes[score.probe], sounds.tasks(probes[score.probe].tasks))
-    return PlanReply(trials=tuple(replies), data=tuple(sounds.described()), probes=protocols)
+        score.check_tasks(probes[score.probe], datasets.list_tasks(probes[score.probe].tasks))
+    return PlanReply(trials=tuple(replies), data=tuple(datasets.summarise()), probes=protocols)
 
 
 class _ConfigBuilder:
-    """Builds the configuration of one subject for any seed."""
+    """Builds the configuration of one run for any seed."""
 
-    def __init__(self, subject: Subject, sound: Sound) -> None:
-        self._kind = kind_of(subject)
-        self._settings = resolve(subject)
+    def __init__(self, evaluable: Evaluable, audio: AudioData) -> None:
+        self._kind = get_kind(evaluable)
+        self._settings = resolve(evaluable)
         del self._settings["type"]  # implied by the kind
-        self._identity = deciding(subject, sound.store.digest)
+        self._identity = get_identity_settings(evaluable, audio.store.digest)
 
     def build(self, **seed: int) -> ResolvedRun:
         return ResolvedRun(
             kind=self._kind,
             settings={**self._settings, **seed},
-            fingerprint=digest({**self._identity, **seed}),
+            fingerprint=hash_settings({**self._identity, **seed}),
         )
 
 
@@ -102,11 +111,11 @@ class _ResolvedForAnySeed:
     """A valid trial whose audio was opened; everything but the seed is fixed."""
 
     def __init__(
-        self, trial: Trial, sound: Sound, facts: TrialFacts, dropped: list[KeyPath]
+        self, trial: Trial, audio: AudioData, facts: TrialFacts, dropped: list[KeyPath]
     ) -> None:
-        self._trial = _ConfigBuilder(trial, sound)
-        self._random_init = _ConfigBuilder(trial.twin, sound)
-        self._statistics = _ConfigBuilder(trial.statistics, sound).build()
+        self._trial = _ConfigBuilder(trial, audio)
+        self._random_init = _ConfigBuilder(trial.random_init, audio)
+        self._statistics = _ConfigBuilder(trial.statistics, audio).build()
         self._facts, self._dropped = facts, dropped
 
     def reply(self, seed: int) -> TrialReply:
@@ -134,11 +143,11 @@ class _ValidTrial:
     code: dict[str, str]  # third-party part -> digest of its code
     dropped: list[KeyPath] = dataclasses.field(default_factory=list)
 
-    def facts(self, trial: Trial, sound: Sound, budget: MatchedBudget | None) -> TrialFacts:
+    def facts(self, trial: Trial, audio: AudioData, budget: MatchedBudget | None) -> TrialFacts:
         """Collects the facts of the trial; `trial` has the matched budget."""
-        too_short = sound.too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
+        too_short = audio.find_too_short(trial.patchifier, trial.crop_frames, trial.mel.bands)
         return TrialFacts(
-            data=sound.store.digest,
+            data=audio.store.digest,
             too_short=len(too_short),
             grid=(self.grid.freq, self.grid.time),
             parameters=self.parameters,
@@ -155,12 +164,12 @@ class _Validator:
 
     def __init__(
         self,
-        sounds: Sounds,
+        datasets: AudioDatasets,
         budget: TargetBudget | None,
         probes: Probes,
         scores: Sequence[ExpectedScore],
     ) -> None:
-        self._sounds = sounds
+        self._datasets = datasets
         self._budget = budget
         self._probes = probes
         self._scores = scores
@@ -211,9 +220,12 @@ class _Validator:
                 return dataclasses.replace(valid, dropped=dropped)
 
     def _build(self, settings: Settings) -> _ValidTrial:
-        settings, matches = _fill_in_matches(sized(settings))
+        settings, matches = _fill_in_matches(convert_sizes(settings))
         trial = build(settings, expect=Trial)
-        if incompatible := [*refused(trial), *without_summary(trial.encoder, self._probes)]:
+        if incompatible := [
+            *find_conflicts(trial),
+            *find_missing_summary(trial.encoder, self._probes),
+        ]:
             raise PartError(incompatible)
         problems, grid, shares = _try_masks(trial)
         counts = None if grid is None else _count_parameters(trial, problems)
@@ -223,7 +235,7 @@ class _Validator:
 
     def _check_source(self, trial: Trial) -> list[Problem]:
         try:
-            self._sounds.check(trial)
+            self._datasets.check_source(trial)
         except ValueError as error:
             return [Problem(("data",), str(error))]
         return []
@@ -235,16 +247,16 @@ class _Validator:
         if not open_audio:
             return _problem_reply(self._check_source(trial), valid.dropped)
         try:
-            sound = self._sounds.of(trial)
-            sound.loader(trial)
+            audio = self._datasets.open(trial)
+            audio.build_loader(trial)
         except PartError as error:
             return _problem_reply(error.problems, valid.dropped)
         except ValueError as error:
             return _problem_reply([Problem(("data",), str(error))], valid.dropped)
-        self._sounds.take(trial, sound)
+        self._datasets.add(trial, audio)
         trial, budget = (trial, None) if self._budget is None else self._budget.match(trial)
         return _ResolvedForAnySeed(
-            trial, sound, valid.facts(trial, sound, budget), dropped=valid.dropped
+            trial, audio, valid.facts(trial, audio, budget), dropped=valid.dropped
         )
 
 
@@ -263,7 +275,7 @@ def _problem_reply(problems: Sequence[Problem], dropped: Sequence[KeyPath]) -> T
 def _compute_target_budget(request: BudgetMatch) -> TargetBudget:
     """Computes what every trial gets. Raises `PartError` if the baseline cannot be built."""
     try:
-        settings, _ = _fill_in_matches(sized(request.baseline))
+        settings, _ = _fill_in_matches(convert_sizes(request.baseline))
         baseline = build(settings, expect=Trial)
         problems, grid, _ = _try_masks(baseline)
         if problems or grid is None or _count_parameters(baseline, problems) is None:
@@ -271,7 +283,7 @@ def _compute_target_budget(request: BudgetMatch) -> TargetBudget:
     except PartError as error:
         within = [dataclasses.replace(p, path=("baseline", *p.path)) for p in error.problems]
         raise PartError(within) from error
-    return TargetBudget.of(request.by, baseline)
+    return TargetBudget.from_baseline(request.by, baseline)
 
 
 def _fill_in_matches(settings: Settings) -> tuple[Settings, list[Match]]:
@@ -286,7 +298,7 @@ def _fill_in_matches(settings: Settings) -> tuple[Settings, list[Match]]:
     plain = {**settings, "masker": remove_match(masker)}
     trial = build(plain, expect=Trial)
     try:
-        grid = trial.twin.grid
+        grid = trial.grid
     except ValueError:
         return plain, []
     if grid.size < 2:
@@ -298,7 +310,7 @@ def _fill_in_matches(settings: Settings) -> tuple[Settings, list[Match]]:
 def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, RealisedShares | None]:
     """Draws masks; returns the problems, or the grid and the shares of context and targets."""
     try:
-        grid = trial.twin.grid
+        grid = trial.grid
     except ValueError as error:
         return [Problem(("patchifier",), str(error))], None, None
     if grid.size < 2:
@@ -317,7 +329,7 @@ def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, RealisedShares
 def _count_parameters(trial: Trial, problems: list[Problem]) -> ParameterCounts | None:
     """Counts the weights on the meta device; a part that cannot be built adds its problems."""
     try:
-        return ParameterCounts(**parameters(trial))
+        return ParameterCounts(**count_trial_parameters(trial))
     except PartError as error:
         problems += error.problems
         return None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ablate.audio.loader import Batch, Loader, Normaliser, compute_statistics, cut_windows
 from ablate.audio.store import ClipStore
 from ablate.model.patchify import AbstractPatchifier, Overlapping, Rectangles
-from ablate.worker.trial import Sound
+from ablate.worker.trial import AudioData
 
 Numbered = Callable[[Sequence[int]], ClipStore]
 AS_IT_IS = Normaliser(np.zeros(2, np.float32), np.ones(2, np.float32))
@@ -217,10 +217,10 @@ def test_clips_shorter_than_two_patches_are_listed(
     numbered: Numbered, patchifier: AbstractPatchifier, bands: int, crop: int
 ) -> None:
     lengths = [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 40]
-    sound = Sound(numbered(lengths), hop_seconds=0.01)
+    audio = AudioData(numbered(lengths), hop_seconds=0.01)
     slow = [
         index
         for index, length in enumerate(lengths)
         if patchifier.valid(torch.arange(crop).unsqueeze(0) < length, bands).sum() < 2
     ]
-    assert sound.too_short(patchifier, crop, bands).tolist() == slow
+    assert audio.find_too_short(patchifier, crop, bands).tolist() == slow

@@ -13,7 +13,7 @@ from ablate.audio.mel import LogMel
 from ablate.audio.statistics import load_or_compute_statistics
 from ablate.audio.store import ClipStore, open_store
 from ablate.audio.synthetic import Synthetic
-from ablate.worker.trial import Sound
+from ablate.worker.trial import AudioData
 
 CLIPS = np.arange(20)
 
@@ -40,11 +40,13 @@ def test_cached_statistics_are_bitwise_equal_to_computed_ones(store, normalisati
 
 
 def test_a_process_uses_the_statistics_of_another(store):
-    assert same(Sound(store, 0.01).normaliser, compute_statistics(store, Sound(store, 0.01).train))
+    assert same(
+        AudioData(store, 0.01).normaliser, compute_statistics(store, AudioData(store, 0.01).train)
+    )
     [file] = kept(store)
     calls = json.loads(file.read_text())
     file.write_text(json.dumps({**calls, "mean": [7.0] * store.bands}))
-    assert Sound(store, 0.01).normaliser.mean.tolist() == [7.0] * store.bands
+    assert AudioData(store, 0.01).normaliser.mean.tolist() == [7.0] * store.bands
 
 
 def test_other_clips_or_another_normalisation_are_computed_separately(store):

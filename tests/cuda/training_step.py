@@ -35,7 +35,7 @@ from ablate.training.trainer import Trainer  # noqa: E402
 from ablate.worker.benchmarks.steps import Noise  # noqa: E402
 from ablate.worker.train import build_trainer  # noqa: E402
 from ablate.worker.trial import Trial  # noqa: E402
-from ablate.worker.units import sized  # noqa: E402
+from ablate.worker.units import convert_sizes  # noqa: E402
 
 kernels: collections.Counter[str] = collections.Counter()
 
@@ -65,7 +65,7 @@ def record_kernels() -> None:
 
 def run_step(settings: dict[str, Any]) -> dict[str, Any]:
     """Runs the first step of a trial; returns what the device saw in it."""
-    trial = build(sized(settings), expect=Trial)
+    trial = build(convert_sizes(settings), expect=Trial)
     Trainer.measure_health = lambda self: Health(1.0, 1.0)  # reads numbers, and not in every step
     with fake_cuda.FakeCuda() as cuda:
         device = torch.device("cuda:0")

@@ -20,7 +20,7 @@ from ablate.mask_analysis.statistics import realised_shares
 from ablate.model.masking import AbstractMasker
 from ablate.parts import build
 from ablate.worker.trial import Trial
-from ablate.worker.units import sized
+from ablate.worker.units import convert_sizes
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 
@@ -135,9 +135,9 @@ def test_no_study_has_leaking_or_fallback_masks(file):
     study = loader.load(file)
     for trial in trials.build_trials(study, factors.build_factors(study)):
         if trial.seed == study.seeds[0]:
-            settings = sized(trial.settings)
+            settings = convert_sizes(trial.settings)
             masker = settings["masker"]
-            grid = build({**settings, "masker": remove_match(masker)}, expect=Trial).twin.grid
+            grid = build({**settings, "masker": remove_match(masker)}, expect=Trial).grid
             masker = build(resolve_matches(masker, grid)[0], expect=AbstractMasker)
             shares = realised_shares(masker, grid)
             wrong = shares.overlap > MIN_OVERLAP or shares.changed > MIN_FALLBACK

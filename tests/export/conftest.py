@@ -19,7 +19,7 @@ from ablate.model.vit import ViT
 from ablate.parts import resolve
 from ablate.training.optimizer import Budget
 from ablate.worker.evaluate import save_encoder
-from ablate.worker.trial import Sound, Trial, open_sound
+from ablate.worker.trial import AudioData, Trial, open_audio
 from maskers import Random
 from tests.run_folders import write_score
 
@@ -31,7 +31,7 @@ class Exported(NamedTuple):
     run: Path
     folder: Path
     trial: Trial
-    sound: Sound
+    audio: AudioData
     files: list[Path]
 
 
@@ -57,16 +57,16 @@ def exported(tmp_path_factory) -> Exported:
         budget=Budget(steps=10, batch=2),
         seed=3,
     )
-    sound = open_sound(trial.data, trial.mel, root / "cache")
-    return Exported(*write_and_export(root, NOTE, trial, sound), trial, sound, files)
+    audio = open_audio(trial.data, trial.mel, root / "cache")
+    return Exported(*write_and_export(root, NOTE, trial, audio), trial, audio, files)
 
 
-def write_and_export(root: Path, name: str, trial: Trial, sound: Sound) -> tuple[Path, Path]:
+def write_and_export(root: Path, name: str, trial: Trial, audio: AudioData) -> tuple[Path, Path]:
     """Writes a run folder as a run would, and exports it."""
     run = root / "runs" / name
     write_score(run, "noise", {"type": "ablate.probing.knn.KNN"}, mean={"test": 12.5})
     RunConfig(kind="jepa", settings=resolve(trial)).write(run / "config.json")
-    save_encoder(run, trial.twin.build_encoder(), sound)
+    save_encoder(run, trial.random_init.build_encoder(), audio)
     return run, export_encoder(run, root / f"exported-{name}")
 
 
@@ -74,6 +74,6 @@ def write_and_export(root: Path, name: str, trial: Trial, sound: Sound) -> tuple
 def other(exported, tmp_path_factory) -> Path:
     """Another run's export."""
     trial = replace(exported.trial, seed=4)
-    return write_and_export(tmp_path_factory.mktemp("other"), "fedcba3210", trial, exported.sound)[
+    return write_and_export(tmp_path_factory.mktemp("other"), "fedcba3210", trial, exported.audio)[
         1
     ]

@@ -29,7 +29,7 @@ from ablate.training.augmentation import (
     TokenDrop,
 )
 from ablate.training.finetuning import FineTuned, FineTuning, build_parameter_groups
-from ablate.worker.trial import open_sound
+from ablate.worker.trial import open_audio
 
 SMALL = ViT(dim=16, layers=2, heads=2)
 QUICK = FineTuning(steps=6, batch=4, rate=1e-2)
@@ -37,17 +37,17 @@ NOTHING = np.zeros(0, dtype=np.int64)
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory):
+def audio(tmp_path_factory):
     source = Synthetic(clips_per_class=3, valid_per_class=1, test_per_class=2)
-    return open_sound(source, LogMel(bands=32), tmp_path_factory.mktemp("cache"))
+    return open_audio(source, LogMel(bands=32), tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture
-def raw(sound):
-    return make_raw(sound, SMALL)
+def raw(audio):
+    return make_raw(audio, SMALL)
 
 
-def make_raw(sound, settings: AbstractEncoder, pooling="mean") -> RawClips:
+def make_raw(audio, settings: AbstractEncoder, pooling="mean") -> RawClips:
     patchifier = Rectangles(freq=16, time=16)
     grid = patchifier.grid(32, 64)
     encoder = settings.build(grid, patchifier.pixels)
@@ -57,10 +57,10 @@ def make_raw(sound, settings: AbstractEncoder, pooling="mean") -> RawClips:
         patchifier=patchifier,
         grid=grid,
         crop_frames=64,
-        normaliser=sound.normaliser,
+        normaliser=audio.normaliser,
         device=torch.device("cpu"),
     )
-    return RawClips(extractor, sound.store, sound.tasks[0].clips, View(pooling), seed=0)
+    return RawClips(extractor, audio.store, audio.tasks[0].clips, View(pooling), seed=0)
 
 
 def make_data(raw: RawClips, labels: np.ndarray, queries: int = 4, seed: int = 0) -> ProbeData:
@@ -165,8 +165,8 @@ def test_the_scored_encoder_does_not_change(raw):
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
-def test_it_learns_the_training_labels(sound, raw):
-    task = sound.tasks[0]
+def test_it_learns_the_training_labels(audio, raw):
+    task = audio.tasks[0]
     settings = FineTuning(steps=120, batch=8, rate=1e-2)
     features = Features.from_raw(replace(raw, clips=task.clips))
     tuned = settings.predict(
@@ -210,8 +210,8 @@ def test_a_clip_may_have_several_classes(raw):
 
 @pytest.mark.parametrize("settings", [SMALL, Conformer(dim=16, layers=2, heads=2, mlp_dim=24)])
 @pytest.mark.parametrize("frozen", [0, 1, 2, 9])
-def test_each_layer_has_its_share_of_the_rate_and_frozen_layers_none(sound, settings, frozen):
-    extractor = make_raw(sound, settings).extractor
+def test_each_layer_has_its_share_of_the_rate_and_frozen_layers_none(audio, settings, frozen):
+    extractor = make_raw(audio, settings).extractor
     model = FineTuned(extractor.encoder, "mean", extractor.grid, 3)
     share = {
         id(parameter): group["share"]
@@ -239,8 +239,8 @@ def test_a_frozen_encoder_trains_only_its_last_norm(raw):
 
 
 @pytest.mark.parametrize("frozen", [0, 1])
-def test_a_norm_before_all_layers_has_the_share_of_the_stem(sound, frozen):
-    extractor = make_raw(sound, replace(SMALL, norm="post")).extractor
+def test_a_norm_before_all_layers_has_the_share_of_the_stem(audio, frozen):
+    extractor = make_raw(audio, replace(SMALL, norm="post")).extractor
     model = FineTuned(extractor.encoder, "mean", extractor.grid, 3)
     shares = {
         id(parameter): group["share"]
@@ -254,8 +254,8 @@ def test_a_norm_before_all_layers_has_the_share_of_the_stem(sound, frozen):
         assert parameter.requires_grad == (not frozen)
 
 
-def test_concat_freq_pools_each_row_of_the_grid(sound):
-    raw = make_raw(sound, SMALL, "concat_freq")
+def test_concat_freq_pools_each_row_of_the_grid(audio):
+    raw = make_raw(audio, SMALL, "concat_freq")
     extractor = raw.extractor
     model = FineTuned(extractor.encoder, "concat_freq", extractor.grid, 3)
     initialise(model.head, 0, "head")
@@ -269,10 +269,10 @@ def test_concat_freq_pools_each_row_of_the_grid(sound):
         assert torch.allclose(logits[clip], expected, atol=1e-5)
 
 
-def test_the_summary_is_used_if_the_encoder_has_one(sound):
-    with_summary = make_raw(sound, replace(SMALL, summary=True), "summary")
+def test_the_summary_is_used_if_the_encoder_has_one(audio):
+    with_summary = make_raw(audio, replace(SMALL, summary=True), "summary")
     assert QUICK.predict(make_data(with_summary, make_labels(with_summary))).shape == (4, 2)
-    without_summary = make_raw(sound, SMALL, "summary")
+    without_summary = make_raw(audio, SMALL, "summary")
     with pytest.raises(ValueError, match="this encoder has no summary token"):
         QUICK.predict(make_data(without_summary, make_labels(without_summary)))
 

@@ -13,7 +13,7 @@ from ablate.model.batching import truncate
 from ablate.model.masking import Clips
 from ablate.parts import PartError, build
 from ablate.worker.budget_matching import TargetBudget
-from ablate.worker.meta_model import expected_flops
+from ablate.worker.meta_model import estimate_step_flops
 from ablate.worker.trial import Trial
 from tests.worker.plan_trials import plan_trial, plan_trials
 
@@ -40,7 +40,7 @@ def trial_of(settings, masker, size, batch):
     batch=st.sampled_from([2, 4, 6]),
 )
 def test_totals_agree_within_the_cost_of_a_step(settings, by, masker, size, batch):
-    target = TargetBudget.of(by, build(settings, expect=Trial))
+    target = TargetBudget.from_baseline(by, build(settings, expect=Trial))
     trial, budget = target.match(trial_of(settings, masker, size, batch))
     assert budget.steps == trial.budget.steps
     assert budget.clips == budget.steps * batch
@@ -60,7 +60,7 @@ def test_totals_agree_within_the_cost_of_a_step(settings, by, masker, size, batc
 def test_expected_flops_are_those_that_a_run_counts(settings, encoder, batching):
     settings["encoder"] = {"type": encoder, "dim": 16, "layers": 1, "heads": 2}
     trial = build({**settings, "batching": batching}, expect=Trial)
-    grid, clips, drawn = trial.twin.grid, trial.budget.batch, torch.Generator().manual_seed(3)
+    grid, clips, drawn = trial.grid, trial.budget.batch, torch.Generator().manual_seed(3)
     jepa, counted = trial.build_jepa(), []
     patches = torch.randn(clips, grid.size, trial.patchifier.pixels)
     valid = torch.ones(clips, grid.size, dtype=torch.bool)
@@ -68,7 +68,7 @@ def test_expected_flops_are_those_that_a_run_counts(settings, encoder, batching)
         mask = trial.masker.draw(Clips.unpadded(grid, clips, progress=step / 40), drawn)
         prediction = jepa(patches, truncate(mask, batching, drawn), valid, batching)
         counted.append(jepa.flops(prediction.query))
-    assert expected_flops(trial) == pytest.approx(sum(counted) / len(counted), rel=0.15)
+    assert estimate_step_flops(trial) == pytest.approx(sum(counted) / len(counted), rel=0.15)
 
 
 def test_a_plan_hashes_the_steps_that_it_finds(settings, cache):

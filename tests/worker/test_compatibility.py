@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ablate.parts import build
-from ablate.worker.compatibility import refused
+from ablate.worker.compatibility import find_conflicts
 from ablate.worker.trial import Trial
 
 OBJECTIVES, TARGETS = "ablate.model.objectives", "ablate.model.targets"
@@ -86,17 +86,17 @@ def changed(settings: dict[str, Any], changes: dict[str, Any]) -> Trial:
 
 @pytest.mark.parametrize(("changes", "path", "words"), WRONG.values(), ids=WRONG)
 def test_a_bad_combination_is_refused_with_a_sentence(settings, changes, path, words):
-    [problem] = refused(changed(settings, changes))
+    [problem] = find_conflicts(changed(settings, changes))
     assert ".".join(problem.path) == path
     assert words in problem.message
 
 
 @pytest.mark.parametrize("changes", RIGHT.values(), ids=RIGHT)
 def test_a_good_combination_is_not(settings, changes):
-    assert refused(changed(settings, changes)) == []
+    assert find_conflicts(changed(settings, changes)) == []
 
 
 def test_what_must_see_its_batch_whole_is_not_cut_into_parts(settings):
     changes = {"regulariser": REGULARISER, "budget": {"accumulate": 2}}
-    with pytest.raises(ValueError, match="VarianceCovariance must see whole"):
+    with pytest.raises(ValueError, match="VarianceCovariance needs the whole batch"):
         changed(settings, changes)

@@ -19,7 +19,7 @@ from ablate.worker.context import RunContext
 from ablate.worker.online_probe import build_online_probe, subsample_task
 from ablate.worker.probes import build_probes
 from ablate.worker.run import run
-from ablate.worker.trial import Trial, open_sound
+from ablate.worker.trial import Trial, open_audio
 from tests.worker.plan_trials import plan_trial, plan_trials
 
 CPU = torch.device("cpu")
@@ -128,11 +128,11 @@ def test_a_single_training_class_is_an_error(new_run, cache):
 
 def test_an_encoder_keeps_its_training_mode(entry, cache):
     trial = build(entry.settings, expect=Trial)
-    sound = open_sound(trial.data, trial.mel, cache)
+    audio = open_audio(trial.data, trial.mel, cache)
     look = build_online_probe(
-        EVALUATE, build_probes(PROBES), trial, sound, RunContext(CPU, cache, silent, StopSignal())
+        EVALUATE, build_probes(PROBES), trial, audio, RunContext(CPU, cache, silent, StopSignal())
     )
-    encoder = trial.twin.build_encoder()
+    encoder = trial.random_init.build_encoder()
     for mode in (True, False):
         encoder.train(mode)
         before = torch.get_rng_state()

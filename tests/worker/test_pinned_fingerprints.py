@@ -14,8 +14,8 @@ import pytest
 
 from ablate.config import loader
 from ablate.parts import build
-from ablate.worker.trial import Trial, fingerprint
-from ablate.worker.units import sized
+from ablate.worker.trial import Trial, compute_fingerprint
+from ablate.worker.units import convert_sizes
 
 STUDIES = Path(__file__).parents[2] / "studies"
 DATA_DIGEST = "0123456789abcdef"
@@ -240,7 +240,7 @@ class Tilted(AbstractMasker):
 
 
 def fingerprint_of(settings: dict[str, Any]) -> str:
-    return fingerprint(build(sized(settings), expect=Trial), DATA_DIGEST)
+    return compute_fingerprint(build(convert_sizes(settings), expect=Trial), DATA_DIGEST)
 
 
 def study_settings(extends: str, folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ablate.probing.knn import KNN
 from ablate.probing.probe import AbstractProbe
 from ablate.probing.views import Views
 from ablate.worker.evaluate import ProbeRunner
-from ablate.worker.trial import Trial, open_sound
+from ablate.worker.trial import Trial, open_audio
 from tests.worker.plan_trials import plan_trials
 
 KNN_3 = {"type": "ablate.probing.knn.KNN", "k": 3}
@@ -103,7 +103,7 @@ def test_a_summary_is_asked_only_of_an_encoder_that_has_one(
     assert fine.problems == ()
     [problem] = lacking.problems
     assert problem.path == ("encoder",)
-    assert "ViT has no summary, and the `views` of probe `knn` ask for it" in problem.message
+    assert "ViT has no summary, but the `views` of probe `knn` need it" in problem.message
 
 
 @pytest.mark.parametrize("heard", ["in training", "by the probe alone"])
@@ -117,7 +117,7 @@ def test_a_score_of_whole_clips_is_not_asked_of_events(
     else:
         probe = {**SUMMARY, "tasks": events}
     assert planned(change, probes={"knn": probe}, scores=asked("mean")).trials
-    with pytest.raises(PartError, match=r"^`score`: `knn.summary` .*as task `tones` requires"):
+    with pytest.raises(PartError, match=r"^`score`: `knn.summary` .*`tones` needs the times of events"):
         planned(change, probes={"knn": probe}, scores=asked("summary"))
 
 
@@ -138,7 +138,10 @@ def test_what_tells_of_whole_clips_gives_events_no_score(
 ) -> None:
     encoder = {**settings["encoder"], "summary": True}
     trial = build({**settings, "encoder": encoder, "data": events}, expect=Trial)
-    sound = open_sound(trial.data, trial.mel, cache)
-    runner, [task] = ProbeRunner(tmp_path, trial.twin, sound, torch.device("cpu")), sound.tasks
+    audio = open_audio(trial.data, trial.mel, cache)
+    runner, [task] = (
+        ProbeRunner(tmp_path, trial.random_init, audio, torch.device("cpu")),
+        audio.tasks,
+    )
     features = runner.compute_features(task, [probe], cache, tmp_path)
     assert runner.compute_scores(probe, task, features).keys() == given

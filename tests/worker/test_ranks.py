@@ -249,7 +249,7 @@ class Coupled(L2):
 
 def test_a_batch_of_a_coupled_objective_is_not_divided(settings):
     trial = build(settings, expect=Trial)
-    with pytest.raises(ValueError, match="`accumulate` 2 cuts batches that Coupled must see whole"):
+    with pytest.raises(ValueError, match="`accumulate` 2 splits a batch .* Coupled needs the whole batch"):
         dataclasses.replace(
             trial, objective=Coupled(), budget=Budget(steps=1, batch=4, accumulate=2)
         )

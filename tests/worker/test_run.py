@@ -158,7 +158,7 @@ def test_a_trial_run_second_and_a_fresh_process_end_in_the_same_bits(settings, c
 def test_training_moves_the_encoder_away_from_its_twin(folder, settings, cache):
     run(folder, PROBES, RunContext(CPU, cache, silent, StopSignal()))
     trained = weights_of(folder)
-    twin = build(settings, expect=Trial).twin.build_encoder().state_dict()
+    twin = build(settings, expect=Trial).random_init.build_encoder().state_dict()
     assert set(twin) == {n.removeprefix("encoder.") for n in trained if n.startswith("encoder.")}
     assert not same(twin, {name: trained[f"encoder.{name}"] for name in twin})
 

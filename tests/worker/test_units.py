@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from ablate.parts import PartError
-from ablate.worker.units import sized
+from ablate.worker.units import convert_sizes
 from tests.worker.plan_trials import plan_trials
 
 LOG_MEL = {"type": "ablate.audio.mel.LogMel", "bands": 32}
@@ -14,7 +14,7 @@ SLOW = {**LOG_MEL, "hop_ms": 39.0625, "window_ms": 97.65625}
 
 
 def cut(patchifier, mel=LOG_MEL, **others):
-    found = sized({"mel": mel, "patchifier": patchifier, **others})
+    found = convert_sizes({"mel": mel, "patchifier": patchifier, **others})
     return found["patchifier"], found.get("crop_frames")
 
 
@@ -66,12 +66,12 @@ def test_seconds_and_frames_that_are_the_same_have_one_name(settings, cache):
 @pytest.mark.parametrize(
     ("patchifier", "others", "path", "message"),
     [
-        ({"seconds": 0.165}, {}, ["patchifier", "seconds"], "16 are 0.16 s and 17 are 0.17 s"),
-        ({"seconds": "long"}, {}, ["patchifier", "seconds"], "a number above 0; got 'long'"),
+        ({"seconds": 0.165}, {}, ["patchifier", "seconds"], "use 0.16 s or 0.17 s"),
+        ({"seconds": "long"}, {}, ["patchifier", "seconds"], "a number of seconds above 0; got 'long'"),
         ({"seconds": 0.16, "time": 16}, {}, ["patchifier", "seconds"], "keep one of them"),
         ({}, {"crop_seconds": 1, "crop_frames": 9}, ["crop_seconds"], "keep one of them"),
-        ({}, {"crop_seconds": 0.1}, ["crop_seconds"], "less than a patch of 16; give 0.16 s"),
-        ({}, {"crop_seconds": 0}, ["crop_seconds"], "a number above 0; got 0"),
+        ({}, {"crop_seconds": 0.1}, ["crop_seconds"], "fewer than the 16 of a patch; use at least 0.16 s"),
+        ({}, {"crop_seconds": 0}, ["crop_seconds"], "a number of seconds above 0; got 0"),
     ],
 )
 def test_impossible_sizes_are_refused_at_their_setting(patchifier, others, path, message):
@@ -83,4 +83,4 @@ def test_impossible_sizes_are_refused_at_their_setting(patchifier, others, path,
 
 
 def test_settings_in_frames_are_left_alone(settings):
-    assert sized(settings) == settings
+    assert convert_sizes(settings) == settings

@@ -127,7 +127,7 @@ def test_maskers_of_one_seed_share_their_random_init_and_patchifiers_do_not(sett
         (
             {"mel": {"type": "ablate.audio.waveform.Waveform"}, "crop_frames": 16000},
             ["patchifier"],
-            "cut it by `type: ablate.model.patchify.Windows`",
+            "cut it with `type: ablate.model.patchify.Windows`",
         ),
         (
             {"patchifier": {"type": "ablate.model.patchify.Windows"}},
@@ -162,7 +162,7 @@ def test_maskers_of_one_seed_share_their_random_init_and_patchifiers_do_not(sett
                 "patchifier": {"type": "ablate.model.patchify.Windows", "time_stride": 160},
             },
             ["patchifier"],
-            "cuts 400 every 160; give it `time: 400, time_stride: 320`",
+            "cuts 400 every 160; set its `time: 400, time_stride: 320`",
         ),
         (
             vit(stem={"type": "ablate.model.stems.Speech1D", "freq": 8, "time": 32}),

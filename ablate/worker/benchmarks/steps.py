@@ -161,7 +161,7 @@ def _build_reference(trial: Trial, runner: Runner, device: torch.device) -> Runn
     if not (has_equal_masks and isinstance(encoder, ViT) and isinstance(predictor, Joint)):
         return None
     sizes = [Sizes(p.dim, p.layers, p.heads, p.mlp_ratio) for p in (encoder, predictor)]
-    grid, usage = trial.twin.grid, runner.usage()
+    grid, usage = trial.grid, runner.usage()
     before = _reset_memory(device)
     counts = round(usage["context"]), round(usage["targets"])
     jepa = PlainJEPA(grid.size, trial.patchifier.pixels, *counts, *sizes).to(device)
