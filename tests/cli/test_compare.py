@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ablate.core.records.plan import ScoreView, StudyPlan
-from tests.report.conftest import Bench
+from tests.report.conftest import StudyBuilder
 
 ROOT = Path(__file__).parents[2]
 ABLATE = [sys.executable, "-c", "from ablate.cli.main import main; main()", "compare"]
@@ -32,12 +32,14 @@ def save(folder: Path, study: str, plan: StudyPlan) -> None:
 @pytest.fixture
 def two_studies(tmp_path: Path) -> Path:
     """Creates two similar studies; in the second, one masker scores ten points higher."""
-    bench = Bench(tmp_path, factors={"masker": ["random", "block"]}, twin_factors=(), noise=0.1)
-    bench.levels_score = lambda levels: 40.0
-    save(tmp_path, "masking", bench.build())
-    bench.seeds = (10, 11, 12)
-    bench.levels_score = lambda levels: 50.0 if levels["masker"] == "block" else 40.0
-    save(tmp_path, "masking-again", bench.build())
+    builder = StudyBuilder(
+        tmp_path, factors={"masker": ["random", "block"]}, random_init_factors=(), noise=0.1
+    )
+    builder.levels_score = lambda levels: 40.0
+    save(tmp_path, "masking", builder.build())
+    builder.seeds = (10, 11, 12)
+    builder.levels_score = lambda levels: 50.0 if levels["masker"] == "block" else 40.0
+    save(tmp_path, "masking-again", builder.build())
     return tmp_path
 
 

@@ -46,8 +46,12 @@ MACHINE = Machine(platform="Linux-6.1", processor="x86_64", cores=2, argv=["work
 
 
 @dataclass
-class Bench:
-    """Builds a study; `levels_score` is the true score of a trained variant by its levels."""
+class StudyBuilder:
+    """Writes the run folders of a study, and its plan.
+
+    Scores are drawn: `levels_score` is the true score of a trained variant by its levels, `noise`
+    the standard deviation of each score. `random_init_factors` change the random-init encoder.
+    """
 
     root: Path
     factors: dict[str, list[str]] = field(
@@ -57,7 +61,7 @@ class Bench:
         }
     )
     seeds: tuple[int, ...] = (0, 1, 2)
-    twin_factors: tuple[str, ...] = ("patchifier",)
+    random_init_factors: tuple[str, ...] = ("patchifier",)
     levels_score: Callable[[Mapping[str, str]], float] = lambda levels: 40.0
     noise: float = 0.5
     margin: float = 2.0
@@ -114,21 +118,21 @@ class Bench:
             path.unlink()
 
     def _trial(self, levels: dict[str, str], seed: int) -> TrialEntry:
-        twin_levels = [levels[name] for name in self.twin_factors if name in levels]
+        random_init_levels = [levels[name] for name in self.random_init_factors if name in levels]
         trial = _hex("jepa", *levels.values(), seed)
-        twin = _hex("random_init", *twin_levels, seed)
+        random_init = _hex("random_init", *random_init_levels, seed)
         statistics = _hex("mel_statistics", seed)
         context = {"random": 0.40, "block": 0.33, "curriculum": 0.38}.get(
             levels.get("masker", "random"), 0.40
         )
         self._run(trial, "jepa", self.levels_score(levels), POOLINGS, context, seed)
-        self._run(twin, "random_init", 30.0, POOLINGS, context, seed)
+        self._run(random_init, "random_init", 30.0, POOLINGS, context, seed)
         self._run(statistics, "mel_statistics", 28.0, ("mean_std",), context, seed)
         return make_entry(
             trial,
             levels=levels,
             seed=seed,
-            random_init=twin,
+            random_init=random_init,
             statistics=statistics,
             facts=make_facts(context=context),
         )
@@ -144,14 +148,16 @@ class Bench:
     ) -> None:
         folder = self.runs / fingerprint
         if folder.exists():
-            return  # a twin is shared
+            return  # variants share their random init
         folder.mkdir(parents=True)
         draw = np.random.default_rng(int(fingerprint, 16))
         _record(kind, context, draw).write(folder / RECORD_FILE)
         Environment(machine=MACHINE).write(folder / ENVIRONMENT_FILE)
         if kind == "jepa":
             (folder / "metrics.jsonl").write_text(_log(draw))
-        shared = np.random.default_rng(seed).normal(0, 0.5)  # what variants of a seed share
+        shared = np.random.default_rng(seed).normal(
+            0, 0.5
+        )  # the effect of the seed on all variants
         for (task, shift), (probe, protocol) in itertools.product(
             TASKS.items(), {"knn": KNN, "linear": LINEAR}.items()
         ):
@@ -182,23 +188,23 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def builder(tmp_path: Path) -> StudyBuilder:
+    return StudyBuilder(tmp_path)
 
 
 @pytest.fixture(scope="session")
-def reported(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def reported(tmp_path_factory: pytest.TempPathFactory) -> StudyBuilder:
     """A written report with an interaction of masker and patchifier; tests must not change it."""
-    bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=3, noise=0.05)
-    bench.levels_score = lambda levels: (
+    builder = StudyBuilder(tmp_path_factory.mktemp("study"), num_pictures=3, noise=0.05)
+    builder.levels_score = lambda levels: (
         40.0 + 9.0 * (levels["masker"] == "block") * (levels["patchifier"] == "strips")
     )
-    plan = bench.build()
+    plan = builder.build()
     assert plan.gallery is not None
     plan = replace(plan, gallery=replace(plan.gallery, folder="gallery"))
-    write_report(plan, bench.runs, bench.report)
-    plan.write(bench.report / "plan.json")
-    return bench
+    write_report(plan, builder.runs, builder.report)
+    plan.write(builder.report / "plan.json")
+    return builder
 
 
 def paired(level: Sequence[float], against: Sequence[float]) -> Estimate:

@@ -1,4 +1,4 @@
-"""A fast twin of `compute_verdicts`: many studies of a masker and a patchifier, as arrays.
+"""Computes the verdicts of many simulated studies at once, as arrays: a fast `compute_verdicts`.
 
 It computes p-values and words without failures, an equivalence margin or interim looks.
 """
@@ -49,7 +49,7 @@ class Words:
     learned: Flags
 
 
-def draw(
+def draw_studies(
     generator: np.random.Generator, studies: int, shape: tuple[int, int, int], *, luck: float
 ) -> Studies:
     """Draws correlated scores with equal means; `shape` is (maskers, patchifiers, seeds).
@@ -69,7 +69,7 @@ def draw(
     return Studies(scores, 40 + luck * normal(size=(studies, patchifiers, seeds)))
 
 
-def decide(studies: Studies) -> Words:
+def decide_studies(studies: Studies) -> Words:
     """Decides every study: maskers by scores, patchifiers by gains."""
     scores, gains = studies.scores, studies.scores - studies.random_init[:, None]
     arms = [scores[:, i] - scores[:, 0] for i in range(1, scores.shape[1])]

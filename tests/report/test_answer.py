@@ -10,33 +10,33 @@ from ablate.report.pages.table import format_number
 from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.robustness import build_robustness_table
 from ablate.report.stats.verdicts import compute_verdicts
-from tests.report.conftest import Bench
+from tests.report.conftest import StudyBuilder
 
 
-def worded(bench: Bench, *words: str) -> list[str]:
+def worded(builder: StudyBuilder, *words: str) -> list[str]:
     """Returns the answer to a study of one factor whose levels have these words."""
-    bench.factors = {"masker": ["random", *(f"m{number}" for number in range(len(words)))]}
-    bench.levels_score = lambda levels: 40.0 + 3.0 * int(levels["masker"] != "random")
-    bench.noise = 0.0
-    verdicts = compute_verdicts(bench.results())
+    builder.factors = {"masker": ["random", *(f"m{number}" for number in range(len(words)))]}
+    builder.levels_score = lambda levels: 40.0 + 3.0 * int(levels["masker"] != "random")
+    builder.noise = 0.0
+    verdicts = compute_verdicts(builder.results())
     pooled = [verdict for verdict in verdicts if verdict.contrast.family == "pooled"]
     return write_answer([replace(v, word=word) for v, word in zip(pooled, words, strict=True)])
 
 
-def test_levels_with_the_same_verdict_share_a_clause(bench: Bench) -> None:
-    assert worded(bench, "better", "undecided", "better") == [
+def test_levels_with_the_same_verdict_share_a_clause(builder: StudyBuilder) -> None:
+    assert worded(builder, "better", "undecided", "better") == [
         "masker: m0 and m2 are better than random by 3.0 points; m1 against random is undecided."
     ]
 
 
-def test_an_interaction_is_described_as_a_dependence(bench: Bench) -> None:
-    text = worded(bench, "differs by patchifier", "equivalent")[0]
+def test_an_interaction_is_described_as_a_dependence(builder: StudyBuilder) -> None:
+    text = worded(builder, "differs by patchifier", "equivalent")[0]
     assert text.startswith("masker: how m0 compares with random depends on ")
     assert text.endswith("; m1 and random are equivalent.")
 
 
-def test_an_interaction_in_size_only_keeps_its_direction(bench: Bench) -> None:
-    verdicts = compute_verdicts(bench.results())
+def test_an_interaction_in_size_only_keeps_its_direction(builder: StudyBuilder) -> None:
+    verdicts = compute_verdicts(builder.results())
     masker = [v for v in verdicts if v.contrast.factor == "masker"]
     level = masker[0].contrast.level
     words = {"pooled": "differs by patchifier", "within": "worse"}
@@ -52,9 +52,11 @@ def test_an_interaction_in_size_only_keeps_its_direction(bench: Bench) -> None:
     assert f"how {level} compares with random depends on patchifier" in write_answer(parted)[0]
 
 
-def test_a_gain_is_described_as_what_training_adds_followed_by_the_scores(bench: Bench) -> None:
-    bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["patchifier"] == "strips")
-    results = bench.results()
+def test_a_gain_is_described_as_what_training_adds_followed_by_the_scores(
+    builder: StudyBuilder,
+) -> None:
+    builder.levels_score = lambda levels: 40.0 + 9.0 * (levels["patchifier"] == "strips")
+    results = builder.results()
     rows = build_robustness_table(results).rows
     masker, patchifier, scores = write_answer(compute_verdicts(results), rows)
     assert "training adds" not in masker
@@ -66,27 +68,27 @@ def test_a_gain_is_described_as_what_training_adds_followed_by_the_scores(bench:
     assert format_number(row["knn.concat_freq"], signed=True) in scores
 
 
-def test_many_levels_are_counted(bench: Bench) -> None:
+def test_many_levels_are_counted(builder: StudyBuilder) -> None:
     words = ["undecided"] * 11
-    assert worded(bench, *words) == [
+    assert worded(builder, *words) == [
         "masker: m0, m1, m2, m3 and 7 more against random are undecided."
     ]
 
 
 @pytest.mark.parametrize("level", [29.0, 30.0])
-def test_equivalence_without_learning_is_qualified(bench: Bench, level: float) -> None:
-    bench.factors, bench.levels_score = {"masker": ["random", "block"]}, lambda levels: level
-    bench.noise = 0.02
-    first, second = write_answer(compute_verdicts(bench.results()))
+def test_equivalence_without_learning_is_qualified(builder: StudyBuilder, level: float) -> None:
+    builder.factors, builder.levels_score = {"masker": ["random", "block"]}, lambda levels: level
+    builder.noise = 0.02
+    first, second = write_answer(compute_verdicts(builder.results()))
     assert first.startswith(
         "There is no evidence of learning: the trained baseline is not shown to be better than its"
     )
     assert second == "masker: block and random are equivalent, as untrained encoders are."
 
 
-def test_missing_learning_is_reported_first(bench: Bench) -> None:
-    bench.levels_score = lambda levels: 40.0 if levels["patchifier"] == "strips" else 30.0
-    lines = write_answer(compute_verdicts(bench.results()))
+def test_missing_learning_is_reported_first(builder: StudyBuilder) -> None:
+    builder.levels_score = lambda levels: 40.0 if levels["patchifier"] == "strips" else 30.0
+    lines = write_answer(compute_verdicts(builder.results()))
     assert lines[0] == (
         "With squares the trained baseline is not shown to be better than its random init."
     )
@@ -97,10 +99,10 @@ def test_missing_learning_is_reported_first(bench: Bench) -> None:
     ("factors", "words"), [({}, "one variant"), ({"masker": ["a", "b"]}, "No")]
 )
 def test_a_study_without_comparisons_has_a_plain_answer(
-    bench: Bench, factors: dict[str, list[str]], words: str
+    builder: StudyBuilder, factors: dict[str, list[str]], words: str
 ) -> None:
-    bench.factors, bench.twin_factors = factors, ()
-    results = bench.results()
+    builder.factors, builder.random_init_factors = factors, ()
+    results = builder.results()
     nothing = replace(results, trials=tuple(replace(t, score=None) for t in results.trials))
     verdicts: tuple[Verdict, ...] = compute_verdicts(nothing)
     assert words in write_answer(verdicts)[0]

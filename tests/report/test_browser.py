@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ablate.report.report import write_report
-from tests.report.conftest import Bench
+from tests.report.conftest import StudyBuilder
 
 NASTY = "<script>document.title = 'owned'; console.error('ran')</script>"
 BROKEN = "images => images.filter(image => !image.complete || image.naturalWidth === 0).length"
@@ -16,11 +16,11 @@ BROKEN = "images => images.filter(image => !image.complete || image.naturalWidth
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with harmful labels, and with a failed trial whose reason is harmful."""
-    bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=4)
-    bench.factors = {"masker": [NASTY, "a & b </svg>"], "patchifier": ["100 %", '"x" onload="y"']}
-    plan = replace(bench.build(), title=f"Is {NASTY} harmless?", text=f"study: x # </pre>{NASTY}")
-    bench.fail(bench.fingerprint(0, masker=NASTY, patchifier="100 %"), f"nan: {NASTY}")
-    return write_report(plan, bench.runs, bench.report).page
+    builder = StudyBuilder(tmp_path_factory.mktemp("study"), num_pictures=4)
+    builder.factors = {"masker": [NASTY, "a & b </svg>"], "patchifier": ["100 %", '"x" onload="y"']}
+    plan = replace(builder.build(), title=f"Is {NASTY} harmless?", text=f"study: x # </pre>{NASTY}")
+    builder.fail(builder.fingerprint(0, masker=NASTY, patchifier="100 %"), f"nan: {NASTY}")
+    return write_report(plan, builder.runs, builder.report).page
 
 
 def test_the_page_is_complete_logs_nothing_and_loads_no_other_file(

@@ -8,11 +8,11 @@ import pytest
 
 import ablate
 from ablate.report.dataframes import results
-from tests.report.conftest import Bench
+from tests.report.conftest import StudyBuilder
 
 
 def test_the_data_frames_agree_with_the_report(
-    reported: Bench, monkeypatch: pytest.MonkeyPatch
+    reported: StudyBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = reported.report
     monkeypatch.delenv("ABLATE_RUNS", raising=False)

@@ -23,7 +23,7 @@ from ablate.report.results import Results, TrialResult
 from ablate.report.run import RunResult
 from ablate.report.stats.verdicts import compute_verdicts
 from tests.plans import make_entry, make_plan
-from tests.report.conftest import Bench
+from tests.report.conftest import StudyBuilder
 
 NOTHING = RunResult(state="missing", reason=None, record={}, scores=())
 
@@ -73,10 +73,10 @@ def test_a_factor_that_does_not_apply_is_drawn_as_a_dash() -> None:
     assert (area["ticktext"], area["values"]) == (["small", "large", "-"], [0, 1, 2])
 
 
-def test_plotly_draws_every_contrast_in_the_colour_of_its_verdict(bench: Bench) -> None:
-    bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["masker"] == "block")
-    results = compute_verdicts(bench.results())
-    drawn = plotly.build_forest(bench.results(), results)["data"]
+def test_plotly_draws_every_contrast_in_the_colour_of_its_verdict(builder: StudyBuilder) -> None:
+    builder.levels_score = lambda levels: 40.0 + 9.0 * (levels["masker"] == "block")
+    results = compute_verdicts(builder.results())
+    drawn = plotly.build_forest(builder.results(), results)["data"]
     assert {trace["name"]: trace["marker"]["color"] for trace in drawn} == {
         word: VERDICT_MARKERS[word][0] for word in {verdict.word for verdict in results}
     }
@@ -86,56 +86,58 @@ def test_plotly_draws_every_contrast_in_the_colour_of_its_verdict(bench: Bench) 
     assert "strips \N{MINUS SIGN} squares (block, by gain): undecided" in labels
 
 
-def test_plotly_draws_a_contrast_without_an_interval_as_a_point(bench: Bench) -> None:
-    bench.seeds = (0,)
-    [trace] = plotly.build_forest(bench.results(), compute_verdicts(bench.results()))["data"]
+def test_plotly_draws_a_contrast_without_an_interval_as_a_point(builder: StudyBuilder) -> None:
+    builder.seeds = (0,)
+    [trace] = plotly.build_forest(builder.results(), compute_verdicts(builder.results()))["data"]
     assert None not in trace["x"]
     assert set(trace["error_x"]["array"]) == {None}
 
 
-def test_the_corrected_interval_of_an_undecided_contrast_includes_zero(bench: Bench) -> None:
-    bench.factors = {"masker": [f"masker {i}" for i in range(10)]}
-    bench.levels_score = lambda levels: 40.0 + 0.1 * int(levels["masker"][-1])
-    bench.seeds, bench.margin = tuple(range(8)), 0.1
-    rows = [row for row in _build_rows(compute_verdicts(bench.results())) if not row.is_learning]
+def test_the_corrected_interval_of_an_undecided_contrast_includes_zero(
+    builder: StudyBuilder,
+) -> None:
+    builder.factors = {"masker": [f"masker {i}" for i in range(10)]}
+    builder.levels_score = lambda levels: 40.0 + 0.1 * int(levels["masker"][-1])
+    builder.seeds, builder.margin = tuple(range(8)), 0.1
+    rows = [row for row in _build_rows(compute_verdicts(builder.results())) if not row.is_learning]
     rows = [row for row in rows if row.verdict.word == "undecided"]
     clear = [row for row in rows if row.verdict.estimate.low * row.verdict.estimate.high > 0]
     assert clear  # the usual interval does not show why
     assert all(row.strict.low < 0 < row.strict.high for row in rows)
 
 
-def test_the_axis_of_contrasts_is_limited_to_data_zero_and_margin(bench: Bench) -> None:
-    bench.seeds = tuple(range(8))
-    bench.levels_score = lambda levels: 40.0 - 9.0 * (levels["masker"] != "random")
-    rows = [row for row in _build_rows(compute_verdicts(bench.results())) if not row.is_learning]
+def test_the_axis_of_contrasts_is_limited_to_data_zero_and_margin(builder: StudyBuilder) -> None:
+    builder.seeds = tuple(range(8))
+    builder.levels_score = lambda levels: 40.0 - 9.0 * (levels["masker"] != "random")
+    rows = [row for row in _build_rows(compute_verdicts(builder.results())) if not row.is_learning]
     low, high = _compute_limits(rows, margin=2.0)
     assert low < -9.0
     assert 2.0 < high < 4.0
 
 
 def test_learning_contrasts_have_their_own_axis_and_are_grey(
-    bench: Bench,
+    builder: StudyBuilder,
 ) -> None:
-    bench.factors = {"masker": ["random", "block"]}  # blocks are neither better nor worse
-    bench.noise = 0.05
-    results = compute_verdicts(bench.results())
+    builder.factors = {"masker": ["random", "block"]}  # blocks are neither better nor worse
+    builder.noise = 0.05
+    results = compute_verdicts(builder.results())
     assert [v.word for v in results if v.contrast.family == "learning"] == ["better"]
-    drawn = draw_forest(bench.results(), results)
+    drawn = draw_forest(builder.results(), results)
     assert drawn is not None
     assert "did it learn?" in drawn.svg
     assert VERDICT_MARKERS["better"][0].lower() not in drawn.svg.lower()
 
 
-def test_the_forest_plot_names_the_combinations_and_the_margin(bench: Bench) -> None:
-    drawn = draw_forest(bench.results(), compute_verdicts(bench.results()))
+def test_the_forest_plot_names_the_combinations_and_the_margin(builder: StudyBuilder) -> None:
+    drawn = draw_forest(builder.results(), compute_verdicts(builder.results()))
     assert drawn is not None
     assert ">with random<" in drawn.svg  # label of a contrast of strips with squares
     assert ">equivalent \N{PLUS-MINUS SIGN} 2<" in drawn.svg
 
 
-def test_the_legend_of_scores_names_only_what_is_drawn(bench: Bench) -> None:
+def test_the_legend_of_scores_names_only_what_is_drawn(builder: StudyBuilder) -> None:
     for has_reference in (True, False):
-        results = bench.results()
+        results = builder.results()
         if not has_reference:
             rest = [replace(trial, mel_statistics_score=None) for trial in results.trials]
             results = replace(results, trials=tuple(rest))
@@ -154,9 +156,9 @@ def test_a_reference_that_is_equal_in_all_rows_is_one_line() -> None:
         assert bool(through) == (len(set(values)) == 1)
 
 
-def test_variants_with_identical_curves_are_one_line_with_all_names(bench: Bench) -> None:
-    results = bench.results()
-    own = read_curves(results, bench.runs)
+def test_variants_with_identical_curves_are_one_line_with_all_names(builder: StudyBuilder) -> None:
+    results = builder.results()
+    own = read_curves(results, builder.runs)
     drawn = draw_learning_curves(results, own)
     assert drawn is not None
     assert ">random, squares<" in drawn.svg
@@ -177,20 +179,20 @@ def test_variants_with_identical_curves_are_one_line_with_all_names(bench: Bench
     assert not {"random, squares", "random, strips"} & {*named}
 
 
-def test_many_variants_have_a_shaded_range_instead_of_lines_per_seed(bench: Bench) -> None:
-    results = bench.results()
+def test_many_variants_have_a_shaded_range_instead_of_lines_per_seed(builder: StudyBuilder) -> None:
+    results = builder.results()
     for most, words in ((4, "thin: each seed"), (5, "shaded: from the lowest seed")):
         names = list(results.variants())[:most]
-        curves = [curve for curve in read_curves(results, bench.runs) if curve.levels in names]
+        curves = [curve for curve in read_curves(results, builder.runs) if curve.levels in names]
         drawn = draw_learning_curves(results, curves)
         assert drawn is not None
         assert words in drawn.caption
         assert ("fill-opacity: 0.08" in drawn.svg) == (most == 5)
 
 
-def test_a_pareto_front_needs_three_variants_and_different_costs(bench: Bench) -> None:
+def test_a_pareto_front_needs_three_variants_and_different_costs(builder: StudyBuilder) -> None:
     for levels, factor, is_drawn in ((3, 1.1, True), (2, 1.1, False), (3, 1.0, False)):
-        study = replace(bench, root=bench.root / f"{levels} {factor}")
+        study = replace(builder, root=builder.root / f"{levels} {factor}")
         study.factors = {"masker": ["random", "block", "curriculum"][:levels]}
         results = study.results()
         rows = [{"flops": 1e12 * factor**number} for number in range(levels)]

@@ -10,13 +10,13 @@ from ablate.core.records.plan import RecordedLooks, TaskSummary, TrialEntry
 from ablate.report.pages.findings import FINDINGS_FILE
 from ablate.report.report import write_report
 from tests.plans import change_data, change_facts, change_trials, make_token_stats
-from tests.report.conftest import Bench
+from tests.report.conftest import StudyBuilder
 
 
-def test_test_clips_used_in_pretraining_are_reported(bench: Bench) -> None:
+def test_test_clips_used_in_pretraining_are_reported(builder: StudyBuilder) -> None:
     tasks = {"esc50": TaskSummary(classes=50, folds=5)}
-    plan = change_data(bench.build(), pretraining_clips=3500, tasks=tasks)
-    summary = write_report(plan, bench.root / "nowhere", bench.report)
+    plan = change_data(builder.build(), pretraining_clips=3500, tasks=tasks)
+    summary = write_report(plan, builder.root / "nowhere", builder.report)
     assert any(
         line.startswith("Test clips were used, unlabelled, in pre-train")
         for line in summary.caveats
@@ -25,131 +25,135 @@ def test_test_clips_used_in_pretraining_are_reported(bench: Bench) -> None:
     assert "3600 clips, 3500 of them for pre-training (digest" in text
 
 
-def test_notes_on_levels_follow_the_contrasts(bench: Bench) -> None:
+def test_notes_on_levels_follow_the_contrasts(builder: StudyBuilder) -> None:
     notes = {"block": "as <published>", "excluded": "in no trial"}
-    plan = replace(bench.build(), notes=notes)
-    page = write_report(plan, bench.root / "nowhere", bench.report).page
+    plan = replace(builder.build(), notes=notes)
+    page = write_report(plan, builder.root / "nowhere", builder.report).page
     markdown = page.with_name("report.md").read_text()
     places = [
         markdown.index(text) for text in ("## Contrasts", "- `block`: as <pub", "## Verdicts")
     ]
     assert places == sorted(places)
     assert "<strong>block</strong>: as &lt;published&gt;" in page.read_text()
-    assert read_json(bench.report / FINDINGS_FILE)["notes"] == {"block": "as <published>"}
+    assert read_json(builder.report / FINDINGS_FILE)["notes"] == {"block": "as <published>"}
 
 
-def test_the_protocol_describes_the_tokens_of_each_patchifier(bench: Bench) -> None:
+def test_the_protocol_describes_the_tokens_of_each_patchifier(builder: StudyBuilder) -> None:
     messages = {"squares": "a column every 160 ms", "strips": "a column every 40 ms"}
 
     def with_tokens(trial: TrialEntry) -> TrialEntry:
         own = (messages[trial.levels["patchifier"]], "and so on")
         return change_facts(trial, tokens=make_token_stats(own))
 
-    plan = change_trials(bench.build(), with_tokens)
-    text = write_report(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
+    plan = change_trials(builder.build(), with_tokens)
+    text = write_report(plan, builder.runs, builder.report).page.with_name("report.md").read_text()
     parts = [f"{cut}: {words}; and so on" for cut, words in messages.items()]
     assert f"Tokens: {'. '.join(parts)}." in text
 
 
-def test_the_protocol_lists_the_looks(bench: Bench) -> None:
-    plan = replace(bench.build(), looks=RecordedLooks(seed_counts=(2, 3), max_seeds=8))
-    text = write_report(plan, bench.runs, bench.report).page.with_name("report.md").read_text()
+def test_the_protocol_lists_the_looks(builder: StudyBuilder) -> None:
+    plan = replace(builder.build(), looks=RecordedLooks(seed_counts=(2, 3), max_seeds=8))
+    text = write_report(plan, builder.runs, builder.report).page.with_name("report.md").read_text()
     assert "Of up to 8 declared seeds, looks at the verdicts were taken with 2, 3." in text
 
 
-def test_trials_of_other_code_versions_are_counted_and_their_contrasts_marked(bench: Bench) -> None:
-    plan = bench.build()
-    older = bench.fingerprint(0, masker="block", patchifier="squares")
-    bench.edit(older, code={"commit": "fedcba9876543210", "dirty": False})
-    cautions = write_report(plan, bench.runs, bench.report).caveats
-    assert any("0123456789 (17 trials), fedcba9876 (1 trials)" in line for line in cautions)
-    text = bench.report.joinpath("tables/contrasts.csv").read_text()
+def test_trials_of_other_code_versions_are_counted_and_their_contrasts_marked(
+    builder: StudyBuilder,
+) -> None:
+    plan = builder.build()
+    older = builder.fingerprint(0, masker="block", patchifier="squares")
+    builder.edit(older, code={"commit": "fedcba9876543210", "dirty": False})
+    caveats = write_report(plan, builder.runs, builder.report).caveats
+    assert any("0123456789 (17 trials), fedcba9876 (1 trials)" in line for line in caveats)
+    text = builder.report.joinpath("tables/contrasts.csv").read_text()
     marked = [line for line in text.splitlines() if "mixes versions of the code" in line]
     assert marked
     assert not [line for line in marked if "curriculum,random" in line]
 
 
-def test_a_variant_in_no_contrast_is_a_caveat(bench: Bench) -> None:
-    plan = bench.build()
+def test_a_variant_in_no_contrast_is_a_caveat(builder: StudyBuilder) -> None:
+    plan = builder.build()
     lone = {"masker": "block", "patchifier": "strips"}
     kept = [plan.baseline, lone]
     plan = change_trials(plan, lambda trial: trial if trial.levels in kept else None)
-    cautions = write_report(plan, bench.runs, bench.report).caveats
+    caveats = write_report(plan, builder.runs, builder.report).caveats
     assert any(
-        line.startswith("random, squares; block, strips appear in no contrast") for line in cautions
+        line.startswith("random, squares; block, strips appear in no contrast") for line in caveats
     )
 
 
 @pytest.mark.parametrize(("level", "messages"), [(100.0, 1), (90.0, 0)])
 def test_tasks_that_every_variant_solves_are_a_caveat(
-    bench: Bench, level: float, messages: int
+    builder: StudyBuilder, level: float, messages: int
 ) -> None:
-    bench.levels_score, bench.noise = lambda levels: level, 0.0
-    cautions = write_report(bench.build(), bench.runs, bench.report).caveats
-    assert sum("these tasks do not discriminate" in line for line in cautions) == messages
+    builder.levels_score, builder.noise = lambda levels: level, 0.0
+    caveats = write_report(builder.build(), builder.runs, builder.report).caveats
+    assert sum("these tasks do not discriminate" in line for line in caveats) == messages
 
 
-def test_fallback_masks_are_a_caveat(bench: Bench) -> None:
-    plan = bench.build()
-    for seed in bench.seeds:
-        forced = bench.fingerprint(seed, masker="block", patchifier="squares")
-        record = json.loads((bench.runs / forced / "run.json").read_text())
-        bench.edit(forced, metrics=record["metrics"] | {"fallback_fraction": 0.93})
-    [caution] = [
-        line for line in write_report(plan, bench.runs, bench.report).caveats if "Fallback" in line
+def test_fallback_masks_are_a_caveat(builder: StudyBuilder) -> None:
+    plan = builder.build()
+    for seed in builder.seeds:
+        forced = builder.fingerprint(seed, masker="block", patchifier="squares")
+        record = json.loads((builder.runs / forced / "run.json").read_text())
+        builder.edit(forced, metrics=record["metrics"] | {"fallback_fraction": 0.93})
+    [caveat] = [
+        line
+        for line in write_report(plan, builder.runs, builder.report).caveats
+        if "Fallback" in line
     ]
-    assert "for 93 % of clips `block, squares` could not satisfy its settings." in caution
-    assert "random" not in caution
+    assert "for 93 % of clips `block, squares` could not satisfy its settings." in caveat
+    assert "random" not in caveat
 
 
-def test_leaking_fallback_masks_are_one_caveat(bench: Bench) -> None:
+def test_leaking_fallback_masks_are_one_caveat(builder: StudyBuilder) -> None:
     forced = {"masker": "block", "patchifier": "squares"}
 
     def overlapping(trial: TrialEntry) -> TrialEntry:
         share = 0.45 if trial.levels == forced else 0.0
         return change_facts(trial, overlap=share, forced_overlap=share)
 
-    plan = change_trials(bench.build(), overlapping)
-    for seed in bench.seeds:
-        run = bench.fingerprint(seed, **forced)
-        record = json.loads((bench.runs / run / "run.json").read_text())
-        bench.edit(run, metrics=record["metrics"] | {"fallback_fraction": 0.93})
-    summary = write_report(plan, bench.runs, bench.report)
-    [caution] = [line for line in summary.caveats if "Fallback" in line or "leakage" in line]
-    assert caution.startswith("block, squares: 45 % of context patches are also targets (leakage).")
-    assert "for 93 % of clips `block, squares` could not satisfy its settings." in caution
-    [head] = [line for line in _masks(bench) if line.startswith("| masker")]
+    plan = change_trials(builder.build(), overlapping)
+    for seed in builder.seeds:
+        run = builder.fingerprint(seed, **forced)
+        record = json.loads((builder.runs / run / "run.json").read_text())
+        builder.edit(run, metrics=record["metrics"] | {"fallback_fraction": 0.93})
+    summary = write_report(plan, builder.runs, builder.report)
+    [caveat] = [line for line in summary.caveats if "Fallback" in line or "leakage" in line]
+    assert caveat.startswith("block, squares: 45 % of context patches are also targets (leakage).")
+    assert "for 93 % of clips `block, squares` could not satisfy its settings." in caveat
+    [head] = [line for line in _masks(builder) if line.startswith("| masker")]
     assert [cell.strip() for cell in head.split("|")][-2] == "overlap"
 
 
-def test_masks_without_overlap_have_no_column_for_it(bench: Bench) -> None:
-    write_report(bench.build(), bench.runs, bench.report)
-    assert not [line for line in _masks(bench) if "overlap" in line]
+def test_masks_without_overlap_have_no_column_for_it(builder: StudyBuilder) -> None:
+    write_report(builder.build(), builder.runs, builder.report)
+    assert not [line for line in _masks(builder) if "overlap" in line]
 
 
-def _masks(bench: Bench) -> list[str]:
+def _masks(builder: StudyBuilder) -> list[str]:
     """Returns the lines of the section on masks."""
-    text = (bench.report / "report.md").read_text()
+    text = (builder.report / "report.md").read_text()
     return text.split("## Masks")[1].split("## ")[0].splitlines()
 
 
-def test_a_single_seed_is_a_caveat(bench: Bench) -> None:
-    bench.seeds = (0,)
-    summary = write_report(bench.build(), bench.runs, bench.report)
+def test_a_single_seed_is_a_caveat(builder: StudyBuilder) -> None:
+    builder.seeds = (0,)
+    summary = write_report(builder.build(), builder.runs, builder.report)
     assert {sentence.word for sentence in summary.sentences} == {"undecided"}
-    assert any(caution.startswith("There is only one seed") for caution in summary.caveats)
-    assert "nan" not in bench.report.joinpath("report.md").read_text().lower()
+    assert any(caveat.startswith("There is only one seed") for caveat in summary.caveats)
+    assert "nan" not in builder.report.joinpath("report.md").read_text().lower()
 
 
-def test_a_part_whose_code_changed_between_runs_is_a_caveat(bench: Bench) -> None:
-    plan = bench.build()
+def test_a_part_whose_code_changed_between_runs_is_a_caveat(builder: StudyBuilder) -> None:
+    plan = builder.build()
     for trial in plan.trials:
-        bench.edit(trial.fingerprint, parts={"my_lab.Mine": "old"})
+        builder.edit(trial.fingerprint, parts={"my_lab.Mine": "old"})
     assert not any(
-        "my_lab" in line for line in write_report(plan, bench.runs, bench.report).caveats
+        "my_lab" in line for line in write_report(plan, builder.runs, builder.report).caveats
     )
-    bench.edit(plan.trials[0].fingerprint, parts={"my_lab.Mine": "new"})
+    builder.edit(plan.trials[0].fingerprint, parts={"my_lab.Mine": "new"})
     assert any(
         "`my_lab.Mine` has changed" in line
-        for line in write_report(plan, bench.runs, bench.report).caveats
+        for line in write_report(plan, builder.runs, builder.report).caveats
     )

@@ -16,7 +16,7 @@ from ablate.report.report import write_report
 from ablate.report.results import Results
 from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.verdicts import compute_verdicts, list_undecided_contrasts
-from tests.report.conftest import Bench
+from tests.report.conftest import StudyBuilder
 
 MOST = 8
 DECIDED = ("better", "worse", "equivalent", "differs")
@@ -25,9 +25,11 @@ DECIDED = ("better", "worse", "equivalent", "differs")
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """A study of one factor with three levels; tests set the scores."""
-    bench = Bench(tmp_path_factory.mktemp("study"), seeds=tuple(range(MOST)), twin_factors=())
-    bench.factors = {"masker": ["random", "block", "noise"]}
-    return bench.results()
+    builder = StudyBuilder(
+        tmp_path_factory.mktemp("study"), seeds=tuple(range(MOST)), random_init_factors=()
+    )
+    builder.factors = {"masker": ["random", "block", "noise"]}
+    return builder.results()
 
 
 def at_looks(results: Results, *counts: int, most: int = MOST) -> Results:
@@ -86,16 +88,16 @@ def test_a_verdict_contradicted_by_the_mean_over_all_seeds_is_withdrawn(study: R
     assert any(note.startswith("not called better") for note in late.notes)
 
 
-def test_a_later_interaction_replaces_a_pooled_verdict(bench: Bench) -> None:
-    bench.factors = {"masker": ["random", "block"], "patchifier": ["squares", "strips"]}
-    bench.seeds = tuple(range(MOST))
+def test_a_later_interaction_replaces_a_pooled_verdict(builder: StudyBuilder) -> None:
+    builder.factors = {"masker": ["random", "block"], "patchifier": ["squares", "strips"]}
+    builder.seeds = tuple(range(MOST))
     effects = [3.0, 8.0, 5.5, 5.0, 5.1, 4.9, 5.2, 5.0]  # effect of the patchifier by seed
 
     def score(levels: Mapping[str, str], seed: int) -> float:
         half = effects[seed] / 2
         return 60 + 0.01 * seed + (half if levels["patchifier"] == "strips" else -half)
 
-    grid = bench.results()
+    grid = builder.results()
     trials = tuple(
         replace(t, score=40.0 if t.levels["masker"] == "random" else score(t.levels, t.seed))
         for t in grid.trials
@@ -119,18 +121,18 @@ def test_no_decided_verdict_is_lost_at_a_later_look(study: Results, seed: int) -
 
 @pytest.mark.parametrize(("counts", "percent"), [((3,), "98.12 %"), ((3, 7), "97.5 %")])
 def test_interval_columns_name_their_coverage(
-    bench: Bench, counts: tuple[int, ...], percent: str
+    builder: StudyBuilder, counts: tuple[int, ...], percent: str
 ) -> None:
-    bench.seeds = tuple(range(counts[-1]))
-    plan = replace(bench.build(), looks=RecordedLooks(seed_counts=counts, max_seeds=MOST))
-    write_report(plan, bench.runs, bench.report)
-    findings = json.loads((bench.report / "findings.json").read_text())
+    builder.seeds = tuple(range(counts[-1]))
+    plan = replace(builder.build(), looks=RecordedLooks(seed_counts=counts, max_seeds=MOST))
+    write_report(plan, builder.runs, builder.report)
+    findings = json.loads((builder.report / "findings.json").read_text())
     assert 1 - findings["alpha"] == pytest.approx(float(percent[:-2]) / 100, abs=1e-4)
     row = findings["verdicts"][0]
     half = (row["difference_high"] - row["difference_low"]) / 2
     error = row["sd"] / row["n"] ** 0.5
     assert 2 * stats.t.sf(half / error, row["n"] - 1) == pytest.approx(findings["alpha"])
-    text = (bench.report / "report.md").read_text()
+    text = (builder.report / "report.md").read_text()
     assert f"{percent} interval |" in text
     assert f"Student-t, {percent}, uncorrected" in text
     assert f"uncorrected {percent} interval" in text

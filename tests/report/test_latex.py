@@ -10,7 +10,7 @@ import pytest
 
 from ablate.report.pages.table import Column, Table, text_cell
 from ablate.report.report import write_report
-from tests.report.conftest import Bench
+from tests.report.conftest import StudyBuilder
 
 NASTY = ["100 % & more_of #1", r"$x$ {y} ~^ \z\\", "[red] * <a|b>", "*star", "-- \"q\" 'r' `s`"]
 ESCAPED = r"\\(?:[%&#$_{}]|\\\*?|[A-Za-z]+\*?)"  # a sign, a row break, or a command
@@ -42,11 +42,11 @@ def list_problems(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    bench = Bench(tmp_path_factory.mktemp("study"))
-    bench.factors = {"mask_er & %": NASTY, "encoder": ["vit", "a_b"]}
-    bench.twin_factors = ()
-    write_report(replace(bench.build(), title="100 %"), bench.runs, bench.report)
-    return sorted(bench.report.glob("tables/*.tex"))
+    builder = StudyBuilder(tmp_path_factory.mktemp("study"))
+    builder.factors = {"mask_er & %": NASTY, "encoder": ["vit", "a_b"]}
+    builder.random_init_factors = ()
+    write_report(replace(builder.build(), title="100 %"), builder.runs, builder.report)
+    return sorted(builder.report.glob("tables/*.tex"))
 
 
 def test_every_table_of_a_report_is_valid_latex(tables: list[Path]) -> None:

@@ -14,12 +14,12 @@ from ablate.report.stats.power import compute_power
 from ablate.report.stats.statistics import estimate_mean
 from ablate.report.stats.verdicts import compute_verdicts
 from tests.report import equal_variants
-from tests.report.conftest import Bench
+from tests.report.conftest import StudyBuilder
 
 Luck = Mapping[tuple[object, ...], float]
 LEVELS = [f"level {number}" for number in range(12)]
 CLAIMS = ("better", "worse")
-STUDIES = 40_000  # simulated with the fast twin
+STUDIES = 40_000  # simulated with the vectorised verdicts
 REPEATS = 1000
 MARGIN = 2.0
 
@@ -42,11 +42,13 @@ def test_intervals_of_differences_cover_although_seeds_are_shared(n: int) -> Non
     assert 0.93 < np.mean(covered) < 0.97
 
 
-def one_factor(bench: Bench, *, seeds: int, margin: float = 0.0, levels: int = 12) -> Results:
+def one_factor(
+    builder: StudyBuilder, *, seeds: int, margin: float = 0.0, levels: int = 12
+) -> Results:
     """A study of one factor; tests draw the scores."""
-    bench.factors, bench.twin_factors = {"masker": LEVELS[:levels]}, ()
-    bench.seeds, bench.margin = tuple(range(seeds)), margin
-    return bench.results()
+    builder.factors, builder.random_init_factors = {"masker": LEVELS[:levels]}, ()
+    builder.seeds, builder.margin = tuple(range(seeds)), margin
+    return builder.results()
 
 
 def drawn(
@@ -82,23 +84,23 @@ def claimed(verdicts: Sequence[Verdict], *words: str) -> bool:
     return any(v.word.startswith(words) for v in verdicts if v.contrast.family != "learning")
 
 
-def equal(bench: Bench, *, maskers: int, patchifiers: int, seeds: int) -> Results:
+def equal(builder: StudyBuilder, *, maskers: int, patchifiers: int, seeds: int) -> Results:
     """A study of a grid or of one factor; tests draw the scores."""
-    bench.factors = {"masker": LEVELS[:maskers]}
+    builder.factors = {"masker": LEVELS[:maskers]}
     if patchifiers > 1:
-        bench.factors["patchifier"] = ["squares", "strips", "tall"][:patchifiers]
-    bench.seeds, bench.margin = tuple(range(seeds)), 0.0
-    return bench.results()
+        builder.factors["patchifier"] = ["squares", "strips", "tall"][:patchifiers]
+    builder.seeds, builder.margin = tuple(range(seeds)), 0.0
+    return builder.results()
 
 
 @pytest.mark.parametrize("shape", [(12, 1, 3), (4, 3, 3), (2, 2, 8)])
-def test_the_fast_twin_agrees_with_compute_verdicts(
-    bench: Bench, shape: tuple[int, int, int]
+def test_the_vectorised_verdicts_agree_with_compute_verdicts(
+    builder: StudyBuilder, shape: tuple[int, int, int]
 ) -> None:
     maskers, patchifiers, seeds = shape
-    study = equal(bench, maskers=maskers, patchifiers=patchifiers, seeds=seeds)
-    many = equal_variants.draw(np.random.default_rng(4), 1000, shape, luck=0.5)
-    fast = equal_variants.decide(many)
+    study = equal(builder, maskers=maskers, patchifiers=patchifiers, seeds=seeds)
+    many = equal_variants.draw_studies(np.random.default_rng(4), 1000, shape, luck=0.5)
+    fast = equal_variants.decide_studies(many)
     flags = np.concatenate([fast.pooled, fast.differs, fast.within], axis=1)
     # most studies have no claim, so some that have are included
     checked = {*np.flatnonzero(flags.any(axis=1))[:30], *range(10)}
@@ -118,8 +120,8 @@ def test_the_fast_twin_agrees_with_compute_verdicts(
 def test_equal_variants_cause_no_more_false_claims_than_documented(
     shape: tuple[int, int, int], luck: float
 ) -> None:
-    many = equal_variants.draw(np.random.default_rng(5), STUDIES, shape, luck=luck)
-    words = equal_variants.decide(many)
+    many = equal_variants.draw_studies(np.random.default_rng(5), STUDIES, shape, luck=luck)
+    words = equal_variants.decide_studies(many)
     pooled, differs, within, learned = (
         flags.any(axis=1) for flags in (words.pooled, words.differs, words.within, words.learned)
     )
@@ -129,8 +131,10 @@ def test_equal_variants_cause_no_more_false_claims_than_documented(
     assert (pooled | within).mean() < 0.057 + chance  # as documented in verdicts.py
 
 
-def test_a_real_effect_causes_no_more_false_claims_about_other_contrasts(bench: Bench) -> None:
-    study, draw = one_factor(bench, seeds=3), np.random.default_rng(6)
+def test_a_real_effect_causes_no_more_false_claims_about_other_contrasts(
+    builder: StudyBuilder,
+) -> None:
+    study, draw = one_factor(builder, seeds=3), np.random.default_rng(6)
 
     def wrong() -> bool:
         words = compute_verdicts(drawn(study, draw, effect={LEVELS[1]: 60.0}))
@@ -159,8 +163,8 @@ def looks_as_advised(study: Results) -> Iterator[tuple[Verdict, ...]]:
         counts.append(min(counts[-1] + min(checked), 8))
 
 
-def test_three_looks_cause_no_more_false_claims(bench: Bench) -> None:
-    study, draw = one_factor(bench, seeds=8, levels=5), np.random.default_rng(7)
+def test_three_looks_cause_no_more_false_claims(builder: StudyBuilder) -> None:
+    study, draw = one_factor(builder, seeds=8, levels=5), np.random.default_rng(7)
 
     def wrong() -> bool:
         looks = looks_as_advised(drawn(study, draw))
@@ -171,9 +175,9 @@ def test_three_looks_cause_no_more_false_claims(bench: Bench) -> None:
 
 @pytest.mark.parametrize("size", [-MARGIN, MARGIN])
 def test_levels_that_differ_by_the_margin_are_rarely_called_equivalent(
-    bench: Bench, size: float
+    builder: StudyBuilder, size: float
 ) -> None:
-    study, draw = one_factor(bench, seeds=5, margin=MARGIN), np.random.default_rng(8)
+    study, draw = one_factor(builder, seeds=5, margin=MARGIN), np.random.default_rng(8)
     effect = dict.fromkeys(LEVELS[1:], size)
 
     def wrong() -> bool:
@@ -184,9 +188,9 @@ def test_levels_that_differ_by_the_margin_are_rarely_called_equivalent(
 
 @pytest.mark.parametrize(("seeds", "effect"), [(3, 20.0), (5, 6.0)])
 def test_the_power_is_the_share_of_studies_that_detect_the_effect(
-    bench: Bench, seeds: int, effect: float
+    builder: StudyBuilder, seeds: int, effect: float
 ) -> None:
-    study, draw = one_factor(bench, seeds=seeds), np.random.default_rng(9)
+    study, draw = one_factor(builder, seeds=seeds), np.random.default_rng(9)
 
     def seen() -> bool:
         verdicts = compute_verdicts(drawn(study, draw, effect={LEVELS[1]: effect}))

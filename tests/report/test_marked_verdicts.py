@@ -8,7 +8,7 @@ from ablate.report.pages.methods import get_devices
 from ablate.report.results import read_results
 from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.chosen_scores import FLAT, differences, fail_first_seed, get_verdict, with_scores
-from tests.report.conftest import Bench
+from tests.report.conftest import StudyBuilder
 
 BLOCK_WINS = FLAT | {
     ("block", "squares"): [50.2, 51.1, 52.4],
@@ -17,8 +17,8 @@ BLOCK_WINS = FLAT | {
 
 
 @pytest.mark.parametrize("masker", ["block", "random"])
-def test_unequal_failure_rates_forbid_better(bench: Bench, masker: str) -> None:
-    results = with_scores(bench.results(), BLOCK_WINS)
+def test_unequal_failure_rates_forbid_better(builder: StudyBuilder, masker: str) -> None:
+    results = with_scores(builder.results(), BLOCK_WINS)
     assert get_verdict(compute_verdicts(results), "pooled", "block").word == "better"
     block = get_verdict(compute_verdicts(fail_first_seed(results, masker)), "pooled", "block")
     assert block.word == "undecided"
@@ -26,20 +26,20 @@ def test_unequal_failure_rates_forbid_better(bench: Bench, masker: str) -> None:
     assert "would be better, but failure rates differ" in block.notes
 
 
-def test_equal_failure_rates_allow_better(bench: Bench) -> None:
+def test_equal_failure_rates_allow_better(builder: StudyBuilder) -> None:
     results = fail_first_seed(
-        fail_first_seed(with_scores(bench.results(), BLOCK_WINS), "block"), "random"
+        fail_first_seed(with_scores(builder.results(), BLOCK_WINS), "block"), "random"
     )
     assert get_verdict(compute_verdicts(results), "pooled", "block").word == "better"
 
 
-def test_a_level_that_fails_more_may_still_be_worse(bench: Bench) -> None:
-    results = fail_first_seed(with_scores(bench.results(), FLAT), "block")
+def test_a_level_that_fails_more_may_still_be_worse(builder: StudyBuilder) -> None:
+    results = fail_first_seed(with_scores(builder.results(), FLAT), "block")
     assert get_verdict(compute_verdicts(results), "pooled", "block").word == "worse"
 
 
-def test_a_baseline_that_fails_more_forbids_worse(bench: Bench) -> None:
-    results = fail_first_seed(with_scores(bench.results(), FLAT), "random")
+def test_a_baseline_that_fails_more_forbids_worse(builder: StudyBuilder) -> None:
+    results = fail_first_seed(with_scores(builder.results(), FLAT), "random")
     assert get_verdict(compute_verdicts(results), "pooled", "block").word == "undecided"
 
 
@@ -52,37 +52,39 @@ def test_a_baseline_that_fails_more_forbids_worse(bench: Bench) -> None:
     ],
 )
 def test_a_run_with_other_software_or_hardware_marks_its_contrasts(
-    bench: Bench, changes: dict[str, object], note: str
+    builder: StudyBuilder, changes: dict[str, object], note: str
 ) -> None:
-    plan = bench.build()
+    plan = builder.build()
     for trial in plan.trials:
-        bench.edit(trial.fingerprint, ranks=1)
-    bench.edit(bench.fingerprint(0, masker="block", patchifier="squares"), **changes)
-    verdicts = compute_verdicts(read_results(plan, bench.runs))
+        builder.edit(trial.fingerprint, ranks=1)
+    builder.edit(builder.fingerprint(0, masker="block", patchifier="squares"), **changes)
+    verdicts = compute_verdicts(read_results(plan, builder.runs))
     assert note in get_verdict(verdicts, "within", "block", "squares").notes
     assert note not in get_verdict(verdicts, "within", "block", "strips").notes
 
 
-def test_a_run_that_failed_before_it_trained_mixes_no_precisions(bench: Bench) -> None:
-    plan = bench.build()
+def test_a_run_that_failed_before_it_trained_mixes_no_precisions(builder: StudyBuilder) -> None:
+    plan = builder.build()
     for trial in plan.trials:
-        bench.edit(trial.fingerprint, device="cpu", precision="fp32")
-    lost = bench.fingerprint(0, masker="block", patchifier="squares")
-    bench.edit(lost, device="cpu", precision=None, state="failed")
-    assert get_devices(read_results(plan, bench.runs)) == {"cpu fp32"}
+        builder.edit(trial.fingerprint, device="cpu", precision="fp32")
+    lost = builder.fingerprint(0, masker="block", patchifier="squares")
+    builder.edit(lost, device="cpu", precision=None, state="failed")
+    assert get_devices(read_results(plan, builder.runs)) == {"cpu fp32"}
 
 
-def test_two_gpus_of_one_machine_are_one_device(bench: Bench) -> None:
-    plan = bench.build()
+def test_two_gpus_of_one_machine_are_one_device(builder: StudyBuilder) -> None:
+    plan = builder.build()
     for i, trial in enumerate(plan.trials):
-        bench.edit(trial.fingerprint, device=f"cuda:{i % 2}")
-    verdicts = compute_verdicts(read_results(plan, bench.runs))
+        builder.edit(trial.fingerprint, device=f"cuda:{i % 2}")
+    verdicts = compute_verdicts(read_results(plan, builder.runs))
     assert not any("mixes" in note for v in verdicts if v.contrast.factor for note in v.notes)
 
 
-def test_a_seed_without_all_combinations_is_not_in_the_pooled_estimate(bench: Bench) -> None:
+def test_a_seed_without_all_combinations_is_not_in_the_pooled_estimate(
+    builder: StudyBuilder,
+) -> None:
     block = get_verdict(
-        compute_verdicts(fail_first_seed(with_scores(bench.results(), FLAT), "block")),
+        compute_verdicts(fail_first_seed(with_scores(builder.results(), FLAT), "block")),
         "pooled",
         "block",
     )

@@ -19,7 +19,7 @@ from ablate.report.pages.publish import (
     update_pages,
 )
 from ablate.report.pages.table import MINUS
-from tests.report.conftest import Bench
+from tests.report.conftest import StudyBuilder
 
 POOLED = "pooled over patchifier"
 FRAME = f"# Title\n\nBefore.\n\n{BEGIN_MARKER}\nstale\n{END_MARKER}\n\nAfter.\n"
@@ -29,7 +29,9 @@ def links(text: str) -> list[str]:
     return re.findall(r"\]\(([^)]+)\)", text)
 
 
-def test_a_published_report_has_all_files_that_it_links(reported: Bench, tmp_path: Path) -> None:
+def test_a_published_report_has_all_files_that_it_links(
+    reported: StudyBuilder, tmp_path: Path
+) -> None:
     into = tmp_path / "results" / "masking"
     publish_report(reported.report, into)
     text, original = ((folder / "report.md").read_text() for folder in (into, reported.report))
@@ -40,7 +42,7 @@ def test_a_published_report_has_all_files_that_it_links(reported: Bench, tmp_pat
     assert {path.suffix for path in into.rglob("*.*")} == {".md", ".png", ".csv", ".json"}
 
 
-def test_the_gallery_can_be_left_out(reported: Bench, tmp_path: Path) -> None:
+def test_the_gallery_can_be_left_out(reported: StudyBuilder, tmp_path: Path) -> None:
     publish_report(reported.report, tmp_path / "masking")
     publish_report(reported.report, tmp_path / "masking", include_gallery=False)
     text = (tmp_path / "masking" / "report.md").read_text()
@@ -49,7 +51,7 @@ def test_the_gallery_can_be_left_out(reported: Bench, tmp_path: Path) -> None:
     assert not (tmp_path / "masking" / "gallery").exists()
 
 
-def test_a_published_report_has_no_absolute_paths(reported: Bench, tmp_path: Path) -> None:
+def test_a_published_report_has_no_absolute_paths(reported: StudyBuilder, tmp_path: Path) -> None:
     report = reported.report / "report.md"
     before = report.read_text()
     overrides = (
@@ -62,7 +64,9 @@ def test_a_published_report_has_no_absolute_paths(reported: Bench, tmp_path: Pat
     assert "# override: data.manifest=metadata.csv\n# override: mel.hop_ms=15\n" in published
 
 
-def test_the_readme_changes_between_its_markers_only(reported: Bench, tmp_path: Path) -> None:
+def test_the_readme_changes_between_its_markers_only(
+    reported: StudyBuilder, tmp_path: Path
+) -> None:
     readme, into = tmp_path / "README.md", tmp_path / "results" / "masking"
     publish_report(reported.report, into)
     readme.write_text(FRAME)
@@ -78,7 +82,7 @@ def test_the_readme_changes_between_its_markers_only(reported: Bench, tmp_path: 
 
 
 def test_verdicts_within_a_combination_are_listed_if_the_pooled_one_differs(
-    reported: Bench, tmp_path: Path
+    reported: StudyBuilder, tmp_path: Path
 ) -> None:
     text = write_index([reported.report], reported.root)
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
@@ -90,7 +94,7 @@ def test_verdicts_within_a_combination_are_listed_if_the_pooled_one_differs(
 
 
 def test_reports_on_one_question_share_a_table_with_most_trials_first(
-    reported: Bench, tmp_path: Path
+    reported: StudyBuilder, tmp_path: Path
 ) -> None:
     findings = read_findings(reported.report)
     folders = []
@@ -111,7 +115,7 @@ def parse_heads(text: str) -> list[str]:
 
 
 def test_the_measure_is_a_column_if_some_contrast_is_measured_by_gain(
-    reported: Bench, tmp_path: Path
+    reported: StudyBuilder, tmp_path: Path
 ) -> None:
     findings = read_findings(reported.report)
     text = write_index([reported.report], reported.root)
@@ -128,7 +132,7 @@ def test_the_measure_is_a_column_if_some_contrast_is_measured_by_gain(
 
 
 def test_the_index_has_the_data_the_notes_and_the_reversed_signs(
-    reported: Bench, tmp_path: Path
+    reported: StudyBuilder, tmp_path: Path
 ) -> None:
     findings = read_findings(reported.report)
     first, *rest = findings.robustness
@@ -147,7 +151,7 @@ def test_the_index_has_the_data_the_notes_and_the_reversed_signs(
 
 @pytest.mark.parametrize("version", [None, 0])
 def test_findings_of_another_format_are_rejected_with_the_remedy(
-    reported: Bench, tmp_path: Path, version: int | None
+    reported: StudyBuilder, tmp_path: Path, version: int | None
 ) -> None:
     content = read_json(reported.report / FINDINGS_FILE) | {"format": version}
     write_json(tmp_path / FINDINGS_FILE, content)
@@ -155,7 +159,7 @@ def test_findings_of_another_format_are_rejected_with_the_remedy(
         write_index([tmp_path], tmp_path)
 
 
-def test_the_findings_agree_with_the_tables(reported: Bench) -> None:
+def test_the_findings_agree_with_the_tables(reported: StudyBuilder) -> None:
     findings = read_findings(reported.report)
     with (reported.report / "tables" / "variants.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -170,7 +174,7 @@ def test_the_findings_agree_with_the_tables(reported: Bench) -> None:
 
 
 def test_a_report_without_findings_is_rejected_with_the_remedy(
-    reported: Bench, tmp_path: Path
+    reported: StudyBuilder, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=rf"contains no {FINDINGS_FILE}, .*`ablate report STUDY`"):
         publish_report(tmp_path, tmp_path / "into")
@@ -179,7 +183,7 @@ def test_a_report_without_findings_is_rejected_with_the_remedy(
 
 
 def test_a_report_without_a_score_does_not_replace_a_published_one(
-    reported: Bench, tmp_path: Path
+    reported: StudyBuilder, tmp_path: Path
 ) -> None:
     into, empty = tmp_path / "masking", tmp_path / "empty"
     publish_report(reported.report, into)
@@ -192,7 +196,7 @@ def test_a_report_without_a_score_does_not_replace_a_published_one(
 
 @pytest.mark.parametrize("name", [FINDINGS_FILE, "scores.csv", "figures/contrasts.png"])
 def test_an_incomplete_report_does_not_replace_a_published_one(
-    reported: Bench, tmp_path: Path, name: str
+    reported: StudyBuilder, tmp_path: Path, name: str
 ) -> None:
     into = tmp_path / "masking"
     publish_report(reported.report, into)

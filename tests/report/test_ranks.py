@@ -7,20 +7,20 @@ from scipy import stats
 from ablate.report.results import format_variant, read_results
 from ablate.report.stats.ranks import Ranking, build_task_table, compute_ranking
 from tests.report import conftest
-from tests.report.conftest import TASKS, Bench
+from tests.report.conftest import TASKS, StudyBuilder
 
 MORE = {"keywords": 2.0, "esc50": -6.0, "pitch": 4.0}
 
 
 @pytest.fixture
-def many_tasks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def many_tasks(builder: StudyBuilder, monkeypatch: pytest.MonkeyPatch) -> StudyBuilder:
     monkeypatch.setattr(conftest, "TASKS", TASKS | MORE)
-    bench.noise = 3.0
-    return bench
+    builder.noise = 3.0
+    return builder
 
 
-def test_mean_ranks_are_those_of_each_task(bench: Bench) -> None:
-    results = bench.results()
+def test_mean_ranks_are_those_of_each_task(builder: StudyBuilder) -> None:
+    results = builder.results()
     ranking = compute_ranking(results)
     assert ranking is not None
     scores = results.scores()
@@ -31,8 +31,8 @@ def test_mean_ranks_are_those_of_each_task(bench: Bench) -> None:
     assert dict(ranking.mean_ranks) == pytest.approx(expected.to_dict())
 
 
-def test_three_tasks_are_ranked_but_not_tested(bench: Bench) -> None:
-    results = bench.results()
+def test_three_tasks_are_ranked_but_not_tested(builder: StudyBuilder) -> None:
+    results = builder.results()
     ranking = compute_ranking(results)
     assert ranking is not None
     assert (ranking.p, ranking.critical_difference) == (None, None)
@@ -41,7 +41,7 @@ def test_three_tasks_are_ranked_but_not_tested(bench: Bench) -> None:
     assert "needs 5 tasks" in table.caption
 
 
-def test_six_tasks_are_tested_by_friedman(many_tasks: Bench) -> None:
+def test_six_tasks_are_tested_by_friedman(many_tasks: StudyBuilder) -> None:
     ranking = compute_ranking(many_tasks.results())
     assert ranking is not None
     table = np.array([[*scores.values()] for scores in ranking.scores.values()])
@@ -50,7 +50,7 @@ def test_six_tasks_are_tested_by_friedman(many_tasks: Bench) -> None:
 
 @pytest.mark.parametrize(("variants", "q"), [(3, 2.343), (6, 2.850)])  # Demsar (2006), table 5
 def test_the_critical_difference_is_that_of_the_published_table(
-    many_tasks: Bench, variants: int, q: float
+    many_tasks: StudyBuilder, variants: int, q: float
 ) -> None:
     many_tasks.factors = {"masker": [str(number) for number in range(variants)]}
     ranking = compute_ranking(many_tasks.results())
@@ -65,17 +65,17 @@ def test_groups_are_the_largest_within_the_critical_difference() -> None:
     assert ranking.find_groups() == [(1.0, 2.5), (2.5, 4.0)]
 
 
-def test_a_variant_that_lacks_a_task_is_left_out(bench: Bench) -> None:
-    plan = bench.build()
-    for seed in bench.seeds:
-        bench.fail(bench.fingerprint(seed, masker="block", patchifier="squares"))
-    ranking = compute_ranking(read_results(plan, bench.runs))
+def test_a_variant_that_lacks_a_task_is_left_out(builder: StudyBuilder) -> None:
+    plan = builder.build()
+    for seed in builder.seeds:
+        builder.fail(builder.fingerprint(seed, masker="block", patchifier="squares"))
+    ranking = compute_ranking(read_results(plan, builder.runs))
     assert ranking is not None
     assert len(ranking.mean_ranks) == 5
 
 
-def test_one_task_has_no_ranks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_task_has_no_ranks(builder: StudyBuilder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conftest, "TASKS", {"speech": 0.0})
-    results = bench.results()
+    results = builder.results()
     assert compute_ranking(results) is None
     assert not build_task_table(results, None).rows

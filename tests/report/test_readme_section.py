@@ -9,11 +9,11 @@ from ablate.core.records.findings import DataFinding, Findings
 from ablate.report.pages.findings import FINDINGS_FILE, read_findings
 from ablate.report.pages.readme_section import write_readme_section
 from ablate.report.pages.table import MINUS, format_interval, format_number
-from tests.report.conftest import Bench
+from tests.report.conftest import StudyBuilder
 
 
 @pytest.fixture
-def findings(reported: Bench) -> Findings:
+def findings(reported: StudyBuilder) -> Findings:
     return read_findings(reported.report)
 
 

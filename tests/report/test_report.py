@@ -19,7 +19,7 @@ from ablate.report.figures.metrics import read_curves
 from ablate.report.pages.findings import FINDINGS_FILE
 from ablate.report.report import ReportSummary, write_report
 from ablate.report.results import read_results
-from tests.report.conftest import Bench
+from tests.report.conftest import StudyBuilder
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -62,17 +62,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def written(
     tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Bench, StudyPlan, ReportSummary]:
+) -> tuple[StudyBuilder, StudyPlan, ReportSummary]:
     """A report with a failed, a collapsed and a missing trial; tests must not change it."""
-    bench = Bench(tmp_path_factory.mktemp("study"), num_pictures=5)
-    plan = bench.build()
-    bench.fail(bench.fingerprint(2, masker="block", patchifier="strips"), "oom: <12> & more")
-    bench.edit(bench.fingerprint(1, masker="block", patchifier="squares"), collapsed=True)
-    shutil.rmtree(bench.runs / bench.fingerprint(0, masker="curriculum", patchifier="strips"))
-    return bench, plan, write_report(plan, bench.runs, bench.report)
+    builder = StudyBuilder(tmp_path_factory.mktemp("study"), num_pictures=5)
+    plan = builder.build()
+    builder.fail(builder.fingerprint(2, masker="block", patchifier="strips"), "oom: <12> & more")
+    builder.edit(builder.fingerprint(1, masker="block", patchifier="squares"), collapsed=True)
+    shutil.rmtree(builder.runs / builder.fingerprint(0, masker="curriculum", patchifier="strips"))
+    return builder, plan, write_report(plan, builder.runs, builder.report)
 
 
-Written = tuple[Bench, StudyPlan, ReportSummary]
+Written = tuple[StudyBuilder, StudyPlan, ReportSummary]
 
 
 def with_gallery_in(plan: StudyPlan, folder: str) -> StudyPlan:
@@ -91,20 +91,20 @@ def test_the_report_is_complete(written: Written) -> None:
 
 
 def test_the_same_runs_give_the_same_bytes(written: Written) -> None:
-    bench, plan, _ = written
-    again = bench.root / "reports" / "again"  # a sibling, so that links are as long
-    shutil.copytree(bench.report / "gallery", again / "gallery")
-    write_report(with_gallery_in(plan, "gallery"), bench.runs, again)
-    assert contents(again) == contents(bench.report)
+    builder, plan, _ = written
+    again = builder.root / "reports" / "again"  # a sibling, so that links are as long
+    shutil.copytree(builder.report / "gallery", again / "gallery")
+    write_report(with_gallery_in(plan, "gallery"), builder.runs, again)
+    assert contents(again) == contents(builder.report)
 
 
-def test_a_report_can_be_deleted_and_written_again(bench: Bench) -> None:
-    plan = bench.build()
-    write_report(plan, bench.runs, bench.report)
-    before = contents(bench.report)
-    shutil.rmtree(bench.report)
-    write_report(plan, bench.runs, bench.report)
-    assert contents(bench.report) == before
+def test_a_report_can_be_deleted_and_written_again(builder: StudyBuilder) -> None:
+    plan = builder.build()
+    write_report(plan, builder.runs, builder.report)
+    before = contents(builder.report)
+    shutil.rmtree(builder.report)
+    write_report(plan, builder.runs, builder.report)
+    assert contents(builder.report) == before
 
 
 def test_the_answer_comes_first(written: Written) -> None:
@@ -117,9 +117,9 @@ def test_the_answer_comes_first(written: Written) -> None:
     assert places == sorted(places)
 
 
-def test_a_factor_may_have_the_name_of_a_column(bench: Bench) -> None:
-    bench.factors, bench.twin_factors = {"encoder": ["vit", "seconds"]}, ("encoder",)
-    assert parsed(write_report(bench.build(), bench.runs, bench.report).page).open == []
+def test_a_factor_may_have_the_name_of_a_column(builder: StudyBuilder) -> None:
+    builder.factors, builder.random_init_factors = {"encoder": ["vit", "seconds"]}, ("encoder",)
+    assert parsed(write_report(builder.build(), builder.runs, builder.report).page).open == []
 
 
 def test_the_page_needs_no_network(written: Written) -> None:
@@ -174,19 +174,21 @@ def test_the_gallery_has_one_row_per_masker_and_empty_cells(written: Written) ->
 
 
 def test_the_gallery_of_a_moved_report_is_used(written: Written, tmp_path: Path) -> None:
-    bench, plan, _ = written
+    builder, plan, _ = written
     moved = tmp_path / "moved"
-    shutil.copytree(bench.report, moved)
+    shutil.copytree(builder.report, moved)
     moved_plan = with_gallery_in(plan, "gallery")
-    markdown = write_report(moved_plan, bench.runs, moved).page.with_name("report.md").read_text()
+    markdown = write_report(moved_plan, builder.runs, moved).page.with_name("report.md").read_text()
     assert "](gallery/random--squares.png)" in markdown
 
 
-def test_without_a_gallery_its_section_is_missing(bench: Bench) -> None:
-    plan = bench.build()
+def test_without_a_gallery_its_section_is_missing(builder: StudyBuilder) -> None:
+    plan = builder.build()
     for nothing in (None, MaskGallery(title="", folder="gone", pictures=())):
         plan = replace(plan, gallery=nothing)
-        assert 'id="gallery"' not in write_report(plan, bench.runs, bench.report).page.read_text()
+        assert (
+            'id="gallery"' not in write_report(plan, builder.runs, builder.report).page.read_text()
+        )
 
 
 def test_the_protocol_has_design_statistics_data_and_hardware(written: Written) -> None:
@@ -232,12 +234,12 @@ def test_unequal_amounts_of_visible_audio_are_a_caveat(written: Written) -> None
 
 @pytest.mark.parametrize("factors", [{"mask er": ["a<b", "c|d"]}, {"[red]": ["$", "x$_{$"]}, {}])
 def test_a_study_of_one_factor_or_none_has_a_report(
-    bench: Bench, factors: dict[str, list[str]]
+    builder: StudyBuilder, factors: dict[str, list[str]]
 ) -> None:
-    bench.factors, bench.twin_factors = factors, ()
-    summary = write_report(bench.build(), bench.runs, bench.report)
+    builder.factors, builder.random_init_factors = factors, ()
+    summary = write_report(builder.build(), builder.runs, builder.report)
     assert parsed(summary.page).open == []
-    count = len(bench.seeds) * max(1, *map(len, factors.values()), 1)
+    count = len(builder.seeds) * max(1, *map(len, factors.values()), 1)
     assert f"{count} of {count} trials scored" in summary.page.read_text()
     assert len(summary.sentences) == len(factors) + 1
     console = rich.console.Console(file=io.StringIO(), width=120, record=True)
@@ -245,28 +247,31 @@ def test_a_study_of_one_factor_or_none_has_a_report(
     assert all(name in console.export_text(clear=False) for name in factors)
 
 
-def test_a_study_that_has_not_run_has_a_report(bench: Bench) -> None:
-    summary = write_report(bench.build(), bench.root / "nowhere", bench.report)
+def test_a_study_that_has_not_run_has_a_report(builder: StudyBuilder) -> None:
+    summary = write_report(builder.build(), builder.root / "nowhere", builder.report)
     assert parsed(summary.page).open == []
     assert summary.num_failed == 0
     assert "0 of 18 trials scored" in summary.page.read_text()
     assert {sentence.word for sentence in summary.sentences} == {"undecided"}
 
 
-def test_an_incomplete_last_line_of_a_log_is_ignored(bench: Bench) -> None:
-    plan = bench.build()
-    log = bench.runs / bench.fingerprint(0, masker="random", patchifier="squares")
+def test_an_incomplete_last_line_of_a_log_is_ignored(builder: StudyBuilder) -> None:
+    plan = builder.build()
+    log = builder.runs / builder.fingerprint(0, masker="random", patchifier="squares")
     with (log / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1600, "lo')
-    assert "18 of 18 trials scored" in write_report(plan, bench.runs, bench.report).page.read_text()
+    assert (
+        "18 of 18 trials scored"
+        in write_report(plan, builder.runs, builder.report).page.read_text()
+    )
 
 
-def test_a_loss_that_is_not_finite_is_not_drawn(bench: Bench) -> None:
-    plan = bench.build()
-    log = bench.runs / bench.fingerprint(0, masker="random", patchifier="squares")
+def test_a_loss_that_is_not_finite_is_not_drawn(builder: StudyBuilder) -> None:
+    plan = builder.build()
+    log = builder.runs / builder.fingerprint(0, masker="random", patchifier="squares")
     with (log / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1600, "loss": NaN, "position_loss": null}\n')
-    curves = read_curves(read_results(plan, bench.runs), bench.runs)
+    curves = read_curves(read_results(plan, builder.runs), builder.runs)
     values = [value for curve in curves for seed in curve.seeds for _, value in seed]
     assert all(math.isfinite(value) for value in values)
     assert len(values) == 18 * 3 * 15
@@ -284,7 +289,7 @@ def test_the_terminal_summary_has_verdicts_failures_and_the_page(written: Writte
     assert "oom: <12> & more" in text
     assert str(written[2].page) in text
     assert all(str(sentence) in text for sentence in written[2].sentences)
-    assert all(caution in text for caution in written[2].caveats)
+    assert all(caveat in text for caveat in written[2].caveats)
 
 
 def test_every_label_of_the_figures_is_inside_the_picture(written: Written) -> None:

@@ -15,16 +15,16 @@ from ablate.report.report import write_report
 from ablate.report.results import Results, read_results
 from ablate.report.stats.robustness import build_robustness_table, format_difference
 from ablate.report.stats.verdicts import compute_verdicts
-from tests.report.conftest import KNN, LINEAR, Bench
+from tests.report.conftest import KNN, LINEAR, StudyBuilder
 
 PROTOCOLS = {"knn": KNN, "linear": LINEAR}
 VIEWS = [f"{p}.{pooling}" for p in ("knn", "linear") for pooling in ("mean", "mean_std")]
 
 
-def shift(bench: Bench, points: float, *, probe: str, pooling: str, **levels: str) -> None:
+def shift(builder: StudyBuilder, points: float, *, probe: str, pooling: str, **levels: str) -> None:
     """Adds points to the scores of some variants by one probe and pooling."""
-    for seed in bench.seeds:
-        run = bench.runs / bench.fingerprint(seed, **levels)
+    for seed in builder.seeds:
+        run = builder.runs / builder.fingerprint(seed, **levels)
         for path in run.glob("probes/*/*.json"):
             result = json.loads(path.read_text())
             if result["settings"] == PROTOCOLS[probe]:
@@ -33,11 +33,11 @@ def shift(bench: Bench, points: float, *, probe: str, pooling: str, **levels: st
 
 
 @pytest.fixture
-def masks(bench: Bench) -> Bench:
+def masks(builder: StudyBuilder) -> StudyBuilder:
     """Blocks are 8 points better than random by all probes and poolings but one."""
-    bench.factors = {"masker": ["random", "block"]}
-    bench.levels_score = lambda levels: 40.0 + 8.0 * (levels["masker"] == "block")
-    return bench
+    builder.factors = {"masker": ["random", "block"]}
+    builder.levels_score = lambda levels: 40.0 + 8.0 * (levels["masker"] == "block")
+    return builder
 
 
 def differences(results: Results) -> list[tuple[str, float | None, float | None, float | None]]:
@@ -49,37 +49,37 @@ def judged(results: Results) -> list[Row]:
     return [row for row in build_robustness_table(results).rows if row["judged"]]
 
 
-def test_contrasts_judged_by_gain_have_a_second_row_by_score(bench: Bench) -> None:
-    bench.levels_score = lambda levels: 40.0 + 9.0 * (levels["patchifier"] == "strips")
-    [row] = [row for row in build_robustness_table(bench.results()).rows if not row["judged"]]
+def test_contrasts_judged_by_gain_have_a_second_row_by_score(builder: StudyBuilder) -> None:
+    builder.levels_score = lambda levels: 40.0 + 9.0 * (levels["patchifier"] == "strips")
+    [row] = [row for row in build_robustness_table(builder.results()).rows if not row["judged"]]
     assert (row["factor"], row["level"], row["measure"]) == ("patchifier", "strips", "score")
     arms = {
-        level: [t.score or 0 for t in bench.results().trials if level in t.levels.values()]
+        level: [t.score or 0 for t in builder.results().trials if level in t.levels.values()]
         for level in ("strips", "squares")
     }
     assert row["knn.concat_freq"] == pytest.approx(fmean(arms["strips"]) - fmean(arms["squares"]))
 
 
-def test_the_first_column_agrees_with_the_verdicts(bench: Bench) -> None:
-    results, own = bench.results(), "knn.concat_freq"
+def test_the_first_column_agrees_with_the_verdicts(builder: StudyBuilder) -> None:
+    results, own = builder.results(), "knn.concat_freq"
     rows = judged(results)
     described = [(row["level"], row[own], row[f"{own}_low"], row[f"{own}_high"]) for row in rows]
     assert described == differences(results)
 
 
-def test_each_column_equals_the_contrasts_of_a_study_with_that_score(bench: Bench) -> None:
-    bench.levels_score = lambda levels: 40.0 + 3.0 * (levels["masker"] == "block")
-    rows = judged(bench.results())
+def test_each_column_equals_the_contrasts_of_a_study_with_that_score(builder: StudyBuilder) -> None:
+    builder.levels_score = lambda levels: 40.0 + 3.0 * (levels["masker"] == "block")
+    rows = judged(builder.results())
     for name in VIEWS:
         probe, _, pooling = name.partition(".")
-        plan = replace(bench.build(), score=ScoreView(probe=probe, pooling=pooling))
+        plan = replace(builder.build(), score=ScoreView(probe=probe, pooling=pooling))
         described = [
             (row["level"], row[name], row[f"{name}_low"], row[f"{name}_high"]) for row in rows
         ]
-        assert described == differences(read_results(plan, bench.runs))
+        assert described == differences(read_results(plan, builder.runs))
 
 
-def test_a_sign_that_another_pooling_reverses_is_a_caveat(masks: Bench) -> None:
+def test_a_sign_that_another_pooling_reverses_is_a_caveat(masks: StudyBuilder) -> None:
     plan = masks.build()
     shift(masks, -16.0, probe="linear", pooling="mean_std", masker="block")
     summary = write_report(plan, masks.runs, masks.report)
@@ -97,7 +97,7 @@ def test_a_sign_that_another_pooling_reverses_is_a_caveat(masks: Bench) -> None:
     ]
 
 
-def test_probes_that_agree_on_the_sign_are_no_caveat(masks: Bench) -> None:
+def test_probes_that_agree_on_the_sign_are_no_caveat(masks: StudyBuilder) -> None:
     plan = masks.build()
     shift(masks, -8.0, probe="linear", pooling="mean_std", masker="block")  # zero, give or take
     assert not [
@@ -105,7 +105,7 @@ def test_probes_that_agree_on_the_sign_are_no_caveat(masks: Bench) -> None:
     ]
 
 
-def test_intervals_that_exclude_zero_are_marked_on_every_page(masks: Bench) -> None:
+def test_intervals_that_exclude_zero_are_marked_on_every_page(masks: StudyBuilder) -> None:
     plan = masks.build()
     shift(masks, -8.0, probe="linear", pooling="mean_std", masker="block")
     page = write_report(plan, masks.runs, masks.report).page
@@ -115,29 +115,29 @@ def test_intervals_that_exclude_zero_are_marked_on_every_page(masks: Bench) -> N
     assert cells["knn.mean"] in page.read_text()
 
 
-def test_a_pooling_that_lacks_a_scored_run_has_no_column(bench: Bench) -> None:
-    plan = bench.build()
-    lost = bench.runs / bench.fingerprint(1, masker="block", patchifier="strips")
+def test_a_pooling_that_lacks_a_scored_run_has_no_column(builder: StudyBuilder) -> None:
+    plan = builder.build()
+    lost = builder.runs / builder.fingerprint(1, masker="block", patchifier="strips")
     for path in lost.glob("probes/speech/*.json"):
         result = json.loads(path.read_text())
         del result["scores"]["mean"]
         path.write_text(json.dumps(result))
     heads = [
-        column.head for column in build_robustness_table(read_results(plan, bench.runs)).columns
+        column.head for column in build_robustness_table(read_results(plan, builder.runs)).columns
     ]
     assert "knn.mean_std" in heads
     assert "knn.mean" not in heads
 
 
-def test_a_study_with_a_single_score_has_no_robustness_table(bench: Bench) -> None:
-    plan = bench.build()
-    for path in bench.runs.glob("*/probes/*/*.json"):
+def test_a_study_with_a_single_score_has_no_robustness_table(builder: StudyBuilder) -> None:
+    plan = builder.build()
+    for path in builder.runs.glob("*/probes/*/*.json"):
         result = json.loads(path.read_text())
         kept = {name: entry for name, entry in result["scores"].items() if name == "concat_freq"}
         path.write_text(json.dumps({**result, "scores": kept}))
         if result["settings"] == LINEAR:
             path.unlink()
-    assert not build_robustness_table(read_results(plan, bench.runs)).rows
+    assert not build_robustness_table(read_results(plan, builder.runs)).rows
 
 
 def _table(report: Path) -> tuple[list[str], list[str]]:

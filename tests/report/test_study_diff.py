@@ -9,7 +9,7 @@ from scipy import stats
 from ablate.core.records.plan import ScoreView
 from ablate.report.results import Results, read_results
 from ablate.report.stats.study_diff import build_comparison_table
-from tests.report.conftest import Bench, paired
+from tests.report.conftest import StudyBuilder, paired
 
 
 def moved(results: Results, by: dict[str, float], *, noise: float = 0.1) -> Results:
@@ -32,21 +32,21 @@ def words(one: Results, other: Results) -> dict[str, str]:
     return {row["variant"]: row["moved"] for row in build_comparison_table(one, other).rows}
 
 
-def test_the_same_runs_have_not_moved(bench: Bench) -> None:
-    results = bench.results()
+def test_the_same_runs_have_not_moved(builder: StudyBuilder) -> None:
+    results = builder.results()
     assert set(words(results, results).values()) == {"the same runs"}
 
 
-def test_moved_variants_are_distinguished_from_noise(bench: Bench) -> None:
-    bench.factors = {"masker": ["random", "block", "curriculum"]}
-    results = bench.results()
+def test_moved_variants_are_distinguished_from_noise(builder: StudyBuilder) -> None:
+    builder.factors = {"masker": ["random", "block", "curriculum"]}
+    results = builder.results()
     changes = words(results, moved(results, {"block": 9.0, "curriculum": -9.0}))
     assert changes == {"random": "within noise", "block": "rose", "curriculum": "fell"}
 
 
-def test_equal_seeds_are_paired_and_different_ones_are_not(bench: Bench) -> None:
-    bench.factors = {"masker": ["random"]}
-    one = bench.results()
+def test_equal_seeds_are_paired_and_different_ones_are_not(builder: StudyBuilder) -> None:
+    builder.factors = {"masker": ["random"]}
+    one = builder.results()
     other = moved(one, {}, noise=1.0)
     before, after = ([trial.score or 0.0 for trial in results.trials] for results in (one, other))
     row = build_comparison_table(one, other).rows[0]
@@ -56,38 +56,38 @@ def test_equal_seeds_are_paired_and_different_ones_are_not(bench: Bench) -> None
     assert row["p_holm"] == pytest.approx(stats.ttest_ind(after, before, equal_var=False).pvalue)
 
 
-def test_a_variant_of_one_study_only_is_marked(bench: Bench) -> None:
-    results = bench.results()
+def test_a_variant_of_one_study_only_is_marked(builder: StudyBuilder) -> None:
+    results = builder.results()
     half = tuple(t for t in results.trials if t.levels["masker"] != "block")
     changes = words(replace(results, trials=half), results)
     assert changes["block, squares"] == "only in the second"
     assert changes["random, squares"] == "the same runs"
 
 
-def test_numbers_of_seeds_are_in_the_order_of_the_studies(bench: Bench) -> None:
-    results = bench.results()
+def test_numbers_of_seeds_are_in_the_order_of_the_studies(builder: StudyBuilder) -> None:
+    results = builder.results()
     fewer = replace(results, trials=tuple(t for t in results.trials if t.seed < 2))
     for one, other, counts in ((results, fewer, "3 and 2"), (fewer, results, "2 and 3")):
         assert {row["seeds"] for row in build_comparison_table(one, other).rows} == {counts}
 
 
-def test_one_seed_is_too_few(bench: Bench) -> None:
-    bench.seeds = (0,)
-    results = bench.results()
+def test_one_seed_is_too_few(builder: StudyBuilder) -> None:
+    builder.seeds = (0,)
+    results = builder.results()
     assert set(words(results, moved(results, {})).values()) == {"too few seeds to tell"}
 
 
-def test_studies_with_different_scores_are_not_compared(bench: Bench) -> None:
-    results = bench.results()
+def test_studies_with_different_scores_are_not_compared(builder: StudyBuilder) -> None:
+    results = builder.results()
     score = ScoreView(probe="linear", pooling="mean")
-    other = read_results(replace(results.plan, score=score), bench.runs)
+    other = read_results(replace(results.plan, score=score), builder.runs)
     with pytest.raises(ValueError, match=r"`knn.concat_freq` and `linear.mean` cannot be compared"):
         build_comparison_table(results, other)
 
 
-def test_noise_rarely_counts_as_a_change(bench: Bench) -> None:
-    bench.factors = {"masker": [str(number) for number in range(12)]}
-    results, draw = bench.results(), np.random.default_rng(4)
+def test_noise_rarely_counts_as_a_change(builder: StudyBuilder) -> None:
+    builder.factors = {"masker": [str(number) for number in range(12)]}
+    results, draw = builder.results(), np.random.default_rng(4)
 
     def wrong() -> bool:
         scores = iter(draw.normal(40, 1, len(results.trials)).tolist())

@@ -23,7 +23,7 @@ from ablate.report.pages.table import (
 from ablate.report.results import read_results
 from ablate.report.stats.verdicts import compute_verdicts
 from tests.plans import change_facts, change_trials
-from tests.report.conftest import POOLINGS, TASKS, Bench
+from tests.report.conftest import POOLINGS, TASKS, StudyBuilder
 from tests.run_folders import COST
 
 TABLE = Table(
@@ -149,28 +149,30 @@ def test_brackets_in_a_name_are_printed() -> None:
     assert "[red]" in text
 
 
-def test_failed_and_collapsed_trials_are_counted_by_variant(bench: Bench) -> None:
-    plan = bench.build()
-    bench.fail(bench.fingerprint(0, masker="random", patchifier="squares"))
-    bench.edit(bench.fingerprint(1, masker="random", patchifier="squares"), collapsed=True)
-    row = tables.build_variant_table(read_results(plan, bench.runs)).rows[0]
+def test_failed_and_collapsed_trials_are_counted_by_variant(builder: StudyBuilder) -> None:
+    plan = builder.build()
+    builder.fail(builder.fingerprint(0, masker="random", patchifier="squares"))
+    builder.edit(builder.fingerprint(1, masker="random", patchifier="squares"), collapsed=True)
+    row = tables.build_variant_table(read_results(plan, builder.runs)).rows[0]
     assert (row["n"], row["planned"], row["failed"], row["collapsed"]) == (2, 3, 1, 1)
 
 
-def test_shares_are_the_realised_ones_or_the_planned_ones_before_a_run(bench: Bench) -> None:
-    plan = bench.build()
+def test_shares_are_the_realised_ones_or_the_planned_ones_before_a_run(
+    builder: StudyBuilder,
+) -> None:
+    plan = builder.build()
     first, *others = plan.trials
     plan = replace(plan, trials=(change_facts(first, context=0.99), *others))
-    assert tables.build_variant_table(read_results(plan, bench.runs)).rows[0][
+    assert tables.build_variant_table(read_results(plan, builder.runs)).rows[0][
         "context"
     ] == pytest.approx(0.40)
-    unrun = tables.build_variant_table(read_results(plan, bench.root / "nowhere")).rows[0]
+    unrun = tables.build_variant_table(read_results(plan, builder.root / "nowhere")).rows[0]
     assert unrun["context"] == pytest.approx((0.99 + 0.4 + 0.4) / 3)
 
 
-def test_every_probe_row_has_both_references(bench: Bench) -> None:
-    bench.noise = 0.0
-    rows = tables.build_probe_table(bench.results()).rows
+def test_every_probe_row_has_both_references(builder: StudyBuilder) -> None:
+    builder.noise = 0.0
+    rows = tables.build_probe_table(builder.results()).rows
     assert len(rows) == 6 * 2 * len(POOLINGS) * len(TASKS)
     gains = [row["trained_test"] - row["random_init_test"] for row in rows]
     assert gains == pytest.approx([10.0] * len(rows))
@@ -178,39 +180,39 @@ def test_every_probe_row_has_both_references(bench: Bench) -> None:
     assert (rows[0]["probe"], rows[0]["pooling"]) == ("knn", "concat_freq")
 
 
-def test_a_reference_run_shared_by_seeds_counts_once(bench: Bench) -> None:
-    plan = bench.build()
+def test_a_reference_run_shared_by_seeds_counts_once(builder: StudyBuilder) -> None:
+    plan = builder.build()
     shared = plan.trials[0].statistics
     plan = change_trials(plan, lambda trial: replace(trial, statistics=shared))
-    row = tables.build_probe_table(read_results(plan, bench.runs)).rows[0]
+    row = tables.build_probe_table(read_results(plan, builder.runs)).rows[0]
     assert row["mel_statistics_test"] is not None
     assert row["mel_statistics_test_sd"] is None
 
 
-def test_the_cost_is_a_mean_over_the_runs_that_recorded_one(bench: Bench) -> None:
-    plan = bench.build()
-    bench.edit(
-        bench.fingerprint(0, masker="random", patchifier="squares"),
+def test_the_cost_is_a_mean_over_the_runs_that_recorded_one(builder: StudyBuilder) -> None:
+    plan = builder.build()
+    builder.edit(
+        builder.fingerprint(0, masker="random", patchifier="squares"),
         cost={**asdict(COST), "steps": 700},
     )
-    row = tables.build_cost_table(read_results(plan, bench.runs)).rows[0]
+    row = tables.build_cost_table(read_results(plan, builder.runs)).rows[0]
     assert row["steps"] == pytest.approx((700 + 1500 + 1500) / 3)
     assert row["encoder_parameters"] == 102_400
 
 
-def test_failures_are_listed_with_their_reasons(bench: Bench) -> None:
-    plan = bench.build()
-    bench.fail(bench.fingerprint(0, masker="random", patchifier="squares"), "oom: 12 GB")
-    bench.edit(bench.fingerprint(1, masker="random", patchifier="squares"), collapsed=True)
-    rows = tables.build_failure_table(read_results(plan, bench.runs)).rows
+def test_failures_are_listed_with_their_reasons(builder: StudyBuilder) -> None:
+    plan = builder.build()
+    builder.fail(builder.fingerprint(0, masker="random", patchifier="squares"), "oom: 12 GB")
+    builder.edit(builder.fingerprint(1, masker="random", patchifier="squares"), collapsed=True)
+    rows = tables.build_failure_table(read_results(plan, builder.runs)).rows
     assert [(row["state"], row["reason"]) for row in rows] == [
         ("failed", "oom: 12 GB"),
         ("collapsed", None),
     ]
 
 
-def test_learning_contrasts_have_their_own_table(bench: Bench) -> None:
-    results = bench.results()
+def test_learning_contrasts_have_their_own_table(builder: StudyBuilder) -> None:
+    results = builder.results()
     verdicts = compute_verdicts(results)
     contrasts, learning = (
         sentences.build_contrast_table(verdicts),
@@ -220,33 +222,33 @@ def test_learning_contrasts_have_their_own_table(bench: Bench) -> None:
     assert {row["family"] for row in learning.rows} == {"learning"}
 
 
-def test_each_pooled_and_each_learning_contrast_has_a_sentence(bench: Bench) -> None:
-    verdicts = compute_verdicts(bench.results())
+def test_each_pooled_and_each_learning_contrast_has_a_sentence(builder: StudyBuilder) -> None:
+    verdicts = compute_verdicts(builder.results())
     words = [sentence.word for sentence in sentences.write_sentences(verdicts)]
     expected = [v.word.split()[0] for v in verdicts if v.contrast.family != "within"]
     assert words == expected
 
 
-def test_a_sentence_has_the_direction_and_the_size(bench: Bench) -> None:
-    bench.noise = 0.01
-    bench.factors = {"masker": ["random", "block"]}
-    bench.levels_score = lambda levels: 40.0 if levels["masker"] == "random" else 30.0
-    sentence = sentences.write_sentences(compute_verdicts(bench.results()))[0]
+def test_a_sentence_has_the_direction_and_the_size(builder: StudyBuilder) -> None:
+    builder.noise = 0.01
+    builder.factors = {"masker": ["random", "block"]}
+    builder.levels_score = lambda levels: 40.0 if levels["masker"] == "random" else 30.0
+    sentence = sentences.write_sentences(compute_verdicts(builder.results()))[0]
     assert sentence.claim == "masker: block is worse than random by 10.0 points"
 
 
-def test_the_sentence_of_an_interaction_lists_the_combinations(bench: Bench) -> None:
-    bench.noise = 0.01
-    bench.levels_score = lambda levels: (
+def test_the_sentence_of_an_interaction_lists_the_combinations(builder: StudyBuilder) -> None:
+    builder.noise = 0.01
+    builder.levels_score = lambda levels: (
         40.0 - 10.0 * (levels == {"masker": "block", "patchifier": "strips"})
     )
-    claim = sentences.write_sentences(compute_verdicts(bench.results()))[0].claim
+    claim = sentences.write_sentences(compute_verdicts(builder.results()))[0].claim
     assert claim.startswith("masker: block against random differs by patchifier: ")
     assert f"worse with strips ({MINUS}10.0)" in claim
 
 
-def test_an_undecided_sentence_has_the_number_of_further_seeds(bench: Bench) -> None:
-    bench.noise, bench.factors = 4.0, {"masker": ["random", "block"]}
-    sentence = sentences.write_sentences(compute_verdicts(bench.results()))[0]
+def test_an_undecided_sentence_has_the_number_of_further_seeds(builder: StudyBuilder) -> None:
+    builder.noise, builder.factors = 4.0, {"masker": ["random", "block"]}
+    sentence = sentences.write_sentences(compute_verdicts(builder.results()))[0]
     assert sentence.word == "undecided"
     assert "more seed" in sentence.claim

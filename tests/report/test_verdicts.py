@@ -17,11 +17,13 @@ from ablate.report.stats.power import compute_power
 from ablate.report.stats.statistics import compute_interaction_p, correct_by_holm
 from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.chosen_scores import FLAT, differences, get_verdict, with_scores
-from tests.report.conftest import Bench, paired
+from tests.report.conftest import StudyBuilder, paired
 
 
-def test_each_level_is_compared_with_the_baseline_level_of_its_factor(bench: Bench) -> None:
-    verdicts = list_contrasts(bench.results())
+def test_each_level_is_compared_with_the_baseline_level_of_its_factor(
+    builder: StudyBuilder,
+) -> None:
+    verdicts = list_contrasts(builder.results())
     described = [(c.family, c.factor, c.level, c.against, dict(c.fixed_levels)) for c in verdicts]
     strips, squares = {"patchifier": "strips"}, {"patchifier": "squares"}
     assert described == [
@@ -40,16 +42,16 @@ def test_each_level_is_compared_with_the_baseline_level_of_its_factor(bench: Ben
     ]
 
 
-def test_a_factor_that_changes_the_random_init_is_judged_by_the_gain(bench: Bench) -> None:
-    results = bench.results()
+def test_a_factor_that_changes_the_random_init_is_judged_by_the_gain(builder: StudyBuilder) -> None:
+    results = builder.results()
     assert changes_random_init(results, "patchifier")
     assert not changes_random_init(results, "masker")
     measures = {c.factor: c.measure for c in list_contrasts(results) if c.family == "pooled"}
     assert measures == {"masker": "score", "patchifier": "gain"}
 
 
-def test_the_gain_subtracts_the_score_at_random_init(bench: Bench) -> None:
-    results = with_scores(bench.results(), FLAT)
+def test_the_gain_subtracts_the_score_at_random_init(builder: StudyBuilder) -> None:
+    results = with_scores(builder.results(), FLAT)
     trials = tuple(
         replace(trial, random_init_score=33.0 if trial.levels["patchifier"] == "strips" else 30.0)
         for trial in results.trials
@@ -60,15 +62,15 @@ def test_the_gain_subtracts_the_score_at_random_init(bench: Bench) -> None:
     assert strips.estimate.mean == pytest.approx((scores.mean or 0) - 3.0)
 
 
-def test_a_contrast_is_paired_by_seed(bench: Bench) -> None:
-    verdicts = compute_verdicts(with_scores(bench.results(), FLAT))
+def test_a_contrast_is_paired_by_seed(builder: StudyBuilder) -> None:
+    verdicts = compute_verdicts(with_scores(builder.results(), FLAT))
     block = get_verdict(verdicts, "within", "block", "strips")
     expected = paired(FLAT["block", "strips"], FLAT["random", "strips"])
     assert block.estimate == expected
     assert block.seed_correlation == pytest.approx(0.99, abs=0.01)
 
 
-def test_the_standard_error_of_a_pooled_estimate_is_over_seeds(bench: Bench) -> None:
+def test_the_standard_error_of_a_pooled_estimate_is_over_seeds(builder: StudyBuilder) -> None:
     rows = [
         (value, patchifier, f"seed {seed}")
         for patchifier in ("squares", "strips")
@@ -78,15 +80,15 @@ def test_the_standard_error_of_a_pooled_estimate_is_over_seeds(bench: Bench) -> 
     anova = sm.stats.anova_lm(smf.ols("value ~ patchifier + seed", frame).fit())
     mean, error = frame["value"].mean(), (anova["mean_sq"]["seed"] / len(frame)) ** 0.5
     block = get_verdict(
-        compute_verdicts(with_scores(bench.results(), FLAT)), "pooled", "block"
+        compute_verdicts(with_scores(builder.results(), FLAT)), "pooled", "block"
     ).estimate
     assert block.n == 3
     assert (block.mean, block.standard_error) == pytest.approx((mean, error))
     assert block.p == pytest.approx(2 * stats.t.sf(abs(mean / error), df=2))
 
 
-def test_families_are_corrected_separately(bench: Bench) -> None:
-    verdicts = compute_verdicts(with_scores(bench.results(), FLAT))
+def test_families_are_corrected_separately(builder: StudyBuilder) -> None:
+    verdicts = compute_verdicts(with_scores(builder.results(), FLAT))
     for family in ("pooled", "learning"):
         members = [verdict for verdict in verdicts if verdict.contrast.family == family]
         assert [v.p for v in members] == correct_by_holm([v.estimate.p for v in members])
@@ -97,9 +99,11 @@ def test_families_are_corrected_separately(bench: Bench) -> None:
         assert [v.p_interaction for v in several] == correct_by_holm(depends)
 
 
-def test_a_contrast_of_one_combination_is_not_in_the_family_of_interactions(bench: Bench) -> None:
-    complete = compute_verdicts(with_scores(bench.results(), FLAT))
-    holed = bench.results()
+def test_a_contrast_of_one_combination_is_not_in_the_family_of_interactions(
+    builder: StudyBuilder,
+) -> None:
+    complete = compute_verdicts(with_scores(builder.results(), FLAT))
+    holed = builder.results()
     kept = tuple(t for t in holed.trials if [*t.levels.values()] != ["curriculum", "strips"])
     verdicts = compute_verdicts(with_scores(replace(holed, trials=kept), FLAT))
     single, alone = (
@@ -115,9 +119,9 @@ def test_a_contrast_of_one_combination_is_not_in_the_family_of_interactions(benc
 
 
 def test_p_within_a_combination_is_at_least_the_bonferroni_p_of_any_difference(
-    bench: Bench,
+    builder: StudyBuilder,
 ) -> None:
-    verdicts = compute_verdicts(with_scores(bench.results(), FLAT))
+    verdicts = compute_verdicts(with_scores(builder.results(), FLAT))
     for verdict in verdicts:
         if verdict.contrast.family == "within":
             pooled = get_verdict(verdicts, "pooled", verdict.contrast.level)
@@ -125,12 +129,12 @@ def test_p_within_a_combination_is_at_least_the_bonferroni_p_of_any_difference(
             assert (verdict.p or 0) >= min(2 * surer, 1)
 
 
-def test_a_difference_in_one_combination_only_is_withheld(bench: Bench) -> None:
+def test_a_difference_in_one_combination_only_is_withheld(builder: StudyBuilder) -> None:
     lucky = [*map(sum, zip(FLAT["random", "strips"], [9.0, 9.01, 9.02], strict=True))]
     wild = [*map(sum, zip(FLAT["random", "squares"], [-40.0, 12.0, 30.0], strict=True))]
     scores = FLAT | {("block", "strips"): lucky, ("block", "squares"): wild}
     strips = get_verdict(
-        compute_verdicts(with_scores(bench.results(), scores)), "within", "block", "strips"
+        compute_verdicts(with_scores(builder.results(), scores)), "within", "block", "strips"
     )
     assert strips.word == "undecided"
     assert strips.num_further_seeds is None  # more seeds here are not what is lacking
@@ -140,21 +144,21 @@ def test_a_difference_in_one_combination_only_is_withheld(bench: Bench) -> None:
     )
 
 
-def test_a_clear_loss_is_worse_and_a_small_difference_is_equivalent(bench: Bench) -> None:
-    verdicts = compute_verdicts(with_scores(bench.results(), FLAT))
+def test_a_clear_loss_is_worse_and_a_small_difference_is_equivalent(builder: StudyBuilder) -> None:
+    verdicts = compute_verdicts(with_scores(builder.results(), FLAT))
     assert get_verdict(verdicts, "pooled", "block").word == "worse"
     assert get_verdict(verdicts, "pooled", "curriculum").word == "equivalent"
 
 
-def test_a_clear_gain_over_random_init_is_learning(bench: Bench) -> None:
-    verdicts = compute_verdicts(with_scores(bench.results(), FLAT))
+def test_a_clear_gain_over_random_init_is_learning(builder: StudyBuilder) -> None:
+    verdicts = compute_verdicts(with_scores(builder.results(), FLAT))
     assert get_verdict(verdicts, "learning", "trained", "strips").word == "better"
 
 
-def test_an_interaction_replaces_the_pooled_verdict(bench: Bench) -> None:
+def test_an_interaction_replaces_the_pooled_verdict(builder: StudyBuilder) -> None:
     reversed_on_strips = FLAT | {("block", "strips"): [48.1, 49.4, 50.3]}
     block = get_verdict(
-        compute_verdicts(with_scores(bench.results(), reversed_on_strips)), "pooled", "block"
+        compute_verdicts(with_scores(builder.results(), reversed_on_strips)), "pooled", "block"
     )
     assert block.p_interaction is not None
     assert block.p_interaction < 0.05
@@ -162,51 +166,53 @@ def test_an_interaction_replaces_the_pooled_verdict(bench: Bench) -> None:
     assert block.num_further_seeds is None
 
 
-def test_only_seeds_that_both_arms_have_are_paired(bench: Bench) -> None:
-    plan = bench.build()
-    shutil.rmtree(bench.runs / bench.fingerprint(0, masker="block", patchifier="strips"))
-    shutil.rmtree(bench.runs / bench.fingerprint(1, masker="random", patchifier="strips"))
+def test_only_seeds_that_both_arms_have_are_paired(builder: StudyBuilder) -> None:
+    plan = builder.build()
+    shutil.rmtree(builder.runs / builder.fingerprint(0, masker="block", patchifier="strips"))
+    shutil.rmtree(builder.runs / builder.fingerprint(1, masker="random", patchifier="strips"))
     block = get_verdict(
-        compute_verdicts(read_results(plan, bench.runs)), "within", "block", "strips"
+        compute_verdicts(read_results(plan, builder.runs)), "within", "block", "strips"
     )
     assert (block.estimate.n, block.contrast.num_planned_seeds) == (1, 3)
     assert block.word == "undecided"
     assert any(note.startswith("n < 2") for note in block.notes)
 
 
-def test_a_combination_without_any_pair_is_named(bench: Bench) -> None:
-    plan = bench.build()
-    for seed in bench.seeds:
-        shutil.rmtree(bench.runs / bench.fingerprint(seed, masker="block", patchifier="strips"))
-    verdicts = compute_verdicts(read_results(plan, bench.runs))
+def test_a_combination_without_any_pair_is_named(builder: StudyBuilder) -> None:
+    plan = builder.build()
+    for seed in builder.seeds:
+        shutil.rmtree(builder.runs / builder.fingerprint(seed, masker="block", patchifier="strips"))
+    verdicts = compute_verdicts(read_results(plan, builder.runs))
     assert "no pair in 1 of 2 combinations" in get_verdict(verdicts, "pooled", "block").notes
     assert get_verdict(verdicts, "within", "block", "strips").estimate.n == 0
 
 
-def test_one_factor_has_no_contrasts_within_a_combination(bench: Bench) -> None:
-    bench.factors = {"masker": ["random", "block"]}
-    assert [c.family for c in list_contrasts(bench.results())] == ["pooled", "learning"]
+def test_one_factor_has_no_contrasts_within_a_combination(builder: StudyBuilder) -> None:
+    builder.factors = {"masker": ["random", "block"]}
+    assert [c.family for c in list_contrasts(builder.results())] == ["pooled", "learning"]
 
 
-def test_a_study_without_factors_has_a_learning_contrast(bench: Bench) -> None:
-    bench.factors = {}
-    verdicts = compute_verdicts(bench.results())
+def test_a_study_without_factors_has_a_learning_contrast(builder: StudyBuilder) -> None:
+    builder.factors = {}
+    verdicts = compute_verdicts(builder.results())
     assert [verdict.contrast.family for verdict in verdicts] == ["learning"]
     assert verdicts[0].word == "better"
 
 
-def test_contrasts_of_three_factors_are_pooled_over_two(bench: Bench) -> None:
-    bench.factors = {"masker": ["a", "b"], "patchifier": ["c", "d"], "encoder": ["e", "f"]}
-    bench.twin_factors = ("patchifier", "encoder")
-    verdicts = list_contrasts(bench.results())
+def test_contrasts_of_three_factors_are_pooled_over_two(builder: StudyBuilder) -> None:
+    builder.factors = {"masker": ["a", "b"], "patchifier": ["c", "d"], "encoder": ["e", "f"]}
+    builder.random_init_factors = ("patchifier", "encoder")
+    verdicts = list_contrasts(builder.results())
     pooled = [contrast for contrast in verdicts if contrast.family == "pooled"]
     assert [len(contrast.pairs) for contrast in pooled] == [4, 4, 4]
     assert pooled[0].pooled_factors == ("patchifier", "encoder")
     assert len([contrast for contrast in verdicts if contrast.family == "learning"]) == 4
 
 
-def test_a_design_of_one_factor_at_a_time_has_contrasts_of_its_trials(bench: Bench) -> None:
-    plan = bench.build()
+def test_a_design_of_one_factor_at_a_time_has_contrasts_of_its_trials(
+    builder: StudyBuilder,
+) -> None:
+    plan = builder.build()
     baseline = plan.baseline
     trials = tuple(
         trial
@@ -214,7 +220,7 @@ def test_a_design_of_one_factor_at_a_time_has_contrasts_of_its_trials(bench: Ben
         if sum(trial.levels[name] != level for name, level in baseline.items()) < 2
     )
     plan = replace(plan, trials=trials)
-    verdicts = list_contrasts(read_results(plan, bench.runs))
+    verdicts = list_contrasts(read_results(plan, builder.runs))
     assert [(c.family, c.level) for c in verdicts] == [
         ("pooled", "block"),
         ("pooled", "curriculum"),
@@ -225,24 +231,24 @@ def test_a_design_of_one_factor_at_a_time_has_contrasts_of_its_trials(bench: Ben
     assert dict(verdicts[0].fixed_levels) == {"patchifier": "squares"}
 
 
-def test_a_smaller_family_needs_fewer_further_seeds(bench: Bench) -> None:
-    bench.noise, bench.margin = 3.0, 4.0
+def test_a_smaller_family_needs_fewer_further_seeds(builder: StudyBuilder) -> None:
+    builder.noise, builder.margin = 3.0, 4.0
     further = []
     for maskers in (["random", "block"], ["random", "block", "c", "d", "e", "f", "g"]):
-        bench.factors = {"masker": maskers}
-        verdicts = get_verdict(compute_verdicts(bench.results()), "pooled", "block")
+        builder.factors = {"masker": maskers}
+        verdicts = get_verdict(compute_verdicts(builder.results()), "pooled", "block")
         assert verdicts.word == "undecided"
         further.append(verdicts.num_further_seeds)
     assert all(less < more for less, more in pairwise(further) if less and more)
     assert None not in further
 
 
-def test_a_combination_that_excludes_the_baseline_level_is_left_out(bench: Bench) -> None:
-    plan = bench.build()
+def test_a_combination_that_excludes_the_baseline_level_is_left_out(builder: StudyBuilder) -> None:
+    plan = builder.build()
     excluded = {"masker": "random", "patchifier": "strips"}
     trials = tuple(trial for trial in plan.trials if trial.levels != excluded)
     plan = replace(plan, trials=trials)
-    block = list_contrasts(read_results(plan, bench.runs))[0]
+    block = list_contrasts(read_results(plan, builder.runs))[0]
     assert (block.level, len(block.pairs), dict(block.fixed_levels)) == (
         "block",
         1,
@@ -250,8 +256,8 @@ def test_a_combination_that_excludes_the_baseline_level_is_left_out(bench: Bench
     )
 
 
-def test_a_detectable_difference_has_a_power_of_80_percent(bench: Bench) -> None:
-    verdicts = compute_verdicts(bench.results())
+def test_a_detectable_difference_has_a_power_of_80_percent(builder: StudyBuilder) -> None:
+    verdicts = compute_verdicts(builder.results())
     families = Counter(verdict.contrast.family for verdict in verdicts)
     for verdict in verdicts:
         sd, family = verdict.estimate.sd, families[verdict.contrast.family]
@@ -262,6 +268,6 @@ def test_a_detectable_difference_has_a_power_of_80_percent(bench: Bench) -> None
         )
 
 
-def test_one_seed_detects_nothing(bench: Bench) -> None:
-    bench.seeds = (0,)
-    assert {verdict.detectable for verdict in compute_verdicts(bench.results())} == {None}
+def test_one_seed_detects_nothing(builder: StudyBuilder) -> None:
+    builder.seeds = (0,)
+    assert {verdict.detectable for verdict in compute_verdicts(builder.results())} == {None}

@@ -10,7 +10,7 @@ from ablate.core.records.plan import MissingTask
 from ablate.report.results import Results, read_results
 from ablate.report.stats.weighted_totals import build_totals_table
 from tests.plans import COUNTS, change_data
-from tests.report.conftest import Bench
+from tests.report.conftest import StudyBuilder
 
 FACTS = {
     "speech": {"domain": "speech", "weight": 3000},
@@ -20,10 +20,12 @@ FACTS = {
 LACKING = MissingTask(task="esc50", reason="no folder", domain="environment", weight=500)
 
 
-def with_task_facts(bench: Bench, facts: dict[str, Any], missing: list[MissingTask]) -> Results:
+def with_task_facts(
+    builder: StudyBuilder, facts: dict[str, Any], missing: list[MissingTask]
+) -> Results:
     tasks = {name: replace(COUNTS, **facts.get(name, {})) for name in FACTS}
-    plan = change_data(bench.build(), tasks=tasks, missing=tuple(missing))
-    return read_results(plan, bench.runs)
+    plan = change_data(builder.build(), tasks=tasks, missing=tuple(missing))
+    return read_results(plan, builder.runs)
 
 
 def by_hand(results: Results, levels: tuple[str, ...], task: str) -> float:
@@ -36,8 +38,8 @@ def by_hand(results: Results, levels: tuple[str, ...], task: str) -> float:
     return sum(scores) / len(scores)
 
 
-def test_totals_agree_with_sums_by_hand(bench: Bench) -> None:
-    results = with_task_facts(bench, FACTS, [LACKING])
+def test_totals_agree_with_sums_by_hand(builder: StudyBuilder) -> None:
+    results = with_task_facts(builder, FACTS, [LACKING])
     rows = [row for row in build_totals_table(results).rows if row["probe"] == "knn.concat_freq"]
     for levels, row in zip(results.variants(), rows, strict=True):
         scores = {task: by_hand(results, levels, task) for task in FACTS}
@@ -48,18 +50,18 @@ def test_totals_agree_with_sums_by_hand(bench: Bench) -> None:
         assert row["covered"] == pytest.approx(3500 / 4000)
 
 
-def test_tasks_outside_x_ares_do_not_count(bench: Bench) -> None:
+def test_tasks_outside_x_ares_do_not_count(builder: StudyBuilder) -> None:
     facts = {name: fact for name, fact in FACTS.items() if name != "music"}
-    for row in build_totals_table(with_task_facts(bench, facts, [])).rows:
+    for row in build_totals_table(with_task_facts(builder, facts, [])).rows:
         assert row["music"] is None
         assert row["covered"] == 1
 
 
-def test_a_seed_without_a_task_is_in_no_total_of_it(bench: Bench) -> None:
-    complete = with_task_facts(bench, FACTS, [])
+def test_a_seed_without_a_task_is_in_no_total_of_it(builder: StudyBuilder) -> None:
+    complete = with_task_facts(builder, FACTS, [])
     first, *others = next(iter(complete.variants().values()))
-    shutil.rmtree(bench.runs / str(first.fingerprint) / "probes" / "speech")
-    rows = build_totals_table(read_results(complete.plan, bench.runs)).rows
+    shutil.rmtree(builder.runs / str(first.fingerprint) / "probes" / "speech")
+    rows = build_totals_table(read_results(complete.plan, builder.runs)).rows
     row = next(row for row in rows if row["probe"] == "knn.concat_freq")
     tests = [
         {s.task: s.test for s in trial.run.scores if (s.probe, s.pooling) == ("knn", "concat_freq")}
@@ -71,12 +73,12 @@ def test_a_seed_without_a_task_is_in_no_total_of_it(bench: Bench) -> None:
     assert row["weighted"] == pytest.approx(sum(totalled) / len(others))
 
 
-def test_missing_tasks_are_listed_with_their_reason(bench: Bench) -> None:
+def test_missing_tasks_are_listed_with_their_reason(builder: StudyBuilder) -> None:
     assert (
         "Missing: esc50 (no folder)."
-        in build_totals_table(with_task_facts(bench, FACTS, [LACKING])).caption
+        in build_totals_table(with_task_facts(builder, FACTS, [LACKING])).caption
     )
 
 
-def test_a_study_without_x_ares_tasks_has_no_totals(bench: Bench) -> None:
-    assert build_totals_table(bench.results()).rows == ()
+def test_a_study_without_x_ares_tasks_has_no_totals(builder: StudyBuilder) -> None:
+    assert build_totals_table(builder.results()).rows == ()

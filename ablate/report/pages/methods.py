@@ -58,7 +58,7 @@ def _write_budget(results: Results) -> list[str]:
 
 
 def _write_statistics(results: Results) -> str:
-    decided = read_decision_rules(results.plan)
+    rules = read_decision_rules(results.plan)
     families = [
         text
         for name, text in FAMILIES.items()
@@ -74,15 +74,15 @@ def _write_statistics(results: Results) -> str:
         "combination is tested within seeds, by a paired t-test between every two combinations; "
         "if it does, there is no pooled verdict. Factors that change the random-init encoder are "
         "compared by the gain over it. Intervals of differences are Student-t, "
-        f"{format_coverage(decided.look_alpha)}, uncorrected. P-values are Holm-corrected within "
+        f"{format_coverage(rules.look_alpha)}, uncorrected. P-values are Holm-corrected within "
         f"each of {len(families)} families: {', '.join(families)}; one within a combination is at "
         "least twice the smaller of the p-values of its pooled contrast and its interaction. So "
         "if all variants are equal, a pooled better or worse is false in at most "
-        f"{100 * decided.alpha:.4g} % of such studies, and pooled ones and those within a "
-        f"combination together in at most {150 * decided.alpha:.4g} %; claims of an interaction, "
-        f"and of learning, each add at most {100 * decided.alpha:.4g} %. Two levels are called "
+        f"{100 * rules.alpha:.4g} % of such studies, and pooled ones and those within a "
+        f"combination together in at most {150 * rules.alpha:.4g} %; claims of an interaction, "
+        f"and of learning, each add at most {100 * rules.alpha:.4g} %. Two levels are called "
         "equivalent when two one-sided tests, also Holm-corrected, place the difference within "
-        f"{decided.margin:g} points. {_write_looks(results)}With the further seeds named for an "
+        f"{rules.margin:g} points. {_write_looks(results)}With the further seeds named for an "
         "undecided contrast, four studies in five would settle it, as a difference or as "
         "equivalence, if the observed difference and spread are the true ones, at the family's "
         "strictest level. Failed and pruned trials enter no mean; failed ones rule out the "
@@ -191,9 +191,9 @@ def _write_files() -> str:
 def format_data_summary(plan: StudyPlan) -> str:
     """Formats the clips of a study: `3,600 clips of synthetic sound (music, speech)`."""
     trained = [_format_clips(data) for data in plan.data if not is_probe_only(data)]
-    examined = [_format_clips(data) for data in plan.data if is_probe_only(data)]
-    words = [" or ".join(trained)] if trained else []
-    return ", probed on ".join([*words, *([" and ".join(examined)] if examined else [])])
+    probed = [_format_clips(data) for data in plan.data if is_probe_only(data)]
+    pieces = [" or ".join(trained)] if trained else []
+    return ", probed on ".join([*pieces, *([" and ".join(probed)] if probed else [])])
 
 
 def is_probe_only(data: DataSummary) -> bool:

@@ -208,9 +208,8 @@ def _list_confirmation_contrasts(results: Results) -> Iterator[Contrast]:
     baseline = results.plan.baseline
     variants: dict[tuple[str, ...], list[TrialResult]] = {}
     against: list[TrialResult] = []
-    for (
-        trial
-    ) in results.confirmation_trials:  # a factor that means nothing in a trial is at its baseline
+    for trial in results.confirmation_trials:
+        # a factor that does not apply to a trial counts as at its baseline level
         is_baseline = all(
             trial.levels.get(factor, level) == level for factor, level in baseline.items()
         )

@@ -160,10 +160,12 @@ def _compute_further_seeds(estimate: Estimate, rules: DecisionRules, family: int
 
 
 def get_level_key(contrast: Contrast) -> tuple[str, str]:
+    """Returns the key that a pooled contrast and its parts within combinations share."""
     return contrast.factor, contrast.level
 
 
 def get_contrast_key(contrast: Contrast) -> tuple[object, ...]:
+    """Returns the key that identifies a contrast at every look."""
     return contrast.family, contrast.factor, contrast.level, contrast.fixed_levels
 
 
@@ -186,6 +188,7 @@ def _restrict_word(
 def list_notes(
     contrast: Contrast, estimate: Estimate, *, unrestricted_word: str, word: str
 ) -> Iterator[str]:
+    """Yields what a reader should know about a verdict: missing pairs, failures, mixed settings."""
     counts = [len(pair.paired_values) for pair in contrast.pairs]
     if 0 in counts and any(counts):
         yield f"no pair in {counts.count(0)} of {len(counts)} combinations"

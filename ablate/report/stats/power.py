@@ -95,11 +95,9 @@ def compute_decision_probability(
     _validate(spread=spread, seeds=seeds, family=family)
     error = spread / math.sqrt(seeds)
     errors = error * _get_spread_quantiles(seeds - 1)  # (nodes,)
-    differs = (
-        _compute_critical_t(seeds, alpha / family) * errors
-    )  # larger means are called different
+    # observed means beyond `differs` are called different, those within `equal` equivalent
+    differs = _compute_critical_t(seeds, alpha / family) * errors
     equal = margin + float(special.stdtrit(seeds - 1, alpha / family)) * errors
-    # smaller means are called equivalent
     equal = np.clip(equal, 0, differs)
     open_above = special.ndtr((differs - mean) / error) - special.ndtr((equal - mean) / error)
     open_below = special.ndtr((-equal - mean) / error) - special.ndtr((-differs - mean) / error)

@@ -31,8 +31,6 @@ FAMILIES = {
     "learning": "learning contrasts",
     "confirmation": "confirmations on fresh seeds",
 }
-
-
 VerdictsByKey = dict[tuple[object, ...], Verdict]  # in the order of the contrasts
 
 

@@ -20,7 +20,7 @@ DOMAINS = ("speech", "music", "environment")
 
 
 class PublicTaskFacts(NamedTuple):
-    """What X-ARES's totals need to know of a task."""
+    """The domain and the weight of a public task in X-ARES."""
 
     domain: str  # speech, music or environment
     weight: int
