@@ -1,4 +1,4 @@
-"""The examples of docs/parts.md work: each part in them has only the members that it must have."""
+"""The example parts in docs/parts.md work with only the members that they implement."""
 
 import re
 import sys
@@ -32,7 +32,7 @@ from ablate.probing.probe import AbstractProbe, ProbeData
 
 @pytest.fixture(scope="module")
 def examples() -> Any:
-    """The classes of all examples, in a module `docs_parts` that settings can name."""
+    """Executes the examples as a module `docs_parts`, so that settings can name their classes."""
     blocks = re.findall(r"```python\n(@dataclass.*?)```", DOCS.read_text(), flags=re.DOTALL)
     module = ModuleType("docs_parts")
     sys.modules["docs_parts"] = module

@@ -1,4 +1,4 @@
-"""Which module may import which, checked by reading the sources and by loading them."""
+"""Modules import only what their layer allows, by their sources and by what they load."""
 
 import ast
 import subprocess
@@ -25,13 +25,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("parts",),
     ("core",),
 )
-# what runs on a login node: it loads no torch, and talks to a worker process by JSON
+# code that runs on a login node: it loads no torch, and exchanges JSON with worker processes
 TORCH_FREE = {
     *("__main__", "study.__main__", "cli", "dashboards", "study", "sweep", "slurm"),
     *("executors", "report", "runs", "design", "config"),
 }
 TORCH_FREE_BELOW = ("core.git", "core.io", "core.nested", "core.records", "core.suggest")
-EXCEPTIONS = {  # commands that read and write folders, and load no torch to do it
+EXCEPTIONS = {  # commands that only read and write folders, without torch
     ("ablate.cli.tools", "ablate.audio.manifest_summary"),
     ("ablate.cli.tools", "ablate.audio.manifest_writer"),
     ("ablate.cli.tools", "ablate.export.export"),
@@ -56,8 +56,8 @@ FILES = {
 MODULES = [name for name in FILES if name.startswith("ablate.")]
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yields the modules that a file imports, wherever in the file it does so."""
+def find_imports(path: Path) -> Iterator[str]:
+    """Yields the modules that a file imports, at the top or within functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -67,47 +67,48 @@ def imports(path: Path) -> Iterator[str]:
             yield from modules or [node.module]
 
 
-def own_imports(path: Path) -> list[str]:
-    return [name for name in imports(path) if name in FILES and name != "ablate"]
+def find_own_imports(path: Path) -> list[str]:
+    return [name for name in find_imports(path) if name in FILES and name != "ablate"]
 
 
-def unit(module: str) -> str:
+def get_unit(module: str) -> str:
     """Returns the unit of `LAYERS` that a module belongs to: itself, or its folder."""
     inner = module.removeprefix("ablate.")
     listed = {name for layer in LAYERS for name in layer}
     return inner if inner in listed else inner.split(".")[0]
 
 
-def layer(module: str) -> int:
-    layers = [i for i, units in enumerate(LAYERS) if unit(module) in units]
+def get_layer(module: str) -> int:
+    """Returns the index of the layer that a module belongs to; 0 is the top."""
+    layers = [i for i, units in enumerate(LAYERS) if get_unit(module) in units]
     assert layers, f"{module} is in no layer; add it to LAYERS in {Path(__file__).name}"
     return layers[0]
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_from_layers_below_its_own(module: str) -> None:
-    for name in own_imports(FILES[module]):
-        below = layer(name) > layer(module) or unit(name) == unit(module)
+    for name in find_own_imports(FILES[module]):
+        below = get_layer(name) > get_layer(module) or get_unit(name) == get_unit(module)
         assert below, f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if unit(name) in TORCH_FREE])
+@pytest.mark.parametrize("module", [name for name in MODULES if get_unit(name) in TORCH_FREE])
 def test_code_of_the_login_node_imports_no_torch(module: str) -> None:
-    for name in own_imports(FILES[module]):
+    for name in find_own_imports(FILES[module]):
         inner = name.removeprefix("ablate.")
-        allowed = unit(name) in TORCH_FREE or inner.startswith(TORCH_FREE_BELOW)
+        allowed = get_unit(name) in TORCH_FREE or inner.startswith(TORCH_FREE_BELOW)
         assert allowed or (module, name) in EXCEPTIONS, f"{module} imports {name}"
-    assert not TORCH & {name.split(".")[0] for name in imports(FILES[module])}
+    assert not TORCH & {name.split(".")[0] for name in find_imports(FILES[module])}
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_the_package_never_imports_the_maskers(module: str) -> None:
-    assert not [name for name in imports(FILES[module]) if name.split(".")[0] == "maskers"]
+    assert not [name for name in find_imports(FILES[module]) if name.split(".")[0] == "maskers"]
 
 
 @pytest.mark.parametrize("module", [name for name in FILES if name.startswith("maskers")])
-def test_maskers_import_the_contract_and_nothing_else_of_the_package(module: str) -> None:
-    for name in imports(FILES[module]):
+def test_maskers_import_only_the_masker_contract_of_the_package(module: str) -> None:
+    for name in find_imports(FILES[module]):
         allowed = name in MASKING or name.split(".")[0] in MASKERS_IMPORT
         assert allowed, f"{module} imports {name}"
 
@@ -115,20 +116,22 @@ def test_maskers_import_the_contract_and_nothing_else_of_the_package(module: str
 @pytest.mark.parametrize("library", THIRD_PARTY)
 def test_a_third_party_library_is_imported_in_one_place(library: str) -> None:
     for path in FILES.values():
-        if library in {name.split(".")[0] for name in imports(path)}:
+        if library in {name.split(".")[0] for name in find_imports(path)}:
             assert path.relative_to(ROOT).as_posix().startswith(THIRD_PARTY[library]), path
 
 
-def test_one_file_imports_tensorboard() -> None:
+def test_tensorboard_is_imported_in_one_file() -> None:
     names = ("tensorboard", "torch.utils.tensorboard")
     users = [
-        path for path in FILES.values() if any(name.startswith(names) for name in imports(path))
+        path
+        for path in FILES.values()
+        if any(name.startswith(names) for name in find_imports(path))
     ]
     assert len(users) <= 1
 
 
 def test_no_import_forms_a_cycle() -> None:
-    graph = {module: own_imports(path) for module, path in FILES.items()}
+    graph = {module: find_own_imports(path) for module, path in FILES.items()}
     finished: set[str] = set()
 
     def visit(module: str, above: tuple[str, ...]) -> None:
@@ -142,9 +145,9 @@ def test_no_import_forms_a_cycle() -> None:
         visit(module, ())
 
 
-def modules_loaded_by(code: str, among: str) -> list[str]:
-    """Runs an import statement in a fresh Python; returns which of some modules it loaded."""
-    code = f"import sys, {code}\nprint(*sorted({among}))"
+def find_loaded_modules(code: str, expression: str) -> list[str]:
+    """Imports modules in a new process; returns the loaded ones that an expression selects."""
+    code = f"import sys, {code}\nprint(*sorted({expression}))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -152,16 +155,16 @@ def modules_loaded_by(code: str, among: str) -> list[str]:
 
 
 def test_code_of_the_login_node_loads_without_torch() -> None:
-    modules = [name for name in MODULES if unit(name) in TORCH_FREE]
-    assert modules_loaded_by(", ".join(modules), f"{TORCH} & set(sys.modules)") == []
+    modules = [name for name in MODULES if get_unit(name) in TORCH_FREE]
+    assert find_loaded_modules(", ".join(modules), f"{TORCH} & set(sys.modules)") == []
 
 
 def test_importing_the_package_loads_none_of_its_modules() -> None:
     loaded = "[name for name in sys.modules if name.startswith('ablate.')]"
-    assert modules_loaded_by("ablate", loaded) == []
+    assert find_loaded_modules("ablate", loaded) == []
 
 
 def test_planning_cached_clips_loads_nothing_that_only_a_run_needs() -> None:
     needed = "ablate.worker.main, ablate.worker.validation, ablate.audio.synthetic, maskers"
     late = "{'scipy', 'sklearn', 'pandas', 'matplotlib', 'tensorboard'} & set(sys.modules)"
-    assert modules_loaded_by(needed, late) == []
+    assert find_loaded_modules(needed, late) == []

@@ -1,4 +1,4 @@
-"""A tiny study from audio to report, with the real worker."""
+"""A tiny study runs from audio to its report, with real worker processes."""
 
 import csv
 import os
@@ -121,7 +121,7 @@ def test_running_again_trains_nothing(
     assert after == before != {}
 
 
-def test_errors_are_reported_with_their_place_before_anything_runs(
+def test_mistakes_are_reported_with_their_location_before_anything_runs(
     finished_study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sorted(finished_study.glob("runs/*"))

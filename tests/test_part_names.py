@@ -44,11 +44,11 @@ class Tilted(AbstractMasker):
 
 @pytest.fixture
 def write_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
-    """Writes the files of the package `my_lab`, and forgets what was imported of it before."""
+    """Returns a function that replaces the files of the package `my_lab` and unloads it."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
-    def forget() -> None:
+    def unload() -> None:
         for module in [name for name in sys.modules if name.partition(".")[0] == "my_lab"]:
             del sys.modules[module]
 
@@ -59,18 +59,18 @@ def write_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
             path.unlink()
         for name, text in {"__init__.py": "", **files}.items():
             (folder / name).write_text(text)
-        forget()
+        unload()
         importlib.invalidate_caches()
 
     yield write
-    forget()
+    unload()
 
 
 def build_masker(**settings: Any) -> AbstractMasker:
     return build(settings, expect=AbstractMasker)
 
 
-def identity_of(path: str, **settings: Any) -> dict[str, Any]:
+def compute_identity(path: str, **settings: Any) -> dict[str, Any]:
     return get_identity(build_masker(type=path, **settings))
 
 
@@ -91,9 +91,9 @@ def test_a_masker_of_the_zoo_is_named_without_its_file() -> None:
 
 def test_a_re_export_of_a_user_class_does_not_rename_it(write_package: Package) -> None:
     write_package({"tilted.py": TILTED})
-    before = identity_of("my_lab.tilted.Tilted")
+    before = compute_identity("my_lab.tilted.Tilted")
     write_package({"tilted.py": TILTED, "__init__.py": "from my_lab.tilted import Tilted"})
-    assert identity_of("my_lab.tilted.Tilted") == before
+    assert compute_identity("my_lab.tilted.Tilted") == before
 
 
 def test_moving_the_file_of_a_user_class_with_an_alias_does_not_rename_it(
@@ -101,14 +101,14 @@ def test_moving_the_file_of_a_user_class_with_an_alias_does_not_rename_it(
 ) -> None:
     inner = {"type": "my_lab.tilted.Tilted", "ratio": 0.5}
     write_package({"tilted.py": TILTED})
-    before = identity_of("my_lab.tilted.Tilted", inner=inner)
+    before = compute_identity("my_lab.tilted.Tilted", inner=inner)
     write_package({"slanted.py": TILTED, "tilted.py": "from my_lab.slanted import Tilted"})
-    assert identity_of("my_lab.tilted.Tilted", inner=inner) == before
+    assert compute_identity("my_lab.tilted.Tilted", inner=inner) == before
 
 
 def test_a_declared_name_stays_without_an_alias(write_package: Package) -> None:
     write_package({"tilted.py": TILTED})
-    before = identity_of("my_lab.tilted.Tilted")
+    before = compute_identity("my_lab.tilted.Tilted")
     declared = TILTED.replace("    ratio", '    part = "my_lab.tilted.Tilted"\n\n    ratio')
     write_package({"slanted.py": declared})
     moved = build_masker(type="my_lab.slanted.Tilted")
@@ -120,16 +120,16 @@ def test_a_subclass_does_not_inherit_a_declared_name(write_package: Package) -> 
     declared = TILTED.replace("    ratio", '    part = "tilted"\n\n    ratio')
     subclass = "\n\n@dataclass(frozen=True, kw_only=True)\nclass Steep(Tilted):\n    pass\n"
     write_package({"tilted.py": declared + subclass})
-    assert identity_of("my_lab.tilted.Tilted")["type"] == "tilted"
-    assert identity_of("my_lab.tilted.Steep")["type"] == "my_lab.tilted.Steep"
+    assert compute_identity("my_lab.tilted.Tilted")["type"] == "tilted"
+    assert compute_identity("my_lab.tilted.Steep")["type"] == "my_lab.tilted.Steep"
 
 
 def test_a_package_may_name_its_parts_without_their_files(write_package: Package) -> None:
     export = "FLAT_PART_NAMES = True\nfrom my_lab.tilted import Tilted\n"
     write_package({"tilted.py": TILTED, "__init__.py": export})
-    before = identity_of("my_lab.tilted.Tilted")
+    before = compute_identity("my_lab.tilted.Tilted")
     write_package({"slanted.py": TILTED, "__init__.py": export.replace("tilted", "slanted")})
-    assert identity_of("my_lab.slanted.Tilted") == before == identity_of("my_lab.Tilted")
+    assert compute_identity("my_lab.slanted.Tilted") == before == compute_identity("my_lab.Tilted")
 
 
 def test_a_package_with_flat_names_must_export_its_parts(write_package: Package) -> None:
@@ -158,7 +158,7 @@ def test_resolved_settings_build_a_part_of_the_same_identity(write_package: Pack
 def test_changed_settings_keep_the_name(write_package: Package) -> None:
     write_package({"tilted.py": TILTED, "__init__.py": "from my_lab.tilted import Tilted"})
     part = replace_settings(build_masker(type="my_lab.Tilted"), ratio=0.7)
-    assert get_identity(part) == identity_of("my_lab.Tilted", ratio=0.7)
+    assert get_identity(part) == compute_identity("my_lab.Tilted", ratio=0.7)
 
 
 def test_a_part_with_slots_keeps_its_name(write_package: Package) -> None:

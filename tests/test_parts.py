@@ -18,12 +18,12 @@ CURRICULUM = {
 
 
 class AbstractShape(ABC):
-    """A contract for these tests."""
+    """The abstract class of the parts in these tests."""
 
     @property
     @abstractmethod
     def area(self) -> float:
-        """How much it covers."""
+        """The area in square units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Stack(AbstractShape):
         return max(shape.area for shape in self.shapes)
 
 
-def problems(settings, expect=AbstractMasker) -> list[str]:
+def list_problems(settings, expect=AbstractMasker) -> list[str]:
     with pytest.raises(PartError) as caught:
         build(settings, expect=expect)
     return [str(problem) for problem in caught.value.problems]
@@ -62,7 +62,7 @@ def test_nested_settings_with_a_type_are_built_first():
     assert build(CURRICULUM, expect=AbstractMasker) == expected
 
 
-def test_resolved_settings_hold_every_default_and_build_the_same_part():
+def test_resolved_settings_have_every_default_and_build_the_same_part():
     part = build(CURRICULUM, expect=AbstractMasker)
     resolved = resolve(part)
     assert resolved["start"]["context_area"] == [0.85, 1.0]
@@ -77,7 +77,7 @@ def test_lists_of_parts_are_built(shapes):
     assert [shape.side for shape in stack.shapes] == [1, 2]
 
 
-def test_a_setting_added_later_stays_out_of_the_identity_while_it_means_as_before(shapes):
+def test_a_later_setting_is_not_in_the_identity_at_its_value_for_as_before(shapes):
     before = build({"type": f"{shapes}.Square", "side": 1}, expect=AbstractShape)
     assert "corners" not in get_identity(before)
     assert resolve(before)["corners"] == 0
@@ -96,14 +96,14 @@ def test_a_renamed_setting_keeps_its_former_name_in_the_identity(shapes):
 def test_the_former_name_of_a_setting_is_accepted_but_not_beside_the_new_one(shapes):
     square = {"type": f"{shapes}.Square", "side": 1}
     assert build({**square, "solid": True}, expect=AbstractShape).filled
-    [problem] = problems({**square, "filled": True, "solid": False}, AbstractShape)
+    [problem] = list_problems({**square, "filled": True, "solid": False}, AbstractShape)
     assert problem == "`solid`: `solid` is the former name of `filled`; write only `filled`"
 
 
 def test_a_declared_version_is_part_of_the_identity_and_must_match(shapes):
     part = build({"type": f"{shapes}.Square", "side": 1, "version": 2}, expect=AbstractShape)
     assert get_identity(part)["version"] == 2
-    [problem] = problems({"type": f"{shapes}.Square", "side": 1, "version": 1}, AbstractShape)
+    [problem] = list_problems({"type": f"{shapes}.Square", "side": 1, "version": 1}, AbstractShape)
     assert "made by version 1" in problem
 
 
@@ -126,7 +126,7 @@ def test_a_declared_version_is_part_of_the_identity_and_must_match(shapes):
     ],
 )
 def test_a_wrong_setting_is_an_error_with_its_value_and_the_remedy(settings, message):
-    [problem] = problems(settings)
+    [problem] = list_problems(settings)
     assert message in problem
 
 
@@ -137,7 +137,7 @@ def test_all_problems_are_reported_at_once_each_with_its_path():
         "end": {"type": "maskers.MultiBlock", "num_target": 3},
         "competence": "high",
     }
-    messages = problems(settings)
+    messages = list_problems(settings)
     assert [problem.split(":")[0] for problem in messages] == [
         "`start`",
         "`end.num_target`",
@@ -152,7 +152,7 @@ def test_a_module_that_cannot_import_a_library_raises_its_import_error(tmp_path,
         build({"type": "broken_lab.Mine"}, expect=AbstractMasker)
 
 
-def test_a_masker_of_a_user_is_built_like_ours(tmp_path, monkeypatch):
+def test_a_user_masker_is_built_like_those_of_the_zoo(tmp_path, monkeypatch):
     (tmp_path / "my_lab.py").write_text(
         "from dataclasses import dataclass\n"
         "from maskers import Random\n"
@@ -170,7 +170,7 @@ def test_a_masker_of_a_user_is_built_like_ours(tmp_path, monkeypatch):
 
 @pytest.fixture
 def shapes(monkeypatch) -> str:
-    """The import path of this module's shapes, whatever pytest calls the module."""
+    """Returns an import path of this module, which pytest may have imported by another name."""
     import sys
 
     monkeypatch.setitem(sys.modules, "shapes_of_a_test", sys.modules[__name__])
@@ -179,6 +179,6 @@ def shapes(monkeypatch) -> str:
     return "shapes_of_a_test"
 
 
-def test_a_part_that_may_be_left_out_is_built_again_from_its_none(shapes):
+def test_an_optional_part_is_built_from_its_resolved_none(shapes):
     stack = Stack(shapes=(Square(side=1.0),))
     assert build(resolve(stack), expect=AbstractShape) == stack

@@ -1,4 +1,4 @@
-"""Every public name of `ablate` is documented, and its example works as it says."""
+"""Every public name of `ablate` is documented, and its example gives the output it shows."""
 
 import doctest
 import inspect

@@ -1,4 +1,4 @@
-"""The reports that are kept with the code are of the trials that their study files now mean."""
+"""Published reports agree with their study files and with their own scores."""
 
 import csv
 import json
@@ -15,78 +15,82 @@ from ablate.executors.progress import create_console
 from ablate.study import run as study
 
 STUDIES = Path(__file__).parents[1] / "studies"
-KEPT = sorted(
+STUDY_FILES = sorted(
     file
     for file in STUDIES.glob("*.yaml")
     if (STUDIES / "results" / file.stem / "scores.csv").is_file()
 )
 REPORTS = sorted(path.parent for path in STUDIES.glob("results/*/findings.json"))
 KINDS = "jepa", "random_init"
-Levels = tuple[str, ...]  # of a variant, in the order of the factors
+Levels = tuple[str, ...]  # levels of a variant in the order of the factors
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")  # the corpus, once for all
+    return tmp_path_factory.mktemp("cache")  # shared, so that the corpus is created once
 
 
-@pytest.mark.parametrize("file", KEPT, ids=lambda file: file.stem)
-def test_a_kept_report_is_of_the_trials_that_its_file_means(file: Path, cache: Path) -> None:
+@pytest.mark.parametrize("file", STUDY_FILES, ids=lambda file: file.stem)
+def test_a_published_report_has_the_trials_of_its_study_file(file: Path, cache: Path) -> None:
     with (STUDIES / "results" / file.stem / "scores.csv").open() as lines:
         reported = {row["fingerprint"] for row in csv.DictReader(lines) if row["kind"] == "jepa"}
     with Pool(cache, size=1) as pool:
-        planned = study.prepare(loader.load(file), pool, create_console())
-    assert {trial.fingerprint for trial in planned.trials} == reported
+        plan = study.prepare(loader.load(file), pool, create_console())
+    assert {trial.fingerprint for trial in plan.trials} == reported
 
 
-class Twin:
-    """A kept report's differences, worked out from its `scores.csv` the obvious way."""
+class Recomputation:
+    """Recomputes the differences of a published report from its `scores.csv`."""
 
     def __init__(self, report: Path) -> None:
-        self.found: dict[str, Any] = json.loads((report / "findings.json").read_text())
+        self.findings: dict[str, Any] = json.loads((report / "findings.json").read_text())
         with (report / "scores.csv").open() as lines:
             rows = list(csv.DictReader(lines))
-        names = list(rows[0])
-        self.factors = names[names.index("variant") + 1 : names.index("seed")]
-        self.baseline: Levels = tuple(self.found["baseline"].split(", "))
-        variants = [of["variant"] for of in self.found["variants"]]
-        probes, _, pooling = self.found["score"].rpartition(".")
-        asked = probes.split(" or ") if " or " in probes else [probes] * len(variants)
-        probe_of = dict(zip(variants, asked, strict=True))  # a factor may be the probe
+        columns = list(rows[0])
+        self.factors = columns[columns.index("variant") + 1 : columns.index("seed")]
+        self.baseline: Levels = tuple(self.findings["baseline"].split(", "))
+        variants = [entry["variant"] for entry in self.findings["variants"]]
+        probes, _, pooling = self.findings["score"].rpartition(".")
+        by_variant = probes.split(" or ") if " or " in probes else [probes] * len(variants)
+        probe_by_variant = dict(zip(variants, by_variant, strict=True))  # the probe may be a factor
         tasks: dict[tuple[Levels, str, int], list[float]] = {}
         for row in rows:
-            if (row["probe"], row["pooling"]) == (probe_of[row["variant"]], pooling):
+            if (row["probe"], row["pooling"]) == (probe_by_variant[row["variant"]], pooling):
                 levels = tuple(row[factor] for factor in self.factors)
                 key = (levels, row["kind"], int(row["seed"]))
                 tasks.setdefault(key, []).append(float(row["test"]))
-        self.scores = {key: fmean(of) for key, of in tasks.items()}
+        self.scores = {key: fmean(scores) for key, scores in tasks.items()}
         self.variants = dict.fromkeys(levels for levels, _, _ in self.scores)
 
-    def difference(self, verdict: dict[str, Any]) -> float:
+    def compute_difference(self, verdict: dict[str, Any]) -> float:
         """Averages over combinations within each seed, then over seeds."""
-        combinations = [*self._combinations(verdict)]
+        combinations = [*self._list_combinations(verdict)]
         return fmean(
-            fmean(self._value(verdict, arms, seed) for arms in combinations)
-            for seed in self.found["seeds"]
+            fmean(self._compute_value(verdict, arms, seed) for arms in combinations)
+            for seed in self.findings["seeds"]
         )
 
-    def _combinations(self, verdict: dict[str, Any]) -> Iterator[tuple[Levels, Levels]]:
+    def _list_combinations(self, verdict: dict[str, Any]) -> Iterator[tuple[Levels, Levels]]:
         where = verdict["where"]
         if verdict["family"] == "learning":
-            known = [{levels[i] for levels in self.variants} for i in range(len(self.factors))]
-            held = [where if where in of else b for of, b in zip(known, self.baseline, strict=True)]
-            yield tuple(held), tuple(held)
+            fixed = tuple(
+                where if any(levels[i] == where for levels in self.variants) else level
+                for i, level in enumerate(self.baseline)
+            )
+            yield fixed, fixed
             return
         columns = [factor.removeprefix("factor ") for factor in self.factors]
-        place = columns.index(verdict["factor"])
+        column = columns.index(verdict["factor"])
         for levels in self.variants:
-            other = (*levels[:place], verdict["against"], *levels[place + 1 :])
-            if levels[place] == verdict["level"] and other in self.variants:
-                rest = ", ".join((*levels[:place], *levels[place + 1 :]))
+            other = (*levels[:column], verdict["against"], *levels[column + 1 :])
+            if levels[column] == verdict["level"] and other in self.variants:
+                rest = ", ".join((*levels[:column], *levels[column + 1 :]))
                 if where in ("all", rest) or where.startswith("pooled over "):
                     yield levels, other
 
-    def _value(self, verdict: dict[str, Any], arms: tuple[Levels, Levels], seed: int) -> float:
+    def _compute_value(
+        self, verdict: dict[str, Any], arms: tuple[Levels, Levels], seed: int
+    ) -> float:
         one, other = ([self.scores[arm, kind, seed] for kind in KINDS] for arm in arms)
         if verdict["family"] == "learning":
             return one[0] - one[1]
@@ -96,8 +100,9 @@ class Twin:
 
 
 @pytest.mark.parametrize("report", REPORTS, ids=lambda path: path.name)
-def test_the_differences_of_a_kept_report_are_those_of_its_scores(report: Path) -> None:
-    twin = Twin(report)
-    assert twin.found["verdicts"]
-    for verdict in twin.found["verdicts"]:
-        assert twin.difference(verdict) == pytest.approx(verdict["difference"], abs=1e-9), verdict
+def test_the_differences_of_a_published_report_agree_with_its_scores(report: Path) -> None:
+    recomputed = Recomputation(report)
+    assert recomputed.findings["verdicts"]
+    for verdict in recomputed.findings["verdicts"]:
+        difference = recomputed.compute_difference(verdict)
+        assert difference == pytest.approx(verdict["difference"], abs=1e-9), verdict

@@ -110,14 +110,14 @@ def test_every_link_has_a_target(page, link):
         assert anchor in {head.lower().replace(" ", "-") for head in heads}
 
 
-def test_the_results_are_those_of_the_published_reports():
+def test_the_results_in_the_readme_agree_with_the_published_reports():
     results = ROOT / "studies" / "results"
-    kept = sorted(path for path in results.iterdir() if path.is_dir())
+    published = sorted(path for path in results.iterdir() if path.is_dir())
     written = README[README.index(BEGIN_MARKER) : README.index(END_MARKER) + len(END_MARKER)]
-    assert written == format_section(ROOT / "README.md", results, kept), (
+    assert written == format_section(ROOT / "README.md", results, published), (
         "stale: run `ablate publish`"
     )
-    assert (results / INDEX_FILE).read_text() == write_index(kept, results), (
+    assert (results / INDEX_FILE).read_text() == write_index(published, results), (
         "stale: run `ablate publish`"
     )
 

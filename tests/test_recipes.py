@@ -1,4 +1,4 @@
-"""Every recipe, shrunk by the tiny overlay, is planned, trained, stopped, resumed and probed."""
+"""Every recipe can be planned, trained, resumed and probed, and has its published size."""
 
 import json
 import math
@@ -39,8 +39,8 @@ score: knn.mean
 every_recipe = pytest.mark.parametrize("name", RECIPES)
 
 
-class Here:
-    """Answers requests as a worker does, in this process."""
+class InProcessWorker:
+    """Replies to requests like a worker, in this process."""
 
     def __init__(self, cache):
         self.cache = cache
@@ -57,7 +57,8 @@ def recipes_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("recipes")
 
 
-def shrunk(name, folder):
+def load_tiny(name, folder):
+    """Loads a study of a recipe with the tiny overlay."""
     file = folder / f"{name}.yaml"
     file.write_text(STUDY.replace("STEM", name).replace("RECIPE", str(RECIPES[name])))
     return loader.load(file)
@@ -65,7 +66,9 @@ def shrunk(name, folder):
 
 @every_recipe
 def test_a_recipe_trains_stops_resumes_and_is_reported(name, recipes_dir):
-    planned = prepare(shrunk(name, recipes_dir), Here(recipes_dir / "cache"), Console(quiet=True))
+    planned = prepare(
+        load_tiny(name, recipes_dir), InProcessWorker(recipes_dir / "cache"), Console(quiet=True)
+    )
     jobs = planned.find_pending(recipes_dir / "runs").jobs(
         recipes_dir / "runs", planned.plan.probes
     )
@@ -92,12 +95,12 @@ def test_a_recipe_trains_stops_resumes_and_is_reported(name, recipes_dir):
     assert "1 of 1 trials scored" in written.page.read_text()
 
 
-def as_published(name):
-    """Writes a study of a recipe at the scale of its paper, on sound that is here."""
+def write_study(name):
+    """Writes a study of a recipe at the scale of its paper, on synthetic clips."""
     return f"study: {name}\nbaseline: {{extends: {RECIPES[name]}, data: {DATA}}}\nseeds: 1\n"
 
 
-def trial_of(text, folder):
+def build_trial(text, folder):
     file = folder / "study.yaml"
     file.write_text(text)
     return build(convert_sizes({**loader.load(file).baseline.plain(), "seed": 0}), expect=Trial)
@@ -121,59 +124,59 @@ def trial_of(text, folder):
         ("ssast", (8, 64), 86),
         ("data2vec", (1, 499), 90.4),  # 95 with the convolution of its positions, 4.7
         ("wav2vec2", (1, 779), 90.4),
-        ("wavjepa", (1, 200), 90.4),  # that of wav2vec 2.0, less a layer of its stem, 0.5
+        ("wavjepa", (1, 200), 90.4),  # wav2vec 2.0 without one layer of its stem, 0.5
     ],
 )
 def test_a_recipe_has_the_published_tokens_and_weights(name, grid, size, tmp_path):
-    trial = trial_of(as_published(name), tmp_path)
-    found = trial.grid
-    assert (found.freq, found.time) == grid
-    assert weights(trial.encoder, trial) == pytest.approx(size, rel=0.02)
+    trial = build_trial(write_study(name), tmp_path)
+    assert (trial.grid.freq, trial.grid.time) == grid
+    assert count_weights(trial.encoder, trial) == pytest.approx(size, rel=0.02)
 
 
 def test_the_small_conformer_has_the_published_weights(tmp_path):
-    trial = trial_of(as_published("conformer_ssl"), tmp_path)
+    trial = build_trial(write_study("conformer_ssl"), tmp_path)
     small = replace(trial.encoder, dim=256, heads=8)
-    assert weights(small, trial) == pytest.approx(18.4, rel=0.02)
+    assert count_weights(small, trial) == pytest.approx(18.4, rel=0.02)
 
 
-def weights(encoder, trial):
-    """Counts an encoder's weights, in millions, without making any."""
+def count_weights(encoder, trial):
+    """Counts an encoder's weights in millions, without creating them."""
     with torch.device("meta"):
         built = encoder.build(trial.grid, trial.patchifier.pixels)
     return sum(p.numel() for p in built.parameters()) / 1e6
 
 
-def kinds(part):
-    """Lists the types within a part's settings, by path."""
-    settings = resolve(part)
-    return {name: value for name, value in leaves(settings) if name.endswith("type")}
+def list_types(part):
+    """Returns the types within a part's settings by path."""
+    return {path: value for path, value in list_leaves(resolve(part)) if path.endswith("type")}
 
 
-def leaves(value, path=""):
+def list_leaves(value, path=""):
     if isinstance(value, dict):
         for key, child in value.items():
-            yield from leaves(child, f"{path}.{key}")
+            yield from list_leaves(child, f"{path}.{key}")
     else:
         yield path, value
 
 
 @every_recipe
-def test_the_tiny_overlay_keeps_kinds_patches_and_masks(name, tmp_path):
-    whole = trial_of(as_published(name), tmp_path)
-    tiny = trial_of(
-        as_published(name).replace(
+def test_the_tiny_overlay_keeps_types_patches_and_masks(name, tmp_path):
+    full = build_trial(write_study(name), tmp_path)
+    tiny = build_trial(
+        write_study(name).replace(
             f"extends: {RECIPES[name]}", f"extends: [{RECIPES[name]}, {TINY}]"
         ),
         tmp_path,
     )
-    assert (tiny.mel, tiny.patchifier, tiny.masker) == (whole.mel, whole.patchifier, whole.masker)
-    assert kinds(tiny) == kinds(whole)
-    assert tiny.crop_frames < whole.crop_frames
-    assert weights(tiny.encoder, tiny) < 0.3
+    assert (tiny.mel, tiny.patchifier, tiny.masker) == (full.mel, full.patchifier, full.masker)
+    assert list_types(tiny) == list_types(full)
+    assert tiny.crop_frames < full.crop_frames
+    assert count_weights(tiny.encoder, tiny) < 0.3
 
 
-def test_every_word_of_the_tiny_overlay_is_needed_by_some_recipe():
-    written = {path for name in RECIPES for path, _ in leaves(loader.read(RECIPES[name]).plain())}
-    for path, _ in leaves(loader.read(TINY).plain()["overlay"]):
+def test_every_setting_of_the_tiny_overlay_is_used_by_some_recipe():
+    written = {
+        path for name in RECIPES for path, _ in list_leaves(loader.read(RECIPES[name]).plain())
+    }
+    for path, _ in list_leaves(loader.read(TINY).plain()["overlay"]):
         assert path in written or path.startswith(".data."), path

@@ -110,7 +110,7 @@ def _build_masker_table(measured: Mapping[str, Any]) -> Table:
         table.add_column(head, justify="right" if head in ("ratio", "ms") else "left")
     for masker in sorted(measured["maskers"], key=lambda masker: masker["ratio"] or 0.0):
         if masker["problem"]:
-            cells = ["-", "-", f"refused: {masker['problem']}"]
+            cells = ["-", "-", f"problem: {masker['problem']}"]
         else:
             note = f"over {MAX_RATIO:g}" if _is_over(masker) else ""
             note = f"slow: {masker['slow']}" if masker["slow"] else note
@@ -253,7 +253,7 @@ def _build_step_table(summary: Mapping[str, Any]) -> Table:
 
 def _format_step(step: Mapping[str, Any]) -> list[str]:
     if step["problem"]:
-        return [step["name"], *["-"] * (len(STEP_COLUMNS) - 2), f"refused: {step['problem']}"]
+        return [step["name"], *["-"] * (len(STEP_COLUMNS) - 2), f"problem: {step['problem']}"]
     memory = step["peak_memory_mb"]
     return [
         step["name"],

@@ -49,7 +49,7 @@ def show_zoo(
         zoo = MaskerZooPage(package, folder, query(request).to_json())
         page, table = zoo.write(), zoo.tables[0]
         console.print(table.to_rich(console.width))
-        for line in (*zoo.list_refusals(table), table.caption, "", str(page)):
+        for line in (*zoo.list_problems(table), table.caption, "", str(page)):
             print_line(console, line)
 
     return query_worker(run, title=f"drawing {package}", console=console, command=command)

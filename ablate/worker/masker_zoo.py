@@ -127,7 +127,7 @@ def _draw_on_grid(
     try:
         statistics = measure(masker, grid, content=content)
         picture = draw_masks(masker, grid, mel, cut_patches(mel, grid))
-    except (ValueError, AssertionError) as error:  # it refuses the grid, or breaks a promise
+    except (ValueError, AssertionError) as error:  # an unsupported grid, or a broken promise
         return GridMasks(grid=str(grid), problem=str(error))
     stem = f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)}--{grid}"
     write_atomically(folder / f"{stem}.png", picture)

@@ -63,7 +63,7 @@ def test_zoo_prints_a_table_and_writes_a_page(
     page = (folder / "index.html").read_text()
     assert page.count('src="data:image/png;base64,') == 3 * 2 * 2
     assert "http" not in page.replace("http-equiv", "")
-    assert (folder / "zoo-4x8.csv").read_text().startswith("masker,refused,context,")
+    assert (folder / "zoo-4x8.csv").read_text().startswith("masker,problem,context,")
     assert (folder / "MultiBlock--1x32.png").exists()
     assert {path.name for path in package_dir.iterdir()} - {"__pycache__"} == {"few.py", "reports"}
 

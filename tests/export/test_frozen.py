@@ -26,9 +26,9 @@ from tests.run_folders import write_score
 @pytest.mark.parametrize("view", [View("concat_freq"), View("mean_std", 1), View("max", "mean")])
 def test_exported_features_are_the_runs_bit_for_bit(exported, view):
     encoder = ablate.load_encoder(exported.folder)
-    reader = ProbeRunner(exported.run, exported.trial, exported.sound, torch.device("cpu")).reader
+    reader = ProbeRunner(exported.run, exported.trial, exported.audio, torch.device("cpu")).reader
     for index, file in enumerate(exported.files):
-        [block] = extract_features(reader, exported.sound.store, [index], [view])
+        [block] = extract_features(reader, exported.audio.store, [index], [view])
         actual = encoder.features(file, view=view).numpy()
         assert np.array_equal(actual, block[view].rows[0])
 

@@ -1,7 +1,6 @@
 """A report is complete, correct, self-contained and reproducible byte by byte."""
 
 import io
-import math
 import re
 import shutil
 from dataclasses import replace
@@ -15,10 +14,8 @@ import rich.console
 
 from ablate.core.io import read_json
 from ablate.core.records.plan import MaskGallery, StudyPlan
-from ablate.report.figures.metrics import read_curves
 from ablate.report.pages.findings import FINDINGS_FILE
 from ablate.report.report import ReportSummary, write_report
-from ablate.report.results import read_results
 from tests.report.conftest import StudyBuilder
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -253,28 +250,6 @@ def test_a_study_that_has_not_run_has_a_report(builder: StudyBuilder) -> None:
     assert summary.num_failed == 0
     assert "0 of 18 trials scored" in summary.page.read_text()
     assert {sentence.word for sentence in summary.sentences} == {"undecided"}
-
-
-def test_an_incomplete_last_line_of_a_log_is_ignored(builder: StudyBuilder) -> None:
-    plan = builder.build()
-    log = builder.runs / builder.fingerprint(0, masker="random", patchifier="squares")
-    with (log / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 1600, "lo')
-    assert (
-        "18 of 18 trials scored"
-        in write_report(plan, builder.runs, builder.report).page.read_text()
-    )
-
-
-def test_a_loss_that_is_not_finite_is_not_drawn(builder: StudyBuilder) -> None:
-    plan = builder.build()
-    log = builder.runs / builder.fingerprint(0, masker="random", patchifier="squares")
-    with (log / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 1600, "loss": NaN, "position_loss": null}\n')
-    curves = read_curves(read_results(plan, builder.runs), builder.runs)
-    values = [value for curve in curves for seed in curve.seeds for _, value in seed]
-    assert all(math.isfinite(value) for value in values)
-    assert len(values) == 18 * 3 * 15
 
 
 def test_no_temporary_file_is_left(written: Written) -> None:

@@ -1,4 +1,4 @@
-"""Matched budgets: every trial takes up as much as the baseline, to within a step."""
+"""Matched budgets agree with that of the baseline to within one step."""
 
 import copy
 
@@ -15,7 +15,7 @@ from ablate.parts import PartError, build
 from ablate.worker.budget_matching import TargetBudget
 from ablate.worker.meta_model import estimate_step_flops
 from ablate.worker.trial import Trial
-from tests.worker.plan_trials import plan_trial, plan_trials
+from tests.worker.runs import plan_trial, plan_trials
 
 MASKERS = [
     {"type": "maskers.MultiBlock"},
@@ -24,7 +24,7 @@ MASKERS = [
 ]
 
 
-def trial_of(settings, masker, size, batch):
+def build_trial(settings, masker, size, batch):
     patches = {"type": "ablate.model.patchify.Rectangles", "freq": size, "time": 8}
     budget = {"steps": 60, "batch": batch}
     return build(
@@ -41,7 +41,7 @@ def trial_of(settings, masker, size, batch):
 )
 def test_totals_agree_within_the_cost_of_a_step(settings, by, masker, size, batch):
     target = TargetBudget.from_baseline(by, build(settings, expect=Trial))
-    trial, budget = target.match(trial_of(settings, masker, size, batch))
+    trial, budget = target.match(build_trial(settings, masker, size, batch))
     assert budget.steps == trial.budget.steps
     assert budget.clips == budget.steps * batch
     total = getattr(budget, by)
@@ -57,7 +57,7 @@ def test_totals_agree_within_the_cost_of_a_step(settings, by, masker, size, batc
         ("ablate.model.conformer.Conformer", "pack"),
     ],
 )
-def test_expected_flops_are_those_that_a_run_counts(settings, encoder, batching):
+def test_estimated_flops_agree_with_those_that_a_run_counts(settings, encoder, batching):
     settings["encoder"] = {"type": encoder, "dim": 16, "layers": 1, "heads": 2}
     trial = build({**settings, "batching": batching}, expect=Trial)
     grid, clips, drawn = trial.grid, trial.budget.batch, torch.Generator().manual_seed(3)
@@ -71,23 +71,23 @@ def test_expected_flops_are_those_that_a_run_counts(settings, encoder, batching)
     assert estimate_step_flops(trial) == pytest.approx(sum(counted) / len(counted), rel=0.15)
 
 
-def test_a_plan_hashes_the_steps_that_it_finds(settings, cache):
+def test_the_fingerprint_contains_the_matched_steps(settings, cache):
     other = {**copy.deepcopy(settings), "masker": {"type": "maskers.Random", "ratio": 0.25}}
     match = BudgetMatch(by="flops", baseline=settings)
     both = [settings, other]
     plain = plan_trials(both, {}, cache).get_resolved()
-    found = plan_trials(both, {}, cache, match_budget=match).get_resolved()
-    assert found[0].fingerprint == plain[0].fingerprint
-    steps = found[1].facts.budget.steps
-    assert found[1].settings["budget"]["steps"] == steps != 60
+    matched = plan_trials(both, {}, cache, match_budget=match).get_resolved()
+    assert matched[0].fingerprint == plain[0].fingerprint
+    steps = matched[1].facts.budget.steps
+    assert matched[1].settings["budget"]["steps"] == steps != 60
     written = copy.deepcopy(other)
     written["budget"]["steps"] = steps
-    assert plan_trial(written, cache).fingerprint == found[1].fingerprint
+    assert plan_trial(written, cache).fingerprint == matched[1].fingerprint
 
 
-def test_a_baseline_that_cannot_be_run_is_told_with_its_place(settings, cache):
+def test_an_invalid_baseline_is_reported_with_its_path(settings, cache):
     wrong = {**settings, "masker": {"type": "maskers.Random", "ratio": 2}}
     match = BudgetMatch(by="clips", baseline=wrong)
-    with pytest.raises(PartError) as refused:
+    with pytest.raises(PartError) as error:
         plan_trials([settings], {}, cache, match_budget=match)
-    assert refused.value.problems[0].path[:2] == ("baseline", "masker")
+    assert error.value.problems[0].path[:2] == ("baseline", "masker")

@@ -1,22 +1,17 @@
-"""Runs are known by settings: that a stranger's code has changed since is told."""
+"""Changed code of a user's part is reported, because a run is identified by its settings only."""
 
 import importlib
 import sys
 
 import pytest
-import torch
 
 from ablate.runs import status as run_status
-from ablate.runs import store
-from ablate.training.signals import StopSignal
-from ablate.worker.context import RunContext
-from ablate.worker.run import run
 from tests.plans import make_entry, make_plan
-from tests.worker.plan_trials import plan_trial
+from tests.worker.runs import create_run_folder, plan_trial, run_folder
 
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
-LAB = '''\
-"""A stranger's part."""
+MODULE = '''\
+"""A user's part."""
 
 from dataclasses import dataclass
 
@@ -24,50 +19,44 @@ from maskers import Random
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mine(Random):
+class UserRandom(Random):
     {}
 '''
 
 
 @pytest.fixture
-def lab(tmp_path, monkeypatch):
-    """Writes the stranger's module, as it is or with another body: `lab(body)`."""
+def write_module(tmp_path, monkeypatch):
+    """Writes the user's module, and returns a function that writes it with another body."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def write(body="pass"):
-        (tmp_path / "foreign_lab.py").write_text(LAB.format(body))
-        sys.modules.pop("foreign_lab", None)
+        (tmp_path / "user_lab.py").write_text(MODULE.format(body))
+        sys.modules.pop("user_lab", None)
         importlib.invalidate_caches()
 
     write()
     yield write
-    sys.modules.pop("foreign_lab", None)
+    sys.modules.pop("user_lab", None)
 
 
-def planned(settings, cache, masker):
-    return plan_trial(settings | {"masker": masker}, cache, PROBES)
-
-
-def as_plan(trial):
+def build_plan(trial):
     return make_plan(make_entry(trial.fingerprint, facts=trial.facts))
 
 
-def test_a_part_that_was_rewritten_since_a_run_is_told(settings, cache, tmp_path, lab):
-    mine = {"type": "foreign_lab.Mine"}
+def test_a_user_part_that_changed_since_a_run_is_reported(settings, cache, tmp_path, write_module):
     short = settings | {"budget": {"steps": 2, "batch": 4}}
-    trial = planned(short, cache, mine)
-    folder = tmp_path / "runs" / trial.fingerprint
-    store.write_config(folder, kind=trial.kind, settings=trial.settings)
-    session = RunContext(torch.device("cpu"), cache, lambda event: None, StopSignal())
-    assert run(folder, PROBES, session).state == "done"
-    assert run_status.format_code_warnings(as_plan(trial), folder.parent) == []
-    lab("'does something else'")
-    again = planned(short, cache, mine)
+    short["masker"] = {"type": "user_lab.UserRandom"}
+    trial = plan_trial(short, cache, PROBES)
+    folder = create_run_folder(tmp_path / "runs", trial)
+    assert run_folder(folder, cache, PROBES).state == "done"
+    assert run_status.format_code_warnings(build_plan(trial), folder.parent) == []
+    write_module("'does something else'")
+    again = plan_trial(short, cache, PROBES)
     assert again.fingerprint == trial.fingerprint
-    [told] = run_status.format_code_warnings(as_plan(again), folder.parent)
-    assert "`foreign_lab.Mine` has changed" in told
+    [warning] = run_status.format_code_warnings(build_plan(again), folder.parent)
+    assert "`user_lab.UserRandom` has changed" in warning
 
 
-def test_parts_of_ours_are_known_by_their_commit(settings, cache):
-    trial = planned(settings, cache, {"type": "maskers.Random"})
+def test_parts_of_ablate_and_of_the_zoo_have_no_digest(settings, cache):
+    trial = plan_trial(settings | {"masker": {"type": "maskers.Random"}}, cache, PROBES)
     assert trial.facts.parts == {}

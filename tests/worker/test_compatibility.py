@@ -1,4 +1,4 @@
-"""Parts that cannot work together are refused before anything runs, each with a way out."""
+"""Parts that cannot work together are reported before anything runs, with a remedy."""
 
 from typing import Any
 
@@ -21,22 +21,26 @@ PIXELS = {"type": f"{TARGETS}.Pixels"}
 REGULARISER = {"type": "ablate.model.regularisers.VarianceCovariance"}
 
 WRONG = {
-    "a feature of what is dropped": ({"predictor": PER_TOKEN}, "predictor", "hidden: replace"),
-    "padding nothing": ({**REPLACE, "batching": "pad"}, "batching", "keeps every patch"),
-    "contrast within a block": (
+    "features of dropped patches": ({"predictor": PER_TOKEN}, "predictor", "hidden: replace"),
+    "padding without dropped patches": (
+        {**REPLACE, "batching": "pad"},
+        "batching",
+        "keeps every patch",
+    ),
+    "contrast between blocks": (
         {"predictor": PER_TARGET, "objective": INFO_NCE},
         "objective",
         "each block by itself",
     ),
-    "distance to a cluster": ({"target": CODEBOOK}, "objective", "CrossEntropy"),
-    "cluster of a distance": ({"objective": CROSS_ENTROPY}, "objective", "Codebook"),
+    "distance between clusters": ({"target": CODEBOOK}, "objective", "CrossEntropy"),
+    "cross-entropy without clusters": ({"objective": CROSS_ENTROPY}, "objective", "Codebook"),
     "no summary": ({"objective": {**L2, "utterance": 1.0}}, "objective.utterance", "no summary"),
-    "no mean of a clip": (
+    "summary without targets of the whole clip": (
         {**SUMMARY, "objective": {**L2, "utterance": 1.0}, "target": {"input": "targets"}},
         "objective.utterance",
         "input: full",
     ),
-    "no encoder of targets": (
+    "summary without a target encoder": (
         {**SUMMARY, "objective": {**L2, "utterance": 1.0}, "target": PIXELS},
         "objective.utterance",
         "input: full",
@@ -46,7 +50,7 @@ WRONG = {
         "objective.utterance",
         "such as L2",
     ),
-    "two kinds of mean": (
+    "two kinds of reduction": (
         {**SUMMARY, "objective": {**L2, "utterance": 1.0, "reduction": "token"}},
         "objective.utterance",
         "reduction: sample",
@@ -56,16 +60,20 @@ WRONG = {
         "objective",
         "1.0 targets per sample",
     ),
-    "layers that are not there": ({"target": {"layers": 8}}, "target.layers", "the encoder has 1"),
-    "variance of one clip": (
+    "more layers than the encoder has": (
+        {"target": {"layers": 8}},
+        "target.layers",
+        "the encoder has 1",
+    ),
+    "variance over one clip": (
         {"regulariser": REGULARISER, "budget": {"batch": 1}},
         "budget.batch",
         "use at least two",
     ),
 }
 RIGHT = {
-    "a feature of what is replaced": {**REPLACE, "predictor": PER_TOKEN},
-    "contrast of all": {"objective": INFO_NCE},
+    "features of replaced patches": {**REPLACE, "predictor": PER_TOKEN},
+    "contrast between all targets": {"objective": INFO_NCE},
     "clusters": {"target": CODEBOOK, "objective": CROSS_ENTROPY},
     "a summary": {**SUMMARY, "objective": {**L2, "utterance": 1.0}},
     "all layers": {"target": {"layers": "all"}},
@@ -74,8 +82,8 @@ RIGHT = {
 }
 
 
-def changed(settings: dict[str, Any], changes: dict[str, Any]) -> Trial:
-    """A trial with some branches replaced, or added to where they have no `type` of their own."""
+def build_trial(settings: dict[str, Any], changes: dict[str, Any]) -> Trial:
+    """Builds a trial with changed settings; a branch without a `type` is merged, not replaced."""
     for name, branch in changes.items():
         if isinstance(branch, dict) and "type" not in branch:
             default = {"type": f"{TARGETS}.Teacher"} if name == "target" else {}
@@ -85,18 +93,18 @@ def changed(settings: dict[str, Any], changes: dict[str, Any]) -> Trial:
 
 
 @pytest.mark.parametrize(("changes", "path", "words"), WRONG.values(), ids=WRONG)
-def test_a_bad_combination_is_refused_with_a_sentence(settings, changes, path, words):
-    [problem] = find_conflicts(changed(settings, changes))
+def test_a_conflict_is_reported_at_its_setting(settings, changes, path, words):
+    [problem] = find_conflicts(build_trial(settings, changes))
     assert ".".join(problem.path) == path
     assert words in problem.message
 
 
 @pytest.mark.parametrize("changes", RIGHT.values(), ids=RIGHT)
-def test_a_good_combination_is_not(settings, changes):
-    assert find_conflicts(changed(settings, changes)) == []
+def test_compatible_parts_have_no_conflict(settings, changes):
+    assert find_conflicts(build_trial(settings, changes)) == []
 
 
-def test_what_must_see_its_batch_whole_is_not_cut_into_parts(settings):
+def test_a_loss_that_needs_the_whole_batch_cannot_accumulate(settings):
     changes = {"regulariser": REGULARISER, "budget": {"accumulate": 2}}
     with pytest.raises(ValueError, match="VarianceCovariance needs the whole batch"):
-        changed(settings, changes)
+        build_trial(settings, changes)

@@ -1,7 +1,6 @@
-"""Faults around a running trial are reported in one line; once repaired, nothing is lost."""
+"""A fault around a training is reported in one line, and the run resumes once it is repaired."""
 
 import errno
-import json
 import os
 import resource
 import shutil
@@ -10,57 +9,41 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import soundfile
-import torch
-from safetensors.torch import load_file
 
 from ablate.core.records.messages import RunReply
-from ablate.runs.store import write_config
-from ablate.training.signals import StopSignal
-from ablate.worker.context import RunContext
-from ablate.worker.run import run
-from tests.worker.plan_trials import plan_trial
+from tests.worker.runs import (
+    create_run_folder,
+    have_same_weights,
+    plan_trial,
+    read_run_json,
+    run_folder,
+)
 
-CPU = torch.device("cpu")
-MAX_BYTES = 20_000  # file size on the full disk: a record fits, a checkpoint does not
+MAX_BYTES = 20_000  # a record is smaller, a checkpoint larger
 
 
 @pytest.fixture
 def new_run(settings, cache, tmp_path):
-    def make(name, **changes):
-        trial = plan_trial({**settings, **changes}, cache)
-        folder = tmp_path / name / trial.fingerprint
-        folder.mkdir(parents=True)
-        write_config(folder, kind="jepa", settings=trial.settings)
-        return folder
+    """Returns a function that creates run folders: `new_run(name, **changes)`."""
 
-    return make
+    def create(name, **changes):
+        return create_run_folder(tmp_path / name, plan_trial({**settings, **changes}, cache))
 
-
-def go(folder, cache, *, until=None, on_progress=lambda event: None):
-    return run(folder, {}, RunContext(CPU, cache, on_progress, StopSignal(), until=until))
-
-
-def state_of(folder):
-    return json.loads((folder / "run.json").read_text())
-
-
-def assert_same(first, second):
-    one, other = (load_file(folder / "encoder.safetensors") for folder in (first, second))
-    assert all(torch.equal(one[name], other[name]) for name in one | other)
+    return create
 
 
 @contextmanager
-def no_file_above(most):
-    """Lets no file of this process grow beyond `most` bytes; a full disk refuses as suddenly."""
+def limit_file_size(max_bytes):
+    """Limits the files that this process writes, so that writing fails as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_clips_that_vanish_while_a_trial_trains_do_not_affect_it(new_run, cache, tmp_path):
+def test_a_training_does_not_need_its_audio_files(new_run, cache, tmp_path):
     clips, rows = tmp_path / "clips", ["path,label,split"]
     clips.mkdir()
     for index in range(8):
@@ -74,41 +57,41 @@ def test_clips_that_vanish_while_a_trial_trains_do_not_affect_it(new_run, cache,
         new_run("uninterrupted", data=data),
         new_run("without_clips", data=data),
     )
-    assert go(uninterrupted, cache).state == "done"
-    assert go(without_clips, cache, until=20).state == "paused"
+    assert run_folder(uninterrupted, cache).state == "done"
+    assert run_folder(without_clips, cache, until=20).state == "paused"
 
-    def lose(event):
+    def delete_clips(message):
         shutil.rmtree(clips)
 
-    assert go(without_clips, cache, until=55, on_progress=lose).state == "paused"
+    assert run_folder(without_clips, cache, until=55, emit=delete_clips).state == "paused"
     assert not clips.exists()
-    assert go(without_clips, cache).state == "done"
-    assert_same(uninterrupted, without_clips)
+    assert run_folder(without_clips, cache).state == "done"
+    assert have_same_weights(uninterrupted, without_clips)
 
 
-def test_a_full_disk_fails_a_trial_that_goes_on_from_the_last_checkpoint(new_run, cache):
+def test_a_run_that_failed_on_a_full_disk_resumes_from_its_last_checkpoint(new_run, cache):
     uninterrupted, broken = new_run("uninterrupted"), new_run("broken")
-    go(uninterrupted, cache)
-    assert go(broken, cache, until=20).state == "paused"
-    with no_file_above(MAX_BYTES):
-        ended = go(broken, cache, until=40)
+    run_folder(uninterrupted, cache)
+    assert run_folder(broken, cache, until=20).state == "paused"
+    with limit_file_size(MAX_BYTES):
+        ended = run_folder(broken, cache, until=40)
     reason = f"error: OSError: [Errno {errno.EFBIG}] {os.strerror(errno.EFBIG)}"
     assert ended == RunReply(state="failed", reason=reason)
-    assert (state_of(broken)["state"], state_of(broken)["reason"]) == ("failed", reason)
+    assert (read_run_json(broken)["state"], read_run_json(broken)["reason"]) == ("failed", reason)
     assert [path.name for path in (broken / "checkpoints").iterdir()] == ["step-000000020.pt"]
-    assert go(broken, cache).state == "done"
-    assert_same(uninterrupted, broken)
+    assert run_folder(broken, cache).state == "done"
+    assert have_same_weights(uninterrupted, broken)
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "metrics.jsonl", "attempts", "run.json"])
-def test_a_folder_that_cannot_be_written_to_fails_a_trial_with_its_name(new_run, cache, name):
+def test_a_path_that_cannot_be_written_is_named_in_the_reason(new_run, cache, name):
     uninterrupted, broken = new_run("uninterrupted"), new_run("broken")
-    go(uninterrupted, cache)
+    run_folder(uninterrupted, cache)
     if name in ("checkpoints", "attempts"):
         (broken / name).write_text("in the way")
     else:
         (broken / name).mkdir()
-    ended = go(broken, cache, until=20)
+    ended = run_folder(broken, cache, until=20)
     assert ended.state == "failed"
     assert ended.reason.startswith("error: ")
     assert str(broken / name) in ended.reason
@@ -117,16 +100,16 @@ def test_a_folder_that_cannot_be_written_to_fails_a_trial_with_its_name(new_run,
         (broken / name).rmdir()
     else:
         (broken / name).unlink()
-    assert go(broken, cache).state == "done"
-    assert_same(uninterrupted, broken)
+    assert run_folder(broken, cache).state == "done"
+    assert have_same_weights(uninterrupted, broken)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_is_read_only_fails_a_trial_with_its_name(new_run, cache):
+def test_a_read_only_folder_is_named_in_the_reason(new_run, cache):
     folder = new_run("run")
     folder.chmod(0o500)
-    ended = go(folder, cache)
+    ended = run_folder(folder, cache)
     folder.chmod(0o700)
     assert ended.state == "failed"
     assert str(folder) in ended.reason
-    assert go(folder, cache).state == "done"
+    assert run_folder(folder, cache).state == "done"

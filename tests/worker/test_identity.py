@@ -1,4 +1,4 @@
-"""What changes a fingerprint, what changes a score's key alone, and what changes neither."""
+"""Which changes of a part or a probe change the fingerprint of a trial, or the key of a score."""
 
 import sys
 
@@ -7,10 +7,10 @@ import pytest
 from ablate.parts import build
 from ablate.probing.probe import AbstractProbe
 from ablate.worker.evaluate import compute_score_key
-from tests.worker.plan_trials import plan_trial
+from tests.worker.runs import plan_trial
 
 KNN = {"type": "ablate.probing.knn.KNN", "k": 3}
-GUEST = """
+MODULE = """
 from dataclasses import dataclass, field
 from ablate.model.masking import AbstractMasker, Promises
 from ablate.parts import AS_BEFORE, MATTERS_IF
@@ -18,7 +18,7 @@ from maskers import Random
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guest(AbstractMasker):
+class UserMasker(AbstractMasker):
     ratio: float = 0.6
     @property
     def promises(self):
@@ -29,62 +29,62 @@ class Guest(AbstractMasker):
 """
 
 
-MORE = "    @property"  # before it stands what a later version adds
+FIRST_METHOD = "    @property"  # tests insert fields before it
 
 
 @pytest.fixture
-def fingerprint(settings, cache, tmp_path, monkeypatch):
-    """Plans a trial with a guest's masker, whose source may be edited first."""
+def compute_keys(settings, cache, tmp_path, monkeypatch):
+    """Returns a function that plans a trial with a user's masker, whose source may be edited."""
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two sources of one second and size
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # sources may have the same time and size
 
-    def of(old="", new="", probes=KNN, where=cache, **masker):
-        (tmp_path / "guest.py").write_text(GUEST.replace(old, new) if old else GUEST)
-        sys.modules.pop("guest", None)
-        trial = {**settings, "masker": {"type": "guest.Guest", **masker}}
-        found = plan_trial(trial, where, {"knn": probes})
-        return found.fingerprint, compute_score_key(build(probes, expect=AbstractProbe))
+    def compute(old="", new="", probe=KNN, cache=cache, **masker):
+        (tmp_path / "user_masker.py").write_text(MODULE.replace(old, new) if old else MODULE)
+        sys.modules.pop("user_masker", None)
+        trial = {**settings, "masker": {"type": "user_masker.UserMasker", **masker}}
+        fingerprint = plan_trial(trial, cache, {"knn": probe}).fingerprint
+        return fingerprint, compute_score_key(build(probe, expect=AbstractProbe))
 
-    return of
-
-
-def test_a_changed_default_changes_the_fingerprint(fingerprint):
-    assert fingerprint("= 0.6", "= 0.7") != fingerprint()
+    return compute
 
 
-def test_a_changed_version_changes_the_fingerprint(fingerprint):
-    changed = fingerprint(MORE, "    version = 2\n" + MORE)
-    assert changed[0] != fingerprint()[0]
+def test_a_changed_default_changes_the_fingerprint(compute_keys):
+    assert compute_keys("= 0.6", "= 0.7") != compute_keys()
 
 
-def test_a_default_written_out_changes_nothing(fingerprint):
-    assert fingerprint(ratio=0.6) == fingerprint()
+def test_a_changed_version_changes_the_fingerprint(compute_keys):
+    changed = compute_keys(FIRST_METHOD, "    version = 2\n" + FIRST_METHOD)
+    assert changed[0] != compute_keys()[0]
 
 
-def test_a_new_setting_that_means_as_before_changes_nothing(fingerprint):
-    line = "    soft: bool = field(default=False, metadata={AS_BEFORE: False})\n" + MORE
-    assert fingerprint(MORE, line) == fingerprint()
-    assert fingerprint(MORE, line, soft=True) != fingerprint()
+def test_an_explicit_default_changes_nothing(compute_keys):
+    assert compute_keys(ratio=0.6) == compute_keys()
 
 
-def test_a_setting_that_does_not_matter_changes_nothing(fingerprint):
+def test_a_new_setting_that_means_as_before_changes_nothing(compute_keys):
+    line = "    soft: bool = field(default=False, metadata={AS_BEFORE: False})\n" + FIRST_METHOD
+    assert compute_keys(FIRST_METHOD, line) == compute_keys()
+    assert compute_keys(FIRST_METHOD, line, soft=True) != compute_keys()
+
+
+def test_a_setting_that_does_not_matter_changes_nothing(compute_keys):
     line = (
         """    soft: bool = False
     how: float = field(default=1.0, metadata={MATTERS_IF: {"soft": True}})
 """
-        + MORE
+        + FIRST_METHOD
     )
-    one, other = (fingerprint(MORE, line, how=how) for how in (1.0, 2.0))
+    one, other = (compute_keys(FIRST_METHOD, line, how=how) for how in (1.0, 2.0))
     assert one == other
-    one, other = (fingerprint(MORE, line, how=how, soft=True) for how in (1.0, 2.0))
+    one, other = (compute_keys(FIRST_METHOD, line, how=how, soft=True) for how in (1.0, 2.0))
     assert one != other
 
 
-def test_a_probe_changes_the_key_of_its_scores_alone(fingerprint):
-    trial, key = fingerprint()
-    other_trial, other_key = fingerprint(probes={**KNN, "temperature": 0.2})
+def test_settings_of_a_probe_change_only_the_key_of_its_scores(compute_keys):
+    trial, key = compute_keys()
+    other_trial, other_key = compute_keys(probe={**KNN, "temperature": 0.2})
     assert (other_trial == trial, other_key == key) == (True, False)
 
 
-def test_where_things_lie_changes_nothing(fingerprint, tmp_path):
-    assert fingerprint(where=tmp_path / "elsewhere") == fingerprint()
+def test_the_cache_folder_changes_nothing(compute_keys, tmp_path):
+    assert compute_keys(cache=tmp_path / "elsewhere") == compute_keys()

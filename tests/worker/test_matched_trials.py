@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.worker.plan_trials import plan_trial, plan_trials
+from tests.worker.runs import plan_trial, plan_trials
 
 
 def match_context(share):

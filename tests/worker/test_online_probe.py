@@ -1,4 +1,4 @@
-"""A training is looked at on its way, and goes on as if nobody had looked."""
+"""The online probe scores an encoder during training without changing the training."""
 
 import json
 from dataclasses import replace
@@ -8,27 +8,26 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 from ablate.core.records.plan import EvaluatePlan
 from ablate.parts import PartError, build
 from ablate.probing.tasks import Task
-from ablate.runs.store import write_config
-from ablate.training.signals import StopSignal
-from ablate.worker.context import RunContext
 from ablate.worker.online_probe import build_online_probe, subsample_task
 from ablate.worker.probes import build_probes
-from ablate.worker.run import run
 from ablate.worker.trial import Trial, open_audio
-from tests.worker.plan_trials import plan_trial, plan_trials
+from tests.worker.runs import (
+    create_context,
+    create_run_folder,
+    have_same_weights,
+    plan_trial,
+    plan_trials,
+    read_metrics,
+    read_run_json,
+    run_folder,
+)
 
-CPU = torch.device("cpu")
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}}
 EVALUATE = EvaluatePlan(every=25, clips=100, probe="knn", pooling="concat_freq")
-
-
-def silent(event):
-    """Hears nothing."""
 
 
 @pytest.fixture
@@ -39,89 +38,82 @@ def entry(settings, cache):
 
 @pytest.fixture
 def new_run(entry, tmp_path):
-    def make(name, *, random_init=False):
-        config = entry.random_init if random_init else entry
-        folder = tmp_path / name / config.fingerprint
-        folder.mkdir(parents=True)
-        write_config(folder, kind=config.kind, settings=config.settings)
-        return folder
+    """Returns a function that creates run folders: `new_run(name, random_init=False)`."""
 
-    return make
+    def create(name, *, random_init=False):
+        return create_run_folder(tmp_path / name, entry.random_init if random_init else entry)
+
+    return create
 
 
-def lines_of(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def scores_of(folder):
-    """The validation score of each task, as the probes have left it."""
+def read_valid_scores(folder):
+    """Reads the validation score of each task from the score files."""
     files = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("probes/*/*")}
     return {task: content["scores"]["concat_freq"]["valid"] for task, content in files.items()}
 
 
-def test_a_training_that_is_looked_at_ends_in_the_same_bits(new_run, cache):
-    alone, seen, events = new_run("alone"), new_run("seen"), []
-    run(alone, PROBES, RunContext(CPU, cache, silent, StopSignal()))
-    run(seen, PROBES, RunContext(CPU, cache, events.append, StopSignal()), evaluate=EVALUATE)
-    one, other = (load_file(folder / "encoder.safetensors") for folder in (alone, seen))
-    assert all(torch.equal(one[name], other[name]) for name in one | other)
-    assert [line["step"] for line in lines_of(seen)] == [0, 25, 50, 60]
-    by_step = {line["step"]: line for line in lines_of(seen)}
-    for line in lines_of(alone):
-        here = by_step[line["step"]]
-        assert {name for name in here if name.startswith("online")} == here.keys() - line.keys()
-        assert all(here[name] == line[name] for name in line if name != "tokens_per_second")
-    assert "online score" in [event for event in events if event.loss is not None][-1].label
+def test_an_online_probe_changes_no_bit_of_the_training(new_run, cache):
+    plain, probed, messages = new_run("plain"), new_run("probed"), []
+    run_folder(plain, cache, PROBES)
+    run_folder(probed, cache, PROBES, emit=messages.append, evaluate=EVALUATE)
+    assert have_same_weights(plain, probed)
+    assert [line["step"] for line in read_metrics(probed)] == [0, 25, 50, 60]
+    by_step = {line["step"]: line for line in read_metrics(probed)}
+    for line in read_metrics(plain):
+        same_step = by_step[line["step"]]
+        added = same_step.keys() - line.keys()
+        assert added == {name for name in same_step if name.startswith("online")}
+        assert all(same_step[name] == line[name] for name in line if name != "tokens_per_second")
+    assert "online score" in [m for m in messages if m.loss is not None][-1].label
 
 
-def test_the_first_score_is_the_twins_and_the_last_that_of_the_run(new_run, cache):
-    trained, twin = new_run("trained"), new_run("twin", random_init=True)
-    run(trained, PROBES, RunContext(CPU, cache, silent, StopSignal()), evaluate=EVALUATE)
-    run(twin, PROBES, RunContext(CPU, cache, silent, StopSignal()))
-    first, *_, last = lines_of(trained)
-    assert first["online_scores"] == pytest.approx(scores_of(twin), rel=1e-5)
-    assert last["online_scores"] == pytest.approx(scores_of(trained), rel=1e-5)
-    metrics = json.loads((trained / "run.json").read_text())["metrics"]
+def test_the_first_score_is_that_at_random_init_and_the_last_that_of_the_run(new_run, cache):
+    trained, random_init = new_run("trained"), new_run("random_init", random_init=True)
+    run_folder(trained, cache, PROBES, evaluate=EVALUATE)
+    run_folder(random_init, cache, PROBES)
+    first, *_, last = read_metrics(trained)
+    assert first["online_scores"] == pytest.approx(read_valid_scores(random_init), rel=1e-5)
+    assert last["online_scores"] == pytest.approx(read_valid_scores(trained), rel=1e-5)
+    metrics = read_run_json(trained)["metrics"]
     assert metrics["online_score_init"] == pytest.approx(first["online_score"], rel=1e-5)
     assert metrics["online_score"] == pytest.approx(last["online_score"], rel=1e-5)
     assert metrics["online_seconds"] > 0
 
 
 @given(st.lists(st.sampled_from(["train", "valid", "test"]), min_size=1, max_size=30), st.data())
-def test_the_clips_are_of_the_training_and_validation_parts(splits, data):
-    most = data.draw(st.integers(1, 12))
-    named = np.array(splits)
-    parts = {part: np.flatnonzero(named == part) for part in sorted(set(splits))}
+def test_subsampled_clips_are_of_the_training_and_validation_parts(splits, data):
+    max_clips = data.draw(st.integers(1, 12))
+    parts = {part: np.flatnonzero(np.array(splits) == part) for part in sorted(set(splits))}
     labels = np.arange(len(splits)) % 3
     clips = 100 + np.arange(len(splits))
     task = Task("t", "single", ("a", "b", "c"), clips, labels, parts, folded=False)
-    few = subsample_task(task, most)
+    small = subsample_task(task, max_clips)
     if not {"train", "valid"} <= parts.keys():
-        assert few is None
+        assert small is None
         return
-    assert few is not None
-    assert few.parts.keys() == {"train", "valid"}
-    for part, places in few.parts.items():
-        assert len(places) == min(most, len(parts[part]))
-        assert set(few.clips[places] - 100) <= set(parts[part])
-    assert np.array_equal(few.labels, labels[few.clips - 100])
-    assert len(set(few.clips)) == len(few.clips) == sum(map(len, few.parts.values()))
+    assert small is not None
+    assert small.parts.keys() == {"train", "valid"}
+    for part, indices in small.parts.items():
+        assert len(indices) == min(max_clips, len(parts[part]))
+        assert set(small.clips[indices] - 100) <= set(parts[part])
+    assert np.array_equal(small.labels, labels[small.clips - 100])
+    assert len(set(small.clips)) == len(small.clips) == sum(map(len, small.parts.values()))
 
 
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=40), st.integers(1, 12))
-def test_few_clips_to_learn_from_are_of_as_many_classes_as_they_can_be(labels, most):
-    every, parts = np.arange(len(labels)), {"train": np.arange(1, len(labels)), "valid": [0]}
-    parts["valid"] = np.array(parts["valid"])
-    task = Task("t", "single", tuple("abcd"), every, np.array(labels), parts, folded=False)
-    few = subsample_task(task, most)
-    assert few is not None
-    classes = set(few.labels[few.parts["train"]].tolist())
-    assert len(classes) == min(most, len(set(labels[1:])))
+def test_subsampled_training_clips_cover_as_many_classes_as_possible(labels, max_clips):
+    clips = np.arange(len(labels))
+    parts = {"train": clips[1:], "valid": clips[:1]}
+    task = Task("t", "single", tuple("abcd"), clips, np.array(labels), parts, folded=False)
+    small = subsample_task(task, max_clips)
+    assert small is not None
+    classes = set(small.labels[small.parts["train"]].tolist())
+    assert len(classes) == min(max_clips, len(set(labels[1:])))
 
 
 def test_a_single_training_class_is_an_error(new_run, cache):
-    one = replace(EVALUATE, clips=1)
-    ended = run(new_run("run"), PROBES, RunContext(CPU, cache, silent, StopSignal()), evaluate=one)
+    one_clip = replace(EVALUATE, clips=1)
+    ended = run_folder(new_run("run"), cache, PROBES, evaluate=one_clip)
     assert ended.state == "failed"
     assert "the training clips of task `environment` have only one class; raise" in ended.reason
 
@@ -129,14 +121,14 @@ def test_a_single_training_class_is_an_error(new_run, cache):
 def test_an_encoder_keeps_its_training_mode(entry, cache):
     trial = build(entry.settings, expect=Trial)
     audio = open_audio(trial.data, trial.mel, cache)
-    look = build_online_probe(
-        EVALUATE, build_probes(PROBES), trial, audio, RunContext(CPU, cache, silent, StopSignal())
+    online_probe = build_online_probe(
+        EVALUATE, build_probes(PROBES), trial, audio, create_context(cache)
     )
     encoder = trial.random_init.build_encoder()
     for mode in (True, False):
         encoder.train(mode)
         before = torch.get_rng_state()
-        assert look.evaluate(encoder).keys() == {"environment", "music", "speech"}
+        assert online_probe.evaluate(encoder).keys() == {"environment", "music", "speech"}
         assert encoder.training is mode
         assert torch.equal(torch.get_rng_state(), before)
 
@@ -146,8 +138,6 @@ def test_a_pooling_that_the_probe_lacks_is_an_error(new_run, cache, settings):
     with pytest.raises(PartError, match="`tuned` trains the encoder itself"):
         plan_trials([settings], tuned, cache, evaluate=replace(EVALUATE, probe="tuned"))
     unknown = replace(EVALUATE, pooling="layer7.concat_freq")
-    ended = run(
-        new_run("run"), PROBES, RunContext(CPU, cache, silent, StopSignal()), evaluate=unknown
-    )
+    ended = run_folder(new_run("run"), cache, PROBES, evaluate=unknown)
     assert ended.state == "failed"
     assert "its probe scores mean, mean_std, concat_freq" in ended.reason

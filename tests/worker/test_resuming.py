@@ -1,4 +1,4 @@
-"""A stopped or killed training goes on as if nothing had happened."""
+"""A stopped or killed training resumes and ends with the same bits as an uninterrupted one."""
 
 import importlib
 import json
@@ -11,28 +11,29 @@ import sys
 from dataclasses import asdict, replace
 
 import pytest
-import torch
-from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ablate.core.records.messages import RunReply, RunRequest
 from ablate.core.records.plan import EvaluatePlan
-from ablate.runs.store import write_config
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.signals import SIGNALS, StopSignal
-from ablate.worker.context import RunContext
-from ablate.worker.run import run
-from tests.worker.plan_trials import plan_trial
+from tests.worker.runs import (
+    create_run_folder,
+    have_same_weights,
+    plan_trial,
+    read_metrics,
+    read_run_json,
+    run_folder,
+)
 
-CPU = torch.device("cpu")
 STEPS = 130
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 1}}
 EVALUATE = EvaluatePlan(every=30, clips=2, probe="knn", pooling="mean")
-# each process is forked from one that has imported all (an optimiser the last) and done nothing
+# processes are forked from a server that has imported everything, since importing takes seconds
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["__main__", "ablate.worker.main", "torch._dynamo"])
-TRIPWIRE = '''\
-"""A masker outside ablate that signals its own process at some steps, once at each."""
+SIGNALLING = '''\
+"""A user's masker that signals its own process at the steps in a file, once at each."""
 
 import io
 import os
@@ -46,23 +47,23 @@ from ablate.model.masking import AbstractMasker
 from ablate.training.signals import StopSignal
 from ablate.worker.main import serve
 
-WIRES = Path(__file__).with_name("wires")
+SIGNALS_FILE = Path(__file__).with_name("signals")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tripwire(AbstractMasker):
+class Signalling(AbstractMasker):
     promises = Random().promises
 
     def draw(self, clips, generator):
-        wires = WIRES.read_text().splitlines()
-        step, number = map(int, wires[0].split()) if wires else (-1, 0)
+        lines = SIGNALS_FILE.read_text().splitlines()
+        step, number = map(int, lines[0].split()) if lines else (-1, 0)
         if clips.batch == 4 and clips.progress == step / 129:
-            WIRES.write_text("\\n".join(wires[1:]))
+            SIGNALS_FILE.write_text("\\n".join(lines[1:]))
             os.kill(os.getpid(), number)
         return Random().draw(clips, generator)
 
 
-def work(requests, cache):
+def serve_requests(requests, cache):
     """Serves requests as a worker process does."""
     torch.set_num_threads(1)
     stop = StopSignal()
@@ -72,20 +73,20 @@ def work(requests, cache):
 
 
 @pytest.fixture
-def trip(tmp_path, monkeypatch):
-    """Sets wires, the first of which is met first: `trip((step, signal), ...)`."""
-    (tmp_path / "tripwire_lab.py").write_text(TRIPWIRE)
+def send_signals(tmp_path, monkeypatch):
+    """Returns a function that lists signals by step, in order: `send_signals((step, signal))`."""
+    (tmp_path / "signalling_lab.py").write_text(SIGNALLING)
     monkeypatch.syspath_prepend(tmp_path)
     python_path = os.environ.get("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), python_path]))
 
-    def set_wires(*wires):
-        lines = [f"{step} {int(number)}" for step, number in wires]
-        (tmp_path / "wires").write_text("\n".join(lines))
+    def write_signals(*signals):
+        lines = [f"{step} {int(number)}" for step, number in signals]
+        (tmp_path / "signals").write_text("\n".join(lines))
 
-    set_wires()
-    yield set_wires
-    sys.modules.pop("tripwire_lab", None)
+    write_signals()
+    yield write_signals
+    sys.modules.pop("signalling_lab", None)
 
 
 @pytest.fixture
@@ -100,133 +101,123 @@ def stop():
 
 
 @pytest.fixture
-def new_run(settings, cache, tmp_path, trip):
-    """Makes run folders: `new_run(name, steps)`."""
+def new_run(settings, cache, tmp_path, send_signals):
+    """Returns a function that creates run folders: `new_run(name, steps)`."""
 
-    def make(name, steps=STEPS):
+    def create(name, steps=STEPS):
         changes = {
-            "masker": {"type": "tripwire_lab.Tripwire"},
+            "masker": {"type": "signalling_lab.Signalling"},
             "budget": {"steps": steps, "batch": 4},
             "encoder": {**settings["encoder"], "drop_path": 0.3},
         }
-        trial = plan_trial(settings | changes, cache)
-        folder = tmp_path / name / trial.fingerprint
-        folder.mkdir(parents=True)
-        write_config(folder, kind="jepa", settings=trial.settings)
-        return folder
+        return create_run_folder(tmp_path / name, plan_trial(settings | changes, cache))
 
-    return make
+    return create
 
 
 def go(folder, cache, stop, probes=None, evaluate=None):
-    ended = run(
-        folder, probes or {}, RunContext(CPU, cache, lambda event: None, stop), evaluate=evaluate
-    )
+    """Runs a folder and clears the stop signal afterwards."""
+    ended = run_folder(folder, cache, probes, evaluate=evaluate, stop=stop)
     stop.signal = None
     return ended
 
 
-def traces(folder):
-    """Everything that must not tell an interrupted run from one that was not."""
-    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+def read_recorded(folder):
+    """Reads what a run recorded and an interruption must not change."""
+    metrics = read_metrics(folder)
     for line in metrics:
         line.pop("tokens_per_second", None)
     board = EventAccumulator(str(folder / "tb")).Reload()
-    drawn = [tag for tag in ("train/loss", "online/score") if tag in board.Tags()["scalars"]]
-    curves = {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in drawn}
-    run_json = json.loads((folder / "run.json").read_text())
-    return metrics, curves, run_json["cost"]["context_tokens"], run_json["cost"]["clips"]
+    tags = [tag for tag in ("train/loss", "online/score") if tag in board.Tags()["scalars"]]
+    curves = {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in tags}
+    cost = read_run_json(folder)["cost"]
+    return metrics, curves, cost["context_tokens"], cost["clips"]
 
 
-def same_weights(first, second):
-    one, other = (load_file(folder / "encoder.safetensors") for folder in (first, second))
-    return all(torch.equal(one[name], other[name]) for name in one | other)
-
-
-def work(folders, cache):
-    """Has one process run folders one after the other, as a worker; returns its exit code."""
+def serve_runs(folders, cache):
+    """Runs folders one after the other in one worker process; returns its exit code."""
     requests = [RunRequest(folder=folder, probes={}) for folder in folders]
     requests[-1] = replace(requests[-1], probes=PROBES, evaluate=EVALUATE)
     lines = "".join(request.to_line() for request in requests)
-    target = importlib.import_module("tripwire_lab").work
+    target = importlib.import_module("signalling_lab").serve_requests
     process = PROCESSES.Process(target=target, args=(lines, str(cache)))
     process.start()
     process.join()
     return process.exitcode
 
 
-def wires_of(rng):
-    """Twenty steps for each way to end, in the order in which they are met."""
+def draw_signals(rng):
+    """Draws twenty steps for each of three signals, in the order of the steps."""
     numbers = [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1] * 20
     rng.shuffle(numbers)
     return list(zip(sorted(rng.sample(range(STEPS), len(numbers))), numbers, strict=True))
 
 
-def test_a_run_ended_at_sixty_random_steps_ends_in_the_same_bits(
-    new_run, cache, trip, stop, tmp_path
+def test_a_run_interrupted_at_sixty_random_steps_ends_with_the_same_bits(
+    new_run, cache, send_signals, stop, tmp_path
 ):
-    """Every other time, its process has run another trial before."""
+    """Before every other attempt, the process runs another trial."""
     uninterrupted, broken = new_run("uninterrupted"), new_run("broken")
     go(uninterrupted, cache, stop, PROBES, EVALUATE)
-    wires = wires_of(random.Random(0))
-    trip(*wires)
-    for attempt, (step, number) in enumerate(wires):
+    signals = draw_signals(random.Random(0))
+    send_signals(*signals)
+    for attempt, (step, number) in enumerate(signals):
         before = [new_run(f"before {attempt}", steps=2)] if attempt % 2 else []
-        code = work([*before, broken], cache)
-        state = json.loads((broken / "run.json").read_text())
+        code = serve_runs([*before, broken], cache)
+        record = read_run_json(broken)
         if number == signal.SIGKILL:
-            assert (code, state["state"]) == (-signal.SIGKILL, "running")
+            assert (code, record["state"]) == (-signal.SIGKILL, "running")
         else:
-            assert (code, state["state"]) == (0, "preempted")
-            assert state["reason"] == f"{number.name} at step {step + 1} of {STEPS}"
-    assert (tmp_path / "wires").read_text() == ""
-    assert work([broken], cache) == 0
-    assert same_weights(uninterrupted, broken)
-    assert traces(uninterrupted) == traces(broken)
-    steps = [step for step, _ in traces(broken)[1]["online/score"]]
+            assert (code, record["state"]) == (0, "preempted")
+            assert record["reason"] == f"{number.name} at step {step + 1} of {STEPS}"
+    assert (tmp_path / "signals").read_text() == ""
+    assert serve_runs([broken], cache) == 0
+    assert have_same_weights(uninterrupted, broken)
+    assert read_recorded(uninterrupted) == read_recorded(broken)
+    steps = [step for step, _ in read_recorded(broken)[1]["online/score"]]
     assert steps == [0, 30, 60, 90, 120, 130]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
 @pytest.mark.parametrize("step", [49, STEPS - 1])
-def test_a_run_stopped_before_or_after_a_report_ends_in_the_same_bits(
-    new_run, cache, trip, stop, number, step
+def test_a_run_stopped_before_or_after_its_metrics_ends_with_the_same_bits(
+    new_run, cache, send_signals, stop, number, step
 ):
     uninterrupted, broken = new_run("uninterrupted"), new_run("broken")
     go(uninterrupted, cache, stop)
-    trip((step, number))
+    send_signals((step, number))
     ended = go(broken, cache, stop)
     assert ended.state == "preempted"
     assert ended.reason == f"{number.name} at step {step + 1} of {STEPS}"
     assert Checkpoints(broken / "checkpoints").newest_step == step + 1
     assert go(broken, cache, stop).state == "done"
-    assert same_weights(uninterrupted, broken)
-    assert traces(uninterrupted) == traces(broken)
+    assert have_same_weights(uninterrupted, broken)
+    assert read_recorded(uninterrupted) == read_recorded(broken)
 
 
-def test_a_run_that_pauses_to_be_scored_ends_in_the_same_bits(new_run, cache, stop):
+def test_a_run_that_pauses_to_be_scored_ends_with_the_same_bits(new_run, cache, stop):
     uninterrupted, paused = new_run("uninterrupted"), new_run("paused")
     go(uninterrupted, cache, stop)
     for step in (40, 90):
-        ended = run(paused, PROBES, RunContext(CPU, cache, lambda event: None, stop, until=step))
+        ended = run_folder(paused, cache, PROBES, stop=stop, until=step)
         assert ended == RunReply(state="paused", reason=f"paused at step {step}")
         assert len(list((paused / "rungs" / str(step)).glob("probes/*/*.json"))) == 3
     assert not (paused / "probes").exists()
     assert go(paused, cache, stop).state == "done"
-    assert same_weights(uninterrupted, paused)
-    assert traces(uninterrupted) == traces(paused)
+    assert have_same_weights(uninterrupted, paused)
+    assert read_recorded(uninterrupted) == read_recorded(paused)
 
 
-def test_a_pause_that_was_interrupted_before_its_scores_is_scored_again(new_run, cache, stop):
+def test_a_pause_interrupted_before_its_scores_is_scored_later(new_run, cache, stop):
     folder = new_run("paused")
 
-    def interrupts(event):
-        if event.label == "probe":
+    def interrupt(message):
+        if message.label == "probe":
             raise SystemExit(130)
 
     with pytest.raises(SystemExit):
-        run(folder, PROBES, RunContext(CPU, cache, interrupts, stop, until=40))
-    ended = run(folder, PROBES, RunContext(CPU, cache, lambda event: None, stop, until=40))
+        run_folder(folder, cache, PROBES, emit=interrupt, stop=stop, until=40)
+    ended = run_folder(folder, cache, PROBES, stop=stop, until=40)
     assert ended.state == "paused"
     assert len(list((folder / "rungs" / "40").glob("probes/*/*.json"))) == 3
 
@@ -235,44 +226,42 @@ def test_a_run_whose_scoring_is_interrupted_stays_done(new_run, cache, stop):
     folder = new_run("scored")
     go(folder, cache, stop)
 
-    def interrupts(event):
+    def interrupt(message):
         raise SystemExit(130)
 
     with pytest.raises(SystemExit):
-        run(folder, PROBES, RunContext(CPU, cache, interrupts, stop))
-    assert json.loads((folder / "run.json").read_text())["state"] == "done"
+        run_folder(folder, cache, PROBES, emit=interrupt, stop=stop)
+    assert read_run_json(folder)["state"] == "done"
 
 
-def test_a_signal_after_the_last_step_ends_the_process_before_it_scores(new_run, cache, trip, stop):
+def test_a_signal_after_the_last_step_ends_the_process_before_it_scores(
+    new_run, cache, send_signals, stop
+):
     folder = new_run("run")
-    trip((STEPS - 1, signal.SIGTERM))
-    go(folder, cache, stop)  # it has saved its last step, and takes none when it goes on
-    stop.signal = signal.SIGUSR1  # noted while its encoder is written
+    send_signals((STEPS - 1, signal.SIGTERM))
+    go(folder, cache, stop)  # saves a checkpoint of the last step, so no step is left
+    stop.signal = signal.SIGUSR1  # received while the encoder is written
     with pytest.raises(SystemExit) as ended:
-        run(folder, PROBES, RunContext(CPU, cache, lambda event: None, stop))
+        run_folder(folder, cache, PROBES, stop=stop)
     assert ended.value.code == 128 + signal.SIGUSR1
-    assert json.loads((folder / "run.json").read_text())["state"] == "done"
+    assert read_run_json(folder)["state"] == "done"
     assert (folder / "encoder.safetensors").exists()
     assert not (folder / "probes").exists()
 
 
-def test_a_run_killed_outright_ends_in_the_same_bits(new_run, cache, trip, stop):
+def test_a_killed_worker_process_is_resumed_with_the_same_bits(new_run, cache, send_signals, stop):
     uninterrupted, broken = new_run("uninterrupted"), new_run("broken")
     go(uninterrupted, cache, stop, PROBES, EVALUATE)
-    trip((77, signal.SIGKILL))
+    send_signals((77, signal.SIGKILL))
     (broken.parent / "probes.json").write_text(json.dumps(PROBES))
     command = [sys.executable, "-m", "ablate.worker", str(broken), "--cache", str(cache)]
-    command += [
-        "--probes",
-        str(broken.parent / "probes.json"),
-        "--evaluate",
-        json.dumps(asdict(EVALUATE)),
-    ]
+    command += ["--probes", str(broken.parent / "probes.json")]
+    command += ["--evaluate", json.dumps(asdict(EVALUATE))]
     killed = subprocess.run(command, capture_output=True, env=os.environ)
     assert killed.returncode == -signal.SIGKILL
     assert go(broken, cache, stop, PROBES, EVALUATE).state == "done"
-    assert same_weights(uninterrupted, broken)
-    assert traces(uninterrupted) == traces(broken)
+    assert have_same_weights(uninterrupted, broken)
+    assert read_recorded(uninterrupted) == read_recorded(broken)
 
 
 def test_a_finished_run_keeps_no_checkpoint(new_run, cache, stop):

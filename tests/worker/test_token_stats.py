@@ -1,4 +1,4 @@
-"""What a token is in time, and what its neighbour hears of it, counted in samples."""
+"""The duration and overlap of tokens agree with counts of samples."""
 
 import pytest
 import torch
@@ -27,14 +27,16 @@ from ablate.worker.token_stats import compute_token_stats
         (Waveform(), Windows(time=240, time_stride=160), 32160, 0.01, 100),  # WavJEPA
     ],
 )
-def test_published_cuts_have_the_published_rates(mel, patchifier, frames, seconds, rate):
+def test_published_patch_sizes_give_the_published_token_rates(
+    mel, patchifier, frames, seconds, rate
+):
     stats = compute_token_stats(mel, patchifier, frames)
     assert stats.seconds_per_token == pytest.approx(seconds)
     assert stats.tokens_per_second == pytest.approx(rate)
 
 
-def heard(mel, patchifier, frames, index):
-    """Marks the samples that a token of the first row is computed from, one by one."""
+def mark_samples(mel, patchifier, frames, index):
+    """Marks the samples from which a token of the first row is computed."""
     hop, window = (round(s * 16000) for s in (mel.hop_seconds, mel.window_seconds))
     samples = torch.zeros((frames + 8) * hop + window, dtype=torch.bool)
     first = index * patchifier.stride[1]
@@ -47,11 +49,11 @@ def heard(mel, patchifier, frames, index):
     "mel", [*(LogMel(bands=8, window_ms=ms) for ms in (25, 10, 5, 70)), Waveform()]
 )
 @pytest.mark.parametrize("cut", [(4, 4), (16, 10), (1, 1), (3, 1)])
-def test_the_leak_is_what_neighbours_share_sample_by_sample(mel, cut):
+def test_the_leak_is_the_number_of_samples_that_neighbours_share(mel, cut):
     time, stride = cut
     patchifier = Overlapping(freq=1, time=time, freq_stride=1, time_stride=stride, rest="drop")
     stats = compute_token_stats(mel, patchifier, 64)
-    one, other = (heard(mel, patchifier, 64, index) for index in (0, 1))
+    one, other = (mark_samples(mel, patchifier, 64, index) for index in (0, 1))
     assert stats.leak_seconds * 16000 == pytest.approx(int((one & other).sum()))
     hop, window = (round(s * 16000) for s in (mel.hop_seconds, mel.window_seconds))
     edge = torch.zeros_like(one)
@@ -59,7 +61,7 @@ def test_the_leak_is_what_neighbours_share_sample_by_sample(mel, cut):
     assert stats.window_leak == pytest.approx(int((edge & other).sum()) / window)
 
 
-def test_patches_that_overlap_are_warned_of_with_the_way_out():
+def test_overlapping_patches_have_a_warning_with_a_remedy():
     stats = compute_token_stats(LogMel(bands=128, fft_size=2048), Overlapping(rest="drop"), 1024)
     assert stats.dropped == (2, 8)
     warning, dropped = stats.messages[1:]
@@ -68,7 +70,7 @@ def test_patches_that_overlap_are_warned_of_with_the_way_out():
     assert dropped == "the last 2 bands and 8 frames belong to no patch"
 
 
-def test_patches_side_by_side_on_windows_no_longer_than_a_hop_leak_nothing():
+def test_adjacent_patches_without_shared_windows_leak_nothing():
     stats = compute_token_stats(LogMel(bands=8, window_ms=10), Rectangles(freq=8), 128)
     assert stats.leak_seconds == stats.window_leak == stats.time_overlap == 0
     assert stats.messages == ("a column of tokens every 160 ms, 6.25 tokens per second",)

@@ -165,10 +165,10 @@ class NamedMasker(Item):
 
 @dataclass(frozen=True, kw_only=True)
 class GridMasks(Item):
-    """What a masker drew on one grid, or why it refuses the grid."""
+    """What a masker drew on one grid, or why it drew nothing."""
 
     grid: str
-    problem: str | None
+    problem: str | None  # why nothing was drawn, such as an unsupported grid
     masks: str | None = None  # picture of masks, relative to the gallery's folder
     counts: str | None = None  # picture of how often each patch is drawn
     figures: dict[str, Any] | None = None  # see `MaskStatistics.to_dict`
@@ -181,7 +181,7 @@ class DrawnMasker(Item):
     name: str
     about: str
     settings: Settings  # with every default written out
-    problem: str | None
+    problem: str | None  # why it cannot be built
     declared: dict[str, Any] = field(default_factory=dict)  # promises, without the usual ones
     grids: tuple[GridMasks, ...] = ()
 
@@ -219,7 +219,7 @@ class MaskerTiming(Item):
     """The timing of a masker, or why it cannot be timed."""
 
     name: str
-    problem: str | None
+    problem: str | None  # why it cannot be timed
     slow: str = ""  # the masker's own explanation why it is slow
     copies: int = 1  # masks per clip
     milliseconds: float | None = None  # these three as in `DrawTiming`
@@ -251,7 +251,7 @@ class StepTiming(Item):
     """What a training step costs, or why the variant cannot be built."""
 
     name: str
-    problem: str | None = None
+    problem: str | None = None  # why it cannot be built
     compared_with: str | None = None  # variant that a reference model is compared with
     precision: str = ""
     milliseconds: float = 0.0

@@ -34,26 +34,26 @@ class MaskerZooPage:
 
     package: str
     folder: Path  # contains the pictures; the page and the tables are written here
-    answer: Mapping[str, Any]  # reply of the worker process to the request for the zoo
+    reply: Mapping[str, Any]  # the worker's `ZooReply` as plain data
 
     @property
     def tables(self) -> list[Table]:
         """The measurements, one table per grid; shares in its rows are in [0, 1]."""
-        return [self._build_table(grid) for grid in self.answer["grids"]]
+        return [self._build_table(grid) for grid in self.reply["grids"]]
 
     @property
     def maskers(self) -> Sequence[Mapping[str, Any]]:
         """The worker's entry of each masker; `facts` lists its settings and declared properties."""
-        return [{**masker, "facts": _list_facts(masker)} for masker in self.answer["maskers"]]
+        return [{**masker, "facts": _list_facts(masker)} for masker in self.reply["maskers"]]
 
     @property
     def title(self) -> str:
         """The heading of the page."""
         return f"The maskers in `{self.package}`"
 
-    def list_refusals(self, table: Table) -> list[str]:
+    def list_problems(self, table: Table) -> list[str]:
         """Lists the reasons for rows of a table without numbers."""
-        return [f"{row['masker']}: {row['refused']}" for row in table.rows if row["refused"]]
+        return [f"{row['masker']}: {row['problem']}" for row in table.rows if row["problem"]]
 
     def encode_picture(self, file: str) -> str:
         """Returns a picture as a `data:` URL, so the page is self-contained."""
@@ -68,7 +68,7 @@ class MaskerZooPage:
         return page
 
     def _build_table(self, grid: str) -> Table:
-        rows = [_build_row(masker, grid) for masker in self.answer["maskers"]]
+        rows = [_build_row(masker, grid) for masker in self.reply["maskers"]]
         columns = [
             Column(head="masker", format=text_cell("masker"), text=True),
             Column(head="context", format=_percent_cell("context")),
@@ -85,9 +85,9 @@ class MaskerZooPage:
             Column(head="padded", format=_percent_cell("padding_waste")),
             Column(head="masks/s", format=amount_cell("masks_per_second")),
         ]
-        if any(row["refused"] for row in rows):
+        if any(row["problem"] for row in rows):
             columns.append(
-                Column(head="refused", format=text_cell("refused"), text=True, brief=False)
+                Column(head="problem", format=text_cell("problem"), text=True, brief=False)
             )
         return Table(
             name=f"zoo-{grid}",
@@ -100,7 +100,7 @@ class MaskerZooPage:
 
 def _build_row(masker: Mapping[str, Any], grid: str) -> dict[str, Any]:
     entry = next((entry for entry in masker["grids"] if entry["grid"] == grid), masker)
-    row: dict[str, Any] = {"masker": masker["name"], "refused": entry["problem"] or ""}
+    row: dict[str, Any] = {"masker": masker["name"], "problem": entry["problem"] or ""}
     figures = entry.get("figures")
     if figures is None:
         return row | dict.fromkeys(_VALUE_NAMES)
@@ -130,12 +130,12 @@ def _list_facts(masker: Mapping[str, Any]) -> list[str]:
     settings = {key: value for key, value in masker["settings"].items() if key != "type"}
     facts = [json.dumps(settings).replace('"', "")] if settings else []
     declared = masker["declared"]
-    words = {
+    labels = {
         "exact": "exact count",
         "overlap": "context and targets may overlap",
         "coupled": "samples share sizes or masks",
     }
-    facts += [word for key, word in words.items() if declared.get(key)]
+    facts += [label for key, label in labels.items() if declared.get(key)]
     if declared.get("copies", 1) > 1:
         facts.append(f"{declared['copies']} masks per clip")
     if "needs" in declared:

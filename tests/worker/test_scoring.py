@@ -1,4 +1,4 @@
-"""What a score is keyed by, and that features are computed once and never mistaken."""
+"""Scores are keyed by the settings of their probe; features are cached by encoder and audio."""
 
 import json
 import tempfile
@@ -18,16 +18,11 @@ from ablate.probing.views import Views
 from ablate.runs import store as run_store
 from ablate.training.augmentation import RegularisedMasking
 from ablate.training.finetuning import FineTuning
-from ablate.training.signals import StopSignal
-from ablate.worker.context import RunContext
 from ablate.worker.evaluate import ENCODER, ProbeRunner, compute_score_key, score_run
 from ablate.worker.trial import Trial, open_audio
+from tests.worker.runs import create_context
 
 CPU = torch.device("cpu")
-
-
-def silent(event):
-    """Hears nothing."""
 
 
 @pytest.fixture
@@ -40,36 +35,36 @@ def audio(trial, cache):
     return open_audio(trial.data, trial.mel, cache)
 
 
-def scored(folder, evaluable, probes, audio, cache):
-    return score_run(folder, evaluable, probes, audio, RunContext(CPU, cache, silent, StopSignal()))
+def score(folder, evaluable, probes, audio, cache):
+    return score_run(folder, evaluable, probes, audio, create_context(cache))
 
 
-def scores_of(folder, probe, task="speech"):
-    return read_json(folder / "probes" / task / f"{compute_score_key(probe)}.json")["scores"]
+def read_speech_scores(folder, probe):
+    return read_json(folder / "probes" / "speech" / f"{compute_score_key(probe)}.json")["scores"]
 
 
 @pytest.fixture
-def encoded(monkeypatch):
-    """Counts the clips that are encoded."""
+def encoded_clips(monkeypatch):
+    """Lists the clips that are encoded."""
     from ablate.worker import evaluate
 
-    counts = [0]
-    encode = evaluate.extract_features
+    encoded = []
+    extract = evaluate.extract_features
 
-    def counting(reader, store, clips, views, **options):
-        counts[0] += len(clips)
-        return encode(reader, store, clips, views, **options)
+    def extract_and_record(reader, store, clips, views, **options):
+        encoded.extend(clips)
+        return extract(reader, store, clips, views, **options)
 
-    monkeypatch.setattr(evaluate, "extract_features", counting)
-    return counts
+    monkeypatch.setattr(evaluate, "extract_features", extract_and_record)
+    return encoded
 
 
-def test_scores_of_the_first_release_keep_their_keys():
+def test_the_keys_of_scores_are_pinned():
     keys = [compute_score_key(probe) for probe in (KNN(k=10), KNN(k=3), Logistic())]
     assert keys == ["33dd0e94ee", "d2dfca2159", "bea21a3c7d"]
 
 
-def test_a_score_file_of_the_first_release_is_refused_with_the_remedy(tmp_path):
+def test_a_score_file_of_another_format_is_rejected_with_the_remedy(tmp_path):
     settings = {"type": "ablate.probing.knn.KNN", "k": 10, "temperature": 0.07}
     file = tmp_path / "probes" / "speech" / "33dd0e94ee.json"
     file.parent.mkdir(parents=True)
@@ -79,21 +74,21 @@ def test_a_score_file_of_the_first_release_is_refused_with_the_remedy(tmp_path):
         run_store.read_score(tmp_path, settings, "concat_freq")
 
 
-def test_another_probe_reads_the_same_features_again(tmp_path, trial, audio, cache, encoded):
-    own = tmp_path / "features"
-    scored(tmp_path / "run", trial.random_init, {"knn": KNN()}, audio, own)
-    assert encoded[0] == len(audio.store.clips)
-    first = scores_of(tmp_path / "run", KNN())
-    assert scored(tmp_path / "run", trial.random_init, {"knn": KNN(k=3)}, audio, own) == ["knn"]
-    assert encoded[0] == len(audio.store.clips)
-    assert scores_of(tmp_path / "run", KNN()) == first
+def test_another_probe_of_the_same_views_encodes_nothing(tmp_path, trial, audio, encoded_clips):
+    folder, own_cache, total = tmp_path / "run", tmp_path / "features", len(audio.store.clips)
+    score(folder, trial.random_init, {"knn": KNN()}, audio, own_cache)
+    assert len(encoded_clips) == total
+    first = read_speech_scores(folder, KNN())
+    assert score(folder, trial.random_init, {"knn": KNN(k=3)}, audio, own_cache) == ["knn"]
+    assert len(encoded_clips) == total
+    assert read_speech_scores(folder, KNN()) == first
     deeper = KNN(views=Views(poolings=("max",), layers=("each", "mean")))
-    scored(tmp_path / "run", trial.random_init, {"deep": deeper}, audio, own)
-    assert encoded[0] == 2 * len(audio.store.clips)
-    assert set(scores_of(tmp_path / "run", deeper)) == {"layer1.max", "mean_layers.max"}
+    score(folder, trial.random_init, {"deep": deeper}, audio, own_cache)
+    assert len(encoded_clips) == 2 * total
+    assert set(read_speech_scores(folder, deeper)) == {"layer1.max", "mean_layers.max"}
 
 
-def test_what_is_read_back_is_what_was_computed(tmp_path, trial, audio):
+def test_cached_features_equal_the_computed_ones(tmp_path, trial, audio):
     runner, [task, *_] = ProbeRunner(tmp_path, trial.random_init, audio, CPU), audio.tasks
     computed = [
         runner.compute_features(task, [KNN()], tmp_path, tmp_path / str(i)) for i in range(2)
@@ -116,7 +111,7 @@ def test_what_is_read_back_is_what_was_computed(tmp_path, trial, audio):
         {"data": {"type": "ablate.audio.synthetic.Synthetic", "clips_per_class": 3}},
     ],
 )
-def test_features_of_another_configuration_lie_elsewhere(settings, cache, tmp_path, change):
+def test_every_setting_that_affects_features_changes_their_key(settings, cache, tmp_path, change):
     keys = set()
     for changed in (settings, {**settings, **change}):
         trial = build(changed, expect=Trial)
@@ -127,7 +122,7 @@ def test_features_of_another_configuration_lie_elsewhere(settings, cache, tmp_pa
     assert len(keys) == 4 - same_baseline
 
 
-def test_a_run_trained_again_to_other_weights_shares_no_features(tmp_path, trial, audio):
+def test_different_weights_change_the_key_of_features(tmp_path, trial, audio):
     state = trial.random_init.build_encoder().state_dict()
     save_file({f"encoder.{name}": value for name, value in state.items()}, tmp_path / ENCODER)
     first = ProbeRunner(tmp_path, trial, audio, CPU).key
@@ -138,43 +133,41 @@ def test_a_run_trained_again_to_other_weights_shares_no_features(tmp_path, trial
     assert ProbeRunner(tmp_path, trial, audio, CPU).key != first
 
 
-def test_scores_of_two_configurations_lie_in_two_places(tmp_path, trial, audio, cache):
+def test_probes_with_different_settings_have_different_score_files(tmp_path, trial, audio, cache):
     for probe in (KNN(), KNN(views=Views(layers=("each",))), KNN(k=9), Logistic()):
-        scored(tmp_path, trial.random_init, {"probe": probe}, audio, cache)
+        score(tmp_path, trial.random_init, {"probe": probe}, audio, cache)
     assert len(list((tmp_path / "probes" / "speech").glob("*.json"))) == 4
 
 
-def test_fine_tuning_scores_a_run_once_and_anew_where_its_settings_differ(
-    tmp_path, trial, audio, cache
-):
+def test_fine_tuning_scores_a_run_once_per_settings(tmp_path, trial, audio, cache):
     plain = FineTuning(steps=3, batch=4)
-    barring = FineTuning(steps=3, batch=4, augmentation=RegularisedMasking())
-    assert scored(tmp_path, trial.random_init, {"tuned": plain}, audio, cache) == ["tuned"]
-    assert scored(tmp_path, trial.random_init, {"tuned": plain}, audio, cache) == []
-    assert scored(tmp_path, trial.random_init, {"tuned": barring}, audio, cache) == ["tuned"]
-    for probe in (plain, barring):
-        [(pooling, score_run)] = scores_of(tmp_path, probe).items()
+    augmented = FineTuning(steps=3, batch=4, augmentation=RegularisedMasking())
+    assert score(tmp_path, trial.random_init, {"tuned": plain}, audio, cache) == ["tuned"]
+    assert score(tmp_path, trial.random_init, {"tuned": plain}, audio, cache) == []
+    assert score(tmp_path, trial.random_init, {"tuned": augmented}, audio, cache) == ["tuned"]
+    for probe in (plain, augmented):
+        [(pooling, scores)] = read_speech_scores(tmp_path, probe).items()
         assert pooling == "mean"
-        assert 0 <= score_run["test"] <= 100
+        assert 0 <= scores["test"] <= 100
 
 
-def test_what_has_no_encoder_is_not_fine_tuned(tmp_path, trial, audio, cache):
-    scored(tmp_path, trial.statistics, {"tuned": FineTuning(steps=3)}, audio, cache)
-    assert scores_of(tmp_path, FineTuning(steps=3)) == {}
+def test_fine_tuning_has_no_score_without_an_encoder(tmp_path, trial, audio, cache):
+    score(tmp_path, trial.statistics, {"tuned": FineTuning(steps=3)}, audio, cache)
+    assert read_speech_scores(tmp_path, FineTuning(steps=3)) == {}
 
 
-def test_tokens_pass_through_the_cache_and_not_through_the_systems_own_folder(
+def test_temporary_features_are_written_to_the_cache_and_deleted(
     tmp_path, trial, audio, cache, monkeypatch
 ):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
     probe = Attentive()
-    assert scored(tmp_path / "run", trial.random_init, {"attentive": probe}, audio, cache) == [
+    assert score(tmp_path / "run", trial.random_init, {"attentive": probe}, audio, cache) == [
         "attentive"
     ]
-    assert not list((cache / "features").glob("passing-*"))
+    assert not list((cache / "features").glob("temporary-*"))
 
 
-def test_log_mel_statistics_have_one_view(tmp_path, trial, audio):
+def test_log_mel_statistics_have_a_single_view(tmp_path, trial, audio):
     runner = ProbeRunner(tmp_path, trial.statistics, audio, CPU)
     probe, [task, *_] = KNN(views=Views(layers=("each",))), audio.tasks
     assert [view.name for view in runner.list_views(probe, task)] == ["mean_std"]
