@@ -1,4 +1,4 @@
-"""The zoo of maskers. Your own may be in any module; a study names it by its import path."""
+"""The masker zoo. A study names a masker by its import path, so yours may be in any module."""
 
 from maskers.axes import TimeFrequency
 from maskers.bands import BandSplit, Causal, Infill, SpecAugment

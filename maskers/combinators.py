@@ -1,4 +1,4 @@
-"""Maskers made of other maskers: they mix, repeat, thin out or guard their masks.
+"""Maskers made of other maskers: they mix, repeat, subsample or replace their masks.
 
 A combinator has the declared properties of its inner maskers (overlap, coupling, bias, cost), and
 refuses a grid that one of them refuses.

@@ -124,7 +124,8 @@ class ScheduledSetting(AbstractMasker):
         names = [field.name for field in _get_fields(self.masker)]
         if self.setting not in names:
             raise ValueError(
-                f"`setting` {self.setting!r} is no setting of the masker; it has {', '.join(names)}"
+                f"`setting` {self.setting!r} is not a setting of the masker; "
+                f"it has {', '.join(names)}"
             )
         if isinstance(self.start, tuple) != isinstance(self.end, tuple):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Rows, columns, spans and rectangles: geometry that several maskers share."""
+"""Marks and places rows, columns, spans and rectangles, for several maskers."""
 
 import math
 from typing import Literal

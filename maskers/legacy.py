@@ -141,8 +141,7 @@ def _place_blocks(
     height = torch.full(columns.shape, size[0])
     width = torch.minimum(torch.tensor(size[1]), columns - 1).clamp(min=1)
     places = torch.rand((2, *columns.shape), generator=generator)
-    top = (
-        places[0] * (grid.freq - height)
-    ).floor()  # one position too few, as in the reference code
+    # the last position is missing, as in the reference code
+    top = (places[0] * (grid.freq - height)).floor()
     left = (places[1] * (columns - width)).floor()
     return cross(mark_interval(grid.freq, top, height), mark_interval(grid.time, left, width))

@@ -130,7 +130,7 @@ class VoidAndCluster(AbstractMasker):
 
     Args:
         ratio: Share of patches hidden.
-        swaps: Greatest number of swaps per visible patch; most masks settle earlier.
+        swaps: Greatest number of swaps per visible patch; most masks need fewer.
 
     Example:
         masker: {type: maskers.VoidAndCluster, ratio: 0.8}
@@ -213,9 +213,8 @@ def _draw_filtered_noise(
     """
     gain = response.clone()
     gain[0, 0] = 0.0
-    gain = (
-        gain / gain.max().clamp(min=1e-300) + 1e-6
-    )  # if everything is filtered out, white noise is left
+    # if everything is filtered out, white noise is left
+    gain = gain / gain.max().clamp(min=1e-300) + 1e-6
     rows, columns = _build_cosine_basis(grid.freq), _build_cosine_basis(grid.time)
     white = torch.randn(batch, grid.freq, grid.time, generator=generator).double()
     noise = rows.T @ (gain * white) @ columns

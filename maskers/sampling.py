@@ -1,4 +1,4 @@
-"""Sampling for unstructured, noise-shaped and content-aware maskers."""
+"""Chooses patches for unstructured, noise-shaped and content-aware maskers."""
 
 import torch
 from torch import Tensor
@@ -40,13 +40,13 @@ def scatter(
         free = valid & ~_compute_maximum(grid, chosen, reach)
         while (free := free & (chosen.sum(dim=1) < number).unsqueeze(1)).any():
             contenders = priority * free
-            darts = free & (_compute_maximum(grid, contenders, reach) == contenders)
+            winners = free & (_compute_maximum(grid, contenders, reach) == contenders)
             missing = number - chosen.sum(dim=1)
-            many = darts.sum(dim=1) > missing
+            many = winners.sum(dim=1) > missing
             if many.any():
-                darts[many] = choose(missing[many], among=darts[many], generator=generator)
-            chosen |= darts
-            free &= ~_compute_maximum(grid, darts, reach)
+                winners[many] = choose(missing[many], among=winners[many], generator=generator)
+            chosen |= winners
+            free &= ~_compute_maximum(grid, winners, reach)
     left = number - chosen.sum(dim=1)
     return chosen | choose(left, among=valid & ~chosen, generator=generator)
 
@@ -54,10 +54,10 @@ def scatter(
 def _draw_priorities(grid: Grid, batch: int, generator: torch.Generator) -> Tensor:
     """Draws a positive number per patch, unique in its sample, int32 (batch, patches)."""
     bits = grid.size.bit_length()
-    chance = torch.randint(
+    priority = torch.randint(
         2 ** (31 - bits), (batch, grid.size), generator=generator, dtype=torch.int32
     )
-    return (chance << bits) + torch.arange(1, grid.size + 1, dtype=torch.int32)
+    return (priority << bits) + torch.arange(1, grid.size + 1, dtype=torch.int32)
 
 
 def _list_distances(grid: Grid, share: float) -> list[int]:

@@ -172,9 +172,8 @@ class TimeFrequencyProduct(AbstractMasker):
     @property
     def promises(self) -> Promises:
         least, _ = round_to_lines(1 - self.freq)
-        return Promises(
-            context=((1 - self.time) * least, 1 - self.time)
-        )  # a single row stays visible
+        # a single row stays visible
+        return Promises(context=((1 - self.time) * least, 1 - self.time))
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         grid, batch, valid = clips.grid, clips.batch, clips.valid
@@ -265,9 +264,8 @@ def _draw_strips(among: Tensor, ratio: float, width: int, generator: torch.Gener
     edge = (torch.rand((batch, 1), generator=generator) * widths).long()
     strip = (torch.arange(lines) + edge) // widths
     keys = torch.rand((batch, lines + 1), generator=generator, dtype=torch.double)
-    side = (
-        torch.randint(2, (batch, 1), generator=generator) * 2 - 1
-    )  # the side on which the last strip is cut
+    # the side on which the last strip is cut
+    side = torch.randint(2, (batch, 1), generator=generator) * 2 - 1
     return choose_lowest(
         round_share(count, ratio),
         keys.gather(1, strip) + 1e-9 * side * torch.arange(lines),
@@ -276,7 +274,7 @@ def _draw_strips(among: Tensor, ratio: float, width: int, generator: torch.Gener
 
 
 def _check_lines(grid: Grid, *, freq: int = 1, time: int = 1) -> None:
-    """Refuses a grid with too few rows or columns to hide some of them."""
+    """Raises `UnsupportedGridError` for a grid with too few rows or columns to hide some."""
     if grid.freq < freq or grid.time < time:
         line = "row" if grid.freq < freq else "column"
         raise UnsupportedGridError(f"{grid} has one {line}, and hiding it would hide the clip")

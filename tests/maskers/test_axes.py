@@ -1,4 +1,4 @@
-"""Masks that treat time and frequency differently."""
+"""Time-frequency-aware masks remove what shares an axis with a target from the context."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from maskers import TimeFrequency
 
 
 @pytest.mark.parametrize("axes", ["time", "freq", "both"])
-def test_nothing_visible_shares_the_removed_axes_with_a_target_unless_the_guard_steps_in(axes):
+def test_the_context_shares_no_removed_axis_with_a_target_except_in_fallbacks(axes):
     grid, batch = Grid(16, 16), 500
     mask = TimeFrequency(axes=axes, min_context=0.05).draw(
         Clips.unpadded(grid, batch), generator(0, "x")
@@ -24,7 +24,7 @@ def test_nothing_visible_shares_the_removed_axes_with_a_target_unless_the_guard_
 
 
 @pytest.mark.parametrize("grid", [Grid(8, 64), Grid(5, 38), Grid(3, 4), Grid(1, 32)], ids=str)
-def test_the_guard_keeps_the_least_context_where_both_axes_would_empty_it(grid):
+def test_the_minimal_context_is_kept_even_if_both_axes_would_empty_it(grid):
     masker = TimeFrequency(axes="both", min_context=0.15)
     mask = masker.draw(Clips.unpadded(grid, 2000), generator(0, "x"))
     assert mask.context.float().mean(dim=1).min() >= 0.15 - 1 / grid.size
@@ -56,13 +56,13 @@ def test_blocks_in_units_of_patches_are_sized_by_the_clip_and_not_by_its_padding
     assert targets.sum() / valid.sum() / 3 == pytest.approx(0.0625, abs=0.005)
 
 
-def test_a_wide_block_that_meets_the_clips_end_grows_in_height_and_keeps_its_area():
+def test_a_block_that_is_limited_in_width_keeps_its_area():
     masker = TimeFrequency(units="patches", target_aspect=(0.05, 0.05), target_area=(0.2, 0.2))
     targets = masker.draw(Clips.unpadded(Grid(32, 16), 50), generator(0, "x")).targets
     assert targets[:, 0].float().mean(dim=1).sub(0.2).abs().max() < 0.02
 
 
-def test_a_sample_that_the_guard_changed_is_counted():
+def test_a_sample_whose_context_would_be_empty_is_a_fallback():
     masker = TimeFrequency(axes="both", units="patches", min_context=0.0)
     mask = masker.draw(Clips.unpadded(Grid(8, 64), 2000), generator(0, "x"))
     literal = masker.draw_literal(Clips.unpadded(Grid(8, 64), 2000), generator(0, "x"))

@@ -14,7 +14,7 @@ def cells(member):
     return member.unflatten(-1, (GRID.freq, GRID.time))
 
 
-def solid(lines):
+def is_contiguous(lines):
     """Returns whether the marked lines (..., lines) are adjacent."""
     edges = lines.int().diff(dim=-1, prepend=torch.zeros_like(lines[..., :1]).int())
     return (edges == 1).sum(dim=-1) <= 1
@@ -24,8 +24,8 @@ def test_every_band_is_a_target_block_of_at_most_the_configured_width():
     masker = SpecAugment(time_bands=3, freq_bands=2, time_width=0.25, freq_width=0.4)
     targets = cells(masker.draw(Clips.unpadded(GRID, 500), generator(0, "x")).targets)
     times, rows = targets[:, :3, 0], targets[:, 3:, :, 0]
-    assert solid(times).all()
-    assert solid(rows).all()
+    assert is_contiguous(times).all()
+    assert is_contiguous(rows).all()
     assert set(times.sum(dim=2).unique().tolist()) == set(range(1, 17))
     assert set(rows.sum(dim=2).unique().tolist()) == {1, 2, 3}
     assert targets.shape[1] == 5
@@ -35,13 +35,13 @@ def test_bands_that_cover_a_complete_clip_are_dropped():
     masker = SpecAugment(time_bands=0, freq_bands=12, freq_width=0.5)
     mask = masker.draw(Clips.unpadded(GRID, 500), generator(0, "x"))
     rows = cells(mask.context)
-    assert (rows == rows[..., :1]).all(), "a band was given up in part"
+    assert (rows == rows[..., :1]).all(), "a band was dropped only in part"
     assert mask.context.any(dim=1).all()
     assert mask.fallback is not None
     assert mask.fallback.any()
 
 
-def test_what_is_seen_comes_before_what_is_predicted():
+def test_a_causal_context_precedes_its_targets():
     mask = Causal().draw(Clips.unpadded(GRID, 500), generator(0, "x"))
     seen, hidden = cells(mask.context)[:, 0], cells(mask.target_union)[:, 0]
     assert (seen ^ hidden).all()
@@ -58,29 +58,29 @@ def test_a_gap_and_a_horizon_bound_the_future():
     assert (hidden == ((torch.arange(64) >= 35) & (torch.arange(64) < 51))).all()
 
 
-def test_a_gap_as_long_as_the_future_leaves_its_last_column():
+def test_a_gap_longer_than_the_future_leaves_the_last_column_as_target():
     mask = Causal(context=0.75, gap=1000).draw(Clips.unpadded(GRID, 4), generator(0, "x"))
     hidden = cells(mask.target_union)[:, 0]
     assert (hidden == (torch.arange(64) == 63)).all()
 
 
-def test_a_hole_in_time_is_one_stretch_of_all_frequencies():
+def test_infill_hides_one_stretch_of_time_at_all_frequencies():
     mask = Infill().draw(Clips.unpadded(GRID, 500), generator(0, "x"))
     hidden = cells(mask.target_union)
     assert (hidden == hidden[:, :1]).all()
-    assert solid(hidden[:, 0]).all()
+    assert is_contiguous(hidden[:, 0]).all()
     share = hidden[:, 0].float().mean(dim=1)
     assert share.min() == pytest.approx(0.2, abs=0.02)
     assert share.max() == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.parametrize("context", ["low", "high", "random"])
-def test_the_spectrum_is_cut_once_and_the_configured_band_is_visible(context):
+def test_a_band_split_shows_the_configured_band(context):
     mask = BandSplit(context=context, ratio=0.25).draw(Clips.unpadded(GRID, 400), generator(0, "x"))
     seen = cells(mask.context)[:, :, 0]
     assert (seen.sum(dim=1) == 6).all()
     low = seen[:, 0]
-    assert solid(seen).all()
+    assert is_contiguous(seen).all()
     assert low.float().mean() == pytest.approx(
         {"low": 1, "high": 0, "random": 0.5}[context], abs=0.1
     )
@@ -100,7 +100,7 @@ def test_a_fractional_row_is_visible_in_that_fraction_of_masks():
 
 
 @pytest.mark.parametrize("masker", [Causal(), SpecAugment(freq_bands=0)], ids=str)
-def test_a_clip_of_one_column_gets_a_target_all_the_same(masker):
+def test_a_clip_of_one_column_still_has_a_target(masker):
     valid = (torch.arange(64) < 1).repeat(8).expand(3, -1)
     mask = masker.draw(Clips(grid=GRID, valid=valid), generator(0, "x"))
     assert (mask.target_union.sum(dim=1) == 1).all()

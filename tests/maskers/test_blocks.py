@@ -1,4 +1,4 @@
-"""Block masks."""
+"""Block masks have the sizes, positions and fallbacks that they declare."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_blocks_of_a_short_clip_are_sized_by_the_clip_and_not_by_its_padding():
 
 
 @pytest.mark.parametrize("grid", [Grid(1, 4), Grid(4, 8), Grid(8, 8)], ids=str)
-def test_a_sample_that_loses_a_block_or_its_context_block_is_counted(grid):
+def test_a_sample_that_loses_a_block_or_its_context_block_is_a_fallback(grid):
     crowded = MultiBlock(target_area=(0.24, 0.249), context_area=(0.05, 1.0))
     mask = crowded.draw(Clips.unpadded(grid, 500), generator(0, "x"))
     lost = ~mask.targets.any(dim=2).all(dim=1)
@@ -56,7 +56,7 @@ def test_blocks_that_could_hide_a_complete_clip_are_an_error():
         MultiBlock(num_targets=5)
 
 
-def test_what_no_block_of_a_union_covers_is_all_visible():
+def test_a_union_complement_shows_everything_that_no_block_covers():
     mask = UnionComplement().draw(Clips.unpadded(Grid(8, 64), 200), generator(0, "x"))
     assert mask.targets.shape[1] == 1
     assert (mask.context ^ mask.target_union).all()
@@ -93,7 +93,7 @@ def test_a_clip_that_its_blocks_cover_completely_is_redrawn():
     assert (mask.context ^ mask.target_union).all()
 
 
-def test_a_clip_that_its_blocks_always_cover_gets_one_of_them_and_is_counted():
+def test_a_clip_that_its_blocks_always_cover_keeps_one_block_as_a_fallback():
     mask = UnionComplement(num_blocks=200, area=0.5).draw(
         Clips.unpadded(Grid(4, 4), 50), generator(0, "x")
     )
@@ -112,7 +112,7 @@ def test_published_blocks_of_a_batch_share_one_size_and_never_reach_the_last_row
         assert not used[:, :, -1].any()
 
 
-def test_published_blocks_are_as_high_as_wide_whatever_the_grid():
+def test_published_blocks_are_square_in_patches_on_every_grid():
     grid = Grid(32, 128)
     masker = LegacyMultiBlock(target_aspect=(1.0, 1.0), target_area=(0.05, 0.05))
     cells = masker.draw(Clips.unpadded(grid, 8), generator(0, "x")).targets[:, 0].view(-1, 32, 128)
@@ -133,7 +133,7 @@ def test_the_published_context_overlaps_a_target_only_after_its_tries():
     assert (narrow.context.sum(dim=1) > 120).all()
 
 
-def test_the_published_draw_ends_where_the_collator_would_not():
+def test_the_draw_ends_on_a_grid_where_the_published_collator_would_not():
     masker = LegacyMultiBlock(min_keep=1000)
     mask = masker.draw(Clips.unpadded(Grid(5, 13), 16), generator(0, "x"))
     assert mask.context.any(dim=1).all()
@@ -152,7 +152,7 @@ def test_the_collator_would_not_end_on_grids_whose_targets_are_too_few_patches(g
 
 
 @pytest.mark.parametrize("grid", [Grid(1, 64), Grid(64, 1)], ids=str)
-def test_published_blocks_refuse_a_grid_of_one_row_or_column(grid):
+def test_published_blocks_do_not_support_a_grid_of_one_row_or_column(grid):
     with pytest.raises(UnsupportedGridError, match="use MultiBlock"):
         LegacyMultiBlock().draw(Clips.unpadded(grid, 2), generator(0, "x"))
 

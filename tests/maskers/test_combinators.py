@@ -1,4 +1,4 @@
-"""Maskers made of maskers."""
+"""Combinators change the masks of their inner maskers as declared."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def test_a_mixture_draws_from_each_masker_in_proportion_to_its_weight():
     assert set(visible.tolist()) == {24, 8}
 
 
-def test_several_masks_of_one_clip_lie_side_by_side():
+def test_the_masks_of_one_clip_are_adjacent_in_the_batch():
     several = MultiMask(maskers=(Random(ratio=0.25), Random(ratio=0.75)), times=2)
     assert several.promises.copies == 4
     mask = draw(several, 3)
@@ -42,7 +42,7 @@ def test_several_masks_of_one_clip_lie_side_by_side():
     assert not torch.equal(mask.context[0], mask.context[2])
 
 
-def test_several_masks_respect_each_clips_own_padding():
+def test_the_masks_of_one_clip_leave_out_its_padding():
     valid = (torch.arange(8) < torch.tensor([[8], [3]])).repeat(1, 4)
     mask = draw(MultiMask(maskers=(MultiBlock(),), times=3), 2, valid=valid)
     chosen = mask.context | mask.target_union
@@ -50,21 +50,21 @@ def test_several_masks_respect_each_clips_own_padding():
 
 
 @given(cases(max_freq=4, max_time=16))
-def test_a_sub_sample_predicts_its_share_of_the_hidden_patches_and_shows_no_more(case: Case):
+def test_a_subsample_predicts_its_share_of_the_hidden_patches_and_keeps_the_context(case: Case):
     inner = Random(ratio=0.6)
     fields = {"progress": case.progress, "valid": case.valid}
     complete = draw(inner, len(case.columns), case.grid, case.seed, **fields)
-    thin = draw(
+    subsample = draw(
         Subsample(masker=inner, share=0.5), len(case.columns), case.grid, case.seed, **fields
     )
-    assert torch.equal(complete.context, thin.context)
-    assert not (thin.target_union & ~complete.target_union).any()
+    assert torch.equal(complete.context, subsample.context)
+    assert not (subsample.target_union & ~complete.target_union).any()
     expected = (complete.target_union.sum(dim=1) * 0.5).round().clamp(min=1)
-    assert torch.equal(thin.target_union.sum(dim=1).float(), expected)
+    assert torch.equal(subsample.target_union.sum(dim=1).float(), expected)
 
 
 @pytest.mark.parametrize(("freq", "time"), [(0, 1), (1, 0), (1, 2)])
-def test_no_context_lies_within_the_gap_of_a_target_unless_the_mask_fell_back(freq, time):
+def test_a_dead_zone_separates_context_and_targets_except_in_fallbacks(freq, time):
     mask = draw(DeadZone(masker=MultiBlock(num_targets=2), freq=freq, time=time), grid=Grid(8, 16))
     context = mask.context.view(-1, 8, 16)
     targets = mask.target_union.view(-1, 8, 16)
@@ -75,13 +75,13 @@ def test_no_context_lies_within_the_gap_of_a_target_unless_the_mask_fell_back(fr
             assert not context[sample, rows, columns].any()
 
 
-def test_a_gap_that_would_hide_all_keeps_the_context_and_counts_a_fallback():
+def test_a_dead_zone_that_would_empty_the_context_keeps_it_as_a_fallback():
     mask = draw(DeadZone(masker=Random(ratio=0.6), freq=4, time=8))
     assert mask.fallback.all()
     assert mask.context.any(dim=1).all()
 
 
-def test_a_guard_replaces_only_masks_that_show_too_little_and_counts_them():
+def test_a_guard_replaces_only_masks_that_show_too_little_as_fallbacks():
     inner = Random(ratio=(0.1, 0.99))
     bare, guarded = draw(inner), draw(Guard(masker=inner, min_context=0.25))
     poor = bare.context.sum(dim=1) < 8
@@ -91,7 +91,7 @@ def test_a_guard_replaces_only_masks_that_show_too_little_and_counts_them():
     assert (guarded.context[poor].sum(dim=1) == 8).all()
 
 
-def test_combinators_pass_on_what_their_maskers_declare():
+def test_combinators_declare_the_bias_of_their_inner_maskers():
     inner = MultiBlock()
     for outer in (
         Mixture(maskers=(Random(), inner), weights=(1, 1)),

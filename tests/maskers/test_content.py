@@ -1,4 +1,4 @@
-"""Masks that depend on the content of a clip."""
+"""Content-aware masks choose patches by their values or features as declared."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -19,7 +19,7 @@ def draw(masker, content, grid=None, **fields):
     return masker.draw(replace(clips, **fields), generator(0, "x"))
 
 
-def spread_by(weights):
+def build_patches(weights):
     """Builds patches whose mean absolute deviation is the weight, (batch, patches, 2)."""
     return torch.stack([weights, -weights], dim=-1) + 5.0
 
@@ -39,9 +39,9 @@ def test_silence_cannot_be_excluded_without_content():
 
 # simulated independently: weights log-normal with sigma 1, 70 % hidden
 @pytest.mark.parametrize(("hint", "relative"), [(0, 0.36), (0.2, 0.65), (0.5, 0.85), (0.8, 0.95)])
-def test_hints_set_how_light_the_visible_patches_are(hint, relative):
+def test_hints_reduce_the_bias_towards_visible_patches_of_low_weight(hint, relative):
     weights = torch.randn(2000, 512, generator=generator(1, "x")).exp()
-    mask = draw(VarianceWeighted(ratio=0.7, hint_ratio=hint), spread_by(weights))
+    mask = draw(VarianceWeighted(ratio=0.7, hint_ratio=hint), build_patches(weights))
     visible = weights[mask.context].mean() / weights.mean()
     assert visible == pytest.approx(relative, abs=0.015)
 
@@ -60,7 +60,7 @@ def test_half_of_the_hints_are_hidden_again():
 def test_patches_are_drawn_one_after_another_in_proportion_to_their_weight():
     """Compares with the probability of each hidden pair, enumerated over its two orders."""
     weights = torch.tensor([1.0, 2.0, 3.0, 6.0])
-    content = spread_by(weights.expand(40_000, -1))
+    content = build_patches(weights.expand(40_000, -1))
     hidden = ~draw(VarianceWeighted(ratio=0.5), content).context
     for pair in ((0, 1), (0, 3), (1, 2), (2, 3)):
         expected = sum(
@@ -70,9 +70,9 @@ def test_patches_are_drawn_one_after_another_in_proportion_to_their_weight():
         assert drawn == pytest.approx(expected.item(), abs=0.01)
 
 
-def test_the_top_hides_exactly_the_patches_that_differ_most_inside():
+def test_top_selection_hides_the_patches_of_greatest_weight():
     weights = torch.rand(20, 64, generator=generator(1, "x"))
-    mask = draw(VarianceWeighted(ratio=0.75, selection="top"), spread_by(weights))
+    mask = draw(VarianceWeighted(ratio=0.75, selection="top"), build_patches(weights))
     lightest_hidden = weights.masked_fill(mask.context, 2.0).amin(dim=1)
     heaviest_seen = weights.masked_fill(~mask.context, -1.0).amax(dim=1)
     assert (lightest_hidden > heaviest_seen).all()
@@ -103,17 +103,19 @@ def test_a_click_weighs_more_in_variance_than_in_absolute_deviation():
     ],
     ids=str,
 )
-def test_where_all_patches_sound_alike_each_is_hidden_as_often(masker):
+def test_equal_patches_are_hidden_equally_often(masker):
     mask = draw(masker, torch.full((4000, 32, 4), -7.0))
     share = mask.target_union.float().mean(dim=0)
     assert share.min() > 0.65
     assert share.max() < 0.73
 
 
-def test_hints_for_all_make_it_uniform():
+def test_a_hint_ratio_of_one_is_uniform():
     weights = torch.randn(64, generator=generator(1, "x")).exp().expand(8000, -1)
     hidden = (
-        draw(VarianceWeighted(hint_ratio=1.0), spread_by(weights)).target_union.float().mean(dim=0)
+        draw(VarianceWeighted(hint_ratio=1.0), build_patches(weights))
+        .target_union.float()
+        .mean(dim=0)
     )
     assert hidden.min() > 0.66
     assert hidden.max() < 0.74
@@ -122,7 +124,7 @@ def test_hints_for_all_make_it_uniform():
 @pytest.mark.parametrize(
     "masker", [VarianceWeighted(), Energy(temperature=3.0), Informed()], ids=str
 )
-def test_what_lies_in_the_padding_changes_no_mask(masker):
+def test_content_in_the_padding_changes_no_mask(masker):
     content = torch.rand(50, 64, 8, generator=generator(1, "x"))
     valid = torch.arange(64).expand(50, -1) < 40
     loud = torch.where(valid.unsqueeze(-1), content, 1e3 * content)
@@ -147,14 +149,14 @@ def test_a_louder_recording_has_the_same_mask():
     assert torch.equal(first.context, second.context)
 
 
-def half_silent(batch=200):
+def draw_half_silent(batch=200):
     content = torch.randn(batch, 64, 4, generator=generator(1, "x")) * 0.1
     content[:, 32:] -= 5.0
     return content
 
 
 def test_no_silent_patch_is_a_target_and_the_context_stays():
-    inner, content = Random(ratio=0.6), half_silent()
+    inner, content = Random(ratio=0.6), draw_half_silent()
     mask = draw(SilenceExcluded(masker=inner, below=3.0), content)
     plain = draw(inner, content)
     assert torch.equal(mask.context, plain.context)
@@ -162,9 +164,9 @@ def test_no_silent_patch_is_a_target_and_the_context_stays():
     assert torch.equal(mask.target_union[:, :32], plain.target_union[:, :32])
 
 
-def test_a_sample_that_would_lose_all_its_targets_keeps_them_and_is_counted():
-    content = half_silent(400)
-    content[:, 1:32] -= 5.0  # one patch sounds
+def test_a_sample_that_would_lose_all_targets_keeps_them_as_a_fallback():
+    content = draw_half_silent(400)
+    content[:, 1:32] -= 5.0  # a single patch is not silent
     mask = draw(SilenceExcluded(masker=Random(ratio=0.5)), content)
     seen = mask.context[:, 0]
     assert torch.equal(mask.fallback, seen)
@@ -172,7 +174,7 @@ def test_a_sample_that_would_lose_all_its_targets_keeps_them_and_is_counted():
 
 
 def test_padding_is_never_the_loudest():
-    content = half_silent()
+    content = draw_half_silent()
     content[:, 48:] = 100.0
     valid = torch.arange(64).expand(200, -1) < 48
     mask = draw(SilenceExcluded(masker=Random(ratio=0.6)), content, valid=valid)
@@ -185,20 +187,20 @@ def test_silence_is_measured_on_patches_so_a_masker_of_features_is_an_error():
         SilenceExcluded(masker=Informed())
 
 
-def two_voices(batch=50):
-    """Builds two kinds of patches, and every fourth patch unlike either."""
+def draw_two_kinds(batch=50):
+    """Draws two kinds of patches, and every fourth patch unlike either kind."""
     rng = generator(1, "x")
-    voices = torch.zeros(2, 16)
-    voices[0, 0], voices[1, 1] = 4.0, -4.0
-    content = voices.repeat(32, 1) + 0.1 * torch.randn(batch, 64, 16, generator=rng)
+    kinds = torch.zeros(2, 16)
+    kinds[0, 0], kinds[1, 1] = 4.0, -4.0
+    content = kinds.repeat(32, 1) + 0.1 * torch.randn(batch, 64, 16, generator=rng)
     content[:, ::4] = 0.5 * torch.randn(batch, 16, 16, generator=rng)
     return content
 
 
-def test_informed_masks_hide_what_is_like_neither_centre():
-    mask = draw(Informed(ratio=0.25, hint_ratio=0.0), two_voices())
-    strange = torch.arange(64) % 4 == 0
-    assert mask.target_union[:, strange].float().mean() > 0.95
+def test_informed_masks_hide_patches_unlike_both_centres():
+    mask = draw(Informed(ratio=0.25, hint_ratio=0.0), draw_two_kinds())
+    is_unlike = torch.arange(64) % 4 == 0
+    assert mask.target_union[:, is_unlike].float().mean() > 0.95
 
 
 def test_informed_masks_agree_with_a_full_decomposition():

@@ -1,4 +1,4 @@
-"""Curricula change during training."""
+"""Curricula and scheduled settings change with the progress of training."""
 
 import math
 
@@ -21,7 +21,7 @@ from maskers.curricula import compute_share
 EASY, HARD = Random(ratio=0.25), Random(ratio=0.75)
 
 
-def late_share(curriculum, progress):
+def compute_end_share(curriculum, progress):
     """Computes the share of samples that were drawn from the end."""
     mask = curriculum.draw(Clips.unpadded(Grid(4, 8), 4000, progress=progress), generator(0, "x"))
     return (mask.context.sum(dim=1) == 8).float().mean().item()
@@ -30,15 +30,15 @@ def late_share(curriculum, progress):
 @pytest.mark.parametrize("progress", [0.0, 0.1, 0.25, 0.5, 1.0])
 def test_the_share_of_the_end_follows_the_square_root_competence(progress):
     expected = math.sqrt(progress * (1 - 0.01**2) + 0.01**2)
-    assert late_share(Curriculum(start=EASY, end=HARD), progress) == pytest.approx(
+    assert compute_end_share(Curriculum(start=EASY, end=HARD), progress) == pytest.approx(
         expected, abs=0.03
     )
 
 
 def test_the_inverse_curriculum_is_the_curriculum_with_its_ends_exchanged():
     for progress in (0.0, 0.3, 1.0):
-        inverse = late_share(Curriculum(start=EASY, end=HARD, schedule="inverse"), progress)
-        swapped = 1 - late_share(Curriculum(start=EASY, end=HARD), progress)
+        inverse = compute_end_share(Curriculum(start=EASY, end=HARD, schedule="inverse"), progress)
+        swapped = 1 - compute_end_share(Curriculum(start=EASY, end=HARD), progress)
         assert inverse == pytest.approx(swapped, abs=0.03)
 
 
@@ -67,7 +67,7 @@ def test_other_schedules_go_from_the_start_to_the_end(schedule):
     assert steps == sorted(steps)
 
 
-def test_a_phase_drawn_per_batch_is_one_for_all_its_samples_and_is_declared_coupled():
+def test_a_phase_per_batch_is_shared_by_its_samples_and_declared_as_coupling():
     curriculum = Curriculum(start=EASY, end=HARD, per="batch")
     assert curriculum.promises.coupled
     seen = set()
@@ -132,7 +132,7 @@ def test_a_share_written_as_an_integer_is_not_rounded():
         (lambda: Curriculum(start=EASY, end=HARD, competence=2.0), "`competence` must lie in"),
         (
             lambda: ScheduledSetting(masker=Random(), setting="ratoi", start=0.2, end=0.4),
-            "`setting` 'ratoi' is no setting of the masker; it has ratio",
+            "`setting` 'ratoi' is not a setting of the masker; it has ratio",
         ),
         (
             lambda: ScheduledSetting(masker=MultiBlock(), setting="num_targets", start=4, end=6),

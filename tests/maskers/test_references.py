@@ -20,7 +20,7 @@ from maskers.strips import TimeFrequencyUnion
 from maskers.wavjepa import WavJEPAInverse
 
 
-def contexts(masker, grid, *, batch, draws):
+def compute_context_shares(masker, grid, *, batch, draws):
     """Returns the share of the grid that is context, (draws, batch)."""
     drawn = [
         masker.draw(Clips.unpadded(grid, batch), generator(seed, "x")) for seed in range(draws)
@@ -43,12 +43,12 @@ def test_the_ijepa_collator_shows_little_of_an_audio_grid(grid, drawn, truncated
     # facebookresearch/ijepa@52c1ae9 src/masks/multiblock.py, 64 clips a batch: the collator cuts
     # every sample to the fewest context patches of its batch. Standard errors of 200 batches are
     # at most 0.002 and 0.003, as sizes are shared by the batch.
-    shares = contexts(LegacyMultiBlock(), grid, batch=64, draws=200)
+    shares = compute_context_shares(LegacyMultiBlock(), grid, batch=64, draws=200)
     assert shares.mean() == pytest.approx(drawn, abs=0.006)
     assert shares.amin(dim=1).mean() == pytest.approx(truncated, abs=0.009 * truncated**0.5)
 
 
-def test_what_the_ijepa_collator_keeps_of_a_batch_lies_in_the_lowest_rows():
+def test_the_ijepa_collator_keeps_mostly_the_lowest_rows_of_a_batch():
     grid = Grid(8, 64)
     kept = torch.zeros(grid.size)
     for seed in range(50):
@@ -61,8 +61,8 @@ def test_what_the_ijepa_collator_keeps_of_a_batch_lies_in_the_lowest_rows():
 
 
 def test_the_ijepa_geometry_agrees_with_a_plain_loop_over_samples():
-    # a twin, written from the description: each sample by itself, drawn until it fits
-    grid, rng = Grid(8, 64), generator(1, "twin")
+    # an independent implementation of the description: one sample at a time, drawn until it fits
+    grid, rng = Grid(8, 64), generator(1, "loop")
 
     def uniform():
         return torch.rand((), generator=rng).item()
@@ -88,7 +88,7 @@ def test_the_ijepa_geometry_agrees_with_a_plain_loop_over_samples():
             while (seen := block(*context) & ~hidden).sum() <= 10:
                 pass
             shares.append(seen.float().mean().item())
-    ours = contexts(LegacyMultiBlock(), grid, batch=64, draws=100)
+    ours = compute_context_shares(LegacyMultiBlock(), grid, batch=64, draws=100)
     assert ours.mean() == pytest.approx(sum(shares) / len(shares), abs=0.015)  # 3 errors of 0.005
 
 
@@ -103,7 +103,7 @@ def test_the_ijepa_geometry_agrees_with_a_plain_loop_over_samples():
 def test_wav2vec_spans_hide_less_than_their_nominal_share(ratio, length, columns, realised, spread):
     # fairseq@3d262bb fairseq/data/data_utils.py, compute_mask_indices; standard error 0.002
     masker = Spans(ratio=ratio, length=length, count="nominal")
-    shares = 1 - contexts(masker, Grid(1, columns), batch=2000, draws=1)
+    shares = 1 - compute_context_shares(masker, Grid(1, columns), batch=2000, draws=1)
     assert shares.mean() == pytest.approx(realised, abs=0.008)
     assert shares.std() == pytest.approx(spread, abs=0.005)
 
@@ -121,11 +121,13 @@ def test_eat_shows_exactly_102_of_512_patches_fewer_of_them_at_the_edge_rows():
 @pytest.mark.parametrize("grid", [Grid(5, 13), Grid(5, 38)], ids=str)
 def test_m2d_as_in_the_reference_code_keeps_more_than_its_ratio(grid):
     # nttcslab/m2d@f0c4128, random_structured at ratio 0.7: .354 over the two grids it is used on.
-    # The numbers of lines are shared by the batch, so one sample a draw says it all; the standard
+    # The numbers of lines are shared by the batch, so one sample per draw is enough; the standard
     # error of 3,000 is 0.0013.
-    shares = contexts(TimeFrequencyUnion(as_in_reference_code=True), grid, batch=1, draws=3000)
+    shares = compute_context_shares(
+        TimeFrequencyUnion(as_in_reference_code=True), grid, batch=1, draws=3000
+    )
     assert shares.mean() == pytest.approx(0.354, abs=0.01)
-    corrected = contexts(TimeFrequencyUnion(), grid, batch=3000, draws=1)
+    corrected = compute_context_shares(TimeFrequencyUnion(), grid, batch=3000, draws=1)
     assert corrected.mean() == pytest.approx(0.30, abs=0.02)  # to the nearest column
 
 
@@ -151,7 +153,7 @@ def test_a_literal_a_jepa_empties_nothing_along_time_or_on_a_square(grid, axes):
 def test_v_jepa_shows_a_third_and_a_fifth_of_an_image(blocks, area, visible, sizes):
     # facebookresearch/jepa@51c59d5 src/masks/multiblock3d.py; standard error at most 0.004
     masker = UnionComplement(num_blocks=blocks, area=area, sizes=sizes)
-    shares = contexts(masker, Grid(14, 14), batch=32, draws=200)
+    shares = compute_context_shares(masker, Grid(14, 14), batch=32, draws=200)
     assert shares.mean() == pytest.approx(visible, abs=0.012)
 
 

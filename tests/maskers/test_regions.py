@@ -1,4 +1,4 @@
-"""Masks that grow from small pieces."""
+"""Masks of growing regions hide an exact number of patches in the declared shapes."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ GROWING = [InverseBlock, Clusters, BlockWise]
 @settings(max_examples=15)
 @pytest.mark.parametrize("family", GROWING)
 @given(case=cases(max_time=64), ratio=st.floats(0.05, 0.95))
-def test_the_count_is_exact_for_every_clip_and_nothing_is_left_over(family, case: Case, ratio):
+def test_the_count_is_exact_for_every_clip_and_every_patch_is_used(family, case: Case, ratio):
     mask = family(ratio=ratio).draw(case.clips, generator(case.seed, "x"))
     count = case.valid.sum(dim=1)
     expected = ((1 - ratio) * count).clamp(min=1).minimum(count - 1)
@@ -28,19 +28,19 @@ def test_the_count_is_exact_for_every_clip_and_nothing_is_left_over(family, case
 def test_an_inverse_block_shows_squares_and_single_patches_make_up_the_count():
     grid = Grid(16, 64)
     mask = InverseBlock(adjust=0.0).draw(Clips.unpadded(grid, 200), generator(0, "x"))
-    squares = _solid(mask.context.view(-1, grid.freq, grid.time), 5, 5)
+    squares = _mark_solid(mask.context.view(-1, grid.freq, grid.time), 5, 5)
     assert (squares.sum() / mask.context.sum()) > 0.6  # squares overlap and are cut by the edges
     by_chance = InverseBlock(adjust=0.0, length=1).draw(
         Clips.unpadded(grid, 200), generator(0, "x")
     )
-    assert not _solid(by_chance.context.view(-1, grid.freq, grid.time), 5, 5).any()
+    assert not _mark_solid(by_chance.context.view(-1, grid.freq, grid.time), 5, 5).any()
 
 
 @pytest.mark.parametrize("grid", [Grid(4, 8), Grid(8, 8), Grid(1, 64)], ids=str)
 def test_an_inverse_block_differs_from_a_random_mask_if_less_than_a_square_is_visible(grid):
     block = InverseBlock().draw(Clips.unpadded(grid, 2000), generator(0, "x"))
     single = Random(ratio=0.8).draw(Clips.unpadded(grid, 2000), generator(1, "x"))
-    assert _neighbours(block.context, grid) > 1.2 * _neighbours(single.context, grid)
+    assert _count_neighbours(block.context, grid) > 1.2 * _count_neighbours(single.context, grid)
 
 
 def test_flexible_shapes_are_drawn_per_sample():
@@ -48,8 +48,8 @@ def test_flexible_shapes_are_drawn_per_sample():
     masker = InverseBlock(adjust=0.0, shapes=((2, 10), (10, 2)))
     context = masker.draw(Clips.unpadded(grid, 200), generator(0, "x")).context
     cells = context.view(-1, grid.freq, grid.time)
-    wide = _solid(cells, 2, 10).flatten(1).any(dim=1)
-    high = _solid(cells, 10, 2).flatten(1).any(dim=1)
+    wide = _mark_solid(cells, 2, 10).flatten(1).any(dim=1)
+    high = _mark_solid(cells, 10, 2).flatten(1).any(dim=1)
     assert 0.35 < wide.float().mean() < 0.65
     assert (wide ^ high).float().mean() > 0.9
 
@@ -60,9 +60,9 @@ def test_clusters_are_squares_of_the_configured_side():
     hidden = mask.target_union.view(-1, grid.freq, grid.time)
     inside = torch.zeros_like(hidden)
     inside[:, 4:-4, 4:-4] = True  # squares extend over the edges
-    complete = _solid(hidden, 4, 4) & inside
+    complete = _mark_solid(hidden, 4, 4) & inside
     assert complete.sum() / (hidden & inside).sum() > 0.9  # the last square is cut short
-    assert not _solid(hidden, 16, 4).any()
+    assert not _mark_solid(hidden, 16, 4).any()
 
 
 def test_clusters_hide_every_patch_alike_and_the_published_ones_do_not():
@@ -81,7 +81,7 @@ def test_clusters_hide_every_patch_alike_and_the_published_ones_do_not():
     assert biased[: grid.time].mean() < 0.5
 
 
-def test_published_clusters_run_on_in_the_next_row():
+def test_published_clusters_continue_in_the_next_row():
     grid = Grid(2, 64)
     masker = Clusters(ratio=0.03, side=(2, 2), legacy=True)  # 4 of 128 patches: one square
     hidden = masker.draw(Clips.unpadded(grid, 4000), generator(0, "x")).target_union
@@ -90,7 +90,7 @@ def test_published_clusters_run_on_in_the_next_row():
     assert hidden[:, ends].all(dim=1).any()
 
 
-def test_published_clusters_never_hide_the_first_patch_even_where_all_others_are_hidden():
+def test_published_clusters_never_hide_the_first_patch_even_if_all_others_are_hidden():
     mask = Clusters(ratio=0.9, legacy=True).draw(Clips.unpadded(Grid(2, 3), 50), generator(0, "x"))
     assert (mask.target_union.sum(dim=1) == 5).all()
     assert not mask.target_union[:, 0].any()
@@ -100,10 +100,10 @@ def test_blocks_of_block_wise_masks_are_few_and_large():
     grid = Grid(14, 14)
     hidden = BlockWise(ratio=0.4).draw(Clips.unpadded(grid, 200), generator(0, "x")).target_union
     cells = hidden.view(-1, grid.freq, grid.time)
-    assert (_solid(cells, 3, 3).sum() / cells.sum()) > 0.75
+    assert (_mark_solid(cells, 3, 3).sum() / cells.sum()) > 0.75
 
 
-def test_block_wise_masks_end_where_no_rectangle_fits():
+def test_block_wise_masks_complete_the_count_if_no_rectangle_fits():
     masker = BlockWise(ratio=0.9, max_steps=1)
     mask = masker.draw(Clips.unpadded(Grid(8, 64), 8), generator(0, "x"))
     assert (mask.context.sum(dim=1) == 51).all()
@@ -128,7 +128,7 @@ def test_invalid_settings_are_errors(family, setting, message):
         family(**setting)
 
 
-def _solid(cells, height, width):
+def _mark_solid(cells, height, width):
     """Marks the cells that are in some solid rectangle of marked cells."""
     windows = cells.unfold(1, height, 1).unfold(2, width, 1).flatten(3).all(dim=3)
     out = torch.zeros_like(cells)
@@ -139,7 +139,7 @@ def _solid(cells, height, width):
     return out
 
 
-def _neighbours(context, grid):
+def _count_neighbours(context, grid):
     """Counts adjacent pairs of visible patches, per visible patch."""
     cells = context.view(-1, grid.freq, grid.time)
     across, along = cells[:, :, 1:] & cells[:, :, :-1], cells[:, 1:] & cells[:, :-1]

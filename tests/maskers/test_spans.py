@@ -1,4 +1,4 @@
-"""Masks of spans of time."""
+"""Span masks hide an exact number of columns in spans of the declared lengths."""
 
 import statistics
 
@@ -18,7 +18,7 @@ EXACT = [Spans, RandomSpans, SeparateSpans, M2DSpans]
 LONG = Grid(1, 400)
 
 
-def runs(marked):
+def list_runs(marked):
     """Lists the lengths of all runs of marked columns in (columns,)."""
     values, counts = torch.unique_consecutive(marked, return_counts=True)
     return counts[values].tolist()
@@ -39,13 +39,13 @@ def test_an_exact_number_of_complete_columns_is_hidden_in_every_clip(family, cas
     assert (mask.context | mask.target_union).equal(case.valid)
 
 
-def test_spans_are_no_shorter_than_their_length_but_at_the_ends_and_where_one_is_cut():
+def test_spans_have_their_length_except_at_the_ends_and_where_one_is_cut():
     hidden = (
         Spans(ratio=0.3, length=10).draw(Clips.unpadded(LONG, 200), generator(0, "x")).target_union
     )
-    inner = [run for row in hidden for run in runs(row[10:-10])]
+    inner = [run for row in hidden for run in list_runs(row[10:-10])]
     assert sum(run < 10 for run in inner) / len(inner) < 0.2
-    assert min(len(runs(row)) for row in hidden) > 3
+    assert min(len(list_runs(row)) for row in hidden) > 3
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,14 @@ def test_spans_are_no_shorter_than_their_length_but_at_the_ends_and_where_one_is
         (RandomSpans(), 0.05),
         (RandomSpans(lengths="geometric", mean=5, longest=10), 0.05),
         (SeparateSpans(), 0.05),
-        (M2DSpans(), 0.12),  # spans that hang over an end cover less, and give back less
+        (
+            M2DSpans(),
+            0.12,
+        ),  # spans that extend over an end cover fewer columns, so fewer are revealed
     ],
     ids=str,
 )
-def test_every_column_is_hidden_nearly_alike_where_the_count_is_exact(masker, bias):
+def test_every_column_is_hidden_nearly_equally_often_if_the_count_is_exact(masker, bias):
     mask = masker.draw(Clips.unpadded(Grid(1, 64), 6000), generator(1, "x"))  # standard error 0.01
     visits = mask.target_union.float().mean(dim=0)
     assert (visits / visits.mean() - 1).abs().max() < bias
@@ -75,7 +78,7 @@ def test_the_published_draw_never_hides_the_last_column():
 def test_random_spans_have_lengths_of_the_configured_distribution(lengths):
     masker = RandomSpans(ratio=0.02, lengths=lengths, mean=5, longest=40)  # few: seldom overlap
     hidden = masker.draw(Clips.unpadded(Grid(1, 4000), 60), generator(0, "x")).target_union
-    drawn = torch.tensor([run for row in hidden for run in runs(row)], dtype=torch.float)
+    drawn = torch.tensor([run for row in hidden for run in list_runs(row)], dtype=torch.float)
     spread = {"poisson": 5**0.5, "geometric": (5 * 4) ** 0.5}[lengths]
     assert drawn.mean() == pytest.approx(5, abs=0.3)
     assert drawn.std() == pytest.approx(spread, abs=0.6)
@@ -84,7 +87,7 @@ def test_random_spans_have_lengths_of_the_configured_distribution(lengths):
 def test_spans_of_random_lengths_of_mean_one_are_single_columns():
     one = RandomSpans(ratio=0.02, lengths="geometric", mean=1, longest=9)
     hidden = one.draw(Clips.unpadded(Grid(1, 4000), 8), generator(0, "x")).target_union
-    alone = torch.tensor([run for row in hidden for run in runs(row)], dtype=torch.float)
+    alone = torch.tensor([run for row in hidden for run in list_runs(row)], dtype=torch.float)
     assert hidden.sum(dim=1).tolist() == [80] * 8
     assert alone.mean() < 1.1  # two that were drawn side by side look like one
 
@@ -96,14 +99,16 @@ def test_spans_of_random_lengths_of_mean_one_are_single_columns():
     gap=st.integers(1, 6),
     seed=st.integers(),
 )
-def test_separate_spans_keep_their_gap_and_are_alike_in_length(columns, length, gap, seed):
+def test_separate_spans_keep_their_gap_and_differ_in_length_by_at_most_one(
+    columns, length, gap, seed
+):
     ratio = 0.6 * length / (length + gap)
     masker = SeparateSpans(ratio=ratio, length=length, gap=gap)
     hidden = masker.draw(Clips.unpadded(Grid(1, columns), 8), generator(seed, "x")).target_union
     for row in hidden:
         first = int((~row).nonzero()[0])
         ring = row.roll(-first)  # begins with a visible column: no span crosses the end
-        spans, gaps = runs(ring), runs(~ring)
+        spans, gaps = list_runs(ring), list_runs(~ring)
         if len(spans) > 1:
             assert max(spans) - min(spans) <= 1
             assert max(spans) <= length
@@ -118,13 +123,13 @@ def test_m2d_hides_runs_longer_than_chance_on_a_grid_shorter_than_its_spans(colu
     spans = M2DSpans().draw(Clips.unpadded(grid, 1000), generator(0, "x"))
     single = TimeStrips().draw(Clips.unpadded(grid, 1000), generator(1, "x"))
     hidden, by_chance = (
-        statistics.mean(length for row in mask.target_union for length in runs(row))
+        statistics.mean(length for row in mask.target_union for length in list_runs(row))
         for mask in (spans, single)
     )
     assert hidden > 1.2 * by_chance
 
 
-def test_m2d_gives_back_single_columns_at_random_or_as_in_the_reference_code_from_the_end():
+def test_m2d_reveals_columns_at_random_or_at_the_end_as_in_the_reference_code():
     grid = Grid(1, 64)
     fixed = (
         M2DSpans(ratio=0.6, length=20)
@@ -139,29 +144,29 @@ def test_m2d_gives_back_single_columns_at_random_or_as_in_the_reference_code_fro
     assert as_in_reference_code[:, 0].float().mean() < 0.2  # few spans begin with the clip
     assert as_in_reference_code[:, -1].float().mean() < 0.2
     assert fixed[:, 0].float().mean() > 0.5
-    holes = [1 in runs(~row) for row in fixed]
+    holes = [1 in list_runs(~row) for row in fixed]
     assert sum(holes) / len(holes) > 0.5
-    assert sum(1 in runs(~row[1:-1]) for row in as_in_reference_code) / len(holes) < 0.2
+    assert sum(1 in list_runs(~row[1:-1]) for row in as_in_reference_code) / len(holes) < 0.2
 
 
 @pytest.mark.parametrize("masker", [WavJEPAInverse(), WavJEPASpeech()], ids=str)
-def test_targets_are_sets_of_spans_and_nothing_of_them_is_visible(masker):
+def test_targets_are_sets_of_spans_that_are_not_visible(masker):
     mask = masker.draw(Clips.unpadded(LONG, 300), generator(0, "x"))
     assert mask.targets.shape[1] == 4
     assert mask.targets.any(dim=2).all()
     assert not (mask.context & mask.target_union).any()
-    assert min(run for targets in mask.targets for row in targets for run in runs(row)) >= 10
+    assert min(run for targets in mask.targets for row in targets for run in list_runs(row)) >= 10
     share = mask.context.float().mean(dim=1)
     assert share.min() >= masker.min_context
 
 
 def test_the_speech_masker_shows_long_runs_only():
     mask = WavJEPASpeech(min_run=7).draw(Clips.unpadded(LONG, 300), generator(0, "x"))
-    assert min(run for row in mask.context for run in runs(row)) == 7
+    assert min(run for row in mask.context for run in list_runs(row)) == 7
     assert not (mask.context | mask.target_union).all()
 
 
-def test_a_clip_that_never_gets_enough_context_gives_up_target_sets():
+def test_a_clip_without_enough_context_drops_target_sets_as_a_fallback():
     masker = WavJEPAInverse(unseen_ratio=0.99, unseen_length=1, min_context=0.5)
     mask = masker.draw(Clips.unpadded(LONG, 50), generator(0, "x"))
     assert mask.fallback is not None

@@ -1,4 +1,4 @@
-"""Masks of whole rows and whole columns."""
+"""Strip masks hide whole rows and columns in the declared number and pattern."""
 
 from itertools import combinations
 
@@ -54,7 +54,7 @@ def test_strips_have_the_configured_width_except_one(width):
     hidden = TimeStrips(ratio=0.25, width=width).draw(
         Clips.unpadded(Grid(1, 256), 200), generator(0, "x")
     )
-    runs = [run for row in hidden.target_union for run in run_lengths(row[8:-8])]
+    runs = [run for row in hidden.target_union for run in list_runs(row[8:-8])]
     complete = [run for run in runs if run % width == 0]
     assert min(complete) == width
     assert len(complete) / len(runs) > 0.8
@@ -122,7 +122,7 @@ def test_a_union_of_few_columns_hides_the_configured_share_by_its_rows(freq, tim
     assert shares.mean() == pytest.approx(0.3, abs=0.02 if time == 1 else 0.06)
 
 
-def test_the_reference_union_shows_only_patches_of_the_lines_it_drew_as_many_as_it_left():
+def test_the_reference_union_shows_patches_of_the_drawn_lines_only():
     grid = Grid(3, 5)
     for seed in range(20):
         mask = TimeFrequencyUnion(as_in_reference_code=True).draw(
@@ -132,14 +132,16 @@ def test_the_reference_union_shows_only_patches_of_the_lines_it_drew_as_many_as_
         assert len(number) == 1  # shared by the batch
         for target in cells(mask.target_union, grid):
             assert any(
-                target[list(rows)][:, list(columns)].all()  # crossings of the lines it left
-                for rows in subsets(grid.freq)
-                for columns in subsets(grid.time)
+                target[list(rows)][
+                    :, list(columns)
+                ].all()  # crossings of the lines that were not drawn
+                for rows in list_subsets(grid.freq)
+                for columns in list_subsets(grid.time)
                 if len(rows) * len(columns) == number
             )
 
 
-def test_the_reference_union_shows_scattered_patches_and_not_the_crossings_of_what_it_left():
+def test_the_reference_union_shows_scattered_patches_instead_of_crossings():
     grid = Grid(8, 64)
     for seed in range(20):
         mask = TimeFrequencyUnion(as_in_reference_code=True).draw(
@@ -150,7 +152,7 @@ def test_the_reference_union_shows_scattered_patches_and_not_the_crossings_of_wh
         assert (seen != crossings).flatten(1).any(dim=1).all()
 
 
-def subsets(count):
+def list_subsets(count):
     return [subset for size in range(count + 1) for subset in combinations(range(count), size)]
 
 
@@ -169,7 +171,7 @@ def test_a_grid_of_one_line_is_unsupported(masker, grid):
         masker.draw(Clips.unpadded(grid, 2), generator(0, "x"))
 
 
-def test_a_clip_of_one_column_gets_a_context_all_the_same():
+def test_a_clip_of_one_column_still_has_a_context():
     grid = Grid(8, 64)
     valid = (torch.arange(64) < 1).repeat(8).expand(3, -1)
     mask = TimeStrips().draw(Clips(grid=grid, valid=valid), generator(0, "x"))
@@ -194,6 +196,6 @@ def test_invalid_settings_are_errors(family, setting, message):
         family(**setting)
 
 
-def run_lengths(marked):
+def list_runs(marked):
     values, counts = torch.unique_consecutive(marked, return_counts=True)
     return counts[values].tolist()

@@ -21,13 +21,13 @@ from maskers.unstructured import (
 )
 
 
-def seen(masker, grid, batch, **fields):
+def draw_context(masker, grid, batch, **fields):
     """Draws the context as a grid, bool (batch, freq, time)."""
     mask = masker.draw(replace(Clips.unpadded(grid, batch), **fields), generator(0, "x"))
     return mask.context.view(batch, grid.freq, grid.time)
 
 
-def least_distance(context, grid):
+def compute_min_distance(context, grid):
     """Returns the least squared distance between two visible patches of any sample."""
     cells = torch.stack([torch.arange(grid.size) // grid.time, torch.arange(grid.size) % grid.time])
     distance = (cells.unsqueeze(1) - cells.unsqueeze(2)).square().sum(dim=0)
@@ -46,7 +46,7 @@ def test_a_fixed_ratio_hides_the_same_share_of_every_clips_valid_patches(case: C
 
 
 def test_a_range_draws_a_ratio_for_every_sample():
-    share = seen(Random(ratio=(0.4, 0.6)), Grid(8, 64), 400).float().mean(dim=(1, 2))
+    share = draw_context(Random(ratio=(0.4, 0.6)), Grid(8, 64), 400).float().mean(dim=(1, 2))
     assert share.min() < 0.42
     assert share.max() > 0.58
     assert share.mean() == pytest.approx(0.5, abs=0.01)
@@ -83,14 +83,14 @@ def test_a_ratio_that_hides_nothing_or_everything_is_an_error(masker, ratio):
         masker(ratio=ratio)
 
 
-def test_coins_give_counts_as_spread_as_a_binomial():
-    count = seen(Bernoulli(ratio=0.7), Grid(8, 64), 20_000).sum(dim=(1, 2)).float()
+def test_bernoulli_counts_have_a_binomial_distribution():
+    count = draw_context(Bernoulli(ratio=0.7), Grid(8, 64), 20_000).sum(dim=(1, 2)).float()
     assert count.mean() == pytest.approx(0.3 * 512, rel=0.01)
     assert count.std() == pytest.approx(math.sqrt(512 * 0.3 * 0.7), rel=0.03)
 
 
-def test_coins_leave_a_patch_on_either_side():
-    count = seen(Bernoulli(ratio=0.99), Grid(1, 3), 1000).sum(dim=(1, 2))
+def test_bernoulli_leaves_a_patch_visible_and_one_hidden():
+    count = draw_context(Bernoulli(ratio=0.99), Grid(1, 3), 1000).sum(dim=(1, 2))
     assert count.min() == 1
     assert count.max() <= 2
 
@@ -98,7 +98,7 @@ def test_coins_leave_a_patch_on_either_side():
 @pytest.mark.parametrize("grid", [Grid(1, 252), Grid(4, 60)], ids=str)
 @pytest.mark.parametrize("group", [2, 3, 6])
 def test_groups_are_hidden_completely_and_a_quarter_of_them_is_visible(grid, group):
-    groups = seen(Grouped(ratio=0.75, group=group), grid, 50).view(50, -1, group)
+    groups = draw_context(Grouped(ratio=0.75, group=group), grid, 50).view(50, -1, group)
     assert (groups.all(dim=2) == groups.any(dim=2)).all()
     kept = groups[:, :, 0].sum(dim=1)
     assert (kept - grid.size / group / 4).abs().max() <= 0.5
@@ -106,7 +106,7 @@ def test_groups_are_hidden_completely_and_a_quarter_of_them_is_visible(grid, gro
 
 def test_a_row_shorter_than_two_groups_gets_smaller_ones():
     valid = torch.arange(12).expand(200, -1) < 5
-    visible = seen(Grouped(ratio=0.5, group=6), Grid(1, 12), 200, valid=valid)[:, 0]
+    visible = draw_context(Grouped(ratio=0.5, group=6), Grid(1, 12), 200, valid=valid)[:, 0]
     pairs = visible[:, :4].view(200, 2, 2)
     assert (pairs.all(dim=2) == pairs.any(dim=2)).all()
     assert set(visible.sum(dim=1).tolist()) == {3, 4}  # two groups of three: 2, 2 and 1 patches
@@ -119,7 +119,7 @@ def test_all_samples_of_a_batch_share_one_mask_and_the_next_batch_another():
     assert not torch.equal(first, second)
 
 
-def test_shared_masks_visit_every_patch_alike():
+def test_shared_masks_visit_every_patch_equally_often():
     masker, rng = SharedRandom(ratio=0.5), generator(0, "x")
     visits = sum(masker.draw(Clips.unpadded(Grid(4, 8), 1), rng).context.int() for _ in range(4000))
     assert visits.min() > 1850
@@ -128,7 +128,7 @@ def test_shared_masks_visit_every_patch_alike():
 
 def test_a_short_clip_takes_its_share_of_its_own_patches_from_the_shared_order():
     valid = torch.arange(40) < torch.tensor([[40], [20], [20], [3]])
-    visible = seen(SharedRandom(ratio=0.5), Grid(1, 40), 4, valid=valid)[:, 0]
+    visible = draw_context(SharedRandom(ratio=0.5), Grid(1, 40), 4, valid=valid)[:, 0]
     assert visible.sum(dim=1).tolist() == [20, 10, 10, 2]
     assert torch.equal(visible[1], visible[2])
     nested = visible[0, :20] & visible[1, :20]
@@ -137,7 +137,7 @@ def test_a_short_clip_takes_its_share_of_its_own_patches_from_the_shared_order()
 
 @pytest.mark.parametrize("staggered", [False, True])
 def test_a_lattice_shows_one_patch_of_every_cell(staggered):
-    visible = seen(Lattice(freq_step=2, time_step=4, staggered=staggered), Grid(8, 64), 100)
+    visible = draw_context(Lattice(freq_step=2, time_step=4, staggered=staggered), Grid(8, 64), 100)
     cells = visible.view(100, 4, 2, 16, 4)
     rows = visible.any(dim=2)
     if not staggered:
@@ -147,7 +147,7 @@ def test_a_lattice_shows_one_patch_of_every_cell(staggered):
 
 
 def test_a_staggered_lattice_of_one_by_two_is_a_checkerboard():
-    visible = seen(Lattice(freq_step=1, time_step=2, staggered=True), Grid(8, 64), 100)
+    visible = draw_context(Lattice(freq_step=1, time_step=2, staggered=True), Grid(8, 64), 100)
     assert (visible[:, :, 1:] != visible[:, :, :-1]).all()
     assert (visible[:, 1:] != visible[:, :-1]).all()
     assert visible[:, 0, 0].float().mean() == pytest.approx(0.5, abs=0.15)
@@ -155,7 +155,7 @@ def test_a_staggered_lattice_of_one_by_two_is_a_checkerboard():
 
 @pytest.mark.parametrize("grid", [Grid(1, 64), Grid(8, 64), Grid(64, 1)], ids=str)
 def test_a_lattice_keeps_its_share_on_thin_grids(grid):
-    assert (seen(Lattice(), grid, 50).sum(dim=(1, 2)) == grid.size // 4).all()
+    assert (draw_context(Lattice(), grid, 50).sum(dim=(1, 2)) == grid.size // 4).all()
 
 
 def test_a_cell_of_one_patch_is_an_error():
@@ -173,19 +173,19 @@ def test_a_cell_of_one_patch_is_an_error():
         (0.6, Grid(5, 38), 1),
     ],
 )
-def test_visible_disks_keep_their_distance(ratio, grid, least):
-    assert least_distance(seen(PoissonDisk(ratio=ratio), grid, 200), grid) >= least
+def test_visible_patches_of_poisson_disks_keep_their_distance(ratio, grid, least):
+    assert compute_min_distance(draw_context(PoissonDisk(ratio=ratio), grid, 200), grid) >= least
 
 
-def test_darts_jam_at_the_density_of_random_sequential_adsorption():
+def test_poisson_disks_jam_at_the_density_of_random_sequential_adsorption():
     """Squares of 2 by 2 jam at a coverage of 0.748: 0.187 of the patches, none adjacent."""
     grid = Grid(48, 48)
-    assert least_distance(seen(PoissonDisk(ratio=1 - 0.182), grid, 5), grid) == 4
-    assert least_distance(seen(PoissonDisk(ratio=1 - 0.192), grid, 5), grid) == 2
+    assert compute_min_distance(draw_context(PoissonDisk(ratio=1 - 0.182), grid, 5), grid) == 4
+    assert compute_min_distance(draw_context(PoissonDisk(ratio=1 - 0.192), grid, 5), grid) == 2
 
 
 @given(cases(max_time=48, max_batch=4), st.floats(0.05, 0.95))
-def test_the_number_of_disks_is_exact_on_every_clip(case: Case, ratio):
+def test_the_number_of_poisson_disks_is_exact_on_every_clip(case: Case, ratio):
     mask = PoissonDisk(ratio=ratio).draw(case.clips, generator(case.seed, "x"))
     count = case.valid.sum(dim=1)
     expected = ((1 - ratio) * count).round().clamp(min=1).minimum(count - 1)
