@@ -57,11 +57,29 @@ class LogMel(AbstractFrontEnd):
 
     A clip has ceil(samples / hop) frames: 128 for 1.28 s at a hop of 10 ms.
 
+    Args:
+        sample_rate: Sample rate in Hz; clips with another one are resampled.
+        bands: Number of mel bands.
+        window_ms: Length of the analysis window in ms.
+        hop_ms: Time from one frame to the next in ms.
+        f_min: Lower edge of the lowest band in Hz.
+        f_max: Upper edge of the highest band in Hz.
+        floor: Added to the power before the logarithm; with `top_db`, the least power instead.
+        fft_size: Length of the FFT in samples. If unset, the least power of two that holds a
+            window.
+        filters: Mel scale and filters: those of HTK, or those of Slaney, which have equal areas.
+        top_db: If set, values are in decibels instead of natural logarithms, at most this far below
+            the clip's maximum.
+        normalisation: How frames are normalised: with the mean and standard deviation of the
+            pre-training clips in each band (`bands`) or over all bands (`all`), or with a fixed
+            (mean, deviation).
+
     Raises:
         ValueError: for settings out of range, an `fft_size` shorter than the window, and bands
             without any FFT bin.
 
     Example:
+        >>> import torch
         >>> LogMel(bands=64)(torch.zeros(16000), 16000).shape
         torch.Size([100, 64])
     """
@@ -70,13 +88,11 @@ class LogMel(AbstractFrontEnd):
     bands: int = 64
     window_ms: float = 25.0
     hop_ms: float = 10.0
-    f_min: float = 50.0  # hertz
-    f_max: float = 8000.0  # hertz
-    floor: float = 1e-6  # added to the power; with `top_db`, the minimum power instead
-    fft_size: int | None = None  # samples; default: the next power of two at or above the window
-    # mel scale and filter bank of HTK, or of Slaney (filters of equal area)
+    f_min: float = 50.0
+    f_max: float = 8000.0
+    floor: float = 1e-6
+    fft_size: int | None = None
     filters: Literal["htk", "slaney"] = field(default="htk", metadata={AS_BEFORE: "htk"})
-    # use decibels, not natural logarithms, limited to this range below the clip's maximum
     top_db: float | None = field(default=None, metadata={AS_BEFORE: None})
     normalisation: Normalisation = field(default="bands", metadata={AS_BEFORE: "bands"})
 
@@ -154,19 +170,35 @@ class KaldiFbank(AbstractFrontEnd):
     has 1000. With many narrow bands the lowest ones contain no FFT bin and are constant; this is
     allowed because these models were trained that way.
 
+    Args:
+        sample_rate: Sample rate in Hz; clips with another one are resampled.
+        bands: Number of mel bands.
+        window_ms: Length of the analysis window in ms.
+        hop_ms: Time from one frame to the next in ms.
+        f_min: Lower edge of the lowest band in Hz.
+        f_max: Upper edge of the highest band in Hz.
+        window: Shape of the analysis window.
+        preemphasis: Share of each sample that is subtracted from the next one.
+        level: Whether a clip keeps its level or is scaled to a peak of 1.
+        normalisation: How frames are normalised: with the mean and standard deviation of the
+            pre-training clips in each band (`bands`) or over all bands (`all`), or with a fixed
+            (mean, deviation).
+
     Raises:
         ValueError: for settings out of range.
+
+    Example:
+        mel: {type: ablate.audio.mel.KaldiFbank, bands: 128, hop_ms: 10}
     """
 
     sample_rate: int = 16000
     bands: int = 128
     window_ms: float = 25.0
     hop_ms: float = 10.0
-    f_min: float = 20.0  # hertz
-    f_max: float = 8000.0  # hertz
+    f_min: float = 20.0
+    f_max: float = 8000.0
     window: Literal["hanning", "hamming", "povey", "rectangular", "blackman"] = "hanning"
-    preemphasis: float = 0.97  # share of each sample that is subtracted from the next one
-    # level of the clip: unchanged, or scaled to a peak of 1
+    preemphasis: float = 0.97
     level: Literal["as_is", "peak"] = field(default="as_is", metadata={AS_BEFORE: "as_is"})
     normalisation: Normalisation = field(default="bands", metadata={AS_BEFORE: "bands"})
 

@@ -21,13 +21,22 @@ class Prepared(AbstractFrontEnd):
 
     Removing silence shifts whatever follows it: the times of event labels no longer match.
 
+    Args:
+        front_end: The other front end.
+        silence_db: If set, segments of 20 ms that are this far below the loudest one are removed.
+        level_db: If set, each clip is scaled to this RMS level, relative to full scale.
+
     Raises:
         ValueError: if neither `silence_db` nor `level_db` is set, or one is out of range.
+
+    Example:
+        mel: {type: ablate.audio.preparation.Prepared, silence_db: 60,
+          front_end: {type: ablate.audio.mel.LogMel}}
     """
 
     front_end: AbstractFrontEnd
-    silence_db: float | None = None  # removes 20 ms segments this far below the loudest one
-    level_db: float | None = None  # scales each clip to this RMS, relative to full scale
+    silence_db: float | None = None
+    level_db: float | None = None
 
     def __post_init__(self) -> None:
         if self.silence_db is None and self.level_db is None:

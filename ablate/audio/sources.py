@@ -162,20 +162,26 @@ class Folder(AbstractSource):
     `fold`; and `task`, if the clips belong to several tasks. Other columns are kept. A clip may be
     listed once per task, always with the same split.
 
+    Args:
+        manifest: Path of the CSV file.
+        label: Column of the labels. Empty: clips without labels, only to train on.
+        task: Name of the task in reports. Empty: the name of the manifest's folder.
+        on_bad_audio: Whether missing and broken clips are an error, or left out and listed.
+        on_silence: Whether clips without any sound are used or left out.
+
     Raises:
         ValueError: for a `task` that is not usable as a folder name.
 
     Example:
-        >>> source = Folder(manifest="birds/manifest.csv", label="species")
-        >>> samples, sample_rate = source.read(0)  # doctest: +SKIP
+        data: {type: ablate.audio.sources.Folder, manifest: birds/manifest.csv, label: species}
     """
 
     non_audio_settings = ("label", "task", "on_bad_audio", "on_silence")
 
-    manifest: str  # the CSV file
-    label: str = "label"  # the column of labels; empty: unlabelled clips, only to train on
-    task: str = ""  # the task's name in reports; default: the name of the manifest's folder
-    on_bad_audio: Literal["raise", "skip"] = "raise"  # for missing or broken clips
+    manifest: str
+    label: str = "label"
+    task: str = ""
+    on_bad_audio: Literal["raise", "skip"] = "raise"
     on_silence: Literal["keep", "skip"] = field(default="keep", metadata={AS_BEFORE: "keep"})
 
     def __post_init__(self) -> None:
@@ -243,9 +249,8 @@ class Folder(AbstractSource):
 
     @cached_property
     def _clips(self) -> ClipTable:
-        _ = (
-            self._list_version
-        )  # hasher before reading: if the file changes meanwhile, the hash is outdated
+        # hashed before it is read: if the file changes in between, the hash is outdated
+        _ = self._list_version
         task = self.task or self._manifest.parent.name
         return read_manifest(self._manifest, label=self.label, task=task)
 

@@ -29,6 +29,14 @@ _LATEST_ONSET = 0.16  # seconds
 class Synthetic(AbstractSource):
     """Ten words, ten triads and ten environmental sounds, with noise, reverberation and level.
 
+    Args:
+        clips_per_class: Training clips per class.
+        valid_per_class: Validation clips per class.
+        test_per_class: Test clips per class.
+        seconds: Duration of a clip in seconds.
+        sample_rate: Sample rate in Hz.
+        seed: Seed of the corpus, which is the same for all seeds of a study.
+
     Raises:
         ValueError: for a setting out of range.
 
@@ -40,12 +48,12 @@ class Synthetic(AbstractSource):
 
     version: ClassVar[int] = 1
 
-    clips_per_class: int = 60  # training clips
+    clips_per_class: int = 60
     valid_per_class: int = 20
     test_per_class: int = 40
-    seconds: float = 1.28  # duration of a clip
+    seconds: float = 1.28
     sample_rate: int = 16000
-    seed: int = 0  # seed of the corpus, which is the same for all seeds of a study
+    seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("clips_per_class", "valid_per_class", "test_per_class"):

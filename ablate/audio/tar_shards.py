@@ -34,21 +34,30 @@ class TarShards(AbstractShards):
     shard's folder (`eval/000.tar`), or from a key of its JSON; its fold from the shard's name
     (`fold-3.tar`).
 
+    Args:
+        shards: Paths of the shards, which may contain `*`, `?` and `**`; a folder stands for all
+            `*.tar` files below it.
+        label: JSON key of the label. Empty: clips without labels, only to train on.
+        task: Name of the task in reports. Empty: the name of the shards' folder.
+        split: JSON key of the split. Empty: the split is taken from the shards' names.
+        on_bad_audio: Whether missing and broken clips are an error (`raise`) or are left out and
+            listed in the report (`skip`); also for samples without a label.
+        on_silence: Whether clips without any sound are used or left out.
+
     Raises:
         ValueError: if `shards` is empty, or `task` is not usable as a folder name.
 
     Example:
-        >>> source = TarShards(shards="data/**/*.tar", label="class", split="subset")
+        data: {type: ablate.audio.tar_shards.TarShards, shards: data/**/*.tar, label: class}
     """
 
     non_audio_settings = ("label", "task", "split", "on_bad_audio", "on_silence")
 
-    # paths, which may contain `*`, `?` and `**`; a folder means all `*.tar` files below it
     shards: str | tuple[str, ...]
-    label: str = "label"  # JSON key of the label; empty: unlabelled clips, only to train on
-    task: str = ""  # the task's name in reports; default: the name of the shards' folder
-    split: str = ""  # JSON key of the split; default: taken from the shards' names
-    on_bad_audio: Literal["raise", "skip"] = "raise"  # also for samples without a label
+    label: str = "label"
+    task: str = ""
+    split: str = ""
+    on_bad_audio: Literal["raise", "skip"] = "raise"
     on_silence: Literal["keep", "skip"] = "keep"
 
     def __post_init__(self) -> None:

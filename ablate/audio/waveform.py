@@ -17,12 +17,20 @@ class Waveform(AbstractFrontEnd):
     signal, if that is louder than -80 dB of full scale. Scaled clips need no normalisation with
     dataset statistics, which would only apply one gain to all of them.
 
+    Args:
+        sample_rate: Sample rate in Hz; clips with another one are resampled.
+        level: How a clip is scaled: to mean 0 and deviation 1 as in wav2vec 2.0 (`unit`), to a peak
+            of 1 (`peak`), or not at all (`as_is`).
+        normalisation: As in `LogMel`; by default a fixed (0, 1), which changes nothing.
+
     Raises:
         ValueError: for a `sample_rate` or `normalisation` out of range.
+
+    Example:
+        mel: {type: ablate.audio.waveform.Waveform, sample_rate: 16000}
     """
 
     sample_rate: int = 16000
-    # level of the clip: mean 0 and deviation 1 as in wav2vec 2.0, a peak of 1, or unchanged
     level: Literal["unit", "peak", "as_is"] = "unit"
     normalisation: Normalisation = (0.0, 1.0)
 

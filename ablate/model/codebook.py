@@ -30,13 +30,21 @@ class Codebook(AbstractTarget):
     The clustered points are patches of pre-training clips, or the features of these patches from
     the untrained encoder. Both depend on the trial's seed only, so a resumed run finds the same
     clusters. The target is one-hot, `(target tokens, clusters)`.
+
+    Args:
+        clusters: Number of clusters.
+        of: What is clustered.
+        points: Number of patches that k-means clusters.
+
+    Example:
+        target: {type: ablate.model.codebook.Codebook, clusters: 512, of: patches}
     """
 
     discrete = True
 
     clusters: int = 512
-    of: Literal["patches", "features"] = "patches"  # what is clustered
-    points: int = 20_000  # patches that k-means clusters
+    of: Literal["patches", "features"] = "patches"
+    points: int = 20_000
 
     def __post_init__(self) -> None:
         if not 2 <= self.clusters <= self.points:

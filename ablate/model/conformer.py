@@ -37,17 +37,34 @@ class Conformer(AbstractEncoder):
 
     https://arxiv.org/abs/2110.07313 reports 18.4 M and 88.1 M parameters; the sizes are inferred
     from these counts: both models have 12 layers, an `mlp_dim` of 1024, and `dim` 256 or 768.
+
+    Args:
+        dim: Width of the tokens.
+        layers: Number of layers.
+        heads: Number of attention heads per layer.
+        mlp_dim: Hidden width of each of the two half feed-forward modules.
+        kernel: Width of the convolution in columns of the grid, odd.
+        hidden: How hidden patches are treated: their tokens are left out (`drop`), or their content
+            is replaced by a learned embedding (`replace`); with `drop` the convolution sees zeros
+            there.
+        stem: Maps the values of a patch to a token.
+        positions: The position encoding.
+        drop_path: Rate at which the residual branches of the last layer are dropped; rates rise
+            linearly from 0 at the first.
+
+    Example:
+        encoder: {type: ablate.model.conformer.Conformer, dim: 256, layers: 12, heads: 8}
     """
 
     dim: int = 256
     layers: int = 12
     heads: int = 8
-    mlp_dim: int = 1024  # hidden width of each of the two half feed-forward modules
-    kernel: int = 31  # width of the convolution in columns of the grid, odd
-    hidden: Hidden = "replace"  # with `drop`, the convolution sees zeros at hidden patches
+    mlp_dim: int = 1024
+    kernel: int = 31
+    hidden: Hidden = "replace"
     stem: AbstractStem = field(default=Linear())
     positions: AbstractPositions = field(default=Rotary2D())
-    drop_path: float = 0.0  # rate at the last layer, from 0 at the first
+    drop_path: float = 0.0
 
     def __post_init__(self) -> None:
         check_width(self.dim, self.heads, self.layers)

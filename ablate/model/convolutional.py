@@ -30,13 +30,23 @@ class Convolutional(AbstractPredictor):
     The defaults are EAT's. Unlike EAT: a linear layer first maps features to `dim`, and padding
     patches stay zero throughout, so that the prediction of a short clip does not depend on the
     padding.
+
+    Args:
+        dim: Width of the predictor's tokens.
+        layers: Number of convolutions.
+        kernel: Size of a convolution along each axis in patches, odd.
+        groups: Number of groups of channels.
+        mask_token: Placeholder of a hidden patch: a learned vector, zero, or noise.
+
+    Example:
+        predictor: {type: ablate.model.convolutional.Convolutional, dim: 768, layers: 6}
     """
 
     dim: int = 768
     layers: int = 6
-    kernel: int = 3  # patches along each axis, odd
+    kernel: int = 3
     groups: int = 16
-    mask_token: MaskToken = "noise"  # placeholder of a hidden patch, as in `Joint`
+    mask_token: MaskToken = "noise"
 
     def __post_init__(self) -> None:
         if self.layers < 1:

@@ -27,9 +27,22 @@ from ablate.model.segments import Segments
 
 @dataclass(frozen=True, kw_only=True)
 class CrossAttention(AbstractNarrow):
-    """Narrow layers of cross-attention from every target patch to the context of its sample."""
+    """Narrow layers of cross-attention from every target patch to the context of its sample.
 
-    mask_token: MaskToken = "learned"  # placeholder of a hidden patch, as in `Joint`
+    Args:
+        dim: Width of the predictor's tokens.
+        layers: Number of layers.
+        heads: Number of attention heads per layer.
+        mlp_ratio: Hidden width of the feed-forward modules, relative to `dim`.
+        position_scale: Factor of the added sine-cosine positions.
+        mask_token: Placeholder of a hidden patch, to which its position is added: a learned vector,
+            zero, or noise.
+
+    Example:
+        predictor: {type: ablate.model.cross_attention.CrossAttention, dim: 192, layers: 6}
+    """
+
+    mask_token: MaskToken = "learned"
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
         return CrossAttentionPredictor(self, grid, dim, target_dim)

@@ -28,6 +28,11 @@ class AbstractObjective(ABC):
 
     With `utterance`, a distance between sample summaries is added: see
     `Prediction.utterance_loss`.
+
+    Args:
+        reduction: What the loss weights equally: every sample, every target patch (`token`) or
+            every target block (`target`).
+        utterance: Weight of the distance between sample summaries; 0 for none.
     """
 
     # the loss of a batch is not the mean over its slices, so a batch must not be divided
@@ -36,7 +41,6 @@ class AbstractObjective(ABC):
     contrastive: ClassVar[bool] = False  # compares the targets of a sample with one another
 
     reduction: Reduction = field(default="sample", metadata={AS_BEFORE: "sample"})
-    # weight of the distance between sample summaries
     utterance: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
 
     def __post_init__(self) -> None:
@@ -79,9 +83,18 @@ class SmoothL1(AbstractObjective):
 
     As in I-JEPA (https://arxiv.org/abs/2301.08243) and Sony's JEPA
     (https://arxiv.org/abs/2405.08679).
+
+    Args:
+        reduction: What the loss weights equally: every sample, every target patch (`token`) or
+            every target block (`target`).
+        utterance: Weight of the distance between sample summaries; 0 for none.
+        beta: Difference at which the loss becomes linear, in units of the target.
+
+    Example:
+        objective: {type: ablate.model.objectives.SmoothL1, beta: 1.0}
     """
 
-    beta: float = 1.0  # difference at which the loss becomes linear, in the target's unit
+    beta: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,7 +108,16 @@ class SmoothL1(AbstractObjective):
 
 @dataclass(frozen=True, kw_only=True)
 class L1(AbstractObjective):
-    """Mean absolute error over dimensions, as in V-JEPA (https://arxiv.org/abs/2404.08471)."""
+    """Mean absolute error over dimensions, as in V-JEPA (https://arxiv.org/abs/2404.08471).
+
+    Args:
+        reduction: What the loss weights equally: every sample, every target patch (`token`) or
+            every target block (`target`).
+        utterance: Weight of the distance between sample summaries; 0 for none.
+
+    Example:
+        objective: {type: ablate.model.objectives.L1, reduction: token}
+    """
 
     def distance(self, predicted: Tensor, target: Tensor, query: PredictionQuery) -> Tensor:
         return (predicted - target).abs().mean(dim=-1)
@@ -106,6 +128,14 @@ class L2(AbstractObjective):
     """Mean squared error over dimensions, as in the paper of Audio-JEPA (but not in its code).
 
     https://arxiv.org/abs/2507.02915
+
+    Args:
+        reduction: What the loss weights equally: every sample, every target patch (`token`) or
+            every target block (`target`).
+        utterance: Weight of the distance between sample summaries; 0 for none.
+
+    Example:
+        objective: {type: ablate.model.objectives.L2, reduction: token}
     """
 
     def distance(self, predicted: Tensor, target: Tensor, query: PredictionQuery) -> Tensor:
@@ -118,6 +148,14 @@ class Cosine(AbstractObjective):
 
     As in M2D (Niizumi et al., ICASSP 2023, https://arxiv.org/abs/2210.14648) and in the released
     code of Audio-JEPA (https://github.com/LudovicTuncay/Audio-JEPA).
+
+    Args:
+        reduction: What the loss weights equally: every sample, every target patch (`token`) or
+            every target block (`target`).
+        utterance: Weight of the distance between sample summaries; 0 for none.
+
+    Example:
+        objective: {type: ablate.model.objectives.Cosine, reduction: token}
     """
 
     def distance(self, predicted: Tensor, target: Tensor, query: PredictionQuery) -> Tensor:
@@ -131,6 +169,14 @@ class CrossEntropy(AbstractObjective):
     Scores and targets are `(tokens, clusters)`. As in HuBERT (Hsu et al., 2021,
     https://arxiv.org/abs/2106.07447) and BEATs (Chen et al., ICML 2023,
     https://arxiv.org/abs/2212.09058).
+
+    Args:
+        reduction: What the loss weights equally: every sample, every target patch (`token`) or
+            every target block (`target`).
+        utterance: Weight of the distance between sample summaries; 0 for none.
+
+    Example:
+        objective: {type: ablate.model.objectives.CrossEntropy, reduction: token}
     """
 
     discrete = True
@@ -151,12 +197,22 @@ class InfoNCE(AbstractObjective):
     Baevski et al., "wav2vec 2.0", NeurIPS 2020, sec. 3.2. https://arxiv.org/abs/2006.11477
     Unlike the paper: the samples of a step share one table of random numbers, one per patch of the
     grid and distractor, so that the draws do not depend on how a batch is sliced.
+
+    Args:
+        reduction: What the loss weights equally: every sample, every target patch (`token`) or
+            every target block (`target`).
+        utterance: Weight of the distance between sample summaries; 0 for none.
+        distractors: Number of distractors per target, drawn with replacement.
+        temperature: Divisor of the cosine similarities.
+
+    Example:
+        objective: {type: ablate.model.objectives.InfoNCE, distractors: 100, temperature: 0.1}
     """
 
     contrastive = True
 
-    distractors: int = 100  # per target, drawn with replacement
-    temperature: float = 0.1  # divisor of the cosine similarities
+    distractors: int = 100
+    temperature: float = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()

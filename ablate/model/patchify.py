@@ -135,10 +135,17 @@ class Rectangles(AbstractPatchifier):
     16x16 is used by AudioMAE (https://arxiv.org/abs/2207.06405) and EAT
     (https://arxiv.org/abs/2401.03497), strips of 64x4 by Dasheng
     (https://arxiv.org/abs/2406.06992) and ATST-Frame (https://github.com/Audio-WestlakeU/audiossl).
+
+    Args:
+        freq: Mel bands per patch. A study may write `all`.
+        time: Frames per patch. A study may write `all`, or the setting `seconds` instead.
+
+    Example:
+        patchifier: {type: ablate.model.patchify.Rectangles, freq: 16, time: 16}
     """
 
-    freq: int = 16  # mel bands; a study may write `freq: all`
-    time: int = 16  # frames; a study may write `seconds: 0.16` instead, or `time: all`
+    freq: int = 16
+    time: int = 16
 
     def __post_init__(self) -> None:
         _check_positive(freq=self.freq, time=self.time)
@@ -165,13 +172,25 @@ class Overlapping(AbstractPatchifier):
     16x16 every 10 is the cut of AST: 12x101 patches of 128x1024, the last 2 bands and 8 frames
     dropped (Gong et al., Interspeech 2021, https://arxiv.org/abs/2104.01778). A hidden patch need
     not be predicted where a visible one overlaps it: keep them apart with `maskers.DeadZone`.
+
+    Args:
+        freq: Mel bands per patch. A study may write `all`.
+        time: Frames per patch. A study may write `all`, or the setting `seconds` instead.
+        freq_stride: Bands from the start of one patch to the next.
+        time_stride: Frames from the start of one patch to the next. A study may set
+            `stride_seconds` instead.
+        rest: Whether bands and frames at the end that no patch reaches are an error (`refuse`) or
+            are dropped.
+
+    Example:
+        patchifier: {type: ablate.model.patchify.Overlapping, freq_stride: 10, time_stride: 10}
     """
 
-    freq: int = 16  # mel bands
-    time: int = 16  # frames; or `seconds`
-    freq_stride: int = 10  # bands
-    time_stride: int = 10  # frames; or `stride_seconds`
-    rest: Rest = "refuse"  # bands and frames at the end that no patch reaches
+    freq: int = 16
+    time: int = 16
+    freq_stride: int = 10
+    time_stride: int = 10
+    rest: Rest = "refuse"
 
     def __post_init__(self) -> None:
         _check_positive(freq=self.freq, time=self.time)
@@ -198,11 +217,21 @@ class Windows(AbstractPatchifier):
     At 16 kHz, 400 samples every 320 are the 50 Hz of wav2vec 2.0
     (https://arxiv.org/abs/2006.11477), 240 every 160 the 100 Hz of WavJEPA
     (https://arxiv.org/abs/2509.23238).
+
+    Args:
+        time: Samples per window. A study may set `seconds` instead.
+        time_stride: Samples from the start of one window to the next. A study may set
+            `stride_seconds` instead.
+        rest: Whether samples at the end that no window reaches are an error (`refuse`) or are
+            dropped, as a convolution does.
+
+    Example:
+        patchifier: {type: ablate.model.patchify.Windows, time: 400, time_stride: 320}
     """
 
-    time: int = 400  # samples; or `seconds`
-    time_stride: int = 320  # samples; or `stride_seconds`
-    rest: Rest = "drop"  # samples at the end that no window reaches, as a convolution does
+    time: int = 400
+    time_stride: int = 320
+    rest: Rest = "drop"
 
     def __post_init__(self) -> None:
         _check_positive(time=self.time)

@@ -18,12 +18,20 @@ from ablate.model.predictor import AbstractPredictor, Predictor
 
 @dataclass(frozen=True, kw_only=True)
 class PerToken(AbstractPredictor):
-    """A perceptron of `layers` linear layers applied to each token; one is a linear head."""
+    """A perceptron of `layers` linear layers applied to each token; one is a linear head.
+
+    Args:
+        layers: Number of linear layers.
+        dim: Width of the hidden layers.
+
+    Example:
+        predictor: {type: ablate.model.per_token.PerToken, layers: 2, dim: 2048}
+    """
 
     reads = "targets"
 
     layers: int = 1
-    dim: int = 2048  # width of the hidden layers
+    dim: int = 2048
 
     def __post_init__(self) -> None:
         for name, value in (("layers", self.layers), ("dim", self.dim)):

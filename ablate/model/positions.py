@@ -98,9 +98,15 @@ class Learned(AbstractPositions):
 
     Dosovitskiy et al., ICLR 2021. https://arxiv.org/abs/2010.11929
     Gong et al., "SSAST", AAAI 2022. https://arxiv.org/abs/2110.09784
+
+    Args:
+        time: Columns of the table. If unset, those of the grid.
+
+    Example:
+        encoder: {type: ablate.model.vit.ViT, positions: {type: ablate.model.positions.Learned}}
     """
 
-    time: int | None = None  # columns of the table; None: those of the grid
+    time: int | None = None
 
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
         return Positions(added=_Learned(grid, dim, _length("time", self.time, grid.time), scale))
@@ -112,10 +118,18 @@ class SeparableLearned(AbstractPositions):
 
     Dinkel et al., "Scaling up masked audio encoder learning for general audio classification",
     Interspeech 2024. https://arxiv.org/abs/2406.06992
+
+    Args:
+        freq: Length of the table of rows. If unset, the rows of the grid.
+        time: Length of the table of columns. If unset, the columns of the grid.
+
+    Example:
+        encoder: {type: ablate.model.vit.ViT,
+          positions: {type: ablate.model.positions.SeparableLearned, time: 252}}
     """
 
-    freq: int | None = None  # length of the frequency table; None: rows of the grid
-    time: int | None = None  # length of the time table; None: columns of the grid
+    freq: int | None = None
+    time: int | None = None
 
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
         freq, time = _length("freq", self.freq, grid.freq), _length("time", self.time, grid.time)
@@ -127,9 +141,15 @@ class Rotary1D(AbstractPositions):
     """Rotary positions in time, for grids with one row.
 
     Su et al., "RoFormer", 2021. https://arxiv.org/abs/2104.09864
+
+    Args:
+        base: About the ratio of the fastest to the slowest rotation.
+
+    Example:
+        encoder: {type: ablate.model.vit.ViT, positions: {type: ablate.model.positions.Rotary1D}}
     """
 
-    base: float = 10000.0  # about the ratio of the fastest to the slowest rotation
+    base: float = 10000.0
 
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
         _check_one_row(self, grid)
@@ -144,9 +164,15 @@ class Rotary2D(AbstractPositions):
 
     Heo et al., "Rotary Position Embedding for Vision Transformer", ECCV 2024 (the axial form).
     https://arxiv.org/abs/2403.13298
+
+    Args:
+        base: About the ratio of the fastest to the slowest rotation, in each half.
+
+    Example:
+        encoder: {type: ablate.model.vit.ViT, positions: {type: ablate.model.positions.Rotary2D}}
     """
 
-    base: float = 10000.0  # as in `Rotary1D`, for each half
+    base: float = 10000.0
 
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
         _check_rotary(self.base, dim // heads, 4)

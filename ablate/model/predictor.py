@@ -66,13 +66,21 @@ class AbstractPredictor(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class AbstractNarrow(AbstractPredictor):
-    """Settings of an attention predictor, usually narrower than the encoder."""
+    """Settings of an attention predictor, usually narrower than the encoder.
+
+    Args:
+        dim: Width of the predictor's tokens.
+        layers: Number of layers.
+        heads: Number of attention heads per layer.
+        mlp_ratio: Hidden width of the feed-forward modules, relative to `dim`.
+        position_scale: Factor of the added sine-cosine positions.
+    """
 
     dim: int = 192
     layers: int = 6
     heads: int = 6
-    mlp_ratio: float = 4.0  # hidden width of the feed-forward modules, relative to `dim`
-    position_scale: float = 1.0  # factor of the added sine-cosine positions
+    mlp_ratio: float = 4.0
+    position_scale: float = 1.0
 
     def __post_init__(self) -> None:
         check_width(self.dim, self.heads, self.layers)
@@ -80,9 +88,21 @@ class AbstractNarrow(AbstractPredictor):
 
 @dataclass(frozen=True, kw_only=True)
 class Joint(AbstractNarrow):
-    """A narrow transformer over the context and all target patches jointly, as in V-JEPA."""
+    """A narrow transformer over the context and all target patches jointly, as in V-JEPA.
 
-    # placeholder of a hidden patch, to which its position is added: a learned vector, zero or noise
+    Args:
+        dim: Width of the predictor's tokens.
+        layers: Number of layers.
+        heads: Number of attention heads per layer.
+        mlp_ratio: Hidden width of the feed-forward modules, relative to `dim`.
+        position_scale: Factor of the added sine-cosine positions.
+        mask_token: Placeholder of a hidden patch, to which its position is added: a learned vector,
+            zero, or noise.
+
+    Example:
+        predictor: {type: ablate.model.predictor.Joint, dim: 192, layers: 6, heads: 6}
+    """
+
     mask_token: MaskToken = field(default="learned", metadata={AS_BEFORE: "learned"})
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
@@ -94,11 +114,23 @@ class PerTarget(AbstractNarrow):
     """A narrow transformer applied to each target block separately, as in I-JEPA.
 
     Blocks do not attend to each other. A patch in several blocks is predicted once for each.
+
+    Args:
+        dim: Width of the predictor's tokens.
+        layers: Number of layers.
+        heads: Number of attention heads per layer.
+        mlp_ratio: Hidden width of the feed-forward modules, relative to `dim`.
+        position_scale: Factor of the added sine-cosine positions.
+        mask_token: Placeholder of a hidden patch, to which its position is added: a learned vector,
+            zero, or noise.
+
+    Example:
+        predictor: {type: ablate.model.predictor.PerTarget, dim: 192, layers: 6, heads: 6}
     """
 
     by_block = True
 
-    mask_token: MaskToken = "learned"  # placeholder of a hidden patch, as in `Joint`
+    mask_token: MaskToken = "learned"
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
         return TransformerPredictor(self, grid, dim, target_dim)

@@ -29,14 +29,23 @@ class VarianceCovariance(AbstractRegulariser):
     The paper weights variance, covariance and distance by 25, 1 and 25; here the distance has
     weight 1, so the defaults are divided by 25. The penalty applies to the mean of each sample's
     context features, `(samples, dim)`, or to all predicted tokens.
+
+    Args:
+        of: Which features are penalised.
+        variance: Weight of the hinge loss on the standard deviation.
+        covariance: Weight of the squared covariances.
+        deviation: Standard deviation below which a dimension is penalised.
+
+    Example:
+        regulariser: {type: ablate.model.regularisers.VarianceCovariance, covariance: 0.04}
     """
 
     coupled = True
 
-    of: Literal["context", "predicted"] = "context"  # which features are penalised
-    variance: float = 1.0  # weight of the hinge loss on the standard deviation
-    covariance: float = 0.04  # weight of the squared covariances
-    deviation: float = 1.0  # standard deviation below which a dimension is penalised
+    of: Literal["context", "predicted"] = "context"
+    variance: float = 1.0
+    covariance: float = 0.04
+    deviation: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("variance", "covariance", "deviation"):

@@ -64,10 +64,18 @@ class Convolutional2D(AbstractStem):
     https://arxiv.org/abs/2106.14881
     Unlike the paper: layer norm instead of batch norm, and no convolution crosses the edge of its
     patch. The width must be a multiple of 8.
+
+    Args:
+        freq: Mel bands of a patch.
+        time: Frames of a patch.
+
+    Example:
+        encoder: {type: ablate.model.vit.ViT,
+          stem: {type: ablate.model.stems.Convolutional2D, freq: 16, time: 16}}
     """
 
-    freq: int = 16  # mel bands of a patch
-    time: int = 16  # frames of a patch
+    freq: int = 16
+    time: int = 16
 
     def build(self, pixels: int, dim: int) -> Stem:
         _check_shape(self.freq, self.time, pixels)
@@ -83,10 +91,18 @@ class Speech1D(AbstractStem):
     Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision", ICML 2023.
     https://arxiv.org/abs/2212.04356
     Unlike the paper: no convolution crosses the edge of its patch.
+
+    Args:
+        freq: Mel bands of a patch.
+        time: Frames of a patch.
+
+    Example:
+        encoder: {type: ablate.model.vit.ViT,
+          stem: {type: ablate.model.stems.Speech1D, freq: 64, time: 4}}
     """
 
-    freq: int = 64  # mel bands of a patch
-    time: int = 4  # frames of a patch
+    freq: int = 64
+    time: int = 4
 
     def build(self, pixels: int, dim: int) -> Stem:
         _check_shape(self.freq, self.time, pixels)
@@ -102,10 +118,17 @@ class Waveform(AbstractStem):
     samples, 160 apart (100 Hz). Each layer has layer norm over its channels, as in the large model
     of Baevski et al., 2020 (https://arxiv.org/abs/2006.11477), because the group norm of the base
     model would need the whole clip, including padding.
+
+    Args:
+        layers: (kernel, stride) of each convolution, in samples of its input.
+        channels: Channels of every convolution.
+
+    Example:
+        encoder: {type: ablate.model.vit.ViT, stem: {type: ablate.model.stems.Waveform}}
     """
 
-    layers: Convolutions = WAV2VEC2  # (kernel, stride) of each layer
-    channels: int = 512  # channels of every layer
+    layers: Convolutions = WAV2VEC2
+    channels: int = 512
 
     def __post_init__(self) -> None:
         if not self.layers or min(map(min, self.layers)) < 1:

@@ -103,10 +103,17 @@ class Teacher(AbstractTarget):
     - instance: normalises each dimension over the tokens of a sample that the target encoder saw,
       layer by layer before averaging, as in data2vec.
     - instance_then_layer: `instance`, then `layer`, as in EAT (https://arxiv.org/abs/2401.03497).
+
+    Args:
+        input: What the target encoder sees.
+        layers: Number of last layers to average, or `all`.
+        normalise: How the features are normalised.
+
+    Example:
+        target: {type: ablate.model.targets.Teacher, input: full, layers: 8, normalise: instance}
     """
 
     input: Literal["full", "targets"] = field(default="full", metadata={AS_BEFORE: "full"})
-    # number of last layers to average; 1 is the output after the last norm
     layers: int | Literal["all"] = field(default=1, metadata={AS_BEFORE: 1})
     normalise: Normalisation = field(default="layer", metadata={AS_BEFORE: "layer"})
 
@@ -189,9 +196,15 @@ class Pixels(AbstractTarget):
 
     Huang et al., NeurIPS 2022, https://arxiv.org/abs/2207.06405; Dinkel et al., Interspeech 2024,
     https://arxiv.org/abs/2406.06992.
+
+    Args:
+        normalise: Whether each patch is scaled to mean 0 and standard deviation 1.
+
+    Example:
+        target: {type: ablate.model.targets.Pixels, normalise: true}
     """
 
-    normalise: bool = True  # each patch to mean 0 and standard deviation 1
+    normalise: bool = True
 
     def build(self, encoder: Encoder, grid: Grid, pixels: int) -> Target:
         return PixelTarget(self, pixels)

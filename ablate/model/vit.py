@@ -31,13 +31,32 @@ class ViT(AbstractEncoder):
     | Small | 384  | 12     | 6     | 21.4 M                                 |
     | Base  | 768  | 12     | 12    | 85.3 M                                 |
     | Large | 1024 | 24     | 16    | 302.6 M                                |
+
+    Args:
+        dim: Width of the tokens.
+        layers: Number of layers.
+        heads: Number of attention heads per layer.
+        mlp_ratio: Hidden width of the feed-forward modules, relative to `dim`.
+        position_scale: Factor of added positions; 0.2 improved nearest-neighbour accuracy of a tiny
+            model.
+        hidden: How hidden patches are treated: their tokens are left out (`drop`), or their content
+            is replaced by a learned embedding (`replace`).
+        norm: Whether layer norms come before or after the residual branches.
+        stem: Maps the values of a patch to a token.
+        positions: The position encoding.
+        summary: Whether there is a summary (CLS) token.
+        registers: Number of register tokens, which are discarded at the output.
+        drop_path: Rate at which the residual branches of the last layer are dropped; rates rise
+            linearly from 0 at the first.
+
+    Example:
+        encoder: {type: ablate.model.vit.ViT, dim: 192, layers: 12, heads: 3}
     """
 
     dim: int = 384
     layers: int = 12
     heads: int = 6
-    mlp_ratio: float = 4.0  # hidden width of the feed-forward modules, relative to `dim`
-    # factor of added positions; 0.2 improved nearest-neighbour accuracy of a tiny model
+    mlp_ratio: float = 4.0
     position_scale: float = 1.0
     hidden: Hidden = field(default="drop", metadata={AS_BEFORE: "drop"})
     norm: Norm = field(default="pre", metadata={AS_BEFORE: "pre"})
@@ -45,11 +64,8 @@ class ViT(AbstractEncoder):
     positions: AbstractPositions = field(
         default=SineCosine(), metadata={AS_BEFORE: get_identity(SineCosine())}
     )
-    summary: bool = field(default=False, metadata={AS_BEFORE: False})  # a CLS token
-    registers: int = field(
-        default=0, metadata={AS_BEFORE: 0}
-    )  # register tokens, discarded at the output
-    # drop rate of the last layer; rates rise linearly from 0 at the first
+    summary: bool = field(default=False, metadata={AS_BEFORE: False})
+    registers: int = field(default=0, metadata={AS_BEFORE: 0})
     drop_path: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
 
     def __post_init__(self) -> None:

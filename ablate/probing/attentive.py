@@ -27,11 +27,26 @@ class Attentive(AbstractTrainedProbe):
     """Weighs the tokens of a clip by learned queries, one per head, then classifies linearly.
 
     Tokens are read from disk during training. The epoch is selected as in `Linear`.
+
+    Args:
+        views: The views of the encoder to score, each separately; see `Views`.
+        tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
+            on.
+        content: Set when a study is planned, not by the user.
+        rate: Learning rate of Adam at the start.
+        batch: Items (clips or moments) per step.
+        epochs: Passes over the training items.
+        seeds: Number of trainings; the score is their mean.
+        heads: Number of learned queries.
+        choice: Epoch whose weights are used: the best on validation items, or the last.
+
+    Example:
+        probes: {attentive: {type: ablate.probing.attentive.Attentive, heads: 4}}
     """
 
     views: Views = field(default_factory=lambda: Views(poolings=(TOKENS,)))
     heads: int = 4
-    choice: Literal["valid", "last"] = "valid"  # epoch to use: the best on validation, or the last
+    choice: Literal["valid", "last"] = "valid"
 
     reads_tokens: ClassVar[bool] = True
 

@@ -23,6 +23,17 @@ class KNN(AbstractProbe):
     """The `k` nearest training clips by cosine vote, each with weight exp(cosine / temperature).
 
     With fewer than `k` training clips, all of them vote.
+
+    Args:
+        views: The views of the encoder to score, each separately; see `Views`.
+        tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
+            on.
+        content: Set when a study is planned, not by the user.
+        k: Number of neighbours.
+        temperature: Divisor of the similarities; smaller values weight near neighbours more.
+
+    Example:
+        probes: {knn: {type: ablate.probing.knn.KNN, k: 10}}
     """
 
     k: int = 10
@@ -48,6 +59,17 @@ class XaresKNN(AbstractProbe):
     length 1, but the training clips per feature, over all clips. Training clips keep their
     different lengths, and one with a large norm is a neighbour of every query. Features are not
     standardised.
+
+    Args:
+        views: The views of the encoder to score, each separately; see `Views`.
+        tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
+            on.
+        content: Set when a study is planned, not by the user.
+        k: Number of neighbours.
+        temperature: Divisor of the similarities; smaller values weight near neighbours more.
+
+    Example:
+        probes: {xares: {type: ablate.probing.knn.XaresKNN, k: 10}}
     """
 
     k: int = 10
@@ -71,6 +93,15 @@ class Retrieval(AbstractProbe):
 
     Recall@1 is the share of query clips whose retrieved clip has their class. If every class is a
     pair of one training clip and one query clip, it is the share that retrieves its partner.
+
+    Args:
+        views: The views of the encoder to score, each separately; see `Views`.
+        tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
+            on.
+        content: Set when a study is planned, not by the user.
+
+    Example:
+        probes: {retrieval: {type: ablate.probing.knn.Retrieval}}
     """
 
     headline: ClassVar[str | None] = "recall_at_1"

@@ -16,10 +16,21 @@ class Logistic(AbstractProbe):
 
     Nothing is tuned on held-out clips: the last iterate is used. For multi-label tasks each class
     has its own regression.
+
+    Args:
+        views: The views of the encoder to score, each separately; see `Views`.
+        tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
+            on.
+        content: Set when a study is planned, not by the user.
+        strength: Inverse of the penalty, scikit-learn's `C`.
+        iterations: Greatest number of iterations.
+
+    Example:
+        probes: {linear: {type: ablate.probing.linear.Logistic, strength: 0.1}}
     """
 
-    strength: float = 0.1  # scikit-learn's C
-    iterations: int = 200  # maximum
+    strength: float = 0.1
+    iterations: int = 200
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,10 +20,25 @@ class Linear(AbstractTrainedProbe):
 
     The epoch is selected on the validation part; for folds, on the fold before the held-out one;
     without either, on a fifth of the training clips. The test part is never used for selection.
+
+    Args:
+        views: The views of the encoder to score, each separately; see `Views`.
+        tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
+            on.
+        content: Set when a study is planned, not by the user.
+        rate: Learning rate of Adam at the start.
+        batch: Items (clips or moments) per step.
+        epochs: Passes over the training items.
+        seeds: Number of trainings; the score is their mean.
+        hidden: Units of the hidden layer; 0 for none.
+        choice: Epoch whose weights are used: the best on validation items, or the last.
+
+    Example:
+        probes: {linear: {type: ablate.probing.neural.Linear, epochs: 10}}
     """
 
-    hidden: int = 0  # units of the hidden layer; 0 for none
-    choice: Literal["valid", "last"] = "valid"  # epoch to use: the best on validation, or the last
+    hidden: int = 0
+    choice: Literal["valid", "last"] = "valid"
 
     # version 1: norm started at 0, matrices Xavier-uniform; moments were held out, not clips
     version: ClassVar[int] = 2
@@ -53,6 +68,19 @@ class XaresLinear(AbstractTrainedProbe):
     moments, not of segments. X-ARES uses other settings for some tasks: a `batch` of 64 for Speech
     Commands, and 3, 5, 20 or 50 `epochs`.
     https://arxiv.org/abs/2505.16369; https://github.com/jimbozhang/xares, commit 161f0ef
+
+    Args:
+        views: The views of the encoder to score, each separately; see `Views`.
+        tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
+            on.
+        content: Set when a study is planned, not by the user.
+        rate: Learning rate of Adam at the start.
+        batch: Items (clips or moments) per step.
+        epochs: Passes over the training items.
+        seeds: Number of trainings; the score is their mean.
+
+    Example:
+        probes: {mlp: {type: ablate.probing.neural.XaresLinear, epochs: 10}}
     """
 
     seeds: int = 1

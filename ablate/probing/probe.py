@@ -117,6 +117,12 @@ class AbstractProbe(ABC):
     A subclass implements `predict`; its fields are settings, and class variables declare what it
     needs. Everything else has a default.
 
+    Args:
+        views: The views of the encoder to score, each separately; see `Views`.
+        tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
+            on.
+        content: Set when a study is planned, not by the user.
+
     Example:
         A probe that predicts the class with the nearest mean:
 
@@ -136,9 +142,7 @@ class AbstractProbe(ABC):
     """
 
     views: Views = field(default_factory=Views, metadata={AS_BEFORE: _DEFAULT_VIEWS})
-    # clips to score on; by default the data set that the encoder is pre-trained on
     tasks: AbstractSource | None = field(default=None, metadata={AS_BEFORE: None})
-    # set when a study is planned, not by the user
     content: Content | None = field(default=None, metadata={AS_BEFORE: None})
 
     standardises: ClassVar[bool] = True  # whether features are standardised beforehand

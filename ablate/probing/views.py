@@ -52,6 +52,14 @@ class Views:
         `last`: after the last norm.
         `mean`: mean over all layers, before the last norm.
         `each`: every layer separately, before the last norm.
+
+    Args:
+        poolings: How the tokens of a clip are pooled.
+        layers: From which layers tokens are taken.
+
+    Example:
+        probes: {knn: {type: ablate.probing.knn.KNN,
+          views: {layers: [last, each], poolings: [mean, concat_freq]}}}
     """
 
     poolings: tuple[Pooling, ...] = field(

@@ -37,13 +37,22 @@ class XARES(AbstractShards):
     """The public tasks of X-ARES whose tar files are in `folder`, one sub-folder per task.
 
     Tasks that are missing or incomplete are listed in `missing`.
+
+    Args:
+        folder: The folder that X-ARES calls `env`.
+        tasks: Names of tasks. Empty: all public tasks.
+        on_bad_audio: Whether missing and broken clips are an error (`raise`) or are left out and
+            listed in the report (`skip`); also for samples without a known label.
+
+    Example:
+        tasks: {type: ablate.probing.xares.XARES, folder: env, tasks: [esc50, gtzan_genre]}
     """
 
     non_audio_settings = ("tasks", "on_bad_audio")
 
-    folder: str  # the folder that X-ARES calls `env`
-    tasks: tuple[str, ...] = ()  # names of tasks; by default all public tasks
-    on_bad_audio: Literal["raise", "skip"] = "raise"  # also for samples without a known label
+    folder: str
+    tasks: tuple[str, ...] = ()
+    on_bad_audio: Literal["raise", "skip"] = "raise"
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.tasks if name not in TASKS_BY_NAME]

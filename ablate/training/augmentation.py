@@ -50,9 +50,16 @@ class RegularisedMasking(AbstractAugmentation):
     Fei et al., "A-JEPA: Joint-Embedding Predictive Architecture Can Listen", 2023.
     https://arxiv.org/abs/2311.15830. The paper has no code; we select the same tokens in every
     layer.
+
+    Args:
+        rate: Expected share of a clip's tokens, in [0, 1); the default is the paper's.
+
+    Example:
+        probes: {tuned: {type: ablate.training.finetuning.FineTuning,
+          augmentation: {type: ablate.training.augmentation.RegularisedMasking, rate: 0.1}}}
     """
 
-    rate: float = 0.1  # expected share of a clip's tokens; the default is the paper's
+    rate: float = 0.1
 
     def __post_init__(self) -> None:
         _check_share("rate", self.rate)
@@ -64,9 +71,17 @@ class RegularisedMasking(AbstractAugmentation):
 
 @dataclass(frozen=True, kw_only=True)
 class TokenDrop(AbstractAugmentation):
-    """Drops a random share of the patches of each clip, and keeps at least one."""
+    """Drops a random share of the patches of each clip, and keeps at least one.
 
-    rate: float = 0.2  # expected share of a clip's patches; EAT
+    Args:
+        rate: Expected share of a clip's patches, in [0, 1); the default is EAT's.
+
+    Example:
+        probes: {tuned: {type: ablate.training.finetuning.FineTuning,
+          augmentation: {type: ablate.training.augmentation.TokenDrop, rate: 0.2}}}
+    """
+
+    rate: float = 0.2
 
     def __post_init__(self) -> None:
         _check_share("rate", self.rate)
@@ -84,11 +99,20 @@ class SpecAugment(AbstractAugmentation):
 
     The width of a stripe is drawn per clip, uniformly from 0 to the maximum, both included.
     Park et al., "SpecAugment", Interspeech 2019. https://arxiv.org/abs/1904.08779
+
+    Args:
+        freq: Greatest width of a frequency stripe in mel bands; the default is EAT's.
+        time: Greatest width of a time stripe in frames; the default is EAT's.
+        times: Number of stripes on each axis.
+
+    Example:
+        probes: {tuned: {type: ablate.training.finetuning.FineTuning,
+          augmentation: {type: ablate.training.augmentation.SpecAugment, freq: 25, time: 200}}}
     """
 
-    freq: int = 25  # maximum width of a frequency stripe in mel bands; EAT
-    time: int = 200  # maximum width of a time stripe in frames; EAT
-    times: int = 1  # number of stripes on each axis
+    freq: int = 25
+    time: int = 200
+    times: int = 1
 
     def __post_init__(self) -> None:
         for name in ("freq", "time", "times"):
@@ -112,9 +136,17 @@ class Mixup(AbstractAugmentation):
     of the batch, so a clip may be its own partner.
     Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
     https://arxiv.org/abs/1710.09412
+
+    Args:
+        strength: Parameter of the beta distribution; small values leave most clips nearly
+            unchanged. The default is EAT's.
+
+    Example:
+        probes: {tuned: {type: ablate.training.finetuning.FineTuning,
+          augmentation: {type: ablate.training.augmentation.Mixup, strength: 0.8}}}
     """
 
-    strength: float = 0.8  # small values leave most clips nearly unchanged; EAT
+    strength: float = 0.8
 
     def __post_init__(self) -> None:
         if self.strength <= 0:

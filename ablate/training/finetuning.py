@@ -41,19 +41,37 @@ class FineTuning(AbstractProbe):
     an interval over runs includes their variance, and two treatments of one run share them. The
     learning rate of a layer is `layer_decay` times that of the layer above it, as in BEiT (Bao et
     al., ICLR 2022. https://arxiv.org/abs/2106.08254).
+
+    Args:
+        views: The views of the encoder to score, each separately; see `Views`.
+        tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
+            on.
+        content: Set when a study is planned, not by the user.
+        augmentation: Changes each batch during training. If unset, nothing does.
+        steps: Number of training steps.
+        batch: Clips per step, one window each.
+        rate: Peak learning rate of the head.
+        warmup: Share of the steps in which the rate rises.
+        weight_decay: Weight decay of matrices; norms and biases have none.
+        layer_decay: Factor of the learning rate from each layer to the one below it; 1 for none.
+        frozen: Number of layers to freeze, from the first one on; anything above 0 also freezes the
+            stem.
+        seeds: Number of trainings, each with another head and order of clips.
+
+    Example:
+        probes: {tuned: {type: ablate.training.finetuning.FineTuning, steps: 500, rate: 1e-3}}
     """
 
     views: Views = field(default_factory=lambda: Views(poolings=("mean",)))
     augmentation: AbstractAugmentation | None = None
     steps: int = 500
-    batch: int = 16  # clips per step, one window each
-    rate: float = 1e-3  # peak learning rate of the head
-    warmup: float = 0.1  # share of the steps
-    weight_decay: float = 0.05  # not for norms and biases
-    layer_decay: float = 0.75  # 1 gives every layer the rate of the head
-    # number of layers to freeze, from the first one on; anything above 0 also freezes the stem
+    batch: int = 16
+    rate: float = 1e-3
+    warmup: float = 0.1
+    weight_decay: float = 0.05
+    layer_decay: float = 0.75
     frozen: int = 0
-    seeds: int = 1  # number of trainings, each with another head and order of clips
+    seeds: int = 1
 
     version: ClassVar[int] = 2  # version 1: all runs shared head, order of clips and windows
     standardises: ClassVar[bool] = False

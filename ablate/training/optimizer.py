@@ -15,13 +15,23 @@ MomentumSchedule = Literal["linear", "cosine", "constant"]
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long a trial trains, in steps: seconds would depend on the load of the machine."""
+    """How long a trial trains, in steps: seconds would depend on the load of the machine.
+
+    Args:
+        steps: Number of training steps.
+        batch: Clips per step, over all devices.
+        accumulate: Number of parts into which the batch of a step is split, whose gradients are
+            added.
+        checkpoint_activations: Whether activations are computed again in the backward pass, which
+            needs less memory and about a third more compute.
+
+    Example:
+        budget: {steps: 1000, batch: 64}
+    """
 
     steps: int
-    batch: int  # clips per step, over all devices
-    # micro-batches per step: gradients are accumulated over them
+    batch: int
     accumulate: int = field(default=1, metadata={AS_BEFORE: 1})
-    # recomputes activations in the backward pass: less memory for about a third more compute
     checkpoint_activations: bool = field(default=False, metadata={AS_BEFORE: False})
 
     def __post_init__(self) -> None:
@@ -41,18 +51,32 @@ class Optimizer:
 
     Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
     https://arxiv.org/abs/1711.05101
+
+    Args:
+        rate: Peak learning rate; it falls to 0 along a cosine.
+        warmup: Share of the steps in which the rate rises linearly.
+        betas: Decay rates of AdamW's moments.
+        weight_decay: Weight decay at the first and the last step; vectors have none.
+        clip: Greatest gradient norm; 0 for no clipping.
+        momentum: Momentum of the target encoder at the first and the last step.
+        momentum_schedule: How the momentum changes between them.
+        momentum_horizon: Share of the training over which the momentum changes; above 1, it never
+            reaches its last value.
+        follow: Whether the target encoder is updated after the optimiser's step or before it.
+        precision: Number format of training: float32, or bfloat16 under autocast.
+
+    Example:
+        optimizer: {rate: 1e-3, warmup: 0.1, precision: bf16}
     """
 
-    rate: float = 1e-3  # peak learning rate; it falls to 0 along a cosine
-    warmup: float = 0.1  # share of the steps, with a linearly rising rate
+    rate: float = 1e-3
+    warmup: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: tuple[float, float] = (0.05, 0.05)  # at the first and last step; not for vectors
-    clip: float = 3.0  # maximum gradient norm; 0 turns clipping off
-    momentum: tuple[float, float] = (0.99, 1.0)  # target encoder's, at the first and last step
+    weight_decay: tuple[float, float] = (0.05, 0.05)
+    clip: float = 3.0
+    momentum: tuple[float, float] = (0.99, 1.0)
     momentum_schedule: MomentumSchedule = field(default="linear", metadata={AS_BEFORE: "linear"})
-    # share of the training over which the momentum moves; above 1 it never reaches its end
     momentum_horizon: float = field(default=1.0, metadata={AS_BEFORE: 1.0})
-    # whether the target encoder is updated after the optimiser's step or before it
     follow: Literal["after", "before"] = field(default="after", metadata={AS_BEFORE: "after"})
     precision: Literal["fp32", "bf16"] = "fp32"
 

@@ -1,0 +1,94 @@
+"""Every part that a study may name documents its settings, with an example that can be built."""
+
+import dataclasses
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import ablate
+import maskers
+from ablate.config import loader
+from ablate.core.part_classes import get_class_path, is_part
+from ablate.parts import build
+from ablate.training.optimizer import Budget, Optimizer
+
+PACKAGES = ("audio", "model", "probing", "training")
+YAML_EXAMPLE = re.compile(r"Example:\n((?:    .*\n?)+)\Z")
+SECTIONS = re.compile(r"\n\n(?:Raises|Example):")
+
+
+def find_parts() -> Iterator[type]:
+    """Yields every part of an abstract kind, and the two that are not of any kind."""
+    modules = [
+        importlib.import_module(info.name)
+        for package in PACKAGES
+        for info in pkgutil.iter_modules([f"{ablate.__path__[0]}/{package}"], f"ablate.{package}.")
+    ]
+    for module in modules:
+        for name, cls in vars(module).items():
+            is_own = inspect.isclass(cls) and cls.__module__ == module.__name__
+            kinds = inspect.getmro(cls)[1:] if is_own and not name.startswith("_") else ()
+            if any(kind.__name__.startswith("Abstract") for kind in kinds) and is_part(cls):
+                yield cls
+    yield from (getattr(maskers, name) for name in maskers.__all__)
+    yield from (Budget, Optimizer)
+
+
+PARTS = [part for part in find_parts() if dataclasses.fields(part)]
+
+
+def find_typed_settings(value: Any) -> Iterator[dict[str, Any]]:
+    """Yields all settings with a `type`, at any depth."""
+    if isinstance(value, dict):
+        if "type" in value:
+            yield value
+        for child in value.values():
+            yield from find_typed_settings(child)
+
+
+def run_doctest(part: type, text: str) -> None:
+    """Runs a Python example, which may use the names of the part's module."""
+    names = dict(vars(inspect.getmodule(part)))
+    test = doctest.DocTestParser().get_doctest(text, names, part.__name__, None, 0)
+    output: list[str] = []
+    failed, _ = doctest.DocTestRunner(verbose=False).run(test, out=output.append)
+    assert not failed, "".join(output)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=get_class_path)
+def test_every_setting_of_a_part_is_documented(part: type) -> None:
+    arguments = SECTIONS.split((inspect.getdoc(part) or "").partition("Args:\n")[2])[0]
+    documented = re.findall(r"(?m)^    (\w+): ", arguments)
+    fields = [field.name for field in dataclasses.fields(part) if field.init]
+    assert sorted(documented) == sorted(fields)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=get_class_path)
+def test_the_example_of_a_part_builds_it(part: type) -> None:
+    text = inspect.getdoc(part) or ""
+    assert "Example:" in text
+    if ">>> " in text:
+        run_doctest(part, text)
+        return
+    match = YAML_EXAMPLE.search(text)
+    assert match is not None
+    settings = loader.parse_settings(match[1], "the example")
+    path = get_class_path(part)
+    own = [each for each in find_typed_settings(settings) if each["type"] == path]
+    if not own:  # implied by the section of the study
+        [section] = settings.values()
+        own = [{"type": path, **section}]
+    assert type(build(own[0], expect=part)) is part
+
+
+def test_every_module_of_the_zoo_begins_with_a_sentence() -> None:
+    modules = {inspect.getmodule(getattr(maskers, name)) for name in maskers.__all__}
+    for module in modules:
+        first, *_ = (inspect.getdoc(module) or "").splitlines()
+        assert first.endswith("."), f"{module}: {first}"
