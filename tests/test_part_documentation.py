@@ -40,6 +40,15 @@ def find_parts() -> Iterator[type]:
     yield from (Budget, Optimizer)
 
 
+KINDS = sorted(
+    {
+        kind
+        for part in find_parts()
+        for kind in inspect.getmro(part)[1:]
+        if kind.__name__.startswith("Abstract")
+    },
+    key=get_class_path,
+)
 PARTS = [part for part in find_parts() if dataclasses.fields(part)]
 
 
@@ -85,6 +94,25 @@ def test_the_example_of_a_part_builds_it(part: type) -> None:
         [section] = settings.values()
         own = [{"type": path, **section}]
     assert type(build(own[0], expect=part)) is part
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=get_class_path)
+def test_every_member_of_an_abstract_kind_documents_its_arguments(kind: type) -> None:
+    for name, member in vars(kind).items():
+        function = member.fget if isinstance(member, property) else member
+        if inspect.isfunction(function) and (not name.startswith("_") or name == "__call__"):
+            text = inspect.getdoc(function) or ""
+            assert text, name
+            for argument in [*inspect.signature(function).parameters][1:]:
+                is_documented = re.search(rf"(?m)^    {argument}: |`{argument}`", text)
+                assert is_documented, f"{name}: {argument}"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=get_class_path)
+def test_the_example_of_an_abstract_kind_works(kind: type) -> None:
+    text = inspect.getdoc(kind) or ""
+    if ">>> " in text:
+        run_doctest(kind, text)
 
 
 def test_every_module_of_the_zoo_begins_with_a_sentence() -> None:

@@ -23,12 +23,20 @@ class AbstractFrontEnd(ABC):
     """Converts waveforms to frames. Subclasses are frozen keyword-only dataclasses.
 
     A front end resamples waveforms of another sample rate and removes their mean. It returns at
-    least one frame, and finite values for silence and for a single sample.
+    least one frame, and finite values for silence and for a single sample. `LogMel` is an example.
     """
 
     @abstractmethod
     def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
-        """Converts a waveform, float32 (samples,), to frames, float32 (frames, bands)."""
+        """Converts a waveform to frames.
+
+        Args:
+            waveform: float32 (samples,).
+            sample_rate: Sample rate of the waveform in Hz.
+
+        Returns:
+            float32 (frames, bands).
+        """
 
     @property
     @abstractmethod

@@ -115,7 +115,7 @@ class AbstractSource(ABC):
         return False
 
     def content_digest(self, index: int) -> str:
-        """Identifies the sound of a clip, wherever the clip is stored, in at most 64 characters.
+        """Identifies the sound of clip `index`, wherever it is stored, in at most 64 characters.
 
         By default a hash of the samples. Raises `BadAudioError` for a clip that cannot be read.
         """
@@ -126,7 +126,7 @@ class AbstractSource(ABC):
         return hasher.hexdigest()
 
     def stamp(self, index: int) -> str | None:
-        """Returns a text that changes when the clip does (as size and time of a file do).
+        """Returns a text that changes when clip `index` does (as size and time of a file do).
 
         None if the clip is missing.
         """

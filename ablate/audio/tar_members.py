@@ -108,15 +108,15 @@ class AbstractShards(AbstractSource):
         """The shards."""
 
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
-        """Decodes one clip."""
+        """Decodes clip `index`."""
         return self._members.read(index)
 
     def content_digest(self, index: int) -> str:
-        """Hashes the bytes of one clip."""
+        """Hashes the bytes of clip `index`."""
         return self._members.content_digest(index)
 
     def stamp(self, index: int) -> str:
-        """Returns the shard's state and the position in it."""
+        """Returns the state of the shard of clip `index`, and the position in it."""
         return self._members.stamp(index)
 
     @property

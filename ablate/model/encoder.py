@@ -69,11 +69,21 @@ class AbstractEncoder(ABC):
 
     An encoder with a summary token has a true attribute `summary`. An attribute `layers`, the
     number of layers, lets a plan count them without building the model.
+
+    Example:
+        >>> from ablate.model.masking import Grid
+        >>> from ablate.model.vit import ViT
+        >>> ViT(dim=64, layers=2, heads=4).build(Grid(freq=4, time=8), pixels=256).dim
+        64
     """
 
     @abstractmethod
     def build(self, grid: Grid, pixels: int) -> Encoder:
-        """Builds the encoder for patches of `pixels` values on `grid`. Weights are not set yet.
+        """Builds the encoder. Its weights are not set yet.
+
+        Args:
+            grid: The grid of the patches.
+            pixels: Number of values of a patch.
 
         Raises:
             ValueError: The stem or the positions do not fit the patches, the grid or the width.

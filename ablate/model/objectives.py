@@ -29,6 +29,10 @@ class AbstractObjective(ABC):
     With `utterance`, a distance between sample summaries is added: see
     `Prediction.utterance_loss`.
 
+    A subclass implements `distance`, for example the mean absolute error of `L1`:
+
+        return (predicted - target).abs().mean(dim=-1)
+
     Args:
         reduction: What the loss weights equally: every sample, every target patch (`token`) or
             every target block (`target`).
@@ -62,11 +66,14 @@ class AbstractObjective(ABC):
         """
 
     def predict_from_mean(self, mean: Tensor) -> Tensor:
-        """Turns the mean of several targets, `(tokens, dim)`, into a prediction of that shape."""
+        """Turns `mean`, the mean of several targets, into a prediction of the same shape.
+
+        Both are `(tokens, dim)`. By default the mean itself.
+        """
         return mean
 
     def num_units(self, mask: Mask) -> int:
-        """Counts the samples, target patches or blocks of a mask that the loss averages over.
+        """Counts the samples, target patches or blocks of `mask` that the loss averages over.
 
         The loss of a batch is the average over its slices, weighted by their number of units.
         """

@@ -88,13 +88,22 @@ class AbstractPatchifier(ABC):
         )
 
     def cut(self, mels: Tensor) -> Tensor:
-        """Cuts (batch, bands, frames) into (batch, patches, pixels)."""
+        """Cuts `mels`, (batch, bands, frames), into (batch, patches, pixels)."""
         (freq, time), (freq_stride, time_stride) = self.size, self.stride
         pieces = mels.unfold(1, freq, freq_stride).unfold(2, time, time_stride)
         return rearrange(pieces, "batch rows columns freq time -> batch (rows columns) (freq time)")
 
     def paste(self, patches: Tensor, bands: int, frames: int) -> Tensor:
-        """Puts (batch, patches, pixels) back to (batch, bands, frames); overlaps are averaged."""
+        """Puts `patches` back into a spectrogram; overlaps are averaged.
+
+        Args:
+            patches: (batch, patches, pixels).
+            bands: Number of mel bands of the spectrogram.
+            frames: Number of its frames.
+
+        Returns:
+            (batch, bands, frames).
+        """
         fold = {"kernel_size": self.size, "stride": self.stride}
         columns = rearrange(patches, "batch patches pixels -> batch pixels patches")
         total = F.fold(columns, (bands, frames), **fold)
@@ -116,7 +125,7 @@ class AbstractPatchifier(ABC):
         return repeat(columns, "batch columns -> batch (rows columns)", rows=rows)
 
     def covered(self, bands: int, frames: int) -> tuple[int, int]:
-        """Returns the number of bands and frames, from the first, that patches reach.
+        """Returns how many of `bands` and of `frames`, from the first, patches reach.
 
         Raises `ValueError` for a size that `grid` refuses.
         """

@@ -50,13 +50,24 @@ class Positions(nn.Module):
 
 
 class AbstractPositions(ABC):
-    """Settings of a position encoding; subclasses are frozen keyword-only dataclasses."""
+    """Settings of a position encoding; subclasses are frozen keyword-only dataclasses.
+
+    Example:
+        >>> from ablate.model.positions import SineCosine
+        >>> positions = SineCosine().build(Grid(freq=2, time=4), dim=8, heads=2)
+        >>> positions.add(torch.zeros(3, 8), torch.tensor([0, 1, 7])).shape
+        torch.Size([3, 8])
+    """
 
     @abstractmethod
     def build(self, grid: Grid, dim: int, heads: int, *, scale: float = 1.0) -> Positions:
-        """Builds the encoding for `grid` and an encoder of width `dim`.
+        """Builds the encoding for one grid and one encoder.
 
-        `scale` multiplies the added vectors.
+        Args:
+            grid: The grid of the patches.
+            dim: Width of the tokens.
+            heads: Number of attention heads.
+            scale: Factor of the added vectors.
 
         Raises:
             ValueError: The encoding cannot distinguish the places of the grid, or cannot divide

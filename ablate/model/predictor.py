@@ -51,16 +51,27 @@ class Predictor(nn.Module, ABC):
 
 
 class AbstractPredictor(ABC):
-    """Settings of a predictor; subclasses are frozen keyword-only dataclasses."""
+    """Settings of a predictor; subclasses are frozen keyword-only dataclasses.
+
+    Example:
+        >>> from ablate.model.masking import Grid
+        >>> from ablate.model.predictor import Joint
+        >>> predictor = Joint(dim=32, heads=4).build(Grid(freq=4, time=8), dim=64, target_dim=64)
+        >>> predictor.reads
+        'context'
+    """
 
     reads: ClassVar[Reads] = "context"  # which patches' features are its input
     by_block: ClassVar[bool] = False  # each target block is predicted in a separate pass
 
     @abstractmethod
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
-        """Builds the predictor from features of width `dim` to targets of width `target_dim`.
+        """Builds the predictor. Its weights are not set yet.
 
-        Weights are not set yet.
+        Args:
+            grid: The grid of the patches.
+            dim: Width of the encoder's features.
+            target_dim: Width of the targets.
         """
 
 

@@ -11,14 +11,19 @@ from ablate.model.targets import segment_means
 
 
 class AbstractRegulariser(ABC):
-    """A penalty on a prediction. Subclasses are frozen keyword-only dataclasses."""
+    """A penalty on a prediction. Subclasses are frozen keyword-only dataclasses.
+
+    A subclass implements `penalty`, for example the mean square of the predictions:
+
+        return self.weight * prediction.predicted.square().mean()
+    """
 
     # the penalty of a batch is not the mean over its slices, so a batch must not be divided
     coupled: ClassVar[bool] = False
 
     @abstractmethod
     def penalty(self, prediction: Prediction) -> Tensor:
-        """Computes the weighted penalty to add to the loss, a scalar."""
+        """Computes the weighted penalty on `prediction` to add to the loss, a scalar."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Convolutions = tuple[
-    tuple[int, int], ...
-]  # (kernel, stride) of each layer, in samples of its input
+# (kernel, stride) of each layer, in samples of its input
+Convolutions = tuple[tuple[int, int], ...]
 WAV2VEC2: Convolutions = ((10, 5), *((3, 2),) * 4, (2, 2), (2, 2))
 
 
@@ -32,13 +31,22 @@ class Stem(nn.Module, ABC):
 
 
 class AbstractStem(ABC):
-    """Settings of a stem; subclasses are frozen keyword-only dataclasses."""
+    """Settings of a stem; subclasses are frozen keyword-only dataclasses.
+
+    Example:
+        >>> from ablate.model.stems import Convolutional2D
+        >>> stem = Convolutional2D(freq=16, time=16).build(pixels=256, dim=64)
+        >>> stem(torch.zeros(5, 256)).shape
+        torch.Size([5, 64])
+    """
 
     @abstractmethod
     def build(self, pixels: int, dim: int) -> Stem:
-        """Builds the stem from patches of `pixels` values to tokens of width `dim`.
+        """Builds the stem. Its weights are not set yet.
 
-        Weights are not set yet.
+        Args:
+            pixels: Number of values of a patch.
+            dim: Width of the tokens.
 
         Raises:
             ValueError: The settings do not fit the patch size or the width.

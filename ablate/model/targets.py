@@ -66,15 +66,27 @@ class Target(nn.Module, ABC):
 
 
 class AbstractTarget(ABC):
-    """Settings of a target; subclasses are frozen keyword-only dataclasses."""
+    """Settings of a target; subclasses are frozen keyword-only dataclasses.
+
+    Example:
+        >>> from ablate.model.targets import Pixels
+        >>> from ablate.model.vit import ViT
+        >>> grid = Grid(freq=4, time=8)
+        >>> encoder = ViT(dim=64, layers=1, heads=4).build(grid, pixels=256)
+        >>> Pixels().build(encoder, grid, pixels=256).dim
+        256
+    """
 
     discrete: ClassVar[bool] = False  # the values are one-hot clusters
 
     @abstractmethod
     def build(self, encoder: Encoder, grid: Grid, pixels: int) -> Target:
-        """Builds the target for a context encoder whose weights are set.
+        """Builds the target.
 
-        `pixels` is the number of values of a patch of `grid`.
+        Args:
+            encoder: The context encoder, whose weights are set.
+            grid: The grid of the patches.
+            pixels: Number of values of a patch.
         """
 
 

@@ -168,7 +168,10 @@ class AbstractProbe(ABC):
         return False
 
     def can_score(self, kind: LabelKind, pooling: str) -> bool:
-        """Whether it can score tasks of a kind with a pooling: events need one row per moment."""
+        """Checks whether it can score tasks of `kind` with `pooling`.
+
+        Tasks of events need one row of features per moment.
+        """
         per_clip = self.needs_audio or self.reads_tokens or self.headline is not None
         return kind != "events" or not (per_clip or pooling == SUMMARY)
 

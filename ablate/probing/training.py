@@ -68,10 +68,12 @@ class AbstractTrainedProbe(AbstractProbe):
 
     @property
     def num_seeds(self) -> int:
+        """The setting `seeds`."""
         return self.seeds
 
     @property
     def needs_validation(self) -> bool:
+        """True: the epoch is selected on held-out items."""
         return True
 
     @property

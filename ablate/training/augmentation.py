@@ -26,7 +26,16 @@ class LabelledBatch:
 
 
 class AbstractAugmentation(ABC):
-    """Changes a labelled batch. Subclasses are frozen keyword-only dataclasses."""
+    """Changes a labelled batch. Subclasses are frozen keyword-only dataclasses.
+
+    Example:
+        >>> from ablate.core.random import StepRandom
+        >>> from ablate.training.augmentation import LabelledBatch, TokenDrop
+        >>> visible = torch.ones(2, 50, dtype=torch.bool)
+        >>> batch = LabelledBatch(torch.zeros(2, 64, 100), torch.eye(2), visible)
+        >>> TokenDrop(rate=0.5)(batch, StepRandom(0, step=0)).visible.shape
+        torch.Size([2, 50])
+    """
 
     @abstractmethod
     def __call__(self, batch: LabelledBatch, rng: StepRandom) -> LabelledBatch:
