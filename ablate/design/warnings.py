@@ -121,9 +121,10 @@ def _subject(factor: str) -> str:
 
 def _fallback_warning(variants: Sequence[MaskOverlap]) -> list[str]:
     shares = " and ".join(f"for {_percent(v.changed)} of clips `{v.variant}`" for v in variants)
+    whose = "its" if len(variants) == 1 else "their"
     return [
-        f"Fallback masks: {shares} could not satisfy its settings. The scores compare the fallback "
-        "as much as the masker."
+        f"Fallback masks: {shares} could not satisfy {whose} settings. The scores compare the "
+        "fallback as much as the masker."
     ][: len(variants)]
 
 
