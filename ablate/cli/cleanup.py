@@ -1,4 +1,4 @@
-"""Commands that cancel jobs, reset failed runs, and delete unused run folders."""
+"""Commands `cancel`, `retry` and `clean`: they cancel jobs, release failures, delete unused runs."""
 
 from typing import Annotated
 
