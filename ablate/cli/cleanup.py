@@ -1,4 +1,4 @@
-"""Commands `cancel`, `retry` and `clean`: they cancel jobs, release failures, delete unused runs."""
+"""Commands `cancel`, `retry` and `clean`: cancel jobs, release failures, delete unused runs."""
 
 from typing import Annotated
 
