@@ -14,7 +14,7 @@ from ablate.model.patchify import AbstractPatchifier
 from ablate.model.transformer import initialise
 from ablate.model.vit import ViT
 from ablate.parts import build, resolve
-from ablate.worker.units import sized
+from ablate.worker.units import convert_sizes
 
 ROOT = Path(__file__).parents[2]
 RECIPES = {path.stem: path for path in sorted((ROOT / "studies" / "recipes").glob("*.yaml"))}
@@ -54,7 +54,7 @@ def export_recipe(name: str, folder: Path) -> Path:
     """Writes the untrained encoder of a recipe, shrunk by the tiny overlay."""
     study = folder.with_suffix(".yaml")
     study.write_text(f"study: {name}\nbaseline: {{extends: [{RECIPES[name]}, {TINY}]}}\nseeds: 1\n")
-    settings = sized({**loader.load(study).baseline.plain(), "seed": 0})
+    settings = convert_sizes({**loader.load(study).baseline.plain(), "seed": 0})
     return export_untrained(
         folder,
         mel=build(settings["mel"], expect=AbstractFrontEnd),
