@@ -1,4 +1,4 @@
-"""A study at a glance, from its plan and its run folders."""
+"""Formats the state of a study for the terminal, from its plan and its run folders."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,18 +16,18 @@ from ablate.runs.cleanup import format_bytes
 from ablate.runs.pending import TRIAL, PendingWork
 
 BYTES_PER_NUMBER = 4  # float32
-FIRST = 5  # items of a long list that are shown
-LOG_BYTES = 200_000  # about what a run's records, curves and scores take
-STATES_KEPT = 3  # a checkpoint's copies of each weight: the weight and Adam's two moments
+MAX_ITEMS = 5  # listed from a long list
+LOG_BYTES = 200_000  # approximate size of a run's records, curves and scores
+COPIES_PER_WEIGHT = 3  # in a checkpoint: the weight and the two moments of Adam
 
 
-def format_summary(plan: StudyPlan, found: PendingWork) -> list[str]:
-    """Says in a few lines what a study is and what is left to do."""
+def format_summary(plan: StudyPlan, work: PendingWork) -> list[str]:
+    """Summarizes a study and its pending work in a few lines."""
     trials, num_seeds = len({t.fingerprint for t in plan.trials}), len(plan.seeds)
     sizes = [f"{name} ({len(levels)})" for name, levels in plan.factors.items()]
-    grid = plan.design == "grid"
-    told = (" x " if grid else ", ").join([*sizes, f"seeds ({num_seeds})"])
-    lines = [f"{plan.study}: {told}{'' if grid else ', design ' + plan.design}"]
+    is_grid = plan.design == "grid"
+    design = (" x " if is_grid else ", ").join([*sizes, f"seeds ({num_seeds})"])
+    lines = [f"{plan.study}: {design}{'' if is_grid else ', design ' + plan.design}"]
     if plan.looks is not None:
         look, most = len(plan.looks.seed_counts), plan.looks.max_seeds
         lines.append(f"  look {look}, with {num_seeds} of up to {most} seeds")
@@ -39,31 +39,31 @@ def format_summary(plan: StudyPlan, found: PendingWork) -> list[str]:
     for names in plan.duplicates:
         lines.append(f"  the same trial, run once: {'; '.join(names)}")
     for data in plan.data:
-        lines += _clips(data)
-    failed = sum(run.kind == TRIAL for run, _ in found.failed)
-    done = trials - len(found.trainings) - failed
-    lines.append(f"{len(found.trainings)} trials to run, {done} done, {failed} failed, of {trials}")
-    if found.start or found.score:
-        counts = f"{len(found.trainings)} trainings, {len(found.score)} re-scores"
-        lines.append(f"{counts}, {len(found.references)} references")
-    for run, reason in found.failed:
+        lines += _format_clips(data)
+    failed = sum(run.kind == TRIAL for run, _ in work.failed)
+    done = trials - len(work.trainings) - failed
+    lines.append(f"{len(work.trainings)} trials to run, {done} done, {failed} failed, of {trials}")
+    if work.start or work.score:
+        counts = f"{len(work.trainings)} trainings, {len(work.score)} re-scores"
+        lines.append(f"{counts}, {len(work.references)} references")
+    for run, reason in work.failed:
         lines.append(f"  failed before: {run.title} ({run.fingerprint}): {reason}")
-    if found.failed:
+    if work.failed:
         lines.append("  --retry-failed runs them again")
     return lines
 
 
-def _clips(data: DataSummary) -> Iterable[str]:
-    """Says how many clips of its data a study has, and which are skipped, silent or missing."""
+def _format_clips(data: DataSummary) -> Iterable[str]:
+    """Formats the number of clips of a data set, and which are skipped, silent or missing."""
     tasks = f"tasks: {', '.join(data.tasks)}" if data.tasks else "for training only"
     yield f"{data.clips} clips; {tasks}"
-    for path, reason in data.skipped[:FIRST]:
+    for path, reason in data.skipped[:MAX_ITEMS]:
         yield f"  skipped {path}: {reason}"
-    if len(data.skipped) > FIRST:
-        yield f"  and {len(data.skipped) - FIRST} more skipped"
+    if len(data.skipped) > MAX_ITEMS:
+        yield f"  and {len(data.skipped) - MAX_ITEMS} more skipped"
     if data.silent:
-        more = ", ..." if len(data.silent) > FIRST else ""
-        yield f"  {len(data.silent)} silent: {', '.join(data.silent[:FIRST])}{more}"
+        more = ", ..." if len(data.silent) > MAX_ITEMS else ""
+        yield f"  {len(data.silent)} silent: {', '.join(data.silent[:MAX_ITEMS])}{more}"
     reasons: dict[str, list[str]] = {}
     for task in data.missing:
         reasons.setdefault(task.reason, []).append(task.task)
@@ -72,17 +72,17 @@ def _clips(data: DataSummary) -> Iterable[str]:
 
 
 def format_code_warnings(plan: StudyPlan, runs: Path) -> list[str]:
-    """Warns of parts that are not ours and whose code has changed since runs were made."""
-    foreign = [trial for trial in plan.trials if trial.facts.parts]
-    made = [store.read_status(runs / trial.fingerprint).parts for trial in foreign]
-    planned = [trial.facts.parts for trial in foreign]
-    return [f"warning: {line}" for line in warnings.code_warnings([*planned, *made])]
+    """Formats a warning for each part outside ablate whose code has changed since its runs."""
+    trials = [trial for trial in plan.trials if trial.facts.parts]
+    recorded = [store.read_status(runs / trial.fingerprint).parts for trial in trials]
+    planned = [trial.facts.parts for trial in trials]
+    return [f"warning: {line}" for line in warnings.code_warnings([*planned, *recorded])]
 
 
 def format_status(plan: StudyPlan, runs: Path) -> list[str]:
     """Lists the trials of a saved plan with their states and validation scores."""
-    found = collect_states(plan, runs)
-    counted = ", ".join(f"{count} {state}" for state, count in found["counts"].items())
+    states = collect_states(plan, runs)
+    counts = ", ".join(f"{count} {state}" for state, count in states["counts"].items())
     rows = [
         [
             trial["fingerprint"],
@@ -92,26 +92,27 @@ def format_status(plan: StudyPlan, runs: Path) -> list[str]:
             "" if trial["valid"] is None else f"{trial['valid']:.1f}",
             trial["reason"] or "",
         ]
-        for trial in found["trials"]
+        for trial in states["trials"]
     ]
-    head = ["run", "variant", "seed", "state", "valid", ""]
-    return [f"{plan.study}: {counted}", *align_columns([head, *rows]), *_older(found["trials"])]
+    header = ["run", "variant", "seed", "state", "valid", ""]
+    table = align_columns([header, *rows])
+    return [f"{plan.study}: {counts}", *table, *_format_code_versions(states["trials"])]
 
 
-def _older(trials: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    """Says how many results other commits of the code have made; none is made again for that."""
-    here = core_git.get_commit()
-    made = Counter(trial["code"] for trial in trials if trial["state"] == "done" and trial["code"])
-    for code, count in made.items():
-        if here is not None and code != here:
-            yield f"  {count} done by other code: commit {code[:10]}; this is {here[:10]}"
+def _format_code_versions(trials: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    """Formats how many results come from other commits; these are not run again."""
+    current = core_git.get_commit()
+    codes = Counter(t["code"] for t in trials if t["state"] == "done" and t["code"])
+    for code, count in codes.items():
+        if current is not None and code != current:
+            yield f"  {count} results come from commit {code[:10]} (now at {current[:10]})"
 
 
 def collect_states(plan: StudyPlan, runs: Path) -> dict[str, Any]:
     """Returns the state of each trial of a saved plan, and its validation score in percent.
 
-    As plain data: `study`, `counts` by state, and `trials`. Test data is opened by the report
-    alone.
+    Returns plain data: `study`, `counts` by state, and `trials`. Only the report reads scores of
+    test data.
     """
     probe, pooling = plan.score_protocol, plan.score.pooling
     rows, counts = [], dict.fromkeys(store.STATES, 0)
@@ -131,43 +132,52 @@ def collect_states(plan: StudyPlan, runs: Path) -> dict[str, Any]:
                 "valid": store.read_score(folder, probe, pooling, part="valid"),
             }
         )
-    told = {state: count for state, count in counts.items() if count}
-    return {"study": plan.study, "counts": told, "trials": rows}
+    nonzero = {state: count for state, count in counts.items() if count}
+    return {"study": plan.study, "counts": nonzero, "trials": rows}
 
 
 def is_unfinished(plan: StudyPlan, runs: Path) -> bool:
-    """Tells whether some trial of a saved plan is running, or can be expected to.
+    """Returns whether a trial of a saved plan is running, or can be expected to run.
 
-    A stale one says that its session was killed: until the study is run again, nobody runs what
-    is left.
+    After a stale trial, whose session was killed, nothing runs until the study is run again.
     """
-    found = {store.read_status(runs / trial.fingerprint).state for trial in plan.trials}
-    return "running" in found or ("stale" not in found and bool(found & {"planned", "preempted"}))
+    states = {store.read_status(runs / trial.fingerprint).state for trial in plan.trials}
+    return "running" in states or (
+        "stale" not in states and bool(states & {"planned", "preempted"})
+    )
 
 
 def format_preview(plan: StudyPlan, runs: Path) -> list[str]:
     """Lists the baseline, what each variant changes, warnings, the trials' states, and disk.
 
-    The baseline is written as a study could have it, with every default.
+    The baseline is formatted as YAML with every default.
     """
     variants = {tuple(trial.levels.items()): trial for trial in reversed(plan.trials)}
-    baseline = max(reversed(variants.values()), key=lambda trial: _likeness(trial, plan))
+    baseline = max(
+        reversed(variants.values()), key=lambda trial: _count_baseline_levels(trial, plan)
+    )
     settings = {key: value for key, value in baseline.settings.items() if key != "seed"}
     lines = ["baseline:", *(f"  {key}: {to_flow_yaml(value)}" for key, value in settings.items())]
     lines.append("variants (baseline first):")
     for trial in sorted(reversed(variants.values()), key=lambda trial: trial is not baseline):
-        lines.append(f"  {name_variant(trial)}: {_told(trial)}")
+        lines.append(f"  {name_variant(trial)}: {_format_facts(trial)}")
         lines += [
             f"    {line}" for line in (trial.facts.tokens.messages if trial.facts.tokens else ())
         ]
         lines += [f"    {line}" for line in format_changes(baseline.settings, trial.settings)]
-        lines += [f"    matched: {_match(match)}" for match in trial.facts.matched]
+        lines += [f"    matched: {_format_match(match)}" for match in trial.facts.matched]
         if budget := trial.facts.budget:
-            taken = f"{budget.clips:,} clips, {budget.flops:.3g} FLOPs"
-            lines.append(f"    {budget.steps:,} steps to match {budget.by}: {taken}")
+            cost = f"{budget.clips:,} clips, {budget.flops:.3g} FLOPs"
+            lines.append(f"    {budget.steps:,} steps to match {budget.by}: {cost}")
     lines += [f"warning: {warning}" for warning in plan.warnings]
     rows = [
-        [*_names(trial), store.read_status(runs / trial.fingerprint).state] for trial in plan.trials
+        [
+            trial.fingerprint,
+            name_variant(trial),
+            str(trial.seed),
+            store.read_status(runs / trial.fingerprint).state,
+        ]
+        for trial in plan.trials
     ]
     lines += ["trials:", *align_columns([["run", "variant", "seed", "state"], *rows])]
     return [*lines, format_disk_use(plan.trials, runs)]
@@ -182,49 +192,45 @@ def format_changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str
 
 
 def format_disk_use(trials: Sequence[TrialEntry], runs: Path) -> str:
-    """Says how much disk the run folders will take when all is done, and a run while it trains.
+    """Formats the disk space of all finished runs, and that of a run while it trains.
 
-    Counts each trial, and the checkpoint of the largest; references are not counted.
+    Counts every trial, and the checkpoint of the largest one, but no references.
     """
     counts = [trial.facts.parameters for trial in trials]
     trained = [2 * count.encoder + count.predictor for count in counts]
-    most = max(trained) * BYTES_PER_NUMBER * STATES_KEPT
-    there = next(folder for folder in (runs, *runs.absolute().parents) if folder.is_dir())
-    free = disk_usage(there).free
+    largest = max(trained) * BYTES_PER_NUMBER * COPIES_PER_WEIGHT
+    existing = next(folder for folder in (runs, *runs.absolute().parents) if folder.is_dir())
+    free = disk_usage(existing).free
     return (
         f"disk: {format_bytes(estimate_kept_bytes(trials))} when all is done, "
-        f"{format_bytes(most)} more per worker "
+        f"{format_bytes(largest)} more per worker "
         f"while it trains; {format_bytes(free)} free on the disk holding {runs}/"
     )
 
 
 def estimate_kept_bytes(trials: Sequence[TrialEntry]) -> int:
-    """Returns about how many bytes the trials' run folders will take when all is done."""
+    """Estimates the total size of the trials' run folders when all are done, in bytes."""
     return sum(trial.facts.parameters.encoder * BYTES_PER_NUMBER + LOG_BYTES for trial in trials)
 
 
 def name_variant(trial: TrialEntry) -> str:
-    """Names a trial's variant by its levels."""
+    """Returns the name of a trial's variant, built from its levels."""
     return join_labels(trial.levels.values())
 
 
 def align_columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligns the cells of a table's rows; returns a line a row, indented by two spaces."""
+    """Aligns the columns of a table; returns one line per row, indented by two spaces."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _likeness(trial: TrialEntry, plan: StudyPlan) -> int:
-    """Counts the factors at the baseline's level in a trial, and those that mean nothing in it."""
+def _count_baseline_levels(trial: TrialEntry, plan: StudyPlan) -> int:
+    """Counts the factors at the baseline's level in a trial, or that do not apply to it."""
     baseline = plan.baseline
     return sum(trial.levels.get(name, label) == label for name, label in baseline.items())
 
 
-def _names(trial: TrialEntry) -> Iterable[str]:
-    return trial.fingerprint, name_variant(trial), str(trial.seed)
-
-
-def _told(trial: TrialEntry) -> str:
+def _format_facts(trial: TrialEntry) -> str:
     facts = trial.facts
     freq, time = facts.grid
     shares = f"{facts.context:.0%} visible, {facts.targets:.0%} predicted"
@@ -234,7 +240,7 @@ def _told(trial: TrialEntry) -> str:
     return f"grid {freq}x{time}, {shares}, encoder of {weights:,} weights"
 
 
-def _match(match: MatchedSetting) -> str:
+def _format_match(match: MatchedSetting) -> str:
     return (
         f"{match.setting} {match.value} for {match.share} {100 * match.wanted:.1f} %, "
         f"reached {100 * match.reached:.1f} %"

@@ -82,7 +82,7 @@ def test_status_shows_validation_scores_and_no_test_scores() -> None:
 
 def test_status_marks_results_of_another_commit() -> None:
     write_record(Path("runs/done"), "done", code=CodeVersion(commit="0" * 40, dirty=False))
-    assert "  1 done by other code: commit 0000000000; this is " in ablate("status").stdout
+    assert "  1 results come from commit 0000000000 (now at " in ablate("status").stdout
 
 
 def test_status_prints_json() -> None:

@@ -1,4 +1,4 @@
-"""What `plan` says of a study's variants before anything is run."""
+"""Tests of how a study's variants, work and states are formatted."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +43,7 @@ def change_block(plan: StudyPlan, **facts: Any) -> StudyPlan:
     return replace(plan, trials=(random, change_facts(block, **facts)))
 
 
-def test_a_matched_value_is_shown_with_its_variant(tmp_path: Path) -> None:
+def test_a_matched_value_is_listed_with_its_variant(tmp_path: Path) -> None:
     lines = format_preview(plan(), tmp_path)
     place = lines.index("    m: 1 -> 2")
     assert lines[place + 1] == (
@@ -51,7 +51,7 @@ def test_a_matched_value_is_shown_with_its_variant(tmp_path: Path) -> None:
     )
 
 
-def test_missing_tasks_are_said_with_their_reason() -> None:
+def test_missing_tasks_are_listed_with_their_reason() -> None:
     missing = tuple(
         MissingTask(task=name, reason="no folder", domain="environment", weight=1)
         for name in ("esc50", "desed")
@@ -68,11 +68,11 @@ def test_missing_tasks_are_said_with_their_reason() -> None:
         (("preempted", "done"), True),
         (("done", "failed"), False),
         (("done", "pruned"), False),
-        (("running", "done"), False),  # held by nobody: its session was killed
+        (("running", "done"), False),  # locked by no process: its session was killed
         (("running", "planned"), False),
     ],
 )
-def test_a_study_is_open_while_its_trials_can_be_expected_to_go_on(
+def test_a_study_is_unfinished_while_its_trials_can_be_expected_to_run(
     tmp_path: Path, states: tuple[str, str], *, still: bool
 ) -> None:
     for name, state in zip("ab", states, strict=True):
@@ -81,32 +81,32 @@ def test_a_study_is_open_while_its_trials_can_be_expected_to_go_on(
     assert is_unfinished(plan(), tmp_path) == still
 
 
-def test_a_study_with_a_trial_that_is_locked_is_open(tmp_path: Path) -> None:
+def test_a_study_with_a_locked_trial_is_unfinished(tmp_path: Path) -> None:
     for name in "ab":
         write_record(tmp_path / name, "running")
     with acquire_run(tmp_path / "a"):
         assert is_unfinished(plan(), tmp_path)
 
 
-def test_warnings_are_shown(tmp_path: Path) -> None:
+def test_warnings_are_listed(tmp_path: Path) -> None:
     assert f"warning: {WARNING}" in format_preview(plan(), tmp_path)
 
 
-def test_what_is_seen_and_asked_for_is_shown_where_there_is_any(tmp_path: Path) -> None:
+def test_patches_both_visible_and_predicted_are_reported_only_if_any(tmp_path: Path) -> None:
     lines = format_preview(change_block(plan(), overlap=0.451), tmp_path)
-    told = [line for line in lines if "of the visible" in line]
-    assert told == [next(line for line in lines if line.startswith("  block:"))]
-    assert "59% predicted (45.1% of the visible are also predicted)" in told[0]
+    overlaps = [line for line in lines if "of the visible" in line]
+    assert overlaps == [next(line for line in lines if line.startswith("  block:"))]
+    assert "59% predicted (45.1% of the visible are also predicted)" in overlaps[0]
 
 
-def test_what_a_token_is_stands_under_its_variant(tmp_path: Path) -> None:
+def test_token_statistics_follow_their_variant(tmp_path: Path) -> None:
     planned = change_block(plan(), tokens=make_token_stats(("a column every 160 ms", "and so on")))
     lines = format_preview(planned, tmp_path)
     place = next(i for i, line in enumerate(lines) if line.startswith("  block:"))
     assert lines[place + 1 : place + 3] == ["    a column every 160 ms", "    and so on"]
 
 
-def test_the_baseline_is_printed_as_a_study_could_have_it(tmp_path: Path) -> None:
+def test_the_baseline_is_printed_as_yaml_with_all_defaults(tmp_path: Path) -> None:
     planned = plan()
     settings = {
         "masker": {"type": "maskers.Random", "ratio": [0.4, 0.6], "per": "batch"},
