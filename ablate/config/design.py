@@ -46,7 +46,7 @@ class Design:
     zip_groups: tuple[tuple[str, ...], ...] = ()  # factors that vary together, level by level
     when: dict[str, Condition] = field(default_factory=dict)  # factor -> where it varies
     exclude: tuple[Condition, ...] = ()  # a combination that meets one of them is left out
-    variants: tuple[dict[str, str], ...] = ()  # of a list; other factors are at their baseline
+    variants: tuple[dict[str, str], ...] = ()  # `design: list`; other factors: baseline level
 
 
 def find_zip_problems(
@@ -59,7 +59,7 @@ def find_zip_problems(
         unknown = [name for name in names if name not in factors]
         for name in unknown:
             yield _unknown_factor(name, factors, path)
-        counts = {name: len(factors[name]) for name in names if name in factors}
+        counts = {name: len(factors[name]) for name in names if factors.get(name)}
         if not unknown and len(set(counts.values())) > 1:
             sizes = ", ".join(f"{name} has {count}" for name, count in counts.items())
             yield KeyProblem(f"zipped factors need equal numbers of levels: {sizes}", path)
@@ -85,21 +85,17 @@ def find_condition_problems(condition: Condition, factors: Factors) -> Iterator[
         if name not in factors:
             yield _unknown_factor(name, factors, (name,))
             continue
-        known = (*factors[name], BASELINE)
-        for label in labels:
-            if label not in known:
-                hint = did_you_mean(label, known)
+        levels = (*factors[name], BASELINE)
+        for label in labels if factors[name] else ():  # an invalid factor has no levels
+            if label not in levels:
+                hint = did_you_mean(label, levels)
                 yield KeyProblem(f"factor `{name}` has no level `{label}`{hint}", (name,))
 
 
 def find_variant_problems(
-    kind: str, variants: tuple[Condition, ...], factors: Factors | None
+    variants: tuple[Condition, ...], factors: Factors | None
 ) -> Iterator[KeyProblem]:
     """Yields what is wrong with a list of variants; `factors` is None if they are invalid."""
-    if (kind == "list") != bool(variants):
-        path = ("variants",) if variants else ("design",)
-        rule = "`design: list` and its list, `variants`, go together"
-        yield KeyProblem(rule, path, absolute=True)
     for i, variant in enumerate(variants):
         for problem in find_condition_problems(variant, factors or {}) if factors else ():
             yield KeyProblem(problem.message, (str(i), *problem.path))
@@ -111,4 +107,4 @@ def find_variant_problems(
 
 def _unknown_factor(name: str, factors: Factors, path: tuple[str, ...]) -> KeyProblem:
     hint = did_you_mean(name, factors)
-    return KeyProblem(f"`{{key}}` names no factor of the study: `{name}`{hint}", path)
+    return KeyProblem(f"`{{section}}` names no factor of the study: `{name}`{hint}", path)

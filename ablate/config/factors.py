@@ -32,7 +32,7 @@ FactorsByName = Annotated[
 
 
 def find_factor_problems(
-    factors: Mapping[str, Levels], baseline: Node | None, settings: Collection[str]
+    factors: Mapping[str, Mapping[str, Node]], baseline: Node | None, settings: Collection[str]
 ) -> Iterator[KeyProblem]:
     """Yields factors that vary nothing a trial has.
 
@@ -55,7 +55,7 @@ def find_factor_problems(
             yield KeyProblem(f"factor `{name}` {message}", (name,))
 
 
-def find_equal_levels(name: str, levels: Levels) -> Iterator[KeyProblem]:
+def find_equal_levels(name: str, levels: Mapping[str, Node]) -> Iterator[KeyProblem]:
     """Yields the levels of a factor that are written like an earlier one."""
     earlier: Levels = {}
     for label, level in levels.items():
@@ -65,7 +65,9 @@ def find_equal_levels(name: str, levels: Levels) -> Iterator[KeyProblem]:
         earlier[label] = level
 
 
-def find_unknown_probes(levels: Levels, probes: Collection[str]) -> Iterator[KeyProblem]:
+def find_unknown_probes(
+    levels: Mapping[str, Node], probes: Collection[str]
+) -> Iterator[KeyProblem]:
     """Yields the levels of the factor `probe` that name no probe of the study."""
     for label, level in levels.items():
         if level.value not in [*probes]:
@@ -76,11 +78,11 @@ def find_unknown_probes(levels: Levels, probes: Collection[str]) -> Iterator[Key
 
 def _read_levels(name: str, factor: Node, problems: list[KeyProblem]) -> Levels:
     if isinstance(factor.value, dict) and factor.value:
-        for label, level in factor.value.items():
+        for label in factor.value:
             if not label or label.startswith(".") or re.search(r"[/\\\n]", label):
                 rule = "labels name files: they may not contain `/` or begin with `.`"
                 message = f"{rule}; got `{label}` in factor `{name}`"
-                problems.append(KeyProblem(message, place=level.place))
+                problems.append(KeyProblem(message, (name, label)))
         return factor.value
     if not isinstance(factor.value, list) or not factor.value:
         rule = "needs levels: `label: settings` for each, or a list of plain values"
@@ -88,11 +90,11 @@ def _read_levels(name: str, factor: Node, problems: list[KeyProblem]) -> Levels:
         problems.append(KeyProblem(message, (name,)))
         return {}
     levels: Levels = {}
-    for level in factor.value:
+    for i, level in enumerate(factor.value):
         if isinstance(level.value, dict | list):
             rule = "a level that is not a plain value needs a label: `label: settings`"
             message = f"factor `{name}`: {rule}; got {level.plain()!r}"
-            problems.append(KeyProblem(message, place=level.place))
+            problems.append(KeyProblem(message, (name, str(i))))
         else:
             label = to_yaml_scalar(level.value)
             levels[f"{label} again" if label in levels else label] = level

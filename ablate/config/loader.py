@@ -18,8 +18,7 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from ablate.config import recipes
-from ablate.config.checks import DEFAULT_PROBES
-from ablate.config.keys import KEYS, SETTINGS
+from ablate.config.keys import DEFAULT_PROBES, KEYS, SETTINGS
 from ablate.config.study import Study, StudyError, validate_study
 from ablate.config.tree import (
     COMMAND_LINE,

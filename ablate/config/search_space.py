@@ -16,8 +16,8 @@ from ablate.config.validation import (
     Scalar,
     Section,
     SectionError,
+    list_problems,
     raise_any,
-    relocate,
     require,
 )
 
@@ -235,7 +235,8 @@ def _read_range(node: Node, key: str) -> Range:
     try:
         keys = RangeKeys.model_validate(node.plain())
     except ValidationError as error:
-        raise SectionError(relocate(error, node, RangeKeys, (key,))) from None
+        problems = list_problems(error, node, RangeKeys)
+        raise SectionError(problem.inside((key,)) for problem in problems) from None
     if type(keys.low) is type(keys.high):
         return Range(keys.low, keys.high, keys.log, node)
     return Range(float(keys.low), float(keys.high), keys.log, node)

@@ -1,16 +1,25 @@
 """A validated study: what `ablate` knows of a study file before any part is built."""
 
+import math
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path as FilePath
 
 from pydantic import ValidationError
 
+from ablate.config.conflicts import find_conflicts
 from ablate.config.design import Design
 from ablate.config.keys import StudyFile
 from ablate.config.sections import SeedGrowth, list_seeds
-from ablate.config.tree import Node
-from ablate.config.validation import format_errors
+from ablate.config.tree import Node, Path, from_plain, set_path
+from ablate.config.validation import KeyProblem, list_problems
 
+# values that stand in for required keys that are missing, so that the others can be compared
+PLACEHOLDERS = {
+    ("study",): "study",
+    ("baseline",): {},
+    ("seeds",): 1,
+    ("sweep", "space"): {"placeholder": [0]},
+}
 # keys whose values stay tree nodes, because the lines inside them are needed later
 NODES = (("baseline",), ("factors",), ("sweep", "space"), ("sweep", "only"))
 
@@ -26,7 +35,7 @@ class StudyError(ValueError):
 class Study(StudyFile):
     """A valid study: the keys of its file, and where they come from. No part is built yet."""
 
-    file: Path
+    file: FilePath
     overrides: tuple[str, ...]
     tree: Node  # all keys with the places of their values, overrides applied
     title: str = ""  # first line of the file's first comment
@@ -70,7 +79,7 @@ class Study(StudyFile):
         return (*self.seeds, *self.confirm_seeds)
 
 
-def validate_study(tree: Node, file: Path, overrides: Sequence[str] = ()) -> Study:
+def validate_study(tree: Node, file: FilePath, overrides: Sequence[str] = ()) -> Study:
     """Validates the keys of a study.
 
     Args:
@@ -81,9 +90,53 @@ def validate_study(tree: Node, file: Path, overrides: Sequence[str] = ()) -> Stu
     Raises:
         StudyError: with every mistake, each with its place, the value and a remedy.
     """
-    try:
-        keys = StudyFile.model_validate(tree.plain(keep=NODES))
-    except ValidationError as error:
-        raise StudyError(format_errors(error, tree, StudyFile)) from None
+    keys, valid, invalid, problems = _validate_keys(tree)
+    for problem in find_conflicts(keys, tree, invalid):
+        where = tree if valid.at(problem.path) is None else valid
+        problems.append(problem.located(where))
+    if problems:
+        problems.sort(key=lambda problem: _get_line(problem, file))
+        raise StudyError(list(dict.fromkeys(map(str, problems))))
     fields = {name: getattr(keys, name) for name in StudyFile.model_fields}
+    if keys.tasks is not None:
+        fields["probes"] = {k: {"tasks": keys.tasks, **probe} for k, probe in keys.probes.items()}
+    if keys.evaluate is not None and not keys.evaluate.score:
+        fields["evaluate"] = keys.evaluate.model_copy(update={"score": keys.score})
     return Study.model_construct(**fields, file=file, overrides=tuple(overrides), tree=tree)
+
+
+def _validate_keys(tree: Node) -> tuple[StudyFile, Node, set[str], list[KeyProblem]]:
+    """Validates each key by itself, without those that are invalid.
+
+    Returns:
+        The valid keys, the tree without invalid values, the keys whose value is only a default,
+        and the problems.
+    """
+    problems: list[KeyProblem] = []
+    removed: set[Path] = set()
+    valid = tree
+    while True:
+        try:
+            keys = StudyFile.model_validate(valid.plain(keep=NODES))
+        except ValidationError as error:
+            paths = [problem.path for problem in list_problems(error, valid, StudyFile)]
+            problems += [
+                problem
+                for problem in list_problems(error, valid, StudyFile)
+                if not any(path[: len(problem.path)] == problem.path for path in removed)
+            ]
+            replaced = [path for path in PLACEHOLDERS if path in paths and valid.at(path) is None]
+            pruned = {valid.nearest_path(path) for path in {*paths} - {*replaced}}
+            valid = valid.prune(pruned)
+            for path in replaced:
+                valid = set_path(valid, path, from_plain(PLACEHOLDERS[path], tree.place))
+            removed |= pruned | {*replaced}
+        else:
+            invalid = {path[0] for path in removed if len(path) == 1}
+            return keys, valid, invalid, problems
+
+
+def _get_line(problem: KeyProblem, file: FilePath) -> float:
+    """Returns the line of a problem in the study's file; infinity for other files."""
+    source, _, line = str(problem.place).rpartition(":")
+    return int(line) if source == str(file) and line.isdigit() else math.inf

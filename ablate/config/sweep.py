@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from ablate.config.search_space import SpaceKeys
-from ablate.config.tree import Node
+from ablate.config.tree import Node, Path
 from ablate.config.validation import (
     RULE,
     Count,
@@ -15,7 +15,6 @@ from ablate.config.validation import (
     Section,
     Tuple,
     one_or_more,
-    raise_any,
     require,
     seed_list,
 )
@@ -111,39 +110,36 @@ class Sweep(Section):
         prunes = isinstance(keys, dict) and keys.get("pruner") in RUNG_PRUNERS
         return {"rungs": list(DEFAULT_RUNGS), **keys} if prunes else keys
 
-    @model_validator(mode="after")
-    def _check_combination(self) -> "Sweep":
-        raise_any(_find_contradictions(self))
-        return self
-
 
 def find_sweep_problems(
     sweep: Sweep,
+    node: Node,
     factors: Mapping[str, Mapping[str, Node]] | None,
     seeds: Collection[int],
     settings: Collection[str],
 ) -> Iterator[KeyProblem]:
-    """Yields where a sweep contradicts the rest of its study.
+    """Yields where a sweep contradicts itself or the rest of its study.
 
     Args:
-        sweep: the section, valid in itself.
+        sweep: the valid values of the section.
+        node: the section as written.
         factors: the study's factors with their levels; None if they are not valid.
         seeds: the seeds of the study's verdict.
         settings: the names of a trial's settings.
     """
-    spaces = {("space",): sweep.space} | {("only", k): space for k, space in sweep.only.items()}
-    for path, space in spaces.items():
-        for key in space:
-            if key.split(".")[0] not in settings:
-                hint = did_you_mean(key.split(".")[0], settings)
-                yield KeyProblem(f"`{key}` is not a setting of a trial{hint}", (*path, key))
+    keys = _list_setting_paths(node)
+    for path in keys:
+        if path[-1].split(".")[0] not in settings:
+            hint = did_you_mean(path[-1].split(".")[0], settings)
+            yield KeyProblem(f"`{path[-1]}` is not a setting of a trial{hint}", path)
+    yield from _find_contradictions(sweep)
     shared = sorted(set(sweep.seeds) & set(seeds))
     if shared:
         message = f"seeds {', '.join(map(str, shared))} are in `sweep.seeds` and in `seeds`"
         yield KeyProblem(f"{message}; the verdict needs seeds on which nothing was tuned")
     if factors is None:
         return
-    yield from _find_label_problems(sweep, factors)
+    yield from _find_label_problems(node, factors)
     for name in sweep.per:
         if name not in factors:
             hint = did_you_mean(name, factors)
@@ -153,20 +149,27 @@ def find_sweep_problems(
         if name not in sweep.per:
             message = f"factor `{name}` is not in `sweep.per`; its levels would be compared"
             yield KeyProblem(f"{message} with settings tuned for another; add it")
-    for path, space in spaces.items():
-        for key in space:
-            replaced = [name for name in factors if f"{name}.".startswith(f"{key}.")]
-            if replaced:
-                message = f"`{{key}}` would replace the levels of factor `{replaced[0]}`"
-                remedy = "sweep something inside or beside it"
-                yield KeyProblem(f"{message}; {remedy}", (*path, key))
+    for path in keys:
+        replaced = [name for name in factors if f"{name}.".startswith(f"{path[-1]}.")]
+        if replaced:
+            message = f"`{{key}}` would replace the levels of factor `{replaced[0]}`"
+            yield KeyProblem(f"{message}; sweep something inside or beside it", path)
+
+
+def _list_setting_paths(sweep: Node) -> list[Path]:
+    """Returns the paths of all settings that a sweep tunes, valid or not."""
+    only = sweep.at(("only",)) or Node({}, sweep.place)
+    spaces = [("space",), *(("only", label) for label in only.children)]
+    nodes = [(path, sweep.at(path)) for path in spaces]
+    return [(*path, key) for path, node in nodes if node is not None for key in node.children]
 
 
 def _find_label_problems(
-    sweep: Sweep, factors: Mapping[str, Mapping[str, Node]]
+    sweep: Node, factors: Mapping[str, Mapping[str, Node]]
 ) -> Iterator[KeyProblem]:
     labels = {label for levels in factors.values() for label in levels}
-    for label in sweep.only:
+    only = sweep.at(("only",)) or Node({}, sweep.place)
+    for label in only.children:
         owners = [name for name, levels in factors.items() if label in levels]
         if not owners:
             hint = did_you_mean(label, labels)

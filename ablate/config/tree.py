@@ -88,10 +88,28 @@ class Node:
             node = child
         return node
 
+    def nearest_path(self, path: Path) -> Path:
+        """Returns the path of the deepest existing value along a path of keys."""
+        return next(path[:n] for n in range(len(path), -1, -1) if self.at(path[:n]) is not None)
+
     def _child(self, key: str) -> "Node | None":
         if isinstance(self.value, list):
             return self.value[int(key)] if key.isdigit() and int(key) < len(self.value) else None
         return self.children.get(key)
+
+    def prune(self, paths: Collection[Path]) -> "Node":
+        """Returns the tree without the values at some paths."""
+        items: Iterable[tuple[Any, Node]] = self.children.items()
+        if isinstance(self.value, list):
+            items = enumerate(self.value)
+        kept = {
+            key: child.prune([path[1:] for path in paths if path[:1] == (str(key),)])
+            for key, child in items
+            if (str(key),) not in paths
+        }
+        if isinstance(self.value, list):
+            return Node([*kept.values()], self.place)
+        return Node(kept, self.place) if self.is_mapping else self
 
     def without(self, key: str) -> "Node":
         """Returns the mapping without one of its keys."""

@@ -52,9 +52,11 @@ class KeyProblem:
     """One mistake in a study file."""
 
     message: str  # in it, `{key}` stands for the dotted path, and `{section}` for that above it
-    path: Path = ()  # keys from the value that is validated, or from the root of the study
-    absolute: bool = False  # whether `path` begins at the root
+    path: Path = ()  # keys from the value that is validated
     place: str | None = None  # file and line; None: those of the value at `path`
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}"
 
     @property
     def text(self) -> str:
@@ -67,9 +69,14 @@ class KeyProblem:
         message = self.message if section else self.message.replace(" of `{section}`", "")
         return message.replace("{key}", key).replace("{section}", section)
 
+    def located(self, tree: Node) -> "KeyProblem":
+        """Returns the problem with its place in the tree that holds `path`."""
+        place = self.place or tree.nearest(self.path).place
+        return dataclasses.replace(self, place=place)
+
     def inside(self, outer: Path) -> "KeyProblem":
         """Returns the problem of a value that lies at the path `outer`."""
-        return self if self.absolute else dataclasses.replace(self, path=(*outer, *self.path))
+        return dataclasses.replace(self, path=(*outer, *self.path))
 
 
 class SectionError(ValueError):
@@ -129,7 +136,7 @@ def one_or_more(item: Any) -> BeforeValidator:
 
 def _not_null(value: Any) -> Any:
     if value is None:
-        raise PydanticCustomError("model_type", "must be a mapping")
+        raise PydanticCustomError("dict_type", "must be a mapping")
     return value
 
 
@@ -145,31 +152,23 @@ def key_names(model: type[BaseModel]) -> dict[str, str]:
     return {field.alias or name: name for name, field in model.model_fields.items()}
 
 
-def format_errors(error: ValidationError, tree: Node, model: type[BaseModel]) -> list[str]:
-    """Formats every error as `file:line: message`, each once.
+def list_problems(
+    error: ValidationError, tree: Node, model: type[BaseModel]
+) -> Iterator[KeyProblem]:
+    """Yields every problem of a mapping, with its place.
 
     Args:
         error: what validating `tree` with `model` raised.
         tree: the mapping that was validated.
         model: its model, which knows the keys that may be meant by an unknown one.
     """
-    lines = (
-        f"{problem.place or tree.nearest(problem.path).place}: {problem.text}"
-        for problem in _problems(error, tree, model)
-    )
-    return list(dict.fromkeys(lines))
+    for problem in _list_errors(error, tree, model):
+        yield problem.located(tree)
 
 
-def relocate(
-    error: ValidationError, tree: Node, model: type[BaseModel], path: Path
+def _list_errors(
+    error: ValidationError, tree: Node, model: type[BaseModel]
 ) -> Iterator[KeyProblem]:
-    """Yields the problems of a mapping validated by itself, as problems of `path`."""
-    for problem in _problems(error, tree, model):
-        place = problem.place or tree.nearest(problem.path).place
-        yield dataclasses.replace(problem.inside(path), place=place)
-
-
-def _problems(error: ValidationError, tree: Node, model: type[BaseModel]) -> Iterator[KeyProblem]:
     for details in error.errors(include_url=False):
         # `<name>` is the tag of one member of a union, and no key
         path = tuple(str(key) for key in details["loc"] if not str(key).startswith("<"))
@@ -183,10 +182,10 @@ def _problems(error: ValidationError, tree: Node, model: type[BaseModel]) -> Ite
 def _message(details: ErrorDetails, path: Path, tree: Node, model: type[BaseModel]) -> str:
     kind, node = details["type"], tree.nearest(path)
     if kind == "extra_forbidden":
-        hint = did_you_mean(path[-1], key_names(_section_at(model, path[:-1])))
+        hint = did_you_mean(path[-1], key_names(_get_section(model, path[:-1])))
         return f"unknown key `{path[-1]}` of `{{section}}`{hint}"
     if kind == "missing":
-        section_model = _section_at(model, path[:-1])
+        section_model = _get_section(model, path[:-1])
         field = section_model.model_fields[key_names(section_model)[path[-1]]]
         value = f"; got {node.plain()!r}" if path[:-1] else ""
         return f"`{{key}}` is missing: {field.description}{value}"
@@ -197,32 +196,39 @@ def _message(details: ErrorDetails, path: Path, tree: Node, model: type[BaseMode
     if kind == "value_error":
         return str(details["ctx"]["error"])
     if kind in MESSAGES:
-        nearest = _field_at(model, path)
-        about = f": {nearest.description}" if nearest is not None else ""
-        return f"`{{key}}` {MESSAGES[kind]}{about}; got {node.plain()!r}"
+        above, section = _find_field(model, path)
+        rule = f"{MESSAGES[kind]}{_format_keys(section)}: {above.description if above else ''}"
+        return f"`{{key}}` {rule}; got {node.plain()!r}"
     return f"`{{key}}` {details['msg']}; got {node.plain()!r}"
 
 
-def _field_at(model: type[BaseModel], path: Path) -> FieldInfo | None:
-    """Returns the field of the last key in a path that is a field; None if there is no such key."""
-    field = None
+def _find_field(
+    model: type[BaseModel], path: Path
+) -> tuple[FieldInfo | None, type[BaseModel] | None]:
+    """Returns the field of the last key in a path that is a field, and the section at its end."""
+    field: FieldInfo | None = None
+    section: type[BaseModel] | None = model
     for key in path:
-        names = key_names(model)
-        if key not in names:
-            break
-        field = model.model_fields[names[key]]
+        if section is None or key not in key_names(section):
+            return field, None
+        field = section.model_fields[key_names(section)[key]]
         section = next(_sections(field.annotation), None)
-        if section is None:
-            break
-        model = section
-    return field
+    return field, section
 
 
-def _section_at(model: type[BaseModel], path: Path) -> type[BaseModel]:
-    for key in path:
-        field = model.model_fields[key_names(model)[key]]
-        model = next(_sections(field.annotation))
-    return model
+def _format_keys(section: type[BaseModel] | None) -> str:
+    """Formats the keys that a section must have; all that it may have, if none is required."""
+    if section is None:
+        return ""
+    names = key_names(section).items()
+    required = [key for key, name in names if section.model_fields[name].is_required()]
+    return f" with {', '.join(required or key_names(section))}"
+
+
+def _get_section(model: type[BaseModel], path: Path) -> type[BaseModel]:
+    section = _find_field(model, path)[1]
+    assert section is not None
+    return section
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -12,9 +12,8 @@ from pydantic import BaseModel
 
 from ablate import parts
 from ablate.cli.json_schema import build_schema
-from ablate.config import checks, loader
-from ablate.config.checks import DEFAULT_PROBES
-from ablate.config.keys import SETTINGS, StudyFile
+from ablate.config import conflicts, loader
+from ablate.config.keys import DEFAULT_PROBES, SETTINGS, StudyFile
 from ablate.config.validation import key_names
 from ablate.probing.probe import AbstractProbe
 from ablate.probing.views import POOLINGS
@@ -33,7 +32,7 @@ def test_a_study_has_a_key_for_every_setting_of_a_trial_except_its_seed() -> Non
 
 
 def test_poolings_agree() -> None:
-    assert checks.POOLINGS == POOLINGS
+    assert conflicts.POOLINGS == POOLINGS
 
 
 def test_the_default_probes_can_be_built() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate.config.checks import DEFAULT_PROBES
+from ablate.config.keys import DEFAULT_PROBES
 from ablate.config.loader import load
 from ablate.config.sections import Evaluate
 from tests.config.conftest import STUDY, baseline, loaded, write

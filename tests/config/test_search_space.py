@@ -17,7 +17,7 @@ from ablate.config.search_space import (
 )
 from ablate.config.sweep import Sweep
 from ablate.config.tree import from_plain
-from ablate.config.validation import format_errors
+from ablate.config.validation import list_problems
 
 RATE = {"low": 1e-4, "high": 1e-2, "log": True}
 DEEP = {"type": "Deep", "space": {"layers": {"low": 1, "high": 4}}}
@@ -60,7 +60,7 @@ def test_an_invalid_space_is_refused_with_its_place(wrong: Any, expected: str) -
     tree = from_plain({"space": wrong}, "study.yaml:7")
     with pytest.raises(ValidationError) as caught:
         Sweep.model_validate(tree.plain(keep=[("space",)]))
-    lines = format_errors(caught.value, tree, Sweep)
+    lines = [*map(str, list_problems(caught.value, tree, Sweep))]
     assert any(line.startswith("study.yaml:7: ") and expected in line for line in lines), lines
 
 
@@ -68,7 +68,7 @@ def test_all_mistakes_of_a_space_are_reported_at_once() -> None:
     tree = from_plain({"space": {"a": 3, "b": {"low": 2, "high": 1}, "c": {"low": 1}}}, "here")
     with pytest.raises(ValidationError) as caught:
         Sweep.model_validate(tree.plain(keep=[("space",)]))
-    assert len(format_errors(caught.value, tree, Sweep)) == 3
+    assert len([*list_problems(caught.value, tree, Sweep)]) == 3
 
 
 def test_a_range_is_of_integers_if_both_bounds_are_written_as_integers() -> None:

@@ -218,7 +218,7 @@ def test_a_grid_agrees_with_a_loop_over_all_combinations(
         ("design: list\n", "study.yaml:14: `design: list` and its list, `variants`, go together"),
         (
             "when: {maskr: {encoder.dim: 64}}\n",
-            "`when.maskr` names no factor of the study: `maskr` (did",
+            "`when` names no factor of the study: `maskr` (did",
         ),
         ("when: {masker: {masker: block}}\n", "factor `masker` cannot depend on itself"),
         ("exclude: [{masker: blok}]\n", "factor `masker` has no level `blok` (did you mean `blo"),

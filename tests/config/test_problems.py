@@ -1,9 +1,12 @@
-"""What is refused in a study's text, with file, line and a way out."""
+"""Mistakes in a study file are reported with file, line, value and remedy, all at once."""
 
+import contextlib
 import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ablate.config.loader import load
 from ablate.config.study import StudyError
@@ -32,7 +35,9 @@ from tests.config.conftest import STUDY, loaded, problems
         ("budget.steps=1\x07", "not YAML: the character U+0007; leave it out"),
     ],
 )
-def test_a_wrong_override_is_refused(folder: Path, override: str, expected: str) -> None:
+def test_an_invalid_override_is_reported_with_its_source(
+    folder: Path, override: str, expected: str
+) -> None:
     (problem,) = problems(None, override)
     assert problem.startswith("command line: ")
     assert expected in problem
@@ -101,17 +106,79 @@ def test_a_wrong_override_is_refused(folder: Path, override: str, expected: str)
         ("seeds: 3", "seeds: 3\nprobes: {a.b: {type: x.Y}}", "a probe's name is made of"),
     ],
 )
-def test_a_wrong_study_is_refused_where_it_is_wrong(
+def test_a_mistake_is_reported_with_its_line_and_value(
     folder: Path, before: str, after: str, expected: str
 ) -> None:
     assert before in STUDY
-    found = problems(STUDY.replace(before, after, 1))
-    assert any(expected in problem for problem in found), found
+    lines = problems(STUDY.replace(before, after, 1))
+    assert any(expected in line for line in lines), lines
 
 
-def test_all_problems_are_told_at_once(folder: Path) -> None:
+def test_mistakes_of_the_file_and_of_overrides_are_reported_together(folder: Path) -> None:
     text = STUDY.replace("seeds: 3", "seeds: 0").replace("  masker: {", "  maskr: {", 1)
     assert len(problems(text, "budgt.steps=3")) == 3
+
+
+# keys of a study, each with mistakes that no other key causes or hides -> what is reported
+MISTAKES = {
+    "study: a b": {"`study` must be a name"},
+    "sedes: 3": {"unknown key `sedes`"},
+    "score: linaer.meen": {"there is no probe `linaer`", "there is no pooling `meen`"},
+    "seeds: [1, 1]": {"list of different integers"},
+    "design: gird": {"unknown value `gird` of `design`"},
+    "zip: [[masker], [masker, foo]]": {"groups of two or more factors", "no factor of the study"},
+    "when: {maskr: {masker: block}}": {"`when` names no factor of the study: `maskr`"},
+    "exclude: [3, {masker: blok}]": {"must hold levels of factors", "has no level `blok`"},
+    "notes: {blok: 3}": {"must be a line of text; got 3", "`notes` explains `blok`"},
+    "confirm: {top: 0}": {"`confirm.top` must be a count", "`confirm.seeds` is missing"},
+    "evaluate: {every: 0, score: kn.mean}": {"number of steps", "there is no probe `kn`"},
+    "report: {alpha: 2, alfa: 2}": {"between 0 and 0.5; got 2", "unknown key `alfa`"},
+    "limits:": {"`limits` must be a mapping with trials, hours, disk_gb"},
+    "tasks:": {"`tasks` must be a mapping"},
+    "match_budget: seconds": {"match `flops`, and cap hours"},
+    "sweep: {space: {maskr.x: {low: 1}}, per: [mask], trials: 0}": {
+        "`maskr.x` is not a setting",
+        "high` is missing",
+        "`sweep.per` names no factor of the study: `mask`",
+        "factor `masker` is not in `sweep.per`",
+        "`sweep.trials` must be a count",
+    },
+}
+VALID = {
+    "study": "study: a",
+    "seeds": "seeds: 3",
+    "baseline": "baseline: {masker: {type: a.B}}",
+    "factors": "factors: {masker: {block: {type: a.C}}}",
+}
+
+
+@given(st.sets(st.sampled_from([*MISTAKES])))
+def test_no_mistake_hides_another(
+    tmp_path_factory: pytest.TempPathFactory, chosen: set[str]
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "study.yaml"
+    keys = VALID | {line.partition(":")[0]: line for line in chosen}
+    file.write_text("\n".join(keys.values()))
+    with pytest.raises(StudyError) if chosen else contextlib.nullcontext() as caught:
+        load(file)
+    lines = caught.value.problems if caught else []
+    expected = {text for mistake in chosen for text in MISTAKES[mistake]}
+    assert not [text for text in expected if not any(text in line for line in lines)], lines
+
+
+def test_problems_are_reported_in_the_order_of_the_file(folder: Path) -> None:
+    text = STUDY.replace("seeds: 3", "zip: [[masker, a]]\nseeds: 0").replace("tudy:", "tudi:", 1)
+    lines = [int(line.split(":")[1]) for line in problems(text)]
+    assert lines == sorted(lines)
+    assert len(lines) == 4
+
+
+def test_names_of_invalid_probes_and_factors_are_not_reported_as_unknown(folder: Path) -> None:
+    text = STUDY.replace("[1e-3, 3e-3]", "5").replace("score: knn.concat_freq", "score: kn.mean")
+    text += "probes: {kn: 3}\nexclude: [{optimizer.rate: 5}]\n"
+    factor, probe = problems(text)
+    assert "factor `optimizer.rate` needs levels" in factor
+    assert "`probes.kn` must be a mapping" in probe
 
 
 @pytest.mark.parametrize(
@@ -123,7 +190,7 @@ def test_all_problems_are_told_at_once(folder: Path) -> None:
         ("study: a\n---\nstudy: b\n", "not YAML: but found another document"),
     ],
 )
-def test_a_file_that_holds_no_study_is_refused(folder: Path, text: str, expected: str) -> None:
+def test_a_file_without_a_study_is_reported(folder: Path, text: str, expected: str) -> None:
     (problem,) = problems(text)
     assert expected in problem
 
@@ -133,7 +200,7 @@ def test_a_missing_file_is_named_with_its_neighbours(folder: Path) -> None:
         load(Path("studies/maskng.yaml"))
 
 
-def test_a_file_that_is_not_text_is_refused(folder: Path) -> None:
+def test_a_file_that_is_not_utf8_is_reported(folder: Path) -> None:
     Path("studies/masking.yaml").write_bytes(b"study: \xff\xfe")
     with pytest.raises(StudyError, match="not UTF-8"):
         loaded()
@@ -150,9 +217,9 @@ def test_a_file_that_is_not_text_is_refused(folder: Path) -> None:
         ("{every: 5, score: knn.meen}", "there is no pooling `meen` (did you mean `mean`?)"),
     ],
 )
-def test_a_look_that_cannot_be_is_refused(folder: Path, section: str, problem: str) -> None:
-    [found] = problems(None, f"evaluate={section}")
-    assert problem in found
+def test_an_invalid_evaluate_section_is_reported(folder: Path, section: str, problem: str) -> None:
+    [line] = problems(None, f"evaluate={section}")
+    assert problem in line
 
 
 @pytest.mark.parametrize(
@@ -170,7 +237,7 @@ def test_a_look_that_cannot_be_is_refused(folder: Path, section: str, problem: s
         ),
     ],
 )
-def test_a_matched_budget_that_cannot_be_is_refused(
+def test_a_budget_that_cannot_be_matched_is_reported(
     tmp_path: Path, text: str, problem: str
 ) -> None:
     file = tmp_path / "study.yaml"
@@ -179,7 +246,7 @@ def test_a_matched_budget_that_cannot_be_is_refused(
         load(file)
 
 
-def test_what_is_wrong_with_a_part_that_was_overridden_is_not_laid_to_its_line_alone() -> None:
+def test_a_problem_of_a_part_with_overridden_settings_names_the_command_line_too() -> None:
     tree = from_plain({"baseline": {"masker": {"ratio": 0.6}, "budget": {}}}, "a.yaml:3")
     over = set_path(tree, ("baseline", "masker", "ratio"), from_plain(1.5, COMMAND_LINE))
     for path, place in (
