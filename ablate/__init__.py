@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ablate.audio.clips import ClipInfo, ClipTable
     from ablate.audio.sources import AbstractSource
-    from ablate.export.frozen import load_encoder
+    from ablate.export.encoder import load_encoder
     from ablate.model.masking import (
         AbstractMasker,
         Clips,
@@ -53,7 +53,7 @@ __all__ = [
 _MODULES = {
     "ablate.audio.clips": ("ClipInfo", "ClipTable"),
     "ablate.audio.sources": ("AbstractSource",),
-    "ablate.export.frozen": ("load_encoder",),
+    "ablate.export.encoder": ("load_encoder",),
     "ablate.model.masking": (
         *("AbstractMasker", "Clips", "Grid", "Mask", "Masker", "Promises", "UnsupportedGridError"),
     ),

@@ -31,6 +31,7 @@ for command in (
     tools.init,
     tools.manifest,
     tools.export,
+    tools.features,
     tools.zoo,
     services.dashboard,
     services.tensorboard,

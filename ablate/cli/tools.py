@@ -74,6 +74,44 @@ def export(
     print_lines(f"    {line}" for line in format_usage(to))
 
 
+def features(
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="Fingerprint of a run, its first characters, or an exported folder.",
+            metavar="RUN",
+        ),
+    ],
+    sounds: Annotated[
+        str,
+        typer.Argument(help="Folder of audio files, or a quoted pattern.", metavar="FOLDER"),
+    ],
+    to: Annotated[Path, typer.Option(help="Table to write: .parquet or .npz.")],
+    view: Annotated[
+        str, typer.Option(help="Layer and pooling, such as layer3.mean.")
+    ] = "concat_freq",
+    device: Annotated[str, typer.Option(help="Device to run on: cpu or cuda.")] = "cpu",
+    skip_bad_audio: Annotated[
+        bool, typer.Option("--skip-bad-audio", help="Leave out files that cannot be decoded.")
+    ] = False,
+) -> None:
+    """Write one feature vector per audio file to a table; a repeated call continues."""
+    from ablate.cli.features import compute_features, find_encoder
+    from ablate.core.records.messages import FeaturesRequest
+    from ablate.study.exit_codes import interrupt_on_signals
+
+    interrupt_on_signals()
+    request = FeaturesRequest(
+        encoder=find_encoder(run),
+        sounds=sounds,
+        table=to,
+        view=view,
+        device=device,
+        skip_bad_audio=skip_bad_audio,
+    )
+    raise typer.Exit(compute_features(request))
+
+
 def zoo(
     package: Package = "maskers",
     grid: GridSize = "8x64",

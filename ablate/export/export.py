@@ -15,7 +15,7 @@ from ablate.core.records.export import ExportedEncoder
 from ablate.core.records.run import RunConfig
 from ablate.export.model_card import format_model_card
 
-WEIGHTS, SETTINGS = "encoder.safetensors", "encoder.json"
+WEIGHTS, SETTINGS, RUN_SETTINGS = "encoder.safetensors", "encoder.json", "config.json"
 
 _XARES = '''"""The encoder of run {name} for X-ARES: pass it the path of this file."""
 
@@ -44,11 +44,29 @@ def export_encoder(run: Path, folder: Path) -> Path:
         >>> export_encoder(Path("runs/3f2a9c1b07"), Path("exported"))  # doctest: +SKIP
         >>> encoder = ablate.load_encoder("exported")  # doctest: +SKIP
     """
-    weights, config = run / WEIGHTS, run / "config.json"
+    record = describe_run(run)
+    _check_folder(folder, record.run)
+    with (run / WEIGHTS).open("rb") as source, open_atomically(folder / WEIGHTS) as copy:
+        shutil.copyfileobj(source, copy)
+    settings = RunConfig.read(run / RUN_SETTINGS).settings
+    write_atomically(folder / "README.md", format_model_card(record, settings, run))
+    class_name = f"Ablate{record.run}{record.weights[:8]}Encoder"
+    text = _XARES.format(name=record.run, class_name=class_name)
+    write_atomically(folder / "xares_encoder.py", text)
+    record.write(folder / SETTINGS)  # last: its presence marks the export as complete
+    return folder
+
+
+def describe_run(run: Path) -> ExportedEncoder:
+    """Returns the settings of the encoder in a run's folder.
+
+    Raises `ValueError` if the run has no trained encoder.
+    """
+    weights, config = run / WEIGHTS, run / RUN_SETTINGS
     if not weights.is_file() or not config.is_file():
         raise ValueError(f"`{run}` has no trained encoder; pass the folder of a finished run")
     settings = RunConfig.read(config).settings
-    record = ExportedEncoder(
+    return ExportedEncoder(
         run=run.resolve().name,
         weights=_compute_digest(weights),
         mel=settings["mel"],
@@ -56,15 +74,20 @@ def export_encoder(run: Path, folder: Path) -> Path:
         encoder=settings["encoder"],
         crop_frames=settings["crop_frames"],
     )
-    _check_folder(folder, record.run)
-    with weights.open("rb") as source, open_atomically(folder / WEIGHTS) as copy:
-        shutil.copyfileobj(source, copy)
-    write_atomically(folder / "README.md", format_model_card(record, settings, run))
-    class_name = f"Ablate{record.run}{record.weights[:8]}Encoder"
-    text = _XARES.format(name=record.run, class_name=class_name)
-    write_atomically(folder / "xares_encoder.py", text)
-    record.write(folder / SETTINGS)  # last: its presence marks the export as complete
-    return folder
+
+
+def read_settings(folder: Path) -> ExportedEncoder:
+    """Reads the settings of the encoder in an exported folder, or in the folder of a run.
+
+    Raises `ValueError` for any other folder.
+    """
+    if (folder / SETTINGS).is_file():
+        return ExportedEncoder.read(folder / SETTINGS)
+    if (folder / RUN_SETTINGS).is_file():
+        return describe_run(folder)
+    raise ValueError(
+        f"`{folder}` has no `{SETTINGS}`; write one with `ablate export RUN --to {folder}`"
+    )
 
 
 def format_usage(folder: Path) -> list[str]:

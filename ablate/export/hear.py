@@ -7,7 +7,7 @@ https://arxiv.org/abs/2203.03022, https://hearbenchmark.com/hear-api.html
 import torch
 from torch import Tensor, nn
 
-from ablate.export.frozen import FrozenEncoder, load_encoder
+from ablate.export.encoder import AudioEncoder, load_encoder
 
 SAMPLE_RATES = (16000, 22050, 32000, 44100, 48000)  # those that HEAR allows, in Hz
 
@@ -22,13 +22,13 @@ class EmbeddingModel(nn.Module):
         timestamp_embedding_size: the size of an embedding of a time step.
     """
 
-    def __init__(self, frozen: FrozenEncoder) -> None:
+    def __init__(self, encoder: AudioEncoder) -> None:
         super().__init__()
-        self.frozen = frozen
-        rates = [rate for rate in SAMPLE_RATES if rate >= frozen.sample_rate]
+        self.encoder = encoder
+        rates = [rate for rate in SAMPLE_RATES if rate >= encoder.sample_rate]
         self.sample_rate = rates[0] if rates else SAMPLE_RATES[-1]
-        self.scene_embedding_size = frozen.dim
-        self.timestamp_embedding_size = frozen.dim
+        self.scene_embedding_size = encoder.dim
+        self.timestamp_embedding_size = encoder.dim
 
 
 def load_model(model_file_path: str = "") -> EmbeddingModel:
@@ -38,7 +38,7 @@ def load_model(model_file_path: str = "") -> EmbeddingModel:
 
 def get_scene_embeddings(audio: Tensor, model: EmbeddingModel) -> Tensor:
     """Returns embeddings, (sounds, dim), of (sounds, samples) at the model's sample rate."""
-    return model.frozen.clip_features(audio, sample_rate=model.sample_rate).to(audio.device)
+    return model.encoder.clip_features(audio, sample_rate=model.sample_rate).to(audio.device)
 
 
 def get_timestamp_embeddings(audio: Tensor, model: EmbeddingModel) -> tuple[Tensor, Tensor]:
@@ -50,10 +50,10 @@ def get_timestamp_embeddings(audio: Tensor, model: EmbeddingModel) -> tuple[Tens
     Raises:
         ValueError: if the front end removes silence, so that features have no times.
     """
-    frozen = model.frozen
-    embeddings = frozen.features_over_time(audio, sample_rate=model.sample_rate).to(audio.device)
+    encoder = model.encoder
+    embeddings = encoder.features_over_time(audio, sample_rate=model.sample_rate).to(audio.device)
     steps = torch.arange(embeddings.shape[1], dtype=torch.float64, device=audio.device)
-    centres = 1000 * (steps * frozen.step_seconds + frozen.patch_seconds / 2)  # float32 drifts
+    centres = 1000 * (steps * encoder.step_seconds + encoder.patch_seconds / 2)  # float32 drifts
     length = 1000 * audio.shape[1] / model.sample_rate
     centres = centres[centres < length]
     if len(centres) == 0:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ablate.export.frozen import load_encoder
+from ablate.export.encoder import load_encoder
 
 
 class XaresEncoder(nn.Module):
@@ -17,14 +17,14 @@ class XaresEncoder(nn.Module):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.frozen = load_encoder(folder)
-        self.sampling_rate = self.frozen.sample_rate
-        self.output_dim = self.frozen.dim
-        self.hop_size_in_ms = 1000 * self.frozen.step_seconds
+        self.encoder = load_encoder(folder)
+        self.sampling_rate = self.encoder.sample_rate
+        self.output_dim = self.encoder.dim
+        self.hop_size_in_ms = 1000 * self.encoder.step_seconds
 
     def forward(self, audio: Tensor) -> Tensor:
         """Encodes waveforms of any length at `sampling_rate`; padding is encoded as silence."""
-        return self.frozen.features_over_time(audio).to(audio.device)
+        return self.encoder.features_over_time(audio).to(audio.device)
 
 
 def create_encoder_class(folder: Path, name: str) -> type[XaresEncoder]:

@@ -6,6 +6,7 @@ after the last norm, `layer3.concat_freq` the output of the third layer, and
 that norm.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -33,6 +34,20 @@ class View:
             return self.pooling
         layer = "mean_layers" if self.layer == "mean" else f"layer{self.layer}"
         return f"{layer}.{self.pooling}"
+
+
+def parse_view(name: str) -> View:
+    """Returns the view of a name, such as `layer3.concat_freq`. Raises `ValueError`."""
+    layer, _, pooling = name.rpartition(".")
+    number = re.fullmatch(r"layer([1-9]\d*)", layer)
+    if pooling not in POOLINGS or not (layer in ("", "mean_layers") or number):
+        raise ValueError(
+            f"there is no view `{name}`; write a pooling ({', '.join(POOLINGS)}), alone or after "
+            "`layer3.` or `mean_layers.`"
+        )
+    if number:
+        return View(pooling, int(number[1]))
+    return View(pooling, "mean" if layer else None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import torch
 
 from ablate.core.records.messages import (
     EmptyReply,
+    FeaturesRequest,
     GalleryRequest,
     MaskersRequest,
     MaskerTimingsRequest,
@@ -65,6 +66,10 @@ def _handle_parts_request(request: Message, emit: Emit) -> Reply:
             from ablate.worker.masker_zoo import draw_zoo
 
             return draw_zoo(request, emit)
+        case FeaturesRequest():
+            from ablate.worker.file_features import write_features
+
+            return write_features(request, emit)
         case MaskerTimingsRequest():
             from ablate.worker.benchmarks.maskers import time_maskers
 

@@ -44,7 +44,9 @@ def test_every_started_hop_has_features(exported, samples):
 def test_ten_minutes_are_read_in_bounded_memory(exported):
     encoder = load_adapter(exported.folder)()
     sizes = []
-    encoder.frozen.encoder.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    encoder.encoder.encoder.register_forward_pre_hook(
+        lambda _, inputs: sizes.append(len(inputs[0]))
+    )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     actual = encoder(torch.zeros(1, 600 * 16000))
     unit = 2**20 if sys.platform == "darwin" else 2**10

@@ -15,7 +15,7 @@ from ablate.audio.mel import LogMel
 from ablate.audio.preparation import Prepared
 from ablate.audio.waveform import Waveform
 from ablate.export import hear
-from ablate.export.frozen import load_encoder
+from ablate.export.encoder import load_encoder
 from ablate.model.patchify import Overlapping, Rectangles, Windows
 from tests.export.untrained import RECIPES, export_recipe, export_untrained
 
@@ -39,7 +39,7 @@ def check_timestamps(model, samples):
         assert (steps - step).abs().max() < 1e-2  # ms; the validator allows 1
         assert times.min() <= step
         # a later embedding would have its centre past the end; patches may be long
-        assert times.max() >= length - step - 1000 * model.frozen.patch_seconds / 2
+        assert times.max() >= length - step - 1000 * model.encoder.patch_seconds / 2
 
 
 @pytest.fixture(scope="module")

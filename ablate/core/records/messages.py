@@ -303,6 +303,27 @@ class StepTimingsRequest(Request[StepTimingsReply]):
     seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class FeaturesReply(Reply):
+    """The table of features that was written."""
+
+    files: int
+    dim: int
+    bad_files: tuple[tuple[str, str], ...] = ()  # path and reason of files that were left out
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesRequest(Request[FeaturesReply]):
+    """Computes features of audio files by a trained encoder, and writes them to a table."""
+
+    encoder: Path  # folder of a run or of an exported encoder
+    sounds: str  # a folder, or a pattern of files
+    table: Path
+    view: str  # layer and pooling
+    device: str = "cpu"
+    skip_bad_audio: bool = False
+
+
 REQUESTS: tuple[type[Message], ...] = (
     PlanRequest,
     RunRequest,
@@ -313,6 +334,7 @@ REQUESTS: tuple[type[Message], ...] = (
     ZooRequest,
     MaskerTimingsRequest,
     StepTimingsRequest,
+    FeaturesRequest,
 )
 REPLIES: tuple[type[Reply], ...] = (
     PlanReply,
@@ -324,6 +346,7 @@ REPLIES: tuple[type[Reply], ...] = (
     ZooReply,
     MaskerTimingsReply,
     StepTimingsReply,
+    FeaturesReply,
     ErrorReply,
 )
 ANSWERS: tuple[type[Message], ...] = (ReadyMessage, ProgressMessage, *REPLIES)

@@ -115,13 +115,6 @@ def test_a_folder_without_an_encoder_is_rejected(tmp_path):
         ablate.load_encoder(tmp_path)
 
 
-def test_empty_waveforms_are_rejected(exported):
-    encoder = ablate.load_encoder(exported.folder)
-    for shape in ((16000,), (1, 0)):
-        with pytest.raises(ValueError, match="waveforms must be"):
-            encoder.features_over_time(torch.zeros(shape))
-
-
 def test_the_command_finds_a_run_by_its_prefix(exported, tmp_path, monkeypatch):
     monkeypatch.setenv("ABLATE_RUNS", str(exported.run.parent))
     result = CliRunner().invoke(

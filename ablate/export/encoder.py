@@ -1,0 +1,333 @@
+"""Loads an exported encoder, which computes features of audio of any length."""
+
+import functools
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ablate.audio.loader import Normaliser
+from ablate.audio.mel import AbstractFrontEnd
+from ablate.audio.preparation import Prepared
+from ablate.audio.sources import decode
+from ablate.export.export import WEIGHTS, read_settings
+from ablate.export.feature_files import (
+    FileEncoder,
+    FileFeatures,
+    OnBadAudio,
+    OnProgress,
+    compute_file_features,
+    find_audio_files,
+    is_several_files,
+    show_progress,
+)
+from ablate.export.waveforms import (
+    Sound,
+    SoundOrFile,
+    check_sample_rate,
+    list_sounds,
+    to_batch,
+    to_waveform,
+)
+from ablate.model.encoder import AbstractEncoder
+from ablate.model.patchify import AbstractPatchifier
+from ablate.parts import build
+from ablate.probing.features import FeatureExtractor, extract_features
+from ablate.probing.views import View, parse_view
+
+DEFAULT_VIEW = View("concat_freq")
+_RATE_OF_FILES = "`sample_rate` is for waveforms; a file has its own, so leave it out"
+
+Frames = npt.NDArray[np.float16]
+
+
+class AudioEncoder(nn.Module):
+    """An exported encoder with its front end; it computes the same features as the run's probes.
+
+    It is frozen, and on the CPU until it is moved with `to`. Use `ablate.load_encoder` to load one.
+
+    Raises:
+        ValueError: if the folder has no `encoder.json`, or one of another format.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        record = read_settings(folder)
+        self.weights = record.weights  # SHA-256 of the weights file
+        self.front_end = build(record.mel, expect=AbstractFrontEnd)
+        self._patchifier = build(record.patchifier, expect=AbstractPatchifier)
+        self._crop_frames = record.crop_frames
+        self._grid = self._patchifier.grid(self.front_end.bands, self._crop_frames)
+        settings = build(record.encoder, expect=AbstractEncoder)
+        self.encoder = settings.build(self._grid, self._patchifier.pixels)
+        saved = load_file(folder / WEIGHTS)
+        mean, std = (saved.pop(f"normaliser.{name}").numpy() for name in ("mean", "std"))
+        self._normaliser = Normaliser(mean, std)
+        weights = {name.removeprefix("encoder."): value for name, value in saved.items()}
+        self.encoder.load_state_dict(weights)
+        self.requires_grad_(requires_grad=False).eval()
+
+    @property
+    def sample_rate(self) -> int:
+        """The default sample rate of waveforms in Hz.
+
+        Raises `ValueError` if the front end has none.
+        """
+        front_end = self.front_end
+        while isinstance(front_end, Prepared):
+            front_end = front_end.front_end
+        rate = getattr(front_end, "sample_rate", None)
+        if not isinstance(rate, int):
+            kind = type(front_end).__name__
+            raise ValueError(f"{kind} has no `sample_rate`; pass the `sample_rate` of the waveform")
+        return rate
+
+    @property
+    def dim(self) -> int:
+        """The size of a feature vector: the features of all rows of the grid, concatenated."""
+        return self._grid.freq * self.encoder.dim
+
+    @property
+    def step_seconds(self) -> float:
+        """The time between two feature vectors of `features_over_time`: the step of patches."""
+        return self._window_step * self.front_end.hop_seconds / self._grid.time
+
+    @property
+    def patch_seconds(self) -> float:
+        """The time span of a patch; patches overlap if it is longer than `step_seconds`."""
+        return self._patchifier.size[1] * self.front_end.hop_seconds
+
+    @property
+    def _window_step(self) -> int:
+        """Frames from one window to the next at which columns keep their distance.
+
+        The last patch of a window is complete, so overlapping patches need overlapping windows.
+        """
+        columns, (_, size), (_, stride) = (
+            self._grid.time,
+            self._patchifier.size,
+            self._patchifier.stride,
+        )
+        unused = self._crop_frames - (columns - 1) * stride - size
+        # a patchifier that cuts otherwise: columns are regular on average only
+        return columns * stride if 0 <= unused < stride else self._crop_frames
+
+    def features(
+        self,
+        sound: SoundOrFile | Sequence[SoundOrFile],
+        *,
+        sample_rate: int | None = None,
+        view: View | str = DEFAULT_VIEW,
+        to: str | Path | None = None,
+        on_bad_audio: OnBadAudio = "raise",
+        on_progress: OnProgress | None = None,
+    ) -> Tensor:
+        """Computes one feature vector per sound; sounds may have any length.
+
+        Args:
+            sound: One of
+
+                - an audio file;
+                - a waveform: array, tensor or list of numbers, (samples,) or (channels, samples),
+                  as floats in [-1, 1] or as integers, which are scaled by their type;
+                - a list of files or waveforms;
+                - a folder, searched with its subfolders, or a pattern such as `folder/*.wav`.
+            sample_rate: of waveforms, in Hz; default: `self.sample_rate`. Not allowed for files.
+            view: the layer and pooling of the features, such as `layer3.mean`.
+            to: only for a folder or pattern: the table to write, `.parquet` or `.npz`, with columns
+                `path` and `features`. An interrupted call can be repeated; it continues.
+            on_bad_audio: whether a folder's files that cannot be decoded are an error, or are left
+                out, with a warning.
+            on_progress: called with the number of files that are done and their total, for a
+                folder or pattern. By default a terminal shows a progress bar.
+
+        Returns:
+            Features, (dim,) of one sound, (sounds, dim) of several, in the order of the list, or of
+            the sorted paths. Views other than the default may have another size.
+
+        Raises:
+            BadAudioError: for a file that cannot be decoded.
+            ValueError: for a waveform that is empty, not finite or of another shape, for a file
+                with a `sample_rate`, for a folder without audio, and for a table that exists.
+
+        Example:
+            >>> encoder = ablate.load_encoder("exported")  # doctest: +SKIP
+            >>> encoder.features("dog.wav").shape  # doctest: +SKIP
+            torch.Size([768])
+            >>> encoder.features("clips", to="features.parquet").shape  # doctest: +SKIP
+            torch.Size([2000, 768])
+        """
+        view = parse_view(view) if isinstance(view, str) else view
+        if is_several_files(sound):
+            if sample_rate is not None:
+                raise ValueError(_RATE_OF_FILES)
+            result = self.file_features(
+                sound, view=view, to=to, on_bad_audio=on_bad_audio, on_progress=on_progress
+            )
+            for path, reason in result.bad_files:
+                warnings.warn(f"`{path}` was left out: {reason}", stacklevel=2)
+            return torch.from_numpy(result.features)
+        if to is not None:
+            raise ValueError("`to` is for the features of a folder or of a pattern of files")
+        sounds, is_list = list_sounds(sound)
+        waveforms = [self._load_waveform(item, sample_rate) for item in sounds]
+        frames = [self._to_frames(*waveform) for waveform in waveforms]
+        vectors = torch.from_numpy(self._pool(frames, view))
+        return vectors if is_list else vectors[0]
+
+    def clip_features(
+        self, waveforms: Sound, *, sample_rate: int | None = None, view: View = DEFAULT_VIEW
+    ) -> Tensor:
+        """Computes one feature vector per waveform; long ones are processed window by window.
+
+        Args:
+            waveforms: (batch, samples), floats in [-1, 1] or integers, which are scaled.
+            sample_rate: of the waveforms, in Hz; default: `self.sample_rate`.
+            view: the layer and pooling of the features.
+
+        Returns:
+            Features, (batch, dim).
+
+        Raises:
+            ValueError: for waveforms of another shape, without samples or not finite.
+        """
+        rate, batch = self._get_rate(sample_rate), to_batch(waveforms)
+        frames = [self._to_frames(waveform, rate) for waveform in batch]
+        return torch.from_numpy(self._pool(frames, view))
+
+    def features_over_time(self, waveforms: Sound, *, sample_rate: int | None = None) -> Tensor:
+        """Computes a feature vector every `step_seconds`, for every patch that the sound begins.
+
+        Vector `i` is computed from the `patch_seconds` after `i * step_seconds`; the last ones may
+        reach past the end of the sound.
+
+        Args:
+            waveforms: (batch, samples), floats in [-1, 1] or integers, which are scaled.
+            sample_rate: of the waveforms, in Hz; default: `self.sample_rate`.
+
+        Returns:
+            Features, (batch, time, dim).
+
+        Raises:
+            ValueError: for waveforms of another shape, without samples or not finite, and if the
+                front end removes silence, so that frames have no times.
+        """
+        if _removes_silence(self.front_end):
+            raise ValueError(
+                "the front end of this encoder removes silence (`silence_db`), so its features "
+                "have no times; use `clip_features`"
+            )
+        rate, batch = self._get_rate(sample_rate), to_batch(waveforms)
+        frames = [self._to_frames(waveform, rate) for waveform in batch]
+        rows = torch.from_numpy(self._pool(frames, DEFAULT_VIEW, by_moment=True))
+        return rows.view(len(batch), -1, rows.shape[1])
+
+    def file_features(
+        self,
+        place: str | Path,
+        *,
+        view: View | str = DEFAULT_VIEW,
+        to: str | Path | None = None,
+        on_bad_audio: OnBadAudio = "raise",
+        on_progress: OnProgress | None = None,
+    ) -> FileFeatures:
+        """Does what `features` does for a folder or pattern; also returns paths and bad files."""
+        view = parse_view(view) if isinstance(view, str) else view
+        encoder = FileEncoder(
+            to_frames=self._to_frames,
+            pool_frames=functools.partial(self._pool, view=view),
+            identity=f"{self.weights} {view.name}",
+        )
+        table = None if to is None else Path(to)
+        with show_progress(on_progress) as report:
+            return compute_file_features(
+                encoder,
+                find_audio_files(place),
+                to=table,
+                on_bad_audio=on_bad_audio,
+                on_progress=report,
+            )
+
+    def _load_waveform(self, sound: SoundOrFile, rate: int | None) -> tuple[Tensor, int]:
+        if not isinstance(sound, str | Path):
+            return to_waveform(sound), self._get_rate(rate)
+        if rate is not None:
+            raise ValueError(_RATE_OF_FILES)
+        samples, rate = decode(Path(sound), str(sound))
+        return torch.from_numpy(samples), rate
+
+    def _get_rate(self, rate: int | None) -> int:
+        return self.sample_rate if rate is None else check_sample_rate(rate)
+
+    def _to_frames(self, waveform: Tensor, rate: int) -> Frames:
+        """Computes the frames of a waveform, (frames, bands), rounded as in the clip store."""
+        frames: Frames = self.front_end(waveform, rate).numpy().astype(np.float16)
+        return frames
+
+    def _pool(
+        self, frames: Sequence[Frames], view: View, *, by_moment: bool = False
+    ) -> npt.NDArray[np.float32]:
+        """Encodes clips; returns one row per clip or moment, (rows, dim), clip after clip."""
+        reader = FeatureExtractor(
+            encoder=self.encoder,
+            patchifier=self._patchifier,
+            grid=self._grid,
+            crop_frames=self._crop_frames,
+            normaliser=self._normaliser,
+            device=next(self.encoder.parameters()).device,
+            window_step=self._window_step if by_moment else None,
+        )
+        clips, indices = _FramesInMemory(frames), range(len(frames))
+        blocks = extract_features(reader, clips, indices, [view], by_moment=by_moment)
+        return np.concatenate([block[view].rows for block in blocks])
+
+
+def load_encoder(folder: str | Path) -> AudioEncoder:
+    """Loads an encoder that `ablate export RUN --to FOLDER` wrote, or that of a run.
+
+    Args:
+        folder: The folder it was written to, or the folder of a finished run.
+
+    Returns:
+        The encoder with its front end, frozen, on the CPU.
+
+    Raises:
+        ValueError: If the folder contains no exported encoder, or one of another format.
+
+    Example:
+        >>> import ablate
+        >>> import torch
+        >>> encoder = ablate.load_encoder("exported")
+        >>> features = encoder.features(torch.zeros(16000), sample_rate=16000)  # one second
+        >>> features.shape == (encoder.dim,)
+        True
+    """
+    return AudioEncoder(Path(folder))
+
+
+@dataclass(frozen=True)
+class _FramesInMemory:
+    """Frames of clips that are not in a store."""
+
+    frames: Sequence[Frames]  # each (frames, bands)
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        return [len(clip) for clip in self.frames]
+
+    def read_frames(self, index: int, start: int, stop: int) -> Frames:
+        return self.frames[index][start:stop]
+
+
+def _removes_silence(front_end: AbstractFrontEnd) -> bool:
+    while isinstance(front_end, Prepared):
+        if front_end.silence_db is not None:
+            return True
+        front_end = front_end.front_end
+    return False
