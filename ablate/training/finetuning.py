@@ -26,7 +26,7 @@ from ablate.probing.probe import AbstractProbe, ProbeData
 from ablate.probing.tasks import Indices
 from ablate.probing.views import Pooling, Views
 from ablate.training.augmentation import AbstractAugmentation, LabelledBatch
-from ablate.training.schedules import warm_cosine
+from ablate.training.schedules import warm_decay
 
 POOLINGS: tuple[Pooling, ...] = ("mean", "concat_freq", "summary")
 
@@ -119,7 +119,7 @@ class FineTuning(AbstractProbe):
             batch = _load_batch(items, data, raw, rng)
             if self.augmentation is not None:
                 batch = self.augmentation(batch, rng)
-            rate = warm_cosine(self.rate, step, self.steps, self.warmup)
+            rate = warm_decay(self.rate, step, self.steps, self.warmup)
             for group in adamw.param_groups:
                 group["lr"] = rate * group["share"]
             adamw.zero_grad()

@@ -1,5 +1,7 @@
-"""The training budget, and AdamW with its schedules and the momentum of the target encoder."""
+"""The training budget, and Adam with its schedules and the momentum of the target encoder."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -8,9 +10,11 @@ from torch import Tensor, nn
 
 from ablate.model.masking import check_range
 from ablate.parts import AS_BEFORE
-from ablate.training.schedules import cosine, linear, ramp, warm_cosine
+from ablate.training.schedules import constant, cosine, linear, ramp, warm_decay
 
 MomentumSchedule = Literal["linear", "cosine", "constant"]
+Decay = Literal["cosine", "linear", "constant"]
+SHAPES = {"cosine": cosine, "linear": linear, "constant": constant}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +51,27 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """AdamW with its schedules, and the momentum of the target encoder.
+    """Adam with its schedules, and the momentum of the target encoder.
 
     Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
     https://arxiv.org/abs/1711.05101
 
     Args:
-        rate: Peak learning rate; it falls to 0 along a cosine.
+        kind: `adamw`, or `adam`, which adds the weight decay to the gradient instead of decoupling
+            it from the rate.
+        rate: Peak learning rate.
         warmup: Share of the steps in which the rate rises linearly.
-        betas: Decay rates of AdamW's moments.
-        weight_decay: Weight decay at the first and the last step; vectors have none.
+        warmup_from: Rate before the first step, as a share of `rate`.
+        decay: How the rate falls after the warm-up.
+        decay_to: Rate at the last step, as a share of `rate`.
+        horizon: Length of the schedules of rate and weight decay over that of the training; above 1
+            they are stopped before their end, as by `ipe_scale` of V-JEPA.
+        betas: Decay rates of Adam's moments.
+        eps: Added to the root of Adam's second moment.
+        weight_decay: Weight decay at the first and the last step.
+        weight_decay_schedule: How the weight decay changes between them.
+        decay_vectors: Whether vectors (biases, norms, embeddings of one token) decay like matrices.
+        layer_decay: Factor of the rate from one layer of the encoder to the layer below it.
         clip: Greatest gradient norm; 0 for no clipping.
         momentum: Momentum of the target encoder at the first and the last step.
         momentum_schedule: How the momentum changes between them.
@@ -66,13 +81,24 @@ class Optimizer:
         precision: Number format of training: float32, or bfloat16 under autocast.
 
     Example:
-        optimizer: {rate: 1e-3, warmup: 0.1, precision: bf16}
+        optimizer: {rate: 1e-3, warmup: 0.1, warmup_from: 0.2, precision: bf16}
     """
 
+    kind: Literal["adamw", "adam"] = field(default="adamw", metadata={AS_BEFORE: "adamw"})
     rate: float = 1e-3
     warmup: float = 0.1
+    warmup_from: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    decay: Decay = field(default="cosine", metadata={AS_BEFORE: "cosine"})
+    decay_to: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    horizon: float = field(default=1.0, metadata={AS_BEFORE: 1.0})
     betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = field(default=1e-8, metadata={AS_BEFORE: 1e-8})
     weight_decay: tuple[float, float] = (0.05, 0.05)
+    weight_decay_schedule: Literal["linear", "cosine"] = field(
+        default="linear", metadata={AS_BEFORE: "linear"}
+    )
+    decay_vectors: bool = field(default=False, metadata={AS_BEFORE: False})
+    layer_decay: float = field(default=1.0, metadata={AS_BEFORE: 1.0})
     clip: float = 3.0
     momentum: tuple[float, float] = (0.99, 1.0)
     momentum_schedule: MomentumSchedule = field(default="linear", metadata={AS_BEFORE: "linear"})
@@ -81,15 +107,23 @@ class Optimizer:
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
-        check_range("warmup", self.warmup, low=0, high=1)
-        check_range("momentum", self.momentum, low=0, high=1)
+        for name in ("warmup", "warmup_from", "decay_to", "momentum"):
+            check_range(name, getattr(self, name), low=0, high=1)
         if self.momentum_schedule == "constant" and len(set(self.momentum)) > 1:
             raise ValueError(
                 "with a constant schedule `momentum` must hold the same value twice; "
                 f"got {list(self.momentum)}"
             )
-        if self.momentum_horizon <= 0:
-            raise ValueError(f"`momentum_horizon` must be above 0; got {self.momentum_horizon}")
+        if self.decay == "constant" and self.decay_to > 0:
+            raise ValueError(
+                f"with `decay: constant` the rate does not fall; leave out `decay_to`, which is "
+                f"{self.decay_to}"
+            )
+        for name in ("horizon", "momentum_horizon", "eps", "layer_decay"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"`{name}` must be above 0; got {getattr(self, name)}")
+        if self.layer_decay > 1:
+            raise ValueError(f"`layer_decay` must be at most 1; got {self.layer_decay}")
         for name, value in (("rate", self.rate), ("clip", self.clip)):
             if value < 0:
                 raise ValueError(f"`{name}` must not be negative; got {value}")
@@ -97,17 +131,35 @@ class Optimizer:
             if min(pair) < 0 or max(pair) >= 1:
                 raise ValueError(f"`{name}` must lie in [0, 1); got {list(pair)}")
 
+    def rate_at(self, step: int, steps: int) -> float:
+        """Computes the learning rate at `step`, counted from 0, of `steps`."""
+        return warm_decay(
+            self.rate,
+            step,
+            steps,
+            self.warmup,
+            start=self.rate * self.warmup_from,
+            end=self.rate * self.decay_to,
+            decay=SHAPES[self.decay],
+            horizon=self.horizon,
+        )
+
+    def weight_decay_at(self, step: int, steps: int) -> float:
+        """Computes the weight decay at `step`, counted from 0, of `steps`."""
+        share = min(1.0, ramp(step, steps) / self.horizon)
+        return SHAPES[self.weight_decay_schedule](*self.weight_decay, share)
+
     def momentum_at(self, step: int, steps: int) -> float:
         """Computes the momentum of the target encoder at `step`, counted from 0, of `steps`."""
         interpolate = cosine if self.momentum_schedule == "cosine" else linear
         return interpolate(*self.momentum, min(1.0, ramp(step, steps) / self.momentum_horizon))
 
 
-class ScheduledAdamW:
-    """AdamW on the trainable parameters of a module, with scheduled rate and weight decay.
+class ScheduledAdam:
+    """Adam on the trainable parameters of a module, with scheduled rate and weight decay.
 
     Args:
-        module: Its parameters of two or more dimensions decay, its vectors do not.
+        module: Its parameters of two or more dimensions decay; vectors only if the settings say so.
         settings: Peak rate, schedules and clipping.
         steps: Number of steps; the schedules end at the last one.
     """
@@ -116,25 +168,26 @@ class ScheduledAdamW:
         self._settings = settings
         self._steps = steps
         self.parameters = [p for p in module.parameters() if p.requires_grad]
-        decayed = [p for p in self.parameters if p.dim() >= 2]
-        others = [p for p in self.parameters if p.dim() < 2]
-        self._adamw = torch.optim.AdamW(
-            [{"params": decayed, "decays": True}, {"params": others, "decays": False}],
-            betas=settings.betas,
-            fused=True,
-        )
+        kind = torch.optim.AdamW if settings.kind == "adamw" else torch.optim.Adam
+        groups = list(_group_parameters(module, settings))
+        self._adam = kind(groups, betas=settings.betas, eps=settings.eps, fused=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the state of AdamW; the schedules have none."""
-        return self._adamw.state_dict()
+        """Returns the state of Adam; the schedules have none."""
+        return self._adam.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores a saved state."""
-        self._adamw.load_state_dict(state)
+        self._adam.load_state_dict(state)
 
     def rate_at(self, step: int) -> float:
         """Computes the learning rate at `step`, counted from 0."""
-        return warm_cosine(self._settings.rate, step, self._steps, self._settings.warmup)
+        return self._settings.rate_at(step, self._steps)
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """The groups of parameters, with their factors of the rate."""
+        return self._adam.param_groups
 
     @property
     def gradients(self) -> list[Tensor]:
@@ -150,15 +203,39 @@ class ScheduledAdamW:
         Returns:
             The gradient norm before clipping, a scalar on the device.
         """
-        decay = linear(*self._settings.weight_decay, ramp(step, self._steps))
-        for group in self._adamw.param_groups:
-            group["lr"] = self.rate_at(step)
+        rate, decay = self.rate_at(step), self._settings.weight_decay_at(step, self._steps)
+        for group in self.groups:
+            group["lr"] = rate * group["rate_factor"]
             group["weight_decay"] = decay if group["decays"] else 0.0
         norm = nn.utils.clip_grad_norm_(self.parameters, self._settings.clip or float("inf"))
-        self._adamw.step()
+        self._adam.step()
         self.zero_grad()
         return norm
 
     def zero_grad(self) -> None:
         """Clears the gradients."""
-        self._adamw.zero_grad()
+        self._adam.zero_grad()
+
+
+def _group_parameters(module: nn.Module, settings: Optimizer) -> Iterator[dict[str, Any]]:
+    """Yields the groups of parameters that share a weight decay and a factor of the rate."""
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    heights = _measure_heights([name for name, _ in named])
+    top = max(heights.values(), default=0)
+    for height in range(top + 1) if settings.layer_decay < 1 else (None,):
+        factor = 1.0 if height is None else settings.layer_decay ** (top - height)
+        chosen = [(name, p) for name, p in named if height in (None, heights[name])]
+        for decays in (True, False):
+            group = [p for _, p in chosen if (settings.decay_vectors or p.dim() >= 2) == decays]
+            yield {"params": group, "decays": decays, "rate_factor": factor}
+
+
+def _measure_heights(names: list[str]) -> dict[str, int]:
+    """Returns the height of each parameter: 0 for the stem of the encoder, 1 for its first layer.
+
+    What follows the encoder's last layer, and all other modules, are one above that layer.
+    """
+    layers = {n: int(m[1]) + 1 for n in names if (m := re.match(r"encoder\..*?layers\.(\d+)\.", n))}
+    top = max(layers.values(), default=0) + 1
+    is_stem = re.compile(r"encoder\.(project|positions|\w+_embedding)\b")
+    return {name: layers.get(name, 0 if is_stem.match(name) else top) for name in names}

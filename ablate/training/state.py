@@ -7,7 +7,7 @@ from ablate.model.jepa import JEPA
 from ablate.training.health import Health, PositionBaseline
 from ablate.training.metrics import MetricWindow, TrainingCost, TrainingMetrics
 from ablate.training.online_probe import ProbeHistory
-from ablate.training.optimizer import ScheduledAdamW
+from ablate.training.optimizer import ScheduledAdam
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class TrainingState:
     """Everything that changes during training."""
 
     jepa: JEPA
-    adamw: ScheduledAdamW
+    adam: ScheduledAdam
     baseline: PositionBaseline
     start: Health  # before the first step
     micro_batches: int  # parts of a step on this rank; not part of a checkpoint
@@ -44,7 +44,7 @@ class TrainingState:
             "cost": asdict(self.cost),
             "metrics": None if self.metrics is None else asdict(self.metrics),
             "jepa": self.jepa.state_dict(),
-            "adamw": self.adamw.state_dict(),
+            "adam": self.adam.state_dict(),
             "baseline": self.baseline.state_dict(),
             "window": self.window.state_dict(),
             "probe_history": asdict(self.probe_history),
@@ -58,7 +58,7 @@ class TrainingState:
         metrics = saved.pop("metrics")
         self.metrics = None if metrics is None else TrainingMetrics(**metrics)
         self.jepa.load_state_dict(saved.pop("jepa"))
-        self.adamw.load_state_dict(saved.pop("adamw"))
+        self.adam.load_state_dict(saved.pop("adam"))
         self.baseline.load_state_dict(saved.pop("baseline"))
         self.window.load_state_dict(saved.pop("window"), self.baseline.pending.device)
         self.probe_history = ProbeHistory(**saved.pop("probe_history"))

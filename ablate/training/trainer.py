@@ -27,7 +27,7 @@ from ablate.training.divergence import OnCollapse, check_collapse, check_finite,
 from ablate.training.health import Health, PositionBaseline
 from ablate.training.metrics import StepCounts, TrainingMetrics
 from ablate.training.online_probe import OnlineProbe, ProbeResult
-from ablate.training.optimizer import Budget, Optimizer, ScheduledAdamW
+from ablate.training.optimizer import Budget, Optimizer, ScheduledAdam
 from ablate.training.prefetch import DrawBatch, prefetch
 from ablate.training.schedules import ramp
 from ablate.training.signals import PausedError, StoppedError, StopSignal
@@ -115,7 +115,7 @@ class Trainer:
             self.jepa.target.prepare(self._load_patches, self.seed)
         state = TrainingState(
             jepa=self.jepa,
-            adamw=ScheduledAdamW(self.jepa, self.optimizer, self.budget.steps),
+            adam=ScheduledAdam(self.jepa, self.optimizer, self.budget.steps),
             baseline=PositionBaseline(self.grid.size, self.jepa.target.dim, self.device),
             start=self.measure_health(),
             micro_batches=self.budget.accumulate,
@@ -151,12 +151,12 @@ class Trainer:
         part = batch.split(self.ranks.count)[self.ranks.rank]
         num_units = self.objective.num_units(batch.mask)
         losses, counts = self._accumulate_with_backoff(state, part, num_units)
-        adamw, baseline = state.adamw, state.baseline
-        self.ranks.all_reduce([losses, baseline.pending, *adamw.gradients])
+        adam, baseline = state.adam, state.baseline
+        self.ranks.all_reduce([losses, baseline.pending, *adam.gradients])
         target_first = self.optimizer.follow == "before"
         if target_first:
             self.jepa.update_target(self._momentum(step))
-        norm = adamw.step(step)
+        norm = adam.step(step)
         if not target_first:
             self.jepa.update_target(self._momentum(step))
         baseline.update()
@@ -192,7 +192,7 @@ class Trainer:
             self._back_off(state, part.num_clips, reason)
 
     def _back_off(self, state: TrainingState, num_clips: int, reason: str) -> None:
-        state.adamw.zero_grad()
+        state.adam.zero_grad()
         state.baseline.discard_pending()
         state.micro_batches = min(2 * state.micro_batches, num_clips)
         state.warnings.append(
@@ -247,7 +247,7 @@ class Trainer:
         result = self._run_probe(probe, state) if probe else None
         health = self.measure_health() if due else None
         if health is not None:
-            rate, momentum = state.adamw.rate_at(done - 1), self._momentum(done - 1)
+            rate, momentum = state.adam.rate_at(done - 1), self._momentum(done - 1)
             state.metrics = state.window.close(state.cost, health, rate, momentum)
         on_metrics(state.metrics if due else None, result)
         check_collapse(state, health, probe, self.on_collapse)

@@ -6,14 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ablate.training.schedules import cosine, linear, ramp, warm_cosine
+from ablate.training.schedules import cosine, linear, ramp, warm_decay
 
 
 @given(st.integers(2, 10_000), st.floats(0, 0.9))
 def test_the_rate_is_zero_at_the_last_step_and_peaks_after_the_warm_up(steps, warmup):
-    rates = [
-        warm_cosine(1.0, step, steps, warmup) for step in (0, round(warmup * steps), steps - 1)
-    ]
+    rates = [warm_decay(1.0, step, steps, warmup) for step in (0, round(warmup * steps), steps - 1)]
     assert rates[-1] == pytest.approx(0, abs=1e-12)
     assert rates[0] > 0
     if round(warmup * steps) < steps - 1:
@@ -34,5 +32,5 @@ def test_a_schedule_starts_and_ends_at_its_values(schedule):
 
 
 def test_the_rate_never_jumps():
-    rates = [warm_cosine(1.0, step, 1000, 0.1) for step in range(1000)]
+    rates = [warm_decay(1.0, step, 1000, 0.1) for step in range(1000)]
     assert max(abs(a - b) for a, b in pairwise(rates)) <= 0.0101
