@@ -3,7 +3,7 @@
 from maskers.axes import TimeFrequency
 from maskers.bands import BandSplit, Causal, Infill, SpecAugment
 from maskers.blocks import MultiBlock, UnionComplement
-from maskers.combinators import DeadZone, Guard, Mixture, MultiMask, Subsample
+from maskers.combinators import DeadZone, EqualCounts, Guard, Mixture, MultiMask, Subsample
 from maskers.content import Energy, Informed, SilenceExcluded, VarianceWeighted
 from maskers.curricula import Curriculum, ScheduledSetting
 from maskers.legacy import LegacyMultiBlock
@@ -38,6 +38,7 @@ __all__ = [
     "Curriculum",
     "DeadZone",
     "Energy",
+    "EqualCounts",
     "FrequencyStrips",
     "Grouped",
     "Guard",

@@ -9,17 +9,21 @@ published draw.
 
 `UnionComplement`: Bardes et al., "Revisiting Feature Prediction for Learning Visual
 Representations from Video", TMLR 2024, sec. 3.2. https://arxiv.org/abs/2404.08471
-Unlike the reference code: sizes are drawn per sample unless `sizes: batch`, relative to the grid,
-the aspect log-uniformly; a clip that its blocks cover completely is redrawn a few times only.
+Unlike the reference code, unless `as_in_reference_code`: sizes are drawn per sample unless
+`sizes: batch`, relative to the grid, the aspect log-uniformly. Blocks of 0.7 of 8x64 patches then
+cover more than theirs, which are square in patches and so at most 8 by 19. Unlike it in either
+case: a clip that its blocks cover completely is redrawn a few times only, and no mask is cut to the
+fewest patches of a device's clips, which is `EqualCounts`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+from torch import Tensor
 
-from ablate.model.mask_sampling import draw_rectangles, leave_visible
-from ablate.model.masking import AbstractMasker, Clips, Mask, Promises, check_range
+from ablate.model.mask_sampling import draw_rectangles, draw_uniform, leave_visible
+from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, Promises, check_range
 from maskers.composition import get_fallback
 from maskers.geometry import EDGES, cross, draw_sides, mark_covered, place_rectangles, show_rest
 
@@ -105,6 +109,8 @@ class UnionComplement(AbstractMasker):
         area: Share of a clip per rectangle. From a pair, it is drawn uniformly.
         aspect: Range of height over width of a rectangle, each as a share of its axis.
         sizes: Whether the rectangles of a sample, or of the whole batch, share one size.
+        as_in_reference_code: As in the code of V-JEPA: one size per batch, the aspect uniform and
+            in patches (1 is a square of patches), and what exceeds the grid is cut off.
 
     Example:
         masker: {type: maskers.UnionComplement, num_blocks: 8, area: 0.15}
@@ -114,6 +120,7 @@ class UnionComplement(AbstractMasker):
     area: float | tuple[float, float] = 0.15
     aspect: tuple[float, float] = (0.75, 1.50)
     sizes: Literal["sample", "batch"] = "sample"
+    as_in_reference_code: bool = field(default=False, metadata={"as_before": False})
 
     def __post_init__(self) -> None:
         if self.num_blocks < 1:
@@ -124,13 +131,20 @@ class UnionComplement(AbstractMasker):
             raise ValueError(f"`area` {self.area} hides nothing or everything; stay inside (0, 1)")
 
     @property
+    def _share_sizes(self) -> bool:
+        return self.as_in_reference_code or self.sizes == "batch"
+
+    @property
     def promises(self) -> Promises:
         least, most = check_range("area", self.area, low=0, high=1)
         thinnest = least / max(self.aspect[1], 1 / self.aspect[0])  # square of the shorter side
         middle = "blocks of more than half the height and width always cover the middle"
         return Promises(
-            context=(max(0.0, 1 - self.num_blocks * most), 1 - least),
-            coupled=self.sizes == "batch",
+            context=(
+                max(0.0, 1 - self.num_blocks * most),
+                1.0 if self.as_in_reference_code else 1 - least,
+            ),
+            coupled=self._share_sizes,
             uneven=EDGES,
             unvisited=middle if least > 0.5 or thinnest > 0.25 else "",
         )
@@ -138,9 +152,10 @@ class UnionComplement(AbstractMasker):
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         columns = clips.num_columns.unsqueeze(1)
-        height, width = draw_sides(
+        draw = _draw_reference_sides if self.as_in_reference_code else draw_sides
+        height, width = draw(
             grid,
-            (1 if self.sizes == "batch" else batch, 1),
+            (1 if self._share_sizes else batch, 1),
             area=check_range("area", self.area, low=0, high=1),
             aspect=self.aspect,
             columns=columns,
@@ -166,3 +181,21 @@ class UnionComplement(AbstractMasker):
             hidden[pending] = cross(rows[is_covered, 0], times[is_covered, 0])  # one block only
         mask = show_rest(hidden.unsqueeze(1), valid=valid, generator=generator)
         return Mask(mask.context, mask.targets, get_fallback(mask).index_fill(0, pending, 1))
+
+
+def _draw_reference_sides(
+    grid: Grid,
+    shape: tuple[int, ...],
+    *,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+    columns: Tensor,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Draws heights and widths as the code of V-JEPA does: in patches, cut off at the grid."""
+    share = draw_uniform(shape, *area, generator)
+    ratio = draw_uniform(shape, *aspect, generator)
+    cells = (grid.freq * columns * share.double() + 1e-4).floor()  # 1e-4: as shares in double
+    height = (cells * ratio).sqrt().round().clamp(1, grid.freq)
+    width = (cells / ratio).sqrt().round().clamp(min=1).minimum(columns)
+    return height, width

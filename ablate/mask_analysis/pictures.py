@@ -62,7 +62,7 @@ def draw_masks(
         mask = masker.draw(
             Clips.unpadded(grid, clips, progress=progress, content=batch_content), rng
         )
-        return truncate(mask, batching, rng)
+        return truncate(mask, batching, rng, copies=masker.promises.copies)
 
     changes = any(not _is_equal(draw(0, 0.0), draw(0, progress)) for progress in MOMENTS)
     names = ("start", "middle", "end") if changes else ("draw 1", "draw 2", "draw 3")

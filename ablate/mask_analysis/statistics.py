@@ -66,7 +66,7 @@ def realised_shares(
         full_clips = Clips.unpadded(grid, clips, progress=moment, content=content)
         mask = masker.draw(full_clips, rng)
         check_mask(masker, mask, grid, full_clips.valid)
-        mask = truncate(mask, batching, rng)
+        mask = truncate(mask, batching, rng, copies=masker.promises.copies)
         context += float(mask.context.float().mean()) / len(moments)
         targets += float(mask.target_union.float().mean()) / len(moments)
         shared = mask.context & mask.target_union

@@ -61,6 +61,20 @@ def choose_lowest(number: Tensor, scores: Tensor, *, among: Tensor) -> Tensor:
     return chosen
 
 
+def cut_to_smallest(member: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Cuts sets of patches to the size of the smallest; empty sets stay empty and do not count.
+
+    Args:
+        member: bool (..., patches).
+        generator: Keeps random patches. None keeps the first in raster order.
+    """
+    counts = member.sum(dim=-1)
+    least = counts[counts > 0].min()  # a sample may leave blocks empty
+    if generator is not None:
+        return choose(least.expand_as(counts), among=member, generator=generator)
+    return member & (member.cumsum(dim=-1) <= least)
+
+
 def draw_uniform(
     shape: tuple[int, ...], low: float, high: float, generator: torch.Generator
 ) -> Tensor:

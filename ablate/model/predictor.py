@@ -18,7 +18,7 @@ from ablate.model.packing import join
 from ablate.model.positions import sine_cosine
 from ablate.model.prediction_query import PredictionQuery
 from ablate.model.segments import Segments
-from ablate.model.transformer import Transformer, check_width
+from ablate.model.transformer import Norm, Transformer, check_width
 from ablate.parts import AS_BEFORE
 
 MaskToken = Literal["learned", "zero", "noise"]
@@ -109,12 +109,27 @@ class Joint(AbstractNarrow):
         position_scale: Factor of the added sine-cosine positions.
         mask_token: Placeholder of a hidden patch, to which its position is added: a learned vector,
             zero, or noise.
+        num_mask_tokens: Number of learned mask tokens, which the masks of a clip use in turn: one
+            for each kind of mask in V-JEPA.
+        norm: Whether layers are normalised before (`pre`) or after (`post`) their branches.
 
     Example:
         predictor: {type: ablate.model.predictor.Joint, dim: 192, layers: 6, heads: 6}
     """
 
     mask_token: MaskToken = field(default="learned", metadata={AS_BEFORE: "learned"})
+    num_mask_tokens: int = field(default=1, metadata={AS_BEFORE: 1})
+    norm: Norm = field(default="pre", metadata={AS_BEFORE: "pre"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_mask_tokens < 1:
+            raise ValueError(f"`num_mask_tokens` must be at least 1; got {self.num_mask_tokens}")
+        if self.num_mask_tokens > 1 and self.mask_token != "learned":
+            raise ValueError(
+                f"`num_mask_tokens` {self.num_mask_tokens} needs `mask_token: learned`; "
+                f"got `{self.mask_token}`"
+            )
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
         return TransformerPredictor(self, grid, dim, target_dim)
@@ -134,6 +149,7 @@ class PerTarget(AbstractNarrow):
         position_scale: Factor of the added sine-cosine positions.
         mask_token: Placeholder of a hidden patch, to which its position is added: a learned vector,
             zero, or noise.
+        norm: Whether layers are normalised before (`pre`) or after (`post`) their branches.
 
     Example:
         predictor: {type: ablate.model.predictor.PerTarget, dim: 192, layers: 6, heads: 6}
@@ -142,6 +158,7 @@ class PerTarget(AbstractNarrow):
     by_block = True
 
     mask_token: MaskToken = "learned"
+    norm: Norm = field(default="pre", metadata={AS_BEFORE: "pre"})
 
     def build(self, grid: Grid, dim: int, target_dim: int) -> Predictor:
         return TransformerPredictor(self, grid, dim, target_dim)
@@ -155,10 +172,11 @@ class TransformerPredictor(Predictor):
         self.reads = settings.reads
         self.by_block = settings.by_block
         self.narrow = nn.Linear(dim, settings.dim)
-        self.mask_embedding = mask_embedding(settings.mask_token, settings.dim)
+        count = settings.num_mask_tokens if isinstance(settings, Joint) else 1
+        self.mask_embedding = mask_embedding(settings.mask_token, settings.dim, count)
         self.noisy = settings.mask_token == "noise"
         self.transformer = Transformer(
-            settings.dim, settings.layers, settings.heads, settings.mlp_ratio
+            settings.dim, settings.layers, settings.heads, settings.mlp_ratio, settings.norm
         )
         self.widen = nn.Linear(settings.dim, target_dim)
         positions = settings.position_scale * sine_cosine(grid, settings.dim)
@@ -186,13 +204,17 @@ class TransformerPredictor(Predictor):
         return 2 * ends + self.transformer.flops(Segments(tuple(map(sum, lengths))))
 
 
-def mask_embedding(kind: MaskToken, dim: int) -> nn.Parameter | None:
-    """Returns the learned mask embedding, `(dim,)`, or None if `kind` has none."""
-    return nn.Parameter(torch.zeros(dim)) if kind == "learned" else None
+def mask_embedding(kind: MaskToken, dim: int, count: int = 1) -> nn.Parameter | None:
+    """Returns the learned mask embedding, or None if `kind` has none.
+
+    It is `(dim,)`, or `(count, dim)` if there are several.
+    """
+    shape = (dim,) if count == 1 else (count, dim)
+    return nn.Parameter(torch.zeros(shape)) if kind == "learned" else None
 
 
 def mask_tokens(
-    embedding: nn.Parameter | None, positions: Tensor, query: PredictionQuery, *, noisy: bool
+    embedding: Tensor | None, positions: Tensor, query: PredictionQuery, *, noisy: bool
 ) -> Tensor:
     """Returns the mask token of each query token plus its position, `(query tokens, dim)`.
 
@@ -200,6 +222,9 @@ def mask_tokens(
     """
     place = query.query_tokens.place
     tokens = positions[place]
+    if embedding is not None and embedding.dim() == 2:
+        mask_of_clip = query.query_tokens.owner % query.copies
+        embedding = embedding[mask_of_clip % len(embedding)]
     if embedding is not None:
         tokens = embedding + tokens
     if noisy:

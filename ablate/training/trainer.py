@@ -135,7 +135,8 @@ class Trainer:
             progress=ramp(step, self.budget.steps),
             content=self._content(batch, valid),
         )
-        mask = truncate(self.masker.draw(clips, rng), self.batching, rng)
+        drawn, copies = self.masker.draw(clips, rng), self.masker.promises.copies
+        mask = truncate(drawn, self.batching, rng, copies=copies)
         return MaskedBatch(batch, valid, mask, StepRandom(self.seed, step))
 
     def drawing(self) -> AbstractContextManager[DrawBatch]:

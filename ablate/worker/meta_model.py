@@ -48,7 +48,7 @@ def estimate_step_flops(trial: Trial) -> int:
         unpadded = Clips.unpadded(grid, clips, progress=moment, content=content)
         mask = trial.masker.draw(unpadded, rng)
         query = PredictionQuery(
-            mask=truncate(mask, trial.batching, rng),
+            mask=truncate(mask, trial.batching, rng, copies=trial.masker.promises.copies),
             valid=valid,
             device=torch.device("cpu"),
             by_block=predictor.by_block,

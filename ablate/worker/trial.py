@@ -22,7 +22,7 @@ from ablate.audio.sources import AbstractSource
 from ablate.audio.statistics import load_or_compute_statistics
 from ablate.audio.store import ClipStore, open_store
 from ablate.core.records.run import RunKind
-from ablate.model.batching import Batching
+from ablate.model.batching import Batching, is_cut
 from ablate.model.encoder import AbstractEncoder, Encoder
 from ablate.model.jepa import JEPA
 from ablate.model.masking import AbstractMasker, Grid
@@ -109,6 +109,11 @@ class Trial:
         return type(coupled[0]).__name__ if coupled else ""
 
     @property
+    def cuts_kinds_of_masks(self) -> bool:
+        """Whether the batching cuts each of a clip's several masks by itself."""
+        return is_cut(self.batching) and self.masker.promises.copies > 1
+
+    @property
     def grid(self) -> Grid:
         """The grid of a window's patches. Raises `ValueError` if the patchifier does not fit it."""
         return self.random_init.grid
@@ -161,7 +166,10 @@ def compute_fingerprint(evaluable: Evaluable, data_digest: str) -> str:
 
 def get_identity_settings(evaluable: Evaluable, data_digest: str) -> dict[str, Any]:
     """Returns the settings that decide a result as plain data; audio is included by its digest."""
-    return {**get_identity(evaluable), "type": get_kind(evaluable), "data": data_digest}
+    settings = {**get_identity(evaluable), "type": get_kind(evaluable), "data": data_digest}
+    if isinstance(evaluable, Trial) and evaluable.cuts_kinds_of_masks:
+        settings["cut"] = "each mask of a clip by itself"  # version 0.1 cut all to one count
+    return settings
 
 
 def hash_settings(settings: Mapping[str, Any]) -> str:

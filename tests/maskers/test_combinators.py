@@ -7,10 +7,13 @@ import torch
 from hypothesis import given
 
 from ablate.core.random import generator
+from ablate.model.mask_sampling import cut_to_smallest
 from ablate.model.masking import Clips, Grid
 from ablate.testing import Case, cases
 from maskers import (
+    Bernoulli,
     DeadZone,
+    EqualCounts,
     Guard,
     LegacyMultiBlock,
     Mixture,
@@ -18,6 +21,7 @@ from maskers import (
     MultiMask,
     Random,
     Subsample,
+    Tube,
 )
 
 GRID = Grid(4, 8)
@@ -134,3 +138,48 @@ def test_a_mixture_of_one_exact_share_is_exact():
 def test_invalid_combinations_are_errors(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize("surplus", ["drop_last", "drop_random", "show_random"])
+def test_equal_counts_equal_a_plain_loop_over_devices(surplus):
+    grid, inner = Grid(4, 8), MultiMask(maskers=(Bernoulli(), Tube()))
+    clips = Clips.unpadded(grid, batch=7)
+    cut = EqualCounts(masker=inner, clips=3, surplus=surplus)
+    mask = cut.draw(clips, generator(0, "m"))
+    rng = generator(0, "m")
+    for start, size in ((0, 3), (3, 3), (6, 1)):
+        drawn = inner.draw(Clips.unpadded(grid, batch=size), rng)
+        for copy in range(2):
+            rows = [2 * clip + copy for clip in range(size)]
+            least_context = min(int(drawn.context[row].sum()) for row in rows)
+            least_targets = min(int(drawn.target_union[row].sum()) for row in rows)
+            if surplus == "drop_random":
+                choose_like_the_masker(drawn, rows, rng)
+            if surplus == "show_random":
+                cut_to_smallest(drawn.target_union[rows], rng)
+            for row in rows:
+                context, targets = mask.context[2 * start + row], mask.target_union[2 * start + row]
+                assert int(targets.sum()) == least_targets
+                assert not (targets & ~drawn.target_union[row]).any()
+                if surplus == "show_random":
+                    assert torch.equal(context, ~targets)
+                    continue
+                assert int(context.sum()) == least_context
+                assert not (context & ~drawn.context[row]).any()
+                if surplus == "drop_last":
+                    first = drawn.context[row].nonzero()[:least_context].squeeze(1)
+                    assert torch.equal(context.nonzero().squeeze(1), first)
+
+
+def choose_like_the_masker(drawn, rows, rng):
+    """Draws as many random numbers as cutting does, so that the next device draws the same."""
+    cut_to_smallest(drawn.context[rows], rng)
+    cut_to_smallest(drawn.targets[rows], rng)
+
+
+def test_sizes_that_a_batch_shares_are_drawn_for_each_device():
+    inner = Random(ratio=(0.1, 0.9), per="batch")
+    cut = EqualCounts(masker=inner, clips=2)
+    counts = cut.draw(Clips.unpadded(Grid(8, 8), 8), generator(0, "m")).context.sum(dim=1)
+    assert (counts[::2] == counts[1::2]).all()
+    assert len(counts.unique()) > 1

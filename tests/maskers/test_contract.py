@@ -13,6 +13,7 @@ from maskers import (
     Curriculum,
     DeadZone,
     Energy,
+    EqualCounts,
     FrequencyStrips,
     Grouped,
     Guard,
@@ -160,6 +161,12 @@ ZOO = [
     DeadZone(masker=MultiBlock(num_targets=2)),
     DeadZone(masker=Random(), freq=1, time=1),
     Guard(masker=Random(ratio=(0.4, 0.95)), min_context=0.2),
+    EqualCounts(masker=Spans(count="nominal"), clips=3, surplus="show_random"),
+    EqualCounts(masker=Bernoulli(), surplus="show_random"),
+    EqualCounts(masker=MultiBlock(), clips=2),
+    EqualCounts(masker=MultiMask(maskers=(Random(), UnionComplement())), surplus="drop_random"),
+    UnionComplement(as_in_reference_code=True),
+    UnionComplement(num_blocks=2, area=0.7, as_in_reference_code=True),
 ]
 
 

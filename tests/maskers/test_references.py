@@ -13,6 +13,7 @@ from ablate.core.random import generator
 from ablate.model.masking import Clips, Grid
 from maskers.axes import TimeFrequency
 from maskers.blocks import UnionComplement
+from maskers.combinators import EqualCounts
 from maskers.legacy import LegacyMultiBlock
 from maskers.regions import Clusters, InverseBlock
 from maskers.spans import Spans
@@ -176,3 +177,41 @@ def test_ssast_as_in_its_code_hides_the_first_row_half_as_often_and_reveals_the_
     assert visits[:64].mean() == pytest.approx(0.42, abs=0.01)
     assert visits[256:384].mean() == pytest.approx(0.89, abs=0.01)
     assert visits[-16:].mean() == pytest.approx(0.64, abs=0.02)
+
+
+def visit_shares(masker, grid, *, batch, batches):
+    """Returns the mean shares of context and targets, and every patch's share of contexts."""
+    masks = [
+        masker.draw(Clips.unpadded(grid, batch), generator(seed, "x")) for seed in range(batches)
+    ]
+    context = torch.cat([mask.context for mask in masks]).float()
+    targets = torch.cat([mask.target_union for mask in masks]).float()
+    return context.mean().item(), targets.mean().item(), context.mean(dim=0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "clips", "visible"),
+    [(499, 21, 0.567), (779, 6, 0.539)],  # data2vec on AudioSet, wav2vec 2.0
+)
+def test_fairseq_shows_the_surplus_targets_of_a_device_again(columns, clips, visible):
+    # facebookresearch/fairseq@3d262bb fairseq/data/data_utils.py:564, `require_same_masks`
+    masker = EqualCounts(masker=Spans(count="nominal"), clips=clips, surplus="show_random")
+    context, targets, _ = visit_shares(masker, Grid(1, columns), batch=4 * clips, batches=40)
+    assert context == pytest.approx(visible, abs=0.004)
+    assert context + targets == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("grid", "shown"), [(Grid(14, 14), (0.233, 0.068)), (Grid(8, 64), (0.196, 0.439))]
+)
+def test_the_v_jepa_collator_cuts_each_kind_of_mask_by_itself(grid, shown):
+    # facebookresearch/jepa@51c59d5 src/masks/multiblock3d.py:197-201, 24 clips a device
+    for (blocks, area), visible in zip(((8, 0.15), (2, 0.7)), shown, strict=True):
+        inner = UnionComplement(num_blocks=blocks, area=area, as_in_reference_code=True)
+        masker = EqualCounts(masker=inner, clips=24)
+        context, _, visits = visit_shares(masker, grid, batch=96, batches=60)
+        assert context == pytest.approx(visible, abs=0.012)
+        if grid.freq == 14 and blocks == 8:
+            rows = visits.view(14, 14).mean(dim=1)
+            assert rows[0] == pytest.approx(0.73, abs=0.03)
+            assert rows[-1] == pytest.approx(0.05, abs=0.03)

@@ -97,6 +97,15 @@ def test_random_truncation_keeps_every_patch_equally_often():
     assert cut.context[1:].float().mean(dim=0) == pytest.approx(torch.full((10,), 0.5), abs=0.05)
 
 
+def test_each_kind_of_mask_of_a_clip_is_cut_by_itself():
+    small, large = maskers.Random(ratio=0.8), maskers.Random(ratio=0.4)
+    clips = Clips.unpadded(Grid(4, 8), batch=6)
+    mask = maskers.MultiMask(maskers=(small, large)).draw(clips, generator(0, "m"))
+    cut = truncate(mask, "truncate_first", generator(0, "cut"), copies=2)
+    assert cut.context.sum(dim=1).view(6, 2).unique(dim=0).tolist() == [[6, 19]]
+    assert cut.target_union.sum(dim=1).view(6, 2).unique(dim=0).tolist() == [[26, 13]]
+
+
 def test_packing_does_not_truncate():
     _, mask, _ = batch()
     assert truncate(mask, "pack", generator(0, "x")) is mask

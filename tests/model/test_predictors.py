@@ -27,7 +27,9 @@ PREDICTORS = {
     "joint": Joint(**WIDTH),
     "joint, zero": Joint(**WIDTH, mask_token="zero"),
     "joint, noise": Joint(**WIDTH, mask_token="noise"),
+    "joint, post-norm": Joint(**WIDTH, norm="post"),
     "per target": PerTarget(**WIDTH),
+    "per target, post-norm": PerTarget(**WIDTH, norm="post"),
     "cross attention": CrossAttention(**WIDTH),
     "cross attention, noise": CrossAttention(**WIDTH, mask_token="noise"),
     "convolutional": Convolutional(dim=8, layers=2, groups=4),
@@ -149,6 +151,22 @@ def test_blocks_of_a_per_target_predictor_do_not_see_each_other(models):
         assert torch.allclose(predicted, alone.predicted, atol=1e-5)
 
 
+@pytest.mark.parametrize("batching", ["pack", "pad"])
+def test_the_masks_of_a_clip_use_the_mask_tokens_in_turn(models, batching):
+    masker = maskers.MultiMask(maskers=(maskers.MultiBlock(),), times=2)
+    batch = models.batch(masker)
+    jepa = models.jepa(Teacher(), Joint(**WIDTH, num_mask_tokens=2))
+    predicted = jepa(batch.patches, batch.mask, batch.valid, batching).predicted
+    owner = pack(batch.mask.target_union).owner
+    for token in range(2):
+        single = models.jepa(Teacher(), Joint(**WIDTH))
+        single.predictor.mask_embedding.data = jepa.predictor.mask_embedding.data[token]
+        expected = single(batch.patches, batch.mask, batch.valid, batching).predicted
+        same = owner % 2 == token
+        assert torch.allclose(predicted[same], expected[same], atol=1e-5)
+        assert not torch.allclose(predicted[~same], expected[~same], atol=1e-5)
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_packings_are_computed_once_per_step(models, times):
     masker = maskers.MultiMask(maskers=(maskers.MultiBlock(),), times=times)
@@ -254,6 +272,8 @@ def test_flops_of_convolutions_exclude_context_filler(models):
         (Convolutional, {"layers": 0}),
         (PerToken, {"layers": 0}),
         (CrossAttention, {"heads": 7}),
+        (Joint, {"num_mask_tokens": 0}),
+        (Joint, {"num_mask_tokens": 2, "mask_token": "noise"}),
     ],
 )
 def test_impossible_settings_are_rejected_with_their_name(part, settings):
