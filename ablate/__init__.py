@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from ablate.probing.probe import AbstractProbe, ProbeData
     from ablate.report.dataframes import results
     from ablate.study.api import plan, run
-    from ablate.testing import check_masker, check_patchifier
+    from ablate.testing import (
+        check_encoder,
+        check_masker,
+        check_patchifier,
+        check_probe,
+        check_source,
+    )
 
 __version__ = "0.2.0"
 __all__ = [
@@ -43,8 +49,11 @@ __all__ = [
     "Promises",
     "UnsupportedGridError",
     "__version__",
+    "check_encoder",
     "check_masker",
     "check_patchifier",
+    "check_probe",
+    "check_source",
     "load_encoder",
     "plan",
     "results",
@@ -61,7 +70,9 @@ _MODULES = {
     "ablate.probing.probe": ("AbstractProbe", "ProbeData"),
     "ablate.report.dataframes": ("results",),
     "ablate.study.api": ("plan", "run"),
-    "ablate.testing": ("check_masker", "check_patchifier"),
+    "ablate.testing": (
+        *("check_encoder", "check_masker", "check_patchifier", "check_probe", "check_source"),
+    ),
 }
 
 

@@ -113,7 +113,7 @@ def build_trial(text, folder):
         ("audio_jepa_shipped", (6, 32), 86),
         ("a_jepa", (8, 64), 86),
         ("conformer_ssl", (1, 250), 88.1),
-        ("dasheng", (1, 252), 86),
+        ("dasheng", (1, 250), 86),
         ("i_jepa", (8, 64), 632),
         ("v_jepa", (8, 64), 304),
         ("sony_jepa", (5, 13), 86),

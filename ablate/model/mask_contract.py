@@ -31,6 +31,10 @@ def check_mask(masker: AbstractMasker, mask: Mask, grid: Grid, valid: Tensor) ->
     assert not (chosen & ~valid).any(), f"a padding patch was chosen on {grid}"
     if not promises.overlap:
         assert not (mask.context & mask.target_union).any(), f"context meets target on {grid}"
+    fallback = mask.fallback
+    assert fallback is None or (fallback.dtype == torch.bool and fallback.shape == (batch,)), (
+        "`fallback` is not bool (batch,)"
+    )
     _check_share(masker, mask, grid, valid)
 
 

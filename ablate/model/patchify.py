@@ -23,11 +23,14 @@ class AbstractPatchifier(ABC):
     """Cuts spectrograms of one size into patches. Subclasses are frozen keyword-only dataclasses.
 
     A subclass implements `size`; `stride` defaults to it. Everything else follows from the two:
-    patches are rectangles at regular distances. A patchifier that cuts otherwise overrides `grid`,
-    `cut`, `paste` and `valid`. On every size that `grid` does not refuse:
+    patches are rectangles at regular distances. A patchifier that cuts otherwise, into unequal
+    bands or into columns whose frames are not next to each other, overrides `grid`, `cut`, `paste`
+    and `valid`, and `pixels` and `covered` where needed; `size` is then the smallest number of
+    bands and of frames that `grid` accepts. On every size that `grid` does not refuse:
 
-    - `cut` gives `grid.size` patches of `pixels` values each, and `paste` is its inverse up to
-      `covered`, beyond which it gives zeros;
+    - `cut` gives `grid.size` patches of `pixels` values each; a patch that holds fewer is filled up
+      with zeros at its end. Patches are in the order of their first values, row by row;
+    - `paste` is its inverse up to `covered`, beyond which it gives zeros;
     - a patch is valid if and only if it contains a frame that is not padding;
     - the message for a size that is refused names numbers that would work.
 

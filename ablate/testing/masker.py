@@ -1,0 +1,165 @@
+"""Tests that a masker keeps the promises of its contract."""
+
+import dataclasses
+
+import torch
+from hypothesis import given, note
+from hypothesis.errors import Flaky
+from torch import Tensor
+
+from ablate.core.random import generator
+from ablate.model.mask_contract import check_mask
+from ablate.model.masking import AbstractMasker, Grid, Mask, UnsupportedGridError
+from ablate.testing.cases import NAMED_GRIDS, Case, cases, forbid_global_generators, get_profile
+from ablate.testing.mask_sample import MaskSample, draw_sample
+from ablate.testing.mask_statistics import (
+    check_batches,
+    check_copies,
+    check_independence,
+    check_seeds,
+    check_slots,
+    check_visits,
+)
+
+WIDE_GRID = Grid(4, 200)  # wider than most, and wider than 64 columns
+CHANGE_GRIDS = NAMED_GRIDS[2:3] + NAMED_GRIDS[4:5]  # on which the first and last step are tried
+CLIPS = 32  # per batch in which masks are counted
+
+
+def check_masker(masker: AbstractMasker, *, max_examples: int = 50, draws: int = 4096) -> None:
+    """Tests a masker against every promise of `AbstractMasker`, on grids of 2 to 4096 patches.
+
+    Every mask that is drawn is checked. Statistical tests allow for six standard errors or more,
+    and always draw the same masks.
+
+    Args:
+        masker: The masker. If it needs content, it gets random numbers, 8 per patch.
+        max_examples: Number of inputs to draw with Hypothesis.
+        draws: Number of masks per grid of `NAMED_GRIDS` in which the visits of patches are counted.
+
+    Raises:
+        AssertionError: For the first broken promise, with the smallest input that breaks it.
+
+    Example:
+        >>> import ablate
+        >>> import maskers
+        >>> ablate.check_masker(maskers.Random(ratio=0.6), max_examples=5, draws=256)
+    """
+    _check_needs(masker)
+    served: list[Case] = []
+
+    @get_profile(max_examples)
+    @given(case=cases())
+    def keeps_its_promises(case: Case) -> None:
+        note(f"masker: {masker}")
+        try:
+            with forbid_global_generators():
+                mask = _draw_unchanged(masker, case)
+        except UnsupportedGridError as refusal:
+            if not str(refusal):
+                raise AssertionError(f"{case.grid} is refused without a reason") from refusal
+            return
+        check_mask(masker, mask, case.grid, case.valid)
+        _check_equal(mask, _draw(masker, case))
+        served.append(case)
+
+    try:
+        keeps_its_promises()
+    except Flaky as error:  # a promise was broken once, but not when tried again
+        message = "one seed gave two different masks; use no randomness but `generator`"
+        raise AssertionError(message) from error
+    samples = _draw_samples(masker, draws)
+    assert served or samples, "every grid is refused; a masker must work on some"
+    for sample in samples:
+        check_seeds(sample)
+        check_slots(sample)
+        check_visits(sample)
+        check_copies(sample)
+        if not masker.promises.coupled:
+            check_independence(sample)
+    if not masker.promises.coupled:
+        check_batches(masker, samples)
+    for sample in samples[:1]:
+        again = draw_sample(masker, sample.grid, sample.progress, sample.num_batches, sample.clips)
+        assert again is not None, "a grid was served once and then refused"
+        _check_equal(Mask(sample.context, sample.targets), Mask(again.context, again.targets))
+
+
+def _draw_samples(masker: AbstractMasker, draws: int) -> list[MaskSample]:
+    """Draws masks on the named grids mid-training, and on a few at the first and last step."""
+    clips = max(4, CLIPS // masker.promises.copies)
+    batches = max(4, draws // (clips * masker.promises.copies))
+    plans = [(grid, 0.5, batches) for grid in NAMED_GRIDS]
+    plans += [(WIDE_GRID, 0.5, max(4, batches // 4))]
+    plans += [
+        (grid, progress, max(4, batches // 2)) for grid in CHANGE_GRIDS for progress in (0.0, 1.0)
+    ]
+    with forbid_global_generators():
+        samples = [
+            draw_sample(masker, grid, progress, count, clips) for grid, progress, count in plans
+        ]
+    return [sample for sample in samples if sample is not None]
+
+
+def _check_needs(masker: AbstractMasker) -> None:
+    """Tests that needed content is required, and has an effect."""
+    if masker.promises.needs is None:
+        return
+    served = False
+    for grid in NAMED_GRIDS:
+        case = Case(grid, (grid.time,) * 32, 0.5, 0)
+        try:
+            masks = [_draw(masker, case, content) for content in _draw_contents(case)]
+        except UnsupportedGridError:
+            continue
+        served = True
+        if any(not torch.equal(masks[0].context, mask.context) for mask in masks[1:]):
+            break
+        if any(not torch.equal(masks[0].targets, mask.targets) for mask in masks[1:]):
+            break
+    else:
+        assert not served, "`promises.needs` is declared, but `clips.content` changes no mask"
+    try:
+        masker.draw(case.clips, generator(0, "mask"))
+    except (ValueError, UnsupportedGridError):
+        return
+    raise AssertionError(
+        "`promises.needs` is declared, but masks are drawn without `clips.content`; call "
+        "`clips.get_content(self)`, which raises"
+    )
+
+
+def _draw_contents(case: Case) -> list[Tensor]:
+    """Draws contents of the same shape: even, and of levels that differ more and more."""
+    shape = (len(case.columns), case.grid.size, 8)
+    normal = torch.randn(shape, generator=generator(case.seed, "content"))
+    level = torch.randn((*shape[:2], 1), generator=generator(case.seed, "level"))
+    return [normal, normal + 10 * level, 1000 * level.exp() * normal + 1000 * level]
+
+
+def _draw(masker: AbstractMasker, case: Case, content: Tensor | None = None) -> Mask:
+    if content is None and masker.promises.needs is not None:
+        shape = (len(case.columns), case.grid.size, 8)
+        content = torch.rand(shape, generator=generator(case.seed, "content"))
+    clips = dataclasses.replace(case.clips, content=content)
+    return masker.draw(clips, generator(case.seed, "mask"))
+
+
+def _draw_unchanged(masker: AbstractMasker, case: Case) -> Mask:
+    """Draws a mask and asserts that its inputs were not changed in place."""
+    content = None
+    if masker.promises.needs is not None:
+        shape = (len(case.columns), case.grid.size, 8)
+        content = torch.rand(shape, generator=generator(case.seed, "content"))
+    clips = dataclasses.replace(case.clips, content=content)
+    before = None if content is None else content.clone()
+    mask = masker.draw(clips, generator(case.seed, "mask"))
+    assert torch.equal(clips.valid, case.valid), "`clips.valid` was changed"
+    if content is not None and before is not None:
+        assert torch.equal(content, before), "`clips.content` was changed"
+    return mask
+
+
+def _check_equal(mask: Mask, again: Mask) -> None:
+    assert torch.equal(mask.context, again.context), "one seed gave two contexts"
+    assert torch.equal(mask.targets, again.targets), "one seed gave two sets of targets"

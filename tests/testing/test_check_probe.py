@@ -1,0 +1,106 @@
+"""`check_probe` passes our probes and catches those that break their contract."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from ablate.probing.attentive import Attentive
+from ablate.probing.knn import KNN, Retrieval, XaresKNN
+from ablate.probing.linear import Logistic
+from ablate.probing.neural import Linear
+from ablate.probing.probe import AbstractProbe
+from ablate.testing import check_probe
+from ablate.training.finetuning import FineTuning
+
+RNG = {"calls": 0}
+LINEAR = Linear(epochs=60, rate=0.01)
+ATTENTIVE = Attentive(epochs=60, rate=0.01)
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        KNN(k=3),
+        XaresKNN(k=3),
+        Retrieval(),
+        Logistic(),
+        Linear(epochs=60),
+        Attentive(epochs=60, rate=0.01),
+    ],
+    ids=repr,
+)
+def test_our_probes_pass(probe):
+    check_probe(probe)
+
+
+@pytest.mark.parametrize("probe", [KNN(k=3), Logistic(), LINEAR], ids=repr)
+def test_our_probes_pass_with_several_labels(probe):
+    check_probe(probe, multilabel=True)
+
+
+def test_a_probe_of_audio_is_refused_with_what_to_do():
+    with pytest.raises(ValueError, match="test it with a study"):
+        check_probe(FineTuning())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted(AbstractProbe):
+    """The nearest mean, with one fault."""
+
+    fault: str = "none"
+
+    def predict(self, data):
+        rows, labels = data.features[data.train], data.labels[data.train]
+        if self.fault == "labels of the query":
+            rows = data.features
+            labels = np.where(data.labels < 0, 0, data.labels)
+        means = [rows[labels == label].mean(axis=0) for label in range(data.num_classes)]
+        query = data.features[data.query]
+        scores = -np.stack([np.linalg.norm(query - mean, axis=1) for mean in means], 1)
+        scores = scores.astype(np.float32)
+        match self.fault:
+            case "global generator":
+                scores += np.random.rand()
+            case "own generator":
+                RNG["calls"] += 1
+                scores += RNG["calls"]
+            case "in place":
+                data.features[:] += 1
+            case "double":
+                return scores.astype(np.float64)
+            case "upside down":
+                return -scores
+            case "one column":
+                return scores[:, :1]
+            case "order":
+                scores += np.arange(len(scores))[:, None].astype(np.float32)
+            case "not finite":
+                scores[0] = np.nan
+            case "list":
+                return scores.tolist()
+        return scores
+
+
+def test_a_probe_without_a_fault_passes():
+    check_probe(Planted())
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("labels of the query", "labels of the items to predict"),
+        ("global generator", "one seed gave two predictions"),
+        ("own generator", "one seed gave two predictions"),
+        ("in place", "changed in place"),
+        ("double", "not float32"),
+        ("upside down", "higher scores must mean"),
+        ("one column", "scores are"),
+        ("order", "order of the items"),
+        ("not finite", "not finite"),
+        ("list", "no array"),
+    ],
+)
+def test_a_planted_fault_is_found(fault, message):
+    with pytest.raises(AssertionError, match=message):
+        check_probe(Planted(fault=fault))

@@ -1,0 +1,105 @@
+"""`check_source` passes our sources and catches those that break their contract."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from ablate.audio.clips import ClipInfo, ClipTable
+from ablate.audio.sources import AbstractSource, BadAudioError
+from ablate.audio.synthetic import Synthetic
+from ablate.testing import check_source
+
+CALLS = {"count": 0}
+KEPT = np.zeros(100, dtype=np.float32)
+
+
+def test_our_source_passes():
+    check_source(Synthetic(clips_per_class=1), max_clips=3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted(AbstractSource):
+    """Four short clips, with one fault."""
+
+    fault: str = "none"
+
+    def clips(self):
+        CALLS["count"] += 1
+        name = f"{CALLS['count']}" if self.fault == "another list" else ""
+        split = {"no split": "", "unknown split": "dev"}.get(self.fault, "train")
+        fold = "1" if self.fault == "split and fold" else ""
+        count = 0 if self.fault == "no clips" else 4
+        return ClipTable.from_clips(
+            ClipInfo(f"{name}{i}", str(i % 2), task="t", split=split, fold=fold)
+            for i in range(count)
+        )
+
+    def read(self, index):
+        CALLS["count"] += 1
+        samples = np.full(100, index, dtype=np.float32)
+        rate = 16000
+        match self.fault:
+            case "nothing readable":
+                raise BadAudioError((str(index), "is broken"))
+            case "double":
+                samples = samples.astype(np.float64)
+            case "stereo":
+                samples = np.stack([samples, samples])
+            case "empty":
+                samples = samples[:0]
+            case "not finite":
+                samples[0] = np.inf
+            case "float rate":
+                rate = 16000.0
+            case "random":
+                samples += CALLS["count"]
+            case "global generator":
+                np.random.rand()
+            case "shared array":
+                return KEPT, rate
+        return samples, rate
+
+    @property
+    def list_version(self):
+        CALLS["count"] += 1
+        return str(CALLS["count"]) if self.fault == "another version" else "1"
+
+    def content_digest(self, index):
+        if self.fault == "long digest":
+            return "0" * 65
+        return super().content_digest(index)
+
+    def stamp(self, index):
+        return 3.5 if self.fault == "number as stamp" else "unchanged"
+
+
+def test_a_source_without_a_fault_passes():
+    check_source(Planted())
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("no clips", "no clips are listed"),
+        ("another list", "lists something else"),
+        ("no split", "set one of them"),
+        ("split and fold", "set one of them"),
+        ("unknown split", "has split 'dev'"),
+        ("nothing readable", "none of the clips can be read"),
+        ("double", "not float32"),
+        ("stereo", "not one channel"),
+        ("empty", "has no samples"),
+        ("not finite", "is not finite"),
+        ("float rate", "not a positive integer"),
+        ("random", "changes from call to call"),
+        ("global generator", "numpy's generator was used"),
+        ("shared array", "read differently each time"),
+        ("another version", "`list_version` changes"),
+        ("long digest", "at most 64 characters"),
+        ("number as stamp", "no text"),
+    ],
+)
+def test_a_planted_fault_is_found(fault, message):
+    with pytest.raises(AssertionError, match=message):
+        check_source(Planted(fault=fault))
