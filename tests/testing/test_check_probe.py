@@ -34,7 +34,7 @@ def test_our_probes_pass(probe):
     check_probe(probe)
 
 
-@pytest.mark.parametrize("probe", [KNN(k=3), Logistic(), LINEAR], ids=repr)
+@pytest.mark.parametrize("probe", [KNN(k=3), Logistic(), Linear(epochs=200, rate=0.01)], ids=repr)
 def test_our_probes_pass_with_several_labels(probe):
     check_probe(probe, multilabel=True)
 
