@@ -81,7 +81,8 @@ def test_counts_in_the_pages_are_correct():
     recipes = [name for name in config_recipes.list_recipes() if name.count("/") == 1]
     counted = {"maskers": len(maskers.__all__), "published systems": len(recipes)}
     numerals = {"sixteen": "16"}
-    text = " ".join(PAGES.values())
+    # the changelog keeps the counts of former versions
+    text = " ".join(page for name, page in PAGES.items() if "CHANGELOG" not in name)
     for words, count in counted.items():
         counts = re.findall(rf"(\w+) {words}\b", text)
         assert {numerals.get(word.lower(), word) for word in counts} & {str(count)}, words

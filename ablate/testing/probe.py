@@ -76,6 +76,7 @@ def _create_data(items: int, *, multilabel: bool, tokens: bool) -> tuple[ProbeDa
         valid=valid,
         query=query,
         seed=3,
+        selection_metric="map" if multilabel else "accuracy",
         bounds=np.concatenate([[0], per_item.cumsum()]) if tokens else None,
     )
     return data, truth
