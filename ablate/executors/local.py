@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, Self
 
+from ablate.core.machine_errors import MachineError
 from ablate.core.records.messages import ProgressMessage, RunReply, RunRequest
 from ablate.core.records.plan import PlanReply, PlanRequest
 from ablate.core.records.protocol import ReplyT, Request
@@ -103,7 +104,8 @@ class Pool:
         """Runs all jobs and returns how they ended, in the order of their ends.
 
         On Ctrl-C, or another exception, the workers are stopped cleanly and their runs marked
-        cancelled. Raises as `size` does.
+        cancelled. Raises as `size` does, and `MachineError` if this machine cannot go on, such as
+        with a full disk.
         """
         self._todo.extend((job, False) for job in jobs)
         outcomes: list[RunOutcome] = []
@@ -232,6 +234,8 @@ class Pool:
                 return self._run_locked(index, job, waited=waited, deaths=deaths + 1)
             reason = f"{error}; it killed {deaths + 1} workers" if deaths else str(error)
             return self._record_death(job, reason, time.monotonic() - started)
+        if reply.machine_failed:
+            raise MachineError(f"{job.title} ({job.folder.name}): {reply.reason}")
         if reply.state == "preempted" and not self._stopping:
             self._retire(index)  # it was told to stop from outside; another worker resumes
             return self._run_locked(index, job, waited=waited)

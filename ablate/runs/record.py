@@ -102,9 +102,12 @@ class RunAttempt:
         )
         self.start()
 
-    def preempt(self, reason: str) -> None:
-        """Marks the run as stopped before its end, to be resumed. Raises `SupersededError`."""
-        self._write("preempted", reason)
+    def preempt(self, reason: str, *, trained: bool = False) -> None:
+        """Marks the run as stopped before its end, to be resumed, or done if it is `trained`.
+
+        Raises `SupersededError`.
+        """
+        self._write(self._end_state("preempted", trained=trained), reason)
 
     def finish(self) -> None:
         """Marks the run as done. Raises `SupersededError`."""

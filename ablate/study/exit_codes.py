@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ablate.config.study import StudyError
 from ablate.config.sweep import SweepError
+from ablate.core.machine_errors import MachineError
 from ablate.executors.progress import print_line
 from ablate.executors.worker import WorkerDiedError
 from ablate.slurm.commands import PartialSubmissionError, SlurmError
@@ -51,6 +52,7 @@ def run_with_exit_code(fn: Callable[[], int], *, resume_command: Sequence[str] =
         resume_command: the command that continues after an interruption, shown to the user.
     """
     errors = Console(stderr=True)
+    resume = f". To go on: {shlex.join(resume_command)}" if resume_command else ""
     try:
         return fn()
     except StudyError as error:
@@ -62,6 +64,9 @@ def run_with_exit_code(fn: Callable[[], int], *, resume_command: Sequence[str] =
     except WorkerDiedError as error:
         print_line(errors, f"{error}; cannot go on")
         return FAILED
+    except MachineError as error:
+        print_line(errors, f"{error}; all work is kept{resume}")
+        return FAILED
     except (ValueError, OSError) as error:  # a damaged file, a full disk, a read-only folder
         print_line(errors, f"{error}; finished work is kept")
         return FAILED
@@ -72,6 +77,5 @@ def run_with_exit_code(fn: Callable[[], int], *, resume_command: Sequence[str] =
         print_line(errors, f"{error}; nothing was submitted")
         return FAILED
     except KeyboardInterrupt:
-        resume = f". To go on: {shlex.join(resume_command)}" if resume_command else ""
         print_line(errors, f"interrupted; finished work is kept{resume}")
         return INTERRUPTED

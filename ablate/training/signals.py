@@ -55,6 +55,10 @@ class StopSignal:
         if self.signal is not None and not self._is_deferred:
             raise SystemExit(128 + self.signal)
 
-    def _handle(self, number: int, frame: object) -> None:
+    def receive(self, number: int) -> None:
+        """Records a signal, and ends the process unless signals are deferred."""
         self.signal = signal.Signals(number)
         self.exit_if_received()
+
+    def _handle(self, number: int, frame: object) -> None:
+        self.receive(number)

@@ -9,6 +9,7 @@ import torch
 
 from ablate.core.records.messages import (
     EmptyReply,
+    ErrorReply,
     FeaturesRequest,
     GalleryRequest,
     MaskersRequest,
@@ -20,7 +21,7 @@ from ablate.core.records.messages import (
     TensorBoardRequest,
     ZooRequest,
 )
-from ablate.core.records.plan import PlanRequest
+from ablate.core.records.plan import PlanRequest, SettingProblem
 from ablate.core.records.protocol import Message, Reply
 from ablate.training.signals import StopSignal
 from ablate.worker.datasets import Emit
@@ -40,9 +41,7 @@ def handle_request(request: Message, cache: Path, emit: Emit, stop: StopSignal) 
         case RunRequest():
             return _run(request, cache, emit, stop)
         case GalleryRequest():
-            from ablate.worker.mask_gallery import draw_gallery
-
-            return draw_gallery(request, cache)
+            return _draw_gallery(request, cache)
         case TensorBoardRequest():
             from ablate.training.recorder import write_tensorboard
 
@@ -50,6 +49,16 @@ def handle_request(request: Message, cache: Path, emit: Emit, stop: StopSignal) 
             return EmptyReply()
         case _:
             return _handle_parts_request(request, emit)
+
+
+def _draw_gallery(request: GalleryRequest, cache: Path) -> Reply:
+    """Draws masks; a folder that cannot be written does not end the worker, or the study."""
+    from ablate.worker.mask_gallery import draw_gallery
+
+    try:
+        return draw_gallery(request, cache)
+    except OSError as error:
+        return ErrorReply(problems=(SettingProblem(path=(), message=str(error)),))
 
 
 def _handle_parts_request(request: Message, emit: Emit) -> Reply:

@@ -9,9 +9,10 @@ replies to standard output, so that short trials do not import torch again.
 import argparse
 import json
 import os
+import signal
 import sys
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -37,13 +38,17 @@ from ablate.worker.dispatch import handle_request
 def serve(requests: TextIO, replies: TextIO, stop: StopSignal, cache: Path) -> None:
     """Serves requests, one per line, until the input ends or a signal to stop was received.
 
-    A `PartError` becomes an `ErrorReply`; any other exception of a request ends the worker. `cache`
-    is the folder of decoded clips.
+    A `PartError` becomes an `ErrorReply`; any other exception of a request ends the worker. If the
+    process that reads the replies has died, training stops as for a signal. `cache` is the folder
+    of decoded clips.
     """
 
     def send(message: Message) -> None:
-        replies.write(message.to_line())
-        replies.flush()
+        try:
+            replies.write(message.to_line())
+            replies.flush()
+        except BrokenPipeError:
+            stop.receive(signal.SIGPIPE)
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     send(ReadyMessage(gpus=gpus, torch=torch.__version__))
@@ -87,9 +92,13 @@ def main() -> int:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     if arguments.worker:
         # what a library prints must not come between the replies
-        with os.fdopen(os.dup(1), "w") as replies:
-            os.dup2(2, 1)
+        replies = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)
+        try:
             serve(sys.stdin, replies, stop, arguments.cache)
+        finally:
+            with suppress(BrokenPipeError):  # nobody reads what is left in the buffer
+                replies.close()
         return 0
     if arguments.folder is None:
         parser.error("name a run folder, or pass --worker")

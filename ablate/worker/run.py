@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ablate.core.machine_errors import describe_machine_error
 from ablate.core.records.messages import RunReply
 from ablate.core.records.plan import EvaluatePlan
 from ablate.core.records.run import FailureKind, RunConfig
@@ -47,8 +48,9 @@ def run(
     """Runs what is missing in a run folder.
 
     Whatever a trial raises is recorded in its `run.json` and returned as the reason: one failed
-    trial does not stop a study. It is only returned if the folder cannot be written. An error of
-    the accelerator, or a signal outside of training, is recorded and then ends the process.
+    trial does not stop a study. An error of the machine, such as a full disk, is recorded as a
+    preemption, if that can still be written, and returned with `machine_failed`. An error of the
+    accelerator, or a signal outside of training, is recorded and then ends the process.
 
     Args:
         folder: the run folder; it holds `config.json`.
@@ -71,7 +73,10 @@ def run(
         return _run(folder, config, probes, evaluate, context, attempt)
     except SupersededError as error:  # the record of the other process stays
         return RunReply(state="failed", reason=f"error: {error}")
-    except OSError as error:
+    except OSError as error:  # also if the end of the run cannot be recorded
+        machine = describe_machine_error(error, (folder, context.cache))
+        if machine is not None:
+            return RunReply(state="preempted", reason=f"node: {machine}", machine_failed=True)
         return RunReply(state="failed", reason=_format_reason(error))
 
 
@@ -104,6 +109,9 @@ def _run(
         attempt.preempt(str(stopped))
         return RunReply(state="preempted", reason=str(stopped))
     except Exception as error:  # parts outside ablate may raise anything
+        if machine := describe_machine_error(error, (folder, context.cache)):
+            attempt.preempt(f"node: {machine}", trained=(folder / ENCODER).exists())
+            return RunReply(state="preempted", reason=f"node: {machine}", machine_failed=True)
         reason = _format_reason(error)
         attempt.fail(
             reason,

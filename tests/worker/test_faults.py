@@ -1,16 +1,20 @@
 """A fault around a training is reported in one line, and the run resumes once it is repaired."""
 
 import errno
+import io
 import os
 import resource
 import shutil
+import threading
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import soundfile
 
-from ablate.core.records.messages import RunReply
+from ablate.core.records.messages import RunReply, RunRequest
+from ablate.training.signals import StopSignal
+from ablate.worker.main import serve
 from tests.worker.runs import (
     create_run_folder,
     have_same_weights,
@@ -69,15 +73,17 @@ def test_a_training_does_not_need_its_audio_files(new_run, cache, tmp_path):
     assert have_same_weights(uninterrupted, without_clips)
 
 
-def test_a_run_that_failed_on_a_full_disk_resumes_from_its_last_checkpoint(new_run, cache):
+def test_a_full_disk_preempts_a_run_which_then_resumes_from_its_last_checkpoint(new_run, cache):
     uninterrupted, broken = new_run("uninterrupted"), new_run("broken")
     run_folder(uninterrupted, cache)
     assert run_folder(broken, cache, until=20).state == "paused"
     with limit_file_size(MAX_BYTES):
         ended = run_folder(broken, cache, until=40)
-    reason = f"error: OSError: [Errno {errno.EFBIG}] {os.strerror(errno.EFBIG)}"
-    assert ended == RunReply(state="failed", reason=reason)
-    assert (read_run_json(broken)["state"], read_run_json(broken)["reason"]) == ("failed", reason)
+    checkpoint = broken / "checkpoints" / "step-000000040.pt"
+    assert ended.reason.startswith(f"node: {checkpoint}: {os.strerror(errno.EFBIG)}: ")
+    assert ended == RunReply(state="preempted", reason=ended.reason, machine_failed=True)
+    record = read_run_json(broken)
+    assert (record["state"], record["reason"]) == ("preempted", ended.reason)
     assert [path.name for path in (broken / "checkpoints").iterdir()] == ["step-000000020.pt"]
     assert run_folder(broken, cache).state == "done"
     assert have_same_weights(uninterrupted, broken)
@@ -92,9 +98,8 @@ def test_a_path_that_cannot_be_written_is_named_in_the_reason(new_run, cache, na
     else:
         (broken / name).mkdir()
     ended = run_folder(broken, cache, until=20)
-    assert ended.state == "failed"
-    assert ended.reason.startswith("error: ")
-    assert str(broken / name) in ended.reason
+    assert (ended.state, ended.machine_failed) == ("preempted", True)
+    assert ended.reason.startswith(f"node: {broken / name}")
     assert "\n" not in ended.reason
     if (broken / name).is_dir():
         (broken / name).rmdir()
@@ -110,6 +115,28 @@ def test_a_read_only_folder_is_named_in_the_reason(new_run, cache):
     folder.chmod(0o500)
     ended = run_folder(folder, cache)
     folder.chmod(0o700)
-    assert ended.state == "failed"
+    assert (ended.state, ended.machine_failed) == ("preempted", True)
     assert str(folder) in ended.reason
     assert run_folder(folder, cache).state == "done"
+
+
+def test_a_worker_whose_controller_has_died_saves_its_run_like_for_a_signal(new_run, cache):
+    uninterrupted, orphaned = new_run("uninterrupted"), new_run("orphaned")
+    run_folder(uninterrupted, cache)
+    request = RunRequest(folder=orphaned, probes={})
+    reader, writer = os.pipe()
+
+    def die_at_the_first_progress():
+        with os.fdopen(reader) as replies:
+            next(line for line in replies if '"done"' in line)
+
+    controller = threading.Thread(target=die_at_the_first_progress)
+    controller.start()
+    with pytest.raises(BrokenPipeError), os.fdopen(writer, "w") as replies:  # closing flushes
+        serve(io.StringIO(request.to_line()), replies, StopSignal(), cache)
+    controller.join()
+    record = read_run_json(orphaned)
+    assert (record["state"], record["failure"]) == ("preempted", None)
+    assert record["reason"].startswith("SIGPIPE at step ")
+    assert run_folder(orphaned, cache).state == "done"
+    assert have_same_weights(uninterrupted, orphaned)

@@ -53,6 +53,7 @@ class RunReply(Reply):
 
     state: Literal["done", "failed", "preempted", "paused"]
     reason: str | None = None
+    machine_failed: bool = False  # another run would end in the same way on this machine
     trained: bool = False  # whether this request trained it to its end
     probed: tuple[str, ...] = ()  # names of the probes that were scored
 
