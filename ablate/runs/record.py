@@ -208,6 +208,12 @@ def _find_latest(attempts: Path) -> int:
     return max((int(name) for name in numbers if name.isdecimal()), default=0)
 
 
+def count_attempts(folder: Path) -> int:
+    """Returns how many attempts at a run were made."""
+    attempts = folder / "attempts"
+    return _find_latest(attempts) if attempts.is_dir() else 0
+
+
 def list_versions() -> dict[str, str]:
     """Returns the versions of Python and of the packages that affect numbers, by name."""
     versions = {"python": platform.python_version()}

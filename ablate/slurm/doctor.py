@@ -98,6 +98,6 @@ def _wait(job: SubmittedJob, file: Path, patience: float) -> NodeReport | str:
             last_state = f"{state.state}, {state.reason}"
         elif (absent := absent + 1) > MAX_ABSENT:
             end = slurm_queue.query_ends([job]).get(job.job_id)
-            return slurm_queue.explain_end(job, end)[1].removeprefix("error: ")
+            return slurm_queue.explain_end(job, end)[1].removeprefix("node: ")
         time.sleep(POLL_SECONDS)
     return f"the job has not started within {patience:.0f} s: {last_state}; it was cancelled"

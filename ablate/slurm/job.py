@@ -18,21 +18,24 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ablate.core.records.jobs import CanaryFailure, EndMark, JobSpec, NodeReport
-from ablate.core.records.messages import ReadyMessage
-from ablate.core.records.protocol import parse_message
-from ablate.core.records.record import FormatError
+from ablate.core.records.jobs import CanaryFailure, EndMark, JobSpec
 from ablate.core.records.run import Environment, RunRecord
 from ablate.runs import store
 from ablate.runs.heartbeat import HEARTBEAT_FILE
 from ablate.runs.lock import PATIENCE_SECONDS, acquire_run
-from ablate.runs.record import ENVIRONMENT_FILE, OutsideEnd, read_record, replace_end
+from ablate.runs.record import (
+    ENVIRONMENT_FILE,
+    OutsideEnd,
+    count_attempts,
+    read_record,
+    replace_end,
+)
 from ablate.slurm import canary, commands
+from ablate.slurm.node_check import check_node
 from ablate.slurm.reconcile import get_end_mark
 
 REQUEUE_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
 LOCK_SECONDS = 60.0  # how long to wait for a run that another process has locked
-START_SECONDS = 240.0  # longest start of a worker in `ablate doctor`, whose job has 5 minutes
 POLL_SECONDS = 0.1
 MAX_LINES = 20  # lines of a trial's output that are kept in memory
 SAVE_SHARE = 0.7  # share of the seconds between warning and end in which a trial must save
@@ -63,8 +66,11 @@ class Job:
     def run(self) -> bool:
         """Runs the unfinished runs of the pack; returns whether all of the pack is done."""
         for folder in self._pack:
-            if not self.signal and not self._get_mark(folder).exists():
-                self._run(folder)
+            if self._get_mark(folder).exists():
+                continue
+            self._run(folder)
+            if self.signal or store.read_status(folder).state == "preempted":
+                break  # time is up, or this node cannot go on
         if self.signal in REQUEUE_SIGNALS and not all(
             self._get_mark(folder).exists() for folder in self._pack
         ):
@@ -108,7 +114,7 @@ class Job:
 
     def _train(self, folder: Path, *, interrupted: bool = False) -> None:
         """Runs a trial's process, and records its end if the process could not do so itself."""
-        before = read_record(folder)
+        before, num_attempts = read_record(folder), count_attempts(folder)
         spec = self._spec
         command = [*spec.step, sys.executable, "-P", "-m", "ablate.worker", str(folder)]
         command += ["--probes", spec.probes, "--device", spec.device]
@@ -132,10 +138,11 @@ class Job:
         code = self._trial.wait()
         signal.alarm(0)
         self._trial = None
-        self._complete_record(folder, before, code, lines)
+        has_started = count_attempts(folder) > num_attempts
+        self._complete_record(folder, before, code, lines, has_started=has_started)
 
     def _complete_record(
-        self, folder: Path, before: RunRecord, code: int, lines: list[str]
+        self, folder: Path, before: RunRecord, code: int, lines: list[str], *, has_started: bool
     ) -> None:
         after = read_record(folder)
         state = after.state
@@ -144,8 +151,12 @@ class Job:
                 replace_end(folder, "preempted", f"{self.signal.name} between two stages")
         elif after == before or state == "running":
             how = f"exit code {code}" if code >= 0 else f"signal {-code}"
-            kind = "oom" if code == -signal.SIGKILL else "error"
             last = next((line for line in reversed(lines) if line[:1] != "{"), "no output")
+            if not has_started:  # says nothing about the trial: a module is missing here
+                reason = f"node: no trial starts on {socket.gethostname()} ({how}): {last}"
+                replace_end(folder, "preempted", reason)
+                return
+            kind = "oom" if code == -signal.SIGKILL else "error"
             reason = f"{kind}: the trial's process ended with {how}: {last}"
             replace_end(folder, "failed", reason)
 
@@ -232,37 +243,6 @@ def _interrupt(folder: Path, trial: subprocess.Popen[str]) -> None:
             trial.send_signal(signal.SIGUSR1)
             return
         time.sleep(POLL_SECONDS)
-
-
-def check_node(*, seconds: float = START_SECONDS) -> NodeReport:
-    """Checks for `ablate doctor` whether a worker starts on this node within `seconds`."""
-    command = [sys.executable, "-P", "-m", "ablate.worker", "--worker"]
-    ready: ReadyMessage | None = None
-    try:
-        process = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
-        )
-    except subprocess.TimeoutExpired:
-        problem = f"it took longer than {seconds:g} s"
-    else:
-        ready = _find_ready(process.stdout)
-        last_line = process.stderr.strip().splitlines()[-1:]
-        problem = "; ".join(last_line) or f"exit code {process.returncode}"
-    return NodeReport(
-        host=socket.gethostname(),
-        python=sys.executable,
-        torch=None if ready is None else ready.torch,
-        gpus=None if ready is None else ready.gpus,
-        problem=None if ready else problem,
-    )
-
-
-def _find_ready(output: str) -> ReadyMessage | None:
-    for line in output.splitlines():
-        with contextlib.suppress(FormatError):
-            message = parse_message(line, (ReadyMessage,))
-            return message if isinstance(message, ReadyMessage) else None
-    return None
 
 
 def main() -> int:

@@ -191,12 +191,18 @@ def submission_lock(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def explain_end(job: SubmittedJob, end: str | None) -> tuple[OutsideEnd, str]:
+def explain_end(
+    job: SubmittedJob, end: str | None, *, has_started: bool = False
+) -> tuple[OutsideEnd, str]:
     """Explains why a job left the queue before its run had ended.
+
+    The job itself records the failures of its trials. What ended the job is therefore no failure
+    of the run, except for too little memory or time, which would end it again.
 
     Args:
         job: the job.
         end: its end according to sacct; if None, the job's log is examined.
+        has_started: whether the job had started to train the run.
 
     Returns:
         The state of the run, and the reason.
@@ -206,10 +212,11 @@ def explain_end(job: SubmittedJob, end: str | None) -> tuple[OutsideEnd, str]:
     if OUT_OF_MEMORY.search(log) or (end or "").startswith("OUT_OF_ME"):
         return "failed", f"oom: the job was killed because it ran out of memory ({source})"
     end = end or _find_kill(log)
+    stopped: OutsideEnd = "preempted" if has_started else "cancelled"
     kinds: Mapping[str, tuple[OutsideEnd, str]] = {
         "CANCELLED": ("cancelled", "the job was cancelled"),
         "TIMEOUT": ("failed", "timeout: the job reached its time limit before its run was saved"),
-        "NODE_FAIL": ("failed", "node: the job's node failed"),
+        "NODE_FAIL": (stopped, "node: the job's node failed"),
         "PREEMPTED": ("preempted", "preempted, and not requeued"),
     }
     for prefix, (state, reason) in kinds.items():
@@ -221,7 +228,8 @@ def explain_end(job: SubmittedJob, end: str | None) -> tuple[OutsideEnd, str]:
     lines = log.strip().splitlines()
     own_lines = [line for line in lines if not line.startswith(("srun: ", "slurmstepd: "))]
     last_line = (own_lines or lines or ["no output"])[-1]
-    return "failed", f"error: the job ended before its run did{detail}: {last_line} ({source})"
+    moment = "before its run did" if has_started else "before it reached its run"
+    return stopped, f"node: the job ended {moment}{detail}: {last_line} ({source})"
 
 
 def _find_kill(log: str) -> str | None:

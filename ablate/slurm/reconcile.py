@@ -66,7 +66,8 @@ def record_end(folder: Path, job: SubmittedJob, end: str | None) -> None:
     `end` is the end of the job according to sacct, if known.
     """
     record = read_record(folder)
-    state, reason = slurm_queue.explain_end(job, end)
+    has_started = _has_own_attempt(folder, job)
+    state, reason = slurm_queue.explain_end(job, end, has_started=has_started)
     if canary_reason := _find_canary_failure(job):
         state, reason = "cancelled", f"the canary failed, so nothing was run: {canary_reason}"
     elif record.state == "preempted" and state != "cancelled":

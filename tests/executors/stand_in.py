@@ -5,6 +5,7 @@ The type of a trial's `masker` decides what happens when the trial is run:
 - `Crashes`, `CrashesOnce`: the process is killed, always or at the first attempt
 - `Exits`: the process ends with exit code 3
 - `Fails`: the trial fails
+- `FillsDisk`: the trial is preempted because the disk is full
 - `Sleeps`, `SleepsBriefly`, `SleepsOneSecond`: it takes long
 - `SleepsWhileScoring`: it sleeps once the first task is scored
 - `IgnoresSigterm`: it sleeps and ignores SIGTERM
@@ -123,6 +124,9 @@ def run(request: RunRequest) -> RunReply:
         if kind == "CrashesOnce" and len((folder / "trainings").read_text().splitlines()) > 1:
             kind = "Good"
         behave(kind)
+        if config.settings.get("masker", {}).get("type") == "FillsDisk":
+            write_record(request.folder, "preempted", "node: no space")
+            return RunReply(state="preempted", reason="node: no space", machine_failed=True)
         if config.settings.get("masker", {}).get("type") == "Fails":
             write_record(folder, "failed", "nan: at step 7")
             return RunReply(state="failed", reason="nan: at step 7")

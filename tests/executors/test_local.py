@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.core.machine_errors import MachineError
 from ablate.core.records.messages import ProgressMessage
 from ablate.executors.local import Pool
 from ablate.executors.worker import WorkerDiedError
@@ -112,6 +113,14 @@ def test_a_worker_that_dies_fails_its_own_run_only(tmp_path: Path) -> None:
         len(trainings(job)) == (3 if job.title in ("Crashes", "Exits") else 1) for job in jobs
     )
     assert {outcome.state for outcome in outcomes.values()} == {"done"}
+
+
+def test_a_full_disk_stops_the_pool_before_other_runs_are_tried(tmp_path: Path) -> None:
+    first, second = (make_job(tmp_path, name, name) for name in ("FillsDisk", "Good"))
+    with pytest.raises(MachineError, match="FillsDisk .*: node: no space"):
+        run([first, second], tmp_path, size=1)
+    assert store.read_status(first.folder).state == "preempted"
+    assert store.read_status(second.folder).state == "planned"
 
 
 def test_the_run_of_a_dead_worker_is_recorded_as_failed(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ablate.core.records.jobs import EndMark, JobSpec
 from ablate.runs import store
 from ablate.runs.record import read_record
 from ablate.slurm import job as slurm_job
+from ablate.slurm import node_check
 from ablate.slurm.job import Job
 from tests.run_folders import write_record
 from tests.slurm.fake_slurm import write_commands
@@ -37,7 +38,7 @@ TRAINS_UNTIL_SIGNAL = SCORES_UNTIL_SIGNAL.replace('"done"', '"preempted"')
 
 
 def test_a_node_on_which_no_worker_starts_in_time_is_reported() -> None:
-    report = slurm_job.check_node(seconds=0.01)
+    report = node_check.check_node(seconds=0.01)
     assert report.host
     assert (report.torch, report.problem) == (None, "it took longer than 0.01 s")
 
@@ -60,12 +61,12 @@ def job(tmp_path: Path) -> Iterator[Callable[..., Job]]:
     }
     before |= {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    def make(folder: Path, step: str = "", **spec: Any) -> Job:
+    def make(*folders: Path, step: str = "", **spec: Any) -> Job:
         write_json(tmp_path / "probes.json", {"knn": KNN})
         defaults: dict[str, Any] = {"probes": str(tmp_path / "probes.json"), "device": "cpu"}
         defaults |= {"cache": "cache", "evaluate": None, "max_requeues": 3, "signal_seconds": 60}
         defaults["step"] = [sys.executable, "-c", step]
-        made = Job(JobSpec(**{**defaults, **spec}), tmp_path / "home", [str(folder)])
+        made = Job(JobSpec(**{**defaults, **spec}), tmp_path / "home", list(map(str, folders)))
         made.install_handlers()
         return made
 
@@ -85,7 +86,7 @@ def test_a_job_signalled_while_it_scores_a_run_requeues_itself(
     tmp_path: Path, job: Callable[..., Job], requeued: Path
 ) -> None:
     folder = trained(tmp_path / "run")
-    assert not job(folder, SCORES_UNTIL_SIGNAL).run()
+    assert not job(folder, step=SCORES_UNTIL_SIGNAL).run()
     assert requeued.read_text() == "requeue 7\n"
     assert find_json(tmp_path / "home" / "ended" / "run.json") is None
     assert store.read_status(folder).state == "done"
@@ -95,7 +96,7 @@ def test_a_trained_run_stays_done_if_its_scoring_is_abandoned(
     tmp_path: Path, job: Callable[..., Job], requeued: Path
 ) -> None:
     folder = trained(tmp_path / "run")
-    assert not job(folder, SCORES_UNTIL_SIGNAL, max_requeues=0).run()
+    assert not job(folder, step=SCORES_UNTIL_SIGNAL, max_requeues=0).run()
     assert not requeued.exists()
     status = store.read_status(folder)
     assert (status.state, str(status.reason).partition(":")[0]) == ("done", "timeout")
@@ -107,13 +108,39 @@ def test_a_run_whose_job_cannot_be_requeued_is_preempted_and_not_failed(
 ) -> None:
     (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\necho Job is disabled >&2; exit 1\n")
     folder = tmp_path / "run"
-    assert not job(folder, TRAINS_UNTIL_SIGNAL).run()
+    assert not job(folder, step=TRAINS_UNTIL_SIGNAL).run()
     status = store.read_status(folder)
     assert (status.state, status.reason) == (
         "preempted",
         "cannot be requeued: scontrol: Job is disabled",
     )
     assert find_json(tmp_path / "home" / "ended" / "run.json") is None
+
+
+def test_a_node_on_which_no_trial_starts_preempts_the_run_and_tries_no_other(
+    tmp_path: Path, job: Callable[..., Job]
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    work = job(first, second, step="raise SystemExit('no module named lab')")
+    assert not work.run()
+    status = store.read_status(first)
+    assert (status.state, status.failure) == ("preempted", None)
+    assert str(status.reason).startswith("node: no trial starts on ")
+    assert str(status.reason).endswith("(exit code 1): no module named lab")
+    assert not (second / "run.json").exists()
+    assert not (tmp_path / "home" / "ended").exists()
+
+
+def test_a_trial_whose_process_dies_after_its_start_has_failed(
+    tmp_path: Path, job: Callable[..., Job]
+) -> None:
+    folder = tmp_path / "run"
+    assert not job(
+        folder, step=f"import os; os.makedirs({str(folder / 'attempts/001')!r}); 1/0"
+    ).run()
+    status = store.read_status(folder)
+    assert (status.state, status.failure) == ("failed", "error")
+    assert EndMark.read(tmp_path / "home" / "ended" / "run.json").state == "failed"
 
 
 def test_a_signalled_job_stops_waiting_for_another_machines_heartbeat(

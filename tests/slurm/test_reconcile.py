@@ -88,7 +88,21 @@ def test_only_slurms_own_messages_mean_that_a_job_ran_out_of_memory(tmp_path, lo
     state, reason = slurm_queue.explain_end(
         SubmittedJob("7_0", "study-1", str(tmp_path / "log.out")), None
     )
-    assert (state, reason.startswith("oom: ")) == ("failed", killed)
+    assert (state, reason.startswith("oom: ")) == ("failed" if killed else "cancelled", killed)
+
+
+@pytest.mark.parametrize(("name", "state"), [("study-1", "preempted"), ("by-hand", "cancelled")])
+@pytest.mark.parametrize("log_text", ["python: command not found", "JOB 7 CANCELLED DUE TO NODE"])
+def test_a_run_has_not_failed_because_its_job_died(tmp_path, empty_queue, name, state, log_text):
+    folder = create_run(tmp_path)
+    Environment(slurm={"SLURM_JOB_NAME": name}).write(folder / ENVIRONMENT_FILE)
+    log = Path(slurm_queue.find_last_job(folder).log)
+    log.parent.mkdir(parents=True)
+    log.write_text(f"slurmstepd: *** {log_text} FAILURE ***\n")
+    reconcile.reconcile_runs([folder])
+    status = store.read_status(folder)
+    assert (status.state, status.failure) == (state, None)
+    assert str(status.reason).startswith("node: ")
 
 
 def test_a_recorded_end_is_not_written_again(tmp_path, empty_queue):
