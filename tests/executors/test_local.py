@@ -117,7 +117,7 @@ def test_a_worker_that_dies_fails_its_own_run_only(tmp_path: Path) -> None:
 
 def test_a_full_disk_stops_the_pool_before_other_runs_are_tried(tmp_path: Path) -> None:
     first, second = (make_job(tmp_path, name, name) for name in ("FillsDisk", "Good"))
-    with pytest.raises(MachineError, match="FillsDisk .*: node: no space"):
+    with pytest.raises(MachineError, match=r"FillsDisk .*: node: no space"):
         run([first, second], tmp_path, size=1)
     assert store.read_status(first.folder).state == "preempted"
     assert store.read_status(second.folder).state == "planned"
