@@ -4,15 +4,18 @@ import functools
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ablate.audio.resampling import resample
+from ablate.audio.streaming import convert_windows, measure_levels, normalise_rate, scale
 from ablate.audio.torchaudio_import import kaldi, torchaudio
+from ablate.audio.waveform_stream import WaveformStream
 from ablate.parts import AS_BEFORE
 
 # statistics of the pre-training clips, per band or over all bands; or a fixed (mean, deviation)
@@ -37,6 +40,17 @@ class AbstractFrontEnd(ABC):
         Returns:
             float32 (frames, bands).
         """
+
+    def convert_stream(self, stream: WaveformStream) -> Iterator[Tensor]:
+        """Converts a waveform of any length to the same frames, piece by piece.
+
+        By default the waveform is read at once; front ends that override this need little memory
+        for long clips.
+
+        Yields:
+            Frames, float32 (frames, bands).
+        """
+        yield self(torch.from_numpy(stream.read()), stream.sample_rate)
 
     @property
     @abstractmethod
@@ -123,13 +137,35 @@ class LogMel(AbstractFrontEnd):
     def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
         """Converts a waveform, float32 (samples,), to frames, float32 (frames, bands)."""
         samples = resample(waveform - waveform.mean(), sample_rate, self.sample_rate)
+        frames = self._compute_levels(samples)
+        if self.top_db is None:
+            return frames
+        return frames.clamp(min=float(frames.max()) - self.top_db)
+
+    def convert_stream(self, stream: WaveformStream) -> Iterator[Tensor]:
+        """Converts a waveform of any length to the same frames, piece by piece."""
+        levels = functools.partial(
+            convert_windows,
+            normalise_rate(stream, self.sample_rate),
+            window=self._fft_size,
+            hop=self._hop,
+            before=self._fft_size // 2,
+            convert=self._compute_levels,
+            count=lambda samples: math.ceil(samples / self._hop),
+        )
+        if self.top_db is None:
+            yield from levels()
+        else:
+            lowest = max(float(frames.max()) for frames in levels()) - self.top_db
+            yield from (frames.clamp(min=lowest) for frames in levels())
+
+    def _compute_levels(self, samples: Tensor) -> Tensor:
+        """Computes frames of samples at the rate of the front end, before `top_db`."""
         power: Tensor = _mel_spectrogram(self)(samples)
-        frames = math.ceil(len(samples) / self._hop)
-        power = power[:, :frames]
+        power = power[:, : math.ceil(len(samples) / self._hop)]
         if self.top_db is None:
             return (power + self.floor).log_().T.contiguous()
-        decibels = 10 * power.clamp(min=self.floor).log10()
-        return decibels.clamp(min=float(decibels.max()) - self.top_db).T.contiguous()
+        return (10 * power.clamp(min=self.floor).log10()).T.contiguous()
 
     @property
     def hop_seconds(self) -> float:
@@ -224,6 +260,28 @@ class KaldiFbank(AbstractFrontEnd):
         samples = F.pad(
             samples, (0, max(0, window - len(samples)))
         )  # kaldi needs at least one window
+        return self._compute_banks(samples)
+
+    def convert_stream(self, stream: WaveformStream) -> Iterator[Tensor]:
+        """Converts a waveform of any length to the same frames, piece by piece."""
+        sound = normalise_rate(stream, self.sample_rate)
+        if self.level == "peak":
+            sound = scale(sound, 1 / max(measure_levels(sound).peak, 1e-8))
+        window, hop = (
+            int(milliseconds * self.sample_rate * 0.001)
+            for milliseconds in (self.window_ms, self.hop_ms)
+        )
+        return convert_windows(
+            sound,
+            window=window,
+            hop=hop,
+            before=0,
+            convert=self._compute_banks,
+            count=lambda samples: 1 + (samples - window) // hop,
+        )
+
+    def _compute_banks(self, samples: Tensor) -> Tensor:
+        """Computes frames of samples at the rate and level of the front end."""
         frames: Tensor = kaldi.fbank(
             samples.unsqueeze(0),
             sample_frequency=self.sample_rate,

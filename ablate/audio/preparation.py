@@ -4,12 +4,16 @@ The best encoder of the ICME 2025 challenge on X-ARES used both. Every front end
 offset already.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ablate.audio.mel import AbstractFrontEnd, Normalisation
+from ablate.audio.streaming import center, cut_chunks, measure_levels, scale
+from ablate.audio.waveform_stream import Samples, WaveformStream
 
 _SEGMENT_SECONDS = 0.02
 _SILENCE = 1e-5  # RMS, -100 dB of full scale; quieter clips are not amplified
@@ -58,6 +62,16 @@ class Prepared(AbstractFrontEnd):
             sound = sound * (10 ** (self.level_db / 20) / level)
         return self.front_end(sound, sample_rate)
 
+    def convert_stream(self, stream: WaveformStream) -> Iterator[Tensor]:
+        """Converts a waveform of any length to the same frames, piece by piece."""
+        sound = center(stream, measure_levels(stream).mean)
+        if self.silence_db is not None:
+            sound = _WithoutSilence.measure(sound, self.silence_db)
+        level = measure_levels(sound).mean_square ** 0.5
+        if self.level_db is not None and level > _SILENCE:
+            sound = scale(sound, 10 ** (self.level_db / 20) / level)
+        return self.front_end.convert_stream(sound)
+
     @property
     def bands(self) -> int:
         """The number of mel bands of `front_end`."""
@@ -88,3 +102,37 @@ def _remove_silence(sound: Tensor, segment: int, silence_db: float) -> Tensor:
         return sound
     kept = levels >= loudest * 10 ** (-silence_db / 20)
     return torch.cat([part for part, keep in zip(segments, kept.tolist(), strict=True) if keep])
+
+
+@dataclass(frozen=True)
+class _WithoutSilence(WaveformStream):
+    """The segments of a waveform that are loud enough."""
+
+    stream: WaveformStream
+    threshold: float  # RMS
+
+    @classmethod
+    def measure(cls, stream: WaveformStream, silence_db: float) -> WaveformStream:
+        """Finds the loudest segment; a silent waveform is returned unchanged."""
+        loudest = max(_compute_level(segment) for segment in _cut_segments(stream))
+        if loudest <= _SILENCE:
+            return stream
+        return cls(stream, loudest * 10 ** (-silence_db / 20))
+
+    @property
+    def sample_rate(self) -> int:
+        return self.stream.sample_rate
+
+    def blocks(self) -> Iterator[Samples]:
+        segments = _cut_segments(self.stream)
+        return (part for part in segments if _compute_level(part) >= self.threshold)
+
+
+def _compute_level(samples: Samples) -> float:
+    return float(np.sqrt(np.square(samples).mean()))
+
+
+def _cut_segments(stream: WaveformStream) -> Iterator[Samples]:
+    size = max(1, round(_SEGMENT_SECONDS * stream.sample_rate))
+    for chunk, _ in cut_chunks(stream.blocks(), size * 1000, 0):
+        yield from (chunk[start : start + size] for start in range(0, len(chunk), size))

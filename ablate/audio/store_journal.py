@@ -10,7 +10,10 @@ The version of these files is part of the folder's name (`ablate.audio.store`).
 import hashlib
 import os
 import zlib
+from collections.abc import Iterable
+from enum import IntFlag
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +30,19 @@ RECORD = np.dtype(
         ("first", "<i8"),  # index of the first frame
         ("frames", "<i8"),
         ("checksum", "<u4"),  # CRC-32 of the frames; a record may reach the disk before its frames
-        ("silent", "<u4"),
+        ("flags", "<u4"),  # see `ClipFlag`
         ("seal", "<u4"),  # CRC-32 of this record without the seal
     ]
 )
+
+
+class ClipFlag(IntFlag):
+    """What was found when a clip was decoded."""
+
+    SILENT = 1
+    CANCELLED = 2  # the mean over channels has almost nothing of their sound
+
+
 _CHUNK_RECORDS = 1 << 16  # records read at once
 
 
@@ -39,6 +51,14 @@ def compute_file_key(path: str, stamp: str | None) -> bytes:
     if stamp is None:
         return bytes(16)
     return hashlib.blake2b(f"{path}\0{stamp}".encode(), digest_size=16).digest()
+
+
+class WrittenFrames(NamedTuple):
+    """The place of a clip's frames in the file."""
+
+    first: int
+    length: int
+    checksum: int
 
 
 class Journal:
@@ -94,25 +114,36 @@ class Journal:
             content = file.read(int(record["frames"]) * self._frame_bytes)
         return zlib.crc32(content) == int(record["checksum"])
 
-    def append(self, key: Keys, digest: str, frames: Frames, *, silent: bool) -> int:
-        """Appends a clip's frames, then its record; returns the record's index.
+    def write_frames(self, blocks: Iterable[Frames]) -> "WrittenFrames":
+        """Writes the frames of a clip, in one or more blocks; they count once they have a record.
+
+        Raises whatever the blocks raise; the next clip then overwrites what was written.
+        """
+        length = checksum = 0
+        with (self._folder / "frames").open("r+b") as file:
+            file.seek(self._end * self._frame_bytes)
+            for block in blocks:
+                content = np.ascontiguousarray(block).tobytes()
+                checksum = zlib.crc32(content, checksum)
+                file.write(content)
+                length += len(block)
+        return WrittenFrames(self._end, length, checksum)
+
+    def append(self, key: Keys, digest: str, frames: "WrittenFrames", flags: int) -> int:
+        """Appends the record of a clip whose frames were just written; returns its index.
 
         Raises:
             ValueError: for a digest of more than 64 characters.
         """
         if len(digest.encode()) > RECORD["digest"].itemsize:
             raise ValueError(f"a content digest may have at most 64 characters, got `{digest}`")
-        content = np.ascontiguousarray(frames).tobytes()
         record = np.zeros(1, dtype=RECORD)
-        record[0] = (key, digest.encode(), self._end, len(frames), zlib.crc32(content), silent, 0)
+        record[0] = (key, digest.encode(), *frames, flags, 0)
         record["seal"] = _compute_seal(record.tobytes())
-        with (self._folder / "frames").open("r+b") as file:
-            file.seek(self._end * self._frame_bytes)
-            file.write(content)
         with (self._folder / "journal").open("ab") as file:
             file.write(record.tobytes())
             number = file.tell() // RECORD.itemsize - 1
-        self._end += len(frames)
+        self._end += frames.length
         return number
 
     def sync(self) -> None:

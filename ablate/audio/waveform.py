@@ -1,12 +1,16 @@
 """The front end of models that read the waveform: one band, one frame per sample."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from ablate.audio.mel import AbstractFrontEnd, Normalisation, check_rate_and_normalisation
 from ablate.audio.resampling import resample
+from ablate.audio.streaming import measure_levels, normalise_rate, scale
+from ablate.audio.waveform_stream import WaveformStream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,16 @@ class Waveform(AbstractFrontEnd):
             case "peak":
                 samples = samples / samples.abs().max().clamp(min=1e-5)
         return samples.unsqueeze(1)
+
+    def convert_stream(self, stream: WaveformStream) -> Iterator[Tensor]:
+        """Converts a waveform of any length to the same samples, piece by piece."""
+        sound = normalise_rate(stream, self.sample_rate)
+        match self.level:
+            case "unit":
+                sound = scale(sound, 1 / max(measure_levels(sound).mean_square ** 0.5, 1e-5))
+            case "peak":
+                sound = scale(sound, 1 / max(measure_levels(sound).peak, 1e-5))
+        return (torch.from_numpy(block).unsqueeze(1) for block in sound.blocks())
 
     @property
     def bands(self) -> int:

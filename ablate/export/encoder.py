@@ -12,10 +12,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ablate.audio.conversion import compute_frames
+from ablate.audio.decoding import open_audio_file
 from ablate.audio.loader import Normaliser
 from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.preparation import Prepared
-from ablate.audio.sources import decode
+from ablate.audio.waveform_stream import SamplesInMemory, WaveformStream
 from ablate.export.export import WEIGHTS, read_settings
 from ablate.export.feature_files import (
     FileEncoder,
@@ -176,8 +178,8 @@ class AudioEncoder(nn.Module):
         if to is not None:
             raise ValueError("`to` is for the features of a folder or of a pattern of files")
         sounds, is_list = list_sounds(sound)
-        waveforms = [self._load_waveform(item, sample_rate) for item in sounds]
-        frames = [self._to_frames(*waveform) for waveform in waveforms]
+        waveforms = [self._open(item, sample_rate) for item in sounds]
+        frames = [self._to_frames(waveform) for waveform in waveforms]
         vectors = torch.from_numpy(self._pool(frames, view))
         return vectors if is_list else vectors[0]
 
@@ -198,7 +200,7 @@ class AudioEncoder(nn.Module):
             ValueError: for waveforms of another shape, without samples or not finite.
         """
         rate, batch = self._get_rate(sample_rate), to_batch(waveforms)
-        frames = [self._to_frames(waveform, rate) for waveform in batch]
+        frames = [self._to_frames(_wrap(waveform, rate)) for waveform in batch]
         return torch.from_numpy(self._pool(frames, view))
 
     def features_over_time(self, waveforms: Sound, *, sample_rate: int | None = None) -> Tensor:
@@ -224,7 +226,7 @@ class AudioEncoder(nn.Module):
                 "have no times; use `clip_features`"
             )
         rate, batch = self._get_rate(sample_rate), to_batch(waveforms)
-        frames = [self._to_frames(waveform, rate) for waveform in batch]
+        frames = [self._to_frames(_wrap(waveform, rate)) for waveform in batch]
         rows = torch.from_numpy(self._pool(frames, DEFAULT_VIEW, by_moment=True))
         return rows.view(len(batch), -1, rows.shape[1])
 
@@ -254,21 +256,19 @@ class AudioEncoder(nn.Module):
                 on_progress=report,
             )
 
-    def _load_waveform(self, sound: SoundOrFile, rate: int | None) -> tuple[Tensor, int]:
+    def _open(self, sound: SoundOrFile, rate: int | None) -> WaveformStream:
         if not isinstance(sound, str | Path):
-            return to_waveform(sound), self._get_rate(rate)
+            return _wrap(to_waveform(sound), self._get_rate(rate))
         if rate is not None:
             raise ValueError(_RATE_OF_FILES)
-        samples, rate = decode(Path(sound), str(sound))
-        return torch.from_numpy(samples), rate
+        return open_audio_file(Path(sound))
 
     def _get_rate(self, rate: int | None) -> int:
         return self.sample_rate if rate is None else check_sample_rate(rate)
 
-    def _to_frames(self, waveform: Tensor, rate: int) -> Frames:
+    def _to_frames(self, waveform: WaveformStream) -> Frames:
         """Computes the frames of a waveform, (frames, bands), rounded as in the clip store."""
-        frames: Frames = self.front_end(waveform, rate).numpy().astype(np.float16)
-        return frames
+        return np.concatenate(list(compute_frames(self.front_end, waveform)))
 
     def _pool(
         self, frames: Sequence[Frames], view: View, *, by_moment: bool = False
@@ -323,6 +323,10 @@ class _FramesInMemory:
 
     def read_frames(self, index: int, start: int, stop: int) -> Frames:
         return self.frames[index][start:stop]
+
+
+def _wrap(waveform: Tensor, rate: int) -> WaveformStream:
+    return SamplesInMemory(waveform.numpy(), rate)
 
 
 def _removes_silence(front_end: AbstractFrontEnd) -> bool:

@@ -18,12 +18,13 @@ from typing import Any, Literal, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from ablate.audio.bad_audio import BadAudioError
+from ablate.audio.decoding import open_audio_file
+from ablate.audio.folder_scan import AUDIO_SUFFIXES
 from ablate.audio.manifest_reader import format_problems
-from ablate.audio.manifest_writer import SUFFIXES
-from ablate.audio.sources import BadAudioError, decode
+from ablate.audio.streaming import ObservedStream
+from ablate.audio.waveform_stream import WaveformStream
 from ablate.core.io import open_atomically
 
 FILES_AT_ONCE = 64
@@ -40,7 +41,7 @@ class FileEncoder:
     """An encoder as far as features of files need it."""
 
     # a waveform (samples,) and its sample rate -> its frames
-    to_frames: Callable[[Tensor, int], npt.NDArray[np.float16]]
+    to_frames: Callable[[WaveformStream], npt.NDArray[np.float16]]
     # the frames of each clip -> one feature vector per clip
     pool_frames: Callable[[Sequence[npt.NDArray[np.float16]]], Matrix]
     identity: str  # differs for every other encoder, layer and pooling
@@ -75,14 +76,14 @@ def find_audio_files(place: str | Path) -> list[Path]:
         ValueError: If there are none.
     """
     if Path(place).is_dir():
-        files = [file for file in Path(place).rglob("*") if file.suffix.lower() in SUFFIXES]
+        files = [file for file in Path(place).rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES]
     else:
         files = [Path(file) for file in glob.glob(str(place), recursive=True)]  # noqa: PTH207
     files = sorted(file for file in files if file.is_file() and not file.name.startswith("."))
     if not files:
         raise ValueError(
             f"`{place}` has no audio file; name a folder with files that end in "
-            f"{', '.join(sorted(SUFFIXES))}, or a pattern such as `folder/*.wav`"
+            f"{', '.join(sorted(AUDIO_SUFFIXES))}, or a pattern such as `folder/*.wav`"
         )
     return files
 
@@ -139,13 +140,13 @@ def _decode_groups(
     seconds = 0.0
     for file in files:
         try:
-            samples, rate = decode(file, str(file))
+            stream = ObservedStream(open_audio_file(file))
+            frames.append(encoder.to_frames(stream))
         except BadAudioError as error:
             bad_files.extend(error.clips)
             continue
         group.append(file)
-        frames.append(encoder.to_frames(torch.from_numpy(samples), rate))
-        seconds += len(samples) / rate
+        seconds += stream.num_samples / stream.sample_rate
         if len(group) == FILES_AT_ONCE or seconds >= SECONDS_AT_ONCE:
             yield group, frames
             group, frames, seconds = [], [], 0.0

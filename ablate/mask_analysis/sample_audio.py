@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablate.audio.bad_audio import BadAudioError
+from ablate.audio.decoding import open_audio_file
 from ablate.audio.mel import LogMel
-from ablate.audio.sources import BadAudioError, decode
+from ablate.audio.waveform_stream import Samples, WaveformStream
 from ablate.mask_analysis.pictures import cut_patches
 from ablate.model.masking import Grid
 
@@ -43,11 +46,12 @@ class SampleAudio:
             title = f"{corpus.clips()[train[0]].path} (synthetic)"
             return cls(title, _normalise(torch.stack(mels)))
         try:
-            samples, rate = decode(Path(audio), audio)
+            stream = open_audio_file(Path(audio))
+            samples, rate = _read_start(stream, SECONDS), stream.sample_rate
         except BadAudioError as error:
             [(path, reason)] = error.clips
             raise ValueError(f"`{path}` {reason}") from error
-        mel = front_end(torch.from_numpy(samples[: round(SECONDS * rate)]), rate)
+        mel = front_end(torch.from_numpy(samples), rate)
         shifts = torch.linspace(0, len(mel), CLIPS + 1)[:-1].long().tolist()
         return cls(Path(audio).name, _normalise(torch.stack([mel.roll(-s, 0) for s in shifts])))
 
@@ -58,6 +62,17 @@ class SampleAudio:
     def content(self, grid: Grid) -> Tensor:
         """Returns the patches of all clips, `(clips, patches, pixels)`."""
         return torch.cat([cut_patches(mel, grid) for mel in _resize(self.clips, grid)])
+
+
+def _read_start(stream: WaveformStream, seconds: float) -> Samples:
+    """Reads a waveform up to a time; whatever is wrong later does not matter."""
+    blocks: list[Samples] = []
+    count = round(seconds * stream.sample_rate)
+    for block in stream.blocks():
+        blocks.append(block)
+        if sum(map(len, blocks)) >= count:
+            break
+    return np.concatenate(blocks)[:count]
 
 
 def _resize(clips: Tensor, grid: Grid) -> Tensor:

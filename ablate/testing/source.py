@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ablate.audio.sources import AbstractSource, BadAudioError
+from ablate.audio.bad_audio import BadAudioError
+from ablate.audio.sources import AbstractSource
 from ablate.testing.cases import forbid_global_generators
 
 SPLITS = ("", "train", "valid", "test")
