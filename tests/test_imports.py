@@ -33,6 +33,7 @@ TORCH_FREE = {
 TORCH_FREE_BELOW = ("core.git", "core.io", "core.nested", "core.records", "core.suggest")
 EXCEPTIONS = {  # commands that only read and write folders, without torch
     ("ablate.cli.tools", "ablate.audio.manifest_summary"),
+    ("ablate.cli.tools", "ablate.audio.manifest_splits"),
     ("ablate.cli.tools", "ablate.audio.manifest_writer"),
     ("ablate.cli.tools", "ablate.export.export"),
 }

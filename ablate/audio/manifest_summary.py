@@ -5,10 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import soundfile
-
 from ablate.audio.annotations import infer_label_kind, parse_classes
-from ablate.audio.sources import describe_decode_error
+from ablate.audio.decoding import find_problem
 
 MAX_LABELS = 20
 MAX_FILES = 10
@@ -29,7 +27,7 @@ def summarize_manifest(manifest: Path, progress: Callable[[int, int], None]) -> 
     yield from _format_counts(rows)
     bad: list[str] = []
     for done, row in enumerate(rows, start=1):
-        if reason := _find_read_error(manifest.parent / row["path"]):
+        if reason := find_problem(manifest.parent / row["path"]):
             bad.append(f"{row['path']}: {reason}")
         progress(done, len(rows))
     if bad:
@@ -46,9 +44,11 @@ def _format_counts(rows: list[dict[str, str]]) -> Iterator[str]:
     part = "split" if "split" in rows[0] else "fold"
     clips = Counter(row[part] for row in rows)
     parts = [split for split in ("train", "valid", "test") if split in clips] or sorted(clips)
-    kind = infer_label_kind(row["label"] for row in rows)
+    kind = infer_label_kind(row.get("label", "") for row in rows)
     # a clip with several labels counts once for each of them
-    pairs = [(label, row[part]) for row in rows for label in parse_classes(row["label"], kind)]
+    pairs = [
+        (label, row[part]) for row in rows for label in parse_classes(row.get("label", ""), kind)
+    ]
     counts, by_label = Counter(pairs), Counter(label for label, _ in pairs)
     listed = sorted(by_label)[:MAX_LABELS]
     width = max(map(len, ("all", *listed)))
@@ -61,12 +61,3 @@ def _format_counts(rows: list[dict[str, str]]) -> Iterator[str]:
         yield f"... and {len(rest)} more labels of {min(rest)} to {max(rest)} clips each"
     sums = " ".join(f"{clips[name]:6}" for name in parts)
     yield f"{'all':{width}}  {sums}"
-
-
-def _find_read_error(file: Path) -> str:
-    """Returns why a file cannot be read as audio; empty if it can."""
-    try:
-        with soundfile.SoundFile(file) as sound:
-            return "" if sound.frames else "has no samples"
-    except (soundfile.SoundFileError, OSError) as error:
-        return describe_decode_error(error)

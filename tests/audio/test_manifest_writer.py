@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from ablate.audio.annotations import infer_label_kind
 from ablate.audio.clips import ClipInfo
-from ablate.audio.manifest_writer import LAYOUTS, write_manifest
+from ablate.audio.dataset_layouts import DATASETS
+from ablate.audio.manifest_splits import SplitOptions
+from ablate.audio.manifest_writer import write_manifest
 from ablate.audio.sources import Folder
 
 
@@ -24,7 +26,7 @@ def create_files(folder: Path, *names: str) -> None:
 
 
 def listed(folder: Path, layout: str) -> dict[str, ClipInfo]:
-    manifest, _ = write_manifest(folder, layout)
+    manifest = write_manifest(folder, layout).path
     return {clip.path: clip for clip in Folder(manifest=str(manifest)).clips()}
 
 
@@ -111,7 +113,7 @@ def test_a_group_is_in_one_split(names: dict[tuple[str, int, int], None]) -> Non
     with TemporaryDirectory() as place:
         folder = Path(place)
         create_files(folder, *(f"{label}/s{speaker}_{take}.wav" for label, speaker, take in names))
-        manifest, warning = write_manifest(folder, "subfolder", r"/(s\d+)_")
+        manifest, warning, _ = write_manifest(folder, "subfolder", SplitOptions(group=r"/(s\d+)_"))
         clips = Folder(manifest=str(manifest)).clips()
     assert not warning
     splits = {(Path(clip.path).name.split("_")[0], clip.split) for clip in clips}
@@ -121,7 +123,7 @@ def test_a_group_is_in_one_split(names: dict[tuple[str, int, int], None]) -> Non
 def test_groups_of_equal_size_are_split_six_to_two_to_two_per_label(tmp_path: Path) -> None:
     names = (f"{label}/s{speaker}_0.wav" for label in ("cat", "dog") for speaker in range(20))
     create_files(tmp_path, *names)
-    manifest, _ = write_manifest(tmp_path, "subfolder", r"s\d+")
+    manifest = write_manifest(tmp_path, "subfolder", SplitOptions(group=r"s\d+")).path
     clips = Folder(manifest=str(manifest)).clips()
     counts = Counter((clip.label, clip.split) for clip in clips)
     assert counts == {
@@ -153,13 +155,13 @@ def test_a_group_that_does_not_separate_clips_is_rejected(
 ) -> None:
     create_files(tmp_path, "cat/a.wav", "cat/b.wav")
     with pytest.raises(ValueError, match=message):
-        write_manifest(tmp_path, "subfolder", group)
+        write_manifest(tmp_path, "subfolder", SplitOptions(group=group))
 
 
 def test_a_group_is_rejected_if_the_dataset_has_splits(tmp_path: Path) -> None:
     create_files(tmp_path, "train/cat/a.wav", "test/cat/b.wav")
-    with pytest.raises(ValueError, match="has splits of its own; leave `group` out"):
-        write_manifest(tmp_path, "subfolder", "cat")
+    with pytest.raises(ValueError, match=r"has splits of its own; leave `group`, .* out"):
+        write_manifest(tmp_path, "subfolder", SplitOptions(group="cat"))
 
 
 def test_esc50_has_five_folds(tmp_path: Path) -> None:
@@ -232,11 +234,14 @@ def test_an_unknown_layout_is_rejected_with_the_nearest(tmp_path: Path) -> None:
         write_manifest(tmp_path, "esc_50")
 
 
-@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"subfolder"}))
-def test_a_folder_in_another_layout_is_rejected(tmp_path: Path, layout: str) -> None:
+@pytest.mark.parametrize("layout", sorted(DATASETS))
+def test_a_folder_in_another_layout_is_rejected_with_what_it_looks_like(
+    tmp_path: Path, layout: str
+) -> None:
     create_files(tmp_path, "cat/a.wav")
-    with pytest.raises(ValueError, match=r"is missing; is the dataset in another layout"):
+    with pytest.raises(ValueError, match=r"audio file in the layout|is missing") as error:
         write_manifest(tmp_path, layout)
+    assert DATASETS[layout].tree in str(error.value)
 
 
 def test_a_folder_without_sounds_is_rejected(tmp_path: Path) -> None:
