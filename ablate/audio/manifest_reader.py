@@ -10,18 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ablate.audio.clips import ClipInfo, ClipTable, ClipTableBuilder
+from ablate.audio.csv_table import CsvRow, CsvTable
+from ablate.audio.segments import FRAGMENT, format_fragment, parse_times
+from ablate.audio.splits import SPLITS, format_unknown_split, parse_split
 from ablate.core.suggest import did_you_mean
 
-SPLITS = ("train", "valid", "test")
-_SPELLINGS = {
-    **{split: split for split in SPLITS},
-    **{"val": "valid", "validation": "valid", "dev": "valid"},
-}
-SPLIT_WORDS = {  # words for splits in the file names of published datasets
-    **_SPELLINGS,
-    **dict.fromkeys(("training", "tr", "bal", "unbal", "balanced", "unbalanced"), "train"),
-    **dict.fromkeys(("testing", "eval", "evaluation"), "test"),
-}
 _UNUSUAL = re.compile(r"^/|[:\\]|//|\./|/\.?$")  # in paths that are not in their shortest form
 
 
@@ -65,18 +58,23 @@ def read_manifest(manifest: Path, *, label: str, task: str) -> ClipTable:
     problems: list[str] = []
     builder = ClipTableBuilder()
     try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True, restkey="", restval="")
-            _check_columns(manifest, list(reader.fieldnames or []), label)
-            for row in reader:
-                clip = _parse_row(row, label=label, task=task, root=manifest.parent)
-                for problem in _find_row_problems(row, clip, labelled=bool(label)):
-                    problems.append(f"{manifest}:{reader.line_num}: {problem}")
-                builder.append(clip)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"`{manifest}` is not a CSV file in UTF-8: {error}") from error
+        table = CsvTable(manifest, required="path")
+        _check_columns(manifest, table.columns, label)
+        for row in table.rows():
+            try:
+                clip = _parse_row(row.cells, label=label, task=task, root=manifest.parent)
+            except ValueError as error:
+                problems.append(f"{manifest}:{row.line}: {error}")
+                continue
+            for problem in _find_row_problems(row, clip, labelled=bool(label)):
+                problems.append(f"{manifest}:{row.line}: {problem}")
+            builder.append(clip)
+    except (UnicodeError, csv.Error) as error:
+        raise ValueError(
+            f"`{manifest}` is not a CSV file in UTF-8 or UTF-16: {error}; save it as UTF-8"
+        ) from error
     clips = builder.build()
-    if not len(clips):
+    if not len(clips) and not problems:
         raise ValueError(f"`{manifest}` lists no clips; add one line per clip below the header")
     repeated = [clips.paths[int(index)] for index in _find_repeated(clips)]
     problems += [
@@ -115,8 +113,9 @@ def _check_columns(manifest: Path, columns: list[str], label: str) -> None:
 
 
 def _parse_row(row: dict[str, str], *, label: str, task: str, root: Path) -> ClipInfo:
-    cells = {name: cell.strip() for name, cell in row.items() if name}
-    path = cells.pop("path")
+    """Returns the clip of a row. Raises `ValueError` for paths and times that cannot be used."""
+    cells = dict(row)
+    path = _replace_backslashes(cells.pop("path"), root)
     if _UNUSUAL.search(path):
         if Path(path).is_absolute():  # a clip's identity must not depend on the folder it is in
             path = os.path.relpath(path, root)
@@ -125,20 +124,34 @@ def _parse_row(row: dict[str, str], *, label: str, task: str, root: Path) -> Cli
     if not (label or split or fold):
         split = "train"  # unlabelled clips can only be trained on
     return ClipInfo(
-        path=path,
+        path=path + format_fragment(parse_times(cells)),
         label=cells.pop(label) if label else "",
         task=cells.pop("task", "") or task,
-        split=_SPELLINGS.get(split.lower(), split),
+        split=parse_split(split) or split,
         fold=fold,
         extra=cells,
     )
 
 
-def _find_row_problems(row: dict[str, str], clip: ClipInfo, *, labelled: bool) -> list[str]:
+def _replace_backslashes(path: str, root: Path) -> str:
+    """Returns a path with `/`, unless a file has backslashes in its name.
+
+    Raises `ValueError` for a path with a drive.
+    """
+    if "\\" not in path or (root / path).is_file():
+        return path
+    if re.match(r"[A-Za-z]:|\\\\", path):
+        raise ValueError(
+            f"`{path}` is a path on a Windows drive; write it relative to the manifest"
+        )
+    return path.replace("\\", "/")
+
+
+def _find_row_problems(row: CsvRow, clip: ClipInfo, *, labelled: bool) -> list[str]:
     problems = []
-    if row.get(""):
+    if row.surplus:
         problems.append("has more cells than the header; quote cells that hold a comma")
-    if not clip.path:
+    if not clip.path or clip.path.startswith(FRAGMENT):
         problems.append("the cell `path` is empty")
     if labelled and not clip.label:
         problems.append("the label is empty; fill it in or leave the line out")
@@ -147,5 +160,5 @@ def _find_row_problems(row: dict[str, str], clip: ClipInfo, *, labelled: bool) -
     elif not clip.split and not clip.fold:
         problems.append("has neither a split nor a fold; add one")
     elif clip.split and clip.split not in SPLITS:
-        problems.append(f"unknown split `{clip.split}`{did_you_mean(clip.split, _SPELLINGS)}")
+        problems.append(format_unknown_split(clip.split))
     return problems
