@@ -1,6 +1,8 @@
 """Checks that labels and splits allow probes to be trained and tested on them."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,16 @@ from ablate.audio.clips import ClipInfo, ClipTable
 from ablate.audio.manifest_reader import format_problems
 
 Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClassProblem:
+    """A class that no probe can learn."""
+
+    label: str
+    task: str
+    clips: Indices  # the clips that have it
+    reason: str
 
 
 def check_labels(clips: ClipTable | Iterable[ClipInfo]) -> None:
@@ -46,24 +58,48 @@ def _find_task_problems(clips: ClipTable, indices: Indices) -> list[str]:
     problems = []
     if has_no_fold.all() and not is_test.any():
         problems.append(f"task `{task}` has no clip with split `test` to score on; add some")
-    labels = clips.labels.codes[indices]
-    if (labels == labels[0]).all():
+    if (clips.labels.codes[indices] == clips.labels.codes[indices[0]]).all():
         problems.append(
             f"task `{task}` has one label only (`{clips.labels[int(indices[0])]}`), so "
             "there is nothing to learn; add clips of another label or leave the task out"
         )
+    try:
+        rare = _find_rare_classes(clips, indices)
+    except ValueError as error:
+        return [*problems, f"task `{task}`: {error}"]
+    for problem in rare:
+        name = f"label `{problem.label}` of task `{task}`"
+        remedy = "add clips, leave the label out, or set `on_rare_class: drop`"
+        problems.append(f"{name} {problem.reason}; {remedy}")
+    return problems
+
+
+def find_class_problems(clips: ClipTable) -> list[ClassProblem]:
+    """Returns the classes of all tasks that no probe can learn.
+
+    Tasks whose labels cannot be parsed are left to `check_labels`.
+    """
+    problems = []
+    for task in range(len(clips.tasks.categories)):
+        indices = np.flatnonzero(clips.tasks.codes == task)
+        with contextlib.suppress(ValueError):
+            problems += _find_rare_classes(clips, indices)
+    return problems
+
+
+def _find_rare_classes(clips: ClipTable, indices: Indices) -> list[ClassProblem]:
+    """Returns the classes of one task that cannot be learnt, sorted by name."""
+    labels = clips.labels.codes[indices]
     order = np.argsort(labels, kind="stable")
     _, starts = np.unique(labels[order], return_index=True)
     groups = np.split(indices[order], starts[1:])
-    try:
-        by_class = _group_by_class({clips.labels[int(group[0])]: group for group in groups})
-    except ValueError as error:
-        return [*problems, f"task `{task}`: {error}"]
-    for label, group in sorted(by_class.items()):
-        if problem := _find_class_problem(clips, group):
-            name = f"label `{label}` of task `{task}`"
-            problems.append(f"{name} {problem}; add clips or leave the label out")
-    return problems
+    by_class = _group_by_class({clips.labels[int(group[0])]: group for group in groups})
+    task = clips.tasks[int(indices[0])]
+    return [
+        ClassProblem(label, task, group, reason)
+        for label, group in sorted(by_class.items())
+        if (reason := _find_class_problem(clips, group))
+    ]
 
 
 def _group_by_class(cells: Mapping[str, Indices]) -> dict[str, Indices]:

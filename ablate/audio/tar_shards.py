@@ -1,27 +1,32 @@
 """Tar shards as a source, for large datasets that are stored in a few thousand files.
 
-Shards are in webdataset's format: an audio file and a JSON file with the same stem per sample. The
-webdataset library is not used, because it streams shards in order while batches here are drawn from
-all clips: the tar headers are scanned once, then any process reads any sample at its offset.
+Shards are in webdataset's format: an audio file and a JSON file, or a `.cls` or `.txt` file, with
+the same name per sample. The webdataset library is not used, because it streams shards in order
+while batches here are drawn from all clips: the tar headers are scanned once, then any process
+reads any sample at its offset.
 """
 
 import functools
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from ablate.audio.clips import ClipTable
+from ablate.audio.decoding import Channel
 from ablate.audio.manifest_reader import (
-    SPLIT_WORDS,
     format_problems,
     format_task_name_error,
     is_valid_task_name,
 )
-from ablate.audio.tar_members import AbstractShards, Shard, TarMembers, get_text
+from ablate.audio.sources import Duplicates, RareClasses
+from ablate.audio.splits import SPLIT_WORDS, find_split, split_words
+from ablate.audio.tar_members import AbstractShards, TarMembers
+from ablate.audio.tar_samples import Shard, get_text
+from ablate.parts import AS_BEFORE
 
 _FOLD = re.compile(r"(?<![a-z])fold[-_ ]?0*(\d+)", re.IGNORECASE)  # does not match `manifold-2`
 
@@ -37,12 +42,19 @@ class TarShards(AbstractShards):
     Args:
         shards: Paths of the shards, which may contain `*`, `?` and `**`; a folder stands for all
             `*.tar` files below it.
-        label: JSON key of the label. Empty: clips without labels, only to train on.
+        label: JSON key of the label, such as `class` or `original_data.class`; without such a key
+            the label is the text of a `.cls` or `.txt` file. Empty: clips without labels, only to
+            train on.
         task: Name of the task in reports. Empty: the name of the shards' folder.
         split: JSON key of the split. Empty: the split is taken from the shards' names.
         on_bad_audio: Whether missing and broken clips are an error (`raise`) or are left out and
             listed in the report (`skip`); also for samples without a label.
         on_silence: Whether clips without any sound are used or left out.
+        on_rare_class: Whether a class without clips to train on, or with one clip only, is an
+            error, or left out and listed.
+        duplicates: What to do with clips of the same bytes in two splits: `warn`, `drop` those
+            outside of the test split, or `refuse`.
+        channel: How several channels become one; `max_energy` takes the loudest.
 
     Raises:
         ValueError: if `shards` is empty, or `task` is not usable as a folder name.
@@ -51,7 +63,9 @@ class TarShards(AbstractShards):
         data: {type: ablate.audio.tar_shards.TarShards, shards: data/**/*.tar, label: class}
     """
 
-    non_audio_settings = ("label", "task", "split", "on_bad_audio", "on_silence")
+    non_audio_settings = (
+        *("label", "task", "split", "on_bad_audio", "on_silence", "on_rare_class", "duplicates"),
+    )
 
     shards: str | tuple[str, ...]
     label: str = "label"
@@ -59,6 +73,9 @@ class TarShards(AbstractShards):
     split: str = ""
     on_bad_audio: Literal["raise", "skip"] = "raise"
     on_silence: Literal["keep", "skip"] = "keep"
+    on_rare_class: RareClasses = field(default="raise", metadata={AS_BEFORE: "raise"})
+    duplicates: Duplicates = field(default="warn", metadata={AS_BEFORE: "warn"})
+    channel: Channel = field(default="mean", metadata={AS_BEFORE: "mean"})
 
     def __post_init__(self) -> None:
         if not self._patterns:
@@ -90,6 +107,20 @@ class TarShards(AbstractShards):
     def skips_silence(self) -> bool:
         """Whether `on_silence` is `skip`."""
         return self.on_silence == "skip"
+
+    @property
+    def rare_class_policy(self) -> RareClasses:
+        """The setting `on_rare_class`."""
+        return self.on_rare_class
+
+    @property
+    def duplicate_policy(self) -> Duplicates:
+        """The setting `duplicates`."""
+        return self.duplicates
+
+    @property
+    def _channel(self) -> Channel:
+        return self.channel
 
     @property
     def _patterns(self) -> list[str]:
@@ -128,6 +159,7 @@ class TarShards(AbstractShards):
             fold=fold,
             get_label=functools.partial(get_text, key=self.label) if self.label else None,
             split_key=self.split,
+            has_text_labels=True,
         )
 
 
@@ -164,7 +196,7 @@ def infer_split(shard: Path, top: Path) -> tuple[str, str]:
     for folder in shard.parents:
         if folder != top and top not in folder.parents:
             break
-        if all(part in SPLIT_WORDS for part in _split_words(folder.name)) and (
+        if all(part in SPLIT_WORDS for part in split_words(folder.name)) and (
             inferred := _parse_name(folder.name)
         ):
             return inferred
@@ -174,9 +206,5 @@ def infer_split(shard: Path, top: Path) -> tuple[str, str]:
 def _parse_name(name: str) -> tuple[str, str] | None:
     if fold := _FOLD.search(name):
         return "", fold[1]
-    splits = {SPLIT_WORDS[part] for part in _split_words(name) if part in SPLIT_WORDS}
-    return (splits.pop(), "") if len(splits) == 1 else None
-
-
-def _split_words(name: str) -> list[str]:
-    return [word for word in re.split(r"[\W_\d]+", name.lower()) if word]
+    split = find_split(name)
+    return (split, "") if split else None
