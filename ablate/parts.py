@@ -236,8 +236,14 @@ def _build_value(
         # JSON mode accepts a list as a tuple and 1 as a float, but neither "1" nor 1 as a flag
         return _get_adapter(annotation).validate_json(json.dumps(value), strict=True)
     except (ValidationError, TypeError):  # TypeError: JSON cannot express the value
-        problems.append(Problem(path, f"expected {_format(annotation)}, got {value!r}"))
+        remedy = "; write it in quotes" if _is_text_for_yaml(annotation, value) else ""
+        problems.append(Problem(path, f"expected {_format(annotation)}, got {value!r}{remedy}"))
     return None
+
+
+def _is_text_for_yaml(annotation: Any, value: Any) -> bool:
+    """Returns whether a value may be a text that YAML reads as something else."""
+    return annotation is str and (value is None or isinstance(value, bool | int | float))
 
 
 @functools.cache

@@ -34,7 +34,7 @@ def infer_label_kind(labels: Iterable[str]) -> LabelKind:
     'multi'
     """
     labels = set(labels)
-    if any(_EVENT.fullmatch(part) for label in labels for part in _split_cell(label)):
+    if any(_EVENT.fullmatch(part) for label in labels for part in split_cell(label)):
         return "events"
     is_multi = any(";" in label or label == NO_CLASS for label in labels)
     return "multi" if is_multi else "single"
@@ -45,7 +45,7 @@ def parse_classes(label: str, kind: LabelKind) -> tuple[str, ...]:
     if kind == "single":
         return (label,)
     if kind == "multi":
-        return tuple(dict.fromkeys(_split_cell(label)))
+        return tuple(dict.fromkeys(split_cell(label)))
     return tuple(dict.fromkeys(event.name for event in parse_events(label)))
 
 
@@ -55,7 +55,7 @@ def parse_events(label: str) -> tuple[Event, ...]:
     Raises `ValueError` for an event without times, or with an end that is not after its start.
     """
     events = []
-    for part in _split_cell(label):
+    for part in split_cell(label):
         match = _EVENT.fullmatch(part)
         if match is None:
             raise ValueError(f"`{part}` has no times; write `{part}@0.5-1.25`, in seconds")
@@ -66,6 +66,7 @@ def parse_events(label: str) -> tuple[Event, ...]:
     return tuple(events)
 
 
-def _split_cell(label: str) -> list[str]:
+def split_cell(label: str) -> list[str]:
+    """Returns the parts of a cell that `;` separates, without `-`."""
     parts = (part.strip() for part in label.split(";"))
     return [part for part in parts if part and part != NO_CLASS]

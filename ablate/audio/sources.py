@@ -1,40 +1,32 @@
 """Audio sources: a source lists labelled clips and reads each as a waveform."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
+from ablate.audio.bad_audio import BadAudioError
 from ablate.audio.clips import ClipTable, compute_list_digest
+from ablate.audio.decoding import Channel, EncodedAudio
+from ablate.audio.folder_scan import describe_missing
+from ablate.audio.hashing import create_hasher, hash_file, hash_path, specify_digest
 from ablate.audio.manifest_reader import (
     check_manifest_exists,
-    format_problems,
     format_task_name_error,
     is_valid_task_name,
     read_manifest,
 )
+from ablate.audio.segments import TIME_COLUMNS, Segment, format_fragment, parse_times
+from ablate.audio.waveform_stream import SamplesInMemory, WaveformStream
 from ablate.parts import AS_BEFORE
 
-
-class BadAudioError(ValueError):
-    """Raised for clips that cannot be used; the message lists them with reasons and a remedy.
-
-    Args:
-        clips: (path, reason) of each.
-    """
-
-    def __init__(self, *clips: tuple[str, str]) -> None:
-        problems = format_problems([f"`{path}`: {reason}" for path, reason in clips])
-        remedy = "repair them, remove them from the manifest, or set `on_bad_audio: skip`"
-        super().__init__(f"{problems}\n{remedy}")
-        self.clips = clips
+RareClasses = Literal["raise", "drop"]
+Duplicates = Literal["warn", "drop", "refuse"]
 
 
 class AbstractSource(ABC):
@@ -64,10 +56,9 @@ class AbstractSource(ABC):
         ...         hertz = float(self.clips()[index].label)
         ...         seconds = np.arange(16000) / 16000
         ...         return np.sin(2 * np.pi * hertz * seconds).astype(np.float32), 16000
-        >>> tones = Tones(per_split=2)
-        >>> samples, sample_rate = tones.read(0)
-        >>> len(tones.clips()), samples.shape, sample_rate
-        (12, (16000,), 16000)
+        >>> samples, sample_rate = Tones().read(0)
+        >>> len(Tones().clips()), samples.shape, sample_rate
+        (120, (16000,), 16000)
     """
 
     # settings, each with a default, that change the list or labels of clips but not their sound
@@ -95,6 +86,13 @@ class AbstractSource(ABC):
             BadAudioError: If the clip cannot be used.
         """
 
+    def stream(self, index: int) -> WaveformStream:
+        """Opens one clip to be read block by block.
+
+        By default the clip is read at once; a source of long files overrides this.
+        """
+        return SamplesInMemory(*self.read(index))
+
     @property
     def skipped_clips(self) -> Sequence[tuple[str, str]]:
         """Clips that `clips` should list but does not, each with the reason: (path, reason)."""
@@ -120,7 +118,7 @@ class AbstractSource(ABC):
         By default a hash of the samples. Raises `BadAudioError` for a clip that cannot be read.
         """
         samples, sample_rate = self.read(index)
-        hasher = _create_hasher()
+        hasher = create_hasher()
         hasher.update(np.ascontiguousarray(samples, dtype=np.float32).tobytes())
         hasher.update(str(sample_rate).encode())
         return hasher.hexdigest()
@@ -131,6 +129,10 @@ class AbstractSource(ABC):
         None if the clip is missing.
         """
         return "unchanged"
+
+    def describe_missing(self, index: int) -> str:
+        """Describes why a clip is missing, if `stamp` returns None."""
+        return "no such file"
 
     @property
     def location(self) -> str:
@@ -152,6 +154,16 @@ class AbstractSource(ABC):
         """Whether clips without any sound are left out."""
         return False
 
+    @property
+    def rare_class_policy(self) -> RareClasses:
+        """What to do with classes that no probe can learn: an error, or leave them out."""
+        return "raise"
+
+    @property
+    def duplicate_policy(self) -> Duplicates:
+        """What to do with clips whose sound is also in another split."""
+        return "warn"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Folder(AbstractSource):
@@ -159,8 +171,9 @@ class Folder(AbstractSource):
 
     Columns of the manifest: `path`, relative to the manifest; the label column, with a class,
     several, or events with times (see `ablate.audio.annotations`); `split` (train, valid, test) or
-    `fold`; and `task`, if the clips belong to several tasks. Other columns are kept. A clip may be
-    listed once per task, always with the same split.
+    `fold`; `start` and `end` (or `onset` and `offset`) in seconds, if a clip is a part of its file;
+    and `task`, if the clips belong to several tasks. Other columns are kept. A clip may be listed
+    once per task, always with the same split.
 
     Args:
         manifest: Path of the CSV file.
@@ -168,6 +181,11 @@ class Folder(AbstractSource):
         task: Name of the task in reports. Empty: the name of the manifest's folder.
         on_bad_audio: Whether missing and broken clips are an error, or left out and listed.
         on_silence: Whether clips without any sound are used or left out.
+        on_rare_class: Whether a class without clips to train on, or with one clip only, is an
+            error, or left out and listed.
+        duplicates: What to do with clips of the same bytes in two splits: `warn`, `drop` those
+            outside of the test split, or `refuse`.
+        channel: How several channels become one; `max_energy` takes the loudest.
 
     Raises:
         ValueError: for a `task` that is not usable as a folder name.
@@ -176,13 +194,18 @@ class Folder(AbstractSource):
         data: {type: ablate.audio.sources.Folder, manifest: birds/manifest.csv, label: species}
     """
 
-    non_audio_settings = ("label", "task", "on_bad_audio", "on_silence")
+    non_audio_settings = (
+        *("label", "task", "on_bad_audio", "on_silence", "on_rare_class", "duplicates"),
+    )
 
     manifest: str
     label: str = "label"
     task: str = ""
     on_bad_audio: Literal["raise", "skip"] = "raise"
     on_silence: Literal["keep", "skip"] = field(default="keep", metadata={AS_BEFORE: "keep"})
+    on_rare_class: RareClasses = field(default="raise", metadata={AS_BEFORE: "raise"})
+    duplicates: Duplicates = field(default="warn", metadata={AS_BEFORE: "warn"})
+    channel: Channel = field(default="mean", metadata={AS_BEFORE: "mean"})
 
     def __post_init__(self) -> None:
         if self.task and not is_valid_task_name(self.task):
@@ -204,23 +227,39 @@ class Folder(AbstractSource):
 
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:
         """Decodes one file."""
-        return decode(self._file(index), self._clips.paths[index])
+        stream = self.stream(index)
+        return stream.read(), stream.sample_rate
+
+    def stream(self, index: int) -> WaveformStream:
+        """Opens one file to be decoded block by block."""
+        file, segment = self._locate(index)
+        return EncodedAudio(
+            lambda: file.open("rb"),
+            self._clips.paths[index],
+            channel=self.channel,
+            segment=segment,
+        )
 
     def content_digest(self, index: int) -> str:
-        """Hashes the file's bytes."""
+        """Hashes the file's bytes, the segment, and the channel unless it is the mean."""
+        file, segment = self._locate(index)
         try:
-            with self._file(index).open("rb") as file:
-                return hashlib.file_digest(file, _create_hasher).hexdigest()
+            digest = hash_path(file, self.stamp(index))
         except OSError as error:  # deleted after it was listed
             raise BadAudioError((self._clips.paths[index], f"cannot be read ({error})")) from error
+        return specify_digest(digest, format_fragment(segment), self.channel)
 
     def stamp(self, index: int) -> str | None:
         """Returns the file's size and modification time; None if it is missing."""
         try:
-            status = self._file(index).stat()
+            status = self._locate(index)[0].stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
         return f"{status.st_size} {status.st_mtime_ns}"
+
+    def describe_missing(self, index: int) -> str:
+        """Describes a missing file, with one of a similar name."""
+        return describe_missing(self._locate(index)[0])
 
     @property
     def location(self) -> str:
@@ -238,6 +277,16 @@ class Folder(AbstractSource):
         return self.on_silence == "skip"
 
     @property
+    def rare_class_policy(self) -> RareClasses:
+        """The setting `on_rare_class`."""
+        return self.on_rare_class
+
+    @property
+    def duplicate_policy(self) -> Duplicates:
+        """The setting `duplicates`."""
+        return self.duplicates
+
+    @property
     def _manifest(self) -> Path:
         return Path(self.manifest).expanduser().resolve()
 
@@ -245,7 +294,7 @@ class Folder(AbstractSource):
     def _list_version(self) -> str:
         check_manifest_exists(self._manifest)
         with self._manifest.open("rb") as file:
-            return hashlib.file_digest(file, _create_hasher).hexdigest()
+            return hash_file(file)
 
     @cached_property
     def _clips(self) -> ClipTable:
@@ -254,47 +303,9 @@ class Folder(AbstractSource):
         task = self.task or self._manifest.parent.name
         return read_manifest(self._manifest, label=self.label, task=task)
 
-    def _file(self, index: int) -> Path:
-        return self._manifest.parent / self._clips.paths[index]
-
-
-def decode(file: Path | BinaryIO, path: str) -> tuple[npt.NDArray[np.float32], int]:
-    """Decodes an audio file, mixed to one channel.
-
-    Args:
-        file: the file, or its content.
-        path: the name of the file in errors.
-
-    Returns:
-        Samples, float32 (samples,), and the sample rate in Hz.
-
-    Raises:
-        BadAudioError: if the file does not decode to its end, or has no samples or samples that
-            are not finite.
-    """
-    try:
-        with soundfile.SoundFile(file) as sound:
-            samples = sound.read(dtype="float32", always_2d=True)
-            expected, sample_rate = sound.frames, int(sound.samplerate)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise BadAudioError(
-            (path, f"cannot be decoded ({describe_decode_error(error)})")
-        ) from error
-    if len(samples) == 0:
-        raise BadAudioError((path, "has no samples"))
-    if len(samples) < expected:
-        raise BadAudioError((path, f"is truncated after {len(samples)} of {expected} samples"))
-    if not np.isfinite(samples).all():
-        raise BadAudioError((path, "has samples that are not finite numbers"))
-    return samples.mean(axis=1, dtype=np.float32), sample_rate
-
-
-def describe_decode_error(error: Exception) -> str:
-    """Describes a decoding error without the file's location, which reports must not contain."""
-    if isinstance(error, soundfile.LibsndfileError):
-        return str(error.error_string)
-    return str(getattr(error, "strerror", None) or error)
-
-
-def _create_hasher() -> hashlib.blake2b:
-    return hashlib.blake2b(digest_size=16)
+    def _locate(self, index: int) -> tuple[Path, Segment | None]:
+        """Returns the file of a clip, and which part of it the clip is."""
+        path, extra = self._clips.paths[index], self._clips.extra
+        times = {name: extra[name][index] for name in TIME_COLUMNS if name in extra}
+        segment = parse_times(times) if times else None
+        return self._manifest.parent / path.removesuffix(format_fragment(segment)), segment

@@ -16,15 +16,24 @@ import numpy.typing as npt
 import torch
 from filelock import FileLock
 
+from ablate.audio.bad_audio import BadAudioError
 from ablate.audio.labels import check_labels
 from ablate.audio.mel import AbstractFrontEnd
-from ablate.audio.sources import AbstractSource, BadAudioError
-from ablate.audio.store_builder import MISSING, Progress, build_index
+from ablate.audio.selection import drop_rare_classes
+from ablate.audio.sources import AbstractSource
+from ablate.audio.store_builder import Progress, build_index
 from ablate.audio.store_index import StoreIndex, read_index
-from ablate.audio.store_journal import Frames, Journal, Keys, compute_file_key, map_frames
+from ablate.audio.store_journal import (
+    ClipFlag,
+    Frames,
+    Journal,
+    Keys,
+    compute_file_key,
+    map_frames,
+)
 from ablate.parts import get_identity, replace_settings
 
-_FORMAT = 2  # version of the files; part of the folder's name, so another format is rebuilt
+_FORMAT = 3  # version of the files; part of the folder's name, so another format is rebuilt
 
 
 class ClipStore:
@@ -36,6 +45,7 @@ class ClipStore:
         lengths: (clips,), in frames.
         digest: hash of clips, labels and audio.
         label_problems: why the labels cannot be probed; empty if they can.
+        notes: what was found about duplicates and dropped classes, in sentences.
     """
 
     def __init__(self, index: StoreIndex, frames: Frames, folder: Path) -> None:
@@ -44,6 +54,7 @@ class ClipStore:
         self.lengths = index.lengths
         self.digest = index.digest
         self.label_problems = index.label_problems
+        self.notes = index.notes
         self._index = index
         self._frames = frames
 
@@ -60,7 +71,16 @@ class ClipStore:
     @property
     def silent(self) -> tuple[str, ...]:
         """The paths of clips that are silent but were kept."""
-        return tuple(self.clips.paths[int(index)] for index in np.flatnonzero(self._index.silent))
+        return self._list_flagged(ClipFlag.SILENT)
+
+    @property
+    def cancelled(self) -> tuple[str, ...]:
+        """The paths of clips whose channels cancel out when they are mixed."""
+        return self._list_flagged(ClipFlag.CANCELLED)
+
+    def _list_flagged(self, flag: ClipFlag) -> tuple[str, ...]:
+        places = np.flatnonzero(self._index.flags & flag)
+        return tuple(self.clips.paths[int(index)] for index in places)
 
     def frames(self, index: int) -> npt.NDArray[np.float32]:
         """Returns all frames of a clip, (frames, bands), not normalised."""
@@ -144,11 +164,16 @@ def check_source(source: AbstractSource, *, probed: bool = True) -> Keys:
         ValueError: for its list, and for labels that cannot be probed.
     """
     clips, keys = source.clips(), _compute_keys(source)
-    if probed:
+    if probed and len(clips) and source.rare_class_policy == "drop":
+        check_labels(drop_rare_classes(clips).clips)
+    elif probed:
         check_labels(clips)
     missing = np.flatnonzero(~keys.any(axis=1))
     if len(missing) and not source.skips_bad_audio:
-        raise BadAudioError(*((clips.paths[int(index)], MISSING) for index in missing))
+        raise BadAudioError(
+            *((clips.paths[int(i)], source.describe_missing(int(i))) for i in missing[:5]),
+            *((clips.paths[int(i)], "no such file") for i in missing[5:]),
+        )
     return keys
 
 

@@ -1,23 +1,33 @@
 """Builds a clip store: decodes each file once and collects those that cannot be used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from ablate.audio.bad_audio import BadAudioError
 from ablate.audio.clips import ClipTable, compute_digest
 from ablate.audio.column_file import StringColumn
+from ablate.audio.conversion import compute_frames
 from ablate.audio.labels import check_labels
 from ablate.audio.mel import AbstractFrontEnd
-from ablate.audio.sources import AbstractSource, BadAudioError
+from ablate.audio.selection import (
+    Selection,
+    describe_duplicates,
+    drop_duplicates,
+    drop_rare_classes,
+    find_duplicates,
+)
+from ablate.audio.sources import AbstractSource
 from ablate.audio.store_index import StoreIndex
-from ablate.audio.store_journal import Journal, Keys
+from ablate.audio.store_journal import ClipFlag, Frames, Journal, Keys
+from ablate.audio.streaming import ObservedStream
 
 Progress = Callable[[int, int], None]  # number of clips done, number of all clips
 _Records = npt.NDArray[np.int64]  # (clips,), row in the journal; -1 for a clip without one
-MISSING = "no such file"
+_DESCRIBED = 5  # missing files that are looked for under similar names
 _SILENT = "is silent"
+_CORRECTED = "+length"  # in digests of files whose header has a wrong length
 _SILENCE = 2e-4  # peak to peak: -80 dB, a few steps of 16 bits
 
 
@@ -39,7 +49,7 @@ def build_index(
         raise BadAudioError(*((clips.paths[index], why) for index, why in reasons.items()))
     if source.skips_silence:
         decoded = np.flatnonzero(records >= 0)
-        silent = decoded[journal.records["silent"][records[decoded]] > 0]
+        silent = decoded[journal.records["flags"][records[decoded]] & ClipFlag.SILENT > 0]
         reasons |= dict.fromkeys(silent.tolist(), _SILENT)
         records[silent] = -1
     records = records[clips.first_with_path]  # a file may be listed for several tasks
@@ -54,17 +64,20 @@ def _create_index(
     keys: Keys,
     journal: Journal,
 ) -> StoreIndex:
-    clips = source.clips()
-    kept, bad = np.flatnonzero(records >= 0), np.flatnonzero(records < 0)
+    clips, rows = source.clips(), journal.records
+    bad = np.flatnonzero(records < 0)
     skipped = [*source.skipped_clips]
     skipped += [(clips.paths[int(i)], reasons[int(clips.first_with_path[i])]) for i in bad]
-    table, rows, places = clips.take(kept), journal.records, records[kept]
+    decoded = np.flatnonzero(records >= 0)
+    selection = _select(source, clips.take(decoded), rows["digest"][records[decoded]])
+    skipped += selection.skipped
+    table, places = selection.clips, records[decoded[selection.kept]]
     first, lengths = rows["first"][places], rows["frames"][places]
     return StoreIndex(
         clips=table,
         first=first,
         lengths=lengths,
-        silent=rows["silent"][places] > 0,
+        flags=rows["flags"][places],
         digest=compute_digest(table, lambda index: bytes(rows["digest"][places[index]]).decode()),
         skipped=(
             StringColumn.from_texts(path for path, _ in skipped),
@@ -73,8 +86,36 @@ def _create_index(
         keys=keys,
         list_version=source.list_version,
         label_problems=_find_label_problems(table),
+        notes=selection.notes,
         end=int((first + lengths).max(initial=0)),
     )
+
+
+def _select(source: AbstractSource, clips: ClipTable, digests: npt.NDArray[np.bytes_]) -> Selection:
+    """Applies what the source says about duplicates and rare classes.
+
+    Raises:
+        ValueError: for duplicates that the source refuses.
+    """
+    kept, notes = np.arange(len(clips)), list[str]()
+    skipped: list[tuple[str, str]] = []
+    if groups := find_duplicates(clips, digests):
+        found = describe_duplicates(clips, groups)
+        if source.duplicate_policy == "refuse":
+            raise ValueError(f"{found}; remove them, or set `duplicates: drop`")
+        if source.duplicate_policy == "drop":
+            without = drop_duplicates(clips, groups)
+            notes.append(f"{found}; {len(without.skipped)} of them were dropped")
+            clips, kept = without.clips, without.kept
+            skipped += without.skipped
+        else:
+            notes.append(f"{found}; scores on them are too high: set `duplicates: drop`")
+    if source.rare_class_policy == "drop":
+        without = drop_rare_classes(clips)
+        clips, kept = without.clips, kept[without.kept]
+        skipped += without.skipped
+        notes += without.notes
+    return Selection(clips, kept, tuple(skipped), tuple(notes))
 
 
 def _decode_missing(
@@ -93,7 +134,9 @@ def _decode_missing(
         if clips.first_with_path[index] != index:
             records[index] = -1
         elif missing[index]:
-            reasons[index] = MISSING
+            reasons[index] = (
+                source.describe_missing(index) if len(reasons) < _DESCRIBED else "no such file"
+            )
         elif records[index] < 0 or not journal.is_intact(int(records[index])):
             try:
                 records[index] = _decode_clip(source, front_end, index, keys, journal)
@@ -109,18 +152,21 @@ def _decode_missing(
 def _decode_clip(
     source: AbstractSource, front_end: AbstractFrontEnd, index: int, keys: Keys, journal: Journal
 ) -> int:
-    samples, sample_rate = source.read(index)
-    with np.errstate(over="ignore"):  # values beyond float16 are rejected below
-        frames = front_end(torch.from_numpy(samples), sample_rate).numpy().astype(np.float16)
-    if not np.isfinite(frames).all():
-        path, peak = source.clips().paths[index], np.abs(samples).max()
-        raise BadAudioError((path, f"is too loud, with a peak of {peak:.2g}"))
-    return journal.append(
-        keys[index],
-        source.content_digest(index),
-        frames,
-        silent=bool(np.ptp(samples) < _SILENCE),
-    )
+    stream = ObservedStream(source.stream(index))
+    written = journal.write_frames(_convert(front_end, stream, source.clips().paths[index]))
+    digest = source.content_digest(index)
+    if stream.is_corrected:  # earlier versions read another length: their results do not apply
+        digest += _CORRECTED
+    flags = ClipFlag.SILENT * (stream.peak_to_peak < _SILENCE)
+    flags |= ClipFlag.CANCELLED * stream.is_cancelled
+    return journal.append(keys[index], digest, written, int(flags))
+
+
+def _convert(front_end: AbstractFrontEnd, stream: ObservedStream, path: str) -> Iterator[Frames]:
+    for frames in compute_frames(front_end, stream):
+        if not np.isfinite(frames).all():
+            raise BadAudioError((path, f"is too loud, with a peak of {stream.peak:.2g}"))
+        yield frames
 
 
 def _find_label_problems(clips: ClipTable) -> str:

@@ -19,12 +19,13 @@ class StoreIndex:
     clips: ClipTable
     first: npt.NDArray[np.int64]  # (clips,), the first frame of each clip
     lengths: npt.NDArray[np.int64]  # (clips,), in frames
-    silent: npt.NDArray[np.bool_]  # (clips,)
+    flags: npt.NDArray[np.uint32]  # (clips,), see `ClipFlag`
     digest: str
     skipped: tuple[StringColumn, StringColumn]  # paths, reasons
     keys: Keys  # (clips, 2), of all clips that the source lists
     list_version: str = ""  # the source's `list_version`
     label_problems: str = ""  # why the labels cannot be probed; empty if they can
+    notes: tuple[str, ...] = ()  # about duplicates and dropped classes, in sentences
     end: int = 0  # one past the last frame
 
     def write(self, file: Path) -> None:
@@ -56,9 +57,9 @@ def read_index(file: Path) -> StoreIndex | None:
             StringColumn(columns["reasons starts"], columns["reasons text"]),
         ),
         **arrays,
-        **{name: facts[name] for name in _FACTS},
+        **{**{name: facts[name] for name in _FACTS}, "notes": tuple(facts["notes"])},
     )
 
 
-_ARRAYS = ("first", "lengths", "silent", "keys")
-_FACTS = ("digest", "list_version", "label_problems", "end")
+_ARRAYS = ("first", "lengths", "flags", "keys")
+_FACTS = ("digest", "list_version", "label_problems", "notes", "end")

@@ -237,12 +237,24 @@ def _override(tree: Node, override: str, problems: list[str]) -> Node:
     elif path[0] not in KEYS:
         path = ("baseline", *path)
     try:
-        return set_path(tree, path, _parse(value, COMMAND_LINE, lines=False))
+        node = _parse(value, COMMAND_LINE, lines=False)
+        if isinstance(text := node.plain(), str) and _is_cut(value, text):
+            quoted = f"""{key}='"{value}"'"""
+            problems.append(
+                f"{COMMAND_LINE}: `{override}`: YAML reads `{text}`; write it in quotes: {quoted}"
+            )
+        return set_path(tree, path, node)
     except StudyError as error:
-        problems += [f"{problem} (in `{override}`)" for problem in error.problems]
+        remedy = "if this is a text, write it in quotes"
+        problems += [f"{problem} (in `{override}`); {remedy}" for problem in error.problems]
     except ValueError as error:
         problems.append(f"{COMMAND_LINE}: `{override}`: {error}")
     return tree
+
+
+def _is_cut(value: str, text: str) -> bool:
+    """Returns whether YAML took a part of an unquoted text for a comment."""
+    return value.strip()[:1] not in ("'", '"', "|", ">") and text != value.strip()
 
 
 def _split_factor(tree: Node, path: tuple[str, ...]) -> tuple[str, ...]:

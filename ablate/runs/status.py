@@ -64,6 +64,13 @@ def _format_clips(data: DataSummary) -> Iterable[str]:
     if data.silent:
         more = ", ..." if len(data.silent) > MAX_ITEMS else ""
         yield f"  {len(data.silent)} silent: {', '.join(data.silent[:MAX_ITEMS])}{more}"
+    if data.cancelled:
+        more = ", ..." if len(data.cancelled) > MAX_ITEMS else ""
+        yield (
+            f"  {len(data.cancelled)} with channels of opposite phase, whose mean is almost "
+            f"silent: {', '.join(data.cancelled[:MAX_ITEMS])}{more}; set `channel: left`"
+        )
+    yield from (f"  warning: {note}" for note in data.notes)
     reasons: dict[str, list[str]] = {}
     for task in data.missing:
         reasons.setdefault(task.reason, []).append(task.task)

@@ -101,6 +101,8 @@ def _summarise(source: AbstractSource, audio: AudioData, *, probed: bool) -> Dat
         pretraining_clips=len(audio.train),
         skipped=tuple(audio.store.skipped),
         silent=tuple(audio.store.silent),
+        cancelled=tuple(audio.store.cancelled),
+        notes=audio.store.notes,
         tasks=tasks,
     )
 

@@ -104,7 +104,7 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[int
             clips=clips,
             first=np.cumsum([0, *lengths[:-1]]),
             lengths=np.array(lengths),
-            silent=np.zeros(len(lengths), dtype=bool),
+            flags=np.zeros(len(lengths), dtype=np.uint32),
             digest="",
             skipped=(StringColumn.from_texts([]), StringColumn.from_texts([])),
             keys=np.zeros((len(lengths), 2), dtype=np.uint64),

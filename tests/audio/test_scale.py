@@ -70,7 +70,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         clips=folder.clips(),
         first=np.arange(CLIPS),
         lengths=np.ones(CLIPS, dtype=np.int64),
-        silent=np.ones(CLIPS, dtype=np.bool_),
+        flags=np.ones(CLIPS, dtype=np.uint32),
         digest="made",
         skipped=(StringColumn.from_texts([]), StringColumn.from_texts([])),
         keys=np.zeros((CLIPS, 2), dtype=np.uint64),

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from ablate.audio.bad_audio import BadAudioError
 from ablate.audio.mel import LogMel
-from ablate.audio.sources import AbstractSource, BadAudioError, Folder
+from ablate.audio.sources import AbstractSource, Folder
 from ablate.audio.store import ClipStore, compute_store_key, get_store_paths, open_store
 from ablate.audio.store_journal import RECORD
 from ablate.audio.synthetic import Synthetic
@@ -26,6 +27,8 @@ OTHERWISE: dict[str, Any] = {
     "task": "pitch",
     "on_bad_audio": "skip",
     "on_silence": "skip",
+    "on_rare_class": "drop",
+    "duplicates": "drop",
     "split": "part",
     "tasks": ("esc50",),
 }
@@ -118,6 +121,7 @@ def test_different_audio_or_front_ends_share_no_frames(tones: Tones, tmp_path: P
         get_store_paths(tones(), LogMel(), tmp_path),
         get_store_paths(tones(), LogMel(hop_ms=20), tmp_path),
         get_store_paths(tones(tmp_path / "elsewhere"), LogMel(), tmp_path),
+        get_store_paths(tones(channel="left"), LogMel(), tmp_path),
         get_store_paths(Synthetic(), LogMel(), tmp_path),
         get_store_paths(Synthetic(seed=1), LogMel(), tmp_path),
     ]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ablate.audio.sources import BadAudioError, Folder
+from ablate.audio.bad_audio import BadAudioError
+from ablate.audio.sources import Folder
 from ablate.parts import build, resolve
 
 Rows = list[dict[str, str]]

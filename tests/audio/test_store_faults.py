@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from ablate.audio.bad_audio import BadAudioError
 from ablate.audio.mel import LogMel
-from ablate.audio.sources import BadAudioError, Folder
+from ablate.audio.sources import Folder
 from ablate.audio.store import open_store
 from ablate.audio.store_journal import RECORD
 

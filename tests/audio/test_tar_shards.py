@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from ablate.audio.bad_audio import BadAudioError
 from ablate.audio.mel import LogMel
-from ablate.audio.sources import BadAudioError, Folder
+from ablate.audio.sources import Folder
 from ablate.audio.store import ClipStore, open_store
 from ablate.audio.tar_shards import TarShards
 from ablate.parts import build, get_identity, resolve

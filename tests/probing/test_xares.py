@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from ablate.audio.bad_audio import BadAudioError
 from ablate.audio.labels import check_labels
 from ablate.audio.mel import LogMel
-from ablate.audio.sources import BadAudioError
 from ablate.audio.store import open_store
 from ablate.parts import build, resolve
 from ablate.probing.tasks import find_tasks

@@ -85,6 +85,8 @@ class DataSummary(Item):
     pretraining_clips: int  # 0 for clips that are only probed
     skipped: tuple[tuple[str, str], ...] = ()  # path and reason
     silent: tuple[str, ...] = ()  # paths
+    cancelled: tuple[str, ...] = ()  # paths of clips whose channels cancel out when mixed
+    notes: tuple[str, ...] = ()  # what else was found in the clips, in sentences
     tasks: dict[str, TaskSummary]
     missing: tuple[MissingTask, ...] = ()
 

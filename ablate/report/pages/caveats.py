@@ -38,6 +38,7 @@ def list_caveats(
         *_warn_of_mixed_runs(results),
         *warn_of_pretrained_test_clips(results.plan),
         *_warn_of_skipped_clips(results),
+        *_warn_of_unsuitable_clips(results),
         *_warn_of_uncompared_variants(results),
         *list_overlap_warnings(results),
     ]
@@ -185,7 +186,20 @@ def _warn_of_skipped_clips(results: Results) -> Iterator[str]:
         if skipped := data.skipped:
             first = "; ".join(f"{path} ({reason})" for path, reason in skipped[:3])
             more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-            yield f"Unreadable clips that were skipped: {len(skipped)}. {first}{more}."
+            yield f"Clips that were skipped: {len(skipped)}. {first}{more}."
+
+
+def _warn_of_unsuitable_clips(results: Results) -> Iterator[str]:
+    """Warns of silent clips, of channels that cancel out, and of what a plan noted about clips."""
+    for data in results.plan.data:
+        for paths, problem in (
+            (data.silent, "Silent clips"),
+            (data.cancelled, "Clips with channels of opposite phase, whose mean is almost silent"),
+        ):
+            if paths:
+                more = ", ..." if len(paths) > 3 else ""
+                yield f"{problem}: {len(paths)} of {data.clips}. {', '.join(paths[:3])}{more}."
+        yield from (f"{note[0].upper()}{note[1:]}." for note in data.notes)
 
 
 def _warn_of_uncompared_variants(results: Results) -> Iterator[str]:
