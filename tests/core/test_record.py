@@ -60,6 +60,8 @@ def test_a_record_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
         ({"format": 3, "count": 1, "parts": [{"nam": ""}]}, r"it: `parts\.0\..*`: "),
     ],
 )
-def test_anything_else_is_refused_with_the_remedy(content: dict[str, object], message: str) -> None:
+def test_other_content_is_rejected_with_the_remedy(
+    content: dict[str, object], message: str
+) -> None:
     with pytest.raises(FormatError, match=message):
         Example.from_json(content, "it")

@@ -67,7 +67,7 @@ def test_a_grid_has_every_combination_once(sizes: list[int], seeds: list[int]) -
     assert len(kinds) == len(trials) == count
 
 
-def test_a_level_replaces_the_whole_branch() -> None:
+def test_a_level_replaces_its_branch() -> None:
     trials = grid(make_study({"masker": {"random": RANDOM, "block": BLOCK}}))
     assert [trial.settings["masker"] for trial in trials] == [RANDOM, BLOCK]
 

@@ -127,7 +127,7 @@ def test_the_sample_rate_is_one_that_the_benchmark_allows(tmp_path, rate, allowe
     check_timestamps(model, int(1.07 * allowed))
 
 
-def test_times_are_refused_if_the_front_end_removes_silence(tmp_path):
+def test_timestamps_are_an_error_if_the_front_end_removes_silence(tmp_path):
     mel = Prepared(front_end=LogMel(bands=32), silence_db=30)
     folder = export_untrained(
         tmp_path / "out", mel=mel, patchifier=Rectangles(freq=16, time=8), crop_frames=48
@@ -138,7 +138,7 @@ def test_times_are_refused_if_the_front_end_removes_silence(tmp_path):
         hear.get_timestamp_embeddings(make_noise(2, 16000), model)
 
 
-def test_scenes_are_the_mean_of_embeddings_in_time_of_whole_patches(exported):
+def test_scene_embeddings_are_the_mean_of_those_of_complete_patches(exported):
     model = hear.load_model(str(exported.folder))
     audio = make_noise(2, 32_000)
     moments, times = hear.get_timestamp_embeddings(audio, model)

@@ -1,4 +1,4 @@
-"""Sampling for maskers: rectangles, choices and shares."""
+"""Sampling for maskers draws rectangles, choices and shares with the declared properties."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def draw(grid, batch, area, aspect=(0.75, 1.5), seed=0):
 
 
 @given(cases(max_freq=8, max_time=32), st.floats(0.01, 1), st.floats(0.1, 10))
-def test_a_rectangle_is_solid_and_lies_in_the_valid_part(case: Case, area, aspect):
+def test_a_rectangle_is_solid_and_inside_the_valid_part(case: Case, area, aspect):
     drawn = draw_rectangles(
         case.clips,
         (len(case.columns), 2),
@@ -65,7 +65,7 @@ def test_rectangles_of_one_aspect_are_as_tall_as_wide_in_shares_of_their_axes():
 
 
 @given(st.integers(0, 20), st.integers(1, 20), st.integers(0, 9))
-def test_choose_takes_exactly_the_number_asked_among_those_marked(number, marked, seed):
+def test_choose_selects_exactly_the_requested_number_of_marked_patches(number, marked, seed):
     among = torch.zeros(1, 20, dtype=torch.bool)
     among[0, :marked] = True
     chosen = choose(torch.tensor([number]), among=among, generator=generator(seed, "choose"))
@@ -73,7 +73,7 @@ def test_choose_takes_exactly_the_number_asked_among_those_marked(number, marked
     assert not (chosen & ~among).any()
 
 
-def test_choose_takes_every_subset_alike():
+def test_choose_selects_every_subset_with_equal_probability():
     among = torch.tensor([True, True, False, True, True, True]).expand(20_000, -1)
     number = torch.full((20_000,), 2)
     chosen = choose(number, among=among, generator=generator(0, "choose"))
@@ -83,7 +83,7 @@ def test_choose_takes_every_subset_alike():
 
 
 @given(st.integers(0, 99), st.integers(1, 4))
-def test_lowest_agrees_with_a_stable_sort_where_scores_are_equal(seed, kinds):
+def test_choose_lowest_agrees_with_a_stable_sort_for_equal_scores(seed, kinds):
     rng = generator(seed, "lowest")
     scores = torch.randint(kinds, (3, 2, 30), generator=rng).float()
     among = torch.rand(3, 2, 30, generator=rng) < 0.7
@@ -94,13 +94,13 @@ def test_lowest_agrees_with_a_stable_sort_where_scores_are_equal(seed, kinds):
 
 
 @given(st.integers(2, 500), st.floats(0, 1))
-def test_a_share_leaves_a_patch_on_either_side(count, share):
+def test_a_rounded_share_leaves_a_patch_on_either_side(count, share):
     number = round_share(torch.tensor([count]), share).item()
     assert 1 <= number <= count - 1
     assert abs(number - count * share) <= 1
 
 
-def test_target_blocks_that_would_empty_the_context_are_given_up():
+def test_target_blocks_that_would_empty_the_context_are_dropped():
     grid = Grid(1, 4)
     valid = Clips.unpadded(grid, 1).valid
     targets = torch.tensor([[[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]]], dtype=torch.bool)
@@ -111,7 +111,7 @@ def test_target_blocks_that_would_empty_the_context_are_given_up():
     assert mask.fallback.all()
 
 
-def test_a_block_over_the_whole_clip_gives_up_one_patch():
+def test_a_block_that_covers_the_clip_loses_one_patch():
     valid = Clips.unpadded(Grid(1, 4), 1).valid
     least = torch.tensor([1])
     mask = leave_visible(
@@ -123,6 +123,6 @@ def test_a_block_over_the_whole_clip_gives_up_one_patch():
 
 
 @pytest.mark.parametrize("value", [1.5, (0.4, 0.2), (-0.1, 0.5)])
-def test_a_range_outside_its_bounds_is_refused_with_its_value(value):
+def test_a_range_outside_its_bounds_is_an_error_with_its_name(value):
     with pytest.raises(ValueError, match=r"`area` must lie in \[0, 1\]"):
         check_range("area", value, low=0, high=1)

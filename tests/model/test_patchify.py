@@ -1,4 +1,4 @@
-"""Cutting sound into patches."""
+"""Patchifiers cut and paste as declared, and `check_patchifier` finds each broken promise."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ sizes = st.tuples(*[st.integers(1, 5)] * 4)
 
 
 @given(sizes)
-def test_a_patch_holds_its_rectangle_of_the_mel(sizes):
+def test_a_patch_contains_its_rectangle_of_the_spectrogram(sizes):
     rows, columns, freq, time = sizes
     patchifier = Rectangles(freq=freq, time=time)
     mels = torch.arange(2.0 * rows * freq * columns * time).view(2, rows * freq, columns * time)
@@ -43,7 +43,7 @@ def test_a_patch_holds_its_rectangle_of_the_mel(sizes):
 
 
 @given(sizes, st.integers(1, 25))
-def test_a_patch_is_valid_where_it_holds_a_real_frame(sizes, real):
+def test_a_patch_is_valid_if_it_contains_a_frame_that_is_not_padding(sizes, real):
     rows, columns, freq, time = sizes
     valid_frames = (torch.arange(columns * time) < real).unsqueeze(0)
     valid = Rectangles(freq=freq, time=time).valid(valid_frames, rows * freq)
@@ -60,12 +60,12 @@ def test_a_patch_is_valid_where_it_holds_a_real_frame(sizes, real):
         (16, 100, r"`time` 100 do not divide 128 frames"),
     ],
 )
-def test_a_patch_that_does_not_divide_the_mel_is_refused_with_those_that_do(freq, time, message):
+def test_a_patch_size_that_does_not_divide_is_an_error_with_those_that_do(freq, time, message):
     with pytest.raises(ValueError, match=message):
         Rectangles(freq=freq, time=time).grid(64, 128)
 
 
-def test_a_patch_of_no_size_is_refused():
+def test_a_patch_size_of_zero_is_an_error():
     with pytest.raises(ValueError, match="`time` must be at least 1; got 0"):
         Rectangles(freq=16, time=0)
 
@@ -77,18 +77,18 @@ def test_a_patch_of_no_size_is_refused():
         ({"time_stride": 0}, r"`time_stride` must lie in \[1, 16\], the patch's size; got 0"),
     ],
 )
-def test_a_stride_that_leaves_holes_is_refused(changes, message):
+def test_a_stride_that_leaves_gaps_is_an_error(changes, message):
     with pytest.raises(ValueError, match=message):
         Overlapping(**changes)
 
 
 @pytest.mark.parametrize("patchifier", ALL, ids=repr)
-def test_every_patchifier_keeps_the_promises(patchifier):
+def test_every_patchifier_keeps_its_promises(patchifier):
     check_patchifier(patchifier)
 
 
 @pytest.mark.parametrize(
-    ("patchifier", "sound", "grid"),
+    ("patchifier", "size", "grid"),
     [
         (Rectangles(), (128, 1024), Grid(8, 64)),  # AudioMAE, EAT, A-JEPA
         (Rectangles(), (128, 256), Grid(8, 16)),  # Audio-JEPA
@@ -100,11 +100,11 @@ def test_every_patchifier_keeps_the_promises(patchifier):
     ],
     ids=str,
 )
-def test_published_cuts_give_the_published_grids(patchifier, sound, grid):
-    assert patchifier.grid(*sound) == grid
+def test_published_patchifiers_give_the_published_grids(patchifier, size, grid):
+    assert patchifier.grid(*size) == grid
 
 
-def test_what_the_cut_of_ast_drops_is_told():
+def test_the_bands_and_frames_that_ast_drops_are_reported():
     assert Overlapping(rest="drop").covered(128, 1024) == (126, 1016)
     with pytest.raises(
         ValueError, match=r"leave the last 2 of 128 mel bands over; give 126 or 136"
@@ -113,7 +113,9 @@ def test_what_the_cut_of_ast_drops_is_told():
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 3), st.integers(0, 3))
-def test_an_overlapping_patch_holds_its_rectangle_of_the_mel(rows, columns, more_freq, more_time):
+def test_an_overlapping_patch_contains_its_rectangle_of_the_spectrogram(
+    rows, columns, more_freq, more_time
+):
     patchifier = Overlapping(freq=4, time=5, freq_stride=4 - more_freq, time_stride=5 - more_time)
     bands = 4 + (rows - 1) * patchifier.freq_stride
     frames = 5 + (columns - 1) * patchifier.time_stride
@@ -126,23 +128,23 @@ def test_an_overlapping_patch_holds_its_rectangle_of_the_mel(rows, columns, more
         assert torch.equal(patches[:, index], rectangle.flatten(1))
 
 
-def test_where_patches_overlap_they_are_averaged():
+def test_overlapping_patches_are_averaged():
     patches = torch.tensor([[[0.0, 0.0], [4.0, 4.0], [6.0, 6.0]]])
     pasted = Overlapping(freq=1, time=2, freq_stride=1, time_stride=1).paste(patches, 1, 4)
     assert torch.equal(pasted, torch.tensor([[[0.0, 2.0, 5.0, 6.0]]]))
 
 
 @given(st.integers(0, 100))
-def test_with_a_gap_what_is_seen_holds_nothing_of_what_is_hidden(seed):
+def test_with_a_dead_zone_visible_patches_share_nothing_with_hidden_ones(seed):
     patchifier, rng = Overlapping(), torch.Generator().manual_seed(seed)
     masker = DeadZone(masker=MultiBlock(num_targets=1), freq=1, time=1)
     mask = masker.draw(Clips.unpadded(patchifier.grid(76, 156), 8), rng)
 
-    def held(chosen):
+    def mark_covered(chosen):
         patches = chosen.float().unsqueeze(2).expand(-1, -1, patchifier.pixels)
         return patchifier.paste(patches, 76, 156) > 0
 
-    assert not (held(mask.context) & held(mask.target_union))[~mask.fallback].any()
+    assert not (mark_covered(mask.context) & mark_covered(mask.target_union))[~mask.fallback].any()
 
 
 def test_windows_are_cut_from_a_waveform_only():
@@ -151,8 +153,8 @@ def test_windows_are_cut_from_a_waveform_only():
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planted(AbstractPatchifier):
-    """A good patchifier with one fault."""
+class FaultyPatchifier(AbstractPatchifier):
+    """A valid patchifier with one fault."""
 
     fault: str
     time: int = 6
@@ -170,7 +172,7 @@ class Planted(AbstractPatchifier):
         return self.inner.stride
 
     def grid(self, bands, frames):
-        if self.fault == "mute" and frames % 3:
+        if self.fault == "no number" and frames % 3:
             raise ValueError("so many frames cannot be cut")
         if self.fault == "one too many":
             return Grid(
@@ -205,16 +207,16 @@ class Planted(AbstractPatchifier):
         valid = self.inner.valid(valid_frames, bands)
         if self.fault == "padding":
             return torch.ones_like(valid)
-        if self.fault == "whole only":
-            whole = valid_frames.float().unfold(1, *self.inner.size[1:], 3).amin(dim=2).bool()
-            return whole.repeat(1, valid.shape[1] // whole.shape[1])
+        if self.fault == "complete only":
+            complete = valid_frames.float().unfold(1, *self.inner.size[1:], 3).amin(dim=2).bool()
+            return complete.repeat(1, valid.shape[1] // complete.shape[1])
         return valid.float() if self.fault == "float" else valid
 
 
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("mute", "is refused without naming a number that works"),
+        ("no number", "is refused without naming a number that works"),
         ("one too many", "cut gave"),
         ("time first", "are not ordered row by row"),
         ("in place", "the mel was changed"),
@@ -222,19 +224,19 @@ class Planted(AbstractPatchifier):
         ("summed", "does not give the mel back"),
         ("padding", "`valid` does not mark the patches that contain a frame which is not padding"),
         (
-            "whole only",
+            "complete only",
             "`valid` does not mark the patches that contain a frame which is not padding",
         ),
         ("float", "`valid` is not bool"),
     ],
 )
-def test_a_planted_fault_is_found(fault, message):
+def test_check_patchifier_reports_a_broken_promise(fault, message):
     with pytest.raises(AssertionError, match=message):
-        check_patchifier(Planted(fault=fault))
+        check_patchifier(FaultyPatchifier(fault=fault))
 
 
-def test_the_patchifier_without_a_fault_passes():
-    check_patchifier(Planted(fault="none"))
+def test_check_patchifier_accepts_a_patchifier_without_a_fault():
+    check_patchifier(FaultyPatchifier(fault="none"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,7 +336,7 @@ class Dilated(AbstractPatchifier):
 
 
 @pytest.mark.parametrize("patchifier", [UnequalBands(), Dilated(), Dilated(taps=5)], ids=repr)
-def test_patchifiers_that_are_no_lattice_pass(patchifier):
+def test_check_patchifier_accepts_patchifiers_that_are_no_lattice(patchifier):
     check_patchifier(patchifier)
 
 
@@ -347,6 +349,6 @@ def test_patchifiers_that_are_no_lattice_pass(patchifier):
     ],
     ids=repr,
 )
-def test_a_fault_of_a_patchifier_that_is_no_lattice_is_found(patchifier, message):
+def test_check_patchifier_reports_a_fault_of_a_patchifier_that_is_no_lattice(patchifier, message):
     with pytest.raises(AssertionError, match=message):
         check_patchifier(patchifier)

@@ -104,7 +104,7 @@ def test_compatible_parts_have_no_conflict(settings, changes):
     assert find_conflicts(build_trial(settings, changes)) == []
 
 
-def test_a_loss_that_needs_the_whole_batch_cannot_accumulate(settings):
+def test_a_coupled_loss_cannot_accumulate(settings):
     changes = {"regulariser": REGULARISER, "budget": {"accumulate": 2}}
     with pytest.raises(ValueError, match="VarianceCovariance needs the whole batch"):
         build_trial(settings, changes)

@@ -140,7 +140,7 @@ TWO_MASKS = {"type": "maskers.MultiMask", "maskers": [{"type": "maskers.MultiBlo
 @pytest.mark.parametrize(
     "masker", [{"type": "signalling_lab.Signalling"}, TWO_MASKS], ids=["one mask", "two masks"]
 )
-def test_accumulated_parts_of_a_batch_train_like_the_whole_batch(
+def test_accumulated_parts_of_a_batch_train_like_an_unsplit_batch(
     new_run, settings, cache, masker, drop_path
 ):
     changes = {"masker": masker, "encoder": {**settings["encoder"], "drop_path": drop_path}}

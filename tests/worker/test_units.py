@@ -50,7 +50,7 @@ def test_all_stands_for_all_bands_or_all_frames():
         ({"type": RECTANGLES, "time": "all"}, LOG_MEL, 128),
     ],
 )
-def test_a_crop_in_seconds_is_rounded_down_to_whole_patches(patchifier, mel, frames):
+def test_a_crop_in_seconds_is_rounded_down_to_complete_patches(patchifier, mel, frames):
     assert convert(patchifier, mel, crop_seconds=1.28)[1] == frames
 
 

@@ -11,7 +11,7 @@ from ablate.core.records.record import Item, Record
 class ComparedScore(Item):
     """The score by which variants are compared."""
 
-    protocol: Settings  # of the probe, with every default written out
+    protocol: Settings  # settings of the probe, with every default
     pooling: str
 
 

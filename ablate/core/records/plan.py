@@ -323,12 +323,13 @@ class PlanReply(Reply):
     trials: tuple[TrialReply, ...] = ()
     data: tuple[DataSummary, ...] = ()
     probes: dict[str, Settings] = field(default_factory=dict)  # with every default written out
-    problems: tuple[SettingProblem, ...] = ()  # of what all trials share; there are no trials then
+    # problems of what all trials share; `trials` is then empty
+    problems: tuple[SettingProblem, ...] = ()
 
     @property
     def all_problems(self) -> tuple[SettingProblem, ...]:
         """Returns the shared problems, then those of each trial."""
-        return (*self.problems, *(found for trial in self.trials for found in trial.problems))
+        return (*self.problems, *(problem for trial in self.trials for problem in trial.problems))
 
     def get_resolved(self) -> list[ResolvedTrial]:
         """Returns the trials of a reply without problems."""

@@ -50,9 +50,9 @@ class Record(Item):
         """
         version = content.get("format")
         if version != cls.FORMAT:
-            found = "no `format`" if version is None else f"format {version!r}"
+            actual = "no `format`" if version is None else f"format {version!r}"
             raise FormatError(
-                f"{source} has {found}; this version of ablate reads format {cls.FORMAT}: "
+                f"{source} has {actual}; this version of ablate reads format {cls.FORMAT}: "
                 f"{cls.REMEDY}"
             )
         fields = {key: value for key, value in content.items() if key != "format"}
@@ -66,7 +66,7 @@ class Record(Item):
 
     @classmethod
     def find(cls, path: Path) -> Self | None:
-        """Reads the record from a JSON file; None if there is no such file.
+        """Reads the record from a JSON file; None if the file is missing.
 
         Raises `FormatError` as `from_json` does, `ValueError` for a file that is not JSON.
         """
