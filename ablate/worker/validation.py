@@ -25,15 +25,14 @@ from ablate.core.records.plan import (
     TrialReply,
 )
 from ablate.core.records.run import ParameterCounts
-from ablate.mask_analysis.matching import Match, has_match, remove_match, resolve_matches
-from ablate.mask_analysis.statistics import RealisedShares, realised_shares
-from ablate.model.masking import Grid, UnsupportedGridError
+from ablate.mask_analysis.matching import Match
+from ablate.mask_analysis.statistics import RealisedShares
+from ablate.model.masking import Grid
 from ablate.parts import PartError, Problem, build, resolve
 from ablate.worker.budget_matching import TargetBudget
 from ablate.worker.code_digest import compute_code_digests
 from ablate.worker.compatibility import find_conflicts
 from ablate.worker.datasets import AudioDatasets, Emit
-from ablate.worker.meta_model import count_trial_parameters
 from ablate.worker.online_probe import check_online_probe
 from ablate.worker.probes import (
     ExpectedScore,
@@ -43,6 +42,7 @@ from ablate.worker.probes import (
     get_protocol,
     list_expected_scores,
 )
+from ablate.worker.settings_checks import count_parameters, fill_in_matches, try_masks
 from ablate.worker.token_stats import compute_token_stats
 from ablate.worker.trial import (
     AudioData,
@@ -220,15 +220,15 @@ class _Validator:
                 return dataclasses.replace(valid, dropped=dropped)
 
     def _build(self, settings: Settings) -> _ValidTrial:
-        settings, matches = _fill_in_matches(convert_sizes(settings))
+        settings, matches = fill_in_matches(convert_sizes(settings))
         trial = build(settings, expect=Trial)
         if incompatible := [
             *find_conflicts(trial),
             *find_missing_summary(trial.encoder, self._probes),
         ]:
             raise PartError(incompatible)
-        problems, grid, shares = _try_masks(trial)
-        counts = None if grid is None else _count_parameters(trial, problems)
+        problems, grid, shares = try_masks(trial)
+        counts = None if grid is None else count_parameters(trial, problems)
         if problems or grid is None or shares is None or counts is None:
             raise PartError([*problems, *self._check_source(trial)])
         return _ValidTrial(trial, grid, shares, counts, matches, compute_code_digests(settings))
@@ -273,63 +273,14 @@ def _problem_reply(problems: Sequence[Problem], dropped: Sequence[KeyPath]) -> T
 
 
 def _compute_target_budget(request: BudgetMatch) -> TargetBudget:
-    """Computes what every trial gets. Raises `PartError` if the baseline cannot be built."""
+    """Computes the budget of every trial. Raises `PartError` if the baseline cannot be built."""
     try:
-        settings, _ = _fill_in_matches(convert_sizes(request.baseline))
+        settings, _ = fill_in_matches(convert_sizes(request.baseline))
         baseline = build(settings, expect=Trial)
-        problems, grid, _ = _try_masks(baseline)
-        if problems or grid is None or _count_parameters(baseline, problems) is None:
+        problems, grid, _ = try_masks(baseline)
+        if problems or grid is None or count_parameters(baseline, problems) is None:
             raise PartError(problems)
     except PartError as error:
         within = [dataclasses.replace(p, path=("baseline", *p.path)) for p in error.problems]
         raise PartError(within) from error
     return TargetBudget.from_baseline(request.by, baseline)
-
-
-def _fill_in_matches(settings: Settings) -> tuple[Settings, list[Match]]:
-    """Replaces each `match` of a masker by the value that reaches the wanted share.
-
-    A match needs the grid. If the patchifier does not fit, the settings come back without the
-    match, and `_try_masks` reports the problem.
-    """
-    masker = settings.get("masker")
-    if not has_match(masker):
-        return settings, []
-    plain = {**settings, "masker": remove_match(masker)}
-    trial = build(plain, expect=Trial)
-    try:
-        grid = trial.grid
-    except ValueError:
-        return plain, []
-    if grid.size < 2:
-        return plain, []
-    filled, matches = resolve_matches(masker, grid, trial.batching, trial.budget.batch)
-    return {**settings, "masker": filled}, matches
-
-
-def _try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, RealisedShares | None]:
-    """Draws masks; returns the problems, or the grid and the shares of context and targets."""
-    try:
-        grid = trial.grid
-    except ValueError as error:
-        return [Problem(("patchifier",), str(error))], None, None
-    if grid.size < 2:
-        message = f"one patch covers all {trial.crop_frames} frames; nothing is left to predict"
-        return [Problem(("patchifier",), message)], None, None
-    try:
-        shares = realised_shares(trial.masker, grid, trial.batching, trial.budget.batch)
-        return [], grid, shares
-    except (UnsupportedGridError, AssertionError, ValueError) as error:
-        reason = str(error)
-    except Exception as error:  # a user's masker may raise anything
-        reason = f"{type(error).__name__}: {error}"
-    return [Problem(("masker",), f"on a grid of {grid} patches: {reason}")], None, None
-
-
-def _count_parameters(trial: Trial, problems: list[Problem]) -> ParameterCounts | None:
-    """Counts the weights on the meta device; a part that cannot be built adds its problems."""
-    try:
-        return ParameterCounts(**count_trial_parameters(trial))
-    except PartError as error:
-        problems += error.problems
-        return None
