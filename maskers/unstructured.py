@@ -248,7 +248,7 @@ class PoissonDisk(AbstractMasker):
         return Promises(
             context=(1 - self.ratio, 1 - self.ratio),
             exact=True,
-            slow="each round of darts depends on where those before it lie",
+            slow="each round of darts depends on the positions of earlier ones",
         )
 
     def draw(self, clips: Clips, generator: torch.Generator) -> Mask:

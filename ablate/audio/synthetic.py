@@ -70,7 +70,7 @@ class Synthetic(AbstractSource):
 
     @property
     def list_version(self) -> str:
-        """The settings say all."""
+        """A constant: the clips depend on the settings alone."""
         return "made"
 
     def read(self, index: int) -> tuple[npt.NDArray[np.float32], int]:

@@ -66,7 +66,7 @@ class AbstractPatchifier(ABC):
 
     @property
     def drops_rest(self) -> bool:
-        """Whether bands and frames at the end that no patch reaches are dropped, not refused."""
+        """Whether bands and frames at the end that no patch reaches are dropped; else an error."""
         return False
 
     @property

@@ -42,7 +42,7 @@ class Recorder:
         kept = [line for line in lines if _is_kept(line, self._done)]
         write_atomically(path, "".join(kept))
         self._file = path.open("a")
-        purge_step = self._done + 1 if self._done else 0  # from the start, step 0 goes as well
+        purge_step = self._done + 1 if self._done else 0  # from the start, remove step 0 too
         _wait_for_new_second(self._folder / "tb")
         self._tensorboard = SummaryWriter(str(self._folder / "tb"), purge_step=purge_step)
         return self

@@ -1,1 +1,1 @@
-"""The typed records that cross a process border or lie in a file, one module per kind."""
+"""The typed records in files and in messages between processes, one module per kind."""

@@ -1,7 +1,7 @@
 """How a typed record becomes JSON and comes back: the only reader and writer of such files.
 
 A record is a frozen dataclass that derives from `Record`. Its JSON holds its fields and `format`,
-the version of its layout. A file of another version is refused with the remedy, never guessed at.
+the version of its layout. For a file of another version, an error says what to do.
 """
 
 from collections.abc import Mapping
