@@ -23,24 +23,27 @@ KINDS = (*FAILURE_KINDS, "failed")  # `failed` means all kinds
 def cancel(name: StudyName, yes: Yes = False) -> None:
     """Cancel a study's queued and running jobs, and the workers of its sweep, on a cluster."""
     from ablate.runs import store
-    from ablate.slurm import commands, monitor, sweep_workers
+    from ablate.slurm import commands, monitor, submissions, sweep_workers
     from ablate.slurm import queue as slurm_queue
 
     plan, folders = load_plan_unless_sweeping(name), store.get_folders()
     try:
         with failing_on_value_error():
-            jobs = monitor.find_queued_runs(plan, folders.runs) if plan else {}
+            jobs = monitor.find_queued_jobs(plan, folders) if plan else {}
+            home = submissions.get_folder(folders.reports, get_study_name(name))
+            canaries = submissions.find_queued_canaries(home)
             workers = sweep_workers.find_queued_workers(
                 sweep_workers.get_folder(folders.reports, get_study_name(name))
             )
         print_lines(f"  {folder.name}  job {job.job_id}" for folder, job in jobs.items())
+        print_lines(f"  canary  job {canary.job_id}" for canary in canaries)
         print_lines(f"  sweep worker  job {worker.job_id}" for worker in workers)
-        counts = {"runs": len(jobs), "sweep workers": len(workers)}
+        counts = {"runs": len(jobs), "canaries": len(canaries), "sweep workers": len(workers)}
         counted = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
         if not counted:
             typer.echo("this study has no queued jobs")
         elif yes or typer.confirm(f"cancel these {counted}?"):
-            slurm_queue.cancel_jobs([*jobs.values(), *workers])
+            slurm_queue.cancel_jobs([*jobs.values(), *canaries, *workers])
             typer.echo(f"cancelled {counted}; their checkpoints are kept")
     except commands.SlurmError as error:
         fail(str(error))
@@ -73,8 +76,13 @@ def retry(
         lines = monitor.reset_failed_runs(
             plan, store.get_folders().runs, [] if all_kinds else kinds or []
         )
+        unfinished = monitor.count_unfinished(plan, store.get_folders().runs)
     print_lines(lines)
-    typer.echo(f"{len(lines)} runs will be tried again when the study is next run")
+    if lines or not unfinished:
+        typer.echo(f"{len(lines)} runs will be tried again when the study is next run")
+    else:
+        resume = monitor.get_resume_command(plan)
+        typer.echo(f"no run has failed; {unfinished} have not ended, to run them: {resume}")
 
 
 def clean(
@@ -83,6 +91,7 @@ def clean(
 ) -> None:
     """Delete runs that belong to no study with a report folder. Finished runs are kept."""
     from ablate.runs import cleanup, store
+    from ablate.slurm import monitor
     from ablate.sweep import recovery
 
     folders = store.get_folders()
@@ -91,7 +100,8 @@ def clean(
         swept = recovery.find_sweep_runs(
             folders.runs, [path.name for path in folders.reports.glob("*/")]
         )
-        unused = cleanup.find_unused_runs(plans, folders.runs, done=done, besides=swept)
+        needed = [*swept, *monitor.find_queued_folders(folders)]
+        unused = cleanup.find_unused_runs(plans, folders.runs, done=done, besides=needed)
     print_lines(
         f"  {run.folder.name}  {run.state}  {cleanup.format_bytes(run.bytes)}" for run in unused
     )

@@ -98,8 +98,10 @@ def _progress(study: str, plan: "StudyPlan | None") -> Iterator[str]:
     if plan is None:
         yield f"{study}: its sweep runs on a cluster; when it has ended, run the study again"
     else:
-        yield from run_status.format_status(plan, folders.runs)
-        yield from monitor.reconcile_study(plan, folders.runs)
+        queue = monitor.reconcile_study(plan, folders)
+        queued = {folder.name: str(run) for folder, run in queue.runs.items()}
+        yield from run_status.format_status(plan, folders.runs, queued)
+        yield from queue.problems
     yield from sweep_workers.describe_queue(sweep_workers.get_folder(folders.reports, study))
 
 

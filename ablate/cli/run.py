@@ -36,6 +36,12 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --slurm: show the jobs, but submit nothing.")
     ] = False,
+    prune_removed: Annotated[
+        bool,
+        typer.Option(
+            "--prune-removed", help="With --slurm: cancel jobs of runs that left the study."
+        ),
+    ] = False,
     sweep_only: Annotated[
         bool, typer.Option("--sweep-only", help="Only evaluate points of the study's sweep.")
     ] = False,
@@ -46,7 +52,9 @@ def run(
     from ablate.study.exit_codes import interrupt_on_signals
 
     interrupt_on_signals()
-    options = SlurmOptions(slurm, watch, dry_run, sweep_only)
+    options = SlurmOptions(
+        slurm, watch, dry_run, prune_removed=prune_removed, sweep_only=sweep_only
+    )
     code = study_run.run_study(
         file,
         overrides or [],

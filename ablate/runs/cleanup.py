@@ -30,13 +30,13 @@ def find_unused_runs(
 
     Folders of runs that are done are listed only if `done`; those in `besides` are not listed.
     """
-    needed = {*besides}
+    needed = {*besides, *(folder.absolute() for folder in besides)}
     for plan in plans:
         needed.update(store.list_run_folders(plan, runs))
     unused = []
     for config in sorted(runs.glob("*/config.json")):
         folder = config.parent
-        if folder in needed:
+        if folder in needed or folder.absolute() in needed:
             continue
         state = store.read_status(folder).state
         if not (state == "running" and is_locked(folder)) and (done or state != "done"):

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.plan import EvaluatePlan
+from ablate.core.records.run import RunConfig
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class RunJob:
     until: int | None = None  # step at which to pause and to score
     levels: Mapping[str, str] = field(default_factory=dict)  # factor -> label; may need resources
     evaluate: EvaluatePlan | None = None  # how the encoder is scored during training
+    config: RunConfig | None = None  # content of `config.json`; it may not be written yet
 
 
 @dataclass(frozen=True)

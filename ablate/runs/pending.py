@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.records.plan import EvaluatePlan
-from ablate.core.records.run import RunKind
+from ablate.core.records.run import RunConfig, RunKind
 from ablate.runs import store
 from ablate.runs.job import RunJob
 
@@ -60,16 +60,31 @@ class PendingWork:
         runs: Path,
         probes: Mapping[str, Any],
         evaluate: EvaluatePlan | None = None,
+        *,
+        write: bool = True,
     ) -> list[RunJob]:
         """Writes the configurations of all runs that are left; returns their jobs.
 
-        References are short, so they come last. `probes` and `evaluate` are those of the plan.
+        References are short, so they come last.
+
+        Args:
+            runs: the folder of runs.
+            probes: those of the plan.
+            evaluate: that of the plan.
+            write: whether to write; False for jobs that are only shown.
         """
         pending = [*self.score, *self.trainings, *self.references]
-        for run in pending:
+        for run in pending if write else ():
             store.write_config(runs / run.fingerprint, kind=run.kind, settings=run.settings)
         return [
-            RunJob(runs / run.fingerprint, run.title, probes, levels=run.levels, evaluate=evaluate)
+            RunJob(
+                runs / run.fingerprint,
+                run.title,
+                probes,
+                levels=run.levels,
+                evaluate=evaluate,
+                config=RunConfig(kind=run.kind, settings=dict(run.settings)),
+            )
             for run in pending
         ]
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from shutil import disk_usage
+from types import MappingProxyType
 from typing import Any
 
 from ablate.config.tree import find_differences, to_flow_yaml
@@ -86,9 +87,14 @@ def format_code_warnings(plan: StudyPlan, runs: Path) -> list[str]:
     return [f"warning: {line}" for line in warnings.code_warnings([*planned, *recorded])]
 
 
-def format_status(plan: StudyPlan, runs: Path) -> list[str]:
-    """Lists the trials of a saved plan with their states and validation scores."""
-    states = collect_states(plan, runs)
+def format_status(
+    plan: StudyPlan, runs: Path, queued: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """Lists the trials of a saved plan with their states and validation scores.
+
+    `queued` describes the jobs of runs that are in the queue, by fingerprint.
+    """
+    states = collect_states(plan, runs, queued)
     counts = ", ".join(f"{count} {state}" for state, count in states["counts"].items())
     rows = [
         [
@@ -103,7 +109,22 @@ def format_status(plan: StudyPlan, runs: Path) -> list[str]:
     ]
     header = ["run", "variant", "seed", "state", "valid", ""]
     table = align_columns([header, *rows])
-    return [f"{plan.study}: {counts}", *table, *_format_code_versions(states["trials"])]
+    others = _format_other_queued(plan, queued)
+    return [f"{plan.study}: {counts}", *table, *others, *_format_code_versions(states["trials"])]
+
+
+def _format_other_queued(plan: StudyPlan, queued: Mapping[str, str]) -> Iterable[str]:
+    """Formats the queued runs that are not in the table of trials."""
+    names: dict[str, str] = {}
+    for trial in plan.trials:
+        title = f"random init of {name_variant(trial)}, seed {trial.seed}"
+        names.setdefault(trial.random_init, title)
+        names.setdefault(trial.statistics, "log-mel statistics")
+    trials = {trial.fingerprint for trial in plan.trials}
+    for fingerprint, job in queued.items():
+        if fingerprint not in trials:
+            removed = "no longer in the study (--prune-removed cancels it)"
+            yield f"  {fingerprint}  {names.get(fingerprint, removed)}: {job}"
 
 
 def _format_code_versions(trials: Sequence[Mapping[str, Any]]) -> Iterable[str]:
@@ -115,7 +136,9 @@ def _format_code_versions(trials: Sequence[Mapping[str, Any]]) -> Iterable[str]:
             yield f"  {count} results come from commit {code[:10]} (now at {current[:10]})"
 
 
-def collect_states(plan: StudyPlan, runs: Path) -> dict[str, Any]:
+def collect_states(
+    plan: StudyPlan, runs: Path, queued: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """Returns the state of each trial of a saved plan, and its validation score in percent.
 
     Returns plain data: `study`, `counts` by state, and `trials`. Only the report reads scores of
@@ -126,6 +149,8 @@ def collect_states(plan: StudyPlan, runs: Path) -> dict[str, Any]:
     for trial in plan.trials:
         folder = runs / trial.fingerprint
         status = store.read_status(folder)
+        if trial.fingerprint in queued and status.state not in ("running", "done"):
+            status = store.RunStatus("queued", queued[trial.fingerprint], code=status.code)
         counts[status.state] += 1
         rows.append(
             {

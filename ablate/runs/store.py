@@ -13,7 +13,9 @@ from ablate.runs.lock import is_local, is_locked
 from ablate.runs.record import read_record
 from ablate.runs.scores import is_score_by, mean_over_tasks, uses_own_clips
 
-State = Literal["planned", "running", "preempted", "pruned", "stale", "done", "failed", "cancelled"]
+State = Literal[
+    "planned", "queued", "running", "preempted", "pruned", "stale", "done", "failed", "cancelled"
+]
 STATES: tuple[State, ...] = get_args(State)
 CONFIG_FILE = "config.json"
 SCORES = "probes"  # folder of a run's scores

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ablate.core.records.jobs import JobSpec
+from ablate.core.records.jobs import JobSpec, SubmittedArray
 from ablate.core.records.run import RunConfig
 from ablate.runs.job import RunJob
 from ablate.runs.store import CONFIG_FILE
@@ -50,24 +50,44 @@ class Group:
         if self.canary is not None:
             canary.write_canary(self.canary, self.configs, spec)
 
-    def format_sbatch(self, file: Path, name: str, after: str = "") -> str:
+    def get_job_name(self, file: Path, submission: str) -> str:
+        """Returns the unique name of the array or canary whose specification is `file`."""
+        name = f"{submission}-{file.stem.removeprefix('array-')}"
+        if file != self.canary:
+            return name
+        first = next(iter(self.arrays))
+        return canary.get_canary_name(self.get_job_name(first, submission), file.parent)
+
+    def describe_arrays(self, submission: str) -> list[SubmittedArray]:
+        """Returns the records of the arrays before they are submitted."""
+        return [
+            SubmittedArray(
+                name=self.get_job_name(file, submission),
+                packs=[[str(job.folder.absolute()) for job in pack] for pack in packs],
+                canary=str(self.canary.parent) if self.canary is not None else "",
+                canary_name=self.get_job_name(self.canary, submission) if self.canary else "",
+            )
+            for file, packs in self.arrays.items()
+        ]
+
+    def format_sbatch(self, file: Path, submission: str, after: str = "") -> str:
         """Returns the sbatch script of the array or canary whose specification is `file`.
 
         `after` is the number of the job that must succeed first.
         """
+        name = self.get_job_name(file, submission)
         code = self.home / "code"
         if file == self.canary:
-            name = canary.get_canary_name(name)
             return sbatch.format_script(self.profile, file, name=name, code=code)
         count = len(self.arrays[file])
         return sbatch.format_script(
             self.profile, file, name=name, code=code, count=count, after=after
         )
 
-    def write_sbatch(self, file: Path, name: str, after: str = "") -> Path:
+    def write_sbatch(self, file: Path, submission: str, after: str = "") -> Path:
         """Writes that script next to the specification; returns its path."""
         script = file.with_suffix(".sbatch")
-        script.write_text(self.format_sbatch(file, name, after))
+        script.write_text(self.format_sbatch(file, submission, after))
         return script
 
 
@@ -109,7 +129,7 @@ def _create_group(profile: Profile, jobs: list[RunJob], home: Path, number: str)
         home / f"array-{number}-{index:02d}.json": packs
         for index, packs in enumerate(_split(_split(jobs, profile.trials_per_job), size))
     }
-    configs = [RunConfig.read(job.folder / CONFIG_FILE) for job in jobs]
+    configs = [job.config or RunConfig.read(job.folder / CONFIG_FILE) for job in jobs]
     has_canary = profile.canary and canary.select_distinct(configs)  # references need none
     spec = home / f"canary-{number}" / "spec.json" if has_canary else None
     return Group(profile, home, configs, arrays, spec)

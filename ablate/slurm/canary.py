@@ -21,9 +21,15 @@ MAX_STEPS = 12
 FAILURE_FILE = "failure.json"  # why it could not be planned, or how SLURM ended it
 
 
-def get_canary_name(submission: str) -> str:
-    """Returns the name of the canary job of a submission."""
-    return f"{submission}-canary"
+def get_canary_name(array: str, folder: Path) -> str:
+    """Returns the unique name of a canary's job.
+
+    Args:
+        array: name of an array that depends on it.
+        folder: folder of the canary.
+    """
+    submission = array.rsplit("-", 2)[0]
+    return f"{submission}-{folder.name}"
 
 
 def write_canary(file: Path, configs: Sequence[RunConfig], spec: JobSpec) -> None:

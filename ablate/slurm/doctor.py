@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ablate.core.records.jobs import NodeReport
-from ablate.slurm import code_snapshot, commands, sbatch
+from ablate.slurm import code_snapshot, commands, history, sbatch
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.commands import SlurmError
 from ablate.slurm.profile import Profile
@@ -97,7 +97,7 @@ def _wait(job: SubmittedJob, file: Path, patience: float) -> NodeReport | str:
         if state is not None:
             last_state = f"{state.state}, {state.reason}"
         elif (absent := absent + 1) > MAX_ABSENT:
-            end = slurm_queue.query_ends([job]).get(job.job_id)
-            return slurm_queue.explain_end(job, end)[1].removeprefix("node: ")
+            end = history.query_history([job]).get(job.job_id)
+            return history.explain_end(job, end)[1].removeprefix("node: ")
         time.sleep(POLL_SECONDS)
     return f"the job has not started within {patience:.0f} s: {last_state}; it was cancelled"

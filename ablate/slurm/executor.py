@@ -9,7 +9,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ablate.core.records.messages import ProgressMessage
 from ablate.runs import store
 from ablate.runs.job import ProgressListener, RunJob, RunOutcome
 from ablate.runs.lock import is_locked
-from ablate.slurm import code_snapshot, commands, reconcile
+from ablate.slurm import code_snapshot, commands, history, reconcile, submissions
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.arrays import Group, group_jobs
 from ablate.slurm.commands import PartialSubmissionError, QueueLimitError, SlurmError
@@ -99,7 +99,8 @@ class Cluster:
             StudyError: the settings of a run's levels contradict each other.
         """
         with slurm_queue.submission_lock(self._folder):
-            queued = slurm_queue.find_queued(job.folder for job in jobs)
+            submissions.recover_jobs(self._folder)
+            queued = reconcile.find_queued(job.folder for job in jobs)
             submission = Submission(num_queued_before=len(queued))
             missing = [job for job in jobs if job.folder not in queued]
             if missing:
@@ -118,7 +119,7 @@ class Cluster:
                     commands.check_submission(group.write_sbatch(file, name))
             self._submit_arrays(groups, name, submission)
         except BaseException:
-            slurm_queue.try_scancel([*submission.canaries, *submission.arrays])
+            submissions.cancel_submission(home, [*submission.canaries, *submission.arrays])
             shutil.rmtree(home, ignore_errors=True)
             raise
 
@@ -210,8 +211,10 @@ class Cluster:
         absent[index] += 1
         if absent[index] < MIN_ABSENT or is_locked(job.folder):
             return None
-        ends = slurm_queue.query_ends([submitted])
-        reconcile.record_end(job.folder, submitted, ends.get(submitted.job_id))
+        gone = history.find_gone([submitted], second_look=False)
+        if submitted.job_id not in gone:
+            return None
+        reconcile.record_end(job.folder, submitted, gone[submitted.job_id])
         status = store.read_status(job.folder)
         state: Any = "failed" if status.state == "done" else status.state  # done: not scored
         return RunOutcome(job, state, status.reason, seconds=status.seconds or 0.0)
@@ -227,6 +230,8 @@ class Cluster:
 
     def _submit_arrays(self, groups: Sequence[Group], name: str, submission: Submission) -> None:
         arrays = [(group, file) for group in groups for file in group.arrays]
+        records = [record for group in groups for record in group.describe_arrays(name)]
+        submissions.write_arrays(groups[0].home, records)  # before the first job exists
         canaries: dict[Path | None, str] = {None: ""}
         for index, (group, file) in enumerate(arrays):
             try:
@@ -242,15 +247,13 @@ class Cluster:
                 submission.limit = str(error)
                 left = [packs for other, file in arrays[index:] for packs in other.arrays[file]]
                 submission.waiting = [job for pack in left for job in pack]
+                submissions.write_arrays(group.home, records[:index])
                 return
             submission.arrays.append(number)
-            for task, pack in enumerate(group.arrays[file]):
-                log = group.home / "logs" / f"{number}_{task}_0_log.out"
-                canary = str(group.canary.parent) if group.canary is not None else ""
-                for job in pack:
-                    submitted = SubmittedJob(f"{number}_{task}", name, str(log), canary)
-                    slurm_queue.record_job(job.folder, submitted)
-                    submission.num_runs += 1
+            submission.num_runs += sum(map(len, group.arrays[file]))
+            records[index] = replace(records[index], number=number)
+            submissions.record_jobs(group.home, records[index])
+            submissions.write_arrays(group.home, records)
 
 
 def _query_states(jobs: Iterable[SubmittedJob | None]) -> dict[str, QueueState] | None:

@@ -4,6 +4,7 @@ import shlex
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ablate.core.records.plan import StudyPlan
 from ablate.runs import store
@@ -11,33 +12,70 @@ from ablate.runs.heartbeat import HeartbeatMonitor, read_heartbeat
 from ablate.runs.lock import is_locked
 from ablate.runs.record import reset_failed
 from ablate.slurm import queue as slurm_queue
-from ablate.slurm import reconcile
-from ablate.slurm.commands import SlurmError
+from ablate.slurm import reconcile, submissions
+from ablate.slurm.commands import SlurmError, SlurmMissingError
 from ablate.slurm.queue import SubmittedJob
+from ablate.slurm.reconcile import QueuedRun
 
 
-def reconcile_study(plan: StudyPlan, runs: Path) -> list[str]:
+class StudyQueue(NamedTuple):
+    """What is in the queue for a study, and what is wrong with it."""
+
+    runs: dict[Path, QueuedRun]  # by absolute run folder
+    problems: list[str]
+
+
+def list_runs(plan: StudyPlan, folders: store.Folders) -> list[Path]:
+    """Lists the absolute run folders of a plan, and those that were submitted for its study."""
+    planned = [folder.absolute() for folder in store.list_run_folders(plan, folders.runs)]
+    home = submissions.get_folder(folders.reports, plan.study)
+    return list(dict.fromkeys([*planned, *submissions.list_runs(home)]))
+
+
+def reconcile_study(plan: StudyPlan, folders: store.Folders) -> StudyQueue:
     """Records the ends of a study's runs whose jobs have left the queue.
 
-    Returns lines of text on its queued runs and on failed canaries; `runs` is the folder of runs.
+    Returns the runs that are still queued, with those that are no longer in the plan.
     """
-    jobs = slurm_queue.find_last_jobs(store.list_run_folders(plan, runs))
-    if not jobs:
-        return []
     try:
-        lines = reconcile.reconcile_runs(jobs)
+        submissions.try_recover_jobs(submissions.get_folder(folders.reports, plan.study))
+        jobs = slurm_queue.find_last_jobs(list_runs(plan, folders))
+        queued = reconcile.reconcile_runs(jobs) if jobs else {}
     except SlurmError as error:
-        return [f"cannot query the queue: {error}"]
-    by_canary = {job.canary: job for job in jobs.values() if job.canary}
-    for canary, job in by_canary.items():
+        return StudyQueue({}, [f"cannot query the queue: {error}"])
+    problems = []
+    for canary, job in {job.canary: job for job in jobs.values() if job.canary}.items():
         if log := reconcile.read_canary_log(job):
-            lines += [f"the canary in {canary} failed:", *(f"  {line}" for line in log)]
-    return lines
+            problems += [f"the canary in {canary} failed:", *(f"  {line}" for line in log)]
+    return StudyQueue(queued, problems)
 
 
-def find_queued_runs(plan: StudyPlan, runs: Path) -> dict[Path, SubmittedJob]:
-    """Returns the runs of a plan that are in the queue. Raises `SlurmError`."""
-    return slurm_queue.find_queued(store.list_run_folders(plan, runs))
+def find_queued_jobs(plan: StudyPlan, folders: store.Folders) -> dict[Path, SubmittedJob]:
+    """Returns the jobs in the queue that were submitted for a study, by run folder.
+
+    Raises `SlurmError` if squeue fails.
+    """
+    submissions.try_recover_jobs(submissions.get_folder(folders.reports, plan.study))
+    return reconcile.find_queued(list_runs(plan, folders))
+
+
+def find_removed_jobs(plan: StudyPlan, folders: store.Folders) -> dict[Path, SubmittedJob]:
+    """Returns the queued jobs of runs that are no longer in the plan. Raises `SlurmError`."""
+    planned = {folder.name for folder in store.list_run_folders(plan, folders.runs)}
+    jobs = find_queued_jobs(plan, folders)
+    return {folder: job for folder, job in jobs.items() if folder.name not in planned}
+
+
+def find_queued_folders(folders: store.Folders) -> set[Path]:
+    """Returns the run folders that are, or may be, in the queue for any study."""
+    homes = folders.reports.glob("*/slurm/")
+    runs = [run for home in homes for run in submissions.list_runs(home)]
+    try:
+        return set(reconcile.find_queued(runs))
+    except SlurmMissingError:
+        return set()
+    except SlurmError:
+        return set(runs)
 
 
 class IdleTimeout:
@@ -108,3 +146,9 @@ def reset_failed_runs(plan: StudyPlan, runs: Path, kinds: Sequence[str]) -> list
             reset_failed(folder)
             lines.append(f"  {folder.name}: {status.reason}")
     return lines
+
+
+def count_unfinished(plan: StudyPlan, runs: Path) -> int:
+    """Counts the runs of a study that were cancelled, such as after a failed canary."""
+    folders = store.list_run_folders(plan, runs)
+    return sum(store.read_status(folder).state in ("cancelled", "preempted") for folder in folders)

@@ -1,15 +1,14 @@
-"""Queries and cancels jobs with squeue, sacct and scancel, and records the jobs of each run.
+"""Queries and cancels jobs with squeue and scancel, and records the jobs of each run.
 
 A job is identified by its number and its name together, because a reinstalled cluster assigns the
-same numbers again. sacct is optional, and is only asked about jobs that have left the queue.
+same numbers again.
 """
 
 import hashlib
 import json
 import logging
-import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ablate.core.records.record import Record
-from ablate.runs.record import RECORD_FILE, OutsideEnd
+from ablate.runs.record import RECORD_FILE
 from ablate.slurm import commands
 from ablate.slurm.commands import SlurmError, SlurmMissingError
 
@@ -25,12 +24,6 @@ JOBS_FILE = "jobs.jsonl"
 LOCK_FILE = ".submission.lock"
 LOCK_TIMEOUT_SECONDS = 600.0  # another process may be submitting the same study
 BATCH_SIZE = 100  # names or numbers per command
-# states of an unfinished job; accounting may still report one after the job has left the queue
-UNFINISHED = (
-    *("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED", "SUSPENDED", "RESIZING"),
-)
-# messages of SLURM, and the prefix of a trial's own reason
-OUT_OF_MEMORY = re.compile(r"\boom([-_]kill|: )|exceeded memory limit")
 logger = logging.getLogger(__name__)
 
 
@@ -114,13 +107,6 @@ def query_states(jobs: Iterable[SubmittedJob]) -> dict[str, QueueState]:
     return states
 
 
-def find_queued(folders: Iterable[Path]) -> dict[Path, SubmittedJob]:
-    """Returns the run folders whose last job is in the queue. Raises `SlurmError`."""
-    jobs = find_last_jobs(folders)
-    states = query_states(jobs.values())
-    return {folder: job for folder, job in jobs.items() if job.job_id in states}
-
-
 def may_be_queued(jobs: Iterable[SubmittedJob]) -> bool:
     """Returns whether any job is in the queue; True if squeue fails, False if it is missing."""
     try:
@@ -129,29 +115,6 @@ def may_be_queued(jobs: Iterable[SubmittedJob]) -> bool:
         return False
     except SlurmError:
         return True
-
-
-def query_ends(jobs: Iterable[SubmittedJob]) -> dict[str, str]:
-    """Returns how jobs ended according to sacct, such as `CANCELLED by 0`, by `job_id`.
-
-    Leaves out jobs that sacct considers unfinished; empty on a cluster without accounting.
-    """
-    wanted = {job.job_id: job for job in jobs}
-    numbers = sorted({job.number for job in wanted.values()})
-    ends: dict[str, str] = {}
-    for start in range(0, len(numbers), BATCH_SIZE):
-        batch = ",".join(numbers[start : start + BATCH_SIZE])
-        command = ["sacct", "-X", "-n", "-P", "-j", batch, "-o", "JobID,JobName,State,ExitCode"]
-        try:
-            output = commands.run_command(command)
-        except SlurmError:
-            return ends  # a cluster without accounting
-        for line in output.splitlines():
-            job_id, name, state, code = [*line.split("|"), "", "", ""][:4]
-            has_ended = not state.startswith(UNFINISHED)
-            if has_ended and job_id in wanted and wanted[job_id].name == name:
-                ends[job_id] = state if code in ("0:0", "") else f"{state}, exit code {code}"
-    return ends
 
 
 def cancel_jobs(jobs: Iterable[SubmittedJob]) -> None:
@@ -171,79 +134,30 @@ def try_scancel(numbers: Iterable[str]) -> None:
 
 
 @contextmanager
-def submission_lock(folder: Path) -> Iterator[None]:
+def submission_lock(folder: Path, *, timeout: float = LOCK_TIMEOUT_SECONDS) -> Iterator[bool]:
     """Locks the submissions of a study, so that two processes do not submit the same run.
 
     The lock covers both the query which runs are missing from the queue and their submission.
-    `folder` holds the study's submissions. Raises `SlurmError` if another process holds the lock
-    for longer than `LOCK_TIMEOUT_SECONDS`.
+    Yields True; with a `timeout` of 0 seconds, False if another process holds the lock.
+
+    Args:
+        folder: folder of the study's submissions.
+        timeout: how long to wait for the lock, in seconds.
+
+    Raises:
+        SlurmError: another process holds the lock for longer than a `timeout` above 0.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK_FILE)
     try:
-        lock.acquire(timeout=LOCK_TIMEOUT_SECONDS)
+        lock.acquire(timeout=timeout)
     except Timeout:
-        problem = f"another process has been submitting this study for {LOCK_TIMEOUT_SECONDS:.0f} s"
-        raise SlurmError(f"{problem}; stop it, and try again") from None
+        if timeout:
+            problem = f"another process has been submitting this study for {timeout:.0f} s"
+            raise SlurmError(f"{problem}; stop it, and try again") from None
+        yield False
+        return
     try:
-        yield
+        yield True
     finally:
         lock.release()
-
-
-def explain_end(
-    job: SubmittedJob, end: str | None, *, has_started: bool = False
-) -> tuple[OutsideEnd, str]:
-    """Explains why a job left the queue before its run had ended.
-
-    The job itself records the failures of its trials. What ended the job is therefore no failure
-    of the run, except for too little memory or time, which would end it again.
-
-    Args:
-        job: the job.
-        end: its end according to sacct; if None, the job's log is examined.
-        has_started: whether the job had started to train the run.
-
-    Returns:
-        The state of the run, and the reason.
-    """
-    log = read_tail(Path(job.log))
-    source = f"job {job.job_id}; see {job.log}" if Path(job.log).exists() else f"job {job.job_id}"
-    if OUT_OF_MEMORY.search(log) or (end or "").startswith("OUT_OF_ME"):
-        return "failed", f"oom: the job was killed because it ran out of memory ({source})"
-    end = end or _find_kill(log)
-    stopped: OutsideEnd = "preempted" if has_started else "cancelled"
-    kinds: Mapping[str, tuple[OutsideEnd, str]] = {
-        "CANCELLED": ("cancelled", "the job was cancelled"),
-        "TIMEOUT": ("failed", "timeout: the job reached its time limit before its run was saved"),
-        "NODE_FAIL": (stopped, "node: the job's node failed"),
-        "PREEMPTED": ("preempted", "preempted, and not requeued"),
-    }
-    for prefix, (state, reason) in kinds.items():
-        if (end or "").startswith(prefix):
-            return state, f"{reason} ({source})"
-    if end is None and not log:
-        return "cancelled", f"the job left the queue before it started ({source})"
-    detail = f", {end}" if end else ""
-    lines = log.strip().splitlines()
-    own_lines = [line for line in lines if not line.startswith(("srun: ", "slurmstepd: "))]
-    last_line = (own_lines or lines or ["no output"])[-1]
-    moment = "before its run did" if has_started else "before it reached its run"
-    return stopped, f"node: the job ended {moment}{detail}: {last_line} ({source})"
-
-
-def _find_kill(log: str) -> str | None:
-    """Finds in a job's log why SLURM killed it, for clusters without sacct."""
-    kills = re.findall(r"\*\*\* (?:STEP|JOB) .* CANCELLED AT \S+( DUE TO [A-Z ]+)?", log)
-    if not kills:
-        return None
-    causes = {" DUE TO TIME": "TIMEOUT", " DUE TO NODE": "NODE_FAIL", " DUE TO PREEM": "PREEMPTED"}
-    return next((end for cause, end in causes.items() if kills[-1].startswith(cause)), "CANCELLED")
-
-
-def read_tail(log: Path, size: int = 4000) -> str:
-    """Returns the last `size` characters of a log; "" if there is none."""
-    try:
-        return log.read_text(encoding="utf-8", errors="replace")[-size:]
-    except FileNotFoundError:
-        return ""

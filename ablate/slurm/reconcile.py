@@ -9,12 +9,26 @@ from ablate.core.records.run import Environment
 from ablate.runs import store
 from ablate.runs.lock import is_locked
 from ablate.runs.record import ENVIRONMENT_FILE, read_record, replace_end
+from ablate.slurm import history
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.canary import FAILURE_FILE, get_canary_name
 from ablate.slurm.commands import SlurmError
-from ablate.slurm.queue import SubmittedJob
+from ablate.slurm.queue import QueueState, SubmittedJob
 
 END_MARKS = "ended"  # folder in a submission with one file per run that a job has ended
+
+
+HIDDEN = QueueState("PENDING", "squeue does not list it, but the cluster has not ended it")
+
+
+class QueuedRun(NamedTuple):
+    """A run whose job is in the queue."""
+
+    job: SubmittedJob
+    state: QueueState
+
+    def __str__(self) -> str:
+        return f"job {self.job.job_id} {self.state.state} {self.state.reason}".rstrip()
 
 
 class RunEnd(NamedTuple):
@@ -67,7 +81,7 @@ def record_end(folder: Path, job: SubmittedJob, end: str | None) -> None:
     """
     record = read_record(folder)
     has_started = _has_own_attempt(folder, job)
-    state, reason = slurm_queue.explain_end(job, end, has_started=has_started)
+    state, reason = history.explain_end(job, end, has_started=has_started)
     if canary_reason := _find_canary_failure(job):
         state, reason = "cancelled", f"the canary failed, so nothing was run: {canary_reason}"
     elif record.state == "preempted" and state != "cancelled":
@@ -77,11 +91,10 @@ def record_end(folder: Path, job: SubmittedJob, end: str | None) -> None:
     replace_end(folder, state, reason)
 
 
-def reconcile_runs(folders: Iterable[Path]) -> list[str]:
+def reconcile_runs(folders: Iterable[Path]) -> dict[Path, QueuedRun]:
     """Records the ends of runs whose jobs have left the queue.
 
-    Returns a line of text for each run that is still queued. Raises `SlurmError` if the queue
-    cannot be queried.
+    Returns the runs that are still queued. Raises `SlurmError` if squeue fails.
     """
     jobs = {
         folder: job
@@ -89,17 +102,34 @@ def reconcile_runs(folders: Iterable[Path]) -> list[str]:
         if not _get_mark_of_job(folder, job).exists()
     }
     if not jobs:
-        return []
+        return {}
     states = slurm_queue.query_states(jobs.values())
-    gone = [f for f, job in jobs.items() if job.job_id not in states and _is_unfinished(f, job)]
-    ends = slurm_queue.query_ends(jobs[folder] for folder in gone)
-    for folder in gone:
-        record_end(folder, jobs[folder], ends.get(jobs[folder].job_id))
-    return [
-        f"  {folder.name}  job {job.job_id}  {state.state} {state.reason}".rstrip()
+    absent = [f for f, job in jobs.items() if job.job_id not in states and _is_unfinished(f, job)]
+    gone = history.find_gone(jobs[folder] for folder in absent)
+    for folder in absent:
+        job = jobs[folder]
+        if job.job_id in gone:
+            record_end(folder, job, gone[job.job_id])
+        else:
+            states[job.job_id] = HIDDEN
+    return {
+        folder: QueuedRun(job, states[job.job_id])
         for folder, job in jobs.items()
-        if (state := states.get(job.job_id)) is not None
-    ]
+        if job.job_id in states
+    }
+
+
+def find_queued(folders: Iterable[Path]) -> dict[Path, SubmittedJob]:
+    """Returns the run folders whose last job is in the queue; records no ends.
+
+    Raises `SlurmError` if squeue fails.
+    """
+    jobs = slurm_queue.find_last_jobs(folders)
+    states = slurm_queue.query_states(jobs.values())
+    absent = [f for f, job in jobs.items() if job.job_id not in states and _is_unfinished(f, job)]
+    gone = history.find_gone(jobs[folder] for folder in absent)
+    hidden = [folder for folder in absent if jobs[folder].job_id not in gone]
+    return {f: job for f, job in jobs.items() if job.job_id in states or f in hidden}
 
 
 def _find_canary_failure(job: SubmittedJob) -> str | None:
@@ -127,14 +157,12 @@ def _explain_canary_kill(job: SubmittedJob) -> str | None:
     if not logs or (marks and all(mark is not None and mark.state == "done" for mark in marks)):
         return None
     number = logs[-1].name.partition("_")[0]
-    canary = SubmittedJob(number, get_canary_name(job.name), str(logs[-1]))
+    canary = SubmittedJob(number, get_canary_name(job.name, home), str(logs[-1]))
     try:
-        if slurm_queue.query_states([canary]):
-            return None
+        gone = history.find_gone([canary])
     except SlurmError:
         return None
-    ends = slurm_queue.query_ends([canary])
-    return slurm_queue.explain_end(canary, ends.get(canary.job_id))[1]
+    return history.explain_end(canary, gone[number])[1] if number in gone else None
 
 
 def read_canary_log(job: SubmittedJob) -> list[str]:

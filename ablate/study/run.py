@@ -19,8 +19,10 @@ from ablate.executors.progress import create_console, print_line, progress_bar
 from ablate.executors.worker import COMMAND, InvalidRequestError
 from ablate.runs import status as run_status
 from ablate.runs import store
+from ablate.slurm import monitor
 from ablate.slurm.executor import Cluster
-from ablate.slurm.options import LOCAL, SlurmOptions, create_cluster, submit_jobs
+from ablate.slurm.options import LOCAL, SlurmOptions, create_cluster
+from ablate.slurm.queue import cancel_jobs
 from ablate.study import dry_run, estimate, seed_rounds
 from ablate.study.exit_codes import DONE, FAILED, INTERRUPTED, OVER, WRONG, run_with_exit_code
 from ablate.study.prepare import (
@@ -75,14 +77,18 @@ def run_study(
                 return DONE
             if cluster is not None:
                 cluster.resources.check_runs(prepared.runs)
-            prepared = _draw_gallery(prepared, pool, folders, console)
             seed_rounds.check_limits(prepared, folders, retry_failed=retry_failed)
+            if cluster is not None and slurm.dry_run:
+                return _show_jobs(prepared, cluster, folders, console, retry_failed=retry_failed)
+            if cluster is not None and slurm.prune_removed:
+                _cancel_removed(prepared, folders, console)
+            prepared = _draw_gallery(prepared, pool, folders, console)
             retries = iter([retry_failed])  # what fails again in this session is not retried
 
             def work(current: PreparedStudy) -> bool | None:
                 retry = next(retries, False)
-                if cluster is not None and (slurm.dry_run or not slurm.watch):
-                    return _submit(current, cluster, slurm, folders, console, retry_failed=retry)
+                if cluster is not None and not slurm.watch:
+                    return _submit(current, cluster, folders, console, retry_failed=retry)
                 runner = pool if cluster is None else cluster
                 return seed_rounds.run_pending(
                     current, runner, folders, console, retry_failed=retry
@@ -183,10 +189,33 @@ def report_saved_plan(name: str) -> int:
     return run_with_exit_code(report, resume_command=["ablate", "report", name])
 
 
+def _show_jobs(
+    prepared: PreparedStudy,
+    cluster: Cluster,
+    folders: store.Folders,
+    console: Console,
+    *,
+    retry_failed: bool,
+) -> int:
+    """Prints the sbatch scripts of the pending runs and writes nothing; returns the exit code."""
+    current = seed_rounds.current_plan(prepared, folders)
+    work = current.find_pending(folders.runs, retry_failed=retry_failed)
+    jobs = work.jobs(folders.runs, current.plan.probes, current.plan.evaluate, write=False)
+    print_line(console, cluster.format_sbatch(jobs) if jobs else "nothing left to run")
+    return DONE
+
+
+def _cancel_removed(prepared: PreparedStudy, folders: store.Folders, console: Console) -> None:
+    """Cancels the queued jobs of runs that are no longer in the study. Raises `SlurmError`."""
+    jobs = monitor.find_removed_jobs(prepared.plan, folders)
+    cancel_jobs(jobs.values())
+    for folder, job in jobs.items():
+        print_line(console, f"cancelled job {job.job_id}: {folder.name} is not in the study")
+
+
 def _submit(
     current: PreparedStudy,
     cluster: Cluster,
-    slurm: SlurmOptions,
     folders: store.Folders,
     console: Console,
     *,
@@ -198,9 +227,10 @@ def _submit(
     """
     work = current.find_pending(folders.runs, retry_failed=retry_failed)
     jobs = work.jobs(folders.runs, current.plan.probes, current.plan.evaluate)
-    if not (jobs or slurm.dry_run):
+    if not jobs:
         return bool(work.failed)
-    for line in submit_jobs(cluster, jobs, slurm):
+    see = "to see them: ablate status; with --watch to follow them"
+    for line in (*cluster.submit(jobs).describe(), see):
         print_line(console, line)
     return None
 

@@ -57,7 +57,12 @@ def sweep_on_cluster(
     """
     assert study.sweep is not None
     folder = sweep_workers.get_folder(folders.reports, study.name)
+    name = f"{study.name}-sweep"
     journal = tuning.get_journal(folders.reports, study.name)
+    if options.dry_run and study.sweep.storage is None and not journal.exists():
+        count = min(study.sweep.workers, study.sweep.trials)
+        print_line(console, sweep_workers.format_sbatch(profile, folder, name, count))
+        return False
     with storage_errors(study.sweep.storage or str(journal)):
         runner = tuning.open_runner(study, plan, folders)
         limit = _create_limit(runner, study.sweep.minutes, folder)
@@ -65,7 +70,6 @@ def sweep_on_cluster(
             finished = limit.is_past and not sweep_workers.may_be_queued(folder)
             left = 0 if finished else runner.num_points - runner.num_finished
             count = min(study.sweep.workers, max(left, 1))
-            name = f"{study.name}-sweep"
             if not left or options.dry_run:
                 if left:
                     print_line(console, sweep_workers.format_sbatch(profile, folder, name, count))

@@ -9,8 +9,7 @@ import pytest
 
 from ablate.runs import store
 from ablate.runs.job import RunJob
-from ablate.slurm import queue as slurm_queue
-from ablate.slurm import sweep_workers
+from ablate.slurm import history, sweep_workers
 from ablate.slurm.commands import SlurmError
 from ablate.slurm.executor import Cluster
 from ablate.slurm.profile import Profile
@@ -106,12 +105,11 @@ def test_a_job_that_cannot_be_cancelled_does_not_keep_the_others_queued(
 
 
 @pytest.mark.parametrize("state", ["PENDING", "RUNNING", "COMPLETING", "SUSPENDED"])
-def test_an_unfinished_state_in_accounting_is_not_an_end(
+def test_a_job_that_accounting_lists_as_unfinished_has_not_left_the_queue(
     scripted: Callable[..., Path], tmp_path: Path, state: str
 ) -> None:
     job = SubmittedJob("7_0", "study-1", str(tmp_path / "7_0_0_log.out"))
     other = SubmittedJob("8_0", "study-1", str(tmp_path / "8_0_0_log.out"))
     scripted(sacct=f"echo '7_0|study-1|{state}|0:0'; echo '8_0|study-1|CANCELLED by 0|0:0'")
-    ends = slurm_queue.query_ends([job, other])
-    assert ends == {"8_0": "CANCELLED by 0"}
-    assert slurm_queue.explain_end(job, ends.get("7_0"))[0] == "cancelled"  # it wrote no log
+    assert history.find_gone([job, other]) == {"8_0": "CANCELLED by 0"}
+    assert history.explain_end(job, None)[0] == "cancelled"  # it wrote no log

@@ -10,8 +10,8 @@ from ablate.core.records.jobs import EndMark
 from ablate.core.records.run import Environment
 from ablate.runs import store
 from ablate.runs.record import ENVIRONMENT_FILE
+from ablate.slurm import history, reconcile
 from ablate.slurm import queue as slurm_queue
-from ablate.slurm import reconcile
 from ablate.slurm.queue import SubmittedJob
 from tests.run_folders import write_record
 from tests.slurm.fake_slurm import write_commands
@@ -44,7 +44,7 @@ def test_a_job_that_left_no_output_is_recorded_as_cancelled_whatever_the_clock(
 ):
     folder = create_run(tmp_path)
     shift(folder, skew)
-    assert reconcile.reconcile_runs([folder]) == []
+    assert reconcile.reconcile_runs([folder]) == {}
     status = store.read_status(folder)
     assert (status.state, "job 7_0" in str(status.reason)) == ("cancelled", True)
 
@@ -54,7 +54,7 @@ def test_an_end_recorded_after_submission_is_kept_whatever_the_clock(tmp_path, e
     folder = create_run(tmp_path)
     write_record(folder, "failed", "nan: loss", attempt=2)
     shift(folder, skew)
-    assert reconcile.reconcile_runs([folder]) == []
+    assert reconcile.reconcile_runs([folder]) == {}
     assert store.read_status(folder).reason == "nan: loss"
 
 
@@ -85,7 +85,7 @@ def test_the_end_of_a_preempted_runs_job_is_recorded_once(tmp_path, empty_queue)
 )
 def test_only_slurms_own_messages_mean_that_a_job_ran_out_of_memory(tmp_path, log_text, killed):
     (tmp_path / "log.out").write_text(f"{log_text}\nTraceback\n")
-    state, reason = slurm_queue.explain_end(
+    state, reason = history.explain_end(
         SubmittedJob("7_0", "study-1", str(tmp_path / "log.out")), None
     )
     assert (state, reason.startswith("oom: ")) == ("failed" if killed else "cancelled", killed)
@@ -149,7 +149,7 @@ def test_a_run_whose_canary_was_killed_names_the_reason(tmp_path, empty_queue, l
 
 def test_a_canary_that_is_still_in_the_queue_has_not_failed(tmp_path, empty_queue):
     folder = create_run_with_canary(tmp_path, "step 2")
-    (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\necho '6|study-1-canary|RUNNING|None'\n")
+    (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\necho '6|study-canary-00|RUNNING|None'\n")
     reconcile.reconcile_runs([folder])
     assert store.read_status(folder).reason == "the job left the queue before it started (job 7_0)"
 

@@ -187,6 +187,15 @@ def test_every_run_is_in_one_array_of_runs_with_the_same_resources(
         assert (group.canary is not None) == (group.profile.canary and trained)
 
 
+def test_a_dry_run_writes_nothing_but_the_cache(profile_dir):
+    Path("study.yaml").write_text(STUDY_WITH_LEVELS)
+    options = SlurmOptions(dry_run=True)
+    before = sorted(Path.cwd().rglob("*"))
+    code = study.run_study(Path("study.yaml"), workers=1, slurm=options, command=STAND_IN)
+    after = [path for path in sorted(Path.cwd().rglob("*")) if "cache" not in path.parts]
+    assert (code, after) == (study.DONE, before)
+
+
 def test_references_do_not_get_the_resources_of_a_level(profile_dir, capsys):
     Path("study.yaml").write_text(STUDY_WITH_LEVELS)
     dry = SlurmOptions(dry_run=True)
@@ -202,7 +211,11 @@ def test_references_do_not_get_the_resources_of_a_level(profile_dir, capsys):
 
 @pytest.mark.parametrize(
     ("flag", "options"),
-    [("--dry-run", SlurmOptions(dry_run=True)), ("--watch", SlurmOptions(watch=True))],
+    [
+        ("--dry-run", SlurmOptions(dry_run=True)),
+        ("--watch", SlurmOptions(watch=True)),
+        ("--prune-removed", SlurmOptions(prune_removed=True)),
+    ],
     ids=lambda value: str(value)[:9],
 )
 def test_an_option_for_clusters_runs_nothing_without_one(profile_dir, capsys, flag, options):

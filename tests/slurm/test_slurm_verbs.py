@@ -7,6 +7,7 @@ from ablate.runs import store
 from ablate.slurm import doctor, monitor
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.profile import Profile
+from ablate.slurm.queue import QueueState
 from tests.plans import make_entry, make_plan
 from tests.run_folders import write_record
 from tests.slurm.conftest import wait_until
@@ -25,16 +26,21 @@ def plan_jobs(jobs):
 def test_status_names_why_a_run_waits(site, workspace):
     jobs = workspace.jobs("good", "good")
     workspace.cluster(sbatch=LATER).submit(jobs)
-    plan, runs = plan_jobs(jobs), workspace.folder / "runs"
-    wait_until(lambda: str(monitor.reconcile_study(plan, runs)).count("PENDING BeginTime") == 2)
+    plan, folders = plan_jobs(jobs), store.get_folders()
+
+    def list_states():
+        return [str(run.state) for run in monitor.reconcile_study(plan, folders).runs.values()]
+
+    waiting = str(QueueState("PENDING", "BeginTime"))
+    wait_until(lambda: list_states() == [waiting, waiting])
 
 
 def test_status_records_runs_that_were_cancelled_with_scancel(site, workspace):
     jobs = workspace.jobs("good")
     workspace.cluster(sbatch=LATER).submit(jobs)
-    plan, runs = plan_jobs(jobs), workspace.folder / "runs"
-    slurm_queue.cancel_jobs(monitor.find_queued_runs(plan, runs).values())
-    assert monitor.reconcile_study(plan, runs) == []
+    plan, folders = plan_jobs(jobs), store.get_folders()
+    slurm_queue.cancel_jobs(monitor.find_queued_jobs(plan, folders).values())
+    assert monitor.reconcile_study(plan, folders) == ({}, [])
     assert store.read_status(jobs[0].folder).state == "cancelled"
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ablate.core.records.plan import EvaluatePlan
-from ablate.core.records.record import Record
+from ablate.core.records.record import Item, Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,26 @@ class JobSpec(_JobFile):
     signal_seconds: float  # between SLURM's warning and the end of a job
     packs: list[list[str]] | None = None  # run folders of each job; None for a canary
     canary: list[dict[str, Any]] | None = None  # settings of short trials; None for an array
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmittedArray(Item):
+    """One array of a submission."""
+
+    name: str  # unique name of the job
+    packs: list[list[str]]  # run folders of each task
+    number: str = ""  # SLURM's number; empty until sbatch has returned it
+    canary: str = ""  # folder of the canary on which it depends
+    canary_name: str = ""  # unique name of the canary's job
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionFile(_JobFile):
+    """`submission.json`: the arrays of a submission, written before they are submitted."""
+
+    REMEDY: ClassVar[str] = "cancel its jobs with scancel, and delete its folder"
+
+    arrays: list[SubmittedArray]
 
 
 @dataclass(frozen=True, kw_only=True)
