@@ -30,7 +30,9 @@ TORCH_FREE = {
     *("__main__", "study.__main__", "cli", "dashboards", "study", "sweep", "slurm"),
     *("executors", "report", "runs", "design", "config"),
 }
-TORCH_FREE_BELOW = ("core.git", "core.io", "core.nested", "core.records", "core.suggest")
+TORCH_FREE_BELOW = (
+    *("core.git", "core.io", "core.machine_errors", "core.nested", "core.records", "core.suggest"),
+)
 EXCEPTIONS = {  # commands that only read and write folders, without torch
     ("ablate.cli.tools", "ablate.audio.manifest_summary"),
     ("ablate.cli.tools", "ablate.audio.manifest_splits"),
