@@ -71,6 +71,7 @@ def _describe_power(plan: StudyPlan, runs: Path) -> list[str]:
 
     seeds = len(plan.seeds)
     family = sum(len(levels) - 1 for levels in plan.factors.values())
+    levels = min((len(names) for names in plan.factors.values() if len(names) > 1), default=2)
     if seeds < MIN_SEEDS or not family:
         return []
     spread, alpha, looks = compute_spread(plan, runs), plan.report.alpha, read_looks(plan)
@@ -81,7 +82,9 @@ def _describe_power(plan: StudyPlan, runs: Path) -> list[str]:
         if looks:
             further = (count,) if count > seeds else ()
             level = compute_look_alpha((*looks.seed_counts, *further), looks.max_seeds, alpha=alpha)
-        return compute_detectable_difference(spread or 1.0, count, alpha=level, family=family)
+        return compute_detectable_difference(
+            spread or 1.0, count, alpha=level, family=family, levels=levels
+        )
 
     unit = "points" if spread else "SD"
     line = f"With {seeds} seeds, 80 % power needs a paired difference of "

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
@@ -14,9 +15,10 @@ from scipy import stats
 from ablate.report.results import read_results
 from ablate.report.stats.contrasts import changes_random_init, list_contrasts
 from ablate.report.stats.power import compute_power
+from ablate.report.stats.residuals import NullLaw, estimate_variances
 from ablate.report.stats.statistics import compute_interaction_p, correct_by_holm
 from ablate.report.stats.verdicts import compute_verdicts
-from tests.report.chosen_scores import FLAT, differences, get_verdict, with_scores
+from tests.report.chosen_scores import FLAT, get_verdict, with_scores
 from tests.report.conftest import StudyBuilder, paired
 
 
@@ -66,25 +68,57 @@ def test_a_contrast_is_paired_by_seed(builder: StudyBuilder) -> None:
     verdicts = compute_verdicts(with_scores(builder.results(), FLAT))
     block = get_verdict(verdicts, "within", "block", "strips")
     expected = paired(FLAT["block", "strips"], FLAT["random", "strips"])
-    assert block.estimate == expected
+    assert (block.estimate.n, block.estimate.mean, block.estimate.sd) == (
+        expected.n,
+        expected.mean,
+        expected.sd,
+    )
     assert block.seed_correlation == pytest.approx(0.99, abs=0.01)
 
 
 def test_the_standard_error_of_a_pooled_estimate_is_over_seeds(builder: StudyBuilder) -> None:
+    maskers = ("random", "block", "curriculum")
     rows = [
-        (value, patchifier, f"seed {seed}")
-        for patchifier in ("squares", "strips")
-        for seed, value in enumerate(differences(patchifier=patchifier))
+        (strips - squares, masker, f"seed {seed}")
+        for masker in maskers
+        for seed, (strips, squares) in enumerate(
+            zip(FLAT[masker, "strips"], FLAT[masker, "squares"], strict=True)
+        )
     ]
-    frame = pd.DataFrame(rows, columns=["value", "patchifier", "seed"])
-    anova = sm.stats.anova_lm(smf.ols("value ~ patchifier + seed", frame).fit())
+    frame = pd.DataFrame(rows, columns=["value", "masker", "seed"])
+    anova = sm.stats.anova_lm(smf.ols("value ~ masker + seed", frame).fit())
     mean, error = frame["value"].mean(), (anova["mean_sq"]["seed"] / len(frame)) ** 0.5
-    block = get_verdict(
-        compute_verdicts(with_scores(builder.results(), FLAT)), "pooled", "block"
-    ).estimate
-    assert block.n == 3
-    assert (block.mean, block.standard_error) == pytest.approx((mean, error))
-    assert block.p == pytest.approx(2 * stats.t.sf(abs(mean / error), df=2))
+    strips = get_verdict(
+        compute_verdicts(with_scores(builder.results(), FLAT)), "pooled", "strips"
+    ).estimate  # two levels: no residuals of others
+    assert strips.n == 3
+    assert (strips.mean, strips.standard_error) == pytest.approx((mean, error))
+    assert strips.p == pytest.approx(2 * stats.t.sf(abs(mean / error), df=2))
+
+
+def test_the_residuals_of_all_levels_give_the_standard_error(builder: StudyBuilder) -> None:
+    block = get_verdict(compute_verdicts(with_scores(builder.results(), FLAT)), "pooled", "block")
+    table = np.array(
+        [
+            np.mean([FLAT[masker, patchifier] for patchifier in ("squares", "strips")], axis=0)
+            for masker in ("block", "random", "curriculum")
+        ]
+    )
+    guarded = float(estimate_variances(table).guarded)
+    assert block.estimate.standard_error == pytest.approx((2 * guarded / 3) ** 0.5)
+    assert block.estimate.law == NullLaw(3, 3)
+
+
+def test_a_level_without_some_score_does_not_join_the_residuals(builder: StudyBuilder) -> None:
+    results = with_scores(builder.results(), FLAT)
+    trials = tuple(
+        replace(trial, score=None)
+        if (trial.levels["masker"], trial.seed) == ("curriculum", 0)
+        else trial
+        for trial in results.trials
+    )
+    block = get_verdict(compute_verdicts(replace(results, trials=trials)), "pooled", "block")
+    assert block.estimate.law == NullLaw(3)
 
 
 def test_families_are_corrected_separately(builder: StudyBuilder) -> None:
@@ -260,12 +294,19 @@ def test_a_detectable_difference_has_a_power_of_80_percent(builder: StudyBuilder
     verdicts = compute_verdicts(builder.results())
     families = Counter(verdict.contrast.family for verdict in verdicts)
     for verdict in verdicts:
-        sd, family = verdict.estimate.sd, families[verdict.contrast.family]
-        assert sd is not None
+        estimate, family = verdict.estimate, families[verdict.contrast.family]
+        assert estimate.spread is not None
+        assert estimate.law is not None
         assert verdict.detectable is not None
-        assert compute_power(verdict.detectable, sd, 3, alpha=0.05, family=family) == pytest.approx(
-            0.8
+        power = compute_power(
+            verdict.detectable,
+            estimate.spread,
+            3,
+            alpha=0.05,
+            family=family,
+            levels=estimate.law.num_levels,
         )
+        assert power == pytest.approx(0.8)
 
 
 def test_one_seed_detects_nothing(builder: StudyBuilder) -> None:

@@ -44,6 +44,7 @@ class VerdictFinding:
     verdict_without_failures: str  # the word if interactions and failed trials are ignored
     look: int | None  # number of seeds at the deciding look; None if seeds are fixed
     notes: str
+    residual_levels: int | None = None  # levels whose residuals give the error; 2: Student's t
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from ablate.report.results import Results, TrialResult, format_variant
 from ablate.report.stats.contrasts import Contrast
 from ablate.report.stats.decision_rules import format_coverage
 from ablate.report.stats.decisions import Verdict
-from ablate.report.stats.statistics import Estimate, estimate_mean
+from ablate.report.stats.statistics import Estimate
 
 REFERENCES = {"random_init": (GREY, "-"), "mel_statistics": (COLOURS[1], ":")}  # colour, line
 LABEL_WIDTH = 40  # characters per line of a label
@@ -161,8 +161,7 @@ def _build_rows(verdicts: Sequence[Verdict]) -> list[_ForestRow]:
         if verdict.estimate.mean is not None:
             # level that Holm requires of the smallest p-value
             strictest = verdict.interval_alpha / sizes[contrast.family]
-            differences = [*contrast.differences.values()]
-            rows.append(_ForestRow(verdict, estimate_mean(differences, alpha=strictest)))
+            rows.append(_ForestRow(verdict, contrast.estimate(alpha=strictest)))
     return rows
 
 

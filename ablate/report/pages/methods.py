@@ -9,6 +9,7 @@ from ablate.core.records.plan import DataSummary, StudyPlan, TaskSummary
 from ablate.report.pages.tables import format_score_name
 from ablate.report.results import Results
 from ablate.report.stats.decision_rules import format_coverage, read_decision_rules
+from ablate.report.stats.residuals import MIN_LEVELS, MIN_SEEDS_OF_TEST
 from ablate.report.stats.verdicts import FAMILIES
 
 FILES_PREFIX = "Files next to this page:"  # start of the paragraph that lists them
@@ -68,12 +69,12 @@ def _write_statistics(results: Results) -> str:
         "The unit of replication is the pre-training seed: intervals and verdicts concern new "
         "seeds on these clips. They do not include the variation between corpora and between "
         "draws of test clips. Each level is contrasted with the baseline level of its factor "
-        "within every combination of the other factors, paired by seed. The pooled estimate is a "
-        "Student-t over seed means: for each seed that has every combination, the mean of its "
-        "differences (degrees of freedom: seeds - 1). Whether the difference depends on the "
+        "within every combination of the other factors, paired by seed. The pooled estimate is "
+        "over seed means: for each seed that has every combination, the mean of its differences. "
+        f"Its error is {_write_errors(results)}. Whether the difference depends on the "
         "combination is tested within seeds, by a paired t-test between every two combinations; "
         "if it does, there is no pooled verdict. Factors that change the random-init encoder are "
-        "compared by the gain over it. Intervals of differences are Student-t, "
+        "compared by the gain over it. Intervals of differences are "
         f"{format_coverage(rules.look_alpha)}, uncorrected. P-values are Holm-corrected within "
         f"each of {len(families)} families: {', '.join(families)}; one within a combination is at "
         "least twice the smaller of the p-values of its pooled contrast and its interaction. So "
@@ -88,6 +89,20 @@ def _write_statistics(results: Results) -> str:
         "strictest level. Failed and pruned trials enter no mean; failed ones rule out the "
         "verdict better if failure rates differ. Collapsed trials that could be probed keep their "
         f"score.{_write_confirmation(results)}"
+    )
+
+
+def _write_errors(results: Results) -> str:
+    """Writes from what the errors of differences are estimated."""
+    own = "that of Student's t with seeds - 1 degrees of freedom"
+    if all(len(levels) < MIN_LEVELS for levels in results.plan.factors.values()):
+        return own
+    return (
+        f"{own} or, for factors of three or more levels, from the residuals of all levels (levels "
+        "x seeds, blocked by seed): the largest of the variance of its own differences, that of "
+        "either level and half the pooled one, with the null distribution of this maximum under "
+        f"equal spreads; the former from {MIN_SEEDS_OF_TEST} seeds on if Cochran's test rejects "
+        "equal spreads at 1 %"
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ablate.report.pages.table import (
+    DASH,
     MINUS,
     Column,
     Row,
@@ -54,8 +55,9 @@ def build_contrast_table(verdicts: Sequence[Verdict]) -> Table:
         "Holm-corrected, separately for pooled contrasts and for those within a combination; the "
         "latter are at least as large as the pooled contrast and its interaction allow. Gain: "
         "each arm minus its own random init, used if the factor changes the random init. g: "
-        "Hedges' effect size, the difference in standard deviations over seeds. Seed r: the "
-        "correlation of the two arms over seeds. Detectable: the smallest difference that this "
+        "Hedges' effect size, the difference in standard deviations over seeds. Error from: whose "
+        "residuals give the error, those of the two levels or of more levels of the factor. Seed "
+        "r: the correlation of the two arms over seeds. Detectable: the smallest difference that this "
         "number of seeds detects with 80 % power, at the observed spread and the strictest "
         "level of the family.",
     )
@@ -195,12 +197,18 @@ def _build_table(verdicts: Sequence[Verdict], *, name: str, title: str, caption:
             Column(head="p equivalent", format=p_cell("p_equivalent_holm"), brief=False),
             Column(head="p interaction", format=p_cell("p_interaction"), brief=False),
             Column(head="g", format=number_cell("effect_size", 2, signed=True), brief=False),
+            Column(head="error from", format=_format_error_source, text=True, brief=False),
             Column(head="seed r", format=number_cell("seed_correlation", 2), brief=False),
             Column(head="detectable", format=number_cell("detectable"), brief=False),
             Column(head="notes", format=text_cell("notes"), text=True, brief=False),
         ),
         rows=tuple(map(_build_row, verdicts)),
     )
+
+
+def _format_error_source(row: Row) -> str:
+    levels = row["residual_levels"]
+    return DASH if levels is None else "own differences" if levels == 2 else f"{levels} levels"
 
 
 def _build_row(verdict: Verdict) -> dict[str, object]:
@@ -225,6 +233,7 @@ def _build_row(verdict: Verdict) -> dict[str, object]:
         "p_equivalent_holm": verdict.p_equivalent,
         "p_interaction": verdict.p_interaction,
         "seed_correlation": verdict.seed_correlation,
+        "residual_levels": estimate.law and estimate.law.num_levels,
         "detectable": verdict.detectable,
         "verdict": format_verdict(verdict),
         "verdict_without_failures": verdict.unrestricted_word,

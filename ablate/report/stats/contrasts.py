@@ -13,8 +13,12 @@ from functools import cached_property
 from statistics import fmean
 from typing import Literal
 
+import numpy as np
+
 from ablate.report.results import Results, TrialResult, format_variant, get_levels
 from ablate.report.run import RunResult
+from ablate.report.stats.residuals import ContrastSpread, estimate_spread
+from ablate.report.stats.statistics import Estimate, estimate_mean
 
 Measure = Literal["score", "gain"]
 Levels = tuple[tuple[str, str], ...]  # (factor, level) of every fixed factor
@@ -64,6 +68,8 @@ class Contrast:
     fixed_levels: Levels = ()  # levels of the other factors; empty if pooled over them
     pooled_factors: tuple[str, ...] = ()
     pairs: tuple[ArmPair, ...] = field(repr=False)  # one per combination
+    # every other level of the factor: one arm per combination
+    others: tuple[tuple[Arm, ...], ...] = field(default=(), repr=False)
 
     @property
     def differences_by_seed(self) -> dict[int, list[float]]:
@@ -84,6 +90,20 @@ class Contrast:
         """
         return {seed: fmean(values) for seed, values in self.differences_by_seed.items()}
 
+    def estimate(self, *, alpha: float) -> Estimate:
+        """Estimates the mean difference, with the residuals of all levels if these may be used."""
+        return estimate_mean([*self.differences.values()], alpha=alpha, pooled=self._pool_spread())
+
+    def _pool_spread(self) -> ContrastSpread | None:
+        """Estimates the spread of the differences from all levels that have the same seeds."""
+        seeds = [*self.differences]
+        if not seeds or not all(pair.differences for pair in self.pairs):
+            return None
+        sides = [pair.level for pair in self.pairs], [pair.against for pair in self.pairs]
+        rows = [_average_arms(arms, seeds) for arms in (*sides, *self.others)]
+        complete = [row for row in rows if row is not None]
+        return estimate_spread(np.array(complete))
+
     @property
     def num_planned_seeds(self) -> int:
         """The number of seeds that the contrast would have if every trial had a score."""
@@ -97,6 +117,17 @@ class Contrast:
         failed, failed_against = (sum(arm.num_failed for arm in arms) for arms in sides)
         planned, planned_against = (sum(len(arm.values) for arm in arms) for arms in sides)
         return (failed, failed_against), (planned, planned_against)
+
+
+def _average_arms(arms: Sequence[Arm], seeds: Sequence[int]) -> list[float] | None:
+    """Averages arms over combinations, one number per seed; None if a score is missing."""
+    averages = []
+    for seed in seeds:
+        values = [value for arm in arms if (value := arm.values.get(seed)) is not None]
+        if len(values) < len(arms):
+            return None
+        averages.append(fmean(values))
+    return averages
 
 
 def list_contrasts(results: Results) -> list[Contrast]:
@@ -153,6 +184,15 @@ def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contras
             }
             if not pairs:
                 continue  # no combination of this design has both levels
+            rest = [name for name in levels if name not in (level, against)]
+            arms = {
+                held: {
+                    name: _build_arm(cells[held][name], measure)
+                    for name in rest
+                    if name in cells[held]
+                }
+                for held in pairs
+            }
             yield Contrast(
                 family="pooled",
                 factor=factor,
@@ -162,6 +202,11 @@ def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contras
                 fixed_levels=next(iter(pairs)) if len(pairs) == 1 else (),
                 pooled_factors=_find_varying_factors(pairs),
                 pairs=tuple(pairs.values()),
+                others=tuple(
+                    tuple(cell[name] for cell in arms.values())
+                    for name in rest
+                    if all(name in cell for cell in arms.values())
+                ),
             )
             for held, pair in pairs.items():
                 if len(pairs) > 1:  # with a single combination, the pooled contrast is the same
@@ -173,6 +218,7 @@ def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contras
                         measure=measure,
                         fixed_levels=held,
                         pairs=(pair,),
+                        others=tuple((arm,) for arm in arms[held].values()),
                     )
 
 

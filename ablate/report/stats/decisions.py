@@ -22,7 +22,6 @@ from ablate.report.stats.statistics import (
     compute_equivalence_p,
     compute_interaction_p,
     compute_seed_correlation,
-    estimate_mean,
     get_verdict_word,
 )
 
@@ -66,7 +65,7 @@ def decide_family(
 
     `gates` are the p-values that contrasts within a combination cannot go below.
     """
-    estimates = [estimate_mean([*c.differences.values()], alpha=rules.look_alpha) for c in family]
+    estimates = [contrast.estimate(alpha=rules.look_alpha) for contrast in family]
     ps = rules.correct([estimate.p for estimate in estimates])
     ps_equivalent = rules.correct(
         [compute_equivalence_p(estimate, margin=rules.margin) for estimate in estimates]
@@ -144,10 +143,14 @@ def _test_interactions(
 
 
 def _compute_detectable(estimate: Estimate, rules: DecisionRules, family: int) -> float | None:
-    if not estimate.sd or not rules.error_share:
+    if not estimate.spread or estimate.law is None or not rules.error_share:
         return None
     return compute_detectable_difference(
-        estimate.sd, estimate.n, alpha=rules.look_alpha, family=family
+        estimate.spread,
+        estimate.n,
+        alpha=rules.look_alpha,
+        family=family,
+        levels=estimate.law.num_levels,
     )
 
 

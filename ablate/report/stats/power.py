@@ -1,27 +1,27 @@
-"""Power of paired t-tests over seeds, and the number of seeds that a decision needs.
+"""Power of contrasts over seeds, and the number of seeds that a decision needs.
 
-Computed from the noncentral t distribution at the level that Holm requires of the smallest p-value
-of a family, so the power holds for each contrast independently of the others.
+At the level that Holm requires of the smallest p-value of a family, so the power holds for each
+contrast independently of the others. From the noncentral t distribution or, if the residuals of
+other levels are used, averaged over the distribution of the estimated spread.
 """
 
 import math
 from bisect import bisect_left
-from functools import cache
 
 import numpy as np
 from scipy import special
 
 from ablate.report.stats.decision_rules import Looks
+from ablate.report.stats.residuals import MIN_SEEDS, NullLaw
 from ablate.report.stats.statistics import Estimate
 
 MAX_FURTHER_SEEDS = 100  # if a decision needs more than this, its number is not computed
 TARGET_POWER = 0.8
 NUM_BISECTIONS = 40
-NUM_NODES = 400  # quantiles of the spread: probabilities agree with the exact ones to 0.001
 
 
 def compute_power(
-    effect: float, spread: float, seeds: int, *, alpha: float, family: int = 1
+    effect: float, spread: float, seeds: int, *, alpha: float, family: int = 1, levels: int = 2
 ) -> float:
     """Computes the probability that a contrast with a true difference is called better or worse.
 
@@ -31,13 +31,18 @@ def compute_power(
         seeds: Number of seeds.
         alpha: Error level of the family.
         family: Number of contrasts that are corrected together.
+        levels: Levels whose residuals are pooled; 2 for Student's t.
 
     Raises:
         ValueError: If `spread` is not positive, `seeds` is below 2 or `family` below 1.
     """
     _validate(spread=spread, seeds=seeds, family=family)
-    freedom, shift = seeds - 1, effect / spread * math.sqrt(seeds)
-    critical = _compute_critical_t(seeds, alpha / family)
+    law, shift = _get_law(seeds, levels), effect / spread * math.sqrt(seeds)
+    critical = law.compute_critical_value(alpha / family)
+    if law.is_pooled:
+        limits = critical * law.spread_quantiles
+        return float(np.mean(special.ndtr(shift - limits) + special.ndtr(-shift - limits)))
+    freedom = seeds - 1
     missed = float(special.nctdtr(freedom, shift, critical))
     opposite = float(special.nctdtr(freedom, shift, -critical))
     # a tail that underflows is NaN, and its probability is 0
@@ -45,7 +50,13 @@ def compute_power(
 
 
 def compute_detectable_difference(
-    spread: float, seeds: int, *, alpha: float, family: int = 1, target_power: float = TARGET_POWER
+    spread: float,
+    seeds: int,
+    *,
+    alpha: float,
+    family: int = 1,
+    levels: int = 2,
+    target_power: float = TARGET_POWER,
 ) -> float:
     """Computes the smallest difference, in points, that is detected with a given power.
 
@@ -54,6 +65,7 @@ def compute_detectable_difference(
         seeds: Number of seeds.
         alpha: Error level of the family.
         family: Number of contrasts that are corrected together.
+        levels: Levels whose residuals are pooled; 2 for Student's t.
         target_power: Power below 1.
 
     Raises:
@@ -62,9 +74,10 @@ def compute_detectable_difference(
     _validate(spread=spread, seeds=seeds, family=family)
 
     def is_detected(effect: float) -> bool:
-        return compute_power(effect, 1.0, seeds, alpha=alpha, family=family) >= target_power
+        power = compute_power(effect, 1.0, seeds, alpha=alpha, family=family, levels=levels)
+        return power >= target_power
 
-    low, high = 0.0, _compute_critical_t(seeds, alpha / family)
+    low, high = 0.0, _get_law(seeds, levels).compute_critical_value(alpha / family)
     while not is_detected(high):
         low, high = high, 2 * high
     for _ in range(NUM_BISECTIONS):
@@ -74,7 +87,14 @@ def compute_detectable_difference(
 
 
 def compute_decision_probability(
-    mean: float, spread: float, seeds: int, *, margin: float, alpha: float, family: int = 1
+    mean: float,
+    spread: float,
+    seeds: int,
+    *,
+    margin: float,
+    alpha: float,
+    family: int = 1,
+    levels: int = 2,
 ) -> float:
     """Computes the probability that a contrast is called better, worse or equivalent.
 
@@ -88,16 +108,17 @@ def compute_decision_probability(
         margin: Equivalence margin to either side of zero, in points.
         alpha: Error level of the family.
         family: Number of contrasts that are corrected together.
+        levels: Levels whose residuals are pooled; 2 for Student's t.
 
     Raises:
         ValueError: As `compute_power`.
     """
     _validate(spread=spread, seeds=seeds, family=family)
-    error = spread / math.sqrt(seeds)
-    errors = error * _get_spread_quantiles(seeds - 1)  # (nodes,)
+    law, error = _get_law(seeds, levels), spread / math.sqrt(seeds)
+    errors = error * law.spread_quantiles  # (nodes,)
     # observed means beyond `differs` are called different, those within `equal` equivalent
-    differs = _compute_critical_t(seeds, alpha / family) * errors
-    equal = margin + float(special.stdtrit(seeds - 1, alpha / family)) * errors
+    differs = law.compute_critical_value(alpha / family) * errors
+    equal = margin - law.compute_critical_value(2 * alpha / family) * errors
     equal = np.clip(equal, 0, differs)
     open_above = special.ndtr((differs - mean) / error) - special.ndtr((equal - mean) / error)
     open_below = special.ndtr((-equal - mean) / error) - special.ndtr((-differs - mean) / error)
@@ -117,21 +138,22 @@ def estimate_further_seeds(
         margin: Equivalence margin to either side of zero, in points.
         alpha: Error level of the family.
         family: Number of contrasts that are corrected together.
+        levels: Levels whose residuals are pooled; 2 for Student's t.
         looks: Looks at the results so far; None if the number of seeds is fixed.
 
     Returns:
         At least 1; `get_max_further_seeds(looks) + 1` means more than the maximum. None without an
         observed spread.
     """
-    mean, spread = estimate.mean, estimate.sd
-    if mean is None or not spread:
+    mean, spread, law = estimate.mean, estimate.spread, estimate.law
+    if mean is None or not spread or law is None:
         return None
 
     def probability(further: int) -> float:
         error_share = 1.0 if looks is None else further / looks.max_seeds  # spent at the next look
         seeds, level = estimate.n + further, alpha * error_share
         return compute_decision_probability(
-            mean, spread, seeds, margin=margin, alpha=level, family=family
+            mean, spread, seeds, margin=margin, alpha=level, family=family, levels=law.num_levels
         )
 
     candidates = range(1, get_max_further_seeds(looks) + 1)
@@ -143,14 +165,8 @@ def get_max_further_seeds(looks: Looks | None) -> int:
     return MAX_FURTHER_SEEDS if looks is None else looks.num_left
 
 
-@cache
-def _get_spread_quantiles(freedom: int) -> np.ndarray:
-    """Returns equally likely observed spreads, relative to the true spread, (nodes,)."""
-    return np.sqrt(special.chdtri(freedom, (np.arange(NUM_NODES) + 0.5) / NUM_NODES) / freedom)
-
-
-def _compute_critical_t(seeds: int, alpha: float) -> float:
-    return -float(special.stdtrit(seeds - 1, alpha / 2))
+def _get_law(seeds: int, levels: int) -> NullLaw:
+    return NullLaw(seeds, levels if seeds >= MIN_SEEDS else 2)
 
 
 def _validate(*, spread: float, seeds: int, family: int) -> None:

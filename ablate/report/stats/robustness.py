@@ -22,7 +22,7 @@ from ablate.report.pages.tables import format_score_name
 from ablate.report.results import Results, TrialResult, compute_mean_score
 from ablate.report.stats.contrasts import Contrast, list_score_contrasts
 from ablate.report.stats.decision_rules import read_decision_rules
-from ablate.report.stats.statistics import Estimate, estimate_mean
+from ablate.report.stats.statistics import Estimate
 from ablate.report.stats.verdicts import compute_verdicts
 
 SUFFIXES = {"mean": "", "low": "_low", "high": "_high"}  # estimate -> key suffix in a row
@@ -131,7 +131,7 @@ def _estimate_contrasts(results: Results) -> list[tuple[Contrast, Estimate, bool
     judged = [(verdict.contrast, verdict.estimate, True) for verdict in compute_verdicts(results)]
     level = read_decision_rules(results.plan).look_alpha
     scores = [
-        (contrast, estimate_mean([*contrast.differences.values()], alpha=level), False)
+        (contrast, contrast.estimate(alpha=level), False)
         for contrast in list_score_contrasts(results)
     ]
     pooled, learning = (

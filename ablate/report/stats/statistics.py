@@ -11,19 +11,22 @@ hundred times longer on checking its arguments.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import special
+
+from ablate.report.stats.residuals import ContrastSpread, NullLaw
 
 NEGLIGIBLE = 1e-9  # relative spread below which differences are rounding errors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A mean over seeds with its Student-t interval and the two-sided p-value of a zero mean.
+    """A mean over seeds with its interval and the two-sided p-value of a zero mean.
 
-    All fields but `n` and `p` have the unit of the values: points, for scores and differences.
+    All fields but `n`, `p` and `law` have the unit of the values: points, for scores and
+    differences. The interval and p are Student's t, or use the residuals of other levels as well.
     """
 
     n: int  # number of values, one per seed
@@ -33,6 +36,8 @@ class Estimate:
     low: float | None = None  # lower end of the interval; None if all values are equal
     high: float | None = None  # upper end of the interval; None if all values are equal
     p: float | None = None  # None below two values, or if all values are equal
+    spread: float | None = None  # the most precise estimate of `sd`; None as `sd`
+    law: NullLaw | None = field(default=None, repr=False)  # of mean / standard_error; None as `p`
 
     @property
     def is_constant(self) -> bool:
@@ -40,10 +45,17 @@ class Estimate:
         return self.standard_error == 0
 
 
-def estimate_mean(values: Sequence[float], *, alpha: float) -> Estimate:
+def estimate_mean(
+    values: Sequence[float], *, alpha: float, pooled: ContrastSpread | None = None
+) -> Estimate:
     """Estimates the mean of values, one per seed, with its interval of coverage 1 - `alpha`.
 
     Equal values give neither an interval nor a p-value; a single value gives a mean only.
+
+    Args:
+        values: One value per seed.
+        alpha: Error level of the interval.
+        pooled: Spread that was estimated from other levels as well; None for Student's t.
     """
     n = len(values)
     if n < 2:
@@ -51,14 +63,22 @@ def estimate_mean(values: Sequence[float], *, alpha: float) -> Estimate:
     numbers = np.asarray(values, dtype=float)
     mean, sd = float(numbers.mean()), float(numbers.std(ddof=1))
     if sd <= _get_rounding_tolerance(numbers):
-        sd = 0.0
-    error = sd / float(np.sqrt(n))
-    estimate = Estimate(n=n, mean=mean, sd=sd, standard_error=error)
-    if error == 0:
-        return estimate  # coarse scores tie by chance, so p = 0 would be wrong
-    half = -float(special.stdtrit(n - 1, alpha / 2)) * error
-    p = 2 * float(special.stdtr(n - 1, -abs(mean) / error))
-    return replace(estimate, low=mean - half, high=mean + half, p=p)
+        # coarse scores tie by chance, so p = 0 would be wrong
+        return Estimate(n=n, mean=mean, sd=0.0, standard_error=0.0, spread=0.0)
+    law = NullLaw(n) if pooled is None else pooled.law
+    error = (sd if pooled is None else pooled.tested) / float(np.sqrt(n))
+    half = law.compute_critical_value(alpha) * error
+    return Estimate(
+        n=n,
+        mean=mean,
+        sd=sd,
+        standard_error=error,
+        low=mean - half,
+        high=mean + half,
+        p=law.compute_p(mean / error),
+        spread=sd if pooled is None else pooled.typical,
+        law=law,
+    )
 
 
 def compute_interaction_p(differences: Sequence[Sequence[float]]) -> float | None:
@@ -151,10 +171,11 @@ def compute_equivalence_p(estimate: Estimate, *, margin: float) -> float | None:
     It is small if the mean lies within `margin` (unit of the mean) to either side of zero. None
     without an observed spread: two seeds with equal scores do not show that others would agree.
     """
-    if estimate.mean is None or not estimate.standard_error:
+    if estimate.mean is None or not estimate.standard_error or estimate.law is None:
         return None
     t = (abs(estimate.mean) - margin) / estimate.standard_error
-    return float(special.stdtr(estimate.n - 1, t))
+    tail = estimate.law.compute_p(t) / 2
+    return tail if t < 0 else 1 - tail
 
 
 def get_verdict_word(
