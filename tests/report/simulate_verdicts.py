@@ -103,9 +103,10 @@ def simulate_false_equivalence(
 
 
 def _shift(studies: Studies, size: float) -> Studies:
-    """Adds `size` points to every masker but the baseline."""
+    """Adds `size` points to every level but the baseline, of either factor."""
     scores = studies.scores.copy()
     scores[:, 1:] += size
+    scores[:, :, 1:] += size
     return Studies(scores, studies.random_init)
 
 

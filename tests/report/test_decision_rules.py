@@ -1,8 +1,10 @@
 """All looks together spend the error level once."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from ablate.core.records.plan import RecordedLooks
 from ablate.report.stats.decision_rules import Looks, compute_look_alpha, read_looks
@@ -11,10 +13,35 @@ from tests.plans import make_plan
 rising = st.sets(st.integers(1, 40), min_size=1).map(sorted).map(tuple)
 
 
-@given(rising, st.integers(1, 40))
-def test_all_looks_together_spend_exactly_alpha(counts: tuple[int, ...], most: int) -> None:
-    spent = sum(compute_look_alpha(counts[: i + 1], most, alpha=0.05) for i in range(len(counts)))
-    assert spent == pytest.approx(0.05 * min(counts[-1], most) / most)
+schedules = st.sampled_from([(3, 5, 7, 8), (2, 3, 4), (1, 4, 6), (4, 10), (3,)])
+
+
+@given(schedules)
+def test_all_looks_together_decide_in_alpha_of_the_studies(counts: tuple[int, ...]) -> None:
+    values = np.random.default_rng(3).normal(size=(40_000, counts[-1]))
+    decided = np.zeros(len(values), dtype=bool)
+    for i, count in enumerate(counts):
+        level = compute_look_alpha(counts[: i + 1], counts[-1], alpha=0.05)
+        if count > 1:
+            decided |= stats.ttest_1samp(values[:, :count], 0, axis=1).pvalue < level
+    spent = 0.05 - 0.05 * (counts[0] == 1) / counts[-1] ** 3  # one seed decides nothing
+    assert decided.mean() == pytest.approx(spent, abs=0.0045)
+
+
+@given(schedules, st.floats(1e-5, 0.2))
+def test_a_p_value_at_the_level_of_a_look_is_corrected_to_alpha(
+    counts: tuple[int, ...], alpha: float
+) -> None:
+    looks = Looks(seed_counts=counts, max_seeds=counts[-1])
+    level = looks.compute_level(alpha)
+    assert looks.correct(level) == pytest.approx(alpha, rel=1e-6)
+    assert alpha * looks.error_share <= level * (1 + 1e-9) <= 2
+
+
+def test_the_published_schedule_has_its_exact_levels() -> None:
+    counts, levels = (3, 5, 7, 8), (0.0026, 0.0099, 0.0256, 0.0340)  # by two million studies
+    computed = [compute_look_alpha(counts[: i + 1], 8, alpha=0.05) for i in range(4)]
+    assert computed == pytest.approx(levels, rel=0.03)
 
 
 @given(rising)

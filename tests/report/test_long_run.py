@@ -158,7 +158,7 @@ def test_a_noisy_level_costs_the_other_levels_no_power() -> None:
 def test_a_real_effect_causes_no_more_false_claims_about_other_contrasts(
     builder: StudyBuilder,
 ) -> None:
-    study, draw = one_factor(bench, seeds=3), np.random.default_rng(6)
+    study, draw = one_factor(builder, seeds=3), np.random.default_rng(6)
 
     def wrong() -> bool:
         words = compute_verdicts(drawn(study, draw, effect={LEVELS[1]: 60.0}))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from ablate.report.stats.decision_rules import Looks
+from ablate.report.stats.decision_rules import Looks, compute_look_alpha
 from ablate.report.stats.power import (
     MAX_FURTHER_SEEDS,
     compute_decision_probability,
@@ -119,7 +119,12 @@ def test_further_seeds_use_the_error_share_of_the_next_look() -> None:
     further = estimate_further_seeds(estimate, margin=0, alpha=0.05, looks=looks)
     assert further is not None
     shares = [
-        compute_power(estimate.mean or 0, estimate.sd or 0, 3 + k, alpha=0.05 * k / 30)
+        compute_power(
+            estimate.mean or 0,
+            estimate.sd or 0,
+            3 + k,
+            alpha=compute_look_alpha((3, 3 + k), 30, alpha=0.05),
+        )
         for k in (further - 1, further)
     ]
     assert shares[0] < 0.8 <= shares[1]

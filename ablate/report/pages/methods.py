@@ -125,9 +125,10 @@ def _write_looks(results: Results) -> str:
     at = ", ".join(map(str, looks.seed_counts))
     return (
         f"Of up to {looks.max_seeds} declared seeds, looks at the verdicts were taken with {at}. "
-        "Each look spends a share of the error rate, in its p-values and its intervals, that "
-        "equals the share of the declared seeds that it adds; a decision at a look is final, with "
-        "its p-value. "
+        "The error rate spent up to a look is the cube of its share of the declared seeds, and the "
+        "boundary of each look follows from the joint distribution of t over the looks. P-values "
+        "are the error rates over all looks at which they would decide; intervals have the level "
+        "of the last look. A decision at a look is final, with its p-value. "
     )
 
 

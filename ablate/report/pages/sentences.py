@@ -57,8 +57,8 @@ def build_contrast_table(verdicts: Sequence[Verdict]) -> Table:
         "each arm minus its own random init, used if the factor changes the random init. g: "
         "Hedges' effect size, the difference in standard deviations over seeds. Error from: whose "
         "residuals give the error, those of the two levels or of more levels of the factor. Seed "
-        "r: the correlation of the two arms over seeds. Detectable: the smallest difference that this "
-        "number of seeds detects with 80 % power, at the observed spread and the strictest "
+        "r: the correlation of the two arms over seeds. Detectable: the smallest difference that "
+        "this number of seeds detects with 80 % power, at the observed spread and the strictest "
         "level of the family.",
     )
 

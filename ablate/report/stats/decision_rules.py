@@ -1,15 +1,7 @@
 """The error level, the equivalence margin and the interim looks by which a study decides.
 
 A study may declare that seeds are added after a look at the results: `seeds: {start: 3, max: 8}`.
-Several looks at 5 % each make more than 5 % errors (three looks: 12 % of the studies), so the error
-is spent over the looks in proportion to the seeds that each adds:
-
-Kim and DeMets (1987), "Design and analysis of group sequential tests based on the type I error
-spending rate function", Biometrika 74(1).
-
-A decision at a look is final. Unlike the paper, each look tests only at its own share of alpha and
-does not use the correlation between looks: boundaries that do are those of the normal
-distribution, and at three seeds they are wrong in 5.6 to 5.9 % of the studies.
+The error is spent over the looks (see `boundaries`), and a decision at a look is final.
 """
 
 import dataclasses
@@ -18,6 +10,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ablate.core.records.plan import StudyPlan
+from ablate.report.stats.boundaries import (
+    compute_level,
+    compute_spent_share,
+    correct_for_looks,
+)
 from ablate.report.stats.statistics import correct_by_holm
 
 
@@ -43,13 +40,19 @@ class Looks:
 
     @property
     def error_share(self) -> float:
-        """The share of alpha, in [0, 1], that the current look may spend.
+        """The share of alpha, in [0, 1], that the current look may spend; 0 past the last look."""
+        before, now = (0, *self.seed_counts)[-2:]
+        return compute_spent_share(now, self.max_seeds) - compute_spent_share(
+            before, self.max_seeds
+        )
 
-        It equals the share of the declared seeds that this look adds; 0 beyond the declared ones.
-        """
-        *before, now = self.seed_counts
-        last = before[-1] if before else 0
-        return (min(now, self.max_seeds) - min(last, self.max_seeds)) / self.max_seeds
+    def compute_level(self, alpha: float) -> float:
+        """Computes the p-value below which the current look decides."""
+        return compute_level(alpha, self.seed_counts, self.max_seeds)
+
+    def correct(self, p: float) -> float:
+        """Computes the error level over all looks at which a p-value of this look decides."""
+        return correct_for_looks(p, self.seed_counts, self.max_seeds)
 
     @property
     def history(self) -> "tuple[Looks, ...]":
@@ -80,8 +83,9 @@ class DecisionRules:
 
     @property
     def look_alpha(self) -> float:
-        """The error level of intervals: alpha's share of this look, all of it past the last."""
-        return self.alpha * (self.error_share or 1.0)
+        """The error level of intervals: that of this look, all of alpha past the last."""
+        level = self.alpha if self.looks is None else self.looks.compute_level(self.alpha)
+        return level or self.alpha
 
     @property
     def history(self) -> "tuple[DecisionRules, ...]":
@@ -90,11 +94,11 @@ class DecisionRules:
         return tuple(dataclasses.replace(self, looks=looks) for looks in past)
 
     def correct(self, ps: Sequence[float | None]) -> list[float | None]:
-        """Corrects a family of p-values for its size (Holm) and for the looks."""
-        return [None if p is None else self._correct_for_look(p) for p in correct_by_holm(ps)]
-
-    def _correct_for_look(self, p: float) -> float:
-        return min(p / self.error_share, 1.0) if self.error_share else 1.0
+        """Corrects a family of p-values for the looks and for its size (Holm)."""
+        looks = self.looks
+        if looks is None:
+            return correct_by_holm(ps)
+        return correct_by_holm([None if p is None else looks.correct(p) for p in ps])
 
 
 def read_decision_rules(plan: StudyPlan) -> DecisionRules:
@@ -127,7 +131,7 @@ def compute_look_alpha(seed_counts: tuple[int, ...], max_seeds: int, *, alpha: f
     Raises:
         ValueError: As `Looks`.
     """
-    return alpha * Looks(seed_counts=seed_counts, max_seeds=max_seeds).error_share
+    return Looks(seed_counts=seed_counts, max_seeds=max_seeds).compute_level(alpha)
 
 
 def format_coverage(*levels: float) -> str:

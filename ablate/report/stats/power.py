@@ -11,7 +11,7 @@ from bisect import bisect_left
 import numpy as np
 from scipy import special
 
-from ablate.report.stats.decision_rules import Looks
+from ablate.report.stats.decision_rules import Looks, compute_look_alpha
 from ablate.report.stats.residuals import MIN_SEEDS, NullLaw
 from ablate.report.stats.statistics import Estimate
 
@@ -150,8 +150,10 @@ def estimate_further_seeds(
         return None
 
     def probability(further: int) -> float:
-        error_share = 1.0 if looks is None else further / looks.max_seeds  # spent at the next look
-        seeds, level = estimate.n + further, alpha * error_share
+        seeds, level = estimate.n + further, alpha
+        if looks is not None:  # all of them added for the next look
+            counts = (*looks.seed_counts, looks.seed_counts[-1] + further)
+            level = compute_look_alpha(counts, looks.max_seeds, alpha=alpha)
         return compute_decision_probability(
             mean, spread, seeds, margin=margin, alpha=level, family=family, levels=law.num_levels
         )

@@ -1,8 +1,8 @@
 """Computes the verdicts of a study over all its looks.
 
 Each family of contrasts is corrected by Holm separately. If seeds are added after a look, a p-value
-is divided by the share of the error that the look may spend, so every p-value is comparable to the
-study's alpha; the decision of an earlier look stands.
+is replaced by the error level over all looks at which it would decide, so every p-value is
+comparable to the study's alpha; the decision of an earlier look stands.
 
 Error rates: if all variants are equal, at most alpha of the studies have a false pooled word, and
 at most alpha a false word within a combination. Either is false in at most 1.5 alpha: only words
