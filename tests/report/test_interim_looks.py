@@ -61,7 +61,7 @@ def block(results: Results) -> Verdict:
 
 
 EARLY = {  # significant with three seeds, not with all
-    "block": [9.0, 9.1, 9.05, -16.0, 14.0, 2.0, 9.0, 8.0],
+    "block": [90.0, 91.0, 90.5, -160.0, 140.0, 20.0, 90.0, 80.0],
     "noise": [0.5, -4.0, 4.0, 3.0, -2.0, 1.0, -1.0, 0.5],
 }
 
@@ -119,7 +119,7 @@ def test_no_decided_verdict_is_lost_at_a_later_look(study: Results, seed: int) -
         before = verdict.word
 
 
-@pytest.mark.parametrize(("counts", "percent"), [((3,), "98.12 %"), ((3, 7), "97.5 %")])
+@pytest.mark.parametrize(("counts", "percent"), [((3,), "99.74 %"), ((3, 7), "96.87 %")])
 def test_interval_columns_name_their_coverage(
     builder: StudyBuilder, counts: tuple[int, ...], percent: str
 ) -> None:
@@ -129,12 +129,14 @@ def test_interval_columns_name_their_coverage(
     findings = json.loads((builder.report / "findings.json").read_text())
     assert 1 - findings["alpha"] == pytest.approx(float(percent[:-2]) / 100, abs=1e-4)
     row = findings["verdicts"][0]
-    half = (row["difference_high"] - row["difference_low"]) / 2
-    error = row["sd"] / row["n"] ** 0.5
-    assert 2 * stats.t.sf(half / error, row["n"] - 1) == pytest.approx(findings["alpha"])
+    assert row["interval_alpha"] == findings["alpha"]
+    learning = next(row for row in findings["verdicts"] if row["family"] == "learning")
+    half = (learning["difference_high"] - learning["difference_low"]) / 2
+    error = learning["sd"] / learning["n"] ** 0.5
+    assert 2 * stats.t.sf(half / error, learning["n"] - 1) == pytest.approx(findings["alpha"])
     text = (builder.report / "report.md").read_text()
     assert f"{percent} interval |" in text
-    assert f"Student-t, {percent}, uncorrected" in text
+    assert f"Intervals of differences are {percent}, uncorrected" in text
     assert f"uncorrected {percent} interval" in text
 
 
@@ -145,7 +147,7 @@ def test_a_look_spends_its_share_of_the_error(study: Results) -> None:
         compute_verdicts(fixed), compute_verdicts(at_looks(drawn, 3, most=6)), strict=True
     ):
         if once.p is not None:
-            assert sequential.p == pytest.approx(min(2 * once.p, 1.0))
+            assert sequential.p == pytest.approx(min(8 * once.p, 1.0))  # half the seeds, cubed
         assert (once.estimate.low or 0) >= (sequential.estimate.low or 0)
 
 
