@@ -16,7 +16,7 @@ from ablate.audio import mpeg, ogg
 _RIFF_SOUND = b"data"
 _W64_RIFF = b"riff\x2e\x91\xcf\x11"
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
-_SLACK = 4096  # bytes of anything behind the sound that are not worth a word
+_SLACK = 4096  # bytes after the sound that are ignored
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Layout:
     only_if_needed: bool = False
 
 
-WHOLE = Layout()
+READ_AS_IS = Layout()
 
 
 def read_layout(file: BinaryIO) -> Layout:
-    """Reads the structure of an audio file. A format that is not known here counts as whole."""
+    """Reads the structure of an audio file. A file of an unknown format is read as it is."""
     size = file.seek(0, os.SEEK_END)
     start = _skip_id3(file, size)
     head = _read(file, start, 16)
@@ -59,7 +59,7 @@ def read_layout(file: BinaryIO) -> Layout:
             return read(file, start, size)
     if start or (head[:1] == b"\xff" and mpeg.parse_header(head)):
         return _read_mpeg(file, start, size)
-    return WHOLE
+    return READ_AS_IS
 
 
 def _read(file: BinaryIO, place: int, length: int) -> bytes:
@@ -72,28 +72,28 @@ def _skip_id3(file: BinaryIO, size: int) -> int:
     place = 0
     while (head := _read(file, place, 10)).startswith(b"ID3") and len(head) == 10:
         length = 0
-        for byte in head[6:]:  # seven bits of each
+        for byte in head[6:]:  # seven bits per byte
             length = length << 7 | byte & 127
         place += 10 + length + (10 if head[5] & 16 else 0)
     return min(place, size)
 
 
 def _judge_length(
-    announced: int, there: int, *, is_filler: bool, patch: dict[int, bytes]
+    announced: int, available: int, *, is_filler: bool, patch: dict[int, bytes]
 ) -> Layout:
     """Compares the announced with the true number of bytes of sound.
 
     Args:
         announced: the number in the header.
-        there: bytes from the start of the sound to the end of the file.
+        available: bytes from the start of the sound to the end of the file.
         is_filler: whether the number in the header means `unknown`.
-        patch: the header bytes that announce `there`.
+        patch: the header bytes that announce `available`.
     """
     if is_filler:
-        return Layout(patches=patch, corrected=True) if there else WHOLE
-    if announced > there:
-        return Layout(problem=f"breaks off after {there:,} of {announced:,} bytes of sound")
-    return WHOLE
+        return Layout(patches=patch, corrected=True) if available else READ_AS_IS
+    if announced > available:
+        return Layout(problem=f"breaks off after {available:,} of {announced:,} bytes of sound")
+    return READ_AS_IS
 
 
 def _is_stream_length(length: int) -> bool:
@@ -121,22 +121,22 @@ def _read_riff(file: BinaryIO, start: int, size: int) -> Layout:
             long_place = place + 8
             (long_length,) = struct.unpack("<Q", _read(file, long_place, 8))
         elif name == _RIFF_SOUND:
-            there = size - place
+            available = size - place
             if is_64 and length == 0xFFFFFFFF and long_place:
                 is_filler = long_length in (0, 2**64 - 1)
-                patch = {long_place: struct.pack("<Q", there)}
-                return _judge_length(long_length, there, is_filler=is_filler, patch=patch)
-            if length > there and (_is_stream_length(length) or length in (size, size - 8)):
-                return WHOLE  # libsndfile reads to the end
-            patch = {place - 4: struct.pack(f"{order}I", min(there, 2**32 - 2))}
+                patch = {long_place: struct.pack("<Q", available)}
+                return _judge_length(long_length, available, is_filler=is_filler, patch=patch)
+            if length > available and (_is_stream_length(length) or length in (size, size - 8)):
+                return READ_AS_IS  # libsndfile reads to the end
+            patch = {place - 4: struct.pack(f"{order}I", min(available, 2**32 - 2))}
             return _judge_sound_chunk(file, place, length, size, order=order, patch=patch)
-    return WHOLE
+    return READ_AS_IS
 
 
 def _judge_sound_chunk(
     file: BinaryIO, place: int, length: int, size: int, *, order: str, patch: dict[int, bytes]
 ) -> Layout:
-    """Judges a chunk of sound that may also announce less than there is."""
+    """Judges a chunk of sound that may also announce fewer bytes than the file has."""
     if length >= size - place:
         return _judge_length(length, size - place, is_filler=False, patch=patch)
     end = place
@@ -147,26 +147,26 @@ def _judge_sound_chunk(
         names.append(name)
         end = first + size_of_chunk
     if names or end >= size or not _has_content(file, place + length, size):
-        return WHOLE
+        return READ_AS_IS
     return _judge_length(length, size - place, is_filler=True, patch=patch)
 
 
 def _has_content(file: BinaryIO, place: int, size: int) -> bool:
-    """Returns whether there is more than padding between a place and the end of a file."""
+    """Returns whether a file has more than padding between a place and the end of a file."""
     return size - place > _SLACK and any(_read(file, place, 1 << 16))
 
 
 def _read_iff(file: BinaryIO, start: int, size: int) -> Layout:
     for name, place, length in _walk_chunks(file, start + 12, size, ">"):
         if name in (b"SSND", b"BODY"):
-            there = size - place
-            if length > there and _is_stream_length(length):
-                return WHOLE  # libsndfile reads to the end
-            patch = {place - 4: struct.pack(">I", there)}
+            available = size - place
+            if length > available and _is_stream_length(length):
+                return READ_AS_IS  # libsndfile reads to the end
+            patch = {place - 4: struct.pack(">I", available)}
             if name == b"SSND" and length in (0, 8):  # 8 bytes precede the sound
-                return _judge_length(length, there, is_filler=there > _SLACK, patch=patch)
+                return _judge_length(length, available, is_filler=available > _SLACK, patch=patch)
             return _judge_sound_chunk(file, place, length, size, order=">", patch=patch)
-    return WHOLE
+    return READ_AS_IS
 
 
 def _read_w64(file: BinaryIO, start: int, size: int) -> Layout:
@@ -174,23 +174,27 @@ def _read_w64(file: BinaryIO, start: int, size: int) -> Layout:
     while place + 24 <= size:
         name, length = struct.unpack("<16sQ", _read(file, place, 24))
         if name == _W64_DATA:
-            there = size - place
-            patch = {place + 16: struct.pack("<Q", there)}
+            available = size - place
+            patch = {place + 16: struct.pack("<Q", available)}
             is_filler = length in (0, 24, 2**64 - 1, 2**63 - 1)
-            return _judge_length(length, there, is_filler=is_filler and there > 24, patch=patch)
+            return _judge_length(
+                length, available, is_filler=is_filler and available > 24, patch=patch
+            )
         place += max(24, -(-length // 8) * 8)
-    return WHOLE
+    return READ_AS_IS
 
 
 def _read_au(file: BinaryIO, start: int, size: int) -> Layout:
     order = ">" if _read(file, start, 4) == b".snd" else "<"
     first, length = struct.unpack(f"{order}II", _read(file, start + 4, 8).ljust(8, b"\0"))
     if length == 0xFFFFFFFF:
-        return WHOLE  # libsndfile reads to the end
-    there = size - start - first
-    is_filler = (length == 0 and there > 0) or (length > there and _is_stream_length(length))
+        return READ_AS_IS  # libsndfile reads to the end
+    available = size - start - first
+    is_filler = (length == 0 and available > 0) or (
+        length > available and _is_stream_length(length)
+    )
     patch = {start + 8: b"\xff" * 4}
-    return _judge_length(length, there, is_filler=is_filler, patch=patch)
+    return _judge_length(length, available, is_filler=is_filler, patch=patch)
 
 
 def _read_caf(file: BinaryIO, start: int, size: int) -> Layout:
@@ -198,12 +202,12 @@ def _read_caf(file: BinaryIO, start: int, size: int) -> Layout:
     while place + 12 <= size:
         name, length = struct.unpack(">4sq", _read(file, place, 12))
         if name == _RIFF_SOUND:
-            there = size - place - 12
-            patch = {place + 4: struct.pack(">q", there)}
-            is_filler = length in (-1, 0) and there > 4
-            return _judge_length(length, there, is_filler=is_filler, patch=patch)
+            available = size - place - 12
+            patch = {place + 4: struct.pack(">q", available)}
+            is_filler = length in (-1, 0) and available > 4
+            return _judge_length(length, available, is_filler=is_filler, patch=patch)
         place += 12 + max(0, length)
-    return WHOLE
+    return READ_AS_IS
 
 
 def _read_nist(file: BinaryIO, start: int, size: int) -> Layout:
@@ -215,9 +219,9 @@ def _read_nist(file: BinaryIO, start: int, size: int) -> Layout:
         counts = ("sample_count", "channel_count", "sample_n_bytes")
         samples, channels, width = (int(fields.get(name, 1)) for name in counts)
     except (IndexError, ValueError):
-        return WHOLE
+        return READ_AS_IS
     if "sample_count" not in fields:
-        return WHOLE
+        return READ_AS_IS
     announced = samples * channels * width
     return _judge_length(announced, size - start - header, is_filler=False, patch={})
 
@@ -227,7 +231,7 @@ def _read_ogg(file: BinaryIO, start: int, size: int) -> Layout:
     if streams.problem:
         return Layout(problem=streams.problem)
     if len(streams.starts) < 2:
-        return WHOLE
+        return READ_AS_IS
     stops = (*streams.starts[1:], streams.end)
     return Layout(parts=tuple(zip(streams.starts, stops, strict=True)), corrected=True)
 
@@ -237,7 +241,7 @@ def _read_flac(file: BinaryIO, start: int, size: int) -> Layout:
     place = start + 8 + 13  # the upper 4 bits are those of the sample size
     content = _read(file, place, 5)
     if len(content) < 5:
-        return WHOLE
+        return READ_AS_IS
     announced = int.from_bytes(content, "big") & (2**36 - 1)
     unknown = bytes((content[0] & 0xF0, 0, 0, 0, 0))
     return Layout(patches={place: unknown} if announced else {}, announced=announced or None)
@@ -246,7 +250,7 @@ def _read_flac(file: BinaryIO, start: int, size: int) -> Layout:
 def _read_mpeg(file: BinaryIO, start: int, size: int) -> Layout:
     stream = mpeg.scan_frames(file, start, size)
     if stream is None:
-        return WHOLE
+        return READ_AS_IS
     num_frames, announced, samples = stream.num_frames, stream.announced, stream.first.samples
     if announced is not None and announced > num_frames + 1:
         return Layout(problem=f"breaks off after {num_frames} of {announced} frames")

@@ -23,7 +23,7 @@ _SEPARATORS = ",;\t|"
 class CsvRow(NamedTuple):
     """One row of a table."""
 
-    line: int  # of the file, from 1
+    line: int  # in the file, counted from 1
     cells: dict[str, str]  # by column, stripped
     surplus: bool  # whether there are more cells than columns
 

@@ -10,7 +10,7 @@ from ablate.audio.splits import parse_split
 
 Row = dict[str, str]
 
-DEFAULT_SHARES = (6.0, 2.0, 2.0)  # of train, valid and test
+DEFAULT_SHARES = (6.0, 2.0, 2.0)  # train, valid and test
 SPLIT_BY_FILE_WARNING = (
     "clips were split file by file: if several come from one speaker or recording, a probe may "
     "recognise it in the test clips; `--group` keeps them together"
@@ -27,7 +27,7 @@ class SplitOptions:
 
     group: str | None = None  # a regular expression; clips with the same match stay together
     split_by: str | None = None  # a regular expression whose match names the split, or the group
-    shares: tuple[float, float, float] = DEFAULT_SHARES  # of train, valid and test
+    shares: tuple[float, float, float] = DEFAULT_SHARES  # train, valid and test
     folds: int | None = None  # folds instead of splits
     seed: int = 0
 

@@ -165,8 +165,10 @@ def _next_header(reader: _Reader, place: int, first: FrameHeader) -> tuple[int, 
         return place, header
     if place + 4 > reader.size or reader.get(place, 11).startswith(_TAGS):
         return None
-    found = _find_frame(reader, place, reader.size, like=first)
-    return None if found is None else (found, parse_header(reader.get(found, 4)) or first)
+    position = _find_frame(reader, place, reader.size, like=first)
+    if position is None:
+        return None
+    return position, parse_header(reader.get(position, 4)) or first
 
 
 def _find_frame(

@@ -15,8 +15,8 @@ from ablate.audio.clips import ClipTable
 from ablate.audio.column_file import CategoricalBuilder
 from ablate.audio.labels import Indices, find_class_problems
 
-_SHOWN = 3  # pairs that a message names
-_RANKS = {"test": 0, "valid": 1, "train": 2}  # of equal sounds, those of the first split are kept
+_MAX_PAIRS = 3  # pairs that a message lists
+_RANKS = {"test": 0, "valid": 1, "train": 2}  # the clip with the lowest rank is kept
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ def drop_duplicates(clips: ClipTable, groups: Sequence[Indices]) -> Selection:
 def describe_duplicates(clips: ClipTable, groups: Sequence[Indices]) -> str:
     """Counts and names the clips that are in two splits."""
     number = sum(len(group) for group in groups)
-    pairs = "; ".join(_describe_pair(clips, group) for group in groups[:_SHOWN])
-    more = f"; and {len(groups) - _SHOWN} more sounds" if len(groups) > _SHOWN else ""
+    pairs = "; ".join(_describe_pair(clips, group) for group in groups[:_MAX_PAIRS])
+    more = f"; and {len(groups) - _MAX_PAIRS} more sounds" if len(groups) > _MAX_PAIRS else ""
     return f"{number} clips are duplicates of one sound in two splits: {pairs}{more}"
 
 

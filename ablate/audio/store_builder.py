@@ -100,16 +100,16 @@ def _select(source: AbstractSource, clips: ClipTable, digests: npt.NDArray[np.by
     kept, notes = np.arange(len(clips)), list[str]()
     skipped: list[tuple[str, str]] = []
     if groups := find_duplicates(clips, digests):
-        found = describe_duplicates(clips, groups)
+        description = describe_duplicates(clips, groups)
         if source.duplicate_policy == "refuse":
-            raise ValueError(f"{found}; remove them, or set `duplicates: drop`")
+            raise ValueError(f"{description}; remove them, or set `duplicates: drop`")
         if source.duplicate_policy == "drop":
             without = drop_duplicates(clips, groups)
-            notes.append(f"{found}; {len(without.skipped)} of them were dropped")
+            notes.append(f"{description}; {len(without.skipped)} of them were dropped")
             clips, kept = without.clips, without.kept
             skipped += without.skipped
         else:
-            notes.append(f"{found}; scores on them are too high: set `duplicates: drop`")
+            notes.append(f"{description}; scores on them are too high: set `duplicates: drop`")
     if source.rare_class_policy == "drop":
         without = drop_rare_classes(clips)
         clips, kept = without.clips, kept[without.kept]

@@ -121,15 +121,15 @@ def _join_by_key(samples: Mapping[str, _Sample]) -> dict[str, _Sample]:
     joined = dict(samples)
     for stems in by_key.values():
         parts = [samples[stem] for stem in stems]
-        whole = _Sample(
+        merged = _Sample(
             audio=tuple(member for part in parts for member in part.audio),
             metadata=next((part.metadata for part in parts if part.metadata), None),
             label=next((part.label for part in parts if part.label), None),
         )
-        if len(parts) > 1 and len(whole.audio) == 1 and _describes_one(parts):
+        if len(parts) > 1 and len(merged.audio) == 1 and _describes_one(parts):
             first = next(stem for stem in stems if samples[stem].audio)
             joined = {stem: part for stem, part in joined.items() if stem not in stems} | {
-                first: whole
+                first: merged
             }
     return {stem: sample for stem, sample in joined.items() if sample.audio or sample.metadata}
 
@@ -213,10 +213,10 @@ def get_text(metadata: Any, key: str) -> str:
     """
     if not isinstance(metadata, dict):
         raise BadSampleError(f"its JSON must be an object, got {json.dumps(metadata)[:40]}")
-    known = dict(_flatten(metadata))
-    if key not in known:
-        raise BadSampleError(f"has no `{key}` in its JSON{did_you_mean(key, known)}")
-    value = known[key]
+    values = dict(_flatten(metadata))
+    if key not in values:
+        raise BadSampleError(f"has no `{key}` in its JSON{did_you_mean(key, values)}")
+    value = values[key]
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         return ";".join(value)
     if isinstance(value, float) and math.isfinite(value):

@@ -28,7 +28,7 @@ from ablate.audio.waveform_stream import WaveformStream
 from ablate.core.io import open_atomically
 
 FILES_AT_ONCE = 64
-SECONDS_AT_ONCE = 600.0  # of audio in a group; one file may be longer
+SECONDS_AT_ONCE = 600.0  # audio per group; a single file may be longer
 TABLE_SUFFIXES = (".parquet", ".npz")
 
 Matrix = npt.NDArray[np.float32]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 MAX_CHANNELS = 32  # more rows than this are not channels
-MAX_AMPLITUDE = 256.0  # of floats, whose full scale is 1; beyond it, they are integers
+MAX_AMPLITUDE = 256.0  # floats have full scale 1; larger values are integers
 _OFFSETS = {np.dtype(np.uint8): 128}  # the value of silence, if it is not 0
 
 Sound = npt.NDArray[Any] | Tensor | Sequence[float]

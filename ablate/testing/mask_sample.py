@@ -48,10 +48,10 @@ class MaskSample:
         return self.targets.any(dim=2)
 
     @property
-    def is_whole(self) -> Tensor:
+    def is_unpadded(self) -> Tensor:
         """Marks the slots of clips without padding, bool (slots,)."""
-        whole = torch.tensor([count == self.grid.time for count in self.columns])
-        return whole.repeat_interleave(self.copies)
+        unpadded = torch.tensor([count == self.grid.time for count in self.columns])
+        return unpadded.repeat_interleave(self.copies)
 
     @property
     def where(self) -> str:

@@ -24,12 +24,14 @@ def check_visits(sample: MaskSample) -> None:
     if promises.unvisited:
         return
     for name, member in (("context", sample.context), ("target", sample.target_union)):
-        whole = member[:, sample.is_whole].flatten(0, 1)
+        unpadded = member[:, sample.is_unpadded].flatten(0, 1)
         # the samples of a coupled batch may be equal
-        repeated = int(sample.is_whole.sum()) if promises.coupled else sample.copies
-        visits = whole.sum(dim=0, dtype=torch.double).view(sample.grid.freq, sample.grid.time)
+        repeated = int(sample.is_unpadded.sum()) if promises.coupled else sample.copies
+        visits = unpadded.sum(dim=0, dtype=torch.double).view(sample.grid.freq, sample.grid.time)
         mean = visits.mean()
-        sure = mean / 2 / repeated > SURE if not promises.uneven else len(whole) / repeated > 1000
+        sure = (
+            mean / 2 / repeated > SURE if not promises.uneven else len(unpadded) / repeated > 1000
+        )
         if sure or mean == 0:
             never = visits == 0
             assert not never.any(), f"{_patches(never)} {sample.where} are never {name}"
@@ -44,7 +46,7 @@ def check_visits(sample: MaskSample) -> None:
 
 def _check_padded_visits(sample: MaskSample) -> None:
     """Tests that every patch of a padded clip is visited if it is in whole clips."""
-    padded = ~sample.is_whole
+    padded = ~sample.is_unpadded
     if not padded.any() or sample.masker.promises.coupled:
         return
     real = torch.arange(sample.grid.size) % sample.grid.time < min(sample.columns)
@@ -59,7 +61,7 @@ def _check_padded_visits(sample: MaskSample) -> None:
 
 def check_slots(sample: MaskSample) -> None:
     """Tests that the masks of every slot differ from seed to seed as much as all masks do."""
-    for part in (sample.is_whole, ~sample.is_whole):
+    for part in (sample.is_unpadded, ~sample.is_unpadded):
         for name, member in (("context", sample.context), ("targets", sample.target_union)):
             for copy in range(sample.copies):
                 chosen = part & (torch.arange(len(part)) % sample.copies == copy)
@@ -97,7 +99,7 @@ def check_independence(sample: MaskSample) -> None:
     """Tests that the samples of a batch resemble each other no more than those of two batches."""
     if sample.num_batches < 16:
         return
-    for part in (sample.is_whole, ~sample.is_whole):
+    for part in (sample.is_unpadded, ~sample.is_unpadded):
         first = part & (torch.arange(len(part)) % sample.copies == 0)
         for name, member in (("context", sample.context), ("targets", sample.target_union)):
             masks = member[:, first].float()
@@ -163,7 +165,7 @@ def check_batches(masker: AbstractMasker, samples: list[MaskSample]) -> None:
             ("context", sample.context, contexts),
             ("targets", sample.target_union, unions),
         ):
-            reference = member[:, sample.is_whole].flatten(0, 1).double()
+            reference = member[:, sample.is_unpadded].flatten(0, 1).double()
             if _differ(reference.sum(dim=1, keepdim=True), others.sum(dim=1, keepdim=True), copies):
                 what = (
                     f"{others.sum(dim=1).mean():.1f} instead of {reference.sum(dim=1).mean():.1f}"

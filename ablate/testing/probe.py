@@ -43,8 +43,8 @@ def check_probe(probe: AbstractProbe, *, items: int = 90, multilabel: bool = Fal
     if not probe.selects_on_test:
         hidden = data.labels.copy()
         hidden[data.query] = truth[data.query]
-        shown = probe.predict(dataclasses.replace(data, labels=hidden))
-        _check_same(shown, scores, "predictions depend on the labels of the items to predict")
+        changed = probe.predict(dataclasses.replace(data, labels=hidden))
+        _check_same(changed, scores, "predictions depend on the labels of the items to predict")
     order = np.arange(len(data.query))[::-1]
     turned = probe.predict(dataclasses.replace(data, query=data.query[order]))
     _check_same(turned, scores[order], "predictions depend on the order of the items to predict")

@@ -73,7 +73,7 @@ def test_lines_are_counted_as_in_an_editor(tmp_path: Path) -> None:
         (b"path,label,split,start,end\na.wav,x,train,-1,1\n", "`start` must be a time"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_the_cause(
+def test_an_unreadable_table_is_an_error_that_states_the_cause(
     tmp_path: Path, content: bytes, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

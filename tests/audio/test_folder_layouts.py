@@ -86,7 +86,7 @@ def test_whatever_is_passed_over_is_counted_by_cause(tmp_path: Path) -> None:
     assert "the link `gone.wav` has no target" in notes
 
 
-def test_a_folder_without_readable_files_says_why(tmp_path: Path) -> None:
+def test_the_error_for_a_folder_without_readable_files_states_the_cause(tmp_path: Path) -> None:
     create_files(tmp_path, "cat/a.m4a", "dog/b.m4a")
     with pytest.raises(ValueError, match=r"2 files \.m4a are no format that can be read"):
         write_manifest(tmp_path, "subfolder")

@@ -17,7 +17,7 @@ from ablate.audio.decoding import EncodedAudio, find_problem
 from tests.audio.sounds import FORMATS, add_id3_picture, create_tone, encode, remove_mp3_length
 
 RATES = {"mp3": 44100, "opus": 48000}
-WHOLE = {
+COMPLETE_FILES = {
     name: encode(name, create_tone(1.5, RATES.get(name, 16000)), RATES.get(name, 16000))
     for name in FORMATS
 }
@@ -33,12 +33,12 @@ def find_problem_of(content: bytes, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_whole_file_gives_the_samples_of_a_plain_decoder(name: str, tmp_path: Path) -> None:
-    expected, rate = soundfile.read(io.BytesIO(WHOLE[name]), dtype="float32")
-    clip = open_bytes(WHOLE[name])
+def test_a_complete_file_gives_the_samples_of_a_plain_decoder(name: str, tmp_path: Path) -> None:
+    expected, rate = soundfile.read(io.BytesIO(COMPLETE_FILES[name]), dtype="float32")
+    clip = open_bytes(COMPLETE_FILES[name])
     np.testing.assert_array_equal(clip.read(), expected)
     assert (clip.sample_rate, clip.is_corrected) == (rate, False)
-    assert find_problem_of(WHOLE[name], tmp_path) == ""
+    assert find_problem_of(COMPLETE_FILES[name], tmp_path) == ""
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -46,7 +46,7 @@ def test_a_whole_file_gives_the_samples_of_a_plain_decoder(name: str, tmp_path: 
 def test_a_file_that_breaks_off_is_an_error(
     name: str, share: float, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    content = WHOLE[name][: round(share * len(WHOLE[name]))]
+    content = COMPLETE_FILES[name][: round(share * len(COMPLETE_FILES[name]))]
     with pytest.raises(BadAudioError, match="`clip`: "):
         open_bytes(content).read()
     assert find_problem_of(content, tmp_path_factory.getbasetemp())
@@ -90,15 +90,15 @@ def _pack(name: str, content: bytes, value: int) -> bytes:
 def test_a_header_that_a_pipe_left_open_does_not_cut_the_sound(
     name: str, value: int, tmp_path: Path
 ) -> None:
-    content = _pack(name, WHOLE[name], value)
-    expected = soundfile.read(io.BytesIO(WHOLE[name]), dtype="float32")[0]
+    content = _pack(name, COMPLETE_FILES[name], value)
+    expected = soundfile.read(io.BytesIO(COMPLETE_FILES[name]), dtype="float32")[0]
     np.testing.assert_array_equal(open_bytes(content).read(), expected)
     assert find_problem_of(content, tmp_path) == ""
 
 
 @pytest.mark.parametrize("announced", [0, 1, 9000, 23999])
 def test_a_flac_is_read_to_its_end_whatever_it_announces(announced: int, tmp_path: Path) -> None:
-    content = bytearray(WHOLE["flac"])
+    content = bytearray(COMPLETE_FILES["flac"])
     content[21:26] = (announced | (content[21] & 0xF0) << 32).to_bytes(5, "big")
     clip = open_bytes(bytes(content))
     assert len(clip.read()) == 24000
@@ -150,17 +150,17 @@ def test_two_mp3s_in_one_file_are_both_read() -> None:
 
 @pytest.mark.parametrize("name", ["ogg", "opus"])
 def test_two_ogg_streams_in_one_file_are_both_read(name: str, tmp_path: Path) -> None:
-    clip = open_bytes(2 * WHOLE[name])
-    once = open_bytes(WHOLE[name]).read()
+    clip = open_bytes(2 * COMPLETE_FILES[name])
+    once = open_bytes(COMPLETE_FILES[name]).read()
     np.testing.assert_array_equal(clip.read(), np.tile(once, 2))
     assert clip.is_corrected
-    assert find_problem_of(2 * WHOLE[name], tmp_path) == ""
+    assert find_problem_of(2 * COMPLETE_FILES[name], tmp_path) == ""
 
 
 @pytest.mark.parametrize("name", ["wav", "flac", "ogg", "mp3"])
 def test_a_tag_behind_the_sound_is_no_damage(name: str, tmp_path: Path) -> None:
-    content = WHOLE[name] + b"TAG" + b"title".ljust(125, b"\0")
-    expected = open_bytes(WHOLE[name]).read()
+    content = COMPLETE_FILES[name] + b"TAG" + b"title".ljust(125, b"\0")
+    expected = open_bytes(COMPLETE_FILES[name]).read()
     np.testing.assert_array_equal(open_bytes(content).read(), expected)
     assert find_problem_of(content, tmp_path) == ""
 

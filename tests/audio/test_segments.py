@@ -33,11 +33,11 @@ def test_a_segment_is_a_slice_of_the_file(name: str, start: float, length: float
     def open_file() -> io.BytesIO:
         return io.BytesIO(ENCODED[name])
 
-    whole = EncodedAudio(open_file, "clip").read()
+    complete = EncodedAudio(open_file, "clip").read()
     segment = Segment(start, min(start + length, 6.0))
     samples = EncodedAudio(open_file, "clip", segment=segment).read()
     first, last = round(segment.start * RATE), round(segment.stop * RATE)
-    np.testing.assert_array_equal(samples, whole[first:last])
+    np.testing.assert_array_equal(samples, complete[first:last])
 
 
 def test_segments_of_one_file_are_clips_of_their_own(tmp_path: Path) -> None:
@@ -50,8 +50,8 @@ def test_segments_of_one_file_are_clips_of_their_own(tmp_path: Path) -> None:
     assert store.lengths.tolist() == [100, 100, 100, 100, 150, 450, 600]
     assert store.clips.paths[4] == "y.wav#t=0,1.5"
     assert len({source.content_digest(index) for index in range(7)}) == 7
-    whole = store.frames(6)
-    assert np.abs(store.frames(4)[5:-5] - whole[5:145]).mean() < 0.01
+    complete = store.frames(6)
+    assert np.abs(store.frames(4)[5:-5] - complete[5:145]).mean() < 0.01
 
 
 def test_onset_and_offset_cut_too(tmp_path: Path) -> None:

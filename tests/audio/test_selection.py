@@ -61,7 +61,7 @@ def test_dropped_duplicates_stay_in_the_test_split(tmp_path: Path) -> None:
     assert again.notes == store.notes
 
 
-def test_refused_duplicates_are_an_error(tmp_path: Path) -> None:
+def test_duplicates_are_an_error_with_duplicates_set_to_refuse(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"5 clips are duplicates.*`duplicates: drop`"):
         open_corpus(tmp_path, duplicates="refuse")
 
@@ -135,7 +135,7 @@ def test_after_dropping_every_class_can_be_learnt(parts: list[tuple[str, str]]) 
         assert set(clip.label.split(";")) <= set(table[place].label.split(";"))
 
 
-def test_a_rare_class_is_an_error_with_the_remedy_and_dropped_if_asked(tmp_path: Path) -> None:
+def test_a_rare_class_is_an_error_unless_it_is_dropped(tmp_path: Path) -> None:
     manifest = write_corpus(tmp_path)
     manifest.write_text(manifest.read_text().replace("11.wav,b", "11.wav,c"))
     with pytest.raises(ValueError, match="`on_rare_class: drop`"):

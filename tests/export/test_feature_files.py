@@ -75,7 +75,7 @@ def test_a_parquet_table_holds_paths_and_features(encoder, folder, tmp_path):
     assert np.array_equal(np.stack(table.features), features.numpy())
 
 
-def test_parquet_without_its_library_is_refused_before_anything_is_decoded(
+def test_without_pyarrow_a_parquet_table_is_an_error_before_any_decoding(
     encoder, folder, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
@@ -136,7 +136,7 @@ def test_broken_files_are_named_after_all_others_are_done(encoder, folder, tmp_p
     assert len(features) == 3
 
 
-def test_calls_that_cannot_end_well_are_refused(encoder, folder, tmp_path):
+def test_invalid_arguments_are_errors(encoder, folder, tmp_path):
     (tmp_path / "empty").mkdir()
     for place in ("empty", "*.flac", "empty/**/*"):
         with pytest.raises(ValueError, match="has no audio file"):
@@ -169,9 +169,9 @@ def test_the_command_writes_the_table_of_a_run_or_of_an_export(
         with np.load(table) as saved:
             assert np.allclose(saved["features"], expected, atol=1e-5)
     command = ["features", str(exported.folder), str(folder), "--to", str(tmp_path / "all.npz")]
-    refused = CliRunner().invoke(app, command)
-    assert refused.exit_code == 2
-    assert "k.wav" in refused.output
+    failed = CliRunner().invoke(app, command)
+    assert failed.exit_code == 2
+    assert "k.wav" in failed.output
     skipped = CliRunner().invoke(app, [*command, "--skip-bad-audio"])
     assert skipped.exit_code == 0
     assert "left out" in skipped.output

@@ -90,7 +90,7 @@ def test_a_list_of_sounds_has_one_row_for_each(encoder, tmp_path):
         ([[0.0, 0.1], ["a"]], "has no full scale"),
     ],
 )
-def test_what_is_no_sound_is_refused(encoder, sound, message):
+def test_a_value_that_is_no_waveform_is_an_error(encoder, sound, message):
     with pytest.raises(ValueError, match=message):
         encoder.features(sound)
 
@@ -102,7 +102,7 @@ def test_a_batch_must_have_two_dimensions_and_samples(encoder, shape):
             compute(torch.zeros(shape))
 
 
-def test_a_batch_with_samples_that_are_not_finite_is_refused(encoder):
+def test_a_batch_with_samples_that_are_not_finite_is_an_error(encoder):
     waveforms = torch.zeros(2, 100)
     waveforms[1, 7] = torch.nan
     for compute in (encoder.clip_features, encoder.features_over_time):
@@ -111,6 +111,6 @@ def test_a_batch_with_samples_that_are_not_finite_is_refused(encoder):
 
 
 @pytest.mark.parametrize("rate", [0, -1, 44100.5, float("nan"), "16000", True])
-def test_a_sample_rate_must_be_a_whole_number(encoder, rate):
+def test_a_sample_rate_must_be_an_integer(encoder, rate):
     with pytest.raises(ValueError, match="`sample_rate` must be a whole number of Hz above 0"):
         encoder.features(SOUND, sample_rate=rate)

@@ -202,11 +202,11 @@ def test_fairseq_shows_the_surplus_targets_of_a_device_again(columns, clips, vis
 
 
 @pytest.mark.parametrize(
-    ("grid", "shown"), [(Grid(14, 14), (0.233, 0.068)), (Grid(8, 64), (0.196, 0.439))]
+    ("grid", "visible_shares"), [(Grid(14, 14), (0.233, 0.068)), (Grid(8, 64), (0.196, 0.439))]
 )
-def test_the_v_jepa_collator_cuts_each_kind_of_mask_by_itself(grid, shown):
+def test_the_v_jepa_collator_cuts_each_kind_of_mask_by_itself(grid, visible_shares):
     # facebookresearch/jepa@51c59d5 src/masks/multiblock3d.py:197-201, 24 clips a device
-    for (blocks, area), visible in zip(((8, 0.15), (2, 0.7)), shown, strict=True):
+    for (blocks, area), visible in zip(((8, 0.15), (2, 0.7)), visible_shares, strict=True):
         inner = UnionComplement(num_blocks=blocks, area=area, as_in_reference_code=True)
         masker = EqualCounts(masker=inner, clips=24)
         context, _, visits = visit_shares(masker, grid, batch=96, batches=60)

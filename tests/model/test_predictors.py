@@ -152,7 +152,7 @@ def test_blocks_of_a_per_target_predictor_do_not_see_each_other(models):
 
 
 @pytest.mark.parametrize("batching", ["pack", "pad"])
-def test_the_masks_of_a_clip_use_the_mask_tokens_in_turn(models, batching):
+def test_the_masks_of_a_clip_alternate_between_the_mask_tokens(models, batching):
     masker = maskers.MultiMask(maskers=(maskers.MultiBlock(),), times=2)
     batch = models.batch(masker)
     jepa = models.jepa(Teacher(), Joint(**WIDTH, num_mask_tokens=2))

@@ -1,4 +1,4 @@
-"""`check_encoder` passes our encoders and catches those that break their contract."""
+"""Tests `check_encoder`: encoders with one fault are found, correct ones are not."""
 
 from dataclasses import dataclass, replace
 
@@ -30,7 +30,7 @@ def test_our_encoders_pass(encoder):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planted(AbstractEncoder):
+class FaultyEncoder(AbstractEncoder):
     """A small encoder with one fault."""
 
     fault: str = "none"
@@ -39,10 +39,10 @@ class Planted(AbstractEncoder):
     summary: bool = False
 
     def build(self, grid, pixels):
-        return PlantedEncoder(self, grid, pixels)
+        return FaultyEncoderModule(self, grid, pixels)
 
 
-class PlantedEncoder(Encoder):
+class FaultyEncoderModule(Encoder):
     def __init__(self, settings, grid, pixels):
         super().__init__()
         self.dim, self.hidden, self.fault = 8, settings.hidden, settings.fault
@@ -94,8 +94,8 @@ class PlantedEncoder(Encoder):
 
 
 def test_an_encoder_without_a_fault_passes():
-    check_encoder(Planted())
-    check_encoder(Planted(hidden="replace"))
+    check_encoder(FaultyEncoder())
+    check_encoder(FaultyEncoder(hidden="replace"))
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ def test_an_encoder_without_a_fault_passes():
         ("no flops", "not positive"),
     ],
 )
-def test_a_planted_fault_is_found(fault, message):
+def test_a_fault_is_an_error(fault, message):
     with pytest.raises(AssertionError, match=message):
-        check_encoder(Planted(fault=fault))
+        check_encoder(FaultyEncoder(fault=fault))
 
 
 @pytest.mark.parametrize(
@@ -129,12 +129,12 @@ def test_a_planted_fault_is_found(fault, message):
         ("sees hidden", "content of hidden"),
     ],
 )
-def test_a_fault_of_an_encoder_that_replaces_is_found(fault, message):
+def test_a_fault_of_an_encoder_that_replaces_hidden_patches_is_an_error(fault, message):
     with pytest.raises(AssertionError, match=message):
-        check_encoder(Planted(fault=fault, hidden="replace"))
+        check_encoder(FaultyEncoder(fault=fault, hidden="replace"))
 
 
-def test_a_summary_of_another_shape_is_found():
-    wrong = replace(Planted(), fault="summary of another shape", summary=True)
+def test_a_summary_of_another_shape_is_an_error():
+    wrong = replace(FaultyEncoder(), fault="summary of another shape", summary=True)
     with pytest.raises(AssertionError, match="the summary is"):
         check_encoder(wrong)

@@ -1,4 +1,4 @@
-"""`check_probe` passes our probes and catches those that break their contract."""
+"""Tests `check_probe`: probes with one fault are found, correct ones are not."""
 
 from dataclasses import dataclass
 
@@ -39,13 +39,13 @@ def test_our_probes_pass_with_several_labels(probe):
     check_probe(probe, multilabel=True)
 
 
-def test_a_probe_of_audio_is_refused_with_what_to_do():
+def test_the_error_for_a_probe_of_audio_suggests_a_study():
     with pytest.raises(ValueError, match="test it with a study"):
         check_probe(FineTuning())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planted(AbstractProbe):
+class FaultyProbe(AbstractProbe):
     """The nearest mean, with one fault."""
 
     fault: str = "none"
@@ -83,7 +83,7 @@ class Planted(AbstractProbe):
 
 
 def test_a_probe_without_a_fault_passes():
-    check_probe(Planted())
+    check_probe(FaultyProbe())
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,6 @@ def test_a_probe_without_a_fault_passes():
         ("list", "no array"),
     ],
 )
-def test_a_planted_fault_is_found(fault, message):
+def test_a_fault_is_an_error(fault, message):
     with pytest.raises(AssertionError, match=message):
-        check_probe(Planted(fault=fault))
+        check_probe(FaultyProbe(fault=fault))

@@ -1,4 +1,4 @@
-"""`check_source` passes our sources and catches those that break their contract."""
+"""Tests `check_source`: sources with one fault are found, correct ones are not."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ def test_our_source_passes():
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planted(AbstractSource):
+class FaultySource(AbstractSource):
     """Four short clips, with one fault."""
 
     fault: str = "none"
@@ -75,7 +75,7 @@ class Planted(AbstractSource):
 
 
 def test_a_source_without_a_fault_passes():
-    check_source(Planted())
+    check_source(FaultySource())
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,6 @@ def test_a_source_without_a_fault_passes():
         ("number as stamp", "no text"),
     ],
 )
-def test_a_planted_fault_is_found(fault, message):
+def test_a_fault_is_an_error(fault, message):
     with pytest.raises(AssertionError, match=message):
-        check_source(Planted(fault=fault))
+        check_source(FaultySource(fault=fault))

@@ -186,7 +186,7 @@ def test_each_kind_takes_the_step_of_its_definition(kind):
     assert module.weight.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_vectors_decay_only_if_the_settings_say_so():
+def test_vectors_decay_only_with_decay_vectors():
     for decay_vectors, expected in ((False, 1.0), (True, 1 - 1e-3 * 0.5)):
         module = nn.Linear(3, 3)
         nn.init.ones_(module.bias)
@@ -210,8 +210,8 @@ def test_layer_decay_lowers_the_rate_from_layer_to_layer(encoder):
     assert {f for n, f in by_name.items() if n.startswith("predictor")} == {1.0}
     assert {f for n, f in by_name.items() if n.startswith("encoder.project")} == {0.5**4}
     for layer in range(3):
-        found = {f for n, f in by_name.items() if f"layers.{layer}." in n}
-        assert found == {0.5 ** (3 - layer)}
+        rates = {f for n, f in by_name.items() if f"layers.{layer}." in n}
+        assert rates == {0.5 ** (3 - layer)}
 
 
 @pytest.mark.parametrize(

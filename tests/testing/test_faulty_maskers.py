@@ -1,4 +1,4 @@
-"""`check_masker` catches wrong maskers, of every kind that its contract rules out."""
+"""`check_masker` finds faulty maskers of every kind."""
 
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +13,7 @@ CALLS = {"count": 0}
 CACHE: dict[object, Mask] = {}
 
 
-def own(seed=0):
+def create_generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
@@ -25,8 +25,8 @@ def move_target(mask, row, to_context):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wrong(AbstractMasker):
-    """A right masker with one fault."""
+class FaultyMasker(AbstractMasker):
+    """A valid masker with one fault."""
 
     fault: str
     inner: AbstractMasker = field(default_factory=lambda: Random(ratio=(0.5, 0.7)))
@@ -45,7 +45,7 @@ class Wrong(AbstractMasker):
 
 
 def draw_rarely(every, change):
-    """Makes a fault in one of `every` samples, at random."""
+    """Returns a `draw` that changes one of `every` samples, at random."""
 
     def draw(inner, clips, generator):
         mask = inner.draw(clips, generator)
@@ -57,11 +57,11 @@ def draw_rarely(every, change):
 
 
 def ignore_generator(inner, clips, generator):
-    return inner.draw(clips, own())
+    return inner.draw(clips, create_generator())
 
 
 def seed_by_progress(inner, clips, generator):
-    return inner.draw(clips, own(round(1e6 * clips.progress)))
+    return inner.draw(clips, create_generator(round(1e6 * clips.progress)))
 
 
 def cache_first_mask(inner, clips, generator):
@@ -72,7 +72,7 @@ def cache_first_mask(inner, clips, generator):
 
 
 def ignore_generator_in_half(inner, clips, generator):
-    mask, fixed = inner.draw(clips, generator), inner.draw(clips, own())
+    mask, fixed = inner.draw(clips, generator), inner.draw(clips, create_generator())
     half = torch.arange(clips.batch) % 2 == 0
     return Mask(
         torch.where(half[:, None], mask.context, fixed.context),
@@ -81,9 +81,9 @@ def ignore_generator_in_half(inner, clips, generator):
 
 
 def ignore_generator_for_places(inner, clips, generator):
-    """The number of visible patches is drawn, where they lie is not."""
+    """Draws the number of visible patches at random, but not their positions."""
     mask, count = (
-        inner.draw(clips, own()),
+        inner.draw(clips, create_generator()),
         1 + torch.randint(2, (clips.batch, 1), generator=generator),
     )
     kept = mask.context & (mask.context.cumsum(dim=1) >= count)
@@ -114,7 +114,7 @@ def share_in_pairs(inner, clips, generator):
 
 
 def repeat_first_sample(inner, clips, generator):
-    mask, fixed = inner.draw(clips, generator), inner.draw(clips, own())
+    mask, fixed = inner.draw(clips, generator), inner.draw(clips, create_generator())
     mask.context[0], mask.targets[0] = fixed.context[0], fixed.targets[0]
     return mask
 
@@ -159,7 +159,7 @@ def without_column(when):
 
 
 def fix_padded_context(inner, clips, generator):
-    mask, fixed = inner.draw(clips, generator), inner.draw(clips, own())
+    mask, fixed = inner.draw(clips, generator), inner.draw(clips, create_generator())
     padded = ~clips.valid.all(dim=1)
     return Mask(
         torch.where(padded[:, None], fixed.context, mask.context),
@@ -211,7 +211,7 @@ def use_numpy(inner, clips, generator):
 
 
 def ignore_content(inner, clips, generator):
-    clips.get_content(Wrong(fault="needs nothing of its content"))
+    clips.get_content(FaultyMasker(fault="needs nothing of its content"))
     return inner.draw(clips, generator)
 
 
@@ -240,7 +240,7 @@ FAULTS = {
     "ignores the generator in half of the samples": ignore_generator_in_half,
     "ignores the generator for places": ignore_generator_for_places,
     "uses numpy": use_numpy,
-    # state
+    # state between calls
     "keeps state": keep_state,
     "fails in one of many calls": fail_rarely,
     # rare faults
@@ -279,12 +279,12 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_check_masker_catches_a_wrong_masker(fault):
+def test_check_masker_finds_the_fault(fault):
     CALLS["count"] = 0
     CACHE.clear()
     inner = VarianceWeighted() if "`content`" in fault else Random(ratio=(0.5, 0.7))
     with pytest.raises(AssertionError):
-        check_masker(Wrong(fault=fault, inner=inner), max_examples=20)
+        check_masker(FaultyMasker(fault=fault, inner=inner), max_examples=20)
 
 
 @pytest.mark.parametrize(
@@ -297,5 +297,5 @@ def test_check_masker_catches_a_wrong_masker(fault):
     ],
     ids=repr,
 )
-def test_check_masker_accepts_right_maskers_of_extreme_ratio(masker):
+def test_check_masker_accepts_valid_maskers_with_extreme_ratios(masker):
     check_masker(masker)
