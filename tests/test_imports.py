@@ -34,9 +34,16 @@ TORCH_FREE_BELOW = (
     *("core.git", "core.io", "core.machine_errors", "core.nested", "core.records", "core.suggest"),
 )
 EXCEPTIONS = {  # commands that only read and write folders, without torch
-    ("ablate.cli.tools", "ablate.audio.manifest_summary"),
-    ("ablate.cli.tools", "ablate.audio.manifest_splits"),
-    ("ablate.cli.tools", "ablate.audio.manifest_writer"),
+    *(
+        ("ablate.cli.manifest", f"ablate.audio.{name}")
+        for name in (
+            "manifest_reader",
+            "manifest_splits",
+            "manifest_summary",
+            "manifest_writer",
+            "near_duplicates",
+        )
+    ),
     ("ablate.cli.tools", "ablate.export.export"),
 }
 THIRD_PARTY = {  # library -> the one place that may import it

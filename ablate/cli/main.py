@@ -7,6 +7,7 @@ import typer
 from ablate import __version__
 from ablate.cli import cleanup, services, tools
 from ablate.cli import inspect as cli_inspect
+from ablate.cli import manifest as cli_manifest
 from ablate.cli import run as cli_run
 
 app = typer.Typer(
@@ -29,7 +30,7 @@ for command in (
     cleanup.clean,
     services.doctor,
     tools.init,
-    tools.manifest,
+    cli_manifest.manifest,
     tools.export,
     tools.features,
     tools.zoo,

@@ -25,57 +25,6 @@ def init(
         fail(str(error))
 
 
-def manifest(
-    folder: Annotated[Path, typer.Argument(help="Folder of an unpacked data set.")],
-    layout: Annotated[
-        str,
-        typer.Option(
-            help="Layout of the folder: subfolder, flat, esc50, speech_commands, fsd50k, audioset, "
-            "urbansound8k, nsynth, gtzan, vocalsound, crema_d, fma or voxceleb."
-        ),
-    ],
-    group: Annotated[
-        str | None,
-        typer.Option(help="Group clips by this regex; a group never spans two splits."),
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option(help="Layout flat: regex that matches the label in each path.")
-    ] = None,
-    split_by: Annotated[
-        str | None,
-        typer.Option(help="Regex that matches the split in each path, such as `train` or `eval`."),
-    ] = None,
-    shares: Annotated[str, typer.Option(help="Shares of train, valid and test.")] = "6:2:2",
-    folds: Annotated[int | None, typer.Option(help="Write this many folds, not splits.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random split.")] = 0,
-) -> None:
-    """Write the manifest of a data set: a CSV file of paths, labels and splits."""
-    from ablate.audio.manifest_splits import SplitOptions, parse_shares
-    from ablate.audio.manifest_summary import summarize_manifest
-    from ablate.audio.manifest_writer import write_manifest
-    from ablate.core.records.messages import ProgressMessage
-    from ablate.executors import progress
-
-    try:
-        options = SplitOptions(
-            group=group, split_by=split_by, shares=parse_shares(shares), folds=folds, seed=seed
-        )
-        written, warning, notes = write_manifest(folder, layout, options, label=label)
-    except ValueError as error:
-        fail(str(error))
-    typer.echo(f"wrote {written}")
-    print_lines(f"passed over: {note}" for note in notes)
-    if warning:
-        typer.echo(f"warning: {warning}")
-    with progress.progress_bar(progress.create_console(), "reading files") as update:
-        lines = list(
-            summarize_manifest(
-                written, lambda done, total: update(ProgressMessage(done=done, total=total))
-            )
-        )
-    print_lines(lines)
-
-
 def export(
     run: RunName,
     to: Annotated[Path, typer.Option(help="Folder to write to.")],
