@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -135,7 +136,7 @@ def compute_fingerprint(samples: Samples, rate: int) -> Vector | None:
     return vector
 
 
-def _pair_edges(bins: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
+def _pair_edges(bins: npt.NDArray[np.floating[Any]]) -> list[tuple[float, float]]:
     """Returns the edges of the bands, each widened to hold at least one bin."""
     step = float(bins[1])
     return [(low, max(high, low + step)) for low, high in itertools.pairwise(_EDGES)]
