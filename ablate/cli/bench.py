@@ -31,7 +31,8 @@ SIZES = {  # (dim, layers, heads) of the encoder and of the predictor, and clips
 MULTI_BLOCK: dict[str, Any] = {"type": "maskers.MultiBlock"}
 RANDOM: dict[str, Any] = {"type": "maskers.Random", "ratio": 0.6}
 STEP_COLUMNS = (
-    "variant", "ms", "clips/s", "tokens/s", "h/h", "MFU", "MB", "context", "targets", "",
+    "variant", "ms", "drawing", "clips/s", "tokens/s", "h/h", "MFU", "MB", "context", "targets",
+    "attention",
 )  # fmt: skip
 
 
@@ -144,7 +145,7 @@ def benchmark_steps(
     console = create_console()
 
     def run(query: Query) -> None:
-        variants = _load_variants(study) if study else _builtin_variants(device.split(":")[0])
+        variants = load_variants(study) if study else get_builtin_variants(device.split(":")[0])
         for variant in variants:
             budget = variant["settings"].get("budget", {})
             variant["settings"]["budget"] = {**budget, "steps": MANY_STEPS}
@@ -192,8 +193,8 @@ def describe_steps(summary: Mapping[str, Any]) -> list[str]:
     machine = f"{summary['device']}, {summary['threads']} thread(s), torch {summary['torch']}"
     kernels = ", ".join(f"{k['name']} {k['milliseconds']:.1f} ms" for k in summary["kernels"])
     lines = [
-        f"medians over alternating rounds on {machine}; a step includes drawing, training and "
-        "bookkeeping; h/h: hours of audio per hour",
+        f"medians over alternating rounds on {machine}; a step includes training, bookkeeping and "
+        "drawing, or is as slow as drawing if threads draw ahead; h/h: hours of audio per hour",
         f"MFU: relative to {ceilings}, reached by a matrix product in the same rounds",
         f"attention, forward and backward, on segments of unequal length: {kernels}",
     ]
@@ -207,7 +208,7 @@ def describe_steps(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _load_variants(file: Path) -> list[dict[str, Any]]:
+def load_variants(file: Path) -> list[dict[str, Any]]:
     """Returns the variants of a study, with the settings of their first seed."""
     study = loader.load(file)
     trials = design.build_trials(study, factors.build_factors(study))
@@ -215,7 +216,7 @@ def _load_variants(file: Path) -> list[dict[str, Any]]:
     return [{"name": trial.variant, "settings": dict(trial.settings)} for trial in first]
 
 
-def _builtin_variants(kind: str) -> list[dict[str, Any]]:
+def get_builtin_variants(kind: str) -> list[dict[str, Any]]:
     """Returns variants of one model for clips of ten seconds, on 8x64 patches."""
     encoder, predictor, batch = SIZES[kind]
     names = ("dim", "layers", "heads")
@@ -245,7 +246,7 @@ def _builtin_variants(kind: str) -> list[dict[str, Any]]:
 def _build_step_table(summary: Mapping[str, Any]) -> Table:
     table = Table(box=rich.box.SIMPLE_HEAD)
     for head in STEP_COLUMNS:
-        table.add_column(head, justify="left" if head in ("variant", "") else "right")
+        table.add_column(head, justify="left" if head in ("variant", "attention") else "right")
     for step in summary["steps"]:
         table.add_row(*map(Text, _format_step(step)))
     return table
@@ -254,10 +255,11 @@ def _build_step_table(summary: Mapping[str, Any]) -> Table:
 def _format_step(step: Mapping[str, Any]) -> list[str]:
     if step["problem"]:
         return [step["name"], *["-"] * (len(STEP_COLUMNS) - 2), f"problem: {step['problem']}"]
-    memory = step["peak_memory_mb"]
+    memory, drawing = step["peak_memory_mb"], step["drawing_milliseconds"]
     return [
         step["name"],
         f"{step['milliseconds']:.1f}",
+        "-" if drawing is None else f"{drawing:.1f}",
         f"{step['clips_per_second']:.1f}",
         f"{step['tokens_per_second']:.0f}",
         f"{step['audio_hours_per_hour']:.0f}",
@@ -265,5 +267,5 @@ def _format_step(step: Mapping[str, Any]) -> list[str]:
         "-" if memory is None else f"{memory:.0f}",
         f"{step['context']:.1f}",
         f"{step['targets']:.1f}",
-        "",
+        ", ".join(step["attention"]),
     ]

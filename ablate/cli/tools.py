@@ -123,6 +123,25 @@ def bench_steps(
     )
 
 
+@bench.command("loader")
+def bench_loader(
+    study: Annotated[
+        Path | None,
+        typer.Argument(help="Study whose first variant to load. Default: clips of 10 seconds."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device to load to: cpu or cuda.")] = "cpu",
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Clips per step. Default: as in the study.")
+    ] = None,
+) -> None:
+    """Time how fast batches of clips and masks are loaded."""
+    from ablate.cli.bench_loader import benchmark_loader
+    from ablate.study.exit_codes import interrupt_on_signals
+
+    interrupt_on_signals()
+    raise typer.Exit(benchmark_loader(study, device=device, batch=batch))
+
+
 @bench.command("maskers")
 def bench_maskers(
     package: Package = "maskers",

@@ -26,7 +26,7 @@ baseline: # all settings of a trial; each `type` is a path that Python can impor
   predictor: {{type: ablate.model.predictor.Joint, dim: 64, layers: 2, heads: 2}}
   objective: {{type: ablate.model.objectives.SmoothL1, beta: 1.0}}
   budget: {{steps: 600, batch: 16}}
-  optimizer: {{rate: 1.0e-3}}
+  optimizer: {{rate: 1.0e-3}} # on a GPU, add precision: bf16
 factors: # any setting, by its dotted path; a level replaces the whole branch of the baseline
   masker:
     random: {{type: maskers.Random, ratio: 0.625}} # shows 37.5 % of the grid

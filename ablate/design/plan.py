@@ -84,12 +84,12 @@ def _build_entry(trial: PlannedTrial) -> TrialEntry:
 
 
 def _find_warnings(trials: Iterable[PlannedTrial]) -> list[str]:
-    """Finds levels that differ in their visible share, and masks that overlap or fall back.
+    """Finds unequal visible shares, masks that overlap or fall back, and heads of slow widths.
 
     All seeds of a variant have the same masks, so one seed is enough.
     """
-    variants = {tuple(trial.levels.items()): trial for trial in trials}.values()
-    facts = [(trial.levels, trial.get_resolved().facts) for trial in variants]
+    variants = {tuple(trial.levels.values()): trial for trial in trials}
+    facts = [(trial.levels, trial.get_resolved().facts) for trial in variants.values()]
     shares = [
         warnings.MaskShares(levels=levels, context=fact.context, targets=fact.targets)
         for levels, fact in facts
@@ -103,4 +103,9 @@ def _find_warnings(trials: Iterable[PlannedTrial]) -> list[str]:
         )
         for levels, fact in facts
     ]
-    return [*warnings.share_warnings(shares), *warnings.overlap_warnings(overlaps)]
+    settings = [(join_labels(levels), trial.settings) for levels, trial in variants.items()]
+    return [
+        *warnings.share_warnings(shares),
+        *warnings.overlap_warnings(overlaps),
+        *warnings.head_width_warnings(settings),
+    ]

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 MIN_DIFFERENCE = 0.02  # difference in visible share that is worth a warning
 MAX_NAMES = 8  # if more levels differ, only those with the least and the most are named
 MIN_OVERLAP = 0.01  # share of context patches that are targets
 MIN_FALLBACK = 0.1  # share of clips with a fallback mask
+HEAD_MULTIPLE = 8  # of the dimensions of an attention head, for memory-efficient GPU kernels
 SHARES = {"context": "the amount of audio seen", "targets": "the amount to be predicted"}
 
 
@@ -55,6 +57,27 @@ def overlap_warnings(variants: Sequence[MaskOverlap]) -> list[str]:
         _declared_overlap(declared),
     ]
     return [" ".join(line) for line in lines if line]
+
+
+def head_width_warnings(variants: Iterable[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Warns of attention heads whose width no memory-efficient GPU kernel takes.
+
+    `variants` holds pairs of a variant's name and its settings.
+    """
+    widths: dict[int, list[str]] = {}
+    for variant, settings in variants:
+        for part in settings.values():
+            dim, heads = (
+                (part.get("dim"), part.get("heads")) if isinstance(part, Mapping) else (None, None)
+            )
+            if isinstance(dim, int) and isinstance(heads, int) and dim // heads % HEAD_MULTIPLE:
+                widths.setdefault(dim // heads, []).append(variant)
+    return [
+        f"On a GPU, attention with heads of {width} dimensions is computed slowly, over padded "
+        f"batches: memory-efficient kernels take multiples of {HEAD_MULTIPLE}. It concerns "
+        f"{'; '.join(dict.fromkeys(variants))}. Choose another `dim` or `heads`."
+        for width, variants in sorted(widths.items())
+    ]
 
 
 def code_warnings(digests: Iterable[Mapping[str, str]]) -> list[str]:

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from ablate.core.records.messages import AttentionRequest
 from ablate.executors.worker import COMMAND, Worker, WorkerDiedError
 from ablate.runs.store import Folders
 
@@ -14,7 +15,8 @@ MIN_FREE_BYTES = 1e9
 def check_machine(folders: Folders, print_line: Callable[[str], None]) -> int:
     """Prints what works and what does not; returns the exit code, 0 if all is well.
 
-    Starts a worker, and checks that each folder is writable and has a gigabyte free.
+    Starts a worker, prints which attention kernels can serve, and checks that each folder is
+    writable and has a gigabyte free.
     """
     is_fine = _check_worker(print_line)
     for name in ("runs", "reports", "cache"):
@@ -26,6 +28,7 @@ def _check_worker(print_line: Callable[[str], None]) -> bool:
     worker = Worker(COMMAND)
     try:
         ready = worker.ready()
+        attention = worker.request(AttentionRequest())
     except WorkerDiedError as error:
         print_line(f"error: `python -m ablate.worker` does not start: {error}")
         return False
@@ -34,6 +37,8 @@ def _check_worker(print_line: Callable[[str], None]) -> bool:
         worker.finish()
         worker.close()
     print_line(f"a worker starts: torch {ready.torch}, {ready.gpus} GPUs")
+    for line in attention.lines:
+        print_line(line)
     return True
 
 

@@ -218,6 +218,7 @@ class Pool:
             folder=job.folder,
             probes=dict(job.probes),
             device=self._devices[index],
+            memory_share=1 / self._devices.count(self._devices[index]),
             ranks=self._ranks,
             until=job.until,
             evaluate=job.evaluate,

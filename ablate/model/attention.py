@@ -10,6 +10,8 @@ attention, segment by segment or padded, whichever is faster.
 import functools
 import importlib.util
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +20,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablate.model.device import on_device
+from ablate.core.device import on_device
 from ablate.model.segments import Segments
 
 Kernel = Literal["xformers", "varlen", "padded", "segments"]
@@ -51,6 +53,11 @@ class KernelChoice:
     obstacles: dict[Kernel, str]
 
     @property
+    def name(self) -> str:
+        """The kernel with its operator, such as `xformers fa2F@2.5.7-pt`."""
+        return f"{self.kernel} {self.operator}".strip()
+
+    @property
     def warning(self) -> str | None:
         """Says that a slower kernel than xformers serves, and why; None if that is not so."""
         if "xformers" not in self.obstacles:
@@ -59,6 +66,28 @@ class KernelChoice:
         return f"attention is computed by the slower kernel `{self.kernel}` ({reasons})"
 
 
+# what serves if some tokens may not attend to others of their segment
+MASKED = KernelChoice("padded", "with a mask", {})
+
+_recorders: list[dict[str, KernelChoice]] = []
+
+
+@contextmanager
+def record_kernels(served: dict[str, KernelChoice]) -> Iterator[None]:
+    """Adds each kernel that computes attention inside the block to `served`, by its name."""
+    _recorders.append(served)
+    try:
+        yield
+    finally:
+        _recorders.remove(served)
+
+
+def _record(choice: KernelChoice) -> None:
+    for served in _recorders:
+        served.setdefault(choice.name, choice)
+
+
+@functools.cache
 def choose_kernel(device: torch.device, dtype: torch.dtype, width: int) -> KernelChoice:
     """Returns the fastest attention kernel that can serve.
 
@@ -113,11 +142,15 @@ def attend(
         lengths = f"{len(query)} queries, {len(key)} keys, {len(value)} values"
         raise ValueError(f"segments hold {segments.num_tokens} tokens but got {lengths}")
     if segments.filler is not None:  # no xformers bias covers filler in a padded batch
+        _record(MASKED)
         return _attend_cells(query, key, value, segments.allowed_on(query.device))
     if segments.any_excludes_self:
+        _record(MASKED)
         return _attend_padded(query, key, value, segments)
     if kernel is None:
-        kernel = choose_kernel(query.device, query.dtype, query.shape[-1]).kernel
+        choice = choose_kernel(query.device, query.dtype, query.shape[-1])
+        _record(choice)
+        kernel = choice.kernel
     return _KERNELS[kernel](query, key, value, segments)
 
 

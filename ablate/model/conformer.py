@@ -14,8 +14,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ablate.core.device import on_device
 from ablate.core.random import StepRandom
-from ablate.model.device import on_device
 from ablate.model.drop_path import check_drop_path, drop_path_factors
 from ablate.model.encoder import AbstractEncoder, Encoded, Encoder, Hidden
 from ablate.model.masking import Grid

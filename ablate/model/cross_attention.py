@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ablate.model.device import on_device
+from ablate.core.device import on_device
 from ablate.model.masking import Grid
 from ablate.model.packing import pad_segments
 from ablate.model.positions import sine_cosine

@@ -6,8 +6,8 @@ Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016. https://arxiv.or
 import torch
 from torch import Tensor
 
+from ablate.core.device import on_device
 from ablate.core.random import StepRandom
-from ablate.model.device import on_device
 from ablate.model.segments import Segments
 
 

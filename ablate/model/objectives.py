@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablate.model.device import on_device
+from ablate.core.device import on_device
 from ablate.model.masking import Mask
 from ablate.model.packing import pad_segments
 from ablate.model.prediction_query import PredictionQuery

@@ -11,7 +11,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ablate.model.device import on_device
+from ablate.core.device import on_device
 from ablate.model.segments import Segments
 
 

@@ -6,8 +6,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ablate.core.device import on_device
 from ablate.model.context_encoding import VisibleTokens
-from ablate.model.device import on_device
 from ablate.model.objectives import AbstractObjective
 from ablate.model.packing import Packing
 from ablate.model.prediction_query import PredictionQuery

@@ -11,8 +11,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ablate.core.device import on_device
 from ablate.core.random import StepRandom, generator
-from ablate.model.device import on_device
 from ablate.model.masking import Mask
 from ablate.model.packing import Packing, pack, pad
 from ablate.model.segments import Segments

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ablate.model.device import on_device
+from ablate.core.device import on_device
 from ablate.model.masking import Grid
 from ablate.model.packing import join
 from ablate.model.positions import sine_cosine

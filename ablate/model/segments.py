@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from ablate.model.device import on_device
+from ablate.core.device import on_device
 
 T = TypeVar("T")
 

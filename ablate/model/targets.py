@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ablate.core.device import on_device
 from ablate.model.context_encoding import encode_visible, input_packing
-from ablate.model.device import on_device
 from ablate.model.encoder import Encoded, Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing, find_rows

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from ablate.audio.loader import Batch, FrameSource, Normaliser, cut_windows
 from ablate.audio.store import ClipStore
+from ablate.core.device import on_device
 from ablate.model.encoder import Encoded, Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing, pack
 from ablate.model.patchify import AbstractPatchifier
+from ablate.model.precision import Precision, autocast
 from ablate.probing.pooling import Sums
 from ablate.probing.views import SUMMARY, TOKENS, View
 
@@ -49,15 +51,21 @@ class FeatureExtractor:
     crop_frames: int  # length of a window
     normaliser: Normaliser
     device: torch.device
+    precision: Precision = "fp32"  # on a GPU; a CPU always computes in fp32
     # from the start of a window to that of the next; None: windows follow each other
     window_step: int | None = None
 
     @torch.no_grad()
     def encode(self, batch: Batch) -> tuple[Encoded, Packing]:
         """Encodes windows (windows, bands, frames) without their padding; returns the packing."""
-        valid = self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
+        valid = self.patchifier.valid(batch.valid_frames, batch.bands)
         packing = pack(valid, self.device)
-        return self.encoder(self.patchifier.cut(batch.mels.to(self.device)), packing), packing
+        with self.autocast():
+            return self.encoder(self.patchifier.cut(batch.mels_on(self.device)), packing), packing
+
+    def autocast(self) -> torch.autocast:
+        """Returns the context in which the encoder computes in the extractor's precision."""
+        return autocast("fp32" if self.device.type == "cpu" else self.precision, self.device)
 
     def count_layers(self) -> int:
         """Counts the layers whose outputs the encoder returns."""
@@ -107,7 +115,7 @@ def extract_features(
     earlier: dict[_Source, Sums] = {}  # sums of a clip that continues in the next batch
     for batch, owners, complete in _batches(store, clips, extractor, windows_at_once):
         encoded, packing = extractor.encode(batch)
-        tokens = _Tokens(packing, owners, extractor.grid)
+        tokens = LocatedTokens.locate(packing, owners, extractor.grid)
         rows: dict[View, FeatureRows] = {}
         for source, group in sources.items():
             values = _get_values(encoded, group[0])
@@ -116,7 +124,7 @@ def extract_features(
             elif by_moment:
                 rows |= tokens.pool_moments(values, group)
             else:
-                sums = tokens.sum_clips(values, group)
+                sums = tokens.sum_clips(values, group, int(owners[-1] - owners[0]) + 1)
                 if source in earlier:
                     sums.add_to_first(earlier.pop(source))
                 ended = len(sums.total) - (not complete)
@@ -166,63 +174,60 @@ def _group_by_source(views: Iterable[View]) -> dict[_Source, list[View]]:
 
 
 @dataclass(frozen=True)
-class _Tokens:
-    """Clip, grid row and grid column of the tokens of one batch of windows."""
+class LocatedTokens:
+    """Clip, grid row and grid column of the tokens of one batch of windows, on the device."""
 
     packing: Packing
     owners: Tensor  # int64 (windows,), the clip of each window
     grid: Grid
 
-    @property
-    def window(self) -> Tensor:
-        return self.packing.owner.cpu()
+    @classmethod
+    def locate(cls, packing: Packing, owners: Tensor, grid: Grid) -> "LocatedTokens":
+        return cls(packing, on_device(owners, packing.owner.device), grid)
 
-    @property
-    def place(self) -> Tensor:
-        return self.packing.place.cpu()
-
-    def sum_clips(self, values: Tensor, views: Sequence[View]) -> Sums:
-        """Sums the values of each clip; clips are numbered from the first one of the batch."""
+    def sum_clips(self, values: Tensor, views: Sequence[View], units: int) -> Sums:
+        """Sums the values of each of `units` clips, numbered from the first one of the batch."""
         clip, poolings = self.owners - self.owners[0], [view.pooling for view in views]
-        units = int(clip[-1]) + 1
         if SUMMARY in poolings:  # one value per window
             row, rows = torch.zeros_like(clip), 1
         else:
-            clip, row, rows = clip[self.window], self.place // self.grid.time, self.grid.freq
+            clip, row = clip[self.packing.owner], self.packing.place // self.grid.time
+            rows = self.grid.freq
         return Sums.compute(values, clip, row, units=units, rows=rows, poolings=poolings)
 
     def pool_moments(self, values: Tensor, views: Sequence[View]) -> dict[View, FeatureRows]:
         """Pools each column of each window that holds a valid patch."""
-        columns = self.grid.time
-        unit = self.window * columns + self.place % columns
-        row = self.place // columns
+        columns, place = self.grid.time, self.packing.place
+        unit, row = self.packing.owner * columns + place % columns, place // columns
         units = len(self.owners) * columns
         poolings = [view.pooling for view in views]
         sums = Sums.compute(values, unit, row, units=units, rows=self.grid.freq, poolings=poolings)
         valid = sums.count.sum(dim=(1, 2)) > 0
-        clip = self.owners.repeat_interleave(columns)[valid]
-        return {v: FeatureRows(sums[valid].pool(v.pooling), clip.numpy()) for v in views}
+        clip = self.owners.repeat_interleave(columns)[valid].cpu().numpy()
+        return {v: FeatureRows(sums[valid].pool(v.pooling), clip) for v in views}
 
     def list_tokens(self, values: Tensor) -> FeatureRows:
         """Lists every token, in the order of time within a clip."""
-        order = (self.window * self.grid.size + self.place % self.grid.time).argsort(stable=True)
-        return FeatureRows(values[order].float().numpy(), self.owners[self.window[order]].numpy())
+        window, place = self.packing.owner, self.packing.place
+        order = (window * self.grid.size + place % self.grid.time).argsort(stable=True)
+        clip = self.owners[window[order]]
+        return FeatureRows(values[order].float().cpu().numpy(), clip.cpu().numpy())
 
 
 def _get_values(encoded: Encoded, view: View) -> Tensor:
     if view.pooling == SUMMARY:
         if encoded.summary is None:
             raise ValueError("this encoder has no summary token; use another pooling in `views`")
-        return encoded.summary.cpu()
+        return encoded.summary
     if view.layer is None:
-        return encoded.tokens.cpu()
+        return encoded.tokens
     if view.layer == "mean":
-        return torch.stack(encoded.layers).mean(dim=0).cpu()
+        return torch.stack(encoded.layers).mean(dim=0)
     if view.layer > len(encoded.layers):
         raise ValueError(
             f"there is no view `{view.name}`: the encoder has {len(encoded.layers)} layers"
         )
-    return encoded.layers[view.layer - 1].cpu()
+    return encoded.layers[view.layer - 1]
 
 
 def _batches(
@@ -253,7 +258,6 @@ def _batches(
 def _concatenate(
     pending: Sequence[tuple[Batch, int]], *, complete: bool
 ) -> tuple[Batch, Tensor, bool]:
-    mels = torch.cat([batch.mels for batch, _ in pending])
-    valid_frames = torch.cat([batch.valid_frames for batch, _ in pending])
-    owners = torch.cat([torch.full((len(batch.mels),), position) for batch, position in pending])
-    return Batch(mels, valid_frames), owners, complete
+    sizes = torch.tensor([len(batch.frames) for batch, _ in pending])
+    owners = torch.tensor([position for _, position in pending]).repeat_interleave(sizes)
+    return Batch.concatenate([batch for batch, _ in pending]), owners, complete

@@ -13,7 +13,7 @@ from ablate.probing.views import Pooling
 
 @dataclass
 class Sums:
-    """Sums over the tokens of units (clips or moments), in float64.
+    """Sums over the tokens of units (clips or moments), in float64 on the device of the tokens.
 
     Sums that no requested pooling needs are None.
     """
@@ -96,5 +96,5 @@ class Sums:
             pooled = self.maximum
         else:
             pooled = mean
-        vectors: npt.NDArray[np.float32] = pooled.float().numpy()
+        vectors: npt.NDArray[np.float32] = pooled.float().cpu().numpy()
         return vectors

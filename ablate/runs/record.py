@@ -86,6 +86,7 @@ class RunAttempt:
         collapsed: bool,
         warnings: Sequence[str],
         precision: str,
+        attention: Sequence[str],
         ranks: int,
         parameters: ParameterCounts,
     ) -> None:
@@ -97,6 +98,7 @@ class RunAttempt:
             collapsed=collapsed,
             warnings=list(warnings),
             precision=precision,
+            attention=list(attention),
             ranks=ranks,
             parameters=parameters,
         )

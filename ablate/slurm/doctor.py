@@ -74,6 +74,8 @@ def _try_job(profile: Profile, home: Path, report: Callable[[str], None], patien
         return False
     assert isinstance(result, NodeReport)
     report(f"a job runs on {result.host}: torch {result.torch}, {result.gpus} GPUs")
+    for line in result.attention:
+        report(line)
     return True
 
 

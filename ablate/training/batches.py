@@ -42,8 +42,8 @@ class MaskedBatch:
         return len(self.valid)
 
     def pin_memory(self) -> "MaskedBatch":
-        """Returns a copy whose mels are in page-locked memory, for asynchronous copies to a GPU."""
-        return replace(self, batch=replace(self.batch, mels=self.batch.mels.pin_memory()))
+        """Returns a copy in page-locked memory, for asynchronous copies to a GPU."""
+        return replace(self, batch=self.batch.pin_memory())
 
     def split(self, count: int) -> list["MaskedBatch"]:
         """Splits the batch into `count` consecutive parts of as equal size as possible.
@@ -64,7 +64,7 @@ class MaskedBatch:
         samples = slice(clips.start * copies, clips.stop * copies)
         fallback = self.mask.fallback
         return MaskedBatch(
-            Batch(self.batch.mels[clips], self.batch.valid_frames[clips]),
+            self.batch[clips],
             self.valid[clips],
             Mask(
                 self.mask.context[samples],

@@ -14,7 +14,7 @@ import torch
 
 from ablate.core.io import open_atomically
 
-FORMAT = 2  # version of the file format; raise it when the keys of the training state change
+FORMAT = 3  # version of the file format; raise it when the keys of the training state change
 NUM_KEPT = 2
 MIN_SECONDS = 10.0  # between two checkpoints
 WRITE_TIME_FACTOR = 50  # pause of this many write times: writing takes at most 2 % of the run

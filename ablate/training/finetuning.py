@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate.audio.loader import Batch, cut_windows
+from ablate.core.device import on_device
 from ablate.core.random import StepRandom, derive, generator
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Grid
@@ -123,11 +124,9 @@ class FineTuning(AbstractProbe):
             for group in adamw.param_groups:
                 group["lr"] = rate * group["share"]
             adamw.zero_grad()
-            logits = model(*_pack(batch, raw.extractor), rng)
-            compute_loss = (
-                F.binary_cross_entropy_with_logits if data.is_multilabel else F.cross_entropy
+            loss = compute_finetuning_loss(
+                model, batch, raw.extractor, rng, multilabel=data.is_multilabel
             )
-            loss = compute_loss(logits, batch.labels.to(logits.device))
             loss.backward()  # type: ignore[no-untyped-call]
             adamw.step()
 
@@ -168,6 +167,21 @@ class FineTuned(nn.Module):
         total = tokens.new_zeros(windows * rows, tokens.shape[1]).index_add(0, row, tokens)
         count = tokens.new_zeros(windows * rows).index_add(0, row, tokens.new_ones(len(row)))
         return (total / count.clamp(min=1).unsqueeze(1)).view(windows, -1)
+
+
+def compute_finetuning_loss(
+    model: FineTuned,
+    batch: LabelledBatch,
+    extractor: FeatureExtractor,
+    rng: StepRandom,
+    *,
+    multilabel: bool = False,
+) -> Tensor:
+    """Computes the cross-entropy of a batch, per class if clips may have several labels."""
+    with extractor.autocast():
+        logits = model(*_pack(batch, extractor), rng)
+    compute_loss = F.binary_cross_entropy_with_logits if multilabel else F.cross_entropy
+    return compute_loss(logits.float(), on_device(batch.labels, logits.device))
 
 
 def build_parameter_groups(model: FineTuned, decay: float, frozen: int) -> list[dict[str, Any]]:
@@ -230,8 +244,7 @@ def _load_batch(items: Indices, data: ProbeData, raw: RawClips, rng: StepRandom)
         starts = range(0, int(raw.store.lengths[raw.clips[item]]), crop)
         chosen = int(share * len(starts))
         batches.append(_load_windows(raw, int(item), starts[chosen : chosen + 1]))
-    mels, valid_frames = zip(*((batch.mels, batch.valid_frames) for batch in batches), strict=True)
-    batch = Batch(torch.cat(mels), torch.cat(valid_frames))
+    batch = Batch.concatenate(batches)
     labels = torch.from_numpy(data.labels[items])
     if not data.is_multilabel:
         labels = F.one_hot(labels, data.num_classes)
@@ -244,7 +257,7 @@ def _pack(batch: LabelledBatch, extractor: FeatureExtractor) -> tuple[Tensor, Pa
     if batch.exclude_self is not None:
         excluded = batch.exclude_self[batch.visible]
         packing = replace(packing, segments=replace(packing.segments, exclude_self=excluded))
-    return extractor.patchifier.cut(batch.mels.to(extractor.device)), packing
+    return extractor.patchifier.cut(on_device(batch.mels, extractor.device)), packing
 
 
 @torch.no_grad()
@@ -254,7 +267,8 @@ def _predict(model: FineTuned, data: ProbeData, raw: RawClips) -> Scores:
     for item in data.query:
         windows = _load_windows(raw, int(item), None)
         batch = LabelledBatch(windows.mels, torch.zeros(0), _get_valid(windows, raw.extractor))
-        logits = model(*_pack(batch, raw.extractor))
+        with raw.extractor.autocast():
+            logits = model(*_pack(batch, raw.extractor)).float()
         shares = logits.sigmoid() if data.is_multilabel else logits.softmax(dim=1)
         rows.append(shares.mean(dim=0).cpu().numpy())
     scores: Scores = np.stack(rows)
@@ -267,4 +281,4 @@ def _load_windows(raw: RawClips, item: int, starts: range | None) -> Batch:
 
 
 def _get_valid(batch: Batch, extractor: FeatureExtractor) -> Tensor:
-    return extractor.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
+    return extractor.patchifier.valid(batch.valid_frames, batch.bands)

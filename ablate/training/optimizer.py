@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ablate.model.masking import check_range
+from ablate.model.precision import Precision
 from ablate.parts import AS_BEFORE
 from ablate.training.schedules import constant, cosine, linear, ramp, warm_decay
 
@@ -78,7 +79,8 @@ class Optimizer:
         momentum_horizon: Share of the training over which the momentum changes; above 1, it never
             reaches its last value.
         follow: Whether the target encoder is updated after the optimiser's step or before it.
-        precision: Number format of training: float32, or bfloat16 under autocast.
+        precision: Number format of training: float32, bfloat16 under autocast, or on a GPU float32
+            with matrix products in TF32. Float32 alone uses no tensor cores.
 
     Example:
         optimizer: {rate: 1e-3, warmup: 0.1, warmup_from: 0.2, precision: bf16}
@@ -104,7 +106,8 @@ class Optimizer:
     momentum_schedule: MomentumSchedule = field(default="linear", metadata={AS_BEFORE: "linear"})
     momentum_horizon: float = field(default=1.0, metadata={AS_BEFORE: 1.0})
     follow: Literal["after", "before"] = field(default="after", metadata={AS_BEFORE: "after"})
-    precision: Literal["fp32", "bf16"] = "fp32"
+    # fp32 uses no tensor cores of a GPU: choose bf16 there, or tf32
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         for name in ("warmup", "warmup_from", "decay_to", "momentum"):

@@ -1,8 +1,10 @@
-"""Prefetching: draws the next step's clips and masks in a thread while the device trains.
+"""Prefetching: threads draw the next steps' clips and masks while the device trains.
 
-A step's batch depends only on its number, so drawing it early does not change it.
+A step's batch depends only on its number, so drawing it early, or in another thread, does not
+change it.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,22 +13,33 @@ from ablate.training.batches import MaskedBatch
 
 DrawBatch = Callable[[int], MaskedBatch]
 
+MAX_THREADS = 4
+
+
+def count_threads() -> int:
+    """Returns how many threads draw batches: one per core that this process may use, at most 4."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(MAX_THREADS, available or 1)
+
 
 @contextmanager
-def prefetch(draw: DrawBatch, steps: int, *, enabled: bool, pin: bool) -> Iterator[DrawBatch]:
+def prefetch(
+    draw: DrawBatch, steps: int, *, enabled: bool, pin: bool, threads: int | None = None
+) -> Iterator[DrawBatch]:
     """Yields a function that returns the batch of a step, drawn in advance if `enabled`.
 
     Args:
-        draw: Draws the batch of a step.
+        draw: Draws the batch of a step. It is called from several threads.
         steps: Number of steps; no later step is drawn.
-        enabled: Whether another thread draws step n + 1 while step n trains. An error in drawing a
-            step is raised when that step is requested, not earlier.
+        enabled: Whether other threads draw the steps after the one that trains, one step per
+            thread. An error in drawing a step is raised when that step is requested, not earlier.
         pin: Whether prefetched clips go to page-locked memory, for asynchronous copies to a GPU.
+        threads: Number of threads; by default `count_threads()`.
     """
     if not enabled:
         yield draw
         return
-    prefetcher = _Prefetcher(draw, steps, pin=pin)
+    prefetcher = _Prefetcher(draw, steps, pin=pin, threads=threads or count_threads())
     try:
         yield prefetcher
     finally:
@@ -34,24 +47,25 @@ def prefetch(draw: DrawBatch, steps: int, *, enabled: bool, pin: bool) -> Iterat
 
 
 class _Prefetcher:
-    def __init__(self, draw: DrawBatch, steps: int, *, pin: bool) -> None:
+    def __init__(self, draw: DrawBatch, steps: int, *, pin: bool, threads: int) -> None:
         self._draw = draw
         self._steps = steps
         self._pin = pin
-        self._thread = ThreadPoolExecutor(1)
-        self._pending: tuple[int, Future[MaskedBatch]] | None = None
+        self._num_ahead = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="prefetch")
+        self._pending: dict[int, Future[MaskedBatch]] = {}
 
     def __call__(self, step: int) -> MaskedBatch:
-        pending, self._pending = self._pending, None
-        is_ready = pending is not None and pending[0] == step
-        batch = pending[1].result() if pending and is_ready else self._draw_pinned(step)
-        if step + 1 < self._steps:
-            self._pending = step + 1, self._thread.submit(self._draw_pinned, step + 1)
-        return batch
+        wanted = range(step, min(step + 1 + self._num_ahead, self._steps))
+        self._pending = {
+            later: self._pending.get(later) or self._pool.submit(self._draw_pinned, later)
+            for later in wanted
+        }
+        return self._pending.pop(step).result()
 
     def _draw_pinned(self, step: int) -> MaskedBatch:
         batch = self._draw(step)
         return batch.pin_memory() if self._pin else batch
 
     def close(self) -> None:
-        self._thread.shutdown(cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)

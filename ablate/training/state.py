@@ -1,13 +1,18 @@
 """The training state, as saved in checkpoints, and the result of a training."""
 
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ablate.model.attention import KernelChoice
 from ablate.model.jepa import JEPA
 from ablate.training.health import Health, PositionBaseline
 from ablate.training.metrics import MetricWindow, TrainingCost, TrainingMetrics
 from ablate.training.online_probe import ProbeHistory
 from ablate.training.optimizer import ScheduledAdam
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +25,7 @@ class TrainingResult:
     probe_history: ProbeHistory
     collapsed: bool
     warnings: list[str]
+    attention: list[str]  # kernels that computed attention, by name
 
 
 @dataclass
@@ -36,6 +42,16 @@ class TrainingState:
     window: MetricWindow = field(default_factory=MetricWindow)
     probe_history: ProbeHistory = field(default_factory=ProbeHistory)
     warnings: list[str] = field(default_factory=list)
+    attention: list[str] = field(default_factory=list)  # kernels that computed attention, by name
+
+    def record_attention(self, served: Mapping[str, KernelChoice]) -> None:
+        """Adds the kernels that have served; warns once if one is slower than xformers."""
+        for name, choice in served.items():
+            if name not in self.attention:
+                self.attention.append(name)
+            if choice.warning is not None and choice.warning not in self.warnings:
+                self.warnings.append(choice.warning)
+                logger.warning(choice.warning)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns all that is needed to resume, as tensors and plain values."""
@@ -49,6 +65,7 @@ class TrainingState:
             "window": self.window.state_dict(),
             "probe_history": asdict(self.probe_history),
             "warnings": self.warnings,
+            "attention": self.attention,
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -63,3 +80,4 @@ class TrainingState:
         self.window.load_state_dict(saved.pop("window"), self.baseline.pending.device)
         self.probe_history = ProbeHistory(**saved.pop("probe_history"))
         self.warnings = list(saved.pop("warnings"))
+        self.attention = list(saved.pop("attention"))

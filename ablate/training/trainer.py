@@ -11,13 +11,14 @@ from torch import Tensor
 
 from ablate.audio.loader import Batch
 from ablate.core.random import StepRandom, generator
+from ablate.model.attention import KernelChoice, record_kernels
 from ablate.model.batching import Batching, truncate
-from ablate.model.device import on_device
 from ablate.model.jepa import JEPA
 from ablate.model.masking import AbstractMasker, Clips, Grid
 from ablate.model.objectives import AbstractObjective
 from ablate.model.packing import pack
 from ablate.model.patchify import AbstractPatchifier
+from ablate.model.precision import autocast
 from ablate.model.prediction import Prediction
 from ablate.model.regularisers import AbstractRegulariser
 from ablate.training.batches import BatchSource, MaskedBatch
@@ -63,7 +64,7 @@ class Trainer:
     stop: StopSignal
     pause_step: int | None = None
     online_probe: OnlineProbe | None = None  # on rank 0 only
-    prefetch: bool = False  # whether a thread draws the next batch during a step
+    prefetch: bool = False  # whether threads draw the next batches during a step
 
     def train(
         self,
@@ -92,10 +93,12 @@ class Trainer:
             raise PausedError(f"paused at step {self.pause_step}")
         if saved is None and self.online_probe is not None:
             on_metrics(None, self._run_probe(self.online_probe, state))
-        with self.drawing() as draw:
+        served: dict[str, KernelChoice] = {}
+        with self.drawing() as draw, record_kernels(served):
             for step in range(state.cost.steps, self.budget.steps):
                 batch = draw(step)
                 self.step(state, batch)
+                state.record_attention(served)
                 if self._report(state, on_metrics):
                     on_masks(state.cost.steps, batch)
                 self._save(state)
@@ -107,6 +110,7 @@ class Trainer:
             probe_history=state.probe_history,
             collapsed=has_collapsed(state, self.measure_health(), self.online_probe),
             warnings=state.warnings,
+            attention=state.attention,
         )
 
     def create_state(self, saved: dict[str, Any] | None = None) -> TrainingState:
@@ -127,7 +131,7 @@ class Trainer:
     def draw(self, step: int) -> MaskedBatch:
         """Draws the clips and masks of a step's global batch."""
         batch = self.loader.batch(step, self.budget.batch)
-        valid = self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
+        valid = self.patchifier.valid(batch.valid_frames, batch.bands)
         rng = generator(self.seed, "mask", step)
         clips = Clips(
             grid=self.grid,
@@ -139,12 +143,18 @@ class Trainer:
         mask = truncate(drawn, self.batching, rng, copies=copies)
         return MaskedBatch(batch, valid, mask, StepRandom(self.seed, step))
 
+    @property
+    def draws_ahead(self) -> bool:
+        """Whether batches are drawn before their step begins.
+
+        A masker that reads the model's features needs the weights of its own step.
+        """
+        return self.prefetch and self.masker.promises.needs != "features"
+
     def drawing(self) -> AbstractContextManager[DrawBatch]:
         """Returns a context manager that yields `draw`, with prefetching where possible."""
-        # a masker that reads the model's features needs the weights of its own step
-        enabled = self.prefetch and self.masker.promises.needs != "features"
         pin = self.device.type == "cuda"
-        return prefetch(self.draw, self.budget.steps, enabled=enabled, pin=pin)
+        return prefetch(self.draw, self.budget.steps, enabled=self.draws_ahead, pin=pin)
 
     def step(self, state: TrainingState, batch: MaskedBatch) -> None:
         """Takes the next step on this rank's part of a global batch, together with all ranks."""
@@ -176,7 +186,7 @@ class Trainer:
     def _load_patches(self, step: int) -> tuple[Tensor, Tensor]:
         """Returns patches of some clips on the device, and which of them are valid."""
         batch = self.loader.batch(step, REFERENCE_CLIPS)
-        return self._cut(batch), self.patchifier.valid(batch.valid_frames, batch.mels.shape[1])
+        return self._cut(batch), self.patchifier.valid(batch.valid_frames, batch.bands)
 
     def _accumulate_with_backoff(
         self, state: TrainingState, part: MaskedBatch, num_units: int
@@ -293,8 +303,7 @@ class Trainer:
         return content.view(*valid.shape, -1).cpu()
 
     def _cut(self, batch: Batch) -> Tensor:
-        return self.patchifier.cut(on_device(batch.mels, self.device))
+        return self.patchifier.cut(batch.mels_on(self.device))
 
     def _autocast(self) -> torch.autocast:
-        enabled = self.optimizer.precision == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+        return autocast(self.optimizer.precision, self.device)

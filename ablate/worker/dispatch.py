@@ -7,11 +7,14 @@ from pathlib import Path
 
 import torch
 
+from ablate.core.device import limit_memory
 from ablate.core.records.messages import (
+    AttentionRequest,
     EmptyReply,
     ErrorReply,
     FeaturesRequest,
     GalleryRequest,
+    LoaderTimingsRequest,
     MaskersRequest,
     MaskerTimingsRequest,
     RunReply,
@@ -63,6 +66,10 @@ def _draw_gallery(request: GalleryRequest, cache: Path) -> Reply:
 
 def _handle_parts_request(request: Message, emit: Emit) -> Reply:
     match request:
+        case AttentionRequest():
+            from ablate.worker.attention_report import describe_attention
+
+            return describe_attention(request)
         case MaskersRequest():
             from ablate.worker.masker_zoo import list_maskers
 
@@ -83,6 +90,10 @@ def _handle_parts_request(request: Message, emit: Emit) -> Reply:
             from ablate.worker.benchmarks.maskers import time_maskers
 
             return time_maskers(request, emit)
+        case LoaderTimingsRequest():
+            from ablate.worker.benchmarks.loader import time_loader
+
+            return time_loader(request)
         case StepTimingsRequest():
             from ablate.worker.benchmarks.steps import time_steps
 
@@ -98,5 +109,6 @@ def _run(request: RunRequest, cache: Path, emit: Emit, stop: StopSignal) -> RunR
 
     if needs_ranks(request):
         return run_with_ranks(request, cache, emit, stop)
+    limit_memory(torch.device(request.device), request.memory_share)
     context = RunContext(torch.device(request.device), cache, emit, stop, until=request.until)
     return run(request.folder, request.probes, context, request.evaluate)

@@ -22,6 +22,7 @@ from ablate.core.io import write_atomically
 from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.score import PoolingScore, ScoreFile, TaskList
 from ablate.model.encoder import Encoder
+from ablate.model.precision import Precision
 from ablate.parts import get_identity, replace_settings
 from ablate.probing.feature_cache import load_or_compute
 from ablate.probing.features import (
@@ -132,6 +133,7 @@ def _score_on(
                     key=compute_score_key(probe),
                     settings=get_identity(probe),
                     scores={pooling: PoolingScore(**score) for pooling, score in scores.items()},
+                    precision=runner.precision,
                 ).write(files[name, task.name])
                 done += 1
     return {name for name, _ in missing}
@@ -168,13 +170,26 @@ class ProbeRunner:
             crop_frames=self.evaluable.crop_frames,
             normaliser=self.audio.normaliser,
             device=self.device,
+            precision=self.precision,
         )
+
+    @property
+    def precision(self) -> Precision:
+        """What features are computed in: the precision of the training; `tf32` without training.
+
+        On a CPU it is always `fp32`.
+        """
+        if self.device.type == "cpu":
+            return "fp32"
+        return self.evaluable.optimizer.precision if isinstance(self.evaluable, Trial) else "tf32"
 
     @cached_property
     def key(self) -> str:
         """Hash of what affects the features, 20 hex digits: audio, front end, weights, parts."""
         normaliser, reader = self.audio.normaliser, self.reader
         settings: list[object] = [self.audio.store.digest, get_identity(self.evaluable.mel)]
+        if self.precision != "fp32":
+            settings.append(self.precision)
         arrays = [normaliser.mean.tobytes(), normaliser.std.tobytes()]
         if reader is not None and not isinstance(self.evaluable, MelStatistics):
             parts = (self.evaluable.encoder, self.evaluable.patchifier)

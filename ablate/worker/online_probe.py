@@ -130,6 +130,7 @@ class _Scorer:
                 crop_frames=trial.crop_frames,
                 normaliser=self.audio.normaliser,
                 device=self.device,
+                precision=self.trial.optimizer.precision,
             )
             view = self._find_view(reader)
             for task in self.tasks:

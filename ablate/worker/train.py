@@ -1,6 +1,7 @@
 """Trains a trial in its run folder, from its last checkpoint if it has one."""
 
 import dataclasses
+import logging
 import resource
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ from ablate.worker.context import RunContext
 from ablate.worker.datasets import Emit
 from ablate.worker.evaluate import save_encoder
 from ablate.worker.trial import AudioData, Trial, count_parameters
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
 RUNGS = "rungs"  # encoders of earlier steps, by step, each with its scores
@@ -66,6 +69,7 @@ def train(
         collapsed=result.collapsed,
         warnings=[*warnings, *result.warnings],
         precision=trial.optimizer.precision,
+        attention=result.attention,
         ranks=context.ranks.count,
         parameters=ParameterCounts(**count_parameters(jepa.encoder, jepa.predictor)),
     )
@@ -122,6 +126,12 @@ def _prepare_trainer(
         torch.cuda.init()  # type: ignore[no-untyped-call]
         torch.cuda.set_device(device)
         torch.cuda.reset_peak_memory_stats(device)
+        if trial.optimizer.precision == "fp32":
+            logger.warning(
+                "training in fp32 leaves the tensor cores of %s idle; set `precision: bf16` in "
+                "`optimizer`, as the recipes do",
+                torch.cuda.get_device_name(device),
+            )
     checkpoints = Checkpoints(folder / CHECKPOINTS)
     saved, warnings = checkpoints.load()
     steps = ranks.all_gather([_count_steps(saved)])

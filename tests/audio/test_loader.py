@@ -129,6 +129,30 @@ def test_crops_reach_both_ends_of_a_clip(numbered: Numbered) -> None:
     assert starts == {0, 1, 2}
 
 
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_crops_are_normalised_to_the_bits_that_numpy_computes(
+    numbered: Numbered, length: int, crop: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    mean, std = rng.normal(size=2).astype(np.float32), rng.uniform(0.1, 9, 2).astype(np.float32)
+    batch = Loader(numbered([length]), [0], crop, Normaliser(mean, std), seed).batch(0, 3)
+    frames = batch.frames.mT.numpy().astype(np.float32)
+    expected = np.where(batch.valid_frames.numpy()[:, :, None], (frames - mean) / std, 0)
+    assert np.array_equal(batch.mels.mT.numpy(), expected)
+
+
+def test_a_batch_in_page_locked_memory_or_cut_or_joined_holds_the_same_clips(
+    small_store: ClipStore,
+) -> None:
+    batch = Loader(small_store, range(40), 64, compute_statistics(small_store, range(9)), 3).batch(
+        0, 16
+    )
+    assert same(Batch.concatenate([batch[:5], batch[5:]]), batch)
+    if torch.cuda.is_available():
+        assert same(batch.pin_memory(), batch)
+
+
 def test_padding_is_zero_after_normalisation(numbered: Numbered) -> None:
     normaliser = Normaliser(np.full(2, 5, np.float32), np.full(2, 2, np.float32))
     batch = cut_windows(numbered([3]), 0, 8, normaliser)

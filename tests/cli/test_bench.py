@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ablate.cli import bench
+from ablate.cli.bench_loader import benchmark_loader
 
 STUDY = """
 study: small
@@ -42,6 +43,18 @@ def test_each_variant_of_a_study_is_timed_once(
     assert not (tmp_path / "cache").exists()
 
 
+def test_the_loading_of_a_study_is_timed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "small.yaml").write_text(STUDY)
+    assert benchmark_loader(tmp_path / "small.yaml", batch=3) == 0
+    printed = capsys.readouterr().out
+    assert "batches of 3 clips of 64 frames and 32 bands" in printed
+    for part in ("stack the stored frames", "draw ahead", "normalise on cpu"):
+        [line] = [line for line in printed.splitlines() if part in line]
+        assert float(line.split()[-1].replace(",", "")) > 0
+
+
 def test_the_summary_states_the_gain_of_packing_for_built_in_variants() -> None:
     times = {"blocks, pack": 10.0, "blocks, pad": 13.0, "blocks, truncate_first": 8.0}
     steps = [
@@ -65,7 +78,7 @@ def test_the_summary_states_the_gain_of_packing_for_built_in_variants() -> None:
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
 def test_built_in_variants_differ_only_in_masker_and_batching(kind: str) -> None:
-    variants = bench._builtin_variants(kind)
+    variants = bench.get_builtin_variants(kind)
     names = [variant["name"] for variant in variants]
     assert names[1:] == [f"blocks, {batching}" for batching in bench.BATCHINGS]
     encoders = {json.dumps(variant["settings"]["encoder"]) for variant in variants}

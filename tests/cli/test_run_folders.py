@@ -250,6 +250,7 @@ def test_the_help_of_retry_lists_every_kind_of_failure() -> None:
 def test_doctor_starts_a_worker() -> None:
     done = ablate("doctor")
     assert "a worker starts: torch" in done.stdout
+    assert "attention on " in done.stdout
 
 
 def test_publish_copies_nothing_if_the_readme_has_no_place_for_results() -> None:

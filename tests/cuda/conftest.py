@@ -15,7 +15,7 @@ import torch
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-RunStep = Callable[..., dict[str, Any]]
+RunSteps = Callable[..., dict[str, Any]]
 
 
 def find_obstacle() -> str | None:
@@ -55,14 +55,14 @@ def fake_gpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture
-def run_step(fake_gpu: dict[str, str], tmp_path: Path) -> RunStep:
-    """Runs a training step of a trial's settings on the fake GPU; returns what the device saw."""
+def run_steps(fake_gpu: dict[str, str], tmp_path: Path) -> RunSteps:
+    """Runs steps of a trial's settings on the fake GPU; returns what the device saw, by kind."""
 
     def run(settings: dict[str, Any], **environment: str) -> dict[str, Any]:
         file = tmp_path / "settings.json"
         file.write_text(json.dumps(settings))
         done = subprocess.run(
-            [sys.executable, HERE / "training_step.py", file],
+            [sys.executable, HERE / "device_steps.py", file],
             env={**fake_gpu, **environment},
             capture_output=True,
             text=True,

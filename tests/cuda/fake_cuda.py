@@ -63,6 +63,8 @@ def pretend_to_have_a_gpu() -> None:
         if hasattr(module, "amp_definitely_not_available"):
             module.amp_definitely_not_available = lambda: False
     fake_tensor.init_gpu_context = lambda device: None
+    # a copy of a module is on the same fake device
+    FakeTensorMode.__deepcopy__ = lambda self, memo: self
     torch._C._ensureCUDADeviceGuardSet()
     ctypes.CDLL(os.environ["FAKE_CUDA_SHIM"]).set_device_count(
         8
@@ -111,6 +113,9 @@ class FakeCuda(TorchFunctionMode):
                 return self._copy_to_device(func, args, kwargs)
             if isinstance(args[0], FakeTensor) and device is not None and not _is_cuda(device):
                 self.waits["to the CPU", _find_caller()] += 1
+        if func is Tensor.copy_ and _is_fake(args[0]) and not _is_fake(args[1]):
+            self._count_copy(args[1])
+            return func(args[0], self._to_fake_device(args[1]), *args[2:], **kwargs)
         if func in READS and isinstance(args[0], FakeTensor):
             self.waits[func.__name__, _find_caller()] += 1
         if func is torch.nn.functional.scaled_dot_product_attention and _is_fake(args[0]):
@@ -129,12 +134,20 @@ class FakeCuda(TorchFunctionMode):
     def _copy_to_device(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tensor = args[0]
         if not isinstance(tensor, torch.nn.Parameter):
-            self.num_copies += 1
-            if id(tensor) not in self._pinned:
-                self.pageable_copies[_find_caller()] += 1
+            self._count_copy(tensor)
         fake = self.mode.from_tensor(tensor.detach())
         with self.mode:
             return func(fake, *args[1:], **kwargs)
+
+    def _count_copy(self, tensor: Tensor) -> None:
+        self.num_copies += 1
+        if id(tensor) not in self._pinned:
+            self.pageable_copies[_find_caller()] += 1
+
+    def _to_fake_device(self, tensor: Tensor) -> Tensor:
+        fake = self.mode.from_tensor(tensor.detach())
+        with self.mode:
+            return fake.to("cuda:0")
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None) -> Tensor:
         """Runs torch's attention by a kernel that works on fake tensors."""

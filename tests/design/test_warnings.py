@@ -12,6 +12,7 @@ from ablate.design.warnings import (
     MaskOverlap,
     MaskShares,
     code_warnings,
+    head_width_warnings,
     overlap_warnings,
     share_warnings,
 )
@@ -148,3 +149,12 @@ def test_parts_with_two_versions_of_their_code_are_named():
     assert code_warnings([{"lab.A": "1", "lab.B": "1"}, {"lab.A": "1"}]) == []
     [line] = code_warnings([{"lab.A": "1", "lab.B": "1"}, {"lab.A": "2"}])
     assert line.startswith("The code of `lab.A` has changed since some of the runs were made.")
+
+
+def test_heads_of_a_width_that_no_fast_gpu_kernel_takes_are_named():
+    narrow = {"encoder": {"type": "ViT", "dim": 36, "heads": 3}, "seed": 0, "mel": {}}
+    usual = {"encoder": {"dim": 192, "heads": 3}, "predictor": {"dim": 96, "heads": 4}}
+    assert head_width_warnings([("usual", usual)]) == []
+    [warning] = head_width_warnings([("usual", usual), ("a", narrow), ("b", narrow)])
+    assert "heads of 12 dimensions" in warning
+    assert "It concerns a; b." in warning

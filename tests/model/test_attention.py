@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ablate.core.random import generator
-from ablate.model.attention import SHORT, KernelUnavailableError, attend
+from ablate.model.attention import SHORT, KernelUnavailableError, attend, record_kernels
 from ablate.model.segments import Segments
 
 # short segments are padded, longer ones looped over
@@ -85,6 +85,15 @@ def test_an_unavailable_kernel_is_rejected_with_the_reason(kernel):
     pytest.importorskip("xformers", reason="xformers has no wheel for this platform")
     with pytest.raises(KernelUnavailableError, match=rf"`{kernel}` cannot serve: .*"):
         attend(*draw_inputs(4), Segments((2, 2)), kernel=kernel)
+
+
+def test_the_kernels_that_serve_are_recorded():
+    served = {}
+    with record_kernels(served):
+        attend(*draw_inputs(4), Segments((1, 3)))
+        attend(*draw_inputs(4), Segments((2, 2), filler=torch.tensor([False] * 3 + [True])))
+    attend(*draw_inputs(4), Segments((4,)), kernel="padded")
+    assert list(served) == ["segments", "padded with a mask"]
 
 
 @pytest.mark.gpu

@@ -157,3 +157,15 @@ def test_a_part_whose_code_changed_between_runs_is_a_caveat(builder: StudyBuilde
         "`my_lab.Mine` has changed" in line
         for line in write_report(plan, builder.runs, builder.report).caveats
     )
+
+
+def test_warnings_of_runs_are_caveats_one_of_each_kind(builder: StudyBuilder) -> None:
+    plan = builder.build()
+    slow = "attention is computed by the slower kernel `padded` (xformers: not installed)"
+    for trial, step in zip(plan.trials, (3, 8), strict=False):
+        memory = f"out of memory at step {step} (tried to allocate 2 GiB): 2 micro-batches"
+        builder.edit(trial.fingerprint, warnings=[slow, memory], attention=["padded"])
+    caveats = write_report(plan, builder.runs, builder.report).caveats
+    assert f"Runs gave 2 warnings like this: {slow}." in caveats
+    assert sum("out of memory" in line for line in caveats) == 1
+    assert "Attention kernels: padded." in builder.report.joinpath("report.md").read_text()

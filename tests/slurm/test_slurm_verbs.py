@@ -76,7 +76,8 @@ def test_failures_of_one_kind_are_reset(tmp_path):
 def test_doctor_runs_a_job_on_a_working_cluster(site, tmp_path):
     lines = []
     assert doctor.check_cluster(PROFILE, tmp_path, lines.append)
-    assert lines[-1].startswith("a job runs on n")
+    assert lines[-2].startswith("a job runs on n")
+    assert lines[-1].startswith("attention on ")
 
 
 def test_doctor_reports_a_missing_partition(site, tmp_path):

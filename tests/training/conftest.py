@@ -49,16 +49,15 @@ def new_trainer(tmp_path: Path) -> Callable[..., Trainer]:
     def build(
         encoder: Any = ViT(dim=16, layers=1, heads=2),  # noqa: B008
         target: Any = Teacher(),  # noqa: B008
+        predictor: Any = Joint(dim=16, layers=1, heads=2),  # noqa: B008
         **changes: Any,
     ) -> Trainer:
         encoder_module = encoder.build(GRID, 16)
         initialise(encoder_module, 0, "encoder")
         target_module = target.build(encoder_module, GRID, 16)
-        predictor = Joint(dim=16, layers=1, heads=2).build(
-            GRID, encoder_module.dim, target_module.dim
-        )
+        predictor_module = predictor.build(GRID, encoder_module.dim, target_module.dim)
         defaults = {
-            "jepa": JEPA(encoder_module, predictor, target_module, 0),
+            "jepa": JEPA(encoder_module, predictor_module, target_module, 0),
             "loader": Noise(),
             "patchifier": Rectangles(freq=4, time=4),
             "grid": GRID,

@@ -32,16 +32,28 @@ def test_prefetching_trains_the_same_weights_bit_for_bit(new_trainer, masker):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_thread_draws_every_step_but_the_first():
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_draw_each_step_once_and_none_after_the_last(threads):
     drawn = []
 
     def draw(step):
         drawn.append((step, threading.current_thread() is threading.main_thread()))
         return step
 
-    with prefetch(draw, 4, enabled=True, pin=False) as prefetched:
-        assert [prefetched(step) for step in (1, 2, 3)] == [1, 2, 3]
-    assert drawn == [(1, True), (2, False), (3, False)]
+    with prefetch(draw, 6, enabled=True, pin=False, threads=threads) as prefetched:
+        assert [prefetched(step) for step in (1, 2, 3, 4, 5)] == [1, 2, 3, 4, 5]
+    assert sorted(drawn) == [(step, False) for step in (1, 2, 3, 4, 5)]
+
+
+def test_as_many_steps_are_drawn_at_once_as_there_are_threads():
+    together = threading.Barrier(4)  # broken, and so an error, unless four threads wait at once
+
+    def draw(step):
+        together.wait(timeout=30)
+        return step
+
+    with prefetch(draw, 4, enabled=True, pin=False, threads=4) as prefetched:
+        assert [prefetched(step) for step in range(4)] == [0, 1, 2, 3]
 
 
 def test_an_error_in_drawing_a_step_is_raised_at_that_step(new_trainer):

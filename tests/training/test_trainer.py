@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ablate.model.attention import KernelChoice
 from ablate.model.encoder import AbstractEncoder
 from ablate.model.objectives import L2
 from ablate.model.vit import VisionTransformer, ViT
@@ -168,3 +169,23 @@ def test_a_batch_depends_only_on_its_step(new_trainer):
     second.draw(3)
     assert torch.equal(first.draw(7).batch.mels, second.draw(7).batch.mels)
     assert torch.equal(first.draw(7).mask.context, second.draw(7).mask.context)
+
+
+@pytest.mark.parametrize(
+    ("batching", "kernels"), [("pack", ["segments"]), ("pad", ["segments", "padded with a mask"])]
+)
+def test_a_training_returns_the_attention_kernels_that_served(new_trainer, batching, kernels):
+    assert sorted(new_trainer(batching=batching).train().attention) == sorted(kernels)
+
+
+def test_a_kernel_slower_than_xformers_is_recorded_and_warned_of_once(new_trainer, caplog):
+    slow = KernelChoice("padded", "", {"xformers": "no CUDA support", "varlen": "fp32"})
+    state = new_trainer().create_state()
+    for _ in range(2):
+        state.record_attention({slow.name: slow})
+    [warning] = state.warnings
+    assert "xformers: no CUDA support" in warning
+    assert caplog.messages == [warning]
+    resumed = new_trainer().create_state(state.state_dict())
+    resumed.record_attention({slow.name: slow})
+    assert (resumed.attention, resumed.warnings) == (["padded"], [warning])

@@ -70,4 +70,5 @@ class NodeReport(_JobFile):
     python: str
     torch: str | None  # version
     gpus: int | None
+    attention: tuple[str, ...] = ()  # which attention kernels can serve, for people
     problem: str | None  # why a worker does not start there

@@ -65,9 +65,22 @@ class RunRequest(Request[RunReply]):
     folder: Path
     probes: dict[str, Settings]
     device: str = "cpu"  # device of the first rank
+    memory_share: float = 1.0  # of the device's memory, if other workers share the device
     ranks: int = 1
     until: int | None = None  # step to pause at and to score at
     evaluate: EvaluatePlan | None = None  # scores during training
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionReply(Reply):
+    """Which attention kernels can serve on the first device of this machine."""
+
+    lines: tuple[str, ...]  # for people, one per type of number and kernel
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionRequest(Request[AttentionReply]):
+    """Finds out which attention kernels can serve."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +268,9 @@ class StepTiming(Item):
     problem: str | None = None  # why it cannot be built
     compared_with: str | None = None  # variant that a reference model is compared with
     precision: str = ""
-    milliseconds: float = 0.0
+    milliseconds: float = 0.0  # the slower of drawing and learning, if batches are drawn ahead
+    drawing_milliseconds: float | None = None  # None if a step draws its batch itself
+    attention: tuple[str, ...] = ()  # kernels that served
     clips_per_second: float = 0.0
     tokens_per_second: float = 0.0
     audio_hours_per_hour: float = 0.0
@@ -325,7 +340,36 @@ class FeaturesRequest(Request[FeaturesReply]):
     skip_bad_audio: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoaderTiming(Item):
+    """Median time of one part of loading a batch."""
+
+    name: str
+    milliseconds: float
+    clips_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderTimingsReply(Reply):
+    """Timings of loading batches of `batch` crops of `frames` frames and `bands` bands."""
+
+    batch: int
+    frames: int
+    bands: int
+    timings: tuple[LoaderTiming, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderTimingsRequest(Request[LoaderTimingsReply]):
+    """Times loading the batches of a trial, with noise for sound."""
+
+    trial: NamedTrial
+    device: str
+
+
 REQUESTS: tuple[type[Message], ...] = (
+    LoaderTimingsRequest,
+    AttentionRequest,
     PlanRequest,
     RunRequest,
     GalleryRequest,
@@ -338,6 +382,8 @@ REQUESTS: tuple[type[Message], ...] = (
     FeaturesRequest,
 )
 REPLIES: tuple[type[Reply], ...] = (
+    LoaderTimingsReply,
+    AttentionReply,
     PlanReply,
     RunReply,
     GalleryReply,

@@ -156,6 +156,7 @@ class RunRecord(_RunFile):
     collapsed: bool = False
     warnings: list[str] = field(default_factory=list)
     precision: str | None = None
+    attention: list[str] = field(default_factory=list)  # kernels that computed attention
     ranks: int | None = None
     parameters: ParameterCounts | None = None
 

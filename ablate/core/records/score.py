@@ -31,6 +31,7 @@ class ScoreFile(Record):
     key: str  # hash of `settings`; the name of the file
     settings: dict[str, Any]  # settings of the probe, with every default written out
     scores: dict[str, PoolingScore]
+    precision: str = "fp32"  # in which the features were computed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from ablate.report.results import Results, format_variant, get_factor_column
 from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.robustness import format_difference
 
+KIND_WORDS = 3  # run warnings that begin with the same words are of one kind
 CEILING = 99.0  # percent; a task that every variant solves this well does not discriminate
 
 
@@ -36,6 +37,7 @@ def list_caveats(
         *_warn_of_missing_learning(verdicts, variants),
         *_warn_of_ceiling(variants),
         *_warn_of_mixed_runs(results),
+        *_list_run_warnings(results),
         *warn_of_pretrained_test_clips(results.plan),
         *_warn_of_skipped_clips(results),
         *_warn_of_unsuitable_clips(results),
@@ -164,6 +166,20 @@ def _warn_of_mixed_runs(results: Results) -> Iterator[str]:
             f"The runs were trained by different numbers of ranks ({', '.join(map(str, ranks))}), "
             "which sum numbers in a different order."
         )
+
+
+def _list_run_warnings(results: Results) -> Iterator[str]:
+    """Lists what runs warned of during training, with one example of each kind."""
+    by_kind: dict[str, list[str]] = {}
+    for trial in results.trials:
+        for warning in trial.run.record.warnings:
+            if not warning.startswith("collapsed"):  # counted with the unfinished trials
+                kind = " ".join(warning.split()[:KIND_WORDS])
+                by_kind.setdefault(kind, []).append(warning)
+    for warnings_of_kind in by_kind.values():
+        count = len(warnings_of_kind)
+        begin = "A run warned" if count == 1 else f"Runs gave {count} warnings like this"
+        yield f"{begin}: {warnings_of_kind[0]}."
 
 
 def warn_of_pretrained_test_clips(plan: StudyPlan) -> Iterator[str]:

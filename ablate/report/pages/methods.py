@@ -184,10 +184,13 @@ def _write_machines(results: Results) -> str:
     codes = sorted({(run.record.code and run.record.code.commit) or "unknown" for run in runs})
     seconds = [trial.cost["seconds"] for trial in results.trials if "seconds" in trial.cost]
     duration = f" A run took {fmean(seconds):.0f} seconds on average." if seconds else ""
+    kernels = sorted({name for run in runs for name in run.record.attention})
+    attention = f" Attention kernels: {', '.join(kernels)}." if kernels else ""
     return (
         f"Hardware: {'; '.join(_list_hardware(results)) or 'none recorded'}. Device and "
         f"precision: {', '.join(sorted(get_devices(results))) or 'no run yet'}. Versions: "
-        f"{libraries or 'none recorded'}. Code: {', '.join(codes) or 'none recorded'}.{duration}"
+        f"{libraries or 'none recorded'}. Code: {', '.join(codes) or 'none recorded'}.{attention}"
+        f"{duration}"
     )
 
 

@@ -4,7 +4,6 @@ Other load on the machine slows all variants alike; results are medians over the
 the process time is measured; on a GPU, the wall clock with the device synchronised.
 """
 
-import contextlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -15,14 +14,13 @@ from typing import Any
 
 import torch
 
-from ablate.audio.loader import Batch
-from ablate.core.random import generator
 from ablate.core.records.messages import (
     ProgressMessage,
     StepTiming,
     StepTimingsReply,
     StepTimingsRequest,
 )
+from ablate.model.attention import KernelChoice, record_kernels
 from ablate.model.predictor import Joint
 from ablate.model.vit import ViT
 from ablate.parts import PartError, build
@@ -34,6 +32,8 @@ from ablate.training.signals import StopSignal
 from ablate.training.state import TrainingState
 from ablate.training.trainer import LOG_EVERY, Trainer
 from ablate.worker.benchmarks.attention import time_kernels
+from ablate.worker.benchmarks.loader import time_drawing
+from ablate.worker.benchmarks.noise import Noise
 from ablate.worker.benchmarks.plain_jepa import PlainJEPA, PlainStep, Sizes
 from ablate.worker.datasets import Emit
 from ablate.worker.train import build_trainer
@@ -44,26 +44,13 @@ MATRIX_SIZE = {"cpu": 1024, "cuda": 8192}  # the product of two square matrices 
 PLAIN = "plain dense JEPA"
 
 
-class Noise:
-    """Batches of noise: the cost of a step does not depend on the audio."""
-
-    def __init__(self, trial: Trial) -> None:
-        shape = (trial.budget.batch, trial.mel.bands, trial.crop_frames)
-        self._mels = torch.randn(shape, generator=generator(0, "noise"))
-
-    def batch(self, step: int, size: int) -> Batch:
-        """Returns the same `size` clips at every step, without padding."""
-        mels = self._mels.repeat(-(-size // len(self._mels)), 1, 1)[:size]
-        return Batch(mels, torch.ones(size, mels.shape[2], dtype=torch.bool))
-
-    def paths(self, step: int, size: int) -> list[str]:
-        """Returns a placeholder for the path of each clip."""
-        return ["noise"] * size
-
-
 @dataclass
 class Runner:
-    """Something that is timed: its step, and the times measured so far."""
+    """Something that is timed: its step, and the times measured so far.
+
+    On a CPU a step draws its batch. On a GPU threads draw ahead; drawing is timed by itself, and a
+    step takes as long as the slower of both.
+    """
 
     name: str
     precision: str
@@ -72,6 +59,8 @@ class Runner:
     peak_memory_mb: float | None = None  # in units of 2**20 bytes; None on a CPU
     periodic_seconds: float = 0.0  # per step, of work that is done once in several steps
     compared_with: str | None = None  # the variant that this reference model is compared with
+    attention: Sequence[str] = ()  # kernels that served
+    drawing_seconds: float | None = None  # per step; None if the step draws its batch
     seconds: list[float] = field(default_factory=list)  # duration of each round
 
 
@@ -88,22 +77,21 @@ def time_steps(request: StepTimingsRequest, emit: Emit) -> StepTimingsReply:
     unbuildable: list[StepTiming] = []
     runners: list[Runner] = []
     reference: Runner | None = None
-    with contextlib.ExitStack() as stack:
-        for variant in request.variants:
-            emit(ProgressMessage(label=variant.name, done=len(runners)))
-            try:
-                trial = build(variant.settings, expect=Trial)
-            except PartError as error:
-                unbuildable.append(StepTiming(name=variant.name, problem=str(error)))
-                continue
-            runner = _build_runner(variant.name, trial, device, clock, stack)
-            runners.append(runner)
-            reference = reference or _build_reference(trial, runner, device)
-        if reference is not None:
-            runners.append(reference)
-        precisions = sorted({runner.precision for runner in runners})
-        ceilings = [_build_ceiling(precision, device) for precision in precisions]
-        _run_rounds([*runners, *ceilings], request.seconds, clock, emit)
+    for variant in request.variants:
+        emit(ProgressMessage(label=variant.name, done=len(runners)))
+        try:
+            trial = build(variant.settings, expect=Trial)
+        except PartError as error:
+            unbuildable.append(StepTiming(name=variant.name, problem=str(error)))
+            continue
+        runner = _build_runner(variant.name, trial, device, clock)
+        runners.append(runner)
+        reference = reference or _build_reference(trial, runner, device)
+    if reference is not None:
+        runners.append(reference)
+    precisions = sorted({runner.precision for runner in runners})
+    ceilings = [_build_ceiling(precision, device) for precision in precisions]
+    _run_rounds([*runners, *ceilings], request.seconds, clock, emit)
     ceiling_flops = {runner.precision: _compute_flops_rate(runner) for runner in ceilings}
     timings = [_summarize(runner, ceiling_flops[runner.precision]) for runner in runners]
     return StepTimingsReply(
@@ -117,25 +105,34 @@ def time_steps(request: StepTimingsRequest, emit: Emit) -> StepTimingsReply:
 
 
 def _build_runner(
-    name: str,
-    trial: Trial,
-    device: torch.device,
-    clock: Callable[[], float],
-    stack: contextlib.ExitStack,
+    name: str, trial: Trial, device: torch.device, clock: Callable[[], float]
 ) -> Runner:
     before = _reset_memory(device)
     unused_folder = Checkpoints(Path("nowhere"))
     trainer = build_trainer(trial, Noise(trial), device, Ranks(), unused_folder, StopSignal())
     state = trainer.create_state()
-    draw = stack.enter_context(trainer.drawing())
+    draw, drawing_seconds = trainer.draw, None
+    if trainer.draws_ahead:
+        drawing_seconds = time_drawing(trainer)
+        batch = trainer.draw(0).pin_memory()
+        draw = lambda step: batch  # noqa: E731
     step = partial(_take_step, trainer, state, draw)
-    step()
+    served: dict[str, KernelChoice] = {}
+    with record_kernels(served):
+        step()
     started = clock()
     trainer.measure_health()
     periodic_seconds = (clock() - started) / LOG_EVERY
-    usage = partial(_compute_usage, state.cost)
-    memory = _read_peak_memory(device, before)
-    return Runner(name, trial.optimizer.precision, step, usage, memory, periodic_seconds)
+    return Runner(
+        name,
+        trial.optimizer.precision,
+        step,
+        partial(_compute_usage, state.cost),
+        _read_peak_memory(device, before),
+        periodic_seconds,
+        attention=tuple(served),
+        drawing_seconds=drawing_seconds,
+    )
 
 
 def _take_step(trainer: Trainer, state: TrainingState, draw: DrawBatch) -> None:
@@ -166,10 +163,12 @@ def _build_reference(trial: Trial, runner: Runner, device: torch.device) -> Runn
     counts = round(usage["context"]), round(usage["targets"])
     jepa = PlainJEPA(grid.size, trial.patchifier.pixels, *counts, *sizes).to(device)
     plain_step = PlainStep(jepa, trial.optimizer.precision)
-    mels = Noise(trial).batch(0, trial.budget.batch).mels
+    noise, size = Noise(trial), trial.budget.batch
+    drawn = None if device.type == "cpu" else noise.batch(0, size).pin_memory()
 
     def step() -> None:
-        plain_step(trial.patchifier.cut(mels.to(device)))
+        batch = drawn or noise.batch(0, size)
+        plain_step(trial.patchifier.cut(batch.mels_on(device)))
 
     step()
     return Runner(
@@ -212,12 +211,16 @@ def _compute_flops_rate(runner: Runner) -> float:
 def _summarize(runner: Runner, ceiling: float) -> StepTiming:
     """Summarizes the rounds of a runner; `ceiling` is in FLOP/s."""
     usage = runner.usage()
-    seconds = statistics.median(runner.seconds) + runner.periodic_seconds
+    learning = statistics.median(runner.seconds) + runner.periodic_seconds
+    drawing = runner.drawing_seconds
+    seconds = max(learning, drawing or 0.0)
     return StepTiming(
         name=runner.name,
         compared_with=runner.compared_with,
         precision=runner.precision,
         milliseconds=1000 * seconds,
+        drawing_milliseconds=None if drawing is None else 1000 * drawing,
+        attention=tuple(runner.attention),
         clips_per_second=usage["clips"] / seconds,
         tokens_per_second=usage["tokens"] / seconds,
         audio_hours_per_hour=3600 * usage["audio_hours"] / seconds,
