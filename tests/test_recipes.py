@@ -11,7 +11,9 @@ import torch
 from rich.console import Console
 
 from ablate.config import loader
-from ablate.core.records.messages import RunRequest
+from ablate.core.records.messages import (
+    RunRequest,
+)
 from ablate.parts import build, resolve
 from ablate.report import report
 from ablate.study.prepare import prepare

@@ -5,7 +5,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ablate.core.records.messages import AttentionRequest
+from ablate.core.records.messages import (
+    AttentionRequest,
+)
 from ablate.executors.worker import COMMAND, Worker, WorkerDiedError
 from ablate.runs.store import Folders
 

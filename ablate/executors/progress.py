@@ -14,7 +14,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from ablate.core.records.messages import ProgressMessage
+from ablate.core.records.messages import (
+    ProgressMessage,
+)
 from ablate.runs.job import RunJob, RunOutcome
 
 LOG_WIDTH = 160  # characters

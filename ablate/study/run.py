@@ -11,7 +11,10 @@ from rich.console import Console
 from ablate.config import loader
 from ablate.config.study import StudyError
 from ablate.config.tree import format_problem
-from ablate.core.records.messages import GalleryRequest, GalleryTrial
+from ablate.core.records.messages import (
+    GalleryRequest,
+    GalleryTrial,
+)
 from ablate.core.records.plan import GalleryFile, MaskGallery, StudyPlan, get_plan_file
 from ablate.design import trials as design
 from ablate.executors.local import Pool

@@ -8,19 +8,21 @@ from pathlib import Path
 import torch
 
 from ablate.core.device import limit_memory
+from ablate.core.records.benchmarks import (
+    LoaderTimingsRequest,
+    MaskerTimingsRequest,
+    StepTimingsRequest,
+)
 from ablate.core.records.messages import (
     AttentionRequest,
     EmptyReply,
     ErrorReply,
     FeaturesRequest,
     GalleryRequest,
-    LoaderTimingsRequest,
     MaskersRequest,
-    MaskerTimingsRequest,
     RunReply,
     RunRequest,
     SchemaRequest,
-    StepTimingsRequest,
     TensorBoardRequest,
     ZooRequest,
 )

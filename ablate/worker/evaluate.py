@@ -19,7 +19,9 @@ from safetensors.torch import load_file, save
 
 from ablate.audio.sources import AbstractSource
 from ablate.core.io import write_atomically
-from ablate.core.records.messages import ProgressMessage
+from ablate.core.records.messages import (
+    ProgressMessage,
+)
 from ablate.core.records.score import PoolingScore, ScoreFile, TaskList
 from ablate.model.encoder import Encoder
 from ablate.model.precision import Precision

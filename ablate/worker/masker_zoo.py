@@ -10,12 +10,14 @@ from torch import Tensor
 
 from ablate.core.io import write_atomically
 from ablate.core.part_classes import get_class_path
+from ablate.core.records.benchmarks import (
+    NamedMasker,
+)
 from ablate.core.records.messages import (
     DrawnMasker,
     GridMasks,
     MaskerEntry,
     MaskersReply,
-    NamedMasker,
     ProgressMessage,
     ZooReply,
     ZooRequest,

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 
 from ablate.core.machine_errors import describe_machine_error
-from ablate.core.records.messages import RunReply
+from ablate.core.records.messages import (
+    RunReply,
+)
 from ablate.core.records.plan import EvaluatePlan
 from ablate.core.records.run import FailureKind, RunConfig
 from ablate.parts import build

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
-from ablate.core.records.messages import ProgressMessage
+from ablate.core.records.messages import (
+    ProgressMessage,
+)
 from ablate.core.records.run import ParameterCounts, RunCost, RunMetrics
 from ablate.mask_analysis.pictures import paint
 from ablate.runs.record import RunAttempt

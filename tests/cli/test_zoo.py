@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from ablate.cli import bench, zoo
-from ablate.core.records.messages import DrawTiming, MaskerTiming, MaskerTimingsReply
+from ablate.core.records.benchmarks import (
+    DrawTiming,
+    MaskerTiming,
+    MaskerTimingsReply,
+)
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = '''\

@@ -34,7 +34,7 @@ from xformers.ops import fmha  # noqa: E402
 from xformers.ops.fmha import common, dispatch  # noqa: E402
 
 from ablate.audio.loader import Batch, Normaliser  # noqa: E402
-from ablate.core.records.messages import AttentionRequest  # noqa: E402
+from ablate.core.records.messages import AttentionRequest  # noqa: E402,
 from ablate.model.attention import KernelUnavailableError, attend, record_kernels  # noqa: E402
 from ablate.model.encoder import Encoder  # noqa: E402
 from ablate.model.segments import Segments  # noqa: E402

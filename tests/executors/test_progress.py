@@ -4,7 +4,9 @@ import io
 
 from rich.console import Console
 
-from ablate.core.records.messages import ProgressMessage
+from ablate.core.records.messages import (
+    ProgressMessage,
+)
 from ablate.executors.progress import progress_bar
 
 

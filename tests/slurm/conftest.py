@@ -19,7 +19,9 @@ import torch
 
 from ablate.config.tree import from_plain
 from ablate.core.io import find_json
-from ablate.core.records.messages import ProgressMessage
+from ablate.core.records.messages import (
+    ProgressMessage,
+)
 from ablate.core.records.plan import PlanRequest
 from ablate.core.records.run import RunConfig
 from ablate.runs import store

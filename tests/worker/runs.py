@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from ablate.core.records.messages import ProgressMessage, RunReply
+from ablate.core.records.messages import (
+    ProgressMessage,
+    RunReply,
+)
 from ablate.core.records.plan import (
     EvaluatePlan,
     PlanReply,

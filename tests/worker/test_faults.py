@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from ablate.core.records.messages import RunReply, RunRequest
+from ablate.core.records.messages import (
+    RunReply,
+    RunRequest,
+)
 from ablate.training.signals import StopSignal
 from ablate.worker.main import serve
 from tests.worker.runs import (

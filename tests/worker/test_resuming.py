@@ -13,7 +13,10 @@ from dataclasses import asdict, replace
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ablate.core.records.messages import RunReply, RunRequest
+from ablate.core.records.messages import (
+    RunReply,
+    RunRequest,
+)
 from ablate.core.records.plan import EvaluatePlan
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.signals import SIGNALS, StopSignal

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from ablate.core.random import generator
-from ablate.core.records.messages import (
+from ablate.core.records.benchmarks import (
     DrawTiming,
     MaskerTiming,
     MaskerTimingsReply,
     MaskerTimingsRequest,
     NamedMasker,
+)
+from ablate.core.records.messages import (
     ProgressMessage,
 )
 from ablate.model.masking import AbstractMasker, Clips, Grid
