@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ablate.audio.mel import AbstractFrontEnd
+from ablate.audio.front_end import AbstractFrontEnd
 from ablate.audio.waveform_stream import WaveformStream
 
 MAX_SHORT = 1 << 22  # samples that are converted at once; 95 s at 44.1 kHz

@@ -15,7 +15,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ablate.audio.mel import Normalisation
+from ablate.audio.front_end import Normalisation
 from ablate.audio.store import ClipStore
 from ablate.core.device import on_device
 from ablate.core.random import derive, generator

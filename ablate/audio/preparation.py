@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablate.audio.mel import AbstractFrontEnd, Normalisation
+from ablate.audio.front_end import AbstractFrontEnd, Normalisation
 from ablate.audio.streaming import center, cut_chunks, measure_levels, scale
 from ablate.audio.waveform_stream import Samples, WaveformStream
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from ablate.audio.front_end import Normalisation
 from ablate.audio.loader import Indices, Normaliser, compute_statistics
-from ablate.audio.mel import Normalisation
 from ablate.audio.store import ClipStore
 from ablate.core.io import find_json, write_json
 

@@ -17,8 +17,8 @@ import torch
 from filelock import FileLock
 
 from ablate.audio.bad_audio import BadAudioError
+from ablate.audio.front_end import AbstractFrontEnd
 from ablate.audio.labels import check_labels
-from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.selection import drop_rare_classes
 from ablate.audio.sources import AbstractSource
 from ablate.audio.store_builder import Progress, build_index

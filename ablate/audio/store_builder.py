@@ -9,8 +9,8 @@ from ablate.audio.bad_audio import BadAudioError
 from ablate.audio.clips import ClipTable, compute_digest
 from ablate.audio.column_file import StringColumn
 from ablate.audio.conversion import compute_frames
+from ablate.audio.front_end import AbstractFrontEnd
 from ablate.audio.labels import check_labels
-from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.selection import (
     Selection,
     describe_duplicates,

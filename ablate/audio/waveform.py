@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ablate.audio.mel import AbstractFrontEnd, Normalisation, check_rate_and_normalisation
+from ablate.audio.front_end import AbstractFrontEnd, Normalisation, check_rate_and_normalisation
 from ablate.audio.resampling import resample
 from ablate.audio.streaming import measure_levels, normalise_rate, scale
 from ablate.audio.waveform_stream import WaveformStream

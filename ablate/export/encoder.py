@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ablate.audio.conversion import compute_frames
 from ablate.audio.decoding import open_audio_file
+from ablate.audio.front_end import AbstractFrontEnd
 from ablate.audio.loader import Normaliser
-from ablate.audio.mel import AbstractFrontEnd
 from ablate.audio.preparation import Prepared
 from ablate.audio.waveform_stream import SamplesInMemory, WaveformStream
 from ablate.export.export import WEIGHTS, read_settings

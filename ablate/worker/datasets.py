@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ablate.audio.mel import AbstractFrontEnd
+from ablate.audio.front_end import AbstractFrontEnd
 from ablate.audio.sources import AbstractSource
 from ablate.audio.store import check_source
 from ablate.core.records.messages import (

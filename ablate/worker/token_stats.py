@@ -1,6 +1,6 @@
 """Computes what a token covers in time, and how much of it the next token covers too."""
 
-from ablate.audio.mel import AbstractFrontEnd
+from ablate.audio.front_end import AbstractFrontEnd
 from ablate.core.records.plan import TokenStats
 from ablate.model.patchify import AbstractPatchifier
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ablate.audio.front_end import AbstractFrontEnd, Normalisation
 from ablate.audio.loader import Loader, Normaliser
-from ablate.audio.mel import AbstractFrontEnd, LogMel, Normalisation
+from ablate.audio.mel import LogMel
 from ablate.audio.sources import AbstractSource
 from ablate.audio.statistics import load_or_compute_statistics
 from ablate.audio.store import ClipStore, open_store

@@ -9,7 +9,7 @@ built or hashed: 0.16 s at a hop of 10 ms is the same trial as 16 frames.
 from collections.abc import Mapping
 from typing import Any
 
-from ablate.audio.mel import AbstractFrontEnd
+from ablate.audio.front_end import AbstractFrontEnd
 from ablate.model.patchify import AbstractPatchifier
 from ablate.parts import PartError, Problem, build
 

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.audio.mel import AbstractFrontEnd, KaldiFbank, LogMel
+from ablate.audio.front_end import AbstractFrontEnd
+from ablate.audio.mel import KaldiFbank, LogMel
 from ablate.audio.torchaudio_import import kaldi, torchaudio
 from ablate.parts import build, resolve
 

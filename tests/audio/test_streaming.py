@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.audio import streaming
-from ablate.audio.mel import AbstractFrontEnd, KaldiFbank, LogMel
+from ablate.audio.front_end import AbstractFrontEnd
+from ablate.audio.mel import KaldiFbank, LogMel
 from ablate.audio.preparation import Prepared
 from ablate.audio.resampling import resample
 from ablate.audio.streaming import ResampledStream, cut_chunks

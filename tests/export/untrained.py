@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from ablate.audio.mel import AbstractFrontEnd, LogMel
+from ablate.audio.front_end import AbstractFrontEnd
+from ablate.audio.mel import LogMel
 from ablate.config import loader
 from ablate.core.records.export import ExportedEncoder
 from ablate.export.export import SETTINGS, WEIGHTS
