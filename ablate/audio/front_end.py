@@ -38,6 +38,9 @@ class AbstractFrontEnd(ABC):
         By default the waveform is read at once; front ends that override this need little memory
         for long clips.
 
+        Args:
+            stream: The waveform, at any sample rate.
+
         Yields:
             Frames, float32 (frames, bands).
         """

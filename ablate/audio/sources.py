@@ -87,9 +87,10 @@ class AbstractSource(ABC):
         """
 
     def stream(self, index: int) -> WaveformStream:
-        """Opens one clip to be read block by block.
+        """Opens clip `index` to be read block by block.
 
-        By default the clip is read at once; a source of long files overrides this.
+        By default the clip is read at once; a source of long files overrides this. Raises
+        `BadAudioError` for a clip that cannot be used.
         """
         return SamplesInMemory(*self.read(index))
 
