@@ -3,12 +3,14 @@
 from maskers.axes import TimeFrequency
 from maskers.bands import BandSplit, Causal, Infill, SpecAugment
 from maskers.blocks import MultiBlock, UnionComplement
-from maskers.combinators import DeadZone, EqualCounts, Guard, Mixture, MultiMask, Subsample
+from maskers.combinators import DeadZone, Guard, Mixture, MultiMask, Subsample
 from maskers.content import Energy, Informed, SilenceExcluded, VarianceWeighted
 from maskers.curricula import Curriculum, ScheduledSetting
+from maskers.devices import EqualCounts
 from maskers.legacy import LegacyMultiBlock
 from maskers.noise import Noise, PowerLaw, VoidAndCluster
 from maskers.regions import BlockWise, Clusters, InverseBlock
+from maskers.roles import Invert, PredictVisible
 from maskers.spans import M2DSpans, RandomSpans, SeparateSpans, Spans
 from maskers.strips import (
     FrequencyStrips,
@@ -45,6 +47,7 @@ __all__ = [
     "Infill",
     "Informed",
     "InverseBlock",
+    "Invert",
     "Lattice",
     "LegacyMultiBlock",
     "M2DSpans",
@@ -54,6 +57,7 @@ __all__ = [
     "Noise",
     "PoissonDisk",
     "PowerLaw",
+    "PredictVisible",
     "Random",
     "RandomSpans",
     "ScheduledSetting",

@@ -32,6 +32,11 @@ class Normaliser:
     mean: npt.NDArray[np.float32]  # (bands,)
     std: npt.NDArray[np.float32]  # (bands,)
 
+    @classmethod
+    def identity(cls, bands: int) -> "Normaliser":
+        """Returns a normaliser that changes nothing."""
+        return cls(np.zeros(bands, dtype=np.float32), np.ones(bands, dtype=np.float32))
+
     def __call__(self, frames: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Returns the normalised frames, (..., bands)."""
         return (frames - self.mean) / self.std

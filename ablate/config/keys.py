@@ -33,6 +33,7 @@ DEFAULT_SCORE = "knn.concat_freq"
 SETTINGS = {  # what a trial is made of, besides its seed
     "data": "clips to train on",
     "mel": "log-mel front end",
+    "view": "noise, mixtures and other changes that only the context encoder sees",
     "crop_frames": "length of a training crop, in mel frames",
     "crop_seconds": "length of a training crop in seconds, instead of `crop_frames`",
     "patchifier": "how a spectrogram is cut into patches",

@@ -6,7 +6,7 @@ projection.
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -19,6 +19,7 @@ from ablate.model.masking import Grid
 from ablate.model.packing import find_rows, pack
 from ablate.model.prediction_query import PredictionQuery
 from ablate.model.targets import AbstractTarget, DrawPatches, Target, TargetValues
+from ablate.parts import AS_BEFORE
 
 ROUNDS = 20  # iterations of Lloyd's algorithm; few points change their cluster afterwards
 
@@ -31,10 +32,20 @@ class Codebook(AbstractTarget):
     the untrained encoder. Both depend on the trial's seed only, so a resumed run finds the same
     clusters. The target is one-hot, `(target tokens, clusters)`.
 
+    With `stages` above 1 every further codebook clusters what those before it leave over: residual
+    vector quantisation, as of the targets of MERT (Li et al., ICLR 2024,
+    https://arxiv.org/abs/2306.00107). With `softness` a patch belongs to all clusters, in
+    proportion to their likelihood under Gaussians around the centres, as in S-JEPA (2026,
+    https://arxiv.org/abs/2606.19398). Unlike it: all Gaussians have the same variance, that of the
+    distances to the nearest centre.
+
     Args:
         clusters: Number of clusters.
         of: What is clustered.
         points: Number of patches that k-means clusters.
+        stages: Number of codebooks, each of what those before it leave over.
+        softness: Variance of the Gaussians, relative to that of the distances to the nearest
+            centre; 0 for the nearest cluster alone.
 
     Example:
         target: {type: ablate.model.codebook.Codebook, clusters: 512, of: patches}
@@ -45,8 +56,19 @@ class Codebook(AbstractTarget):
     clusters: int = 512
     of: Literal["patches", "features"] = "patches"
     points: int = 20_000
+    stages: int = field(default=1, metadata={AS_BEFORE: 1})
+    softness: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+
+    @property
+    def codebooks(self) -> int:
+        """Number of codebooks, each of which gives a cluster."""
+        return self.stages
 
     def __post_init__(self) -> None:
+        if self.stages < 1:
+            raise ValueError(f"`stages` must be at least 1; got {self.stages}")
+        if self.softness < 0:
+            raise ValueError(f"`softness` must not be negative; got {self.softness}")
         if not 2 <= self.clusters <= self.points:
             raise ValueError(
                 f"`clusters` must lie between 2 and `points` {self.points}; got {self.clusters}"
@@ -62,7 +84,8 @@ class ClusterTarget(Target):
     def __init__(self, settings: Codebook, encoder: Encoder, pixels: int) -> None:
         super().__init__()
         self.points = settings.points
-        self.dim = settings.clusters
+        self.dim = settings.clusters * settings.stages
+        self.softness = settings.softness
         self.encoder = None
         self.reader: Encoder | None = None
         if settings.of == "features":
@@ -70,6 +93,12 @@ class ClusterTarget(Target):
         width = pixels if self.reader is None else encoder.dim
         self.register_buffer("centres", torch.zeros(settings.clusters, width))
         self.centres: Tensor
+        for stage in range(1, settings.stages):
+            self.register_buffer(f"centres_{stage}", torch.zeros(settings.clusters, width))
+        if settings.softness > 0:
+            self.register_buffer("variances", torch.ones(settings.stages))
+        self.variances: Tensor
+        self.stages = settings.stages
 
     @torch.no_grad()
     def prepare(self, draw: DrawPatches, seed: int) -> None:
@@ -85,7 +114,12 @@ class ClusterTarget(Target):
             points.append(self._read(patches, valid)[:missing].cpu())
             missing, number = missing - len(points[-1]), number + 1
         rng = generator(seed, "codebook")
-        self.centres.copy_(k_means(torch.cat(points), self.dim, rng))
+        rest = torch.cat(points)
+        for stage, centres in enumerate(self._all_centres):
+            centres.copy_(k_means(rest, len(centres), rng))
+            rest = rest - centres.cpu()[nearest(rest, centres.cpu())]
+            if self.softness > 0:
+                self.variances[stage] = rest.square().sum(dim=1).mean().clamp(min=1e-6)
 
     @torch.no_grad()
     def forward(self, patches: Tensor, query: PredictionQuery) -> TargetValues:
@@ -94,11 +128,30 @@ class ClusterTarget(Target):
         else:
             rows = find_rows(query.target_union, query.valid, patches.device, copies=query.copies)
             points = self._read(patches, query.valid).index_select(0, rows)
-        return TargetValues(F.one_hot(nearest(points, self.centres), self.dim).float())
+        clusters = []
+        for stage, centres in enumerate(self._all_centres):
+            owner = nearest(points, centres)
+            clusters.append(self._assign(points, owner, stage))
+            points = points - centres[owner]
+        return TargetValues(torch.cat(clusters, dim=1))
+
+    @property
+    def _all_centres(self) -> list[Tensor]:
+        return [self.centres, *(getattr(self, f"centres_{n}") for n in range(1, self.stages))]
+
+    def _assign(self, points: Tensor, owner: Tensor, stage: int) -> Tensor:
+        """Returns the shares of the clusters in each point, `(tokens, clusters)`."""
+        centres = self._all_centres[stage]
+        if self.softness == 0:
+            return F.one_hot(owner, len(centres)).float()
+        with torch.autocast(points.device.type, enabled=False):
+            near = points @ centres.T - centres.square().sum(dim=1) / 2
+            return (near / (self.softness * self.variances[stage])).softmax(dim=1)
 
     def flops(self, query: PredictionQuery) -> int:
         reading = self.reader.flops(query.clip_patches) if self.reader is not None else 0
-        return reading + 2 * query.targets.segments.num_tokens * self.centres.numel()
+        compared = self.stages * self.centres.numel()
+        return reading + 2 * query.targets.segments.num_tokens * compared
 
     def update(self, encoder: Encoder, momentum: float) -> None:
         """Does nothing: the centres are fixed."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ablate.core.random import StepRandom
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing
+from ablate.model.transformer import initialise
 
 Hidden = Literal["drop", "replace"]
 
@@ -88,3 +89,7 @@ class AbstractEncoder(ABC):
         Raises:
             ValueError: The stem or the positions do not fit the patches, the grid or the width.
         """
+
+    def initialise(self, encoder: Encoder, seed: int) -> None:
+        """Sets the weights of an encoder that `build` returned, on the CPU, from a seed."""
+        initialise(encoder, seed, "encoder")

@@ -51,6 +51,7 @@ class JEPA(nn.Module):
         batching: Batching = "pack",
         *,
         rng: StepRandom | None = None,
+        view: Tensor | None = None,
     ) -> Prediction:
         """Predicts the targets of a batch.
 
@@ -60,6 +61,8 @@ class JEPA(nn.Module):
             valid: bool `(clips, patches)` on the CPU.
             batching: How samples with different numbers of visible patches share a batch.
             rng: Random numbers of the training step; by default those of step 0.
+            view: What the context encoder sees instead of `patches`, of the same shape; the target
+                is computed from `patches`.
 
         Raises:
             ValueError: A sample has no context or no target.
@@ -72,7 +75,8 @@ class JEPA(nn.Module):
             padded=batching == "pad",
             rng=rng or StepRandom(self.seed, step=0),
         )
-        visible = encode_visible(self.encoder, patches, query.context, query, rng=query.rng)
+        seen = patches if view is None else view
+        visible = encode_visible(self.encoder, seen, query.context, query, rng=query.rng)
         if visible.includes_hidden:
             read = mask.context if self.predictor.reads == "context" else query.target_union
             features = visible.select(read)

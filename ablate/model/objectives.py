@@ -37,6 +37,8 @@ class AbstractObjective(ABC):
         reduction: What the loss weights equally: every sample, every target patch (`token`) or
             every target block (`target`).
         utterance: Weight of the distance between sample summaries; 0 for none.
+        visible: Weight of target patches that the encoder sees, if the masker has some; see
+            `maskers.PredictVisible`.
     """
 
     # the loss of a batch is not the mean over its slices, so a batch must not be divided
@@ -46,8 +48,11 @@ class AbstractObjective(ABC):
 
     reduction: Reduction = field(default="sample", metadata={AS_BEFORE: "sample"})
     utterance: float = field(default=0.0, metadata={AS_BEFORE: 0.0})
+    visible: float = field(default=1.0, metadata={AS_BEFORE: 1.0})
 
     def __post_init__(self) -> None:
+        if self.visible < 0:
+            raise ValueError(f"`visible` must not be negative; got {self.visible}")
         if self.utterance < 0:
             raise ValueError(f"`utterance` must not be negative; got {self.utterance}")
 
@@ -95,6 +100,8 @@ class SmoothL1(AbstractObjective):
         reduction: What the loss weights equally: every sample, every target patch (`token`) or
             every target block (`target`).
         utterance: Weight of the distance between sample summaries; 0 for none.
+        visible: Weight of target patches that the encoder sees, if the masker has some; see
+            `maskers.PredictVisible`.
         beta: Difference at which the loss becomes linear, in units of the target.
 
     Example:
@@ -121,6 +128,8 @@ class L1(AbstractObjective):
         reduction: What the loss weights equally: every sample, every target patch (`token`) or
             every target block (`target`).
         utterance: Weight of the distance between sample summaries; 0 for none.
+        visible: Weight of target patches that the encoder sees, if the masker has some; see
+            `maskers.PredictVisible`.
 
     Example:
         objective: {type: ablate.model.objectives.L1, reduction: token}
@@ -140,6 +149,8 @@ class L2(AbstractObjective):
         reduction: What the loss weights equally: every sample, every target patch (`token`) or
             every target block (`target`).
         utterance: Weight of the distance between sample summaries; 0 for none.
+        visible: Weight of target patches that the encoder sees, if the masker has some; see
+            `maskers.PredictVisible`.
 
     Example:
         objective: {type: ablate.model.objectives.L2, reduction: token}
@@ -160,6 +171,8 @@ class Cosine(AbstractObjective):
         reduction: What the loss weights equally: every sample, every target patch (`token`) or
             every target block (`target`).
         utterance: Weight of the distance between sample summaries; 0 for none.
+        visible: Weight of target patches that the encoder sees, if the masker has some; see
+            `maskers.PredictVisible`.
 
     Example:
         objective: {type: ablate.model.objectives.Cosine, reduction: token}
@@ -181,6 +194,9 @@ class CrossEntropy(AbstractObjective):
         reduction: What the loss weights equally: every sample, every target patch (`token`) or
             every target block (`target`).
         utterance: Weight of the distance between sample summaries; 0 for none.
+        visible: Weight of target patches that the encoder sees, if the masker has some; see
+            `maskers.PredictVisible`.
+        codebooks: Number of codebooks of the target; the loss is the sum over them.
 
     Example:
         objective: {type: ablate.model.objectives.CrossEntropy, reduction: token}
@@ -188,8 +204,19 @@ class CrossEntropy(AbstractObjective):
 
     discrete = True
 
+    codebooks: int = field(default=1, metadata={AS_BEFORE: 1})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.codebooks < 1:
+            raise ValueError(f"`codebooks` must be at least 1; got {self.codebooks}")
+
     def distance(self, predicted: Tensor, target: Tensor, query: PredictionQuery) -> Tensor:
-        return -(predicted.log_softmax(dim=-1) * target).sum(dim=-1)
+        if self.codebooks == 1:
+            return -(predicted.log_softmax(dim=-1) * target).sum(dim=-1)
+        shape = (*predicted.shape[:-1], self.codebooks, -1)
+        scores = predicted.reshape(shape).log_softmax(dim=-1)
+        return -(scores * target.reshape(shape)).sum(dim=(-2, -1))
 
     def predict_from_mean(self, mean: Tensor) -> Tensor:
         return (mean + 1e-6).log()  # avoids an infinite loss at clusters that never occurred
@@ -209,6 +236,8 @@ class InfoNCE(AbstractObjective):
         reduction: What the loss weights equally: every sample, every target patch (`token`) or
             every target block (`target`).
         utterance: Weight of the distance between sample summaries; 0 for none.
+        visible: Weight of target patches that the encoder sees, if the masker has some; see
+            `maskers.PredictVisible`.
         distractors: Number of distractors per target, drawn with replacement.
         temperature: Divisor of the cosine similarities.
 

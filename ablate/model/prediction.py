@@ -57,6 +57,8 @@ class Prediction:
             return self.loss_for(self.predicted, objective)
         target = self.target.index_select(0, self.query.block_rows)
         distance = objective.distance(self.predicted, target, self.query)
+        if objective.visible != 1.0:
+            distance = distance * self._weigh_visible(objective)[self.query.block_rows]
         if objective.reduction == "target":
             return self._mean_of_blocks(distance)
         return self._mean_of_patches(self._average_over_blocks(distance), objective)
@@ -67,6 +69,8 @@ class Prediction:
         `predicted` is `(target tokens, target dim)`.
         """
         distance = objective.distance(predicted, self.target, self.query)
+        if objective.visible != 1.0:
+            distance = distance * self._weigh_visible(objective)
         if objective.reduction == "target":
             return self._mean_of_blocks(distance.index_select(0, self.query.block_rows))
         return self._mean_of_patches(distance, objective)
@@ -84,6 +88,12 @@ class Prediction:
         assert clip_means is not None, "validation refuses targets that do not see whole clips"
         distance = objective.distance(summary.float(), clip_means, self.query)
         return objective.utterance * distance.mean()
+
+    def _weigh_visible(self, objective: AbstractObjective) -> Tensor:
+        """Returns 1 for hidden target patches and `objective.visible` for others, (tokens,)."""
+        is_visible = self.query.mask.context[self.query.target_union]
+        weights = torch.where(is_visible, objective.visible, 1.0)
+        return on_device(weights, self.target.device)
 
     def _mean_of_patches(self, distance: Tensor, objective: AbstractObjective) -> Tensor:
         if objective.reduction == "token":

@@ -116,22 +116,41 @@ class Teacher(AbstractTarget):
       layer by layer before averaging, as in data2vec.
     - instance_then_layer: `instance`, then `layer`, as in EAT (https://arxiv.org/abs/2401.03497).
 
+    Several layers may also be predicted at once, each with its own part of the target: deep
+    supervision as in V-JEPA 2.1 (https://arxiv.org/abs/2603.14482), with `combine: concatenate`.
+
     Args:
         input: What the target encoder sees.
-        layers: Number of last layers to average, or `all`.
+        layers: Number of last layers, or `all`, or a list of layers, counted from 1.
         normalise: How the features are normalised.
+        combine: Whether several layers are averaged, or put next to each other.
 
     Example:
         target: {type: ablate.model.targets.Teacher, input: full, layers: 8, normalise: instance}
     """
 
     input: Literal["full", "targets"] = field(default="full", metadata={AS_BEFORE: "full"})
-    layers: int | Literal["all"] = field(default=1, metadata={AS_BEFORE: 1})
+    layers: int | Literal["all"] | tuple[int, ...] = field(default=1, metadata={AS_BEFORE: 1})
     normalise: Normalisation = field(default="layer", metadata={AS_BEFORE: "layer"})
+    combine: Literal["average", "concatenate"] = field(
+        default="average", metadata={AS_BEFORE: "average"}
+    )
 
     def __post_init__(self) -> None:
-        if self.layers != "all" and self.layers < 1:
+        if self.layers == "all":
+            if self.combine == "concatenate":
+                raise ValueError("`combine: concatenate` needs a number or a list as `layers`")
+            return
+        numbers = self.layers if isinstance(self.layers, tuple) else (self.layers,)
+        if not numbers or min(numbers) < 1:
             raise ValueError(f"`layers` must be `all` or at least 1; got {self.layers}")
+
+    @property
+    def num_parts(self) -> int:
+        """Number of layers whose features are next to each other in a target."""
+        if self.combine == "average" or self.layers == "all":
+            return 1
+        return len(self.layers) if isinstance(self.layers, tuple) else self.layers
 
     def build(self, encoder: Encoder, grid: Grid, pixels: int) -> Target:
         return TeacherTarget(self, encoder)
@@ -145,7 +164,7 @@ class TeacherTarget(Target):
     def __init__(self, settings: Teacher, encoder: Encoder) -> None:
         super().__init__()
         self.settings = settings
-        self.dim = encoder.dim
+        self.dim = encoder.dim * settings.num_parts
         self.encoder = copy.deepcopy(encoder).requires_grad_(requires_grad=False)
 
     def prepare(self, draw: DrawPatches, seed: int) -> None:
@@ -174,22 +193,10 @@ class TeacherTarget(Target):
         return self.encoder.flops(input_packing(self.encoder, query.targets, query))
 
     def _average_layers(self, encoded: Encoded, packing: Packing) -> Tensor:
-        """Averages the last layers, after normalising each over the tokens of a sample."""
-        number = self.settings.layers
-        last = encoded.layers if number == "all" else encoded.layers[-number:]
-        layers = [encoded.tokens] if number == 1 else last
-        if self.settings.normalise.startswith("instance"):
-            layers = [instance_norm(layer.float(), packing) for layer in layers]
-        return layers[0] if len(layers) == 1 else torch.stack(tuple(layers)).mean(dim=0)
+        return combine_layers(self.settings, encoded, packing)
 
     def _normalise(self, tokens: Tensor) -> Tensor:
-        match self.settings.normalise:
-            case "layer" | "instance_then_layer":
-                return F.layer_norm(tokens.float(), tokens.shape[-1:])
-            case "standardise":
-                return standardise(tokens.float())
-            case _:
-                return tokens.float()
+        return normalise_features(self.settings, tokens)
 
     @torch.no_grad()
     def update(self, encoder: Encoder, momentum: float) -> None:
@@ -200,6 +207,34 @@ class TeacherTarget(Target):
         targets: list[Tensor] = list(self.encoder.parameters())
         sources: list[Tensor] = list(encoder.parameters())
         torch._foreach_lerp_(targets, sources, 1 - momentum)
+
+
+def combine_layers(settings: Teacher, encoded: Encoded, packing: Packing) -> Tensor:
+    """Averages or concatenates layers, after normalising each over the tokens of a sample."""
+    number = settings.layers
+    if isinstance(number, tuple):
+        layers = [encoded.layers[layer - 1] for layer in number]
+    else:
+        layers = list(encoded.layers if number == "all" else encoded.layers[-number:])
+        layers = [encoded.tokens] if number == 1 else layers
+    if settings.normalise.startswith("instance"):
+        layers = [instance_norm(layer.float(), packing) for layer in layers]
+    if settings.combine == "concatenate":
+        return torch.cat(layers, dim=-1)
+    return layers[0] if len(layers) == 1 else torch.stack(layers).mean(dim=0)
+
+
+def normalise_features(settings: Teacher, tokens: Tensor) -> Tensor:
+    """Normalises each token in float32; of concatenated layers, each by itself."""
+    parts = tokens.float()
+    if settings.num_parts > 1:
+        parts = parts.reshape(*parts.shape[:-1], settings.num_parts, -1)
+    match settings.normalise:
+        case "layer" | "instance_then_layer":
+            parts = F.layer_norm(parts, parts.shape[-1:])
+        case "standardise":
+            parts = standardise(parts)
+    return parts.flatten(-2) if settings.num_parts > 1 else parts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,7 @@ class MaskedBatch:
     valid: Tensor  # bool (clips, patches), False for padding
     mask: Mask  # one mask per sample, clips * copies samples; copies of a clip are adjacent
     rng: StepRandom  # random numbers of this step, starting at the first of these clips
+    view: Batch | None = None  # what the context encoder sees instead of `batch`
 
     @property
     def num_clips(self) -> int:
@@ -43,7 +44,8 @@ class MaskedBatch:
 
     def pin_memory(self) -> "MaskedBatch":
         """Returns a copy in page-locked memory, for asynchronous copies to a GPU."""
-        return replace(self, batch=self.batch.pin_memory())
+        view = None if self.view is None else self.view.pin_memory()
+        return replace(self, batch=self.batch.pin_memory(), view=view)
 
     def split(self, count: int) -> list["MaskedBatch"]:
         """Splits the batch into `count` consecutive parts of as equal size as possible.
@@ -72,4 +74,5 @@ class MaskedBatch:
                 None if fallback is None else fallback[samples],
             ),
             replace(self.rng, first=self.rng.first + clips.start),
+            None if self.view is None else self.view[clips],
         )

@@ -92,7 +92,7 @@ class PositionBaseline:
     def accumulate(self, prediction: Prediction) -> None:
         """Adds the targets of one micro-batch to `pending`."""
         place = prediction.targets.place
-        self.pending[:, :-1].index_add_(0, place, prediction.target)
+        self.pending[:, :-1].index_add_(0, place, prediction.target.detach())
         self.pending[:, -1].index_add_(0, place, torch.ones_like(prediction.target[:, 0]))
 
     def discard_pending(self) -> None:

@@ -26,6 +26,7 @@ from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.divergence import OnCollapse, check_collapse, check_finite, has_collapsed
 from ablate.training.health import Health, PositionBaseline
+from ablate.training.input_views import AbstractView, InputScale
 from ablate.training.metrics import StepCounts, TrainingMetrics
 from ablate.training.online_probe import OnlineProbe, ProbeResult
 from ablate.training.optimizer import Budget, Optimizer, ScheduledAdam
@@ -64,6 +65,8 @@ class Trainer:
     stop: StopSignal
     pause_step: int | None = None
     online_probe: OnlineProbe | None = None  # on rank 0 only
+    view: AbstractView | None = None  # changes what the context encoder sees
+    input_scale: InputScale | None = None  # needed for a view
     prefetch: bool = False  # whether threads draw the next batches during a step
 
     def train(
@@ -141,7 +144,18 @@ class Trainer:
         )
         drawn, copies = self.masker.draw(clips, rng), self.masker.promises.copies
         mask = truncate(drawn, self.batching, rng, copies=copies)
-        return MaskedBatch(batch, valid, mask, StepRandom(self.seed, step))
+        return MaskedBatch(
+            batch, valid, mask, StepRandom(self.seed, step), self._draw_view(batch, step)
+        )
+
+    def _draw_view(self, batch: Batch, step: int) -> Batch | None:
+        """Draws what the context encoder sees instead of the clips; None if it sees the clips."""
+        if self.view is None:
+            return None
+        assert self.input_scale is not None, "a view needs the scale of its input"
+        rng = generator(self.seed, "view", step)
+        changed = self.view(batch.mels, batch.valid_frames, self.input_scale, rng)
+        return Batch(changed, batch.valid_frames)
 
     @property
     def draws_ahead(self) -> bool:
@@ -225,8 +239,9 @@ class Trainer:
         for micro in part.split(min(state.micro_batches, part.num_clips)):
             with self._autocast():
                 patches = self._cut(micro.batch)
+                view = None if micro.view is None else self._cut(micro.view)
                 prediction = self.jepa(
-                    patches, micro.mask, micro.valid, self.batching, rng=micro.rng
+                    patches, micro.mask, micro.valid, self.batching, rng=micro.rng, view=view
                 )
             share = self.objective.num_units(micro.mask) / num_units
             loss = prediction.loss(self.objective) * share

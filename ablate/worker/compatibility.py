@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 from ablate.mask_analysis.statistics import realised_shares
+from ablate.model.pretrained import FrozenEncoders, Pretrained
 from ablate.model.stems import AbstractStem, Convolutional2D, Speech1D, Waveform
 from ablate.model.targets import Teacher
-from ablate.parts import Problem
+from ablate.parts import Problem, build, get_identity
+from ablate.training.input_views import Mix, Reverberation
 from ablate.worker.trial import Trial
 
 Check = Callable[[Trial], Problem | None]
@@ -96,7 +98,7 @@ def _check_contrast_between_blocks(trial: Trial) -> Problem | None:
 
 def _check_clusters(trial: Trial) -> Problem | None:
     if trial.target.discrete == trial.objective.discrete:
-        return None
+        return _check_codebooks(trial) if trial.target.discrete else None
     if trial.target.discrete:
         message = (
             f"{_name(trial.target)} makes clusters, but {_name(trial.objective)} measures "
@@ -110,6 +112,18 @@ def _check_clusters(trial: Trial) -> Problem | None:
     return Problem(("objective",), message)
 
 
+def _check_codebooks(trial: Trial) -> Problem | None:
+    made = getattr(trial.target, "codebooks", 1)
+    compared = getattr(trial.objective, "codebooks", made)
+    if made == compared:
+        return None
+    message = (
+        f"{_name(trial.target)} has {made} codebooks, but {_name(trial.objective)} compares "
+        f"{compared}; set `codebooks: {made}`"
+    )
+    return Problem(("objective", "codebooks"), message)
+
+
 def _check_summary(trial: Trial) -> Problem | None:
     """Checks that the utterance loss has a summary, targets of the whole clip, and a distance."""
     objective, target = trial.objective, trial.target
@@ -119,6 +133,8 @@ def _check_summary(trial: Trial) -> Problem | None:
         missing = f"{_name(trial.encoder)} has no summary; set `summary: true` if it can have one"
     elif not isinstance(target, Teacher) or target.input != "full":
         missing = "no target encoder sees the whole clip; use a Teacher with `input: full`"
+    elif target.num_parts > 1:
+        missing = "a summary has the width of one layer; use a Teacher with `combine: average`"
     elif objective.discrete or objective.contrastive:
         missing = f"{_name(objective)} cannot compare summaries; use a distance such as L2"
     elif objective.reduction != "sample":
@@ -150,13 +166,48 @@ def _check_num_layers(trial: Trial) -> Problem | None:
     depth = getattr(trial.encoder, "layers", None)
     if not isinstance(trial.target, Teacher) or depth is None or trial.target.layers == "all":
         return None
-    if trial.target.layers <= depth:
+    layers = trial.target.layers
+    if isinstance(layers, tuple):
+        if max(layers) <= depth:
+            return None
+        message = f"it reads layer {max(layers)}, but the encoder has {depth}; use at most {depth}"
+        return Problem(("target", "layers"), message)
+    if layers <= depth:
         return None
-    message = (
-        f"it averages {trial.target.layers} layers, but the encoder has {depth}; use {depth} or "
-        "`all`"
-    )
+    message = f"it averages {layers} layers, but the encoder has {depth}; use {depth} or `all`"
     return Problem(("target", "layers"), message)
+
+
+def _check_saved_encoders(trial: Trial) -> Problem | None:
+    """Checks that encoders of finished runs read the same patches as the trial."""
+    if isinstance(trial.encoder, Pretrained):
+        where, encoders = ("encoder", "folder"), [trial.encoder.saved]
+    elif isinstance(trial.target, FrozenEncoders):
+        where, encoders = ("target", "folders"), trial.target.saved
+    else:
+        return None
+    for saved in encoders:
+        for name in ("mel", "patchifier", "crop_frames"):
+            ours, theirs = getattr(trial, name), saved.settings[name]
+            if name != "crop_frames":
+                ours, theirs = get_identity(ours), get_identity(build(theirs, expect=object))
+            if ours != theirs:
+                message = f"the encoder in `{saved.folder}` was trained with another `{name}`"
+                return Problem(where, f"{message}: {theirs}; use that, or another encoder")
+    return None
+
+
+def _check_view(trial: Trial) -> Problem | None:
+    views = [trial.view] if trial.view is not None else []
+    for view in views:
+        views += getattr(view, "views", ())
+        if isinstance(view, Reverberation) and trial.mel.bands == 1:
+            message = "`Reverberation` works on log-mels, but `mel` gives a waveform; remove it"
+            return Problem(("view",), message)
+    if trial.budget.batch == 1 and any(isinstance(view, Mix) for view in views):
+        message = "`Mix` mixes the clips of a batch, which holds one; use at least two"
+        return Problem(("budget", "batch"), message)
+    return None
 
 
 def _check_num_clips(trial: Trial) -> Problem | None:
@@ -186,5 +237,7 @@ CHECKS: tuple[Check, ...] = (
     _check_summary,
     _check_num_targets,
     _check_num_layers,
+    _check_saved_encoders,
+    _check_view,
     _check_num_clips,
 )

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from ablate.core.records.messages import (
-    ProgressMessage,
-)
+from ablate.audio.loader import Normaliser
+from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.run import ParameterCounts, RunCost, RunMetrics
 from ablate.mask_analysis.pictures import paint
 from ablate.runs.record import RunAttempt
 from ablate.training.batches import BatchSource, MaskedBatch
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
+from ablate.training.input_views import InputScale
 from ablate.training.metrics import TrainingMetrics
 from ablate.training.online_probe import OnlineProbe, ProbeResult
 from ablate.training.recorder import Recorder, round_off
@@ -139,8 +139,9 @@ def _prepare_trainer(
     steps = ranks.all_gather([_count_steps(saved)])
     if any(step != steps[0] for step in steps):
         raise ValueError(f"the ranks see different checkpoints, {steps}; do they share a disk?")
+    scale = trial.describe_input(audio.normaliser) if trial.view is not None else None
     trainer = build_trainer(
-        trial, audio.build_loader(trial), device, ranks, checkpoints, context.stop
+        trial, audio.build_loader(trial), device, ranks, checkpoints, context.stop, scale
     )
     return (
         dataclasses.replace(trainer, pause_step=context.until, online_probe=online),
@@ -156,8 +157,12 @@ def build_trainer(
     ranks: Ranks,
     checkpoints: Checkpoints,
     stop: StopSignal,
+    scale: InputScale | None = None,
 ) -> Trainer:
-    """Builds what trains a trial's model on the batches of a loader."""
+    """Builds what trains a trial's model on the batches of a loader.
+
+    `scale` says what the values of the batches mean; by default that they were not normalised.
+    """
     return Trainer(
         jepa=trial.build_jepa().to(device),
         loader=loader,
@@ -176,6 +181,8 @@ def build_trainer(
         ranks=ranks,
         checkpoints=checkpoints,
         stop=stop,
+        view=trial.view,
+        input_scale=scale or trial.describe_input(Normaliser.identity(trial.mel.bands)),
         prefetch=device.type == "cuda",  # a CPU that draws is one that does not learn
     )
 

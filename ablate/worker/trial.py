@@ -7,6 +7,7 @@ audio is opened here, once per process.
 import bisect
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,10 +33,11 @@ from ablate.model.patchify import AbstractPatchifier
 from ablate.model.predictor import AbstractPredictor, Predictor
 from ablate.model.regularisers import AbstractRegulariser
 from ablate.model.targets import AbstractTarget, Teacher
-from ablate.model.transformer import checkpoint_activations, initialise
+from ablate.model.transformer import checkpoint_activations
 from ablate.parts import AS_BEFORE, get_identity
 from ablate.probing.tasks import Indices, Task, find_tasks, select_pretraining_clips
 from ablate.training.divergence import OnCollapse
+from ablate.training.input_views import AbstractView, InputScale
 from ablate.training.optimizer import Budget, Optimizer
 
 Progress = Callable[[int, int], None]
@@ -68,7 +70,7 @@ class RandomInit:
     def build_encoder(self) -> Encoder:
         """Builds the encoder on the CPU; each weight is drawn from the seed and its own name."""
         encoder = self.encoder.build(self.grid, self.patchifier.pixels)
-        initialise(encoder, self.seed, "encoder")
+        self.encoder.initialise(encoder, self.seed)
         return encoder
 
 
@@ -78,6 +80,7 @@ class Trial:
 
     data: AbstractSource
     mel: AbstractFrontEnd
+    view: AbstractView | None = field(default=None, metadata={AS_BEFORE: None})
     crop_frames: int  # length of the model's window
     patchifier: AbstractPatchifier
     masker: AbstractMasker
@@ -102,6 +105,16 @@ class Trial:
                 f"`accumulate` {self.budget.accumulate} splits a batch into parts, but "
                 f"{self.coupling} needs the whole batch; leave it at 1"
             )
+
+    def describe_input(self, normaliser: Normaliser) -> InputScale:
+        """Describes the values of a batch that was normalised, for the view."""
+        in_decibels = isinstance(self.mel, LogMel) and self.mel.top_db is not None
+        return InputScale(
+            mean=torch.as_tensor(normaliser.mean, dtype=torch.double),
+            std=torch.as_tensor(normaliser.std, dtype=torch.double),
+            unit=10 / math.log(10) if in_decibels else 1.0,
+            hop_seconds=self.mel.hop_seconds,
+        )
 
     @property
     def coupling(self) -> str:

@@ -13,7 +13,7 @@ from ablate.core.random import generator
 from ablate.model.masking import Clips, Grid
 from maskers.axes import TimeFrequency
 from maskers.blocks import UnionComplement
-from maskers.combinators import EqualCounts
+from maskers.devices import EqualCounts
 from maskers.legacy import LegacyMultiBlock
 from maskers.regions import Clusters, InverseBlock
 from maskers.spans import Spans
