@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 
 from ablate.config import loader
 from ablate.core.records.messages import (
@@ -97,6 +98,64 @@ def test_a_recipe_trains_stops_resumes_and_is_reported(name, recipes_dir):
     assert "1 of 1 trials scored" in written.page.read_text()
 
 
+def train(text, folder):
+    """Trains a study's first trial; returns its run folder."""
+    file = folder / f"{abs(hash(text))}.yaml"
+    file.write_text(text)
+    worker = InProcessWorker(folder / "cache")
+    planned = prepare(loader.load(file), worker, Console(quiet=True))
+    trained = None
+    for job in planned.find_pending(folder / "runs").jobs(folder / "runs", planned.plan.probes):
+        ended = worker.request(RunRequest(folder=job.folder, probes=job.probes), lambda _: None)
+        assert ended.state == "done", ended
+        if json.loads((job.folder / "config.json").read_text())["kind"] == "jepa":
+            trained = job.folder
+    return trained
+
+
+FIRST = "{extends: [RECIPE, TINY], data: DATA, budget: {steps: 4, batch: 4}, EXTRA}"
+
+
+def write_stage(recipe, extra):
+    """Writes a tiny study of a recipe with further settings."""
+    baseline = FIRST.replace("RECIPE", str(ROOT / "studies" / "recipes" / f"{recipe}.yaml"))
+    for name, value in (("TINY", str(TINY)), ("DATA", DATA), ("EXTRA", extra)):
+        baseline = baseline.replace(name, value)
+    probes = "probes: {knn: {type: ablate.probing.knn.KNN, k: 3}}"
+    return f"study: stages\nbaseline: {baseline}\nseeds: 1\n{probes}\nscore: knn.mean\n"
+
+
+SECOND_STAGES = {"salt": "audiomae", "usad_small": "conformer_ssl"}
+
+
+@pytest.mark.parametrize("name", SECOND_STAGES)
+def test_a_second_stage_trains_on_finished_runs(name, tmp_path):
+    first = SECOND_STAGES[name]
+    num_teachers = {"salt": 1, "usad_small": 2}[name]
+    rates = [f"optimizer: {{rate: {rate}}}" for rate in ("1e-3", "2e-3")[:num_teachers]]
+    folders = [train(write_stage(first, rate), tmp_path) for rate in rates]
+    listed = ", ".join(map(str, folders))
+    teachers = f"{{type: ablate.model.pretrained.FrozenEncoders, folders: [{listed}]}}"
+    run = train(write_stage(f"second_stage/{name}", f"target: {teachers}"), tmp_path)
+    assert run not in folders
+
+
+def test_pre_training_continues_from_a_finished_run(tmp_path):
+    first = train(write_stage("sony_jepa", "optimizer: {rate: 1e-3}"), tmp_path)
+    encoder = f"{{type: ablate.model.pretrained.Pretrained, folder: {first}}}"
+    second = train(write_stage("sony_jepa", f"encoder: {encoder}"), tmp_path)
+    start, end = (load_file(run / "encoder.safetensors") for run in (first, second))
+    assert start.keys() == end.keys()
+    weights = "encoder.transformer.layers.0.expand.weight"
+    moved = (end[weights] - start[weights]).norm()
+    assert 0 < moved < 0.5 * start[weights].norm()
+
+
+def test_a_second_stage_without_a_finished_run_is_refused_before_training(tmp_path):
+    with pytest.raises(Exception, match="`first_stage` has no trained encoder"):
+        train(write_stage("second_stage/salt", ""), tmp_path)
+
+
 def write_study(name):
     """Writes a study of a recipe at the scale of its paper, on synthetic clips."""
     return f"study: {name}\nbaseline: {{extends: {RECIPES[name]}, data: {DATA}}}\nseeds: 1\n"
@@ -126,6 +185,17 @@ def build_trial(text, folder):
         ("ssast", (8, 64), 86),
         ("data2vec", (1, 499), 90.4),  # 95 with the convolution of its positions, 4.7
         ("wav2vec2", (1, 779), 90.4),
+        ("best_rq", (1, 250), 88.1),
+        ("hubert", (1, 780), 85.7),
+        ("wavlm", (1, 780), 85.7),
+        ("mert_rvq", (1, 250), 85.7),
+        ("lejepa_audio", (8, 16), 86),
+        ("m2d_x", (5, 38), 86),
+        ("s_jepa", (8, 64), 86),
+        ("sslam", (8, 64), 86),
+        ("vjepa2", (8, 64), 304),
+        ("vjepa2_1", (8, 64), 304),
+        ("wavjepa_denoise", (1, 200), 90.4),
         ("wavjepa", (1, 200), 90.4),  # wav2vec 2.0 without one layer of its stem, 0.5
     ],
 )

@@ -91,5 +91,5 @@ class AbstractEncoder(ABC):
         """
 
     def initialise(self, encoder: Encoder, seed: int) -> None:
-        """Sets the weights of an encoder that `build` returned, on the CPU, from a seed."""
+        """Sets the weights of `encoder`, which `build` returned, on the CPU, from `seed`."""
         initialise(encoder, seed, "encoder")

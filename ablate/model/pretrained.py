@@ -10,7 +10,7 @@ from ablate.model.encoder import AbstractEncoder, Encoder
 from ablate.model.masking import Grid
 from ablate.model.packing import find_rows
 from ablate.model.prediction_query import PredictionQuery
-from ablate.model.saved_encoder import SavedEncoder, read_encoder
+from ablate.model.saved_encoder import SavedEncoder, find_digest, read_encoder
 from ablate.model.targets import (
     AbstractTarget,
     DrawPatches,
@@ -43,7 +43,7 @@ class Pretrained(AbstractEncoder):
     digest: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", read_encoder(self.folder, self.digest).digest)
+        object.__setattr__(self, "digest", find_digest(self.folder, self.digest))
 
     @property
     def saved(self) -> SavedEncoder:
@@ -54,7 +54,11 @@ class Pretrained(AbstractEncoder):
         """Returns a setting of the saved encoder, such as `hidden` or `layers`."""
         if name.startswith("_") or name not in ("hidden", "layers", "summary", "stem"):
             raise AttributeError(f"`{type(self).__name__}` has no attribute `{name}`")
-        return getattr(self.saved.encoder, name)
+        try:
+            encoder = self.saved.encoder
+        except ValueError as error:  # reported when the trial is validated
+            raise AttributeError(str(error)) from error
+        return getattr(encoder, name)
 
     def build(self, grid: Grid, pixels: int) -> Encoder:
         return self.saved.encoder.build(grid, pixels)
@@ -100,7 +104,7 @@ class FrozenEncoders(AbstractTarget):
                 f"{len(self.folders)}"
             )
         expected = self.digests or ("",) * len(self.folders)
-        found = [read_encoder(*pair).digest for pair in zip(self.folders, expected, strict=True)]
+        found = [find_digest(*pair) for pair in zip(self.folders, expected, strict=True)]
         object.__setattr__(self, "digests", tuple(found))
         _ = self.features  # validates the layers
 

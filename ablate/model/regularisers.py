@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ablate.model.device import on_device
+from ablate.core.device import on_device
 from ablate.model.prediction import Prediction
 from ablate.model.targets import segment_means
 

@@ -38,7 +38,7 @@ class SavedEncoder:
             ValueError: If the weights do not fit the grid.
         """
         encoder = self.encoder.build(grid, pixels)
-        if next(encoder.parameters()).is_meta:
+        if any(p.is_meta for p in encoder.parameters()):  # a plan counts weights without any
             return encoder
         self.load_into(encoder)
         return encoder
@@ -93,6 +93,17 @@ def read_encoder(folder: str, digest: str = "") -> SavedEncoder:
     else:
         settings = RunConfig.read(path / CONFIG).settings
     return SavedEncoder(path, settings, found)
+
+
+def find_digest(folder: str, expected: str = "") -> str:
+    """Returns the digest of the weights in a folder; `expected` if there are none.
+
+    A missing folder is reported when the trial is validated. Raises `ValueError` for other weights
+    than expected.
+    """
+    if not (Path(folder) / WEIGHTS).is_file():
+        return expected
+    return read_encoder(folder, expected).digest
 
 
 @functools.lru_cache(maxsize=64)

@@ -73,7 +73,10 @@ class AbstractView(ABC):
     def __call__(
         self, mels: Tensor, valid_frames: Tensor, scale: InputScale, rng: torch.Generator
     ) -> Tensor:
-        """Returns a changed copy of normalised clips; padding is 0 in it, too."""
+        """Returns a changed copy of `mels`, in which padding is 0; arguments as in `change`.
+
+        `valid_frames`, `scale` and `rng` are passed on to `change`.
+        """
         changed = self.change(mels, valid_frames, scale, rng)
         return torch.where(valid_frames.unsqueeze(1), changed, 0.0)
 

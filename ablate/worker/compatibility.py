@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from ablate.mask_analysis.statistics import realised_shares
 from ablate.model.pretrained import FrozenEncoders, Pretrained
+from ablate.model.saved_encoder import SavedEncoder
 from ablate.model.stems import AbstractStem, Convolutional2D, Speech1D, Waveform
 from ablate.model.targets import Teacher
 from ablate.parts import Problem, build, get_identity
@@ -180,12 +181,16 @@ def _check_num_layers(trial: Trial) -> Problem | None:
 
 def _check_saved_encoders(trial: Trial) -> Problem | None:
     """Checks that encoders of finished runs read the same patches as the trial."""
-    if isinstance(trial.encoder, Pretrained):
-        where, encoders = ("encoder", "folder"), [trial.encoder.saved]
-    elif isinstance(trial.target, FrozenEncoders):
-        where, encoders = ("target", "folders"), trial.target.saved
-    else:
-        return None
+    where = ("encoder", "folder")
+    encoders: list[SavedEncoder] = []
+    try:
+        if isinstance(trial.encoder, Pretrained):
+            encoders = [trial.encoder.saved]
+        if isinstance(trial.target, FrozenEncoders):
+            where = ("target", "folders")
+            encoders += trial.target.saved
+    except ValueError as error:
+        return Problem(where, str(error))
     for saved in encoders:
         for name in ("mel", "patchifier", "crop_frames"):
             ours, theirs = getattr(trial, name), saved.settings[name]
