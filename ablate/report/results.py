@@ -17,6 +17,7 @@ from ablate.design.trials import join_labels
 from ablate.report.run import RunResult, keep_finite_numbers, read_run
 from ablate.runs.scores import STATISTICS_POOLING, mean_over_tasks
 
+PENDING_STATES = ("missing", "planned", "running", "stale", "preempted")
 RESERVED = ("variant", "seed", "kind", "fingerprint", "task", "probe", "pooling", "valid", "test")
 
 
@@ -49,6 +50,11 @@ class TrialResult:
     def failed(self) -> bool:
         """Whether the run failed; pruned, cancelled and preempted runs did not."""
         return self.state == "failed"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will happen to the run by itself; it may have no score."""
+        return self.state not in PENDING_STATES
 
     @property
     def collapsed(self) -> bool:

@@ -50,8 +50,13 @@ def differences(*, patchifier: str) -> list[float]:
 
 def fail_first_seed(results: Results, masker: str) -> Results:
     """Marks the first seed of a masker on strips as failed."""
+    return end_first_seed(results, masker, state="failed")
+
+
+def end_first_seed(results: Results, masker: str, *, state: str) -> Results:
+    """Removes the score of the first seed of a masker on strips, and sets its state."""
     trials = tuple(
-        replace(trial, state="failed", score=None)
+        replace(trial, state=state, score=None)
         if trial.seed == 0 and trial.levels == {"masker": masker, "patchifier": "strips"}
         else trial
         for trial in results.trials

@@ -55,6 +55,7 @@ class Words:
     differs: Flags
     within: Flags
     learned: Flags
+    learned_equivalent: Flags
     pooled_equivalent: Flags
     within_equivalent: Flags
 
@@ -127,6 +128,7 @@ def decide_studies(studies: Studies, *, rule: Rule = "guarded", margin: float = 
         differs=differs,
         within=(np.maximum(alone.difference, gate(pooled.difference)) < ALPHA) & ~equal,
         learned=_holm(_p(gains[:, 0])) < ALPHA,
+        learned_equivalent=_holm(_equivalence_p(gains[:, 0], margin)) < ALPHA,
         pooled_equivalent=is_equal & ~differs,
         within_equivalent=equal,
     )
@@ -183,6 +185,14 @@ def _compute_errors(tables: Numbers, rule: Rule) -> tuple[Numbers, Callable[[Num
 def _p(differences: Numbers) -> Numbers:
     """Computes the p-value of a paired t-test over seeds, the last axis."""
     p: Numbers = stats.ttest_1samp(differences, 0, axis=-1).pvalue
+    return p
+
+
+def _equivalence_p(differences: Numbers, margin: float) -> Numbers:
+    """Computes the p-value of two one-sided tests over seeds, the last axis."""
+    above = stats.ttest_1samp(differences, margin, axis=-1, alternative="less").pvalue
+    below = stats.ttest_1samp(differences, -margin, axis=-1, alternative="greater").pvalue
+    p: Numbers = np.maximum(above, below)
     return p
 
 

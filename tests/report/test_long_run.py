@@ -15,7 +15,11 @@ from ablate.report.stats.statistics import estimate_mean
 from ablate.report.stats.verdicts import compute_verdicts
 from tests.report import equal_variants
 from tests.report.conftest import StudyBuilder
-from tests.report.simulate_verdicts import simulate_errors, simulate_power
+from tests.report.simulate_verdicts import (
+    simulate_errors,
+    simulate_false_equivalence,
+    simulate_power,
+)
 
 Luck = Mapping[tuple[object, ...], float]
 LEVELS = [f"level {number}" for number in range(12)]
@@ -100,9 +104,13 @@ def test_the_vectorised_verdicts_agree_with_compute_verdicts(
 ) -> None:
     maskers, patchifiers, seeds = shape
     study = equal(builder, maskers=maskers, patchifiers=patchifiers, seeds=seeds)
+    study = replace(
+        study,
+        plan=replace(study.plan, report=replace(study.plan.report, equivalence_margin=MARGIN)),
+    )
     many = equal_variants.draw_studies(np.random.default_rng(4), 1000, shape, luck=0.5)
-    fast = equal_variants.decide_studies(many)
-    flags = np.concatenate([fast.pooled, fast.differs, fast.within], axis=1)
+    fast = equal_variants.decide_studies(many, margin=MARGIN)
+    flags = np.concatenate([fast.pooled, fast.differs, fast.within, fast.pooled_equivalent], axis=1)
     # most studies have no claim, so some that have are included
     checked = {*np.flatnonzero(flags.any(axis=1))[:30], *range(10)}
     for number in checked:
@@ -111,9 +119,14 @@ def test_the_vectorised_verdicts_agree_with_compute_verdicts(
         within = [v.word for v in verdicts if v.contrast.family == "within"]
         learned = [v.word for v in verdicts if v.contrast.family == "learning"]
         assert [word in CLAIMS for word in pooled] == [*fast.pooled[number]]
+        assert [word == "equivalent" for word in pooled] == [*fast.pooled_equivalent[number]]
         assert [word.startswith("differs") for word in pooled] == [*fast.differs[number]]
-        assert not within or [word in CLAIMS for word in within] == [*fast.within[number]]
-        assert [word in CLAIMS for word in learned] == [*fast.learned[number]]
+        if within:
+            assert [word in CLAIMS for word in within] == [*fast.within[number]]
+            assert [word == "equivalent" for word in within] == [*fast.within_equivalent[number]]
+        assert [word in (*CLAIMS, "equivalent") for word in learned] == [
+            *(fast.learned[number] | fast.learned_equivalent[number])
+        ]
 
 
 @pytest.mark.parametrize("luck", [0.0, 0.5])
@@ -141,6 +154,16 @@ def test_unequal_spreads_cause_no_more_false_claims_than_alpha(noise: str, seeds
     errors = simulate_errors(noise, seeds, combinations=1, luck=0.0, studies=studies)
     assert errors["guarded"] < 0.05 + 3 * (0.05 * 0.95 / studies) ** 0.5
     assert errors["pooled"] > 0.06  # what the guard is for
+
+
+@pytest.mark.parametrize("seeds", [3, 8])
+def test_differences_at_the_margin_are_called_equivalent_in_at_most_the_documented_share(
+    seeds: int,
+) -> None:
+    false = simulate_false_equivalence(seeds, combinations=2, studies=10_000)
+    chance = 3 * (0.05 * 0.95 / 10_000) ** 0.5
+    assert false["guarded"] < 0.057 + chance
+    assert false["own"] < 0.057 + chance
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 8])

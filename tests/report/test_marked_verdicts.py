@@ -7,7 +7,14 @@ import pytest
 from ablate.report.pages.methods import get_devices
 from ablate.report.results import read_results
 from ablate.report.stats.verdicts import compute_verdicts
-from tests.report.chosen_scores import FLAT, differences, fail_first_seed, get_verdict, with_scores
+from tests.report.chosen_scores import (
+    FLAT,
+    differences,
+    end_first_seed,
+    fail_first_seed,
+    get_verdict,
+    with_scores,
+)
 from tests.report.conftest import StudyBuilder
 
 BLOCK_WINS = FLAT | {
@@ -24,6 +31,37 @@ def test_unequal_failure_rates_forbid_better(builder: StudyBuilder, masker: str)
     assert block.word == "undecided"
     assert block.unrestricted_word == "better"
     assert "would be better, but failure rates differ" in block.notes
+
+
+@pytest.mark.parametrize("state", ["pruned", "cancelled", "unscored"])
+@pytest.mark.parametrize("masker", ["curriculum", "random"])
+def test_trials_without_a_score_on_one_side_forbid_equivalent(
+    builder: StudyBuilder, masker: str, state: str
+) -> None:
+    results = with_scores(builder.results(), FLAT)
+    assert get_verdict(compute_verdicts(results), "pooled", "curriculum").word == "equivalent"
+    lost = end_first_seed(results, masker, state=state)
+    verdict = get_verdict(compute_verdicts(lost), "pooled", "curriculum")
+    assert verdict.word == "undecided"
+    counts = "0 vs 1" if masker == "random" else "1 vs 0"
+    assert f"trials without a score: {counts}" in verdict.notes
+
+
+@pytest.mark.parametrize("state", ["missing", "running", "preempted"])
+def test_trials_that_are_still_to_come_forbid_nothing(builder: StudyBuilder, state: str) -> None:
+    results = end_first_seed(with_scores(builder.results(), BLOCK_WINS), "block", state=state)
+    assert get_verdict(compute_verdicts(results), "pooled", "block").word == "better"
+
+
+def test_a_level_with_fallen_runs_is_named(builder: StudyBuilder) -> None:
+    fallen = FLAT | {("block", "strips"): [38.1, 9.4, 40.3]}
+    verdicts = compute_verdicts(with_scores(builder.results(), fallen))
+    named = {
+        v.contrast.level for v in verdicts if any("unstable: block, 1 of" in n for n in v.notes)
+    }
+    assert named == {"block", "strips"}
+    flat = compute_verdicts(with_scores(builder.results(), FLAT))
+    assert not any("unstable" in note for verdict in flat for note in verdict.notes)
 
 
 def test_equal_failure_rates_allow_better(builder: StudyBuilder) -> None:

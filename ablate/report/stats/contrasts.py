@@ -15,7 +15,13 @@ from typing import Literal
 
 import numpy as np
 
-from ablate.report.results import Results, TrialResult, format_variant, get_levels
+from ablate.report.results import (
+    PENDING_STATES,
+    Results,
+    TrialResult,
+    format_variant,
+    get_levels,
+)
 from ablate.report.run import RunResult
 from ablate.report.stats.residuals import ContrastSpread, estimate_spread
 from ablate.report.stats.statistics import Estimate, estimate_mean
@@ -30,6 +36,7 @@ class Arm:
 
     values: Mapping[int, float | None]  # seed -> score in percent, or gain in points
     num_failed: int  # failed trials
+    num_lost: int  # trials that ended without a value: failed, pruned, cancelled or unscored
     settings: frozenset[tuple[str, str]]  # (name, value): device, precision, ranks, code, versions
 
 
@@ -99,8 +106,7 @@ class Contrast:
         seeds = [*self.differences]
         if not seeds or not all(pair.differences for pair in self.pairs):
             return None
-        sides = [pair.level for pair in self.pairs], [pair.against for pair in self.pairs]
-        rows = [_average_arms(arms, seeds) for arms in (*sides, *self.others)]
+        rows = [_average_arms(arms, seeds) for arms in (*self._sides, *self.others)]
         complete = [row for row in rows if row is not None]
         return estimate_spread(np.array(complete))
 
@@ -111,12 +117,27 @@ class Contrast:
         return len({seed for arm in arms for seed in arm.values})
 
     @property
-    def failure_counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The failed trials of (level, against), and the planned trials of (level, against)."""
-        sides = [pair.level for pair in self.pairs], [pair.against for pair in self.pairs]
-        failed, failed_against = (sum(arm.num_failed for arm in arms) for arms in sides)
-        planned, planned_against = (sum(len(arm.values) for arm in arms) for arms in sides)
-        return (failed, failed_against), (planned, planned_against)
+    def failure_counts(self) -> tuple[int, int]:
+        """The failed trials of (level, against)."""
+        level, against = self._sides
+        return sum(arm.num_failed for arm in level), sum(arm.num_failed for arm in against)
+
+    @property
+    def lost_counts(self) -> tuple[int, int]:
+        """The trials of (level, against) that ended without a value."""
+        level, against = self._sides
+        return sum(arm.num_lost for arm in level), sum(arm.num_lost for arm in against)
+
+    @property
+    def lost_shares(self) -> tuple[float, float]:
+        """The shares of the planned trials of (level, against) that ended without a value."""
+        level, against = (sum(len(arm.values) for arm in side) for side in self._sides)
+        lost, lost_against = self.lost_counts
+        return lost / level, lost_against / against
+
+    @property
+    def _sides(self) -> tuple[list[Arm], list[Arm]]:
+        return [pair.level for pair in self.pairs], [pair.against for pair in self.pairs]
 
 
 def _average_arms(arms: Sequence[Arm], seeds: Sequence[int]) -> list[float] | None:
@@ -175,24 +196,19 @@ def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contras
     for factor, levels in results.plan.factors.items():
         against = results.plan.baseline[factor]
         measure: Measure = "gain" if gains and changes_random_init(results, factor) else "score"
-        cells = _group_cells(results, factor)
+        cells = {
+            held: {level: _build_arm(trials, measure) for level, trials in cell.items()}
+            for held, cell in _group_cells(results, factor).items()
+        }
         for level in (level for level in levels if level != against):
             pairs = {
-                held: ArmPair(_build_arm(cell[level], measure), _build_arm(cell[against], measure))
+                held: ArmPair(cell[level], cell[against])
                 for held, cell in cells.items()
                 if level in cell and against in cell
             }
             if not pairs:
                 continue  # no combination of this design has both levels
             rest = [name for name in levels if name not in (level, against)]
-            arms = {
-                held: {
-                    name: _build_arm(cells[held][name], measure)
-                    for name in rest
-                    if name in cells[held]
-                }
-                for held in pairs
-            }
             yield Contrast(
                 family="pooled",
                 factor=factor,
@@ -203,9 +219,9 @@ def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contras
                 pooled_factors=_find_varying_factors(pairs),
                 pairs=tuple(pairs.values()),
                 others=tuple(
-                    tuple(cell[name] for cell in arms.values())
+                    tuple(cells[held][name] for held in pairs)
                     for name in rest
-                    if all(name in cell for cell in arms.values())
+                    if all(name in cells[held] for held in pairs)
                 ),
             )
             for held, pair in pairs.items():
@@ -218,7 +234,7 @@ def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contras
                         measure=measure,
                         fixed_levels=held,
                         pairs=(pair,),
-                        others=tuple((arm,) for arm in arms[held].values()),
+                        others=tuple((cells[held][name],) for name in rest if name in cells[held]),
                     )
 
 
@@ -236,6 +252,10 @@ def _list_learning_contrasts(results: Results) -> Iterator[Contrast]:
         random_init = Arm(
             values={trial.seed: trial.random_init_score for trial in trials},
             num_failed=sum(trial.random_init.state == "failed" for trial in trials),
+            num_lost=sum(
+                trial.random_init_score is None and trial.random_init.state not in PENDING_STATES
+                for trial in trials
+            ),
             settings=_collect_settings(trial.random_init for trial in trials),
         )
         yield Contrast(
@@ -289,9 +309,11 @@ def _group_cells(results: Results, factor: str) -> dict[Levels, dict[str, list[T
 
 
 def _build_arm(trials: Sequence[TrialResult], measure: Measure) -> Arm:
+    values = {t.seed: t.score if measure == "score" else t.gain for t in trials}
     return Arm(
-        values={trial.seed: trial.score if measure == "score" else trial.gain for trial in trials},
+        values=values,
         num_failed=sum(trial.failed for trial in trials),
+        num_lost=sum(trial.has_ended and values[trial.seed] is None for trial in trials),
         settings=_collect_settings(trial.run for trial in trials),
     )
 

@@ -1,9 +1,10 @@
 """Decides a family of contrasts at one look: corrected p-values, a verdict word and its notes.
 
-A pooled word is replaced if there is an interaction, and *better* or *worse* is withheld if unequal
-failure rates could have caused it. Within a combination, *better* and *worse* additionally require
-that the pooled contrast and its interaction, Bonferroni-corrected for being two tests, show some
-difference.
+A pooled word is replaced if there is an interaction. *Better*, *worse* and *equivalent* are
+withheld if trials that failed, were pruned or could not be scored on one side only could have
+caused them. Within a combination, words additionally pass a gate: the pooled contrast and its
+interaction, Bonferroni-corrected for being two tests, must show some difference or, for
+*equivalent*, equivalence or an interaction.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from ablate.report.stats.contrasts import Contrast
 from ablate.report.stats.decision_rules import DecisionRules
+from ablate.report.stats.instability import list_unstable_levels
 from ablate.report.stats.power import (
     compute_detectable_difference,
     estimate_further_seeds,
@@ -58,8 +60,16 @@ class Verdict:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """The smallest p-values that a contrast within a combination may have."""
+
+    difference: float = 0.0
+    equivalence: float = 0.0
+
+
 def decide_family(
-    family: list[Contrast], rules: DecisionRules, gates: Mapping[tuple[str, str], float]
+    family: list[Contrast], rules: DecisionRules, gates: Mapping[tuple[str, str], Gate]
 ) -> Iterator[Verdict]:
     """Decides the contrasts of one family, which are corrected together.
 
@@ -74,7 +84,7 @@ def decide_family(
     for contrast, estimate, p, p_equivalent in zip(
         family, estimates, ps, ps_equivalent, strict=True
     ):
-        gate = gates[get_level_key(contrast)] if contrast.family == "within" else 0.0
+        gate = gates[get_level_key(contrast)] if contrast.family == "within" else Gate()
         yield _decide_contrast(
             contrast,
             estimate,
@@ -95,12 +105,13 @@ def _decide_contrast(
     p: float | None,
     p_equivalent: float | None,
     p_interaction: float | None,
-    gate: float,
+    gate: Gate,
     family_size: int,
 ) -> Verdict:
     """Decides one contrast from corrected p-values."""
-    gated = None if p is None else max(p, gate)
-    is_blocked = p is not None and p < rules.alpha <= gate
+    gated = None if p is None else max(p, gate.difference)
+    is_blocked = p is not None and p < rules.alpha <= gate.difference
+    p_equivalent = None if p_equivalent is None else max(p_equivalent, gate.equivalence)
     unrestricted = get_verdict_word(estimate, p=gated, p_equivalent=p_equivalent, alpha=rules.alpha)
     word = _restrict_word(unrestricted, contrast, p_interaction=p_interaction, alpha=rules.alpha)
     notes = [*list_notes(contrast, estimate, unrestricted_word=unrestricted, word=word)]
@@ -109,7 +120,7 @@ def _decide_contrast(
     if is_blocked and word == UNDECIDED:
         notes.append(
             "no verdict here: the pooled contrast and its interaction together reach only "
-            f"p {gate:.3f}"
+            f"p {gate.difference:.3f}"
         )
     is_open = unrestricted == word == UNDECIDED and not is_blocked
     return Verdict(
@@ -175,15 +186,14 @@ def get_contrast_key(contrast: Contrast) -> tuple[object, ...]:
 def _restrict_word(
     word: str, contrast: Contrast, *, p_interaction: float | None, alpha: float
 ) -> str:
-    """Replaces a word if there is an interaction or if failure rates differ."""
+    """Replaces a word if there is an interaction, or if one side lost more trials."""
     if p_interaction is not None and p_interaction < alpha:
         return f"differs by {' and '.join(contrast.pooled_factors)}"
-    failed, planned = contrast.failure_counts
-    rate, rate_against = (f / n for f, n in zip(failed, planned, strict=True))
-    # the seeds that survive in an unstable arm may be its best ones
-    if word == "better" and rate != rate_against:
+    lost, lost_against = contrast.lost_shares
+    # the seeds that survive on an unstable side may be its best ones
+    if word in ("better", "equivalent") and lost != lost_against:
         return UNDECIDED
-    if word == "worse" and rate < rate_against:
+    if word == "worse" and lost < lost_against:
         return UNDECIDED
     return word
 
@@ -199,11 +209,15 @@ def list_notes(
         yield "n < 2: one seed gives no spread"
     if estimate.is_constant:
         yield "no spread: all seeds have the same difference"
-    failed, _ = contrast.failure_counts
+    failed, lost = contrast.failure_counts, contrast.lost_counts
     if any(failed):
         yield f"failed trials: {failed[0]} vs {failed[1]}"
+    if lost != failed:
+        yield f"trials without a score: {lost[0]} vs {lost[1]}"
     if word == UNDECIDED and unrestricted_word != word:
-        yield f"would be {unrestricted_word}, but failure rates differ"
+        rates = "failure rates" if lost == failed else "the shares of trials without a score"
+        yield f"would be {unrestricted_word}, but {rates} differ"
+    yield from list_unstable_levels(contrast)
     arms = [arm for pair in contrast.pairs for arm in (pair.level, pair.against)]
     settings = frozenset().union(*(arm.settings for arm in arms))
     for what, names in MIXED.items():
