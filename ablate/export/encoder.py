@@ -40,7 +40,7 @@ from ablate.export.waveforms import (
 from ablate.model.encoder import AbstractEncoder
 from ablate.model.patchify import AbstractPatchifier
 from ablate.parts import build
-from ablate.probing.features import FeatureExtractor, extract_features
+from ablate.probing.features import FeatureExtractor, extract_features, find_regular_step
 from ablate.probing.views import View, parse_view
 
 DEFAULT_VIEW = View("concat_freq")
@@ -66,6 +66,7 @@ class AudioEncoder(nn.Module):
         self._patchifier = build(record.patchifier, expect=AbstractPatchifier)
         self._crop_frames = record.crop_frames
         self._grid = self._patchifier.grid(self.front_end.bands, self._crop_frames)
+        self._window_step = find_regular_step(self._patchifier, self._grid, self._crop_frames)
         settings = build(record.encoder, expect=AbstractEncoder)
         self.encoder = settings.build(self._grid, self._patchifier.pixels)
         saved = load_file(folder / WEIGHTS)
@@ -104,21 +105,6 @@ class AudioEncoder(nn.Module):
     def patch_seconds(self) -> float:
         """The time span of a patch; patches overlap if it is longer than `step_seconds`."""
         return self._patchifier.size[1] * self.front_end.hop_seconds
-
-    @property
-    def _window_step(self) -> int:
-        """Frames from one window to the next at which columns keep their distance.
-
-        The last patch of a window is complete, so overlapping patches need overlapping windows.
-        """
-        columns, (_, size), (_, stride) = (
-            self._grid.time,
-            self._patchifier.size,
-            self._patchifier.stride,
-        )
-        unused = self._crop_frames - (columns - 1) * stride - size
-        # a patchifier that cuts otherwise: columns are regular on average only
-        return columns * stride if 0 <= unused < stride else self._crop_frames
 
     def features(
         self,

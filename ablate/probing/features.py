@@ -7,6 +7,7 @@ one long clip are in memory at once.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,13 @@ Matrix = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
 WINDOWS_AT_ONCE = 64
+
+
+class WholeClips(Protocol):
+    """Anything that all frames of a clip can be read from."""
+
+    def frames(self, index: int) -> Matrix:
+        """Returns the frames of a clip, (frames, bands), not normalised."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,17 @@ class FeatureExtractor:
         silence = torch.zeros(1, len(self.normaliser.mean), self.crop_frames)
         valid = torch.ones(1, self.crop_frames, dtype=torch.bool)
         return len(self.encode(Batch(silence, valid))[0].layers)
+
+
+def find_regular_step(patchifier: AbstractPatchifier, grid: Grid, crop_frames: int) -> int:
+    """Finds the distance between windows, in frames, at which all columns are equally far apart.
+
+    The last patch of a window is complete, so overlapping patches need overlapping windows.
+    """
+    columns, size, stride = grid.time, patchifier.size[1], patchifier.stride[1]
+    unused = crop_frames - (columns - 1) * stride - size
+    # a patchifier that cuts otherwise: columns are regular on average only
+    return columns * stride if 0 <= unused < stride else crop_frames
 
 
 @dataclass(frozen=True)
@@ -136,7 +155,7 @@ def extract_features(
 
 
 def compute_mel_features(
-    store: ClipStore,
+    store: WholeClips,
     normaliser: Normaliser,
     clips: Sequence[int],
     views: Iterable[View],

@@ -4,16 +4,18 @@ Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimina
 2018, sec. 3.4. https://arxiv.org/abs/1805.01978
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablate.parts import AS_BEFORE
 from ablate.probing.metrics import Scores, recall_at_1
 from ablate.probing.probe import AbstractProbe, ProbeData
 from ablate.probing.tasks import Labels
+from ablate.probing.xares_protocol import XaresProtocol
 
 QUERIES_AT_ONCE = 1024
 
@@ -60,6 +62,10 @@ class XaresKNN(AbstractProbe):
     different lengths, and one with a large norm is a neighbour of every query. Features are not
     standardised.
 
+    With `protocol: official`, clips are also cut and padded as there (see
+    `ablate.probing.xares_protocol`), so that its numbers are those of the benchmark; the total in
+    reports then counts the tasks whose kNN score X-ARES counts.
+
     Args:
         views: The views of the encoder to score, each separately; see `Views`.
         tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
@@ -74,12 +80,18 @@ class XaresKNN(AbstractProbe):
 
     k: int = 10
     temperature: float = 0.07
+    # how clips are cut and padded: as for other probes, or as X-ARES does
+    protocol: XaresProtocol = field(default="whole_clips", metadata={AS_BEFORE: "whole_clips"})
 
     standardises: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_settings(self.k, self.temperature)
+
+    @property
+    def is_official(self) -> bool:
+        return self.protocol == "official"
 
     def predict(self, data: ProbeData) -> Scores:
         train, query = _get_vectors(data)

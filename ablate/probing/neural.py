@@ -1,17 +1,20 @@
 """Linear and one-hidden-layer probes, trained by gradient descent on frozen features."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ablate.core.random import generator
+from ablate.parts import AS_BEFORE, replace_settings
 from ablate.probing.metrics import Scores
-from ablate.probing.probe import ProbeData
-from ablate.probing.tasks import Indices
+from ablate.probing.probe import AbstractProbe, Features, ProbeData
+from ablate.probing.tasks import Indices, Labels, Split, Task
 from ablate.probing.training import AbstractTrainedProbe, ReadItems, train_and_predict
+from ablate.probing.xares_events import EventBatches, score_events
+from ablate.probing.xares_protocol import XaresProtocol, find_public_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,34 +67,53 @@ class XaresLinear(AbstractTrainedProbe):
     """The probe that X-ARES calls its MLP: a layer norm and a linear layer, trained as there.
 
     Its numbers are optimistic: for folds, and for tasks without a validation part, it selects the
-    epoch on the clips that it reports. `Linear` does not. For events it selects by the F1 of
-    moments, not of segments. X-ARES uses other settings for some tasks: a `batch` of 64 for Speech
-    Commands, and 3, 5, 20 or 50 `epochs`.
+    epoch on the clips that it reports. `Linear` does not.
     https://arxiv.org/abs/2505.16369; https://github.com/jimbozhang/xares, commit 161f0ef
 
-    Args:
-        views: The views of the encoder to score, each separately; see `Views`.
-        tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
-            on.
-        content: Set when a study is planned, not by the user.
-        rate: Learning rate of Adam at the start.
-        batch: Items (clips or moments) per step.
-        epochs: Passes over the training items.
-        seeds: Number of trainings; the score is their mean.
-
-    Example:
-        probes: {mlp: {type: ablate.probing.neural.XaresLinear, epochs: 10}}
+    With `protocol: whole_clips` it is trained as set here on every task; for events an item is a
+    moment, and the epoch is selected by the F1 of moments. With `protocol: official` its numbers
+    are those of the benchmark: `batch` and `epochs` are those of each task in X-ARES, clips are cut
+    and padded as there (see `ablate.probing.xares_protocol`), events are trained in batches of
+    clips and scored as there (see `ablate.probing.xares_events`), and classes that do not occur
+    count as 0.
     """
 
     seeds: int = 1
+    protocol: XaresProtocol = field(default="whole_clips", metadata={AS_BEFORE: "whole_clips"})
 
     version: ClassVar[int] = 2  # version 1: norm started at 0, matrix Xavier-uniform
     selects_on_test: ClassVar[bool] = True
+
+    @property
+    def is_official(self) -> bool:
+        return self.protocol == "official"
+
+    def for_task(self, task: str) -> AbstractProbe:
+        if not self.is_official:
+            return self
+        listed = find_public_task(task)
+        return replace_settings(self, batch=listed.batch, epochs=listed.epochs)
 
     def predict(self, data: ProbeData) -> Scores:
         model = build_classifier(data.features.shape[1], data.num_classes, data.seed)
         read, select = _row_reader(data), self.needs_validation
         return train_and_predict(model, data, read, self.schedule, select=select)
+
+    def measure_task(self, task: str, scores: Scores, truth: Labels) -> dict[str, float]:
+        metrics = self.measure(scores, truth)
+        if self.is_official and "map" in metrics:
+            occurring = int(truth.any(axis=0).sum())
+            metrics["map"] *= occurring / find_public_task(task).num_classes
+        return metrics
+
+    def score_events(
+        self, features: Features, task: Task, split: Split, seed: int
+    ) -> dict[str, dict[str, float]] | None:
+        if not self.is_official:
+            return None
+        model = build_classifier(features.rows.shape[1], len(task.classes), seed)
+        batches, listed = EventBatches(features, task), find_public_task(task.name)
+        return score_events(model, batches, split, listed, self.schedule, seed)
 
 
 def build_classifier(dim: int, classes: int, seed: int, *, hidden: int = 0) -> nn.Sequential:

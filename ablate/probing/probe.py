@@ -12,7 +12,7 @@ from ablate.audio.sources import AbstractSource
 from ablate.parts import AS_BEFORE
 from ablate.probing.features import RawClips
 from ablate.probing.metrics import Scores, measure
-from ablate.probing.tasks import Indices, Labels
+from ablate.probing.tasks import Indices, Labels, Split, Task
 from ablate.probing.views import SUMMARY, TOKENS, Views
 
 Matrix = npt.NDArray[np.float32]
@@ -167,6 +167,15 @@ class AbstractProbe(ABC):
         """Whether it selects on a validation part that is not trained on."""
         return False
 
+    @property
+    def is_official(self) -> bool:
+        """Whether clips are cut and padded by the official protocol of X-ARES."""
+        return False
+
+    def for_task(self, task: str) -> "AbstractProbe":
+        """Returns the probe with the settings for a task; most probes have one for all."""
+        return self
+
     def can_score(self, kind: LabelKind, pooling: str) -> bool:
         """Checks whether it can score tasks of `kind` with `pooling`.
 
@@ -195,3 +204,17 @@ class AbstractProbe(ABC):
             truth: Their labels, (clips,) or (clips, classes).
         """
         return measure(scores, truth)
+
+    def measure_task(self, task: str, scores: Scores, truth: Labels) -> dict[str, float]:
+        """Computes its metrics on a task by name; by default those of `measure`."""
+        return self.measure(scores, truth)
+
+    def score_events(
+        self, features: Features, task: Task, split: Split, seed: int
+    ) -> dict[str, dict[str, float]] | None:
+        """Trains and scores a task of events in its own way, if it has one.
+
+        Returns the metrics of each query part; None for the way of all probes, which predicts each
+        moment by itself.
+        """
+        return None

@@ -28,6 +28,7 @@ class Score(TypedDict):
 
 def score_probe(probe: AbstractProbe, features: Features, task: Task) -> Score:
     """Scores a probe on a task, on its splits or across its folds, as the mean over its seeds."""
+    probe = probe.for_task(task.name)
     tested: list[list[dict[str, float]]] = []  # per seed, for a task with folds per fold
     valid: list[float] = []
     headline = probe.headline or HEADLINE[task.kind]
@@ -75,6 +76,10 @@ def _score_split(
     probe: AbstractProbe, features: Features, task: Task, split: Split, seed: int
 ) -> dict[str, dict[str, float]]:
     """Trains a probe once, and computes its metrics for every query part."""
+    if task.kind == "events":
+        own = probe.score_events(features, task, split, seed)
+        if own is not None:
+            return own
     train, valid = split.train, split.valid
     query = np.concatenate(list(split.query.values()))
     labelled = train
@@ -94,7 +99,8 @@ def _score_split(
             counts = features.counts[clips]
             metrics[part] = segment_f1(scores[start:stop], counts, task, clips, features.seconds)
         else:
-            metrics[part] = probe.measure(scores[start:stop], task.labels[clips])
+            truth = task.labels[clips]
+            metrics[part] = probe.measure_task(task.name, scores[start:stop], truth)
         start = stop
     return metrics
 

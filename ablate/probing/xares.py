@@ -1,7 +1,7 @@
 """The tasks of X-ARES as a source of clips: reads the tar files in the folder of X-ARES.
 
-Each clip is scored as a whole. X-ARES itself cuts the clips of some tasks (`crop_seconds` in the
-table) and scores the pieces, so numbers of those tasks differ from ours.
+Each clip is scored as a whole, unless a probe follows the official protocol (`protocol: official`
+of `XaresKNN` and `XaresLinear`).
 """
 
 import functools
@@ -24,7 +24,11 @@ from ablate.audio.tar_samples import BadSampleError, Shard, get_text
 from ablate.core.suggest import did_you_mean
 from ablate.probing.xares_tasks import TASKS, TASKS_BY_NAME, PublicTask
 
-_UNSUPPORTED = "needs a language model, which is not supported"
+_UNSUPPORTED = {
+    "librispeech": "recognises words by fine-tuning Qwen2.5-0.5B, which is not supported",
+    "clotho": "retrieves captions by BERT's tokenizer and an embedding of words trained with the "
+    "probe, which is not supported",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +107,7 @@ class XARES(AbstractShards):
         for task in [TASKS_BY_NAME[name] for name in self.tasks] or TASKS:
             task_shards, problem = _find_shards(task, self._folder)
             if task.label_format == "text":
-                missing[task.name] = _UNSUPPORTED
+                missing[task.name] = _UNSUPPORTED[task.name]
             elif problem:
                 missing[task.name] = problem
             else:

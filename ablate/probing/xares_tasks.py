@@ -2,8 +2,8 @@
 
 Zhang et al., "X-ARES: A Comprehensive Framework for Assessing Audio Encoder Performance", 2025.
 https://arxiv.org/abs/2505.16369. The table `xares.csv` beside this file was taken from
-https://github.com/jimbozhang/xares at 161f0ef; its columns `crop_seconds` and `knn` describe the
-official protocol. X-ARES states no domain for Vocal Imitations; we use environment, because
+https://github.com/jimbozhang/xares at 161f0ef (`src/tasks`); its columns from `crop_seconds` on are
+of the official protocol. X-ARES states no domain for Vocal Imitations; we use environment, because
 environmental sounds are imitated. The five private tasks have no public data and are left out.
 """
 
@@ -30,6 +30,14 @@ class PublicTask:
     label: str  # key in a clip's JSON
     num_classes: int
     labels: frozenset[str]  # empty if there are too many to list
+    crop_seconds: float | None  # clips are cut into pieces of this length
+    knn: bool  # whether the total of the kNN scores counts it
+    encode_batch: int  # clips that are padded to one length and encoded together
+    batch: int  # clips per training step
+    epochs: int
+    pos_weight: float  # weight of the presence of an event in the loss
+    segment_seconds: float  # of events; 0 for other tasks
+    average: str  # of the F1 of events: macro or micro
 
 
 def _parse_row(row: Mapping[str, str]) -> PublicTask:
@@ -45,6 +53,14 @@ def _parse_row(row: Mapping[str, str]) -> PublicTask:
         label=row["label"],
         num_classes=int(row["classes"] or 0),
         labels=frozenset(labels),
+        crop_seconds=float(row["crop_seconds"] or 0) or None,
+        knn=row["knn"] == "yes",
+        encode_batch=int(row["encode_batch"]),
+        batch=int(row["batch"]),
+        epochs=int(row["epochs"]),
+        pos_weight=float(row["pos_weight"]),
+        segment_seconds=float(row["segment_seconds"] or 0),
+        average=row["average"],
     )
 
 

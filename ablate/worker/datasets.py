@@ -113,7 +113,7 @@ def _summarise_probed_only(source: AbstractSource, audio: AudioData) -> DataSumm
     """Summarises clips that are only probed, with the X-ARES domain and weight of their tasks."""
     summary = _summarise(source, audio, probed=True)
     tasks = {
-        name: replace(task, domain=listed.domain, weight=listed.weight)
+        name: replace(task, domain=listed.domain, weight=listed.weight, knn=listed.knn)
         if (listed := TASKS_BY_NAME.get(name))
         else task
         for name, task in summary.tasks.items()

@@ -33,11 +33,13 @@ from ablate.probing.features import (
     RowsByView,
     compute_mel_features,
     extract_features,
+    find_regular_step,
 )
 from ablate.probing.probe import AbstractProbe, Features
 from ablate.probing.scoring import Score, score_probe
 from ablate.probing.tasks import Task
 from ablate.probing.views import TOKENS, View
+from ablate.probing.xares_protocol import PaddedClips, apply_protocol
 from ablate.runs.store import SCORES, TASKS_FILE
 from ablate.worker.context import RunContext
 from ablate.worker.trial import (
@@ -122,14 +124,11 @@ def _score_on(
         pending = {name: probes[name] for name in probes if (name, task.name) in missing}
         if not pending:
             continue
-        features_folder = context.cache / "features"  # /tmp of a cluster is often too small
-        features_folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="temporary-", dir=features_folder) as temporary:
-            reading = [probe for probe in pending.values() if not probe.needs_audio]
-            features = runner.compute_features(task, reading, context.cache, Path(temporary))
-            for name, probe in pending.items():
-                context.emit(ProgressMessage(label="probe", done=done, total=len(missing)))
-                scores = runner.compute_scores(probe, task, features)
+        for is_official in sorted({probe.is_official for probe in pending.values()}):
+            group = {name: p for name, p in pending.items() if p.is_official == is_official}
+            context.emit(ProgressMessage(label="probe", done=done, total=len(missing)))
+            for name, scores in runner.score_group(task, group, context.cache):
+                probe = probes[name]
                 ScoreFile(
                     task=task.name,
                     key=compute_score_key(probe),
@@ -138,6 +137,7 @@ def _score_on(
                     precision=runner.precision,
                 ).write(files[name, task.name])
                 done += 1
+                context.emit(ProgressMessage(label="probe", done=done, total=len(missing)))
     return {name for name, _ in missing}
 
 
@@ -200,6 +200,24 @@ class ProbeRunner:
             arrays += [state[name].cpu().numpy().tobytes() for name in sorted(state)]
         return _hash(settings, arrays)[:20]
 
+    def score_group(
+        self, task: Task, probes: Mapping[str, AbstractProbe], cache: Path
+    ) -> Iterator[tuple[str, dict[str, Score]]]:
+        """Scores probes that all follow the official protocol of X-ARES, or all do not.
+
+        Yields the name of each probe and its score by view.
+        """
+        pieces: PaddedClips | None = None
+        if any(probe.is_official for probe in probes.values()):
+            task, pieces = apply_protocol(task, self.audio.store, self.evaluable.mel)
+        features_folder = cache / "features"  # /tmp of a cluster is often too small
+        features_folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="temporary-", dir=features_folder) as temporary:
+            reading = [probe for probe in probes.values() if not probe.needs_audio]
+            features = self.compute_features(task, reading, cache, Path(temporary), pieces)
+            for name, probe in probes.items():
+                yield name, self.compute_scores(probe, task, features)
+
     def compute_scores(
         self, probe: AbstractProbe, task: Task, features: Mapping[View, Features]
     ) -> dict[str, Score]:
@@ -226,19 +244,29 @@ class ProbeRunner:
         return [view for view in views if probe.can_score(task.kind, view.pooling)]
 
     def compute_features(
-        self, task: Task, probes: Iterable[AbstractProbe], cache: Path, temporary: Path
+        self,
+        task: Task,
+        probes: Iterable[AbstractProbe],
+        cache: Path,
+        temporary: Path,
+        pieces: PaddedClips | None = None,
     ) -> dict[View, Features]:
         """Returns the features of a task's clips for every view that the probes use.
 
         Views with one vector per clip are cached; those with many rows per clip are written to the
-        folder `temporary`.
+        folder `temporary`. `pieces` replace the clips where probes follow the official protocol of
+        X-ARES; their moments are equally far apart.
         """
         views = dict.fromkeys(view for probe in probes for view in self.list_views(probe, task))
-        by_moment = task.kind == "events"
+        by_moment, reader = task.kind == "events", self.reader
+        if reader is not None and pieces is not None:
+            step = find_regular_step(reader.patchifier, reader.grid, reader.crop_frames)
+            reader = dataclasses.replace(reader, window_step=step)
+        folder = task.name if pieces is None else f"{task.name}-{pieces.digest}"
         cached = [view for view in views if view.pooling != TOKENS and not by_moment]
 
         def produce(views: Sequence[View]) -> Iterator[RowsByView]:
-            store, clips, reader = self.audio.store, task.clips.tolist(), self.reader
+            store, clips = pieces or self.audio.store, task.clips.tolist()
             if reader is None:
                 return compute_mel_features(
                     store, self.audio.normaliser, clips, views, by_moment=by_moment
@@ -246,19 +274,17 @@ class ProbeRunner:
             return extract_features(reader, store, clips, views, by_moment=by_moment)
 
         features: dict[View, Features] = {}
-        for folder, group in (
-            (cache / "features" / self.key / task.name, cached),
+        seconds = self.audio.hop_seconds
+        if reader is not None:
+            seconds *= (reader.window_step or reader.crop_frames) / reader.grid.time
+        for place, group in (
+            (cache / "features" / self.key / folder, cached),
             (temporary, [view for view in views if view not in cached]),
         ):
             features |= load_or_compute(
-                folder, group, produce, num_clips=len(task.clips), seconds=self._seconds()
+                place, group, produce, num_clips=len(task.clips), seconds=seconds
             )
         return features
-
-    def _seconds(self) -> float:
-        """Returns the seconds from one row of a clip to the next."""
-        reader, hop = self.reader, self.audio.hop_seconds
-        return hop if reader is None else hop * reader.crop_frames / reader.grid.time
 
 
 def _hash(settings: object, arrays: Iterable[bytes] = ()) -> str:

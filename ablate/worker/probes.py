@@ -16,6 +16,7 @@ from ablate.parts import PartError, Problem, build, get_identity, replace_settin
 from ablate.probing.probe import AbstractProbe
 from ablate.probing.tasks import Task
 from ablate.probing.views import SUMMARY
+from ablate.probing.xares_protocol import OfficialTaskError, find_public_task
 from ablate.worker.datasets import AudioDatasets
 
 Probes = Mapping[str, AbstractProbe]  # by name
@@ -86,6 +87,15 @@ class ExpectedScore:
 
     def _create_error(self, message: str) -> PartError:
         return PartError([Problem(self.path, message)])
+
+
+def check_official_tasks(name: str, probe: AbstractProbe, tasks: Iterable[Task]) -> None:
+    """Raises `PartError` if a probe follows the protocol of X-ARES on a task of another source."""
+    for task in tasks if probe.is_official else ():
+        try:
+            find_public_task(task.name)
+        except OfficialTaskError as error:
+            raise PartError([Problem(("probes", name, "protocol"), str(error))]) from error
 
 
 def list_expected_scores(

@@ -38,6 +38,7 @@ from ablate.worker.probes import (
     ExpectedScore,
     Probes,
     build_probes,
+    check_official_tasks,
     find_missing_summary,
     get_protocol,
     list_expected_scores,
@@ -85,6 +86,8 @@ def validate(request: PlanRequest, cache: Path, emit: Emit) -> PlanReply:
     trials = [(dict(settings), frozenset(optional)) for settings, optional in pairs]
     replies = validator.validate(trials, open_audio=request.open_audio)
     protocols = {name: get_protocol(name, probe, datasets) for name, probe in probes.items()}
+    for name, probe in probes.items():
+        check_official_tasks(name, probe, datasets.list_tasks(probe.tasks))
     for score in scores:
         score.check_tasks(probes[score.probe], datasets.list_tasks(probes[score.probe].tasks))
     return PlanReply(trials=tuple(replies), data=tuple(datasets.summarise()), probes=protocols)

@@ -63,6 +63,7 @@ class TaskSummary(Item):
     folds: int | None = None  # None without cross-validation
     domain: str | None = None  # domain and weight are those of the X-ARES benchmark
     weight: int | None = None
+    knn: bool = True  # whether the official total of kNN scores counts the task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ about music and environment.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ablate.core.records.plan import MissingTask
 from ablate.report.pages.table import Column, Table, number_cell, share_cell, text_cell
@@ -24,6 +24,7 @@ class PublicTaskFacts(NamedTuple):
 
     domain: str  # speech, music or environment
     weight: int
+    knn: bool  # whether the official total of kNN scores counts it
 
 
 TaskFacts = Mapping[str, PublicTaskFacts]  # by task
@@ -43,7 +44,8 @@ def build_totals_table(results: Results) -> Table:
             "covered": sum(facts[task].weight for task in tasks) / weight,
         }
         for levels, trials in results.variants().items()
-        for (probe, pooling), tasks in _get_scored_tasks(trials, facts).items()
+        for (probe, pooling), scored in _get_scored_tasks(trials, facts).items()
+        if (tasks := _filter_counted(scored, facts, results.plan.probes.get(probe, {})))
     ]
     heads = {domain: domain for domain in DOMAINS} | {
         "weighted": "weighted total",
@@ -54,8 +56,9 @@ def build_totals_table(results: Results) -> Table:
         title="X-ARES totals",
         caption="Unweighted means of the tasks of each domain, and the mean weighted as X-ARES "
         "weights its tasks, in percent; means over pre-training seeds. Weight: the share of the "
-        "total weight of all public tasks that the scored tasks have. Whole clips are scored with "
-        f"the probes of this tool, so official numbers differ.{_format_missing(results)}",
+        "total weight of all public tasks that the scored tasks have. Only probes with "
+        "`protocol: official` give the numbers of the benchmark; others score whole clips in the "
+        f"way of this tool.{_format_missing(results)}",
         columns=(
             Column(head="probe", format=text_cell("probe"), text=True),
             *build_factor_columns(results),
@@ -74,7 +77,7 @@ def list_missing_tasks(results: Results) -> list[MissingTask]:
 def _get_task_facts(results: Results) -> tuple[TaskFacts, int]:
     """Returns the tasks of X-ARES, and the total weight of these and of the missing ones."""
     facts = {
-        name: PublicTaskFacts(domain=task.domain, weight=task.weight)
+        name: PublicTaskFacts(domain=task.domain, weight=task.weight, knn=task.knn)
         for data in results.plan.data
         for name, task in data.tasks.items()
         if task.domain is not None and task.weight is not None
@@ -93,6 +96,14 @@ def _get_scored_tasks(
             if score.task in facts and score.test is not None:
                 tasks.setdefault((score.probe, score.pooling), set()).add(score.task)
     return tasks
+
+
+def _filter_counted(tasks: set[str], facts: TaskFacts, probe: Mapping[str, Any]) -> set[str]:
+    """Returns the tasks whose score a probe's total counts: X-ARES has no kNN score of some."""
+    is_knn = str(probe.get("type", "")).endswith("XaresKNN")
+    if not (is_knn and probe.get("protocol") == "official"):
+        return tasks
+    return {task for task in tasks if facts[task].knn}
 
 
 def _compute_totals(
