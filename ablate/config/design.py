@@ -46,7 +46,7 @@ class Design:
     zip_groups: tuple[tuple[str, ...], ...] = ()  # factors that vary together, level by level
     when: dict[str, Condition] = field(default_factory=dict)  # factor -> where it varies
     exclude: tuple[Condition, ...] = ()  # a combination that meets one of them is left out
-    variants: tuple[dict[str, str], ...] = ()  # `design: list`; other factors: baseline level
+    variants: tuple[dict[str, str], ...] = ()  # combinations of `design: list`
 
 
 def find_zip_problems(

@@ -227,9 +227,9 @@ def _override(tree: Node, override: str, problems: list[str]) -> Node:
         problem = "expected `key=value`, such as `budget.steps=10`"
         problems.append(f"{COMMAND_LINE}: `{override}`: {problem}")
         return tree
-    known = {*KEYS, *SETTINGS}
-    if path[0] not in known:
-        problem = f"unknown key `{path[0]}`{did_you_mean(path[0], known)}"
+    keys = {*KEYS, *SETTINGS}
+    if path[0] not in keys:
+        problem = f"unknown key `{path[0]}`{did_you_mean(path[0], keys)}"
         problems.append(f"{COMMAND_LINE}: `{override}`: {problem}")
         return tree
     if path[0] == "factors":

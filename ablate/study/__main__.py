@@ -1,7 +1,7 @@
-"""The front door: `python -m ablate.study FILE` is `ablate run FILE`.
+"""Runs a study: `python -m ablate.study FILE` does the same as `ablate run FILE`.
 
-Exit codes: 0 all is done, 1 some trials failed, 2 the study file is wrong, 3 it would take more
-than its `limits` allow, 130 interrupted.
+Exit codes: 0 everything is done, 1 some trials failed, 2 the study file is invalid, 3 the study
+would exceed its `limits`, 130 interrupted.
 """
 
 import typer

@@ -62,9 +62,9 @@ def find_models(annotation: Any) -> Iterator[type[BaseModel]]:
 def test_every_key_of_every_section_is_in_the_schema_with_a_description() -> None:
     schema = schema_of_keys()
     sections = {"StudyFile": schema, **schema["$defs"]}
-    found = {model.__name__: model for model in find_sections(StudyFile)}
-    assert {"SeedGrowth", "Sweep", "Confirm", "Evaluate", "Report", "Limits"} <= found.keys()
-    for name, model in found.items():
+    models = {model.__name__: model for model in find_sections(StudyFile)}
+    assert {"SeedGrowth", "Sweep", "Confirm", "Evaluate", "Report", "Limits"} <= models.keys()
+    for name, model in models.items():
         keys = sections[name]["properties"]
         assert keys.keys() == key_names(model).keys()
         assert sections[name]["additionalProperties"] is False

@@ -1,4 +1,4 @@
-"""What a study takes from other files: `extends`, lists of files and overlays."""
+"""How a study merges other files: `extends`, lists of files and overlays."""
 
 import tomllib
 from pathlib import Path
@@ -67,7 +67,7 @@ overlay:
 """
 
 
-def in_a_list(*files: str) -> Any:
+def load_from_list(*files: str) -> Any:
     write("studies/recipes/small.yaml", SMALL)
     text = STUDY.replace("extends: recipes/tiny.yaml", f"extends: [{', '.join(files)}]")
     text = text.replace(
@@ -77,51 +77,51 @@ def in_a_list(*files: str) -> Any:
     return baseline()
 
 
-def test_of_a_list_of_files_each_is_laid_over_those_before_it(folder: Path) -> None:
+def test_each_file_of_a_list_is_merged_into_those_before_it(folder: Path) -> None:
     write("studies/recipes/more.yaml", "masker: {type: maskers.Random}\nbudget: {steps: 12}\n")
-    found = in_a_list("recipes/tiny.yaml", "recipes/more.yaml")
-    assert found["masker"] == {"type": "maskers.Random"}
-    assert found["budget"] == {"steps": 12, "batch": 16}
+    merged = load_from_list("recipes/tiny.yaml", "recipes/more.yaml")
+    assert merged["masker"] == {"type": "maskers.Random"}
+    assert merged["budget"] == {"steps": 12, "batch": 16}
 
 
-def test_an_overlay_changes_only_what_is_there_and_keeps_its_kind(folder: Path) -> None:
-    found = in_a_list("recipes/tiny.yaml", "recipes/small.yaml")
-    assert found["encoder"] == {"type": "ablate.model.vit.ViT", "dim": 8}
-    assert found["budget"] == {"steps": 4, "batch": 16}
-    assert found["masker"]["type"] == "maskers.TimeFrequency"
-    assert not {"crop_seconds", "data", "overlay"} & found.keys()
+def test_an_overlay_changes_only_existing_settings_of_a_part(folder: Path) -> None:
+    merged = load_from_list("recipes/tiny.yaml", "recipes/small.yaml")
+    assert merged["encoder"] == {"type": "ablate.model.vit.ViT", "dim": 8}
+    assert merged["budget"] == {"steps": 4, "batch": 16}
+    assert merged["masker"]["type"] == "maskers.TimeFrequency"
+    assert not {"crop_seconds", "data", "overlay"} & merged.keys()
 
 
-def test_a_part_that_an_overlay_names_replaces_the_one_that_is_there(folder: Path) -> None:
+def test_a_part_named_by_an_overlay_replaces_the_existing_one(folder: Path) -> None:
     tiny = TINY + "data: {type: my.Folder, manifest: list.csv}\n"
     write("studies/recipes/tiny.yaml", tiny)
-    found = in_a_list("recipes/tiny.yaml", "recipes/small.yaml")
-    assert found["data"] == {"type": "ablate.audio.synthetic.Synthetic"}
+    merged = load_from_list("recipes/tiny.yaml", "recipes/small.yaml")
+    assert merged["data"] == {"type": "ablate.audio.synthetic.Synthetic"}
 
 
 def test_a_file_with_an_overlay_is_a_baseline_by_itself(folder: Path) -> None:
-    assert in_a_list("recipes/small.yaml") == {"masker": {"type": "maskers.MultiBlock"}}
+    assert load_from_list("recipes/small.yaml") == {"masker": {"type": "maskers.MultiBlock"}}
 
 
-def test_a_size_in_other_words_takes_the_place_of_the_one_that_is_there(folder: Path) -> None:
+def test_a_size_in_seconds_replaces_the_same_size_in_frames(folder: Path) -> None:
     write("studies/recipes/tiny.yaml", TINY + "patchifier: {type: R, time: 4}\ncrop_frames: 128\n")
     write("studies/recipes/more.yaml", "patchifier: {seconds: 0.1}\ncrop_seconds: 2\n")
-    found = in_a_list("recipes/tiny.yaml", "recipes/more.yaml")
-    assert found["patchifier"] == {"type": "R", "seconds": 0.1}
-    assert found["crop_seconds"] == 2
-    assert "crop_frames" not in found
-    told = baseline("patchifier.time=8", "crop_frames=64")
-    assert (told["patchifier"], told["crop_frames"]) == ({"type": "R", "time": 8}, 64)
-    assert "crop_seconds" not in told
+    merged = load_from_list("recipes/tiny.yaml", "recipes/more.yaml")
+    assert merged["patchifier"] == {"type": "R", "seconds": 0.1}
+    assert merged["crop_seconds"] == 2
+    assert "crop_frames" not in merged
+    overridden = baseline("patchifier.time=8", "crop_frames=64")
+    assert (overridden["patchifier"], overridden["crop_frames"]) == ({"type": "R", "time": 8}, 64)
+    assert "crop_seconds" not in overridden
 
 
 def test_an_overlay_remembers_where_it_was_written(folder: Path) -> None:
-    in_a_list("recipes/tiny.yaml", "recipes/small.yaml")
+    load_from_list("recipes/tiny.yaml", "recipes/small.yaml")
     assert loaded().baseline.nearest(["encoder", "dim"]).place == "studies/recipes/small.yaml:5"
     assert loaded().baseline.nearest(["encoder"]).place == "studies/recipes/tiny.yaml:4"
 
 
-def test_an_overlay_in_a_study_itself_is_refused(folder: Path) -> None:
+def test_an_overlay_in_the_study_file_is_an_error(folder: Path) -> None:
     write("studies/masking.yaml", STUDY.replace("  budget:", "  overlay: {}\n  budget:"))
     with pytest.raises(StudyError, match="unknown key `overlay` of `baseline`"):
         loaded()

@@ -1,4 +1,4 @@
-"""A study's text: what is understood, and what an override addresses."""
+"""Loading a valid study: values, places, and overrides."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def test_a_study_is_read(folder: Path) -> None:
     assert study.probes == DEFAULT_PROBES
 
 
-def test_tasks_of_the_study_are_those_of_every_probe_that_names_none(folder: Path) -> None:
+def test_tasks_of_the_study_apply_to_every_probe_without_its_own(folder: Path) -> None:
     write(
         "studies/masking.yaml",
         STUDY + "tasks: {type: Env}\nprobes:\n  knn: {type: KNN}\n"
@@ -48,7 +48,7 @@ def test_numbers_with_an_exponent_are_numbers(folder: Path) -> None:
     }
 
 
-def test_no_is_a_word(folder: Path) -> None:
+def test_no_is_text(folder: Path) -> None:
     assert baseline("data.label=no")["data"] == {"label": "no"}
 
 
@@ -103,27 +103,27 @@ def test_the_same_type_on_the_command_line_changes_nothing(folder: Path) -> None
     assert baseline("masker.type=maskers.Random")["masker"]["ratio"] == 0.6
 
 
-def test_a_byte_order_mark_is_no_part_of_the_text(folder: Path) -> None:
+def test_a_byte_order_mark_is_ignored(folder: Path) -> None:
     Path("studies/masking.yaml").write_text(STUDY, encoding="utf-8-sig")
     assert loaded().name == "masking"
 
 
-def test_aliases_are_understood(folder: Path) -> None:
+def test_aliases_are_resolved(folder: Path) -> None:
     text = STUDY.replace("steps: 1500", "steps: &n 7\n    batch: *n")
     write("studies/masking.yaml", text)
     assert baseline()["budget"] == {"steps": 7, "batch": 7}
 
 
 @pytest.mark.parametrize("file", sorted(Path(__file__).parents[2].glob("studies/*.yaml")), ids=str)
-def test_our_studies_are_in_order(file: Path) -> None:
+def test_the_studies_of_the_repository_are_valid(file: Path) -> None:
     assert load(file).seeds
 
 
-def test_a_study_may_look_at_its_trainings(folder: Path) -> None:
+def test_evaluate_takes_the_score_of_the_study_by_default(folder: Path) -> None:
     assert loaded().evaluate is None
     assert loaded("evaluate={every: 500}").evaluate == Evaluate(every=500, score="knn.concat_freq")
-    asked = loaded("evaluate={every: 10, clips: 20, score: linear.mean}").evaluate
-    assert asked == Evaluate(every=10, clips=20, score="linear.mean")
+    section = loaded("evaluate={every: 10, clips: 20, score: linear.mean}").evaluate
+    assert section == Evaluate(every=10, clips=20, score="linear.mean")
 
 
 def test_a_matched_budget_leaves_the_batch_to_vary(tmp_path: Path) -> None:

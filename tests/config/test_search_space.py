@@ -56,7 +56,7 @@ def read(plain: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_an_invalid_space_is_refused_with_its_place(wrong: Any, expected: str) -> None:
+def test_an_invalid_space_is_reported_with_its_place(wrong: Any, expected: str) -> None:
     tree = from_plain({"space": wrong}, "study.yaml:7")
     with pytest.raises(ValidationError) as caught:
         Sweep.model_validate(tree.plain(keep=[("space",)]))

@@ -53,13 +53,13 @@ def test_every_line_of_the_starter_that_is_commented_out_is_one_too() -> None:
 
 
 def test_the_schema_knows_every_key_and_every_part() -> None:
-    found = json.loads(ablate("show", "--schema").stdout)
-    baseline = found["properties"]["baseline"]["properties"]
+    schema = json.loads(ablate("show", "--schema").stdout)
+    baseline = schema["properties"]["baseline"]["properties"]
     assert {"masker", "budget", "extends", "crop_seconds"} <= baseline.keys()
-    patches = found["$defs"]["ablate.model.patchify.Rectangles"]["properties"]
+    patches = schema["$defs"]["ablate.model.patchify.Rectangles"]["properties"]
     assert {"freq", "time", "seconds"} <= patches.keys()
     kinds = [one.get("$ref") for one in baseline["masker"]["anyOf"]]
     assert "#/$defs/maskers.MultiBlock" in kinds
-    block = found["$defs"]["maskers.MultiBlock"]["properties"]
+    block = schema["$defs"]["maskers.MultiBlock"]["properties"]
     assert block["num_targets"]["type"] == "integer"
-    assert found["$defs"]["maskers.Curriculum"]["properties"]["start"]["anyOf"]
+    assert schema["$defs"]["maskers.Curriculum"]["properties"]["start"]["anyOf"]

@@ -1,4 +1,4 @@
-"""A record survives the way through its file, and nothing else is read as one."""
+"""A record is the same after a round trip through JSON; other content is an error."""
 
 import json
 from dataclasses import dataclass, field

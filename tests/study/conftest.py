@@ -1,4 +1,4 @@
-"""A study of two maskers and two seeds, and a stand-in for the worker."""
+"""A study of two maskers and two seeds, run with a worker that simulates training."""
 
 from pathlib import Path
 
@@ -36,10 +36,10 @@ def run(*overrides: str, retry_failed: bool = False) -> int:
 
 
 def trainings() -> list[str]:
-    """One line for every time that a run folder was trained, references included."""
+    """Returns one line per training of a run folder, references included."""
     files = Path("runs").glob("*/trainings")
     return [line for file in files for line in file.read_text().splitlines()]
 
 
-def said(capsys: pytest.CaptureFixture[str]) -> str:
+def read_output(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out

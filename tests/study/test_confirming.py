@@ -1,4 +1,4 @@
-"""What led is trained again on fresh seeds, from the study's file to its report."""
+"""Leading variants are trained again on fresh seeds, and the report shows the result."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from ablate.config.study import StudyError
 from ablate.core.records.plan import StudyPlan, TrialEntry
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
-from tests.study.test_seed_rounds import trainings, written
+from tests.study.test_seed_rounds import read_report_files, trainings
 
 STUDY = """\
 study: masking
@@ -35,27 +35,27 @@ def write(confirm: str = "{top: 1, seeds: 3}", lift: int = 20) -> Path:
     return file
 
 
-def fresh() -> list[TrialEntry]:
+def load_confirming_trials() -> list[TrialEntry]:
     plan = StudyPlan.read(Path("reports/masking/plan.json"))
     return [trial for trial in plan.trials if trial.confirms]
 
 
-def test_what_leads_is_confirmed_on_seeds_that_had_no_say(
+def test_the_leading_variant_is_confirmed_on_seeds_that_did_not_choose_it(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert study.run_study(write(), workers=2, command=STAND_IN) == study.DONE
     assert trainings() == 3 * 2 + 2 * 3
-    assert {trial.levels["masker"] for trial in fresh()} == {"good", "best"}
-    assert {trial.seed for trial in fresh()} == {2, 3, 4}
+    assert {trial.levels["masker"] for trial in load_confirming_trials()} == {"good", "best"}
+    assert {trial.seed for trial in load_confirming_trials()} == {2, 3, 4}
     assert "to confirm, on fresh seeds 2, 3, 4: good; best\n" in capsys.readouterr().out
     report = Path("reports/masking/report.md").read_text()
     assert "On fresh seeds, best is better than good by" in report
     assert "3 variants, 2 seeds, 6 of 6 trials" in report
-    before = written()
+    before = read_report_files()
     assert study.run_study(write(), workers=2, command=STAND_IN) == study.DONE
-    assert written() == before
+    assert read_report_files() == before
     assert study.report_study(write(), command=STAND_IN) == study.DONE
-    assert written() == before
+    assert read_report_files() == before
 
 
 def test_a_baseline_that_leads_is_not_confirmed_against_itself(
@@ -68,13 +68,13 @@ def test_a_baseline_that_leads_is_not_confirmed_against_itself(
     assert "nothing to confirm" in capsys.readouterr().out
 
 
-def test_limits_count_what_confirms(workdir: Path) -> None:
+def test_limits_include_the_trials_of_a_confirmation(workdir: Path) -> None:
     over = study.run_study(write(), ["limits={trials: 11}"], workers=2, command=STAND_IN)
     assert over == study.OVER
     assert not Path("runs").exists()
 
 
-def test_fresh_seeds_are_past_all_that_may_be_used(workdir: Path) -> None:
+def test_fresh_seeds_follow_all_seeds_that_the_study_may_use(workdir: Path) -> None:
     study = loader.load(write(), ["seeds={start: 2, max: 7}"])
     assert study.confirm is not None
     assert (study.confirm.top, study.confirm_seeds) == (1, (7, 8, 9))
@@ -87,13 +87,13 @@ def test_fresh_seeds_are_past_all_that_may_be_used(workdir: Path) -> None:
         ("{top: 1}", "`confirm.seeds` is missing: fresh seeds per variant"),
         ("{top: 0, seeds: 3}", "`confirm.top` must be a count from 1 up; got 0"),
         ("{top: 1, seeds: 1}", "`confirm.seeds` must be a count from 2 up; got 1"),
-        ("5", "`confirm` must be a mapping: retrains the leading variants"),
+        ("5", "`confirm` must be a mapping with top, seeds: retrains the leading variants"),
     ],
 )
-def test_a_wrong_confirmation_is_refused_where_it_is_written(
+def test_an_invalid_confirm_section_is_reported_with_its_line(
     workdir: Path, confirm: str, problem: str
 ) -> None:
-    with pytest.raises(StudyError) as refused:
+    with pytest.raises(StudyError) as caught:
         loader.load(write(confirm))
-    assert str(refused.value).startswith("study.yaml:12: ")
-    assert problem in str(refused.value)
+    assert str(caught.value).startswith("study.yaml:12: ")
+    assert problem in str(caught.value)

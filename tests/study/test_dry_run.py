@@ -1,4 +1,4 @@
-"""A plan with canaries: each combination of parts is really trained, saved, resumed and probed."""
+"""A timed plan trains, pauses, resumes and probes one short trial per combination of parts."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from ablate.study import run as study
 from ablate.study.dry_run import CostEstimate, format_costs
 
 STUDY = """\
-study: rehearsed
+study: timed
 baseline:
   data:
     type: ablate.audio.synthetic.Synthetic
@@ -35,8 +35,8 @@ seeds: 2
 probes: {knn: {type: ablate.probing.knn.KNN, k: 3}}
 score: knn.mean
 """
-GUEST = '''\
-"""A stranger's masker with a mistake that shows only while training."""
+USER_MASKER = '''\
+"""A user's masker that fails during training, but not while a study is planned."""
 
 from dataclasses import dataclass
 
@@ -44,12 +44,12 @@ from maskers import Random
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stumbles(Random):
+class FailsInTraining(Random):
     ratio: float = 0.5
 
     def draw(self, clips, generator):
         if 0 < clips.progress < 0.1:  # in the second of 20 steps, but not while planning
-            raise RuntimeError("a step too far")
+            raise RuntimeError("failed on purpose")
         return super().draw(clips, generator)
 '''
 
@@ -59,43 +59,46 @@ def study_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("runs", "reports", "cache"):
         monkeypatch.setenv(f"ABLATE_{name.upper()}", str(tmp_path / name))
-    (tmp_path / "guest.py").write_text(GUEST)
+    (tmp_path / "user_masker.py").write_text(USER_MASKER)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     monkeypatch.setenv("PYTHONPATH", path)
     return tmp_path
 
 
-def planned(masker: str, *overrides: str, as_json: bool = False) -> int:
+def plan(masker: str, *overrides: str, as_json: bool = False) -> int:
     Path("study.yaml").write_text(STUDY.replace("MASKER", masker))
     return study.plan_study(Path("study.yaml"), overrides, as_json=as_json, timed=True, workers=1)
 
 
-def test_what_is_left_is_timed_and_nothing_of_it_is_kept(
+def test_remaining_trials_are_timed_and_no_run_is_kept(
     study_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert planned("maskers.MultiBlock", "limits={hours: 1.0e-6}", as_json=True) == study.OVER
-    shown = capsys.readouterr()
-    told = json.loads(shown.out)["canaries"]
-    assert [(cost["variant"], cost["trials"]) for cost in told] == [
+    assert plan("maskers.MultiBlock", "limits={hours: 1.0e-6}", as_json=True) == study.OVER
+    output = capsys.readouterr()
+    costs = json.loads(output.out)["canaries"]
+    assert [(cost["variant"], cost["trials"]) for cost in costs] == [
         ("random", 2),
         ("sparse", 2),
         ("other", 2),
     ]
-    assert all(cost["hours"] > 0 for cost in told)
-    assert told[1]["flops"] < told[0]["flops"]  # it shows less
+    assert all(cost["hours"] > 0 for cost in costs)
+    assert costs[1]["flops"] < costs[0]["flops"]  # a higher ratio leaves fewer tokens
     assert not (study_dir / "runs").exists()
-    assert "`limits.hours` is 1e-06" in shown.err
-    assert len(re.findall(r"canary of \w+: trained", shown.err)) == 2  # of three variants
+    assert "`limits.hours` is 1e-06" in output.err
+    # two of the three variants have the same parts
+    assert len(re.findall(r"canary of \w+: trained", output.err)) == 2
 
 
-def test_a_part_that_fails_is_told_with_its_variant(
+def test_a_part_that_fails_is_reported_with_its_variant(
     study_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert planned("guest.Stumbles") == study.WRONG
-    assert "canary of other failed: error: RuntimeError: a step too far" in capsys.readouterr().err
+    assert plan("user_masker.FailsInTraining") == study.WRONG
+    assert (
+        "canary of other failed: error: RuntimeError: failed on purpose" in capsys.readouterr().err
+    )
 
 
-def test_hours_are_shared_by_workers_and_flops_are_not() -> None:
+def test_workers_divide_the_hours_but_not_the_flops() -> None:
     lines = format_costs(
         [CostEstimate("one", 2, 3.0, 1e9), CostEstimate("other", 1, 1.0, 1e9)], workers=2
     )

@@ -1,4 +1,4 @@
-"""What a plan promises to see, from the spread that earlier results have."""
+"""The standard deviation that a plan expects, computed from earlier results."""
 
 import math
 from pathlib import Path
@@ -27,24 +27,24 @@ def plan(seeds: int) -> StudyPlan:
     )
 
 
-def scored(runs: Path, fingerprint: str, valid: float) -> None:
+def write_valid_score(runs: Path, fingerprint: str, valid: float) -> None:
     write_score(runs / fingerprint, "speech", KNN, mean={"valid": valid, "test": 0})
 
 
-def test_the_spread_is_that_of_paired_differences(tmp_path: Path) -> None:
+def test_the_spread_is_the_deviation_of_paired_differences(tmp_path: Path) -> None:
     for seed, (one, other) in enumerate([(40, 41), (50, 53), (60, 65)]):
-        scored(tmp_path, f"a{seed}", one)
-        scored(tmp_path, f"b{seed}", other)
-    assert estimate.compute_spread(plan(4), tmp_path) == pytest.approx(2.0)  # of 1, 3 and 5
+        write_valid_score(tmp_path, f"a{seed}", one)
+        write_valid_score(tmp_path, f"b{seed}", other)
+    assert estimate.compute_spread(plan(4), tmp_path) == pytest.approx(2.0)  # differences: 1, 3, 5
 
 
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
-    scored(tmp_path, "a0", 40)
-    scored(tmp_path, "b0", 41)
+    write_valid_score(tmp_path, "a0", 40)
+    write_valid_score(tmp_path, "b0", 41)
     assert estimate.compute_spread(plan(3), tmp_path) is None
 
 
-def test_levels_that_are_not_compared_say_nothing(tmp_path: Path) -> None:
+def test_levels_without_a_baseline_score_give_no_spread(tmp_path: Path) -> None:
     for seed in range(3):
-        scored(tmp_path, f"b{seed}", 40 + math.sin(seed))
+        write_valid_score(tmp_path, f"b{seed}", 40 + math.sin(seed))
     assert estimate.compute_spread(plan(3), tmp_path) is None

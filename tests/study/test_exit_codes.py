@@ -1,4 +1,4 @@
-"""A session that is told to end, once or more often, by the signals of a person or a site."""
+"""A session that receives one or more signals saves its work and exits with the right code."""
 
 import os
 import signal
@@ -14,10 +14,10 @@ SESSION = """
 import signal, sys, time
 from ablate.study.exit_codes import run_with_exit_code, interrupt_on_signals
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us deaf to it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have ignored it
 interrupt_on_signals()
 
-def act():
+def run():
     try:
         print("begun", flush=True)
         time.sleep(60)
@@ -26,13 +26,13 @@ def act():
         time.sleep(float(sys.argv[1]))
         print("saved", flush=True)
 
-sys.exit(run_with_exit_code(act))
+sys.exit(run_with_exit_code(run))
 """
 
 
 @pytest.fixture
 def session(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
-    """A session that takes a while to save itself; the parameter says how many seconds."""
+    """A session whose shutdown takes as many seconds as the parameter says."""
     with subprocess.Popen(
         [sys.executable, "-c", SESSION, str(request.param)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -46,31 +46,33 @@ def session(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def tell(session: subprocess.Popen[str], first: signal.Signals, then: signal.Signals) -> list[str]:
-    """Sends a session a signal, and another one while it saves itself; returns what it said."""
+def send_signals(
+    session: subprocess.Popen[str], first: signal.Signals, then: signal.Signals
+) -> list[str]:
+    """Sends a signal, and another one during the shutdown; returns the lines of output."""
     assert session.stdout is not None
     session.send_signal(first)
-    said = [session.stdout.readline()]
+    lines = [session.stdout.readline()]
     session.send_signal(then)
-    return [line.strip() for line in (*said, *session.stdout)]
+    return [line.strip() for line in (*lines, *session.stdout)]
 
 
 @pytest.mark.parametrize("session", [1.0], indirect=True)
 @pytest.mark.parametrize("first", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT])
-def test_a_site_that_repeats_itself_lets_a_session_save_itself(
+def test_a_second_signal_of_a_scheduler_does_not_interrupt_the_shutdown(
     session: subprocess.Popen[str], first: signal.Signals
 ) -> None:
-    assert tell(session, first, signal.SIGTERM) == ["saving", "saved"]
+    assert send_signals(session, first, signal.SIGTERM) == ["saving", "saved"]
     assert session.wait(60) == 130
 
 
 @pytest.mark.parametrize("session", [60.0], indirect=True)
 def test_a_second_ctrl_c_ends_a_session_at_once(session: subprocess.Popen[str]) -> None:
-    assert tell(session, signal.SIGINT, signal.SIGINT) == ["saving"]
+    assert send_signals(session, signal.SIGINT, signal.SIGINT) == ["saving"]
     assert session.wait(30) == 130
 
 
-def test_what_nohup_has_muted_stays_so() -> None:
+def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
     code = """
 import signal
 from ablate.study.exit_codes import interrupt_on_signals

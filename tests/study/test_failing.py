@@ -1,4 +1,4 @@
-"""Trials that fail, studies that are wrong, and what is left when one is interrupted."""
+"""Failed trials, invalid studies and interruptions: what is reported, and what is kept."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
-from tests.study.conftest import STUDY, run, said, trainings
+from tests.study.conftest import STUDY, read_output, run, trainings
 
 ROOT = Path(__file__).parents[2]
 ENTRY = """\
@@ -25,35 +25,35 @@ sys.exit(study.run_study(Path("study.yaml"), command=sys.argv[1:], workers=1))
 """
 
 
-def test_a_failed_trial_is_named_and_the_others_go_on(
+def test_a_failed_trial_is_reported_and_the_others_continue(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("factors.masker.other={type: Fails}") == study.FAILED
-    text = said(capsys)
+    text = read_output(capsys)
     assert "failed: other, seed 1 (" in text
     assert "): nan: at step 7" in text
     assert len(trainings()) == 7
 
 
-def test_a_failed_trial_is_not_run_again_unasked(
+def test_a_failed_trial_is_not_run_again_by_default(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("factors.masker.other={type: Fails}")
-    said(capsys)
+    read_output(capsys)
     assert run("factors.masker.other={type: Fails}") == study.FAILED
-    text = said(capsys)
+    text = read_output(capsys)
     assert "0 trials to run, 2 done, 2 failed, of 4" in text
     assert "failed before: other, seed 0" in text
     assert len(trainings()) == 7
 
 
-def test_a_failed_trial_is_run_again_when_asked(workdir: Path) -> None:
+def test_retry_failed_runs_a_failed_trial_again(workdir: Path) -> None:
     run("factors.masker.other={type: Fails}")
     run("factors.masker.other={type: Fails}", retry_failed=True)
     assert len(trainings()) == 9
 
 
-def test_problems_of_probes_and_trials_are_told_at_once(
+def test_problems_of_probes_and_trials_are_reported_together(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("probes.knn.k=0", "factors.masker.other.ratio=2") == study.WRONG
@@ -63,7 +63,7 @@ def test_problems_of_probes_and_trials_are_told_at_once(
     ]
 
 
-def test_a_problem_of_a_part_is_told_with_its_line(
+def test_a_problem_of_a_part_is_reported_with_its_line(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("study.yaml").write_text(STUDY.replace("0.4", "4"))
@@ -72,7 +72,7 @@ def test_a_problem_of_a_part_is_told_with_its_line(
     assert capsys.readouterr().err == expected
 
 
-def test_a_wrong_study_writes_nothing(workdir: Path) -> None:
+def test_an_invalid_study_writes_no_file(workdir: Path) -> None:
     assert run("factors.masker.other.ratio=2") == study.WRONG
     assert [path.name for path in workdir.iterdir()] == ["study.yaml"]
 
@@ -84,8 +84,8 @@ def test_a_worker_that_does_not_start_is_reported(
     assert "exit code 1): no module named `my_lab`" in capsys.readouterr().err
 
 
-def interrupted(number: signal.Signals, workdir: Path) -> subprocess.CompletedProcess[str]:
-    """Starts a study whose trials last, and sends it a signal once one is under way."""
+def interrupt_study(number: signal.Signals, workdir: Path) -> subprocess.CompletedProcess[str]:
+    """Starts a study with long trials and sends it a signal once one is running."""
     Path("study.yaml").write_text(STUDY.replace("type: Other", "type: Sleeps"))
     process = subprocess.Popen(
         [sys.executable, "-c", ENTRY, *STAND_IN],
@@ -104,16 +104,16 @@ def interrupted(number: signal.Signals, workdir: Path) -> subprocess.CompletedPr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupted_study_keeps_what_is_done(workdir: Path, number: signal.Signals) -> None:
-    done = interrupted(number, workdir)
+def test_an_interrupted_study_keeps_finished_runs(workdir: Path, number: signal.Signals) -> None:
+    done = interrupt_study(number, workdir)
     assert done.returncode == study.INTERRUPTED
     assert "To go on: ablate run study.yaml" in done.stderr
     states = [json.loads(file.read_text())["state"] for file in Path("runs").glob("*/run.json")]
     assert sorted(states) == ["cancelled", "done"]
 
 
-def test_an_interrupted_study_leaves_no_worker_behind(workdir: Path) -> None:
-    interrupted(signal.SIGINT, workdir)
+def test_an_interrupted_study_stops_its_workers(workdir: Path) -> None:
+    interrupt_study(signal.SIGINT, workdir)
     for pid in {int(line.split()[0]) for line in trainings()}:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

@@ -1,4 +1,4 @@
-"""What a study is said to take before anything is run, and what it may not."""
+"""`ablate plan` prints what a study would run and cost, and enforces its limits."""
 
 import json
 from dataclasses import replace
@@ -9,17 +9,17 @@ import pytest
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
 from tests.run_folders import COST, edit_record
-from tests.study.conftest import run, said
+from tests.study.conftest import read_output, run
 
 
-def test_a_plan_for_machines_is_json(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_can_be_printed_as_json(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert study.plan_study(Path("study.yaml"), as_json=True, command=STAND_IN) == study.DONE
-    shown = json.loads(said(capsys))
-    assert shown["backlog"]["trainings"] == len(shown["trials"]) == 4
+    plan = json.loads(read_output(capsys))
+    assert plan["backlog"]["trainings"] == len(plan["trials"]) == 4
 
 
 @pytest.mark.parametrize("limit", ["trials: 3", "disk_gb: 1.0e-6"])
-def test_a_study_over_its_limits_is_planned_and_not_started(
+def test_a_study_over_its_limits_is_not_started(
     workdir: Path, capsys: pytest.CaptureFixture[str], limit: str
 ) -> None:
     assert run(f"limits={{{limit}}}") == study.OVER
@@ -36,7 +36,7 @@ def test_a_study_within_its_limits_is_run(workdir: Path) -> None:
     assert run("limits={trials: 0}") == study.DONE  # nothing is left to train
 
 
-def test_hours_are_expected_from_what_is_done(workdir: Path) -> None:
+def test_remaining_hours_are_estimated_from_finished_trials(workdir: Path) -> None:
     run()
     for file in Path("runs").glob("*/run.json"):
         edit_record(file.parent, cost=replace(COST, seconds=1800))
@@ -44,19 +44,19 @@ def test_hours_are_expected_from_what_is_done(workdir: Path) -> None:
     assert run("seeds=4", "limits={hours: 2.1}") == study.DONE
 
 
-def test_a_plan_says_which_difference_its_seeds_would_see(
+def test_a_plan_prints_the_difference_that_its_seeds_can_detect(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert study.plan_study(Path("study.yaml"), ["seeds=3"], command=STAND_IN) == study.DONE
     line = "With 3 seeds, 80 % power needs a paired difference of 3.3 SD; with 5 seeds, 1.7 SD"
-    assert line in said(capsys)
+    assert line in read_output(capsys)
 
 
-def test_a_plan_shows_everything_and_runs_nothing(
+def test_a_plan_lists_every_trial_and_runs_nothing(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert study.plan_study(Path("study.yaml"), command=STAND_IN) == study.DONE
-    text = said(capsys)
+    text = read_output(capsys)
     assert "4 trials to run, 0 done, 0 failed, of 4" in text
     assert "    masker.type: Good -> Other\n" in text
     assert text.count(" planned") == 4

@@ -1,4 +1,4 @@
-"""The front door against a stand-in for the worker: what is run, said, and answered."""
+"""Running a study with a simulated worker: which runs it starts, and what it prints."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from ablate.report.stats.verdicts import compute_verdicts
 from ablate.slurm.options import SlurmOptions
 from ablate.study import run as study
 from tests.executors.stand_in import STAND_IN
-from tests.study.conftest import run, said, trainings
+from tests.study.conftest import read_output, run, trainings
 
 
 def test_a_study_runs_its_trials_and_shared_references_once(workdir: Path) -> None:
@@ -24,11 +24,11 @@ def test_a_study_runs_its_trials_and_shared_references_once(workdir: Path) -> No
 
 def test_a_study_ends_with_its_report(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run()
-    assert said(capsys).rstrip().endswith("reports/masking/index.html")
+    assert read_output(capsys).rstrip().endswith("reports/masking/index.html")
     assert Path("reports/masking/report.md").read_text().startswith("# Does it matter?")
 
 
-def test_a_study_of_which_a_cluster_has_run_all_ends_with_its_report(workdir: Path) -> None:
+def test_a_study_that_a_cluster_has_finished_ends_with_its_report(workdir: Path) -> None:
     run("seeds=1")
     shutil.rmtree("reports")
     Path("slurm").mkdir()
@@ -38,35 +38,35 @@ def test_a_study_of_which_a_cluster_has_run_all_ends_with_its_report(workdir: Pa
     assert Path("reports/masking/report.md").is_file()
 
 
-def test_a_clip_that_was_skipped_is_said(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_skipped_clip_is_reported(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run()
-    assert "  skipped c.wav: no audio\n" in said(capsys)
+    assert "  skipped c.wav: no audio\n" in read_output(capsys)
 
 
-def test_a_clip_that_is_silent_is_said(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_silent_clip_is_reported(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run()
-    assert "  1 silent: d.wav\n" in said(capsys)
+    assert "  1 silent: d.wav\n" in read_output(capsys)
 
 
-def written() -> dict[str, bytes]:
-    """The report, page and tables, without the pictures of masks."""
+def read_report_files() -> dict[str, bytes]:
+    """Returns the report, page and tables, without the pictures of masks."""
     files = Path("reports/masking").rglob("*.*")
     return {str(f): f.read_bytes() for f in files if f.suffix in (".md", ".csv", ".html", ".tex")}
 
 
-def test_a_report_is_written_again_from_files_alone(workdir: Path) -> None:
+def test_a_report_can_be_rebuilt_from_the_run_folders(workdir: Path) -> None:
     run()
-    before = written()
+    before = read_report_files()
     for file in before:
         Path(file).unlink()
     assert study.report_saved_plan("masking") == study.DONE
-    assert written() == before != {}
+    assert read_report_files() == before != {}
     shutil.rmtree("reports")
     assert study.report_study(Path("study.yaml"), command=STAND_IN) == study.DONE
-    assert written() == before
+    assert read_report_files() == before
 
 
-HOLES = """\
+INCOMPLETE = """\
 study: masking
 baseline:
   data: {type: Sound}
@@ -94,25 +94,25 @@ score: knn.mean
     ],
     ids=["one_factor", "leave_one_out", "when", "list", "exclude"],
 )
-def test_a_design_with_holes_contrasts_levels_where_both_are(
+def test_an_incomplete_design_compares_levels_where_both_were_run(
     workdir: Path, text: str, cells: int, contrasts: int
 ) -> None:
-    Path("study.yaml").write_text(f"{HOLES}{text}\n")
+    Path("study.yaml").write_text(f"{INCOMPLETE}{text}\n")
     assert run() == study.DONE
     plan = StudyPlan.read(Path("reports/masking/plan.json"))
     assert len(plan.trials) == 2 * cells
-    found = compute_verdicts(read_results(plan, Path("runs")))
-    asked = [verdict.contrast for verdict in found if verdict.contrast.family != "learning"]
-    assert len(asked) == contrasts
-    assert all(pair.paired_values for contrast in asked for pair in contrast.pairs)
-    assert any(verdict.contrast.family == "learning" for verdict in found)
+    verdicts = compute_verdicts(read_results(plan, Path("runs")))
+    compared = [verdict.contrast for verdict in verdicts if verdict.contrast.family != "learning"]
+    assert len(compared) == contrasts
+    assert all(pair.paired_values for contrast in compared for pair in contrast.pairs)
+    assert any(verdict.contrast.family == "learning" for verdict in verdicts)
 
 
-def test_every_finished_trial_is_said_with_its_score(
+def test_every_finished_trial_is_printed_with_its_score(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run()
-    lines = [line for line in said(capsys).splitlines() if line.startswith("[")]
+    lines = [line for line in read_output(capsys).splitlines() if line.startswith("[")]
     assert len(lines) == 7
     assert (
         sum(
@@ -122,21 +122,25 @@ def test_every_finished_trial_is_said_with_its_score(
     )
 
 
-def test_a_trial_is_judged_as_one_whatever_its_variant_is_called(
+def test_a_variant_named_like_a_reference_is_scored_as_a_trial(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = Path("study.yaml")
     file.write_text(file.read_text().replace("good:", "mel_statistics:"))
     run("seeds=1")
-    [line] = [line for line in said(capsys).splitlines() if "mel_statistics, seed 0: " in line]
+    [line] = [
+        line for line in read_output(capsys).splitlines() if "mel_statistics, seed 0: " in line
+    ]
     assert line.endswith("validation score 41.0")
 
 
-def test_a_second_time_nothing_is_run(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_study_runs_nothing_again(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run()
-    said(capsys)
+    read_output(capsys)
     assert run() == study.DONE
-    assert "0 trials to run, 4 done, 0 failed, of 4" in said(capsys)
+    assert "0 trials to run, 4 done, 0 failed, of 4" in read_output(capsys)
     assert len(trainings()) == 7
 
 
@@ -144,15 +148,15 @@ def test_a_changed_probe_scores_again_and_trains_nothing(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run()
-    said(capsys)
+    read_output(capsys)
     assert run("probes.knn.k=5") == study.DONE
-    text = said(capsys)
+    text = read_output(capsys)
     assert "0 trainings, 7 re-scores, 0 references" in text
     assert "good, seed 0: scored in" in text
     assert len(trainings()) == 7
 
 
-def test_another_seed_runs_what_it_adds(workdir: Path) -> None:
+def test_a_further_seed_runs_only_its_trials(workdir: Path) -> None:
     run()
     before = len(trainings())
     run("seeds=3")

@@ -1,4 +1,4 @@
-"""Seeds that a study adds while it is undecided, as it has declared, against a stand-in worker."""
+"""A study adds seeds while it is undecided, up to the number that it has declared."""
 
 import json
 import shutil
@@ -52,12 +52,12 @@ def plan(name: str = "masking") -> StudyPlan:
 
 
 def trainings() -> int:
-    """Counts the trials that were trained, their references apart."""
+    """Counts the trained trials, without their references."""
     kinds = (json.loads(p.read_text())["kind"] for p in Path("runs").glob("*/config.json"))
     return sum(kind == "jepa" for kind in kinds)
 
 
-def written() -> dict[str, bytes]:
+def read_report_files() -> dict[str, bytes]:
     files = Path("reports/masking").rglob("*.*")
     return {str(f): f.read_bytes() for f in files if f.suffix in (".md", ".csv", ".html", ".json")}
 
@@ -67,7 +67,7 @@ def looks() -> tuple[Look, ...]:
     return LookLog.read(file).looks
 
 
-def test_a_study_adds_seeds_while_it_is_undecided_and_no_further_than_declared(
+def test_a_study_adds_seeds_while_it_is_undecided_up_to_the_declared_number(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("{start: 3, max: 4}") == study.DONE
@@ -77,31 +77,27 @@ def test_a_study_adds_seeds_while_it_is_undecided_and_no_further_than_declared(
     undecided = "undecided: masker: other against good"
     assert f"looked at with 3 of up to 4 seeds: {undecided}; continuing to 4 seeds\n" in text
     assert f"looked at with 4 of up to 4 seeds: {undecided}; all declared seeds are used" in text
-    before, recorded = written(), looks()
-    shutil.rmtree("reports")  # looked at is looked at
+    before, recorded = read_report_files(), looks()
+    shutil.rmtree("reports")  # the log of looks lies among the runs
     assert run("{start: 3, max: 4}") == study.DONE
     assert "0 trials to run, 8 done" in capsys.readouterr().out
-    assert written() == before
+    assert read_report_files() == before
     assert looks() == recorded
 
 
-def test_a_study_that_is_decided_trains_no_further_seed(
-    workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_decided_study_adds_no_seed(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("{start: 3, max: 6}", FAR) == study.DONE
     assert plan().looks == RecordedLooks(seed_counts=(3,), max_seeds=6)
     assert trainings() == 2 * 3
     assert "more seeds could decide nothing further" in capsys.readouterr().out
 
 
-def test_limits_count_all_that_a_study_may_come_to(workdir: Path) -> None:
+def test_limits_include_every_declared_seed(workdir: Path) -> None:
     assert run("{start: 2, max: 4}", ALIKE, "limits={trials: 7}") == study.OVER
     assert not Path("runs").exists()
 
 
-def test_seeds_that_were_not_declared_are_warned_of(
-    workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_undeclared_looks_give_a_warning(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     warning = (
         "Earlier reports on this question had other numbers of seeds (2), and p-values are not "
         "corrected for those looks."
@@ -111,11 +107,11 @@ def test_seeds_that_were_not_declared_are_warned_of(
     assert run("3") == study.DONE
     assert warning in Path("reports/masking/report.md").read_text()
     assert warning in " ".join(capsys.readouterr().out.split())
-    run("2")  # what was looked at first is as it was
+    run("2")  # the first look needs no warning
     assert "A report on this question" not in Path("reports/masking/report.md").read_text()
 
 
-def test_another_question_has_looks_of_its_own(workdir: Path) -> None:
+def test_another_question_has_its_own_log_of_looks(workdir: Path) -> None:
     run("2")
     run("3", FAR)
     assert not plan().uncorrected
@@ -124,51 +120,51 @@ def test_another_question_has_looks_of_its_own(workdir: Path) -> None:
 THIRD = "factors.masker.third={type: Good, lift: 5}"
 
 
-def test_variants_that_were_added_after_a_look_at_the_others_are_named(
+def test_variants_added_after_a_look_at_the_others_are_listed(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("2")
     assert not plan().added
     study.plan_study(write("2"), [THIRD], command=STAND_IN)
     assert "added after a look at the other variants: third\n" in capsys.readouterr().out
-    for name in ("masking", "bigger"):  # another name makes it no other question
+    for name in ("masking", "bigger"):  # the same question under another name
         run("2", ALIKE, THIRD, f"study={name}")
         assert plan(name).added == ("third",)
         text = Path(f"reports/{name}/report.md").read_text()
         assert "1 variant was added after results of the others were known: third." in text
 
 
-def test_variants_that_were_there_at_the_first_look_are_not_called_added(workdir: Path) -> None:
+def test_variants_of_the_first_look_are_not_listed_as_added(workdir: Path) -> None:
     for overrides in ([THIRD], [THIRD], []):
         run("2", ALIKE, *overrides)
         assert not plan().added
 
 
-class Deaf:
-    """Hears nothing of a pool."""
+class SilentListener:
+    """Ignores the progress of a pool."""
 
-    def on_progress(self, *given: object) -> None: ...
-    def on_finished(self, *given: object) -> None: ...
+    def on_progress(self, *args: object) -> None: ...
+    def on_finished(self, *args: object) -> None: ...
 
 
-class Now:
-    """A cluster that does at once, on this machine, what is handed over."""
+class ImmediateCluster:
+    """A cluster that runs submitted jobs at once, on this machine."""
 
     resources = Resources(Profile(name="now"))
 
-    def submit(self, jobs: list[RunJob]) -> "Now":
+    def submit(self, jobs: list[RunJob]) -> "ImmediateCluster":
         with Pool(Path("cache"), size=2, command=STAND_IN) as pool:
-            pool.run(jobs, Deaf())
+            pool.run(jobs, SilentListener())
         return self
 
     def describe(self) -> list[str]:
         return ["handed over"]
 
 
-def test_without_watching_a_cluster_a_study_is_looked_at_once_a_time(
+def test_without_watch_each_command_submits_one_round_of_seeds(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "create_cluster", lambda *given: Now())
+    monkeypatch.setattr(study, "create_cluster", lambda *args: ImmediateCluster())
     file, counts = write("{start: 2, max: 4}"), []
     for _ in range(3):
         assert study.run_study(file, slurm=SlurmOptions("now"), command=STAND_IN) == study.DONE
@@ -176,7 +172,7 @@ def test_without_watching_a_cluster_a_study_is_looked_at_once_a_time(
     assert counts == [(4, 0), (8, 1), (8, 2)]
 
 
-def test_the_last_step_goes_to_the_last_declared_seed() -> None:
+def test_the_last_round_has_the_declared_maximum_of_seeds() -> None:
     growth = SeedGrowth(start=3, max=8)
     assert [growth.get_next_count(count) for count in (3, 5, 7, 8)] == [5, 7, 8, None]
 
@@ -191,10 +187,10 @@ def test_the_last_step_goes_to_the_last_declared_seed() -> None:
         ("some", "`{start: 3, max: 8}` to add some while a contrast is undecided"),
     ],
 )
-def test_wrong_seeds_are_refused_where_they_are_written(
+def test_invalid_seeds_are_reported_with_their_line(
     workdir: Path, seeds: str, problem: str
 ) -> None:
-    with pytest.raises(StudyError) as refused:
+    with pytest.raises(StudyError) as caught:
         loader.load(write(seeds))
-    assert str(refused.value).startswith("study.yaml:10: ")
-    assert problem in str(refused.value)
+    assert str(caught.value).startswith("study.yaml:10: ")
+    assert problem in str(caught.value)
