@@ -6,7 +6,7 @@ Error messages begin with such a place: `studies/masking.yaml:14`, or `command l
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ablate.core.records.plan import SettingProblem
@@ -206,8 +206,8 @@ def to_flow_yaml(value: Any) -> str:
 def format_problem(tree: Node, problem: SettingProblem) -> str:
     """Formats a worker's complaint about settings: the place in `tree`, the key, the message."""
     setting = problem.path[problem.path[:1] == ("baseline",) :]
-    name = f"`{'.'.join(setting)}`: " if setting else ""
-    return f"{tree.nearest(problem.path).describe_place()}: {name}{problem.message}"
+    place = tree.nearest(problem.path).describe_place()
+    return f"{place}: {replace(problem, path=setting)}"
 
 
 def _without_alternatives(children: dict[str, Node], written: Iterable[str]) -> dict[str, Node]:

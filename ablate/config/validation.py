@@ -43,7 +43,7 @@ class Section(BaseModel):
     """A mapping of a study file whose keys are the fields of the model."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True
+        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True, defer_build=True
     )
 
 

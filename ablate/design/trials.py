@@ -105,9 +105,7 @@ def format_trial_problems(
     for trial, reply in zip(trials, replies, strict=True):
         variants.add(trial.variant)
         for problem in reply.problems:
-            path = problem.path
-            name = f"`{'.'.join(path)}`: " if path else ""
-            text = f"{find_place(study, trial, path)}: {name}{problem.message}"
+            text = f"{find_place(study, trial, problem.path)}: {problem}"
             affected.setdefault(text, {})[trial.variant] = None
     return [
         *(

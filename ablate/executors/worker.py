@@ -39,13 +39,8 @@ class InvalidRequestError(Exception):
     """A worker refused a request because of settings in it."""
 
     def __init__(self, problems: Sequence[SettingProblem]) -> None:
-        super().__init__("; ".join(format_setting_problem(problem) for problem in problems))
+        super().__init__("; ".join(map(str, problems)))
         self.problems = tuple(problems)
-
-
-def format_setting_problem(problem: SettingProblem) -> str:
-    """Formats a problem as `path.to.setting`: message."""
-    return f"`{'.'.join(problem.path)}`: {problem.message}"
 
 
 def ignore_progress(progress: ProgressMessage) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 from ablate.core.records.jobs import JobSpec
 from ablate.core.records.plan import PlanRequest
 from ablate.core.records.run import RunConfig
-from ablate.executors.worker import Worker, WorkerDiedError
-from ablate.runs import store
-from ablate.slurm.code_snapshot import find_parts
+from ablate.executors import short_trials
+from ablate.executors.worker import InvalidRequestError, Worker, WorkerDiedError
 
 MAX_STEPS = 12
 FAILURE_FILE = "failure.json"  # why it could not be planned, or how SLURM ended it
@@ -42,9 +41,8 @@ def write_canary(file: Path, configs: Sequence[RunConfig], spec: JobSpec) -> Non
     """
     trials = []
     for config in select_distinct(configs):
-        budget = config.settings["budget"]
-        short = {**budget, "steps": min(MAX_STEPS, budget["steps"])}
-        trials.append({**config.settings, "budget": short})
+        steps = min(MAX_STEPS, config.settings["budget"]["steps"])
+        trials.append(short_trials.shorten(config.settings, steps))
     (file.parent / "logs").mkdir(parents=True)
     replace(spec, canary=trials).write(file)
 
@@ -56,27 +54,21 @@ def prepare(home: Path, trials: Sequence[Mapping[str, Any]], cache: str) -> list
     """
     worker = Worker([sys.executable, "-P", "-m", "ablate.worker", "--worker", "--cache", cache])
     try:
-        reply = worker.plan(PlanRequest(trials=tuple(map(dict, trials))))
+        request = PlanRequest(trials=tuple(map(dict, trials)))
+        resolved = short_trials.resolve(worker.plan, request)
+    except InvalidRequestError as error:
+        raise ValueError(str(error)) from error
     except WorkerDiedError as error:
         raise ValueError(f"a worker could not plan the canary: {error}") from error
     finally:
         worker.shutdown(at_once=False)
         worker.finish()
         worker.close()
-    for problem in reply.all_problems:
-        raise ValueError(f"`{'.'.join(problem.path)}`: {problem.message}")
-    folders = []
-    for trial in reply.get_resolved():
-        folder = home / trial.fingerprint
-        store.write_config(folder, kind=trial.kind, settings=trial.settings)
-        folders.append(str(folder))
-    return folders
+    return [str(short_trials.create_run_folder(home, trial)) for trial in resolved]
 
 
 def select_distinct(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Returns the first training of each combination of parts, without references."""
-    by_parts: dict[tuple[str, ...], RunConfig] = {}
-    for config in configs:
-        if "budget" in config.settings:
-            by_parts.setdefault(tuple(find_parts(config.settings)), config)
-    return list(by_parts.values())
+    trainings = [config for config in configs if "budget" in config.settings]
+    firsts = short_trials.select_by_parts(config.settings for config in trainings)
+    return [trainings[index] for index in firsts.values()]

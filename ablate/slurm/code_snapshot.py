@@ -3,12 +3,13 @@
 import importlib.util
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ablate.core.git import get_commit, get_diff, is_dirty
 from ablate.core.records.run import CodeSnapshot
+from ablate.executors.short_trials import find_parts
 from ablate.runs.record import SNAPSHOT
 
 IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
@@ -33,18 +34,6 @@ def copy_code(settings: Iterable[Mapping[str, Any]], folder: Path) -> Path:
     commit = CodeSnapshot(commit=get_commit(), dirty=is_dirty(), diff=get_diff())
     commit.write(folder / SNAPSHOT.name)
     return folder
-
-
-def find_parts(settings: Any) -> Iterator[str]:
-    """Yields the dotted paths of all parts that settings name as `type`, outer parts first."""
-    if isinstance(settings, Mapping):
-        if isinstance(settings.get("type"), str):
-            yield settings["type"]
-        for value in settings.values():
-            yield from find_parts(value)
-    elif isinstance(settings, list | tuple):
-        for value in settings:
-            yield from find_parts(value)
 
 
 def _find_source(name: str) -> Path | None:

@@ -9,8 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from submitit.slurm.slurm import _make_sbatch_string
-
 from ablate.executors.worker import ONE_THREAD
 from ablate.slurm.profile import Profile
 
@@ -40,6 +38,8 @@ def format_script(
         module: module that the job runs.
         options: command-line options of that module.
     """
+    from submitit.slurm.slurm import _make_sbatch_string  # slow; `ablate plan` needs none of it
+
     # -P: import the snapshot, not what is in the working directory when the job starts
     python = profile.python or shlex.quote(sys.executable)
     command = f"{python} -u -P -m {module} {shlex.join([*options, str(spec)])}"

@@ -13,14 +13,21 @@ from typing import Any
 from rich.console import Console
 
 from ablate.config.study import StudyError
-from ablate.core.records.plan import BudgetMatch, PlanRequest, ResolvedTrial
+from ablate.core.records.plan import BudgetMatch, PlanRequest, ResolvedTrial, Settings
 from ablate.design.trials import PlannedTrial
 from ablate.executors.local import Pool
 from ablate.executors.progress import progress_bar, show_progress
+from ablate.executors.short_trials import (
+    create_run_folder,
+    find_parts,
+    resolve,
+    select_by_parts,
+    shorten,
+)
+from ablate.executors.worker import InvalidRequestError
 from ablate.runs import store
 from ablate.runs.job import RunJob, RunOutcome
 from ablate.runs.pending import PendingWork
-from ablate.slurm.code_snapshot import find_parts
 from ablate.study.prepare import PreparedStudy
 
 STEPS = 20  # length of a short trial
@@ -52,11 +59,9 @@ def measure_costs(
     if not variants:
         return []
     firsts = [group[0] for group in variants.values()]
-    shorts = _resolve([_shorten(trial.settings) for trial in firsts], pool, console)
+    shorts = _resolve([shorten(trial.settings, STEPS) for trial in firsts], pool, console)
     flops = [short.facts.budget.flops for short in shorts if short.facts.budget is not None]
-    first_with: dict[tuple[str, ...], int] = {}  # combination of parts -> index of a variant
-    for index, trial in enumerate(firsts):
-        first_with.setdefault(tuple(find_parts(trial.settings)), index)
+    first_with = select_by_parts(trial.settings for trial in firsts)
     chosen = [(firsts[index].variant, shorts[index]) for index in first_with.values()]
     timings = _time_short_trials(chosen, prepared.plan.probes, pool, console)
     timed = dict(zip(first_with, timings, strict=True))
@@ -89,19 +94,15 @@ def format_costs(costs: Sequence[CostEstimate], workers: int) -> list[str]:
     ]
 
 
-def _shorten(settings: Mapping[str, Any]) -> dict[str, Any]:
-    budget = {**settings["budget"], "steps": STEPS}
-    return {**settings, "budget": budget, "on_collapse": "warn"}
-
-
-def _resolve(shorts: list[dict[str, Any]], pool: Pool, console: Console) -> list[ResolvedTrial]:
+def _resolve(shorts: list[Settings], pool: Pool, console: Console) -> list[ResolvedTrial]:
     """Has a worker resolve the short trials and count their FLOPs."""
     budget = BudgetMatch(by="steps", baseline=shorts[0])
+    request = PlanRequest(trials=tuple(shorts), match_budget=budget)
     with progress_bar(console, "counting FLOPs") as on_event:
-        reply = pool.plan(PlanRequest(trials=tuple(shorts), match_budget=budget), on_event)
-    if reply.all_problems:
-        raise StudyError([f"canary: `{'.'.join(p.path)}`: {p.message}" for p in reply.all_problems])
-    return reply.get_resolved()
+        try:
+            return resolve(lambda trials: pool.plan(trials, on_event), request)
+        except InvalidRequestError as error:
+            raise StudyError([f"canary: {problem}" for problem in error.problems]) from error
 
 
 def _time_short_trials(
@@ -114,8 +115,7 @@ def _time_short_trials(
     with tempfile.TemporaryDirectory(prefix="ablate-canary-") as temporary:
         jobs = []
         for variant, short in chosen:
-            folder = Path(temporary) / short.fingerprint
-            store.write_config(folder, kind=short.kind, settings=short.settings)
+            folder = create_run_folder(Path(temporary), short)
             jobs.append(RunJob(folder, f"canary of {variant}", probes))
         with show_progress(console, len(jobs), lambda job: None) as listener:
             halves = [dataclasses.replace(job, until=STEPS // 2) for job in jobs]

@@ -20,6 +20,9 @@ class SettingProblem(Item):
     path: tuple[str, ...]  # keys that lead to the setting; empty for the settings as a whole
     message: str
 
+    def __str__(self) -> str:
+        return f"`{'.'.join(self.path)}`: {self.message}" if self.path else self.message
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreView(Item):

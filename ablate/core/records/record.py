@@ -7,11 +7,12 @@ the version of its layout. For a file of another version, an error says what to 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ablate.core.io import find_json, write_json
+
+if TYPE_CHECKING:  # slow to import; `ablate --help` reads no record
+    from pydantic import ConfigDict, TypeAdapter
 
 
 class FormatError(ValueError):
@@ -22,7 +23,7 @@ class FormatError(ValueError):
 class Item:
     """A typed group of fields inside a record; unknown fields are refused."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar["ConfigDict"] = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,8 @@ class Record(Item):
                 f"{source} has {actual}; this version of ablate reads format {cls.FORMAT}: "
                 f"{cls.REMEDY}"
             )
+        from pydantic import ValidationError
+
         fields = {key: value for key, value in content.items() if key != "format"}
         try:
             record: Self = _adapter(cls).validate_python(fields)
@@ -89,11 +92,13 @@ class Record(Item):
         write_json(path, self.to_json())
 
 
-_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
+_ADAPTERS: dict[type, "TypeAdapter[Any]"] = {}
 
 
-def _adapter(kind: type) -> TypeAdapter[Any]:
-    """Returns the validator of a record class, made once."""
+def _adapter(kind: type) -> "TypeAdapter[Any]":
+    """Returns the validator of a record class, created once."""
+    from pydantic import TypeAdapter
+
     if kind not in _ADAPTERS:
         _ADAPTERS[kind] = TypeAdapter(kind)
     return _ADAPTERS[kind]

@@ -1,0 +1,52 @@
+"""Shortens trials, so that every combination of parts is tried before the trials themselves run.
+
+Used by `ablate plan --time`, which measures what a study costs, and by the canary job of SLURM.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ablate.core.records.plan import PlanReply, PlanRequest, ResolvedTrial, Settings
+from ablate.executors.worker import InvalidRequestError
+from ablate.runs import store
+
+
+def find_parts(settings: Any) -> Iterator[str]:
+    """Yields the dotted paths of all parts that settings name as `type`, outer parts first."""
+    if isinstance(settings, Mapping):
+        if isinstance(settings.get("type"), str):
+            yield settings["type"]
+        for value in settings.values():
+            yield from find_parts(value)
+    elif isinstance(settings, list | tuple):
+        for value in settings:
+            yield from find_parts(value)
+
+
+def select_by_parts(settings: Iterable[Settings]) -> dict[tuple[str, ...], int]:
+    """Returns, for each combination of parts, the index of the first settings that have it."""
+    first: dict[tuple[str, ...], int] = {}
+    for index, trial in enumerate(settings):
+        first.setdefault(tuple(find_parts(trial)), index)
+    return first
+
+
+def shorten(settings: Settings, steps: int) -> Settings:
+    """Returns the settings of a trial with another number of steps; no collapse stops it."""
+    return {**settings, "budget": {**settings["budget"], "steps": steps}, "on_collapse": "warn"}
+
+
+def resolve(plan: Callable[[PlanRequest], PlanReply], request: PlanRequest) -> list[ResolvedTrial]:
+    """Has a worker resolve trials. Raises `InvalidRequestError` with all problems."""
+    reply = plan(request)
+    if reply.all_problems:
+        raise InvalidRequestError(reply.all_problems)
+    return reply.get_resolved()
+
+
+def create_run_folder(parent: Path, trial: ResolvedTrial) -> Path:
+    """Creates the run folder of a trial in the folder `parent`, and returns it."""
+    folder = parent / trial.fingerprint
+    store.write_config(folder, kind=trial.kind, settings=trial.settings)
+    return folder
