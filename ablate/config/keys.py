@@ -34,7 +34,7 @@ SETTINGS = {  # what a trial is made of, besides its seed
     "data": "clips to train on",
     "mel": "log-mel front end",
     "view": "noise, mixtures and other changes that only the context encoder sees",
-    "crop_frames": "length of a training crop, in mel frames",
+    "crop_frames": "length of a training crop in mel frames",
     "crop_seconds": "length of a training crop in seconds, instead of `crop_frames`",
     "patchifier": "how a spectrogram is cut into patches",
     "masker": "which patches are context, and which are targets",
@@ -77,7 +77,7 @@ class StudyFile(Section):
     probes: dict[str, dict[str, Any]] = Field(
         default=DEFAULT_PROBES,
         min_length=1,
-        description="names of probes with their settings, of which each has a `type`",
+        description="name of a probe -> its settings, among them `type`",
     )
     score: str = Field(
         default=DEFAULT_SCORE,
@@ -87,7 +87,9 @@ class StudyFile(Section):
         default={}, description="settings to vary, by dotted path; each level replaces that branch"
     )
     design_kind: DesignKind = Field(
-        default="grid", alias="design", description="which combinations of levels are trained"
+        default="grid",
+        alias="design",
+        description="combinations of levels to train; `list`: those in `variants`",
     )
     zip_groups: Tuple[ZipGroup] = Field(
         default=(),
@@ -104,30 +106,34 @@ class StudyFile(Section):
     variant_levels: Tuple[Condition] = Field(
         default=(),
         alias="variants",
-        description="combinations of `design: list`; factors not named are at their baseline",
+        description="combinations of `design: list`; the other factors are at their baseline",
     )
-    seed_plan: Seeds = Field(alias="seeds", description="how many per variant, e.g. `seeds: 3`")
+    seed_plan: Seeds = Field(
+        alias="seeds",
+        description="seeds of every variant: a number, a list, or a growing number",
+    )
     sweep: Annotated[Sweep | None, NOT_NULL] = Field(
         default=None, description="tunes settings of every variant before its seeds are trained"
     )
     match_budget: MatchBudget | None = Field(
-        default=None, description="what every trial takes as much of as the baseline"
+        default=None, description="resource of which every variant gets as much as the baseline"
     )
     confirm: Annotated[Confirm | None, NOT_NULL] = Field(
         default=None, description="retrains the leading variants on fresh seeds"
     )
     evaluate: Annotated[Evaluate | None, NOT_NULL] = Field(
-        default=None, description="scores encoders during training; it warns, and stops nothing"
+        default=None, description="scores encoders during training, to warn early; it stops nothing"
     )
     report: Report = Field(default_factory=Report, description="how the report decides")
     notes: dict[str, Note] = Field(
-        default={}, description="names of levels, each with a line on what it means, for the report"
+        default={}, description="label of a level -> one line that explains it in the report"
     )
     limits: Limits = Field(
         default_factory=Limits, description="upper bounds on what a study may take"
     )
     slurm: Annotated[Any, WithJsonSchema({"type": ["string", "object"]})] = Field(
-        default=None, description="cluster profile to run on, or its name with settings to change"
+        default=None,
+        description="cluster profile: its name, or `profile` and settings to change",
     )
 
     @field_validator("match_budget", mode="before")

@@ -70,10 +70,11 @@ class Sweep(Section):
     )
     only: Annotated[dict[str, SpaceKeys], BeforeValidator(_by_label)] = Field(
         default={},
-        description="further settings to tune with one level alone: its label -> a space",
+        description="label of a level -> a space of further settings, tuned with this level only",
     )
     per: Annotated[Tuple[str], one_or_more(str)] = Field(
-        default=(), description="factors; each combination of their levels is tuned alike"
+        default=(),
+        description="factors; each combination of their levels is tuned by itself",
     )
     sampler: Sampler = Field(default="tpe", description="algorithm that suggests points")
     pruner: Annotated[Pruner, BeforeValidator(lambda value: value or "none")] = Field(
@@ -85,13 +86,18 @@ class Sweep(Section):
         AfterValidator(_rising),
         one_or_more(float),
         require(RUNG_RULE),
-    ] = Field(default=(), description="shares of the steps at which points are judged as well")
+    ] = Field(
+        default=(),
+        description="shares of the steps at which points are scored too; "
+        "default: 0.25 and 0.5 if the pruner uses them",
+    )
     trials: Count = Field(default=20, description="points per combination of levels")
     seeds: Annotated[tuple[int, ...], seed_list(FIRST_SEED, SEED_RULE)] = Field(
         default=(FIRST_SEED,), description="seeds to tune on; none of them enters the verdict"
     )
     objectives: Annotated[Tuple[Objective], one_or_more(Objective)] = Field(
-        default=("score",), description="`score`, to be high, and then costs, to be low"
+        default=("score",),
+        description="`score`, to maximise, and costs, to minimise",
     )
     workers: Count = Field(
         default=4, description="cluster jobs that evaluate points; on one machine see `--workers`"

@@ -84,7 +84,7 @@ def test_an_invalid_override_is_reported_with_its_source(
         (
             "seeds: 3",
             "seeds: 3\nprobes: {}",
-            "`probes` must not be empty: names of probes with their settings",
+            "`probes` must not be empty: name of a probe -> its settings",
         ),
         (
             "seeds: 3",
@@ -100,7 +100,7 @@ def test_an_invalid_override_is_reported_with_its_source(
         (
             "seeds: 3",
             "notes: as drawn\nseeds: 3",
-            "12: `notes` must be a mapping: names of levels, each with",
+            "12: `notes` must be a mapping: label of a level -> one line",
         ),
         ("seeds: 3", "seeds: 3\nprobes: {knn: {k: 3}}", "probe `knn` needs a `type`"),
         ("seeds: 3", "seeds: 3\nprobes: {a.b: {type: x.Y}}", "a probe's name is made of"),
