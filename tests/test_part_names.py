@@ -1,10 +1,12 @@
 """The name of a part in fingerprints does not depend on the file that its class is in."""
 
+import ast
 import dataclasses
 import importlib
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -218,3 +220,32 @@ def test_a_finished_study_trains_nothing_after_a_re_export_and_a_move(
     pending = json.loads(capsys.readouterr().out)["backlog"]
     assert (pending["trainings"], pending["references"], pending["scores"]) == (0, 0, 0)
     assert pending["done"] == 4
+
+
+@pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        ("ablate.model.stems.Linear", "ablate.model.stems.LinearStem"),
+        ("ablate.model.stems.Waveform", "ablate.model.stems.WaveformStem"),
+        (
+            "ablate.training.augmentation.SpecAugment",
+            "ablate.training.augmentation.SpecAugmentation",
+        ),
+    ],
+)
+def test_a_renamed_part_keeps_its_former_path_and_its_identity(former: str, present: str) -> None:
+    one, other = (build({"type": path}, expect=object) for path in (former, present))
+    assert type(one) is type(other)
+    assert get_identity(one) == get_identity(other)
+    assert get_part_name(one) == former
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    files = [file for package in ("ablate", "maskers") for file in (ROOT / package).rglob("*.py")]
+    names = [
+        node.name
+        for file in files
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert [name for name, count in Counter(names).items() if count > 1] == []

@@ -18,7 +18,7 @@ from ablate.config.tree import Node
 from ablate.config.validation import (
     NOT_NULL,
     KeyProblem,
-    Section,
+    StudySection,
     Tuple,
     key_names,
     raise_any,
@@ -59,7 +59,7 @@ def _one_line(text: str) -> str:
 Note = Annotated[str, AfterValidator(_one_line), require("must be a line of text")]
 
 
-class StudyFile(Section):
+class StudyFile(StudySection):
     """The keys of a study file, each valid in itself; `conflicts.py` checks them together."""
 
     name: Annotated[

@@ -14,8 +14,8 @@ from ablate.config.tree import Node, Path, set_path, to_yaml_scalar
 from ablate.config.validation import (
     KeyProblem,
     Scalar,
-    Section,
     SectionError,
+    StudySection,
     list_problems,
     raise_any,
     require,
@@ -25,7 +25,7 @@ INNER = "space"  # key in a choice: the space of that part, by the names of its 
 Number = Annotated[int | float, require("must be a number")]
 
 
-class RangeKeys(Section):
+class RangeKeys(StudySection):
     """The keys of a range, as written in a study."""
 
     low: Number = Field(description="smallest value, included")

@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from ablate.config.validation import Count, KeyProblem, Section, raise_any, require, seed_list
+from ablate.config.validation import Count, KeyProblem, StudySection, raise_any, require, seed_list
 
 
-class SeedGrowth(Section):
+class SeedGrowth(StudySection):
     """The `seeds` of a study that adds some for as long as a contrast is undecided."""
 
     start: Count = Field(description="number of seeds at the first look")
@@ -51,7 +51,7 @@ def list_seeds(plan: Seeds) -> tuple[int, ...]:
     return tuple(range(plan.max)) if isinstance(plan, SeedGrowth) else plan
 
 
-class Confirm(Section):
+class Confirm(StudySection):
     """Retrains the leading variants and the baseline on seeds that did not choose them."""
 
     top: Count = Field(
@@ -65,7 +65,7 @@ class Confirm(Section):
     )
 
 
-class Evaluate(Section):
+class Evaluate(StudySection):
     """Scores the encoder before training, every so many steps, and at the end.
 
     It never changes or stops training, whatever `on_collapse` says, and is not part of a trial's
@@ -85,7 +85,7 @@ class Evaluate(Section):
     )
 
 
-class Report(Section):
+class Report(StudySection):
     """How the report decides."""
 
     equivalence_margin: Annotated[
@@ -99,7 +99,7 @@ class Report(Section):
 Limit = Annotated[float | None, Field(ge=0), require("must be a number from 0 up")]
 
 
-class Limits(Section):
+class Limits(StudySection):
     """Upper bounds on what a study may still take; None: no bound."""
 
     trials: Limit = Field(default=None, description="trials to train")

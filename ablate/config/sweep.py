@@ -12,7 +12,7 @@ from ablate.config.validation import (
     RULE,
     Count,
     KeyProblem,
-    Section,
+    StudySection,
     Tuple,
     one_or_more,
     require,
@@ -61,7 +61,7 @@ def _storage_url(value: str | None) -> str | None:
     return value
 
 
-class Sweep(Section):
+class Sweep(StudySection):
     """Tunes the settings of each variant before its seeds are trained."""
 
     space: SpaceKeys = Field(

@@ -39,7 +39,7 @@ MESSAGES = {  # pydantic's type of an error -> what is wrong with the value
 }
 
 
-class Section(BaseModel):
+class StudySection(BaseModel):
     """A mapping of a study file whose keys are the fields of the model."""
 
     model_config = ConfigDict(

@@ -21,7 +21,7 @@ from ablate.model.encoder import AbstractEncoder, Encoded, Encoder, Hidden
 from ablate.model.masking import Grid
 from ablate.model.packing import Packing
 from ablate.model.positions import AbstractPositions, Rotary2D
-from ablate.model.stems import AbstractStem, Linear
+from ablate.model.stems import AbstractStem, LinearStem
 from ablate.model.transformer import (
     AttentionContext,
     Layers,
@@ -62,7 +62,7 @@ class Conformer(AbstractEncoder):
     mlp_dim: int = 1024
     kernel: int = 31
     hidden: Hidden = "replace"
-    stem: AbstractStem = field(default=Linear())
+    stem: AbstractStem = field(default=LinearStem())
     positions: AbstractPositions = field(default=Rotary2D())
     drop_path: float = 0.0
 

@@ -54,11 +54,13 @@ class AbstractStem(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear(AbstractStem):
+class LinearStem(AbstractStem):
     """A linear projection of the flattened patch, as in ViT.
 
     Dosovitskiy et al., ICLR 2021. https://arxiv.org/abs/2010.11929
     """
+
+    part = "ablate.model.stems.Linear"  # its former name
 
     def build(self, pixels: int, dim: int) -> Stem:
         return _Linear(pixels, dim)
@@ -118,7 +120,7 @@ class Speech1D(AbstractStem):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waveform(AbstractStem):
+class WaveformStem(AbstractStem):
     """The convolutions of wav2vec 2.0, applied to the window of samples of one token.
 
     The patchifier must cut windows of the receptive field: by default 400 samples, 320 apart (50 Hz
@@ -132,8 +134,10 @@ class Waveform(AbstractStem):
         channels: Channels of every convolution.
 
     Example:
-        encoder: {type: ablate.model.vit.ViT, stem: {type: ablate.model.stems.Waveform}}
+        encoder: {type: ablate.model.vit.ViT, stem: {type: ablate.model.stems.WaveformStem}}
     """
+
+    part = "ablate.model.stems.Waveform"  # its former name
 
     layers: Convolutions = WAV2VEC2
     channels: int = 512
@@ -257,3 +261,6 @@ def _check_shape(freq: int, time: int, pixels: int) -> None:
             f"a stem for patches of {freq} mel bands and {time} frames does not fit patches of "
             f"{pixels} values; give its `freq` and `time` those of the patchifier"
         )
+
+
+Linear, Waveform = LinearStem, WaveformStem  # former names, in studies that name them

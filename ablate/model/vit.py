@@ -16,7 +16,7 @@ from ablate.model.masking import Grid
 from ablate.model.packing import Packing, join_segments
 from ablate.model.positions import AbstractPositions, SineCosine
 from ablate.model.segments import Segments
-from ablate.model.stems import AbstractStem, Linear
+from ablate.model.stems import AbstractStem, LinearStem
 from ablate.model.transformer import AttentionContext, Norm, Transformer, check_width
 from ablate.parts import AS_BEFORE, get_identity
 
@@ -60,7 +60,9 @@ class ViT(AbstractEncoder):
     position_scale: float = 1.0
     hidden: Hidden = field(default="drop", metadata={AS_BEFORE: "drop"})
     norm: Norm = field(default="pre", metadata={AS_BEFORE: "pre"})
-    stem: AbstractStem = field(default=Linear(), metadata={AS_BEFORE: get_identity(Linear())})
+    stem: AbstractStem = field(
+        default=LinearStem(), metadata={AS_BEFORE: get_identity(LinearStem())}
+    )
     positions: AbstractPositions = field(
         default=SineCosine(), metadata={AS_BEFORE: get_identity(SineCosine())}
     )

@@ -103,7 +103,7 @@ class TokenDrop(AbstractAugmentation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpecAugment(AbstractAugmentation):
+class SpecAugmentation(AbstractAugmentation):
     """Sets stripes of mel bands and of frames to the mean.
 
     The width of a stripe is drawn per clip, uniformly from 0 to the maximum, both included.
@@ -116,8 +116,10 @@ class SpecAugment(AbstractAugmentation):
 
     Example:
         probes: {tuned: {type: ablate.training.finetuning.FineTuning,
-          augmentation: {type: ablate.training.augmentation.SpecAugment, freq: 25, time: 200}}}
+          augmentation: {type: ablate.training.augmentation.SpecAugmentation, freq: 25, time: 200}}}
     """
+
+    part = "ablate.training.augmentation.SpecAugment"  # its former name
 
     freq: int = 25
     time: int = 200
@@ -198,3 +200,6 @@ def _draw_stripes(
 def _check_share(name: str, value: float) -> None:
     if not 0 <= value < 1:
         raise ValueError(f"`{name}` must lie in [0, 1); got {value}")
+
+
+SpecAugment = SpecAugmentation  # its former name, in studies that name it

@@ -149,7 +149,7 @@ class Mix(AbstractView):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noise(AbstractView):
+class StationaryNoise(AbstractView):
     """Adds stationary noise, whose spectrum is drawn for each clip.
 
     For encoders that see noise and targets that do not, as in WavJEPA-Nat (Yuksel et al., 2025,
@@ -163,8 +163,10 @@ class Noise(AbstractView):
         probability: Share of the clips to which noise is added.
 
     Example:
-        view: {type: ablate.training.input_views.Noise, snr: [-5, 5]}
+        view: {type: ablate.training.input_views.StationaryNoise, snr: [-5, 5]}
     """
+
+    part = "ablate.training.input_views.Noise"  # its first name
 
     snr: tuple[float, float] = (-5.0, 5.0)
     tilt: tuple[float, float] = (-0.3, 0.3)
@@ -304,3 +306,6 @@ def _draw_stretch(frames: int, share: float, clips: int, rng: torch.Generator) -
     start = (torch.rand(clips, 1, generator=rng) * (frames - length + 1)).floor()
     place = torch.arange(frames)
     return (place >= start) & (place < start + length)
+
+
+Noise = StationaryNoise  # its first name, in studies that name it

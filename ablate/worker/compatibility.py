@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ablate.mask_analysis.statistics import realised_shares
 from ablate.model.pretrained import FrozenEncoders, Pretrained
 from ablate.model.saved_encoder import SavedEncoder
-from ablate.model.stems import AbstractStem, Convolutional2D, Speech1D, Waveform
+from ablate.model.stems import AbstractStem, Convolutional2D, Speech1D, WaveformStem
 from ablate.model.targets import Teacher
 from ablate.parts import Problem, build, get_identity
 from ablate.training.input_views import Mix, Reverberation
@@ -32,7 +32,7 @@ def _check_patches_of_waveform(trial: Trial) -> Problem | None:
 
 def _check_stem_reads_waveform(trial: Trial) -> Problem | None:
     stem = _get_stem(trial)
-    if not isinstance(stem, Waveform):
+    if not isinstance(stem, WaveformStem):
         return None
     if trial.mel.bands > 1:
         message = (

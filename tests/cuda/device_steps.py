@@ -50,7 +50,7 @@ from ablate.training.health import Health  # noqa: E402
 from ablate.training.signals import StopSignal  # noqa: E402
 from ablate.training.trainer import Trainer  # noqa: E402
 from ablate.worker.attention_report import describe_attention  # noqa: E402
-from ablate.worker.benchmarks.noise import Noise  # noqa: E402
+from ablate.worker.benchmarks.noise import NoiseBatches  # noqa: E402
 from ablate.worker.train import build_trainer  # noqa: E402
 from ablate.worker.trial import Trial  # noqa: E402
 from ablate.worker.units import convert_sizes  # noqa: E402
@@ -128,7 +128,7 @@ def run_steps(settings: dict[str, Any]) -> dict[str, Any]:
 
 def build_fake_trainer(trial: Trial) -> Trainer:
     checkpoints = Checkpoints(Path("unused"))
-    return build_trainer(trial, Noise(trial), DEVICE, Ranks(), checkpoints, StopSignal())
+    return build_trainer(trial, NoiseBatches(trial), DEVICE, Ranks(), checkpoints, StopSignal())
 
 
 def as_loaded(value: Any) -> Any:

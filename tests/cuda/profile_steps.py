@@ -12,7 +12,7 @@ from ablate.parts import build
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.signals import StopSignal
-from ablate.worker.benchmarks.noise import Noise
+from ablate.worker.benchmarks.noise import NoiseBatches
 from ablate.worker.train import build_trainer
 from ablate.worker.trial import Trial
 
@@ -23,7 +23,7 @@ settings["budget"]["steps"] = 1000
 trial = build(settings, expect=Trial)
 device = torch.device("cuda:0")
 trainer = build_trainer(
-    trial, Noise(trial), device, Ranks(), Checkpoints(Path("unused")), StopSignal()
+    trial, NoiseBatches(trial), device, Ranks(), Checkpoints(Path("unused")), StopSignal()
 )
 state = trainer.create_state()
 batch = trainer.draw(0).pin_memory()

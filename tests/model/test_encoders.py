@@ -21,7 +21,7 @@ from ablate.model.positions import (
     SeparableLearned,
     SineCosine1D,
 )
-from ablate.model.stems import Convolutional2D, Speech1D, Waveform
+from ablate.model.stems import Convolutional2D, Speech1D, WaveformStem
 from ablate.model.transformer import checkpoint_activations, initialise
 from ablate.model.vit import ViT
 
@@ -48,7 +48,7 @@ ENCODERS: dict[str, tuple[AbstractEncoder, Grid]] = {
     "conformer": (CONFORMER, SQUARES),
     "conformer, dropping": (replace(CONFORMER, hidden="drop"), SQUARES),
     "conformer, drop path": (replace(CONFORMER, drop_path=0.5, kernel=31), STRIPS),
-    "waveform": (replace(SMALL, stem=Waveform(layers=((4, 2), (3, 2)), channels=6)), STRIPS),
+    "waveform": (replace(SMALL, stem=WaveformStem(layers=((4, 2), (3, 2)), channels=6)), STRIPS),
 }
 every_encoder = pytest.mark.parametrize("name", ENCODERS)
 

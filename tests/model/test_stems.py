@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from ablate.core.random import generator
-from ablate.model.stems import WAV2VEC2, Convolutional2D, Linear, Speech1D, Waveform
+from ablate.model.stems import WAV2VEC2, Convolutional2D, LinearStem, Speech1D, WaveformStem
 from ablate.model.transformer import initialise
 
 
@@ -16,12 +16,12 @@ def random_tensor(*shape: int) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("settings", "pixels"),
     [
-        (Linear(), 12),
+        (LinearStem(), 12),
         (Convolutional2D(freq=16, time=16), 256),
         (Convolutional2D(freq=64, time=4), 256),
         (Speech1D(freq=64, time=4), 256),
         (Speech1D(freq=5, time=1), 5),
-        (Waveform(layers=((4, 2), (3, 2)), channels=6), 8),
+        (WaveformStem(layers=((4, 2), (3, 2)), channels=6), 8),
     ],
 )
 def test_a_stem_processes_one_patch_at_a_time(settings, pixels):
@@ -40,7 +40,7 @@ def test_a_stem_processes_one_patch_at_a_time(settings, pixels):
     ("layers", "window", "hop"), [(WAV2VEC2, 400, 320), (WAV2VEC2[:-1], 240, 160)]
 )
 def test_separate_windows_equal_convolutions_over_the_waveform(layers, window, hop):
-    settings = Waveform(layers=layers, channels=6)
+    settings = WaveformStem(layers=layers, channels=6)
     assert (settings.window, settings.hop) == (window, hop)
     stem = settings.build(window, 8)
     initialise(stem, 0, "stem")
@@ -64,7 +64,10 @@ def test_a_square_patch_is_reduced_to_one_pixel():
     [
         (Convolutional2D(freq=16, time=8), "16 mel bands and 8 frames does not fit .* of 256"),
         (Speech1D(freq=128, time=4), "128 mel bands and 4 frames does not fit patches of 256"),
-        (Waveform(), "need patches of 400 samples, 320 apart; the patchifier cuts patches of 256"),
+        (
+            WaveformStem(),
+            "need patches of 400 samples, 320 apart; the patchifier cuts patches of 256",
+        ),
     ],
 )
 def test_a_stem_for_patches_of_another_shape_is_rejected(settings, message):
@@ -74,4 +77,4 @@ def test_a_stem_for_patches_of_another_shape_is_rejected(settings, message):
 
 def test_a_stride_of_zero_is_rejected():
     with pytest.raises(ValueError, match="`layers` must be"):
-        Waveform(layers=((10, 0),))
+        WaveformStem(layers=((10, 0),))

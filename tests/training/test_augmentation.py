@@ -10,13 +10,13 @@ from ablate.training.augmentation import (
     LabelledBatch,
     Mixup,
     RegularisedMasking,
-    SpecAugment,
+    SpecAugmentation,
     TokenDrop,
 )
 
 CLIPS, BANDS, FRAMES, PATCHES = 40, 12, 20, 15
 RNG = StepRandom(seed=0, step=4)
-EVERY = [RegularisedMasking(), TokenDrop(), SpecAugment(freq=4, time=6, times=2), Mixup()]
+EVERY = [RegularisedMasking(), TokenDrop(), SpecAugmentation(freq=4, time=6, times=2), Mixup()]
 
 
 def build_batch(clips: int = CLIPS) -> LabelledBatch:
@@ -64,7 +64,7 @@ def test_a_share_of_the_patches_is_dropped_but_never_all(rate):
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 2))
 def test_stripes_are_contiguous_and_within_the_maximum_width(freq, time, times):
-    augmentation = SpecAugment(freq=freq, time=time, times=times)
+    augmentation = SpecAugmentation(freq=freq, time=time, times=times)
     hidden = augmentation(build_batch(6), RNG).mels == 0
     bands, frames = hidden.all(dim=2), hidden.all(dim=1)
     assert torch.equal(hidden, bands.unsqueeze(2) | frames.unsqueeze(1))
@@ -77,10 +77,10 @@ def test_stripes_are_contiguous_and_within_the_maximum_width(freq, time, times):
 
 
 def test_stripes_take_every_band_and_every_width():
-    hidden = SpecAugment(freq=BANDS, time=0)(build_batch(4000), RNG).mels == 0
+    hidden = SpecAugmentation(freq=BANDS, time=0)(build_batch(4000), RNG).mels == 0
     bands = hidden.all(dim=2)
     assert set(bands.sum(dim=1).tolist()) == set(range(BANDS + 1))
-    narrow = SpecAugment(freq=1, time=0)(build_batch(4000), RNG).mels == 0
+    narrow = SpecAugmentation(freq=1, time=0)(build_batch(4000), RNG).mels == 0
     assert narrow.all(dim=2).any(dim=0).all()
 
 
@@ -112,7 +112,7 @@ def test_mixup_mixes_clip_and_labels_with_the_same_share():
     [
         (lambda: RegularisedMasking(rate=1.0), "`rate` must lie in"),
         (lambda: TokenDrop(rate=-0.1), "`rate` must lie in"),
-        (lambda: SpecAugment(freq=-1), "`freq` must not be negative"),
+        (lambda: SpecAugmentation(freq=-1), "`freq` must not be negative"),
         (lambda: Mixup(strength=0), "`strength` must be above 0"),
     ],
 )

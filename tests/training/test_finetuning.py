@@ -25,7 +25,7 @@ from ablate.training.augmentation import (
     AbstractAugmentation,
     LabelledBatch,
     RegularisedMasking,
-    SpecAugment,
+    SpecAugmentation,
     TokenDrop,
 )
 from ablate.training.finetuning import FineTuned, FineTuning, build_parameter_groups
@@ -77,7 +77,8 @@ def make_labels(raw: RawClips) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "augmentation", [RegularisedMasking(rate=0.0), TokenDrop(rate=0.0), SpecAugment(freq=0, time=0)]
+    "augmentation",
+    [RegularisedMasking(rate=0.0), TokenDrop(rate=0.0), SpecAugmentation(freq=0, time=0)],
 )
 def test_an_augmentation_without_effect_gives_the_same_bits(raw, augmentation):
     data = make_data(raw, make_labels(raw))

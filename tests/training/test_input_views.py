@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.core.random import generator
-from ablate.training.input_views import Gain, InputScale, Mix, Noise, Reverberation, Sequence
+from ablate.training.input_views import Gain, InputScale, Mix, StationaryNoise, Reverberation, Sequence
 
 BANDS, FRAMES, CLIPS = 8, 40, 6
 MEL = InputScale(mean=torch.full((BANDS,), -4.0), std=torch.full((BANDS,), 2.5))
@@ -18,11 +18,11 @@ VIEWS = [
     Mix(),
     Mix(how="max"),
     Mix(share=0.5, probability=0.5),
-    Noise(),
-    Noise(tilt=(0.0, 0.0), probability=0.5),
+    StationaryNoise(),
+    StationaryNoise(tilt=(0.0, 0.0), probability=0.5),
     Gain(),
     Reverberation(),
-    Sequence(views=(Mix(), Noise(), Gain(decibels=(-1, 1)))),
+    Sequence(views=(Mix(), StationaryNoise(), Gain(decibels=(-1, 1)))),
 ]
 
 
@@ -63,7 +63,7 @@ def test_a_gain_changes_the_power_by_its_decibels(scale, decibels):
 @pytest.mark.parametrize("scale", [MEL, WAVE], ids=["mel", "wave"])
 def test_noise_has_the_drawn_level(scale):
     mels, valid = create_clips(scale)
-    noisy = Noise(snr=(6, 6))(mels, valid, scale, generator(0, "v"))
+    noisy = StationaryNoise(snr=(6, 6))(mels, valid, scale, generator(0, "v"))
     added = scale.to_sound(noisy) - scale.to_sound(mels)
     ratio = scale.measure_power(scale.to_sound(mels), valid) / scale.measure_power(added, valid)
     assert 10 * ratio.log10() == pytest.approx(torch.full_like(ratio, 6.0), abs=0.01)
@@ -128,7 +128,7 @@ def test_one_clip_alone_is_not_mixed():
     [
         (Mix, {"share": 0.0}, "`share` must lie in"),
         (Mix, {"snr": (5, -5)}, "`snr` must lie in"),
-        (Noise, {"probability": 2.0}, "`probability` must lie in"),
+        (StationaryNoise, {"probability": 2.0}, "`probability` must lie in"),
         (Reverberation, {"t60": (0.0, 1.0)}, "`t60` must be above 0"),
         (Sequence, {"views": ()}, "`views` must have at least one entry"),
     ],

@@ -18,7 +18,7 @@ from ablate.training.distributed import Ranks
 from ablate.training.prefetch import count_threads, prefetch
 from ablate.training.signals import StopSignal
 from ablate.training.trainer import Trainer
-from ablate.worker.benchmarks.noise import Noise
+from ablate.worker.benchmarks.noise import NoiseBatches
 from ablate.worker.train import build_trainer
 from ablate.worker.trial import Trial
 
@@ -32,7 +32,7 @@ def time_loader(request: LoaderTimingsRequest) -> LoaderTimingsReply:
     """
     device = torch.device(request.device)
     trial = build(request.trial.settings, expect=Trial)
-    noise, size = Noise(trial), trial.budget.batch
+    noise, size = NoiseBatches(trial), trial.budget.batch
     trainer = build_trainer(
         trial, noise, device, Ranks(), Checkpoints(Path("unused")), StopSignal()
     )

@@ -8,7 +8,7 @@ from ablate.core.random import generator
 from ablate.worker.trial import Trial
 
 
-class Noise:
+class NoiseBatches:
     """A source of batches of noise, stored and stacked as the clips of a store are."""
 
     def __init__(self, trial: Trial) -> None:

@@ -35,7 +35,7 @@ from ablate.training.state import TrainingState
 from ablate.training.trainer import LOG_EVERY, Trainer
 from ablate.worker.benchmarks.attention import time_kernels
 from ablate.worker.benchmarks.loader import time_drawing
-from ablate.worker.benchmarks.noise import Noise
+from ablate.worker.benchmarks.noise import NoiseBatches
 from ablate.worker.benchmarks.plain_jepa import PlainJEPA, PlainStep, Sizes
 from ablate.worker.datasets import Emit
 from ablate.worker.train import build_trainer
@@ -111,7 +111,9 @@ def _build_runner(
 ) -> Runner:
     before = _reset_memory(device)
     unused_folder = Checkpoints(Path("nowhere"))
-    trainer = build_trainer(trial, Noise(trial), device, Ranks(), unused_folder, StopSignal())
+    trainer = build_trainer(
+        trial, NoiseBatches(trial), device, Ranks(), unused_folder, StopSignal()
+    )
     state = trainer.create_state()
     draw, drawing_seconds = trainer.draw, None
     if trainer.draws_ahead:
@@ -165,7 +167,7 @@ def _build_reference(trial: Trial, runner: Runner, device: torch.device) -> Runn
     counts = round(usage["context"]), round(usage["targets"])
     jepa = PlainJEPA(grid.size, trial.patchifier.pixels, *counts, *sizes).to(device)
     plain_step = PlainStep(jepa, trial.optimizer.precision)
-    noise, size = Noise(trial), trial.budget.batch
+    noise, size = NoiseBatches(trial), trial.budget.batch
     drawn = None if device.type == "cpu" else noise.batch(0, size).pin_memory()
 
     def step() -> None:
