@@ -119,18 +119,20 @@ def _validate_keys(tree: Node) -> tuple[StudyFile, Node, set[str], list[KeyProbl
         try:
             keys = StudyFile.model_validate(valid.plain(keep=NODES))
         except ValidationError as error:
-            paths = [problem.path for problem in list_problems(error, valid, StudyFile)]
+            errors = list(list_problems(error, valid, StudyFile))
             problems += [
                 problem
-                for problem in list_problems(error, valid, StudyFile)
+                for problem in errors  # a section may be invalid only because a value was removed
                 if not any(path[: len(problem.path)] == problem.path for path in removed)
             ]
-            replaced = [path for path in PLACEHOLDERS if path in paths and valid.at(path) is None]
-            pruned = {valid.nearest_path(path) for path in {*paths} - {*replaced}}
+            before, paths = valid, {problem.path for problem in errors}
+            missing = [path for path in PLACEHOLDERS if path in paths and valid.at(path) is None]
+            pruned = {valid.nearest_path(path) for path in paths.difference(missing)}
             valid = valid.prune(pruned)
-            for path in replaced:
+            for path in missing:
                 valid = set_path(valid, path, from_plain(PLACEHOLDERS[path], tree.place))
-            removed |= pruned | {*replaced}
+            removed |= pruned.union(missing)
+            assert not valid.equals(before), f"cannot remove {paths}"
         else:
             invalid = {path[0] for path in removed if len(path) == 1}
             return keys, valid, invalid, problems
