@@ -5,7 +5,7 @@ One exception: if a job has left the queue without recording its end, `status` r
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +28,7 @@ from ablate.cli.options import (
 
 if TYPE_CHECKING:
     from ablate.core.records.plan import StudyPlan
+    from ablate.slurm.monitor import IdleTimeout
 
 POLL_SECONDS = 2.0
 Idle = Annotated[
@@ -48,44 +49,64 @@ def status(
 ) -> None:
     """Show the progress of studies from their saved plans and run folders."""
     from ablate.executors.progress import create_console
-    from ablate.runs import status as run_status
     from ablate.runs import store
     from ablate.slurm import monitor, sweep_workers
 
-    runs, reports = store.get_folders().runs, store.get_folders().reports
-    saved = sorted({*find_plans(), *sweep_workers.find_studies(reports)})
+    saved = sorted({*find_plans(), *sweep_workers.find_studies(store.get_folders().reports)})
     studies = [get_study_name(name)] if name is not None else saved
     if not studies and not as_json:
         typer.echo("no study has been run here; to run one: ablate run FILE")
         return
     idle_timeout = monitor.IdleTimeout(idle)
     try:
-        while True:
-            by_study = {study: load_plan_unless_sweeping(study) for study in studies}
-            plans = [plan for plan in by_study.values() if plan is not None]
-            if as_json:
-                typer.echo(json.dumps([run_status.collect_states(plan, runs) for plan in plans]))
-            else:
-                for study, plan in by_study.items():
-                    print_lines(_progress(study, plan))
-            left = [plan for plan in plans if run_status.is_unfinished(plan, runs)]
-            is_sweeping = watch and any(
-                sweep_workers.may_be_queued(sweep_workers.get_folder(reports, s)) for s in studies
-            )
-            if not (is_sweeping or (watch and left)):
-                return
-            folders = [folder for plan in plans for folder in store.list_run_folders(plan, runs)]
-            if not is_sweeping and idle_timeout.update(folders):
+        with failing_on_value_error():
+            plans = _show_progress(studies, as_json)
+            while watch and _may_change(studies, plans, idle_timeout, as_json):
+                time.sleep(POLL_SECONDS)
                 if not as_json:
-                    typer.echo(idle_timeout.format_message(left))
-                return
-            time.sleep(POLL_SECONDS)
-            if not as_json:
-                create_console().clear()  # does nothing unless stdout is a terminal
-    except ValueError as error:
-        fail(str(error))
+                    create_console().clear()  # does nothing unless stdout is a terminal
+                plans = _show_progress(studies, as_json)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _show_progress(studies: Sequence[str], as_json: bool) -> list["StudyPlan"]:
+    """Prints the states of all runs; returns the saved plans."""
+    from ablate.runs import status as run_status
+    from ablate.runs import store
+
+    by_study = {study: load_plan_unless_sweeping(study) for study in studies}
+    plans = [plan for plan in by_study.values() if plan is not None]
+    if as_json:
+        runs = store.get_folders().runs
+        typer.echo(json.dumps([run_status.collect_states(plan, runs) for plan in plans]))
+        return plans
+    for study, plan in by_study.items():
+        print_lines(_progress(study, plan))
+    return plans
+
+
+def _may_change(
+    studies: Sequence[str],
+    plans: Sequence["StudyPlan"],
+    idle_timeout: "IdleTimeout",
+    as_json: bool,
+) -> bool:
+    """Returns whether a run or a sweep may still make progress; says so if all have stalled."""
+    from ablate.runs import status as run_status
+    from ablate.runs import store
+    from ablate.slurm import sweep_workers
+
+    runs, reports = store.get_folders().runs, store.get_folders().reports
+    sweeps = (sweep_workers.get_folder(reports, study) for study in studies)
+    if any(sweep_workers.may_be_queued(folder) for folder in sweeps):
+        return True
+    left = [plan for plan in plans if run_status.is_unfinished(plan, runs)]
+    folders = [folder for plan in plans for folder in store.list_run_folders(plan, runs)]
+    has_stalled = bool(left) and idle_timeout.update(folders)
+    if has_stalled and not as_json:
+        typer.echo(idle_timeout.format_message(left))
+    return bool(left) and not has_stalled
 
 
 def _progress(study: str, plan: "StudyPlan | None") -> Iterator[str]:
