@@ -14,7 +14,7 @@ from ablate.config.keys import SETTINGS
 
 DOCS = Path(__file__).parents[2] / "docs" / "studies.md"
 TABLES = re.compile(r"(?<=<!-- keys -->\n).*?(?=<!-- end of keys -->)", re.DOTALL)
-SECTIONS = {  # of the schema -> heading
+SECTIONS = {  # model -> heading of its table
     "SeedGrowth": "`seeds` that grow",
     "Sweep": "`sweep`",
     "RangeKeys": "`sweep.space`: a range",
