@@ -7,16 +7,14 @@ from typing import Any
 from ablate.core.records.plan import (
     DataSummary,
     ReportSettings,
-    ResolvedRun,
-    ResolvedTrial,
     ScoreView,
     StudyPlan,
     TaskSummary,
     TokenStats,
     TrialEntry,
     TrialFacts,
-    TrialReply,
 )
+from ablate.core.records.planning import ResolvedRun, ResolvedTrial, TrialReply
 from ablate.core.records.run import ParameterCounts
 
 COUNTS = TaskSummary(classes=10, train=600, valid=200, test=400)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ablate.core.records.plan import SettingProblem
+from ablate.core.records.planning import SettingProblem
 
 COMMAND_LINE = "command line"
 # pairs of keys that set the same quantity: the one written last replaces the other

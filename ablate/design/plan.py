@@ -3,14 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from ablate.config.study import Study
-from ablate.core.records.plan import (
-    EvaluatePlan,
-    PlanReply,
-    ReportSettings,
-    ScoreView,
-    StudyPlan,
-    TrialEntry,
-)
+from ablate.core.records.plan import EvaluatePlan, ReportSettings, ScoreView, StudyPlan, TrialEntry
+from ablate.core.records.planning import PlanReply
 from ablate.design import dedupe, warnings
 from ablate.design.factors import Factor
 from ablate.design.trials import PlannedTrial, join_labels

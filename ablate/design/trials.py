@@ -13,7 +13,7 @@ from ablate.config.design import BASELINE
 from ablate.config.factors import PROBE
 from ablate.config.study import Study
 from ablate.core.nested import set_nested
-from ablate.core.records.plan import ResolvedTrial, TrialReply
+from ablate.core.records.planning import ResolvedTrial, TrialReply
 from ablate.design.factors import AND, Changes, Factor, Path
 from ablate.design.grid import Levels, enumerate_combinations
 

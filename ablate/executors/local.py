@@ -20,7 +20,7 @@ from ablate.core.records.messages import (
     RunReply,
     RunRequest,
 )
-from ablate.core.records.plan import PlanReply, PlanRequest
+from ablate.core.records.planning import PlanReply, PlanRequest
 from ablate.core.records.protocol import ReplyT, Request
 from ablate.executors.devices import assign_devices
 from ablate.executors.worker import (

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate.core.records.plan import PlanReply, PlanRequest, ResolvedTrial, Settings
+from ablate.core.records.plan import Settings
+from ablate.core.records.planning import PlanReply, PlanRequest, ResolvedTrial
 from ablate.executors.worker import InvalidRequestError
 from ablate.runs import store
 

@@ -16,7 +16,7 @@ from ablate.core.records.messages import (
     ProgressMessage,
     ReadyMessage,
 )
-from ablate.core.records.plan import PlanReply, PlanRequest, SettingProblem
+from ablate.core.records.planning import PlanReply, PlanRequest, SettingProblem
 from ablate.core.records.protocol import Message, Reply, ReplyT, Request, parse_message
 from ablate.core.records.record import FormatError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.records.jobs import JobSpec
-from ablate.core.records.plan import PlanRequest
+from ablate.core.records.planning import PlanRequest
 from ablate.core.records.run import RunConfig
 from ablate.executors import short_trials
 from ablate.executors.worker import InvalidRequestError, Worker, WorkerDiedError

@@ -13,7 +13,8 @@ from typing import Any
 from rich.console import Console
 
 from ablate.config.study import StudyError
-from ablate.core.records.plan import BudgetMatch, PlanRequest, ResolvedTrial, Settings
+from ablate.core.records.plan import Settings
+from ablate.core.records.planning import BudgetMatch, PlanRequest, ResolvedTrial
 from ablate.design.trials import PlannedTrial
 from ablate.executors.local import Pool
 from ablate.executors.progress import progress_bar, show_progress

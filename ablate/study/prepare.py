@@ -8,13 +8,8 @@ from rich.console import Console
 
 from ablate.config.study import Study, StudyError
 from ablate.config.tree import format_problem
-from ablate.core.records.plan import (
-    BudgetMatch,
-    DataSummary,
-    PlanRequest,
-    StudyPlan,
-    TrialEntry,
-)
+from ablate.core.records.plan import DataSummary, StudyPlan, TrialEntry
+from ablate.core.records.planning import BudgetMatch, PlanRequest
 from ablate.design import dedupe, factors
 from ablate.design import plan as design_plan
 from ablate.design import trials as design

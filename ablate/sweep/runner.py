@@ -12,7 +12,8 @@ from filelock import FileLock
 from ablate.config.search_space import Change, FinishedPoint, Point, Space, apply_changes, draw
 from ablate.config.sweep import Sweep, SweepError
 from ablate.config.tree import Node
-from ablate.core.records.plan import PlanRequest, StudyPlan
+from ablate.core.records.plan import StudyPlan
+from ablate.core.records.planning import PlanRequest
 from ablate.design.trials import join_labels
 from ablate.executors.local import WorkerHandle
 from ablate.executors.worker import WorkerDiedError

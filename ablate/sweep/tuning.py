@@ -19,7 +19,8 @@ from ablate.config.design import BASELINE
 from ablate.config.search_space import Space, apply_changes, edge_points, space_to_plain
 from ablate.config.study import Study, StudyError
 from ablate.config.tree import Node, format_problem
-from ablate.core.records.plan import PlanRequest, StudyPlan, SweepResult, TrialEntry
+from ablate.core.records.plan import StudyPlan, SweepResult, TrialEntry
+from ablate.core.records.planning import PlanRequest
 from ablate.design import factors
 from ablate.design import plan as design_plan
 from ablate.design import trials as design

@@ -26,7 +26,7 @@ from ablate.core.records.messages import (
     TensorBoardRequest,
     ZooRequest,
 )
-from ablate.core.records.plan import PlanRequest, SettingProblem
+from ablate.core.records.planning import PlanRequest, SettingProblem
 from ablate.core.records.protocol import Message, Reply
 from ablate.training.signals import StopSignal
 from ablate.worker.datasets import Emit

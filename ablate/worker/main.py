@@ -25,7 +25,8 @@ from ablate.core.records.messages import (
     ProgressMessage,
     ReadyMessage,
 )
-from ablate.core.records.plan import EvaluatePlan, SettingProblem, read_evaluate
+from ablate.core.records.plan import EvaluatePlan, read_evaluate
+from ablate.core.records.planning import SettingProblem
 from ablate.core.records.protocol import Message, parse_message
 from ablate.parts import PartError
 from ablate.runs.lock import acquire_run

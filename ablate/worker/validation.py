@@ -11,17 +11,14 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 
 from ablate.core.nested import remove_nested
-from ablate.core.records.plan import (
+from ablate.core.records.plan import MatchedBudget, MatchedSetting, Settings, TrialFacts
+from ablate.core.records.planning import (
     BudgetMatch,
-    MatchedBudget,
-    MatchedSetting,
     PlanReply,
     PlanRequest,
     ResolvedRun,
     ResolvedTrial,
     SettingProblem,
-    Settings,
-    TrialFacts,
     TrialReply,
 )
 from ablate.core.records.run import ParameterCounts

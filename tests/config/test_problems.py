@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ablate.config.loader import load
 from ablate.config.study import StudyError
 from ablate.config.tree import COMMAND_LINE, format_problem, from_plain, set_path
-from ablate.core.records.plan import SettingProblem
+from ablate.core.records.planning import SettingProblem
 from tests.config.conftest import STUDY, loaded, problems
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ablate.config.study import Study, StudyError, validate_study
 from ablate.config.tree import Node, from_plain
-from ablate.core.records.plan import PlanReply, SettingProblem, TrialReply
+from ablate.core.records.planning import PlanReply, SettingProblem, TrialReply
 from ablate.design import dedupe, factors
 from ablate.design import plan as design_plan
 from ablate.design import trials as design

@@ -34,16 +34,13 @@ from ablate.core.records.messages import (
     RunReply,
     RunRequest,
 )
-from ablate.core.records.plan import (
-    DataSummary,
-    MaskPicture,
+from ablate.core.records.plan import DataSummary, MaskPicture, TaskSummary, TrialFacts
+from ablate.core.records.planning import (
     PlanReply,
     PlanRequest,
     ResolvedRun,
     ResolvedTrial,
     SettingProblem,
-    TaskSummary,
-    TrialFacts,
     TrialReply,
 )
 from ablate.core.records.protocol import Message, Reply, parse_message

@@ -22,7 +22,7 @@ from ablate.core.io import find_json
 from ablate.core.records.messages import (
     ProgressMessage,
 )
-from ablate.core.records.plan import PlanRequest
+from ablate.core.records.planning import PlanRequest
 from ablate.core.records.run import RunConfig
 from ablate.runs import store
 from ablate.runs.heartbeat import HEARTBEAT_FILE

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.core.random import generator
-from ablate.training.input_views import Gain, InputScale, Mix, StationaryNoise, Reverberation, Sequence
+from ablate.training.input_views import (
+    Gain,
+    InputScale,
+    Mix,
+    Reverberation,
+    Sequence,
+    StationaryNoise,
+)
 
 BANDS, FRAMES, CLIPS = 8, 40, 6
 MEL = InputScale(mean=torch.full((BANDS,), -4.0), std=torch.full((BANDS,), 2.5))

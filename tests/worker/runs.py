@@ -12,13 +12,8 @@ from ablate.core.records.messages import (
     ProgressMessage,
     RunReply,
 )
-from ablate.core.records.plan import (
-    EvaluatePlan,
-    PlanReply,
-    PlanRequest,
-    ResolvedRun,
-    ResolvedTrial,
-)
+from ablate.core.records.plan import EvaluatePlan
+from ablate.core.records.planning import PlanReply, PlanRequest, ResolvedRun, ResolvedTrial
 from ablate.runs.store import write_config
 from ablate.training.signals import StopSignal
 from ablate.worker.context import RunContext

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from ablate.core.records.plan import BudgetMatch
+from ablate.core.records.planning import BudgetMatch
 from ablate.model.batching import truncate
 from ablate.model.masking import Clips
 from ablate.parts import PartError, build

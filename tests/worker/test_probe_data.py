@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 import ablate.worker.trial
-from ablate.core.records.plan import PlanReply
+from ablate.core.records.planning import PlanReply
 from ablate.parts import PartError
 from ablate.runs import store
 from tests.worker.runs import create_run_folder, plan_trials, run_folder

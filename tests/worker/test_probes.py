@@ -9,7 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from ablate.core.records.plan import EvaluatePlan, PlanReply, ScoreView
+from ablate.core.records.plan import EvaluatePlan, ScoreView
+from ablate.core.records.planning import PlanReply
 from ablate.parts import PartError, build
 from ablate.probing.attentive import Attentive
 from ablate.probing.knn import KNN

@@ -13,7 +13,7 @@ from ablate.core.records.messages import (
     ProgressMessage,
     ReadyMessage,
 )
-from ablate.core.records.plan import PlanReply, PlanRequest
+from ablate.core.records.planning import PlanReply, PlanRequest
 from ablate.core.records.protocol import parse_message
 
 PROBES = {"knn": {"type": "ablate.probing.knn.KNN", "k": 3}}

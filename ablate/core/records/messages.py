@@ -13,13 +13,8 @@ from ablate.core.records.benchmarks import (
     StepTimingsReply,
     StepTimingsRequest,
 )
-from ablate.core.records.plan import (
-    EvaluatePlan,
-    MaskPicture,
-    PlanReply,
-    PlanRequest,
-    SettingProblem,
-)
+from ablate.core.records.plan import EvaluatePlan, MaskPicture
+from ablate.core.records.planning import PlanReply, PlanRequest, SettingProblem
 from ablate.core.records.protocol import Message, Reply, Request
 from ablate.core.records.record import Item
 
