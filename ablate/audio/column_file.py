@@ -5,6 +5,7 @@ Rows are kept in a few large arrays: a Python object is made for a row only when
 
 import json
 import struct
+import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from ablate.core.io import open_atomically
 
 Array = npt.NDArray[Any]
-_MAGIC = b"ablate columns 2"  # ends with the version of the format
+_MAGIC = b"ablate columns 3"  # ends with the version of the format
 _ALIGNMENT = 64  # bytes; lets a column of any dtype be mapped in place
 
 
@@ -135,7 +136,7 @@ def write_columns(path: Path, facts: Mapping[str, Any], columns: Mapping[str, Ar
     """Writes JSON metadata and columns into one file, atomically.
 
     Layout: magic and version, header length (int64), JSON header, then the columns, each aligned
-    to 64 bytes.
+    to 64 bytes, and the CRC-32 of all that (uint32).
     """
     layout, end = {}, 0
     for name, column in columns.items():
@@ -143,25 +144,36 @@ def write_columns(path: Path, facts: Mapping[str, Any], columns: Mapping[str, Ar
         end += -(-column.nbytes // _ALIGNMENT) * _ALIGNMENT
     header = json.dumps({"facts": dict(facts), "columns": layout, "bytes": end}).encode()
     header += b" " * (-(len(_MAGIC) + 8 + len(header)) % _ALIGNMENT)
+    checksum = 0
     with open_atomically(path) as file:
-        file.write(_MAGIC + struct.pack("<q", len(header)) + header)
-        for column in columns.values():
-            file.write(np.ascontiguousarray(column).data)
-            file.write(bytes(-column.nbytes % _ALIGNMENT))
+        for block in _list_blocks(header, columns.values()):
+            file.write(block)
+            checksum = zlib.crc32(block, checksum)
+        file.write(struct.pack("<I", checksum))
+
+
+def _list_blocks(header: bytes, columns: Iterable[Array]) -> Iterator[bytes | memoryview]:
+    yield _MAGIC + struct.pack("<q", len(header)) + header
+    for column in columns:
+        yield np.ascontiguousarray(column).reshape(-1).view(np.uint8).data
+        yield bytes(-column.nbytes % _ALIGNMENT)
 
 
 def read_columns(path: Path) -> tuple[dict[str, Any], dict[str, Array]] | None:
     """Memory-maps a file written by `write_columns`.
 
-    Returns the metadata and the columns, or None if the file is missing, truncated, or of another
-    format or version: the caller then rebuilds it.
+    Returns the metadata and the columns, or None if the file is missing, truncated, damaged, or of
+    another format or version: the caller then rebuilds it.
     """
     try:
-        content = np.memmap(path, dtype=np.uint8, mode="r")
+        content: Array = np.memmap(path, dtype=np.uint8, mode="r")
     except (FileNotFoundError, NotADirectoryError, ValueError):  # `ValueError`: the file is empty
         return None
     start = len(_MAGIC) + 8
-    if bytes(content[: len(_MAGIC)]) != _MAGIC:
+    if bytes(content[: len(_MAGIC)]) != _MAGIC or len(content) < start + 4:
+        return None
+    content, checksum = content[:-4], struct.unpack("<I", bytes(content[-4:]))[0]
+    if zlib.crc32(content.data) != checksum:
         return None
     (length,) = struct.unpack("<q", bytes(content[len(_MAGIC) : start]))
     header = json.loads(bytes(content[start : start + length]))

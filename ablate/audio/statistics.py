@@ -14,7 +14,7 @@ from filelock import FileLock
 from ablate.audio.front_end import Normalisation
 from ablate.audio.loader import Indices, Normaliser, compute_statistics
 from ablate.audio.store import ClipStore
-from ablate.core.io import find_json, write_json
+from ablate.core.records.statistics import StatisticsFile
 
 _VERSION = (
     1  # raise it when `compute_statistics` changes its results: cached files are then ignored
@@ -39,7 +39,7 @@ def load_or_compute_statistics(
             stack.enter_context(FileLock(store.folder / "statistics.lock"))
         result = _load(file) or compute_statistics(store, indices, normalisation)
         with contextlib.suppress(OSError):
-            write_json(file, {"mean": result.mean.tolist(), "std": result.std.tolist()})
+            StatisticsFile(mean=result.mean.tolist(), std=result.std.tolist()).write(file)
     return result
 
 
@@ -51,7 +51,10 @@ def _compute_key(store: ClipStore, indices: Indices, normalisation: Normalisatio
 
 def _load(file: Path) -> Normaliser | None:
     """Loads cached statistics; float32 values survive the round trip through decimals."""
-    content = find_json(file)
-    if content is None:
+    try:
+        saved = StatisticsFile.find(file)
+    except ValueError:  # damaged, or of an earlier version
         return None
-    return Normaliser(*(np.array(content[name], dtype=np.float32) for name in ("mean", "std")))
+    if saved is None:
+        return None
+    return Normaliser(*(np.array(values, dtype=np.float32) for values in (saved.mean, saved.std)))

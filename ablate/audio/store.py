@@ -6,6 +6,7 @@ Opening a store builds whatever is missing. A clip is decoded again only if its 
 import dataclasses
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +30,10 @@ from ablate.audio.store_journal import (
     Journal,
     Keys,
     compute_file_key,
+    find_checksums,
     map_frames,
 )
+from ablate.core.io import DamagedFileError
 from ablate.parts import get_identity, replace_settings
 
 _FORMAT = 3  # version of the files; part of the folder's name, so another format is rebuilt
@@ -49,6 +52,8 @@ class ClipStore:
     """
 
     def __init__(self, index: StoreIndex, frames: Frames, folder: Path) -> None:
+        self._checksums = find_checksums(folder, index.first, index.lengths)
+        self._is_verified = self._checksums < 0  # (clips,); unknown ones cannot be verified
         self.folder = folder
         self.clips = index.clips
         self.lengths = index.lengths
@@ -89,10 +94,22 @@ class ClipStore:
     def read_frames(self, index: int, start: int, stop: int) -> Frames:
         """Returns frames `start` to `stop` of a clip, (frames, bands), as stored.
 
-        Fewer frames are returned if the clip ends before `stop`.
+        Fewer frames are returned if the clip ends before `stop`. All frames of the clip are
+        verified when it is first read. Raises `DamagedFileError`.
         """
+        if not self._is_verified[index]:
+            self._verify(index)
         first, last = int(self._index.first[index]), min(stop, int(self.lengths[index]))
         return self._frames[first + start : first + last]
+
+    def _verify(self, index: int) -> None:
+        first, length = int(self._index.first[index]), int(self.lengths[index])
+        content = np.ascontiguousarray(self._frames[first : first + length])
+        if zlib.crc32(content.data) != self._checksums[index]:
+            problem = f"holds damaged frames of `{self.clips.paths[index]}`"
+            remedy = f"delete {self.folder} and run again, which decodes the clips anew"
+            raise DamagedFileError(self.folder / "frames", problem, remedy)
+        self._is_verified[index] = True
 
 
 def compute_store_key(source: AbstractSource, front_end: AbstractFrontEnd) -> str:

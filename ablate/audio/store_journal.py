@@ -160,6 +160,24 @@ def map_frames(folder: Path, bands: int, frames: int) -> Frames:
     return np.memmap(folder / "frames", dtype=np.float16, mode="r", shape=(frames, bands))
 
 
+def find_checksums(
+    folder: Path, first: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Returns the CRC-32 of each clip's frames, (clips,); -1 if the journal has no record of it."""
+    file = folder / "journal"
+    checksums = np.full(len(first), -1, dtype=np.int64)
+    count = file.stat().st_size // RECORD.itemsize if file.exists() else 0
+    if count == 0 or len(first) == 0:
+        return checksums
+    records = np.memmap(file, dtype=RECORD, mode="r", shape=(count,))
+    known = np.ascontiguousarray(records["first"])
+    order = np.argsort(known, kind="stable")
+    places = order[np.searchsorted(known[order], first, side="right") - 1]
+    is_same = (known[places] == first) & (records["frames"][places] == lengths)
+    checksums[is_same] = records["checksum"][places[is_same]]
+    return checksums
+
+
 def _compute_seal(record: bytes) -> int:
     return zlib.crc32(record[:-4])
 

@@ -9,6 +9,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 
+class DamagedFileError(ValueError):
+    """A file of ablate is not as it was written; the message names it.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: Path, problem: str, remedy: str = "delete it and run again") -> None:
+        super().__init__(f"{path} {problem}; {remedy}")
+        self.path = path
+
+
 @contextmanager
 def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """Opens a temporary file that replaces `path` when the block ends without an error."""
@@ -42,16 +54,16 @@ def write_json(path: Path, value: Any) -> None:
 def find_json(path: Path) -> dict[str, Any] | None:
     """Reads a JSON object; None if the file is missing.
 
-    Raises `ValueError`, with the file's name and a remedy, for other content.
+    Raises `DamagedFileError` for other content.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); delete it and run again") from error
+        raise DamagedFileError(path, f"is not JSON ({error})") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is not a JSON object; delete it and run again")
+        raise DamagedFileError(path, "is not a JSON object")
     return content
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ablate.audio.conversion import compute_frames
@@ -18,6 +17,7 @@ from ablate.audio.front_end import AbstractFrontEnd
 from ablate.audio.loader import Normaliser
 from ablate.audio.preparation import Prepared
 from ablate.audio.waveform_stream import SamplesInMemory, WaveformStream
+from ablate.core.checked_tensors import load_tensors
 from ablate.export.export import WEIGHTS, read_settings
 from ablate.export.feature_files import (
     FileEncoder,
@@ -69,7 +69,7 @@ class AudioEncoder(nn.Module):
         self._window_step = find_regular_step(self._patchifier, self._grid, self._crop_frames)
         settings = build(record.encoder, expect=AbstractEncoder)
         self.encoder = settings.build(self._grid, self._patchifier.pixels)
-        saved = load_file(folder / WEIGHTS)
+        saved = load_tensors(folder / WEIGHTS)
         mean, std = (saved.pop(f"normaliser.{name}").numpy() for name in ("mean", "std"))
         self._normaliser = Normaliser(mean, std)
         weights = {name.removeprefix("encoder."): value for name, value in saved.items()}

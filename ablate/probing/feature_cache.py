@@ -5,14 +5,16 @@ its features, so that features of another encoder, layer or data set are never u
 """
 
 import contextlib
+import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ablate.core.io import find_json, read_json, write_json
+from ablate.core.io import DamagedFileError, find_json, read_json, write_json
 from ablate.probing.features import FeatureRows, Indices, RowsByView
 from ablate.probing.probe import Features
 from ablate.probing.views import View
@@ -70,6 +72,7 @@ def _write(
             path.replace(folder / f"{view.name}.f32")
             # the marker comes last: it declares the file complete
             marker = {"dim": dims[view], "counts": counts[view].tolist()}
+            marker["sha256"] = _compute_checksum(folder / f"{view.name}.f32", marker)
             write_json(folder / f"{view.name}.json", marker)
     finally:
         for path in partial.values():
@@ -77,12 +80,28 @@ def _write(
 
 
 def _is_complete(folder: Path, view: View) -> bool:
-    """Whether the file of a view exists and has the size that its marker declares."""
-    marker, data = find_json(folder / f"{view.name}.json"), folder / f"{view.name}.f32"
-    if marker is None or not data.exists():
+    """Whether the file of a view exists and has the size and checksum that its marker declares.
+
+    A damaged file, or marker, is computed and written again.
+    """
+    data = folder / f"{view.name}.f32"
+    try:
+        marker = find_json(folder / f"{view.name}.json")
+        if marker is None or not data.exists():
+            return False
+        size: int = FLOAT_BYTES * sum(marker["counts"]) * marker["dim"]
+        is_complete = data.stat().st_size == size
+        return is_complete and marker["sha256"] == _compute_checksum(data, marker)
+    except (DamagedFileError, KeyError, TypeError):
         return False
-    size: int = FLOAT_BYTES * sum(marker["counts"]) * marker["dim"]
-    return data.stat().st_size == size
+
+
+def _compute_checksum(data: Path, marker: Mapping[str, Any]) -> str:
+    """Hashes a file of features and how it is divided."""
+    with data.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    text = f"{content} {marker['dim']} {marker['counts']}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _map(folder: Path, view: View, seconds: float) -> Features:

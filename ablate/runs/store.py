@@ -1,11 +1,14 @@
 """Reads run folders: the state of each run, which scores it has, and which are missing."""
 
+import logging
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ablate.core.io import DamagedFileError
 from ablate.core.records.plan import StudyPlan
 from ablate.core.records.run import FailureKind, RunConfig, RunKind
 from ablate.core.records.score import ScoreFile, TaskList
@@ -20,6 +23,9 @@ STATES: tuple[State, ...] = get_args(State)
 CONFIG_FILE = "config.json"
 SCORES = "probes"  # folder of a run's scores
 TASKS_FILE = f"{SCORES}/tasks.json"
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -100,9 +106,26 @@ def read_status(folder: Path) -> RunStatus:
 
 
 def read_scores(folder: Path) -> list[ScoreFile]:
-    """Reads all score files of a run, sorted by task and key. Raises `FormatError`."""
-    paths = sorted((folder / SCORES).glob("*/*.json"))
-    return [score for path in paths if (score := ScoreFile.find(path)) is not None]
+    """Reads all score files of a run, sorted by task and key.
+
+    A damaged file is left out with a warning: its score is missing, and computed again by the next
+    run. Raises `FormatError` for a file of another version.
+    """
+    scores = []
+    for path in sorted((folder / SCORES).glob("*/*.json")):
+        try:
+            score = ScoreFile.find(path)
+        except DamagedFileError as error:
+            _warn_once(f"{error}; until then its score is missing")
+            continue
+        if score is not None:
+            scores.append(score)
+    return scores
+
+
+@lru_cache
+def _warn_once(message: str) -> None:
+    logger.warning("%s", message)
 
 
 def find_missing_probes(folder: Path, probes: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -162,5 +185,9 @@ def _list_tasks(folder: Path, settings: Mapping[str, Any]) -> Collection[str]:
     if not uses_own_clips(settings):
         tasks: list[str] = settings["content"]["tasks"]
         return tasks
-    recorded = TaskList.find(folder / TASKS_FILE)
+    try:
+        recorded = TaskList.find(folder / TASKS_FILE)
+    except DamagedFileError as error:
+        _warn_once(f"{error}; until then its scores are missing")
+        return ()
     return () if recorded is None else recorded.tasks

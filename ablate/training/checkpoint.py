@@ -1,20 +1,25 @@
 """Checkpoints: the training state on disk, from which a run resumes bit for bit.
 
 Random numbers are keyed by step and carry no state, so weights, optimiser and counters are enough.
-The newest two checkpoints are kept; an unreadable one is skipped for the one before it.
+The newest two checkpoints are kept; one that does not match its checksum is skipped for the one
+before it.
 """
 
-import pickle
+import hashlib
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 
 from ablate.core.io import open_atomically
 
-FORMAT = 3  # version of the file format; raise it when the keys of the training state change
+FORMAT = 4  # version of the file format; raise it when the keys of the training state change
+# at the end of a file, before its checksum in hexadecimal
+SEAL = f"ablate checkpoint {FORMAT} sha256 ".encode()
+SEAL_BYTES = len(SEAL) + 64
+BLOCK_BYTES = 1 << 20  # read at once to verify a checkpoint
 NUM_KEPT = 2
 MIN_SECONDS = 10.0  # between two checkpoints
 WRITE_TIME_FACTOR = 50  # pause of this many write times: writing takes at most 2 % of the run
@@ -45,7 +50,9 @@ class Checkpoints:
         """
         start = time.monotonic()
         with open_atomically(self._folder / f"step-{step:09d}.pt") as file:
-            torch.save({"format": FORMAT, "state": state}, file)
+            hashing = _HashingWriter(file)
+            torch.save({"format": FORMAT, "state": state}, cast(BinaryIO, hashing))
+            file.write(SEAL + hashing.digest.hexdigest().encode())
         for old in self._files()[:-NUM_KEPT]:
             old.unlink(missing_ok=True)  # a superseded attempt may have removed it already
         self._last_write = time.monotonic()
@@ -55,22 +62,16 @@ class Checkpoints:
         """Loads the newest usable state onto the CPU.
 
         Returns:
-            The state, or None if no checkpoint is usable, and one warning per skipped file:
-            damaged, or of another format version.
+            The state, or None if no checkpoint is usable, and one warning per skipped file: its
+            content does not match its checksum, or it has another format version.
         """
         warnings: list[str] = []
         for path in reversed(self._files()):
-            try:
+            problem = _find_problem(path)
+            if problem is None:
                 saved = torch.load(path, map_location="cpu", weights_only=True)
-            except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-                warnings.append(f"{path.name} cannot be read ({type(error).__name__}); skipped")
-                continue
-            if saved.get("format") == FORMAT:
                 return saved["state"], warnings
-            warnings.append(
-                f"{path.name} has format {saved.get('format', 1)}, but this version of ablate "
-                f"reads format {FORMAT}; skipped (resume with the version that wrote it)"
-            )
+            warnings.append(f"{path.name} {problem}; skipped")
         return None, warnings
 
     @property
@@ -85,3 +86,39 @@ class Checkpoints:
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("step-*.pt"))
+
+
+class _HashingWriter:
+    """Passes what is written on to a file, and hashes it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.digest = hashlib.sha256()
+        self._file = file
+
+    def write(self, content: bytes) -> int:
+        self.digest.update(content)
+        return self._file.write(content)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _find_problem(path: Path) -> str | None:
+    """Returns why a checkpoint cannot be used; None if its content matches its checksum."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            left = path.stat().st_size - SEAL_BYTES
+            while left > 0 and (block := file.read(min(left, BLOCK_BYTES))):
+                digest.update(block)
+                left -= len(block)
+            seal = file.read()
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if seal.startswith(SEAL):
+        expected = seal.removeprefix(SEAL).decode(errors="replace")
+        return None if expected == digest.hexdigest() else "does not match its checksum"
+    return (
+        f"is damaged, or of another format than {FORMAT} (resume such a one with the version that "
+        "wrote it)"
+    )

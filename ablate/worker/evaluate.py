@@ -10,18 +10,17 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
 
 from ablate.audio.sources import AbstractSource
-from ablate.core.io import write_atomically
-from ablate.core.records.messages import (
-    ProgressMessage,
-)
+from ablate.core.checked_tensors import load_tensors, save_tensors
+from ablate.core.io import DamagedFileError
+from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.score import PoolingScore, ScoreFile, TaskList
 from ablate.model.encoder import Encoder
 from ablate.model.precision import Precision
@@ -80,8 +79,10 @@ def score_run(
 
 def _write_tasks(file: Path, audio: AudioData) -> None:
     tasks = TaskList(tasks=[task.name for task in audio.tasks])
-    if TaskList.find(file) != tasks:
-        tasks.write(file)
+    with suppress(DamagedFileError):  # written again
+        if TaskList.find(file) == tasks:
+            return
+    tasks.write(file)
 
 
 def open_probe_data(
@@ -118,7 +119,7 @@ def _score_on(
         for name, probe in probes.items()
         for task in audio.tasks
     }
-    missing = [key for key, file in files.items() if not file.exists()]
+    missing = [key for key, file in files.items() if not _has_score(file)]
     runner, done = ProbeRunner(folder, evaluable, audio, context.device), 0
     for task in audio.tasks:
         pending = {name: probes[name] for name in probes if (name, task.name) in missing}
@@ -139,6 +140,14 @@ def _score_on(
                 done += 1
                 context.emit(ProgressMessage(label="probe", done=done, total=len(missing)))
     return {name for name, _ in missing}
+
+
+def _has_score(file: Path) -> bool:
+    """Returns whether a score file exists and is intact; a damaged one is written again."""
+    try:
+        return ScoreFile.find(file) is not None
+    except DamagedFileError:
+        return False
 
 
 def compute_score_key(probe: AbstractProbe) -> str:
@@ -299,14 +308,13 @@ def save_encoder(folder: Path, encoder: Encoder, audio: AudioData) -> None:
     tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
     tensors["normaliser.mean"] = torch.as_tensor(audio.normaliser.mean)
     tensors["normaliser.std"] = torch.as_tensor(audio.normaliser.std)
-    plain = {name: value.cpu().contiguous() for name, value in tensors.items()}
-    write_atomically(folder / ENCODER, save(plain))  # on disk before the checkpoints are deleted
+    save_tensors(folder / ENCODER, tensors)  # on disk before the checkpoints are deleted
 
 
 def load_encoder(folder: Path, trial: Trial) -> Encoder:
-    """Loads a trained encoder on the CPU. Raises `FileNotFoundError`."""
+    """Loads a trained encoder on the CPU. Raises `FileNotFoundError` and `DamagedFileError`."""
     encoder = trial.encoder.build(trial.grid, trial.patchifier.pixels)
-    saved = load_file(folder / ENCODER)
+    saved = load_tensors(folder / ENCODER)
     prefix = "encoder."
     weights = {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
     encoder.load_state_dict(weights)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ablate.core.io import DamagedFileError
 from ablate.core.machine_errors import describe_machine_error
 from ablate.core.records.messages import (
     RunReply,
@@ -110,6 +111,8 @@ def _run(
     except StoppedError as stopped:
         attempt.preempt(str(stopped))
         return RunReply(state="preempted", reason=str(stopped))
+    except DamagedFileError as error:
+        return _handle_damage(error, attempt)
     except Exception as error:  # parts outside ablate may raise anything
         if machine := describe_machine_error(error, (folder, context.cache)):
             attempt.preempt(f"node: {machine}", trained=(folder / ENCODER).exists())
@@ -133,6 +136,17 @@ def _run(
         return RunReply(state="paused", reason=reason)
     attempt.finish()
     return RunReply(state="done", trained=trained, probed=tuple(scored))
+
+
+def _handle_damage(error: DamagedFileError, attempt: RunAttempt) -> RunReply:
+    """Renames a damaged encoder, so that the next run trains it anew, and records the reason."""
+    reason = f"error: {error}"
+    if error.path.name == ENCODER:
+        aside = error.path.with_suffix(".damaged")
+        error.path.replace(aside)
+        reason = f"error: {error.path} is damaged, renamed to {aside.name}; run again to train anew"
+    attempt.preempt(reason)
+    return RunReply(state="failed", reason=reason)
 
 
 def run_helper_rank(folder: Path, context: RunContext) -> None:

@@ -3,6 +3,8 @@
 import tracemalloc
 
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ablate.training.checkpoint import Checkpoints
 
@@ -15,7 +17,7 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before(tmp_path):
     newest.write_bytes(newest.read_bytes()[:500])
     state, [warning] = checkpoints.load()
     assert state["step"] == 20
-    assert "step-000000030.pt cannot be read" in warning
+    assert "step-000000030.pt is damaged" in warning
 
 
 def test_saving_makes_no_copy_of_the_state_in_memory(tmp_path):
@@ -61,5 +63,21 @@ def test_a_checkpoint_of_an_older_format_is_skipped_with_the_remedy(tmp_path):
     torch.save({"step": 10}, tmp_path / "step-000000010.pt")
     state, [warning] = Checkpoints(tmp_path).load()
     assert state is None
-    assert "step-000000010.pt has format 1" in warning
-    assert "resume with the version that wrote it" in warning
+    assert "step-000000010.pt is damaged, or of another format than 4" in warning
+    assert "resume such a one with the version that wrote it" in warning
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_a_checkpoint_with_a_flipped_bit_is_never_loaded(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for step in (10, 20):
+        Checkpoints(folder).save(step, {"step": step, "weights": torch.arange(200.0)})
+    newest = folder / "step-000000020.pt"
+    content = bytearray(newest.read_bytes())
+    bit = data.draw(st.integers(0, 8 * len(content) - 1))
+    content[bit // 8] ^= 1 << bit % 8
+    newest.write_bytes(content)
+    state, [warning] = Checkpoints(folder).load()
+    assert state["step"] == 10
+    assert "step-000000020.pt" in warning

@@ -4,12 +4,16 @@ A record is a frozen dataclass that derives from `Record`. Its JSON holds its fi
 the version of its layout. For a file of another version, an error says what to do.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ablate.core.io import find_json, write_json
+from ablate.core.io import DamagedFileError, find_json, write_json
+
+CHECKSUM = "checksum"
 
 if TYPE_CHECKING:  # slow to import; `ablate --help` reads no record
     from pydantic import ConfigDict, TypeAdapter
@@ -31,10 +35,12 @@ class Record(Item):
     """A typed record with a version.
 
     Subclasses are frozen keyword-only dataclasses. `FORMAT` is raised when fields change their
-    name or meaning; `REMEDY` completes the error for a file of another format.
+    name or meaning; `REMEDY` completes the error for a file of another format. Files of a class
+    with `HAS_CHECKSUM` end with one, which is verified when they are read.
     """
 
     FORMAT: ClassVar[int] = 1
+    HAS_CHECKSUM: ClassVar[bool] = False
     REMEDY: ClassVar[str] = "delete it and run the study again"
 
     def to_json(self) -> dict[str, Any]:
@@ -71,10 +77,18 @@ class Record(Item):
     def find(cls, path: Path) -> Self | None:
         """Reads the record from a JSON file; None if the file is missing.
 
-        Raises `FormatError` as `from_json` does, `ValueError` for a file that is not JSON.
+        Raises `FormatError` as `from_json` does, `DamagedFileError` for a file that is not JSON, or
+        whose checksum is wrong.
         """
         content = find_json(path)
-        return None if content is None else cls.from_json(content, str(path))
+        if content is None:
+            return None
+        if cls.HAS_CHECKSUM and content.get("format") == cls.FORMAT:
+            expected = content.pop(CHECKSUM, None)
+            if expected != _compute_checksum(content):
+                problem = "has no checksum" if expected is None else "does not match its checksum"
+                raise DamagedFileError(path, problem)
+        return cls.from_json(content, str(path))
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -89,7 +103,15 @@ class Record(Item):
 
     def write(self, path: Path) -> None:
         """Writes the record to a JSON file, atomically."""
-        write_json(path, self.to_json())
+        content = self.to_json()
+        if self.HAS_CHECKSUM:
+            content[CHECKSUM] = _compute_checksum(content)
+        write_json(path, content)
+
+
+def _compute_checksum(content: Mapping[str, Any]) -> str:
+    """Hashes the content of a file, whatever its spaces and the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 _ADAPTERS: dict[type, "TypeAdapter[Any]"] = {}

@@ -26,6 +26,7 @@ class ScoreFile(Record):
         "scores of ablate 0.1 cannot be read: delete the run folder, or set ABLATE_RUNS to a new "
         "folder, and run the study again"
     )
+    HAS_CHECKSUM: ClassVar[bool] = True
 
     task: str
     key: str  # hash of `settings`; the name of the file
@@ -39,5 +40,6 @@ class TaskList(Record):
     """`probes/tasks.json`: tasks of the run's own clips, written before the first is scored."""
 
     REMEDY: ClassVar[str] = ScoreFile.REMEDY
+    HAS_CHECKSUM: ClassVar[bool] = True
 
     tasks: list[str]
