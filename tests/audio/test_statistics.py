@@ -1,8 +1,8 @@
 """Mean and deviation are cached beside the clips."""
 
-import json
 import resource
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from ablate.audio.mel import LogMel
 from ablate.audio.statistics import load_or_compute_statistics
 from ablate.audio.store import ClipStore, open_store
 from ablate.audio.synthetic import Synthetic
+from ablate.core.records.statistics import StatisticsFile
 from ablate.worker.trial import AudioData
 
 CLIPS = np.arange(20)
@@ -44,8 +45,8 @@ def test_a_process_uses_the_statistics_of_another(store):
         AudioData(store, 0.01).normaliser, compute_statistics(store, AudioData(store, 0.01).train)
     )
     [file] = kept(store)
-    calls = json.loads(file.read_text())
-    file.write_text(json.dumps({**calls, "mean": [7.0] * store.bands}))
+    saved = StatisticsFile.read(file)
+    replace(saved, mean=[7.0] * store.bands).write(file)
     assert AudioData(store, 0.01).normaliser.mean.tolist() == [7.0] * store.bands
 
 
