@@ -4,6 +4,7 @@ A file lock excludes processes of one machine, and of others if the network disk
 If it does not, the heartbeat of the run shows whether another machine works on it.
 """
 
+import fcntl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,15 +52,18 @@ def acquire_run(
 
 
 def is_locked(folder: Path) -> bool:
-    """Returns whether a process, of this machine at least, works on the run now."""
-    if not (folder / LOCK_FILE).exists():
-        return False
-    lock = FileLock(folder / LOCK_FILE)
+    """Returns whether a process, of this machine at least, works on the run now.
+
+    Writes nothing, so that the runs of a colleague or of an archive can be read. A lock file that
+    this user may not even read counts as locked.
+    """
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
+        with (folder / LOCK_FILE).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # conflicts with `FileLock`
+    except FileNotFoundError:
+        return False
+    except (BlockingIOError, PermissionError):
         return True
-    lock.release()
     return False
 
 
