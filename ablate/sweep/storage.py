@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import os
+import re
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +30,7 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
 
     Raises:
         StorageError: The storage cannot be used; for a server that does not answer, after
-            `CONNECT_SECONDS`.
+            `CONNECT_SECONDS`. Or an environment variable in the URL, `${NAME}`, is not set.
         filelock.Timeout: Another process takes longer than `CREATE_SECONDS` to create the tables.
     """
     journal.parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +39,7 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
             # this lock works on network file systems, too
             lock = JournalFileOpenLock(str(journal))
             return optuna.storages.JournalStorage(JournalFileBackend(str(journal), lock_obj=lock))
+        url = _expand_variables(url)
         remote = url.startswith("postgres")
         options = {"connect_timeout": CONNECT_SECONDS} if remote else {"timeout": CREATE_SECONDS}
         engine = {"connect_args": options, "pool_pre_ping": True}
@@ -71,6 +75,20 @@ def storage_errors(name: str) -> Iterator[None]:
     except json.JSONDecodeError as error:
         advice = "delete it and run again: it is rebuilt from the runs"
         raise StorageError(f"the journal {name} cannot be read ({error}); {advice}") from error
+
+
+def _expand_variables(url: str) -> str:
+    """Replaces each `${NAME}` by the environment variable, quoted for a URL."""
+
+    def get_value(match: re.Match[str]) -> str:
+        value = os.environ.get(match[1])
+        if value is None:
+            raise StorageError(
+                f"storage {_remove_password(url)} needs ${match[1]}, which is not set"
+            )
+        return urllib.parse.quote(value, safe="")
+
+    return re.sub(r"\$\{(\w+)\}", get_value, url)
 
 
 def _remove_password(url: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from ablate.core.records.plan import StudyPlan
 from ablate.study import run as study
-from ablate.sweep.storage import close_storage, open_storage
+from ablate.sweep.storage import StorageError, close_storage, open_storage
 from tests.executors.stand_in import STAND_IN
 
 STUDY = """\
@@ -244,15 +244,38 @@ def test_a_mistake_in_the_section_is_reported_before_anything_runs(
     assert [path.name for path in workdir.iterdir()] == ["study.yaml"]
 
 
+@pytest.mark.parametrize("login", ["me:S3cret", "me:S3c@ret", "me:$S3cret", "me:${A}S3cret"])
+def test_a_password_in_the_storage_is_refused_and_shown_nowhere(
+    workdir: Path, capsys: pytest.CaptureFixture[str], login: str
+) -> None:
+    assert run(f"sweep.storage=postgresql://{login}@host/db") == study.WRONG
+    output = "".join(capsys.readouterr())
+    assert "PGPASSWORD" in output
+    assert "S3c" not in output
+    assert [path.name for path in workdir.iterdir()] == ["study.yaml"]
+
+
+def test_an_environment_variable_in_the_storage_is_expanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "reports" / "journal"
+    with pytest.raises(StorageError, match=r"needs \$SWEEP_DB, which is not set"):
+        open_storage(f"sqlite:///{tmp_path}/${{SWEEP_DB}}.db", journal)
+    monkeypatch.setenv("SWEEP_DB", "points")
+    close_storage(open_storage(f"sqlite:///{tmp_path}/${{SWEEP_DB}}.db", journal))
+    assert (tmp_path / "points.db").exists()
+
+
 def test_an_unreachable_storage_is_reported_in_time(
-    finished_sweep: Path, capsys: pytest.CaptureFixture[str]
+    finished_sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("psycopg")
     before = sorted(Path("runs").glob("*"))
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never answers
         port = silent.getsockname()[1]
         started = time.monotonic()
-        url = f"postgresql+psycopg://me:secret@127.0.0.1:{port}/x"
+        url = f"postgresql+psycopg://me:${{DB_PASSWORD}}@127.0.0.1:{port}/x"
+        monkeypatch.setenv("DB_PASSWORD", "secret")
         assert run(f"sweep.storage={url}") == study.FAILED
         assert time.monotonic() - started < 60  # 5 s of them wait for the storage
     output = capsys.readouterr().err
