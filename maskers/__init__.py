@@ -3,6 +3,7 @@
 from maskers.axes import TimeFrequency
 from maskers.bands import BandSplit, Causal, Infill, SpecAugment
 from maskers.blocks import MultiBlock, UnionComplement
+from maskers.centred_spans import CentredSpans
 from maskers.combinators import DeadZone, Guard, Mixture, MultiMask, Subsample
 from maskers.content import Energy, Informed, SilenceExcluded, VarianceWeighted
 from maskers.curricula import Curriculum, ScheduledSetting
@@ -36,6 +37,7 @@ __all__ = [
     "Bernoulli",
     "BlockWise",
     "Causal",
+    "CentredSpans",
     "Clusters",
     "Curriculum",
     "DeadZone",

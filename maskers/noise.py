@@ -22,6 +22,9 @@ from ablate.model.mask_sampling import choose, choose_lowest, round_share
 from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, Promises, check_range
 from maskers.sampling import check_ratio, hide_rest
 
+MOST_SINGLE_SWAPS = 1024  # patches; on larger grids many of them move at a time
+ROUNDS = (0.4, 0.3, 0.2, 0.15, 0.1, 0.08, 0.06, 0.04)  # share of the visible patches that moves
+
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(AbstractMasker):
@@ -126,7 +129,9 @@ class VoidAndCluster(AbstractMasker):
     Masked Modeling (see above) proposes optimised blue noise for audio and publishes no code. This
     is the first phase of Ulichney, "The void-and-cluster method for dither array generation", SPIE
     1993, from a uniform start. Distances wrap around the edges, so that all patches are visited
-    equally; padding counts as evenly covered.
+    equally; padding counts as evenly covered. On grids of more than 1024 patches many patches
+    move at a time, in eight rounds of fewer and fewer: the density varies then by 0.19 of that of
+    random patches, instead of by 0.13 (variances on 8x64 patches, a fifth of them visible).
 
     Args:
         ratio: Share of patches hidden.
@@ -157,6 +162,8 @@ class VoidAndCluster(AbstractMasker):
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         number = round_share(clips.num_valid, 1 - self.ratio)
         seen = choose(number, among=valid, generator=generator)
+        if grid.size > MOST_SINGLE_SWAPS:
+            return hide_rest(self._swap_many(grid, seen, valid, generator), valid)
         kernel = self._build_repulsion(grid)
         density = (seen + (1 - self.ratio) * ~valid).double() @ kernel
         density += 1e-9 * torch.rand(density.shape, generator=generator)  # breaks ties at random
@@ -172,13 +179,55 @@ class VoidAndCluster(AbstractMasker):
                 break
         return hide_rest(seen, valid)
 
+    def _swap_many(
+        self, grid: Grid, seen: Tensor, valid: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Moves patches from the densest clusters to the largest voids, many at a time.
+
+        In each round a random half of the patches may move, so that a cluster does not leave, nor a
+        void fill up, as a whole.
+        """
+        number = seen.sum(dim=1)
+        covered = (1 - self.ratio) * ~valid
+        for share in ROUNDS:
+            cells = (seen + covered).view(-1, grid.freq, grid.time)
+            for axis in (1, 2):
+                cells = self._blur(grid, cells, axis)
+            noise = torch.rand(seen.shape, generator=generator)
+            density = cells.flatten(1) + 1e-3 * noise
+            may_move = noise < 0.5
+            count = (number * share * min(self.swaps, 1.0)).long()
+            left = choose_lowest(count, -density, among=seen & may_move)
+            room = valid & ~seen & may_move
+            filled = choose_lowest(left.sum(dim=1), density, among=room)
+            if (filled.sum(dim=1) < left.sum(dim=1)).any():
+                left = choose_lowest(filled.sum(dim=1), -density, among=left)
+            seen = (seen & ~left) | filled
+        return seen
+
+    def _blur(self, grid: Grid, cells: Tensor, axis: int) -> Tensor:
+        """Convolves (batch, freq, time) with the kernel along an axis, up to 3 deviations.
+
+        By sums of shifted copies, which give the same bits on every machine.
+        """
+        sigma, size = self._get_width(grid), cells.shape[axis]
+        blurred = cells.clone()
+        for distance in range(1, min(math.ceil(3 * sigma), size // 2) + 1):
+            weight = math.exp(-0.5 * (distance / sigma) ** 2)
+            blurred += weight * (cells.roll(distance, axis) + cells.roll(-distance, axis))
+        return blurred
+
     def _build_repulsion(self, grid: Grid) -> Tensor:
         """Computes what each patch adds to the density at every other, (patches, patches)."""
-        rarer = min(self.ratio, 1 - self.ratio)
-        spacing = max(rarer**-0.5, 1 / (rarer * grid.freq))
-        sigma = 0.4 * spacing  # a wider one lets patches touch in pairs
+        sigma = self._get_width(grid)
         rows, columns = torch.arange(grid.freq), torch.arange(grid.time)
         return torch.kron(_build_ring_kernel(rows, sigma), _build_ring_kernel(columns, sigma))
+
+    def _get_width(self, grid: Grid) -> float:
+        """Returns the deviation of the kernel, in patches."""
+        rarer = min(self.ratio, 1 - self.ratio)
+        spacing = max(rarer**-0.5, 1 / (rarer * grid.freq))
+        return 0.4 * float(spacing)  # a wider one lets patches touch in pairs
 
 
 def _build_ring_kernel(places: Tensor, sigma: float) -> Tensor:

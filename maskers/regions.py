@@ -14,18 +14,21 @@ hidden equally often; none continues in the next row; surplus patches are those 
 
 `BlockWise`: Bao et al., "BEiT: BERT Pre-Training of Image Transformers", ICLR 2022, algorithm 1.
 https://arxiv.org/abs/2106.08254
-Unlike the reference code: the count is exact, and a block may be as high as the grid.
+Unlike the reference code, unless `as_in_reference_code`: the count is exact, because single patches
+complete it, and a block may be as high as the grid.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ablate.model.mask_sampling import choose_lowest, draw_uniform, round_share
+from ablate.model.mask_sampling import choose, choose_lowest, draw_uniform, round_share
 from ablate.model.masking import AbstractMasker, Clips, Grid, Mask, Promises, check_range
 from maskers.geometry import EDGES, cross, mark_covered, mark_interval, place_rectangles
 from maskers.sampling import check_ratio, hide_rest
+
+ATTEMPTS = 10  # rectangles in a row that may not fit, in the code of BEiT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +155,9 @@ class BlockWise(AbstractMasker):
         min_patches: Least area of a rectangle, while at least as many patches are to be hidden.
         aspect: Range of height over width of a rectangle, in patches.
         max_steps: Greatest number of rectangles; single patches complete the count.
+        as_in_reference_code: As in the code of BEiT, masking ends after ten rectangles in a row
+            that do not fit, so that a few patches less may be hidden (75 of 14x14: 70 to 75); no
+            rectangle is as high or as wide as the grid.
 
     Example:
         masker: {type: maskers.BlockWise, ratio: 0.4, min_patches: 16}
@@ -161,6 +167,7 @@ class BlockWise(AbstractMasker):
     min_patches: int = 16
     aspect: tuple[float, float] = (0.3, 3.33)
     max_steps: int = 50
+    as_in_reference_code: bool = field(default=False, metadata={"as_before": False})
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
@@ -173,9 +180,10 @@ class BlockWise(AbstractMasker):
 
     @property
     def promises(self) -> Promises:
+        most = 1.0 if self.as_in_reference_code else 1 - self.ratio
         return Promises(
-            context=(1 - self.ratio, 1 - self.ratio),
-            exact=True,
+            context=(1 - self.ratio, most),
+            exact=not self.as_in_reference_code,
             uneven=EDGES,
             slow="each rectangle depends on what those before it have hidden",
         )
@@ -184,6 +192,8 @@ class BlockWise(AbstractMasker):
         grid, valid = clips.grid, clips.valid
         number = round_share(clips.num_valid, self.ratio)
         columns = clips.num_columns
+        if self.as_in_reference_code:
+            return self._draw_reference(clips, number, generator)
         hidden = torch.zeros_like(valid)
         for _ in range(self.max_steps):
             left = number - hidden.sum(dim=1)
@@ -195,6 +205,41 @@ class BlockWise(AbstractMasker):
         keys = torch.rand(valid.shape, generator=generator) - hidden.float()
         hidden = choose_lowest(number, keys, among=valid)
         return Mask(valid & ~hidden, hidden.unsqueeze(1))
+
+    def _draw_reference(self, clips: Clips, number: Tensor, generator: torch.Generator) -> Mask:
+        """Draws rectangles as the code of BEiT does; a sample without any hides one patch."""
+        grid, valid, columns = clips.grid, clips.valid, clips.num_columns
+        hidden = torch.zeros_like(valid)
+        failures = torch.zeros_like(number)
+        logs = torch.tensor(self.aspect).log()
+        for _ in range(ATTEMPTS * self.max_steps):
+            left = number - hidden.sum(dim=1)
+            active = (left > 0) & (failures < ATTEMPTS)
+            if not active.any():
+                break
+            share = torch.rand(left.shape, generator=generator)
+            area = self.min_patches + (left - self.min_patches) * share
+            ratio = draw_uniform(left.shape, logs[0].item(), logs[1].item(), generator).exp()
+            height, width = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+            fits = (height < grid.freq) & (width < columns) & (height.minimum(width) > 0)
+            block = cross(
+                *place_rectangles(
+                    grid,
+                    left.shape,
+                    height=height.clamp(max=grid.freq),
+                    width=width.minimum(columns),
+                    columns=columns,
+                    generator=generator,
+                )
+            )
+            added = block & ~hidden
+            count = added.sum(dim=1)
+            fits &= active & (count > 0) & (count <= left)
+            hidden |= added & fits.unsqueeze(1)
+            failures = torch.where(fits, 0, failures + 1)
+        empty = ~hidden.any(dim=1)
+        hidden |= choose(empty.long(), among=valid, generator=generator)
+        return Mask(valid & ~hidden, hidden.unsqueeze(1), empty)
 
     def _draw_block(
         self, grid: Grid, left: Tensor, columns: Tensor, generator: torch.Generator

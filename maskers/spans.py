@@ -2,11 +2,11 @@
 
 `Spans`: Baevski et al., "wav2vec 2.0: A Framework for Self-Supervised Learning of Speech
 Representations", NeurIPS 2020, sec. 3.1. https://arxiv.org/abs/2006.11477
-(p 0.65, length 10; data2vec 2.0: p 0.5, length 5; https://arxiv.org/abs/2212.07525)
+(p 0.65, length 10). The masks of data2vec 2.0 are `CentredSpans`.
 Unlike the reference code, unless `count: nominal`: the ratio is the share of hidden columns, though
 spans overlap; the last column is hidden nearly as often as any other, and a span is at most half a
-clip long. Unlike it in either case: no sample is cut to the fewest hidden columns of its batch,
-which is the `batching` of the trainer.
+clip long. Unlike it in either case: no sample shows columns again until all clips of a device hide
+as many as the one that hides fewest, which is `EqualCounts` with `surplus: show_random`.
 
 `RandomSpans`: lengths as in Joshi et al., "SpanBERT", TACL 2020, sec. 3.1 (geometric of mean 5,
 clipped at 10; https://arxiv.org/abs/1907.10529), or Poisson as in fairseq.

@@ -153,6 +153,8 @@ class TimeFrequencyProduct(AbstractMasker):
     Args:
         time: Share of the columns hidden.
         freq: Share of the rows hidden.
+        as_in_reference_code: As in the code of AudioMAE, the numbers of visible rows and columns
+            are rounded down: of 8x64 patches with 0.6 and 0.5, 4 x 25 instead of 4 x 26 are seen.
 
     Example:
         masker: {type: maskers.TimeFrequencyProduct, time: 0.7, freq: 0.3}
@@ -160,6 +162,7 @@ class TimeFrequencyProduct(AbstractMasker):
 
     time: float = 0.7
     freq: float = 0.3
+    as_in_reference_code: bool = field(default=False, metadata={"as_before": False})
 
     def __post_init__(self) -> None:
         for name, share in (("time", self.time), ("freq", self.freq)):
@@ -172,6 +175,8 @@ class TimeFrequencyProduct(AbstractMasker):
     @property
     def promises(self) -> Promises:
         least, _ = round_to_lines(1 - self.freq)
+        if self.as_in_reference_code:
+            least = least / 2  # of three lines, one may be left of 1.9
         # a single row stays visible
         return Promises(context=((1 - self.time) * least, 1 - self.time))
 
@@ -179,10 +184,9 @@ class TimeFrequencyProduct(AbstractMasker):
         grid, batch, valid = clips.grid, clips.batch, clips.valid
         columns = clips.columns
         every = torch.ones(batch, grid.freq, dtype=torch.bool)
-        times = choose(
-            round_share(columns.sum(1), 1 - self.time), among=columns, generator=generator
-        )
-        rows = choose(round_share(every.sum(1), 1 - self.freq), among=every, generator=generator)
+        count = _floor_share if self.as_in_reference_code else round_share
+        times = choose(count(columns.sum(1), 1 - self.time), among=columns, generator=generator)
+        rows = choose(count(every.sum(1), 1 - self.freq), among=every, generator=generator)
         context = fill_columns(grid, times) & fill_rows(grid, rows)
         return Mask(context, (valid & ~context).unsqueeze(1))
 
@@ -254,6 +258,12 @@ class TimeFrequencyUnion(AbstractMasker):
         rows = min(int((grid.freq * self.ratio + 1) * draw), grid.freq - 1)
         missing = (self.ratio + 0.5 / columns.double() - rows / grid.freq).clamp(min=0)
         return torch.full_like(columns, rows), (columns * missing).long()
+
+
+def _floor_share(count: Tensor, share: float) -> Tensor:
+    """Like `round_share`, rounded down; 1e-9: shares such as 1 - 0.6 are not exact."""
+    floored = (count * share + 1e-9).floor().long().clamp(min=1)
+    return floored.minimum((count - 1).clamp(min=1))
 
 
 def _draw_strips(among: Tensor, ratio: float, width: int, generator: torch.Generator) -> Tensor:

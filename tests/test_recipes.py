@@ -185,6 +185,7 @@ def build_trial(text, folder):
         ("ssast", (8, 64), 86),
         ("data2vec", (1, 499), 90.4),  # 95 with the convolution of its positions, 4.7
         ("wav2vec2", (1, 779), 90.4),
+        ("data2vec2", (1, 779), 90.4),
         ("best_rq", (1, 250), 88.1),
         ("hubert", (1, 780), 85.7),
         ("wavlm", (1, 780), 85.7),

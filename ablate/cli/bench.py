@@ -45,15 +45,17 @@ def benchmark_maskers(
     *,
     grid: str = "8x64",
     batch: int = 256,
+    slow: bool = False,
     as_json: bool = False,
     command: Sequence[str] = COMMAND,
 ) -> int:
-    """Times the maskers of a package against one plain draw each, and prints the results.
+    """Times the maskers of a package against one plain draw each, and prints each as it is timed.
 
     Args:
         package: A package that lists maskers in `__all__`.
         grid: Patches in frequency x patches in time.
         batch: Clips per draw.
+        slow: Whether maskers that are declared slow are timed, too.
         as_json: Whether to print JSON instead of a table.
         command: Starts the worker.
 
@@ -64,8 +66,15 @@ def benchmark_maskers(
 
     def run(query: Query) -> None:
         sizes, maskers = parse_grid(grid), tuple(list_maskers(package, query))
-        request = MaskerTimingsRequest(maskers=maskers, grid=sizes, batch=batch)
-        measured = query(request).to_json()
+        timings: list[Any] = []
+        for masker in maskers:
+            request = MaskerTimingsRequest(
+                maskers=(masker,), grid=sizes, batch=batch, slow=slow, loop=False
+            )
+            timings += query(request).to_json()["maskers"]
+            print_line(console, _describe_timing(timings[-1]))
+        request = MaskerTimingsRequest(maskers=(), grid=sizes, batch=batch)
+        measured = {**query(request).to_json(), "maskers": timings}
         summary = summarise_maskers(measured)
         if as_json:
             sys.stdout.write(json.dumps(summary, indent=1) + "\n")
@@ -105,6 +114,14 @@ def describe_maskers(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _describe_timing(timing: Mapping[str, Any]) -> str:
+    if timing["problem"]:
+        return f"{timing['name']}: {timing['problem']}"
+    if timing["ratio"] is None:
+        return f"{timing['name']}: skipped, declared slow; `--slow` times it"
+    return f"{timing['name']}: {timing['ratio']:.2f} times a plain draw"
+
+
 def _is_over(masker: Mapping[str, Any]) -> bool:
     return (masker["ratio"] or 0.0) > MAX_RATIO and not masker["slow"]
 
@@ -119,7 +136,9 @@ def _build_masker_table(measured: Mapping[str, Any]) -> Table:
         else:
             note = f"over {MAX_RATIO:g}" if _is_over(masker) else ""
             note = f"slow: {masker['slow']}" if masker["slow"] else note
-            cells = [f"{masker['ratio']:.2f}", f"{masker['milliseconds']:.2f}", note]
+            timed = masker["ratio"] is not None
+            cells = [f"{masker[k]:.2f}" if timed else "-" for k in ("ratio", "milliseconds")]
+            cells.append(note)
         table.add_row(*map(Text, (masker["name"], *cells)))
     return table
 

@@ -149,6 +149,7 @@ def bench_maskers(
     package: Package = "maskers",
     grid: GridSize = "8x64",
     batch: Annotated[int, typer.Option(min=1, help="Clips per draw.")] = 256,
+    slow: Annotated[bool, typer.Option("--slow", help="Time maskers declared slow, too.")] = False,
     as_json: Json = False,
 ) -> None:
     """Time the maskers of a package against one uniform draw of the same size."""
@@ -156,4 +157,4 @@ def bench_maskers(
     from ablate.study.exit_codes import interrupt_on_signals
 
     interrupt_on_signals()
-    raise typer.Exit(benchmark_maskers(package, grid=grid, batch=batch, as_json=as_json))
+    raise typer.Exit(benchmark_maskers(package, grid=grid, batch=batch, slow=slow, as_json=as_json))

@@ -9,6 +9,7 @@ from maskers import (
     Bernoulli,
     BlockWise,
     Causal,
+    CentredSpans,
     Clusters,
     Curriculum,
     DeadZone,
@@ -88,6 +89,7 @@ ZOO = [
     Clusters(ratio=0.5, side=(1, 3)),
     BlockWise(),
     BlockWise(ratio=0.6, min_patches=4),
+    BlockWise(as_in_reference_code=True),
     # axes
     TimeStrips(),
     TimeStrips(width=4),
@@ -100,6 +102,7 @@ ZOO = [
     Tube(ratio=0.6, along="freq", length=2),
     TimeFrequencyProduct(),
     TimeFrequencyProduct(time=0.2, freq=0.2),
+    TimeFrequencyProduct(time=0.6, freq=0.5, as_in_reference_code=True),
     TimeFrequencyUnion(),
     TimeFrequencyUnion(as_in_reference_code=True),
     TimeFrequencyUnion(ratio=0.4),
@@ -120,6 +123,8 @@ ZOO = [
     BandSplit(context="random"),
     BandSplit(context="random", ratio=(0.3, 0.7)),
     # spans
+    CentredSpans(),
+    CentredSpans(ratio=0.8, length=7, adjust=0.0),
     Spans(),
     Spans(ratio=0.5, length=5),
     Spans(count="nominal"),

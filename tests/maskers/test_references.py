@@ -13,11 +13,12 @@ from ablate.core.random import generator
 from ablate.model.masking import Clips, Grid
 from maskers.axes import TimeFrequency
 from maskers.blocks import UnionComplement
+from maskers.centred_spans import CentredSpans
 from maskers.devices import EqualCounts
 from maskers.legacy import LegacyMultiBlock
-from maskers.regions import Clusters, InverseBlock
+from maskers.regions import BlockWise, Clusters, InverseBlock
 from maskers.spans import Spans
-from maskers.strips import TimeFrequencyUnion
+from maskers.strips import TimeFrequencyProduct, TimeFrequencyUnion
 from maskers.wavjepa import WavJEPAInverse
 
 
@@ -215,3 +216,32 @@ def test_the_v_jepa_collator_cuts_each_kind_of_mask_by_itself(grid, visible_shar
             rows = visits.view(14, 14).mean(dim=1)
             assert rows[0] == pytest.approx(0.73, abs=0.03)
             assert rows[-1] == pytest.approx(0.05, abs=0.03)
+
+
+def test_data2vec_2_hides_many_single_columns():
+    # facebookresearch/fairseq@3d262bb fairseq/data/data_utils.py, `compute_block_mask_1d` with the
+    # settings of examples/data2vec/config/v2/base_audio_only_task.yaml: 4,096 draws of 499 columns
+    mask = CentredSpans().draw(Clips.unpadded(Grid(1, 499), 2048), generator(0, "x"))
+    hidden = torch.nn.functional.pad(mask.target_union.long(), (1, 1)).diff(dim=1)
+    starts, ends = (hidden == 1).nonzero()[:, 1], (hidden == -1).nonzero()[:, 1]
+    runs = ends - starts
+    assert (mask.target_union.sum(dim=1) == 249).all()
+    assert runs.float().mean().item() == pytest.approx(4.38, abs=0.06)
+    assert (runs == 1).float().mean().item() == pytest.approx(0.416, abs=0.01)
+    assert mask.target_union[:, 0].float().mean().item() == pytest.approx(0.384, abs=0.035)
+
+
+def test_beit_stops_between_70_and_75_of_an_image():
+    # microsoft/unilm beit/masking_generator.py: 14x14, 75 patches; mean 74.5
+    masker = BlockWise(ratio=75 / 196, as_in_reference_code=True)
+    mask = masker.draw(Clips.unpadded(Grid(14, 14), 2048), generator(0, "x"))
+    count = mask.target_union.sum(dim=1)
+    assert count.max() <= 75
+    assert count.float().mean().item() == pytest.approx(74.5, abs=0.2)
+
+
+def test_audiomae_rounds_the_numbers_of_rows_and_columns_down():
+    # facebookresearch/AudioMAE@bd60e29 models_mae.py: 100 of 8x64 patches with 0.6 and 0.5
+    masker = TimeFrequencyProduct(time=0.6, freq=0.5, as_in_reference_code=True)
+    mask = masker.draw(Clips.unpadded(Grid(8, 64), 8), generator(0, "x"))
+    assert (mask.context.sum(dim=1) == 100).all()

@@ -55,3 +55,18 @@ def test_the_number_of_threads_is_restored():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_maskers_declared_slow_are_skipped_unless_asked_for():
+    maskers = (NamedMasker(name="slow", settings={"type": "maskers.PoissonDisk"}),)
+    skipped, timed = (
+        time_maskers(
+            MaskerTimingsRequest(maskers=maskers, grid=(2, 4), batch=4, slow=slow, loop=False),
+            lambda progress: None,
+        )
+        for slow in (False, True)
+    )
+    assert skipped.maskers[0].ratio is None
+    assert skipped.maskers[0].slow
+    assert timed.maskers[0].ratio > 0
+    assert skipped.loop is None

@@ -47,7 +47,7 @@ class MaskerTimingsReply(Reply):
     grid: str
     batch: int
     maskers: tuple[MaskerTiming, ...]
-    loop: DrawTiming
+    loop: DrawTiming | None  # None if it was not timed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,8 @@ class MaskerTimingsRequest(Request[MaskerTimingsReply]):
     maskers: tuple[NamedMasker, ...]
     grid: tuple[int, int]  # patches in frequency and time
     batch: int
+    slow: bool = True  # whether maskers that are declared slow are timed, too
+    loop: bool = True  # whether the loop over samples is timed
 
 
 @dataclass(frozen=True, kw_only=True)

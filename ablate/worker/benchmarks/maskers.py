@@ -42,9 +42,12 @@ def time_maskers(request: MaskerTimingsRequest, emit: Emit) -> MaskerTimingsRepl
         timings = []
         for done, masker in enumerate(request.maskers):
             emit(ProgressMessage(label=masker.name, done=done, total=len(request.maskers)))
-            timings.append(_time_masker(masker, grid, batch))
-        rng = generator(0, "timing", "loop")
-        loop = _compare_with_plain(lambda: draw_blocks_one_by_one(grid, batch, rng), grid, batch)
+            timings.append(_time_masker(masker, grid, batch, slow=request.slow))
+        rng, loop = generator(0, "timing", "loop"), None
+        if request.loop:
+            loop = _compare_with_plain(
+                lambda: draw_blocks_one_by_one(grid, batch, rng), grid, batch
+            )
     finally:
         torch.set_num_threads(threads)
     return MaskerTimingsReply(grid=str(grid), batch=batch, maskers=tuple(timings), loop=loop)
@@ -87,12 +90,14 @@ def _block(
     return block
 
 
-def _time_masker(entry: NamedMasker, grid: Grid, batch: int) -> MaskerTiming:
+def _time_masker(entry: NamedMasker, grid: Grid, batch: int, *, slow: bool) -> MaskerTiming:
     try:
         masker = build(entry.settings, expect=AbstractMasker)
     except PartError as error:
         return MaskerTiming(name=entry.name, problem="; ".join(map(str, error.problems)))
     promises = masker.promises
+    if promises.slow and not slow:
+        return MaskerTiming(name=entry.name, problem=None, slow=promises.slow)
     rng = generator(0, "timing", "mask")
     content = None
     if promises.needs is not None:
