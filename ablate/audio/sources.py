@@ -132,7 +132,7 @@ class AbstractSource(ABC):
         return "unchanged"
 
     def describe_missing(self, index: int) -> str:
-        """Describes why a clip is missing, if `stamp` returns None."""
+        """Describes why clip `index` is missing, if `stamp` returns None."""
         return "no such file"
 
     @property
