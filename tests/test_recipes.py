@@ -151,7 +151,7 @@ def test_pre_training_continues_from_a_finished_run(tmp_path):
     assert 0 < moved < 0.5 * start[weights].norm()
 
 
-def test_a_second_stage_without_a_finished_run_is_refused_before_training(tmp_path):
+def test_a_second_stage_without_a_finished_run_is_an_error_before_training(tmp_path):
     with pytest.raises(Exception, match="`first_stage` has no trained encoder"):
         train(write_stage("second_stage/salt", ""), tmp_path)
 

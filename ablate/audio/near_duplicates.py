@@ -24,12 +24,12 @@ from ablate.audio.waveform_stream import Samples
 _BANDS, _PARTS, _FRAMES_PER_PART = 24, 32, 4
 _EDGES = np.geomspace(100, 3400, _BANDS + 1)  # Hz
 _WINDOW_SECONDS = 0.032
-_FLOOR = 1e-6  # of the loudest cell
-_MIN_DEVIATION = 0.05  # of a fingerprint, in nepers; quieter changes are rounding errors
+_FLOOR = 1e-6  # relative to the loudest cell
+_MIN_DEVIATION = 0.05  # standard deviation of a fingerprint in nepers; less is rounding
 _MIN_SIMILARITY = 0.96  # correlation of two fingerprints of the same sound
-_MAX_SAMPLES = 1 << 22  # of a file that are compared
+_MAX_SAMPLES = 1 << 22  # compared per file
 _SLACK = 0.01  # relative difference of the durations of equal sounds
-_SHOWN = 10  # groups, and files of a group, that are listed
+_MAX_LISTED = 10  # groups, and files per group
 _ROWS = 2048  # fingerprints that are compared at once
 
 Vector = npt.NDArray[np.float32]
@@ -103,12 +103,12 @@ def describe_same_sounds(
     )
     yield f"{len(crossing)} of these sounds are in more than one split or fold"
     ordered = crossing + [group for group in groups if group not in crossing]
-    for group in ordered[:_SHOWN]:
-        members = (f"{names[index]} ({parts[names[index]]})" for index in group.files[:_SHOWN])
-        more = ", ..." if len(group.files) > _SHOWN else ""
+    for group in ordered[:_MAX_LISTED]:
+        members = (f"{names[index]} ({parts[names[index]]})" for index in group.files[:_MAX_LISTED])
+        more = ", ..." if len(group.files) > _MAX_LISTED else ""
         yield f"  {' = '.join(members)}{more}"
-    if len(ordered) > _SHOWN:
-        yield f"  ... and {len(ordered) - _SHOWN} more sounds"
+    if len(ordered) > _MAX_LISTED:
+        yield f"  ... and {len(ordered) - _MAX_LISTED} more sounds"
 
 
 def compute_fingerprint(samples: Samples, rate: int) -> Vector | None:

@@ -8,7 +8,7 @@ MIN_DIFFERENCE = 0.02  # difference in visible share that is worth a warning
 MAX_NAMES = 8  # if more levels differ, only those with the least and the most are named
 MIN_OVERLAP = 0.01  # share of context patches that are targets
 MIN_FALLBACK = 0.1  # share of clips with a fallback mask
-HEAD_MULTIPLE = 8  # of the dimensions of an attention head, for memory-efficient GPU kernels
+HEAD_MULTIPLE = 8  # heads of other widths prevent memory-efficient GPU kernels
 SHARES = {"context": "the amount of audio seen", "targets": "the amount to be predicted"}
 
 

@@ -104,8 +104,8 @@ class FrozenEncoders(AbstractTarget):
                 f"{len(self.folders)}"
             )
         expected = self.digests or ("",) * len(self.folders)
-        found = [find_digest(*pair) for pair in zip(self.folders, expected, strict=True)]
-        object.__setattr__(self, "digests", tuple(found))
+        digests = [find_digest(*pair) for pair in zip(self.folders, expected, strict=True)]
+        object.__setattr__(self, "digests", tuple(digests))
         _ = self.features  # validates the layers
 
     @property

@@ -76,11 +76,11 @@ def read_encoder(folder: str, digest: str = "") -> SavedEncoder:
             "`ablate export` wrote"
         )
     stat = (path / WEIGHTS).stat()
-    found = _hash_file(path / WEIGHTS, stat.st_size, stat.st_mtime_ns)
-    if digest and found != digest:
+    actual = _hash_file(path / WEIGHTS, stat.st_size, stat.st_mtime_ns)
+    if digest and actual != digest:
         raise ValueError(
             f"the weights in `{folder}` have changed since the trial was planned: their digest is "
-            f"{found} instead of {digest}; plan again, or restore them"
+            f"{actual} instead of {digest}; plan again, or restore them"
         )
     if (path / EXPORTED).is_file():
         record = ExportedEncoder.read(path / EXPORTED)
@@ -92,7 +92,7 @@ def read_encoder(folder: str, digest: str = "") -> SavedEncoder:
         }
     else:
         settings = RunConfig.read(path / CONFIG).settings
-    return SavedEncoder(path, settings, found)
+    return SavedEncoder(path, settings, actual)
 
 
 def find_digest(folder: str, expected: str = "") -> str:

@@ -73,7 +73,7 @@ def write_files(folder: Path) -> list[Path]:
     ]
 
 
-def test_groups_of_equal_sounds_are_found(tmp_path: Path) -> None:
+def test_equal_sounds_form_a_group(tmp_path: Path) -> None:
     groups = find_same_sounds(write_files(tmp_path))
     assert {(group.files, group.is_exact) for group in groups} == {((0, 3), True), ((1, 4), False)}
 

@@ -44,12 +44,12 @@ def test_frozen_encoders_give_their_features_next_to_each_other(models, tmp_path
     saved = [save_run(tmp_path / name, models, seed) for seed, name in enumerate("ab", start=5)]
     target = FrozenEncoders(folders=(str(tmp_path / "a"), str(tmp_path / "b")))
     jepa, batch = models.jepa(target), models.batch()
-    found = jepa(batch.patches, batch.mask, batch.valid)
+    prediction = jepa(batch.patches, batch.mask, batch.valid)
     rows = batch.mask.target_union[batch.valid]
     expected = [
         F.layer_norm(one(batch.patches, pack(batch.valid)).tokens[rows], (16,)) for one in saved
     ]
-    assert torch.allclose(found.target, torch.cat(expected, dim=1), atol=1e-5)
+    assert torch.allclose(prediction.target, torch.cat(expected, dim=1), atol=1e-5)
     before = [p.clone() for p in jepa.target.parameters()]
     jepa.update_target(0.0)
     assert all(torch.equal(*pair) for pair in zip(before, jepa.target.parameters(), strict=True))
@@ -67,7 +67,7 @@ def test_frozen_encoders_are_named_by_their_weights_and_not_by_their_folder(mode
     assert a == copy != other
 
 
-def test_weights_that_changed_since_a_plan_are_refused(models, tmp_path):
+def test_weights_that_changed_since_the_plan_are_an_error(models, tmp_path):
     save_run(tmp_path / "a", models, 1)
     planned = FrozenEncoders(folders=(str(tmp_path / "a"),))
     (tmp_path / "b").mkdir()
@@ -78,7 +78,7 @@ def test_weights_that_changed_since_a_plan_are_refused(models, tmp_path):
         replace(planned)
 
 
-def test_a_folder_without_a_trained_encoder_is_refused(models, tmp_path):
+def test_a_folder_without_a_trained_encoder_is_an_error(models, tmp_path):
     with pytest.raises(ValueError, match="has no trained encoder; give the folder"):
         models.jepa(FrozenEncoders(folders=(str(tmp_path),)))
     with pytest.raises(ValueError, match="has no trained encoder; give the folder"):
@@ -183,10 +183,10 @@ def test_visible_targets_count_with_their_weight(models, predictor, objective):
     masker = maskers.PredictVisible(masker=maskers.Random(ratio=0.5))
     jepa, batch = models.jepa(Teacher(), predictor), models.batch(masker)
     prediction = jepa(batch.patches, batch.mask, batch.valid)
-    whole, hidden = (prediction.loss(replace(objective, visible=weight)) for weight in (1.0, 0.0))
+    full, hidden = (prediction.loss(replace(objective, visible=weight)) for weight in (1.0, 0.0))
     quarter = prediction.loss(objective)
-    assert quarter.item() == pytest.approx(hidden.item() + 0.25 * (whole - hidden).item(), rel=1e-5)
-    assert hidden < whole
+    assert quarter.item() == pytest.approx(hidden.item() + 0.25 * (full - hidden).item(), rel=1e-5)
+    assert hidden < full
 
 
 def test_the_epps_pulley_statistic_equals_its_integral():
@@ -205,11 +205,11 @@ def test_the_epps_pulley_statistic_is_least_for_a_standard_gaussian():
     assert all(compute_epps_pulley(other, 17) > 10 * least for other in others)
 
 
-@pytest.mark.parametrize("of", ["context", "tokens", "predicted"])
-def test_sigreg_spreads_collapsed_features(models, of):
+@pytest.mark.parametrize("tensor", ["context", "tokens", "predicted"])
+def test_sigreg_spreads_collapsed_features(models, tensor):
     jepa, batch = models.jepa(Online()), models.batch()
     prediction = jepa(batch.patches, batch.mask, batch.valid)
-    penalty = SIGReg(of=of).penalty(prediction)
+    penalty = SIGReg(of=tensor).penalty(prediction)
     penalty.backward()
     assert penalty.isfinite()
     assert penalty > 0

@@ -168,14 +168,14 @@ def test_differences_at_the_margin_are_called_equivalent_in_at_most_the_document
 
 @pytest.mark.parametrize("seeds", [3, 5, 8])
 def test_residuals_of_all_levels_raise_the_power(seeds: int) -> None:
-    found = simulate_power({3: 3.0, 5: 1.5, 8: 1.0}[seeds], seeds, studies=4000)
-    assert found["guarded"] > found["own"] + {3: 0.25, 5: 0.1, 8: 0.03}[seeds]
+    powers = simulate_power({3: 3.0, 5: 1.5, 8: 1.0}[seeds], seeds, studies=4000)
+    assert powers["guarded"] > powers["own"] + {3: 0.25, 5: 0.1, 8: 0.03}[seeds]
 
 
 def test_a_noisy_level_costs_the_other_levels_no_power() -> None:
-    found = simulate_power(2.0, 5, studies=4000, noisy=10.0)
-    assert found["guarded"] > found["own"] - 0.02
-    assert found["pooled"] < 0.1
+    powers = simulate_power(2.0, 5, studies=4000, noisy=10.0)
+    assert powers["guarded"] > powers["own"] - 0.02
+    assert powers["pooled"] < 0.1
 
 
 def test_a_real_effect_causes_no_more_false_claims_about_other_contrasts(

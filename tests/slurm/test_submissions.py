@@ -105,7 +105,7 @@ def ablate(*arguments: str) -> str:
     return result.output
 
 
-def test_a_job_submitted_just_before_a_crash_is_found_and_not_submitted_again(
+def test_a_job_submitted_just_before_a_crash_is_not_submitted_again(
     tmp_path: Path, slurm: Callable[..., Path]
 ) -> None:
     queue = slurm(after="kill -9 $PPID")
@@ -164,7 +164,7 @@ def test_status_counts_queued_runs_and_names_those_outside_its_table(
     ]
 
 
-def test_jobs_of_a_level_taken_out_of_the_study_are_cancelled_on_request(
+def test_jobs_of_a_level_removed_from_the_study_are_cancelled_on_request(
     tmp_path: Path, slurm: Callable[..., Path]
 ) -> None:
     queue = slurm()

@@ -140,6 +140,6 @@ def test_one_clip_alone_is_not_mixed():
         (Sequence, {"views": ()}, "`views` must have at least one entry"),
     ],
 )
-def test_impossible_settings_are_refused(view, settings, message):
+def test_impossible_settings_are_errors(view, settings, message):
     with pytest.raises(ValueError, match=message):
         view(**settings)

@@ -45,7 +45,7 @@ def test_threads_draw_each_step_once_and_none_after_the_last(threads):
     assert sorted(drawn) == [(step, False) for step in (1, 2, 3, 4, 5)]
 
 
-def test_as_many_steps_are_drawn_at_once_as_there_are_threads():
+def test_each_thread_draws_a_step_at_the_same_time():
     together = threading.Barrier(4)  # broken, and so an error, unless four threads wait at once
 
     def draw(step):

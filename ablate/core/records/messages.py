@@ -69,7 +69,7 @@ class RunRequest(Request[RunReply]):
     folder: Path
     probes: dict[str, Settings]
     device: str = "cpu"  # device of the first rank
-    memory_share: float = 1.0  # of the device's memory, if other workers share the device
+    memory_share: float = 1.0  # share of the device's memory that this worker may use
     ranks: int = 1
     until: int | None = None  # step to pause at and to score at
     evaluate: EvaluatePlan | None = None  # scores during training
