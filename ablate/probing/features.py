@@ -31,7 +31,7 @@ Indices = npt.NDArray[np.int64]
 WINDOWS_AT_ONCE = 64
 
 
-class WholeClips(Protocol):
+class ClipFrames(Protocol):
     """Anything that all frames of a clip can be read from."""
 
     def frames(self, index: int) -> Matrix:
@@ -155,7 +155,7 @@ def extract_features(
 
 
 def compute_mel_features(
-    store: WholeClips,
+    store: ClipFrames,
     normaliser: Normaliser,
     clips: Sequence[int],
     views: Iterable[View],

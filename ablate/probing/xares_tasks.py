@@ -36,8 +36,8 @@ class PublicTask:
     batch: int  # clips per training step
     epochs: int
     pos_weight: float  # weight of the presence of an event in the loss
-    segment_seconds: float  # of events; 0 for other tasks
-    average: str  # of the F1 of events: macro or micro
+    segment_seconds: float  # length of a segment of an event task; 0 for other tasks
+    average: str  # macro or micro average of the F1 of events
 
 
 def _parse_row(row: Mapping[str, str]) -> PublicTask:

@@ -152,7 +152,9 @@ def test_classes_of_the_benchmark_that_do_not_occur_count_as_zero():
     probe = XaresLinear(protocol="official")
     scores, labels = np.eye(2, dtype=np.float32), np.eye(2, dtype=bool)
     assert probe.measure(scores, labels)["map"] == pytest.approx(100)
-    assert probe.measure_task("fsd50k", scores, labels)["map"] == pytest.approx(1)  # of 200 classes
+    assert probe.measure_task("fsd50k", scores, labels)["map"] == pytest.approx(
+        1
+    )  # averaged over 200 classes
 
 
 def test_events_that_features_show_are_learnt(monkeypatch):

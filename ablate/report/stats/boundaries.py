@@ -96,8 +96,8 @@ def _simulate_p_values(seed_counts: tuple[int, ...]) -> Numbers:
     return ps
 
 
-def _interpolate(value: float, at: Numbers, of: Numbers) -> float:
+def _interpolate(value: float, xs: Numbers, ys: Numbers) -> float:
     """Interpolates on logarithms; proportional below the first entry, constant above the last."""
-    if value <= at[0]:
-        return float(value * of[0] / at[0])
-    return float(np.exp(np.interp(np.log(value), np.log(at), np.log(of))))
+    if value <= xs[0]:
+        return float(value * ys[0] / xs[0])
+    return float(np.exp(np.interp(np.log(value), np.log(xs), np.log(ys))))

@@ -11,7 +11,7 @@ from statistics import median
 from ablate.report.stats.contrasts import Arm, Contrast
 
 MAX_DEVIATION = 8.0  # robust standard deviations below the median
-MIN_VALUES = 6  # of all arms of a contrast, to estimate that deviation
+MIN_VALUES = 6  # in all arms of a contrast, to estimate that deviation
 NORMAL_SCALE = 1.4826  # standard deviation over median absolute deviation
 
 

@@ -37,7 +37,8 @@ class Estimate:
     high: float | None = None  # upper end of the interval; None if all values are equal
     p: float | None = None  # None below two values, or if all values are equal
     spread: float | None = None  # the most precise estimate of `sd`; None as `sd`
-    law: NullLaw | None = field(default=None, repr=False)  # of mean / standard_error; None as `p`
+    # law of mean / standard_error; None if `p` is None
+    law: NullLaw | None = field(default=None, repr=False)
 
     @property
     def is_constant(self) -> bool:
