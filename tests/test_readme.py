@@ -14,12 +14,13 @@ from ablate.config import loader
 from ablate.config import recipes as config_recipes
 from ablate.executors.local import Pool
 from ablate.executors.progress import create_console
-from ablate.report.pages.index import write_index
-from ablate.report.pages.publish import BEGIN_MARKER, END_MARKER, INDEX_FILE, format_section
+from ablate.report.pages.findings import read_findings
+from ablate.report.pages.publish import RESULTS_PAGE, write_results_page
 from ablate.study.prepare import prepare
 from ablate.testing import check_masker
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "studies" / "results"
 README = (ROOT / "README.md").read_text()
 PAGES = {
     file.relative_to(ROOT).as_posix(): file.read_text()
@@ -111,16 +112,37 @@ def test_every_link_has_a_target(page, link):
         assert anchor in {head.lower().replace(" ", "-") for head in heads}
 
 
-def test_the_results_in_the_readme_agree_with_the_published_reports():
-    results = ROOT / "studies" / "results"
-    published = sorted(path for path in results.iterdir() if path.is_dir())
-    written = README[README.index(BEGIN_MARKER) : README.index(END_MARKER) + len(END_MARKER)]
-    assert written == format_section(ROOT / "README.md", results, published), (
+def test_the_page_of_results_agrees_with_the_published_reports():
+    published = sorted(path for path in RESULTS.iterdir() if path.is_dir())
+    assert (RESULTS / RESULTS_PAGE).read_text() == write_results_page(published, RESULTS), (
         "stale: run `ablate publish`"
     )
-    assert (results / INDEX_FILE).read_text() == write_index(published, results), (
-        "stale: run `ablate publish`"
-    )
+
+
+@pytest.mark.parametrize(
+    ("study", "level", "against", "where", "words"),
+    [
+        ("is_block_worse", "block", "random", ("squares", "strips"), "worse by {} points on syn"),
+        ("is_block_worse_music", "block", "random", ("squares", "strips"), "by {} points on notes"),
+        ("curriculum", "random", "curriculum", ("all",), "curriculum by {} points"),
+        ("patching", None, "squares", ("all",), "adds {} points less to narrow strips"),
+    ],
+)
+def test_the_findings_in_the_readme_are_those_of_the_published_reports(
+    study, level, against, where, words
+):
+    verdicts = [
+        verdict
+        for verdict in read_findings(RESULTS / study).verdicts
+        if (level is None or verdict.level == level)
+        and verdict.against == against
+        and verdict.where in where
+    ]
+    assert verdicts
+    assert all(verdict.verdict in ("better", "worse") for verdict in verdicts)
+    low, *_, high = sorted(f"{abs(verdict.difference):.1f}" for verdict in (*verdicts, verdicts[0]))
+    stated = low if low == high else f"{low} to {high}"
+    assert words.format(stated) in " ".join(README.split())
 
 
 def test_ci_runs_the_command_of_the_readme():

@@ -105,26 +105,23 @@ def publish(
     results: Annotated[Path, typer.Option(help="Folder of the published reports.")] = Path(
         "studies/results"
     ),
-    readme: Annotated[Path, typer.Option(help="Page that lists the published reports.")] = Path(
-        "README.md"
-    ),
     gallery: Annotated[
         bool, typer.Option(help="Include the mask gallery (its images show your audio).")
     ] = True,
 ) -> None:
-    """Copy reports to the folder of published reports, and list all of them in the README."""
+    """Copy reports to the folder of published reports, and list all of them on its page."""
+    from ablate.core.io import write_atomically
     from ablate.report.pages import publish as page_publish
     from ablate.runs import store
 
     try:
-        page_publish.split_readme(readme)  # before anything is copied
         for name in map(get_study_name, names or []):
             report = store.get_folders().reports / name
             page_publish.publish_report(report, results / name, include_gallery=gallery)
             typer.echo(f"wrote {results / name}")
         kept = sorted(path for path in results.iterdir() if path.is_dir())
-        page_publish.update_pages(readme, results, kept)
-        listed = ", ".join(path.name for path in kept)
-        typer.echo(f"wrote {readme} and {results / page_publish.INDEX_FILE}: {listed}")
+        page = results / page_publish.RESULTS_PAGE
+        write_atomically(page, page_publish.write_results_page(kept, results))
+        typer.echo(f"wrote {page}: {', '.join(path.name for path in kept)}")
     except (ValueError, OSError) as error:
         fail(str(error))

@@ -15,7 +15,6 @@ import pytest
 from ablate.config.search_space import Point
 from ablate.core.io import write_json
 from ablate.core.records.run import FAILURE_KINDS, CodeVersion
-from ablate.report.pages.publish import BEGIN_MARKER, END_MARKER
 from ablate.runs.store import write_config
 from ablate.slurm import queue as slurm_queue
 from ablate.slurm.queue import SubmittedJob
@@ -253,25 +252,15 @@ def test_doctor_starts_a_worker() -> None:
     assert "attention on " in done.stdout
 
 
-def test_publish_copies_nothing_if_the_readme_has_no_place_for_results() -> None:
-    done = ablate("publish", "masking")
-    assert done.returncode == 2
-    assert done.stderr.startswith("README.md must have one line")
-    assert not Path("studies/results").exists()
-
-
 def test_publishing_a_report_without_findings_is_an_error() -> None:
-    Path("README.md").write_text(f"{BEGIN_MARKER}\n{END_MARKER}\n")
     done = ablate("publish", "masking")
     assert done.returncode == 2
     assert done.stderr.startswith("reports/masking contains no findings.json")
     assert not Path("studies").exists()
 
 
-def test_publish_rewrites_the_list_in_the_readme() -> None:
+def test_publish_rewrites_the_page_of_results() -> None:
     Path("results").mkdir()
-    text = "Before.\n<!-- results: written by `ablate publish` -->\n<!-- end of results -->\n"
-    Path("R.md").write_text(text)
-    done = ablate("publish", "--results", "results", "--readme", "R.md")
-    assert (done.returncode, done.stdout) == (0, "wrote R.md and results/README.md: \n")
-    assert Path("R.md").read_text().startswith("Before.\n<!-- results")
+    done = ablate("publish", "--results", "results")
+    assert (done.returncode, done.stdout) == (0, "wrote results/README.md: \n")
+    assert Path("results/README.md").read_text().startswith("# Results")

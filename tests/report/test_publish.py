@@ -1,4 +1,4 @@
-"""Published reports are complete; the index and the README agree with their findings."""
+"""Published reports are complete; the page that lists them agrees with their findings."""
 
 import csv
 import re
@@ -9,20 +9,11 @@ import pytest
 
 from ablate.core.io import read_json, write_json
 from ablate.report.pages.findings import FINDINGS_FILE, read_findings
-from ablate.report.pages.index import write_index
-from ablate.report.pages.publish import (
-    BEGIN_MARKER,
-    END_MARKER,
-    INDEX_FILE,
-    format_section,
-    publish_report,
-    update_pages,
-)
+from ablate.report.pages.publish import publish_report, write_results_page
 from ablate.report.pages.table import MINUS
 from tests.report.conftest import StudyBuilder
 
 POOLED = "pooled over patchifier"
-FRAME = f"# Title\n\nBefore.\n\n{BEGIN_MARKER}\nstale\n{END_MARKER}\n\nAfter.\n"
 
 
 def links(text: str) -> list[str]:
@@ -64,27 +55,20 @@ def test_a_published_report_has_no_absolute_paths(reported: StudyBuilder, tmp_pa
     assert "# override: data.manifest=metadata.csv\n# override: mel.hop_ms=15\n" in published
 
 
-def test_the_readme_changes_between_its_markers_only(
+def test_every_link_of_the_results_page_has_a_target(
     reported: StudyBuilder, tmp_path: Path
 ) -> None:
-    readme, into = tmp_path / "README.md", tmp_path / "results" / "masking"
+    into = tmp_path / "results" / "masking"
     publish_report(reported.report, into)
-    readme.write_text(FRAME)
-    update_pages(readme, into.parent, [into])
-    once = readme.read_text()
-    section = format_section(readme, into.parent, [into])
-    assert once == FRAME.replace(f"{BEGIN_MARKER}\nstale\n{END_MARKER}", section)
-    assert all((tmp_path / link).is_file() for link in links(once))
-    page = (into.parent / INDEX_FILE).read_text()
+    page = write_results_page([into], into.parent)
+    assert len(links(page)) > 2
     assert all((into.parent / link.partition("#")[0]).is_file() for link in links(page))
-    update_pages(readme, into.parent, [into])
-    assert readme.read_text() == once
 
 
 def test_verdicts_within_a_combination_are_listed_if_the_pooled_one_differs(
     reported: StudyBuilder, tmp_path: Path
 ) -> None:
-    text = write_index([reported.report], reported.root)
+    text = write_results_page([reported.report], reported.root)
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
     listed = [(row[0], row[1], row[2]) for row in rows]
     assert (f"| block {MINUS} random", "strips", "**better**") in listed
@@ -102,8 +86,8 @@ def test_reports_on_one_question_share_a_table_with_most_trials_first(
         folders.append(tmp_path / study)
         changed = replace(findings, study=study, title=title, num_trials=trials)
         changed.write(folders[-1] / FINDINGS_FILE)
-    text = write_index(folders, tmp_path)
-    assert re.findall(r"^## (.*)$", text, flags=re.MULTILINE) == ["Why?", "How?"]
+    text = write_results_page(folders, tmp_path)
+    assert re.findall(r"^### (.*)$", text, flags=re.MULTILINE) == ["Why?", "How?"]
     rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
     studies = list(dict.fromkeys(row for row in rows if "`" in row))
     assert studies == ["| `most`", "| `few`"]  # the only report on a question is not named
@@ -118,7 +102,7 @@ def test_the_measure_is_a_column_if_some_contrast_is_measured_by_gain(
     reported: StudyBuilder, tmp_path: Path
 ) -> None:
     findings = read_findings(reported.report)
-    text = write_index([reported.report], reported.root)
+    text = write_results_page([reported.report], reported.root)
     measures = {
         row.split(" | ")[0]: row.split(" | ")[parse_heads(text).index("measure")]
         for row in text.splitlines()
@@ -128,7 +112,7 @@ def test_the_measure_is_a_column_if_some_contrast_is_measured_by_gain(
     assert measures[f"| block {MINUS} random"] == "score"
     by_score = [verdict for verdict in findings.verdicts if verdict.measure == "score"]
     replace(findings, verdicts=by_score).write(tmp_path / FINDINGS_FILE)
-    assert "measure" not in parse_heads(write_index([tmp_path], tmp_path))
+    assert "measure" not in parse_heads(write_results_page([tmp_path], tmp_path))
 
 
 def test_the_index_has_the_data_the_notes_and_the_reversed_signs(
@@ -143,7 +127,7 @@ def test_the_index_has_the_data_the_notes_and_the_reversed_signs(
         robustness=[replace(first, other_sign="+2.7 [1.3, 4.2] by linear.mean_std"), *rest],
     )
     changed.write(tmp_path / FINDINGS_FILE)
-    text = write_index([tmp_path], tmp_path)
+    text = write_results_page([tmp_path], tmp_path)
     assert "trials scored by knn.concat_freq on 9 clips of synthetic sound; " in text
     assert "\n\n- `block`: as drawn\n\n" in text
     assert f"{first.level} {MINUS} {first.against} is +2.7 [1.3, 4.2] by linear" in text
@@ -156,7 +140,7 @@ def test_findings_of_another_format_are_rejected_with_the_remedy(
     content = read_json(reported.report / FINDINGS_FILE) | {"format": version}
     write_json(tmp_path / FINDINGS_FILE, content)
     with pytest.raises(ValueError, match=r"findings\.json has .*`ablate report STUDY`"):
-        write_index([tmp_path], tmp_path)
+        write_results_page([tmp_path], tmp_path)
 
 
 def test_the_findings_agree_with_the_tables(reported: StudyBuilder) -> None:
@@ -179,7 +163,7 @@ def test_a_report_without_findings_is_rejected_with_the_remedy(
     with pytest.raises(ValueError, match=rf"contains no {FINDINGS_FILE}, .*`ablate report STUDY`"):
         publish_report(tmp_path, tmp_path / "into")
     with pytest.raises(ValueError, match=rf"contains no {FINDINGS_FILE}"):
-        write_index([tmp_path], tmp_path)
+        write_results_page([tmp_path], tmp_path)
 
 
 def test_a_report_without_a_score_does_not_replace_a_published_one(
@@ -208,12 +192,3 @@ def test_an_incomplete_report_does_not_replace_a_published_one(
     finally:
         (tmp_path / "aside").rename(reported.report / name)
     assert {path: path.read_bytes() for path in into.rglob("*.*")} == before
-
-
-@pytest.mark.parametrize("text", ["", BEGIN_MARKER, END_MARKER + BEGIN_MARKER, FRAME + FRAME])
-def test_a_readme_without_its_markers_is_not_changed(text: str, tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(text)
-    with pytest.raises(ValueError, match="must have one line `<!-- results"):
-        update_pages(readme, tmp_path / "results", [])
-    assert readme.read_text() == text

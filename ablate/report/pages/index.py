@@ -1,4 +1,4 @@
-"""Writes the index of published reports: by question, with answers, tables and one figure each."""
+"""Writes every contrast of published reports: by question, with a table and one figure each."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -22,8 +22,8 @@ from ablate.report.stats.decision_rules import format_coverage
 
 FIGURE = "figures/contrasts.png"
 INTRODUCTION = (
-    "# Results\n\nWritten by `ablate publish` from the reports in this folder. Differences are in "
-    "points, paired by seed: of the score or, if a table says so, of the gain of each arm over "
+    "## Every contrast\n\nDifferences are in points, paired by seed: of the score or, if a table "
+    "says so, of the gain of each arm over "
     "its own random init. P-values are Holm-corrected, intervals are not; within a combination, a "
     "p-value is at least as large as the pooled contrast and its interaction allow. *Detectable* "
     "is the smallest difference that this number of seeds detects with 80 % power, at the observed "
@@ -53,15 +53,9 @@ class PublishedReport:
         return [v for v in verdicts if v.family != "within" or (v.factor, v.level) in differing]
 
 
-def write_index(folders: Sequence[Path], root: Path) -> str:
-    """Writes the page on the reports in `folders`, as Markdown for the folder `root`.
-
-    Raises:
-        ValueError: As `group_by_question`.
-    """
-    return (
-        "\n\n".join([INTRODUCTION, *map(_write_question, group_by_question(folders, root))]) + "\n"
-    )
+def write_contrasts(groups: Sequence[Sequence[PublishedReport]]) -> str:
+    """Writes every contrast of published reports, grouped by question, as Markdown."""
+    return "\n\n".join([INTRODUCTION, *map(_write_question, groups)])
 
 
 def group_by_question(folders: Sequence[Path], root: Path) -> list[list[PublishedReport]]:
@@ -109,7 +103,7 @@ def _write_question(reports: Sequence[PublishedReport]) -> str:
     notes = collect_notes(reports)
     first = reports[0]
     pieces = [
-        f"## {first.findings.title}",
+        f"### {first.findings.title}",
         "\n".join(answers),
         _build_verdict_table(reports).to_markdown(),
         *([format_notes(notes)] if notes else []),

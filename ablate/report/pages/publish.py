@@ -1,4 +1,4 @@
-"""Publishes reports in the repository: copies them, and updates the index and the README."""
+"""Publishes reports in the repository: copies them, and writes the page that lists them."""
 
 import re
 import shutil
@@ -7,13 +7,12 @@ from pathlib import Path
 
 from ablate.core.io import write_atomically
 from ablate.report.pages.findings import FINDINGS_FILE, read_findings
-from ablate.report.pages.index import format_link, write_index
+from ablate.report.pages.index import group_by_question, write_contrasts
 from ablate.report.pages.methods import FILES_PREFIX
-from ablate.report.pages.readme_section import write_readme_section
+from ablate.report.pages.overview import write_overview
 
-BEGIN_MARKER = "<!-- results: written by `ablate publish` -->"
-END_MARKER = "<!-- end of results -->"
-INDEX_FILE = "README.md"  # in the folder of the published reports
+RESULTS_PAGE = "README.md"  # in the folder of the published reports
+HEADING = "# Results\n\nWritten by `ablate publish` from the reports in this folder."
 GALLERY_HEADING = "## Mask gallery"
 ABSOLUTE_OVERRIDE = re.compile(r"^(# override: [^=\n]+=)/\S*/", re.MULTILINE)
 
@@ -55,37 +54,12 @@ def publish_report(report: Path, into: Path, *, include_gallery: bool = True) ->
         write_atomically(into / name, content)
 
 
-def update_pages(readme: Path, results: Path, folders: Sequence[Path]) -> None:
-    """Writes the index of published reports, and the README's section between its markers.
-
-    Args:
-        readme: The README.
-        results: Folder of the index.
-        folders: Folders of the published reports.
+def write_results_page(folders: Sequence[Path], root: Path) -> str:
+    """Writes the page that lists the reports in `folders`, as Markdown for the folder `root`.
 
     Raises:
-        ValueError: If the README lacks the markers, or a report lacks its findings.
+        ValueError: If a report lacks its findings, or is outside `root`.
     """
-    before, after = split_readme(readme)
-    write_atomically(results / INDEX_FILE, write_index(folders, results))
-    write_atomically(readme, f"{before}{format_section(readme, results, folders)}{after}")
-
-
-def split_readme(readme: Path) -> tuple[str, str]:
-    """Returns the text before and after the section. Raises `ValueError` without its markers."""
-    expected = f"{readme} must have one line `{BEGIN_MARKER}` and, after it, one `{END_MARKER}`"
-    if not readme.is_file():
-        raise ValueError(f"{expected}; there is no such file")
-    text = readme.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN_MARKER)
-    _, end, after = rest.partition(END_MARKER)
-    if not (begin and end) or text.count(BEGIN_MARKER) != 1 or text.count(END_MARKER) != 1:
-        raise ValueError(expected)
-    return before, after
-
-
-def format_section(readme: Path, results: Path, folders: Sequence[Path]) -> str:
-    """Formats the README's section with its markers. Raises `ValueError` as `update_pages`."""
-    index = format_link(results / INDEX_FILE, readme.resolve().parent)
-    section = write_readme_section(folders, readme.parent, index=index)
-    return f"{BEGIN_MARKER}\n\n{section}\n\n{END_MARKER}"
+    groups = group_by_question(folders, root)
+    pieces = [HEADING, write_overview(groups), write_contrasts(groups) if groups else ""]
+    return "\n\n".join(piece for piece in pieces if piece) + "\n"

@@ -1,15 +1,12 @@
-"""Writes the README's section on published reports: question, answer and a small table each."""
+"""Writes the overview of published reports: question, answer and a small table each."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from ablate.core.records.findings import Findings, VerdictFinding
 from ablate.report.pages.index import (
-    FIGURE,
     PublishedReport,
     collect_notes,
-    group_by_question,
     is_interaction,
 )
 from ablate.report.pages.table import (
@@ -29,34 +26,21 @@ DECIDED_WORDS = ("better", "worse")
 ContrastKey = tuple[str, str]  # level (empty for learning contrasts), contrast as text
 
 
-def write_readme_section(folders: Sequence[Path], root: Path, *, index: str) -> str:
-    """Writes the section on the reports in `folders`, as Markdown for a README in `root`.
-
-    Args:
-        folders: Folders of published reports.
-        root: Folder of the README.
-        index: Link to the page with all results.
-
-    Raises:
-        ValueError: As `group_by_question`.
-    """
-    groups = group_by_question(folders, root)
+def write_overview(groups: Sequence[Sequence[PublishedReport]]) -> str:
+    """Writes the answers of published reports, grouped by question, as Markdown."""
     reports = [report for group in groups for report in group]
     if not reports:
         return ""
-    pieces = [_write_introduction([report.findings for report in reports], index)]
-    for number, group in enumerate(groups):
-        pieces += _write_question(group, with_figure=number == 0)
-    return "\n\n".join(pieces)
+    introduction = _write_introduction([report.findings for report in reports])
+    return "\n\n".join([introduction, *map(_write_question, groups)])
 
 
-def _write_introduction(findings: Sequence[Findings], index: str) -> str:
+def _write_introduction(findings: Sequence[Findings]) -> str:
     coverage = format_coverage(*(each.alpha for each in findings))
     return (
         f"Differences in points, paired by seed, with uncorrected {coverage} intervals; bold: "
         "better or worse after Holm's correction. *Gain* is the improvement over the model's own "
-        f"random initialisation.{_write_mel_comparison(findings)} [All tables, p-values and "
-        f"figures]({index})."
+        f"random initialisation.{_write_mel_comparison(findings)}"
     )
 
 
@@ -85,18 +69,16 @@ def _write_mel_comparison(findings: Sequence[Findings]) -> str:
     )
 
 
-def _write_question(reports: Sequence[PublishedReport], *, with_figure: bool) -> list[str]:
+def _write_question(reports: Sequence[PublishedReport]) -> str:
     """Writes the answer of the largest study on a question, and a table of all of them."""
-    first = reports[0]
-    figure = f"![Contrasts of {first.findings.study}]({first.link}/{FIGURE})"
-    warnings = [*_list_mask_warnings(reports)]
-    return [
-        f"### {first.findings.title}",
-        "\n".join(f"- {line}" for line in first.findings.answer),
+    findings, warnings = reports[0].findings, [*_list_mask_warnings(reports)]
+    pieces = [
+        f"## {findings.title}",
+        "\n".join(f"- {line}" for line in findings.answer),
         _build_verdict_table(reports).to_markdown(),
         *(["\n".join(warnings)] if warnings else []),
-        *([figure] if with_figure else []),
     ]
+    return "\n\n".join(pieces)
 
 
 def _list_mask_warnings(reports: Sequence[PublishedReport]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The README section shows published results in one small table per question."""
+"""The overview shows published results in one small table per question."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,8 @@ import pytest
 
 from ablate.core.records.findings import DataFinding, Findings
 from ablate.report.pages.findings import FINDINGS_FILE, read_findings
-from ablate.report.pages.readme_section import write_readme_section
+from ablate.report.pages.index import group_by_question
+from ablate.report.pages.overview import write_overview
 from ablate.report.pages.table import MINUS, format_interval, format_number
 from tests.report.conftest import StudyBuilder
 
@@ -17,17 +18,17 @@ def findings(reported: StudyBuilder) -> Findings:
     return read_findings(reported.report)
 
 
-def write_section(root: Path, *reports: Findings) -> str:
-    """Writes the section on some findings, each in a folder named after its study."""
+def write_page(root: Path, *reports: Findings) -> str:
+    """Writes the overview of some findings, each in a folder named after its study."""
     folders = []
     for report in reports:
         folders.append(root / report.study)
         report.write(folders[-1] / FINDINGS_FILE)
-    return write_readme_section(folders, root, index="all.md")
+    return write_overview(group_by_question(folders, root))
 
 
 def parse_rows(text: str) -> dict[str, list[str]]:
-    """Returns the cells of a section's only table, by contrast."""
+    """Returns the cells of an overview's only table, by contrast."""
     lines = [line[2:-2].split(" | ") for line in text.splitlines() if line.startswith("| `")]
     return {first: rest for first, *rest in lines}
 
@@ -35,7 +36,7 @@ def parse_rows(text: str) -> dict[str, list[str]]:
 def test_decided_verdicts_are_bold_and_others_have_a_word(
     findings: Findings, tmp_path: Path
 ) -> None:
-    table = parse_rows(write_section(tmp_path, findings))
+    table = parse_rows(write_page(tmp_path, findings))
     for verdict in findings.verdicts:
         if verdict.family == "pooled" and not verdict.verdict.startswith("differs"):
             [cell] = (
@@ -74,7 +75,7 @@ def test_an_undecided_verdict_whose_interval_excludes_zero_has_its_p_value(
         )
         for verdict in findings.verdicts
     ]
-    text = write_section(tmp_path, replace(findings, verdicts=verdicts))
+    text = write_page(tmp_path, replace(findings, verdicts=verdicts))
     cells = [cell for [cell] in parse_rows(text).values()]
     assert cells
     assert all(cell.endswith(f" {word}") for cell in cells)
@@ -83,7 +84,7 @@ def test_an_undecided_verdict_whose_interval_excludes_zero_has_its_p_value(
 def test_a_contrast_with_an_interaction_is_listed_within_each_combination(
     findings: Findings, tmp_path: Path
 ) -> None:
-    table = parse_rows(write_section(tmp_path, findings))
+    table = parse_rows(write_page(tmp_path, findings))
     assert f"`block` {MINUS} `random` with strips" in table
     assert f"`block` {MINUS} `random` with squares" in table
     assert not any("pooled" in name for name in table)
@@ -100,7 +101,7 @@ def test_reports_on_one_question_are_columns_of_one_table(
         data=[DataFinding(clips=9, pretraining_clips=9, synthetic=False, tasks=["notes"])],
         verdicts=[verdict for verdict in findings.verdicts if verdict.level == "curriculum"],
     )
-    text = write_section(tmp_path, other, findings)
+    text = write_page(tmp_path, other, findings)
     heads = next(line for line in text.splitlines() if line.startswith("|  |"))
     corpus = ", ".join(findings.data[0].tasks)
     first = f"[{corpus}]({findings.study}/report.md), {len(findings.seeds)} seeds"
@@ -118,7 +119,7 @@ def test_a_pooled_verdict_is_next_to_those_within_combinations_of_another_study(
         for verdict in findings.verdicts
     ]
     other = replace(findings, study="notes", num_trials=1, verdicts=pooled)
-    cells = parse_rows(write_section(tmp_path, findings, other))
+    cells = parse_rows(write_page(tmp_path, findings, other))
     for where in ("strips", "squares"):
         one, two = cells[f"`block` {MINUS} `random` with {where}"]
         assert one == two
@@ -128,7 +129,7 @@ def test_a_pooled_verdict_is_next_to_those_within_combinations_of_another_study(
 
 
 def test_the_note_on_a_level_is_in_its_first_row(findings: Findings, tmp_path: Path) -> None:
-    text = write_section(tmp_path, replace(findings, notes={"block": "as drawn"}))
+    text = write_page(tmp_path, replace(findings, notes={"block": "as drawn"}))
     assert text.count("as drawn") == 1
     [first] = (line for line in text.splitlines() if "as drawn" in line)
     assert first.startswith(f"| `block` {MINUS} `random` with ")
@@ -154,17 +155,17 @@ def test_variants_that_beat_log_mel_statistics_are_counted_by_every_probe(
         )
         for variant, value in zip(findings.variants, above, strict=True)
     ]
-    text = write_section(tmp_path, replace(findings, variants=variants))
+    text = write_page(tmp_path, replace(findings, variants=variants))
     reference = "plain log-mel statistics under the study's default probe"
-    assert f" {expected.format(reference)} [" in text
+    assert f" {expected.format(reference)}\n" in text
 
 
 def test_warnings_about_masks_are_below_the_table(findings: Findings, tmp_path: Path) -> None:
     line = "Fallback masks: 52 % of legacy."
-    assert "- On " not in write_section(tmp_path, findings)
-    text = write_section(tmp_path, replace(findings, mask_warnings=[line]))
-    assert f"\n\n- On {', '.join(findings.data[0].tasks)}: {line}\n\n" in text
+    assert "- On " not in write_page(tmp_path, findings)
+    text = write_page(tmp_path, replace(findings, mask_warnings=[line]))
+    assert text.endswith(f"\n\n- On {', '.join(findings.data[0].tasks)}: {line}")
 
 
-def test_without_reports_the_section_is_empty(tmp_path: Path) -> None:
-    assert write_readme_section([], tmp_path, index="all.md") == ""
+def test_without_reports_the_overview_is_empty() -> None:
+    assert write_overview([]) == ""
