@@ -78,7 +78,7 @@ def _build_entry(trial: PlannedTrial) -> TrialEntry:
 
 
 def _find_warnings(trials: Iterable[PlannedTrial]) -> list[str]:
-    """Finds unequal visible shares, masks that overlap or fall back, and heads of slow widths.
+    """Finds unequal visible shares, overlapping masks, heads of slow widths, unfitting clips.
 
     All seeds of a variant have the same masks, so one seed is enough.
     """
@@ -97,9 +97,11 @@ def _find_warnings(trials: Iterable[PlannedTrial]) -> list[str]:
         )
         for levels, fact in facts
     ]
+    notes = dict.fromkeys(note for _, fact in facts for note in fact.notes)
     settings = [(join_labels(levels), trial.settings) for levels, trial in variants.items()]
     return [
         *warnings.share_warnings(shares),
         *warnings.overlap_warnings(overlaps),
         *warnings.head_width_warnings(settings),
+        *notes,
     ]

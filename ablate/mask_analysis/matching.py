@@ -2,8 +2,8 @@
 
 Comparing two maskers that leave different amounts of audio visible confounds two factors. A
 masker's settings may therefore contain `match: {context: 0.42, by: ratio}` beside their `type`:
-the value of `ratio` is searched on the trial's own grid and in its own batches, rounded, and
-written into the settings in place of `match`.
+the value of `ratio` is searched on the trial's own grid, in its own batches and on clips as long as
+its own, rounded, and written into the settings in place of `match`.
 """
 
 import contextlib
@@ -56,7 +56,11 @@ def remove_match(settings: Any) -> Any:
 
 
 def resolve_matches(
-    settings: Any, grid: Grid, batching: Batching = "pack", batch: int = BATCH
+    settings: Any,
+    grid: Grid,
+    batching: Batching = "pack",
+    batch: int = BATCH,
+    columns: tuple[int, ...] = (),
 ) -> tuple[dict[str, Any], list[Match]]:
     """Replaces every `match` in a masker's settings by a value, inner maskers first.
 
@@ -65,6 +69,7 @@ def resolve_matches(
         grid: The trial's grid.
         batching: How the trial batches; shares are those the encoder sees after it.
         batch: Clips per batch.
+        columns: Columns of the grid that are no padding, as for `realised_shares`.
 
     Returns:
         The settings with values in place of `match`, and the values.
@@ -72,7 +77,9 @@ def resolve_matches(
     Raises:
         PartError: A `match` is malformed, or no value reaches the requested share.
     """
-    text, matches = _resolve_json(json.dumps(settings), _DrawConditions(grid, batching, batch))
+    text, matches = _resolve_json(
+        json.dumps(settings), _DrawConditions(grid, batching, batch, columns)
+    )
     return json.loads(text), list(matches)
 
 
@@ -82,6 +89,7 @@ class _DrawConditions(NamedTuple):
     grid: Grid
     batching: Batching
     batch: int  # clips
+    columns: tuple[int, ...]  # of clips that stand for all; empty without padding
 
 
 @cache

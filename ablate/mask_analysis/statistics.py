@@ -1,7 +1,7 @@
 """Statistics of a masker's masks: shares, visits per patch, distances, block sizes and runs.
 
-All are computed on full-length clips, over batches drawn at different points of training, so that
-a curriculum is averaged over its course.
+All are computed over batches drawn at different points of training, so that a curriculum is
+averaged over its course; `measure` on full-length clips, `realised_shares` on those of a study.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import Tensor
 
 from ablate.core.random import generator
@@ -39,7 +39,11 @@ class RealisedShares(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def realised_shares(
-    masker: AbstractMasker, grid: Grid, batching: Batching = "pack", batch: int = BATCH
+    masker: AbstractMasker,
+    grid: Grid,
+    batching: Batching = "pack",
+    batch: int = BATCH,
+    columns: tuple[int, ...] = (),
 ) -> RealisedShares:
     """Computes the average shares of masks drawn over the course of training.
 
@@ -50,6 +54,8 @@ def realised_shares(
         grid: The grid to draw on.
         batching: Masks are counted after it, as the encoder sees them.
         batch: Clips per batch, if `batching` truncates.
+        columns: Columns of the grid that are no padding, of clips that stand for all; shares are
+            then those of the patches that are no padding. Empty: no clip is padded.
 
     Raises:
         AssertionError: A mask breaks a promise of the masker.
@@ -63,12 +69,14 @@ def realised_shares(
         content = torch.rand(clips, grid.size, 8, generator=generator(0, "plan", "content"))
     for moment in moments:
         rng = generator(0, "plan", str(moment))
-        full_clips = Clips.unpadded(grid, clips, progress=moment, content=content)
-        mask = masker.draw(full_clips, rng)
-        check_mask(masker, mask, grid, full_clips.valid)
+        valid = _draw_valid(grid, clips, columns, moment)
+        drawn = Clips(grid=grid, valid=valid, progress=moment, content=content)
+        mask = masker.draw(drawn, rng)
+        check_mask(masker, mask, grid, valid)
         mask = truncate(mask, batching, rng, copies=masker.promises.copies)
-        context += float(mask.context.float().mean()) / len(moments)
-        targets += float(mask.target_union.float().mean()) / len(moments)
+        share = float(valid.float().mean())  # 1 without padding
+        context += float(mask.context.float().mean()) / share / len(moments)
+        targets += float(mask.target_union.float().mean()) / share / len(moments)
         shared = mask.context & mask.target_union
         visible += int(mask.context.sum())
         both += int(shared.sum())
@@ -77,6 +85,16 @@ def realised_shares(
             changed += float(mask.fallback.float().mean()) / len(moments)
     shares = (context, targets, both / visible, forced / visible, changed)
     return RealisedShares(*(round(share, 4) for share in shares))
+
+
+def _draw_valid(grid: Grid, clips: int, columns: tuple[int, ...], moment: float) -> Tensor:
+    """Draws clips of the given lengths; returns which of their patches are no padding."""
+    if not columns:
+        return torch.ones(clips, grid.size, dtype=torch.bool)
+    rng = generator(0, "plan", "lengths", str(moment))
+    lengths = torch.tensor(columns)[torch.randint(len(columns), (clips,), generator=rng)]
+    valid = torch.arange(grid.time) < lengths.unsqueeze(1)
+    return repeat(valid, "clips time -> clips (freq time)", freq=grid.freq)
 
 
 def _draw_schedule(

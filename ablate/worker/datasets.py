@@ -15,6 +15,7 @@ from ablate.probing.probe import Content
 from ablate.probing.tasks import Task
 from ablate.probing.xares import find_missing_tasks
 from ablate.probing.xares_tasks import TASKS_BY_NAME
+from ablate.worker.audio_fit import list_task_notes
 from ablate.worker.trial import AudioData, Trial, open_audio
 
 Emit = Callable[[ProgressMessage], None]
@@ -104,7 +105,7 @@ def _summarise(source: AbstractSource, audio: AudioData, *, probed: bool) -> Dat
         skipped=tuple(audio.store.skipped),
         silent=tuple(audio.store.silent),
         cancelled=tuple(audio.store.cancelled),
-        notes=audio.store.notes,
+        notes=(*audio.store.notes, *(list_task_notes(audio) if probed else ())),
         tasks=tasks,
     )
 

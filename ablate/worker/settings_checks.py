@@ -1,4 +1,4 @@
-"""Checks the settings of a trial without audio: draws masks and counts weights."""
+"""Checks the settings of a trial: draws masks, matches shares and counts weights."""
 
 from ablate.core.records.plan import Settings
 from ablate.core.records.run import ParameterCounts
@@ -10,8 +10,12 @@ from ablate.worker.meta_model import count_trial_parameters
 from ablate.worker.trial import Trial
 
 
-def fill_in_matches(settings: Settings) -> tuple[Settings, list[Match]]:
+def fill_in_matches(
+    settings: Settings, columns: tuple[int, ...] = ()
+) -> tuple[Settings, list[Match]]:
     """Replaces each `match` of a masker by the value that reaches the wanted share.
+
+    `columns` are those of clips with padding, as for `realised_shares`.
 
     A match needs the grid. If the patchifier does not fit, the settings come back without the
     match, and `try_masks` reports the problem.
@@ -27,11 +31,34 @@ def fill_in_matches(settings: Settings) -> tuple[Settings, list[Match]]:
         return plain, []
     if grid.size < 2:
         return plain, []
-    filled, matches = resolve_matches(masker, grid, trial.batching, trial.budget.batch)
+    filled, matches = resolve_matches(masker, grid, trial.batching, trial.budget.batch, columns)
     return {**settings, "masker": filled}, matches
 
 
-def try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, RealisedShares | None]:
+def fit_to_lengths(
+    settings: Settings, trial: Trial, columns: tuple[int, ...]
+) -> tuple[Trial, list[Match], RealisedShares]:
+    """Computes matches and shares for clips of the given lengths, some of which are padded.
+
+    Args:
+        settings: settings of the trial, with every `match`.
+        trial: the trial, with values matched on full-length clips.
+        columns: columns of the grid that are no padding, as for `realised_shares`.
+
+    Raises:
+        PartError: a wanted share cannot be reached, or the masker refuses such clips.
+    """
+    matched, matches = fill_in_matches(settings, columns)
+    trial = build(matched, expect=Trial) if matches else trial
+    problems, _, shares = try_masks(trial, columns)
+    if shares is None:
+        raise PartError(problems)
+    return trial, matches, shares
+
+
+def try_masks(
+    trial: Trial, columns: tuple[int, ...] = ()
+) -> tuple[list[Problem], Grid | None, RealisedShares | None]:
     """Draws masks; returns the problems, or the grid and the shares of context and targets."""
     try:
         grid = trial.grid
@@ -41,7 +68,7 @@ def try_masks(trial: Trial) -> tuple[list[Problem], Grid | None, RealisedShares 
         message = f"one patch covers all {trial.crop_frames} frames; nothing is left to predict"
         return [Problem(("patchifier",), message)], None, None
     try:
-        shares = realised_shares(trial.masker, grid, trial.batching, trial.budget.batch)
+        shares = realised_shares(trial.masker, grid, trial.batching, trial.budget.batch, columns)
         return [], grid, shares
     except (UnsupportedGridError, AssertionError, ValueError) as error:
         reason = str(error)

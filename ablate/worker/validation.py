@@ -26,6 +26,7 @@ from ablate.mask_analysis.matching import Match
 from ablate.mask_analysis.statistics import RealisedShares
 from ablate.model.masking import Grid
 from ablate.parts import PartError, Problem, build, resolve
+from ablate.worker.audio_fit import count_valid_columns, list_trial_notes
 from ablate.worker.budget_matching import TargetBudget
 from ablate.worker.code_digest import compute_code_digests
 from ablate.worker.compatibility import find_conflicts
@@ -40,7 +41,12 @@ from ablate.worker.probes import (
     get_protocol,
     list_expected_scores,
 )
-from ablate.worker.settings_checks import count_parameters, fill_in_matches, try_masks
+from ablate.worker.settings_checks import (
+    count_parameters,
+    fill_in_matches,
+    fit_to_lengths,
+    try_masks,
+)
 from ablate.worker.token_stats import compute_token_stats
 from ablate.worker.trial import (
     AudioData,
@@ -141,6 +147,7 @@ class _ValidTrial:
     parameters: ParameterCounts
     matches: list[Match]
     code: dict[str, str]  # third-party part -> digest of its code
+    settings: Settings  # with every `match`
     dropped: list[KeyPath] = dataclasses.field(default_factory=list)
 
     def facts(self, trial: Trial, audio: AudioData, budget: MatchedBudget | None) -> TrialFacts:
@@ -156,6 +163,7 @@ class _ValidTrial:
             matched=tuple(MatchedSetting(**dataclasses.asdict(match)) for match in self.matches),
             budget=budget,
             parts=self.code,
+            notes=list_trial_notes(audio, trial),
         )
 
 
@@ -220,7 +228,8 @@ class _Validator:
                 return dataclasses.replace(valid, dropped=dropped)
 
     def _build(self, settings: Settings) -> _ValidTrial:
-        settings, matches = fill_in_matches(convert_sizes(settings))
+        written = convert_sizes(settings)
+        settings, matches = fill_in_matches(written)
         trial = build(settings, expect=Trial)
         if incompatible := [
             *find_conflicts(trial),
@@ -231,7 +240,8 @@ class _Validator:
         counts = None if grid is None else count_parameters(trial, problems)
         if problems or grid is None or shares is None or counts is None:
             raise PartError([*problems, *self._check_source(trial)])
-        return _ValidTrial(trial, grid, shares, counts, matches, compute_code_digests(settings))
+        code = compute_code_digests(settings)
+        return _ValidTrial(trial, grid, shares, counts, matches, code, written)
 
     def _check_source(self, trial: Trial) -> list[Problem]:
         try:
@@ -249,6 +259,9 @@ class _Validator:
         try:
             audio = self._datasets.open(trial)
             audio.build_loader(trial)
+            if columns := count_valid_columns(audio, trial):
+                trial, matches, shares = fit_to_lengths(valid.settings, trial, columns)
+                valid = dataclasses.replace(valid, trial=trial, matches=matches, shares=shares)
         except PartError as error:
             return _problem_reply(error.problems, valid.dropped)
         except ValueError as error:

@@ -135,6 +135,7 @@ class TrialFacts(Item):
     matched: tuple[MatchedSetting, ...] = ()
     budget: MatchedBudget | None = None
     parts: dict[str, str] = field(default_factory=dict)  # third-party part -> digest of its code
+    notes: tuple[str, ...] = ()  # clips that do not fit its window or bands, in sentences
 
 
 @dataclass(frozen=True, kw_only=True)

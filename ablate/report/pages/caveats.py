@@ -216,6 +216,8 @@ def _warn_of_unsuitable_clips(results: Results) -> Iterator[str]:
                 more = ", ..." if len(paths) > 3 else ""
                 yield f"{problem}: {len(paths)} of {data.clips}. {', '.join(paths[:3])}{more}."
         yield from (f"{note[0].upper()}{note[1:]}." for note in data.notes)
+    for note in dict.fromkeys(note for trial in results.plan.trials for note in trial.facts.notes):
+        yield f"{note[0].upper()}{note[1:]}."
 
 
 def _warn_of_uncompared_variants(results: Results) -> Iterator[str]:
