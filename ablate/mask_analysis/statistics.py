@@ -69,7 +69,7 @@ def realised_shares(
         content = torch.rand(clips, grid.size, 8, generator=generator(0, "plan", "content"))
     for moment in moments:
         rng = generator(0, "plan", str(moment))
-        valid = _draw_valid(grid, clips, columns, moment)
+        valid = draw_valid(grid, clips, columns, moment)
         drawn = Clips(grid=grid, valid=valid, progress=moment, content=content)
         mask = masker.draw(drawn, rng)
         check_mask(masker, mask, grid, valid)
@@ -87,7 +87,7 @@ def realised_shares(
     return RealisedShares(*(round(share, 4) for share in shares))
 
 
-def _draw_valid(grid: Grid, clips: int, columns: tuple[int, ...], moment: float) -> Tensor:
+def draw_valid(grid: Grid, clips: int, columns: tuple[int, ...], moment: float) -> Tensor:
     """Draws clips of the given lengths; returns which of their patches are no padding."""
     if not columns:
         return torch.ones(clips, grid.size, dtype=torch.bool)

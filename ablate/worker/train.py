@@ -27,6 +27,7 @@ from ablate.training.trainer import OnMetrics, Trainer
 from ablate.worker.context import RunContext
 from ablate.worker.datasets import Emit
 from ablate.worker.evaluate import save_encoder
+from ablate.worker.share_check import ShareCheck
 from ablate.worker.trial import AudioData, Trial, count_parameters
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ def train(
             recorder.add_image(step, lambda: paint(batch.batch.mels[0], batch.mask, grid))
 
         try:
-            on_metrics = _build_reporter(recorder, attempt, steps, context.emit)
+            check = ShareCheck(trial, audio)
+            on_metrics = _build_reporter(recorder, attempt, steps, context.emit, check, warnings)
             result = trainer.train(saved, on_metrics=on_metrics, on_masks=on_masks)
         except PausedError:
             rung = folder / RUNGS / str(context.until)
@@ -80,8 +82,15 @@ def train(
     return folder
 
 
-def _build_reporter(recorder: Recorder, attempt: RunAttempt, steps: int, emit: Emit) -> OnMetrics:
-    """Returns a function that records metrics and reports progress."""
+def _build_reporter(
+    recorder: Recorder,
+    attempt: RunAttempt,
+    steps: int,
+    emit: Emit,
+    check: ShareCheck,
+    warnings: list[str],
+) -> OnMetrics:
+    """Returns a function that records metrics and reports progress; it may add a warning."""
     label = "train"
 
     def on_metrics(metrics: TrainingMetrics | None, result: ProbeResult | None) -> None:
@@ -91,6 +100,9 @@ def _build_reporter(recorder: Recorder, attempt: RunAttempt, steps: int, emit: E
         if result is not None:
             label = f"train, online score {result.score:.1f} at {result.step}"
         if metrics is not None:
+            if warning := check.find_warning(metrics):
+                warnings.append(warning)
+                label = f"train; warning: {warning}"
             loss = round_off(metrics.loss)
             emit(ProgressMessage(label=label, done=metrics.step, total=steps, loss=loss))
 

@@ -1,6 +1,7 @@
 """A plan says when clips do not fit the window, the bands or the splits of a trial."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.plan import PlanReply, PlanRequest
 from ablate.mask_analysis.statistics import realised_shares
 from ablate.model.masking import Grid
+from ablate.parts import build
+from ablate.training.metrics import TrainingMetrics
 from ablate.worker.audio_fit import _find_empty_bands
+from ablate.worker.share_check import ShareCheck
+from ablate.worker.trial import Trial, open_audio
 from ablate.worker.validation import validate
 from maskers import Random
 from tests.audio.sounds import create_tone, write_clip
@@ -113,15 +118,30 @@ def test_shares_are_those_of_patches_without_padding() -> None:
 
 
 def test_a_match_is_reached_on_the_real_lengths(plan: Planner) -> None:
-    masker = {"type": "maskers.Spans", "length": 2, "match": {"context": 0.375, "by": "ratio"}}
-    narrow = {"type": "ablate.model.patchify.Rectangles", "freq": 32, "time": 4}
+    match = {"context": 0.375, "by": "context_area"}
+    masker = {"type": "maskers.MultiBlock", "match": match}
+    narrow = {"type": "ablate.model.patchify.Rectangles", "freq": 8, "time": 8}
     changes = {"masker": masker, "patchifier": narrow, "crop_frames": 128}
     reply = plan([0.35, 0.5, 0.64, 1.28] * 4, **changes)
     assert reply.all_problems == ()
     [trial] = reply.get_resolved()
-    [match] = trial.facts.matched
-    assert abs(match.reached - 0.375) < 0.01
-    assert trial.facts.context == pytest.approx(match.reached, abs=1e-3)
-    assert trial.settings["masker"]["ratio"] == match.value
+    [reached] = trial.facts.matched
+    assert abs(reached.reached - 0.375) < 0.01
+    assert trial.facts.context == pytest.approx(reached.reached, abs=1e-3)
+    assert trial.settings["masker"]["context_area"] == list(reached.value)
     [full] = plan([1.28] * 16, **changes).get_resolved()
-    assert full.facts.matched[0].value != match.value
+    assert full.facts.matched[0].value != reached.value
+
+
+@pytest.mark.parametrize("realised", [0.38, 0.47])
+def test_first_masks_that_differ_from_the_plan_are_a_warning(
+    settings: dict[str, Any], tmp_path: Path, realised: float
+) -> None:
+    trial = build({**settings, "masker": {"type": "maskers.Random", "ratio": 0.6}}, expect=Trial)
+    audio = open_audio(trial.data, trial.mel, tmp_path)
+    zeros = dict.fromkeys((field.name for field in fields(TrainingMetrics)), 0.0)
+    first = {**zeros, "step": 20, "context_fraction": realised, "target_fraction": 0.62}
+    warning = ShareCheck(trial, audio).find_warning(TrainingMetrics(**first))
+    assert bool(warning) == (realised == 0.47)
+    if warning:
+        assert "context 47.0% of the patches instead of" in warning
