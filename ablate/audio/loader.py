@@ -120,10 +120,11 @@ def compute_statistics(
     total = np.zeros(store.bands)
     squares = np.zeros(store.bands)
     for index in indices:
-        frames = store.frames(index).astype(np.float64)
-        count += len(frames)
-        total += frames.sum(axis=0)
-        squares += np.square(frames).sum(axis=0)
+        for piece in store.iterate_frames(index):
+            frames = piece.astype(np.float64)
+            count += len(frames)
+            total += frames.sum(axis=0)
+            squares += np.square(frames).sum(axis=0)
     if normalisation == "all":
         total, squares = np.full_like(total, total.mean()), np.full_like(total, squares.mean())
     mean = total / count

@@ -36,6 +36,7 @@ from ablate.audio.store_journal import (
 from ablate.core.io import DamagedFileError
 from ablate.parts import get_identity, replace_settings
 
+_PIECE = 1 << 22  # values of a long clip that are read at once
 _FORMAT = 3  # version of the files; part of the folder's name, so another format is rebuilt
 
 
@@ -90,6 +91,12 @@ class ClipStore:
     def frames(self, index: int) -> npt.NDArray[np.float32]:
         """Returns all frames of a clip, (frames, bands), not normalised."""
         return self.read_frames(index, 0, int(self.lengths[index])).astype(np.float32)
+
+    def iterate_frames(self, index: int) -> Iterator[npt.NDArray[np.float32]]:
+        """Yields all frames of a clip, (frames, bands), not normalised; long clips in pieces."""
+        size = max(1, _PIECE // self.bands)
+        for start in range(0, int(self.lengths[index]), size):
+            yield self.read_frames(index, start, start + size).astype(np.float32)
 
     def read_frames(self, index: int, start: int, stop: int) -> Frames:
         """Returns frames `start` to `stop` of a clip, (frames, bands), as stored.

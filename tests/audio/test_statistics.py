@@ -60,8 +60,8 @@ def test_other_clips_or_another_normalisation_are_computed_separately(store):
 
 def test_of_several_threads_one_computes(store, monkeypatch):
     measured = []
-    frames = store.frames
-    monkeypatch.setattr(store, "frames", lambda i: measured.append(i) or frames(i))
+    frames = store.iterate_frames
+    monkeypatch.setattr(store, "iterate_frames", lambda i: measured.append(i) or frames(i))
     threads = [
         threading.Thread(target=load_or_compute_statistics, args=(store, CLIPS)) for _ in range(4)
     ]
