@@ -61,4 +61,7 @@ def _ablate(
 
 def main() -> None:
     """Runs the command line `ablate`."""
+    from ablate.executors.progress import replace_unencodable
+
+    replace_unencodable()
     app()

@@ -1,6 +1,8 @@
 """Shows progress: bars on a terminal; elsewhere a line per finished trial, as for a log file."""
 
+import io
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -118,6 +120,13 @@ def create_console() -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = LOG_WIDTH
     return console
+
+
+def replace_unencodable() -> None:
+    """Prints `?` for characters that the terminal's encoding lacks, such as a minus sign."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def print_line(console: Console, text: str) -> None:

@@ -7,12 +7,14 @@ would exceed its `limits`, 130 interrupted.
 import typer
 
 from ablate.cli.run import run
+from ablate.executors.progress import replace_unencodable
 
 
 def main() -> None:
     """Runs the one command of `python -m ablate.study`."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(run)
+    replace_unencodable()
     app(prog_name="python -m ablate.study")
 
 
