@@ -16,6 +16,11 @@ from tests.report.conftest import StudyBuilder
 POOLED = "pooled over patchifier"
 
 
+def write_every_contrast(folders: list[Path], root: Path) -> str:
+    """Writes the page of results; returns what comes after its overview."""
+    return write_results_page(folders, root).partition("## Every contrast")[2]
+
+
 def links(text: str) -> list[str]:
     return re.findall(r"\]\(([^)]+)\)", text)
 
@@ -68,7 +73,7 @@ def test_every_link_of_the_results_page_has_a_target(
 def test_verdicts_within_a_combination_are_listed_if_the_pooled_one_differs(
     reported: StudyBuilder, tmp_path: Path
 ) -> None:
-    text = write_results_page([reported.report], reported.root)
+    text = write_every_contrast([reported.report], reported.root)
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
     listed = [(row[0], row[1], row[2]) for row in rows]
     assert (f"| block {MINUS} random", "strips", "**better**") in listed
@@ -86,7 +91,7 @@ def test_reports_on_one_question_share_a_table_with_most_trials_first(
         folders.append(tmp_path / study)
         changed = replace(findings, study=study, title=title, num_trials=trials)
         changed.write(folders[-1] / FINDINGS_FILE)
-    text = write_results_page(folders, tmp_path)
+    text = write_every_contrast(folders, tmp_path)
     assert re.findall(r"^### (.*)$", text, flags=re.MULTILINE) == ["Why?", "How?"]
     rows = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
     studies = list(dict.fromkeys(row for row in rows if "`" in row))
@@ -102,7 +107,7 @@ def test_the_measure_is_a_column_if_some_contrast_is_measured_by_gain(
     reported: StudyBuilder, tmp_path: Path
 ) -> None:
     findings = read_findings(reported.report)
-    text = write_results_page([reported.report], reported.root)
+    text = write_every_contrast([reported.report], reported.root)
     measures = {
         row.split(" | ")[0]: row.split(" | ")[parse_heads(text).index("measure")]
         for row in text.splitlines()
