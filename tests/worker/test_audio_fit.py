@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.core.records.messages import ProgressMessage
-from ablate.core.records.plan import PlanReply, PlanRequest
+from ablate.core.records.planning import PlanReply, PlanRequest
 from ablate.mask_analysis.statistics import realised_shares
 from ablate.model.masking import Grid
 from ablate.parts import build
