@@ -198,8 +198,8 @@ class VoidAndCluster(AbstractMasker):
             may_move = noise < 0.5
             count = (number * share * min(self.swaps, 1.0)).long()
             left = choose_lowest(count, -density, among=seen & may_move)
-            room = valid & ~seen & may_move
-            filled = choose_lowest(left.sum(dim=1), density, among=room)
+            free = valid & ~seen & may_move
+            filled = choose_lowest(left.sum(dim=1), density, among=free)
             if (filled.sum(dim=1) < left.sum(dim=1)).any():
                 left = choose_lowest(filled.sum(dim=1), -density, among=left)
             seen = (seen & ~left) | filled

@@ -176,7 +176,7 @@ class TimeFrequencyProduct(AbstractMasker):
     def promises(self) -> Promises:
         least, _ = round_to_lines(1 - self.freq)
         if self.as_in_reference_code:
-            least = least / 2  # of three lines, one may be left of 1.9
+            least = least / 2  # for example 1.9 of 3 lines may leave one
         # a single row stays visible
         return Promises(context=((1 - self.time) * least, 1 - self.time))
 

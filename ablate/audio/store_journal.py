@@ -170,10 +170,10 @@ def find_checksums(
     if count == 0 or len(first) == 0:
         return checksums
     records = np.memmap(file, dtype=RECORD, mode="r", shape=(count,))
-    known = np.ascontiguousarray(records["first"])
-    order = np.argsort(known, kind="stable")
-    places = order[np.searchsorted(known[order], first, side="right") - 1]
-    is_same = (known[places] == first) & (records["frames"][places] == lengths)
+    starts = np.ascontiguousarray(records["first"])
+    order = np.argsort(starts, kind="stable")
+    places = order[np.searchsorted(starts[order], first, side="right") - 1]
+    is_same = (starts[places] == first) & (records["frames"][places] == lengths)
     checksums[is_same] = records["checksum"][places[is_same]]
     return checksums
 

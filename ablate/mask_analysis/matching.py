@@ -89,7 +89,7 @@ class _DrawConditions(NamedTuple):
     grid: Grid
     batching: Batching
     batch: int  # clips
-    columns: tuple[int, ...]  # of clips that stand for all; empty without padding
+    columns: tuple[int, ...]  # lengths of representative clips; empty without padding
 
 
 @cache

@@ -73,6 +73,8 @@ class XaresKNN(AbstractProbe):
         content: Set when a study is planned, not by the user.
         k: Number of neighbours.
         temperature: Divisor of the similarities; smaller values weight near neighbours more.
+        protocol: How clips are cut and padded: as for other probes (`whole_clips`), or as in X-ARES
+            (`official`).
 
     Example:
         probes: {xares: {type: ablate.probing.knn.XaresKNN, k: 10}}
@@ -80,7 +82,6 @@ class XaresKNN(AbstractProbe):
 
     k: int = 10
     temperature: float = 0.07
-    # how clips are cut and padded: as for other probes, or as X-ARES does
     protocol: XaresProtocol = field(default="whole_clips", metadata={AS_BEFORE: "whole_clips"})
 
     standardises: ClassVar[bool] = False

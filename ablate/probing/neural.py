@@ -76,6 +76,20 @@ class XaresLinear(AbstractTrainedProbe):
     and padded as there (see `ablate.probing.xares_protocol`), events are trained in batches of
     clips and scored as there (see `ablate.probing.xares_events`), and classes that do not occur
     count as 0.
+
+    Args:
+        views: The views of the encoder to score, each separately; see `Views`.
+        tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
+            on.
+        content: Set when a study is planned, not by the user.
+        rate: Learning rate of Adam at the start.
+        batch: Items (clips or moments) per step.
+        epochs: Passes over the training items.
+        seeds: Number of trainings; the score is their mean.
+        protocol: `whole_clips` or `official`, as described above.
+
+    Example:
+        probes: {mlp: {type: ablate.probing.neural.XaresLinear, epochs: 10}}
     """
 
     seeds: int = 1

@@ -173,7 +173,7 @@ class AbstractProbe(ABC):
         return False
 
     def for_task(self, task: str) -> "AbstractProbe":
-        """Returns the probe with the settings for a task; most probes have one for all."""
+        """Returns the probe with the settings for `task`; by default, itself."""
         return self
 
     def can_score(self, kind: LabelKind, pooling: str) -> bool:
@@ -206,15 +206,25 @@ class AbstractProbe(ABC):
         return measure(scores, truth)
 
     def measure_task(self, task: str, scores: Scores, truth: Labels) -> dict[str, float]:
-        """Computes its metrics on a task by name; by default those of `measure`."""
+        """Computes the metrics of a probe on the task named `task`; by default those of `measure`.
+
+        `scores` are predictions, (query items, classes), and `truth` their labels.
+        """
         return self.measure(scores, truth)
 
     def score_events(
         self, features: Features, task: Task, split: Split, seed: int
     ) -> dict[str, dict[str, float]] | None:
-        """Trains and scores a task of events in its own way, if it has one.
+        """Trains and scores a task of events, for probes with a procedure of their own.
 
-        Returns the metrics of each query part; None for the way of all probes, which predicts each
-        moment by itself.
+        Args:
+            features: Features of the clips of the task, one row per moment.
+            task: The task.
+            split: Clips to train on, to select by and to score.
+            seed: Seed of the initial weights and the order of clips.
+
+        Returns:
+            The metrics of each query part; None (the default) if the probe predicts each moment by
+            itself, as other tasks do.
         """
         return None

@@ -97,9 +97,9 @@ def _note_bands(audio: AudioData, trial: Trial) -> Iterator[str]:
         front_end = front_end.front_end
     if not isinstance(front_end, LogMel | KaldiFbank) or not len(audio.train):
         return
-    found = _find_empty_bands(_sample_frames(audio).mean(axis=0))
-    if found is not None:
-        edge, empty = found
+    top_bands = _find_empty_bands(_sample_frames(audio).mean(axis=0))
+    if top_bands is not None:
+        edge, empty = top_bands
         f_max = _compute_edge(front_end, edge)
         yield (
             f"the upper {empty} of {front_end.bands} bands hold almost no sound, but are predicted "

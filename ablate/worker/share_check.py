@@ -7,7 +7,7 @@ from ablate.training.metrics import TrainingMetrics
 from ablate.worker.audio_fit import count_valid_columns
 from ablate.worker.trial import AudioData, Trial
 
-TOLERANCE = 0.02  # of a share of the patches
+TOLERANCE = 0.02  # absolute error of a share of the patches
 REPORTS = 3  # reports of metrics that are compared
 _CERTAINTY = 3  # standard errors of the realised share
 

@@ -245,7 +245,7 @@ def test_a_mistake_in_the_section_is_reported_before_anything_runs(
 
 
 @pytest.mark.parametrize("login", ["me:S3cret", "me:S3c@ret", "me:$S3cret", "me:${A}S3cret"])
-def test_a_password_in_the_storage_is_refused_and_shown_nowhere(
+def test_a_password_in_the_storage_is_an_error_that_does_not_repeat_it(
     workdir: Path, capsys: pytest.CaptureFixture[str], login: str
 ) -> None:
     assert run(f"sweep.storage=postgresql://{login}@host/db") == study.WRONG

@@ -57,7 +57,7 @@ def test_the_number_of_threads_is_restored():
         torch.set_num_threads(before)
 
 
-def test_maskers_declared_slow_are_skipped_unless_asked_for():
+def test_maskers_declared_slow_are_skipped_unless_requested():
     maskers = (NamedMasker(name="slow", settings={"type": "maskers.PoissonDisk"}),)
     skipped, timed = (
         time_maskers(
