@@ -190,15 +190,28 @@ def _decode_file(
     kinds = set()
     for part in layout.parts or (None,):
         start, stop = part or (0, None)
-        view = ByteView(file, start, stop, prefix=layout.prefix, patches=layout.patches)
-        with _SequentialFile(view if part or layout.patches else _get_plain(file)) as sound:
+        patches = layout.patches if segment is None or layout.announced is None else {}
+        view = ByteView(file, start, stop, prefix=layout.prefix, patches=patches)
+        with _SequentialFile(view if part or patches else _get_plain(file)) as sound:
             kinds.add((sound.samplerate, sound.channels))
             if len(kinds) > 1:
                 raise ValueError(f"its streams differ in rate or channels: {sorted(kinds)}")
             register(sound)
-            stop = layout.announced if layout.patches else None
-            blocks = _read_blocks(sound, layout.skip, stop)
-            yield from blocks if segment is None else _cut(blocks, sound.samplerate, segment)
+            if segment is None:
+                expected = layout.announced if layout.patches else None
+                yield from _read_blocks(sound, layout.skip, expected)
+            else:
+                place = 0 if part or layout.tolerance else _seek(sound, segment.start)
+                yield from _cut(_read_blocks(sound, layout.skip), place, sound.samplerate, segment)
+
+
+def _seek(sound: soundfile.SoundFile, seconds: float) -> int:
+    """Moves to a time, if the length of the file is known; returns the new position."""
+    place = round(seconds * sound.samplerate)
+    if not 0 < place < sound.frames < _UNKNOWN_LENGTH:
+        return 0
+    sound.seek(place)
+    return place
 
 
 def _read_blocks(
@@ -232,11 +245,13 @@ def _read_blocks(
         place += count
 
 
-def _cut(blocks: Iterator[Frames], rate: int, segment: Segment) -> Iterator[Frames]:
-    """Yields the blocks of a segment. Raises `_EndsEarlyError` if the file ends in it."""
+def _cut(blocks: Iterator[Frames], place: int, rate: int, segment: Segment) -> Iterator[Frames]:
+    """Yields the blocks of a segment, given the blocks of a file from a position on.
+
+    Raises `_EndsEarlyError` if the file ends in the segment.
+    """
     first = round(segment.start * rate)
     last = math.inf if segment.stop == math.inf else round(segment.stop * rate)
-    place = 0
     for block in blocks:
         part = block[max(0, first - place) : int(min(len(block), max(0, last - place)))]
         place += len(block)
