@@ -207,7 +207,7 @@ def _decode_file(
 
 def _seek(sound: soundfile.SoundFile, seconds: float) -> int:
     """Moves to a time, if the length of the file is known; returns the new position."""
-    place = round(seconds * sound.samplerate)
+    place: int = round(seconds * sound.samplerate)
     if not 0 < place < sound.frames < _UNKNOWN_LENGTH:
         return 0
     sound.seek(place)
