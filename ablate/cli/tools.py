@@ -28,12 +28,30 @@ def init(
 def export(
     run: RunName,
     to: Annotated[Path, typer.Option(help="Folder to write to.")],
+    license: Annotated[
+        str, typer.Option(help="Licence in the model card, such as mit.")
+    ] = "unknown",
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="Data set in the model card; may be repeated.")
+    ] = None,
+    citation: Annotated[
+        Path | None, typer.Option(help="BibTeX file to quote in the model card.")
+    ] = None,
+    with_source: Annotated[
+        bool, typer.Option("--with-source", help="Copy the Python files of your own parts, too.")
+    ] = False,
 ) -> None:
     """Export a run's trained encoder to a folder that `ablate.load_encoder` can load."""
     from ablate.export.export import export_encoder, format_usage
+    from ablate.export.model_card import CardDetails
 
     try:
-        typer.echo(f"wrote {export_encoder(find_run_folder(run), to)}; to use it:\n")
+        text = citation.read_text(encoding="utf-8").strip() if citation else ""
+        card = CardDetails(license, tuple(dataset or ()), text)
+        folder = export_encoder(find_run_folder(run), to, card, with_source=with_source)
+        typer.echo(f"wrote {folder}; to use it:\n")
+    except OSError as error:
+        fail(f"{citation} cannot be read: {error.strerror}")
     except ValueError as error:
         fail(str(error))
     print_lines(f"    {line}" for line in format_usage(to))

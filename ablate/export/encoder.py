@@ -1,9 +1,11 @@
-"""Loads an exported encoder, which computes features of audio of any length."""
+"""Exported encoders: modules that compute features of audio of any length, and can be trained."""
 
 import functools
+import hashlib
+import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,11 @@ from torch import Tensor, nn
 from ablate.audio.conversion import compute_frames
 from ablate.audio.decoding import open_audio_file
 from ablate.audio.front_end import AbstractFrontEnd
-from ablate.audio.loader import Normaliser
 from ablate.audio.preparation import Prepared
 from ablate.audio.waveform_stream import SamplesInMemory, WaveformStream
-from ablate.core.checked_tensors import load_tensors
-from ablate.export.export import WEIGHTS, read_settings
+from ablate.core.checked_tensors import load_tensors, save_tensors
+from ablate.core.records.export import ExportedEncoder
+from ablate.export.export import SETTINGS, WEIGHTS, read_settings
 from ablate.export.feature_files import (
     FileEncoder,
     FileFeatures,
@@ -29,6 +31,8 @@ from ablate.export.feature_files import (
     is_several_files,
     show_progress,
 )
+from ablate.export.hub import find_folder, upload_folder
+from ablate.export.own_parts import import_own_parts
 from ablate.export.waveforms import (
     Sound,
     SoundOrFile,
@@ -37,6 +41,7 @@ from ablate.export.waveforms import (
     to_batch,
     to_waveform,
 )
+from ablate.export.windows import FramesInMemory, Statistics, encode_over_time
 from ablate.model.encoder import AbstractEncoder
 from ablate.model.patchify import AbstractPatchifier
 from ablate.parts import build
@@ -50,18 +55,22 @@ Frames = npt.NDArray[np.float16]
 
 
 class AudioEncoder(nn.Module):
-    """An exported encoder with its front end; it computes the same features as the run's probes.
+    """An encoder with its front end; it computes the same features as the run's probes.
 
-    It is frozen, and on the CPU until it is moved with `to`. Use `ablate.load_encoder` to load one.
+    Use `ablate.load_encoder` or `from_pretrained` to load one. It is a module like any other:
+    `forward` is differentiable with respect to the weights, `train` and `to` work, and its state is
+    that of the weights file. The methods that are named after features compute no gradients.
+
+    Args:
+        record: The settings of the encoder; its weights are not set.
 
     Raises:
-        ValueError: if the folder has no `encoder.json`, or one of another format.
+        ValueError: If a part cannot be built.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, record: ExportedEncoder) -> None:
         super().__init__()
-        record = read_settings(folder)
-        self.weights = record.weights  # SHA-256 of the weights file
+        self.record = record
         self.front_end = build(record.mel, expect=AbstractFrontEnd)
         self._patchifier = build(record.patchifier, expect=AbstractPatchifier)
         self._crop_frames = record.crop_frames
@@ -69,12 +78,78 @@ class AudioEncoder(nn.Module):
         self._window_step = find_regular_step(self._patchifier, self._grid, self._crop_frames)
         settings = build(record.encoder, expect=AbstractEncoder)
         self.encoder = settings.build(self._grid, self._patchifier.pixels)
-        saved = load_tensors(folder / WEIGHTS)
-        mean, std = (saved.pop(f"normaliser.{name}").numpy() for name in ("mean", "std"))
-        self._normaliser = Normaliser(mean, std)
-        weights = {name.removeprefix("encoder."): value for name, value in saved.items()}
-        self.encoder.load_state_dict(weights)
-        self.requires_grad_(requires_grad=False).eval()
+        self.normaliser = Statistics(self.front_end.bands)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, revision: str | None = None, trust_source: bool = False
+    ) -> "AudioEncoder":
+        """Loads an encoder from a folder, or from the Hugging Face Hub.
+
+        Args:
+            name: The folder of an exported encoder or of a finished run; or else the name of a
+                repository on the Hub, which is downloaded (needs `pip install huggingface_hub`).
+            revision: Branch, tag or commit of the repository.
+            trust_source: Whether Python files in the folder may be imported: those of parts that
+                are not of `ablate`, if the encoder was exported with its source.
+
+        Returns:
+            The encoder in evaluation mode, on the CPU.
+
+        Raises:
+            ValueError: For a folder without an encoder, with one of another format, or with a part
+                that cannot be imported.
+        """
+        folder = find_folder(name, revision)
+        record = read_settings(folder)
+        import_own_parts(record, folder, trust_source=trust_source)
+        encoder = cls(record)
+        encoder.load_state_dict(load_tensors(folder / WEIGHTS))
+        return encoder.eval()
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Writes settings and weights to a folder from which `from_pretrained` loads them."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_tensors(folder / WEIGHTS, self.state_dict())
+        with (folder / WEIGHTS).open("rb") as file:
+            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        replace(self.record, weights=weights).write(folder / SETTINGS)
+        return folder
+
+    def push_to_hub(self, name: str, *, private: bool = True) -> str:
+        """Uploads the encoder to a repository on the Hugging Face Hub; returns its address.
+
+        The repository is created if it does not exist. A model card is not written; upload the
+        folder of `ablate export` to publish one.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            return upload_folder(self.save_pretrained(folder), name, private=private)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Computes a feature vector every `step_seconds`, differentiably.
+
+        Args:
+            waveforms: Float (batch, samples) at `sample_rate`, in [-1, 1].
+            lengths: int (batch,), the samples of each waveform that are sound; default: all.
+
+        Returns:
+            Features, (batch, time, dim), on the device of the weights; 0 after the end of a sound.
+        """
+        return self.encode(waveforms, lengths)[0]
+
+    def encode(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Computes what `forward` does, and which time steps are sound, bool (batch, time)."""
+        self._check_times()
+        rate, batch = self.sample_rate, to_batch(waveforms)
+        ends = [batch.shape[1]] * len(batch) if lengths is None else lengths.tolist()
+        if not all(0 < end <= batch.shape[1] for end in ends):
+            raise ValueError(f"`lengths` must lie in [1, {batch.shape[1]}]; got {ends}")
+        frames = [
+            self._to_frames(_wrap(waveform[:end], rate))
+            for waveform, end in zip(batch, ends, strict=True)
+        ]
+        return encode_over_time(self._get_extractor(over_time=True), frames)
 
     @property
     def sample_rate(self) -> int:
@@ -206,11 +281,7 @@ class AudioEncoder(nn.Module):
             ValueError: for waveforms of another shape, without samples or not finite, and if the
                 front end removes silence, so that frames have no times.
         """
-        if _removes_silence(self.front_end):
-            raise ValueError(
-                "the front end of this encoder removes silence (`silence_db`), so its features "
-                "have no times; use `clip_features`"
-            )
+        self._check_times()
         rate, batch = self._get_rate(sample_rate), to_batch(waveforms)
         frames = [self._to_frames(_wrap(waveform, rate)) for waveform in batch]
         rows = torch.from_numpy(self._pool(frames, DEFAULT_VIEW, by_moment=True))
@@ -230,7 +301,7 @@ class AudioEncoder(nn.Module):
         encoder = FileEncoder(
             to_frames=self._to_frames,
             pool_frames=functools.partial(self._pool, view=view),
-            identity=f"{self.weights} {view.name}",
+            identity=f"{self.record.weights} {view.name}",
         )
         table = None if to is None else Path(to)
         with show_progress(on_progress) as report:
@@ -260,28 +331,43 @@ class AudioEncoder(nn.Module):
         self, frames: Sequence[Frames], view: View, *, by_moment: bool = False
     ) -> npt.NDArray[np.float32]:
         """Encodes clips; returns one row per clip or moment, (rows, dim), clip after clip."""
-        reader = FeatureExtractor(
+        reader, clips = self._get_extractor(over_time=by_moment), FramesInMemory(frames)
+        blocks = extract_features(reader, clips, range(len(frames)), [view], by_moment=by_moment)
+        return np.concatenate([block[view].rows for block in blocks])
+
+    def _get_extractor(self, *, over_time: bool) -> FeatureExtractor:
+        return FeatureExtractor(
             encoder=self.encoder,
             patchifier=self._patchifier,
             grid=self._grid,
             crop_frames=self._crop_frames,
-            normaliser=self._normaliser,
+            normaliser=self.normaliser.to_normaliser(),
             device=next(self.encoder.parameters()).device,
-            window_step=self._window_step if by_moment else None,
+            window_step=self._window_step if over_time else None,
         )
-        clips, indices = _FramesInMemory(frames), range(len(frames))
-        blocks = extract_features(reader, clips, indices, [view], by_moment=by_moment)
-        return np.concatenate([block[view].rows for block in blocks])
+
+    def _check_times(self) -> None:
+        front_end: object = self.front_end
+        while isinstance(front_end, Prepared):
+            if front_end.silence_db is not None:
+                raise ValueError(
+                    "the front end of this encoder removes silence (`silence_db`), so its features "
+                    "have no times; use `clip_features`"
+                )
+            front_end = front_end.front_end
 
 
-def load_encoder(folder: str | Path) -> AudioEncoder:
+def load_encoder(folder: str | Path, *, trust_source: bool = False) -> AudioEncoder:
     """Loads an encoder that `ablate export RUN --to FOLDER` wrote, or that of a run.
 
     Args:
-        folder: The folder it was written to, or the folder of a finished run.
+        folder: The folder it was written to, or the folder of a finished run; or else the name of
+            a repository on the Hugging Face Hub.
+        trust_source: Whether Python files in the folder may be imported (see
+            `AudioEncoder.from_pretrained`).
 
     Returns:
-        The encoder with its front end, frozen, on the CPU.
+        The encoder with its front end, in evaluation mode, on the CPU.
 
     Raises:
         ValueError: If the folder contains no exported encoder, or one of another format.
@@ -294,30 +380,8 @@ def load_encoder(folder: str | Path) -> AudioEncoder:
         >>> features.shape == (encoder.dim,)
         True
     """
-    return AudioEncoder(Path(folder))
-
-
-@dataclass(frozen=True)
-class _FramesInMemory:
-    """Frames of clips that are not in a store."""
-
-    frames: Sequence[Frames]  # each (frames, bands)
-
-    @property
-    def lengths(self) -> Sequence[int]:
-        return [len(clip) for clip in self.frames]
-
-    def read_frames(self, index: int, start: int, stop: int) -> Frames:
-        return self.frames[index][start:stop]
+    return AudioEncoder.from_pretrained(folder, trust_source=trust_source)
 
 
 def _wrap(waveform: Tensor, rate: int) -> WaveformStream:
     return SamplesInMemory(waveform.numpy(), rate)
-
-
-def _removes_silence(front_end: AbstractFrontEnd) -> bool:
-    while isinstance(front_end, Prepared):
-        if front_end.silence_db is not None:
-            return True
-        front_end = front_end.front_end
-    return False

@@ -3,21 +3,27 @@
 encoder.json          the settings of front end, patchifier and encoder
 encoder.safetensors   the weights, and the normalisation statistics of the input
 README.md             a model card
-xares_encoder.py      the encoder as X-ARES loads it
+xares_encoder.py      the encoder as X-ARES and XARES-LLM load it
+config.json, modeling_ablate.py  the encoder as `transformers.AutoModel` loads it
+source/               on request, the Python files of parts that are not of ablate
 """
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+from ablate import __version__
 from ablate.core.io import open_atomically, read_json, write_atomically
 from ablate.core.records.export import ExportedEncoder
 from ablate.core.records.run import RunConfig
-from ablate.export.model_card import format_model_card
+from ablate.export.model_card import NO_DETAILS, CardDetails, format_model_card
+from ablate.export.own_parts import copy_source, find_own_modules
+from ablate.export.transformers_form import create_transformers_files
 
 WEIGHTS, SETTINGS, RUN_SETTINGS = "encoder.safetensors", "encoder.json", "config.json"
 
-_XARES = '''"""The encoder of run {name} for X-ARES: pass it the path of this file."""
+_XARES = '''"""The encoder of run {name} for X-ARES and XARES-LLM: pass it the path of this file."""
 
 from pathlib import Path
 
@@ -27,12 +33,17 @@ from ablate.export import xares
 '''
 
 
-def export_encoder(run: Path, folder: Path) -> Path:
+def export_encoder(
+    run: Path, folder: Path, card: CardDetails = NO_DETAILS, *, with_source: bool = False
+) -> Path:
     """Exports the encoder of a finished run.
 
     Args:
         run: the folder of the run.
         folder: the folder to write: new, empty, or an earlier export of the same run.
+        card: what the model card says beside settings and scores.
+        with_source: whether to copy the Python files of parts that are not of ablate. Without them,
+            whoever loads the encoder has to install these modules.
 
     Returns:
         `folder`.
@@ -46,11 +57,15 @@ def export_encoder(run: Path, folder: Path) -> Path:
     """
     record = describe_run(run)
     _check_folder(folder, record.run)
+    if with_source:
+        record = replace(record, source=tuple(copy_source(list(record.modules), folder)))
     with (run / WEIGHTS).open("rb") as source, open_atomically(folder / WEIGHTS) as copy:
         shutil.copyfileobj(source, copy)
     settings = RunConfig.read(run / RUN_SETTINGS).settings
-    write_atomically(folder / "README.md", format_model_card(record, settings, run))
+    write_atomically(folder / "README.md", format_model_card(record, settings, run, card))
     class_name = f"Ablate{record.run}{record.weights[:8]}Encoder"
+    for name, text in create_transformers_files(record).items():
+        write_atomically(folder / name, text)
     text = _XARES.format(name=record.run, class_name=class_name)
     write_atomically(folder / "xares_encoder.py", text)
     record.write(folder / SETTINGS)  # last: its presence marks the export as complete
@@ -66,6 +81,7 @@ def describe_run(run: Path) -> ExportedEncoder:
     if not weights.is_file() or not config.is_file():
         raise ValueError(f"`{run}` has no trained encoder; pass the folder of a finished run")
     settings = RunConfig.read(config).settings
+    encoder_settings = [settings[name] for name in ("mel", "patchifier", "encoder")]
     return ExportedEncoder(
         run=run.resolve().name,
         weights=_compute_digest(weights),
@@ -73,6 +89,8 @@ def describe_run(run: Path) -> ExportedEncoder:
         patchifier=settings["patchifier"],
         encoder=settings["encoder"],
         crop_frames=settings["crop_frames"],
+        version=__version__,
+        modules=tuple(find_own_modules(encoder_settings)),
     )
 
 

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePath
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+from typing import Any, NamedTuple
 
 from ablate.core.records.export import ExportedEncoder
 from ablate.core.records.score import ScoreFile
@@ -12,44 +13,66 @@ from ablate.parts import PartError, build, resolve
 _OTHER_COLUMNS = ("views", "tasks", "content", "version")  # settings not shown with the probe
 
 _HEAD = """---
-library_name: ablate
-license: unknown
-pipeline_tag: feature-extraction
-tags: [audio, self-supervised, jepa]
+{metadata}
 ---
 
 # Run {run}
 
-An audio encoder trained with `ablate`: encoder {encoder}, patches {patchifier}, front end {mel}.
-It was trained with {masker} masks for {steps} steps of {batch} clips each, seed {seed}. Weights:
-sha256 `{weights}`. Before you publish it, add a licence and describe the training data.
+An audio encoder trained with `ablate` {version}: encoder {encoder}, patches {patchifier}, front end
+{mel}. It was trained with {masker} masks for {steps} steps of {batch} clips each, seed {seed}.
+Weights: sha256 `{weights}`. {data}
 
 ## Use
+
+```
+pip install "ablate>={version}"
+```
 
 ```python
 import ablate
 
-encoder = ablate.load_encoder("this/folder")
+encoder = ablate.load_encoder("this/folder")  # or "owner/name" on the Hugging Face Hub
 features = encoder.features("dog.wav")  # (dim,): one vector for audio of any length
 ```
 
-`encoder.features_over_time(waveforms)` returns features over time. For X-ARES use
-`xares_encoder.py`, for HEAR the module `ablate.export.hear` with this folder as the model path.
-"""
+`encoder(waveforms)` and `encoder.features_over_time(waveforms)` return features over time, with and
+without gradients. `transformers.AutoModel.from_pretrained("this/folder", trust_remote_code=True)`
+loads the same encoder. For X-ARES and XARES-LLM use `xares_encoder.py`, for HEAR the module
+`ablate.export.hear` with this folder as the model path, for MTEB `ablate.export.mteb.MtebEncoder`.
+{modules}"""
 
 
-def format_model_card(record: ExportedEncoder, settings: Mapping[str, Any], run: Path) -> str:
-    """Formats the model card.
+@dataclass(frozen=True)
+class CardDetails:
+    """What a model card says beside settings and scores."""
+
+    license: str = "unknown"  # an identifier of the Hugging Face Hub, such as `mit`
+    datasets: tuple[str, ...] = ()  # names of the data sets that the encoder was trained on
+    citation: str = ""  # BibTeX
+
+
+NO_DETAILS = CardDetails()
+
+
+def format_model_card(
+    record: ExportedEncoder, settings: Mapping[str, Any], run: Path, details: CardDetails
+) -> str:
+    """Formats the model card. It contains no path of the disk on which the run lies.
 
     Args:
         record: the content of `encoder.json`.
         settings: the settings of the run.
         run: the folder of the run, whose scores are listed.
+        details: licence, data sets and citation.
     """
     names = {part: settings[part]["type"] for part in ("encoder", "patchifier", "mel", "masker")}
     head = _HEAD.format(
         run=record.run,
         weights=record.weights,
+        version=record.version,
+        metadata=_format_metadata(record.run, run, details),
+        data=_format_data(details),
+        modules=_format_modules(record),
         seed=settings["seed"],
         steps=settings["budget"]["steps"],
         batch=settings["budget"]["batch"],
@@ -57,21 +80,81 @@ def format_model_card(record: ExportedEncoder, settings: Mapping[str, Any], run:
     )
     listed = json.dumps(_remove_locations(settings), indent=1)
     last = f"## Settings\n\nPaths are shortened to their last name.\n\n```json\n{listed}\n```"
-    return "\n".join([head, *_format_scores(run), last, ""])
+    cite = [f"## Citation\n\n```bibtex\n{details.citation}\n```\n"] if details.citation else []
+    return "\n".join([head, *_format_scores(run), *cite, last, ""])
 
 
-def _format_scores(run: Path) -> Iterator[str]:
-    rows = []
+class _Result(NamedTuple):
+    task: str
+    probe: str
+    view: str
+    metric: str
+    test: float  # percent
+
+
+def _list_results(run: Path) -> Iterator[_Result]:
     for file in sorted(run.glob("probes/*/*.json")):
         result = ScoreFile.read(file)
         probe = _format_probe(result.settings)
         for view, score in result.scores.items():
             if score.test is not None:
-                rows.append((result.task, probe, view, score.metric, f"{score.test:.1f}"))
+                yield _Result(result.task, probe, view, score.metric, score.test)
+
+
+def _format_metadata(name: str, run: Path, details: CardDetails) -> str:
+    """Formats the metadata that the Hugging Face Hub reads, as YAML in the notation of JSON.
+
+    https://huggingface.co/docs/hub/model-cards
+    """
+    results = [
+        {
+            "task": {"type": "audio-classification"},
+            "dataset": {"name": result.task, "type": result.task},
+            "metrics": [
+                {
+                    "type": result.metric,
+                    "value": round(result.test, 2),
+                    "name": f"{result.metric} of {result.probe} on {result.view}, percent",
+                }
+            ],
+        }
+        for result in _list_results(run)
+    ]
+    metadata = {
+        "library_name": "ablate",
+        "license": details.license,
+        "pipeline_tag": "feature-extraction",
+        "tags": ["audio", "self-supervised", "jepa"],
+        **({"datasets": list(details.datasets)} if details.datasets else {}),
+        **({"model-index": [{"name": name, "results": results}]} if results else {}),
+    }
+    return "\n".join(f"{key}: {json.dumps(value)}" for key, value in metadata.items())
+
+
+def _format_data(details: CardDetails) -> str:
+    if details.datasets:
+        return f"It was trained on {', '.join(details.datasets)}."
+    return "Before you publish it, add a licence and describe the training data."
+
+
+def _format_modules(record: ExportedEncoder) -> str:
+    if not record.modules:
+        return ""
+    names = ", ".join(f"`{name}`" for name in record.modules)
+    if not record.source:
+        return f"\nIt needs the module {names}, which is not of `ablate`: install it.\n"
+    return (
+        f"\nIt has parts of the module {names}, whose source is in `source/`. Read it, then load "
+        'the encoder with `ablate.load_encoder("this/folder", trust_source=True)`.\n'
+    )
+
+
+def _format_scores(run: Path) -> Iterator[str]:
+    rows = list(_list_results(run))
     if rows:
         yield "## Scores of the frozen encoder, in percent\n"
         yield "| task | probe | view | metric | test |\n| --- | --- | --- | --- | --- |"
-        yield from (f"| {' | '.join(row)} |" for row in rows)
+        yield from (f"| {' | '.join(row[:4])} | {row.test:.1f} |" for row in rows)
         yield ""
 
 
@@ -99,10 +182,11 @@ def _format_probe(settings: Mapping[str, Any]) -> str:
 
 
 def _remove_locations(value: Any) -> Any:
-    """Shortens absolute paths to their last name, since others would only reveal the machine."""
+    """Shortens paths to their last name, since the rest would only reveal the machine."""
     if isinstance(value, Mapping):
         return {key: _remove_locations(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_remove_locations(inner) for inner in value]
-    is_path = isinstance(value, str) and (value.startswith("~") or PurePath(value).is_absolute())
-    return PurePath(value).name if is_path else value
+    if isinstance(value, str) and ("/" in value or "\\" in value):
+        return PureWindowsPath(value).name  # it splits at both kinds of slashes
+    return value

@@ -85,7 +85,7 @@ def _to_array(sound: Sound) -> npt.NDArray[Any]:
         return sound.numpy()
     if _is_numbers(sound):
         return np.asarray(sound, dtype=np.float64)  # numbers of a list have the scale of floats
-    array = np.asarray(sound)
+    array = np.ascontiguousarray(sound)  # torch takes no negative strides
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

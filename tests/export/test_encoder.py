@@ -59,7 +59,7 @@ def test_a_waveform_at_another_rate_has_the_same_features(exported, tmp_path):
 
 def test_the_card_contains_settings_and_scores(exported):
     card = (exported.folder / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: ablate\n")
+    assert card.startswith('---\nlibrary_name: "ablate"\n')
     assert "| noise | KNN | mean | accuracy | 12.5 |" in card
     assert "10 steps of 2 clips each, seed 3" in card
     assert read_json(exported.folder / "encoder.json")["weights"] in card

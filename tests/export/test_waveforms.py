@@ -26,6 +26,8 @@ def encoder(exported):
         SOUND.astype(np.float64),
         SOUND.astype(">f4"),
         SOUND[None],
+        SOUND[::-1].copy()[::-1],
+        SOUND[::-1].astype(np.float64).copy()[::-1],
         np.stack([SOUND + 0.125, SOUND - 0.125]),
         np.stack([SOUND, SOUND], axis=1).T,  # not contiguous
         torch.from_numpy(SOUND),
@@ -79,7 +81,7 @@ def test_a_list_of_sounds_has_one_row_for_each(encoder, tmp_path):
         (np.zeros(0), "at least one sample"),
         ([], "at least one sample"),
         (np.zeros((2, 0)), r"got \(2, 0\)"),
-        (np.zeros(()), r"got \(\)"),
+        (np.zeros((1, 1, 1)), r"got \(1, 1, 1\)"),
         (np.zeros((16000, 2)), r"transpose \(samples, channels\)"),
         (np.zeros((64, 16000)), "pass a batch of sounds to `clip_features`"),
         (np.zeros((2, 1, 16000)), r"got \(2, 1, 16000\)"),

@@ -47,6 +47,7 @@ def export_untrained(
         patchifier=resolve(patchifier),
         encoder=resolve(encoder),
         crop_frames=crop_frames,
+        version="0",
     ).write(folder / SETTINGS)
     return folder
 

@@ -10,7 +10,7 @@ from ablate.core.records.record import Record
 class ExportedEncoder(Record):
     """The settings from which an exported encoder is rebuilt."""
 
-    FORMAT: ClassVar[int] = 2
+    FORMAT: ClassVar[int] = 3
     REMEDY: ClassVar[str] = "export the run again with `ablate export`"
 
     run: str  # name of the run
@@ -19,3 +19,6 @@ class ExportedEncoder(Record):
     patchifier: dict[str, Any]  # settings
     encoder: dict[str, Any]  # settings
     crop_frames: int
+    version: str  # version of ablate
+    modules: tuple[str, ...] = ()  # top-level modules of parts that are not of ablate
+    source: tuple[str, ...] = ()  # Python files of these modules in the folder
