@@ -11,10 +11,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
+from rich.text import Text
 
 from ablate.core.records.messages import (
     ProgressMessage,
@@ -86,7 +90,11 @@ class ProgressDisplay:
             self._workers[worker] = job, self._bars.add_task(label, total=None)
         bar = self._workers[worker][1]
         self._bars.update(
-            bar, description=label, completed=progress.done, total=progress.total or None
+            bar,
+            description=label,
+            completed=progress.done,
+            total=progress.total or None,
+            detail="" if progress.loss is None else f"loss {progress.loss:.4g}",
         )
 
     def on_finished(self, worker: int, outcome: RunOutcome) -> None:
@@ -112,6 +120,15 @@ class ProgressDisplay:
     def _remove_bar(self, worker: int) -> None:
         if worker in self._workers:
             self._bars.remove_task(self._workers.pop(worker)[1])
+
+
+class DetailColumn(ProgressColumn):
+    """Shows the loss of a training, and how many steps are done per second."""
+
+    def render(self, task: Task) -> Text:
+        detail = task.fields.get("detail", "")
+        rate = f"{task.speed:.3g}/s" if detail and task.speed else ""
+        return Text("  ".join(text for text in (detail, rate) if text))
 
 
 def create_console() -> Console:
@@ -140,7 +157,9 @@ def _open_bars(console: Console) -> Iterator[Progress]:
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
+        DetailColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     bars = Progress(*columns, console=console, transient=True)
     if not console.is_terminal:

@@ -242,6 +242,8 @@ def _get_values(encoded: Encoded, view: View) -> Tensor:
         return encoded.tokens
     if view.layer == "mean":
         return torch.stack(encoded.layers).mean(dim=0)
+    if view.layer == "concat":
+        return torch.cat(encoded.layers, dim=1)
     if view.layer > len(encoded.layers):
         raise ValueError(
             f"there is no view `{view.name}`: the encoder has {len(encoded.layers)} layers"

@@ -21,6 +21,10 @@ class Logistic(AbstractProbe):
         views: The views of the encoder to score, each separately; see `Views`.
         tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
             on.
+        metric: The metric that is the score, such as macro_f1; unset, that of the task. An error
+            rate (eer) counts as 100 minus its percentage.
+        shots: Training clips per class, drawn for each seed; unset, all.
+        label_share: Share of the training clips to use, drawn for each seed; unset, all.
         content: Set when a study is planned, not by the user.
         strength: Inverse of the penalty, scikit-learn's `C`.
         iterations: Greatest number of iterations.

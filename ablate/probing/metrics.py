@@ -5,6 +5,7 @@ with 0.5 as the threshold.
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,10 @@ from ablate.audio.annotations import LabelKind
 from ablate.probing.tasks import Indices, Labels, Task
 
 Scores = npt.NDArray[np.float32]
+Metric = Literal[
+    "accuracy", "macro_f1", "map", "eer", "segment_f1", "segment_f1_micro", "recall_at_1"
+]
+LOWER_IS_BETTER = ("eer",)  # as a score, 100 minus the metric
 # the metric that is reported as the score
 HEADLINE: Mapping[LabelKind, str] = {"single": "accuracy", "multi": "map", "events": "segment_f1"}
 # the metric by which a probe selects its epoch

@@ -21,7 +21,7 @@ class Sums:
     total: Tensor  # (units, rows, dim)
     count: Tensor  # (units, rows, 1)
     squares: Tensor | None  # (units, dim), for `mean_std`
-    maximum: Tensor | None  # (units, dim), for `max`
+    maximum: Tensor | None  # (units, dim), for `max` and `mean_max`
 
     @classmethod
     def compute(
@@ -51,7 +51,7 @@ class Sums:
         squares = maximum = None
         if "mean_std" in poolings:
             squares = tokens.new_zeros(units, dim).index_add_(0, unit, tokens.square())
-        if "max" in poolings:
+        if {"max", "mean_max"} & set(poolings):
             maximum = tokens.new_full((units, dim), -torch.inf).scatter_reduce_(
                 0, unit.unsqueeze(1).expand_as(tokens), tokens, "amax"
             )
@@ -91,9 +91,9 @@ class Sums:
             assert self.squares is not None
             std = (self.squares / count - mean.square()).clamp(min=0).sqrt()
             pooled = torch.cat([mean, std], dim=1)
-        elif pooling == "max":
+        elif pooling in ("max", "mean_max"):
             assert self.maximum is not None
-            pooled = self.maximum
+            pooled = self.maximum if pooling == "max" else mean + self.maximum
         else:
             pooled = mean
         vectors: npt.NDArray[np.float32] = pooled.float().cpu().numpy()

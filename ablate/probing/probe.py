@@ -11,7 +11,7 @@ from ablate.audio.annotations import LabelKind
 from ablate.audio.sources import AbstractSource
 from ablate.parts import AS_BEFORE
 from ablate.probing.features import RawClips
-from ablate.probing.metrics import Scores, measure
+from ablate.probing.metrics import Metric, Scores, measure
 from ablate.probing.tasks import Indices, Labels, Split, Task
 from ablate.probing.views import SUMMARY, TOKENS, Views
 
@@ -27,6 +27,7 @@ class Features:
     counts: Indices  # (clips,), number of consecutive rows of each clip
     seconds: float = 0.0  # time between two rows of a clip, if rows are moments
     raw: RawClips | None = None  # replaces the rows for a probe with `needs_audio`
+    layers: tuple[int, int] | None = None  # number and width of layers that lie side by side
 
     @classmethod
     def from_vectors(cls, rows: Matrix) -> "Features":
@@ -68,6 +69,9 @@ class ProbeData:
         selection_metric: The metric of `measure` by which to select on `valid`.
         raw: The clips as log-mels, for a probe with `needs_audio`.
         owners: (items,), the clip of each item; None if every item is a clip.
+        layers: Number and width of the layers of a view `concat_layers`: a row is
+            (pieces, layers, width), flattened, with one piece, two for `mean_std`, or one per row
+            of the grid for `concat_freq`.
 
     Example:
         >>> import numpy as np
@@ -95,6 +99,7 @@ class ProbeData:
     selection_metric: str = "accuracy"
     raw: RawClips | None = None
     owners: Indices | None = None
+    layers: tuple[int, int] | None = None
 
     @property
     def is_multilabel(self) -> bool:
@@ -121,6 +126,10 @@ class AbstractProbe(ABC):
         views: The views of the encoder to score, each separately; see `Views`.
         tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
             on.
+        metric: The metric that is the score, such as macro_f1; unset, that of the task. An error
+            rate (eer) counts as 100 minus its percentage.
+        shots: Training clips per class, drawn for each seed; unset, all.
+        label_share: Share of the training clips to use, drawn for each seed; unset, all.
         content: Set when a study is planned, not by the user.
 
     Example:
@@ -143,6 +152,9 @@ class AbstractProbe(ABC):
 
     views: Views = field(default_factory=Views, metadata={AS_BEFORE: _DEFAULT_VIEWS})
     tasks: AbstractSource | None = field(default=None, metadata={AS_BEFORE: None})
+    metric: Metric | None = field(default=None, metadata={AS_BEFORE: None})
+    shots: int | None = field(default=None, metadata={AS_BEFORE: None})
+    label_share: float | None = field(default=None, metadata={AS_BEFORE: None})
     content: Content | None = field(default=None, metadata={AS_BEFORE: None})
 
     standardises: ClassVar[bool] = True  # whether features are standardised beforehand
@@ -156,6 +168,10 @@ class AbstractProbe(ABC):
         if wrong:
             remedy = f"it reads `{TOKENS}`" if self.reads_tokens else "`Attentive` does"
             raise ValueError(f"`views.poolings`: this probe cannot read {wrong}; {remedy}")
+        if self.shots is not None and (self.shots < 1 or self.label_share is not None):
+            raise ValueError("`shots` must be 1 or more, and excludes `label_share`")
+        if self.label_share is not None and not 0 < self.label_share <= 1:
+            raise ValueError(f"`label_share` must lie in (0, 1]; got {self.label_share}")
 
     @property
     def num_seeds(self) -> int:

@@ -7,8 +7,10 @@ it wants them unchanged: without it, cosine neighbours follow the dimension of t
 from typing import NotRequired, TypedDict
 
 import numpy as np
+import torch
 
-from ablate.probing.metrics import HEADLINE, SELECTION_METRIC, segment_f1
+from ablate.core.random import generator
+from ablate.probing.metrics import HEADLINE, LOWER_IS_BETTER, SELECTION_METRIC, segment_f1
 from ablate.probing.probe import AbstractProbe, Features, Matrix, ProbeData
 from ablate.probing.tasks import Indices, Labels, Split, Task
 
@@ -31,19 +33,19 @@ def score_probe(probe: AbstractProbe, features: Features, task: Task) -> Score:
     probe = probe.for_task(task.name)
     tested: list[list[dict[str, float]]] = []  # per seed, for a task with folds per fold
     valid: list[float] = []
-    headline = probe.headline or HEADLINE[task.kind]
+    headline = probe.metric or probe.headline or HEADLINE[task.kind]
     for seed in range(probe.num_seeds):
         tests = []
         for split in task.splits():
             for part, metrics in _score_split(probe, features, task, split, seed).items():
                 if part == "valid" and not task.folded:
-                    valid.append(metrics[headline])
+                    valid.append(_get_score(metrics, headline, task))
                 else:
                     tests.append(metrics)
         tested.append(tests)
     score = Score(valid=_mean(valid), test=None, folds=[], metric=headline)
     if tested[0]:
-        by_seed = [[metrics[headline] for metrics in tests] for tests in tested]
+        by_seed = [[_get_score(metrics, headline, task) for metrics in tests] for tests in tested]
         score["test"] = float(np.mean(by_seed))
         score["metrics"] = {
             name: float(np.mean([metrics[name] for tests in tested for metrics in tests]))
@@ -80,7 +82,7 @@ def _score_split(
         own = probe.score_events(features, task, split, seed)
         if own is not None:
             return own
-    train, valid = split.train, split.valid
+    train, valid = select_labelled(probe, task, split.train, seed), split.valid
     query = np.concatenate(list(split.query.values()))
     labelled = train
     if probe.selects_on_test and (task.folded or not len(valid)):
@@ -139,7 +141,47 @@ def _build_data(
         SELECTION_METRIC[task.kind],
         features.raw,
         owners,
+        features.layers,
     )
+
+
+def select_labelled(probe: AbstractProbe, task: Task, train: Indices, seed: int) -> Indices:
+    """Selects the training clips that a probe may use: all, some per class, or a share.
+
+    They depend on the task and on the probe's seed, and are the same for every encoder. More shots
+    or a larger share include those of fewer. A share takes as much of every class, and at least one
+    clip; clips with several labels are drawn regardless of class.
+
+    Raises `ValueError` for `shots` on a task whose clips may have several classes.
+    """
+    if probe.shots is None and probe.label_share is None:
+        return train
+    order = torch.randperm(len(train), generator=generator(seed, "labelled", task.name)).numpy()
+    shuffled = train[order]
+    if task.kind != "single":
+        if probe.shots is not None:
+            raise ValueError(
+                f"`shots` needs one class per clip, but clips of task `{task.name}` may have "
+                "several; use `label_share`"
+            )
+        groups = [shuffled]
+    else:
+        groups = [shuffled[task.labels[shuffled] == c] for c in np.unique(task.labels[shuffled])]
+    share = probe.label_share or 0.0
+    counts = [probe.shots or max(1, round(share * len(group))) for group in groups]
+    kept = [group[:count] for group, count in zip(groups, counts, strict=True)]
+    selected: Indices = np.sort(np.concatenate(kept))
+    return selected
+
+
+def _get_score(metrics: dict[str, float], name: str, task: Task) -> float:
+    """Returns the metric that is the score, higher is better."""
+    if name not in metrics:
+        raise ValueError(
+            f"task `{task.name}` has no metric `{name}`, but {', '.join(metrics)}; change `metric` "
+            "of the probe"
+        )
+    return 100 - metrics[name] if name in LOWER_IS_BETTER else metrics[name]
 
 
 def _get_labels(features: Features, task: Task) -> Labels:

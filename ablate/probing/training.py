@@ -83,7 +83,13 @@ class AbstractTrainedProbe(AbstractProbe):
 
 
 def train_and_predict(
-    model: nn.Module, data: ProbeData, read: ReadItems, schedule: CosineDecay, *, select: bool
+    model: nn.Module,
+    data: ProbeData,
+    read: ReadItems,
+    schedule: CosineDecay,
+    *,
+    select: bool,
+    patience: int | None = None,
 ) -> Scores:
     """Trains a model on `data.train`, starting from its current weights, and predicts `data.query`.
 
@@ -94,6 +100,7 @@ def train_and_predict(
         schedule: Learning rate, batch size and epochs.
         select: Whether to use the weights of the first epoch that is best on `data.valid`. If that
             is empty, a share of the training clips is held out of training instead.
+        patience: With `select`, ends after this number of epochs without a better one.
 
     Returns:
         Probabilities, float32 (query items, classes).
@@ -101,9 +108,10 @@ def train_and_predict(
     Raises:
         ValueError: There are too few training clips to hold any out.
     """
-    train, valid = _hold_out(data) if select else (data.train, data.train[:0])
+    train, valid = hold_out(data) if select else (data.train, data.train[:0])
     adam = torch.optim.Adam(model.parameters(), lr=schedule.rate)
     best, best_weights = -math.inf, copy.deepcopy(model.state_dict())
+    best_epoch = 0
     for epoch in range(schedule.epochs):
         for group in adam.param_groups:
             group["lr"] = schedule.rate_at(epoch)
@@ -118,13 +126,19 @@ def train_and_predict(
         metrics = measure(_predict(model, data, read, valid), data.labels[valid])
         if metrics[data.selection_metric] > best:
             best, best_weights = metrics[data.selection_metric], copy.deepcopy(model.state_dict())
+            best_epoch = epoch
+        elif patience is not None and epoch - best_epoch >= patience:
+            break
     if select:
         model.load_state_dict(best_weights)
     return _predict(model, data, read, data.query)
 
 
-def _hold_out(data: ProbeData) -> tuple[Indices, Indices]:
-    """Returns the items to train on and the items to select by."""
+def hold_out(data: ProbeData) -> tuple[Indices, Indices]:
+    """Returns the items to train on and the items to select by.
+
+    Raises `ValueError` if there are too few training clips to hold any out.
+    """
     if len(data.valid):
         return data.train, data.valid
     # whole clips are held out, because the moments of one clip resemble each other

@@ -2,8 +2,8 @@
 
 The name of a view is used in a study's `score` and in score files: `concat_freq` pools the tokens
 after the last norm, `layer3.concat_freq` the output of the third layer, and
-`mean_layers.concat_freq` the mean over the outputs of all layers; the latter two are taken before
-that norm.
+`mean_layers.concat_freq` the mean over the outputs of all layers, `concat_layers.concat_freq` all
+of them side by side; the latter three are taken before that norm.
 """
 
 import re
@@ -12,8 +12,8 @@ from typing import Literal, get_args
 
 from ablate.parts import AS_BEFORE
 
-Pooling = Literal["mean", "mean_std", "concat_freq", "max", "summary", "attentive"]
-Layers = Literal["last", "mean", "each"]
+Pooling = Literal["mean", "mean_std", "concat_freq", "max", "mean_max", "summary", "attentive"]
+Layers = Literal["last", "mean", "each", "concat"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 SUMMARY: Pooling = "summary"  # the encoder's own summary token, one per window
 TOKENS: Pooling = "attentive"  # all tokens, for a probe that learns to weigh them
@@ -25,14 +25,14 @@ class View:
     """One layer under one pooling. `layer` counts from 1; None means after the last norm."""
 
     pooling: Pooling
-    layer: int | Literal["mean"] | None = None
+    layer: int | Literal["mean", "concat"] | None = None
 
     @property
     def name(self) -> str:
         """The name of the view in files, tables and a study's `score`."""
         if self.layer is None:
             return self.pooling
-        layer = "mean_layers" if self.layer == "mean" else f"layer{self.layer}"
+        layer = f"layer{self.layer}" if isinstance(self.layer, int) else f"{self.layer}_layers"
         return f"{layer}.{self.pooling}"
 
 
@@ -40,14 +40,15 @@ def parse_view(name: str) -> View:
     """Returns the view of a name, such as `layer3.concat_freq`. Raises `ValueError`."""
     layer, _, pooling = name.rpartition(".")
     number = re.fullmatch(r"layer([1-9]\d*)", layer)
-    if pooling not in POOLINGS or not (layer in ("", "mean_layers") or number):
+    if pooling not in POOLINGS or not (layer in ("", "mean_layers", "concat_layers") or number):
         raise ValueError(
             f"there is no view `{name}`; write a pooling ({', '.join(POOLINGS)}), alone or after "
-            "`layer3.` or `mean_layers.`"
+            "`layer3.`, `mean_layers.` or `concat_layers.`"
         )
     if number:
         return View(pooling, int(number[1]))
-    return View(pooling, "mean" if layer else None)
+    named: dict[str, Literal["mean", "concat"]] = {"mean_layers": "mean", "concat_layers": "concat"}
+    return View(pooling, named.get(layer))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,8 @@ class Views:
         `concat_freq`: mean over time in each row of the grid, rows concatenated, as in M2D
             (https://arxiv.org/abs/2210.14648). A mean over rows would lose the pitch.
         `max`: maximum over all tokens.
+        `mean_max`: sum of mean and maximum over all tokens, as in BYOL-A
+            (https://arxiv.org/abs/2103.06695).
         `summary`: the encoder's own summary token.
         `attentive`: all tokens, for a probe that learns to weigh them.
 
@@ -67,6 +70,8 @@ class Views:
         `last`: after the last norm.
         `mean`: mean over all layers, before the last norm.
         `each`: every layer separately, before the last norm.
+        `concat`: all layers side by side, before the last norm, as in EVAR
+            (https://arxiv.org/abs/2210.14648); a probe can weigh them (`Linear(weigh_layers)`).
 
     Args:
         poolings: How the tokens of a clip are pooled.
@@ -95,9 +100,10 @@ class Views:
         """Lists the views of an encoder with `num_layers` layers, layer by layer."""
         views: list[View] = []
         for layers in self.layers:
-            chosen: dict[str, list[int | Literal["mean"] | None]] = {
+            chosen: dict[str, list[int | Literal["mean", "concat"] | None]] = {
                 "last": [None],
                 "mean": ["mean"],
+                "concat": ["concat"],
                 "each": [*range(1, num_layers + 1)],
             }
             views += [View(p, layer) for layer in chosen[layers] for p in self.poolings]

@@ -45,6 +45,23 @@ def follow_log(
         time.sleep(POLL_SECONDS)
 
 
+def format_training_progress(folder: Path, steps: int) -> str:
+    """Formats the last recorded metrics of a training: `step 100 of 1500, loss 0.41`.
+
+    Returns an empty text before the first record.
+    """
+    lines = _read_complete_lines(folder / METRICS)
+    if not lines:
+        return ""
+    metrics = json.loads(lines[-1])
+    loss = metrics.get("loss")
+    tokens = metrics.get("tokens_per_second")
+    parts = [f"step {metrics['step']} of {steps}"]
+    parts += [f"loss {loss:.4g}"] if loss is not None else []
+    parts += [f"{tokens:.0f} tokens/s"] if tokens is not None else []
+    return ", ".join(parts)
+
+
 def _read_complete_lines(path: Path) -> list[str]:
     if not path.exists():
         return []

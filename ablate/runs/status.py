@@ -14,6 +14,7 @@ from ablate.design import dedupe, warnings
 from ablate.design.trials import join_labels
 from ablate.runs import store
 from ablate.runs.cleanup import format_bytes
+from ablate.runs.logs import format_training_progress
 from ablate.runs.pending import TRIAL, PendingWork
 
 BYTES_PER_NUMBER = 4  # float32
@@ -103,7 +104,7 @@ def format_status(
             str(trial["seed"]),
             trial["state"],
             "" if trial["valid"] is None else f"{trial['valid']:.1f}",
-            trial["reason"] or "",
+            trial["reason"] or trial["progress"],
         ]
         for trial in states["trials"]
     ]
@@ -160,12 +161,19 @@ def collect_states(
                 "seed": trial.seed,
                 "state": status.state,
                 "reason": status.reason,
+                "progress": _format_progress(status.state, folder, trial),
                 "code": status.code,
                 "valid": store.read_score(folder, probe, pooling, part="valid"),
             }
         )
     nonzero = {state: count for state, count in counts.items() if count}
     return {"study": plan.study, "counts": nonzero, "trials": rows}
+
+
+def _format_progress(state: str, folder: Path, trial: TrialEntry) -> str:
+    """Formats how far the training of a running trial is; an empty text for other states."""
+    steps = trial.settings.get("budget", {}).get("steps")
+    return format_training_progress(folder, steps) if state == "running" and steps else ""
 
 
 def is_unfinished(plan: StudyPlan, runs: Path) -> bool:

@@ -47,6 +47,10 @@ class FineTuning(AbstractProbe):
         views: The views of the encoder to score, each separately; see `Views`.
         tasks: Source of the clips to score on. If unset, the clips that the encoder is pre-trained
             on.
+        metric: The metric that is the score, such as macro_f1; unset, that of the task. An error
+            rate (eer) counts as 100 minus its percentage.
+        shots: Training clips per class, drawn for each seed; unset, all.
+        label_share: Share of the training clips to use, drawn for each seed; unset, all.
         content: Set when a study is planned, not by the user.
         augmentation: Changes each batch during training. If unset, nothing does.
         steps: Number of training steps.

@@ -75,6 +75,7 @@ class Trainer:
         *,
         on_metrics: OnMetrics = lambda metrics, result: None,
         on_masks: Callable[[int, MaskedBatch], None] = lambda step, batch: None,
+        on_step: Callable[[int], None] = lambda step: None,
     ) -> TrainingResult:
         """Trains for the whole budget.
 
@@ -83,6 +84,8 @@ class Trainer:
             on_metrics: Called with the metrics (every 50 steps), the result of the online probe
                 (when it ran), or both.
             on_masks: Called with every report: the number of steps done, and the last batch.
+            on_step: Called after every step with the number of steps done; it does not wait for
+                the device.
 
         Raises:
             DivergedError: The loss or a gradient is not finite.
@@ -102,6 +105,7 @@ class Trainer:
                 batch = draw(step)
                 self.step(state, batch)
                 state.record_attention(served)
+                on_step(state.cost.steps)
                 if self._report(state, on_metrics):
                     on_masks(state.cost.steps, batch)
                 self._save(state)

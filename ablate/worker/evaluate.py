@@ -293,6 +293,11 @@ class ProbeRunner:
             features |= load_or_compute(
                 place, group, produce, num_clips=len(task.clips), seconds=seconds
             )
+        if reader is not None and any(view.layer == "concat" for view in features):
+            layers = reader.count_layers(), reader.encoder.dim
+            for view in features:
+                if view.layer == "concat":
+                    features[view] = dataclasses.replace(features[view], layers=layers)
         return features
 
 

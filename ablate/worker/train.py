@@ -2,8 +2,10 @@
 
 import dataclasses
 import logging
+import math
 import resource
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from ablate.training.online_probe import OnlineProbe, ProbeResult
 from ablate.training.recorder import Recorder, round_off
 from ablate.training.signals import PausedError, StopSignal
 from ablate.training.state import TrainingResult
-from ablate.training.trainer import OnMetrics, Trainer
+from ablate.training.trainer import Trainer
 from ablate.worker.context import RunContext
 from ablate.worker.datasets import Emit
 from ablate.worker.evaluate import save_encoder
@@ -32,6 +34,7 @@ from ablate.worker.trial import AudioData, Trial, count_parameters
 
 logger = logging.getLogger(__name__)
 
+REPORT_SECONDS = 1.0  # between two reports of progress without metrics
 CHECKPOINTS = "checkpoints"
 RUNGS = "rungs"  # encoders of earlier steps, by step, each with its scores
 
@@ -60,8 +63,10 @@ def train(
 
         try:
             check = ShareCheck(trial, audio)
-            on_metrics = _build_reporter(recorder, attempt, steps, context.emit, check, warnings)
-            result = trainer.train(saved, on_metrics=on_metrics, on_masks=on_masks)
+            reporter = _Reporter(recorder, attempt, steps, context.emit, check, warnings)
+            result = trainer.train(
+                saved, on_metrics=reporter.on_metrics, on_masks=on_masks, on_step=reporter.on_step
+            )
         except PausedError:
             rung = folder / RUNGS / str(context.until)
             save_encoder(rung, trainer.jepa.probed_encoder, audio)
@@ -82,31 +87,50 @@ def train(
     return folder
 
 
-def _build_reporter(
-    recorder: Recorder,
-    attempt: RunAttempt,
-    steps: int,
-    emit: Emit,
-    check: ShareCheck,
-    warnings: list[str],
-) -> OnMetrics:
-    """Returns a function that records metrics and reports progress; it may add a warning."""
-    label = "train"
+class _Reporter:
+    """Records metrics, and reports progress with them and at most once a second between them."""
 
-    def on_metrics(metrics: TrainingMetrics | None, result: ProbeResult | None) -> None:
-        nonlocal label
-        attempt.check_latest()  # before anything is written
-        recorder.write(metrics, result)
+    def __init__(
+        self,
+        recorder: Recorder,
+        attempt: RunAttempt,
+        steps: int,
+        emit: Emit,
+        check: ShareCheck,
+        warnings: list[str],  # a warning of the check is added
+    ) -> None:
+        self._recorder = recorder
+        self._attempt = attempt
+        self._steps = steps
+        self._emit = emit
+        self._check = check
+        self._warnings = warnings
+        self._label = "train"
+        self._loss: float | None = None
+        self._reported = -math.inf  # time of the last report
+
+    def on_metrics(self, metrics: TrainingMetrics | None, result: ProbeResult | None) -> None:
+        self._attempt.check_latest()  # before anything is written
+        self._recorder.write(metrics, result)
         if result is not None:
-            label = f"train, online score {result.score:.1f} at {result.step}"
+            self._label = f"train, online score {result.score:.1f} at {result.step}"
         if metrics is not None:
-            if warning := check.find_warning(metrics):
-                warnings.append(warning)
-                label = f"train; warning: {warning}"
-            loss = round_off(metrics.loss)
-            emit(ProgressMessage(label=label, done=metrics.step, total=steps, loss=loss))
+            if warning := self._check.find_warning(metrics):
+                self._warnings.append(warning)
+                self._label = f"train; warning: {warning}"
+            self._loss = round_off(metrics.loss)
+            self._report(metrics.step)
 
-    return on_metrics
+    def on_step(self, step: int) -> None:
+        """Reports a step with the last known loss."""
+        if time.monotonic() - self._reported >= REPORT_SECONDS:
+            self._report(step)
+
+    def _report(self, step: int) -> None:
+        self._reported = time.monotonic()
+        self._emit(
+            ProgressMessage(label=self._label, done=step, total=self._steps, loss=self._loss)
+        )
 
 
 def train_helper_rank(folder: Path, trial: Trial, audio: AudioData, context: RunContext) -> None:

@@ -1,13 +1,15 @@
 """Long requests are shown by a bar on a terminal, and by lines elsewhere."""
 
 import io
+import re
 
 from rich.console import Console
 
 from ablate.core.records.messages import (
     ProgressMessage,
 )
-from ablate.executors.progress import progress_bar
+from ablate.executors.progress import progress_bar, show_progress
+from ablate.runs.job import RunJob
 
 
 def list_lines(*messages: ProgressMessage, continued: bool = False) -> list[str]:
@@ -42,3 +44,18 @@ def test_a_terminal_has_a_bar_with_the_label_and_the_count() -> None:
         on_progress(ProgressMessage(done=3, total=9, label="clips"))
     assert "planning x: clips" in file.getvalue()
     assert "3/9" in file.getvalue()
+
+
+def test_a_terminal_shows_step_loss_rate_and_remaining_time_of_a_training(tmp_path) -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=160, force_terminal=True)
+    job = RunJob(folder=tmp_path, title="random, seed 0", probes={})
+    with show_progress(console, 3, lambda job: None) as display:
+        for step in range(0, 500, 50):
+            message = ProgressMessage(label="train", done=step, total=1500, loss=0.12345)
+            display.on_progress(0, job, message)
+    shown = file.getvalue()
+    assert "random, seed 0: train" in shown
+    assert "450/1500" in shown
+    assert "loss 0.1235" in shown or "loss 0.1234" in shown
+    assert re.search(r"[\d.e+]+/s", shown)

@@ -157,7 +157,7 @@ def test_scores_differ_between_items_from_the_first_step_on(probe):
 
 @pytest.mark.parametrize("hidden", [0, 16])
 def test_the_norm_starts_with_weight_one_and_bias_zero(hidden):
-    norm = build_classifier(8, 3, 0, hidden=hidden)[0]
+    norm = build_classifier(8, 3, 0, hidden=(hidden,) if hidden else ())[0]
     assert (norm.weight == 1).all()
     assert (norm.bias == 0).all()
 

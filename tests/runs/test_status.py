@@ -10,7 +10,12 @@ from ablate.config import loader
 from ablate.core.records.plan import MatchedSetting, MissingTask, StudyPlan
 from ablate.runs.lock import acquire_run
 from ablate.runs.pending import PendingWork
-from ablate.runs.status import format_preview, format_summary, is_unfinished
+from ablate.runs.status import (
+    collect_states,
+    format_preview,
+    format_summary,
+    is_unfinished,
+)
 from tests.plans import (
     change_data,
     change_facts,
@@ -86,6 +91,23 @@ def test_a_study_with_a_locked_trial_is_unfinished(tmp_path: Path) -> None:
         write_record(tmp_path / name, "running")
     with acquire_run(tmp_path / "a"):
         assert is_unfinished(plan(), tmp_path)
+
+
+def test_a_running_trial_is_listed_with_its_step_loss_and_rate(tmp_path: Path) -> None:
+    random, block = plan().trials
+    trials = tuple(replace(t, settings={"budget": {"steps": 1500}}) for t in (random, block))
+    study = replace(plan(), trials=trials)
+    for name in "ab":
+        write_record(tmp_path / name, "running")
+    lines = [
+        '{"step": 50, "loss": 0.9}',
+        '{"step": 100, "loss": 0.41234, "tokens_per_second": 7.6}',
+    ]
+    (tmp_path / "a" / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 15')
+    with acquire_run(tmp_path / "a"), acquire_run(tmp_path / "b"):
+        states = collect_states(study, tmp_path)["trials"]
+    expected = ["step 100 of 1500, loss 0.4123, 8 tokens/s", ""]
+    assert [state["progress"] for state in states] == expected
 
 
 def test_warnings_are_listed(tmp_path: Path) -> None:

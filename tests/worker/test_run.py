@@ -16,6 +16,7 @@ from ablate.core.records.messages import (
 )
 from ablate.parts import build
 from ablate.runs import store
+from ablate.worker import train
 from ablate.worker.trial import Trial
 from tests.worker.runs import (
     create_run_folder,
@@ -57,6 +58,17 @@ def test_a_run_writes_its_record_metrics_pictures_scores_and_encoder(folder, cac
         "speech",
     }
     assert events[-1].label == "probe"
+
+
+def test_progress_is_reported_between_metrics(folder, cache, monkeypatch):
+    monkeypatch.setattr(train, "REPORT_SECONDS", 0.0)
+    events = []
+    run_folder(folder, cache, {}, emit=events.append)
+    steps = [event.done for event in events if event.label == "train"]
+    assert set(steps) == set(range(1, 61))
+    last = [event for event in events if event.label == "train"][-1]
+    assert last.total == 60
+    assert last.loss is not None
 
 
 def test_a_finished_run_is_not_repeated(folder, cache):
