@@ -24,6 +24,7 @@ for command in (
     cleanup.retry,
     cli_run.report,
     cli_run.publish,
+    cli_run.followup,
     cli_inspect.compare,
     cli_inspect.why_different,
     cli_inspect.show,

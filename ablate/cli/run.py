@@ -125,3 +125,25 @@ def publish(
         typer.echo(f"wrote {page}: {', '.join(path.name for path in kept)}")
     except (ValueError, OSError) as error:
         fail(str(error))
+
+
+def followup(
+    file: StudyFile,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Number of fresh seeds. By default, what the report asks for."),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="File to write. By default, NAME_followup.yaml.")
+    ] = None,
+) -> None:
+    """Write a study that repeats another on fresh seeds, to decide what it left undecided."""
+    from ablate.config.study import StudyError
+    from ablate.study.followup import write_followup
+
+    try:
+        written, fresh = write_followup(Path(file), to=to, num_seeds=seeds)
+    except (StudyError, ValueError) as error:
+        fail(str(error))
+    typer.echo(f"wrote {written} with the fresh seeds {fresh[0]} to {fresh[-1]}")
+    typer.echo(f"next: ablate plan {written}")

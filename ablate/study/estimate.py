@@ -92,7 +92,13 @@ def _describe_power(plan: StudyPlan, runs: Path) -> list[str]:
     if more > seeds:
         line += f"; with {more} seeds, {detectable(more):.2g} {unit}"
     basis = f"whose SD is {spread:.2g} points so far" if spread else "whose SD is not known yet"
-    return [f"{line} ({basis})."]
+    lines = [f"{line} ({basis})."]
+    if looks is None:
+        lines.append(
+            "The number of seeds is fixed. To add some while a contrast is undecided, declare it "
+            f"before the first report: `seeds: {{start: {seeds}, max: {max(2 * seeds, 8)}}}`."
+        )
+    return lines
 
 
 def compute_spread(plan: StudyPlan, runs: Path) -> float | None:

@@ -130,8 +130,8 @@ def test_light_commands_import_no_heavy_library(study_dir: Path, command: list[s
 
 def test_help_lists_every_command(study_dir: Path) -> None:
     text = ablate("--help", cwd=study_dir).stdout
-    commands = """run plan status logs cancel retry report compare why-different show clean doctor
-        init manifest zoo dashboard tensorboard bench"""
+    commands = """run plan status logs cancel retry report followup compare why-different show clean
+        doctor init manifest zoo dashboard tensorboard bench"""
     assert all(f" {command} " in text for command in commands.split())
 
 

@@ -247,8 +247,12 @@ def test_the_sentence_of_an_interaction_lists_the_combinations(builder: StudyBui
     assert f"worse with strips ({MINUS}10.0)" in claim
 
 
-def test_an_undecided_sentence_has_the_number_of_further_seeds(builder: StudyBuilder) -> None:
+def test_an_undecided_sentence_has_the_seeds_of_a_new_study_and_no_further_ones(
+    builder: StudyBuilder,
+) -> None:
     builder.noise, builder.factors = 4.0, {"masker": ["random", "block"]}
     sentence = sentences.write_sentences(compute_verdicts(builder.results()))[0]
     assert sentence.word == "undecided"
-    assert "more seed" in sentence.claim
+    assert "; a new study would need " in sentence.claim
+    assert "fresh seeds" in sentence.claim
+    assert "more seed" not in sentence.claim

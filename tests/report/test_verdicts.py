@@ -3,7 +3,6 @@
 import shutil
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -12,11 +11,16 @@ import statsmodels.api as sm
 import statsmodels.formula.api as smf
 from scipy import stats
 
+from ablate.core.records.plan import RecordedLooks
 from ablate.report.results import read_results
 from ablate.report.stats.contrasts import changes_random_init, list_contrasts
-from ablate.report.stats.power import compute_power
+from ablate.report.stats.power import compute_power, estimate_study_seeds
 from ablate.report.stats.residuals import NullLaw, estimate_variances
-from ablate.report.stats.statistics import compute_interaction_p, correct_by_holm
+from ablate.report.stats.statistics import (
+    compute_interaction_p,
+    correct_by_holm,
+    estimate_mean,
+)
 from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.chosen_scores import FLAT, get_verdict, with_scores
 from tests.report.conftest import StudyBuilder, paired
@@ -265,16 +269,31 @@ def test_a_design_of_one_factor_at_a_time_has_contrasts_of_its_trials(
     assert dict(verdicts[0].fixed_levels) == {"patchifier": "squares"}
 
 
-def test_a_smaller_family_needs_fewer_further_seeds(builder: StudyBuilder) -> None:
+def test_a_larger_family_needs_more_seeds_in_a_new_study() -> None:
+    estimate = estimate_mean([0.5, 3.1, 1.4], alpha=0.05)
+    few, many = (
+        estimate_study_seeds(estimate, margin=0.0, alpha=0.05, family=family) for family in (1, 6)
+    )
+    assert few is not None
+    assert many is not None
+    assert few.low <= few.typical < many.typical <= many.high
+
+
+def test_seeds_of_a_new_study_are_named_only_where_no_seeds_are_declared(
+    builder: StudyBuilder,
+) -> None:
     builder.noise, builder.margin = 3.0, 4.0
-    further = []
-    for maskers in (["random", "block"], ["random", "block", "c", "d", "e", "f", "g"]):
-        builder.factors = {"masker": maskers}
-        verdicts = get_verdict(compute_verdicts(builder.results()), "pooled", "block")
-        assert verdicts.word == "undecided"
-        further.append(verdicts.num_further_seeds)
-    assert all(less < more for less, more in pairwise(further) if less and more)
-    assert None not in further
+    plan = builder.build()
+    fixed = get_verdict(compute_verdicts(read_results(plan, builder.runs)), "pooled", "block")
+    looks = RecordedLooks(seed_counts=(3,), max_seeds=8)
+    growing = get_verdict(
+        compute_verdicts(read_results(replace(plan, looks=looks), builder.runs)), "pooled", "block"
+    )
+    assert fixed.word == growing.word == "undecided"
+    assert fixed.num_further_seeds is None
+    assert fixed.study_seeds is not None
+    assert growing.num_further_seeds is not None
+    assert growing.study_seeds is None
 
 
 def test_a_combination_that_excludes_the_baseline_level_is_left_out(builder: StudyBuilder) -> None:

@@ -19,6 +19,7 @@ from ablate.report.pages.table import (
 from ablate.report.stats.contrasts import Contrast
 from ablate.report.stats.decision_rules import format_coverage
 from ablate.report.stats.decisions import Verdict
+from ablate.report.stats.power import MAX_STUDY_SEEDS, SeedRange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +99,11 @@ def write_sentences(verdicts: Sequence[Verdict]) -> list[Sentence]:
 
 def format_verdict(verdict: Verdict) -> str:
     """Formats the word; for an undecided contrast, adds how many seeds might settle it."""
-    if verdict.num_further_seeds is None:
-        return verdict.word
-    return f"{verdict.word}: {_format_further_seeds(verdict)}"
+    if verdict.num_further_seeds is not None:
+        return f"{verdict.word}: {_format_further_seeds(verdict)}"
+    if verdict.study_seeds is not None:
+        return f"{verdict.word}: a new study needs {format_study_seeds(verdict.study_seeds)}"
+    return verdict.word
 
 
 def format_scope(contrast: Contrast) -> str:
@@ -144,6 +147,8 @@ def _write_sentence(verdict: Verdict, parts: Sequence[Verdict]) -> Sentence:
         further = _format_further_seeds(verdict)
         about = "" if further.startswith("more than") else "about "
         claim += f"; {about}{further} might settle it"
+    elif verdict.study_seeds is not None:
+        claim += f"; a new study would need {format_study_seeds(verdict.study_seeds)}"
     return Sentence(word=verdict.word.split()[0], claim=claim, numbers=_format_numbers(verdict))
 
 
@@ -177,6 +182,16 @@ def _format_further_seeds(verdict: Verdict) -> str:
     further, most = verdict.num_further_seeds or 0, verdict.max_further_seeds
     count = f"more than {most}" if further > most else str(further)
     return f"{count} more seed{'s' * (count != '1')}"
+
+
+def format_study_seeds(seeds: SeedRange) -> str:
+    """Formats the seeds of a new study: `about 9 fresh seeds (5 to more than 100)`."""
+    low, typical, high = (
+        f"more than {MAX_STUDY_SEEDS}" if count > MAX_STUDY_SEEDS else str(count)
+        for count in (seeds.low, seeds.typical, seeds.high)
+    )
+    about = "" if typical.startswith("more") else "about "
+    return f"{about}{typical} fresh seeds" + (f" ({low} to {high})" if low != high else "")
 
 
 def _build_table(verdicts: Sequence[Verdict], *, name: str, title: str, caption: str) -> Table:

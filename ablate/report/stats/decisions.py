@@ -14,8 +14,10 @@ from ablate.report.stats.contrasts import Contrast
 from ablate.report.stats.decision_rules import DecisionRules
 from ablate.report.stats.instability import list_unstable_levels
 from ablate.report.stats.power import (
+    SeedRange,
     compute_detectable_difference,
     estimate_further_seeds,
+    estimate_study_seeds,
     get_max_further_seeds,
 )
 from ablate.report.stats.statistics import (
@@ -54,8 +56,9 @@ class Verdict:
     detectable: float | None  # smallest difference detected with 80 % power at this spread, points
     unrestricted_word: str  # the word if interactions and failed trials are ignored
     word: str  # better, worse, equivalent, undecided, or "differs by <factors>"
-    num_further_seeds: int | None  # seeds that might settle an undecided contrast
+    num_further_seeds: int | None  # declared seeds that might settle an undecided contrast
     max_further_seeds: int  # `num_further_seeds` of one more means: more than this
+    study_seeds: SeedRange | None  # fresh seeds that a new study on an undecided contrast needs
     decided_at: int | None  # number of seeds at the deciding look; None if seeds are fixed
     notes: tuple[str, ...]
 
@@ -136,7 +139,12 @@ def _decide_contrast(
         unrestricted_word=unrestricted,
         word=word,
         num_further_seeds=_compute_further_seeds(estimate, rules, family_size) if is_open else None,
-        max_further_seeds=get_max_further_seeds(rules.looks),
+        study_seeds=estimate_study_seeds(
+            estimate, margin=rules.margin, alpha=rules.alpha, family=family_size
+        )
+        if is_open and (rules.looks is None or not rules.looks.num_left)
+        else None,
+        max_further_seeds=0 if rules.looks is None else get_max_further_seeds(rules.looks),
         decided_at=rules.looks.seed_counts[-1] if rules.looks and word != UNDECIDED else None,
         notes=tuple(notes),
     )
@@ -166,8 +174,8 @@ def _compute_detectable(estimate: Estimate, rules: DecisionRules, family: int) -
 
 
 def _compute_further_seeds(estimate: Estimate, rules: DecisionRules, family: int) -> int | None:
-    if not get_max_further_seeds(rules.looks):
-        return None
+    if rules.looks is None or not get_max_further_seeds(rules.looks):
+        return None  # seeds that were not declared would raise the error rate
     return estimate_further_seeds(
         estimate, margin=rules.margin, alpha=rules.alpha, family=family, looks=rules.looks
     )

@@ -7,6 +7,7 @@ other levels are used, averaged over the distribution of the estimated spread.
 
 import math
 from bisect import bisect_left
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
@@ -16,7 +17,9 @@ from ablate.report.stats.residuals import MIN_SEEDS, NullLaw
 from ablate.report.stats.statistics import Estimate
 
 MAX_FURTHER_SEEDS = 100  # if a decision needs more than this, its number is not computed
+MAX_STUDY_SEEDS = 100  # the same for a new study
 TARGET_POWER = 0.8
+UNCERTAINTY = (np.arange(5) + 0.5) / 5  # quantiles at which differences and spreads are tried
 NUM_BISECTIONS = 40
 
 
@@ -160,6 +163,65 @@ def estimate_further_seeds(
 
     candidates = range(1, get_max_further_seeds(looks) + 1)
     return 1 + bisect_left(candidates, TARGET_POWER, key=probability)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedRange:
+    """Seeds that a new study would need; above `MAX_STUDY_SEEDS`, more than that."""
+
+    low: int
+    typical: int  # if the observed difference and spread are the true ones
+    high: int
+
+
+def estimate_study_seeds(
+    estimate: Estimate, *, margin: float, alpha: float, family: int = 1
+) -> SeedRange | None:
+    """Estimates how many fresh seeds a new study needs so that four of five reach a verdict.
+
+    The true difference and spread are uncertain, so the number is too: `low` and `high` are the
+    10 % and 90 % quantiles over differences and spreads that agree with the observed ones.
+
+    Args:
+        estimate: Observed paired difference, in points.
+        margin: Equivalence margin to either side of zero, in points.
+        alpha: Error level of the family.
+        family: Number of contrasts that are corrected together.
+
+    Returns:
+        None without an observed spread.
+    """
+    mean, spread, law = estimate.mean, estimate.spread, estimate.law
+    if mean is None or not spread or law is None:
+        return None
+    levels = law.num_levels
+
+    def count(true_mean: float, true_spread: float) -> int:
+        def probability(seeds: int) -> float:
+            return compute_decision_probability(
+                true_mean,
+                true_spread,
+                seeds,
+                margin=margin,
+                alpha=alpha,
+                family=family,
+                levels=levels,
+            )
+
+        candidates = range(2, MAX_STUDY_SEEDS + 1)
+        return 2 + bisect_left(candidates, TARGET_POWER, key=probability)
+
+    freedom = (max(levels, 2) - 1) * (estimate.n - 1)
+    spreads = spread * np.sqrt(freedom / special.chdtri(freedom, UNCERTAINTY))
+    deviations = special.ndtri(UNCERTAINTY) / math.sqrt(estimate.n)
+    counts = [
+        count(mean + deviation * each, each)
+        for each in spreads.tolist()
+        for deviation in deviations.tolist()
+    ]
+    low, high = np.quantile(counts, (0.1, 0.9), method="nearest").tolist()
+    typical = count(mean, spread)
+    return SeedRange(low=min(low, typical), typical=typical, high=max(high, typical))
 
 
 def get_max_further_seeds(looks: Looks | None) -> int:

@@ -100,6 +100,7 @@ def _carry_over(before: Verdict, now: Verdict) -> Verdict:
         word=before.word,
         decided_at=before.decided_at,
         num_further_seeds=None,
+        study_seeds=None,
         notes=(*notes, f"decided at the look with {before.decided_at} seeds"),
     )
 
