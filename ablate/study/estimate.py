@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from statistics import fmean, variance
 
-from ablate.config.sections import Limits
+from ablate.config.sections import Confirm, Limits
 from ablate.core.records.plan import StudyPlan
 from ablate.runs import store
 from ablate.runs.pending import PendingWork
 from ablate.runs.status import estimate_kept_bytes
 from ablate.study.exit_codes import OverBudgetError
 
+CLEAR_DIFFERENCE = 2.0  # standard deviations; a confirmation should find it
 MORE_SEEDS = 2  # the estimate also names the difference that this many more seeds detect
 MIN_SEEDS = 2  # fewer have no standard deviation
 
@@ -99,6 +101,27 @@ def _describe_power(plan: StudyPlan, runs: Path) -> list[str]:
             f"before the first report: `seeds: {{start: {seeds}, max: {max(2 * seeds, 8)}}}`."
         )
     return lines
+
+
+def format_confirmation_power(confirm: Confirm | None, plan: StudyPlan) -> list[str]:
+    """Warns if the seeds of a confirmation are too few to confirm a clear difference."""
+    if confirm is None:
+        return []
+    from ablate.report.stats.power import TARGET_POWER, compute_power  # imports scipy
+
+    def power(seeds: int) -> float:
+        return compute_power(
+            CLEAR_DIFFERENCE, 1.0, seeds, alpha=plan.report.alpha, family=confirm.top
+        )
+
+    if power(confirm.num_seeds) >= TARGET_POWER:
+        return []
+    needed = next(n for n in count(confirm.num_seeds) if power(n) >= TARGET_POWER)
+    return [
+        f"`confirm.seeds: {confirm.num_seeds}` confirms a true difference of "
+        f"{CLEAR_DIFFERENCE:g} SD in only {100 * power(confirm.num_seeds):.0f} % of studies; "
+        f"{needed} seeds would in 80 %."
+    ]
 
 
 def compute_spread(plan: StudyPlan, runs: Path) -> float | None:

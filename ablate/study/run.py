@@ -146,6 +146,7 @@ def plan_study(
             *run_status.format_preview(current.plan, folders.runs),
             *run_status.format_code_warnings(current.plan, folders.runs),
             *estimate.format_estimate(current.plan, work, folders.runs),
+            *estimate.format_confirmation_power(prepared.study.confirm, current.plan),
             *cost_lines,
         )
         for line in () if as_json else lines:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from ablate.report.pages.answer import write_answer
+from ablate.report.pages.sentences import format_verdict, write_sentences
 from ablate.report.pages.table import format_number
 from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.robustness import build_robustness_table
@@ -27,6 +28,22 @@ def test_levels_with_the_same_verdict_share_a_clause(builder: StudyBuilder) -> N
     assert worded(builder, "better", "undecided", "better") == [
         "masker: m0 and m2 are better than random by 3.0 points; m1 against random is undecided."
     ]
+
+
+def test_a_difference_below_the_margin_is_never_called_better_without_saying_so(
+    builder: StudyBuilder,
+) -> None:
+    builder.factors, builder.margin, builder.noise = {"masker": ["random", "m0"]}, 4.5, 0.4
+    builder.seeds = tuple(range(8))
+    builder.levels_score = lambda levels: 40.0 + 4.4 * (levels["masker"] == "m0")
+    verdicts = compute_verdicts(builder.results())
+    [pooled] = [verdict for verdict in verdicts if verdict.contrast.family == "pooled"]
+    assert (pooled.word, pooled.is_below_margin) == ("better", True)
+    assert write_answer([pooled])[0].endswith(", but by less than the margin.")
+    assert ", but by less than the margin" in write_sentences([pooled])[0].claim
+    assert format_verdict(pooled) == "better, but smaller than the margin"
+    large = replace(pooled, notes=())
+    assert "margin" not in write_answer([large])[0]
 
 
 def test_an_interaction_is_described_as_a_dependence(builder: StudyBuilder) -> None:

@@ -91,6 +91,22 @@ def test_tasks_that_every_variant_solves_are_a_caveat(
     assert sum("these tasks do not discriminate" in line for line in caveats) == messages
 
 
+@pytest.mark.parametrize(
+    ("noise", "text"),
+    [
+        (0.01, "score higher than every variant."),
+        (8.0, "which the seeds do not show to be more than chance."),
+    ],
+)
+def test_log_mel_statistics_are_called_better_only_if_a_test_shows_it(
+    builder: StudyBuilder, noise: float, text: str
+) -> None:
+    builder.levels_score, builder.noise = lambda levels: 26.0, noise
+    caveats = write_report(builder.build(), builder.runs, builder.report).caveats
+    lines = [line for line in caveats if line.startswith("Plain log-mel statistics")]
+    assert any(line.endswith(text) for line in lines)
+
+
 def test_fallback_masks_are_a_caveat(builder: StudyBuilder) -> None:
     plan = builder.build()
     for seed in builder.seeds:

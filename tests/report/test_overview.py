@@ -81,6 +81,21 @@ def test_an_undecided_verdict_whose_interval_excludes_zero_has_its_p_value(
     assert all(cell.endswith(f" {word}") for cell in cells)
 
 
+def test_a_difference_below_the_margin_is_not_bold_and_the_margin_is_named(
+    findings: Findings, tmp_path: Path
+) -> None:
+    verdicts = [
+        replace(v, verdict="better", notes="smaller than the margin of 2")
+        for v in findings.verdicts
+    ]
+    text = write_section(tmp_path, replace(findings, verdicts=verdicts, margin=2.0))
+    assert "place the difference within 2 points, the margin that a study declares." in text
+    cells = [cell for [cell] in parse_rows(text).values()]
+    assert cells
+    assert all(cell.endswith(" better, but smaller than the margin") for cell in cells)
+    assert "**" not in "".join(cells)
+
+
 def test_a_contrast_with_an_interaction_is_listed_within_each_combination(
     findings: Findings, tmp_path: Path
 ) -> None:

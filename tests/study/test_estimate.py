@@ -1,11 +1,13 @@
 """The standard deviation that a plan expects, computed from earlier results."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ablate.core.records.plan import StudyPlan
+from ablate.config.sections import Confirm
+from ablate.core.records.plan import RecordedLooks, StudyPlan
 from ablate.study import estimate
 from tests.plans import make_entry, make_plan
 from tests.run_folders import write_score
@@ -48,3 +50,20 @@ def test_levels_without_a_baseline_score_give_no_spread(tmp_path: Path) -> None:
     for seed in range(3):
         write_valid_score(tmp_path, f"b{seed}", 40 + math.sin(seed))
     assert estimate.compute_spread(plan(3), tmp_path) is None
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [(3, "27 % of studies; 6 seeds"), (6, None)])
+def test_a_confirmation_with_too_few_seeds_is_warned_of(seeds: int, expected: str | None) -> None:
+    lines = estimate.format_confirmation_power(Confirm(top=2, seeds=seeds), plan(3))
+    assert len(lines) == (expected is not None)
+    assert all(str(expected) in line for line in lines)
+
+
+def test_a_plan_with_fixed_seeds_names_the_declared_way(tmp_path: Path) -> None:
+    [fixed] = [
+        line for line in estimate._describe_power(plan(3), tmp_path) if "number of seeds" in line
+    ]
+    assert "`seeds: {start: 3, max: 8}`" in fixed
+    looks = RecordedLooks(seed_counts=(3,), max_seeds=8)
+    growing = estimate._describe_power(replace(plan(3), looks=looks), tmp_path)
+    assert not any("number of seeds" in line for line in growing)

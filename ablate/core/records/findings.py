@@ -92,6 +92,7 @@ class VariantFinding:
     over_mel_statistics: float | None
     over_mel_statistics_by: dict[str, float]  # by probe and pooling
     tasks: dict[str, TaskFinding]
+    over_mel_statistics_p: float | None = None  # Holm-corrected over variants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,3 +120,4 @@ class Findings(Record):
     variants: list[VariantFinding]
     caveats: list[str]
     mask_warnings: list[str]
+    margin: float | None = None  # points within which two levels are called equivalent

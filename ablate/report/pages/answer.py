@@ -10,9 +10,12 @@ from ablate.report.stats.robustness import get_differences
 MAX_NAMES = 4  # levels listed by name in a sentence
 UNTRAINED = ", as untrained encoders are"
 IN_EVERY_COMBINATION = " everywhere"  # suffix of a word that holds in all combinations
+BELOW_MARGIN = " below the margin"  # suffix of a word for a difference below the margin
 ORDER = (
     "better",
     "worse",
+    f"better{BELOW_MARGIN}",
+    f"worse{BELOW_MARGIN}",
     f"better{IN_EVERY_COMBINATION}",
     f"worse{IN_EVERY_COMBINATION}",
     "differs",
@@ -74,7 +77,8 @@ def _write_factor(pooled: Sequence[Verdict], within: Sequence[Verdict], *, learn
         sizes[word] += parts if word.endswith(IN_EVERY_COMBINATION) else [verdict]
     clause = _write_gain_clause if pooled[0].contrast.measure == "gain" else _write_score_clause
     return "; ".join(
-        clause(word, group, _format_size(sizes[word]), learned=learned)
+        clause(word.removesuffix(BELOW_MARGIN), group, _format_size(sizes[word]), learned=learned)
+        + (", but by less than the margin" if word.endswith(BELOW_MARGIN) else "")
         for word, group in groups.items()
         if group
     )
@@ -86,6 +90,8 @@ def _get_group(verdict: Verdict, parts: Sequence[Verdict]) -> str:
     An interaction in size only, with the same word in every combination, is grouped by that word.
     """
     word = verdict.word.split()[0]
+    if verdict.is_below_margin:
+        return word + BELOW_MARGIN
     words = [*{part.word for part in parts}]
     return (
         words[0] + IN_EVERY_COMBINATION

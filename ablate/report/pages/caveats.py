@@ -34,7 +34,7 @@ def list_caveats(
         *_warn_of_uncorrected_looks(results),
         *_warn_of_added_variants(results),
         *_warn_of_unequal_shares(results, variants),
-        *_warn_of_missing_learning(verdicts, variants),
+        *_warn_of_missing_learning(verdicts, variants, results.plan.report.alpha),
         *_warn_of_ceiling(variants),
         *_warn_of_mixed_runs(results),
         *_list_run_warnings(results),
@@ -114,7 +114,9 @@ def _warn_of_unequal_shares(results: Results, variants: Table) -> list[str]:
     )
 
 
-def _warn_of_missing_learning(verdicts: Sequence[Verdict], variants: Table) -> Iterator[str]:
+def _warn_of_missing_learning(
+    verdicts: Sequence[Verdict], variants: Table, alpha: float
+) -> Iterator[str]:
     unsure = [v for v in verdicts if v.contrast.family == "learning" and v.word != "better"]
     if unsure:
         where = "; ".join(f"{format_scope(v.contrast)}: {v.word}" for v in unsure)
@@ -122,15 +124,21 @@ def _warn_of_missing_learning(verdicts: Sequence[Verdict], variants: Table) -> I
             f"The baseline is not shown to be better than its random init everywhere ({where}). "
             "Without learning, differences between variants mean little."
         )
-    beaten = [
-        row["variant"]
-        for row in variants.rows
-        if None not in (row["score"], row["mel_statistics"])
-        and row["score"] < row["mel_statistics"]
-    ]
-    if beaten:
-        names = "every variant" if len(beaten) == len(variants.rows) else "; ".join(beaten)
-        yield f"Plain log-mel statistics score higher than {names}."
+    yield from _compare_with_mel_statistics(variants, alpha)
+
+
+def _compare_with_mel_statistics(variants: Table, alpha: float) -> Iterator[str]:
+    """Names the variants that score lower than log-mel statistics, and those not shown to."""
+    beaten: dict[bool, list[str]] = {True: [], False: []}  # by whether the test shows it
+    for row in variants.rows:
+        difference, p = row["over_mel_statistics"], row["over_mel_statistics_p"]
+        if difference is not None and difference < 0:
+            beaten[p is not None and p < alpha].append(row["variant"])
+    for is_shown, names in beaten.items():
+        if names:
+            text = "every variant" if len(names) == len(variants.rows) else "; ".join(names)
+            shown = "" if is_shown else ", which the seeds do not show to be more than chance"
+            yield f"Plain log-mel statistics score higher than {text}{shown}."
 
 
 def _warn_of_ceiling(variants: Table) -> Iterator[str]:

@@ -54,6 +54,7 @@ def build_findings(results: Results, page: ReportPage) -> Findings:
         variants=[_build_variant(row, tables["probes"], results) for row in tables["variants"]],
         caveats=list(page.caveats),
         mask_warnings=list_overlap_warnings(results),
+        margin=results.plan.report.equivalence_margin,
     )
 
 
@@ -106,6 +107,7 @@ def _build_variant(row: Row, probes: Sequence[Row], results: Results) -> Variant
         over_mel_statistics=row["over_mel_statistics"],
         over_mel_statistics_by=_compute_differences_to_mel(variant, [*tasks], probes),
         tasks=tasks,
+        over_mel_statistics_p=row["over_mel_statistics_p"],
     )
 
 

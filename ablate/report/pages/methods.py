@@ -25,6 +25,7 @@ def write_protocol(results: Results) -> list[str]:
         _write_data(results),
         _write_machines(results),
         _write_files(),
+        _write_terms(results),
     ]
 
 
@@ -92,6 +93,24 @@ def _write_statistics(results: Results) -> str:
         "no level is called better or equivalent. Collapsed trials that could be probed keep their "
         f"score.{_write_confirmation(results)}"
     )
+
+
+def _write_terms(results: Results) -> str:
+    """Writes what the terms of this page mean, those that occur on it."""
+    terms = {
+        "random init": "the same encoder before training, scored by the same probe",
+        "gain": "the score minus that at random init: what training adds",
+        "learning contrast": "a trained encoder against its random init",
+        "pooled": "over all combinations of the other factors",
+        "within": "a contrast in one combination of the other factors",
+        "gate": "what a word within a combination also requires of the pooled contrast",
+        "guard": "what keeps residuals of calm levels from making a noisy level look certain",
+        "look": "a report on the first seeds, after which some may be added",
+        "margin": "points within which two levels count as equal, declared by the study",
+    }
+    if read_decision_rules(results.plan).looks is None:
+        del terms["look"]
+    return f"Terms. {'; '.join(f'{term}: {meaning}' for term, meaning in terms.items())}."
 
 
 def _write_errors(results: Results) -> str:

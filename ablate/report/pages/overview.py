@@ -21,6 +21,7 @@ from ablate.report.pages.table import (
     text_cell,
 )
 from ablate.report.stats.decision_rules import format_coverage
+from ablate.report.stats.decisions import BELOW_MARGIN
 
 DECIDED_WORDS = ("better", "worse")
 ContrastKey = tuple[str, str]  # level (empty for learning contrasts), contrast as text
@@ -39,8 +40,20 @@ def _write_introduction(findings: Sequence[Findings]) -> str:
     coverage = format_coverage(*(each.alpha for each in findings))
     return (
         f"Differences in points, paired by seed, with uncorrected {coverage} intervals; bold: "
-        "better or worse after Holm's correction. *Gain* is the improvement over the model's own "
-        f"random initialisation.{_write_mel_comparison(findings)}"
+        f"better or worse after Holm's correction.{_write_margins(findings)} *Gain* is the "
+        f"improvement over the model's own random initialisation.{_write_mel_comparison(findings)}"
+    )
+
+
+def _write_margins(findings: Sequence[Findings]) -> str:
+    """Writes within how many points two levels are called equivalent."""
+    margins = sorted({each.margin for each in findings if each.margin})
+    if not margins:
+        return ""
+    points = " or ".join(f"{margin:g}" for margin in margins)
+    return (
+        f" *Equivalent*: two one-sided tests place the difference within {points} points, the "
+        "margin that a study declares."
     )
 
 
@@ -55,6 +68,13 @@ def _write_mel_comparison(findings: Sequence[Findings]) -> str:
     if not variants:
         return ""
     own = sum((variant.over_mel_statistics or 0.0) > 0 for variant in variants)
+    shown = [variant for variant in variants if variant.over_mel_statistics_p is not None]
+    alpha = min(each.alpha for each in findings)
+    significant = sum(
+        (variant.over_mel_statistics or 0.0) > 0 and (variant.over_mel_statistics_p or 0.0) < alpha
+        for variant in shown
+    )
+    tested = f" ({significant} significantly)" * (own > 0 and len(shown) == len(variants))
     by_probe = Counter(
         probe
         for variant in variants
@@ -65,7 +85,7 @@ def _write_mel_comparison(findings: Sequence[Findings]) -> str:
     others = f"; up to {most} do under another probe or pooling" * (most > own)
     return (
         f" {own or 'None'} of the {len(variants)} variants beat{'s' * (own < 2)} plain log-mel "
-        f"statistics under the study's default probe{others}."
+        f"statistics under the study's default probe{tested}{others}."
     )
 
 
@@ -155,6 +175,9 @@ def _verdict_cell(number: int) -> CellFormatter:
         difference = format_number(verdict.difference, signed=True)
         low, high = verdict.difference_low, verdict.difference_high
         word = verdict.verdict.partition(":")[0]
+        if BELOW_MARGIN in verdict.notes:
+            plain = word.partition(",")[0]
+            return f"{difference} {format_interval(low, high)} {plain}, but {BELOW_MARGIN}"
         if word in DECIDED_WORDS:
             return f"**{difference}** {format_interval(low, high)}"
         excludes_zero = low is not None and high is not None and not low <= 0 <= high

@@ -18,7 +18,7 @@ from ablate.report.pages.table import (
 )
 from ablate.report.stats.contrasts import Contrast
 from ablate.report.stats.decision_rules import format_coverage
-from ablate.report.stats.decisions import Verdict
+from ablate.report.stats.decisions import BELOW_MARGIN, Verdict
 from ablate.report.stats.power import MAX_STUDY_SEEDS, SeedRange
 
 
@@ -60,7 +60,7 @@ def build_contrast_table(verdicts: Sequence[Verdict]) -> Table:
         "residuals give the error, those of the two levels or of more levels of the factor. Seed "
         "r: the correlation of the two arms over seeds. Detectable: the smallest difference that "
         "this number of seeds detects with 80 % power, at the observed spread and the strictest "
-        "level of the family.",
+        "level of the family; within a combination also at the gate of the pooled contrast.",
     )
 
 
@@ -99,6 +99,8 @@ def write_sentences(verdicts: Sequence[Verdict]) -> list[Sentence]:
 
 def format_verdict(verdict: Verdict) -> str:
     """Formats the word; for an undecided contrast, adds how many seeds might settle it."""
+    if verdict.is_below_margin:
+        return f"{verdict.word}, but {BELOW_MARGIN}"
     if verdict.num_further_seeds is not None:
         return f"{verdict.word}: {_format_further_seeds(verdict)}"
     if verdict.study_seeds is not None:
@@ -143,6 +145,8 @@ def _write_sentence(verdict: Verdict, parts: Sequence[Verdict]) -> Sentence:
             for part in parts
         )
         claim = f"{subject} against {against}{where} {verdict.word}: {each}"
+    if verdict.is_below_margin:
+        claim += ", but by less than the margin"
     if verdict.num_further_seeds is not None:
         further = _format_further_seeds(verdict)
         about = "" if further.startswith("more than") else "about "

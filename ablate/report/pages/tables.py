@@ -19,7 +19,7 @@ from ablate.report.pages.table import (
 from ablate.report.results import Results, TrialResult, format_variant, get_factor_column
 from ablate.report.run import RunResult
 from ablate.report.stats.decision_rules import format_coverage
-from ablate.report.stats.statistics import estimate_mean
+from ablate.report.stats.statistics import correct_by_holm, estimate_mean
 from ablate.runs.scores import STATISTICS_POOLING
 
 PROBE_KEYS = ("probe", "pooling", "task")  # identify a score
@@ -56,10 +56,25 @@ def build_variant_table(results: Results) -> Table:
             Column(head="effective rank", format=number_cell("effective_rank"), brief=False),
         ),
         rows=tuple(
-            _build_variant_row(build_variant_cells(results, levels), trials, alpha)
-            for levels, trials in results.variants().items()
+            {
+                **_build_variant_row(build_variant_cells(results, levels), trials, alpha),
+                "over_mel_statistics_p": p,
+            }
+            for (levels, trials), p in zip(
+                results.variants().items(), _test_against_mel_statistics(results), strict=True
+            )
         ),
     )
+
+
+def _test_against_mel_statistics(results: Results) -> list[float | None]:
+    """Tests each variant against log-mel statistics over seeds; Holm-corrected over variants."""
+    differences = [
+        _drop_missing(subtract(trial.score, trial.mel_statistics_score) for trial in trials)
+        for trials in results.variants().values()
+    ]
+    alpha = results.plan.report.alpha
+    return correct_by_holm([estimate_mean(values, alpha=alpha).p for values in differences])
 
 
 def _build_variant_row(name: Row, trials: Sequence[TrialResult], alpha: float) -> Row:

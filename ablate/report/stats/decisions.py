@@ -7,6 +7,7 @@ interaction, Bonferroni-corrected for being two tests, must show some difference
 *equivalent*, equivalence or an interaction.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,12 +25,14 @@ from ablate.report.stats.statistics import (
     Estimate,
     compute_effect_size,
     compute_equivalence_p,
+    compute_gap_spread,
     compute_interaction_p,
     compute_seed_correlation,
     get_verdict_word,
 )
 
 UNDECIDED = "undecided"
+BELOW_MARGIN = "smaller than the margin"  # start of a note on a decided difference
 MIXED = {
     "devices or precisions": ("device", "precision"),
     "versions of the code": ("code",),
@@ -62,6 +65,11 @@ class Verdict:
     decided_at: int | None  # number of seeds at the deciding look; None if seeds are fixed
     notes: tuple[str, ...]
 
+    @property
+    def is_below_margin(self) -> bool:
+        """Whether it is called better or worse although the difference is below the margin."""
+        return any(note.startswith(BELOW_MARGIN) for note in self.notes)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
@@ -69,6 +77,7 @@ class Gate:
 
     difference: float = 0.0
     equivalence: float = 0.0
+    detectable: float = 0.0  # a difference in one combination only that passes, in points
 
 
 def decide_family(
@@ -117,14 +126,13 @@ def _decide_contrast(
     p_equivalent = None if p_equivalent is None else max(p_equivalent, gate.equivalence)
     unrestricted = get_verdict_word(estimate, p=gated, p_equivalent=p_equivalent, alpha=rules.alpha)
     word = _restrict_word(unrestricted, contrast, p_interaction=p_interaction, alpha=rules.alpha)
-    notes = [*list_notes(contrast, estimate, unrestricted_word=unrestricted, word=word)]
-    if word in ("better", "worse") and abs(estimate.mean or 0.0) < rules.margin:
-        notes.append(f"smaller than the margin of {rules.margin:g}")
+    notes = [*list_notes(contrast, estimate, rules, unrestricted_word=unrestricted, word=word)]
     if is_blocked and word == UNDECIDED:
         notes.append(
             "no verdict here: the pooled contrast and its interaction together reach only "
             f"p {gate.difference:.3f}"
         )
+    detectable = _compute_detectable(estimate, rules, family_size)
     is_open = unrestricted == word == UNDECIDED and not is_blocked
     return Verdict(
         contrast=contrast,
@@ -135,7 +143,7 @@ def _decide_contrast(
         p_equivalent=p_equivalent,
         p_interaction=p_interaction,
         seed_correlation=compute_seed_correlation(*_get_arm_values(contrast)),
-        detectable=_compute_detectable(estimate, rules, family_size),
+        detectable=None if detectable is None else max(detectable, gate.detectable),
         unrestricted_word=unrestricted,
         word=word,
         num_further_seeds=_compute_further_seeds(estimate, rules, family_size) if is_open else None,
@@ -173,6 +181,41 @@ def _compute_detectable(estimate: Estimate, rules: DecisionRules, family: int) -
     )
 
 
+def compute_gate(pooled: Verdict, rules: DecisionRules, family_size: int) -> Gate:
+    """Computes the gate of the contrasts of a level within a combination.
+
+    For a difference, the p-value of the null hypothesis that no combination has one; for
+    equivalence, that all combinations are as far apart as the margin. Either is corrected by
+    Bonferroni over the pooled contrast and its interaction. A difference in one combination only is
+    diluted in the pooled contrast, and may be found by either.
+    """
+    num_pairs, estimate = len(pooled.contrast.pairs), pooled.estimate
+    half = dataclasses.replace(rules, alpha=rules.alpha / 2)
+    by_pooled = _compute_detectable(estimate, half, family_size)
+    spread = compute_gap_spread([*pooled.contrast.differences_by_seed.values()])
+    by_interaction = (
+        compute_detectable_difference(
+            spread,
+            estimate.n,
+            alpha=half.look_alpha,
+            family=family_size * num_pairs * (num_pairs - 1) // 2,
+        )
+        if spread and num_pairs > 1 and rules.error_share
+        else None
+    )
+    found = [num_pairs * by_pooled] if by_pooled else []
+    return Gate(
+        difference=_combine(pooled.p, pooled.p_interaction),
+        equivalence=_combine(pooled.p_equivalent, pooled.p_interaction),
+        detectable=min([*found, *([by_interaction] if by_interaction else [])], default=0.0),
+    )
+
+
+def _combine(*optional_ps: float | None) -> float:
+    ps = [p for p in optional_ps if p is not None]
+    return min(len(ps) * min(ps), 1.0) if ps else 1.0
+
+
 def _compute_further_seeds(estimate: Estimate, rules: DecisionRules, family: int) -> int | None:
     if rules.looks is None or not get_max_further_seeds(rules.looks):
         return None  # seeds that were not declared would raise the error rate
@@ -207,7 +250,12 @@ def _restrict_word(
 
 
 def list_notes(
-    contrast: Contrast, estimate: Estimate, *, unrestricted_word: str, word: str
+    contrast: Contrast,
+    estimate: Estimate,
+    rules: DecisionRules,
+    *,
+    unrestricted_word: str,
+    word: str,
 ) -> Iterator[str]:
     """Yields what a reader should know about a verdict: missing pairs, failures, mixed settings."""
     counts = [len(pair.paired_values) for pair in contrast.pairs]
@@ -225,6 +273,8 @@ def list_notes(
     if word == UNDECIDED and unrestricted_word != word:
         rates = "failure rates" if lost == failed else "the shares of trials without a score"
         yield f"would be {unrestricted_word}, but {rates} differ"
+    if word in ("better", "worse") and abs(estimate.mean or 0.0) < rules.margin:
+        yield f"{BELOW_MARGIN} of {rules.margin:g}"
     yield from list_unstable_levels(contrast)
     arms = [arm for pair in contrast.pairs for arm in (pair.level, pair.against)]
     settings = frozenset().union(*(arm.settings for arm in arms))

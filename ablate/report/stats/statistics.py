@@ -110,6 +110,22 @@ def compute_interaction_p(differences: Sequence[Sequence[float]]) -> float | Non
     return min(smallest * len(one), 1.0)
 
 
+def compute_gap_spread(differences: Sequence[Sequence[float]]) -> float | None:
+    """Computes the spread over seeds of the gap between two combinations, pooled over pairs.
+
+    Args:
+        differences: Differences in points, (seeds, combinations).
+
+    Returns:
+        None with fewer than two seeds or combinations.
+    """
+    table = np.asarray(differences, dtype=float)
+    if table.ndim != 2 or min(table.shape) < 2:
+        return None
+    one, other = np.triu_indices(table.shape[1], k=1)
+    return float(np.sqrt((table[:, one] - table[:, other]).var(axis=0, ddof=1).mean()))
+
+
 def compute_effect_size(estimate: Estimate) -> float | None:
     """Computes Hedges' g of a paired difference: in its standard deviations, bias-corrected.
 

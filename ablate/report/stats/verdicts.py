@@ -20,6 +20,7 @@ from ablate.report.stats.decisions import (
     UNDECIDED,
     Gate,
     Verdict,
+    compute_gate,
     decide_family,
     get_contrast_key,
     get_level_key,
@@ -74,13 +75,15 @@ def _decide_at_look(results: Results, rules: DecisionRules, before: VerdictsByKe
         family = [contrast for contrast in contrasts if contrast.family == name]
         for verdict in decide_family(family, family_rules, gates):
             key = get_contrast_key(verdict.contrast)
-            verdicts[key] = _carry_over(before[key], verdict) if key in before else verdict
+            verdicts[key] = _carry_over(before[key], verdict, rules) if key in before else verdict
             if name == "pooled":
-                gates[get_level_key(verdict.contrast)] = _compute_gate(verdicts[key])
+                gates[get_level_key(verdict.contrast)] = compute_gate(
+                    verdicts[key], rules, len(family)
+                )
     return verdicts
 
 
-def _carry_over(before: Verdict, now: Verdict) -> Verdict:
+def _carry_over(before: Verdict, now: Verdict, rules: DecisionRules) -> Verdict:
     """Returns this look's verdict, or with the word of an earlier look if that was decided.
 
     Only an interaction that becomes significant later replaces a pooled word.
@@ -93,7 +96,9 @@ def _carry_over(before: Verdict, now: Verdict) -> Verdict:
     )
     if before.decided_at is None or (_is_interaction(now) and not _is_interaction(before)):
         return merged
-    notes = list_notes(now.contrast, now.estimate, unrestricted_word=before.word, word=before.word)
+    notes = list_notes(
+        now.contrast, now.estimate, rules, unrestricted_word=before.word, word=before.word
+    )
     return dataclasses.replace(
         merged,
         unrestricted_word=before.unrestricted_word,
@@ -136,24 +141,6 @@ def list_undecided_contrasts(verdicts: Sequence[Verdict]) -> list[str]:
             where = f" with {', '.join(level for _, level in fixed)}" if fixed else ""
             names.append(f"{contrast.factor}: {contrast.level} against {contrast.against}{where}")
     return names
-
-
-def _compute_gate(pooled: Verdict) -> Gate:
-    """Computes the smallest p-values of contrasts within a combination.
-
-    For a difference, the p-value of the null hypothesis that no combination has one; for
-    equivalence, that all combinations are as far apart as the margin. Either is corrected by
-    Bonferroni over the pooled contrast and its interaction.
-    """
-    return Gate(
-        difference=_combine(pooled.p, pooled.p_interaction),
-        equivalence=_combine(pooled.p_equivalent, pooled.p_interaction),
-    )
-
-
-def _combine(*optional_ps: float | None) -> float:
-    ps = [p for p in optional_ps if p is not None]
-    return min(len(ps) * min(ps), 1.0) if ps else 1.0
 
 
 def _get_min_p(one: float | None, other: float | None) -> float | None:
