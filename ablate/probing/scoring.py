@@ -4,7 +4,7 @@ Features are standardised with the statistics of the training part before a prob
 it wants them unchanged: without it, cosine neighbours follow the dimension of the largest scale.
 """
 
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -28,8 +28,21 @@ class Score(TypedDict):
     metrics: NotRequired[dict[str, float]]  # all metrics of the test part
 
 
-def score_probe(probe: AbstractProbe, features: Features, task: Task) -> Score:
-    """Scores a probe on a task, on its splits or across its folds, as the mean over its seeds."""
+class KeepPredictions(Protocol):
+    """Receives the predicted classes of clips, given by their positions in the task."""
+
+    def __call__(
+        self, part: Literal["valid", "test"], seed: int, clips: Indices, predicted: Indices, /
+    ) -> None: ...
+
+
+def score_probe(
+    probe: AbstractProbe, features: Features, task: Task, keep: KeepPredictions | None = None
+) -> Score:
+    """Scores a probe on a task, on its splits or across its folds, as the mean over its seeds.
+
+    `keep` receives the predictions of a task with one label per clip.
+    """
     probe = probe.for_task(task.name)
     tested: list[list[dict[str, float]]] = []  # per seed, for a task with folds per fold
     valid: list[float] = []
@@ -37,7 +50,7 @@ def score_probe(probe: AbstractProbe, features: Features, task: Task) -> Score:
     for seed in range(probe.num_seeds):
         tests = []
         for split in task.splits():
-            for part, metrics in _score_split(probe, features, task, split, seed).items():
+            for part, metrics in _score_split(probe, features, task, split, seed, keep).items():
                 if part == "valid" and not task.folded:
                     valid.append(_get_score(metrics, headline, task))
                 else:
@@ -75,7 +88,12 @@ def standardise(features: Matrix, train: Indices) -> Matrix:
 
 
 def _score_split(
-    probe: AbstractProbe, features: Features, task: Task, split: Split, seed: int
+    probe: AbstractProbe,
+    features: Features,
+    task: Task,
+    split: Split,
+    seed: int,
+    keep: KeepPredictions | None,
 ) -> dict[str, dict[str, float]]:
     """Trains a probe once, and computes its metrics for every query part."""
     if task.kind == "events":
@@ -103,6 +121,11 @@ def _score_split(
         else:
             truth = task.labels[clips]
             metrics[part] = probe.measure_task(task.name, scores[start:stop], truth)
+            if keep is not None and task.kind == "single" and scores.shape[1] == len(task.classes):
+                held_out: Literal["valid", "test"] = (
+                    "valid" if part == "valid" and not task.folded else "test"
+                )
+                keep(held_out, seed, clips, scores[start:stop].argmax(axis=1))
         start = stop
     return metrics
 

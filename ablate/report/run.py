@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ablate.core.records.run import Environment, Machine, RunCost, RunMetrics, RunRecord
+from ablate.runs.predictions import (
+    ClipPredictions,
+    get_predictions_file,
+    read_predictions,
+)
 from ablate.runs.record import ENVIRONMENT_FILE, RECORD_FILE, read_record
 from ablate.runs.scores import is_score_by
-from ablate.runs.store import read_scores
+from ablate.runs.store import SCORES, read_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,7 @@ class RunResult:
     record: RunRecord  # the content of run.json
     scores: tuple[ProbeScore, ...]
     machine: Machine | None = None  # from env.json
+    folder: Path | None = None  # None if the run is missing
 
     @property
     def exists(self) -> bool:
@@ -67,7 +73,22 @@ def read_run(folder: Path | None, probes: Mapping[str, Any]) -> RunResult:
         record=record,
         scores=tuple(_read_scores(folder, probes)) if done else (),
         machine=environment.machine,
+        folder=folder,
     )
+
+
+def read_clip_predictions(
+    run: RunResult, probes: Mapping[str, Any]
+) -> Iterator[tuple[str, str, ClipPredictions]]:
+    """Yields task, probe and predictions of a finished run; nothing for scores without any."""
+    if run.folder is None or run.state != "done":
+        return
+    for result in read_scores(run.folder):
+        names = [name for name, own in probes.items() if is_score_by(own, result.settings)]
+        file = run.folder / SCORES / result.task / f"{result.key}.json"
+        for predictions in read_predictions(get_predictions_file(file)) if names else ():
+            for name in names:
+                yield result.task, name, predictions
 
 
 def _read_scores(folder: Path, probes: Mapping[str, Any]) -> Iterator[ProbeScore]:

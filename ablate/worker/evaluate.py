@@ -35,10 +35,16 @@ from ablate.probing.features import (
     find_regular_step,
 )
 from ablate.probing.probe import AbstractProbe, Features
-from ablate.probing.scoring import Score, score_probe
+from ablate.probing.scoring import KeepPredictions, Score, score_probe
 from ablate.probing.tasks import Task
 from ablate.probing.views import TOKENS, View
 from ablate.probing.xares_protocol import PaddedClips, apply_protocol
+from ablate.runs.predictions import (
+    ClipPredictions,
+    PredictionLog,
+    get_predictions_file,
+    write_predictions,
+)
 from ablate.runs.store import SCORES, TASKS_FILE
 from ablate.worker.context import RunContext
 from ablate.worker.trial import (
@@ -128,8 +134,9 @@ def _score_on(
         for is_official in sorted({probe.is_official for probe in pending.values()}):
             group = {name: p for name, p in pending.items() if p.is_official == is_official}
             context.emit(ProgressMessage(label="probe", done=done, total=len(missing)))
-            for name, scores in runner.score_group(task, group, context.cache):
+            for name, scores, predictions in runner.score_group(task, group, context.cache):
                 probe = probes[name]
+                write_predictions(get_predictions_file(files[name, task.name]), predictions)
                 ScoreFile(
                     task=task.name,
                     key=compute_score_key(probe),
@@ -211,10 +218,10 @@ class ProbeRunner:
 
     def score_group(
         self, task: Task, probes: Mapping[str, AbstractProbe], cache: Path
-    ) -> Iterator[tuple[str, dict[str, Score]]]:
+    ) -> Iterator[tuple[str, dict[str, Score], list[ClipPredictions]]]:
         """Scores probes that all follow the official protocol of X-ARES, or all do not.
 
-        Yields the name of each probe and its score by view.
+        Yields the name of each probe, its score by view and its predictions.
         """
         pieces: PaddedClips | None = None
         if any(probe.is_official for probe in probes.values()):
@@ -225,24 +232,40 @@ class ProbeRunner:
             reading = [probe for probe in probes.values() if not probe.needs_audio]
             features = self.compute_features(task, reading, cache, Path(temporary), pieces)
             for name, probe in probes.items():
-                yield name, self.compute_scores(probe, task, features)
+                logs: dict[str, PredictionLog] = {}
+                scores = self.compute_scores(probe, task, features, logs)
+                predictions = [
+                    predicted
+                    for view, log in logs.items()
+                    for predicted in log.build(view, task.labels, task.classes)
+                ]
+                yield name, scores, predictions
 
     def compute_scores(
-        self, probe: AbstractProbe, task: Task, features: Mapping[View, Features]
+        self,
+        probe: AbstractProbe,
+        task: Task,
+        features: Mapping[View, Features],
+        logs: dict[str, PredictionLog],
     ) -> dict[str, Score]:
-        """Scores a probe on each of its views.
+        """Scores a probe on each of its views, and fills `logs` with its predictions by view.
 
         A probe that trains the encoder has no score without an encoder.
         """
         views = self.list_views(probe, task)
+
+        def keep(view: View) -> KeepPredictions:
+            return logs.setdefault(view.name, PredictionLog()).add
+
         if not probe.needs_audio:
-            return {v.name: score_probe(probe, features[v], task) for v in views}
+            return {v.name: score_probe(probe, features[v], task, keep(v)) for v in views}
         if self.reader is None or isinstance(self.evaluable, MelStatistics):
             return {}
         source, seed = (self.reader, self.audio.store, task.clips), self.evaluable.seed
         raw_clips = [RawClips(*source, view, seed) for view in views]
         return {
-            raw.view.name: score_probe(probe, Features.from_raw(raw), task) for raw in raw_clips
+            raw.view.name: score_probe(probe, Features.from_raw(raw), task, keep(raw.view))
+            for raw in raw_clips
         }
 
     def list_views(self, probe: AbstractProbe, task: Task) -> list[View]:

@@ -149,4 +149,4 @@ def test_only_views_with_times_score_events(
         audio.tasks,
     )
     features = runner.compute_features(task, [probe], cache, tmp_path)
-    assert runner.compute_scores(probe, task, features).keys() == poolings
+    assert runner.compute_scores(probe, task, features, {}).keys() == poolings

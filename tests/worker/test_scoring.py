@@ -16,6 +16,7 @@ from ablate.probing.knn import KNN
 from ablate.probing.linear import Logistic
 from ablate.probing.views import Views
 from ablate.runs import store as run_store
+from ablate.runs.predictions import get_predictions_file, read_predictions
 from ablate.training.augmentation import RegularisedMasking
 from ablate.training.finetuning import FineTuning
 from ablate.worker.evaluate import ENCODER, ProbeRunner, compute_score_key, score_run
@@ -137,6 +138,20 @@ def test_probes_with_different_settings_have_different_score_files(tmp_path, tri
     for probe in (KNN(), KNN(views=Views(layers=("each",))), KNN(k=9), Logistic()):
         score(tmp_path, trial.random_init, {"probe": probe}, audio, cache)
     assert len(list((tmp_path / "probes" / "speech").glob("*.json"))) == 4
+
+
+def test_the_predictions_of_every_test_clip_give_the_score(tmp_path, trial, audio, cache):
+    probe = Logistic()
+    score(tmp_path, trial.random_init, {"probe": probe}, audio, cache)
+    file = tmp_path / "probes" / "speech" / f"{compute_score_key(probe)}.json"
+    scores = read_speech_scores(tmp_path, probe)
+    kept = read_predictions(get_predictions_file(file))
+    assert {(each.pooling, each.part) for each in kept} == {
+        (pooling, part) for pooling in scores for part in ("valid", "test")
+    }
+    for each in kept:
+        accuracy = 100 * each.correct.mean()
+        assert accuracy == pytest.approx(scores[each.pooling][each.part])
 
 
 def test_fine_tuning_scores_a_run_once_per_settings(tmp_path, trial, audio, cache):
