@@ -33,16 +33,16 @@ def test_levels_with_the_same_verdict_share_a_clause(builder: StudyBuilder) -> N
 def test_a_difference_below_the_margin_is_never_called_better_without_saying_so(
     builder: StudyBuilder,
 ) -> None:
-    builder.factors, builder.margin, builder.noise = {"masker": ["random", "m0"]}, 4.5, 0.4
-    builder.seeds = tuple(range(8))
-    builder.levels_score = lambda levels: 40.0 + 4.4 * (levels["masker"] == "m0")
-    verdicts = compute_verdicts(builder.results())
-    [pooled] = [verdict for verdict in verdicts if verdict.contrast.family == "pooled"]
+    builder.factors, builder.noise = {"masker": ["random", "m0"]}, 0.4
+    builder.levels_score = lambda levels: 40.0 + 9.0 * (levels["masker"] == "m0")
+    large = compute_verdicts(builder.results())[0]
+    assert not large.is_below_margin
+    builder.margin = (large.estimate.mean or 0.0) + 0.05  # too close for equivalence
+    pooled = compute_verdicts(builder.results())[0]
     assert (pooled.word, pooled.is_below_margin) == ("better", True)
     assert write_answer([pooled])[0].endswith(", but by less than the margin.")
     assert ", but by less than the margin" in write_sentences([pooled])[0].claim
     assert format_verdict(pooled) == "better, but smaller than the margin"
-    large = replace(pooled, notes=())
     assert "margin" not in write_answer([large])[0]
 
 
