@@ -4,13 +4,10 @@ Seeds that are added to a study after its results are known make *better* and *w
 11 % of studies instead of 5 %. A new study on seeds that nothing was decided by keeps its rate.
 """
 
-import io
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
-
 from ablate.config import loader
+from ablate.config.rewrite import rewrite_study
 from ablate.core.io import write_atomically
 from ablate.core.records.plan import StudyPlan
 from ablate.runs import store
@@ -48,7 +45,10 @@ def write_followup(
     if count < 2:
         raise ValueError(f"--seeds must be at least 2, since one shows no spread; got {count}")
     seeds = tuple(range(max(used) + 1, max(used) + 1 + count))
-    write_atomically(target, _rewrite(file.read_text(encoding="utf-8-sig"), target.stem, seeds))
+    text = rewrite_study(
+        file.read_text(encoding="utf-8-sig"), target.stem, seeds, without=REMOVED_KEYS
+    )
+    write_atomically(target, text)
     return target, seeds
 
 
@@ -68,18 +68,3 @@ def _count_needed_seeds(plan: StudyPlan | None, runs: Path) -> int:
     if max(needed) > MAX_STUDY_SEEDS:
         raise ValueError(f"a contrast needs more than {MAX_STUDY_SEEDS} seeds; {remedy}")
     return max(needed)
-
-
-def _rewrite(text: str, name: str, seeds: tuple[int, ...]) -> str:
-    """Replaces the name and the seeds of a study, and removes what chooses variants."""
-    yaml = YAML()
-    yaml.width = 100
-    yaml.preserve_quotes = True
-    tree = yaml.load(text)
-    for key in REMOVED_KEYS:
-        tree.pop(key, None)
-    tree["study"], tree["seeds"] = name, CommentedSeq(seeds)
-    tree["seeds"].fa.set_flow_style()
-    written = io.StringIO()
-    yaml.dump(tree, written)
-    return written.getvalue()
