@@ -88,7 +88,7 @@ def test_a_difference_below_the_margin_is_not_bold_and_the_margin_is_named(
         replace(v, verdict="better", notes="smaller than the margin of 2")
         for v in findings.verdicts
     ]
-    text = write_section(tmp_path, replace(findings, verdicts=verdicts, margin=2.0))
+    text = write_page(tmp_path, replace(findings, verdicts=verdicts, margin=2.0))
     assert "place the difference within 2 points, the margin that a study declares." in text
     cells = [cell for [cell] in parse_rows(text).values()]
     assert cells
