@@ -42,8 +42,8 @@ def export(
     ] = False,
 ) -> None:
     """Export a run's trained encoder to a folder that `ablate.load_encoder` can load."""
+    from ablate.core.records.export import CardDetails
     from ablate.export.export import export_encoder, format_usage
-    from ablate.export.model_card import CardDetails
 
     try:
         text = citation.read_text(encoding="utf-8").strip() if citation else ""

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from ablate import __version__
 from ablate.core.io import open_atomically, read_json, write_atomically
-from ablate.core.records.export import ExportedEncoder
+from ablate.core.records.export import CardDetails, ExportedEncoder
 from ablate.core.records.run import RunConfig
-from ablate.export.model_card import NO_DETAILS, CardDetails, format_model_card
+from ablate.export.model_card import NO_DETAILS, format_model_card
 from ablate.export.own_parts import copy_source, find_own_modules
 from ablate.export.transformers_form import create_transformers_files
 

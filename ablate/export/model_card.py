@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
-from ablate.core.records.export import ExportedEncoder
+from ablate.core.records.export import CardDetails, ExportedEncoder
 from ablate.core.records.score import ScoreFile
 from ablate.parts import PartError, build, resolve
 
@@ -40,16 +39,6 @@ without gradients. `transformers.AutoModel.from_pretrained("this/folder", trust_
 loads the same encoder. For X-ARES and XARES-LLM use `xares_encoder.py`, for HEAR the module
 `ablate.export.hear` with this folder as the model path, for MTEB `ablate.export.mteb.MtebEncoder`.
 {modules}"""
-
-
-@dataclass(frozen=True)
-class CardDetails:
-    """What a model card says beside settings and scores."""
-
-    license: str = "unknown"  # an identifier of the Hugging Face Hub, such as `mit`
-    datasets: tuple[str, ...] = ()  # names of the data sets that the encoder was trained on
-    citation: str = ""  # BibTeX
-
 
 NO_DETAILS = CardDetails()
 

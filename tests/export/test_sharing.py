@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 import ablate
 from ablate.cli.main import app
 from ablate.core.io import read_json
+from ablate.core.records.export import CardDetails
 from ablate.core.records.run import RunConfig
 from ablate.export import hub
 from ablate.export.encoder import AudioEncoder
 from ablate.export.export import export_encoder
-from ablate.export.model_card import CardDetails
 from ablate.export.mteb import MtebEncoder
 from ablate.parts import build
 from ablate.worker import evaluate

@@ -1,4 +1,4 @@
-"""The record of an exported encoder: `encoder.json`."""
+"""The record of an exported encoder, `encoder.json`, and the details of its model card."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -22,3 +22,12 @@ class ExportedEncoder(Record):
     version: str  # version of ablate
     modules: tuple[str, ...] = ()  # top-level modules of parts that are not of ablate
     source: tuple[str, ...] = ()  # Python files of these modules in the folder
+
+
+@dataclass(frozen=True)
+class CardDetails:
+    """What a model card says beside settings and scores."""
+
+    license: str = "unknown"  # an identifier of the Hugging Face Hub, such as `mit`
+    datasets: tuple[str, ...] = ()  # names of the data sets that the encoder was trained on
+    citation: str = ""  # BibTeX
