@@ -11,7 +11,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ablate.core.random import generator
 from ablate.model.encoder import Encoder
@@ -143,7 +142,7 @@ class ClusterTarget(Target):
         """Returns the shares of the clusters in each point, `(tokens, clusters)`."""
         centres = self._all_centres[stage]
         if self.softness == 0:
-            return F.one_hot(owner, len(centres)).float()
+            return one_hot(owner, len(centres))
         with torch.autocast(points.device.type, enabled=False):
             near = points @ centres.T - centres.square().sum(dim=1) / 2
             return (near / (self.softness * self.variances[stage])).softmax(dim=1)
@@ -203,3 +202,8 @@ def nearest(points: Tensor, centres: Tensor) -> Tensor:
     """
     with torch.autocast(points.device.type, enabled=False):
         return (points @ centres.T - centres.square().sum(dim=1) / 2).argmax(dim=1)
+
+
+def one_hot(index: Tensor, size: int) -> Tensor:
+    """Returns 1 at the index of each row and 0 elsewhere, float32 `(rows, size)`."""
+    return (index.unsqueeze(1) == torch.arange(size, device=index.device)).float()

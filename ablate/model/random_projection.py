@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ablate.core.random import generator
-from ablate.model.codebook import nearest
+from ablate.model.codebook import nearest, one_hot
 from ablate.model.encoder import Encoder
 from ablate.model.masking import Grid
 from ablate.model.prediction_query import PredictionQuery
@@ -79,7 +79,7 @@ class RandomProjectionTarget(Target):
     def forward(self, patches: Tensor, query: PredictionQuery) -> TargetValues:
         points = standardise(query.targets.gather(patches).float())
         clusters = [
-            F.one_hot(self._find(points, projection, entries), len(entries)).float()
+            one_hot(self._find(points, projection, entries), len(entries))
             for projection, entries in zip(self.projections, self.entries, strict=True)
         ]
         return TargetValues(torch.cat(clusters, dim=1))

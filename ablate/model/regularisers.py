@@ -127,10 +127,11 @@ def compute_epps_pulley(values: Tensor, knots: int) -> Tensor:
     The integral over all points is twice that from 0 to 3, by the trapezoidal rule: the integrand
     is symmetric, and its weight, a Gaussian, is small beyond 3.
     """
-    points = torch.linspace(0, 3, knots, device=values.device)
     step = 3 / (knots - 1)
-    weights = torch.full_like(points, 2 * step)
+    weights = torch.full((knots,), 2 * step)
     weights[0], weights[-1] = step, step
+    weights = on_device(weights, values.device)
+    points = on_device(torch.linspace(0, 3, knots), values.device)
     gaussian = (-0.5 * points.square()).exp()
     angles = values.unsqueeze(-1) * points
     gap = (angles.cos().mean(dim=0) - gaussian).square() + angles.sin().mean(dim=0).square()
