@@ -1,9 +1,11 @@
 """Writes run folders for tests, from the record classes that the program uses."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ablate.core.records.record import CHECKSUM
 from ablate.core.records.run import (
     RecordedState,
     RunCost,
@@ -75,6 +77,12 @@ def write_tasks(folder: Path, *tasks: str) -> None:
 def edit_score(file: Path, **changes: Any) -> None:
     """Replaces fields of a score file."""
     replace(ScoreFile.read(file), **changes).write(file)
+
+
+def rewrite_score(file: Path, content: Mapping[str, Any]) -> None:
+    """Writes the changed content of a score file, with its new checksum."""
+    kept = {key: value for key, value in content.items() if key != CHECKSUM}
+    ScoreFile.from_json(kept, str(file)).write(file)
 
 
 def edit_record(folder: Path, **changes: Any) -> None:

@@ -12,6 +12,7 @@ from ablate.report.results import read_results
 from ablate.report.stats.ranks import select_leading_variants
 from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.conftest import StudyBuilder
+from tests.run_folders import rewrite_score
 
 
 def confirmed(builder: StudyBuilder) -> StudyPlan:
@@ -50,7 +51,7 @@ def test_leading_variants_are_selected_by_validation_score(builder: StudyBuilder
         result = json.loads(path.read_text())
         for score in result["scores"].values():  # whoever looks at the test data is misled
             score["test"] = 100.0 - score["test"]
-        path.write_text(json.dumps(result))
+        rewrite_score(path, result)
     selected = select_leading_variants(read_results(plan, builder.runs), 2)
     assert selected[0] == ("block",)
     assert len(selected) == 2
@@ -68,7 +69,7 @@ def test_selection_without_validation_scores_is_rejected(builder: StudyBuilder) 
         result = json.loads(path.read_text())
         for score in result["scores"].values():
             score["valid"] = None
-        path.write_text(json.dumps(result))
+        rewrite_score(path, result)
     with pytest.raises(
         ValueError, match="selects variants by validation score, but random has none on music"
     ):

@@ -16,6 +16,7 @@ from ablate.report.results import Results, read_results
 from ablate.report.stats.robustness import build_robustness_table, format_difference
 from ablate.report.stats.verdicts import compute_verdicts
 from tests.report.conftest import KNN, LINEAR, StudyBuilder
+from tests.run_folders import rewrite_score
 
 PROTOCOLS = {"knn": KNN, "linear": LINEAR}
 VIEWS = [f"{p}.{pooling}" for p in ("knn", "linear") for pooling in ("mean", "mean_std")]
@@ -29,7 +30,7 @@ def shift(builder: StudyBuilder, points: float, *, probe: str, pooling: str, **l
             result = json.loads(path.read_text())
             if result["settings"] == PROTOCOLS[probe]:
                 result["scores"][pooling]["test"] += points
-                path.write_text(json.dumps(result))
+                rewrite_score(path, result)
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_a_pooling_that_lacks_a_scored_run_has_no_column(builder: StudyBuilder) 
     for path in lost.glob("probes/speech/*.json"):
         result = json.loads(path.read_text())
         del result["scores"]["mean"]
-        path.write_text(json.dumps(result))
+        rewrite_score(path, result)
     heads = [
         column.head for column in build_robustness_table(read_results(plan, builder.runs)).columns
     ]
@@ -134,7 +135,7 @@ def test_a_study_with_a_single_score_has_no_robustness_table(builder: StudyBuild
     for path in builder.runs.glob("*/probes/*/*.json"):
         result = json.loads(path.read_text())
         kept = {name: entry for name, entry in result["scores"].items() if name == "concat_freq"}
-        path.write_text(json.dumps({**result, "scores": kept}))
+        rewrite_score(path, {**result, "scores": kept})
         if result["settings"] == LINEAR:
             path.unlink()
     assert not build_robustness_table(read_results(plan, builder.runs)).rows
