@@ -9,7 +9,7 @@ from ablate.config import loader, template
 from tests.command import ablate
 
 ROOT = Path(__file__).parents[2]
-TINY = [f"data.{part}_per_class=2" for part in ("clips", "valid", "test")]
+TINY = ["data.clips_per_class=2", "data.valid_per_class=2", "data.test_per_class=5"]
 
 
 @pytest.fixture(autouse=True)

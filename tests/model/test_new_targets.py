@@ -1,6 +1,5 @@
 """Targets of finished runs, of the context encoder itself, of codebooks, and losses on them."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -10,6 +9,7 @@ from torch.nn import functional as F
 
 import maskers
 from ablate.core.random import generator
+from ablate.core.records.export import ExportedEncoder
 from ablate.model.codebook import Codebook, k_means, nearest
 from ablate.model.objectives import L1, L2, CrossEntropy
 from ablate.model.online_target import Online
@@ -34,9 +34,15 @@ def save_run(folder, models, seed):
     weights = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
     weights["normaliser.mean"] = torch.zeros(4)
     save_file(weights, folder / "encoder.safetensors")
-    record = {"format": 2, "run": "x", "weights": "", "mel": {}, "patchifier": {}}
-    record |= {"encoder": resolve(VIT), "crop_frames": 8}
-    (folder / "encoder.json").write_text(json.dumps(record))
+    ExportedEncoder(
+        run="x",
+        weights="",
+        mel={},
+        patchifier={},
+        encoder=resolve(VIT),
+        crop_frames=8,
+        version="0.2.0",
+    ).write(folder / "encoder.json")
     return encoder
 
 

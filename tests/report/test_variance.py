@@ -11,6 +11,7 @@ from ablate.report.results import Results, read_results
 from ablate.report.run import ProbeScore
 from ablate.report.stats.variance import build_spread_table, build_variance_share_table
 from tests.report.conftest import TASKS, StudyBuilder
+from tests.run_folders import rewrite_score
 
 
 def by_source(results: Results, measure: str = "score") -> dict[str, float]:
@@ -76,7 +77,7 @@ def test_seeds_folds_and_probe_seeds_have_a_deviation_each(builder: StudyBuilder
         result = json.loads(path.read_text())
         for score in result["scores"].values():
             score |= {"folds": folds, "seeds": seeds}
-        path.write_text(json.dumps(result))
+        rewrite_score(path, result)
     results = read_results(plan, builder.runs)
     shares = {row["source"]: row["sd"] for row in build_spread_table(results).rows}
     within = [variance([t.score or 0 for t in trials]) for trials in results.variants().values()]

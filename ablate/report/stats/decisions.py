@@ -10,6 +10,7 @@ interaction, Bonferroni-corrected for being two tests, must show some difference
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ablate.report.stats.contrasts import Contrast
 from ablate.report.stats.decision_rules import DecisionRules
@@ -61,14 +62,30 @@ class Verdict:
     word: str  # better, worse, equivalent, undecided, or "differs by <factors>"
     num_further_seeds: int | None  # declared seeds that might settle an undecided contrast
     max_further_seeds: int  # `num_further_seeds` of one more means: more than this
-    study_seeds: SeedRange | None  # fresh seeds that a new study on an undecided contrast needs
+    new_study: "NewStudy | None"  # a study on fresh seeds, of a contrast that is undecided
     decided_at: int | None  # number of seeds at the deciding look; None if seeds are fixed
     notes: tuple[str, ...]
+
+    @cached_property
+    def study_seeds(self) -> SeedRange | None:
+        """Fresh seeds that a new study on an undecided contrast needs; computed when first read."""
+        if self.new_study is None:
+            return None
+        return estimate_study_seeds(self.estimate, **dataclasses.asdict(self.new_study))
 
     @property
     def is_below_margin(self) -> bool:
         """Whether it is called better or worse although the difference is below the margin."""
         return any(note.startswith(BELOW_MARGIN) for note in self.notes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewStudy:
+    """How a new study would decide a contrast."""
+
+    margin: float  # equivalence margin, in points
+    alpha: float
+    family: int  # contrasts that are corrected together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,9 +164,7 @@ def _decide_contrast(
         unrestricted_word=unrestricted,
         word=word,
         num_further_seeds=_compute_further_seeds(estimate, rules, family_size) if is_open else None,
-        study_seeds=estimate_study_seeds(
-            estimate, margin=rules.margin, alpha=rules.alpha, family=family_size
-        )
+        new_study=NewStudy(margin=rules.margin, alpha=rules.alpha, family=family_size)
         if is_open and (rules.looks is None or not rules.looks.num_left)
         else None,
         max_further_seeds=0 if rules.looks is None else get_max_further_seeds(rules.looks),

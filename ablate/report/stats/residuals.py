@@ -75,13 +75,19 @@ class NullLaw:
     def spread_quantiles(self) -> Numbers:
         """Equally likely estimates of the spread, relative to the true one, (nodes,)."""
         if not self.is_pooled:
-            freedom, steps = self.num_seeds - 1, (np.arange(NUM_NODES) + 0.5) / NUM_NODES
-            return np.sqrt(special.chdtri(freedom, steps) / freedom)
+            return _compute_spread_quantiles(self.num_seeds - 1)
         return simulate_residuals(self.num_levels, self.num_seeds).spreads
 
     @property
     def _guard_freedom(self) -> float:
         return min(FREEDOM_PER_SEED, self.num_levels - 1) * (self.num_seeds - 1)
+
+
+@cache
+def _compute_spread_quantiles(freedom: int) -> Numbers:
+    steps = (np.arange(NUM_NODES) + 0.5) / NUM_NODES
+    quantiles: Numbers = np.sqrt(special.chdtri(freedom, steps) / freedom)
+    return quantiles
 
 
 @dataclass(frozen=True, kw_only=True)

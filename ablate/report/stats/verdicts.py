@@ -105,7 +105,7 @@ def _carry_over(before: Verdict, now: Verdict, rules: DecisionRules) -> Verdict:
         word=before.word,
         decided_at=before.decided_at,
         num_further_seeds=None,
-        study_seeds=None,
+        new_study=None,
         notes=(*notes, f"decided at the look with {before.decided_at} seeds"),
     )
 
