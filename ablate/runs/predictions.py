@@ -40,20 +40,20 @@ class ClipPredictions:
 class PredictionLog:
     """Collects predictions while a probe is scored."""
 
-    found: dict[tuple[Part, int], list[tuple[Integers, Integers]]] = field(default_factory=dict)
+    collected: dict[tuple[Part, int], list[tuple[Integers, Integers]]] = field(default_factory=dict)
 
     def add(self, part: Part, seed: int, clips: Integers, predicted: Integers) -> None:
         """Adds the predicted classes of some clips, given by their positions in the task."""
-        self.found.setdefault((part, seed), []).append((clips, predicted))
+        self.collected.setdefault((part, seed), []).append((clips, predicted))
 
     def build(
         self, pooling: str, labels: NDArray[np.generic], classes: tuple[str, ...]
     ) -> Iterator[ClipPredictions]:
         """Yields the collected predictions of each part, in the order of the clips."""
-        for part in dict.fromkeys(part for part, _ in self.found):
+        for part in dict.fromkeys(part for part, _ in self.collected):
             by_seed = [
-                [np.concatenate(pieces) for pieces in zip(*found, strict=True)]
-                for (of_part, _), found in sorted(self.found.items())
+                [np.concatenate(pieces) for pieces in zip(*pieces_by_call, strict=True)]
+                for (of_part, _), pieces_by_call in sorted(self.collected.items())
                 if of_part == part
             ]
             orders = [np.argsort(clips, kind="stable") for clips, _ in by_seed]

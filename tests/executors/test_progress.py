@@ -1,4 +1,4 @@
-"""Long requests are shown by a bar on a terminal, and by lines elsewhere."""
+"""Long requests are printed by a bar on a terminal, and by lines elsewhere."""
 
 import io
 import re
@@ -54,8 +54,8 @@ def test_a_terminal_shows_step_loss_rate_and_remaining_time_of_a_training(tmp_pa
         for step in range(0, 500, 50):
             message = ProgressMessage(label="train", done=step, total=1500, loss=0.12345)
             display.on_progress(0, job, message)
-    shown = file.getvalue()
-    assert "random, seed 0: train" in shown
-    assert "450/1500" in shown
-    assert "loss 0.1235" in shown or "loss 0.1234" in shown
-    assert re.search(r"[\d.e+]+/s", shown)
+    printed = file.getvalue()
+    assert "random, seed 0: train" in printed
+    assert "450/1500" in printed
+    assert "loss 0.1235" in printed or "loss 0.1234" in printed
+    assert re.search(r"[\d.e+]+/s", printed)

@@ -82,7 +82,7 @@ def test_features_compute_no_gradients(encoder):
     assert encoder(waveforms).requires_grad
 
 
-def test_padding_changes_nothing_if_lengths_are_given(encoder):
+def test_padding_changes_nothing_with_lengths(encoder):
     short, long = make_noise(9_000), make_noise(30_000)
     batch = torch.zeros(2, 30_000)
     batch[0, :9_000], batch[1] = short, long
@@ -117,7 +117,7 @@ def test_the_weights_file_is_the_state_of_the_module(exported, encoder):
     assert all(torch.equal(file[name], state[name]) for name in file)
 
 
-def test_names_of_the_hub_need_its_library_and_other_names_are_refused(monkeypatch):
+def test_names_of_the_hub_need_its_library_and_other_names_are_errors(monkeypatch):
     monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install ablate\[hub\]"):
         AudioEncoder.from_pretrained("owner/name")
@@ -233,7 +233,7 @@ def test_an_own_part_travels_with_its_source_and_runs_only_if_trusted(own_part, 
     assert "torch.Size" in load_elsewhere(with_source, "yes").stdout
 
 
-def test_the_command_takes_what_the_card_says(exported, tmp_path, monkeypatch):
+def test_the_command_accepts_the_details_of_the_card(exported, tmp_path, monkeypatch):
     monkeypatch.setenv("ABLATE_RUNS", str(exported.run.parent))
     command = ["export", exported.run.name, "--to", str(tmp_path / "out"), "--license", "mit"]
     result = CliRunner().invoke(app, [*command, "--dataset", "AudioSet", "--dataset", "FSD50K"])

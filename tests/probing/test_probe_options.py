@@ -68,7 +68,7 @@ def test_other_seeds_draw_other_clips():
     assert set(first) != set(second)
 
 
-def test_shots_are_refused_for_clips_of_several_classes():
+def test_shots_are_an_error_for_clips_of_several_classes():
     features, task = make_task(kind="multi")
     with pytest.raises(ValueError, match="use `label_share`"):
         score_probe(KNN(shots=1), features, task)
@@ -84,7 +84,7 @@ def test_shots_are_refused_for_clips_of_several_classes():
         ({"metric": "f1"}, "macro_f1"),
     ],
 )
-def test_impossible_settings_are_refused(settings, message):
+def test_impossible_settings_are_errors(settings, message):
     with pytest.raises(PartError, match=message):
         build({"type": "ablate.probing.knn.KNN", **settings}, expect=KNN)
 
@@ -129,7 +129,7 @@ def test_all_layers_can_be_read_side_by_side():
     assert View("mean", "concat").name == "concat_layers.mean"
 
 
-def test_weighed_layers_find_the_layer_that_tells_classes_apart():
+def test_weighed_layers_find_the_layer_that_separates_classes():
     rng = np.random.default_rng(0)
     good, labels = make_clusters(300, dim=8)
     noise = [rng.normal(size=good.shape) * 3 for _ in range(4)]
@@ -196,7 +196,7 @@ def test_patience_ends_training_that_no_longer_improves():
         {"weigh_layers": True},
     ],
 )
-def test_options_that_have_no_effect_or_no_meaning_are_refused(settings):
+def test_options_that_have_no_effect_or_no_meaning_are_errors(settings):
     with pytest.raises(PartError):
         build({"type": "ablate.probing.neural.Linear", **settings}, expect=Linear)
 
@@ -229,7 +229,7 @@ def test_tuning_never_reads_the_labels_of_test_clips():
         ({"k": list(range(1, 300))}, "299 points"),
     ],
 )
-def test_a_grid_that_cannot_be_tried_is_refused(grid, message):
+def test_a_grid_that_cannot_be_tried_is_an_error(grid, message):
     settings = {"type": "ablate.probing.tuned.Tuned", "probe": resolve(KNN()), "grid": grid}
     with pytest.raises(PartError, match=message):
         build(settings, expect=Tuned)

@@ -38,7 +38,7 @@ def test_no_predictions_leave_no_file(tmp_path: Path) -> None:
     assert read_predictions(tmp_path / "k.safetensors") == []
 
 
-def test_another_format_is_refused_with_the_remedy(tmp_path: Path) -> None:
+def test_another_format_is_an_error_with_the_remedy(tmp_path: Path) -> None:
     save_file({"a": np.zeros(1)}, tmp_path / "k.safetensors", {"format": "0"})
     with pytest.raises(ValueError, match=r"expected predictions of format 1; got 0; delete the fi"):
         read_predictions(tmp_path / "k.safetensors")

@@ -49,7 +49,7 @@ def test_a_followup_differs_only_in_its_name_and_fresh_seeds(file: Path, seeds: 
     assert "# as published" in written.read_text()
 
 
-def test_without_a_report_the_number_of_seeds_must_be_given(file: Path) -> None:
+def test_without_a_report_the_number_of_seeds_is_required(file: Path) -> None:
     file.write_text(STUDY.replace("SEEDS", "3"))
     with pytest.raises(ValueError, match=r"no report .*; give the number .*: --seeds N"):
         write_followup(file)

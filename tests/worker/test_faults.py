@@ -68,7 +68,7 @@ def test_a_training_does_not_need_its_audio_files(new_run, cache, tmp_path):
     assert run_folder(without_clips, cache, until=20).state == "paused"
 
     def delete_clips(message):
-        shutil.rmtree(clips)
+        shutil.rmtree(clips, ignore_errors=True)  # progress is reported several times
 
     assert run_folder(without_clips, cache, until=55, emit=delete_clips).state == "paused"
     assert not clips.exists()

@@ -48,7 +48,9 @@ def new_run(entry, tmp_path):
 
 def read_valid_scores(folder):
     """Reads the validation score of each task from the score files."""
-    files = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("probes/*/*")}
+    files = {
+        path.parent.name: json.loads(path.read_text()) for path in folder.glob("probes/*/*.json")
+    }
     return {task: content["scores"]["concat_freq"]["valid"] for task, content in files.items()}
 
 

@@ -134,11 +134,13 @@ def _compare_with_mel_statistics(variants: Table, alpha: float) -> Iterator[str]
         difference, p = row["over_mel_statistics"], row["over_mel_statistics_p"]
         if difference is not None and difference < 0:
             beaten[p is not None and p < alpha].append(row["variant"])
-    for is_shown, names in beaten.items():
+    for is_significant, names in beaten.items():
         if names:
             text = "every variant" if len(names) == len(variants.rows) else "; ".join(names)
-            shown = "" if is_shown else ", which the seeds do not show to be more than chance"
-            yield f"Plain log-mel statistics score higher than {text}{shown}."
+            suffix = (
+                "" if is_significant else ", which the seeds do not show to be more than chance"
+            )
+            yield f"Plain log-mel statistics score higher than {text}{suffix}."
 
 
 def _warn_of_ceiling(variants: Table) -> Iterator[str]:

@@ -68,13 +68,13 @@ def _write_mel_comparison(findings: Sequence[Findings]) -> str:
     if not variants:
         return ""
     own = sum((variant.over_mel_statistics or 0.0) > 0 for variant in variants)
-    shown = [variant for variant in variants if variant.over_mel_statistics_p is not None]
+    with_p = [variant for variant in variants if variant.over_mel_statistics_p is not None]
     alpha = min(each.alpha for each in findings)
     significant = sum(
         (variant.over_mel_statistics or 0.0) > 0 and (variant.over_mel_statistics_p or 0.0) < alpha
-        for variant in shown
+        for variant in with_p
     )
-    tested = f" ({significant} significantly)" * (own > 0 and len(shown) == len(variants))
+    tested = f" ({significant} significantly)" * (own > 0 and len(with_p) == len(variants))
     by_probe = Counter(
         probe
         for variant in variants

@@ -218,11 +218,11 @@ def compute_gate(pooled: Verdict, rules: DecisionRules, family_size: int) -> Gat
         if spread and num_pairs > 1 and rules.error_share
         else None
     )
-    found = [num_pairs * by_pooled] if by_pooled else []
+    detectable = [num_pairs * by_pooled] if by_pooled else []
     return Gate(
         difference=_combine(pooled.p, pooled.p_interaction),
         equivalence=_combine(pooled.p_equivalent, pooled.p_interaction),
-        detectable=min([*found, *([by_interaction] if by_interaction else [])], default=0.0),
+        detectable=min([*detectable, *([by_interaction] if by_interaction else [])], default=0.0),
     )
 
 
