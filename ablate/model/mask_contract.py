@@ -44,9 +44,10 @@ def _check_share(masker: AbstractMasker, mask: Mask, grid: Grid, valid: Tensor) 
     if masker.promises.exact:  # rounded to patches, with at least one visible and one hidden
         slack = torch.full_like(count, 0.501, dtype=torch.float)
         lowest, highest = ((count * share).clamp(min=1).minimum(count - 1) for share in (low, high))
-    else:  # rounding moves an edge by a row or column, and shares of few patches are coarse
+    else:  # rounding moves an edge by half a row or a column, and shares of few patches are coarse
         line = grid.freq if grid.time > 1 else 1  # a single column is never hidden completely
-        slack = torch.where(count < 64, count, count.sqrt() + line)
+        half_row = count / grid.freq / 2 if grid.freq > 1 else torch.zeros_like(count)
+        slack = torch.where(count < 64, count, (count.sqrt() + line).maximum(half_row + line))
         lowest, highest = count * low, count * high
     within = (visible >= lowest - slack) & (visible <= highest + slack)
     assert within.all(), (

@@ -23,7 +23,6 @@ from ablate.testing.mask_statistics import (
 
 WIDE_GRID = Grid(4, 200)  # wider than most, and wider than 64 columns
 CHANGE_GRIDS = NAMED_GRIDS[2:3] + NAMED_GRIDS[4:5]  # on which the first and last step are tried
-FEW_ROWS = 4  # a grid with fewer rows is so coarse that an edge moves by a large share of it
 CLIPS = 32  # per batch in which masks are counted
 
 

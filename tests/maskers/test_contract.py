@@ -3,7 +3,11 @@
 import pytest
 
 import maskers
+from ablate.core.random import generator
+from ablate.model.mask_contract import check_mask
+from ablate.model.masking import Grid
 from ablate.testing import check_masker
+from ablate.testing.cases import Case
 from maskers import (
     BandSplit,
     Bernoulli,
@@ -189,3 +193,11 @@ def test_every_masker_of_the_zoo_is_tested():
 @pytest.mark.parametrize("masker", ZOO, ids=repr)
 def test_the_zoo_keeps_its_promises(masker):
     check_masker(masker)
+
+
+@pytest.mark.parametrize("time", [32, 200])
+def test_blocks_rounded_to_one_of_two_rows_keep_their_promise(time):
+    masker, grid = UnionComplement(num_blocks=2, area=0.7), Grid(2, time)
+    case = Case(grid, (time,) * 64, 0.0, 0)
+    mask = masker.draw(case.clips, generator(0, "mask"))
+    check_mask(masker, mask, grid, case.valid)
