@@ -13,7 +13,8 @@ from scipy import stats
 
 from ablate.core.records.plan import RecordedLooks
 from ablate.report.results import read_results
-from ablate.report.stats.contrasts import changes_random_init, list_contrasts
+from ablate.report.stats.cells import changes_random_init
+from ablate.report.stats.contrasts import list_contrasts
 from ablate.report.stats.power import compute_power, estimate_study_seeds
 from ablate.report.stats.residuals import NullLaw, estimate_variances
 from ablate.report.stats.statistics import (

@@ -25,7 +25,7 @@ from ablate.report.figures.style import (
 from ablate.report.pages.sentences import format_scope, format_verdict
 from ablate.report.pages.table import MINUS, PLUS_MINUS, Row, Table, format_number
 from ablate.report.results import Results, TrialResult, format_variant
-from ablate.report.stats.contrasts import Contrast
+from ablate.report.stats.contrast import Contrast
 from ablate.report.stats.decision_rules import format_coverage
 from ablate.report.stats.decisions import Verdict
 from ablate.report.stats.statistics import Estimate

@@ -16,7 +16,7 @@ from ablate.report.pages.table import (
     p_cell,
     text_cell,
 )
-from ablate.report.stats.contrasts import Contrast
+from ablate.report.stats.contrast import Contrast
 from ablate.report.stats.decision_rules import format_coverage
 from ablate.report.stats.decisions import BELOW_MARGIN, Verdict
 from ablate.report.stats.power import MAX_STUDY_SEEDS, SeedRange

@@ -1,4 +1,4 @@
-"""The contrasts of a study: which levels are compared, within which combinations, on which seeds.
+"""Lists the contrasts of a study: which levels are compared, and within which combinations.
 
 Each level is compared with the baseline level of its own factor, within every combination of the
 other factors. A single baseline variant for all would confound the factors: *block on strips
@@ -7,13 +7,7 @@ random-init encoder (patchifier, front end, encoder), the arms are compared by t
 the score minus the score of the same encoder at random init.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from statistics import fmean
-from typing import Literal
-
-import numpy as np
+from collections.abc import Iterator
 
 from ablate.report.results import (
     PENDING_STATES,
@@ -22,133 +16,14 @@ from ablate.report.results import (
     format_variant,
     get_levels,
 )
-from ablate.report.run import RunResult
-from ablate.report.stats.residuals import ContrastSpread, estimate_spread
-from ablate.report.stats.statistics import Estimate, estimate_mean
-
-Measure = Literal["score", "gain"]
-Levels = tuple[tuple[str, str], ...]  # (factor, level) of every fixed factor
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """One side of a contrast within one combination of the other factors."""
-
-    values: Mapping[int, float | None]  # seed -> score in percent, or gain in points
-    num_failed: int  # failed trials
-    num_lost: int  # trials that ended without a value: failed, pruned, cancelled or unscored
-    settings: frozenset[tuple[str, str]]  # (name, value): device, precision, ranks, code, versions
-
-
-@dataclass(frozen=True)
-class ArmPair:
-    """The two arms of one combination; only seeds that have a score in both arms are used."""
-
-    level: Arm
-    against: Arm
-
-    @cached_property
-    def paired_values(self) -> dict[int, tuple[float, float]]:
-        """The values of both arms by seed, for the seeds that have both."""
-        values = {}
-        for seed in sorted(self.level.values.keys() & self.against.values.keys()):
-            one, other = self.level.values[seed], self.against.values[seed]
-            if one is not None and other is not None:
-                values[seed] = (one, other)
-        return values
-
-    @property
-    def differences(self) -> dict[int, float]:
-        """Level minus reference by seed, in points."""
-        return {seed: one - other for seed, (one, other) in self.paired_values.items()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contrast:
-    """A comparison of two levels: is `level` better than `against`?"""
-
-    family: Literal["pooled", "within", "learning", "confirmation"]
-    factor: str  # empty if whole variants are compared
-    level: str
-    against: str
-    measure: Measure
-    fixed_levels: Levels = ()  # levels of the other factors; empty if pooled over them
-    pooled_factors: tuple[str, ...] = ()
-    pairs: tuple[ArmPair, ...] = field(repr=False)  # one per combination
-    # every other level of the factor: one arm per combination
-    others: tuple[tuple[Arm, ...], ...] = field(default=(), repr=False)
-
-    @property
-    def differences_by_seed(self) -> dict[int, list[float]]:
-        """The difference in each combination, in points, for every seed that has all combinations.
-
-        A combination without any pair of scores (nothing ran, or all trials failed) is left out.
-        """
-        pairs = [differences for pair in self.pairs if (differences := pair.differences)]
-        shared = [seed for seed in pairs[0] if all(seed in p for p in pairs)] if pairs else []
-        return {seed: [differences[seed] for differences in pairs] for seed in shared}
-
-    @property
-    def differences(self) -> dict[int, float]:
-        """The mean difference over combinations by seed, in points.
-
-        Seeds are the unit of replication: the combinations of one seed share the data order and
-        the random-init encoders, so they are not independent.
-        """
-        return {seed: fmean(values) for seed, values in self.differences_by_seed.items()}
-
-    def estimate(self, *, alpha: float) -> Estimate:
-        """Estimates the mean difference, with the residuals of all levels if these may be used."""
-        return estimate_mean([*self.differences.values()], alpha=alpha, pooled=self._pool_spread())
-
-    def _pool_spread(self) -> ContrastSpread | None:
-        """Estimates the spread of the differences from all levels that have the same seeds."""
-        seeds = [*self.differences]
-        if not seeds or not all(pair.differences for pair in self.pairs):
-            return None
-        rows = [_average_arms(arms, seeds) for arms in (*self._sides, *self.others)]
-        complete = [row for row in rows if row is not None]
-        return estimate_spread(np.array(complete))
-
-    @property
-    def num_planned_seeds(self) -> int:
-        """The number of seeds that the contrast would have if every trial had a score."""
-        arms = [arm for pair in self.pairs for arm in (pair.level, pair.against)]
-        return len({seed for arm in arms for seed in arm.values})
-
-    @property
-    def failure_counts(self) -> tuple[int, int]:
-        """The failed trials of (level, against)."""
-        level, against = self._sides
-        return sum(arm.num_failed for arm in level), sum(arm.num_failed for arm in against)
-
-    @property
-    def lost_counts(self) -> tuple[int, int]:
-        """The trials of (level, against) that ended without a value."""
-        level, against = self._sides
-        return sum(arm.num_lost for arm in level), sum(arm.num_lost for arm in against)
-
-    @property
-    def lost_shares(self) -> tuple[float, float]:
-        """The shares of the planned trials of (level, against) that ended without a value."""
-        level, against = (sum(len(arm.values) for arm in side) for side in self._sides)
-        lost, lost_against = self.lost_counts
-        return lost / level, lost_against / against
-
-    @property
-    def _sides(self) -> tuple[list[Arm], list[Arm]]:
-        return [pair.level for pair in self.pairs], [pair.against for pair in self.pairs]
-
-
-def _average_arms(arms: Sequence[Arm], seeds: Sequence[int]) -> list[float] | None:
-    """Averages arms over combinations, one number per seed; None if a score is missing."""
-    averages = []
-    for seed in seeds:
-        values = [value for arm in arms if (value := arm.values.get(seed)) is not None]
-        if len(values) < len(arms):
-            return None
-        averages.append(fmean(values))
-    return averages
+from ablate.report.stats.cells import (
+    build_arm,
+    changes_random_init,
+    collect_settings,
+    find_varying_factors,
+    group_cells,
+)
+from ablate.report.stats.contrast import Arm, ArmPair, Contrast, Levels, Measure
 
 
 def list_contrasts(results: Results) -> list[Contrast]:
@@ -176,18 +51,6 @@ def list_score_contrasts(results: Results) -> list[Contrast]:
     return [c for c in contrasts if c.family == "pooled" and changes_random_init(results, c.factor)]
 
 
-def changes_random_init(results: Results, factor: str) -> bool:
-    """Checks whether the levels of a factor have different random-init encoders, all else equal.
-
-    Scores of such levels start from different values, so their gains are compared instead.
-    """
-    fingerprints: dict[tuple[Levels, int], set[str]] = {}
-    for trial in results.trials:
-        key = (_get_fixed_levels(results, trial, factor), trial.seed)
-        fingerprints.setdefault(key, set()).add(trial.plan.random_init)
-    return any(len(different) > 1 for different in fingerprints.values())
-
-
 def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contrast]:
     """Yields the pooled contrasts of all factors, each followed by those within a combination.
 
@@ -197,8 +60,8 @@ def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contras
         against = results.plan.baseline[factor]
         measure: Measure = "gain" if gains and changes_random_init(results, factor) else "score"
         cells = {
-            held: {level: _build_arm(trials, measure) for level, trials in cell.items()}
-            for held, cell in _group_cells(results, factor).items()
+            held: {level: build_arm(trials, measure) for level, trials in cell.items()}
+            for held, cell in group_cells(results, factor).items()
         }
         for level in (level for level in levels if level != against):
             pairs = {
@@ -216,7 +79,7 @@ def _list_factor_contrasts(results: Results, *, gains: bool) -> Iterator[Contras
                 against=against,
                 measure=measure,
                 fixed_levels=next(iter(pairs)) if len(pairs) == 1 else (),
-                pooled_factors=_find_varying_factors(pairs),
+                pooled_factors=find_varying_factors(pairs),
                 pairs=tuple(pairs.values()),
                 others=tuple(
                     tuple(cells[held][name] for held in pairs)
@@ -256,7 +119,7 @@ def _list_learning_contrasts(results: Results) -> Iterator[Contrast]:
                 trial.random_init_score is None and trial.random_init.state not in PENDING_STATES
                 for trial in trials
             ),
-            settings=_collect_settings(trial.random_init for trial in trials),
+            settings=collect_settings(trial.random_init for trial in trials),
         )
         yield Contrast(
             family="learning",
@@ -265,7 +128,7 @@ def _list_learning_contrasts(results: Results) -> Iterator[Contrast]:
             against="random init",
             measure="score",
             fixed_levels=held,
-            pairs=(ArmPair(_build_arm(trials, "score"), random_init),),
+            pairs=(ArmPair(build_arm(trials, "score"), random_init),),
         )
 
 
@@ -295,59 +158,5 @@ def _list_confirmation_contrasts(results: Results) -> Iterator[Contrast]:
             level=format_variant(levels),
             against=format_variant(tuple(baseline.values())),
             measure=measure,
-            pairs=(ArmPair(_build_arm(trials, measure), _build_arm(against, measure)),),
+            pairs=(ArmPair(build_arm(trials, measure), build_arm(against, measure)),),
         )
-
-
-def _group_cells(results: Results, factor: str) -> dict[Levels, dict[str, list[TrialResult]]]:
-    cells: dict[Levels, dict[str, list[TrialResult]]] = {}
-    for trial in results.trials:
-        if factor in trial.levels:
-            cell = cells.setdefault(_get_fixed_levels(results, trial, factor), {})
-            cell.setdefault(trial.levels[factor], []).append(trial)
-    return cells
-
-
-def _build_arm(trials: Sequence[TrialResult], measure: Measure) -> Arm:
-    values = {t.seed: t.score if measure == "score" else t.gain for t in trials}
-    return Arm(
-        values=values,
-        num_failed=sum(trial.failed for trial in trials),
-        num_lost=sum(trial.has_ended and values[trial.seed] is None for trial in trials),
-        settings=_collect_settings(trial.run for trial in trials),
-    )
-
-
-def _collect_settings(runs: Iterable[RunResult]) -> frozenset[tuple[str, str]]:
-    """Collects what runs were made with: kind of device, precision, ranks, code and versions.
-
-    A setting that a run did not record is left out: a random init has no precision and no ranks.
-    """
-    collected = set()
-    for run in runs:
-        record = run.record
-        settings: dict[str, object] = {"precision": record.precision, "ranks": record.ranks}
-        settings["device"] = (record.device or "").partition(":")[0]
-        settings["code"] = run.code
-        settings["versions"] = sorted(record.versions.items())
-        collected |= {(name, str(value)) for name, value in settings.items() if value}
-    return frozenset(collected)
-
-
-def _get_fixed_levels(results: Results, trial: TrialResult, factor: str) -> Levels:
-    """Returns the trial's levels of all factors but one.
-
-    A factor that does not apply to the trial counts as at its baseline level: a trial without a
-    projector is compared with the one whose projector has the baseline size.
-    """
-    levels = {**results.plan.baseline, **trial.levels}
-    return tuple((name, levels[name]) for name in results.factors if name != factor)
-
-
-def _find_varying_factors(combinations: Iterable[Levels]) -> tuple[str, ...]:
-    """Returns the factors whose level differs between combinations."""
-    seen: dict[str, set[str]] = {}
-    for held in combinations:
-        for name, level in held:
-            seen.setdefault(name, set()).add(level)
-    return tuple(name for name, levels in seen.items() if len(levels) > 1)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ablate.report.stats.contrasts import Contrast
+from ablate.report.stats.contrast import Contrast
 from ablate.report.stats.decision_rules import DecisionRules
 from ablate.report.stats.instability import list_unstable_levels
 from ablate.report.stats.power import (

@@ -8,7 +8,7 @@ its runs fall by 15 standard deviations, a level with the same mean is called be
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from ablate.report.stats.contrasts import Arm, Contrast
+from ablate.report.stats.contrast import Arm, Contrast
 
 MAX_DEVIATION = 8.0  # robust standard deviations below the median
 MIN_VALUES = 6  # in all arms of a contrast, to estimate that deviation

@@ -20,7 +20,8 @@ from ablate.report.pages.table import (
 )
 from ablate.report.pages.tables import format_score_name
 from ablate.report.results import Results, TrialResult, compute_mean_score
-from ablate.report.stats.contrasts import Contrast, list_score_contrasts
+from ablate.report.stats.contrast import Contrast
+from ablate.report.stats.contrasts import list_score_contrasts
 from ablate.report.stats.decision_rules import read_decision_rules
 from ablate.report.stats.statistics import Estimate
 from ablate.report.stats.verdicts import compute_verdicts

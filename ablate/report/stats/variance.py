@@ -12,7 +12,7 @@ import statsmodels.formula.api as smf
 
 from ablate.report.pages.table import Column, Table, number_cell, share_cell, text_cell
 from ablate.report.results import Results, TrialResult
-from ablate.report.stats.contrasts import changes_random_init
+from ablate.report.stats.cells import changes_random_init
 
 MAX_DESIGN_COLUMNS = 300  # columns of a design matrix: fits of larger ones take minutes
 SEED, REST = "seed", "everything else"
