@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ablate.audio.clips import ClipInfo, ClipTable
-    from ablate.audio.sources import AbstractSource
+    from ablate.audio.source import AbstractSource
     from ablate.export.encoder import load_encoder
     from ablate.model.masking import (
         AbstractMasker,

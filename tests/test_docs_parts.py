@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ablate.audio.mel import LogMel
-from ablate.audio.sources import AbstractSource
+from ablate.audio.source import AbstractSource
 from ablate.audio.store import open_store
 from ablate.parts import build
 from ablate.probing.probe import AbstractProbe, Features
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from ablate.audio.clips import ClipInfo, ClipTable
-from ablate.audio.sources import AbstractSource
+from ablate.audio.source import AbstractSource
 from ablate.model.patchify import AbstractPatchifier
 from ablate.probing.probe import AbstractProbe, ProbeData
 """

@@ -1,6 +1,5 @@
 """Decodes audio files to their true end, block by block, and names those that break off."""
 
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -10,32 +9,23 @@ import numpy.typing as npt
 import soundfile
 
 from ablate.audio.bad_audio import BadAudioError
-from ablate.audio.byte_views import ByteView
+from ablate.audio.block_reader import (
+    UNKNOWN_LENGTH,
+    EndsEarlyError,
+    Frames,
+    SequentialFile,
+    decode_file,
+    get_plain_file,
+    simplify_layout,
+)
 from ablate.audio.containers import Layout, read_layout
 from ablate.audio.segments import Segment
 from ablate.audio.waveform_stream import Samples, WaveformStream
 
 Channel = Literal["mean", "left", "right", "first", "max_energy"]
-Frames = npt.NDArray[np.float32]  # (samples, channels)
 
-_BLOCK = 1 << 16  # samples per channel that are decoded at once
-_PROBE = 1 << 10  # samples per channel behind the end that the file announces
 _CANCELLED = 0.01  # share of the channels' energy that is left when they cancel out
 _AUDIBLE = 1e-8  # mean square; quieter channels have nothing to cancel
-_END_SLACK = 0.1  # seconds by which a segment may end behind the file
-_UNKNOWN_LENGTH = 1 << 60  # samples; the decoder announces such a number if it knows none
-
-
-class _EndsEarlyError(Exception):
-    """Raised for a file that ends before a segment does."""
-
-
-class _SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
-    """Reads from start to end, and does not rely on the length that the file announces."""
-
-    def seekable(self) -> bool:
-        """False: `soundfile` would seek after every block, which fails for unknown lengths."""
-        return False
 
 
 class EncodedAudio(WaveformStream):
@@ -129,18 +119,18 @@ class EncodedAudio(WaveformStream):
         total = 0
         try:
             with self._open_file() as file:
-                layout = _simplify(file, read_layout(file))
+                layout = simplify_layout(file, read_layout(file))
                 if layout.problem:
                     raise BadAudioError((self._path, layout.problem))
                 self._announced = 0
-                for frames in _decode_file(file, layout, self._register, self._segment):
+                for frames in decode_file(file, layout, self._register, self._segment):
                     if not np.isfinite(frames).all():
                         raise BadAudioError((self._path, "has samples that are not finite numbers"))
                     total += len(frames)
                     yield frames
         except BadAudioError:
             raise
-        except _EndsEarlyError as error:
+        except EndsEarlyError as error:
             raise BadAudioError((self._path, str(error))) from error
         except Exception as error:  # whatever the decoder raises is an error of this file
             reason = f"cannot be decoded ({describe_decode_error(error)})"
@@ -157,7 +147,7 @@ class EncodedAudio(WaveformStream):
 
     def _register(self, sound: soundfile.SoundFile) -> None:
         self._sample_rate = int(sound.samplerate)
-        if sound.frames < _UNKNOWN_LENGTH:
+        if sound.frames < UNKNOWN_LENGTH:
             self._announced += sound.frames
 
     def _check_length(self, layout: Layout, total: int) -> None:
@@ -167,112 +157,6 @@ class EncodedAudio(WaveformStream):
             raise BadAudioError((self._path, reason))
         is_longer = layout.announced is not None and total > announced
         self._is_corrected = layout.corrected or (is_longer and not layout.tolerance)
-
-
-def _simplify(file: BinaryIO, layout: Layout) -> Layout:
-    """Returns a layout that reads the file as it is if the decoder expects enough samples."""
-    if not layout.only_if_needed or layout.announced is None:
-        return layout
-    with _SequentialFile(_get_plain(file)) as sound:
-        is_enough = sound.frames >= layout.announced
-    if is_enough:
-        return Layout(announced=layout.announced, tolerance=layout.tolerance)
-    return layout
-
-
-def _decode_file(
-    file: BinaryIO,
-    layout: Layout,
-    register: Callable[[soundfile.SoundFile], None],
-    segment: Segment | None,
-) -> Iterator[Frames]:
-    """Yields the blocks of all streams of a file, each (samples, channels)."""
-    kinds = set()
-    for part in layout.parts or (None,):
-        start, stop = part or (0, None)
-        patches = layout.patches if segment is None or layout.announced is None else {}
-        view = ByteView(file, start, stop, prefix=layout.prefix, patches=patches)
-        with _SequentialFile(view if part or patches else _get_plain(file)) as sound:
-            kinds.add((sound.samplerate, sound.channels))
-            if len(kinds) > 1:
-                raise ValueError(f"its streams differ in rate or channels: {sorted(kinds)}")
-            register(sound)
-            if segment is None:
-                expected = layout.announced if layout.patches else None
-                yield from _read_blocks(sound, layout.skip, expected)
-            else:
-                place = 0 if part or layout.tolerance else _seek(sound, segment.start)
-                yield from _cut(_read_blocks(sound, layout.skip), place, sound.samplerate, segment)
-
-
-def _seek(sound: soundfile.SoundFile, seconds: float) -> int:
-    """Moves to a time, if the length of the file is known; returns the new position."""
-    place: int = round(seconds * sound.samplerate)
-    if not 0 < place < sound.frames < _UNKNOWN_LENGTH:
-        return 0
-    sound.seek(place)
-    return place
-
-
-def _read_blocks(
-    sound: soundfile.SoundFile, skip: int = 0, stop: int | None = None
-) -> Iterator[Frames]:
-    """Yields the blocks of a file.
-
-    Args:
-        sound: the file.
-        skip: samples per channel at the start that are left out.
-        stop: where the file says that it ends; what cannot be decoded behind that is no sound.
-    """
-    place, left = 0, skip
-    expected = sound.frames if stop is None else stop
-    while True:
-        # what is left of a block is filled with zeros, which takes long for short files
-        size = min(_BLOCK, expected - place) if place < expected else _PROBE
-        size = _BLOCK if place > expected else size
-        block = np.empty((size, sound.channels), dtype=np.float32)
-        try:
-            count = sound.buffer_read_into(block, dtype="float32")
-        except soundfile.SoundFileError:
-            if place != stop:
-                raise
-            count = 0
-        if count == 0:
-            return
-        if count > left:
-            yield block[left:count]
-        left = max(0, left - count)
-        place += count
-
-
-def _cut(blocks: Iterator[Frames], place: int, rate: int, segment: Segment) -> Iterator[Frames]:
-    """Yields the blocks of a segment, given the blocks of a file from a position on.
-
-    Raises `_EndsEarlyError` if the file ends in the segment.
-    """
-    first = round(segment.start * rate)
-    last = math.inf if segment.stop == math.inf else round(segment.stop * rate)
-    for block in blocks:
-        part = block[max(0, first - place) : int(min(len(block), max(0, last - place)))]
-        place += len(block)
-        if len(part):
-            yield part
-        if place >= last:
-            return
-    if last != math.inf and place < last - _END_SLACK * rate:
-        end = place / rate
-        raise _EndsEarlyError(
-            f"ends after {end:.2f} s, before the segment's end at {segment.stop:g} s"
-        )
-
-
-def _get_plain(file: BinaryIO) -> BinaryIO | str:
-    """Returns the path of a file on disk, which libsndfile reads faster, or the rewound file."""
-    name = getattr(file, "name", None)
-    if isinstance(name, str | Path):
-        return str(name)
-    file.seek(0)
-    return file
 
 
 def describe_decode_error(error: Exception) -> str:
@@ -294,15 +178,15 @@ def find_problem(file: Path) -> str:
     """
     try:
         with file.open("rb") as content:
-            layout = _simplify(content, read_layout(content))
+            layout = simplify_layout(content, read_layout(content))
             if layout.problem:
                 return layout.problem
             if layout.announced is not None and not layout.tolerance:  # FLAC of known length
-                with _SequentialFile(_get_plain(content)) as sound:
+                with SequentialFile(get_plain_file(content)) as sound:
                     sound.seek(max(0, sound.frames - 1))
                     last = np.empty((1, sound.channels), dtype=np.float32)
                     return "" if sound.buffer_read_into(last, dtype="float32") else "breaks off"
-            blocks = _decode_file(content, layout, lambda sound: None, None)
+            blocks = decode_file(content, layout, lambda sound: None, None)
             return "" if any(map(len, blocks)) else "has no samples"
     except Exception as error:  # whatever the decoder raises is an error of this file
         return describe_decode_error(error)

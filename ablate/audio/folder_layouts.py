@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ablate.audio.dataset_layouts import LayoutRows, recognise
+from ablate.audio.dataset_layouts import recognise
 from ablate.audio.folder_scan import FolderScan
+from ablate.audio.layout_rows import LayoutRows
 from ablate.audio.manifest_splits import compile_option, match_in_path
 from ablate.audio.splits import SPLIT_WORDS, find_split, split_words
 

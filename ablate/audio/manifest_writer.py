@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ablate.audio.dataset_layouts import DATASETS, LayoutRows, recognise
+from ablate.audio.dataset_layouts import DATASETS, recognise
 from ablate.audio.folder_layouts import FOLDER_TREES, read_flat, read_subfolders
 from ablate.audio.folder_scan import FolderScan, scan_folder
+from ablate.audio.layout_rows import LayoutRows
 from ablate.audio.manifest_splits import Row, SplitOptions, assign_splits
 from ablate.core.suggest import did_you_mean
 

@@ -21,7 +21,7 @@ from ablate.audio.bad_audio import BadAudioError
 from ablate.audio.front_end import AbstractFrontEnd
 from ablate.audio.labels import check_labels
 from ablate.audio.selection import drop_rare_classes
-from ablate.audio.sources import AbstractSource
+from ablate.audio.source import AbstractSource
 from ablate.audio.store_builder import Progress, build_index
 from ablate.audio.store_index import StoreIndex, read_index
 from ablate.audio.store_journal import (

@@ -18,7 +18,7 @@ from ablate.audio.selection import (
     drop_rare_classes,
     find_duplicates,
 )
-from ablate.audio.sources import AbstractSource
+from ablate.audio.source import AbstractSource
 from ablate.audio.store_index import StoreIndex
 from ablate.audio.store_journal import ClipFlag, Frames, Journal, Keys
 from ablate.audio.streaming import ObservedStream

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ablate.audio import synthetic_environment, synthetic_music, synthetic_speech
 from ablate.audio.clips import ClipInfo, ClipTable
-from ablate.audio.sources import AbstractSource
+from ablate.audio.source import AbstractSource
 from ablate.audio.synthetic_sound import Rng, Samples, decay, noise, num_samples, place
 from ablate.core.random import derive
 

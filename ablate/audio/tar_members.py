@@ -20,7 +20,7 @@ from ablate.audio.byte_views import ByteView
 from ablate.audio.clips import ClipTable, ClipTableBuilder
 from ablate.audio.decoding import Channel, EncodedAudio
 from ablate.audio.hashing import hash_file, specify_digest
-from ablate.audio.sources import AbstractSource
+from ablate.audio.source import AbstractSource
 from ablate.audio.tar_samples import Shard, read_clips
 from ablate.audio.waveform_stream import WaveformStream
 

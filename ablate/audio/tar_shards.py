@@ -22,7 +22,7 @@ from ablate.audio.manifest_reader import (
     format_task_name_error,
     is_valid_task_name,
 )
-from ablate.audio.sources import Duplicates, RareClasses
+from ablate.audio.source import Duplicates, RareClasses
 from ablate.audio.splits import SPLIT_WORDS, find_split, split_words
 from ablate.audio.tar_members import AbstractShards, TarMembers
 from ablate.audio.tar_samples import Shard, get_text

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ablate.core.random import generator
-from ablate.mask_analysis.statistics import DRAWS, draw_valid
+from ablate.mask_analysis.realised_shares import DRAWS, draw_valid
 from ablate.model.batching import Batching, truncate
 from ablate.model.masking import AbstractMasker, Clips, Grid
 
@@ -40,7 +40,7 @@ def compute_expected_shares(
         grid: The grid to draw on.
         batching: Masks are counted after it, as the encoder sees them.
         batch: Clips per batch.
-        columns: Columns of the grid that are no padding, as for `realised_shares`.
+        columns: Columns of the grid that are no padding, as for `compute_realised_shares`.
         progress: The share of training that is done.
     """
     context, targets, valid_patches = [], [], []

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ablate.core.nested import set_nested
 from ablate.core.suggest import did_you_mean
-from ablate.mask_analysis.statistics import BATCH, realised_shares
+from ablate.mask_analysis.realised_shares import BATCH, compute_realised_shares
 from ablate.model.batching import Batching
 from ablate.model.masking import AbstractMasker, Grid
 from ablate.parts import PartError, Problem, build, resolve
@@ -69,7 +69,7 @@ def resolve_matches(
         grid: The trial's grid.
         batching: How the trial batches; shares are those the encoder sees after it.
         batch: Clips per batch.
-        columns: Columns of the grid that are no padding, as for `realised_shares`.
+        columns: Columns of the grid that are no padding, as for `compute_realised_shares`.
 
     Returns:
         The settings with values in place of `match`, and the values.
@@ -254,7 +254,7 @@ class _Search:
             masker, share = self._build(step), None
             if masker is not None:
                 with contextlib.suppress(ValueError, AssertionError):
-                    share = realised_shares(masker, *self._conditions)[self._share_index]
+                    share = compute_realised_shares(masker, *self._conditions)[self._share_index]
             self._shares[step] = share
         return self._shares[step]
 

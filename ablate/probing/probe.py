@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ablate.audio.annotations import LabelKind
-from ablate.audio.sources import AbstractSource
+from ablate.audio.source import AbstractSource
 from ablate.parts import AS_BEFORE
 from ablate.probing.features import RawClips
 from ablate.probing.metrics import Metric, Scores, measure

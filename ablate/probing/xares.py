@@ -18,7 +18,7 @@ import numpy as np
 from ablate.audio.annotations import NO_CLASS
 from ablate.audio.clips import ClipTable
 from ablate.audio.manifest_reader import format_problems
-from ablate.audio.sources import AbstractSource
+from ablate.audio.source import AbstractSource
 from ablate.audio.tar_members import AbstractShards, TarMembers
 from ablate.audio.tar_samples import BadSampleError, Shard, get_text
 from ablate.core.suggest import did_you_mean

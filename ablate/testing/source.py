@@ -3,7 +3,7 @@
 import numpy as np
 
 from ablate.audio.bad_audio import BadAudioError
-from ablate.audio.sources import AbstractSource
+from ablate.audio.source import AbstractSource
 from ablate.testing.cases import forbid_global_generators
 
 SPLITS = ("", "train", "valid", "test")

@@ -26,7 +26,8 @@ from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
 from ablate.training.divergence import OnCollapse, check_collapse, check_finite, has_collapsed
 from ablate.training.health import Health, PositionBaseline
-from ablate.training.input_views import AbstractView, InputScale
+from ablate.training.input_scale import InputScale
+from ablate.training.input_views import AbstractView
 from ablate.training.metrics import StepCounts, TrainingMetrics
 from ablate.training.online_probe import OnlineProbe, ProbeResult
 from ablate.training.optimizer import Budget, Optimizer, ScheduledAdam

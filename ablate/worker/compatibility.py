@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ablate.mask_analysis.statistics import realised_shares
+from ablate.mask_analysis.realised_shares import compute_realised_shares
 from ablate.model.pretrained import FrozenEncoders, Pretrained
 from ablate.model.saved_encoder import SavedEncoder
 from ablate.model.stems import AbstractStem, Convolutional2D, Speech1D, WaveformStem
@@ -150,7 +150,7 @@ def _check_num_targets(trial: Trial) -> Problem | None:
         return None
     try:
         grid = trial.grid
-        shares = realised_shares(trial.masker, grid, trial.batching, trial.budget.batch)
+        shares = compute_realised_shares(trial.masker, grid, trial.batching, trial.budget.batch)
     except Exception:  # a user's masker may raise anything; the validation of masks reports it
         return None
     targets = shares.targets * grid.size

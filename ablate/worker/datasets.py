@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ablate.audio.front_end import AbstractFrontEnd
-from ablate.audio.sources import AbstractSource
+from ablate.audio.source import AbstractSource
 from ablate.audio.store import check_source
 from ablate.core.records.messages import (
     ProgressMessage,

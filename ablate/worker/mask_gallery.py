@@ -11,7 +11,7 @@ from ablate.core.records.messages import (
 )
 from ablate.core.records.plan import MaskPicture
 from ablate.mask_analysis.pictures import draw_masks
-from ablate.mask_analysis.statistics import realised_shares
+from ablate.mask_analysis.realised_shares import compute_realised_shares
 from ablate.model.batching import is_cut
 from ablate.parts import build
 from ablate.worker.trial import AudioData, Trial, open_audio
@@ -45,7 +45,7 @@ def _draw_picture(
     picture = draw_masks(trial.masker, grid, mel, patches, batching=batching, clips=clips)
     file = f"{_to_file_name(entry.masker)}--{_to_file_name(entry.patchifier)}.png"
     write_atomically(folder / file, picture)
-    shares = realised_shares(trial.masker, grid, batching, trial.budget.batch)
+    shares = compute_realised_shares(trial.masker, grid, batching, trial.budget.batch)
     return MaskPicture(
         masker=entry.masker,
         patchifier=entry.patchifier,

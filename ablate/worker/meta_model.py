@@ -8,7 +8,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from ablate.core.random import StepRandom, generator
-from ablate.mask_analysis.statistics import MOMENTS
+from ablate.mask_analysis.realised_shares import MOMENTS
 from ablate.model.batching import truncate
 from ablate.model.encoder import AbstractEncoder, Encoder
 from ablate.model.jepa import step_flops

@@ -20,7 +20,7 @@ from ablate.runs.store import CONFIG_FILE
 from ablate.training.distributed import build_torchrun_command
 from ablate.training.signals import StopSignal
 from ablate.worker.datasets import Emit
-from ablate.worker.evaluate import ENCODER
+from ablate.worker.encoder_files import ENCODER
 from ablate.worker.trial import KINDS, Trial
 
 

@@ -27,7 +27,8 @@ from ablate.training.metrics import CollapsedError, DivergedError
 from ablate.training.signals import PausedError, StoppedError
 from ablate.worker.code_digest import compute_code_digests
 from ablate.worker.context import RunContext
-from ablate.worker.evaluate import ENCODER, score_run
+from ablate.worker.encoder_files import ENCODER
+from ablate.worker.evaluate import score_run
 from ablate.worker.online_probe import build_online_probe
 from ablate.worker.probes import build_probes
 from ablate.worker.train import train, train_helper_rank

@@ -3,7 +3,7 @@
 from ablate.core.records.plan import Settings
 from ablate.core.records.run import ParameterCounts
 from ablate.mask_analysis.matching import Match, has_match, remove_match, resolve_matches
-from ablate.mask_analysis.statistics import RealisedShares, realised_shares
+from ablate.mask_analysis.realised_shares import RealisedShares, compute_realised_shares
 from ablate.model.masking import Grid, UnsupportedGridError
 from ablate.parts import PartError, Problem, build
 from ablate.worker.meta_model import count_trial_parameters
@@ -15,7 +15,7 @@ def fill_in_matches(
 ) -> tuple[Settings, list[Match]]:
     """Replaces each `match` of a masker by the value that reaches the wanted share.
 
-    `columns` are those of clips with padding, as for `realised_shares`.
+    `columns` are those of clips with padding, as for `compute_realised_shares`.
 
     A match needs the grid. If the patchifier does not fit, the settings come back without the
     match, and `try_masks` reports the problem.
@@ -43,7 +43,7 @@ def fit_to_lengths(
     Args:
         settings: settings of the trial, with every `match`.
         trial: the trial, with values matched on full-length clips.
-        columns: columns of the grid that are no padding, as for `realised_shares`.
+        columns: columns of the grid that are no padding, as for `compute_realised_shares`.
 
     Raises:
         PartError: a wanted share cannot be reached, or the masker refuses such clips.
@@ -68,7 +68,9 @@ def try_masks(
         message = f"one patch covers all {trial.crop_frames} frames; nothing is left to predict"
         return [Problem(("patchifier",), message)], None, None
     try:
-        shares = realised_shares(trial.masker, grid, trial.batching, trial.budget.batch, columns)
+        shares = compute_realised_shares(
+            trial.masker, grid, trial.batching, trial.budget.batch, columns
+        )
         return [], grid, shares
     except (UnsupportedGridError, AssertionError, ValueError) as error:
         reason = str(error)

@@ -19,7 +19,7 @@ from ablate.runs.record import RunAttempt
 from ablate.training.batches import BatchSource, MaskedBatch
 from ablate.training.checkpoint import Checkpoints
 from ablate.training.distributed import Ranks
-from ablate.training.input_views import InputScale
+from ablate.training.input_scale import InputScale
 from ablate.training.metrics import TrainingMetrics
 from ablate.training.online_probe import OnlineProbe, ProbeResult
 from ablate.training.recorder import Recorder, round_off
@@ -28,7 +28,7 @@ from ablate.training.state import TrainingResult
 from ablate.training.trainer import Trainer
 from ablate.worker.context import RunContext
 from ablate.worker.datasets import Emit
-from ablate.worker.evaluate import save_encoder
+from ablate.worker.encoder_files import save_encoder
 from ablate.worker.share_check import ShareCheck
 from ablate.worker.trial import AudioData, Trial, count_parameters
 

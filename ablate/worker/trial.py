@@ -20,7 +20,7 @@ import torch
 from ablate.audio.front_end import AbstractFrontEnd, Normalisation
 from ablate.audio.loader import Loader, Normaliser
 from ablate.audio.mel import LogMel
-from ablate.audio.sources import AbstractSource
+from ablate.audio.source import AbstractSource
 from ablate.audio.statistics import load_or_compute_statistics
 from ablate.audio.store import ClipStore, open_store
 from ablate.core.records.run import RunKind
@@ -37,7 +37,8 @@ from ablate.model.transformer import checkpoint_activations
 from ablate.parts import AS_BEFORE, get_identity
 from ablate.probing.tasks import Indices, Task, find_tasks, select_pretraining_clips
 from ablate.training.divergence import OnCollapse
-from ablate.training.input_views import AbstractView, InputScale
+from ablate.training.input_scale import InputScale
+from ablate.training.input_views import AbstractView
 from ablate.training.optimizer import Budget, Optimizer
 
 Progress = Callable[[int, int], None]

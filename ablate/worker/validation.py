@@ -23,7 +23,7 @@ from ablate.core.records.planning import (
 )
 from ablate.core.records.run import ParameterCounts
 from ablate.mask_analysis.matching import Match
-from ablate.mask_analysis.statistics import RealisedShares
+from ablate.mask_analysis.realised_shares import RealisedShares
 from ablate.model.masking import Grid
 from ablate.parts import PartError, Problem, build, resolve
 from ablate.worker.audio_fit import count_valid_columns, list_trial_notes

@@ -14,7 +14,8 @@ import soundfile
 
 from ablate.audio.bad_audio import BadAudioError
 from ablate.audio.mel import LogMel
-from ablate.audio.sources import AbstractSource, Folder
+from ablate.audio.source import AbstractSource
+from ablate.audio.sources import Folder
 from ablate.audio.store import ClipStore, compute_store_key, get_store_paths, open_store
 from ablate.audio.store_journal import RECORD
 from ablate.audio.synthetic import Synthetic

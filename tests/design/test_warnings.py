@@ -17,7 +17,7 @@ from ablate.design.warnings import (
     share_warnings,
 )
 from ablate.mask_analysis.matching import remove_match, resolve_matches
-from ablate.mask_analysis.statistics import realised_shares
+from ablate.mask_analysis.realised_shares import compute_realised_shares
 from ablate.model.masking import AbstractMasker
 from ablate.parts import build
 from ablate.worker.trial import Trial
@@ -140,7 +140,7 @@ def test_no_study_has_leaking_or_fallback_masks(file):
             masker = settings["masker"]
             grid = build({**settings, "masker": remove_match(masker)}, expect=Trial).grid
             masker = build(resolve_matches(masker, grid)[0], expect=AbstractMasker)
-            shares = realised_shares(masker, grid)
+            shares = compute_realised_shares(masker, grid)
             wrong = shares.overlap > MIN_OVERLAP or shares.changed > MIN_FALLBACK
             assert not wrong, (trial.variant, shares)
 

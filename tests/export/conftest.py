@@ -18,7 +18,7 @@ from ablate.model.predictor import Joint
 from ablate.model.vit import ViT
 from ablate.parts import resolve
 from ablate.training.optimizer import Budget
-from ablate.worker.evaluate import save_encoder
+from ablate.worker.encoder_files import save_encoder
 from ablate.worker.trial import AudioData, Trial, open_audio
 from maskers import Random
 from tests.run_folders import write_score

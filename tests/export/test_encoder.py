@@ -19,7 +19,7 @@ from ablate.probing.knn import KNN
 from ablate.probing.neural import Linear
 from ablate.probing.probe import Content
 from ablate.probing.views import View, Views
-from ablate.worker.evaluate import ProbeRunner
+from ablate.worker.probe_runner import ProbeRunner
 from tests.run_folders import write_score
 
 

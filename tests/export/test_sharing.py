@@ -20,7 +20,7 @@ from ablate.export.encoder import AudioEncoder
 from ablate.export.export import export_encoder
 from ablate.export.mteb import MtebEncoder
 from ablate.parts import build
-from ablate.worker import evaluate
+from ablate.worker import encoder_files
 from ablate.worker.trial import Trial
 from tests.export.test_adapters import load_adapter
 from tests.export.untrained import RECIPES, export_recipe
@@ -205,7 +205,7 @@ def own_part(exported, tmp_path, monkeypatch):
     config["settings"]["patchifier"] = {"type": "my_lab_of_tests.cuts.Squares", "side": 8}
     (run / "config.json").write_text(json.dumps(config))
     trial = build(RunConfig.read(run / "config.json").settings, expect=Trial)
-    evaluate.save_encoder(run, trial.random_init.build_encoder(), exported.audio)
+    encoder_files.save_encoder(run, trial.random_init.build_encoder(), exported.audio)
     return run
 
 

@@ -8,7 +8,7 @@ from ablate.config.loader import load
 from ablate.design.factors import build_factors
 from ablate.design.trials import build_trials
 from ablate.mask_analysis.matching import has_match, resolve_matches
-from ablate.mask_analysis.statistics import realised_shares
+from ablate.mask_analysis.realised_shares import compute_realised_shares
 from ablate.model.masking import AbstractMasker, Grid
 from ablate.parts import PartError, build
 
@@ -42,7 +42,7 @@ def test_the_value_gives_the_requested_share(settings, grid):
     resolved, match = resolve_one(settings, grid)
     wanted = settings["match"][match.share]
     part = build(resolved, expect=AbstractMasker)
-    realised = realised_shares(part, grid)[SHARES.index(match.share)]
+    realised = compute_realised_shares(part, grid)[SHARES.index(match.share)]
     assert realised == pytest.approx(wanted, abs=0.005)
     assert match.reached == realised
 
@@ -90,7 +90,9 @@ def test_inner_maskers_are_matched_independently():
     resolved, matches = resolve_matches({"type": "maskers.Curriculum", **ends}, STRIPS)
     assert [match.setting.split(".")[1] for match in matches] == ["start", "end"]
     for end in ("start", "end"):
-        context = realised_shares(build(resolved[end], expect=AbstractMasker), STRIPS).context
+        context = compute_realised_shares(
+            build(resolved[end], expect=AbstractMasker), STRIPS
+        ).context
         assert context == pytest.approx(0.406, abs=0.005)
 
 
@@ -124,5 +126,5 @@ def test_the_bundled_study_gives_every_masker_the_same_share_of_context():
     for trial in build_trials(study, build_factors(study))[:6]:
         grid = {"squares": SQUARES, "strips": STRIPS}[trial.levels["patchifier"]]
         resolved, _ = resolve_matches(trial.settings["masker"], grid)
-        context = realised_shares(build(resolved, expect=AbstractMasker), grid).context
+        context = compute_realised_shares(build(resolved, expect=AbstractMasker), grid).context
         assert context == pytest.approx(13 / 32, abs=0.005)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ablate.audio.clips import ClipInfo, ClipTable
-from ablate.audio.sources import AbstractSource, BadAudioError
+from ablate.audio.source import AbstractSource
+from ablate.audio.sources import BadAudioError
 from ablate.audio.synthetic import Synthetic
 from ablate.testing import check_source
 

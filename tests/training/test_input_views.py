@@ -9,14 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.core.random import generator
-from ablate.training.input_views import (
-    Gain,
-    InputScale,
-    Mix,
-    Reverberation,
-    Sequence,
-    StationaryNoise,
-)
+from ablate.training.input_scale import InputScale
+from ablate.training.input_views import Gain, Mix, Reverberation, Sequence, StationaryNoise
 
 BANDS, FRAMES, CLIPS = 8, 40, 6
 MEL = InputScale(mean=torch.full((BANDS,), -4.0), std=torch.full((BANDS,), 2.5))

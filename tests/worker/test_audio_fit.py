@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ablate.core.records.messages import ProgressMessage
 from ablate.core.records.planning import PlanReply, PlanRequest
-from ablate.mask_analysis.statistics import realised_shares
+from ablate.mask_analysis.realised_shares import compute_realised_shares
 from ablate.model.masking import Grid
 from ablate.parts import build
 from ablate.training.metrics import TrainingMetrics
@@ -110,11 +110,11 @@ def test_few_test_clips_and_a_single_speaker_are_noted(plan: Planner) -> None:
 
 def test_shares_are_those_of_patches_without_padding() -> None:
     grid, masker = Grid(4, 8), Random(ratio=0.6)
-    full = realised_shares(masker, grid)
-    short = realised_shares(masker, grid, columns=(2, 3, 8))
+    full = compute_realised_shares(masker, grid)
+    short = compute_realised_shares(masker, grid, columns=(2, 3, 8))
     assert short.context + short.targets == pytest.approx(1, abs=1e-3)
     assert short.context == pytest.approx(full.context, abs=0.03)
-    assert realised_shares(masker, grid, columns=(8,)) == full
+    assert compute_realised_shares(masker, grid, columns=(8,)) == full
 
 
 def test_a_match_is_reached_on_the_real_lengths(plan: Planner) -> None:

@@ -16,7 +16,7 @@ from ablate.probing.attentive import Attentive
 from ablate.probing.knn import KNN
 from ablate.probing.probe import AbstractProbe
 from ablate.probing.views import Views
-from ablate.worker.evaluate import ProbeRunner
+from ablate.worker.probe_runner import ProbeRunner
 from ablate.worker.trial import Trial, open_audio
 from tests.worker.runs import plan_trials
 

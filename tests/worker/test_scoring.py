@@ -19,7 +19,9 @@ from ablate.runs import store as run_store
 from ablate.runs.predictions import get_predictions_file, read_predictions
 from ablate.training.augmentation import RegularisedMasking
 from ablate.training.finetuning import FineTuning
-from ablate.worker.evaluate import ENCODER, ProbeRunner, compute_score_key, score_run
+from ablate.worker.encoder_files import ENCODER
+from ablate.worker.evaluate import compute_score_key, score_run
+from ablate.worker.probe_runner import ProbeRunner
 from ablate.worker.trial import Trial, open_audio
 from tests.worker.runs import create_context
 
@@ -47,16 +49,16 @@ def read_speech_scores(folder, probe):
 @pytest.fixture
 def encoded_clips(monkeypatch):
     """Lists the clips that are encoded."""
-    from ablate.worker import evaluate
+    from ablate.worker import probe_runner
 
     encoded = []
-    extract = evaluate.extract_features
+    extract = probe_runner.extract_features
 
     def extract_and_record(reader, store, clips, views, **options):
         encoded.extend(clips)
         return extract(reader, store, clips, views, **options)
 
-    monkeypatch.setattr(evaluate, "extract_features", extract_and_record)
+    monkeypatch.setattr(probe_runner, "extract_features", extract_and_record)
     return encoded
 
 

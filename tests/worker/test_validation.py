@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from ablate.core.random import generator
-from ablate.mask_analysis.statistics import BATCHES, COUPLED_BATCHES, realised_shares
+from ablate.mask_analysis.realised_shares import BATCHES, COUPLED_BATCHES, compute_realised_shares
 from ablate.model.masking import Clips, Grid
 from ablate.parts import PartError, resolve
 from maskers import LegacyMultiBlock, MultiBlock
@@ -49,7 +49,7 @@ def test_the_planned_overlap_agrees_with_a_count_over_masks(shape):
         for mask in masks
         for sample, patch in mask.context.nonzero().tolist()
     ]
-    shares = realised_shares(masker, grid)
+    shares = compute_realised_shares(masker, grid)
     overlap = sum(is_target for _, is_target in pairs) / len(pairs)
     assert shares.overlap == pytest.approx(overlap, abs=1e-4)
     forced = sum(is_target for is_fallback, is_target in pairs if is_fallback) / len(pairs)
