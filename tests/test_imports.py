@@ -31,7 +31,8 @@ TORCH_FREE = {
     *("executors", "report", "runs", "design", "config"),
 }
 TORCH_FREE_BELOW = (
-    *("core.git", "core.io", "core.machine_errors", "core.nested", "core.records", "core.suggest"),
+    *("core.distribution", "core.git", "core.io", "core.machine_errors", "core.nested"),
+    *("core.records", "core.suggest"),
 )
 EXCEPTIONS = {  # commands that only read and write folders, without torch
     *(

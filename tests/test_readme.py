@@ -10,8 +10,7 @@ import typer.main
 
 import maskers
 from ablate.cli.main import app
-from ablate.config import loader
-from ablate.config import recipes as config_recipes
+from ablate.config import loader, package_files
 from ablate.executors.local import Pool
 from ablate.executors.progress import create_console
 from ablate.report.pages.findings import read_findings
@@ -79,7 +78,7 @@ def test_every_part_named_in_a_page_exists(page):
 
 
 def test_counts_in_the_pages_are_correct():
-    recipes = [name for name in config_recipes.list_recipes() if name.count("/") == 1]
+    recipes = [name for name in package_files.list_recipes() if name.count("/") == 1]
     counted = {"maskers": len(maskers.__all__), "published systems": len(recipes)}
     numerals = {"sixteen": "16"}
     # the changelog keeps the counts of former versions

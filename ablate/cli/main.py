@@ -12,7 +12,6 @@ from ablate.cli import run as cli_run
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 for command in (
@@ -65,4 +64,4 @@ def main() -> None:
     from ablate.executors.progress import replace_unencodable
 
     replace_unencodable()
-    app()
+    app(prog_name="ablate")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ablate.cli.options import Overrides, Port, StudyFile, fail
+from ablate.core.distribution import format_install_command
 
 
 def doctor(
@@ -36,7 +37,7 @@ def doctor(
 def dashboard(file: StudyFile, overrides: Overrides = None, port: Port = 8080) -> None:
     """Show a study's trials and sweeps in Optuna's dashboard, served on 127.0.0.1."""
     if importlib.util.find_spec("optuna_dashboard") is None:
-        fail("the dashboard is not installed: pip install 'ablate[dashboard]'")
+        fail(f"the dashboard is not installed: {format_install_command('dashboard')}")
     from ablate.dashboards.optuna import serve_dashboard
     from ablate.study.exit_codes import interrupt_on_signals
 

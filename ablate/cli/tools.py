@@ -15,12 +15,23 @@ bench = typer.Typer(no_args_is_help=True, help="Measure the cost of training ste
 
 def init(
     file: Annotated[Path, typer.Argument(help="File to write.")] = Path("studies/mine.yaml"),
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Copy this file of the package instead: masking, recipes/a_jepa, slurm/gpu ...",
+            metavar="NAME",
+        ),
+    ] = None,
 ) -> None:
-    """Write an example study with comments that explain its keys."""
+    """Write an example study with comments that explain its keys, or a copy of a shipped file."""
     from ablate.config import template
 
     try:
-        typer.echo(f"wrote {template.write_template(file)}; next: ablate plan {file}")
+        if source is None:
+            typer.echo(f"wrote {template.write_template(file)}; next: ablate plan {file}")
+        else:
+            typer.echo(f"wrote {template.copy_package_file(source, file)}")
     except ValueError as error:
         fail(str(error))
 

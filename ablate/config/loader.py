@@ -17,7 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
-from ablate.config import recipes
+from ablate.config import package_files
 from ablate.config.keys import DEFAULT_PROBES, KEYS, SETTINGS
 from ablate.config.study import Study, StudyError, validate_study
 from ablate.config.tree import (
@@ -193,7 +193,7 @@ def _extend(node: Node, file: Path, problems: list[str], chain: tuple[Path, ...]
 
 def _resolve_link(link: str, file: Path) -> Path:
     own = Path(os.path.normpath(file.parent / link))
-    return own if own.is_file() else recipes.find_recipe(link) or own
+    return own if own.is_file() else package_files.find_recipe(link) or own
 
 
 def _read_linked(
@@ -208,8 +208,8 @@ def _read_linked(
         inherited = read(other)
     except StudyError as error:
         where = "paths are relative to the file that holds them"
-        if str(link.value).startswith(recipes.RECIPES):
-            hint = did_you_mean(str(link.value), recipes.list_recipes())
+        if str(link.value).startswith(package_files.RECIPES):
+            hint = did_you_mean(str(link.value), package_files.list_recipes())
             where += f", and ablate has no such recipe{hint}"
         problems += [f"{link.place}: `extends`: {problem} ({where})" for problem in error.problems]
         return None

@@ -1,11 +1,13 @@
-"""Writes a study to start from, its keys explained: `ablate init`."""
+"""Writes a study to start from, or copies a file of the package: `ablate init`."""
 
 import re
 import shlex
 from pathlib import Path
 
+from ablate.config.package_files import list_package_files
 from ablate.config.tree import to_flow_yaml
 from ablate.core.io import write_atomically
+from ablate.core.suggest import did_you_mean
 
 TEXT = """\
 # Does the shape of the mask matter?
@@ -46,10 +48,33 @@ def write_template(file: Path) -> Path:
 
     Raises `ValueError` if `file` exists, or if its name does not end in `.yaml`.
     """
+    _check_is_new(file)
+    name = re.sub(r"[^\w.+-]+", "_", file.stem).lstrip(".+-") or "study"
+    write_atomically(file, TEXT.format(file=shlex.quote(str(file)), name=to_flow_yaml(name)))
+    return file
+
+
+def copy_package_file(name: str, file: Path) -> Path:
+    """Copies a study, a recipe or a cluster profile of the package; returns the path of the copy.
+
+    Args:
+        name: `masking`, `recipes/a_jepa` or `slurm/gpu`, with or without `.yaml`.
+        file: File to write.
+
+    Raises:
+        ValueError: There is no such file in the package, or `file` exists or is not YAML.
+    """
+    _check_is_new(file)
+    files = {key.removesuffix(".yaml"): path for key, path in list_package_files().items()}
+    original = files.get(name.removesuffix(".yaml"))
+    if original is None:
+        raise ValueError(f"the package has no file `{name}`{did_you_mean(name, files)}")
+    write_atomically(file, original.read_text(encoding="utf-8"))
+    return file
+
+
+def _check_is_new(file: Path) -> None:
     if file.suffix not in (".yaml", ".yml"):
         raise ValueError(f"a study is a YAML file, such as studies/mine.yaml; got {file}")
     if file.exists():
         raise ValueError(f"{file} already exists; name another file")
-    name = re.sub(r"[^\w.+-]+", "_", file.stem).lstrip(".+-") or "study"
-    write_atomically(file, TEXT.format(file=shlex.quote(str(file)), name=to_flow_yaml(name)))
-    return file

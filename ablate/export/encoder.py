@@ -88,7 +88,7 @@ class AudioEncoder(nn.Module):
 
         Args:
             name: The folder of an exported encoder or of a finished run; or else the name of a
-                repository on the Hub, which is downloaded (needs `pip install huggingface_hub`).
+                repository on the Hub, which is downloaded (needs `pip install 'ablate-jepa[hub]'`).
             revision: Branch, tag or commit of the repository.
             trust_source: Whether Python files in the folder may be imported: those of parts that
                 are not of `ablate`, if the encoder was exported with its source.

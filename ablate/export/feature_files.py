@@ -25,6 +25,7 @@ from ablate.audio.folder_scan import AUDIO_SUFFIXES
 from ablate.audio.manifest_reader import format_problems
 from ablate.audio.streaming import ObservedStream
 from ablate.audio.waveform_stream import WaveformStream
+from ablate.core.distribution import format_install_command
 from ablate.core.io import open_atomically
 
 FILES_AT_ONCE = 64
@@ -184,7 +185,8 @@ class _Journal:
             raise ValueError(f"`{table}` must end in {' or '.join(TABLE_SUFFIXES)}")
         if table.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
             raise ValueError(
-                "a `.parquet` table needs pyarrow: `pip install pyarrow`, or write `.npz`"
+                f"a `.parquet` table needs pyarrow: {format_install_command('parquet')}, "
+                "or write `.npz`"
             )
         if table.exists():
             raise ValueError(f"`{table}` exists; delete it or choose another name")

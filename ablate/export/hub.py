@@ -1,10 +1,12 @@
 """Finds encoders in folders or on the Hugging Face Hub, and uploads them.
 
-`huggingface_hub` is imported only for what is not in a folder: `pip install ablate[hub]`.
+`huggingface_hub` is imported only for what is not in a folder: `pip install 'ablate-jepa[hub]'`.
 """
 
 import importlib.util
 from pathlib import Path
+
+from ablate.core.distribution import format_install_command
 
 
 def find_folder(name: str | Path, revision: str | None = None) -> Path:
@@ -37,4 +39,4 @@ def upload_folder(folder: Path, name: str, *, private: bool) -> str:
 
 def _check_library(purpose: str) -> None:
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise ValueError(f"{purpose}, install `huggingface_hub`: pip install ablate[hub]")
+        raise ValueError(f"{purpose}, install `huggingface_hub`: {format_install_command('hub')}")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
+from ablate.core.distribution import DISTRIBUTION
 from ablate.core.records.export import CardDetails, ExportedEncoder
 from ablate.core.records.score import ScoreFile
 from ablate.parts import PartError, build, resolve
@@ -24,7 +25,7 @@ Weights: sha256 `{weights}`. {data}
 ## Use
 
 ```
-pip install "ablate>={version}"
+pip install "{distribution}>={version}"
 ```
 
 ```python
@@ -58,6 +59,7 @@ def format_model_card(
     head = _HEAD.format(
         run=record.run,
         weights=record.weights,
+        distribution=DISTRIBUTION,
         version=record.version,
         metadata=_format_metadata(record.run, run, details),
         data=_format_data(details),

@@ -74,7 +74,10 @@ def read_settings(name: str) -> tuple[str, dict[str, Node]]:
     file = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not file.is_file():
         names = [other.stem for other in file.parent.glob("*.yaml")]
-        raise StudyError([f"{file}: no such profile{did_you_mean(file.stem, names)}"])
+        hint = did_you_mean(file.stem, names) or (
+            f"; `ablate init {file} --from slurm/gpu` writes one to fill in"
+        )
+        raise StudyError([f"{file}: no such profile{hint}"])
     tree = loader.read(file)
     if not isinstance(tree.value, dict):
         raise StudyError([f"{tree.place}: expected settings of a cluster, got {tree.plain()!r}"])

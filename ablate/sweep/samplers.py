@@ -15,13 +15,15 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from ablate.core.distribution import format_install_command
+
 MOST_RANDOM = 10  # most random points before TPE models them
 
 
 def find_sampler_problem(name: str) -> str | None:
     """Returns why a sampler cannot be used: its package is missing; None if it can."""
     if name == "cmaes" and importlib.util.find_spec("cmaes") is None:
-        return "sampler `cmaes` needs the package `cmaes`: pip install cmaes"
+        return f"sampler `cmaes` needs the package `cmaes`: {format_install_command('cmaes')}"
     return None
 
 

@@ -15,6 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from ablate.config.sweep import SweepError
+from ablate.core.distribution import format_install_command
 
 CONNECT_SECONDS = 5  # timeout of a database server
 CREATE_SECONDS = 60  # timeout while another process creates the tables or locks the SQLite file
@@ -65,7 +66,7 @@ def storage_errors(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        advice = "pip install 'ablate[postgres]'"
+        advice = format_install_command("postgres")
         raise StorageError(f"storage {url} needs `{error.name}`: {advice}") from error
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ or error

@@ -11,6 +11,7 @@ import pytest
 
 from ablate import __version__
 from ablate.runs.store import write_config
+from tests.command import ABLATE
 from tests.plans import make_entry, make_plan
 from tests.run_folders import write_record, write_score
 
@@ -182,3 +183,24 @@ def test_a_module_prints_its_help(module: str) -> None:
 
 def test_version_prints_the_version(tmp_path: Path) -> None:
     assert ablate("--version", cwd=tmp_path).stdout == f"ablate {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "completions"),
+    [("ablate sta", {"status"}), ("ablate init --fr", {"--from"}), ("ablate bench s", {"steps"})],
+)
+def test_a_shell_completes_commands_and_options(words: str, completions: set[str]) -> None:
+    done = subprocess.run(
+        ABLATE,
+        env={
+            **os.environ,
+            "_ABLATE_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        },
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(done.stdout.split()) == completions

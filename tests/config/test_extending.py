@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ablate.config import recipes
+from ablate.config import package_files
 from ablate.config.study import StudyError
 from tests.config.conftest import STUDY, TINY, baseline, loaded, write
 
@@ -45,16 +45,16 @@ def test_an_own_file_goes_before_the_recipe_of_its_name(folder: Path) -> None:
     assert "predictor" not in baseline()
 
 
-def test_every_recipe_is_part_of_a_wheel() -> None:
+def test_every_study_recipe_and_profile_is_part_of_a_wheel() -> None:
     root = Path(__file__).parents[2]
     lists = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
     packed = {
-        f"{place.removeprefix(recipes.DATA)}/{file.name}": file
+        f"{place}/{file.name}".removeprefix(package_files.DATA): file
         for place, patterns in lists.items()
         for pattern in patterns
         for file in root.glob(pattern)
     }
-    assert packed == recipes.list_recipes()
+    assert packed == package_files.list_package_files()
 
 
 SMALL = """\

@@ -1,11 +1,15 @@
 """The starter is a study, whatever it is called, and the schema knows what a study may say."""
 
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from ablate.config import loader, template
+from ablate.core.distribution import DISTRIBUTION
+from ablate.slurm import profile
 from tests.command import ablate
 
 ROOT = Path(__file__).parents[2]
@@ -63,3 +67,26 @@ def test_the_schema_knows_every_key_and_every_part() -> None:
     block = schema["$defs"]["maskers.MultiBlock"]["properties"]
     assert block["num_targets"]["type"] == "integer"
     assert schema["$defs"]["maskers.Curriculum"]["properties"]["start"]["anyOf"]
+
+
+def test_a_study_recipe_or_profile_of_the_package_is_copied() -> None:
+    for name in ("masking", "recipes/a_jepa.yaml", "slurm/gpu"):
+        done = ablate("init", f"{name.removesuffix('.yaml')}.yaml", "--from", name)
+        assert done.returncode == 0, done.stderr
+    assert loader.load(Path("masking.yaml")).name == "masking"
+    assert profile.load_profile("gpu").gpus == 1
+    done = ablate("init", "other.yaml", "--from", "slurm/gpuu")
+    assert "did you mean `slurm/gpu`?" in done.stderr
+    assert not Path("other.yaml").exists()
+
+
+def test_the_distribution_and_its_extras_are_named_as_in_pyproject() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == DISTRIBUTION
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("ablate/**/*.py")]
+    texts = "\n".join(page.read_text() for page in pages)
+    extras = re.findall(rf"{DISTRIBUTION}\[(\w+)\]", texts)
+    extras += re.findall(r"format_install_command\([\"'](\w+)[\"']\)", texts)
+    assert {"postgres", "dashboard", "parquet", "hub"} <= set(extras)
+    assert set(extras) <= project["optional-dependencies"].keys()
+    assert not re.search(r"pip install ['\"]?ablate\b(?!-jepa)", texts)

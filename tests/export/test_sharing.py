@@ -119,7 +119,7 @@ def test_the_weights_file_is_the_state_of_the_module(exported, encoder):
 
 def test_names_of_the_hub_need_its_library_and_other_names_are_errors(monkeypatch):
     monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install ablate\[hub\]"):
+    with pytest.raises(ValueError, match=r"pip install .ablate-jepa\[hub\]"):
         AudioEncoder.from_pretrained("owner/name")
     for name in ("nowhere", "a/b/c", "./owner/name"):
         with pytest.raises(ValueError, match="is not a folder, nor the name of a repository"):
@@ -175,7 +175,7 @@ def test_the_card_has_metadata_for_the_hub_and_no_path(exported, tmp_path):
     assert metadata["datasets"] == ["AudioSet"]
     [result] = metadata["model-index"][0]["results"]
     assert result["metrics"][0]["value"] == 12.5
-    assert f'pip install "ablate>={ablate.__version__}"' in card
+    assert f'pip install "ablate-jepa>={ablate.__version__}"' in card
     assert "```bibtex\n@article{a}" in card
     for file in folder.rglob("*"):
         assert str(tmp_path) not in file.read_bytes().decode(errors="replace")
